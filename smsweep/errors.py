@@ -1,0 +1,99 @@
+"""Every exception of smsweep, the exit code the CLI ends with, and whether trying again can help.
+
+SmsweepError                  1
+├── ConfigError               2   a file or an argument the user wrote is wrong
+├── UsageError                2   a command that cannot be carried out as given
+├── NotFound                  2   no such sweep, trial or file
+├── SourceError               2   the source cannot be packed (too large, holds a secret, unsafe member)
+├── SpaceError                2   a value or a space the search method cannot handle
+├── StoreError                1
+│   ├── StoreConflict         1   retryable: somebody else changed it first; read again
+│   ├── StoreUnavailable      1   retryable: locked, unreachable, disk full
+│   └── SchemaTooNew          1   the store was written by a newer smsweep
+├── JobError                  1
+│   ├── JobRejected           1   the backend will never accept this request
+│   ├── BackendUnavailable    1   retryable: the backend did not answer
+│   ├── CapacityError         1   retryable: no machine to be had now
+│   └── QuotaExceeded         1   retryable: as many jobs as the account may have
+└── TrialsFailed              3   every trial failed, or the first ones did and the agent gave up
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class SmsweepError(Exception):
+    """Say where, what was found and what to do, in one message for a person."""
+
+    exit_code: int = 1  # of the command that meets it
+    retryable: bool = False  # whether the same call may succeed later
+
+
+class ConfigError(SmsweepError):
+    """Report every problem of one document at once.
+
+    problems: one line each, `file:line: key: what is wrong; what to do`.
+    """
+
+    exit_code = 2
+
+    def __init__(self, problems: str | Sequence[str]) -> None:
+        self.problems: tuple[str, ...] = (problems,) if isinstance(problems, str) else tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class UsageError(SmsweepError):
+    exit_code = 2
+
+
+class NotFound(SmsweepError):
+    exit_code = 2
+
+
+class SourceError(SmsweepError):
+    exit_code = 2
+
+
+class SpaceError(SmsweepError):
+    exit_code = 2
+
+
+class StoreError(SmsweepError):
+    pass
+
+
+class StoreConflict(StoreError):
+    retryable = True
+
+
+class StoreUnavailable(StoreError):
+    retryable = True
+
+
+class SchemaTooNew(StoreError):
+    pass
+
+
+class JobError(SmsweepError):
+    pass
+
+
+class JobRejected(JobError):
+    pass
+
+
+class BackendUnavailable(JobError):
+    retryable = True
+
+
+class CapacityError(JobError):
+    retryable = True
+
+
+class QuotaExceeded(JobError):
+    retryable = True
+
+
+class TrialsFailed(SmsweepError):
+    exit_code = 3

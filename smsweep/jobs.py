@@ -1,0 +1,79 @@
+"""A job: one CreateTrainingJob request and what a backend says of its execution."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+# The keyword arguments of boto3's create_training_job; botocore's service model owns the shape.
+TrainingJobRequest = Mapping[str, Any]
+
+# API limits, from botocore's model of CreateTrainingJob.
+MAX_JOB_NAME = 63  # characters, [a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}
+MAX_HYPERPARAMETERS = 100
+MAX_HYPERPARAMETER_KEY = 256
+MAX_HYPERPARAMETER_VALUE = 2_500
+MAX_ENVIRONMENT = 100
+MAX_ENVIRONMENT_VALUE = 512
+MAX_TAGS = 50
+MAX_FAILURE_REASON = 1_024
+MAX_ARGUMENT = 256  # of ContainerEntrypoint and ContainerArguments
+
+STOP_GRACE_S = 120  # between SIGTERM and SIGKILL, as SageMaker does it
+
+# Channels and files by which a job finds its program. See render.py and runtime/layout.py.
+RUNTIME_CHANNEL = "smsweep"
+RUNTIME_ZIP = "runtime.zip"
+SOURCE_TAR = "source.tar.gz"
+
+TAG_SWEEP = "smsweep:sweep"
+TAG_TRIAL = "smsweep:trial"
+TAG_ATTEMPT = "smsweep:attempt"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobStatus:
+    """What a backend knows of one job, in SageMaker's words."""
+
+    name: str
+    status: str  # InProgress | Completed | Failed | Stopping | Stopped
+    secondary_status: str = ""  # Starting | Downloading | Training | Uploading | Completed | Failed | Stopped | ...
+    failure_reason: str = ""  # first 1,024 characters of output/failure, or the platform's own words
+    exit_code: int | None = None  # of the script; None where the backend cannot tell
+    started_at: datetime | None = None  # TrainingStartTime, aware UTC
+    ended_at: datetime | None = None  # TrainingEndTime
+
+    @property
+    def is_terminal(self) -> bool:
+        return self.status in ("Completed", "Failed", "Stopped")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LogPage:
+    """Whole lines of a job's log, in order, and where to go on."""
+
+    lines: tuple[str, ...]  # without line ends; what is not UTF-8 is replaced
+    cursor: str  # give it back to read on; opaque
+    is_last: bool = False  # the job has ended and this page reaches the end of its log
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobTemplate:
+    """A CreateTrainingJob request minus what a trial owns, plus what smsweep itself needs to know."""
+
+    request: Mapping[str, Any] = field(default_factory=dict)  # no name, no params, no per-trial prefix
+    source_dir: str = ""  # folder to snapshot; "" to choose one from `program`
+    secrets: Mapping[str, str] = field(default_factory=dict)  # environment name -> where the job finds its value
+    metric_definitions: tuple[tuple[str, str], ...] = ()  # (name, regex) for printed lines
+    retries: Mapping[str, int] = field(default_factory=dict)  # class of failure -> how many times
+    budget: Mapping[str, float] = field(default_factory=dict)  # usd, hours, trials: hard caps
+
+
+def job_name(sweep_id: str, number: int, attempt: int) -> str:
+    """Return the name of a trial's job, known before it is submitted.
+
+    At most 63 characters of [a-z0-9-], as the API demands, unique per (sweep, trial, attempt).
+    """
+    return f"smsweep-{sweep_id}-{number}-{attempt}"

@@ -1,0 +1,19 @@
+"""What a rule for ending trials early must be able to do."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from smsweep.trials import History, StopDecision
+
+
+class StoppingRule(Protocol):
+    """Picks running trials that should end. Built as `RULES[type](config)`."""
+
+    def judge(self, history: History) -> list[StopDecision]:
+        """Return a decision for each running trial that should end, by ascending number.
+
+        Every trial's `curve` must hold its values of the sweep's metric. Trials already stopping are not
+        named again.
+        """
+        ...
