@@ -94,6 +94,7 @@ class Trial:
     state: TrialState = TrialState.PENDING
     attempt: int = 0  # from 0; one job per (number, attempt)
     reason: str = ""  # why it is in this state, for a person; "" when there is nothing to say
+    asked_by: str = ""  # who asked it to end: "rule", "person", "" when nobody did
     job_name: str = ""  # of the current attempt; "" before the first claim
     place: str = ""  # backend and where it runs, such as "process@host"; "" before the first claim
     agent_id: str = ""  # who holds it; "" when nobody does

@@ -80,10 +80,13 @@ class Store(Protocol):
         to: TrialState,
         *,
         reason: str = "",
+        asked_by: str = "",
         exit_code: int | None = None,
         agent_id: str | None = None,
     ) -> Trial:
         """Change a trial's state. To pending: attempt + 1, unclaimed, cursor "", job's name empty.
+
+        asked_by: with a move to stopping, who asked ("rule" or "person"); kept until the next attempt.
 
         Raises StoreConflict when the trial is in none of the expected states or, with agent_id, when that
         agent does not hold it.
