@@ -39,9 +39,12 @@ class JobStatus:
 
     name: str
     status: str  # InProgress | Completed | Failed | Stopping | Stopped
-    secondary_status: str = ""  # Starting | Downloading | Training | Uploading | Completed | Failed | Stopped | ...
+    secondary_status: str = (
+        ""  # Starting | Downloading | Training | Uploading | Completed | Failed | Stopped | ...
+    )
     failure_reason: str = ""  # first 1,024 characters of output/failure, or the platform's own words
     exit_code: int | None = None  # of the script; None where the backend cannot tell
+    is_lost: bool = False  # it ended without a verdict: its machine or its supervisor went away
     started_at: datetime | None = None  # TrainingStartTime, aware UTC
     ended_at: datetime | None = None  # TrainingEndTime
 
@@ -65,7 +68,9 @@ class JobTemplate:
 
     request: Mapping[str, Any] = field(default_factory=dict)  # no name, no params, no per-trial prefix
     source_dir: str = ""  # folder to snapshot; "" to choose one from `program`
-    secrets: Mapping[str, str] = field(default_factory=dict)  # environment name -> where the job finds its value
+    secrets: Mapping[str, str] = field(
+        default_factory=dict
+    )  # environment name -> where the job finds its value
     metric_definitions: tuple[tuple[str, str], ...] = ()  # (name, regex) for printed lines
     retries: Mapping[str, int] = field(default_factory=dict)  # class of failure -> how many times
     budget: Mapping[str, float] = field(default_factory=dict)  # usd, hours, trials: hard caps

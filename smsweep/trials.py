@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -94,7 +95,7 @@ class Trial:
     state: TrialState = TrialState.PENDING
     attempt: int = 0  # from 0; one job per (number, attempt)
     reason: str = ""  # why it is in this state, for a person; "" when there is nothing to say
-    asked_by: str = ""  # who asked it to end: "rule", "person", "" when nobody did
+    asked_by: str = ""  # who asked it to end: "rule", "person", "agent"; "" when nobody did
     job_name: str = ""  # of the current attempt; "" before the first claim
     place: str = ""  # backend and where it runs, such as "process@host"; "" before the first claim
     agent_id: str = ""  # who holds it; "" when nobody does
@@ -107,7 +108,9 @@ class Trial:
     n_points: int = 0  # points stored so far and not replaced by a later attempt
     metrics: Mapping[str, MetricStats] = field(default_factory=dict)
     summary: Mapping[str, Scalar] = field(default_factory=dict)  # what the script set as its own summary
-    curve: tuple[float, ...] = ()  # finite values of the sweep's metric, oldest first, one a row; only if asked for
+    curve: tuple[
+        float, ...
+    ] = ()  # finite values of the sweep's metric, oldest first, one a row; only if asked for
     revision: int = 0  # grows with every change in the sweep; 0 outside a store
     is_removed: bool = False  # taken out of the sweep by a person; its params are free again
     is_prior: bool = False  # of an earlier sweep: informs the search, never counts as a trial of this one
@@ -142,6 +145,7 @@ class History(Sequence[Trial]):
         self._log: list[int] = []  # numbers in the order they changed
         self.prior: tuple[Trial, ...] = tuple(prior)  # of earlier sweeps, fixed
         self.next_number = 0  # one more than the highest number ever seen, removed ones included
+        self.counts: Counter[TrialState] = Counter()  # trials in each state
         self.update(trials)
 
     def update(self, trials: Iterable[Trial]) -> None:
@@ -150,13 +154,17 @@ class History(Sequence[Trial]):
             number = trial.number
             self.next_number = max(self.next_number, number + 1)
             self._log.append(number)
+            known = self._trials.pop(number, None)
+            if known is not None:
+                self.counts[known.state] -= 1
             if trial.is_removed:
-                if self._trials.pop(number, None) is not None:
+                if known is not None:
                     del self._numbers[bisect.bisect_left(self._numbers, number)]
                 continue
-            if number not in self._trials:
+            if known is None:
                 bisect.insort(self._numbers, number)
             self._trials[number] = trial
+            self.counts[trial.state] += 1
 
     def since(self, cursor: int) -> tuple[list[int], int]:
         """Return the numbers that changed after `cursor` (each once) and the cursor to ask with next.

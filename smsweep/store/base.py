@@ -56,7 +56,8 @@ class Store(Protocol):
         """Take the oldest pending trial, else an active one whose lease has run out; None if there is neither.
 
         A pending trial becomes running with its job's name, place and start written. One with an expired
-        lease keeps state, attempt, job and place, and changes hands.
+        lease keeps state, attempt, job and place, and changes hands. Pending trials are only given out while
+        the sweep is running; abandoned ones always, for somebody has to see them end.
         """
         ...
 
@@ -112,7 +113,9 @@ class Store(Protocol):
         """
         ...
 
-    def read_points(self, sweep_id: str, number: int, *, names: Iterable[str] | None = None) -> list[MetricPoint]:
+    def read_points(
+        self, sweep_id: str, number: int, *, names: Iterable[str] | None = None
+    ) -> list[MetricPoint]:
         """Return a trial's points in the order reported, as far as no later attempt replaced them."""
         ...
 

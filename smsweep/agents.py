@@ -1,0 +1,339 @@
+"""Acts: claims trials, submits their jobs, reads what they report, ends them, and writes down how they ended."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntEnum
+
+from smsweep.backends.base import Backend
+from smsweep.controller import Controller
+from smsweep.errors import JobRejected, SmsweepError, StoreConflict
+from smsweep.flapping import Flapping
+from smsweep.jobs import JobStatus, TrainingJobRequest
+from smsweep.metrics import MetricReader
+from smsweep.store.base import Store
+from smsweep.sweeps import SweepState
+from smsweep.trials import Trial, TrialState
+from smsweep.verdicts import verdict
+
+log = logging.getLogger(__name__)
+
+LEASE_S = 60.0  # how long a trial stays ours without a sign of life
+SHORTEST_SLEEP_S = 0.002
+PAGES_A_TICK = 8  # of one job's log, so that one talkative job does not starve the others
+
+
+class Leaving(IntEnum):
+    """How urgently the agent has been asked to go; each further Ctrl-C is one step up."""
+
+    NO = 0
+    DRAIN = 1  # start nothing new, let running trials finish
+    STOP = 2  # end running trials, with their grace
+    KILL = 3  # at once
+
+
+@dataclass(slots=True)
+class _Held:
+    """A trial in one of this agent's slots."""
+
+    trial: Trial
+    is_submitted: bool = False
+    was_told: bool = False  # its job has been told to end
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AgentOptions:
+    parallel: int = 1  # slots
+    count: int | None = None  # trials to start, then leave; None for no limit
+    longest_sleep_s: float = 0.25  # between two looks when nothing happens
+    retries: int = 1  # of a trial whose job was lost without a verdict
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """What one agent did."""
+
+    ended: dict[TrialState, int]  # trials that ended in its hands, by state
+    trouble: str = ""  # why it gave up; "" when it did not
+
+
+class Agent:
+    """One loop over one sweep. The clock and the sleep come from outside; so does who is told of changes."""
+
+    def __init__(
+        self,
+        store: Store,
+        backend: Backend,
+        controller: Controller,
+        render: Callable[[Trial], TrainingJobRequest],
+        reader: MetricReader,
+        *,
+        agent_id: str,
+        options: AgentOptions,
+        flapping: Flapping,
+        clock: Callable[[], datetime],
+        sleep: Callable[[float], None],
+        on_change: Callable[[Trial], None] = lambda trial: None,
+    ) -> None:
+        self._store = store
+        self._backend = backend
+        self._controller = controller
+        self._render = render
+        self._reader = reader
+        self._agent_id = agent_id
+        self._options = options
+        self._flapping = flapping
+        self._clock = clock
+        self._sleep = sleep
+        self._on_change = on_change
+        self._sweep_id = controller.sweep.id
+        self._held: dict[int, _Held] = {}
+        self._started = 0
+        self._ended: dict[TrialState, int] = {}
+        self._leaving = Leaving.NO
+        self._leaves_for_machine = False  # trials go back to the queue instead of being killed
+        self._renewed_at = clock()
+        self._is_idle = False  # nothing to claim and nothing to propose at the last look
+        self._trouble = ""
+
+    def leave(self, how: Leaving | None = None, *, machine_goes: bool = False) -> Leaving:
+        """Ask the agent to go: one step more urgently than before, or as said. Safe in a signal handler.
+
+        machine_goes: end running trials so that another agent takes them up again.
+        """
+        self._leaving = max(self._leaving, how if how is not None else Leaving(min(self._leaving + 1, 3)))
+        self._leaves_for_machine |= machine_goes
+        return self._leaving
+
+    def run(self) -> Outcome:
+        """Tick until there is nothing left to do here."""
+        pause_s = SHORTEST_SLEEP_S
+        while True:
+            try:
+                happened = self.tick()
+            except SmsweepError as err:
+                if not err.retryable:
+                    raise
+                log.warning("%s; trying again", err)
+                happened, pause_s = False, self._options.longest_sleep_s
+            if self._is_done():
+                return Outcome(ended=dict(self._ended), trouble=self._trouble)
+            pause_s = SHORTEST_SLEEP_S if happened else min(pause_s * 1.5, self._options.longest_sleep_s)
+            self._sleep(pause_s)
+
+    def tick(self) -> bool:
+        """Look once at everything and act once on it. Returns whether anything changed."""
+        self._renew_leases()
+        self._controller.refresh()
+        happened = self._observe()
+        happened |= bool(self._controller.judge())
+        self._pass_on_stops()
+        happened |= self._fill_slots()
+        return happened
+
+    def _is_done(self) -> bool:
+        if self._held:
+            return False
+        if self._leaving or self._is_used_up() or self._trouble:
+            return True
+        state = self._controller.sweep.state
+        return state not in (SweepState.RUNNING, SweepState.PAUSED) or (
+            self._is_idle and state is SweepState.RUNNING
+        )
+
+    def _is_used_up(self) -> bool:
+        return self._options.count is not None and self._started >= self._options.count
+
+    def _renew_leases(self) -> None:
+        now = self._clock()
+        if not self._held or (now - self._renewed_at).total_seconds() < LEASE_S / 3:
+            return
+        kept = self._store.renew(self._agent_id, LEASE_S)
+        self._renewed_at = now
+        for number in [number for number in self._held if (self._sweep_id, number) not in kept]:
+            log.warning("%s/%s is no longer ours: another agent took it over", self._sweep_id, number)
+            del self._held[number]
+
+    def _observe(self) -> bool:
+        """Read status and logs of all held jobs, and settle those that have ended."""
+        names = {held.trial.job_name: held for held in self._held.values() if held.is_submitted}
+        statuses = self._backend.describe(names) if names else {}
+        happened = False
+        for name, held in names.items():
+            status = statuses.get(name)
+            is_complete = self._read_logs(held)
+            if status is None:
+                held.is_submitted = False  # the backend has forgotten it, or never got it: submit again
+            elif status.is_terminal and is_complete:
+                self._settle(held, status)
+                happened = True
+        return happened
+
+    def _read_logs(self, held: _Held) -> bool:
+        """Take in new lines; True when the job has ended and its log is read to the end."""
+        for _ in range(PAGES_A_TICK):
+            trial = held.trial
+            page = self._backend.read_logs(trial.job_name, trial.cursor)
+            if page.cursor != trial.cursor:
+                reading = self._reader.read(page.lines, self._clock())
+                try:
+                    held.trial = self._store.append_points(
+                        trial.sweep_id,
+                        trial.number,
+                        reading.points,
+                        page.cursor,
+                        expect_cursor=trial.cursor,
+                        summary=reading.summary,
+                    )
+                except StoreConflict:
+                    held.trial = self._store.get_trial(trial.sweep_id, trial.number)
+                    continue
+                if reading.points:
+                    self._on_change(held.trial)
+            if page.is_last:
+                return True
+            if page.cursor == trial.cursor:
+                return False
+        return False
+
+    def _settle(self, held: _Held, status: JobStatus) -> None:
+        """Write down how a trial ended, then let the backend forget its job."""
+        current = self._store.get_trial(self._sweep_id, held.trial.number)
+        to, reason = verdict(status, current.asked_by)
+        if to is TrialState.FINISHED and (missing := self._controller.missing_objective(current)):
+            to, reason = TrialState.FAILED, missing
+        if current.asked_by == "rule" and to is TrialState.STOPPED:
+            reason = current.reason
+        if to is TrialState.CRASHED:
+            self._crash(held, reason)
+        else:
+            self._end(held, to, reason, status.exit_code)
+        self._backend.forget(status.name)
+
+    def _crash(self, held: _Held, reason: str) -> None:
+        """A trial was lost without a verdict: try again as often as allowed."""
+        may_retry = held.trial.attempt < self._options.retries
+        self._end(held, TrialState.PENDING if may_retry else TrialState.CRASHED, reason)
+
+    def _end(self, held: _Held, to: TrialState, reason: str, exit_code: int | None = None) -> None:
+        number = held.trial.number
+        del self._held[number]
+        try:
+            trial = self._store.move(
+                self._sweep_id,
+                number,
+                [TrialState.RUNNING, TrialState.STOPPING],
+                to,
+                reason=reason,
+                exit_code=exit_code,
+                agent_id=self._agent_id,
+            )
+        except StoreConflict as err:
+            log.warning("%s/%s: its end was settled elsewhere: %s", self._sweep_id, number, err)
+            return
+        log.info("%s %s%s", trial.label, to.value, f": {reason}" if reason else "")
+        self._is_idle = False
+        if to.is_terminal:
+            self._ended[to] = self._ended.get(to, 0) + 1
+            self._trouble = self._trouble or self._flapping.note(trial, self._clock())
+        self._on_change(trial)
+
+    def _pass_on_stops(self) -> None:
+        """Tell jobs to end whose trials were told to, by a rule, a person, or our own leaving."""
+        cancelled = self._controller.sweep.state is SweepState.CANCELLED
+        for number, held in list(self._held.items()):
+            known = self._controller.history.get(number)
+            is_stopping = known is not None and known.state is TrialState.STOPPING
+            if not is_stopping and (cancelled or self._leaving >= Leaving.STOP):
+                is_stopping = self._order_stop(number, "the sweep was cancelled" if cancelled else "")
+            kills = cancelled or self._leaving >= Leaving.KILL
+            if is_stopping and not held.is_submitted and not held.was_told:
+                self._end(held, TrialState.KILLED, "told to end before its job was started")
+            elif is_stopping and (kills or not held.was_told):
+                self._backend.stop(held.trial.job_name, grace_s=0 if kills else None)
+                held.was_told = True
+
+    def _order_stop(self, number: int, reason: str) -> bool:
+        by = "agent" if self._leaves_for_machine else "person"
+        reason = reason or ("its agent had to leave" if by == "agent" else "stopped by Ctrl-C")
+        try:
+            self._store.move(
+                self._sweep_id, number, [TrialState.RUNNING], TrialState.STOPPING, reason=reason, asked_by=by
+            )
+        except StoreConflict:
+            return False  # read again at the next tick
+        return True
+
+    def _fill_slots(self) -> bool:
+        self._is_idle = False
+        for held in self._held.values():
+            if not held.is_submitted and not held.was_told:
+                self._submit(held)
+        happened = False
+        while self._may_start():
+            trial = self._claim()
+            if trial is None:
+                self._is_idle = self._controller.sweep.state is SweepState.RUNNING
+                if self._is_idle:
+                    self._controller.conclude()
+                break
+            happened = True
+            held = self._held[trial.number] = _Held(trial)
+            if trial.place == self._backend.place:
+                self._submit(held)
+            else:
+                self._give_back(held)
+        return happened
+
+    def _give_back(self, held: _Held) -> None:
+        """End a trial whose agent is gone and whose job runs, if at all, where we cannot see it."""
+        self._crash(
+            held, f"its agent was lost, and its job ran at {held.trial.place}, out of sight from here"
+        )
+
+    def _may_start(self) -> bool:
+        return (
+            len(self._held) < self._options.parallel
+            and not self._leaving
+            and not self._trouble
+            and not self._is_used_up()
+            and self._controller.sweep.state in (SweepState.RUNNING, SweepState.STOPPED, SweepState.CANCELLED)
+        )
+
+    def _claim(self) -> Trial | None:
+        """Take a pending or abandoned trial; when there is none, have new ones proposed for the free slots."""
+        free = self._options.parallel - len(self._held)
+        for may_propose in (True, False):
+            trial = self._store.claim(self._sweep_id, self._agent_id, self._backend.place, LEASE_S)
+            if trial is not None:
+                self._started += 1
+                return trial
+            if not may_propose or not self._controller.propose(free):
+                return None
+        return None
+
+    def _submit(self, held: _Held) -> None:
+        """Start the trial's job. A job that is already there is ours: its name says so."""
+        trial = held.trial
+        try:
+            if trial.job_name in self._backend.describe([trial.job_name]):
+                log.info("%s goes on: found its job %s", trial.label, trial.job_name)
+            elif trial.state is TrialState.STOPPING:
+                self._end(held, TrialState.KILLED, "told to end before its job was started")
+                return
+            else:
+                self._backend.submit(self._render(trial))
+                log.info("%s running: job %s", trial.label, trial.job_name)
+        except JobRejected as err:
+            self._end(held, TrialState.FAILED, str(err))
+            return
+        except SmsweepError as err:
+            if not err.retryable:
+                raise
+            log.warning("%s waits: %s", trial.label, err)
+            return
+        held.is_submitted = True
+        self._on_change(trial)

@@ -1,0 +1,85 @@
+"""A small process that starts jobs by forking itself, so that a job does not pay for a Python start-up.
+
+Run as a file: `python -I -S launcher.py RUNTIME_ZIP`. Standard library only. It reads one JSON object a line
+from stdin, {"folder", "argv", "environ"}, and answers each with a line: {"pid": n}, {"already": true}
+or {"error": text}. At the end of stdin it ends; its jobs, each in a session of its own, go on.
+
+A job's life is a lock on the file `lock` in its folder: held by the child from before the answer until it
+ends, so that whoever comes later can tell a live job from a dead one without trusting process ids.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import sys
+
+
+def main() -> None:
+    sys.path.insert(0, sys.argv[1])
+    from smsweep.runtime import entrypoint  # noqa: PLC0415 - of the zip just put on the path
+
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps; how a job ended is in its folder
+    for line in sys.stdin:
+        answer = start(json.loads(line), entrypoint.main)
+        os.write(1, (json.dumps(answer) + "\n").encode())
+
+
+def start(order, entry):  # type: ignore[no-untyped-def]  # plain functions: no typing import on the hot path
+    """Fork the job unless its folder shows that it was started before."""
+    folder = order["folder"]
+    lock = os.open(os.path.join(folder, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)  # noqa: PTH118
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return {"already": True}
+        if os.path.exists(os.path.join(folder, "pid")):  # noqa: PTH110, PTH118
+            return {"already": True}
+        try:
+            pid = os.fork()
+        except OSError as err:
+            return {"error": str(err)}
+        if pid == 0:
+            run_child(order, entry)
+        write(folder, "pid", str(pid))
+        return {"pid": pid}
+    finally:
+        os.close(lock)  # the child's copy keeps the lock
+
+
+def run_child(order, entry):  # type: ignore[no-untyped-def]
+    code = 70  # EX_SOFTWARE: our own failure, not the script's
+    try:
+        os.setsid()
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        with open(os.devnull, "rb") as nothing:  # noqa: PTH123
+            os.dup2(nothing.fileno(), 0)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        log = os.open(os.path.join(order["folder"], "output.log"), flags, 0o600)  # noqa: PTH118
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        os.close(log)
+        os.environ.clear()
+        os.environ.update(order["environ"])
+        code = entry(order["argv"])
+    except BaseException as err:  # noqa: BLE001 - whatever it was, the folder must say how the job ended
+        with contextlib.suppress(OSError):
+            os.write(2, ("smsweep: %s: %s\n" % (type(err).__name__, err)).encode())  # noqa: UP031
+    finally:
+        with contextlib.suppress(OSError):
+            write(order["folder"], "exit_code", str(code))
+        os._exit(code & 0xFF)
+
+
+def write(folder, name, text):  # type: ignore[no-untyped-def]
+    """Put a small file in place whole or not at all."""
+    path = os.path.join(folder, name)  # noqa: PTH118
+    with open(path + ".part", "w") as file:  # noqa: PTH123
+        file.write(text)
+    os.rename(path + ".part", path)  # noqa: PTH104
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+"""Pages of whole lines from a log file that may still grow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from smsweep.jobs import LogPage
+
+PAGE_BYTES = 1 << 20  # of one page
+LINE_BYTES = 1 << 20  # a longer line is cut into several
+
+
+def read_page(file: Path, cursor: str, *, is_complete: bool) -> LogPage:
+    """Return the whole lines after cursor (a byte offset; "" for 0), at most PAGE_BYTES of them.
+
+    is_complete: nothing more will be written, so a last line without an end counts as whole. A line longer
+    than LINE_BYTES is handed out in pieces, so that memory stays bounded. No file: an empty page.
+    """
+    offset = int(cursor or 0)
+    try:
+        with file.open("rb") as log:
+            log.seek(offset)
+            data = log.read(PAGE_BYTES)
+    except FileNotFoundError:
+        return LogPage(lines=(), cursor=cursor, is_last=is_complete)
+    reached_end = len(data) < PAGE_BYTES
+    if not (reached_end and is_complete):
+        end = data.rfind(b"\n") + 1
+        data = data[: end or (len(data) if len(data) >= LINE_BYTES else 0)]
+    lines = tuple(line.decode("utf-8", errors="replace").rstrip("\r") for line in data.split(b"\n"))
+    if lines[-1] == "":
+        lines = lines[:-1]
+    return LogPage(lines=lines, cursor=str(offset + len(data)), is_last=reached_end and is_complete)

@@ -1,0 +1,100 @@
+"""The folder that a training container knows as /opt/ml: written before a job starts, read after it ends."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from smsweep.errors import JobRejected
+from smsweep.jobs import MAX_FAILURE_REASON, TrainingJobRequest
+
+FOLDERS = ("input/config", "input/data", "output/data", "model", "checkpoints", "code")
+
+
+def write_tree(
+    root: Path, request: TrainingJobRequest, hosts: Sequence[str] = ("algo-1",), host: str = "algo-1"
+) -> None:
+    """Create the folders of /opt/ml below root and the three files of input/config, in SageMaker's form.
+
+    Source: AWS's description of how SageMaker provides training information.
+    """
+    for folder in FOLDERS:
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    config = root / "input" / "config"
+    documents = {
+        "hyperparameters.json": dict(request.get("HyperParameters", {})),
+        "inputdataconfig.json": input_data_config(request),
+        "resourceconfig.json": resource_config(request, hosts, host),
+    }
+    for name, document in documents.items():
+        (config / name).write_text(json.dumps(document), encoding="utf-8")
+
+
+def input_data_config(request: TrainingJobRequest) -> dict[str, dict[str, str]]:
+    """Return what inputdataconfig.json says of each channel."""
+    default_mode = request.get("AlgorithmSpecification", {}).get("TrainingInputMode", "File")
+    channels = {}
+    for channel in request.get("InputDataConfig", ()):
+        entry = {
+            "TrainingInputMode": channel.get("InputMode", default_mode),
+            "S3DistributionType": _source(channel).get("S3DataDistributionType", "FullyReplicated"),
+            "RecordWrapperType": channel.get("RecordWrapperType", "None"),
+        }
+        if "ContentType" in channel:
+            entry["ContentType"] = channel["ContentType"]
+        channels[channel["ChannelName"]] = entry
+    return channels
+
+
+def resource_config(request: TrainingJobRequest, hosts: Sequence[str], host: str) -> dict[str, Any]:
+    """Return what resourceconfig.json says to one host of a job."""
+    resources = request.get("ResourceConfig", {})
+    instance_type = resources.get("InstanceType", "local")
+    group = {
+        "instance_group_name": "homogeneousCluster",
+        "instance_type": instance_type,
+        "hosts": list(hosts),
+    }
+    return {
+        "current_host": host,
+        "current_instance_type": instance_type,
+        "current_group_name": group["instance_group_name"],
+        "hosts": sorted(hosts),
+        "instance_groups": [group],
+        "network_interface_name": "eth0",
+    }
+
+
+def local_channels(request: TrainingJobRequest) -> dict[str, Path]:
+    """Return the local folder or file behind each channel.
+
+    Raises JobRejected for a channel that is not file:// or whose path does not exist.
+    """
+    channels = {}
+    for channel in request.get("InputDataConfig", ()):
+        name, uri = channel["ChannelName"], str(_source(channel).get("S3Uri", ""))
+        parts = urlsplit(uri)
+        if parts.scheme != "file":
+            raise JobRejected(f"channel {name}: {uri or 'no S3Uri'} cannot be read here; give a file:// path")
+        path = Path(unquote(parts.path))
+        if not path.exists():
+            raise JobRejected(f"channel {name}: {path} does not exist")
+        channels[name] = path
+    return channels
+
+
+def failure_reason(root: Path) -> str:
+    """Return what the job wrote to output/failure, cut as SageMaker cuts it; "" when it wrote nothing."""
+    try:
+        text = (root / "output" / "failure").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    return text.strip()[:MAX_FAILURE_REASON]
+
+
+def _source(channel: Mapping[str, Any]) -> Mapping[str, Any]:
+    source: Mapping[str, Any] = channel.get("DataSource", {}).get("S3DataSource", {})
+    return source

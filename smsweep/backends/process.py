@@ -1,0 +1,278 @@
+"""Jobs as plain processes of this machine, each in a folder that looks like /opt/ml.
+
+A job outlives the agent that started it: everything known about it is in its folder, so that the next agent
+finds it, reads its log and learns how it ended.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from smsweep.backends.log_file import read_page
+from smsweep.backends.ml_tree import failure_reason, local_channels, write_tree
+from smsweep.errors import BackendUnavailable, JobRejected
+from smsweep.jobs import STOP_GRACE_S, JobStatus, LogPage, TrainingJobRequest
+
+LAUNCHER = Path(__file__).with_name("launcher.py")
+TERMINAL_BY_STOP = {"person": "Stopped", "max_runtime": "MaxRuntimeExceeded"}  # who asked -> secondary status
+
+
+@dataclass(slots=True)
+class _StopOrder:
+    """That a job was told to end; kept in its folder, so that another agent knows."""
+
+    by: str  # a key of TERMINAL_BY_STOP
+    kill_at: float  # clock seconds when patience ends
+
+
+class ProcessBackend:
+    """Runs each job's entrypoint in a folder below `root`.
+
+    environ: what jobs inherit. clock: seconds since the epoch, also across restarts.
+    """
+
+    def __init__(
+        self, root: Path, runtime_zip: Path, environ: Mapping[str, str], clock: Callable[[], float]
+    ) -> None:
+        self._root = root.absolute()
+        self._runtime_zip = runtime_zip.absolute()
+        self._environ = job_environment(environ)
+        self._clock = clock
+        self._launcher: subprocess.Popen[bytes] | None = None
+        self._ended: dict[str, JobStatus] = {}  # a job ends once: no second look at its folder
+        self._max_runtime_s: dict[str, float] = {}  # per job, from its request
+
+    @property
+    def place(self) -> str:
+        return f"process@{socket.gethostname()}"
+
+    def submit(self, request: TrainingJobRequest) -> None:
+        name = request["TrainingJobName"]
+        folder = self._root / name
+        if not folder.exists():
+            self._prepare(folder, request)
+        if not (folder / "pid").exists():
+            self._start(folder, request)
+
+    def describe(self, names: Collection[str]) -> dict[str, JobStatus]:
+        found = {}
+        for name in names:
+            status = self._ended.get(name) or self._look(name)
+            if status is not None:
+                found[name] = status
+        return found
+
+    def stop(self, name: str, *, grace_s: float | None = None) -> None:
+        self._order_stop(name, "person", STOP_GRACE_S if grace_s is None else grace_s)
+
+    def read_logs(self, name: str, cursor: str = "") -> LogPage:
+        folder = self._root / name
+        ended = not _is_alive(folder)  # asked before reading: what is written later is on the next page
+        return read_page(folder / "output.log", cursor, is_complete=ended)
+
+    def forget(self, name: str) -> None:
+        # Logs, model and output stay for the person; the unpacked source can be had again.
+        shutil.rmtree(self._root / name / "ml" / "code", ignore_errors=True)
+        self._ended.pop(name, None)
+
+    def close(self) -> None:
+        if self._launcher is not None:
+            self._launcher.communicate()
+            self._launcher = None
+
+    def _prepare(self, folder: Path, request: TrainingJobRequest) -> None:
+        """Make the whole folder aside and put it in place at once: a crash leaves nothing half-made."""
+        channels = local_channels(request)
+        draft = folder.with_name(f".{folder.name}.{os.getpid()}")
+        try:
+            shutil.rmtree(draft, ignore_errors=True)
+            write_tree(draft / "ml", request)
+            for channel, path in channels.items():
+                (draft / "ml" / "input" / "data" / channel).symlink_to(path)
+            (draft / "request.json").write_text(json.dumps(request), encoding="utf-8")
+            draft.rename(folder)
+        except OSError as err:
+            shutil.rmtree(draft, ignore_errors=True)
+            if not folder.exists():  # else somebody else was first
+                raise BackendUnavailable(f"cannot prepare job {folder.name} in {self._root}: {err}") from err
+
+    def _start(self, folder: Path, request: TrainingJobRequest) -> None:
+        environ = {
+            **self._environ,
+            **request.get("Environment", {}),
+            "SMSWEEP_ML_ROOT": str(folder / "ml"),
+            "TRAINING_JOB_NAME": folder.name,
+        }
+        arguments = request.get("AlgorithmSpecification", {}).get("ContainerArguments", [])
+        argv = ["--pid-file", str(folder / "group"), *arguments]
+        answer = self._ask_launcher({"folder": str(folder), "argv": argv, "environ": environ})
+        if "error" in answer:
+            raise BackendUnavailable(f"cannot start job {folder.name}: {answer['error']}")
+
+    def _ask_launcher(self, order: Mapping[str, Any]) -> dict[str, Any]:
+        if self._launcher is None or self._launcher.poll() is not None:
+            argv = [sys.executable, "-I", "-S", str(LAUNCHER), str(self._runtime_zip)]
+            # A session of its own: Ctrl-C in the terminal is for the agent to understand, not for the jobs.
+            self._launcher = subprocess.Popen(
+                argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True, env={}
+            )
+        launcher = self._launcher
+        try:
+            launcher.stdin.write(json.dumps(order).encode() + b"\n")  # type: ignore[union-attr]  # a pipe, asked for
+            launcher.stdin.flush()  # type: ignore[union-attr]
+            answer = launcher.stdout.readline()  # type: ignore[union-attr]
+        except OSError as err:
+            raise BackendUnavailable(f"the process launcher is gone: {err}") from err
+        if not answer:
+            raise BackendUnavailable("the process launcher ended without an answer; its error is on stderr")
+        return dict(json.loads(answer))
+
+    def _look(self, name: str) -> JobStatus | None:
+        folder = self._root / name
+        started_at = _mtime(folder / "pid")
+        if started_at is None:
+            return None
+        order = _read_stop(folder)
+        if _is_alive(folder):
+            if order is not None:
+                self._enforce(folder, order)
+                return JobStatus(
+                    name=name, status="Stopping", secondary_status="Stopping", started_at=started_at
+                )
+            if self._clock() - started_at.timestamp() > self._limit_s(folder):
+                self._order_stop(name, "max_runtime", STOP_GRACE_S)
+            return JobStatus(
+                name=name, status="InProgress", secondary_status="Training", started_at=started_at
+            )
+        status = _ended_status(folder, order, started_at)
+        self._ended[name] = status
+        return status
+
+    def _order_stop(self, name: str, by: str, grace_s: float) -> None:
+        folder = self._root / name
+        if name in self._ended or not _is_alive(folder):
+            return
+        kill_at = self._clock() + grace_s
+        order = _read_stop(folder)
+        if order is None:
+            order = _StopOrder(by=by, kill_at=kill_at)
+            _write_stop(folder, order)
+        elif kill_at < order.kill_at:
+            order.kill_at = kill_at
+            _write_stop(folder, order)
+        _signal_pid(
+            folder / "pid", signal.SIGTERM
+        )  # again if repeated: the first may have been lost in a crash
+        self._enforce(folder, order)
+
+    def _limit_s(self, folder: Path) -> float:
+        if folder.name not in self._max_runtime_s:
+            request = json.loads((folder / "request.json").read_text(encoding="utf-8"))
+            limit = request.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", float("inf"))
+            self._max_runtime_s[folder.name] = float(limit)
+        return self._max_runtime_s[folder.name]
+
+    def _enforce(self, folder: Path, order: _StopOrder) -> None:
+        if self._clock() >= order.kill_at:
+            _signal_pid(folder / "pid", signal.SIGQUIT)  # the entrypoint then kills the script's group
+
+
+def job_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return what a job inherits: the caller's environment, with `python` meaning a sensible Python.
+
+    Where no virtual environment is active, it is the one that runs smsweep, as if that were activated.
+    """
+    inherited = dict(environ)
+    if not (environ.get("VIRTUAL_ENV") or environ.get("CONDA_PREFIX")):
+        own = str(Path(sys.executable).parent)
+        inherited["PATH"] = os.pathsep.join([own, environ.get("PATH", os.defpath)])
+    return inherited
+
+
+def _ended_status(folder: Path, order: _StopOrder | None, started_at: datetime) -> JobStatus:
+    ended_at = _mtime(folder / "exit_code")
+    exit_code = None if ended_at is None else int((folder / "exit_code").read_text())
+    reason = failure_reason(folder / "ml")
+    if exit_code is None:
+        _kill_group(folder)
+        reason = reason or "the job's entrypoint was killed, or the machine went down"
+    if order is not None:
+        status, secondary = "Stopped", TERMINAL_BY_STOP[order.by]
+    elif exit_code == 0:
+        status, secondary = "Completed", "Completed"
+    else:
+        status, secondary = "Failed", "Failed"
+    return JobStatus(
+        name=folder.name,
+        status=status,
+        secondary_status=secondary,
+        failure_reason=reason if status == "Failed" else "",
+        exit_code=exit_code,
+        is_lost=exit_code is None,
+        started_at=started_at,
+        ended_at=ended_at,
+    )
+
+
+def _is_alive(folder: Path) -> bool:
+    """Tell whether the job's entrypoint still holds its lock."""
+    try:
+        lock = os.open(folder / "lock", os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
+def _signal_pid(file: Path, number: signal.Signals) -> None:
+    try:
+        os.kill(int(file.read_text()), number)
+    except (OSError, ValueError):
+        return  # ended meanwhile
+
+
+def _kill_group(folder: Path) -> None:
+    """Kill what an entrypoint that was itself killed left behind, unless its process id has another owner now."""
+    try:
+        group = int((folder / "group").read_text())
+        if Path(f"/proc/{group}/environ").read_bytes().find(str(folder).encode()) >= 0:
+            os.killpg(group, signal.SIGKILL)
+    except (OSError, ValueError):
+        return
+
+
+def _read_stop(folder: Path) -> _StopOrder | None:
+    try:
+        return _StopOrder(**json.loads((folder / "stop").read_text()))
+    except FileNotFoundError:
+        return None
+
+
+def _write_stop(folder: Path, order: _StopOrder) -> None:
+    draft = folder / "stop.part"
+    draft.write_text(json.dumps({"by": order.by, "kill_at": order.kill_at}))
+    draft.rename(folder / "stop")
+
+
+def _mtime(file: Path) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(file.stat().st_mtime, timezone.utc)
+    except FileNotFoundError:
+        return None

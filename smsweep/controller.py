@@ -1,0 +1,153 @@
+"""Decides: which params come next, which trials end early, when a sweep is finished. Never acts on a job."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from collections.abc import Iterable
+
+from smsweep.errors import StoreConflict
+from smsweep.search.base import SearchStrategy
+from smsweep.stopping.base import StoppingRule
+from smsweep.store.base import Store
+from smsweep.sweeps import Goal, Metric, Sweep, SweepState
+from smsweep.trials import History, Trial, TrialState
+
+log = logging.getLogger(__name__)
+
+ATTEMPTS = 20  # to add trials while other agents add theirs
+
+
+class Controller:
+    """Reads the trials of one sweep, thinks, and writes if nothing changed meanwhile.
+
+    Several may serve one sweep at once: of two that think at the same time one insert wins, the other reads
+    again. trial_cap: at most so many trials, whatever the config says; None for no such cap.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        sweep: Sweep,
+        strategy: SearchStrategy,
+        rule: StoppingRule | None,
+        *,
+        prior: Iterable[Trial] = (),
+        trial_cap: int | None = None,
+    ) -> None:
+        self.sweep = sweep
+        self.history = History(prior=prior)
+        self._store = store
+        self._strategy = strategy
+        self._rule = rule
+        self._revision = 0
+        self._read_cursor = 0  # of history, for what _best has seen
+        self._best: float | None = None  # objective of the best finite value so far, in the metric's own sign
+        caps = [cap for cap in (sweep.config.run_cap, trial_cap) if cap is not None]
+        self._cap = min(caps) if caps else None
+
+    def refresh(self) -> None:
+        """Read the sweep's state and what changed in its trials since the last time."""
+        sweep = self._store.get_sweep(self.sweep.id)
+        if sweep.revision == self._revision:
+            self.sweep = sweep
+            return
+        metric = self.sweep.config.metric
+        curve_of = metric.name if metric is not None and self._strategy_reads_curves() else None
+        trials = self._store.list_trials(self.sweep.id, since=self._revision, curve_of=curve_of)
+        self.history.update(trials)
+        self._revision = max([sweep.revision, *(trial.revision for trial in trials)])
+        self.sweep = sweep
+
+    def propose(self, n: int) -> int:
+        """Add up to n pending trials and return how many; fewer than n means there is nothing more to try now."""
+        for _ in range(ATTEMPTS):
+            wanted = min(n, self._room())
+            if wanted <= 0:
+                return 0
+            params = self._strategy.suggest(self.history, wanted)
+            if not params:
+                return 0
+            try:
+                added = self._store.add_trials(self.sweep.id, self.history.next_number, params)
+            except StoreConflict:
+                self.refresh()
+                continue
+            self.history.update(added)
+            return len(added)
+        return 0
+
+    def judge(self) -> list[Trial]:
+        """Move the running trials that the rule wants to end to stopping, and return them."""
+        if self._rule is None or not self.history.counts[TrialState.RUNNING]:
+            return []
+        stopping = []
+        for decision in self._rule.judge(self.history):
+            try:
+                trial = self._store.move(
+                    self.sweep.id,
+                    decision.number,
+                    [TrialState.RUNNING],
+                    TrialState.STOPPING,
+                    reason=decision.reason,
+                    asked_by="rule",
+                )
+            except StoreConflict:
+                continue  # it ended, or another agent's controller was first
+            log.info("%s stopping: %s", trial.label, trial.reason)
+            stopping.append(trial)
+        return stopping
+
+    def conclude(self) -> bool:
+        """Mark the sweep finished if nothing is pending or active; call it when propose had nothing to add."""
+        counts = self.history.counts
+        if counts[TrialState.PENDING] or counts[TrialState.RUNNING] or counts[TrialState.STOPPING]:
+            return False
+        try:
+            self.sweep = self._store.set_sweep_state(self.sweep.id, [SweepState.RUNNING], SweepState.FINISHED)
+        except StoreConflict:
+            return False
+        log.info("sweep %s finished", self.sweep.id)
+        return True
+
+    def missing_objective(self, trial: Trial) -> str:
+        """Return why a trial that ended well still cannot be compared; "" when it reported the sweep's metric."""
+        metric = self.sweep.config.metric
+        if metric is None or metric.name in trial.metrics or metric.name in trial.summary:
+            return ""
+        seen = sorted({*trial.metrics, *trial.summary})
+        close = difflib.get_close_matches(metric.name, seen, n=3) or seen[:5]
+        said = f"it reported {', '.join(close)}" if close else "it reported nothing"
+        return f"it ended without ever reporting the sweep's metric {metric.name!r}; {said}"
+
+    def _strategy_reads_curves(self) -> bool:
+        return self._rule is not None or self.sweep.config.method == "bayes"
+
+    def _room(self) -> int:
+        if not self.sweep.state.takes_trials or self._is_target_reached():
+            return 0
+        return self._cap - len(self.history) if self._cap is not None else 1_000_000
+
+    def _is_target_reached(self) -> bool:
+        metric = self.sweep.config.metric
+        if metric is None or metric.target is None:
+            return False
+        changed, self._read_cursor = self.history.since(self._read_cursor)
+        for number in changed:
+            trial = self.history.get(number)
+            value = best_value(trial, metric) if trial is not None else None
+            if value is not None and (self._best is None or is_better(value, self._best, metric.goal)):
+                self._best = value
+        return self._best is not None and not is_better(metric.target, self._best, metric.goal)
+
+
+def best_value(trial: Trial, metric: Metric) -> float | None:
+    """Return the best finite value a trial reported of a metric; None when there is none."""
+    stats = trial.metrics.get(metric.name)
+    if stats is None or not stats.count:
+        return None
+    return stats.min if metric.goal is Goal.MINIMIZE else stats.max
+
+
+def is_better(a: float, b: float, goal: Goal) -> bool:
+    return a * goal.sign < b * goal.sign

@@ -1,0 +1,146 @@
+"""From a trial to the CreateTrainingJob request that runs it. Pure, and the same for every backend."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from smsweep.errors import JobRejected
+from smsweep.jobs import (
+    MAX_HYPERPARAMETER_KEY,
+    MAX_HYPERPARAMETER_VALUE,
+    MAX_HYPERPARAMETERS,
+    RUNTIME_CHANNEL,
+    RUNTIME_ZIP,
+    TAG_ATTEMPT,
+    TAG_SWEEP,
+    TAG_TRIAL,
+    JobTemplate,
+    TrainingJobRequest,
+    job_name,
+)
+from smsweep.sweeps import Sweep
+from smsweep.trials import Params, Trial
+
+TRIAL_KEY = (
+    "smsweep"  # hyperparameter that carries the whole trial; what is too long goes on in smsweep.1, ...
+)
+DEFAULT_MAX_RUN_S = 86_400  # API: StoppingCondition.MaxRuntimeInSeconds defaults to one day
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Site:
+    """Where a sweep's files lie, as the backend's jobs see them. URIs without a slash at the end."""
+
+    assets_uri: str  # folder with runtime.zip and source.tar.gz, content-addressed
+    output_uri: str  # below it, <job name>/output holds what a job leaves behind
+    checkpoint_uri: str  # below it, each trial has its own prefix
+
+
+def training_job(template: JobTemplate, sweep: Sweep, trial: Trial, site: Site) -> TrainingJobRequest:
+    """Return the whole request for a trial's current attempt.
+
+    The template's own fields stay; what a trial owns is laid over them. Raises JobRejected where the params
+    do not fit the API's limits.
+    """
+    request = dict(template.request)
+    request["TrainingJobName"] = job_name(sweep.id, trial.number, trial.attempt)
+    request["AlgorithmSpecification"] = _algorithm(template)
+    request["HyperParameters"] = _hyperparameters(template, sweep, trial)
+    request["InputDataConfig"] = [_assets_channel(site), *request.get("InputDataConfig", ())]
+    request.setdefault("OutputDataConfig", {"S3OutputPath": site.output_uri})
+    request.setdefault("StoppingCondition", {"MaxRuntimeInSeconds": DEFAULT_MAX_RUN_S})
+    request["CheckpointConfig"] = _checkpoints(template, sweep, trial, site)
+    request["Tags"] = [*request.get("Tags", ()), *_tags(sweep, trial)]
+    return request
+
+
+def _algorithm(template: JobTemplate) -> dict[str, Any]:
+    algorithm = dict(template.request.get("AlgorithmSpecification", {}))
+    algorithm.setdefault("TrainingInputMode", "File")
+    algorithm.setdefault(
+        "ContainerEntrypoint", ["python3", f"/opt/ml/input/data/{RUNTIME_CHANNEL}/{RUNTIME_ZIP}"]
+    )
+    if template.metric_definitions:
+        algorithm["MetricDefinitions"] = [
+            {"Name": name, "Regex": regex} for name, regex in template.metric_definitions
+        ]
+    return algorithm
+
+
+def _assets_channel(site: Site) -> dict[str, Any]:
+    return {
+        "ChannelName": RUNTIME_CHANNEL,
+        "DataSource": {
+            "S3DataSource": {
+                "S3DataType": "S3Prefix",
+                "S3Uri": site.assets_uri + "/",
+                "S3DataDistributionType": "FullyReplicated",
+            }
+        },
+    }
+
+
+def _checkpoints(template: JobTemplate, sweep: Sweep, trial: Trial, site: Site) -> dict[str, Any]:
+    # A shared prefix would mix the checkpoints of trials and restore another trial's.
+    checkpoints = dict(template.request.get("CheckpointConfig", {}))
+    base = str(checkpoints.get("S3Uri", site.checkpoint_uri)).rstrip("/")
+    checkpoints["S3Uri"] = f"{base}/{sweep.id}/{trial.number}"
+    checkpoints.setdefault("LocalPath", "/opt/ml/checkpoints")
+    return checkpoints
+
+
+def _tags(sweep: Sweep, trial: Trial) -> list[dict[str, str]]:
+    pairs = ((TAG_SWEEP, sweep.id), (TAG_TRIAL, str(trial.number)), (TAG_ATTEMPT, str(trial.attempt)))
+    return [{"Key": key, "Value": value} for key, value in pairs]
+
+
+def _hyperparameters(template: JobTemplate, sweep: Sweep, trial: Trial) -> dict[str, str]:
+    """Carry the trial as one JSON value, cut where it is too long, and its params once more for the console."""
+    carried = dict(_cut(_trial_document(sweep, trial)))
+    carried |= template.request.get("HyperParameters", {})
+    if len(carried) > MAX_HYPERPARAMETERS:
+        raise JobRejected(
+            f"trial {trial.label}: its params are too long for a training job: {len(carried)} hyperparameters "
+            f"of {MAX_HYPERPARAMETER_VALUE} characters, the API takes {MAX_HYPERPARAMETERS}; put the large value "
+            "into a file of the source and let the param name it"
+        )
+    for key, value in _flat(trial.params):
+        text = value if isinstance(value, str) else json.dumps(value)
+        fits = len(key) <= MAX_HYPERPARAMETER_KEY and len(text) <= MAX_HYPERPARAMETER_VALUE
+        if fits and key not in carried and len(carried) < MAX_HYPERPARAMETERS:
+            carried[key] = text
+    return carried
+
+
+def _trial_document(sweep: Sweep, trial: Trial) -> str:
+    config = sweep.config
+    document = {
+        "version": 1,
+        "sweep_id": sweep.id,
+        "number": trial.number,
+        "attempt": trial.attempt,
+        "name": f"{sweep.name or sweep.id}-{trial.number}",
+        "project": sweep.project,
+        "entity": sweep.entity,
+        "program": config.program,
+        "command": list(config.command),
+        "params": trial.params,
+    }
+    return json.dumps(document, separators=(",", ":"))
+
+
+def _cut(text: str) -> Iterator[tuple[str, str]]:
+    for index, start in enumerate(range(0, len(text), MAX_HYPERPARAMETER_VALUE)):
+        key = TRIAL_KEY if index == 0 else f"{TRIAL_KEY}.{index}"
+        yield key, text[start : start + MAX_HYPERPARAMETER_VALUE]
+
+
+def _flat(params: Params, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in params.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
