@@ -290,9 +290,7 @@ class Agent:
 
     def _give_back(self, held: _Held) -> None:
         """End a trial whose agent is gone and whose job runs, if at all, where we cannot see it."""
-        self._crash(
-            held, f"its agent was lost, and its job ran at {held.trial.place}, out of sight from here"
-        )
+        self._crash(held, f"its agent was lost, and its job ran at {held.trial.place}, out of sight from here")
 
     def _may_start(self) -> bool:
         return (

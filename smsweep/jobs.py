@@ -68,9 +68,7 @@ class JobTemplate:
 
     request: Mapping[str, Any] = field(default_factory=dict)  # no name, no params, no per-trial prefix
     source_dir: str = ""  # folder to snapshot; "" to choose one from `program`
-    secrets: Mapping[str, str] = field(
-        default_factory=dict
-    )  # environment name -> where the job finds its value
+    secrets: Mapping[str, str] = field(default_factory=dict)  # environment name -> where the job finds its value
     metric_definitions: tuple[tuple[str, str], ...] = ()  # (name, regex) for printed lines
     retries: Mapping[str, int] = field(default_factory=dict)  # class of failure -> how many times
     budget: Mapping[str, float] = field(default_factory=dict)  # usd, hours, trials: hard caps

@@ -24,9 +24,7 @@ from smsweep.jobs import (
 from smsweep.sweeps import Sweep
 from smsweep.trials import Params, Trial
 
-TRIAL_KEY = (
-    "smsweep"  # hyperparameter that carries the whole trial; what is too long goes on in smsweep.1, ...
-)
+TRIAL_KEY = "smsweep"  # hyperparameter that carries the whole trial; what is too long goes on in smsweep.1, ...
 DEFAULT_MAX_RUN_S = 86_400  # API: StoppingCondition.MaxRuntimeInSeconds defaults to one day
 
 
@@ -60,9 +58,7 @@ def training_job(template: JobTemplate, sweep: Sweep, trial: Trial, site: Site) 
 def _algorithm(template: JobTemplate) -> dict[str, Any]:
     algorithm = dict(template.request.get("AlgorithmSpecification", {}))
     algorithm.setdefault("TrainingInputMode", "File")
-    algorithm.setdefault(
-        "ContainerEntrypoint", ["python3", f"/opt/ml/input/data/{RUNTIME_CHANNEL}/{RUNTIME_ZIP}"]
-    )
+    algorithm.setdefault("ContainerEntrypoint", ["python3", f"/opt/ml/input/data/{RUNTIME_CHANNEL}/{RUNTIME_ZIP}"])
     if template.metric_definitions:
         algorithm["MetricDefinitions"] = [
             {"Name": name, "Regex": regex} for name, regex in template.metric_definitions

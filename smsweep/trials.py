@@ -75,9 +75,7 @@ class MetricStats:
         if not is_number(value):
             return MetricStats(last=value, count=self.count, min=self.min, max=self.max)
         number = float(value)  # type: ignore[arg-type]  # is_number just said so
-        return MetricStats(
-            last=value, count=self.count + 1, min=min(self.min, number), max=max(self.max, number)
-        )
+        return MetricStats(last=value, count=self.count + 1, min=min(self.min, number), max=max(self.max, number))
 
 
 def is_number(value: object) -> bool:

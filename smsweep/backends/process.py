@@ -22,7 +22,7 @@ from typing import Any
 
 from smsweep.backends.log_file import read_page
 from smsweep.backends.ml_tree import failure_reason, local_channels, write_tree
-from smsweep.errors import BackendUnavailable, JobRejected
+from smsweep.errors import BackendUnavailable
 from smsweep.jobs import STOP_GRACE_S, JobStatus, LogPage, TrainingJobRequest
 
 LAUNCHER = Path(__file__).with_name("launcher.py")
@@ -148,14 +148,10 @@ class ProcessBackend:
         if _is_alive(folder):
             if order is not None:
                 self._enforce(folder, order)
-                return JobStatus(
-                    name=name, status="Stopping", secondary_status="Stopping", started_at=started_at
-                )
+                return JobStatus(name=name, status="Stopping", secondary_status="Stopping", started_at=started_at)
             if self._clock() - started_at.timestamp() > self._limit_s(folder):
                 self._order_stop(name, "max_runtime", STOP_GRACE_S)
-            return JobStatus(
-                name=name, status="InProgress", secondary_status="Training", started_at=started_at
-            )
+            return JobStatus(name=name, status="InProgress", secondary_status="Training", started_at=started_at)
         status = _ended_status(folder, order, started_at)
         self._ended[name] = status
         return status
@@ -172,9 +168,7 @@ class ProcessBackend:
         elif kill_at < order.kill_at:
             order.kill_at = kill_at
             _write_stop(folder, order)
-        _signal_pid(
-            folder / "pid", signal.SIGTERM
-        )  # again if repeated: the first may have been lost in a crash
+        _signal_pid(folder / "pid", signal.SIGTERM)  # again if repeated: the first may have been lost in a crash
         self._enforce(folder, order)
 
     def _limit_s(self, folder: Path) -> float:

@@ -113,9 +113,7 @@ class Store(Protocol):
         """
         ...
 
-    def read_points(
-        self, sweep_id: str, number: int, *, names: Iterable[str] | None = None
-    ) -> list[MetricPoint]:
+    def read_points(self, sweep_id: str, number: int, *, names: Iterable[str] | None = None) -> list[MetricPoint]:
         """Return a trial's points in the order reported, as far as no later attempt replaced them."""
         ...
 
