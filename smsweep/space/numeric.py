@@ -1,0 +1,195 @@
+"""Distributions between two bounds: whole numbers, floats, and floats whose logarithm is uniform."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from smsweep.errors import SpaceError
+from smsweep.space.distribution import (
+    Distribution,
+    Listed,
+    are_whole,
+    check_bounds,
+    check_index,
+    check_probability,
+    comparable,
+    is_number,
+    share,
+)
+
+MAX_EXPONENT = math.log(1e308)  # exp of more is not a float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IntUniform(Listed):
+    kind: ClassVar[str] = "int_uniform"
+    min: int  # the smallest value
+    max: int  # the largest, included
+
+    def __post_init__(self) -> None:
+        check_bounds(self.kind, self.min, self.max)
+        if not are_whole(self.min, self.max):
+            raise SpaceError(f"{self.kind} needs whole numbers, got min {self.min} and max {self.max}")
+
+    def ppf(self, u: float) -> int:
+        return self.min + share(u, self.size)
+
+    def cdf(self, value: Any) -> float:
+        below = math.floor(min(max(comparable(self.kind, value), self.min - 1), self.max)) - self.min + 1
+        return below / self.size
+
+    @property
+    def size(self) -> int:
+        return self.max - self.min + 1
+
+    def value_at(self, index: int) -> int:
+        check_index(index, self.size)
+        return self.min + index
+
+    def index_of(self, value: Any) -> int | None:
+        if is_number(value) and value == int(value) and self.min <= value <= self.max:
+            return int(value) - self.min
+        return None
+
+
+class Continuous(Distribution):
+    """A distribution over floats, infinitely many unless it is all in one point."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def quantile(self, u: float) -> float:
+        """Return the value at u in [0, 1], before any rounding to multiples."""
+
+    def ppf(self, u: float) -> int | float:
+        check_probability(u)
+        return self.quantile(u)
+
+    @property
+    @abstractmethod
+    def bounds(self) -> tuple[float, float]:
+        """The smallest and the largest value, either of which may be infinite."""
+
+    @property
+    def size(self) -> int | None:
+        low, high = self.bounds
+        return 1 if low == high else None
+
+    def value_at(self, index: int) -> Any:
+        check_index(index, self.size)
+        return self.ppf(0.5)
+
+    def index_of(self, value: Any) -> int | None:
+        return 0 if self.size == 1 and is_number(value) and value == self.ppf(0.5) else None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Uniform(Continuous):
+    kind: ClassVar[str] = "uniform"
+    min: float
+    max: float  # reached only by rounding
+
+    def __post_init__(self) -> None:
+        check_bounds(self.kind, self.min, self.max)
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        return self.min, self.max
+
+    def quantile(self, u: float) -> float:
+        return float(min(self.min + u * (self.max - self.min), self.max))
+
+    def cdf(self, value: Any) -> float:
+        place = (comparable(self.kind, value) - self.min) / (self.max - self.min)
+        return min(max(place, 0.0), 1.0)
+
+
+class LogScale(Continuous):
+    """A distribution over floats above 0 whose natural logarithm is uniform."""
+
+    __slots__ = ()
+
+    @property
+    @abstractmethod
+    def exponents(self) -> tuple[float, float]:
+        """Natural logarithms of the bounds, ascending."""
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        low, high = self.exponents
+        return math.exp(low), math.exp(high)
+
+    def quantile(self, u: float) -> float:
+        low, high = self.exponents
+        smallest, largest = self.bounds
+        # exp of a rounded logarithm may overshoot a bound by the last bit
+        return min(max(math.exp(low + u * (high - low)), smallest), largest)
+
+    def cdf(self, value: Any) -> float:
+        number = comparable(self.kind, value)
+        if number <= 0:
+            return 0.0
+        low, high = self.exponents
+        return min(max((math.log(number) - low) / (high - low), 0.0), 1.0)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LogUniform(LogScale):
+    """W&B's old form, deprecated there: the bounds are exponents of e."""
+
+    kind: ClassVar[str] = "log_uniform"
+    min: float  # natural logarithm of the smallest value
+    max: float  # of the largest
+
+    def __post_init__(self) -> None:
+        check_bounds(self.kind, self.min, self.max)
+        if max(abs(self.min), abs(self.max)) > MAX_EXPONENT:
+            raise SpaceError(
+                f"{self.kind} takes exponents of e, at most {MAX_EXPONENT:.0f}, got min {self.min} and "
+                f"max {self.max}; if these are the values themselves, use {self.kind}_values"
+            )
+
+    @property
+    def exponents(self) -> tuple[float, float]:
+        return self.min, self.max
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InvLogUniform(LogUniform):
+    """As log_uniform, with the exponents' signs turned: values from e^-max to e^-min."""
+
+    kind: ClassVar[str] = "inv_log_uniform"
+
+    @property
+    def exponents(self) -> tuple[float, float]:
+        return -self.max, -self.min
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LogUniformValues(LogScale):
+    kind: ClassVar[str] = "log_uniform_values"
+    min: float  # the smallest value, above 0
+    max: float  # the largest
+
+    def __post_init__(self) -> None:
+        check_bounds(self.kind, self.min, self.max)
+        if self.min <= 0:
+            raise SpaceError(f"{self.kind} needs min > 0, got {self.min}; use uniform, or raise min")
+
+    @property
+    def exponents(self) -> tuple[float, float]:
+        return math.log(self.min), math.log(self.max)
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        return float(self.min), float(self.max)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InvLogUniformValues(LogUniformValues):
+    """The same law as log_uniform_values: the inverse of a log-uniform value is log-uniform."""
+
+    kind: ClassVar[str] = "inv_log_uniform_values"

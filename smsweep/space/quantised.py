@@ -1,0 +1,127 @@
+"""Distributions rounded to multiples of q."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from smsweep.errors import SpaceError
+from smsweep.space.bell import Beta, LogNormal, Normal
+from smsweep.space.distribution import are_whole, check_index, check_number, check_probability, is_number
+from smsweep.space.numeric import Continuous, LogUniform, LogUniformValues, Uniform
+
+
+class Quantised(Continuous):
+    """Mixin in front of a distribution: its values rounded to the nearest multiple of q.
+
+    A tie goes to the even multiple. Rounded values may lie outside the bounds, as in W&B: between 5 and 14
+    with q 10 they are 0 and 10. They are ints where q is one. `cdf` is that of the value before rounding.
+    """
+
+    __slots__ = ()
+    q: float  # above 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()  # type: ignore[misc]  # every class it is mixed into has one
+        check_number(self.kind, q=self.q)
+        if self.q <= 0:
+            raise SpaceError(f"{self.kind} needs q > 0, got {self.q}")
+
+    def _multiple(self, value: float) -> int:
+        return round(value / self.q)
+
+    def _times_q(self, multiple: int) -> int | float:
+        return multiple * self.q
+
+    def ppf(self, u: float) -> int | float:
+        check_probability(u)
+        return self._times_q(self._multiple(self.quantile(u)))
+
+    @property
+    def size(self) -> int | None:
+        low, high = self.bounds
+        if math.isinf(low) or math.isinf(high):
+            return None
+        return self._multiple(high) - self._multiple(low) + 1
+
+    def value_at(self, index: int) -> int | float:
+        check_index(index, self.size)
+        return self._times_q(self._multiple(self.bounds[0]) + index)
+
+    def index_of(self, value: Any) -> int | None:
+        size = self.size
+        if size is None or not is_number(value):
+            return None
+        multiple = self._multiple(value)
+        index = multiple - self._multiple(self.bounds[0])
+        return index if 0 <= index < size and self._times_q(multiple) == value else None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QUniform(Quantised, Uniform):
+    """Its grid is another than its values: from min in steps of q, max excluded, as W&B does it."""
+
+    kind: ClassVar[str] = "q_uniform"
+    q: float = 1.0  # as a float it makes the values floats
+
+    def __post_init__(self) -> None:
+        Quantised.__post_init__(self)
+        far = max(abs(self.min), abs(self.max))
+        if far + self.q == far:
+            raise SpaceError(f"{self.kind} needs a larger q: {self.q} is lost in the rounding of {far}")
+
+    @property
+    def grid_size(self) -> int:
+        if are_whole(self.min, self.max, self.q):
+            return int(-((self.min - self.max) // self.q))  # rounded up, exact for ints of any size
+        return math.ceil((self.max - self.min) / self.q)
+
+    def grid_value(self, index: int) -> int | float:
+        check_index(index, self.grid_size)
+        if are_whole(self.min, self.max, self.q):
+            return self.min + index * self.q
+        # numpy's arange multiplies the first step as it came out of rounding
+        step = float(self.min) + self.q - self.min
+        return self.min + index * step
+
+    def grid_index(self, value: Any) -> int | None:
+        if not is_number(value):
+            return None
+        guess = round((value - self.min) / self.q)
+        for index in (guess, guess - 1, guess + 1):
+            if 0 <= index < self.grid_size and self.grid_value(index) == value:
+                return index
+        return None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QLogUniform(Quantised, LogUniform):
+    """W&B's old form, deprecated there: the bounds are exponents of e."""
+
+    kind: ClassVar[str] = "q_log_uniform"
+    q: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QLogUniformValues(Quantised, LogUniformValues):
+    kind: ClassVar[str] = "q_log_uniform_values"
+    q: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QNormal(Quantised, Normal):
+    kind: ClassVar[str] = "q_normal"
+    q: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QLogNormal(Quantised, LogNormal):
+    kind: ClassVar[str] = "q_log_normal"
+    q: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QBeta(Quantised, Beta):
+    kind: ClassVar[str] = "q_beta"
+    q: float = 1.0
