@@ -1,0 +1,257 @@
+"""Which files of a folder make up the source of a sweep."""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from smsweep.errors import SourceError
+from smsweep.source.ignore import Rules
+
+log = logging.getLogger(__name__)
+
+MAX_BYTES = 256 * 1024**2  # of a source in all: it is downloaded by every job
+MAX_ENTRIES = 100_000  # files and folders; more is a data set, or links that multiply
+
+# Never part of a source, whatever an ignore file says: keys, histories, caches, and logs of earlier runs.
+ALWAYS_LEFT_OUT = Rules().below(
+    "",
+    """
+secrets.env
+.env*
+.netrc
+_netrc
+.aws/
+*.pem
+id_rsa*
+id_dsa*
+id_ecdsa*
+id_ed25519*
+.git
+.hg
+.svn
+.smsweep
+__pycache__/
+*.pyc
+.venv/
+venv/
+node_modules/
+.mypy_cache/
+.ruff_cache/
+.pytest_cache/
+.hypothesis/
+.ipynb_checkpoints/
+.DS_Store
+**/wandb/settings
+**/wandb/debug*.log
+**/wandb/latest-run
+**/wandb/run-*
+**/wandb/offline-run-*
+**/wandb/sweep-*
+""",
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SourceFile:
+    """One file of a source."""
+
+    name: str  # relative to the source folder, with `/`
+    path: Path  # where its content is read: links resolved
+    size: int  # bytes, when it was listed
+    is_executable: bool  # by its owner
+
+
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """A folder still to be listed."""
+
+    path: Path  # links resolved
+    name: str  # "" for the root, else "a/b/"
+    own: Rules  # of .smsweepignore files
+    git: Rules  # of .gitignore files
+    above: tuple[Path, ...]  # folders on the way here, links resolved, to notice a link that leads back
+
+
+def collect(
+    root: Path,
+    *,
+    leave_out: Iterable[Path] = (),
+    max_bytes: int = MAX_BYTES,
+    max_entries: int = MAX_ENTRIES,
+) -> list[SourceFile]:
+    """List the files of a source by ascending name.
+
+    Left out are ALWAYS_LEFT_OUT, the folders named in leave_out (smsweep's own, wherever it lies), and what
+    .smsweepignore and .gitignore files at any level say; where both speak of a path, .smsweepignore wins.
+    requirements.txt at the root is carried even if .gitignore has it: the job installs from it.
+    A link stands for the content of its target, which must lie in the folder. Empty folders do not travel.
+
+    Raises SourceError for an empty source, one over a limit, a link that leads out, back or nowhere, and
+    anything that is neither file nor folder.
+    """
+    try:
+        real_root = root.resolve(strict=True)
+    except OSError as err:
+        raise SourceError(f"{root}: no such source folder; check `source_dir`") from err
+    if not real_root.is_dir():
+        raise SourceError(f"{root}: is a file; `source_dir` must be the folder that holds the script")
+    outside = frozenset(path.resolve() for path in leave_out)
+
+    files: list[SourceFile] = []
+    folders = [_Folder(real_root, "", Rules(), Rules(), ())]
+    n_entries = 0
+    while folders:
+        for entry in _list(root, real_root, folders.pop(), outside):
+            n_entries += 1
+            if isinstance(entry, _Folder):
+                folders.append(entry)
+            else:
+                files.append(entry)
+            if n_entries > max_entries:
+                raise SourceError(
+                    f"{root}: the source has more than {max_entries:,} files and folders, many of them in "
+                    f"{_fullest(files, folders)}; add that to {root / '.smsweepignore'}"
+                )
+    total = sum(file.size for file in files)
+    if total > max_bytes:
+        offenders = ", ".join(f"{name} ({human_size(size)})" for name, size in _biggest(files))
+        raise SourceError(
+            f"{root}: the source is {human_size(total)} and may be {human_size(max_bytes)}; biggest: {offenders}; "
+            f"add a line for what the script does not need to {root / '.smsweepignore'}, "
+            "and hand data to the job as an input channel"
+        )
+    if not files:
+        raise SourceError(f"{root}: nothing to pack: the folder is empty or all of it is ignored")
+    return sorted(files, key=lambda file: file.name)
+
+
+def _list(
+    root: Path, real_root: Path, folder: _Folder, outside: frozenset[Path]
+) -> Iterator[SourceFile | _Folder]:
+    """Yield what a folder holds and is not left out."""
+    try:
+        with os.scandir(folder.path) as scan:
+            entries = {entry.name: entry for entry in scan}
+    except OSError as err:
+        raise SourceError(f"{root / folder.name}: cannot be listed: {err.strerror}") from err
+    own, git = folder.own, folder.git
+    if ".smsweepignore" in entries:
+        own = own.below(folder.name, _read_rules(folder.path / ".smsweepignore"))
+    if ".gitignore" in entries:
+        keep = "\n!/requirements.txt" if folder.name == "" else ""
+        git = git.below(folder.name, _read_rules(folder.path / ".gitignore") + keep)
+
+    for entry in entries.values():
+        name = folder.name + entry.name
+        shown = root / name
+        is_dir = entry.is_dir()
+        is_left_out = ALWAYS_LEFT_OUT.verdict(name, is_dir)
+        if is_left_out is None:
+            is_left_out = own.verdict(name, is_dir)
+        if is_left_out is None:
+            is_left_out = git.verdict(name, is_dir)
+        if is_left_out:
+            log.debug("source: left out %s", shown)
+            continue
+        path = folder.path / entry.name
+        if entry.is_symlink():
+            path = _follow(shown, path, real_root)
+            if path in folder.above or path == folder.path:
+                raise SourceError(f"{shown}: the link leads back to a folder above it; ignore or remove it")
+            if _is_always_left_out(path.relative_to(real_root), is_dir):
+                log.debug("source: left out %s, a link to %s", shown, path)
+                continue
+        if path in outside:
+            continue
+        try:
+            entry.name.encode()
+        except UnicodeEncodeError as err:
+            raise SourceError(f"{str(shown)!a}: the name is not UTF-8; rename or ignore it") from err
+        if is_dir:
+            yield _Folder(path, f"{name}/", own, git, (*folder.above, folder.path))
+            continue
+        try:
+            status = path.stat()
+        except OSError as err:
+            raise SourceError(f"{shown}: went away while the source was read; try again") from err
+        if not stat.S_ISREG(status.st_mode):
+            raise SourceError(f"{shown}: is a pipe, socket or device; ignore or remove it")
+        yield SourceFile(
+            name=name, path=path, size=status.st_size, is_executable=bool(status.st_mode & stat.S_IXUSR)
+        )
+
+
+def _read_rules(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as err:
+        raise SourceError(f"{path}: cannot be read as UTF-8 text: {err}") from err
+
+
+def _follow(shown: Path, path: Path, real_root: Path) -> Path:
+    """Return what a link leads to, or say why that cannot be packed."""
+    try:
+        target = path.resolve(strict=True)
+    except (OSError, RuntimeError) as err:  # RuntimeError: links in a circle, before Python 3.13
+        raise SourceError(f"{shown}: the link leads nowhere ({path.readlink()}); ignore or remove it") from err
+    if not target.is_relative_to(real_root):
+        raise SourceError(
+            f"{shown}: the link leads out of the source, to {target}; copy the file, ignore the link, "
+            "or hand data to the job as an input channel"
+        )
+    return target
+
+
+def _is_always_left_out(path: Path, is_dir: bool) -> bool:
+    """Tell of a path, or of any folder above it."""
+    steps = [*reversed(path.parents[:-1]), path] if path.parts else []
+    return any(ALWAYS_LEFT_OUT.verdict(step.as_posix(), is_dir or step != path) for step in steps)
+
+
+def _biggest(files: Iterable[SourceFile], n: int = 5) -> list[tuple[str, int]]:
+    """Return the n biggest files or folders and their sizes, none inside another.
+
+    A folder stands for its content unless one entry in it makes up more than half: then that one is named.
+    """
+    sizes: dict[str, int] = {}
+    biggest_child: dict[str, int] = {}
+    for file in files:
+        for at, char in enumerate(file.name):
+            if char == "/":
+                sizes[file.name[: at + 1]] = sizes.get(file.name[: at + 1], 0) + file.size
+        sizes[file.name] = file.size
+    for name, size in sizes.items():
+        parent = name.rstrip("/").rpartition("/")[0] + "/"
+        biggest_child[parent] = max(biggest_child.get(parent, 0), size)
+    chosen: list[tuple[str, int]] = []
+    for name, size in sorted(sizes.items(), key=lambda item: (-item[1], item[0])):
+        is_told_by_child = name.endswith("/") and biggest_child[name] * 2 > size
+        if not is_told_by_child and not any(name.startswith(f) for f, _ in chosen if f.endswith("/")):
+            chosen.append((name, size))
+        if len(chosen) == n:
+            break
+    return chosen
+
+
+def _fullest(files: Iterable[SourceFile], folders: Iterable[_Folder]) -> str:
+    """Return the entry of the root that most of the listed files and folders lie in."""
+    counts: dict[str, int] = {}
+    for name in (*(file.name for file in files), *(folder.name for folder in folders)):
+        top = name.split("/")[0] + ("/" if "/" in name else "")
+        counts[top] = counts.get(top, 0) + 1
+    return max(counts, key=lambda top: counts[top])
+
+
+def human_size(n_bytes: int) -> str:
+    """Return a size for a person, such as `1.2 GiB`."""
+    size = float(n_bytes)
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if size >= 10 or unit == "bytes" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"

@@ -1,0 +1,151 @@
+"""Write a source into one archive: the same content gives the same hash, on any machine."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import tarfile
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from smsweep.errors import SourceError
+from smsweep.source.bundle import Bundle, Member, bundle_path, content_hash
+from smsweep.source.collect import SourceFile
+from smsweep.source.unpack import open_bundle
+
+GZIP_LEVEL = 6
+CHUNK = 1024**2  # bytes held in memory at a time
+
+
+def pack(files: Iterable[SourceFile], into: Path) -> Bundle:
+    """Write `<hash>.tar.gz` into a folder of bundles and return what it is.
+
+    An intact bundle of the same content is kept and returned. The archive appears under its name only when all
+    of it is on the disk; after a crash at most a hidden `*.partial` file is left, which nobody reads.
+    Each file is read once, so what is hashed is what is packed.
+
+    Raises SourceError when a file vanishes, changes or cannot be read, or the folder cannot be written.
+    """
+    partial = into / f".{uuid.uuid4().hex}.partial"
+    try:
+        into.mkdir(parents=True, exist_ok=True)
+        with partial.open("xb") as raw:
+            members = _write(files, raw)
+            raw.flush()
+            os.fsync(raw.fileno())
+        source_hash = content_hash(members)
+        path = bundle_path(into, source_hash)
+        if not _is_intact(path):
+            partial.replace(path)
+            _sync_folder(into)
+        return Bundle(hash=source_hash, path=path, size=path.stat().st_size, members=members)
+    except OSError as err:
+        raise SourceError(f"{into}: the source bundle cannot be written: {err.strerror or err}") from err
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def hash_files(files: Iterable[SourceFile]) -> str:
+    """Return the hash that `pack` would give, writing nothing. Raises SourceError as `pack` does."""
+    members = []
+    for file in files:
+        with _open(file) as reader:
+            while reader.read(min(CHUNK, file.size - reader.n_read)):
+                pass
+        members.append(reader.member())
+    return content_hash(members)
+
+
+def _write(files: Iterable[SourceFile], raw: IO[bytes]) -> tuple[Member, ...]:
+    members = []
+    # No file name and no time in either header, and no owner: nothing of this machine or moment.
+    with (
+        gzip.GzipFile(filename="", mode="wb", compresslevel=GZIP_LEVEL, fileobj=raw, mtime=0) as zipped,
+        tarfile.open(fileobj=zipped, mode="w", format=tarfile.PAX_FORMAT) as tar,
+    ):
+        for file in sorted(files, key=lambda file: file.name):
+            info = tarfile.TarInfo(file.name)
+            info.size = file.size
+            with _open(file) as reader:
+                info.mode = reader.member().mode
+                tar.addfile(info, reader)  # type: ignore[arg-type]  # it calls read() and nothing else
+            members.append(reader.member())
+    return tuple(members)
+
+
+class _HashingReader:
+    """Reads a file that must still be as it was when it was listed."""
+
+    def __init__(self, file: SourceFile, raw: IO[bytes]) -> None:
+        self.n_read = 0
+        self._file = file
+        self._raw = raw
+        self._digest = hashlib.sha256()
+
+    def read(self, n: int) -> bytes:
+        try:
+            data = self._raw.read(n)
+        except OSError as err:
+            raise SourceError(f"{self._file.path}: cannot be read: {err.strerror}") from err
+        if len(data) < n:
+            raise _changed(self._file)
+        self.n_read += len(data)
+        self._digest.update(data)
+        return data
+
+    def member(self) -> Member:
+        return Member(
+            name=self._file.name,
+            size=self._file.size,
+            is_executable=self._file.is_executable,
+            sha256=self._digest.hexdigest(),
+        )
+
+
+@contextmanager
+def _open(file: SourceFile) -> Iterator[_HashingReader]:
+    try:
+        raw = file.path.open("rb")
+    except FileNotFoundError as err:
+        raise _changed(file) from err
+    except OSError as err:
+        raise SourceError(
+            f"{file.path}: cannot be read: {err.strerror}; add it to .smsweepignore if the script does not need it"
+        ) from err
+    with raw:
+        before = os.fstat(raw.fileno())
+        if before.st_size != file.size:
+            raise _changed(file)
+        yield _HashingReader(file, raw)
+        after = os.fstat(raw.fileno())
+        if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
+            raise _changed(file)
+
+
+def _changed(file: SourceFile) -> SourceError:
+    return SourceError(
+        f"{file.path}: changed or went away while the source was packed; try again, "
+        "or add it to .smsweepignore if something keeps writing it"
+    )
+
+
+def _is_intact(path: Path) -> bool:
+    if not path.exists():
+        return False
+    try:
+        open_bundle(path)
+    except SourceError:
+        return False
+    return True
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
