@@ -1,0 +1,1 @@
+"""Rules that end trials early, as a function of the curves so far."""
