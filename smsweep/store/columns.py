@@ -1,0 +1,68 @@
+"""How values lie in columns: instants, JSON, and the stats of metrics, the same in every database."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import sqlalchemy as sa
+
+from smsweep.trials import MetricStats
+
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+MICROSECOND = timedelta(microseconds=1)
+
+
+def to_json(value: Any) -> str:
+    """Encode as compact ASCII; NaN and the infinities become Python's own words for them."""
+    return json.dumps(value, separators=(",", ":"), default=_plain)
+
+
+def _plain(value: object) -> dict[str, Any]:
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{value!r} of type {type(value).__name__} cannot be kept in a store: it is not JSON")
+
+
+class UtcTime(sa.types.TypeDecorator[datetime]):
+    """An aware instant as microseconds since 1970 in UTC: exact, and ordered as a number."""
+
+    impl = sa.BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> int | None:
+        return None if value is None else (value - EPOCH) // MICROSECOND
+
+    def process_result_value(self, value: int | None, dialect: sa.Dialect) -> datetime | None:
+        return None if value is None else EPOCH + timedelta(microseconds=value)
+
+
+class Json(sa.types.TypeDecorator[Any]):
+    """Any JSON value as text. Not the database's own type, which knows neither NaN nor the zero character."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: sa.Dialect) -> str:
+        return to_json(value)
+
+    def process_result_value(self, value: str | None, dialect: sa.Dialect) -> Any:
+        return None if value is None else json.loads(value)
+
+
+class Stats(sa.types.TypeDecorator[Mapping[str, MetricStats]]):
+    """Stats by metric name, as JSON: {"loss": [last, count, min, max]}."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Mapping[str, MetricStats] | None, dialect: sa.Dialect) -> str:
+        return to_json({name: [s.last, s.count, s.min, s.max] for name, s in (value or {}).items()})
+
+    def process_result_value(self, value: str | None, dialect: sa.Dialect) -> dict[str, MetricStats]:
+        return {
+            name: MetricStats(last=last, count=count, min=low, max=high)
+            for name, (last, count, low, high) in json.loads(value or "{}").items()
+        }

@@ -1,0 +1,71 @@
+"""What can be wrong with a database, and what to do about it, in our own words."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy import exc
+
+from smsweep.errors import StoreError, StoreUnavailable
+
+# (what the driver says, what that means, what to do); the first that fits counts.
+CURES = (
+    (
+        "locked",
+        "another process keeps it locked",
+        "wait for it or end it, then try again; a network drive cannot lock SQLite files: "
+        "for several machines set SMSWEEP_STORE to a PostgreSQL URL",
+    ),
+    (
+        "file is not a database",
+        "it is not an SQLite database",
+        "move it away, or set SMSWEEP_DIR to another folder",
+    ),
+    (
+        "malformed",
+        "the database file is damaged",
+        "stop all agents, keep a copy of it, and restore a backup or try `sqlite3 FILE .recover`",
+    ),
+    ("is full", "the disk is full", "free some space, then try again; running jobs are not affected"),
+    ("disk i/o error", "the disk failed or is full", "check its free space and its health, then try again"),
+    ("readonly", "it cannot be written", "make the file and its folder writable, or set SMSWEEP_DIR to another"),
+    (
+        "unable to open database file",
+        "it cannot be opened or created",
+        "make sure that its folder exists and is writable, or set SMSWEEP_DIR to another",
+    ),
+    ("already exists", "it holds tables of another program", "give smsweep a database or schema of its own"),
+    ("password", "the server refused the login", "check user and password in SMSWEEP_STORE"),
+    (
+        "permission denied",
+        "the server refused the access",
+        "grant the user its tables and the right to create them",
+    ),
+    ("does not exist", "the server does not know what was asked for", "check the names in SMSWEEP_STORE"),
+)
+UNKNOWN = ("the database did not answer as it should", "check that it is running and reachable, then try again")
+
+# Serialization failure, deadlock, lock not available: gone when tried again.
+TRANSIENT_SQLSTATES = frozenset({"40001", "40P01", "55P03"})
+
+
+def name_of(url: sa.URL) -> str:
+    """Return the file of an SQLite database, the URL of any other, never a password."""
+    if url.get_backend_name() == "sqlite":
+        return url.database or "SQLite in memory"
+    return url.render_as_string(hide_password=True)
+
+
+def is_transient(err: exc.DBAPIError) -> bool:
+    """Tell whether the same transaction may well succeed in a moment, and surely changed nothing yet."""
+    if err.connection_invalidated:
+        return err.statement is not None  # a commit that got no answer may have happened
+    return "locked" in str(err.orig) or getattr(err.orig, "sqlstate", None) in TRANSIENT_SQLSTATES
+
+
+def translate(err: exc.SQLAlchemyError, url: sa.URL) -> StoreError:
+    said = str(getattr(err, "orig", None) or err).strip()
+    cause, cure = next(
+        ((cause, cure) for needle, cause, cure in CURES if needle in said.lower()),
+        UNKNOWN,
+    )
+    return StoreUnavailable(f"{name_of(url)}: {cause} ({said}); {cure}")

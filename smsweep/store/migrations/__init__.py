@@ -1,0 +1,1 @@
+"""How an older schema becomes the present one. Files in versions/ never change once released."""

@@ -1,0 +1,113 @@
+"""Find the store, make its folder and schema where they are missing, and open it."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy import event, exc
+
+from smsweep.errors import StoreUnavailable, UsageError
+from smsweep.store.base import Store
+from smsweep.store.schema import ensure_schema
+from smsweep.store.sql import SqlStore
+from smsweep.sweeps import SweepConfig
+
+DEFAULT_DIR = ".smsweep"
+FILE_NAME = "store.db"
+LOCK_TIMEOUT_S = 5.0  # how long SQLite itself waits for another writer
+
+PRAGMAS = (
+    "PRAGMA foreign_keys = ON",
+    "PRAGMA journal_mode = WAL",  # readers and the writer do not wait for each other
+    "PRAGMA synchronous = NORMAL",  # kill -9 loses nothing; a power cut may lose the last commits, never the file
+)
+
+
+def utc_now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+def open_store(
+    url: str | None = None,
+    *,
+    environ: Mapping[str, str],
+    parse: Callable[[str], SweepConfig],
+    clock: Callable[[], datetime] = utc_now,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Store:
+    """Open the store, and create or upgrade it first where needed.
+
+    url: a database URL of SQLAlchemy; else SMSWEEP_STORE; else SQLite in SMSWEEP_DIR or ./.smsweep.
+    parse: reads the text of a sweep's YAML, which the store itself does not understand.
+    Raises StoreUnavailable with the cause and a cure, SchemaTooNew, or UsageError for a URL that makes no sense.
+    """
+    given = url or environ.get("SMSWEEP_STORE")
+    engine = _engine(_parse_url(given) if given else _default_url(environ))
+    store = SqlStore(engine, clock=clock, parse=parse, sleep=sleep)
+    try:
+        ensure_schema(store.transactions)
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+def _default_url(environ: Mapping[str, str]) -> sa.URL:
+    folder = Path(environ.get("SMSWEEP_DIR") or DEFAULT_DIR).absolute()
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        ignore = folder / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text("*\n")
+    except OSError as err:
+        raise StoreUnavailable(
+            f"{folder}: the store's folder cannot be made or written ({err.strerror}); "
+            "set SMSWEEP_DIR to a folder that you may write to"
+        ) from err
+    return sa.URL.create("sqlite", database=str(folder / FILE_NAME))
+
+
+def _parse_url(text: str) -> sa.URL:
+    try:
+        url = sa.make_url(text)
+    except exc.ArgumentError as err:
+        raise UsageError(
+            f"SMSWEEP_STORE: {text!r} is not a database URL; write sqlite:///FILE "
+            "or postgresql://USER:PASSWORD@HOST/DATABASE"
+        ) from err
+    if url.drivername in ("postgres", "postgresql"):
+        return url.set(drivername="postgresql+psycopg")
+    if url.get_backend_name() not in ("sqlite", "postgresql"):
+        raise UsageError(
+            f"SMSWEEP_STORE: {url.get_backend_name()} is not supported; the store is an SQLite file "
+            "(sqlite:///FILE) or a PostgreSQL database (postgresql://USER:PASSWORD@HOST/DATABASE)"
+        )
+    return url
+
+
+def _engine(url: sa.URL) -> sa.Engine:
+    if url.get_backend_name() != "sqlite":
+        try:
+            return sa.create_engine(url, max_overflow=-1)
+        except ModuleNotFoundError as err:
+            raise UsageError(
+                f"SMSWEEP_STORE: the driver {err.name} is not installed; run: pip install 'smsweep[postgres]'"
+            ) from err
+    # Autocommit as far as the driver goes: transactions.py says BEGIN, in the right kind.
+    engine = sa.create_engine(
+        url,
+        max_overflow=-1,  # one connection a thread, however many there are
+        connect_args={"isolation_level": None, "timeout": LOCK_TIMEOUT_S},
+    )
+    event.listen(engine, "connect", _prepare_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:
+    for pragma in PRAGMAS:
+        connection.execute(pragma)

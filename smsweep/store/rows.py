@@ -1,0 +1,98 @@
+"""Rows to values and back."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from typing import Any
+
+from smsweep.store.columns import to_json
+from smsweep.sweeps import Sweep, SweepConfig
+from smsweep.trials import MetricPoint, Scalar, Trial
+
+# Columns are named as the fields they hold, so that a row becomes a value without a table of names.
+SWEEP_FIELDS = tuple(f.name for f in fields(Sweep) if f.name != "config")
+TRIAL_FIELDS = tuple(f.name for f in fields(Trial) if f.name not in ("curve", "is_prior"))
+
+MAX_BIGINT = 2**63 - 1
+
+
+def sweep_of(row: Sequence[Any], config: SweepConfig) -> Sweep:
+    """row: SWEEP_FIELDS in order."""
+    values = dict(zip(SWEEP_FIELDS, row, strict=True))
+    values["seed"] = int(values["seed"])
+    values["prior_runs"] = tuple(values["prior_runs"])
+    return Sweep(config=config, **values)
+
+
+def sweep_row(sweep: Sweep) -> dict[str, Any]:
+    return {name: getattr(sweep, name) for name in SWEEP_FIELDS} | {"seed": str(sweep.seed)}
+
+
+def trial_of(row: Sequence[Any]) -> Trial:
+    """row: TRIAL_FIELDS in order."""
+    return Trial(**dict(zip(TRIAL_FIELDS, row, strict=True)))
+
+
+def trial_row(trial: Trial) -> dict[str, Any]:
+    return {name: getattr(trial, name) for name in TRIAL_FIELDS}
+
+
+def point_row(point: MetricPoint) -> dict[str, Any]:
+    """Return what the points table keeps of it, without the columns that say whose it is."""
+    number, exact = _split(point.value)
+    step = point.step
+    return {
+        "name": clean(point.name),
+        "value": number,
+        "exact": exact,
+        # A script may call anything a step; what no database can count is kept without one.
+        "step": step if step is None or -MAX_BIGINT <= step <= MAX_BIGINT else None,
+        "time": point.time,
+    }
+
+
+def point_of(row: Any) -> MetricPoint:
+    return MetricPoint(name=row.name, value=_join(row.value, row.exact), step=row.step, time=row.time)
+
+
+def _split(value: Scalar) -> tuple[float | None, str | None]:
+    """Return the number to compare by and the JSON that brings back exactly this value; None where needless."""
+    if isinstance(value, float) and math.isfinite(value):
+        return value, "-0.0" if value == 0 and math.copysign(1, value) < 0 else None  # SQLite drops the sign
+    if isinstance(value, int) and not isinstance(value, bool):
+        try:
+            return float(value), to_json(value)
+        except OverflowError:
+            pass  # beyond all floats: kept, never compared
+    return None, to_json(value)
+
+
+def _join(number: float | None, exact: str | None) -> Scalar:
+    value: Scalar = number if exact is None else json.loads(exact)
+    return value
+
+
+def curve_of(rows: Iterable[tuple[int | None, float | None]]) -> tuple[float, ...]:
+    """Return the finite values of one metric, one a row of the script's.
+
+    rows: (step, number or None) in the order reported; the last of several with the same step counts.
+    """
+    curve: list[float | None] = []
+    previous: int | None = None
+    for step, number in rows:
+        if step is not None and step == previous:
+            curve[-1] = number
+        else:
+            curve.append(number)
+        previous = step
+    return tuple(number for number in curve if number is not None)
+
+
+def clean(text: str) -> str:
+    """Replace what a database cannot keep as text: the zero character and halves of surrogate pairs."""
+    if text.isprintable():
+        return text
+    return text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")

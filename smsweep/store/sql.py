@@ -1,0 +1,352 @@
+"""The store in an SQL database: SQLite in a file by default, PostgreSQL where several machines share it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from smsweep.errors import NotFound, StoreConflict
+from smsweep.jobs import job_name
+from smsweep.store import queries
+from smsweep.store.base import Store
+from smsweep.store.point_log import add_points
+from smsweep.store.rows import clean, curve_of, point_of, sweep_of, sweep_row, trial_of, trial_row
+from smsweep.store.transactions import Transactions, reads, writes
+from smsweep.sweeps import Sweep, SweepConfig, SweepState
+from smsweep.trials import MOVES, MetricPoint, Params, Scalar, Trial, TrialState
+
+
+class SqlStore(Store):
+    """See Store for what each method promises."""
+
+    def __init__(
+        self,
+        engine: sa.Engine,
+        clock: Callable[[], datetime],
+        parse: Callable[[str], SweepConfig],
+        sleep: Callable[[float], None],
+    ) -> None:
+        """engine: its schema is in place. clock: aware times. parse: reads the text of a sweep's YAML."""
+        self.transactions = Transactions(engine, sleep)
+        self._clock = clock
+        self._parse = parse
+        self._configs: dict[str, SweepConfig] = {}  # by sweep id; a sweep's config never changes
+
+    @writes
+    def create_sweep(self, connection: sa.Connection, sweep: Sweep) -> Sweep:
+        if self._find_state(connection, sweep.id) is not None:
+            raise _taken(sweep.id)
+        created = replace(sweep, created_at=sweep.created_at or self._clock(), revision=1)
+        try:
+            connection.execute(queries.INSERT_SWEEP, {**sweep_row(created), "next_number": 0})
+        except sa.exc.IntegrityError:
+            raise _taken(sweep.id) from None
+        return created
+
+    @reads
+    def get_sweep(self, connection: sa.Connection, sweep_id: str) -> Sweep:
+        return self._sweep_of(connection.execute(queries.SWEEP, {"of_sweep": sweep_id}).one_or_none(), sweep_id)
+
+    @reads
+    def list_sweeps(self, connection: sa.Connection) -> list[Sweep]:
+        return [self._sweep_of(row, row.id) for row in connection.execute(queries.SWEEPS)]
+
+    @writes
+    def set_sweep_state(
+        self, connection: sa.Connection, sweep_id: str, expect: Iterable[SweepState], to: SweepState
+    ) -> Sweep:
+        row = connection.execute(queries.SWEEP_TO_CHANGE, {"of_sweep": sweep_id}).one_or_none()
+        sweep = self._sweep_of(row, sweep_id)
+        if sweep.state not in (expected := tuple(expect)):
+            raise StoreConflict(f"sweep {sweep_id} is {sweep.state.value}, not {_either(expected)}: read it again")
+        changes = {"state": to, "revision": sweep.revision + 1}
+        connection.execute(queries.UPDATE_SWEEP, {"of_sweep": sweep_id, **changes})
+        return replace(sweep, state=to, revision=sweep.revision + 1)
+
+    @writes
+    def add_trials(
+        self, connection: sa.Connection, sweep_id: str, first_number: int, params: Sequence[Params]
+    ) -> list[Trial]:
+        revision = connection.execute(
+            queries.TAKE_NUMBERS,
+            {
+                "of_sweep": sweep_id,
+                "first_number": first_number,
+                "in_state": SweepState.RUNNING,
+                "n": len(params),
+            },
+        ).scalar_one_or_none()
+        if revision is None:
+            state = self._find_state(connection, sweep_id)
+            if state is None:
+                raise self._no_sweep(sweep_id)
+            if not state.takes_trials:
+                raise StoreConflict(f"sweep {sweep_id} is {state.value} and takes no trials")
+            raise StoreConflict(f"trial {sweep_id}/{first_number} is not the next: read the sweep again")
+        now = self._clock()
+        added = [
+            Trial(
+                sweep_id=sweep_id,
+                number=first_number + i,
+                params=assignment,
+                created_at=now,
+                revision=revision - len(params) + 1 + i,
+            )
+            for i, assignment in enumerate(params)
+        ]
+        if added:
+            connection.execute(queries.INSERT_TRIALS, [trial_row(trial) for trial in added])
+        return added
+
+    @reads
+    def list_trials(
+        self, connection: sa.Connection, sweep_id: str, *, since: int = 0, curve_of: str | None = None
+    ) -> list[Trial]:
+        statement = queries.CHANGED_TRIALS if since > 0 else queries.TRIALS
+        rows = connection.execute(statement, {"of_sweep": sweep_id, "since": since}).all()
+        if not rows:
+            self._require_sweep(connection, sweep_id)
+        if curve_of is None:
+            return [trial_of(row) for row in rows]
+        curves = self._curves(connection, sweep_id, since, curve_of)
+        return [replace(trial, curve=curves.get(trial.number, ())) for trial in map(trial_of, rows)]
+
+    @reads
+    def get_trial(self, connection: sa.Connection, sweep_id: str, number: int) -> Trial:
+        return self._trial(connection, queries.TRIAL, sweep_id, number)
+
+    @reads
+    def count_trials(self, connection: sa.Connection, sweep_id: str) -> Mapping[TrialState, int]:
+        rows = connection.execute(queries.COUNTS, {"of_sweep": sweep_id})
+        counts = {row.state: row.n for row in rows}
+        if not counts:
+            self._require_sweep(connection, sweep_id)
+        return counts
+
+    @writes
+    def claim(
+        self, connection: sa.Connection, sweep_id: str, agent_id: str, place: str, lease_s: float
+    ) -> Trial | None:
+        now = self._clock()
+        hold = {"agent_id": agent_id, "lease_expires_at": now + timedelta(seconds=lease_s)}
+        of_sweep = {"of_sweep": sweep_id}
+        if self._require_sweep(connection, sweep_id).takes_trials:
+            row = connection.execute(queries.FIRST_PENDING, of_sweep).one_or_none()
+            if row is not None:
+                trial = trial_of(row)
+                return self._change(connection, trial, **_start(trial, now), place=clean(place), **hold)
+        row = connection.execute(queries.FIRST_ABANDONED, {**of_sweep, "now": now}).one_or_none()
+        return None if row is None else self._change(connection, trial_of(row), **hold)
+
+    @writes
+    def renew(self, connection: sa.Connection, agent_id: str, lease_s: float) -> set[tuple[str, int]]:
+        until = self._clock() + timedelta(seconds=lease_s)
+        held = connection.execute(queries.SET_LEASES, {"holder": agent_id, "until": until})
+        return {(sweep_id, number) for sweep_id, number in held}
+
+    @writes
+    def release(self, connection: sa.Connection, agent_id: str) -> None:
+        connection.execute(queries.SET_LEASES, {"holder": agent_id, "until": self._clock()})
+
+    @reads
+    def holders(self, connection: sa.Connection, sweep_id: str) -> set[str]:
+        held_by = set(connection.execute(queries.HOLDERS, {"of_sweep": sweep_id}).scalars())
+        if not held_by:
+            self._require_sweep(connection, sweep_id)
+        return held_by
+
+    @writes
+    def move(
+        self,
+        connection: sa.Connection,
+        sweep_id: str,
+        number: int,
+        expect: Iterable[TrialState],
+        to: TrialState,
+        *,
+        reason: str = "",
+        asked_by: str = "",
+        exit_code: int | None = None,
+        agent_id: str | None = None,
+    ) -> Trial:
+        expected = tuple(expect)
+        for state in expected:
+            if to not in MOVES[state]:
+                raise ValueError(f"a trial never moves from {state.value} to {to.value}")
+        trial = self._trial(connection, queries.TRIAL_TO_CHANGE, sweep_id, number)
+        if trial.is_removed:
+            raise StoreConflict(f"trial {trial.label} was removed from its sweep")
+        if trial.state not in expected:
+            raise StoreConflict(
+                f"trial {trial.label} is {trial.state.value}, not {_either(expected)}: read it again"
+            )
+        if agent_id is not None and trial.agent_id != agent_id:
+            holder = f"held by agent {trial.agent_id}" if trial.agent_id else "held by nobody"
+            raise StoreConflict(f"trial {trial.label} is {holder}, not by agent {agent_id}: leave it alone")
+        changes = _moved(trial, to, self._clock())
+        changes["asked_by"] = asked_by or changes.get("asked_by", trial.asked_by)
+        return self._change(connection, trial, **changes, reason=clean(reason), exit_code=exit_code)
+
+    @writes
+    def append_points(
+        self,
+        connection: sa.Connection,
+        sweep_id: str,
+        number: int,
+        points: Sequence[MetricPoint],
+        cursor: str,
+        *,
+        expect_cursor: str,
+        summary: Mapping[str, Scalar] | None = None,
+    ) -> Trial:
+        trial = self._trial(connection, queries.TRIAL_TO_CHANGE, sweep_id, number)
+        if trial.cursor != expect_cursor:
+            raise StoreConflict(
+                f"the log of trial {trial.label} was read up to {trial.cursor!r}, not {expect_cursor!r}: "
+                "read the trial again and go on from there"
+            )
+        if cursor == expect_cursor and not points and not summary:
+            return trial
+        changes = add_points(connection, trial, points)
+        if summary:
+            changes["summary"] = {**trial.summary, **summary}
+        return self._change(connection, trial, **changes, cursor=cursor)
+
+    @reads
+    def read_points(
+        self, connection: sa.Connection, sweep_id: str, number: int, *, names: Iterable[str] | None = None
+    ) -> list[MetricPoint]:
+        key = {"of_sweep": sweep_id, "of_number": number}
+        if names is None:
+            rows = connection.execute(queries.POINTS, key).all()
+        else:
+            rows = connection.execute(queries.POINTS_NAMED, {**key, "names": [clean(n) for n in names]}).all()
+        if not rows:
+            self._trial(connection, queries.TRIAL, sweep_id, number)
+        return [point_of(row) for row in rows]
+
+    @writes
+    def remove_trial(self, connection: sa.Connection, sweep_id: str, number: int) -> Trial:
+        trial = self._trial(connection, queries.TRIAL_TO_CHANGE, sweep_id, number)
+        if trial.state.is_active:
+            raise StoreConflict(f"trial {trial.label} is {trial.state.value}: end it before removing it")
+        return trial if trial.is_removed else self._change(connection, trial, is_removed=True)
+
+    @writes
+    def remove_sweep(self, connection: sa.Connection, sweep_id: str) -> None:
+        of_sweep = {"of_sweep": sweep_id}
+        if connection.execute(queries.SWEEP_TO_CHANGE, of_sweep).one_or_none() is None:
+            raise self._no_sweep(sweep_id)
+        if connection.execute(queries.ANY_ACTIVE, of_sweep).scalar_one():
+            raise StoreConflict(f"sweep {sweep_id} has active trials: cancel it and let them end first")
+        connection.execute(queries.DELETE_SWEEP, of_sweep)
+
+    @writes
+    def put_note(self, connection: sa.Connection, sweep_id: str, key: str, value: Any) -> None:
+        if connection.execute(queries.SWEEP_TO_CHANGE, {"of_sweep": sweep_id}).one_or_none() is None:
+            raise self._no_sweep(sweep_id)
+        changed = connection.execute(queries.UPDATE_NOTE, {"of_sweep": sweep_id, "of_key": key, "value": value})
+        if not changed.rowcount:
+            connection.execute(queries.INSERT_NOTE, {"sweep_id": sweep_id, "key": key, "value": value})
+
+    @reads
+    def get_note(self, connection: sa.Connection, sweep_id: str, key: str) -> Any:
+        row = connection.execute(queries.NOTE, {"of_sweep": sweep_id, "of_key": key}).one_or_none()
+        if row is None:
+            self._require_sweep(connection, sweep_id)
+            return None
+        return row.value
+
+    def close(self) -> None:
+        self.transactions.close()
+
+    def _change(self, connection: sa.Connection, trial: Trial, **changes: Any) -> Trial:
+        """Write the changed fields of a trial whose row is locked, at the sweep's next revision."""
+        of_sweep = {"of_sweep": trial.sweep_id}
+        changes["revision"] = connection.execute(queries.NEXT_REVISION, of_sweep).scalar_one()
+        connection.execute(queries.UPDATE_TRIAL, {**of_sweep, "of_number": trial.number, **changes})
+        return replace(trial, **changes)
+
+    def _trial(self, connection: sa.Connection, statement: sa.Select[Any], sweep_id: str, number: int) -> Trial:
+        row = connection.execute(statement, {"of_sweep": sweep_id, "of_number": number}).one_or_none()
+        if row is None:
+            self._require_sweep(connection, sweep_id)
+            raise NotFound(f"sweep {sweep_id} has no trial {number}; list its trials to see which it has")
+        return trial_of(row)
+
+    def _curves(
+        self, connection: sa.Connection, sweep_id: str, since: int, metric: str
+    ) -> dict[int, tuple[float, ...]]:
+        rows = connection.execute(queries.CURVES, {"of_sweep": sweep_id, "since": since, "metric": clean(metric)})
+        return {
+            number: curve_of((step, value) for _, step, value in of_trial)
+            for number, of_trial in itertools.groupby(rows, key=lambda row: row[0])
+        }
+
+    def _sweep_of(self, row: sa.Row[Any] | None, sweep_id: str) -> Sweep:
+        if row is None:
+            raise self._no_sweep(sweep_id)
+        if sweep_id not in self._configs:
+            self._configs[sweep_id] = self._parse(row.sweep_yaml)
+        return sweep_of(row, self._configs[sweep_id])
+
+    def _find_state(self, connection: sa.Connection, sweep_id: str) -> SweepState | None:
+        state: SweepState | None = connection.execute(
+            queries.SWEEP_STATE, {"of_sweep": sweep_id}
+        ).scalar_one_or_none()
+        return state
+
+    def _require_sweep(self, connection: sa.Connection, sweep_id: str) -> SweepState:
+        state = self._find_state(connection, sweep_id)
+        if state is None:
+            raise self._no_sweep(sweep_id)
+        return state
+
+    def _no_sweep(self, sweep_id: str) -> NotFound:
+        return NotFound(
+            f"{self.transactions.name}: no sweep {sweep_id!r} in this store; list the sweeps to see which "
+            "there are, or set SMSWEEP_DIR or SMSWEEP_STORE to the store that has it"
+        )
+
+
+def _start(trial: Trial, now: datetime) -> dict[str, Any]:
+    return {
+        "state": TrialState.RUNNING,
+        "reason": "",
+        "job_name": job_name(trial.sweep_id, trial.number, trial.attempt),
+        "started_at": now,
+    }
+
+
+def _moved(trial: Trial, to: TrialState, now: datetime) -> dict[str, Any]:
+    """Return what else changes with the state."""
+    changes: dict[str, Any] = {"state": to}
+    if to is TrialState.RUNNING:
+        return _start(trial, now) | {"lease_expires_at": now}  # free for any agent to take over
+    if to is TrialState.STOPPING:
+        return changes
+    changes |= {"agent_id": "", "lease_expires_at": None}
+    if to is TrialState.PENDING:
+        return changes | {
+            "attempt": trial.attempt + 1,
+            "asked_by": "",
+            "job_name": "",
+            "place": "",
+            "cursor": "",
+            "started_at": None,
+            "ended_at": None,
+        }
+    return changes | {"ended_at": now}
+
+
+def _taken(sweep_id: str) -> StoreConflict:
+    return StoreConflict(f"a sweep {sweep_id} exists already: choose another id")
+
+
+def _either(states: Iterable[SweepState | TrialState]) -> str:
+    return " or ".join(state.value for state in states) or "anything"

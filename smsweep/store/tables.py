@@ -1,0 +1,150 @@
+"""The schema: four tables and the number of its version."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any
+
+import sqlalchemy as sa
+
+from smsweep.store.columns import Json, Stats, UtcTime
+from smsweep.sweeps import SweepState
+from smsweep.trials import TrialState
+
+SCHEMA = 1  # the newest file in migrations/versions leads here
+VERSION_TABLE = "smsweep_version"
+
+metadata = sa.MetaData()
+
+
+def _words(kind: type[Enum]) -> sa.Enum:
+    return sa.Enum(kind, native_enum=False, length=16, values_callable=lambda words: [w.value for w in words])
+
+
+def _required(name: str, kind: Any, comment: str, *constraints: Any, primary_key: bool = False) -> sa.Column[Any]:
+    return sa.Column(name, kind, *constraints, primary_key=primary_key, nullable=False, comment=comment)
+
+
+def _optional(name: str, kind: Any, comment: str) -> sa.Column[Any]:
+    return sa.Column(name, kind, nullable=True, comment=comment)
+
+
+version = sa.Table(
+    VERSION_TABLE,
+    metadata,
+    # The shape is Alembic's own.
+    sa.Column("version_num", sa.String(32), primary_key=True, comment="version of this schema, four digits"),
+)
+
+sweeps = sa.Table(
+    "sweeps",
+    metadata,
+    _required("id", sa.Text, "8 characters of [a-z0-9]", primary_key=True),
+    _required("state", _words(SweepState), "running, paused, stopped, cancelled or finished"),
+    _required("seed", sa.Text, "all chance follows from it; decimal digits, may be wider than 64 bits"),
+    _required("name", sa.Text, "what lists show"),
+    _required("project", sa.Text, "W&B project, empty when none was named"),
+    _required("entity", sa.Text, "W&B entity, empty when none was named"),
+    _required("sweep_yaml", sa.Text, "the config as the user wrote it; never changes"),
+    _required("job_yaml", sa.Text, "the job file as the user wrote it, empty when there was none"),
+    _required("source_hash", sa.Text, "of the source bundle, empty for a Python function"),
+    _required("prior_runs", Json, "JSON list of labels of earlier trials that inform the search"),
+    _required("created_at", UtcTime, "microseconds since 1970, UTC"),
+    _required("revision", sa.BigInteger, "grows by one with each change to the sweep or one of its trials"),
+    _required("next_number", sa.BigInteger, "number of the next trial; never goes back"),
+    comment="a W&B sweep: its config and its state",
+)
+
+trials = sa.Table(
+    "trials",
+    metadata,
+    _required(
+        "sweep_id",
+        sa.Text,
+        "the sweep it belongs to",
+        sa.ForeignKey("sweeps.id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    sa.Column(
+        "number",
+        sa.BigInteger,
+        primary_key=True,
+        autoincrement=False,
+        comment="from 0 in the order proposed; never used twice within a sweep",
+    ),
+    _required("params", Json, "JSON object, nested as in the sweep's YAML"),
+    _required("state", _words(TrialState), "pending, running, stopping, or how it ended"),
+    _required("attempt", sa.BigInteger, "from 0; one job per attempt"),
+    _required("reason", sa.Text, "why it is in this state, for a person"),
+    _required("asked_by", sa.Text, "who asked it to end: rule, person, agent; empty when nobody did"),
+    _required("job_name", sa.Text, "of the current attempt; empty while pending"),
+    _required("place", sa.Text, "backend and where it runs; empty while pending"),
+    _required("agent_id", sa.Text, "who holds it; empty when nobody does"),
+    _optional("lease_expires_at", UtcTime, "microseconds since 1970, UTC; null when nobody holds it"),
+    _required("created_at", UtcTime, "microseconds since 1970, UTC"),
+    _optional("started_at", UtcTime, "first claim of the current attempt; microseconds since 1970, UTC"),
+    _optional("ended_at", UtcTime, "microseconds since 1970, UTC; null until it has ended"),
+    _optional("exit_code", sa.BigInteger, "of the script, where the backend could tell"),
+    _required("cursor", sa.Text, "how far the job's log has been read, in the backend's own words"),
+    _required("n_points", sa.BigInteger, "points stored and not replaced by a later attempt"),
+    _required("metrics", Stats, "JSON object: metric name to [last value, count of numbers, min, max]"),
+    _required("summary", Json, "JSON object: what the script set as its own summary"),
+    _required("revision", sa.BigInteger, "the sweep's revision when this trial last changed"),
+    _required("is_removed", sa.Boolean, "taken out of the sweep by a person"),
+    comment="one assignment of params, its state and what it reported so far",
+)
+
+# Literals, not parameters: SQLite uses a partial index only where it can see that the query implies it.
+IS_PENDING = sa.and_(trials.c.state == sa.literal_column("'pending'"), ~trials.c.is_removed)
+IS_ACTIVE = trials.c.state.in_([sa.literal_column("'running'"), sa.literal_column("'stopping'")])
+IS_HELD = trials.c.agent_id != sa.literal_column("''")
+
+sa.Index("trials_changed", trials.c.sweep_id, trials.c.revision)
+sa.Index(
+    "trials_pending", trials.c.sweep_id, trials.c.number, sqlite_where=IS_PENDING, postgresql_where=IS_PENDING
+)
+sa.Index(
+    "trials_active",
+    trials.c.sweep_id,
+    trials.c.lease_expires_at,
+    sqlite_where=IS_ACTIVE,
+    postgresql_where=IS_ACTIVE,
+)
+sa.Index("trials_held", trials.c.agent_id, sqlite_where=IS_HELD, postgresql_where=IS_HELD)
+sa.Index("trials_counted", trials.c.sweep_id, trials.c.is_removed, trials.c.state)
+
+points = sa.Table(
+    "points",
+    metadata,
+    _required("sweep_id", sa.Text, "the sweep", primary_key=True),
+    sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False, comment="the trial's number"),
+    sa.Column(
+        "seq", sa.BigInteger, primary_key=True, autoincrement=False, comment="order of reporting, with gaps"
+    ),
+    _required("attempt", sa.BigInteger, "the trial's attempt that reported it"),
+    _required("name", sa.Text, "of the metric, nested ones joined by dots"),
+    _optional("value", sa.Double, "where it is a finite number"),
+    _optional("exact", sa.Text, "as JSON, where it is not a float or not finite; else null"),
+    _optional("step", sa.BigInteger, "the script's own step; null for a value matched in a printed line"),
+    _required("time", UtcTime, "when it was reported; microseconds since 1970, UTC"),
+    sa.ForeignKeyConstraint(
+        ["sweep_id", "number"], ["trials.sweep_id", "trials.number"], ondelete="CASCADE", name="points_of_trial"
+    ),
+    sqlite_with_rowid=False,  # the rows of a trial lie together, in order
+    comment="what the scripts reported, one row a value",
+)
+
+notes = sa.Table(
+    "notes",
+    metadata,
+    _required(
+        "sweep_id",
+        sa.Text,
+        "the sweep it is kept with",
+        sa.ForeignKey("sweeps.id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    _required("key", sa.Text, "what the note is about", primary_key=True),
+    _required("value", Json, "any small JSON value"),
+    comment="small facts kept with a sweep, such as where its source lies",
+)
