@@ -1,0 +1,78 @@
+"""Run W&B sweeps as Amazon SageMaker training jobs, one job per trial, and on your own machine first.
+
+Outside a job: `sweep`, `agent`, `run`, `Api`, `suggest`, `judge`. Inside one: `init`, `log`, `config`, `summary`.
+Nothing is imported before its first use, so that a training script pays only for what it calls.
+"""
+
+from importlib import import_module
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from smsweep.errors import ConfigError, SmsweepError
+    from smsweep.runtime.report import active_run, config, finish, init, log, log_code, summary
+    from smsweep.runtime.run import Run
+    from smsweep.trials import StopDecision
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Api": "smsweep.sdk",
+    "ConfigError": "smsweep.errors",
+    "Run": "smsweep.runtime.run",
+    "SmsweepError": "smsweep.errors",
+    "StopDecision": "smsweep.trials",
+    "active_run": "smsweep.runtime.report",
+    "agent": "smsweep.sdk",
+    "config": "smsweep.runtime.report",
+    "finish": "smsweep.runtime.report",
+    "init": "smsweep.runtime.report",
+    "judge": "smsweep.sdk",
+    "log": "smsweep.runtime.report",
+    "log_code": "smsweep.runtime.report",
+    "run": "smsweep.sdk",
+    "suggest": "smsweep.sdk",
+    "summary": "smsweep.runtime.report",
+    "sweep": "smsweep.sdk",
+}
+
+__all__ = [
+    "Api",
+    "ConfigError",
+    "Run",
+    "SmsweepError",
+    "StopDecision",
+    "active_run",
+    "agent",
+    "config",
+    "finish",
+    "init",
+    "judge",
+    "log",
+    "log_code",
+    "run",
+    "suggest",
+    "summary",
+    "sweep",
+]
+
+
+def __getattr__(name: str) -> "Any":
+    # Nothing is kept in the module: `config` and `summary` are those of the run that is active now.
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'smsweep' has no attribute {name!r}")
+    try:
+        return getattr(import_module(home), name)
+    except ModuleNotFoundError as err:
+        if err.name != home:
+            raise
+        raise ImportError(
+            f"smsweep.{name} is not available inside a job, which has only init, log, finish, log_code, config "
+            "and summary; install smsweep in the image to use the rest"
+        ) from None
+
+
+def __dir__() -> "list[str]":
+    return sorted([*__all__, "__version__"])

@@ -1,0 +1,109 @@
+"""W&B's `command` list with its macros filled in: an argv, never a shell line.
+
+W&B expands an item only when the whole item is `${name}`; a name it does not know expands to nothing. The one
+exception is `${envvar:NAME}`, which works anywhere in an item. Its documentation promises more than that, so
+`warnings` tells what a command will not do.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+DEFAULT = ("${env}", "${interpreter}", "${program}", "${args}")
+ENV = "/usr/bin/env"
+INTERPRETER = "python"
+
+_ENVVAR = re.compile(r"\$\{envvar:([A-Z0-9_]*)\}")
+_ANY_MACRO = re.compile(r"\$\{[^}]*\}")
+
+
+def expand(
+    command: Sequence[object] | None,
+    program: str | None,
+    params: Mapping[str, Any],
+    *,
+    environ: Mapping[str, str],
+    json_file: str,
+) -> list[str]:
+    """Return the argv that W&B's agent would start for this trial.
+
+    command: None or empty means W&B's default. params: by top-level key; a nested group is one argument.
+    environ: where `${envvar:NAME}` looks; a variable that is not set leaves its name. json_file: the path that
+    `${args_json_file}` stands for; the caller writes it.
+    """
+    macros = _macros(program, params, json_file)
+    argv: list[str] = []
+    for item in command or DEFAULT:
+        text = _ENVVAR.sub(lambda found: environ.get(found.group(1), found.group(1)), str(item))
+        if text.startswith("${") and text.endswith("}"):
+            argv += macros.get(text[2:-1], [])
+        else:
+            argv.append(text)
+    return argv
+
+
+def _macros(program: str | None, params: Mapping[str, Any], json_file: str) -> dict[str, list[str]]:
+    pairs = [f"{name}={value}" for name, value in params.items()]
+    return {
+        "env": [ENV],
+        "interpreter": [INTERPRETER],
+        "program": [] if program is None else [program],
+        "args": [f"--{pair}" for pair in pairs],
+        "args_no_equals": [text for name, value in params.items() for text in (f"--{name}", str(value))],
+        "args_no_hyphens": pairs,
+        "args_no_boolean_flags": [
+            f"--{name}" if value is True else f"--{name}={value}"
+            for name, value in params.items()
+            if value is not False
+        ],
+        "args_json": [json.dumps(params)],
+        "args_json_file": [json_file],
+        "args_dict": list(params),
+        "args_append_hydra": [f"+{pair}" for pair in pairs],
+        "args_override_hydra": [f"++{pair}" for pair in pairs],
+    }
+
+
+def warnings(
+    command: Sequence[object] | None, program: str | None, *, environ: Mapping[str, str] | None = None
+) -> list[str]:
+    """Say what a command will not do although it looks as if it did; empty when all is well.
+
+    environ: where the job's `${envvar:NAME}` will look; None to leave those unjudged.
+    """
+    items = [str(item) for item in command or DEFAULT]
+    found = [warning for item in items for warning in _item_warnings(item, environ)]
+    if "${program}" in items and program is None:
+        found.append("command: ${program} stands for nothing, because the sweep names no program; add `program:`")
+    if program is not None and "${program}" not in items and not any(program in item for item in items):
+        found.append(f"command: never names the program, so {program} is not run; add ${{program}}")
+    if not any(item.startswith("${args") or "envvar" in item for item in items):
+        found.append("command: passes no params; the script gets them only through smsweep.init or wandb.init")
+    return found
+
+
+def _item_warnings(item: str, environ: Mapping[str, str] | None) -> list[str]:
+    known = sorted(_macros(None, {}, ""))
+    found: list[str] = []
+    for name in _ENVVAR.findall(item):
+        if environ is not None and name not in environ:
+            found.append(f"command: {item}: {name} is not set, so W&B puts its name there; set it for the job")
+    rest = _ENVVAR.sub("", item)
+    if rest.startswith("${") and rest.endswith("}"):
+        name = rest[2:-1]
+        if name.startswith("envvar:"):
+            found.append(f"command: {item}: vanishes, because W&B knows only [A-Z0-9_] in a variable's name")
+        elif name not in known:
+            found.append(f"command: {item}: vanishes, because W&B has no such macro; known: {', '.join(known)}")
+        return found
+    for macro in _ANY_MACRO.findall(rest):
+        found.append(
+            f"command: {item}: {macro} stays as it is, because W&B expands only a whole item; give it its own"
+        )
+    return found

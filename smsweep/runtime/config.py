@@ -1,0 +1,90 @@
+"""The run's config: the script's own values, and the sweep's, which win and stay."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+
+class Config(Mapping):  # type: ignore[type-arg]  # Mapping[str, Any] needs Python 3.9
+    """A mapping with attribute access, as `wandb.config` is.
+
+    What the sweep set is locked: later writes to it are ignored, with a warning the first time. Any other key may
+    change freely, where W&B asks for `allow_val_change=True`.
+    """
+
+    _values: dict[str, Any]
+    _locked: frozenset[str]
+    _warned: set[str]
+    _warn: Callable[[str], None]
+
+    def __init__(self, locked: Mapping[str, Any], warn: Callable[[str], None]) -> None:
+        # Past __setattr__, which would take these for config values.
+        self.__dict__.update(_values=dict(locked), _locked=frozenset(locked), _warned=set(), _warn=warn)
+
+    def __getitem__(self, key: str) -> Any:
+        return self._values[key]
+
+    def __getattr__(self, key: str) -> Any:
+        try:
+            return self.__dict__["_values"][key]
+        except KeyError:
+            raise AttributeError(f"config has no {key!r}; it has: {', '.join(self) or 'nothing'}") from None
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if not self._is_locked(key):
+            self._values[key] = value
+
+    __setattr__ = __setitem__
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return repr(self._values)
+
+    def update(self, values: Any = (), allow_val_change: object = None, **more: Any) -> None:
+        """Set several at once. values: a mapping, pairs, or an argparse Namespace. allow_val_change: unused."""
+        for key, value in {**as_mapping(values), **more}.items():
+            self[key] = value
+
+    def setdefaults(self, values: Any) -> None:
+        """Set only the keys that are not there yet."""
+        for key, value in as_mapping(values).items():
+            self._values.setdefault(key, value)
+
+    def as_dict(self) -> dict[str, Any]:
+        return dict(self._values)
+
+    def add_defaults(self, values: Any) -> None:
+        """Put the script's defaults under the sweep's values, into nested dicts too, without a word."""
+        for key, value in as_mapping(values).items():
+            self._values[key] = _merged(value, self._values[key]) if key in self._locked else value
+
+    def _is_locked(self, key: str) -> bool:
+        if key in self._locked and key not in self._warned:
+            self._warned.add(key)
+            self._warn(f"Config item '{key}' was locked by 'sweep' (ignored update).")
+        return key in self._locked
+
+
+def as_mapping(values: Any) -> dict[str, Any]:
+    """Return a mapping's, pairs' or a namespace's contents. Raises TypeError or ValueError for anything else."""
+    if isinstance(values, Mapping):
+        return dict(values)
+    if hasattr(values, "__dict__"):
+        return dict(vars(values))
+    return dict(values)
+
+
+def _merged(under: Any, over: Any) -> Any:
+    if not (isinstance(under, Mapping) and isinstance(over, Mapping)):
+        return over
+    return {**under, **{key: _merged(under.get(key), value) for key, value in over.items()}}

@@ -1,0 +1,126 @@
+"""The first process of a job: prepare, start the trial's script, see it through, say how it went."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from smsweep.runtime import failure
+from smsweep.runtime.assignment import Assignment, read_assignment
+from smsweep.runtime.command import DEFAULT, INTERPRETER, expand
+from smsweep.runtime.environment import script_environment
+from smsweep.runtime.failure import JobFailure
+from smsweep.runtime.interpreter import find, with_interpreter
+from smsweep.runtime.layout import Layout
+from smsweep.runtime.param_files import ParamFiles, write_param_files
+from smsweep.runtime.requirements import install_requirements
+from smsweep.runtime.resources import find_resources, read_json
+from smsweep.runtime.sm_variables import user_args
+from smsweep.runtime.source_folder import source_folder
+from smsweep.runtime.supervise import Supervisor
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run this job's trial to its end and return the exit code, the script's own wherever it has one.
+
+    argv: our flags, then arguments for the script (None: sys.argv's). A script that a signal ended gives 128 + n,
+    one that cannot be started 127 or 126, as in a shell; a job that cannot be prepared 1. Everything but success
+    leaves its reason in output/failure. Returns instead of exiting, so that a forked process may call it.
+    """
+    options, rest = _parsed(sys.argv[1:] if argv is None else argv)
+    layout = Layout.from_environment(os.environ)
+    with Supervisor(grace_s=options.grace_s) as supervisor:
+        try:
+            _prepare_folders(layout)
+            return _run(layout, supervisor, options, rest)
+        except JobFailure as err:
+            os.write(2, f"smsweep: {err}\n".encode(errors="replace"))
+            failure.write(layout.failure, str(err))
+            return err.exit_code
+
+
+def _parsed(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    parser = argparse.ArgumentParser(prog="runtime.zip", description=__doc__, allow_abbrev=False)
+    parser.add_argument("--grace-s", type=float, default=120.0, help="between SIGTERM and SIGKILL (default: 120)")
+    parser.add_argument("--pid-file", default="", help="where to write the script's pid, its process group's id")
+    parser.add_argument(
+        "--install-requirements", action="store_true", help="pip install the source's requirements.txt"
+    )
+    end = argv.index("--") if "--" in argv else len(argv)  # what follows is the script's, whatever it looks like
+    options, rest = parser.parse_known_args(argv[:end])
+    return options, rest + argv[end + 1 :]
+
+
+def _prepare_folders(layout: Layout) -> None:
+    """Make the folders a script may write to, and forget how an earlier attempt in this tree ended."""
+    try:
+        for folder in (layout.model, layout.output_data, layout.output_intermediate, layout.checkpoints):
+            os.makedirs(folder, exist_ok=True)
+        for path in (layout.failure, layout.success):
+            if os.path.exists(path):
+                os.remove(path)
+    except OSError as err:
+        raise JobFailure(f"{layout.root}: not a place to run a job: {err}") from err
+
+
+def _run(layout: Layout, supervisor: Supervisor, options: argparse.Namespace, rest: list[str]) -> int:
+    assignment = read_assignment(read_json(layout.hyperparameters))
+    cwd = source_folder(layout, assignment)
+    files = write_param_files(layout, assignment)
+    env = script_environment(layout, assignment, find_resources(layout), files, os.environ)
+    path = env.get("PATH", os.defpath)
+    if options.install_requirements:
+        python = find(INTERPRETER, path) or sys.executable
+        install_requirements(supervisor, python=python, folder=cwd, env=env)
+    argv = with_interpreter(_argv(assignment, files, env) + rest, path=path, fallback=sys.executable or "")
+    _check_program(assignment.program, argv, cwd)
+    try:
+        ended = supervisor.run(argv, cwd=cwd, env=env, on_start=lambda pid: _write_pid(options.pid_file, pid))
+    except OSError as err:
+        raise _cannot_start(err, argv, cwd, path) from err
+    if ended.exit_code:
+        failure.write(layout.failure, failure.describe(ended, grace_s=options.grace_s))
+    else:
+        with open(layout.success, "w"):
+            pass  # as AWS's toolkit leaves it
+    return ended.exit_code
+
+
+def _argv(assignment: Assignment, files: ParamFiles, env: Mapping[str, str]) -> list[str]:
+    if assignment.sweep_id:
+        command = assignment.command or list(DEFAULT)
+        if assignment.program is None and "${program}" in command:
+            raise JobFailure(
+                "the sweep names no program; add `program:` to its YAML, or a `command` without ${program}"
+            )
+        return expand(command, assignment.program, assignment.params, environ=env, json_file=files.json)
+    program = assignment.program or env.get("SAGEMAKER_PROGRAM")
+    if not program:
+        raise JobFailure("nothing to run: hyperparameters.json has neither `smsweep` nor `sagemaker_program`")
+    return [INTERPRETER, program, *user_args(assignment.params)]  # as AWS's toolkit starts it
+
+
+def _cannot_start(err: OSError, argv: list[str], cwd: str, path: str) -> JobFailure:
+    if isinstance(err, FileNotFoundError):
+        return JobFailure(f"{argv[0]}: no such program in {cwd} or on PATH ({path})", exit_code=127)
+    return JobFailure(f"{argv[0]}: cannot be started in {cwd}: {err.strerror or err}", exit_code=126)
+
+
+def _check_program(program: str | None, argv: list[str], cwd: str) -> None:
+    """Say what is wrong before Python says only that it cannot open a file."""
+    if program and program.endswith(".py") and program in argv and not os.path.exists(os.path.join(cwd, program)):
+        there = ", ".join(sorted(os.listdir(cwd))[:20]) or "nothing"
+        raise JobFailure(f"{program}: no such file in {cwd}, where there is: {there}", exit_code=127)
+
+
+def _write_pid(path: str, pid: int) -> None:
+    if not path:
+        return
+    with open(path + ".part", "w") as file:
+        file.write(f"{pid}\n")
+    os.replace(path + ".part", path)

@@ -1,0 +1,74 @@
+"""The environment a trial's script starts with."""
+
+from __future__ import annotations
+
+import os
+
+from smsweep.runtime.sm_variables import sm_variables
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from smsweep.runtime.assignment import Assignment
+    from smsweep.runtime.layout import Layout
+    from smsweep.runtime.param_files import ParamFiles
+    from smsweep.runtime.resources import Resources
+
+
+def script_environment(
+    layout: Layout,
+    assignment: Assignment,
+    resources: Resources,
+    files: ParamFiles,
+    base: Mapping[str, str],
+) -> dict[str, str]:
+    """Lay the trial over the job's own environment.
+
+    What names the trial is ours, whatever base says: a W&B run id or sweep id that leaked in from an agent would
+    put every trial into one run. What a user may well have chosen (project, mode, folders) stays as base has it.
+    """
+    env = dict(base)
+    env.pop("WANDB_SERVICE", None)  # a socket of the process that started us, not of the script
+    env.update(sm_variables(layout, assignment, resources, base.get("TRAINING_JOB_NAME", "")))
+    env["SMSWEEP_ML_ROOT"] = layout.root
+    env["SMSWEEP_PARAMS_FILE"] = files.json
+    if os.path.exists(layout.runtime_zip):  # `import smsweep` in the script, without installing anything
+        env["PYTHONPATH"] = os.pathsep.join(filter(None, [layout.runtime_zip, base.get("PYTHONPATH")]))
+    chosen = {"PYTHONUNBUFFERED": "1", "WANDB_SAGEMAKER_DISABLE": "true", "WANDB_DIR": layout.output_data}
+    if assignment.sweep_id:
+        env.update(
+            SMSWEEP_SWEEP_ID=assignment.sweep_id,
+            SMSWEEP_TRIAL=str(assignment.number),
+            SMSWEEP_ATTEMPT=str(assignment.attempt),
+            SMSWEEP_NAME=assignment.name,
+            WANDB_RUN_ID=assignment.run_id,
+            WANDB_SWEEP_PARAM_PATH=files.yaml,
+        )
+        chosen.update(
+            WANDB_RUN_GROUP=assignment.sweep_id,
+            WANDB_RESUME="allow",  # a retry goes on with the same run
+            WANDB_PROJECT=assignment.project,
+            WANDB_ENTITY=assignment.entity,
+            WANDB_NAME=assignment.name,
+        )
+        if _is_wandb_offline(env):
+            chosen["WANDB_MODE"] = "offline"
+            env["WANDB_SWEEP_ID"] = assignment.sweep_id
+        else:
+            # W&B's server looks a run's sweep up among its own, and ours it has never heard of. Without the id
+            # the run still gets the params; WANDB_RUN_GROUP keeps the trials together.
+            env.pop("WANDB_SWEEP_ID", None)
+    for name, value in chosen.items():
+        if value and not env.get(name):
+            env[name] = value
+    return env
+
+
+def _is_wandb_offline(env: Mapping[str, str]) -> bool:
+    """Tell whether `wandb.init()` will not talk to a server: told so, or without a key to do it with."""
+    mode = env.get("WANDB_MODE", "")
+    if mode:
+        return mode != "online"
+    netrc = env.get("NETRC") or os.path.join(env.get("HOME", ""), ".netrc")
+    return not env.get("WANDB_API_KEY") and not os.path.exists(netrc)

@@ -1,0 +1,103 @@
+"""Why a job failed, in the words of `output/failure`: at most 1,024 characters, the most telling ones first."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+
+from smsweep.runtime.lines import MARK
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from smsweep.runtime.supervise import Ended
+
+MAX_CHARS = 1_024  # SageMaker's FailureReason
+_MARKUP = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
+_TRACEBACK = "Traceback (most recent call last):"
+_EXCEPTION = re.compile(r"[A-Za-z_][\w.]*(?::|$)")  # `ValueError: ...`, `torch.cuda.OutOfMemoryError: ...`
+
+
+class JobFailure(Exception):
+    """The job cannot go on, and not because of the script; the text is for `output/failure`."""
+
+    def __init__(self, message: str, *, exit_code: int = 1) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def describe(ended: Ended, *, grace_s: float) -> str:
+    """Say why a script that did not end well ended: the exception or the verdict, then the end of its output."""
+    lines = _lines(ended.tail)
+    start = _traceback_start(lines)
+    if ended.signal_number or ended.stopped_by or ended.exit_code == 137 or start is None:
+        return _fitted(_verdict(ended, grace_s), lines)
+    exception, after = _exception(lines, start)
+    return _fitted(f"{exception} (exit code {ended.exit_code})", lines[start:after])
+
+
+def write(path: str, text: str) -> None:
+    """Leave the text as the job's failure reason, if that can be done at all: the exit code matters more."""
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w", encoding="utf-8", errors="replace") as file:
+            file.write(text[:MAX_CHARS])
+    except OSError as err:
+        os.write(2, f"smsweep: cannot write {path}: {err}\n".encode())
+
+
+def _verdict(ended: Ended, grace_s: float) -> str:
+    if ended.was_killed:
+        return f"killed: still running {grace_s:g} s after {_name(ended.stopped_by)}"
+    if ended.stopped_by == signal.SIGQUIT:
+        return "killed at once, as asked for by SIGQUIT"
+    if ended.stopped_by:
+        how = f"by {_name(ended.signal_number)}" if ended.signal_number else f"with exit code {ended.exit_code}"
+        return f"stopped: was sent {_name(ended.stopped_by)}, ended {how}"
+    if ended.signal_number == signal.SIGKILL or ended.exit_code == 137:
+        return f"exit code {ended.exit_code}: killed by SIGKILL from outside; most often memory had run out"
+    if ended.signal_number:
+        return f"exit code {ended.exit_code}: died of signal {ended.signal_number} ({_name(ended.signal_number)})"
+    return f"exit code {ended.exit_code}"
+
+
+def _name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _lines(tail: bytes) -> list[str]:
+    """Decode the end of the output into what a terminal would show: no colours, last state of a progress bar."""
+    text = _MARKUP.sub("", tail.decode("utf-8", "replace"))
+    shown = (line.rstrip("\r").rpartition("\r")[2].rstrip() for line in text.split("\n"))
+    return [line for line in shown if line and MARK not in line]
+
+
+def _traceback_start(lines: list[str]) -> int | None:
+    for at in range(len(lines) - 1, -1, -1):
+        if lines[at].endswith(_TRACEBACK):
+            return at
+    return None
+
+
+def _exception(lines: list[str], start: int) -> tuple[str, int]:
+    """Return the line that names the exception and where the traceback ends."""
+    for at in range(start + 1, len(lines)):
+        if not lines[at].startswith(" ") and _EXCEPTION.match(lines[at]):
+            return lines[at], at
+    return lines[-1], len(lines)
+
+
+def _fitted(first: str, lines: list[str]) -> str:
+    """Put as many of the last lines as fit under the first."""
+    first = first[: MAX_CHARS * 3 // 4]
+    room = MAX_CHARS - len(first)
+    kept: list[str] = []
+    for line in reversed(lines):
+        if len(line) + 1 > room:
+            break
+        room -= len(line) + 1
+        kept.append(line)
+    return "\n".join([first, *reversed(kept)])

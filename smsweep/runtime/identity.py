@@ -1,0 +1,12 @@
+"""The name a trial has for W&B and for the script."""
+
+from __future__ import annotations
+
+import re
+
+
+def run_id(sweep_id: str, number: int) -> str:
+    """Return the run id of a trial, the same on every attempt: [a-z0-9-] only; "" outside a sweep."""
+    if not sweep_id:
+        return ""
+    return re.sub(r"[^a-z0-9-]+", "-", f"{sweep_id}-{number}".lower())

@@ -1,0 +1,83 @@
+"""How a script's metrics travel on stdout: records that can be found anywhere in a line.
+
+    @smsweep {"step": 3, "time": 1735689600.25, "metrics": {"loss": 0.5, "val.acc": 0.9}}
+    @smsweep {"time": 1735689600.5, "summary": {"best": 0.91}}
+
+A record is printable ASCII, ends its line, and is short enough to be one atomic write to a pipe, so that neither a
+half-printed progress bar nor another process can get inside it. A larger dict becomes several records of one step.
+JSON, but with NaN and Infinity.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import select
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import Union
+
+    Value = Union[float, int, bool, str, None]
+
+MARK = "@smsweep "
+MAX_RECORD_BYTES = 4_096  # PIPE_BUF on Linux: a write up to this size is never split; the line's end included
+MAX_NAME_BYTES = 512  # as JSON
+MAX_TEXT_BYTES = 2_048  # as JSON
+METRICS = "metrics"
+SUMMARY = "summary"
+
+
+def records(kind: str, values: Mapping[str, Value], *, time: float, step: int | None = None) -> Iterator[str]:
+    """Yield the lines, without their ends, that carry the values; none for no values.
+
+    kind: METRICS or SUMMARY. time: seconds since the epoch.
+    """
+    head = MARK + "{" + ("" if step is None else f'"step": {step}, ') + f'"time": {time:.6f}, "{kind}": ' + "{"
+    room = MAX_RECORD_BYTES - len(head) - len("}}\n")
+    items: list[str] = []
+    size = 0
+    for name, value in values.items():
+        item = f"{_quoted(name, MAX_NAME_BYTES)}: {_encoded(value)}"
+        if items and size + len(item) > room:
+            yield head + ", ".join(items) + "}}"
+            items, size = [], 0
+        items.append(item)
+        size += len(item) + len(", ")
+    if items:
+        yield head + ", ".join(items) + "}}"
+
+
+def record_regex(name: str) -> str:
+    """Return a SageMaker metric definition's regex that finds this metric in our records.
+
+    For the graphs in AWS's console; the records themselves say more.
+    """
+    return MARK.rstrip() + r' .*"metrics": .*' + re.escape(_quoted(name, MAX_NAME_BYTES)) + r": ([-+.0-9a-zA-Z]+)"
+
+
+def write_line(line: str, fd: int = 1) -> None:
+    """Write a record and its line end in one go. Raises OSError when nobody can read it."""
+    data = (line + "\n").encode("ascii")
+    while data:
+        try:
+            data = data[os.write(fd, data) :]
+        except OSError as err:
+            if err.errno != errno.EAGAIN:
+                raise
+            select.select([], [fd], [], 1.0)  # someone made stdout non-blocking, and it is full
+
+
+def _encoded(value: Value) -> str:
+    return _quoted(value, MAX_TEXT_BYTES) if isinstance(value, str) else json.dumps(value)
+
+
+def _quoted(text: str, max_bytes: int) -> str:
+    """Return text as JSON, cut to what fits."""
+    text = text[:max_bytes]
+    while len(json.dumps(text)) > max_bytes:
+        text = text[: len(text) * 3 // 4]
+    return json.dumps(text)

@@ -1,0 +1,151 @@
+"""What a training script calls: `init`, `log`, `finish`, and the active run's `config` and `summary`.
+
+A script finds its trial by itself: in the thread that runs a sweep's Python function (`activate`), else in the
+environment that the entrypoint set, else there is none and it runs on its own defaults.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import json
+import os
+import sys
+import time
+
+from smsweep.runtime import lines
+from smsweep.runtime.run import Run
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from typing import Any
+
+    from smsweep.runtime.config import Config
+    from smsweep.runtime.summary import Summary
+
+    config: Config
+    summary: Summary
+
+_clock = time.time  # noqa: TID251 - inside a job there is nobody to hand a clock in
+
+
+class _Place:
+    """Somewhere a run can be active: this process, or one inline trial."""
+
+    def __init__(self, open_run: Callable[[_Place], Run]) -> None:
+        self._open_run = open_run
+        self.run: Run | None = None
+
+    def active(self) -> Run:
+        if self.run is None:
+            self.run = self._open_run(self)
+        return self.run
+
+    def close(self, run: Run) -> None:
+        if self.run is run:
+            self.run = None
+
+
+def init(config: Any = None, **ignored: Any) -> Run:
+    """Start the run, or return the one that is active, and add the script's default config to it.
+
+    config: a dict or an argparse Namespace; the sweep's values win over it, key by key in nested dicts, too.
+    Further keywords of `wandb.init` (project, name, tags, mode, ...) are accepted and ignored: the sweep decides.
+    """
+    run = active_run()
+    if config is not None:
+        try:
+            run.config.add_defaults(config)
+        except (TypeError, ValueError):
+            sys.stderr.write(f"smsweep: init(config=...) takes a dict, not {type(config).__name__}; ignored\n")
+    return run
+
+
+def log(data: Mapping[str, Any], step: int | None = None, commit: bool | None = None, sync: object = None) -> None:
+    """Report metrics of the active run, which is started if need be. See Run.log."""
+    active_run().log(data, step=step, commit=commit)
+
+
+def finish(exit_code: int | None = None, quiet: object = None) -> None:
+    """End the active run, if there is one."""
+    run = _place().run
+    if run is not None:
+        run.finish(exit_code)
+
+
+def log_code(root: str = ".", name: str | None = None, **ignored: object) -> None:
+    """Do nothing: the sweep has kept the whole source already."""
+
+
+def active_run() -> Run:
+    """Return this trial's run; it is started on first use."""
+    return _place().active()
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("config", "summary"):
+        return getattr(active_run(), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+@contextlib.contextmanager
+def activate(trial: Mapping[str, Any], write: Callable[[str], None]) -> Iterator[None]:
+    """Let init, log and config mean this trial, in this thread and whatever shares its context, until the end.
+
+    For a sweep over a Python function in the agent's own process; several may be active in several threads.
+    trial: sweep_id, number, attempt, params, and if known name, project, entity.
+    write: takes each record, one line without its end.
+    """
+    place = _Place(lambda place: Run(trial, write, clock=_clock, on_finish=place.close))
+    token = _inline.set(place)
+    try:
+        yield
+    finally:
+        _inline.reset(token)
+
+
+def _place() -> _Place:
+    return _inline.get() or _process
+
+
+def _open_process_run(place: _Place) -> Run:
+    trial = _trial_of(os.environ)
+    write = _print_plainly if trial is None else lines.write_line
+    return Run(trial, write, clock=_clock, on_finish=place.close)
+
+
+def _trial_of(environ: Mapping[str, str]) -> dict[str, Any] | None:
+    path = environ.get("SMSWEEP_PARAMS_FILE")
+    if not path:
+        return None
+    try:
+        with open(path, encoding="utf-8") as file:
+            params = json.load(file)
+        return {
+            "params": params,
+            "sweep_id": environ.get("SMSWEEP_SWEEP_ID", ""),
+            "number": int(environ.get("SMSWEEP_TRIAL", "0")),
+            "attempt": int(environ.get("SMSWEEP_ATTEMPT", "0")),
+            "name": environ.get("SMSWEEP_NAME", ""),
+            "project": environ.get("WANDB_PROJECT", ""),
+            "entity": environ.get("WANDB_ENTITY", ""),
+        }
+    except (OSError, ValueError) as err:
+        sys.stderr.write(f"smsweep: no trial: {path}: {err}\n")
+        return None
+
+
+def _print_plainly(record: str) -> None:
+    """Outside a sweep, print for a person: `step 3: loss=0.5`."""
+    document = json.loads(record[len(lines.MARK) :])
+    head = "summary" if lines.SUMMARY in document else f"step {document['step']}"
+    values = document.get(lines.METRICS) or document[lines.SUMMARY]
+    text = ", ".join(
+        f"{name}={value:.6g}" if isinstance(value, float) else f"{name}={value}" for name, value in values.items()
+    )
+    sys.stdout.write(f"{head}: {text}\n")
+
+
+_process = _Place(_open_process_run)
+_inline: contextvars.ContextVar[_Place | None] = contextvars.ContextVar("smsweep-trial", default=None)

@@ -1,0 +1,158 @@
+"""The running trial, as its script sees it."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+from collections import deque
+from collections.abc import Mapping
+
+from smsweep.runtime import lines
+from smsweep.runtime.config import Config
+from smsweep.runtime.identity import run_id
+from smsweep.runtime.scalars import flatten, plain
+from smsweep.runtime.summary import Summary
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from smsweep.runtime.lines import Value
+
+MAX_HISTORY = 10_000  # rows that history() keeps
+
+
+class Run:
+    """What `init` returns: config in, metrics out. Shaped like W&B's Run; usable as a context manager.
+
+    Nothing here raises because of what a script logs or because nobody reads: a warning on stderr is all.
+    """
+
+    def __init__(
+        self,
+        trial: Mapping[str, Any]
+        | None,  # sweep_id, number, attempt, params, name, project, entity; None: no sweep
+        write: Callable[[str], None],  # takes one record, without a line end
+        *,
+        clock: Callable[[], float],  # seconds since the epoch
+        on_finish: Callable[[Run], None] = lambda run: None,
+    ) -> None:
+        known = trial or {}
+        self.is_in_sweep = trial is not None
+        self.sweep_id: str = known.get("sweep_id") or ""  # "" outside a sweep
+        self.number: int = known.get("number") or 0
+        self.attempt: int = known.get("attempt") or 0
+        self.id = run_id(self.sweep_id, self.number)
+        self.name: str = known.get("name") or self.id
+        self.project: str = known.get("project") or ""
+        self.entity: str = known.get("entity") or ""
+        self.config = Config(known.get("params") or {}, self._warn)
+        self.summary = Summary(self._report_summary)
+        self._write = write
+        self._clock = clock
+        self._on_finish = on_finish
+        self._lock = threading.RLock()  # re-entrant: a value's .item() may log, too
+        self._step = 0
+        self._history: deque[tuple[int, dict[str, Value]]] = deque(maxlen=MAX_HISTORY)
+        self._warned: set[str] = set()
+
+    @property
+    def step(self) -> int:
+        """The step that the next `log` without one belongs to."""
+        return self._step
+
+    def log(
+        self, data: Mapping[str, Any], step: int | None = None, commit: bool | None = None, sync: object = None
+    ) -> None:
+        """Report metrics, at once. Steps count as W&B's do.
+
+        data: numbers, bools, texts; nested dicts become "a.b"; anything else is skipped with a warning per name.
+        step: None for the run's own counter, which then goes up by one. A step behind the counter is ignored with
+        a warning. commit: False to log more for the same step; True to go on after a given step.
+        sync: ignored, as in W&B.
+        """
+        if not hasattr(data, "items"):
+            self._warn_once("data", f"log takes a dict, not {type(data).__name__}; ignored")
+            return
+        values = self._plain(data)
+        with self._lock:
+            at = self._at(step)
+            if at is None:
+                return
+            self._step = at + 1 if (step is None if commit is None else commit) else at
+            self._remember(at, values)
+            self._emit(lines.METRICS, values, at)
+
+    def history(self) -> list[dict[str, Value]]:
+        """Return what was logged here, one dict a step with its `_step`; the last 10,000 of them."""
+        with self._lock:
+            return [{"_step": step, **values} for step, values in self._history]
+
+    def log_code(self, root: str = ".", name: str | None = None, **ignored: object) -> None:
+        """Do nothing: the sweep has kept the whole source already. Here so that W&B scripts run."""
+
+    def finish(self, exit_code: int | None = None, quiet: object = None) -> None:
+        """End the run; the next `init` starts another. The job's verdict is the process's own exit code."""
+        self._on_finish(self)
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self.finish(exit_code=0 if kind is None else 1)
+
+    def __repr__(self) -> str:
+        return f"<smsweep run {self.id or 'outside a sweep'}>"
+
+    def _at(self, step: int | None) -> int | None:
+        if step is None:
+            return self._step
+        try:
+            at = int(step)
+        except (TypeError, ValueError):
+            self._warn_once("step", f"step must be a whole number, not {step!r}; using {self._step}")
+            return self._step
+        if at < self._step:
+            self._warn_once(
+                "backwards",
+                f"step {at} comes after step {self._step}: ignored, as W&B does; steps must not go backwards",
+            )
+            return None
+        return at
+
+    def _plain(self, data: Mapping[Any, Any]) -> dict[str, Value]:
+        values: dict[str, Value] = {}
+        for name, value in flatten(data):
+            try:
+                values[name] = plain(value)
+            except Exception as err:  # noqa: BLE001 - foreign objects may raise anything, and training must go on
+                self._warn_once(f"value {name}", f"{name} is not logged: {err}")
+        return values
+
+    def _remember(self, at: int, values: dict[str, Value]) -> None:
+        self.summary.follow(values)
+        if self._history and self._history[-1][0] == at:
+            self._history[-1][1].update(values)
+        else:
+            self._history.append((at, dict(values)))
+
+    def _report_summary(self, values: Mapping[str, Any]) -> None:
+        self._emit(lines.SUMMARY, self._plain(values), None)
+
+    def _emit(self, kind: str, values: Mapping[str, Value], step: int | None) -> None:
+        try:
+            for record in lines.records(kind, values, step=step, time=self._clock()):
+                self._write(record)
+        except Exception as err:  # noqa: BLE001 - a closed stdout, a full disk: training must go on
+            self._warn_once("write", f"metrics cannot be written: {type(err).__name__}: {err}")
+
+    def _warn_once(self, key: str, text: str) -> None:
+        if key not in self._warned:
+            self._warned.add(key)
+            self._warn(text)
+
+    def _warn(self, text: str) -> None:
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # stderr is closed, or there is none
+            sys.stderr.write(f"smsweep: {text}\n")
