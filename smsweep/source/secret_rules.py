@@ -1,0 +1,133 @@
+"""What a secret looks like: few kinds, each one hard to mistake.
+
+A scan that cries wolf is switched off, so a rule must name its secret by a prefix of its own, or by the name
+it is assigned to together with a value that looks drawn by chance.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rule:
+    kind: str  # for a person: "a W&B API key"
+    regex: re.Pattern[str]  # the group `value` is the secret
+    hint: str = ""  # a part of every match: where it is missing, the slower regex need not run
+    shown: int = 0  # first characters of the value that every secret of the kind has, and may be shown
+    must_look_random: bool = False  # the form or name alone does not prove it
+
+
+def _rule(kind: str, regex: str, hint: str = "", **options: bool | int) -> Rule:
+    return Rule(kind=kind, regex=re.compile(regex), hint=hint, **options)  # type: ignore[arg-type]  # fields of Rule
+
+
+# `name = `, `"name": `, `name: str = `, `get("name", `, `("--name", default=`; behind it comes the value.
+_ASSIGNED = r"""["']?\]?[ \t]*(?::[ \t]*\w{1,20}[ \t]*=|=>|[=:,])[ \t]*(?:default[ \t]*=[ \t]*)?"""
+_NAME = (
+    r"(?i:passw(?:or)?d|passphrase|credential|token"
+    r"|secret(?:[_-]?access)?(?:[_-]?key)?|(?:api|access|auth|private)[_-]?key)"
+)
+
+# Recognised wherever they stand, by a prefix or a form of their own: also masked in logs.
+SHAPES = (
+    _rule("a W&B API key", r"\b(?P<value>wandb_v1_\w{40,120})", hint="wandb_v1_", shown=9),
+    _rule("an AWS access key id", r"\b(?P<value>A[KS]IA[A-Z2-7]{16})\b", hint="IA", shown=4),
+    _rule("a Hugging Face token", r"\b(?P<value>hf_[A-Za-z0-9]{30,60})\b", hint="hf_", shown=3),
+    _rule("a GitHub token", r"\b(?P<value>gh[pousr]_[A-Za-z0-9]{36,255})\b", hint="gh", shown=4),
+    _rule("a GitHub token", r"\b(?P<value>github_pat_\w{50,255})\b", hint="github_pat_", shown=11),
+    _rule("a GitLab token", r"\b(?P<value>glpat-[\w-]{20,64})", hint="glpat-", shown=6),
+    _rule(
+        "an Anthropic key", r"\b(?P<value>sk-ant-[\w-]{24,255})", hint="sk-ant-", shown=7, must_look_random=True
+    ),
+    _rule("an OpenAI key", r"\b(?P<value>sk-[\w-]{24,255})", hint="sk-", shown=3, must_look_random=True),
+    _rule("a Google API key", r"\b(?P<value>AIza[\w-]{35})\b", hint="AIza", shown=4),
+    _rule(
+        "a Slack token",
+        r"\b(?P<value>xox[abeoprs]-[A-Za-z0-9-]{20,255})",
+        hint="xox",
+        shown=5,
+        must_look_random=True,
+    ),
+    _rule(
+        "a Slack webhook",
+        r"\bhooks\.slack\.com/services/(?P<value>T[A-Z0-9]{6,20}/B[A-Z0-9]{6,20}/[A-Za-z0-9]{20,40})\b",
+        hint="hooks.slack.com",
+    ),
+    _rule(
+        "a JSON web token",
+        r"\b(?P<value>eyJ[\w-]{10,4000}\.eyJ[\w-]{10,8000}\.[\w-]{20,2000})",
+        hint="eyJ",
+        shown=3,
+    ),
+    _rule(
+        "a private key",
+        r"(?P<value>-----BEGIN (?:[A-Z]{1,20} ){0,3}PRIVATE KEY(?: BLOCK)?-----"
+        r"(?:\\[rn]|[\s\"'+,]|[\w-]{1,30}: [^\n]{0,200}\n){0,50}"
+        r"[A-Za-z0-9+/=]{30}(?:[A-Za-z0-9+/=\s\"']|\\[rn]){0,20000})",
+    ),
+    _rule(
+        "a password in a URL",
+        r"://[^\s:/@\"'<>{}$]{0,100}:(?P<value>[^\s:/@\"'<>{}$]{6,200})@(?!localhost\b|127\.|host\b)",
+    ),
+)
+
+# Recognised by the name they are assigned to.
+ASSIGNMENTS = (
+    _rule(
+        "a W&B API key",
+        rf"WANDB_API_KEY(?:{_ASSIGNED}|[ \t]+)[rb]?[\"']?(?P<value>[\w-]{{40,200}})\b",
+    ),
+    _rule(
+        "a W&B API key",
+        r"\bwandb[. ]login\b[^)]{0,200}?[\"'\s(=](?P<value>(?:\w{1,30}-)?[0-9a-f]{40})\b",
+        hint="login",
+    ),
+    _rule(
+        "a password for a machine (netrc)",
+        r"\bmachine\s+\S{1,200}\s+login\s+\S{1,200}\s+password\s+(?P<value>\S{8,200})",
+        hint="machine",
+    ),
+    _rule(
+        "an AWS secret key",
+        rf"(?i:aws_?(?:secret_?access_?key|session_?token)|secretaccesskey){_ASSIGNED}"
+        r"[rb]?[\"']?(?P<value>[A-Za-z0-9/+=]{40,2000})(?![\w/+=])",
+    ),
+)
+
+# Recognised by a name that only promises a secret, and a value that looks like one. In code only a value in
+# quotes counts: without them it is an expression.
+GENERIC = _rule(
+    "a secret by its name",
+    rf"{_NAME}{_ASSIGNED}[rb]?(?P<quote>[\"'])?(?P<value>[\w+/=.~!@#%^&*-]{{20,200}})"
+    r"(?(quote)(?P=quote)|(?=[\s,;\"'\]}]|$))",
+    must_look_random=True,
+)
+
+_UUID = re.compile(r"(?i)[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # names a request or a page far more often
+_PLACEHOLDER = re.compile(
+    r"(?i)x{4}|\*{3}|\.\.\.|your|example|change_?-?me|placeholder|dummy|redacted|insert|replace|sample"
+    r"|12345678|abcdefgh|deadbeef|^(?:password|passwd|secret|token|passphrase)$|^(?:sha|md)\d+[-:]|[<>{}]|^\$"
+)
+
+
+def is_placeholder(value: str) -> bool:
+    """Tell whether a value stands for a secret rather than being one: `<key>`, `your-key`, `${KEY}`, `xxxx`."""
+    # Not in all of a long value: by chance, one of the words stands somewhere in a few keys of a thousand.
+    return bool(_PLACEHOLDER.search(value[:100])) or len(set(value)) < min(8, len(value) / 2)
+
+
+def looks_random(value: str) -> bool:
+    """Tell whether a value of 20 characters or more was drawn by chance rather than named by a person.
+
+    Chance mixes letters and digits closely; `bert-base-uncased-v2` and `MyLongSecretName1` do not.
+    """
+    if len(value) < 20 or _UUID.fullmatch(value):
+        return False
+    counts = Counter(value)
+    entropy_bits = -sum(n / len(value) * math.log2(n / len(value)) for n in counts.values())
+    n_changes = len(re.findall(r"(?<=[A-Za-z])(?=[0-9])|(?<=[0-9])(?=[A-Za-z])", value))
+    return entropy_bits >= 3.0 and n_changes >= 3

@@ -1,0 +1,147 @@
+"""Find secrets in what is about to leave this machine: the source, job.yaml, sweep.yaml."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from smsweep.errors import SourceError
+from smsweep.source.collect import SourceFile
+from smsweep.source.secret_rules import ASSIGNMENTS, GENERIC, SHAPES, Rule, is_placeholder, looks_random
+
+SCANNED_BYTES = 1024**2  # of each file, from its beginning
+
+_ALLOWED = re.compile(r"smsweep:\s*allow-secret")
+_CONFIG_SUFFIXES = frozenset(
+    {
+        "",
+        ".bash",
+        ".cfg",
+        ".conf",
+        ".config",
+        ".env",
+        ".ini",
+        ".properties",
+        ".sh",
+        ".toml",
+        ".txt",
+        ".yaml",
+        ".yml",
+    }
+)
+_LOCK_FILES = frozenset({"package-lock.json", "pnpm-lock.yaml", "conda-lock.yml", "npm-shrinkwrap.json", "go.sum"})
+_KEY_BEFORE = re.compile(
+    r"""(?<![\w./-])([\w.-]{1,60})["']?\]?\s*(?::\s*\w{1,20}\s*=|=>|[=:,(])\s*(?:default\s*=\s*)?[rb]?["']?$"""
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """Where a secret is, and never what it is."""
+
+    file: str  # name as scanned
+    line: int  # 1-based, where the value begins
+    key: str  # the name it is assigned to; "" when there is none
+    kind: str  # "a W&B API key"
+    excerpt: str  # `WANDB_API_KEY = ***`: what to look for, without the secret
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.excerpt}: looks like {self.kind}"
+
+
+def scan_text(name: str, text: str) -> list[Finding]:
+    """Return what looks like a secret, by ascending line, each once.
+
+    name: of the file; its suffix tells configuration, where values stand without quotes, from code.
+    Not findings: placeholders, and what `smsweep: allow-secret` stands beside or, as a comment, above.
+    """
+    rules = [*SHAPES, *ASSIGNMENTS, GENERIC]  # the first to claim a value names its kind
+    file = PurePosixPath(name)
+    if file.name in _LOCK_FILES or file.suffix == ".lock":  # full of hashes
+        rules.remove(GENERIC)
+    is_config = file.suffix.lower() in _CONFIG_SUFFIXES
+    claimed = bytearray(len(text))
+    found: list[tuple[int, Rule]] = []
+    for rule in rules:
+        for start, end in secret_spans(rule, text):
+            is_expression = rule is GENERIC and not is_config and text[start - 1] not in "\"'"
+            if not is_expression and not any(claimed[start:end]):
+                found.append((start, rule))
+                claimed[start:end] = b"\1" * (end - start)
+    return [
+        _finding(name, text, start, rule, claimed)
+        for start, rule in sorted(found, key=lambda item: item[0])
+        if not _is_allowed(text, start)
+    ]
+
+
+def secret_spans(rule: Rule, text: str) -> list[tuple[int, int]]:
+    """Return where a rule finds its secrets, placeholders left out."""
+    if rule.hint not in text:
+        return []
+    return [
+        match.span("value")
+        for match in rule.regex.finditer(text)
+        if not is_placeholder(match["value"]) and (looks_random(match["value"]) or not rule.must_look_random)
+    ]
+
+
+def scan_files(files: Iterable[SourceFile]) -> list[Finding]:
+    """Scan the beginning of each file that is text. Raises SourceError for one that cannot be read."""
+    findings: list[Finding] = []
+    for file in files:
+        try:
+            with file.path.open("rb") as raw:
+                data = raw.read(SCANNED_BYTES)
+        except OSError as err:
+            raise SourceError(f"{file.path}: cannot be read: {err.strerror}") from err
+        text = _decode(data)
+        if text is not None:
+            findings += scan_text(file.name, text)
+    return findings
+
+
+def refuse_secrets(findings: Sequence[Finding]) -> None:
+    """Raise SourceError that names every finding; return when there is none."""
+    if findings:
+        places = "\n".join(f"  {finding}" for finding in findings)
+        raise SourceError(
+            f"a secret would be stored with the sweep and in every job:\n{places}\n"
+            "take it out and name it under `secrets:` in job.yaml, or leave the file out with .smsweepignore; "
+            "where it is none, write `# smsweep: allow-secret` on its line"
+        )
+
+
+def _finding(name: str, text: str, start: int, rule: Rule, claimed: bytearray) -> Finding:
+    line_start = text.rfind("\n", 0, start) + 1
+    before = _KEY_BEFORE.search(text, max(line_start, start - 200), start)
+    key = ""
+    # What stands before a value may be a secret too, as in a table of tokens.
+    if before and not looks_random(before[1]) and not any(claimed[before.start(1) : before.end(1)]):
+        key = before[1]
+    masked = f"{text[start : start + rule.shown]}***"
+    return Finding(
+        file=name,
+        line=text.count("\n", 0, start) + 1,
+        key=key,
+        kind=rule.kind,
+        excerpt=f"{key} = {masked}" if key else masked,
+    )
+
+
+def _is_allowed(text: str, at: int) -> bool:
+    line_start = text.rfind("\n", 0, at) + 1
+    line_end = text.find("\n", at)
+    line = text[line_start : line_end if line_end >= 0 else len(text)]
+    above = text[text.rfind("\n", 0, max(0, line_start - 1)) + 1 : line_start].lstrip()
+    return bool(_ALLOWED.search(line) or (above.startswith(("#", "//")) and _ALLOWED.search(above)))
+
+
+def _decode(data: bytes) -> str | None:
+    """Return the text of a file, or None if it is none."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16", errors="replace")
+    return None if b"\0" in data[:8192] else data.decode(errors="replace")
