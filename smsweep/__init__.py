@@ -13,28 +13,32 @@ if TYPE_CHECKING:
     from smsweep.errors import ConfigError, SmsweepError
     from smsweep.runtime.report import active_run, config, finish, init, log, log_code, summary
     from smsweep.runtime.run import Run
+    from smsweep.sdk.api import Api
+    from smsweep.sdk.create import sweep
+    from smsweep.sdk.execute import agent, run
+    from smsweep.sdk.simulate import judge, suggest
     from smsweep.trials import StopDecision
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Api": "smsweep.sdk",
+    "Api": "smsweep.sdk.api",
     "ConfigError": "smsweep.errors",
     "Run": "smsweep.runtime.run",
     "SmsweepError": "smsweep.errors",
     "StopDecision": "smsweep.trials",
     "active_run": "smsweep.runtime.report",
-    "agent": "smsweep.sdk",
+    "agent": "smsweep.sdk.execute",
     "config": "smsweep.runtime.report",
     "finish": "smsweep.runtime.report",
     "init": "smsweep.runtime.report",
-    "judge": "smsweep.sdk",
+    "judge": "smsweep.sdk.simulate",
     "log": "smsweep.runtime.report",
     "log_code": "smsweep.runtime.report",
-    "run": "smsweep.sdk",
-    "suggest": "smsweep.sdk",
+    "run": "smsweep.sdk.execute",
+    "suggest": "smsweep.sdk.simulate",
     "summary": "smsweep.runtime.report",
-    "sweep": "smsweep.sdk",
+    "sweep": "smsweep.sdk.create",
 }
 
 __all__ = [
@@ -66,7 +70,7 @@ def __getattr__(name: str) -> "Any":
     try:
         return getattr(import_module(home), name)
     except ModuleNotFoundError as err:
-        if err.name != home:
+        if not home.startswith(err.name or "?"):
             raise
         raise ImportError(
             f"smsweep.{name} is not available inside a job, which has only init, log, finish, log_code, config "

@@ -7,10 +7,11 @@ import logging
 from collections.abc import Iterable
 
 from smsweep.errors import StoreConflict
+from smsweep.objectives import is_better, objective
 from smsweep.search.base import SearchStrategy
 from smsweep.stopping.base import StoppingRule
 from smsweep.store.base import Store
-from smsweep.sweeps import Goal, Metric, Sweep, SweepState
+from smsweep.sweeps import Sweep, SweepState
 from smsweep.trials import History, Trial, TrialState
 
 log = logging.getLogger(__name__)
@@ -135,19 +136,8 @@ class Controller:
         changed, self._read_cursor = self.history.since(self._read_cursor)
         for number in changed:
             trial = self.history.get(number)
-            value = best_value(trial, metric) if trial is not None else None
+            value = objective(trial, metric) if trial is not None else None
             if value is not None and (self._best is None or is_better(value, self._best, metric.goal)):
                 self._best = value
         return self._best is not None and not is_better(metric.target, self._best, metric.goal)
 
-
-def best_value(trial: Trial, metric: Metric) -> float | None:
-    """Return the best finite value a trial reported of a metric; None when there is none."""
-    stats = trial.metrics.get(metric.name)
-    if stats is None or not stats.count:
-        return None
-    return stats.min if metric.goal is Goal.MINIMIZE else stats.max
-
-
-def is_better(a: float, b: float, goal: Goal) -> bool:
-    return a * goal.sign < b * goal.sign

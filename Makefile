@@ -1,0 +1,40 @@
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: quickstart test check lock clean
+
+quickstart: $(VENV)/.example  ## set up everything and run the digits sweep to its end
+	$(BIN)/smsweep run examples/digits/sweep.yaml --parallel 2
+
+test: $(VENV)/.dev  ## set up everything and pass the tests
+	$(BIN)/python -m tests.services.install
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.dev  ## format, lint, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+lock:  ## renew the two pinned requirement files
+	rm -rf $(VENV)/lock && $(PYTHON) -m venv $(VENV)/lock
+	$(BIN)/python -m tests.lock $(VENV)/lock/bin/python
+
+clean:
+	rm -rf $(VENV) .venvs .smsweep
+
+$(VENV)/.base: requirements.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "smsweep needs Python 3.10 or newer; say which: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install -r requirements.txt
+	$(PIP) install --no-deps --editable .
+	touch $@
+
+$(VENV)/.example: $(VENV)/.base examples/digits/requirements.txt
+	$(PIP) install -r examples/digits/requirements.txt
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.example requirements-dev.txt
+	$(PIP) install -r requirements-dev.txt
+	touch $@

@@ -1,0 +1,48 @@
+"""Train one classifier on scikit-learn's digits and report its accuracy after each fold.
+
+Knows nothing of sweeps but `smsweep.init()` and `smsweep.log()`, and runs alone just as well:
+`python train.py`.
+"""
+
+import pickle
+
+import smsweep
+from sklearn.datasets import load_digits
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+
+DEFAULTS = {"model": "logistic", "scale": True, "c": 1.0, "trees": 32, "neighbours": 5, "folds": 3}
+
+
+def build(config):
+    if config.model == "logistic":
+        model = LogisticRegression(C=config.c, max_iter=200, tol=1e-3)
+    elif config.model == "forest":
+        model = RandomForestClassifier(n_estimators=int(config.trees), random_state=0)
+    else:
+        model = KNeighborsClassifier(n_neighbors=config.neighbours)
+    scaler = StandardScaler() if config.scale else FunctionTransformer()
+    return make_pipeline(scaler, model)
+
+
+def main():
+    images, labels = load_digits(return_X_y=True)
+    with smsweep.init(config=DEFAULTS) as run:
+        total = 0.0
+        folds = StratifiedKFold(run.config.folds, shuffle=True, random_state=0)
+        for fold, (train, test) in enumerate(folds.split(images, labels)):
+            model = build(run.config).fit(images[train], labels[train])
+            total += model.score(images[test], labels[test])
+            run.log({"val_accuracy": total / (fold + 1)}, step=fold)
+        print(f"accuracy {total / run.config.folds:.4f}")
+        if run.model_dir:
+            with open(f"{run.model_dir}/model.pkl", "wb") as file:
+                pickle.dump(model, file)
+
+
+if __name__ == "__main__":
+    main()

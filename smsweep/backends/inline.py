@@ -1,0 +1,113 @@
+"""Trials as calls of a Python function in this process, a thread each, as `wandb.agent(id, function)` does it."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+import traceback
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any
+
+from smsweep.jobs import MAX_FAILURE_REASON, JobStatus, LogPage, TrainingJobRequest
+from smsweep.runtime import report
+from smsweep.runtime.assignment import read_assignment
+
+
+class StopTrial(BaseException):
+    """Raised inside the function when its trial was told to end."""
+
+
+@dataclass(slots=True)
+class _Call:
+    thread: threading.Thread
+    lines: list[str] = field(default_factory=list)  # of metric records, in order
+    status: JobStatus | None = None  # once it has ended
+    is_stopping: bool = False
+    started_at: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
+
+
+class InlineBackend:
+    """Calls `function` with no arguments, once per job; `smsweep.init()` in it finds the trial."""
+
+    place = "inline"  # nothing of it outlives the process, so nobody else can take its jobs over
+
+    def __init__(self, function: Callable[[], Any]) -> None:
+        self._function = function
+        self._calls: dict[str, _Call] = {}
+
+    def submit(self, request: TrainingJobRequest) -> None:
+        name = request["TrainingJobName"]
+        if name in self._calls:
+            return
+        thread = threading.Thread(target=self._run, args=(name, request), name=name, daemon=True)
+        self._calls[name] = _Call(thread)
+        thread.start()
+
+    def describe(self, names: Collection[str]) -> dict[str, JobStatus]:
+        return {name: _status(name, self._calls[name]) for name in names if name in self._calls}
+
+    def stop(self, name: str, *, grace_s: float | None = None) -> None:
+        """Raise StopTrial in the function's thread; it takes effect at its next Python instruction."""
+        call = self._calls.get(name)
+        if call is None or call.status is not None:
+            return
+        call.is_stopping = True
+        ident = call.thread.ident
+        if ident is not None:
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), ctypes.py_object(StopTrial))
+
+    def read_logs(self, name: str, cursor: str = "") -> LogPage:
+        call = self._calls.get(name)
+        if call is None:
+            return LogPage(lines=(), cursor=cursor)
+        is_complete = call.status is not None  # asked before reading: what comes later is on the next page
+        start = int(cursor or 0)
+        lines = tuple(call.lines[start:])
+        return LogPage(lines=lines, cursor=str(start + len(lines)) if lines else cursor, is_last=is_complete)
+
+    def forget(self, name: str) -> None:
+        self._calls.pop(name, None)
+
+    def close(self) -> None:
+        self._calls.clear()
+
+    def _run(self, name: str, request: TrainingJobRequest) -> None:
+        call = self._calls[name]
+        status, reason = "Completed", ""
+        try:
+            with report.activate(_trial(request), call.lines.append):
+                self._function()
+        except StopTrial:
+            status = "Stopped"
+        except SystemExit as err:
+            if err.code not in (None, 0):
+                status, reason = "Failed", f"SystemExit: {err.code}"
+        except BaseException as err:  # noqa: BLE001 - the function may raise anything; the trial's end says it
+            traceback.print_exc()
+            status, reason = "Failed", f"{type(err).__name__}: {err}"
+        if call.is_stopping:
+            status = "Stopped"
+        call.status = JobStatus(
+            name=name,
+            status=status,
+            secondary_status=status,
+            failure_reason=reason[:MAX_FAILURE_REASON],
+            exit_code=1 if status == "Failed" else 0,
+            started_at=call.started_at,
+            ended_at=datetime.now(timezone.utc),
+        )
+
+
+def _trial(request: TrainingJobRequest) -> dict[str, Any]:
+    assignment = read_assignment(request["HyperParameters"])
+    names = ("sweep_id", "number", "attempt", "params", "name", "project", "entity")
+    return {name: getattr(assignment, name) for name in names}
+
+
+def _status(name: str, call: _Call) -> JobStatus:
+    if call.status is not None:
+        return call.status
+    status, secondary = ("Stopping", "Stopping") if call.is_stopping else ("InProgress", "Training")
+    return JobStatus(name=name, status=status, secondary_status=secondary, started_at=call.started_at)

@@ -1,0 +1,185 @@
+"""Read sweeps and trials the way W&B's public API does: `Api().sweep(path).runs`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from smsweep.objectives import best_trial, objective
+from smsweep.sdk.labels import parse_sweep_id, parse_trial
+from smsweep.sdk.workspace import Workspace
+from smsweep.search.methods import expected_trial_count
+from smsweep.sweeps import Sweep
+from smsweep.trials import MetricPoint, Scalar, Trial
+
+Row = dict[str, Scalar]
+
+
+class ApiRun:
+    """One trial. A snapshot; `Api().run(label)` reads it anew."""
+
+    def __init__(self, trial: Trial, sweep: Sweep) -> None:
+        self.trial = trial
+        self._sweep = sweep
+
+    @property
+    def id(self) -> str:
+        return f"{self.trial.sweep_id}-{self.trial.number}"
+
+    @property
+    def name(self) -> str:
+        return f"{self._sweep.name or self._sweep.id}-{self.trial.number}"
+
+    @property
+    def state(self) -> str:
+        return self.trial.state.value
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The params as assigned, nested as in the sweep's config."""
+        return dict(self.trial.params)
+
+    @property
+    def summary(self) -> dict[str, Scalar]:
+        """Last value of each metric, under what the script set as its own summary."""
+        return {**last_values(self.trial), **self.trial.summary}
+
+    @property
+    def objective(self) -> float | None:
+        metric = self._sweep.config.metric
+        return objective(self.trial, metric) if metric else None
+
+    def scan_history(self, keys: Iterable[str] | None = None) -> Iterator[Row]:
+        """Yield every row the script logged, oldest first, with `_step` and `_timestamp`.
+
+        keys: only rows that have all of these, and only these columns.
+        """
+        wanted = None if keys is None else list(keys)
+        with Workspace().store() as store:
+            points = store.read_points(self.trial.sweep_id, self.trial.number)
+        for row in rows(points):
+            if wanted is None:
+                yield row
+            elif all(key in row for key in wanted):
+                yield {key: row[key] for key in wanted}
+
+    def history(self, samples: int = 500, keys: Iterable[str] | None = None, pandas: bool = True) -> Any:
+        """Return at most `samples` rows, evenly chosen: a pandas DataFrame where pandas is installed, else a list."""
+        every = list(self.scan_history(keys))
+        if len(every) > samples:
+            every = [every[index * len(every) // samples] for index in range(samples)]
+        return _data_frame(every) if pandas else every
+
+    def __repr__(self) -> str:
+        return f"<Run {self.trial.label} ({self.state})>"
+
+
+class ApiSweep:
+    """One sweep. A snapshot of the sweep; its runs are read when asked for."""
+
+    def __init__(self, sweep: Sweep) -> None:
+        self.sweep = sweep
+
+    @property
+    def id(self) -> str:
+        return self.sweep.id
+
+    @property
+    def name(self) -> str:
+        return self.sweep.name or self.sweep.id
+
+    @property
+    def state(self) -> str:
+        return self.sweep.state.value
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The sweep's config as its author wrote it."""
+        return dict(self.sweep.config.document)
+
+    @property
+    def expected_run_count(self) -> int | None:
+        """Cells of a grid, at most run_cap; None where there is no end."""
+        return expected_trial_count(self.sweep.config)
+
+    @property
+    def runs(self) -> list[ApiRun]:
+        """By ascending number."""
+        with Workspace().store() as store:
+            trials = store.list_trials(self.id)
+        return [ApiRun(trial, self.sweep) for trial in sorted(trials, key=lambda trial: trial.number)]
+
+    def best_run(self, order: str | None = None) -> ApiRun | None:
+        """Return the run with the best objective; None when there is none.
+
+        order: another metric to sort by, "+name" ascending or "-name" (or "name") descending, by last value.
+        """
+        runs = self.runs
+        if order is None:
+            metric = self.sweep.config.metric
+            best = best_trial([run.trial for run in runs], metric) if metric else None
+            return ApiRun(best, self.sweep) if best else None
+        name, is_ascending = order.lstrip("+-").removeprefix("summary_metrics."), order.startswith("+")
+        with_value = [run for run in runs if isinstance(run.summary.get(name), (int, float))]
+        choose = min if is_ascending else max
+        return choose(with_value, key=lambda run: float(run.summary[name] or 0), default=None)
+
+    def __repr__(self) -> str:
+        return f"<Sweep {self.id} ({self.state})>"
+
+
+class Api:
+    """Reads the store of the current `SMSWEEP_DIR` or `SMSWEEP_STORE`."""
+
+    def __init__(self, overrides: Mapping[str, Any] | None = None, **ignored: Any) -> None:
+        del overrides, ignored  # accepted as wandb.Api does
+
+    def sweep(self, path: str) -> ApiSweep:
+        """path: "ID", or "entity/project/ID" or "entity/project/sweeps/ID" as W&B writes it. Raises NotFound."""
+        with Workspace().store() as store:
+            return ApiSweep(store.get_sweep(parse_sweep_id(path)))
+
+    def sweeps(self) -> list[ApiSweep]:
+        """Newest first."""
+        with Workspace().store() as store:
+            return [ApiSweep(sweep) for sweep in store.list_sweeps()]
+
+    def run(self, path: str) -> ApiRun:
+        """path: "ID/N". Raises NotFound."""
+        sweep_id, number = parse_trial(path)
+        with Workspace().store() as store:
+            return ApiRun(store.get_trial(sweep_id, number), store.get_sweep(sweep_id))
+
+
+def last_values(trial: Trial) -> dict[str, Scalar]:
+    return {name: stats.last for name, stats in trial.metrics.items()}
+
+
+def rows(points: Iterable[MetricPoint]) -> Iterator[Row]:
+    """Put points back into the rows they were logged as.
+
+    Consecutive points of one step are one row; points without a step share a row until a name comes again.
+    """
+    row: Row = {}
+    row_step: int | None = None
+    index = 0
+    for point in points:
+        is_same = point.step == row_step and (point.step is not None or point.name not in row)
+        if row and not is_same:
+            yield row
+            index += 1
+            row = {}
+        if not row:
+            row_step = point.step
+            row = {"_step": index if point.step is None else point.step, "_timestamp": point.time.timestamp()}
+        row[point.name] = point.value
+    if row:
+        yield row
+
+
+def _data_frame(every: list[Row]) -> Any:
+    try:
+        import pandas  # noqa: PLC0415 - optional, and slow to import
+    except ImportError:
+        return every
+    return pandas.DataFrame(every)

@@ -1,0 +1,142 @@
+"""Create a sweep: read its config, snapshot its source, store both."""
+
+from __future__ import annotations
+
+import logging
+import random
+import secrets
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from smsweep.config.job_yaml import ParsedJob, parse_job, read_job
+from smsweep.config.sweep_yaml import ParsedSweep, parse_sweep, read_sweep
+from smsweep.errors import ConfigError, SourceError
+from smsweep.search.methods import METHODS
+from smsweep.sdk.labels import parse_label
+from smsweep.sdk.workspace import Workspace
+from smsweep.source.collect import collect
+from smsweep.source.pack import pack
+from smsweep.source.secrets import refuse_secrets, scan_files, scan_text
+from smsweep.sweeps import Sweep, SweepConfig
+
+log = logging.getLogger(__name__)
+
+ID_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
+ID_LENGTH = 8  # as W&B's
+
+SweepLike = Mapping[str, Any] | str | Path | Callable[[], Mapping[str, Any]]
+JobLike = Mapping[str, Any] | str | Path | None
+
+
+def sweep(
+    sweep: SweepLike,
+    entity: str | None = None,
+    project: str | None = None,
+    prior_runs: Iterable[str] | None = None,
+    *,
+    name: str | None = None,
+    job: JobLike = None,
+    seed: int | None = None,
+) -> str:
+    """Create a sweep and return its id.
+
+    sweep: a W&B sweep config as a mapping, the path of a YAML file, or a function that returns a mapping.
+    prior_runs: trials ("ID/N") or whole sweeps ("ID") whose results inform the search.
+    job: how its jobs run: a job.yaml's path or its content. seed: of all chance in the search; drawn if None.
+    Raises ConfigError with every problem at once, SourceError; nothing is created then.
+    """
+    parsed = load_sweep(sweep)
+    parsed_job = load_job(job)
+    warn(parsed.warnings, parsed_job.warnings)
+    check_can_run(parsed.config)
+    workspace = Workspace()
+    source_hash = _snapshot(workspace, parsed, parsed_job, _origin(sweep))
+    config, environ = parsed.config, workspace.environ
+    value = Sweep(
+        id="".join(secrets.choice(ID_LETTERS) for _ in range(ID_LENGTH)),
+        config=config,
+        seed=random.SystemRandom().getrandbits(32) if seed is None else seed,
+        name=name or config.name or "",
+        # W&B: argument > environment > YAML
+        project=project or environ.get("WANDB_PROJECT") or config.project or "",
+        entity=entity or environ.get("WANDB_ENTITY") or config.entity or "",
+        sweep_yaml=parsed.text,
+        job_yaml=parsed_job.text,
+        source_hash=source_hash,
+        prior_runs=tuple(prior_runs or ()),
+        created_at=datetime.now(timezone.utc),
+    )
+    with workspace.store() as store:
+        for label in value.prior_runs:
+            sweep_id, number = parse_label(label)
+            store.get_sweep(sweep_id) if number is None else store.get_trial(sweep_id, number)
+        return store.create_sweep(value).id
+
+
+def load_sweep(sweep: SweepLike) -> ParsedSweep:
+    if callable(sweep):
+        sweep = sweep()
+    if isinstance(sweep, Mapping):
+        return parse_sweep(sweep)
+    return read_sweep(Path(sweep))
+
+
+def load_job(job: JobLike) -> ParsedJob:
+    if isinstance(job, Mapping):
+        return parse_job(job)
+    return read_job(Path(job)) if job else parse_job({})
+
+
+def warn(*warnings: Iterable[str]) -> None:
+    for group in warnings:
+        for warning in group:
+            log.warning("%s", warning)
+
+
+def check_can_run(config: SweepConfig) -> None:
+    """Raise ConfigError for a valid config that this smsweep cannot run, before anything starts."""
+    if config.method not in METHODS:
+        raise ConfigError(
+            f"method: {config.method} is valid, but this smsweep runs {', '.join(sorted(METHODS))} only"
+            + ("; schedulers other than its own are still to come" if config.scheduler else "")
+        )
+
+
+def source_dir(config: SweepConfig, job: ParsedJob, origin: Path | None) -> Path | None:
+    """Return the folder to snapshot; None for a sweep of a Python function.
+
+    job.yaml's source_dir, else the working directory if the program is there (as W&B takes it), else the
+    folder of the sweep's file. Raises SourceError when the program is in neither.
+    """
+    if job.template.source_dir:
+        return Path(job.template.source_dir)
+    here = Path.cwd()
+    if config.program is None:
+        has_own_command = not any(item == "${program}" for item in config.command)
+        return (origin or here) if has_own_command else None
+    candidates = [here] if origin is None else [here, origin]
+    for folder in candidates:
+        if (folder / config.program).is_file():
+            return folder
+    looked = " and ".join(str(folder) for folder in dict.fromkeys(candidates))
+    raise SourceError(
+        f"program: {config.program} was not found in {looked}; "
+        "run from its folder, or name the folder as source_dir in job.yaml"
+    )
+
+
+def _snapshot(workspace: Workspace, parsed: ParsedSweep, job: ParsedJob, origin: Path | None) -> str:
+    """Pack the source and return its hash; "" when there is none. Raises SourceError for a secret in it."""
+    folder = source_dir(parsed.config, job, origin)
+    files = collect(folder, leave_out=(workspace.dir,)) if folder is not None else []
+    refuse_secrets(
+        [*scan_text("sweep config", parsed.text), *scan_text("job config", job.text), *scan_files(files)]
+    )
+    return pack(files, workspace.bundles_dir).hash if files else ""
+
+
+def _origin(sweep: SweepLike) -> Path | None:
+    """Return the folder of the sweep's file; None for a config given in Python."""
+    return Path(sweep).absolute().parent if isinstance(sweep, (str, Path)) else None

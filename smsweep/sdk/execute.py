@@ -1,0 +1,220 @@
+"""Run an agent: open what it needs, listen to signals, close again."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import secrets
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
+from datetime import datetime, timezone
+from types import FrameType
+from typing import Any
+
+from smsweep.agents import Agent, AgentOptions, Leaving, Outcome
+from smsweep.backends.base import Backend
+from smsweep.backends.inline import InlineBackend
+from smsweep.backends.table import BACKENDS
+from smsweep.controller import Controller
+from smsweep.errors import UsageError
+from smsweep.flapping import Flapping
+from smsweep.jobs import JobTemplate
+from smsweep.metrics import MetricReader
+from smsweep.render import Site, training_job
+from smsweep.sdk.create import JobLike, SweepLike, load_job, sweep
+from smsweep.sdk.labels import parse_label, parse_sweep_id
+from smsweep.sdk.workspace import Workspace
+from smsweep.search.methods import METHODS
+from smsweep.stopping.rules import RULES
+from smsweep.store.base import Store
+from smsweep.sweeps import Sweep
+from smsweep.trials import Trial
+
+log = logging.getLogger(__name__)
+
+DEFAULT_BACKEND = "process"
+Listener = Callable[[Trial], None]
+
+
+def agent(
+    sweep_id: str,
+    function: Callable[[], Any] | None = None,
+    entity: str | None = None,
+    project: str | None = None,
+    count: int | None = None,
+    *,
+    parallel: int = 1,
+    backend: str | None = None,
+    job: JobLike = None,
+    max_consecutive_failed_runs: int | None = None,
+    on_change: Listener = lambda trial: None,
+) -> Outcome:
+    """Run trials of a sweep until none is left, and return how they ended.
+
+    function: run in this process, a thread per trial; `smsweep.init()` in it finds the trial's params. Without
+    one, the sweep's program runs on the backend ("process" by default). count: trials to start at most.
+    parallel: at once. job: another job.yaml than the sweep was created with. on_change: called with each
+    trial whose state or metrics changed. Ctrl-C once lets running trials finish, twice ends them, three
+    times kills them; SIGTERM puts them back into the queue.
+    """
+    del entity, project  # accepted as W&B does; a sweep's id is enough to find it here
+    workspace = Workspace()
+    with workspace.store() as store:
+        stored = store.get_sweep(parse_sweep_id(sweep_id))
+        if function is None and not stored.source_hash:
+            raise UsageError(f"sweep {stored.id} names no program; give its agent a function, from Python")
+        template = load_job(job).template if job else load_job_text(stored.job_yaml)
+        with closing(open_backend(backend, function, workspace)) as opened:
+            worker = Agent(
+                store,
+                opened,
+                make_controller(store, stored, template),
+                renderer(template, stored, workspace),
+                MetricReader(template.metric_definitions),
+                agent_id=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}",
+                options=AgentOptions(
+                    parallel=parallel,
+                    count=count,
+                    retries=int(template.retries.get("crashed", AgentOptions.retries)),
+                ),
+                flapping=Flapping.from_environ(workspace.environ, now(), max_consecutive_failed_runs),
+                clock=now,
+                sleep=time.sleep,
+                on_change=on_change,
+            )
+            release_dead_agents(store, stored.id)
+            with listening(worker):
+                return worker.run()
+
+
+def run(
+    config: SweepLike,
+    *,
+    entity: str | None = None,
+    project: str | None = None,
+    prior_runs: Iterable[str] | None = None,
+    name: str | None = None,
+    job: JobLike = None,
+    seed: int | None = None,
+    on_created: Callable[[str], None] = lambda sweep_id: None,
+    **agent_options: Any,
+) -> Outcome:
+    """Create a sweep and run an agent on it; takes the arguments of both."""
+    sweep_id = sweep(config, entity, project, prior_runs, name=name, job=job, seed=seed)
+    on_created(sweep_id)
+    return agent(sweep_id, **agent_options)
+
+
+def now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+def load_job_text(text: str) -> JobTemplate:
+    """Read a job config that was validated when its sweep was created."""
+    return load_job(_yaml_mapping(text)).template if text else JobTemplate()
+
+
+def open_backend(name: str | None, function: Callable[[], Any] | None, workspace: Workspace) -> Backend:
+    if function is not None:
+        return InlineBackend(function)
+    name = name or workspace.environ.get("SMSWEEP_BACKEND") or DEFAULT_BACKEND
+    if name not in BACKENDS:
+        raise UsageError(f"no backend {name!r}; there are {', '.join(sorted(BACKENDS))}")
+    make = BACKENDS[name]
+    return make(workspace.jobs_dir, workspace.runtime_zip(), workspace.environ, time.time)
+
+
+def make_controller(store: Store, stored: Sweep, template: JobTemplate) -> Controller:
+    config = stored.config
+    strategy = METHODS[config.method](config, stored.seed)
+    rule = RULES[config.early_terminate.type](config) if config.early_terminate else None
+    cap = template.budget.get("trials")
+    return Controller(
+        store,
+        stored,
+        strategy,
+        rule,
+        prior=read_prior(store, stored),
+        trial_cap=None if cap is None else int(cap),
+    )
+
+
+def read_prior(store: Store, stored: Sweep) -> list[Trial]:
+    """Return the trials of earlier sweeps that inform this one's search, marked as such."""
+    metric = stored.config.metric
+    numbers = itertools.count()
+    prior = []
+    for label in stored.prior_runs:
+        sweep_id, number = parse_label(label)
+        for trial in store.list_trials(sweep_id, curve_of=metric.name if metric else None):
+            if number is None or trial.number == number:
+                prior.append(as_prior(trial, next(numbers)))
+    return prior
+
+
+def as_prior(trial: Trial, number: int) -> Trial:
+    fields = {name: getattr(trial, name) for name in Trial.__dataclass_fields__}
+    return Trial(**{**fields, "number": number, "is_prior": True})
+
+
+def renderer(template: JobTemplate, stored: Sweep, workspace: Workspace) -> Callable[[Trial], Any]:
+    jobs = workspace.jobs_dir.as_uri()
+    site = Site(
+        assets_uri=workspace.assets(stored.source_hash).as_uri(),
+        output_uri=jobs,
+        checkpoint_uri=(workspace.dir / "checkpoints").as_uri(),
+    )
+    return lambda trial: training_job(template, stored, trial, site)
+
+
+def release_dead_agents(store: Store, sweep_id: str) -> None:
+    """Let go of trials held by agents of this machine that no longer live, without waiting for their leases."""
+    for holder in store.holders(sweep_id):
+        host, _, rest = holder.partition(":")
+        pid = rest.partition(":")[0]
+        if host == socket.gethostname() and pid.isdecimal() and not _is_alive(int(pid)):
+            log.info("agent %s is gone; its trials are taken over", holder)
+            store.release(holder)
+
+
+@contextmanager
+def listening(worker: Agent) -> Iterator[None]:
+    """Turn Ctrl-C and SIGTERM into the agent's leaving, where this is the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def on_interrupt(number: int, frame: FrameType | None) -> None:
+        said = {
+            Leaving.DRAIN: "finishing running trials; Ctrl-C again stops them",
+            Leaving.STOP: "stopping running trials; Ctrl-C again kills them",
+            Leaving.KILL: "killing running trials",
+        }[worker.leave()]
+        log.warning("%s", said)
+
+    def on_terminate(number: int, frame: FrameType | None) -> None:
+        worker.leave(Leaving.STOP, machine_goes=True)
+        log.warning("told to end: running trials are stopped and go back to the queue")
+
+    handlers = {signal.SIGINT: on_interrupt, signal.SIGTERM: on_terminate}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,38 @@
+"""Names of sweeps and trials as people type them."""
+
+from __future__ import annotations
+
+import re
+
+from smsweep.errors import UsageError
+
+
+def parse_label(text: str) -> tuple[str, int | None]:
+    """Return (sweep id, trial number or None) of `ID`, `ID/N`, or W&B's `entity/project/ID`, `.../sweeps/ID`.
+
+    Raises UsageError.
+    """
+    parts = [part for part in text.strip().split("/") if part]
+    if parts and parts[-1].isdecimal() and len(parts) > 1:
+        return _sweep_id(text, parts[-2]), int(parts[-1])
+    return _sweep_id(text, parts[-1] if parts else ""), None
+
+
+def parse_sweep_id(text: str) -> str:
+    """Return the sweep's id of `ID`, `project/ID`, `entity/project/ID` or `entity/project/sweeps/ID`."""
+    parts = [part for part in text.strip().split("/") if part]
+    return _sweep_id(text, parts[-1] if parts else "")
+
+
+def parse_trial(text: str) -> tuple[str, int]:
+    """Return (sweep id, trial number) of `ID/N`."""
+    sweep_id, number = parse_label(text)
+    if number is None:
+        raise UsageError(f"{text!r} names no trial; write SWEEP/N, such as {sweep_id}/0")
+    return sweep_id, number
+
+
+def _sweep_id(text: str, part: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", part):
+        raise UsageError(f"{text!r} is no sweep id; `smsweep ls` lists them")
+    return part

@@ -1,0 +1,100 @@
+"""What a person does to a sweep that exists: pause it, take trials out, have some run again, look at its logs."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterable, Iterator
+
+from smsweep.errors import StoreConflict, UsageError
+from smsweep.sdk.execute import open_backend
+from smsweep.sdk.labels import parse_label, parse_sweep_id, parse_trial
+from smsweep.sdk.workspace import Workspace
+from smsweep.sweeps import VERBS, Sweep
+from smsweep.trials import Trial, TrialState
+
+FOLLOW_S = 0.3  # between two looks at a growing log
+RETRYABLE = (TrialState.FAILED, TrialState.CRASHED, TrialState.KILLED, TrialState.STOPPED)
+
+
+def set_state(sweep_id: str, verb: str) -> Sweep:
+    """Pause, resume, stop or cancel a sweep, in W&B's meaning. Raises UsageError where it is not legal."""
+    expect, to = VERBS[verb]
+    with Workspace().store() as store:
+        known = store.get_sweep(parse_sweep_id(sweep_id))
+        try:
+            return store.set_sweep_state(known.id, expect, to)
+        except StoreConflict as err:
+            raise UsageError(f"cannot {verb} sweep {known.id}: it is {known.state.value} already") from err
+
+
+def remove(labels: Iterable[str]) -> list[str]:
+    """Take trials ("ID/N") or whole sweeps ("ID") out; a removed grid cell is offered again.
+
+    Returns the labels removed. Raises UsageError for what is still running; nothing is removed then.
+    """
+    targets = [parse_label(label) for label in labels]
+    with Workspace().store() as store:
+        for sweep_id, number in targets:
+            if number is None:
+                counts = store.count_trials(sweep_id)
+                active = sum(n for state, n in counts.items() if state.is_active)
+                if active:
+                    raise UsageError(f"sweep {sweep_id} has {active} running trials; `smsweep sweep --cancel` it first")
+            elif store.get_trial(sweep_id, number).state.is_active:
+                raise UsageError(f"trial {sweep_id}/{number} is running; stop its sweep first")
+        for sweep_id, number in targets:
+            store.remove_sweep(sweep_id) if number is None else store.remove_trial(sweep_id, number)
+    return [sweep_id if number is None else f"{sweep_id}/{number}" for sweep_id, number in targets]
+
+
+def retry(labels: Iterable[str], *, failed: bool = False) -> list[Trial]:
+    """Put ended trials back into the queue with a new attempt, and return them.
+
+    labels: trials ("ID/N"), or with `failed` sweeps ("ID") whose failed and crashed trials are meant.
+    Raises UsageError for a trial that is running, pending, or finished (finished cells never repeat).
+    """
+    with Workspace().store() as store:
+        chosen: list[Trial] = []
+        for label in labels:
+            sweep_id, number = parse_label(label)
+            if number is not None:
+                chosen.append(store.get_trial(sweep_id, number))
+            elif failed:
+                bad = (TrialState.FAILED, TrialState.CRASHED)
+                chosen += [trial for trial in store.list_trials(sweep_id) if trial.state in bad]
+            else:
+                raise UsageError(f"{label!r} is a whole sweep; name trials as {sweep_id}/N, or add --failed")
+        for trial in chosen:
+            if trial.state not in RETRYABLE:
+                raise UsageError(
+                    f"trial {trial.label} is {trial.state.value}; only failed, crashed, killed or stopped ones run again"
+                )
+        return [
+            store.move(trial.sweep_id, trial.number, [trial.state], TrialState.PENDING, reason="asked to run again")
+            for trial in sorted(chosen, key=lambda trial: (trial.sweep_id, trial.number))
+        ]
+
+
+def read_log(label: str, *, follow: bool = False, backend: str | None = None) -> Iterator[str]:
+    """Yield the lines of a trial's log; with follow, until its job has ended."""
+    sweep_id, number = parse_trial(label)
+    workspace = Workspace()
+    with workspace.store() as store:
+        trial = store.get_trial(sweep_id, number)
+        if not trial.job_name and not follow:
+            return
+        name = backend or trial.place.partition("@")[0] or None
+        with contextlib.closing(open_backend(name, None, workspace)) as opened:
+            cursor = ""
+            while True:
+                page = opened.read_logs(trial.job_name, cursor) if trial.job_name else None
+                if page is not None and page.cursor != cursor:
+                    yield from page.lines
+                    cursor = page.cursor
+                    continue
+                is_over = trial.state.is_terminal or (page is not None and page.is_last)
+                if is_over or not follow:
+                    return
+                time.sleep(FOLLOW_S)
+                trial = store.get_trial(sweep_id, number)

@@ -1,0 +1,84 @@
+"""Search and stopping as pure functions of plain data, for simulation and tests, in the manner of W&B's `sweeps`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timezone
+from typing import Any
+
+from smsweep.config.sweep_yaml import parse_sweep
+from smsweep.errors import ConfigError
+from smsweep.sdk.create import check_can_run
+from smsweep.search.methods import METHODS
+from smsweep.stopping.rules import RULES
+from smsweep.sweeps import SweepConfig
+from smsweep.trials import History, MetricStats, Params, Scalar, StopDecision, Trial, TrialState, is_number
+
+TrialLike = Mapping[str, Any]
+EPOCH = datetime.fromtimestamp(0, timezone.utc)
+
+
+def suggest(config: Mapping[str, Any], trials: Iterable[TrialLike], n: int = 1, seed: int = 0) -> list[Params]:
+    """Return params for up to n next trials; fewer than n means the space is used up.
+
+    config: a W&B sweep config. trials: mappings with `number`, `params` (nested as in the config), `state`
+    (a trial state, default "finished"), `history` (rows of metrics, oldest first) and optionally `summary`.
+    Same arguments, same answer; n at once equal n one by one, each added as pending.
+    Raises ConfigError for a bad config or trial.
+    """
+    sweep_config = parse_sweep(config).config
+    check_can_run(sweep_config)
+    strategy = METHODS[sweep_config.method](sweep_config, seed)
+    return [dict(params) for params in strategy.suggest(read_history(sweep_config, trials), n)]
+
+
+def judge(config: Mapping[str, Any], trials: Iterable[TrialLike]) -> list[StopDecision]:
+    """Return which running trials should end early, and why, by ascending number.
+
+    Arguments as for `suggest`. Without `early_terminate` in the config nobody is stopped.
+    """
+    sweep_config = parse_sweep(config).config
+    if sweep_config.early_terminate is None:
+        return []
+    rule = RULES[sweep_config.early_terminate.type](sweep_config)
+    return rule.judge(read_history(sweep_config, trials))
+
+
+def read_history(config: SweepConfig, trials: Iterable[TrialLike]) -> History:
+    return History(_read_trial(config, index, trial) for index, trial in enumerate(trials))
+
+
+def _read_trial(config: SweepConfig, index: int, trial: TrialLike) -> Trial:
+    state = trial.get("state", TrialState.FINISHED)
+    if state not in tuple(TrialState):
+        raise ConfigError(
+            f"trials[{index}].state: {state!r} is no trial state; use one of {', '.join(s.value for s in TrialState)}"
+        )
+    stats: dict[str, MetricStats] = {}
+    curve = []
+    for row in trial.get("history") or ():
+        flat = dict(_flat(row))
+        for name, value in flat.items():
+            stats[name] = stats.get(name, MetricStats()).add(value)
+        value = flat.get(config.metric.name) if config.metric else None
+        if is_number(value):
+            curve.append(float(value))  # type: ignore[arg-type]  # is_number just said so
+    return Trial(
+        number=trial.get("number", index),
+        params=trial.get("params") or {},
+        state=TrialState(state),
+        metrics=stats,
+        summary=dict(_flat(trial.get("summary") or {})),
+        curve=tuple(curve),
+        n_points=sum(stat.count for stat in stats.values()),
+    )
+
+
+def _flat(row: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Scalar]]:
+    for name, value in row.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        elif hasattr(value, "item"):  # a numpy or torch scalar
+            yield prefix + name, value.item()
+        else:
+            yield prefix + name, value

@@ -1,0 +1,136 @@
+"""Sweeps and trials as plain data for `--json`, tables and exports: one shape each, used everywhere."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from smsweep.objectives import best_trial, objective
+from smsweep.sdk.api import last_values
+from smsweep.sdk.labels import parse_sweep_id, parse_trial
+from smsweep.sdk.workspace import Workspace
+from smsweep.search.methods import expected_trial_count
+from smsweep.sweeps import Sweep
+from smsweep.trials import Params, Trial
+
+Data = dict[str, Any]
+
+
+def show(sweep_id: str) -> Data:
+    """Return a sweep with its trials counted by state, and its best trial."""
+    with Workspace().store() as store:
+        sweep = store.get_sweep(parse_sweep_id(sweep_id))
+        counts = store.count_trials(sweep.id)
+        trials = store.list_trials(sweep.id) if sweep.config.metric else []
+    best = best_trial(trials, sweep.config.metric) if sweep.config.metric else None
+    return {
+        **sweep_data(sweep),
+        "trials": {state.value: count for state, count in sorted(counts.items())},
+        "best": trial_data(best, sweep) if best else None,
+    }
+
+
+def list_sweeps() -> list[Data]:
+    """Return every sweep, newest first, with its trials counted by state."""
+    with Workspace().store() as store:
+        return [
+            {
+                **sweep_data(sweep),
+                "trials": {state.value: count for state, count in sorted(store.count_trials(sweep.id).items())},
+            }
+            for sweep in store.list_sweeps()
+        ]
+
+
+def list_trials(sweep_id: str) -> list[Data]:
+    """Return a sweep's trials by ascending number."""
+    with Workspace().store() as store:
+        sweep = store.get_sweep(parse_sweep_id(sweep_id))
+        trials = store.list_trials(sweep.id)
+    return [trial_data(trial, sweep) for trial in sorted(trials, key=lambda trial: trial.number)]
+
+
+def show_trial(label: str) -> Data:
+    sweep_id, number = parse_trial(label)
+    with Workspace().store() as store:
+        return trial_data(store.get_trial(sweep_id, number), store.get_sweep(sweep_id))
+
+
+def sweep_data(sweep: Sweep) -> Data:
+    metric = sweep.config.metric
+    return {
+        "id": sweep.id,
+        "name": sweep.name,
+        "state": sweep.state.value,
+        "method": sweep.config.method,
+        "metric": {"name": metric.name, "goal": metric.goal.value, "target": metric.target} if metric else None,
+        "expected_trial_count": expected_trial_count(sweep.config),
+        "run_cap": sweep.config.run_cap,
+        "program": sweep.config.program,
+        "project": sweep.project,
+        "entity": sweep.entity,
+        "seed": sweep.seed,
+        "source_hash": sweep.source_hash,
+        "created_at": _time(sweep.created_at),
+    }
+
+
+def trial_data(trial: Trial, sweep: Sweep) -> Data:
+    metric = sweep.config.metric
+    return {
+        "number": trial.number,
+        "state": trial.state.value,
+        "params": dict(trial.params),
+        "metrics": {**last_values(trial), **trial.summary},
+        "objective": objective(trial, metric) if metric else None,
+        "attempt": trial.attempt,
+        "reason": trial.reason,
+        "exit_code": trial.exit_code,
+        "job_name": trial.job_name,
+        "place": trial.place,
+        "created_at": _time(trial.created_at),
+        "started_at": _time(trial.started_at),
+        "ended_at": _time(trial.ended_at),
+    }
+
+
+def flat_params(params: Params, prefix: str = "") -> Data:
+    """Return params with nested names joined by dots, as columns of a table."""
+    flat: Data = {}
+    for name, value in params.items():
+        if isinstance(value, dict):
+            flat |= flat_params(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
+def table(trials: Iterable[Data]) -> tuple[list[str], list[Data]]:
+    """Return the columns and flat rows of an export: trial fields, `params.*`, `metrics.*`."""
+    rows = []
+    for trial in trials:
+        row = {key: value for key, value in trial.items() if key not in ("params", "metrics")}
+        row |= {f"params.{name}": value for name, value in flat_params(trial["params"]).items()}
+        row |= {f"metrics.{name}": value for name, value in trial["metrics"].items()}
+        rows.append(row)
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    groups = ("params.", "metrics.")
+    columns.sort(key=lambda name: next((i + 1 for i, group in enumerate(groups) if name.startswith(group)), 0))
+    return columns, rows
+
+
+def json_safe(value: Any) -> Any:
+    """Return value with what JSON has no word for as text: "NaN", "Infinity", "-Infinity"."""
+    if isinstance(value, dict):
+        return {str(key): json_safe(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [json_safe(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return value
+
+
+def _time(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment else None

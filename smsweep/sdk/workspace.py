@@ -1,0 +1,87 @@
+"""The folder that holds everything of a user's sweeps, and what is opened in it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from smsweep.config.sweep_yaml import parse_sweep
+from smsweep.errors import SourceError
+from smsweep.jobs import RUNTIME_ZIP, SOURCE_TAR
+from smsweep.source.bundle import bundle_path
+from smsweep.source.runtime_zip import runtime_zip
+from smsweep.store.base import Store
+from smsweep.store.open import open_store
+from smsweep.sweeps import SweepConfig
+
+DEFAULT_DIR = ".smsweep"
+
+
+class Workspace:
+    """`SMSWEEP_DIR`, by default ./.smsweep: the store, the source bundles and the jobs of this machine."""
+
+    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
+        self.environ: Mapping[str, str] = dict(os.environ if environ is None else environ)
+        self.dir = Path(self.environ.get("SMSWEEP_DIR") or DEFAULT_DIR).absolute()
+        self.jobs_dir = self.dir / "jobs"
+        self.bundles_dir = self.dir / "bundles"
+
+    @contextmanager
+    def store(self) -> Iterator[Store]:
+        """Open the store (`SMSWEEP_STORE`, by default a SQLite file in the folder) and close it afterwards."""
+        store = open_store(environ=self.environ, parse=read_stored)
+        try:
+            yield store
+        finally:
+            store.close()
+
+    def runtime_zip(self) -> Path:
+        """Return the zip of the in-job runtime, written once per content."""
+        data = runtime_zip()
+        path = self.dir / "runtime" / f"{hashlib.sha256(data).hexdigest()[:16]}.zip"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            draft = path.with_suffix(f".{os.getpid()}.part")
+            draft.write_bytes(data)
+            draft.rename(path)
+        return path
+
+    def assets(self, source_hash: str) -> Path:
+        """Return the folder that a job's `smsweep` channel shows: the runtime's zip and the source's tarball."""
+        runtime = self.runtime_zip()
+        folder = self.dir / "assets" / f"{runtime.stem}-{source_hash[:16] or 'none'}"
+        if folder.exists():
+            return folder
+        draft = folder.with_name(f".{folder.name}.{os.getpid()}")
+        draft.mkdir(parents=True, exist_ok=True)
+        _link(runtime, draft / RUNTIME_ZIP)
+        if source_hash:
+            bundle = bundle_path(self.bundles_dir, source_hash)
+            if not bundle.exists():
+                raise SourceError(
+                    f"{bundle}: the sweep's source snapshot is not in this folder; "
+                    "run the agent where the sweep was created, or set SMSWEEP_DIR to that place"
+                )
+            _link(bundle, draft / SOURCE_TAR)
+        try:
+            draft.rename(folder)
+        except OSError:  # another agent was first
+            shutil.rmtree(draft, ignore_errors=True)
+        return folder
+
+
+def read_stored(text: str) -> SweepConfig:
+    """Read a config that was validated when its sweep was created."""
+    return parse_sweep(text).config
+
+
+def _link(source: Path, target: Path) -> None:
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:  # another file system
+        shutil.copyfile(source, target)

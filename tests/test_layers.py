@@ -1,0 +1,119 @@
+"""The floors of docs/architecture.md: who may import whom."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "smsweep"
+
+# Room -> rooms it may import, besides itself. A room is a package or a module directly below smsweep.
+GROUND = {"errors", "runtime", "tables"}
+VALUES = {"jobs", "trials", "space", "sweeps", "objectives", "verdicts"}
+SIDES = {"search", "stopping", "store", "backends", "estimators", "source", "config", "render", "metrics"}
+LOOP = {"controller", "agents", "flapping"}
+MAY_IMPORT = {
+    "errors": set(),
+    "runtime": set(),
+    "tables": set(),
+    "jobs": {"errors"},
+    "trials": {"errors", "jobs"},
+    "space": {"errors"},
+    "sweeps": {"errors", "space"},
+    "objectives": {"sweeps", "trials"},
+    "verdicts": {"jobs", "trials"},
+    **{room: GROUND | VALUES for room in SIDES},
+    "flapping": {"trials"},
+    "controller": GROUND | VALUES | {"search.base", "stopping.base", "store.base"},
+    "agents": GROUND
+    | VALUES
+    | {"backends.base", "store.base", "controller", "flapping", "metrics", "render", "config"},
+    "sdk": GROUND | VALUES | SIDES | LOOP,
+    "endpoint": GROUND | {"jobs", "backends"},
+    "report": GROUND | VALUES | {"sdk", "store.base"},
+    "cli": {"errors", "sdk"},
+}
+MAY_NOT_SEE = {  # room -> foreign packages it must not know
+    "runtime": {"yaml", "numpy", "boto3", "pydantic", "sqlalchemy"},
+    "jobs": {"boto3"},
+    "trials": {"sqlalchemy", "boto3", "yaml"},
+    "agents": {"sqlalchemy", "docker", "boto3"},
+    "controller": {"sqlalchemy", "docker", "boto3"},
+    "store": {"boto3", "docker"},
+    "sdk": {"argparse", "typer", "rich"},
+    "cli": {"sqlalchemy", "pydantic", "boto3", "docker", "numpy"},
+}
+
+
+def modules() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def room_of(file: Path) -> str:
+    return file.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def imports(file: Path) -> Iterator[str]:
+    """Yield the dotted names a file imports, those for types only included."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def own_imports(file: Path) -> Iterator[str]:
+    """Yield what a file imports of smsweep, as names below it: `store.base.Store`."""
+    for name in imports(file):
+        if name.startswith("smsweep."):
+            yield name.removeprefix("smsweep.")
+
+
+@pytest.mark.parametrize("file", modules(), ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_a_room_imports_only_what_its_floor_allows(file: Path) -> None:
+    room = room_of(file)
+    if room == "__init__":
+        return
+    allowed = MAY_IMPORT[room] | {room}
+    for name in own_imports(file):
+        assert any(name == top or name.startswith(top + ".") for top in allowed), f"{room} must not import {name}"
+
+
+@pytest.mark.parametrize("file", modules(), ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_a_room_does_not_know_foreign_packages_of_others(file: Path) -> None:
+    banned = MAY_NOT_SEE.get(room_of(file), set())
+    assert not banned & {name.split(".")[0] for name in imports(file)}
+
+
+def test_no_module_imports_itself_in_a_circle() -> None:
+    graph: dict[str, set[str]] = {}
+    names = {".".join(file.relative_to(PACKAGE).with_suffix("").parts): file for file in modules()}
+    for name, file in names.items():
+        targets = set(own_imports(file))
+        graph[name] = {other for other in names if any(t == other or t.startswith(other + ".") for t in targets)}
+        graph[name].discard(name)
+    done: set[str] = set()
+
+    def visit(name: str, path: tuple[str, ...]) -> None:
+        assert name not in path, " -> ".join((*path[path.index(name) :], name))
+        if name not in done:
+            for target in graph[name]:
+                visit(target, (*path, name))
+            done.add(name)
+
+    for name in graph:
+        visit(name, ())
+
+
+def test_loading_the_face_imports_nothing() -> None:
+    names = {name.split(".")[0] for name in imports(PACKAGE / "__init__.py")}
+    assert names <= {"__future__", "importlib", "typing", "smsweep"}
+
+
+def test_files_stay_small() -> None:
+    long = {str(file.relative_to(PACKAGE)): n for file in modules() if (n := len(file.read_text().splitlines())) > 400}
+    assert not long, "each of these asks to be two"
