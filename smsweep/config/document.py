@@ -1,0 +1,108 @@
+"""A document as plain data, the place of each of its keys, and what is wrong with it."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from smsweep.errors import ConfigError
+
+Path = tuple[str | int, ...]  # keys and list positions from the top of the document
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Document:
+    """What a YAML text or a dict says: dicts with text keys, lists, text, numbers, booleans and None."""
+
+    data: Any
+    text: str  # the YAML, as read or as written from the dict
+    name: str = ""  # of the file; "" for a dict, which has no lines
+    lines: Mapping[Path, int] = field(default_factory=dict)  # of each key and list item, from 1
+    warnings: tuple[tuple[Path, str], ...] = ()  # of the reader
+
+    def line(self, path: Path) -> int:
+        """Return the line of that key, or of the nearest one above it that exists."""
+        while path and path not in self.lines:
+            path = path[:-1]
+        return self.lines.get(path, 1)
+
+
+class Problems:
+    """Collects what is wrong with one document, so that all of it is said at once, in order of line."""
+
+    def __init__(self, document: Document) -> None:
+        self._document = document
+        self._errors: list[tuple[Path, str]] = []
+        self._warnings: list[tuple[Path, str]] = list(document.warnings)
+
+    def add(self, path: Path, text: str) -> None:
+        """Note an error. text: what is wrong; what to do."""
+        self._errors.append((path, text))
+
+    def warn(self, path: Path, text: str) -> None:
+        self._warnings.append((path, text))
+
+    def raise_errors(self) -> None:
+        """Raise ConfigError if any error was noted."""
+        if self._errors:
+            raise ConfigError(self._lines(self._errors))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        return tuple(self._lines(self._warnings))
+
+    def _lines(self, notes: Iterable[tuple[Path, str]]) -> list[str]:
+        ordered = sorted(dict.fromkeys(notes), key=lambda note: self._document.line(note[0]))
+        return [self._place(path) + text for path, text in ordered]
+
+    def _place(self, path: Path) -> str:
+        key = f"{show_path(path)}: " if path else ""
+        return f"{self._document.name}:{self._document.line(path)}: {key}" if self._document.name else key
+
+
+def show_path(path: Path) -> str:
+    """Return the path as people write it: parameters.lr.values[0]."""
+    text = "".join(f"[{step}]" if isinstance(step, int) else f".{_one_line(step)}" for step in path)
+    return text.removeprefix(".")
+
+
+def show(value: object) -> str:
+    """Return a found value as a message names it, in one short line."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Mapping):
+        return "a mapping" if value else "an empty mapping"
+    if isinstance(value, (list, tuple)):
+        return "a list" if value else "an empty list"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def suggest(word: object, choices: Iterable[str]) -> str:
+    """Return `; did you mean x?` for a likely misspelling, else a list of the choices."""
+    known = sorted(choices)
+    near = difflib.get_close_matches(str(word).lower(), known, n=1, cutoff=0.6)
+    if near:
+        return f"did you mean {near[0]}?"
+    return f"choose from {', '.join(known)}" if known else ""
+
+
+def non_finite(data: Any, path: Path = ()) -> Iterator[Path]:
+    """Yield the place of each infinity and NaN."""
+    if isinstance(data, float) and not math.isfinite(data):
+        yield path
+    elif isinstance(data, dict):
+        for key, value in data.items():
+            yield from non_finite(value, (*path, key))
+    elif isinstance(data, list):
+        for index, value in enumerate(data):
+            yield from non_finite(value, (*path, index))
+
+
+def _one_line(key: str) -> str:
+    return key if key.isprintable() and key else repr(key)

@@ -1,0 +1,187 @@
+"""Checks the shape of a document with pydantic models, and says in our words what does not fit."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from typing import Annotated, Any, TypeVar, get_args
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    field_validator,
+)
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from smsweep.config.document import Path, Problems, show, suggest
+from smsweep.config.scalars import read_scalar
+
+
+class Section(BaseModel):
+    """A mapping with known keys. A field's description completes the messages about it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_null(cls, value: Any) -> Any:
+        # None is the default of most fields; a null in the document is a key that somebody forgot to fill in
+        if value is None:
+            raise _expected("a value")
+        return value
+
+
+SectionT = TypeVar("SectionT", bound=Section)
+
+
+def _expected(what: str) -> PydanticCustomError:
+    return PydanticCustomError("expected", "{what}", {"what": what})
+
+
+def is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _number(value: Any) -> Any:
+    if not is_number(value):
+        raise _expected("a number")
+    if abs(value) > 1.7e308 or math.isnan(value):  # a whole number may be too large for a float
+        raise _expected("a finite number")
+    return value
+
+
+def _whole(value: Any) -> Any:
+    if not is_number(value) or not math.isfinite(value) or value != int(value):
+        raise _expected("a whole number")
+    return int(value)
+
+
+def _positive(value: Any) -> Any:
+    if not is_number(value) or not value > 0:
+        raise _expected("a number above 0")
+    return _number(value)
+
+
+def _above_one(value: Any) -> Any:
+    if not is_number(value) or not value > 1:
+        raise _expected("a number above 1")
+    return _number(value)
+
+
+def _count(value: Any) -> Any:
+    if not is_number(value) or not math.isfinite(value) or value != int(value) or value < 1:
+        raise _expected("a whole number above 0")
+    return int(value)
+
+
+def _text(value: Any) -> Any:
+    if not isinstance(value, str):
+        raise _expected("text")
+    if not value.strip():
+        raise _expected("text that is not blank")
+    return value
+
+
+Number = Annotated[float, BeforeValidator(_number), WithJsonSchema({"type": "number"})]
+Positive = Annotated[float, BeforeValidator(_positive), WithJsonSchema({"type": "number", "exclusiveMinimum": 0})]
+AboveOne = Annotated[float, BeforeValidator(_above_one), WithJsonSchema({"type": "number", "exclusiveMinimum": 1})]
+Whole = Annotated[int, BeforeValidator(_whole), WithJsonSchema({"type": "integer"})]
+Count = Annotated[int, BeforeValidator(_count), WithJsonSchema({"type": "integer", "minimum": 1})]
+Text = Annotated[str, BeforeValidator(_text), Field(json_schema_extra={"minLength": 1})]
+
+
+def check(model: type[SectionT], data: Any, path: Path, problems: Problems) -> SectionT | None:
+    """Return the data as a model, or None after noting everything that does not fit."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as err:
+        for error in err.errors(include_url=False):
+            problems.add((*path, *error["loc"]), _explain(model, error))
+    return None
+
+
+def _explain(model: type[Section], error: ErrorDetails) -> str:
+    kind, loc = error["type"], error["loc"]
+    owner = _section_at(model, loc[:-1])
+    if kind == "extra_forbidden":
+        return unknown_key(loc[-1], keys_of(owner))
+    if kind == "missing":
+        return f"missing; {_describe(owner, loc)}"
+    if kind == "literal_error":
+        choices = re.findall(r"'([^']*)'", error["ctx"]["expected"])
+        return f"expected {one_of(choices)}, got {show(error['input'])}{_did_you_mean(error['input'], choices)}"
+    if kind == "too_short":
+        expected = f"at least {error['ctx']['min_length']} items"
+        return f"expected {expected}, got {error['ctx']['actual_length']}"
+    expected = error["ctx"]["what"] if kind == "expected" else _TYPES.get(kind, error["msg"])
+    return f"expected {expected}, got {show(error['input'])}{_cure(expected, error['input'])}"
+
+
+_TYPES = {
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+    "dict_type": "a mapping",
+    "list_type": "a list",
+    "bool_type": "true or false",
+}
+
+
+def unknown_key(key: object, known: list[str]) -> str:
+    return f"unknown key; {suggest(key, known)}"
+
+
+def one_of(choices: list[str]) -> str:
+    """Return `a, b or c`."""
+    *head, last = choices
+    return f"{', '.join(head)} or {last}" if head else last
+
+
+def keys_of(section: type[Section]) -> list[str]:
+    """Return the section's keys as the user writes them."""
+    return [field.alias or name for name, field in section.model_fields.items()]
+
+
+def _did_you_mean(value: object, choices: list[str]) -> str:
+    hint = suggest(value, choices) if isinstance(value, str) else ""
+    return f"; {hint}" if hint.startswith("did") else ""
+
+
+def _cure(expected: str, value: object) -> str:
+    if value is None:
+        return "; give it a value, or remove the key"
+    if "number" in expected and isinstance(value, str) and is_number(read_scalar(value[:50])):
+        return "; remove the quotes"
+    if expected.startswith("text") and isinstance(value, (bool, int, float)):
+        return "; quote it"
+    if expected == "a list" and isinstance(value, (str, int, float)):
+        return f"; write [{value if len(str(value)) < 40 else '...'}]"
+    return ""
+
+
+def _describe(owner: type[Section], loc: tuple[int | str, ...]) -> str:
+    for name, field in owner.model_fields.items():
+        if loc[-1] in (name, field.alias):
+            return field.description or "it is needed"
+    return "it is needed"
+
+
+def _section_at(model: type[Section], loc: tuple[int | str, ...]) -> type[Section]:
+    """Return the model that describes the mapping at loc."""
+    section = model
+    for step in loc:
+        for name, field in section.model_fields.items():
+            if step in (name, field.alias):
+                section = next(_sections_in(field.annotation), section)
+    return section
+
+
+def _sections_in(annotation: Any) -> Iterator[type[Section]]:
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _sections_in(part)

@@ -1,0 +1,143 @@
+"""What one key of a sweep.yaml demands of another. W&B mostly says nothing here, and does something else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from smsweep.config.document import Path, Problems, suggest
+from smsweep.space.distributions import Constant, Distribution
+from smsweep.space.space import SearchSpace
+
+# engine -> the methods that it serves
+ENGINES = {"wandb": ("grid", "random", "bayes"), "optuna": ("custom",), "ax": ("custom",)}
+
+# Keys that W&B's own tools write or read though its schema has none of them; nothing here depends on them.
+IGNORED = {
+    "settings": "W&B's command line keeps its own settings there",
+    "launch": "W&B Launch keeps its job's settings there; the job's settings are job.yaml's here",
+    "imports": "W&B's old launch form",
+    "tags": "W&B ignores it too; tags of the training jobs are job.yaml's",
+}
+LAUNCH = ("job", "image_uri")  # in W&B's schema, for W&B Launch
+
+MACROS = (
+    "env",
+    "interpreter",
+    "program",
+    "args",
+    "args_no_equals",
+    "args_no_hyphens",
+    "args_no_boolean_flags",
+    "args_json",
+    "args_json_file",
+    "args_append_hydra",
+    "args_override_hydra",
+)
+_MACRO = re.compile(r"\$\{(\w+)\}")
+
+
+def check_rules(data: Mapping[str, Any], problems: Problems) -> None:
+    """Note what does not go together. data: the document, of which anything may still be of the wrong type."""
+    _check_metrics(data, problems)
+    _check_early_terminate(data, problems)
+    _check_scheduler(data, problems)
+    _check_command(data, problems)
+    for key in LAUNCH:
+        if key in data:
+            problems.warn((key,), "is for W&B Launch and not used here; job.yaml says how a trial's job runs")
+    for key, why in IGNORED.items():
+        if key in data:
+            problems.warn((key,), f"not used here ({why})")
+    if "prior_runs" in data:
+        problems.add(
+            ("prior_runs",),
+            "no key of a sweep's config, and W&B ignores it; name prior runs when creating the sweep",
+        )
+
+
+def check_space(space: SearchSpace, method: object, problems: Problems) -> None:
+    """Note parameters that the method cannot search."""
+    for path, leaf in _leaves(space, ("parameters",)):
+        if method == "grid" and leaf.grid_size is None:
+            problems.add(path, f"a grid cannot list {leaf.kind}; give values, or use method random or bayes")
+        elif method == "grid" and leaf.kind == "q_uniform":
+            problems.warn(path, "a grid over q_uniform stops before max, as W&B's does; list values to include it")
+    if method == "bayes" and all(isinstance(leaf, Constant) for _, leaf in _leaves(space, ())):
+        problems.add(("parameters",), "bayes has nothing to search: every parameter is a constant")
+
+
+def _leaves(space: SearchSpace, path: Path) -> Iterator[tuple[Path, Distribution]]:
+    for name, item in space.parameters.items():
+        if isinstance(item, SearchSpace):
+            yield from _leaves(item, (*path, name, "parameters"))
+        else:
+            yield (*path, name), item
+
+
+def _check_metrics(data: Mapping[str, Any], problems: Problems) -> None:
+    method = data.get("method")
+    if "metric" in data and "metrics" in data:
+        problems.add(("metrics",), "cannot stand beside metric; keep one of the two")
+    elif "metrics" in data and method in ("grid", "random", "bayes"):
+        problems.add(("metrics",), f"needs method: custom, got {method}; for one metric write metric")
+    if method == "bayes" and "metric" not in data and "metrics" not in data:
+        problems.add(
+            ("metric",), "missing; bayes needs a metric to make better: add metric: {name: ..., goal: ...}"
+        )
+
+
+def _check_early_terminate(data: Mapping[str, Any], problems: Problems) -> None:
+    section = data.get("early_terminate")
+    if not isinstance(section, dict):
+        return
+    path = ("early_terminate",)
+    if "metric" not in data:
+        problems.add(path, "needs a metric to compare trials by; add metric: {name: ..., goal: ...}")
+    if "min_iter" not in section and "max_iter" not in section:
+        problems.add(path, "needs min_iter, or max_iter and s")
+    if "max_iter" in section and "s" not in section:
+        problems.add((*path, "max_iter"), "needs s beside it, the number of checks; or give min_iter alone")
+    if "max_iter" not in section and "s" in section:
+        problems.add((*path, "s"), "counts checks down from max_iter; add max_iter, or remove s")
+    if "max_iter" in section and "min_iter" in section:
+        problems.warn((*path, "min_iter"), "not used: max_iter and s go first, as in W&B")
+    max_iter, eta = section.get("max_iter"), section.get("eta", 3)
+    if isinstance(max_iter, int) and isinstance(eta, (int, float)) and eta > 1 and max_iter < eta:
+        problems.add(
+            (*path, "max_iter"), f"leaves no check: max_iter {max_iter} is less than eta {eta}; raise max_iter"
+        )
+
+
+def _check_scheduler(data: Mapping[str, Any], problems: Problems) -> None:
+    scheduler = data.get("scheduler")
+    if not isinstance(scheduler, dict):
+        return
+    path = ("scheduler",)
+    engine, method = scheduler.get("engine"), data.get("method")
+    if isinstance(engine, str) and engine in ENGINES and isinstance(method, str) and method not in ENGINES[engine]:
+        methods = " or ".join(ENGINES[engine])
+        problems.add((*path, "engine"), f"{engine} needs method: {methods}, got {method}")
+    for key in ("optimizer", "search_space"):
+        if key in scheduler and "source" not in scheduler:
+            problems.add((*path, key), "names a function of source; add source: file.py")
+    controller = data.get("controller")
+    if isinstance(controller, dict) and controller.get("type") == "local":
+        problems.add(("controller",), "type local cannot stand beside scheduler; remove controller")
+    if "early_terminate" in data:
+        problems.add(("early_terminate",), "cannot stand beside scheduler, which ends trials itself; remove one")
+
+
+def _check_command(data: Mapping[str, Any], problems: Problems) -> None:
+    """Warn of macros that W&B leaves as they are or replaces by nothing: both are easy to miss."""
+    command = data.get("command")
+    for index, item in enumerate(command if isinstance(command, list) else ()):
+        path = ("command", index)
+        for name in _MACRO.findall(item) if isinstance(item, str) else ():
+            if item == f"${{{name}}}" and name not in MACROS:
+                problems.warn(path, f"{item} is no macro and becomes nothing, as in W&B; {suggest(name, MACROS)}")
+            elif item != f"${{{name}}}" and name in MACROS:
+                problems.warn(
+                    path, f"${{{name}}} is replaced only where it is the whole item, as in W&B; make it an item"
+                )
