@@ -1,0 +1,184 @@
+"""Our grid has W&B's cells in W&B's order, and leaves out what W&B leaves out."""
+
+from __future__ import annotations
+
+import copy
+import json
+import random
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from smsweep.search.grid_search import GridSearch
+from smsweep.space.identity import identity
+from smsweep.space.space import SearchSpace
+from smsweep.sweeps import SweepConfig
+from smsweep.trials import History, Trial, TrialState
+from tests.oracle.sweeps_cases import Parameter, ask, distribution_of, grid_parameter, nested, space_of
+
+pytestmark = pytest.mark.oracle
+
+N_GRIDS = 700
+MAX_CELLS = 200
+
+# W&B's word for each of our states, and the states only W&B has
+STATES: tuple[tuple[TrialState, str], ...] = (
+    (TrialState.PENDING, "pending"),
+    (TrialState.RUNNING, "running"),
+    (TrialState.STOPPING, "running"),
+    (TrialState.FINISHED, "finished"),
+    (TrialState.FAILED, "failed"),
+    (TrialState.CRASHED, "crashed"),
+    (TrialState.STOPPED, "killed"),
+    (TrialState.KILLED, "killed"),
+    (TrialState.PENDING, "preempted"),
+    (TrialState.RUNNING, "preempting"),
+)
+
+
+def changed(rng: random.Random, value: Any) -> Any:
+    """Return the value as a script or a database may hand it back: equal or not to W&B, who knows."""
+    choices: list[Any] = [value, str(value), [value], None]
+    if isinstance(value, (int, float)) and value == value and abs(value) != float("inf"):
+        choices += [float(value), int(value), bool(value), value + 1]
+    if isinstance(value, dict):
+        choices += [{**value, "added": 1}, {**value, "k": 99}, dict(reversed(value.items())), {}]
+    return rng.choice(choices)
+
+
+def past(rng: random.Random, space: SearchSpace) -> list[Any]:
+    """Return the params of earlier runs: cells of the grid, some of them altered."""
+    runs = []
+    size = space.grid_size or 0
+    for _ in range(rng.choice([0, 1, 3, size // 2, size, 2 * size])):
+        params = space.grid_cell(rng.randrange(size))
+        if rng.random() < 0.4:
+            alter(rng, params)
+        runs.append(params)
+    return runs
+
+
+def alter(rng: random.Random, params: dict[str, Any]) -> None:
+    name = rng.choice(sorted(params))
+    what = rng.random()
+    if what < 0.2:
+        del params[name]
+    elif what < 0.4:
+        params["unasked"] = rng.random()
+    elif isinstance(params[name], dict) and params[name] and what < 0.8:
+        alter(rng, params[name])
+    else:
+        params[name] = changed(rng, params[name])
+
+
+def made_case(rng: random.Random) -> dict[str, Any]:
+    """Return a grid of a size that W&B can list, and runs that it has seen."""
+    while True:
+        parameters = nested(rng, grid_parameter)
+        space = space_of(parameters)
+        if 1 <= (space.grid_size or 0) <= MAX_CELLS:
+            break
+    runs = [{"params": params, "state": rng.choice(STATES)[1]} for params in past(rng, space)]
+    return {"parameters": parameters, "runs": [run for run in runs if is_readable(space, run["params"])], "n": 250}
+
+
+def is_readable(space: SearchSpace, params: Mapping[str, Any]) -> bool:
+    """Tell whether W&B can read a run: it stumbles over a scalar where params are nested."""
+    for path, _ in space.leaves:
+        level: Any = params
+        for name in path[:-1]:
+            level = level.get(name, {})
+            if not isinstance(level, dict):
+                return False
+    return True
+
+
+def history_of(runs: list[dict[str, Any]]) -> History:
+    ours = {theirs: state for state, theirs in STATES}
+    return History(
+        Trial(number=number, params=run["params"], state=ours[run["state"]]) for number, run in enumerate(runs)
+    )
+
+
+def exactly(value: Any) -> str:
+    """Tell 1 from 1.0 and from True, and NaN from nothing; ignore the order of keys."""
+    return json.dumps(value, sort_keys=True)
+
+
+def has_equal_values(parameters: Mapping[str, Any]) -> bool:
+    return any(
+        has_equal_values(item["parameters"])
+        if "parameters" in item
+        else len({identity(value) for value in item.get("values", ())}) < len(item.get("values", ()))
+        for item in parameters.values()
+    )
+
+
+@pytest.fixture(scope="module")
+def cases() -> list[dict[str, Any]]:
+    rng = random.Random(20)
+    return [made_case(rng) for _ in range(N_GRIDS)]
+
+
+@pytest.fixture(scope="module")
+def answers(cases: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    return ask("grid", cases)
+
+
+def test_remaining_cells_and_their_order_are_those_of_wandb(
+    cases: list[dict[str, Any]], answers: list[list[dict[str, Any]]]
+) -> None:
+    differences = []
+    for case, theirs in zip(cases, answers, strict=True):
+        space = space_of(case["parameters"])
+        ours = GridSearch(SweepConfig(method="grid", space=space)).suggest(history_of(case["runs"]), case["n"])
+        # with equal values listed, W&B takes the last of them: see INTENDED
+        if has_equal_values(case["parameters"]):
+            same = [space.grid_index(cell) for cell in ours] == [space.grid_index(cell) for cell in theirs]
+        else:
+            same = exactly(ours) == exactly(theirs)
+        if not same:
+            differences.append((case, ours, theirs))
+    assert not differences
+
+
+def test_the_generated_grids_cover_what_matters(
+    cases: list[dict[str, Any]], answers: list[list[dict[str, Any]]]
+) -> None:
+    sizes = [space_of(case["parameters"]).grid_size or 0 for case in cases]
+    partly_seen = [size for size, rest in zip(sizes, answers, strict=True) if 0 < len(rest) < size]
+    assert len(partly_seen) > 200
+    assert sum(not rest for rest in answers) > 20
+    assert sum(has_equal_values(case["parameters"]) for case in cases) > 20
+    assert max(sizes) > 50
+
+
+def test_asking_cell_by_cell_gives_the_cells_of_one_ask(cases: list[dict[str, Any]]) -> None:
+    for case in cases[:50]:
+        config = SweepConfig(method="grid", space=space_of(case["parameters"]))
+        history = history_of(copy.deepcopy(case["runs"]))
+        at_once = GridSearch(config).suggest(history, 250)
+        strategy, one_by_one = GridSearch(config), []
+        while suggested := strategy.suggest(history, 1):
+            one_by_one.extend(suggested)
+            history.update([Trial(number=history.next_number, params=suggested[0])])
+        assert exactly(one_by_one) == exactly(at_once)
+
+
+INTENDED: tuple[tuple[Parameter, list[Any], list[Any], str], ...] = (
+    (
+        {"distribution": "categorical", "values": [1, 2, 1.0]},
+        [1.0, 2],
+        [1, 2],
+        "of equal values W&B proposes the last in the first one's place; the first is what the user put there",
+    ),
+)
+
+
+@pytest.mark.parametrize(("item", "theirs", "ours", "why"), INTENDED)
+def test_a_defect_of_wandb_is_not_copied(item: Parameter, theirs: list[Any], ours: list[Any], why: str) -> None:
+    [answer] = ask("grid", [{"parameters": {"p": item}, "runs": [], "n": 10}])
+    assert exactly([params["p"] for params in answer]) == exactly(theirs), why
+    leaf = distribution_of(item)
+    assert exactly([leaf.grid_value(i) for i in range(leaf.grid_size or 0)]) == exactly(ours), why

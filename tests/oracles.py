@@ -1,0 +1,99 @@
+"""Other projects' packages to compare with, each in an environment of its own that is made on first use."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+VENVS = Path(__file__).parents[1] / ".venvs"  # kept between test runs; delete it to start afresh
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Environment:
+    requirements: tuple[str, ...]  # for pip
+    python_below: tuple[int, int]  # the first Python version for which its packages have no wheels
+
+
+ENVIRONMENTS: Mapping[str, Environment] = {
+    "sweeps": Environment(requirements=("sweeps==0.3.0", "numpy<2", "pyyaml"), python_below=(3, 13)),
+    "wandb": Environment(requirements=("wandb==0.31.0",), python_below=(3, 15)),
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Oracle:
+    python: Path  # interpreter that can import the package
+
+    def ask(self, script: Path, question: object, *, timeout_s: float = 120) -> Any:
+        """Run the script with the question as JSON on stdin and return the JSON it prints.
+
+        Starting takes a second or two: put all cases of a test into one question.
+        """
+        done = subprocess.run(
+            [str(self.python), str(script)],
+            input=json.dumps(question),
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+
+def oracle(name: str) -> Oracle:
+    """Return the named environment, made if need be; several test processes may ask at once.
+
+    Where it cannot be made (offline, say), the test is skipped aloud; in CI it fails.
+    """
+    environment = ENVIRONMENTS[name]
+    home = VENVS / name
+    ready = home / "ready"  # written last: an interrupted installation is done again
+    wanted = "\n".join(environment.requirements)
+    VENVS.mkdir(exist_ok=True)
+    with (VENVS / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not ready.is_file() or ready.read_text() != wanted:
+            shutil.rmtree(home, ignore_errors=True)
+            try:
+                _install(home, environment)
+            except (OSError, subprocess.SubprocessError) as err:
+                said = getattr(err, "stderr", None) or err
+                reason = f"cannot make the environment of {name}: {said}"
+                if os.environ.get("CI"):
+                    pytest.fail(reason)
+                pytest.skip(reason)
+            ready.write_text(wanted)
+    return Oracle(python=home / "bin" / "python")
+
+
+def _install(home: Path, environment: Environment) -> None:
+    for command in (
+        [_interpreter(environment.python_below), "-m", "venv", str(home)],
+        [
+            str(home / "bin" / "python"),
+            *("-m", "pip", "install", "--quiet", "--disable-pip-version-check"),
+            *("--only-binary", ":all:", *environment.requirements),
+        ],
+    ):
+        subprocess.run(command, check=True, capture_output=True, text=True, timeout=600)
+
+
+def _interpreter(below: tuple[int, int]) -> str:
+    """Return this Python, or the newest on PATH that is old enough."""
+    if sys.version_info < below:
+        return sys.executable
+    for minor in range(below[1] - 1, 9, -1):
+        found = shutil.which(f"python3.{minor}")
+        if found:
+            return found
+    raise FileNotFoundError(f"no Python below {below[0]}.{below[1]} on PATH")
