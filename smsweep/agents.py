@@ -304,6 +304,8 @@ class Agent:
     def _claim(self) -> Trial | None:
         """Take a pending or abandoned trial; when there is none, have new ones proposed for the free slots."""
         free = self._options.parallel - len(self._held)
+        if self._options.count is not None:
+            free = min(free, self._options.count - self._started)
         for may_propose in (True, False):
             trial = self._store.claim(self._sweep_id, self._agent_id, self._backend.place, LEASE_S)
             if trial is not None:

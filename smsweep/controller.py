@@ -101,6 +101,7 @@ class Controller:
 
     def conclude(self) -> bool:
         """Mark the sweep finished if nothing is pending or active; call it when propose had nothing to add."""
+        self.refresh()
         counts = self.history.counts
         if counts[TrialState.PENDING] or counts[TrialState.RUNNING] or counts[TrialState.STOPPING]:
             return False

@@ -115,5 +115,7 @@ def test_loading_the_face_imports_nothing() -> None:
 
 
 def test_files_stay_small() -> None:
-    long = {str(file.relative_to(PACKAGE)): n for file in modules() if (n := len(file.read_text().splitlines())) > 400}
+    long = {
+        str(file.relative_to(PACKAGE)): n for file in modules() if (n := len(file.read_text().splitlines())) > 400
+    }
     assert not long, "each of these asks to be two"

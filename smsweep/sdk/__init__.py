@@ -1,0 +1,26 @@
+"""Wiring: what every face can ask for. `from smsweep import sdk; sdk.plan.plan(...)` loads only the part asked for."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from smsweep.agents import Outcome as Outcome
+    from smsweep.sdk import api as api
+    from smsweep.sdk import create as create
+    from smsweep.sdk import doctor as doctor
+    from smsweep.sdk import execute as execute
+    from smsweep.sdk import manage as manage
+    from smsweep.sdk import plan as plan
+    from smsweep.sdk import views as views
+    from smsweep.trials import Trial as Trial
+
+_PARTS = frozenset({"api", "create", "doctor", "execute", "manage", "plan", "simulate", "views"})
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name not in _PARTS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return import_module(f"{__name__}.{name}")

@@ -40,7 +40,9 @@ def remove(labels: Iterable[str]) -> list[str]:
                 counts = store.count_trials(sweep_id)
                 active = sum(n for state, n in counts.items() if state.is_active)
                 if active:
-                    raise UsageError(f"sweep {sweep_id} has {active} running trials; `smsweep sweep --cancel` it first")
+                    raise UsageError(
+                        f"sweep {sweep_id} has {active} running trials; `smsweep sweep --cancel` it first"
+                    )
             elif store.get_trial(sweep_id, number).state.is_active:
                 raise UsageError(f"trial {sweep_id}/{number} is running; stop its sweep first")
         for sweep_id, number in targets:
@@ -71,7 +73,9 @@ def retry(labels: Iterable[str], *, failed: bool = False) -> list[Trial]:
                     f"trial {trial.label} is {trial.state.value}; only failed, crashed, killed or stopped ones run again"
                 )
         return [
-            store.move(trial.sweep_id, trial.number, [trial.state], TrialState.PENDING, reason="asked to run again")
+            store.move(
+                trial.sweep_id, trial.number, [trial.state], TrialState.PENDING, reason="asked to run again"
+            )
             for trial in sorted(chosen, key=lambda trial: (trial.sweep_id, trial.number))
         ]
 

@@ -1,0 +1,96 @@
+"""A sweep in a real store and agents on a scripted backend, all on one clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+from smsweep.agents import Agent, AgentOptions
+from smsweep.backends.base import Backend
+from smsweep.config.sweep_yaml import parse_sweep
+from smsweep.controller import Controller
+from smsweep.flapping import Flapping
+from smsweep.jobs import JobTemplate
+from smsweep.metrics import MetricReader
+from smsweep.render import Site, training_job
+from smsweep.runtime.lines import METRICS, records
+from smsweep.search.methods import METHODS
+from smsweep.stopping.rules import RULES
+from smsweep.store.base import Store
+from smsweep.store.open import open_store
+from smsweep.sweeps import Sweep
+from smsweep.trials import Trial
+from tests.fakes.scripted_backend import ScriptedBackend
+
+SITE = Site(assets_uri="file:///assets", output_uri="file:///jobs", checkpoint_uri="file:///checkpoints")
+
+
+class Kit:
+    """Builds agents on one sweep; `sleep` moves the clock instead of waiting."""
+
+    def __init__(self, folder: Path, config: Mapping[str, Any], seed: int = 0) -> None:
+        self.clock_now = datetime(2026, 1, 2, tzinfo=timezone.utc)
+        self.slept = 0
+        parsed = parse_sweep(config)
+        self._url = f"sqlite:///{folder / 'store.db'}"
+        self.store = self.open_store()
+        self.sweep = self.store.create_sweep(
+            Sweep(id="abcd1234", config=parsed.config, seed=seed, sweep_yaml=parsed.text)
+        )
+        self.on_sleep: Callable[[], None] = lambda: None
+
+    def open_store(self) -> Store:
+        return open_store(
+            self._url, environ={}, parse=lambda text: parse_sweep(text).config, clock=lambda: self.clock_now
+        )
+
+    def agent(
+        self,
+        backend: Backend | ScriptedBackend,
+        *,
+        agent_id: str = "a",
+        retries: int = 1,
+        parallel: int = 1,
+        count: int | None = None,
+        max_consecutive: int | None = None,
+        trial_cap: int | None = None,
+    ) -> Agent:
+        config = self.sweep.config
+        rule = RULES[config.early_terminate.type](config) if config.early_terminate else None
+        strategy = METHODS[config.method](config, self.sweep.seed)
+        controller = Controller(self.store, self.sweep, strategy, rule, trial_cap=trial_cap)
+        return Agent(
+            self.store,
+            backend,
+            controller,
+            lambda trial: training_job(JobTemplate(), self.sweep, trial, SITE),
+            MetricReader(),
+            agent_id=agent_id,
+            options=AgentOptions(parallel=parallel, count=count, retries=retries),
+            flapping=Flapping(self.clock_now, max_consecutive=max_consecutive),
+            clock=lambda: self.clock_now,
+            sleep=self._sleep,
+        )
+
+    def trials(self) -> list[Trial]:
+        return sorted(self.store.list_trials(self.sweep.id), key=lambda trial: trial.number)
+
+    def states(self) -> list[str]:
+        return [trial.state.value for trial in self.trials()]
+
+    def advance(self, seconds: float) -> None:
+        self.clock_now += timedelta(seconds=seconds)
+
+    def _sleep(self, seconds: float) -> None:
+        self.slept += 1
+        assert self.slept < 5_000, "the agent never ends"
+        self.advance(seconds)
+        self.on_sleep()
+
+
+def logged(step: int, **values: Any) -> str:
+    """Return the line that `smsweep.log(values, step)` prints."""
+    (line,) = records(METRICS, values, time=1_700_000_000.0 + step, step=step)
+    return line

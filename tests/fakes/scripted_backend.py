@@ -1,0 +1,101 @@
+"""A backend whose jobs do what a test wrote down, on the test's own clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+
+from smsweep.errors import JobError
+from smsweep.jobs import JobStatus, LogPage, TrainingJobRequest
+from smsweep.runtime.assignment import Assignment, read_assignment
+
+Script = Callable[[Assignment], "Plot"]
+
+
+@dataclass
+class Plot:
+    """What one job will do: a list of pages of lines, one a look, then an end."""
+
+    pages: list[list[str]] = field(default_factory=list)
+    status: str = "Completed"
+    failure_reason: str = ""
+    exit_code: int | None = 0
+    is_lost: bool = False
+    secondary_status: str = ""
+    ends: bool = True  # False: runs until it is stopped
+
+
+@dataclass
+class _Job:
+    plot: Plot
+    lines: list[str] = field(default_factory=list)
+    looks: int = 0
+    stopped: bool = False
+
+
+class ScriptedBackend:
+    """Each `describe` is one step of time: every job prints its next page, or ends."""
+
+    def __init__(self, script: Script, place: str = "scripted@here") -> None:
+        self._script = script
+        self._place = place
+        self.jobs: dict[str, _Job] = {}
+        self.submitted: list[str] = []  # names, in order, each time a job was really started
+        self.refusals: list[JobError] = []  # raised by the next submits
+        self.forgotten: list[str] = []
+        self.stops: list[tuple[str, float | None]] = []
+        self.most_alive = 0
+
+    @property
+    def place(self) -> str:
+        return self._place
+
+    def submit(self, request: TrainingJobRequest) -> None:
+        if self.refusals:
+            raise self.refusals.pop(0)
+        name = request["TrainingJobName"]
+        if name not in self.jobs:
+            self.jobs[name] = _Job(self._script(read_assignment(request["HyperParameters"])))
+            self.submitted.append(name)
+        alive = [job for job in self.jobs.values() if not self._has_ended(job)]
+        self.most_alive = max(self.most_alive, len(alive))
+
+    def describe(self, names: Collection[str]) -> dict[str, JobStatus]:
+        return {name: self._step(name, self.jobs[name]) for name in names if name in self.jobs}
+
+    def stop(self, name: str, *, grace_s: float | None = None) -> None:
+        self.stops.append((name, grace_s))
+        if name in self.jobs:
+            self.jobs[name].stopped = True
+
+    def read_logs(self, name: str, cursor: str = "") -> LogPage:
+        job = self.jobs[name]
+        start = int(cursor or 0)
+        return LogPage(lines=tuple(job.lines[start:]), cursor=str(len(job.lines)), is_last=self._has_ended(job))
+
+    def forget(self, name: str) -> None:
+        self.forgotten.append(name)
+
+    def close(self) -> None:
+        pass
+
+    def _has_ended(self, job: _Job) -> bool:
+        return job.stopped or (job.plot.ends and job.looks > len(job.plot.pages))
+
+    def _step(self, name: str, job: _Job) -> JobStatus:
+        if job.looks < len(job.plot.pages) and not job.stopped:
+            job.lines += job.plot.pages[job.looks]
+        job.looks += 1
+        if job.stopped:
+            return JobStatus(name=name, status="Stopped", secondary_status="Stopped", exit_code=143)
+        if not self._has_ended(job):
+            return JobStatus(name=name, status="InProgress", secondary_status="Training")
+        plot = job.plot
+        return JobStatus(
+            name=name,
+            status=plot.status,
+            secondary_status=plot.secondary_status or plot.status,
+            failure_reason=plot.failure_reason,
+            exit_code=plot.exit_code,
+            is_lost=plot.is_lost,
+        )

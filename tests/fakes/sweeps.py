@@ -1,0 +1,12 @@
+"""Sweeps to store where it does not matter what they search."""
+
+from __future__ import annotations
+
+from smsweep.space.space import SearchSpace
+from smsweep.sweeps import Metric, Sweep, SweepConfig
+
+CONFIG = SweepConfig(method="random", space=SearchSpace({}), metric=Metric(name="loss"))
+
+
+def a_sweep(sweep_id: str = "abcd1234") -> Sweep:
+    return Sweep(id=sweep_id, config=CONFIG, sweep_yaml="method: random\n")

@@ -1,0 +1,300 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from smsweep.agents import Leaving
+from smsweep.errors import CapacityError, JobRejected
+from smsweep.runtime.assignment import Assignment
+from smsweep.sweeps import VERBS, SweepState
+from smsweep.trials import TrialState
+from tests.fakes.agent_kit import Kit, logged
+from tests.fakes.scripted_backend import Plot, ScriptedBackend
+
+GRID = {
+    "method": "grid",
+    "program": "train.py",
+    "metric": {"name": "loss", "goal": "minimize"},
+    "parameters": {"a": {"values": [3, 1, 2]}, "b": {"values": ["x", "y"]}},
+}
+ENDLESS = {"method": "random", "program": "train.py", "parameters": {"a": {"min": 0.0, "max": 1.0}}}
+
+
+def reports_a(trial: Assignment) -> Plot:
+    return Plot(pages=[[logged(0, loss=trial.params["a"] + 1)], [logged(1, loss=trial.params["a"])]])
+
+
+def never_ends(trial: Assignment) -> Plot:
+    return Plot(ends=False)
+
+
+def fails(trial: Assignment) -> Plot:
+    return Plot(status="Failed", failure_reason="ValueError: no", exit_code=1)
+
+
+def set_state(kit: Kit, verb: str) -> None:
+    expect, to = VERBS[verb]
+    kit.store.set_sweep_state(kit.sweep.id, expect, to)
+
+
+def test_a_grid_runs_to_its_end(tmp_path: Path) -> None:
+    kit = Kit(tmp_path, GRID)
+    outcome = kit.agent(ScriptedBackend(reports_a), parallel=2).run()
+    assert outcome.ended == {TrialState.FINISHED: 6}
+    assert kit.store.get_sweep("abcd1234").state is SweepState.FINISHED
+
+
+def test_cells_come_in_the_grids_order(tmp_path: Path) -> None:
+    kit = Kit(tmp_path, GRID)
+    kit.agent(ScriptedBackend(reports_a)).run()
+    assert [(trial.params["a"], trial.params["b"]) for trial in kit.trials()] == [
+        (3, "x"),
+        (3, "y"),
+        (1, "x"),
+        (1, "y"),
+        (2, "x"),
+        (2, "y"),
+    ]
+
+
+def test_no_more_jobs_than_slots_are_alive(tmp_path: Path) -> None:
+    kit = Kit(tmp_path, GRID)
+    backend = ScriptedBackend(reports_a)
+    kit.agent(backend, parallel=3).run()
+    assert backend.most_alive == 3
+
+
+def test_each_reported_point_is_stored_once(tmp_path: Path) -> None:
+    kit = Kit(tmp_path, GRID)
+    kit.agent(ScriptedBackend(reports_a)).run()
+    points = kit.store.read_points("abcd1234", 0)
+    assert [(point.step, point.value) for point in points] == [(0, 4), (1, 3)]
+
+
+def test_two_agents_share_a_sweep_without_repeats(tmp_path: Path) -> None:
+    kit = Kit(tmp_path, GRID)
+    backend = ScriptedBackend(reports_a)
+    first, second = kit.agent(backend, agent_id="a"), kit.agent(backend, agent_id="b")
+    for _ in range(60):
+        first.tick()
+        second.tick()
+    assert sorted(backend.submitted) == [f"smsweep-abcd1234-{number}-0" for number in range(6)]
+
+
+def test_count_limits_the_trials_of_one_agent(tmp_path: Path) -> None:
+    kit = Kit(tmp_path, ENDLESS)
+    kit.agent(ScriptedBackend(lambda trial: Plot()), count=4, parallel=3).run()
+    assert kit.states() == ["finished"] * 4
+
+
+def test_run_cap_counts_over_all_agents(tmp_path: Path) -> None:
+    kit = Kit(tmp_path, {**ENDLESS, "run_cap": 5})
+    kit.agent(ScriptedBackend(lambda trial: Plot()), count=3).run()
+    kit.agent(ScriptedBackend(lambda trial: Plot()), agent_id="b").run()
+    assert len(kit.trials()) == 5
+
+
+def test_nothing_new_starts_once_the_target_is_reached(tmp_path: Path) -> None:
+    kit = Kit(tmp_path, {**GRID, "metric": {"name": "loss", "goal": "minimize", "target": 1.5}})
+    kit.agent(ScriptedBackend(reports_a)).run()
+    assert len(kit.trials()) == 3
+
+
+def test_a_trial_without_the_metric_fails_and_names_what_is_close(tmp_path: Path) -> None:
+    kit = Kit(tmp_path, GRID)
+    kit.agent(ScriptedBackend(lambda trial: Plot(pages=[[logged(0, los=1.0)]])), count=1).run()
+    (trial,) = kit.trials()
+    assert (trial.state, "los" in trial.reason) == (TrialState.FAILED, True)
+
+
+def test_first_failures_stop_the_agent_with_their_grouped_reason(tmp_path: Path) -> None:
+    kit = Kit(tmp_path, GRID)
+    outcome = kit.agent(ScriptedBackend(fails)).run()
+    assert outcome.trouble == ("the first 3 trials failed, so this agent starts no more: 3 x ValueError: no")
+    assert kit.states() == ["failed"] * 3
+
+
+def test_one_success_at_the_start_ends_the_flapping_watch(tmp_path: Path) -> None:
+    kit = Kit(tmp_path, GRID)
+    outcome = kit.agent(
+        ScriptedBackend(lambda trial: reports_a(trial) if trial.number == 0 else fails(trial))
+    ).run()
+    assert (outcome.trouble, kit.states()) == ("", ["finished"] + ["failed"] * 5)
+
+
+def test_consecutive_failures_stop_the_agent_at_any_time(tmp_path: Path) -> None:
+    kit = Kit(tmp_path, GRID)
+    backend = ScriptedBackend(lambda trial: reports_a(trial) if trial.number == 0 else fails(trial))
+    assert "2 trials in a row failed" in kit.agent(backend, max_consecutive=2).run().trouble
+
+
+def test_a_lost_job_is_tried_again_once(tmp_path: Path) -> None:
+    kit = Kit(tmp_path, GRID)
+    lost = Plot(status="Failed", failure_reason="machine gone", exit_code=None, is_lost=True)
+    backend = ScriptedBackend(lambda trial: lost if trial.number == 1 and trial.attempt == 0 else reports_a(trial))
+    kit.agent(backend).run()
+    assert kit.trials()[1].attempt == 1
+    assert kit.states() == ["finished"] * 6
+
+
+def test_a_job_lost_too_often_is_crashed(tmp_path: Path) -> None:
+    kit = Kit(tmp_path, GRID)
+    lost = Plot(status="Failed", failure_reason="machine gone", exit_code=None, is_lost=True)
+    kit.agent(ScriptedBackend(lambda trial: lost if trial.number == 1 else reports_a(trial))).run()
+    assert (kit.trials()[1].state, kit.trials()[1].reason) == (TrialState.CRASHED, "machine gone")
+
+
+def test_lack_of_capacity_delays_a_trial_and_fails_nothing(tmp_path: Path) -> None:
+    kit = Kit(tmp_path, GRID)
+    backend = ScriptedBackend(reports_a)
+    backend.refusals = [CapacityError("none left")] * 3
+    kit.agent(backend).run()
+    assert kit.states() == ["finished"] * 6
+
+
+def test_a_rejected_job_fails_its_trial_at_once(tmp_path: Path) -> None:
+    kit = Kit(tmp_path, GRID)
+    backend = ScriptedBackend(reports_a)
+    backend.refusals = [JobRejected("no such image")]
+    kit.agent(backend).run()
+    assert kit.states() == ["failed"] + ["finished"] * 5
+
+
+def test_the_next_agent_takes_over_what_a_dead_one_left(tmp_path: Path) -> None:
+    kit = Kit(tmp_path, GRID)
+    backend = ScriptedBackend(reports_a)
+    dead = kit.agent(backend, agent_id="dead", parallel=2)
+    for _ in range(2):
+        dead.tick()
+    kit.advance(61)
+    kit.agent(backend, agent_id="heir", parallel=2).run()
+    assert backend.submitted == [f"smsweep-abcd1234-{number}-0" for number in range(6)]
+    assert [len(kit.store.read_points("abcd1234", number)) for number in range(6)] == [2] * 6
+
+
+def test_a_dead_agents_lease_is_respected_until_it_runs_out(tmp_path: Path) -> None:
+    kit = Kit(tmp_path, {**GRID, "run_cap": 1})
+    backend = ScriptedBackend(never_ends)
+    kit.agent(backend, agent_id="dead").tick()
+    other = kit.agent(backend, agent_id="heir")
+    other.tick()
+    assert kit.trials()[0].agent_id == "dead"
+
+
+def test_an_agent_that_lost_its_lease_leaves_the_trial_alone(tmp_path: Path) -> None:
+    kit = Kit(tmp_path, {**GRID, "run_cap": 1})
+    backend = ScriptedBackend(never_ends)
+    sleeper = kit.agent(backend, agent_id="sleeper")
+    sleeper.tick()
+    kit.advance(61)
+    kit.agent(backend, agent_id="heir").tick()
+    sleeper.tick()
+    assert kit.trials()[0].agent_id == "heir"
+    assert backend.stops == []
+
+
+def test_what_ran_out_of_sight_is_given_back(tmp_path: Path) -> None:
+    kit = Kit(tmp_path, {**GRID, "run_cap": 1})
+    kit.agent(ScriptedBackend(never_ends, place="process@there"), agent_id="dead").tick()
+    kit.advance(61)
+    here = ScriptedBackend(reports_a, place="process@here")
+    kit.agent(here, agent_id="heir").run()
+    assert here.submitted == ["smsweep-abcd1234-0-1"]
+    assert kit.states() == ["finished"]
+
+
+def test_a_paused_sweep_starts_nothing_and_goes_on_when_resumed(tmp_path: Path) -> None:
+    kit = Kit(tmp_path, GRID)
+    agent = kit.agent(ScriptedBackend(reports_a))
+    set_state(kit, "pause")
+    for _ in range(5):
+        agent.tick()
+    assert kit.trials() == []
+    set_state(kit, "resume")
+    agent.run()
+    assert kit.states() == ["finished"] * 6
+
+
+def test_a_stopped_sweep_lets_running_trials_end(tmp_path: Path) -> None:
+    kit = Kit(tmp_path, GRID)
+    agent = kit.agent(ScriptedBackend(reports_a), parallel=2)
+    agent.tick()
+    set_state(kit, "stop")
+    agent.run()
+    assert kit.states() == ["finished"] * 2
+
+
+def test_a_cancelled_sweep_kills_running_trials_at_once(tmp_path: Path) -> None:
+    kit = Kit(tmp_path, GRID)
+    backend = ScriptedBackend(never_ends)
+    agent = kit.agent(backend, parallel=2)
+    agent.tick()
+    set_state(kit, "cancel")
+    agent.run()
+    assert kit.states() == ["killed"] * 2
+    assert {grace for _, grace in backend.stops} == {0}
+
+
+@pytest.mark.parametrize(("presses", "state"), [(2, "killed"), (3, "killed")])
+def test_leaving_urgently_ends_running_trials(tmp_path: Path, presses: int, state: str) -> None:
+    kit = Kit(tmp_path, GRID)
+    agent = kit.agent(ScriptedBackend(never_ends))
+    agent.tick()
+    for _ in range(presses):
+        agent.leave()
+    agent.run()
+    assert kit.states() == [state]
+
+
+def test_leaving_once_lets_running_trials_finish(tmp_path: Path) -> None:
+    kit = Kit(tmp_path, GRID)
+    agent = kit.agent(ScriptedBackend(reports_a), parallel=2)
+    agent.tick()
+    agent.leave()
+    agent.run()
+    assert kit.states() == ["finished"] * 2
+
+
+def test_a_machine_that_goes_puts_its_trials_back_into_the_queue(tmp_path: Path) -> None:
+    kit = Kit(tmp_path, GRID)
+    agent = kit.agent(ScriptedBackend(never_ends))
+    agent.tick()
+    agent.leave(Leaving.STOP, machine_goes=True)
+    agent.run()
+    (trial,) = kit.trials()
+    assert (trial.state, trial.attempt) == (TrialState.PENDING, 1)
+
+
+def test_hyperband_stops_a_bad_trial_and_says_why(tmp_path: Path) -> None:
+    config = {
+        **GRID,
+        "parameters": {"a": {"values": [1, 2, 3, 9]}},
+        "early_terminate": {"type": "hyperband", "min_iter": 1, "eta": 2},
+    }
+    kit = Kit(tmp_path, config)
+
+    def slow(trial: Assignment) -> Plot:
+        loss = trial.params["a"]
+        return Plot(pages=[[logged(0, loss=loss)]], ends=loss != 9)
+
+    kit.agent(ScriptedBackend(slow), parallel=4).run()
+    last = kit.trials()[3]
+    assert last.state is TrialState.STOPPED
+    assert "hyperband" in last.reason
+
+
+def test_the_same_seed_draws_the_same_trials_with_any_number_of_agents(tmp_path: Path) -> None:
+    drawn = []
+    for name, agents in (("one", 1), ("three", 3)):
+        folder = tmp_path / name
+        folder.mkdir()
+        kit = Kit(folder, {**ENDLESS, "run_cap": 9}, seed=7)
+        backend = ScriptedBackend(lambda trial: Plot())
+        workers = [kit.agent(backend, agent_id=str(i)) for i in range(agents)]
+        for _ in range(60):
+            for worker in workers:
+                worker.tick()
+        drawn.append([trial.params["a"] for trial in kit.trials()])
+    assert drawn[0] == drawn[1]
+    assert len(drawn[0]) == 9
