@@ -79,8 +79,11 @@ class MetricStats:
 
 
 def is_number(value: object) -> bool:
-    """Tell whether a reported value can be compared: finite, and not a bool."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    """Tell whether a reported value can be compared: finite as a float, and not a bool."""
+    try:
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:
+        return False  # an int beyond all floats
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

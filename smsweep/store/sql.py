@@ -189,8 +189,10 @@ class SqlStore(Store):
             holder = f"held by agent {trial.agent_id}" if trial.agent_id else "held by nobody"
             raise StoreConflict(f"trial {trial.label} is {holder}, not by agent {agent_id}: leave it alone")
         changes = _moved(trial, to, self._clock())
-        changes["asked_by"] = asked_by or changes.get("asked_by", trial.asked_by)
-        return self._change(connection, trial, **changes, reason=clean(reason), exit_code=exit_code)
+        changes |= {"reason": clean(reason), "exit_code": exit_code}
+        if asked_by:
+            changes["asked_by"] = asked_by
+        return self._change(connection, trial, **changes)
 
     @writes
     def append_points(

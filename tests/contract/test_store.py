@@ -1,0 +1,474 @@
+"""What every store promises of sweeps and trials.
+
+Points are in test_store_points.py, several processes at once in test_store_processes.py.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from smsweep.errors import NotFound, StoreConflict
+from smsweep.store.base import Store
+from smsweep.sweeps import SweepState
+from smsweep.trials import MOVES, History, MetricPoint, Trial, TrialState
+from tests.fakes.clock import FakeClock
+from tests.fakes.sweeps import CONFIG, a_sweep
+
+SWEEP = "abcd1234"
+PENDING, RUNNING, STOPPING = TrialState.PENDING, TrialState.RUNNING, TrialState.STOPPING
+FINISHED, CRASHED, STOPPED, KILLED = (
+    TrialState.FINISHED,
+    TrialState.CRASHED,
+    TrialState.STOPPED,
+    TrialState.KILLED,
+)
+
+
+@pytest.fixture
+def sweep(store: Store) -> Store:
+    """The store with one running sweep."""
+    store.create_sweep(a_sweep())
+    return store
+
+
+def add(store: Store, n: int = 1, first: int = 0, sweep_id: str = SWEEP) -> list[Trial]:
+    return store.add_trials(sweep_id, first, [{"lr": 0.1 * (first + i)} for i in range(n)])
+
+
+def claim(store: Store, agent_id: str = "ann", lease_s: float = 60, sweep_id: str = SWEEP) -> Trial:
+    trial = store.claim(sweep_id, agent_id, "process@here", lease_s)
+    assert trial is not None
+    return trial
+
+
+def claim_nothing(store: Store, agent_id: str = "bob") -> bool:
+    return store.claim(SWEEP, agent_id, "process@there", 60) is None
+
+
+def reach(store: Store, state: TrialState, sweep_id: str = SWEEP) -> Trial:
+    """Bring trial 0 of a sweep without trials into a state."""
+    trial = add(store, sweep_id=sweep_id)[0]
+    if state is PENDING:
+        return trial
+    trial = claim(store, sweep_id=sweep_id)
+    return trial if state is RUNNING else store.move(sweep_id, 0, [RUNNING], state, agent_id="ann")
+
+
+# Sweeps
+
+
+def test_a_sweep_comes_back_as_it_was_created(store: Store, open_another: Callable[[], Store]) -> None:
+    sweep = replace(
+        a_sweep(),
+        seed=2**100 + 1,
+        name="näme",
+        project="p",
+        entity="e",
+        job_yaml="role: x\n",
+        source_hash="sha",
+        prior_runs=("old/1", "old/2"),
+    )
+    created = store.create_sweep(sweep)
+    assert open_another().get_sweep(SWEEP) == created
+    assert created == replace(sweep, created_at=created.created_at, revision=created.revision)
+
+
+def test_a_sweep_is_dated_by_the_clock_in_utc(store: Store, clock: FakeClock) -> None:
+    store.create_sweep(a_sweep())
+    created_at = store.get_sweep(SWEEP).created_at
+    assert created_at == clock.now
+    assert created_at is not None
+    assert created_at.utcoffset() == timedelta(0)
+
+
+def test_a_sweeps_id_is_taken_once(sweep: Store) -> None:
+    with pytest.raises(StoreConflict, match=SWEEP):
+        sweep.create_sweep(a_sweep())
+
+
+def test_sweeps_are_listed_newest_first(store: Store, clock: FakeClock) -> None:
+    for name in ("first", "second", "third"):
+        store.create_sweep(a_sweep(name))
+        clock.advance(1)
+    assert [s.id for s in store.list_sweeps()] == ["third", "second", "first"]
+
+
+def test_a_sweeps_state_changes_from_an_expected_one(sweep: Store) -> None:
+    before = sweep.get_sweep(SWEEP)
+    paused = sweep.set_sweep_state(SWEEP, [SweepState.RUNNING, SweepState.PAUSED], SweepState.PAUSED)
+    assert paused.state is SweepState.PAUSED
+    assert paused.revision > before.revision
+    assert sweep.get_sweep(SWEEP) == paused
+
+
+def test_a_sweep_in_another_state_is_a_conflict(sweep: Store) -> None:
+    with pytest.raises(StoreConflict, match="running, not paused"):
+        sweep.set_sweep_state(SWEEP, [SweepState.PAUSED], SweepState.STOPPED)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda s: s.get_sweep("nobody"),
+        lambda s: s.set_sweep_state("nobody", [SweepState.RUNNING], SweepState.PAUSED),
+        lambda s: s.add_trials("nobody", 0, [{}]),
+        lambda s: s.list_trials("nobody"),
+        lambda s: s.list_trials("nobody", since=3),
+        lambda s: s.get_trial("nobody", 0),
+        lambda s: s.count_trials("nobody"),
+        lambda s: s.claim("nobody", "ann", "here", 60),
+        lambda s: s.holders("nobody"),
+        lambda s: s.move("nobody", 0, [RUNNING], FINISHED),
+        lambda s: s.append_points("nobody", 0, [], "x", expect_cursor=""),
+        lambda s: s.read_points("nobody", 0),
+        lambda s: s.remove_trial("nobody", 0),
+        lambda s: s.remove_sweep("nobody"),
+        lambda s: s.put_note("nobody", "k", 1),
+        lambda s: s.get_note("nobody", "k"),
+        lambda s: s.get_trial(SWEEP, 7),
+        lambda s: s.move(SWEEP, 7, [RUNNING], FINISHED),
+        lambda s: s.append_points(SWEEP, 7, [], "x", expect_cursor=""),
+        lambda s: s.read_points(SWEEP, 7),
+        lambda s: s.remove_trial(SWEEP, 7),
+    ],
+)
+def test_what_does_not_exist_is_not_found(sweep: Store, ask: Callable[[Store], object]) -> None:
+    with pytest.raises(NotFound):
+        ask(sweep)
+
+
+def test_a_removed_sweep_is_gone_with_all_it_had(sweep: Store, clock: FakeClock) -> None:
+    add(sweep)
+    sweep.append_points(SWEEP, 0, [MetricPoint(name="loss", value=1.0, time=clock.now)], "x", expect_cursor="")
+    sweep.put_note(SWEEP, "source", {"at": "here"})
+    sweep.remove_sweep(SWEEP)
+    assert sweep.list_sweeps() == []
+    sweep.create_sweep(a_sweep())
+    assert sweep.list_trials(SWEEP) == []
+    assert sweep.get_note(SWEEP, "source") is None
+    assert add(sweep)[0].number == 0
+    assert sweep.read_points(SWEEP, 0) == []
+
+
+def test_a_sweep_with_an_active_trial_is_not_removed(sweep: Store) -> None:
+    reach(sweep, STOPPING)
+    with pytest.raises(StoreConflict, match="active"):
+        sweep.remove_sweep(SWEEP)
+
+
+def test_a_note_is_kept_until_it_is_written_again(sweep: Store) -> None:
+    sweep.put_note(SWEEP, "seen", [1, None, {"a": "b"}])
+    assert sweep.get_note(SWEEP, "seen") == [1, None, {"a": "b"}]
+    sweep.put_note(SWEEP, "seen", False)
+    assert sweep.get_note(SWEEP, "seen") is False
+
+
+def test_there_is_no_note_before_one_is_put(sweep: Store) -> None:
+    assert sweep.get_note(SWEEP, "seen") is None
+
+
+# Trials
+
+
+def test_added_trials_are_pending_and_come_back_equal(sweep: Store, clock: FakeClock) -> None:
+    params = {"lr": 1e-300, "n": 2**70, "optimizer": {"name": "sgd", "nesterov": True}, "x": [1, None, "ä"]}
+    (trial,) = sweep.add_trials(SWEEP, 0, [params])
+    assert (trial.state, trial.params, trial.created_at) == (PENDING, params, clock.now)
+    assert sweep.get_trial(SWEEP, 0) == trial
+    assert sweep.list_trials(SWEEP) == [trial]
+
+
+def test_adding_none_adds_none(sweep: Store) -> None:
+    assert sweep.add_trials(SWEEP, 0, []) == []
+    assert sweep.list_trials(SWEEP) == []
+
+
+@pytest.mark.parametrize("first", [0, 1, 3])
+def test_trials_are_added_only_at_the_next_number(sweep: Store, first: int) -> None:
+    add(sweep, 2)
+    with pytest.raises(StoreConflict, match=f"{SWEEP}/{first} is not the next"):
+        add(sweep, 2, first=first)
+    assert len(sweep.list_trials(SWEEP)) == 2
+
+
+@pytest.mark.parametrize("state", [s for s in SweepState if s is not SweepState.RUNNING])
+def test_a_sweep_that_does_not_run_takes_no_trials(sweep: Store, state: SweepState) -> None:
+    sweep.set_sweep_state(SWEEP, [SweepState.RUNNING], state)
+    with pytest.raises(StoreConflict, match=state.value):
+        add(sweep)
+
+
+def test_a_claimed_trial_runs_for_its_agent(sweep: Store, clock: FakeClock) -> None:
+    add(sweep, 2)
+    trial = claim(sweep, "ann", lease_s=60)
+    assert trial.number == 0
+    assert trial.state is RUNNING
+    assert trial.job_name == f"smsweep-{SWEEP}-0-0"
+    assert (trial.agent_id, trial.place) == ("ann", "process@here")
+    assert trial.started_at == clock.now
+    assert trial.lease_expires_at == clock.now + timedelta(seconds=60)
+    assert sweep.get_trial(SWEEP, 0) == trial
+
+
+def test_pending_trials_are_claimed_oldest_first_then_none(sweep: Store) -> None:
+    add(sweep, 3)
+    assert [claim(sweep).number for _ in range(3)] == [0, 1, 2]
+    assert claim_nothing(sweep)
+
+
+@pytest.mark.parametrize("state", [s for s in SweepState if s is not SweepState.RUNNING])
+def test_pending_trials_wait_while_the_sweep_does_not_run(sweep: Store, state: SweepState) -> None:
+    add(sweep)
+    sweep.set_sweep_state(SWEEP, [SweepState.RUNNING], state)
+    assert claim_nothing(sweep)
+
+
+@pytest.mark.parametrize("active", [RUNNING, STOPPING])
+@pytest.mark.parametrize("state", SweepState)
+def test_an_expired_lease_changes_hands_and_nothing_else(
+    sweep: Store, clock: FakeClock, state: SweepState, active: TrialState
+) -> None:
+    before = reach(sweep, active)
+    sweep.set_sweep_state(SWEEP, [SweepState.RUNNING], state)
+    clock.advance(59.999)
+    assert claim_nothing(sweep)
+    clock.advance(0.001)
+    taken = claim(sweep, "bob", lease_s=30)
+    assert taken == replace(
+        before,
+        agent_id="bob",
+        lease_expires_at=clock.now + timedelta(seconds=30),
+        revision=taken.revision,
+    )
+    assert claim_nothing(sweep, "ann")
+
+
+def test_a_pending_trial_goes_before_an_abandoned_one(sweep: Store, clock: FakeClock) -> None:
+    add(sweep, 2)
+    claim(sweep)
+    clock.advance(61)
+    assert [claim(sweep, "bob").number, claim(sweep, "bob").number] == [1, 0]
+
+
+def test_renewed_leases_do_not_expire(sweep: Store, clock: FakeClock) -> None:
+    add(sweep, 3)
+    claim(sweep, "ann"), claim(sweep, "bob"), claim(sweep, "ann")
+    clock.advance(59)
+    assert sweep.renew("ann", 60) == {(SWEEP, 0), (SWEEP, 2)}
+    clock.advance(59)
+    assert claim(sweep, "carl").number == 1
+    assert claim_nothing(sweep, "carl")
+
+
+def test_renew_tells_what_was_lost_to_another(sweep: Store, clock: FakeClock) -> None:
+    reach(sweep, RUNNING)
+    clock.advance(61)
+    claim(sweep, "bob")
+    assert sweep.renew("ann", 60) == set()
+
+
+def test_a_late_renewal_is_good_while_nobody_took_over(sweep: Store, clock: FakeClock) -> None:
+    reach(sweep, RUNNING)
+    clock.advance(3600)
+    assert sweep.renew("ann", 60) == {(SWEEP, 0)}
+    assert claim_nothing(sweep)
+
+
+def test_released_trials_can_be_claimed_at_once(sweep: Store) -> None:
+    reach(sweep, RUNNING)
+    sweep.release("ann")
+    assert claim(sweep, "bob").number == 0
+
+
+def test_holders_are_the_agents_of_active_trials(sweep: Store) -> None:
+    add(sweep, 4)
+    claim(sweep, "ann"), claim(sweep, "ann"), claim(sweep, "bob"), claim(sweep, "carl")
+    sweep.move(SWEEP, 2, [RUNNING], STOPPING)
+    sweep.move(SWEEP, 3, [RUNNING], FINISHED)
+    assert sweep.holders(SWEEP) == {"ann", "bob"}
+
+
+@pytest.mark.parametrize("origin", TrialState)
+def test_exactly_the_legal_moves_are_made(store: Store, origin: TrialState) -> None:
+    assert {to for to in TrialState if moves(store, origin, to)} == MOVES[origin]
+
+
+def moves(store: Store, origin: TrialState, to: TrialState) -> bool:
+    store.create_sweep(a_sweep(to.value))
+    before = reach(store, origin, to.value)
+    try:
+        store.move(to.value, 0, [origin], to)
+    except ValueError as err:
+        assert f"never moves from {origin.value} to {to.value}" in str(err)
+    after = store.get_trial(to.value, 0)
+    assert after.state is to or after == before
+    return after != before
+
+
+def test_an_ended_trial_is_held_by_nobody(sweep: Store, clock: FakeClock) -> None:
+    before = reach(sweep, RUNNING)
+    clock.advance(5)
+    ended = sweep.move(SWEEP, 0, [RUNNING], TrialState.FAILED, reason="exit code 3", exit_code=3, agent_id="ann")
+    assert ended == replace(
+        before,
+        state=TrialState.FAILED,
+        reason="exit code 3",
+        exit_code=3,
+        agent_id="",
+        lease_expires_at=None,
+        ended_at=clock.now,
+        revision=ended.revision,
+    )
+    assert sweep.get_trial(SWEEP, 0) == ended
+    assert sweep.renew("ann", 60) == set()
+
+
+def test_who_asked_for_the_end_is_kept_until_the_next_attempt(sweep: Store) -> None:
+    reach(sweep, RUNNING)
+    stopping = sweep.move(SWEEP, 0, [RUNNING], STOPPING, reason="band 1", asked_by="rule")
+    assert (stopping.asked_by, stopping.agent_id) == ("rule", "ann")
+    assert sweep.move(SWEEP, 0, [STOPPING], STOPPED).asked_by == "rule"
+    assert sweep.move(SWEEP, 0, [STOPPED], PENDING).asked_by == ""
+
+
+def test_a_retry_waits_as_a_new_attempt(sweep: Store) -> None:
+    reach(sweep, RUNNING)
+    sweep.append_points(SWEEP, 0, [], "line 7", expect_cursor="")
+    sweep.move(SWEEP, 0, [RUNNING], CRASHED, reason="lost", exit_code=137)
+    retried = sweep.move(SWEEP, 0, [CRASHED], PENDING, reason="again")
+    assert retried == Trial(
+        sweep_id=SWEEP,
+        number=0,
+        params={"lr": 0.0},
+        attempt=1,
+        reason="again",
+        created_at=retried.created_at,
+        revision=retried.revision,
+    )
+    again = claim(sweep, "bob")
+    assert (again.job_name, again.attempt, again.reason) == (f"smsweep-{SWEEP}-0-1", 1, "")
+
+
+def test_a_move_from_an_unexpected_state_is_a_conflict(sweep: Store) -> None:
+    before = reach(sweep, FINISHED)
+    with pytest.raises(StoreConflict, match="is finished, not running or stopping"):
+        sweep.move(SWEEP, 0, [RUNNING, STOPPING], KILLED)
+    assert sweep.get_trial(SWEEP, 0) == before
+
+
+def test_an_agent_that_lost_its_lease_to_another_moves_nothing(sweep: Store, clock: FakeClock) -> None:
+    reach(sweep, RUNNING)
+    clock.advance(61)
+    taken = claim(sweep, "bob")
+    with pytest.raises(StoreConflict, match="held by agent bob"):
+        sweep.move(SWEEP, 0, [RUNNING], FINISHED, agent_id="ann")
+    assert sweep.get_trial(SWEEP, 0) == taken
+
+
+def test_counts_are_by_state_and_without_the_removed(sweep: Store) -> None:
+    add(sweep, 4)
+    claim(sweep)
+    sweep.remove_trial(SWEEP, 3)
+    assert sweep.count_trials(SWEEP) == {RUNNING: 1, PENDING: 2}
+
+
+def test_nothing_is_counted_in_an_empty_sweep(sweep: Store) -> None:
+    assert sweep.count_trials(SWEEP) == {}
+
+
+def test_a_removed_trial_is_out_of_the_sweep_but_seen_by_readers_of_changes(sweep: Store) -> None:
+    added = add(sweep, 2)
+    removed = sweep.remove_trial(SWEEP, 0)
+    assert removed.is_removed
+    assert sweep.list_trials(SWEEP) == [added[1]]
+    assert sweep.list_trials(SWEEP, since=added[1].revision) == [removed]
+    assert claim(sweep).number == 1
+    assert sweep.remove_trial(SWEEP, 0) == removed
+
+
+def test_a_removed_trials_number_is_never_used_again(sweep: Store) -> None:
+    add(sweep, 2)
+    sweep.remove_trial(SWEEP, 1)
+    with pytest.raises(StoreConflict):
+        add(sweep, first=1)
+    assert add(sweep, first=2)[0].number == 2
+
+
+def test_an_active_trial_is_not_removed(sweep: Store) -> None:
+    reach(sweep, RUNNING)
+    with pytest.raises(StoreConflict, match="running"):
+        sweep.remove_trial(SWEEP, 0)
+
+
+def test_a_removed_trial_is_not_tried_again(sweep: Store) -> None:
+    reach(sweep, CRASHED)
+    sweep.remove_trial(SWEEP, 0)
+    with pytest.raises(StoreConflict, match="removed"):
+        sweep.move(SWEEP, 0, [CRASHED], PENDING)
+
+
+def test_text_that_no_database_keeps_is_replaced(sweep: Store) -> None:
+    reach(sweep, RUNNING)
+    assert sweep.move(SWEEP, 0, [RUNNING], CRASHED, reason="a\0b\ud800c\nd").reason == "a\ufffdb?c\nd"
+
+
+# Changes
+
+
+def test_changes_since_a_revision_tell_everything_that_changed(sweep: Store, clock: FakeClock) -> None:
+    """Random work; a reader who only ever asks for changes knows at each time what a full reader knows."""
+    rng = random.Random(7)
+    seen, cursor, revisions = History(), 0, []
+    for _ in range(120):
+        _do_something(sweep, clock, rng)
+        changes = sweep.list_trials(SWEEP, since=cursor, curve_of="loss")
+        assert [t.revision for t in changes] == sorted({t.revision for t in changes})
+        seen.update(changes)
+        cursor = max([cursor, *(t.revision for t in changes)])
+        revisions.append(cursor)
+        everything = sorted(sweep.list_trials(SWEEP, curve_of="loss"), key=lambda t: t.number)
+        assert list(seen) == everything
+        assert cursor <= sweep.get_sweep(SWEEP).revision
+    assert revisions == sorted(revisions)
+    assert revisions[-1] > 100
+
+
+def _do_something(store: Store, clock: FakeClock, rng: random.Random) -> None:
+    clock.advance(rng.choice([0, 1, 40]))
+    trials = store.list_trials(SWEEP)
+    trial = rng.choice(trials) if trials else None
+    what = rng.choice(["add", "claim", "claim", "points", "points", "move", "move", "remove"])
+    if what == "add" or trial is None:
+        first = max([t.number for t in store.list_trials(SWEEP, since=1)], default=-1) + 1
+        store.add_trials(SWEEP, first, [{"x": rng.random()} for _ in range(rng.randint(1, 3))])
+    elif what == "claim":
+        store.claim(SWEEP, rng.choice("ab"), "here", 60)
+    elif what == "points":
+        point = MetricPoint(name="loss", value=rng.random(), step=trial.n_points, time=clock.now)
+        store.append_points(SWEEP, trial.number, [point], trial.cursor + "x", expect_cursor=trial.cursor)
+    elif what == "remove" and not trial.state.is_active:
+        store.remove_trial(SWEEP, trial.number)
+    elif MOVES[trial.state]:
+        to = rng.choice(sorted(MOVES[trial.state]))
+        store.move(SWEEP, trial.number, [trial.state], to, reason="chance")
+
+
+def test_a_sweeps_revision_covers_its_trials(sweep: Store) -> None:
+    trials = add(sweep, 3)
+    assert sweep.get_sweep(SWEEP).revision == trials[-1].revision
+    assert [t.revision for t in trials] == sorted({t.revision for t in trials})
+
+
+def test_renewing_a_lease_is_no_change(sweep: Store) -> None:
+    trial = reach(sweep, RUNNING)
+    sweep.renew("ann", 600)
+    assert sweep.list_trials(SWEEP, since=trial.revision) == []
+
+
+def test_the_config_is_read_from_the_yaml_by_the_given_function(sweep: Store) -> None:
+    assert sweep.get_sweep(SWEEP).config is CONFIG

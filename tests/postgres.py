@@ -1,0 +1,86 @@
+"""A PostgreSQL server of the tests' own, on a socket in a temporary folder."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+import sqlalchemy as sa
+
+USER = "smsweep"
+
+
+class Postgres:
+    """A running server that hands out empty schemas."""
+
+    def __init__(self, folder: Path) -> None:
+        self._url = f"postgresql+psycopg://{USER}@/postgres?host={quote(str(folder))}"
+        self._n_schemas = 0
+
+    def new_schema(self) -> str:
+        """Return the URL of an empty schema; nobody else gets the same."""
+        schema = f"test_{self._n_schemas}"
+        self._n_schemas += 1
+        engine = sa.create_engine(self._url)
+        with engine.begin() as connection:
+            connection.execute(sa.schema.CreateSchema(schema))
+        engine.dispose()
+        return f"{self._url}&options=-csearch_path%3D{schema}"
+
+
+@contextmanager
+def run_postgres() -> Iterator[Postgres]:
+    """Start a server; skip the test where PostgreSQL is not installed, fail it in CI."""
+    binaries = _binaries()
+    if binaries is None:
+        message = "PostgreSQL is not installed: apt-get install postgresql, or put its initdb on PATH"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    folder = Path(tempfile.mkdtemp(prefix="smsweep-pg-"))
+    try:
+        as_user = _as_unprivileged(folder)
+        data = folder / "data"
+        pg_ctl = [*as_user, str(binaries / "pg_ctl"), "-D", str(data), "-w"]
+        _run([*pg_ctl, "initdb", "-s", "-o", f"-U {USER} -A trust -E UTF8 --no-locale --no-sync"], folder)
+        options = f"-k {folder} -c listen_addresses='' -c fsync=off -c max_connections=200"
+        _run([*pg_ctl, "start", "-s", "-l", str(folder / "log"), "-o", options], folder)
+        try:
+            yield Postgres(folder)
+        finally:
+            _run([*pg_ctl, "stop", "-s", "-m", "immediate"], folder)
+    finally:
+        shutil.rmtree(folder)
+
+
+def _binaries() -> Path | None:
+    """Return the folder of initdb and pg_ctl of the newest PostgreSQL here; Debian keeps them off PATH."""
+    debian = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
+    found = shutil.which("initdb")
+    initdb = debian[-1] if debian else Path(found).resolve() if found else None
+    return initdb.parent if initdb else None
+
+
+def _as_unprivileged(folder: Path) -> list[str]:
+    """Return the prefix of a command that root must not run itself, and give the folder to that user."""
+    if os.geteuid() != 0:
+        return []
+    names = {entry.pw_name for entry in pwd.getpwall()}
+    user = pwd.getpwnam("postgres" if "postgres" in names else "nobody")
+    os.chown(folder, user.pw_uid, user.pw_gid)
+    return ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
+
+
+def _run(argv: list[str], folder: Path) -> None:
+    # Into a file: the server inherits the outputs, so that a pipe would never end.
+    with (folder / "pg_ctl.log").open("ab") as out:
+        done = subprocess.run(argv, stdout=out, stderr=out, cwd=folder, check=False, timeout=120)
+    assert done.returncode == 0, (folder / "pg_ctl.log").read_text()
