@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+MAX_DEPTH = 100  # folders around a file; more is a mistake or an attack, and breaks tools that recurse
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Member:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from smsweep.errors import SourceError
+from smsweep.source.bundle import MAX_DEPTH
 from smsweep.source.ignore import Rules
 
 log = logging.getLogger(__name__)
@@ -149,7 +150,10 @@ def _list(
     for entry in entries.values():
         name = folder.name + entry.name
         shown = root / name
-        is_dir = entry.is_dir()
+        try:
+            is_dir = entry.is_dir()
+        except OSError:  # a link to itself
+            is_dir = False
         is_left_out = ALWAYS_LEFT_OUT.verdict(name, is_dir)
         if is_left_out is None:
             is_left_out = own.verdict(name, is_dir)
@@ -173,6 +177,8 @@ def _list(
         except UnicodeEncodeError as err:
             raise SourceError(f"{str(shown)!a}: the name is not UTF-8; rename or ignore it") from err
         if is_dir:
+            if len(folder.above) >= MAX_DEPTH:
+                raise SourceError(f"{shown}: lies more than {MAX_DEPTH} folders deep; ignore or move it")
             yield _Folder(path, f"{name}/", own, git, (*folder.above, folder.path))
             continue
         try:

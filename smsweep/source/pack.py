@@ -8,7 +8,7 @@ import os
 import tarfile
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -46,14 +46,15 @@ def pack(files: Iterable[SourceFile], into: Path) -> Bundle:
     except OSError as err:
         raise SourceError(f"{into}: the source bundle cannot be written: {err.strerror or err}") from err
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
 
 
 def hash_files(files: Iterable[SourceFile]) -> str:
     """Return the hash that `pack` would give, writing nothing. Raises SourceError as `pack` does."""
     members = []
     for file in files:
-        with _open(file) as reader:
+        with open_listed(file) as reader:
             while reader.read(min(CHUNK, file.size - reader.n_read)):
                 pass
         members.append(reader.member())
@@ -70,7 +71,7 @@ def _write(files: Iterable[SourceFile], raw: IO[bytes]) -> tuple[Member, ...]:
         for file in sorted(files, key=lambda file: file.name):
             info = tarfile.TarInfo(file.name)
             info.size = file.size
-            with _open(file) as reader:
+            with open_listed(file) as reader:
                 info.mode = reader.member().mode
                 tar.addfile(info, reader)  # type: ignore[arg-type]  # it calls read() and nothing else
             members.append(reader.member())
@@ -107,7 +108,8 @@ class _HashingReader:
 
 
 @contextmanager
-def _open(file: SourceFile) -> Iterator[_HashingReader]:
+def open_listed(file: SourceFile) -> Iterator[_HashingReader]:
+    """Open a file for as long as it stays what was listed; raise SourceError when it is not."""
     try:
         raw = file.path.open("rb")
     except FileNotFoundError as err:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from urllib.parse import quote
 
-from smsweep.source.secret_rules import SHAPES, is_placeholder
+from smsweep.source.secret_rules import SHAPES, URL_PASSWORD, is_placeholder
 from smsweep.source.secrets import secret_spans
 
 MASK = "***"
@@ -17,7 +17,6 @@ MIN_LENGTH = 8  # characters; shorter values would mask half of an ordinary text
 _SECRET_NAME = re.compile(
     r"(?i)(?:^|_)(?:key|apikey|token|secret|password|passwd|passphrase|credentials?|access_key_id)$"
 )
-_URL_RULE = next(rule for rule in SHAPES if rule.kind == "a password in a URL")
 
 
 def environment_secrets(environ: Mapping[str, str]) -> tuple[str, ...]:
@@ -26,7 +25,7 @@ def environment_secrets(environ: Mapping[str, str]) -> tuple[str, ...]:
     Those whose name says so (`*_KEY`, `*_TOKEN`, `*_PASSWORD`, ...) and passwords inside URLs.
     """
     named = (value for name, value in environ.items() if _SECRET_NAME.search(name))
-    in_urls = (value[a:b] for value in environ.values() for a, b in secret_spans(_URL_RULE, value))
+    in_urls = (value[a:b] for value in environ.values() for a, b in secret_spans(URL_PASSWORD, value))
     values = {value for value in (*named, *in_urls) if len(value) >= MIN_LENGTH and not is_placeholder(value)}
     return tuple(sorted(values, key=lambda value: (-len(value), value)))
 

@@ -32,6 +32,11 @@ _NAME = (
     r"|secret(?:[_-]?access)?(?:[_-]?key)?|(?:api|access|auth|private)[_-]?key)"
 )
 
+URL_PASSWORD = _rule(
+    "a password in a URL",
+    r"://[^\s:/@\"'<>{}$]{0,100}:(?P<value>[^\s:/@\"'<>{}$]{6,200})@(?!localhost\b|127\.|host\b)",
+)
+
 # Recognised wherever they stand, by a prefix or a form of their own: also masked in logs.
 SHAPES = (
     _rule("a W&B API key", r"\b(?P<value>wandb_v1_\w{40,120})", hint="wandb_v1_", shown=9),
@@ -69,10 +74,7 @@ SHAPES = (
         r"(?:\\[rn]|[\s\"'+,]|[\w-]{1,30}: [^\n]{0,200}\n){0,50}"
         r"[A-Za-z0-9+/=]{30}(?:[A-Za-z0-9+/=\s\"']|\\[rn]){0,20000})",
     ),
-    _rule(
-        "a password in a URL",
-        r"://[^\s:/@\"'<>{}$]{0,100}:(?P<value>[^\s:/@\"'<>{}$]{6,200})@(?!localhost\b|127\.|host\b)",
-    ),
+    URL_PASSWORD,
 )
 
 # Recognised by the name they are assigned to.

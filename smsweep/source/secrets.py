@@ -16,21 +16,7 @@ SCANNED_BYTES = 1024**2  # of each file, from its beginning
 
 _ALLOWED = re.compile(r"smsweep:\s*allow-secret")
 _CONFIG_SUFFIXES = frozenset(
-    {
-        "",
-        ".bash",
-        ".cfg",
-        ".conf",
-        ".config",
-        ".env",
-        ".ini",
-        ".properties",
-        ".sh",
-        ".toml",
-        ".txt",
-        ".yaml",
-        ".yml",
-    }
+    ("", ".bash", ".cfg", ".conf", ".env", ".ini", ".properties", ".sh", ".toml", ".txt", ".yaml", ".yml")
 )
 _LOCK_FILES = frozenset({"package-lock.json", "pnpm-lock.yaml", "conda-lock.yml", "npm-shrinkwrap.json", "go.sum"})
 _KEY_BEFORE = re.compile(

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from smsweep.errors import SourceError
-from smsweep.source.bundle import Bundle, Member, content_hash
+from smsweep.source.bundle import MAX_DEPTH, Bundle, Member, content_hash
 
 MAX_UNPACKED_BYTES = 8 * 1024**3  # of all members
 MAX_MEMBERS = 200_000
@@ -96,7 +96,7 @@ def _check(path: Path, info: tarfile.TarInfo) -> None:
         raise SourceError(f"{path}: the member name {info.name!a} is not UTF-8") from err
     parts = PurePosixPath(info.name).parts
     is_plain = "/".join(parts) == info.name and ".." not in parts and "\0" not in info.name
-    if not info.name or not is_plain:
+    if not info.name or not is_plain or len(parts) > MAX_DEPTH + 1:
         raise SourceError(f"{path}: {info.name!r} leads out of the source or is no plain name; do not use it")
 
 

@@ -1,0 +1,184 @@
+import os
+import random
+import tarfile
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from smsweep.errors import SourceError
+from smsweep.source.bundle import content_hash
+from smsweep.source.collect import SourceFile, collect
+from smsweep.source.pack import hash_files, open_listed, pack
+from smsweep.source.unpack import extract, open_bundle
+
+parts = st.text(
+    st.characters(exclude_characters="/\0", exclude_categories=("Cs",)), min_size=1, max_size=8
+).filter(lambda part: part not in (".", "..", ".gitignore", ".smsweepignore"))
+contents = st.tuples(st.binary(max_size=40), st.booleans())
+trees = st.dictionaries(st.tuples(st.sampled_from(("", "d/", "d/e/")), parts), contents, min_size=1, max_size=6)
+
+
+def make_tree(root: Path, tree: list[tuple[str, tuple[bytes, bool]]], mtime: int) -> list[SourceFile]:
+    files = []
+    for name, (data, is_executable) in tree:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        path.chmod(path.stat().st_mode & 0o666 | (0o100 if is_executable else 0))
+        os.utime(path, (mtime, mtime))
+        files.append(SourceFile(name=name, path=path, size=len(data), is_executable=is_executable))
+    return files
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Iterator[Path]:
+    (tmp_path / "source/lib").mkdir(parents=True)
+    (tmp_path / "source/train.py").write_text("print('hello')\n")
+    (tmp_path / "source/lib/run.sh").write_text("true\n")
+    (tmp_path / "source/lib/run.sh").chmod(0o755)
+    yield tmp_path / "source"
+
+
+@settings(max_examples=60, deadline=None)
+@given(tree=trees, order=st.randoms(use_true_random=False), umask=st.sampled_from((0o022, 0o077, 0o002)))
+def test_the_same_content_gives_the_same_bytes_whatever_made_it(
+    tree: dict[tuple[str, str], tuple[bytes, bool]], order: random.Random, umask: int
+) -> None:
+    listing = [(f"{folder}x{name}", content) for (folder, name), content in tree.items()]
+    shuffled = order.sample(listing, len(listing))
+    with TemporaryDirectory() as folder:
+        first = pack(make_tree(Path(folder, "a"), listing, mtime=1), Path(folder, "bundles-a"))
+        before = os.umask(umask)
+        try:
+            second = pack(make_tree(Path(folder, "b"), shuffled, mtime=10**9), Path(folder, "bundles-b"))
+        finally:
+            os.umask(before)
+        assert first.hash == second.hash
+        assert first.path.read_bytes() == second.path.read_bytes()
+
+
+@settings(max_examples=60, deadline=None)
+@given(tree=trees)
+def test_what_is_packed_comes_out_equal(tree: dict[tuple[str, str], tuple[bytes, bool]]) -> None:
+    listing = [(f"{folder}x{name}", content) for (folder, name), content in tree.items()]
+    with TemporaryDirectory() as folder:
+        files = make_tree(Path(folder, "a"), listing, mtime=1)
+        bundle = pack(files, Path(folder, "bundles"))
+        assert extract(bundle.path, Path(folder, "out")) == bundle == open_bundle(bundle.path)
+        out = {
+            path.relative_to(Path(folder, "out")).as_posix(): (
+                path.read_bytes(),
+                bool(path.stat().st_mode & 0o100),
+            )
+            for path in Path(folder, "out").rglob("*")
+            if path.is_file()
+        }
+        assert out == dict(listing)
+
+
+@pytest.mark.parametrize("change", ["content", "name", "mode"])
+def test_another_source_has_another_hash(source: Path, change: str) -> None:
+    before = hash_files(collect(source))
+    if change == "content":
+        (source / "train.py").write_text("print('hollo')\n")
+    elif change == "name":
+        (source / "train.py").rename(source / "main.py")
+    else:
+        (source / "train.py").chmod(0o755)
+    assert hash_files(collect(source)) != before
+
+
+def test_the_hash_of_a_source_never_changes_between_versions(source: Path) -> None:
+    """Sweeps, S3 keys and tags hold it: whoever changes it orphans every bundle there is."""
+    assert hash_files(collect(source)) == "469037d632ad50b9d10ca86cb022ffbe1b6fea2f1b75c22b9d0411b1a6476690"
+
+
+def test_the_archive_tells_nothing_of_this_machine(source: Path, tmp_path: Path) -> None:
+    bundle = pack(collect(source), tmp_path / "bundles")
+    with tarfile.open(bundle.path) as tar:
+        headers = [(m.name, m.mode, m.mtime, m.uid, m.gid, m.uname, m.gname) for m in tar]
+    assert headers == [("lib/run.sh", 0o755, 0, 0, 0, "", ""), ("train.py", 0o644, 0, 0, 0, "", "")]
+    assert bundle.path.read_bytes()[3:8] == b"\0\0\0\0\0"  # gzip: no flags (so no file name), no time
+
+
+def test_packing_writes_what_hashing_promised(source: Path, tmp_path: Path) -> None:
+    bundle = pack(collect(source), tmp_path / "bundles")
+    assert bundle.hash == hash_files(collect(source)) == content_hash(bundle.members)
+    assert [path.name for path in (tmp_path / "bundles").iterdir()] == [f"{bundle.hash}.tar.gz"]
+
+
+def test_an_intact_bundle_is_kept(source: Path, tmp_path: Path) -> None:
+    first = pack(collect(source), tmp_path / "bundles")
+    inode = first.path.stat().st_ino
+    assert pack(collect(source), tmp_path / "bundles").path.stat().st_ino == inode
+
+
+def test_a_damaged_bundle_is_replaced(source: Path, tmp_path: Path) -> None:
+    bundle = pack(collect(source), tmp_path / "bundles")
+    bundle.path.write_bytes(bundle.path.read_bytes()[:-20])
+    assert open_bundle(pack(collect(source), tmp_path / "bundles").path) == bundle
+
+
+@pytest.mark.parametrize("data", [b"longer than it was\n", b"shorter"])
+def test_a_file_whose_size_changed_since_it_was_listed_is_named(source: Path, tmp_path: Path, data: bytes) -> None:
+    files = collect(source)
+    (source / "train.py").write_bytes(data)
+    with pytest.raises(SourceError, match=r"train.py: changed or went away"):
+        pack(files, tmp_path / "bundles")
+
+
+def test_a_file_written_while_it_is_read_is_named(source: Path) -> None:
+    (file,) = (file for file in collect(source) if file.name == "train.py")
+    with pytest.raises(SourceError, match=r"train.py: changed or went away"), open_listed(file) as reader:
+        reader.read(file.size)
+        (source / "train.py").write_bytes(b"x" * file.size)
+
+
+def test_what_is_hashed_is_what_is_packed(source: Path, tmp_path: Path) -> None:
+    files = collect(source)
+    (source / "train.py").write_bytes(b"print('jello')\n")  # as long as before
+    bundle = pack(files, tmp_path / "bundles")
+    extract(bundle.path, tmp_path / "out")
+    assert (tmp_path / "out/train.py").read_bytes() == b"print('jello')\n"
+
+
+def test_a_file_that_vanishes_is_named_and_leaves_no_bundle(source: Path, tmp_path: Path) -> None:
+    files = collect(source)
+    (source / "train.py").unlink()
+    with pytest.raises(SourceError, match=r"train.py: changed or went away"):
+        pack(files, tmp_path / "bundles")
+    assert list((tmp_path / "bundles").iterdir()) == []
+
+
+def test_a_file_that_cannot_be_read_is_named(source: Path, tmp_path: Path) -> None:
+    files = collect(source)
+    (source / "train.py").unlink()
+    (source / "train.py").mkdir()
+    with pytest.raises(SourceError, match=r"train.py: cannot be read: Is a directory"):
+        hash_files(files)
+
+
+def test_a_folder_that_cannot_be_written_is_named(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "bundles").write_text("in the way")
+    with pytest.raises(SourceError, match=r"bundles: the source bundle cannot be written"):
+        pack(collect(source), tmp_path / "bundles")
+
+
+def test_packing_holds_a_piece_of_a_file_at_a_time(tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    with (tmp_path / "source/big.bin").open("wb") as file:
+        file.truncate(64 * 1024**2)
+    files = collect(tmp_path / "source")
+    tracemalloc.start()
+    try:
+        bundle = pack(files, tmp_path / "bundles")
+        open_bundle(bundle.path)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 8 * 1024**2
