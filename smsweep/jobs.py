@@ -67,6 +67,7 @@ class JobTemplate:
     """A CreateTrainingJob request minus what a trial owns, plus what smsweep itself needs to know."""
 
     request: Mapping[str, Any] = field(default_factory=dict)  # no name, no params, no per-trial prefix
+    framework: Mapping[str, str] = field(default_factory=dict)  # names an AWS image; empty where request has one
     source_dir: str = ""  # folder to snapshot; "" to choose one from `program`
     secrets: Mapping[str, str] = field(default_factory=dict)  # environment name -> where the job finds its value
     metric_definitions: tuple[tuple[str, str], ...] = ()  # (name, regex) for printed lines

@@ -32,14 +32,15 @@ class Section(BaseModel):
     def _refuse_null(cls, value: Any) -> Any:
         # None is the default of most fields; a null in the document is a key that somebody forgot to fill in
         if value is None:
-            raise _expected("a value")
+            raise expected("a value")
         return value
 
 
 SectionT = TypeVar("SectionT", bound=Section)
 
 
-def _expected(what: str) -> PydanticCustomError:
+def expected(what: str) -> PydanticCustomError:
+    """Return the error that a validator raises for a value of the wrong kind."""
     return PydanticCustomError("expected", "{what}", {"what": what})
 
 
@@ -49,48 +50,48 @@ def is_number(value: object) -> bool:
 
 def _number(value: Any) -> Any:
     if not is_number(value):
-        raise _expected("a number")
+        raise expected("a number")
     if abs(value) > 1.7e308 or math.isnan(value):  # a whole number may be too large for a float
-        raise _expected("a finite number")
+        raise expected("a finite number")
     return value
 
 
 def _whole(value: Any) -> Any:
-    if not is_number(value) or not math.isfinite(value) or value != int(value):
-        raise _expected("a whole number")
+    if not is_number(value) or not math.isfinite(value) or value != int(value) or value < 0:
+        raise expected("a whole number, 0 or more")
     return int(value)
 
 
 def _positive(value: Any) -> Any:
     if not is_number(value) or not value > 0:
-        raise _expected("a number above 0")
+        raise expected("a number above 0")
     return _number(value)
 
 
 def _above_one(value: Any) -> Any:
     if not is_number(value) or not value > 1:
-        raise _expected("a number above 1")
+        raise expected("a number above 1")
     return _number(value)
 
 
 def _count(value: Any) -> Any:
     if not is_number(value) or not math.isfinite(value) or value != int(value) or value < 1:
-        raise _expected("a whole number above 0")
+        raise expected("a whole number above 0")
     return int(value)
 
 
 def _text(value: Any) -> Any:
     if not isinstance(value, str):
-        raise _expected("text")
+        raise expected("text")
     if not value.strip():
-        raise _expected("text that is not blank")
+        raise expected("text that is not blank")
     return value
 
 
 Number = Annotated[float, BeforeValidator(_number), WithJsonSchema({"type": "number"})]
 Positive = Annotated[float, BeforeValidator(_positive), WithJsonSchema({"type": "number", "exclusiveMinimum": 0})]
 AboveOne = Annotated[float, BeforeValidator(_above_one), WithJsonSchema({"type": "number", "exclusiveMinimum": 1})]
-Whole = Annotated[int, BeforeValidator(_whole), WithJsonSchema({"type": "integer"})]
+Whole = Annotated[int, BeforeValidator(_whole), WithJsonSchema({"type": "integer", "minimum": 0})]
 Count = Annotated[int, BeforeValidator(_count), WithJsonSchema({"type": "integer", "minimum": 1})]
 Text = Annotated[str, BeforeValidator(_text), Field(json_schema_extra={"minLength": 1})]
 
@@ -116,10 +117,11 @@ def _explain(model: type[Section], error: ErrorDetails) -> str:
         choices = re.findall(r"'([^']*)'", error["ctx"]["expected"])
         return f"expected {one_of(choices)}, got {show(error['input'])}{_did_you_mean(error['input'], choices)}"
     if kind == "too_short":
-        expected = f"at least {error['ctx']['min_length']} items"
-        return f"expected {expected}, got {error['ctx']['actual_length']}"
-    expected = error["ctx"]["what"] if kind == "expected" else _TYPES.get(kind, error["msg"])
-    return f"expected {expected}, got {show(error['input'])}{_cure(expected, error['input'])}"
+        return f"expected at least {error['ctx']['min_length']} items, got {error['ctx']['actual_length']}"
+    if kind == "hidden":  # what was found is not for a log
+        return error["msg"]
+    wanted = error["ctx"]["what"] if kind == "expected" else _TYPES.get(kind, error["msg"])
+    return f"expected {wanted}, got {show(error['input'])}{_cure(wanted, error['input'])}"
 
 
 _TYPES = {
@@ -151,14 +153,14 @@ def _did_you_mean(value: object, choices: list[str]) -> str:
     return f"; {hint}" if hint.startswith("did") else ""
 
 
-def _cure(expected: str, value: object) -> str:
+def _cure(wanted: str, value: object) -> str:
     if value is None:
         return "; give it a value, or remove the key"
-    if "number" in expected and isinstance(value, str) and is_number(read_scalar(value[:50])):
+    if "number" in wanted and isinstance(value, str) and is_number(read_scalar(value[:50])):
         return "; remove the quotes"
-    if expected.startswith("text") and isinstance(value, (bool, int, float)):
+    if wanted.startswith("text") and isinstance(value, (bool, int, float)):
         return "; quote it"
-    if expected == "a list" and isinstance(value, (str, int, float)):
+    if wanted == "a list" and isinstance(value, (str, int, float)):
         return f"; write [{value if len(str(value)) < 40 else '...'}]"
     return ""
 

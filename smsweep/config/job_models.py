@@ -1,0 +1,155 @@
+"""The keys of a job.yaml: the SageMaker estimator's words, and a few of smsweep's own."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from smsweep.config.structure import Count, Positive, Section, Text, Whole, expected
+
+InputMode = Literal["File", "Pipe", "FastFile"]
+
+# What `secrets` may hold: where a value is kept, never the value.
+SECRET_REFERENCES = (
+    re.compile(r"arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{12}:secret:[\w/+=.@!-]+(#[\w.-]+)?\Z"),
+    re.compile(r"arn:aws[a-z-]*:ssm:[a-z0-9-]+:\d{12}:parameter/[\w/.-]+\Z"),
+    re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*\Z"),
+)
+_REFERENCE_FORMS = (
+    "an ARN of Secrets Manager (with #key for one key of a JSON secret), an ARN of an SSM parameter, "
+    "or env:NAME for a variable of the agent's own environment"
+)
+
+
+def _secret_reference(value: Any) -> Any:
+    if not isinstance(value, str) or not any(form.match(value) for form in SECRET_REFERENCES):
+        # the value is not shown: it may be the secret itself
+        raise PydanticCustomError(
+            "hidden", "not a reference to a secret; give {forms}", {"forms": _REFERENCE_FORMS}
+        )
+    return value
+
+
+def _environment_value(value: Any) -> Any:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str):
+        raise expected("text")
+    return value
+
+
+def _tag_mapping(value: Any) -> Any:
+    """Take the API's list of {Key, Value} for the mapping that it stands for."""
+    if not isinstance(value, list):
+        return value
+    if not all(isinstance(tag, dict) and tag.keys() == {"Key", "Value"} for tag in value):
+        raise expected("a mapping, or a list of {Key: ..., Value: ...}")
+    return {str(tag["Key"]): tag["Value"] for tag in value}
+
+
+def _channel_mapping(value: Any) -> Any:
+    return {"training": value} if isinstance(value, str) else value  # the SDK's name for the only channel
+
+
+EnvironmentValue = Annotated[str, BeforeValidator(_environment_value)]
+SecretReference = Annotated[str, BeforeValidator(_secret_reference)]
+
+
+class InputSection(Section):
+    """One channel of data. A URI alone stands for its s3_uri."""
+
+    s3_uri: Text = Field(description="where the data lies: s3://... or file://...")
+    content_type: Text | None = None
+    distribution: Literal["FullyReplicated", "ShardedByS3Key"] = "FullyReplicated"
+    input_mode: InputMode | None = None
+    compression: Literal["None", "Gzip"] | None = None
+    record_wrapping: Literal["None", "RecordIO"] | None = None
+    s3_data_type: Literal["S3Prefix", "ManifestFile", "AugmentedManifestFile"] = "S3Prefix"
+    attribute_names: list[Text] | None = None
+    instance_groups: list[Text] | None = None
+    shuffle_seed: Whole | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_uri(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return {"s3_uri": value}
+        if isinstance(value, dict) and "s3_data" in value and "s3_uri" not in value:  # TrainingInput's own word
+            return {"s3_uri" if key == "s3_data" else key: item for key, item in value.items()}
+        return value
+
+
+class MetricDefinitionSection(Section):
+    """A metric in printed lines, as the SDK and the API write it."""
+
+    name: Text = Field(alias="Name", description="the metric's name")
+    regex: Text = Field(alias="Regex", description="a regular expression with one group around the number")
+
+
+class InstanceGroupSection(Section):
+    """One group of a cluster of several kinds of machines."""
+
+    instance_group_name: Text = Field(description="the group's name")
+    instance_type: Text = Field(description="such as ml.m5.xlarge")
+    instance_count: Count = Field(description="how many machines")
+
+
+class BudgetSection(Section):
+    """Hard caps on a sweep."""
+
+    usd: Positive | None = Field(None, description="dollars")
+    hours: Positive | None = Field(None, description="hours of training, over all trials")
+    trials: Count | None = Field(None, description="trials")
+
+
+class RetriesSection(Section):
+    """How often a trial is tried again, by what went wrong."""
+
+    crashed: Whole = Field(1, description="its job was lost without a verdict")
+
+
+class JobSection(Section):
+    """How a trial's job runs."""
+
+    image_uri: Text | None = None
+    framework: Literal["huggingface", "pytorch", "sklearn", "tensorflow", "xgboost"] | None = None
+    framework_version: Text | None = None
+    py_version: Text | None = None
+    transformers_version: Text | None = None
+    pytorch_version: Text | None = None
+    tensorflow_version: Text | None = None
+    role: Text | None = None
+    instance_type: Text | None = None
+    instance_count: Count | None = None
+    instance_groups: Annotated[list[InstanceGroupSection], Field(min_length=1)] | None = None
+    volume_size: Count | None = None
+    volume_kms_key: Text | None = None
+    keep_alive_period_in_seconds: Whole | None = None
+    training_plan: Text | None = None
+    max_run: Count | None = None
+    max_wait: Count | None = None
+    use_spot_instances: bool | None = None
+    max_retry_attempts: Count | None = None
+    checkpoint_s3_uri: Text | None = None
+    checkpoint_local_path: Text | None = None
+    inputs: Annotated[dict[str, InputSection], BeforeValidator(_channel_mapping)] | None = None
+    input_mode: InputMode | None = None
+    output_path: Text | None = None
+    output_kms_key: Text | None = None
+    disable_output_compression: bool | None = None
+    source_dir: Text | None = None
+    environment: dict[str, EnvironmentValue] | None = None
+    tags: Annotated[dict[str, EnvironmentValue], BeforeValidator(_tag_mapping)] | None = None
+    metric_definitions: list[MetricDefinitionSection] | None = None
+    subnets: list[Text] | None = None
+    security_group_ids: list[Text] | None = None
+    enable_network_isolation: bool | None = None
+    encrypt_inter_container_traffic: bool | None = None
+    enable_sagemaker_metrics: bool | None = None
+    secrets: dict[str, SecretReference] | None = None
+    budget: BudgetSection | None = None
+    retries: RetriesSection | None = None
+    request: dict[str, Any] | None = None

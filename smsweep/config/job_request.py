@@ -1,0 +1,158 @@
+"""Turns the estimator's words into the fields of a CreateTrainingJob request, and the request's places back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path as FilePath
+from typing import Any
+
+from smsweep.config.document import Path
+from smsweep.config.job_models import InputSection, JobSection
+
+# job.yaml's key -> where its value stands in the request, unchanged
+PLACES: dict[str, tuple[str, ...]] = {
+    "image_uri": ("AlgorithmSpecification", "TrainingImage"),
+    "input_mode": ("AlgorithmSpecification", "TrainingInputMode"),
+    "enable_sagemaker_metrics": ("AlgorithmSpecification", "EnableSageMakerMetricsTimeSeries"),
+    "metric_definitions": ("AlgorithmSpecification", "MetricDefinitions"),
+    "role": ("RoleArn",),
+    "instance_type": ("ResourceConfig", "InstanceType"),
+    "instance_count": ("ResourceConfig", "InstanceCount"),
+    "instance_groups": ("ResourceConfig", "InstanceGroups"),
+    "volume_size": ("ResourceConfig", "VolumeSizeInGB"),
+    "volume_kms_key": ("ResourceConfig", "VolumeKmsKeyId"),
+    "keep_alive_period_in_seconds": ("ResourceConfig", "KeepAlivePeriodInSeconds"),
+    "training_plan": ("ResourceConfig", "TrainingPlanArn"),
+    "max_run": ("StoppingCondition", "MaxRuntimeInSeconds"),
+    "max_wait": ("StoppingCondition", "MaxWaitTimeInSeconds"),
+    "use_spot_instances": ("EnableManagedSpotTraining",),
+    "max_retry_attempts": ("RetryStrategy", "MaximumRetryAttempts"),
+    "checkpoint_s3_uri": ("CheckpointConfig", "S3Uri"),
+    "checkpoint_local_path": ("CheckpointConfig", "LocalPath"),
+    "inputs": ("InputDataConfig",),
+    "output_path": ("OutputDataConfig", "S3OutputPath"),
+    "output_kms_key": ("OutputDataConfig", "KmsKeyId"),
+    "disable_output_compression": ("OutputDataConfig", "CompressionType"),
+    "environment": ("Environment",),
+    "tags": ("Tags",),
+    "subnets": ("VpcConfig", "Subnets"),
+    "security_group_ids": ("VpcConfig", "SecurityGroupIds"),
+    "enable_network_isolation": ("EnableNetworkIsolation",),
+    "encrypt_inter_container_traffic": ("EnableInterContainerTrafficEncryption",),
+}
+
+# Keys whose value has the request's own shape all the way down.
+SAME_SHAPE = ("environment", "subnets", "security_group_ids", "metric_definitions")
+
+DEFAULT_VOLUME_GB = 30  # as in the SDK
+DEFAULT_MAX_RUN_S = 86_400
+
+
+def build_request(job: JobSection, folder: FilePath) -> dict[str, Any]:
+    """Return what the job's keys say, with the raw fields of `request:` laid over it.
+
+    folder: what relative file:// paths are relative to.
+    """
+    request: dict[str, Any] = {}
+    for key, place in PLACES.items():
+        value = getattr(job, key)
+        if value is not None:
+            _put(request, place, _api_value(key, value, folder))
+    resources = request.get("ResourceConfig", {})
+    if "InstanceType" in resources:
+        resources.setdefault("InstanceCount", 1)
+    if resources:
+        resources.setdefault("VolumeSizeInGB", DEFAULT_VOLUME_GB)
+    if "StoppingCondition" in request:
+        request["StoppingCondition"].setdefault("MaxRuntimeInSeconds", DEFAULT_MAX_RUN_S)
+    return overlay(request, job.request or {})
+
+
+def key_of(place: Path, job: JobSection) -> Path:
+    """Return the path in job.yaml that put a value at a place of the request."""
+    if _exists(job.request, place):
+        return ("request", *place)
+    for key, start in PLACES.items():
+        if place[: len(start)] == start:
+            rest = place[len(start) :]
+            names = {"inputs": job.inputs, "tags": job.tags}.get(key)
+            if names and rest and isinstance(rest[0], int):  # a list there, a mapping here
+                return (key, list(names)[rest[0]])
+            return (key, *rest) if key in SAME_SHAPE else (key,)
+    return ("request", *place)
+
+
+def overlay(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
+    """Return base with top laid over it: mappings are merged, all else is replaced."""
+    merged = dict(base)
+    for key, value in top.items():
+        below = merged.get(key)
+        both = isinstance(below, Mapping) and isinstance(value, Mapping)
+        merged[key] = overlay(below, value) if both else value  # type: ignore[arg-type]  # mypy loses what `both` says
+    return merged
+
+
+def local_path(uri: str, folder: FilePath) -> FilePath:
+    """Return the path of a file:// URI: all that follows is taken as it is, relative to folder."""
+    return (folder / FilePath(uri.removeprefix("file://")).expanduser()).absolute()
+
+
+def _api_value(key: str, value: Any, folder: FilePath) -> Any:
+    if key == "inputs":
+        return [_channel(name, channel, folder) for name, channel in value.items()]
+    if key == "tags":
+        return [{"Key": name, "Value": text} for name, text in value.items()]
+    if key == "instance_groups":
+        return [
+            {
+                "InstanceGroupName": group.instance_group_name,
+                "InstanceType": group.instance_type,
+                "InstanceCount": group.instance_count,
+            }
+            for group in value
+        ]
+    if key == "metric_definitions":
+        return [{"Name": definition.name, "Regex": definition.regex} for definition in value]
+    if key == "disable_output_compression":
+        return "NONE" if value else "GZIP"
+    return value
+
+
+def _channel(name: str, channel: InputSection, folder: FilePath) -> dict[str, Any]:
+    uri = channel.s3_uri
+    source = {
+        "S3DataType": channel.s3_data_type,
+        "S3Uri": local_path(uri, folder).as_uri() if uri.startswith("file://") else uri,
+        "S3DataDistributionType": channel.distribution,
+        "AttributeNames": channel.attribute_names,
+        "InstanceGroupNames": channel.instance_groups,
+    }
+    fields = {
+        "ChannelName": name,
+        "DataSource": {"S3DataSource": _given(source)},
+        "ContentType": channel.content_type,
+        "CompressionType": channel.compression,
+        "RecordWrapperType": channel.record_wrapping,
+        "InputMode": channel.input_mode,
+        "ShuffleConfig": None if channel.shuffle_seed is None else {"Seed": channel.shuffle_seed},
+    }
+    return _given(fields)
+
+
+def _given(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _put(request: dict[str, Any], place: tuple[str, ...], value: Any) -> None:
+    for name in place[:-1]:
+        request = request.setdefault(name, {})
+    request[place[-1]] = value
+
+
+def _exists(data: Any, place: Path) -> bool:
+    for step in place:
+        try:
+            data = data[step]
+        except (KeyError, IndexError, TypeError):
+            return False
+    return bool(place)

@@ -1,0 +1,189 @@
+"""What one key of a job.yaml demands of another, and words of the SDK that have no place in it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path as FilePath
+from typing import Any
+
+from smsweep.config.document import Problems
+from smsweep.config.job_request import DEFAULT_MAX_RUN_S, local_path
+
+# Words that users of the SDK may try -> what to do instead.
+ELSEWHERE = {
+    "entry_point": "the sweep's program says which script runs",
+    "hyperparameters": "fixed values stand in sweep.yaml: parameters: {epochs: {value: 3}}",
+    "dependencies": "put the folders below source_dir",
+    "git_config": "check the repository out and name its folder as source_dir",
+    "container_entry_point": "smsweep starts the job itself; the sweep's command says what it starts",
+    "container_arguments": "smsweep starts the job itself; the sweep's command says what it starts",
+    "distribution": "needs the SDK: give an Estimator or a ModelTrainer in Python instead of job.yaml",
+    "job_name": "smsweep names the jobs, so that it knows them again",
+    "base_job_name": "smsweep names the jobs, so that it knows them again",
+    "code_location": "smsweep uploads the source once a sweep, beside its other files",
+}
+
+# Fields under `request:` that are smsweep's own to set -> why.
+OWNED = {
+    ("TrainingJobName",): "smsweep names the jobs, so that it knows them again",
+    ("AlgorithmSpecification", "ContainerEntrypoint"): "smsweep starts the job itself",
+    ("AlgorithmSpecification", "ContainerArguments"): "smsweep starts the job itself",
+}
+
+# A variable of such a name holds a secret, whatever the value looks like.
+_SECRET_NAME = re.compile(
+    r"(API_?KEY|SECRET|SECRET_KEY|SECRET_ACCESS_KEY|PASSWORD|PASSWD|TOKEN|PRIVATE_KEY)\Z", re.I
+)
+_RESERVED_TAGS = ("aws:", "smsweep:")
+
+
+def check_rules(data: Mapping[str, Any], folder: FilePath, problems: Problems) -> None:
+    """Note what does not go together. data: the document, of which anything may still be of the wrong type."""
+    for key, why in ELSEWHERE.items():
+        if key in data:
+            problems.add((key,), f"has no place here; {why}")
+    request = data.get("request")
+    for (field, *rest), why in OWNED.items():
+        section = request.get(field) if isinstance(request, dict) else None
+        if section is not None and (not rest or (isinstance(section, dict) and rest[0] in section)):
+            problems.add(("request", field, *rest), f"has no place here; {why}")
+    _check_image(data, problems)
+    _check_machines(data, problems)
+    _check_times(data, problems)
+    _check_pairs(data, problems)
+    _check_inputs(data.get("inputs"), folder, problems)
+    _check_names(data, problems)
+    _check_metric_definitions(data.get("metric_definitions"), problems)
+
+
+def _check_image(data: Mapping[str, Any], problems: Problems) -> None:
+    framework = data.get("framework")
+    if "image_uri" in data and "framework" in data:
+        problems.add(("framework",), "cannot stand beside image_uri; keep one of the two")
+    if framework is None:
+        for key in (
+            "framework_version",
+            "py_version",
+            "transformers_version",
+            "pytorch_version",
+            "tensorflow_version",
+        ):
+            if key in data:
+                problems.add((key,), "needs framework beside it, such as framework: pytorch")
+    elif framework == "huggingface":
+        for key in ("transformers_version", "py_version"):
+            if key not in data:
+                problems.add((key,), "missing; framework huggingface needs it")
+        if ("pytorch_version" in data) == ("tensorflow_version" in data):
+            problems.add(("framework",), "huggingface needs one of pytorch_version and tensorflow_version")
+    else:
+        needed = (
+            ("framework_version", "py_version")
+            if framework in ("pytorch", "tensorflow")
+            else ("framework_version",)
+        )
+        for key in needed:
+            if key not in data:
+                problems.add((key,), f"missing; framework {framework} needs it")
+
+
+def _check_machines(data: Mapping[str, Any], problems: Problems) -> None:
+    if data.get("instance_type") in ("local", "local_gpu"):
+        problems.add(("instance_type",), "is chosen when the agent starts: --backend docker; remove the key")
+    if "instance_groups" in data:
+        for key in ("instance_type", "instance_count"):
+            if key in data:
+                problems.add((key,), "cannot stand beside instance_groups, which say it for each group")
+        if "keep_alive_period_in_seconds" in data:
+            problems.add(
+                ("keep_alive_period_in_seconds",), "has no effect with instance_groups: such machines are not kept"
+            )
+    elif "instance_type" not in data:
+        for key in ("instance_count", "keep_alive_period_in_seconds"):
+            if key in data:
+                problems.add((key,), "needs instance_type beside it, such as instance_type: ml.m5.xlarge")
+
+
+def _check_times(data: Mapping[str, Any], problems: Problems) -> None:
+    is_spot = data.get("use_spot_instances") is True
+    max_run, max_wait = data.get("max_run", DEFAULT_MAX_RUN_S), data.get("max_wait")
+    if is_spot and max_wait is None:
+        problems.add(
+            ("max_wait",), "missing; spot machines need the longest time to wait and run together, in seconds"
+        )
+    if max_wait is not None and not is_spot:
+        problems.add(("max_wait",), "is for spot machines only; add use_spot_instances: true, or remove it")
+    if isinstance(max_run, int) and isinstance(max_wait, int) and max_wait < max_run:
+        problems.add(
+            ("max_wait",), f"{max_wait} is less than max_run {max_run}; it includes it, so raise max_wait"
+        )
+    if isinstance(max_run, int) and max_run > 28 * 86_400:
+        problems.add(("max_run",), f"{max_run} seconds are more than the API's 28 days (2,419,200)")
+    if is_spot and data.get("keep_alive_period_in_seconds"):
+        problems.add(("keep_alive_period_in_seconds",), "spot machines cannot be kept; remove one of the two")
+    if is_spot and "checkpoint_s3_uri" not in data:
+        problems.warn(
+            ("use_spot_instances",),
+            "an interrupted trial starts from the beginning unless it saves checkpoints to "
+            "/opt/ml/checkpoints; checkpoint_s3_uri says where they are kept",
+        )
+
+
+def _check_pairs(data: Mapping[str, Any], problems: Problems) -> None:
+    source_dir = data.get("source_dir")
+    if isinstance(source_dir, str) and "://" in source_dir:
+        problems.add(("source_dir",), f"expected a folder, got {source_dir!r}; smsweep uploads the source itself")
+    for key, other in (("subnets", "security_group_ids"), ("security_group_ids", "subnets")):
+        if key in data and other not in data:
+            problems.add((key,), f"needs {other} beside it")
+    for key in ("output_kms_key", "disable_output_compression"):
+        if key in data and "output_path" not in data:
+            problems.add((key,), "needs output_path beside it")
+
+
+def _check_inputs(inputs: Any, folder: FilePath, problems: Problems) -> None:
+    for channel, value in inputs.items() if isinstance(inputs, dict) else [("", inputs)]:
+        path = ("inputs", channel) if channel else ("inputs",)
+        uri = value.get("s3_uri", value.get("s3_data")) if isinstance(value, dict) else value
+        if channel == "smsweep":
+            problems.add(path, "is the name of smsweep's own channel; rename yours")
+        if not isinstance(uri, str):
+            continue
+        if not uri.startswith(("s3://", "file://")):
+            problems.add(path, f"expected s3://... or file://..., got {uri!r}; a folder here is file://{uri}")
+        elif uri.startswith("file://") and not local_path(uri, folder).exists():
+            problems.warn(path, f"{local_path(uri, folder)} does not exist on this machine")
+
+
+def _check_names(data: Mapping[str, Any], problems: Problems) -> None:
+    environment, secrets, tags = (data.get(key) for key in ("environment", "secrets", "tags"))
+    for name, value in environment.items() if isinstance(environment, dict) else ():
+        if isinstance(secrets, dict) and name in secrets:
+            problems.add(("environment", name), "is under secrets too; keep one of the two")
+        elif _SECRET_NAME.search(name) and isinstance(value, str) and value:
+            problems.add(
+                ("environment", name),
+                "is a secret by its name, and whoever may describe the job can read it; name it under secrets",
+            )
+    for name in secrets if isinstance(secrets, dict) else ():
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            problems.add(("secrets", name), "cannot name an environment variable; use letters, digits and _")
+    for name in tags if isinstance(tags, dict) else ():
+        if name.startswith(_RESERVED_TAGS):
+            problems.add(("tags", name), f"tags that begin with {name.partition(':')[0]}: are not yours to set")
+
+
+def _check_metric_definitions(definitions: Any, problems: Problems) -> None:
+    for index, definition in enumerate(definitions if isinstance(definitions, list) else ()):
+        regex = definition.get("Regex") if isinstance(definition, dict) else None
+        if not isinstance(regex, str):
+            continue
+        path = ("metric_definitions", index, "Regex")
+        try:
+            n_groups = re.compile(regex).groups
+        except re.error as err:
+            problems.add(path, f"{regex!r} is no regular expression: {err}")
+            continue
+        if not n_groups:
+            problems.add(path, f"{regex!r} has no group; put ( ) around the number")
