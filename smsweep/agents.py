@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 LEASE_S = 60.0  # how long a trial stays ours without a sign of life
 SHORTEST_SLEEP_S = 0.002
+DEFAULT_RETRIES = 1
 PAGES_A_TICK = 8  # of one job's log, so that one talkative job does not starve the others
 
 
@@ -49,7 +50,7 @@ class AgentOptions:
     parallel: int = 1  # slots
     count: int | None = None  # trials to start, then leave; None for no limit
     longest_sleep_s: float = 0.25  # between two looks when nothing happens
-    retries: int = 1  # of a trial whose job was lost without a verdict
+    retries: int = DEFAULT_RETRIES  # of a trial whose job was lost without a verdict
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "sweeps": {"errors", "space"},
     "objectives": {"sweeps", "trials"},
     "verdicts": {"jobs", "trials"},
-    **{room: GROUND | VALUES for room in SIDES},
+    **dict.fromkeys(SIDES, GROUND | VALUES),
     "flapping": {"trials"},
     "controller": GROUND | VALUES | {"search.base", "stopping.base", "store.base"},
     "agents": GROUND

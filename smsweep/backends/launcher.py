@@ -8,12 +8,19 @@ A job's life is a lock on the file `lock` in its folder: held by the child from 
 ends, so that whoever comes later can tell a live job from a dead one without trusting process ids.
 """
 
+from __future__ import annotations
+
 import contextlib
 import fcntl
 import json
 import os
 import signal
 import sys
+
+TYPE_CHECKING = False  # typing is slow to import, and this program is on every short trial's way
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 
 def main() -> None:
@@ -26,7 +33,7 @@ def main() -> None:
         os.write(1, (json.dumps(answer) + "\n").encode())
 
 
-def start(order, entry):  # type: ignore[no-untyped-def]  # plain functions: no typing import on the hot path
+def start(order: dict[str, Any], entry: Callable[[list[str]], int]) -> dict[str, Any]:
     """Fork the job unless its folder shows that it was started before."""
     folder = order["folder"]
     lock = os.open(os.path.join(folder, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)  # noqa: PTH118
@@ -49,7 +56,8 @@ def start(order, entry):  # type: ignore[no-untyped-def]  # plain functions: no 
         os.close(lock)  # the child's copy keeps the lock
 
 
-def run_child(order, entry):  # type: ignore[no-untyped-def]
+def run_child(order: dict[str, Any], entry: Callable[[list[str]], int]) -> None:
+    """Be the job: take a session and a log of its own, run the entrypoint, leave its exit code behind."""
     code = 70  # EX_SOFTWARE: our own failure, not the script's
     try:
         os.setsid()
@@ -73,7 +81,7 @@ def run_child(order, entry):  # type: ignore[no-untyped-def]
         os._exit(code & 0xFF)
 
 
-def write(folder, name, text):  # type: ignore[no-untyped-def]
+def write(folder: str, name: str, text: str) -> None:
     """Put a small file in place whole or not at all."""
     path = os.path.join(folder, name)  # noqa: PTH118
     with open(path + ".part", "w") as file:  # noqa: PTH123

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from importlib import import_module
 from typing import Any
 
 from smsweep.objectives import best_trial, objective
@@ -64,7 +65,10 @@ class ApiRun:
                 yield {key: row[key] for key in wanted}
 
     def history(self, samples: int = 500, keys: Iterable[str] | None = None, pandas: bool = True) -> Any:
-        """Return at most `samples` rows, evenly chosen: a pandas DataFrame where pandas is installed, else a list."""
+        """Return at most `samples` rows, evenly chosen.
+
+        A pandas DataFrame where pandas is installed and not declined, else a list.
+        """
         every = list(self.scan_history(keys))
         if len(every) > samples:
             every = [every[index * len(every) // samples] for index in range(samples)]
@@ -179,7 +183,7 @@ def rows(points: Iterable[MetricPoint]) -> Iterator[Row]:
 
 def _data_frame(every: list[Row]) -> Any:
     try:
-        import pandas  # noqa: PLC0415 - optional, and slow to import
+        pandas = import_module("pandas")  # not ours to install, and slow to import
     except ImportError:
         return every
     return pandas.DataFrame(every)

@@ -13,9 +13,9 @@ from typing import Any
 from smsweep.config.job_yaml import ParsedJob, parse_job, read_job
 from smsweep.config.sweep_yaml import ParsedSweep, parse_sweep, read_sweep
 from smsweep.errors import ConfigError, SourceError
-from smsweep.search.methods import METHODS
 from smsweep.sdk.labels import parse_label
 from smsweep.sdk.workspace import Workspace
+from smsweep.search.methods import METHODS
 from smsweep.source.collect import collect
 from smsweep.source.pack import pack
 from smsweep.source.secrets import refuse_secrets, scan_files, scan_text

@@ -16,10 +16,11 @@ from datetime import datetime, timezone
 from types import FrameType
 from typing import Any
 
-from smsweep.agents import Agent, AgentOptions, Leaving, Outcome
+from smsweep.agents import DEFAULT_RETRIES, Agent, AgentOptions, Leaving, Outcome
 from smsweep.backends.base import Backend
 from smsweep.backends.inline import InlineBackend
 from smsweep.backends.table import BACKENDS
+from smsweep.config.job_yaml import parse_job
 from smsweep.controller import Controller
 from smsweep.errors import UsageError
 from smsweep.flapping import Flapping
@@ -80,7 +81,7 @@ def agent(
                 options=AgentOptions(
                     parallel=parallel,
                     count=count,
-                    retries=int(template.retries.get("crashed", AgentOptions.retries)),
+                    retries=int(template.retries.get("crashed", DEFAULT_RETRIES)),
                 ),
                 flapping=Flapping.from_environ(workspace.environ, now(), max_consecutive_failed_runs),
                 clock=now,
@@ -116,7 +117,7 @@ def now() -> datetime:
 
 def load_job_text(text: str) -> JobTemplate:
     """Read a job config that was validated when its sweep was created."""
-    return load_job(_yaml_mapping(text)).template if text else JobTemplate()
+    return parse_job(text).template if text else JobTemplate()
 
 
 def open_backend(name: str | None, function: Callable[[], Any] | None, workspace: Workspace) -> Backend:
@@ -126,7 +127,7 @@ def open_backend(name: str | None, function: Callable[[], Any] | None, workspace
     if name not in BACKENDS:
         raise UsageError(f"no backend {name!r}; there are {', '.join(sorted(BACKENDS))}")
     make = BACKENDS[name]
-    return make(workspace.jobs_dir, workspace.runtime_zip(), workspace.environ, time.time)
+    return make(workspace.jobs_dir, workspace.runtime_zip(), workspace.environ, lambda: now().timestamp())
 
 
 def make_controller(store: Store, stored: Sweep, template: JobTemplate) -> Controller:

@@ -70,7 +70,8 @@ def retry(labels: Iterable[str], *, failed: bool = False) -> list[Trial]:
         for trial in chosen:
             if trial.state not in RETRYABLE:
                 raise UsageError(
-                    f"trial {trial.label} is {trial.state.value}; only failed, crashed, killed or stopped ones run again"
+                    f"trial {trial.label} is {trial.state.value}; "
+                    "only failed, crashed, killed or stopped ones run again"
                 )
         return [
             store.move(

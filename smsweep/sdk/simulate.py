@@ -1,4 +1,4 @@
-"""Search and stopping as pure functions of plain data, for simulation and tests, in the manner of W&B's `sweeps`."""
+"""Search and stopping as pure functions of plain data, in the manner of W&B's `sweeps` package."""
 
 from __future__ import annotations
 
@@ -51,9 +51,8 @@ def read_history(config: SweepConfig, trials: Iterable[TrialLike]) -> History:
 def _read_trial(config: SweepConfig, index: int, trial: TrialLike) -> Trial:
     state = trial.get("state", TrialState.FINISHED)
     if state not in tuple(TrialState):
-        raise ConfigError(
-            f"trials[{index}].state: {state!r} is no trial state; use one of {', '.join(s.value for s in TrialState)}"
-        )
+        known = ", ".join(state.value for state in TrialState)
+        raise ConfigError(f"trials[{index}].state: {state!r} is no trial state; use one of {known}")
     stats: dict[str, MetricStats] = {}
     curve = []
     for row in trial.get("history") or ():

@@ -1,0 +1,158 @@
+"""Whole sweeps from Python: real store, real jobs in real processes."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import smsweep
+
+SCRIPT = """\
+import argparse, smsweep
+parser = argparse.ArgumentParser()
+parser.add_argument("--x", type=float)
+parser.add_argument("--kind")
+args, _ = parser.parse_known_args()
+for step in range(3):
+    smsweep.log({"loss": args.x + 2 - step, "nested": {"kind": args.kind}}, step=step)
+"""
+GRID = {
+    "program": "train.py",
+    "method": "grid",
+    "metric": {"name": "loss", "goal": "minimize"},
+    "parameters": {"x": {"values": [0.5, 2.0, 1.0]}, "kind": {"value": "a b"}},
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with a training script, and an empty store elsewhere."""
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / "train.py").write_text(SCRIPT)
+    monkeypatch.chdir(work)
+    monkeypatch.setenv("SMSWEEP_DIR", str(tmp_path / "home"))
+    for name in ("WANDB_PROJECT", "WANDB_ENTITY", "SMSWEEP_STORE"):
+        monkeypatch.delenv(name, raising=False)
+    return work
+
+
+def test_a_sweep_runs_every_cell_and_records_it(folder: Path) -> None:
+    sweep_id = smsweep.sweep(GRID, project="demo")
+    smsweep.agent(sweep_id, parallel=2)
+    runs = smsweep.Api().sweep(f"me/demo/{sweep_id}").runs
+    assert [(run.config, run.state, run.objective) for run in runs] == [
+        ({"kind": "a b", "x": 0.5}, "finished", 0.5),
+        ({"kind": "a b", "x": 2.0}, "finished", 2.0),
+        ({"kind": "a b", "x": 1.0}, "finished", 1.0),
+    ]
+
+
+def test_history_comes_back_row_for_row(folder: Path) -> None:
+    sweep_id = smsweep.sweep(GRID)
+    smsweep.agent(sweep_id, count=1)
+    (run,) = smsweep.Api().sweep(sweep_id).runs
+    rows = [{"_step": row["_step"], "loss": row["loss"]} for row in run.scan_history()]
+    assert rows == [{"_step": step, "loss": 2.5 - step} for step in range(3)]
+
+
+def test_the_best_run_is_the_one_with_the_best_objective(folder: Path) -> None:
+    sweep_id = smsweep.sweep(GRID)
+    smsweep.agent(sweep_id, parallel=2)
+    best = smsweep.Api().sweep(sweep_id).best_run()
+    assert best is not None
+    assert best.config["x"] == 0.5
+
+
+def test_expected_run_count_is_the_size_of_the_grid(folder: Path) -> None:
+    config = {**GRID, "parameters": {"x": {"values": [1, 2, 3]}, "y": {"values": [1, 2, 3]}}}
+    assert smsweep.Api().sweep(smsweep.sweep(config)).expected_run_count == 9
+
+
+def test_editing_the_script_changes_nothing_for_the_sweep(folder: Path) -> None:
+    sweep_id = smsweep.sweep(GRID)
+    smsweep.agent(sweep_id, count=1)
+    (folder / "train.py").write_text("raise SystemExit(1)\n")
+    smsweep.agent(sweep_id)
+    assert [run.state for run in smsweep.Api().sweep(sweep_id).runs] == ["finished"] * 3
+
+
+def test_a_finished_sweep_offers_no_cell_again(folder: Path) -> None:
+    sweep_id = smsweep.sweep(GRID)
+    smsweep.agent(sweep_id)
+    smsweep.agent(sweep_id)
+    assert len(smsweep.Api().sweep(sweep_id).runs) == 3
+
+
+def test_a_function_runs_in_this_process(folder: Path) -> None:
+    pids = set()
+
+    def train() -> None:
+        with smsweep.init(config={"momentum": 0.9}) as run:
+            pids.add(os.getpid())
+            smsweep.log({"loss": run.config.x + run.config.momentum})
+
+    config = {**GRID, "parameters": {"x": {"values": [1.0, 2.0]}}}
+    del config["program"]
+    sweep_id = smsweep.sweep(config)
+    smsweep.agent(sweep_id, function=train)
+    assert pids == {os.getpid()}
+    assert [run.summary["loss"] for run in smsweep.Api().sweep(sweep_id).runs] == [1.9, 2.9]
+
+
+def test_functions_of_several_slots_do_not_mix_their_trials(folder: Path) -> None:
+    together = threading.Barrier(2, timeout=20)
+
+    def train() -> None:
+        run = smsweep.init()
+        together.wait()
+        smsweep.log({"loss": run.config["x"] * 10})
+
+    config = {**GRID, "parameters": {"x": {"values": [1.0, 2.0, 3.0, 4.0]}}}
+    del config["program"]
+    sweep_id = smsweep.sweep(config)
+    smsweep.agent(sweep_id, function=train, parallel=2)
+    runs = smsweep.Api().sweep(sweep_id).runs
+    assert [run.summary["loss"] for run in runs] == [run.config["x"] * 10 for run in runs]
+
+
+def test_a_function_that_raises_fails_its_trial_alone(folder: Path) -> None:
+    def train() -> None:
+        x = smsweep.init().config.x
+        if x == 2.0:
+            raise ValueError("two is too much")
+        smsweep.log({"loss": x})
+
+    config = {**GRID, "parameters": {"x": {"values": [1.0, 2.0, 3.0]}}}
+    del config["program"]
+    sweep_id = smsweep.sweep(config)
+    smsweep.agent(sweep_id, function=train)
+    runs = smsweep.Api().sweep(sweep_id).runs
+    assert [run.state for run in runs] == ["finished", "failed", "finished"]
+    assert runs[1].trial.reason == "ValueError: two is too much"
+
+
+def test_suggest_gives_the_same_at_once_and_one_by_one() -> None:
+    config: dict[str, Any] = {"method": "random", "parameters": {"x": {"min": 0.0, "max": 1.0}}}
+    at_once = smsweep.suggest(config, [], n=12, seed=3)
+    one_by_one: list[dict[str, Any]] = []
+    for number in range(12):
+        trials = [{"number": n, "params": p, "state": "pending"} for n, p in enumerate(one_by_one)]
+        one_by_one += smsweep.suggest(config, trials, n=1, seed=3)
+        assert len(one_by_one) == number + 1
+    assert at_once == one_by_one
+
+
+def test_judge_stops_the_worse_of_two(folder: Path) -> None:
+    config = {**GRID, "early_terminate": {"type": "hyperband", "min_iter": 1, "eta": 3}}
+    trials = [
+        {"number": 0, "params": {"x": 0.5}, "state": "finished", "history": [{"loss": 1.0}]},
+        {"number": 1, "params": {"x": 2.0}, "state": "running", "history": [{"loss": 3.0}]},
+    ]
+    decisions = smsweep.judge(config, trials)
+    assert [decision.number for decision in decisions] == [1]
+    assert decisions[0].reason
