@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import ConfigDict, Field, WithJsonSchema
+from pydantic import ConfigDict, Field, field_validator
 
 from smsweep.config.structure import AboveOne, Count, Number, Section, Text
 
@@ -22,11 +22,16 @@ class MetricSection(Section):
         "false", description="what a running trial counts as in a bayes search"
     )
 
+    @field_validator("impute_while_running", mode="before")
+    @classmethod
+    def _from_boolean(cls, value: Any) -> Any:
+        return "false" if value is False else value  # W&B's word is text, which few people would quote
+
 
 class EarlyTerminateSection(Section):
     """Ends trials early that do worse than most. Give min_iter, or max_iter and s."""
 
-    type: Literal["hyperband"] = Field(description="the rule: hyperband")
+    type: Literal["hyperband"] = Field(description="hyperband, the only rule")
     min_iter: Count | None = Field(None, description="how many values of the metric before the first check")
     max_iter: Count | None = Field(None, description="how many values of the metric a whole training logs")
     s: Count | None = Field(None, description="how many checks, counted down from max_iter")
@@ -57,9 +62,7 @@ class SweepSection(Section):
     method: Literal["grid", "random", "bayes", "custom"] = Field(
         description="how params are chosen: grid, random, bayes or custom"
     )
-    parameters: Annotated[Any, WithJsonSchema({"$ref": "#/$defs/parameters"})] = Field(
-        None, description="what to search: a mapping of names to values or ranges"
-    )
+    parameters: Any = Field(None, description="what to search: a mapping of names to values or ranges")
     metric: MetricSection | None = Field(None, description="what the search makes better")
     metrics: list[MetricSection] | None = Field(
         None, min_length=2, description="two or more metrics, for method custom only"
