@@ -59,6 +59,7 @@ class Outcome:
 
     ended: dict[TrialState, int]  # trials that ended in its hands, by state
     trouble: str = ""  # why it gave up; "" when it did not
+    asked_by: str = ""  # who asked it to go: "person" (Ctrl-C), "machine" (SIGTERM); "" when nobody did
 
 
 class Agent:
@@ -121,7 +122,7 @@ class Agent:
                 log.warning("%s; trying again", err)
                 happened, pause_s = False, self._options.longest_sleep_s
             if self._is_done():
-                return Outcome(ended=dict(self._ended), trouble=self._trouble)
+                return Outcome(ended=dict(self._ended), trouble=self._trouble, asked_by=self._asked_by())
             pause_s = SHORTEST_SLEEP_S if happened else min(pause_s * 1.5, self._options.longest_sleep_s)
             self._sleep(pause_s)
 
@@ -134,6 +135,11 @@ class Agent:
         self._pass_on_stops()
         happened |= self._fill_slots()
         return happened
+
+    def _asked_by(self) -> str:
+        if self._leaves_for_machine:
+            return "machine"
+        return "person" if self._leaving else ""
 
     def _is_done(self) -> bool:
         if self._held:

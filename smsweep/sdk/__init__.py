@@ -1,4 +1,4 @@
-"""Wiring: what every face can ask for. `from smsweep import sdk; sdk.plan.plan(...)` loads only the part asked for."""
+"""Wiring: what the faces can ask for. A part, such as `sdk.plan`, loads when first asked for."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ if TYPE_CHECKING:
     from smsweep.sdk import create as create
     from smsweep.sdk import doctor as doctor
     from smsweep.sdk import execute as execute
+    from smsweep.sdk import labels as labels
     from smsweep.sdk import manage as manage
     from smsweep.sdk import plan as plan
     from smsweep.sdk import views as views
     from smsweep.trials import Trial as Trial
 
-_PARTS = frozenset({"api", "create", "doctor", "execute", "manage", "plan", "simulate", "views"})
+_PARTS = frozenset({"api", "create", "doctor", "execute", "labels", "manage", "plan", "simulate", "views"})
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -1,0 +1,38 @@
+"""`smsweep best`: the best trial of a sweep."""
+
+from __future__ import annotations
+
+from smsweep import sdk
+from smsweep.cli.options import Json, SweepId
+from smsweep.cli.output import answer, answer_json
+from smsweep.cli.text import cell, clean, pairs
+from smsweep.errors import NotFound, UsageError
+
+EXAMPLES = """
+smsweep best abcd1234
+smsweep best abcd1234 --json
+"""
+
+
+def best(sweep_id: SweepId, as_json: Json = False) -> None:
+    """Show the best trial and its params.
+
+    Best over all that a trial reported of the sweep's metric; failed and crashed trials do not count.
+    """
+    shown = sdk.views.show(sweep_id)
+    metric, trial = shown["metric"], shown["best"]
+    if metric is None:
+        raise UsageError(
+            f"sweep {shown['id']} has no metric, so no trial of it is best; "
+            "a sweep's YAML names one as metric: {name: loss, goal: minimize}"
+        )
+    if trial is None:
+        raise NotFound(
+            f"no trial of sweep {shown['id']} has reported {metric['name']!r} yet; "
+            f"see what they did report: smsweep trials {shown['id']} --json"
+        )
+    if as_json:
+        answer_json(trial)
+        return
+    answer(f"{shown['id']}/{trial['number']}  {clean(metric['name'])}={cell(trial['objective'])}")
+    answer(pairs(sdk.views.flat_params(trial["params"])))

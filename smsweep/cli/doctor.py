@@ -1,0 +1,31 @@
+"""`smsweep doctor`: is everything there that sweeps need?"""
+
+from __future__ import annotations
+
+import typer
+
+from smsweep import sdk
+from smsweep.cli.options import Json
+from smsweep.cli.output import answer, answer_json
+
+EXAMPLES = """
+smsweep doctor
+smsweep doctor --json
+"""
+
+
+def doctor(as_json: Json = False) -> None:
+    """Check what sweeps need on this machine.
+
+    And say how to get what is missing. Exit code 1 when something required is missing.
+    """
+    findings = sdk.doctor.examine()
+    if as_json:
+        answer_json([finding.as_data() for finding in findings])
+    else:
+        for finding in findings:
+            verdict = "ok" if finding.is_ok else "MISSING" if finding.is_required else "missing"
+            cure = "" if finding.is_ok else f"; {finding.cure}"
+            answer(f"{verdict:<8} {finding.what}: {finding.found}{cure}")
+    if any(finding.is_required and not finding.is_ok for finding in findings):
+        raise typer.Exit(1)

@@ -1,0 +1,71 @@
+"""What `run` and `agent` share: an agent with its progress on screen, and how it went at the end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from smsweep import sdk
+from smsweep.cli.output import answer_json, say, table
+from smsweep.cli.progress import open_display
+from smsweep.cli.talk import is_quiet
+from smsweep.cli.tally import Tally
+from smsweep.cli.text import clean, counts
+from smsweep.cli.trials import columns_and_rows, sort_trials
+from smsweep.errors import TrialsFailed
+
+MOST_ROWS = 20  # of the table at the end
+EXIT_CODES = {"person": 130, "machine": 143}  # by who asked the agent to go: Ctrl-C, SIGTERM
+
+
+def follow(sweep_id: str, *, as_json: bool, **options: Any) -> int:
+    """Run an agent, show what it does, sum it up, and return the exit code.
+
+    options: as for `sdk.execute.agent`. Raises TrialsFailed when it gave up or nothing succeeded.
+    """
+    api_sweep = sdk.api.Api().sweep(sweep_id)
+    tally = Tally(sdk.views.show(sweep_id))
+    with open_display(tally) as display:
+
+        def on_change(trial: sdk.Trial) -> None:
+            run = sdk.api.ApiRun(trial, api_sweep.sweep)
+            display.changed(run, tally.note(run))
+
+        outcome = sdk.execute.agent(sweep_id, on_change=on_change, **options)
+    shown = sdk.views.show(sweep_id)
+    if as_json:
+        answer_json({**shown, "ended": {state.value: n for state, n in outcome.ended.items()}})
+    if not is_quiet():
+        sum_up(shown, outcome)
+    check(outcome, tally)
+    return EXIT_CODES.get(outcome.asked_by, 0)
+
+
+def sum_up(shown: dict[str, Any], outcome: sdk.Outcome) -> None:
+    """Show the trials as a table with the best marked, and what to do next."""
+    sweep_id = shown["id"]
+    trials = sort_trials(sdk.views.list_trials(sweep_id), "objective" if shown["best"] else "number", shown)
+    if trials:
+        best = shown["best"]["number"] if shown["best"] else None
+        names, rows = columns_and_rows(trials[:MOST_ROWS], best=best)
+        say("")
+        table(names, rows, best=0 if shown["best"] else None, err=True)
+        if len(trials) > MOST_ROWS:
+            say(f"and {len(trials) - MOST_ROWS} more: smsweep trials {sweep_id}")
+        say("")
+    say(f"sweep {sweep_id} is {shown['state']}: {counts(shown['trials'])}")
+    if shown["trials"].get("pending"):
+        say(f"go on with: smsweep agent {sweep_id}")
+    elif not outcome.ended and shown["state"] != "running":
+        say(f"nothing to do here; to go on: smsweep sweep --resume {sweep_id}")
+
+
+def check(outcome: sdk.Outcome, tally: Tally) -> None:
+    """Raise TrialsFailed, with the reasons grouped, when the agent gave up or all its trials failed."""
+    ended = {state.value: n for state, n in outcome.ended.items()}
+    failed = ended.get("failed", 0) + ended.get("crashed", 0)
+    is_total = failed > 0 and failed == sum(ended.values())
+    if not outcome.trouble and not is_total:
+        return
+    said = outcome.trouble.partition(":")[0] if outcome.trouble else f"all {failed} trials failed"
+    reasons = "\n".join(f"  {count} x {clean(reason)}" for reason, count in tally.reasons.most_common())
+    raise TrialsFailed(f"{said}:\n{reasons}\nlook closer with: smsweep logs {tally.sweep_id}/N")

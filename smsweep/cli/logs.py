@@ -1,0 +1,38 @@
+"""`smsweep logs`: what a trial printed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated
+
+import typer
+
+from smsweep import sdk
+from smsweep.cli.options import TrialLabel
+from smsweep.cli.output import answer
+from smsweep.cli.text import clean_line
+
+EXAMPLES = """
+smsweep logs abcd1234/7
+smsweep logs abcd1234/7 -f
+smsweep logs abcd1234/7 | grep loss
+"""
+
+
+def logs(
+    label: TrialLabel,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until its job has ended.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """Print what a trial's script wrote.
+
+    Of its current attempt, stdout and stderr together. On a terminal only colours pass; into a pipe or file
+    the lines go as they are.
+    """
+    is_terminal = sys.stdout.isatty()
+    for line in sdk.manage.read_log(label, follow=follow):
+        if as_json:
+            answer(json.dumps({"line": line}))
+        else:
+            answer(clean_line(line) if is_terminal else line)

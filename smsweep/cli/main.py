@@ -1,0 +1,123 @@
+"""The `smsweep` command: its verbs, and how every error ends."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from io import TextIOWrapper
+from typing import Annotated
+
+import typer
+
+from smsweep import __version__
+from smsweep.cli import (
+    agent,
+    best,
+    completion,
+    doctor,
+    export,
+    logs,
+    ls,
+    plan,
+    retry,
+    rm,
+    run,
+    show,
+    sweep,
+    trials,
+)
+from smsweep.cli.completion import COMPLETE_VAR
+from smsweep.cli.options import Debug, Quiet, Verbose
+from smsweep.cli.talk import NORMAL, set_level
+from smsweep.errors import SmsweepError
+
+ISSUES = "https://github.com/smsweep/smsweep/issues"
+
+EPILOG = """\b
+Start here:  smsweep run sweep.yaml --parallel 2
+Exit codes:  0 done, 1 error, 2 wrong config or usage, 3 trials failed, 130 Ctrl-C, 143 SIGTERM
+Environment: SMSWEEP_DIR (default ./.smsweep), SMSWEEP_STORE, SMSWEEP_BACKEND, SMSWEEP_DEBUG, NO_COLOR
+"""
+
+# Plain help: rich's costs a fifth of a second. Completion is a verb here, so its two options only work unseen.
+app = typer.Typer(
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    add_completion=COMPLETE_VAR in os.environ,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+VERBS = (
+    (run.run, run.EXAMPLES),
+    (sweep.sweep, sweep.EXAMPLES),
+    (agent.agent, agent.EXAMPLES),
+    (plan.plan, plan.EXAMPLES),
+    (ls.ls, ls.EXAMPLES),
+    (show.show, show.EXAMPLES),
+    (trials.trials, trials.EXAMPLES),
+    (best.best, best.EXAMPLES),
+    (logs.logs, logs.EXAMPLES),
+    (export.export, export.EXAMPLES),
+    (retry.retry, retry.EXAMPLES),
+    (rm.rm, rm.EXAMPLES),
+    (doctor.doctor, doctor.EXAMPLES),
+    (completion.completion, completion.EXAMPLES),
+)
+for verb, examples in VERBS:
+    lines = "\n".join(f"  {line}" for line in examples.strip().splitlines())
+    app.command(epilog=f"\b\nExamples:\n{lines}", context_settings=app.info.context_settings)(verb)
+
+
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"smsweep {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def smsweep(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Run W&B sweeps as SageMaker training jobs, one job per trial, and on your own machine first."""
+
+
+def main() -> None:
+    """Run the command line and exit with its code; an error is a message on stderr, never a traceback."""
+    set_level(NORMAL)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # an ASCII terminal is no reason to fail
+    try:
+        app(prog_name="smsweep")
+    except SmsweepError as err:
+        fail(err, str(err), err.exit_code)
+    except OSError as err:
+        fail(err, f"{err.filename}: {err.strerror}" if err.filename else str(err), 1)
+    except Exception as err:  # noqa: BLE001 - the last place where it can become a sentence
+        fail(
+            err,
+            f"{type(err).__name__}: {err}\n"
+            f"This should not happen. Please report it, with what --debug shows, at {ISSUES}",
+            1,
+        )
+
+
+def fail(err: BaseException, message: str, code: int) -> None:
+    """End the process with an error message, and the traceback if the user wants to see it."""
+    if os.environ.get("SMSWEEP_DEBUG"):
+        traceback.print_exception(err)
+    typer.secho("error: ", fg="red", nl=False, err=True)
+    typer.echo(message, err=True)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""Arguments and options that several verbs share, each said once."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from smsweep.cli.talk import QUIET, set_level
+
+
+def _set_verbosity(count: int) -> int:
+    if count:
+        set_level(count)
+    return count
+
+
+def _set_quiet(is_quiet: bool) -> bool:
+    if is_quiet:
+        set_level(QUIET)
+    return is_quiet
+
+
+def _set_debug(is_debug: bool) -> bool:
+    if is_debug:
+        os.environ["SMSWEEP_DEBUG"] = "1"
+    return is_debug
+
+
+Verbose = Annotated[
+    int, typer.Option("--verbose", "-v", count=True, callback=_set_verbosity, help="Say more; twice: everything.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", callback=_set_quiet, help="Say nothing but errors.")]
+Debug = Annotated[
+    bool, typer.Option("--debug", callback=_set_debug, help="Show the traceback of an error (or SMSWEEP_DEBUG=1).")
+]
+Json = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
+
+Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="A W&B sweep YAML.")]
+SweepId = Annotated[str, typer.Argument(metavar="ID", help="A sweep: ID, PROJECT/ID or ENTITY/PROJECT/ID.")]
+TrialLabel = Annotated[str, typer.Argument(metavar="ID/N", help="A trial: its sweep's id and its number.")]
+
+Project = Annotated[str | None, typer.Option("--project", "-p", help="The sweep's project.")]
+Entity = Annotated[str | None, typer.Option("--entity", "-e", help="The sweep's entity: a user or a team.")]
+Name = Annotated[str | None, typer.Option("--name", help="The sweep's name in lists.")]
+Job = Annotated[Path | None, typer.Option("--job", metavar="FILE", help="A job.yaml: how each trial's job runs.")]
+Seed = Annotated[int | None, typer.Option("--seed", help="Of all chance in the search; drawn if not given.")]
+PriorRuns = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--prior-run",
+        "--prior_run",  # W&B's spelling
+        "-R",
+        metavar="ID[/N]",
+        help="An earlier trial or sweep whose results inform the search; may be repeated.",
+    ),
+]
+
+Count = Annotated[int | None, typer.Option("--count", min=1, help="Start at most so many trials, then leave.")]
+Parallel = Annotated[int, typer.Option("--parallel", min=1, help="Trials at once.")]
+Backend = Annotated[
+    str | None,
+    typer.Option("--backend", help="What runs the jobs: process (default) or docker; or SMSWEEP_BACKEND."),
+]
+MaxConsecutiveFailedRuns = Annotated[
+    int | None,
+    typer.Option("--max-consecutive-failed-runs", min=1, help="Give up once so many trials in a row failed."),
+]
+ForwardSignals = Annotated[
+    bool,
+    typer.Option(
+        "--forward-signals", "-f", help="Accepted as W&B's; here a second Ctrl-C always reaches the scripts."
+    ),
+]
+TermTimeout = Annotated[
+    int | None,
+    typer.Option("--term-timeout", "-t", hidden=True, help="Accepted as W&B's; a third Ctrl-C kills at once."),
+]

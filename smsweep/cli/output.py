@@ -1,0 +1,66 @@
+"""Answers on stdout, talk on stderr; tables with colour on a terminal, plain aligned columns elsewhere."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TextIO
+
+import typer
+
+from smsweep import sdk
+from smsweep.cli.talk import is_quiet
+from smsweep.cli.text import cell, clean
+from smsweep.tables import LazyTable
+
+GAP = "  "
+
+TERMINAL: LazyTable[Callable[[Sequence[str], Sequence[Sequence[str]], int | None, TextIO], None]] = LazyTable(
+    {"table": "smsweep.cli.rich_table:print_table"}  # rich is slow to load
+)
+
+
+def answer(text: str) -> None:
+    """Print a line on stdout."""
+    typer.echo(text)
+
+
+def answer_json(value: Any) -> None:
+    """Print a value on stdout as one JSON document."""
+    typer.echo(json.dumps(sdk.views.json_safe(value), indent=2, default=str))
+
+
+def say(text: str) -> None:
+    """Print a line of talk on stderr, unless the user wants it quiet."""
+    if not is_quiet():
+        typer.echo(text, err=True)
+
+
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], *, best: int | None = None, err: bool = False
+) -> None:
+    """Print rows under their columns' names. best: index of a row to make stand out."""
+    names = [clean(name) for name in columns]
+    cells = [[cell(value) for value in row] for row in rows]
+    stream = sys.stderr if err else sys.stdout
+    if stream.isatty():
+        TERMINAL["table"](names, cells, best, stream)
+        return
+    for line in plain_table(names, cells):
+        typer.echo(line, err=err)
+
+
+def plain_table(names: Sequence[str], cells: Sequence[Sequence[str]]) -> list[str]:
+    """Return lines with columns aligned by blanks, never cut: for pipes and files."""
+    lines = [names, *cells]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return [GAP.join(map(str.ljust, line, widths)).rstrip() for line in lines]
+
+
+def fields(values: Iterable[tuple[str, str]]) -> None:
+    """Print names and values on stdout, one pair a line; pairs without a value are left out."""
+    shown = [(name, value) for name, value in values if value]
+    width = max(len(name) for name, _ in shown)
+    for name, value in shown:
+        typer.echo(f"{name.ljust(width)}{GAP}{value}")

@@ -1,0 +1,67 @@
+"""`smsweep plan`: what a sweep would run."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from typing import Annotated, Any
+
+import typer
+
+from smsweep import sdk
+from smsweep.cli.options import Config, Job, Json
+from smsweep.cli.output import answer, answer_json, say, table
+from smsweep.cli.text import clean
+
+EXAMPLES = """
+smsweep plan sweep.yaml
+smsweep plan sweep.yaml --n 20 --seed 42
+smsweep plan sweep.yaml --json
+"""
+
+
+def plan(
+    config: Config,
+    n: Annotated[int, typer.Option("--n", "-n", min=0, help="How many trials to show.")] = 5,
+    job: Job = None,
+    seed: Annotated[int, typer.Option("--seed", help="Draws of random and bayes follow from it.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Show what a sweep would run; nothing is started.
+
+    How many trials there are, and how the first ones will be started. Each line is the argv of one trial,
+    quoted for reading: it is executed as a list, without a shell.
+    """
+    planned = sdk.plan.plan(config, job=job, n=n, seed=seed, environ=dict(os.environ))
+    for warning in planned.warnings:
+        say(f"warning: {warning}")
+    if as_json:
+        answer_json(as_data(planned))
+        return
+    expected = "no end" if planned.expected_trial_count is None else f"{planned.expected_trial_count} trials"
+    shown = f", the first {len(planned.trials)}:" if planned.trials else ""
+    answer(f"{planned.method}: {expected}{shown}")
+    if not planned.trials:
+        return
+    answer("")
+    params = [sdk.views.flat_params(trial.params) for trial in planned.trials]
+    names = list(dict.fromkeys(name for row in params for name in row))
+    table(
+        ["trial", *names],
+        [[trial.number, *map(row.get, names)] for trial, row in zip(planned.trials, params, strict=True)],
+    )
+    answer("")
+    for trial in planned.trials:
+        answer(clean(shlex.join(trial.argv)))
+
+
+def as_data(planned: sdk.plan.Plan) -> dict[str, Any]:
+    return {
+        "method": planned.method,
+        "expected_trial_count": planned.expected_trial_count,
+        "trials": [
+            {"number": trial.number, "params": dict(trial.params), "argv": list(trial.argv)}
+            for trial in planned.trials
+        ],
+        "warnings": list(planned.warnings),
+    }

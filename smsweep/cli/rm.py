@@ -1,0 +1,42 @@
+"""`smsweep rm`: take trials or sweeps out."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from smsweep import sdk
+from smsweep.cli.options import Json
+from smsweep.cli.output import answer, answer_json, say
+
+EXAMPLES = """
+smsweep rm abcd1234/3
+smsweep rm abcd1234/3 abcd1234/5
+smsweep rm -y abcd1234
+"""
+
+Labels = Annotated[list[str], typer.Argument(metavar="ID[/N]...", help="Trials, or whole sweeps.")]
+
+
+def rm(
+    labels: Labels,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Take out trials or delete whole sweeps.
+
+    Asks first on a terminal. The grid cell of a removed trial is offered again: resume the sweep and start an
+    agent to run exactly that cell.
+    """
+    if not yes and sys.stdin.isatty():
+        typer.confirm(f"Remove {', '.join(labels)} with all results?", abort=True, err=True)
+    removed = sdk.manage.remove(labels)
+    if as_json:
+        answer_json(removed)
+    else:
+        for label in removed:
+            answer(label)
+    for sweep_id in dict.fromkeys(label.partition("/")[0] for label in removed if "/" in label):
+        say(f"to run those cells again: smsweep sweep --resume {sweep_id}; smsweep agent {sweep_id}")

@@ -1,0 +1,72 @@
+"""`smsweep run`: create a sweep and run its trials."""
+
+from __future__ import annotations
+
+import typer
+
+from smsweep.cli.follow import follow
+from smsweep.cli.options import (
+    Backend,
+    Config,
+    Count,
+    Entity,
+    ForwardSignals,
+    Job,
+    Json,
+    MaxConsecutiveFailedRuns,
+    Name,
+    Parallel,
+    PriorRuns,
+    Project,
+    Quiet,
+    Seed,
+    TermTimeout,
+    Verbose,
+)
+from smsweep.cli.output import answer, say
+from smsweep.cli.sweep import create
+
+EXAMPLES = """
+smsweep run sweep.yaml
+smsweep run sweep.yaml --parallel 4 --count 20
+smsweep run sweep.yaml --backend docker --job job.yaml
+"""
+
+
+def run(
+    config: Config,
+    project: Project = None,
+    entity: Entity = None,
+    name: Name = None,
+    job: Job = None,
+    seed: Seed = None,
+    prior_runs: PriorRuns = None,
+    count: Count = None,
+    parallel: Parallel = 1,
+    backend: Backend = None,
+    max_consecutive_failed_runs: MaxConsecutiveFailedRuns = None,
+    forward_signals: ForwardSignals = False,
+    term_timeout: TermTimeout = None,
+    as_json: Json = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Create a sweep and run its trials.
+
+    `smsweep sweep` and `smsweep agent` in one. The id is printed at once. If this is interrupted, `smsweep
+    agent ID` goes on where it stopped.
+    """
+    sweep_id = create(config, project=project, entity=entity, name=name, job=job, seed=seed, prior_runs=prior_runs)
+    if as_json:
+        say(f"sweep {sweep_id}")
+    else:
+        answer(sweep_id)
+    code = follow(
+        sweep_id,
+        as_json=as_json,
+        count=count,
+        parallel=parallel,
+        backend=backend,
+        max_consecutive_failed_runs=max_consecutive_failed_runs,
+    )
+    raise typer.Exit(code)

@@ -1,0 +1,81 @@
+"""`smsweep show`: one sweep, or one trial, in full."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from smsweep import sdk
+from smsweep.cli.options import Json
+from smsweep.cli.output import answer, answer_json, fields
+from smsweep.cli.text import cell, clean, counts, duration, pairs
+
+EXAMPLES = """
+smsweep show abcd1234
+smsweep show abcd1234 --json
+smsweep show abcd1234/7
+"""
+
+Data = dict[str, Any]
+
+
+def show(
+    label: Annotated[str, typer.Argument(metavar="ID[/N]", help="A sweep, or a trial of one.")],
+    as_json: Json = False,
+) -> None:
+    """Show all about a sweep, or about one trial."""
+    is_trial = sdk.labels.parse_label(label)[1] is not None
+    data = sdk.views.show_trial(label) if is_trial else sdk.views.show(label)
+    if as_json:
+        answer_json(data)
+    elif is_trial:
+        show_trial(data)
+    else:
+        show_sweep(data)
+
+
+def show_sweep(data: Data) -> None:
+    metric, best = data["metric"], data["best"]
+    target = f", target {cell(metric['target'])}" if metric and metric["target"] is not None else ""
+    expected = "" if data["expected_trial_count"] is None else f" of {data['expected_trial_count']}"
+    fields(
+        [
+            ("id", data["id"]),
+            ("name", clean(data["name"])),
+            ("state", data["state"]),
+            ("method", f"{data['method']}, seed {data['seed']}"),
+            ("metric", f"{clean(metric['name'])}, {metric['goal']}{target}" if metric else ""),
+            ("trials", f"{sum(data['trials'].values())}{expected}: {counts(data['trials'])}"),
+            ("best", f"{data['id']}/{best['number']}  {cell(best['objective'])}" if best else ""),
+            ("params", pairs(sdk.views.flat_params(best["params"])) if best else ""),
+            ("program", clean(data["program"] or "")),
+            ("project", clean("/".join(part for part in (data["entity"], data["project"]) if part))),
+            ("source", data["source_hash"][:16]),
+            ("created", (data["created_at"] or "")[:19]),
+        ]
+    )
+
+
+def show_trial(data: Data) -> None:
+    fields(
+        [
+            ("number", str(data["number"])),
+            ("state", data["state"]),
+            ("attempt", str(data["attempt"])),
+            ("objective", "" if data["objective"] is None else cell(data["objective"])),
+            ("exit code", "" if data["exit_code"] is None else str(data["exit_code"])),
+            ("job", f"{data['job_name']} on {data['place']}" if data["job_name"] else ""),
+            ("started", (data["started_at"] or "")[:19]),
+            ("ended", (data["ended_at"] or "")[:19]),
+            ("time", duration(data["started_at"], data["ended_at"])),
+        ]
+    )
+    for title, values in (("params", sdk.views.flat_params(data["params"])), ("metrics", data["metrics"])):
+        if values:
+            answer(f"{title}:")
+            fields([(f"  {clean(name)}", cell(value)) for name, value in values.items()])
+    if data["reason"]:
+        answer("reason:")
+        for line in data["reason"].splitlines():
+            answer(f"  {clean(line)}")

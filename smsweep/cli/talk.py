@@ -1,0 +1,39 @@
+"""How much is said on stderr: the only place that configures logging."""
+
+from __future__ import annotations
+
+import logging
+
+import typer
+
+QUIET, NORMAL, VERBOSE, DEBUG = -1, 0, 1, 2
+LEVELS = {QUIET: logging.ERROR, NORMAL: logging.WARNING, VERBOSE: logging.INFO, DEBUG: logging.DEBUG}
+LOGGER = logging.getLogger("smsweep")
+
+
+class StderrHandler(logging.Handler):
+    """Writes to whatever stderr is at that moment, so that a live display can keep its place below."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        typer.echo(self.format(record), err=True)
+
+
+class Formatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        record.levelname = record.levelname.lower()
+        return super().format(record)
+
+
+def set_level(level: int) -> None:
+    """Say more or less from now on; DEBUG also says when and where."""
+    level = max(QUIET, min(level, DEBUG))
+    where = "%(asctime)s %(name)s " if level == DEBUG else ""
+    handler = StderrHandler()
+    handler.setFormatter(Formatter(f"{where}%(levelname)s: %(message)s"))
+    LOGGER.handlers[:] = [handler]
+    LOGGER.propagate = False
+    LOGGER.setLevel(LEVELS[level])
+
+
+def is_quiet() -> bool:
+    return LOGGER.level >= logging.ERROR

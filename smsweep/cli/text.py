@@ -1,0 +1,76 @@
+"""Values as text that is safe to show: whatever a script reported, a terminal only gets printable characters."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from datetime import datetime
+
+ANSI = re.compile(
+    r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?"  # operating system commands: titles, links
+    r"|[\x1b\x9b][\[\]()#;?]*(?:\d{1,4}(?:;\d{0,4})*)?[0-9A-ORZcf-nqry=><~]"  # colours, cursor
+)
+COLOUR = re.compile(r"\x1b\[[\d;]*m")
+EMPTY = "-"  # in a table, so that columns stay countable
+
+
+def clean(text: str) -> str:
+    """Drop ANSI sequences and show other control characters as their escapes (`\\n`, `\\x07`, `\\u202e`)."""
+    if text.isprintable():
+        return text
+    return "".join(map(_visible, ANSI.sub("", text)))
+
+
+def clean_line(line: str) -> str:
+    """Keep a log line's colours and tabs, and nothing else that could steer a terminal."""
+    parts, end = [], 0
+    for colour in COLOUR.finditer(line):
+        parts += [_clean_tabbed(line[end : colour.start()]), colour.group()]
+        end = colour.end()
+    return "".join([*parts, _clean_tabbed(line[end:])])
+
+
+def cell(value: object) -> str:
+    """Return a value as a table shows it: short numbers, JSON for lists and mappings, `-` for nothing."""
+    if value is None or value == "":
+        return EMPTY
+    if isinstance(value, bool):
+        return str(value)
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, (dict, list, tuple)):
+        return clean(json.dumps(value, ensure_ascii=False, default=str))
+    return clean(str(value))
+
+
+def pairs(values: dict[str, object]) -> str:
+    """Return `name=value` for each, separated by blanks."""
+    return " ".join(f"{clean(name)}={cell(value)}" for name, value in values.items())
+
+
+def counts(trials: dict[str, int]) -> str:
+    """Return trials counted by state as `12 finished, 1 failed`."""
+    return ", ".join(f"{count} {state}" for state, count in trials.items() if count) or "none"
+
+
+def duration(started_at: str | None, ended_at: str | None) -> str:
+    """Return the time between two ISO times as `4.2s`, `3m20s` or `2h05m`; empty while it has no end."""
+    if not started_at or not ended_at:
+        return ""
+    seconds = (datetime.fromisoformat(ended_at) - datetime.fromisoformat(started_at)).total_seconds()
+    if seconds < 60:
+        return f"{seconds:.1f}s"
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes}m{seconds:02}s" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02}m"
+
+
+def _clean_tabbed(text: str) -> str:
+    return "\t".join(map(clean, text.split("\t")))
+
+
+def _visible(character: str) -> str:
+    # Beyond control characters: format characters (bidi overrides), surrogates, line separators.
+    if character.isprintable() or unicodedata.category(character) == "Zs":
+        return character
+    return character.encode("unicode_escape").decode("ascii")

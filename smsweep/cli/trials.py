@@ -1,0 +1,124 @@
+"""`smsweep trials`: the trials of a sweep as a table or JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any
+
+import typer
+
+from smsweep import sdk
+from smsweep.cli.options import Json, SweepId
+from smsweep.cli.output import answer_json, say, table
+from smsweep.cli.tally import first_line
+from smsweep.cli.text import duration
+from smsweep.errors import UsageError
+
+EXAMPLES = """
+smsweep trials abcd1234
+smsweep trials abcd1234 --state failed --state crashed
+smsweep trials abcd1234 --sort objective
+smsweep trials abcd1234 --sort -lr --json
+"""
+
+Data = dict[str, Any]
+STATES = ("pending", "running", "stopping", "finished", "failed", "crashed", "stopped", "killed")
+
+
+def trials(
+    sweep_id: SweepId,
+    state: Annotated[
+        list[str] | None, typer.Option("--state", help="Only trials in this state; may be repeated.")
+    ] = None,
+    sort: Annotated[
+        str,
+        typer.Option(
+            "--sort",
+            metavar="NAME",
+            help="By number, objective (best first), another column, a param or a metric; -NAME turns it round.",
+        ),
+    ] = "number",
+    as_json: Json = False,
+) -> None:
+    """List trials: state, objective, params.
+
+    A `*` marks the best one. The objective is the best value that a trial reported of the sweep's metric.
+    """
+    check_states(state or ())
+    shown = sdk.views.show(sweep_id)
+    chosen = [trial for trial in sdk.views.list_trials(sweep_id) if not state or trial["state"] in state]
+    chosen = sort_trials(chosen, sort, shown)
+    if as_json:
+        answer_json(chosen)
+        return
+    if not chosen:
+        say(f"no such trial yet; to run some: smsweep agent {shown['id']}")
+        return
+    best = shown["best"]["number"] if shown["best"] else None
+    names, rows = columns_and_rows(chosen, best=best)
+    table(names, rows, best=next((i for i, trial in enumerate(chosen) if trial["number"] == best), None))
+
+
+def check_states(states: Iterable[str]) -> None:
+    for state in states:
+        if state not in STATES:
+            raise UsageError(f"--state: {state!r} is no state of a trial; there are {', '.join(STATES)}")
+
+
+def sort_trials(trials: Sequence[Data], by: str, shown: Data) -> list[Data]:
+    """Return trials by ascending value; those without one come last. Raises UsageError for an unknown name.
+
+    by: a field of a trial, a param or a metric, as shown or as `params.x`, `metrics.x`; "-" in front turns it
+    round. The objective's natural order is best first, by the goal in shown (`views.show`).
+    """
+    name, is_descending = by.removeprefix("-"), by.startswith("-")
+    if name == "objective" and shown["metric"] and shown["metric"]["goal"] == "maximize":
+        is_descending = not is_descending
+    known: dict[str, None] = {}
+    keyed: list[tuple[Any, Data]] = []
+    without: list[tuple[Any, Data]] = []
+    for trial in trials:
+        columns = sortable(trial)
+        known |= dict.fromkeys(columns)
+        value = columns.get(name)
+        (without if value is None else keyed).append((value, trial))
+    if trials and name not in known:
+        raise UsageError(f"--sort: no trial has {name!r}; there are {', '.join(known)}")
+    keyed.sort(key=lambda pair: (isinstance(pair[0], str), pair[0]), reverse=is_descending)
+    return [trial for _, trial in [*keyed, *without]]
+
+
+def sortable(trial: Data) -> Data:
+    """Return everything of a trial that a column can be sorted by; only numbers and text compare."""
+    params = sdk.views.flat_params(trial["params"])
+    fields = {name: value for name, value in trial.items() if name not in ("params", "metrics")}
+    columns = {
+        **{f"metrics.{name}": value for name, value in trial["metrics"].items()},
+        **{f"params.{name}": value for name, value in params.items()},
+        **trial["metrics"],
+        **params,
+        **fields,
+    }
+    return {
+        name: value if isinstance(value, (int, float, str, type(None))) else str(value)
+        for name, value in columns.items()
+    }
+
+
+def columns_and_rows(trials: Sequence[Data], *, best: int | None) -> tuple[list[str], list[list[object]]]:
+    """Return a table: number, state, objective, time, params, reason. best: number of the best trial."""
+    params = [sdk.views.flat_params(trial["params"]) for trial in trials]
+    names = list(dict.fromkeys(name for row in params for name in row))
+    has_reason = any(trial["reason"] for trial in trials)
+    rows = [
+        [
+            f"{trial['number']}{'*' if trial['number'] == best else ''}",
+            trial["state"],
+            trial["objective"],
+            duration(trial["started_at"], trial["ended_at"]),
+            *(values.get(name) for name in names),
+            *([first_line(trial["reason"])] if has_reason else ()),
+        ]
+        for trial, values in zip(trials, params, strict=True)
+    ]
+    return ["trial", "state", "objective", "time", *names, *(["reason"] if has_reason else ())], rows

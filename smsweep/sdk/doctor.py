@@ -1,0 +1,109 @@
+"""Whether everything is there that sweeps need on this machine, and how to get what is not."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from smsweep import __version__
+from smsweep.errors import SmsweepError
+from smsweep.runtime import interpreter
+from smsweep.runtime.command import INTERPRETER
+from smsweep.sdk.workspace import Workspace
+
+LEAST_FREE_BYTES = 1_000_000_000  # below, checkpoints and logs of a few trials may not fit
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    what: str  # was looked at, in a few words
+    found: str  # what is there, or what is wrong
+    is_ok: bool
+    is_required: bool = True  # no sweep runs without it
+    cure: str = ""  # what to do when it is not ok
+
+    def as_data(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+Check = Callable[[Workspace], Finding]
+
+
+def check_python(workspace: Workspace) -> Finding:
+    return Finding(
+        what="smsweep",
+        found=f"{__version__} on Python {platform.python_version()} ({sys.executable})",
+        is_ok=True,
+    )
+
+
+def check_job_python(workspace: Workspace) -> Finding:
+    """Look for the `python` that `${interpreter}` means in a trial's command."""
+    found = interpreter.find(INTERPRETER, workspace.environ.get("PATH", ""))
+    return Finding(
+        what="python of the trials",
+        found=found or f"no `python` on PATH; trials run on {sys.executable}",
+        is_ok=bool(found),
+        is_required=False,
+        cure="activate the environment that your training script needs",
+    )
+
+
+def check_folder(workspace: Workspace) -> Finding:
+    """Tell whether the workspace's folder can be written, or be made where it is missing."""
+    folder = workspace.dir
+    nearest = _nearest(folder)
+    is_ok = nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
+    return Finding(
+        what="folder (SMSWEEP_DIR)",
+        found=f"{folder}{'' if folder.exists() else ' (made with the first sweep)'}"
+        if is_ok
+        else f"{nearest}: not writable",
+        is_ok=is_ok,
+        cure="set SMSWEEP_DIR to a folder that you may write to",
+    )
+
+
+def check_disk(workspace: Workspace) -> Finding:
+    free = shutil.disk_usage(_nearest(workspace.dir)).free
+    return Finding(
+        what="disk",
+        found=f"{free / 1e9:.1f} GB free",
+        is_ok=free >= LEAST_FREE_BYTES,
+        is_required=False,
+        cure="free some space, or set SMSWEEP_DIR to a larger disk",
+    )
+
+
+def check_store(workspace: Workspace) -> Finding:
+    """Open the store, unless that would only now create it."""
+    what = "store (SMSWEEP_STORE)"
+    if not workspace.environ.get("SMSWEEP_STORE") and not workspace.dir.exists():
+        return Finding(what=what, found="none yet (made with the first sweep)", is_ok=True)
+    try:
+        with workspace.store() as store:
+            n_sweeps = len(store.list_sweeps())
+    except SmsweepError as err:
+        found, _, cure = str(err).rpartition("; ")
+        return Finding(what=what, found=found or cure, is_ok=False, cure=cure)
+    return Finding(what=what, found=f"opens; {n_sweeps} sweeps", is_ok=True)
+
+
+CHECKS: Sequence[Check] = (check_python, check_job_python, check_folder, check_disk, check_store)
+
+
+def examine(workspace: Workspace | None = None) -> list[Finding]:
+    """Return what every check found, required or not. Changes nothing."""
+    workspace = workspace or Workspace()
+    return [check(workspace) for check in CHECKS]
+
+
+def _nearest(folder: Path) -> Path:
+    """Return the folder, or the closest one above it that exists."""
+    return next(path for path in (folder, *folder.parents) if path.exists())
