@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import io
 import marshal
@@ -18,6 +19,7 @@ sys.exit(main())
 """
 
 
+@functools.cache
 def runtime_zip() -> bytes:
     """Return the zip: `__main__.py`, the lazy `smsweep/__init__.py`, and smsweep/runtime.
 

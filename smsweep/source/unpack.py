@@ -74,6 +74,8 @@ def _read(path: Path, expect: str | None, max_bytes: int, sink: Sink) -> Bundle:
                 member = Member(name=info.name, size=info.size, is_executable=bool(info.mode & 0o100), sha256="")
                 members.append(sink(member, content))
                 tar.members = []  # it would keep every header
+        while metered.read(CHUNK):  # to the very end, where gzip's checksum is
+            pass
     members.sort(key=lambda member: member.name)
     found = content_hash(members)
     if expect is None:
@@ -88,8 +90,10 @@ def _read(path: Path, expect: str | None, max_bytes: int, sink: Sink) -> Bundle:
 
 def _check(path: Path, info: tarfile.TarInfo) -> None:
     """Refuse a member that is not a plain file with a plain relative name."""
-    if info.type not in (tarfile.REGTYPE, tarfile.AREGTYPE):
+    if info.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or info.issparse():
         raise SourceError(f"{path}: {info.name!r} is a link, folder or device; a source holds plain files only")
+    if info.size < 0:
+        raise SourceError(f"{path}: {info.name!r} claims a negative size; do not use it")
     try:
         info.name.encode()
     except UnicodeEncodeError as err:

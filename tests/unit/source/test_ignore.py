@@ -68,13 +68,17 @@ def repository() -> Path:
 
 
 def git_environment() -> dict[str, str]:
-    return {"PATH": os.environ["PATH"], "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+    return {
+        "PATH": os.environ["PATH"],
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "HOME": os.devnull,
+    }
 
 
 def names_git_keeps(repository: Path, root: Path, names: set[str]) -> set[str]:
     result = subprocess.run(
-        ["git", f"--git-dir={repository}", f"--work-tree={root}"]
-        + ["-c", f"core.excludesFile={os.devnull}", "check-ignore", "--no-index", "--stdin", "-z"],
+        ["git", f"--git-dir={repository}", f"--work-tree={root}", "check-ignore", "--no-index", "--stdin", "-z"],
         cwd=root,
         input="\0".join(sorted(names)).encode(),
         capture_output=True,
@@ -93,7 +97,7 @@ def test_ignore_files_at_any_level_leave_out_what_git_would(
     names, ignored_below, ignored_at_root = tree
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        texts = {name: "" for name in names}
+        texts = dict.fromkeys(names, "")
         texts |= {f"{below}.gitignore": text for below, text in ignored_below.items()}
         texts |= {".gitignore": ignored_at_root}
         for name, text in texts.items():
