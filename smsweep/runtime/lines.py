@@ -52,11 +52,12 @@ def records(kind: str, values: Mapping[str, Value], *, time: float, step: int | 
 
 
 def record_regex(name: str) -> str:
-    """Return a SageMaker metric definition's regex that finds this metric in our records.
+    """Return a SageMaker metric definition's regex that finds this metric's numbers in our records.
 
     For the graphs in AWS's console; the records themselves say more.
     """
-    return MARK.rstrip() + r' .*"metrics": .*' + re.escape(_quoted(name, MAX_NAME_BYTES)) + r": ([-+.0-9a-zA-Z]+)"
+    number = r"(-?[0-9.]+(?:e[-+]?[0-9]+)?|NaN|-?Infinity)"
+    return MARK.rstrip() + ' .*"metrics": .*' + re.escape(_quoted(name, MAX_NAME_BYTES)) + ": " + number
 
 
 def write_line(line: str, fd: int = 1) -> None:

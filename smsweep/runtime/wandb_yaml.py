@@ -11,7 +11,7 @@ import re
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
 # Texts that YAML 1.1 would read as something else than text, and PyYAML therefore quotes.
@@ -26,7 +26,9 @@ _NOT_TEXT = re.compile(
     re.VERBOSE | re.ASCII,
 )
 _PRINTABLE = re.compile("[\n\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]*")
-_BREAKS = "\n\x85\u2028\u2029"
+_BREAKS = re.compile("[\n\x85\u2028\u2029]+")
+_BREAK_BY_SPACE = re.compile("[\n\x85\u2028\u2029] | [\n\x85\u2028\u2029]")
+MAX_SIMPLE_KEY = 122  # characters; PyYAML's limit of 127 counts the tag `!!str`, too
 _ESCAPES = {
     "\0": "0", "\x07": "a", "\x08": "b", "\x09": "t", "\x0a": "n", "\x0b": "v", "\x0c": "f", "\x0d": "r",
     "\x1b": "e", '"': '"', "\\": "\\", "\x85": "N", "\xa0": "_", "\u2028": "L", "\u2029": "P",
@@ -42,39 +44,40 @@ def param_document(params: Mapping[str, Any]) -> str:
 
 
 def _mapping(mapping: Mapping[str, Any], indent: int) -> Iterator[str]:
+    pad = " " * indent
     for name, value in mapping.items():
-        yield from _entry(" " * indent + _key(name), value, indent)
-
-
-def _key(name: object) -> str:
-    text = _scalar(name, is_key=True)
-    # PyYAML's limit for a key that needs no `? ` in front
-    return f"{text}:" if not isinstance(name, str) or len(name) < 128 else f"? {text}\n:"
-
-
-def _entry(head: str, value: Any, indent: int) -> Iterator[str]:
-    if isinstance(value, dict) and value:
-        yield head + "\n"
-        yield from _mapping(value, indent + 2)
-    elif isinstance(value, (list, tuple)) and value:
-        yield head + "\n"
-        yield from _list(value, indent)
-    else:
-        yield f"{head} {_scalar(value)}\n"
-
-
-def _list(items: list[Any] | tuple[Any, ...], indent: int) -> Iterator[str]:
-    for item in items:
-        head = " " * indent + "- "
-        if isinstance(item, (dict, list, tuple)) and item:
-            # A block inside a list starts on the line of its dash.
-            inner = _mapping(item, indent + 2) if isinstance(item, dict) else _list(item, indent + 2)
-            yield head + "".join(inner)[indent + 2 :]
+        key = _scalar(name, indent + 2)
+        if 0 < len(name) <= MAX_SIMPLE_KEY and not _BREAKS.search(name):
+            yield f"{pad}{key}:" + _value(value, indent)
         else:
-            yield head + _scalar(item) + "\n"
+            yield f"{pad}? {key}\n{pad}: " + _after_mark(value, indent)
 
 
-def _scalar(value: object, *, is_key: bool = False) -> str:
+def _list(items: Sequence[Any], indent: int) -> Iterator[str]:
+    for item in items:
+        yield " " * indent + "- " + _after_mark(item, indent)
+
+
+def _value(value: Any, indent: int) -> str:
+    """Return what follows `key:`, up to and with the line's end."""
+    if value and isinstance(value, dict):
+        return "\n" + "".join(_mapping(value, indent + 2))
+    if value and isinstance(value, (list, tuple)):
+        return "\n" + "".join(_list(value, indent))
+    return f" {_scalar(value, indent + 2)}\n"
+
+
+def _after_mark(value: Any, indent: int) -> str:
+    """Return what follows `- ` or `: `, where a block starts on the same line."""
+    if value and isinstance(value, dict):
+        return "".join(_mapping(value, indent + 2))[indent + 2 :]
+    if value and isinstance(value, (list, tuple)):
+        return "".join(_list(value, indent + 2))[indent + 2 :]
+    return _scalar(value, indent + 2) + "\n"
+
+
+def _scalar(value: object, indent: int) -> str:
+    """indent: of the lines after the first, should there be any."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -82,7 +85,7 @@ def _scalar(value: object, *, is_key: bool = False) -> str:
     if isinstance(value, float):
         return _float(value)
     if isinstance(value, str):
-        return _text(value, is_key=is_key)
+        return _text(value, indent)
     if isinstance(value, dict):
         return "{}"
     if isinstance(value, (list, tuple)):
@@ -100,19 +103,17 @@ def _float(value: float) -> str:
     return text.replace("e", ".0e", 1) if "e" in text and "." not in text else text
 
 
-def _text(text: str, *, is_key: bool) -> str:
+def _text(text: str, indent: int) -> str:
     """Choose the plainest style that reads back as this text: as it is, in single quotes, in double quotes."""
-    if not _PRINTABLE.fullmatch(text) or _has_odd_spaces(text) or (is_key and _has_break(text)):
+    if not _PRINTABLE.fullmatch(text) or _BREAK_BY_SPACE.search(text):
         return _double_quoted(text)
     if _is_plain(text):
         return text
-    if _has_break(text):
-        return _double_quoted(text)
-    return "'" + text.replace("'", "''") + "'"
+    return "'" + _BREAKS.sub(lambda run: _broken(run[0], indent), text.replace("'", "''")) + "'"
 
 
 def _is_plain(text: str) -> bool:
-    if not text or _has_break(text) or _NOT_TEXT.fullmatch(text) or text[0] == " " or text[-1] == " ":
+    if not text or _BREAKS.search(text) or _NOT_TEXT.fullmatch(text) or text[0] == " " or text[-1] == " ":
         return False
     if text.startswith(("---", "...")) or text[0] in "#,[]{}&*!|>'\"%@`":
         return False
@@ -121,13 +122,9 @@ def _is_plain(text: str) -> bool:
     return ": " not in text and not text.endswith(":") and " #" not in text
 
 
-def _has_break(text: str) -> bool:
-    return any(character in _BREAKS for character in text)
-
-
-def _has_odd_spaces(text: str) -> bool:
-    """Whether spaces touch line breaks in a way only double quotes keep."""
-    return any(f" {mark}" in text for mark in _BREAKS)
+def _broken(breaks: str, indent: int) -> str:
+    """Return line breaks as single quotes need them: a first newline alone would read as a space."""
+    return ("\n" if breaks[0] == "\n" else "") + breaks + " " * indent
 
 
 def _double_quoted(text: str) -> str:

@@ -1,0 +1,85 @@
+"""Metrics on stdout, from real processes: each point once, in order, whatever else is printed."""
+
+from __future__ import annotations
+
+import textwrap
+from datetime import datetime, timezone
+
+from smsweep.metrics import MetricReader
+from smsweep.trials import MetricPoint
+from tests.unit.runtime.jobs import Done, Job
+
+AT = datetime(2025, 1, 1, tzinfo=timezone.utc)
+
+NOISY = """
+import sys, smsweep
+for i in range(10_000):
+    sys.stderr.write(f"\\r\\x1b[32m{i / 100:3.0f}%|####    | {i}/10000 [00:01<00:02]")
+    if i % 7 == 0: sys.stdout.write("half a line")
+    if i % 100 == 0: print("loss=" + "x" * 5000, flush=True)
+    smsweep.log({"i": i})
+"""
+PROCESSES = """
+import os, smsweep, sys, threading
+rank = 0
+for number in (1, 2, 3):
+    if os.fork() == 0:
+        rank = number
+        break
+def work(name):
+    for i in range(250):
+        sys.stderr.write("noise " * 50)
+        smsweep.log({f"{rank}/{name}": i})
+threads = [threading.Thread(target=work, args=(name,)) for name in "ab"]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+if rank == 0:
+    for _ in range(3): os.wait()
+"""
+
+
+def points(done: Done) -> list[MetricPoint]:
+    return MetricReader().read(done.out.split("\n"), AT).points
+
+
+def test_ten_thousand_points_between_progress_bars_arrive_once_and_in_order(job: Job) -> None:
+    done = job.trial({"train.py": NOISY}).run()
+    assert [(point.value, point.step) for point in points(done)] == [(i, i) for i in range(10_000)]
+
+
+def test_points_of_several_processes_and_threads_arrive_once_and_in_order(job: Job) -> None:
+    done = job.trial({"train.py": PROCESSES}).run()
+    found: dict[str, list[object]] = {}
+    for point in points(done):
+        found.setdefault(point.name, []).append(point.value)
+    assert found == {f"{rank}/{name}": list(range(250)) for rank in range(4) for name in "ab"}
+
+
+def test_logging_with_stdout_closed_does_not_stop_the_script(job: Job) -> None:
+    script = """
+    import os, smsweep
+    os.close(1)
+    smsweep.log({"x": 1})
+    open("survived", "w").close()
+    """
+    done = job.trial({"train.py": textwrap.dedent(script)}).run()
+    assert ((job.ml / "code/survived").exists(), "metrics cannot be written" in done.out) == (True, True)
+
+
+def test_a_record_waits_while_a_non_blocking_stdout_is_full(job: Job) -> None:
+    script = """
+    import os, smsweep
+    os.set_blocking(1, False)
+    for i in range(3000): smsweep.log({"i": i, "fill": "x" * 1000})
+    """
+    done = job.trial({"train.py": textwrap.dedent(script)}).run()
+    assert [point.value for point in points(done) if point.name == "i"] == list(range(3000))
+
+
+def test_a_script_started_by_the_script_finds_the_trial_too(job: Job) -> None:
+    files = {
+        "train.py": "import subprocess, sys; subprocess.run([sys.executable, 'worker.py'])",
+        "worker.py": "import smsweep; smsweep.log({'lr': smsweep.init().config.lr})",
+    }
+    done = job.trial(files, {"lr": 0.5}).run()
+    assert [(point.name, point.value) for point in points(done)] == [("lr", 0.5)]

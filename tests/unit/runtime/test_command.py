@@ -1,0 +1,92 @@
+"""W&B's `command` macros, and the warnings about what they do not do. The oracle tests compare with W&B itself."""
+
+from __future__ import annotations
+
+import pytest
+
+from smsweep.runtime.command import expand, warnings
+from smsweep.runtime.interpreter import with_interpreter
+
+PARAMS = {"a": 1, "flag": True, "off": False}
+
+
+def argv(*command: str, program: str | None = "train.py") -> list[str]:
+    return expand(list(command), program, PARAMS, environ={"HOME": "/h"}, json_file="/c.json")
+
+
+@pytest.mark.parametrize(
+    ("item", "expected"),
+    [
+        ("${env}", ["/usr/bin/env"]),
+        ("${interpreter}", ["python"]),
+        ("${program}", ["train.py"]),
+        ("${args}", ["--a=1", "--flag=True", "--off=False"]),
+        ("${args_no_equals}", ["--a", "1", "--flag", "True", "--off", "False"]),
+        ("${args_no_hyphens}", ["a=1", "flag=True", "off=False"]),
+        ("${args_no_boolean_flags}", ["--a=1", "--flag"]),
+        ("${args_json}", ['{"a": 1, "flag": true, "off": false}']),
+        ("${args_json_file}", ["/c.json"]),
+        ("${args_append_hydra}", ["+a=1", "+flag=True", "+off=False"]),
+        ("${args_override_hydra}", ["++a=1", "++flag=True", "++off=False"]),
+        ("${envvar:HOME}/x", ["/h/x"]),
+        ("${envvar:UNSET}", ["UNSET"]),
+        ("${unknown}", []),
+        ("--a=${a}", ["--a=${a}"]),
+    ],
+)
+def test_an_item_expands_as_in_wandb(item: str, expected: list[str]) -> None:
+    assert argv(item) == expected
+
+
+def test_no_command_is_wandbs_default() -> None:
+    assert argv() == ["/usr/bin/env", "python", "train.py", "--a=1", "--flag=True", "--off=False"]
+
+
+def test_a_missing_program_expands_to_nothing() -> None:
+    assert argv("${program}", "x", program=None) == ["x"]
+
+
+@pytest.mark.parametrize(
+    ("item", "words"),
+    [
+        ("--bs=${batch_size}", "${batch_size} stays as it is"),
+        ("${batch_size}", "vanishes, because W&B has no such macro"),
+        ("${envvar:lower}", "vanishes, because W&B knows only [A-Z0-9_]"),
+        ("${envvar:UNSET}", "UNSET is not set"),
+    ],
+)
+def test_an_item_that_deceives_is_warned_about(item: str, words: str) -> None:
+    (warning,) = warnings(["${program}", "${args}", item], "train.py", environ={})
+    assert words in warning
+
+
+@pytest.mark.parametrize(
+    ("command", "program", "words"),
+    [
+        (None, None, "the sweep names no program"),
+        (["${args}"], "train.py", "never names the program, so train.py is not run"),
+        (["python", "${program}"], "train.py", "passes no params"),
+    ],
+)
+def test_a_command_that_lacks_something_is_warned_about(
+    command: list[str] | None, program: str | None, words: str
+) -> None:
+    (warning,) = warnings(command, program)
+    assert words in warning
+
+
+@pytest.mark.parametrize("command", [None, ["python", "train.py", "${args}"], ["make", "${args_json}"]])
+def test_a_sound_command_is_not_warned_about(command: list[str] | None) -> None:
+    assert warnings(command, None if command else "train.py") == []
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (["/usr/bin/env", "python", "t.py"], ["/usr/bin/env", "/py", "t.py"]),
+        (["python", "t.py"], ["/py", "t.py"]),
+        (["bash", "python"], ["bash", "python"]),
+    ],
+)
+def test_only_a_missing_python_in_first_place_is_replaced(given: list[str], expected: list[str]) -> None:
+    assert with_interpreter(given, path="/nowhere", fallback="/py") == expected

@@ -1,0 +1,191 @@
+"""The entrypoint as the process it is: what the script gets, and what becomes of its output and exit code."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from smsweep.runtime.entrypoint import main
+from tests.unit.runtime.jobs import Job, finish
+
+ARGPARSE = """
+import argparse
+parser = argparse.ArgumentParser()
+parser.add_argument("--lr", type=float)
+parser.add_argument("--name")
+args, _ = parser.parse_known_args()
+print(args.lr, repr(args.name))
+"""
+NASTY = "a b; $(touch pwned) `id` 'x' \"y\" \\ ${HOME} * ?\n--flag"
+
+
+def test_an_argparse_script_gets_its_params(job: Job) -> None:
+    done = job.trial({"train.py": ARGPARSE}, {"lr": 1e-5, "name": "adam"}).run()
+    assert (done.code, done.out) == (0, "1e-05 'adam'\n")
+
+
+def test_shell_characters_in_params_arrive_as_they_are(job: Job) -> None:
+    done = job.trial({"train.py": ARGPARSE}, {"lr": 1, "name": NASTY}).run()
+    assert done.out == f"1.0 {NASTY!r}\n"
+    assert list((job.ml / "code").iterdir()) == [job.ml / "code/train.py"]
+
+
+def test_arguments_for_the_script_follow_the_params(job: Job) -> None:
+    job.trial({"train.py": "import sys; print(sys.argv[1:])"}, {"lr": 1})
+    assert job.run(["--epochs", "3"]).out == "['--lr=1', '--epochs', '3']\n"
+
+
+def test_after_two_dashes_even_our_own_flags_are_the_scripts(job: Job) -> None:
+    job.trial({"train.py": "import sys; print(sys.argv[1:])"})
+    assert job.run(["--", "--grace-s", "3"]).out == "['--grace-s', '3']\n"
+
+
+def test_a_program_that_is_not_python_runs(job: Job) -> None:
+    job.trial(
+        {"train.sh": '#!/bin/sh\necho "$@"\n'}, {"a": 1}, program="./train.sh", command=["${program}", "${args}"]
+    )
+    assert job.run().out == "--a=1\n"
+
+
+def test_the_script_runs_in_the_source_folder_with_nothing_on_stdin(job: Job) -> None:
+    job.trial({"train.py": "import os, sys; print(os.getcwd(), repr(sys.stdin.read()))"})
+    assert job.run().out == f"{job.ml}/code ''\n"
+
+
+def test_a_trial_cut_over_several_hyperparameters_is_whole_again(job: Job) -> None:
+    job.trial(
+        {"train.py": "import smsweep; print(len(smsweep.config['text']))"},
+        {"text": "x" * 6000},
+        command=["python", "train.py"],
+    )
+    file = job.ml / "input/config/hyperparameters.json"
+    text = json.loads(file.read_text())["smsweep"]
+    pieces = [text[:2500], text[2500:5000], text[5000:]]
+    job.hyperparameters({"smsweep.2": pieces[2], "smsweep": pieces[0], "smsweep.1": pieces[1]})
+    assert job.run().out == "6000\n"
+
+
+def test_a_plain_sagemaker_job_runs_as_with_aws_own_toolkit(job: Job) -> None:
+    job.source({"train.py": "import sys; print(sys.argv[1:])"})
+    job.hyperparameters(
+        {"sagemaker_program": '"train.py"', "lr": "0.1", "b": "true", "x": "[1, 2]", "name": "adam", "z": "null"}
+    )
+    expected = ["-b", "True", "--lr", "0.1", "--name", "adam", "-x", "[1, 2]", "-z", ""]
+    assert job.run().out == f"{expected}\n"
+
+
+def test_source_that_is_already_in_place_is_run(job: Job) -> None:
+    job.hyperparameters({"sagemaker_program": "train.py"})
+    (job.ml / "code").mkdir()
+    (job.ml / "code/train.py").write_text("print('here')")
+    assert job.run().out == "here\n"
+
+
+def test_a_local_submit_directory_is_run_where_it_is(job: Job, tmp_path: Path) -> None:
+    (tmp_path / "given").mkdir()
+    (tmp_path / "given/train.py").write_text("print('given')")
+    job.hyperparameters({"sagemaker_program": "train.py", "sagemaker_submit_directory": f"{tmp_path}/given"})
+    assert job.run().out == "given\n"
+
+
+def test_missing_config_files_are_no_obstacle(job: Job) -> None:
+    job.trial({"train.py": "import os; print(os.environ['SM_HOSTS'], os.environ['SM_CURRENT_HOST'])"})
+    assert job.run().out == '["algo-1"] algo-1\n'
+
+
+@pytest.mark.parametrize("code", [1, 3, 255])
+def test_the_exit_code_is_the_scripts(job: Job, code: int) -> None:
+    assert job.trial({"train.py": f"raise SystemExit({code})"}).run().code == code
+
+
+def test_death_by_a_signal_is_told_as_a_shell_tells_it(job: Job) -> None:
+    assert job.trial({"train.py": "import os; os.kill(os.getpid(), 11)"}).run().code == 139
+
+
+def test_success_leaves_a_success_file_and_removes_an_old_failure(job: Job) -> None:
+    job.trial({"train.py": ""})
+    (job.ml / "output").mkdir()
+    (job.ml / "output/failure").write_text("of an earlier attempt")
+    job.run()
+    assert ((job.ml / "output/success").exists(), job.failure) == (True, "")
+
+
+def test_the_pid_file_names_the_scripts_process_group(job: Job) -> None:
+    done = job.trial({"train.py": "import os; print(os.getpid(), os.getpgid(0))"}).run()
+    pid = job.pid_file.read_text().strip()
+    assert done.out == f"{pid} {pid}\n"
+
+
+def test_output_passes_unchanged_whatever_its_bytes(job: Job) -> None:
+    job.trial({"train.py": r"import os; os.write(1, b'\xff\xfe\r\x1b[1m' + b'x' * 1_000_000 + b'\n\x80')"})
+    out, _ = job.start().communicate(timeout=30)
+    assert out == b"\xff\xfe\r\x1b[1m" + b"x" * 1_000_000 + b"\n\x80"
+
+
+def test_much_output_needs_little_memory(job: Job) -> None:
+    script = """
+    import os
+    for _ in range(1600): os.write(1, b"x" * 65_535 + b"\\n")
+    print(open(f"/proc/{os.getppid()}/status").read().partition("VmHWM:")[2].split()[0])
+    """
+    process = job.trial({"train.py": textwrap.dedent(script)}).start()
+    assert process.stdout is not None
+    n_bytes, last = 0, b""
+    while chunk := process.stdout.read(1 << 20):
+        n_bytes, last = n_bytes + len(chunk), chunk
+    finish(process)
+    peak_kib = last.split(b"\n")[-2]
+    assert n_bytes - len(peak_kib) - 1 == 1600 * 65_536
+    assert int(peak_kib) < 60_000
+
+
+def test_a_reader_that_goes_away_does_not_hurt_the_script(job: Job) -> None:
+    job.trial({"train.py": "for i in range(20_000): print('line', i)\nopen('done', 'w')"})
+    process = job.start()
+    assert process.stdout is not None
+    process.stdout.read(100)
+    process.stdout.close()
+    assert (process.wait(timeout=30), (job.ml / "code/done").exists()) == (0, True)
+    finish_quietly(process)
+
+
+def finish_quietly(process: subprocess.Popen[bytes]) -> None:
+    for pipe in (process.stdin, process.stderr):
+        if pipe is not None:
+            pipe.close()
+
+
+def test_main_returns_and_puts_signal_handlers_back_when_called_in_process(
+    job: Job, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    job.trial({"train.py": "print('in process'); raise SystemExit(4)"})
+    for name, value in job.environ.items():
+        monkeypatch.setenv(name, value)
+    before = signal.getsignal(signal.SIGTERM)
+    assert (main([]), signal.getsignal(signal.SIGTERM)) == (4, before)
+    assert capfd.readouterr().out == "in process\n"
+
+
+def test_requirements_are_installed_only_when_asked_for(job: Job) -> None:
+    job.trial({"train.py": "print('ran')", "requirements.txt": "no-such-file.whl\n"})
+    assert job.run().out == "ran\n"
+
+
+def test_requirements_that_cannot_be_installed_are_the_failure(job: Job) -> None:
+    job.trial({"train.py": "print('ran')", "requirements.txt": "./no-such-file.whl\n"})
+    done = job.run(["--install-requirements"])
+    assert (done.code, "ran\n" in done.out) == (1, False)
+    assert job.failure.startswith("requirements.txt: pip ended with exit code 1:\n")
+    assert "no-such-file.whl" in job.failure
+
+
+def test_python3_takes_the_place_of_a_missing_python(job: Job, tmp_path: Path) -> None:
+    job.environ["PATH"] = str(tmp_path)
+    job.trial({"train.py": "import sys; print(sys.executable)"})
+    assert job.run().out == f"{sys.executable}\n"

@@ -1,0 +1,165 @@
+"""The variables a script starts with."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from smsweep.runtime.assignment import Assignment, read_assignment
+from smsweep.runtime.environment import script_environment
+from smsweep.runtime.layout import Layout
+from smsweep.runtime.param_files import ParamFiles
+from smsweep.runtime.resources import Resources
+from tests.unit.runtime.jobs import Job
+
+LAYOUT = Layout("/ml")
+FILES = ParamFiles("/ml/smsweep", "config")
+GROUP = {
+    "instance_group_name": "homogeneousCluster",
+    "instance_type": "ml.m5.large",
+    "hosts": ["algo-1", "algo-2"],
+}
+RESOURCES = Resources(
+    resource_config={
+        "current_host": "algo-2",
+        "hosts": ["algo-1", "algo-2"],
+        "network_interface_name": "eth0",
+        "current_instance_type": "ml.m5.large",
+        "current_group_name": "homogeneousCluster",
+        "instance_groups": [GROUP],
+    },
+    input_data_config={"train": {"TrainingInputMode": "File"}, "Test": {}},
+    num_cpus=4,
+    num_gpus=1,
+)
+PARAMS = {"lr": 1e-5, "opt": {"name": "adam", "m": None}, "flag": True, "n": None, "x": [64, 32]}
+
+
+def environment(base: dict[str, str] | None = None, **trial: Any) -> dict[str, str]:
+    assignment = Assignment(params=PARAMS, program="train.py", **trial)
+    return script_environment(LAYOUT, assignment, RESOURCES, FILES, base or {"HOME": "/nowhere"})
+
+
+def in_sweep(base: dict[str, str] | None = None) -> dict[str, str]:
+    return environment(
+        base, sweep_id="Ab_1", number=3, attempt=2, project="digits", entity="team", name="digits-3"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SM_HPS", '{"flag":true,"lr":1e-05,"n":null,"opt":{"m":null,"name":"adam"},"x":[64,32]}'),
+        ("SM_HP_LR", "1e-05"),
+        ("SM_HP_OPT", '{"m":null,"name":"adam"}'),
+        ("SM_HP_FLAG", "true"),
+        ("SM_HP_N", ""),
+        ("SM_USER_ARGS", '["--flag","True","--lr","1e-05","-n","","--opt","m=None,name=adam","-x","[64, 32]"]'),
+        ("SM_CHANNELS", '["Test","train"]'),
+        ("SM_CHANNEL_TRAIN", "/ml/input/data/train"),
+        ("SM_CHANNEL_TEST", "/ml/input/data/Test"),
+        ("SM_MODEL_DIR", "/ml/model"),
+        ("SM_MODULE_DIR", "/ml/code"),
+        ("SM_MODULE_NAME", "train"),
+        ("SM_USER_ENTRY_POINT", "train.py"),
+        ("SM_INPUT_DIR", "/ml/input"),
+        ("SM_INPUT_CONFIG_DIR", "/ml/input/config"),
+        ("SM_OUTPUT_DIR", "/ml/output"),
+        ("SM_OUTPUT_DATA_DIR", "/ml/output/data"),
+        ("SM_OUTPUT_INTERMEDIATE_DIR", "/ml/output/intermediate"),
+        ("SM_HOSTS", '["algo-1","algo-2"]'),
+        ("SM_CURRENT_HOST", "algo-2"),
+        ("SM_CURRENT_INSTANCE_TYPE", "ml.m5.large"),
+        ("SM_CURRENT_INSTANCE_GROUP_HOSTS", '["algo-1","algo-2"]'),
+        ("SM_INSTANCE_GROUPS", '["homogeneousCluster"]'),
+        ("SM_IS_HETERO", "false"),
+        ("SM_NUM_CPUS", "4"),
+        ("SM_NUM_GPUS", "1"),
+        ("SM_NUM_NEURONS", "0"),
+        ("SM_LOG_LEVEL", "20"),
+        ("SM_FRAMEWORK_MODULE", ""),
+        ("SM_FRAMEWORK_PARAMS", "{}"),
+    ],
+)
+def test_sm_variables_are_those_of_aws_toolkit(name: str, value: str) -> None:
+    assert environment()[name] == value
+
+
+def test_sm_training_env_holds_typed_params() -> None:
+    training_env = json.loads(environment({"HOME": "/nowhere", "TRAINING_JOB_NAME": "job-1"})["SM_TRAINING_ENV"])
+    assert training_env["hyperparameters"] == PARAMS
+    assert (training_env["job_name"], training_env["is_master"]) == ("job-1", False)
+
+
+def test_a_trial_is_named_for_the_script_and_for_wandb() -> None:
+    env = in_sweep()
+    named = {name: env[name] for name in env if name.startswith(("SMSWEEP", "WANDB"))}
+    assert named == {
+        "SMSWEEP_ML_ROOT": "/ml",
+        "SMSWEEP_PARAMS_FILE": "/ml/smsweep/config.json",
+        "SMSWEEP_SWEEP_ID": "Ab_1",
+        "SMSWEEP_TRIAL": "3",
+        "SMSWEEP_ATTEMPT": "2",
+        "SMSWEEP_NAME": "digits-3",
+        "WANDB_SWEEP_ID": "Ab_1",
+        "WANDB_RUN_ID": "ab-1-3",
+        "WANDB_SWEEP_PARAM_PATH": "/ml/smsweep/config.yaml",
+        "WANDB_RUN_GROUP": "Ab_1",
+        "WANDB_NAME": "digits-3",
+        "WANDB_PROJECT": "digits",
+        "WANDB_ENTITY": "team",
+        "WANDB_RESUME": "allow",
+        "WANDB_MODE": "offline",
+        "WANDB_DIR": "/ml/output/data",
+        "WANDB_SAGEMAKER_DISABLE": "true",
+    }
+
+
+def test_outside_a_sweep_wandb_is_left_alone_but_for_sagemaker() -> None:
+    names = {name for name in environment() if name.startswith("WANDB")}
+    assert names == {"WANDB_DIR", "WANDB_SAGEMAKER_DISABLE"}
+
+
+def test_what_the_user_chose_stays() -> None:
+    chosen = {
+        "WANDB_PROJECT": "mine",
+        "WANDB_DIR": "/d",
+        "WANDB_MODE": "disabled",
+        "WANDB_RUN_GROUP": "g",
+        "PYTHONUNBUFFERED": "0",
+    }
+    env = in_sweep(chosen)
+    assert {name: env[name] for name in chosen} == chosen
+
+
+def test_run_and_sweep_ids_that_leaked_in_do_not_stay() -> None:
+    leaked = {"WANDB_RUN_ID": "other", "WANDB_SWEEP_ID": "other", "WANDB_SERVICE": "2-1-tcp", "HOME": "/nowhere"}
+    env = in_sweep(leaked)
+    assert (env["WANDB_RUN_ID"], env["WANDB_SWEEP_ID"], "WANDB_SERVICE" in env) == ("ab-1-3", "Ab_1", False)
+
+
+@pytest.mark.parametrize("base", [{"WANDB_API_KEY": "k"}, {"WANDB_MODE": "online"}])
+def test_with_a_server_the_run_does_not_claim_a_sweep_it_does_not_know(base: dict[str, str]) -> None:
+    env = in_sweep({"HOME": "/nowhere", **base})
+    assert ("WANDB_SWEEP_ID" in env, env.get("WANDB_MODE")) == (False, base.get("WANDB_MODE"))
+
+
+def test_the_channel_that_brings_the_runtime_is_not_shown_to_the_script(job: Job) -> None:
+    (job.ml / "input/config/inputdataconfig.json").write_text('{"train": {}, "smsweep": {}}')
+    job.trial({"train.py": "import os; print(os.environ['SM_CHANNELS'], 'SM_CHANNEL_SMSWEEP' in os.environ)"})
+    assert job.run().out == '["train"] False\n'
+
+
+def test_the_runtime_comes_before_what_pythonpath_had(job: Job) -> None:
+    job.environ["PYTHONPATH"] = "/mine"
+    job.trial({"train.py": "import os; print(os.environ['PYTHONPATH'])"})
+    assert job.run().out == f"{job.channel}/runtime.zip:/mine\n"
+
+
+def test_hyperparameters_of_the_platform_are_no_params() -> None:
+    assignment = read_assignment(
+        {"lr": "0.1", "sagemaker_program": '"t.py"', "_tuning_objective_metric": "loss", "sagemaker_mpi": "true"}
+    )
+    assert (assignment.params, assignment.program) == ({"lr": 0.1}, "t.py")

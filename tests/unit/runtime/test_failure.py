@@ -1,0 +1,90 @@
+"""What output/failure says."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from smsweep.runtime.failure import MAX_CHARS, describe
+from smsweep.runtime.supervise import Ended
+from tests.unit.runtime.jobs import Job
+
+
+def test_the_exception_comes_first_and_the_traceback_after(job: Job) -> None:
+    job.trial({"train.py": "def f(lr):\n    raise ValueError(f'bad lr {lr}')\n\nf(3)\n"}).run()
+    lines = job.failure.split("\n")
+    assert lines[0] == "ValueError: bad lr 3 (exit code 1)"
+    assert lines[1] == "Traceback (most recent call last):"
+    assert "    raise ValueError(f'bad lr {lr}')" in lines
+
+
+def test_of_a_chain_of_exceptions_the_last_one_counts(job: Job) -> None:
+    job.trial({"train.py": "try: 1 / 0\nexcept Exception as err: raise KeyError('second') from err"}).run()
+    assert job.failure.startswith("KeyError: 'second' (exit code 1)\n")
+
+
+def test_an_exit_without_a_traceback_shows_the_last_lines(job: Job) -> None:
+    job.trial({"train.py": "import sys; print('no data'); sys.exit(3)"}).run()
+    assert job.failure == "exit code 3\nno data"
+
+
+def test_a_sigkill_from_outside_is_explained_as_memory(job: Job) -> None:
+    job.trial({"train.py": "import os; print('epoch 3', flush=True); os.kill(os.getpid(), 9)"}).run()
+    assert job.failure == "exit code 137: killed by SIGKILL from outside; most often memory had run out\nepoch 3"
+
+
+def test_a_missing_program_is_named_with_where_it_was_looked_for(job: Job) -> None:
+    done = job.trial({"other.py": ""}).run()
+    assert done.code == 127
+    assert job.failure == f"train.py: no such file in {job.ml}/code, where there is: other.py"
+
+
+def test_a_missing_command_is_named(job: Job) -> None:
+    done = job.trial({"train.py": ""}, command=["no-such-command"]).run()
+    assert (done.code, job.failure.startswith("no-such-command: no such program in ")) == (127, True)
+
+
+def test_a_command_that_is_not_executable_is_named(job: Job) -> None:
+    done = job.trial({"train.py": ""}, command=["./data"]).run()
+    assert done.code == 127
+    (job.ml / "code/data").write_text("text")
+    assert (job.run().code, "./data: cannot be started" in job.failure) == (126, True)
+
+
+def test_a_trial_that_is_not_json_is_quoted(job: Job) -> None:
+    job.hyperparameters({"smsweep": "{oops"})
+    assert (job.run().code, job.failure.startswith("hyperparameter smsweep: not a trial (JSONDecodeError")) == (
+        1,
+        True,
+    )
+    assert job.failure.endswith("{oops")
+
+
+def test_a_trial_of_a_newer_format_is_refused(job: Job) -> None:
+    job.trial({"train.py": ""}, version=2)
+    assert job.run().code == 1
+    assert job.failure.startswith("hyperparameter smsweep: format 2, but this runtime reads 1")
+
+
+def test_a_job_with_nothing_to_run_says_so(job: Job) -> None:
+    job.hyperparameters({"lr": "1"})
+    assert job.run().code == 1
+    assert "neither `smsweep` nor `sagemaker_program`" in job.failure
+
+
+def test_colours_progress_bars_and_records_are_left_out() -> None:
+    tail = b'\x1b[31m10%\r\x1b[0m100%\n@smsweep {"metrics": {}}\nlast \xff\n'
+    assert describe(Ended(status=2 << 8, tail=tail), grace_s=1) == "exit code 2\n100%\nlast \ufffd"
+
+
+@pytest.mark.parametrize(
+    "tail", [b"x" * 100_000, b"x\n" * 50_000, b"Traceback (most recent call last):\n" + b"E" * 99_999]
+)
+def test_the_text_fits_what_sagemaker_shows(tail: bytes) -> None:
+    assert len(describe(Ended(status=1 << 8, tail=tail), grace_s=1)) <= MAX_CHARS
+
+
+def test_a_stopped_script_is_told_from_a_failed_one() -> None:
+    ended = Ended(status=signal.SIGTERM, tail=b"saving\n", stopped_by=signal.SIGTERM)
+    assert describe(ended, grace_s=1) == "stopped: was sent SIGTERM, ended by SIGTERM\nsaving"

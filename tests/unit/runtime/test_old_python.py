@@ -1,0 +1,58 @@
+"""The runtime starts on every Python an image may have, from 3.8 on."""
+
+from __future__ import annotations
+
+import ast
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import smsweep
+from tests.unit.runtime.jobs import Job
+
+PACKAGE = Path(smsweep.__file__).parent
+OLDEST = (3, 8)
+SCRIPT = (
+    "import smsweep; smsweep.init(config={'e': 1}); smsweep.log({'lr': smsweep.config.lr}); print(smsweep.config)"
+)
+
+
+@pytest.mark.parametrize(
+    "file", [PACKAGE / "__init__.py", *sorted((PACKAGE / "runtime").glob("*.py"))], ids=lambda file: file.name
+)
+def test_every_module_is_python_3_8_syntax(file: Path) -> None:
+    ast.parse(file.read_text(), feature_version=OLDEST)
+
+
+def test_every_import_is_of_the_standard_library_or_the_runtime() -> None:
+    allowed = sys.stdlib_module_names | {"smsweep.runtime"}
+    foreign = [
+        (file.name, module)
+        for file in (PACKAGE / "runtime").glob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        for module in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names])
+        if module.split(".")[0] not in allowed and not module.startswith("smsweep.runtime")
+    ]
+    assert foreign == []
+
+
+def find_python(minor: int) -> str | None:
+    """Return a python3.<minor> that works; a version manager's shim may be there without the version."""
+    python = shutil.which(f"python3.{minor}")
+    if python is None or subprocess.run([python, "-c", ""], capture_output=True).returncode:
+        return None
+    return python
+
+
+@pytest.mark.parametrize("minor", range(8, 15))
+def test_a_trial_runs_on(minor: int, job: Job) -> None:
+    python = find_python(minor)
+    if python is None:
+        pytest.skip(f"no python3.{minor} on PATH")
+    done = job.trial({"train.py": SCRIPT}, {"lr": 0.5}, command=[python, "${program}"]).run(python=python)
+    assert (done.code, done.err) == (0, "")
+    assert done.out.endswith("{'lr': 0.5, 'e': 1}\n")

@@ -1,0 +1,288 @@
+"""init, log, finish and the active run, as a script uses them."""
+
+from __future__ import annotations
+
+import enum
+import json
+import threading
+from collections.abc import Iterator
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import smsweep
+from smsweep.runtime import report
+from smsweep.runtime.lines import MARK, MAX_RECORD_BYTES
+from smsweep.runtime.report import activate
+from smsweep.runtime.run import Run
+
+TRIAL = {"sweep_id": "s1", "number": 2, "attempt": 1, "params": {"lr": 0.1}, "project": "p", "entity": "e"}
+
+
+class Channel:
+    """Takes the records of one trial."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        return [json.loads(line.removeprefix(MARK)) for line in self.lines]
+
+    @property
+    def rows(self) -> list[tuple[int, dict[str, Any]]]:
+        return [(record["step"], record["metrics"]) for record in self.records]
+
+
+@pytest.fixture
+def channel() -> Iterator[Channel]:
+    """An active inline trial's."""
+    channel = Channel()
+    with activate(TRIAL, channel.lines.append):
+        yield channel
+
+
+def test_a_run_knows_its_trial(channel: Channel) -> None:
+    run = smsweep.init()
+    assert (run.id, run.name, run.sweep_id, run.number, run.attempt) == ("s1-2", "s1-2", "s1", 2, 1)
+    assert (run.project, run.entity, run.config.lr) == ("p", "e", 0.1)
+
+
+def test_keywords_of_wandb_init_are_accepted(channel: Channel) -> None:
+    with smsweep.init(project="x", tags=["a"], mode="online", reinit=True, config={"epochs": 3}) as run:
+        assert run.config.as_dict() == {"lr": 0.1, "epochs": 3}
+
+
+def test_the_module_shows_the_active_runs_config_and_summary(channel: Channel) -> None:
+    run = smsweep.init()
+    assert smsweep.config is run.config
+    assert smsweep.summary is run.summary
+    assert smsweep.active_run() is run
+
+
+def test_init_twice_is_one_run_and_init_after_finish_another(channel: Channel) -> None:
+    first = smsweep.init()
+    assert smsweep.init() is first
+    smsweep.finish()
+    assert smsweep.init() is not first
+
+
+def test_log_without_init_works(channel: Channel) -> None:
+    smsweep.log({"loss": 1.0})
+    assert channel.rows == [(0, {"loss": 1.0})]
+
+
+@pytest.mark.parametrize(
+    ("calls", "steps"),
+    [
+        ([{}, {}, {}], [0, 1, 2]),
+        ([{"step": 5}, {}, {}], [5, 5, 6]),
+        ([{"commit": False}, {}, {}], [0, 0, 1]),
+        ([{"step": 3, "commit": True}, {}], [3, 4]),
+        ([{"step": 3}, {"step": 3}, {"step": 4}], [3, 3, 4]),
+    ],
+)
+def test_steps_count_as_in_wandb(channel: Channel, calls: list[dict[str, Any]], steps: list[int]) -> None:
+    for call in calls:
+        smsweep.log({"x": 1}, **call)
+    assert [record["step"] for record in channel.records] == steps
+
+
+def test_a_step_that_goes_backwards_is_ignored_and_said(
+    channel: Channel, capsys: pytest.CaptureFixture[str]
+) -> None:
+    smsweep.log({"x": 1}, step=5)
+    smsweep.log({"x": 2}, step=4)
+    smsweep.log({"x": 3}, step=3)
+    assert channel.rows == [(5, {"x": 1})]
+    assert capsys.readouterr().err == (
+        "smsweep: step 4 comes after step 5: ignored, as W&B does; steps must not go backwards\n"
+    )
+
+
+class Colour(enum.Enum):
+    RED = "red"
+
+
+class Level(enum.IntEnum):
+    LOW = 3
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (1, 1),
+        (True, True),
+        (None, None),
+        ("text", "text"),
+        (float("inf"), float("inf")),
+        (np.float32(0.5), 0.5),
+        (np.int64(3), 3),
+        (np.bool_(True), True),
+        (np.array([2.5]), 2.5),
+        (np.array(4), 4),
+        (np.float64(0.25), 0.25),
+        (np.str_("s"), "s"),
+        (Decimal("0.5"), 0.5),
+        (Fraction(1, 4), 0.25),
+        (Colour.RED, "red"),
+        (Level.LOW, 3),
+        (10**30, 1e30),
+    ],
+)
+def test_a_scalar_of_any_kind_is_logged_as_a_plain_value(
+    channel: Channel, value: object, expected: object
+) -> None:
+    smsweep.log({"x": value})
+    ((_, row),) = channel.rows
+    assert (row, type(row["x"])) == ({"x": expected}, type(expected))
+
+
+def test_nan_is_logged_as_nan(channel: Channel) -> None:
+    smsweep.log({"x": float("nan")})
+    assert channel.lines[0].endswith('"metrics": {"x": NaN}}')
+
+
+class Hostile:
+    def item(self) -> float:
+        raise RuntimeError("on fire")
+
+
+@pytest.mark.parametrize(
+    "value", [[1], (1,), {1}, b"x", object(), np.array([1, 2]), Hostile(), 1j, 10**400, print]
+)
+def test_anything_else_is_skipped_with_one_warning(
+    channel: Channel, value: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    smsweep.log({"bad": value, "good": 1})
+    smsweep.log({"bad": value})
+    assert channel.rows == [(0, {"good": 1})]
+    assert capsys.readouterr().err.count("bad is not logged: ") == 1
+
+
+@pytest.mark.parametrize("data", [None, 3, "x", [1]])
+def test_data_that_is_no_dict_is_ignored(channel: Channel, data: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    smsweep.log(data)
+    assert channel.lines == []
+    assert "log takes a dict, not" in capsys.readouterr().err
+
+
+def test_nested_dicts_are_flattened(channel: Channel) -> None:
+    smsweep.log({"val": {"loss": 1, "by": {"cat": 2}}, 3: 4})
+    assert channel.rows == [(0, {"val.loss": 1, "val.by.cat": 2, "3": 4})]
+
+
+def test_a_large_dict_becomes_several_records_of_one_step(channel: Channel) -> None:
+    data = {f"metric/{i:04}": float(i) for i in range(1000)}
+    smsweep.log(data)
+    assert len(channel.lines) > 5
+    assert all(len(line) < MAX_RECORD_BYTES for line in channel.lines)
+    assert {record["step"] for record in channel.records} == {0}
+    assert {name: value for _, row in channel.rows for name, value in row.items()} == data
+
+
+@pytest.mark.parametrize("text", ["x" * 100_000, "🚀" * 100_000, "\x00\x1b\n" * 10_000, "\ud800" * 5_000])
+def test_long_texts_are_cut_to_one_printable_line(channel: Channel, text: str) -> None:
+    smsweep.log({text: text})
+    (line,) = channel.lines
+    assert (line.isascii(), line.isprintable(), len(line) < MAX_RECORD_BYTES) == (True, True, True)
+    (((name, value),),) = (row.items() for _, row in channel.rows)
+    assert (text.startswith(name), text.startswith(value), len(value) > 100) == (True, True, True)
+
+
+def test_what_the_script_sets_in_the_summary_is_reported(channel: Channel) -> None:
+    smsweep.init()
+    smsweep.summary["best"] = np.float32(0.5)
+    smsweep.summary.update({"epochs": 3})
+    assert [record["summary"] for record in channel.records] == [{"best": 0.5}, {"epochs": 3}]
+
+
+def test_the_summary_shows_the_last_logged_values(channel: Channel) -> None:
+    smsweep.log({"loss": 2})
+    smsweep.log({"loss": 1})
+    assert smsweep.summary["loss"] == 1
+    assert smsweep.summary.loss == 1
+
+
+def test_history_holds_one_row_a_step(channel: Channel) -> None:
+    run = smsweep.init()
+    run.log({"a": 1}, commit=False)
+    run.log({"b": 2})
+    run.log({"a": 3})
+    assert run.history() == [{"_step": 0, "a": 1, "b": 2}, {"_step": 1, "a": 3}]
+
+
+def test_records_carry_the_time_of_the_clock() -> None:
+    channel = Channel()
+    Run(TRIAL, channel.lines.append, clock=lambda: 1735689600.25).log({"x": 1})
+    assert channel.lines == ['@smsweep {"step": 0, "time": 1735689600.250000, "metrics": {"x": 1}}']
+
+
+def test_a_channel_that_fails_does_not_stop_the_script(capsys: pytest.CaptureFixture[str]) -> None:
+    def write(line: str) -> None:
+        raise BrokenPipeError("gone")
+
+    with activate(TRIAL, write):
+        smsweep.log({"x": 1})
+        smsweep.log({"x": 2})
+    assert capsys.readouterr().err.count("metrics cannot be written: BrokenPipeError: gone") == 1
+
+
+def test_trials_in_threads_do_not_see_each_other() -> None:
+    channels = [Channel() for _ in range(4)]
+    start = threading.Barrier(4)
+
+    def run(number: int) -> None:
+        with activate({**TRIAL, "number": number, "params": {"n": number}}, channels[number].lines.append):
+            start.wait()
+            for _ in range(50):
+                smsweep.log({"n": smsweep.config.n})
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [channel.rows for channel in channels] == [[(i, {"n": n}) for i in range(50)] for n in range(4)]
+
+
+def test_nothing_of_a_trial_is_left_for_the_next() -> None:
+    first, second = Channel(), Channel()
+    with activate(TRIAL, first.lines.append):
+        smsweep.init(config={"extra": 1})
+        smsweep.log({"x": 1})
+    with activate({**TRIAL, "number": 3}, second.lines.append):
+        smsweep.log({"x": 2})
+        assert "extra" not in smsweep.config
+    assert (first.rows, second.rows) == ([(0, {"x": 1})], [(0, {"x": 2})])
+
+
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A process outside any sweep."""
+    monkeypatch.delenv("SMSWEEP_PARAMS_FILE", raising=False)
+    yield
+    report.finish()
+
+
+def test_outside_a_sweep_defaults_are_the_config_and_lines_are_for_people(
+    alone: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = smsweep.init(config={"lr": 0.5})
+    run.config.lr = 0.25
+    run.log({"loss": 1 / 3, "phase": "warm"})
+    run.summary["best"] = 1
+    assert (run.is_in_sweep, run.config.lr) == (False, 0.25)
+    assert capsys.readouterr().out == "step 0: loss=0.333333, phase=warm\nsummary: best=1\n"
+
+
+def test_a_lost_params_file_is_said_and_survived(
+    alone: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SMSWEEP_PARAMS_FILE", str(tmp_path / "gone.json"))
+    assert smsweep.init(config={"lr": 1}).config.lr == 1
+    assert "no trial: " in capsys.readouterr().err

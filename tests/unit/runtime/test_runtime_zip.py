@@ -1,0 +1,47 @@
+"""The zip that the runtime travels as."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import subprocess
+import sys
+import zipfile
+
+from smsweep.source.runtime_zip import runtime_zip
+from tests.unit.runtime.jobs import Job
+
+HASH = """
+import hashlib{}
+from smsweep.source.runtime_zip import runtime_zip
+print(hashlib.sha256(runtime_zip()).hexdigest())
+"""
+
+
+def test_the_same_files_give_the_same_bytes_in_any_process() -> None:
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", HASH.format(also)], capture_output=True, text=True, check=True
+        ).stdout
+        for also in ("", ", json, email.message, http.client, sqlite3")
+    }
+    assert found == {hashlib.sha256(runtime_zip()).hexdigest() + "\n"}
+
+
+def test_it_holds_the_runtime_and_nothing_else_of_smsweep() -> None:
+    names = zipfile.ZipFile(io.BytesIO(runtime_zip())).namelist()
+    sources = {name.removesuffix("c") for name in names}
+    assert {"__main__.py", "smsweep/__init__.py", "smsweep/runtime/entrypoint.py"} <= sources
+    assert all(name.startswith("smsweep/runtime/") for name in sources - {"__main__.py", "smsweep/__init__.py"})
+
+
+def test_the_rest_of_smsweep_is_refused_inside_a_job_with_a_sentence(job: Job) -> None:
+    done = job.trial({"train.py": "from smsweep import sweep"}).run()
+    assert (done.code, "smsweep.sweep is not available inside a job" in done.out) == (1, True)
+
+
+def test_loading_smsweep_imports_nothing_of_it(job: Job) -> None:
+    job.trial(
+        {"train.py": "import sys, smsweep; print([name for name in sys.modules if name.startswith('smsweep.')])"}
+    )
+    assert job.run().out == "[]\n"

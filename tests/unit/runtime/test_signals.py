@@ -1,0 +1,115 @@
+"""Stopping a job: who hears of it, how long they have, and that nobody is left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.unit.runtime.jobs import Job, finish, is_running, wait_for
+
+NOTES_SIGNALS = """
+import pathlib, signal, sys, time
+def note(number, frame):
+    with open("noted", "a") as file: file.write(f"{number}\\n")
+    %s
+signal.signal(signal.SIGTERM, note)
+signal.signal(signal.SIGINT, note)
+pathlib.Path("ready").touch()
+while True: time.sleep(0.01)
+"""
+HAS_CHILD = """
+import pathlib, signal, subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", %r])
+pathlib.Path("child").write_text(str(child.pid))
+while not pathlib.Path("ready").exists(): time.sleep(0.01)
+%s
+"""
+
+
+def script(template: str, *parts: str) -> str:
+    return textwrap.dedent(template) % parts
+
+
+def ready(job: Job) -> Path:
+    return job.ml / "code/ready"
+
+
+def noted(job: Job) -> list[int]:
+    file = job.ml / "code/noted"
+    return [int(line) for line in file.read_text().split()] if file.exists() else []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_script_hears_the_signal_and_keeps_its_exit_code(job: Job, number: int) -> None:
+    process = job.trial({"train.py": script(NOTES_SIGNALS, "sys.exit(5)")}).start()
+    wait_for(ready(job).exists)
+    process.send_signal(number)
+    assert (finish(process).code, noted(job)) == (5, [number])
+
+
+def test_a_signal_is_passed_on_each_time_it_arrives(job: Job) -> None:
+    process = job.trial({"train.py": script(NOTES_SIGNALS, "")}).start()
+    wait_for(ready(job).exists)
+    for count in (1, 2, 3):
+        process.send_signal(signal.SIGTERM)
+        wait_for(lambda count=count: len(noted(job)) == count)  # type: ignore[misc]  # a default is how a lambda keeps it
+    process.send_signal(signal.SIGQUIT)
+    assert finish(process).code == 137
+
+
+def test_a_script_that_ignores_sigterm_is_killed_after_the_grace(job: Job) -> None:
+    process = job.trial({"train.py": script(NOTES_SIGNALS, "")}).start(["--grace-s", "0.4"])
+    wait_for(ready(job).exists)
+    process.send_signal(signal.SIGTERM)
+    started = time.monotonic()
+    assert finish(process).code == 137
+    assert 0.3 < time.monotonic() - started < 5
+    assert job.failure.startswith("killed: still running 0.4 s after SIGTERM")
+
+
+def test_sigquit_kills_at_once(job: Job) -> None:
+    process = job.trial({"train.py": script(NOTES_SIGNALS, "")}).start()
+    wait_for(ready(job).exists)
+    process.send_signal(signal.SIGQUIT)
+    assert finish(process).code == 137
+    assert job.failure.startswith("killed at once, as asked for by SIGQUIT")
+
+
+def test_a_grandchild_hears_the_signal_too(job: Job) -> None:
+    child = script(NOTES_SIGNALS, "sys.exit(0)")
+    parent = script(
+        HAS_CHILD, child, "signal.signal(signal.SIGTERM, lambda *_: sys.exit(child.wait()))\nsignal.pause()"
+    )
+    process = job.trial({"train.py": parent}).start()
+    wait_for(ready(job).exists)
+    time.sleep(0.2)  # the parent sees it, too, and installs its handler
+    process.send_signal(signal.SIGTERM)
+    assert (finish(process).code, noted(job)) == (0, [signal.SIGTERM])
+
+
+def test_what_a_script_leaves_running_is_ended_with_it(job: Job) -> None:
+    process = job.trial({"train.py": script(HAS_CHILD, script(NOTES_SIGNALS, "sys.exit(0)"), "")}).start()
+    assert finish(process).code == 0
+    assert noted(job) == [signal.SIGTERM]
+    assert not is_running(int((job.ml / "code/child").read_text()))
+
+
+def test_a_daemon_that_holds_the_pipe_does_not_hold_the_job(job: Job) -> None:
+    daemon = "import os, pathlib, time; os.setsid(); pathlib.Path('ready').touch(); time.sleep(60)"
+    process = job.trial({"train.py": script(HAS_CHILD, daemon, "print('done')")}).start()
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"done\n"
+    assert process.wait(timeout=5) == 0
+    os.kill(int((job.ml / "code/child").read_text()), signal.SIGKILL)
+    finish(process)
+
+
+def test_metrics_reported_before_a_sigkill_are_kept(job: Job) -> None:
+    text = "import os, smsweep\nfor i in range(5): smsweep.log({'i': i})\nos.kill(os.getpid(), 9)"
+    done = job.trial({"train.py": text}).run()
+    assert (done.code, done.out.count("@smsweep")) == (137, 5)

@@ -1,0 +1,77 @@
+"""No member of a source tarball gets out of its folder."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from smsweep.runtime import unpack as unpack_module
+from smsweep.runtime.failure import JobFailure
+from smsweep.runtime.unpack import unpack
+from tests.unit.runtime.jobs import Job
+
+
+def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname, info.mode = kind, link, 0o755
+    return info
+
+
+def tarball(path: Path, *members: tarfile.TarInfo) -> str:
+    with tarfile.open(path, "w:gz") as tar:
+        for info in members:
+            info.size = 4 if info.isfile() else 0
+            tar.addfile(info, io.BytesIO(b"text"))
+    return str(path)
+
+
+UNSAFE = {
+    "absolute": [member("/tmp/out")],
+    "parent": [member("../out")],
+    "parent within": [member("a/../../out")],
+    "symlink out": [member("link", tarfile.SYMTYPE, "../out")],
+    "absolute symlink": [member("link", tarfile.SYMTYPE, "/etc/passwd")],
+    "hard link out": [member("link", tarfile.LNKTYPE, "../out")],
+    "through links": [
+        member("a", tarfile.DIRTYPE),
+        member("a/b", tarfile.SYMTYPE, ".."),
+        member("c", tarfile.SYMTYPE, "a/b/.."),
+    ],
+    "fifo": [member("pipe", tarfile.FIFOTYPE)],
+    "device": [member("null", tarfile.CHRTYPE)],
+}
+
+
+@pytest.mark.parametrize("has_filter", [True, False])
+@pytest.mark.parametrize("kind", UNSAFE)
+def test_an_unsafe_member_is_refused_by_name(
+    tmp_path: Path, kind: str, has_filter: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not has_filter:  # as on a Python before 3.8.17
+        monkeypatch.delattr(unpack_module.tarfile, "data_filter", raising=False)
+    path = tarball(tmp_path / "source.tar.gz", *UNSAFE[kind])
+    with pytest.raises(JobFailure, match=f"member '{UNSAFE[kind][-1].name}' refused"):
+        unpack(path, str(tmp_path / "root/code"))
+    assert not (tmp_path / "root/out").exists()
+
+
+def test_files_folders_modes_and_links_within_are_kept(tmp_path: Path) -> None:
+    path = tarball(
+        tmp_path / "source.tar.gz",
+        member("./pkg", tarfile.DIRTYPE),
+        member("./pkg/train.py"),
+        member("latest.py", tarfile.SYMTYPE, "pkg/train.py"),
+    )
+    unpack(path, str(tmp_path / "code"))
+    assert (tmp_path / "code/latest.py").read_text() == "text"
+    assert (tmp_path / "code/pkg/train.py").stat().st_mode & 0o111
+
+
+def test_a_broken_tarball_is_the_failure(job: Job) -> None:
+    job.trial({"train.py": ""})
+    (job.channel / "source.tar.gz").write_bytes(b"not a tarball")
+    assert job.run().code == 1
+    assert "source.tar.gz: cannot be unpacked into" in job.failure

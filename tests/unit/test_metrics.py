@@ -1,0 +1,148 @@
+"""Points out of log lines, whatever else is in them."""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import datetime, timezone
+
+import pytest
+
+from smsweep.errors import ConfigError
+from smsweep.metrics import MetricReader, Reading
+from smsweep.runtime.lines import METRICS, SUMMARY, record_regex, records
+
+AT = datetime(2025, 1, 1, tzinfo=timezone.utc)
+LOSS = ("loss", r"loss=([0-9.eE+-]+|nan|inf)")
+
+
+def record(step: int = 3, **values: float | str | None) -> str:
+    (line,) = records(METRICS, values, step=step, time=1735689600.5)
+    return line
+
+
+def read(*lines: str, definitions: tuple[tuple[str, str], ...] = (LOSS,)) -> Reading:
+    return MetricReader(definitions).read(lines, AT)
+
+
+def values(*lines: str, definitions: tuple[tuple[str, str], ...] = (LOSS,)) -> list[tuple[str, object]]:
+    return [(point.name, point.value) for point in read(*lines, definitions=definitions).points]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("", ""),
+        ("half a line", ""),
+        (" 50%|#####     | 5/10\r", "\r"),
+        ("\x1b[32mgreen\x1b[0m", "\x1b[K"),
+        ("", " and more text"),
+        ("@smsweep ", ""),
+        ('@smsweep {"step": 3, "metr', ""),
+    ],
+)
+def test_a_record_is_found_anywhere_in_a_line(before: str, after: str) -> None:
+    assert values(before + record(acc=0.5) + after) == [("acc", 0.5)]
+
+
+def test_a_record_brings_its_step_and_time() -> None:
+    (point,) = read(record(step=7, acc=1.0)).points
+    assert (point.step, point.time) == (7, datetime(2025, 1, 1, 0, 0, 0, 500_000, tzinfo=timezone.utc))
+
+
+def test_several_records_in_one_line_all_count_in_order() -> None:
+    assert values(record(a=1) + record(b=2)) == [("a", 1), ("b", 2)]
+
+
+@pytest.mark.parametrize("value", [0.1, -3, 1e-300, True, None, "text", "Jäger 🚀", math.inf])
+def test_a_value_comes_back_as_it_went(value: float | str | None) -> None:
+    assert values(record(x=value)) == [("x", value)]
+
+
+def test_nan_comes_back_as_nan() -> None:
+    ((_, value),) = values(record(x=math.nan))
+    assert isinstance(value, float)
+    assert math.isnan(value)
+
+
+def test_summaries_are_merged_and_the_later_wins() -> None:
+    lines = [line for best in (1, 2) for line in records(SUMMARY, {"best": best, f"only{best}": True}, time=0)]
+    reading = read(*lines)
+    assert (reading.points, reading.summary) == ([], {"best": 2, "only1": True, "only2": True})
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "@smsweep ",
+        "@smsweep {",
+        "@smsweep null",
+        "@smsweep 3",
+        "@smsweep []",
+        '@smsweep {"metrics": 3}',
+        '@smsweep {"metrics": {"x": [1]}}',
+        '@smsweep {"metrics": {"x": {"y": 1}}}',
+        "@smsweep " + "[" * 100_000,
+        "@smsweep " + '{"metrics": ' * 1_000,
+        '@smsweep {"metrics": {"x": ' + "9" * 5_000 + "}}",
+        '@smsweep {"metrics": {"x": "' + "y" * 5_000 + '"}}',
+    ],
+)
+def test_a_broken_record_is_nothing(line: str) -> None:
+    assert read(line) == Reading(points=[], summary={})
+
+
+def test_a_record_with_a_senseless_step_and_time_still_counts() -> None:
+    (point,) = read('@smsweep {"step": "x", "time": 1e300, "metrics": {"x": 1}}').points
+    assert (point.value, point.step, point.time) == (1, None, AT)
+
+
+def test_what_no_database_takes_is_made_harmless() -> None:
+    line = '@smsweep {"metrics": {"a\\u0000": "b\\ud800", "big": 99999999999999999999}}'
+    assert values(line) == [("a\ufffd", "b\ufffd"), ("big", 1e20)]
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("loss=0.5", [0.5]),
+        ("loss=0.5 then loss=1e-3", [0.5, 0.001]),
+        ("1%\rloss=3\r2%\rloss=2", [3.0, 2.0]),
+        ("\x1b[1mlo\x1b[0mss=4", [4.0]),
+        ("loss=inf", [math.inf]),
+        ("loss=--", []),
+        ("loss=1_0", [1.0]),
+        ("nothing", []),
+        ("", []),
+        ("loss=1" + "x" * 1_000_000, [1.0]),
+    ],
+)
+def test_every_match_of_a_definition_counts(line: str, expected: list[float]) -> None:
+    assert [value for _, value in values(line)] == expected
+
+
+def test_definitions_do_not_look_into_records_but_at_the_text_beside_them() -> None:
+    everything = (("any", r'(?:loss|"x": )=?([0-9.]+)'),)
+    assert values("loss=1 " + record(x=2) + " loss=3", definitions=everything) == [
+        ("x", 2),
+        ("any", 1.0),
+        ("any", 3.0),
+    ]
+
+
+def test_a_group_that_took_no_part_is_no_match() -> None:
+    assert values("loss=none", definitions=(("loss", r"loss=(?:none|([0-9]+))"),)) == []
+
+
+@pytest.mark.parametrize(("regex", "words"), [("(", "is not a regex"), ("loss=[0-9]+", "has no group")])
+def test_a_definition_that_cannot_work_is_refused(regex: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        MetricReader([("loss", regex)])
+
+
+@pytest.mark.parametrize("name", ["loss", "val.loss", 'we"ird (x)', "ä"])
+def test_the_regex_for_awss_console_finds_the_metric_in_its_record(name: str) -> None:
+
+    (line,) = records(METRICS, {"other": 1, name: -1.5e-07, "last": 2}, step=0, time=0)
+    found = re.findall(record_regex(name), line)
+    assert [float(value) for value in found] == [-1.5e-07]
