@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any, ClassVar
@@ -21,6 +22,21 @@ def _deviations(u: float) -> float:
     return STANDARD.inv_cdf(min(max(u, TAIL), 1.0 - TAIL))
 
 
+def _probability(deviations: float) -> float:
+    return 0.5 * math.erfc(-deviations / math.sqrt(2))  # NormalDist.cdf is coarse far below the mean
+
+
+def _check_centre(kind: str, mu: float, sigma: float, limit: float) -> None:
+    check_number(kind, mu=mu, sigma=sigma)
+    if sigma < 0:
+        raise SpaceError(f"{kind} needs sigma of at least 0, got {sigma}")
+    if abs(mu) + MAX_DEVIATIONS * sigma > limit:
+        raise SpaceError(
+            f"{kind} leads beyond what floats can hold with mu {mu} and sigma {sigma}; lower them"
+            + (", they are those of the logarithm" if kind.endswith("log_normal") else "")
+        )
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Normal(Continuous):
     kind: ClassVar[str] = "normal"
@@ -28,9 +44,7 @@ class Normal(Continuous):
     sigma: float = 1.0  # standard deviation; with 0, all values are mu
 
     def __post_init__(self) -> None:
-        check_number(self.kind, mu=self.mu, sigma=self.sigma)
-        if self.sigma < 0:
-            raise SpaceError(f"{self.kind} needs sigma of at least 0, got {self.sigma}")
+        _check_centre(self.kind, self.mu, self.sigma, sys.float_info.max)
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -43,7 +57,7 @@ class Normal(Continuous):
         distance = comparable(self.kind, value) - self.mu
         if not self.sigma:
             return float(distance >= 0)
-        return STANDARD.cdf(distance / self.sigma)
+        return _probability(distance / self.sigma)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,14 +67,7 @@ class LogNormal(Continuous):
     sigma: float = 1.0  # standard deviation of the natural logarithm; with 0, all values are e^mu
 
     def __post_init__(self) -> None:
-        check_number(self.kind, mu=self.mu, sigma=self.sigma)
-        if self.sigma < 0:
-            raise SpaceError(f"{self.kind} needs sigma of at least 0, got {self.sigma}")
-        if self.mu + MAX_DEVIATIONS * self.sigma > MAX_EXPONENT:
-            raise SpaceError(
-                f"{self.kind} takes mu and sigma of the logarithm; mu {self.mu} and sigma {self.sigma} lead "
-                "beyond the largest float: lower them"
-            )
+        _check_centre(self.kind, self.mu, self.sigma, MAX_EXPONENT)
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -73,10 +80,9 @@ class LogNormal(Continuous):
         number = comparable(self.kind, value)
         if number <= 0:
             return 0.0
-        distance = math.log(number) - self.mu
         if not self.sigma:
             return float(number >= math.exp(self.mu))
-        return STANDARD.cdf(distance / self.sigma)
+        return _probability((math.log(number) - self.mu) / self.sigma)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

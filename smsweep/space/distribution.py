@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import sys
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, TypeGuard
 
@@ -84,8 +85,8 @@ class Listed(Distribution):
 
 
 def is_number(value: object) -> TypeGuard[int | float]:
-    """Tell a finite number from everything else, bools included."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    """Tell a number that a float can hold from everything else, bools and the infinities included."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def are_whole(*values: object) -> bool:
@@ -105,6 +106,8 @@ def check_bounds(kind: str, minimum: float, maximum: float) -> None:
     check_number(kind, min=minimum, max=maximum)
     if minimum >= maximum:
         raise SpaceError(f"{kind} needs min < max, got min {minimum} and max {maximum}")
+    if not is_number(maximum - minimum):
+        raise SpaceError(f"{kind} needs bounds less far apart than min {minimum} and max {maximum}")
 
 
 def check_probability(u: float) -> None:

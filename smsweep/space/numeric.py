@@ -178,6 +178,8 @@ class LogUniformValues(LogScale):
         check_bounds(self.kind, self.min, self.max)
         if self.min <= 0:
             raise SpaceError(f"{self.kind} needs min > 0, got {self.min}; use uniform, or raise min")
+        if math.log(self.min) == math.log(self.max):
+            raise SpaceError(f"{self.kind} needs bounds farther apart than min {self.min} and max {self.max}")
 
     @property
     def exponents(self) -> tuple[float, float]:

@@ -11,6 +11,8 @@ from smsweep.space.bell import Beta, LogNormal, Normal
 from smsweep.space.distribution import are_whole, check_index, check_number, check_probability, is_number
 from smsweep.space.numeric import Continuous, LogUniform, LogUniformValues, Uniform
 
+MAX_MULTIPLE = 2**50  # up to here a multiple of q tells by division which one it is
+
 
 class Quantised(Continuous):
     """Mixin in front of a distribution: its values rounded to the nearest multiple of q.
@@ -27,6 +29,9 @@ class Quantised(Continuous):
         check_number(self.kind, q=self.q)
         if self.q <= 0:
             raise SpaceError(f"{self.kind} needs q > 0, got {self.q}")
+        largest = max(abs(self.quantile(0.0)), abs(self.quantile(1.0)))
+        if not is_number(largest / self.q):
+            raise SpaceError(f"{self.kind} needs a larger q: {largest} holds {self.q} too many times to count")
 
     def _multiple(self, value: float) -> int:
         return round(value / self.q)
@@ -41,7 +46,7 @@ class Quantised(Continuous):
     @property
     def size(self) -> int | None:
         low, high = self.bounds
-        if math.isinf(low) or math.isinf(high):
+        if max(abs(low), abs(high)) / self.q > MAX_MULTIPLE:
             return None
         return self._multiple(high) - self._multiple(low) + 1
 
@@ -67,29 +72,34 @@ class QUniform(Quantised, Uniform):
 
     def __post_init__(self) -> None:
         Quantised.__post_init__(self)
-        far = max(abs(self.min), abs(self.max))
-        if far + self.q == far:
-            raise SpaceError(f"{self.kind} needs a larger q: {self.q} is lost in the rounding of {far}")
+        if not self._is_whole and self.q < 4 * math.ulp(max(abs(self.min), abs(self.max))):
+            raise SpaceError(f"{self.kind} needs a larger q: {self.q} is lost in rounding next to the bounds")
+
+    @property
+    def _is_whole(self) -> bool:
+        return are_whole(self.min, self.max, self.q)
 
     @property
     def grid_size(self) -> int:
-        if are_whole(self.min, self.max, self.q):
+        if self._is_whole:
             return int(-((self.min - self.max) // self.q))  # rounded up, exact for ints of any size
         return math.ceil((self.max - self.min) / self.q)
 
+    @property
+    def _step(self) -> int | float:
+        # numpy's arange goes on by its first step as that came out of rounding
+        return self.q if self._is_whole else float(self.min) + self.q - self.min
+
     def grid_value(self, index: int) -> int | float:
         check_index(index, self.grid_size)
-        if are_whole(self.min, self.max, self.q):
-            return self.min + index * self.q
-        # numpy's arange multiplies the first step as it came out of rounding
-        step = float(self.min) + self.q - self.min
-        return self.min + index * step
+        return self.min + index * self._step
 
     def grid_index(self, value: Any) -> int | None:
         if not is_number(value):
             return None
-        guess = round((value - self.min) / self.q)
-        for index in (guess, guess - 1, guess + 1):
+        number = int(value) if value == int(value) else value
+        guess = int((number - self.min) // self._step)
+        for index in (guess, guess + 1):
             if 0 <= index < self.grid_size and self.grid_value(index) == value:
                 return index
         return None

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import json
+import math
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smsweep.space.distributions import DISTRIBUTIONS, Distribution
+from smsweep.space.identity import identity
+from smsweep.space.numeric import Continuous, IntUniform
+from smsweep.space.quantised import Quantised
+from tests.unit.space.laws import LAWS, any_law, finite_laws, grid_laws, unit
+
+NUMERIC = [kind for kind, cls in DISTRIBUTIONS.items() if issubclass(cls, (Continuous, IntUniform))]
+UNROUNDED = [kind for kind in NUMERIC if kind != "int_uniform" and not issubclass(DISTRIBUTIONS[kind], Quantised)]
+DISCRETE = [kind for kind in LAWS if kind not in UNROUNDED]
+
+
+@pytest.mark.parametrize("kind", LAWS)
+def test_the_table_names_a_class_by_its_kind(kind: str) -> None:
+    assert DISTRIBUTIONS[kind].kind == kind
+
+
+@pytest.mark.parametrize("kind", DISCRETE)
+@given(data=st.data(), u=unit)
+def test_cdf_leads_back_to_the_same_discrete_value(kind: str, data: st.DataObject, u: float) -> None:
+    law = data.draw(LAWS[kind])
+    value = law.ppf(u)
+    assert identity(law.ppf(law.cdf(value))) == identity(value)
+
+
+@pytest.mark.parametrize("kind", UNROUNDED)
+@given(data=st.data(), u=st.floats(1e-12, 1 - 1e-12))
+def test_cdf_inverts_ppf_of_a_continuous_law(kind: str, data: st.DataObject, u: float) -> None:
+    law = data.draw(LAWS[kind])
+    if law.ppf(u) not in (0.0, 1.0):  # where a beta's value is nearer to its end than a float can say
+        assert law.cdf(law.ppf(u)) == pytest.approx(u, abs=1e-8)
+
+
+@pytest.mark.parametrize("kind", NUMERIC)
+@given(data=st.data(), u=unit, v=unit)
+def test_ppf_of_numbers_never_falls(kind: str, data: st.DataObject, u: float, v: float) -> None:
+    law = data.draw(LAWS[kind])
+    assert law.ppf(min(u, v)) <= law.ppf(max(u, v)) or math.isclose(law.ppf(u), law.ppf(v), rel_tol=1e-12)
+
+
+@pytest.mark.parametrize("kind", UNROUNDED)
+@given(data=st.data(), u=unit)
+def test_values_stay_within_the_bounds(kind: str, data: st.DataObject, u: float) -> None:
+    law = data.draw(LAWS[kind])
+    assert isinstance(law, Continuous)
+    low, high = law.bounds
+    assert low <= law.ppf(u) <= high
+
+
+@pytest.mark.parametrize("kind", NUMERIC)
+@given(data=st.data(), u=unit)
+def test_numbers_are_finite_python_scalars(kind: str, data: st.DataObject, u: float) -> None:
+    law = data.draw(LAWS[kind])
+    is_whole = kind == "int_uniform" or isinstance(getattr(law, "q", 1.0), int)
+    value = law.ppf(u)
+    assert type(value) is (int if is_whole else float)
+    assert math.isfinite(value)
+
+
+@given(law=any_law, u=st.floats().filter(lambda u: not 0.0 <= u <= 1.0))
+def test_a_probability_outside_zero_to_one_is_refused(law: Distribution, u: float) -> None:
+    with pytest.raises(ValueError, match=r"\[0, 1\]"):
+        law.ppf(u)
+
+
+@given(law=any_law, seed=st.integers())
+def test_a_sample_takes_one_number_from_the_rng(law: Distribution, seed: int) -> None:
+    rng, same = random.Random(seed), random.Random(seed)
+    law.sample(rng)
+    same.random()
+    assert rng.random() == same.random()
+
+
+@given(law=finite_laws, data=st.data())
+def test_a_finite_law_numbers_its_values(law: Distribution, data: st.DataObject) -> None:
+    assert law.size is not None
+    index = data.draw(st.integers(0, law.size - 1))
+    assert law.index_of(law.value_at(index)) == index
+
+
+@given(law=finite_laws, u=unit)
+def test_whatever_a_finite_law_draws_has_a_number(law: Distribution, u: float) -> None:
+    index = law.index_of(law.ppf(u))
+    assert index is not None
+    assert identity(law.value_at(index)) == identity(law.ppf(u))
+
+
+@given(law=grid_laws, data=st.data())
+def test_a_grid_numbers_its_values(law: Distribution, data: st.DataObject) -> None:
+    assert law.grid_size is not None
+    index = data.draw(st.integers(0, law.grid_size - 1))
+    assert law.grid_index(law.grid_value(index)) == index
+
+
+@given(law=grid_laws)
+def test_an_index_outside_the_grid_is_refused(law: Distribution) -> None:
+    assert law.grid_size is not None
+    for index in (-1, law.grid_size):
+        with pytest.raises(IndexError):
+            law.grid_value(index)
+
+
+@given(law=grid_laws, data=st.data())
+def test_a_value_is_recognised_after_a_trip_through_json(law: Distribution, data: st.DataObject) -> None:
+    assert law.grid_size is not None
+    index = data.draw(st.integers(0, law.grid_size - 1))
+    assert law.grid_index(json.loads(json.dumps(law.grid_value(index)))) == index
+
+
+def test_only_the_laws_that_wandb_allows_have_a_grid() -> None:
+    allowed = {kind for kind, cls in DISTRIBUTIONS.items() if cls.grid_size is not Distribution.grid_size}
+    assert allowed == {"constant", "categorical", "int_uniform", "q_uniform"}
