@@ -11,9 +11,15 @@ from typing import Any, Final
 
 from smsweep.space.distribution import Distribution, check_index
 
-MISSING: Final[Any] = type("Missing", (), {"__repr__": lambda self: "MISSING"})()  # in place of an absent value
-
 Path = tuple[str, ...]
+
+
+class _Missing:
+    def __repr__(self) -> str:
+        return "MISSING"
+
+
+MISSING: Final[Any] = _Missing()  # stands where params have no value for a leaf
 
 
 @dataclass(frozen=True, slots=True)

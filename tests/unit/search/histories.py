@@ -1,0 +1,27 @@
+"""Histories that tests grow step by step."""
+
+from __future__ import annotations
+
+from smsweep.search.base import SearchStrategy
+from smsweep.trials import History, Params, Trial, TrialState
+
+
+def add(history: History, params: Params, state: TrialState = TrialState.PENDING) -> int:
+    """Add a trial at the next number and return the number."""
+    number = history.next_number
+    history.update([Trial(number=number, params=params, state=state)])
+    return number
+
+
+def remove(history: History, number: int) -> None:
+    history.update([Trial(number=number, params={}, is_removed=True)])
+
+
+def run(strategy: SearchStrategy, history: History, n: int) -> list[Params]:
+    """Ask for trials one by one, add each, and return their params."""
+    made = []
+    for _ in range(n):
+        for params in strategy.suggest(history, 1):
+            add(history, params)
+            made.append(params)
+    return made

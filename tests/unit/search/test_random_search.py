@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from smsweep.search.random_search import RandomSearch
+from smsweep.space.distributions import (
+    Categorical,
+    CategoricalWithProbabilities,
+    Constant,
+    IntUniform,
+    LogUniformValues,
+)
+from smsweep.space.space import SearchSpace
+from smsweep.sweeps import SweepConfig
+from smsweep.trials import History, Trial
+from tests.unit.search.histories import add, remove, run
+
+FINITE = SearchSpace({"a": IntUniform(min=1, max=4), "b": Categorical(values=("x", "y")), "c": Constant(value=0)})
+INFINITE = SearchSpace({"lr": LogUniformValues(min=1e-5, max=0.1), "n": IntUniform(min=1, max=9)})
+
+
+def search(space: SearchSpace, seed: int = 0) -> RandomSearch:
+    return RandomSearch(SweepConfig(method="random", space=space), seed)
+
+
+def test_the_draw_of_a_number_ignores_the_other_trials() -> None:
+    lonely = History([Trial(number=4, params={})])
+    crowded = History(Trial(number=number, params={"lr": 0.1}) for number in range(5))
+    assert search(INFINITE).suggest(lonely, 1) == search(INFINITE).suggest(crowded, 1)
+
+
+def test_another_number_or_seed_is_another_draw() -> None:
+    params = [*search(INFINITE).suggest(History(), 5), *search(INFINITE, 1).suggest(History(), 5)]
+    assert len({json.dumps(item) for item in params}) == 10
+
+
+@given(space=st.sampled_from([FINITE, INFINITE]), seed=st.integers(0, 10**6), n=st.integers(1, 12))
+def test_many_at_once_are_the_same_as_one_by_one(space: SearchSpace, seed: int, n: int) -> None:
+    assert search(space, seed).suggest(History(), n) == run(search(space, seed), History(), n)
+
+
+@given(seed=st.integers(0, 10**6))
+def test_a_finite_space_is_used_up_before_anything_repeats(seed: int) -> None:
+    params = run(search(FINITE, seed), History(), 8)
+    assert sorted(FINITE.index(item) or 0 for item in params) == list(range(8))
+
+
+def test_random_search_never_ends() -> None:
+    assert len(run(search(FINITE), History(), 20)) == 20
+
+
+def test_what_an_earlier_sweep_tried_is_not_drawn_while_there_is_something_new() -> None:
+    history = History(prior=[Trial(number=0, params=FINITE.assignment(i)) for i in range(7)])
+    assert search(FINITE).suggest(history, 1) == [FINITE.assignment(7)]
+
+
+def test_what_a_removed_trial_tried_may_be_drawn_again() -> None:
+    strategy, history = search(FINITE), History()
+    params = run(strategy, history, 8)
+    remove(history, 3)
+    assert strategy.suggest(history, 1) == [params[3]]
+
+
+def test_the_last_unlikely_value_is_found() -> None:
+    values, probabilities = tuple(range(4)), (1 - 3e-12, 1e-12, 1e-12, 1e-12)
+    space = SearchSpace({"p": CategoricalWithProbabilities(values=values, probabilities=probabilities)})
+    assert sorted(item["p"] for item in run(search(space), History(), 4)) == [0, 1, 2, 3]
+
+
+@settings(max_examples=20)
+@given(taken=st.lists(st.integers(0, 7), max_size=8))
+def test_a_fresh_strategy_agrees_with_one_that_was_there_all_along(taken: list[int]) -> None:
+    history, old = History(), search(FINITE)
+    for index in taken:
+        old.suggest(history, 2)
+        add(history, FINITE.assignment(index))
+    assert old.suggest(history, 3) == search(FINITE).suggest(history, 3)
+
+
+def test_draws_follow_the_distribution() -> None:
+    space = SearchSpace({"p": CategoricalWithProbabilities(values=("a", "b"), probabilities=(0.25, 0.75))})
+    counts = Counter(item["p"] for item in search(space).suggest(History(), 4000))
+    assert 900 < counts["a"] < 1100

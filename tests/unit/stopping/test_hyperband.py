@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smsweep.errors import ConfigError
+from smsweep.space.space import SearchSpace
+from smsweep.stopping.hyperband import Hyperband, bands
+from smsweep.stopping.rules import RULES
+from smsweep.sweeps import EarlyTerminate, Goal, Metric, SweepConfig
+from smsweep.trials import History, Trial, TrialState
+
+RUNNING, FINISHED = TrialState.RUNNING, TrialState.FINISHED
+
+
+def config(goal: Goal = Goal.MINIMIZE, **rule: Any) -> SweepConfig:
+    return SweepConfig(
+        method="random",
+        space=SearchSpace({}),
+        metric=Metric(name="loss", goal=goal),
+        early_terminate=EarlyTerminate(**{"type": "hyperband", "min_iter": 2, "eta": 2, **rule}),
+    )
+
+
+def curves(*values: Sequence[float], state: TrialState = RUNNING) -> History:
+    return History(Trial(number=i, params={}, state=state, curve=tuple(curve)) for i, curve in enumerate(values))
+
+
+def stopped(history: History, **rule: Any) -> list[int]:
+    return [decision.number for decision in Hyperband(config(**rule)).judge(history)]
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ({"max_iter": 27, "s": 2}, [3, 9]),
+        ({"max_iter": 5, "s": 2, "eta": 2}, [1, 2]),
+        ({"max_iter": 27, "s": 50}, [1, 3, 9]),
+        ({"max_iter": 49, "s": 2, "eta": 7}, [1, 7]),
+        ({"max_iter": 27, "s": 1, "min_iter": 5}, [9]),
+    ],
+)
+def test_bands_are_counted_down_from_max_iter_which_is_none(rule: dict[str, Any], expected: list[int]) -> None:
+    assert bands(EarlyTerminate(type="hyperband", **rule)) == expected
+
+
+@pytest.mark.parametrize(
+    ("eta", "expected"), [(3.0, [1, 3, 9, 27, 81, 243]), (1.5, [1, 2, 3, 5, 7, 11]), (2, [1, 2, 4, 8, 16, 32])]
+)
+def test_bands_are_counted_up_from_min_iter(eta: float, expected: list[int]) -> None:
+    assert bands(EarlyTerminate(type="hyperband", min_iter=1, eta=eta))[:6] == expected
+
+
+def test_at_most_a_hundred_bands_are_counted_up() -> None:
+    assert bands(EarlyTerminate(type="hyperband", min_iter=1, eta=1.01)) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ({"max_iter": 2, "s": 3}, "leave no band"),
+        ({"max_iter": 9}, "add `s`"),
+        ({}, "needs min_iter, or max_iter and s"),
+        ({"min_iter": 1, "eta": 1.0}, "above 1, got 1.0"),
+    ],
+)
+def test_a_rule_without_bands_is_refused(rule: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        bands(EarlyTerminate(type="hyperband", **rule))
+
+
+def test_a_rule_without_a_metric_is_refused() -> None:
+    rule = EarlyTerminate(type="hyperband", min_iter=1)
+    with pytest.raises(ConfigError, match="add `metric`"):
+        RULES["hyperband"](SweepConfig(method="random", space=SearchSpace({}), early_terminate=rule))
+
+
+def test_the_worse_half_is_stopped_at_a_band() -> None:
+    assert stopped(curves([9, 1], [9, 2], [9, 3], [9, 4])) == [3]
+
+
+def test_a_lone_trial_is_never_stopped() -> None:
+    assert stopped(curves([9, 99])) == []
+
+
+def test_equals_are_never_stopped() -> None:
+    assert stopped(curves([9, 1], [9, 1], [9, 1])) == []
+
+
+def test_a_trial_short_of_the_first_band_is_left_alone() -> None:
+    assert stopped(curves([1, 1], [99])) == []
+
+
+@pytest.mark.parametrize("state", [state for state in TrialState if state is not RUNNING])
+def test_only_running_trials_are_stopped_but_all_set_the_threshold(state: TrialState) -> None:
+    history = curves([9, 1], state=state)
+    history.update([Trial(number=1, params={}, state=RUNNING, curve=(9, 2))])
+    assert stopped(history, eta=3) == [1]
+    assert stopped(curves([9, 1], [9, 2], state=state), eta=3) == []
+
+
+def test_more_is_better_where_the_goal_says_so() -> None:
+    assert stopped(curves([0, 1], [0, 2]), goal=Goal.MAXIMIZE, eta=3) == [0]
+
+
+def test_a_strict_rule_compares_at_the_band_and_a_lenient_one_the_best() -> None:
+    history = curves([9, 1, 1], [0.5, 2, 2])
+    assert stopped(history, eta=3, strict=True) == [1]
+    assert stopped(history, eta=3, strict=False) == []
+
+
+def test_only_the_highest_band_reached_counts() -> None:
+    worst_at_band_2, worst_at_band_4 = [0, 3, 0, 7], [0, 1, 0, 9]
+    assert stopped(curves([0, 2, 0, 8], worst_at_band_2, worst_at_band_4)) == [2]
+
+
+def test_a_trial_may_be_stopped_later_when_others_get_better() -> None:
+    rule, history = Hyperband(config(eta=3)), curves([9, 2])
+    assert rule.judge(history) == []
+    history.update([Trial(number=1, params={}, state=RUNNING, curve=(9, 1))])
+    assert [decision.number for decision in rule.judge(history)] == [0]
+
+
+def test_a_removed_trial_no_longer_sets_the_threshold() -> None:
+    rule, history = Hyperband(config(eta=3)), curves([9, 1], [9, 2])
+    assert len(rule.judge(history)) == 1
+    history.update([Trial(number=0, params={}, is_removed=True)])
+    assert rule.judge(history) == []
+
+
+def test_the_reason_names_rule_band_value_threshold_and_peers() -> None:
+    [decision] = Hyperband(config(goal=Goal.MAXIMIZE, eta=3)).judge(curves([0, 0.25], [0, 0.5], [0, 0.75]))[:1]
+    assert decision.reason == (
+        "hyperband: at band 2 its loss 0.25 is worse than 0.5, the threshold of the 3 trials with 2 points"
+    )
+
+
+values = st.lists(st.integers(-3, 3).map(float), max_size=10).map(tuple)
+trials = st.builds(
+    Trial,
+    number=st.integers(0, 6),
+    params=st.just({}),
+    state=st.sampled_from([RUNNING, RUNNING, TrialState.STOPPING, FINISHED]),
+    curve=values,
+    is_removed=st.sampled_from([False, False, False, True]),
+)
+
+
+@given(updates=st.lists(st.lists(trials, max_size=4), max_size=8), strict=st.booleans())
+def test_a_fresh_rule_agrees_with_one_that_was_there_all_along(updates: list[list[Trial]], strict: bool) -> None:
+    history, old = History(), Hyperband(config(strict=strict, min_iter=1))
+    for update in updates:
+        history.update(update)
+        assert old.judge(history) == Hyperband(config(strict=strict, min_iter=1)).judge(history)
