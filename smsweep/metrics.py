@@ -49,7 +49,7 @@ class MetricReader:
         for line in lines:
             text = line
             if MARK in line:
-                text, records = _split(line)
+                text, records = split_records(line)
                 for record in records:
                     summary.update(_scalars(record.get(SUMMARY)))
                     points += _points(record, at)
@@ -77,7 +77,7 @@ def _compiled(name: str, regex: str) -> re.Pattern[str]:
     return pattern
 
 
-def _split(line: str) -> tuple[str, list[dict[str, Any]]]:
+def split_records(line: str) -> tuple[str, list[dict[str, Any]]]:
     """Return the line without its records, and the records; one that is broken takes the text up to the next."""
     text, *candidates = line.split(MARK)
     records = []

@@ -53,9 +53,9 @@ def sum_up(shown: dict[str, Any], outcome: sdk.Outcome) -> None:
             say(f"and {len(trials) - MOST_ROWS} more: smsweep trials {sweep_id}")
         say("")
     say(f"sweep {sweep_id} is {shown['state']}: {counts(shown['trials'])}")
-    if shown["trials"].get("pending"):
+    if shown["state"] == "running":
         say(f"go on with: smsweep agent {sweep_id}")
-    elif not outcome.ended and shown["state"] != "running":
+    elif not outcome.ended:
         say(f"nothing to do here; to go on: smsweep sweep --resume {sweep_id}")
 
 
@@ -66,6 +66,6 @@ def check(outcome: sdk.Outcome, tally: Tally) -> None:
     is_total = failed > 0 and failed == sum(ended.values())
     if not outcome.trouble and not is_total:
         return
-    said = outcome.trouble.partition(":")[0] if outcome.trouble else f"all {failed} trials failed"
+    said = outcome.trouble.partition(":")[0] or ("the trial failed" if failed == 1 else f"all {failed} trials failed")
     reasons = "\n".join(f"  {count} x {clean(reason)}" for reason, count in tally.reasons.most_common())
     raise TrialsFailed(f"{said}:\n{reasons}\nlook closer with: smsweep logs {tally.sweep_id}/N")

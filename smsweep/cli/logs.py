@@ -23,6 +23,9 @@ smsweep logs abcd1234/7 | grep loss
 def logs(
     label: TrialLabel,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until its job has ended.")] = False,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Also the lines by which smsweep.log() reports metrics.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """Print what a trial's script wrote.
@@ -31,7 +34,7 @@ def logs(
     the lines go as they are.
     """
     is_terminal = sys.stdout.isatty()
-    for line in sdk.manage.read_log(label, follow=follow):
+    for line in sdk.manage.read_log(label, follow=follow, raw=raw):
         if as_json:
             answer(json.dumps({"line": line}))
         else:

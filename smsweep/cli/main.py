@@ -30,7 +30,7 @@ from smsweep.cli import (
 from smsweep.cli.completion import COMPLETE_VAR
 from smsweep.cli.options import Debug, Quiet, Verbose
 from smsweep.cli.talk import NORMAL, set_level
-from smsweep.errors import SmsweepError
+from smsweep.errors import NotFound, SmsweepError
 
 ISSUES = "https://github.com/smsweep/smsweep/issues"
 
@@ -97,6 +97,8 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")  # an ASCII terminal is no reason to fail
     try:
         app(prog_name="smsweep")
+    except NotFound as err:
+        fail(err, f"{err}\nsee `smsweep ls` and `smsweep trials ID` for what there is", err.exit_code)
     except SmsweepError as err:
         fail(err, str(err), err.exit_code)
     except OSError as err:

@@ -12,6 +12,16 @@ ANSI = re.compile(
     r"|[\x1b\x9b][\[\]()#;?]*(?:\d{1,4}(?:;\d{0,4})*)?[0-9A-ORZcf-nqry=><~]"  # colours, cursor
 )
 COLOUR = re.compile(r"\x1b\[[\d;]*m")
+STATES = (
+    "finished",
+    "running",
+    "stopping",
+    "pending",
+    "stopped",
+    "killed",
+    "failed",
+    "crashed",
+)  # good news first
 EMPTY = "-"  # in a table, so that columns stay countable
 
 
@@ -51,7 +61,8 @@ def pairs(values: dict[str, object]) -> str:
 
 def counts(trials: dict[str, int]) -> str:
     """Return trials counted by state as `12 finished, 1 failed`."""
-    return ", ".join(f"{count} {state}" for state, count in trials.items() if count) or "none"
+    in_order = sorted(trials, key=STATES.index)
+    return ", ".join(f"{trials[state]} {state}" for state in in_order if trials[state]) or "none"
 
 
 def duration(started_at: str | None, ended_at: str | None) -> str:

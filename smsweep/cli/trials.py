@@ -11,7 +11,7 @@ from smsweep import sdk
 from smsweep.cli.options import Json, SweepId
 from smsweep.cli.output import answer_json, say, table
 from smsweep.cli.tally import first_line
-from smsweep.cli.text import duration
+from smsweep.cli.text import STATES, duration
 from smsweep.errors import UsageError
 
 EXAMPLES = """
@@ -22,7 +22,6 @@ smsweep trials abcd1234 --sort -lr --json
 """
 
 Data = dict[str, Any]
-STATES = ("pending", "running", "stopping", "finished", "failed", "crashed", "stopped", "killed")
 
 
 def trials(

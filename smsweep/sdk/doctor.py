@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from smsweep import __version__
@@ -59,13 +59,15 @@ def check_folder(workspace: Workspace) -> Finding:
     """Tell whether the workspace's folder can be written, or be made where it is missing."""
     folder = workspace.dir
     nearest = _nearest(folder)
-    is_ok = nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
+    try:
+        with TemporaryFile(dir=nearest):
+            trouble = ""
+    except OSError as err:
+        trouble = f"{nearest}: cannot be written ({err.strerror})"
     return Finding(
         what="folder (SMSWEEP_DIR)",
-        found=f"{folder}{'' if folder.exists() else ' (made with the first sweep)'}"
-        if is_ok
-        else f"{nearest}: not writable",
-        is_ok=is_ok,
+        found=trouble or f"{folder}{'' if folder.exists() else ' (made with the first sweep)'}",
+        is_ok=not trouble,
         cure="set SMSWEEP_DIR to a folder that you may write to",
     )
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Iterator
 
 from smsweep.errors import StoreConflict, UsageError
+from smsweep.metrics import split_records
 from smsweep.sdk.execute import open_backend
 from smsweep.sdk.labels import parse_label, parse_sweep_id, parse_trial
 from smsweep.sdk.workspace import Workspace
@@ -81,8 +82,11 @@ def retry(labels: Iterable[str], *, failed: bool = False) -> list[Trial]:
         ]
 
 
-def read_log(label: str, *, follow: bool = False, backend: str | None = None) -> Iterator[str]:
-    """Yield the lines of a trial's log; with follow, until its job has ended."""
+def read_log(label: str, *, follow: bool = False, raw: bool = False, backend: str | None = None) -> Iterator[str]:
+    """Yield the lines of a trial's log; with follow, until its job has ended.
+
+    raw: also the records by which `smsweep.log` reports metrics.
+    """
     sweep_id, number = parse_trial(label)
     workspace = Workspace()
     with workspace.store() as store:
@@ -95,7 +99,7 @@ def read_log(label: str, *, follow: bool = False, backend: str | None = None) ->
             while True:
                 page = opened.read_logs(trial.job_name, cursor) if trial.job_name else None
                 if page is not None and page.cursor != cursor:
-                    yield from page.lines
+                    yield from page.lines if raw else _without_records(page.lines)
                     cursor = page.cursor
                     continue
                 is_over = trial.state.is_terminal or (page is not None and page.is_last)
@@ -103,3 +107,10 @@ def read_log(label: str, *, follow: bool = False, backend: str | None = None) ->
                     return
                 time.sleep(FOLLOW_S)
                 trial = store.get_trial(sweep_id, number)
+
+
+def _without_records(lines: Iterable[str]) -> Iterator[str]:
+    for line in lines:
+        text, records = split_records(line)
+        if text or not records:
+            yield text
