@@ -130,6 +130,7 @@ class Agent:
         """Look once at everything and act once on it. Returns whether anything changed."""
         self._renew_leases()
         self._controller.refresh()
+        self._take_in_news()
         happened = self._observe()
         happened |= bool(self._controller.judge())
         self._pass_on_stops()
@@ -163,6 +164,17 @@ class Agent:
         for number in [number for number in self._held if (self._sweep_id, number) not in kept]:
             log.warning("%s/%s is no longer ours: another agent took it over", self._sweep_id, number)
             del self._held[number]
+
+    def _take_in_news(self) -> None:
+        """Learn what others did to our trials: told them to end, or took them over."""
+        for number, held in list(self._held.items()):
+            known = self._controller.history.get(number)
+            if known is None or known.revision <= held.trial.revision:
+                continue
+            held.trial = known
+            if known.agent_id != self._agent_id:
+                log.warning("%s is no longer ours: another agent took it over", known.label)
+                del self._held[number]
 
     def _observe(self) -> bool:
         """Read status and logs of all held jobs, and settle those that have ended."""
@@ -208,54 +220,57 @@ class Agent:
 
     def _settle(self, held: _Held, status: JobStatus) -> None:
         """Write down how a trial ended, then let the backend forget its job."""
-        current = self._store.get_trial(self._sweep_id, held.trial.number)
+        current = held.trial
         to, reason = verdict(status, current.asked_by)
         if to is TrialState.FINISHED and (missing := self._controller.missing_objective(current)):
             to, reason = TrialState.FAILED, missing
-        if current.asked_by == "rule" and to is TrialState.STOPPED:
-            reason = current.reason
+        if current.asked_by and to is not TrialState.FINISHED:
+            reason = current.reason  # why it was asked to end says more than how its job did
         if to is TrialState.CRASHED:
-            self._crash(held, reason)
+            is_settled = self._crash(held, reason)
         else:
-            self._end(held, to, reason, status.exit_code)
-        self._backend.forget(status.name)
+            is_settled = self._end(held, to, reason, status.exit_code)
+        if is_settled:
+            self._backend.forget(status.name)
 
-    def _crash(self, held: _Held, reason: str) -> None:
+    def _crash(self, held: _Held, reason: str) -> bool:
         """A trial was lost without a verdict: try again as often as allowed."""
         may_retry = held.trial.attempt < self._options.retries
-        self._end(held, TrialState.PENDING if may_retry else TrialState.CRASHED, reason)
+        return self._end(held, TrialState.PENDING if may_retry else TrialState.CRASHED, reason)
 
-    def _end(self, held: _Held, to: TrialState, reason: str, exit_code: int | None = None) -> None:
+    def _end(self, held: _Held, to: TrialState, reason: str, exit_code: int | None = None) -> bool:
+        """Write down a trial's end; False when somebody changed it meanwhile, to be looked at again."""
         number = held.trial.number
-        del self._held[number]
         try:
             trial = self._store.move(
                 self._sweep_id,
                 number,
-                [TrialState.RUNNING, TrialState.STOPPING],
+                [held.trial.state],
                 to,
                 reason=reason,
                 exit_code=exit_code,
                 agent_id=self._agent_id,
             )
         except StoreConflict as err:
-            log.warning("%s/%s: its end was settled elsewhere: %s", self._sweep_id, number, err)
-            return
+            log.debug("%s: looking again: %s", held.trial.label, err)
+            return False
+        del self._held[number]
+        self._controller.history.update([trial])
         log.info("%s %s%s", trial.label, to.value, f": {reason}" if reason else "")
         self._is_idle = False
         if to.is_terminal:
             self._ended[to] = self._ended.get(to, 0) + 1
             self._trouble = self._trouble or self._flapping.note(trial, self._clock())
         self._on_change(trial)
+        return True
 
     def _pass_on_stops(self) -> None:
         """Tell jobs to end whose trials were told to, by a rule, a person, or our own leaving."""
         cancelled = self._controller.sweep.state is SweepState.CANCELLED
         for number, held in list(self._held.items()):
-            known = self._controller.history.get(number)
-            is_stopping = known is not None and known.state is TrialState.STOPPING
+            is_stopping = held.trial.state is TrialState.STOPPING
             if not is_stopping and (cancelled or self._leaving >= Leaving.STOP):
-                is_stopping = self._order_stop(number, "the sweep was cancelled" if cancelled else "")
+                is_stopping = self._order_stop(held, "the sweep was cancelled" if cancelled else "")
             kills = cancelled or self._leaving >= Leaving.KILL
             if is_stopping and not held.is_submitted and not held.was_told:
                 self._end(held, TrialState.KILLED, "told to end before its job was started")
@@ -263,12 +278,17 @@ class Agent:
                 self._backend.stop(held.trial.job_name, grace_s=0 if kills else None)
                 held.was_told = True
 
-    def _order_stop(self, number: int, reason: str) -> bool:
+    def _order_stop(self, held: _Held, reason: str) -> bool:
         by = "agent" if self._leaves_for_machine else "person"
         reason = reason or ("its agent had to leave" if by == "agent" else "stopped by Ctrl-C")
         try:
-            self._store.move(
-                self._sweep_id, number, [TrialState.RUNNING], TrialState.STOPPING, reason=reason, asked_by=by
+            held.trial = self._store.move(
+                self._sweep_id,
+                held.trial.number,
+                [TrialState.RUNNING],
+                TrialState.STOPPING,
+                reason=reason,
+                asked_by=by,
             )
         except StoreConflict:
             return False  # read again at the next tick
@@ -276,7 +296,7 @@ class Agent:
 
     def _fill_slots(self) -> bool:
         self._is_idle = False
-        for held in self._held.values():
+        for held in list(self._held.values()):
             if not held.is_submitted and not held.was_told:
                 self._submit(held)
         happened = False
@@ -313,14 +333,13 @@ class Agent:
         free = self._options.parallel - len(self._held)
         if self._options.count is not None:
             free = min(free, self._options.count - self._started)
-        for may_propose in (True, False):
-            trial = self._store.claim(self._sweep_id, self._agent_id, self._backend.place, LEASE_S)
-            if trial is not None:
-                self._started += 1
-                return trial
-            if not may_propose or not self._controller.propose(free):
-                return None
-        return None
+        if not self._controller.history.counts[TrialState.PENDING]:
+            self._controller.propose(free)
+        trial = self._store.claim(self._sweep_id, self._agent_id, self._backend.place, LEASE_S)
+        if trial is not None:
+            self._started += 1
+            self._controller.history.update([trial])
+        return trial
 
     def _submit(self, held: _Held) -> None:
         """Start the trial's job. A job that is already there is ours: its name says so."""

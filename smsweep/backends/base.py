@@ -45,6 +45,10 @@ class Backend(Protocol):
         """Free what an ended and settled job still holds (a container, a folder's bulk). Logs may go with it."""
         ...
 
+    def wait(self, timeout_s: float) -> None:
+        """Sleep so long, or shorter when a job of this client ended meanwhile."""
+        ...
+
     def close(self) -> None:
         """Free the client; never stops jobs."""
         ...

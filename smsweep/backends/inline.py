@@ -36,6 +36,7 @@ class InlineBackend:
     def __init__(self, function: Callable[[], Any]) -> None:
         self._function = function
         self._calls: dict[str, _Call] = {}
+        self._one_ended = threading.Event()
 
     def submit(self, request: TrainingJobRequest) -> None:
         name = request["TrainingJobName"]
@@ -70,6 +71,10 @@ class InlineBackend:
     def forget(self, name: str) -> None:
         self._calls.pop(name, None)
 
+    def wait(self, timeout_s: float) -> None:
+        if self._one_ended.wait(timeout_s):
+            self._one_ended.clear()
+
     def close(self) -> None:
         self._calls.clear()
 
@@ -98,6 +103,7 @@ class InlineBackend:
             started_at=call.started_at,
             ended_at=datetime.now(timezone.utc),
         )
+        self._one_ended.set()
 
 
 def _trial(request: TrainingJobRequest) -> dict[str, Any]:

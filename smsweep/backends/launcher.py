@@ -2,7 +2,8 @@
 
 Run as a file: `python -I -S launcher.py RUNTIME_ZIP`. Standard library only. It reads one JSON object a line
 from stdin, {"folder", "argv", "environ"}, and answers each with a line: {"pid": n}, {"already": true}
-or {"error": text}. At the end of stdin it ends; its jobs, each in a session of its own, go on.
+or {"error": text}. In between come lines {"ended": true} whenever a job of its own has ended. At the end of
+stdin it ends; its jobs, each in a session of its own, go on.
 
 A job's life is a lock on the file `lock` in its folder: held by the child from before the answer until it
 ends, so that whoever comes later can tell a live job from a dead one without trusting process ids.
@@ -27,10 +28,21 @@ def main() -> None:
     sys.path.insert(0, sys.argv[1])
     from smsweep.runtime import entrypoint  # noqa: PLC0415 - of the zip just put on the path
 
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps; how a job ended is in its folder
+    signal.signal(signal.SIGCHLD, on_child)
     for line in sys.stdin:
-        answer = start(json.loads(line), entrypoint.main)
-        os.write(1, (json.dumps(answer) + "\n").encode())
+        say(start(json.loads(line), entrypoint.main))
+
+
+def say(answer: dict[str, Any]) -> None:
+    os.write(1, (json.dumps(answer) + "\n").encode())  # one write: an event cannot get into an answer
+
+
+def on_child(number: int, frame: object) -> None:
+    """Reap what has ended; how it ended is in its folder."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            with contextlib.suppress(OSError):  # the agent has gone
+                say({"ended": True})
 
 
 def start(order: dict[str, Any], entry: Callable[[list[str]], int]) -> dict[str, Any]:

@@ -24,9 +24,13 @@ def read_page(file: Path, cursor: str, *, is_complete: bool) -> LogPage:
     except FileNotFoundError:
         return LogPage(lines=(), cursor=cursor, is_last=is_complete)
     reached_end = len(data) < PAGE_BYTES
+    if not data:
+        return LogPage(lines=(), cursor=cursor, is_last=is_complete)
     if not (reached_end and is_complete):
         end = data.rfind(b"\n") + 1
         data = data[: end or (len(data) if len(data) >= LINE_BYTES else 0)]
+    if not data:
+        return LogPage(lines=(), cursor=cursor)
     lines = tuple(line.decode("utf-8", errors="replace").rstrip("\r") for line in data.split(b"\n"))
     if lines[-1] == "":
         lines = lines[:-1]

@@ -12,20 +12,18 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
+from smsweep.backends.launcher_client import LauncherClient
 from smsweep.backends.log_file import read_page
 from smsweep.backends.ml_tree import failure_reason, local_channels, write_tree
 from smsweep.errors import BackendUnavailable
 from smsweep.jobs import STOP_GRACE_S, JobStatus, LogPage, TrainingJobRequest
 
-LAUNCHER = Path(__file__).with_name("launcher.py")
 TERMINAL_BY_STOP = {"person": "Stopped", "max_runtime": "MaxRuntimeExceeded"}  # who asked -> secondary status
 
 
@@ -47,10 +45,9 @@ class ProcessBackend:
         self, root: Path, runtime_zip: Path, environ: Mapping[str, str], clock: Callable[[], float]
     ) -> None:
         self._root = root.absolute()
-        self._runtime_zip = runtime_zip.absolute()
         self._environ = job_environment(environ)
         self._clock = clock
-        self._launcher: subprocess.Popen[bytes] | None = None
+        self._launcher = LauncherClient(runtime_zip.absolute())
         self._ended: dict[str, JobStatus] = {}  # a job ends once: no second look at its folder
         self._max_runtime_s: dict[str, float] = {}  # per job, from its request
 
@@ -83,14 +80,14 @@ class ProcessBackend:
         return read_page(folder / "output.log", cursor, is_complete=ended)
 
     def forget(self, name: str) -> None:
-        # Logs, model and output stay for the person; the unpacked source can be had again.
-        shutil.rmtree(self._root / name / "ml" / "code", ignore_errors=True)
+        # Everything stays for the person: log, model, and what the script wrote into its working directory.
         self._ended.pop(name, None)
 
+    def wait(self, timeout_s: float) -> None:
+        self._launcher.wait(timeout_s)
+
     def close(self) -> None:
-        if self._launcher is not None:
-            self._launcher.communicate()
-            self._launcher = None
+        self._launcher.close()
 
     def _prepare(self, folder: Path, request: TrainingJobRequest) -> None:
         """Make the whole folder aside and put it in place at once: a crash leaves nothing half-made."""
@@ -117,27 +114,9 @@ class ProcessBackend:
         }
         arguments = request.get("AlgorithmSpecification", {}).get("ContainerArguments", [])
         argv = ["--pid-file", str(folder / "group"), *arguments]
-        answer = self._ask_launcher({"folder": str(folder), "argv": argv, "environ": environ})
+        answer = self._launcher.ask({"folder": str(folder), "argv": argv, "environ": environ})
         if "error" in answer:
             raise BackendUnavailable(f"cannot start job {folder.name}: {answer['error']}")
-
-    def _ask_launcher(self, order: Mapping[str, Any]) -> dict[str, Any]:
-        if self._launcher is None or self._launcher.poll() is not None:
-            argv = [sys.executable, "-I", "-S", str(LAUNCHER), str(self._runtime_zip)]
-            # A session of its own: Ctrl-C in the terminal is for the agent to understand, not for the jobs.
-            self._launcher = subprocess.Popen(
-                argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True, env={}
-            )
-        launcher = self._launcher
-        try:
-            launcher.stdin.write(json.dumps(order).encode() + b"\n")  # type: ignore[union-attr]  # a pipe, asked for
-            launcher.stdin.flush()  # type: ignore[union-attr]
-            answer = launcher.stdout.readline()  # type: ignore[union-attr]
-        except OSError as err:
-            raise BackendUnavailable(f"the process launcher is gone: {err}") from err
-        if not answer:
-            raise BackendUnavailable("the process launcher ended without an answer; its error is on stderr")
-        return dict(json.loads(answer))
 
     def _look(self, name: str) -> JobStatus | None:
         folder = self._root / name

@@ -9,7 +9,6 @@ import secrets
 import signal
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime, timezone
@@ -85,7 +84,7 @@ def agent(
                 ),
                 flapping=Flapping.from_environ(workspace.environ, now(), max_consecutive_failed_runs),
                 clock=now,
-                sleep=time.sleep,
+                sleep=opened.wait,
                 on_change=on_change,
             )
             release_dead_agents(store, stored.id)

@@ -1,0 +1,1 @@
+"""Jobs as containers of the local Docker Engine, with SageMaker's contract around them."""

@@ -1,0 +1,55 @@
+"""What a job leaves behind: model.tar.gz and output.tar.gz, where its request wants them."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from smsweep.jobs import TrainingJobRequest
+
+GZIP_LEVEL = 1  # weights hardly shrink, and a trial waits for it
+
+Upload = Callable[[Path, str], None]  # (file or folder, URI)
+
+
+def keep_artifacts(request: TrainingJobRequest, trees: Sequence[Path], scratch: Path, upload: Upload) -> None:
+    """Put the hosts' model and output/data below S3OutputPath; an empty folder leaves nothing, as on SageMaker.
+
+    trees: each host's /opt/ml; where two have the same file, the first one's is kept. Raises OSError, among others
+    when the disk is full.
+    """
+    output = request.get("OutputDataConfig", {})
+    base = str(output.get("S3OutputPath", "")).rstrip("/")
+    if not base:
+        return
+    base = f"{base}/{request['TrainingJobName']}/output"
+    for name, part in (("model", "model"), ("output", "output/data")):
+        folders = [tree / part for tree in trees if _has_files(tree / part)]
+        if not folders:
+            continue
+        if output.get("CompressionType") == "NONE":
+            for folder in reversed(folders):
+                upload(folder, f"{base}/{name}")
+            continue
+        draft = scratch / f"{name}.tar.gz"
+        _pack(folders, draft)
+        upload(draft, f"{base}/{name}.tar.gz")
+        draft.unlink()
+
+
+def _has_files(folder: Path) -> bool:
+    return any(files for _, _, files in os.walk(folder))
+
+
+def _pack(folders: Sequence[Path], target: Path) -> None:
+    seen: set[str] = set()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(target, "w:gz", compresslevel=GZIP_LEVEL) as tar:
+        for folder in folders:
+            for path in sorted(folder.rglob("*")):
+                name = path.relative_to(folder).as_posix()
+                if name not in seen:
+                    seen.add(name)
+                    tar.add(path, name, recursive=False)

@@ -1,0 +1,84 @@
+"""What each host of a job finds below /opt/ml/input/data."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from smsweep.backends.docker.containers import Bind
+from smsweep.errors import JobRejected
+from smsweep.jobs import TrainingJobRequest
+
+DATA = "/opt/ml/input/data"
+MODES = ("File", "FastFile")  # both show whole files; FastFile only reads them later
+
+Fetch = Callable[[str, str], Path]  # (URI, S3DataType) -> what shows it
+
+
+def fetch_channels(request: TrainingJobRequest, fetch: Fetch) -> dict[str, Path]:
+    """Return the local file or folder behind each channel. Raises JobRejected, naming the channel."""
+    default_mode = request.get("AlgorithmSpecification", {}).get("TrainingInputMode", "File")
+    found = {}
+    for channel in request.get("InputDataConfig", ()):
+        name, mode = channel["ChannelName"], channel.get("InputMode", default_mode)
+        if mode not in MODES:
+            raise JobRejected(f"channel {name}: input mode {mode} is not to be had locally; use File or FastFile")
+        source = _s3_source(channel)
+        try:
+            found[name] = fetch(source.get("S3Uri", ""), source.get("S3DataType", "S3Prefix"))
+        except JobRejected as err:
+            raise JobRejected(f"channel {name}: {err}") from err
+    return found
+
+
+def channel_binds(
+    request: TrainingJobRequest, sources: Mapping[str, Path], ml: Path, hosts: Sequence[str], host: str
+) -> list[Bind]:
+    """Return one host's read-only mounts, after making the places they are mounted on.
+
+    ml: the host's tree. A sharded channel's files are dealt out to the hosts in the order of their names.
+    """
+    sharded = {
+        channel["ChannelName"]
+        for channel in request.get("InputDataConfig", ())
+        if _s3_source(channel).get("S3DataDistributionType") == "ShardedByS3Key"
+    }
+    binds = []
+    for name, source in sources.items():
+        place = ml / "input" / "data" / name
+        place.mkdir(parents=True, exist_ok=True)
+        if name in sharded and len(hosts) > 1:
+            shard = ml.parent / "shards" / host / name
+            _link_shard(source, shard, list(hosts).index(host), len(hosts))
+            binds.append(Bind(source=shard, target=f"{DATA}/{name}", is_read_only=True))
+        elif source.is_dir():
+            binds.append(Bind(source=source, target=f"{DATA}/{name}", is_read_only=True))
+        else:
+            (place / source.name).touch()
+            binds.append(Bind(source=source, target=f"{DATA}/{name}/{source.name}", is_read_only=True))
+    return binds
+
+
+def _s3_source(channel: Mapping[str, Any]) -> Mapping[str, Any]:
+    source: Mapping[str, Any] = channel.get("DataSource", {}).get("S3DataSource", {})
+    return source
+
+
+def _link_shard(source: Path, shard: Path, index: int, count: int) -> None:
+    shard.mkdir(parents=True, exist_ok=True)
+    if not source.is_dir():
+        files = [source]
+        source = source.parent
+    else:
+        files = sorted(path for path in source.rglob("*") if path.is_file())
+    for file in files[index::count]:
+        target = shard / file.relative_to(source)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not target.exists():
+            try:
+                os.link(file, target)
+            except OSError:  # another file system, or not ours to link
+                shutil.copyfile(file, target)

@@ -1,0 +1,171 @@
+"""From a training job's request to the containers that run it: pure, then the calls that create and remove them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from docker import APIClient
+from docker.errors import APIError
+from docker.types import DeviceRequest, Mount
+
+from smsweep.backends.docker.engine import EngineFacts, is_missing
+from smsweep.backends.docker.folder import FIRST_HOST
+from smsweep.backends.docker.logs import LOG_CONFIG
+from smsweep.backends.docker.network import network_of
+from smsweep.backends.docker.options import DockerOptions
+from smsweep.jobs import TrainingJobRequest
+
+INSTALL_FLAG = "--install-requirements"  # of the runtime: here the image already has them
+# What a job on SageMaker has through its role; profiles and files of the caller stay outside.
+CREDENTIALS = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+)
+
+LABEL_JOB = "smsweep.job"  # the job's name
+LABEL_FOLDER = "smsweep.folder"  # the job's folder, by which we know our own
+LABEL_HOST = "smsweep.host"
+LABEL_GPU = "smsweep.gpu"  # the device it was given
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bind:
+    """A file or folder of this machine, shown to a container."""
+
+    source: Path
+    target: str
+    is_read_only: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ContainerPlan:
+    """All that distinguishes one container of a job."""
+
+    folder: Path  # of the job
+    request: TrainingJobRequest
+    host: str  # algo-1, ...
+    hosts: Sequence[str]
+    image: str
+    binds: Sequence[Bind]
+    options: DockerOptions
+    facts: EngineFacts
+    environ: Mapping[str, str]  # the caller's
+    gpu: str = ""  # device to give it; "" for none
+
+
+def container_name(job: str, host: str) -> str:
+    """Return a host's container name: the job's own for the first, so that a job cannot be started twice."""
+    return job if host == FIRST_HOST else f"{job}-{host}"
+
+
+def create(client: APIClient, plan: ContainerPlan) -> None:
+    """Create the container; no-op when it is there. Raises APIError, also when the name is somebody else's."""
+    name = container_name(plan.folder.name, plan.host)
+    algorithm = plan.request.get("AlgorithmSpecification", {})
+    network_mode, networking = network_of(client, plan.request, plan.host, plan.hosts)
+    try:
+        client.create_container(
+            plan.image,
+            name=name,
+            entrypoint=algorithm.get("ContainerEntrypoint"),
+            command=_command(algorithm),
+            hostname=plan.host,
+            environment=_environment(plan),
+            labels=_labels(plan),
+            networking_config=networking,
+            host_config=client.create_host_config(
+                network_mode=network_mode,
+                # without a network nobody else tells a container its own name
+                extra_hosts={plan.host: "127.0.0.1"} if network_mode == "none" else None,
+                mounts=[mount(bind) for bind in plan.binds],
+                log_config=LOG_CONFIG,
+                shm_size=_shm_bytes(plan.options, plan.facts),
+                nano_cpus=round(plan.options.cpus * 1e9) or None,
+                mem_limit=plan.options.memory_bytes or None,
+                memswap_limit=plan.options.memory_bytes or None,  # of memory and swap together: no swap
+                device_requests=_devices(plan.gpu),
+                userns_mode="host" if plan.facts.remaps_users else None,
+            ),
+        )
+    except APIError as err:
+        if err.status_code != 409 or not is_ours(client, name, plan.folder):
+            raise
+
+
+def is_ours(client: APIClient, container: str, folder: Path) -> bool:
+    try:
+        labels = client.inspect_container(container)["Config"]["Labels"] or {}
+    except APIError as err:
+        if is_missing(err):
+            return False
+        raise
+    return bool(labels.get(LABEL_FOLDER) == str(folder))
+
+
+def find(client: APIClient, folder: Path) -> list[dict[str, Any]]:
+    """Return the engine's short description of each container of a job, running or not."""
+    return list(client.containers(all=True, filters={"label": [f"{LABEL_FOLDER}={folder}"]}))
+
+
+def remove(client: APIClient, container: str) -> None:
+    """Remove a container with its anonymous volumes, running or not; no-op when there is none."""
+    try:
+        client.remove_container(container, v=True, force=True)
+    except APIError as err:
+        # 409: its removal is under way, by another agent
+        if not is_missing(err) and err.status_code != 409:
+            raise
+
+
+def send(client: APIClient, container: str, signal: str) -> None:
+    """Send a signal to a container's PID 1; no-op when it does not run."""
+    try:
+        client.kill(container, signal)
+    except APIError as err:
+        # 409: not running
+        if not is_missing(err) and err.status_code != 409:
+            raise
+
+
+def _command(algorithm: Mapping[str, Any]) -> list[str]:
+    if "ContainerEntrypoint" not in algorithm:
+        return ["train"]  # SageMaker's `docker run IMAGE train`
+    return [item for item in algorithm.get("ContainerArguments", []) if item != INSTALL_FLAG]
+
+
+def _environment(plan: ContainerPlan) -> dict[str, str]:
+    name = plan.folder.name
+    is_isolated = plan.request.get("EnableNetworkIsolation", False)
+    given = {} if is_isolated else {key: plan.environ[key] for key in CREDENTIALS if plan.environ.get(key)}
+    region = given.get("AWS_REGION") or given.get("AWS_DEFAULT_REGION") or "local"
+    return {
+        **given,
+        **plan.request.get("Environment", {}),
+        "TRAINING_JOB_NAME": name,
+        "TRAINING_JOB_ARN": f"arn:aws:sagemaker:{region}:000000000000:training-job/{name}",
+    }
+
+
+def _labels(plan: ContainerPlan) -> dict[str, str]:
+    tags = {f"smsweep.tag.{tag['Key']}": str(tag["Value"]) for tag in plan.request.get("Tags", ())}
+    own = {LABEL_JOB: plan.folder.name, LABEL_FOLDER: str(plan.folder), LABEL_HOST: plan.host}
+    return {**tags, **own, **({LABEL_GPU: plan.gpu} if plan.gpu else {})}
+
+
+def mount(bind: Bind) -> Mount:
+    return Mount(target=bind.target, source=str(bind.source), type="bind", read_only=bind.is_read_only)
+
+
+def _shm_bytes(options: DockerOptions, facts: EngineFacts) -> int:
+    # Docker's own 64 MiB breaks data loaders with workers; half the memory is what Linux gives a tmpfs.
+    return options.shm_bytes or (options.memory_bytes or facts.memory_bytes) // 2
+
+
+def _devices(gpu: str) -> list[DeviceRequest] | None:
+    return [DeviceRequest(device_ids=[gpu], capabilities=[["gpu"]])] if gpu else None

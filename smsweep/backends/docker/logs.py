@@ -1,0 +1,89 @@
+"""A container's output as a file that grows, whoever watches and however often the watcher is replaced.
+
+The engine keeps all of a container's output (see LOG_CONFIG) and gives it out from the beginning, always in the
+same order. So a copy that broke off goes on exactly where its file ends: it reads from the start and drops what
+the file has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from docker import APIClient
+from docker.types import CancellableStream, LogConfig
+
+from smsweep.backends.log_file import LINE_BYTES
+
+# `local` keeps bytes as they are, where json-file replaces what is not UTF-8, which includes any character that
+# happens to straddle its 16 KiB pieces. One file without end: a rotated log could not be read from its beginning.
+LOG_CONFIG = LogConfig(
+    type="local", config={"max-size": "1024t", "max-file": "1", "compress": "false", "mode": "blocking"}
+)
+CHUNK_BYTES = 1 << 18
+HEADER_BYTES = 8  # of a frame: stream number, three zeros, length
+
+
+def open_log(client: APIClient, container: str, *, follow: bool) -> CancellableStream[bytes]:
+    """Return the raw frames of all output so far, and with follow of what is still to come."""
+    response = client.get(
+        f"{client.base_url}/v{client.api_version}/containers/{container}/logs",
+        params={"stdout": 1, "stderr": 1, "follow": int(follow)},
+        stream=True,
+        timeout=None,
+    )
+    response.raise_for_status()
+    return CancellableStream(response.iter_content(CHUNK_BYTES), response)
+
+
+class LogCopy:
+    """Turns one reading of a container's output, from its beginning, into more of a file."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file.open("ab", buffering=0)
+        self._skip = self._file.tell()  # bytes that an earlier copy has written
+        self._rest = b""  # of a frame whose end has not come
+        self._open_lines = {1: bytearray(), 2: bytearray()}  # stdout's and stderr's, until they are whole
+
+    def close(self) -> None:
+        self._file.close()
+
+    def feed(self, chunk: bytes) -> None:
+        self._write(b"".join(self._whole_lines(chunk)))
+
+    def finish(self) -> None:
+        """Write what never got a line end; only for an output that is over."""
+        out, err = self._open_lines[1], self._open_lines[2]
+        self._write(bytes(out + b"\n" + err if out and err else out + err))
+        out.clear()
+        err.clear()
+
+    def _whole_lines(self, chunk: bytes) -> Iterator[bytes]:
+        """Yield complete lines, so that a long one is not torn by a line of the other stream."""
+        data = self._rest + chunk
+        start = 0
+        while len(data) - start >= HEADER_BYTES:
+            end = start + HEADER_BYTES + int.from_bytes(data[start + 4 : start + HEADER_BYTES], "big")
+            if end > len(data):
+                break
+            payload = data[start + HEADER_BYTES : end]
+            line = self._open_lines[data[start]]
+            is_whole = payload.endswith(b"\n")
+            if is_whole and not line:
+                yield payload
+            else:
+                line += payload
+                if is_whole or len(line) >= LINE_BYTES:
+                    yield bytes(line)
+                    line.clear()
+            start = end
+        self._rest = data[start:]
+
+    def _write(self, data: bytes) -> None:
+        if self._skip >= len(data):
+            self._skip -= len(data)
+            return
+        view = memoryview(data)[self._skip :]
+        self._skip = 0
+        while view:
+            view = view[self._file.write(view) :]

@@ -1,0 +1,51 @@
+"""What a person may set about containers on this machine; a training job's request has no words for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from docker.errors import DockerException
+from docker.utils import parse_bytes
+
+from smsweep.errors import UsageError
+
+DEFAULT_IMAGE = "smsweep-job"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DockerOptions:
+    """Each comes from an environment variable, named beside it."""
+
+    image: str = DEFAULT_IMAGE  # SMSWEEP_DOCKER_IMAGE: for jobs whose request names none
+    cpus: float = 0.0  # SMSWEEP_DOCKER_CPUS: per container; 0 for no cap
+    memory_bytes: int = 0  # SMSWEEP_DOCKER_MEMORY, such as 4g: per container, swap included; 0 for no cap
+    shm_bytes: int = 0  # SMSWEEP_DOCKER_SHM_SIZE: of /dev/shm; 0 for half of what memory there is
+    passes_pip_settings: bool = True  # SMSWEEP_DOCKER_HOST_PIP=0: the host's pip, proxy and CA settings stay out
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> DockerOptions:
+        """Raises UsageError, naming the variable, for a value that cannot be read."""
+        return cls(
+            image=environ.get("SMSWEEP_DOCKER_IMAGE") or DEFAULT_IMAGE,
+            cpus=_number(environ, "SMSWEEP_DOCKER_CPUS"),
+            memory_bytes=_bytes(environ, "SMSWEEP_DOCKER_MEMORY"),
+            shm_bytes=_bytes(environ, "SMSWEEP_DOCKER_SHM_SIZE"),
+            passes_pip_settings=environ.get("SMSWEEP_DOCKER_HOST_PIP", "1") not in ("0", "false", "no"),
+        )
+
+
+def _number(environ: Mapping[str, str], name: str) -> float:
+    text = environ.get(name) or "0"
+    try:
+        return float(text)
+    except ValueError as err:
+        raise UsageError(f"{name}: expected a number such as 1.5, got {text!r}") from err
+
+
+def _bytes(environ: Mapping[str, str], name: str) -> int:
+    text = environ.get(name) or "0"
+    try:
+        return int(parse_bytes(text))
+    except DockerException as err:
+        raise UsageError(f"{name}: expected a size such as 512m or 4g, got {text!r}") from err

@@ -1,0 +1,158 @@
+"""S3, each set of objects downloaded once into a folder named by what is in it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import boto3
+from boto3.exceptions import Boto3Error
+from botocore.exceptions import BotoCoreError, ClientError
+
+from smsweep.errors import BackendUnavailable, JobRejected
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+RETRYABLE_STATUS = 500  # and above: the service's own trouble
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Object:
+    key: str
+    etag: str  # changes with the content
+    path: str  # below the channel's folder, with slashes
+
+
+class S3Place:
+    """Credentials, region and endpoint come from the caller's environment, or else from where boto3 finds them."""
+
+    def __init__(self, environ: Mapping[str, str], cache: Path) -> None:
+        self._cache = cache
+        session = boto3.Session(
+            aws_access_key_id=environ.get("AWS_ACCESS_KEY_ID"),
+            aws_secret_access_key=environ.get("AWS_SECRET_ACCESS_KEY"),
+            aws_session_token=environ.get("AWS_SESSION_TOKEN"),
+            region_name=environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION"),
+            profile_name=environ.get("AWS_PROFILE"),
+        )
+        endpoint = environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL")
+        self._client: S3Client = session.client("s3", endpoint_url=endpoint)
+
+    def fetch(self, uri: str, data_type: str) -> Path:
+        """A key that is the whole prefix shows as a file of that name in the folder, as on SageMaker."""
+        bucket, prefix = _split(uri)
+        with _translated(uri):
+            if data_type == "ManifestFile":
+                objects = self._manifest(bucket, prefix)
+            elif data_type == "S3Prefix":
+                objects = self._list(bucket, prefix)
+            else:
+                raise JobRejected(f"{uri}: S3DataType {data_type} is not read locally; use S3Prefix or ManifestFile")
+            if not objects:
+                raise JobRejected(f"{uri}: there are no objects")
+            folder = self._cache / "s3" / _hash(bucket, objects)
+            if not folder.exists():
+                self._download_all(bucket, objects, folder)
+        return folder
+
+    def download(self, uri: str, folder: Path) -> None:
+        bucket, prefix = _split(uri)
+        with _translated(uri):
+            for found in self._list(bucket, prefix.rstrip("/") + "/"):
+                self._download(bucket, found, folder)
+
+    def upload(self, path: Path, uri: str) -> None:
+        bucket, key = _split(uri)
+        with _translated(uri):
+            if path.is_file():
+                self._client.upload_file(str(path), bucket, key)
+                return
+            for file in sorted(file for file in path.rglob("*") if file.is_file()):
+                self._client.upload_file(
+                    str(file), bucket, f"{key.rstrip('/')}/{file.relative_to(path).as_posix()}"
+                )
+
+    def _list(self, bucket: str, prefix: str) -> list[_Object]:
+        """Return the objects whose keys begin with prefix, by key; what stands for a folder is left out."""
+        found = []
+        for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+            for item in page.get("Contents", ()):
+                if not item["Key"].endswith("/"):
+                    path = _path_below(prefix, item["Key"])
+                    found.append(_Object(key=item["Key"], etag=item["ETag"], path=path))
+        return sorted(found, key=lambda item: item.key)
+
+    def _manifest(self, bucket: str, key: str) -> list[_Object]:
+        """Read SageMaker's manifest: `[{"prefix": "s3://bucket/some/"}, "a.csv", "b.csv"]`."""
+        text = self._client.get_object(Bucket=bucket, Key=key)["Body"].read()
+        first, *names = json.loads(text)
+        listed, prefix = _split(first["prefix"])
+        if listed != bucket:
+            raise JobRejected(f"s3://{bucket}/{key}: the manifest names another bucket, {listed}; keep to one")
+        found = []
+        for name in names:
+            head = self._client.head_object(Bucket=bucket, Key=prefix + name)
+            found.append(_Object(key=prefix + name, etag=head["ETag"], path=_safe(name, prefix + name)))
+        return found
+
+    def _download_all(self, bucket: str, objects: list[_Object], folder: Path) -> None:
+        draft = folder.with_name(f".{folder.name}.{os.getpid()}.{id(objects)}")
+        try:
+            for found in objects:
+                self._download(bucket, found, draft)
+            draft.rename(folder)
+        except OSError:
+            if not folder.exists():  # else another job was first
+                raise
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+
+    def _download(self, bucket: str, found: _Object, folder: Path) -> None:
+        target = folder / found.path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        self._client.download_file(bucket, found.key, str(target))
+
+
+def _split(uri: str) -> tuple[str, str]:
+    parts = urlsplit(uri, allow_fragments=False)
+    return parts.netloc, parts.path.lstrip("/")
+
+
+def _path_below(prefix: str, key: str) -> str:
+    """Return where a key shows in the channel: what follows the prefix, or its last folder."""
+    folder = prefix if prefix.endswith("/") or not key.startswith(prefix + "/") else prefix + "/"
+    return _safe(key[folder.rfind("/") + 1 :], key)
+
+
+def _safe(path: str, key: str) -> str:
+    parts = PurePosixPath(path).parts
+    if not parts or ".." in parts or path.startswith("/") or "\0" in path:
+        raise JobRejected(f"S3 key {key!r}: leads out of the channel's folder; rename it")
+    return "/".join(parts)
+
+
+def _hash(bucket: str, objects: list[_Object]) -> str:
+    content: list[Any] = [bucket, [[found.path, found.etag] for found in objects]]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
+
+
+@contextmanager
+def _translated(uri: str) -> Iterator[None]:
+    try:
+        yield
+    except ClientError as err:
+        status = err.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        if status >= RETRYABLE_STATUS:
+            raise BackendUnavailable(f"{uri}: {err}") from err
+        raise JobRejected(f"{uri}: {err}; check the bucket's name and your credentials") from err
+    except (BotoCoreError, Boto3Error) as err:
+        raise BackendUnavailable(f"{uri}: {err}") from err

@@ -1,0 +1,179 @@
+"""requirements.txt installed once per image, as a layer on top of it that later jobs start from.
+
+A layer, not a folder on PYTHONPATH: pip sees what the image has already, and puts things where this image's
+Python looks for them, exactly as it would at the start of a job on SageMaker.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tarfile
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from docker import APIClient
+
+from smsweep.backends.docker.containers import Bind, mount, remove
+from smsweep.backends.docker.engine import EngineFacts
+from smsweep.backends.docker.images import has_image
+from smsweep.backends.docker.locks import exclusive
+from smsweep.backends.docker.logs import LOG_CONFIG, LogCopy, open_log
+from smsweep.backends.docker.pip_settings import PipSettings
+from smsweep.errors import JobRejected
+from smsweep.runtime.failure import MAX_CHARS, JobFailure
+from smsweep.runtime.requirements import FILE
+from smsweep.runtime.unpack import unpack
+
+REPOSITORY = "smsweep-requirements"
+LABEL = "smsweep.requirements"  # of the layer and of the container that makes it: the key
+CODE = "/opt/ml/code"  # as at the start of a job
+SETTINGS = "/opt/ml/settings.json"
+# As an argument, because settings in a container's environment would stay in the layer's.
+INSTALL = f"""
+import json, os, shutil, sys
+os.environ.update(json.load(open({SETTINGS!r})))
+python = shutil.which("python") or sys.executable  # the one that the job's script will run on
+os.execv(python, [python, "-m", "pip", "install", "-r", {FILE!r}])
+"""
+OWN_SETTINGS = {
+    "PIP_BREAK_SYSTEM_PACKAGES": "1",  # nobody else's system: a layer of our own
+    "PIP_ROOT_USER_ACTION": "ignore",
+    "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    "PIP_NO_INPUT": "1",
+    "PIP_NO_CACHE_DIR": "1",
+}
+LOCAL_MARKS = (".", "/", "-", "file:")  # a line that begins so may name other files of the source
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Requirements:
+    """What to install and where from."""
+
+    source_tar: Path
+    text: bytes  # of requirements.txt
+    is_isolated: bool  # the job is to have no network, so its installation has none either
+
+    def key(self, image_id: str) -> str:
+        """Return what a layer depends on, as a short name."""
+        lines = self.text.decode("utf-8", errors="replace").splitlines()
+        is_local = any(line.strip().startswith(LOCAL_MARKS) for line in lines)
+        content = self.source_tar.read_bytes() if is_local else self.text
+        parts = (image_id.encode(), b"isolated" if self.is_isolated else b"", content)
+        return hashlib.sha256(b"\0".join(parts)).hexdigest()[:24]
+
+
+def read_requirements(source_tar: Path, *, is_isolated: bool) -> Requirements | None:
+    """Return what the source asks for; None when it asks for nothing."""
+    if not source_tar.exists():
+        return None
+    try:
+        with tarfile.open(source_tar) as tar:
+            member = tar.extractfile(FILE)
+            text = member.read() if member else b""
+    except KeyError:
+        return None
+    except (OSError, tarfile.TarError) as err:
+        raise JobRejected(f"{source_tar}: cannot be read: {err}") from err
+    return Requirements(source_tar=source_tar, text=text, is_isolated=is_isolated) if text.strip() else None
+
+
+class RequirementsLayers:
+    """Makes layers, one at a time; a layer that failed is not tried again by this backend."""
+
+    def __init__(self, scratch: Path, settings: PipSettings, facts: EngineFacts) -> None:
+        self._scratch = scratch
+        self._settings = settings
+        self._facts = facts
+        self._failed: dict[str, str] = {}  # layer -> why
+
+    def image_with(self, client: APIClient, image: str, requirements: Requirements) -> str:
+        """Return the name of the image with the requirements in it. Raises JobRejected with pip's last words."""
+        details = client.inspect_image(image)
+        key = requirements.key(details["Id"])
+        layer = f"{REPOSITORY}:{key}"
+        if not has_image(client, layer):
+            with exclusive(self._scratch / f"{key}.lock"):
+                if layer in self._failed:
+                    raise JobRejected(self._failed[layer])
+                if not has_image(client, layer):
+                    self._install(client, image, details["Config"], requirements, key)
+        return layer
+
+    def _install(
+        self, client: APIClient, image: str, config: Mapping[str, Any], requirements: Requirements, key: str
+    ) -> None:
+        name = f"{REPOSITORY}-{key}"
+        with tempfile.TemporaryDirectory(dir=self._scratch, prefix="install-", ignore_cleanup_errors=True) as place:
+            code, settings, log = Path(place, "code"), Path(place, "settings.json"), Path(place, "log")
+            try:
+                unpack(str(requirements.source_tar), str(code))
+            except JobFailure as err:
+                raise JobRejected(str(err)) from err
+            settings.write_text(json.dumps({**self._settings.environ, **OWN_SETTINGS}), encoding="utf-8")
+            binds = [
+                Bind(source=code, target=CODE, is_read_only=False),
+                Bind(source=settings, target=SETTINGS, is_read_only=True),
+                *self._settings.binds,
+            ]
+            remove(client, name)  # of an agent that was killed meanwhile
+            try:
+                self._create(client, name, image, requirements, binds, key)
+                client.start(name)
+                exit_code = client.wait(name)["StatusCode"]
+                if exit_code:
+                    said = f"{FILE}: pip ended with exit code {exit_code}:\n{_last_words(client, name, log)}"
+                    self._failed[f"{REPOSITORY}:{key}"] = said
+                    raise JobRejected(said)
+                client.commit(name, repository=REPOSITORY, tag=key, conf=_layer_config(config, key))
+            finally:
+                remove(client, name)
+
+    def _create(
+        self,
+        client: APIClient,
+        name: str,
+        image: str,
+        requirements: Requirements,
+        binds: list[Bind],
+        key: str,
+    ) -> None:
+        network = "none" if requirements.is_isolated else "host" if self._settings.needs_host_network else "bridge"
+        client.create_container(
+            image,
+            name=name,
+            entrypoint=["python3", "-c", INSTALL],
+            user="0",
+            working_dir=CODE,
+            labels={LABEL: key},
+            host_config=client.create_host_config(
+                network_mode=network,
+                mounts=[mount(bind) for bind in binds],
+                log_config=LOG_CONFIG,
+                userns_mode="host" if self._facts.remaps_users else None,
+            ),
+        )
+
+
+def _layer_config(config: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """Return the image's own config, said in full: what is left out would be taken from the installation's."""
+    return {
+        **config,
+        "Entrypoint": config.get("Entrypoint") or [],
+        "WorkingDir": config.get("WorkingDir") or "/",
+        "Labels": {**(config.get("Labels") or {}), LABEL: key},
+    }
+
+
+def _last_words(client: APIClient, container: str, log: Path) -> str:
+    copy = LogCopy(log)
+    try:
+        for chunk in open_log(client, container, follow=False):
+            copy.feed(chunk)
+        copy.finish()
+    finally:
+        copy.close()
+    return log.read_bytes().decode("utf-8", errors="replace").strip()[-MAX_CHARS // 2 :]

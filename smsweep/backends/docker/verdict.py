@@ -1,0 +1,82 @@
+"""From how containers ended to how the job did."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+KILLED = 137  # 128 + SIGKILL
+GONE = 255  # what the engine says of a container whose end it did not see: it was restarted meanwhile
+# who asked -> (status, secondary status)
+BY_STOP = {"person": ("Stopped", "Stopped"), "max_runtime": ("Stopped", "MaxRuntimeExceeded")}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HostEnd:
+    """How one host's container ended."""
+
+    host: str
+    exit_code: int
+    is_out_of_memory: bool
+    reason: str  # output/failure; "" when there is none
+    trouble: str = ""  # the engine's own words, when it could not run the container
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    status: str
+    secondary_status: str
+    exit_code: int | None = None
+    failure_reason: str = ""
+    is_lost: bool = False
+
+
+def judge(ends: Sequence[HostEnd], stopped_by: str, memory_bytes: int) -> Verdict:
+    """Return the job's end. ends: in the order they came. stopped_by: a key of BY_STOP, "" when nobody asked.
+
+    memory_bytes: each container's cap, 0 for none.
+    """
+    first = next((end for end in ends if end.exit_code), ends[0])
+    if stopped_by:
+        status, secondary = BY_STOP[stopped_by]
+        return Verdict(status=status, secondary_status=secondary, exit_code=first.exit_code)
+    if first.exit_code == 0:
+        return Verdict(status="Completed", secondary_status="Completed", exit_code=0)
+    is_lost = first.exit_code in (KILLED, GONE) and not first.reason and not first.is_out_of_memory
+    return Verdict(
+        status="Failed",
+        secondary_status="Failed",
+        exit_code=first.exit_code,
+        failure_reason=_reason(first, len(ends), memory_bytes),
+        is_lost=is_lost,
+    )
+
+
+def host_end(host: str, state: Mapping[str, Any], reason: str) -> HostEnd:
+    """Read what the engine says of a container that has ended."""
+    return HostEnd(
+        host=host,
+        exit_code=int(state["ExitCode"]),
+        is_out_of_memory=bool(state.get("OOMKilled")),
+        reason=reason,
+        trouble=str(state.get("Error") or ""),
+    )
+
+
+def _reason(end: HostEnd, n_hosts: int, memory_bytes: int) -> str:
+    where = f"{end.host}: " if n_hosts > 1 else ""
+    if end.is_out_of_memory:
+        cap = f"its cap of {memory_bytes // 2**20:,} MiB" if memory_bytes else "what the machine has"
+        advice = "raise SMSWEEP_DOCKER_MEMORY" if memory_bytes else "run fewer at once"
+        said = f"\n{end.reason}" if end.reason else ""
+        return f"{where}OutOfMemory: the container needed more than {cap}; {advice}, or shrink the batch{said}"
+    if end.reason:
+        return where + end.reason
+    if end.trouble:
+        return f"{where}{end.trouble} (exit code {end.exit_code})"
+    if end.exit_code == KILLED:
+        return f"{where}killed from outside (exit code {KILLED}), and not by smsweep"
+    if end.exit_code == GONE:
+        return f"{where}lost: the Docker Engine went down or did not see it end (exit code {GONE})"
+    return f"{where}exit code {end.exit_code}, and nothing in /opt/ml/output/failure"
