@@ -47,7 +47,7 @@ def open_store(
     Raises StoreUnavailable with the cause and a cure, SchemaTooNew, or UsageError for a URL that makes no sense.
     """
     given = url or environ.get("SMSWEEP_STORE")
-    engine = _engine(_parse_url(given) if given else _default_url(environ))
+    engine = engine_of(_parse_url(given) if given else _default_url(environ))
     store = SqlStore(engine, clock=clock, parse=parse, sleep=sleep)
     try:
         ensure_schema(store.transactions)
@@ -90,7 +90,8 @@ def _parse_url(text: str) -> sa.URL:
     return url
 
 
-def _engine(url: sa.URL) -> sa.Engine:
+def engine_of(url: sa.URL) -> sa.Engine:
+    """Return an engine set up for the store; it connects at its first use."""
     if url.get_backend_name() != "sqlite":
         try:
             return sa.create_engine(url, max_overflow=-1)
@@ -98,11 +99,13 @@ def _engine(url: sa.URL) -> sa.Engine:
             raise UsageError(
                 f"SMSWEEP_STORE: the driver {err.name} is not installed; run: pip install 'smsweep[postgres]'"
             ) from err
+    if "timeout" not in url.query:
+        url = url.update_query_dict({"timeout": str(LOCK_TIMEOUT_S)})
     # Autocommit as far as the driver goes: transactions.py says BEGIN, in the right kind.
     engine = sa.create_engine(
         url,
         max_overflow=-1,  # one connection a thread, however many there are
-        connect_args={"isolation_level": None, "timeout": LOCK_TIMEOUT_S},
+        connect_args={"isolation_level": None},
     )
     event.listen(engine, "connect", _prepare_sqlite)
     return engine

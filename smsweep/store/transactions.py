@@ -30,17 +30,26 @@ class Transactions:
         if engine.dialect.name == "sqlite":
             event.listen(engine, "begin", _begin)
             self._reader = engine
-            self._writer = engine.execution_options(smsweep_writes=True)
+            self._writer = engine.execution_options(smsweep_work="write")
+            self._alterer = engine.execution_options(smsweep_work="alter")
         else:
             # All statements of a read see the same moment; writers lock the rows they read instead.
             self._reader = engine.execution_options(isolation_level="REPEATABLE READ")
             self._writer = engine.execution_options(isolation_level="READ COMMITTED")
+            self._alterer = self._writer
 
     def read(self, work: Callable[[sa.Connection], R]) -> R:
         return self._run(self._reader, work)
 
     def write(self, work: Callable[[sa.Connection], R]) -> R:
         return self._run(self._writer, work)
+
+    def alter(self, work: Callable[[sa.Connection], R]) -> R:
+        """Write, with leave to alter tables: what refers to a table that SQLite copies and drops stays."""
+        try:
+            return self._run(self._alterer, work)
+        finally:
+            self._engine.dispose()  # its next connections mind foreign keys again
 
     def close(self) -> None:
         self._engine.dispose()
@@ -64,8 +73,10 @@ class Transactions:
 
 def _begin(connection: sa.Connection) -> None:
     """Take SQLite's write lock at once: a transaction that first reads would lose it to another and fail."""
-    writes = connection.get_execution_options().get("smsweep_writes")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    work = connection.get_execution_options().get("smsweep_work")
+    if work == "alter":
+        connection.exec_driver_sql("PRAGMA foreign_keys = OFF")  # has no effect once a transaction began
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if work else "BEGIN")
 
 
 class Transactional(Protocol):

@@ -7,18 +7,14 @@ from pathlib import Path
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
-from alembic.script import ScriptDirectory
-
-SCRIPTS = Path(__file__).parent
 
 
-def upgrade(connection: sa.Connection, scripts: Path = SCRIPTS) -> None:
-    """Upgrade to the newest version, within the connection's transaction: all or nothing."""
+def upgrade(connection: sa.Connection, scripts: Path) -> None:
+    """Upgrade to the newest version, within the connection's transaction: all or nothing.
+
+    scripts: a folder with env.py and versions/.
+    """
     command.upgrade(_config(connection, scripts), "head")
-
-
-def head(scripts: Path = SCRIPTS) -> str | None:
-    return ScriptDirectory(str(scripts)).get_current_head()
 
 
 def _config(connection: sa.Connection, scripts: Path) -> Config:

@@ -1,0 +1,138 @@
+"""From an older schema to the present one, in one piece or not at all."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from smsweep.store.open import engine_of, open_store
+from smsweep.store.schema import SCRIPTS, ensure_schema
+from smsweep.store.tables import SCHEMA
+from smsweep.store.transactions import Transactions
+from smsweep.trials import MetricPoint
+from tests.fakes.sweeps import CONFIG, a_sweep
+
+NEWER = SCHEMA + 1
+
+MIGRATION = f"""
+import sqlalchemy as sa
+from alembic import op
+
+revision = "{NEWER:04}"
+down_revision = "{SCHEMA:04}"
+
+def upgrade():
+    op.create_table("extra", sa.Column("id", sa.Integer, primary_key=True))
+    with op.batch_alter_table("trials") as trials:
+        trials.alter_column("place", new_column_name="venue")
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A store of the present schema with one trial and one point."""
+    file = tmp_path / "store.db"
+    with closing(open_store(f"sqlite:///{file}", environ={}, parse=lambda _: CONFIG)) as store:
+        store.create_sweep(a_sweep())
+        store.add_trials("abcd1234", 0, [{"lr": 1}])
+        now = datetime(2026, 1, 2, tzinfo=timezone.utc)
+        store.append_points("abcd1234", 0, [MetricPoint(name="loss", value=1.0, time=now)], "x", expect_cursor="")
+    return file
+
+
+@pytest.fixture
+def transactions(file: Path) -> Iterator[Transactions]:
+    with closing(Transactions(engine_of(sa.make_url(f"sqlite:///{file}")), time.sleep)) as transactions:
+        yield transactions
+
+
+def scripts_with(tmp_path: Path, migration: str) -> Path:
+    """The migrations of a smsweep to come."""
+    scripts = tmp_path / "migrations"
+    shutil.copytree(SCRIPTS, scripts, ignore=shutil.ignore_patterns("__pycache__"))
+    (scripts / "versions" / "next.py").write_text(migration)
+    return scripts
+
+
+def look(file: Path, sql: str) -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(file)) as connection:
+        return connection.execute(sql).fetchall()
+
+
+def version(file: Path) -> str:
+    return str(look(file, "SELECT version_num FROM smsweep_version")[0][0])
+
+
+def test_an_older_schema_is_upgraded_with_all_it_holds(
+    transactions: Transactions, file: Path, tmp_path: Path
+) -> None:
+    ensure_schema(transactions, newest=NEWER, scripts=scripts_with(tmp_path, MIGRATION))
+    assert version(file) == f"{NEWER:04}"
+    assert look(file, "SELECT count(venue) FROM trials") == [(1,)]
+    assert look(file, "SELECT count(*) FROM points") == [(1,)]
+
+
+def test_foreign_keys_are_minded_again_after_an_upgrade(
+    transactions: Transactions, file: Path, tmp_path: Path
+) -> None:
+    ensure_schema(transactions, newest=NEWER, scripts=scripts_with(tmp_path, MIGRATION))
+    transactions.write(lambda connection: connection.execute(sa.text("DELETE FROM sweeps")))
+    assert look(file, "SELECT count(*) FROM points") == [(0,)]
+
+
+def test_the_file_is_copied_before_an_upgrade(transactions: Transactions, file: Path, tmp_path: Path) -> None:
+    ensure_schema(transactions, newest=NEWER, scripts=scripts_with(tmp_path, MIGRATION))
+    copy = file.with_name(f"store.db.v{SCHEMA}.bak")
+    assert version(copy) == f"{SCHEMA:04}"
+    assert look(copy, "SELECT count(place) FROM trials") == [(1,)]
+
+
+def test_an_upgrade_that_fails_changes_nothing(transactions: Transactions, file: Path, tmp_path: Path) -> None:
+    before = look(file, "SELECT sql FROM sqlite_master")
+    scripts = scripts_with(tmp_path, MIGRATION + "    raise RuntimeError('in the middle')\n")
+    with pytest.raises(RuntimeError, match="in the middle"):
+        ensure_schema(transactions, newest=NEWER, scripts=scripts)
+    assert look(file, "SELECT sql FROM sqlite_master") == before
+    assert version(file) == f"{SCHEMA:04}"
+
+
+def test_kill_9_in_an_upgrade_changes_nothing_and_the_next_one_succeeds(file: Path, tmp_path: Path) -> None:
+    before = look(file, "SELECT sql FROM sqlite_master")
+    killed = MIGRATION + "    import os, signal; os.kill(os.getpid(), signal.SIGKILL)\n"
+    assert upgrade_in_a_process(file, scripts_with(tmp_path / "a", killed)) == -signal.SIGKILL
+    assert look(file, "SELECT sql FROM sqlite_master") == before
+    assert upgrade_in_a_process(file, scripts_with(tmp_path / "b", MIGRATION)) == 0
+    assert version(file) == f"{NEWER:04}"
+
+
+def test_processes_that_upgrade_at_once_do_it_once(file: Path, tmp_path: Path) -> None:
+    scripts = scripts_with(tmp_path, MIGRATION)
+    workers = [start_upgrade(file, scripts) for _ in range(3)]
+    assert [worker.wait(60) for worker in workers] == [0, 0, 0]
+    assert look(file, "SELECT count(*) FROM points") == [(1,)]
+
+
+def upgrade_in_a_process(file: Path, scripts: Path) -> int:
+    return start_upgrade(file, scripts).wait(60)
+
+
+def start_upgrade(file: Path, scripts: Path) -> subprocess.Popen[bytes]:
+    code = (
+        "import sys, time; from pathlib import Path; import sqlalchemy as sa; "
+        "from smsweep.store.open import engine_of; from smsweep.store.schema import ensure_schema; "
+        "from smsweep.store.transactions import Transactions; "
+        "engine = engine_of(sa.make_url('sqlite:///' + sys.argv[1])); "
+        f"ensure_schema(Transactions(engine, time.sleep), newest={NEWER}, scripts=Path(sys.argv[2]))"
+    )
+    return subprocess.Popen([sys.executable, "-c", code, str(file), str(scripts)])
