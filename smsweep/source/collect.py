@@ -87,7 +87,7 @@ def collect(
 ) -> list[SourceFile]:
     """List the files of a source by ascending name.
 
-    Left out are ALWAYS_LEFT_OUT, the folders named in leave_out (smsweep's own, wherever it lies), and what
+    Left out are ALWAYS_LEFT_OUT, virtual environments, the folders in leave_out (smsweep's own), and what
     .smsweepignore and .gitignore files at any level say; where both speak of a path, .smsweepignore wins.
     requirements.txt at the root is carried even if .gitignore has it: the job installs from it.
     A link stands for the content of its target, which must lie in the folder. Empty folders do not travel.
@@ -140,6 +140,9 @@ def _list(
             entries = {entry.name: entry for entry in scan}
     except OSError as err:
         raise SourceError(f"{root / folder.name}: cannot be listed: {err.strerror}") from err
+    if "pyvenv.cfg" in entries and folder.name:
+        log.debug("source: left out %s, a virtual environment", root / folder.name)
+        return
     own, git = folder.own, folder.git
     if ".smsweepignore" in entries:
         own = own.below(folder.name, _read_rules(folder.path / ".smsweepignore"))

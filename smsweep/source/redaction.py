@@ -49,7 +49,10 @@ def _matcher(secrets: tuple[str, ...]) -> re.Pattern[str]:
     spellings = {
         spelling
         for secret in secrets
-        for spelling in (secret, json.dumps(secret)[1:-1], quote(secret), quote(secret, safe=""))
+        for spelling in (
+            *(secret, quote(secret), quote(secret, safe="")),
+            *(json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]),
+        )
     }
     # The longest first: one secret may begin like another.
     return re.compile("|".join(re.escape(s) for s in sorted(spellings, key=len, reverse=True)))

@@ -29,7 +29,8 @@ def runtime_zip() -> bytes:
     """
     sources = {"smsweep/__init__.py": (PACKAGE / "__init__.py").read_bytes()}
     for path in (PACKAGE / "runtime").glob("*.py"):
-        sources[f"smsweep/runtime/{path.name}"] = path.read_bytes()
+        folder = "" if path.name == "sitecustomize.py" else "smsweep/runtime/"  # Python looks for it at the top
+        sources[folder + path.name] = path.read_bytes()
     members = {"__main__.py": MAIN, **sources}
     for name, source in sources.items():
         members[f"{name}c"] = _bytecode(name, source)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bisect
 import codecs
+import itertools
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ from smsweep.source.collect import SourceFile
 from smsweep.source.secret_rules import ASSIGNMENTS, GENERIC, SHAPES, Rule, is_placeholder, looks_random
 
 SCANNED_BYTES = 1024**2  # of each file, from its beginning
+SHOWN_FINDINGS = 20  # in one error
 
 _ALLOWED = re.compile(r"smsweep:\s*allow-secret")
 _CONFIG_SUFFIXES = frozenset(
@@ -20,7 +23,7 @@ _CONFIG_SUFFIXES = frozenset(
 )
 _LOCK_FILES = frozenset({"package-lock.json", "pnpm-lock.yaml", "conda-lock.yml", "npm-shrinkwrap.json", "go.sum"})
 _KEY_BEFORE = re.compile(
-    r"""(?<![\w./-])([\w.-]{1,60})["']?\]?\s*(?::\s*\w{1,20}\s*=|=>|[=:,(])\s*(?:default\s*=\s*)?[rb]?["']?$"""
+    r"""(?<![\w./-])([\w.-]{1,60})["']?\]?\s*(?::\s*\w{1,20}\s*=|=>|[=:,(])\s*(?:default\s*=\s*)?[rb]?["']{0,3}$"""
 )
 
 
@@ -57,11 +60,14 @@ def scan_text(name: str, text: str) -> list[Finding]:
             if not is_expression and not any(claimed[start:end]):
                 found.append((start, rule))
                 claimed[start:end] = b"\1" * (end - start)
-    return [
-        _finding(name, text, start, rule, claimed)
+    lines = text.split("\n") if found else []
+    starts = [0, *itertools.accumulate(len(line) + 1 for line in lines)]
+    findings = [
+        _finding(name, bisect.bisect_right(starts, start), text, start, rule, claimed)
         for start, rule in sorted(found, key=lambda item: item[0])
-        if not _is_allowed(text, start)
     ]
+    allowed = _allowed_lines(lines)
+    return [finding for finding in findings if finding.line not in allowed]
 
 
 def secret_spans(rule: Rule, text: str) -> list[tuple[int, int]]:
@@ -91,9 +97,11 @@ def scan_files(files: Iterable[SourceFile]) -> list[Finding]:
 
 
 def refuse_secrets(findings: Sequence[Finding]) -> None:
-    """Raise SourceError that names every finding; return when there is none."""
+    """Raise SourceError that names the findings, file and key; return when there is none."""
     if findings:
-        places = "\n".join(f"  {finding}" for finding in findings)
+        places = "\n".join(f"  {finding}" for finding in findings[:SHOWN_FINDINGS])
+        if len(findings) > SHOWN_FINDINGS:
+            places += f"\n  and {len(findings) - SHOWN_FINDINGS} more"
         raise SourceError(
             f"a secret would be stored with the sweep and in every job:\n{places}\n"
             "take it out and name it under `secrets:` in job.yaml, or leave the file out with .smsweepignore; "
@@ -101,9 +109,9 @@ def refuse_secrets(findings: Sequence[Finding]) -> None:
         )
 
 
-def _finding(name: str, text: str, start: int, rule: Rule, claimed: bytearray) -> Finding:
-    line_start = text.rfind("\n", 0, start) + 1
-    before = _KEY_BEFORE.search(text, max(line_start, start - 200), start)
+def _finding(name: str, line: int, text: str, start: int, rule: Rule, claimed: bytearray) -> Finding:
+    nearby = max(0, start - 200)
+    before = _KEY_BEFORE.search(text, max(nearby, text.rfind("\n", nearby, start) + 1), start)
     key = ""
     # What stands before a value may be a secret too, as in a table of tokens.
     if before and not looks_random(before[1]) and not any(claimed[before.start(1) : before.end(1)]):
@@ -111,19 +119,20 @@ def _finding(name: str, text: str, start: int, rule: Rule, claimed: bytearray) -
     masked = f"{text[start : start + rule.shown]}***"
     return Finding(
         file=name,
-        line=text.count("\n", 0, start) + 1,
+        line=line,
         key=key,
         kind=rule.kind,
         excerpt=f"{key} = {masked}" if key else masked,
     )
 
 
-def _is_allowed(text: str, at: int) -> bool:
-    line_start = text.rfind("\n", 0, at) + 1
-    line_end = text.find("\n", at)
-    line = text[line_start : line_end if line_end >= 0 else len(text)]
-    above = text[text.rfind("\n", 0, max(0, line_start - 1)) + 1 : line_start].lstrip()
-    return bool(_ALLOWED.search(line) or (above.startswith(("#", "//")) and _ALLOWED.search(above)))
+def _allowed_lines(lines: Sequence[str]) -> set[int]:
+    """Return the 1-based numbers of lines that may hold a secret: a comment allows the line below it too."""
+    allowed = set()
+    for number, line in enumerate(lines, start=1):
+        if _ALLOWED.search(line):
+            allowed |= {number, number + 1} if line.lstrip().startswith(("#", "//")) else {number}
+    return allowed
 
 
 def _decode(data: bytes) -> str | None:

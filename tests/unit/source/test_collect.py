@@ -43,6 +43,11 @@ def test_keys_caches_and_old_logs_never_travel(tmp_path: Path, name: str) -> Non
     assert names_in(tmp_path) == [".smsweepignore", "train.py"]
 
 
+def test_a_virtual_environment_of_any_name_stays_behind(tmp_path: Path) -> None:
+    write(tmp_path, "train.py", "env39/pyvenv.cfg", "env39/bin/python")
+    assert names_in(tmp_path) == ["train.py"]
+
+
 def test_a_module_called_wandb_travels(tmp_path: Path) -> None:
     write(tmp_path, "wandb/__init__.py", "wandb/run.py")
     assert names_in(tmp_path) == ["wandb/__init__.py", "wandb/run.py"]

@@ -16,9 +16,7 @@ from smsweep.source.collect import SourceFile, collect
 from smsweep.source.pack import hash_files, open_listed, pack
 from smsweep.source.unpack import extract, open_bundle
 
-parts = st.text(
-    st.characters(exclude_characters="/\0", exclude_categories=("Cs",)), min_size=1, max_size=8
-).filter(lambda part: part not in (".", "..", ".gitignore", ".smsweepignore"))
+parts = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=8)
 contents = st.tuples(st.binary(max_size=40), st.booleans())
 trees = st.dictionaries(st.tuples(st.sampled_from(("", "d/", "d/e/")), parts), contents, min_size=1, max_size=6)
 

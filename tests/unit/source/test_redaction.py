@@ -1,0 +1,70 @@
+import json
+import random
+import string
+from urllib.parse import quote
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smsweep.source.redaction import environment_secrets, redact
+
+RNG = random.Random(7)
+TOKEN = "".join(RNG.choices(string.ascii_letters + string.digits, k=34))
+
+
+def test_only_what_a_name_calls_secret_is_worth_masking() -> None:
+    environ = {
+        "WANDB_API_KEY": "a" * 20 + TOKEN,
+        "HF_TOKEN": TOKEN,
+        "AWS_SECRET_ACCESS_KEY": TOKEN[:20],
+        "AWS_ACCESS_KEY_ID": TOKEN[5:25],
+        "DB_PASSWORD": TOKEN[:12],
+        "PWD": "/home/someone/project",
+        "TOKENIZERS_PARALLELISM": "false-or-true",
+        "KEYBOARD_LAYOUT": "german-nodeadkeys",
+        "SSH_AUTH_SOCK": "/tmp/ssh-agent.socket",
+        "GIT_TOKEN": "short",
+        "OTHER_KEY": "<your-key-here>",
+    }
+    assert environment_secrets(environ) == (
+        "a" * 20 + TOKEN,
+        TOKEN,
+        *sorted([TOKEN[:20], TOKEN[5:25]]),
+        TOKEN[:12],
+    )
+
+
+def test_a_password_in_a_url_is_worth_masking() -> None:
+    assert environment_secrets({"DATABASE": f"postgresql://me:{TOKEN[:10]}@db.corp/x"}) == (TOKEN[:10],)
+
+
+def test_a_secret_that_begins_like_another_is_masked_whole() -> None:
+    assert redact(f"a {TOKEN} b {TOKEN}xyz c", (TOKEN, f"{TOKEN}xyz")) == "a *** b *** c"
+
+
+def test_known_shapes_are_masked_without_being_told_of() -> None:
+    assert redact(f"logged in with hf_{TOKEN}!") == "logged in with ***!"
+
+
+def test_an_ordinary_log_line_stays_as_it_is() -> None:
+    line = "epoch 3: loss=0.123 lr=1e-3 tokens/s=12345 commit 3f786850e387550fdab836ed7e6dc881de23001b"
+    assert redact(line, ("another secret",)) == line
+
+
+def test_masking_keeps_the_number_of_lines() -> None:
+    pem = "-----BEGIN PRIVATE " + "KEY-----\n" + f"{TOKEN}{TOKEN}\n" * 3 + "-----END"
+    masked = redact(f"a\n{pem}\nb")
+    assert TOKEN not in masked
+    assert masked.count("\n") == f"a\n{pem}\nb".count("\n")
+
+
+@given(secret=st.text(min_size=8, max_size=30), before=st.text(max_size=20), after=st.text(max_size=20))
+def test_a_known_secret_is_masked_however_it_is_spelled(secret: str, before: str, after: str) -> None:
+    for spelling in (
+        secret,
+        json.dumps(secret)[1:-1],
+        json.dumps(secret, ensure_ascii=False)[1:-1],
+        quote(secret),
+    ):
+        masked = redact(f"{before}<{spelling}>{after}", (secret,))
+        assert f"<{spelling}>" not in masked
