@@ -267,7 +267,7 @@ class Agent:
     def _pass_on_stops(self) -> None:
         """Tell jobs to end whose trials were told to, by a rule, a person, or our own leaving."""
         cancelled = self._controller.sweep.state is SweepState.CANCELLED
-        for number, held in list(self._held.items()):
+        for held in list(self._held.values()):
             is_stopping = held.trial.state is TrialState.STOPPING
             if not is_stopping and (cancelled or self._leaving >= Leaving.STOP):
                 is_stopping = self._order_stop(held, "the sweep was cancelled" if cancelled else "")

@@ -4,6 +4,7 @@ Knows nothing of sweeps but `smsweep.init()` and `smsweep.log()`, and runs alone
 `python train.py`.
 """
 
+import os
 import pickle
 
 import smsweep
@@ -39,8 +40,8 @@ def main():
             total += model.score(images[test], labels[test])
             run.log({"val_accuracy": total / (fold + 1)}, step=fold)
         print(f"accuracy {total / run.config.folds:.4f}")
-        if run.model_dir:
-            with open(f"{run.model_dir}/model.pkl", "wb") as file:
+        if "SM_MODEL_DIR" in os.environ:  # SageMaker's name for the folder that is kept as the job's model
+            with open(os.path.join(os.environ["SM_MODEL_DIR"], "model.pkl"), "wb") as file:
                 pickle.dump(model, file)
 
 

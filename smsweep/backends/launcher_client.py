@@ -47,7 +47,7 @@ class LauncherClient:
         if not self._has_news:
             if process is None or process.poll() is not None:
                 time.sleep(timeout_s)  # the next order will meet a new launcher
-            elif select.select([process.stdout], [], [], timeout_s)[0]:
+            elif select.select([_stdout(process)], [], [], timeout_s)[0]:
                 with contextlib.suppress(BackendUnavailable):  # the next order will say so
                     list(self._lines(process))  # with no order open, a line can only be news
         self._has_news = False
@@ -69,7 +69,7 @@ class LauncherClient:
 
     def _lines(self, process: subprocess.Popen[bytes]) -> Iterator[bytes]:
         """Wait for some output and yield its whole lines. Raises BackendUnavailable at its end."""
-        data = cast(IO[bytes], process.stdout).read(READ_BYTES)
+        data = _stdout(process).read(READ_BYTES)
         if not data:
             process.wait()
             raise BackendUnavailable("the process launcher ended without an answer; its error is on stderr")
@@ -79,3 +79,7 @@ class LauncherClient:
 
 def _stdin(process: subprocess.Popen[bytes]) -> IO[bytes]:
     return cast(IO[bytes], process.stdin)
+
+
+def _stdout(process: subprocess.Popen[bytes]) -> IO[bytes]:
+    return cast(IO[bytes], process.stdout)
