@@ -20,11 +20,13 @@ MAX_DEPTH = 64  # of mappings and lists within one another
 MAX_VALUES = 100_000  # with each alias counted in full, so that a small file cannot unfold into a huge one
 
 _PLAIN = "plain"  # our tag for a word without quotes and without a tag of its own
+_TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
 _STANDARD = "tag:yaml.org,2002:"
 
 _ADVICE = {
     "found character '\\t' that cannot start any token": "a tab cannot indent or start a value; use spaces",
     "mapping values are not allowed here": "a ':' where no key can be; quote the text, or check the indentation",
+    _TOO_DEEP: f"{_TOO_DEEP}; a config needs a few",
     "but found another document": "a second document ('---'); keep one document in the file",
 }
 
@@ -78,10 +80,10 @@ def _compose(text: str, name: str) -> Node | None:
     except ReaderError as err:
         line = text.count("\n", 0, err.position) + 1
         raise ConfigError(
-            f"{name}:{line}: character U+{ord(err.character):04X} cannot stand in YAML; remove it"
+            f"{name}:{line}: character U+{ord(text[err.position]):04X} cannot stand in YAML; remove it"
         ) from err
     except (ValueError, OverflowError) as err:  # PyYAML hands an escape such as "\UFFFFFFFF" straight to chr()
-        raise ConfigError(f"{name}:1: not valid YAML: {err}") from err
+        raise ConfigError(f"{name}:1: an escape in double quotes names no character") from err
 
 
 class _Loader(yaml.SafeLoader):
@@ -98,9 +100,7 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: Node | None, index: int) -> Node | None:
         self._depth += 1
         if self._depth > MAX_DEPTH:
-            raise yaml.MarkedYAMLError(
-                problem=f"nested deeper than {MAX_DEPTH} levels", problem_mark=self.get_mark()
-            )
+            raise yaml.MarkedYAMLError(problem=_TOO_DEEP, problem_mark=self.get_mark())
         node: Node | None = super().compose_node(parent, index)
         self._depth -= 1
         return node
@@ -124,7 +124,7 @@ class _Builder:
             return self._scalar(node, path)
         self._check_tag(node, path)
         if node in self._open or len(self._open) == MAX_DEPTH:
-            what = "contains itself" if node in self._open else f"nested deeper than {MAX_DEPTH} levels"
+            what = "contains itself" if node in self._open else _TOO_DEEP
             raise ConfigError(f"{self._name}:{_line(node)}: {show_path(path)}: {what}")
         self._open.append(node)
         value = self._sequence(node, path) if isinstance(node, SequenceNode) else self._mapping(node, path)

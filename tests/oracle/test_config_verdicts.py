@@ -1,0 +1,78 @@
+"""We accept and refuse what W&B's own schema does, but for the differences that the documentation lists."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from smsweep.config.sweep_schema import sweep_schema
+from smsweep.config.sweep_yaml import parse_sweep
+from smsweep.config.yaml_reader import read_yaml
+from smsweep.errors import ConfigError
+from tests.oracle.config_cases import cases
+from tests.oracles import oracle
+from tests.unit.config.example_sweeps import EXAMPLES
+from tests.unit.config.sweep_rules_documented import MILDER, STRICTER
+
+pytestmark = pytest.mark.oracle
+
+N_CASES = 1_500
+SCRIPT = Path(__file__).with_name("ask_config.py")
+ANNOYING = re.compile("|".join(rule.says for rule in STRICTER))
+TOLERABLE = re.compile("|".join(rule.says for rule in MILDER))
+
+
+def problems(config: Any) -> tuple[str, ...]:
+    try:
+        parse_sweep(config)
+    except ConfigError as err:
+        return err.problems
+    return ()
+
+
+def load(text: str) -> Any:
+    return read_yaml(text, "sweep.yaml").data
+
+
+def ask(configs: list[Any]) -> list[dict[str, Any]]:
+    answers: list[dict[str, Any]] = oracle("sweeps").ask(SCRIPT, {"configs": configs, "schema": sweep_schema()})
+    return answers
+
+
+def test_every_difference_from_wandbs_verdict_is_documented() -> None:
+    configs = cases(N_CASES)
+    n_accepted = n_refused = 0
+    unexplained = []
+    for config, answer in zip(configs, ask(configs), strict=True):
+        ours, theirs = problems(config), answer["violations"]
+        n_accepted += not ours and not theirs
+        n_refused += bool(ours) and bool(theirs)
+        if ours and not theirs and not all(ANNOYING.search(text) for text in ours):
+            unexplained.append(("only we refuse", ours, config))
+        if theirs and not ours and not all(TOLERABLE.search(text) for text in theirs):
+            unexplained.append(("only W&B refuses", theirs, config))
+    assert unexplained == []
+    assert min(n_accepted, n_refused) > N_CASES / 6  # the comparison means something only with many of both
+
+
+def test_each_stricter_rule_is_one_that_wandb_does_not_have() -> None:
+    documents = [load(rule.yaml) for rule in STRICTER if rule.id not in ("finite", "text-keys")]
+    assert [answer["violations"] for answer in ask(documents)] == [[]] * len(documents)
+
+
+def test_wandbs_schema_reports_each_milder_rule() -> None:
+    documents = [load(rule.yaml) for rule in MILDER]
+    assert [bool(answer["violations"]) for answer in ask(documents)] == [True] * len(documents)
+
+
+def test_the_editor_schema_accepts_every_example() -> None:
+    documents = [load(text) for text in EXAMPLES.values()]
+    assert [answer["fits"] for answer in ask(documents)] == [True] * len(documents)
+
+
+def test_the_editor_schema_refuses_nothing_that_we_accept() -> None:
+    accepted = [config for config in cases(300, seed=1) if not problems(config)]
+    assert [answer["fits"] for answer in ask(accepted)] == [True] * len(accepted)
