@@ -1,4 +1,4 @@
-"""From a training job's request to the containers that run it: pure, then the calls that create and remove them."""
+"""From a training job's request to the containers that run it, and the calls that create and remove them."""
 
 from __future__ import annotations
 

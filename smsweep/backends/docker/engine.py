@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import requests
 from docker import APIClient
@@ -67,12 +68,12 @@ class Engine:
         )
 
     @cached_property
-    def _address(self) -> dict[str, object]:
-        address: dict[str, object] = dict(kwargs_from_env(environment=dict(self._environ)))
+    def _address(self) -> dict[str, Any]:
+        address: dict[str, Any] = dict(kwargs_from_env(environment=dict(self._environ)))
         if "base_url" not in address:
             # Docker Desktop, colima and rootless engines are found through the CLI's current context.
             context = ContextAPI.get_current_context()
-            if context is not None and context.Host:
+            if context.Host:
                 address["base_url"] = context.Host
         return address
 
@@ -95,10 +96,13 @@ def explain(err: Exception, socket: Path) -> str:
     """Return one line that says what is wrong with the engine and how to cure it."""
     if isinstance(err, APIError):
         return said(err)
+    start = "`sudo systemctl start docker`, or Docker Desktop"
     if socket != Path() and not socket.exists():
-        return f"no socket at {socket}; start Docker (`systemctl start docker`, or Docker Desktop), or set DOCKER_HOST"
+        return f"no socket at {socket}; start Docker ({start}), or set DOCKER_HOST"
     if socket != Path() and stat.S_ISSOCK(socket.stat().st_mode) and not os.access(socket, os.W_OK):
-        return f"no permission for {socket}; add yourself to its group (`sudo usermod -aG docker $USER`, log in anew)"
+        return (
+            f"no permission for {socket}; add yourself to its group (`sudo usermod -aG docker $USER`, log in anew)"
+        )
     return f"does not answer; start it, or set DOCKER_HOST to where it is ({type(err).__name__}: {err})"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 from docker import APIClient
 from docker.errors import APIError
@@ -19,9 +20,13 @@ def image_name(request: TrainingJobRequest, default: str) -> str:
     return str(request.get("AlgorithmSpecification", {}).get("TrainingImage") or default)
 
 
+def inspect_image(client: APIClient, image: str) -> dict[str, Any]:
+    return dict(client.inspect_image(image))  # type: ignore[no-untyped-call]  # the stubs do not know it
+
+
 def has_image(client: APIClient, image: str) -> bool:
     try:
-        client.inspect_image(image)
+        inspect_image(client, image)
     except APIError as err:
         if is_missing(err):
             return False

@@ -14,9 +14,7 @@ from smsweep.jobs import TrainingJobRequest
 LABEL = "smsweep.network"  # the name of the job it is for
 
 
-def network_of(
-    client: APIClient, request: TrainingJobRequest, host: str, hosts: Sequence[str]
-) -> tuple[str, Any]:
+def network_of(client: APIClient, request: TrainingJobRequest, host: str, hosts: Sequence[str]) -> tuple[str, Any]:
     """Return a host's network mode and networking config, creating the job's own network where it has one.
 
     Several hosts share a network of their own and find each other by name; isolated ones see nothing else, as on
@@ -28,7 +26,7 @@ def network_of(
     job = request["TrainingJobName"]
     _ensure_network(client, job, is_internal=is_isolated)
     endpoint = client.create_endpoint_config(aliases=[host])
-    return job, client.create_networking_config({job: endpoint})  # type: ignore[dict-item]  # the stub's type is too narrow
+    return job, client.create_networking_config({job: endpoint})  # type: ignore[arg-type]  # the stub names one network's part
 
 
 def remove_network(client: APIClient, job: str) -> None:

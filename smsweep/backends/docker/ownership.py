@@ -54,7 +54,6 @@ def give_back(
 def _has_foreign(folder: Path, uid: int) -> bool:
     for parent, folders, files in os.walk(folder):
         for name in (*folders, *files):
-            if os.lstat(os.path.join(parent, name)).st_uid != uid:  # noqa: PTH116, PTH118 - once per file
+            if os.lstat(os.path.join(parent, name)).st_uid != uid:  # noqa: PTH118 - once per file
                 return True
     return False
-

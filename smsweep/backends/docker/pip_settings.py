@@ -16,11 +16,30 @@ from urllib.parse import unquote, urlsplit
 from smsweep.backends.docker.containers import Bind
 
 MOUNT = "/opt/ml/host"  # below it, the host's files by their own paths
-PLAIN = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+PLAIN = (
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "ALL_PROXY",
+    "SSL_CERT_FILE",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+)
 # Where things go on this machine means nothing in the container.
 NOT_PASSED = (
-    "CACHE_DIR CONFIG_FILE LOG NO_CACHE_DIR PREFIX PYTHON REPORT REQUIRE_VIRTUALENV REQUIREMENT ROOT SRC TARGET USER"
-).split()
+    "PIP_CACHE_DIR",
+    "PIP_CONFIG_FILE",
+    "PIP_LOG",
+    "PIP_PREFIX",
+    "PIP_PYTHON",
+    "PIP_REPORT",
+    "PIP_REQUIREMENT",
+    "PIP_REQUIRE_VIRTUALENV",
+    "PIP_ROOT",
+    "PIP_SRC",
+    "PIP_TARGET",
+    "PIP_USER",
+)
 INDEX_KEYS = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -36,7 +55,7 @@ def host_settings(environ: Mapping[str, str]) -> PipSettings:
     """Return the caller's settings. A later source wins: pip's files in pip's order, then the environment."""
     settings = {f"PIP_{key}": value for file in _config_files(environ) for key, value in _read(file)}
     settings |= {key: value for key, value in environ.items() if key.startswith("PIP_")}
-    settings = {key: value for key, value in settings.items() if key.removeprefix("PIP_") not in NOT_PASSED}
+    settings = {key: value for key, value in settings.items() if key not in NOT_PASSED}
     settings |= {key: value for key, value in environ.items() if key.upper() in PLAIN}
     binds: dict[Path, Bind] = {}
     shown = {key: _show(key, value, binds) for key, value in settings.items() if value}

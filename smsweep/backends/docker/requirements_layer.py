@@ -19,7 +19,7 @@ from docker import APIClient
 
 from smsweep.backends.docker.containers import Bind, mount, remove
 from smsweep.backends.docker.engine import EngineFacts
-from smsweep.backends.docker.images import has_image
+from smsweep.backends.docker.images import has_image, inspect_image
 from smsweep.backends.docker.locks import exclusive
 from smsweep.backends.docker.logs import LOG_CONFIG, LogCopy, open_log
 from smsweep.backends.docker.pip_settings import PipSettings
@@ -92,7 +92,7 @@ class RequirementsLayers:
 
     def image_with(self, client: APIClient, image: str, requirements: Requirements) -> str:
         """Return the name of the image with the requirements in it. Raises JobRejected with pip's last words."""
-        details = client.inspect_image(image)
+        details = inspect_image(client, image)
         key = requirements.key(details["Id"])
         layer = f"{REPOSITORY}:{key}"
         if not has_image(client, layer):
@@ -107,7 +107,9 @@ class RequirementsLayers:
         self, client: APIClient, image: str, config: Mapping[str, Any], requirements: Requirements, key: str
     ) -> None:
         name = f"{REPOSITORY}-{key}"
-        with tempfile.TemporaryDirectory(dir=self._scratch, prefix="install-", ignore_cleanup_errors=True) as place:
+        with tempfile.TemporaryDirectory(
+            dir=self._scratch, prefix="install-", ignore_cleanup_errors=True
+        ) as place:
             code, settings, log = Path(place, "code"), Path(place, "settings.json"), Path(place, "log")
             try:
                 unpack(str(requirements.source_tar), str(code))

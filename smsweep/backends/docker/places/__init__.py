@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -31,7 +31,7 @@ class Place(Protocol):
 
 
 # boto3 takes a while to import, and most local jobs have only local channels.
-PLACES = LazyTable(
+PLACES: LazyTable[Callable[[Mapping[str, str], Path], Place]] = LazyTable(
     {
         "file": "smsweep.backends.docker.places.files:FilePlace",
         "s3": "smsweep.backends.docker.places.s3:S3Place",
@@ -44,5 +44,4 @@ def place_of(uri: str, environ: Mapping[str, str], cache: Path) -> Place:
     scheme = urlsplit(uri).scheme
     if scheme not in PLACES:
         raise JobRejected(f"{uri or 'no URI'}: cannot be reached from here; give a file:// or s3:// URI")
-    place: Place = PLACES[scheme](environ, cache)
-    return place
+    return PLACES[scheme](environ, cache)

@@ -56,7 +56,9 @@ class S3Place:
             elif data_type == "S3Prefix":
                 objects = self._list(bucket, prefix)
             else:
-                raise JobRejected(f"{uri}: S3DataType {data_type} is not read locally; use S3Prefix or ManifestFile")
+                raise JobRejected(
+                    f"{uri}: S3DataType {data_type} is not read locally; use S3Prefix or ManifestFile"
+                )
             if not objects:
                 raise JobRejected(f"{uri}: there are no objects")
             folder = self._cache / "s3" / _hash(bucket, objects)

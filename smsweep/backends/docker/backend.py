@@ -1,0 +1,215 @@
+"""Training jobs in containers on this machine's Docker Engine.
+
+Each job has a folder, which holds all that is known of it, and while it lives a keeper: a thread that prepares,
+starts, watches and settles it. Whichever process holds the folder's lock has the keeper; when that process dies,
+the next one to ask about the job takes it over.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import threading
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+
+from smsweep.backends.docker import containers
+from smsweep.backends.docker.engine import Engine
+from smsweep.backends.docker.folder import JobFolder, StopOrder, host_names
+from smsweep.backends.docker.gpus import host_gpus
+from smsweep.backends.docker.images import check_default_image, image_name
+from smsweep.backends.docker.keeper import Keeper
+from smsweep.backends.docker.options import DockerOptions
+from smsweep.backends.docker.pip_settings import PipSettings, host_settings
+from smsweep.backends.docker.requirements_layer import RequirementsLayers
+from smsweep.backends.docker.surroundings import Surroundings
+from smsweep.backends.log_file import read_page
+from smsweep.errors import BackendUnavailable
+from smsweep.jobs import STOP_GRACE_S, JobStatus, LogPage, TrainingJobRequest
+
+START_UP_S = 1.0  # a PID 1 that has not set up its handlers yet never sees a SIGTERM: the kernel drops it
+CLOSE_S = 5.0  # for keepers to put down what they hold
+
+
+class DockerBackend:
+    """Runs each job in containers of its own, with their files in a folder below `root`.
+
+    runtime_zip: not needed here, because a job's own channel brings it; taken so that all backends are made alike.
+    environ: the caller's. clock: seconds since the epoch, also across restarts. options: None reads environ.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        runtime_zip: Path,
+        environ: Mapping[str, str],
+        clock: Callable[[], float],
+        options: DockerOptions | None = None,
+    ) -> None:
+        del runtime_zip
+        self._root = root.absolute()
+        self._environ = environ
+        self._clock = clock
+        self._options = options or DockerOptions.from_environ(environ)
+        self._engine = Engine(environ)
+        self._keepers: dict[str, Keeper] = {}
+        self._one_ended = threading.Event()
+        self._ended: dict[str, JobStatus] = {}  # a job ends once: no second look at its folder
+        self._max_runtime_s: dict[str, float] = {}  # per job, from its request
+
+    @property
+    def place(self) -> str:
+        return f"docker@{socket.gethostname()}"
+
+    def submit(self, request: TrainingJobRequest) -> None:
+        folder = self._folder(request["TrainingJobName"])
+        if not folder.exists():
+            with self._engine.client() as client:
+                check_default_image(client, image_name(request, self._options.image))
+            folder.create(request)
+        self._look_after(folder)
+
+    def describe(self, names: Collection[str]) -> dict[str, JobStatus]:
+        found = {}
+        for name in names:
+            status = self._ended.get(name) or self._look(name)
+            if status is not None:
+                found[name] = status
+        troubles = {self._keepers[name].trouble for name in names if name in self._keepers} - {""}
+        if troubles:
+            raise BackendUnavailable("; ".join(sorted(troubles)))
+        return found
+
+    def stop(self, name: str, *, grace_s: float | None = None) -> None:
+        folder = self._folder(name)
+        if name not in self._ended and folder.exists() and folder.ended() is None:
+            self._order_stop(folder, "person", STOP_GRACE_S if grace_s is None else grace_s)
+
+    def read_logs(self, name: str, cursor: str = "") -> LogPage:
+        folder = self._folder(name)
+        if not folder.exists():
+            return LogPage(lines=(), cursor=cursor)
+        is_complete = folder.ended() is not None  # asked before reading: what is written later is on the next page
+        return read_pages(folder.logs(), cursor, is_complete=is_complete)
+
+    def forget(self, name: str) -> None:
+        # Logs, model and output stay for the person; the unpacked source can be had again.
+        folder = self._folder(name)
+        for part in ("ml/code", "shards"):
+            shutil.rmtree(folder.path / part, ignore_errors=True)
+        self._ended.pop(name, None)
+        self._max_runtime_s.pop(name, None)
+
+    def wait(self, timeout_s: float) -> None:
+        self._one_ended.wait(timeout_s)
+        self._one_ended.clear()
+
+    def close(self) -> None:
+        for keeper in self._keepers.values():
+            keeper.close()
+        for keeper in self._keepers.values():
+            keeper.join(CLOSE_S)
+        self._keepers.clear()
+
+    def _folder(self, name: str) -> JobFolder:
+        return JobFolder(self._root / name)
+
+    @cached_property
+    def _around(self) -> Surroundings:
+        cache = self._root.parent / "cache"
+        settings = host_settings(self._environ) if self._options.passes_pip_settings else PipSettings(environ={})
+        return Surroundings(
+            engine=self._engine,
+            options=self._options,
+            layers=RequirementsLayers(cache / "requirements", settings, self._engine.facts),
+            environ=self._environ,
+            clock=self._clock,
+            cache=cache,
+            gpus=tuple(host_gpus()),
+            owner=(os.getuid(), os.getgid()),
+        )
+
+    def _look_after(self, folder: JobFolder) -> Keeper | None:
+        """Return the job's keeper, becoming it if nobody is; None when another process is, or it has ended."""
+        keeper = self._keepers.get(folder.name)
+        if keeper is not None and keeper.is_alive():
+            return keeper
+        lock = folder.lock()
+        if lock is None:
+            return None
+        if folder.ended() is not None:
+            os.close(lock)
+            return None
+        keeper = self._keepers[folder.name] = Keeper(folder, lock, self._around, self._one_ended.set)
+        keeper.start()
+        return keeper
+
+    def _look(self, name: str) -> JobStatus | None:
+        folder = self._folder(name)
+        if not folder.exists():
+            return None
+        status = folder.ended()
+        if status is not None:
+            self._ended[name] = status
+            self._keepers.pop(name, None)
+            return status
+        keeper = self._look_after(folder)
+        status = keeper.status if keeper else folder.status()
+        order = folder.stop_order()
+        if order is None and self._is_overdue(folder, status):
+            order = self._order_stop(folder, "max_runtime", STOP_GRACE_S)
+        if order is None:
+            return status
+        self._enforce(folder, order, status)
+        return replace(status, status="Stopping", secondary_status="Stopping")
+
+    def _is_overdue(self, folder: JobFolder, status: JobStatus) -> bool:
+        if status.started_at is None:
+            return False
+        if folder.name not in self._max_runtime_s:
+            limit = folder.request().get("StoppingCondition", {}).get("MaxRuntimeInSeconds", float("inf"))
+            self._max_runtime_s[folder.name] = float(limit)
+        return self._clock() - status.started_at.timestamp() > self._max_runtime_s[folder.name]
+
+    def _order_stop(self, folder: JobFolder, by: str, grace_s: float) -> StopOrder:
+        """Keep the order and act on it; of two, the first says who asked, the more impatient one when to kill."""
+        kill_at = self._clock() + grace_s
+        order = folder.stop_order() or StopOrder(by=by, kill_at=kill_at)
+        order = replace(order, kill_at=min(order.kill_at, kill_at))
+        folder.write_stop_order(order)  # first: a crash here must not lose it
+        self._enforce(folder, order, folder.status())
+        return order
+
+    def _enforce(self, folder: JobFolder, order: StopOrder, status: JobStatus) -> None:
+        """Send what is due. Before the start nothing is: the keeper sees the order and does not begin."""
+        if status.started_at is None or status.secondary_status != "Training":
+            return
+        age_s = self._clock() - status.started_at.timestamp()
+        if self._clock() >= order.kill_at:
+            self._send(folder, "SIGKILL")
+        elif not order.is_sent and (age_s >= START_UP_S or _has_spoken(folder)):
+            folder.write_stop_order(replace(order, is_sent=True))
+            self._send(folder, "SIGTERM")
+
+    def _send(self, folder: JobFolder, signal: str) -> None:
+        with self._engine.client() as client:
+            for host in host_names(folder.request()):
+                containers.send(client, containers.container_name(folder.name, host), signal)
+
+
+def read_pages(files: Sequence[Path], cursor: str, *, is_complete: bool) -> LogPage:
+    """Read one page of each file; the cursor holds one for each, in their order."""
+    cursors = cursor.split(",") if cursor else [""] * len(files)
+    pages = [read_page(file, at, is_complete=is_complete) for file, at in zip(files, cursors, strict=True)]
+    return LogPage(
+        lines=tuple(line for page in pages for line in page.lines),
+        cursor=",".join(page.cursor for page in pages) if any(page.cursor for page in pages) else cursor,
+        is_last=all(page.is_last for page in pages),
+    )
+
+
+def _has_spoken(folder: JobFolder) -> bool:
+    return any(file.exists() and file.stat().st_size > 0 for file in folder.logs())

@@ -1,0 +1,149 @@
+"""A thread that sees one job from its folder to its end.
+
+Each step looks at what is there before it acts, so that the whole can be begun again by whoever takes the job
+over: after a kill -9, after the engine went away, after a restart.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from docker import APIClient
+
+from smsweep.backends.docker import containers
+from smsweep.backends.docker.artifacts import keep_artifacts
+from smsweep.backends.docker.checkpoints import Checkpoints
+from smsweep.backends.docker.folder import JobFolder, host_names
+from smsweep.backends.docker.images import image_name
+from smsweep.backends.docker.launch import Launch
+from smsweep.backends.docker.network import remove_network
+from smsweep.backends.docker.ownership import give_back
+from smsweep.backends.docker.surroundings import Surroundings
+from smsweep.backends.docker.verdict import HostEnd, Verdict, judge
+from smsweep.backends.docker.watch import Closed, Watch
+from smsweep.errors import BackendUnavailable, JobRejected
+from smsweep.jobs import MAX_FAILURE_REASON, JobStatus
+
+log = logging.getLogger(__name__)
+
+RETRY_S = 1.0  # between two attempts to reach an engine that is away
+
+
+class Keeper(threading.Thread):
+    """lock: held on the job's folder; closed at the end. on_end: called when the job has ended."""
+
+    def __init__(self, folder: JobFolder, lock: int, around: Surroundings, on_end: Callable[[], None]) -> None:
+        super().__init__(name=f"keep-{folder.name}", daemon=True)
+        self._folder = folder
+        self._lock = lock
+        self._around = around
+        self._on_end = on_end
+        self._request = folder.request()
+        self._hosts = list(host_names(self._request))
+        self._watch = Watch(folder, around.engine)
+        self._closing = threading.Event()
+        self.status = folder.status()
+        self.trouble = ""  # why the engine cannot be reached at the moment
+
+    def run(self) -> None:
+        try:
+            while not self._closing.is_set():
+                try:
+                    self._keep()
+                    return
+                except BackendUnavailable as err:
+                    self.trouble = str(err)
+                    self._closing.wait(RETRY_S)
+        except Closed:
+            return
+        except Exception as err:  # a job must end somehow, or its agent would wait for ever
+            log.exception("%s: cannot be seen to its end", self._folder.name)
+            self._decide(
+                Verdict(status="Failed", secondary_status="Failed", failure_reason=repr(err), is_lost=True)
+            )
+            self._folder.publish_verdict()
+        finally:
+            os.close(self._lock)
+            self._on_end()
+
+    def close(self) -> None:
+        """Stop looking; the job goes on."""
+        self._closing.set()
+        self._watch.close()
+
+    def _keep(self) -> None:
+        with self._around.engine.client() as client:
+            if self._folder.verdict() is None:
+                self._decide(self._verdict(client))
+            for host in self._hosts:
+                containers.remove(client, containers.container_name(self._folder.name, host))
+            if len(self._hosts) > 1:
+                remove_network(client, self._folder.name)
+            self._folder.publish_verdict()
+
+    def _verdict(self, client: APIClient) -> Verdict:
+        try:
+            if self.status.started_at is None:
+                self._tell("Downloading")
+                if not Launch(self._folder, self._around).run(client, self._is_wanted):
+                    return Verdict(status="Stopped", secondary_status="Stopped")
+                self._tell("Training", is_start=True)
+            elif not containers.find(client, self._folder.path):
+                reason = "its container was removed by somebody else"
+                return Verdict(status="Failed", secondary_status="Failed", failure_reason=reason, is_lost=True)
+            self.trouble = ""
+            return self._settle(client, self._watch.run(client, self._hosts))
+        except JobRejected as err:
+            return Verdict(status="Failed", secondary_status="Failed", failure_reason=str(err))
+
+    def _is_wanted(self) -> bool:
+        if self._closing.is_set():
+            raise Closed
+        return self._folder.stop_order() is None
+
+    def _settle(self, client: APIClient, ends: list[HostEnd]) -> Verdict:
+        """Take home what the containers leave behind, and judge."""
+        self._tell("Uploading")
+        order = self._folder.stop_order()
+        verdict = judge(ends, order.by if order else "", self._around.options.memory_bytes)
+        trees = [self._folder.ml(host) for host in self._hosts]
+        checkpoints = Checkpoints(self._request, trees[0], self._around.place)
+        uid, gid = self._around.owner
+        image = image_name(self._request, self._around.options.image)
+        folders = [*trees, checkpoints.folder]
+        give_back(client, self._folder.name, image, folders, self._around.engine.facts, uid=uid, gid=gid)
+        try:
+            keep_artifacts(self._request, trees, self._folder.path / "parts", self._upload)
+            checkpoints.keep()
+        except OSError as err:
+            reason = f"its results cannot be kept: {err}"
+            return replace(verdict, status="Failed", secondary_status="Failed", failure_reason=reason)
+        return verdict
+
+    def _upload(self, path: Path, uri: str) -> None:
+        self._around.place(uri).upload(path, uri)
+
+    def _tell(self, secondary_status: str, *, is_start: bool = False) -> None:
+        """Make known how far the job is, here and in its folder."""
+        started_at = self._around.now() if is_start else self.status.started_at
+        self.status = replace(self.status, secondary_status=secondary_status, started_at=started_at)
+        self._folder.write_status(self.status)
+
+    def _decide(self, verdict: Verdict) -> None:
+        self._folder.write_verdict(
+            JobStatus(
+                name=self._folder.name,
+                status=verdict.status,
+                secondary_status=verdict.secondary_status,
+                failure_reason=verdict.failure_reason[:MAX_FAILURE_REASON],
+                exit_code=verdict.exit_code,
+                is_lost=verdict.is_lost,
+                started_at=self.status.started_at,
+                ended_at=self._around.now(),
+            )
+        )

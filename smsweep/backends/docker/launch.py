@@ -1,0 +1,97 @@
+"""From a prepared folder to running containers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from docker import APIClient
+from docker.errors import APIError
+
+from smsweep.backends.docker.channels import channel_binds, fetch_channels
+from smsweep.backends.docker.checkpoints import Checkpoints
+from smsweep.backends.docker.containers import LABEL_GPU, Bind, ContainerPlan, container_name, create
+from smsweep.backends.docker.engine import said
+from smsweep.backends.docker.folder import JobFolder, host_names
+from smsweep.backends.docker.gpus import choose_gpu
+from smsweep.backends.docker.images import ensure_image, image_name
+from smsweep.backends.docker.locks import exclusive
+from smsweep.backends.docker.requirements_layer import read_requirements
+from smsweep.backends.docker.surroundings import Surroundings
+from smsweep.errors import JobRejected
+from smsweep.jobs import RUNTIME_CHANNEL, SOURCE_TAR
+
+ML = "/opt/ml"
+
+
+class Launch:
+    """One job's start. Every step can be repeated, and finds what an earlier agent has done already."""
+
+    def __init__(self, folder: JobFolder, around: Surroundings) -> None:
+        self._folder = folder
+        self._around = around
+        self._request = folder.request()
+        self._hosts = host_names(self._request)
+        self._checkpoints = Checkpoints(self._request, folder.ml(), around.place)
+
+    def run(self, client: APIClient, is_wanted: Callable[[], bool]) -> bool:
+        """Get image, requirements and data, then create and start a container a host.
+
+        is_wanted: asked between the steps that may take long and before anything starts; returns False, with
+        nothing started, as soon as it does. Raises JobRejected.
+        """
+        sources = fetch_channels(self._request, self._fetch)
+        image = image_name(self._request, self._around.options.image)
+        ensure_image(client, image)
+        if not is_wanted():
+            return False
+        image = self._with_requirements(client, image, sources.get(RUNTIME_CHANNEL))
+        self._checkpoints.restore()
+        if not is_wanted():
+            return False
+        try:
+            for host in self._hosts:
+                self._create(client, host, image, self._binds(sources, host))
+            for host in self._hosts:
+                client.start(container_name(self._folder.name, host))  # no-op for one that runs
+        except APIError as err:
+            raise JobRejected(f"the Docker Engine cannot run it: {said(err)}") from err
+        return True
+
+    def _fetch(self, uri: str, data_type: str) -> Path:
+        return self._around.place(uri).fetch(uri, data_type)
+
+    def _with_requirements(self, client: APIClient, image: str, assets: Path | None) -> str:
+        if assets is None:
+            return image
+        is_isolated = self._request.get("EnableNetworkIsolation", False)
+        requirements = read_requirements(assets / SOURCE_TAR, is_isolated=is_isolated)
+        return self._around.layers.image_with(client, image, requirements) if requirements else image
+
+    def _binds(self, sources: dict[str, Path], host: str) -> list[Bind]:
+        ml = self._folder.ml(host)
+        return [
+            Bind(source=ml, target=ML, is_read_only=False),
+            *channel_binds(self._request, sources, ml, self._hosts, host),
+            *self._checkpoints.binds(),
+        ]
+
+    def _create(self, client: APIClient, host: str, image: str, binds: list[Bind]) -> None:
+        plan = ContainerPlan(
+            folder=self._folder.path,
+            request=self._request,
+            host=host,
+            hosts=self._hosts,
+            image=image,
+            binds=binds,
+            options=self._around.options,
+            facts=self._around.engine.facts,
+            environ=self._around.environ,
+        )
+        if not self._around.gpus:
+            create(client, plan)
+            return
+        with exclusive(self._around.cache / "gpus.lock"):
+            labels = [found["Labels"] for found in client.containers(all=True, filters={"label": [LABEL_GPU]})]
+            create(client, replace(plan, gpu=choose_gpu(self._around.gpus, labels, LABEL_GPU)))
