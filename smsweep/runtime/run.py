@@ -76,14 +76,17 @@ class Run:
         if not hasattr(data, "items"):
             self._warn_once("data", f"log takes a dict, not {type(data).__name__}; ignored")
             return
-        values = self._plain(data)
-        with self._lock:
-            at = self._at(step)
-            if at is None:
-                return
-            self._step = at + 1 if (step is None if commit is None else commit) else at
-            self._remember(at, values)
-            self._emit(lines.METRICS, values, at)
+        self._log(self._plain(data, self._warn_once), step, commit)
+
+    def follow(self, data: Any, step: Any = None, commit: Any = None) -> None:
+        """Log what the script told another library, as far as it is metrics, without a word about the rest."""
+        if hasattr(data, "items"):
+            self._log(self._plain(data), step, commit)
+
+    def follow_summary(self, values: Any) -> None:
+        """The same for that library's summary."""
+        if hasattr(values, "items"):
+            self._emit(lines.SUMMARY, self._plain(values), None)
 
     def history(self) -> list[dict[str, Value]]:
         """Return what was logged here, one dict a step with its `_step`; the last 10,000 of them."""
@@ -106,12 +109,21 @@ class Run:
     def __repr__(self) -> str:
         return f"<smsweep run {self.id or 'outside a sweep'}>"
 
+    def _log(self, values: dict[str, Value], step: int | None, commit: bool | None) -> None:
+        with self._lock:
+            at = self._at(step)
+            if at is None:
+                return
+            self._step = at + 1 if (step is None if commit is None else commit) else at
+            self._remember(at, values)
+            self._emit(lines.METRICS, values, at)
+
     def _at(self, step: int | None) -> int | None:
         if step is None:
             return self._step
         try:
             at = int(step)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             self._warn_once("step", f"step must be a whole number, not {step!r}; using {self._step}")
             return self._step
         if at < self._step:
@@ -122,13 +134,20 @@ class Run:
             return None
         return at
 
-    def _plain(self, data: Mapping[Any, Any]) -> dict[str, Value]:
+    def _plain(
+        self, data: Mapping[Any, Any], tell: Callable[[str, str], None] = lambda key, text: None
+    ) -> dict[str, Value]:
         values: dict[str, Value] = {}
-        for name, value in flatten(data):
+        try:
+            pairs = list(flatten(data))
+        except Exception as err:  # noqa: BLE001 - a dict within itself, a key that cannot be printed
+            tell("data", f"not logged: {type(err).__name__}: {err}")
+            return values
+        for name, value in pairs:
             try:
                 values[name] = plain(value)
             except Exception as err:  # noqa: BLE001 - foreign objects may raise anything, and training must go on
-                self._warn_once(f"value {name}", f"{name} is not logged: {err}")
+                tell(f"value {name}", f"{name} is not logged: {err}")
         return values
 
     def _remember(self, at: int, values: dict[str, Value]) -> None:
@@ -139,7 +158,7 @@ class Run:
             self._history.append((at, dict(values)))
 
     def _report_summary(self, values: Mapping[str, Any]) -> None:
-        self._emit(lines.SUMMARY, self._plain(values), None)
+        self._emit(lines.SUMMARY, self._plain(values, self._warn_once), None)
 
     def _emit(self, kind: str, values: Mapping[str, Value], step: int | None) -> None:
         try:

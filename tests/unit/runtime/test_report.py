@@ -171,6 +171,14 @@ def test_data_that_is_no_dict_is_ignored(channel: Channel, data: Any, capsys: py
     assert "log takes a dict, not" in capsys.readouterr().err
 
 
+def test_a_dict_within_itself_is_survived(channel: Channel, capsys: pytest.CaptureFixture[str]) -> None:
+    data: dict[str, Any] = {"x": 1}
+    data["self"] = data
+    smsweep.log(data)
+    assert channel.lines == []
+    assert "not logged: RecursionError" in capsys.readouterr().err
+
+
 def test_nested_dicts_are_flattened(channel: Channel) -> None:
     smsweep.log({"val": {"loss": 1, "by": {"cat": 2}}, 3: 4})
     assert channel.rows == [(0, {"val.loss": 1, "val.by.cat": 2, "3": 4})]

@@ -1,0 +1,46 @@
+"""Every script of docs/in-the-script.md does what the page says."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.oracles import oracle
+from tests.unit.runtime.jobs import Job
+
+PAGE = Path(__file__).parents[3] / "docs" / "in-the-script.md"
+PARAMS = {"lr": 0.1, "epochs": 2, "optimizer": {"name": "adam"}}
+SCRIPTS = re.findall(r"```python ?(\w*)\n(.*?)```\n\n```text\n(.*?)```", PAGE.read_text(), re.DOTALL)
+
+
+def run(job: Job, script: str) -> str:
+    return job.trial({"train.py": script}, PARAMS, sweep_id="demo").run().out
+
+
+@pytest.mark.parametrize(("script", "expected"), [(script, out) for kind, script, out in SCRIPTS if not kind])
+def test_a_script_prints_what_the_page_shows(job: Job, script: str, expected: str) -> None:
+    assert re.sub(r'"time": [0-9.]+', '"time": ...', run(job, script)) == expected
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"), [(script, out) for kind, script, out in SCRIPTS if kind == "fails"]
+)
+def test_a_failing_script_gives_the_reason_the_page_shows(job: Job, script: str, expected: str) -> None:
+    run(job, script)
+    assert job.failure.startswith(expected)
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize(
+    ("script", "expected"), [(script, out) for kind, script, out in SCRIPTS if kind == "wandb"]
+)
+def test_a_wandb_script_prints_what_the_page_shows(job: Job, script: str, expected: str) -> None:
+    job.environ["PATH"] = f"{oracle('wandb').python.parent}:{job.environ['PATH']}"
+    lines = [line for line in run(job, script).splitlines(keepends=True) if not line.startswith("wandb:")]
+    assert re.sub(r'"time": [0-9.]+', '"time": ...', "".join(lines)) == expected
+
+
+def test_every_script_of_the_page_is_run() -> None:
+    assert len(SCRIPTS) == PAGE.read_text().count("```python")

@@ -1,0 +1,63 @@
+"""What a script tells W&B is reported to the sweep. The oracle tests do the same with W&B itself."""
+
+from __future__ import annotations
+
+from tests.unit.runtime.jobs import Job
+
+WANDB = {  # where the real one has the same names
+    "wandb/__init__.py": "from wandb.sdk.wandb_run import Run",
+    "wandb/sdk/__init__.py": "",
+    "wandb/sdk/wandb_run.py": """
+from wandb.sdk.wandb_summary import Summary
+class Run:
+    "A run."
+    def __init__(self): self.summary = Summary()
+    def log(self, data, step=None, commit=None):
+        "Log."
+        if "raise" in data: raise ValueError("wandb's own")
+        return "returned"
+""",
+    "wandb/sdk/wandb_summary.py": """
+class SummaryDict:
+    def __setitem__(self, key, value): self.update({key: value})
+    def update(self, d): pass
+class Summary(SummaryDict): pass
+""",
+}
+
+
+def records(job: Job, script: str) -> str:
+    return job.trial({**WANDB, "train.py": "import wandb\nrun = wandb.Run()\n" + script}).run().out
+
+
+def test_what_wandb_logs_is_reported_and_returned(job: Job) -> None:
+    found = records(job, "print(run.log({'loss': 1, 'v': {'acc': 2}, 'image': object()}), run.log.__doc__)")
+    assert ('"metrics": {"loss": 1, "v.acc": 2}}' in found, found.endswith("returned Log.\n")) == (True, True)
+    assert "image" not in found
+
+
+def test_steps_are_those_given_to_wandb(job: Job) -> None:
+    found = records(job, "run.log({'x': 1}, step=5); run.log({'x': 2}, 7); run.log({'x': 3}, commit=True)")
+    assert [line.split(",")[0] for line in found.splitlines()] == [f'@smsweep {{"step": {n}' for n in (5, 7, 7)]
+
+
+def test_wandbs_summary_is_reported(job: Job) -> None:
+    assert '"summary": {"best": 3}}' in records(job, "run.summary['best'] = 3")
+
+
+def test_what_wandb_refuses_is_not_reported(job: Job) -> None:
+    found = records(job, "run.log({'raise': 1})")
+    assert ("ValueError: wandb's own" in found, "@smsweep" in found) == (True, False)
+
+
+def test_a_wandb_that_looks_different_is_left_alone(job: Job) -> None:
+    files = {"wandb/__init__.py": "", "wandb/sdk/__init__.py": "", "wandb/sdk/wandb_run.py": ""}
+    done = job.trial({**files, "train.py": "import wandb.sdk.wandb_run; print('fine')"}).run()
+    assert "smsweep: cannot follow wandb's metrics" in done.out
+    assert done.out.endswith("fine\n")
+
+
+def test_an_images_own_sitecustomize_still_runs(job: Job) -> None:
+    (job.channel / "sitecustomize.py").write_text("import sys; sys.mine = 'ran'")
+    job.environ["PYTHONPATH"] = str(job.channel)
+    assert job.trial({"train.py": "import sys; print(sys.mine)"}).run().out == "ran\n"
