@@ -53,11 +53,11 @@ class Store(Protocol):
         ...
 
     def claim(self, sweep_id: str, agent_id: str, place: str, lease_s: float) -> Trial | None:
-        """Take the oldest pending trial, else an active one whose lease has run out; None if there is neither.
+        """Take an active trial whose lease has run out, else the oldest pending one; None if there is neither.
 
-        A pending trial becomes running with its job's name, place and start written. One with an expired
-        lease keeps state, attempt, job and place, and changes hands. Pending trials are only given out while
-        the sweep is running; abandoned ones always, for somebody has to see them end.
+        One with an expired lease keeps state, attempt, job and place, and changes hands; it comes first, for its
+        job may be running unwatched. A pending trial becomes running with its job's name, place and start
+        written; pending ones are only given out while the sweep is running.
         """
         ...
 

@@ -63,7 +63,7 @@ def is_transient(err: exc.DBAPIError) -> bool:
 
 
 def translate(err: exc.SQLAlchemyError, url: sa.URL) -> StoreError:
-    said = str(getattr(err, "orig", None) or err).strip()
+    said = " ".join(str(getattr(err, "orig", None) or err).split())
     cause, cure = next(
         ((cause, cure) for needle, cause, cure in CURES if needle in said.lower()),
         UNKNOWN,

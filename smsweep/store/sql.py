@@ -135,13 +135,15 @@ class SqlStore(Store):
         now = self._clock()
         hold = {"agent_id": agent_id, "lease_expires_at": now + timedelta(seconds=lease_s)}
         of_sweep = {"of_sweep": sweep_id}
-        if self._require_sweep(connection, sweep_id).takes_trials:
-            row = connection.execute(queries.FIRST_PENDING, of_sweep).one_or_none()
-            if row is not None:
-                trial = trial_of(row)
-                return self._change(connection, trial, **_start(trial, now), place=clean(place), **hold)
+        takes_trials = self._require_sweep(connection, sweep_id).takes_trials
         row = connection.execute(queries.FIRST_ABANDONED, {**of_sweep, "now": now}).one_or_none()
-        return None if row is None else self._change(connection, trial_of(row), **hold)
+        if row is not None:
+            return self._change(connection, trial_of(row), **hold)
+        row = connection.execute(queries.FIRST_PENDING, of_sweep).one_or_none() if takes_trials else None
+        if row is None:
+            return None
+        trial = trial_of(row)
+        return self._change(connection, trial, **_start(trial, now), place=clean(place), **hold)
 
     @writes
     def renew(self, connection: sa.Connection, agent_id: str, lease_s: float) -> set[tuple[str, int]]:

@@ -11,7 +11,7 @@ import pytest
 from smsweep.store.base import Store
 from smsweep.store.open import open_store
 from tests.fakes.clock import FakeClock
-from tests.fakes.sweeps import CONFIG
+from tests.fakes.sweeps import CONFIG, a_sweep
 from tests.postgres import Postgres, run_postgres
 
 
@@ -51,3 +51,10 @@ def open_another(store_url: str, clock: FakeClock) -> Iterator[Callable[[], Stor
 @pytest.fixture
 def store(open_another: Callable[[], Store]) -> Store:
     return open_another()
+
+
+@pytest.fixture
+def sweep(store: Store) -> Store:
+    """The store with one running sweep."""
+    store.create_sweep(a_sweep())
+    return store

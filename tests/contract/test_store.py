@@ -1,23 +1,19 @@
-"""What every store promises of sweeps and trials.
-
-Points are in test_store_points.py, several processes at once in test_store_processes.py.
-"""
+"""What every store promises of trials: claims, leases, moves, and what a reader of changes is told."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from smsweep.errors import NotFound, StoreConflict
+from smsweep.errors import StoreConflict
 from smsweep.store.base import Store
 from smsweep.sweeps import SweepState
 from smsweep.trials import MOVES, History, MetricPoint, Trial, TrialState
 from tests.fakes.clock import FakeClock
-from tests.fakes.sweeps import CONFIG, a_sweep
+from tests.fakes.sweeps import a_sweep
 
 SWEEP = "abcd1234"
 PENDING, RUNNING, STOPPING = TrialState.PENDING, TrialState.RUNNING, TrialState.STOPPING
@@ -27,13 +23,6 @@ FINISHED, CRASHED, STOPPED, KILLED = (
     TrialState.STOPPED,
     TrialState.KILLED,
 )
-
-
-@pytest.fixture
-def sweep(store: Store) -> Store:
-    """The store with one running sweep."""
-    store.create_sweep(a_sweep())
-    return store
 
 
 def add(store: Store, n: int = 1, first: int = 0, sweep_id: str = SWEEP) -> list[Trial]:
@@ -57,122 +46,6 @@ def reach(store: Store, state: TrialState, sweep_id: str = SWEEP) -> Trial:
         return trial
     trial = claim(store, sweep_id=sweep_id)
     return trial if state is RUNNING else store.move(sweep_id, 0, [RUNNING], state, agent_id="ann")
-
-
-# Sweeps
-
-
-def test_a_sweep_comes_back_as_it_was_created(store: Store, open_another: Callable[[], Store]) -> None:
-    sweep = replace(
-        a_sweep(),
-        seed=2**100 + 1,
-        name="näme",
-        project="p",
-        entity="e",
-        job_yaml="role: x\n",
-        source_hash="sha",
-        prior_runs=("old/1", "old/2"),
-    )
-    created = store.create_sweep(sweep)
-    assert open_another().get_sweep(SWEEP) == created
-    assert created == replace(sweep, created_at=created.created_at, revision=created.revision)
-
-
-def test_a_sweep_is_dated_by_the_clock_in_utc(store: Store, clock: FakeClock) -> None:
-    store.create_sweep(a_sweep())
-    created_at = store.get_sweep(SWEEP).created_at
-    assert created_at == clock.now
-    assert created_at is not None
-    assert created_at.utcoffset() == timedelta(0)
-
-
-def test_a_sweeps_id_is_taken_once(sweep: Store) -> None:
-    with pytest.raises(StoreConflict, match=SWEEP):
-        sweep.create_sweep(a_sweep())
-
-
-def test_sweeps_are_listed_newest_first(store: Store, clock: FakeClock) -> None:
-    for name in ("first", "second", "third"):
-        store.create_sweep(a_sweep(name))
-        clock.advance(1)
-    assert [s.id for s in store.list_sweeps()] == ["third", "second", "first"]
-
-
-def test_a_sweeps_state_changes_from_an_expected_one(sweep: Store) -> None:
-    before = sweep.get_sweep(SWEEP)
-    paused = sweep.set_sweep_state(SWEEP, [SweepState.RUNNING, SweepState.PAUSED], SweepState.PAUSED)
-    assert paused.state is SweepState.PAUSED
-    assert paused.revision > before.revision
-    assert sweep.get_sweep(SWEEP) == paused
-
-
-def test_a_sweep_in_another_state_is_a_conflict(sweep: Store) -> None:
-    with pytest.raises(StoreConflict, match="running, not paused"):
-        sweep.set_sweep_state(SWEEP, [SweepState.PAUSED], SweepState.STOPPED)
-
-
-@pytest.mark.parametrize(
-    "ask",
-    [
-        lambda s: s.get_sweep("nobody"),
-        lambda s: s.set_sweep_state("nobody", [SweepState.RUNNING], SweepState.PAUSED),
-        lambda s: s.add_trials("nobody", 0, [{}]),
-        lambda s: s.list_trials("nobody"),
-        lambda s: s.list_trials("nobody", since=3),
-        lambda s: s.get_trial("nobody", 0),
-        lambda s: s.count_trials("nobody"),
-        lambda s: s.claim("nobody", "ann", "here", 60),
-        lambda s: s.holders("nobody"),
-        lambda s: s.move("nobody", 0, [RUNNING], FINISHED),
-        lambda s: s.append_points("nobody", 0, [], "x", expect_cursor=""),
-        lambda s: s.read_points("nobody", 0),
-        lambda s: s.remove_trial("nobody", 0),
-        lambda s: s.remove_sweep("nobody"),
-        lambda s: s.put_note("nobody", "k", 1),
-        lambda s: s.get_note("nobody", "k"),
-        lambda s: s.get_trial(SWEEP, 7),
-        lambda s: s.move(SWEEP, 7, [RUNNING], FINISHED),
-        lambda s: s.append_points(SWEEP, 7, [], "x", expect_cursor=""),
-        lambda s: s.read_points(SWEEP, 7),
-        lambda s: s.remove_trial(SWEEP, 7),
-    ],
-)
-def test_what_does_not_exist_is_not_found(sweep: Store, ask: Callable[[Store], object]) -> None:
-    with pytest.raises(NotFound):
-        ask(sweep)
-
-
-def test_a_removed_sweep_is_gone_with_all_it_had(sweep: Store, clock: FakeClock) -> None:
-    add(sweep)
-    sweep.append_points(SWEEP, 0, [MetricPoint(name="loss", value=1.0, time=clock.now)], "x", expect_cursor="")
-    sweep.put_note(SWEEP, "source", {"at": "here"})
-    sweep.remove_sweep(SWEEP)
-    assert sweep.list_sweeps() == []
-    sweep.create_sweep(a_sweep())
-    assert sweep.list_trials(SWEEP) == []
-    assert sweep.get_note(SWEEP, "source") is None
-    assert add(sweep)[0].number == 0
-    assert sweep.read_points(SWEEP, 0) == []
-
-
-def test_a_sweep_with_an_active_trial_is_not_removed(sweep: Store) -> None:
-    reach(sweep, STOPPING)
-    with pytest.raises(StoreConflict, match="active"):
-        sweep.remove_sweep(SWEEP)
-
-
-def test_a_note_is_kept_until_it_is_written_again(sweep: Store) -> None:
-    sweep.put_note(SWEEP, "seen", [1, None, {"a": "b"}])
-    assert sweep.get_note(SWEEP, "seen") == [1, None, {"a": "b"}]
-    sweep.put_note(SWEEP, "seen", False)
-    assert sweep.get_note(SWEEP, "seen") is False
-
-
-def test_there_is_no_note_before_one_is_put(sweep: Store) -> None:
-    assert sweep.get_note(SWEEP, "seen") is None
-
-
-# Trials
 
 
 def test_added_trials_are_pending_and_come_back_equal(sweep: Store, clock: FakeClock) -> None:
@@ -468,7 +341,3 @@ def test_renewing_a_lease_is_no_change(sweep: Store) -> None:
     trial = reach(sweep, RUNNING)
     sweep.renew("ann", 600)
     assert sweep.list_trials(SWEEP, since=trial.revision) == []
-
-
-def test_the_config_is_read_from_the_yaml_by_the_given_function(sweep: Store) -> None:
-    assert sweep.get_sweep(SWEEP).config is CONFIG
