@@ -9,7 +9,7 @@ from dataclasses import MISSING, fields
 from typing import Any, cast
 
 from smsweep.config.document import Path, Problems, non_finite, show, suggest
-from smsweep.config.structure import is_number, unknown_key
+from smsweep.config.structure import cure, is_number, unknown_key
 from smsweep.errors import SpaceError
 from smsweep.space.distributions import DISTRIBUTIONS, Distribution
 from smsweep.space.space import SearchSpace
@@ -67,8 +67,8 @@ def _flat_names(data: Any, path: Path, prefix: str = "") -> Iterator[tuple[str, 
 
 def _read_parameter(item: Any, path: Path, problems: Problems) -> Distribution | SearchSpace | None:
     if not isinstance(item, dict):
-        proposal = "{values: [...]}" if isinstance(item, list) else f"{{value: {show(item)}}}"
-        problems.add(path, f"expected a mapping, got {show(item)}; write {proposal}")
+        proposal = "values: [...]" if isinstance(item, list) else f"value: {'...' if item is None else show(item)}"
+        problems.add(path, f"expected a mapping, got {show(item)}; write {{{proposal}}}")
         return None
     if "parameters" in item:
         for key in item.keys() - {"parameters"}:
@@ -129,7 +129,7 @@ def _has_shape(kind: str, item: Mapping[str, Any], path: Path, problems: Problem
             hint = suggest(key, keys) or "remove it"
             notes.append(((*path, key), f"no key of {kind}; {hint}"))
         elif key in NUMBERS and not is_number(value):
-            notes.append(((*path, key), f"expected a number, got {show(value)}"))
+            notes.append(((*path, key), f"expected a number, got {show(value)}{cure('a number', value)}"))
         elif key in LISTS and not isinstance(value, list):
             notes.append(((*path, key), f"expected a list, got {show(value)}; write [a, b, c]"))
     for key, required in keys.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Iterator
 from typing import Annotated, Any, TypeVar, get_args
 
@@ -49,10 +50,11 @@ def is_number(value: object) -> bool:
 
 
 def _number(value: Any) -> Any:
+    # infinities and NaN are noted for the whole document at once
     if not is_number(value):
         raise expected("a number")
-    if abs(value) > 1.7e308 or math.isnan(value):  # a whole number may be too large for a float
-        raise expected("a finite number")
+    if isinstance(value, int) and abs(value) > sys.float_info.max:
+        raise expected("a number that a float can hold")
     return value
 
 
@@ -121,7 +123,7 @@ def _explain(model: type[Section], error: ErrorDetails) -> str:
     if kind == "hidden":  # what was found is not for a log
         return error["msg"]
     wanted = error["ctx"]["what"] if kind == "expected" else _TYPES.get(kind, error["msg"])
-    return f"expected {wanted}, got {show(error['input'])}{_cure(wanted, error['input'])}"
+    return f"expected {wanted}, got {show(error['input'])}{cure(wanted, error['input'])}"
 
 
 _TYPES = {
@@ -153,7 +155,8 @@ def _did_you_mean(value: object, choices: list[str]) -> str:
     return f"; {hint}" if hint.startswith("did") else ""
 
 
-def _cure(wanted: str, value: object) -> str:
+def cure(wanted: str, value: object) -> str:
+    """Return what to do about a value that is not what was wanted, from the `;` on; "" when that is plain."""
     if value is None:
         return "; give it a value, or remove the key"
     if "number" in wanted and isinstance(value, str) and is_number(read_scalar(value[:50])):

@@ -77,7 +77,7 @@ STRICTER = (
     Rule(
         id="float-range",
         yaml=f"{HEAD}parameters: {{p: {{distribution: log_normal, mu: 900}}}}",
-        says="beyond the largest float|takes exponents of e|is lost in the rounding|that a float can hold",
+        says="(what floats|a float) can hold|takes exponents of e|is lost in the rounding",
     ),
 )
 

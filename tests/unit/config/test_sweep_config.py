@@ -1,0 +1,274 @@
+"""A W&B sweep config becomes a SweepConfig that says the same."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smsweep.config.sweep_yaml import parse_sweep, read_sweep
+from smsweep.errors import ConfigError
+from smsweep.space.distributions import (
+    Categorical,
+    CategoricalWithProbabilities,
+    Constant,
+    Distribution,
+    IntUniform,
+    LogUniformValues,
+    QUniform,
+    Uniform,
+)
+from smsweep.space.space import SearchSpace
+from smsweep.sweeps import DEFAULT_COMMAND, EarlyTerminate, Goal, Metric, SweepConfig
+from tests.unit.config.example_sweeps import EXAMPLES, GRID_CELLS
+
+WHOLE = """
+program: train.py
+method: bayes
+name: first
+description: tries things
+project: p
+entity: e
+run_cap: 20.0
+metric: {name: val.loss, goal: maximize, target: 3, impute: best, impute_while_running: latest}
+early_terminate: {type: hyperband, max_iter: 27, s: 2.0, eta: 2, strict: false}
+command: [python, 3, 1e-5, true, null, [a, 1]]
+controller: {type: local, extra: 1}
+kind: sweep
+apiVersion: v1
+parameters:
+  lr: {min: 1e-5, max: 1e-1, distribution: log_uniform_values}
+"""
+
+
+def config(text: str) -> SweepConfig:
+    return parse_sweep(text).config
+
+
+def distribution(line: str) -> Distribution | SearchSpace:
+    return config(f"method: random\nparameters: {{p: {line}}}").space.parameters["p"]
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("{value: null}", Constant(value=None)),
+        ("{value: {a: [1]}}", Constant(value={"a": [1]})),
+        ("{values: [1, a, null, [2], true]}", Categorical(values=(1, "a", None, [2], True))),
+        ("{values: [1, 2], probabilities: [0, 1]}",
+         CategoricalWithProbabilities(values=(1, 2), probabilities=(0, 1))),
+        ("{min: 1, max: 4}", IntUniform(min=1, max=4)),
+        ("{min: 1.0, max: 4.0}", Uniform(min=1.0, max=4.0)),
+        ("{min: 1e-5, max: 1e5}", Uniform(min=1e-5, max=1e5)),
+        ("{min: 017, max: 0x1F}", IntUniform(min=17, max=31)),
+        ("{min: 1, max: 4, distribution: uniform}", Uniform(min=1, max=4)),
+        ("{min: 1, max: 9, distribution: q_uniform, q: 2}", QUniform(min=1, max=9, q=2)),
+        ("{min: !!float 1e-5, max: 1, distribution: log_uniform_values}", LogUniformValues(min=1e-5, max=1)),
+        ("{parameters: {a: {value: 1}}}", SearchSpace({"a": Constant(value=1)})),
+    ],
+)  # fmt: skip
+def test_a_parameter_becomes_the_distribution_that_wandb_infers(line: str, expected: Any) -> None:
+    assert distribution(line) == expected
+
+
+def test_an_integer_step_stays_an_integer() -> None:
+    step = distribution("{min: 0, max: 10, distribution: q_uniform, q: 5}")
+    assert isinstance(step, QUniform)
+    assert type(step.q) is int
+
+
+def test_every_key_is_taken_over() -> None:
+    read = config(WHOLE)
+    assert (read.program, read.method, read.name, read.description) == (
+        "train.py",
+        "bayes",
+        "first",
+        "tries things",
+    )
+    assert (read.project, read.entity, read.run_cap) == ("p", "e", 20)
+    assert read.metric == Metric(
+        name="val.loss", goal=Goal.MAXIMIZE, target=3.0, impute="best", impute_while_running="latest"
+    )
+    assert read.early_terminate == EarlyTerminate(type="hyperband", max_iter=27, s=2, eta=2, strict=False)
+
+
+def test_command_items_become_text_as_wandbs_agent_makes_them() -> None:
+    assert config(WHOLE).command == ("python", "3", "1e-05", "True", "None", "['a', 1]")
+
+
+def test_what_is_not_given_has_wandbs_defaults() -> None:
+    read = config("method: random\nparameters: {p: {value: 1}}\nmetric: {name: loss}\n")
+    assert read.command == DEFAULT_COMMAND
+    assert read.metric == Metric(name="loss", goal=Goal.MINIMIZE, target=None, impute="worst")
+    assert (read.run_cap, read.program, read.early_terminate, read.scheduler) == (None, None, None, None)
+
+
+def test_several_metrics_are_for_a_custom_method() -> None:
+    read = config("method: custom\nmetrics: [{name: a}, {name: b, goal: maximize}]\nparameters: {p: {value: 1}}\n")
+    assert read.metrics == (Metric(name="a"), Metric(name="b", goal=Goal.MAXIMIZE))
+
+
+def test_a_scheduler_that_defines_the_space_needs_no_parameters() -> None:
+    read = config("method: custom\nscheduler: {engine: optuna, source: s.py, search_space: f}\n")
+    assert read.scheduler == {"engine": "optuna", "source": "s.py", "search_space": "f"}
+    assert read.space == SearchSpace({})
+
+
+def test_the_document_is_what_the_user_wrote() -> None:
+    text = "method: random\nparameters: {p: {min: 1e-5, max: 1.0}}\ncommand: [x, 3]\n"
+    assert config(text).document == {
+        "method": "random",
+        "parameters": {"p": {"min": 1e-5, "max": 1.0}},
+        "command": ["x", 3],
+    }
+
+
+def test_a_file_is_named_in_its_warnings(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_text("method: random\nparameters:\n  p: {values: [on, off]}\n")
+    parsed = read_sweep(path)
+    assert parsed.config.space.parameters["p"] == Categorical(values=("on", "off"))
+    assert parsed.warnings == (
+        f"{path}:3: parameters.p.values[0]: "
+        "the text 'on' here, but the boolean true to W&B; write true, or quote it",
+        f"{path}:3: parameters.p.values[1]: "
+        "the text 'off' here, but the boolean false to W&B; write false, or quote it",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "warning"),
+    [
+        ("settings: {a: 1}", "settings: not used here (W&B's command line keeps its own settings there)"),
+        ("tags: [a]", "tags: not used here (W&B ignores it too; tags of the training jobs are job.yaml's)"),
+        ("job: a/b", "job: is for W&B Launch and not used here; job.yaml says how a trial's job runs"),
+        ("command: [python, '--x ${args}']",
+         "command[1]: ${args} is replaced only where it is the whole item, as in W&B; make it an item"),
+        ("command: ['${batch_size}']", "command[0]: ${batch_size} is no macro and becomes nothing, as in W&B; "
+         "choose from args, args_append_hydra, args_json, args_json_file, args_no_boolean_flags, args_no_equals, "
+         "args_no_hyphens, args_override_hydra, env, interpreter, program"),
+        ("metric: {name: l}\nearly_terminate: {type: hyperband, min_iter: 1, max_iter: 9, s: 2}",
+         "early_terminate.min_iter: not used: max_iter and s go first, as in W&B"),
+    ],
+)  # fmt: skip
+def test_what_has_no_effect_is_told(text: str, warning: str) -> None:
+    (said,) = parse_sweep(f"method: random\nparameters: {{p: {{value: 1}}}}\n{text}").warnings
+    assert said.partition(" ")[2] == warning
+
+
+def test_a_shell_variable_inside_an_item_is_nobodys_macro() -> None:
+    text = "method: random\nparameters: {p: {value: 1}}\ncommand: [bash, '-c', 'echo ${HOME}', '${envvar:USER}']"
+    assert parse_sweep(text).warnings == ()
+
+
+def test_exponent_bounds_are_accepted_with_the_values_that_they_mean() -> None:
+    parsed = parse_sweep("method: random\nparameters: {p: {distribution: log_uniform, min: 0.0001, max: 0.1}}")
+    assert parsed.warnings == (
+        "<sweep>:2: parameters.p: log_uniform takes min and max for exponents of e, so values lie between "
+        "1 and 1.105; log_uniform_values takes the values themselves (W&B deprecates log_uniform)",
+    )
+
+
+def test_a_grid_that_leaves_out_its_upper_bound_is_told() -> None:
+    text = "method: grid\nparameters: {p: {distribution: q_uniform, min: 0, max: 4}}"
+    (warning,) = parse_sweep(text).warnings
+    assert warning.endswith("a grid over q_uniform stops before max, as W&B's does; list values to include it")
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_wandbs_example_sweeps_load(name: str) -> None:
+    parsed = parse_sweep(EXAMPLES[name])
+    assert len(parsed.warnings) == (name == "fastai1-simpsons")
+
+
+@pytest.mark.parametrize("name", GRID_CELLS)
+def test_example_grids_have_wandbs_number_of_cells(name: str) -> None:
+    assert config(EXAMPLES[name]).space.grid_size == GRID_CELLS[name]
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_text_kept_with_a_sweep_reads_back_as_the_same_config(name: str) -> None:
+    from_file = parse_sweep(EXAMPLES[name])
+    assert parse_sweep(from_file.text).config == from_file.config
+    from_dict = parse_sweep(from_file.config.document)
+    assert parse_sweep(from_dict.text).config == from_dict.config == from_file.config
+
+
+def test_numpy_numbers_in_a_dict_are_numbers() -> None:
+    parsed = parse_sweep({"method": "random", "parameters": {"p": {"min": np.float64(0.5), "max": np.float32(1)}}})
+    assert parsed.config.space.parameters["p"] == Uniform(min=0.5, max=1.0)
+
+
+def test_the_callers_dict_is_left_as_it_is() -> None:
+    mine = {"method": "random", "parameters": {"p": {"values": (1, 2)}}, "metric": {"name": "l"}}
+    before = copy.deepcopy(mine)
+    parse_sweep(mine)
+    assert mine == before
+
+
+SCRAPS = st.recursive(
+    st.sampled_from([None, True, 0, 1, 2.5, "x", "uniform", "hyperband", "random", "grid", float("nan"), 10**400]),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(
+            st.sampled_from(
+                [
+                    "min",
+                    "max",
+                    "value",
+                    "values",
+                    "distribution",
+                    "parameters",
+                    "name",
+                    "type",
+                    "s",
+                    "eta",
+                    "max_iter",
+                    "q",
+                    "engine",
+                    "goal",
+                    "probabilities",
+                    "mu",
+                    "sigma",
+                ]
+            ),
+            inner,
+            max_size=4,
+        ),
+    ),
+    max_leaves=8,
+)
+TOP = [
+    "method",
+    "parameters",
+    "metric",
+    "metrics",
+    "early_terminate",
+    "scheduler",
+    "command",
+    "controller",
+    "run_cap",
+]
+
+
+@given(st.dictionaries(st.sampled_from(TOP), SCRAPS))
+def test_nothing_but_a_config_error_comes_out_of_strange_configs(document: dict[str, Any]) -> None:
+    assert accepts({"method": "random", **document}) in (True, False)
+
+
+@given(SCRAPS)
+def test_nothing_but_a_config_error_comes_out_of_strange_parameters(parameter: Any) -> None:
+    assert accepts({"method": "grid", "parameters": {"p": parameter}}) in (True, False)
+
+
+def accepts(document: dict[str, Any]) -> bool:
+    try:
+        parse_sweep(document)
+    except ConfigError:
+        return False
+    return True

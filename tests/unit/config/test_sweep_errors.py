@@ -1,0 +1,215 @@
+"""Each thing that is wrong with a sweep.yaml is said in one line: file, line, key, what was found, what to do."""
+# ruff: noqa: E501  # messages read best in one piece
+
+from __future__ import annotations
+
+import pytest
+
+from smsweep.config.sweep_yaml import parse_sweep
+from smsweep.errors import ConfigError
+from tests.unit.config.sweep_rules_documented import ENFORCED, MILDER, STRICTER, Rule
+
+
+def problems(text: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        parse_sweep(text, name="sweep.yaml")
+    return list(caught.value.problems)
+
+
+def parameter(line: str) -> str:
+    """Return a config whose third line describes the parameter p."""
+    return f"method: random\nparameters:\n  p: {line}\n"
+
+
+def top(line: str) -> str:
+    """Return a config with one more line, the third."""
+    return f"method: random\nparameters: {{p: {{value: 1}}}}\n{line}\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{distribution: log_uniform_values, min: 0, max: 1}",
+         "parameters.p: log_uniform_values needs min > 0, got 0; use uniform, or raise min"),
+        ("{min: 3, max: 3}", "parameters.p: int_uniform needs min < max, got min 3 and max 3"),
+        ("{min: 0.5, max: 0.1}", "parameters.p: uniform needs min < max, got min 0.5 and max 0.1"),
+        ("{min: 1}", "parameters.p.max: missing; int_uniform needs min and max"),
+        ("{min: 1, max: 2.5}", "parameters.p: min 1 and max 2.5 leave open whether values are whole numbers; "
+         "write both as whole numbers for int_uniform, or both with a point for uniform"),
+        ("{min: true, max: 2}", "parameters.p.min: expected a number, got true"),
+        ("{min: '1', max: 2}", "parameters.p.min: expected a number, got '1'; remove the quotes"),
+        ("{min: 1, max: 9, q: 2}", "parameters.p.q: needs a distribution to mean something; add distribution: q_uniform"),
+        ("{mu: 1}", "parameters.p.mu: needs a distribution to mean something; add distribution: normal"),
+        ("{distribution: unifrom, min: 1, max: 2}",
+         "parameters.p.distribution: unknown distribution 'unifrom'; did you mean uniform?"),
+        ("{distribution: uniform, min: 1, max: 2, value: 1}", "parameters.p.value: no key of uniform; choose from max, min"),
+        ("{distribution: normal, mean: 0}", "parameters.p.mean: no key of normal; choose from mu, sigma"),
+        ("{distribution: normal, sigma: -1}", "parameters.p: normal needs sigma of at least 0, got -1"),
+        ("{distribution: int_uniform, min: 1.0, max: 3}",
+         "parameters.p: int_uniform needs whole numbers, got min 1.0 and max 3"),
+        ("{distribution: q_uniform, min: 1, max: 3, q: 0}", "parameters.p: q_uniform needs q > 0, got 0"),
+        ("{distribution: log_uniform, min: 1, max: 2000}", "parameters.p: log_uniform takes exponents of e, at most 709, "
+         "got min 1 and max 2000; if these are the values themselves, use log_uniform_values"),
+        ("{values: []}", "parameters.p: categorical needs at least one value in values"),
+        ("{values: 3}", "parameters.p.values: expected a list, got 3; write [a, b, c]"),
+        ("{values: [1, 2], value: 1}", "parameters.p.values: no key of constant; did you mean value?"),
+        ("{values: [1, 2], probabilities: [0.5]}", "parameters.p: categorical_w_probabilities needs one probability for "
+         "each value, got 2 values and 1 probabilities"),
+        ("{values: [1, 2], probabilities: [0.5, 0.6]}", "parameters.p: categorical_w_probabilities needs probabilities "
+         "that sum to 1, got a sum of 1.1"),
+        ("{valeus: [1, 2]}", "parameters.p.valeus: unknown key; did you mean values?"),
+        ("{}", "parameters.p: an empty parameter; give value, values, or min and max"),
+        ("0.1", "parameters.p: expected a mapping, got 0.1; write {value: 0.1}"),
+        ("[1, 2]", "parameters.p: expected a mapping, got a list; write {values: [...]}"),
+        ("", "parameters.p: expected a mapping, got nothing; write {value: ...}"),
+        ("{parameters: {}}", "parameters.p.parameters: no parameters; name at least one, such as "
+         "lr: {min: 0.001, max: 0.1}"),
+        ("{parameters: {a: {value: 1}}, value: 3}",
+         "parameters.p.value: cannot stand beside parameters; nested parameters have no other keys"),
+        ("{parameters: {a: {min: 5, max: 1}}}",
+         "parameters.p.parameters.a: int_uniform needs min < max, got min 5 and max 1"),
+        ("{value: .nan}", "parameters.p.value: not a finite number; as a value of a parameter, quote it: "
+         "float('inf') reads it back"),
+    ],
+)  # fmt: skip
+def test_a_parameter_that_makes_no_sense_is_told(line: str, message: str) -> None:
+    assert problems(parameter(line)) == [f"sweep.yaml:3: {message}"]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("metod: grid", "metod: unknown key; did you mean method?"),
+        ("name: 12", "name: expected text, got 12; quote it"),
+        ("name: ''", "name: expected text that is not blank, got ''"),
+        ("project:", "project: expected a value, got nothing; give it a value, or remove the key"),
+        ("run_cap: 0", "run_cap: expected a whole number above 0, got 0"),
+        ("run_cap: '3'", "run_cap: expected a whole number above 0, got '3'; remove the quotes"),
+        ("run_cap: 2.5", "run_cap: expected a whole number above 0, got 2.5"),
+        ("run_cap: true", "run_cap: expected a whole number above 0, got true"),
+        ("kind: swep", "kind: expected sweep, got 'swep'; did you mean sweep?"),
+        ("command: python train.py", "command: expected a list, got 'python train.py'; write [python train.py]"),
+        ("command: []", "command: expected at least 1 items, got 0"),
+        ("metric: loss", "metric: expected a mapping, got 'loss'"),
+        ("metric: {}", "metric.name: missing; the metric's name as the script logs it; nested ones with dots, a.b"),
+        ("metric: {name: l, goal: Maximize}",
+         "metric.goal: expected minimize or maximize, got 'Maximize'; did you mean maximize?"),
+        ("metric: {name: l, goal: up}", "metric.goal: expected minimize or maximize, got 'up'"),
+        ("metric: {name: l, gaol: minimize}", "metric.gaol: unknown key; did you mean goal?"),
+        ("metric: {name: l, impute: mean}", "metric.impute: expected latest, best or worst, got 'mean'"),
+        ("metric: {name: l, target: .inf}",
+         "metric.target: not a finite number; as a value of a parameter, quote it: float('inf') reads it back"),
+        ("metrics: [{name: a}, {name: b}]", "metrics: needs method: custom, got random; for one metric write metric"),
+        ("early_terminate: {type: hyperband, min_iter: 3}",
+         "early_terminate: needs a metric to compare trials by; add metric: {name: ..., goal: ...}"),
+        ("controller: {type: remote}", "controller.type: expected local or cloud, got 'remote'"),
+        ("scheduler: {engine: optuna}", "scheduler.engine: optuna needs method: custom, got random"),
+        ("scheduler: {engine: wandb, optimizer: f}",
+         "scheduler.optimizer: names a function of source; add source: file.py"),
+        ("scheduler: {engine: skopt}", "scheduler.engine: expected wandb, optuna or ax, got 'skopt'"),
+        ("prior_runs: [abc]",
+         "prior_runs: no key of a sweep's config, and W&B ignores it; name prior runs when creating the sweep"),
+        ("parameters: {}", "parameters: given twice, first in line 2; keep one"),
+    ],
+)  # fmt: skip
+def test_a_line_that_makes_no_sense_is_told(line: str, message: str) -> None:
+    assert problems(top(line)) == [f"sweep.yaml:3: {message}"]
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ("{type: median, min_iter: 1}", "early_terminate.type: expected hyperband, got 'median'"),
+        ("{type: hyperband}", "early_terminate: needs min_iter, or max_iter and s"),
+        ("{type: hyperband, max_iter: 27}",
+         "early_terminate.max_iter: needs s beside it, the number of checks; or give min_iter alone"),
+        ("{type: hyperband, min_iter: 3, s: 2}",
+         "early_terminate.s: counts checks down from max_iter; add max_iter, or remove s"),
+        ("{type: hyperband, max_iter: 27, s: 2.5}", "early_terminate.s: expected a whole number above 0, got 2.5"),
+        ("{type: hyperband, max_iter: 2, s: 1}",
+         "early_terminate.max_iter: leaves no check: max_iter 2 is less than eta 3; raise max_iter"),
+        ("{type: hyperband, min_iter: 0}", "early_terminate.min_iter: expected a whole number above 0, got 0"),
+        ("{type: hyperband, min_iter: 1, eta: 1}", "early_terminate.eta: expected a number above 1, got 1"),
+        ("{type: hyperband, min_iter: 1, strict: 'no'}",
+         "early_terminate.strict: expected true or false, got 'no'"),
+        ("{type: hyperband, min_iter: 1, ata: 3}", "early_terminate.ata: unknown key; did you mean eta?"),
+    ],
+)  # fmt: skip
+def test_early_terminate_that_makes_no_sense_is_told(section: str, message: str) -> None:
+    assert problems(top(f"early_terminate: {section}\nmetric: {{name: loss}}")) == [f"sweep.yaml:3: {message}"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "sweep.yaml:1: expected keys such as method and parameters, got an empty file"),
+        ("- a\n", "sweep.yaml:1: expected keys such as method and parameters, got a list"),
+        ("train.py", "sweep.yaml:1: expected keys such as method and parameters, got 'train.py'"),
+        ("parameters: {p: {value: 1}}",
+         "sweep.yaml:1: method: missing; how params are chosen: grid, random, bayes or custom"),
+        ("method: random", "sweep.yaml:1: parameters: missing; name at least one, such as lr: {min: 0.001, max: 0.1}"),
+        ("method: Random\nparameters: {p: {value: 1}}",
+         "sweep.yaml:1: method: expected grid, random, bayes or custom, got 'Random'; did you mean random?"),
+        ("method: random\nparameters: [1]", "sweep.yaml:2: parameters: expected a mapping of names to parameters, "
+         "got a list"),
+        ("method: random\nparameters:\n  a b: {value: 1}", "sweep.yaml:3: parameters.a b: 'a b' cannot name a parameter; "
+         "use letters, digits, _ . - and begin with a letter or _"),
+        ("method: bayes\nparameters: {p: {min: 1, max: 3}}", "sweep.yaml:1: metric: missing; bayes needs a metric to make "
+         "better: add metric: {name: ..., goal: ...}"),
+        ("method: bayes\nmetric: {name: l}\nparameters: {p: {value: 1}}",
+         "sweep.yaml:3: parameters: bayes has nothing to search: every parameter is a constant"),
+        ("method: grid\nparameters:\n  p: {min: 0.1, max: 0.5}", "sweep.yaml:3: parameters.p: a grid cannot list uniform; "
+         "give values, or use method random or bayes"),
+        ("method: grid\nparameters: {o: {parameters: {p: {values: [1, 2], probabilities: [0.5, 0.5]}}}}",
+         "sweep.yaml:2: parameters.o.parameters.p: a grid cannot list categorical_w_probabilities; "
+         "give values, or use method random or bayes"),
+        ("method: custom\nmetric: {name: l}\nmetrics: [{name: a}, {name: b}]\nparameters: {p: {value: 1}}",
+         "sweep.yaml:3: metrics: cannot stand beside metric; keep one of the two"),
+        ("method: custom\nmetrics: [{name: a}]\nparameters: {p: {value: 1}}",
+         "sweep.yaml:2: metrics: expected at least 2 items, got 1"),
+        ("method: custom\nmetrics:\n - {name: a}\n - {nme: b, name: b}\nparameters: {p: {value: 1}}",
+         "sweep.yaml:4: metrics[1].nme: unknown key; did you mean name?"),
+        ("method: random\nscheduler: {engine: wandb}\ncontroller: {type: local}\nparameters: {p: {value: 1}}",
+         "sweep.yaml:3: controller: type local cannot stand beside scheduler; remove controller"),
+        ("method: random\nscheduler: {engine: wandb}\nmetric: {name: l}\nearly_terminate: {type: hyperband, min_iter: 1}\n"
+         "parameters: {p: {value: 1}}",
+         "sweep.yaml:4: early_terminate: cannot stand beside scheduler, which ends trials itself; remove one"),
+        ("method: random\nparameters:\n  a.b: {value: 1}\n  a: {parameters: {b: {value: 1}}}",
+         "sweep.yaml:4: parameters.a.parameters.b: named a.b once flattened, as another parameter is; "
+         "rename one of them"),
+    ],
+)  # fmt: skip
+def test_a_config_that_makes_no_sense_is_told(text: str, message: str) -> None:
+    assert problems(text) == [message]
+
+
+def test_all_problems_are_told_at_once_in_order_of_line() -> None:
+    text = (
+        "methud: random\nparameters:\n  a: {min: 3, max: 1}\n  b: {valus: [1]}\nrun_cap: x\nmetric: {goal: up}\n"
+    )
+    assert [line.split(": ")[0:2] for line in problems(text)] == [
+        ["sweep.yaml:1", "method"],
+        ["sweep.yaml:1", "methud"],
+        ["sweep.yaml:3", "parameters.a"],
+        ["sweep.yaml:4", "parameters.b.valus"],
+        ["sweep.yaml:5", "run_cap"],
+        ["sweep.yaml:6", "metric.name"],
+        ["sweep.yaml:6", "metric.goal"],
+    ]
+
+
+def test_a_dicts_problems_have_the_key_and_no_line() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_sweep({"method": "random", "parameters": {"lr": {"min": 3, "max": 1}}})
+    assert str(caught.value) == "parameters.lr: int_uniform needs min < max, got min 3 and max 1"
+
+
+@pytest.mark.parametrize("rule", [*STRICTER, *ENFORCED], ids=lambda rule: rule.id)
+def test_each_documented_rule_refuses_its_example(rule: Rule) -> None:
+    with pytest.raises(ConfigError, match=rule.says):
+        parse_sweep(rule.yaml)
+
+
+@pytest.mark.parametrize("rule", MILDER, ids=lambda rule: rule.id)
+def test_each_documented_leniency_accepts_its_example(rule: Rule) -> None:
+    assert parse_sweep(rule.yaml).config.method == "random"

@@ -1,0 +1,20 @@
+"""The JSON Schema for editors is what the models say."""
+
+from __future__ import annotations
+
+from smsweep.config.sweep_schema import SCHEMA_FILE, schema_text, sweep_schema
+from smsweep.space.distributions import DISTRIBUTIONS
+
+
+def test_the_shipped_schema_is_up_to_date() -> None:
+    # to renew it: SCHEMA_FILE.write_text(schema_text())
+    assert SCHEMA_FILE.read_text(encoding="utf-8") == schema_text()
+
+
+def test_the_schema_knows_every_distribution() -> None:
+    choices = sweep_schema()["$defs"]["parameters"]["additionalProperties"]["anyOf"]
+    assert {choice["$ref"].rpartition("/")[2] for choice in choices} == {*DISTRIBUTIONS, "nested"}
+
+
+def test_null_is_no_choice_anywhere() -> None:
+    assert '"null"' not in schema_text()
