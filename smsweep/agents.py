@@ -329,12 +329,18 @@ class Agent:
         )
 
     def _claim(self) -> Trial | None:
-        """Take a pending or abandoned trial; when there is none, have new ones proposed for the free slots."""
+        """Take an abandoned or pending trial; when there is none, have new ones proposed for the free slots."""
+        counts = self._controller.history.counts
+        n_active = counts[TrialState.RUNNING] + counts[TrialState.STOPPING]
+        trial = self._claim_known() if counts[TrialState.PENDING] or n_active > len(self._held) else None
+        if trial is not None:
+            return trial
         free = self._options.parallel - len(self._held)
         if self._options.count is not None:
             free = min(free, self._options.count - self._started)
-        if not self._controller.history.counts[TrialState.PENDING]:
-            self._controller.propose(free)
+        return self._claim_known() if self._controller.propose(free) else None
+
+    def _claim_known(self) -> Trial | None:
         trial = self._store.claim(self._sweep_id, self._agent_id, self._backend.place, LEASE_S)
         if trial is not None:
             self._started += 1

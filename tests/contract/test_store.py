@@ -121,11 +121,11 @@ def test_an_expired_lease_changes_hands_and_nothing_else(
     assert claim_nothing(sweep, "ann")
 
 
-def test_a_pending_trial_goes_before_an_abandoned_one(sweep: Store, clock: FakeClock) -> None:
+def test_an_abandoned_trial_goes_before_a_pending_one(sweep: Store, clock: FakeClock) -> None:
     add(sweep, 2)
     claim(sweep)
     clock.advance(61)
-    assert [claim(sweep, "bob").number, claim(sweep, "bob").number] == [1, 0]
+    assert [claim(sweep, "bob").number, claim(sweep, "bob").number] == [0, 1]
 
 
 def test_renewed_leases_do_not_expire(sweep: Store, clock: FakeClock) -> None:
