@@ -1,0 +1,106 @@
+"""Mistakes of users: each ends with exit code 2, a sentence on stderr, nothing on stdout, and no traceback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from smsweep.cli.main import app
+from tests.unit.cli.conftest import Cli
+
+MISTAKES = {
+    "no such verb": (["runn", "sweep.yaml"], "Did you mean 'run'"),
+    "no such flag": (["run", "sweep.yaml", "--paralel", "2"], "--paralel"),
+    "no such file": (["run", "nope.yaml"], "nope.yaml: no such file"),
+    "a folder for a file": (["sweep", "."], "no such file"),
+    "an id for a file": (["sweep", "abcd1234"], "--resume"),
+    "no such sweep": (["show", "abcd1234"], "smsweep ls"),
+    "no such trial": (["logs", "SWEEP/9"], "smsweep trials"),
+    "a sweep for a trial": (["logs", "SWEEP"], "SWEEP/N"),
+    "not an id at all": (["agent", "Not An Id"], "smsweep ls"),
+    "no such backend": (["agent", "SWEEP", "--backend", "cloud"], "process"),
+    "no trials at once": (["agent", "SWEEP", "--parallel", "0"], "--parallel"),
+    "count is no number": (["agent", "SWEEP", "--count", "many"], "--count"),
+    "two states": (["sweep", "--pause", "--stop", "SWEEP"], "contradict"),
+    "update": (["sweep", "--update", "SWEEP", "sweep.yaml"], "--prior-run"),
+    "no such state": (["trials", "SWEEP", "--state", "done"], "finished"),
+    "no such format": (["export", "SWEEP", "--format", "xml"], "csv"),
+    "no such folder": (["export", "SWEEP", "-o", "no/where.csv"], "-o"),
+    "retry of a sweep": (["retry", "SWEEP"], "--failed"),
+    "no such prior run": (["sweep", "sweep.yaml", "-R", "zzzz9999"], "zzzz9999"),
+    "best without trials": (["best", "SWEEP"], "loss"),
+    "no such shell": (["completion", "ksh"], "bash"),
+    "no argument": (["agent"], "Missing argument"),
+    "no such job file": (["sweep", "sweep.yaml", "--job", "nope.yaml"], "nope.yaml"),
+}
+
+
+@pytest.mark.parametrize(("args", "said"), MISTAKES.values(), ids=MISTAKES.keys())
+def test_a_mistake_gets_a_sentence(cli: Cli, args: list[str], said: str) -> None:
+    sweep_id = cli("sweep", "sweep.yaml").out.strip()
+    ended = cli(*(arg.replace("SWEEP", sweep_id) for arg in args))
+    assert ended.code == 2, ended.err
+    assert said in ended.err.replace(sweep_id, "SWEEP")
+    assert ended.out == ""
+    assert "Traceback" not in ended.err
+
+
+CONFIGS = {
+    "not YAML": "program: [",
+    "empty": "",
+    "a list": "- a\n- b\n",
+    "no method": "program: train.py\nparameters: {a: {value: 1}}\n",
+    "unknown method": "program: train.py\nmethod: gird\nparameters: {a: {value: 1}}\n",
+    "unknown key": "program: train.py\nmethod: grid\nparametres: {a: {value: 1}}\n",
+    "duplicate key": "program: train.py\nmethod: grid\nmethod: random\nparameters: {a: {value: 1}}\n",
+    "grid over a range": "program: train.py\nmethod: grid\nparameters: {a: {min: 0.0, max: 1.0}}\n",
+    "bayes without metric": "program: train.py\nmethod: bayes\nparameters: {a: {min: 0.0, max: 1.0}}\n",
+    "program is missing": "program: other.py\nmethod: grid\nparameters: {a: {value: 1}}\n",
+}
+
+
+@pytest.mark.parametrize("text", CONFIGS.values(), ids=CONFIGS.keys())
+def test_a_wrong_config_creates_nothing(cli: Cli, folder: Path, text: str) -> None:
+    (folder / "sweep.yaml").write_text(text)
+    ended = cli("sweep", "sweep.yaml")
+    assert ended.code == 2, ended.err
+    assert ended.out == ""
+    assert ended.err.startswith("error: ")
+    assert "Traceback" not in ended.err
+    assert cli("ls", "--json").out.strip() == "[]"
+
+
+def test_debug_shows_the_traceback(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SMSWEEP_DEBUG", "1")
+    assert "Traceback" in cli("run", "nope.yaml").err
+
+
+def test_the_debug_flag_does_too(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SMSWEEP_DEBUG", "")  # so that it is put back afterwards
+    assert "Traceback" in cli("--debug", "run", "nope.yaml").err
+
+
+@pytest.fixture
+def broken_verb() -> Iterator[str]:
+    """A verb with a bug in it."""
+    app.command("broken")(lambda: print(1 // 0))
+    yield "broken"
+    app.registered_commands.pop()
+
+
+def test_a_bug_of_ours_is_said_to_be_one(cli: Cli, broken_verb: str) -> None:
+    ended = cli(broken_verb)
+    assert ended.code == 1
+    assert "ZeroDivisionError" in ended.err
+    assert "report" in ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_a_store_that_cannot_be_made_is_named(cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "file").write_text("")
+    monkeypatch.setenv("SMSWEEP_DIR", str(folder / "file" / "below"))
+    ended = cli("ls")
+    assert ended.code == 1
+    assert "SMSWEEP_DIR" in ended.err

@@ -1,0 +1,177 @@
+"""What each verb answers, on a sweep of three trials that really ran."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.unit.cli.conftest import Cli
+
+
+def test_sweep_prints_the_id_alone(cli: Cli) -> None:
+    ended = cli("sweep", "sweep.yaml", "--project", "p")
+    assert ended.code == 0
+    assert len(ended.out.strip()) == 8
+    assert f"smsweep agent {ended.out.strip()}" in ended.err
+
+
+def test_sweep_takes_wandb_flags(cli: Cli) -> None:
+    first = cli("sweep", "-p", "p", "-e", "team", "--name", "mine", "sweep.yaml").out.strip()
+    second = cli("sweep", "--prior_run", first, "--json", "sweep.yaml")
+    shown = json.loads(cli("show", f"team/p/{first}", "--json").out)
+    assert (shown["name"], shown["project"], shown["entity"]) == ("mine", "p", "team")
+    assert json.loads(second.out)["id"] != first
+
+
+def test_a_state_flag_takes_the_id(cli: Cli) -> None:
+    sweep_id = cli("sweep", "sweep.yaml").out.strip()
+    assert cli("sweep", "--pause", f"team/p/{sweep_id}").out.strip() == sweep_id
+    assert json.loads(cli("show", sweep_id, "--json").out)["state"] == "paused"
+
+
+def test_plan_json_holds_what_will_run(cli: Cli) -> None:
+    planned = json.loads(cli("plan", "sweep.yaml", "--n", "2", "--json").out)
+    assert planned["expected_trial_count"] == 3
+    assert [trial["params"] for trial in planned["trials"]] == [{"a": 1}, {"a": 2}]
+    assert planned["trials"][0]["argv"] == ["/usr/bin/env", "python", "train.py", "--a=1"]
+    assert planned["warnings"] == []
+
+
+def test_plan_writes_nothing(cli: Cli, folder: Path) -> None:
+    cli("plan", "sweep.yaml")
+    assert sorted(path.name for path in folder.iterdir()) == ["sweep.yaml", "train.py"]
+
+
+def test_plan_quotes_argv_for_reading(cli: Cli, folder: Path) -> None:
+    (folder / "sweep.yaml").write_text("program: train.py\nmethod: grid\nparameters: {a: {value: 'x y'}}\n")
+    assert "'--a=x y'" in cli("plan", "sweep.yaml").out
+
+
+def test_plan_warns_on_stderr(cli: Cli, folder: Path) -> None:
+    (folder / "sweep.yaml").write_text(
+        "program: train.py\nmethod: grid\nparameters: {a: {value: 1}}\n"
+        "command: [python, '${program}', '--a=${a}']\n"
+    )
+    ended = cli("plan", "sweep.yaml")
+    assert "warning: " in ended.err
+    assert "warning" not in ended.out
+
+
+def test_show_json_has_the_promised_keys(cli: Cli, ran: str) -> None:
+    shown = json.loads(cli("show", ran, "--json").out)
+    assert shown["trials"] == {"finished": 3}
+    assert shown["best"]["number"] == 2
+    assert (shown["state"], shown["method"], shown["metric"]["name"]) == ("finished", "grid", "loss")
+    assert shown["expected_trial_count"] == 3
+
+
+def test_trials_json_has_the_promised_keys(cli: Cli, ran: str) -> None:
+    trials = json.loads(cli("trials", ran, "--json").out)
+    assert [trial["objective"] for trial in trials] == [10, 5, 2.5]
+    keys = {"number", "state", "params", "metrics", "objective", "attempt", "reason", "started_at", "ended_at"}
+    assert keys <= trials[0].keys()
+
+
+def test_trials_table_marks_the_best(cli: Cli, ran: str) -> None:
+    lines = cli("trials", ran).out.splitlines()
+    assert lines[0].split() == ["trial", "state", "objective", "time", "a"]
+    assert [line.split()[0] for line in lines[1:]] == ["0", "1", "2*"]
+
+
+@pytest.mark.parametrize(
+    ("by", "numbers"),
+    [
+        ("number", [0, 1, 2]),
+        ("objective", [2, 1, 0]),
+        ("-objective", [0, 1, 2]),
+        ("-a", [2, 1, 0]),
+        ("params.a", [0, 1, 2]),
+        ("metrics.loss", [2, 1, 0]),
+    ],
+)
+def test_trials_are_sorted_by(cli: Cli, ran: str, by: str, numbers: list[int]) -> None:
+    trials = json.loads(cli("trials", ran, "--sort", by, "--json").out)
+    assert [trial["number"] for trial in trials] == numbers
+
+
+def test_trials_of_one_state(cli: Cli, ran: str) -> None:
+    assert json.loads(cli("trials", ran, "--state", "failed", "--json").out) == []
+
+
+def test_best_names_the_trial_and_its_params(cli: Cli, ran: str) -> None:
+    assert cli("best", ran).out == f"{ran}/2  loss=2.5\na=4\n"
+
+
+def test_logs_are_what_the_script_printed(cli: Cli, ran: str) -> None:
+    assert cli("logs", f"{ran}/0").out == "trained with 1\n"
+
+
+def test_raw_logs_hold_the_metric_records_too(cli: Cli, ran: str) -> None:
+    assert "@smsweep" in cli("logs", f"{ran}/0", "--raw").out
+
+
+def test_export_is_csv_with_a_column_each(cli: Cli, ran: str) -> None:
+    rows = list(csv.DictReader(io.StringIO(cli("export", ran).out)))
+    assert [(row["params.a"], row["metrics.loss"]) for row in rows] == [("1", "10.0"), ("2", "5.0"), ("4", "2.5")]
+
+
+def test_export_to_a_json_file(cli: Cli, ran: str, folder: Path) -> None:
+    ended = cli("export", ran, "-o", "trials.json")
+    assert ended.out == ""
+    assert len(json.loads((folder / "trials.json").read_text())) == 3
+
+
+def test_ls_lists_newest_first(cli: Cli, ran: str) -> None:
+    newer = cli("sweep", "sweep.yaml").out.strip()
+    assert [sweep["id"] for sweep in json.loads(cli("ls", "--json").out)] == [newer, ran]
+    assert [line.split()[0] for line in cli("ls").out.splitlines()] == ["id", newer, ran]
+
+
+def test_rm_prints_what_it_removed(cli: Cli, ran: str) -> None:
+    ended = cli("rm", f"{ran}/1")
+    assert ended.out.strip() == f"{ran}/1"
+    assert f"smsweep sweep --resume {ran}" in ended.err
+    assert [trial["number"] for trial in json.loads(cli("trials", ran, "--json").out)] == [0, 2]
+
+
+def test_rm_takes_a_whole_sweep(cli: Cli, ran: str) -> None:
+    cli("rm", "-y", ran)
+    assert json.loads(cli("ls", "--json").out) == []
+
+
+def test_an_agent_of_a_finished_sweep_says_how_to_go_on(cli: Cli, ran: str) -> None:
+    ended = cli("agent", ran)
+    assert ended.code == 0
+    assert f"smsweep sweep --resume {ran}" in ended.err
+
+
+def test_an_empty_folder_is_no_error(cli: Cli) -> None:
+    ended = cli("ls")
+    assert (ended.code, ended.out) == (0, "")
+    assert "smsweep sweep" in ended.err
+
+
+def test_doctor_says_ok_for_each_check(cli: Cli) -> None:
+    ended = cli("doctor", "--json")
+    assert ended.code == 0
+    assert all(finding["is_ok"] for finding in json.loads(ended.out) if finding["is_required"])
+
+
+def test_doctor_fails_with_a_cure_for_what_is_required(
+    cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "file").write_text("")
+    monkeypatch.setenv("SMSWEEP_DIR", str(folder / "file" / "below"))
+    ended = cli("doctor")
+    assert ended.code == 1
+    assert "MISSING  folder" in ended.out
+    assert "set SMSWEEP_DIR to" in ended.out
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_prints_a_script_for(cli: Cli, shell: str) -> None:
+    assert "_SMSWEEP_COMPLETE" in cli("completion", shell).out
