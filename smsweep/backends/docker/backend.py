@@ -17,6 +17,7 @@ from functools import cached_property
 from pathlib import Path
 
 from smsweep.backends.docker import containers
+from smsweep.backends.docker.channels import check_channels
 from smsweep.backends.docker.engine import Engine
 from smsweep.backends.docker.folder import JobFolder, StopOrder, host_names
 from smsweep.backends.docker.gpus import host_gpus
@@ -69,6 +70,7 @@ class DockerBackend:
         if not folder.exists():
             with self._engine.client() as client:
                 check_default_image(client, image_name(request, self._options.image))
+            check_channels(request)
             folder.create(request)
         self._look_after(folder)
 
@@ -104,8 +106,8 @@ class DockerBackend:
         self._max_runtime_s.pop(name, None)
 
     def wait(self, timeout_s: float) -> None:
-        self._one_ended.wait(timeout_s)
-        self._one_ended.clear()
+        if self._one_ended.wait(timeout_s):
+            self._one_ended.clear()
 
     def close(self) -> None:
         for keeper in self._keepers.values():
@@ -121,10 +123,13 @@ class DockerBackend:
     def _around(self) -> Surroundings:
         cache = self._root.parent / "cache"
         settings = host_settings(self._environ) if self._options.passes_pip_settings else PipSettings(environ={})
+        layers = RequirementsLayers(cache / "requirements", settings, self._engine.facts)
+        with self._engine.client() as client:
+            layers.remove_leftovers(client)
         return Surroundings(
             engine=self._engine,
             options=self._options,
-            layers=RequirementsLayers(cache / "requirements", settings, self._engine.facts),
+            layers=layers,
             environ=self._environ,
             clock=self._clock,
             cache=cache,

@@ -7,8 +7,11 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from smsweep.backends.docker.containers import Bind
+from smsweep.backends.docker.places import PLACES
+from smsweep.backends.docker.places.files import local_path
 from smsweep.errors import JobRejected
 from smsweep.jobs import TrainingJobRequest
 
@@ -18,19 +21,27 @@ MODES = ("File", "FastFile")  # both show whole files; FastFile only reads them 
 Fetch = Callable[[str, str], Path]  # (URI, S3DataType) -> what shows it
 
 
+def check_channels(request: TrainingJobRequest) -> None:
+    """Find what is wrong with the channels before anything is fetched. Raises JobRejected, naming the channel."""
+    for channel in request.get("InputDataConfig", ()):
+        mode, uri = _mode(request, channel), _s3_source(channel).get("S3Uri", "")
+        if mode not in MODES:
+            raise _rejected(channel, f"input mode {mode} is not to be had locally; use File or FastFile")
+        if urlsplit(uri).scheme not in PLACES:
+            raise _rejected(channel, f"{uri or 'no S3Uri'} cannot be read here; give a file:// or s3:// URI")
+        if urlsplit(uri).scheme == "file" and not local_path(uri).exists():
+            raise _rejected(channel, f"{local_path(uri)} does not exist")
+
+
 def fetch_channels(request: TrainingJobRequest, fetch: Fetch) -> dict[str, Path]:
     """Return the local file or folder behind each channel. Raises JobRejected, naming the channel."""
-    default_mode = request.get("AlgorithmSpecification", {}).get("TrainingInputMode", "File")
     found = {}
     for channel in request.get("InputDataConfig", ()):
-        name, mode = channel["ChannelName"], channel.get("InputMode", default_mode)
-        if mode not in MODES:
-            raise JobRejected(f"channel {name}: input mode {mode} is not to be had locally; use File or FastFile")
         source = _s3_source(channel)
         try:
-            found[name] = fetch(source.get("S3Uri", ""), source.get("S3DataType", "S3Prefix"))
+            found[channel["ChannelName"]] = fetch(source["S3Uri"], source.get("S3DataType", "S3Prefix"))
         except JobRejected as err:
-            raise JobRejected(f"channel {name}: {err}") from err
+            raise _rejected(channel, str(err)) from err
     return found
 
 
@@ -60,6 +71,15 @@ def channel_binds(
             (place / source.name).touch()
             binds.append(Bind(source=source, target=f"{DATA}/{name}/{source.name}", is_read_only=True))
     return binds
+
+
+def _mode(request: TrainingJobRequest, channel: Mapping[str, Any]) -> str:
+    default = request.get("AlgorithmSpecification", {}).get("TrainingInputMode", "File")
+    return str(channel.get("InputMode", default))
+
+
+def _rejected(channel: Mapping[str, Any], why: str) -> JobRejected:
+    return JobRejected(f"channel {channel['ChannelName']}: {why}")
 
 
 def _s3_source(channel: Mapping[str, Any]) -> Mapping[str, Any]:

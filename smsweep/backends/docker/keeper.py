@@ -34,6 +34,10 @@ log = logging.getLogger(__name__)
 RETRY_S = 1.0  # between two attempts to reach an engine that is away
 
 
+class _Unwanted(Exception):
+    """The job was told to end before it began."""
+
+
 class Keeper(threading.Thread):
     """lock: held on the job's folder; closed at the end. on_end: called when the job has ended."""
 
@@ -52,21 +56,18 @@ class Keeper(threading.Thread):
 
     def run(self) -> None:
         try:
-            while not self._closing.is_set():
+            while not self._closing.is_set() and self._folder.exists():
                 try:
                     self._keep()
                     return
-                except BackendUnavailable as err:
+                except Closed:
+                    return
+                except (BackendUnavailable, OSError) as err:  # the engine is away, or the disk is full
                     self.trouble = str(err)
-                    self._closing.wait(RETRY_S)
-        except Closed:
-            return
-        except Exception as err:  # a job must end somehow, or its agent would wait for ever
-            log.exception("%s: cannot be seen to its end", self._folder.name)
-            self._decide(
-                Verdict(status="Failed", secondary_status="Failed", failure_reason=repr(err), is_lost=True)
-            )
-            self._folder.publish_verdict()
+                except Exception as err:  # whatever it is, a job must end, or its agent waits for ever
+                    log.exception("%s: cannot be seen to its end", self._folder.name)
+                    self._decide(Verdict.lost(f"smsweep itself failed: {err!r}"))
+                self._closing.wait(RETRY_S)
         finally:
             os.close(self._lock)
             self._on_end()
@@ -90,21 +91,22 @@ class Keeper(threading.Thread):
         try:
             if self.status.started_at is None:
                 self._tell("Downloading")
-                if not Launch(self._folder, self._around).run(client, self._is_wanted):
-                    return Verdict(status="Stopped", secondary_status="Stopped")
+                Launch(self._folder, self._around).run(client, self._check_wanted)
                 self._tell("Training", is_start=True)
             elif not containers.find(client, self._folder.path):
-                reason = "its container was removed by somebody else"
-                return Verdict(status="Failed", secondary_status="Failed", failure_reason=reason, is_lost=True)
+                return Verdict.lost("its container was removed by somebody else")
             self.trouble = ""
             return self._settle(client, self._watch.run(client, self._hosts))
+        except _Unwanted:
+            return Verdict(status="Stopped", secondary_status="Stopped")
         except JobRejected as err:
-            return Verdict(status="Failed", secondary_status="Failed", failure_reason=str(err))
+            return Verdict.failed(str(err))
 
-    def _is_wanted(self) -> bool:
+    def _check_wanted(self) -> None:
         if self._closing.is_set():
             raise Closed
-        return self._folder.stop_order() is None
+        if self._folder.stop_order() is not None:
+            raise _Unwanted
 
     def _settle(self, client: APIClient, ends: list[HostEnd]) -> Verdict:
         """Take home what the containers leave behind, and judge."""

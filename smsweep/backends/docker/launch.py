@@ -35,21 +35,20 @@ class Launch:
         self._hosts = host_names(self._request)
         self._checkpoints = Checkpoints(self._request, folder.ml(), around.place)
 
-    def run(self, client: APIClient, is_wanted: Callable[[], bool]) -> bool:
+    def run(self, client: APIClient, check: Callable[[], None]) -> None:
         """Get image, requirements and data, then create and start a container a host.
 
-        is_wanted: asked between the steps that may take long and before anything starts; returns False, with
-        nothing started, as soon as it does. Raises JobRejected.
+        check: called where it may take long, and before anything starts; what it raises ends the start.
+        Raises JobRejected.
         """
         sources = fetch_channels(self._request, self._fetch)
+        check()
         image = image_name(self._request, self._around.options.image)
         ensure_image(client, image)
-        if not is_wanted():
-            return False
-        image = self._with_requirements(client, image, sources.get(RUNTIME_CHANNEL))
+        check()
+        image = self._with_requirements(client, image, sources.get(RUNTIME_CHANNEL), check)
         self._checkpoints.restore()
-        if not is_wanted():
-            return False
+        check()
         try:
             for host in self._hosts:
                 self._create(client, host, image, self._binds(sources, host))
@@ -57,17 +56,18 @@ class Launch:
                 client.start(container_name(self._folder.name, host))  # no-op for one that runs
         except APIError as err:
             raise JobRejected(f"the Docker Engine cannot run it: {said(err)}") from err
-        return True
 
     def _fetch(self, uri: str, data_type: str) -> Path:
         return self._around.place(uri).fetch(uri, data_type)
 
-    def _with_requirements(self, client: APIClient, image: str, assets: Path | None) -> str:
+    def _with_requirements(
+        self, client: APIClient, image: str, assets: Path | None, check: Callable[[], None]
+    ) -> str:
         if assets is None:
             return image
         is_isolated = self._request.get("EnableNetworkIsolation", False)
         requirements = read_requirements(assets / SOURCE_TAR, is_isolated=is_isolated)
-        return self._around.layers.image_with(client, image, requirements) if requirements else image
+        return self._around.layers.image_with(client, image, requirements, check) if requirements else image
 
     def _binds(self, sources: dict[str, Path], host: str) -> list[Bind]:
         ml = self._folder.ml(host)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import tarfile
-import tempfile
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,16 +21,16 @@ from docker import APIClient
 from smsweep.backends.docker.containers import Bind, mount, remove
 from smsweep.backends.docker.engine import EngineFacts
 from smsweep.backends.docker.images import has_image, inspect_image
-from smsweep.backends.docker.locks import exclusive
+from smsweep.backends.docker.locks import POLL_S, exclusive, is_held
 from smsweep.backends.docker.logs import LOG_CONFIG, LogCopy, open_log
 from smsweep.backends.docker.pip_settings import PipSettings
 from smsweep.errors import JobRejected
-from smsweep.runtime.failure import MAX_CHARS, JobFailure
+from smsweep.runtime.failure import MAX_CHARS
 from smsweep.runtime.requirements import FILE
-from smsweep.runtime.unpack import unpack
 
 REPOSITORY = "smsweep-requirements"
 LABEL = "smsweep.requirements"  # of the layer and of the container that makes it: the key
+LABEL_SCRATCH = "smsweep.scratch"  # of that container: who makes it
 CODE = "/opt/ml/code"  # as at the start of a job
 SETTINGS = "/opt/ml/settings.json"
 # As an argument, because settings in a container's environment would stay in the layer's.
@@ -90,59 +91,71 @@ class RequirementsLayers:
         self._facts = facts
         self._failed: dict[str, str] = {}  # layer -> why
 
-    def image_with(self, client: APIClient, image: str, requirements: Requirements) -> str:
-        """Return the name of the image with the requirements in it. Raises JobRejected with pip's last words."""
+    def image_with(
+        self, client: APIClient, image: str, requirements: Requirements, check: Callable[[], None]
+    ) -> str:
+        """Return the name of the image with the requirements in it. Raises JobRejected with pip's last words.
+
+        check: called now and then; what it raises ends the installation, for others to begin it again.
+        """
         details = inspect_image(client, image)
         key = requirements.key(details["Id"])
         layer = f"{REPOSITORY}:{key}"
         if not has_image(client, layer):
-            with exclusive(self._scratch / f"{key}.lock"):
+            with exclusive(self._lock(key), check):
                 if layer in self._failed:
                     raise JobRejected(self._failed[layer])
                 if not has_image(client, layer):
-                    self._install(client, image, details["Config"], requirements, key)
+                    self._install(client, image, details["Config"], requirements, key, check)
         return layer
 
-    def _install(
-        self, client: APIClient, image: str, config: Mapping[str, Any], requirements: Requirements, key: str
-    ) -> None:
-        name = f"{REPOSITORY}-{key}"
-        with tempfile.TemporaryDirectory(
-            dir=self._scratch, prefix="install-", ignore_cleanup_errors=True
-        ) as place:
-            code, settings, log = Path(place, "code"), Path(place, "settings.json"), Path(place, "log")
-            try:
-                unpack(str(requirements.source_tar), str(code))
-            except JobFailure as err:
-                raise JobRejected(str(err)) from err
-            settings.write_text(json.dumps({**self._settings.environ, **OWN_SETTINGS}), encoding="utf-8")
-            binds = [
-                Bind(source=code, target=CODE, is_read_only=False),
-                Bind(source=settings, target=SETTINGS, is_read_only=True),
-                *self._settings.binds,
-            ]
-            remove(client, name)  # of an agent that was killed meanwhile
-            try:
-                self._create(client, name, image, requirements, binds, key)
-                client.start(name)
-                exit_code = client.wait(name)["StatusCode"]
-                if exit_code:
-                    said = f"{FILE}: pip ended with exit code {exit_code}:\n{_last_words(client, name, log)}"
-                    self._failed[f"{REPOSITORY}:{key}"] = said
-                    raise JobRejected(said)
-                client.commit(name, repository=REPOSITORY, tag=key, conf=_layer_config(config, key))
-            finally:
-                remove(client, name)
+    def remove_leftovers(self, client: APIClient) -> None:
+        """Remove the containers of installations whose agent was killed."""
+        filters = {"label": [f"{LABEL_SCRATCH}={self._scratch}"]}
+        for found in client.containers(all=True, filters=filters):
+            if not is_held(self._lock(found["Labels"][LABEL])):
+                remove(client, found["Id"])
+                shutil.rmtree(self._scratch / found["Labels"][LABEL], ignore_errors=True)
 
-    def _create(
+    def _lock(self, key: str) -> Path:
+        return self._scratch / f"{key}.lock"
+
+    def _install(
         self,
         client: APIClient,
-        name: str,
         image: str,
+        config: Mapping[str, Any],
         requirements: Requirements,
-        binds: list[Bind],
         key: str,
+        check: Callable[[], None],
     ) -> None:
+        name = f"{REPOSITORY}-{key}"
+        scratch = self._scratch / key
+        remove(client, name)  # of an agent that was killed meanwhile
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir(mode=0o700)  # an index's URL may hold a password
+        try:
+            self._create(client, name, image, requirements, key)
+            with requirements.source_tar.open("rb") as source:
+                client.put_archive(name, CODE, source)
+            client.start(name)
+            while (state := client.inspect_container(name)["State"])["Running"]:
+                check()
+                time.sleep(POLL_S)
+            if state["ExitCode"]:
+                last = _last_words(client, name, scratch / "log")
+                said = f"{FILE}: pip ended with exit code {state['ExitCode']}:\n{last}"
+                self._failed[f"{REPOSITORY}:{key}"] = said
+                raise JobRejected(said)
+            client.commit(name, repository=REPOSITORY, tag=key, conf=_layer_config(config, key))
+        finally:
+            remove(client, name)
+            shutil.rmtree(scratch, ignore_errors=True)
+
+    def _create(self, client: APIClient, name: str, image: str, requirements: Requirements, key: str) -> None:
+        settings = self._scratch / key / "settings.json"
+        settings.write_text(json.dumps({**self._settings.environ, **OWN_SETTINGS}), encoding="utf-8")
+        binds = [Bind(source=settings, target=SETTINGS, is_read_only=True), *self._settings.binds]
         network = "none" if requirements.is_isolated else "host" if self._settings.needs_host_network else "bridge"
         client.create_container(
             image,
@@ -150,7 +163,7 @@ class RequirementsLayers:
             entrypoint=["python3", "-c", INSTALL],
             user="0",
             working_dir=CODE,
-            labels={LABEL: key},
+            labels={LABEL: key, LABEL_SCRATCH: str(self._scratch)},
             host_config=client.create_host_config(
                 network_mode=network,
                 mounts=[mount(bind) for bind in binds],

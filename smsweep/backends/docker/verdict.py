@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 KILLED = 137  # 128 + SIGKILL
@@ -30,6 +30,14 @@ class Verdict:
     exit_code: int | None = None
     failure_reason: str = ""
     is_lost: bool = False
+
+    @classmethod
+    def failed(cls, reason: str) -> Verdict:
+        return cls(status="Failed", secondary_status="Failed", failure_reason=reason)
+
+    @classmethod
+    def lost(cls, reason: str) -> Verdict:
+        return replace(cls.failed(reason), is_lost=True)
 
 
 def judge(ends: Sequence[HostEnd], stopped_by: str, memory_bytes: int) -> Verdict:

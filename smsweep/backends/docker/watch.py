@@ -32,7 +32,7 @@ class Watch:
     def close(self) -> None:
         """Make a `run` in another thread raise Closed soon."""
         self._closing.set()
-        for stream in self._streams:
+        for stream in list(self._streams):
             stream.close()
 
     def run(self, client: APIClient, hosts: list[str]) -> list[HostEnd]:
@@ -67,13 +67,17 @@ class Watch:
         self._streams.append(stream)
         copy = LogCopy(self._folder.log(host))
         try:
+            self._check_open()  # a close that came too early to see this stream
             for chunk in stream:
                 copy.feed(chunk)
-            if self._closing.is_set():
-                raise Closed
+            self._check_open()
             if not follow:
                 copy.finish()
         finally:
             copy.close()
             stream.close()
             self._streams.remove(stream)
+
+    def _check_open(self) -> None:
+        if self._closing.is_set():
+            raise Closed
