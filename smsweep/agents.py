@@ -22,7 +22,7 @@ from smsweep.verdicts import verdict
 log = logging.getLogger(__name__)
 
 LEASE_S = 60.0  # how long a trial stays ours without a sign of life
-SHORTEST_SLEEP_S = 0.002
+SHORTEST_SLEEP_S = 0.01  # a backend that knows when a job ends cuts it short
 DEFAULT_RETRIES = 1
 PAGES_A_TICK = 8  # of one job's log, so that one talkative job does not starve the others
 
