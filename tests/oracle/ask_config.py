@@ -11,7 +11,7 @@ import json
 import sys
 from typing import Any
 
-import jsonschema  # type: ignore[import-not-found,import-untyped]  # not in ours
+import jsonschema  # type: ignore[import-untyped]  # not in ours
 from sweeps.config import schema_violations_from_proposed_config  # type: ignore[import-not-found]  # not in ours
 
 

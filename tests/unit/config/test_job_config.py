@@ -1,0 +1,219 @@
+"""A job.yaml in the estimator's words becomes the CreateTrainingJob request that the SDK would make of it."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smsweep.config.job_models import JobSection
+from smsweep.config.job_request import PLACES
+from smsweep.config.job_yaml import ParsedJob, parse_job, read_job
+from smsweep.errors import ConfigError
+from smsweep.jobs import JobTemplate
+
+ROLE = "arn:aws:iam::123456789012:role/service-role/trainer"
+
+
+def request(text: str) -> Any:
+    return parse_job(text).template.request
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("image_uri: repo/image:1", {"AlgorithmSpecification": {"TrainingImage": "repo/image:1"}}),
+        ("input_mode: FastFile", {"AlgorithmSpecification": {"TrainingInputMode": "FastFile"}}),
+        (f"role: {ROLE}", {"RoleArn": ROLE}),
+        ("instance_type: ml.m5.large",
+         {"ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 30}}),
+        ("instance_type: ml.p3.2xlarge\ninstance_count: 2\nvolume_size: 100\nkeep_alive_period_in_seconds: 600",
+         {"ResourceConfig": {"InstanceType": "ml.p3.2xlarge", "InstanceCount": 2, "VolumeSizeInGB": 100,
+                             "KeepAlivePeriodInSeconds": 600}}),
+        ("instance_groups: [{instance_group_name: a, instance_type: ml.m5.large, instance_count: 2}]",
+         {"ResourceConfig": {"InstanceGroups": [{"InstanceGroupName": "a", "InstanceType": "ml.m5.large",
+                                                 "InstanceCount": 2}], "VolumeSizeInGB": 30}}),
+        ("max_run: 600", {"StoppingCondition": {"MaxRuntimeInSeconds": 600}}),
+        ("use_spot_instances: true\nmax_wait: 100000\ncheckpoint_s3_uri: s3://b/ckpt",
+         {"EnableManagedSpotTraining": True,
+          "StoppingCondition": {"MaxRuntimeInSeconds": 86400, "MaxWaitTimeInSeconds": 100000},
+          "CheckpointConfig": {"S3Uri": "s3://b/ckpt"}}),
+        ("checkpoint_local_path: /opt/ml/ckpt", {"CheckpointConfig": {"LocalPath": "/opt/ml/ckpt"}}),
+        ("output_path: s3://b/out\noutput_kms_key: alias/k\ndisable_output_compression: true",
+         {"OutputDataConfig": {"S3OutputPath": "s3://b/out", "KmsKeyId": "alias/k", "CompressionType": "NONE"}}),
+        ("environment: {A: text, B: 3, C: ''}", {"Environment": {"A": "text", "B": "3", "C": ""}}),
+        ("tags: {team: vision, cost: 7}",
+         {"Tags": [{"Key": "team", "Value": "vision"}, {"Key": "cost", "Value": "7"}]}),
+        ("tags: [{Key: team, Value: vision}]", {"Tags": [{"Key": "team", "Value": "vision"}]}),
+        ("subnets: [subnet-1]\nsecurity_group_ids: [sg-1, sg-2]",
+         {"VpcConfig": {"Subnets": ["subnet-1"], "SecurityGroupIds": ["sg-1", "sg-2"]}}),
+        ("enable_network_isolation: true\nencrypt_inter_container_traffic: false",
+         {"EnableNetworkIsolation": True, "EnableInterContainerTrafficEncryption": False}),
+        ("max_retry_attempts: 3", {"RetryStrategy": {"MaximumRetryAttempts": 3}}),
+    ],
+)  # fmt: skip
+def test_the_estimators_words_become_the_apis_fields(text: str, expected: Any) -> None:
+    assert request(text) == expected
+
+
+def test_an_input_is_a_channel() -> None:
+    text = (
+        "inputs:\n  train: s3://b/train\n  val: {s3_data: s3://b/val, content_type: text/csv, input_mode: Pipe, "
+        "distribution: ShardedByS3Key, compression: Gzip, record_wrapping: RecordIO, shuffle_seed: 7}\n"
+    )
+    train, val = request(text)["InputDataConfig"]
+    assert train == {
+        "ChannelName": "train",
+        "DataSource": {
+            "S3DataSource": {
+                "S3DataType": "S3Prefix",
+                "S3Uri": "s3://b/train",
+                "S3DataDistributionType": "FullyReplicated",
+            }
+        },
+    }
+    assert val["DataSource"]["S3DataSource"]["S3DataDistributionType"] == "ShardedByS3Key"
+    assert {key: val[key] for key in ("ContentType", "InputMode", "CompressionType", "RecordWrapperType")} == {
+        "ContentType": "text/csv",
+        "InputMode": "Pipe",
+        "CompressionType": "Gzip",
+        "RecordWrapperType": "RecordIO",
+    }
+    assert val["ShuffleConfig"] == {"Seed": 7}
+
+
+def test_a_single_input_is_the_training_channel() -> None:
+    (channel,) = request("inputs: s3://b/data")["InputDataConfig"]
+    assert channel["ChannelName"] == "training"
+
+
+def test_raw_fields_are_laid_over_the_rest() -> None:
+    text = (
+        "instance_type: ml.m5.large\ntags: {a: b}\n"
+        "request:\n  ResourceConfig: {VolumeSizeInGB: 99}\n  Tags: [{Key: c, Value: d}]\n"
+        "  ExperimentConfig: {ExperimentName: e}\n"
+    )
+    assert request(text) == {
+        "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 99},
+        "Tags": [{"Key": "c", "Value": "d"}],
+        "ExperimentConfig": {"ExperimentName": "e"},
+    }
+
+
+def test_metric_definitions_are_for_the_request_and_for_the_log_reader() -> None:
+    parsed = parse_job("metric_definitions: [{Name: loss, Regex: 'loss=([0-9.]+)'}]")
+    assert parsed.template.metric_definitions == (("loss", "loss=([0-9.]+)"),)
+    assert parsed.template.request["AlgorithmSpecification"]["MetricDefinitions"] == [
+        {"Name": "loss", "Regex": "loss=([0-9.]+)"}
+    ]
+
+
+def test_a_framework_is_kept_in_words_until_its_image_is_looked_up() -> None:
+    template = parse_job("framework: pytorch\nframework_version: '2.10'\npy_version: py312").template
+    assert template.framework == {"framework": "pytorch", "framework_version": "2.10", "py_version": "py312"}
+    assert template.request == {}
+
+
+def test_smsweeps_own_keys_stay_out_of_the_request() -> None:
+    text = (
+        "secrets: {KEY: 'arn:aws:secretsmanager:eu-west-1:123456789012:secret:wandb-AbCdEf#api_key', "
+        "P: 'arn:aws:ssm:eu-west-1:123456789012:parameter/team/key', L: 'env:MY_KEY'}\n"
+        "budget: {usd: 20, hours: 3.5, trials: 10}\nretries: {crashed: 2}\n"
+    )
+    template = parse_job(text).template
+    assert template.request == {}
+    assert template.secrets["L"] == "env:MY_KEY"
+    assert template.budget == {"usd": 20.0, "hours": 3.5, "trials": 10}
+    assert template.retries == {"crashed": 2}
+
+
+@pytest.mark.parametrize("nothing", ["", "# nothing\n", {}])
+def test_everything_is_optional(nothing: Any) -> None:
+    assert parse_job(nothing).template == JobTemplate()
+
+
+def test_relative_paths_belong_to_the_files_folder(tmp_path: Path) -> None:
+    (tmp_path / "my data").mkdir()
+    (tmp_path / "job.yaml").write_text("source_dir: src\ninputs: {train: file://my data}\n")
+    parsed = read_job(tmp_path / "job.yaml")
+    assert parsed.template.source_dir == str(tmp_path / "src")
+    assert uri(parsed) == (tmp_path / "my data").as_uri()
+    assert parsed.warnings == ()
+
+
+def test_the_text_kept_with_a_sweep_means_the_same_in_another_folder(tmp_path: Path) -> None:
+    (tmp_path / "job.yaml").write_text(
+        "source_dir: src\ninputs: {train: {s3_uri: file://a b/c%20d, input_mode: File}}\n"
+    )
+    parsed = read_job(tmp_path / "job.yaml")
+    assert parse_job(parsed.text, folder=tmp_path / "other").template == parsed.template
+
+
+def test_a_text_without_relative_paths_is_kept_as_it_is() -> None:
+    text = "# why\nmax_run: 1e3 # seconds\n"
+    assert parse_job(text).text == text
+
+
+def test_a_dict_says_what_a_file_says() -> None:
+    mine = {"instance_type": "ml.m5.large", "source_dir": Path("/src"), "tags": {"a": 1}}
+    before = copy.deepcopy(mine)
+    assert (
+        parse_job(mine).template
+        == parse_job("instance_type: ml.m5.large\nsource_dir: /src\ntags: {a: 1}").template
+    )
+    assert mine == before
+
+
+@pytest.mark.parametrize(
+    ("text", "warning"),
+    [
+        ("inputs: {train: file:///nowhere/at/all}",
+         "inputs.train: /nowhere/at/all does not exist on this machine"),
+        ("instance_type: ml.m5.larg", "instance_type: ml.m5.larg is new to the installed botocore, or misspelt"),
+        ("use_spot_instances: true\nmax_wait: 90000",
+         "use_spot_instances: an interrupted trial starts from the beginning unless "
+         "it saves checkpoints to /opt/ml/checkpoints; checkpoint_s3_uri says where they are kept"),
+    ],
+)  # fmt: skip
+def test_what_may_go_wrong_later_is_told(text: str, warning: str) -> None:
+    assert parse_job(text, name="job.yaml").warnings == (f"job.yaml:1: {warning}",)
+
+
+def test_every_key_is_either_a_place_in_the_request_or_smsweeps_own() -> None:
+    own = {"source_dir", "secrets", "budget", "retries", "request"}
+    frameworks = {
+        key for key in JobSection.model_fields if key.startswith("framework") or key.endswith("_version")
+    }
+    assert set(JobSection.model_fields) == {*PLACES, *own, *frameworks}
+
+
+SCRAPS = st.recursive(
+    st.sampled_from([None, True, 0, 1, 2.5, "x", "s3://b", "file://x", "pytorch", float("inf"), 10**400]),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(st.sampled_from(["a", "Name", "Regex", "s3_uri", "Key", "Value", "Tags", "usd"]), inner),
+    ),
+    max_leaves=6,
+)
+
+
+@given(st.dictionaries(st.sampled_from([*JobSection.model_fields, "hyperparameters", "x"]), SCRAPS, max_size=6))
+def test_nothing_but_a_config_error_comes_out_of_strange_jobs(document: dict[str, Any]) -> None:
+    assert accepts(document) in (True, False)
+
+
+def accepts(document: dict[str, Any]) -> bool:
+    try:
+        parse_job(document)
+    except ConfigError:
+        return False
+    return True
+
+
+def uri(parsed: ParsedJob) -> str:
+    found: str = parsed.template.request["InputDataConfig"][0]["DataSource"]["S3DataSource"]["S3Uri"]
+    return found
