@@ -11,13 +11,12 @@ from datetime import datetime, timezone
 from typing import Any
 
 from smsweep.errors import ConfigError
-from smsweep.runtime.lines import MARK, MAX_RECORD_BYTES, METRICS, SUMMARY
+from smsweep.runtime.lines import MARK, MARKUP, MAX_RECORD_BYTES, METRICS, SUMMARY
 from smsweep.trials import MetricPoint, Scalar
 
 MAX_TEXT = 65_536  # characters of one line that definitions are tried on: a 1 MB line must not stall the agent
 MAX_INT = 2**63  # beyond it databases cannot follow; such numbers become floats
 
-_MARKUP = re.compile(
     r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])"
 )  # ANSI: colours, titles
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # NUL and lone surrogates: no database takes them
@@ -59,7 +58,7 @@ class MetricReader:
 
     def _matches(self, text: str, at: datetime) -> Iterator[MetricPoint]:
         # A progress bar redraws itself after each carriage return: every state is a line of its own.
-        for shown in _MARKUP.sub("", text[:MAX_TEXT]).split("\r"):
+        for shown in MARKUP.sub("", text[:MAX_TEXT]).split("\r"):
             for name, regex in self._definitions:
                 for match in regex.finditer(shown):
                     value = _number(match.group(1))

@@ -39,7 +39,8 @@ class Config(Mapping):  # type: ignore[type-arg]  # Mapping[str, Any] needs Pyth
         if not self._is_locked(key):
             self._values[key] = value
 
-    __setattr__ = __setitem__
+    def __setattr__(self, key: str, value: Any) -> None:
+        self[key] = value
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._values)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import errno
 import os
 import sys
 
@@ -19,6 +21,7 @@ from smsweep.runtime.resources import find_resources, read_json
 from smsweep.runtime.sm_variables import user_args
 from smsweep.runtime.source_folder import source_folder
 from smsweep.runtime.supervise import Supervisor
+from smsweep.runtime.talk import warn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,10 +41,13 @@ def main(argv: list[str] | None = None) -> int:
         try:
             _prepare_folders(layout)
             return _run(layout, supervisor, options, rest)
-        except JobFailure as err:
-            os.write(2, f"smsweep: {err}\n".encode(errors="replace"))
-            failure.write(layout.failure, str(err))
-            return err.exit_code
+        except Exception as err:  # noqa: BLE001 - whatever it is, it must be in output/failure
+            reason = (
+                str(err) if isinstance(err, JobFailure) else f"cannot run the script: {type(err).__name__}: {err}"
+            )
+            warn(reason)
+            failure.write(layout.failure, reason)
+            return err.exit_code if isinstance(err, JobFailure) else 1
 
 
 def _parsed(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -86,8 +92,7 @@ def _run(layout: Layout, supervisor: Supervisor, options: argparse.Namespace, re
     if ended.exit_code:
         failure.write(layout.failure, failure.describe(ended, grace_s=options.grace_s))
     else:
-        with open(layout.success, "w"):
-            pass  # as AWS's toolkit leaves it
+        _touch(layout.success)  # as AWS's toolkit leaves it
     return ended.exit_code
 
 
@@ -108,6 +113,12 @@ def _argv(assignment: Assignment, files: ParamFiles, env: Mapping[str, str]) -> 
 def _cannot_start(err: OSError, argv: list[str], cwd: str, path: str) -> JobFailure:
     if isinstance(err, FileNotFoundError):
         return JobFailure(f"{argv[0]}: no such program in {cwd} or on PATH ({path})", exit_code=127)
+    if err.errno == errno.E2BIG:
+        return JobFailure(
+            f"{argv[0]}: its arguments are too long for this system; let the sweep's command pass "
+            "${args_json_file}, or the script call smsweep.init",
+            exit_code=126,
+        )
     return JobFailure(f"{argv[0]}: cannot be started in {cwd}: {err.strerror or err}", exit_code=126)
 
 
@@ -121,6 +132,14 @@ def _check_program(program: str | None, argv: list[str], cwd: str) -> None:
 def _write_pid(path: str, pid: int) -> None:
     if not path:
         return
-    with open(path + ".part", "w") as file:
-        file.write(f"{pid}\n")
-    os.replace(path + ".part", path)
+    try:
+        with open(path + ".part", "w") as file:
+            file.write(f"{pid}\n")
+        os.replace(path + ".part", path)
+    except OSError as err:  # the script runs already, and that is what counts
+        warn(f"--pid-file {path}: {err}")
+
+
+def _touch(path: str) -> None:
+    with contextlib.suppress(OSError), open(path, "w"):
+        pass

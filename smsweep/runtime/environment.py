@@ -6,6 +6,8 @@ import os
 
 from smsweep.runtime.sm_variables import sm_variables
 
+MAX_VARIABLE_BYTES = 128 * 1024  # Linux: MAX_ARG_STRLEN, of one variable or argument
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +32,8 @@ def script_environment(
     """
     env = dict(base)
     env.pop("WANDB_SERVICE", None)  # a socket of the process that started us, not of the script
-    env.update(sm_variables(layout, assignment, resources, base.get("TRAINING_JOB_NAME", "")))
+    variables = sm_variables(layout, assignment, resources, base.get("TRAINING_JOB_NAME", ""))
+    env.update({name: value for name, value in variables.items() if _is_possible(name, value)})
     env["SMSWEEP_ML_ROOT"] = layout.root
     env["SMSWEEP_PARAMS_FILE"] = files.json
     if os.path.exists(layout.runtime_zip):  # `import smsweep` in the script, without installing anything
@@ -63,6 +66,11 @@ def script_environment(
         if value and not env.get(name):
             env[name] = value
     return env
+
+
+def _is_possible(name: str, value: str) -> bool:
+    """Tell whether the system takes the variable at all: one odd param must not keep the script from starting."""
+    return "=" not in name and "\0" not in name + value and len(f"{name}={value}".encode()) < MAX_VARIABLE_BYTES
 
 
 def _is_wandb_offline(env: Mapping[str, str]) -> bool:

@@ -6,14 +6,14 @@ import os
 import re
 import signal
 
-from smsweep.runtime.lines import MARK
+from smsweep.runtime.lines import MARK, MARKUP
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from smsweep.runtime.supervise import Ended
 
 MAX_CHARS = 1_024  # SageMaker's FailureReason
-_MARKUP = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
+_RANK = re.compile(r"^\[rank\d+\]: ?", re.MULTILINE)  # as torch marks the lines of a traceback
 _TRACEBACK = "Traceback (most recent call last):"
 _EXCEPTION = re.compile(r"[A-Za-z_][\w.]*(?::|$)")  # `ValueError: ...`, `torch.cuda.OutOfMemoryError: ...`
 
@@ -70,7 +70,7 @@ def _name(number: int) -> str:
 
 def _lines(tail: bytes) -> list[str]:
     """Decode the end of the output into what a terminal would show: no colours, last state of a progress bar."""
-    text = _MARKUP.sub("", tail.decode("utf-8", "replace"))
+    text = _RANK.sub("", MARKUP.sub("", tail.decode("utf-8", "replace")))
     shown = (line.rstrip("\r").rpartition("\r")[2].rstrip() for line in text.split("\n"))
     return [line for line in shown if line and MARK not in line]
 

@@ -27,6 +27,9 @@ MARK = "@smsweep "
 MAX_RECORD_BYTES = 4_096  # PIPE_BUF on Linux: a write up to this size is never split; the line's end included
 MAX_NAME_BYTES = 512  # as JSON
 MAX_TEXT_BYTES = 2_048  # as JSON
+MARKUP = re.compile(  # what terminals take for colours and titles (ANSI): never part of a message
+    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])"
+)
 METRICS = "metrics"
 SUMMARY = "summary"
 

@@ -11,10 +11,12 @@ import contextvars
 import json
 import os
 import sys
+import threading
 import time
 
 from smsweep.runtime import lines
 from smsweep.runtime.run import Run
+from smsweep.runtime.talk import warn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,12 +37,15 @@ class _Place:
 
     def __init__(self, open_run: Callable[[_Place], Run]) -> None:
         self._open_run = open_run
+        self._opening = threading.Lock()
         self.run: Run | None = None
 
     def active(self) -> Run:
-        if self.run is None:
-            self.run = self._open_run(self)
-        return self.run
+        run = self.run
+        if run is None:
+            with self._opening:  # two threads that log first shall share one run, and its steps
+                run = self.run = self.run or self._open_run(self)
+        return run
 
     def close(self, run: Run) -> None:
         if self.run is run:
@@ -58,7 +63,7 @@ def init(config: Any = None, **ignored: Any) -> Run:
         try:
             run.config.add_defaults(config)
         except (TypeError, ValueError):
-            sys.stderr.write(f"smsweep: init(config=...) takes a dict, not {type(config).__name__}; ignored\n")
+            warn(f"init(config=...) takes a dict, not {type(config).__name__}; ignored")
     return run
 
 
@@ -132,7 +137,7 @@ def _trial_of(environ: Mapping[str, str]) -> dict[str, Any] | None:
             "entity": environ.get("WANDB_ENTITY", ""),
         }
     except (OSError, ValueError) as err:
-        sys.stderr.write(f"smsweep: no trial: {path}: {err}\n")
+        warn(f"no trial: {path}: {err}")
         return None
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
+import os
 import threading
 from collections import deque
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from smsweep.runtime.config import Config
 from smsweep.runtime.identity import run_id
 from smsweep.runtime.scalars import flatten, plain
 from smsweep.runtime.summary import Summary
+from smsweep.runtime.talk import warn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,15 +28,17 @@ class Run:
     """What `init` returns: config in, metrics out. Shaped like W&B's Run; usable as a context manager.
 
     Nothing here raises because of what a script logs or because nobody reads: a warning on stderr is all.
+
+    trial: sweep_id, number, attempt, params, name, project, entity, each as far as known; None outside a sweep.
+    write: takes one record, without a line end. clock: seconds since the epoch.
     """
 
     def __init__(
         self,
-        trial: Mapping[str, Any]
-        | None,  # sweep_id, number, attempt, params, name, project, entity; None: no sweep
-        write: Callable[[str], None],  # takes one record, without a line end
+        trial: Mapping[str, Any] | None,
+        write: Callable[[str], None],
         *,
-        clock: Callable[[], float],  # seconds since the epoch
+        clock: Callable[[], float],
         on_finish: Callable[[Run], None] = lambda run: None,
     ) -> None:
         known = trial or {}
@@ -48,12 +50,13 @@ class Run:
         self.name: str = known.get("name") or self.id
         self.project: str = known.get("project") or ""
         self.entity: str = known.get("entity") or ""
-        self.config = Config(known.get("params") or {}, self._warn)
+        self.config = Config(known.get("params") or {}, warn)
         self.summary = Summary(self._report_summary)
         self._write = write
         self._clock = clock
         self._on_finish = on_finish
-        self._lock = threading.RLock()  # re-entrant: a value's .item() may log, too
+        self._lock = threading.Lock()
+        self._pid = os.getpid()
         self._step = 0
         self._history: deque[tuple[int, dict[str, Value]]] = deque(maxlen=MAX_HISTORY)
         self._warned: set[str] = set()
@@ -90,7 +93,7 @@ class Run:
 
     def history(self) -> list[dict[str, Value]]:
         """Return what was logged here, one dict a step with its `_step`; the last 10,000 of them."""
-        with self._lock:
+        with self._own_lock():
             return [{"_step": step, **values} for step, values in self._history]
 
     def log_code(self, root: str = ".", name: str | None = None, **ignored: object) -> None:
@@ -110,13 +113,18 @@ class Run:
         return f"<smsweep run {self.id or 'outside a sweep'}>"
 
     def _log(self, values: dict[str, Value], step: int | None, commit: bool | None) -> None:
-        with self._lock:
+        with self._own_lock():
             at = self._at(step)
             if at is None:
                 return
             self._step = at + 1 if (step is None if commit is None else commit) else at
             self._remember(at, values)
             self._emit(lines.METRICS, values, at)
+
+    def _own_lock(self) -> threading.Lock:
+        if self._pid != os.getpid():  # forked: a thread that is not here may have held the lock at that moment
+            self._pid, self._lock = os.getpid(), threading.Lock()
+        return self._lock
 
     def _at(self, step: int | None) -> int | None:
         if step is None:
@@ -170,8 +178,4 @@ class Run:
     def _warn_once(self, key: str, text: str) -> None:
         if key not in self._warned:
             self._warned.add(key)
-            self._warn(text)
-
-    def _warn(self, text: str) -> None:
-        with contextlib.suppress(OSError, ValueError, AttributeError):  # stderr is closed, or there is none
-            sys.stderr.write(f"smsweep: {text}\n")
+            warn(text)

@@ -33,7 +33,8 @@ class Summary(Mapping):  # type: ignore[type-arg]  # Mapping[str, Any] needs Pyt
     def __setitem__(self, key: str, value: Any) -> None:
         self.update({key: value})
 
-    __setattr__ = __setitem__
+    def __setattr__(self, key: str, value: Any) -> None:
+        self[key] = value
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._values)

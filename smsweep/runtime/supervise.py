@@ -7,13 +7,13 @@ it owns the signals while it lasts.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
-import select
 import signal
 import subprocess
-import threading
 import time
+
+from smsweep.runtime.process_group import is_alive
+from smsweep.runtime.pump import Pump
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,20 +21,15 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any
 
-CHUNK_BYTES = 64 * 1024  # a Linux pipe's capacity
-TAIL_BYTES = 64 * 1024  # of output, kept for the failure text
 LEFTOVER_S = 5.0  # what background processes of an ended script get between SIGTERM and SIGKILL
-DRAIN_S = 5.0  # at most this long for what is still in the pipe when all is over
 
 
 class Ended:
-    """How a program ended."""
+    """How a program ended, its exit code as a shell tells it: 128 + n for signal n."""
 
     def __init__(self, *, status: int, tail: bytes, stopped_by: int = 0, was_killed: bool = False) -> None:
         self.signal_number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0  # it died of; 0 if it exited
-        self.exit_code = (
-            128 + self.signal_number if self.signal_number else os.WEXITSTATUS(status)
-        )  # as a shell says
+        self.exit_code = 128 + self.signal_number if self.signal_number else os.WEXITSTATUS(status)
         self.tail = tail  # the last of its output
         self.stopped_by = stopped_by  # the first signal that asked for an end; 0 when none did
         self.was_killed = was_killed  # by us, because the grace was over
@@ -102,7 +97,7 @@ class Supervisor:
         while self._waiting:
             self._send(self._waiting.pop(0))
         on_start(process.pid)
-        pump = _Pump(read_end, self._out_fd)
+        pump = Pump(read_end, self._out_fd)
         status = self._wait(process.pid)
         process.returncode = 0  # reaped here, not by Popen, which would otherwise warn
         self._end_leftovers()
@@ -139,7 +134,7 @@ class Supervisor:
 
     def _end_leftovers(self) -> None:
         """Ask what the program left in its group to end, then kill it."""
-        if not _is_alive(self._group):
+        if not is_alive(self._group):
             return
         if not self.stopped_by:
             self._send(signal.SIGTERM)
@@ -151,100 +146,10 @@ class Supervisor:
 
     def _is_gone_within(self, patience_s: float) -> bool:
         deadline = time.monotonic() + patience_s
-        while _is_alive(self._group):
+        pause_s = 0.01
+        while is_alive(self._group):
             if time.monotonic() > deadline:
                 return False
-            time.sleep(0.02)
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, 0.25)
         return True
-
-
-def _is_alive(group: int) -> bool:
-    """Tell whether a process of this group still runs; as PID 1, reap those that do not."""
-    if os.getpid() == 1:
-        _reap_all()
-    try:
-        os.killpg(group, 0)
-    except OSError:
-        return False
-    return _has_running_member(group)
-
-
-def _reap_all() -> None:
-    with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-
-
-def _has_running_member(group: int) -> bool:
-    """Look closer than kill(2), for which a zombie lives: in some containers nobody ever reaps one."""
-    try:
-        pids = [name for name in os.listdir("/proc") if name.isdigit()]
-    except OSError:
-        return True  # no /proc (macOS): believe kill
-    for pid in pids:
-        try:
-            with open(f"/proc/{pid}/stat", "rb") as file:
-                state, _parent, process_group = file.read().rpartition(b")")[2].split()[:3]
-        except (OSError, ValueError):
-            continue  # gone meanwhile
-        if int(process_group) == group and state not in (b"Z", b"X"):
-            return True
-    return False
-
-
-class _Pump:
-    """Copies a pipe to a file descriptor in a thread of its own and remembers the end of it."""
-
-    def __init__(self, source: int, target: int) -> None:
-        self._source = source
-        self._target = target
-        self._tail = bytearray()
-        self._over_read, self._over_write = os.pipe()  # closing the write end means: all is over
-        self._thread = threading.Thread(target=self._run, name="smsweep-output", daemon=True)
-        self._thread.start()
-
-    def finish(self) -> bytes:
-        """Copy what is still in the pipe, without waiting for whoever else may hold it; return the tail."""
-        os.close(self._over_write)
-        self._thread.join(DRAIN_S)
-        if not self._thread.is_alive():  # else stdout is stuck; the thread ends with the process
-            os.close(self._source)
-            os.close(self._over_read)
-        return bytes(self._tail[-TAIL_BYTES:])
-
-    def _run(self) -> None:
-        poll = select.poll()
-        poll.register(self._source, select.POLLIN)
-        poll.register(self._over_read, select.POLLIN)
-        deadline = 0.0  # of the drain; 0.0 while the program runs
-        while True:
-            ready = [fd for fd, _ in poll.poll(0 if deadline else None)]
-            if self._over_read in ready:
-                poll.unregister(self._over_read)
-                deadline = time.monotonic() + DRAIN_S
-            if self._source in ready:
-                chunk = os.read(self._source, CHUNK_BYTES)
-                if not chunk:
-                    return
-                self._keep(chunk)
-                self._pass_on(chunk)
-            elif deadline and self._over_read not in ready:
-                return  # drained
-            if deadline and time.monotonic() > deadline:
-                return
-
-    def _keep(self, chunk: bytes) -> None:
-        self._tail += chunk
-        if len(self._tail) > 2 * TAIL_BYTES:
-            del self._tail[:-TAIL_BYTES]
-
-    def _pass_on(self, chunk: bytes) -> None:
-        view = memoryview(chunk)
-        while view and self._target >= 0:
-            try:
-                view = view[os.write(self._target, view) :]
-            except OSError as err:
-                if err.errno == errno.EAGAIN:  # someone made it non-blocking
-                    select.select([], [self._target], [], 1.0)
-                else:
-                    self._target = -1  # nobody reads any more; the program need not suffer for it

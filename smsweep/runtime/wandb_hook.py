@@ -12,6 +12,8 @@ import sys
 from importlib import import_module
 from importlib.machinery import PathFinder
 
+from smsweep.runtime.talk import warn
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +43,7 @@ def _load(exec_module: Callable[[ModuleType], None], wrap: Callable[[Any], None]
     try:
         wrap(module)
     except AttributeError as err:  # a wandb that looks different: the script matters more than its metrics
-        sys.stderr.write(f"smsweep: cannot follow wandb's metrics: {err}\n")
+        warn(f"cannot follow wandb's metrics: {err}")
 
 
 def _wrap_run(module: Any) -> None:

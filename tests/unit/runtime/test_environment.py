@@ -163,3 +163,16 @@ def test_hyperparameters_of_the_platform_are_no_params() -> None:
         {"lr": "0.1", "sagemaker_program": '"t.py"', "_tuning_objective_metric": "loss", "sagemaker_mpi": "true"}
     )
     assert (assignment.params, assignment.program) == ({"lr": 0.1}, "t.py")
+
+
+def test_a_param_too_large_for_a_variable_is_still_in_the_file(job: Job) -> None:
+    script = (
+        "import os, smsweep; print('SM_HP_TEXT' in os.environ, os.environ['SM_HP_LR'], len(smsweep.config.text))"
+    )
+    job.trial({"train.py": script}, {"text": "x" * 200_000, "lr": 1}, command=["python", "train.py"])
+    assert job.run().out == "False 1 200000\n"
+
+
+def test_a_param_that_cannot_name_a_variable_is_left_out(job: Job) -> None:
+    job.trial({"train.py": "print('ran')"}, {"a=b": 1})
+    assert job.run().out == "ran\n"

@@ -88,3 +88,20 @@ def test_the_text_fits_what_sagemaker_shows(tail: bytes) -> None:
 def test_a_stopped_script_is_told_from_a_failed_one() -> None:
     ended = Ended(status=signal.SIGTERM, tail=b"saving\n", stopped_by=signal.SIGTERM)
     assert describe(ended, grace_s=1) == "stopped: was sent SIGTERM, ended by SIGTERM\nsaving"
+
+
+def test_arguments_too_long_for_the_system_are_told_with_the_way_out(job: Job) -> None:
+    assert job.trial({"train.py": ""}, {"text": "x" * 200_000}).run().code == 126
+    assert "too long for this system; let the sweep's command pass ${args_json_file}" in job.failure
+
+
+def test_what_nobody_foresaw_is_in_the_failure_file_too(job: Job) -> None:
+    job.trial({"train.py": ""}, {"text": "a\0b"})
+    assert job.run().code == 1
+    assert job.failure.startswith("cannot run the script: ValueError: embedded null byte")
+
+
+def test_a_traceback_marked_by_rank_is_read() -> None:
+    tail = b"[rank1]: Traceback (most recent call last):\n[rank1]:   File x\n[rank1]: RuntimeError: NCCL\nlater\n"
+    text = describe(Ended(status=1 << 8, tail=tail), grace_s=1)
+    assert text.startswith("RuntimeError: NCCL (exit code 1)\nTraceback")

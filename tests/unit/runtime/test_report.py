@@ -180,7 +180,8 @@ def test_a_dict_within_itself_is_survived(channel: Channel, capsys: pytest.Captu
 
 
 def test_nested_dicts_are_flattened(channel: Channel) -> None:
-    smsweep.log({"val": {"loss": 1, "by": {"cat": 2}}, 3: 4})
+    data: dict[Any, Any] = {"val": {"loss": 1, "by": {"cat": 2}}, 3: 4}
+    smsweep.log(data)
     assert channel.rows == [(0, {"val.loss": 1, "val.by.cat": 2, "3": 4})]
 
 

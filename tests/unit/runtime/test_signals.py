@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import textwrap
 import time
 from pathlib import Path
@@ -113,3 +115,27 @@ def test_metrics_reported_before_a_sigkill_are_kept(job: Job) -> None:
     text = "import os, smsweep\nfor i in range(5): smsweep.log({'i': i})\nos.kill(os.getpid(), 9)"
     done = job.trial({"train.py": text}).run()
     assert (done.code, done.out.count("@smsweep")) == (137, 5)
+
+
+AS_PID_1 = ("unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc", "--kill-child")
+LEAVES_AN_ORPHAN = """
+import os, subprocess, sys, time
+subprocess.run(["sh", "-c", "setsid true &"])
+time.sleep(0.3)
+stats = [open(f"/proc/{name}/stat").read() for name in os.listdir("/proc") if name.isdigit()]
+print(os.getppid(), any(") Z " in stat for stat in stats), flush=True)
+time.sleep(60)
+"""
+
+
+def test_as_pid_1_it_reaps_orphans_and_passes_signals_on(job: Job) -> None:
+    if subprocess.run([*AS_PID_1, "true"], capture_output=True).returncode:
+        pytest.skip("no process namespaces here")
+    job.trial({"train.py": LEAVES_AN_ORPHAN})
+    argv = [*AS_PID_1, sys.executable, str(job.channel / "runtime.zip")]
+    process = subprocess.Popen(argv, env=job.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"1 False\n"
+    (pid_1,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    os.kill(int(pid_1), signal.SIGTERM)
+    assert finish(process).code == 143

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from smsweep.runtime import unpack as unpack_module
 from smsweep.runtime.failure import JobFailure
 from smsweep.runtime.unpack import unpack
 from tests.unit.runtime.jobs import Job
@@ -51,7 +50,7 @@ def test_an_unsafe_member_is_refused_by_name(
     tmp_path: Path, kind: str, has_filter: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not has_filter:  # as on a Python before 3.8.17
-        monkeypatch.delattr(unpack_module.tarfile, "data_filter", raising=False)
+        monkeypatch.delattr(tarfile, "data_filter", raising=False)
     path = tarball(tmp_path / "source.tar.gz", *UNSAFE[kind])
     with pytest.raises(JobFailure, match=f"member '{UNSAFE[kind][-1].name}' refused"):
         unpack(path, str(tmp_path / "root/code"))
