@@ -17,8 +17,6 @@ from smsweep.trials import MetricPoint, Scalar
 MAX_TEXT = 65_536  # characters of one line that definitions are tried on: a 1 MB line must not stall the agent
 MAX_INT = 2**63  # beyond it databases cannot follow; such numbers become floats
 
-    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])"
-)  # ANSI: colours, titles
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # NUL and lone surrogates: no database takes them
 _JSON = json.JSONDecoder()
 
