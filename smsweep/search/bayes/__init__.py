@@ -1,0 +1,1 @@
+"""Bayesian optimisation on a Gaussian process, in numpy; see docs/search.md."""

@@ -1,0 +1,103 @@
+"""What each trial says about the objective at its point."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+
+from smsweep.objectives import objective
+from smsweep.search.bayes.encoding import Cube
+from smsweep.search.bayes.kernel import Array
+from smsweep.sweeps import Metric
+from smsweep.trials import History, Trial, TrialState, is_number
+
+
+class Kind(Enum):
+    WHOLE = "whole"  # the objective of a whole training
+    HINT = "hint"  # of a training cut short or still going on: it may yet have become better
+    WORST = "worst"  # as bad as the worst that is known
+    PENDING = "pending"  # nothing is known, but somebody is looking
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Evidence:
+    point: Array
+    kind: Kind
+    value: float = 0.0  # of WHOLE and HINT; lower is better
+    best_so_far: Array  # after each point of the curve; [] where no curve is known
+    n_guesses: int = 0  # coordinates of the point that are not truly the trial's: it is of another space
+
+
+class Ledger:
+    """The evidence of a history's trials, kept in step with it at the cost of what changed."""
+
+    def __init__(self, cube: Cube, metric: Metric) -> None:
+        self._cube = cube
+        self._metric = metric
+        self._history: History | None = None
+
+    def follow(self, history: History) -> list[Evidence]:
+        """Return the evidence of prior trials, then of the sweep's own in order of number."""
+        if history is not self._history:
+            self._history = history
+            self._cursor = 0
+            self._own: dict[int, Evidence | None] = {}
+            self._prior = [evidence(trial, self._metric, self._cube) for trial in history.prior]
+        changed, self._cursor = history.since(self._cursor)
+        for number in changed:
+            trial = history.get(number)
+            if trial is None:
+                self._own.pop(number, None)
+            else:
+                self._own[number] = evidence(trial, self._metric, self._cube)
+        return list(self._in_order())
+
+    def _in_order(self) -> Iterator[Evidence]:
+        for item in (*self._prior, *(self._own[number] for number in sorted(self._own))):
+            if item is not None:
+                yield item
+
+
+def evidence(trial: Trial, metric: Metric, cube: Cube) -> Evidence | None:
+    """Read one trial.
+
+    finished: its objective, the best over history and summary; without a finite one, WORST.
+    failed, crashed, killed: WORST, or as `metric.impute` says a HINT by its own best or latest value, if any.
+    stopped: a HINT, as it was ended for being slow, not for being done.
+    pending, running, stopping: PENDING; or as `metric.impute_while_running` says WORST, or a HINT by its own
+    best or latest value as soon as it has one.
+    A trial of another space lies where this one comes nearest to it; None if they share no parameter.
+    """
+    point, n_guesses = cube.encode(trial.params)
+    if n_guesses and n_guesses == cube.d:
+        return None
+    kind, value = _reading(trial, metric)
+    sign = metric.goal.sign
+    curve = np.minimum.accumulate(sign * np.array(trial.curve, dtype=float))
+    return Evidence(point=point, kind=kind, value=sign * value, best_so_far=curve, n_guesses=n_guesses)
+
+
+def _reading(trial: Trial, metric: Metric) -> tuple[Kind, float]:
+    own = objective(trial, metric)
+    if trial.state is TrialState.FINISHED:
+        return (Kind.WHOLE, own) if own is not None else (Kind.WORST, 0.0)
+    if trial.state is TrialState.STOPPED:
+        return (Kind.HINT, own) if own is not None else (Kind.WORST, 0.0)
+    rule = metric.impute if trial.state.is_terminal else metric.impute_while_running
+    if rule == "worst":
+        return Kind.WORST, 0.0
+    value = {"best": own, "latest": _latest(trial, metric)}.get(rule)
+    if value is not None:
+        return Kind.HINT, value
+    return (Kind.WORST if trial.state.is_terminal else Kind.PENDING), 0.0
+
+
+def _latest(trial: Trial, metric: Metric) -> float | None:
+    """Return the newest finite value; None when there is none or it cannot be told."""
+    if trial.curve:
+        return trial.curve[-1]
+    stats = trial.metrics.get(metric.name)
+    return float(stats.last) if stats is not None and is_number(stats.last) else None  # type: ignore[arg-type]

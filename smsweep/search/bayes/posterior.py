@@ -1,0 +1,49 @@
+"""What is believed of the objective anywhere, given the model and the observations."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smsweep.search.bayes.fit import JITTER, Model
+from smsweep.search.bayes.kernel import Array, gaps
+
+CHUNK = 128  # points predicted at once: their distances to all observations should fit a core's cache
+
+
+class Posterior:
+    """A Gaussian process conditioned on observations. Source: Rasmussen and Williams, algorithm 2.1."""
+
+    def __init__(self, model: Model, x: Array, y: Array, doubt: Array, is_nominal: NDArray[np.bool_]) -> None:
+        self._model = model
+        self._x, self._y, self._doubt = x, y, doubt
+        self._is_nominal = is_nominal
+        covariance = model.kernel(gaps(x, x, is_nominal))
+        covariance.flat[:: len(x) + 1] += model.noise + doubt + JITTER
+        # the inverse of the factor, not the factor: many batches will be predicted with it
+        self._whitener = np.linalg.inv(np.linalg.cholesky(covariance))
+        self._weights = self._whitener.T @ (self._whitener @ y)
+
+    def predict(self, points: Array) -> tuple[Array, Array]:
+        """Return mean and deviation of the objective itself, without noise, at each point."""
+        mean, variance = np.empty(len(points)), np.full(len(points), self._model.kernel.variance)
+        for start in range(0, len(points), CHUNK):
+            chunk = slice(start, start + CHUNK)
+            cross = self._model.kernel(gaps(self._x, points[chunk], self._is_nominal))
+            mean[chunk] = self._weights @ cross
+            variance[chunk] -= ((self._whitener @ cross) ** 2).sum(axis=0)
+        return mean, np.sqrt(np.maximum(variance, 1e-10))
+
+    def believing(self, points: Array) -> Posterior:
+        """Return the posterior as if each point had been observed at its mean.
+
+        No mean moves, only the uncertainty near the points goes: what pending trials must do.
+        """
+        mean, _ = self.predict(points)
+        return Posterior(
+            self._model,
+            np.vstack([self._x, points]),
+            np.r_[self._y, mean],
+            np.r_[self._doubt, np.zeros(len(points))],
+            self._is_nominal,
+        )

@@ -1,0 +1,132 @@
+"""Bayesian optimisation: each trial goes where improvement is expected most. W&B's `method: bayes`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from smsweep.errors import SpaceError
+from smsweep.search.bayes.acquisition import log_expected_improvement
+from smsweep.search.bayes.candidates import maximise
+from smsweep.search.bayes.design import design_point
+from smsweep.search.bayes.encoding import Cube
+from smsweep.search.bayes.evidence import Evidence, Kind, Ledger
+from smsweep.search.bayes.fit import fit
+from smsweep.search.bayes.kernel import Array
+from smsweep.search.bayes.observations import Observations, observed, thinned
+from smsweep.search.bayes.posterior import Posterior
+from smsweep.search.bayes.targets import VIEWS, View, targets
+from smsweep.search.coverage import Coverage
+from smsweep.sweeps import SweepConfig
+from smsweep.trials import History, Params
+
+MIN_START, MAX_START = 6, 12  # trials of the space-filling start: two more than there are dimensions, within this
+N_NEAR = 8  # best observations around which the acquisition is searched
+MAX_FITTED = 120  # observations from which the model is chosen; each costs tens of times more than below
+MAX_BELIEVED = 250  # observations on which the belief rests; its cost grows with their square
+REFIT = 20  # the model is chosen anew when the observations have grown by one part in this many
+DRAWS = 32  # at random, where nothing better is free, before the free assignments are counted
+
+
+class BayesSearch:
+    """Fits a Gaussian process to what is known, and proposes the point of the highest expected improvement.
+
+    The first trials are spread evenly over the space. Pending ones count as if they had come out as expected, so
+    that many at once look in different places. An assignment that any trial holds is not proposed again; a finite
+    space can be used up. All chance follows from the seed and the trial's number.
+    Raises SpaceError without a metric.
+    """
+
+    def __init__(self, config: SweepConfig, seed: int = 0) -> None:
+        if config.metric is None:
+            raise SpaceError("method bayes needs to know what to improve: add metric with a name and a goal")
+        self._space = config.space
+        self._seed = seed
+        self._cube = Cube(config.space)
+        self._ledger = Ledger(self._cube, config.metric)
+        size = config.space.size
+        self._coverage = Coverage(size, config.space.index) if size is not None else None
+        self._n_start = min(max(self._cube.d + 2, MIN_START), MAX_START)
+
+    def suggest(self, history: History, n: int) -> list[Params]:
+        evidence = self._ledger.follow(history)
+        if self._coverage is not None:
+            self._coverage.follow(history)
+        suggested: list[Params] = []
+        held: list[int] = []
+        for number in range(history.next_number, history.next_number + n):
+            params = self._first_free(self._points(evidence, number), number)
+            if params is None:
+                break
+            suggested.append(params)
+            point, _ = self._cube.encode(params)
+            evidence.append(Evidence(point=point, kind=Kind.PENDING, best_so_far=np.empty(0)))
+            if self._coverage is not None:
+                held.append(self._cell(params))
+                self._coverage.take(held[-1:])
+        if self._coverage is not None:
+            self._coverage.release(held)  # whether these become trials is for others to decide
+        return suggested
+
+    def _points(self, evidence: Sequence[Evidence], number: int) -> Iterator[Array]:
+        """Yield points for the trial of that number, best first, and then without end at random."""
+        rng = np.random.default_rng([self._seed, number])
+        known = observed(evidence, self._cube.d)
+        n_valued = int(known.sets_scale.sum())
+        if self._cube.d:
+            if n_valued < self._n_start // 2 or number < self._n_start > n_valued:
+                yield self._cube.snap(design_point(number, self._cube.d, self._seed)[None])[0]
+            else:
+                pending = [item.point for item in evidence if item.kind is Kind.PENDING]
+                yield from self._promising(known, pending, number, rng)
+        while True:
+            yield self._cube.snap(rng.random((1, self._cube.d)))[0]
+
+    def _promising(
+        self, known: Observations, pending: list[Array], number: int, rng: np.random.Generator
+    ) -> Array:
+        """Return points of high expected improvement, best first."""
+        view = VIEWS[number % len(VIEWS)]
+        settled = known.first(len(known) - len(known) % max(len(known) // REFIT, 1))
+        model = fit(*self._data(settled, view, MAX_FITTED), self._cube.is_nominal)
+        data = self._data(known, view, MAX_BELIEVED)
+        belief = Posterior(model, *data, self._cube.is_nominal)
+        # where there is noise, the best that was seen was lucky: improve on what is believed of it
+        points = data[0]
+        mean, _ = belief.predict(points)
+        best = float(mean.min())
+        near = points[np.argsort(mean, kind="stable")[:N_NEAR]]
+        if pending:
+            belief = belief.believing(np.array(pending))
+
+        def score(points: Array) -> Array:
+            return log_expected_improvement(*belief.predict(points), best)
+
+        taken = {point.tobytes() for point in (*known.points, *pending)}
+        return maximise(score, self._cube, near, taken, rng)
+
+    @staticmethod
+    def _data(known: Observations, view: View, limit: int) -> tuple[Array, Array, Array]:
+        """Return points, targets and their doubt, of so many observations at most."""
+        y, doubt = targets(known, view)
+        chosen = thinned(known.values, limit)
+        return known.points[chosen], y[chosen], doubt[chosen]
+
+    def _first_free(self, points: Iterator[Array], number: int) -> Params | None:
+        """Return the params at the first of the points that no trial holds; None when the space is used up."""
+        if self._coverage is None:
+            return self._cube.decode(next(points))
+        if not self._coverage.n_free:
+            return None
+        for _, point in zip(range(DRAWS), points, strict=False):
+            params = self._cube.decode(point)
+            if self._cell(params) not in self._coverage:
+                return params
+        rng = np.random.default_rng([self._seed, number])
+        return self._space.assignment(self._coverage.free(int(rng.integers(self._coverage.n_free))))
+
+    def _cell(self, params: Params) -> int:
+        cell = self._space.index(params)
+        assert cell is not None
+        return cell

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import pytest
+
+from smsweep.errors import SpaceError
+from smsweep.search.bayes_search import BayesSearch
+from smsweep.space.distributions import DISTRIBUTIONS, Categorical, Constant, Distribution, IntUniform, Uniform
+from smsweep.space.space import SearchSpace
+from smsweep.sweeps import Goal, Metric, SweepConfig
+from smsweep.trials import History, MetricStats, Params, TrialState
+from tests.unit.search.histories import add, run
+
+SPACE = SearchSpace(
+    {
+        "lr": DISTRIBUTIONS["log_uniform_values"](min=1e-5, max=1.0),  # type: ignore[call-arg]
+        "layers": IntUniform(min=1, max=4),
+        "activation": Categorical(values=("relu", "tanh")),
+        "model": SearchSpace({"dropout": Uniform(min=0.0, max=0.9)}),
+        "seed": Constant(value=7),
+    }
+)
+SMALL = SearchSpace({"a": IntUniform(min=1, max=4), "b": Categorical(values=(True, False, None))})
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "constant": {"value": 1},
+    "categorical": {"values": (1, "a", None)},
+    "categorical_w_probabilities": {"values": (1, 2, 3), "probabilities": (0.2, 0.5, 0.3)},
+    "int_uniform": {"min": -3, "max": 40},
+    "uniform": {"min": -1.0, "max": 1.0},
+    "q_uniform": {"min": 5, "max": 94, "q": 10},
+    "log_uniform": {"min": -3.0, "max": 1.0},
+    "q_log_uniform": {"min": 0.0, "max": 5.0, "q": 1},
+    "inv_log_uniform": {"min": -3.0, "max": 1.0},
+    "log_uniform_values": {"min": 0.1, "max": 10.0},
+    "inv_log_uniform_values": {"min": 0.1, "max": 10.0},
+    "q_log_uniform_values": {"min": 1, "max": 100, "q": 4},
+}
+
+
+def config(space: SearchSpace = SPACE, goal: Goal = Goal.MINIMIZE) -> SweepConfig:
+    return SweepConfig(method="bayes", space=space, metric=Metric(name="loss", goal=goal))
+
+
+def loss(params: Params) -> float:
+    return float(
+        (math.log10(params["lr"]) + 2.0) ** 2
+        + abs(params["layers"] - 3)
+        + (params["activation"] == "tanh")
+        + params["model"]["dropout"]
+    )
+
+
+def finish(history: History, number: int, value: float) -> None:
+    trial = history.get(number)
+    assert trial is not None
+    stats = MetricStats().add(value)
+    history.update(
+        [dataclasses.replace(trial, state=TrialState.FINISHED, metrics={"loss": stats}, curve=(value,))]
+    )
+
+
+def searched(n: int, goal: Goal = Goal.MINIMIZE, seed: int = 0) -> History:
+    """A sweep of so many trials, each finished before the next is asked for."""
+    history, strategy = History(), BayesSearch(config(goal=goal), seed)
+    for _ in range(n):
+        (params,) = strategy.suggest(history, 1)
+        finish(history, add(history, params), goal.sign * loss(params))
+    return history
+
+
+def test_it_finds_a_better_optimum_than_chance_would() -> None:
+    assert min(loss(trial.params) for trial in searched(40)) < 0.15
+
+
+def test_a_metric_to_maximise_is_the_same_search_upside_down() -> None:
+    down, up = searched(15), searched(15, goal=Goal.MAXIMIZE)
+    assert [trial.params for trial in down] == [trial.params for trial in up]
+
+
+def test_the_same_history_and_seed_give_the_same_answer() -> None:
+    history = searched(15)
+    assert BayesSearch(config(), 0).suggest(history, 3) == BayesSearch(config(), 0).suggest(history, 3)
+
+
+def test_another_seed_searches_elsewhere() -> None:
+    assert [t.params for t in searched(3)] != [t.params for t in searched(3, seed=1)]
+
+
+@pytest.mark.parametrize("n_known", [0, 15])
+def test_n_at_once_are_the_same_as_one_by_one(n_known: int) -> None:
+    history = searched(n_known)
+    at_once = BayesSearch(config(), 0).suggest(history, 5)
+    assert run(BayesSearch(config(), 0), history, 5) == at_once
+
+
+def test_a_finite_space_is_used_up_without_repeats() -> None:
+    history = History()
+    made = run(BayesSearch(config(SMALL), 0), history, 12)
+    assert len({(params["a"], params["b"]) for params in made}) == 12
+    assert BayesSearch(config(SMALL), 0).suggest(history, 1) == []
+
+
+def test_more_than_a_finite_space_holds_gives_what_it_holds() -> None:
+    assert len(BayesSearch(config(SMALL), 0).suggest(History(), 100)) == 12
+
+
+def test_constants_alone_make_one_trial() -> None:
+    only = SearchSpace({"a": Constant(value=[1])})
+    assert BayesSearch(config(only), 0).suggest(History(), 3) == [{"a": [1]}]
+
+
+def test_a_hundred_pending_trials_stay_apart() -> None:
+    history = searched(15)
+    made = BayesSearch(config(), 0).suggest(history, 100)
+    assert len({repr(params) for params in made}) == 100
+
+
+def test_without_a_metric_it_says_what_to_add() -> None:
+    with pytest.raises(SpaceError, match="add metric"):
+        BayesSearch(SweepConfig(method="bayes", space=SPACE), 0)
+
+
+def test_trials_that_all_crash_do_not_end_the_start() -> None:
+    history = History()
+    run(BayesSearch(config(), 0), history, 20)
+    history.update([dataclasses.replace(trial, state=TrialState.CRASHED) for trial in history])
+    assert len(BayesSearch(config(), 0).suggest(history, 1)) == 1
+
+
+@pytest.mark.parametrize("kind", sorted(DISTRIBUTIONS))
+def test_every_distribution_can_be_searched(kind: str) -> None:
+    leaf: Distribution = DISTRIBUTIONS[kind](**ARGUMENTS.get(kind, {}))
+    space = SearchSpace({"x": leaf, "other": Uniform(min=0.0, max=1.0)})
+    history, strategy = History(), BayesSearch(config(space), 0)
+    for value in (3.0, 1.0, 2.0, 5.0, 4.0, 7.0, 6.0, 9.0, 8.0, 0.0):
+        (params,) = strategy.suggest(history, 1)
+        finish(history, add(history, params), value)
+        assert 0.0 <= leaf.cdf(params["x"]) <= 1.0
