@@ -1,0 +1,113 @@
+"""The command line on a real terminal: a live display, colour, questions, and text that tries to steer it."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+SMSWEEP = [sys.executable, "-m", "smsweep.cli.main"]
+HOSTILE = "\x1b]0;owned\x07\x1b[2J[red]x[/nope]"
+
+TRAIN = """
+import argparse, smsweep, sys, time
+parser = argparse.ArgumentParser()
+parser.add_argument("--a", type=int)
+a = parser.parse_known_args()[0].a
+smsweep.init()
+smsweep.log({"loss": a, "\\x1b[2J[bold]odd": "\\x1b]0;owned\\x07"})
+time.sleep(0.6)
+if a == 3:
+    sys.exit("\\x1b]0;owned\\x07[/] bad")
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "train.py").write_text(TRAIN)
+    parameters = {"a": {"values": [1, 2, 3]}, "text": {"value": HOSTILE}}
+    metric = {"name": "loss", "goal": "minimize"}
+    config = {"program": "train.py", "method": "grid", "metric": metric, "parameters": parameters}
+    (tmp_path / "sweep.yaml").write_text(json.dumps(config))
+    return tmp_path
+
+
+class Terminal:
+    """Runs a command with all three streams on a terminal, and keeps what it showed."""
+
+    def __init__(self, folder: Path, *args: str, typed: str = "", **environ: str) -> None:
+        ours, its = pty.openpty()
+        bare = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+        environ = {**bare, "TERM": "xterm-256color", "COLUMNS": "100", **environ}
+        self._parts: list[bytes] = []
+        with subprocess.Popen(
+            [*SMSWEEP, *args], cwd=folder, env=environ, stdin=its, stdout=its, stderr=its
+        ) as process:
+            os.close(its)
+            reader = threading.Thread(target=self._read, args=(ours,))
+            reader.start()
+            os.write(ours, typed.encode())
+            self.code = process.wait(timeout=60)
+            reader.join()
+        os.close(ours)
+        self.shown = b"".join(self._parts).decode()
+
+    def _read(self, ours: int) -> None:
+        while True:
+            try:
+                part = os.read(ours, 65536)
+            except OSError:  # the other side is closed
+                return
+            if not part:
+                return
+            self._parts.append(part)
+
+
+def test_run_shows_a_bar_the_running_trials_and_the_best(folder: Path) -> None:
+    terminal = Terminal(folder, "run", "sweep.yaml", "--parallel", "2")
+    assert terminal.code == 0
+    for shown in ("2/3", "/0 running", "best loss=1", "1 failed", "0*"):
+        assert shown in terminal.shown
+
+
+def test_hostile_text_cannot_steer_the_terminal(folder: Path) -> None:
+    shown = Terminal(folder, "run", "sweep.yaml").shown
+    sweep_id = next(line for line in shown.splitlines() if len(line) == 8 and line.isalnum())
+    for args in (["trials", sweep_id], ["show", f"{sweep_id}/2"], ["best", sweep_id], ["logs", f"{sweep_id}/2"]):
+        shown += Terminal(folder, *args).shown
+    shown += Terminal(folder, "plan", "sweep.yaml").shown
+    assert "[red]x[/nope]" in shown
+    assert "\x1b]0;" not in shown
+    assert "\x1b[2J" not in shown
+
+
+def test_no_color_means_no_colour(folder: Path) -> None:
+    Terminal(folder, "sweep", "sweep.yaml")
+    assert "\x1b[32m" not in Terminal(folder, "run", "sweep.yaml", NO_COLOR="1").shown
+
+
+def test_a_dumb_terminal_gets_plain_lines(folder: Path) -> None:
+    assert "\x1b[1A" not in Terminal(folder, "run", "sweep.yaml", TERM="dumb").shown
+
+
+def test_a_narrow_terminal_is_fine(folder: Path) -> None:
+    assert Terminal(folder, "run", "sweep.yaml", COLUMNS="20").code == 0
+
+
+def test_rm_asks_and_no_means_no(folder: Path) -> None:
+    sweep_id = Terminal(folder, "sweep", "sweep.yaml").shown.split()[0]
+    assert Terminal(folder, "rm", sweep_id, typed="n\n").code == 1
+    assert sweep_id in Terminal(folder, "ls").shown
+
+
+def test_rm_asks_and_yes_means_yes(folder: Path) -> None:
+    sweep_id = Terminal(folder, "sweep", "sweep.yaml").shown.split()[0]
+    terminal = Terminal(folder, "rm", sweep_id, typed="y\n")
+    assert terminal.code == 0, terminal.shown
+    assert sweep_id not in Terminal(folder, "ls").shown
