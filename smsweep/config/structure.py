@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import re
 import sys
 from collections.abc import Iterator
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, TypeGuard, TypeVar, get_args
 
 from pydantic import (
     BaseModel,
@@ -45,8 +44,12 @@ def expected(what: str) -> PydanticCustomError:
     return PydanticCustomError("expected", "{what}", {"what": what})
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def is_whole(value: object) -> bool:
+    return is_number(value) and (isinstance(value, int) or value.is_integer())
 
 
 def _number(value: Any) -> Any:
@@ -59,7 +62,7 @@ def _number(value: Any) -> Any:
 
 
 def _whole(value: Any) -> Any:
-    if not is_number(value) or not math.isfinite(value) or value != int(value) or value < 0:
+    if not is_whole(value) or value < 0:
         raise expected("a whole number, 0 or more")
     return int(value)
 
@@ -77,7 +80,7 @@ def _above_one(value: Any) -> Any:
 
 
 def _count(value: Any) -> Any:
-    if not is_number(value) or not math.isfinite(value) or value != int(value) or value < 1:
+    if not is_whole(value) or value < 1:
         raise expected("a whole number above 0")
     return int(value)
 

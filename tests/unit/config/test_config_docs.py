@@ -1,0 +1,66 @@
+"""What the documentation of the config files shows works, and what it lists is there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from smsweep.config.job_models import InputSection, JobSection
+from smsweep.config.job_rules import ELSEWHERE
+from smsweep.config.job_yaml import parse_job
+from smsweep.config.structure import keys_of
+from smsweep.config.sweep_models import EarlyTerminateSection, MetricSection, SweepSection
+from smsweep.config.sweep_rules import IGNORED, MACROS
+from smsweep.config.sweep_yaml import parse_sweep
+from smsweep.space.distributions import DISTRIBUTIONS
+from tests.unit.config.sweep_rules_documented import ENFORCED, MILDER, STRICTER
+
+DOCS = Path(__file__).parents[3] / "docs"
+REFERENCE = (DOCS / "config.md").read_text(encoding="utf-8")
+DIFFERENCES = (DOCS / "differences-from-wandb.md").read_text(encoding="utf-8")
+
+
+def blocks(kind: str) -> list[str]:
+    return re.findall(rf"^```{kind}\n(.*?)^```", REFERENCE, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("text", blocks("yaml sweep"))
+def test_every_sweep_shown_is_read_without_a_warning(text: str) -> None:
+    assert parse_sweep(text).warnings == ()
+
+
+@pytest.mark.parametrize("text", blocks("yaml job"))
+def test_every_job_shown_is_read_without_a_warning(text: str, tmp_path: Path) -> None:
+    (tmp_path / "data" / "train").mkdir(parents=True)
+    assert parse_job(text, folder=tmp_path).warnings == ()
+
+
+def test_every_yaml_block_is_one_of_the_two() -> None:
+    assert len(re.findall(r"^```yaml", REFERENCE, re.MULTILINE)) == len(blocks("yaml sweep") + blocks("yaml job"))
+
+
+@pytest.mark.parametrize("text", blocks("python"))
+def test_the_python_shown_runs(text: str) -> None:
+    exec(compile(text, "config.md", "exec"), {})
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        *(key for section in (SweepSection, MetricSection, EarlyTerminateSection) for key in keys_of(section)),
+        *(key for section in (JobSection, InputSection) for key in keys_of(section)),
+        *DISTRIBUTIONS,
+        *IGNORED,
+        *ELSEWHERE,
+        *(f"${{{name}}}" for name in MACROS),
+    ],
+)
+def test_every_key_has_its_place_in_the_reference(word: str) -> None:
+    assert f"`{word}" in REFERENCE
+
+
+def test_the_rules_listed_are_the_rules_tested() -> None:
+    listed = re.findall(r"^\| `([a-z-]+)` \|", DIFFERENCES, re.MULTILINE)
+    assert listed == [rule.id for rule in (*STRICTER, *ENFORCED, *MILDER)]
