@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +140,7 @@ def test_a_function_that_raises_fails_its_trial_alone(folder: Path) -> None:
 def test_suggest_gives_the_same_at_once_and_one_by_one() -> None:
     config: dict[str, Any] = {"method": "random", "parameters": {"x": {"min": 0.0, "max": 1.0}}}
     at_once = smsweep.suggest(config, [], n=12, seed=3)
-    one_by_one: list[dict[str, Any]] = []
+    one_by_one: list[Mapping[str, Any]] = []
     for number in range(12):
         trials = [{"number": n, "params": p, "state": "pending"} for n, p in enumerate(one_by_one)]
         one_by_one += smsweep.suggest(config, trials, n=1, seed=3)

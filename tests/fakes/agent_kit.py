@@ -22,7 +22,6 @@ from smsweep.store.base import Store
 from smsweep.store.open import open_store
 from smsweep.sweeps import Sweep
 from smsweep.trials import Trial
-from tests.fakes.scripted_backend import ScriptedBackend
 
 SITE = Site(assets_uri="file:///assets", output_uri="file:///jobs", checkpoint_uri="file:///checkpoints")
 
@@ -48,7 +47,7 @@ class Kit:
 
     def agent(
         self,
-        backend: Backend | ScriptedBackend,
+        backend: Backend,
         *,
         agent_id: str = "a",
         retries: int = 1,
