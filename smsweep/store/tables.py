@@ -99,6 +99,7 @@ IS_PENDING = sa.and_(trials.c.state == sa.literal_column("'pending'"), ~trials.c
 IS_ACTIVE = trials.c.state.in_([sa.literal_column("'running'"), sa.literal_column("'stopping'")])
 IS_HELD = trials.c.agent_id != sa.literal_column("''")
 
+# No index serves the counts by state: PostgreSQL, while it has no statistics, would take it for a claim and sort.
 sa.Index("trials_changed", trials.c.sweep_id, trials.c.revision)
 sa.Index(
     "trials_pending", trials.c.sweep_id, trials.c.number, sqlite_where=IS_PENDING, postgresql_where=IS_PENDING
@@ -111,7 +112,6 @@ sa.Index(
     postgresql_where=IS_ACTIVE,
 )
 sa.Index("trials_held", trials.c.agent_id, sqlite_where=IS_HELD, postgresql_where=IS_HELD)
-sa.Index("trials_counted", trials.c.sweep_id, trials.c.is_removed, trials.c.state)
 
 points = sa.Table(
     "points",

@@ -25,7 +25,6 @@ HOT = {
     "holders": (queries.HOLDERS, "trials_active"),
     "changes": (queries.CHANGED_TRIALS, "trials_changed"),
     "curves": (queries.CURVES, "trials_changed"),
-    "count": (queries.COUNTS, "COVERING INDEX trials_counted"),
     "active": (queries.ANY_ACTIVE, "trials_active"),
     "trial": (queries.TRIAL, "sqlite_autoindex_trials_1 (sweep_id=? AND number=?)"),
     "last point": (queries.LAST_POINT, "points USING PRIMARY KEY (sweep_id=? AND number=?)"),

@@ -195,7 +195,6 @@ def upgrade() -> None:
         postgresql_where=sa.text("state IN ('running', 'stopping')"),
     )
     op.create_index("trials_changed", "trials", ["sweep_id", "revision"])
-    op.create_index("trials_counted", "trials", ["sweep_id", "is_removed", "state"])
     op.create_index(
         "trials_held",
         "trials",
