@@ -79,8 +79,7 @@ def show(value: object) -> str:
         return "a mapping" if value else "an empty mapping"
     if isinstance(value, (list, tuple)):
         return "a list" if value else "an empty list"
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return _cut(repr(value))
 
 
 def suggest(word: object, choices: Iterable[str]) -> str:
@@ -105,4 +104,8 @@ def non_finite(data: Any, path: Path = ()) -> Iterator[Path]:
 
 
 def _one_line(key: str) -> str:
-    return key if key.isprintable() and key else repr(key)
+    return _cut(key if key.isprintable() and key else repr(key))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -123,10 +123,7 @@ class _Builder:
         if isinstance(node, ScalarNode):
             return self._scalar(node, path)
         self._check_tag(node, path)
-        if node in self._open or len(self._open) == MAX_DEPTH:
-            what = "contains itself" if node in self._open else _TOO_DEEP
-            raise ConfigError(f"{self._name}:{_line(node)}: {show_path(path)}: {what}")
-        self._open.append(node)
+        self._enter(node, path)
         value = self._sequence(node, path) if isinstance(node, SequenceNode) else self._mapping(node, path)
         self._open.pop()
         return value
@@ -166,15 +163,19 @@ class _Builder:
             if not isinstance(source, MappingNode):
                 self._problem(source, path, "<< takes a mapping or a list of mappings")
                 continue
-            if source in self._open:
-                raise ConfigError(f"{self._name}:{_line(source)}: {show_path(path)}: contains itself")
-            self._open.append(source)
+            self._enter(source, path)
             for key_node, value_node in self._entries(source, path):
                 self._count(key_node)
                 if str(key_node.value) not in own:
                     own.add(str(key_node.value))
                     yield key_node, value_node
             self._open.remove(source)
+
+    def _enter(self, node: Node, path: Path) -> None:
+        if node in self._open or len(self._open) == MAX_DEPTH:
+            what = "contains itself" if node in self._open else _TOO_DEEP
+            raise ConfigError(f"{self._name}:{_line(node)}: {show_path(path)}: {what}")
+        self._open.append(node)
 
     def _key(self, node: Node, path: Path) -> str | None:
         if not isinstance(node, ScalarNode):
@@ -214,7 +215,7 @@ class _Builder:
         if node.tag == _PLAIN or node.tag in [_STANDARD + tag for tag in allowed]:
             return True
         shown = f"!!{node.tag.removeprefix(_STANDARD)}" if node.tag.startswith(_STANDARD) else node.tag
-        self._problem(node, path, f"the tag {shown} is not allowed; write a plain value")
+        self._problem(node, path, f"the tag {shown[:60]} is not allowed; write a plain value")
         return False
 
     def _problem(self, node: Node, path: Path, text: str) -> None:

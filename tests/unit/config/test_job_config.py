@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smsweep.config.job_models import JobSection
@@ -201,6 +201,7 @@ SCRAPS = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from([*JobSection.model_fields, "hyperparameters", "x"]), SCRAPS, max_size=6))
 def test_nothing_but_a_config_error_comes_out_of_strange_jobs(document: dict[str, Any]) -> None:
     assert accepts(document) in (True, False)

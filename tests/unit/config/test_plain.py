@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smsweep.config.plain import from_mapping, to_yaml
@@ -119,16 +119,19 @@ DATA = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(TEXT | TRICKY, DATA, max_size=4))
 def test_written_data_reads_back_as_it_was(data: dict[str, Any]) -> None:
     assert repr(read_yaml(to_yaml(data), "f").data) == repr(data)
 
 
+@settings(deadline=None)
 @given(st.one_of(TRICKY, TEXT))
 def test_written_text_is_text_to_wandbs_reader_too(text: str) -> None:
     assert yaml.safe_load(to_yaml({"k": text})) == {"k": text}
 
 
+@settings(deadline=None)
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_written_floats_are_floats_to_wandbs_reader_too(number: float) -> None:
     read = yaml.safe_load(to_yaml({"k": number}))["k"]

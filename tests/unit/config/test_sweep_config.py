@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smsweep.config.sweep_yaml import parse_sweep, read_sweep
@@ -256,11 +256,13 @@ TOP = [
 ]
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(TOP), SCRAPS))
 def test_nothing_but_a_config_error_comes_out_of_strange_configs(document: dict[str, Any]) -> None:
     assert accepts({"method": "random", **document}) in (True, False)
 
 
+@settings(deadline=None)
 @given(SCRAPS)
 def test_nothing_but_a_config_error_comes_out_of_strange_parameters(parameter: Any) -> None:
     assert accepts({"method": "grid", "parameters": {"p": parameter}}) in (True, False)

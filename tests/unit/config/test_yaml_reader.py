@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smsweep.config.yaml_reader import MAX_BYTES, read_file, read_yaml
@@ -135,6 +135,11 @@ def test_merges_that_unfold_into_millions_of_keys_are_refused() -> None:
     assert problem("\n".join(rows)).endswith("more than 100,000 values, each alias counted in full")
 
 
+def test_a_long_chain_of_merges_is_refused() -> None:
+    rows = ["a0: &a0 {x: 1}", *(f"a{n}: &a{n} {{<<: *a{n - 1}}}" for n in range(1, 2000))]
+    assert problem("\n".join(rows)).endswith("nested deeper than 64 levels")
+
+
 def test_a_file_that_is_too_large_is_refused_unread(tmp_path: Path) -> None:
     path = tmp_path / "sweep.yaml"
     path.write_bytes(b"a: 1\n" + b"#" * MAX_BYTES)
@@ -219,16 +224,19 @@ def outcome(text: str) -> str:
     return "read"
 
 
+@settings(deadline=None)
 @given(st.lists(YAML_PIECES, max_size=25).map("".join))
 def test_nothing_but_a_config_error_comes_out_of_strange_yaml(text: str) -> None:
     assert outcome(text) in ("read", "refused")
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_nothing_but_a_config_error_comes_out_of_any_text(text: str) -> None:
     assert outcome(text) in ("read", "refused")
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_nothing_but_a_config_error_comes_out_of_any_bytes(raw: bytes) -> None:
     assert outcome(raw.decode("latin-1")) in ("read", "refused")
