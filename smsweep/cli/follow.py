@@ -66,6 +66,8 @@ def check(outcome: sdk.Outcome, tally: Tally) -> None:
     is_total = failed > 0 and failed == sum(ended.values())
     if not outcome.trouble and not is_total:
         return
-    said = outcome.trouble.partition(":")[0] or ("the trial failed" if failed == 1 else f"all {failed} trials failed")
+    said = outcome.trouble.partition(":")[0] or (
+        "the trial failed" if failed == 1 else f"all {failed} trials failed"
+    )
     reasons = "\n".join(f"  {count} x {clean(reason)}" for reason, count in tally.reasons.most_common())
     raise TrialsFailed(f"{said}:\n{reasons}\nlook closer with: smsweep logs {tally.sweep_id}/N")

@@ -145,7 +145,10 @@ class Api:
 
     def sweeps(self) -> list[ApiSweep]:
         """Newest first."""
-        with Workspace().store() as store:
+        workspace = Workspace()
+        if not workspace.has_store:
+            return []
+        with workspace.store() as store:
             return [ApiSweep(sweep) for sweep in store.list_sweeps()]
 
     def run(self, path: str) -> ApiRun:

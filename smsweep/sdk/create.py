@@ -68,7 +68,7 @@ def sweep(
         prior_runs=tuple(prior_runs or ()),
         created_at=datetime.now(timezone.utc),
     )
-    with workspace.store() as store:
+    with workspace.store(create=True) as store:
         for label in value.prior_runs:
             sweep_id, number = parse_label(label)
             store.get_sweep(sweep_id) if number is None else store.get_trial(sweep_id, number)

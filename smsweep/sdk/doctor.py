@@ -86,7 +86,7 @@ def check_disk(workspace: Workspace) -> Finding:
 def check_store(workspace: Workspace) -> Finding:
     """Open the store, unless that would only now create it."""
     what = "store (SMSWEEP_STORE)"
-    if not workspace.environ.get("SMSWEEP_STORE") and not workspace.dir.exists():
+    if not workspace.has_store:
         return Finding(what=what, found="none yet (made with the first sweep)", is_ok=True)
     try:
         with workspace.store() as store:

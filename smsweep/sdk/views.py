@@ -34,7 +34,10 @@ def show(sweep_id: str) -> Data:
 
 def list_sweeps() -> list[Data]:
     """Return every sweep, newest first, with its trials counted by state."""
-    with Workspace().store() as store:
+    workspace = Workspace()
+    if not workspace.has_store:
+        return []
+    with workspace.store() as store:
         return [
             {
                 **sweep_data(sweep),

@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from smsweep.config.sweep_yaml import parse_sweep
-from smsweep.errors import SourceError
+from smsweep.errors import NotFound, SourceError
 from smsweep.jobs import RUNTIME_ZIP, SOURCE_TAR
 from smsweep.source.bundle import bundle_path
 from smsweep.source.runtime_zip import runtime_zip
 from smsweep.store.base import Store
-from smsweep.store.open import open_store
+from smsweep.store.open import FILE_NAME, open_store
 from smsweep.sweeps import SweepConfig
 
 DEFAULT_DIR = ".smsweep"
@@ -30,9 +30,21 @@ class Workspace:
         self.jobs_dir = self.dir / "jobs"
         self.bundles_dir = self.dir / "bundles"
 
+    @property
+    def has_store(self) -> bool:
+        return bool(self.environ.get("SMSWEEP_STORE")) or (self.dir / FILE_NAME).exists()
+
     @contextmanager
-    def store(self) -> Iterator[Store]:
-        """Open the store (`SMSWEEP_STORE`, by default a SQLite file in the folder) and close it afterwards."""
+    def store(self, *, create: bool = False) -> Iterator[Store]:
+        """Open the store (`SMSWEEP_STORE`, by default a SQLite file in the folder) and close it afterwards.
+
+        create: make it where it is missing; otherwise that raises NotFound.
+        """
+        if not create and not self.has_store:
+            raise NotFound(
+                f"{self.dir}: there are no sweeps here; go to the folder where yours were created, "
+                f"or set SMSWEEP_DIR to the {DEFAULT_DIR} folder there"
+            )
         store = open_store(environ=self.environ, parse=read_stored)
         try:
             yield store

@@ -98,9 +98,9 @@ def test_a_bug_of_ours_is_said_to_be_one(cli: Cli, broken_verb: str) -> None:
     assert "Traceback" not in ended.err
 
 
-def test_a_store_that_cannot_be_made_is_named(cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (folder / "file").write_text("")
-    monkeypatch.setenv("SMSWEEP_DIR", str(folder / "file" / "below"))
+def test_a_store_that_cannot_be_opened_is_named(cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SMSWEEP_STORE", f"sqlite:///{folder}/nowhere/store.db")
     ended = cli("ls")
     assert ended.code == 1
-    assert "SMSWEEP_DIR" in ended.err
+    assert "nowhere/store.db" in ended.err
+    assert "Traceback" not in ended.err

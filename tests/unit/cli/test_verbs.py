@@ -149,10 +149,18 @@ def test_an_agent_of_a_finished_sweep_says_how_to_go_on(cli: Cli, ran: str) -> N
     assert f"smsweep sweep --resume {ran}" in ended.err
 
 
-def test_an_empty_folder_is_no_error(cli: Cli) -> None:
+def test_an_empty_folder_is_no_error_and_stays_empty(cli: Cli, folder: Path) -> None:
     ended = cli("ls")
     assert (ended.code, ended.out) == (0, "")
     assert "smsweep sweep" in ended.err
+    assert sorted(path.name for path in folder.iterdir()) == ["sweep.yaml", "train.py"]
+
+
+def test_a_sweep_is_not_looked_for_in_a_store_made_on_the_spot(cli: Cli, folder: Path) -> None:
+    ended = cli("show", "abcd1234")
+    assert ended.code == 2
+    assert "set SMSWEEP_DIR" in ended.err
+    assert not (folder / ".smsweep").exists()
 
 
 def test_doctor_says_ok_for_each_check(cli: Cli) -> None:
