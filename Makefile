@@ -9,7 +9,7 @@ quickstart: $(VENV)/.example  ## set up everything and run the digits sweep to i
 	$(BIN)/smsweep run examples/digits/sweep.yaml --parallel 2
 
 test: $(VENV)/.dev  ## set up everything and pass the tests
-	$(BIN)/python -m tests.services.install
+	$(BIN)/python -m tests.services
 	$(BIN)/python -m pytest $(ARGS)
 
 check: $(VENV)/.dev  ## format, lint, types

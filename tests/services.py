@@ -1,0 +1,46 @@
+"""What the tests need from the system: `python -m tests.services` installs and starts it where that is allowed.
+
+On a machine where it may not (not root, or no apt), it says what is missing and ends with 1.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from tests import engine
+
+
+def main() -> int:
+    problems = [problem for problem in (ensure_postgres(), ensure_engine()) if problem]
+    for problem in problems:
+        print(f"tests: {problem}", file=sys.stderr)
+    return 1 if problems else 0
+
+
+def ensure_postgres() -> str:
+    """Return what is missing; "" when PostgreSQL's programs are there."""
+    if any(Path("/usr/lib/postgresql").glob("*/bin/initdb")) or shutil.which("initdb"):
+        return ""
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        return "PostgreSQL is not installed; install it (Debian: apt-get install postgresql)"
+    environ = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for argv in (["update", "-q"], ["install", "-q", "-y", "--no-install-recommends", "postgresql"]):
+        subprocess.run(["apt-get", *argv], check=True, env=environ)
+    return ""
+
+
+def ensure_engine() -> str:
+    """Return what is missing; "" when a Docker Engine answers and has the tests' image."""
+    try:
+        engine.bring_up().close()
+    except engine.NoEngine as err:
+        return str(err)
+    return ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())
