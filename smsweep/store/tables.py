@@ -107,6 +107,7 @@ sa.Index(
 sa.Index(
     "trials_active",
     trials.c.sweep_id,
+    trials.c.state,
     trials.c.lease_expires_at,
     sqlite_where=IS_ACTIVE,
     postgresql_where=IS_ACTIVE,

@@ -190,7 +190,7 @@ def upgrade() -> None:
     op.create_index(
         "trials_active",
         "trials",
-        ["sweep_id", "lease_expires_at"],
+        ["sweep_id", "state", "lease_expires_at"],
         sqlite_where=sa.text("state IN ('running', 'stopping')"),
         postgresql_where=sa.text("state IN ('running', 'stopping')"),
     )
