@@ -249,6 +249,7 @@ class SqlStore(Store):
         if connection.execute(queries.ANY_ACTIVE, of_sweep).scalar_one():
             raise StoreConflict(f"sweep {sweep_id} has active trials: cancel it and let them end first")
         connection.execute(queries.DELETE_SWEEP, of_sweep)
+        self._configs.pop(sweep_id, None)
 
     @writes
     def put_note(self, connection: sa.Connection, sweep_id: str, key: str, value: Any) -> None:
