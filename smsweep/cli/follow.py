@@ -23,7 +23,10 @@ def follow(sweep_id: str, *, as_json: bool, **options: Any) -> int:
     options: as for `sdk.execute.agent`. Raises TrialsFailed when it gave up or nothing succeeded.
     """
     api_sweep = sdk.api.Api().sweep(sweep_id)
-    tally = Tally(sdk.views.show(sweep_id))
+    before = sdk.views.show(sweep_id)
+    if before["state"] == "paused":
+        say(f"sweep {before['id']} is paused; this agent waits for: smsweep sweep --resume {before['id']}")
+    tally = Tally(before)
     with open_display(tally) as display:
 
         def on_change(trial: sdk.Trial) -> None:

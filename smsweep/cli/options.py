@@ -8,7 +8,9 @@ from typing import Annotated
 
 import typer
 
+from smsweep import sdk
 from smsweep.cli.talk import QUIET, set_level
+from smsweep.errors import SmsweepError
 
 
 def _set_verbosity(count: int) -> int:
@@ -29,8 +31,29 @@ def _set_debug(is_debug: bool) -> bool:
     return is_debug
 
 
+def _complete_id(incomplete: str) -> list[tuple[str, str]]:
+    """Return the sweeps that a half-typed id may mean, for a shell's completion; never an error there."""
+    try:
+        sweeps = sdk.views.list_sweeps()
+    except SmsweepError:
+        return []
+    return [
+        (sweep["id"], f"{sweep['state']} {sweep['name']}")
+        for sweep in sweeps
+        if sweep["id"].startswith(incomplete)
+    ]
+
+
 Verbose = Annotated[
-    int, typer.Option("--verbose", "-v", count=True, callback=_set_verbosity, help="Say more; twice: everything.")
+    int,
+    typer.Option(
+        "--verbose",
+        "-v",
+        count=True,
+        callback=_set_verbosity,
+        show_default=False,
+        help="Say more; twice: everything.",
+    ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", callback=_set_quiet, help="Say nothing but errors.")]
 Debug = Annotated[
@@ -39,12 +62,28 @@ Debug = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
 
 Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="A W&B sweep YAML.")]
-SweepId = Annotated[str, typer.Argument(metavar="ID", help="A sweep: ID, PROJECT/ID or ENTITY/PROJECT/ID.")]
-TrialLabel = Annotated[str, typer.Argument(metavar="ID/N", help="A trial: its sweep's id and its number.")]
+SweepId = Annotated[
+    str,
+    typer.Argument(
+        metavar="ID", autocompletion=_complete_id, help="A sweep: ID, PROJECT/ID or ENTITY/PROJECT/ID."
+    ),
+]
+TrialLabel = Annotated[
+    str,
+    typer.Argument(metavar="ID/N", autocompletion=_complete_id, help="A trial: its sweep's id and its number."),
+]
+Label = Annotated[
+    str, typer.Argument(metavar="ID[/N]", autocompletion=_complete_id, help="A sweep, or a trial of one.")
+]
+Labels = Annotated[
+    list[str],
+    typer.Argument(metavar="ID[/N]...", autocompletion=_complete_id, help="Trials, or whole sweeps."),
+]
 
 Project = Annotated[str | None, typer.Option("--project", "-p", help="The sweep's project.")]
 Entity = Annotated[str | None, typer.Option("--entity", "-e", help="The sweep's entity: a user or a team.")]
 Name = Annotated[str | None, typer.Option("--name", help="The sweep's name in lists.")]
+Program = Annotated[str | None, typer.Option("--program", help="The program to run instead of the config's.")]
 Job = Annotated[Path | None, typer.Option("--job", metavar="FILE", help="A job.yaml: how each trial's job runs.")]
 Seed = Annotated[int | None, typer.Option("--seed", help="Of all chance in the search; drawn if not given.")]
 PriorRuns = Annotated[

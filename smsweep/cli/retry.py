@@ -7,9 +7,8 @@ from typing import Annotated
 import typer
 
 from smsweep import sdk
-from smsweep.cli.options import Json
+from smsweep.cli.options import Json, Labels
 from smsweep.cli.output import answer, answer_json, say
-from smsweep.cli.rm import Labels
 
 EXAMPLES = """
 smsweep retry abcd1234/3

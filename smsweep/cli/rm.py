@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from smsweep import sdk
-from smsweep.cli.options import Json
+from smsweep.cli.options import Json, Labels
 from smsweep.cli.output import answer, answer_json, say
 
 EXAMPLES = """
@@ -16,8 +16,6 @@ smsweep rm abcd1234/3
 smsweep rm abcd1234/3 abcd1234/5
 smsweep rm -y abcd1234
 """
-
-Labels = Annotated[list[str], typer.Argument(metavar="ID[/N]...", help="Trials, or whole sweeps.")]
 
 
 def rm(

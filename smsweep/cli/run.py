@@ -17,6 +17,7 @@ from smsweep.cli.options import (
     Name,
     Parallel,
     PriorRuns,
+    Program,
     Project,
     Quiet,
     Seed,
@@ -38,6 +39,7 @@ def run(
     project: Project = None,
     entity: Entity = None,
     name: Name = None,
+    program: Program = None,
     job: Job = None,
     seed: Seed = None,
     prior_runs: PriorRuns = None,
@@ -56,7 +58,16 @@ def run(
     `smsweep sweep` and `smsweep agent` in one. The id is printed at once. If this is interrupted, `smsweep
     agent ID` goes on where it stopped.
     """
-    sweep_id = create(config, project=project, entity=entity, name=name, job=job, seed=seed, prior_runs=prior_runs)
+    sweep_id = create(
+        config,
+        project=project,
+        entity=entity,
+        name=name,
+        program=program,
+        job=job,
+        seed=seed,
+        prior_runs=prior_runs,
+    )
     if as_json:
         say(f"sweep {sweep_id}")
     else:

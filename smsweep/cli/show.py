@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from smsweep import sdk
-from smsweep.cli.options import Json
+from smsweep.cli.options import Json, Label
 from smsweep.cli.output import answer, answer_json, fields
 from smsweep.cli.text import cell, clean, counts, duration, pairs
 
@@ -21,7 +19,7 @@ Data = dict[str, Any]
 
 
 def show(
-    label: Annotated[str, typer.Argument(metavar="ID[/N]", help="A sweep, or a trial of one.")],
+    label: Label,
     as_json: Json = False,
 ) -> None:
     """Show all about a sweep, or about one trial."""

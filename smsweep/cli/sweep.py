@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from smsweep import sdk
-from smsweep.cli.options import Entity, Job, Json, Name, PriorRuns, Project, Quiet, Seed, Verbose
+from smsweep.cli.options import Entity, Job, Json, Name, PriorRuns, Program, Project, Quiet, Seed, Verbose
 from smsweep.cli.output import answer, answer_json, say
 from smsweep.errors import UsageError
 
@@ -26,6 +26,7 @@ def sweep(
     project: Project = None,
     entity: Entity = None,
     name: Name = None,
+    program: Program = None,
     job: Job = None,
     seed: Seed = None,
     prior_runs: PriorRuns = None,
@@ -57,7 +58,14 @@ def sweep(
         change_state(config_or_id, verbs[0], as_json=as_json)
         return
     sweep_id = create(
-        config_or_id, project=project, entity=entity, name=name, job=job, seed=seed, prior_runs=prior_runs
+        config_or_id,
+        project=project,
+        entity=entity,
+        name=name,
+        program=program,
+        job=job,
+        seed=seed,
+        prior_runs=prior_runs,
     )
     if as_json:
         answer_json(sdk.views.show(sweep_id))
@@ -66,24 +74,18 @@ def sweep(
     say(f"run its trials with: smsweep agent {sweep_id}")
 
 
-def create(
-    config: str | Path,
-    *,
-    project: str | None,
-    entity: str | None,
-    name: str | None,
-    job: Path | None,
-    seed: int | None,
-    prior_runs: list[str] | None,
-) -> str:
-    """Create a sweep and return its id. Raises UsageError, with a guess at what was meant, for no such file."""
+def create(config: str | Path, **options: Any) -> str:
+    """Create a sweep and return its id. Raises UsageError, with a guess at what was meant, for no such file.
+
+    options: as for `sdk.create.sweep`.
+    """
     path = Path(config)
     if not path.is_file():
         raise UsageError(
             f"{config}: no such file; `sweep` takes a W&B sweep YAML, "
             "or the id of a sweep with one of --pause, --resume, --stop, --cancel"
         )
-    return sdk.create.sweep(path, entity, project, prior_runs, name=name, job=job, seed=seed)
+    return sdk.create.sweep(path, **options)
 
 
 def change_state(sweep_id: str, verb: str, *, as_json: bool) -> None:

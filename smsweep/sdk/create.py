@@ -37,6 +37,7 @@ def sweep(
     prior_runs: Iterable[str] | None = None,
     *,
     name: str | None = None,
+    program: str | None = None,
     job: JobLike = None,
     seed: int | None = None,
 ) -> str:
@@ -44,10 +45,13 @@ def sweep(
 
     sweep: a W&B sweep config as a mapping, the path of a YAML file, or a function that returns a mapping.
     prior_runs: trials ("ID/N") or whole sweeps ("ID") whose results inform the search.
+    program: runs instead of the config's.
     job: how its jobs run: a job.yaml's path or its content. seed: of all chance in the search; drawn if None.
     Raises ConfigError with every problem at once, SourceError; nothing is created then.
     """
     parsed = load_sweep(sweep)
+    if program:
+        parsed = parse_sweep({**parsed.config.document, "program": program})
     parsed_job = load_job(job)
     warn(parsed.warnings, parsed_job.warnings)
     check_can_run(parsed.config)

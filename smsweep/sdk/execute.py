@@ -99,13 +99,14 @@ def run(
     project: str | None = None,
     prior_runs: Iterable[str] | None = None,
     name: str | None = None,
+    program: str | None = None,
     job: JobLike = None,
     seed: int | None = None,
     on_created: Callable[[str], None] = lambda sweep_id: None,
     **agent_options: Any,
 ) -> Outcome:
     """Create a sweep and run an agent on it; takes the arguments of both."""
-    sweep_id = sweep(config, entity, project, prior_runs, name=name, job=job, seed=seed)
+    sweep_id = sweep(config, entity, project, prior_runs, name=name, program=program, job=job, seed=seed)
     on_created(sweep_id)
     return agent(sweep_id, **agent_options)
 

@@ -77,7 +77,25 @@ def test_verbose_may_stand_before_or_after_the_verb(cli: Cli, place: tuple[str, 
     assert "info: " in cli(*place).err
 
 
-def test_a_shell_can_complete_verbs() -> None:
-    environ = {"_SMSWEEP_COMPLETE": "complete_bash", "COMP_WORDS": "smsweep re", "COMP_CWORD": "1"}
+def completions(*words: str) -> list[str]:
+    """Return what bash would offer for the last word."""
+    environ = {
+        "_SMSWEEP_COMPLETE": "complete_bash",
+        "COMP_WORDS": " ".join(words),
+        "COMP_CWORD": str(len(words) - 1),
+    }
     command = [sys.executable, "-m", "smsweep.cli.main"]
-    assert subprocess.run(command, env=environ, capture_output=True, text=True).stdout.split() == ["retry"]
+    return subprocess.run(command, env=environ, capture_output=True, text=True, check=True).stdout.split()
+
+
+def test_a_shell_can_complete_verbs() -> None:
+    assert completions("smsweep", "re") == ["retry"]
+
+
+def test_a_shell_can_complete_flags() -> None:
+    assert completions("smsweep", "agent", "--par") == ["--parallel"]
+
+
+def test_a_shell_can_complete_sweeps(cli: Cli) -> None:
+    sweep_id = cli("sweep", "sweep.yaml").out.strip()
+    assert completions("smsweep", "show", sweep_id[:3]) == [sweep_id]

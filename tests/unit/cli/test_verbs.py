@@ -27,6 +27,12 @@ def test_sweep_takes_wandb_flags(cli: Cli) -> None:
     assert json.loads(second.out)["id"] != first
 
 
+def test_sweep_takes_another_program(cli: Cli, folder: Path) -> None:
+    (folder / "train.py").rename(folder / "other.py")
+    sweep_id = cli("sweep", "--program", "other.py", "sweep.yaml").out.strip()
+    assert cli("agent", sweep_id, "--count", "1").code == 0
+
+
 def test_a_state_flag_takes_the_id(cli: Cli) -> None:
     sweep_id = cli("sweep", "sweep.yaml").out.strip()
     assert cli("sweep", "--pause", f"team/p/{sweep_id}").out.strip() == sweep_id
