@@ -9,6 +9,7 @@ from typing import Any
 
 from smsweep.config.document import Problems
 from smsweep.config.job_request import DEFAULT_MAX_RUN_S, local_path
+from smsweep.config.scalars import read_scalar
 
 # Words that users of the SDK may try -> what to do instead.
 ELSEWHERE = {
@@ -161,7 +162,7 @@ def _check_names(data: Mapping[str, Any], problems: Problems) -> None:
     for name, value in environment.items() if isinstance(environment, dict) else ():
         if isinstance(secrets, dict) and name in secrets:
             problems.add(("environment", name), "is under secrets too; keep one of the two")
-        elif _SECRET_NAME.search(name) and isinstance(value, str) and value:
+        elif _SECRET_NAME.search(name) and isinstance(value, str) and isinstance(read_scalar(value[:50]), str):
             problems.add(
                 ("environment", name),
                 "is a secret by its name, and whoever may describe the job can read it; name it under secrets",

@@ -40,8 +40,8 @@ def read_space(data: Any, path: Path, problems: Problems) -> SearchSpace | None:
     items: dict[str, Distribution | SearchSpace | None] = {}
     for name, item in data.items():
         if not NAME.match(name):
-            cure = "use letters, digits, _ . - and begin with a letter or _"
-            problems.add((*path, name), f"{name!r} cannot name a parameter; {cure}")
+            advice = "use letters, digits, _ . - and begin with a letter or _"
+            problems.add((*path, name), f"{name!r} cannot name a parameter; {advice}")
         items[name] = _read_parameter(item, (*path, name), problems)
     if None in items.values():
         return None
@@ -71,7 +71,7 @@ def _read_parameter(item: Any, path: Path, problems: Problems) -> Distribution |
         problems.add(path, f"expected a mapping, got {show(item)}; write {{{proposal}}}")
         return None
     if "parameters" in item:
-        for key in item.keys() - {"parameters"}:
+        for key in (key for key in item if key != "parameters"):
             problems.add((*path, key), "cannot stand beside parameters; nested parameters have no other keys")
         return read_space(item["parameters"], (*path, "parameters"), problems)
     kind = _kind(item, path, problems)
@@ -112,8 +112,8 @@ def _range_kind(item: Mapping[str, Any], path: Path, problems: Problems) -> str 
     n_whole = sum(isinstance(bound, int) for bound in bounds)
     if n_whole == 1 and len(bounds) == 2 and all(is_number(bound) for bound in bounds):
         low, high = bounds
-        cure = "write both as whole numbers for int_uniform, or both with a point for uniform"
-        problems.add(path, f"min {low} and max {high} leave open whether values are whole numbers; {cure}")
+        advice = "write both as whole numbers for int_uniform, or both with a point for uniform"
+        problems.add(path, f"min {low} and max {high} leave open whether values are whole numbers; {advice}")
         return None
     return "int_uniform" if n_whole == len(bounds) else "uniform"
 

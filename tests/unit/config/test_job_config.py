@@ -183,6 +183,11 @@ def test_what_may_go_wrong_later_is_told(text: str, warning: str) -> None:
     assert parse_job(text, name="job.yaml").warnings == (f"job.yaml:1: {warning}",)
 
 
+def test_a_number_or_nothing_is_no_secret_whatever_its_name() -> None:
+    text = "environment: {MAX_TOKEN: '512', WANDB_API_KEY: '', TOKENIZERS_PARALLELISM: 'false'}"
+    assert request(text)["Environment"]["MAX_TOKEN"] == "512"
+
+
 def test_every_key_is_either_a_place_in_the_request_or_smsweeps_own() -> None:
     own = {"source_dir", "secrets", "budget", "retries", "request"}
     frameworks = {
