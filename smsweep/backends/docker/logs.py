@@ -20,15 +20,16 @@ from smsweep.backends.log_file import LINE_BYTES
 LOG_CONFIG = LogConfig(
     type="local", config={"max-size": "1024t", "max-file": "1", "compress": "false", "mode": "blocking"}
 )
+PIECE_BYTES = 1 << 14  # the engine cuts longer lines into such pieces
 CHUNK_BYTES = 1 << 18
 HEADER_BYTES = 8  # of a frame: stream number, three zeros, length
 
 
 def open_log(client: APIClient, container: str, *, follow: bool) -> CancellableStream[bytes]:
-    """Return the raw frames of all output so far, and with follow of what is still to come."""
+    """Return the raw frames of all output so far, each with its time, and with follow of what is still to come."""
     response = client.get(
         f"{client.base_url}/v{client.api_version}/containers/{container}/logs",
-        params={"stdout": 1, "stderr": 1, "follow": int(follow)},
+        params={"stdout": 1, "stderr": 1, "timestamps": 1, "follow": int(follow)},
         stream=True,
         timeout=None,
     )
@@ -43,22 +44,19 @@ class LogCopy:
         self._file = file.open("ab", buffering=0)
         self._skip = self._file.tell()  # bytes that an earlier copy has written
         self._rest = b""  # of a frame whose end has not come
-        self._open_lines = {1: bytearray(), 2: bytearray()}  # stdout's and stderr's, until they are whole
+        self._streams = {1: _Stream(), 2: _Stream()}  # stdout and stderr
 
     def close(self) -> None:
         self._file.close()
 
     def feed(self, chunk: bytes) -> None:
-        self._write(b"".join(self._whole_lines(chunk)))
+        self._write(b"".join(self._lines(chunk)))
 
     def finish(self) -> None:
-        """Write what never got a line end; only for an output that is over."""
-        out, err = self._open_lines[1], self._open_lines[2]
-        self._write(bytes(out + b"\n" + err if out and err else out + err))
-        out.clear()
-        err.clear()
+        """Write what waits for more; only for an output that is over."""
+        self._write(b"".join(stream.end_line() for stream in self._streams.values()))
 
-    def _whole_lines(self, chunk: bytes) -> Iterator[bytes]:
+    def _lines(self, chunk: bytes) -> Iterator[bytes]:
         """Yield complete lines, so that a long one is not torn by a line of the other stream."""
         data = self._rest + chunk
         start = 0
@@ -66,16 +64,8 @@ class LogCopy:
             end = start + HEADER_BYTES + int.from_bytes(data[start + 4 : start + HEADER_BYTES], "big")
             if end > len(data):
                 break
-            payload = data[start + HEADER_BYTES : end]
-            line = self._open_lines[data[start]]
-            is_whole = payload.endswith(b"\n")
-            if is_whole and not line:
-                yield payload
-            else:
-                line += payload
-                if is_whole or len(line) >= LINE_BYTES:
-                    yield bytes(line)
-                    line.clear()
+            text = data.index(b" ", start + HEADER_BYTES) + 1
+            yield self._streams[data[start]].take(data[start + HEADER_BYTES : text], data[text:end])
             start = end
         self._rest = data[start:]
 
@@ -87,3 +77,36 @@ class LogCopy:
         self._skip = 0
         while view:
             view = view[self._file.write(view) :]
+
+
+class _Stream:
+    """Puts the pieces of long lines together again.
+
+    All pieces of a line carry the same time. That is how they are told apart: `local` may lose the line end of
+    the last piece.
+    """
+
+    def __init__(self) -> None:
+        self._time = b""  # of the line that waits for more
+        self._waiting = bytearray()
+
+    def take(self, time: bytes, piece: bytes) -> bytes:
+        """Return what is complete now, with its line end."""
+        before = self.end_line() if self._waiting and time != self._time else b""
+        if len(piece) != PIECE_BYTES:
+            line = piece if piece.endswith(b"\n") else piece + b"\n"
+            if self._waiting:
+                line = bytes(self._waiting) + line
+                self._waiting.clear()
+            return before + line
+        self._time = time
+        self._waiting += piece
+        if len(self._waiting) > LINE_BYTES:  # memory is bounded: hand out all but the last piece
+            before += bytes(self._waiting[:-PIECE_BYTES])
+            del self._waiting[:-PIECE_BYTES]
+        return before
+
+    def end_line(self) -> bytes:
+        line = bytes(self._waiting)
+        self._waiting.clear()
+        return line + b"\n" if line and not line.endswith(b"\n") else line
