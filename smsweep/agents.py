@@ -169,11 +169,10 @@ class Agent:
         """Learn what others did to our trials: told them to end, or took them over."""
         for number, held in list(self._held.items()):
             known = self._controller.history.get(number)
-            if known is None or known.revision <= held.trial.revision:
-                continue
-            held.trial = known
-            if known.agent_id != self._agent_id:
-                log.warning("%s is no longer ours: another agent took it over", known.label)
+            if known is not None and known.revision > held.trial.revision:
+                held.trial = known
+            if held.trial.agent_id != self._agent_id:
+                log.warning("%s is no longer ours: another agent took it over", held.trial.label)
                 del self._held[number]
 
     def _observe(self) -> bool:
@@ -206,10 +205,11 @@ class Agent:
                         page.cursor,
                         expect_cursor=trial.cursor,
                         summary=reading.summary,
+                        agent_id=self._agent_id,
                     )
                 except StoreConflict:
                     held.trial = self._store.get_trial(trial.sweep_id, trial.number)
-                    continue
+                    return False
                 if reading.points:
                     self._on_change(held.trial)
             if page.is_last:

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "smsweep"
 
 # Room -> rooms it may import, besides itself. A room is a package or a module directly below smsweep.
 GROUND = {"errors", "runtime", "tables"}
-VALUES = {"jobs", "trials", "space", "sweeps", "objectives", "verdicts"}
+VALUES = {"jobs", "request_model", "trials", "space", "sweeps", "objectives", "verdicts"}
 SIDES = {"search", "stopping", "store", "backends", "estimators", "source", "config", "render", "metrics"}
 LOOP = {"controller", "agents", "flapping"}
 MAY_IMPORT = {
@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "runtime": set(),
     "tables": set(),
     "jobs": {"errors"},
+    "request_model": {"errors", "jobs"},
     "trials": {"errors", "jobs"},
     "space": {"errors"},
     "sweeps": {"errors", "space"},
@@ -32,7 +33,7 @@ MAY_IMPORT = {
     | VALUES
     | {"backends.base", "store.base", "controller", "flapping", "metrics", "render", "config"},
     "sdk": GROUND | VALUES | SIDES | LOOP,
-    "endpoint": GROUND | {"jobs", "backends"},
+    "endpoint": GROUND | {"jobs", "request_model", "backends"},
     "report": GROUND | VALUES | {"sdk", "store.base"},
     "cli": {"errors", "sdk", "tables"},
 }

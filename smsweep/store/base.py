@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from smsweep.sweeps import Sweep, SweepState
@@ -26,7 +26,7 @@ class Store(Protocol):
         """Newest first."""
         ...
 
-    def set_sweep_state(self, sweep_id: str, expect: Iterable[SweepState], to: SweepState) -> Sweep:
+    def set_sweep_state(self, sweep_id: str, expect: Collection[SweepState], to: SweepState) -> Sweep:
         """Raises StoreConflict when the sweep is in none of the expected states."""
         ...
 
@@ -38,11 +38,12 @@ class Store(Protocol):
         """
         ...
 
-    def list_trials(self, sweep_id: str, *, since: int = 0, curve_of: str | None = None) -> list[Trial]:
-        """Return trials whose revision is above `since`, by ascending revision; removed ones only if since > 0.
+    def list_trials(self, sweep_id: str, *, since: int | None = None, curve_of: str | None = None) -> list[Trial]:
+        """Return trials by ascending revision.
 
-        curve_of: fill `curve` with the finite values of that metric, one a row: of several consecutive
-        points with the same step the last counts.
+        since: only what changed after this revision (0 for everything ever), removed trials included; None for
+        the trials that are in the sweep now. curve_of: fill `curve` with the finite values of that metric, one a
+        row: of several consecutive points with the same step the last counts.
         """
         ...
 
@@ -77,7 +78,7 @@ class Store(Protocol):
         self,
         sweep_id: str,
         number: int,
-        expect: Iterable[TrialState],
+        expect: Collection[TrialState],
         to: TrialState,
         *,
         reason: str = "",
@@ -103,22 +104,29 @@ class Store(Protocol):
         *,
         expect_cursor: str,
         summary: Mapping[str, Scalar] | None = None,
+        agent_id: str | None = None,
     ) -> Trial:
         """Add points and the log position they were read up to, or neither.
 
-        Raises StoreConflict when the stored cursor is not expect_cursor: somebody else read those lines.
+        Raises StoreConflict when the stored cursor is not expect_cursor: somebody else read those lines; or, with
+        agent_id, when that agent does not hold the trial.
         summary: values to merge into the trial's own summary.
         The first points of a new attempt replace what earlier attempts reported at the same or a later step
         (all of it, when they have no step): a restart from a checkpoint goes on, one from scratch starts over.
         """
         ...
 
-    def read_points(self, sweep_id: str, number: int, *, names: Iterable[str] | None = None) -> list[MetricPoint]:
+    def read_points(
+        self, sweep_id: str, number: int, *, names: Collection[str] | None = None
+    ) -> list[MetricPoint]:
         """Return a trial's points in the order reported, as far as no later attempt replaced them."""
         ...
 
     def remove_trial(self, sweep_id: str, number: int) -> Trial:
-        """Take a trial out of the sweep; its number is never used again. Raises StoreConflict while it is active."""
+        """Take a trial out of the sweep; its number is never used again.
+
+        Raises StoreConflict while it is active.
+        """
         ...
 
     def remove_sweep(self, sweep_id: str) -> None:

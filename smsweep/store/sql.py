@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -58,7 +58,7 @@ class SqlStore(Store):
 
     @writes
     def set_sweep_state(
-        self, connection: sa.Connection, sweep_id: str, expect: Iterable[SweepState], to: SweepState
+        self, connection: sa.Connection, sweep_id: str, expect: Collection[SweepState], to: SweepState
     ) -> Sweep:
         row = connection.execute(queries.SWEEP_TO_CHANGE, {"of_sweep": sweep_id}).one_or_none()
         sweep = self._sweep_of(row, sweep_id)
@@ -105,9 +105,10 @@ class SqlStore(Store):
 
     @reads
     def list_trials(
-        self, connection: sa.Connection, sweep_id: str, *, since: int = 0, curve_of: str | None = None
+        self, connection: sa.Connection, sweep_id: str, *, since: int | None = None, curve_of: str | None = None
     ) -> list[Trial]:
-        statement = queries.CHANGED_TRIALS if since > 0 else queries.TRIALS
+        statement = queries.TRIALS if since is None else queries.CHANGED_TRIALS
+        since = since or 0
         rows = connection.execute(statement, {"of_sweep": sweep_id, "since": since}).all()
         if not rows:
             self._require_sweep(connection, sweep_id)
@@ -168,7 +169,7 @@ class SqlStore(Store):
         connection: sa.Connection,
         sweep_id: str,
         number: int,
-        expect: Iterable[TrialState],
+        expect: Collection[TrialState],
         to: TrialState,
         *,
         reason: str = "",
@@ -187,9 +188,7 @@ class SqlStore(Store):
             raise StoreConflict(
                 f"trial {trial.label} is {trial.state.value}, not {_either(expected)}: read it again"
             )
-        if agent_id is not None and trial.agent_id != agent_id:
-            holder = f"held by agent {trial.agent_id}" if trial.agent_id else "held by nobody"
-            raise StoreConflict(f"trial {trial.label} is {holder}, not by agent {agent_id}: leave it alone")
+        _check_holder(trial, agent_id)
         changes = _moved(trial, to, self._clock())
         changes |= {"reason": clean(reason), "exit_code": exit_code}
         if asked_by:
@@ -207,8 +206,10 @@ class SqlStore(Store):
         *,
         expect_cursor: str,
         summary: Mapping[str, Scalar] | None = None,
+        agent_id: str | None = None,
     ) -> Trial:
         trial = self._trial(connection, queries.TRIAL_TO_CHANGE, sweep_id, number)
+        _check_holder(trial, agent_id)
         if trial.cursor != expect_cursor:
             raise StoreConflict(
                 f"the log of trial {trial.label} was read up to {trial.cursor!r}, not {expect_cursor!r}: "
@@ -223,7 +224,7 @@ class SqlStore(Store):
 
     @reads
     def read_points(
-        self, connection: sa.Connection, sweep_id: str, number: int, *, names: Iterable[str] | None = None
+        self, connection: sa.Connection, sweep_id: str, number: int, *, names: Collection[str] | None = None
     ) -> list[MetricPoint]:
         key = {"of_sweep": sweep_id, "of_number": number}
         if names is None:
@@ -347,6 +348,12 @@ def _moved(trial: Trial, to: TrialState, now: datetime) -> dict[str, Any]:
             "ended_at": None,
         }
     return changes | {"ended_at": now}
+
+
+def _check_holder(trial: Trial, agent_id: str | None) -> None:
+    if agent_id is not None and trial.agent_id != agent_id:
+        holder = f"held by agent {trial.agent_id}" if trial.agent_id else "held by nobody"
+        raise StoreConflict(f"trial {trial.label} is {holder}, not by agent {agent_id}: leave it alone")
 
 
 def _taken(sweep_id: str) -> StoreConflict:

@@ -194,6 +194,27 @@ def test_an_agent_that_lost_its_lease_leaves_the_trial_alone(tmp_path: Path) -> 
     assert backend.stops == []
 
 
+def test_a_late_reader_of_an_old_attempt_adds_nothing(tmp_path: Path) -> None:
+    kit = Kit(tmp_path, {**GRID, "run_cap": 1})
+    backend = ScriptedBackend(lambda trial: Plot(pages=[[logged(0, loss=1.0)], [logged(1, loss=0.5)]]))
+    late = kit.agent(backend, agent_id="late")
+    late.tick()
+    kit.advance(61)
+    heir = kit.agent(ScriptedBackend(reports_a, place="process@there"), agent_id="heir")
+    heir.run()
+    late.run()
+    assert [point.value for point in kit.store.read_points("abcd1234", 0)] == [4, 3]
+
+
+def test_the_last_cell_runs_again_after_it_was_removed(tmp_path: Path) -> None:
+    kit = Kit(tmp_path, GRID)
+    kit.agent(ScriptedBackend(reports_a)).run()
+    kit.store.remove_trial("abcd1234", 5)
+    set_state(kit, "resume")
+    kit.agent(ScriptedBackend(reports_a), agent_id="b").run()
+    assert [trial.number for trial in kit.trials()] == [0, 1, 2, 3, 4, 6]
+
+
 def test_what_ran_out_of_sight_is_given_back(tmp_path: Path) -> None:
     kit = Kit(tmp_path, {**GRID, "run_cap": 1})
     kit.agent(ScriptedBackend(never_ends, place="process@there"), agent_id="dead").tick()
