@@ -27,6 +27,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+# Made with the module, so that forked jobs find it ready, as all else that is the same for each of them.
+_PARSER = argparse.ArgumentParser(prog="runtime.zip", description=__doc__, allow_abbrev=False)
+_PARSER.add_argument("--grace-s", type=float, default=120.0, help="between SIGTERM and SIGKILL (default: 120)")
+_PARSER.add_argument("--pid-file", default="", help="where to write the script's pid, its process group's id")
+_PARSER.add_argument(
+    "--install-requirements", action="store_true", help="pip install the source's requirements.txt"
+)
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run this job's trial to its end and return the exit code, the script's own wherever it has one.
@@ -35,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
     one that cannot be started 127 or 126, as in a shell; a job that cannot be prepared 1. Everything but success
     leaves its reason in output/failure. Returns instead of exiting, so that a forked process may call it.
     """
-    options, rest = _parsed(sys.argv[1:] if argv is None else argv)
+    options, rest = _parse(sys.argv[1:] if argv is None else argv)
     layout = Layout.from_environment(os.environ)
     with Supervisor(grace_s=options.grace_s) as supervisor:
         try:
@@ -50,15 +58,9 @@ def main(argv: list[str] | None = None) -> int:
             return err.exit_code if isinstance(err, JobFailure) else 1
 
 
-def _parsed(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
-    parser = argparse.ArgumentParser(prog="runtime.zip", description=__doc__, allow_abbrev=False)
-    parser.add_argument("--grace-s", type=float, default=120.0, help="between SIGTERM and SIGKILL (default: 120)")
-    parser.add_argument("--pid-file", default="", help="where to write the script's pid, its process group's id")
-    parser.add_argument(
-        "--install-requirements", action="store_true", help="pip install the source's requirements.txt"
-    )
+def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     end = argv.index("--") if "--" in argv else len(argv)  # what follows is the script's, whatever it looks like
-    options, rest = parser.parse_known_args(argv[:end])
+    options, rest = _PARSER.parse_known_args(argv[:end])
     return options, rest + argv[end + 1 :]
 
 

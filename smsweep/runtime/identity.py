@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 
+_FOREIGN = re.compile(r"[^a-z0-9-]+")
+
 
 def run_id(sweep_id: str, number: int) -> str:
     """Return the run id of a trial, the same on every attempt: [a-z0-9-] only; "" outside a sweep."""
     if not sweep_id:
         return ""
-    return re.sub(r"[^a-z0-9-]+", "-", f"{sweep_id}-{number}".lower())
+    return _FOREIGN.sub("-", f"{sweep_id}-{number}".lower())

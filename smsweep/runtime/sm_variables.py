@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from smsweep.runtime.layout import Layout
     from smsweep.runtime.resources import Resources
 
+_to_json = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 LOG_LEVEL = 20  # logging.INFO, the toolkit's default
 KNOWN_PLATFORM = (  # hyperparameters the toolkit reads itself; the rest of `sagemaker_*` is for frameworks
     "sagemaker_program",
@@ -109,4 +110,4 @@ def _framework_params(assignment: Assignment) -> dict[str, Any]:
 def _text(value: object) -> str:
     if value is None:
         return ""
-    return value if isinstance(value, str) else json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return value if isinstance(value, str) else _to_json(value)
