@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from smsweep import sdk
-from smsweep.cli.output import answer_json, say, table
+from smsweep.cli.output import answer_json, say
 from smsweep.cli.progress import open_display
 from smsweep.cli.talk import is_quiet
 from smsweep.cli.tally import Tally
 from smsweep.cli.text import clean, counts
-from smsweep.cli.trials import columns_and_rows, sort_trials
+from smsweep.cli.trials import sort_trials, trials_table
 from smsweep.errors import TrialsFailed
 
 MOST_ROWS = 20  # of the table at the end
@@ -39,8 +39,10 @@ def follow(sweep_id: str, *, as_json: bool, **options: Any) -> int:
         answer_json({**shown, "ended": {state.value: n for state, n in outcome.ended.items()}})
     if not is_quiet():
         sum_up(shown, outcome)
+    if outcome.asked_by:
+        return EXIT_CODES[outcome.asked_by]
     check(outcome, tally)
-    return EXIT_CODES.get(outcome.asked_by, 0)
+    return 0
 
 
 def sum_up(shown: dict[str, Any], outcome: sdk.Outcome) -> None:
@@ -48,10 +50,8 @@ def sum_up(shown: dict[str, Any], outcome: sdk.Outcome) -> None:
     sweep_id = shown["id"]
     trials = sort_trials(sdk.views.list_trials(sweep_id), "objective" if shown["best"] else "number", shown)
     if trials:
-        best = shown["best"]["number"] if shown["best"] else None
-        names, rows = columns_and_rows(trials[:MOST_ROWS], best=best)
         say("")
-        table(names, rows, best=0 if shown["best"] else None, err=True)
+        trials_table(trials[:MOST_ROWS], shown, err=True)
         if len(trials) > MOST_ROWS:
             say(f"and {len(trials) - MOST_ROWS} more: smsweep trials {sweep_id}")
         say("")

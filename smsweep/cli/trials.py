@@ -53,9 +53,7 @@ def trials(
     if not chosen:
         say(f"no such trial yet; to run some: smsweep agent {shown['id']}")
         return
-    best = shown["best"]["number"] if shown["best"] else None
-    names, rows = columns_and_rows(chosen, best=best)
-    table(names, rows, best=next((i for i, trial in enumerate(chosen) if trial["number"] == best), None))
+    trials_table(chosen, shown)
 
 
 def check_states(states: Iterable[str]) -> None:
@@ -80,7 +78,8 @@ def sort_trials(trials: Sequence[Data], by: str, shown: Data) -> list[Data]:
         columns = sortable(trial)
         known |= dict.fromkeys(columns)
         value = columns.get(name)
-        (without if value is None else keyed).append((value, trial))
+        is_sortable = value is not None and value == value  # NaN is not
+        (keyed if is_sortable else without).append((value, trial))
     if trials and name not in known:
         raise UsageError(f"--sort: no trial has {name!r}; there are {', '.join(known)}")
     keyed.sort(key=lambda pair: (isinstance(pair[0], str), pair[0]), reverse=is_descending)
@@ -104,8 +103,10 @@ def sortable(trial: Data) -> Data:
     }
 
 
-def columns_and_rows(trials: Sequence[Data], *, best: int | None) -> tuple[list[str], list[list[object]]]:
-    """Return a table: number, state, objective, time, params, reason. best: number of the best trial."""
+def trials_table(trials: Sequence[Data], shown: Data, *, err: bool = False) -> None:
+    """Print number, state, objective, time, params and reason of each, with the sweep's best one marked."""
+    best = shown["best"]["number"] if shown["best"] else None
+    row_of_best = next((row for row, trial in enumerate(trials) if trial["number"] == best), None)
     params = [sdk.views.flat_params(trial["params"]) for trial in trials]
     names = list(dict.fromkeys(name for row in params for name in row))
     has_reason = any(trial["reason"] for trial in trials)
@@ -120,4 +121,5 @@ def columns_and_rows(trials: Sequence[Data], *, best: int | None) -> tuple[list[
         ]
         for trial, values in zip(trials, params, strict=True)
     ]
-    return ["trial", "state", "objective", "time", *names, *(["reason"] if has_reason else ())], rows
+    columns = ["trial", "state", "objective", "time", *names, *(["reason"] if has_reason else ())]
+    table(columns, rows, best=row_of_best, err=err)

@@ -88,6 +88,14 @@ def test_trials_table_marks_the_best(cli: Cli, ran: str) -> None:
     assert [line.split()[0] for line in lines[1:]] == ["0", "1", "2*"]
 
 
+def test_a_failed_trial_is_never_marked_as_the_best(cli: Cli, folder: Path) -> None:
+    (folder / "sweep.yaml").write_text((folder / "sweep.yaml").read_text().replace("[1, 2, 4]", "[1, 13]"))
+    ended = cli("run", "sweep.yaml")
+    assert ended.code == 0
+    assert "\n0*     finished  10 " in ended.err
+    assert "\n1      failed    0.769231 " in ended.err
+
+
 @pytest.mark.parametrize(
     ("by", "numbers"),
     [
