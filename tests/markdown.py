@@ -55,7 +55,7 @@ def blocks(page: Path) -> list[Block]:
             opening = None
         else:
             lines.append(line)
-    assert opening is None, f"{page}: the block of line {opening and opening[0]} never ends"
+    assert opening is None, f"{page}: a block never ends"
     return found
 
 
@@ -89,8 +89,8 @@ def links(page: Path) -> Iterator[tuple[int, str]]:
 def commands(page: Path) -> Iterator[tuple[int, str]]:
     """Yield every `smsweep ...` that a page shows, in a block or in the text."""
     for block in blocks(page):
-        if block.language == "bash":
-            for offset, line in enumerate(block.text.splitlines(), 1):
+        for offset, line in enumerate(block.text.splitlines(), 1):
+            if block.language == "bash" or line.startswith("$ "):
                 for command in re.findall(r"\bsmsweep [^|;&#>)]*", line):
                     yield block.line + offset, command
     for number, line in prose(page):

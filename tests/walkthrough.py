@@ -1,8 +1,9 @@
 """Does what a page shows: writes its files, runs its commands, compares what they print.
 
-A block with a file's name after its language is that file. A bash or python block is run. A text block is what the
-one before it prints: `...` stands for anything, a line `...` for any lines; sweeps are called abcd1234, efgh5678, ...
-in the order they were made; times and blanks may differ. Blocks with any other word are passed over: a test says why.
+A block with a file's name after its language is that file. A bash or python block is run; with any other word
+there, it is passed over (tests/test_docs.py says why). A text block is what the one before it prints: `...` stands
+for anything, a line of it for any lines; sweeps are called abcd1234, efgh5678, ijkl9012 in the order they were
+made; times and blanks may differ.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ IDS = ("abcd1234", "efgh5678", "ijkl9012")
 VARYING = (
     (re.compile(r"\b\d+\.\d+s\b"), "1.0s"),
     (re.compile(r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[+.\d:]*"), "2026-01-02T03:04:05"),
-    (re.compile(r"\b[0-9a-f]{16,64}\b"), "0123456789abcdef"),
+    (re.compile(r"(?<![.\w])[0-9a-f]{16,64}\b"), "0123456789abcdef"),
     (re.compile(r"process@\S+"), "process@laptop"),
     (re.compile(r"[ \t]+"), " "),
 )
@@ -30,7 +31,7 @@ MARK = "@@@ block"
 
 
 def walk(shown: Sequence[Block], folder: Path) -> None:
-    """Do all that the blocks show, in order, in one shell in the folder. Raises AssertionError at what is not so."""
+    """Do all that the blocks show, in one shell in the folder. Raises AssertionError at what is not so."""
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script(shown)],
         cwd=folder,

@@ -1,0 +1,179 @@
+"""What gets installed: only what is needed, each pinned, each for a reason, and not too much of it."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parent.parent
+PYPROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+MAX_BASE_BYTES = 150_000_000
+# Packages that we import although only another one of ours asks for them: they are part of its interface.
+PART_OF = {"botocore": "boto3", "pydantic_core": "pydantic", "requests": "docker"}
+
+Pins = dict[str, Requirement]
+
+
+def test_the_table_of_dependencies_is_found() -> None:
+    assert "pyyaml" in names(base())
+    assert "pytest" in names(development())
+
+
+@pytest.mark.parametrize("line", re.findall(r"\ndependencies = \[\n(.*?)\n\]", PYPROJECT, re.S)[0].splitlines())
+def test_a_dependency_has_its_reason(line: str) -> None:
+    assert re.fullmatch(r'  "[^"]+",\s+# \S.{10,}', line)
+
+
+def test_what_is_declared_is_imported() -> None:
+    assert set(names(base())) <= imported()
+
+
+def test_what_is_imported_is_declared() -> None:
+    assert imported() <= set(names([*base(), *extras()]))
+
+
+def test_the_pins_are_all_that_the_base_install_needs_and_no_more() -> None:
+    assert closure(base()) == set(pins("requirements.txt"))
+
+
+def test_the_pins_for_development_are_all_that_it_needs_and_no_more() -> None:
+    roots = [*base(), *development(), *examples()]
+    assert closure(roots) == set(pins("requirements.txt") | pins("requirements-dev.txt"))
+
+
+def test_the_pins_are_of_versions_that_all_agree_on() -> None:
+    pinned = pins("requirements.txt") | pins("requirements-dev.txt")
+    for requirement in [*base(), *development(), *examples()]:
+        check(requirement, pinned)
+    for name in pinned:
+        for requirement in requires(name):
+            check(requirement, pinned)
+
+
+def test_what_is_installed_here_is_what_is_pinned() -> None:
+    pinned = pins("requirements.txt") | pins("requirements-dev.txt")
+    assert {name: f"=={metadata.version(name)}" for name in pinned} == {
+        name: str(requirement.specifier) for name, requirement in pinned.items()
+    }
+
+
+def test_the_base_install_is_small() -> None:
+    sizes = {name: size_of(name) for name in pins("requirements.txt")}
+    total = sum(sizes.values())
+    biggest = sorted(sizes, key=lambda name: -sizes[name])[:3]
+    assert total <= MAX_BASE_BYTES, f"{total / 1e6:.0f} MB; the biggest: {', '.join(biggest)}"
+
+
+def test_the_size_that_the_docs_state_is_so() -> None:
+    said = re.search(r"base install of (\d+) MB", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
+    assert said is not None
+    total = sum(size_of(name) for name in pins("requirements.txt"))
+    assert int(said[1]) == pytest.approx(total / 1e6, rel=0.1)
+
+
+def base() -> list[Requirement]:
+    return read_array(r"\ndependencies = \[\n(.*?)\n\]")
+
+
+def development() -> list[Requirement]:
+    """Return what tests need: the tools, and the driver of the other database."""
+    return read_array(r"\ndev = \[\n(.*?)\n\]") + read_array(r"\npostgres = \[(.*?)\] #")
+
+
+def extras() -> list[Requirement]:
+    return read_array(r"\n\[project.optional-dependencies\]\n(.*?)\n\n")
+
+
+def examples() -> list[Requirement]:
+    files = (ROOT / "examples").glob("*/requirements.txt")
+    return [requirement for file in files for requirement in read_lines(file)]
+
+
+def read_array(pattern: str) -> list[Requirement]:
+    (text,) = re.findall(pattern, PYPROJECT, re.S)
+    return [Requirement(found) for found in re.findall(r'"([^"]+)"', text)]
+
+
+def read_lines(file: Path) -> list[Requirement]:
+    lines = file.read_text(encoding="utf-8").splitlines()
+    return [Requirement(line) for line in lines if line and not line.startswith(("#", "-"))]
+
+
+def pins(file: str) -> Pins:
+    """Return a pinned file's requirements by name, those for other Pythons and systems left out."""
+    return {
+        canonicalize_name(requirement.name): requirement
+        for requirement in read_lines(ROOT / file)
+        if requirement.marker is None or requirement.marker.evaluate()
+    }
+
+
+def names(requirements: Iterable[Requirement]) -> list[str]:
+    return [canonicalize_name(requirement.name) for requirement in requirements]
+
+
+def requires(name: str, extras: Iterable[str] = ("",)) -> Iterator[Requirement]:
+    """Yield what an installed package asks for on this Python and system."""
+    for text in metadata.requires(name) or ():
+        requirement = Requirement(text)
+        if requirement.marker is None or any(requirement.marker.evaluate({"extra": extra}) for extra in extras):
+            yield requirement
+
+
+def closure(roots: Iterable[Requirement]) -> set[str]:
+    """Return the names of all packages that the roots lead to, themselves included."""
+    found: set[tuple[str, str]] = set()  # name, extra
+    ahead = [(requirement, extra) for requirement in roots for extra in ("", *requirement.extras)]
+    while ahead:
+        requirement, extra = ahead.pop()
+        name = canonicalize_name(requirement.name)
+        if (name, extra) not in found:
+            found.add((name, extra))
+            ahead += [(needed, more) for needed in requires(name, ["", extra]) for more in ("", *needed.extras)]
+    return {name for name, _ in found}
+
+
+def check(requirement: Requirement, pinned: Pins) -> None:
+    pin = pinned[canonicalize_name(requirement.name)]
+    (specifier,) = pin.specifier
+    assert specifier.operator == "==", f"{pin} is not pinned"
+    assert requirement.specifier.contains(specifier.version, prereleases=True), f"{pin} is not {requirement}"
+
+
+def size_of(name: str) -> int:
+    """Return the bytes of an installed package, compiled bytecode apart."""
+    files = [Path(str(file.locate())) for file in metadata.files(name) or ()]
+    return sum(file.stat().st_size for file in files if file.suffix != ".pyc" and file.is_file())
+
+
+def imported() -> set[str]:
+    """Return the distributions that smsweep imports at run time, each as the one that is declared for it."""
+    providers = metadata.packages_distributions()
+    found = set()
+    for file in (ROOT / "smsweep").rglob("*.py"):
+        for name in run_time_imports(ast.parse(file.read_text(encoding="utf-8"))):
+            top = name.partition(".")[0]
+            if top not in sys.stdlib_module_names and top != "smsweep":
+                (provider,) = set(providers[top])
+                found.add(PART_OF.get(top, canonicalize_name(provider)))
+    return found
+
+
+def run_time_imports(node: ast.AST) -> Iterator[str]:
+    """Yield the absolute names that code imports, but for what only the type checker sees."""
+    if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+        return
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom) and node.module:
+        yield node.module
+    for child in ast.iter_child_nodes(node):
+        yield from run_time_imports(child)

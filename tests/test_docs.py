@@ -1,0 +1,111 @@
+"""What all pages have in common: links lead somewhere, code is code, commands exist.
+
+That what they show is also so is tested page by page: tests/acceptance/test_readme.py and test_faq.py,
+tests/unit/runtime/test_in_the_script.py.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+import typer.main
+from typer.core import TyperGroup
+
+from smsweep.cli.main import app
+from smsweep.config.job_yaml import parse_job
+from smsweep.config.sweep_yaml import parse_sweep
+from smsweep.config.yaml_reader import read_yaml
+from tests.markdown import PAGES, ROOT, Block, anchors, blocks, commands, links
+
+# Words that may follow a block's language, and why such a block is not run where others of its page are.
+MARKS = {
+    "slurm": "needs a SLURM cluster",
+    "make": "installs everything: tests/acceptance/test_readme.py runs `make quickstart` in a fresh copy",
+    "fails": "ends with an error: its own test wants to see that",
+    "wandb": "needs W&B's package, which has an environment of its own",
+    "docker": "needs a Docker Engine and an image from the internet: tests/contract/test_backend.py has its own",
+    "sweep": "a whole sweep.yaml, read below",
+    "job": "a whole job.yaml, read below",
+}
+LANGUAGES = ("bash", "console", "python", "yaml", "text", "json", "gitignore", "csv", "")
+BLOCKS = [block for page in PAGES for block in blocks(page)]
+
+
+def flags_by_verb() -> dict[str, set[str]]:
+    group = typer.main.get_command(app)
+    assert isinstance(group, TyperGroup)
+    return {
+        name: {"--help", "-h", *(option for parameter in command.params for option in parameter.opts)}
+        for name, command in group.commands.items()
+    }
+
+
+FLAGS = flags_by_verb()
+COMMANDS = [pytest.param(command, id=f"{page.name}:{line}") for page in PAGES for line, command in commands(page)]
+
+
+def in_language(*languages: str) -> list[object]:
+    return [pytest.param(block, id=block.place) for block in BLOCKS if block.language in languages]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for line, target in links(page):
+        path, _, anchor = target.partition("#")
+        if target.startswith(("https://", "mailto:")):
+            continue
+        linked = page.parent / path if path else page
+        assert linked.exists(), f"{page.name}:{line}: there is no {path}"
+        assert not anchor or anchor in anchors(linked), f"{page.name}:{line}: {linked.name} has no #{anchor}"
+
+
+def test_every_page_in_docs_can_be_reached_from_the_readme() -> None:
+    reached, ahead = set(), [ROOT / "README.md"]
+    while ahead:
+        page = ahead.pop()
+        if page not in reached and page.suffix == ".md":
+            reached.add(page)
+            ahead += [
+                (page.parent / path).resolve() for _, target in links(page) if (path := target.split("#")[0])
+            ]
+    assert {page for page in PAGES if page.parent.name == "docs"} <= reached
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.place)
+def test_a_block_has_a_known_language_and_mark(block: Block) -> None:
+    assert block.language in LANGUAGES
+    assert not block.title or block.is_file or block.title in MARKS
+
+
+@pytest.mark.parametrize("block", in_language("yaml"))
+def test_yaml_is_read_by_our_own_reader(block: Block) -> None:
+    read = read_yaml(block.text, block.place).data
+    if block.title.startswith("job"):
+        parse_job(read)
+    elif block.title == "sweep" or "method" in read:
+        parse_sweep(read)
+
+
+@pytest.mark.parametrize("block", in_language("python"))
+def test_python_compiles(block: Block) -> None:
+    compile(block.text, block.place, "exec", dont_inherit=True)
+
+
+@pytest.mark.parametrize("block", in_language("bash"))
+def test_bash_parses(block: Block) -> None:
+    subprocess.run(["bash", "-n"], input=block.text, text=True, check=True)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_and_its_flags_exist(command: str) -> None:
+    verb, *words = command.split()[1:]
+    assert verb in (*FLAGS, "--help", "--version", "...", "VERB"), "no such verb"
+    for word in words:
+        if word.startswith("-"):
+            assert word.split("=")[0] in FLAGS[verb]
+
+
+def test_every_mark_is_needed() -> None:
+    assert set(MARKS) == {block.title for block in BLOCKS if block.title and not block.is_file}
