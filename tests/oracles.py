@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-VENVS = Path(__file__).parents[1] / ".venvs"  # kept between test runs; delete it to start afresh
+ROOT = Path(__file__).parents[1]
+VENVS = ROOT / ".venvs"  # kept between test runs; delete it to start afresh
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,6 +28,8 @@ class Environment:
 ENVIRONMENTS: Mapping[str, Environment] = {
     "sweeps": Environment(requirements=("sweeps==0.3.0", "numpy<2", "pyyaml"), python_below=(3, 13)),
     "wandb": Environment(requirements=("wandb==0.31.0",), python_below=(3, 15)),
+    "sagemaker2": Environment(requirements=("sagemaker==2.257.7", f"-e{ROOT}"), python_below=(3, 13)),
+    "sagemaker3": Environment(requirements=("sagemaker==3.27.0", f"-e{ROOT}"), python_below=(3, 13)),
 }
 
 
@@ -85,7 +88,7 @@ def _install(home: Path, environment: Environment) -> None:
             *("--only-binary", ":all:", *environment.requirements),
         ],
     ):
-        subprocess.run(command, check=True, capture_output=True, text=True, timeout=600)
+        subprocess.run(command, check=True, capture_output=True, text=True, timeout=1800)
 
 
 def _interpreter(below: tuple[int, int]) -> str:
