@@ -46,9 +46,10 @@ class JobFolder:
         hosts = host_names(request)
         try:
             shutil.rmtree(draft.path, ignore_errors=True)
-            draft.path.mkdir(parents=True, mode=0o700)  # what is below is open to any user of a container
+            draft.path.mkdir(parents=True, mode=0o700)
             for host in hosts:
                 write_tree(draft.ml(host), request, hosts, host)
+                _open_to_all(draft.ml(host))
             _write(draft.path / "request.json", request)
             draft.path.rename(self.path)
         except OSError as err:
@@ -112,6 +113,12 @@ class JobFolder:
 def host_names(request: TrainingJobRequest) -> Sequence[str]:
     count = int(request.get("ResourceConfig", {}).get("InstanceCount", 1))
     return [f"algo-{number}" for number in range(1, count + 1)]
+
+
+def _open_to_all(tree: Path) -> None:
+    """Let whatever user an image has write to its /opt/ml; the job's folder around it is closed to others here."""
+    for folder, _, _ in os.walk(tree):
+        Path(folder).chmod(0o777)
 
 
 def _plain(status: JobStatus) -> dict[str, Any]:

@@ -38,8 +38,8 @@ def check_default_image(client: APIClient, image: str) -> None:
     """Raises JobRejected when a job is to run in our own image and nobody has built it."""
     if image == DEFAULT_IMAGE and not has_image(client, image):
         raise JobRejected(
-            f"the job names no image, and {DEFAULT_IMAGE} is not built; build it "
-            f"(`docker build -t {DEFAULT_IMAGE} container`), or name one: `image_uri` in job.yaml"
+            f"the job names no image, and {DEFAULT_IMAGE} is not built; build it in smsweep's repository "
+            f"(`docker build -t {DEFAULT_IMAGE} -f container/Dockerfile .`), or name one: `image_uri` in job.yaml"
         )
 
 

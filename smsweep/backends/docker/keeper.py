@@ -25,7 +25,7 @@ from smsweep.backends.docker.network import remove_network
 from smsweep.backends.docker.ownership import give_back
 from smsweep.backends.docker.surroundings import Surroundings
 from smsweep.backends.docker.verdict import HostEnd, Verdict, judge
-from smsweep.backends.docker.watch import Closed, Watch
+from smsweep.backends.docker.watch import Closed, Vanished, Watch
 from smsweep.errors import BackendUnavailable, JobRejected
 from smsweep.jobs import MAX_FAILURE_REASON, JobStatus
 
@@ -81,8 +81,8 @@ class Keeper(threading.Thread):
         with self._around.engine.client() as client:
             if self._folder.verdict() is None:
                 self._decide(self._verdict(client))
-            for host in self._hosts:
-                containers.remove(client, containers.container_name(self._folder.name, host))
+            for found in containers.find(client, self._folder.path):  # by label: the name may be somebody else's
+                containers.remove(client, found["Id"])
             if len(self._hosts) > 1:
                 remove_network(client, self._folder.name)
             self._folder.publish_verdict()
@@ -94,9 +94,11 @@ class Keeper(threading.Thread):
                 Launch(self._folder, self._around).run(client, self._check_wanted)
                 self._tell("Training", is_start=True)
             elif not containers.find(client, self._folder.path):
-                return Verdict.lost("its container was removed by somebody else")
+                return Verdict.lost("its container was removed by somebody else, or the Docker Engine forgot it")
             self.trouble = ""
             return self._settle(client, self._watch.run(client, self._hosts))
+        except Vanished as err:
+            return Verdict.lost(str(err))
         except _Unwanted:
             return Verdict(status="Stopped", secondary_status="Stopped")
         except JobRejected as err:

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import requests
 from docker import APIClient
+from docker.errors import create_api_error_from_http_exception
 from docker.types import CancellableStream, LogConfig
 
 from smsweep.backends.log_file import LINE_BYTES
@@ -26,14 +28,20 @@ HEADER_BYTES = 8  # of a frame: stream number, three zeros, length
 
 
 def open_log(client: APIClient, container: str, *, follow: bool) -> CancellableStream[bytes]:
-    """Return the raw frames of all output so far, each with its time, and with follow of what is still to come."""
+    """Return the raw frames of all output so far, each with its time, and with follow of what is still to come.
+
+    Raises APIError, as the engine's other calls do.
+    """
     response = client.get(
         f"{client.base_url}/v{client.api_version}/containers/{container}/logs",
         params={"stdout": 1, "stderr": 1, "timestamps": 1, "follow": int(follow)},
         stream=True,
         timeout=None,
     )
-    response.raise_for_status()
+    try:
+        response.raise_for_status()
+    except requests.HTTPError as err:
+        raise create_api_error_from_http_exception(err) from err
     return CancellableStream(response.iter_content(CHUNK_BYTES), response)
 
 

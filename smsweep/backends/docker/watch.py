@@ -6,10 +6,11 @@ import threading
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from docker import APIClient
+from docker.errors import APIError
 from docker.types import CancellableStream
 
 from smsweep.backends.docker.containers import container_name, send
-from smsweep.backends.docker.engine import Engine
+from smsweep.backends.docker.engine import Engine, is_missing
 from smsweep.backends.docker.folder import JobFolder
 from smsweep.backends.docker.logs import LogCopy, open_log
 from smsweep.backends.docker.verdict import HostEnd, host_end
@@ -18,6 +19,10 @@ from smsweep.backends.ml_tree import failure_reason
 
 class Closed(Exception):
     """We stop looking; the job goes on."""
+
+
+class Vanished(Exception):
+    """A container is gone, and how it ended nobody knows."""
 
 
 class Watch:
@@ -55,6 +60,14 @@ class Watch:
 
     def _see_out(self, client: APIClient, host: str) -> HostEnd:
         container = container_name(self._folder.name, host)
+        try:
+            return self._see_container_out(client, container, host)
+        except APIError as err:
+            if is_missing(err) or err.status_code == 409:  # 409: it is just being removed
+                raise Vanished(f"container {container} was removed by somebody else") from err
+            raise
+
+    def _see_container_out(self, client: APIClient, container: str, host: str) -> HostEnd:
         self._copy_log(client, container, host, follow=True)
         client.wait(container)
         # Engines before 23 may end a log that is followed before its last lines are out.

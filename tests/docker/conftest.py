@@ -1,0 +1,50 @@
+"""Jobs on a real Docker Engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from docker import DockerClient
+
+from smsweep.backends.docker.backend import DockerBackend
+from tests.engine import IMAGE
+from tests.jobs import Jobs
+
+ROOT = Path(__file__).parents[2]
+JOB_IMAGE = "smsweep-test-job"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.docker)
+
+
+@pytest.fixture
+def jobs(docker_engine: DockerClient, tmp_path: Path) -> Iterator[Jobs]:
+    made = Jobs(folder=tmp_path, make=DockerBackend, image=IMAGE)
+    yield made
+    made.close()
+    left = ours(docker_engine, tmp_path)
+    for container in left:
+        container.remove(force=True)
+    assert not left, "a test leaves no container behind"
+
+
+@pytest.fixture(scope="session")
+def job_image(docker_engine: DockerClient) -> str:
+    """The image of container/Dockerfile, built on the base image."""
+    docker_engine.images.build(
+        path=str(ROOT), dockerfile="container/Dockerfile", buildargs={"BASE": IMAGE}, tag=JOB_IMAGE, rm=True
+    )
+    return JOB_IMAGE
+
+
+def ours(engine: DockerClient, folder: Path) -> list[Any]:
+    """Return the containers of jobs and of installations below a test's folder, running or not."""
+    found = engine.containers.list(all=True, ignore_removed=True)
+    keys = ("smsweep.folder", "smsweep.scratch")
+    return [one for one in found if any(one.labels.get(key, "").startswith(f"{folder}/") for key in keys)]

@@ -1,0 +1,205 @@
+"""How jobs in containers start, end, fail and are stopped."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from docker import DockerClient
+
+from smsweep.errors import JobRejected
+from smsweep.jobs import JobStatus
+from tests.engine import IMAGE
+from tests.jobs import Jobs
+
+SLEEP = "import time; print('ready', flush=True); time.sleep(60)"
+
+
+def raw(jobs: Jobs, label: str, *argv: str) -> JobStatus:
+    """Run a container of the plain image without our runtime, as somebody else's entrypoint would be run."""
+    algorithm = {"TrainingImage": jobs.image, "TrainingInputMode": "File", "ContainerEntrypoint": list(argv)}
+    jobs.backend.submit(jobs.request(label, AlgorithmSpecification=algorithm))
+    return jobs.finish(jobs.name(label)).status
+
+
+def test_statuses_come_in_sagemakers_order(jobs: Jobs) -> None:
+    name = jobs.start("order", "import time; time.sleep(0.3)")
+    seen: list[str] = []
+    while "Completed" not in seen:
+        status = jobs.backend.describe([name])[name].secondary_status
+        if status not in seen:
+            seen.append(status)
+        time.sleep(0.001)
+    order = ["Starting", "Downloading", "Training", "Uploading", "Completed"]
+    assert seen == [status for status in order if status in seen]
+    assert {"Downloading", "Training", "Completed"} <= set(seen)
+
+
+def test_an_image_without_our_runtime_is_judged_by_its_failure_file(jobs: Jobs) -> None:
+    script = "mkdir -p /opt/ml/output; printf 'x%.0s' $(seq 2000) > /opt/ml/output/failure; exit 3"
+    status = raw(jobs, "foreign", "sh", "-c", script)
+    assert (status.status, status.exit_code, status.failure_reason) == ("Failed", 3, "x" * 1024)
+
+
+def test_without_a_failure_file_the_exit_code_is_the_reason(jobs: Jobs) -> None:
+    status = raw(jobs, "silent", "sh", "-c", "exit 4")
+    assert status.failure_reason == "exit code 4, and nothing in /opt/ml/output/failure"
+
+
+def test_an_entrypoint_that_does_not_exist_fails_in_the_engines_words(jobs: Jobs) -> None:
+    status = raw(jobs, "missing", "no-such-program")
+    assert status.status == "Failed"
+    assert "no-such-program" in status.failure_reason
+
+
+def test_an_image_that_cannot_be_had_fails_by_name(jobs: Jobs) -> None:
+    jobs.image = "localhost:9/no-such-image:1"
+    status = jobs.run("image", "").status
+    assert status.failure_reason.startswith("image localhost:9/no-such-image:1 is not on this machine")
+
+
+def test_a_name_that_another_container_has_is_not_taken_over(jobs: Jobs, docker_engine: DockerClient) -> None:
+    other = docker_engine.containers.create(IMAGE, ["true"], name=jobs.name("taken"))
+    try:
+        status = jobs.run("taken", "").status
+        assert "is already in use" in status.failure_reason
+        assert docker_engine.containers.get(jobs.name("taken")).id == other.id
+    finally:
+        other.remove()
+
+
+def test_an_image_that_honours_train_runs_as_sagemaker_starts_it(jobs: Jobs, job_image: str) -> None:
+    algorithm = {"TrainingImage": job_image, "TrainingInputMode": "File"}
+    jobs.backend.submit(jobs.request("train", "print('trained')", AlgorithmSpecification=algorithm))
+    assert jobs.finish(jobs.name("train")).lines == ("trained",)
+
+
+def test_our_image_needs_no_root(jobs: Jobs, docker_engine: DockerClient) -> None:
+    root = str(Path(__file__).parents[2])
+    arguments = {"BASE": IMAGE, "USER": "12345"}
+    docker_engine.images.build(
+        path=root, dockerfile="container/Dockerfile", buildargs=arguments, tag="smsweep-test-user", rm=True
+    )
+    jobs.image = "smsweep-test-user"
+    done = jobs.run("user", "import os; print(os.getuid()); open('/opt/ml/model/m', 'w').write('m')")
+    assert done.lines == ("12345",)
+    assert (jobs.folder / "results" / jobs.name("user") / "output" / "model.tar.gz").exists()
+
+
+def test_the_toolkits_flag_for_requirements_does_not_reach_the_entrypoint(jobs: Jobs) -> None:
+    request = jobs.request("flag", "import sys; print(sys.argv[1:])")
+    request["AlgorithmSpecification"]["ContainerArguments"] = ["--install-requirements", "--", "--extra"]
+    jobs.backend.submit(request)
+    assert jobs.finish(request["TrainingJobName"]).lines == ("['--extra']",)
+
+
+def test_memory_that_runs_out_is_named(jobs: Jobs) -> None:
+    jobs.backend = jobs.another(SMSWEEP_DOCKER_MEMORY="64m")
+    status = jobs.run("memory", "data = [bytearray(1 << 20) for _ in range(200)]").status
+    assert status.status == "Failed"
+    assert status.failure_reason.startswith("OutOfMemory: the container needed more than its cap of 64 MiB")
+    assert not status.is_lost
+
+
+def test_caps_and_shared_memory_are_as_asked_for(jobs: Jobs, docker_engine: DockerClient) -> None:
+    jobs.backend = jobs.another(
+        SMSWEEP_DOCKER_MEMORY="256m", SMSWEEP_DOCKER_CPUS="1.5", SMSWEEP_DOCKER_SHM_SIZE="32m"
+    )
+    name = jobs.start("caps", "import os, time\nprint(os.statvfs('/dev/shm').f_blocks * 4096 >> 20, flush=True)")
+    assert jobs.finish(name).lines == ("32",)
+
+
+def test_shared_memory_is_half_of_what_there_is(jobs: Jobs) -> None:
+    script = "import os\nshm = os.statvfs('/dev/shm')\nprint(shm.f_blocks * shm.f_frsize)"
+    total = int(jobs.run("shm", script).lines[0])
+    memory = int(Path("/proc/meminfo").read_text().split()[1]) * 1024
+    assert total == pytest.approx(memory / 2, rel=0.01)
+
+
+def test_an_isolated_job_has_no_network(jobs: Jobs) -> None:
+    script = """
+import socket
+print(sorted(name for _, name in socket.if_nameindex()), socket.gethostbyname('algo-1'))
+"""
+    done = jobs.run("isolated", script, EnableNetworkIsolation=True)
+    assert done.lines == ("['lo'] 127.0.0.1",)
+
+
+def test_a_container_killed_by_somebody_else_is_lost_not_failed(jobs: Jobs, docker_engine: DockerClient) -> None:
+    name = jobs.start("killed", SLEEP)
+    jobs.until_says(name, "ready")
+    docker_engine.containers.get(name).kill()
+    status = jobs.finish(name).status
+    assert (status.status, status.is_lost) == ("Failed", True)
+    assert "killed from outside" in status.failure_reason
+
+
+def test_a_container_removed_by_somebody_else_is_lost(jobs: Jobs, docker_engine: DockerClient) -> None:
+    name = jobs.start("removed", SLEEP)
+    jobs.until_says(name, "ready")
+    docker_engine.containers.get(name).remove(force=True)
+    status = jobs.finish(name).status
+    assert (status.status, status.is_lost) == ("Failed", True)
+
+
+def test_a_stop_before_the_script_has_begun_is_not_lost(jobs: Jobs) -> None:
+    name = jobs.start("early", SLEEP)
+    jobs.backend.stop(name)
+    assert jobs.finish(name).status.status == "Stopped"
+    assert jobs.backend.describe([name])[name].secondary_status == "Stopped"
+
+
+def test_a_job_told_to_end_before_its_start_never_runs(jobs: Jobs) -> None:
+    request = jobs.request("never", "print('ran')")
+    jobs.backend.close()
+    jobs.backend.submit(request)
+    jobs.backend.close()  # its keeper puts it down before or after it started; the next one sees the order
+    other = jobs.another()
+    other.stop(request["TrainingJobName"])
+    done = jobs.finish(request["TrainingJobName"], other)
+    assert done.status.status == "Stopped"
+
+
+def test_jobs_run_side_by_side(jobs: Jobs) -> None:
+    names = [jobs.start(f"side-{number}", SLEEP) for number in range(3)]
+    for name in names:
+        jobs.until_says(name, "ready")
+    assert {status.status for status in jobs.backend.describe(names).values()} == {"InProgress"}
+    for name in names:
+        jobs.backend.stop(name, grace_s=0)
+    for name in names:
+        jobs.finish(name)
+
+
+def test_a_hundred_megabytes_of_output_pass_in_bounded_memory(jobs: Jobs) -> None:
+    script = "import sys\nfor n in range(20_000): sys.stdout.write('%07d ' % n + 'x' * 4991 + '\\n')"
+    before = memory_bytes()
+    name = jobs.start("flood", script)
+    cursor, count = "", 0
+    while True:
+        jobs.backend.describe([name])
+        page = jobs.backend.read_logs(name, cursor)
+        for line in page.lines:
+            assert line.startswith(f"{count:07d} ")
+            count += 1
+        if page.is_last:
+            break
+        if page.cursor == cursor:
+            jobs.backend.wait(0.05)
+        cursor = page.cursor
+    assert count == 20_000
+    assert memory_bytes() - before < 50 << 20
+
+
+def test_the_default_image_is_explained_when_nobody_has_built_it(jobs: Jobs, docker_engine: DockerClient) -> None:
+    if docker_engine.images.list("smsweep-job"):
+        pytest.skip("smsweep-job is built here")
+    jobs.image = ""
+    with pytest.raises(JobRejected, match="docker build -t smsweep-job"):
+        jobs.backend.submit(jobs.request("default"))
+
+
+def memory_bytes() -> int:
+    """Return what this process occupies now."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096

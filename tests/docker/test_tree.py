@@ -1,0 +1,147 @@
+"""What a container finds below /opt/ml and in its environment, and what is taken home from there."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+
+from docker import DockerClient
+
+from tests.engine import IMAGE
+from tests.jobs import Jobs, channel
+
+
+def show(jobs: Jobs, expression: str, **options: object) -> object:
+    """Run a job that prints a value, and return it."""
+    done = jobs.run("show", f"import json, os, socket, sys\nprint(json.dumps({expression}))", **options)
+    assert done.status.status == "Completed", done
+    return json.loads(done.lines[-1])
+
+
+def test_resourceconfig_names_the_hosts_and_groups(jobs: Jobs) -> None:
+    resources = {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 10}
+    found = show(jobs, "json.load(open('/opt/ml/input/config/resourceconfig.json'))", ResourceConfig=resources)
+    assert found == {
+        "current_host": "algo-1",
+        "current_instance_type": "ml.m5.large",
+        "current_group_name": "homogeneousCluster",
+        "hosts": ["algo-1"],
+        "instance_groups": [
+            {"instance_group_name": "homogeneousCluster", "instance_type": "ml.m5.large", "hosts": ["algo-1"]}
+        ],
+        "network_interface_name": "eth0",
+    }
+
+
+def test_inputdataconfig_tells_each_channels_mode(jobs: Jobs) -> None:
+    (jobs.folder / "data").mkdir()
+    typed = {**channel("train", (jobs.folder / "data").as_uri()), "ContentType": "text/csv"}
+    request = jobs.request("channels", "print(open('/opt/ml/input/config/inputdataconfig.json').read())")
+    request["InputDataConfig"].append(typed)
+    jobs.backend.submit(request)
+    found = json.loads(jobs.finish(request["TrainingJobName"]).lines[-1])
+    assert found["train"] == {
+        "TrainingInputMode": "File",
+        "S3DistributionType": "FullyReplicated",
+        "RecordWrapperType": "None",
+        "ContentType": "text/csv",
+    }
+
+
+def test_the_platforms_variables_name_the_job(jobs: Jobs) -> None:
+    found = show(jobs, "[os.environ['TRAINING_JOB_NAME'], os.environ['TRAINING_JOB_ARN']]")
+    name = jobs.name("show")
+    assert found == [name, f"arn:aws:sagemaker:local:000000000000:training-job/{name}"]
+
+
+def test_aws_credentials_of_the_caller_take_the_roles_place(jobs: Jobs) -> None:
+    jobs.backend = jobs.another(AWS_ACCESS_KEY_ID="AKIA", AWS_SECRET_ACCESS_KEY="s", AWS_REGION="eu-west-1")
+    found = show(jobs, "[os.environ['AWS_ACCESS_KEY_ID'], os.environ['AWS_REGION']]")
+    assert found == ["AKIA", "eu-west-1"]
+
+
+def test_nothing_else_of_the_callers_environment_comes_along(jobs: Jobs) -> None:
+    jobs.backend = jobs.another(PRIVATE="yes", HTTP_PROXY="http://127.0.0.1:9")
+    assert show(jobs, "[name for name in os.environ if name in ('PRIVATE', 'HTTP_PROXY')]") == []
+
+
+def test_its_hostname_is_algo_1_and_resolves(jobs: Jobs) -> None:
+    found = show(jobs, "[socket.gethostname(), bool(socket.gethostbyname('algo-1'))]")
+    assert found == ["algo-1", True]
+
+
+def test_channels_are_read_only(jobs: Jobs) -> None:
+    data = jobs.folder / "data"
+    data.mkdir()
+    script = "open('/opt/ml/input/data/train/new', 'w')"
+    status = jobs.run("readonly", script, channels={"train": data.as_uri()}).status
+    assert "Read-only file system" in status.failure_reason
+    assert list(data.iterdir()) == []
+
+
+def test_a_channel_of_one_file_shows_it_by_its_name(jobs: Jobs) -> None:
+    file = jobs.folder / "numbers.csv"
+    file.write_text("1")
+    assert show(jobs, "os.listdir('/opt/ml/input/data/one')", channels={"one": file.as_uri()}) == ["numbers.csv"]
+
+
+def test_model_and_output_become_archives(jobs: Jobs) -> None:
+    script = """
+import os
+os.makedirs('/opt/ml/model/deep')
+open('/opt/ml/model/deep/weights', 'w').write('w')
+open('/opt/ml/output/data/curve.csv', 'w').write('c')
+"""
+    jobs.run("artifacts", script)
+    kept = jobs.folder / "results" / jobs.name("artifacts") / "output"
+    with tarfile.open(kept / "model.tar.gz") as model, tarfile.open(kept / "output.tar.gz") as output:
+        assert model.getnames() == ["deep", "deep/weights"]
+        assert output.getnames() == ["curve.csv"]
+
+
+def test_an_empty_model_leaves_no_archive(jobs: Jobs) -> None:
+    jobs.run("empty", "")
+    assert not (jobs.folder / "results").exists()
+
+
+def test_uncompressed_output_is_kept_as_files(jobs: Jobs) -> None:
+    output = {"S3OutputPath": (jobs.folder / "results").as_uri(), "CompressionType": "NONE"}
+    jobs.run("plain", "open('/opt/ml/model/weights', 'w').write('w')", OutputDataConfig=output)
+    assert (jobs.folder / "results" / jobs.name("plain") / "output" / "model" / "weights").read_text() == "w"
+
+
+def test_checkpoints_are_there_at_the_start_and_kept_after_a_stop(jobs: Jobs) -> None:
+    script = """
+import os, time
+step = len(os.listdir('/opt/ml/checkpoints'))
+open(f'/opt/ml/checkpoints/{step}', 'w').write('x')
+print('step', step, flush=True)
+time.sleep(60)
+"""
+    for step in range(2):
+        name = jobs.start(f"checkpoint-{step}", script)
+        jobs.until_says(name, f"step {step}")
+        jobs.backend.stop(name)
+        assert jobs.finish(name).status.status == "Stopped"
+    assert sorted(path.name for path in (jobs.folder / "checkpoints").iterdir()) == ["0", "1"]
+
+
+def test_checkpoints_may_have_another_place(jobs: Jobs) -> None:
+    config = {"S3Uri": (jobs.folder / "elsewhere").as_uri(), "LocalPath": "/root/state"}
+    jobs.run("place", "open('/root/state/a', 'w').write('a')", CheckpointConfig=config)
+    assert (jobs.folder / "elsewhere" / "a").read_text() == "a"
+
+
+def test_what_the_image_has_below_opt_ml_is_hidden(jobs: Jobs, docker_engine: DockerClient) -> None:
+    made = docker_engine.containers.run(IMAGE, ["mkdir", "-p", "/opt/ml/hidden"], detach=True)
+    made.wait()
+    made.commit("smsweep-test-hidden")
+    made.remove()
+    jobs.image = "smsweep-test-hidden"
+    assert "hidden" not in str(show(jobs, "os.listdir('/opt/ml')"))
+    docker_engine.images.remove("smsweep-test-hidden")
+
+
+def test_the_callers_tree_is_not_open_to_others(jobs: Jobs) -> None:
+    jobs.run("closed", "")
+    assert jobs.ml("closed").parent.stat().st_mode & 0o077 == 0
