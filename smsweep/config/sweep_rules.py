@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from smsweep.config.document import Path, Problems, suggest
+from smsweep.config.document import Path, Problems
+from smsweep.runtime.command import item_warnings
 from smsweep.space.distributions import Constant, Distribution
 from smsweep.space.space import SearchSpace
 
@@ -21,21 +21,6 @@ IGNORED = {
     "tags": "W&B ignores it too; tags of the training jobs are job.yaml's",
 }
 LAUNCH = ("job", "image_uri")  # in W&B's schema, for W&B Launch
-
-MACROS = (
-    "env",
-    "interpreter",
-    "program",
-    "args",
-    "args_no_equals",
-    "args_no_hyphens",
-    "args_no_boolean_flags",
-    "args_json",
-    "args_json_file",
-    "args_append_hydra",
-    "args_override_hydra",
-)
-_MACRO = re.compile(r"\$\{(\w+)\}")
 
 
 def check_rules(data: Mapping[str, Any], problems: Problems) -> None:
@@ -133,11 +118,5 @@ def _check_command(data: Mapping[str, Any], problems: Problems) -> None:
     """Warn of macros that W&B leaves as they are or replaces by nothing: both are easy to miss."""
     command = data.get("command")
     for index, item in enumerate(command if isinstance(command, list) else ()):
-        path = ("command", index)
-        for name in _MACRO.findall(item) if isinstance(item, str) else ():
-            if item == f"${{{name}}}" and name not in MACROS:
-                problems.warn(path, f"{item} is no macro and becomes nothing, as in W&B; {suggest(name, MACROS)}")
-            elif item != f"${{{name}}}" and name in MACROS:
-                problems.warn(
-                    path, f"${{{name}}} is replaced only where it is the whole item, as in W&B; make it an item"
-                )
+        for warning in item_warnings(item) if isinstance(item, str) else ():
+            problems.warn(("command", index), warning)

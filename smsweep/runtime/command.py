@@ -73,12 +73,16 @@ def _macros(program: str | None, params: Mapping[str, Any], json_file: str) -> d
 def warnings(
     command: Sequence[object] | None, program: str | None, *, environ: Mapping[str, str] | None = None
 ) -> list[str]:
-    """Say what a command will not do although it looks as if it did; empty when all is well.
+    """Say what a whole command lacks; empty when nothing. `item_warnings` looks at each item for itself.
 
     environ: where the job's `${envvar:NAME}` will look; None to leave those unjudged.
     """
     items = [str(item) for item in command or DEFAULT]
-    found = [warning for item in items for warning in _item_warnings(item, environ)]
+    found = []
+    for item in items:
+        for name in _ENVVAR.findall(item):
+            if environ is not None and name not in environ:
+                found.append(f"command: {item}: {name} is not set, so W&B puts its name there; set it for the job")
     if "${program}" in items and program is None:
         found.append("command: ${program} stands for nothing, because the sweep names no program; add `program:`")
     if program is not None and "${program}" not in items and not any(program in item for item in items):
@@ -88,22 +92,19 @@ def warnings(
     return found
 
 
-def _item_warnings(item: str, environ: Mapping[str, str] | None) -> list[str]:
+def item_warnings(item: str) -> list[str]:
+    """Say which macros of an item stay as they are or vanish, although it looks as if they did not."""
     known = sorted(_macros(None, {}, ""))
-    found: list[str] = []
-    for name in _ENVVAR.findall(item):
-        if environ is not None and name not in environ:
-            found.append(f"command: {item}: {name} is not set, so W&B puts its name there; set it for the job")
     rest = _ENVVAR.sub("", item)
     if rest.startswith("${") and rest.endswith("}"):
         name = rest[2:-1]
         if name.startswith("envvar:"):
-            found.append(f"command: {item}: vanishes, because W&B knows only [A-Z0-9_] in a variable's name")
-        elif name not in known:
-            found.append(f"command: {item}: vanishes, because W&B has no such macro; known: {', '.join(known)}")
-        return found
-    for macro in _ANY_MACRO.findall(rest):
-        found.append(
-            f"command: {item}: {macro} stays as it is, because W&B expands only a whole item; give it its own"
-        )
-    return found
+            return [f"{item} vanishes, because W&B knows only [A-Z0-9_] in a variable's name"]
+        if name not in known:
+            return [f"{item} vanishes, because W&B has no such macro; known: {', '.join(known)}"]
+        return []
+    return [
+        f"{macro} stays as it is, because W&B expands only a whole item; make it an item of its own"
+        for macro in _ANY_MACRO.findall(rest)
+        if not macro[2:-1].isupper()  # a shell's variable, which nobody took for a macro
+    ]

@@ -12,9 +12,10 @@ from smsweep.config.job_rules import ELSEWHERE
 from smsweep.config.job_yaml import parse_job
 from smsweep.config.structure import keys_of
 from smsweep.config.sweep_models import EarlyTerminateSection, MetricSection, SweepSection
-from smsweep.config.sweep_rules import IGNORED, MACROS
+from smsweep.config.sweep_rules import IGNORED
 from smsweep.config.sweep_yaml import parse_sweep
 from smsweep.space.distributions import DISTRIBUTIONS
+from tests.oracle.wandb_cases import MACROS
 from tests.unit.config.sweep_rules_documented import ENFORCED, MILDER, STRICTER
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -54,7 +55,7 @@ def test_the_python_shown_runs(text: str) -> None:
         *DISTRIBUTIONS,
         *IGNORED,
         *ELSEWHERE,
-        *(f"${{{name}}}" for name in MACROS),
+        *MACROS,
     ],
 )
 def test_every_key_has_its_place_in_the_reference(word: str) -> None:

@@ -148,10 +148,10 @@ def test_a_file_is_named_in_its_warnings(tmp_path: Path) -> None:
         ("tags: [a]", "tags: not used here (W&B ignores it too; tags of the training jobs are job.yaml's)"),
         ("job: a/b", "job: is for W&B Launch and not used here; job.yaml says how a trial's job runs"),
         ("command: [python, '--x ${args}']",
-         "command[1]: ${args} is replaced only where it is the whole item, as in W&B; make it an item"),
-        ("command: ['${batch_size}']", "command[0]: ${batch_size} is no macro and becomes nothing, as in W&B; "
-         "choose from args, args_append_hydra, args_json, args_json_file, args_no_boolean_flags, args_no_equals, "
-         "args_no_hyphens, args_override_hydra, env, interpreter, program"),
+         "command[1]: ${args} stays as it is, because W&B expands only a whole item; make it an item of its own"),
+        ("command: ['${batch_size}']", "command[0]: ${batch_size} vanishes, because W&B has no such macro; "
+         "known: args, args_append_hydra, args_dict, args_json, args_json_file, args_no_boolean_flags, "
+         "args_no_equals, args_no_hyphens, args_override_hydra, env, interpreter, program"),
         ("metric: {name: l}\nearly_terminate: {type: hyperband, min_iter: 1, max_iter: 9, s: 2}",
          "early_terminate.min_iter: not used: max_iter and s go first, as in W&B"),
     ],

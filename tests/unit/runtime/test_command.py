@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from smsweep.runtime.command import expand, warnings
+from smsweep.runtime.command import expand, item_warnings, warnings
 from smsweep.runtime.interpreter import with_interpreter
 
 PARAMS = {"a": 1, "flag": True, "off": False}
@@ -52,12 +52,16 @@ def test_a_missing_program_expands_to_nothing() -> None:
         ("--bs=${batch_size}", "${batch_size} stays as it is"),
         ("${batch_size}", "vanishes, because W&B has no such macro"),
         ("${envvar:lower}", "vanishes, because W&B knows only [A-Z0-9_]"),
-        ("${envvar:UNSET}", "UNSET is not set"),
     ],
 )
 def test_an_item_that_deceives_is_warned_about(item: str, words: str) -> None:
-    (warning,) = warnings(["${program}", "${args}", item], "train.py", environ={})
+    (warning,) = item_warnings(item)
     assert words in warning
+
+
+def test_an_unset_variable_is_warned_about_where_the_environment_is_known() -> None:
+    (warning,) = warnings(["${program}", "${args}", "${envvar:UNSET}"], "train.py", environ={})
+    assert "UNSET is not set" in warning
 
 
 @pytest.mark.parametrize(
