@@ -55,7 +55,12 @@ def draw(case: dict[str, Any]) -> list[dict[str, Any]]:
 
 def stop(case: dict[str, Any]) -> list[int]:
     runs = [
-        SweepRun(name=str(number), state=RunState(run["state"]), history=run["history"])
+        SweepRun(
+            name=str(number),
+            state=RunState(run["state"]),
+            history=run["history"],
+            summary_metrics=run.get("summary", {}),
+        )
         for number, run in enumerate(case["runs"])
     ]
     return [int(run.name) for run in stop_runs(case["config"], runs)]
