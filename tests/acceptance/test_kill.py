@@ -1,0 +1,124 @@
+"""kill -9 of an agent, at any step: the next agent goes on, nothing is lost and nothing happens twice."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from smsweep.sdk.labels import parse_trial
+from smsweep.sdk.workspace import read_stored
+from smsweep.store.open import open_store
+from tests.desk import Desk, grid
+
+# Leaves a line in `started` for each time it is run, then logs three points.
+TRAIN = """
+import os, time, smsweep
+run = smsweep.init()
+with open(os.path.join(run.config.here, "started"), "a") as file:
+    file.write(f"{run.config.x}\\n")
+for epoch in range(3):
+    smsweep.log({"loss": run.config.x - epoch})
+while os.path.exists(os.path.join(run.config.here, "wait")):
+    time.sleep(0.02)
+"""
+STEPS = [
+    ("before", "store.add_trials", 1),
+    ("after", "store.add_trials", 1),
+    ("after", "store.claim", 1),
+    ("before", "backend.submit", 1),
+    ("after", "backend.submit", 1),
+    ("before", "store.append_points", 1),
+    ("after", "store.append_points", 1),
+    ("before", "store.move", 1),
+    ("after", "store.move", 1),
+    ("after", "backend.forget", 1),
+    ("after", "store.claim", 2),
+    ("after", "backend.submit", 2),
+    ("before", "store.set_sweep_state", 1),
+    ("after", "store.set_sweep_state", 1),
+]
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(tmp_path, {"train.py": TRAIN, "sweep.yaml": grid(x=[1, 2], here=str(tmp_path))})
+
+
+def dying(when: str, call: str, n: int) -> tuple[str, ...]:
+    return (sys.executable, "-m", "tests.dying", when, call, str(n))
+
+
+def losses(desk: Desk, label: str) -> list[object]:
+    store = open_store(environ={"SMSWEEP_DIR": str(desk.folder / ".smsweep")}, parse=read_stored)
+    with closing(store):
+        sweep_id, number = parse_trial(label)
+        return [point.value for point in store.read_points(sweep_id, number)]
+
+
+@pytest.mark.parametrize(("when", "call", "n"), STEPS)
+def test_an_agent_killed_at_any_step_is_continued(desk: Desk, when: str, call: str, n: int) -> None:
+    sweep_id = desk.sweep()
+    desk.call("agent", sweep_id, command=dying(when, call, n), code=-signal.SIGKILL)
+    desk.call("agent", sweep_id)
+    assert [(t["params"]["x"], t["state"], t["attempt"]) for t in desk.trials(sweep_id)] == [
+        (1, "finished", 0),
+        (2, "finished", 0),
+    ]
+    assert (desk.folder / "started").read_text() == "1\n2\n"
+    assert [losses(desk, f"{sweep_id}/{number}") for number in (0, 1)] == [[1, 0, -1], [2, 1, 0]]
+    assert desk.json("show", sweep_id)["state"] == "finished"
+
+
+def test_killed_before_anything_was_written_it_draws_the_same_again(tmp_path: Path) -> None:
+    config = {
+        "program": "train.py",
+        "method": "random",
+        "run_cap": 3,
+        "parameters": {"x": {"min": 0.0, "max": 1.0}, "here": {"value": str(tmp_path)}},
+    }
+    desk = Desk(tmp_path, {"train.py": TRAIN, "sweep.yaml": config})
+    planned = [trial["params"] for trial in desk.json("plan", "sweep.yaml", "--seed", "5", "--n", "3")["trials"]]
+    sweep_id = desk.sweep("--seed", "5")
+    desk.call("agent", sweep_id, command=dying("before", "store.add_trials", 1), code=-signal.SIGKILL)
+    assert desk.trials(sweep_id) == []
+    desk.call("agent", sweep_id)
+    assert [trial["params"] for trial in desk.trials(sweep_id)] == planned
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_stop_that_an_agent_was_killed_in_is_carried_out(desk: Desk, when: str) -> None:
+    (desk.folder / "wait").touch()
+    sweep_id = desk.sweep()
+    with desk.start("agent", sweep_id, command=dying(when, "backend.stop", 1)) as agent:
+        assert agent.stderr is not None
+        until_started(desk)
+        for said in ("Ctrl-C again stops", "Ctrl-C again kills"):
+            agent.send_signal(signal.SIGINT)
+            assert any(said in line for line in agent.stderr)
+        assert agent.wait(timeout=60) == -signal.SIGKILL
+    assert [trial["state"] for trial in desk.trials(sweep_id)] == ["stopping"]
+    desk.call("agent", sweep_id, "--count", "1")
+    (ended,) = desk.trials(sweep_id)
+    assert (ended["state"], ended["reason"], ended["attempt"]) == ("killed", "stopped by Ctrl-C", 0)
+
+
+def test_each_of_many_points_is_stored_once_though_agents_are_killed_among_them(tmp_path: Path) -> None:
+    script = "import smsweep\nfor step in range(40_000):\n    smsweep.log({'loss': step})"
+    desk = Desk(tmp_path, {"train.py": script, "sweep.yaml": grid(x=1)})
+    sweep_id = desk.sweep()
+    for when in ("before", "after", "before", "after"):  # each takes in at most a MiB of the log, of three
+        desk.call("agent", sweep_id, command=dying(when, "store.append_points", 1), code=-signal.SIGKILL)
+    desk.call("agent", sweep_id)
+    assert losses(desk, f"{sweep_id}/0") == list(range(40_000))
+
+
+def until_started(desk: Desk) -> None:
+    deadline = time.monotonic() + 30
+    while not (desk.folder / "started").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
