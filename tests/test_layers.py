@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "agents": GROUND
     | VALUES
     | {"backends.base", "store.base", "controller", "flapping", "metrics", "render", "config"},
-    "sdk": GROUND | VALUES | SIDES | LOOP,
+    "sdk": GROUND | VALUES | SIDES | LOOP | {"endpoint"},
     "endpoint": GROUND | {"jobs", "request_model", "backends"},
     "report": GROUND | VALUES | {"sdk", "store.base"},
     "cli": {"errors", "sdk", "tables"},

@@ -16,6 +16,7 @@ from smsweep.cli import (
     best,
     completion,
     doctor,
+    endpoint,
     export,
     logs,
     ls,
@@ -64,6 +65,7 @@ VERBS = (
     (retry.retry, retry.EXAMPLES),
     (rm.rm, rm.EXAMPLES),
     (doctor.doctor, doctor.EXAMPLES),
+    (endpoint.endpoint, endpoint.EXAMPLES),
     (completion.completion, completion.EXAMPLES),
 )
 for verb, examples in VERBS:

@@ -15,10 +15,13 @@ if TYPE_CHECKING:
     from smsweep.sdk import labels as labels
     from smsweep.sdk import manage as manage
     from smsweep.sdk import plan as plan
+    from smsweep.sdk import serve as serve
     from smsweep.sdk import views as views
     from smsweep.trials import Trial as Trial
 
-_PARTS = frozenset({"api", "create", "doctor", "execute", "labels", "manage", "plan", "simulate", "views"})
+_PARTS = frozenset(
+    {"api", "create", "doctor", "execute", "labels", "manage", "plan", "serve", "simulate", "views"}
+)
 
 
 def __getattr__(name: str) -> ModuleType:

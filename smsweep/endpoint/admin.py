@@ -1,0 +1,47 @@
+"""The endpoint's own routes: faults at run time, and the ledger. For whoever has the token."""
+
+from __future__ import annotations
+
+import hmac
+import json
+from typing import Any
+
+from werkzeug.wrappers import Request, Response
+
+from smsweep.endpoint.fault_box import FaultBox
+from smsweep.endpoint.ledger import Ledger
+from smsweep.errors import UsageError
+
+PREFIX = "/_smsweep/"
+TOKEN_HEADER = "X-Smsweep-Token"  # noqa: S105 - the header's name
+
+
+class Admin:
+    def __init__(self, faults: FaultBox, ledger: Ledger, token: str) -> None:
+        self._faults = faults
+        self._ledger = ledger
+        self._token = token
+
+    def serves(self, request: Request) -> bool:
+        return request.path.startswith(PREFIX)
+
+    def answer(self, request: Request) -> Response:
+        if not hmac.compare_digest(request.headers.get(TOKEN_HEADER, "").encode(), self._token.encode()):
+            return _json({"error": f"give the token that the endpoint printed, as the header {TOKEN_HEADER}"}, 403)
+        route = (request.method, request.path.removeprefix(PREFIX))
+        if route == ("GET", "ledger"):
+            return _json(self._ledger.read())
+        if route == ("DELETE", "faults"):
+            self._faults.clear()
+        elif route == ("POST", "faults"):
+            try:
+                self._faults.set(json.loads(request.get_data()))
+            except (ValueError, TypeError, UsageError) as err:
+                return _json({"error": str(err)}, 400)
+        elif route != ("GET", "faults"):
+            return _json({"error": f"there are {PREFIX}faults (GET, POST, DELETE) and {PREFIX}ledger (GET)"}, 404)
+        return _json(self._faults.now.model_dump())
+
+
+def _json(document: Any, status: int = 200) -> Response:
+    return Response(json.dumps(document), status=status, content_type="application/json")

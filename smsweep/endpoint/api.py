@@ -1,0 +1,76 @@
+"""SageMaker's API: every call checked, carried out or refused, and written down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from werkzeug.wrappers import Response
+
+from smsweep import request_model
+from smsweep.endpoint import protocol, validation
+from smsweep.endpoint.fault_box import FaultBox
+from smsweep.endpoint.job import Job
+from smsweep.endpoint.job_table import JobTable
+from smsweep.endpoint.listing import list_training_jobs
+from smsweep.endpoint.protocol import Call
+from smsweep.endpoint.search import search
+from smsweep.endpoint.tags import Tags
+from smsweep.endpoint.training_jobs import TrainingJobs
+
+Handler = Callable[[dict[str, Any], str], dict[str, Any] | None]  # (request, region) -> answer
+
+TAG_ACTIONS = ("AddTags", "ListTags", "DeleteTags")
+
+
+class SageMakerApi:
+    """clock: seconds since the epoch."""
+
+    def __init__(self, table: JobTable, jobs: TrainingJobs, faults: FaultBox, clock: Callable[[], float]) -> None:
+        self._table = table
+        self._faults = faults
+        self._clock = clock
+        tags = Tags(table)
+        self._handlers: Mapping[str, Handler] = {
+            "CreateTrainingJob": jobs.create,
+            "DescribeTrainingJob": jobs.describe,
+            "StopTrainingJob": jobs.stop,
+            "UpdateTrainingJob": jobs.update,
+            "DeleteTrainingJob": jobs.delete,
+            "ListTrainingJobs": lambda request, region: list_training_jobs(self._visible(region), request),
+            "Search": lambda request, region: search(self._visible(region), request),
+            "AddTags": tags.add,
+            "ListTags": tags.list,
+            "DeleteTags": tags.delete,
+        }
+
+    def serves(self, call: Call, request: Mapping[str, Any]) -> bool:
+        """Tell whether the call is about training jobs; the rest of SageMaker is moto's."""
+        if call.service != "sagemaker" or call.action not in self._handlers:
+            return False
+        if call.action == "Search":
+            return request.get("Resource") in ("TrainingJob", None)
+        if call.action in TAG_ACTIONS:
+            return ":training-job/" in str(request.get("ResourceArn", ":training-job/"))
+        return True
+
+    def answer(self, call: Call, request: dict[str, Any]) -> Response:
+        """Raises ApiError."""
+        validation.check(call.action, request)
+        given = {name: value for name, value in request.items() if value is not None}
+        document = self._handlers[call.action](given, call.region)
+        shape = request_model.operation(call.action).output_shape
+        return protocol.answer(call, None if shape is None else protocol.fitted(shape, document or {}))
+
+    def _visible(self, region: str) -> list[Job]:
+        """Return the jobs that List and Search know of already."""
+        latest = self._clock() - self._faults.now.visible_after_s
+        return [job for job in self._table.all() if job.region == region and job.created_at <= latest]
+
+
+def subject(request: Mapping[str, Any]) -> str:
+    """Return what a request is about: a training job's name, an ARN or a prefix; "" when it does not say."""
+    for name in ("TrainingJobName", "ResourceArn", "NameContains", "logStreamNamePrefix"):
+        if isinstance(request.get(name), str):
+            return str(request[name])
+    return ""

@@ -1,0 +1,142 @@
+"""The one WSGI application behind the URL: SageMaker's training API and its faults here, the rest by moto."""
+
+from __future__ import annotations
+
+import io
+import logging
+import socket
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from werkzeug.wrappers import Request, Response
+
+from smsweep.endpoint import api_error, protocol
+from smsweep.endpoint.account import OWN_KEY, job_arn
+from smsweep.endpoint.admin import Admin
+from smsweep.endpoint.api import SageMakerApi, subject
+from smsweep.endpoint.api_error import ApiError
+from smsweep.endpoint.cloud import Cloud
+from smsweep.endpoint.fault_box import FaultBox
+from smsweep.endpoint.filter_logs import filter_log_events
+from smsweep.endpoint.ledger import Ledger
+from smsweep.endpoint.protocol import Call
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+log = logging.getLogger(__name__)
+
+
+class App:
+    """clock: seconds since the epoch. moto: what answers for the other services."""
+
+    def __init__(
+        self,
+        api: SageMakerApi,
+        cloud: Cloud,
+        admin: Admin,
+        faults: FaultBox,
+        ledger: Ledger,
+        moto: WSGIApplication,
+        clock: Callable[[], float],
+    ) -> None:
+        self._api = api
+        self._cloud = cloud
+        self._admin = admin
+        self._faults = faults
+        self._ledger = ledger
+        self._moto = moto
+        self._clock = clock
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        request = Request(environ)
+        if self._admin.serves(request):
+            return self._admin.answer(request)(environ, start_response)
+        call = protocol.read_call(request)
+        if call.caller == OWN_KEY:
+            return self._moto(environ, start_response)
+        time.sleep(self._faults.now.latency_of(call.action))
+        if call.action:
+            return self._json(call, request)(environ, start_response)
+        entry = self._entry(call, action=f"{request.method} {request.path}")
+        return self._pass_on(entry, environ, start_response)
+
+    def _json(self, call: Call, request: Request) -> WSGIApplication:
+        """Answer a call whose protocol names its action, or find who does."""
+        body: dict[str, Any] = {}
+        try:
+            body = protocol.read_body(request)
+            self._let_fail(call, body)
+            response = self._own_answer(call, body)
+        except ApiError as err:
+            self._write(self._entry(call, subject=subject(body)), err.status, code=err.code)
+            return protocol.refusal(call, err)
+        except Exception:  # whatever it is, a client must get an answer that it understands
+            log.exception("%s %s", call.service, call.action)
+            self._write(self._entry(call, subject=subject(body)), 500, code="InternalFailure")
+            return protocol.refusal(call, api_error.internal())
+        entry = self._entry(call, subject=subject(body))
+        if response is None:
+            request.environ["wsgi.input"] = io.BytesIO(request.get_data())  # it has been read
+            return lambda environ, start_response: self._pass_on(entry, environ, start_response)
+        is_lost = self._faults.take("lose_response", action=call.action, job=_job_of(body)) is not None
+        self._write(entry, 200, is_lost=is_lost)
+        return _hang_up if is_lost else response
+
+    def _let_fail(self, call: Call, body: dict[str, Any]) -> None:
+        """Raise what the faults in force say of this call."""
+        faults = self._faults.now
+        if not call.caller:
+            raise api_error.unsigned()
+        if faults.expired:
+            raise api_error.expired()
+        if self._faults.is_throttled(call.action):
+            raise api_error.throttled()
+        if call.action in faults.deny:
+            name = body.get("TrainingJobName")
+            resource = job_arn(call.region, name) if isinstance(name, str) else str(body.get("ResourceArn", "*"))
+            raise api_error.denied(f"{call.service}:{call.action}", resource)
+        if self._faults.take("fail_call", action=call.action, job=_job_of(body)):
+            raise api_error.internal()
+
+    def _own_answer(self, call: Call, body: dict[str, Any]) -> Response | None:
+        if self._api.serves(call, body):
+            return self._api.answer(call, body)
+        if call.service == "logs" and call.action == "FilterLogEvents":
+            group = str(body.get("logGroupName") or body.get("logGroupIdentifier") or "")
+            return protocol.answer(call, filter_log_events(self._cloud.log_group(call.region, group), body))
+        return None
+
+    def _pass_on(
+        self, entry: dict[str, Any], environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        def noting(status: str, *rest: Any) -> Any:
+            self._write(entry, int(status.split()[0]))
+            return start_response(status, *rest)
+
+        return self._moto(environ, noting)
+
+    def _entry(self, call: Call, **more: str) -> dict[str, Any]:
+        return {
+            "request_id": call.request_id,
+            "service": call.service,
+            "action": call.action,
+            "region": call.region,
+            **more,
+        }
+
+    def _write(self, entry: dict[str, Any], status: int, **more: Any) -> None:
+        outcome = "accepted" if status < 400 else "refused"
+        self._ledger.write({"at": self._clock(), **entry, "outcome": outcome, "status": status, **more})
+
+
+def _job_of(body: dict[str, Any]) -> str:
+    return str(body.get("TrainingJobName", ""))
+
+
+def _hang_up(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    """Close the connection as if the network had."""
+    connection: socket.socket = environ["werkzeug.socket"]
+    connection.shutdown(socket.SHUT_RDWR)
+    raise ConnectionAbortedError("a fault: the response is lost")

@@ -1,0 +1,65 @@
+"""What is to go wrong, on demand, in the words that a person writes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from smsweep.errors import UsageError
+
+EVERY = "*"
+
+Seconds = Annotated[float, Field(ge=0)]
+Rate = Annotated[float, Field(gt=0)]
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Strike(_Document):
+    """One thing that goes wrong a number of times. The patterns are the shell's: *, ?, [abc]."""
+
+    action: str = EVERY  # an API call, such as CreateTrainingJob
+    job: str = EVERY  # a training job's name
+    instance_type: str = EVERY
+    times: int = Field(default=1, ge=0)
+    after_s: Seconds = 0.0  # no_capacity: how long it is waited for; interrupt, internal_error: training before
+
+    def hits(self, values: Mapping[str, str]) -> bool:
+        return self.times > 0 and all(fnmatchcase(value, getattr(self, name)) for name, value in values.items())
+
+
+class Faults(_Document):
+    """Nothing goes wrong until a field says so."""
+
+    quota: int | None = Field(default=None, ge=0)  # live instances of one type and market (on demand or spot)
+    throttle: dict[str, Rate] = {}  # action -> calls per second
+    latency_s: Seconds | dict[str, Seconds] = 0.0  # before each answer; by action, * for the others
+    visible_after_s: Seconds = 0.0  # until List and Search show a new job
+    start_s: Seconds = 0.0  # how long a job is Starting
+    deny: list[str] = []  # actions that the caller may not call
+    expired: bool = False  # the caller's credentials
+    duplicate_events: bool = False  # EventBridge delivers at least once
+    lose_response: list[Strike] = []  # the call is carried out, the connection drops
+    fail_call: list[Strike] = []  # HTTP 500, nothing is carried out
+    no_capacity: list[Strike] = []  # the job fails with CapacityError
+    interrupt: list[Strike] = []  # a spot job loses its instances and begins again
+    internal_error: list[Strike] = []  # the job fails with InternalServerError, or restarts if it may
+
+    def latency_of(self, action: str) -> float:
+        if isinstance(self.latency_s, dict):
+            return self.latency_s.get(action, self.latency_s.get(EVERY, 0.0))
+        return self.latency_s
+
+
+def parse(document: Mapping[str, Any]) -> Faults:
+    """Raises UsageError, a line for each key that cannot be understood."""
+    try:
+        return Faults.model_validate(dict(document))
+    except ValidationError as err:
+        lines = (f"faults: {'.'.join(map(str, item['loc']))}: {item['msg']}" for item in err.errors())
+        raise UsageError("\n".join(lines)) from err

@@ -1,0 +1,124 @@
+"""AWS's own model of the SageMaker API: which fields a request has and what each may hold.
+
+botocore checks only types and minimum lengths before it sends a request; the service checks the rest. Whoever
+wants to know before, or is the service, asks here. Loading the model takes a moment: import this module only with
+a request at hand.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.loaders import Loader
+from botocore.model import ListShape, MapShape, OperationModel, ServiceModel, Shape, StructureShape
+
+# Java's character classes in the model's patterns, as near as Python's re has them.
+_CLASSES = {r"\p{L}\p{Z}\p{N}": r"\w\s", r"\p{Alnum}": "a-zA-Z0-9"}
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "structure": (dict,),
+    "map": (dict,),
+    "list": (list, tuple),
+    "string": (str,),
+    "boolean": (bool,),
+    "integer": (int,),
+    "long": (int,),
+    "float": (int, float),
+    "double": (int, float),
+    "timestamp": (int, float),
+}
+
+Path = tuple[str | int, ...]  # field names, map keys, and list indexes from 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Violation:
+    """One value that breaks one rule of the model."""
+
+    path: Path  # where the value is
+    rule: str  # missing | unknown | type | pattern | min | max | enum
+    shape: Shape  # of the value; of the structure around it where rule is missing or unknown
+    value: Any = None
+    is_key: bool = False  # the value is a map's key, path's last item
+
+
+@functools.cache
+def operation(name: str) -> OperationModel:
+    """Return the model of an operation such as CreateTrainingJob. Raises OperationNotFoundError."""
+    return _service().operation_model(name)
+
+
+@functools.cache
+def _service() -> ServiceModel:
+    return ServiceModel(Loader().load_service_model("sagemaker", "service-2"), "sagemaker")
+
+
+def violations(name: str, request: Mapping[str, Any]) -> Iterator[Violation]:
+    """Yield what is wrong with an operation's request, in the order of its fields.
+
+    Times are seconds since the epoch, as the protocol sends them.
+    """
+    shape = operation(name).input_shape
+    assert shape is not None
+    yield from _value(shape, request, ())
+
+
+def _value(shape: Shape, value: Any, path: Path) -> Iterator[Violation]:
+    if not _has_type(shape, value):
+        yield Violation(path=path, rule="type", shape=shape, value=value)
+        return
+    yield from _limits(shape, value, path)
+    if isinstance(shape, StructureShape):
+        yield from _structure(shape, value, path)
+    elif isinstance(shape, ListShape):
+        for index, item in enumerate(value):
+            yield from _value(shape.member, item, (*path, index))
+    elif isinstance(shape, MapShape):
+        for key, item in value.items():
+            yield from _limits(shape.key, key, (*path, key), is_key=True)
+            yield from _value(shape.value, item, (*path, key))
+
+
+def _structure(shape: StructureShape, value: Mapping[str, Any], path: Path) -> Iterator[Violation]:
+    for name in shape.required_members:
+        if value.get(name) is None:
+            yield Violation(path=(*path, name), rule="missing", shape=shape)
+    for name, item in value.items():
+        if name not in shape.members:
+            yield Violation(path=(*path, name), rule="unknown", shape=shape, value=item)
+        elif item is not None:  # null says the same as nothing
+            yield from _value(shape.members[name], item, (*path, name))
+
+
+def _has_type(shape: Shape, value: Any) -> bool:
+    is_boolean = shape.type_name == "boolean"  # Python takes True for an int
+    return isinstance(value, _TYPES[shape.type_name]) and isinstance(value, bool) == is_boolean
+
+
+def _limits(shape: Shape, value: Any, path: Path, *, is_key: bool = False) -> Iterator[Violation]:
+    rules = shape.metadata
+    size = len(value) if isinstance(value, (str, list, tuple, dict)) else value
+    broken = {
+        "min": "min" in rules and size < rules["min"],
+        "max": "max" in rules and size > rules["max"],
+        "pattern": "pattern" in rules and not _matches(rules["pattern"], value),
+        "enum": "enum" in rules and value not in rules["enum"],
+    }
+    for rule, is_broken in broken.items():
+        if is_broken:
+            yield Violation(path=path, rule=rule, shape=shape, value=value, is_key=is_key)
+
+
+def _matches(pattern: str, value: str) -> bool:
+    return _compiled(pattern).fullmatch(value) is not None
+
+
+@functools.cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    for java, python in _CLASSES.items():
+        pattern = pattern.replace(java, python)
+    return re.compile(pattern, re.DOTALL)

@@ -1,0 +1,113 @@
+"""Serve the local SageMaker endpoint: open what it needs, wait to be told to end, close again."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from smsweep.backends.base import Backend
+from smsweep.backends.table import BACKENDS
+from smsweep.errors import UsageError
+from smsweep.sdk.execute import now
+from smsweep.sdk.workspace import Workspace
+from smsweep.tables import LazyTable
+
+if TYPE_CHECKING:
+    from smsweep.endpoint.server import Endpoint
+
+DEFAULT_PORT = 8471
+LOCAL = ("process", "docker")  # backends that run jobs on this machine
+
+# moto is an extra, and slow to load.
+PARTS: LazyTable[Any] = LazyTable(
+    {
+        "Endpoint": "smsweep.endpoint.server:Endpoint",
+        "parse": "smsweep.endpoint.faults:parse",
+        "gateway": "smsweep.endpoint.job_network:container_gateway",
+    }
+)
+
+
+def serve(on_ready: Callable[[Endpoint], None], **options: Any) -> None:
+    """Serve until Ctrl-C or SIGTERM, then stop all jobs. Takes the options of `endpoint`; main thread only."""
+    is_over = threading.Event()
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        is_over.set()
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with endpoint(**options) as opened:
+            on_ready(opened)
+            is_over.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def endpoint(
+    *,
+    port: int = 0,
+    backend: str = "process",
+    folder: Path | None = None,
+    quota: int | None = None,
+    faults: str | Path | Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Iterator[Endpoint]:
+    """Serve SageMaker's training API on loopback while the `with` lasts.
+
+    port: 0 for a free one. folder: of jobs and ledger, by default SMSWEEP_DIR/endpoint. quota: live instances of a
+    type. faults: a document, or a file or text that holds one as YAML or JSON. Raises UsageError.
+    """
+    workspace = Workspace(environ)
+    if backend not in LOCAL:
+        raise UsageError(f"no backend {backend!r} behind an endpoint; there are {', '.join(LOCAL)}")
+    document = read_faults(faults) | ({} if quota is None else {"quota": quota})
+    try:
+        parsed, make = PARTS["parse"](document), PARTS["Endpoint"]
+    except ImportError as err:
+        raise UsageError(f"the endpoint needs moto ({err}); pip install 'smsweep[endpoint]'") from err
+
+    def clock() -> float:
+        return now().timestamp()
+
+    def make_backend(runs: Path, job_environ: Mapping[str, str]) -> Backend:
+        return BACKENDS[backend](runs, workspace.runtime_zip(), job_environ, clock)
+
+    is_docker = backend == "docker"
+    opened: Endpoint = make(
+        folder or workspace.dir / "endpoint",
+        make_backend,
+        workspace.environ,
+        clock,
+        port=port,
+        gateway=PARTS["gateway"](workspace.environ) if is_docker else "",
+        has_toolkit=is_docker,
+        faults=parsed,
+    )
+    with opened:
+        yield opened
+
+
+def read_faults(given: str | Path | Mapping[str, Any] | None) -> dict[str, Any]:
+    """Raises UsageError for what is no mapping."""
+    if given is None or isinstance(given, Mapping):
+        return dict(given or {})
+    is_text = str(given).lstrip().startswith("{")
+    text = str(given) if is_text else Path(given).read_text(encoding="utf-8")
+    try:
+        document = yaml.safe_load(text)
+    except yaml.YAMLError as err:
+        raise UsageError(f"faults: {'' if is_text else given}: neither YAML nor JSON: {err}") from err
+    if not isinstance(document, dict):
+        raise UsageError(f"faults: expected a mapping such as {json.dumps({'quota': 3})}, got {text[:80]!r}")
+    return document
