@@ -86,6 +86,12 @@ def local_channels(request: TrainingJobRequest) -> dict[str, Path]:
     return channels
 
 
+def local_checkpoints(request: TrainingJobRequest) -> Path | None:
+    """Return the local folder of the job's checkpoints; None when it has none, or they are elsewhere."""
+    parts = urlsplit(str(request.get("CheckpointConfig", {}).get("S3Uri", "")))
+    return Path(unquote(parts.path)) if parts.scheme == "file" else None
+
+
 def failure_reason(root: Path) -> str:
     """Return what the job wrote to output/failure, cut as SageMaker cuts it; "" when it wrote nothing."""
     try:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from smsweep.backends.launcher_client import LauncherClient
 from smsweep.backends.log_file import read_page
-from smsweep.backends.ml_tree import failure_reason, local_channels, write_tree
+from smsweep.backends.ml_tree import failure_reason, local_channels, local_checkpoints, write_tree
 from smsweep.errors import BackendUnavailable
 from smsweep.jobs import STOP_GRACE_S, JobStatus, LogPage, TrainingJobRequest
 
@@ -98,6 +98,11 @@ class ProcessBackend:
             write_tree(draft / "ml", request)
             for channel, path in channels.items():
                 (draft / "ml" / "input" / "data" / channel).symlink_to(path)
+            checkpoints = local_checkpoints(request)
+            if checkpoints is not None:  # of all attempts, where the next one finds them
+                checkpoints.mkdir(parents=True, exist_ok=True)
+                (draft / "ml" / "checkpoints").rmdir()
+                (draft / "ml" / "checkpoints").symlink_to(checkpoints)
             (draft / "request.json").write_text(json.dumps(request), encoding="utf-8")
             draft.rename(folder)
         except OSError as err:
