@@ -14,7 +14,7 @@ from docker.types import DeviceRequest, Mount
 from smsweep.backends.docker.engine import EngineFacts, is_missing
 from smsweep.backends.docker.folder import FIRST_HOST
 from smsweep.backends.docker.logs import LOG_CONFIG
-from smsweep.backends.docker.network import network_of
+from smsweep.backends.docker.network import HostNetwork
 from smsweep.backends.docker.options import DockerOptions
 from smsweep.jobs import TrainingJobRequest
 
@@ -50,7 +50,7 @@ class ContainerPlan:
     folder: Path  # of the job
     request: TrainingJobRequest
     host: str  # algo-1, ...
-    hosts: Sequence[str]
+    network: HostNetwork
     image: str
     binds: Sequence[Bind]
     options: DockerOptions
@@ -68,7 +68,6 @@ def create(client: APIClient, plan: ContainerPlan) -> None:
     """Create the container; no-op when it is there. Raises APIError, also when the name is somebody else's."""
     name = container_name(plan.folder.name, plan.host)
     algorithm = plan.request.get("AlgorithmSpecification", {})
-    network_mode, networking = network_of(client, plan.request, plan.host, plan.hosts)
     try:
         client.create_container(
             plan.image,
@@ -78,11 +77,10 @@ def create(client: APIClient, plan: ContainerPlan) -> None:
             hostname=plan.host,
             environment=_environment(plan),
             labels=_labels(plan),
-            networking_config=networking,
+            networking_config=_networking(client, plan.network),
             host_config=client.create_host_config(
-                network_mode=network_mode,
-                # without a network nobody else tells a container its own name
-                extra_hosts={plan.host: "127.0.0.1"} if network_mode == "none" else None,
+                network_mode=plan.network.mode,
+                extra_hosts=dict(plan.network.names),
                 mounts=[mount(bind) for bind in plan.binds],
                 log_config=LOG_CONFIG,
                 shm_size=_shm_bytes(plan.options, plan.facts),
@@ -96,6 +94,13 @@ def create(client: APIClient, plan: ContainerPlan) -> None:
     except APIError as err:
         if err.status_code != 409 or not is_ours(client, name, plan.folder):
             raise
+
+
+def _networking(client: APIClient, network: HostNetwork) -> Any:
+    if not network.address:
+        return None
+    endpoint = client.create_endpoint_config(ipv4_address=network.address)
+    return client.create_networking_config({network.mode: endpoint})  # type: ignore[arg-type]  # the stub is too narrow
 
 
 def is_ours(client: APIClient, container: str, folder: Path) -> bool:

@@ -17,6 +17,7 @@ from smsweep.backends.docker.folder import JobFolder, host_names
 from smsweep.backends.docker.gpus import choose_gpu
 from smsweep.backends.docker.images import ensure_image, image_name
 from smsweep.backends.docker.locks import exclusive
+from smsweep.backends.docker.network import HostNetwork, ensure_network
 from smsweep.backends.docker.requirements_layer import read_requirements
 from smsweep.backends.docker.surroundings import Surroundings
 from smsweep.errors import JobRejected
@@ -50,8 +51,8 @@ class Launch:
         self._checkpoints.restore()
         check()
         try:
-            for host in self._hosts:
-                self._create(client, host, image, self._binds(sources, host))
+            for host, network in ensure_network(client, self._request, self._hosts).items():
+                self._create(client, host, network, image, self._binds(sources, host))
             for host in self._hosts:
                 client.start(container_name(self._folder.name, host))  # no-op for one that runs
         except APIError as err:
@@ -77,12 +78,12 @@ class Launch:
             *self._checkpoints.binds(),
         ]
 
-    def _create(self, client: APIClient, host: str, image: str, binds: list[Bind]) -> None:
+    def _create(self, client: APIClient, host: str, network: HostNetwork, image: str, binds: list[Bind]) -> None:
         plan = ContainerPlan(
             folder=self._folder.path,
             request=self._request,
             host=host,
-            hosts=self._hosts,
+            network=network,
             image=image,
             binds=binds,
             options=self._around.options,

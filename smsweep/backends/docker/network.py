@@ -2,42 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import ipaddress
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from docker import APIClient
 from docker.errors import APIError
+from docker.types import IPAMConfig, IPAMPool
 
 from smsweep.backends.docker.engine import is_missing
 from smsweep.jobs import TrainingJobRequest
 
 LABEL = "smsweep.network"  # the name of the job it is for
+FIRST_ADDRESS = 2  # in a subnet; 1 is the engine's own
 
 
-def network_of(client: APIClient, request: TrainingJobRequest, host: str, hosts: Sequence[str]) -> tuple[str, Any]:
-    """Return a host's network mode and networking config, creating the job's own network where it has one.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HostNetwork:
+    """One host's place on it."""
 
-    Several hosts share a network of their own and find each other by name; isolated ones see nothing else, as on
-    SageMaker. A single host is on the engine's common bridge, or isolated: on none.
+    mode: str  # as the engine names it: bridge, none, or the name of a network
+    address: str  # "" where the engine gives one
+    names: Mapping[str, str]  # host -> address, for its /etc/hosts
+
+
+def ensure_network(client: APIClient, request: TrainingJobRequest, hosts: Sequence[str]) -> dict[str, HostNetwork]:
+    """Return each host's place, creating the job's own network where it has one.
+
+    Several hosts share a network of their own and find each other by name from the first moment on, although
+    one starts before the other; isolated ones see nothing else, as on SageMaker. A single host is on the
+    engine's common bridge, or isolated: on none, where nobody else would tell it its own name.
     """
-    is_isolated = request.get("EnableNetworkIsolation", False)
+    is_isolated = bool(request.get("EnableNetworkIsolation", False))
     if len(hosts) == 1:
-        return ("none" if is_isolated else "bridge"), None
+        mode, names = ("none", {hosts[0]: "127.0.0.1"}) if is_isolated else ("bridge", {})
+        return {hosts[0]: HostNetwork(mode=mode, address="", names=names)}
     job = request["TrainingJobName"]
-    _ensure_network(client, job, is_internal=is_isolated)
-    endpoint = client.create_endpoint_config(aliases=[host])
-    return job, client.create_networking_config({job: endpoint})  # type: ignore[arg-type]  # the stub names one network's part
+    subnet = ipaddress.ip_network(_subnet(client, job, is_internal=is_isolated))
+    addresses = {host: str(subnet[FIRST_ADDRESS + number]) for number, host in enumerate(hosts)}
+    return {host: HostNetwork(mode=job, address=addresses[host], names=addresses) for host in hosts}
 
 
 def remove_network(client: APIClient, job: str) -> None:
-    try:
+    for network in client.networks(filters={"label": [f"{LABEL}={job}"]}):
+        try:
+            client.remove_network(network["Id"])
+        except APIError as err:
+            if not is_missing(err):
+                raise
+
+
+def _subnet(client: APIClient, job: str, *, is_internal: bool) -> str:
+    """Return the subnet of the job's network.
+
+    The engine gives out fixed addresses only in a subnet that somebody named, but knows best which is free: it
+    is asked for a network, and then for the same one by its name.
+    """
+    found = [network for network in client.networks(names=[job]) if network["Name"] == job]
+    if not found:
+        chosen = _create(client, job, None, is_internal=is_internal)
         client.remove_network(job)
-    except APIError as err:
-        if not is_missing(err):
-            raise
+        found = [_create(client, job, _pool_of(chosen), is_internal=is_internal)]
+    return str(found[0]["IPAM"]["Config"][0]["Subnet"])
 
 
-def _ensure_network(client: APIClient, job: str, *, is_internal: bool) -> None:
-    if any(network["Name"] == job for network in client.networks(names=[job])):
-        return
-    client.create_network(job, driver="bridge", internal=is_internal, labels={LABEL: job})
+def _create(client: APIClient, job: str, pool: IPAMConfig | None, *, is_internal: bool) -> Mapping[str, Any]:
+    client.create_network(job, driver="bridge", internal=is_internal, labels={LABEL: job}, ipam=pool)
+    return dict(client.inspect_network(job))
+
+
+def _pool_of(network: Mapping[str, Any]) -> IPAMConfig:
+    return IPAMConfig(pool_configs=[IPAMPool(subnet=network["IPAM"]["Config"][0]["Subnet"])])

@@ -1,0 +1,108 @@
+"""Jobs on several hosts: a container each, on a network of their own."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from typing import Any
+
+import pytest
+from docker import DockerClient
+
+from tests.jobs import Jobs, channel
+
+TWO = {"InstanceType": "ml.m5.large", "InstanceCount": 2, "VolumeSizeInGB": 10}
+
+
+@pytest.fixture(autouse=True)
+def _leaves_no_network(docker_engine: DockerClient, jobs: Jobs) -> Any:
+    yield
+    assert docker_engine.networks.list(names=[jobs.prefix]) == []
+
+
+def test_hosts_know_and_resolve_one_another(jobs: Jobs) -> None:
+    script = """
+import json, os, socket
+hosts = json.loads(os.environ['SM_HOSTS'])
+me = os.environ['SM_CURRENT_HOST']
+socket.gethostbyname(*[host for host in hosts if host != me])
+print(me, socket.gethostname(), hosts, json.load(open('/opt/ml/input/config/resourceconfig.json'))['current_host'])
+"""
+    done = jobs.run("pair", script, ResourceConfig=TWO)
+    assert sorted(done.lines) == [
+        "algo-1 algo-1 ['algo-1', 'algo-2'] algo-1",
+        "algo-2 algo-2 ['algo-1', 'algo-2'] algo-2",
+    ]
+    assert done.status.status == "Completed"
+
+
+def test_the_first_failure_ends_the_job_and_is_its_reason(jobs: Jobs) -> None:
+    script = """
+import os, time
+if os.environ['SM_CURRENT_HOST'] == 'algo-2':
+    raise RuntimeError('no peer')
+time.sleep(60)
+"""
+    status = jobs.run("half", script, ResourceConfig=TWO).status
+    assert (status.status, status.exit_code) == ("Failed", 1)
+    assert status.failure_reason.startswith("algo-2: RuntimeError: no peer")
+
+
+def test_a_stop_reaches_every_host(jobs: Jobs) -> None:
+    script = """
+import os, signal, sys, time
+host = os.environ['SM_CURRENT_HOST']
+signal.signal(signal.SIGTERM, lambda *_: (print(host, 'told', flush=True), sys.exit(0)))
+print(host, 'ready', flush=True)
+time.sleep(60)
+"""
+    name = jobs.start("stop", script, ResourceConfig=TWO)
+    for host in ("algo-1", "algo-2"):
+        jobs.until_says(name, f"{host} ready")
+    jobs.backend.stop(name)
+    done = jobs.finish(name)
+    assert done.status.status == "Stopped"
+    assert {"algo-1 told", "algo-2 told"} <= set(done.lines)
+
+
+def test_isolated_hosts_see_only_one_another(jobs: Jobs) -> None:
+    script = """
+import os, socket
+other = 'algo-2' if os.environ['SM_CURRENT_HOST'] == 'algo-1' else 'algo-1'
+print(bool(socket.gethostbyname(other)), open('/proc/net/route').read().count('\\t00000000\\t00000000\\t0003'))
+"""
+    done = jobs.run("isolated", script, ResourceConfig=TWO, EnableNetworkIsolation=True)
+    assert done.lines == ("True 0", "True 0")
+
+
+def test_a_sharded_channel_is_dealt_out_and_a_replicated_one_is_not(jobs: Jobs) -> None:
+    data = jobs.folder / "data"
+    data.mkdir()
+    for name in "abcde":
+        (data / name).write_text(name)
+    request = jobs.request(
+        "shards",
+        """
+import json, os
+print(json.dumps({name: sorted(os.listdir(f'/opt/ml/input/data/{name}')) for name in ('all', 'part')}))
+""",
+        ResourceConfig=TWO,
+    )
+    request["InputDataConfig"] += [
+        channel("all", data.as_uri()),
+        channel("part", data.as_uri(), S3DataDistributionType="ShardedByS3Key"),
+    ]
+    jobs.backend.submit(request)
+    seen = [json.loads(line) for line in jobs.finish(request["TrainingJobName"]).lines]
+    assert [host["all"] for host in seen] == [list("abcde")] * 2
+    assert sorted(host["part"] for host in seen) == [["a", "c", "e"], ["b", "d"]]
+
+
+def test_the_hosts_models_become_one_archive(jobs: Jobs) -> None:
+    script = """
+import os
+open('/opt/ml/model/' + os.environ['SM_CURRENT_HOST'], 'w').write('m')
+"""
+    jobs.run("models", script, ResourceConfig=TWO)
+    with tarfile.open(jobs.folder / "results" / jobs.name("models") / "output" / "model.tar.gz") as model:
+        assert model.getnames() == ["algo-1", "algo-2"]

@@ -1,0 +1,148 @@
+"""requirements.txt: installed once, kept as a layer, and never from somewhere else than the host would take it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+
+import pytest
+from docker import DockerClient
+
+from smsweep.backends.docker.requirements_layer import LABEL
+from tests.docker.wheels import make_wheel, serve
+from tests.jobs import Jobs
+
+
+@pytest.fixture
+def package() -> str:
+    """A name that no earlier run has a layer for."""
+    return f"smsweeptest{secrets.token_hex(4)}"
+
+
+@pytest.fixture(autouse=True)
+def _leaves_no_layer(docker_engine: DockerClient) -> Iterator[None]:
+    before = {image.id for image in docker_engine.images.list(filters={"label": LABEL})}
+    yield
+    for image in docker_engine.images.list(filters={"label": LABEL}):
+        if image.id not in before:
+            docker_engine.images.remove(str(image.id), force=True)
+
+
+def test_later_trials_start_without_installing(jobs: Jobs, package: str) -> None:
+    make_wheel(jobs.folder / "index" / package, package)
+    script = f"import {package}; print({package}.VERSION)"
+    with serve(jobs.folder / "index") as (url, asked):
+        jobs.backend = jobs.another(PIP_INDEX_URL=url, HOME=str(jobs.folder))
+        files = {"requirements.txt": f"{package}==1.0\n"}
+        assert jobs.run("first", script, files=files).lines == ("1.0",)
+        assert asked
+        asked.clear()
+        assert jobs.run("second", script, files=files).lines == ("1.0",)
+        assert asked == []
+
+
+def test_trials_that_start_together_share_one_installation(jobs: Jobs, package: str) -> None:
+    make_wheel(jobs.folder / "index" / package, package)
+    with serve(jobs.folder / "index") as (url, asked):
+        jobs.backend = jobs.another(PIP_INDEX_URL=url, HOME=str(jobs.folder))
+        files = {"requirements.txt": package}
+        names = [jobs.start(f"together-{number}", f"import {package}", files=files) for number in range(3)]
+        assert [jobs.finish(name).status.status for name in names] == ["Completed"] * 3
+        assert len([path for path in asked if path.endswith(".whl")]) == 1
+
+
+def test_a_broken_requirement_fails_the_trial_with_pips_last_lines(jobs: Jobs, package: str) -> None:
+    with serve(jobs.folder) as (url, asked):
+        jobs.backend = jobs.another(PIP_INDEX_URL=url, HOME=str(jobs.folder))
+        files = {"requirements.txt": f"{package}==1.0"}
+        status = jobs.run("broken", "", files=files).status
+        assert status.failure_reason.startswith("requirements.txt: pip ended with exit code 1:")
+        assert f"No matching distribution found for {package}==1.0" in status.failure_reason
+        asked.clear()
+        assert jobs.run("again", "", files=files).status.failure_reason == status.failure_reason
+        assert asked == [], "what failed is not tried again"
+
+
+def test_pips_configuration_files_and_local_wheels_are_passed_in(jobs: Jobs, package: str) -> None:
+    make_wheel(jobs.folder / "wheels", package)
+    config = jobs.folder / ".config" / "pip" / "pip.conf"
+    config.parent.mkdir(parents=True)
+    config.write_text(f"[global]\nno-index = true\nfind-links =\n  {jobs.folder / 'wheels'}\n")
+    jobs.backend = jobs.another(HOME=str(jobs.folder))
+    done = jobs.run("wheels", f"import {package}; print('found')", files={"requirements.txt": package})
+    assert done.lines == ("found",)
+
+
+def test_a_local_index_of_files_is_passed_in(jobs: Jobs, package: str) -> None:
+    make_wheel(jobs.folder / "mirror" / "packages", package)
+    page = jobs.folder / "mirror" / "simple" / package / "index.html"
+    page.parent.mkdir(parents=True)
+    page.write_text(f'<a href="../../packages/{package}-1.0-py3-none-any.whl">{package}-1.0-py3-none-any.whl</a>')
+    index = (jobs.folder / "mirror" / "simple").as_uri()
+    jobs.backend = jobs.another(PIP_INDEX_URL=index, PIP_CONFIG_FILE="/dev/null")
+    done = jobs.run("mirror", f"import {package}; print('found')", files={"requirements.txt": package})
+    assert done.lines == ("found",)
+
+
+def test_the_hosts_settings_can_be_kept_out(jobs: Jobs, package: str) -> None:
+    make_wheel(jobs.folder / "wheels", package)
+    jobs.backend = jobs.another(
+        PIP_FIND_LINKS=str(jobs.folder / "wheels"),
+        PIP_NO_INDEX="1",
+        PIP_CONFIG_FILE="/dev/null",
+        SMSWEEP_DOCKER_HOST_PIP="0",
+    )
+    # With --no-index of its own it fails at once instead of asking the internet.
+    status = jobs.run("out", "", files={"requirements.txt": f"--no-index\n{package}"}).status
+    assert f"No matching distribution found for {package}" in status.failure_reason
+
+
+def test_the_settings_are_gone_when_the_script_runs(jobs: Jobs, package: str) -> None:
+    make_wheel(jobs.folder / "wheels", package)
+    jobs.backend = jobs.another(
+        PIP_FIND_LINKS=str(jobs.folder / "wheels"), PIP_NO_INDEX="1", PIP_CONFIG_FILE="/dev/null"
+    )
+    script = "import os; print([name for name in os.environ if 'PIP' in name], os.listdir('/opt/ml'))"
+    (line,) = jobs.run("gone", script, files={"requirements.txt": package}).lines
+    assert line.startswith("[] ")
+    assert "host" not in line
+
+
+def test_a_requirement_of_the_source_itself_is_installed(jobs: Jobs) -> None:
+    jobs.backend = jobs.another(PIP_NO_BUILD_ISOLATION="0", PIP_NO_INDEX="1", PIP_CONFIG_FILE="/dev/null")
+    setup = "from setuptools import setup; setup(name='smsweephome', py_modules=['smsweephome'])"
+    files = {
+        "requirements.txt": "./home\n",
+        "home/setup.py": setup,
+        "home/smsweephome.py": "WHERE = 'home'\n",
+    }
+    done = jobs.run("local", "import smsweephome; print(smsweephome.WHERE)", files=files)
+    assert done.lines == ("home",), done
+
+
+def test_a_trial_told_to_end_while_it_waits_for_pip_ends(jobs: Jobs, package: str) -> None:
+    jobs.backend = jobs.another(PIP_NO_BUILD_ISOLATION="0", PIP_NO_INDEX="1", PIP_CONFIG_FILE="/dev/null")
+    files = {
+        "requirements.txt": "./slow\n",
+        "slow/setup.py": f"import time; time.sleep(60)  # {package}",
+    }
+    name = jobs.start("slow", "", files=files)
+    jobs.until(name, lambda status: status.secondary_status == "Downloading")
+    jobs.backend.stop(name)
+    assert jobs.finish(name).status.status == "Stopped"
+
+
+def test_the_layer_keeps_the_images_own_settings(jobs: Jobs, docker_engine: DockerClient, package: str) -> None:
+    make_wheel(jobs.folder / "wheels", package)
+    jobs.backend = jobs.another(PIP_FIND_LINKS=str(jobs.folder / "wheels"), PIP_NO_INDEX="1")
+    jobs.run("layer", "", files={"requirements.txt": package})
+    (layer,) = [
+        image
+        for image in docker_engine.images.list(filters={"label": LABEL})
+        if image.attrs["Config"]["Labels"][LABEL] == image.tags[0].partition(":")[2]
+    ][:1]
+    config = layer.attrs["Config"]
+    assert not config["Entrypoint"]
+    assert "pip" not in str(config["Cmd"]).lower()
+    assert not [item for item in config["Env"] or () if item.startswith("PIP")]
+    assert config["WorkingDir"] == "/"

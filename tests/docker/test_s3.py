@@ -1,0 +1,148 @@
+"""Channels from S3 and results to S3, against moto's server."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
+
+from tests.jobs import Jobs, channel
+from tests.oracles import oracle
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "us-east-1"}
+LIST = "import json, os; print(json.dumps(sorted(os.listdir('/opt/ml/input/data/train'))))"
+
+
+@pytest.fixture(scope="module")
+def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    log = tmp_path_factory.mktemp("moto") / "log"
+    command = [str(oracle("moto").python.parent / "moto_server"), "-p", str(port)]
+    with log.open("wb") as out:
+        server = subprocess.Popen(command, stdout=out, stderr=out)
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait()
+
+
+@pytest.fixture
+def s3(endpoint: str) -> Iterator[S3Client]:
+    """A client, with an empty bucket named `bucket`."""
+    client = boto3.client(
+        "s3",
+        endpoint_url=endpoint,
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+        region_name="us-east-1",
+    )
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            client.create_bucket(Bucket="bucket")
+            break
+        except EndpointConnectionError:
+            assert time.monotonic() < deadline, "moto's server does not start"
+            time.sleep(0.1)
+    yield client
+    for item in client.list_objects_v2(Bucket="bucket").get("Contents", ()):
+        client.delete_object(Bucket="bucket", Key=item["Key"])
+    client.close()
+
+
+@pytest.fixture
+def s3_jobs(jobs: Jobs, endpoint: str) -> Jobs:
+    jobs.backend = jobs.another(AWS_ENDPOINT_URL=endpoint, **KEYS)
+    return jobs
+
+
+def listed(jobs: Jobs, label: str, uri: str, **options: object) -> object:
+    return json.loads(jobs.run(label, LIST, channels={"train": uri}, **options).lines[-1])
+
+
+def test_a_prefix_shows_its_objects(s3_jobs: Jobs, s3: S3Client) -> None:
+    for key in ("data/train/a.csv", "data/train/deep/b.csv", "data/train/", "data/other/c.csv"):
+        s3.put_object(Bucket="bucket", Key=key, Body=b"x")
+    assert listed(s3_jobs, "slash", "s3://bucket/data/train/") == ["a.csv", "deep"]
+    assert listed(s3_jobs, "bare", "s3://bucket/data/train") == ["a.csv", "deep"]
+
+
+def test_one_object_shows_as_a_file_of_its_name(s3_jobs: Jobs, s3: S3Client) -> None:
+    s3.put_object(Bucket="bucket", Key="data/train.csv", Body=b"x")
+    assert listed(s3_jobs, "object", "s3://bucket/data/train.csv") == ["train.csv"]
+
+
+def test_a_manifest_names_the_objects(s3_jobs: Jobs, s3: S3Client) -> None:
+    s3.put_object(Bucket="bucket", Key="data/a.csv", Body=b"x")
+    s3.put_object(Bucket="bucket", Key="data/b.csv", Body=b"x")
+    manifest = json.dumps([{"prefix": "s3://bucket/data/"}, "b.csv"])
+    s3.put_object(Bucket="bucket", Key="manifest.json", Body=manifest.encode())
+    request = s3_jobs.request("manifest", LIST)
+    request["InputDataConfig"].append(channel("train", "s3://bucket/manifest.json", S3DataType="ManifestFile"))
+    s3_jobs.backend.submit(request)
+    assert s3_jobs.finish(request["TrainingJobName"]).lines == ('["b.csv"]',)
+
+
+def test_objects_are_downloaded_once_and_again_when_they_change(s3_jobs: Jobs, s3: S3Client) -> None:
+    read = "print(open('/opt/ml/input/data/train/a').read())"
+    uri = {"train": "s3://bucket/once/"}
+    s3.put_object(Bucket="bucket", Key="once/a", Body=b"old")
+    assert s3_jobs.run("once-1", read, channels=uri).lines == ("old",)
+    assert s3_jobs.run("once-2", read, channels=uri).lines == ("old",)
+    assert len(cached(s3_jobs)) == 1
+    s3.put_object(Bucket="bucket", Key="once/a", Body=b"new")
+    assert s3_jobs.run("once-3", read, channels=uri).lines == ("new",)
+    assert len(cached(s3_jobs)) == 2
+
+
+def test_a_key_that_leads_out_of_the_folder_is_refused_by_name(s3_jobs: Jobs, s3: S3Client) -> None:
+    s3.put_object(Bucket="bucket", Key="evil/../../x", Body=b"x")
+    status = s3_jobs.run("evil", LIST, channels={"train": "s3://bucket/evil/"}).status
+    assert status.failure_reason.startswith("channel train: S3 key 'evil/../../x': leads out")
+
+
+def test_a_prefix_with_nothing_below_it_is_refused_by_name(s3_jobs: Jobs, s3: S3Client) -> None:
+    status = s3_jobs.run("nothing", LIST, channels={"train": "s3://bucket/nothing/"}).status
+    assert status.failure_reason == "channel train: s3://bucket/nothing/: there are no objects"
+
+
+def test_results_and_checkpoints_go_to_s3(s3_jobs: Jobs, s3: S3Client) -> None:
+    script = """
+import os
+print(os.listdir('/opt/ml/checkpoints'))
+open('/opt/ml/checkpoints/last', 'w').write('1')
+open('/opt/ml/model/weights', 'w').write('w')
+"""
+    fields = {
+        "OutputDataConfig": {"S3OutputPath": "s3://bucket/out"},
+        "CheckpointConfig": {"S3Uri": "s3://bucket/checkpoints/7"},
+    }
+    assert s3_jobs.run("first", script, **fields).lines == ("[]",)
+    assert s3_jobs.run("second", script, **fields).lines == ("['last']",)
+    model = f"out/{s3_jobs.name('first')}/output/model.tar.gz"
+    assert s3.head_object(Bucket="bucket", Key=model)["ContentLength"] > 0
+
+
+def test_a_bucket_that_does_not_exist_is_named(s3_jobs: Jobs, s3: S3Client) -> None:
+    status = s3_jobs.run("bucket", LIST, channels={"train": "s3://no-such-bucket/x/"}).status
+    assert "s3://no-such-bucket/x/" in status.failure_reason
+    with pytest.raises(ClientError):
+        s3.head_bucket(Bucket="no-such-bucket")
+
+
+def cached(jobs: Jobs) -> list[Path]:
+    return list((jobs.folder / "cache" / "s3").iterdir())
