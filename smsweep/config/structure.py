@@ -25,7 +25,7 @@ from smsweep.config.scalars import read_scalar
 class Section(BaseModel):
     """A mapping with known keys. A field's description completes the messages about it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
     @field_validator("*", mode="before")
     @classmethod

@@ -15,6 +15,7 @@ from smsweep.runtime.environment import script_environment
 from smsweep.runtime.failure import JobFailure
 from smsweep.runtime.interpreter import find, with_interpreter
 from smsweep.runtime.layout import Layout
+from smsweep.runtime.lines import end_record
 from smsweep.runtime.param_files import ParamFiles, write_param_files
 from smsweep.runtime.requirements import install_requirements
 from smsweep.runtime.resources import find_resources, read_json
@@ -46,16 +47,22 @@ def main(argv: list[str] | None = None) -> int:
     options, rest = _parse(sys.argv[1:] if argv is None else argv)
     layout = Layout.from_environment(os.environ)
     with Supervisor(grace_s=options.grace_s) as supervisor:
-        try:
-            _prepare_folders(layout)
-            return _run(layout, supervisor, options, rest)
-        except Exception as err:  # noqa: BLE001 - whatever it is, it must be in output/failure
-            reason = (
-                str(err) if isinstance(err, JobFailure) else f"cannot run the script: {type(err).__name__}: {err}"
-            )
-            warn(reason)
-            failure.write(layout.failure, reason)
-            return err.exit_code if isinstance(err, JobFailure) else 1
+        code = _run_to_its_end(layout, supervisor, options, rest)
+    if os.environ.get("TRAINING_JOB_ARN"):  # on SageMaker, whose logs come late: nobody need wait for more
+        with contextlib.suppress(OSError):
+            os.write(1, end_record(code).encode())
+    return code
+
+
+def _run_to_its_end(layout: Layout, supervisor: Supervisor, options: argparse.Namespace, rest: list[str]) -> int:
+    try:
+        _prepare_folders(layout)
+        return _run(layout, supervisor, options, rest)
+    except Exception as err:  # noqa: BLE001 - whatever it is, it must be in output/failure
+        reason = str(err) if isinstance(err, JobFailure) else f"cannot run the script: {type(err).__name__}: {err}"
+        warn(reason)
+        failure.write(layout.failure, reason)
+        return err.exit_code if isinstance(err, JobFailure) else 1
 
 
 def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -70,7 +77,7 @@ def _prepare_folders(layout: Layout) -> None:
         for folder in (layout.model, layout.output_data, layout.output_intermediate, layout.checkpoints):
             os.makedirs(folder, exist_ok=True)
         for path in (layout.failure, layout.success):
-            if os.path.exists(path):
+            with contextlib.suppress(FileNotFoundError):
                 os.remove(path)
     except OSError as err:
         raise JobFailure(f"{layout.root}: not a place to run a job: {err}") from err

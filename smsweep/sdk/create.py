@@ -13,6 +13,7 @@ from typing import Any
 from smsweep.config.job_yaml import ParsedJob, parse_job, read_job
 from smsweep.config.sweep_yaml import ParsedSweep, parse_sweep, read_sweep
 from smsweep.errors import ConfigError, SourceError
+from smsweep.jobs import JobTemplate
 from smsweep.sdk.labels import parse_label
 from smsweep.sdk.workspace import Workspace
 from smsweep.search.methods import METHODS
@@ -90,7 +91,7 @@ def load_sweep(sweep: SweepLike) -> ParsedSweep:
 def load_job(job: JobLike) -> ParsedJob:
     if isinstance(job, Mapping):
         return parse_job(job)
-    return read_job(Path(job)) if job else parse_job({})
+    return read_job(Path(job)) if job else ParsedJob(template=JobTemplate(), warnings=(), text="")
 
 
 def warn(*warnings: Iterable[str]) -> None:
