@@ -34,6 +34,20 @@ TAG_ATTEMPT = "smsweep:attempt"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class JobResults:
+    """What an ended job cost and left behind, as far as its backend can tell."""
+
+    billable_s: float | None = None  # seconds to pay for on each instance; None where nobody counts them
+    instance_type: str = ""
+    instance_count: int = 1
+    n_runs: int = 1  # times it was begun: once, and again after each interruption
+    model_uri: str = ""  # of model.tar.gz
+    output_uri: str = ""  # of output.tar.gz, which is there only if the script wrote something
+    log_url: str = ""  # where a person reads its log
+    final_metrics: Mapping[str, float] = field(default_factory=dict)  # last values that the platform saw
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class JobStatus:
     """What a backend knows of one job, in SageMaker's words."""
 
@@ -47,6 +61,8 @@ class JobStatus:
     is_lost: bool = False  # it ended without a verdict: its machine or its supervisor went away
     started_at: datetime | None = None  # TrainingStartTime, aware UTC
     ended_at: datetime | None = None  # TrainingEndTime
+    failure_class: str = ""  # a key of failures.RETRIES, where the backend knows better than its words say
+    results: JobResults | None = None  # of an ended job
 
     @property
     def is_terminal(self) -> bool:
@@ -63,12 +79,22 @@ class LogPage:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Site:
+    """Where a sweep's files lie, as the backend's jobs see them. URIs without a slash at the end."""
+
+    assets_uri: str  # folder with runtime.zip and source.tar.gz, content-addressed
+    output_uri: str  # below it, <job name>/output holds what a job leaves behind
+    checkpoint_uri: str  # below it, each trial has its own prefix
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class JobTemplate:
     """A CreateTrainingJob request minus what a trial owns, plus what smsweep itself needs to know."""
 
     request: Mapping[str, Any] = field(default_factory=dict)  # no name, no params, no per-trial prefix
     framework: Mapping[str, str] = field(default_factory=dict)  # names an AWS image; empty where request has one
     source_dir: str = ""  # folder to snapshot; "" to choose one from `program`
+    program: str = ""  # script that the template's author names, for a sweep that names none
     secrets: Mapping[str, str] = field(default_factory=dict)  # environment name -> where the job finds its value
     metric_definitions: tuple[tuple[str, str], ...] = ()  # (name, regex) for printed lines
     retries: Mapping[str, int] = field(default_factory=dict)  # class of failure -> how many times

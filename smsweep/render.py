@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from smsweep.errors import JobRejected
@@ -18,6 +17,7 @@ from smsweep.jobs import (
     TAG_SWEEP,
     TAG_TRIAL,
     JobTemplate,
+    Site,
     TrainingJobRequest,
     job_name,
 )
@@ -26,15 +26,6 @@ from smsweep.trials import Params, Trial
 
 TRIAL_KEY = "smsweep"  # hyperparameter that carries the whole trial; what is too long goes on in smsweep.1, ...
 DEFAULT_MAX_RUN_S = 86_400  # API: StoppingCondition.MaxRuntimeInSeconds defaults to one day
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Site:
-    """Where a sweep's files lie, as the backend's jobs see them. URIs without a slash at the end."""
-
-    assets_uri: str  # folder with runtime.zip and source.tar.gz, content-addressed
-    output_uri: str  # below it, <job name>/output holds what a job leaves behind
-    checkpoint_uri: str  # below it, each trial has its own prefix
 
 
 def training_job(template: JobTemplate, sweep: Sweep, trial: Trial, site: Site) -> TrainingJobRequest:
@@ -94,16 +85,22 @@ def _tags(sweep: Sweep, trial: Trial) -> list[dict[str, str]]:
 
 
 def _hyperparameters(template: JobTemplate, sweep: Sweep, trial: Trial) -> dict[str, str]:
-    """Carry the trial as one JSON value, cut where it is too long, and its params once more for the console."""
-    carried = dict(_cut(_trial_document(sweep, trial)))
-    carried |= template.request.get("HyperParameters", {})
+    """Carry the trial as one JSON value, cut where it is too long, and its params once more for the console.
+
+    The template's own hyperparameters are params that every trial has; a trial's come first. Those of AWS's
+    toolkit stay as they are.
+    """
+    fixed: Mapping[str, str] = template.request.get("HyperParameters", {})
+    platform = {name: text for name, text in fixed.items() if name.startswith("sagemaker_")}
+    params = {name: _decoded(text) for name, text in fixed.items() if name not in platform} | dict(trial.params)
+    carried = dict(_cut(_trial_document(sweep, trial, params))) | platform
     if len(carried) > MAX_HYPERPARAMETERS:
         raise JobRejected(
             f"trial {trial.label}: its params are too long for a training job: {len(carried)} hyperparameters "
             f"of {MAX_HYPERPARAMETER_VALUE} characters, the API takes {MAX_HYPERPARAMETERS}; put the large value "
             "into a file of the source and let the param name it"
         )
-    for key, value in _flat(trial.params):
+    for key, value in _flat(params):
         text = value if isinstance(value, str) else json.dumps(value)
         fits = len(key) <= MAX_HYPERPARAMETER_KEY and len(text) <= MAX_HYPERPARAMETER_VALUE
         if fits and key not in carried and len(carried) < MAX_HYPERPARAMETERS:
@@ -111,7 +108,14 @@ def _hyperparameters(template: JobTemplate, sweep: Sweep, trial: Trial) -> dict[
     return carried
 
 
-def _trial_document(sweep: Sweep, trial: Trial) -> str:
+def _decoded(text: str) -> Any:
+    try:
+        return json.loads(text)  # as the SDK writes them
+    except ValueError:
+        return text
+
+
+def _trial_document(sweep: Sweep, trial: Trial, params: Params) -> str:
     config = sweep.config
     document = {
         "version": 1,
@@ -123,7 +127,7 @@ def _trial_document(sweep: Sweep, trial: Trial) -> str:
         "entity": sweep.entity,
         "program": config.program,
         "command": list(config.command),
-        "params": trial.params,
+        "params": params,
     }
     return json.dumps(document, separators=(",", ":"))
 

@@ -1,0 +1,74 @@
+"""Estimators of the SageMaker SDK 2.x: Estimator, PyTorch, HuggingFace, SKLearn, XGBoost and their like."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+from sagemaker.estimator import EstimatorBase, _TrainingJob
+
+from smsweep.errors import ConfigError
+from smsweep.estimators.compiled import DEFAULT_CHANNEL, Source, find_source, job_template, refuse
+from smsweep.jobs import JobTemplate
+
+# Settings by which the SDK starts or packs the script itself -> what to do instead.
+ELSEWHERE = {
+    "container_entry_point": "smsweep starts the job itself; the sweep's command says what it starts",
+    "container_arguments": "smsweep starts the job itself; the sweep's command says what it starts",
+    "dependencies": "put the folders below source_dir",
+    "git_config": "check the repository out and name its folder as source_dir",
+    "distribution": "name the launcher in the sweep's command: [torchrun, --nproc_per_node=8, ${program}]",
+    "training_recipe_file": "a recipe brings a program of its own; give a script as entry_point",
+}
+NO_OUTPUT = "s3://smsweep"  # stands for the output_path that a trial's backend chooses
+
+
+def template(estimator: EstimatorBase, inputs: Any = None) -> JobTemplate:
+    """Return what `fit(inputs)` would send, less the SDK's own launch of the script. Raises ConfigError."""
+    for key, what_to_do in ELSEWHERE.items():
+        if getattr(estimator, key, None):
+            raise refuse(key, what_to_do)
+    if estimator.output_kms_key and not estimator.output_path:
+        raise ConfigError("estimator.output_kms_key: needs output_path beside it")
+    request = _request(estimator, {DEFAULT_CHANNEL: inputs} if isinstance(inputs, str) else inputs)
+    if request["OutputDataConfig"]["S3OutputPath"] == NO_OUTPUT:
+        del request["OutputDataConfig"]
+    # The SDK adds these unasked, with an output path in them.
+    if not estimator.debugger_hook_config and not estimator.rules:
+        request.pop("DebugHookConfig", None)
+    if estimator.profiler_config is None and not estimator.disable_profiler and not estimator.rules:
+        request.pop("ProfilerConfig", None)
+    params = {name: _decoded(value) for name, value in request.get("HyperParameters", {}).items()}
+    return job_template(request, params, _source(estimator))
+
+
+def _source(estimator: EstimatorBase) -> Source:
+    return find_source(getattr(estimator, "source_dir", None), getattr(estimator, "entry_point", None))
+
+
+def _request(estimator: EstimatorBase, inputs: Any) -> dict[str, Any]:
+    """Return the CreateTrainingJob request of an estimator without a source, so that nothing is uploaded.
+
+    The three calls are those that the SDK makes for AWS Batch. They change the estimator: it is a copy that they
+    get, which shares only what holds connections.
+    """
+    session = estimator.sagemaker_session
+    shared = (session, getattr(estimator, "tensorboard_app", None))
+    own = copy.deepcopy(estimator, {id(part): part for part in shared})
+    own.source_dir = own.entry_point = None
+    own.output_path = own.output_path or NO_OUTPUT
+    try:
+        own.prepare_workflow_for_training(job_name="smsweep")
+        request: dict[str, Any] = session.get_train_request(**_TrainingJob.get_train_args(own, inputs, None))
+    except (ValueError, TypeError, KeyError) as err:
+        raise ConfigError(f"estimator: {err}") from err
+    return request
+
+
+def _decoded(value: str) -> Any:
+    """Return a hyperparameter as the user gave it: frameworks write JSON, a plain Estimator text."""
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value

@@ -1,0 +1,82 @@
+"""ModelTrainer of the SageMaker SDK 3.x, which 2.x has as `sagemaker.modules`."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from smsweep.errors import ConfigError
+from smsweep.estimators.compiled import DEFAULT_CHANNEL, Source, channel, find_source, job_template, refuse
+from smsweep.jobs import JobTemplate
+from smsweep.runtime.requirements import FILE as REQUIREMENTS
+
+IGNORE_FILE = ".smsweepignore"
+
+
+def template(trainer: Any, inputs: Any = None) -> JobTemplate:
+    """Return what `train(inputs)` would send, less the SDK's drivers and its copy of the source.
+
+    Raises ConfigError.
+    """
+    _check(trainer)
+    if isinstance(inputs, str):
+        inputs = {DEFAULT_CHANNEL: inputs}
+    named = inputs if isinstance(inputs, Mapping) else {}
+    request = _request(trainer, None if named else inputs)
+    channels = request.get("InputDataConfig") or []
+    request["InputDataConfig"] = [
+        *(given for given in channels if given["ChannelName"] not in named),
+        *(channel(name, str(uri)) for name, uri in named.items()),
+    ]
+    return job_template(request, trainer.hyperparameters or {}, _source(trainer.source_code))
+
+
+def _check(trainer: Any) -> None:
+    if trainer.distributed:
+        raise refuse(
+            "distributed",
+            "name the launcher in the sweep's command: [torchrun, --nproc_per_node=8, ${program}]",
+        )
+    if trainer._temp_recipe_train_dir is not None:
+        raise refuse("training_recipe", "a recipe brings a program of its own; give a script as entry_script")
+    source = trainer.source_code
+    if source is None:
+        return
+    if source.command:
+        raise refuse("source_code.command", "name it, as a list, as the sweep's command")
+    if source.requirements not in (None, REQUIREMENTS):
+        raise refuse("source_code.requirements", f"name the file {REQUIREMENTS}, at the top of source_dir")
+    extra = set(source.ignore_patterns or ()) - set(type(source)().ignore_patterns or ())
+    if extra and not Path(source.source_dir or ".", IGNORE_FILE).exists():
+        raise refuse(
+            "source_code.ignore_patterns",
+            f"write {', '.join(sorted(extra))} into {IGNORE_FILE} in source_dir, a pattern a line",
+        )
+
+
+def _source(source: Any) -> Source:
+    return Source() if source is None else find_source(source.source_dir, source.entry_script)
+
+
+def _request(trainer: Any, inputs: Any) -> dict[str, Any]:
+    """Return the CreateTrainingJob request of a trainer without a source, so that nothing is uploaded.
+
+    The call is the one that the SDK makes for AWS Batch. It changes the trainer: it is a copy that it gets, which
+    shares only the session, and has none of the folders that a trainer deletes when it goes.
+    """
+    session = trainer.sagemaker_session
+    memo = {id(session): session, id(trainer._temp_code_dir): None}
+    own = copy.deepcopy(trainer, memo)
+    own.source_code = None
+    checkpoints = own.checkpoint_config
+    if checkpoints is not None and not checkpoints.s3_uri:  # a trial's backend chooses; the SDK would ask AWS
+        own.checkpoint_config = None
+    try:
+        request: dict[str, Any] = own._create_training_job_args(input_data_config=inputs, boto3=True)
+    except (ValueError, TypeError, AttributeError) as err:
+        raise ConfigError(f"estimator: {err}") from err
+    if own.checkpoint_config is None and checkpoints is not None and checkpoints.local_path:
+        request["CheckpointConfig"] = {"LocalPath": checkpoints.local_path}
+    return request
