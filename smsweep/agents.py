@@ -22,7 +22,7 @@ from smsweep.verdicts import verdict
 log = logging.getLogger(__name__)
 
 LEASE_S = 60.0  # how long a trial stays ours without a sign of life
-SHORTEST_SLEEP_S = 0.01  # a backend that knows when a job ends cuts it short
+SHORTEST_SLEEP_S = 0.05  # a backend that knows when a job ends cuts it short
 DEFAULT_RETRIES = 1
 PAGES_A_TICK = 8  # of one job's log, so that one talkative job does not starve the others
 
@@ -255,7 +255,7 @@ class Agent:
             log.debug("%s: looking again: %s", held.trial.label, err)
             return False
         del self._held[number]
-        self._controller.history.update([trial])
+        self._controller.note([trial])
         log.info("%s %s%s", trial.label, to.value, f": {reason}" if reason else "")
         self._is_idle = False
         if to.is_terminal:
@@ -344,7 +344,7 @@ class Agent:
         trial = self._store.claim(self._sweep_id, self._agent_id, self._backend.place, LEASE_S)
         if trial is not None:
             self._started += 1
-            self._controller.history.update([trial])
+            self._controller.note([trial])
         return trial
 
     def _submit(self, held: _Held) -> None:

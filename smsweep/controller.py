@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from smsweep.errors import StoreConflict
 from smsweep.objectives import is_better, objective
@@ -54,11 +54,20 @@ class Controller:
             self.sweep = sweep
             return
         metric = self.sweep.config.metric
-        curve_of = metric.name if metric is not None and self._strategy_reads_curves() else None
+        curve_of = metric.name if metric is not None and self._reads_curves() else None
         trials = self._store.list_trials(self.sweep.id, since=self._revision, curve_of=curve_of)
         self.history.update(trials)
         self._revision = max([sweep.revision, *(trial.revision for trial in trials)])
         self.sweep = sweep
+
+    def note(self, written: Sequence[Trial]) -> None:
+        """Take in trials as this process has just written them, in that order.
+
+        If nobody else wrote in between, they need not be read again.
+        """
+        self.history.update(written)
+        if written[0].revision == self._revision + 1 and not self._reads_curves():
+            self._revision = written[-1].revision
 
     def propose(self, n: int) -> int:
         """Add up to n pending trials and return how many; fewer than n means there is nothing more to try now."""
@@ -74,7 +83,7 @@ class Controller:
             except StoreConflict:
                 self.refresh()
                 continue
-            self.history.update(added)
+            self.note(added)
             return len(added)
         return 0
 
@@ -122,7 +131,7 @@ class Controller:
         said = f"it reported {', '.join(close)}" if close else "it reported nothing"
         return f"it ended without ever reporting the sweep's metric {metric.name!r}; {said}"
 
-    def _strategy_reads_curves(self) -> bool:
+    def _reads_curves(self) -> bool:
         return self._rule is not None or self.sweep.config.method == "bayes"
 
     def _room(self) -> int:
@@ -141,4 +150,3 @@ class Controller:
             if value is not None and (self._best is None or is_better(value, self._best, metric.goal)):
                 self._best = value
         return self._best is not None and not is_better(metric.target, self._best, metric.goal)
-
