@@ -84,8 +84,9 @@ def base() -> list[Requirement]:
 
 
 def development() -> list[Requirement]:
-    """Return what tests need: the tools, and the driver of the other database."""
-    return read_array(r"\ndev = \[\n(.*?)\n\]") + read_array(r"\npostgres = \[(.*?)\] #")
+    """Return what tests need: the tools, the driver of the other database, and the endpoint."""
+    lists = (r"\ndev = \[\n(.*?)\n\]", r"\npostgres = \[(.*?)\] #", r"\nendpoint = \[\n(.*?)\n\]\n")
+    return [requirement for pattern in lists for requirement in read_array(pattern)]
 
 
 def extras() -> list[Requirement]:
