@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from smsweep.errors import SpaceError
-from smsweep.search.bayes.acquisition import log_expected_improvement
+from smsweep.search.bayes.acquisition import log_belief_inside, log_expected_improvement
 from smsweep.search.bayes.candidates import maximise
 from smsweep.search.bayes.design import design_point
 from smsweep.search.bayes.encoding import Cube
@@ -24,8 +24,9 @@ from smsweep.trials import History, Params
 MIN_START, MAX_START = 6, 12  # trials of the space-filling start: two more than there are dimensions, within this
 N_NEAR = 8  # best observations around which the acquisition is searched
 MAX_FITTED = 120  # observations from which the model is chosen; each costs tens of times more than below
-MAX_BELIEVED = 250  # observations on which the belief rests; its cost grows with their square
+MAX_BELIEVED = 200  # observations on which the belief rests; its cost grows with their square
 REFIT = 20  # the model is chosen anew when the observations have grown by one part in this many
+GUESS = 0.1  # variance that each guessed coordinate adds to a target
 DRAWS = 32  # at random, where nothing better is free, before the free assignments are counted
 
 
@@ -60,8 +61,7 @@ class BayesSearch:
             if params is None:
                 break
             suggested.append(params)
-            point, _ = self._cube.encode(params)
-            evidence.append(Evidence(point=point, kind=Kind.PENDING, best_so_far=np.empty(0)))
+            evidence.append(Evidence(kind=Kind.PENDING, params=params, cube=self._cube, curve=np.empty(0)))
             if self._coverage is not None:
                 held.append(self._cell(params))
                 self._coverage.take(held[-1:])
@@ -72,13 +72,13 @@ class BayesSearch:
     def _points(self, evidence: Sequence[Evidence], number: int) -> Iterator[Array]:
         """Yield points for the trial of that number, best first, and then without end at random."""
         rng = np.random.default_rng([self._seed, number])
-        known = observed(evidence, self._cube.d)
+        known = observed(evidence)
         n_valued = int(known.sets_scale.sum())
         if self._cube.d:
             if n_valued < self._n_start // 2 or number < self._n_start > n_valued:
                 yield self._cube.snap(design_point(number, self._cube.d, self._seed)[None])[0]
             else:
-                pending = [item.point for item in evidence if item.kind is Kind.PENDING]
+                pending = [item.place[0] for item in evidence if item.kind is Kind.PENDING]
                 yield from self._promising(known, pending, number, rng)
         while True:
             yield self._cube.snap(rng.random((1, self._cube.d)))[0]
@@ -86,10 +86,10 @@ class BayesSearch:
     def _promising(
         self, known: Observations, pending: list[Array], number: int, rng: np.random.Generator
     ) -> Array:
-        """Return points of high expected improvement, best first."""
+        """Return points where improvement is likely, best first."""
         view = VIEWS[number % len(VIEWS)]
         settled = known.first(len(known) - len(known) % max(len(known) // REFIT, 1))
-        model = fit(*self._data(settled, view, MAX_FITTED), self._cube.is_nominal)
+        model = fit(*self._data(settled, view, MAX_FITTED), self._cube.is_nominal).draw(rng)
         data = self._data(known, view, MAX_BELIEVED)
         belief = Posterior(model, *data, self._cube.is_nominal)
         # where there is noise, the best that was seen was lucky: improve on what is believed of it
@@ -100,10 +100,11 @@ class BayesSearch:
         if pending:
             belief = belief.believing(np.array(pending))
 
-        def score(points: Array) -> Array:
-            return log_expected_improvement(*belief.predict(points), best)
+        def score(at: Array) -> Array:
+            improvement = log_expected_improvement(*belief.predict(at), best)
+            return improvement + log_belief_inside(at, self._cube.is_nominal, len(known))
 
-        taken = {point.tobytes() for point in (*known.points, *pending)}
+        taken = {point.tobytes() for point in (*points, *pending)}
         return maximise(score, self._cube, near, taken, rng)
 
     @staticmethod
@@ -111,7 +112,9 @@ class BayesSearch:
         """Return points, targets and their doubt, of so many observations at most."""
         y, doubt = targets(known, view)
         chosen = thinned(known.values, limit)
-        return known.points[chosen], y[chosen], doubt[chosen]
+        places = [known.evidence[i].place for i in chosen.tolist()]
+        guessed = GUESS * np.array([n_guesses for _, n_guesses in places])
+        return np.array([point for point, _ in places]), y[chosen], doubt[chosen] + guessed
 
     def _first_free(self, points: Iterator[Array], number: int) -> Params | None:
         """Return the params at the first of the points that no trial holds; None when the space is used up."""

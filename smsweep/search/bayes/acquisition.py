@@ -1,14 +1,17 @@
-"""What a trial at some point promises: the logarithm of its expected improvement."""
+"""What a trial at some point promises."""
 
 from __future__ import annotations
 
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from smsweep.search.bayes.kernel import Array
 
-LOW, HIGH, KNOTS = -40.0, 8.0, 9601
+LOW, HIGH, KNOTS = -40.0, 8.0, 9601  # of the table behind log_expected_improvement
+FAITH = 10.0  # observations that weigh as much as the belief that the optimum lies inside
+AT_THE_SIDE = 0.1  # how likely it is at a side of the cube, compared with the middle
 
 
 def log_expected_improvement(mean: Array, deviation: Array, best: float) -> Array:
@@ -18,6 +21,19 @@ def log_expected_improvement(mean: Array, deviation: Array, best: float) -> Arra
     Source: Ament et al., Unexpected Improvements to Expected Improvement, arXiv:2310.20708.
     """
     return np.log(deviation) + _log_h((best - mean) / deviation)
+
+
+def log_belief_inside(points: Array, is_nominal: NDArray[np.bool_], n_observed: int) -> Array:
+    """Return, up to a constant, the log weight of the belief that the optimum is not at a side of the cube.
+
+    Users choose ranges around what they expect, while a model is least certain at the sides: left alone, it puts a
+    third of all early coordinates there. The belief fades with 1 / n_observed, and what was seen decides.
+    Source: Hvarfner et al., piBO: Augmenting Acquisition Functions with User Beliefs, arXiv:2204.11051.
+    """
+    u = points[:, ~is_nominal]
+    density = AT_THE_SIDE + (1.0 - AT_THE_SIDE) * 4.0 * u * (1.0 - u)
+    log_weight: Array = (FAITH / n_observed) * np.log(density).sum(axis=1)
+    return log_weight
 
 
 def _log_h(u: Array) -> Array:

@@ -30,6 +30,7 @@ class Axis:
     levels: tuple[Any, ...] = ()  # the values that it can take, by coordinate; () when continuous
     coordinates: Array = field(default_factory=lambda: np.empty(0))  # of the levels, ascending
     is_nominal: bool = False  # the levels have no order: two are alike, or they are not
+    by_number: tuple[float, ...] = ()  # of listed values, the coordinate of each by its number
 
     def encode(self, value: Any) -> tuple[float, bool]:
         """Return where the value lies, and whether it is a value of this axis at all.
@@ -41,7 +42,7 @@ class Axis:
             number = self.distribution.index_of(value)
             if number is None:
                 return (UNLISTED if self.is_nominal else MIDDLE), False
-            return float(self.coordinates[self.levels.index(self.distribution.value_at(number))]), True
+            return self.by_number[number], True
         if not is_number(value):
             return MIDDLE, False
         coordinate = _coordinate(self.distribution, value)
@@ -103,9 +104,15 @@ def _axis(distribution: Distribution) -> Axis:
         values = [distribution.value_at(i) for i in range(distribution.size)]
         # numbers are ranked, as 16, 32, 64 are steps in one direction; two values need no order
         is_ranked = len(values) > 2 and all(is_number(value) for value in values)
-        levels = tuple(sorted(values) if is_ranked else values)
-        middles = (np.arange(len(levels)) + 0.5) / len(levels)
-        return Axis(distribution=distribution, levels=levels, coordinates=middles, is_nominal=not is_ranked)
+        order = sorted(range(len(values)), key=values.__getitem__) if is_ranked else list(range(len(values)))
+        coordinates = (np.arange(len(values)) + 0.5) / len(values)
+        return Axis(
+            distribution=distribution,
+            levels=tuple(values[number] for number in order),
+            coordinates=coordinates,
+            is_nominal=not is_ranked,
+            by_number=tuple(coordinates[np.argsort(order)].tolist()),
+        )
     levels = tuple(_numeric_levels(distribution))
     coordinates = np.array([_coordinate(distribution, level) for level in levels])
     return Axis(distribution=distribution, levels=levels, coordinates=coordinates)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
 from dataclasses import dataclass
 from enum import Enum
 
@@ -12,7 +12,7 @@ from smsweep.objectives import objective
 from smsweep.search.bayes.encoding import Cube
 from smsweep.search.bayes.kernel import Array
 from smsweep.sweeps import Metric
-from smsweep.trials import History, Trial, TrialState, is_number
+from smsweep.trials import History, Params, Trial, TrialState, is_number
 
 
 class Kind(Enum):
@@ -22,13 +22,25 @@ class Kind(Enum):
     PENDING = "pending"  # nothing is known, but somebody is looking
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Evidence:
-    point: Array
+    """One trial's. What costs time is worked out when it is first asked for: few of many trials are used."""
+
     kind: Kind
     value: float = 0.0  # of WHOLE and HINT; lower is better
-    best_so_far: Array  # after each point of the curve; [] where no curve is known
-    n_guesses: int = 0  # coordinates of the point that are not truly the trial's: it is of another space
+    params: Params
+    cube: Cube
+    curve: Array  # values on the way, lower is better; [] where none are known
+
+    @functools.cached_property
+    def place(self) -> tuple[Array, int]:
+        """The point where params lie, and how many coordinates are guesses, see `Cube.encode`."""
+        return self.cube.encode(self.params)
+
+    @functools.cached_property
+    def best_so_far(self) -> Array:
+        """After each point of the curve."""
+        return np.minimum.accumulate(self.curve)
 
 
 class Ledger:
@@ -40,12 +52,16 @@ class Ledger:
         self._history: History | None = None
 
     def follow(self, history: History) -> list[Evidence]:
-        """Return the evidence of prior trials, then of the sweep's own in order of number."""
+        """Return the evidence of prior trials, then of the sweep's own in order of number.
+
+        A prior trial that shares no parameter with this space is left out.
+        """
         if history is not self._history:
             self._history = history
             self._cursor = 0
-            self._own: dict[int, Evidence | None] = {}
-            self._prior = [evidence(trial, self._metric, self._cube) for trial in history.prior]
+            self._own: dict[int, Evidence] = {}
+            prior = (evidence(trial, self._metric, self._cube) for trial in history.prior)
+            self._prior = [item for item in prior if item.place[1] < max(self._cube.d, 1)]
         changed, self._cursor = history.since(self._cursor)
         for number in changed:
             trial = history.get(number)
@@ -53,15 +69,10 @@ class Ledger:
                 self._own.pop(number, None)
             else:
                 self._own[number] = evidence(trial, self._metric, self._cube)
-        return list(self._in_order())
-
-    def _in_order(self) -> Iterator[Evidence]:
-        for item in (*self._prior, *(self._own[number] for number in sorted(self._own))):
-            if item is not None:
-                yield item
+        return [*self._prior, *(self._own[number] for number in sorted(self._own))]
 
 
-def evidence(trial: Trial, metric: Metric, cube: Cube) -> Evidence | None:
+def evidence(trial: Trial, metric: Metric, cube: Cube) -> Evidence:
     """Read one trial.
 
     finished: its objective, the best over history and summary; without a finite one, WORST.
@@ -69,15 +80,17 @@ def evidence(trial: Trial, metric: Metric, cube: Cube) -> Evidence | None:
     stopped: a HINT, as it was ended for being slow, not for being done.
     pending, running, stopping: PENDING; or as `metric.impute_while_running` says WORST, or a HINT by its own
     best or latest value as soon as it has one.
-    A trial of another space lies where this one comes nearest to it; None if they share no parameter.
+    A trial of another space lies where this one comes nearest to it.
     """
-    point, n_guesses = cube.encode(trial.params)
-    if n_guesses and n_guesses == cube.d:
-        return None
     kind, value = _reading(trial, metric)
     sign = metric.goal.sign
-    curve = np.minimum.accumulate(sign * np.array(trial.curve, dtype=float))
-    return Evidence(point=point, kind=kind, value=sign * value, best_so_far=curve, n_guesses=n_guesses)
+    return Evidence(
+        kind=kind,
+        value=sign * value,
+        params=trial.params,
+        cube=cube,
+        curve=sign * np.array(trial.curve, dtype=float),
+    )
 
 
 def _reading(trial: Trial, metric: Metric) -> tuple[Kind, float]:

@@ -38,10 +38,30 @@ class Model:
 
 
 PRIORS = Priors()
+INFORMATION = 1 / 160  # curvature that each observation adds, roughly; a first guess that the search corrects
+FARTHEST = 0.5  # variance of a drawn logarithm at most, so that a poor estimate of the spread does little harm
 
 
-def fit(x: Array, y: Array, doubt: Array, is_nominal: NDArray[np.bool_]) -> Model:
-    """Return the model of the highest posterior density.
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Likely:
+    """The models that are likely, as a normal density over logarithms: Laplace's approximation."""
+
+    best: Array  # theta of the highest density
+    covariance: Array  # of theta
+
+    def draw(self, rng: np.random.Generator) -> Model:
+        """Return one of them, as likely as it is.
+
+        The single best model is too sure of itself: few observations are explained by many others as well. When
+        each trial draws its own, the search does not hold on to one explanation.
+        """
+        variances, axes = np.linalg.eigh((self.covariance + self.covariance.T) / 2.0)
+        steps = np.sqrt(np.clip(variances, 0.0, FARTHEST)) * rng.standard_normal(len(variances))
+        return _model(self.best + axes @ steps)
+
+
+def fit(x: Array, y: Array, doubt: Array, is_nominal: NDArray[np.bool_]) -> Likely:
+    """Return the models that explain the observations.
 
     x: [n, d] points of the cube, n >= 1. y: [n] standardised targets. doubt: [n] variances that are known
     beforehand, on top of the common noise. Recent answers are remembered, as the same data often serve several
@@ -51,7 +71,7 @@ def fit(x: Array, y: Array, doubt: Array, is_nominal: NDArray[np.bool_]) -> Mode
 
 
 @functools.lru_cache(maxsize=16)
-def _fit(shape: tuple[int, int], x: bytes, y: bytes, doubt: bytes, is_nominal: bytes) -> Model:
+def _fit(shape: tuple[int, int], x: bytes, y: bytes, doubt: bytes, is_nominal: bytes) -> Likely:
     density = _Density(
         np.frombuffer(x).reshape(shape),
         np.frombuffer(y),
@@ -59,7 +79,9 @@ def _fit(shape: tuple[int, int], x: bytes, y: bytes, doubt: bytes, is_nominal: b
         np.frombuffer(is_nominal, dtype=bool),
         PRIORS,
     )
-    return _model(minimise(density, density.mean))
+    guess: Array = np.linalg.inv(density.precision + INFORMATION * shape[0] * np.eye(len(density.mean)))
+    best, covariance = minimise(density, density.mean, guess)
+    return Likely(best=best, covariance=covariance)
 
 
 def _model(theta: Array) -> Model:
@@ -74,28 +96,35 @@ class _Density:
     def __init__(self, x: Array, y: Array, doubt: Array, is_nominal: NDArray[np.bool_], priors: Priors) -> None:
         n, d = x.shape
         self._pairs = np.triu_indices(n, 1)  # the covariance is symmetric: half of it will do
-        self._gaps = [gap[self._pairs] for gap in gaps(x, x, is_nominal)]
+        self._gaps = np.array([gap[self._pairs] for gap in gaps(x, x, is_nominal)])
+        # room for what every call computes anew, one row per dimension
+        self._squares = np.empty_like(self._gaps)
+        self._bends = np.empty_like(self._gaps)
         self._y = y
         self._doubt = doubt
         self.mean = np.r_[np.full(d, priors.scale), priors.main, priors.joint, priors.noise]
-        self._precision = np.diag(np.r_[np.zeros(d), [priors.amplitude**-2] * 2, priors.noise_spread**-2])
+        self.precision = np.diag(np.r_[np.zeros(d), [priors.amplitude**-2] * 2, priors.noise_spread**-2])
         # scales vary each on its own and all together
-        self._precision[:d, :d] = np.linalg.inv(priors.own**2 * np.eye(d) + priors.shared**2)
+        self.precision[:d, :d] = np.linalg.inv(priors.own**2 * np.eye(d) + priors.shared**2)
 
     def __call__(self, theta: Array) -> tuple[float, Array]:
         model, n, d = _model(theta), len(self._y), len(self._gaps)
-        squares = [
-            (gap * (1.0 / scale)) ** 2 for gap, scale in zip(self._gaps, model.kernel.scales.tolist(), strict=True)
-        ]
-        parts = [_matern_and_slope(square) for square in squares]
-        main = sum(value for value, _ in parts) * (model.kernel.main / d)
-        joint, joint_slope = _matern_and_slope(sum(squares) / d)
-        joint, joint_slope = model.kernel.joint * joint, (model.kernel.joint / d) * joint_slope
+        kernel = model.kernel
+        main = np.zeros_like(self._gaps[0])
+        for j, scale in enumerate(kernel.scales.tolist()):
+            r = self._gaps[j] * (1.0 / scale)
+            square = np.multiply(r, r, out=self._squares[j])
+            correlation, rate = _matern_and_rate(r, square)
+            main += correlation
+            np.multiply(rate, square, out=self._bends[j])
+        main *= kernel.main / d
+        square = self._squares.sum(axis=0) / d
+        joint, joint_rate = _matern_and_rate(np.sqrt(square), square)
+        joint *= kernel.joint
         covariance = np.empty((n, n))
-        covariance[self._pairs] = model.kernel.bias + main + joint
+        covariance[self._pairs] = kernel.bias + main + joint
         covariance.T[self._pairs] = covariance[self._pairs]
-        own_variance = model.noise + self._doubt + JITTER
-        covariance.flat[:: n + 1] = model.kernel.variance + own_variance
+        covariance.flat[:: n + 1] = kernel.variance + model.noise + self._doubt + JITTER
         try:
             factor = np.linalg.cholesky(covariance)
         except np.linalg.LinAlgError:
@@ -103,24 +132,25 @@ class _Density:
         inverse = np.linalg.inv(covariance)
         weights = inverse @ self._y
         off = theta - self.mean
-        pull = self._precision @ off
+        pull = self.precision @ off
         value = 0.5 * float(self._y @ weights) + float(np.log(factor.diagonal()).sum()) + 0.5 * float(off @ pull)
 
-        # of the value by each covariance: half of this on the diagonal, and as much for either of a pair
-        sensitivity = inverse - np.outer(weights, weights)
-        alone, paired = float(sensitivity.trace()) / 2, sensitivity[self._pairs]
+        # by how much the value grows with each covariance: half as much on the diagonal, as a pair has two places
+        paired = inverse[self._pairs] - weights[self._pairs[0]] * weights[self._pairs[1]]
+        alone = 0.5 * float(inverse.trace() - weights @ weights)
         gradient = np.empty_like(theta)
-        for j, (square, (_, slope)) in enumerate(zip(squares, parts, strict=True)):
-            # d square / d log scale = -2 square
-            gradient[j] = -2.0 * float((((model.kernel.main / d) * slope + joint_slope) * square) @ paired)
-        gradient[d] = 2.0 * (float(main @ paired) + model.kernel.main * alone)
-        gradient[d + 1] = 2.0 * (float(joint @ paired) + model.kernel.joint * alone)
+        # d r^2 / d log scale = -2 r^2
+        by_main, by_joint = self._bends @ paired, self._squares @ (joint_rate * paired)
+        gradient[:d] = (-2.0 / d) * (kernel.main * by_main + kernel.joint * by_joint)
+        gradient[d] = 2.0 * (float(main @ paired) + kernel.main * alone)
+        gradient[d + 1] = 2.0 * (float(joint @ paired) + kernel.joint * alone)
         gradient[d + 2] = 2.0 * model.noise * alone
         return value, gradient + pull
 
 
-def _matern_and_slope(square: Array) -> tuple[Array, Array]:
-    """Return the correlation at the squared distances, and its derivative by them."""
-    t = SQRT5 * np.sqrt(square)
+def _matern_and_rate(r: Array, square: Array) -> tuple[Array, Array]:
+    """Return the Matérn 5/2 correlation at the distances r, and its derivative by their squares."""
+    t = SQRT5 * r
     decay = np.exp(-t)
-    return (1.0 + t + t * t / 3.0) * decay, (-5.0 / 6.0) * (1.0 + t) * decay
+    slope = (1.0 + t) * decay
+    return slope + (5.0 / 3.0) * square * decay, (-5.0 / 6.0) * slope

@@ -40,18 +40,24 @@ class Kernel:
         main, square = np.zeros(1), np.zeros(1)
         for gap, scale in zip(gaps, self.scales.tolist(), strict=True):
             r = gap * (1.0 / scale)
-            main = main + matern(r)
-            square = square + r * r
+            r_square = r * r
+            main = main + matern(r, r_square)
+            square = square + r_square
         d = len(self.scales)
-        return self.bias + (self.main / d) * main + self.joint * matern(np.sqrt(square / d))
+        square = square / d
+        return self.bias + (self.main / d) * main + self.joint * matern(np.sqrt(square), square)
 
 
-def matern(r: Array) -> Array:
-    """Return the Matérn 5/2 correlation at the distances r >= 0."""
-    t = SQRT5 * r
-    correlation = np.exp(-t)
-    correlation *= 1.0 + t + t * t / 3.0
-    return correlation
+def matern(r: Array, square: Array) -> Array:
+    """Return the Matérn 5/2 correlation at the distances r >= 0, which are also given squared."""
+    t = -SQRT5 * r
+    decay = np.exp(t)
+    # in place from here on: this is where most of a suggestion's time goes
+    polynomial = square * (5.0 / 3.0)
+    polynomial -= t
+    polynomial += 1.0
+    polynomial *= decay
+    return polynomial
 
 
 def gaps(a: Array, b: Array, is_nominal: NDArray[np.bool_]) -> Iterator[Array]:

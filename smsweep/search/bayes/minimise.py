@@ -10,51 +10,53 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 LONGEST_STEP = 1.5  # in any variable; ours are logarithms, so a factor of 4.5
+ENOUGH = 1e-4  # of the gain that the slope promises, for a step to be taken
+SHORTER = 0.35  # by so much when it is not
 
 
 def minimise(
     function: Callable[[Array], tuple[float, Array]],
     start: Array,
-    max_evaluations: int = 60,
-    tolerance: float = 1e-4,
-) -> Array:
-    """Return the best point found from start by BFGS with backtracking.
+    inverse_hessian: Array,
+    max_evaluations: int = 40,
+    tolerance: float = 2e-3,
+) -> tuple[Array, Array]:
+    """Return the best point found by BFGS with backtracking, and the inverse Hessian there as far as known.
 
-    function: point -> (value, gradient); may give inf where it is undefined, but not at start.
-    tolerance: ends once a step gains less.
+    function: point -> (value, gradient); its value may be inf, but not at start. inverse_hessian: a positive
+    definite guess of it at start. tolerance: the search ends once a step gains less.
     Source: Nocedal and Wright, Numerical Optimization, chapter 6.
     """
     x, (value, slope) = start, function(start)
-    inverse_hessian = np.eye(len(x)) / max(1.0, 2.0 * float(np.abs(slope).max()))
-    is_fresh = True
-    evaluations = 1
-    while evaluations < max_evaluations:
+    n_evaluations = 1
+    while n_evaluations < max_evaluations:
         step = -inverse_hessian @ slope
         step *= min(1.0, LONGEST_STEP / max(float(np.abs(step).max()), 1e-12))
-        descent = float(slope @ step)
-        shrink = 1.0
-        while evaluations < max_evaluations:
-            next_value, next_slope = function(x + shrink * step)
-            evaluations += 1
-            if next_value <= value + 1e-4 * shrink * descent:
-                break
-            shrink *= 0.35
-        else:
-            return x
-        gain = value - next_value
-        moved, turned = shrink * step, next_slope - slope
-        x, value, slope = x + moved, next_value, next_slope
+        next_value, next_slope = function(x + step)
+        n_evaluations += 1
+        while next_value > value + ENOUGH * float(slope @ step):
+            if n_evaluations == max_evaluations:
+                return x, inverse_hessian
+            step = step * SHORTER
+            next_value, next_slope = function(x + step)
+            n_evaluations += 1
+        gain, turn = value - next_value, next_slope - slope
+        x, value, slope = x + step, next_value, next_slope
+        inverse_hessian = _learnt(inverse_hessian, step, turn)
         if gain < tolerance:
-            return x
-        curvature = float(moved @ turned)
-        if curvature > 1e-10:
-            if is_fresh:
-                inverse_hessian = np.eye(len(x)) * curvature / float(turned @ turned)
-                is_fresh = False
-            swing = inverse_hessian @ turned
-            inverse_hessian = (
-                inverse_hessian
-                + (1.0 + float(turned @ swing) / curvature) * np.outer(moved, moved) / curvature
-                - (np.outer(swing, moved) + np.outer(moved, swing)) / curvature
-            )
-    return x
+            break
+    return x, inverse_hessian
+
+
+def _learnt(inverse_hessian: Array, step: Array, turn: Array) -> Array:
+    """Return the inverse Hessian as corrected by how far the gradient turned over a step."""
+    curvature = float(step @ turn)
+    if curvature < 1e-10:
+        return inverse_hessian
+    swing = inverse_hessian @ turn
+    stretch = (1.0 + float(turn @ swing) / curvature) / curvature
+    return (
+        inverse_hessian
+        + stretch * np.outer(step, step)
+        - (np.outer(swing, step) + np.outer(step, swing)) / curvature
+    )

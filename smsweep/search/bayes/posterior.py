@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,7 +18,7 @@ class Posterior:
 
     def __init__(self, model: Model, x: Array, y: Array, doubt: Array, is_nominal: NDArray[np.bool_]) -> None:
         self._model = model
-        self._x, self._y, self._doubt = x, y, doubt
+        self._x = x
         self._is_nominal = is_nominal
         covariance = model.kernel(gaps(x, x, is_nominal))
         covariance.flat[:: len(x) + 1] += model.noise + doubt + JITTER
@@ -39,11 +41,18 @@ class Posterior:
 
         No mean moves, only the uncertainty near the points goes: what pending trials must do.
         """
-        mean, _ = self.predict(points)
-        return Posterior(
-            self._model,
-            np.vstack([self._x, points]),
-            np.r_[self._y, mean],
-            np.r_[self._doubt, np.zeros(len(points))],
-            self._is_nominal,
-        )
+        kernel, n, m = self._model.kernel, len(self._x), len(points)
+        shared = self._whitener @ kernel(gaps(self._x, points, self._is_nominal))
+        own = kernel(gaps(points, points, self._is_nominal)) - shared.T @ shared
+        own.flat[:: m + 1] += self._model.noise + JITTER
+        # the factor grows by the rows [shared', factor of own], its inverse by the corresponding ones
+        corner = np.linalg.inv(np.linalg.cholesky(own))
+        wider = copy.copy(self)
+        wider._x = np.vstack([self._x, points])
+        wider._whitener = np.zeros((n + m, n + m))
+        wider._whitener[:n, :n] = self._whitener
+        wider._whitener[n:, :n] = -corner @ shared.T @ self._whitener
+        wider._whitener[n:, n:] = corner
+        # what comes out as expected has no weight
+        wider._weights = np.r_[self._weights, np.zeros(m)]
+        return wider

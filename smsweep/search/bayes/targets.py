@@ -20,7 +20,6 @@ from smsweep.search.bayes.observations import Observations
 View = Callable[[Array], Array]  # whole values in order of trial, lower is better -> targets
 
 N_START = 10  # values that set the unit of by_distance
-GUESS = 0.1  # variance that each guessed coordinate adds to a target
 UNSURE = 1.0  # variance of a target of which next to nothing is known
 
 
@@ -73,8 +72,7 @@ def targets(observations: Observations, view: View) -> tuple[Array, Array]:
     is_blind = np.isinf(spreads)
     finite = np.where(is_blind, 0.0, spreads)
     width = (read(values + finite) - read(values - finite)) / 2.0
-    doubt = np.where(is_blind, UNSURE, width**2) + GUESS * observations.n_guesses
-    return y, np.where(observations.sets_scale, 0.0, doubt)
+    return y, np.where(observations.sets_scale, 0.0, np.where(is_blind, UNSURE, width**2))
 
 
 def _unit(unit: float, value: float) -> float:

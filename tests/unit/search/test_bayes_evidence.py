@@ -1,0 +1,171 @@
+"""What each trial of a history means to a Bayesian search."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from smsweep.search.bayes.encoding import Cube
+from smsweep.search.bayes.evidence import Evidence, Kind, Ledger, evidence
+from smsweep.search.bayes.hints import expected_whole
+from smsweep.search.bayes.observations import observed, thinned
+from smsweep.search.bayes.targets import VIEWS, View, by_distance, by_rank, targets
+from smsweep.space.distributions import Uniform
+from smsweep.space.space import SearchSpace
+from smsweep.sweeps import Goal, Metric
+from smsweep.trials import History, MetricStats, Trial, TrialState
+
+S = TrialState
+CUBE = Cube(SearchSpace({"x": Uniform(min=0.0, max=1.0), "y": Uniform(min=0.0, max=1.0)}))
+PARAMS = {"x": 0.25, "y": 0.5}
+
+
+def trial(state: TrialState, curve: Sequence[float] = (), number: int = 0, **more: Any) -> Trial:
+    stats = MetricStats()
+    for value in curve:
+        stats = stats.add(value)
+    finite = tuple(value for value in curve if np.isfinite(value))
+    metrics = {"loss": stats} if curve else {}
+    whole: dict[str, Any] = {
+        "number": number,
+        "params": PARAMS,
+        "state": state,
+        "metrics": metrics,
+        "curve": finite,
+    }
+    return Trial(**whole | more)
+
+
+def read(one: Trial, **metric: Any) -> tuple[Kind, float]:
+    item = evidence(one, Metric(**{"name": "loss"} | metric), CUBE)
+    return item.kind, item.value
+
+
+def test_a_finished_trial_counts_with_its_best_value_not_its_last() -> None:
+    assert read(trial(S.FINISHED, (3.0, 1.0, 2.0))) == (Kind.WHOLE, 1.0)
+
+
+def test_a_better_summary_counts_too() -> None:
+    assert read(trial(S.FINISHED, (3.0, 1.0), summary={"loss": 0.5})) == (Kind.WHOLE, 0.5)
+
+
+def test_what_is_maximised_counts_negative() -> None:
+    assert read(trial(S.FINISHED, (3.0, 1.0)), goal=Goal.MAXIMIZE) == (Kind.WHOLE, -3.0)
+
+
+@pytest.mark.parametrize("curve", [(), (float("nan"),), (float("inf"), float("-inf"))])
+def test_a_finished_trial_without_a_finite_value_counts_as_the_worst(curve: tuple[float, ...]) -> None:
+    assert read(trial(S.FINISHED, curve))[0] is Kind.WORST
+
+
+@pytest.mark.parametrize("state", [S.FAILED, S.CRASHED, S.KILLED])
+def test_a_broken_trial_counts_as_impute_says(state: TrialState) -> None:
+    broken = trial(state, (1.0, 4.0))
+    assert read(broken)[0] is Kind.WORST
+    assert read(broken, impute="best") == (Kind.HINT, 1.0)
+    assert read(broken, impute="latest") == (Kind.HINT, 4.0)
+    assert read(trial(state), impute="best")[0] is Kind.WORST
+
+
+@pytest.mark.parametrize("impute", ["worst", "best", "latest"])
+def test_a_stopped_trial_is_a_hint(impute: str) -> None:
+    assert read(trial(S.STOPPED, (3.0, 2.0)), impute=impute) == (Kind.HINT, 2.0)
+
+
+@pytest.mark.parametrize("state", [S.PENDING, S.RUNNING, S.STOPPING])
+def test_an_unfinished_trial_is_pending_unless_imputed(state: TrialState) -> None:
+    going_on = trial(state, (1.0, 4.0))
+    assert read(going_on)[0] is Kind.PENDING
+    assert read(going_on, impute_while_running="best") == (Kind.HINT, 1.0)
+    assert read(going_on, impute_while_running="latest") == (Kind.HINT, 4.0)
+    assert read(going_on, impute_while_running="worst")[0] is Kind.WORST
+    assert read(trial(state), impute_while_running="best")[0] is Kind.PENDING
+
+
+def test_a_prior_trial_of_another_space_says_nothing() -> None:
+    history = History(prior=[trial(S.FINISHED, (1.0,), params={"z": 1}), trial(S.FINISHED, (2.0,))])
+    assert [item.value for item in Ledger(CUBE, Metric(name="loss")).follow(history)] == [2.0]
+
+
+def test_a_ledger_follows_what_changes() -> None:
+    history = History([trial(S.RUNNING)], prior=[trial(S.FINISHED, (5.0,))])
+    ledger = Ledger(CUBE, Metric(name="loss"))
+    assert [item.kind for item in ledger.follow(history)] == [Kind.WHOLE, Kind.PENDING]
+    history.update([trial(S.FINISHED, (2.0,)), trial(S.PENDING, number=1)])
+    assert [item.kind for item in ledger.follow(history)] == [Kind.WHOLE, Kind.WHOLE, Kind.PENDING]
+    history.update([trial(S.PENDING, number=1, is_removed=True)])
+    assert [item.value for item in ledger.follow(history)] == [5.0, 2.0]
+
+
+def item(kind: Kind, value: float = 0.0, curve: Sequence[float] = ()) -> Evidence:
+    return Evidence(kind=kind, value=value, params=PARAMS, cube=CUBE, curve=np.array(curve, dtype=float))
+
+
+WHOLE = [item(Kind.WHOLE, value) for value in (3.0, 1.0, 2.0, 8.0)]
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_the_worst_is_as_bad_as_the_worst_known(view: View) -> None:
+    y, _ = targets(observed([*WHOLE, item(Kind.WORST)]), view)
+    assert y[-1] == max(y)
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_hint_is_never_better_than_the_best_whole_training(view: View) -> None:
+    y, doubt = targets(observed([*WHOLE, item(Kind.HINT, 0.1)]), view)
+    assert y[-1] == min(y)
+    assert doubt[-1] > 0.0
+
+
+def test_only_failures_are_no_observations() -> None:
+    assert len(observed([item(Kind.WORST), item(Kind.PENDING)])) == 0
+
+
+def test_hints_alone_must_do_as_long_as_there_is_nothing_else() -> None:
+    known = observed([item(Kind.HINT, 1.0), item(Kind.HINT, 2.0), item(Kind.WORST)])
+    assert known.sets_scale.tolist() == [True, True, False]
+
+
+def test_a_trial_cut_short_is_expected_to_gain_what_its_peers_gained() -> None:
+    peers = [item(Kind.WHOLE, start - 0.5, [start, start - 0.5]) for start in (2.0, 2.1, 2.2, 2.3, 2.4)]
+    assert expected_whole(item(Kind.HINT, 2.2, [2.2]), peers) == pytest.approx((1.7, 0.0))
+
+
+def test_peers_that_differ_leave_doubt() -> None:
+    ends = (1.9, 1.5, 0.5, 1.0, 1.8)
+    peers = [item(Kind.WHOLE, end, [2.0, end]) for end in ends]
+    assert expected_whole(item(Kind.HINT, 2.0, [2.0]), peers)[1] > 0.3
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_views_keep_the_order(view: View) -> None:
+    values = np.random.default_rng(0).standard_cauchy(50)
+    assert (np.argsort(view(values)) == np.argsort(values)).all()
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_one_diverged_training_does_not_squash_the_rest(view: View) -> None:
+    y = view(np.array([1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1e9]))
+    assert y[3] - y[0] > 0.3
+    assert y[-1] < 30.0
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_equal_values_are_no_error(view: View) -> None:
+    assert np.ptp(view(np.full(8, 3.0))) < 1e-9
+
+
+def test_the_rank_view_zooms_in_and_the_distance_view_does_not() -> None:
+    start, later = [8.0, 4.0, 6.0, 2.0, 7.0, 5.0, 9.0, 3.0, 10.0, 11.0], np.linspace(1.0, 1.2, 30)
+    values = np.r_[start, later]
+    assert np.ptp(by_rank(values)[10:]) > 1.0 > 0.2 > np.ptp(by_distance(values)[10:])
+
+
+def test_of_many_observations_the_best_half_and_an_even_choice_stay() -> None:
+    kept = thinned(np.arange(1000.0)[::-1], 100)
+    assert len(kept) == 100
+    assert set(range(950, 1000)) <= set(kept.tolist())
+    assert kept[0] == 0

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from smsweep.search.bayes import fit as fit_module
+from smsweep.search.bayes.fit import PRIORS, Model, fit
+from smsweep.search.bayes.kernel import Array, Kernel, gaps, matern
+from smsweep.search.bayes.minimise import minimise
+from smsweep.search.bayes.posterior import Posterior
+
+NOMINAL = np.array([False, False, True])
+
+
+def data(n: int = 25) -> tuple[Array, Array, Array]:
+    rng = np.random.default_rng(1)
+    x = rng.random((n, 3))
+    x[:, 2] = np.floor(3 * x[:, 2])
+    y = np.sin(5 * x[:, 0]) + 0.5 * (x[:, 2] == 1) + 0.05 * rng.standard_normal(n)
+    return x, y, np.zeros(n)
+
+
+def best(observations: tuple[Array, Array, Array]) -> Model:
+    return fit_module._model(fit(*observations, NOMINAL).best)
+
+
+def test_matern_falls_from_one_towards_none() -> None:
+    r = np.array([0.0, 0.5, 1.0, 50.0])
+    assert matern(r, r * r) == pytest.approx([1.0, 0.8286, 0.5240, 0.0], abs=1e-4)
+
+
+def test_different_choices_are_equally_far_apart() -> None:
+    a = np.array([[0.1], [0.5], [0.9]])
+    (gap,) = gaps(a, a, np.array([True]))
+    assert gap.tolist() == [[0, 1, 1], [1, 0, 1], [1, 1, 0]]
+
+
+def test_main_effects_reach_along_one_axis_and_the_interaction_does_not() -> None:
+    far_along_one = [np.array([0.0]), np.array([100.0])]
+    scales = np.ones(2)
+    main = Kernel(scales=scales, main=1.0, joint=0.0, bias=0.0)
+    joint = Kernel(scales=scales, main=0.0, joint=1.0, bias=0.0)
+    assert float(main(far_along_one)[0]) == pytest.approx(0.5)
+    assert float(joint(far_along_one)[0]) == pytest.approx(0.0)
+
+
+def test_the_slope_of_the_density_is_that_of_its_values() -> None:
+    x, y, doubt = data()
+    density = fit_module._Density(x, y, doubt + 0.01, NOMINAL, PRIORS)
+    theta = density.mean + 0.2 * np.random.default_rng(0).standard_normal(6)
+    steps = 1e-5 * np.eye(6)
+    numeric = [(density(theta + step)[0] - density(theta - step)[0]) / 2e-5 for step in steps]
+    assert density(theta)[1] == pytest.approx(numeric, abs=1e-5)
+
+
+def test_the_fit_tells_the_axis_that_matters_and_the_noise() -> None:
+    model = best(data(60))
+    assert model.kernel.scales[0] < model.kernel.scales[1] / 1.5
+    assert 0.02 < model.noise**0.5 < 0.15
+
+
+def test_equal_points_with_different_values_are_noise_not_an_error() -> None:
+    x, y = np.full((6, 3), 0.5), np.arange(6.0)
+    assert best((x, y, np.zeros(6))).noise > 0.1
+
+
+def test_minimise_reaches_the_bottom_of_a_curved_valley() -> None:
+    def rosenbrock(p: Array) -> tuple[float, Array]:
+        a, b = 1.0 - p[0], p[1] - p[0] ** 2
+        return float(a * a + 100 * b * b), np.array([-2 * a - 400 * p[0] * b, 200 * b])
+
+    bottom, inverse_hessian = minimise(rosenbrock, np.array([-1.2, 1.0]), np.eye(2), 200, 1e-12)
+    assert bottom == pytest.approx([1.0, 1.0], abs=1e-3)
+    assert inverse_hessian == pytest.approx(np.array([[0.5, 1.0], [1.0, 2.005]]), abs=0.1)
+
+
+def posterior(doubt: float = 0.0) -> tuple[Posterior, Array, Array]:
+    x, y, none = data()
+    kernel = Kernel(scales=np.full(3, 0.4), main=0.5, joint=0.5)
+    return Posterior(Model(kernel=kernel, noise=1e-6), x, y, none + doubt, NOMINAL), x, y
+
+
+def test_what_was_observed_is_believed() -> None:
+    belief, x, y = posterior()
+    mean, deviation = belief.predict(x)
+    assert mean == pytest.approx(y, abs=0.01)
+    assert deviation.max() < 0.01
+
+
+def test_what_is_in_doubt_is_believed_less() -> None:
+    mean, deviation = posterior(doubt=1.0)[0].predict(data()[0])
+    assert np.abs(mean - data()[1]).max() > 0.1
+    assert deviation.min() > 0.1
+
+
+def test_pending_points_take_uncertainty_away_and_move_nothing() -> None:
+    belief, _, _ = posterior()
+    rng = np.random.default_rng(2)
+    pending, elsewhere = rng.random((3, 3)), rng.random((50, 3))
+    mean, deviation = belief.predict(elsewhere)
+    after_mean, after_deviation = belief.believing(pending).predict(elsewhere)
+    assert after_mean == pytest.approx(mean, abs=1e-6)
+    assert (after_deviation <= deviation + 1e-9).all()
+    assert belief.believing(pending).predict(pending)[1].max() < 0.01
