@@ -12,7 +12,11 @@ SmsweepError                  1
 │   └── SchemaTooNew          1   the store was written by a newer smsweep
 ├── JobError                  1
 │   ├── JobRejected           1   the backend will never accept this request
+│   │   └── NameTaken         1   a job of that name is somebody else's; the next attempt has another
+│   ├── AccessDenied          1   the credentials may not do that; says which action is missing
 │   ├── BackendUnavailable    1   retryable: the backend did not answer
+│   │   ├── Throttled         1   retryable: it will take the call later; nothing to worry about
+│   │   └── BadCredentials    1   retryable: none, or expired; goes on once they are refreshed
 │   ├── CapacityError         1   retryable: no machine to be had now
 │   └── QuotaExceeded         1   retryable: as many jobs as the account may have
 └── TrialsFailed              3   every trial failed, or the first ones did and the agent gave up
@@ -83,8 +87,24 @@ class JobRejected(JobError):
     pass
 
 
+class NameTaken(JobRejected):
+    pass
+
+
+class AccessDenied(JobError):
+    pass
+
+
 class BackendUnavailable(JobError):
     retryable = True
+
+
+class Throttled(BackendUnavailable):
+    pass
+
+
+class BadCredentials(BackendUnavailable):
+    pass
 
 
 class CapacityError(JobError):

@@ -4,16 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Protocol
 
 from smsweep.backends.base import Backend
+from smsweep.jobs import JobTemplate, Site
 from smsweep.tables import LazyTable
 
 # Called with the folder for jobs, the runtime's zip, the environment, and a clock in seconds since the epoch.
 MakeBackend = Callable[[Path, Path, Mapping[str, str], Callable[[], float]], Backend]
 
+
+class Prepare(Protocol):
+    def __call__(
+        self, template: JobTemplate, assets: Path, folder: Path, environ: Mapping[str, str], *, upload: bool
+    ) -> tuple[JobTemplate, Site]:
+        """Complete a template for this backend, put the files where its jobs can read them, and say where that is.
+
+        assets: folder with runtime.zip and source.tar.gz, named by their content. folder: the workspace's.
+        upload: False to put nothing anywhere and only say. Raises JobError.
+        """
+        ...
+
+
 BACKENDS: Mapping[str, MakeBackend] = LazyTable(
     {
         "process": "smsweep.backends.process:ProcessBackend",
         "docker": "smsweep.backends.docker.backend:DockerBackend",
+        "sagemaker": "smsweep.backends.sagemaker.backend:SageMakerBackend",
+    }
+)
+PREPARE: Mapping[str, Prepare] = LazyTable(
+    {
+        "process": "smsweep.backends.local_site:prepare",
+        "docker": "smsweep.backends.local_site:prepare",
+        "sagemaker": "smsweep.backends.sagemaker.prepare:prepare",
     }
 )

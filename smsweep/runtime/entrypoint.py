@@ -16,6 +16,7 @@ from smsweep.runtime.failure import JobFailure
 from smsweep.runtime.interpreter import find, with_interpreter
 from smsweep.runtime.layout import Layout
 from smsweep.runtime.lines import end_record
+from smsweep.runtime.ownership import VARIABLE, hand_over
 from smsweep.runtime.param_files import ParamFiles, write_param_files
 from smsweep.runtime.requirements import install_requirements
 from smsweep.runtime.resources import find_resources, read_json
@@ -35,6 +36,7 @@ _PARSER.add_argument("--pid-file", default="", help="where to write the script's
 _PARSER.add_argument(
     "--install-requirements", action="store_true", help="pip install the source's requirements.txt"
 )
+_PARSER.add_argument("--say-end", action="store_true", help="end the log with a record: nothing comes after it")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -48,7 +50,8 @@ def main(argv: list[str] | None = None) -> int:
     layout = Layout.from_environment(os.environ)
     with Supervisor(grace_s=options.grace_s) as supervisor:
         code = _run_to_its_end(layout, supervisor, options, rest)
-    if os.environ.get("TRAINING_JOB_ARN"):  # on SageMaker, whose logs come late: nobody need wait for more
+    hand_over(layout, os.environ.get(VARIABLE, ""))
+    if options.say_end:
         with contextlib.suppress(OSError):
             os.write(1, end_record(code).encode())
     return code

@@ -32,6 +32,12 @@ MARKUP = re.compile(  # what terminals take for colours and titles (ANSI): never
 )
 METRICS = "metrics"
 SUMMARY = "summary"
+END = "end"
+
+
+def end_record(exit_code: int) -> str:
+    """Return the line, with its end, after which a job's log holds nothing more."""
+    return f'{MARK}{{"{END}": {exit_code}}}\n'
 
 
 def records(kind: str, values: Mapping[str, Value], *, time: float, step: int | None = None) -> Iterator[str]:

@@ -18,14 +18,14 @@ from typing import Any
 from smsweep.agents import DEFAULT_RETRIES, Agent, AgentOptions, Leaving, Outcome
 from smsweep.backends.base import Backend
 from smsweep.backends.inline import InlineBackend
-from smsweep.backends.table import BACKENDS
+from smsweep.backends.table import BACKENDS, PREPARE
 from smsweep.config.job_yaml import parse_job
 from smsweep.controller import Controller
 from smsweep.errors import UsageError
 from smsweep.flapping import Flapping
-from smsweep.jobs import JobTemplate
+from smsweep.jobs import JobTemplate, TrainingJobRequest
 from smsweep.metrics import MetricReader
-from smsweep.render import Site, training_job
+from smsweep.render import training_job
 from smsweep.sdk.create import JobLike, SweepLike, load_job, sweep
 from smsweep.sdk.labels import parse_label, parse_sweep_id
 from smsweep.sdk.workspace import Workspace
@@ -69,12 +69,14 @@ def agent(
         if function is None and not stored.source_hash:
             raise UsageError(f"sweep {stored.id} names no program; give its agent a function, from Python")
         template = load_job(job).template if job else load_job_text(stored.job_yaml)
-        with closing(open_backend(backend, function, workspace)) as opened:
+        name = DEFAULT_BACKEND if function else backend_name(backend, workspace)
+        render = renderer(template, stored, workspace, name, upload=True)
+        with closing(InlineBackend(function) if function else open_backend(name, workspace)) as opened:
             worker = Agent(
                 store,
                 opened,
                 make_controller(store, stored, template),
-                renderer(template, stored, workspace),
+                render,
                 MetricReader(template.metric_definitions),
                 agent_id=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}",
                 options=AgentOptions(
@@ -120,9 +122,8 @@ def load_job_text(text: str) -> JobTemplate:
     return parse_job(text).template if text else JobTemplate()
 
 
-def open_backend(name: str | None, function: Callable[[], Any] | None, workspace: Workspace) -> Backend:
-    if function is not None:
-        return InlineBackend(function)
+def backend_name(name: str | None, workspace: Workspace) -> str:
+    """Return the backend to use: the one given, `SMSWEEP_BACKEND`, or processes. Raises UsageError."""
     name = name or workspace.environ.get("SMSWEEP_BACKEND") or DEFAULT_BACKEND
     if name not in BACKENDS:
         raise UsageError(f"no backend {name!r}; there are {', '.join(sorted(BACKENDS))}")
@@ -148,6 +149,10 @@ def make_controller(store: Store, stored: Sweep, template: JobTemplate) -> Contr
 def read_prior(store: Store, stored: Sweep) -> list[Trial]:
     """Return the trials of earlier sweeps that inform this one's search, marked as such."""
     metric = stored.config.metric
+    return name
+
+
+def open_backend(name: str, workspace: Workspace) -> Backend:
     numbers = itertools.count()
     prior = []
     for label in stored.prior_runs:
@@ -163,14 +168,16 @@ def as_prior(trial: Trial, number: int) -> Trial:
     return Trial(**{**fields, "number": number, "is_prior": True})
 
 
-def renderer(template: JobTemplate, stored: Sweep, workspace: Workspace) -> Callable[[Trial], Any]:
-    jobs = workspace.jobs_dir.as_uri()
-    site = Site(
-        assets_uri=workspace.assets(stored.source_hash).as_uri(),
-        output_uri=jobs,
-        checkpoint_uri=(workspace.dir / "checkpoints").as_uri(),
-    )
-    return lambda trial: training_job(template, stored, trial, site)
+def renderer(
+    template: JobTemplate, stored: Sweep, workspace: Workspace, backend: str, *, upload: bool
+) -> Callable[[Trial], TrainingJobRequest]:
+    """Return what turns a trial into the request that the backend will get.
+
+    upload: put the files that the jobs need where they find them; False to leave that, and only look.
+    """
+    assets = workspace.assets(stored.source_hash)
+    complete, site = PREPARE[backend](template, assets, workspace.dir, workspace.environ, upload=upload)
+    return lambda trial: training_job(complete, stored, trial, site)
 
 
 def release_dead_agents(store: Store, sweep_id: str) -> None:

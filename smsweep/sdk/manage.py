@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 from smsweep.errors import StoreConflict, UsageError
 from smsweep.metrics import split_records
-from smsweep.sdk.execute import open_backend
+from smsweep.sdk.execute import backend_name, open_backend
 from smsweep.sdk.labels import parse_label, parse_sweep_id, parse_trial
 from smsweep.sdk.workspace import Workspace
 from smsweep.sweeps import VERBS, Sweep
@@ -93,8 +93,8 @@ def read_log(label: str, *, follow: bool = False, raw: bool = False, backend: st
         trial = store.get_trial(sweep_id, number)
         if not trial.job_name and not follow:
             return
-        name = backend or trial.place.partition("@")[0] or None
-        with contextlib.closing(open_backend(name, None, workspace)) as opened:
+        name = backend_name(backend or trial.place.partition("@")[0], workspace)
+        with contextlib.closing(open_backend(name, workspace)) as opened:
             cursor = ""
             while True:
                 page = opened.read_logs(trial.job_name, cursor) if trial.job_name else None

@@ -12,9 +12,9 @@ from smsweep.backends.base import Backend
 from smsweep.config.sweep_yaml import parse_sweep
 from smsweep.controller import Controller
 from smsweep.flapping import Flapping
-from smsweep.jobs import JobTemplate
+from smsweep.jobs import JobTemplate, Site
 from smsweep.metrics import MetricReader
-from smsweep.render import Site, training_job
+from smsweep.render import training_job
 from smsweep.runtime.lines import METRICS, records
 from smsweep.search.methods import METHODS
 from smsweep.stopping.rules import RULES

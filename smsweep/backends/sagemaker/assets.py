@@ -1,0 +1,59 @@
+"""Source and runtime in S3: under a key named by their content, so that each content is uploaded once ever."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from smsweep.backends.sagemaker.client import Aws
+from smsweep.backends.sagemaker.failures import code_of
+from smsweep.errors import JobRejected
+
+log = logging.getLogger(__name__)
+
+MISSING = ("404", "NotFound", "NoSuchKey")
+WAS_FIRST = ("412", "PreconditionFailed", "ConditionalRequestConflict")  # another agent's upload
+
+
+def upload_once(aws: Aws, folder: Path, bucket: str, prefix: str, *, kms_key: str = "", owner: str = "") -> None:
+    """Put each file of a folder below prefix, unless it is there. Raises JobError.
+
+    The prefix must be named by the content. kms_key: encrypts what is uploaded; "" for the bucket's own way.
+    owner: account that must own the bucket; "" for any.
+    """
+    guard = {"ExpectedBucketOwner": owner} if owner else {}
+    for file in sorted(folder.iterdir()):
+        where = {"Bucket": bucket, "Key": f"{prefix}/{file.name}", **guard}
+        if not _is_there(aws, where):
+            _put(aws, file, where, kms_key)
+
+
+def _is_there(aws: Aws, where: dict[str, Any]) -> bool:
+    try:
+        aws.call("s3", "head_object", **where)
+    except (BotoCoreError, ClientError) as err:
+        # Without s3:ListBucket a missing object answers 403: the put then says whether we may write.
+        if isinstance(err, ClientError) and code_of(err) in (*MISSING, "403"):
+            return False
+        raise aws.error(err, "s3", "head_object") from err
+    return True
+
+
+def _put(aws: Aws, file: Path, where: dict[str, Any], kms_key: str) -> None:
+    encryption = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key} if kms_key else {}
+    try:
+        aws.call("s3", "put_object", **where, **encryption, Body=file.read_bytes(), IfNoneMatch="*")
+    except (BotoCoreError, ClientError) as err:
+        if isinstance(err, ClientError) and code_of(err) in WAS_FIRST:
+            return
+        if isinstance(err, ClientError) and code_of(err) == "NoSuchBucket":
+            bucket = where["Bucket"]
+            raise JobRejected(
+                f"S3: there is no bucket {bucket}; make it with `aws s3 mb s3://{bucket}`, "
+                "or name another in job.yaml: output_path: s3://BUCKET/PREFIX"
+            ) from err
+        raise aws.error(err, "s3", "put_object") from err
+    log.info("uploaded s3://%s/%s, %d bytes", where["Bucket"], where["Key"], file.stat().st_size)

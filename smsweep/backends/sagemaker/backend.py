@@ -1,0 +1,190 @@
+"""Training jobs on SageMaker: every call rated, every answer that may get lost asked for again.
+
+Nothing waits inside: what must wait for its turn is taken up at a later `describe`, so that one slow API never
+keeps the others, or an agent's leases, waiting.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from smsweep.backends.sagemaker.adopt import adopt
+from smsweep.backends.sagemaker.client import Aws
+from smsweep.backends.sagemaker.cloudwatch import Logs
+from smsweep.backends.sagemaker.failures import code_of, message_of
+from smsweep.backends.sagemaker.gates import Gates
+from smsweep.backends.sagemaker.options import SageMakerOptions
+from smsweep.backends.sagemaker.rates import Rates
+from smsweep.backends.sagemaker.validate import validate
+from smsweep.backends.sagemaker.watch import Watch
+from smsweep.errors import JobRejected, QuotaExceeded, Throttled
+from smsweep.failures import CAPACITY
+from smsweep.jobs import JobStatus, LogPage, TrainingJobRequest
+
+log = logging.getLogger(__name__)
+
+NAME_TAKEN = "ResourceInUse"
+
+
+class SageMakerBackend:
+    """Runs each job as a training job of the account and region that `environ` leads to.
+
+    root, runtime_zip: not needed here; taken so that all backends are made alike. clock: seconds since the epoch.
+    """
+
+    def __init__(
+        self, root: Path, runtime_zip: Path, environ: Mapping[str, str], clock: Callable[[], float]
+    ) -> None:
+        del root, runtime_zip
+        options = SageMakerOptions.from_environ(environ)
+        self._aws = Aws(environ)
+        self._clock = clock
+        self._rates = Rates(options.rates, time.monotonic)
+        self._watch = Watch(self._aws, self._rates, options.poll_s, clock, time.monotonic)
+        self._logs = Logs(self._aws, self._rates, options.poll_s, options.log_lag_s, time.monotonic)
+        self._gates = Gates(time.monotonic)
+        self._kinds: dict[str, str] = {}  # by live job: what its quota is counted by
+        self._to_stop: set[str] = set()
+
+    @property
+    def place(self) -> str:
+        return f"sagemaker@{self._aws.region}"
+
+    def submit(self, request: TrainingJobRequest) -> None:
+        name, kind = request["TrainingJobName"], machine_kind(request)
+        if self._watch.get(name) is not None:
+            return
+        self._gates.check(kind, self._n_live(kind))
+        validate(request)
+        self._rates.demand("CreateTrainingJob")
+        status = self._create(request, kind)
+        self._kinds[name] = kind
+        self._gates.open(kind)
+        self._watch.add(status)
+        if status.is_terminal:
+            self._note_end(status)
+        else:
+            self._logs.follow(name, started_ms=round(self._aws.now(self._clock).timestamp() * 1000))
+
+    def describe(self, names: Collection[str]) -> dict[str, JobStatus]:
+        self._pump()
+        found = {}
+        for name in names:
+            status = self._watch.get(name) or self._find(name)
+            if status is not None:
+                found[name] = status
+        return found
+
+    def stop(self, name: str, *, grace_s: float | None = None) -> None:
+        del grace_s  # SageMaker's is always 120 s
+        status = self._watch.get(name)
+        if status is None or not status.is_terminal:
+            self._to_stop.add(name)
+            self._stop_some()
+
+    def read_logs(self, name: str, cursor: str = "") -> LogPage:
+        if self._watch.get(name) is None and self._find(name) is None:
+            return LogPage(lines=(), cursor=cursor)
+        return self._logs.read(name, cursor)
+
+    def forget(self, name: str) -> None:
+        # The job and its artifacts stay where they are, for the person.
+        self._watch.drop(name)
+        self._logs.forget(name)
+        self._kinds.pop(name, None)
+        self._to_stop.discard(name)
+
+    def wait(self, timeout_s: float) -> None:
+        time.sleep(timeout_s)
+
+    def close(self) -> None:
+        self._aws.close()
+
+    def _pump(self) -> None:
+        """Do what is due of all that waits for its turn. Raises JobError."""
+        self._stop_some()
+        live = self._watch.live()
+        self._watch.poll()
+        for name in live:
+            status = self._watch.get(name)
+            if status is not None and status.is_terminal:
+                self._note_end(status)
+        self._logs.poll()
+
+    def _create(self, request: TrainingJobRequest, kind: str) -> JobStatus:
+        """Start the job, or find it started. Raises JobError."""
+        name = request["TrainingJobName"]
+        try:
+            self._aws.call("sagemaker", "create_training_job", **request)
+        except (BotoCoreError, ClientError) as err:
+            if isinstance(err, ClientError) and code_of(err) == NAME_TAKEN:
+                log.info("%s: there is one already", name)
+                return adopt(self._aws, request)
+            found = self._aws.error(err, "sagemaker", "create_training_job")
+            if isinstance(found, QuotaExceeded):
+                self._gates.close(
+                    kind, QuotaExceeded(f"waiting for quota: {message_of_quota(err)}"), self._n_live(kind)
+                )
+            self._rates.note("CreateTrainingJob", was_throttled=isinstance(found, Throttled))
+            raise found from err
+        self._rates.note("CreateTrainingJob", was_throttled=False)
+        return JobStatus(name=name, status="InProgress", secondary_status="Starting")
+
+    def _find(self, name: str) -> JobStatus | None:
+        """Look for a job that another agent has started. Raises JobError."""
+        status = self._watch.find(name)
+        if status is not None and status.is_terminal:
+            self._note_end(status)
+        return status
+
+    def _stop_some(self) -> None:
+        for name in sorted(self._to_stop):
+            if not self._rates.take("StopTrainingJob"):
+                return
+            if self._stop(name):
+                self._to_stop.discard(name)
+
+    def _stop(self, name: str) -> bool:
+        """Tell one job to end; False when AWS is too busy."""
+        try:
+            self._aws.call("sagemaker", "stop_training_job", TrainingJobName=name)
+        except (BotoCoreError, ClientError) as err:
+            found = self._aws.error(err, "sagemaker", "stop_training_job")
+            if isinstance(found, Throttled):
+                self._rates.note("StopTrainingJob", was_throttled=True)
+                return False
+            if not isinstance(found, JobRejected):  # else it has ended, or there is no such job: as wanted
+                raise found from err
+            return True
+        self._rates.note("StopTrainingJob", was_throttled=False)
+        self._watch.note_stopping(name)
+        return True
+
+    def _note_end(self, status: JobStatus) -> None:
+        results = status.results
+        self._logs.note_end(status.name, results.instance_count * results.n_runs if results else 1)
+        kind = self._kinds.pop(status.name, "")
+        if kind and status.failure_class == CAPACITY:
+            self._gates.close_for_capacity(kind, status.failure_reason)
+
+    def _n_live(self, kind: str) -> int:
+        return sum(other == kind for other in self._kinds.values())
+
+
+def machine_kind(request: Mapping[str, Any]) -> str:
+    """Return what AWS counts a quota by: the type of machine, and whether on the spot market."""
+    resources = request.get("ResourceConfig", {})
+    groups = [*resources.get("InstanceGroups", ()), *resources.get("InstancePreferences", ())]
+    types = sorted({group["InstanceType"] for group in groups}) or [resources.get("InstanceType", "")]
+    return "+".join(types) + (" (spot)" if request.get("EnableManagedSpotTraining") else "")
+
+
+def message_of_quota(err: BotoCoreError | ClientError) -> str:
+    """Return AWS's words without its advice."""
+    return message_of(err).partition(" Please ")[0] if isinstance(err, ClientError) else str(err)

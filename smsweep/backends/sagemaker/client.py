@@ -1,0 +1,114 @@
+"""One way to AWS: the clients, their credentials, and every error in smsweep's own words."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta, timezone
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from smsweep.backends.sagemaker.failures import translate
+from smsweep.errors import BadCredentials
+
+log = logging.getLogger(__name__)
+
+# Few retries of botocore's own: they would wait inside the call, and a call that waits keeps all trials waiting.
+CONFIG = Config(
+    connect_timeout=10,
+    read_timeout=60,
+    max_pool_connections=10,
+    retries={"mode": "standard", "total_max_attempts": 3},
+)
+WORST_SKEW = timedelta(minutes=5)  # beyond it AWS refuses signatures
+
+
+class Aws:
+    """Makes each service's client once; again after the credentials were refused, to find refreshed ones.
+
+    environ: AWS_PROFILE, AWS_REGION, AWS_ENDPOINT_URL (also per service, AWS_ENDPOINT_URL_S3) and the keys.
+    """
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self._session: boto3.Session | None = None
+        self._clients: dict[str, Any] = {}
+        self.skew = timedelta(0)  # AWS's clock minus ours
+        self._has_warned = False
+
+    @property
+    def region(self) -> str:
+        """Return the region to work in; "" when none is set anywhere."""
+        return str(self._open_session().region_name or "")
+
+    def call(self, service: str, operation: str, **arguments: Any) -> dict[str, Any]:
+        """Call an operation, in boto3's spelling (create_training_job).
+
+        Raises ClientError for an answer that the caller may want to look at: see `translated`.
+        """
+        try:
+            answer: dict[str, Any] = getattr(self._client(service), operation)(**arguments)
+        except ClientError as err:
+            self._note_time(err.response)
+            raise
+        self._note_time(answer)
+        return answer
+
+    def translated(self, service: str, operation: str, **arguments: Any) -> dict[str, Any]:
+        """Call an operation. Raises JobError, never one of botocore's."""
+        try:
+            return self.call(service, operation, **arguments)
+        except (BotoCoreError, ClientError) as err:
+            raise self.error(err, service, operation) from err
+
+    def error(self, err: BotoCoreError | ClientError, service: str, operation: str) -> Exception:
+        """Translate; refused credentials are forgotten."""
+        action = "".join(part.capitalize() for part in operation.split("_"))
+        found = translate(err, f"{service}:{action}")
+        if isinstance(found, BadCredentials):
+            self._session = None
+            self._clients.clear()
+        return found
+
+    def now(self, clock: Callable[[], float]) -> datetime:
+        """Return the time as AWS has it. clock: seconds since the epoch."""
+        return datetime.fromtimestamp(clock(), timezone.utc) + self.skew
+
+    def close(self) -> None:
+        for client in self._clients.values():
+            client.close()
+        self._clients.clear()
+
+    def _client(self, service: str) -> Any:
+        if service not in self._clients:
+            name = service.upper().replace("-", "_")
+            endpoint = self._environ.get(f"AWS_ENDPOINT_URL_{name}") or self._environ.get("AWS_ENDPOINT_URL")
+            self._clients[service] = self._open_session().client(
+                service, endpoint_url=endpoint or None, config=CONFIG
+            )
+        return self._clients[service]
+
+    def _open_session(self) -> boto3.Session:
+        if self._session is None:
+            environ = self._environ
+            self._session = boto3.Session(
+                aws_access_key_id=environ.get("AWS_ACCESS_KEY_ID"),
+                aws_secret_access_key=environ.get("AWS_SECRET_ACCESS_KEY"),
+                aws_session_token=environ.get("AWS_SESSION_TOKEN"),
+                region_name=environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION"),
+                profile_name=environ.get("AWS_PROFILE"),
+            )
+        return self._session
+
+    def _note_time(self, answer: Mapping[str, Any]) -> None:
+        date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
+        if not date:
+            return
+        self.skew = parsedate_to_datetime(date) - datetime.now(timezone.utc)
+        if abs(self.skew) > WORST_SKEW and not self._has_warned:
+            self._has_warned = True
+            log.warning("this machine's clock is %s off AWS's; set it right, or calls will be refused", self.skew)

@@ -1,0 +1,204 @@
+"""The logs of all running jobs from shared calls of FilterLogEvents, with a position for each stream."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from smsweep.backends.sagemaker.client import Aws
+from smsweep.backends.sagemaker.failures import code_of
+from smsweep.backends.sagemaker.log_cursor import Cursor, Position, parse_cursor, write_cursor
+from smsweep.backends.sagemaker.rates import Rates
+from smsweep.backends.sagemaker.status import LOG_GROUP
+from smsweep.backends.sagemaker.watch import common_prefix
+from smsweep.errors import Throttled
+from smsweep.jobs import LogPage
+from smsweep.runtime.lines import END, MARK
+
+OVERLAP_MS = 10_000  # each shared look begins so much before the newest line seen: streams arrive unevenly
+PAGES_A_POLL = 4  # of 10,000 events or 1 MB each
+PAGE_BYTES = 1 << 20  # of what read() hands out at once
+
+
+@dataclass(slots=True)
+class _Scan:
+    """One look at some streams from a point in time on, page by page."""
+
+    prefix: str
+    start_ms: int
+    token: str = ""
+    counted: dict[str, Position] = field(default_factory=dict)  # by stream: the last event met in this look
+
+
+@dataclass(slots=True)
+class _Tail:
+    """One job's log, as far as it was fetched."""
+
+    fetched: Cursor  # positions of the newest fetched event of each stream
+    handed: Cursor  # positions of what has been handed out
+    events: deque[tuple[str, Position, str]] = field(default_factory=deque)  # fetched, not yet handed out
+    own_scan: _Scan | None = None  # catches up, or reads to the end
+    look_at: float = float("-inf")  # monotonic: not before it is an ended job's log looked at again
+    is_drained: bool = False  # nothing more will come
+    n_ends: int = 0  # entrypoints that have said that they are over: one a host and run
+
+
+class Logs:
+    """monotonic: seconds. lag_s: how late an ended job's last lines may come."""
+
+    def __init__(
+        self, aws: Aws, rates: Rates, poll_s: float, lag_s: float, monotonic: Callable[[], float]
+    ) -> None:
+        self._aws = aws
+        self._rates = rates
+        self._poll_s = poll_s
+        self._lag_s = lag_s
+        self._monotonic = monotonic
+        self._tails: dict[str, _Tail] = {}
+        self._ended_at: dict[str, float] = {}  # by job: monotonic time when we learnt of its end
+        self._n_ends: dict[str, int] = {}  # by job: last words to expect
+        self._shared: _Scan | None = None
+        self._newest_ms = 0  # of all events seen
+        self._polled_at = float("-inf")
+
+    def follow(self, name: str, *, started_ms: int) -> None:
+        """Follow a job that was submitted just now. started_ms: AWS's time, in milliseconds since the epoch."""
+        self._tails.setdefault(name, _Tail(fetched={}, handed={}))
+        self._newest_ms = self._newest_ms or started_ms
+
+    def note_end(self, name: str, n_ends: int) -> None:
+        """The job has ended; read what is left of its log. n_ends: entrypoints that were started for it."""
+        self._ended_at.setdefault(name, self._monotonic())
+        self._n_ends[name] = n_ends
+
+    def forget(self, name: str) -> None:
+        self._tails.pop(name, None)
+        self._ended_at.pop(name, None)
+        self._n_ends.pop(name, None)
+
+    def poll(self) -> None:
+        """Fetch new lines of all followed jobs that still run. Raises JobError."""
+        now = self._monotonic()
+        running = [name for name in self._tails if name not in self._ended_at]
+        if not running or (self._shared is None and now - self._polled_at < self._poll_s):
+            return
+        self._polled_at = now
+        for _ in range(PAGES_A_POLL):
+            if self._shared is None:
+                prefix = common_prefix(running)
+                self._shared = _Scan(prefix=prefix, start_ms=max(0, self._newest_ms - OVERLAP_MS))
+            events = self._page(self._shared)
+            if events is None:
+                return
+            self._take_in(self._shared, events)
+            if not self._shared.token:
+                self._shared = None
+                return
+
+    def read(self, name: str, cursor: str) -> LogPage:
+        """Return the next lines after cursor. Raises JobError."""
+        tail = self._tail(name, cursor)
+        if tail.own_scan is None and not tail.is_drained and not tail.events and self._is_drain_due(name, tail):
+            tail.own_scan = self._own_scan(name, tail)
+        if tail.own_scan is not None and not tail.events:
+            self._read_on(name, tail, tail.own_scan)
+        return self._hand_out(tail)
+
+    def _tail(self, name: str, cursor: str) -> _Tail:
+        """Return the job's tail at the cursor, beginning anew where it stands elsewhere."""
+        tail = self._tails.get(name)
+        if tail is None or write_cursor(tail.handed) != cursor:
+            tail = self._tails[name] = _Tail(fetched=parse_cursor(cursor), handed=parse_cursor(cursor))
+            tail.own_scan = self._own_scan(name, tail)
+        return tail
+
+    def _own_scan(self, name: str, tail: _Tail) -> _Scan:
+        start_ms = min((position[0] for position in tail.fetched.values()), default=0)
+        return _Scan(prefix=f"{name}/", start_ms=start_ms)
+
+    def _is_drain_due(self, name: str, tail: _Tail) -> bool:
+        """Tell whether to look for an ended job's last lines, or, by its own word, there are none."""
+        if name not in self._ended_at or self._monotonic() < tail.look_at:
+            return False
+        if tail.n_ends >= self._n_ends[name]:
+            tail.is_drained = True
+            return False
+        return True
+
+    def _read_on(self, name: str, tail: _Tail, scan: _Scan) -> None:
+        events = self._page(scan)
+        if events is None:
+            return
+        self._take_in(scan, events)
+        if scan.token:
+            return
+        tail.own_scan = None
+        tail.look_at = self._monotonic() + self._poll_s
+        ended_at = self._ended_at.get(name)
+        if ended_at is not None:
+            tail.is_drained = tail.n_ends >= self._n_ends[name] or self._monotonic() - ended_at >= self._lag_s
+
+    def _hand_out(self, tail: _Tail) -> LogPage:
+        lines = []
+        size = 0
+        while tail.events and size < PAGE_BYTES:
+            stream, position, message = tail.events.popleft()
+            tail.handed = {**tail.handed, stream: position}
+            lines.append(message.rstrip("\r\n"))
+            size += len(message)
+        return LogPage(
+            lines=tuple(line for line in lines if not is_end(line)),
+            cursor=write_cursor(tail.handed),
+            is_last=tail.is_drained and not tail.events,
+        )
+
+    def _take_in(self, scan: _Scan, events: Iterable[Mapping[str, Any]]) -> None:
+        """Give each event to its job, unless it has had it. Within one stream events come in order."""
+        for event in events:
+            name, _, stream = event["logStreamName"].partition("/")
+            at_ms = int(event["timestamp"])
+            self._newest_ms = max(self._newest_ms, at_ms)
+            before_ms, n = scan.counted.get(event["logStreamName"], (0, 0))
+            position = scan.counted[event["logStreamName"]] = (at_ms, n + 1 if at_ms == before_ms else 1)
+            tail = self._tails.get(name)
+            if tail is None or position <= tail.fetched.get(stream, (0, 0)):
+                continue
+            tail.fetched = {**tail.fetched, stream: position}
+            tail.events.append((stream, position, event["message"]))
+            tail.n_ends += is_end(event["message"])
+
+    def _page(self, scan: _Scan) -> list[Mapping[str, Any]] | None:
+        """Return the scan's next page, and move it on; None when it must wait."""
+        if not self._rates.take("FilterLogEvents"):
+            return None
+        more = {"nextToken": scan.token} if scan.token else {}
+        try:
+            answer = self._aws.call(
+                "logs",
+                "filter_log_events",
+                logGroupName=LOG_GROUP,
+                logStreamNamePrefix=scan.prefix,
+                startTime=scan.start_ms,
+                **more,
+            )
+        except (BotoCoreError, ClientError) as err:
+            if isinstance(err, ClientError) and code_of(err) == "ResourceNotFoundException":
+                return []  # no job of this account has ever written a line
+            found = self._aws.error(err, "logs", "filter_log_events")
+            if isinstance(found, Throttled):
+                self._rates.note("FilterLogEvents", was_throttled=True)
+                return None
+            raise found from err
+        self._rates.note("FilterLogEvents", was_throttled=False)
+        scan.token = answer.get("nextToken", "")
+        events: list[Mapping[str, Any]] = answer["events"]
+        return events
+
+
+def is_end(line: str) -> bool:
+    """Tell whether a line is the entrypoint's last word."""
+    return line.startswith(f'{MARK}{{"{END}"')

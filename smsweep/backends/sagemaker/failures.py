@@ -1,0 +1,138 @@
+"""From what AWS says went wrong to what it means: one table for refused calls, one for failed jobs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    NoCredentialsError,
+    NoRegionError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    TokenRetrievalError,
+)
+
+from smsweep.errors import (
+    AccessDenied,
+    BackendUnavailable,
+    BadCredentials,
+    JobError,
+    JobRejected,
+    QuotaExceeded,
+    Throttled,
+)
+from smsweep.failures import CAPACITY, INTERNAL, TIMEOUT, classify
+
+# Error code -> what it is. Codes that are not here and have an HTTP status below 500 are the request's own fault.
+CODES: Mapping[str, type[JobError]] = {
+    "ResourceLimitExceeded": QuotaExceeded,
+    "ThrottlingException": Throttled,
+    "Throttling": Throttled,
+    "TooManyRequestsException": Throttled,
+    "RequestLimitExceeded": Throttled,
+    "SlowDown": Throttled,
+    "AccessDeniedException": AccessDenied,
+    "AccessDenied": AccessDenied,
+    "UnauthorizedOperation": AccessDenied,
+    "403": AccessDenied,  # of a HEAD, which has no body to say more
+    "ExpiredToken": BadCredentials,
+    "ExpiredTokenException": BadCredentials,
+    "RequestExpired": BadCredentials,
+    "InvalidClientTokenId": BadCredentials,
+    "InvalidAccessKeyId": BadCredentials,
+    "UnrecognizedClientException": BadCredentials,
+    "InvalidSignatureException": BadCredentials,
+    "SignatureDoesNotMatch": BadCredentials,
+    "MissingAuthenticationTokenException": BadCredentials,
+}
+NO_CREDENTIALS = (
+    CredentialRetrievalError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    TokenRetrievalError,
+)
+
+# How a FailureReason begins -> class; what begins otherwise is the script's own failure.
+REASONS = (
+    (re.compile(r"CapacityError\b"), CAPACITY),
+    (re.compile(r"InternalServerError\b"), INTERNAL),
+)
+TIMEOUTS = ("MaxRuntimeExceeded", "MaxWaitTimeExceeded")  # secondary statuses
+
+_EXIT_CODE = re.compile(r",? ?exit code: (\d+)\s*\Z", re.I)
+_DENIED = re.compile(r"is not authorized to perform: (?P<action>[\w-]+:\w+)(?: on resource: (?P<resource>\S+))?")
+
+
+def code_of(err: ClientError) -> str:
+    return str(err.response.get("Error", {}).get("Code", ""))
+
+
+def message_of(err: ClientError) -> str:
+    return str(err.response.get("Error", {}).get("Message", "")) or str(err)
+
+
+def translate(err: BotoCoreError | ClientError, action: str) -> JobError:
+    """Return what a failed call means. action: IAM's name of the call, such as s3:PutObject."""
+    if isinstance(err, NO_CREDENTIALS):
+        return BadCredentials(_refresh(str(err)))
+    if isinstance(err, NoRegionError):
+        return AccessDenied("AWS: no region; set AWS_REGION, or region in your AWS profile")
+    if not isinstance(err, ClientError):
+        return BackendUnavailable(f"{action}: {err}")  # the network: nobody knows whether the call arrived
+    kind = CODES.get(code_of(err))
+    if kind is None:
+        status = int(err.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+        kind = BackendUnavailable if status >= 500 else JobRejected
+    if kind is AccessDenied:
+        return AccessDenied(_policy(action, message_of(err)))
+    if kind is BadCredentials:
+        return BadCredentials(_refresh(message_of(err)))
+    return kind(f"{action}: {code_of(err)}: {message_of(err)}")
+
+
+def failure_class(document: Mapping[str, Any]) -> str:
+    """Return the class of an ended job that did not complete. document: as DescribeTrainingJob answers."""
+    if document.get("SecondaryStatus") in TIMEOUTS:
+        return TIMEOUT
+    if document["TrainingJobStatus"] != "Failed":
+        return ""
+    reason = document.get("FailureReason", "")
+    for beginning, found in REASONS:
+        if beginning.match(reason):
+            return found
+    return classify(own_words(reason), exit_code(reason))
+
+
+def exit_code(reason: str) -> int | None:
+    found = _EXIT_CODE.search(reason)
+    return int(found[1]) if found else None
+
+
+def own_words(reason: str) -> str:
+    """Return a FailureReason without what SageMaker puts around output/failure."""
+    return _EXIT_CODE.sub("", reason).removeprefix("AlgorithmError: ")
+
+
+def _refresh(said: str) -> str:
+    return (
+        f"AWS credentials: {said}; waiting until they are refreshed (aws sso login, or your own way). "
+        "Running jobs go on meanwhile"
+    )
+
+
+def _policy(action: str, said: str) -> str:
+    found = _DENIED.search(said)
+    if found:
+        action = found["action"]
+    resource = (found and found["resource"]) or "*"
+    return (
+        f"AWS: access denied to {action} on {resource}: {said}\n"
+        f'add {{"Effect": "Allow", "Action": "{action}", "Resource": "{resource}"}} to your policy; '
+        "`smsweep iam` prints all that is needed"
+    )

@@ -1,0 +1,64 @@
+"""What a person may set about how we talk to AWS; a training job's request has no words for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from smsweep.errors import UsageError
+
+# Calls a second, well below what AWS allows: CreateTrainingJob 1/s (quota L-21A1652A), ListTrainingJobs 2/s and
+# FilterLogEvents 5/s (neither adjustable). For the others AWS names no number.
+DEFAULT_RATES: Mapping[str, float] = {
+    "CreateTrainingJob": 1.0,
+    "ListTrainingJobs": 1.0,
+    "DescribeTrainingJob": 4.0,
+    "StopTrainingJob": 2.0,
+    "FilterLogEvents": 4.0,
+}
+SHORT = {name.removesuffix("TrainingJobs").removesuffix("TrainingJob").lower(): name for name in DEFAULT_RATES}
+SHORT["logs"] = SHORT.pop("filterlogevents")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SageMakerOptions:
+    """Each comes from an environment variable, named beside it."""
+
+    poll_s: float = 5.0  # SMSWEEP_SAGEMAKER_POLL_S: between two looks at all jobs, and at their logs
+    log_lag_s: float = 30.0  # SMSWEEP_SAGEMAKER_LOG_LAG_S: how late CloudWatch may be with a job's last lines
+    rates: Mapping[str, float] = field(default_factory=lambda: DEFAULT_RATES)
+    # SMSWEEP_SAGEMAKER_RATES: calls a second, such as create=2,list=1,describe=4,stop=2,logs=4
+    events_queue: str = ""  # SMSWEEP_SAGEMAKER_EVENTS: URL of an SQS queue that gets the jobs' state changes
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> SageMakerOptions:
+        """Raises UsageError, naming the variable, for a value that cannot be read."""
+        options = cls(
+            rates={**DEFAULT_RATES, **_rates(environ)}, events_queue=environ.get("SMSWEEP_SAGEMAKER_EVENTS", "")
+        )
+        for name in ("poll_s", "log_lag_s"):
+            variable = f"SMSWEEP_SAGEMAKER_{name.upper()}"
+            if environ.get(variable):
+                options = replace(options, **{name: _number(variable, environ[variable], least=0)})  # type: ignore[arg-type]  # both are floats
+        return options
+
+
+def _rates(environ: Mapping[str, str]) -> dict[str, float]:
+    variable = "SMSWEEP_SAGEMAKER_RATES"
+    rates = {}
+    for item in filter(None, environ.get(variable, "").split(",")):
+        name, _, text = item.partition("=")
+        if name.strip() not in SHORT:
+            raise UsageError(f"{variable}: {item!r}; expected NAME=NUMBER with {', '.join(sorted(SHORT))}")
+        rates[SHORT[name.strip()]] = _number(variable, text, least=0.01)
+    return rates
+
+
+def _number(variable: str, text: str, *, least: float) -> float:
+    try:
+        number = float(text)
+    except ValueError as err:
+        raise UsageError(f"{variable}: expected a number, got {text!r}") from err
+    if not least <= number < float("inf"):
+        raise UsageError(f"{variable}: expected a number of at least {least:g}, got {text!r}")
+    return number

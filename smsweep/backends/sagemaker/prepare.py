@@ -1,0 +1,63 @@
+"""From a template in a person's words to one that SageMaker takes, and the files it names in S3."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from smsweep.backends.sagemaker.assets import upload_once
+from smsweep.backends.sagemaker.client import Aws
+from smsweep.backends.sagemaker.images import image_uri
+from smsweep.errors import JobRejected
+from smsweep.jobs import JobTemplate, Site
+
+PREFIX = "smsweep"  # in the bucket; all of ours is below it
+# Of the runtime: AWS's images do not have the requirements, and CloudWatch does not say when a log is complete.
+FLAGS = ("--install-requirements", "--say-end")
+
+
+def prepare(
+    template: JobTemplate, assets: Path, folder: Path, environ: Mapping[str, str], *, upload: bool
+) -> tuple[JobTemplate, Site]:
+    """See backends.table.Prepare. The bucket is output_path's, else the one that the SageMaker SDK uses as well."""
+    del folder
+    aws = Aws(environ)
+    try:
+        if not aws.region:
+            raise JobRejected("SageMaker: no region; set AWS_REGION, or region in your AWS profile")
+        complete = replace(template, request=_completed(template, aws.region))
+        bucket, owner = _bucket(template.request, aws.region)
+        key = f"{PREFIX}/assets/{assets.name}"
+        if upload:
+            kms_key = template.request.get("OutputDataConfig", {}).get("KmsKeyId", "")
+            upload_once(aws, assets, bucket, key, kms_key=kms_key, owner=owner)
+    finally:
+        aws.close()
+    root = f"s3://{bucket}/{PREFIX}"
+    return complete, Site(
+        assets_uri=f"s3://{bucket}/{key}", output_uri=f"{root}/jobs", checkpoint_uri=f"{root}/checkpoints"
+    )
+
+
+def _completed(template: JobTemplate, region: str) -> dict[str, Any]:
+    request = dict(template.request)
+    if "RoleArn" not in request:
+        raise JobRejected("SageMaker: no role; give role: arn:aws:iam::ACCOUNT:role/NAME in job.yaml")
+    algorithm = dict(request.get("AlgorithmSpecification", {}))
+    if "TrainingImage" not in algorithm and template.framework:
+        machine = request.get("ResourceConfig", {}).get("InstanceType", "")
+        algorithm["TrainingImage"] = image_uri(template.framework, region, machine)
+    algorithm.setdefault("ContainerArguments", list(FLAGS))
+    return {**request, "AlgorithmSpecification": algorithm}
+
+
+def _bucket(request: Mapping[str, Any], region: str) -> tuple[str, str]:
+    """Return the bucket, and the account that must own it where its name could be anybody's."""
+    output = urlsplit(request.get("OutputDataConfig", {}).get("S3OutputPath", ""))
+    if output.scheme == "s3":
+        return output.netloc, ""
+    account = request["RoleArn"].split(":")[4]
+    return f"sagemaker-{region}-{account}", account

@@ -1,0 +1,88 @@
+"""From SageMaker's documents to a job's status."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from smsweep.backends.sagemaker.failures import exit_code, failure_class, own_words
+from smsweep.failures import CAPACITY, EXTERNAL, INTERNAL
+from smsweep.jobs import JobResults, JobStatus
+
+LOG_GROUP = "/aws/sagemaker/TrainingJobs"
+CONSOLES = {"aws-cn": "console.amazonaws.cn", "aws-us-gov": "console.amazonaws-us-gov.com"}
+AGAIN = ("Interrupted", "Restarting")  # secondary statuses after which the containers are started anew
+LOST = (CAPACITY, INTERNAL)  # classes in which the script never had its say
+
+
+def from_summary(summary: Mapping[str, Any]) -> JobStatus:
+    """Read one item of ListTrainingJobs. Only for jobs that have not ended: it says nothing of how they did."""
+    return JobStatus(
+        name=summary["TrainingJobName"],
+        status=summary["TrainingJobStatus"],
+        secondary_status=summary.get("SecondaryStatus", ""),
+    )
+
+
+def from_description(document: Mapping[str, Any]) -> JobStatus:
+    """Read an answer of DescribeTrainingJob."""
+    status, reason = document["TrainingJobStatus"], document.get("FailureReason", "")
+    is_over = status in ("Completed", "Failed", "Stopped")
+    found = failure_class(document) if is_over else ""
+    return JobStatus(
+        name=document["TrainingJobName"],
+        status=status,
+        secondary_status=document.get("SecondaryStatus", ""),
+        failure_reason=own_words(reason),
+        exit_code=0 if status == "Completed" else exit_code(reason),
+        is_lost=found in LOST,
+        started_at=document.get("TrainingStartTime"),
+        ended_at=document.get("TrainingEndTime"),
+        failure_class=found,
+        results=results(document) if is_over else None,
+    )
+
+
+def deleted(name: str) -> JobStatus:
+    """Return the status of a job that was there and is no more."""
+    return JobStatus(
+        name=name,
+        status="Stopped",
+        secondary_status="Stopped",
+        failure_reason="its job was deleted from outside",
+        failure_class=EXTERNAL,
+    )
+
+
+def results(document: Mapping[str, Any]) -> JobResults:
+    """Return what an ended job cost and left behind."""
+    resources, name = document.get("ResourceConfig", {}), document["TrainingJobName"]
+    groups = resources.get("InstanceGroups", ())
+    base = document.get("OutputDataConfig", {}).get("S3OutputPath", "").rstrip("/")
+    is_packed = document.get("OutputDataConfig", {}).get("CompressionType") != "NONE"
+    return JobResults(
+        billable_s=document.get("BillableTimeInSeconds"),
+        instance_type=document.get("SelectedInstanceType")
+        or resources.get("InstanceType")
+        or ",".join(group["InstanceType"] for group in groups),
+        instance_count=resources.get("InstanceCount") or sum(group["InstanceCount"] for group in groups) or 1,
+        n_runs=1 + sum(step["Status"] in AGAIN for step in document.get("SecondaryStatusTransitions", ())),
+        model_uri=document.get("ModelArtifacts", {}).get("S3ModelArtifacts", ""),
+        output_uri=f"{base}/{name}/output/{'output.tar.gz' if is_packed else 'data/'}" if base else "",
+        log_url=log_url(document["TrainingJobArn"], name),
+        final_metrics={item["MetricName"]: item["Value"] for item in document.get("FinalMetricDataList", ())},
+    )
+
+
+def log_url(arn: str, name: str) -> str:
+    """Return the CloudWatch page with a job's log."""
+    _, partition, _, region, *_ = arn.split(":")
+    host = CONSOLES.get(partition, "console.aws.amazon.com")
+    # The console's own spelling: what is quoted stands quoted once more, with $ for %.
+    group = quote(quote(LOG_GROUP, safe=""), safe="").replace("%", "$")
+    stream = quote(quote(f"{name}/", safe=""), safe="").replace("%", "$")
+    return (
+        f"https://{region}.{host}/cloudwatch/home?region={region}#logsV2:log-groups/log-group/{group}"
+        f"$3FlogStreamNameFilter$3D{stream}"
+    )
