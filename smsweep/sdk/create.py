@@ -6,6 +6,7 @@ import logging
 import random
 import secrets
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from smsweep.config.job_yaml import ParsedJob, parse_job, read_job
 from smsweep.config.sweep_yaml import ParsedSweep, parse_sweep, read_sweep
 from smsweep.errors import ConfigError, SourceError
 from smsweep.jobs import JobTemplate
+from smsweep.sdk.estimators import EstimatorJob, compile_estimator
 from smsweep.sdk.labels import parse_label
 from smsweep.sdk.workspace import Workspace
 from smsweep.search.methods import METHODS
@@ -40,6 +42,8 @@ def sweep(
     name: str | None = None,
     program: str | None = None,
     job: JobLike = None,
+    estimator: Any = None,
+    inputs: Any = None,
     seed: int | None = None,
 ) -> str:
     """Create a sweep and return its id.
@@ -47,10 +51,17 @@ def sweep(
     sweep: a W&B sweep config as a mapping, the path of a YAML file, or a function that returns a mapping.
     prior_runs: trials ("ID/N") or whole sweeps ("ID") whose results inform the search.
     program: runs instead of the config's.
-    job: how its jobs run: a job.yaml's path or its content. seed: of all chance in the search; drawn if None.
+    job: how its jobs run: a job.yaml's path or its content. estimator: the same as an Estimator or a ModelTrainer
+    of the SageMaker SDK, with inputs as its `fit` or `train` takes them; its script runs where the config names no
+    program, its hyperparameters are params of every trial. seed: of all chance in the search; drawn if None.
     Raises ConfigError with every problem at once, SourceError; nothing is created then.
     """
     parsed = load_sweep(sweep)
+    compiled = compile_estimator(estimator, inputs, job)
+    if compiled:
+        job = compiled.document
+        if needs_program(parsed.config):
+            program = program or compiled.program
     if program:
         parsed = parse_sweep({**parsed.config.document, "program": program})
     parsed_job = load_job(job)
@@ -78,6 +89,22 @@ def sweep(
             sweep_id, number = parse_label(label)
             store.get_sweep(sweep_id) if number is None else store.get_trial(sweep_id, number)
         return store.create_sweep(value).id
+
+
+def with_source(stored: Sweep, compiled: EstimatorJob, workspace: Workspace) -> Sweep:
+    """Return a sweep that names no program with the estimator's script and a snapshot of it; any other as it is.
+
+    What is stored stays. Raises SourceError.
+    """
+    if not compiled.program or not needs_program(stored.config):
+        return stored
+    parsed = parse_sweep({**stored.config.document, "program": compiled.program})
+    source_hash = _snapshot(workspace, parsed, parse_job(compiled.document), None)
+    return replace(stored, config=parsed.config, source_hash=source_hash)
+
+
+def needs_program(config: SweepConfig) -> bool:
+    return config.program is None and "${program}" in config.command
 
 
 def load_sweep(sweep: SweepLike) -> ParsedSweep:

@@ -1,0 +1,40 @@
+"""An Estimator or a ModelTrainer of the SageMaker SDK in place of a job.yaml."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from smsweep.errors import UsageError
+from smsweep.estimators.table import template
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EstimatorJob:
+    """What such an object says, in our words."""
+
+    document: dict[str, Any]  # a job.yaml's content: kept with a sweep, it needs neither the object nor the SDK
+    program: str  # for a sweep that names none; "" where the object names none either
+    backend: str  # where it asks to run
+
+
+def compile_estimator(estimator: Any, inputs: Any, job: object) -> EstimatorJob | None:
+    """Return what the object says, which stays as it is; None for None.
+
+    Raises UsageError for a job beside it, or inputs without it; ConfigError for what a sweep cannot run.
+    """
+    if estimator is None:
+        if inputs is not None:
+            raise UsageError("inputs: belong to an estimator; in a job.yaml they are its own key")
+        return None
+    if job is not None:
+        raise UsageError("give an estimator or a job, not both; they say the same things")
+    compiled = template(estimator, inputs)
+    document: dict[str, Any] = {"request": dict(compiled.request)}
+    if compiled.source_dir:
+        document["source_dir"] = compiled.source_dir
+    return EstimatorJob(
+        document=document,
+        program=compiled.program,
+        backend="sagemaker" if "ResourceConfig" in compiled.request else "docker",
+    )
