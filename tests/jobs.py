@@ -7,7 +7,7 @@ import json
 import secrets
 import tarfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 
 from smsweep.backends.base import Backend
 from smsweep.jobs import RUNTIME_CHANNEL, RUNTIME_ZIP, SOURCE_TAR, JobStatus
+from smsweep.runtime.lines import MARK
 from smsweep.source.runtime_zip import runtime_zip
 
 PATIENCE_S = 60
@@ -148,12 +149,17 @@ def channel(name: str, uri: str, **source: str) -> dict[str, Any]:
 
 
 def read_all(backend: Backend, name: str) -> tuple[str, ...]:
-    """Return all lines there are so far."""
+    """Return all lines there are so far, but for the runtime's own records."""
     lines: list[str] = []
     cursor = ""
     while True:
         page = backend.read_logs(name, cursor)
-        lines += page.lines
+        lines += said_by_script(page.lines)
         if page.is_last or page.cursor == cursor:
             return tuple(lines)
         cursor = page.cursor
+
+
+def said_by_script(lines: Iterable[str]) -> tuple[str, ...]:
+    """Return the lines without the runtime's own records, which may stand at the end of one."""
+    return tuple(line.partition(MARK)[0] for line in lines if not line.startswith(MARK))

@@ -17,6 +17,7 @@ from smsweep.backends.docker.logs import LOG_CONFIG
 from smsweep.backends.docker.network import HostNetwork
 from smsweep.backends.docker.options import DockerOptions
 from smsweep.jobs import TrainingJobRequest
+from smsweep.runtime.ownership import VARIABLE as OWNER
 
 INSTALL_FLAG = "--install-requirements"  # of the runtime: here the image already has them
 # What a job on SageMaker has through its role; profiles and files of the caller stay outside.
@@ -56,6 +57,7 @@ class ContainerPlan:
     options: DockerOptions
     facts: EngineFacts
     environ: Mapping[str, str]  # the caller's
+    owner: tuple[int, int]  # the caller's user and group
     gpu: str = ""  # device to give it; "" for none
 
 
@@ -149,8 +151,11 @@ def _environment(plan: ContainerPlan) -> dict[str, str]:
     is_isolated = plan.request.get("EnableNetworkIsolation", False)
     given = {} if is_isolated else {key: plan.environ[key] for key in CREDENTIALS if plan.environ.get(key)}
     region = given.get("AWS_REGION") or given.get("AWS_DEFAULT_REGION") or "local"
+    uid, gid = plan.owner
+    owner = {} if uid == 0 or plan.facts.maps_root_to_caller else {OWNER: f"{uid}:{gid}"}
     return {
         **given,
+        **owner,
         **plan.request.get("Environment", {}),
         "TRAINING_JOB_NAME": name,
         "TRAINING_JOB_ARN": f"arn:aws:sagemaker:{region}:000000000000:training-job/{name}",

@@ -89,6 +89,7 @@ class Launch:
             options=self._around.options,
             facts=self._around.engine.facts,
             environ=self._around.environ,
+            owner=self._around.owner,
         )
         if not self._around.gpus:
             create(client, plan)

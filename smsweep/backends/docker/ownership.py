@@ -1,8 +1,8 @@
 """Files that a container wrote, handed back to the person who ran it.
 
 A container runs as root, or as whoever its image says, just as on SageMaker; running it as the caller instead
-would break images that count on that. So its files are the caller's only afterwards: a moment in a container
-with a root of its own changes their owner.
+would break images that count on that. So its files become the caller's only afterwards. Our runtime sees to that
+as its last act; where it could not (killed, another entrypoint, no root), one more container does, for a moment.
 """
 
 from __future__ import annotations

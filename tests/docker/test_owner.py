@@ -1,0 +1,111 @@
+"""A caller who is not root gets files that are their own, whoever the container ran as."""
+
+from __future__ import annotations
+
+import gzip  # noqa: F401 - loaded late by tarfile, when the forked user may not be able to read this Python's files
+import os
+import shutil
+import tarfile
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from docker import DockerClient
+
+from smsweep.backends.docker.backend import DockerBackend
+from tests.engine import IMAGE
+from tests.jobs import Jobs
+
+USER = 54321
+SOCKET = Path("/var/run/docker.sock")
+LITTER = """
+import os
+os.makedirs('/opt/ml/model/deep', mode=0o700)
+open('/opt/ml/model/deep/weights', 'w').write('w')
+os.chmod('/opt/ml/model/deep/weights', 0o600)
+open('/opt/ml/checkpoints/last', 'w').write('1')
+os.symlink('/etc/passwd', '/opt/ml/output/data/link')
+"""
+
+
+@pytest.fixture
+def folder(docker_engine: DockerClient) -> Iterator[Path]:
+    """A folder of USER's. pytest's own is closed to others."""
+    if os.getuid() != 0 or not SOCKET.exists():
+        pytest.skip("only root can become somebody else, with a socket to take along")
+    made = Path(tempfile.mkdtemp(prefix="smsweep-owner-"))
+    os.chown(made, USER, USER)
+    yield made
+    shutil.rmtree(made)
+
+
+def as_user(act: Callable[[], None]) -> None:
+    """Run act in a forked process as USER, who may use the engine."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            os.setgroups([SOCKET.stat().st_gid])
+            os.setgid(USER)
+            os.setuid(USER)
+            act()
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def foreign(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.lstat().st_uid != USER]
+
+
+def test_files_written_by_the_container_belong_to_the_caller(folder: Path) -> None:
+    def run() -> None:
+        jobs = Jobs(folder=folder, make=DockerBackend, image=IMAGE)
+        assert jobs.run("owned", LITTER).status.status == "Completed"
+        jobs.close()
+
+    as_user(run)
+    assert foreign(folder) == []
+
+
+def test_files_of_a_killed_container_do_as_well(folder: Path) -> None:
+    def run() -> None:
+        jobs = Jobs(folder=folder, make=DockerBackend, image=IMAGE)
+        name = jobs.start("killed", LITTER + "print('ready', flush=True)\nimport time; time.sleep(60)")
+        jobs.until_says(name, "ready")
+        jobs.backend.stop(name, grace_s=0)
+        assert jobs.finish(name).status.status == "Stopped"
+        jobs.close()
+
+    as_user(run)
+    assert foreign(folder) == []
+
+
+def test_a_link_that_leads_out_keeps_its_target_as_it_is(folder: Path) -> None:
+    before = Path("/etc/passwd").stat()
+
+    def run() -> None:
+        jobs = Jobs(folder=folder, make=DockerBackend, image=IMAGE)
+        jobs.run("link", LITTER)
+        jobs.close()
+
+    as_user(run)
+    after = Path("/etc/passwd").stat()
+    assert (after.st_uid, after.st_gid) == (before.st_uid, before.st_gid)
+
+
+def test_results_that_only_root_could_read_are_in_the_archive(folder: Path) -> None:
+    def run() -> None:
+        jobs = Jobs(folder=folder, make=DockerBackend, image=IMAGE)
+        jobs.run("private", LITTER)
+        jobs.close()
+
+    as_user(run)
+    (archive,) = folder.glob("results/*/output/model.tar.gz")
+    with tarfile.open(archive) as model:
+        assert model.getnames() == ["deep", "deep/weights"]

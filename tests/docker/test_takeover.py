@@ -1,0 +1,108 @@
+"""What becomes of jobs when an agent is killed, the engine goes away, or nobody looks."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from docker import DockerClient
+
+from tests.docker.conftest import ours
+from tests.jobs import Jobs
+
+ROOT = Path(__file__).parents[2]
+AGENT = """
+import json, os, signal, sys, time
+from pathlib import Path
+from smsweep.backends.docker.backend import DockerBackend
+
+root, request, moment = Path(sys.argv[1]), json.loads(sys.argv[2]), sys.argv[3]
+backend = DockerBackend(root, root, dict(os.environ), time.time)
+backend.submit(request)
+while backend.describe([request["TrainingJobName"]])[request["TrainingJobName"]].secondary_status != moment:
+    time.sleep(0.002)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+COUNT = """
+import time
+for number in range(5):
+    print(number, flush=True)
+    time.sleep(0.2)
+"""
+
+
+def start_and_die(jobs: Jobs, request: object, moment: str) -> None:
+    """Submit a job from a process that kills itself as soon as the job's secondary status is `moment`."""
+    command = [sys.executable, "-c", AGENT, str(jobs.folder / "jobs"), json.dumps(request), moment]
+    environ = {**jobs.environ, "PYTHONPATH": str(ROOT)}
+    assert subprocess.run(command, env=environ, timeout=60).returncode == -signal.SIGKILL
+
+
+def test_the_next_client_takes_up_a_running_job(jobs: Jobs) -> None:
+    request = jobs.request("running", COUNT)
+    start_and_die(jobs, request, "Training")
+    done = jobs.finish(request["TrainingJobName"])
+    assert done.lines == ("0", "1", "2", "3", "4")
+    assert done.status.status == "Completed"
+
+
+def test_the_next_client_takes_up_a_job_that_has_not_started(jobs: Jobs) -> None:
+    request = jobs.request("starting", COUNT)
+    start_and_die(jobs, request, "Downloading")
+    assert jobs.finish(request["TrainingJobName"]).lines == ("0", "1", "2", "3", "4")
+
+
+def test_the_next_client_settles_a_job_that_ended_meanwhile(jobs: Jobs, docker_engine: DockerClient) -> None:
+    request = jobs.request("ended", "print('done'); raise SystemExit(3)")
+    start_and_die(jobs, request, "Training")
+    docker_engine.containers.get(request["TrainingJobName"]).wait()
+    done = jobs.finish(request["TrainingJobName"])
+    assert (done.lines, done.status.exit_code) == (("done",), 3)
+
+
+def test_a_submit_by_the_next_client_starts_nothing(jobs: Jobs, docker_engine: DockerClient) -> None:
+    request = jobs.request("again", COUNT)
+    start_and_die(jobs, request, "Training")
+    before = docker_engine.containers.get(request["TrainingJobName"]).id
+    jobs.backend.submit(request)
+    assert docker_engine.containers.get(request["TrainingJobName"]).id == before
+    assert jobs.finish(request["TrainingJobName"]).lines == ("0", "1", "2", "3", "4")
+
+
+def test_lines_are_neither_lost_nor_told_twice_across_a_takeover(jobs: Jobs) -> None:
+    script = "import time\nfor n in range(3000):\n    print(n, flush=True)\n    time.sleep(0.0005)"
+    name = jobs.start("lines", script)
+    backend, cursor = jobs.backend, ""
+    lines: list[str] = []
+    for _ in range(3):
+        while not (page := backend.read_logs(name, cursor)).lines:
+            backend.describe([name])
+        lines, cursor = [*lines, *page.lines], page.cursor
+        backend.close()
+        backend = jobs.another()
+    jobs.finish(name, backend)
+    while not (page := backend.read_logs(name, cursor)).is_last:
+        lines, cursor = [*lines, *page.lines], page.cursor
+    numbers = [line for line in (*lines, *page.lines) if line.isdecimal()]
+    assert numbers == [str(number) for number in range(3000)]
+
+
+def test_an_installation_whose_agent_was_killed_leaves_nothing(jobs: Jobs, docker_engine: DockerClient) -> None:
+    slow = {"requirements.txt": "./slow\n", "slow/setup.py": f"import time; time.sleep(60)  # {jobs.prefix}"}
+    request = jobs.request("install", "", files=slow)
+    environ = dict(jobs.environ)
+    command = [sys.executable, "-c", AGENT, str(jobs.folder / "jobs"), json.dumps(request), "never"]
+    agent = subprocess.Popen(command, env={**environ, "PYTHONPATH": str(ROOT)})
+    while not ours(docker_engine, jobs.folder):
+        assert agent.poll() is None
+    os.kill(agent.pid, signal.SIGKILL)
+    agent.wait()
+    jobs.backend.describe([request["TrainingJobName"]])  # the first look cleans up, then installs anew
+    jobs.backend.stop(request["TrainingJobName"])
+    assert jobs.finish(request["TrainingJobName"]).status.status == "Stopped"
+    assert ours(docker_engine, jobs.folder) == []
+    assert not list((jobs.folder / "cache").rglob("settings.json"))
