@@ -22,7 +22,7 @@ FLAGS = ("--install-requirements", "--say-end")
 def prepare(
     template: JobTemplate, assets: Path, folder: Path, environ: Mapping[str, str], *, upload: bool
 ) -> tuple[JobTemplate, Site]:
-    """See backends.table.Prepare. The bucket is output_path's, else the one that the SageMaker SDK uses as well."""
+    """See backends.table.Prepare. The bucket is output_path's, else the one that the SageMaker SDK uses too."""
     del folder
     aws = Aws(environ)
     try:

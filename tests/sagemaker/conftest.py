@@ -1,0 +1,124 @@
+"""Sweeps on the SageMaker backend against the local endpoint: nothing leaves this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from smsweep.agents import Outcome
+from smsweep.endpoint.server import Endpoint
+from smsweep.sdk import execute, serve
+from smsweep.sdk.workspace import Workspace
+from smsweep.trials import Trial
+
+ROLE = "arn:aws:iam::123456789012:role/smsweep-test"
+TRAIN = """
+import smsweep
+run = smsweep.init()
+smsweep.log({"loss": run.config["x"] * 2})
+print("x is", run.config["x"])
+"""
+# As fast as the endpoint, which has no limits of its own unless a fault says so.
+FAST = {
+    "SMSWEEP_SAGEMAKER_POLL_S": "0.05",
+    "SMSWEEP_SAGEMAKER_LOG_LAG_S": "2",
+    "SMSWEEP_SAGEMAKER_RATES": "create=1000,list=1000,describe=1000,stop=1000,logs=1000",
+}
+
+
+class Account:
+    """An AWS account behind an endpoint, and a working directory whose sweeps run in it."""
+
+    def __init__(self, endpoint: Endpoint, folder: Path) -> None:
+        self.endpoint = endpoint
+        self.folder = folder
+        self.bucket = f"test-{secrets.token_hex(6)}"
+        self.s3 = self.client("s3")
+        self.s3.create_bucket(Bucket=self.bucket)
+        self.job: dict[str, Any] = {
+            "image_uri": "123456789012.dkr.ecr.us-east-1.amazonaws.com/train:1",
+            "role": ROLE,
+            "instance_type": "ml.m5.large",
+            "output_path": f"s3://{self.bucket}/out",
+            "max_run": 600,
+        }
+        (folder / "train.py").write_text(TRAIN)
+
+    def client(self, service: str) -> Any:
+        keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
+        return boto3.client(service, endpoint_url=self.endpoint.url, **keys)  # type: ignore[call-overload]  # any service
+
+    def sweep(self, n: int = 3, **changes: Any) -> dict[str, Any]:
+        """Return a sweep config of n cells."""
+        return {
+            "program": "train.py",
+            "method": "grid",
+            "metric": {"name": "loss", "goal": "minimize"},
+            "parameters": {"x": {"values": list(range(n))}},
+            **changes,
+        }
+
+    def run(self, n: int = 3, *, job: Mapping[str, Any] | None = None, **options: Any) -> Outcome:
+        document = {**self.job, **(job or {})}
+        return execute.run(self.sweep(n), job=document, backend="sagemaker", **options)
+
+    def trials(self) -> list[Trial]:
+        with Workspace().store() as store:
+            return sorted(
+                (trial for sweep in store.list_sweeps() for trial in store.list_trials(sweep.id)),
+                key=lambda trial: trial.number,
+            )
+
+    def calls(self, *, outcome: str = "accepted") -> Counter[str]:
+        """Count the calls of each API, as the endpoint wrote them down."""
+        return Counter(entry["action"] for entry in self.endpoint.ledger.read() if entry["outcome"] == outcome)
+
+    def created(self) -> Counter[str]:
+        """Count the accepted CreateTrainingJob calls by job."""
+        entries = self.endpoint.ledger.read()
+        return Counter(
+            entry["subject"]
+            for entry in entries
+            if entry["action"] == "CreateTrainingJob" and entry["outcome"] == "accepted"
+        )
+
+    def objects(self) -> dict[str, bytes]:
+        found = self.s3.list_objects_v2(Bucket=self.bucket).get("Contents", [])
+        return {
+            item["Key"]: self.s3.get_object(Bucket=self.bucket, Key=item["Key"])["Body"].read() for item in found
+        }
+
+
+@pytest.fixture
+def account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
+    for name in list(os.environ):
+        if name.startswith(("AWS_", "SMSWEEP_", "WANDB_")):
+            monkeypatch.delenv(name)
+    folder = tmp_path / "work"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    with serve.endpoint(
+        folder=tmp_path / "endpoint", environ={"PATH": os.environ["PATH"], "SMSWEEP_DIR": str(tmp_path / "e")}
+    ) as endpoint:
+        environ = {
+            "AWS_ENDPOINT_URL": endpoint.url,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_REGION": "us-east-1",
+            "AWS_CONFIG_FILE": str(tmp_path / "none"),
+            "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "none"),
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "HOME": str(tmp_path),
+            **FAST,
+        }
+        for name, value in environ.items():
+            monkeypatch.setenv(name, value)
+        yield Account(endpoint, folder)

@@ -1,0 +1,13 @@
+"""A whole sweep on the SageMaker backend, against the local endpoint."""
+
+from __future__ import annotations
+
+from smsweep.trials import TrialState
+from tests.sagemaker.conftest import Account
+
+
+def test_three_trials_run_as_three_training_jobs(account: Account) -> None:
+    outcome = account.run(3, parallel=2)
+    assert outcome.ended == {TrialState.FINISHED: 3}
+    assert [trial.metrics["loss"].last for trial in account.trials()] == [0, 2, 4]
+    assert sorted(account.created().values()) == [1, 1, 1]
