@@ -68,6 +68,7 @@ class EarlyTerminate:
     s: int | None = None  # number of bands below max_iter
     eta: float = 3.0  # keep the best 1/eta at each band
     strict: bool = True  # compare the value at the band, not the best so far
+    min_trials: int | None = None  # others to compare with before the median rule judges
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

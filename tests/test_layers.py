@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "smsweep"
 
 # Room -> rooms it may import, besides itself. A room is a package or a module directly below smsweep.
 GROUND = {"errors", "runtime", "tables"}
-VALUES = {"jobs", "request_model", "trials", "space", "sweeps", "objectives", "verdicts"}
+VALUES = {"jobs", "request_model", "trials", "space", "sweeps", "conditions", "objectives", "verdicts"}
 SIDES = {"search", "stopping", "store", "backends", "estimators", "source", "config", "render", "metrics"}
 LOOP = {"controller", "agents", "flapping"}
 MAY_IMPORT = {
@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "trials": {"errors", "jobs"},
     "space": {"errors"},
     "sweeps": {"errors", "space"},
+    "conditions": {"errors", "trials"},
     "objectives": {"sweeps", "trials"},
     "verdicts": {"jobs", "trials"},
     **dict.fromkeys(SIDES, GROUND | VALUES),

@@ -54,6 +54,10 @@ def _channel_mapping(value: Any) -> Any:
     return {"training": value} if isinstance(value, str) else value  # the SDK's name for the only channel
 
 
+def _condition_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
 EnvironmentValue = Annotated[str, BeforeValidator(_environment_value)]
 SecretReference = Annotated[str, BeforeValidator(_secret_reference)]
 
@@ -150,6 +154,7 @@ class JobSection(Section):
     encrypt_inter_container_traffic: bool | None = None
     enable_sagemaker_metrics: bool | None = None
     secrets: dict[str, SecretReference] | None = None
+    stop_if: Annotated[list[Text], BeforeValidator(_condition_list)] | None = None
     budget: BudgetSection | None = None
     retries: RetriesSection | None = None
     request: dict[str, Any] | None = None

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path as FilePath
 from typing import Any
 
+from smsweep.conditions import parse_condition
 from smsweep.config.document import Problems
 from smsweep.config.job_request import DEFAULT_MAX_RUN_S, local_path
 from smsweep.config.scalars import read_scalar
+from smsweep.errors import ConfigError
 
 # Words that users of the SDK may try -> what to do instead.
 ELSEWHERE = {
@@ -56,6 +58,7 @@ def check_rules(data: Mapping[str, Any], folder: FilePath, problems: Problems) -
     _check_inputs(data.get("inputs"), folder, problems)
     _check_names(data, problems)
     _check_metric_definitions(data.get("metric_definitions"), problems)
+    _check_conditions(data.get("stop_if"), problems)
 
 
 def _check_image(data: Mapping[str, Any], problems: Problems) -> None:
@@ -188,3 +191,14 @@ def _check_metric_definitions(definitions: Any, problems: Problems) -> None:
             continue
         if not n_groups:
             problems.add(path, f"{regex!r} has no group; put ( ) around the number")
+
+
+def _check_conditions(conditions: Any, problems: Problems) -> None:
+    for index, text in enumerate(
+        [conditions] if isinstance(conditions, str) else conditions if isinstance(conditions, list) else ()
+    ):
+        try:
+            if isinstance(text, str):
+                parse_condition(text)
+        except ConfigError as err:
+            problems.add(("stop_if",) if isinstance(conditions, str) else ("stop_if", index), str(err))

@@ -20,6 +20,12 @@ IGNORED = {
     "imports": "W&B's old launch form",
     "tags": "W&B ignores it too; tags of the training jobs are job.yaml's",
 }
+# Rules of early_terminate that W&B does not know -> the keys that mean something to them.
+OWN_RULES: Mapping[str, tuple[str, ...]] = {
+    "asha": ("min_iter", "max_iter", "eta", "strict"),
+    "median": ("min_iter", "min_trials"),
+}
+
 LAUNCH = ("job", "image_uri")  # in W&B's schema, for W&B Launch
 
 
@@ -80,6 +86,12 @@ def _check_early_terminate(data: Mapping[str, Any], problems: Problems) -> None:
     path = ("early_terminate",)
     if "metric" not in data:
         problems.add(path, "needs a metric to compare trials by; add metric: {name: ..., goal: ...}")
+    rule = section.get("type")
+    if isinstance(rule, str) and rule in OWN_RULES:
+        _check_own_rule(section, rule, problems)
+        return
+    if "min_trials" in section:
+        problems.add((*path, "min_trials"), "is for type median; remove it")
     if "min_iter" not in section and "max_iter" not in section:
         problems.add(path, "needs min_iter, or max_iter and s")
     if "max_iter" in section and "s" not in section:
@@ -93,6 +105,19 @@ def _check_early_terminate(data: Mapping[str, Any], problems: Problems) -> None:
         problems.add(
             (*path, "max_iter"), f"leaves no check: max_iter {max_iter} is less than eta {eta}; raise max_iter"
         )
+
+
+def _check_own_rule(section: Mapping[str, Any], rule: str, problems: Problems) -> None:
+    path = ("early_terminate",)
+    problems.warn((*path, "type"), f"{rule} is smsweep's own: W&B knows hyperband only and would stop nothing")
+    if "min_iter" not in section:
+        problems.add(path, f"{rule} needs min_iter, the number of values before the first check")
+    for key in section:
+        if key in ("min_iter", "max_iter", "s", "eta", "strict", "min_trials") and key not in OWN_RULES[rule]:
+            problems.add((*path, key), f"means nothing to {rule}; remove it")
+    min_iter, max_iter = section.get("min_iter"), section.get("max_iter")
+    if isinstance(min_iter, int) and isinstance(max_iter, int) and max_iter <= min_iter:
+        problems.add((*path, "max_iter"), f"leaves no check: it must be above min_iter {min_iter}")
 
 
 def _check_scheduler(data: Mapping[str, Any], problems: Problems) -> None:

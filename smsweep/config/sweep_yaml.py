@@ -108,4 +108,5 @@ def _early_terminate(section: EarlyTerminateSection) -> EarlyTerminate:
         s=section.s,
         eta=section.eta,
         strict=section.strict,
+        min_trials=section.min_trials,
     )

@@ -30,7 +30,7 @@ from smsweep.sdk.create import JobLike, SweepLike, load_job, sweep
 from smsweep.sdk.labels import parse_label, parse_sweep_id
 from smsweep.sdk.workspace import Workspace
 from smsweep.search.methods import METHODS
-from smsweep.stopping.rules import RULES
+from smsweep.stopping.rules import make_rule
 from smsweep.store.base import Store
 from smsweep.sweeps import Sweep
 from smsweep.trials import Trial
@@ -134,7 +134,7 @@ def backend_name(name: str | None, workspace: Workspace) -> str:
 def make_controller(store: Store, stored: Sweep, template: JobTemplate) -> Controller:
     config = stored.config
     strategy = METHODS[config.method](config, stored.seed)
-    rule = RULES[config.early_terminate.type](config) if config.early_terminate else None
+    rule = make_rule(config, template.stop_if)
     cap = template.budget.get("trials")
     return Controller(
         store,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
@@ -10,7 +11,7 @@ from smsweep.config.sweep_yaml import parse_sweep
 from smsweep.errors import ConfigError
 from smsweep.sdk.create import check_can_run
 from smsweep.search.methods import METHODS
-from smsweep.stopping.rules import RULES
+from smsweep.stopping.rules import make_rule
 from smsweep.sweeps import SweepConfig
 from smsweep.trials import History, MetricStats, Params, Scalar, StopDecision, Trial, TrialState, is_number
 
@@ -32,20 +33,26 @@ def suggest(config: Mapping[str, Any], trials: Iterable[TrialLike], n: int = 1, 
     return [dict(params) for params in strategy.suggest(read_history(sweep_config, trials), n)]
 
 
-def judge(config: Mapping[str, Any], trials: Iterable[TrialLike]) -> list[StopDecision]:
+def judge(
+    config: Mapping[str, Any], trials: Iterable[TrialLike], *, stop_if: Sequence[str] = ()
+) -> list[StopDecision]:
     """Return which running trials should end early, and why, by ascending number.
 
-    Arguments as for `suggest`. Without `early_terminate` in the config nobody is stopped.
+    Arguments as for `suggest`; stop_if: conditions as in job.yaml. Without these and without `early_terminate` in
+    the config nobody is stopped.
     """
     sweep_config = parse_sweep(config).config
-    if sweep_config.early_terminate is None:
-        return []
-    rule = RULES[sweep_config.early_terminate.type](sweep_config)
-    return rule.judge(read_history(sweep_config, trials))
+    rule = make_rule(sweep_config, stop_if)
+    return rule.judge(read_history(sweep_config, trials)) if rule is not None else []
 
 
 def read_history(config: SweepConfig, trials: Iterable[TrialLike]) -> History:
-    return History(_read_trial(config, index, trial) for index, trial in enumerate(trials))
+    read = [_read_trial(config, index, trial) for index, trial in enumerate(trials)]
+    numbers = Counter(trial.number for trial in read)
+    for number, times in numbers.items():
+        if times > 1:
+            raise ConfigError(f"trials: {times} of them have number {number}; number them all, or none")
+    return History(read)
 
 
 def _read_trial(config: SweepConfig, index: int, trial: TrialLike) -> Trial:
@@ -56,6 +63,8 @@ def _read_trial(config: SweepConfig, index: int, trial: TrialLike) -> Trial:
     stats: dict[str, MetricStats] = {}
     curve = []
     for row in trial.get("history") or ():
+        if not isinstance(row, Mapping):
+            raise ConfigError(f"trials[{index}].history: a row is a mapping of metrics, got {row!r}")
         flat = dict(_flat(row))
         for name, value in flat.items():
             stats[name] = stats.get(name, MetricStats()).add(value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from smsweep.metrics import MetricReader
 from smsweep.render import training_job
 from smsweep.runtime.lines import METRICS, records
 from smsweep.search.methods import METHODS
-from smsweep.stopping.rules import RULES
+from smsweep.stopping.rules import make_rule
 from smsweep.store.base import Store
 from smsweep.store.open import open_store
 from smsweep.sweeps import Sweep
@@ -55,9 +55,10 @@ class Kit:
         count: int | None = None,
         max_consecutive: int | None = None,
         trial_cap: int | None = None,
+        stop_if: Sequence[str] = (),
     ) -> Agent:
         config = self.sweep.config
-        rule = RULES[config.early_terminate.type](config) if config.early_terminate else None
+        rule = make_rule(config, stop_if)
         strategy = METHODS[config.method](config, self.sweep.seed)
         controller = Controller(self.store, self.sweep, strategy, rule, trial_cap=trial_cap)
         return Agent(

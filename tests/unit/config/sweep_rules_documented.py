@@ -121,6 +121,11 @@ MILDER = (
         says="'(settings|launch|imports|tags)'",
     ),
     Rule(
+        id="own-early-terminate",
+        yaml=f"{HEAD}{PARAMETERS}{METRIC}early_terminate: {{type: asha, min_iter: 3}}",
+        says="'(asha|median)'",
+    ),
+    Rule(
         id="impute-false",
         yaml=f"{HEAD}{PARAMETERS}metric: {{name: loss, impute_while_running: false}}",
         says="^False is not",

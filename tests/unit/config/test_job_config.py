@@ -188,8 +188,13 @@ def test_a_number_or_nothing_is_no_secret_whatever_its_name() -> None:
     assert request(text)["Environment"]["MAX_TOKEN"] == "512"
 
 
+@pytest.mark.parametrize("text", ["stop_if: loss is nan", "stop_if: [loss is nan]"])
+def test_conditions_are_a_list_or_one_alone(text: str) -> None:
+    assert parse_job(text).template.stop_if == ("loss is nan",)
+
+
 def test_every_key_is_either_a_place_in_the_request_or_smsweeps_own() -> None:
-    own = {"source_dir", "secrets", "budget", "retries", "request"}
+    own = {"source_dir", "secrets", "stop_if", "budget", "retries", "request"}
     frameworks = {
         key for key in JobSection.model_fields if key.startswith("framework") or key.endswith("_version")
     }

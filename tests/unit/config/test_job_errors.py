@@ -90,6 +90,12 @@ def problems(text: str) -> list[str]:
         ("output_path: out", "job.yaml:1: output_path: expected s3://bucket/prefix, got 'out'"),
         ("checkpoint_s3_uri: ckpt", "job.yaml:1: checkpoint_s3_uri: expected s3://bucket/prefix, got 'ckpt'"),
         ("max_retry_attempts: 31", "job.yaml:1: max_retry_attempts: the API takes at most 30, got 31"),
+        ("stop_if:\n  - loss is nan\n  - loss is bad",
+         "job.yaml:3: stop_if[1]: 'loss is bad' is no condition; write METRIC is nan, METRIC is inf, "
+         "or METRIC < NUMBER (or <=, >, >=), and then maybe: after N"),
+        ("stop_if: loss > ten", "job.yaml:1: stop_if: 'loss > ten' compares with 'ten'; "
+         "write a finite number, or is nan, is inf"),
+        ("stop_if: [3]", "job.yaml:1: stop_if[0]: expected text, got 3; quote it"),
         ("budget: {usd: -1}", "job.yaml:1: budget.usd: expected a number above 0, got -1"),
         ("budget: {eur: 1}", "job.yaml:1: budget.eur: unknown key; choose from hours, trials, usd"),
         ("retries: {crashed: -1}", "job.yaml:1: retries.crashed: expected a whole number, 0 or more, got -1"),

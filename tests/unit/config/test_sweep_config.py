@@ -154,6 +154,8 @@ def test_a_file_is_named_in_its_warnings(tmp_path: Path) -> None:
          "args_no_equals, args_no_hyphens, args_override_hydra, env, interpreter, program"),
         ("metric: {name: l}\nearly_terminate: {type: hyperband, min_iter: 1, max_iter: 9, s: 2}",
          "early_terminate.min_iter: not used: max_iter and s go first, as in W&B"),
+        ("metric: {name: l}\nearly_terminate: {type: asha, min_iter: 1}",
+         "early_terminate.type: asha is smsweep's own: W&B knows hyperband only and would stop nothing"),
     ],
 )  # fmt: skip
 def test_what_has_no_effect_is_told(text: str, warning: str) -> None:

@@ -119,7 +119,14 @@ def test_a_line_that_makes_no_sense_is_told(line: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("section", "message"),
     [
-        ("{type: median, min_iter: 1}", "early_terminate.type: expected hyperband, got 'median'"),
+        ("{type: envelope, min_iter: 1}",
+         "early_terminate.type: expected hyperband, asha or median, got 'envelope'"),
+        ("{type: median}", "early_terminate: median needs min_iter, the number of values before the first check"),
+        ("{type: median, min_iter: 2, eta: 2}", "early_terminate.eta: means nothing to median; remove it"),
+        ("{type: asha, min_iter: 2, s: 2}", "early_terminate.s: means nothing to asha; remove it"),
+        ("{type: asha, min_iter: 9, max_iter: 9}",
+         "early_terminate.max_iter: leaves no check: it must be above min_iter 9"),
+        ("{type: hyperband, min_iter: 1, min_trials: 2}", "early_terminate.min_trials: is for type median; remove it"),
         ("{type: hyperband}", "early_terminate: needs min_iter, or max_iter and s"),
         ("{type: hyperband, max_iter: 27}",
          "early_terminate.max_iter: needs s beside it, the number of checks; or give min_iter alone"),

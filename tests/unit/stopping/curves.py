@@ -1,0 +1,45 @@
+"""Histories of trials of which only the curves matter, and rules to judge them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from hypothesis import strategies as st
+
+from smsweep.space.space import SearchSpace
+from smsweep.stopping.rules import RULES
+from smsweep.sweeps import EarlyTerminate, Goal, Metric, SweepConfig
+from smsweep.trials import History, StopDecision, Trial, TrialState
+
+
+def config(goal: Goal = Goal.MINIMIZE, **rule: Any) -> SweepConfig:
+    return SweepConfig(
+        method="random",
+        space=SearchSpace({}),
+        metric=Metric(name="loss", goal=goal),
+        early_terminate=EarlyTerminate(**rule),
+    )
+
+
+def curves(*values: Sequence[float], state: TrialState = TrialState.RUNNING) -> History:
+    return History(Trial(number=i, params={}, state=state, curve=tuple(curve)) for i, curve in enumerate(values))
+
+
+def judged(history: History, goal: Goal = Goal.MINIMIZE, **rule: Any) -> list[StopDecision]:
+    return RULES[rule["type"]](config(goal, **rule)).judge(history)
+
+
+def numbers(decisions: list[StopDecision]) -> list[int]:
+    return [decision.number for decision in decisions]
+
+
+TRIALS = st.builds(
+    Trial,
+    number=st.integers(0, 6),
+    params=st.just({}),
+    state=st.sampled_from([TrialState.RUNNING, TrialState.RUNNING, TrialState.STOPPING, TrialState.FINISHED]),
+    curve=st.lists(st.integers(-3, 3).map(float), max_size=10).map(tuple),
+    is_removed=st.sampled_from([False, False, False, True]),
+)
+UPDATES = st.lists(st.lists(TRIALS, max_size=4), max_size=8)
