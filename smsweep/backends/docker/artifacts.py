@@ -14,29 +14,36 @@ GZIP_LEVEL = 1  # weights hardly shrink, and a trial waits for it
 Upload = Callable[[Path, str], None]  # (file or folder, URI)
 
 
-def keep_artifacts(request: TrainingJobRequest, trees: Sequence[Path], scratch: Path, upload: Upload) -> None:
+def keep_artifacts(
+    request: TrainingJobRequest, trees: Sequence[Path], scratch: Path, upload: Upload
+) -> dict[str, str]:
     """Put the hosts' model and output/data below S3OutputPath; an empty folder leaves nothing, as on SageMaker.
 
+    Returns where "model" and "output" are, those that are.
     trees: each host's /opt/ml; where two have the same file, the first one's is kept. Raises OSError, among others
     when the disk is full.
     """
     output = request.get("OutputDataConfig", {})
     base = str(output.get("S3OutputPath", "")).rstrip("/")
+    kept: dict[str, str] = {}
     if not base:
-        return
+        return kept
     base = f"{base}/{request['TrainingJobName']}/output"
     for name, part in (("model", "model"), ("output", "output/data")):
         folders = [tree / part for tree in trees if _has_files(tree / part)]
         if not folders:
             continue
         if output.get("CompressionType") == "NONE":
+            kept[name] = f"{base}/{name}"
             for folder in reversed(folders):
-                upload(folder, f"{base}/{name}")
-            continue
-        draft = scratch / f"{name}.tar.gz"
-        _pack(folders, draft)
-        upload(draft, f"{base}/{name}.tar.gz")
-        draft.unlink()
+                upload(folder, kept[name])
+        else:
+            kept[name] = f"{base}/{name}.tar.gz"
+            draft = scratch / f"{name}.tar.gz"
+            _pack(folders, draft)
+            upload(draft, kept[name])
+            draft.unlink()
+    return kept
 
 
 def _has_files(folder: Path) -> bool:

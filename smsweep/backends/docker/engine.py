@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +18,8 @@ from docker.utils import kwargs_from_env
 
 from smsweep.errors import BackendUnavailable
 
+DEFAULT_URL = "unix:///var/run/docker.sock"
+START = "`sudo systemctl start docker`, or Docker Desktop"
 TIMEOUT_S = 120  # of one answer; removing a large container may take its time
 
 
@@ -39,20 +40,20 @@ class Engine:
     @contextmanager
     def client(self) -> Iterator[APIClient]:
         """Open a client and close it afterwards; trouble with the engine itself becomes BackendUnavailable."""
-        with self.translated():
+        if trouble := self._socket_trouble():
+            raise BackendUnavailable(f"the Docker Engine: {trouble}")
+        try:
             client = APIClient(version=self._version, timeout=TIMEOUT_S, **self._address)
-        try:
-            with self.translated():
+            try:
                 yield client
-        finally:
-            client.close()
-
-    @contextmanager
-    def translated(self) -> Iterator[None]:
-        try:
-            yield
+            finally:
+                client.close()
+        except APIError as err:
+            raise BackendUnavailable(f"the Docker Engine: {said(err)}") from err
         except (DockerException, requests.RequestException) as err:
-            raise BackendUnavailable(f"the Docker Engine: {explain(err, self._socket)}") from err
+            raise BackendUnavailable(
+                f"the Docker Engine: no answer ({type(err).__name__}: {err}); start it, or set DOCKER_HOST"
+            ) from err
 
     @cached_property
     def facts(self) -> EngineFacts:
@@ -86,24 +87,17 @@ class Engine:
         finally:
             client.close()
 
-    @property
-    def _socket(self) -> Path:
-        url = str(self._address.get("base_url") or "unix:///var/run/docker.sock")
-        return Path(url.partition("://")[2].replace("//", "/")) if "unix" in url else Path()
-
-
-def explain(err: Exception, socket: Path) -> str:
-    """Return one line that says what is wrong with the engine and how to cure it."""
-    if isinstance(err, APIError):
-        return said(err)
-    start = "`sudo systemctl start docker`, or Docker Desktop"
-    if socket != Path() and not socket.exists():
-        return f"no socket at {socket}; start Docker ({start}), or set DOCKER_HOST"
-    if socket != Path() and stat.S_ISSOCK(socket.stat().st_mode) and not os.access(socket, os.W_OK):
-        return (
-            f"no permission for {socket}; add yourself to its group (`sudo usermod -aG docker $USER`, log in anew)"
-        )
-    return f"does not answer; start it, or set DOCKER_HOST to where it is ({type(err).__name__}: {err})"
+    def _socket_trouble(self) -> str:
+        """Return what is wrong with the engine's socket and how to cure it; "" when nothing is, or it has none."""
+        url = str(self._address.get("base_url") or DEFAULT_URL)
+        if "unix" not in url:
+            return ""
+        socket = Path(url.partition("://")[2].replace("//", "/"))
+        if not socket.exists():
+            return f"no socket at {socket}; start Docker ({START}), or set DOCKER_HOST"
+        if not os.access(socket, os.W_OK):
+            return f"no permission for {socket}; `sudo usermod -aG docker $USER`, then log in anew"
+        return ""
 
 
 def said(err: APIError) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 from smsweep.backends.ml_tree import write_tree
 from smsweep.errors import BackendUnavailable
-from smsweep.jobs import JobStatus, TrainingJobRequest
+from smsweep.jobs import JobResults, JobStatus, TrainingJobRequest
 
 FIRST_HOST = "algo-1"
 
@@ -133,6 +133,8 @@ def _read_status(path: Path) -> JobStatus | None:
     for key in ("started_at", "ended_at"):
         if document[key] is not None:
             document[key] = datetime.fromisoformat(document[key])
+    if document["results"] is not None:
+        document["results"] = JobResults(**document["results"])
     return JobStatus(**{field.name: document[field.name] for field in fields(JobStatus)})
 
 

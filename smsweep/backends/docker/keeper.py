@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from smsweep.backends.docker.surroundings import Surroundings
 from smsweep.backends.docker.verdict import HostEnd, Verdict, judge
 from smsweep.backends.docker.watch import Closed, Vanished, Watch
 from smsweep.errors import BackendUnavailable, JobRejected
-from smsweep.jobs import MAX_FAILURE_REASON, JobStatus
+from smsweep.jobs import MAX_FAILURE_REASON, JobResults, JobStatus
 
 log = logging.getLogger(__name__)
 
@@ -122,12 +122,20 @@ class Keeper(threading.Thread):
         folders = [*trees, checkpoints.folder]
         give_back(client, self._folder.name, image, folders, self._around.engine.facts, uid=uid, gid=gid)
         try:
-            keep_artifacts(self._request, trees, self._folder.path / "parts", self._upload)
+            kept = keep_artifacts(self._request, trees, self._folder.path / "parts", self._upload)
             checkpoints.keep()
         except OSError as err:
-            reason = f"its results cannot be kept: {err}"
-            return replace(verdict, status="Failed", secondary_status="Failed", failure_reason=reason)
-        return verdict
+            return replace(Verdict.failed(f"its results cannot be kept: {err}"), exit_code=verdict.exit_code)
+        return replace(verdict, results=self._results(kept))
+
+    def _results(self, kept: Mapping[str, str]) -> JobResults:
+        return JobResults(
+            instance_type=self._request.get("ResourceConfig", {}).get("InstanceType", ""),
+            instance_count=len(self._hosts),
+            model_uri=kept.get("model", ""),
+            output_uri=kept.get("output", ""),
+            log_url=self._folder.log().as_uri(),
+        )
 
     def _upload(self, path: Path, uri: str) -> None:
         self._around.place(uri).upload(path, uri)
@@ -147,6 +155,8 @@ class Keeper(threading.Thread):
                 failure_reason=verdict.failure_reason[:MAX_FAILURE_REASON],
                 exit_code=verdict.exit_code,
                 is_lost=verdict.is_lost,
+                failure_class=verdict.failure_class,
+                results=verdict.results,
                 started_at=self.status.started_at,
                 ended_at=self._around.now(),
             )

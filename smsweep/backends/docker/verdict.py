@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from smsweep.failures import OOM
+from smsweep.jobs import JobResults
+
 KILLED = 137  # 128 + SIGKILL
 GONE = 255  # what the engine says of a container whose end it did not see: it was restarted meanwhile
 # who asked -> (status, secondary status)
@@ -30,6 +33,8 @@ class Verdict:
     exit_code: int | None = None
     failure_reason: str = ""
     is_lost: bool = False
+    failure_class: str = ""  # as in JobStatus
+    results: JobResults | None = None
 
     @classmethod
     def failed(cls, reason: str) -> Verdict:
@@ -58,6 +63,7 @@ def judge(ends: Sequence[HostEnd], stopped_by: str, memory_bytes: int) -> Verdic
         exit_code=first.exit_code,
         failure_reason=_reason(first, len(ends), memory_bytes),
         is_lost=is_lost,
+        failure_class=OOM if first.is_out_of_memory else "",
     )
 
 

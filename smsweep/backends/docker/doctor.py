@@ -1,0 +1,103 @@
+"""What stands between this machine and its first job in a container, and the cure of each."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from docker import APIClient
+
+from smsweep.backends.docker.containers import LABEL_FOLDER
+from smsweep.backends.docker.engine import Engine, EngineFacts
+from smsweep.backends.docker.gpus import host_gpus
+from smsweep.backends.docker.images import has_image, inspect_image
+from smsweep.backends.docker.options import DEFAULT_IMAGE, DockerOptions
+from smsweep.errors import BackendUnavailable
+
+LOW_DISK_BYTES = 5 << 30  # an image of a deep learning framework takes more
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Check:
+    what: str  # was looked at, in a few words
+    found: str  # what is there, or what is wrong
+    is_ok: bool
+    cure: str = ""  # one line; "" when all is well
+
+
+def check_docker(environ: Mapping[str, str], folder: Path, image: str = "") -> Iterator[Check]:
+    """Yield one finding after the other; ends early when there is no engine to ask.
+
+    folder: where jobs will be. image: the job's; "" for the default one.
+    """
+    engine = Engine(environ)
+    try:
+        facts = engine.facts
+        with engine.client() as client:
+            info = client.info()
+            found = f"{info['ServerVersion']} ({facts.architecture})"
+            yield Check(what="Docker Engine", found=found, is_ok=True)
+            yield _image(client, image or DockerOptions.from_environ(environ).image, facts)
+            yield from _disks(folder, Path(info["DockerRootDir"]))
+            yield from _gpus(info)
+            yield from _leftovers(client)
+    except BackendUnavailable as err:
+        found, _, cure = str(err).removeprefix("the Docker Engine: ").partition("; ")
+        yield Check(what="Docker Engine", found=found, is_ok=False, cure=cure)
+
+
+def _image(client: APIClient, image: str, facts: EngineFacts) -> Check:
+    if not has_image(client, image):
+        if image == DEFAULT_IMAGE:
+            cure = f"docker build -t {image} -f container/Dockerfile . (in smsweep's repository), or set image_uri"
+        else:
+            cure = f"docker pull {image}; it is tried when a job needs it"
+        return Check(what=f"image {image}", found="is not on this machine", is_ok=False, cure=cure)
+    architecture = inspect_image(client, image)["Architecture"]
+    if architecture != facts.architecture:
+        return Check(
+            what=f"image {image}",
+            found=f"is for {architecture}, this machine is {facts.architecture}",
+            is_ok=False,
+            cure=f"docker pull --platform linux/{facts.architecture} {image}, or build it here",
+        )
+    return Check(what=f"image {image}", found=architecture, is_ok=True)
+
+
+def _disks(*folders: Path) -> Iterator[Check]:
+    for folder in folders:
+        there = next((one for one in (folder, *folder.absolute().parents) if one.exists()), None)
+        if there is None:
+            continue  # of an engine on another machine
+        free = shutil.disk_usage(there).free
+        yield Check(
+            what=f"disk of {folder}",
+            found=f"{free / 2**30:.1f} GiB free",
+            is_ok=free >= LOW_DISK_BYTES,
+            cure="" if free >= LOW_DISK_BYTES else "docker system prune, or delete old jobs",
+        )
+
+
+def _gpus(info: Mapping[str, Any]) -> Iterator[Check]:
+    gpus = host_gpus()
+    if not gpus:
+        return
+    is_ok = "nvidia" in info.get("Runtimes", {})
+    yield Check(
+        what="GPUs",
+        found=f"{len(gpus)}, {'which' if is_ok else 'but none that'} containers can use",
+        is_ok=is_ok,
+        cure="" if is_ok else "install nvidia-container-toolkit; `nvidia-ctk runtime configure --runtime=docker`",
+    )
+
+
+def _leftovers(client: APIClient) -> Iterator[Check]:
+    """Find containers of jobs whose folder somebody deleted: nobody will ever look after them."""
+    found = client.containers(all=True, filters={"label": [LABEL_FOLDER]})
+    names = [one["Names"][0].lstrip("/") for one in found if not Path(one["Labels"][LABEL_FOLDER]).exists()]
+    if names:
+        found_text = f"{len(names)} of jobs whose folders are gone"
+        yield Check(what="containers", found=found_text, is_ok=False, cure=f"docker rm -f {' '.join(names)}")
