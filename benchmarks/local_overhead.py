@@ -1,7 +1,8 @@
 """What smsweep costs beside bare processes: 200 do-nothing trials, two at a time, and the start of the command.
 
-The peer starts the same script with the same arguments by `subprocess`, at the same parallelism, in the same run;
-rounds alternate. Prints ratios of medians; the machine's speed cancels out.
+The peer is the loop one would write instead: the same script, arguments and Python, started by `subprocess` at the
+same parallelism. Both run as commands of their own, their start-up included; rounds alternate.
+Prints medians and ratios of wall time and of CPU time, which a busy machine disturbs less.
 
     python benchmarks/local_overhead.py [--trials 200] [--rounds 3]
 """
@@ -10,13 +11,14 @@ from __future__ import annotations
 
 import argparse
 import os
-import statistics
+import resource
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 
 SCRIPT = "import sys\nassert len(sys.argv) == 2\n"
 SWEEP = """\
@@ -26,16 +28,29 @@ parameters:
   a: {min: 1, max: %d}
 """
 PARALLEL = 2
+BARE = f"""\
+import subprocess, sys
+from concurrent.futures import ThreadPoolExecutor
+
+def run(number):
+    argv = ["/usr/bin/env", "python", "train.py", f"--a={{number}}"]
+    with open(f"{{sys.argv[2]}}/{{number}}.log", "wb") as log:
+        subprocess.run(argv, stdout=log, stderr=log, check=True)
+
+with ThreadPoolExecutor({PARALLEL}) as pool:
+    list(pool.map(run, range(1, int(sys.argv[1]) + 1)))
+"""
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "train.py").write_text(SCRIPT)
+        (folder / "bare.py").write_text(BARE)
         (folder / "sweep.yaml").write_text(SWEEP % options.trials)
         compare(
             f"{options.trials} do-nothing trials, {PARALLEL} at a time",
@@ -49,46 +64,40 @@ def main() -> None:
     compare("import smsweep", lambda: call([sys.executable, "-c", "import smsweep"]), lambda: call(python), rounds)
 
 
-def compare(what: str, ours: Callable[[], object], bare: Callable[[], object], rounds: int) -> None:
-    seconds: dict[str, list[float]] = {"ours": [], "bare": []}
-    for _ in range(rounds):
-        seconds["ours"].append(timed(ours))
-        seconds["bare"].append(timed(bare))
-    mine, theirs = statistics.median(seconds["ours"]), statistics.median(seconds["bare"])
-    print(
-        f"{what}: smsweep {mine:.3f} s, bare {theirs:.3f} s, "
-        f"ratio {mine / theirs:.2f}, over bare {mine - theirs:+.3f} s ({rounds} rounds)"
-    )
+def compare(what: str, ours: Callable[[], None], bare: Callable[[], None], rounds: int) -> None:
+    seconds = [(timed(ours), timed(bare)) for _ in range(rounds)]
+    print(f"{what} (medians of {rounds} rounds)")
+    for i, clock in enumerate(("wall", "CPU")):
+        mine, theirs = median(mine[i] for mine, _ in seconds), median(theirs[i] for _, theirs in seconds)
+        over = f"ratio {mine / theirs:.2f}, over bare {mine - theirs:+.3f} s"
+        print(f"  {clock}: smsweep {mine:.3f} s, bare {theirs:.3f} s, {over}")
 
 
-def timed(action: Callable[[], object]) -> float:
-    start = time.perf_counter()
+def timed(action: Callable[[], None]) -> tuple[float, float]:
+    """Return the wall time of a command and the CPU time of all its processes, in seconds."""
+    start, cpu = time.perf_counter(), cpu_of_children()
     action()
-    return time.perf_counter() - start
+    return time.perf_counter() - start, cpu_of_children() - cpu
+
+
+def cpu_of_children() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def run_smsweep(folder: Path) -> None:
     with tempfile.TemporaryDirectory() as home:
-        environ = {**os.environ, "SMSWEEP_DIR": home}
         argv = [smsweep(), "-q", "run", "sweep.yaml", "--parallel", str(PARALLEL)]
-        call(argv, cwd=folder, env=environ)
+        call(argv, cwd=folder, env={**python_first(), "SMSWEEP_DIR": home})
 
 
 def run_bare(folder: Path, trials: int) -> None:
-    """Keep as many processes of the same script going, each with its own log file and argument."""
-    running: list[subprocess.Popen[bytes]] = []
-    with (folder / "bare.log").open("wb") as log:
-        for number in range(1, trials + 1):
-            argv = ["/usr/bin/env", "python", "train.py", f"--a={number}"]
-            running.append(subprocess.Popen(argv, cwd=folder, stdout=log, stderr=log, env=python_first()))
-            while len(running) >= PARALLEL:
-                running = [process for process in running if process.poll() is None]
-                time.sleep(0.0005)
-        for process in running:
-            process.wait()
+    with tempfile.TemporaryDirectory() as logs:
+        call([sys.executable, "bare.py", str(trials), logs], cwd=folder, env=python_first())
 
 
 def python_first() -> dict[str, str]:
+    """Return an environment in which `python` is the one that runs this."""
     return {**os.environ, "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
 
 

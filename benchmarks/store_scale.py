@@ -1,0 +1,116 @@
+"""What one trial costs the store and the controller when the sweep already has 100, 10,000 and 100,000.
+
+Prints medians in milliseconds: flat from left to right means that size does not matter. `first read` is what an
+agent pays once when it starts, and `memory` what it then holds; both grow with the sweep, by a constant per trial.
+
+    python benchmarks/store_scale.py [--sizes 100 10000 100000] [--repeat 50]
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+import tracemalloc
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+
+from smsweep.config.sweep_yaml import parse_sweep
+from smsweep.controller import Controller
+from smsweep.search.methods import METHODS
+from smsweep.store.open import open_store
+from smsweep.store.sql import SqlStore
+from smsweep.store.tables import trials
+from smsweep.sweeps import Sweep
+from smsweep.trials import MetricPoint, TrialState
+
+SWEEPS = {
+    "grid of 10^9 cells": "{method: grid, parameters: {a: {min: 1, max: 1000000000}}}",
+    "random, finite": "{method: random, parameters: {a: {min: 1, max: 1000000000}}}",
+    "random, continuous": "{method: random, parameters: {lr: {min: 0.0, max: 1.0}}}",
+}
+BATCH = 10_000  # trials added in one go to fill the sweep
+
+R = TypeVar("R")
+
+
+class Stopwatch:
+    """Collects how long calls take, by name."""
+
+    def __init__(self) -> None:
+        self._seconds: defaultdict[str, list[float]] = defaultdict(list)
+
+    def time(self, name: str, action: Callable[..., R], *args: Any, **kwargs: Any) -> R:
+        start = time.perf_counter()
+        result = action(*args, **kwargs)
+        self._seconds[name].append(time.perf_counter() - start)
+        return result
+
+    def medians_ms(self) -> dict[str, float]:
+        return {name: statistics.median(seconds) * 1000 for name, seconds in self._seconds.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[100, 10_000, 100_000])
+    parser.add_argument("--repeat", type=int, default=50)
+    options = parser.parse_args()
+    for name, text in SWEEPS.items():
+        with tempfile.TemporaryDirectory() as folder:
+            columns = [measure(Path(folder) / f"{size}.db", text, size, options.repeat) for size in options.sizes]
+        print(f"\n{name:24}" + "".join(f"{size:>12,}" for size in options.sizes))
+        for row in columns[0]:
+            print(f"  {row:22}" + "".join(f"{column[row]:12.2f}" for column in columns))
+
+
+def measure(file: Path, text: str, size: int, repeat: int) -> dict[str, float]:
+    """Return row -> ms (memory: MB) for a sweep that has so many finished trials."""
+    store = open_store(f"sqlite:///{file}", environ={}, parse=lambda text: parse_sweep(text).config)
+    assert isinstance(store, SqlStore)
+    sweep = store.create_sweep(Sweep(id="scale", config=parse_sweep(text).config, sweep_yaml=text))
+    fill(store, a_controller(store, sweep), size)
+    watch = Stopwatch()
+    tracemalloc.start()
+    controller = a_controller(store, sweep)
+    controller.refresh()
+    memory_mb = tracemalloc.get_traced_memory()[0] / 1e6
+    tracemalloc.stop()
+    watch.time("first read", a_controller(store, sweep).refresh)
+    controller.propose(1)  # the strategy folds in the whole history once
+    for _ in range(repeat):
+        watch.time("propose", controller.propose, 1)
+        one_trial(store, watch)
+        watch.time("read what changed", controller.refresh)
+        watch.time("read nothing new", controller.refresh)
+    store.close()
+    return {**watch.medians_ms(), "memory (MB)": memory_mb}
+
+
+def a_controller(store: SqlStore, sweep: Sweep) -> Controller:
+    return Controller(store, sweep, METHODS[sweep.config.method](sweep.config, sweep.seed), None)
+
+
+def fill(store: SqlStore, controller: Controller, size: int) -> None:
+    """Add so many trials and write down, in one statement, that they are finished."""
+    controller.refresh()
+    while (missing := size - len(controller.history)) > 0:
+        controller.propose(min(missing, BATCH))
+    store.transactions.write(lambda connection: connection.execute(sa.update(trials).values(state="finished")))
+
+
+def one_trial(store: SqlStore, watch: Stopwatch) -> None:
+    trial = watch.time("claim", store.claim, "scale", "agent", "here", 60)
+    assert trial is not None and trial.started_at is not None
+    point = MetricPoint(name="loss", value=0.5, step=0, time=trial.started_at)
+    number = trial.number
+    watch.time("save a point", store.append_points, "scale", number, [point], "9", expect_cursor="")
+    watch.time("end", store.move, "scale", number, [TrialState.RUNNING], TrialState.FINISHED, agent_id="agent")
+
+
+if __name__ == "__main__":
+    main()
