@@ -1,0 +1,181 @@
+"""A user of the local endpoint: plain boto3 clients, and requests for small jobs."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.request import Request, urlopen
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from smsweep.sdk.serve import endpoint
+
+if TYPE_CHECKING:
+    from mypy_boto3_logs import CloudWatchLogsClient
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sagemaker import SageMakerClient
+
+    from smsweep.endpoint.server import Endpoint
+
+ROLE = "arn:aws:iam::123456789012:role/trainer"
+BUCKET = "bucket"
+LOG_GROUP = "/aws/sagemaker/TrainingJobs"
+ENDED = ("Completed", "Failed", "Stopped")
+PATIENT = """
+import signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: (print("told", flush=True), sys.exit(0)))
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+class Account:
+    """Clients that never retry, so that each test sees the answer it provoked."""
+
+    def __init__(self, opened: Endpoint) -> None:
+        self.endpoint = opened
+
+    def client(self, service: str, **more: Any) -> Any:
+        options = {
+            "endpoint_url": self.endpoint.url,
+            "region_name": "us-east-1",
+            "aws_access_key_id": "user",
+            "aws_secret_access_key": "secret",
+            "config": Config(retries={"total_max_attempts": 1}),
+        }
+        return boto3.client(service, **{**options, **more})
+
+    @cached_property
+    def sagemaker(self) -> SageMakerClient:
+        client: SageMakerClient = self.client("sagemaker")
+        return client
+
+    @cached_property
+    def logs(self) -> CloudWatchLogsClient:
+        client: CloudWatchLogsClient = self.client("logs")
+        return client
+
+    @cached_property
+    def s3(self) -> S3Client:
+        """A client of an account that has a bucket."""
+        client: S3Client = self.client("s3")
+        client.create_bucket(Bucket=BUCKET)
+        return client
+
+    def upload_source(self, script: str) -> str:
+        """Put a script as train.py into a source archive and return its URI."""
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+            data = script.encode()
+            member = tarfile.TarInfo("train.py")
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+        key = f"source/{hash(script):x}/sourcedir.tar.gz"
+        self.s3.put_object(Bucket=BUCKET, Key=key, Body=packed.getvalue())
+        return f"s3://{BUCKET}/{key}"
+
+    def request(self, name: str, script: str = "", **more: Any) -> dict[str, Any]:
+        """Return a CreateTrainingJob request that runs the script, as an SDK's script mode asks for it."""
+        hyperparameters = {
+            "sagemaker_program": json.dumps("train.py"),
+            "sagemaker_submit_directory": json.dumps(self.upload_source(script)),
+        }
+        return {
+            "TrainingJobName": name,
+            "RoleArn": ROLE,
+            "AlgorithmSpecification": {"TrainingImage": "image", "TrainingInputMode": "File"},
+            "HyperParameters": {**hyperparameters, **more.pop("HyperParameters", {})},
+            "OutputDataConfig": {"S3OutputPath": f"s3://{BUCKET}/output"},
+            "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
+            "StoppingCondition": {"MaxRuntimeInSeconds": 60},
+            **more,
+        }
+
+    def create(self, name: str, script: str = "", **more: Any) -> str:
+        """Start a job and return its ARN."""
+        return self.sagemaker.create_training_job(**self.request(name, script, **more))["TrainingJobArn"]
+
+    def run(self, name: str, script: str = "", **more: Any) -> dict[str, Any]:
+        """Run a job to its end and return what Describe says of it."""
+        self.create(name, script, **more)
+        return self.wait(name)
+
+    def describe(self, name: str) -> dict[str, Any]:
+        return dict(self.sagemaker.describe_training_job(TrainingJobName=name))
+
+    def wait(self, name: str, until: Callable[[dict[str, Any]], object] | None = None) -> dict[str, Any]:
+        """Wait until the job has ended, or is as `until` wants it, and return what Describe says of it."""
+        is_so = until or (lambda found: found["TrainingJobStatus"] in ENDED)
+        deadline = time.monotonic() + 60
+        while True:
+            found = self.describe(name)
+            if is_so(found):
+                return found
+            assert time.monotonic() < deadline, found
+            time.sleep(0.05)
+
+    def wait_for_line(self, name: str, line: str) -> None:
+        deadline = time.monotonic() + 30
+        while line not in self.lines(name):
+            assert time.monotonic() < deadline, f"{name} never printed {line!r}"
+            time.sleep(0.05)
+
+    def lines(self, name: str) -> list[str]:
+        """Return a job's log, all runs of it."""
+        try:
+            found = self.logs.filter_log_events(logGroupName=LOG_GROUP, logStreamNamePrefix=f"{name}/")
+        except ClientError:
+            return []  # nothing has been logged yet
+        return [event["message"] for event in found["events"]]
+
+    def statuses(self, name: str) -> list[str]:
+        return [step["Status"] for step in self.describe(name)["SecondaryStatusTransitions"]]
+
+    def keys(self, prefix: str = "") -> list[str]:
+        listed = self.s3.list_objects_v2(Bucket=BUCKET, Prefix=prefix)
+        return [item["Key"] for item in listed.get("Contents", ())]
+
+    def names(self, prefix: str) -> list[str]:
+        """Return the files in an archive that a job left in S3."""
+        data = self.s3.get_object(Bucket=BUCKET, Key=prefix)["Body"].read()
+        with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+            return tar.getnames()
+
+    def admin(self, method: str, route: str, document: object = None, token: str | None = None) -> Any:
+        """Call one of the endpoint's own routes."""
+        request = Request(
+            f"{self.endpoint.url}/_smsweep/{route}",
+            method=method,
+            data=None if document is None else json.dumps(document).encode(),
+            headers={"X-Smsweep-Token": self.endpoint.token if token is None else token},
+        )
+        with urlopen(request, timeout=10) as response:
+            return json.load(response)
+
+    def ledger(self, action: str) -> list[dict[str, Any]]:
+        return [entry for entry in self.endpoint.ledger.read() if entry["action"] == action]
+
+
+@contextmanager
+def open_account(folder: Path, environ: Mapping[str, str], **options: Any) -> Iterator[Account]:
+    """Serve an endpoint of its own, whose files are below the folder. options: sdk.serve.endpoint's."""
+    with endpoint(environ={**environ, "SMSWEEP_DIR": str(folder)}, **options) as opened:
+        yield Account(opened)
+
+
+def error_of(call: Callable[..., object], **arguments: Any) -> tuple[str, str]:
+    """Make a call that is refused, and return the code and the message."""
+    try:
+        call(**arguments)
+    except ClientError as err:
+        return err.response["Error"]["Code"], err.response["Error"]["Message"]
+    raise AssertionError("it was accepted")
