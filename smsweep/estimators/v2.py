@@ -29,16 +29,17 @@ def template(estimator: EstimatorBase, inputs: Any = None) -> JobTemplate:
     for key, what_to_do in ELSEWHERE.items():
         if getattr(estimator, key, None):
             raise refuse(key, what_to_do)
-    if estimator.output_kms_key and not estimator.output_path:
-        raise ConfigError("estimator.output_kms_key: needs output_path beside it")
     request = _request(estimator, {DEFAULT_CHANNEL: inputs} if isinstance(inputs, str) else inputs)
     if request["OutputDataConfig"]["S3OutputPath"] == NO_OUTPUT:
-        del request["OutputDataConfig"]
+        if "KmsKeyId" in request.pop("OutputDataConfig"):
+            raise ConfigError("estimator.output_kms_key: needs output_path beside it")
     # The SDK adds these unasked, with an output path in them.
     if not estimator.debugger_hook_config and not estimator.rules:
         request.pop("DebugHookConfig", None)
     if estimator.profiler_config is None and not estimator.disable_profiler and not estimator.rules:
         request.pop("ProfilerConfig", None)
+    if NO_OUTPUT in str(request):
+        raise ConfigError("estimator.output_path: missing; what the debugger or profiler writes needs a place")
     params = {name: _decoded(value) for name, value in request.get("HyperParameters", {}).items()}
     return job_template(request, params, _source(estimator))
 

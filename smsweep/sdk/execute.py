@@ -26,7 +26,8 @@ from smsweep.flapping import Flapping
 from smsweep.jobs import JobTemplate, TrainingJobRequest
 from smsweep.metrics import MetricReader
 from smsweep.render import training_job
-from smsweep.sdk.create import JobLike, SweepLike, load_job, sweep
+from smsweep.sdk.create import JobLike, SweepLike, load_job, sweep, with_source
+from smsweep.sdk.estimators import compile_estimator
 from smsweep.sdk.labels import parse_label, parse_sweep_id
 from smsweep.sdk.workspace import Workspace
 from smsweep.search.methods import METHODS
@@ -51,6 +52,8 @@ def agent(
     parallel: int = 1,
     backend: str | None = None,
     job: JobLike = None,
+    estimator: Any = None,
+    inputs: Any = None,
     max_consecutive_failed_runs: int | None = None,
     on_change: Listener = lambda trial: None,
 ) -> Outcome:
@@ -58,14 +61,20 @@ def agent(
 
     function: run in this process, a thread per trial; `smsweep.init()` in it finds the trial's params. Without
     one, the sweep's program runs on the backend ("process" by default). count: trials to start at most.
-    parallel: at once. job: another job.yaml than the sweep was created with. on_change: called with each
-    trial whose state or metrics changed. Ctrl-C once lets running trials finish, twice ends them, three
-    times kills them; SIGTERM puts them back into the queue.
+    parallel: at once. job: another job.yaml than the sweep was created with. estimator: an Estimator or a
+    ModelTrainer of the SageMaker SDK instead, with inputs as its `fit` or `train` takes them; without a backend
+    it runs where it asks to. on_change: called with each trial whose state or metrics changed. Ctrl-C once lets
+    running trials finish, twice ends them, three times kills them; SIGTERM puts them back into the queue.
     """
     del entity, project  # accepted as W&B does; a sweep's id is enough to find it here
     workspace = Workspace()
+    compiled = compile_estimator(estimator, inputs, job)
     with workspace.store() as store:
         stored = store.get_sweep(parse_sweep_id(sweep_id))
+        if compiled:
+            job = compiled.document
+            backend = backend or workspace.environ.get("SMSWEEP_BACKEND") or compiled.backend
+            stored = with_source(stored, compiled, workspace)
         if function is None and not stored.source_hash:
             raise UsageError(f"sweep {stored.id} names no program; give its agent a function, from Python")
         template = load_job(job).template if job else load_job_text(stored.job_yaml)
@@ -103,14 +112,27 @@ def run(
     name: str | None = None,
     program: str | None = None,
     job: JobLike = None,
+    estimator: Any = None,
+    inputs: Any = None,
     seed: int | None = None,
     on_created: Callable[[str], None] = lambda sweep_id: None,
     **agent_options: Any,
 ) -> Outcome:
     """Create a sweep and run an agent on it; takes the arguments of both."""
-    sweep_id = sweep(config, entity, project, prior_runs, name=name, program=program, job=job, seed=seed)
+    sweep_id = sweep(
+        config,
+        entity,
+        project,
+        prior_runs,
+        name=name,
+        program=program,
+        job=job,
+        estimator=estimator,
+        inputs=inputs,
+        seed=seed,
+    )
     on_created(sweep_id)
-    return agent(sweep_id, **agent_options)
+    return agent(sweep_id, estimator=estimator, inputs=inputs, **agent_options)
 
 
 def now() -> datetime:
@@ -127,6 +149,10 @@ def backend_name(name: str | None, workspace: Workspace) -> str:
     name = name or workspace.environ.get("SMSWEEP_BACKEND") or DEFAULT_BACKEND
     if name not in BACKENDS:
         raise UsageError(f"no backend {name!r}; there are {', '.join(sorted(BACKENDS))}")
+    return name
+
+
+def open_backend(name: str, workspace: Workspace) -> Backend:
     make = BACKENDS[name]
     return make(workspace.jobs_dir, workspace.runtime_zip(), workspace.environ, lambda: now().timestamp())
 
@@ -149,10 +175,6 @@ def make_controller(store: Store, stored: Sweep, template: JobTemplate) -> Contr
 def read_prior(store: Store, stored: Sweep) -> list[Trial]:
     """Return the trials of earlier sweeps that inform this one's search, marked as such."""
     metric = stored.config.metric
-    return name
-
-
-def open_backend(name: str, workspace: Workspace) -> Backend:
     numbers = itertools.count()
     prior = []
     for label in stored.prior_runs:
