@@ -79,8 +79,8 @@ def _fit(shape: tuple[int, int], x: bytes, y: bytes, doubt: bytes, is_nominal: b
         np.frombuffer(is_nominal, dtype=bool),
         PRIORS,
     )
-    guess: Array = np.linalg.inv(density.precision + INFORMATION * shape[0] * np.eye(len(density.mean)))
-    best, covariance = minimise(density, density.mean, guess)
+    guess = np.linalg.inv(density.precision + INFORMATION * shape[0] * np.eye(len(density.mean)))
+    best, covariance = minimise(density, density.mean, guess.astype(np.float64))
     return Likely(best=best, covariance=covariance)
 
 
