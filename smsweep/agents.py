@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum
+from typing import Any
 
 from smsweep.backends.base import Backend
 from smsweep.controller import Controller
-from smsweep.errors import JobRejected, SmsweepError, StoreConflict
+from smsweep.errors import JobRejected, NameTaken, SmsweepError, StoreConflict, Throttled
+from smsweep.failures import CRASHED, NAME
 from smsweep.flapping import Flapping
+from smsweep.intake import Intake
 from smsweep.jobs import JobStatus, TrainingJobRequest
 from smsweep.metrics import MetricReader
 from smsweep.store.base import Store
 from smsweep.sweeps import SweepState
 from smsweep.trials import Trial, TrialState
-from smsweep.verdicts import verdict
+from smsweep.verdicts import Ruling, retry, rule, usage_after
 
 log = logging.getLogger(__name__)
 
 LEASE_S = 60.0  # how long a trial stays ours without a sign of life
 SHORTEST_SLEEP_S = 0.05  # a backend that knows when a job ends cuts it short
-DEFAULT_RETRIES = 1
-PAGES_A_TICK = 8  # of one job's log, so that one talkative job does not starve the others
 
 
 class Leaving(IntEnum):
@@ -42,6 +43,8 @@ class _Held:
 
     trial: Trial
     is_submitted: bool = False
+    may_have_job: bool = False  # an earlier submission's answer is unknown: look before believing there is none
+    waits_for: str = ""  # why it could not be submitted, as last said
     was_told: bool = False  # its job has been told to end
 
 
@@ -50,7 +53,8 @@ class AgentOptions:
     parallel: int = 1  # slots
     count: int | None = None  # trials to start, then leave; None for no limit
     longest_sleep_s: float = 0.25  # between two looks when nothing happens
-    retries: int = DEFAULT_RETRIES  # of a trial whose job was lost without a verdict
+    retries: Mapping[str, int] = field(default_factory=dict)  # class of failure -> times, where not as usual
+    price_per_hour: float | None = None  # dollars for one instance; None where nobody knows
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,7 +88,7 @@ class Agent:
         self._backend = backend
         self._controller = controller
         self._render = render
-        self._reader = reader
+        self._intake = Intake(store, backend, reader, agent_id, clock, on_change)
         self._agent_id = agent_id
         self._options = options
         self._flapping = flapping
@@ -112,14 +116,16 @@ class Agent:
 
     def run(self) -> Outcome:
         """Tick until there is nothing left to do here."""
-        pause_s = SHORTEST_SLEEP_S
+        pause_s, told = SHORTEST_SLEEP_S, ""
         while True:
             try:
-                happened = self.tick()
+                happened, told = self.tick(), ""
             except SmsweepError as err:
                 if not err.retryable:
                     raise
-                log.warning("%s; trying again", err)
+                if str(err) != told:  # once, however long it lasts
+                    log.warning("%s; trying again", err)
+                told = str(err)
                 happened, pause_s = False, self._options.longest_sleep_s
             if self._is_done():
                 return Outcome(ended=dict(self._ended), trouble=self._trouble, asked_by=self._asked_by())
@@ -129,10 +135,10 @@ class Agent:
     def tick(self) -> bool:
         """Look once at everything and act once on it. Returns whether anything changed."""
         self._renew_leases()
+        happened = self._observe()
         self._controller.refresh()
         self._take_in_news()
-        happened = self._observe()
-        happened |= bool(self._controller.judge())
+        happened |= self._judge()
         self._pass_on_stops()
         happened |= self._fill_slots()
         return happened
@@ -182,7 +188,7 @@ class Agent:
         happened = False
         for name, held in names.items():
             status = statuses.get(name)
-            is_complete = self._read_logs(held)
+            held.trial, is_complete = self._intake.read(held.trial)
             if status is None:
                 held.is_submitted = False  # the backend has forgotten it, or never got it: submit again
             elif status.is_terminal and is_complete:
@@ -190,57 +196,32 @@ class Agent:
                 happened = True
         return happened
 
-    def _read_logs(self, held: _Held) -> bool:
-        """Take in new lines; True when the job has ended and its log is read to the end."""
-        for _ in range(PAGES_A_TICK):
-            trial = held.trial
-            page = self._backend.read_logs(trial.job_name, trial.cursor)
-            if page.cursor != trial.cursor:
-                reading = self._reader.read(page.lines, self._clock())
-                try:
-                    held.trial = self._store.append_points(
-                        trial.sweep_id,
-                        trial.number,
-                        reading.points,
-                        page.cursor,
-                        expect_cursor=trial.cursor,
-                        summary=reading.summary,
-                        agent_id=self._agent_id,
-                    )
-                except StoreConflict:
-                    held.trial = self._store.get_trial(trial.sweep_id, trial.number)
-                    return False
-                if reading.points:
-                    self._on_change(held.trial)
-            if page.is_last:
-                return True
-            if page.cursor == trial.cursor:
-                return False
-        return False
-
     def _settle(self, held: _Held, status: JobStatus) -> None:
         """Write down how a trial ended, then let the backend forget its job."""
+        if status.results is not None:
+            held.trial = self._intake.keep(held.trial, status.results.final_metrics)
         current = held.trial
-        to, reason = verdict(status, current.asked_by)
-        if to is TrialState.FINISHED and (missing := self._controller.missing_objective(current)):
-            to, reason = TrialState.FAILED, missing
-        if current.asked_by and to is not TrialState.FINISHED:
-            reason = current.reason  # why it was asked to end says more than how its job did
-        if to is TrialState.CRASHED:
-            is_settled = self._crash(held, reason)
-        else:
-            is_settled = self._end(held, to, reason, status.exit_code)
-        if is_settled:
+        ruling = rule(current, status, self._options.retries)
+        if ruling.to is TrialState.FINISHED and (missing := self._controller.missing_objective(current)):
+            ruling = Ruling(to=TrialState.FAILED, reason=missing, retries=current.retries)
+        usage = usage_after(current, status, self._options.price_per_hour)
+        if self._end(held, ruling, status.exit_code, usage):
             self._backend.forget(status.name)
 
     def _crash(self, held: _Held, reason: str) -> bool:
         """A trial was lost without a verdict: try again as often as allowed."""
-        may_retry = held.trial.attempt < self._options.retries
-        return self._end(held, TrialState.PENDING if may_retry else TrialState.CRASHED, reason)
+        lost = Ruling(to=TrialState.CRASHED, reason=reason, retries=held.trial.retries)
+        return self._end(held, retry(held.trial, CRASHED, self._options.retries, lost))
 
-    def _end(self, held: _Held, to: TrialState, reason: str, exit_code: int | None = None) -> bool:
+    def _end(
+        self,
+        held: _Held,
+        ruling: Ruling,
+        exit_code: int | None = None,
+        usage: Mapping[str, Any] | None = None,
+    ) -> bool:
         """Write down a trial's end; False when somebody changed it meanwhile, to be looked at again."""
-        number = held.trial.number
+        number, to, reason = held.trial.number, ruling.to, ruling.reason
         try:
             trial = self._store.move(
                 self._sweep_id,
@@ -250,6 +231,8 @@ class Agent:
                 reason=reason,
                 exit_code=exit_code,
                 agent_id=self._agent_id,
+                retries=ruling.retries,
+                usage=usage,
             )
         except StoreConflict as err:
             log.debug("%s: looking again: %s", held.trial.label, err)
@@ -273,10 +256,19 @@ class Agent:
                 is_stopping = self._order_stop(held, "the sweep was cancelled" if cancelled else "")
             kills = cancelled or self._leaving >= Leaving.KILL
             if is_stopping and not held.is_submitted and not held.was_told:
-                self._end(held, TrialState.KILLED, "told to end before its job was started")
+                self._end_unstarted(held)
             elif is_stopping and (kills or not held.was_told):
                 self._backend.stop(held.trial.job_name, grace_s=0 if kills else None)
                 held.was_told = True
+
+    def _end_unstarted(self, held: _Held) -> None:
+        """End a trial that was told to end before we saw its job start."""
+        name = held.trial.job_name
+        if held.may_have_job and name in self._backend.describe([name]):
+            held.is_submitted = True  # there is one after all: it is told at the next tick
+            return
+        reason = "told to end before its job was started"
+        self._end(held, Ruling(to=TrialState.KILLED, reason=reason, retries=held.trial.retries))
 
     def _order_stop(self, held: _Held, reason: str) -> bool:
         by = "agent" if self._leaves_for_machine else "person"
@@ -296,11 +288,12 @@ class Agent:
 
     def _fill_slots(self) -> bool:
         self._is_idle = False
+        takes_more = True  # the backend, as far as we know
         for held in list(self._held.values()):
-            if not held.is_submitted and not held.was_told:
-                self._submit(held)
+            if takes_more and not held.is_submitted and not held.was_told:
+                takes_more = self._submit(held)
         happened = False
-        while self._may_start():
+        while takes_more and self._may_start():
             trial = self._claim()
             if trial is None:
                 self._is_idle = self._controller.sweep.state is SweepState.RUNNING
@@ -308,9 +301,9 @@ class Agent:
                     self._controller.conclude()
                 break
             happened = True
-            held = self._held[trial.number] = _Held(trial)
+            held = self._held[trial.number]
             if trial.place == self._backend.place:
-                self._submit(held)
+                takes_more = self._submit(held)
             else:
                 self._give_back(held)
         return happened
@@ -343,29 +336,43 @@ class Agent:
     def _claim_known(self) -> Trial | None:
         trial = self._store.claim(self._sweep_id, self._agent_id, self._backend.place, LEASE_S)
         if trial is not None:
+            known = self._controller.history.get(trial.number)
             self._started += 1
             self._controller.note([trial])
+            is_taken_over = known is None or known.state is not TrialState.PENDING
+            self._held[trial.number] = _Held(trial, may_have_job=is_taken_over)
         return trial
 
-    def _submit(self, held: _Held) -> None:
-        """Start the trial's job. A job that is already there is ours: its name says so."""
+    def _submit(self, held: _Held) -> bool:
+        """Start the trial's job; False when the backend takes no more now, and it waits."""
         trial = held.trial
         try:
-            if trial.job_name in self._backend.describe([trial.job_name]):
+            if held.may_have_job and trial.job_name in self._backend.describe([trial.job_name]):
                 log.info("%s goes on: found its job %s", trial.label, trial.job_name)
             elif trial.state is TrialState.STOPPING:
-                self._end(held, TrialState.KILLED, "told to end before its job was started")
-                return
+                self._end_unstarted(held)
+                return True
             else:
+                held.may_have_job = True  # until an answer says otherwise
                 self._backend.submit(self._render(trial))
                 log.info("%s running: job %s", trial.label, trial.job_name)
         except JobRejected as err:
-            self._end(held, TrialState.FAILED, str(err))
-            return
+            refused = Ruling(to=TrialState.FAILED, reason=str(err), retries=trial.retries)
+            failure = NAME if isinstance(err, NameTaken) else ""
+            self._end(held, retry(trial, failure, self._options.retries, refused))
+            return True
         except SmsweepError as err:
             if not err.retryable:
                 raise
-            log.warning("%s waits: %s", trial.label, err)
-            return
+            self._note_waiting(held, err)
+            return False
         held.is_submitted = True
         self._on_change(trial)
+        return True
+
+    def _note_waiting(self, held: _Held, err: SmsweepError) -> None:
+        """Say once why a trial waits. That its turn has not come yet is nothing to worry about."""
+        level = logging.DEBUG if isinstance(err, Throttled) else logging.WARNING
+        if held.waits_for != str(err):
+            log.log(level, "%s waits: %s", held.trial.label, err)
+        held.waits_for = str(err)

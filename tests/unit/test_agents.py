@@ -305,6 +305,19 @@ def test_hyperband_stops_a_bad_trial_and_says_why(tmp_path: Path) -> None:
     assert "hyperband" in last.reason
 
 
+def test_a_stop_reaches_the_job_in_the_tick_that_reads_its_cause(tmp_path: Path) -> None:
+    kit = Kit(tmp_path, {**ENDLESS, "run_cap": 1})
+    pages = [[logged(0, loss=1.0)], [logged(1, loss=99.0)]]
+    backend = ScriptedBackend(lambda trial: Plot(pages=pages, ends=False))
+    agent = kit.agent(backend, stop_if=["loss > 10"])
+    for _ in range(2):
+        agent.tick()
+    assert backend.stops == []
+    agent.tick()
+    assert backend.stops == [("smsweep-abcd1234-0-0", None)]
+    assert kit.states() == ["stopping"]
+
+
 def test_the_same_seed_draws_the_same_trials_with_any_number_of_agents(tmp_path: Path) -> None:
     drawn = []
     for name, agents in (("one", 1), ("three", 3)):
