@@ -19,7 +19,7 @@ def unpack(tar_path: str, folder: str) -> None:
     # Python's own filter where this Python has it (3.8.17+), beside our check: two nets.
     how = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
     try:
-        with gzip.open(tar_path) as stream, tarfile.open(fileobj=stream) as tar:
+        with gzip.open(tar_path) as stream, tarfile.open(fileobj=stream, mode="r:") as tar:
             for member in tar:
                 _check(member, root, tar_path)
                 tar.extract(member, root, **how)  # type: ignore[arg-type]  # 3.8's has no filter
