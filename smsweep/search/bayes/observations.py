@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smsweep.search.bayes.evidence import Evidence, Kind
-from smsweep.search.bayes.hints import expected_whole
+from smsweep.search.bayes.hints import Peers
 from smsweep.search.bayes.kernel import Array
 
 
@@ -43,12 +43,13 @@ def observed(evidence: Sequence[Evidence]) -> Observations:
     scale_kind = Kind.WHOLE if whole else Kind.HINT
     worst = max((item.value for item in evidence if item.kind in (Kind.WHOLE, Kind.HINT)), default=None)
     known = [item for item in evidence if item.kind is not Kind.PENDING] if worst is not None else []
+    peers = Peers(whole)
     readings = np.empty((2, len(known)))
     for i, item in enumerate(known):
         if item.kind is Kind.WORST:
             readings[:, i] = worst, 0.0
         elif item.kind is Kind.HINT:
-            readings[:, i] = expected_whole(item, whole)
+            readings[:, i] = peers.expected(item)
         else:
             readings[:, i] = item.value, 0.0
     return Observations(
