@@ -196,6 +196,14 @@ class Agent:
                 happened = True
         return happened
 
+    def _judge(self) -> bool:
+        """End what the rule wants to end, in view of all that was reported up to this tick."""
+        stopping = self._controller.judge()
+        for trial in stopping:
+            if trial.number in self._held:
+                self._held[trial.number].trial = trial
+        return bool(stopping)
+
     def _settle(self, held: _Held, status: JobStatus) -> None:
         """Write down how a trial ended, then let the backend forget its job."""
         if status.results is not None:
