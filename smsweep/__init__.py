@@ -78,5 +78,20 @@ def __getattr__(name: str) -> "Any":
         ) from None
 
 
+class _Face(type(import_module(__name__))):  # type: ignore[misc]  # the type of modules, without an import for it
+    """Keeps `config` the active run's when the package smsweep.config is loaded and would take its place."""
+
+    @property
+    def config(self) -> "Any":
+        return __getattr__("config")
+
+    @config.setter
+    def config(self, package: object) -> None:
+        pass  # found in sys.modules all the same
+
+
+import_module(__name__).__class__ = _Face
+
+
 def __dir__() -> "list[str]":
     return sorted([*__all__, "__version__"])

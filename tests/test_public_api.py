@@ -1,0 +1,103 @@
+"""The names that others build on, written down: a change here is a decision."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import subprocess
+import sys
+from importlib import resources
+
+import pytest
+
+import smsweep
+
+SIGNATURES = {
+    "Api": "(overrides=None, **ignored)",
+    "ConfigError": "(problems)",
+    "Run": "(trial, write, *, clock, on_finish=...)",
+    "SmsweepError": "an exception",
+    "StopDecision": "(*, number, reason)",
+    "active_run": "()",
+    "agent": "(sweep_id, function=None, entity=None, project=None, count=None, *, parallel=1, backend=None,"
+    " job=None, estimator=None, inputs=None, max_consecutive_failed_runs=None, on_change=...)",
+    "config": "a mapping",
+    "finish": "(exit_code=None, quiet=None)",
+    "init": "(config=None, **ignored)",
+    "judge": "(config, trials, *, stop_if=())",
+    "log": "(data, step=None, commit=None, sync=None)",
+    "log_code": "(root='.', name=None, **ignored)",
+    "run": "(config, *, entity=None, project=None, prior_runs=None, name=None, program=None, job=None,"
+    " estimator=None, inputs=None, seed=None, on_created=..., **agent_options)",
+    "suggest": "(config, trials, n=1, seed=0)",
+    "summary": "a mapping",
+    "sweep": "(sweep, entity=None, project=None, prior_runs=None, *, name=None, program=None, job=None,"
+    " estimator=None, inputs=None, seed=None)",
+}
+# Of the objects that public functions hand out: what W&B's have, and ours.
+METHODS = {
+    "smsweep.sdk.api:Api": "run sweep sweeps",
+    "smsweep.sdk.api:ApiSweep": "best_run config expected_run_count id name runs state",
+    "smsweep.sdk.api:ApiRun": "config history id name objective scan_history state summary",
+    "smsweep.runtime.run:Run": "finish follow follow_summary history log log_code step",
+    "smsweep.runtime.config:Config": "add_defaults as_dict get items keys setdefaults update values",
+}
+
+
+def test_the_public_names_are_these() -> None:
+    assert list(smsweep.__all__) == sorted(SIGNATURES)
+    assert dir(smsweep) == sorted([*SIGNATURES, "__version__"])
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_a_signature_is_as_written_down(name: str) -> None:
+    assert shown(getattr(smsweep, name)) == SIGNATURES[name]
+
+
+@pytest.mark.parametrize("place", METHODS)
+def test_an_object_has_these_methods(place: str) -> None:
+    module, _, name = place.partition(":")
+    members = dir(getattr(importlib.import_module(module), name))
+    assert {member for member in members if not member.startswith("_")} == set(METHODS[place].split())
+
+
+@pytest.mark.parametrize("name", [name for name, signature in SIGNATURES.items() if signature.startswith("(")])
+def test_a_public_name_has_a_docstring(name: str) -> None:
+    assert inspect.getdoc(getattr(smsweep, name))
+
+
+def test_config_is_the_runs_though_a_package_has_that_name() -> None:
+    importlib.import_module("smsweep.config.sweep_yaml")
+    with smsweep.init(config={"lr": 0.1}):
+        assert smsweep.config["lr"] == 0.1
+        assert importlib.import_module("smsweep").config.lr == 0.1
+
+
+def test_types_are_shipped() -> None:
+    assert (resources.files("smsweep") / "py.typed").is_file()
+
+
+def test_importing_smsweep_imports_nothing_of_it_and_nothing_heavy() -> None:
+    program = "import sys; before = set(sys.modules); import smsweep; print(*sorted(set(sys.modules) - before))"
+    said = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, check=True)
+    assert {name.partition(".")[0] for name in said.stdout.split()} <= {"smsweep", "importlib", "warnings"}
+
+
+def test_a_name_that_does_not_exist_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="has no attribute 'sweeep'"):
+        smsweep.sweeep  # noqa: B018
+
+
+def shown(value: object) -> str:
+    """Return a signature without its types; defaults that have no short name as `...`."""
+    if value is smsweep.SmsweepError:
+        return "an exception"
+    if not callable(value):
+        return "a mapping"
+    parameters = []
+    for parameter in inspect.signature(value).parameters.values():
+        default = parameter.default
+        if callable(default) and default is not inspect.Parameter.empty:
+            default = ...
+        parameters.append(parameter.replace(annotation=inspect.Parameter.empty, default=default))
+    return str(inspect.Signature(parameters)).replace("Ellipsis", "...")
