@@ -7,8 +7,8 @@ logs, send events) is done here on moto's own objects, without asking anybody's 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timezone
 from typing import Any
 
 from moto.events.models import EventsBackend, events_backends
@@ -17,6 +17,8 @@ from moto.logs.models import LogEvent, LogGroup, LogsBackend, LogStream, logs_ba
 from smsweep.endpoint.account import ACCOUNT, LOG_GROUP
 from smsweep.endpoint.documents import event_detail
 from smsweep.endpoint.job import Job
+
+log = logging.getLogger(__name__)
 
 MAX_MESSAGE = 1_048_576 - 26  # CloudWatch Logs: bytes of an event, less its overhead
 EVENT_TYPE = "SageMaker Training Job State Change"
@@ -49,10 +51,13 @@ class Cloud:
             "DetailType": EVENT_TYPE,
             "Detail": json.dumps(event_detail(job)),
             "Resources": [job.arn],
-            "Time": datetime.fromtimestamp(job.modified_at, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "Time": job.modified_at,
         }
         for _ in range(times):
-            events.put_events([event])
+            try:
+                events.put_events([event])
+            except Exception:  # a rule with a broken target is no reason for a job to fail
+                log.exception("%s: its event cannot be delivered", job.name)
 
 
 def _events(group: LogGroup) -> Iterator[tuple[str, list[LogEvent]]]:

@@ -1,0 +1,258 @@
+"""What the local endpoint lets go wrong, and that it then goes wrong as on AWS."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from typing import Any
+from urllib.error import HTTPError
+
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ConnectionClosedError
+
+from smsweep.errors import UsageError
+from tests.account import BUCKET, PATIENT, Account, error_of, open_account
+
+SPOT: dict[str, Any] = {
+    "EnableManagedSpotTraining": True,
+    "StoppingCondition": {"MaxRuntimeInSeconds": 60, "MaxWaitTimeInSeconds": 60},
+}
+# Trains on from its checkpoint; the first run ends only when it is told to.
+RESUMES = """
+import os, pathlib, signal, sys, time
+saved = pathlib.Path(os.environ["SMSWEEP_ML_ROOT"], "checkpoints", "step")
+if saved.exists():
+    print("from", saved.read_text(), flush=True)
+    sys.exit()
+def save(*_):
+    saved.write_text("7")
+    print("saved", flush=True)
+    sys.exit(1)
+signal.signal(signal.SIGTERM, save)
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
+    with open_account(tmp_path_factory.mktemp("endpoint"), os.environ) as opened:
+        yield opened
+
+
+@pytest.fixture
+def account(shared: Account) -> Iterator[Account]:
+    yield shared
+    shared.endpoint.faults.clear()
+    for summary in shared.sagemaker.list_training_jobs(MaxResults=100)["TrainingJobSummaries"]:
+        if summary["TrainingJobStatus"] == "InProgress":
+            shared.sagemaker.stop_training_job(TrainingJobName=summary["TrainingJobName"])
+        shared.wait(summary["TrainingJobName"])
+
+
+def test_the_quota_counts_live_instances_in_awss_words(account: Account) -> None:
+    account.endpoint.faults.set({"quota": 2})
+    account.create("q-one", PATIENT)
+    account.create("q-two", PATIENT)
+    code, message = error_of(account.sagemaker.create_training_job, **account.request("q-three"))
+    assert code == "ResourceLimitExceeded"
+    assert message.startswith(
+        "The account-level service limit 'ml.m5.large for training job usage' is 2 Instances, with current "
+        "utilization of 2 Instances and a request delta of 1 Instances."
+    )
+
+
+def test_a_stopping_job_still_counts_and_an_ended_one_does_not(account: Account) -> None:
+    account.endpoint.faults.set({"quota": 1})
+    slow = "import signal, time\nsignal.signal(signal.SIGTERM, lambda *_: None)\nprint('ready', flush=True)\n"
+    account.create("q-slow", slow + "time.sleep(2)")
+    account.wait_for_line("q-slow", "ready")
+    account.sagemaker.stop_training_job(TrainingJobName="q-slow")
+    code, _ = error_of(account.sagemaker.create_training_job, **account.request("q-next"))
+    assert code == "ResourceLimitExceeded"
+    account.wait("q-slow")
+    assert account.run("q-next")["TrainingJobStatus"] == "Completed"
+
+
+def test_each_instance_type_and_market_has_its_own_quota(account: Account) -> None:
+    account.endpoint.faults.set({"quota": 1})
+    account.create("q-demand", PATIENT)
+    account.create("q-spot", PATIENT, **SPOT)
+    account.create(
+        "q-other",
+        PATIENT,
+        ResourceConfig={"InstanceType": "ml.c5.xlarge", "InstanceCount": 1, "VolumeSizeInGB": 1},
+    )
+
+
+def test_an_idle_warm_pool_counts_unless_the_job_gets_it(account: Account) -> None:
+    warm = {
+        "InstanceType": "ml.m4.xlarge",
+        "InstanceCount": 1,
+        "VolumeSizeInGB": 1,
+        "KeepAlivePeriodInSeconds": 600,
+    }
+    account.run("pool", ResourceConfig=warm)
+    account.endpoint.faults.set({"quota": 1})
+    other = account.request("pool-other", ResourceConfig={**warm, "VolumeSizeInGB": 2})
+    assert error_of(account.sagemaker.create_training_job, **other)[0] == "ResourceLimitExceeded"
+    account.create("pool-next", ResourceConfig=warm)
+
+
+def test_a_call_beyond_its_rate_is_throttled(account: Account) -> None:
+    account.endpoint.faults.set({"throttle": {"ListTrainingJobs": 0.01}})
+    account.sagemaker.list_training_jobs()
+    assert error_of(account.sagemaker.list_training_jobs) == ("ThrottlingException", "Rate exceeded")
+    error_of(account.sagemaker.describe_training_job, TrainingJobName="another-api")
+
+
+def test_botocore_retries_what_was_throttled(account: Account) -> None:
+    account.endpoint.faults.set({"throttle": {"ListTrainingJobs": 5}})
+    patient = account.client("sagemaker", config=Config(retries={"total_max_attempts": 8, "mode": "standard"}))
+    for _ in range(7):
+        patient.list_training_jobs()
+
+
+def test_without_capacity_the_job_fails_and_the_next_does_not(account: Account) -> None:
+    account.endpoint.faults.set({"no_capacity": [{"job": "c-*"}]})
+    found = account.run("c-one")
+    assert found["TrainingJobStatus"] == "Failed"
+    assert found["FailureReason"].startswith("CapacityError: Unable to provision requested ML compute capacity")
+    assert "TrainingStartTime" not in found
+    assert account.run("c-two")["TrainingJobStatus"] == "Completed"
+
+
+def test_capacity_may_be_waited_for(account: Account) -> None:
+    account.endpoint.faults.set({"no_capacity": [{"instance_type": "ml.m5.*", "after_s": 0.5}]})
+    account.run("c-pending")
+    assert account.statuses("c-pending") == ["Starting", "Pending", "Failed"]
+
+
+def test_an_interrupted_spot_job_goes_on_from_its_checkpoint(account: Account) -> None:
+    account.endpoint.faults.set({"interrupt": [{"job": "spot", "after_s": 0.5}]})
+    found = account.run("spot", RESUMES, CheckpointConfig={"S3Uri": f"s3://{BUCKET}/spot"}, **SPOT)
+    assert found["TrainingJobStatus"] == "Completed"
+    assert account.statuses("spot") == [
+        *("Starting", "Downloading", "Training", "Interrupted"),
+        *("Starting", "Downloading", "Training", "Uploading", "Completed"),
+    ]
+    assert account.lines("spot") == ["ready", "saved", "from 7"]
+
+
+def test_only_spot_jobs_are_interrupted(account: Account) -> None:
+    account.endpoint.faults.set({"interrupt": [{}]})
+    account.run("demand", "import time; time.sleep(0.5)")
+    assert "Interrupted" not in account.statuses("demand")
+
+
+def test_an_interrupted_job_can_still_be_stopped(account: Account) -> None:
+    stubborn = "import signal, time\nsignal.signal(signal.SIGTERM, lambda *_: print('told', flush=True))\n"
+    account.endpoint.faults.set({"interrupt": [{"after_s": 0.5}]})
+    account.create("spot-stopped", stubborn + "time.sleep(3)\ntime.sleep(1)", **SPOT)
+    account.wait_for_line("spot-stopped", "told")
+    account.sagemaker.stop_training_job(TrainingJobName="spot-stopped")
+    assert account.wait("spot-stopped")["TrainingJobStatus"] == "Stopped"
+    assert "Interrupted" not in account.statuses("spot-stopped")
+
+
+def test_an_internal_error_fails_the_job(account: Account) -> None:
+    account.endpoint.faults.set({"internal_error": [{}]})
+    found = account.run("internal", PATIENT)
+    assert found["FailureReason"] == "InternalServerError: We encountered an internal error. Please try again."
+
+
+def test_an_internal_error_is_retried_where_the_request_asks_for_it(account: Account) -> None:
+    account.endpoint.faults.set({"internal_error": [{"after_s": 0.2}]})
+    script = "import time; print('run', flush=True); time.sleep(1)"
+    found = account.run("retried", script, RetryStrategy={"MaximumRetryAttempts": 1})
+    assert found["TrainingJobStatus"] == "Completed"
+    assert "Restarting" in account.statuses("retried")
+    assert account.lines("retried") == ["run", "run"]
+
+
+def test_a_lost_response_was_carried_out(account: Account) -> None:
+    account.endpoint.faults.set({"lose_response": [{"action": "CreateTrainingJob"}]})
+    with pytest.raises(ConnectionClosedError):
+        account.create("lost")
+    assert account.wait("lost")["TrainingJobStatus"] == "Completed"
+    (entry,) = [entry for entry in account.ledger("CreateTrainingJob") if entry["subject"] == "lost"]
+    assert (entry["outcome"], entry["is_lost"]) == ("accepted", True)
+
+
+def test_botocores_own_repeat_of_a_lost_create_finds_the_name_taken(account: Account) -> None:
+    account.endpoint.faults.set({"lose_response": [{"action": "CreateTrainingJob"}]})
+    patient = account.client("sagemaker", config=Config(retries={"total_max_attempts": 3, "mode": "standard"}))
+    assert error_of(patient.create_training_job, **account.request("repeated"))[0] == "ResourceInUse"
+
+
+def test_a_failing_call_is_not_carried_out(account: Account) -> None:
+    account.endpoint.faults.set({"fail_call": [{"action": "CreateTrainingJob", "times": 1}]})
+    assert error_of(account.sagemaker.create_training_job, **account.request("failed"))[0] == "InternalFailure"
+    assert error_of(account.sagemaker.describe_training_job, TrainingJobName="failed")[0] == "ValidationException"
+
+
+def test_a_denied_action_is_named(account: Account) -> None:
+    account.endpoint.faults.set({"deny": ["StopTrainingJob", "GetSecretValue"]})
+    code, message = error_of(account.sagemaker.stop_training_job, TrainingJobName="any")
+    assert code == "AccessDeniedException"
+    assert "is not authorized to perform: sagemaker:StopTrainingJob on resource: arn:aws:sagemaker:" in message
+    code, message = error_of(account.client("secretsmanager").get_secret_value, SecretId="key")
+    assert code == "AccessDeniedException"
+    assert "secretsmanager:GetSecretValue" in message
+
+
+def test_expired_credentials_do_not_disturb_the_jobs(account: Account) -> None:
+    account.create("goes-on", "import time; time.sleep(0.5); print('done')")
+    account.endpoint.faults.set({"expired": True})
+    assert error_of(account.sagemaker.list_training_jobs)[0] == "ExpiredTokenException"
+    time.sleep(1)
+    account.endpoint.faults.set({"expired": False})
+    assert account.wait("goes-on")["TrainingJobStatus"] == "Completed"
+
+
+def test_latency_is_added_to_each_answer(account: Account) -> None:
+    account.endpoint.faults.set({"latency_s": {"ListTrainingJobs": 0.3}})
+    began = time.monotonic()
+    account.sagemaker.list_training_jobs()
+    assert time.monotonic() - began >= 0.3
+
+
+def test_faults_are_set_over_http_and_used_up(account: Account) -> None:
+    account.admin("POST", "faults", {"fail_call": [{"action": "ListTrainingJobs"}], "quota": 9})
+    assert error_of(account.sagemaker.list_training_jobs)[0] == "InternalFailure"
+    account.sagemaker.list_training_jobs()
+    now = account.admin("GET", "faults")
+    assert (now["quota"], now["fail_call"][0]["times"]) == (9, 0)
+    assert account.admin("DELETE", "faults")["quota"] is None
+
+
+def test_the_ledger_is_read_over_http(account: Account) -> None:
+    account.sagemaker.list_training_jobs()
+    assert account.admin("GET", "ledger")[-1]["action"] == "ListTrainingJobs"
+
+
+@pytest.mark.parametrize(
+    ("method", "route", "document", "token", "status"),
+    [
+        ("POST", "faults", {"quota": 1}, "wrong", 403),
+        ("POST", "faults", {"quota": -1}, None, 400),
+        ("POST", "faults", {"quotas": 1}, None, 400),
+        ("GET", "nothing", None, None, 404),
+    ],
+)
+def test_what_the_admin_routes_do_not_take(
+    account: Account, method: str, route: str, document: Any, token: str | None, status: int
+) -> None:
+    with pytest.raises(HTTPError) as refused:
+        account.admin(method, route, document, token)
+    assert refused.value.code == status
+    refused.value.close()
+    assert account.endpoint.faults.now.quota is None
+
+
+def test_faults_that_cannot_be_understood_change_nothing(account: Account) -> None:
+    with pytest.raises(UsageError, match=r"faults: throttle\.Create: "):
+        account.endpoint.faults.set({"throttle": {"Create": 0}, "quota": 1})
+    assert account.endpoint.faults.now.quota is None

@@ -1,0 +1,151 @@
+"""What the local endpoint's jobs write into the account: logs, and events of their states."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.account import LOG_GROUP, PATIENT, Account, error_of, open_account
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
+    with open_account(tmp_path_factory.mktemp("endpoint"), os.environ) as opened:
+        opened.run("one", "print('a')\nprint('b')")
+        opened.run("two", "print('c')")
+        yield opened
+
+
+@pytest.fixture
+def account(shared: Account) -> Iterator[Account]:
+    yield shared
+    shared.endpoint.faults.clear()
+
+
+def filtered(account: Account, **options: Any) -> list[str]:
+    answer = account.logs.filter_log_events(logGroupName=LOG_GROUP, **options)
+    return [event["message"] for event in answer["events"]]
+
+
+def test_a_jobs_log_has_a_stream_of_its_own(account: Account) -> None:
+    (stream,) = account.logs.describe_log_streams(logGroupName=LOG_GROUP, logStreamNamePrefix="one/")["logStreams"]
+    name, _, epoch = stream["logStreamName"].rpartition("-")
+    assert name == "one/algo-1"
+    assert abs(int(epoch) - time.time()) < 600
+    read = account.logs.get_log_events(
+        logGroupName=LOG_GROUP, logStreamName=stream["logStreamName"], startFromHead=True
+    )
+    assert [event["message"] for event in read["events"]] == ["a", "b"]
+
+
+def test_a_prefix_reads_only_its_jobs(account: Account) -> None:
+    assert filtered(account, logStreamNamePrefix="one/") == ["a", "b"]
+    assert filtered(account, logStreamNamePrefix="nobody/") == []
+    assert set(filtered(account)) >= {"a", "b", "c"}
+
+
+def test_named_streams_are_read_together(account: Account) -> None:
+    streams = account.logs.describe_log_streams(logGroupName=LOG_GROUP)["logStreams"]
+    names = [stream["logStreamName"] for stream in streams if stream["logStreamName"].startswith(("one/", "two/"))]
+    assert filtered(account, logStreamNames=names) == ["a", "b", "c"]
+
+
+def test_events_come_in_pages_that_miss_nothing(account: Account) -> None:
+    pages = account.logs.get_paginator("filter_log_events").paginate(
+        logGroupName=LOG_GROUP, logStreamNamePrefix="one/", PaginationConfig={"PageSize": 1}
+    )
+    assert [event["message"] for page in pages for event in page["events"]] == ["a", "b"]
+
+
+def test_a_token_goes_on_with_what_came_later(account: Account) -> None:
+    account.create("later", PATIENT)
+    account.wait_for_line("later", "ready")
+    first = account.logs.filter_log_events(logGroupName=LOG_GROUP, logStreamNamePrefix="one/", limit=1)
+    rest = account.logs.filter_log_events(
+        logGroupName=LOG_GROUP, logStreamNamePrefix="one/", nextToken=first["nextToken"]
+    )
+    assert [event["message"] for event in rest["events"]] == ["b"]
+
+
+def test_events_are_filtered_by_time(account: Account) -> None:
+    events = account.logs.filter_log_events(logGroupName=LOG_GROUP, logStreamNamePrefix="two/")["events"]
+    at = events[0]["timestamp"]
+    assert filtered(account, logStreamNamePrefix="two/", startTime=at, endTime=at) == ["c"]
+    assert filtered(account, logStreamNamePrefix="two/", startTime=at + 1) == []
+
+
+def test_a_group_that_is_not_there_is_not_found(account: Account) -> None:
+    assert error_of(account.logs.filter_log_events, logGroupName="nothing")[0] == "ResourceNotFoundException"
+
+
+def test_a_long_log_arrives_whole(account: Account) -> None:
+    account.run("much", "for number in range(12_000): print(number)")
+    pages = account.logs.get_paginator("filter_log_events").paginate(
+        logGroupName=LOG_GROUP, logStreamNamePrefix="much/"
+    )
+    assert [int(event["message"]) for page in pages for event in page["events"]] == list(range(12_000))
+
+
+def subscribe(account: Account, queue: str) -> str:
+    """Send the events of training jobs to a new queue and return its URL."""
+    events, sqs = account.client("events"), account.client("sqs")
+    url: str = sqs.create_queue(QueueName=queue)["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    pattern = {"source": ["aws.sagemaker"], "detail-type": ["SageMaker Training Job State Change"]}
+    events.put_rule(Name=queue, EventPattern=json.dumps(pattern))
+    events.put_targets(Rule=queue, Targets=[{"Id": "queue", "Arn": arn}])
+    return url
+
+
+def received(account: Account, url: str, name: str, last: str) -> list[dict[str, Any]]:
+    """Return a job's events up to the one whose secondary status is `last`."""
+    sqs, found = account.client("sqs"), []
+    deadline = time.monotonic() + 30
+    while last not in [event["detail"]["SecondaryStatus"] for event in found]:
+        assert time.monotonic() < deadline, found
+        messages = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=1).get("Messages", ())
+        for message in messages:
+            sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+            event = json.loads(message["Body"])
+            if event["detail"]["TrainingJobName"] == name:
+                found.append(event)
+    return found
+
+
+def test_every_status_is_an_event(account: Account) -> None:
+    url = subscribe(account, "walk")
+    account.run("told", "", Tags=[{"Key": "team", "Value": "red"}])
+    events = received(account, url, "told", "Completed")
+    assert [event["detail"]["SecondaryStatus"] for event in events] == account.statuses("told")
+    last = events[-1]
+    assert last["detail-type"] == "SageMaker Training Job State Change"
+    assert last["resources"] == [account.describe("told")["TrainingJobArn"]]
+    assert last["detail"]["Tags"] == {"team": "red"}
+    assert last["detail"]["TrainingEndTime"] == round(
+        account.describe("told")["TrainingEndTime"].timestamp() * 1000
+    )
+
+
+def test_an_event_of_a_failure_says_why(account: Account) -> None:
+    url = subscribe(account, "failure")
+    account.run("broken", "raise SystemExit(3)")
+    event = received(account, url, "broken", "Failed")[-1]
+    assert event["detail"]["FailureReason"].endswith("exit code: 3")
+
+
+def test_events_come_twice_when_they_are_to(account: Account) -> None:
+    url = subscribe(account, "twice")
+    account.endpoint.faults.set({"duplicate_events": True})
+    account.run("repeated")
+    events = received(account, url, "repeated", "Completed")
+    assert [event["detail"]["SecondaryStatus"] for event in events][:4] == [
+        "Starting",
+        "Starting",
+        "Downloading",
+        "Downloading",
+    ]
