@@ -12,9 +12,9 @@ PACKAGE = Path(__file__).parent.parent / "smsweep"
 
 # Room -> rooms it may import, besides itself. A room is a package or a module directly below smsweep.
 GROUND = {"errors", "runtime", "tables"}
-VALUES = {"jobs", "request_model", "trials", "space", "sweeps", "conditions", "objectives", "verdicts"}
+VALUES = {"jobs", "request_model", "trials", "space", "sweeps", "conditions", "failures", "objectives", "verdicts"}
 SIDES = {"search", "stopping", "store", "backends", "estimators", "source", "config", "render", "metrics"}
-LOOP = {"controller", "agents", "flapping"}
+LOOP = {"controller", "agents", "flapping", "intake"}
 MAY_IMPORT = {
     "errors": set(),
     "runtime": set(),
@@ -25,14 +25,16 @@ MAY_IMPORT = {
     "space": {"errors"},
     "sweeps": {"errors", "space"},
     "conditions": {"errors", "trials"},
+    "failures": set(),
     "objectives": {"sweeps", "trials"},
-    "verdicts": {"jobs", "trials"},
+    "verdicts": {"failures", "jobs", "trials"},
     **dict.fromkeys(SIDES, GROUND | VALUES),
     "flapping": {"trials"},
     "controller": GROUND | VALUES | {"search.base", "stopping.base", "store.base"},
+    "intake": GROUND | VALUES | {"backends.base", "store.base", "metrics"},
     "agents": GROUND
     | VALUES
-    | {"backends.base", "store.base", "controller", "flapping", "metrics", "render", "config"},
+    | {"backends.base", "store.base", "controller", "flapping", "intake", "metrics", "render", "config"},
     "sdk": GROUND | VALUES | SIDES | LOOP | {"endpoint"},
     "endpoint": GROUND | {"jobs", "request_model", "backends"},
     "report": GROUND | VALUES | {"sdk", "store.base"},

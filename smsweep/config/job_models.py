@@ -113,6 +113,13 @@ class RetriesSection(Section):
     """How often a trial is tried again, by what went wrong."""
 
     crashed: Whole = Field(1, description="its job was lost without a verdict")
+    capacity: Whole = Field(10, description="no machine was to be had")
+    internal: Whole = Field(2, description="trouble of SageMaker itself")
+    user: Whole = Field(0, description="the script failed")
+    oom: Whole = Field(0, description="memory ran out")
+    disk: Whole = Field(0, description="the disk was full")
+    timeout: Whole = Field(0, description="it ran into max_run or max_wait")
+    external: Whole = Field(0, description="somebody stopped its job")
 
 
 class JobSection(Section):
@@ -155,6 +162,7 @@ class JobSection(Section):
     enable_sagemaker_metrics: bool | None = None
     secrets: dict[str, SecretReference] | None = None
     stop_if: Annotated[list[Text], BeforeValidator(_condition_list)] | None = None
+    price_per_hour: Positive | None = None
     budget: BudgetSection | None = None
     retries: RetriesSection | None = None
     request: dict[str, Any] | None = None

@@ -74,6 +74,7 @@ def _parse(document: Document, folder: Path) -> ParsedJob:
         metric_definitions=_metric_definitions(request),
         retries=job.retries.model_dump() if job.retries else {},
         stop_if=tuple(job.stop_if or ()),
+        price_per_hour=job.price_per_hour,
         budget=job.budget.model_dump(exclude_none=True) if job.budget else {},
     )
     return ParsedJob(template=template, warnings=problems.warnings, text=_text(document, data, folder))

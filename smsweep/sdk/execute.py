@@ -15,7 +15,7 @@ from datetime import datetime, timezone
 from types import FrameType
 from typing import Any
 
-from smsweep.agents import DEFAULT_RETRIES, Agent, AgentOptions, Leaving, Outcome
+from smsweep.agents import Agent, AgentOptions, Leaving, Outcome
 from smsweep.backends.base import Backend
 from smsweep.backends.inline import InlineBackend
 from smsweep.backends.table import BACKENDS, PREPARE
@@ -91,7 +91,8 @@ def agent(
                 options=AgentOptions(
                     parallel=parallel,
                     count=count,
-                    retries=int(template.retries.get("crashed", DEFAULT_RETRIES)),
+                    retries=template.retries,
+                    price_per_hour=template.price_per_hour,
                 ),
                 flapping=Flapping.from_environ(workspace.environ, now(), max_consecutive_failed_runs),
                 clock=now,

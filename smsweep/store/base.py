@@ -53,8 +53,12 @@ class Store(Protocol):
         """How many trials are in each state, removed ones apart; states without any are absent."""
         ...
 
-    def claim(self, sweep_id: str, agent_id: str, place: str, lease_s: float) -> Trial | None:
+    def claim(
+        self, sweep_id: str, agent_id: str, place: str, lease_s: float, *, abandoned_only: bool = False
+    ) -> Trial | None:
         """Take an active trial whose lease has run out, else the oldest pending one; None if there is neither.
+
+        abandoned_only: never a pending one.
 
         One with an expired lease keeps state, attempt, job and place, and changes hands; it comes first, for its
         job may be running unwatched. A pending trial becomes running with its job's name, place and start
@@ -85,8 +89,12 @@ class Store(Protocol):
         asked_by: str = "",
         exit_code: int | None = None,
         agent_id: str | None = None,
+        retries: Mapping[str, int] | None = None,
+        usage: Mapping[str, Any] | None = None,
     ) -> Trial:
         """Change a trial's state. To pending: attempt + 1, unclaimed, cursor "", job's name empty.
+
+        retries, usage: replace the trial's; None leaves them.
 
         asked_by: with a move to stopping, who asked ("rule" or "person"); kept until the next attempt.
 

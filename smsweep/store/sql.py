@@ -131,12 +131,19 @@ class SqlStore(Store):
 
     @writes
     def claim(
-        self, connection: sa.Connection, sweep_id: str, agent_id: str, place: str, lease_s: float
+        self,
+        connection: sa.Connection,
+        sweep_id: str,
+        agent_id: str,
+        place: str,
+        lease_s: float,
+        *,
+        abandoned_only: bool = False,
     ) -> Trial | None:
         now = self._clock()
         hold = {"agent_id": agent_id, "lease_expires_at": now + timedelta(seconds=lease_s)}
         of_sweep = {"of_sweep": sweep_id}
-        takes_trials = self._require_sweep(connection, sweep_id).takes_trials
+        takes_trials = self._require_sweep(connection, sweep_id).takes_trials and not abandoned_only
         row = connection.execute(queries.FIRST_ABANDONED, {**of_sweep, "now": now}).one_or_none()
         if row is not None:
             return self._change(connection, trial_of(row), **hold)
@@ -176,6 +183,8 @@ class SqlStore(Store):
         asked_by: str = "",
         exit_code: int | None = None,
         agent_id: str | None = None,
+        retries: Mapping[str, int] | None = None,
+        usage: Mapping[str, Any] | None = None,
     ) -> Trial:
         expected = tuple(expect)
         for state in expected:
@@ -193,6 +202,8 @@ class SqlStore(Store):
         changes |= {"reason": clean(reason), "exit_code": exit_code}
         if asked_by:
             changes["asked_by"] = asked_by
+        given = {"retries": retries, "usage": usage}
+        changes |= {name: value for name, value in given.items() if value is not None}
         return self._change(connection, trial, **changes)
 
     @writes

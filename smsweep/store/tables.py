@@ -11,7 +11,7 @@ from smsweep.store.columns import Json, Stats, UtcTime
 from smsweep.sweeps import SweepState
 from smsweep.trials import TrialState
 
-SCHEMA = 1  # the newest file in migrations/versions leads here
+SCHEMA = 2  # the newest file in migrations/versions leads here
 VERSION_TABLE = "smsweep_version"
 
 metadata = sa.MetaData()
@@ -21,8 +21,19 @@ def _words(kind: type[Enum]) -> sa.Enum:
     return sa.Enum(kind, native_enum=False, length=16, values_callable=lambda words: [w.value for w in words])
 
 
-def _required(name: str, kind: Any, comment: str, *constraints: Any, primary_key: bool = False) -> sa.Column[Any]:
-    return sa.Column(name, kind, *constraints, primary_key=primary_key, nullable=False, comment=comment)
+def _required(
+    name: str, kind: Any, comment: str, *constraints: Any, primary_key: bool = False, default: str | None = None
+) -> sa.Column[Any]:
+    """default: what rows get that were there before the column."""
+    return sa.Column(
+        name,
+        kind,
+        *constraints,
+        primary_key=primary_key,
+        nullable=False,
+        server_default=default,
+        comment=comment,
+    )
 
 
 def _optional(name: str, kind: Any, comment: str) -> sa.Column[Any]:
@@ -91,6 +102,10 @@ trials = sa.Table(
     _required("summary", Json, "JSON object: what the script set as its own summary"),
     _required("revision", sa.BigInteger, "the sweep's revision when this trial last changed"),
     _required("is_removed", sa.Boolean, "taken out of the sweep by a person"),
+    _required(
+        "retries", Json, "JSON object: class of failure to how often it was retried after one", default="{}"
+    ),
+    _required("usage", Json, "JSON object: seconds, dollars and URIs of its jobs so far", default="{}"),
     comment="one assignment of params, its state and what it reported so far",
 )
 

@@ -68,7 +68,7 @@ class Kit:
             lambda trial: training_job(JobTemplate(), self.sweep, trial, SITE),
             MetricReader(),
             agent_id=agent_id,
-            options=AgentOptions(parallel=parallel, count=count, retries=retries),
+            options=AgentOptions(parallel=parallel, count=count, retries={"crashed": retries}),
             flapping=Flapping(self.clock_now, max_consecutive=max_consecutive),
             clock=lambda: self.clock_now,
             sleep=self._sleep,
