@@ -1,0 +1,148 @@
+"""Our runtime against AWS's own sagemaker-training toolkit, on the same request, in the same image."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from docker import DockerClient
+
+from smsweep.backends.docker.backend import DockerBackend
+from smsweep.jobs import RUNTIME_CHANNEL, SOURCE_TAR
+from tests.engine import CACHE, IMAGE
+from tests.jobs import ENTRYPOINT, Done, Jobs
+
+pytestmark = pytest.mark.oracle
+
+VERSION = "5.1.4"
+# What its setup.py asks for, but for pip and boto3's own needs.
+REQUIREMENTS = "boto3 gevent inotify_simple numpy paramiko protobuf psutil retrying scipy six werkzeug".split()
+TOOLKIT = "/opt/ml/input/data/toolkit"
+# What the console script `train` does, with the toolkit found in a channel.
+TRAIN = f"import sys; sys.path.insert(0, {TOOLKIT!r}); from sagemaker_training.cli.train import main; main()"
+SHOW = """
+import json, os, sys
+shown = {name: value for name, value in os.environ.items() if name.startswith('SM_')}
+print('SHOWN ' + json.dumps({'argv': sys.argv[1:], 'env': shown}))
+"""
+PARAMS: dict[str, object] = {
+    "lr": 0.001,
+    "tiny": 1e-05,
+    "epochs": 10,
+    "x": 3,
+    "shuffle": True,
+    "bias": False,
+    "nothing": None,
+    "layers": [64, 32],
+    "mixed": [1, "two", 3.5, None],
+    "optimizer": {"name": "adam", "beta": 0.9},
+    "empty": "",
+    "name": "two words; $(echo no) `no` 'single' \"double\"",
+    "unicode": "grün → 緑",
+    "opt.momentum": 0.9,
+    "dash-ed": "-v",
+    "digits": "007",
+}
+
+HIDDEN = "the channel that brings the runtime and the source is not one of the user's"
+DIFFERENT = {  # variable -> why
+    "SM_CHANNELS": HIDDEN,
+    "SM_CHANNEL_SMSWEEP": HIDDEN,
+    "SM_INPUT_DATA_CONFIG": HIDDEN,
+    "SM_TRAINING_ENV": "see below",
+}
+AWS_ONLY = "of AWS's own libraries for distributed training, which only the toolkit starts"
+DIFFERENT_IN_TRAINING_ENV = {
+    "channel_input_dirs": HIDDEN,
+    "input_data_config": HIDDEN,
+    "job_name": "these are two jobs",
+    "distribution_hosts": "all hosts take part; the toolkit names them only where it starts the distribution",
+    "is_modelparallel_enabled": AWS_ONLY,
+    "is_smddpmprun_installed": AWS_ONLY,
+    "is_smddprun_installed": AWS_ONLY,
+    "topology": AWS_ONLY,
+}
+
+
+@pytest.fixture(scope="module")
+def toolkit() -> Path:
+    """The toolkit's own Python sources, unpacked from the archive on PyPI."""
+    home = CACHE / f"sagemaker-training-{VERSION}"
+    if not home.exists():
+        CACHE.mkdir(exist_ok=True)
+        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:"]
+        download = [*pip, "--dest", str(CACHE), f"sagemaker-training=={VERSION}"]
+        done = subprocess.run(download, capture_output=True, text=True, check=False)
+        if done.returncode:
+            reason = f"cannot download the toolkit: {done.stderr[-500:]}"
+            if os.environ.get("CI"):
+                pytest.fail(reason)
+            pytest.skip(reason)
+        (archive,) = CACHE.glob(f"sagemaker[_-]training-{VERSION}.tar.gz")
+        with tarfile.open(archive) as tar:
+            tar.extractall(CACHE / "toolkit.part", filter="data")
+        (made,) = (CACHE / "toolkit.part").iterdir()
+        # A C library that MPI preloads, and nothing else needs; compiling it would take a compiler.
+        (made / "src" / "gethostname.py").touch()
+        made.rename(home)
+        (CACHE / "toolkit.part").rmdir()
+    return home / "src"
+
+
+@pytest.fixture(scope="module")
+def both(
+    docker_engine: DockerClient, toolkit: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, dict[str, Any]]:
+    """What a script is shown by the toolkit and by us."""
+    folder = tmp_path_factory.mktemp("toolkit")
+    (folder / "data").mkdir()
+    environ = {**os.environ}
+    jobs = Jobs(folder=folder, make=DockerBackend, image=IMAGE, environ=environ)
+    shown = {}
+    for who, entrypoint in (("toolkit", ["python3", "-c", TRAIN]), ("smsweep", ENTRYPOINT)):
+        request = jobs.request(
+            who,
+            SHOW,
+            files={"requirements.txt": "\n".join(REQUIREMENTS)},
+            params=PARAMS,
+            environment={"PIP_BREAK_SYSTEM_PACKAGES": "1"},  # the toolkit installs once more, on Debian's Python
+            channels={"train": (folder / "data").as_uri(), "toolkit": toolkit.as_uri()},
+            ResourceConfig={"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
+        )
+        request["AlgorithmSpecification"]["ContainerEntrypoint"] = entrypoint
+        tar = f"/opt/ml/input/data/{RUNTIME_CHANNEL}/{SOURCE_TAR}"
+        request["HyperParameters"]["sagemaker_submit_directory"] = json.dumps(tar)
+        jobs.backend.submit(request)
+        shown[who] = what_was_shown(jobs.finish(request["TrainingJobName"]))
+    jobs.close()
+    return shown
+
+
+def what_was_shown(done: Done) -> dict[str, Any]:
+    found = [line for line in done.lines if line.startswith("SHOWN ")]
+    assert found, done
+    return dict(json.loads(found[-1].removeprefix("SHOWN ")))
+
+
+def test_the_script_gets_the_same_arguments(both: dict[str, dict[str, Any]]) -> None:
+    assert both["smsweep"]["argv"] == both["toolkit"]["argv"]
+
+
+def test_the_script_gets_the_same_variables_but_for_those_listed(both: dict[str, dict[str, Any]]) -> None:
+    ours, theirs = both["smsweep"]["env"], both["toolkit"]["env"]
+    assert differing(ours, theirs) == set(DIFFERENT)
+
+
+def test_the_training_environment_is_the_same_but_for_what_is_listed(both: dict[str, dict[str, Any]]) -> None:
+    ours, theirs = (json.loads(both[who]["env"]["SM_TRAINING_ENV"]) for who in ("smsweep", "toolkit"))
+    assert differing(ours, theirs) == set(DIFFERENT_IN_TRAINING_ENV)
+
+
+def differing(ours: dict[str, Any], theirs: dict[str, Any]) -> set[str]:
+    return {name for name in {*ours, *theirs} if ours.get(name, ...) != theirs.get(name, ...)}
