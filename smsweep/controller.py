@@ -104,6 +104,7 @@ class Controller:
                 )
             except StoreConflict:
                 continue  # it ended, or another agent's controller was first
+            self._store.put_note(self.sweep.id, stop_note(trial), dict(decision.evidence))
             log.info("%s stopping: %s", trial.label, trial.reason)
             stopping.append(trial)
         return stopping
@@ -150,3 +151,8 @@ class Controller:
             if value is not None and (self._best is None or is_better(value, self._best, metric.goal)):
                 self._best = value
         return self._best is not None and not is_better(metric.target, self._best, metric.goal)
+
+
+def stop_note(trial: Trial) -> str:
+    """Return the key of the sweep's note with the evidence for which a rule ended the trial's attempt."""
+    return f"stop/{trial.number}/{trial.attempt}"

@@ -129,6 +129,7 @@ class StopDecision:
 
     number: int
     reason: str  # never empty: rule, band, value, threshold
+    evidence: Mapping[str, Any] = field(default_factory=dict)  # the same for programs, as far as it applies
 
     def __post_init__(self) -> None:
         if not self.reason:

@@ -17,7 +17,7 @@ SIGNATURES = {
     "ConfigError": "(problems)",
     "Run": "(trial, write, *, clock, on_finish=...)",
     "SmsweepError": "an exception",
-    "StopDecision": "(*, number, reason)",
+    "StopDecision": "(*, number, reason, evidence=...)",
     "active_run": "()",
     "agent": "(sweep_id, function=None, entity=None, project=None, count=None, *, parallel=1, backend=None,"
     " job=None, estimator=None, inputs=None, max_consecutive_failed_runs=None, on_change=...)",

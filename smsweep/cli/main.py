@@ -27,6 +27,7 @@ from smsweep.cli import (
     show,
     sweep,
     trials,
+    why,
 )
 from smsweep.cli.completion import COMPLETE_VAR
 from smsweep.cli.options import Debug, Quiet, Verbose
@@ -60,6 +61,7 @@ VERBS = (
     (show.show, show.EXAMPLES),
     (trials.trials, trials.EXAMPLES),
     (best.best, best.EXAMPLES),
+    (why.why, why.EXAMPLES),
     (logs.logs, logs.EXAMPLES),
     (export.export, export.EXAMPLES),
     (retry.retry, retry.EXAMPLES),

@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from smsweep.sdk import plan as plan
     from smsweep.sdk import serve as serve
     from smsweep.sdk import views as views
+    from smsweep.sdk import why as why
     from smsweep.trials import Trial as Trial
 
 _PARTS = frozenset(
-    {"api", "create", "doctor", "execute", "labels", "manage", "plan", "serve", "simulate", "views"}
+    {"api", "create", "doctor", "execute", "labels", "manage", "plan", "serve", "simulate", "views", "why"}
 )
 
 

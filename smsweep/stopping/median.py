@@ -84,6 +84,14 @@ class MedianRule:
         name, sign = self._metric.name, self._metric.goal.sign
         return StopDecision(
             number=number,
+            evidence={
+                "rule": "median",
+                "metric": name,
+                "band": n_points,
+                "value": sign * own.best,
+                "threshold": sign * threshold,
+                "peers": len(others),
+            },
             reason=(
                 f"median: after {n_points} points its best {name} {sign * own.best:g} is worse than "
                 f"{sign * threshold:g}, the median of what {len(others)} other trials averaged by then"

@@ -93,6 +93,14 @@ class RungRule(ABC):
         subject = name if self._rule.strict else f"best {name}"
         return StopDecision(
             number=number,
+            evidence={
+                "rule": self._rule.type,
+                "metric": name,
+                "band": band,
+                "value": sign * value,
+                "threshold": sign * threshold,
+                "peers": len(peers),
+            },
             reason=(
                 f"{self._rule.type}: at band {band} its {subject} {sign * value:g} is worse than "
                 f"{sign * threshold:g}, the threshold of the {len(peers)} trials with {band} points"

@@ -37,6 +37,12 @@ class StopIf:
                 stats = trial.metrics[condition.metric]
                 self._guilty[trial.number] = StopDecision(
                     number=trial.number,
+                    evidence={
+                        "rule": "stop_if",
+                        "condition": condition.text,
+                        "metric": condition.metric,
+                        "value": stats.last,
+                    },
                     reason=(
                         f"stop_if: {condition.text}: its {condition.metric} is {stats.last:g} "
                         f"after {stats.count} finite values"

@@ -137,6 +137,14 @@ def test_the_reason_names_rule_band_value_threshold_and_peers() -> None:
     assert decision.reason == (
         "hyperband: at band 2 its loss 0.25 is worse than 0.5, the threshold of the 3 trials with 2 points"
     )
+    assert decision.evidence == {
+        "rule": "hyperband",
+        "metric": "loss",
+        "band": 2,
+        "value": 0.25,
+        "threshold": 0.5,
+        "peers": 3,
+    }
 
 
 values = st.lists(st.integers(-3, 3).map(float), max_size=10).map(tuple)

@@ -1,0 +1,76 @@
+"""`smsweep why` on trials that really ran."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.unit.cli.conftest import Cli
+
+TRAIN = """
+import argparse, smsweep, sys, time
+parser = argparse.ArgumentParser()
+parser.add_argument("--a", type=int)
+a = parser.parse_known_args()[0].a
+if a == 13:
+    print("looking for luck")
+    sys.exit("no luck")
+for step in range(600 if a > 1 else 5):
+    smsweep.log({"loss": a})
+    time.sleep(0.05)
+"""
+SWEEP = """
+program: train.py
+method: grid
+metric: {name: loss, goal: minimize}
+early_terminate: {type: hyperband, min_iter: 3}
+parameters: {a: {values: [1, 2, 13]}}
+"""
+
+
+@pytest.fixture
+def ended(cli: Cli, folder: Path) -> str:
+    """The id of a sweep with a finished, a stopped and a failed trial."""
+    (folder / "train.py").write_text(TRAIN)
+    (folder / "sweep.yaml").write_text(SWEEP)
+    return cli("run", "sweep.yaml", "--parallel", "3", "--quiet").out.strip()
+
+
+def test_why_tells_how_each_came_to_its_end(cli: Cli, ended: str) -> None:
+    assert cli("why", f"{ended}/0").out == f"{ended}/0 finished: its script ended well\n"
+    assert cli("why", f"{ended}/1").out == (
+        f"{ended}/1 was stopped by a rule\n"
+        "hyperband: at band 3 its loss 2 is worse than 1, the threshold of the 2 trials with 3 points\n"
+    )
+    failed = cli("why", f"{ended}/2").out
+    assert failed.startswith(f"{ended}/2 failed with exit code 1\n")
+    assert "the end of its log:\n  looking for luck\n  no luck\n" in failed
+
+
+def test_why_json_holds_the_evidence(cli: Cli, ended: str) -> None:
+    stopped = json.loads(cli("why", f"{ended}/1", "--json").out)
+    assert (stopped["state"], stopped["log"]) == ("stopped", [])
+    assert stopped["rule"] == {
+        "rule": "hyperband",
+        "metric": "loss",
+        "band": 3,
+        "value": 2,
+        "threshold": 1,
+        "peers": 2,
+    }
+    failed = json.loads(cli("why", f"{ended}/2", "--json").out)
+    assert (failed["rule"], failed["exit_code"], failed["log"][-1]) == (None, 1, "no luck")
+
+
+def test_why_of_a_trial_that_is_to_run_again(cli: Cli, ended: str) -> None:
+    cli("retry", f"{ended}/1")
+    told = cli("why", f"{ended}/1").out
+    assert told.splitlines()[0] == f"{ended}/1 waits for an agent to run again, for the 2nd time"
+
+
+def test_why_of_a_whole_sweep_is_a_question_about_a_trial(cli: Cli, ended: str) -> None:
+    asked = cli("why", ended)
+    assert asked.code == 2
+    assert f"such as {ended}/0" in asked.err
