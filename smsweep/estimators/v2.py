@@ -30,17 +30,16 @@ def template(estimator: EstimatorBase, inputs: Any = None) -> JobTemplate:
         if getattr(estimator, key, None):
             raise refuse(key, what_to_do)
     request = _request(estimator, {DEFAULT_CHANNEL: inputs} if isinstance(inputs, str) else inputs)
-    if request["OutputDataConfig"]["S3OutputPath"] == NO_OUTPUT:
-        if "KmsKeyId" in request.pop("OutputDataConfig"):
-            raise ConfigError("estimator.output_kms_key: needs output_path beside it")
+    if request["OutputDataConfig"] == {"S3OutputPath": NO_OUTPUT}:
+        del request["OutputDataConfig"]
     # The SDK adds these unasked, with an output path in them.
     if not estimator.debugger_hook_config and not estimator.rules:
         request.pop("DebugHookConfig", None)
     if estimator.profiler_config is None and not estimator.disable_profiler and not estimator.rules:
         request.pop("ProfilerConfig", None)
     if NO_OUTPUT in str(request):
-        raise ConfigError("estimator.output_path: missing; what the debugger or profiler writes needs a place")
-    params = {name: _decoded(value) for name, value in request.get("HyperParameters", {}).items()}
+        raise ConfigError("estimator.output_path: missing; its key and format, and what a hook writes, go with it")
+    params = {name: _decoded(value) for name, value in (estimator.hyperparameters() or {}).items()}
     return job_template(request, params, _source(estimator))
 
 
@@ -67,9 +66,9 @@ def _request(estimator: EstimatorBase, inputs: Any) -> dict[str, Any]:
     return request
 
 
-def _decoded(value: str) -> Any:
-    """Return a hyperparameter as the user gave it: frameworks write JSON, a plain Estimator text."""
+def _decoded(value: Any) -> Any:
+    """Return a hyperparameter as the user gave it: a framework writes it as JSON, a plain Estimator does not."""
     try:
-        return json.loads(value)
+        return json.loads(value) if isinstance(value, str) else value
     except ValueError:
         return value

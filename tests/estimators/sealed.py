@@ -1,0 +1,83 @@
+"""What the scripts here share: no way off this machine, stdout for the answer alone, an object seen whole.
+
+Runs in the environments of the two SDKs, beside the scripts.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import socket
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+DEAD_END = "http://127.0.0.1:9"  # the discard port: nobody listens
+
+calls: list[str] = []  # every connection that was tried
+_answers = os.fdopen(os.dup(1), "w")
+
+
+def seal() -> None:
+    """Refuse what is not of this machine, and any settings of it. Before the SDK is imported."""
+    os.dup2(2, 1)  # the SDKs print
+    for name in [name for name in os.environ if name.startswith(("AWS_", "SAGEMAKER_"))]:
+        del os.environ[name]
+    os.environ.update(
+        AWS_ENDPOINT_URL=DEAD_END,
+        AWS_DEFAULT_REGION="eu-west-1",
+        AWS_ACCESS_KEY_ID="testing",
+        AWS_SECRET_ACCESS_KEY="testing",
+        AWS_EC2_METADATA_DISABLED="true",
+        AWS_CONFIG_FILE=os.devnull,
+        AWS_SHARED_CREDENTIALS_FILE=os.devnull,
+        SAGEMAKER_VALIDATE_ROLE="false",
+        SAGEMAKER_SUPPRESS_V2_WARNING="1",
+    )
+    refuse_the_world()
+
+
+def refuse_the_world() -> None:
+    """Let sockets connect to this machine only, names included."""
+    connect, lookup = socket.socket.connect, socket.getaddrinfo
+
+    def guarded_connect(self: socket.socket, address: Any) -> None:
+        calls.append(str(address))
+        if self.family != socket.AF_UNIX and not ipaddress.ip_address(address[0]).is_loopback:
+            raise PermissionError(f"a test tried to reach {address}")
+        connect(self, address)
+
+    def guarded_lookup(host: Any, *rest: Any, **options: Any) -> Any:
+        if host not in ("localhost", "127.0.0.1", "::1"):
+            calls.append(str(host))
+            raise PermissionError(f"a test tried to reach {host}")
+        return lookup(host, *rest, **options)
+
+    socket.socket.connect = guarded_connect  # type: ignore[method-assign, assignment]  # that is the point
+    socket.getaddrinfo = guarded_lookup
+
+
+def answer(data: object) -> None:
+    json.dump(data, _answers)
+    _answers.flush()
+
+
+def question() -> Any:
+    return json.load(sys.stdin)
+
+
+def seen(value: Any, depth: int = 0) -> Any:
+    """Return all that an SDK's object holds as plain data; of what holds connections, only which one it is."""
+    assert depth < 20
+    if value is None or isinstance(value, (str, int, float, bool)):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): seen(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set)):
+        return [seen(item, depth + 1) for item in value]
+    kind = type(value)
+    if not kind.__module__.startswith("sagemaker") or "Session" in kind.__name__:
+        return f"{kind.__name__} at {id(value)}"
+    state = {**vars(value), **(getattr(value, "__pydantic_private__", None) or {})}
+    return {"": kind.__name__, **seen(state, depth + 1)}

@@ -1,0 +1,138 @@
+"""Estimators of SDK 2.x as templates, compiled beside the SDK's own requests in an environment of their own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.estimators.cases_v2 import cases
+from tests.estimators.rendering import request_of, violations
+from tests.oracles import oracle
+
+pytestmark = pytest.mark.oracle
+
+SCRIPT = Path(__file__).with_name("ask_v2.py")
+CLASSES = ("Estimator", "PyTorch", "HuggingFace", "SKLearn", "XGBoost")
+COMPILED = (*CLASSES, "everything", "nothing", "script alone", "local", "strings")
+REFUSED = {
+    "no such script": "has no file gone.py",
+    "source in S3": "source_dir: expected a folder",
+    "dependencies": "dependencies: has no place",
+    "distribution": "distribution: has no place",
+    "entrypoint": "container_entry_point: has no place",
+    "key without place": "output_path: missing",
+    "hook without place": "output_path: missing",
+}
+OWN = ("TrainingJobName", "HyperParameters", "ProfilerConfig", "DebugHookConfig")  # ours, or unasked for
+
+
+@pytest.fixture(scope="module")
+def source_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("source")
+    (folder / "train.py").write_text("")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def answers(source_dir: Path) -> dict[str, Any]:
+    told: dict[str, Any] = oracle("sagemaker2").ask(SCRIPT, {"cases": cases(source_dir)})
+    return told
+
+
+@pytest.mark.parametrize("name", [*COMPILED, *REFUSED])
+def test_compiling_leaves_the_estimator_as_it_was(answers: dict[str, Any], name: str) -> None:
+    assert not answers[name]["changed"]
+
+
+@pytest.mark.parametrize("name", [*COMPILED, *REFUSED])
+def test_compiling_asks_nothing_of_aws(answers: dict[str, Any], name: str) -> None:
+    assert answers[name]["calls"] == []
+
+
+@pytest.mark.parametrize("name", COMPILED)
+def test_compiling_twice_gives_the_same(answers: dict[str, Any], name: str) -> None:
+    assert answers[name]["again"]
+
+
+@pytest.mark.parametrize("name", [name for name in COMPILED if name not in ("local", "nothing", "strings")])
+def test_the_template_is_what_fit_sends_but_for_what_a_trial_owns(answers: dict[str, Any], name: str) -> None:
+    ours, theirs = answers[name]["template"]["request"], answers[name]["sent"]
+    assert {key: value for key, value in ours.items() if key not in OWN} == {
+        key: value for key, value in theirs.items() if key not in OWN
+    }
+
+
+@pytest.mark.parametrize("name", [name for name in COMPILED if name != "local"])
+def test_a_trials_request_is_one_that_the_api_takes(answers: dict[str, Any], name: str) -> None:
+    assert violations(request_of(answers[name])) == []
+
+
+@pytest.mark.parametrize("name", ["PyTorch", "HuggingFace", "SKLearn", "XGBoost", "script alone"])
+def test_the_entry_point_becomes_the_program_and_its_folder_the_source(
+    answers: dict[str, Any], name: str, source_dir: Path
+) -> None:
+    template = answers[name]["template"]
+    assert (template["source_dir"], template["program"]) == (str(source_dir), "train.py")
+
+
+def test_an_image_of_ones_own_needs_no_source(answers: dict[str, Any]) -> None:
+    template = answers["Estimator"]["template"]
+    assert (template["source_dir"], template["program"]) == ("", "")
+
+
+def test_smsweep_starts_the_job(answers: dict[str, Any]) -> None:
+    algorithm = request_of(answers["PyTorch"])["AlgorithmSpecification"]
+    assert algorithm["ContainerEntrypoint"] == ["python3", "/opt/ml/input/data/smsweep/runtime.zip"]
+
+
+def test_hyperparameters_reach_the_script_as_params_and_a_trials_own_come_first(answers: dict[str, Any]) -> None:
+    carried = request_of(answers["everything"])["HyperParameters"]
+    assert json.loads(carried["smsweep"])["params"] == {
+        "epochs": 3,
+        "lr": 0.1,
+        "name": "it's; $(x)",
+        "layers": [64, 32],
+        "amp": True,
+        "momentum": 0.9,
+    }
+    assert carried["lr"] == "0.1"
+
+
+def test_text_of_a_plain_estimator_is_read_as_the_toolkit_reads_it(answers: dict[str, Any]) -> None:
+    params = json.loads(request_of(answers["strings"])["HyperParameters"]["smsweep"])["params"]
+    assert params == {"name": "a b", "n": 7, "flag": True, "lr": 0.1, "momentum": 0.9}
+
+
+def test_hooks_that_nobody_asked_for_are_dropped(answers: dict[str, Any]) -> None:
+    for name in CLASSES:
+        assert not answers[name]["template"]["request"].keys() & {"DebugHookConfig", "ProfilerConfig"}
+
+
+def test_hooks_that_were_asked_for_stay(answers: dict[str, Any]) -> None:
+    ours, theirs = answers["everything"]["template"]["request"], answers["everything"]["sent"]
+    for name in ("DebugHookConfig", "ProfilerConfig"):
+        assert ours[name] == theirs[name]
+
+
+def test_without_an_output_path_the_backend_chooses_one(answers: dict[str, Any]) -> None:
+    assert "OutputDataConfig" not in answers["nothing"]["template"]["request"]
+    assert request_of(answers["nothing"])["OutputDataConfig"] == {"S3OutputPath": "s3://smsweep-test/jobs"}
+
+
+def test_each_trial_has_checkpoints_of_its_own_below_the_estimators(answers: dict[str, Any]) -> None:
+    checkpoints = request_of(answers["everything"])["CheckpointConfig"]
+    assert checkpoints["S3Uri"] == "s3://results/checkpoints/abcd1234/3"
+
+
+def test_a_local_estimator_names_no_machine_and_reads_folders(answers: dict[str, Any]) -> None:
+    request = answers["local"]["template"]["request"]
+    assert "ResourceConfig" not in request
+    assert request["InputDataConfig"][0]["DataSource"]["S3DataSource"]["S3Uri"] == "file:///data"
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_a_sweep_cannot_run_is_refused_by_its_key(answers: dict[str, Any], name: str) -> None:
+    assert REFUSED[name] in answers[name]["error"]

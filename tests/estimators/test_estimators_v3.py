@@ -1,0 +1,157 @@
+"""ModelTrainers of SDK 3.x as templates, compiled by the SDK itself in an environment of its own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.estimators.cases_v3 import cases
+from tests.estimators.rendering import ROLE, request_of, violations
+from tests.oracles import oracle
+
+pytestmark = pytest.mark.oracle
+
+SCRIPT = Path(__file__).with_name("ask_v3.py")
+COMPILED = (
+    "script",
+    "image",
+    "everything",
+    "named inputs",
+    "one input",
+    "own and given inputs",
+    "checkpoints anywhere",
+)
+REFUSED = {
+    "no such script": "source_code.command: has no place",
+    "source in S3": "source_dir: expected a folder",
+    "command": "source_code.command: has no place",
+    "requirements elsewhere": "source_code.requirements: has no place",
+    "patterns": "write *.bin into .smsweepignore",
+    "distributed": "distributed: has no place",
+}
+
+
+@pytest.fixture(scope="module")
+def source_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("source")
+    for name in ("train.py", "requirements.txt", "deep/gpu.txt"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def answers(source_dir: Path) -> dict[str, Any]:
+    told: dict[str, Any] = oracle("sagemaker3").ask(SCRIPT, {"cases": cases(source_dir)})
+    return told
+
+
+@pytest.mark.parametrize("name", [*COMPILED, *REFUSED])
+def test_compiling_leaves_the_trainer_as_it_was(answers: dict[str, Any], name: str) -> None:
+    assert not answers[name]["changed"]
+
+
+@pytest.mark.parametrize("name", [*COMPILED, *REFUSED])
+def test_compiling_asks_nothing_of_aws(answers: dict[str, Any], name: str) -> None:
+    assert answers[name]["calls"] == []
+
+
+@pytest.mark.parametrize("name", COMPILED)
+def test_compiling_twice_gives_the_same(answers: dict[str, Any], name: str) -> None:
+    assert answers[name]["again"]
+
+
+@pytest.mark.parametrize("name", [name for name in COMPILED if name != "named inputs"])
+def test_a_trials_request_is_one_that_the_api_takes(answers: dict[str, Any], name: str) -> None:
+    assert violations(request_of(answers[name])) == []
+
+
+def test_the_template_says_all_that_the_trainer_says(answers: dict[str, Any]) -> None:
+    assert answers["everything"]["template"]["request"] == {
+        "AlgorithmSpecification": {
+            "TrainingImage": "123456789012.dkr.ecr.eu-west-1.amazonaws.com/own:1",
+            "TrainingInputMode": "File",
+            "MetricDefinitions": [{"Name": "loss", "Regex": "loss=([0-9.]+)"}],
+        },
+        "HyperParameters": {
+            "epochs": "3",
+            "lr": "0.5",
+            "name": '"it\'s; $(x)"',
+            "digits": '"007"',
+            "n": '"7"',
+            "opt.beta": "0.9",
+        },
+        "InputDataConfig": [
+            {
+                "ChannelName": "training",
+                "DataSource": {
+                    "S3DataSource": {
+                        "S3DataType": "S3Prefix",
+                        "S3Uri": "s3://data/train",
+                        "S3DataDistributionType": "FullyReplicated",
+                    }
+                },
+                "InputMode": "File",
+            }
+        ],
+        "ResourceConfig": {"InstanceType": "ml.m5.xlarge", "InstanceCount": 1, "VolumeSizeInGB": 50},
+        "VpcConfig": {"SecurityGroupIds": ["sg-0a1b2c3d"], "Subnets": ["subnet-0a1b2c3d"]},
+        "RoleArn": ROLE,
+        "Tags": [{"Key": "team", "Value": "vision"}],
+        "StoppingCondition": {"MaxRuntimeInSeconds": 3600, "MaxWaitTimeInSeconds": 7200},
+        "OutputDataConfig": {
+            "S3OutputPath": "s3://results",
+            "KmsKeyId": "alias/output",
+            "CompressionType": "GZIP",
+        },
+        "CheckpointConfig": {"S3Uri": "s3://results/checkpoints", "LocalPath": "/opt/ml/checkpoints"},
+        "Environment": {"NCCL_DEBUG": "INFO"},
+        "EnableManagedSpotTraining": True,
+    }
+
+
+def test_the_entry_script_becomes_the_program_and_smsweep_starts_it(
+    answers: dict[str, Any], source_dir: Path
+) -> None:
+    template = answers["script"]["template"]
+    assert (template["source_dir"], template["program"]) == (str(source_dir), "train.py")
+    algorithm = request_of(answers["script"])["AlgorithmSpecification"]
+    assert algorithm["ContainerEntrypoint"] == ["python3", "/opt/ml/input/data/smsweep/runtime.zip"]
+
+
+def test_none_of_the_sdks_own_files_go_with_it(answers: dict[str, Any]) -> None:
+    channels = [channel["ChannelName"] for channel in request_of(answers["script"])["InputDataConfig"]]
+    assert channels == ["smsweep", "training"]
+
+
+def test_text_that_looks_like_a_number_reaches_the_script_as_text(answers: dict[str, Any]) -> None:
+    params = json.loads(request_of(answers["everything"])["HyperParameters"]["smsweep"])["params"]
+    assert (params["digits"], params["n"], params["opt.beta"]) == ("007", "7", 0.9)
+
+
+def test_inputs_may_be_named_uris_and_folders(answers: dict[str, Any], source_dir: Path) -> None:
+    channels = answers["named inputs"]["template"]["request"]["InputDataConfig"]
+    assert {each["ChannelName"]: each["DataSource"]["S3DataSource"]["S3Uri"] for each in channels} == {
+        "images": "s3://data/images",
+        "labels": source_dir.as_uri(),
+    }
+
+
+def test_given_inputs_come_before_the_trainers_own(answers: dict[str, Any]) -> None:
+    (channel,) = answers["own and given inputs"]["template"]["request"]["InputDataConfig"]
+    assert channel["DataSource"]["S3DataSource"]["S3Uri"] == "s3://data/train"
+
+
+def test_checkpoints_without_a_place_get_one_from_the_backend(answers: dict[str, Any]) -> None:
+    assert request_of(answers["checkpoints anywhere"])["CheckpointConfig"] == {
+        "LocalPath": "/opt/ml/mine",
+        "S3Uri": "s3://smsweep-test/checkpoints/abcd1234/3",
+    }
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_a_sweep_cannot_run_is_refused_by_its_key(answers: dict[str, Any], name: str) -> None:
+    assert REFUSED[name] in answers[name]["error"]
