@@ -72,7 +72,7 @@ def _parse(document: Document, folder: Path) -> ParsedJob:
         source_dir=str(_source_dir(job.source_dir, folder)) if job.source_dir else "",
         secrets=dict(job.secrets or {}),
         metric_definitions=_metric_definitions(request),
-        retries=job.retries.model_dump() if job.retries else {},
+        retries=job.retries.model_dump(exclude_unset=True) if job.retries else {},
         stop_if=tuple(job.stop_if or ()),
         price_per_hour=job.price_per_hour,
         budget=job.budget.model_dump(exclude_none=True) if job.budget else {},

@@ -1,0 +1,162 @@
+"""What goes wrong on SageMaker, one fault a test; the numbers are those of the table of faults."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from smsweep.errors import AccessDenied
+from smsweep.trials import TrialState
+from tests.sagemaker.conftest import Account
+
+FINISHED_3 = {TrialState.FINISHED: 3}
+
+
+def test_a_lost_answer_to_create_starts_no_second_job(account: Account) -> None:
+    account.endpoint.faults.set({"lose_response": [{"action": "CreateTrainingJob"}]})
+    assert account.run(3).ended == FINISHED_3
+    assert sorted(account.created().values()) == [1, 1, 1]
+    assert [trial.attempt for trial in account.trials()] == [0, 0, 0]
+
+
+def test_an_answer_lost_again_and_again_starts_no_second_job(account: Account) -> None:
+    account.endpoint.faults.set({"lose_response": [{"action": "CreateTrainingJob", "times": 2}]})
+    assert account.run(2).ended == {TrialState.FINISHED: 2}
+    assert sorted(account.created().values()) == [1, 1]
+
+
+def test_throttling_fails_no_trial(account: Account) -> None:
+    account.endpoint.faults.set(
+        {
+            "throttle": {
+                "CreateTrainingJob": 2,
+                "ListTrainingJobs": 2,
+                "DescribeTrainingJob": 2,
+                "FilterLogEvents": 2,
+            }
+        }
+    )
+    assert account.run(3, parallel=3).ended == FINISHED_3
+    assert account.calls(outcome="refused")["CreateTrainingJob"] > 0
+
+
+def test_a_quota_keeps_trials_in_the_queue(account: Account) -> None:
+    account.endpoint.faults.set({"quota": 1})
+    assert account.run(3, parallel=3).ended == FINISHED_3
+    assert [trial.attempt for trial in account.trials()] == [0, 0, 0]
+    assert account.calls(outcome="refused")["CreateTrainingJob"] <= 3
+
+
+def test_lack_of_capacity_is_a_new_attempt(account: Account) -> None:
+    account.endpoint.faults.set({"no_capacity": [{}]})
+    assert account.run(2).ended == {TrialState.FINISHED: 2}
+    first = account.trials()[0]
+    assert (first.attempt, first.retries) == (1, {"capacity": 1})
+
+
+def test_an_internal_error_is_a_new_attempt_as_often_as_the_template_says(account: Account) -> None:
+    account.endpoint.faults.set({"internal_error": [{"times": 5}]})
+    (account.folder / "train.py").write_text("import time; time.sleep(2)")
+    assert account.run(1, job={"retries": {"internal": 1}}).ended == {TrialState.CRASHED: 1}
+    (trial,) = account.trials()
+    assert trial.reason.startswith("InternalServerError")
+    assert trial.retries == {"internal": 1}
+
+
+def test_a_spot_interruption_is_the_same_attempt_going_on(account: Account) -> None:
+    (account.folder / "train.py").write_text(
+        "import os, time, smsweep\n"
+        "run = smsweep.init()\n"
+        "file = os.path.join(os.environ['SM_MODEL_DIR'], '../checkpoints/step')\n"
+        "step = int(open(file).read()) if os.path.exists(file) else 0\n"
+        "for step in range(step, 4):\n"
+        "    smsweep.log({'loss': 10 - step}, step=step)\n"
+        "    open(file, 'w').write(str(step + 1))\n"
+        "    time.sleep(0.8)\n"
+    )
+    account.endpoint.faults.set({"interrupt": [{"after_s": 1.5}]})
+    spot = {"use_spot_instances": True, "max_wait": 900, "checkpoint_s3_uri": f"s3://{account.bucket}/ck"}
+    assert account.run(1, job=spot).ended == {TrialState.FINISHED: 1}
+    (trial,) = account.trials()
+    assert trial.attempt == 0
+    assert trial.metrics["loss"].last == 7
+    assert sorted(account.created().values()) == [1]
+
+
+def test_expired_credentials_pause_and_go_on_once_refreshed(
+    account: Account, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refresh() -> None:
+        while "ExpiredTokenException" not in [entry.get("code") for entry in account.endpoint.ledger.read()]:
+            time.sleep(0.05)
+        time.sleep(1)
+        account.endpoint.faults.set({"expired": False})
+
+    account.endpoint.faults.set({"expired": True})
+    account.s3.create_bucket(Bucket=account.bucket)
+    thread = threading.Thread(target=refresh)
+    thread.start()
+    assert account.run(2).ended == {TrialState.FINISHED: 2}
+    thread.join()
+    messages = [record.message for record in caplog.records if "credentials" in record.message]
+    assert len(messages) == 1
+    assert "waiting until they are refreshed" in messages[0]
+
+
+def test_a_denied_action_stops_and_names_the_policy_line(account: Account) -> None:
+    account.endpoint.faults.set({"deny": ["CreateTrainingJob"]})
+    with pytest.raises(AccessDenied, match=r'"Action": "sagemaker:CreateTrainingJob"'):
+        account.run(2)
+    assert account.calls(outcome="refused")["CreateTrainingJob"] == 1
+
+
+def test_a_job_stopped_by_a_person_is_killed_and_not_tried_again(account: Account) -> None:
+    (account.folder / "train.py").write_text("import time; print('here', flush=True); time.sleep(30)")
+    client = account.client("sagemaker")
+
+    def stop() -> None:
+        while not (jobs := client.list_training_jobs(StatusEquals="InProgress")["TrainingJobSummaries"]):
+            time.sleep(0.05)
+        while (
+            client.describe_training_job(TrainingJobName=jobs[0]["TrainingJobName"])["SecondaryStatus"]
+            != "Training"
+        ):
+            time.sleep(0.05)
+        client.stop_training_job(TrainingJobName=jobs[0]["TrainingJobName"])
+
+    thread = threading.Thread(target=stop)
+    thread.start()
+    assert account.run(1).ended == {TrialState.KILLED: 1}
+    thread.join()
+    assert account.trials()[0].reason == "its job was stopped from outside"
+
+
+def test_a_time_limit_fails_the_trial_and_keeps_its_metrics(account: Account) -> None:
+    (account.folder / "train.py").write_text("import smsweep, time; smsweep.log({'loss': 5}); time.sleep(30)")
+    assert account.run(1, job={"max_run": 1}).ended == {TrialState.FAILED: 1}
+    (trial,) = account.trials()
+    assert trial.reason == "ran longer than its limit (max_run)"
+    assert trial.metrics["loss"].last == 5
+
+
+def test_a_late_list_changes_nothing(account: Account) -> None:
+    account.endpoint.faults.set({"visible_after_s": 3})
+    assert account.run(2, parallel=2).ended == {TrialState.FINISHED: 2}
+    assert sorted(account.created().values()) == [1, 1]
+
+
+def test_memory_and_disk_are_told_apart_from_the_scripts_own_failures(account: Account) -> None:
+    (account.folder / "train.py").write_text(
+        "import smsweep, os, signal\n"
+        "x = smsweep.init().config['x']\n"
+        "if x == 0: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "if x == 1: raise OSError(28, 'No space left on device')\n"
+        "raise ValueError('no')\n"
+    )
+    assert account.run(3).ended == {TrialState.FAILED: 3}
+    memory, disk, own = (trial.reason for trial in account.trials())
+    assert "memory ran out" in memory
+    assert "raise volume_size" in disk
+    assert own.startswith("ValueError: no")
