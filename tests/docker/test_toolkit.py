@@ -22,7 +22,7 @@ pytestmark = pytest.mark.oracle
 
 VERSION = "5.1.4"
 # What its setup.py asks for, but for pip and boto3's own needs.
-REQUIREMENTS = "boto3 gevent inotify_simple numpy paramiko protobuf psutil retrying scipy six werkzeug".split()
+REQUIREMENTS = "boto3,gevent,inotify_simple,numpy,paramiko,protobuf,psutil,retrying,scipy,six,werkzeug"
 TOOLKIT = "/opt/ml/input/data/toolkit"
 # What the console script `train` does, with the toolkit found in a channel.
 TRAIN = f"import sys; sys.path.insert(0, {TOOLKIT!r}); from sagemaker_training.cli.train import main; main()"
@@ -109,7 +109,7 @@ def both(
         request = jobs.request(
             who,
             SHOW,
-            files={"requirements.txt": "\n".join(REQUIREMENTS)},
+            files={"requirements.txt": REQUIREMENTS.replace(",", "\n")},
             params=PARAMS,
             environment={"PIP_BREAK_SYSTEM_PACKAGES": "1"},  # the toolkit installs once more, on Debian's Python
             channels={"train": (folder / "data").as_uri(), "toolkit": toolkit.as_uri()},

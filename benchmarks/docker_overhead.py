@@ -1,0 +1,200 @@
+"""What a trial in a container costs beside the container itself.
+
+    python benchmarks/docker_overhead.py [--rounds 10] [--trials 50] [--sagemaker PYTHON]
+
+Peers, turn about in one run: the docker SDK's bare create and start of the same script in the same image, and,
+where an interpreter with the SageMaker SDK 2.x is named and Docker Compose is installed, that SDK's local mode.
+Times come from the script, which prints the clock as its first and its last act. Then short trials, two at a time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from docker import DockerClient
+
+from smsweep.backends.docker.backend import DockerBackend
+from smsweep.source.runtime_zip import runtime_zip
+
+IMAGE = "smsweep-benchmark"
+PARALLEL = 2
+SCRIPT = "import time\nprint('first', time.time(), flush=True)\nprint('last', time.time(), flush=True)\n"
+LOCAL_MODE = """
+import sys, time
+from sagemaker.estimator import Estimator
+from sagemaker.local import LocalSession
+session = LocalSession()
+session.config = {"local": {"local_code": True}}
+estimator = Estimator(
+    image_uri=sys.argv[1], role="arn:aws:iam::000000000000:role/none", instance_type="local", instance_count=1,
+    entry_point="train.py", source_dir=sys.argv[2], sagemaker_session=session, output_path="file://" + sys.argv[3],
+)
+for _ in range(int(sys.argv[4])):
+    print("called", time.time(), flush=True)
+    estimator.fit()
+    print("returned", time.time(), flush=True)
+"""
+
+Span = tuple[float, float]  # seconds from the call to the script's first line, and from its last to the end
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--trials", type=int, default=50)
+    parser.add_argument("--base", default="smsweep-test-base", help="image to build the benchmark's own on")
+    parser.add_argument("--sagemaker", default="", help="a Python that can import the SageMaker SDK 2.x")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name, closing(DockerClient.from_env()) as client:
+        root = Path(__file__).parents[1]
+        client.images.build(
+            path=str(root), dockerfile="container/Dockerfile", buildargs={"BASE": options.base}, tag=IMAGE, rm=True
+        )
+        bench = Bench(Path(name), client)
+        bench.compare_one(options.rounds, options.sagemaker)
+        bench.compare_many(options.trials)
+        bench.backend.close()
+
+
+class Bench:
+    def __init__(self, folder: Path, client: DockerClient) -> None:
+        self._folder = folder
+        self._client = client
+        self._numbers = iter(range(1_000_000))
+        self._assets = folder / "assets"
+        self._assets.mkdir()
+        (self._assets / "runtime.zip").write_bytes(runtime_zip())
+        (self._assets / "train.py").write_text(SCRIPT)
+        member = tarfile.TarInfo("train.py")
+        member.size = len(SCRIPT)
+        with tarfile.open(self._assets / "source.tar.gz", "w:gz") as tar:
+            tar.addfile(member, io.BytesIO(SCRIPT.encode()))
+        self.backend = DockerBackend(folder / "jobs", folder, dict(os.environ), time.time)
+
+    def compare_one(self, rounds: int, sagemaker: str) -> None:
+        """One trial at a time, the peers turn about; the first of each warms up and does not count."""
+        peers: dict[str, Callable[[], Span]] = {"docker SDK, bare": self.bare, "smsweep": self.smsweep}
+        spans: dict[str, list[Span]] = {who: [] for who in peers}
+        for number in range(rounds + 1):
+            for who, run in peers.items():
+                span = run()
+                if number:
+                    spans[who].append(span)
+        if sagemaker:
+            spans["SageMaker SDK, local mode"] = list(self.local_mode(sagemaker, rounds + 1))[1:]
+        print(f"{'one trial':28}{'to its first line':>20}{'from its last':>16}{'both':>10}{'ratio':>8}")
+        base = median(sum(span) for span in spans["docker SDK, bare"])
+        for who, found in spans.items():
+            both = median(sum(span) for span in found)
+            first, last = (median(column) for column in zip(*found, strict=True))
+            print(f"{who:28}{first:>18.3f} s{last:>14.3f} s{both:>8.3f} s{both / base:>8.2f}")
+
+    def compare_many(self, trials: int) -> None:
+        bare, ours = self._time(self.many_bare, trials), self._time(self.many_smsweep, trials)
+        print(f"\n{trials} trials, {PARALLEL} at a time")
+        for who, seconds in (("docker SDK, bare", bare), ("smsweep", ours)):
+            print(f"{who:28}{seconds:>18.1f} s{trials / seconds:>10.2f} trials/s{seconds / bare:>8.2f}")
+
+    def bare(self) -> Span:
+        called_at = time.time()
+        mounts = [f"{self._assets}:/opt/ml/code:ro"]
+        container = self._client.containers.create(IMAGE, ["python3", "/opt/ml/code/train.py"], volumes=mounts)
+        container.start()
+        container.wait()
+        said = container.logs().decode()
+        container.remove()
+        return span(called_at, said.splitlines(), time.time())
+
+    def smsweep(self) -> Span:
+        called_at = time.time()
+        name = self._submit()
+        while not self.backend.describe([name])[name].is_terminal:
+            self.backend.wait(0.05)
+        lines = self.backend.read_logs(name).lines
+        ended_at = time.time()
+        return span(called_at, list(lines), ended_at)
+
+    def local_mode(self, python: str, rounds: int) -> Iterator[Span]:
+        script = self._folder / "local_mode.py"
+        script.write_text(LOCAL_MODE)
+        command = [python, str(script), IMAGE, str(self._assets), str(self._folder / "local"), str(rounds)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            sys.exit(f"the SageMaker SDK's local mode failed:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
+        lines: list[str] = []
+        for line in done.stdout.splitlines():
+            text = line.partition("| ")[2] or line  # Compose names the container first
+            lines.append(text)
+            if text.startswith("called "):
+                lines = [text]
+            elif text.startswith("returned "):
+                yield span(float(lines[0].split()[1]), lines, float(text.split()[1]))
+
+    def many_bare(self, trials: int) -> None:
+        with ThreadPoolExecutor(PARALLEL) as pool:
+            list(pool.map(lambda _: self.bare(), range(trials)))
+
+    def many_smsweep(self, trials: int) -> None:
+        started, running = 0, set[str]()
+        while started < trials or running:
+            while started < trials and len(running) < PARALLEL:
+                running.add(self._submit())
+                started += 1
+            found = self.backend.describe(running)
+            ended = {name for name in running if found[name].is_terminal}
+            if not ended:
+                self.backend.wait(0.05)
+            running -= ended
+
+    def _submit(self) -> str:
+        name = f"benchmark-{os.getpid()}-{next(self._numbers)}"
+        self.backend.submit(request(name, self._assets, self._folder))
+        return name
+
+    def _time(self, run: Callable[[int], None], trials: int) -> float:
+        begun_at = time.perf_counter()
+        run(trials)
+        return time.perf_counter() - begun_at
+
+
+def span(called_at: float, lines: list[str], ended_at: float) -> Span:
+    said = dict(line.split()[:2] for line in lines if line.startswith(("first ", "last ")))
+    return float(said["first"]) - called_at, ended_at - float(said["last"])
+
+
+def request(name: str, assets: Path, folder: Path) -> dict[str, Any]:
+    return {
+        "TrainingJobName": name,
+        "AlgorithmSpecification": {
+            "TrainingImage": IMAGE,
+            "TrainingInputMode": "File",
+            "ContainerEntrypoint": ["python3", "/opt/ml/input/data/smsweep/runtime.zip"],
+        },
+        "HyperParameters": {"sagemaker_program": json.dumps("train.py")},
+        "InputDataConfig": [
+            {
+                "ChannelName": "smsweep",
+                "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"{assets.as_uri()}/"}},
+            }
+        ],
+        "OutputDataConfig": {"S3OutputPath": (folder / "results").as_uri()},
+        "CheckpointConfig": {"S3Uri": (folder / "checkpoints" / name).as_uri()},
+    }
+
+
+if __name__ == "__main__":
+    main()
