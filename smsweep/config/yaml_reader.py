@@ -188,10 +188,10 @@ class _Builder:
         return key
 
     def _scalar(self, node: ScalarNode, path: Path) -> Any:
-        word: str = node.value
         if not self._check_tag(node, path):
             return None
         try:
+            word = _whole(node.value)
             if node.tag != _PLAIN:
                 return read_tagged(node.tag.removeprefix(_STANDARD), word)
             value = read_scalar(word)
@@ -228,6 +228,14 @@ class _Builder:
             raise ConfigError(
                 f"{self._name}:{_line(node)}: more than {MAX_VALUES:,} values, each alias counted in full"
             )
+
+
+def _whole(word: str) -> str:
+    """Join what JSON's escapes cut in two: a character beyond U+FFFF. Raises ValueError for a half alone."""
+    try:
+        return word.encode("utf-16", "surrogatepass").decode("utf-16")
+    except UnicodeDecodeError:
+        raise ValueError("an escape names half a character; write the character itself") from None
 
 
 def _line(node: Node) -> int:

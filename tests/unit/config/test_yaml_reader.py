@@ -58,6 +58,15 @@ def test_tags_of_plain_values_are_obeyed(text: str, value: Any) -> None:
     assert read(f"a: {text}") == {"a": value}
 
 
+def test_a_character_that_json_writes_as_two_escapes_is_one() -> None:
+    assert read_yaml('{"\\ud83d\\ude00": "\\ud83d\\ude00"}', "f").data == {"😀": "😀"}
+
+
+def test_half_a_character_is_refused() -> None:
+    with pytest.raises(ConfigError, match="f:1: a: an escape names half a character"):
+        read_yaml('a: "\\ud83d"', "f")
+
+
 def test_an_alias_stands_for_what_it_names() -> None:
     assert read("a: &x [1, 2]\nb: *x\n") == {"a": [1, 2], "b": [1, 2]}
 
