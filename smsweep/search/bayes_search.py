@@ -74,12 +74,13 @@ class BayesSearch:
         rng = np.random.default_rng([self._seed, number])
         known = observed(evidence)
         n_valued = int(known.sets_scale.sum())
-        if self._cube.d:
-            if n_valued < self._n_start // 2 or number < self._n_start > n_valued:
-                yield self._cube.snap(design_point(number, self._cube.d, self._seed)[None])[0]
-            else:
-                pending = [item.place[0] for item in evidence if item.kind is Kind.PENDING]
-                yield from self._promising(known, pending, number, rng)
+        if not self._cube.d:
+            pass  # constants alone: there is one point
+        elif n_valued < self._n_start // 2 or max(number, n_valued) < self._n_start:
+            yield self._cube.snap(design_point(number, self._cube.d, self._seed)[None])[0]
+        else:
+            pending = [item.place[0] for item in evidence if item.kind is Kind.PENDING]
+            yield from self._promising(known, pending, number, rng)
         while True:
             yield self._cube.snap(rng.random((1, self._cube.d)))[0]
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smsweep.search.bayes.evidence import Evidence, Kind
-from smsweep.search.bayes.hints import Peers
+from smsweep.search.bayes.hints import expected_whole
 from smsweep.search.bayes.kernel import Array
 
 
@@ -40,24 +40,19 @@ def observed(evidence: Sequence[Evidence]) -> Observations:
     So a sweep whose first trials crash is still at its start.
     """
     whole = [item for item in evidence if item.kind is Kind.WHOLE]
-    scale_kind = Kind.WHOLE if whole else Kind.HINT
-    worst = max((item.value for item in evidence if item.kind in (Kind.WHOLE, Kind.HINT)), default=None)
-    known = [item for item in evidence if item.kind is not Kind.PENDING] if worst is not None else []
-    peers = Peers(whole)
-    readings = np.empty((2, len(known)))
-    for i, item in enumerate(known):
-        if item.kind is Kind.WORST:
-            readings[:, i] = worst, 0.0
-        elif item.kind is Kind.HINT:
-            readings[:, i] = peers.expected(item)
-        else:
-            readings[:, i] = item.value, 0.0
-    return Observations(
-        evidence=known,
-        values=readings[0],
-        spreads=readings[1],
-        sets_scale=np.array([item.kind is scale_kind for item in known], dtype=bool),
-    )
+    hints = [item for item in evidence if item.kind is Kind.HINT]
+    if not whole and not hints:
+        return Observations(
+            evidence=(), values=np.empty(0), spreads=np.empty(0), sets_scale=np.empty(0, dtype=bool)
+        )
+    known = [item for item in evidence if item.kind is not Kind.PENDING]
+    kinds = np.array([item.kind.value for item in known])
+    is_whole, is_hint = kinds == Kind.WHOLE.value, kinds == Kind.HINT.value
+    # what is as bad as the worst known, until it is overwritten
+    values, spreads = np.full(len(known), max(item.value for item in (*whole, *hints))), np.zeros(len(known))
+    values[is_whole] = [item.value for item in whole]
+    values[is_hint], spreads[is_hint] = expected_whole(hints, whole)
+    return Observations(evidence=known, values=values, spreads=spreads, sets_scale=is_whole if whole else is_hint)
 
 
 def thinned(values: Array, limit: int) -> NDArray[np.intp]:
