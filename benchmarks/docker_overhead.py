@@ -13,6 +13,7 @@ import argparse
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -48,6 +49,14 @@ for _ in range(int(sys.argv[4])):
     estimator.fit()
     print("returned", time.time(), flush=True)
 """
+NO_AWS = {  # that SDK wants a region and keys, and reports each fit to AWS: it may not
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_ACCESS_KEY_ID": "none",
+    "AWS_SECRET_ACCESS_KEY": "none",
+    "HTTP_PROXY": "http://127.0.0.1:9",
+    "HTTPS_PROXY": "http://127.0.0.1:9",
+}
+SAID = re.compile(r"\b(called|first|last|returned) ([0-9]+\.[0-9]+)")
 
 Span = tuple[float, float]  # seconds from the call to the script's first line, and from its last to the end
 
@@ -117,7 +126,7 @@ class Bench:
         container.wait()
         said = container.logs().decode()
         container.remove()
-        return span(called_at, said.splitlines(), time.time())
+        return span(called_at, said, time.time())
 
     def smsweep(self) -> Span:
         called_at = time.time()
@@ -126,23 +135,20 @@ class Bench:
             self.backend.wait(0.05)
         lines = self.backend.read_logs(name).lines
         ended_at = time.time()
-        return span(called_at, list(lines), ended_at)
+        return span(called_at, "\n".join(lines), ended_at)
 
     def local_mode(self, python: str, rounds: int) -> Iterator[Span]:
         script = self._folder / "local_mode.py"
         script.write_text(LOCAL_MODE)
         command = [python, str(script), IMAGE, str(self._assets), str(self._folder / "local"), str(rounds)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **NO_AWS})
         if done.returncode:
             sys.exit(f"the SageMaker SDK's local mode failed:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
-        lines: list[str] = []
-        for line in done.stdout.splitlines():
-            text = line.partition("| ")[2] or line  # Compose names the container first
-            lines.append(text)
-            if text.startswith("called "):
-                lines = [text]
-            elif text.startswith("returned "):
-                yield span(float(lines[0].split()[1]), lines, float(text.split()[1]))
+        found: dict[str, float] = {}
+        for word, at in SAID.findall(done.stdout):
+            found[word] = float(at)
+            if word == "returned":
+                yield found["first"] - found["called"], found["returned"] - found["last"]
 
     def many_bare(self, trials: int) -> None:
         with ThreadPoolExecutor(PARALLEL) as pool:
@@ -171,8 +177,8 @@ class Bench:
         return time.perf_counter() - begun_at
 
 
-def span(called_at: float, lines: list[str], ended_at: float) -> Span:
-    said = dict(line.split()[:2] for line in lines if line.startswith(("first ", "last ")))
+def span(called_at: float, log: str, ended_at: float) -> Span:
+    said = dict(SAID.findall(log))
     return float(said["first"]) - called_at, ended_at - float(said["last"])
 
 
