@@ -14,6 +14,7 @@ from tests.walkthrough import environment
 
 SMSWEEP = (sys.executable, "-m", "smsweep.cli.main")
 TIMEOUT_S = 60
+NOTHING: Mapping[str, str] = {}
 
 
 class Desk:
@@ -26,11 +27,13 @@ class Desk:
             text = content if isinstance(content, str) else json.dumps(content)
             (folder / name).write_text(text, encoding="utf-8")
 
-    def start(self, *args: str, command: Sequence[str] = SMSWEEP, **environ: str) -> subprocess.Popen[str]:
+    def start(
+        self, *args: str, command: Sequence[str] = SMSWEEP, environ: Mapping[str, str] = NOTHING
+    ) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [*command, *args],
             cwd=self.folder,
-            env=self.environ | environ,
+            env={**self.environ, **environ},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -39,10 +42,14 @@ class Desk:
         )
 
     def call(
-        self, *args: str, code: int = 0, command: Sequence[str] = SMSWEEP, **environ: str
+        self,
+        *args: str,
+        code: int = 0,
+        command: Sequence[str] = SMSWEEP,
+        environ: Mapping[str, str] = NOTHING,
     ) -> subprocess.CompletedProcess[str]:
         """Run a command to its end. code: the exit code it must have."""
-        with self.start(*args, command=command, **environ) as process:
+        with self.start(*args, command=command, environ=environ) as process:
             out, err = process.communicate(timeout=TIMEOUT_S)
         assert process.returncode == code, f"{' '.join(args)} ended with {process.returncode}:\n{out}{err}"
         return subprocess.CompletedProcess(args, process.returncode, out, err)
