@@ -16,7 +16,10 @@ from typing import Any
 
 import pytest
 
+from smsweep.trials import TrialState
 from tests.desk import SMSWEEP, TIMEOUT_S, Desk, grid
+from tests.fakes.agent_kit import Kit, logged
+from tests.fakes.scripted_backend import Plot, ScriptedBackend
 
 CANARY = "4f1c9d2e7ab8530c6f1e9d2b7ac85430d6f1c9e2"  # what a W&B key looks like
 WAITING = """
@@ -149,6 +152,19 @@ smsweep.log({"losss": 1})
     assert trials[-1]["reason"] == "it ended without ever reporting the sweep's metric 'loss'; it reported losss"
 
 
+# 23: clocks
+
+
+@pytest.mark.parametrize("jump_s", [-3600, 3600])
+def test_a_clock_that_jumps_costs_no_trial(tmp_path: Path, jump_s: float) -> None:
+    kit = Kit(tmp_path, grid(x=[1, 2, 3]))
+    kit.on_sleep = lambda: kit.advance(jump_s if kit.slept == 3 else 0)
+    backend = ScriptedBackend(lambda _: Plot(pages=[[], [logged(0, loss=1)], []]))
+    kit.agent(backend, parallel=2).run()
+    assert [(trial.state, trial.attempt) for trial in kit.trials()] == [(TrialState.FINISHED, 0)] * 3
+    assert len(backend.submitted) == 3
+
+
 # 28: Ctrl-C
 
 
@@ -221,6 +237,17 @@ def test_params_reach_the_script_as_they_are_whatever_a_shell_would_do(tmp_path:
         assert json.loads(desk.folder.joinpath(log_of(trial)).read_text().splitlines()[0]) == [f"--text={text}"]
         assert planned[trial["number"]]["argv"][-1] == f"--text={text}"
     assert not list(tmp_path.rglob("pwned"))
+
+
+def test_params_too_long_for_any_program_fail_their_trial_with_a_cure(tmp_path: Path) -> None:
+    script = "import smsweep\nsmsweep.log({'loss': len(smsweep.init().config.text)})"
+    desk = Desk(tmp_path, {"train.py": script, "sweep.yaml": grid(text=["x" * 200_000, "short"])})
+    long, short = desk.trials(desk.run())
+    assert (long["state"], short["state"]) == ("failed", "finished")
+    assert "its arguments are too long for this system; let the sweep's command pass" in long["reason"]
+    config = {**grid(text=["x" * 200_000]), "command": ["${env}", "${interpreter}", "${program}"]}
+    (tmp_path / "sweep.yaml").write_text(json.dumps(config))
+    assert desk.trials(desk.run())[0]["objective"] == 200_000
 
 
 def log_of(trial: dict[str, Any]) -> str:
