@@ -70,6 +70,7 @@ def duration(started_at: str | None, ended_at: str | None) -> str:
     if not started_at or not ended_at:
         return ""
     seconds = (datetime.fromisoformat(ended_at) - datetime.fromisoformat(started_at)).total_seconds()
+    seconds = max(0.0, seconds)  # the clock was set back meanwhile
     if seconds < 60:
         return f"{seconds:.1f}s"
     minutes, seconds = divmod(round(seconds), 60)

@@ -73,6 +73,7 @@ def test_counts_name_good_news_first() -> None:
         ("2026-01-01T00:03:20+00:00", "3m20s"),
         ("2026-01-01T02:05:00+00:00", "2h05m"),
         (None, ""),
+        ("2025-12-31T23:00:00+00:00", "0.0s"),
     ],
 )
 def test_duration_of(ended_at: str | None, shown: str) -> None:
