@@ -101,7 +101,9 @@ Count = Annotated[int | None, typer.Option("--count", min=1, help="Start at most
 Parallel = Annotated[int, typer.Option("--parallel", min=1, help="Trials at once.")]
 Backend = Annotated[
     str | None,
-    typer.Option("--backend", help="What runs the jobs: process (default) or docker; or SMSWEEP_BACKEND."),
+    typer.Option(
+        "--backend", help="What runs the jobs: process (default), docker, sagemaker; or SMSWEEP_BACKEND."
+    ),
 ]
 MaxConsecutiveFailedRuns = Annotated[
     int | None,

@@ -4,35 +4,43 @@ from __future__ import annotations
 
 import os
 import shlex
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from smsweep import sdk
-from smsweep.cli.options import Config, Job, Json
+from smsweep.cli.options import Backend, Job, Json
 from smsweep.cli.output import answer, answer_json, say, table
 from smsweep.cli.text import clean
 
 EXAMPLES = """
 smsweep plan sweep.yaml
 smsweep plan sweep.yaml --n 20 --seed 42
-smsweep plan sweep.yaml --json
+smsweep plan sweep.yaml --job job.yaml --backend sagemaker --json
+smsweep plan abcd1234 --json
 """
 
 
 def plan(
-    config: Config,
+    config: Annotated[Path, typer.Argument(metavar="CONFIG|ID", help="A W&B sweep YAML, or a sweep that exists.")],
     n: Annotated[int, typer.Option("--n", "-n", min=0, help="How many trials to show.")] = 5,
     job: Job = None,
+    backend: Backend = None,
     seed: Annotated[int, typer.Option("--seed", help="Draws of random and bayes follow from it.")] = 0,
     as_json: Json = False,
 ) -> None:
     """Show what a sweep would run; nothing is started.
 
     How many trials there are, and how the first ones will be started. Each line is the argv of one trial,
-    quoted for reading: it is executed as a list, without a shell.
+    quoted for reading: it is executed as a list, without a shell. With --job or --backend, --json shows each
+    trial's training job request too: of a sweep that exists the very ones that its agents send.
     """
-    planned = sdk.plan.plan(config, job=job, n=n, seed=seed, environ=dict(os.environ))
+    environ = dict(os.environ)
+    if config.exists() or config.suffix:
+        planned = sdk.plan.plan(config, job=job, n=n, seed=seed, environ=environ, backend=backend)
+    else:
+        planned = sdk.plan.plan_sweep(str(config), n=n, environ=environ, backend=backend)
     for warning in planned.warnings:
         say(f"warning: {warning}")
     if as_json:
@@ -60,7 +68,12 @@ def as_data(planned: sdk.plan.Plan) -> dict[str, Any]:
         "method": planned.method,
         "expected_trial_count": planned.expected_trial_count,
         "trials": [
-            {"number": trial.number, "params": dict(trial.params), "argv": list(trial.argv)}
+            {
+                "number": trial.number,
+                "params": dict(trial.params),
+                "argv": list(trial.argv),
+                **({"request": trial.request} if trial.request is not None else {}),
+            }
             for trial in planned.trials
         ],
         "warnings": list(planned.warnings),

@@ -19,8 +19,8 @@ from smsweep.sdk.estimators import EstimatorJob, compile_estimator
 from smsweep.sdk.labels import parse_label
 from smsweep.sdk.workspace import Workspace
 from smsweep.search.methods import METHODS
-from smsweep.source.collect import collect
-from smsweep.source.pack import pack
+from smsweep.source.collect import SourceFile, collect
+from smsweep.source.pack import hash_files, pack
 from smsweep.source.secrets import refuse_secrets, scan_files, scan_text
 from smsweep.sweeps import Sweep, SweepConfig
 
@@ -159,14 +159,27 @@ def source_dir(config: SweepConfig, job: ParsedJob, origin: Path | None) -> Path
     )
 
 
+def hash_source(parsed: ParsedSweep, job: ParsedJob, sweep: SweepLike) -> str:
+    """Return the hash that the source's snapshot will have, writing nothing; "" when there is none."""
+    files = _source_files(Workspace(), parsed, job, _origin(sweep))
+    return hash_files(files) if files else ""
+
+
 def _snapshot(workspace: Workspace, parsed: ParsedSweep, job: ParsedJob, origin: Path | None) -> str:
     """Pack the source and return its hash; "" when there is none. Raises SourceError for a secret in it."""
+    files = _source_files(workspace, parsed, job, origin)
+    return pack(files, workspace.bundles_dir).hash if files else ""
+
+
+def _source_files(
+    workspace: Workspace, parsed: ParsedSweep, job: ParsedJob, origin: Path | None
+) -> list[SourceFile]:
     folder = source_dir(parsed.config, job, origin)
     files = collect(folder, leave_out=(workspace.dir,)) if folder is not None else []
     refuse_secrets(
         [*scan_text("sweep config", parsed.text), *scan_text("job config", job.text), *scan_files(files)]
     )
-    return pack(files, workspace.bundles_dir).hash if files else ""
+    return files
 
 
 def _origin(sweep: SweepLike) -> Path | None:

@@ -198,7 +198,7 @@ def renderer(
 
     upload: put the files that the jobs need where they find them; False to leave that, and only look.
     """
-    assets = workspace.assets(stored.source_hash)
+    assets = workspace.assets(stored.source_hash) if upload else workspace.assets_path(stored.source_hash)
     complete, site = PREPARE[backend](template, assets, workspace.dir, workspace.environ, upload=upload)
     return lambda trial: training_job(complete, stored, trial, site)
 

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from smsweep.jobs import JobTemplate, TrainingJobRequest
 from smsweep.runtime import command
-from smsweep.sdk.create import JobLike, SweepLike, check_can_run, load_job, load_sweep
-from smsweep.search.methods import METHODS, expected_trial_count
-from smsweep.trials import History, Params
+from smsweep.sdk.create import JobLike, SweepLike, check_can_run, hash_source, load_job, load_sweep
+from smsweep.sdk.execute import backend_name, load_job_text, renderer
+from smsweep.sdk.labels import parse_sweep_id
+from smsweep.sdk.repeating import repeats_of
+from smsweep.sdk.workspace import Workspace
+from smsweep.search.methods import expected_trial_count, make_strategy
+from smsweep.sweeps import Sweep, SweepConfig
+from smsweep.trials import History, Params, Trial, TrialState
 
 JSON_FILE = "$WANDB_DIR/wandb/sweep-<sweep id>/config-<run id>.json"  # known only when a trial runs
+NO_ID = "00000000"  # stands for the id that a sweep gets when it is created
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -17,6 +26,7 @@ class PlannedTrial:
     number: int
     params: Params
     argv: tuple[str, ...]  # exactly what its job will execute; no shell is involved
+    request: TrainingJobRequest | None = None  # exactly what its backend will get; None where nobody asked
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,38 +38,94 @@ class Plan:
 
 
 def plan(
-    config: SweepLike, *, job: JobLike = None, n: int = 5, seed: int = 0, environ: dict[str, str] | None = None
+    config: SweepLike,
+    *,
+    job: JobLike = None,
+    n: int = 5,
+    seed: int = 0,
+    environ: Mapping[str, str] | None = None,
+    backend: str | None = None,
 ) -> Plan:
     """Return the first n trials a sweep would run, and what may surprise. Raises ConfigError.
 
     seed: draws of random and bayes follow from it; give the one you create the sweep with to see its own.
-    environ: what `${envvar:NAME}` reads; nothing when None.
+    environ: what `${envvar:NAME}` reads; nothing when None. With a job or a backend each trial comes with its
+    request, under an id of zeros: the sweep gets its own when it is created. Raises JobError where there is none.
     """
     parsed, parsed_job = load_sweep(config), load_job(job)
     sweep_config = parsed.config
     check_can_run(sweep_config)
-    strategy = METHODS[sweep_config.method](sweep_config, seed)
-    expected = expected_trial_count(sweep_config)
-    wanted = n if expected is None else min(n, expected)
-    trials = [
-        PlannedTrial(
-            number=number,
-            params=params,
-            argv=tuple(
-                command.expand(
-                    sweep_config.command, sweep_config.program, params, environ=environ or {}, json_file=JSON_FILE
-                )
-            ),
+    repeats = parsed_job.template.repeats
+    strategy = make_strategy(sweep_config, seed, repeats)
+    expected = expected_trial_count(sweep_config, repeats)
+    suggested = strategy.suggest(History(), n if expected is None else min(n, expected))
+    trials = [Trial(sweep_id=NO_ID, number=number, params=params) for number, params in enumerate(suggested)]
+    requests: list[TrainingJobRequest] = []
+    if job is not None or backend is not None:
+        planned = Sweep(
+            id=NO_ID,
+            config=sweep_config,
+            name=sweep_config.name or "",
+            source_hash=hash_source(parsed, parsed_job, config),
         )
-        for number, params in enumerate(strategy.suggest(History(), wanted))
-    ]
+        requests = _requests(planned, parsed_job.template, trials, backend)
     return Plan(
         method=sweep_config.method,
         expected_trial_count=expected,
-        trials=tuple(trials),
+        trials=tuple(_planned(sweep_config, trials, requests, environ or {})),
         warnings=(
             *parsed.warnings,
             *parsed_job.warnings,
             *command.warnings(sweep_config.command, sweep_config.program, environ=environ),
         ),
     )
+
+
+def plan_sweep(
+    sweep_id: str, *, n: int = 5, environ: Mapping[str, str] | None = None, backend: str | None = None
+) -> Plan:
+    """Return the next n trials of a sweep that exists, each with the very request that an agent will send."""
+    with Workspace().store() as store:
+        stored = store.get_sweep(parse_sweep_id(sweep_id))
+        history = History(store.list_trials(stored.id))
+    pending = [trial for trial in history if trial.state is TrialState.PENDING][:n]
+    strategy = make_strategy(stored.config, stored.seed, repeats_of(stored))
+    suggested = strategy.suggest(history, n - len(pending)) if n > len(pending) else []
+    next_ones = [
+        Trial(sweep_id=stored.id, number=history.next_number + i, params=params)
+        for i, params in enumerate(suggested)
+    ]
+    trials = [*pending, *next_ones]
+    requests = _requests(stored, load_job_text(stored.job_yaml), trials, backend)
+    return Plan(
+        method=stored.config.method,
+        expected_trial_count=expected_trial_count(stored.config, repeats_of(stored)),
+        trials=tuple(_planned(stored.config, trials, requests, environ or {})),
+        warnings=(),
+    )
+
+
+def _requests(
+    stored: Sweep, template: JobTemplate, trials: Iterable[Trial], backend: str | None
+) -> list[TrainingJobRequest]:
+    workspace = Workspace()
+    render = renderer(template, stored, workspace, backend_name(backend, workspace), upload=False)
+    return [render(trial) for trial in trials]
+
+
+def _planned(
+    config: SweepConfig,
+    trials: list[Trial],
+    requests: list[TrainingJobRequest],
+    environ: Mapping[str, str],
+) -> Iterable[PlannedTrial]:
+    for index, trial in enumerate(trials):
+        argv: list[Any] = command.expand(
+            config.command, config.program, trial.params, environ=environ, json_file=JSON_FILE
+        )
+        yield PlannedTrial(
+            number=trial.number,
+            params=trial.params,
+            argv=tuple(argv),
+            request=requests[index] if requests else None,
+        )

@@ -53,21 +53,24 @@ class Workspace:
 
     def runtime_zip(self) -> Path:
         """Return the zip of the in-job runtime, written once per content."""
-        data = runtime_zip()
-        path = self.dir / "runtime" / f"{hashlib.sha256(data).hexdigest()[:16]}.zip"
+        path = self.dir / "runtime" / f"{_runtime_hash()}.zip"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             draft = path.with_suffix(f".{os.getpid()}.part")
-            draft.write_bytes(data)
+            draft.write_bytes(runtime_zip())
             draft.rename(path)
         return path
 
+    def assets_path(self, source_hash: str) -> Path:
+        """Return where `assets` puts its folder, whether it is there or not. Its name says what is in it."""
+        return self.dir / "assets" / f"{_runtime_hash()}-{source_hash[:16] or 'none'}"
+
     def assets(self, source_hash: str) -> Path:
         """Return the folder that a job's `smsweep` channel shows: the runtime's zip and the source's tarball."""
-        runtime = self.runtime_zip()
-        folder = self.dir / "assets" / f"{runtime.stem}-{source_hash[:16] or 'none'}"
+        folder = self.assets_path(source_hash)
         if folder.exists():
             return folder
+        runtime = self.runtime_zip()
         draft = folder.with_name(f".{folder.name}.{os.getpid()}")
         draft.mkdir(parents=True, exist_ok=True)
         _link(runtime, draft / RUNTIME_ZIP)
@@ -84,6 +87,10 @@ class Workspace:
         except OSError:  # another agent was first
             shutil.rmtree(draft, ignore_errors=True)
         return folder
+
+
+def _runtime_hash() -> str:
+    return hashlib.sha256(runtime_zip()).hexdigest()[:16]
 
 
 def read_stored(text: str) -> SweepConfig:

@@ -52,8 +52,8 @@ class Account:
         (folder / "train.py").write_text(TRAIN)
 
     def client(self, service: str) -> Any:
-        keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
-        return boto3.client(service, endpoint_url=self.endpoint.url, **keys)  # type: ignore[call-overload]  # any service
+        session = boto3.Session("test", "test", region_name="us-east-1")
+        return session.client(service, endpoint_url=self.endpoint.url)
 
     def sweep(self, n: int = 3, **changes: Any) -> dict[str, Any]:
         """Return a sweep config of n cells."""

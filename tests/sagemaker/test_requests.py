@@ -1,0 +1,122 @@
+"""Requests: shown before they are sent, checked before they are sent, and each sent once."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from smsweep.backends.sagemaker.backend import SageMakerBackend
+from smsweep.errors import JobRejected
+from smsweep.sdk import create, execute, plan
+from smsweep.trials import TrialState
+from tests.sagemaker.conftest import ROLE, Account
+
+
+def sent(account: Account) -> list[dict[str, Any]]:
+    """Return the requests that the endpoint accepted, by job name."""
+    folder = account.endpoint.ledger.path.parent / "jobs"
+    jobs = [json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))]
+    return [
+        {**job["request"], "Tags": [{"Key": key, "Value": value} for key, value in job["tags"].items()]}
+        for job in jobs
+    ]
+
+
+def test_plan_shows_the_requests_that_are_sent(account: Account) -> None:
+    sweep_id = create.sweep(account.sweep(3), job=account.job)
+    planned = plan.plan_sweep(sweep_id, backend="sagemaker")
+    execute.agent(sweep_id, backend="sagemaker")
+    assert [trial.request for trial in planned.trials] == sent(account)
+
+
+def test_planning_sends_and_writes_nothing(account: Account) -> None:
+    before = account.endpoint.ledger.read()
+    planned = plan.plan(account.sweep(2), job=account.job, backend="sagemaker")
+    assert [trial.request is not None for trial in planned.trials] == [True, True]
+    assert account.endpoint.ledger.read() == before
+    assert not (account.folder / ".smsweep").exists()
+
+
+def test_what_the_api_would_refuse_is_refused_here_with_every_field_named(account: Account) -> None:
+    (trial,) = plan.plan(account.sweep(1), job=account.job, backend="sagemaker").trials
+    broken = {**(trial.request or {}), "TrainingJobName": "a_b", "RoleArn": None, "Colour": "red"}
+    broken["Environment"] = {"KEY": "v" * 600}
+    backend = SageMakerBackend(account.folder, account.folder, os.environ, time.time)
+    with closing(backend), pytest.raises(JobRejected) as caught:
+        backend.submit(broken)
+    for words in (
+        "TrainingJobName: pattern",
+        "RoleArn is missing",
+        "Environment.KEY: max 512, has 600",
+        "Colour:",
+    ):
+        assert words in str(caught.value)
+    assert account.created() == {}
+
+
+def test_without_a_role_nothing_starts_and_the_message_says_what_to_do(account: Account) -> None:
+    document = {key: value for key, value in account.job.items() if key != "role"}
+    with pytest.raises(JobRejected, match="give role: arn:aws:iam::ACCOUNT:role/NAME"):
+        execute.run(account.sweep(1), job=document, backend="sagemaker")
+
+
+def test_data_of_this_machine_is_refused_before_anything_is_sent(account: Account, tmp_path: Path) -> None:
+    outcome = account.run(1, job={"inputs": {"train": tmp_path.as_uri()}})
+    assert outcome.ended == {TrialState.FAILED: 1}
+    assert "give an s3:// URI" in account.trials()[0].reason
+    assert account.created() == {}
+
+
+def test_a_strangers_job_of_the_same_name_is_left_alone(account: Account) -> None:
+    sweep_id = create.sweep(account.sweep(1), job=account.job)
+    (planned,) = plan.plan_sweep(sweep_id, backend="sagemaker").trials
+    assert planned.request is not None
+    account.s3.put_object(Bucket=account.bucket, Key="theirs/x", Body=b"x")
+    theirs = {
+        "TrainingJobName": planned.request["TrainingJobName"],
+        "AlgorithmSpecification": {"TrainingImage": account.job["image_uri"], "TrainingInputMode": "File"},
+        "RoleArn": ROLE,
+        "OutputDataConfig": {"S3OutputPath": f"s3://{account.bucket}/theirs"},
+        "ResourceConfig": planned.request["ResourceConfig"],
+        "StoppingCondition": {"MaxRuntimeInSeconds": 60},
+    }
+    account.client("sagemaker").create_training_job(**theirs)
+    assert execute.agent(sweep_id, backend="sagemaker").ended == {TrialState.FINISHED: 1}
+    (trial,) = account.trials()
+    assert (trial.attempt, trial.retries) == (1, {"name": 1})
+
+
+def test_all_trials_share_one_upload_and_the_next_sweep_needs_none(account: Account) -> None:
+    account.run(3)
+    account.run(2)
+    puts = [
+        entry["action"]
+        for entry in account.endpoint.ledger.read()
+        if entry["action"].startswith("PUT") and "/assets/" in entry["action"] and entry["outcome"] == "accepted"
+    ]
+    assert sorted(action.rpartition("/")[2] for action in puts) == ["runtime.zip", "source.tar.gz"]
+
+
+def test_a_launch_is_one_call(account: Account) -> None:
+    account.run(3)
+    calls = account.calls() + account.calls(outcome="refused")
+    assert calls["CreateTrainingJob"] == 3
+    assert calls["DescribeTrainingJob"] == 3  # once each, at the end
+
+
+def test_the_bucket_of_the_sdk_is_used_where_none_is_named(account: Account) -> None:
+    document = {key: value for key, value in account.job.items() if key != "output_path"}
+    planned = plan.plan(account.sweep(1), job=document, backend="sagemaker").trials[0].request
+    assert planned is not None
+    assert planned["OutputDataConfig"]["S3OutputPath"] == "s3://sagemaker-us-east-1-123456789012/smsweep/jobs"
+
+
+def test_a_missing_bucket_is_named_with_the_command_that_makes_it(account: Account) -> None:
+    with pytest.raises(JobRejected, match="aws s3 mb s3://not-there-at-all"):
+        account.run(1, job={"output_path": "s3://not-there-at-all/x"})
