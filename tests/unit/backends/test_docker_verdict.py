@@ -1,0 +1,53 @@
+"""From how containers ended to how the job did."""
+
+from __future__ import annotations
+
+import pytest
+
+from smsweep.backends.docker.verdict import HostEnd, host_end, judge
+
+
+def end(exit_code: int = 0, reason: str = "", *, host: str = "algo-1", is_out_of_memory: bool = False) -> HostEnd:
+    return HostEnd(host=host, exit_code=exit_code, is_out_of_memory=is_out_of_memory, reason=reason)
+
+
+@pytest.mark.parametrize(
+    ("ends", "stopped_by", "expected"),
+    [
+        ([end()], "", ("Completed", "Completed", 0, False)),
+        ([end(3, "no")], "", ("Failed", "Failed", 3, False)),
+        ([end(0)], "person", ("Stopped", "Stopped", 0, False)),
+        ([end(143)], "person", ("Stopped", "Stopped", 143, False)),
+        ([end(137)], "max_runtime", ("Stopped", "MaxRuntimeExceeded", 137, False)),
+        ([end(137)], "", ("Failed", "Failed", 137, True)),
+        ([end(255)], "", ("Failed", "Failed", 255, True)),
+        ([end(137, "the script was killed")], "", ("Failed", "Failed", 137, False)),
+        ([end(137, is_out_of_memory=True)], "", ("Failed", "Failed", 137, False)),
+    ],
+)
+def test_a_job_ends_as_sagemaker_would_say(
+    ends: list[HostEnd], stopped_by: str, expected: tuple[str, str, int, bool]
+) -> None:
+    verdict = judge(ends, stopped_by, 0)
+    assert (verdict.status, verdict.secondary_status, verdict.exit_code, verdict.is_lost) == expected
+
+
+def test_of_several_hosts_the_first_that_failed_is_named() -> None:
+    ends = [end(0), end(5, "out of luck", host="algo-3"), end(137, host="algo-2")]
+    verdict = judge(ends, "", 0)
+    assert (verdict.exit_code, verdict.failure_reason) == (5, "algo-3: out of luck")
+
+
+def test_memory_that_ran_out_is_named_with_its_cap_and_the_cure() -> None:
+    verdict = judge([end(137, is_out_of_memory=True)], "", 512 << 20)
+    assert "its cap of 512 MiB; raise SMSWEEP_DOCKER_MEMORY" in verdict.failure_reason
+    assert verdict.failure_class == "oom"
+
+
+def test_a_script_that_survives_the_end_of_memory_has_not_failed_for_it() -> None:
+    assert judge([end(0, is_out_of_memory=True)], "", 512 << 20).status == "Completed"
+
+
+def test_the_engines_own_words_are_the_reason_where_it_has_some() -> None:
+    state = {"ExitCode": 128, "OOMKilled": False, "Error": "driver failed"}
+    assert judge([host_end("algo-1", state, "")], "", 0).failure_reason == "driver failed (exit code 128)"
