@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from smsweep.errors import StoreConflict
 from smsweep.objectives import is_better, objective
+from smsweep.repeats import Repeats
 from smsweep.search.base import SearchStrategy
 from smsweep.stopping.base import StoppingRule
 from smsweep.store.base import Store
@@ -23,7 +24,8 @@ class Controller:
     """Reads the trials of one sweep, thinks, and writes if nothing changed meanwhile.
 
     Several may serve one sweep at once: of two that think at the same time one insert wins, the other reads
-    again. trial_cap: at most so many trials, whatever the config says; None for no such cap.
+    again. trial_cap: at most so many trials, whatever the config says; None for no such cap. repeats: how often
+    each assignment is tried; the strategy takes care of it.
     """
 
     def __init__(
@@ -35,6 +37,7 @@ class Controller:
         *,
         prior: Iterable[Trial] = (),
         trial_cap: int | None = None,
+        repeats: int = 1,
     ) -> None:
         self.sweep = sweep
         self.history = History(prior=prior)
@@ -42,7 +45,8 @@ class Controller:
         self._strategy = strategy
         self._rule = rule
         self._revision = 0
-        self._read_cursor = 0  # of history, for what _best has seen
+        self._repeats = Repeats(repeats, sweep.config.metric)
+        self._read_cursor = 0  # of what the repeats make of history, for what _best has seen
         self._best: float | None = None  # objective of the best finite value so far, in the metric's own sign
         caps = [cap for cap in (sweep.config.run_cap, trial_cap) if cap is not None]
         self._cap = min(caps) if caps else None
@@ -144,9 +148,10 @@ class Controller:
         metric = self.sweep.config.metric
         if metric is None or metric.target is None:
             return False
-        changed, self._read_cursor = self.history.since(self._read_cursor)
+        trials = self._repeats.follow(self.history)
+        changed, self._read_cursor = trials.since(self._read_cursor)
         for number in changed:
-            trial = self.history.get(number)
+            trial = trials.get(number)
             value = objective(trial, metric) if trial is not None else None
             if value is not None and (self._best is None or is_better(value, self._best, metric.goal)):
                 self._best = value

@@ -98,6 +98,7 @@ class JobTemplate:
     secrets: Mapping[str, str] = field(default_factory=dict)  # environment name -> where the job finds its value
     metric_definitions: tuple[tuple[str, str], ...] = ()  # (name, regex) for printed lines
     retries: Mapping[str, int] = field(default_factory=dict)  # class of failure -> how many times
+    repeats: int = 1  # trials of each assignment
     stop_if: tuple[str, ...] = ()  # conditions of which none may become true of a trial; see conditions.py
     price_per_hour: float | None = None  # dollars for one instance; None where nobody knows
     budget: Mapping[str, float] = field(default_factory=dict)  # usd, hours, trials: hard caps

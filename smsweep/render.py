@@ -21,10 +21,13 @@ from smsweep.jobs import (
     TrainingJobRequest,
     job_name,
 )
+from smsweep.repeats import repeat_of
+from smsweep.runtime.secrets import PREFIX as SECRET_PREFIX
 from smsweep.sweeps import Sweep
 from smsweep.trials import Params, Trial
 
 TRIAL_KEY = "smsweep"  # hyperparameter that carries the whole trial; what is too long goes on in smsweep.1, ...
+REPEAT_VARIABLE = "SMSWEEP_REPEAT"  # tells a script which repetition of its assignment it is, say as its seed
 DEFAULT_MAX_RUN_S = 86_400  # API: StoppingCondition.MaxRuntimeInSeconds defaults to one day
 
 
@@ -42,7 +45,13 @@ def training_job(template: JobTemplate, sweep: Sweep, trial: Trial, site: Site) 
     request.setdefault("OutputDataConfig", {"S3OutputPath": site.output_uri})
     request.setdefault("StoppingCondition", {"MaxRuntimeInSeconds": DEFAULT_MAX_RUN_S})
     request["CheckpointConfig"] = _checkpoints(template, sweep, trial, site)
+    if template.secrets:
+        references = {f"{SECRET_PREFIX}{name}": reference for name, reference in template.secrets.items()}
+        request["Environment"] = {**request.get("Environment", {}), **references}
     request["Tags"] = [*request.get("Tags", ()), *_tags(sweep, trial)]
+    if template.repeats > 1:
+        repeat = str(repeat_of(trial.number, template.repeats))
+        request["Environment"] = {**request.get("Environment", {}), REPEAT_VARIABLE: repeat}
     return request
 
 

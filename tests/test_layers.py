@@ -12,7 +12,10 @@ PACKAGE = Path(__file__).parent.parent / "smsweep"
 
 # Room -> rooms it may import, besides itself. A room is a package or a module directly below smsweep.
 GROUND = {"errors", "runtime", "tables"}
-VALUES = {"jobs", "request_model", "trials", "space", "sweeps", "conditions", "failures", "objectives", "verdicts"}
+VALUES = {
+    *("jobs", "request_model", "trials", "space", "sweeps"),
+    *("conditions", "failures", "objectives", "repeats", "verdicts"),
+}
 SIDES = {"search", "stopping", "store", "backends", "estimators", "source", "config", "render", "metrics"}
 LOOP = {"controller", "agents", "flapping", "intake"}
 MAY_IMPORT = {
@@ -27,6 +30,7 @@ MAY_IMPORT = {
     "conditions": {"errors", "trials"},
     "failures": set(),
     "objectives": {"sweeps", "trials"},
+    "repeats": {"objectives", "sweeps", "trials"},
     "verdicts": {"failures", "jobs", "trials"},
     **dict.fromkeys(SIDES, GROUND | VALUES),
     "flapping": {"trials"},

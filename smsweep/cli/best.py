@@ -34,5 +34,7 @@ def best(sweep_id: SweepId, as_json: Json = False) -> None:
     if as_json:
         answer_json(trial)
         return
-    answer(f"{shown['id']}/{trial['number']}  {clean(metric['name'])}={cell(trial['objective'])}")
+    repeats = trial.get("repeats")
+    mean = f"  mean {cell(repeats['mean'])} of {len(repeats['trials'])} repeats" if repeats else ""
+    answer(f"{shown['id']}/{trial['number']}  {clean(metric['name'])}={cell(trial['objective'])}{mean}")
     answer(pairs(sdk.views.flat_params(trial["params"])))

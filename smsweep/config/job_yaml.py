@@ -73,6 +73,7 @@ def _parse(document: Document, folder: Path) -> ParsedJob:
         secrets=dict(job.secrets or {}),
         metric_definitions=_metric_definitions(request),
         retries=job.retries.model_dump(exclude_unset=True) if job.retries else {},
+        repeats=job.repeats or 1,
         stop_if=tuple(job.stop_if or ()),
         price_per_hour=job.price_per_hour,
         budget=job.budget.model_dump(exclude_none=True) if job.budget else {},

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 from typing import Any
 
-from smsweep.objectives import best_trial, objective
+from smsweep.objectives import objective
 from smsweep.sdk.labels import parse_sweep_id, parse_trial
+from smsweep.sdk.repeating import find_best, repeats_of
 from smsweep.sdk.workspace import Workspace
 from smsweep.search.methods import expected_trial_count
 from smsweep.sweeps import Sweep
@@ -104,7 +105,7 @@ class ApiSweep:
     @property
     def expected_run_count(self) -> int | None:
         """Cells of a grid, at most run_cap; None where there is no end."""
-        return expected_trial_count(self.sweep.config)
+        return expected_trial_count(self.sweep.config, repeats_of(self.sweep))
 
     @property
     def runs(self) -> list[ApiRun]:
@@ -121,8 +122,8 @@ class ApiSweep:
         runs = self.runs
         if order is None:
             metric = self.sweep.config.metric
-            best = best_trial([run.trial for run in runs], metric) if metric else None
-            return ApiRun(best, self.sweep) if best else None
+            best = find_best([run.trial for run in runs], metric, repeats_of(self.sweep)) if metric else None
+            return ApiRun(best.trial, self.sweep) if best else None
         name, is_ascending = order.lstrip("+-").removeprefix("summary_metrics."), order.startswith("+")
         with_value = [run for run in runs if isinstance(run.summary.get(name), (int, float))]
         choose = min if is_ascending else max

@@ -11,6 +11,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import datetime, timezone
 from types import FrameType
 from typing import Any
@@ -29,8 +30,9 @@ from smsweep.render import training_job
 from smsweep.sdk.create import JobLike, SweepLike, load_job, sweep, with_source
 from smsweep.sdk.estimators import compile_estimator
 from smsweep.sdk.labels import parse_label, parse_sweep_id
+from smsweep.sdk.repeating import repeats_of
 from smsweep.sdk.workspace import Workspace
-from smsweep.search.methods import METHODS
+from smsweep.search.methods import make_strategy
 from smsweep.stopping.rules import make_rule
 from smsweep.store.base import Store
 from smsweep.sweeps import Sweep
@@ -78,6 +80,7 @@ def agent(
         if function is None and not stored.source_hash:
             raise UsageError(f"sweep {stored.id} names no program; give its agent a function, from Python")
         template = load_job(job).template if job else load_job_text(stored.job_yaml)
+        template = replace(template, repeats=repeats_of(stored))  # a sweep's trials are numbered by it
         name = DEFAULT_BACKEND if function else backend_name(backend, workspace)
         render = renderer(template, stored, workspace, name, upload=True)
         with closing(InlineBackend(function) if function else open_backend(name, workspace)) as opened:
@@ -160,7 +163,7 @@ def open_backend(name: str, workspace: Workspace) -> Backend:
 
 def make_controller(store: Store, stored: Sweep, template: JobTemplate) -> Controller:
     config = stored.config
-    strategy = METHODS[config.method](config, stored.seed)
+    strategy = make_strategy(config, stored.seed, template.repeats)
     rule = make_rule(config, template.stop_if)
     cap = template.budget.get("trials")
     return Controller(
@@ -170,6 +173,7 @@ def make_controller(store: Store, stored: Sweep, template: JobTemplate) -> Contr
         rule,
         prior=read_prior(store, stored),
         trial_cap=None if cap is None else int(cap),
+        repeats=template.repeats,
     )
 
 

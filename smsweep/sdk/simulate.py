@@ -10,7 +10,7 @@ from typing import Any
 from smsweep.config.sweep_yaml import parse_sweep
 from smsweep.errors import ConfigError
 from smsweep.sdk.create import check_can_run
-from smsweep.search.methods import METHODS
+from smsweep.search.methods import make_strategy
 from smsweep.stopping.rules import make_rule
 from smsweep.sweeps import SweepConfig
 from smsweep.trials import History, MetricStats, Params, Scalar, StopDecision, Trial, TrialState, is_number
@@ -29,7 +29,7 @@ def suggest(config: Mapping[str, Any], trials: Iterable[TrialLike], n: int = 1, 
     """
     sweep_config = parse_sweep(config).config
     check_can_run(sweep_config)
-    strategy = METHODS[sweep_config.method](sweep_config, seed)
+    strategy = make_strategy(sweep_config, seed)
     return [dict(params) for params in strategy.suggest(read_history(sweep_config, trials), n)]
 
 

@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from smsweep.objectives import best_trial, objective
+from smsweep.objectives import objective
 from smsweep.sdk.api import last_values
 from smsweep.sdk.labels import parse_sweep_id, parse_trial
+from smsweep.sdk.repeating import Best, find_best, repeats_of
 from smsweep.sdk.workspace import Workspace
 from smsweep.search.methods import expected_trial_count
 from smsweep.sweeps import Sweep
@@ -24,11 +25,11 @@ def show(sweep_id: str) -> Data:
         sweep = store.get_sweep(parse_sweep_id(sweep_id))
         counts = store.count_trials(sweep.id)
         trials = store.list_trials(sweep.id) if sweep.config.metric else []
-    best = best_trial(trials, sweep.config.metric) if sweep.config.metric else None
+    best = find_best(trials, sweep.config.metric, repeats_of(sweep)) if sweep.config.metric else None
     return {
         **sweep_data(sweep),
         "trials": {state.value: count for state, count in sorted(counts.items())},
-        "best": trial_data(best, sweep) if best else None,
+        "best": best_data(best, sweep) if best else None,
     }
 
 
@@ -69,7 +70,7 @@ def sweep_data(sweep: Sweep) -> Data:
         "state": sweep.state.value,
         "method": sweep.config.method,
         "metric": {"name": metric.name, "goal": metric.goal.value, "target": metric.target} if metric else None,
-        "expected_trial_count": expected_trial_count(sweep.config),
+        "expected_trial_count": expected_trial_count(sweep.config, repeats_of(sweep)),
         "run_cap": sweep.config.run_cap,
         "program": sweep.config.program,
         "project": sweep.project,
@@ -97,6 +98,19 @@ def trial_data(trial: Trial, sweep: Sweep) -> Data:
         "started_at": _time(trial.started_at),
         "ended_at": _time(trial.ended_at),
     }
+
+
+def best_data(best: Best, sweep: Sweep) -> Data:
+    """Return a sweep's best trial; with `repeats`, where its assignment was tried more than once."""
+    data = trial_data(best.trial, sweep)
+    if best.repeats:
+        repeats = [trial_data(trial, sweep) for trial in best.repeats]
+        data["repeats"] = {
+            "mean": best.objective,
+            "trials": [trial["number"] for trial in repeats],
+            "objectives": [trial["objective"] for trial in repeats],
+        }
+    return data
 
 
 def flat_params(params: Params, prefix: str = "") -> Data:

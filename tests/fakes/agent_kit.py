@@ -16,7 +16,7 @@ from smsweep.jobs import JobTemplate, Site
 from smsweep.metrics import MetricReader
 from smsweep.render import training_job
 from smsweep.runtime.lines import METRICS, records
-from smsweep.search.methods import METHODS
+from smsweep.search.methods import make_strategy
 from smsweep.stopping.rules import make_rule
 from smsweep.store.base import Store
 from smsweep.store.open import open_store
@@ -56,11 +56,12 @@ class Kit:
         max_consecutive: int | None = None,
         trial_cap: int | None = None,
         stop_if: Sequence[str] = (),
+        repeats: int = 1,
     ) -> Agent:
         config = self.sweep.config
         rule = make_rule(config, stop_if)
-        strategy = METHODS[config.method](config, self.sweep.seed)
-        controller = Controller(self.store, self.sweep, strategy, rule, trial_cap=trial_cap)
+        strategy = make_strategy(config, self.sweep.seed, repeats)
+        controller = Controller(self.store, self.sweep, strategy, rule, trial_cap=trial_cap, repeats=repeats)
         return Agent(
             self.store,
             backend,

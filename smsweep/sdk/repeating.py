@@ -1,0 +1,45 @@
+"""How often a sweep tries each assignment, and which of its trials are the best then."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from smsweep.config.yaml_reader import read_yaml
+from smsweep.objectives import best_trial, objective
+from smsweep.repeats import Repeats
+from smsweep.sweeps import Metric, Sweep
+from smsweep.trials import History, Trial
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Best:
+    trial: Trial  # the best one of its assignment
+    objective: float  # the mean over the assignment's trials that ended well, or the trial's own
+    repeats: tuple[Trial, ...] = ()  # all trials of the assignment; () where nothing is repeated
+
+
+def repeats_of(sweep: Sweep) -> int:
+    """Return how often the sweep was told to try each assignment."""
+    if "repeats" not in sweep.job_yaml:
+        return 1  # reading the whole file would load botocore
+    document = read_yaml(sweep.job_yaml, "job.yaml").data
+    return int(document.get("repeats", 1))
+
+
+def find_best(trials: Iterable[Trial], metric: Metric, repeats: int) -> Best | None:
+    """Return the best trial; where assignments are repeated, of the assignment with the best mean.
+
+    None when no trial has an objective, or no assignment has been tried as often as asked for.
+    """
+    history, groups = History(trials), Repeats(repeats, metric)
+    found = best_trial(groups.follow(history), metric)
+    if found is None:
+        return None
+    value = objective(found, metric)
+    assert value is not None
+    if repeats == 1:
+        return Best(trial=found, objective=value)
+    members = groups.members(history, found.number)
+    best = best_trial(members, metric) or members[0]
+    return Best(trial=best, objective=value, repeats=tuple(members))

@@ -1,0 +1,31 @@
+"""Each assignment several times: any search method, behind `repeats` of a job.yaml."""
+
+from __future__ import annotations
+
+from smsweep.repeats import Repeats, repeat_of
+from smsweep.search.base import SearchStrategy
+from smsweep.trials import History, Params
+
+
+class Repeated:
+    """Has each assignment of another strategy tried n times in a row, and shows it the n as one trial."""
+
+    def __init__(self, strategy: SearchStrategy, repeats: Repeats) -> None:
+        self._strategy = strategy
+        self._repeats = repeats
+
+    def suggest(self, history: History, n: int) -> list[Params]:
+        seen = self._repeats.follow(history)
+        size, numbers = self._repeats.n, range(history.next_number, history.next_number + n)
+        groups = {number // size for number in numbers}
+        begun = self._repeats.members(history, history.next_number // size)
+        current = begun[0].params if begun else None
+        fresh = iter(self._strategy.suggest(seen, len(groups) - len(begun[:1])))
+        made: list[Params] = []
+        for number in numbers:
+            if current is None or repeat_of(number, size) == 0:
+                current = next(fresh, None)
+            if current is None:
+                break
+            made.append(current)
+        return made

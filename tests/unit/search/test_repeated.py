@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from smsweep.objectives import objective
+from smsweep.repeats import Repeats
+from smsweep.search.methods import METHODS
+from smsweep.search.repeated import Repeated
+from smsweep.space.distributions import Categorical, Uniform
+from smsweep.space.space import SearchSpace
+from smsweep.sweeps import Metric, SweepConfig
+from smsweep.trials import History, MetricStats, Trial, TrialState
+from tests.unit.search.histories import add, remove, run
+
+LOSS = Metric(name="loss")
+SPACES = {
+    "grid": SearchSpace({"a": Categorical(values=(1, 2, 3))}),
+    "random": SearchSpace({"a": Uniform(min=0.0, max=1.0)}),
+    "bayes": SearchSpace({"a": Uniform(min=0.0, max=1.0)}),
+}
+
+
+def search(method: str = "grid", n: int = 2) -> Repeated:
+    config = SweepConfig(method=method, space=SPACES[method], metric=LOSS)
+    return Repeated(METHODS[method](config, 3), Repeats(n, LOSS))
+
+
+def end(history: History, number: int, value: float, state: TrialState = TrialState.FINISHED) -> None:
+    trial = history.get(number)
+    assert trial is not None
+    stats = {"loss": MetricStats().add(value)}
+    history.update([dataclasses.replace(trial, state=state, metrics=stats, curve=(value + 1, value))])
+
+
+def seen(history: History, n: int = 2) -> list[tuple[str, float | None]]:
+    """Return state and mean of each trial as the search sees them."""
+    return [(trial.state.value, objective(trial, LOSS)) for trial in Repeats(n, LOSS).follow(history)]
+
+
+def test_each_assignment_comes_so_many_times_in_a_row() -> None:
+    assert [params["a"] for params in search().suggest(History(), 9)] == [1, 1, 2, 2, 3, 3]
+
+
+@pytest.mark.parametrize("method", SPACES)
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_many_at_once_are_the_same_as_one_by_one(method: str, n: int) -> None:
+    assert search(method, n).suggest(History(), 6) == run(search(method, n), History(), 6)
+
+
+@pytest.mark.parametrize("method", ["random", "bayes"])
+def test_the_assignments_are_those_of_the_strategy_alone(method: str) -> None:
+    alone = METHODS[method](SweepConfig(method=method, space=SPACES[method], metric=LOSS), 3)
+    assert search(method, 3).suggest(History(), 9)[::3] == alone.suggest(History(), 3)
+
+
+def test_an_assignment_that_was_begun_is_completed_first() -> None:
+    history = History()
+    add(history, {"a": 1})
+    assert [params["a"] for params in search(n=3).suggest(history, 3)] == [1, 1, 2]
+
+
+def test_the_search_sees_a_mean_once_all_have_ended() -> None:
+    history = History()
+    run(search(), history, 3)
+    end(history, 0, 1.0)
+    assert seen(history) == [("running", None), ("pending", None)]
+    end(history, 1, 2.0)
+    assert seen(history)[0] == ("finished", 1.5)
+
+
+def test_the_mean_is_over_those_that_finished() -> None:
+    history = History()
+    run(search(), history, 6)
+    for number, state in enumerate(["finished", "failed", "stopped", "failed", "failed", "killed"]):
+        end(history, number, float(number), TrialState(state))
+    assert seen(history) == [("finished", 0.0), ("stopped", 2.0), ("failed", None)]
+
+
+def test_curves_are_means_as_far_as_all_went() -> None:
+    history = History(
+        Trial(number=number, params={"a": 1}, state=TrialState.FINISHED, curve=curve)
+        for number, curve in enumerate([(1.0, 2.0, 9.0), (3.0, 4.0)])
+    )
+    assert Repeats(2, LOSS).follow(history)[0].curve == (2.0, 3.0)
+
+
+def test_a_removed_trial_is_left_out_and_an_assignment_without_any_is_offered_again() -> None:
+    history, strategy = History(), search()
+    run(strategy, history, 6)
+    for number in range(6):
+        end(history, number, float(number))
+    remove(history, 0)
+    assert seen(history)[0] == ("finished", 1.0)
+    assert strategy.suggest(history, 2) == []
+    remove(history, 1)
+    assert strategy.suggest(history, 4) == [{"a": 1}, {"a": 1}]
+
+
+def test_a_fresh_view_agrees_with_one_that_was_there_all_along() -> None:
+    history, old = History(), Repeats(3, LOSS)
+    for step in range(30):
+        add(history, {"a": step // 3})
+        end(history, step // 2, float(step))
+        old.follow(history)
+    assert list(old.follow(history)) == list(Repeats(3, LOSS).follow(history))
