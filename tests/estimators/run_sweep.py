@@ -1,0 +1,93 @@
+"""Runs a whole sweep from an SDK object against a SageMaker endpoint of this machine, in the SDK's environment.
+
+stdin: {"sdk": 2 or 3, "url": ..., "bucket": ..., "source_dir": ..., "home": ..., "way": "run" or "agent"}.
+stdout: what each trial was given and logged, and which connections were tried.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import sealed  # type: ignore[import-not-found]  # beside this script
+
+asked = sealed.question()
+sealed.seal()
+os.environ.update(
+    AWS_ENDPOINT_URL=asked["url"],
+    SMSWEEP_DIR=asked["home"],
+    SMSWEEP_SAGEMAKER_POLL_S="0.05",
+    SMSWEEP_SAGEMAKER_LOG_LAG_S="2",
+    SMSWEEP_SAGEMAKER_RATES="create=1000,list=1000,describe=1000,stop=1000,logs=1000",
+)
+
+import boto3  # noqa: E402  # after the seal
+
+import smsweep  # noqa: E402
+
+ROLE = "arn:aws:iam::123456789012:role/trainer"
+IMAGE = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/own:1"
+CONFIG = {
+    "method": "grid",
+    "metric": {"name": "loss", "goal": "minimize"},
+    "parameters": {"x": {"values": [1, 2, 3]}},
+}
+FIXED = {"epochs": 2, "name": "it's"}
+
+
+def estimator() -> Any:
+    from sagemaker.estimator import Estimator
+    from sagemaker.session import Session
+
+    return Estimator(
+        IMAGE,
+        role=ROLE,
+        instance_count=1,
+        instance_type="ml.m5.large",
+        entry_point="train.py",
+        source_dir=asked["source_dir"],
+        output_path=f"s3://{asked['bucket']}/out",
+        hyperparameters=FIXED,
+        sagemaker_session=Session(boto3.Session(), default_bucket=asked["bucket"]),
+    )
+
+
+def trainer() -> Any:
+    from sagemaker.core.helper.session_helper import Session
+    from sagemaker.train import ModelTrainer
+    from sagemaker.train.configs import Compute, OutputDataConfig, SourceCode
+
+    return ModelTrainer(
+        training_image=IMAGE,
+        role=ROLE,
+        compute=Compute(instance_type="ml.m5.large", instance_count=1),
+        source_code=SourceCode(source_dir=asked["source_dir"], entry_script="train.py"),
+        output_data_config=OutputDataConfig(s3_output_path=f"s3://{asked['bucket']}/out"),
+        hyperparameters=FIXED,
+        sagemaker_session=Session(boto3.Session(), default_bucket=asked["bucket"]),
+    )
+
+
+def main() -> None:
+    boto3.client("s3").create_bucket(
+        Bucket=asked["bucket"], CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}
+    )
+    made = estimator() if asked["sdk"] == 2 else trainer()
+    sealed.calls.clear()
+    if asked["way"] == "run":
+        ids: list[str] = []
+        smsweep.run(CONFIG, estimator=made, parallel=2, on_created=ids.append)
+    else:  # as with W&B: a sweep first, of which it knows no program
+        ids = [smsweep.sweep(CONFIG)]
+        smsweep.agent(ids[0], estimator=made, parallel=2)
+    runs = smsweep.Api().sweep(ids[0]).runs
+    sealed.answer(
+        {
+            "states": [run.state for run in runs],
+            "loss": [run.summary["loss"] for run in runs],
+            "hosts": sorted({address.rsplit(",", 1)[0] for address in sealed.calls}),
+        }
+    )
+
+
+main()
