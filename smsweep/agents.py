@@ -25,6 +25,7 @@ from smsweep.verdicts import Ruling, retry, rule, usage_after
 log = logging.getLogger(__name__)
 
 LEASE_S = 60.0  # how long a trial stays ours without a sign of life
+LAST_TRIES_S = 10.0  # for an agent told to go at once whose store or backend is out of reach
 SHORTEST_SLEEP_S = 0.05  # a backend that knows when a job ends cuts it short
 
 
@@ -117,11 +118,13 @@ class Agent:
     def run(self) -> Outcome:
         """Tick until there is nothing left to do here."""
         pause_s, told = SHORTEST_SLEEP_S, ""
+        failing_since: datetime | None = None
         while True:
             try:
-                happened, told = self.tick(), ""
+                happened, told, failing_since = self.tick(), "", None
             except SmsweepError as err:
-                if not err.retryable:
+                failing_since = failing_since or self._clock()
+                if not err.retryable or self._must_go(failing_since):
                     raise
                 if str(err) != told:  # once, however long it lasts
                     log.warning("%s; trying again", err)
@@ -147,6 +150,11 @@ class Agent:
         if self._leaves_for_machine:
             return "machine"
         return "person" if self._leaving else ""
+
+    def _must_go(self, failing_since: datetime) -> bool:
+        """Tell whether to leave although trials cannot be settled; the next agent finds them."""
+        is_urgent = self._leaves_for_machine or self._leaving is Leaving.KILL
+        return is_urgent and (self._clock() - failing_since).total_seconds() > LAST_TRIES_S
 
     def _is_done(self) -> bool:
         if self._held:

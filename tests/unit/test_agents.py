@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
 
 from smsweep.agents import Leaving
-from smsweep.errors import CapacityError, JobRejected
+from smsweep.errors import BackendUnavailable, CapacityError, JobRejected
+from smsweep.jobs import JobStatus
 from smsweep.runtime.assignment import Assignment
 from smsweep.sweeps import VERBS, SweepState
 from smsweep.trials import TrialState
@@ -266,6 +268,31 @@ def test_leaving_urgently_ends_running_trials(tmp_path: Path, presses: int, stat
         agent.leave()
     agent.run()
     assert kit.states() == [state]
+
+
+class Unreachable(ScriptedBackend):
+    """Cannot be asked any more once it runs a job."""
+
+    def describe(self, names: Collection[str]) -> dict[str, JobStatus]:
+        if self.submitted:
+            raise BackendUnavailable("the network is down")
+        return {}
+
+
+@pytest.mark.parametrize("machine_goes", [True, False])
+def test_an_agent_told_to_go_does_not_wait_for_what_is_out_of_reach(tmp_path: Path, machine_goes: bool) -> None:
+    kit = Kit(tmp_path, GRID)
+    agent = kit.agent(Unreachable(never_ends))
+
+    def leave_soon() -> None:
+        if kit.slept == 4:
+            agent.leave(Leaving.KILL, machine_goes=machine_goes)
+
+    kit.on_sleep = leave_soon
+    with pytest.raises(BackendUnavailable):
+        agent.run()
+    assert 20 < kit.slept < 80  # ten seconds
+    assert kit.states() == ["running"]
 
 
 def test_leaving_once_lets_running_trials_finish(tmp_path: Path) -> None:
