@@ -24,9 +24,9 @@ PATIENT = (
     "print('ready', flush=True); time.sleep(60)"
 )
 RESUMES = (
-    "import os, signal, sys, time; p = '/opt/ml/checkpoints/step'; "
+    "import os, signal, sys, time; p = '/opt/ml/checkpoints/s'; "
     "os.path.exists(p) and sys.exit(print('from', open(p).read())); "
-    "signal.signal(signal.SIGTERM, lambda *_: sys.exit(print('7', file=open(p, 'w'), end=''))); "
+    "signal.signal(15, lambda *_: sys.exit(open(p, 'w').write('7'))); "
     "print('ready', flush=True); time.sleep(60)"
 )
 
@@ -63,7 +63,7 @@ def test_a_container_trains_on_a_channel_and_leaves_a_model(account: Account) ->
 
 
 def test_a_container_reaches_the_endpoint(account: Account) -> None:
-    account.s3.put_object(Bucket=BUCKET, Key="seen", Body=b"from inside")
+    account.s3.put_object(Bucket=BUCKET, Key="seen", Body=b"from inside", ACL="public-read")
     code = (
         "import os, urllib.request as r; url = os.environ['AWS_ENDPOINT_URL']; "
         f"print(r.urlopen(url + '/{BUCKET}/seen').read().decode(), os.environ['TRAINING_JOB_NAME'])"

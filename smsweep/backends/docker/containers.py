@@ -16,6 +16,7 @@ from smsweep.backends.docker.folder import FIRST_HOST
 from smsweep.backends.docker.logs import LOG_CONFIG
 from smsweep.backends.docker.network import HostNetwork
 from smsweep.backends.docker.options import DockerOptions
+from smsweep.backends.secret_values import secret_values
 from smsweep.jobs import TrainingJobRequest
 from smsweep.runtime.ownership import VARIABLE as OWNER
 
@@ -157,6 +158,7 @@ def _environment(plan: ContainerPlan) -> dict[str, str]:
         **given,
         **owner,
         **plan.request.get("Environment", {}),
+        **secret_values(plan.request, plan.environ),
         "TRAINING_JOB_NAME": name,
         "TRAINING_JOB_ARN": f"arn:aws:sagemaker:{region}:000000000000:training-job/{name}",
     }

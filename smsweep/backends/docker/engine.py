@@ -51,9 +51,8 @@ class Engine:
         except APIError as err:
             raise BackendUnavailable(f"the Docker Engine: {said(err)}") from err
         except (DockerException, requests.RequestException) as err:
-            raise BackendUnavailable(
-                f"the Docker Engine: no answer ({type(err).__name__}: {err}); start it, or set DOCKER_HOST"
-            ) from err
+            no_answer = f"no answer ({type(err).__name__}: {err}); start it, or set DOCKER_HOST"
+            raise BackendUnavailable(f"the Docker Engine: {self._socket_trouble() or no_answer}") from err
 
     @cached_property
     def facts(self) -> EngineFacts:
