@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 import socket
 import time
 from collections.abc import Callable, Iterable
@@ -19,6 +20,7 @@ from smsweep.endpoint.api_error import ApiError
 from smsweep.endpoint.cloud import Cloud
 from smsweep.endpoint.fault_box import FaultBox
 from smsweep.endpoint.filter_logs import filter_log_events
+from smsweep.endpoint.job_network import LOOPBACK
 from smsweep.endpoint.ledger import Ledger
 from smsweep.endpoint.protocol import Call
 
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 log = logging.getLogger(__name__)
+
+ADDRESS = re.compile(r"[\d.]+(:\d+)?")  # of IPv4, with or without a port
 
 
 class App:
@@ -50,6 +54,8 @@ class App:
         self._clock = clock
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if ADDRESS.fullmatch(environ.get("HTTP_HOST", "")):
+            environ["HTTP_HOST"] = LOOPBACK  # in any other address moto sees a bucket's name
         request = Request(environ)
         if self._admin.serves(request):
             return self._admin.answer(request)(environ, start_response)
@@ -80,7 +86,7 @@ class App:
         if response is None:
             request.environ["wsgi.input"] = io.BytesIO(request.get_data())  # it has been read
             return lambda environ, start_response: self._pass_on(entry, environ, start_response)
-        is_lost = self._faults.take("lose_response", action=call.action, job=_job_of(body)) is not None
+        is_lost = self._faults.take("lose_response", _target(call, body)) is not None
         self._write(entry, 200, is_lost=is_lost)
         return _hang_up if is_lost else response
 
@@ -97,7 +103,7 @@ class App:
             name = body.get("TrainingJobName")
             resource = job_arn(call.region, name) if isinstance(name, str) else str(body.get("ResourceArn", "*"))
             raise api_error.denied(f"{call.service}:{call.action}", resource)
-        if self._faults.take("fail_call", action=call.action, job=_job_of(body)):
+        if self._faults.take("fail_call", _target(call, body)):
             raise api_error.internal()
 
     def _own_answer(self, call: Call, body: dict[str, Any]) -> Response | None:
@@ -131,8 +137,8 @@ class App:
         self._ledger.write({"at": self._clock(), **entry, "outcome": outcome, "status": status, **more})
 
 
-def _job_of(body: dict[str, Any]) -> str:
-    return str(body.get("TrainingJobName", ""))
+def _target(call: Call, body: dict[str, Any]) -> dict[str, str]:
+    return {"action": call.action, "job": str(body.get("TrainingJobName", ""))}
 
 
 def _hang_up(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

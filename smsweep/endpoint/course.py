@@ -9,7 +9,8 @@ from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError
 
 from smsweep.backends.base import Backend
-from smsweep.endpoint import failure_words, quota, warm_pools
+from smsweep.endpoint import failure_words, warm_pools
+from smsweep.endpoint.capacity import Offer, offers
 from smsweep.endpoint.cloud import Cloud
 from smsweep.endpoint.fault_box import FaultBox
 from smsweep.endpoint.job import Job
@@ -86,17 +87,27 @@ class Course:
             self._enter(job, "Downloading")
 
     def _has_capacity(self, job: Job) -> bool:
-        instance_type = quota.instance_type(job)
-        strike = self._faults.waits_for("no_capacity", job=job.name, instance_type=instance_type)
-        if strike is None:
-            return True
-        if self._clock() - job.since("Starting") < strike.after_s:
-            if job.secondary_status != "Pending":
-                self._enter(job, "Pending")
-            return False
-        self._faults.take("no_capacity", job=job.name, instance_type=instance_type)
+        """Take the first of the job's instance types that is to be had; without any, the job waits or fails."""
+        waited_s = self._clock() - job.since("Starting")
+        for offer in offers(job):
+            what = {"job": job.name, "instance_type": offer.instance_type}
+            strike = self._faults.waits_for("no_capacity", what)
+            if strike is None:
+                self._select(job, offer)
+                return True
+            if waited_s < strike.after_s:
+                if job.secondary_status != "Pending":
+                    self._enter(job, "Pending")
+                return False
+            self._faults.take("no_capacity", what)
         self._finish(job, "Failed", failure_words.CAPACITY)
         return False
+
+    def _select(self, job: Job, offer: Offer) -> None:
+        if "InstancePreferences" in job.resources:
+            selected = {"SelectedInstanceType": offer.instance_type, "SelectedInstanceCount": offer.count}
+            with self._table.lock:
+                job.request["ResourceConfig"] = {**job.resources, **selected}
 
     def _submit(self, job: Job) -> None:
         try:
@@ -131,10 +142,10 @@ class Course:
 
     def _strike(self, job: Job, trained_s: float) -> None:
         """Let the faults hit a job that trains."""
-        if job.is_spot and self._faults.take("interrupt", job=job.name, age_s=trained_s):
+        if job.is_spot and self._faults.take("interrupt", {"job": job.name}, age_s=trained_s):
             job.restart_status = "Interrupted"
             self._tell_to_stop(job)
-        elif self._faults.take("internal_error", job=job.name, age_s=trained_s):
+        elif self._faults.take("internal_error", {"job": job.name}, age_s=trained_s):
             may_restart = job.restarts < job.request.get("RetryStrategy", {}).get("MaximumRetryAttempts", 0)
             job.restart_status = "Restarting" if may_restart else ""
             job.failure_reason = "" if may_restart else failure_words.INTERNAL

@@ -38,8 +38,13 @@ def _check_parts(request: Mapping[str, Any]) -> None:
     if ("TrainingImage" in algorithm) == ("AlgorithmName" in algorithm):
         raise api_error.invalid("Exactly one of TrainingImage and AlgorithmName must be given.")
     resources = request["ResourceConfig"]
-    if not {"InstanceType", "InstanceGroups", "InstancePreferences"} & resources.keys():
-        raise api_error.invalid("ResourceConfig needs InstanceType and InstanceCount, or InstanceGroups.")
+    given = {"InstanceType", "InstanceGroups", "InstancePreferences"} & resources.keys()
+    if len(given) != 1:
+        raise api_error.invalid(
+            "ResourceConfig needs one of InstanceType, InstanceGroups and InstancePreferences."
+        )
+    if "SelectedInstanceType" in resources:
+        raise api_error.invalid("SelectedInstanceType is not accepted in CreateTrainingJob requests.")
 
 
 def _check_spot(request: Mapping[str, Any]) -> None:
@@ -55,5 +60,7 @@ def _check_spot(request: Mapping[str, Any]) -> None:
         raise api_error.invalid(
             "Invalid MaxWaitTimeInSeconds. It must be present and be greater than or equal to MaxRuntimeInSeconds"
         )
+    if "InstancePreferences" in request["ResourceConfig"]:
+        raise api_error.invalid("InstancePreferences is not supported with EnableManagedSpotTraining.")
     if request["ResourceConfig"].get("KeepAlivePeriodInSeconds"):
         raise api_error.invalid("KeepAlivePeriodInSeconds is not supported with EnableManagedSpotTraining.")

@@ -27,8 +27,11 @@ class FaultBox:
         with self._lock:
             self.now = Faults()
 
-    def take(self, kind: str, *, age_s: float | None = None, **values: str) -> Strike | None:
-        """Return the first strike of a kind that hits, and count it. age_s: only one whose time has come."""
+    def take(self, kind: str, values: Mapping[str, str], *, age_s: float | None = None) -> Strike | None:
+        """Return the first strike of a kind that hits, and count it.
+
+        values: what it must match, by a strike's fields. age_s: only a strike whose time has come.
+        """
         with self._lock:
             strikes: list[Strike] = getattr(self.now, kind)
             for index, strike in enumerate(strikes):
@@ -39,7 +42,7 @@ class FaultBox:
                     return strike
         return None
 
-    def waits_for(self, kind: str, **values: str) -> Strike | None:
+    def waits_for(self, kind: str, values: Mapping[str, str]) -> Strike | None:
         """Return the first strike of a kind that hits, without counting it."""
         strikes: list[Strike] = getattr(self.now, kind)
         return next((strike for strike in strikes if strike.hits(values)), None)

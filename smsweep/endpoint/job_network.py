@@ -1,4 +1,4 @@
-"""How a container reaches the endpoint, which listens on loopback."""
+"""How jobs reach the endpoint, which listens on loopback."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from collections.abc import Mapping
 
 from smsweep.backends.docker.engine import Engine
 
+LOOPBACK = "127.0.0.1"
 DESKTOP = "Docker Desktop"  # runs its engine in a machine of its own and forwards this name to our loopback
 DESKTOP_HOST = "host.docker.internal"
 
 
-def container_gateway(environ: Mapping[str, str]) -> str:
-    """Return the address by which containers know this machine, or DESKTOP_HOST. Raises BackendUnavailable."""
+def container_host(environ: Mapping[str, str]) -> str:
+    """Return the name or address by which containers know this machine. Raises BackendUnavailable."""
     with Engine(environ).client() as client:
         if client.info().get("OperatingSystem") == DESKTOP:
             return DESKTOP_HOST

@@ -46,4 +46,6 @@ class JobTable:
 
 
 def _read(path: Path) -> Job:
-    return Job(**json.loads(path.read_text(encoding="utf-8")))
+    job = Job(**json.loads(path.read_text(encoding="utf-8")))
+    job.log_cursor = ""  # CloudWatch's copy of the log was in memory: make it again
+    return job

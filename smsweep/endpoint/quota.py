@@ -24,13 +24,16 @@ def instance_kind(job: Job) -> tuple[str, bool]:
 
 
 def instance_type(job: Job) -> str:
-    groups = [*job.resources.get("InstanceGroups", ()), *job.resources.get("InstancePreferences", ())]
-    return str(job.resources.get("InstanceType") or groups[0]["InstanceType"])
+    """Return what the job runs on, or would like best; of several groups, the first one's."""
+    resources = job.resources
+    groups = [*resources.get("InstanceGroups", ()), *resources.get("InstancePreferences", ())]
+    return str(resources.get("SelectedInstanceType") or resources.get("InstanceType") or groups[0]["InstanceType"])
 
 
 def instance_count(job: Job) -> int:
-    groups = job.resources.get("InstanceGroups", ())
-    return sum(group["InstanceCount"] for group in groups) or int(job.resources.get("InstanceCount", 1))
+    resources = job.resources
+    in_groups = sum(group["InstanceCount"] for group in resources.get("InstanceGroups", ()))
+    return in_groups or int(resources.get("SelectedInstanceCount") or resources.get("InstanceCount", 1))
 
 
 def _holds_instances(job: Job) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from smsweep.backends.base import Backend
 from smsweep.endpoint import warm_pools
@@ -18,7 +19,19 @@ log = logging.getLogger(__name__)
 
 TICK_S = 0.1
 IDLE_S = 1.0  # where no job is live; warm pools may still end
+CLOSE_GRACE_S = 5.0  # jobs get it between SIGTERM and SIGKILL when the endpoint is closed
 KILL_S = 10.0  # from killing the last jobs to giving up on them
+
+
+@contextmanager
+def running(table: JobTable, backend: Backend, course: Course, clock: Callable[[], float]) -> Iterator[Runner]:
+    """Run the thread while the `with` lasts, then stop all jobs."""
+    runner = Runner(table, backend, course, clock)
+    runner.start()
+    try:
+        yield runner
+    finally:
+        runner.close(CLOSE_GRACE_S)
 
 
 class Runner(threading.Thread):

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import secrets
-import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING
 
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
-from werkzeug.serving import BaseWSGIServer, make_server
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
 from smsweep.backends.base import Backend
-from smsweep.endpoint.account import DEFAULT_REGION, OWN_KEY
+from smsweep.endpoint.account import DEFAULT_REGION, JOB_KEY, OWN_KEY
 from smsweep.endpoint.admin import Admin
 from smsweep.endpoint.api import SageMakerApi
 from smsweep.endpoint.app import App
@@ -23,18 +23,15 @@ from smsweep.endpoint.course import Course
 from smsweep.endpoint.fault_box import FaultBox
 from smsweep.endpoint.faults import Faults
 from smsweep.endpoint.job import Job
+from smsweep.endpoint.job_network import DESKTOP_HOST, LOOPBACK
 from smsweep.endpoint.job_table import JobTable
 from smsweep.endpoint.ledger import Ledger
-from smsweep.endpoint.runner import Runner
+from smsweep.endpoint.listen import listening, serving
+from smsweep.endpoint.runner import running
 from smsweep.endpoint.s3 import S3
 from smsweep.endpoint.staging import Site, Staging
 from smsweep.endpoint.training_jobs import TrainingJobs
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIEnvironment
-
-LOOPBACK = "127.0.0.1"
-CLOSE_GRACE_S = 5.0  # jobs get it between SIGTERM and SIGKILL when the endpoint is closed
+from smsweep.errors import UsageError
 
 # The user's own AWS: no job on this machine is to see it by accident.
 FOREIGN = (
@@ -49,106 +46,98 @@ FOREIGN = (
 MakeBackend = Callable[[Path, Mapping[str, str]], Backend]  # (folder for jobs, their environment) -> backend
 
 
-class _Handler(MotoRequestHandler):
-    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        pass  # the ledger has it
-
-
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Endpoint:
-    """Serves from `start` (or entering) until `close` (or leaving).
+    """What is to know of an endpoint that serves."""
+
+    url: str  # for AWS_ENDPOINT_URL
+    token: str  # for its own routes
+    faults: FaultBox
+    ledger: Ledger
+
+
+@contextmanager
+def open_endpoint(
+    folder: Path,
+    make_backend: MakeBackend,
+    environ: Mapping[str, str],
+    clock: Callable[[], float],
+    *,
+    port: int = 0,
+    job_host: str = LOOPBACK,
+    has_toolkit: bool = False,
+    faults: Faults | None = None,
+) -> Iterator[Endpoint]:
+    """Serve while the `with` lasts; at its end jobs are stopped and seen to their end.
 
     folder: keeps jobs and ledger from one start to the next; what moto plays (S3 too) lives in memory.
-    gateway: another address of this machine to listen on, by which containers reach it; "" for none.
-    has_toolkit: jobs run in their images. clock: seconds since the epoch.
+    port: 0 for a free one. job_host: by which jobs know this machine. has_toolkit: they run in their images.
+    clock: seconds since the epoch. Raises UsageError.
     """
-
-    def __init__(
-        self,
-        folder: Path,
-        make_backend: MakeBackend,
-        environ: Mapping[str, str],
-        clock: Callable[[], float],
-        *,
-        port: int = 0,
-        gateway: str = "",
-        has_toolkit: bool = False,
-        faults: Faults | None = None,
-    ) -> None:
-        self.token = secrets.token_urlsafe(16)
-        self.faults = FaultBox(faults or Faults(), time.monotonic)
-        folder.mkdir(parents=True, exist_ok=True)
-        self._servers = [_listen(LOOPBACK, port)]
-        self.port = self._servers[0].server_port
-        self.url = f"http://{LOOPBACK}:{self.port}"
-        if gateway:
-            self._servers.append(_listen(gateway, self.port))
-        self.ledger = Ledger(folder / "ledger.jsonl")
-        table = JobTable(folder / "jobs")
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        stack.enter_context(_locked(folder))
+        servers = [stack.enter_context(listening(LOOPBACK, port))]
+        port = servers[0].port
+        if job_host not in (LOOPBACK, DESKTOP_HOST):
+            servers.append(stack.enter_context(listening(job_host, port)))
+        endpoint = Endpoint(
+            url=f"http://{LOOPBACK}:{port}",
+            token=secrets.token_urlsafe(16),
+            faults=FaultBox(faults or Faults(), time.monotonic),
+            ledger=stack.enter_context(closing(Ledger(folder / "ledger.jsonl"))),
+        )
         site = Site(
             runs=folder / "runs",
             checkpoints=folder / "checkpoints",
-            job_url=f"http://{gateway or LOOPBACK}:{self.port}",
+            job_url=f"http://{job_host}:{port}",
             has_toolkit=has_toolkit,
         )
-        s3 = S3(_environment(environ, self.url, OWN_KEY), folder / "cache")
-        self._backend = make_backend(site.runs, _environment(environ, site.job_url, "SMSWEEPJOB"))
-        cloud = Cloud()
-        course = Course(table, self._backend, Staging(site, s3), cloud, self.faults, clock)
-        self._runner = Runner(table, self._backend, course, clock)
+        s3 = S3(aws_environment(environ, endpoint.url, OWN_KEY), folder / "cache")
+        backend = make_backend(site.runs, aws_environment(environ, site.job_url, JOB_KEY))
+        stack.enter_context(closing(backend))
+        table, cloud = JobTable(folder / "jobs"), Cloud()
+        course = Course(table, backend, Staging(site, s3), cloud, endpoint.faults, clock)
+        for server in servers:
+            stack.enter_context(serving(server))
+        runner = stack.enter_context(running(table, backend, course, clock))
 
         def on_change(job: Job) -> None:
             course.announce(job)
-            self._runner.wake()
+            runner.wake()
 
-        jobs = TrainingJobs(table, self.faults, s3.has_objects, clock, on_change, self._runner.forget)
+        jobs = TrainingJobs(table, endpoint.faults, s3.has_objects, clock, on_change, runner.forget)
         app = App(
-            SageMakerApi(table, jobs, self.faults, clock),
+            SageMakerApi(table, jobs, endpoint.faults, clock),
             cloud,
-            Admin(self.faults, self.ledger, self.token),
-            self.faults,
-            self.ledger,
+            Admin(endpoint.faults, endpoint.ledger, endpoint.token),
+            endpoint.faults,
+            endpoint.ledger,
             DomainDispatcherApplication(create_backend_app),
             clock,
         )
-        for server in self._servers:
+        for server in servers:
             server.app = app
-
-    def start(self) -> None:
-        for server in self._servers:
-            threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True).start()
-        self._runner.start()
-
-    def close(self) -> None:
-        """Stop the jobs and see them to their end, then stop serving."""
-        self._runner.close(CLOSE_GRACE_S)
-        self._backend.close()
-        for server in self._servers:
-            server.shutdown()
-            server.server_close()
-        self.ledger.close()
-
-    def __enter__(self) -> Endpoint:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+        yield endpoint
 
 
-def _listen(host: str, port: int) -> BaseWSGIServer:
-    """Raises OSError when the port is taken."""
-    return make_server(host, port, _not_ready, threaded=True, request_handler=_Handler)
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Take the folder for this endpoint alone. Raises UsageError."""
+    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as err:
+        raise UsageError(
+            f"{folder}: another endpoint works there; stop it, or give this one another --dir"
+        ) from err
+    finally:
+        os.close(lock)
 
 
-def _not_ready(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    start_response("503 Service Unavailable", [])
-    return []
-
-
-def _environment(environ: Mapping[str, str], url: str, key: str) -> dict[str, str]:
-    """Return environ with this endpoint in AWS's place."""
+def aws_environment(environ: Mapping[str, str], url: str, key: str) -> dict[str, str]:
+    """Return environ with an endpoint in AWS's place. key: access key id."""
     kept = {
         name: value
         for name, value in environ.items()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from smsweep.backends.docker.artifacts import keep_artifacts
+from smsweep.endpoint.capacity import offers
 from smsweep.endpoint.checkpoints import Checkpoints
 from smsweep.endpoint.job import Job
 from smsweep.endpoint.quota import instance_count
@@ -44,6 +45,12 @@ class Staging:
         request = {name: value for name, value in job.request.items() if name != "OutputDataConfig"}
         request["Environment"] = {**self._environment(job), **request.get("Environment", {})}
         request["InputDataConfig"] = [self._channel(channel) for channel in request.get("InputDataConfig", ())]
+        (offer, *_) = offers(job)
+        request["ResourceConfig"] = {
+            **job.resources,
+            "InstanceType": offer.instance_type,
+            "InstanceCount": offer.count,
+        }
         request["HyperParameters"] = self._hyperparameters(request.get("HyperParameters", {}))
         config = request.get("CheckpointConfig")
         if config:

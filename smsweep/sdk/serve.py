@@ -29,9 +29,9 @@ LOCAL = ("process", "docker")  # backends that run jobs on this machine
 # moto is an extra, and slow to load.
 PARTS: LazyTable[Any] = LazyTable(
     {
-        "Endpoint": "smsweep.endpoint.server:Endpoint",
+        "open": "smsweep.endpoint.server:open_endpoint",
         "parse": "smsweep.endpoint.faults:parse",
-        "gateway": "smsweep.endpoint.job_network:container_gateway",
+        "job_host": "smsweep.endpoint.job_network:container_host",
     }
 )
 
@@ -73,7 +73,7 @@ def endpoint(
         raise UsageError(f"no backend {backend!r} behind an endpoint; there are {', '.join(LOCAL)}")
     document = read_faults(faults) | ({} if quota is None else {"quota": quota})
     try:
-        parsed, make = PARTS["parse"](document), PARTS["Endpoint"]
+        parsed, open_endpoint = PARTS["parse"](document), PARTS["open"]
     except ImportError as err:
         raise UsageError(f"the endpoint needs moto ({err}); pip install 'smsweep[endpoint]'") from err
 
@@ -83,18 +83,13 @@ def endpoint(
     def make_backend(runs: Path, job_environ: Mapping[str, str]) -> Backend:
         return BACKENDS[backend](runs, workspace.runtime_zip(), job_environ, clock)
 
-    is_docker = backend == "docker"
-    opened: Endpoint = make(
-        folder or workspace.dir / "endpoint",
-        make_backend,
-        workspace.environ,
-        clock,
-        port=port,
-        gateway=PARTS["gateway"](workspace.environ) if is_docker else "",
-        has_toolkit=is_docker,
-        faults=parsed,
-    )
-    with opened:
+    containers: dict[str, Any] = {}
+    if backend == "docker":
+        containers = {"job_host": PARTS["job_host"](workspace.environ), "has_toolkit": True}
+    where = folder or workspace.dir / "endpoint"
+    with open_endpoint(
+        where, make_backend, workspace.environ, clock, port=port, faults=parsed, **containers
+    ) as opened:
         yield opened
 
 

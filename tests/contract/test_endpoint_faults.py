@@ -124,6 +124,14 @@ def test_without_capacity_the_job_fails_and_the_next_does_not(account: Account) 
     assert account.run("c-two")["TrainingJobStatus"] == "Completed"
 
 
+def test_the_next_preferred_instance_type_is_taken(account: Account) -> None:
+    account.endpoint.faults.set({"no_capacity": [{"instance_type": "ml.p5.48xlarge"}]})
+    preferences = [{"InstanceType": "ml.p5.48xlarge"}, {"InstanceType": "ml.g5.xlarge", "InstanceCount": 1}]
+    found = account.run("c-next", ResourceConfig={"InstancePreferences": preferences, "VolumeSizeInGB": 1})
+    assert found["TrainingJobStatus"] == "Completed"
+    assert found["ResourceConfig"]["SelectedInstanceType"] == "ml.g5.xlarge"
+
+
 def test_capacity_may_be_waited_for(account: Account) -> None:
     account.endpoint.faults.set({"no_capacity": [{"instance_type": "ml.m5.*", "after_s": 0.5}]})
     account.run("c-pending")

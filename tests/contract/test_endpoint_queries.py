@@ -36,10 +36,10 @@ def listed(account: Account, **options: Any) -> list[str]:
 
 def found(account: Account, *filters: tuple[str, ...], **expression: Any) -> list[str]:
     rules = [dict(zip(("Name", "Operator", "Value"), rule, strict=False)) for rule in filters]
-    expression = {**({"Filters": rules} if rules else {}), **expression}
+    wanted: Any = {**({"Filters": rules} if rules else {}), **expression}
     answer = account.sagemaker.search(
         Resource="TrainingJob",
-        SearchExpression=expression,
+        SearchExpression=wanted,
         SortBy="TrainingJobName",
         SortOrder="Ascending",
         MaxResults=100,

@@ -104,7 +104,8 @@ def subscribe(account: Account, queue: str) -> str:
 
 def received(account: Account, url: str, name: str, last: str) -> list[dict[str, Any]]:
     """Return a job's events up to the one whose secondary status is `last`."""
-    sqs, found = account.client("sqs"), []
+    sqs = account.client("sqs")
+    found: list[dict[str, Any]] = []
     deadline = time.monotonic() + 30
     while last not in [event["detail"]["SecondaryStatus"] for event in found]:
         assert time.monotonic() < deadline, found

@@ -1,0 +1,57 @@
+"""HTTP on one address of this machine."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from moto.moto_server.werkzeug_app import MotoRequestHandler
+from werkzeug.serving import BaseWSGIServer, make_server
+
+from smsweep.errors import UsageError
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+BACKLOG = 512  # connections that may wait: a sweep opens many at once
+POLL_S = 0.1  # until a server notices that it is to shut down
+
+
+class _Handler(MotoRequestHandler):
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        pass  # the ledger has it
+
+
+@contextmanager
+def listening(host: str, port: int) -> Iterator[BaseWSGIServer]:
+    """Hold an address; requests wait until something serves. Raises UsageError when it cannot be had."""
+    try:
+        opened = socket.create_server((host, port), backlog=BACKLOG)  # werkzeug itself would exit
+    except OSError as err:
+        raise UsageError(f"{host}:{port}: {err.strerror}; give another --port, or 0 for a free one") from err
+    with opened:
+        server = make_server(host, port, _not_ready, threaded=True, request_handler=_Handler, fd=opened.fileno())
+    try:
+        yield server
+    finally:
+        server.server_close()
+
+
+@contextmanager
+def serving(server: BaseWSGIServer) -> Iterator[None]:
+    """Answer requests, each in a thread."""
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": POLL_S}, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        thread.join()
+
+
+def _not_ready(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    start_response("503 Service Unavailable", [])
+    return []
