@@ -14,6 +14,8 @@ from smsweep.search.bayes.kernel import Array
 from smsweep.sweeps import Metric
 from smsweep.trials import History, Params, Trial, TrialState, is_number
 
+EXTREME = 1e100  # values beyond count as this: their squares must stay finite
+
 
 class Kind(Enum):
     WHOLE = "whole"  # the objective of a whole training
@@ -83,14 +85,8 @@ def evidence(trial: Trial, metric: Metric, cube: Cube) -> Evidence:
     A trial of another space lies where this one comes nearest to it.
     """
     kind, value = _reading(trial, metric)
-    sign = metric.goal.sign
-    return Evidence(
-        kind=kind,
-        value=sign * value,
-        params=trial.params,
-        cube=cube,
-        curve=sign * np.array(trial.curve, dtype=float),
-    )
+    signed = np.clip(metric.goal.sign * np.array([value, *trial.curve]), -EXTREME, EXTREME)
+    return Evidence(kind=kind, value=float(signed[0]), params=trial.params, cube=cube, curve=signed[1:])
 
 
 def _reading(trial: Trial, metric: Metric) -> tuple[Kind, float]:

@@ -1,4 +1,4 @@
-"""Choosing the kernel and the noise: the most probable ones, given what was observed."""
+"""Which kernels and how much noise are likely, given what was observed."""
 
 from __future__ import annotations
 

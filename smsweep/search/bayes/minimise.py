@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from smsweep.search.bayes.kernel import Array
 
 LONGEST_STEP = 1.5  # in any variable; ours are logarithms, so a factor of 4.5
 ENOUGH = 1e-4  # of the gain that the slope promises, for a step to be taken

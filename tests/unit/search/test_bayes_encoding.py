@@ -70,8 +70,8 @@ def test_listed_words_have_no_order() -> None:
 
 
 def test_falsy_values_are_values_of_their_own() -> None:
-    falsy = Categorical(values=(False, None, "", 1))
-    assert len({place(falsy, value) for value in (False, None, "", 1)}) == 4
+    falsy = Categorical(values=(0, False, None, "", 1, True))
+    assert len({place(falsy, value) for value in falsy.values}) == 6
 
 
 def test_constants_take_no_dimension_and_come_back() -> None:

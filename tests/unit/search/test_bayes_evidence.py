@@ -159,6 +159,14 @@ def test_equal_values_are_no_error(view: View) -> None:
     assert np.ptp(view(np.full(8, 3.0))) < 1e-9
 
 
+@pytest.mark.parametrize("view", VIEWS)
+def test_values_at_the_end_of_what_floats_hold_are_no_error(view: View) -> None:
+    values = (1e308, -1e308, 1e300, 0.0, 5e-324)
+    history = History([trial(S.FINISHED, (value,), number=n) for n, value in enumerate(values)])
+    y, _ = targets(observed(Ledger(CUBE, Metric(name="loss")).follow(history)), view)
+    assert np.isfinite(y).all()
+
+
 def test_the_rank_view_zooms_in_and_the_distance_view_does_not() -> None:
     start, later = [8.0, 4.0, 6.0, 2.0, 7.0, 5.0, 9.0, 3.0, 10.0, 11.0], np.linspace(1.0, 1.2, 30)
     values = np.r_[start, later]
