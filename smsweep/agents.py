@@ -84,12 +84,14 @@ class Agent:
         clock: Callable[[], datetime],
         sleep: Callable[[float], None],
         on_change: Callable[[Trial], None] = lambda trial: None,
+        reuse: Callable[[Trial], str] = lambda trial: "",
     ) -> None:
         self._store = store
         self._backend = backend
         self._controller = controller
         self._render = render
         self._intake = Intake(store, backend, reader, agent_id, clock, on_change)
+        self._reuse = reuse  # gives a trial a known result and says whose; "" where there is none
         self._agent_id = agent_id
         self._options = options
         self._flapping = flapping
@@ -367,6 +369,9 @@ class Agent:
                 log.info("%s goes on: found its job %s", trial.label, trial.job_name)
             elif trial.state is TrialState.STOPPING:
                 self._end_unstarted(held)
+                return True
+            elif reason := self._reuse(trial):
+                self._end(held, Ruling(to=TrialState.FINISHED, reason=reason, retries=trial.retries))
                 return True
             else:
                 held.may_have_job = True  # until an answer says otherwise

@@ -17,10 +17,11 @@ SIGNATURES = {
     "ConfigError": "(problems)",
     "Run": "(trial, write, *, clock, on_finish=...)",
     "SmsweepError": "an exception",
-    "StopDecision": "(*, number, reason, evidence=...)",
+    "StopDecision": "(*, number, reason, evidence=<factory>)",
     "active_run": "()",
     "agent": "(sweep_id, function=None, entity=None, project=None, count=None, *, parallel=1, backend=None,"
-    " job=None, estimator=None, inputs=None, max_consecutive_failed_runs=None, on_change=...)",
+    " job=None, estimator=None, inputs=None, max_consecutive_failed_runs=None,"
+    " reuse=False, on_change=...)",
     "config": "a mapping",
     "finish": "(exit_code=None, quiet=None)",
     "init": "(config=None, **ignored)",
@@ -28,11 +29,11 @@ SIGNATURES = {
     "log": "(data, step=None, commit=None, sync=None)",
     "log_code": "(root='.', name=None, **ignored)",
     "run": "(config, *, entity=None, project=None, prior_runs=None, name=None, program=None, job=None,"
-    " estimator=None, inputs=None, seed=None, on_created=..., **agent_options)",
+    " estimator=None, inputs=None, seed=None, reuse=False, on_created=..., **agent_options)",
     "suggest": "(config, trials, n=1, seed=0)",
     "summary": "a mapping",
     "sweep": "(sweep, entity=None, project=None, prior_runs=None, *, name=None, program=None, job=None,"
-    " estimator=None, inputs=None, seed=None)",
+    " estimator=None, inputs=None, seed=None, reuse=False)",
 }
 # Of the objects that public functions hand out: what W&B's have, and ours.
 METHODS = {

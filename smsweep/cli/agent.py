@@ -16,6 +16,7 @@ from smsweep.cli.options import (
     Parallel,
     Project,
     Quiet,
+    Reuse,
     SweepId,
     TermTimeout,
     Verbose,
@@ -38,6 +39,7 @@ def agent(
     project: Project = None,
     entity: Entity = None,
     max_consecutive_failed_runs: MaxConsecutiveFailedRuns = None,
+    reuse: Reuse = False,
     forward_signals: ForwardSignals = False,
     term_timeout: TermTimeout = None,
     as_json: Json = False,
@@ -60,5 +62,6 @@ def agent(
         project=project,
         entity=entity,
         max_consecutive_failed_runs=max_consecutive_failed_runs,
+        reuse=reuse,
     )
     raise typer.Exit(code)

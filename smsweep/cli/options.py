@@ -96,6 +96,10 @@ PriorRuns = Annotated[
         help="An earlier trial or sweep whose results inform the search; may be repeated.",
     ),
 ]
+Reuse = Annotated[
+    bool,
+    typer.Option("--reuse", help="Take results of earlier sweeps for trials that would only repeat them."),
+]
 
 Count = Annotated[int | None, typer.Option("--count", min=1, help="Start at most so many trials, then leave.")]
 Parallel = Annotated[int, typer.Option("--parallel", min=1, help="Trials at once.")]

@@ -20,6 +20,7 @@ from smsweep.cli.options import (
     Program,
     Project,
     Quiet,
+    Reuse,
     Seed,
     TermTimeout,
     Verbose,
@@ -43,6 +44,7 @@ def run(
     job: Job = None,
     seed: Seed = None,
     prior_runs: PriorRuns = None,
+    reuse: Reuse = False,
     count: Count = None,
     parallel: Parallel = 1,
     backend: Backend = None,
@@ -67,6 +69,7 @@ def run(
         job=job,
         seed=seed,
         prior_runs=prior_runs,
+        reuse=reuse,
     )
     if as_json:
         say(f"sweep {sweep_id}")

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from smsweep import sdk
-from smsweep.cli.options import Entity, Job, Json, Name, PriorRuns, Program, Project, Quiet, Seed, Verbose
+from smsweep.cli.options import Entity, Job, Json, Name, PriorRuns, Program, Project, Quiet, Reuse, Seed, Verbose
 from smsweep.cli.output import answer, answer_json, say
 from smsweep.errors import UsageError
 
@@ -30,6 +30,7 @@ def sweep(
     job: Job = None,
     seed: Seed = None,
     prior_runs: PriorRuns = None,
+    reuse: Reuse = False,
     pause: Annotated[bool, typer.Option("--pause", help="Start no new trials until resumed.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on, from any state.")] = False,
     stop: Annotated[bool, typer.Option("--stop", help="Start no new trials; running ones may end.")] = False,
@@ -66,6 +67,7 @@ def sweep(
         job=job,
         seed=seed,
         prior_runs=prior_runs,
+        reuse=reuse,
     )
     if as_json:
         answer_json(sdk.views.show(sweep_id))

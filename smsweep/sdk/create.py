@@ -17,6 +17,7 @@ from smsweep.errors import ConfigError, SourceError
 from smsweep.jobs import JobTemplate
 from smsweep.sdk.estimators import EstimatorJob, compile_estimator
 from smsweep.sdk.labels import parse_label
+from smsweep.sdk.reuse import REUSE_NOTE
 from smsweep.sdk.workspace import Workspace
 from smsweep.search.methods import METHODS
 from smsweep.source.collect import SourceFile, collect
@@ -45,6 +46,7 @@ def sweep(
     estimator: Any = None,
     inputs: Any = None,
     seed: int | None = None,
+    reuse: bool = False,
 ) -> str:
     """Create a sweep and return its id.
 
@@ -54,6 +56,7 @@ def sweep(
     job: how its jobs run: a job.yaml's path or its content. estimator: the same as an Estimator or a ModelTrainer
     of the SageMaker SDK, with inputs as its `fit` or `train` takes them; its script runs where the config names no
     program, its hyperparameters are params of every trial. seed: of all chance in the search; drawn if None.
+    reuse: its agents take results of earlier sweeps for trials that would only repeat them.
     Raises ConfigError with every problem at once, SourceError; nothing is created then.
     """
     parsed = load_sweep(sweep)
@@ -88,7 +91,10 @@ def sweep(
         for label in value.prior_runs:
             sweep_id, number = parse_label(label)
             store.get_sweep(sweep_id) if number is None else store.get_trial(sweep_id, number)
-        return store.create_sweep(value).id
+        created = store.create_sweep(value)
+        if reuse:
+            store.put_note(created.id, REUSE_NOTE, True)
+        return created.id
 
 
 def with_source(stored: Sweep, compiled: EstimatorJob, workspace: Workspace) -> Sweep:

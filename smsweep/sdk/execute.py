@@ -31,6 +31,7 @@ from smsweep.sdk.create import JobLike, SweepLike, load_job, sweep, with_source
 from smsweep.sdk.estimators import compile_estimator
 from smsweep.sdk.labels import parse_label, parse_sweep_id
 from smsweep.sdk.repeating import repeats_of
+from smsweep.sdk.reuse import OTHER_JOB_NOTE, make_reuse, reuse_none
 from smsweep.sdk.workspace import Workspace
 from smsweep.search.methods import make_strategy
 from smsweep.stopping.rules import make_rule
@@ -57,6 +58,7 @@ def agent(
     estimator: Any = None,
     inputs: Any = None,
     max_consecutive_failed_runs: int | None = None,
+    reuse: bool = False,
     on_change: Listener = lambda trial: None,
 ) -> Outcome:
     """Run trials of a sweep until none is left, and return how they ended.
@@ -65,8 +67,9 @@ def agent(
     one, the sweep's program runs on the backend ("process" by default). count: trials to start at most.
     parallel: at once. job: another job.yaml than the sweep was created with. estimator: an Estimator or a
     ModelTrainer of the SageMaker SDK instead, with inputs as its `fit` or `train` takes them; without a backend
-    it runs where it asks to. on_change: called with each trial whose state or metrics changed. Ctrl-C once lets
-    running trials finish, twice ends them, three times kills them; SIGTERM puts them back into the queue.
+    it runs where it asks to. reuse: take the results of earlier sweeps for trials that would only repeat them.
+    on_change: called with each trial whose state or metrics changed. Ctrl-C once lets running trials finish, twice
+    ends them, three times kills them; SIGTERM puts them back into the queue.
     """
     del entity, project  # accepted as W&B does; a sweep's id is enough to find it here
     workspace = Workspace()
@@ -80,6 +83,8 @@ def agent(
         if function is None and not stored.source_hash:
             raise UsageError(f"sweep {stored.id} names no program; give its agent a function, from Python")
         template = load_job(job).template if job else load_job_text(stored.job_yaml)
+        if job and load_job(job).text != stored.job_yaml:
+            store.put_note(stored.id, OTHER_JOB_NOTE, True)
         template = replace(template, repeats=repeats_of(stored))  # a sweep's trials are numbered by it
         name = DEFAULT_BACKEND if function else backend_name(backend, workspace)
         render = renderer(template, stored, workspace, name, upload=True)
@@ -101,6 +106,7 @@ def agent(
                 clock=now,
                 sleep=opened.wait,
                 on_change=on_change,
+                reuse=reuse_none if function else make_reuse(store, stored, name, is_asked=reuse),
             )
             release_dead_agents(store, stored.id)
             with listening(worker):
@@ -119,6 +125,7 @@ def run(
     estimator: Any = None,
     inputs: Any = None,
     seed: int | None = None,
+    reuse: bool = False,
     on_created: Callable[[str], None] = lambda sweep_id: None,
     **agent_options: Any,
 ) -> Outcome:
@@ -134,6 +141,7 @@ def run(
         estimator=estimator,
         inputs=inputs,
         seed=seed,
+        reuse=reuse,
     )
     on_created(sweep_id)
     return agent(sweep_id, estimator=estimator, inputs=inputs, **agent_options)

@@ -1,0 +1,113 @@
+"""Results of earlier sweeps for trials that would only repeat them."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from smsweep.config.yaml_reader import read_yaml
+from smsweep.objectives import objective
+from smsweep.repeats import repeat_of
+from smsweep.sdk.repeating import repeats_of
+from smsweep.store.base import Store
+from smsweep.sweeps import Sweep
+from smsweep.trials import Params, Trial, TrialState
+
+log = logging.getLogger(__name__)
+
+REUSE_NOTE = "reuse"  # of a sweep created with --reuse
+OTHER_JOB_NOTE = "other_job"  # of a sweep some of whose trials ran by another job.yaml than its own
+
+# Keys of a job.yaml that change nothing about a trial's results.
+IRRELEVANT = frozenset(
+    {
+        *("budget", "price_per_hour", "repeats", "retries", "stop_if", "tags", "keep_alive_period_in_seconds"),
+        *("max_retry_attempts", "max_run", "max_wait", "use_spot_instances"),
+    }
+)
+
+Key = tuple[str, int]  # params, and which repetition of them
+
+
+class Reuse:
+    """Finds a finished trial of another sweep that did what a trial is about to do, and copies what it reported.
+
+    It did if its params, its source, program and command, its job.yaml and its kind of backend are the same; data
+    are the same if they lie at the same place. Looks through the store once, when first asked.
+    """
+
+    def __init__(self, store: Store, sweep: Sweep, backend: str) -> None:
+        self._store = store
+        self._sweep = sweep
+        self._backend = backend
+        self._repeats = repeats_of(sweep)
+        self._twins: dict[Key, Trial] | None = None
+
+    def __call__(self, trial: Trial) -> str:
+        """Return why the trial is finished already, after copying points and summary; "" when it has to run.
+
+        trial: held by its agent. One that a person sent to run again always runs.
+        """
+        if trial.attempt or trial.n_points or not self._sweep.source_hash:
+            return ""
+        if self._twins is None:
+            self._twins = dict(self._find_twins())
+        twin = self._twins.get(_key(trial, self._repeats))
+        if twin is None:
+            return ""
+        points = self._store.read_points(twin.sweep_id, twin.number)
+        self._store.append_points(
+            trial.sweep_id,
+            trial.number,
+            points,
+            trial.cursor,
+            expect_cursor=trial.cursor,
+            summary=twin.summary,
+            agent_id=trial.agent_id,
+        )
+        return f"reused from {twin.label}"
+
+    def _find_twins(self) -> Iterator[tuple[Key, Trial]]:
+        wanted, metric = _what_runs(self._sweep), self._sweep.config.metric
+        for sweep in self._store.list_sweeps():
+            if sweep.id == self._sweep.id or _what_runs(sweep) != wanted:
+                continue
+            if self._store.get_note(sweep.id, OTHER_JOB_NOTE):
+                continue
+            repeats = repeats_of(sweep)
+            for trial in self._store.list_trials(sweep.id):
+                is_here = trial.place.partition("@")[0] == self._backend
+                has_result = metric is None or objective(trial, metric) is not None
+                if trial.state is TrialState.FINISHED and is_here and has_result:
+                    yield _key(trial, repeats), trial
+
+
+def reuse_none(trial: Trial) -> str:
+    """Stand in for Reuse where every trial is to run."""
+    return ""
+
+
+def make_reuse(store: Store, sweep: Sweep, backend: str, *, is_asked: bool) -> Callable[[Trial], str]:
+    """Return what finishes trials without running them. is_asked: now; or else when the sweep was created."""
+    if not is_asked and not store.get_note(sweep.id, REUSE_NOTE):
+        return reuse_none
+    if store.get_note(sweep.id, OTHER_JOB_NOTE):
+        log.warning("sweep %s has run by another job.yaml than its own, so nothing is reused for it", sweep.id)
+        return reuse_none
+    return Reuse(store, sweep, backend)
+
+
+def _key(trial: Trial, repeats: int) -> Key:
+    return _canonical(trial.params), repeat_of(trial.number, repeats)
+
+
+def _what_runs(sweep: Sweep) -> tuple[Any, ...]:
+    job = (read_yaml(sweep.job_yaml, "job.yaml").data or {}) if sweep.job_yaml else {}
+    relevant = {key: value for key, value in job.items() if key not in IRRELEVANT}
+    return sweep.source_hash, sweep.config.program, sweep.config.command, _canonical(relevant)
+
+
+def _canonical(value: Params) -> str:
+    return json.dumps(value, sort_keys=True, default=str)
