@@ -163,7 +163,7 @@ def imported() -> set[str]:
         for name in run_time_imports(ast.parse(file.read_text(encoding="utf-8"))):
             top = name.partition(".")[0]
             if top not in sys.stdlib_module_names and top != "smsweep":
-                (provider,) = set(providers[top])
+                (provider,) = set(providers.get(top, [top]))  # an extra need not be installed
                 found.add(PART_OF.get(top, canonicalize_name(provider)))
     return found
 

@@ -6,6 +6,7 @@ tests/unit/runtime/test_in_the_script.py.
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -26,6 +27,7 @@ MARKS = {
     "fails": "ends with an error: its own test wants to see that",
     "wandb": "needs W&B's package, which has an environment of its own",
     "docker": "needs a Docker Engine and an image from the internet: tests/contract/test_backend.py has its own",
+    "aws": "needs an AWS account: tests/sagemaker runs such sweeps against the stand-in of the API",
     "sweep": "a whole sweep.yaml, read below",
     "job": "a whole job.yaml, read below",
 }
@@ -65,7 +67,7 @@ def test_every_page_in_docs_can_be_reached_from_the_readme() -> None:
     reached, ahead = set(), [ROOT / "README.md"]
     while ahead:
         page = ahead.pop()
-        if page not in reached and page.suffix == ".md":
+        if page not in reached and page.suffix == ".md" and page.exists():
             reached.add(page)
             ahead += [
                 (page.parent / path).resolve() for _, target in links(page) if (path := target.split("#")[0])
@@ -104,7 +106,13 @@ def test_a_command_and_its_flags_exist(command: str) -> None:
     assert verb in (*FLAGS, "--help", "--version", "...", "VERB"), "no such verb"
     for word in words:
         if word.startswith("-"):
-            assert word.split("=")[0] in FLAGS[verb]
+            assert word.split("=")[0] in FLAGS.get(verb, {"--help"})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_file_that_a_page_names_exists(page: Path) -> None:
+    named = re.findall(r"`(?:tests/)?((?:\w+/)*test_\w+\.py)`", page.read_text(encoding="utf-8"))
+    assert [name for name in named if not (ROOT / "tests" / name).exists()] == []
 
 
 def test_every_mark_is_needed() -> None:
