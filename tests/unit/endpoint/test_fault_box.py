@@ -1,0 +1,96 @@
+"""Faults: what a document may say, and how often it comes true."""
+
+from __future__ import annotations
+
+import pytest
+
+from smsweep.endpoint.fault_box import FaultBox
+from smsweep.endpoint.faults import Faults, parse
+from smsweep.errors import UsageError
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def box(clock: Clock) -> FaultBox:
+    return FaultBox(Faults(), clock)
+
+
+def test_a_rate_allows_a_seconds_worth_at_once_and_fills_up_with_time(box: FaultBox, clock: Clock) -> None:
+    box.set({"throttle": {"Stop": 2}})
+    assert [box.is_throttled("Stop") for _ in range(3)] == [False, False, True]
+    clock.now = 0.5
+    assert [box.is_throttled("Stop") for _ in range(2)] == [False, True]
+    clock.now = 100.0
+    assert [box.is_throttled("Stop") for _ in range(3)] == [False, False, True]
+
+
+def test_a_rate_below_one_still_allows_the_first_call(box: FaultBox, clock: Clock) -> None:
+    box.set({"throttle": {"Stop": 0.1}})
+    assert [box.is_throttled("Stop") for _ in range(2)] == [False, True]
+    clock.now = 10.0
+    assert not box.is_throttled("Stop")
+
+
+def test_each_action_has_a_rate_of_its_own(box: FaultBox) -> None:
+    box.set({"throttle": {"Stop": 1}})
+    assert not any(box.is_throttled("Describe") for _ in range(10))
+
+
+def test_a_strike_hits_as_often_as_it_says(box: FaultBox) -> None:
+    box.set({"interrupt": [{"job": "a-*", "times": 2}]})
+    hits = [box.take("interrupt", {"job": "a-1"}) is not None for _ in range(3)]
+    assert hits == [True, True, False]
+
+
+def test_a_strike_hits_only_what_it_names(box: FaultBox) -> None:
+    box.set({"lose_response": [{"action": "Create*", "job": "b"}]})
+    assert box.take("lose_response", {"action": "StopTrainingJob", "job": "b"}) is None
+    assert box.take("lose_response", {"action": "CreateTrainingJob", "job": "a"}) is None
+    assert box.take("lose_response", {"action": "CreateTrainingJob", "job": "b"}) is not None
+
+
+def test_a_strike_waits_for_its_time(box: FaultBox) -> None:
+    box.set({"interrupt": [{"after_s": 5}]})
+    assert box.take("interrupt", {"job": "a"}, age_s=4.9) is None
+    assert box.take("interrupt", {"job": "a"}, age_s=5.0) is not None
+
+
+def test_setting_one_field_leaves_the_others(box: FaultBox) -> None:
+    box.set({"quota": 3})
+    box.set({"expired": True})
+    assert (box.now.quota, box.now.expired) == (3, True)
+
+
+def test_latency_is_for_all_or_by_action() -> None:
+    assert parse({"latency_s": 0.5}).latency_of("Stop") == 0.5
+    by_action = parse({"latency_s": {"Stop": 1.0, "*": 0.1}})
+    assert (by_action.latency_of("Stop"), by_action.latency_of("Describe")) == (1.0, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("document", "where"),
+    [
+        ({"quotas": 1}, "quotas"),
+        ({"quota": -1}, "quota"),
+        ({"quota": "3"}, "quota"),
+        ({"throttle": {"Stop": 0}}, r"throttle\.Stop"),
+        ({"interrupt": {"job": "a"}}, "interrupt"),
+        ({"interrupt": [{"jobs": "a"}]}, r"interrupt\.0\.jobs"),
+        ({"expired": "no"}, "expired"),
+    ],
+)
+def test_what_cannot_be_understood_is_named(document: dict[str, object], where: str) -> None:
+    with pytest.raises(UsageError, match=f"faults: {where}: "):
+        parse(document)

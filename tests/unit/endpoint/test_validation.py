@@ -1,0 +1,144 @@
+"""Requests held against botocore's own model, and the service's words for what is wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from botocore.model import ListShape, MapShape, Shape, StructureShape
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smsweep import request_model
+from smsweep.endpoint import validation
+from smsweep.endpoint.api_error import ApiError
+
+ROLE = "arn:aws:iam::123456789012:role/trainer"
+REQUEST: dict[str, Any] = {
+    "TrainingJobName": "job",
+    "RoleArn": ROLE,
+    "OutputDataConfig": {"S3OutputPath": "s3://bucket/output"},
+}
+
+
+def refusal(**changes: Any) -> tuple[str, str]:
+    with pytest.raises(ApiError) as refused:
+        validation.check("CreateTrainingJob", {**REQUEST, **changes})
+    return refused.value.code, refused.value.message
+
+
+def test_a_request_within_the_model_passes() -> None:
+    validation.check("CreateTrainingJob", REQUEST)
+
+
+def test_what_is_null_is_as_good_as_missing() -> None:
+    validation.check("CreateTrainingJob", {**REQUEST, "Tags": None})
+    assert refusal(RoleArn=None)[1].startswith("1 validation error detected: Value null at 'roleArn' failed")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"TrainingJobName": "a_b"},
+            "Value 'a_b' at 'trainingJobName' failed to satisfy constraint: Member must satisfy regular "
+            "expression pattern: [a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}",
+        ),
+        (
+            {"Tags": [{"Key": "k", "Value": "v"}, {"Key": "k" * 129, "Value": "v"}]},
+            "at 'tags.2.member.key' failed to satisfy constraint: Member must have length less than or equal to",
+        ),
+        (
+            {"ResourceConfig": {"KeepAlivePeriodInSeconds": 21_601}},
+            "Value '21601' at 'resourceConfig.keepAlivePeriodInSeconds' failed to satisfy constraint: "
+            "Member must have value less than or equal to 21600",
+        ),
+        (
+            {"AlgorithmSpecification": {"TrainingInputMode": "Files"}},
+            "failed to satisfy constraint: Member must satisfy enum value set: [Pipe, File, FastFile]",
+        ),
+        (
+            {"Environment": {"1st": "x"}},
+            "at 'environment' failed to satisfy constraint: Map keys must satisfy constraint: [Member must",
+        ),
+        (
+            {"Environment": {"LONG": "x" * 513}},
+            "at 'environment' failed to satisfy constraint: Map value must satisfy constraint: [Member must have",
+        ),
+        (
+            {"HyperParameters": {str(number): "" for number in range(101)}},
+            "at 'hyperParameters' failed to satisfy constraint: Member must have length less than or equal to 100",
+        ),
+    ],
+)
+def test_each_rule_is_worded_as_the_service_does(changes: dict[str, Any], words: str) -> None:
+    code, message = refusal(**changes)
+    assert code == "ValidationException"
+    assert words in message
+
+
+def test_several_problems_come_in_one_answer() -> None:
+    _, message = refusal(TrainingJobName="a_b", RoleArn="nobody's role at all")
+    assert message.startswith("2 validation errors detected: ")
+
+
+def test_a_wrong_type_cannot_be_read() -> None:
+    assert refusal(TrainingJobName=7) == ("SerializationException", "trainingJobName: expected string, got int")
+
+
+def test_a_field_that_the_api_lacks_is_refused() -> None:
+    assert "colour" in refusal(Colour="red")[1]
+
+
+@pytest.mark.parametrize("name", ["a", "a-b", "a--b", "A1-b2", "x" * 63])
+def test_job_names_that_the_api_takes(name: str) -> None:
+    validation.check("CreateTrainingJob", {**REQUEST, "TrainingJobName": name})
+
+
+@pytest.mark.parametrize("name", ["", "-a", "a-", "a.b", "a b", "ä", "x" * 64, "a\n"])
+def test_job_names_that_the_api_does_not_take(name: str) -> None:
+    assert refusal(TrainingJobName=name)[0] == "ValidationException"
+
+
+def test_tags_take_letters_of_any_script_and_no_json() -> None:
+    validation.check("CreateTrainingJob", {**REQUEST, "Tags": [{"Key": "équipe", "Value": "赤 1"}]})
+    assert refusal(Tags=[{"Key": "k", "Value": '{"a": 1}'}])[0] == "ValidationException"
+
+
+@pytest.mark.parametrize(
+    "action", ["CreateTrainingJob", "ListTrainingJobs", "Search", "UpdateTrainingJob", "AddTags", "DeleteTags"]
+)
+def test_every_pattern_of_the_model_can_be_read(action: str) -> None:
+    shape = request_model.operation(action).input_shape
+    assert shape is not None
+    for pattern in patterns(shape, frozenset()):
+        request_model._compiled(pattern)
+
+
+def patterns(shape: Shape, seen: frozenset[str]) -> set[str]:
+    """Return the patterns of a shape and all below it."""
+    if shape.name in seen:
+        return set()
+    below: list[Shape] = []
+    if isinstance(shape, StructureShape):
+        below = list(shape.members.values())
+    elif isinstance(shape, ListShape):
+        below = [shape.member]
+    elif isinstance(shape, MapShape):
+        below = [shape.key, shape.value]
+    own = {shape.metadata["pattern"]} if "pattern" in shape.metadata else set()
+    return own.union(*(patterns(item, seen | {shape.name}) for item in below))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@given(st.dictionaries(st.sampled_from(["TrainingJobName", "Tags", "HyperParameters", "ResourceConfig"]), JSON))
+def test_whatever_comes_is_judged_and_never_an_error_of_ours(changes: dict[str, Any]) -> None:
+    try:
+        validation.check("CreateTrainingJob", {**REQUEST, **changes})
+    except ApiError as err:
+        assert err.code in ("ValidationException", "SerializationException")
