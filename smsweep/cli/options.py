@@ -92,8 +92,8 @@ PriorRuns = Annotated[
         "--prior-run",
         "--prior_run",  # W&B's spelling
         "-R",
-        metavar="ID[/N]",
-        help="An earlier trial or sweep whose results inform the search; may be repeated.",
+        metavar="ID[/N]|CSV",
+        help="An earlier trial, a sweep, or a CSV file of runs, whose results inform the search; may be repeated.",
     ),
 ]
 Reuse = Annotated[

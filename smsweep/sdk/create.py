@@ -16,7 +16,7 @@ from smsweep.config.sweep_yaml import ParsedSweep, parse_sweep, read_sweep
 from smsweep.errors import ConfigError, SourceError
 from smsweep.jobs import JobTemplate
 from smsweep.sdk.estimators import EstimatorJob, compile_estimator
-from smsweep.sdk.labels import parse_label
+from smsweep.sdk.prior import CSV_NOTE, is_file, read_files, stored_prior, warn_of_other_spaces
 from smsweep.sdk.reuse import REUSE_NOTE
 from smsweep.sdk.workspace import Workspace
 from smsweep.search.methods import METHODS
@@ -51,7 +51,8 @@ def sweep(
     """Create a sweep and return its id.
 
     sweep: a W&B sweep config as a mapping, the path of a YAML file, or a function that returns a mapping.
-    prior_runs: trials ("ID/N") or whole sweeps ("ID") whose results inform the search.
+    prior_runs: trials ("ID/N"), whole sweeps ("ID"), or CSV files of runs, such as W&B exports: their results
+    inform the search.
     program: runs instead of the config's.
     job: how its jobs run: a job.yaml's path or its content. estimator: the same as an Estimator or a ModelTrainer
     of the SageMaker SDK, with inputs as its `fit` or `train` takes them; its script runs where the config names no
@@ -70,6 +71,8 @@ def sweep(
     parsed_job = load_job(job)
     warn(parsed.warnings, parsed_job.warnings)
     check_can_run(parsed.config)
+    priors = list(prior_runs or ())
+    runs = read_files(priors, parsed.config)
     workspace = Workspace()
     source_hash = _snapshot(workspace, parsed, parsed_job, _origin(sweep))
     config, environ = parsed.config, workspace.environ
@@ -84,14 +87,14 @@ def sweep(
         sweep_yaml=parsed.text,
         job_yaml=parsed_job.text,
         source_hash=source_hash,
-        prior_runs=tuple(prior_runs or ()),
+        prior_runs=tuple(prior for prior in priors if not is_file(prior)),
         created_at=datetime.now(timezone.utc),
     )
     with workspace.store(create=True) as store:
-        for label in value.prior_runs:
-            sweep_id, number = parse_label(label)
-            store.get_sweep(sweep_id) if number is None else store.get_trial(sweep_id, number)
+        warn_of_other_spaces(stored_prior(store, value), config)
         created = store.create_sweep(value)
+        if runs:
+            store.put_note(created.id, CSV_NOTE, runs)
         if reuse:
             store.put_note(created.id, REUSE_NOTE, True)
         return created.id

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import os
 import secrets
@@ -29,7 +28,8 @@ from smsweep.metrics import MetricReader
 from smsweep.render import training_job
 from smsweep.sdk.create import JobLike, SweepLike, load_job, sweep, with_source
 from smsweep.sdk.estimators import compile_estimator
-from smsweep.sdk.labels import parse_label, parse_sweep_id
+from smsweep.sdk.labels import parse_sweep_id
+from smsweep.sdk.prior import read_prior
 from smsweep.sdk.repeating import repeats_of
 from smsweep.sdk.reuse import OTHER_JOB_NOTE, make_reuse, reuse_none
 from smsweep.sdk.workspace import Workspace
@@ -183,24 +183,6 @@ def make_controller(store: Store, stored: Sweep, template: JobTemplate) -> Contr
         trial_cap=None if cap is None else int(cap),
         repeats=template.repeats,
     )
-
-
-def read_prior(store: Store, stored: Sweep) -> list[Trial]:
-    """Return the trials of earlier sweeps that inform this one's search, marked as such."""
-    metric = stored.config.metric
-    numbers = itertools.count()
-    prior = []
-    for label in stored.prior_runs:
-        sweep_id, number = parse_label(label)
-        for trial in store.list_trials(sweep_id, curve_of=metric.name if metric else None):
-            if number is None or trial.number == number:
-                prior.append(as_prior(trial, next(numbers)))
-    return prior
-
-
-def as_prior(trial: Trial, number: int) -> Trial:
-    fields = {name: getattr(trial, name) for name in Trial.__dataclass_fields__}
-    return Trial(**{**fields, "number": number, "is_prior": True})
 
 
 def renderer(

@@ -1,0 +1,137 @@
+"""Runs of elsewhere from a CSV file: a table exported from W&B, or smsweep's own export."""
+
+from __future__ import annotations
+
+import ast
+import csv
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from smsweep.config.scalars import read_scalar
+from smsweep.errors import NotFound, UsageError
+from smsweep.space.distribution import Distribution
+from smsweep.space.space import MISSING, SearchSpace
+from smsweep.sweeps import Metric
+from smsweep.trials import TrialState, is_number
+
+# W&B's states of a run that has ended, and ours. Others are still to come to something.
+ENDED = frozenset({"finished", "failed", "crashed", "killed", "stopped"})
+PARAM_PREFIXES = ("", "params.", "config.")  # of columns: W&B's table, smsweep's export, other people's
+METRIC_PREFIXES = ("", "metrics.", "summary.")
+WHOLE = ("config", "summary")  # columns with a mapping in each cell, as W&B's docs show how to export runs
+
+Row = Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunsCsv:
+    runs: tuple[dict[str, Any], ...]  # JSON: params (nested as in the space), state, value of the metric or None
+    warnings: tuple[str, ...]  # one for each reason why something is not used
+
+
+def read_runs_csv(path: Path, space: SearchSpace, metric: Metric | None) -> RunsCsv:
+    """Read what a search can use of a table with a run in each row and its params and metrics in columns.
+
+    A run is used without those params that it has no value for, or none that the space knows. Raises NotFound,
+    UsageError for a file that is no CSV.
+    """
+    runs, reasons = [], Counter[str]()
+    rows = list(_rows(path))
+    for row in rows:
+        run, unused = _read(row, space, metric)
+        reasons.update(unused)
+        if run is not None:
+            runs.append(run)
+    warnings = [f"{path}: {reason}: {n} of {len(rows)} runs" for reason, n in sorted(reasons.items())]
+    return RunsCsv(runs=tuple(runs), warnings=tuple(warnings))
+
+
+def _rows(path: Path) -> Iterator[Row]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            for row in csv.DictReader(file):
+                cells = {name: cell for name, cell in row.items() if name and isinstance(cell, str)}
+                yield cells | {key: cell for name in WHOLE for key, cell in _mapping(name, cells.get(name, ""))}
+    except FileNotFoundError as err:
+        raise NotFound(f"{path}: no such file") from err
+    except (OSError, UnicodeDecodeError, csv.Error) as err:
+        raise UsageError(f"{path}: cannot be read as CSV: {err}; export the table of runs again") from err
+
+
+def _mapping(name: str, cell: str) -> Iterator[tuple[str, str]]:
+    """Yield the flat names and the texts of a cell such as `{'lr': 0.1}`."""
+    try:
+        value = ast.literal_eval(cell) if cell.startswith("{") else {}
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return
+    ahead = [(name, value)]
+    while ahead:
+        key, value = ahead.pop()
+        if isinstance(value, dict):
+            ahead += [(f"{key}.{inner}", item) for inner, item in value.items()]
+        else:
+            yield key, value if isinstance(value, str) else repr(value)
+
+
+def _read(row: Row, space: SearchSpace, metric: Metric | None) -> tuple[dict[str, Any] | None, list[str]]:
+    """Return a run, or None if nothing of it can be used, and the reasons why something is not."""
+    state = _cell(row, "State", ("",)) or _cell(row, "state", ("",)) or "finished"
+    if state.lower() not in ENDED:
+        return None, ["not ended yet"]
+    value = _value(row, metric) if metric is not None else None
+    if metric is not None and value is None and state.lower() in (TrialState.FINISHED.value, "stopped"):
+        return None, [f"without {metric.name}"]
+    values, reasons = [], []
+    for path, leaf in space.leaves:
+        name = ".".join(path)
+        cell = _cell(row, name, PARAM_PREFIXES)
+        found = MISSING if cell == "" else _param(cell, leaf)
+        if leaf.size != 1 and found is MISSING:
+            reasons.append(f"without {name}" if cell == "" else f"{name} outside the space")
+        values.append(found)
+    params = space.nest(values)
+    if all(found is MISSING for found in values):
+        strange = [reason for reason in reasons if reason.endswith("outside the space")]
+        return None, strange or ["none of the sweep's parameters"]
+    return {"params": params, "state": state.lower(), "value": value}, reasons
+
+
+def _cell(row: Row, name: str, prefixes: tuple[str, ...]) -> str:
+    cells = (row.get(prefix + name, "") for prefix in prefixes)
+    return next((cell.strip() for cell in cells if cell.strip()), "")
+
+
+def _value(row: Row, metric: Metric) -> float | None:
+    value = _scalar(_cell(row, metric.name, METRIC_PREFIXES))
+    return float(value) if is_number(value) else None
+
+
+def _param(cell: str, leaf: Distribution) -> Any:
+    """Return the value of the distribution that a cell stands for; MISSING when it is none."""
+    readings = (_scalar(cell), cell, *_literal(cell))
+    return next((reading for reading in readings if may_be(leaf, reading)), MISSING)
+
+
+def may_be(leaf: Distribution, value: Any) -> bool:
+    """Tell whether a distribution could draw the value, or for infinitely many values one about as large."""
+    if leaf.size is not None:
+        return leaf.index_of(value) is not None
+    return is_number(value) and leaf.ppf(0.0) <= value <= leaf.ppf(1.0)
+
+
+def _scalar(cell: str) -> Any:
+    try:
+        return read_scalar(cell)
+    except ValueError:
+        return cell
+
+
+def _literal(cell: str) -> list[Any]:
+    """Return what a list, a mapping or None in a cell says; [] for anything else."""
+    try:
+        return [ast.literal_eval(cell)] if cell[:1] in ("[", "{") or cell == "None" else []
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return []

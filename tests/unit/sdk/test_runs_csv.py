@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smsweep.config.sweep_yaml import parse_sweep
+from smsweep.errors import NotFound, UsageError
+from smsweep.sdk.runs_csv import RunsCsv, read_runs_csv
+
+CONFIG = parse_sweep(
+    """
+method: bayes
+metric: {name: val.loss}
+parameters:
+  lr: {distribution: log_uniform_values, min: 1e-5, max: 0.1}
+  layers: {min: 1, max: 4}
+  act: {values: [relu, tanh, null, true, 8]}
+  optimizer: {parameters: {momentum: {values: [0.8, 0.9]}}}
+  epochs: {value: 10}
+"""
+).config
+
+# As W&B's table of runs is exported: every cell quoted, mappings flattened with dots.
+EXPORTED = """\
+"Name","State","Notes","User","Tags","Created","Runtime","Sweep","act","epochs","layers","lr","optimizer.momentum","epoch","val.loss"
+"good-sweep-1","finished","-","me","","2026-01-01T00:00:00.000Z","61","ab12cd34","relu","10","2","0.001","0.9","9","0.25"
+"good-sweep-2","finished","","me","","2026-01-01T00:00:00.000Z","61","ab12cd34","true","10","4","1e-05","0.8","9","1.5"
+"bad-sweep-3","crashed","","me","","2026-01-01T00:00:00.000Z","3","ab12cd34","8","10","1","0.1","0.8","",""
+"""
+
+
+def read(folder: Path, text: str) -> RunsCsv:
+    (folder / "runs.csv").write_text(text, encoding="utf-8")
+    return read_runs_csv(folder / "runs.csv", CONFIG.space, CONFIG.metric)
+
+
+def run(state: str, value: float | None, **params: Any) -> dict[str, Any]:
+    momentum = params.pop("momentum", None)
+    nested = {} if momentum is None else {"optimizer": {"momentum": momentum}}
+    return {"state": state, "value": value, "params": {**params, **nested}}
+
+
+def test_a_table_exported_from_wandb_is_read(tmp_path: Path) -> None:
+    read_back = read(tmp_path, EXPORTED)
+    assert read_back.warnings == ()
+    assert list(read_back.runs) == [
+        run("finished", 0.25, act="relu", epochs=10, layers=2, lr=0.001, momentum=0.9),
+        run("finished", 1.5, act=True, epochs=10, layers=4, lr=1e-5, momentum=0.8),
+        run("crashed", None, act=8, epochs=10, layers=1, lr=0.1, momentum=0.8),
+    ]
+
+
+def test_a_byte_order_mark_and_windows_line_ends_are_no_matter(tmp_path: Path) -> None:
+    assert read(tmp_path, "\ufeff" + EXPORTED.replace("\n", "\r\n")) == read(tmp_path, EXPORTED)
+
+
+def test_our_own_export_is_read(tmp_path: Path) -> None:
+    columns = "number,state,objective,params.lr,params.optimizer.momentum,metrics.val.loss"
+    text = f"{columns}\n0,finished,0.5,0.01,0.9,0.5\n"
+    assert read(tmp_path, text).runs == (run("finished", 0.5, lr=0.01, momentum=0.9),)
+
+
+def test_mappings_in_cells_are_read(tmp_path: Path) -> None:
+    summary, config = "{'val': {'loss': 0.5}}", "{'lr': 0.01, 'act': None, 'optimizer': {'momentum': 0.9}}"
+    text = f',summary,config,name\n0,"{summary}","{config}",one\n'
+    assert read(tmp_path, text).runs == (run("finished", 0.5, lr=0.01, act=None, momentum=0.9),)
+
+
+def test_what_does_not_fit_the_space_is_left_out_with_a_warning_for_each_reason(tmp_path: Path) -> None:
+    text = "State,lr,layers,act,val.loss\n" + "".join(
+        f"{row}\n"
+        for row in (
+            "finished,0.5,2,relu,1",  # lr outside
+            "finished,0.01,2,gelu,2",  # act unknown
+            "finished,0.01,9,gelu,3",
+            "running,0.01,2,relu,4",
+            "finished,0.01,2,relu,NaN",
+            "finished,,,,5",
+        )
+    )
+    read_back = read(tmp_path, text)
+    assert [item["params"] for item in read_back.runs] == [
+        {"layers": 2, "act": "relu"},
+        {"lr": 0.01, "layers": 2},
+        {"lr": 0.01},
+    ]
+    assert [warning.partition("runs.csv: ")[2] for warning in read_back.warnings] == [
+        "act outside the space: 2 of 6 runs",
+        "layers outside the space: 1 of 6 runs",
+        "lr outside the space: 1 of 6 runs",
+        "none of the sweep's parameters: 1 of 6 runs",
+        "not ended yet: 1 of 6 runs",
+        "without optimizer.momentum: 3 of 6 runs",
+        "without val.loss: 1 of 6 runs",
+    ]
+
+
+def test_a_table_of_something_else_is_of_no_use_and_no_error(tmp_path: Path) -> None:
+    read_back = read(tmp_path, "a,b\n1,2\n")
+    assert read_back.runs == ()
+    assert len(read_back.warnings) == 1
+
+
+def test_a_file_that_is_not_there_or_no_text_is_told(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="no such file"):
+        read_runs_csv(tmp_path / "runs.csv", CONFIG.space, None)
+    (tmp_path / "runs.csv").write_bytes(b"PK\x03\x04\xff\xfe\x00")
+    with pytest.raises(UsageError, match="cannot be read as CSV"):
+        read_runs_csv(tmp_path / "runs.csv", CONFIG.space, None)
+
+
+cells = st.sampled_from(
+    ["", "1", "1e400", "nan", "{", "{'a': 1}", "[1, 2", "[[1]]", "9" * 500, "true", "-", '"', "\x00", "finished"]
+) | st.text(max_size=5)
+
+
+@given(
+    st.lists(
+        st.fixed_dictionaries({"State": cells, "lr": cells, "act": cells, "val.loss": cells, "config": cells}),
+        max_size=4,
+    )
+)
+def test_nothing_but_a_usage_error_comes_out_of_strange_files(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, str]]
+) -> None:
+    lines = ["State,lr,act,val.loss,config", *(",".join(row.values()) for row in rows)]
+    try:
+        read(tmp_path_factory.mktemp("csv"), "\n".join(lines))
+    except (UsageError, UnicodeEncodeError):
+        return
