@@ -32,7 +32,9 @@ def listening(host: str, port: int) -> Iterator[BaseWSGIServer]:
     try:
         opened = socket.create_server((host, port), backlog=BACKLOG)  # werkzeug itself would exit
     except OSError as err:
-        raise UsageError(f"{host}:{port}: {os.strerror(err.errno or 0)}; give another --port, or 0 for a free one") from err
+        raise UsageError(
+            f"{host}:{port}: {os.strerror(err.errno or 0)}; give another --port, or 0 for a free one"
+        ) from err
     with opened:
         server = make_server(host, port, _not_ready, threaded=True, request_handler=_Handler, fd=opened.fileno())
     try:
