@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from smsweep.errors import StoreConflict
 from smsweep.objectives import is_better, objective
 from smsweep.repeats import Repeats
-from smsweep.search.base import SearchStrategy
+from smsweep.search.base import SearchStrategy, outlook
 from smsweep.stopping.base import StoppingRule
 from smsweep.store.base import Store
 from smsweep.sweeps import Sweep, SweepState
@@ -17,6 +17,7 @@ from smsweep.trials import History, Trial, TrialState
 
 log = logging.getLogger(__name__)
 
+OUTLOOK_NOTE = "outlook"  # of a sweep: why more trials will hardly find anything better
 ATTEMPTS = 20  # to add trials while other agents add theirs
 
 
@@ -49,6 +50,7 @@ class Controller:
         self._read_cursor = 0  # of what the repeats make of history, for what _best has seen
         self._best: float | None = None  # objective of the best finite value so far, in the metric's own sign
         caps = [cap for cap in (sweep.config.run_cap, trial_cap) if cap is not None]
+        self._outlook: str | None = None  # as last told; None before it was read
         self._cap = min(caps) if caps else None
 
     def refresh(self) -> None:
@@ -80,6 +82,7 @@ class Controller:
             if wanted <= 0:
                 return 0
             params = self._strategy.suggest(self.history, wanted)
+            self._tell(outlook(self._strategy, self.history))
             if not params:
                 return 0
             try:
@@ -90,6 +93,17 @@ class Controller:
             self.note(added)
             return len(added)
         return 0
+
+    def _tell(self, hint: str) -> None:
+        """Keep the strategy's outlook with the sweep, and say it when it changes."""
+        if self._outlook is None:
+            self._outlook = self._store.get_note(self.sweep.id, OUTLOOK_NOTE) or ""
+        if hint == self._outlook:
+            return
+        self._outlook = hint
+        self._store.put_note(self.sweep.id, OUTLOOK_NOTE, hint)
+        if hint:
+            log.warning("sweep %s: %s", self.sweep.id, hint)
 
     def judge(self) -> list[Trial]:
         """Move the running trials that the rule wants to end to stopping, and return them."""

@@ -47,6 +47,7 @@ def show_sweep(data: Data) -> None:
             ("trials", f"{sum(data['trials'].values())}{expected}: {counts(data['trials'])}"),
             ("best", f"{data['id']}/{best['number']}  {cell(best['objective'])}" if best else ""),
             ("params", pairs(sdk.views.flat_params(best["params"])) if best else ""),
+            ("outlook", clean(data["outlook"])),
             ("program", clean(data["program"] or "")),
             ("project", clean("/".join(part for part in (data["entity"], data["project"]) if part))),
             ("source", data["source_hash"][:16]),

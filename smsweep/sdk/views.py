@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
+from smsweep.controller import OUTLOOK_NOTE
 from smsweep.objectives import objective
 from smsweep.sdk.api import last_values
 from smsweep.sdk.labels import parse_sweep_id, parse_trial
@@ -20,16 +21,18 @@ Data = dict[str, Any]
 
 
 def show(sweep_id: str) -> Data:
-    """Return a sweep with its trials counted by state, and its best trial."""
+    """Return a sweep with its trials counted by state, its best trial, and its outlook."""
     with Workspace().store() as store:
         sweep = store.get_sweep(parse_sweep_id(sweep_id))
         counts = store.count_trials(sweep.id)
         trials = store.list_trials(sweep.id) if sweep.config.metric else []
+        hint = store.get_note(sweep.id, OUTLOOK_NOTE) or ""
     best = find_best(trials, sweep.config.metric, repeats_of(sweep)) if sweep.config.metric else None
     return {
         **sweep_data(sweep),
         "trials": {state.value: count for state, count in sorted(counts.items())},
         "best": best_data(best, sweep) if best else None,
+        "outlook": hint,
     }
 
 

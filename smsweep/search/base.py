@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from smsweep.trials import History, Params
 
@@ -17,3 +17,20 @@ class SearchStrategy(Protocol):
         by one. Trials still pending or running are in the history as such.
         """
         ...
+
+
+@runtime_checkable
+class Foresighted(Protocol):
+    """A search method that can also tell what there is left to gain."""
+
+    def outlook(self, history: History) -> str:
+        """Return in one sentence why more trials will hardly find anything better; "" while they may.
+
+        A hint for a person, who decides: nothing stops by itself. Called after `suggest` for the same history.
+        """
+        ...
+
+
+def outlook(strategy: SearchStrategy, history: History) -> str:
+    """Return the strategy's outlook, "" for one that has none."""
+    return strategy.outlook(history) if isinstance(strategy, Foresighted) else ""

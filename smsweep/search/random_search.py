@@ -38,6 +38,14 @@ class RandomSearch:
         self._coverage.release(held)  # whether these become trials is for others to decide
         return drawn
 
+    def outlook(self, history: History) -> str:
+        if self._coverage is None:
+            return ""
+        self._coverage.follow(history)
+        if self._coverage.n_free:
+            return ""
+        return f"all {self._coverage.size} assignments of the space have been tried; new trials repeat them"
+
     def _draw_new(self, rng: random.Random, coverage: Coverage) -> tuple[Params, int]:
         """Return an assignment that is not covered, or any if all are; and its number."""
         for _ in range(DRAWS):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from smsweep.repeats import Repeats, repeat_of
-from smsweep.search.base import SearchStrategy
+from smsweep.search.base import SearchStrategy, outlook
 from smsweep.trials import History, Params
 
 
@@ -29,3 +29,6 @@ class Repeated:
                 break
             made.append(current)
         return made
+
+    def outlook(self, history: History) -> str:
+        return outlook(self._strategy, self._repeats.follow(history))

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from smsweep.agents import Leaving
+from smsweep.controller import OUTLOOK_NOTE
 from smsweep.errors import BackendUnavailable, CapacityError, JobRejected
 from smsweep.jobs import JobStatus
 from smsweep.runtime.assignment import Assignment
@@ -95,6 +96,17 @@ def test_run_cap_counts_over_all_agents(tmp_path: Path) -> None:
     kit.agent(ScriptedBackend(lambda trial: Plot()), count=3).run()
     kit.agent(ScriptedBackend(lambda trial: Plot()), agent_id="b").run()
     assert len(kit.trials()) == 5
+
+
+def test_a_hint_that_nothing_is_left_to_gain_is_kept_and_stops_nothing(tmp_path: Path) -> None:
+    kit = Kit(tmp_path, {**GRID, "method": "random", "run_cap": 9})
+    agent = kit.agent(ScriptedBackend(reports_a))
+    for _ in range(3):
+        agent.tick()
+    assert not kit.store.get_note("abcd1234", OUTLOOK_NOTE)
+    agent.run()
+    assert "all 6 assignments" in kit.store.get_note("abcd1234", OUTLOOK_NOTE)
+    assert len(kit.trials()) == 9
 
 
 def test_nothing_new_starts_once_the_target_is_reached(tmp_path: Path) -> None:

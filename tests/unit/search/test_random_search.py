@@ -53,6 +53,15 @@ def test_random_search_never_ends() -> None:
     assert len(run(search(FINITE), History(), 20)) == 20
 
 
+def test_the_outlook_tells_when_the_space_is_used_up() -> None:
+    history, strategy = History(), search(FINITE)
+    run(strategy, history, 7)
+    assert strategy.outlook(history) == ""
+    run(strategy, history, 1)
+    assert strategy.outlook(history).startswith("all 8 assignments of the space have been tried")
+    assert search(INFINITE).outlook(history) == ""
+
+
 def test_what_an_earlier_sweep_tried_is_not_drawn_while_there_is_something_new() -> None:
     history = History(prior=[Trial(number=0, params=FINITE.assignment(i)) for i in range(7)])
     assert search(FINITE).suggest(history, 1) == [FINITE.assignment(7)]

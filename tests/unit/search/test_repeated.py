@@ -6,6 +6,7 @@ import pytest
 
 from smsweep.objectives import objective
 from smsweep.repeats import Repeats
+from smsweep.search.base import outlook
 from smsweep.search.methods import METHODS
 from smsweep.search.repeated import Repeated
 from smsweep.space.distributions import Categorical, Uniform
@@ -96,6 +97,14 @@ def test_a_removed_trial_is_left_out_and_an_assignment_without_any_is_offered_ag
     assert strategy.suggest(history, 2) == []
     remove(history, 1)
     assert strategy.suggest(history, 4) == [{"a": 1}, {"a": 1}]
+
+
+@pytest.mark.parametrize(("n", "is_used_up"), [(4, False), (5, True)])
+def test_the_outlook_is_that_of_the_strategy(n: int, is_used_up: bool) -> None:
+    config = SweepConfig(method="random", space=SPACES["grid"])
+    history, strategy = History(), Repeated(METHODS["random"](config, 0), Repeats(2, None))
+    run(strategy, history, n)
+    assert bool(outlook(strategy, history)) is is_used_up
 
 
 def test_a_fresh_view_agrees_with_one_that_was_there_all_along() -> None:
