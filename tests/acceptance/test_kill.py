@@ -5,13 +5,14 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
-from smsweep.sdk.labels import parse_trial
 from smsweep.sdk.workspace import read_stored
+from smsweep.store.base import Store
 from smsweep.store.open import open_store
 from tests.desk import Desk, grid
 
@@ -53,11 +54,15 @@ def dying(when: str, call: str, n: int) -> tuple[str, ...]:
     return (sys.executable, "-m", "tests.dying", when, call, str(n))
 
 
-def losses(desk: Desk, label: str) -> list[object]:
-    store = open_store(environ={"SMSWEEP_DIR": str(desk.folder / ".smsweep")}, parse=read_stored)
-    with closing(store):
-        sweep_id, number = parse_trial(label)
-        return [point.value for point in store.read_points(sweep_id, number)]
+@contextmanager
+def opened(desk: Desk) -> Iterator[Store]:
+    environ = {"SMSWEEP_DIR": str(desk.folder / ".smsweep")}
+    with closing(open_store(environ=environ, parse=read_stored)) as store:
+        yield store
+
+
+def losses(store: Store, sweep_id: str, number: int) -> list[object]:
+    return [point.value for point in store.read_points(sweep_id, number)]
 
 
 @pytest.mark.parametrize(("when", "call", "n"), STEPS)
@@ -65,13 +70,12 @@ def test_an_agent_killed_at_any_step_is_continued(desk: Desk, when: str, call: s
     sweep_id = desk.sweep()
     desk.call("agent", sweep_id, command=dying(when, call, n), code=-signal.SIGKILL)
     desk.call("agent", sweep_id)
-    assert [(t["params"]["x"], t["state"], t["attempt"]) for t in desk.trials(sweep_id)] == [
-        (1, "finished", 0),
-        (2, "finished", 0),
-    ]
     assert (desk.folder / "started").read_text() == "1\n2\n"
-    assert [losses(desk, f"{sweep_id}/{number}") for number in (0, 1)] == [[1, 0, -1], [2, 1, 0]]
-    assert desk.json("show", sweep_id)["state"] == "finished"
+    with opened(desk) as store:
+        trials = sorted(store.list_trials(sweep_id), key=lambda trial: trial.number)
+        assert [(t.params["x"], t.state, t.attempt) for t in trials] == [(1, "finished", 0), (2, "finished", 0)]
+        assert [losses(store, sweep_id, number) for number in (0, 1)] == [[1, 0, -1], [2, 1, 0]]
+        assert store.get_sweep(sweep_id).state == "finished"
 
 
 def test_killed_before_anything_was_written_it_draws_the_same_again(tmp_path: Path) -> None:
@@ -114,7 +118,8 @@ def test_each_of_many_points_is_stored_once_though_agents_are_killed_among_them(
     for when in ("before", "after", "before", "after"):  # each takes in at most a MiB of the log, of three
         desk.call("agent", sweep_id, command=dying(when, "store.append_points", 1), code=-signal.SIGKILL)
     desk.call("agent", sweep_id)
-    assert losses(desk, f"{sweep_id}/0") == list(range(40_000))
+    with opened(desk) as store:
+        assert losses(store, sweep_id, 0) == list(range(40_000))
 
 
 def until_started(desk: Desk) -> None:
