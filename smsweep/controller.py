@@ -141,11 +141,12 @@ class Controller:
         return True
 
     def missing_objective(self, trial: Trial) -> str:
-        """Return why a trial that ended well still cannot be compared; "" when it reported the sweep's metric."""
-        metric = self.sweep.config.metric
-        if metric is None or metric.name in trial.metrics or metric.name in trial.summary:
+        """Return why a trial that ended well still cannot be compared; "" when it reported the sweep's metrics."""
+        config, seen = self.sweep.config, sorted({*trial.metrics, *trial.summary})
+        metrics = (config.metric,) if config.metric is not None else config.metrics
+        metric = next((metric for metric in metrics if metric.name not in seen), None)
+        if metric is None:
             return ""
-        seen = sorted({*trial.metrics, *trial.summary})
         close = difflib.get_close_matches(metric.name, seen, n=3) or seen[:5]
         said = f"it reported {', '.join(close)}" if close else "it reported nothing"
         return f"it ended without ever reporting the sweep's metric {metric.name!r}; {said}"

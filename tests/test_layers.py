@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parent.parent / "smsweep"
 GROUND = {"errors", "runtime", "tables"}
 VALUES = {
     *("jobs", "request_model", "trials", "space", "sweeps"),
-    *("conditions", "failures", "objectives", "repeats", "verdicts"),
+    *("conditions", "failures", "fronts", "objectives", "repeats", "verdicts"),
 }
 SIDES = {"search", "stopping", "store", "backends", "estimators", "source", "config", "render", "metrics"}
 LOOP = {"controller", "agents", "flapping", "intake"}
@@ -30,6 +30,7 @@ MAY_IMPORT = {
     "conditions": {"errors", "trials"},
     "failures": set(),
     "objectives": {"sweeps", "trials"},
+    "fronts": {"sweeps", "trials"},
     "repeats": {"objectives", "sweeps", "trials"},
     "verdicts": {"failures", "jobs", "trials"},
     **dict.fromkeys(SIDES, GROUND | VALUES),

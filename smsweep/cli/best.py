@@ -15,11 +15,14 @@ smsweep best abcd1234 --json
 
 
 def best(sweep_id: SweepId, as_json: Json = False) -> None:
-    """Show the best trial and its params.
+    """Show the best trial and its params; of several metrics the front.
 
     Best over all that a trial reported of the sweep's metric; failed and crashed trials do not count.
     """
     shown = sdk.views.show(sweep_id)
+    if shown["metrics"]:
+        show_front(shown["id"], as_json=as_json)
+        return
     metric, trial = shown["metric"], shown["best"]
     if metric is None:
         raise UsageError(
@@ -38,3 +41,16 @@ def best(sweep_id: SweepId, as_json: Json = False) -> None:
     mean = f"  mean {cell(repeats['mean'])} of {len(repeats['trials'])} repeats" if repeats else ""
     answer(f"{shown['id']}/{trial['number']}  {clean(metric['name'])}={cell(trial['objective'])}{mean}")
     answer(pairs(sdk.views.flat_params(trial["params"])))
+
+
+def show_front(sweep_id: str, *, as_json: bool) -> None:
+    """Show every trial that no other beats by all metrics at once."""
+    trials = sdk.views.front(sweep_id)
+    if as_json:
+        answer_json(trials)
+        return
+    if not trials:
+        raise NotFound(f"no trial of sweep {sweep_id} has reported all its metrics yet")
+    for trial in trials:
+        answer(f"{sweep_id}/{trial['number']}  {pairs(trial['outcome'])}")
+        answer(f"  {pairs(sdk.views.flat_params(trial['params']))}")

@@ -130,7 +130,8 @@ def _check_scheduler(data: Mapping[str, Any], problems: Problems) -> None:
         methods = " or ".join(ENGINES[engine])
         problems.add((*path, "engine"), f"{engine} needs method: {methods}, got {method}")
     for key in ("optimizer", "search_space"):
-        if key in scheduler and "source" not in scheduler:
+        is_sampler = key == "optimizer" and engine == "optuna" and str(scheduler.get(key)).endswith("Sampler")
+        if key in scheduler and "source" not in scheduler and not is_sampler:
             problems.add((*path, key), "names a function of source; add source: file.py")
     controller = data.get("controller")
     if isinstance(controller, dict) and controller.get("type") == "local":

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timezone
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from smsweep.sdk.estimators import EstimatorJob, compile_estimator
 from smsweep.sdk.prior import CSV_NOTE, is_file, read_files, stored_prior, warn_of_other_spaces
 from smsweep.sdk.reuse import REUSE_NOTE
 from smsweep.sdk.workspace import Workspace
-from smsweep.search.methods import METHODS
+from smsweep.search.methods import engine_of
 from smsweep.source.collect import SourceFile, collect
 from smsweep.source.pack import hash_files, pack
 from smsweep.source.secrets import refuse_secrets, scan_files, scan_text
@@ -70,7 +71,7 @@ def sweep(
         parsed = parse_sweep({**parsed.config.document, "program": program})
     parsed_job = load_job(job)
     warn(parsed.warnings, parsed_job.warnings)
-    check_can_run(parsed.config)
+    check_can_run(parsed.config, parsed_job.template.repeats)
     priors = list(prior_runs or ())
     runs = read_files(priors, parsed.config)
     workspace = Workspace()
@@ -136,13 +137,10 @@ def warn(*warnings: Iterable[str]) -> None:
             log.warning("%s", warning)
 
 
-def check_can_run(config: SweepConfig) -> None:
+def check_can_run(config: SweepConfig, repeats: int = 1) -> None:
     """Raise ConfigError for a valid config that this smsweep cannot run, before anything starts."""
-    if config.method not in METHODS:
-        raise ConfigError(
-            f"method: {config.method} is valid, but this smsweep runs {', '.join(sorted(METHODS))} only"
-            + ("; schedulers other than its own are still to come" if config.scheduler else "")
-        )
+    if engine_of(config, repeats) == "optuna" and find_spec("optuna") is None:
+        raise ConfigError("scheduler.engine: optuna is not installed; pip install 'smsweep[optuna]'")
 
 
 def source_dir(config: SweepConfig, job: ParsedJob, origin: Path | None) -> Path | None:

@@ -8,6 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from smsweep.controller import OUTLOOK_NOTE
+from smsweep.fronts import front as find_front
+from smsweep.fronts import last_value
 from smsweep.objectives import objective
 from smsweep.sdk.api import last_values
 from smsweep.sdk.labels import parse_sweep_id, parse_trial
@@ -34,6 +36,18 @@ def show(sweep_id: str) -> Data:
         "best": best_data(best, sweep) if best else None,
         "outlook": hint,
     }
+
+
+def front(sweep_id: str) -> list[Data]:
+    """Return the trials of a sweep of several metrics that no other beats, with `outcome`, by ascending number."""
+    with Workspace().store() as store:
+        sweep = store.get_sweep(parse_sweep_id(sweep_id))
+        trials = store.list_trials(sweep.id)
+    metrics = sweep.config.metrics
+    return [
+        trial_data(trial, sweep) | {"outcome": {metric.name: last_value(trial, metric.name) for metric in metrics}}
+        for trial in find_front(trials, metrics)
+    ]
 
 
 def list_sweeps() -> list[Data]:
@@ -72,6 +86,7 @@ def sweep_data(sweep: Sweep) -> Data:
         "name": sweep.name,
         "state": sweep.state.value,
         "method": sweep.config.method,
+        "metrics": [{"name": each.name, "goal": each.goal.value} for each in sweep.config.metrics],
         "metric": {"name": metric.name, "goal": metric.goal.value, "target": metric.target} if metric else None,
         "expected_trial_count": expected_trial_count(sweep.config, repeats_of(sweep)),
         "run_cap": sweep.config.run_cap,

@@ -4,25 +4,53 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from smsweep.errors import ConfigError
 from smsweep.repeats import Repeats
 from smsweep.search.base import SearchStrategy
 from smsweep.search.repeated import Repeated
 from smsweep.sweeps import SweepConfig
 from smsweep.tables import LazyTable
 
-# W&B's `custom` leaves the choice to a scheduler of the user's own; nothing here can make it.
+# W&B's own three, and what stands behind `custom`; see `engine_of`.
 METHODS: Mapping[str, Callable[[SweepConfig, int], SearchStrategy]] = LazyTable(
     {
         "grid": "smsweep.search.grid_search:GridSearch",
         "random": "smsweep.search.random_search:RandomSearch",
         "bayes": "smsweep.search.bayes_search:BayesSearch",
+        "pareto": "smsweep.search.pareto_search:ParetoSearch",
+        "optuna": "smsweep.search.optuna_search:OptunaSearch",
     }
 )
 
 
+def engine_of(config: SweepConfig, repeats: int = 1) -> str:
+    """Return what proposes a sweep's trials, a key of METHODS. Raises ConfigError for what none of them can.
+
+    `method: custom` leaves it to a scheduler; where there is none, several metrics are a search for their front.
+    """
+    if repeats > 1 and config.metrics:
+        raise ConfigError("repeats: several metrics have no mean to search by; remove repeats, or use metric")
+    if config.method != "custom":
+        return config.method
+    scheduler = config.scheduler or {}
+    if "source" in scheduler:
+        raise ConfigError(
+            "scheduler.source: would run a program of yours inside the agent, which smsweep does not; "
+            "say the space as parameters"
+        )
+    engine = scheduler.get("engine") or ("pareto" if config.metrics else "")
+    if engine not in METHODS:
+        told = f"scheduler.engine: {engine} is" if engine else "method: custom is"
+        raise ConfigError(
+            f"{told} valid, but needs something that smsweep has not; "
+            "use metrics, two or more, or scheduler: {engine: optuna}, or method grid, random or bayes"
+        )
+    return engine
+
+
 def make_strategy(config: SweepConfig, seed: int, repeats: int = 1) -> SearchStrategy:
     """Return what proposes the sweep's trials. repeats: how often each assignment is tried."""
-    strategy = METHODS[config.method](config, seed)
+    strategy = METHODS[engine_of(config, repeats)](config, seed)
     return strategy if repeats == 1 else Repeated(strategy, Repeats(repeats, config.metric))
 
 

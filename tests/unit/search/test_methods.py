@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from smsweep.errors import ConfigError
 from smsweep.search.grid_search import GridSearch
-from smsweep.search.methods import METHODS, expected_trial_count
+from smsweep.search.methods import METHODS, engine_of, expected_trial_count, make_strategy
 from smsweep.space.distributions import Categorical, Constant, IntUniform
 from smsweep.space.space import SearchSpace
-from smsweep.sweeps import SweepConfig
+from smsweep.sweeps import Metric, SweepConfig
 
 SPACE = SearchSpace(
     {
@@ -14,10 +17,46 @@ SPACE = SearchSpace(
         "b": SearchSpace({"c": IntUniform(min=1, max=3), "d": Constant(value=0)}),
     }
 )
+TWO = (Metric(name="loss"), Metric(name="size"))
 
 
-def test_the_methods_are_those_of_wandb_that_choose_by_themselves() -> None:
-    assert list(METHODS) == ["grid", "random", "bayes"]
+def test_the_methods_are_those_of_wandb_and_what_may_stand_behind_custom() -> None:
+    assert list(METHODS) == ["grid", "random", "bayes", "pareto", "optuna"]
+
+
+@pytest.mark.parametrize(
+    ("method", "more", "engine"),
+    [
+        ("grid", {}, "grid"),
+        ("bayes", {"scheduler": {"engine": "wandb"}}, "bayes"),
+        ("custom", {"metrics": TWO}, "pareto"),
+        ("custom", {"scheduler": {"engine": "optuna"}}, "optuna"),
+        ("custom", {"scheduler": {"engine": "optuna"}, "metrics": TWO}, "optuna"),
+    ],
+)
+def test_an_engine_follows_from_method_scheduler_and_metrics(
+    method: str, more: dict[str, Any], engine: str
+) -> None:
+    assert engine_of(SweepConfig(method=method, space=SPACE, **more)) == engine
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "message"),
+    [
+        (None, "method: custom is valid, but"),
+        ({"engine": "ax"}, "scheduler.engine: ax is valid, but"),
+        ({"engine": "optuna", "source": "s.py"}, "scheduler.source: would run a program of yours"),
+    ],
+)
+def test_what_nothing_here_can_do_is_told(scheduler: dict[str, Any] | None, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        engine_of(SweepConfig(method="custom", space=SPACE, scheduler=scheduler))
+
+
+def test_several_metrics_are_not_repeated() -> None:
+    config = SweepConfig(method="custom", space=SPACE, metrics=TWO)
+    with pytest.raises(ConfigError, match="no mean to search by"):
+        make_strategy(config, 0, repeats=2)
 
 
 def test_a_method_is_built_from_a_config_and_a_seed() -> None:

@@ -1,0 +1,178 @@
+"""Optuna's samplers as a search method: `scheduler: {engine: optuna}`."""
+
+from __future__ import annotations
+
+import random
+import warnings
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from typing import Any
+
+from smsweep.errors import SpaceError, UsageError
+from smsweep.fronts import outcome
+from smsweep.objectives import objective
+from smsweep.search.coverage import Coverage
+from smsweep.space.choices import Categorical, CategoricalWithProbabilities
+from smsweep.space.distribution import Distribution
+from smsweep.space.space import MISSING
+from smsweep.sweeps import Metric, SweepConfig
+from smsweep.trials import History, Params, Trial, TrialState
+
+SAMPLER = "TPESampler"  # unless scheduler.optimizer names another
+OPTIONS: dict[str, dict[str, Any]] = {  # of the samplers that need nothing but the history, and no more packages
+    "TPESampler": {"constant_liar": True, "multivariate": True},  # running trials count as bad, and repel
+    "RandomSampler": {},
+}
+DRAWS = 8  # asks for one trial, where a finite space has something new, before it is drawn at random
+
+
+class OptunaSearch:
+    """Asks an Optuna sampler for each trial, in a study made of the history.
+
+    Nothing is kept in Optuna: each trial's sampler is seeded with (seed, number) and told all trials, so that any
+    agent would ask for the same. Numbers are given to it as their place between 0 and 1 in their distribution,
+    lists as the place in the list. Finished trials count with their objective (of several metrics with the last
+    value of each), stopped ones as pruned, failed ones as failed, as Optuna understands these.
+    Raises UsageError where Optuna is not installed, SpaceError without a metric or for an unknown sampler.
+    """
+
+    def __init__(self, config: SweepConfig, seed: int = 0) -> None:
+        self._metrics = config.metrics or ((config.metric,) if config.metric else ())
+        if not self._metrics:
+            raise SpaceError("optuna needs to know what to improve: add metric with a name and a goal, or metrics")
+        self._sampler = (config.scheduler or {}).get("optimizer", SAMPLER)
+        if self._sampler not in OPTIONS:
+            raise SpaceError(f"scheduler.optimizer: no sampler {self._sampler!r}; there are {', '.join(OPTIONS)}")
+        self._optuna = _import_optuna()
+        self._space = config.space
+        self._seed = seed
+        self._distributions = {
+            ".".join(path): self._distribution(leaf) for path, leaf in self._space.leaves if leaf.size != 1
+        }
+        size = config.space.size
+        self._coverage = Coverage(size, config.space.index) if size is not None else None
+
+    def suggest(self, history: History, n: int) -> list[Params]:
+        if self._coverage is not None:
+            self._coverage.follow(history)
+        known = [told for trial in (*history.prior, *history) if (told := self._told(trial)) is not None]
+        suggested: list[Params] = []
+        held: list[int] = []
+        for number in range(history.next_number, history.next_number + n):
+            params = self._first_free(known, number)
+            if params is None:
+                break
+            suggested.append(params)
+            running = self._told(Trial(number=number, params=params))
+            known += [running] if running is not None else []
+            if self._coverage is not None:
+                held.append(self._cell(params))
+                self._coverage.take(held[-1:])
+        if self._coverage is not None:
+            self._coverage.release(held)  # whether these become trials is for others to decide
+        return suggested
+
+    def _first_free(self, known: Sequence[Any], number: int) -> Params | None:
+        """Return what the sampler asks for and no trial holds; None when the space is used up."""
+        if self._coverage is None:
+            return next(self._asked(known, number))
+        if not self._coverage.n_free:
+            return None
+        for _, params in zip(range(DRAWS), self._asked(known, number), strict=False):
+            if self._cell(params) not in self._coverage:
+                return params
+        rng = random.Random(f"{self._seed}/{number}")  # noqa: S311 - chance that can be repeated, no secret
+        return self._space.assignment(self._coverage.free(rng.randrange(self._coverage.n_free)))
+
+    def _cell(self, params: Params) -> int:
+        cell = self._space.index(params)
+        assert cell is not None
+        return cell
+
+    def _asked(self, known: Sequence[Any], number: int) -> Iterator[Params]:
+        """Yield what the sampler asks for in a study of the known trials, and again as often as wanted."""
+        seed = random.Random(f"{self._seed}/{number}").getrandbits(32)  # noqa: S311 - as above
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that some options are experimental
+            sampler = getattr(self._optuna.samplers, self._sampler)(seed=seed, **OPTIONS[self._sampler])
+        directions = [metric.goal.value for metric in self._metrics]
+        study = self._optuna.create_study(sampler=sampler, directions=directions)
+        study.add_trials(known)
+        while True:
+            yield self._decoded(study.ask(self._distributions).params)
+
+    def _told(self, trial: Trial) -> Any:
+        """Return a trial in Optuna's words; None for one whose params have no place in this space."""
+        encoded = {}
+        for (path, leaf), value in zip(self._space.leaves, self._space.flatten(trial.params), strict=True):
+            if leaf.size != 1:
+                place = None if value is MISSING else _encode(leaf, value)
+                if place is None:
+                    return None
+                encoded[".".join(path)] = place
+        states = self._optuna.trial.TrialState
+        values = _values(trial, self._metrics)
+        state = {
+            TrialState.FINISHED: states.COMPLETE if values else states.FAIL,
+            TrialState.STOPPED: states.PRUNED,
+            TrialState.FAILED: states.FAIL,
+            TrialState.CRASHED: states.FAIL,
+            TrialState.KILLED: states.FAIL,
+        }.get(trial.state, states.RUNNING)
+        is_pruned = state == states.PRUNED and values and len(values) == 1
+        return self._optuna.trial.create_trial(
+            state=state,
+            params=encoded,
+            distributions=self._distributions,
+            values=values if state == states.COMPLETE else None,
+            intermediate_values={max(len(trial.curve), 1): values[0]} if is_pruned and values else {},
+        )
+
+    def _decoded(self, encoded: dict[str, Any]) -> Params:
+        return self._space.nest(
+            [
+                leaf.ppf(0.5) if leaf.size == 1 else _decode(leaf, encoded[".".join(path)])
+                for path, leaf in self._space.leaves
+            ]
+        )
+
+    def _distribution(self, leaf: Distribution) -> Any:
+        if _is_listed(leaf):
+            return self._optuna.distributions.CategoricalDistribution(range(leaf.size or 0))
+        return self._optuna.distributions.FloatDistribution(0.0, 1.0)
+
+
+def _import_optuna() -> Any:
+    try:
+        optuna = import_module("optuna")  # an extra, and slow to import
+    except ImportError as err:
+        raise UsageError(
+            "scheduler.engine: optuna is not installed; pip install 'smsweep[optuna]', or use method bayes"
+        ) from err
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    return optuna
+
+
+def _values(trial: Trial, metrics: Sequence[Metric]) -> list[float] | None:
+    if len(metrics) == 1:
+        value = objective(trial, metrics[0])
+        return None if value is None else [value]
+    found = outcome(trial, metrics)
+    return None if found is None else [metric.goal.sign * x for metric, x in zip(metrics, found, strict=True)]
+
+
+def _is_listed(leaf: Distribution) -> bool:
+    return isinstance(leaf, (Categorical, CategoricalWithProbabilities))
+
+
+def _encode(leaf: Distribution, value: Any) -> float | int | None:
+    if _is_listed(leaf):
+        return leaf.index_of(value)
+    try:
+        return leaf.cdf(value)
+    except SpaceError:
+        return None  # of another space
+
+
+def _decode(leaf: Distribution, place: Any) -> Any:
+    return leaf.value_at(place) if _is_listed(leaf) else leaf.ppf(place)

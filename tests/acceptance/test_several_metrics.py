@@ -1,0 +1,70 @@
+"""Every section of docs/several-metrics.md does what it says."""
+
+from __future__ import annotations
+
+import json
+from itertools import groupby
+from pathlib import Path
+
+import pytest
+
+from tests.markdown import ROOT, Block, blocks
+from tests.unit.cli.conftest import Cli, cli, folder
+from tests.walkthrough import walk
+
+__all__ = ["cli", "folder"]  # fixtures
+
+PAGE = ROOT / "docs/several-metrics.md"
+SECTIONS = {
+    section: [block for block in group if block.language != "console"]
+    for section, group in groupby(blocks(PAGE), lambda block: block.section)
+}
+
+TRAIN = """
+import argparse, smsweep
+parser = argparse.ArgumentParser()
+parser.add_argument("--a", type=int)
+a = parser.parse_known_args()[0].a
+smsweep.log({"cost": 0, "gain": 9})
+smsweep.log({"cost": a, "gain": {1: 2, 2: 1, 3: 3, 4: 4}[a]} if a < 4 else {"cost": 4})
+"""
+SWEEP = """
+program: train.py
+method: custom
+metrics: [{name: cost}, {name: gain, goal: maximize}]
+run_cap: 4
+parameters: {a: {values: [1, 2, 3, 4]}}
+"""
+
+
+@pytest.mark.parametrize("shown", [pytest.param(shown, id=section) for section, shown in SECTIONS.items()])
+def test_a_section_does_what_it_shows(shown: list[Block], tmp_path: Path) -> None:
+    if any(block.is_file for block in shown):
+        walk(shown, tmp_path)
+
+
+def test_best_gives_the_front_by_last_values(cli: Cli, folder: Path) -> None:
+    (folder / "train.py").write_text(TRAIN)
+    (folder / "sweep.yaml").write_text(SWEEP)
+    sweep_id = cli("run", "sweep.yaml", "--quiet").out.strip()
+    front = json.loads(cli("best", sweep_id, "--json").out)
+    by_a = {trial["params"]["a"]: trial["outcome"] for trial in front}
+    # 4 reported no second gain, so the first one is its last
+    assert by_a == {1: {"cost": 1, "gain": 2}, 3: {"cost": 3, "gain": 3}, 4: {"cost": 4, "gain": 9}}
+    assert "gain=9" in cli("best", sweep_id).out
+
+
+def test_a_trial_without_one_of_the_metrics_has_failed(cli: Cli, folder: Path) -> None:
+    (folder / "train.py").write_text("import smsweep\nsmsweep.log({'cost': 1})\n")
+    (folder / "sweep.yaml").write_text(SWEEP.replace("run_cap: 4", "run_cap: 1"))
+    ended = cli("run", "sweep.yaml")
+    assert "without ever reporting the sweep's metric 'gain'" in ended.err
+    assert cli("best", ended.out.strip()).code == 2
+
+
+def test_what_goes_with_no_front_is_refused_before_anything_runs(cli: Cli, folder: Path) -> None:
+    (folder / "sweep.yaml").write_text(SWEEP)
+    (folder / "job.yaml").write_text("repeats: 2\n")
+    refused = cli("run", "sweep.yaml", "--job", "job.yaml")
+    assert (refused.code, refused.out) == (2, "")
+    assert "no mean to search by" in refused.err

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import dataclasses
+import random
+
+import pytest
+
+from smsweep.errors import SpaceError
+from smsweep.fronts import front
+from smsweep.search.base import SearchStrategy
+from smsweep.search.pareto_search import ParetoSearch
+from smsweep.search.random_search import RandomSearch
+from smsweep.space.distributions import Categorical, IntUniform, Uniform
+from smsweep.space.space import SearchSpace
+from smsweep.sweeps import Goal, Metric, SweepConfig
+from smsweep.trials import History, MetricStats, Params, TrialState
+from tests.unit.search.histories import add, remove, run
+
+SPACE = SearchSpace({name: Uniform(min=0.0, max=1.0) for name in ("x", "y", "z")})
+SMALL = SearchSpace({"a": IntUniform(min=1, max=4), "b": Categorical(values=("p", "q", "r"))})
+METRICS = (Metric(name="cost"), Metric(name="quality", goal=Goal.MAXIMIZE))
+
+
+def config(space: SearchSpace = SPACE) -> SweepConfig:
+    return SweepConfig(method="custom", space=space, metrics=METRICS)
+
+
+def values(params: Params) -> tuple[float, float]:
+    """Return cost and quality, of which the front is quality = cost squared: no weighted sum finds its middle."""
+    off = (params["y"] - 0.5) ** 2 + (params["z"] - 0.5) ** 2
+    return params["x"] + off, params["x"] ** 2 - off
+
+
+def finish(history: History, number: int, *, state: TrialState = TrialState.FINISHED) -> None:
+    trial = history.get(number)
+    assert trial is not None
+    found = values(trial.params) if "x" in trial.params else (trial.params["a"], 0.0)
+    stats = {metric.name: MetricStats().add(value) for metric, value in zip(METRICS, found, strict=True)}
+    history.update([dataclasses.replace(trial, state=state, metrics=stats)])
+
+
+def searched(strategy: SearchStrategy, n: int) -> History:
+    history = History()
+    for _ in range(n):
+        (params,) = strategy.suggest(history, 1)
+        finish(history, add(history, params))
+    return history
+
+
+def hypervolume(history: History) -> float:
+    """Return the area between the front and a point that is bad by both metrics."""
+    points = sorted((trial.metrics["cost"].min, trial.metrics["quality"].max) for trial in front(history, METRICS))
+    area, floor = 0.0, -1.0
+    for cost, quality in points:
+        if cost < 2 and quality > floor:
+            area += (2 - cost) * (quality - floor)
+            floor = quality
+    return area
+
+
+def test_it_finds_a_better_front_than_chance() -> None:
+    by_chance = [hypervolume(searched(RandomSearch(config(), seed), 50)) for seed in range(4)]
+    assert hypervolume(searched(ParetoSearch(config()), 50)) > max(by_chance)
+
+
+def test_many_at_once_are_the_same_as_one_by_one() -> None:
+    history = searched(ParetoSearch(config()), 12)
+    at_once = ParetoSearch(config()).suggest(history, 4)
+    assert at_once == run(ParetoSearch(config()), history, 4)
+    assert len({str(params) for params in at_once}) == 4
+
+
+def test_a_fresh_search_goes_on_as_the_old_one_would() -> None:
+    old = ParetoSearch(config(), 5)
+    history = searched(old, 10)
+    assert old.suggest(history, 2) == ParetoSearch(config(), 5).suggest(history, 2)
+
+
+def test_no_assignment_of_a_finite_space_comes_twice() -> None:
+    history = searched(ParetoSearch(config(SMALL)), 12)
+    assert len({str(trial.params) for trial in history}) == 12
+    assert ParetoSearch(config(SMALL)).suggest(history, 1) == []
+
+
+def test_failures_missing_values_and_removed_trials_are_no_hindrance() -> None:
+    history = History()
+    states = [TrialState.FAILED, TrialState.KILLED, TrialState.STOPPED, TrialState.CRASHED]
+    rng = random.Random(0)
+    for number in range(20):
+        add(history, SPACE.sample(rng), rng.choice([*states, TrialState.RUNNING, TrialState.FINISHED]))
+        if number % 2:
+            finish(history, number)
+    remove(history, 19)
+    assert len(ParetoSearch(config()).suggest(history, 3)) == 3
+
+
+def test_one_metric_has_no_front() -> None:
+    with pytest.raises(SpaceError, match="two metrics or more"):
+        ParetoSearch(dataclasses.replace(config(), metrics=METRICS[:1]))
