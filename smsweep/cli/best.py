@@ -15,7 +15,9 @@ smsweep best abcd1234 --json
 
 
 def best(sweep_id: SweepId, as_json: Json = False) -> None:
-    """Show the best trial and its params; of several metrics the front.
+    """Show the best trial and its params.
+
+    Of several metrics the front: each trial that no other beats by all of them.
 
     Best over all that a trial reported of the sweep's metric; failed and crashed trials do not count.
     """

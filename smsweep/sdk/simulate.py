@@ -86,7 +86,13 @@ def _flat(row: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Scala
     for name, value in row.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{name}.")
-        elif hasattr(value, "item"):  # a numpy or torch scalar
-            yield prefix + name, value.item()
         else:
-            yield prefix + name, value
+            yield prefix + name, _plain(value)
+
+
+def _plain(value: Any) -> Any:
+    """Return what a numpy or torch scalar holds; None for an array of several values."""
+    try:
+        return value.item() if hasattr(value, "item") else value
+    except (ValueError, RuntimeError):
+        return None

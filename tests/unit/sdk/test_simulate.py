@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from smsweep import ConfigError, judge
+
+CONFIG: dict[str, Any] = {
+    "method": "random",
+    "metric": {"name": "val.loss"},
+    "parameters": {"a": {"min": 0.0, "max": 1.0}},
+    "early_terminate": {"type": "hyperband", "min_iter": 1},
+}
+
+
+def running(*rows: Any, **more: Any) -> dict[str, Any]:
+    return {"state": "running", "history": list(rows), **more}
+
+
+def stopped(*trials: dict[str, Any], **more: Any) -> list[int]:
+    return [decision.number for decision in judge({**CONFIG, **more}, trials)]
+
+
+def test_nested_rows_and_flat_ones_are_the_same() -> None:
+    assert stopped(running({"val": {"loss": 1}}), running({"val.loss": 2})) == [1]
+
+
+def test_numpy_scalars_are_numbers_and_arrays_are_none() -> None:
+    good, bad = running({"val.loss": np.float32(1)}), running({"val.loss": np.int64(2), "image": np.ones(3)})
+    assert stopped(good, bad, running({"val.loss": np.ones(2)})) == [1]
+
+
+def test_numbers_are_those_of_the_trials() -> None:
+    assert stopped(running({"val.loss": 1}, number=7), running({"val.loss": 2}, number=4)) == [4]
+
+
+def test_conditions_are_judged_as_in_a_job_yaml() -> None:
+    trials = [running({"val.loss": math.nan}), running({"gpu": 3}), running({"val.loss": 1})]
+    decisions = judge(
+        {**CONFIG, "early_terminate": CONFIG["early_terminate"]}, trials, stop_if=["val.loss is nan"]
+    )
+    assert [(decision.number, decision.evidence["rule"]) for decision in decisions] == [(0, "stop_if")]
+
+
+def test_without_rules_nobody_is_stopped() -> None:
+    config = {key: value for key, value in CONFIG.items() if key != "early_terminate"}
+    assert judge(config, [running({"val.loss": 99})]) == []
+
+
+@pytest.mark.parametrize(
+    ("trials", "message"),
+    [
+        ([running([1])], r"trials\[0\].history: a row is a mapping of metrics"),
+        ([running(number=1), running(number=1)], "2 of them have number 1"),
+        ([{"state": "lost"}], r"trials\[0\].state: 'lost' is no trial state"),
+    ],
+)
+def test_what_is_no_trial_is_told(trials: list[dict[str, Any]], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        judge(CONFIG, trials)
