@@ -29,8 +29,7 @@ ENVIRONMENTS: Mapping[str, Environment] = {
     "sweeps": Environment(requirements=("sweeps==0.3.0", "numpy<2", "pyyaml"), python_below=(3, 13)),
     "wandb": Environment(requirements=("wandb==0.31.0",), python_below=(3, 15)),
     "moto": Environment(requirements=("moto[s3,server]==5.2.5",), python_below=(3, 15)),
-    "optuna": Environment(requirements=("optuna==5.0.0",), python_below=(3, 15)),
-    "optuna": Environment(requirements=("optuna==4.5.0", f"-e{ROOT}"), python_below=(3, 14)),
+    "optuna": Environment(requirements=("optuna==5.0.0", f"-e{ROOT}"), python_below=(3, 14)),
     "sagemaker2": Environment(requirements=("sagemaker==2.257.7", f"-e{ROOT}"), python_below=(3, 13)),
     "sagemaker3": Environment(requirements=("sagemaker==3.27.0", f"-e{ROOT}"), python_below=(3, 13)),
 }
