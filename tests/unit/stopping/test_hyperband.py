@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -11,23 +10,16 @@ from smsweep.errors import ConfigError
 from smsweep.space.space import SearchSpace
 from smsweep.stopping.hyperband import Hyperband, bands
 from smsweep.stopping.rules import RULES
-from smsweep.sweeps import EarlyTerminate, Goal, Metric, SweepConfig
+from smsweep.sweeps import EarlyTerminate, Goal, SweepConfig
 from smsweep.trials import History, Trial, TrialState
+from tests.unit.stopping import curves as curves_of
+from tests.unit.stopping.curves import UPDATES, curves
 
 RUNNING, FINISHED = TrialState.RUNNING, TrialState.FINISHED
 
 
 def config(goal: Goal = Goal.MINIMIZE, **rule: Any) -> SweepConfig:
-    return SweepConfig(
-        method="random",
-        space=SearchSpace({}),
-        metric=Metric(name="loss", goal=goal),
-        early_terminate=EarlyTerminate(**{"type": "hyperband", "min_iter": 2, "eta": 2, **rule}),
-    )
-
-
-def curves(*values: Sequence[float], state: TrialState = RUNNING) -> History:
-    return History(Trial(number=i, params={}, state=state, curve=tuple(curve)) for i, curve in enumerate(values))
+    return curves_of.config(goal, **{"type": "hyperband", "min_iter": 2, "eta": 2, **rule})
 
 
 def stopped(history: History, **rule: Any) -> list[int]:
@@ -147,18 +139,7 @@ def test_the_reason_names_rule_band_value_threshold_and_peers() -> None:
     }
 
 
-values = st.lists(st.integers(-3, 3).map(float), max_size=10).map(tuple)
-trials = st.builds(
-    Trial,
-    number=st.integers(0, 6),
-    params=st.just({}),
-    state=st.sampled_from([RUNNING, RUNNING, TrialState.STOPPING, FINISHED]),
-    curve=values,
-    is_removed=st.sampled_from([False, False, False, True]),
-)
-
-
-@given(updates=st.lists(st.lists(trials, max_size=4), max_size=8), strict=st.booleans())
+@given(updates=UPDATES, strict=st.booleans())
 def test_a_fresh_rule_agrees_with_one_that_was_there_all_along(updates: list[list[Trial]], strict: bool) -> None:
     history, old = History(), Hyperband(config(strict=strict, min_iter=1))
     for update in updates:
