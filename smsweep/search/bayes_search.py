@@ -89,8 +89,7 @@ class BayesSearch:
     ) -> Array:
         """Return points where improvement is likely, best first."""
         view = VIEWS[number % len(VIEWS)]
-        settled = known.first(len(known) - len(known) % max(len(known) // REFIT, 1))
-        model = fit(*self._data(settled, view, MAX_FITTED), self._cube.is_nominal).draw(rng)
+        model = fit(*self._data(known.settled(REFIT), view, MAX_FITTED), self._cube.is_nominal).draw(rng)
         data = self._data(known, view, MAX_BELIEVED)
         belief = Posterior(model, *data, self._cube.is_nominal)
         # where there is noise, the best that was seen was lucky: improve on what is believed of it

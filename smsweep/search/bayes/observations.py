@@ -25,7 +25,11 @@ class Observations:
     def __len__(self) -> int:
         return len(self.evidence)
 
-    def first(self, n: int) -> Observations:
+    def settled(self, parts: int) -> Observations:
+        """Return the first of them, the same until those that set the scale have grown by one part in so many."""
+        scaled = np.flatnonzero(self.sets_scale)
+        n_scaled = len(scaled) - len(scaled) % max(len(scaled) // parts, 1)
+        n = int(scaled[n_scaled - 1]) + 1
         return Observations(
             evidence=self.evidence[:n],
             values=self.values[:n],

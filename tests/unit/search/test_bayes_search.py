@@ -130,6 +130,16 @@ def test_trials_that_all_crash_do_not_end_the_start() -> None:
     assert len(BayesSearch(config(), 0).suggest(history, 1)) == 1
 
 
+def test_a_search_gets_going_after_any_number_of_crashes() -> None:
+    history, strategy = History(), BayesSearch(config(), 0)
+    run(strategy, history, 100)
+    history.update([dataclasses.replace(trial, state=TrialState.CRASHED) for trial in history])
+    for _ in range(8):
+        (params,) = strategy.suggest(history, 1)
+        finish(history, add(history, params), loss(params))
+    assert history.counts[TrialState.FINISHED] == 8
+
+
 @pytest.mark.parametrize("kind", sorted(DISTRIBUTIONS))
 def test_every_distribution_can_be_searched(kind: str) -> None:
     leaf: Distribution = DISTRIBUTIONS[kind](**ARGUMENTS.get(kind, {}))
