@@ -24,7 +24,7 @@ from smsweep.trials import History, Params
 MIN_START, MAX_START = 6, 12  # trials of the space-filling start: two more than there are dimensions, within this
 N_NEAR = 8  # best observations around which the acquisition is searched
 MAX_FITTED = 120  # observations from which the model is chosen; each costs tens of times more than below
-MAX_BELIEVED = 200  # observations on which the belief rests; its cost grows with their square
+MAX_BELIEVED = 150  # observations on which the belief rests; its cost grows with their square
 REFIT = 20  # the model is chosen anew when the observations have grown by one part in this many
 GUESS = 0.1  # variance that each guessed coordinate adds to a target
 DRAWS = 32  # at random, where nothing better is free, before the free assignments are counted
@@ -61,7 +61,7 @@ class BayesSearch:
             if params is None:
                 break
             suggested.append(params)
-            evidence.append(Evidence(kind=Kind.PENDING, params=params, cube=self._cube, curve=np.empty(0)))
+            evidence.append(Evidence(kind=Kind.PENDING, params=params, cube=self._cube))
             if self._coverage is not None:
                 held.append(self._cell(params))
                 self._coverage.take(held[-1:])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -32,7 +33,8 @@ class Evidence:
     value: float = 0.0  # of WHOLE and HINT; lower is better
     params: Params
     cube: Cube
-    curve: Array  # values on the way, lower is better; [] where none are known
+    curve: Sequence[float] = ()  # as reported on the way
+    sign: int = 1  # of the curve: multiplied by it, lower is better
 
     @functools.cached_property
     def place(self) -> tuple[Array, int]:
@@ -42,7 +44,7 @@ class Evidence:
     @functools.cached_property
     def best_so_far(self) -> Array:
         """After each point of the curve."""
-        return np.minimum.accumulate(self.curve)
+        return np.minimum.accumulate(np.clip(self.sign * np.array(self.curve), -EXTREME, EXTREME))
 
 
 class Ledger:
@@ -85,8 +87,9 @@ def evidence(trial: Trial, metric: Metric, cube: Cube) -> Evidence:
     A trial of another space lies where this one comes nearest to it.
     """
     kind, value = _reading(trial, metric)
-    signed = np.clip(metric.goal.sign * np.array([value, *trial.curve]), -EXTREME, EXTREME)
-    return Evidence(kind=kind, value=float(signed[0]), params=trial.params, cube=cube, curve=signed[1:])
+    sign = metric.goal.sign
+    value = min(max(sign * value, -EXTREME), EXTREME)
+    return Evidence(kind=kind, value=value, params=trial.params, cube=cube, curve=trial.curve, sign=sign)
 
 
 def _reading(trial: Trial, metric: Metric) -> tuple[Kind, float]:

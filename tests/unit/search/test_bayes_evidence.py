@@ -101,7 +101,7 @@ def test_a_ledger_follows_what_changes() -> None:
 
 
 def item(kind: Kind, value: float = 0.0, curve: Sequence[float] = ()) -> Evidence:
-    return Evidence(kind=kind, value=value, params=PARAMS, cube=CUBE, curve=np.array(curve, dtype=float))
+    return Evidence(kind=kind, value=value, params=PARAMS, cube=CUBE, curve=curve)
 
 
 WHOLE = [item(Kind.WHOLE, value) for value in (3.0, 1.0, 2.0, 8.0)]
