@@ -1,0 +1,142 @@
+"""One way to launch trials as training jobs, timed. Run by launch_cost.py in the environment of each.
+
+    launch_clients.py smsweep|v2|v2-config|v3 URL BUCKET SOURCE_DIR N
+
+Launches once to warm up and N times more, tells the server when that begins and ends, and prints the milliseconds
+of each as JSON. `sealed` is tests/estimators/sealed.py: nothing but this machine can be reached.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import sealed  # type: ignore[import-not-found]  # put on the path by launch_cost.py
+
+WAY, URL, BUCKET, SOURCE_DIR, N = *sys.argv[1:5], int(sys.argv[5])
+ROLE = "arn:aws:iam::123456789012:role/trainer"
+IMAGE = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/own:1"
+OUTPUT = f"s3://{BUCKET}/out"
+Launch = Callable[[int], object]  # number of the trial
+
+
+def by_smsweep() -> Launch:
+    from smsweep.sdk import execute
+    from smsweep.sdk.create import sweep
+    from smsweep.sdk.workspace import Workspace
+    from smsweep.trials import Trial
+
+    job = {
+        "image_uri": IMAGE,
+        "role": ROLE,
+        "instance_type": "ml.m5.large",
+        "output_path": OUTPUT,
+        "source_dir": SOURCE_DIR,
+    }
+    config = {"program": "train.py", "method": "random", "parameters": {"lr": {"min": 0.0, "max": 1.0}}}
+    sweep_id = sweep(config, job=job)
+    workspace = Workspace()
+    with workspace.store() as store:
+        stored = store.get_sweep(sweep_id)
+    template = execute.load_job_text(stored.job_yaml)
+    render = execute.renderer(template, stored, workspace, "sagemaker", upload=True)
+    backend = execute.open_backend("sagemaker", workspace)
+    return lambda number: backend.submit(render(Trial(number=number, params={"lr": number / 100})))
+
+
+def by_v2() -> Launch:
+    import boto3
+    from sagemaker.pytorch import PyTorch
+    from sagemaker.session import Session
+    from sagemaker.telemetry import telemetry_logging
+
+    report_here(telemetry_logging)
+    estimator = PyTorch(
+        framework_version="2.3.0",
+        py_version="py311",
+        role=ROLE,
+        instance_count=1,
+        instance_type="ml.m5.large",
+        entry_point="train.py",
+        source_dir=SOURCE_DIR,
+        sagemaker_session=Session(boto3.Session(), default_bucket=BUCKET),
+    )
+
+    def launch(number: int) -> None:
+        estimator.set_hyperparameters(lr=number / 100)
+        estimator.fit(wait=False)
+
+    return launch
+
+
+def by_v3() -> Launch:
+    import boto3
+    from sagemaker.core.helper.session_helper import Session
+    from sagemaker.core.telemetry import telemetry_logging
+    from sagemaker.train import ModelTrainer
+    from sagemaker.train.configs import Compute, OutputDataConfig, SourceCode
+
+    report_here(telemetry_logging)
+    trainer = ModelTrainer(
+        training_image=IMAGE,
+        role=ROLE,
+        compute=Compute(instance_type="ml.m5.large", instance_count=1),
+        source_code=SourceCode(source_dir=SOURCE_DIR, entry_script="train.py"),
+        output_data_config=OutputDataConfig(s3_output_path=OUTPUT),
+        sagemaker_session=Session(boto3.Session(), default_bucket=BUCKET),
+    )
+
+    def launch(number: int) -> None:
+        trainer.hyperparameters = {"lr": number / 100}
+        trainer.train(wait=False, logs=False)
+
+    return launch
+
+
+def all_to_url() -> None:
+    """Send to the server also those calls for which the SDKs name an endpoint of AWS themselves."""
+    import botocore.session
+
+    create: Any = botocore.session.Session.create_client
+
+    def create_here(self: Any, service: str, *args: Any, **more: Any) -> Any:
+        return create(self, service, *args, **{**more, "endpoint_url": URL})
+
+    botocore.session.Session.create_client = create_here  # type: ignore[method-assign, assignment]  # on purpose
+
+
+def report_here(telemetry_logging: Any) -> None:
+    """Let an SDK report what it did as it does unless told not to, but to the server."""
+    telemetry_logging._requests_helper = lambda url, timeout: urllib.request.urlopen(f"{URL}/telemetry").close()
+
+
+def tell(what: str) -> None:
+    urllib.request.urlopen(f"{URL}/benchmark/{what}").close()
+
+
+def main() -> None:
+    sealed.seal()
+    os.environ["AWS_ENDPOINT_URL"] = URL
+    all_to_url()
+    if WAY == "v2-config":  # any setting, as an organisation may make it for its users
+        config = Path(SOURCE_DIR).with_name("config.yaml")
+        config.write_text("SchemaVersion: '1.0'\nSageMaker: {TrainingJob: {EnableNetworkIsolation: false}}\n")
+        os.environ["SAGEMAKER_USER_CONFIG_OVERRIDE"] = str(config)
+    launch = {"smsweep": by_smsweep, "v2": by_v2, "v2-config": by_v2, "v3": by_v3}[WAY]()
+    launch(0)
+    tell("begin")
+    took_ms = []
+    for number in range(1, N + 1):
+        start = time.perf_counter()
+        launch(number)
+        took_ms.append((time.perf_counter() - start) * 1000)
+    tell("end")
+    sealed.answer(took_ms)
+
+
+main()
