@@ -158,7 +158,10 @@ def _mirror() -> tuple[str, str]:
 
 
 def _run(argv: Sequence[str]) -> None:
-    done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    environ = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    done = subprocess.run(
+        argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, env=environ
+    )
     if done.returncode:
         raise NoEngine(f"{' '.join(argv[:3])} ... ended with {done.returncode}:\n{done.stdout[-2000:]}")
 

@@ -14,7 +14,6 @@ from tests.engine import IMAGE
 from tests.jobs import Jobs
 
 ROOT = Path(__file__).parents[2]
-JOB_IMAGE = "smsweep-test-job"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -37,10 +36,18 @@ def jobs(docker_engine: DockerClient, tmp_path: Path) -> Iterator[Jobs]:
 @pytest.fixture(scope="session")
 def job_image(docker_engine: DockerClient) -> str:
     """The image of container/Dockerfile, built on the base image."""
-    docker_engine.images.build(
-        path=str(ROOT), dockerfile="container/Dockerfile", buildargs={"BASE": IMAGE}, tag=JOB_IMAGE, rm=True
+    return build(docker_engine, "smsweep-test-job")
+
+
+def build(engine: DockerClient, tag: str, **arguments: str) -> str:
+    """Build container/Dockerfile on the base image and return its tag; what the tag named before is removed."""
+    before = {image.id for image in engine.images.list(tag)}
+    built, _ = engine.images.build(
+        path=str(ROOT), dockerfile="container/Dockerfile", buildargs={"BASE": IMAGE, **arguments}, tag=tag, rm=True
     )
-    return JOB_IMAGE
+    for old in before - {built.id}:
+        engine.images.remove(str(old), force=True)
+    return tag
 
 
 def ours(engine: DockerClient, folder: Path) -> list[Any]:

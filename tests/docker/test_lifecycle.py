@@ -10,6 +10,7 @@ from docker import DockerClient
 
 from smsweep.errors import JobRejected
 from smsweep.jobs import JobStatus
+from tests.docker.conftest import build
 from tests.engine import IMAGE
 from tests.jobs import Jobs
 
@@ -76,12 +77,7 @@ def test_an_image_that_honours_train_runs_as_sagemaker_starts_it(jobs: Jobs, job
 
 
 def test_our_image_needs_no_root(jobs: Jobs, docker_engine: DockerClient) -> None:
-    root = str(Path(__file__).parents[2])
-    arguments = {"BASE": IMAGE, "USER": "12345"}
-    docker_engine.images.build(
-        path=root, dockerfile="container/Dockerfile", buildargs=arguments, tag="smsweep-test-user", rm=True
-    )
-    jobs.image = "smsweep-test-user"
+    jobs.image = build(docker_engine, "smsweep-test-user", USER="12345")
     done = jobs.run("user", "import os; print(os.getuid()); open('/opt/ml/model/m', 'w').write('m')")
     assert done.lines == ("12345",)
     assert (jobs.folder / "results" / jobs.name("user") / "output" / "model.tar.gz").exists()
