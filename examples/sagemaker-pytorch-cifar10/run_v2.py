@@ -1,0 +1,44 @@
+"""The sweep with an Estimator of the SageMaker SDK 2.x.
+
+    pip install smsweep 'sagemaker<3'
+    SAGEMAKER_ROLE=arn:aws:iam::123456789012:role/SageMakerRole python run_v2.py
+
+CIFAR10 may say where the data set is (s3://my-bucket/cifar10), WANDB_SECRET the ARN that `smsweep auth` prints.
+"""
+
+import os
+from pathlib import Path
+
+from sagemaker.pytorch import PyTorch
+
+import smsweep
+
+HERE = Path(__file__).parent
+
+
+def estimator(**more):
+    secret = os.environ.get("WANDB_SECRET")
+    return PyTorch(
+        entry_point="train.py",
+        source_dir=str(HERE / "source"),
+        framework_version="2.3.0",
+        py_version="py311",
+        role=os.environ["SAGEMAKER_ROLE"],
+        instance_type="ml.g5.xlarge",
+        instance_count=1,
+        use_spot_instances=True,
+        max_run=3600,
+        max_wait=7200,
+        environment={"SMSWEEP_SECRET_WANDB_API_KEY": secret} if secret else {},
+        **more,
+    )
+
+
+def main():
+    data = os.environ.get("CIFAR10")
+    inputs = {"training": data} if data else None
+    print(smsweep.run(HERE / "sweep.yaml", estimator=estimator(), inputs=inputs, parallel=4))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,27 @@
+"""Compiles what an example's run_v2.py or run_v3.py makes. Runs in the environment of that SDK.
+
+stdin: {"sdk": 2 or 3, "script": ...}. stdout: the template, and which connections were tried.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import runpy
+
+import sealed  # type: ignore[import-not-found]  # beside this script
+
+asked = sealed.question()
+sealed.seal()
+os.environ["SAGEMAKER_ROLE"] = "arn:aws:iam::123456789012:role/SageMakerRole"
+
+from smsweep.estimators.table import template  # noqa: E402  # after the seal
+
+names = runpy.run_path(asked["script"])
+if asked["sdk"] == 2:
+    made = names["estimator"]()
+else:
+    from sagemaker.train.configs import OutputDataConfig
+
+    made = names["trainer"](output_data_config=OutputDataConfig(s3_output_path="s3://results"))  # else it asks AWS
+sealed.answer({"template": dataclasses.asdict(template(made)), "calls": sealed.calls})
