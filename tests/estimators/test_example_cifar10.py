@@ -60,7 +60,7 @@ def test_two_of_its_trials_learn_something(tmp_path: Path, monkeypatch: pytest.M
         "program": "train.py",
         "method": "grid",
         "metric": {"name": "test_accuracy", "goal": "maximize"},
-        "parameters": {"lr": {"value": 0.02}, "batch_size": {"values": [64, 128]}, "epochs": {"value": 3}},
+        "parameters": {"lr": {"value": 0.02}, "batch_size": {"values": [64, 128]}, "epochs": {"value": 5}},
     }
     ids: list[str] = []
     outcome = execute.run(config, job=example / "job.yaml", backend="process", on_created=ids.append)

@@ -50,6 +50,7 @@ def make_up(n_train=1000, n_test=200):
     """Return noisy copies of ten patterns, the same each time."""
     chance = torch.Generator().manual_seed(0)
     patterns = torch.rand(10, 3, 32, 32, generator=chance) * 2 - 1
+    patterns += patterns.flip(-1)  # a mirrored image shows the same, as of things in the world
     labels = torch.arange(n_train + n_test) % 10
     images = patterns[labels] + torch.randn(len(labels), 3, 32, 32, generator=chance)
     return [images[:n_train], labels[:n_train], images[n_train:], labels[n_train:]]
@@ -90,6 +91,7 @@ def accuracy(model, images, labels, device):
 def main():
     run = wandb.init(config=DEFAULTS)
     config = run.config
+    torch.manual_seed(0)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     train_images, train_labels, test_images, test_labels = load(
         Path(os.environ.get("SM_CHANNEL_TRAINING", "data"))
