@@ -22,6 +22,7 @@ from smsweep.jobs import (
     job_name,
 )
 from smsweep.repeats import repeat_of
+from smsweep.runtime.secrets import PREFIX as SECRET_PREFIX
 from smsweep.sweeps import Sweep
 from smsweep.trials import Params, Trial
 
@@ -44,6 +45,9 @@ def training_job(template: JobTemplate, sweep: Sweep, trial: Trial, site: Site) 
     request.setdefault("OutputDataConfig", {"S3OutputPath": site.output_uri})
     request.setdefault("StoppingCondition", {"MaxRuntimeInSeconds": DEFAULT_MAX_RUN_S})
     request["CheckpointConfig"] = _checkpoints(template, sweep, trial, site)
+    if template.secrets:
+        references = {f"{SECRET_PREFIX}{name}": reference for name, reference in template.secrets.items()}
+        request["Environment"] = {**request.get("Environment", {}), **references}
     request["Tags"] = [*request.get("Tags", ()), *_tags(sweep, trial)]
     if template.repeats > 1:
         repeat = str(repeat_of(trial.number, template.repeats))

@@ -21,6 +21,7 @@ from pathlib import Path
 from smsweep.backends.launcher_client import LauncherClient
 from smsweep.backends.log_file import read_page
 from smsweep.backends.ml_tree import failure_reason, local_channels, local_checkpoints, write_tree
+from smsweep.backends.secret_values import secret_values
 from smsweep.errors import BackendUnavailable
 from smsweep.jobs import STOP_GRACE_S, JobStatus, LogPage, TrainingJobRequest
 
@@ -114,6 +115,7 @@ class ProcessBackend:
         environ = {
             **self._environ,
             **request.get("Environment", {}),
+            **secret_values(request, self._environ),
             "SMSWEEP_ML_ROOT": str(folder / "ml"),
             "TRAINING_JOB_NAME": folder.name,
         }

@@ -13,11 +13,13 @@ import typer
 from smsweep import __version__
 from smsweep.cli import (
     agent,
+    auth,
     best,
     completion,
     doctor,
     endpoint,
     export,
+    iam,
     logs,
     ls,
     plan,
@@ -66,6 +68,8 @@ VERBS = (
     (export.export, export.EXAMPLES),
     (retry.retry, retry.EXAMPLES),
     (rm.rm, rm.EXAMPLES),
+    (auth.auth, auth.EXAMPLES),
+    (iam.iam, iam.EXAMPLES),
     (doctor.doctor, doctor.EXAMPLES),
     (endpoint.endpoint, endpoint.EXAMPLES),
     (completion.completion, completion.EXAMPLES),

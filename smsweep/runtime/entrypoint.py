@@ -20,6 +20,7 @@ from smsweep.runtime.ownership import VARIABLE, hand_over
 from smsweep.runtime.param_files import ParamFiles, write_param_files
 from smsweep.runtime.requirements import install_requirements
 from smsweep.runtime.resources import find_resources, read_json
+from smsweep.runtime.secrets import with_secrets
 from smsweep.runtime.sm_variables import user_args
 from smsweep.runtime.source_folder import source_folder
 from smsweep.runtime.supervise import Supervisor
@@ -90,7 +91,7 @@ def _run(layout: Layout, supervisor: Supervisor, options: argparse.Namespace, re
     assignment = read_assignment(read_json(layout.hyperparameters))
     cwd = source_folder(layout, assignment)
     files = write_param_files(layout, assignment)
-    env = script_environment(layout, assignment, find_resources(layout), files, os.environ)
+    env = script_environment(layout, assignment, find_resources(layout), files, with_secrets(os.environ))
     path = env.get("PATH", os.defpath)
     if options.install_requirements:
         python = find(INTERPRETER, path) or sys.executable

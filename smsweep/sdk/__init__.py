@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from smsweep.agents import Outcome as Outcome
     from smsweep.sdk import api as api
+    from smsweep.sdk import auth as auth
     from smsweep.sdk import create as create
     from smsweep.sdk import doctor as doctor
     from smsweep.sdk import execute as execute
+    from smsweep.sdk import iam as iam
     from smsweep.sdk import labels as labels
     from smsweep.sdk import manage as manage
     from smsweep.sdk import plan as plan
@@ -21,7 +23,21 @@ if TYPE_CHECKING:
     from smsweep.trials import Trial as Trial
 
 _PARTS = frozenset(
-    {"api", "create", "doctor", "execute", "labels", "manage", "plan", "serve", "simulate", "views", "why"}
+    {
+        "api",
+        "auth",
+        "create",
+        "doctor",
+        "execute",
+        "iam",
+        "labels",
+        "manage",
+        "plan",
+        "serve",
+        "simulate",
+        "views",
+        "why",
+    }
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import islice
 
 from smsweep import request_model
+from smsweep.backends.secret_values import env_references
 from smsweep.errors import JobRejected
 from smsweep.jobs import TrainingJobRequest
 from smsweep.request_model import Violation
@@ -24,6 +25,11 @@ def validate(request: TrainingJobRequest) -> None:
         uri = channel.get("DataSource", {}).get("S3DataSource", {}).get("S3Uri", "")
         if uri.startswith("file://"):
             found.append(f"channel {channel['ChannelName']}: {uri} is on this machine only; give an s3:// URI")
+    for name, variable in env_references(request).items():
+        found.append(
+            f"secret {name}: {variable} is a variable of this machine, which no training job sees; `smsweep auth` "
+            "puts its value into Secrets Manager"
+        )
     if found:
         raise JobRejected(f"{request.get('TrainingJobName')}: SageMaker would refuse it: " + "; ".join(found))
 

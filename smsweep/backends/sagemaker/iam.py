@@ -1,0 +1,190 @@
+"""The IAM policies that sweeps need, from one table of the calls that are made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from smsweep.backends.sagemaker.prepare import PREFIX
+from smsweep.jobs import JobTemplate
+
+Policy = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scope:
+    """What the resources' names are made of; * where it is not known."""
+
+    partition: str
+    region: str
+    account: str
+    role: str  # ARN
+    bucket: str
+    output: str  # bucket/prefix of what jobs leave behind
+    checkpoints: str  # likewise
+    inputs: tuple[str, ...]  # bucket/prefix of the channels
+    secrets: tuple[str, ...]  # ARNs
+    keys: tuple[str, ...]  # ARNs or ids of KMS keys
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Grant:
+    """One statement. It is left out when there is nothing that it would be for."""
+
+    sid: str
+    actions: tuple[str, ...]
+    resources: Callable[[Scope], Iterable[str]]
+    condition: Mapping[str, Any] | None = None
+
+
+def _jobs(scope: Scope) -> list[str]:
+    return [f"arn:{scope.partition}:sagemaker:{scope.region}:{scope.account}:training-job/smsweep-*"]
+
+
+def _objects(scope: Scope, *places: str) -> list[str]:
+    return [f"arn:{scope.partition}:s3:::{place.rstrip('/')}/*" for place in dict.fromkeys(places)]
+
+
+def _buckets(scope: Scope, *places: str) -> list[str]:
+    return [f"arn:{scope.partition}:s3:::{name}" for name in dict.fromkeys(p.partition("/")[0] for p in places)]
+
+
+def _log_group(scope: Scope) -> list[str]:
+    return [f"arn:{scope.partition}:logs:{scope.region}:{scope.account}:log-group:/aws/sagemaker/TrainingJobs*"]
+
+
+def _of_service(scope: Scope, service: str) -> list[str]:
+    return [arn for arn in scope.secrets if f":{service}:" in arn]
+
+
+LAUNCHER = (
+    Grant(
+        sid="Jobs",
+        actions=(
+            "sagemaker:CreateTrainingJob",
+            "sagemaker:AddTags",  # asked for by CreateTrainingJob with tags
+            "sagemaker:DescribeTrainingJob",
+            "sagemaker:StopTrainingJob",
+            "sagemaker:UpdateTrainingJob",  # lets go of a warm pool
+            "sagemaker:ListTags",  # tells whether a job of the right name is ours
+        ),
+        resources=_jobs,
+    ),
+    Grant(sid="JobList", actions=("sagemaker:ListTrainingJobs",), resources=lambda scope: ["*"]),
+    Grant(
+        sid="JobRole",
+        actions=("iam:PassRole",),
+        resources=lambda scope: [scope.role],
+        condition={"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}},
+    ),
+    Grant(sid="Logs", actions=("logs:FilterLogEvents",), resources=_log_group),
+    Grant(
+        sid="Source",
+        actions=("s3:GetObject", "s3:PutObject"),
+        resources=lambda scope: _objects(scope, f"{scope.bucket}/{PREFIX}/assets"),
+    ),
+    Grant(
+        sid="Results",
+        actions=("s3:GetObject",),
+        resources=lambda scope: _objects(scope, scope.output),
+    ),
+    Grant(sid="Keys", actions=("kms:GenerateDataKey", "kms:Decrypt"), resources=lambda scope: scope.keys),
+)
+
+ROLE = (
+    Grant(
+        sid="Read",
+        actions=("s3:GetObject",),
+        resources=lambda scope: _objects(scope, f"{scope.bucket}/{PREFIX}/assets", *scope.inputs),
+    ),
+    Grant(
+        sid="List",
+        actions=("s3:ListBucket",),
+        resources=lambda scope: _buckets(scope, scope.bucket, scope.checkpoints, *scope.inputs),
+    ),
+    Grant(
+        sid="Write",
+        actions=("s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"),
+        resources=lambda scope: _objects(scope, scope.output),
+    ),
+    Grant(
+        sid="Checkpoints",
+        actions=("s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"),
+        resources=lambda scope: _objects(scope, scope.checkpoints),
+    ),
+    Grant(
+        sid="Logs",
+        actions=("logs:CreateLogGroup", "logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"),
+        resources=_log_group,
+    ),
+    Grant(
+        sid="Metrics",
+        actions=("cloudwatch:PutMetricData",),
+        resources=lambda scope: ["*"],
+        condition={"StringLike": {"cloudwatch:namespace": "/aws/sagemaker/*"}},
+    ),
+    Grant(sid="ImageLogin", actions=("ecr:GetAuthorizationToken",), resources=lambda scope: ["*"]),
+    Grant(
+        sid="Image",
+        actions=("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"),
+        resources=lambda scope: [f"arn:{scope.partition}:ecr:{scope.region}:*:repository/*"],
+    ),
+    Grant(
+        sid="Secrets",
+        actions=("secretsmanager:GetSecretValue",),
+        resources=lambda scope: _of_service(scope, "secretsmanager"),
+    ),
+    Grant(sid="Parameters", actions=("ssm:GetParameter",), resources=lambda scope: _of_service(scope, "ssm")),
+    Grant(sid="Keys", actions=("kms:GenerateDataKey", "kms:Decrypt"), resources=lambda scope: scope.keys),
+)
+
+
+def scope_of(template: JobTemplate, region: str) -> Scope:
+    """Read from a template what its jobs will touch. region: "" for any."""
+    request = template.request
+    role = str(request.get("RoleArn", "*"))
+    _, partition, _, _, account, *_ = role.split(":") if role != "*" else ["", "aws", "", "", "*", ""]
+    output = _place(request.get("OutputDataConfig", {}).get("S3OutputPath", ""))
+    bucket = output.partition("/")[0] or f"sagemaker-{region or '*'}-{account}"
+    resources = request.get("ResourceConfig", {})
+    keys = (request.get("OutputDataConfig", {}).get("KmsKeyId"), resources.get("VolumeKmsKeyId"))
+    checkpoints = _place(request.get("CheckpointConfig", {}).get("S3Uri", ""))
+    return Scope(
+        partition=partition,
+        region=region or "*",
+        account=account,
+        role=role,
+        bucket=bucket,
+        output=output or f"{bucket}/{PREFIX}/jobs",
+        checkpoints=checkpoints or f"{bucket}/{PREFIX}/checkpoints",
+        inputs=tuple(
+            _place(channel.get("DataSource", {}).get("S3DataSource", {}).get("S3Uri", ""))
+            for channel in request.get("InputDataConfig", ())
+        ),
+        secrets=tuple(value.partition("#")[0] for value in template.secrets.values()),
+        keys=tuple(key for key in keys if key),
+    )
+
+
+def policy(grants: Iterable[Grant], scope: Scope) -> Policy:
+    """Return the IAM policy document of these grants."""
+    statements = []
+    for grant in grants:
+        resources = list(grant.resources(scope))
+        if resources:
+            statement = {
+                "Sid": grant.sid,
+                "Effect": "Allow",
+                "Action": list(grant.actions),
+                "Resource": resources,
+            }
+            statements.append({**statement, "Condition": grant.condition} if grant.condition else statement)
+    return {"Version": "2012-10-17", "Statement": statements}
+
+
+def _place(uri: str) -> str:
+    """Return bucket/prefix of an S3 URI; "" for none."""
+    parts = urlsplit(uri)
+    return f"{parts.netloc}{parts.path}".rstrip("/") if parts.scheme == "s3" else ""

@@ -1,0 +1,78 @@
+"""Fetch secrets inside the job: the request only says where each one is kept."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+
+from smsweep.runtime.failure import JobFailure
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PREFIX = "SMSWEEP_SECRET_"  # SMSWEEP_SECRET_<name> holds a reference; the script gets <name> with the value
+
+# arn:<partition>:<service>:<region>:<account>:<rest>, then #key for one key of a JSON secret
+_ARN = re.compile(
+    r"arn:(?P<partition>[\w-]+):(?P<service>secretsmanager|ssm):(?P<region>[\w-]+):\d*:(?P<rest>[^#]+)"
+)
+
+
+def with_secrets(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment with every reference replaced by its secret.
+
+    A variable that is set already keeps its value: whoever started the job has resolved it. Raises JobFailure,
+    which names the variable and where its value was looked for, never the value.
+    """
+    env = {name: value for name, value in environ.items() if not name.startswith(PREFIX)}
+    for variable, reference in environ.items():
+        name = variable[len(PREFIX) :]
+        if variable.startswith(PREFIX) and not env.get(name):
+            env[name] = _fetch(name, reference, environ)
+    return env
+
+
+def _fetch(name: str, reference: str, environ: Mapping[str, str]) -> str:
+    if reference.startswith("env:"):
+        source = reference[len("env:") :]
+        if not environ.get(source):
+            raise JobFailure(f"secret {name}: {source} is not set where this job runs")
+        return environ[source]
+    arn, _, key = reference.partition("#")
+    found = _ARN.match(arn)
+    if found is None:
+        raise JobFailure(f"secret {name}: {reference!r} is no ARN of Secrets Manager or SSM")
+    try:
+        text = _ask(found.group("service"), found.group("region"), found.group("partition"), arn, environ)
+    except (OSError, ValueError, KeyError) as err:
+        raise JobFailure(f"secret {name}: cannot read {arn}: {_reason(err)}") from err
+    return _part(name, text, key) if key else text
+
+
+def _ask(service: str, region: str, partition: str, arn: str, environ: Mapping[str, str]) -> str:
+    # Most jobs have no secrets, and HTTP takes a while to import.
+    aws_call = importlib.import_module("smsweep.runtime.aws_call").aws_call
+    if service == "ssm":
+        target, body = "AmazonSSM.GetParameter", {"Name": arn, "WithDecryption": True}
+        answer = aws_call(service, region, partition, target, body, environ)
+        return str(answer["Parameter"]["Value"])
+    answer = aws_call(service, region, partition, "secretsmanager.GetSecretValue", {"SecretId": arn}, environ)
+    return str(answer["SecretString"])
+
+
+def _part(name: str, text: str, key: str) -> str:
+    try:
+        return str(json.loads(text)[key])
+    except (ValueError, KeyError, TypeError):
+        # Without the cause: its message would show the secret.
+        raise JobFailure(f"secret {name}: it is no JSON object with a key {key!r}") from None
+
+
+def _reason(err: Exception) -> str:
+    code = getattr(err, "code", None)  # of an HTTPError
+    if code is not None:
+        said = err.read(2000).decode("utf-8", "replace")  # type: ignore[attr-defined]  # it has both
+        return f"HTTP {code}: {said}; may the job's role read it?"
+    return str(err) or type(err).__name__

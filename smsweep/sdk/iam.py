@@ -1,0 +1,27 @@
+"""The IAM policies of who runs sweeps on SageMaker, and of their jobs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from smsweep.sdk.create import JobLike, load_job
+from smsweep.sdk.workspace import Workspace
+from smsweep.tables import LazyTable
+
+# boto3 is slow to load.
+AWS: LazyTable[Any] = LazyTable(
+    {
+        "LAUNCHER": "smsweep.backends.sagemaker.iam:LAUNCHER",
+        "ROLE": "smsweep.backends.sagemaker.iam:ROLE",
+        "scope_of": "smsweep.backends.sagemaker.iam:scope_of",
+        "policy": "smsweep.backends.sagemaker.iam:policy",
+    }
+)
+
+
+def policies(job: JobLike = None) -> dict[str, dict[str, Any]]:
+    """Return the least-privilege policy documents of `launcher` and `role`. job: narrows them to what it names."""
+    environ = Workspace().environ
+    region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or ""
+    scope = AWS["scope_of"](load_job(job).template, region)
+    return {name.lower(): AWS["policy"](AWS[name], scope) for name in ("LAUNCHER", "ROLE")}

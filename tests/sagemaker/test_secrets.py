@@ -1,0 +1,115 @@
+"""Secrets: kept in AWS, fetched inside the job, and never anywhere else."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from pathlib import Path
+
+import pytest
+
+from smsweep.errors import NotFound, SourceError
+from smsweep.sdk import auth as sdk_auth
+from smsweep.sdk.workspace import Workspace
+from smsweep.trials import TrialState
+from tests.sagemaker.conftest import Account
+
+CANARY = hashlib.sha1(b"canary").hexdigest()  # forty hexadecimal digits, as a W&B key has
+TELLS = """
+import hashlib, os, smsweep
+smsweep.init()
+key = os.environ.get("WANDB_API_KEY", "")
+smsweep.log({"loss": len(key)})
+print("digest", hashlib.sha256(key.encode()).hexdigest()[:8])
+"""
+
+
+def test_the_key_reaches_the_script_and_nothing_else(
+    account: Account, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    caplog.set_level(logging.DEBUG, logger="smsweep")
+    monkeypatch.setenv("WANDB_API_KEY", CANARY)
+    (account.folder / ".env").write_text(f"WANDB_API_KEY={CANARY}\n")
+    (account.folder / "secrets.env").write_text(f"WANDB_API_KEY={CANARY}\n")
+    (account.folder / "train.py").write_text(TELLS)
+    stored = sdk_auth.auth()
+    monkeypatch.delenv("WANDB_API_KEY")
+    outcome = account.run(2, job={"secrets": {"WANDB_API_KEY": stored.arn}})
+    assert outcome.ended == {TrialState.FINISHED: 2}
+    assert [trial.metrics["loss"].last for trial in account.trials()] == [40, 40]
+
+    needle = CANARY.encode()
+    assert all(needle not in body for body in account.objects().values())
+    ours = [file for file in Workspace().dir.rglob("*") if file.is_file()]
+    theirs = [file for file in (tmp_path / "endpoint").rglob("*") if file.is_file()]
+    assert len(ours) > 3
+    assert len(theirs) > 3
+    assert [file for file in (*ours, *theirs) if needle in file.read_bytes()] == []
+    assert CANARY not in caplog.text
+
+
+@pytest.mark.parametrize("ssm", [False, True])
+def test_a_stored_secret_can_be_stored_again(account: Account, monkeypatch: pytest.MonkeyPatch, ssm: bool) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", "old" * 10)
+    first = sdk_auth.auth(ssm=ssm)
+    monkeypatch.setenv("WANDB_API_KEY", CANARY)
+    assert sdk_auth.auth(ssm=ssm).arn == first.arn
+    (account.folder / "train.py").write_text(TELLS)
+    account.run(1, job={"secrets": {"WANDB_API_KEY": first.arn}})
+    assert account.trials()[0].metrics["loss"].last == 40
+
+
+def test_a_secret_that_cannot_be_read_fails_the_trial_and_names_its_place(account: Account) -> None:
+    arn = "arn:aws:secretsmanager:us-east-1:123456789012:secret:nowhere-AbCdEf"
+    account.run(1, job={"secrets": {"TOKEN": arn}})
+    (trial,) = account.trials()
+    assert trial.state is TrialState.FAILED
+    assert f"secret TOKEN: cannot read {arn}" in trial.reason
+
+
+def test_a_variable_of_this_machine_is_refused_with_the_cure(account: Account) -> None:
+    account.run(1, job={"secrets": {"TOKEN": "env:TOKEN"}})
+    assert "`smsweep auth` puts its value into Secrets Manager" in account.trials()[0].reason
+    assert account.created() == {}
+
+
+def test_a_key_in_the_source_stops_the_launch_naming_its_file(account: Account) -> None:
+    (account.folder / "train.py").write_text(f'import wandb\nwandb.login(key="{CANARY}")\n')
+    with pytest.raises(SourceError, match=r"train\.py:2") as caught:
+        account.run(1)
+    assert CANARY not in str(caught.value)
+    assert account.objects() == {}
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        (".netrc", f"machine api.wandb.ai login user password {CANARY}\n"),
+        ("_netrc", f"machine api.wandb.ai\n  login user\n  password {CANARY}\n"),
+        (".config/wandb/settings", f"[default]\napi_key = {CANARY}\n"),
+    ],
+)
+def test_the_wandb_key_is_found_where_wandb_keeps_it(tmp_path: Path, file: str, text: str) -> None:
+    path = tmp_path / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o600)
+    found = sdk_auth.find_wandb_key({"HOME": str(tmp_path)})
+    assert found is not None
+    assert found.value == CANARY
+
+
+def test_another_server_has_another_key(tmp_path: Path) -> None:
+    (tmp_path / ".netrc").write_text(
+        f"machine api.wandb.ai login user password wrong\nmachine wandb.example.com login user password {CANARY}\n"
+    )
+    (tmp_path / ".netrc").chmod(0o600)
+    environ = {"HOME": str(tmp_path), "WANDB_BASE_URL": "https://wandb.example.com"}
+    found = sdk_auth.find_wandb_key(environ)
+    assert found is not None
+    assert found.value == CANARY
+
+
+def test_no_key_is_told_with_what_to_do(account: Account) -> None:
+    with pytest.raises(NotFound, match="run `wandb login`"):
+        sdk_auth.auth()
