@@ -12,6 +12,8 @@ from smsweep.errors import ConfigError
 from smsweep.jobs import JobTemplate
 
 DEFAULT_CHANNEL = "training"  # SDK v2's name for the only channel
+# The SDKs have no word for a secret: SMSWEEP_SECRET_<name> in an object's environment says where <name> is kept.
+REFERENCE_PREFIX = "SMSWEEP_SECRET_"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,11 +43,19 @@ def job_template(request: Mapping[str, Any], params: Mapping[str, Any], source: 
         del fields["ResourceConfig"]  # the SDK's word for this machine, which `backend` chooses here
     for channel in fields.get("InputDataConfig", ()):
         channel["DataSource"] = _local_as_s3(channel["DataSource"])
+    secrets, environment = {}, {}
+    for name, value in fields.pop("Environment", {}).items():
+        if name.startswith(REFERENCE_PREFIX):
+            secrets[name.removeprefix(REFERENCE_PREFIX)] = value
+        else:
+            environment[name] = value
+    fields["Environment"] = environment
     definitions = fields.get("AlgorithmSpecification", {}).get("MetricDefinitions", ())
     return JobTemplate(
         request={name: value for name, value in fields.items() if value not in ({}, [])},
         source_dir=source.folder,
         program=source.program,
+        secrets=secrets,
         metric_definitions=tuple((definition["Name"], definition["Regex"]) for definition in definitions),
     )
 

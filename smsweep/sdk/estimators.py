@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from smsweep.config.plain import to_yaml
 from smsweep.errors import UsageError
 from smsweep.estimators.table import template
+from smsweep.source.secrets import refuse_secrets, scan_text
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,7 +23,8 @@ class EstimatorJob:
 def compile_estimator(estimator: Any, inputs: Any, job: object) -> EstimatorJob | None:
     """Return what the object says, which stays as it is; None for None.
 
-    Raises UsageError for a job beside it, or inputs without it; ConfigError for what a sweep cannot run.
+    Raises UsageError for a job beside it, or inputs without it; ConfigError for what a sweep cannot run;
+    SourceError for a secret in it.
     """
     if estimator is None:
         if inputs is not None:
@@ -30,9 +33,15 @@ def compile_estimator(estimator: Any, inputs: Any, job: object) -> EstimatorJob 
     if job is not None:
         raise UsageError("give an estimator or a job, not both; they say the same things")
     compiled = template(estimator, inputs)
-    document: dict[str, Any] = {"request": dict(compiled.request)}
-    if compiled.source_dir:
-        document["source_dir"] = compiled.source_dir
+    request = dict(compiled.request)
+    document: dict[str, Any] = {
+        "source_dir": compiled.source_dir,
+        "environment": request.pop("Environment", {}),  # under its own key, where names of secrets are refused
+        "secrets": dict(compiled.secrets),
+        "request": request,
+    }
+    document = {key: value for key, value in document.items() if value}
+    refuse_secrets(scan_text("estimator", to_yaml(document)))
     return EstimatorJob(
         document=document,
         program=compiled.program,

@@ -1,0 +1,52 @@
+"""Secrets in an estimator's environment: refused, or named by where they are kept."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from smsweep.config.job_yaml import parse_job
+from tests.oracles import oracle
+
+pytestmark = pytest.mark.oracle
+
+KEY = secrets.token_hex(20)  # of the form of W&B's
+REFERENCE = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:smsweep/wandb-AbCdEf"
+ENVIRONMENTS = {
+    "key": {"WANDB_API_KEY": KEY},
+    "password": {"DB_PASSWORD": "hunter two"},
+    "reference": {"SMSWEEP_SECRET_WANDB_API_KEY": REFERENCE, "MODE": "fast"},
+    "no reference": {"SMSWEEP_SECRET_WANDB_API_KEY": KEY},
+}
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("secrets")
+    (folder / "source").mkdir()
+    (folder / "source" / "train.py").write_text("")
+    question = {
+        "home": str(folder / "home"),
+        "source_dir": str(folder / "source"),
+        "environments": ENVIRONMENTS,
+    }
+    answers: dict[str, Any] = oracle("sagemaker2").ask(Path(__file__).with_name("ask_secrets.py"), question)
+    return answers
+
+
+@pytest.mark.parametrize("name", ["key", "password", "no reference"])
+@pytest.mark.parametrize("when", ["refused", "refused late"])
+def test_a_secret_in_the_environment_is_refused_and_not_repeated(
+    told: dict[str, Any], name: str, when: str
+) -> None:
+    assert next(iter(ENVIRONMENTS[name])).removeprefix("SMSWEEP_SECRET_") in told[name][when]
+    assert not any(value in told[name][when] for value in ENVIRONMENTS[name].values())
+
+
+def test_where_a_secret_is_kept_is_told_as_job_yaml_tells_it(told: dict[str, Any]) -> None:
+    template = parse_job(told["reference"]["job"]).template
+    assert template.secrets == {"WANDB_API_KEY": REFERENCE}
+    assert template.request["Environment"] == {"MODE": "fast"}
