@@ -137,6 +137,15 @@ open('/opt/ml/model/weights', 'w').write('w')
     assert s3.head_object(Bucket="bucket", Key=model)["ContentLength"] > 0
 
 
+def test_a_link_that_a_container_made_takes_nothing_of_this_machine_along(s3_jobs: Jobs, s3: S3Client) -> None:
+    script = (
+        "import os; os.symlink('/etc/hostname', '/opt/ml/checkpoints/link'); open('/opt/ml/checkpoints/a', 'w')"
+    )
+    s3_jobs.run("link", script, CheckpointConfig={"S3Uri": "s3://bucket/checkpoints/8"})
+    listed = s3.list_objects_v2(Bucket="bucket", Prefix="checkpoints/8/")
+    assert [item["Key"] for item in listed["Contents"]] == ["checkpoints/8/a"]
+
+
 def test_a_bucket_that_does_not_exist_is_named(s3_jobs: Jobs, s3: S3Client) -> None:
     status = s3_jobs.run("bucket", LIST, channels={"train": "s3://no-such-bucket/x/"}).status
     assert "s3://no-such-bucket/x/" in status.failure_reason

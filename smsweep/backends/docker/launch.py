@@ -42,6 +42,7 @@ class Launch:
         check: called where it may take long, and before anything starts; what it raises ends the start.
         Raises JobRejected.
         """
+        check()
         sources = fetch_channels(self._request, self._fetch)
         check()
         image = image_name(self._request, self._around.options.image)

@@ -78,7 +78,8 @@ class S3Place:
             if path.is_file():
                 self._client.upload_file(str(path), bucket, key)
                 return
-            for file in sorted(file for file in path.rglob("*") if file.is_file()):
+            # A link that a container made leads to whatever this machine has in that place.
+            for file in sorted(file for file in path.rglob("*") if file.is_file() and not file.is_symlink()):
                 self._client.upload_file(
                     str(file), bucket, f"{key.rstrip('/')}/{file.relative_to(path).as_posix()}"
                 )
