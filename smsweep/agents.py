@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import IntEnum
 from typing import Any
 
 from smsweep.backends.base import Backend
@@ -16,6 +15,7 @@ from smsweep.failures import CRASHED, NAME
 from smsweep.flapping import Flapping
 from smsweep.intake import Intake
 from smsweep.jobs import JobStatus, TrainingJobRequest
+from smsweep.leaving import Leaving
 from smsweep.metrics import MetricReader
 from smsweep.store.base import Store
 from smsweep.sweeps import SweepState
@@ -27,15 +27,6 @@ log = logging.getLogger(__name__)
 LEASE_S = 60.0  # how long a trial stays ours without a sign of life
 LAST_TRIES_S = 10.0  # for an agent told to go at once whose store or backend is out of reach
 SHORTEST_SLEEP_S = 0.05  # a backend that knows when a job ends cuts it short
-
-
-class Leaving(IntEnum):
-    """How urgently the agent has been asked to go; each further Ctrl-C is one step up."""
-
-    NO = 0
-    DRAIN = 1  # start nothing new, let running trials finish
-    STOP = 2  # end running trials, with their grace
-    KILL = 3  # at once
 
 
 @dataclass(slots=True)
@@ -343,7 +334,8 @@ class Agent:
         """Take an abandoned or pending trial; when there is none, have new ones proposed for the free slots."""
         counts = self._controller.history.counts
         n_active = counts[TrialState.RUNNING] + counts[TrialState.STOPPING]
-        trial = self._claim_known() if counts[TrialState.PENDING] or n_active > len(self._held) else None
+        may_be_pending = counts[TrialState.PENDING] and self._controller.affords_more()
+        trial = self._claim_known() if may_be_pending or n_active > len(self._held) else None
         if trial is not None:
             return trial
         free = self._options.parallel - len(self._held)
@@ -352,13 +344,19 @@ class Agent:
         return self._claim_known() if self._controller.propose(free) else None
 
     def _claim_known(self) -> Trial | None:
-        trial = self._store.claim(self._sweep_id, self._agent_id, self._backend.place, LEASE_S)
-        if trial is not None:
-            known = self._controller.history.get(trial.number)
-            self._started += 1
-            self._controller.note([trial])
-            is_taken_over = known is None or known.state is not TrialState.PENDING
-            self._held[trial.number] = _Held(trial, may_have_job=is_taken_over)
+        place, is_spent = self._backend.place, not self._controller.affords_more()
+        trial = self._store.claim(self._sweep_id, self._agent_id, place, LEASE_S, abandoned_only=is_spent)
+        if trial is None:
+            return None
+        known = self._controller.history.get(trial.number)
+        is_taken_over = known is None or known.state is not TrialState.PENDING
+        self._controller.note([trial])
+        held = self._held[trial.number] = _Held(trial, may_have_job=is_taken_over)
+        if not is_taken_over and not self._controller.keeps_budget():
+            reason = "waits: with what other agents started at the same time it would go over the budget"
+            self._end(held, Ruling(to=TrialState.PENDING, reason=reason, retries=trial.retries))
+            return None
+        self._started += 1
         return trial
 
     def _submit(self, held: _Held) -> bool:

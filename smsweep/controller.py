@@ -6,6 +6,7 @@ import difflib
 import logging
 from collections.abc import Iterable, Sequence
 
+from smsweep.budget import Purse
 from smsweep.errors import StoreConflict
 from smsweep.objectives import is_better, objective
 from smsweep.repeats import Repeats
@@ -26,7 +27,7 @@ class Controller:
 
     Several may serve one sweep at once: of two that think at the same time one insert wins, the other reads
     again. trial_cap: at most so many trials, whatever the config says; None for no such cap. repeats: how often
-    each assignment is tried; the strategy takes care of it.
+    each assignment is tried; the strategy takes care of it. purse: what the trials may cost; None for anything.
     """
 
     def __init__(
@@ -39,12 +40,15 @@ class Controller:
         prior: Iterable[Trial] = (),
         trial_cap: int | None = None,
         repeats: int = 1,
+        purse: Purse | None = None,
     ) -> None:
         self.sweep = sweep
+        self._purse = purse or Purse()
         self.history = History(prior=prior)
         self._store = store
         self._strategy = strategy
         self._rule = rule
+        self._is_spent = False  # the budget covered no further trial at the last look
         self._revision = 0
         self._repeats = Repeats(repeats, sweep.config.metric)
         self._read_cursor = 0  # of what the repeats make of history, for what _best has seen
@@ -63,6 +67,7 @@ class Controller:
         curve_of = metric.name if metric is not None and self._reads_curves() else None
         trials = self._store.list_trials(self.sweep.id, since=self._revision, curve_of=curve_of)
         self.history.update(trials)
+        self._purse.update(trials)
         self._revision = max([sweep.revision, *(trial.revision for trial in trials)])
         self.sweep = sweep
 
@@ -72,8 +77,19 @@ class Controller:
         If nobody else wrote in between, they need not be read again.
         """
         self.history.update(written)
+        self._purse.update(written)
         if written[0].revision == self._revision + 1 and not self._reads_curves():
             self._revision = written[-1].revision
+
+    def affords_more(self) -> bool:
+        """Tell whether the budget covers the worst case of one more trial."""
+        return self._purse.room() > 0
+
+    def keeps_budget(self) -> bool:
+        """Tell, with all that other agents started meanwhile, whether the budget covers every active trial."""
+        if self._purse.has_limits:
+            self.refresh()
+        return self._purse.room() >= 0
 
     def propose(self, n: int) -> int:
         """Add up to n pending trials and return how many; fewer than n means there is nothing more to try now."""
@@ -157,7 +173,13 @@ class Controller:
     def _room(self) -> int:
         if not self.sweep.state.takes_trials or self._is_target_reached():
             return 0
-        return self._cap - len(self.history) if self._cap is not None else 1_000_000
+        room = self._purse.room()
+        if room <= 0 and not self._is_spent:
+            log.warning(
+                "sweep %s starts no trial now: its budget of %s covers no other", self.sweep.id, self._purse
+            )
+        self._is_spent = room <= 0
+        return room if self._cap is None else min(room, self._cap - len(self.history))
 
     def _is_target_reached(self) -> bool:
         metric = self.sweep.config.metric

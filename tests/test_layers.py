@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parent.parent / "smsweep"
 GROUND = {"errors", "runtime", "tables"}
 VALUES = {
     *("jobs", "request_model", "trials", "space", "sweeps"),
-    *("conditions", "failures", "fronts", "objectives", "repeats", "verdicts"),
+    *("budget", "conditions", "failures", "fronts", "leaving", "objectives", "repeats", "verdicts"),
 }
 SIDES = {"search", "stopping", "store", "backends", "estimators", "source", "config", "render", "metrics"}
 LOOP = {"controller", "agents", "flapping", "intake"}
@@ -29,6 +29,8 @@ MAY_IMPORT = {
     "sweeps": {"errors", "space"},
     "conditions": {"errors", "trials"},
     "failures": set(),
+    "leaving": set(),
+    "budget": {"errors", "jobs", "trials"},
     "objectives": {"sweeps", "trials"},
     "fronts": {"sweeps", "trials"},
     "repeats": {"objectives", "sweeps", "trials"},

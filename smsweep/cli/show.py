@@ -48,6 +48,7 @@ def show_sweep(data: Data) -> None:
             ("best", f"{data['id']}/{best['number']}  {cell(best['objective'])}" if best else ""),
             ("params", pairs(sdk.views.flat_params(best["params"])) if best else ""),
             ("outlook", clean(data["outlook"])),
+            ("used", used(data["usage"])),
             ("program", clean(data["program"] or "")),
             ("project", clean("/".join(part for part in (data["entity"], data["project"]) if part))),
             ("source", data["source_hash"][:16]),
@@ -56,7 +57,19 @@ def show_sweep(data: Data) -> None:
     )
 
 
+def used(usage: Data) -> str:
+    """Say what a sweep's jobs have used, and of which budget; "" before the first has ended."""
+    if not usage["jobs"]:
+        return ""
+    budget = usage["budget"]
+    of_hours = f" of {budget['hours']:g}" if "hours" in budget else ""
+    of_usd = f" of ${budget['usd']:g}" if "usd" in budget else ""
+    cost = f", ${usage['usd']:.2f}{of_usd}" if usage["usd"] is not None else ""
+    return f"{usage['jobs']} jobs, {usage['hours']:.2f}{of_hours} instance hours{cost}"
+
+
 def show_trial(data: Data) -> None:
+    usage = data["usage"]
     fields(
         [
             ("number", str(data["number"])),
@@ -68,6 +81,11 @@ def show_trial(data: Data) -> None:
             ("started", (data["started_at"] or "")[:19]),
             ("ended", (data["ended_at"] or "")[:19]),
             ("time", duration(data["started_at"], data["ended_at"])),
+            ("cost", f"${usage['usd']:.4f}" if "usd" in usage else ""),
+            ("retries", pairs(data["retries"])),
+            ("model", usage.get("model_uri", "")),
+            ("output", usage.get("output_uri", "")),
+            ("log", usage.get("log_url", "")),
         ]
     )
     for title, values in (("params", sdk.views.flat_params(data["params"])), ("metrics", data["metrics"])):

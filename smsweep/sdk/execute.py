@@ -15,15 +15,17 @@ from datetime import datetime, timezone
 from types import FrameType
 from typing import Any
 
-from smsweep.agents import Agent, AgentOptions, Leaving, Outcome
+from smsweep.agents import Agent, AgentOptions, Outcome
 from smsweep.backends.base import Backend
 from smsweep.backends.inline import InlineBackend
 from smsweep.backends.table import BACKENDS, PREPARE
+from smsweep.budget import Purse, budgets_of
 from smsweep.config.job_yaml import parse_job
 from smsweep.controller import Controller
 from smsweep.errors import UsageError
 from smsweep.flapping import Flapping
 from smsweep.jobs import JobTemplate, TrainingJobRequest
+from smsweep.leaving import Leaving
 from smsweep.metrics import MetricReader
 from smsweep.render import training_job
 from smsweep.sdk.create import JobLike, SweepLike, load_job, sweep, with_source
@@ -182,6 +184,7 @@ def make_controller(store: Store, stored: Sweep, template: JobTemplate) -> Contr
         prior=read_prior(store, stored),
         trial_cap=None if cap is None else int(cap),
         repeats=template.repeats,
+        purse=Purse(budgets_of(template)),
     )
 
 

@@ -12,6 +12,7 @@ from smsweep.fronts import front as find_front
 from smsweep.fronts import last_value
 from smsweep.objectives import objective
 from smsweep.sdk.api import last_values
+from smsweep.sdk.execute import load_job_text
 from smsweep.sdk.labels import parse_sweep_id, parse_trial
 from smsweep.sdk.repeating import Best, find_best, repeats_of
 from smsweep.sdk.workspace import Workspace
@@ -27,7 +28,7 @@ def show(sweep_id: str) -> Data:
     with Workspace().store() as store:
         sweep = store.get_sweep(parse_sweep_id(sweep_id))
         counts = store.count_trials(sweep.id)
-        trials = store.list_trials(sweep.id) if sweep.config.metric else []
+        trials = store.list_trials(sweep.id)
         hint = store.get_note(sweep.id, OUTLOOK_NOTE) or ""
     best = find_best(trials, sweep.config.metric, repeats_of(sweep)) if sweep.config.metric else None
     return {
@@ -35,6 +36,7 @@ def show(sweep_id: str) -> Data:
         "trials": {state.value: count for state, count in sorted(counts.items())},
         "best": best_data(best, sweep) if best else None,
         "outlook": hint,
+        "usage": usage_data(trials, sweep),
     }
 
 
@@ -99,6 +101,18 @@ def sweep_data(sweep: Sweep) -> Data:
     }
 
 
+def usage_data(trials: Iterable[Trial], sweep: Sweep) -> Data:
+    """Return what a sweep's jobs have used: `jobs`, instance `hours`, `usd` (null without a price), `budget`."""
+    used = [trial.usage for trial in trials]
+    priced = [usage["usd"] for usage in used if "usd" in usage]
+    return {
+        "jobs": sum(usage.get("n_jobs", 0) for usage in used),
+        "hours": round(sum(usage.get("instance_s", 0.0) for usage in used) / 3600, 6),
+        "usd": round(sum(priced), 6) if priced else None,
+        "budget": dict(load_job_text(sweep.job_yaml).budget),
+    }
+
+
 def trial_data(trial: Trial, sweep: Sweep) -> Data:
     metric = sweep.config.metric
     return {
@@ -112,6 +126,8 @@ def trial_data(trial: Trial, sweep: Sweep) -> Data:
         "exit_code": trial.exit_code,
         "job_name": trial.job_name,
         "place": trial.place,
+        "retries": dict(trial.retries),
+        "usage": dict(trial.usage),
         "created_at": _time(trial.created_at),
         "started_at": _time(trial.started_at),
         "ended_at": _time(trial.ended_at),
@@ -143,15 +159,16 @@ def flat_params(params: Params, prefix: str = "") -> Data:
 
 
 def table(trials: Iterable[Data]) -> tuple[list[str], list[Data]]:
-    """Return the columns and flat rows of an export: trial fields, `params.*`, `metrics.*`."""
+    """Return the columns and flat rows of an export: trial fields, then `params.*`, `metrics.*` and so on."""
     rows = []
     for trial in trials:
-        row = {key: value for key, value in trial.items() if key not in ("params", "metrics")}
+        row = {key: value for key, value in trial.items() if not isinstance(value, dict)}
         row |= {f"params.{name}": value for name, value in flat_params(trial["params"]).items()}
-        row |= {f"metrics.{name}": value for name, value in trial["metrics"].items()}
+        for group in ("metrics", "retries", "usage"):
+            row |= {f"{group}.{name}": value for name, value in trial[group].items()}
         rows.append(row)
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    groups = ("params.", "metrics.")
+    groups = ("params.", "metrics.", "retries.", "usage.")
     columns.sort(key=lambda name: next((i + 1 for i, group in enumerate(groups) if name.startswith(group)), 0))
     return columns, rows
 

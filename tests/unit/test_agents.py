@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from smsweep.agents import Leaving
 from smsweep.controller import OUTLOOK_NOTE
 from smsweep.errors import BackendUnavailable, CapacityError, JobRejected
 from smsweep.jobs import JobStatus
+from smsweep.leaving import Leaving
 from smsweep.runtime.assignment import Assignment
 from smsweep.sweeps import VERBS, SweepState
 from smsweep.trials import TrialState

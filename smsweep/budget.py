@@ -1,0 +1,87 @@
+"""Hard caps on what a sweep may cost: the worst case of a trial is set aside before it starts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from smsweep.errors import ConfigError
+from smsweep.jobs import JobTemplate
+from smsweep.trials import Trial
+
+DEFAULT_MAX_RUN_S = 86_400  # API: StoppingCondition.MaxRuntimeInSeconds defaults to one day
+NO_LIMIT = 1_000_000  # trials
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Budget:
+    """What a sweep may use of one thing."""
+
+    what: str  # usd | instance_s: a key of Trial.usage
+    cap: float
+    worst: float  # what one trial can use at most
+
+    def __str__(self) -> str:
+        return f"${self.cap:g}" if self.what == "usd" else f"{self.cap / 3600:g} hours"
+
+
+def budgets_of(template: JobTemplate) -> list[Budget]:
+    """Return a template's budgets in dollars and hours.
+
+    Raises ConfigError for dollars without a price, and where not even one trial fits: its worst case is
+    max_run on every instance, and the time a warm pool is kept.
+    """
+    request, caps = template.request, template.budget
+    resources = request.get("ResourceConfig", {})
+    groups = resources.get("InstanceGroups", ())
+    n_instances = resources.get("InstanceCount") or sum(group["InstanceCount"] for group in groups) or 1
+    max_run_s = request.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", DEFAULT_MAX_RUN_S)
+    worst_s = float(n_instances * (max_run_s + resources.get("KeepAlivePeriodInSeconds", 0)))
+    found = []
+    if "hours" in caps:
+        found.append(Budget(what="instance_s", cap=caps["hours"] * 3600, worst=worst_s))
+    if "usd" in caps:
+        if template.price_per_hour is None:
+            raise ConfigError("budget.usd: needs price_per_hour beside it, in dollars for one instance")
+        found.append(Budget(what="usd", cap=caps["usd"], worst=worst_s * template.price_per_hour / 3600))
+    for budget in found:
+        if budget.worst > budget.cap:
+            worst = f"${budget.worst:.2f}" if budget.what == "usd" else f"{budget.worst / 3600:g} hours"
+            raise ConfigError(
+                f"budget: {budget} do not cover one trial, which may take {worst} "
+                f"({n_instances} x max_run {max_run_s:,} s); lower max_run, or raise the budget"
+            )
+    return found
+
+
+class Purse:
+    """Counts what a sweep's trials have used and says how many more fit, their worst cases set aside."""
+
+    def __init__(self, budgets: Sequence[Budget] = ()) -> None:
+        self._budgets = budgets
+        self._used: dict[int, tuple[float, ...]] = {}  # by trial: of each budget, worst cases included
+        self._totals = [0.0] * len(budgets)
+
+    @property
+    def has_limits(self) -> bool:
+        return bool(self._budgets)
+
+    def update(self, trials: Iterable[Trial]) -> None:
+        """Take in trials that changed; what one that was taken out of the sweep has cost stays."""
+        for trial in trials if self._budgets else ():
+            now = tuple(trial.usage.get(b.what, 0.0) + b.worst * trial.state.is_active for b in self._budgets)
+            before = self._used.get(trial.number, (0.0,) * len(now))
+            self._used[trial.number] = now
+            self._totals = [total + new - old for total, new, old in zip(self._totals, now, before, strict=True)]
+
+    def room(self) -> int:
+        """Return how many more trials may be active at once; below 0 when too many are."""
+        rooms = [
+            math.floor((budget.cap - total) / budget.worst + 1e-9)
+            for budget, total in zip(self._budgets, self._totals, strict=True)
+        ]
+        return min(rooms, default=NO_LIMIT)
+
+    def __str__(self) -> str:
+        return " and ".join(map(str, self._budgets))

@@ -1,0 +1,60 @@
+"""What a sweep may cost, and that it never costs more."""
+
+from __future__ import annotations
+
+import pytest
+
+from smsweep.budget import Purse, budgets_of
+from smsweep.errors import ConfigError
+from smsweep.jobs import JobTemplate
+from smsweep.trials import Trial, TrialState
+
+HOUR = {"StoppingCondition": {"MaxRuntimeInSeconds": 3600}}
+
+
+def purse(**budget: float) -> Purse:
+    return Purse(budgets_of(JobTemplate(request=HOUR, price_per_hour=2.0, budget=budget)))
+
+
+def trial(number: int, state: TrialState, **usage: float) -> Trial:
+    return Trial(number=number, params={}, state=state, usage=usage)
+
+
+def test_without_a_budget_there_is_always_room() -> None:
+    assert purse().room() > 1000
+
+
+def test_active_trials_count_with_their_worst_case() -> None:
+    money = purse(usd=10)
+    assert money.room() == 5
+    money.update([trial(0, TrialState.RUNNING), trial(1, TrialState.STOPPING)])
+    assert money.room() == 3
+
+
+def test_ended_trials_count_with_what_they_cost() -> None:
+    money = purse(usd=10)
+    money.update([trial(0, TrialState.RUNNING)])
+    money.update([trial(0, TrialState.FINISHED, usd=0.5)])
+    assert money.room() == 4
+    money.update([trial(1, TrialState.PENDING, usd=9.5)])
+    assert money.room() == 0
+
+
+def test_the_tightest_budget_counts() -> None:
+    assert purse(usd=10, hours=3).room() == 3
+
+
+def test_instances_and_warm_pools_are_part_of_the_worst_case() -> None:
+    request = {**HOUR, "ResourceConfig": {"InstanceCount": 2, "KeepAlivePeriodInSeconds": 1800}}
+    (budget,) = budgets_of(JobTemplate(request=request, budget={"hours": 10}))
+    assert budget.worst == 2 * 5400
+
+
+def test_dollars_need_a_price() -> None:
+    with pytest.raises(ConfigError, match="needs price_per_hour"):
+        budgets_of(JobTemplate(request=HOUR, budget={"usd": 10}))
+
+
+def test_a_budget_for_less_than_one_trial_is_told_at_once() -> None:
+    with pytest.raises(ConfigError, match="lower max_run, or raise the budget"):
+        budgets_of(JobTemplate(budget={"hours": 23}))
