@@ -11,12 +11,14 @@ from smsweep.trials import Trial, TrialState
 QUICK_FAILURES = 3  # W&B: so many within the first minute
 QUICK_S = 60.0
 FIRST_FAILURES = 5  # W&B: WANDB_AGENT_MAX_INITIAL_FAILURES
+SAME_FAILURES = 3  # with the very same traceback: the next one would have it too
 
 
 class Flapping:
     """Counts an agent's failed trials and says when to give up.
 
-    W&B's two rules, but only as long as no trial has succeeded, plus max_consecutive at any time.
+    W&B's two rules and one for equal tracebacks, but only as long as no trial has succeeded; plus
+    max_consecutive at any time.
     """
 
     def __init__(
@@ -64,6 +66,8 @@ class Flapping:
         is_quick = (now - self._started_at).total_seconds() < QUICK_S
         if failures >= self._first_failures or (is_quick and failures >= QUICK_FAILURES):
             return self._give_up(f"the first {failures} trials failed")
+        if len(set(self._reasons[-SAME_FAILURES:])) == 1 and failures >= SAME_FAILURES:
+            return self._give_up(f"{SAME_FAILURES} trials failed in the very same way")
         return ""
 
     def _give_up(self, what: str) -> str:

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
 from smsweep import sdk
 from smsweep.cli.options import Json, SweepId
-from smsweep.cli.output import answer, answer_json
+from smsweep.cli.output import answer, answer_json, say
 from smsweep.cli.text import cell, clean, pairs
 from smsweep.errors import NotFound, UsageError
 
 EXAMPLES = """
 smsweep best abcd1234
+smsweep best abcd1234 --download model
 smsweep best abcd1234 --json
 """
 
 
-def best(sweep_id: SweepId, as_json: Json = False) -> None:
+def best(
+    sweep_id: SweepId,
+    download: Annotated[
+        Path | None, typer.Option("--download", metavar="DIR", help="Put its model into a new folder.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """Show the best trial and its params.
 
     Of several metrics the front: each trial that no other beats by all of them.
@@ -36,6 +48,9 @@ def best(sweep_id: SweepId, as_json: Json = False) -> None:
             f"no trial of sweep {shown['id']} has reported {metric['name']!r} yet; "
             f"see what they did report: smsweep trials {shown['id']} --json"
         )
+    if download is not None:
+        sdk.results.download_model(shown["id"], trial["number"], download)
+        say(f"its model is in {download}")
     if as_json:
         answer_json(trial)
         return

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from smsweep.sdk import labels as labels
     from smsweep.sdk import manage as manage
     from smsweep.sdk import plan as plan
+    from smsweep.sdk import results as results
     from smsweep.sdk import serve as serve
     from smsweep.sdk import views as views
     from smsweep.sdk import why as why
@@ -33,6 +34,7 @@ _PARTS = frozenset(
         "labels",
         "manage",
         "plan",
+        "results",
         "serve",
         "simulate",
         "views",

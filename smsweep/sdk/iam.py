@@ -23,5 +23,5 @@ def policies(job: JobLike = None) -> dict[str, dict[str, Any]]:
     """Return the least-privilege policy documents of `launcher` and `role`. job: narrows them to what it names."""
     environ = Workspace().environ
     region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or ""
-    scope = AWS["scope_of"](load_job(job).template, region)
+    scope = AWS["scope_of"](load_job(job).template, region, environ.get("SMSWEEP_SAGEMAKER_EVENTS", ""))
     return {name.lower(): AWS["policy"](AWS[name], scope) for name in ("LAUNCHER", "ROLE")}

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from smsweep.sdk import iam
+import pytest
+
+from smsweep.sdk import iam, results
 from tests.sagemaker.conftest import Account
 
 IMPLIED = {"sagemaker:AddTags", "iam:PassRole"}  # checked by AWS inside CreateTrainingJob, never called
+QUEUE_ACTIONS = {"ReceiveMessage": "sqs:ReceiveMessage", "DeleteMessageBatch": "sqs:DeleteMessage"}
 S3_ACTIONS = {"HEAD": "s3:GetObject", "GET": "s3:GetObject", "PUT": "s3:PutObject"}
 
 
@@ -22,9 +26,11 @@ def called(account: Account) -> set[str]:
         method, _, path = entry["action"].partition(" ")
         if entry["service"] in ("sagemaker", "logs"):
             found.add(f"{entry['service']}:{method}")
+        elif entry["service"] == "sqs":
+            found.add(QUEUE_ACTIONS.get(method, ""))
         elif path.count("/") > 1 and "list-type" not in path:  # an object, not a bucket
             found.add(S3_ACTIONS[method])
-    return found
+    return found - {""}
 
 
 def test_policies_name_the_templates_own_resources(account: Account) -> None:
@@ -44,3 +50,25 @@ def test_without_secrets_and_keys_nobody_may_read_any() -> None:
     assert not {
         a for name in found for a in actions(found[name]) if a.startswith(("kms:", "secretsmanager:", "ssm:"))
     }
+
+
+def test_the_launchers_policy_is_what_the_launcher_was_seen_to_call(
+    account: Account, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    sqs = account.client("sqs")
+    queue = sqs.create_queue(QueueName=account.bucket)["QueueUrl"]
+    sqs.send_message(QueueUrl=queue, MessageBody="an event of another kind")
+    monkeypatch.setenv("SMSWEEP_SAGEMAKER_EVENTS", queue)
+    (account.folder / "train.py").write_text(
+        "import smsweep, os, time\n"
+        "x = smsweep.init().config['x']\n"
+        "smsweep.log({'loss': -x})\n"
+        "open(os.environ['SM_MODEL_DIR'] + '/m', 'w').write('m')\n"
+        "time.sleep(x * 10)\n"
+    )
+    account.endpoint.faults.set({"lose_response": [{"action": "CreateTrainingJob"}]})
+    job = {"keep_alive_period_in_seconds": 600, "stop_if": "loss < -1"}
+    account.run(3, job=job, parallel=3)
+    results.download_model(account.trials()[0].sweep_id, 0, tmp_path / "model")
+    allowed = actions(iam.policies(account.job)["launcher"])
+    assert called(account) == allowed - IMPLIED

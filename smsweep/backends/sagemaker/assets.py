@@ -1,8 +1,10 @@
-"""Source and runtime in S3: under a key named by their content, so that each content is uploaded once ever."""
+"""Source and runtime to S3, under a key named by their content: each is uploaded once ever. Results from S3."""
 
 from __future__ import annotations
 
 import logging
+import shutil
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from smsweep.backends.sagemaker.client import Aws
 from smsweep.backends.sagemaker.failures import code_of
-from smsweep.errors import JobRejected
+from smsweep.errors import JobRejected, NotFound
 
 log = logging.getLogger(__name__)
 
+CHUNK = 1 << 20  # bytes held in memory
 MISSING = ("404", "NotFound", "NoSuchKey")
 WAS_FIRST = ("412", "PreconditionFailed", "ConditionalRequestConflict")  # another agent's upload
 
@@ -29,6 +32,19 @@ def upload_once(aws: Aws, folder: Path, bucket: str, prefix: str, *, kms_key: st
         where = {"Bucket": bucket, "Key": f"{prefix}/{file.name}", **guard}
         if not _is_there(aws, where):
             _put(aws, file, where, kms_key)
+
+
+def fetch(aws: Aws, uri: str, target: Path) -> None:
+    """Download one object into a file. Raises NotFound, or JobError."""
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    try:
+        body = aws.call("s3", "get_object", Bucket=bucket, Key=key)["Body"]
+    except (BotoCoreError, ClientError) as err:
+        if isinstance(err, ClientError) and code_of(err) in MISSING:
+            raise NotFound(f"{uri}: there is nothing; did the job end before it left something?") from err
+        raise aws.error(err, "s3", "get_object") from err
+    with closing(body), target.open("wb") as file:
+        shutil.copyfileobj(body, file, CHUNK)
 
 
 def _is_there(aws: Aws, where: dict[str, Any]) -> bool:

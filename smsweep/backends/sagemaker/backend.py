@@ -17,11 +17,13 @@ from botocore.exceptions import BotoCoreError, ClientError
 from smsweep.backends.sagemaker.adopt import adopt
 from smsweep.backends.sagemaker.client import Aws
 from smsweep.backends.sagemaker.cloudwatch import Logs
+from smsweep.backends.sagemaker.events import Events
 from smsweep.backends.sagemaker.failures import code_of, message_of
 from smsweep.backends.sagemaker.gates import Gates
 from smsweep.backends.sagemaker.options import SageMakerOptions
 from smsweep.backends.sagemaker.rates import Rates
 from smsweep.backends.sagemaker.validate import validate
+from smsweep.backends.sagemaker.warm_pools import WarmPools
 from smsweep.backends.sagemaker.watch import Watch
 from smsweep.errors import JobRejected, QuotaExceeded, Throttled
 from smsweep.failures import CAPACITY
@@ -29,6 +31,8 @@ from smsweep.jobs import JobStatus, LogPage, TrainingJobRequest
 
 log = logging.getLogger(__name__)
 
+EVENTS = "ReceiveMessage"
+LESS_OFTEN = 6  # times less often the jobs are listed where events tell of them
 NAME_TAKEN = "ResourceInUse"
 
 
@@ -46,7 +50,11 @@ class SageMakerBackend:
         self._aws = Aws(environ)
         self._clock = clock
         self._rates = Rates(options.rates, time.monotonic)
-        self._watch = Watch(self._aws, self._rates, options.poll_s, clock, time.monotonic)
+        self._events = Events(self._aws, options.events_queue) if options.events_queue else None
+        # With events the lists are only the net below: an event may get lost.
+        list_s = options.poll_s * (LESS_OFTEN if self._events else 1)
+        self._watch = Watch(self._aws, self._rates, list_s, clock, time.monotonic)
+        self._pools = WarmPools(self._aws)
         self._logs = Logs(self._aws, self._rates, options.poll_s, options.log_lag_s, time.monotonic)
         self._gates = Gates(time.monotonic)
         self._kinds: dict[str, str] = {}  # by live job: what its quota is counted by
@@ -66,6 +74,7 @@ class SageMakerBackend:
         status = self._create(request, kind)
         self._kinds[name] = kind
         self._gates.open(kind)
+        self._pools.note(request)
         self._watch.add(status)
         if status.is_terminal:
             self._note_end(status)
@@ -104,12 +113,16 @@ class SageMakerBackend:
         time.sleep(timeout_s)
 
     def close(self) -> None:
+        self._pools.release()
         self._aws.close()
 
     def _pump(self) -> None:
         """Do what is due of all that waits for its turn. Raises JobError."""
         self._stop_some()
         live = self._watch.live()
+        if self._events and live and self._rates.take(EVENTS):
+            for name in self._events.receive():
+                self._watch.hurry(name)
         self._watch.poll()
         for name in live:
             status = self._watch.get(name)

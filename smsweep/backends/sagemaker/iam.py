@@ -27,6 +27,7 @@ class Scope:
     inputs: tuple[str, ...]  # bucket/prefix of the channels
     secrets: tuple[str, ...]  # ARNs
     keys: tuple[str, ...]  # ARNs or ids of KMS keys
+    queue: str  # ARN of the queue of events; "" for none
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,6 +91,11 @@ LAUNCHER = (
         actions=("s3:GetObject",),
         resources=lambda scope: _objects(scope, scope.output),
     ),
+    Grant(
+        sid="Events",
+        actions=("sqs:ReceiveMessage", "sqs:DeleteMessage"),
+        resources=lambda scope: [scope.queue] if scope.queue else [],
+    ),
     Grant(sid="Keys", actions=("kms:GenerateDataKey", "kms:Decrypt"), resources=lambda scope: scope.keys),
 )
 
@@ -141,8 +147,8 @@ ROLE = (
 )
 
 
-def scope_of(template: JobTemplate, region: str) -> Scope:
-    """Read from a template what its jobs will touch. region: "" for any."""
+def scope_of(template: JobTemplate, region: str, events_queue: str = "") -> Scope:
+    """Read from a template what its jobs will touch. region: "" for any. events_queue: its URL."""
     request = template.request
     role = str(request.get("RoleArn", "*"))
     _, partition, _, _, account, *_ = role.split(":") if role != "*" else ["", "aws", "", "", "*", ""]
@@ -165,6 +171,9 @@ def scope_of(template: JobTemplate, region: str) -> Scope:
         ),
         secrets=tuple(value.partition("#")[0] for value in template.secrets.values()),
         keys=tuple(key for key in keys if key),
+        queue=f"arn:{partition}:sqs:{region or '*'}:" + ":".join(events_queue.split("/")[-2:])
+        if events_queue
+        else "",
     )
 
 

@@ -15,9 +15,11 @@ DEFAULT_RATES: Mapping[str, float] = {
     "DescribeTrainingJob": 4.0,
     "StopTrainingJob": 2.0,
     "FilterLogEvents": 4.0,
+    "ReceiveMessage": 1.0,
 }
 SHORT = {name.removesuffix("TrainingJobs").removesuffix("TrainingJob").lower(): name for name in DEFAULT_RATES}
 SHORT["logs"] = SHORT.pop("filterlogevents")
+SHORT["events"] = SHORT.pop("receivemessage")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,0 +1,43 @@
+"""State changes as they happen: from EventBridge through an SQS queue of this agent's own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from smsweep.backends.sagemaker.client import Aws
+
+MOST = 10  # API: messages in one answer
+
+
+class Events:
+    """Reads which jobs have changed. An event is only a reason to look: duplicates and old ones do no harm."""
+
+    def __init__(self, aws: Aws, queue_url: str) -> None:
+        self._aws = aws
+        self._queue_url = queue_url
+
+    def receive(self) -> list[str]:
+        """Return the names of jobs that changed, and take their messages from the queue. Raises JobError."""
+        answer = self._aws.translated(
+            "sqs", "receive_message", QueueUrl=self._queue_url, MaxNumberOfMessages=MOST, WaitTimeSeconds=0
+        )
+        messages = answer.get("Messages", [])
+        if messages:
+            entries = [
+                {"Id": str(index), "ReceiptHandle": message["ReceiptHandle"]}
+                for index, message in enumerate(messages)
+            ]
+            self._aws.translated("sqs", "delete_message_batch", QueueUrl=self._queue_url, Entries=entries)
+        return [name for message in messages for name in _names(message)]
+
+
+def _names(message: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the job that a message is about; nothing for one that is not such an event."""
+    try:
+        name = json.loads(message["Body"])["detail"]["TrainingJobName"]
+    except (ValueError, KeyError, TypeError):
+        return
+    if isinstance(name, str):
+        yield name

@@ -1,0 +1,89 @@
+"""What trials leave behind, and what they leave switched on."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from smsweep.errors import NotFound, SourceError, UsageError
+from smsweep.sdk import results
+from smsweep.trials import TrialState
+from tests.sagemaker.conftest import Account
+
+MODEL = """
+import os, smsweep
+x = smsweep.init().config["x"]
+smsweep.log({"loss": x})
+open(os.environ["SM_MODEL_DIR"] + "/weights", "w").write(f"weights of {x}")
+open(os.environ["SM_OUTPUT_DATA_DIR"] + "/plot.txt", "w").write("a plot")
+"""
+
+
+def test_each_trial_names_its_model_its_output_and_its_log(account: Account) -> None:
+    (account.folder / "train.py").write_text(MODEL)
+    account.run(1)
+    (trial,) = account.trials()
+    where = f"s3://{account.bucket}/out/{trial.job_name}/output"
+    assert trial.usage["model_uri"] == f"{where}/model.tar.gz"
+    assert trial.usage["output_uri"] == f"{where}/output.tar.gz"
+    assert f"{trial.usage['output_uri'].removeprefix(f's3://{account.bucket}/')}" in account.objects()
+    assert trial.usage["log_url"].startswith("https://us-east-1.console.aws.amazon.com/cloudwatch/")
+
+
+def test_the_best_model_comes_here_unpacked(account: Account, tmp_path: Path) -> None:
+    (account.folder / "train.py").write_text(MODEL)
+    account.run(2)
+    folder = results.download_model(account.trials()[0].sweep_id, 1, tmp_path / "model")
+    assert (folder / "weights").read_text() == "weights of 1"
+    with pytest.raises(UsageError, match="is not an empty folder"):
+        results.download_model(account.trials()[0].sweep_id, 1, folder)
+
+
+def test_a_model_that_leads_out_of_its_folder_is_refused_whole(account: Account, tmp_path: Path) -> None:
+    (account.folder / "train.py").write_text(MODEL)
+    account.run(1)
+    (trial,) = account.trials()
+    evil = io.BytesIO()
+    with tarfile.open(fileobj=evil, mode="w:gz") as tar:
+        for name in ("fine", "../evil"):
+            tar.addfile(tarfile.TarInfo(name), io.BytesIO())
+    key = trial.usage["model_uri"].removeprefix(f"s3://{account.bucket}/")
+    account.s3.put_object(Bucket=account.bucket, Key=key, Body=evil.getvalue())
+    with pytest.raises(SourceError, match=r"\.\./evil"):
+        results.download_model(trial.sweep_id, 0, tmp_path / "model")
+    assert list(tmp_path.glob("*evil*")) == []
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_trial_without_a_model_is_told(account: Account, tmp_path: Path) -> None:
+    account.endpoint.faults.set({"no_capacity": [{"times": 9}]})
+    account.run(1, job={"retries": {"capacity": 0}})
+    with pytest.raises(NotFound, match="there is nothing"):
+        results.download_model(account.trials()[0].sweep_id, 0, tmp_path / "model")
+
+
+def test_a_warm_pool_is_reused_and_let_go_at_the_end(account: Account) -> None:
+    account.run(3, job={"keep_alive_period_in_seconds": 3600})
+    client = account.client("sagemaker")
+    pools = [client.describe_training_job(TrainingJobName=name)["WarmPoolStatus"] for name in account.created()]
+    assert [pool["Status"] for pool in pools] == ["Reused", "Reused", "Terminated"]
+
+
+def test_events_tell_of_ends_between_two_lists(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    sqs, events = account.client("sqs"), account.client("events")
+    queue = sqs.create_queue(QueueName=account.bucket)["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    pattern = {"source": ["aws.sagemaker"], "detail-type": ["SageMaker Training Job State Change"]}
+    events.put_rule(Name=account.bucket, EventPattern=json.dumps(pattern))
+    events.put_targets(Rule=account.bucket, Targets=[{"Id": "queue", "Arn": arn}])
+    sqs.send_message(QueueUrl=queue, MessageBody="poison")
+    account.endpoint.faults.set({"duplicate_events": True})
+    monkeypatch.setenv("SMSWEEP_SAGEMAKER_EVENTS", queue)
+    monkeypatch.setenv("SMSWEEP_SAGEMAKER_POLL_S", "600")  # the lists alone would take an hour
+    (account.folder / "train.py").write_text("import smsweep; smsweep.log({'loss': 1})")
+    assert account.run(2, parallel=2).ended == {TrialState.FINISHED: 2}
+    assert [trial.metrics["loss"].last for trial in account.trials()] == [1, 1]
