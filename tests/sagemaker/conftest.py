@@ -17,6 +17,7 @@ from smsweep.endpoint.server import Endpoint
 from smsweep.sdk import execute, serve
 from smsweep.sdk.workspace import Workspace
 from smsweep.trials import Trial
+from tests.engine import IMAGE
 
 ROLE = "arn:aws:iam::123456789012:role/smsweep-test"
 TRAIN = """
@@ -97,7 +98,11 @@ class Account:
 
 
 @pytest.fixture
-def account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
+def account(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
+    """param: what runs the jobs behind the endpoint, process by default."""
+    backend = getattr(request, "param", "process")
+    if backend == "docker":
+        request.getfixturevalue("docker_engine")
     for name in list(os.environ):
         if name.startswith(("AWS_", "SMSWEEP_", "WANDB_")):
             monkeypatch.delenv(name)
@@ -105,7 +110,9 @@ def account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account
     folder.mkdir()
     monkeypatch.chdir(folder)
     with serve.endpoint(
-        folder=tmp_path / "endpoint", environ={"PATH": os.environ["PATH"], "SMSWEEP_DIR": str(tmp_path / "e")}
+        backend=backend,
+        folder=tmp_path / "endpoint",
+        environ={"PATH": os.environ["PATH"], "SMSWEEP_DIR": str(tmp_path / "e")},
     ) as endpoint:
         environ = {
             "AWS_ENDPOINT_URL": endpoint.url,
@@ -120,4 +127,7 @@ def account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account
         }
         for name, value in environ.items():
             monkeypatch.setenv(name, value)
-        yield Account(endpoint, folder)
+        made = Account(endpoint, folder)
+        if backend == "docker":
+            made.job["image_uri"] = IMAGE
+        yield made
