@@ -88,5 +88,5 @@ def jobs_of(account: Account) -> list[dict[str, Any]]:
 
 def most_alive(jobs: list[dict[str, Any]]) -> int:
     """Return how many jobs lived at once at most."""
-    spans = [(job["created_at"], job["modified_at"]) for job in jobs]
+    spans: list[tuple[float, float]] = [(job["created_at"], job["modified_at"]) for job in jobs]
     return max(sum(a <= at < b for a, b in spans) for at, _ in spans)

@@ -1,0 +1,81 @@
+"""What AWS says, and what it means."""
+
+from __future__ import annotations
+
+import pytest
+from botocore.exceptions import ClientError, NoCredentialsError, ReadTimeoutError
+
+from smsweep import errors
+from smsweep.backends.sagemaker.failures import exit_code, failure_class, own_words, translate
+from smsweep.backends.sagemaker.log_cursor import parse_cursor, write_cursor
+from smsweep.backends.sagemaker.status import log_url
+from smsweep.failures import RETRIES
+
+
+def refusal(code: str, message: str = "no", status: int = 400) -> ClientError:
+    response = {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return ClientError(response, "CreateTrainingJob")  # type: ignore[arg-type]  # the part that is read
+
+
+@pytest.mark.parametrize(
+    ("err", "kind"),
+    [
+        (refusal("ThrottlingException"), errors.Throttled),
+        (refusal("ResourceLimitExceeded"), errors.QuotaExceeded),
+        (refusal("AccessDeniedException"), errors.AccessDenied),
+        (refusal("ExpiredTokenException", status=403), errors.BadCredentials),
+        (refusal("UnrecognizedClientException"), errors.BadCredentials),
+        (refusal("InternalFailure", status=500), errors.BackendUnavailable),
+        (refusal("ValidationException"), errors.JobRejected),
+        (NoCredentialsError(), errors.BadCredentials),
+        (ReadTimeoutError(endpoint_url="https://x"), errors.BackendUnavailable),
+    ],
+)
+def test_each_refusal_has_its_error(err: ClientError, kind: type[Exception]) -> None:
+    assert type(translate(err, "sagemaker:CreateTrainingJob")) is kind
+
+
+def test_a_denial_names_the_action_that_is_missing_not_the_one_that_was_called() -> None:
+    said = (
+        "User: x is not authorized to perform: iam:PassRole on resource: arn:aws:iam::1:role/r because no policy"
+    )
+    text = str(translate(refusal("AccessDeniedException", said), "sagemaker:CreateTrainingJob"))
+    assert '{"Effect": "Allow", "Action": "iam:PassRole", "Resource": "arn:aws:iam::1:role/r"}' in text
+
+
+@pytest.mark.parametrize(
+    ("reason", "secondary", "kind"),
+    [
+        ("CapacityError: Unable to provision requested ML compute capacity.", "Failed", "capacity"),
+        ("InternalServerError: We encountered an internal error.", "Failed", "internal"),
+        ("AlgorithmError: ValueError: no, exit code: 1", "Failed", "user"),
+        ("AlgorithmError: torch.cuda.OutOfMemoryError: CUDA out of memory, exit code: 1", "Failed", "oom"),
+        ("AlgorithmError: x, exit code: 137", "Failed", "oom"),
+        ("ClientError: Artifact upload failed: No space left on device", "Failed", "disk"),
+        ("", "MaxRuntimeExceeded", "timeout"),
+    ],
+)
+def test_each_failed_job_has_its_class(reason: str, secondary: str, kind: str) -> None:
+    status = "Stopped" if secondary.startswith("Max") else "Failed"
+    document = {"TrainingJobStatus": status, "SecondaryStatus": secondary, "FailureReason": reason}
+    assert failure_class(document) == kind
+    assert kind in RETRIES
+
+
+def test_a_reason_is_shown_in_the_scripts_own_words() -> None:
+    reason = "AlgorithmError: ValueError: no such optimizer, exit code: 7"
+    assert own_words(reason) == "ValueError: no such optimizer"
+    assert exit_code(reason) == 7
+
+
+def test_a_cursor_of_several_streams_comes_back_as_it_was() -> None:
+    cursor = {"algo-1-1700000000": (1_700_000_012_345, 2), "algo-2-1700000000": (1_700_000_000_000, 1)}
+    assert parse_cursor(write_cursor(cursor)) == cursor
+    assert parse_cursor("") == {}
+
+
+def test_log_pages_are_in_the_partitions_own_console() -> None:
+    arn = "arn:aws-cn:sagemaker:cn-north-1:123456789012:training-job/x"
+    assert log_url(arn, "x").startswith(
+        "https://cn-north-1.console.amazonaws.cn/cloudwatch/home?region=cn-north-1"
+    )

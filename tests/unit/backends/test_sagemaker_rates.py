@@ -1,0 +1,92 @@
+"""Token buckets and gates, on a clock of the test's own."""
+
+from __future__ import annotations
+
+import pytest
+
+from smsweep.backends.sagemaker.gates import FIRST_PAUSE_S, Gates
+from smsweep.backends.sagemaker.options import SageMakerOptions
+from smsweep.backends.sagemaker.rates import Bucket, Rates
+from smsweep.errors import CapacityError, QuotaExceeded, Throttled, UsageError
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def taken(bucket: Bucket, clock: Clock, seconds: int) -> int:
+    """Return how many calls get through when one is tried every 10 ms."""
+    n = 0
+    for _ in range(seconds * 100):
+        clock.now += 0.01
+        n += bucket.take()
+    return n
+
+
+def test_a_rate_is_kept_however_often_one_asks() -> None:
+    clock = Clock()
+    assert 59 <= taken(Bucket(1.0, clock), clock, 60) <= 61
+
+
+def test_a_complaint_halves_the_rate_and_answers_win_it_back() -> None:
+    clock = Clock()
+    bucket = Bucket(4.0, clock)
+    bucket.slow_down()
+    assert 19 <= taken(bucket, clock, 10) <= 21
+    for _ in range(100):
+        bucket.speed_up()
+    assert bucket.rate == 4.0
+
+
+def test_a_rate_never_falls_to_nothing() -> None:
+    clock = Clock()
+    bucket = Bucket(1.0, clock)
+    for _ in range(100):
+        bucket.slow_down()
+    assert taken(bucket, clock, 60) >= 2
+
+
+def test_what_has_no_rate_is_free_and_what_has_says_why_it_waits() -> None:
+    rates = Rates({"CreateTrainingJob": 1.0}, Clock())
+    rates.demand("ListTags")
+    rates.demand("CreateTrainingJob")
+    with pytest.raises(Throttled, match="CreateTrainingJob: waits its turn, 1 a second"):
+        rates.demand("CreateTrainingJob")
+
+
+def test_a_quota_gate_opens_when_a_job_has_ended() -> None:
+    gates = Gates(Clock())
+    gates.close("ml.m5.large", QuotaExceeded("full"), n_live=3)
+    with pytest.raises(QuotaExceeded, match="full"):
+        gates.check("ml.m5.large", 3)
+    gates.check("ml.m5.large", 2)
+    gates.check("ml.g5.xlarge", 3)
+
+
+def test_a_capacity_gate_opens_with_time_and_each_time_later() -> None:
+    clock = Clock()
+    gates = Gates(clock)
+    for factor in (1, 2, 4):
+        gates.close_for_capacity("ml.p4d.24xlarge", "no machine")
+        clock.now += factor * FIRST_PAUSE_S - 1
+        with pytest.raises(CapacityError):
+            gates.check("ml.p4d.24xlarge", 0)
+        clock.now += 2
+        gates.check("ml.p4d.24xlarge", 0)
+
+
+def test_rates_are_set_by_short_names() -> None:
+    options = SageMakerOptions.from_environ({"SMSWEEP_SAGEMAKER_RATES": "create=2, logs=0.5"})
+    assert options.rates["CreateTrainingJob"] == 2
+    assert options.rates["FilterLogEvents"] == 0.5
+    assert options.rates["ListTrainingJobs"] == 1
+
+
+@pytest.mark.parametrize("text", ["fly=1", "create=fast", "create=0", "create"])
+def test_a_rate_that_is_none_is_told_with_its_variable(text: str) -> None:
+    with pytest.raises(UsageError, match="SMSWEEP_SAGEMAKER_RATES"):
+        SageMakerOptions.from_environ({"SMSWEEP_SAGEMAKER_RATES": text})
