@@ -7,7 +7,6 @@ Knows nothing of sweeps but `smsweep.init()` and `smsweep.log()`, and runs alone
 import os
 import pickle
 
-import smsweep
 from sklearn.datasets import load_digits
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
@@ -15,6 +14,8 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
+
+import smsweep
 
 DEFAULTS = {"model": "logistic", "scale": True, "c": 1.0, "trees": 32, "neighbours": 5, "folds": 3}
 

@@ -1,3 +1,4 @@
+# mypy: ignore-errors
 """Sweep configs at random: whole ones, and ones with something wrong in them."""
 
 from __future__ import annotations
