@@ -35,7 +35,7 @@ while True:
 """
 
 
-# SageMaker has a grace of its own, 120 s, and tells of an end only when asked; CloudWatch cuts lines of a megabyte.
+# SageMaker has a grace of its own, 120 s; CloudWatch cuts lines of a megabyte.
 NOT_ON_SAGEMAKER = {
     "test_a_line_of_a_megabyte_arrives_whole_or_in_pieces",
     "test_a_job_told_to_end_is_stopping_until_it_has",
