@@ -58,10 +58,10 @@ def show_sweep(data: Data) -> None:
 
 
 def used(usage: Data) -> str:
-    """Say what a sweep's jobs have used, and of which budget; "" before the first has ended."""
-    if not usage["jobs"]:
-        return ""
+    """Say what a sweep's jobs have used, and of which budget; "" where nobody counts, or none has ended."""
     budget = usage["budget"]
+    if not usage["jobs"] or (usage["usd"] is None and not budget):
+        return ""
     of_hours = f" of {budget['hours']:g}" if "hours" in budget else ""
     of_usd = f" of ${budget['usd']:g}" if "usd" in budget else ""
     cost = f", ${usage['usd']:.2f}{of_usd}" if usage["usd"] is not None else ""
