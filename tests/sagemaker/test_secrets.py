@@ -100,9 +100,9 @@ def test_the_wandb_key_is_found_where_wandb_keeps_it(tmp_path: Path, file: str, 
 
 
 def test_another_server_has_another_key(tmp_path: Path) -> None:
-    (tmp_path / ".netrc").write_text(
-        f"machine api.wandb.ai login user password wrong\nmachine wandb.example.com login user password {CANARY}\n"
-    )
+    keys = {"api.wandb.ai": CANARY[::-1], "wandb.example.com": CANARY}
+    lines = [f"machine {host} login user password {key}" for host, key in keys.items()]
+    (tmp_path / ".netrc").write_text("\n".join(lines))
     (tmp_path / ".netrc").chmod(0o600)
     environ = {"HOME": str(tmp_path), "WANDB_BASE_URL": "https://wandb.example.com"}
     found = sdk_auth.find_wandb_key(environ)
