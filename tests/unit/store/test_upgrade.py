@@ -24,6 +24,7 @@ from smsweep.trials import MetricPoint
 from tests.fakes.sweeps import CONFIG, a_sweep
 
 NEWER = SCHEMA + 1
+STORES = Path(__file__).with_name("stores")  # one of each version there was, as SQL
 
 MIGRATION = f"""
 import sqlalchemy as sa
@@ -81,6 +82,20 @@ def test_an_older_schema_is_upgraded_with_all_it_holds(
     assert version(file) == f"{NEWER:04}"
     assert look(file, "SELECT count(venue) FROM trials") == [(1,)]
     assert look(file, "SELECT count(*) FROM points") == [(1,)]
+
+
+@pytest.mark.parametrize("dump", sorted(STORES.glob("v*.sql")), ids=lambda dump: dump.stem)
+def test_a_store_of_each_version_ever_is_read_after_its_upgrade(dump: Path, tmp_path: Path) -> None:
+    file = tmp_path / "store.db"
+    with closing(sqlite3.connect(file)) as connection:
+        connection.executescript(dump.read_text())
+    with closing(open_store(f"sqlite:///{file}", environ={}, parse=lambda _: CONFIG)) as store:
+        failed, pending = sorted(store.list_trials("abcd1234"), key=lambda trial: trial.number)
+        (point,) = store.read_points("abcd1234", 0)
+        assert (failed.state.value, failed.reason, failed.cursor) == ("failed", "ValueError: no", "7")
+        assert (failed.metrics["loss"].last, point.value, point.step) == (0.5, 0.5, 1)
+        assert (pending.params, pending.retries, pending.usage) == ({"lr": 2}, {}, {})
+    assert version(file) == f"{SCHEMA:04}"
 
 
 def test_foreign_keys_are_minded_again_after_an_upgrade(
