@@ -95,6 +95,9 @@ class JobTemplate:
     framework: Mapping[str, str] = field(default_factory=dict)  # names an AWS image; empty where request has one
     source_dir: str = ""  # folder to snapshot; "" to choose one from `program`
     program: str = ""  # script that the template's author names, for a sweep that names none
+    carries_secrets_env: bool = (
+        False  # the source's secrets.env travels with it, readable by whoever reads the source
+    )
     secrets: Mapping[str, str] = field(default_factory=dict)  # environment name -> where the job finds its value
     metric_definitions: tuple[tuple[str, str], ...] = ()  # (name, regex) for printed lines
     retries: Mapping[str, int] = field(default_factory=dict)  # class of failure -> how many times

@@ -161,6 +161,7 @@ class JobSection(Section):
     encrypt_inter_container_traffic: bool | None = None
     enable_sagemaker_metrics: bool | None = None
     secrets: dict[str, SecretReference] | None = None
+    secrets_env: bool | None = None
     repeats: Count | None = None
     stop_if: Annotated[list[Text], BeforeValidator(_condition_list)] | None = None
     price_per_hour: Positive | None = None

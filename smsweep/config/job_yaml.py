@@ -71,6 +71,7 @@ def _parse(document: Document, folder: Path) -> ParsedJob:
         framework={key: value for key in FRAMEWORK_KEYS if (value := getattr(job, key)) is not None},
         source_dir=str(_source_dir(job.source_dir, folder)) if job.source_dir else "",
         secrets=dict(job.secrets or {}),
+        carries_secrets_env=bool(job.secrets_env),
         metric_definitions=_metric_definitions(request),
         retries=job.retries.model_dump(exclude_unset=True) if job.retries else {},
         repeats=job.repeats or 1,

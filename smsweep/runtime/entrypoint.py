@@ -91,7 +91,7 @@ def _run(layout: Layout, supervisor: Supervisor, options: argparse.Namespace, re
     assignment = read_assignment(read_json(layout.hyperparameters))
     cwd = source_folder(layout, assignment)
     files = write_param_files(layout, assignment)
-    env = script_environment(layout, assignment, find_resources(layout), files, with_secrets(os.environ))
+    env = script_environment(layout, assignment, find_resources(layout), files, with_secrets(os.environ, cwd))
     path = env.get("PATH", os.defpath)
     if options.install_requirements:
         python = find(INTERPRETER, path) or sys.executable

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import re
 
 from smsweep.runtime.failure import JobFailure
@@ -12,6 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+SECRETS_ENV = "secrets.env"
 PREFIX = "SMSWEEP_SECRET_"  # SMSWEEP_SECRET_<name> holds a reference; the script gets <name> with the value
 
 # arn:<partition>:<service>:<region>:<account>:<rest>, then #key for one key of a JSON secret
@@ -20,18 +22,29 @@ _ARN = re.compile(
 )
 
 
-def with_secrets(environ: Mapping[str, str]) -> dict[str, str]:
+def with_secrets(environ: Mapping[str, str], folder: str) -> dict[str, str]:
     """Return the environment with every reference replaced by its secret.
 
-    A variable that is set already keeps its value: whoever started the job has resolved it. Raises JobFailure,
-    which names the variable and where its value was looked for, never the value.
+    A variable that is set already keeps its value: whoever started the job has resolved it. folder: the
+    source's, whose secrets.env counts least. Raises JobFailure, which names the variable and where its value was
+    looked for, never the value.
     """
     env = {name: value for name, value in environ.items() if not name.startswith(PREFIX)}
     for variable, reference in environ.items():
         name = variable[len(PREFIX) :]
         if variable.startswith(PREFIX) and not env.get(name):
             env[name] = _fetch(name, reference, environ)
-    return env
+    return {**_secrets_env(folder), **env}
+
+
+def _secrets_env(folder: str) -> dict[str, str]:
+    """Read the NAME=value lines that `wandb.sagemaker_auth` wrote; none where the source has no such file."""
+    try:
+        with open(os.path.join(folder, SECRETS_ENV), encoding="utf-8") as file:
+            pairs = [line.strip().partition("=") for line in file if "=" in line]
+    except OSError:
+        return {}
+    return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 def _fetch(name: str, reference: str, environ: Mapping[str, str]) -> str:

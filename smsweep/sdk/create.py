@@ -16,6 +16,7 @@ from smsweep.config.job_yaml import ParsedJob, parse_job, read_job
 from smsweep.config.sweep_yaml import ParsedSweep, parse_sweep, read_sweep
 from smsweep.errors import ConfigError, SourceError
 from smsweep.jobs import JobTemplate
+from smsweep.runtime.secrets import SECRETS_ENV
 from smsweep.sdk.estimators import EstimatorJob, compile_estimator
 from smsweep.sdk.prior import CSV_NOTE, is_file, read_files, stored_prior, warn_of_other_spaces
 from smsweep.sdk.reuse import REUSE_NOTE
@@ -186,7 +187,18 @@ def _source_files(
     refuse_secrets(
         [*scan_text("sweep config", parsed.text), *scan_text("job config", job.text), *scan_files(files)]
     )
-    return files
+    return [*files, *_secrets_env(folder, job)]
+
+
+def _secrets_env(folder: Path | None, job: ParsedJob) -> list[SourceFile]:
+    """Return the file that `wandb.sagemaker_auth` writes, where job.yaml asks for it; no scan looks into it."""
+    if folder is None or not job.template.carries_secrets_env:
+        return []
+    path = folder / SECRETS_ENV
+    if not path.is_file():
+        raise SourceError(f"{path}: no such file; wandb.sagemaker_auth(path=...) writes it, or drop secrets_env")
+    log.warning("%s travels with the source: whoever may read the source may read its keys", path)
+    return [SourceFile(name=SECRETS_ENV, path=path, size=path.stat().st_size, is_executable=False)]
 
 
 def _origin(sweep: SweepLike) -> Path | None:

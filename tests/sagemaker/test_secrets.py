@@ -113,3 +113,13 @@ def test_another_server_has_another_key(tmp_path: Path) -> None:
 def test_no_key_is_told_with_what_to_do(account: Account) -> None:
     with pytest.raises(NotFound, match="run `wandb login`"):
         sdk_auth.auth()
+
+
+def test_a_secrets_env_travels_only_when_asked_to_and_with_a_warning(
+    account: Account, caplog: pytest.LogCaptureFixture
+) -> None:
+    (account.folder / "train.py").write_text(TELLS)
+    (account.folder / "secrets.env").write_text(f"WANDB_API_KEY={CANARY}\n")
+    account.run(1, job={"secrets_env": True})
+    assert account.trials()[0].metrics["loss"].last == 40
+    assert "whoever may read the source may read its keys" in caplog.text
