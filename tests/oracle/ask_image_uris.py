@@ -16,7 +16,7 @@ logging.disable(logging.CRITICAL)
 def answer(question: dict[str, str]) -> str:
     base = question.pop("base", None)
     name = question.pop("framework")
-    return image_uris.retrieve(
+    uri: str = image_uris.retrieve(
         name,
         region=question["region"],
         version=question["version"],
@@ -25,6 +25,7 @@ def answer(question: dict[str, str]) -> str:
         image_scope="training",
         base_framework_version=base,
     )
+    return uri
 
 
 print(json.dumps([answer(question) for question in json.load(sys.stdin)]), file=answers)

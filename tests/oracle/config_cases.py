@@ -1,4 +1,3 @@
-# mypy: ignore-errors
 """Sweep configs at random: whole ones, and ones with something wrong in them."""
 
 from __future__ import annotations
@@ -91,7 +90,7 @@ def parameters(rng: random.Random, depth: int = 0) -> Config:
 
 def metric(rng: random.Random) -> Config:
     section: Config = {"name": rng.choice(["loss", "val.acc"])}
-    options = {
+    options: dict[str, list[Any]] = {
         "goal": ["minimize", "maximize"],
         "target": [0.1, 3],
         "impute": ["latest", "best", "worst"],
@@ -102,7 +101,7 @@ def metric(rng: random.Random) -> Config:
 
 def early_terminate(rng: random.Random) -> Config:
     span = rng.choice([{"min_iter": rng.randint(1, 9)}, {"max_iter": rng.choice([2, 27]), "s": rng.randint(1, 3)}])
-    options = {"eta": [2, 3, 1.5], "strict": [True, False], "s": [2, 2.5], "max_iter": [9]}
+    options: dict[str, list[Any]] = {"eta": [2, 3, 1.5], "strict": [True, False], "s": [2, 2.5], "max_iter": [9]}
     extra = {key: rng.choice(words) for key, words in options.items() if rng.random() < 0.1}
     return {"type": "hyperband", **span, **extra}
 
@@ -145,7 +144,7 @@ def mutate(whole: Config, rng: random.Random) -> Config:
             break
         place = rng.choice(deeper)
     keys = list(place) if isinstance(place, dict) else list(range(len(place)))
-    key = rng.choice(keys) if keys else None
+    key: Any = rng.choice(keys) if keys else None
     action = rng.choice(["drop", "misspell", "junk", "add"])
     if key is None or (action == "add" and isinstance(place, dict)):
         _ = place.update({rng.choice(KEYS): rng.choice(JUNK)}) if isinstance(place, dict) else place.append(1)

@@ -194,7 +194,17 @@ def test_conditions_are_a_list_or_one_alone(text: str) -> None:
 
 
 def test_every_key_is_either_a_place_in_the_request_or_smsweeps_own() -> None:
-    own = {"source_dir", "secrets", "secrets_env", "repeats", "stop_if", "price_per_hour", "budget", "retries", "request"}
+    own = {
+        "source_dir",
+        "secrets",
+        "secrets_env",
+        "repeats",
+        "stop_if",
+        "price_per_hour",
+        "budget",
+        "retries",
+        "request",
+    }
     frameworks = {
         key for key in JobSection.model_fields if key.startswith("framework") or key.endswith("_version")
     }
