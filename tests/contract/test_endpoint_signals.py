@@ -53,7 +53,9 @@ def test_named_streams_are_read_together(account: Account) -> None:
     names = [
         stream["logStreamName"]
         for job in ("one/", "two/")
-        for stream in account.logs.describe_log_streams(logGroupName=LOG_GROUP, logStreamNamePrefix=job)["logStreams"]
+        for stream in account.logs.describe_log_streams(logGroupName=LOG_GROUP, logStreamNamePrefix=job)[
+            "logStreams"
+        ]
     ]
     assert filtered(account, logStreamNames=names) == ["a", "b", "c"], names
 
