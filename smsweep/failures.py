@@ -37,6 +37,8 @@ ADVICE: Mapping[str, str] = {
     OOM: "memory ran out; a larger instance_type, or a smaller batch, may help",
     DISK: "the disk was full; raise volume_size, or write less",
 }
+# Of the runtime and of containers alike. It is the same for every trial, and comes before the script.
+BROKEN_REQUIREMENTS = re.compile(r"^(?:\w+: )*requirements\.txt: pip ended with exit code ")
 KILLED = 137  # 128 + SIGKILL, which is what the kernel sends when memory runs out
 
 
@@ -48,3 +50,8 @@ def classify(reason: str, exit_code: int | None, *, is_lost: bool = False) -> st
         if sign.search(reason):
             return name
     return OOM if exit_code == KILLED else USER
+
+
+def spares_no_trial(reason: str) -> bool:
+    """Tell whether a failure has nothing to do with its trial: all others would fail in the same way."""
+    return BROKEN_REQUIREMENTS.match(reason) is not None

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
 
+from smsweep.failures import spares_no_trial
 from smsweep.trials import Trial, TrialState
 
 QUICK_FAILURES = 3  # W&B: so many within the first minute
@@ -17,8 +18,8 @@ SAME_FAILURES = 3  # with the very same traceback: the next one would have it to
 class Flapping:
     """Counts an agent's failed trials and says when to give up.
 
-    W&B's two rules and one for equal tracebacks, but only as long as no trial has succeeded; plus
-    max_consecutive at any time.
+    W&B's two rules, one for equal tracebacks and one for requirements that cannot be installed, but only as long
+    as no trial has succeeded; plus max_consecutive at any time.
     """
 
     def __init__(
@@ -63,6 +64,8 @@ class Flapping:
             return self._give_up(f"{failures} trials in a row failed")
         if self._is_off or self._succeeded:
             return ""
+        if spares_no_trial(self._reasons[-1]):
+            return self._give_up("the source's requirements cannot be installed")
         is_quick = (now - self._started_at).total_seconds() < QUICK_S
         if failures >= self._first_failures or (is_quick and failures >= QUICK_FAILURES):
             return self._give_up(f"the first {failures} trials failed")

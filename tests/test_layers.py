@@ -16,7 +16,7 @@ VALUES = {
     *("jobs", "request_model", "trials", "space", "sweeps"),
     *("budget", "conditions", "failures", "fronts", "leaving", "objectives", "repeats", "verdicts"),
 }
-SIDES = {"search", "stopping", "store", "backends", "estimators", "source", "config", "render", "metrics"}
+SIDES = {"search", "stopping", "store", "backends", "fleet", "estimators", "source", "config", "render", "metrics"}
 LOOP = {"controller", "agents", "flapping", "intake"}
 MAY_IMPORT = {
     "errors": set(),
@@ -36,7 +36,7 @@ MAY_IMPORT = {
     "repeats": {"objectives", "sweeps", "trials"},
     "verdicts": {"failures", "jobs", "trials"},
     **dict.fromkeys(SIDES, GROUND | VALUES),
-    "flapping": {"trials"},
+    "flapping": {"failures", "trials"},
     "controller": GROUND | VALUES | {"search.base", "stopping.base", "store.base"},
     "intake": GROUND | VALUES | {"backends.base", "store.base", "metrics"},
     "agents": GROUND

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from smsweep.runtime.supervise import Supervisor
 
 FILE = "requirements.txt"
+LONGEST = 256  # characters of one complaint: the end of the output must fit into a failure's reason as well
 
 
 def install_requirements(supervisor: Supervisor, *, python: str, folder: str, env: Mapping[str, str]) -> None:
@@ -25,5 +26,16 @@ def install_requirements(supervisor: Supervisor, *, python: str, folder: str, en
     argv = [python, "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "-r", FILE]
     ended = supervisor.run(argv, cwd=folder, env=env)
     if ended.exit_code:
-        last = ended.tail.decode("utf-8", "replace").strip()[-MAX_CHARS // 2 :]
-        raise JobFailure(f"{FILE}: pip ended with exit code {ended.exit_code}:\n{last}", exit_code=ended.exit_code)
+        said = describe_failure(ended.exit_code, ended.tail.decode("utf-8", "replace"))
+        raise JobFailure(said, exit_code=ended.exit_code)
+
+
+def describe_failure(exit_code: int, output: str) -> str:
+    """Return why pip failed: its last complaint in the first line, which is all that tables show, then the rest.
+
+    output: pip's, or the end of it.
+    """
+    output = output.strip()
+    lines = output.splitlines() or ["it said nothing"]
+    complaints = [line for line in lines if line.lower().startswith("error:")] or lines
+    return f"{FILE}: pip ended with exit code {exit_code}: {complaints[-1][:LONGEST]}\n{output[-MAX_CHARS // 2 :]}"

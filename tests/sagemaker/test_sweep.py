@@ -11,3 +11,10 @@ def test_three_trials_run_as_three_training_jobs(account: Account) -> None:
     assert outcome.ended == {TrialState.FINISHED: 3}
     assert [trial.metrics["loss"].last for trial in account.trials()] == [0, 2, 4]
     assert sorted(account.created().values()) == [1, 1, 1]
+
+
+def test_a_broken_requirement_stops_the_sweep_at_its_first_trial(account: Account) -> None:
+    (account.folder / "requirements.txt").write_text("--no-index\nno-such-package-anywhere==1.0\n")
+    outcome = account.run(3)
+    assert outcome.ended == {TrialState.FAILED: 1}
+    assert "No matching distribution found for no-such-package-anywhere==1.0" in outcome.trouble

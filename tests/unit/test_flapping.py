@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 
+import pytest
+
 from smsweep.flapping import Flapping
 from smsweep.trials import Trial, TrialState
 
 START = datetime(2026, 1, 2, tzinfo=timezone.utc)
 LATE = START + timedelta(hours=1)
 TRACEBACK = "KeyError: 'lr'\n  File \"train.py\", line 3"
+PIP = "requirements.txt: pip ended with exit code 1:\nERROR: No matching distribution found for nosuch"
 
 
 def failed(reason: str) -> Trial:
@@ -33,3 +36,20 @@ def test_a_success_forgives_equal_tracebacks() -> None:
     flapping = Flapping(START)
     flapping.note(Trial(number=0, params={}, state=TrialState.FINISHED), LATE)
     assert not any(flapping.note(failed(TRACEBACK), LATE) for _ in range(9))
+
+
+@pytest.mark.parametrize("prefix", ["", "AlgorithmError: "])  # of SageMaker
+def test_requirements_that_cannot_be_installed_are_enough_once_and_are_shown(prefix: str) -> None:
+    trouble = Flapping(START).note(failed(prefix + PIP), LATE)
+    assert trouble.startswith("the source's requirements cannot be installed, so this agent starts no more: ")
+    assert "No matching distribution found for nosuch" in trouble
+
+
+def test_requirements_that_could_be_installed_before_are_not_what_is_broken() -> None:
+    flapping = Flapping(START)
+    flapping.note(Trial(number=0, params={}, state=TrialState.FINISHED), LATE)
+    assert flapping.note(failed(PIP), LATE) == ""
+
+
+def test_a_script_that_speaks_of_requirements_is_not_what_is_meant() -> None:
+    assert Flapping(START).note(failed("ValueError: requirements.txt: pip ended badly"), LATE) == ""

@@ -25,8 +25,7 @@ from smsweep.backends.docker.locks import POLL_S, exclusive, is_held
 from smsweep.backends.docker.logs import LOG_CONFIG, LogCopy, open_log
 from smsweep.backends.docker.pip_settings import PipSettings
 from smsweep.errors import JobRejected
-from smsweep.runtime.failure import MAX_CHARS
-from smsweep.runtime.requirements import FILE
+from smsweep.runtime.requirements import FILE, describe_failure
 
 REPOSITORY = "smsweep-requirements"
 LABEL = "smsweep.requirements"  # of the layer and of the container that makes it: the key
@@ -143,8 +142,7 @@ class RequirementsLayers:
                 check()
                 time.sleep(POLL_S)
             if state["ExitCode"]:
-                last = _last_words(client, name, scratch / "log")
-                said = f"{FILE}: pip ended with exit code {state['ExitCode']}:\n{last}"
+                said = describe_failure(state["ExitCode"], _output(client, name, scratch / "log"))
                 self._failed[f"{REPOSITORY}:{key}"] = said
                 raise JobRejected(said)
             client.commit(name, repository=REPOSITORY, tag=key, conf=_layer_config(config, key))
@@ -183,7 +181,7 @@ def _layer_config(config: Mapping[str, Any], key: str) -> dict[str, Any]:
     }
 
 
-def _last_words(client: APIClient, container: str, log: Path) -> str:
+def _output(client: APIClient, container: str, log: Path) -> str:
     copy = LogCopy(log)
     try:
         for chunk in open_log(client, container, follow=False):
@@ -191,4 +189,4 @@ def _last_words(client: APIClient, container: str, log: Path) -> str:
         copy.finish()
     finally:
         copy.close()
-    return log.read_bytes().decode("utf-8", errors="replace").strip()[-MAX_CHARS // 2 :]
+    return log.read_bytes().decode("utf-8", errors="replace")

@@ -181,7 +181,7 @@ def test_requirements_that_cannot_be_installed_are_the_failure(job: Job) -> None
     job.trial({"train.py": "print('ran')", "requirements.txt": "./no-such-file.whl\n"})
     done = job.run(["--install-requirements"])
     assert (done.code, "ran\n" in done.out) == (1, False)
-    assert job.failure.startswith("requirements.txt: pip ended with exit code 1:\n")
+    assert job.failure.startswith("requirements.txt: pip ended with exit code 1: ERROR: ")
     assert "no-such-file.whl" in job.failure
 
 
