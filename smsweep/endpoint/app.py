@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from werkzeug.wrappers import Request, Response
 
-from smsweep.endpoint import api_error, protocol
+from smsweep.endpoint import api_error, protocol, roles
 from smsweep.endpoint.account import OWN_KEY, job_arn
 from smsweep.endpoint.admin import Admin
 from smsweep.endpoint.api import SageMakerApi, subject
@@ -66,6 +66,12 @@ class App:
         if call.action:
             return self._json(call, request)(environ, start_response)
         entry = self._entry(call, action=f"{request.method} {request.path}")
+        if call.service == "iam":
+            response = roles.answer(request, self._cloud)
+            request.environ["wsgi.input"] = io.BytesIO(request.get_data())  # it has been read
+            if response is not None:
+                self._write(entry, 200)
+                return response(environ, start_response)
         return self._pass_on(entry, environ, start_response)
 
     def _json(self, call: Call, request: Request) -> WSGIApplication:

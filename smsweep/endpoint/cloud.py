@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from moto.events.models import EventsBackend, events_backends
+from moto.iam.exceptions import NotFoundException
+from moto.iam.models import IAMBackend, iam_backends
 from moto.logs.models import LogEvent, LogGroup, LogsBackend, LogStream, logs_backends
+from moto.moto_api._internal.models import moto_api_backend
 
 from smsweep.endpoint.account import ACCOUNT, LOG_GROUP
 from smsweep.endpoint.documents import event_detail
@@ -22,6 +27,25 @@ log = logging.getLogger(__name__)
 
 MAX_MESSAGE = 1_048_576 - 26  # CloudWatch Logs: bytes of an event, less its overhead
 EVENT_TYPE = "SageMaker Training Job State Change"
+TRUST = {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}
+
+_life = threading.Lock()
+_n_alive = 0  # endpoints of this process, which share what moto plays
+
+
+@contextmanager
+def life() -> Iterator[None]:
+    """Let what moto plays end with the last endpoint of this process; the next one finds an empty account."""
+    global _n_alive
+    with _life:
+        _n_alive += 1
+    try:
+        yield
+    finally:
+        with _life:
+            _n_alive -= 1
+            if _n_alive == 0:
+                moto_api_backend.reset()
 
 
 class Cloud:
@@ -42,6 +66,15 @@ class Cloud:
         logs: LogsBackend = logs_backends[ACCOUNT][region]
         group: LogGroup | None = logs.groups.get(name)
         return None if group is None else dict(_events(group))
+
+    def ensure_role(self, name: str) -> None:
+        """Make a role that SageMaker may take on, unless there is one of that name."""
+        roles: IAMBackend = iam_backends[ACCOUNT]["aws"]
+        try:
+            roles.get_role(name)
+        except NotFoundException:
+            trust = json.dumps({"Version": "2012-10-17", "Statement": [TRUST]})
+            roles.create_role(name, trust, "/", None, "", [], None)
 
     def announce(self, job: Job, *, times: int = 1) -> None:
         """Send the event of a job's new state."""

@@ -18,7 +18,7 @@ from smsweep.endpoint.account import DEFAULT_REGION, JOB_KEY, OWN_KEY
 from smsweep.endpoint.admin import Admin
 from smsweep.endpoint.api import SageMakerApi
 from smsweep.endpoint.app import App
-from smsweep.endpoint.cloud import Cloud
+from smsweep.endpoint.cloud import Cloud, life
 from smsweep.endpoint.course import Course
 from smsweep.endpoint.fault_box import FaultBox
 from smsweep.endpoint.faults import Faults
@@ -77,6 +77,7 @@ def open_endpoint(
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         stack.enter_context(_locked(folder))
+        stack.enter_context(life())
         servers = [stack.enter_context(listening(LOOPBACK, port))]
         port = servers[0].port
         if job_host not in (LOOPBACK, DESKTOP_HOST):
@@ -94,7 +95,8 @@ def open_endpoint(
             has_toolkit=has_toolkit,
         )
         s3 = S3(aws_environment(environ, endpoint.url, OWN_KEY), folder / "cache")
-        backend = make_backend(site.runs, aws_environment(environ, site.job_url, JOB_KEY))
+        job_environ = {**aws_environment(environ, site.job_url, JOB_KEY), "SMSWEEP_DOCKER_COPY_CHANNELS": "1"}
+        backend = make_backend(site.runs, job_environ)
         stack.enter_context(closing(backend))
         table, cloud = JobTable(folder / "jobs"), Cloud()
         course = Course(table, backend, Staging(site, s3), cloud, endpoint.faults, clock)

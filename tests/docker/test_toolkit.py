@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
-import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +12,12 @@ from docker import DockerClient
 
 from smsweep.backends.docker.backend import DockerBackend
 from smsweep.jobs import RUNTIME_CHANNEL, SOURCE_TAR
-from tests.engine import CACHE, IMAGE
+from tests.engine import IMAGE
 from tests.jobs import ENTRYPOINT, Done, Jobs
+from tests.toolkit import toolkit_sources
 
 pytestmark = pytest.mark.oracle
 
-VERSION = "5.1.4"
 # What its setup.py asks for, but for pip and boto3's own needs.
 REQUIREMENTS = "boto3,gevent,inotify_simple,numpy,paramiko,protobuf,psutil,retrying,scipy,six,werkzeug"
 TOOLKIT = "/opt/ml/input/data/toolkit"
@@ -72,27 +69,7 @@ DIFFERENT_IN_TRAINING_ENV = {
 
 @pytest.fixture(scope="module")
 def toolkit() -> Path:
-    """The toolkit's own Python sources, unpacked from the archive on PyPI."""
-    home = CACHE / f"sagemaker-training-{VERSION}"
-    if not home.exists():
-        CACHE.mkdir(exist_ok=True)
-        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:"]
-        download = [*pip, "--dest", str(CACHE), f"sagemaker-training=={VERSION}"]
-        done = subprocess.run(download, capture_output=True, text=True, check=False)
-        if done.returncode:
-            reason = f"cannot download the toolkit: {done.stderr[-500:]}"
-            if os.environ.get("CI"):
-                pytest.fail(reason)
-            pytest.skip(reason)
-        (archive,) = CACHE.glob(f"sagemaker[_-]training-{VERSION}.tar.gz")
-        with tarfile.open(archive) as tar:
-            tar.extractall(CACHE / "toolkit.part", filter="data")
-        (made,) = (CACHE / "toolkit.part").iterdir()
-        # A C library that MPI preloads, and nothing else needs; compiling it would take a compiler.
-        (made / "src" / "gethostname.py").touch()
-        made.rename(home)
-        (CACHE / "toolkit.part").rmdir()
-    return home / "src"
+    return toolkit_sources()
 
 
 @pytest.fixture(scope="module")

@@ -79,6 +79,16 @@ def test_channels_are_read_only(jobs: Jobs) -> None:
     assert list(data.iterdir()) == []
 
 
+def test_a_copied_channel_is_the_jobs_own(jobs: Jobs) -> None:
+    data = jobs.folder / "data"
+    data.mkdir()
+    (data / "old").write_text("1")
+    jobs.backend = jobs.another(SMSWEEP_DOCKER_COPY_CHANNELS="1")
+    code = "[open('/opt/ml/input/data/train/old', 'w').write('22'), sorted(os.listdir('/opt/ml/input/data'))]"
+    assert show(jobs, code, channels={"train": data.as_uri()}) == [2, ["smsweep", "train"]]
+    assert (data / "old").read_text() == "1"
+
+
 def test_a_channel_of_one_file_shows_it_by_its_name(jobs: Jobs) -> None:
     file = jobs.folder / "numbers.csv"
     file.write_text("1")

@@ -13,8 +13,8 @@ import pytest
 
 from smsweep.config.job_yaml import read_job
 from smsweep.config.sweep_yaml import read_sweep
-from smsweep.sdk import execute
 from smsweep.sdk.api import Api
+from smsweep.sdk.run import run
 from smsweep.trials import TrialState
 from tests.oracles import ROOT, oracle
 
@@ -63,7 +63,7 @@ def test_two_of_its_trials_learn_something(tmp_path: Path, monkeypatch: pytest.M
         "parameters": {"lr": {"value": 0.02}, "batch_size": {"values": [64, 128]}, "epochs": {"value": 5}},
     }
     ids: list[str] = []
-    outcome = execute.run(config, job=example / "job.yaml", backend="process", on_created=ids.append)
+    outcome = run(config, job=example / "job.yaml", backend="process", on_created=ids.append)
     assert outcome.ended == {TrialState.FINISHED: 2}
     assert all((run.objective or 0) > 0.5 for run in Api().sweep(ids[0]).runs)  # 0.1 by chance
 

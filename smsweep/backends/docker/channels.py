@@ -46,31 +46,51 @@ def fetch_channels(request: TrainingJobRequest, fetch: Fetch) -> dict[str, Path]
 
 
 def channel_binds(
-    request: TrainingJobRequest, sources: Mapping[str, Path], ml: Path, hosts: Sequence[str], host: str
+    request: TrainingJobRequest,
+    sources: Mapping[str, Path],
+    ml: Path,
+    hosts: Sequence[str],
+    host: str,
+    *,
+    copies: bool = False,
 ) -> list[Bind]:
     """Return one host's read-only mounts, after making the places they are mounted on.
 
     ml: the host's tree. A sharded channel's files are dealt out to the hosts in the order of their names.
+    copies: channels in File mode are copied into the tree instead, as on SageMaker, where a job may write to them.
     """
-    sharded = {
-        channel["ChannelName"]
-        for channel in request.get("InputDataConfig", ())
-        if _s3_source(channel).get("S3DataDistributionType") == "ShardedByS3Key"
-    }
+    channels = {channel["ChannelName"]: channel for channel in request.get("InputDataConfig", ())}
     binds = []
     for name, source in sources.items():
         place = ml / "input" / "data" / name
         place.mkdir(parents=True, exist_ok=True)
-        if name in sharded and len(hosts) > 1:
+        is_sharded = _s3_source(channels[name]).get("S3DataDistributionType") == "ShardedByS3Key"
+        if is_sharded and len(hosts) > 1:
             shard = ml.parent / "shards" / host / name
             _link_shard(source, shard, list(hosts).index(host), len(hosts))
-            binds.append(Bind(source=shard, target=f"{DATA}/{name}", is_read_only=True))
+            source = shard
+        if copies and _mode(request, channels[name]) == "File":
+            _copy(source, place)
         elif source.is_dir():
             binds.append(Bind(source=source, target=f"{DATA}/{name}", is_read_only=True))
         else:
             (place / source.name).touch()
             binds.append(Bind(source=source, target=f"{DATA}/{name}/{source.name}", is_read_only=True))
     return binds
+
+
+def _copy(source: Path, place: Path) -> None:
+    """Copy a file or a folder's content into an empty place, whole; what an earlier start has copied stays."""
+    if any(place.iterdir()):
+        return
+    draft = place.with_name(f"{place.name}.part")
+    shutil.rmtree(draft, ignore_errors=True)
+    if source.is_dir():
+        shutil.copytree(source, draft)
+    else:
+        draft.mkdir()
+        shutil.copy2(source, draft)
+    draft.replace(place)
 
 
 def _mode(request: TrainingJobRequest, channel: Mapping[str, Any]) -> str:

@@ -72,10 +72,10 @@ class Launch:
         return self._around.layers.image_with(client, image, requirements, check) if requirements else image
 
     def _binds(self, sources: dict[str, Path], host: str) -> list[Bind]:
-        ml = self._folder.ml(host)
+        ml, copies = self._folder.ml(host), self._around.options.copies_channels
         return [
             Bind(source=ml, target=ML, is_read_only=False),
-            *channel_binds(self._request, sources, ml, self._hosts, host),
+            *channel_binds(self._request, sources, ml, self._hosts, host, copies=copies),
             *self._checkpoints.binds(),
         ]
 

@@ -22,6 +22,7 @@ class DockerOptions:
     memory_bytes: int = 0  # SMSWEEP_DOCKER_MEMORY, such as 4g: per container, swap included; 0 for no cap
     shm_bytes: int = 0  # SMSWEEP_DOCKER_SHM_SIZE: of /dev/shm; 0 for half of what memory there is
     passes_pip_settings: bool = True  # SMSWEEP_DOCKER_HOST_PIP=0: the host's pip, proxy and CA settings stay out
+    copies_channels: bool = False  # SMSWEEP_DOCKER_COPY_CHANNELS=1: a job may write to its channels in File mode
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> DockerOptions:
@@ -32,6 +33,7 @@ class DockerOptions:
             memory_bytes=_bytes(environ, "SMSWEEP_DOCKER_MEMORY"),
             shm_bytes=_bytes(environ, "SMSWEEP_DOCKER_SHM_SIZE"),
             passes_pip_settings=environ.get("SMSWEEP_DOCKER_HOST_PIP", "1") not in ("0", "false", "no"),
+            copies_channels=environ.get("SMSWEEP_DOCKER_COPY_CHANNELS", "0") not in ("0", "false", "no"),
         )
 
 

@@ -1,0 +1,86 @@
+"""AWS's own sagemaker-training toolkit: its sources, and an image in which it starts jobs, as in AWS's own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+from docker import DockerClient
+from docker.errors import ImageNotFound
+
+from tests.engine import CACHE, IMAGE
+
+VERSION = "5.1.4"
+TOOLKIT_IMAGE = f"smsweep-test-toolkit:{VERSION}"
+# Of what its setup.py asks for, what a job of one host imports.
+IMPORTED = (
+    "boto3",
+    "inotify_simple",
+    "numpy",
+    "paramiko",
+    "protobuf",
+    "psutil",
+    "retrying",
+    "scipy",
+    "six",
+    "gevent",
+)
+TRAIN = "#!/usr/bin/env python3\nfrom sagemaker_training.cli.train import main\n\nmain()\n"
+DOCKERFILE = f"""\
+FROM {IMAGE}
+COPY packages /opt/toolkit
+COPY train /usr/local/bin/train
+RUN chmod 755 /usr/local/bin/train
+ENV PYTHONPATH=/opt/toolkit PIP_BREAK_SYSTEM_PACKAGES=1
+"""
+
+
+def toolkit_sources() -> Path:
+    """Return the toolkit's Python sources, unpacked from the archive on PyPI; without one the test is skipped."""
+    home = CACHE / f"sagemaker-training-{VERSION}"
+    if not home.exists():
+        CACHE.mkdir(exist_ok=True)
+        pip = ["download", "--no-deps", "--no-binary", ":all:"]
+        _pip([*pip, "--dest", str(CACHE), f"sagemaker-training=={VERSION}"])
+        (archive,) = CACHE.glob(f"sagemaker[_-]training-{VERSION}.tar.gz")
+        with tarfile.open(archive) as tar:
+            tar.extractall(CACHE / "toolkit.part", filter="data")
+        (made,) = (CACHE / "toolkit.part").iterdir()
+        # A C library that MPI preloads, and nothing else needs; compiling it would take a compiler.
+        (made / "src" / "gethostname.py").touch()
+        made.rename(home)
+        (CACHE / "toolkit.part").rmdir()
+    return home / "src"
+
+
+def ensure_toolkit_image(engine: DockerClient, scratch: Path) -> str:
+    """Return the image's name; it is built, in the empty folder given, where the engine does not have it."""
+    try:
+        engine.images.get(TOOLKIT_IMAGE)
+    except ImageNotFound:
+        python = engine.containers.run(IMAGE, ["python3", "-V"], remove=True).decode().split()[1]
+        packages = scratch / "packages"
+        shutil.copytree(toolkit_sources(), packages)
+        version = ".".join(python.split(".")[:2])
+        wheels = ["--only-binary", ":all:", "--python-version", version, "--target", str(packages)]
+        _pip(["install", *wheels, *IMPORTED])
+        (scratch / "train").write_text(TRAIN)
+        (scratch / "Dockerfile").write_text(DOCKERFILE)
+        engine.images.build(path=str(scratch), tag=TOOLKIT_IMAGE, rm=True)
+    return TOOLKIT_IMAGE
+
+
+def _pip(arguments: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", "--quiet", *arguments], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        reason = f"cannot fetch the toolkit: {done.stderr[-500:]}"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
