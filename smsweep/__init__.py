@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from smsweep.runtime.run import Run
     from smsweep.sdk.api import Api
     from smsweep.sdk.create import sweep
-    from smsweep.sdk.execute import agent, run
+    from smsweep.sdk.execute import agent
+    from smsweep.sdk.run import run
     from smsweep.sdk.simulate import judge, suggest
     from smsweep.trials import StopDecision
 
@@ -35,7 +36,7 @@ _HOMES = {
     "judge": "smsweep.sdk.simulate",
     "log": "smsweep.runtime.report",
     "log_code": "smsweep.runtime.report",
-    "run": "smsweep.sdk.execute",
+    "run": "smsweep.sdk.run",
     "suggest": "smsweep.sdk.simulate",
     "summary": "smsweep.runtime.report",
     "sweep": "smsweep.sdk.create",

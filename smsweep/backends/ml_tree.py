@@ -78,7 +78,7 @@ def local_channels(request: TrainingJobRequest) -> dict[str, Path]:
         name, uri = channel["ChannelName"], str(_source(channel).get("S3Uri", ""))
         parts = urlsplit(uri)
         if parts.scheme != "file":
-            raise JobRejected(f"channel {name}: {uri or 'no S3Uri'} cannot be read here; give a file:// path")
+            raise JobRejected(f"channel {name}: {uri or 'no S3Uri'} cannot be read here; give a file:// path, or a backend that downloads: docker")
         path = Path(unquote(parts.path))
         if not path.exists():
             raise JobRejected(f"channel {name}: {path} does not exist")

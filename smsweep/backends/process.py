@@ -18,12 +18,13 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
+from smsweep.backends import local_site
 from smsweep.backends.launcher_client import LauncherClient
 from smsweep.backends.log_file import read_page
 from smsweep.backends.ml_tree import failure_reason, local_channels, local_checkpoints, write_tree
 from smsweep.backends.secret_values import secret_values
 from smsweep.errors import BackendUnavailable
-from smsweep.jobs import STOP_GRACE_S, JobStatus, LogPage, TrainingJobRequest
+from smsweep.jobs import STOP_GRACE_S, JobStatus, JobTemplate, LogPage, Site, TrainingJobRequest
 
 TERMINAL_BY_STOP = {"person": "Stopped", "max_runtime": "MaxRuntimeExceeded"}  # who asked -> secondary status
 
@@ -167,6 +168,14 @@ class ProcessBackend:
     def _enforce(self, folder: Path, order: _StopOrder) -> None:
         if self._clock() >= order.kill_at:
             _signal_pid(folder / "pid", signal.SIGQUIT)  # the entrypoint then kills the script's group
+
+
+def prepare(
+    template: JobTemplate, assets: Path, folder: Path, environ: Mapping[str, str], *, upload: bool
+) -> tuple[JobTemplate, Site]:
+    """See backends.table.Prepare. A channel that cannot be read here fails no trial: nothing starts."""
+    local_channels(template.request)
+    return local_site.prepare(template, assets, folder, environ, upload=upload)
 
 
 def job_environment(environ: Mapping[str, str]) -> dict[str, str]:

@@ -35,8 +35,8 @@ BACKENDS: Mapping[str, MakeBackend] = LazyTable(
 )
 PREPARE: Mapping[str, Prepare] = LazyTable(
     {
-        "process": "smsweep.backends.local_site:prepare",
-        "docker": "smsweep.backends.local_site:prepare",
+        "process": "smsweep.backends.process:prepare",
+        "docker": "smsweep.backends.docker.prepare:prepare",
         "sagemaker": "smsweep.backends.sagemaker.prepare:prepare",
     }
 )

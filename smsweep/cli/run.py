@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from smsweep import sdk
 from smsweep.cli.follow import follow
 from smsweep.cli.options import (
     Backend,
@@ -26,7 +27,7 @@ from smsweep.cli.options import (
     Verbose,
 )
 from smsweep.cli.output import answer, say
-from smsweep.cli.sweep import create
+from smsweep.cli.sweep import create, existing
 
 EXAMPLES = """
 smsweep run sweep.yaml
@@ -60,6 +61,7 @@ def run(
     `smsweep sweep` and `smsweep agent` in one. The id is printed at once. If this is interrupted, `smsweep
     agent ID` goes on where it stopped.
     """
+    sdk.preflight.preflight(existing(config), program=program, job=job, backend=backend)
     sweep_id = create(
         config,
         project=project,

@@ -77,17 +77,22 @@ def sweep(
 
 
 def create(config: str | Path, **options: Any) -> str:
-    """Create a sweep and return its id. Raises UsageError, with a guess at what was meant, for no such file.
+    """Create a sweep and return its id. Raises UsageError for no such file.
 
     options: as for `sdk.create.sweep`.
     """
+    return sdk.create.sweep(existing(config), **options)
+
+
+def existing(config: str | Path) -> Path:
+    """Return the path of a config. Raises UsageError, with a guess at what was meant, for no such file."""
     path = Path(config)
     if not path.is_file():
         raise UsageError(
             f"{config}: no such file; `sweep` takes a W&B sweep YAML, "
             "or the id of a sweep with one of --pause, --resume, --stop, --cancel"
         )
-    return sdk.create.sweep(path, **options)
+    return path
 
 
 def change_state(sweep_id: str, verb: str, *, as_json: bool) -> None:

@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from smsweep.sdk import labels as labels
     from smsweep.sdk import manage as manage
     from smsweep.sdk import plan as plan
+    from smsweep.sdk import preflight as preflight
+    from smsweep.sdk import reporting as reporting
     from smsweep.sdk import results as results
     from smsweep.sdk import serve as serve
+    from smsweep.sdk import slurm as slurm
     from smsweep.sdk import views as views
     from smsweep.sdk import why as why
     from smsweep.trials import Trial as Trial
@@ -34,9 +37,12 @@ _PARTS = frozenset(
         "labels",
         "manage",
         "plan",
+        "preflight",
+        "reporting",
         "results",
         "serve",
         "simulate",
+        "slurm",
         "views",
         "why",
     }

@@ -8,7 +8,7 @@ import secrets
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -28,7 +28,7 @@ from smsweep.jobs import JobTemplate, TrainingJobRequest
 from smsweep.leaving import Leaving
 from smsweep.metrics import MetricReader
 from smsweep.render import training_job
-from smsweep.sdk.create import JobLike, SweepLike, load_job, sweep, with_source
+from smsweep.sdk.create import JobLike, load_job, with_source
 from smsweep.sdk.estimators import compile_estimator
 from smsweep.sdk.labels import parse_sweep_id
 from smsweep.sdk.prior import read_prior
@@ -113,40 +113,6 @@ def agent(
             release_dead_agents(store, stored.id)
             with listening(worker):
                 return worker.run()
-
-
-def run(
-    config: SweepLike,
-    *,
-    entity: str | None = None,
-    project: str | None = None,
-    prior_runs: Iterable[str] | None = None,
-    name: str | None = None,
-    program: str | None = None,
-    job: JobLike = None,
-    estimator: Any = None,
-    inputs: Any = None,
-    seed: int | None = None,
-    reuse: bool = False,
-    on_created: Callable[[str], None] = lambda sweep_id: None,
-    **agent_options: Any,
-) -> Outcome:
-    """Create a sweep and run an agent on it; takes the arguments of both."""
-    sweep_id = sweep(
-        config,
-        entity,
-        project,
-        prior_runs,
-        name=name,
-        program=program,
-        job=job,
-        estimator=estimator,
-        inputs=inputs,
-        seed=seed,
-        reuse=reuse,
-    )
-    on_created(sweep_id)
-    return agent(sweep_id, estimator=estimator, inputs=inputs, **agent_options)
 
 
 def now() -> datetime:

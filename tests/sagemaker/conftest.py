@@ -14,7 +14,8 @@ import pytest
 
 from smsweep.agents import Outcome
 from smsweep.endpoint.server import Endpoint
-from smsweep.sdk import execute, serve
+from smsweep.sdk import serve
+from smsweep.sdk.run import run
 from smsweep.sdk.workspace import Workspace
 from smsweep.trials import Trial
 from tests.engine import IMAGE
@@ -68,7 +69,7 @@ class Account:
 
     def run(self, n: int = 3, *, job: Mapping[str, Any] | None = None, **options: Any) -> Outcome:
         document = {**self.job, **(job or {})}
-        return execute.run(self.sweep(n), job=document, backend="sagemaker", **options)
+        return run(self.sweep(n), job=document, backend="sagemaker", **options)
 
     def trials(self) -> list[Trial]:
         with Workspace().store() as store:

@@ -14,6 +14,7 @@ import pytest
 from smsweep.backends.sagemaker.backend import SageMakerBackend
 from smsweep.errors import JobRejected
 from smsweep.sdk import create, execute, plan
+from smsweep.sdk.run import run
 from smsweep.trials import TrialState
 from tests.sagemaker.conftest import ROLE, Account
 
@@ -63,7 +64,7 @@ def test_what_the_api_would_refuse_is_refused_here_with_every_field_named(accoun
 def test_without_a_role_nothing_starts_and_the_message_says_what_to_do(account: Account) -> None:
     document = {key: value for key, value in account.job.items() if key != "role"}
     with pytest.raises(JobRejected, match="give role: arn:aws:iam::ACCOUNT:role/NAME"):
-        execute.run(account.sweep(1), job=document, backend="sagemaker")
+        run(account.sweep(1), job=document, backend="sagemaker")
 
 
 def test_data_of_this_machine_is_refused_before_anything_is_sent(account: Account, tmp_path: Path) -> None:

@@ -72,6 +72,34 @@ def test_a_wrong_config_creates_nothing(cli: Cli, folder: Path, text: str) -> No
     assert cli("ls", "--json").out.strip() == "[]"
 
 
+DOOMED = {
+    "no program": ({"sweep.yaml": "method: grid\nparameters: {a: {value: 1}}\n"}, [], "--program"),
+    "no such backend": ({}, ["--backend", "cloud"], "there are docker"),
+    "a channel that cannot be read": (
+        {"job.yaml": "inputs: {train: 's3://bucket/train'}\n"},
+        ["--job", "job.yaml"],
+        "channel train",
+    ),
+    "no region": ({}, ["--backend", "sagemaker"], "AWS_REGION"),
+}
+
+
+@pytest.mark.parametrize(("files", "flags", "said"), DOOMED.values(), ids=DOOMED.keys())
+def test_a_run_that_could_not_start_a_trial_creates_nothing(
+    cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], flags: list[str], said: str
+) -> None:
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(folder / "none"))
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    ended = cli("run", "sweep.yaml", *flags)
+    assert ended.code in (1, 2), ended.err
+    assert said in ended.err
+    assert ended.out == ""
+    assert cli("ls", "--json").out.strip() == "[]"
+
+
 def test_debug_shows_the_traceback(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SMSWEEP_DEBUG", "1")
     assert "Traceback" in cli("run", "nope.yaml").err

@@ -1,0 +1,28 @@
+"""What can be known to be wrong before a sweep is created and run, so that nothing half-made is left."""
+
+from __future__ import annotations
+
+from smsweep.backends.table import PREPARE
+from smsweep.errors import UsageError
+from smsweep.sdk.create import JobLike, SweepLike, load_job, load_sweep, needs_program
+from smsweep.sdk.execute import backend_name
+from smsweep.sdk.workspace import Workspace
+
+
+def preflight(
+    sweep: SweepLike, *, program: str | None = None, job: JobLike = None, backend: str | None = None
+) -> None:
+    """Raise what an agent would meet before its first trial; create and upload nothing.
+
+    Raises ConfigError; UsageError for a sweep without a program or an unknown backend; JobError for a job that
+    its backend cannot run.
+    """
+    parsed = load_sweep(sweep)
+    if needs_program(parsed.config) and not program:
+        raise UsageError(
+            "the sweep names no program; add `program: train.py` to its YAML, or give --program "
+            "(a Python function runs by smsweep.agent)"
+        )
+    workspace = Workspace()
+    prepare = PREPARE[backend_name(backend, workspace)]
+    prepare(load_job(job).template, workspace.assets_path(""), workspace.dir, workspace.environ, upload=False)

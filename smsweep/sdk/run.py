@@ -1,0 +1,50 @@
+"""Create a sweep and run it, in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from smsweep.agents import Outcome
+from smsweep.sdk.create import JobLike, SweepLike, sweep
+from smsweep.sdk.execute import agent
+from smsweep.sdk.preflight import preflight
+
+
+def run(
+    config: SweepLike,
+    *,
+    entity: str | None = None,
+    project: str | None = None,
+    prior_runs: Iterable[str] | None = None,
+    name: str | None = None,
+    program: str | None = None,
+    job: JobLike = None,
+    estimator: Any = None,
+    inputs: Any = None,
+    seed: int | None = None,
+    reuse: bool = False,
+    on_created: Callable[[str], None] = lambda sweep_id: None,
+    **agent_options: Any,
+) -> Outcome:
+    """Create a sweep and run an agent on it; takes the arguments of both.
+
+    What its backend cannot run raises before anything is created.
+    """
+    if estimator is None and agent_options.get("function") is None:
+        preflight(config, program=program, job=job, backend=agent_options.get("backend"))
+    sweep_id = sweep(
+        config,
+        entity,
+        project,
+        prior_runs,
+        name=name,
+        program=program,
+        job=job,
+        estimator=estimator,
+        inputs=inputs,
+        seed=seed,
+        reuse=reuse,
+    )
+    on_created(sweep_id)
+    return agent(sweep_id, estimator=estimator, inputs=inputs, **agent_options)
