@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -209,6 +209,8 @@ class Agent:
         """Write down how a trial ended, then let the backend forget its job."""
         if status.results is not None:
             held.trial = self._intake.keep(held.trial, status.results.final_metrics)
+        if self._leaves_for_machine and not held.trial.asked_by and self._order_stop(held, ""):
+            status = replace(status, status="Stopped")  # it may have ended for the same reason
         current = held.trial
         ruling = rule(current, status, self._options.retries)
         if ruling.to is TrialState.FINISHED and (missing := self._controller.missing_objective(current)):
@@ -319,6 +321,7 @@ class Agent:
 
     def _give_back(self, held: _Held) -> None:
         """End a trial whose agent is gone and whose job runs, if at all, where we cannot see it."""
+        self._started -= 1  # nothing was
         self._crash(held, f"its agent was lost, and its job ran at {held.trial.place}, out of sight from here")
 
     def _may_start(self) -> bool:

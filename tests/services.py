@@ -11,11 +11,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests import engine
+from tests import engine, slurm
 
 
 def main() -> int:
-    problems = [problem for problem in (ensure_postgres(), ensure_engine()) if problem]
+    problems = [problem for problem in (ensure_postgres(), ensure_slurm(), ensure_engine()) if problem]
     for problem in problems:
         print(f"tests: {problem}", file=sys.stderr)
     return 1 if problems else 0
@@ -27,10 +27,24 @@ def ensure_postgres() -> str:
         return ""
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         return "PostgreSQL is not installed; install it (Debian: apt-get install postgresql)"
-    environ = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for argv in (["update", "-q"], ["install", "-q", "-y", "--no-install-recommends", "postgresql"]):
-        subprocess.run(["apt-get", *argv], check=True, env=environ)
+    install("postgresql")
     return ""
+
+
+def ensure_slurm() -> str:
+    """Return what is missing; "" when SLURM's programs are there."""
+    if all(map(shutil.which, slurm.PROGRAMS)):
+        return ""
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        return f"SLURM is not installed; install it (Debian: apt-get install {' '.join(slurm.PACKAGES)})"
+    install(*slurm.PACKAGES)
+    return ""
+
+
+def install(*packages: str) -> None:
+    environ = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for argv in (["update", "-q"], ["install", "-q", "-y", "--no-install-recommends", *packages]):
+        subprocess.run(["apt-get", *argv], check=True, env=environ)
 
 
 def ensure_engine() -> str:

@@ -89,7 +89,7 @@ def completions(*words: str) -> list[str]:
 
 
 def test_a_shell_can_complete_verbs() -> None:
-    assert completions("smsweep", "re") == ["retry"]
+    assert completions("smsweep", "ret") == ["retry"]
 
 
 def test_a_shell_can_complete_flags() -> None:

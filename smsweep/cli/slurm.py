@@ -1,0 +1,40 @@
+"""`smsweep slurm`: run a sweep as a SLURM job array."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from smsweep import sdk
+from smsweep.cli.options import Backend, SweepId
+from smsweep.cli.output import answer, say
+
+EXAMPLES = """
+smsweep slurm abcd1234 --array 100 > sweep.sbatch
+smsweep slurm abcd1234 --array 100 --at-once 10 --option time=02:00:00 --option gres=gpu:1 --submit
+"""
+
+
+def slurm(
+    sweep_id: SweepId,
+    array: Annotated[int, typer.Option("--array", min=1, help="Tasks: one trial each.")],
+    at_once: Annotated[int | None, typer.Option("--at-once", min=1, help="Tasks that may run at a time.")] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--option", "-o", metavar="NAME=VALUE", help="One of sbatch's; may be repeated."),
+    ] = None,
+    backend: Backend = None,
+    submit: Annotated[bool, typer.Option("--submit", help="Hand it to sbatch and print the job's id.")] = False,
+) -> None:
+    """Print the batch script of a SLURM job array.
+
+    Each of its tasks runs one trial of the sweep. A task whose time is nearly up, or that is preempted, puts
+    its trial and itself back into their queues.
+    """
+    script = sdk.slurm.script(sweep_id, array, at_once=at_once, options=option or (), backend=backend)
+    if not submit:
+        answer(script.rstrip("\n"))
+        return
+    answer(sdk.slurm.submit(script))
+    say(f"watch it with: squeue --me; smsweep trials {sweep_id}")

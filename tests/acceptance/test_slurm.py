@@ -1,0 +1,112 @@
+"""A sweep as a SLURM job array, on a real cluster of one node."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.desk import Desk, grid
+from tests.slurm import Slurm, run_slurm
+
+# Counts up to 40 and keeps what it has reached in its checkpoint; told to end, it saves that first.
+TRAIN = """
+import os, pathlib, signal, sys, time, smsweep
+run = smsweep.init()
+kept = pathlib.Path(os.environ["SMSWEEP_ML_ROOT"], "checkpoints", "epoch")
+done = int(kept.read_text()) if kept.exists() else 0
+print("began at", done, flush=True)
+
+def save(number, frame):
+    kept.write_text(str(epoch))
+    print("saved", epoch, flush=True)
+    sys.exit(run.config.exit_code)
+
+signal.signal(signal.SIGTERM, save)
+here = pathlib.Path(run.config.here)
+for epoch in range(done, 40):
+    smsweep.log({"loss": 40 - epoch}, step=epoch)
+    (here / "running").touch()
+    while epoch == 3 and (here / "wait").exists():
+        time.sleep(0.05)
+"""
+
+
+@pytest.fixture(scope="module")
+def slurm() -> Iterator[Slurm]:
+    with run_slurm() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def desk(tmp_path: Path, slurm: Slurm) -> Desk:
+    desk = Desk(tmp_path, {"train.py": TRAIN})
+    desk.environ |= slurm.environ
+    return desk
+
+
+def submit(desk: Desk, n: int, exit_code: int = 0, *flags: str) -> tuple[str, str]:
+    """Create a sweep of n trials, hand it to the cluster, and return the ids of sweep and job."""
+    config = grid(x=list(range(n)), here=str(desk.folder), exit_code=exit_code)
+    (desk.folder / "sweep.yaml").write_text(str(config).replace("'", '"'))
+    sweep_id = desk.sweep()
+    log = f"--option=output={desk.folder}/slurm-%a.out"
+    return sweep_id, desk.call("slurm", sweep_id, f"--array={n}", log, *flags, "--submit").stdout.strip()
+
+
+def until(is_true: Callable[[], bool], slurm: Slurm, desk: Desk) -> None:
+    deadline = time.monotonic() + 150
+    while not is_true():
+        said = "".join(file.read_text() for file in desk.folder.glob("slurm-*.out"))
+        assert time.monotonic() < deadline, slurm.logs() + said
+        time.sleep(0.2)
+
+
+def test_an_array_runs_each_trial_once(desk: Desk, slurm: Slurm) -> None:
+    sweep_id, job = submit(desk, 3, 0, "--at-once", "2")
+    until(lambda: not slurm.states(job), slurm, desk)
+    trials = desk.trials(sweep_id)
+    assert [(trial["state"], trial["attempt"]) for trial in trials] == [("finished", 0)] * 3
+
+
+def went_on(desk: Desk, slurm: Slurm, sweep_id: str, job: str) -> None:
+    """Check that an interrupted task comes back and that its trial goes on from its checkpoint."""
+    until(lambda: slurm.states(job) == ["PENDING"], slurm, desk)
+    (interrupted,) = desk.trials(sweep_id)
+    assert (interrupted["state"], interrupted["attempt"]) == ("pending", 1)
+    (desk.folder / "wait").unlink()
+
+    def is_over() -> bool:
+        slurm.let_go(job)
+        return not slurm.states(job)
+
+    until(is_over, slurm, desk)
+    (ended,) = desk.trials(sweep_id)
+    assert (ended["state"], ended["attempt"], ended["retries"]) == ("finished", 1, {})
+    assert "began at 3" in desk.call("logs", f"{sweep_id}/0").stdout
+    history = [line for line in desk.call("logs", f"{sweep_id}/0", "--raw").stdout.splitlines() if "loss" in line]
+    assert len(history) == 37
+
+
+@pytest.mark.slow
+def test_the_time_limits_signal_saves_and_requeues(desk: Desk, slurm: Slurm) -> None:
+    (desk.folder / "wait").touch()
+    sweep_id, job = submit(desk, 1, 0, "-o", "time=1", "-o", "signal=B:TERM@40")
+    until((desk.folder / "running").exists, slurm, desk)
+    went_on(desk, slurm, sweep_id, job)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("exit_code", [0, 1])
+def test_preemption_saves_and_requeues(desk: Desk, slurm: Slurm, exit_code: int) -> None:
+    """SLURM tells the script itself, too; however it ends then, that is not the end of its trial."""
+    (desk.folder / "wait").touch()
+    sweep_id, job = submit(desk, 1, exit_code, "-o", "cpus-per-task=3", "-o", "time=30")
+    until((desk.folder / "running").exists, slurm, desk)
+    urgent = slurm.call(
+        "sbatch", "--parsable", "--partition=high", "-c3", "--output=/dev/null", "--wrap=true"
+    ).strip()
+    until(lambda: not slurm.states(urgent), slurm, desk)
+    went_on(desk, slurm, sweep_id, job)
