@@ -37,8 +37,11 @@ ADVICE: Mapping[str, str] = {
     OOM: "memory ran out; a larger instance_type, or a smaller batch, may help",
     DISK: "the disk was full; raise volume_size, or write less",
 }
-# Of the runtime and of containers alike. It is the same for every trial, and comes before the script.
-BROKEN_REQUIREMENTS = re.compile(r"^(?:\w+: )*requirements\.txt: pip ended with exit code ")
+# What comes before the script, and is the same for every trial of a sweep.
+SPARES_NONE = re.compile(
+    r"^(?:\w+: )*(?:requirements\.txt: pip ended with exit code |image \S+ is not on this machine and cannot be pulled)"
+)
+JOB_NAME = re.compile(r"\bsmsweep-[a-z0-9]+-\d+-\d+\b")  # see jobs.job_name
 KILLED = 137  # 128 + SIGKILL, which is what the kernel sends when memory runs out
 
 
@@ -54,4 +57,9 @@ def classify(reason: str, exit_code: int | None, *, is_lost: bool = False) -> st
 
 def spares_no_trial(reason: str) -> bool:
     """Tell whether a failure has nothing to do with its trial: all others would fail in the same way."""
-    return BROKEN_REQUIREMENTS.match(reason) is not None
+    return SPARES_NONE.match(reason) is not None
+
+
+def alike(reason: str) -> str:
+    """Return a reason without the name of its job, which stands in paths: what two trials have in common."""
+    return JOB_NAME.sub("JOB", reason)

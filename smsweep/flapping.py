@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
 
-from smsweep.failures import spares_no_trial
+from smsweep.failures import alike, spares_no_trial
 from smsweep.trials import Trial, TrialState
 
 QUICK_FAILURES = 3  # W&B: so many within the first minute
@@ -58,7 +58,7 @@ class Flapping:
             return ""
         if trial.state not in (TrialState.FAILED, TrialState.CRASHED):
             return ""
-        self._reasons.append(trial.reason or "no reason given")
+        self._reasons.append(alike(trial.reason) or "no reason given")
         failures = len(self._reasons)
         if self._max_consecutive is not None and failures >= self._max_consecutive:
             return self._give_up(f"{failures} trials in a row failed")

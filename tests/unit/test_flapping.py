@@ -27,6 +27,13 @@ def test_three_equal_tracebacks_are_enough_also_late_and_are_shown() -> None:
     assert TRACEBACK in trouble
 
 
+def test_a_path_of_the_jobs_own_makes_no_difference() -> None:
+    flapping = Flapping(START)
+    reasons = [f"OSError: /jobs/smsweep-abcd1234-{n}-0/ml/code/x: no such file" for n in range(3)]
+    troubles = [flapping.note(failed(reason), LATE) for reason in reasons]
+    assert troubles[2].endswith(": 3 x OSError: /jobs/JOB/ml/code/x: no such file")
+
+
 def test_different_tracebacks_go_on_until_the_fifth() -> None:
     flapping = Flapping(START)
     assert [bool(flapping.note(failed(f"KeyError: {n}"), LATE)) for n in range(5)] == [False] * 4 + [True]
