@@ -7,7 +7,6 @@ from typing import Any
 
 from smsweep import sdk
 from smsweep.cli.text import cell, clean, pairs
-from smsweep.failures import alike
 
 Best = tuple[float, str]  # objective, label
 NO_BEST = ("failed", "crashed")  # what these reported before they broke cannot be had again
@@ -43,7 +42,7 @@ class Tally:
             del self._states[number]
             self.ended[run.state] += 1
             if run.state in NO_BEST:
-                self.reasons[alike(first_line(run.trial.reason)) or "no reason given"] += 1
+                self.reasons[sdk.views.alike(first_line(run.trial.reason)) or "no reason given"] += 1
             else:
                 self._best_ended = self._better(self._best_ended, run)
         return is_news

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from smsweep.controller import OUTLOOK_NOTE
+from smsweep.failures import alike as alike
 from smsweep.fronts import front as find_front
 from smsweep.fronts import last_value
 from smsweep.objectives import objective
