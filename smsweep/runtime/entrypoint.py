@@ -11,6 +11,7 @@ import sys
 from smsweep.runtime import failure
 from smsweep.runtime.assignment import Assignment, read_assignment
 from smsweep.runtime.command import DEFAULT, INTERPRETER, expand
+from smsweep.runtime.disk import leave_success
 from smsweep.runtime.environment import script_environment
 from smsweep.runtime.failure import JobFailure
 from smsweep.runtime.interpreter import find, with_interpreter
@@ -83,6 +84,7 @@ def _prepare_folders(layout: Layout) -> None:
         for path in (layout.failure, layout.success):
             with contextlib.suppress(FileNotFoundError):
                 os.remove(path)
+        failure.reserve(layout.failure)
     except OSError as err:
         raise JobFailure(f"{layout.root}: not a place to run a job: {err}") from err
 
@@ -105,7 +107,7 @@ def _run(layout: Layout, supervisor: Supervisor, options: argparse.Namespace, re
     if ended.exit_code:
         failure.write(layout.failure, failure.describe(ended, grace_s=options.grace_s))
     else:
-        _touch(layout.success)  # as AWS's toolkit leaves it
+        leave_success(layout, ended.tail)
     return ended.exit_code
 
 
@@ -151,8 +153,3 @@ def _write_pid(path: str, pid: int) -> None:
         os.replace(path + ".part", path)
     except OSError as err:  # the script runs already, and that is what counts
         warn(f"--pid-file {path}: {err}")
-
-
-def _touch(path: str) -> None:
-    with contextlib.suppress(OSError), open(path, "w"):
-        pass

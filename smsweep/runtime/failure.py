@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from smsweep.runtime.supervise import Ended
 
 MAX_CHARS = 1_024  # SageMaker's FailureReason
+RESERVE = ".reserve"  # beside the failure: room for it on a disk that the script fills
+RESERVE_BYTES = 16 * 1024
 _RANK = re.compile(r"^\[rank\d+\]: ?", re.MULTILINE)  # as torch marks the lines of a traceback
 _TRACEBACK = "Traceback (most recent call last):"
 _EXCEPTION = re.compile(r"[A-Za-z_][\w.]*(?::|$)")  # `ValueError: ...`, `torch.cuda.OutOfMemoryError: ...`
@@ -36,14 +39,30 @@ def describe(ended: Ended, *, grace_s: float) -> str:
     return _fitted(f"{exception} (exit code {ended.exit_code})", lines[start:after])
 
 
+def reserve(path: str) -> None:
+    """Keep room for the failure reason that may be written to path."""
+    with contextlib.suppress(OSError), open(_reserve(path), "wb") as file:
+        file.write(bytes(RESERVE_BYTES))
+
+
+def release(path: str) -> None:
+    with contextlib.suppress(OSError):
+        os.remove(_reserve(path))
+
+
 def write(path: str, text: str) -> None:
     """Leave the text as the job's failure reason, if that can be done at all: the exit code matters more."""
+    release(path)
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "w", encoding="utf-8", errors="replace") as file:
             file.write(text[:MAX_CHARS])
     except OSError as err:
         os.write(2, f"smsweep: cannot write {path}: {err}\n".encode())
+
+
+def _reserve(path: str) -> str:
+    return os.path.join(os.path.dirname(path), RESERVE)
 
 
 def _verdict(ended: Ended, grace_s: float) -> str:

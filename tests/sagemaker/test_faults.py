@@ -147,6 +147,21 @@ def test_a_late_list_changes_nothing(account: Account) -> None:
     assert sorted(account.created().values()) == [1, 1]
 
 
+def test_a_model_that_the_disk_did_not_take_is_no_success(account: Account) -> None:
+    (account.folder / "train.py").write_text(
+        "import smsweep\n"
+        "smsweep.log({'loss': 1})\n"
+        "try:\n"
+        "    raise OSError(28, 'No space left on device')\n"
+        "except OSError as err:\n"
+        "    print('model not saved:', err)\n"
+    )
+    assert account.run(1, job={"retries": {"disk": 1}}).ended == {TrialState.FAILED: 1}
+    (trial,) = account.trials()
+    assert trial.retries == {"disk": 1}
+    assert "had said: model not saved" in trial.reason
+
+
 def test_memory_and_disk_are_told_apart_from_the_scripts_own_failures(account: Account) -> None:
     (account.folder / "train.py").write_text(
         "import smsweep, os, signal\n"

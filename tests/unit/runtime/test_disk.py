@@ -1,0 +1,54 @@
+"""A disk that was full although the script ended well."""
+
+from __future__ import annotations
+
+import pytest
+
+from smsweep.failures import DISK, classify
+from smsweep.runtime.failure import MAX_CHARS, RESERVE
+from tests.unit.runtime.jobs import Job
+
+# /dev/full refuses what is written to it as a full disk does.
+FILLS_THE_DISK = "import os; os.symlink('/dev/full', os.environ['SMSWEEP_ML_ROOT'] + '/output/success')"
+SWALLOWS_IT = """
+try:
+    raise OSError(28, "No space left on device")
+except OSError as err:
+    print("checkpoint not saved:", err)
+"""
+LEAVES_A_MODEL = "import os; open(os.environ['SM_MODEL_DIR'] + '/weights', 'w').write('1')\n"
+
+
+def failure(job: Job) -> str:
+    return (job.ml / "output" / "failure").read_text()
+
+
+def test_a_disk_that_is_full_at_the_end_fails_the_job(job: Job) -> None:
+    done = job.trial({"train.py": FILLS_THE_DISK}).run()
+    assert done.code == 1
+    assert "No space left on device" in failure(job)
+    assert classify(failure(job), done.code) == DISK
+
+
+def test_a_model_that_the_disk_did_not_take_fails_the_job(job: Job) -> None:
+    done = job.trial({"train.py": SWALLOWS_IT}).run()
+    assert done.code == 1
+    assert "checkpoint not saved: [Errno 28] No space left on device" in failure(job)
+    assert classify(failure(job), done.code) == DISK
+
+
+def test_words_of_a_full_disk_do_no_harm_beside_a_model(job: Job) -> None:
+    assert job.trial({"train.py": SWALLOWS_IT + LEAVES_A_MODEL}).run().code == 0
+
+
+@pytest.mark.parametrize("script", ["", LEAVES_A_MODEL])
+def test_a_job_that_ends_well_leaves_an_empty_success(job: Job, script: str) -> None:
+    assert job.trial({"train.py": script}).run().code == 0
+    assert (job.ml / "output" / "success").read_bytes() == b""
+    assert not (job.ml / "output" / RESERVE).exists()
+
+
+def test_there_is_room_for_the_reason_on_a_full_disk(job: Job) -> None:
+    script = f"import os; print(os.path.getsize(os.environ['SMSWEEP_ML_ROOT'] + '/output/{RESERVE}')); exit(3)"
+    assert int(job.trial({"train.py": script}).run().out) > MAX_CHARS
+    assert not (job.ml / "output" / RESERVE).exists()
