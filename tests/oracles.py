@@ -27,9 +27,15 @@ class Environment:
 
 ENVIRONMENTS: Mapping[str, Environment] = {
     "sweeps": Environment(requirements=("sweeps==0.3.0", "numpy<2", "pyyaml"), python_below=(3, 13)),
-    "wandb": Environment(requirements=("wandb==0.31.0",), python_below=(3, 15)),
+    "wandb": Environment(requirements=("wandb==0.31.0", "numpy"), python_below=(3, 15)),
+    "wandb-0.23": Environment(requirements=("wandb==0.23.1", "numpy"), python_below=(3, 14)),
+    "wandb-0.19": Environment(requirements=("wandb==0.19.11", "numpy"), python_below=(3, 13)),
+    "wandb-0.16": Environment(requirements=("wandb==0.16.6", "numpy<2", "setuptools<81"), python_below=(3, 12)),
     "moto": Environment(requirements=("moto[s3,server]==5.2.5",), python_below=(3, 15)),
     "optuna": Environment(requirements=("optuna==5.0.0", f"-e{ROOT}"), python_below=(3, 14)),
+    "docs": Environment(
+        requirements=("mkdocs-material==9.8.1", "mkdocstrings-python==2.0.11", f"-e{ROOT}"), python_below=(3, 15)
+    ),
     "sagemaker2": Environment(requirements=("sagemaker==2.257.7", f"-e{ROOT}"), python_below=(3, 13)),
     "sagemaker3": Environment(requirements=("sagemaker==3.27.0", f"-e{ROOT}"), python_below=(3, 13)),
 }

@@ -1,0 +1,58 @@
+"""The documentation's site: it builds without a warning, shows every page, and fetches nothing when it is read."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.markdown import ROOT
+from tests.oracles import oracle
+
+FETCHED = re.compile(r"<(?:script|link|img|iframe)[^>]+(?:src|href)=\"?(https?:[^\" >]+)")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("site")
+    mkdocs = oracle("docs").python.with_name("mkdocs")
+    done = subprocess.run(
+        [str(mkdocs), "build", "--quiet", "--strict", "--site-dir", str(folder)],
+        cwd=ROOT,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+@pytest.mark.oracle
+def test_every_page_is_in_the_navigation(site: Path) -> None:
+    home = (site / "index.html").read_text(encoding="utf-8")
+    pages = {page.stem for page in (ROOT / "docs").glob("*.md")} | {"tutorial", "python"}
+    assert {page for page in pages if f'href="{page}/"' not in home} == set()
+
+
+@pytest.mark.oracle
+def test_a_block_that_is_a_file_has_its_name_over_it(site: Path) -> None:
+    assert 'class="filename">sweep.yaml<' in (site / "tutorial" / "index.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.oracle
+def test_the_reference_has_every_public_name(site: Path) -> None:
+    import smsweep
+
+    shown = (site / "python" / "index.html").read_text(encoding="utf-8")
+    assert [name for name in smsweep.__all__ if f'.{name}"' not in shown] == []
+
+
+@pytest.mark.oracle
+def test_reading_it_fetches_nothing_from_elsewhere(site: Path) -> None:
+    fetched = {
+        found for page in site.rglob("*.html") for found in FETCHED.findall(page.read_text(encoding="utf-8"))
+    }
+    assert {url for url in fetched if not url.startswith("https://github.com/smsweep/")} == set()
