@@ -39,7 +39,8 @@ ADVICE: Mapping[str, str] = {
 }
 # What comes before the script, and is the same for every trial of a sweep.
 SPARES_NONE = re.compile(
-    r"^(?:\w+: )*(?:requirements\.txt: pip ended with exit code |image \S+ is not on this machine and cannot be pulled)"
+    r"(?:AlgorithmError: |ClientError: )?"
+    r"(?:requirements\.txt: pip ended with |image \S+ (?:is not on this machine|has no|is for) )"
 )
 JOB_NAME = re.compile(r"\bsmsweep-[a-z0-9]+-\d+-\d+\b")  # see jobs.job_name
 KILLED = 137  # 128 + SIGKILL, which is what the kernel sends when memory runs out

@@ -18,7 +18,7 @@ SAME_FAILURES = 3  # with the very same traceback: the next one would have it to
 class Flapping:
     """Counts an agent's failed trials and says when to give up.
 
-    W&B's two rules, one for equal tracebacks and one for requirements that cannot be installed, but only as long
+    W&B's two rules, one for equal tracebacks and one for what keeps every trial from its start, but only as long
     as no trial has succeeded; plus max_consecutive at any time.
     """
 
@@ -65,7 +65,7 @@ class Flapping:
         if self._is_off or self._succeeded:
             return ""
         if spares_no_trial(self._reasons[-1]):
-            return self._give_up("the source's requirements cannot be installed")
+            return self._give_up("no trial of this sweep can start")
         is_quick = (now - self._started_at).total_seconds() < QUICK_S
         if failures >= self._first_failures or (is_quick and failures >= QUICK_FAILURES):
             return self._give_up(f"the first {failures} trials failed")

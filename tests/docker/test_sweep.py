@@ -24,6 +24,36 @@ def desk(tmp_path: Path, docker_engine: DockerClient) -> Desk:
 def test_a_broken_requirement_stops_the_sweep_at_its_first_trial(desk: Desk) -> None:
     (desk.folder / "requirements.txt").write_text("--no-index\nno-such-package-anywhere==1.0\n")
     said = desk.call("run", "sweep.yaml", code=3)
-    assert "error: the source's requirements cannot be installed, so this agent starts no more" in said.stderr
+    assert "error: no trial of this sweep can start, so this agent starts no more" in said.stderr
     assert "No matching distribution found for no-such-package-anywhere==1.0" in said.stderr
     assert [trial["state"] for trial in desk.trials(said.stdout.strip())] == ["failed"]
+
+
+def test_an_image_that_cannot_be_had_stops_the_sweep_at_its_first_trial(desk: Desk) -> None:
+    said = desk.call("run", "sweep.yaml", code=3, environ={"SMSWEEP_DOCKER_IMAGE": "localhost:9/no-such-image"})
+    assert "1 x image localhost:9/no-such-image is not on this machine and cannot be pulled: " in said.stderr
+    assert [trial["state"] for trial in desk.trials(said.stdout.strip())] == ["failed"]
+
+
+def test_a_framework_is_awss_own_image(desk: Desk, docker_engine: DockerClient) -> None:
+    image = "763104351884.dkr.ecr.eu-west-1.amazonaws.com/pytorch-training"
+    tag = "2.3.0-cpu-py311"
+    (desk.folder / "job.yaml").write_text('framework: pytorch\nframework_version: "2.3.0"\npy_version: py311\n')
+    desk.environ |= {"AWS_REGION": "eu-west-1"}
+    docker_engine.images.get(IMAGE).tag(image, tag)
+    try:
+        sweep_id = desk.run("--job", "job.yaml", "--count", "1")
+        (request,) = (desk.folder / ".smsweep" / "jobs").glob("*/request.json")
+        assert f'"TrainingImage": "{image}:{tag}"' in request.read_text()
+        assert desk.trials(sweep_id)[0]["state"] == "finished"
+    finally:
+        docker_engine.images.remove(f"{image}:{tag}")
+
+
+def test_a_framework_version_that_aws_has_no_image_of_creates_no_sweep(desk: Desk) -> None:
+    (desk.folder / "job.yaml").write_text(
+        'framework: huggingface\ntransformers_version: "0.1"\npytorch_version: "9.9"\npy_version: py311\n'
+    )
+    said = desk.call("run", "sweep.yaml", "--job", "job.yaml", code=1)
+    assert "no huggingface image is known for transformers 0.1 with pytorch 9.9" in said.stderr
+    assert not (desk.folder / ".smsweep" / "store.db").exists()

@@ -48,7 +48,7 @@ def test_a_success_forgives_equal_tracebacks() -> None:
 @pytest.mark.parametrize("prefix", ["", "AlgorithmError: "])  # of SageMaker
 def test_requirements_that_cannot_be_installed_are_enough_once_and_are_shown(prefix: str) -> None:
     trouble = Flapping(START).note(failed(prefix + PIP), LATE)
-    assert trouble.startswith("the source's requirements cannot be installed, so this agent starts no more: ")
+    assert trouble.startswith("no trial of this sweep can start, so this agent starts no more: ")
     assert "No matching distribution found for nosuch" in trouble
 
 

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from docker import APIClient
 from docker.errors import APIError
 
-from smsweep.backends.docker.engine import is_missing, said
+from smsweep.backends.docker.engine import EngineFacts, is_missing, said
+from smsweep.backends.docker.locks import POLL_S
 from smsweep.backends.docker.options import DEFAULT_IMAGE
 from smsweep.errors import JobRejected
 from smsweep.jobs import TrainingJobRequest
 
+log = logging.getLogger(__name__)
+
+ECR = re.compile(r"\d{12}\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.[a-z0-9.]+(?=/)")  # AWS's registries
+NOT_FOUND = re.compile(r'exec: "([^"]+)": (?:executable file not found|stat .*: no such file)')
 _pulling = threading.Lock()  # a second pull of the same image would only wait for the first
 
 
@@ -38,20 +46,71 @@ def check_default_image(client: APIClient, image: str) -> None:
     """Raises JobRejected when a job is to run in our own image and nobody has built it."""
     if image == DEFAULT_IMAGE and not has_image(client, image):
         raise JobRejected(
-            f"the job names no image, and {DEFAULT_IMAGE} is not built; build it in smsweep's repository "
-            f"(`docker build -t {DEFAULT_IMAGE} -f container/Dockerfile .`), or name one: `image_uri` in job.yaml"
+            f"image {DEFAULT_IMAGE} is not on this machine, and the job names no other; {how_to_get(image)}"
         )
 
 
-def ensure_image(client: APIClient, image: str) -> None:
-    """Pull the image unless it is here. Raises JobRejected with the engine's words when it cannot be had."""
+def ensure_image(client: APIClient, image: str, check: Callable[[], None]) -> None:
+    """Pull the image unless it is here. Raises JobRejected with the engine's words when it cannot be had.
+
+    check: called now and then; what it raises ends the waiting.
+    """
     if has_image(client, image):
         return
-    with _pulling:
-        try:
-            client.pull(image if ":" in image.rpartition("/")[2] or "@" in image else f"{image}:latest")
-        except APIError as err:
-            raise JobRejected(
-                f"image {image} is not on this machine and cannot be pulled: {said(err)}; check its name, "
-                "log in to its registry (`docker login`), or build it"
-            ) from err
+    while not _pulling.acquire(timeout=POLL_S):
+        check()
+    try:
+        if not has_image(client, image):
+            _pull(client, image, check)
+    finally:
+        _pulling.release()
+
+
+def _pull(client: APIClient, image: str, check: Callable[[], None]) -> None:
+    log.warning("pulling image %s, which is not on this machine", image)
+    name = image if ":" in image.rpartition("/")[2] or "@" in image else f"{image}:latest"
+    trouble = ""
+    try:
+        for event in client.pull(name, stream=True, decode=True):
+            trouble = event.get("error", trouble)  # the answer has begun: it is no APIError any more
+            check()
+    except APIError as err:
+        trouble = said(err)
+    if trouble:
+        raise JobRejected(
+            f"image {image} is not on this machine and cannot be pulled: {trouble}; {how_to_get(image)}"
+        )
+
+
+def how_to_get(image: str) -> str:
+    """Return what a person may do about an image that is missing."""
+    if image == DEFAULT_IMAGE:
+        return (
+            f"build it in smsweep's repository (`docker build -t {DEFAULT_IMAGE} -f container/Dockerfile .`), "
+            "or name one: `image_uri` in job.yaml"
+        )
+    registry = ECR.match(image)
+    if registry:
+        login = (
+            f"aws ecr get-login-password --region {registry['region']} | "
+            f"docker login --username AWS --password-stdin {registry[0]}"
+        )
+        return f"log in to its registry (`{login}`), or name another image: `image_uri` in job.yaml"
+    return "check its name, log in to its registry (`docker login`), or build it"
+
+
+def misfit(client: APIClient, image: str, facts: EngineFacts) -> str:
+    """Say so when an image is for other machines than this; "" when it is not, or is gone."""
+    architecture = inspect_image(client, image)["Architecture"] if has_image(client, image) else ""
+    if architecture in ("", facts.architecture):
+        return ""
+    return f"image {image} is for {architecture}, this machine is {facts.architecture}"
+
+
+def cannot_start(image: str, err: APIError) -> JobRejected:
+    """Return the engine's refusal to start a container of an image, plainer where a program is missing."""
+    missing = NOT_FOUND.search(said(err))
+    if missing is None:
+        return JobRejected(f"the Docker Engine cannot run it: {said(err)}")
+    need = "; a job needs one, 3.8 or newer" if missing[1] == "python3" else ""
+    return JobRejected(f"image {image} has no `{missing[1]}` on its PATH{need}")

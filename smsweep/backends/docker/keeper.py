@@ -19,7 +19,7 @@ from smsweep.backends.docker import containers
 from smsweep.backends.docker.artifacts import keep_artifacts
 from smsweep.backends.docker.checkpoints import Checkpoints
 from smsweep.backends.docker.folder import JobFolder, host_names
-from smsweep.backends.docker.images import image_name
+from smsweep.backends.docker.images import image_name, misfit
 from smsweep.backends.docker.launch import Launch
 from smsweep.backends.docker.network import remove_network
 from smsweep.backends.docker.ownership import give_back
@@ -114,13 +114,15 @@ class Keeper(threading.Thread):
         """Take home what the containers leave behind, and judge."""
         self._tell("Uploading")
         order = self._folder.stop_order()
-        verdict = judge(ends, order.by if order else "", self._around.options.memory_bytes)
+        image, facts = image_name(self._request, self._around.options.image), self._around.engine.facts
+        is_mute = any(end.exit_code and not end.reason for end in ends)
+        trouble = misfit(client, image, facts) if is_mute else ""
+        verdict = judge(ends, order.by if order else "", self._around.options.memory_bytes, trouble)
         trees = [self._folder.ml(host) for host in self._hosts]
         checkpoints = Checkpoints(self._request, trees[0], self._around.place)
         uid, gid = self._around.owner
-        image = image_name(self._request, self._around.options.image)
         folders = [*trees, checkpoints.folder]
-        give_back(client, self._folder.name, image, folders, self._around.engine.facts, uid=uid, gid=gid)
+        give_back(client, self._folder.name, image, folders, facts, uid=uid, gid=gid)
         try:
             kept = keep_artifacts(self._request, trees, self._folder.path / "parts", self._upload)
             checkpoints.keep()

@@ -12,15 +12,13 @@ from docker.errors import APIError
 from smsweep.backends.docker.channels import channel_binds, fetch_channels
 from smsweep.backends.docker.checkpoints import Checkpoints
 from smsweep.backends.docker.containers import LABEL_GPU, Bind, ContainerPlan, container_name, create
-from smsweep.backends.docker.engine import said
 from smsweep.backends.docker.folder import JobFolder, host_names
 from smsweep.backends.docker.gpus import choose_gpu
-from smsweep.backends.docker.images import ensure_image, image_name
+from smsweep.backends.docker.images import cannot_start, ensure_image, image_name
 from smsweep.backends.docker.locks import exclusive
 from smsweep.backends.docker.network import HostNetwork, ensure_network
 from smsweep.backends.docker.requirements_layer import read_requirements
 from smsweep.backends.docker.surroundings import Surroundings
-from smsweep.errors import JobRejected
 from smsweep.jobs import RUNTIME_CHANNEL, SOURCE_TAR
 
 ML = "/opt/ml"
@@ -46,18 +44,18 @@ class Launch:
         sources = fetch_channels(self._request, self._fetch)
         check()
         image = image_name(self._request, self._around.options.image)
-        ensure_image(client, image)
-        check()
-        image = self._with_requirements(client, image, sources.get(RUNTIME_CHANNEL), check)
-        self._checkpoints.restore()
+        ensure_image(client, image, check)
         check()
         try:
+            layer = self._with_requirements(client, image, sources.get(RUNTIME_CHANNEL), check)
+            self._checkpoints.restore()
+            check()
             for host, network in ensure_network(client, self._request, self._hosts).items():
-                self._create(client, host, network, image, self._binds(sources, host))
+                self._create(client, host, network, layer, self._binds(sources, host))
             for host in self._hosts:
                 client.start(container_name(self._folder.name, host))  # no-op for one that runs
         except APIError as err:
-            raise JobRejected(f"the Docker Engine cannot run it: {said(err)}") from err
+            raise cannot_start(image, err) from err
 
     def _fetch(self, uri: str, data_type: str) -> Path:
         return self._around.place(uri).fetch(uri, data_type)

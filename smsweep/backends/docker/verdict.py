@@ -45,10 +45,10 @@ class Verdict:
         return replace(cls.failed(reason), is_lost=True)
 
 
-def judge(ends: Sequence[HostEnd], stopped_by: str, memory_bytes: int) -> Verdict:
+def judge(ends: Sequence[HostEnd], stopped_by: str, memory_bytes: int, misfit: str = "") -> Verdict:
     """Return the job's end. ends: in the order they came. stopped_by: a key of BY_STOP, "" when nobody asked.
 
-    memory_bytes: each container's cap, 0 for none.
+    memory_bytes: each container's cap, 0 for none. misfit: why its image may not run on this machine at all.
     """
     first = next((end for end in ends if end.exit_code), ends[0])
     if stopped_by:
@@ -56,6 +56,8 @@ def judge(ends: Sequence[HostEnd], stopped_by: str, memory_bytes: int) -> Verdic
         return Verdict(status=status, secondary_status=secondary, exit_code=first.exit_code)
     if first.exit_code == 0:
         return Verdict(status="Completed", secondary_status="Completed", exit_code=0)
+    if misfit and not first.reason:
+        return replace(Verdict.failed(f"{misfit} (exit code {first.exit_code})"), exit_code=first.exit_code)
     is_lost = first.exit_code in (KILLED, GONE) and not first.reason and not first.is_out_of_memory
     return Verdict(
         status="Failed",

@@ -1,0 +1,77 @@
+"""Where a job's image comes from, and what is said of one that cannot be had or cannot run it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from docker import DockerClient
+from docker.errors import ImageNotFound
+
+from smsweep.backends.docker.images import how_to_get
+from tests.docker.registry import FOREIGN_PROGRAM, Registry
+from tests.jobs import Jobs
+
+
+@pytest.fixture
+def registry(jobs: Jobs, docker_engine: DockerClient) -> Iterator[Registry]:
+    """One whose image no earlier test has pulled."""
+    with Registry(text=jobs.prefix).serve() as served:
+        jobs.image = served.address
+        yield served
+    try:
+        docker_engine.images.remove(served.address, force=True)
+    except ImageNotFound:
+        return
+
+
+def until_asked_for_layer(registry: Registry, jobs: Jobs) -> None:
+    while not any(path.endswith(registry.layer) for path in registry.asked):
+        jobs.backend.wait(0.02)
+
+
+def test_a_missing_image_is_pulled_once_for_all_jobs(jobs: Jobs, registry: Registry) -> None:
+    names = [jobs.start(f"pull-{number}", "") for number in range(2)]
+    until_asked_for_layer(registry, jobs)
+    registry.may_go_on.set()
+    reasons = {jobs.finish(name).status.failure_reason for name in names}
+    assert reasons == {f"image {registry.address} has no `python3` on its PATH; a job needs one, 3.8 or newer"}
+    assert len([path for path in registry.asked if path.endswith(registry.layer)]) == 1
+
+
+def test_a_job_told_to_end_while_its_image_is_pulled_ends(jobs: Jobs, registry: Registry) -> None:
+    name = jobs.start("slow", "")
+    until_asked_for_layer(registry, jobs)
+    jobs.backend.stop(name)
+    registry.may_go_on.set()
+    assert jobs.finish(name).status.status == "Stopped"
+
+
+def test_an_image_that_breaks_off_while_it_is_pulled_fails_by_name(jobs: Jobs, registry: Registry) -> None:
+    registry.is_broken = True
+    reason = jobs.run("broken", "").status.failure_reason
+    assert reason.startswith(f"image {registry.address} is not on this machine and cannot be pulled: ")
+
+
+def test_requirements_in_an_image_without_python_fail_by_its_name(jobs: Jobs, registry: Registry) -> None:
+    registry.may_go_on.set()
+    reason = jobs.run("pip", "", files={"requirements.txt": "numpy"}).status.failure_reason
+    assert reason == f"image {registry.address} has no `python3` on its PATH; a job needs one, 3.8 or newer"
+
+
+def test_an_image_of_another_architecture_fails_by_name(jobs: Jobs, docker_engine: DockerClient) -> None:
+    with Registry(text=jobs.prefix, architecture="s390x", python=FOREIGN_PROGRAM).serve() as registry:
+        registry.may_go_on.set()
+        jobs.image = registry.address
+        reason = jobs.run("other", "").status.failure_reason
+        docker_engine.images.remove(registry.address)
+    assert reason.startswith(f"image {registry.address} is for s390x, this machine is ")
+
+
+def test_how_to_log_in_to_awss_registries_is_said() -> None:
+    said = how_to_get("763104351884.dkr.ecr.eu-west-1.amazonaws.com/pytorch-training:2.3.0-cpu-py311")
+    assert (
+        "`aws ecr get-login-password --region eu-west-1 | docker login --username AWS --password-stdin "
+        "763104351884.dkr.ecr.eu-west-1.amazonaws.com`"
+    ) in said
+    assert "`image_uri` in job.yaml" in said
