@@ -7,6 +7,7 @@ import os
 from smsweep.runtime.sm_variables import sm_variables
 
 MAX_VARIABLE_BYTES = 128 * 1024  # Linux: MAX_ARG_STRLEN, of one variable or argument
+WANDB_URL = "https://api.wandb.ai"  # unless WANDB_BASE_URL says otherwise
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,13 +56,11 @@ def script_environment(
             WANDB_ENTITY=assignment.entity,
             WANDB_NAME=assignment.name,
         )
-        if _is_wandb_offline(env):
+        if not _reaches_wandb(env):
             chosen["WANDB_MODE"] = "offline"
-            env["WANDB_SWEEP_ID"] = assignment.sweep_id
-        else:
-            # W&B's server looks a run's sweep up among its own, and ours it has never heard of. Without the id
-            # the run still gets the params; WANDB_RUN_GROUP keeps the trials together.
-            env.pop("WANDB_SWEEP_ID", None)
+        # W&B's server looks a run's sweep up among its own, for an offline run when it is uploaded, and has never
+        # heard of ours. The run gets the params without it, and WANDB_RUN_GROUP keeps the trials together.
+        env.pop("WANDB_SWEEP_ID", None)
     for name, value in chosen.items():
         if value and not env.get(name):
             env[name] = value
@@ -73,10 +72,13 @@ def _is_possible(name: str, value: str) -> bool:
     return "=" not in name and "\0" not in name + value and len(f"{name}={value}".encode()) < MAX_VARIABLE_BYTES
 
 
-def _is_wandb_offline(env: Mapping[str, str]) -> bool:
-    """Tell whether `wandb.init()` will not talk to a server: told so, or without a key to do it with."""
-    mode = env.get("WANDB_MODE", "")
-    if mode:
-        return mode != "online"
-    netrc = env.get("NETRC") or os.path.join(env.get("HOME", ""), ".netrc")
-    return not env.get("WANDB_API_KEY") and not os.path.exists(netrc)
+def _reaches_wandb(env: Mapping[str, str]) -> bool:
+    """Tell whether `wandb.init()` may talk to a server: it was told how to, or has a key to do it with."""
+    if env.get("WANDB_MODE") or env.get("WANDB_API_KEY") or env.get("WANDB_IDENTITY_TOKEN_FILE"):
+        return True
+    host = (env.get("WANDB_BASE_URL") or WANDB_URL).split("://")[-1].split("/")[0].split(":")[0]
+    try:
+        with open(env.get("NETRC") or os.path.join(env.get("HOME", ""), ".netrc"), encoding="utf-8") as file:
+            return host in file.read().split()
+    except (OSError, ValueError):
+        return False

@@ -81,15 +81,28 @@ class Run:
             return
         self._log(self._plain(data, self._warn_once), step, commit)
 
-    def follow(self, data: Any, step: Any = None, commit: Any = None) -> None:
-        """Log what the script told another library, as far as it is metrics, without a word about the rest."""
-        if hasattr(data, "items"):
-            self._log(self._plain(data), step, commit)
+    def metrics_of(self, data: Any) -> dict[str, Value]:
+        """Return what of the data is metrics, flat, without a word about the rest."""
+        return self._plain(data) if hasattr(data, "items") else {}
+
+    def follow(self, metrics: Mapping[str, Value], step: Any = None, commit: Any = None) -> bool:
+        """Log what the script told another library; False where the step is behind the last one."""
+        return self._log(metrics, step, commit)
+
+    def follow_anew(self, starting_step: int) -> None:
+        """Follow another run of that library's from here on, whose steps begin there."""
+        with self._own_lock():
+            self._step = starting_step
+
+    def follow_at(self, values: Any, step: Any) -> None:
+        """Report what a library was told that leaves each metric's steps to the script. step: None for none."""
+        found = self.metrics_of(values)
+        self.summary.follow(found)
+        self._emit(lines.METRICS, found, _whole(step))
 
     def follow_summary(self, values: Any) -> None:
         """The same for that library's summary."""
-        if hasattr(values, "items"):
-            self._emit(lines.SUMMARY, self._plain(values), None)
+        self._emit(lines.SUMMARY, self.metrics_of(values), None)
 
     def history(self) -> list[dict[str, Value]]:
         """Return what was logged here, one dict a step with its `_step`; the last 10,000 of them."""
@@ -112,14 +125,15 @@ class Run:
     def __repr__(self) -> str:
         return f"<smsweep run {self.id or 'outside a sweep'}>"
 
-    def _log(self, values: dict[str, Value], step: int | None, commit: bool | None) -> None:
+    def _log(self, values: Mapping[str, Value], step: int | None, commit: bool | None) -> bool:
         with self._own_lock():
             at = self._at(step)
             if at is None:
-                return
+                return False
             self._step = at + 1 if (step is None if commit is None else commit) else at
             self._remember(at, values)
             self._emit(lines.METRICS, values, at)
+            return True
 
     def _own_lock(self) -> threading.Lock:
         if self._pid != os.getpid():  # forked: a thread that is not here may have held the lock at that moment
@@ -129,9 +143,8 @@ class Run:
     def _at(self, step: int | None) -> int | None:
         if step is None:
             return self._step
-        try:
-            at = int(step)
-        except (TypeError, ValueError, OverflowError):
+        at = _whole(step)
+        if at is None:
             self._warn_once("step", f"step must be a whole number, not {step!r}; using {self._step}")
             return self._step
         if at < self._step:
@@ -158,7 +171,7 @@ class Run:
                 tell(f"value {name}", f"{name} is not logged: {err}")
         return values
 
-    def _remember(self, at: int, values: dict[str, Value]) -> None:
+    def _remember(self, at: int, values: Mapping[str, Value]) -> None:
         self.summary.follow(values)
         if self._history and self._history[-1][0] == at:
             self._history[-1][1].update(values)
@@ -179,3 +192,11 @@ class Run:
         if key not in self._warned:
             self._warned.add(key)
             warn(text)
+
+
+def _whole(step: Any) -> int | None:
+    """Return a step as an int; None for what is none."""
+    try:
+        return int(step)
+    except (TypeError, ValueError, OverflowError):
+        return None

@@ -5,19 +5,26 @@ import sys
 from importlib import import_module
 from importlib.machinery import PathFinder
 
+_FOLLOWED = {  # library -> what follows its metrics
+    "wandb": "smsweep.runtime.wandb_hook",
+    "tensorboardX": "smsweep.runtime.logger_hooks",
+    "torch.utils.tensorboard": "smsweep.runtime.logger_hooks",
+    "mlflow": "smsweep.runtime.logger_hooks",
+}
 
-class _WandbWatch:
-    """Finds nothing; but when the script imports wandb, what follows its metrics is there first."""
+
+class _Watch:
+    """Finds nothing; but when the script imports such a library, what follows its metrics is there first."""
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> None:
         # Only then: loading it takes as long as a third of Python's own start.
-        if name == "wandb":
-            sys.meta_path.remove(self)
-            import_module("smsweep.runtime.wandb_hook").install()
+        hook = _FOLLOWED.pop(name, None)
+        if hook is not None:
+            import_module(hook).install()
 
 
 if "SMSWEEP_PARAMS_FILE" in os.environ:
-    sys.meta_path.insert(0, _WandbWatch())
+    sys.meta_path.insert(0, _Watch())
 
 # Python runs only the first sitecustomize on its path; an image may have one of its own.
 _own = os.path.dirname(__file__)

@@ -1,53 +1,85 @@
-"""Metrics that a script reports to W&B reach the sweep, too, while the script runs and without changing it.
+"""What a script reports to W&B reaches the sweep, too, while the script runs and without changing it.
 
 W&B's own files cannot be read for this: they are buffered until the run ends, and a stopped run loses them. So its
 `Run.log` and summary are wrapped as soon as the script imports wandb. Works from wandb 0.13 to 0.31. Does not see
-what bypasses `Run.log` (tensorboard sync) and scripts started with `python -I`, `-E` or `-S`.
+scripts started with `python -I`, `-E` or `-S`.
 """
 
 from __future__ import annotations
 
 import functools
+import os
+import re
 import sys
+import weakref
 from importlib import import_module
-from importlib.machinery import PathFinder
 
+from smsweep.runtime.import_hooks import on_import
 from smsweep.runtime.talk import warn
+from smsweep.runtime.wandb_steps import StepMetrics
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import ModuleType
     from typing import Any
+
+SWEEP_OWNS = {  # argument of wandb.init -> variable with what the sweep says instead
+    "id": "WANDB_RUN_ID",
+    "project": "WANDB_PROJECT",
+    "entity": "WANDB_ENTITY",
+}
 
 
 def install() -> None:
-    """Watch the imports of this process; nothing of wandb or of the rest of the runtime is imported yet."""
-    sys.meta_path.insert(0, _Finder())
+    """Watch for wandb's modules; nothing of it or of the rest of the runtime is imported yet."""
+    on_import(
+        {
+            "wandb.sdk.wandb_init": _wrap_init,
+            "wandb.sdk.wandb_run": _wrap_run,
+            "wandb.sdk.lib.noop_run": _wrap_noop_run,  # wandb.init(mode="disabled") before 0.24
+            "wandb.sdk.wandb_summary": _wrap_summary,
+        }
+    )
 
 
-class _Finder:
-    """Finds the modules to wrap where Python would, and wraps them once they are loaded."""
+class _Followed:
+    """What is kept of one of W&B's runs; a script may have several, one by one."""
 
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-        wrap = _WRAPPERS.get(name)
-        spec = PathFinder.find_spec(name, path) if wrap else None
-        if wrap is None or spec is None or spec.loader is None:
-            return None
-        spec.loader.exec_module = functools.partial(_load, spec.loader.exec_module, wrap)  # type: ignore[method-assign]
-        return spec
+    def __init__(self) -> None:
+        self.has_begun = False  # something was logged to it
+        self.step_metrics = StepMetrics()
 
 
-def _load(exec_module: Callable[[ModuleType], None], wrap: Callable[[Any], None], module: ModuleType) -> None:
-    exec_module(module)
-    try:
-        wrap(module)
-    except AttributeError as err:  # a wandb that looks different: the script matters more than its metrics
-        warn(f"cannot follow wandb's metrics: {err}")
+_runs: weakref.WeakKeyDictionary[Any, _Followed] = weakref.WeakKeyDictionary()
+
+
+def _followed(run: Any) -> _Followed:
+    return _runs.setdefault(run, _Followed())
+
+
+def _wrap_init(module: Any) -> None:
+    """Let a trial's run be the sweep's, whatever the script would call it: in a W&B sweep the same is ignored.
+
+    W&B itself does so only where WANDB_SWEEP_ID is set; then its server asks for a sweep that it has never heard
+    of, at once or when an offline run is uploaded.
+    """
+    original = module.init
+
+    @functools.wraps(original)
+    def init(*args: Any, **kwargs: Any) -> Any:
+        for name, variable in SWEEP_OWNS.items():
+            said = os.environ.get(variable) if kwargs.get(name) is not None else None
+            if said and str(kwargs[name]) != said and _is_in_sweep():
+                warn(f"wandb.init({name}={kwargs[name]!r}) is ignored in a sweep, as W&B does; it is {said}")
+                del kwargs[name]
+        return original(*args, **kwargs)
+
+    module.init = init
 
 
 def _wrap_run(module: Any) -> None:
     _wrap_log(module.Run)
+    _wrap_define_metric(module.Run)
+    _wrap_sweep_id(module.Run)
 
 
 def _wrap_noop_run(module: Any) -> None:
@@ -59,11 +91,45 @@ def _wrap_log(owner: Any) -> None:
 
     @functools.wraps(original)
     def log(self: Any, data: Any, step: Any = None, commit: Any = None, *args: Any, **kwargs: Any) -> Any:
-        result = original(self, data, step, commit, *args, **kwargs)  # first: its errors are the script's
-        _active_run().follow(data, step, commit)
+        if not _is_trials(self):
+            return original(self, data, step, commit, *args, **kwargs)
+        run = _active_run()
+        values = run.metrics_of(data)  # first: W&B may put media and long lists in place of what is nested
+        result = original(self, data, step, commit, *args, **kwargs)  # its errors are the script's
+        followed = _followed(self)
+        if not followed.has_begun:
+            run.follow_anew(getattr(self, "starting_step", 0) if step is None else 0)
+            followed.has_begun = True
+        names = {*map(str, data), *values}  # of media, too
+        steps = followed.step_metrics.lacking(names, begin_at_zero=_has_core())
+        if run.follow({**values, **steps}, step, commit):
+            followed.step_metrics.note(values)
         return result
 
     owner.log = log
+
+
+def _wrap_define_metric(owner: Any) -> None:
+    original = owner.define_metric
+
+    @functools.wraps(original)
+    def define_metric(
+        self: Any, name: Any, step_metric: Any = None, step_sync: Any = None, *args: Any, **kwargs: Any
+    ) -> Any:
+        result = original(self, name, step_metric, step_sync, *args, **kwargs)
+        if step_sync is not False and step_metric is not None:
+            _followed(self).step_metrics.define(str(name), str(getattr(step_metric, "name", step_metric)))
+        return result
+
+    owner.define_metric = define_metric
+
+
+def _wrap_sweep_id(owner: Any) -> None:
+    """Let `run.sweep_id` be our sweep's, which W&B must not be told: see _wrap_init."""
+    original = owner.sweep_id
+    owner.sweep_id = property(
+        lambda self: original.fget(self) or os.environ.get("SMSWEEP_SWEEP_ID") or None, doc=original.__doc__
+    )
 
 
 def _wrap_summary(module: Any) -> None:
@@ -72,19 +138,33 @@ def _wrap_summary(module: Any) -> None:
     @functools.wraps(original)
     def update(self: Any, d: Any) -> Any:
         result = original(self, d)
-        _active_run().follow_summary(d)
+        if "WANDB_RUN_ID" in os.environ or not _is_in_sweep():
+            _active_run().follow_summary(d)
         return result
 
     module.Summary.update = update
 
 
+def _is_trials(run: Any) -> bool:
+    """Tell the trial's own run from others that a script starts beside it, without the trial's variables.
+
+    W&B's example of cross-validation has such runs, one a fold, in processes of their own.
+    """
+    if "WANDB_RUN_ID" in os.environ or not _is_in_sweep():
+        return True
+    return bool(getattr(run, "id", None) == _active_run().id)
+
+
+def _has_core() -> bool:
+    """Tell whether this wandb keeps its rows in Go, as from 0.18 on."""
+    version = re.match(r"(\d+)\.(\d+)", getattr(sys.modules.get("wandb"), "__version__", ""))
+    return version is None or (int(version.group(1)), int(version.group(2))) >= (0, 18)
+
+
+def _is_in_sweep() -> bool:
+    return bool(os.environ.get("SMSWEEP_SWEEP_ID"))
+
+
 def _active_run() -> Any:
     # Only now: every Python process of the job loads this module, few of them report anything.
     return import_module("smsweep.runtime.report").active_run()
-
-
-_WRAPPERS: dict[str, Callable[[Any], None]] = {
-    "wandb.sdk.wandb_run": _wrap_run,
-    "wandb.sdk.lib.noop_run": _wrap_noop_run,  # wandb.init(mode="disabled") before 0.24
-    "wandb.sdk.wandb_summary": _wrap_summary,
-}

@@ -1,13 +1,10 @@
-"""A script written for W&B, run as a trial with W&B itself and no server."""
+"""A script written for W&B, run as a trial with W&B itself and no server, in old and new versions."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from tests.oracles import oracle
-from tests.unit.runtime.jobs import Job
+from tests.unit.runtime.jobs import Done, Job, finish
 
 pytestmark = pytest.mark.oracle
 
@@ -15,26 +12,84 @@ SCRIPT = """
 import json, wandb
 run = wandb.init(config={"lr": 1.0, "epochs": 2, "opt": {"name": "sgd", "m": 0.5}}, project="other", id="other")
 run.config.lr = 7
+run.config.update({"opt": {"m": 7}}, allow_val_change=True)
+run.config.setdefaults({"lr": 8, "extra": 1})
 for epoch in range(3):
     wandb.log({"loss": 1 / (epoch + 1), "val": {"acc": epoch}, "table": wandb.Table(columns=["a"], data=[[1]])})
 wandb.summary["best"] = 1
 print(json.dumps([run.id, run.project, run.sweep_id, run.group, run.name, dict(run.config)]))
 run.finish()
 """
+DIES = """
+import os, wandb
+run = wandb.init()
+run.log({"loss": 0.5})
+run.log({"loss": 0.25}, commit=False)
+os.kill(os.getpid(), 9)
+"""
+FOLDS = """
+import multiprocessing, os, wandb
+
+def fold(index):
+    for name in list(os.environ):
+        if name.startswith("WANDB_") and name not in ("WANDB_MODE", "WANDB_DIR"):
+            del os.environ[name]
+    run = wandb.init(group="folds", name=f"fold-{index}", reinit=True)
+    run.log({"accuracy": index})
+    run.finish()
+
+if __name__ == "__main__":
+    process = multiprocessing.get_context("spawn").Process(target=fold, args=(1,))
+    process.start()
+    process.join()
+    run = wandb.init()
+    run.log({"accuracy": 0.5})
+    run.finish()
+"""
 
 
-def test_config_names_metrics_and_summary_are_the_trials(tmp_path: Path) -> None:
-    job = Job(tmp_path)
-    job.environ["PATH"] = f"{oracle('wandb').python.parent}:{job.environ['PATH']}"
-    job.trial({"train.py": SCRIPT}, {"lr": 1e-5, "opt": {"name": "adam"}}, project="digits", name="first-7")
-    done = job.run()
-    lines = [line.partition(', "time": ')[::2] for line in done.out.splitlines() if line.startswith(("[", "@"))]
-    assert done.code == 0
-    assert [(head, rest.partition(", ")[2]) for head, rest in lines[:3]] == [
-        ('@smsweep {"step": 0', '"metrics": {"loss": 1.0, "val.acc": 0}}'),
-        ('@smsweep {"step": 1', '"metrics": {"loss": 0.5, "val.acc": 1}}'),
-        ('@smsweep {"step": 2', '"metrics": {"loss": 0.3333333333333333, "val.acc": 2}}'),
+def run(job: Job, script: str) -> Done:
+    job.trial({"train.py": script}, {"lr": 1e-5, "opt": {"name": "adam"}}, project="digits", name="first-7")
+    return finish(job.start(), timeout_s=120)
+
+
+def reported(done: Done) -> list[tuple[str, str]]:
+    """Return what was reported as ('"step": 0', '"metrics": ...'), without times."""
+    lines = [line.partition(', "time": ')[::2] for line in done.out.splitlines() if line.startswith("@smsweep {")]
+    return [(head.removeprefix("@smsweep {"), rest.partition(", ")[2]) for head, rest in lines if rest]
+
+
+def test_config_names_metrics_and_summary_are_the_trials(wandb_job: Job) -> None:
+    done = run(wandb_job, SCRIPT)
+    assert done.code == 0, done.out
+    assert reported(done)[:3] == [
+        ('"step": 0', '"metrics": {"loss": 1.0, "val.acc": 0}}'),
+        ('"step": 1', '"metrics": {"loss": 0.5, "val.acc": 1}}'),
+        ('"step": 2', '"metrics": {"loss": 0.3333333333333333, "val.acc": 2}}'),
     ]
     assert '"summary": {"best": 1}}' in done.out
-    config = '{"lr": 1e-05, "epochs": 2, "opt": {"name": "adam", "m": 0.5}}'
+    config = '{"lr": 1e-05, "epochs": 2, "opt": {"name": "adam", "m": 0.5}, "extra": 1}'
     assert f'["s1-7", "digits", "s1", "s1", "first-7", {config}]\n' in done.out
+
+
+def test_what_was_logged_outlives_a_kill(wandb_job: Job) -> None:
+    done = run(wandb_job, DIES)
+    assert done.code == 128 + 9
+    assert reported(done) == [
+        ('"step": 0', '"metrics": {"loss": 0.5}}'),
+        ('"step": 1', '"metrics": {"loss": 0.25}}'),
+    ]
+
+
+def test_runs_that_a_script_starts_beside_its_own_are_not_the_trials(wandb_job: Job) -> None:
+    done = run(wandb_job, FOLDS)
+    assert (done.code, reported(done)) == (0, [('"step": 0', '"metrics": {"accuracy": 0.5}}')]), done.out
+
+
+def test_the_run_says_nothing_of_a_sweep_that_wandbs_server_does_not_know(wandb_job: Job) -> None:
+    """Otherwise `wandb sync` ends with "sweep s1 not found"."""
+    done = run(
+        wandb_job, "import os, wandb; wandb.init().finish(); print('had', os.environ.get('WANDB_SWEEP_ID'))"
+    )
+    files = list(wandb_job.ml.glob("output/data/wandb/offline-run-*-s1-7/run-s1-7.wandb"))
+    assert ("had None" in done.out, [b"\x62\x02s1" in file.read_bytes() for file in files]) == (True, [False])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -103,7 +104,6 @@ def test_a_trial_is_named_for_the_script_and_for_wandb() -> None:
         "SMSWEEP_TRIAL": "3",
         "SMSWEEP_ATTEMPT": "2",
         "SMSWEEP_NAME": "digits-3",
-        "WANDB_SWEEP_ID": "Ab_1",
         "WANDB_RUN_ID": "ab-1-3",
         "WANDB_SWEEP_PARAM_PATH": "/ml/smsweep/config.yaml",
         "WANDB_RUN_GROUP": "Ab_1",
@@ -137,13 +137,27 @@ def test_what_the_user_chose_stays() -> None:
 def test_run_and_sweep_ids_that_leaked_in_do_not_stay() -> None:
     leaked = {"WANDB_RUN_ID": "other", "WANDB_SWEEP_ID": "other", "WANDB_SERVICE": "2-1-tcp", "HOME": "/nowhere"}
     env = in_sweep(leaked)
-    assert (env["WANDB_RUN_ID"], env["WANDB_SWEEP_ID"], "WANDB_SERVICE" in env) == ("ab-1-3", "Ab_1", False)
+    assert (env["WANDB_RUN_ID"], "WANDB_SWEEP_ID" in env, "WANDB_SERVICE" in env) == ("ab-1-3", False, False)
 
 
 @pytest.mark.parametrize("base", [{"WANDB_API_KEY": "k"}, {"WANDB_MODE": "online"}])
-def test_with_a_server_the_run_does_not_claim_a_sweep_it_does_not_know(base: dict[str, str]) -> None:
-    env = in_sweep({"HOME": "/nowhere", **base})
-    assert ("WANDB_SWEEP_ID" in env, env.get("WANDB_MODE")) == (False, base.get("WANDB_MODE"))
+def test_with_a_key_wandb_may_talk_to_its_server(base: dict[str, str]) -> None:
+    assert in_sweep({"HOME": "/nowhere", **base}).get("WANDB_MODE") == base.get("WANDB_MODE")
+
+
+@pytest.mark.parametrize(
+    ("machine", "mode"),
+    [("api.wandb.ai", None), ("wandb.corp.example", "offline"), ("ftp.example.org", "offline")],
+)
+def test_a_netrc_counts_if_it_has_a_key_for_wandbs_server(machine: str, mode: str | None, tmp_path: Path) -> None:
+    (tmp_path / ".netrc").write_text(f"machine {machine}\n  login user\n  password 123\n")
+    assert in_sweep({"HOME": str(tmp_path)}).get("WANDB_MODE") == mode
+
+
+def test_the_server_of_a_key_is_the_one_that_wandb_is_told_to_use(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("machine wandb.corp.example login user password 123")
+    base = {"NETRC": str(tmp_path / "keys"), "WANDB_BASE_URL": "https://wandb.corp.example:8080/x"}
+    assert "WANDB_MODE" not in in_sweep(base)
 
 
 def test_the_channel_that_brings_the_runtime_is_not_shown_to_the_script(job: Job) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from tests.unit.runtime.jobs import Job
 
 WANDB = {  # where the real one has the same names
-    "wandb/__init__.py": "from wandb.sdk.wandb_run import Run",
+    "wandb/__init__.py": "from wandb.sdk.wandb_run import Run; from wandb.sdk.wandb_init import init",
     "wandb/sdk/__init__.py": "",
+    "wandb/sdk/wandb_init.py": "def init(**given): print('init', given)",
     "wandb/sdk/wandb_run.py": """
 from wandb.sdk.wandb_summary import Summary
 class Run:
@@ -16,6 +17,9 @@ class Run:
         "Log."
         if "raise" in data: raise ValueError("wandb's own")
         return "returned"
+    def define_metric(self, name, step_metric=None, step_sync=None): pass
+    @property
+    def sweep_id(self): return None
 """,
     "wandb/sdk/wandb_summary.py": """
 class SummaryDict:
@@ -43,6 +47,18 @@ def test_steps_are_those_given_to_wandb(job: Job) -> None:
 
 def test_wandbs_summary_is_reported(job: Job) -> None:
     assert '"summary": {"best": 3}}' in records(job, "run.summary['best'] = 3")
+
+
+def test_a_row_has_the_last_value_of_the_metric_it_goes_by(job: Job) -> None:
+    script = "run.define_metric('val/*', step_metric='epoch'); run.log({'epoch': 3}); run.log({'val/loss': 1})"
+    assert '"metrics": {"val/loss": 1, "epoch": 3}}' in records(job, script)
+
+
+def test_the_sweep_says_what_its_run_is_called(job: Job) -> None:
+    found = records(job, "wandb.init(id='mine', project='mine', name='mine'); print(run.sweep_id)")
+    assert "init {'project': 'mine', 'name': 'mine'}" in found  # the sweep has no project
+    assert found.startswith("smsweep: wandb.init(id='mine') is ignored in a sweep, as W&B does; it is s1-7\n")
+    assert found.endswith("s1\n")
 
 
 def test_what_wandb_refuses_is_not_reported(job: Job) -> None:

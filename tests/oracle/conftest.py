@@ -1,0 +1,18 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.oracles import oracle
+from tests.unit.runtime.jobs import Job
+
+WANDB_VERSIONS = ("wandb-0.16", "wandb-0.19", "wandb-0.23", "wandb")  # the last is 0.31
+
+
+@pytest.fixture(params=WANDB_VERSIONS)
+def wandb_job(request: pytest.FixtureRequest, tmp_path: Path) -> Job:
+    """A job whose `python` has this version of wandb, without an account."""
+    job = Job(tmp_path)
+    job.environ["PATH"] = f"{oracle(request.param).python.parent}:{job.environ['PATH']}"
+    return job

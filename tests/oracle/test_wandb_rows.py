@@ -1,0 +1,55 @@
+"""What an unmodified script tells W&B is what reaches the sweep: row for row, in old and new versions of wandb."""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from smsweep.metrics import MetricReader
+from smsweep.sdk.api import rows
+from tests.unit.runtime.jobs import Done, Job, finish
+
+pytestmark = pytest.mark.oracle
+
+PARAMS = {"lr": 1e-5, "opt": {"name": "adam"}}
+SCRIPT = Path(__file__).with_name("wandb_train_rows.py").read_text()
+NOW = datetime(2026, 1, 2, tzinfo=timezone.utc)
+
+
+def run(job: Job, script: str, **trial: Any) -> Done:
+    return finish(job.trial({"train.py": script}, PARAMS, **trial).start(), timeout_s=120)
+
+
+def said(done: Done, word: str) -> Any:
+    line = next((line for line in done.out.splitlines() if line.startswith(word + " ")), None)
+    assert line is not None, done.out
+    return json.loads(line.removeprefix(word))
+
+
+def reported(done: Done) -> list[list[Any]]:
+    """Return the rows that the sweep sees, as [step, {name: value}]."""
+    found = rows(MetricReader().read(done.out.splitlines(), NOW).points)
+    return [[row.pop("_step"), {name: row[name] for name in row if name != "_timestamp"}] for row in found]
+
+
+def comparable(rows: list[list[Any]]) -> list[tuple[int, dict[str, Any]]]:
+    """Return rows that say something, with numbers as floats and NaN as equal to itself."""
+    return [(step, {name: number(value) for name, value in row.items()}) for step, row in rows if row]
+
+
+def number(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return value
+    return "NaN" if math.isnan(value) else float(value)
+
+
+def test_rows_are_those_that_wandb_records(wandb_job: Job) -> None:
+    done = run(wandb_job, SCRIPT)
+    recorded = said(done, "ROWS")
+    assert [len(rows) > 100 for rows in recorded] == [True, True]
+    assert comparable(reported(done)) == comparable([row for rows in recorded for row in rows])
