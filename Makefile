@@ -19,13 +19,14 @@ check: $(VENV)/.dev  ## format, lint, types
 
 lock:  ## renew the two pinned requirement files
 	rm -rf $(VENV)/lock && $(PYTHON) -m venv $(VENV)/lock
-	$(BIN)/python -m tests.lock $(VENV)/lock/bin/python
+	$(VENV)/lock/bin/python -m pip --disable-pip-version-check --quiet install uv
+	$(BIN)/python -m tests.lock $(VENV)/lock/bin/uv
 
 clean:
 	rm -rf $(VENV) .venvs .smsweep
 
 $(VENV)/.base: requirements.txt pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "the pinned packages need Python 3.11 or newer; say which: make PYTHON=python3.12 ...")'
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "smsweep needs Python 3.10 or newer; say which: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install -r requirements.txt
 	$(PIP) install --no-deps --editable .

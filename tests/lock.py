@@ -1,16 +1,17 @@
-"""Renew the two pinned requirement files: `make lock`, which hands over the Python of an empty environment.
+"""Renew the two pinned requirement files: `make lock`, which hands over the uv of an environment of its own.
 
 requirements.txt is what pyproject's dependencies bring in; requirements-dev.txt what tests, linters and the
-examples need on top of it.
+examples need on top of it. Both hold for every Python that pyproject allows: where an older one needs an older
+release, or more packages, a marker says so.
 """
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-
-import tomllib
 
 ROOT = Path(__file__).parents[1]
 BASE, DEV = ROOT / "requirements.txt", ROOT / "requirements-dev.txt"
@@ -18,23 +19,22 @@ BASE_HEAD = "# The pinned base install, from pyproject.toml. Renew with `make lo
 DEV_HEAD = "# What tests, linters and the examples need on top of requirements.txt. Renew with `make lock`.\n"
 
 
-def main(python: str) -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    extras = project["project"]["optional-dependencies"]
-    base = installed(python, project["project"]["dependencies"])
+def main(uv: str) -> None:
+    base = resolved(uv)
     BASE.write_text(BASE_HEAD + "".join(f"{line}\n" for line in base))
-    example = (ROOT / "examples" / "digits" / "requirements.txt").read_text().split()
-    wanted = [*project["dependency-groups"]["dev"], *extras["postgres"], *extras.get("endpoint", []), *example]
-    both = installed(python, [*base, *wanted])
+    wanted = ("--extra", "postgres", "--extra", "endpoint", "--extra", "report", "--group", "dev", "--constraint", str(BASE))
+    both = resolved(uv, *wanted, str(ROOT / "examples" / "digits" / "requirements.txt"))
     DEV.write_text(DEV_HEAD + "-r requirements.txt\n" + "".join(f"{line}\n" for line in both if line not in base))
 
 
-def installed(python: str, requirements: list[str]) -> list[str]:
-    """Install and return everything that is there then, pinned."""
-    pip = [python, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "install", *requirements], check=True)
-    done = subprocess.run([*pip, "freeze"], check=True, capture_output=True, text=True)
-    return sorted((line for line in done.stdout.splitlines() if "==" in line), key=str.lower)
+def resolved(uv: str, *options: str) -> Sequence[str]:
+    """Return all that the project needs, pinned, for each Python that it supports."""
+    oldest = re.findall(r'requires-python = ">=([\d.]+)"', (ROOT / "pyproject.toml").read_text())[0]
+    argv = [uv, "pip", "compile", "--universal", "--python-version", oldest, "--no-header", "--no-annotate"]
+    done = subprocess.run(
+        [*argv, "--quiet", *options, "pyproject.toml"], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True
+    )
+    return done.stdout.splitlines()
 
 
 if __name__ == "__main__":
