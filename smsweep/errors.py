@@ -9,6 +9,7 @@ SmsweepError                  1
 ├── StoreError                1
 │   ├── StoreConflict         1   retryable: somebody else changed it first; read again
 │   ├── StoreUnavailable      1   retryable: locked, unreachable, disk full
+│   ├── StoreDamaged          1   its file is damaged, or is no store: a person has to see to it
 │   └── SchemaTooNew          1   the store was written by a newer smsweep
 ├── JobError                  1
 │   ├── JobRejected           1   the backend will never accept this request
@@ -75,6 +76,10 @@ class StoreUnavailable(StoreError):
     retryable = True
 
 
+class StoreDamaged(StoreError):
+    pass
+
+
 class SchemaTooNew(StoreError):
     pass
 
@@ -112,7 +117,13 @@ class CapacityError(JobError):
 
 
 class QuotaExceeded(JobError):
+    """limit: how many instances of the type the account may have; None where nobody said."""
+
     retryable = True
+
+    def __init__(self, message: str, limit: int | None = None) -> None:
+        self.limit = limit
+        super().__init__(message)
 
 
 class TrialsFailed(SmsweepError):

@@ -12,8 +12,8 @@ from smsweep.trials import MetricPoint, Params, Scalar, Trial, TrialState
 class Store(Protocol):
     """Returns snapshots; every method is one transaction and leaves all or nothing.
 
-    Every method raises StoreUnavailable when the database cannot be reached or stays locked, and NotFound
-    for an id that does not exist.
+    Every method raises StoreUnavailable when the database cannot be reached or stays locked, StoreDamaged when no
+    further try can help, and NotFound for an id that does not exist.
     """
 
     def create_sweep(self, sweep: Sweep) -> Sweep:

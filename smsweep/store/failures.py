@@ -5,16 +5,10 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy import exc
 
-from smsweep.errors import StoreError, StoreUnavailable
+from smsweep.errors import StoreDamaged, StoreError, StoreUnavailable
 
 # (what the driver says, what that means, what to do); the first that fits counts.
-CURES = (
-    (
-        "locked",
-        "another process keeps it locked",
-        "wait for it or end it, then try again; a network drive cannot lock SQLite files: "
-        "for several machines set SMSWEEP_STORE to a PostgreSQL URL",
-    ),
+DAMAGES = (
     (
         "file is not a database",
         "it is not an SQLite database",
@@ -24,6 +18,19 @@ CURES = (
         "malformed",
         "the database file is damaged",
         "stop all agents, keep a copy of it, and restore a backup or try `sqlite3 FILE .recover`",
+    ),
+    (
+        "no such table",
+        "a table of the store is gone",
+        "stop all agents, and restore a backup, or set SMSWEEP_DIR to another folder",
+    ),
+)
+HINDRANCES = (
+    (
+        "locked",
+        "another process keeps it locked",
+        "wait for it or end it, then try again; a network drive cannot lock SQLite files: "
+        "for several machines set SMSWEEP_STORE to a PostgreSQL URL",
     ),
     ("is full", "the disk is full", "free some space, then try again; running jobs are not affected"),
     ("disk i/o error", "the disk failed or is full", "check its free space and its health, then try again"),
@@ -64,8 +71,9 @@ def is_transient(err: exc.DBAPIError) -> bool:
 
 def translate(err: exc.SQLAlchemyError, url: sa.URL) -> StoreError:
     said = " ".join(str(getattr(err, "orig", None) or err).split())
-    cause, cure = next(
-        ((cause, cure) for needle, cause, cure in CURES if needle in said.lower()),
-        UNKNOWN,
-    )
+    for kind, cures in ((StoreDamaged, DAMAGES), (StoreUnavailable, HINDRANCES)):
+        for needle, cause, cure in cures:
+            if needle in said.lower():
+                return kind(f"{name_of(url)}: {cause} ({said}); {cure}")
+    cause, cure = UNKNOWN
     return StoreUnavailable(f"{name_of(url)}: {cause} ({said}); {cure}")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from smsweep.controller import OUTLOOK_NOTE
-from smsweep.errors import BackendUnavailable, CapacityError, JobRejected
+from smsweep.errors import BackendUnavailable, CapacityError, JobRejected, StoreDamaged
 from smsweep.jobs import JobStatus
 from smsweep.leaving import Leaving
 from smsweep.runtime.assignment import Assignment
@@ -305,6 +305,16 @@ def test_an_agent_told_to_go_does_not_wait_for_what_is_out_of_reach(tmp_path: Pa
         agent.run()
     assert 20 < kit.slept < 80  # ten seconds
     assert kit.states() == ["running"]
+
+
+def test_an_agent_does_not_wait_for_a_damaged_store_to_mend(tmp_path: Path) -> None:
+    kit = Kit(tmp_path, GRID)
+    agent = kit.agent(ScriptedBackend(never_ends))
+    agent.tick()
+    kit.store.close()  # its next use connects anew
+    (tmp_path / "store.db").write_bytes(b"\xff" * 8192)
+    with pytest.raises(StoreDamaged):
+        agent.run()
 
 
 def test_leaving_once_lets_running_trials_finish(tmp_path: Path) -> None:

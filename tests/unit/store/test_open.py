@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from smsweep.errors import StoreUnavailable, UsageError
+from smsweep.errors import StoreDamaged, StoreUnavailable, UsageError
 from smsweep.store.open import open_store
 from smsweep.store.transactions import BACKOFF_S
 from tests.fakes.sweeps import CONFIG, a_sweep
@@ -99,7 +99,7 @@ def test_a_password_is_never_shown(tmp_path: Path) -> None:
 def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path) -> None:
     folder = file_with(tmp_path / "x", b"not a database, but long enough to look at" * 50)
     before = (folder / "store.db").read_bytes()
-    with pytest.raises(StoreUnavailable, match=r"store\.db: it is not an SQLite database .*; move it away"):
+    with pytest.raises(StoreDamaged, match=r"store\.db: it is not an SQLite database .*; move it away"):
         open_at(folder)
     assert (folder / "store.db").read_bytes() == before
 
@@ -108,8 +108,16 @@ def test_a_damaged_database_is_said_to_be_damaged(tmp_path: Path) -> None:
     open_at(tmp_path)
     file = tmp_path / "store.db"
     file.write_bytes(file.read_bytes()[:4096] + b"\xff" * (file.stat().st_size - 4096))
-    with pytest.raises(StoreUnavailable, match=r"store\.db: the database file is damaged .*; stop all agents"):
+    with pytest.raises(StoreDamaged, match=r"store\.db: the database file is damaged .*; stop all agents"):
         open_at(tmp_path)
+
+
+def test_a_store_that_lost_a_table_is_damaged(tmp_path: Path) -> None:
+    with closing(open_store(environ={"SMSWEEP_DIR": str(tmp_path)}, parse=lambda _: CONFIG)) as store:
+        with closing(sqlite3.connect(tmp_path / "store.db")) as other:
+            other.execute("DROP TABLE sweeps")
+        with pytest.raises(StoreDamaged, match=r"store\.db: a table of the store is gone .*; stop all agents"):
+            store.list_sweeps()
 
 
 def test_an_empty_file_becomes_a_store(tmp_path: Path) -> None:
