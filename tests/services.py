@@ -12,10 +12,12 @@ import sys
 from pathlib import Path
 
 from tests import engine, slurm
+from tests.browser import find_chromium
 
 
 def main() -> int:
-    problems = [problem for problem in (ensure_postgres(), ensure_slurm(), ensure_engine()) if problem]
+    found = (ensure_postgres(), ensure_slurm(), ensure_browser(), ensure_engine())
+    problems = [problem for problem in found if problem]
     for problem in problems:
         print(f"tests: {problem}", file=sys.stderr)
     return 1 if problems else 0
@@ -28,6 +30,16 @@ def ensure_postgres() -> str:
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         return "PostgreSQL is not installed; install it (Debian: apt-get install postgresql)"
     install("postgresql")
+    return ""
+
+
+def ensure_browser() -> str:
+    """Return what is missing; "" when there is a Chromium."""
+    if find_chromium():
+        return ""
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        return "Chromium is not installed; install it (Debian: apt-get install chromium)"
+    install("chromium")
     return ""
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from smsweep.sdk import manage as manage
     from smsweep.sdk import plan as plan
     from smsweep.sdk import preflight as preflight
+    from smsweep.sdk import queue as queue
     from smsweep.sdk import reporting as reporting
     from smsweep.sdk import results as results
     from smsweep.sdk import serve as serve
@@ -37,6 +38,7 @@ _PARTS = frozenset(
         "labels",
         "manage",
         "plan",
+        "queue",
         "preflight",
         "reporting",
         "results",

@@ -18,6 +18,7 @@ from smsweep.errors import ConfigError, SourceError
 from smsweep.jobs import JobTemplate
 from smsweep.runtime.secrets import SECRETS_ENV
 from smsweep.sdk.estimators import EstimatorJob, compile_estimator
+from smsweep.sdk.origin import ORIGIN_NOTE, origin
 from smsweep.sdk.prior import CSV_NOTE, is_file, read_files, stored_prior, warn_of_other_spaces
 from smsweep.sdk.reuse import REUSE_NOTE
 from smsweep.sdk.workspace import Workspace
@@ -95,6 +96,7 @@ def sweep(
     with workspace.store(create=True) as store:
         warn_of_other_spaces(stored_prior(store, value), config)
         created = store.create_sweep(value)
+        store.put_note(created.id, ORIGIN_NOTE, origin(_origin(sweep) or Path.cwd()))
         if runs:
             store.put_note(created.id, CSV_NOTE, runs)
         if reuse:

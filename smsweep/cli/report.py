@@ -1,0 +1,34 @@
+"""`smsweep report`: a sweep as one HTML file to look at and to send."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from smsweep import sdk
+from smsweep.cli.options import SweepId
+from smsweep.cli.output import answer, say
+
+EXAMPLES = """
+smsweep report abcd1234
+smsweep report abcd1234 -o sweep.html
+"""
+
+
+def report(
+    sweep_id: SweepId,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Default: ID.html in this folder.")
+    ] = None,
+) -> None:
+    """Write one HTML file that shows the whole sweep and opens offline.
+
+    History, importance, parallel coordinates, slices, contours, learning curves, timeline, costs, and every trial
+    in a table to sort and filter. Secrets are masked. Needs the extra `report`.
+    """
+    output = output or Path(f"{sdk.labels.parse_sweep_id(sweep_id)}.html")
+    sdk.reporting.write(sdk.reporting.report(sweep_id), output)
+    answer(str(output))
+    say("open it in a browser; it needs no network")

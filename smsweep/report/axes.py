@@ -1,0 +1,83 @@
+"""A param as an axis of figures: numbers, numbers of several magnitudes, or categories."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from smsweep.report.marks import plain
+from smsweep.space.space import SearchSpace
+
+MAX_LISTED = 1_000  # values of a categorical; more are taken as they come
+MAX_LABEL = 40  # characters
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Axis:
+    name: str  # nested ones joined by dots
+    is_log: bool = False
+    categories: tuple[str, ...] = ()  # JSON of each value, in the order of the config; () for numbers
+
+    def place(self, params: Mapping[str, Any]) -> float | None:
+        """Return where flat params lie on the axis; None where they have no such param, or not on this axis."""
+        if self.name not in params:
+            return None
+        value = params[self.name]
+        if self.categories:
+            label = _label(value)
+            return float(self.categories.index(label)) if label in self.categories else None
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        return float(value) if is_number and (value > 0 or not self.is_log) else None
+
+    def scaled(self, place: float) -> float:
+        """Return a place as the distance that is seen."""
+        return math.log10(place) if self.is_log else place
+
+    def unscaled(self, distance: float) -> float:
+        return 10.0**distance if self.is_log else distance
+
+    def layout(self) -> dict[str, Any]:
+        """Return what Plotly is to know of it as an axis."""
+        shown: dict[str, Any] = {"title": {"text": plain(self.name)}, "type": "log" if self.is_log else "linear"}
+        if self.categories:
+            shown |= {"tickmode": "array", **self.ticks()}
+        return shown
+
+    def ticks(self) -> dict[str, Any]:
+        labels = [
+            plain(label if len(label) <= MAX_LABEL else label[:MAX_LABEL] + "…") for label in self.categories
+        ]
+        return {"tickvals": list(range(len(labels))), "ticktext": labels}
+
+
+def axes_of(space: SearchSpace, trials: Iterable[Mapping[str, Any]]) -> list[Axis]:
+    """Return the axes of the params that can differ. trials: their flat params, for categories seen in them."""
+    seen = list(trials)
+    axes = []
+    for path, leaf in space.leaves:
+        name = ".".join(path)
+        if leaf.size == 1:
+            continue
+        values = [params[name] for params in seen if name in params]
+        if leaf.kind.startswith("categorical"):
+            listed = [leaf.value_at(i) for i in range(leaf.size)] if leaf.size and leaf.size <= MAX_LISTED else []
+            axes.append(Axis(name=name, categories=_labels([*listed, *values])))
+        else:
+            is_log = "log" in leaf.kind and all(_is_positive(value) for value in values)
+            axes.append(Axis(name=name, is_log=is_log))
+    return axes
+
+
+def _labels(values: Iterable[Any]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(map(_label, values)))
+
+
+def _label(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _is_positive(value: Any) -> bool:
+    return isinstance(value, (int, float)) and value > 0

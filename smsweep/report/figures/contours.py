@@ -1,0 +1,67 @@
+"""The objective over two params at once, by pairs of the most important ones."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from smsweep.report.axes import Axis
+from smsweep.report.figures.parts import SCALE, Figure, dots, figure, menu, nothing
+from smsweep.report.importance import by_importance
+from smsweep.report.marks import plain
+from smsweep.report.snapshot import Snapshot
+from smsweep.report.surface import surface
+from smsweep.report.thin import some
+from smsweep.report.trial_params import flat
+
+MOST_AXES = 5  # ten pairs
+LEAST_TRIALS = 4
+MOST_DOTS = 500  # of trials, evenly chosen; the surface knows more of them
+DIGITS = 5  # of the surface: it is a guess
+
+
+def contours(snapshot: Snapshot) -> Figure:
+    scored = [(trial["number"], value, flat(trial["params"])) for trial, value in snapshot.scored()]
+    traces: list[dict[str, Any]] = []
+    labels: list[str] = []
+    layouts: list[dict[str, Any]] = []
+    for a, b in combinations(by_importance(snapshot)[:MOST_AXES], 2):
+        found = [
+            (number, x, y, value)
+            for number, value, params in scored
+            if (x := a.place(params)) is not None and (y := b.place(params)) is not None
+        ]
+        if len(found) >= LEAST_TRIALS:
+            traces += _pair(a, b, found, snapshot, is_shown=not labels)
+            labels.append(f"{a.name} × {b.name}")
+            layouts.append({"xaxis": a.layout(), "yaxis": b.layout()})
+    if not labels:
+        return nothing(f"needs two params that differ, and {LEAST_TRIALS} trials with the metric")
+    menus = menu(labels, 2, layouts)
+    return figure(traces, showlegend=False, updatemenus=menus, margin={"t": 80}, height=520, **layouts[0])
+
+
+def _pair(
+    a: Axis, b: Axis, found: list[tuple[int, float, float, float]], snapshot: Snapshot, *, is_shown: bool
+) -> list[dict[str, Any]]:
+    numbers, xs, ys, values = map(list, zip(*found, strict=True))
+    across, up, heights = surface(
+        np.array([a.scaled(x) for x in xs]), np.array([b.scaled(y) for y in ys]), np.array(values)
+    )
+    contour = {
+        "type": "contour",
+        "x": [a.unscaled(x) for x in across.tolist()],
+        "y": [b.unscaled(y) for y in up.tolist()],
+        "z": [[float(f"{z:.{DIGITS}g}") for z in row] for row in heights.tolist()],
+        "colorscale": SCALE,
+        "reversescale": snapshot.goal.sign > 0,
+        "contours": {"coloring": "heatmap"},
+        "colorbar": {"title": {"text": plain(snapshot.metric)}},
+        "hoverinfo": "skip",
+        "visible": is_shown,
+    }
+    numbers, xs, ys = (some(each, MOST_DOTS) for each in (numbers, xs, ys))
+    marker = {"color": "#ffffff", "size": 5, "line": {"color": "#000000", "width": 1}}
+    return [contour, dots(xs, ys, numbers, marker=marker, visible=is_shown)]

@@ -1,0 +1,45 @@
+"""What it took to come to the best: dollars, machine hours, or the trials' own time."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from itertools import accumulate
+
+from smsweep.report.figures.parts import BEST, Figure, axis, dots, figure, nothing
+from smsweep.report.figures.timeline import span
+from smsweep.report.snapshot import Data, Snapshot
+
+
+def cost(snapshot: Snapshot) -> Figure:
+    ended = sorted(
+        (trial for trial in snapshot.trials if trial["started_at"] and trial["ended_at"]),
+        key=lambda trial: str(trial["ended_at"]),
+    )
+    values = {trial["number"]: value for trial, value in snapshot.scored()}
+    spent, unit = _spent(ended, snapshot)
+    steps = [
+        (total, values[trial["number"]], trial["number"])
+        for trial, total in zip(ended, accumulate(spent), strict=True)
+        if trial["number"] in values
+    ]
+    if not steps:
+        return nothing("no trial has ended with the metric yet")
+    best = snapshot.best_so_far(value for _, value, _ in steps)
+    is_news = [
+        index for index in range(len(best)) if best[index] != best[index - 1] or index in (0, len(best) - 1)
+    ]
+    totals, numbers = [steps[index][0] for index in is_news], [steps[index][2] for index in is_news]
+    best = [best[index] for index in is_news]
+    line = {"shape": "hv", "color": BEST}
+    marker = {"color": BEST, "size": 5}
+    trace = dots(totals, best, numbers, mode="lines+markers", line=line, marker=marker)
+    return figure([trace], xaxis=axis(f"spent so far, {unit}"), yaxis=axis(f"best {snapshot.metric}"))
+
+
+def _spent(trials: list[Data], snapshot: Snapshot) -> tuple[list[float], str]:
+    """Return what each trial cost, in the first unit that is known of any, and that unit."""
+    for key, scale, unit in (("usd", 1.0, "dollars"), ("instance_s", 3600.0, "instance hours")):
+        if any(trial["usage"].get(key) for trial in trials):
+            return [trial["usage"].get(key, 0.0) / scale for trial in trials], unit
+    spans = (span(trial, snapshot.made_at) for trial in trials)
+    return [(end - start) / timedelta(seconds=1) for start, end in spans], "seconds of trials"

@@ -1,0 +1,33 @@
+"""The objective of every trial in the order proposed, and the best so far."""
+
+from __future__ import annotations
+
+from itertools import groupby
+
+from smsweep.report.figures.parts import BEST, COLOURS, SYMBOLS, Figure, axis, dots, figure, nothing
+from smsweep.report.snapshot import Snapshot
+
+
+def history(snapshot: Snapshot) -> Figure:
+    scored = snapshot.scored()
+    if not scored:
+        return nothing("no trial has reported the metric yet")
+    traces = []
+    by_state = sorted(scored, key=lambda pair: str(pair[0]["state"]))
+    for state, pairs in groupby(by_state, key=lambda pair: str(pair[0]["state"])):
+        group = list(pairs)
+        numbers = [trial["number"] for trial, _ in group]
+        values = [value for _, value in group]
+        marker = {"color": COLOURS[state], "symbol": SYMBOLS.get(state, "circle"), "size": 7}
+        traces.append(dots(numbers, values, numbers, name=state, marker=marker))
+    numbers = [trial["number"] for trial, _ in scored]
+    line = {
+        "type": "scatter",
+        "mode": "lines",
+        "x": numbers,
+        "y": snapshot.best_so_far(value for _, value in scored),
+        "line": {"shape": "hv", "color": BEST},
+        "name": "best so far",
+        "hoverinfo": "skip",
+    }
+    return figure([*traces, line], xaxis=axis("trial"), yaxis=axis(snapshot.metric))

@@ -1,0 +1,54 @@
+"""Parallel coordinates: each trial a line through its params and its objective; drag along an axis to choose."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from smsweep.report.axes import Axis
+from smsweep.report.figures.parts import SCALE, Figure, figure, nothing
+from smsweep.report.importance import by_importance
+from smsweep.report.marks import plain
+from smsweep.report.snapshot import Snapshot
+from smsweep.report.trial_params import flat
+
+MOST_AXES = 12
+N_TICKS = 5
+
+
+def parallel(snapshot: Snapshot) -> Figure:
+    scored = snapshot.scored()
+    axes = by_importance(snapshot)[:MOST_AXES]
+    if not scored or not axes:
+        return nothing("no trial has reported the metric yet" if axes else "the sweep varies no param")
+    params = [flat(trial["params"]) for trial, _ in scored]
+    values = [value for _, value in scored]
+    dimensions = [_dimension(axis, [axis.place(each) for each in params]) for axis in axes]
+    objective = {"label": plain(snapshot.metric), "values": values}
+    trace = {
+        "type": "parcoords",
+        "line": {
+            "color": values,
+            "colorscale": SCALE,
+            "reversescale": snapshot.goal.sign > 0,
+            "showscale": True,
+            "colorbar": {"title": {"text": plain(snapshot.metric)}},
+        },
+        "dimensions": [*dimensions, objective],
+        "customdata": [trial["number"] for trial, _ in scored],
+    }
+    return figure([trace], margin={"t": 60, "l": 80, "r": 60, "b": 30}, height=480)
+
+
+def _dimension(axis: Axis, places: list[float | None]) -> dict[str, Any]:
+    known = [axis.scaled(place) for place in places if place is not None]
+    # Trials without the param (of another branch of a nested space) lie below the axis' lowest value.
+    low, high = (min(known), max(known)) if known else (0.0, 1.0)
+    below = low - (high - low or 1.0) * 0.1
+    values = [below if place is None else axis.scaled(place) for place in places]
+    shown: dict[str, Any] = {"label": plain(axis.name), "values": values}
+    if axis.categories:
+        shown |= axis.ticks() | {"range": [below if None in places else 0, max(len(axis.categories) - 1, 1)]}
+    elif axis.is_log:
+        ticks = [low + (high - low) * index / (N_TICKS - 1) for index in range(N_TICKS)]
+        shown |= {"tickvals": ticks, "ticktext": [f"{axis.unscaled(tick):.3g}" for tick in ticks]}
+    return shown

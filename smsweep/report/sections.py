@@ -1,0 +1,91 @@
+"""The parts of a report that are text: what the sweep is, what it came to, where it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from html import escape
+from typing import Any
+
+from smsweep.report.snapshot import Snapshot
+from smsweep.report.trial_params import flat
+
+
+def head(title: str, policy: str, style: str) -> str:
+    return (
+        f'<head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{escape(policy)}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta name="referrer" content="no-referrer">'
+        f"<title>{escape(title)}</title><style>{style}</style></head>"
+    )
+
+
+def facts(snapshot: Snapshot) -> str:
+    sweep = snapshot.sweep
+    states = ", ".join(f"{count} {state}" for state, count in sweep["trials"].items())
+    expected = f" of {sweep['expected_trial_count']}" if sweep["expected_trial_count"] is not None else ""
+    metrics = sweep["metrics"] or ([sweep["metric"]] if sweep["metric"] else [])
+    best = sweep["best"]
+    usage = sweep["usage"]
+    pairs = [
+        ("state", sweep["state"]),
+        ("method", f"{sweep['method']}, seed {sweep['seed']}"),
+        ("metric", "; ".join(f"{metric['name']}, {metric['goal']}" for metric in metrics)),
+        ("trials", f"{sum(sweep['trials'].values())}{expected}: {states}"),
+        ("best", f"{best['objective']:.6g}, trial {best['number']}" if best else ""),
+        ("best params", _pairs(flat(best["params"])) if best else ""),
+        ("jobs", f"{usage['jobs']}, {usage['hours']:.3g} instance hours" if usage["jobs"] else ""),
+        ("cost", f"${usage['usd']:.2f}" if usage["usd"] is not None else ""),
+        ("created", (sweep["created_at"] or "")[:19]),
+        ("report of", snapshot.made_at.isoformat()[:19]),
+    ]
+    name = sweep["name"] or sweep["id"]
+    return (
+        f'<header class="page"><h1>{escape(name)} <span class="soft">{escape(sweep["id"])}</span></h1>'
+        f'<button type="button" id="theme">theme</button></header>{_list(pairs)}'
+    )
+
+
+def environment(snapshot: Snapshot) -> str:
+    """Return how the sweep was configured and where it comes from, and how to run its trials again."""
+    sweep, origin = snapshot.sweep, snapshot.origin
+    git = origin.get("git", {})
+    pairs = [
+        ("git commit", git.get("commit", "")),
+        ("git branch", git.get("branch", "")),
+        ("git remote", git.get("remote", "")),
+        ("changed since that commit", "yes: the source snapshot has it" if git.get("is_dirty") else ""),
+        ("source snapshot", sweep["source_hash"]),
+        ("program", sweep["program"]),
+        ("created with", f"smsweep {origin['smsweep']}, Python {origin['python']}" if origin else ""),
+        ("on", origin.get("platform", "")),
+    ]
+    again = f"smsweep reproduce {sweep['id']}/N"
+    parts = [
+        '<section id="config-section"><h2>Config and environment</h2>',
+        f"<p>Any trial again, with the same source, params and requirements: <code>{escape(again)}</code></p>",
+        _list(pairs),
+        _text("sweep.yaml", snapshot.config),
+        _text("job.yaml", snapshot.job),
+        _text("packages where it was created", "\n".join(origin.get("packages", ()))),
+        "</section>",
+    ]
+    return "".join(parts)
+
+
+def _pairs(params: Mapping[str, Any]) -> str:
+    texts = {name: f"{value:.6g}" if isinstance(value, float) else str(value) for name, value in params.items()}
+    return " ".join(f"{name}={text}" for name, text in texts.items())
+
+
+def _list(pairs: Iterable[tuple[str, Any]]) -> str:
+    shown = "".join(
+        f"<div><dt>{escape(name)}</dt><dd>{escape(str(value))}</dd></div>" for name, value in pairs if value
+    )
+    return f'<dl class="facts">{shown}</dl>'
+
+
+def _text(title: str, text: str) -> str:
+    is_open = " open" if title == "sweep.yaml" else ""
+    return (
+        f"<details{is_open}><summary>{escape(title)}</summary><pre>{escape(text)}</pre></details>" if text else ""
+    )

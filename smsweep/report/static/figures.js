@@ -1,0 +1,88 @@
+"use strict";
+// Draws figures in the page's colours, each when it first comes into view.
+
+const OPTIONS = { displaylogo: false, responsive: true };
+const drawn = new Map(); // element -> its figure
+
+function themed(layout) {
+  const style = getComputedStyle(document.documentElement);
+  const colour = (name) => style.getPropertyValue(name).trim();
+  const axis = { gridcolor: colour("--line"), zerolinecolor: colour("--line"), linecolor: colour("--line") };
+  const whole = {
+    ...layout,
+    paper_bgcolor: "rgba(0,0,0,0)",
+    plot_bgcolor: "rgba(0,0,0,0)",
+    font: { color: colour("--ink"), family: "system-ui, sans-serif" },
+    hoverlabel: { font: { family: "ui-monospace, monospace" } },
+    modebar: { color: colour("--soft"), activecolor: colour("--accent") },
+  };
+  for (const name of new Set([...Object.keys(layout).filter((key) => /^[xy]axis\d*$/.test(key)), "xaxis", "yaxis"])) {
+    whole[name] = { ...axis, ...layout[name] };
+  }
+  whole.updatemenus = (layout.updatemenus || []).map((menu) => ({
+    ...menu,
+    bgcolor: colour("--card"),
+    bordercolor: colour("--line"),
+    buttons: menu.buttons.map((button) => ({
+      ...button,
+      args: [button.args[0], Object.fromEntries(Object.entries(button.args[1]).map(([k, v]) => [k, { ...axis, ...v }]))],
+    })),
+  }));
+  return whole;
+}
+
+function showFigure(element, figure, listeners = {}) {
+  const height = figure.layout.height;
+  if (height) element.style.minHeight = `${height}px`;
+  const ready = Plotly.react(element, figure.data, themed(figure.layout), OPTIONS);
+  if (!drawn.has(element)) {
+    ready.then(() => {
+      for (const [event, listener] of Object.entries(listeners)) element.on(event, listener);
+      element.dataset.isDrawn = "true";
+    });
+  }
+  drawn.set(element, figure);
+  return ready;
+}
+
+function showWhenSeen(element, figure, listeners) {
+  const watcher = new IntersectionObserver((entries) => {
+    if (entries.some((entry) => entry.isIntersecting)) {
+      watcher.disconnect();
+      showFigure(element, figure, listeners);
+    }
+  }, { rootMargin: "300px" });
+  watcher.observe(element);
+}
+
+// Calls back with the numbers of the trials that the axes of parallel coordinates leave; null for all.
+function onBrush(element, tell) {
+  return () => {
+    const trace = element.data[0];
+    const chosen = trace.dimensions.filter((dimension) => dimension.constraintrange);
+    if (!chosen.length) return tell(null);
+    const isIn = (value, range) => value >= range[0] && value <= range[1];
+    const numbers = trace.customdata.filter((_, i) => chosen.every((dimension) => {
+      const ranges = Array.isArray(dimension.constraintrange[0]) ? dimension.constraintrange : [dimension.constraintrange];
+      return ranges.some((range) => isIn(dimension.values[i], range));
+    }));
+    return tell(new Set(numbers));
+  };
+}
+
+function setTheme(name) {
+  document.documentElement.dataset.theme = name;
+  for (const [element, figure] of drawn) showFigure(element, figure);
+}
+
+function followTheme(button) {
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  const other = { dark: "light", light: "dark" };
+  const apply = (name) => {
+    setTheme(name);
+    button.textContent = `${other[name]} theme`;
+  };
+  apply(dark.matches ? "dark" : "light");
+  dark.addEventListener("change", () => apply(dark.matches ? "dark" : "light"));
+  button.addEventListener("click", () => apply(other[document.documentElement.dataset.theme]));
+}

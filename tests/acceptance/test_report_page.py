@@ -1,0 +1,102 @@
+"""The report in a real browser without a network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser
+
+from smsweep import sdk
+from tests.browser import Scheme, chromium, see_all_figures, visit
+from tests.recorded import record
+
+MAX_BYTES = 15_000_000  # of 5,000 trials; 5 of them are the library
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as opened:
+        yield opened
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.delenv("SMSWEEP_STORE", raising=False)
+    monkeypatch.setenv("SMSWEEP_DIR", str(tmp_path / "sweeps"))
+    return tmp_path
+
+
+def write(folder: Path, n_trials: int) -> str:
+    file = folder / "report.html"
+    file.write_text(sdk.reporting.report(record(n_trials)))
+    return file.as_uri()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_figure_is_drawn_and_nothing_is_fetched(browser: Browser, folder: Path, scheme: Scheme) -> None:
+    url = write(folder, 30)
+    with visit(browser, url, scheme) as seen:
+        seen.page.goto(url)
+        see_all_figures(seen.page)
+        assert seen.page.get_attribute("html", "data-theme") == scheme
+        assert (seen.outside, seen.errors) == ([], [])
+
+
+def test_the_table_is_filtered_and_sorted(browser: Browser, folder: Path) -> None:
+    url = write(folder, 30)
+    with visit(browser, url) as seen:
+        page = seen.page
+        page.goto(url)
+        page.get_by_label("filter trials").fill("batch=32")
+        batches = page.locator("#trials tbody tr td:nth-child(4)").all_inner_texts()
+        assert batches and set(batches) == {"32"}
+        page.get_by_label("filter trials").fill("")
+        page.get_by_role("button", name="objective").first.click()
+        objectives = list(map(float, page.locator("#trials tbody tr td:nth-child(3)").all_inner_texts()))
+        assert objectives == sorted(objectives)
+        assert len(objectives) == 30
+
+
+def test_brushing_an_axis_leaves_its_trials_in_the_table(browser: Browser, folder: Path) -> None:
+    url = write(folder, 30)
+    with visit(browser, url) as seen:
+        page = seen.page
+        page.goto(url)
+        see_all_figures(page)
+        chosen = page.evaluate(
+            """async () => {
+                const element = document.querySelector('[data-figure="parallel_coordinates"]');
+                const at = element.data[0].dimensions.findIndex((dimension) => dimension.label === "batch");
+                await Plotly.restyle(element, { [`dimensions[${at}].constraintrange`]: [[-0.4, 0.4]] }, [0]);
+                return element.data[0].dimensions[at].values.filter((value) => value === 0).length;
+            }"""
+        )
+        assert page.locator("#trials tbody tr").count() == chosen > 0
+        assert set(page.locator("#trials tbody tr td:nth-child(4)").all_inner_texts()) == {"16"}
+
+
+def test_a_trial_opens_with_the_command_that_runs_it_again(browser: Browser, folder: Path) -> None:
+    url = write(folder, 5)
+    with visit(browser, url) as seen:
+        page = seen.page
+        page.goto(url)
+        page.get_by_role("button", name="3", exact=True).focus()
+        page.keyboard.press("Enter")
+        assert page.locator("dialog code").inner_text().startswith("smsweep reproduce ")
+        page.keyboard.press("Escape")
+        assert not page.locator("dialog").is_visible()
+
+
+@pytest.mark.slow
+def test_five_thousand_trials_stay_usable(browser: Browser, folder: Path) -> None:
+    url = write(folder, 5_000)
+    assert (folder / "report.html").stat().st_size < MAX_BYTES
+    with visit(browser, url) as seen:
+        page = seen.page
+        page.goto(url)
+        page.wait_for_selector('[data-figure="history"][data-is-drawn]')
+        page.get_by_label("filter trials").fill("lr<0.001")
+        assert 1_000 < int(page.locator("#trials [role=status]").inner_text().split()[-1]) < 1_500
+        assert (seen.outside, seen.errors) == ([], [])

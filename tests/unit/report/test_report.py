@@ -1,0 +1,116 @@
+"""The report as a file: the export's numbers, nobody's secrets, nobody's HTML."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from smsweep import sdk
+from smsweep.cli.export import as_json
+from smsweep.errors import UsageError
+from smsweep.report.figures.table import FIGURES
+from smsweep.sdk.workspace import Workspace
+from smsweep.trials import TrialState
+from tests.recorded import CONFIG, record
+
+KEY = "ghp_" + "Zx81" * 9
+HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("SMSWEEP_DIR", "SMSWEEP_STORE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def data_of(html: str) -> dict[str, Any]:
+    found = re.search(r'<script type="application/json" id="smsweep-data">(.*?)</script>', html, re.S)
+    assert found is not None
+    data: dict[str, Any] = json.loads(found[1])
+    return data
+
+
+def test_the_table_holds_what_the_export_says() -> None:
+    sweep_id = record(30)
+    data = data_of(sdk.reporting.report(sweep_id))
+    exported = json.loads(as_json(sdk.views.list_trials(sweep_id)))
+    columns, rows = sdk.views.table(exported)
+    told = [dict(zip(data["columns"], row, strict=True)) for row in data["rows"]]
+    assert told == [{name: row.get(name) for name in data["columns"]} for row in rows]
+    assert set(data["columns"]) == set(columns)
+
+
+def test_the_history_has_the_exports_objectives() -> None:
+    sweep_id = record(30)
+    figure = sdk.reporting.figure(sweep_id, "history")
+    drawn = {
+        x: y
+        for trace in figure["data"]
+        if trace["mode"] == "markers"
+        for x, y in zip(trace["x"], trace["y"], strict=True)
+    }
+    ended_well = [trial for trial in sdk.views.list_trials(sweep_id) if trial["state"] != "failed"]
+    assert drawn == {trial["number"]: trial["objective"] for trial in ended_well}
+
+
+@pytest.mark.parametrize("n_trials", [0, 1, 5])
+def test_a_young_sweep_has_a_report(n_trials: int) -> None:
+    assert len(data_of(sdk.reporting.report(record(n_trials)))["rows"]) == n_trials
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_is_one_that_plotly_knows(name: str) -> None:
+    figure = sdk.reporting.figure(record(30), name)
+    assert len(sdk.reporting.drawn(figure).data) == len(figure["data"])
+
+
+def test_names_of_other_people_stay_text() -> None:
+    config = {
+        **CONFIG,
+        "name": HOSTILE,
+        "metric": {"name": HOSTILE, "goal": "minimize"},
+        "parameters": {"a": {"values": [HOSTILE, "<a href='https://example.org'>x</a>"]}},
+    }
+    html = sdk.reporting.report(record(12, config=config))
+    assert tags(html).count("script") == tags(sdk.reporting.report(record(1))).count("script")
+    assert "img" not in tags(html)
+
+
+def test_a_secret_of_the_environment_is_masked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_SERVICE_TOKEN", "correct-horse-battery")
+    config = {**CONFIG, "description": "uses correct-horse-battery"}
+    html = sdk.reporting.report(record(12, config=config | {"name": "correct-horse-battery"}))
+    assert "correct-horse" not in html
+
+
+def test_what_looks_like_a_key_is_masked_wherever_it_shows() -> None:
+    sweep_id = record(12)
+    with Workspace().store() as store:
+        trial = store.get_trial(sweep_id, 9)
+        store.move(sweep_id, 9, [trial.state], TrialState.PENDING, reason=f"bad key {KEY}")
+    assert KEY not in sdk.reporting.report(sweep_id)
+
+
+def test_without_plotly_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "plotly.offline", None)
+    with pytest.raises(UsageError, match=r"pip install 'smsweep\[report\]'"):
+        sdk.reporting.report(record(1))
+
+
+def tags(html: str) -> list[str]:
+    found: list[str] = []
+
+    class Reader(HTMLParser):
+        def handle_starttag(self, tag: str, attrs: object) -> None:
+            found.append(tag)
+
+    Reader().feed(html)
+    return found
