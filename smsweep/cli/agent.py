@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Any
+
 import typer
 
+from smsweep import sdk
 from smsweep.cli.follow import follow
 from smsweep.cli.options import (
     Backend,
@@ -13,25 +16,34 @@ from smsweep.cli.options import (
     Job,
     Json,
     MaxConsecutiveFailedRuns,
+    OptionalSweepId,
     Parallel,
     Project,
     Quiet,
     Reuse,
-    SweepId,
     TermTimeout,
     Verbose,
 )
+from smsweep.errors import UsageError
 
 EXAMPLES = """
 smsweep agent abcd1234
 smsweep agent abcd1234 --parallel 4
 smsweep agent abcd1234 --count 1
 smsweep agent team/digits/abcd1234 --backend docker --job job.yaml
+smsweep agent --queue https://sqs.eu-west-1.amazonaws.com/123456789012/sweeps
 """
 
 
 def agent(
-    sweep_id: SweepId,
+    sweep_id: OptionalSweepId = None,
+    queue: Annotated[
+        str | None, typer.Option("--queue", metavar="URL", help="Take sweeps from an SQS queue instead of ID.")
+    ] = None,
+    wait: Annotated[
+        float,
+        typer.Option("--wait", min=0, metavar="S", help="Leave so long after the last message."),
+    ] = 150,
     count: Count = None,
     parallel: Parallel = 1,
     backend: Backend = None,
@@ -50,18 +62,21 @@ def agent(
 
     Several agents may share a sweep. Ctrl-C once lets running trials finish, twice stops them, three times
     kills them. SIGTERM stops them and puts them back into the queue. After a crash, just start an agent again:
-    it settles what was running and goes on.
+    it settles what was running and goes on. With --queue it works on the sweeps that `smsweep publish` sends.
     """
-    code = follow(
-        sweep_id,
-        as_json=as_json,
-        count=count,
-        parallel=parallel,
-        backend=backend,
-        job=job,
-        project=project,
-        entity=entity,
-        max_consecutive_failed_runs=max_consecutive_failed_runs,
-        reuse=reuse,
-    )
-    raise typer.Exit(code)
+    options: dict[str, Any] = {
+        "as_json": as_json,
+        "count": count,
+        "parallel": parallel,
+        "backend": backend,
+        "job": job,
+        "project": project,
+        "entity": entity,
+        "max_consecutive_failed_runs": max_consecutive_failed_runs,
+        "reuse": reuse,
+    }
+    if queue is not None and sweep_id is None:
+        raise typer.Exit(sdk.queue.work_off(queue, lambda invited: follow(invited, **options), patience_s=wait))
+    if sweep_id is None or queue is not None:
+        raise UsageError("give an agent either a sweep's id or --queue URL")
+    raise typer.Exit(follow(sweep_id, **options))

@@ -68,6 +68,12 @@ SweepId = Annotated[
         metavar="ID", autocompletion=_complete_id, help="A sweep: ID, PROJECT/ID or ENTITY/PROJECT/ID."
     ),
 ]
+OptionalSweepId = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="ID", autocompletion=_complete_id, help="A sweep: ID, PROJECT/ID or ENTITY/PROJECT/ID."
+    ),
+]
 TrialLabel = Annotated[
     str,
     typer.Argument(metavar="ID/N", autocompletion=_complete_id, help="A trial: its sweep's id and its number."),

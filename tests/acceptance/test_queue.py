@@ -1,0 +1,199 @@
+"""Agents that a queue calls: real processes, and SQS as moto plays it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from smsweep.errors import NotFound
+from smsweep.fleet import consumer
+from smsweep.fleet.invitation import Invitation
+from smsweep.sdk import serve
+from smsweep.sdk.queue import work_off
+from tests.desk import Desk, grid
+
+# Says that it runs, then waits for the file that lets it go on.
+TRAIN = """
+import os, time, smsweep
+run = smsweep.init()
+with open(os.path.join(run.config.here, "started"), "a") as file:
+    file.write(f"{run.config.x}\\n")
+while os.path.exists(os.path.join(run.config.here, "wait")):
+    time.sleep(0.02)
+smsweep.log({"loss": run.config.x})
+"""
+
+
+class Account:
+    """SQS and S3 of an account on this machine."""
+
+    def __init__(self, url: str) -> None:
+        self.environ = {
+            "AWS_ENDPOINT_URL": url,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+        self.sqs = self.client("sqs")
+        self.s3 = self.client("s3")
+        graveyard = self.sqs.create_queue(QueueName="graveyard")["QueueUrl"]
+        arn = self.sqs.get_queue_attributes(QueueUrl=graveyard, AttributeNames=["QueueArn"])["Attributes"][
+            "QueueArn"
+        ]
+        policy = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": "5"})
+        self.graveyard = graveyard
+        self.queue = self.sqs.create_queue(QueueName="sweeps", Attributes={"RedrivePolicy": policy})["QueueUrl"]
+
+    def client(self, service: str) -> Any:
+        session = boto3.Session("test", "test", region_name="us-east-1")
+        return session.client(service, endpoint_url=self.environ["AWS_ENDPOINT_URL"])
+
+    def count(self, queue: str | None = None, *, hidden: bool = False) -> int:
+        name = "ApproximateNumberOfMessages" + ("NotVisible" if hidden else "")
+        answer = self.sqs.get_queue_attributes(QueueUrl=queue or self.queue, AttributeNames=[name])
+        return int(answer["Attributes"][name])
+
+    def send(self, *bodies: str) -> None:
+        for body in bodies:
+            self.sqs.send_message(QueueUrl=self.queue, MessageBody=body)
+
+
+@pytest.fixture
+def account(tmp_path: Path) -> Iterator[Account]:
+    environ = {"PATH": os.environ["PATH"], "SMSWEEP_DIR": str(tmp_path / "e")}
+    with serve.endpoint(folder=tmp_path / "endpoint", environ=environ) as endpoint:
+        yield Account(endpoint.url)
+
+
+@pytest.fixture
+def desk(tmp_path: Path, account: Account) -> Desk:
+    folder = tmp_path / "desk"
+    folder.mkdir()
+    desk = Desk(folder, {"train.py": TRAIN, "sweep.yaml": grid(x=[1, 2, 3, 4], here=str(folder))})
+    desk.environ |= account.environ
+    return desk
+
+
+def until(is_true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 40
+    while not is_true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def started(desk: Desk) -> list[str]:
+    file = desk.folder / "started"
+    return sorted(file.read_text().split()) if file.exists() else []
+
+
+def test_published_invitations_are_worked_off_and_the_agents_leave(desk: Desk, account: Account) -> None:
+    sweep_id = desk.sweep()
+    assert desk.call("publish", sweep_id, "--queue", account.queue, "--agents", "12").stdout.strip() == sweep_id
+    agents = [desk.start("agent", "--queue", account.queue, "--wait", "1") for _ in range(2)]
+    for agent in agents:
+        _, said = agent.communicate(timeout=60)
+        assert agent.returncode == 0, said
+    assert started(desk) == ["1", "2", "3", "4"]
+    assert desk.json("show", sweep_id)["state"] == "finished"
+    assert (account.count(), account.count(hidden=True), account.count(account.graveyard)) == (0, 0, 0)
+
+
+def test_a_machine_that_shares_no_folder_gets_the_source_from_s3(
+    desk: Desk, account: Account, tmp_path: Path
+) -> None:
+    account.s3.create_bucket(Bucket="bucket")
+    desk.environ["SMSWEEP_STORE"] = f"sqlite:///{tmp_path / 'shared.db'}"
+    sweep_id = desk.sweep()
+    desk.call("publish", sweep_id, "--queue", account.queue, "--source", "s3://bucket/sources/")
+    there = {"SMSWEEP_DIR": str(tmp_path / "there")}
+    desk.call("agent", "--queue", account.queue, "--wait", "0", environ=there)
+    assert started(desk) == ["1", "2", "3", "4"]
+
+
+def test_a_message_is_hidden_while_its_sweep_runs_and_seen_again_when_the_machine_goes(
+    desk: Desk, account: Account
+) -> None:
+    (desk.folder / "wait").touch()
+    sweep_id = desk.sweep()
+    desk.call("publish", sweep_id, "--queue", account.queue)
+    with desk.start("agent", "--queue", account.queue) as agent:
+        until(lambda: started(desk) == ["1"])
+        assert (account.count(), account.count(hidden=True)) == (0, 1)
+        agent.send_signal(signal.SIGTERM)
+        assert agent.wait(60) == 143
+    assert (account.count(), account.count(hidden=True)) == (1, 0)
+    assert [trial["state"] for trial in desk.trials(sweep_id)] == ["pending"]
+
+
+def test_an_agent_without_a_message_ends_at_sigterm(desk: Desk, account: Account) -> None:
+    desk.sweep()
+    with desk.start("agent", "--queue", account.queue, "--wait", "600", "-v") as agent:
+        time.sleep(2)
+        agent.send_signal(signal.SIGTERM)
+        assert agent.wait(30) in (143, -signal.SIGTERM)
+
+
+def test_poison_is_set_aside_with_the_reason_and_the_rest_is_worked_off(desk: Desk, account: Account) -> None:
+    sweep_id = desk.sweep()
+    poison = ("nonsense", '{"smsweep": 1, "sweep": "../x"}', "[" * 9_000, '{"smsweep": 2}')
+    account.send(*poison, Invitation(sweep_id=sweep_id).text())
+    desk.call("agent", "--queue", account.queue, "--wait", "1")
+    assert started(desk) == ["1", "2", "3", "4"]
+    assert account.count(account.graveyard) == len(poison)
+    found = account.sqs.receive_message(QueueUrl=account.graveyard, MessageAttributeNames=["All"])["Messages"][0]
+    assert "invitation" in found["MessageAttributes"]["smsweep-reason"]["StringValue"]
+
+
+@pytest.fixture
+def here(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    """The desk as this process's own."""
+    monkeypatch.chdir(desk.folder)
+    for name, value in desk.environ.items():
+        monkeypatch.setenv(name, value)
+    return desk
+
+
+def test_a_sweep_that_no_store_knows_is_tried_elsewhere_then_set_aside(
+    here: Desk, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumer, "RETRY_S", 0)
+    account.send(Invitation(sweep_id="unknown1").text())
+    asked: list[str] = []
+
+    def work(sweep_id: str) -> int:
+        asked.append(sweep_id)
+        here.call("show", sweep_id, code=2)
+        raise NotFound(sweep_id)
+
+    here.sweep()
+    assert work_off(account.queue, work, patience_s=0) == 0
+    assert asked == ["unknown1"] * 3
+    assert account.count(account.graveyard) == 1
+
+
+def test_visibility_is_extended_while_an_agent_works(
+    here: Desk, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumer, "HIDDEN_S", 1)
+    monkeypatch.setattr("smsweep.sdk.queue.HIDDEN_S", 1)
+    account.send(Invitation(sweep_id="abcd1234").text())
+    seen: list[int] = []
+
+    def work(sweep_id: str) -> int:
+        for _ in range(8):
+            time.sleep(0.3)
+            seen.append(account.count())
+        return 0
+
+    assert work_off(account.queue, work, patience_s=0) == 0
+    assert seen == [0] * 8
+    assert account.count() == account.count(hidden=True) == 0
