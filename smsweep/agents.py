@@ -10,7 +10,7 @@ from typing import Any
 
 from smsweep.backends.base import Backend
 from smsweep.controller import Controller
-from smsweep.errors import JobRejected, NameTaken, SmsweepError, StoreConflict, Throttled
+from smsweep.errors import JobRejected, NameTaken, SmsweepError, StoreConflict
 from smsweep.failures import CRASHED, NAME
 from smsweep.flapping import Flapping
 from smsweep.intake import Intake
@@ -21,6 +21,7 @@ from smsweep.store.base import Store
 from smsweep.sweeps import SweepState
 from smsweep.trials import Trial, TrialState
 from smsweep.verdicts import Ruling, retry, rule, usage_after
+from smsweep.waiting import Waiting
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,6 @@ class _Held:
     trial: Trial
     is_submitted: bool = False
     may_have_job: bool = False  # an earlier submission's answer is unknown: look before believing there is none
-    waits_for: str = ""  # why it could not be submitted, as last said
     was_told: bool = False  # its job has been told to end
 
 
@@ -82,6 +82,7 @@ class Agent:
         self._controller = controller
         self._render = render
         self._intake = Intake(store, backend, reader, agent_id, clock, on_change)
+        self._waiting = Waiting(store, agent_id, clock)
         self._reuse = reuse  # gives a trial a known result and says whose; "" where there is none
         self._agent_id = agent_id
         self._options = options
@@ -386,15 +387,9 @@ class Agent:
         except SmsweepError as err:
             if not err.retryable:
                 raise
-            self._note_waiting(held, err)
+            self._waiting.note(trial, err)
             return False
         held.is_submitted = True
+        self._waiting.clear(trial)
         self._on_change(trial)
         return True
-
-    def _note_waiting(self, held: _Held, err: SmsweepError) -> None:
-        """Say once why a trial waits. That its turn has not come yet is nothing to worry about."""
-        level = logging.DEBUG if isinstance(err, Throttled) else logging.WARNING
-        if held.waits_for != str(err):
-            log.log(level, "%s waits: %s", held.trial.label, err)
-        held.waits_for = str(err)

@@ -17,7 +17,7 @@ VALUES = {
     *("budget", "conditions", "failures", "fronts", "leaving", "objectives", "repeats", "verdicts"),
 }
 SIDES = {"search", "stopping", "store", "backends", "fleet", "estimators", "source", "config", "render", "metrics"}
-LOOP = {"controller", "agents", "flapping", "intake"}
+LOOP = {"controller", "agents", "flapping", "intake", "waiting"}
 MAY_IMPORT = {
     "errors": set(),
     "runtime": set(),
@@ -38,10 +38,21 @@ MAY_IMPORT = {
     **dict.fromkeys(SIDES, GROUND | VALUES),
     "flapping": {"failures", "trials"},
     "controller": GROUND | VALUES | {"search.base", "stopping.base", "store.base"},
+    "waiting": {"errors", "trials", "store.base"},
     "intake": GROUND | VALUES | {"backends.base", "store.base", "metrics"},
     "agents": GROUND
     | VALUES
-    | {"backends.base", "store.base", "controller", "flapping", "intake", "metrics", "render", "config"},
+    | {
+        "backends.base",
+        "store.base",
+        "controller",
+        "flapping",
+        "intake",
+        "metrics",
+        "render",
+        "waiting",
+        "config",
+    },
     "sdk": GROUND | VALUES | SIDES | LOOP | {"endpoint", "report"},
     "endpoint": GROUND | {"jobs", "request_model", "backends"},
     "report": GROUND | VALUES,

@@ -47,6 +47,7 @@ def show_sweep(data: Data) -> None:
             ("trials", f"{sum(data['trials'].values())}{expected}: {counts(data['trials'])}"),
             ("best", f"{data['id']}/{best['number']}  {cell(best['objective'])}" if best else ""),
             ("params", pairs(sdk.views.flat_params(best["params"])) if best else ""),
+            *(("waiting", f"{data['id']}/{found['number']}  {waits(found)}") for found in data["waiting"]),
             ("outlook", clean(data["outlook"])),
             ("used", used(data["usage"])),
             ("program", clean(data["program"] or "")),
@@ -68,6 +69,11 @@ def used(usage: Data) -> str:
     return f"{usage['jobs']} jobs, {usage['hours']:.2f}{of_hours} instance hours{cost}"
 
 
+def waits(found: Data) -> str:
+    """Say what a trial waits for; the reason names a quota's limit."""
+    return f"{clean(found['reason'])} (since {found['since'][:19]})"
+
+
 def show_trial(data: Data) -> None:
     usage = data["usage"]
     fields(
@@ -78,6 +84,7 @@ def show_trial(data: Data) -> None:
             ("objective", "" if data["objective"] is None else cell(data["objective"])),
             ("exit code", "" if data["exit_code"] is None else str(data["exit_code"])),
             ("job", f"{data['job_name']} on {data['place']}" if data["job_name"] else ""),
+            ("waiting", waits(data["waiting"]) if data["waiting"] else ""),
             ("started", (data["started_at"] or "")[:19]),
             ("ended", (data["ended_at"] or "")[:19]),
             ("time", duration(data["started_at"], data["ended_at"])),

@@ -20,6 +20,7 @@ from smsweep.sdk.workspace import Workspace
 from smsweep.search.methods import expected_trial_count
 from smsweep.sweeps import Sweep
 from smsweep.trials import Params, Trial
+from smsweep.waiting import read_waiting
 
 Data = dict[str, Any]
 
@@ -31,6 +32,7 @@ def show(sweep_id: str) -> Data:
         counts = store.count_trials(sweep.id)
         trials = store.list_trials(sweep.id)
         hint = store.get_note(sweep.id, OUTLOOK_NOTE) or ""
+        waiting = {trial.number: read_waiting(store, trial) for trial in trials}
     best = find_best(trials, sweep.config.metric, repeats_of(sweep)) if sweep.config.metric else None
     return {
         **sweep_data(sweep),
@@ -38,6 +40,7 @@ def show(sweep_id: str) -> Data:
         "best": best_data(best, sweep) if best else None,
         "outlook": hint,
         "usage": usage_data(trials, sweep),
+        "waiting": [{"number": number, **found} for number, found in sorted(waiting.items()) if found],
     }
 
 
@@ -79,7 +82,8 @@ def list_trials(sweep_id: str) -> list[Data]:
 def show_trial(label: str) -> Data:
     sweep_id, number = parse_trial(label)
     with Workspace().store() as store:
-        return trial_data(store.get_trial(sweep_id, number), store.get_sweep(sweep_id))
+        trial = store.get_trial(sweep_id, number)
+        return {**trial_data(trial, store.get_sweep(sweep_id)), "waiting": read_waiting(store, trial)}
 
 
 def sweep_data(sweep: Sweep) -> Data:

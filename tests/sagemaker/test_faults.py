@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
+from typing import Any
 
 import pytest
 
+from smsweep.cli import show
 from smsweep.errors import AccessDenied
-from smsweep.trials import TrialState
+from smsweep.sdk import views
+from smsweep.trials import Trial, TrialState
 from tests.sagemaker.conftest import Account
 
 FINISHED_3 = {TrialState.FINISHED: 3}
@@ -46,7 +49,29 @@ def test_a_quota_keeps_trials_in_the_queue(account: Account) -> None:
     account.endpoint.faults.set({"quota": 1})
     assert account.run(3, parallel=3).ended == FINISHED_3
     assert [trial.attempt for trial in account.trials()] == [0, 0, 0]
-    assert account.calls(outcome="refused")["CreateTrainingJob"] <= 3
+    assert account.calls(outcome="refused")["CreateTrainingJob"] == 1  # it is known from then on
+
+
+def test_show_says_what_waits_for_quota_and_the_limit(
+    account: Account, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told: list[dict[str, Any]] = []
+
+    def look(trial: Trial) -> None:
+        data = views.show(trial.sweep_id)
+        if data["waiting"] and not told:
+            told.append(data)
+            show.show_sweep(data)
+
+    (account.folder / "train.py").write_text("import smsweep, time; time.sleep(1); smsweep.log({'loss': 1})")
+    account.endpoint.faults.set({"quota": 1})
+    account.run(2, parallel=2, on_change=look)
+    (waiting,) = told[0]["waiting"]
+    assert (waiting["number"], waiting["for"], waiting["limit"]) == (1, "quota", 1)
+    assert "/1  waiting for quota: The account-level service limit 'ml.m5.large" in capsys.readouterr().out
+    sweep_id = account.trials()[0].sweep_id
+    assert views.show(sweep_id)["waiting"] == []
+    assert views.show_trial(f"{sweep_id}/1")["waiting"] is None
 
 
 def test_lack_of_capacity_is_a_new_attempt(account: Account) -> None:

@@ -7,6 +7,7 @@ keeps the others, or an agent's leases, waiting.
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -34,6 +35,7 @@ log = logging.getLogger(__name__)
 EVENTS = "ReceiveMessage"
 LESS_OFTEN = 6  # times less often the jobs are listed where events tell of them
 NAME_TAKEN = "ResourceInUse"
+QUOTA = re.compile(r"\bis (\d+) Instances\b")  # "The account-level service limit '...' is 3 Instances, with ..."
 
 
 class SageMakerBackend:
@@ -73,7 +75,7 @@ class SageMakerBackend:
         self._rates.demand("CreateTrainingJob")
         status = self._create(request, kind)
         self._kinds[name] = kind
-        self._gates.open(kind)
+        self._gates.open(kind, self._n_live(kind))
         self._pools.note(request)
         self._watch.add(status)
         if status.is_terminal:
@@ -141,9 +143,8 @@ class SageMakerBackend:
                 return adopt(self._aws, request)
             found = self._aws.error(err, "sagemaker", "create_training_job")
             if isinstance(found, QuotaExceeded):
-                self._gates.close(
-                    kind, QuotaExceeded(f"waiting for quota: {message_of_quota(err)}"), self._n_live(kind)
-                )
+                found = quota_exceeded(err)
+                self._gates.close(kind, found, self._n_live(kind))
             self._rates.note("CreateTrainingJob", was_throttled=isinstance(found, Throttled))
             raise found from err
         self._rates.note("CreateTrainingJob", was_throttled=False)
@@ -198,6 +199,8 @@ def machine_kind(request: Mapping[str, Any]) -> str:
     return "+".join(types) + (" (spot)" if request.get("EnableManagedSpotTraining") else "")
 
 
-def message_of_quota(err: BotoCoreError | ClientError) -> str:
-    """Return AWS's words without its advice."""
-    return message_of(err).partition(" Please ")[0] if isinstance(err, ClientError) else str(err)
+def quota_exceeded(err: BotoCoreError | ClientError) -> QuotaExceeded:
+    """Return AWS's words without its advice, and the limit that they name."""
+    said = message_of(err).partition(" Please ")[0] if isinstance(err, ClientError) else str(err)
+    limit = QUOTA.search(said)
+    return QuotaExceeded(f"waiting for quota: {said}", limit=int(limit[1]) if limit else None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 
 from smsweep.errors import CapacityError, JobError, QuotaExceeded
@@ -37,7 +38,7 @@ class Gates:
             return
         has_room = isinstance(gate.error, QuotaExceeded) and n_live < gate.n_live
         if not has_room and self._monotonic() < gate.opens_at:
-            raise type(gate.error)(str(gate.error))
+            raise copy(gate.error)
 
     def close(self, kind: str, error: JobError, n_live: int) -> None:
         before = self._gates.get(kind)
@@ -47,6 +48,11 @@ class Gates:
     def close_for_capacity(self, kind: str, reason: str) -> None:
         self.close(kind, CapacityError(f"{kind}: {reason}; waiting before the next try"), n_live=0)
 
-    def open(self, kind: str) -> None:
-        """A job of that kind was accepted, or got its machine."""
-        self._gates.pop(kind, None)
+    def open(self, kind: str, n_live: int) -> None:
+        """A job of that kind was accepted. n_live: our jobs of that kind now.
+
+        A quota that was met stays known: up to as many jobs there is room, and no call is made beyond.
+        """
+        gate = self._gates.get(kind)
+        if gate is not None and not (isinstance(gate.error, QuotaExceeded) and n_live <= gate.n_live):
+            del self._gates[kind]

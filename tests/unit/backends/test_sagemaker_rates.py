@@ -67,6 +67,21 @@ def test_a_quota_gate_opens_when_a_job_has_ended() -> None:
     gates.check("ml.g5.xlarge", 3)
 
 
+def test_a_quota_that_was_met_stays_known_until_more_fit() -> None:
+    clock = Clock()
+    gates = Gates(clock)
+    gates.close("ml.m5.large", QuotaExceeded("full", limit=3), n_live=3)
+    gates.check("ml.m5.large", 2)
+    gates.open("ml.m5.large", 3)
+    with pytest.raises(QuotaExceeded) as caught:
+        gates.check("ml.m5.large", 3)
+    assert caught.value.limit == 3
+    clock.now += FIRST_PAUSE_S + 1
+    gates.check("ml.m5.large", 3)  # perhaps there are more by now
+    gates.open("ml.m5.large", 4)
+    gates.check("ml.m5.large", 9)
+
+
 def test_a_capacity_gate_opens_with_time_and_each_time_later() -> None:
     clock = Clock()
     gates = Gates(clock)

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from smsweep.errors import BackendUnavailable, CapacityError, JobError, QuotaExceeded, Throttled
+from smsweep.waiting import read_waiting
+from tests.fakes.agent_kit import Kit
+from tests.fakes.scripted_backend import Plot, ScriptedBackend
+
+GRID = {"method": "grid", "program": "train.py", "parameters": {"a": {"values": [1]}}}
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "limit"),
+    [
+        (QuotaExceeded("full", limit=3), "quota", 3),
+        (CapacityError("none left"), "capacity", None),
+        (BackendUnavailable("no answer"), "backend", None),
+    ],
+)
+def test_what_a_trial_waits_for_is_kept_until_it_has_its_job(
+    tmp_path: Path, error: JobError, kind: str, limit: int | None
+) -> None:
+    kit = Kit(tmp_path, GRID)
+    backend = ScriptedBackend(lambda trial: Plot(ends=False))
+    backend.refusals = [error, error]
+    agent = kit.agent(backend)
+    agent.tick()
+    found = read_waiting(kit.store, kit.trials()[0])
+    assert found == {"for": kind, "reason": str(error), "limit": limit, "since": "2026-01-02T00:00:00+00:00"}
+    kit.advance(60)
+    agent.tick()
+    assert read_waiting(kit.store, kit.trials()[0]) == found  # since then, and said once
+    agent.tick()
+    assert read_waiting(kit.store, kit.trials()[0]) is None
+
+
+def test_that_its_turn_has_not_come_is_nothing_to_tell_of(tmp_path: Path) -> None:
+    kit = Kit(tmp_path, GRID)
+    backend = ScriptedBackend(lambda trial: Plot(ends=False))
+    backend.refusals = [Throttled("one a second")]
+    kit.agent(backend).tick()
+    assert read_waiting(kit.store, kit.trials()[0]) is None
+
+
+def test_what_an_agent_waited_for_that_is_gone_counts_no_more(tmp_path: Path) -> None:
+    kit = Kit(tmp_path, GRID)
+    backend = ScriptedBackend(lambda trial: Plot(ends=False))
+    backend.refusals = [QuotaExceeded("full")]
+    kit.agent(backend).tick()
+    kit.advance(120)
+    kit.agent(backend, agent_id="b").tick()
+    assert kit.trials()[0].agent_id == "b"
+    assert read_waiting(kit.store, kit.trials()[0]) is None
