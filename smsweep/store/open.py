@@ -44,7 +44,8 @@ def open_store(
 
     url: a database URL of SQLAlchemy; else SMSWEEP_STORE; else SQLite in SMSWEEP_DIR or ./.smsweep.
     parse: reads the text of a sweep's YAML, which the store itself does not understand.
-    Raises StoreUnavailable or StoreDamaged with the cause and a cure, SchemaTooNew, or UsageError for a URL that makes no sense.
+    Raises StoreUnavailable or StoreDamaged with the cause and a cure, SchemaTooNew, or UsageError for a URL that
+    makes no sense.
     """
     given = url or environ.get("SMSWEEP_STORE")
     engine = engine_of(_parse_url(given) if given else _default_url(environ))
