@@ -5,21 +5,23 @@ from __future__ import annotations
 import typer
 
 from smsweep import sdk
-from smsweep.cli.options import Json
+from smsweep.cli.options import Backend, Job, Json
 from smsweep.cli.output import answer, answer_json
 
 EXAMPLES = """
 smsweep doctor
+smsweep doctor --backend docker --job job.yaml
 smsweep doctor --json
 """
 
 
-def doctor(as_json: Json = False) -> None:
+def doctor(job: Job = None, backend: Backend = None, as_json: Json = False) -> None:
     """Check what sweeps need on this machine.
 
-    And say how to get what is missing. Exit code 1 when something required is missing.
+    And say how to get what is missing. Exit code 1 when something required is missing: what --backend needs, not
+    what another would need. With --job its image is looked for.
     """
-    findings = sdk.doctor.examine()
+    findings = sdk.doctor.examine(backend=backend, job=job)
     if as_json:
         answer_json([finding.as_data() for finding in findings])
     else:

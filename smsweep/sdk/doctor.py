@@ -12,9 +12,13 @@ from tempfile import TemporaryFile
 from typing import Any
 
 from smsweep import __version__
+from smsweep.backends.docker.doctor import check_docker
+from smsweep.backends.docker.prepare import with_framework_image
 from smsweep.errors import SmsweepError
 from smsweep.runtime import interpreter
 from smsweep.runtime.command import INTERPRETER
+from smsweep.sdk.create import JobLike, load_job
+from smsweep.sdk.execute import backend_name
 from smsweep.sdk.workspace import Workspace
 
 LEAST_FREE_BYTES = 1_000_000_000  # below, checkpoints and logs of a few trials may not fit
@@ -100,10 +104,22 @@ def check_store(workspace: Workspace) -> Finding:
 CHECKS: Sequence[Check] = (check_python, check_job_python, check_folder, check_disk, check_store)
 
 
-def examine(workspace: Workspace | None = None) -> list[Finding]:
-    """Return what every check found, required or not. Changes nothing."""
+def examine(
+    workspace: Workspace | None = None, *, backend: str | None = None, job: JobLike = None
+) -> list[Finding]:
+    """Return what every check found, required or not. Changes nothing.
+
+    backend: what it needs is required; what another one would need is only told. job: whose image is looked for.
+    Raises ConfigError, UsageError for an unknown backend, JobRejected for a framework without an image.
+    """
     workspace = workspace or Workspace()
-    return [check(workspace) for check in CHECKS]
+    is_required = backend_name(backend, workspace) == "docker"
+    template = with_framework_image(load_job(job).template, workspace.environ)
+    image = template.request.get("AlgorithmSpecification", {}).get("TrainingImage", "")
+    return [
+        *(check(workspace) for check in CHECKS),
+        *(Finding(**asdict(found), is_required=is_required) for found in check_docker(workspace.environ, image)),
+    ]
 
 
 def _nearest(folder: Path) -> Path:

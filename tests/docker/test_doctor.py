@@ -1,47 +1,146 @@
-"""What the doctor finds about Docker."""
+"""What `smsweep doctor` finds about Docker: one line each, with the cure."""
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from docker import DockerClient
 
-from smsweep.backends.docker.doctor import Check, check_docker
+from smsweep.backends.docker import doctor
+from smsweep.sdk.doctor import examine
+from smsweep.sdk.workspace import Workspace
+from tests.desk import Desk
+from tests.docker.registry import FOREIGN_PROGRAM, Registry
+from tests.docker.users import SOCKET, as_user
 from tests.engine import IMAGE
 
-ENVIRON = {"PATH": "/usr/bin:/bin"}
+
+@pytest.fixture
+def desk(tmp_path: Path, docker_engine: DockerClient) -> Desk:
+    made = Desk(tmp_path, {"job.yaml": {"image_uri": IMAGE}})
+    made.environ |= {"SMSWEEP_BACKEND": "docker"}
+    return made
 
 
-def test_a_machine_that_is_ready_has_nothing_to_cure(docker_engine: DockerClient, tmp_path: Path) -> None:
-    checks = list(check_docker(ENVIRON, tmp_path, IMAGE))
-    assert [check for check in checks if not check.is_ok and "GiB" not in check.found] == []
-    assert checks[0].what == "Docker Engine"
+def told(desk: Desk, code: int = 1, job: str = "job.yaml", **environ: str) -> list[str]:
+    """Return the lines of what is missing."""
+    lines = desk.call("doctor", "--job", job, code=code, environ=environ).stdout.splitlines()
+    return [line for line in lines if not line.startswith("ok ")]
 
 
-def test_an_engine_that_does_not_run_is_told_with_its_cure(tmp_path: Path) -> None:
-    socket = tmp_path / "docker.sock"
-    (check,) = check_docker({"DOCKER_HOST": f"unix://{socket}"}, tmp_path)
-    assert (check.what, check.found) == ("Docker Engine", f"no socket at {socket}")
-    assert check.cure.startswith("start Docker")
+def test_a_machine_that_is_ready_has_nothing_to_cure(desk: Desk) -> None:
+    said = desk.call("doctor", "--job", "job.yaml").stdout
+    assert f"ok       image {IMAGE}: " in said
+    assert "ok       disk of images and containers: " in said
 
 
-def test_an_image_that_is_not_there_is_told_with_its_cure(docker_engine: DockerClient, tmp_path: Path) -> None:
-    checks = list(check_docker(ENVIRON, tmp_path, "no-such-image:1"))
-    assert (
-        Check(
-            what="image no-such-image:1",
-            found="is not on this machine",
-            is_ok=False,
-            cure="docker pull no-such-image:1; it is tried when a job needs it",
-        )
-        in checks
-    )
+def test_an_engine_that_does_not_run_is_told_with_its_cure(desk: Desk) -> None:
+    assert told(desk, DOCKER_HOST=f"unix://{desk.folder}/docker.sock") == [
+        f"MISSING  Docker Engine: no socket at {desk.folder}/docker.sock; start Docker "
+        "(`sudo systemctl start docker`, or Docker Desktop), install it, or set DOCKER_HOST"
+    ]
 
 
-def test_a_container_whose_job_is_gone_is_told_with_its_cure(docker_engine: DockerClient, tmp_path: Path) -> None:
-    left = docker_engine.containers.create(IMAGE, ["true"], labels={"smsweep.folder": str(tmp_path / "gone")})
+def test_for_who_runs_processes_an_engine_is_not_required(desk: Desk) -> None:
+    host = f"unix://{desk.folder}/docker.sock"
+    (line,) = told(desk, 0, DOCKER_HOST=host, SMSWEEP_BACKEND="process")
+    assert line.startswith("missing  Docker Engine: no socket at ")
+
+
+@pytest.mark.parametrize(
+    ("environ", "said"),
+    [
+        ({"DOCKER_HOST": "tcp://127.0.0.1:9"}, "Connection refused"),
+        ({"DOCKER_HOST": "nonsense"}, "nonsense"),
+        ({"DOCKER_CONTEXT": "nowhere"}, "there is no context nowhere; choose one with `docker context use`"),
+        (
+            {"DOCKER_HOST": "tcp://127.0.0.1:9", "DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": "/no/such"},
+            "no certificates for DOCKER_TLS_VERIFY; set DOCKER_CERT_PATH",
+        ),
+    ],
+)
+def test_a_way_that_leads_to_no_engine_is_told(desk: Desk, environ: dict[str, str], said: str) -> None:
+    (line,) = told(desk, **environ)
+    assert line.startswith("MISSING  Docker Engine: ")
+    assert said in line
+
+
+def test_an_engine_that_one_may_not_use_is_told_with_its_cure(desk: Desk) -> None:
+    if os.getuid() != 0 or not SOCKET.exists():
+        pytest.skip("only root can become somebody else")
+    home = Path(tempfile.mkdtemp(prefix="smsweep-doctor-"))
+    home.chmod(0o755)
+
+    def look() -> None:
+        (found,) = [
+            each for each in examine(Workspace({"SMSWEEP_DIR": str(home)})) if each.what == "Docker Engine"
+        ]
+        assert found.found == f"no permission for {SOCKET}"
+        assert found.cure == "`sudo usermod -aG docker $USER`, then log in anew"
+
     try:
-        cures = [check.cure for check in check_docker(ENVIRON, tmp_path, IMAGE) if not check.is_ok]
-        assert any(str(left.name) in cure for cure in cures)
+        as_user(look, may_use_engine=False)
+    finally:
+        shutil.rmtree(home)
+
+
+def test_an_image_that_is_not_there_is_told_with_its_cure(desk: Desk) -> None:
+    (desk.folder / "job.yaml").write_text("image_uri: no-such-image:1\n")
+    assert told(desk) == [
+        "MISSING  image no-such-image:1: is not on this machine; "
+        "docker pull no-such-image:1; it is tried when a job needs it"
+    ]
+
+
+def test_a_frameworks_image_is_told_with_the_login_it_takes(desk: Desk) -> None:
+    (desk.folder / "job.yaml").write_text('framework: sklearn\nframework_version: "1.2-1"\n')
+    (line,) = told(desk, AWS_REGION="eu-west-1")
+    assert line.startswith(
+        "MISSING  image 141502667606.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-scikit-learn:1.2-1"
+    )
+    assert "aws ecr get-login-password --region eu-west-1 | docker login" in line
+
+
+@pytest.fixture
+def foreign_image(docker_engine: DockerClient, tmp_path: Path) -> Iterator[str]:
+    with Registry(text=str(tmp_path), architecture="s390x", python=FOREIGN_PROGRAM).serve() as registry:
+        registry.may_go_on.set()
+        docker_engine.images.pull(registry.address)
+    yield registry.address
+    docker_engine.images.remove(registry.address)
+
+
+def test_an_image_for_other_machines_is_told_with_its_cure(desk: Desk, foreign_image: str) -> None:
+    (desk.folder / "job.yaml").write_text(f"image_uri: {foreign_image}\n")
+    (line,) = told(desk)
+    assert line.startswith(f"MISSING  image {foreign_image}: is for s390x, this machine is ")
+    assert "; docker pull --platform linux/" in line
+
+
+def test_a_disk_that_is_nearly_full_is_told_with_its_cure(
+    docker_engine: DockerClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "LOW_DISK_BYTES", 1 << 60)
+    (found,) = [check for check in doctor.check_docker({}, IMAGE) if check.what == "disk of images and containers"]
+    assert not found.is_ok
+    assert found.cure == "`docker system prune` removes what nothing uses"
+
+
+def test_a_setting_that_cannot_be_read_is_told(desk: Desk) -> None:
+    assert told(desk, SMSWEEP_DOCKER_MEMORY="lots") == [
+        "MISSING  SMSWEEP_DOCKER_MEMORY: expected a size such as 512m or 4g, got 'lots'; set it anew, or unset it"
+    ]
+
+
+def test_a_container_whose_job_is_gone_is_told_with_its_cure(desk: Desk, docker_engine: DockerClient) -> None:
+    left = docker_engine.containers.create(IMAGE, ["true"], labels={"smsweep.folder": str(desk.folder / "gone")})
+    try:
+        (line,) = told(desk)
+        assert line.endswith(f"; docker rm -f {left.name}")
     finally:
         left.remove()

@@ -7,19 +7,17 @@ import os
 import shutil
 import tarfile
 import tempfile
-import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from docker import DockerClient
 
 from smsweep.backends.docker.backend import DockerBackend
+from tests.docker.users import SOCKET, USER, as_user
 from tests.engine import IMAGE
 from tests.jobs import Jobs
 
-USER = 54321
-SOCKET = Path("/var/run/docker.sock")
 LITTER = """
 import os
 os.makedirs('/opt/ml/model/deep', mode=0o700)
@@ -39,24 +37,6 @@ def folder(docker_engine: DockerClient) -> Iterator[Path]:
     os.chown(made, USER, USER)
     yield made
     shutil.rmtree(made)
-
-
-def as_user(act: Callable[[], None]) -> None:
-    """Run act in a forked process as USER, who may use the engine."""
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            os.setgroups([SOCKET.stat().st_gid])
-            os.setgid(USER)
-            os.setuid(USER)
-            act()
-            code = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(code)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def foreign(folder: Path) -> list[Path]:

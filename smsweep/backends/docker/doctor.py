@@ -13,11 +13,11 @@ from docker import APIClient
 from smsweep.backends.docker.containers import LABEL_FOLDER
 from smsweep.backends.docker.engine import Engine, EngineFacts
 from smsweep.backends.docker.gpus import host_gpus
-from smsweep.backends.docker.images import has_image, inspect_image
+from smsweep.backends.docker.images import has_image, how_to_get, is_awss, misfit
 from smsweep.backends.docker.options import DEFAULT_IMAGE, DockerOptions
-from smsweep.errors import BackendUnavailable
+from smsweep.errors import BackendUnavailable, UsageError
 
-LOW_DISK_BYTES = 5 << 30  # an image of a deep learning framework takes more
+LOW_DISK_BYTES = 5_000_000_000  # an image of a deep learning framework takes more
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,20 +28,25 @@ class Check:
     cure: str = ""  # one line; "" when all is well
 
 
-def check_docker(environ: Mapping[str, str], folder: Path, image: str = "") -> Iterator[Check]:
+def check_docker(environ: Mapping[str, str], image: str = "") -> Iterator[Check]:
     """Yield one finding after the other; ends early when there is no engine to ask.
 
-    folder: where jobs will be. image: the job's; "" for the default one.
+    image: the job's; "" for the default one.
     """
-    engine = Engine(environ)
+    engine, options = Engine(environ), DockerOptions()
+    try:
+        options = DockerOptions.from_environ(environ)
+    except UsageError as err:
+        variable, _, found = str(err).partition(": ")
+        yield Check(what=variable, found=found, is_ok=False, cure="set it anew, or unset it")
     try:
         facts = engine.facts
         with engine.client() as client:
             info = client.info()
             found = f"{info['ServerVersion']} ({facts.architecture})"
             yield Check(what="Docker Engine", found=found, is_ok=True)
-            yield _image(client, image or DockerOptions.from_environ(environ).image, facts)
-            yield from _disks(folder, Path(info["DockerRootDir"]))
+            yield _image(client, image or options.image, facts)
+            yield from _disk(Path(info["DockerRootDir"]))
             yield from _gpus(info)
             yield from _leftovers(client)
     except BackendUnavailable as err:
@@ -50,35 +55,27 @@ def check_docker(environ: Mapping[str, str], folder: Path, image: str = "") -> I
 
 
 def _image(client: APIClient, image: str, facts: EngineFacts) -> Check:
+    what = f"image {image}"
     if not has_image(client, image):
-        if image == DEFAULT_IMAGE:
-            cure = f"docker build -t {image} -f container/Dockerfile . (in smsweep's repository), or set image_uri"
-        else:
-            cure = f"docker pull {image}; it is tried when a job needs it"
-        return Check(what=f"image {image}", found="is not on this machine", is_ok=False, cure=cure)
-    architecture = inspect_image(client, image)["Architecture"]
-    if architecture != facts.architecture:
-        return Check(
-            what=f"image {image}",
-            found=f"is for {architecture}, this machine is {facts.architecture}",
-            is_ok=False,
-            cure=f"docker pull --platform linux/{facts.architecture} {image}, or build it here",
-        )
-    return Check(what=f"image {image}", found=architecture, is_ok=True)
+        is_to_be_pulled = image != DEFAULT_IMAGE and not is_awss(image)
+        cure = f"docker pull {image}; it is tried when a job needs it" if is_to_be_pulled else how_to_get(image)
+        return Check(what=what, found="is not on this machine", is_ok=False, cure=cure)
+    if trouble := misfit(client, image, facts):
+        cure = f"docker pull --platform linux/{facts.architecture} {image}, or build it here"
+        return Check(what=what, found=trouble.removeprefix(f"{what} "), is_ok=False, cure=cure)
+    return Check(what=what, found=facts.architecture, is_ok=True)
 
 
-def _disks(*folders: Path) -> Iterator[Check]:
-    for folder in folders:
-        there = next((one for one in (folder, *folder.absolute().parents) if one.exists()), None)
-        if there is None:
-            continue  # of an engine on another machine
-        free = shutil.disk_usage(there).free
-        yield Check(
-            what=f"disk of {folder}",
-            found=f"{free / 2**30:.1f} GiB free",
-            is_ok=free >= LOW_DISK_BYTES,
-            cure="" if free >= LOW_DISK_BYTES else "docker system prune, or delete old jobs",
-        )
+def _disk(folder: Path) -> Iterator[Check]:
+    if not folder.exists():
+        return  # of an engine on another machine
+    free = shutil.disk_usage(folder).free
+    yield Check(
+        what="disk of images and containers",
+        found=f"{free / 1e9:.1f} GB free in {folder}",
+        is_ok=free >= LOW_DISK_BYTES,
+        cure="" if free >= LOW_DISK_BYTES else "`docker system prune` removes what nothing uses",
+    )
 
 
 def _gpus(info: Mapping[str, Any]) -> Iterator[Check]:

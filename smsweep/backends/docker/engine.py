@@ -13,7 +13,8 @@ from typing import Any
 import requests
 from docker import APIClient
 from docker.context import ContextAPI
-from docker.errors import APIError, DockerException, ImageNotFound
+from docker.context.config import get_current_context_name
+from docker.errors import APIError, ContextNotFound, DockerException, ImageNotFound, TLSParameterError
 from docker.utils import kwargs_from_env
 
 from smsweep.errors import BackendUnavailable
@@ -40,9 +41,9 @@ class Engine:
     @contextmanager
     def client(self) -> Iterator[APIClient]:
         """Open a client and close it afterwards; trouble with the engine itself becomes BackendUnavailable."""
-        if trouble := self._socket_trouble():
-            raise BackendUnavailable(f"the Docker Engine: {trouble}")
         try:
+            if trouble := self._socket_trouble():
+                raise BackendUnavailable(f"the Docker Engine: {trouble}")
             client = APIClient(version=self._version, timeout=TIMEOUT_S, **self._address)
             try:
                 yield client
@@ -51,8 +52,7 @@ class Engine:
         except APIError as err:
             raise BackendUnavailable(f"the Docker Engine: {said(err)}") from err
         except (DockerException, requests.RequestException) as err:
-            no_answer = f"no answer ({type(err).__name__}: {err}); start it, or set DOCKER_HOST"
-            raise BackendUnavailable(f"the Docker Engine: {self._socket_trouble() or no_answer}") from err
+            raise BackendUnavailable(f"the Docker Engine: {self._no_answer(err)}") from err
 
     @cached_property
     def facts(self) -> EngineFacts:
@@ -72,7 +72,10 @@ class Engine:
         address: dict[str, Any] = dict(kwargs_from_env(environment=dict(self._environ)))
         if "base_url" not in address:
             # Docker Desktop, colima and rootless engines are found through the CLI's current context.
-            context = ContextAPI.get_current_context()
+            name = self._environ.get("DOCKER_CONTEXT") or get_current_context_name()
+            context = ContextAPI.get_context(name)
+            if context is None:
+                raise ContextNotFound(name)
             if context.Host:
                 address["base_url"] = context.Host
         return address
@@ -86,6 +89,15 @@ class Engine:
         finally:
             client.close()
 
+    def _no_answer(self, err: Exception) -> str:
+        """Say why nothing came back, and what to do."""
+        if isinstance(err, TLSParameterError):
+            return "no certificates for DOCKER_TLS_VERIFY; set DOCKER_CERT_PATH to their folder, or unset both"
+        if isinstance(err, ContextNotFound):
+            return f"there is no context {err.name}; choose one with `docker context use`, or set DOCKER_HOST"
+        trouble = self._socket_trouble()
+        return trouble or f"no answer ({type(err).__name__}: {err}); start it, or set DOCKER_HOST"
+
     def _socket_trouble(self) -> str:
         """Return what is wrong with the engine's socket and how to cure it; "" when nothing is, or it has none."""
         url = str(self._address.get("base_url") or DEFAULT_URL)
@@ -93,7 +105,7 @@ class Engine:
             return ""
         socket = Path(url.partition("://")[2].replace("//", "/"))
         if not socket.exists():
-            return f"no socket at {socket}; start Docker ({START}), or set DOCKER_HOST"
+            return f"no socket at {socket}; start Docker ({START}), install it, or set DOCKER_HOST"
         if not os.access(socket, os.W_OK):
             return f"no permission for {socket}; `sudo usermod -aG docker $USER`, then log in anew"
         return ""

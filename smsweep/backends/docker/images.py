@@ -82,6 +82,11 @@ def _pull(client: APIClient, image: str, check: Callable[[], None]) -> None:
         )
 
 
+def is_awss(image: str) -> bool:
+    """Tell whether an image's registry is one of AWS's, which want a login for everything."""
+    return ECR.match(image) is not None
+
+
 def how_to_get(image: str) -> str:
     """Return what a person may do about an image that is missing."""
     if image == DEFAULT_IMAGE:
