@@ -192,7 +192,7 @@ class Agent:
             status = statuses.get(name)
             held.trial, is_complete = self._intake.read(held.trial)
             if status is None:
-                held.is_submitted = False  # the backend has forgotten it, or never got it: submit again
+                held.is_submitted = held.was_told = False  # the backend has forgotten it, or never got it
             elif status.is_terminal and is_complete:
                 self._settle(held, status)
                 happened = True
@@ -279,8 +279,7 @@ class Agent:
         if held.may_have_job and name in self._backend.describe([name]):
             held.is_submitted = True  # there is one after all: it is told at the next tick
             return
-        reason = "told to end before its job was started"
-        self._end(held, Ruling(to=TrialState.KILLED, reason=reason, retries=held.trial.retries))
+        self._end(held, rule(held.trial, JobStatus(name=name, status="Stopped"), self._options.retries))
 
     def _order_stop(self, held: _Held, reason: str) -> bool:
         by = "agent" if self._leaves_for_machine else "person"
@@ -313,17 +312,13 @@ class Agent:
                     self._controller.conclude()
                 break
             happened = True
-            held = self._held[trial.number]
-            if trial.place == self._backend.place:
-                takes_more = self._submit(held)
-            else:
-                self._give_back(held)
+            takes_more = self._submit(self._held[trial.number])
         return happened
 
     def _give_back(self, held: _Held) -> None:
         """End a trial whose agent is gone and whose job runs, if at all, where we cannot see it."""
-        self._started -= 1  # nothing was
-        self._crash(held, f"its agent was lost, and its job ran at {held.trial.place}, out of sight from here")
+        reason = f"its agent was lost, and its job ran at {held.trial.place}, out of sight from here"
+        self._started -= self._crash(held, reason)  # nothing was
 
     def _may_start(self) -> bool:
         return (
@@ -366,6 +361,9 @@ class Agent:
     def _submit(self, held: _Held) -> bool:
         """Start the trial's job; False when the backend takes no more now, and it waits."""
         trial = held.trial
+        if trial.place != self._backend.place:
+            self._give_back(held)
+            return True
         try:
             if held.may_have_job and trial.job_name in self._backend.describe([trial.job_name]):
                 log.info("%s goes on: found its job %s", trial.label, trial.job_name)

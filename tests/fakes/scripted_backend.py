@@ -69,6 +69,8 @@ class ScriptedBackend:
             self.jobs[name].stopped = True
 
     def read_logs(self, name: str, cursor: str = "") -> LogPage:
+        if name not in self.jobs:
+            return LogPage(lines=(), cursor=cursor)
         job = self.jobs[name]
         start = int(cursor or 0)
         return LogPage(lines=tuple(job.lines[start:]), cursor=str(len(job.lines)), is_last=self._has_ended(job))

@@ -307,6 +307,66 @@ def test_an_agent_told_to_go_does_not_wait_for_what_is_out_of_reach(tmp_path: Pa
     assert kit.states() == ["running"]
 
 
+class Sulking(ScriptedBackend):
+    """Answers no question while it sulks."""
+
+    sulks = False
+
+    def describe(self, names: Collection[str]) -> dict[str, JobStatus]:
+        if self.sulks:
+            raise BackendUnavailable("the network is down")
+        return super().describe(names)
+
+
+def test_a_trial_taken_over_stays_as_it_is_until_its_job_can_be_looked_at(tmp_path: Path) -> None:
+    kit = Kit(tmp_path, {**GRID, "run_cap": 1})
+    backend = Sulking(never_ends)
+    kit.agent(backend, agent_id="dead").tick()
+    kit.advance(61)
+    backend.sulks = True
+    heir = kit.agent(backend, agent_id="heir")
+    heir.tick()
+    heir.leave(Leaving.STOP)
+
+    def mend_later() -> None:
+        if backend.sulks:
+            assert (kit.states(), backend.stops) == (["stopping"], [])
+        backend.sulks = kit.slept < 10
+
+    kit.on_sleep = mend_later
+    heir.run()
+    assert backend.stops == [("smsweep-abcd1234-0-0", None)]
+    assert kit.states() == ["killed"]
+
+
+@pytest.mark.parametrize(("machine_goes", "state"), [(True, "pending"), (False, "killed")])
+def test_a_trial_that_still_waits_for_its_job_ends_as_if_it_had_one(
+    tmp_path: Path, machine_goes: bool, state: str
+) -> None:
+    kit = Kit(tmp_path, {**GRID, "run_cap": 1})
+    backend = ScriptedBackend(never_ends)
+    backend.refusals = [CapacityError("none left")] * 100
+    agent = kit.agent(backend)
+    agent.tick()
+    agent.leave(Leaving.STOP, machine_goes=machine_goes)
+    agent.run()
+    (trial,) = kit.trials()
+    assert (trial.state, backend.submitted) == (state, [])
+
+
+def test_a_job_that_is_forgotten_after_it_was_told_to_end_holds_nobody_up(tmp_path: Path) -> None:
+    kit = Kit(tmp_path, {**GRID, "run_cap": 1})
+    backend = ScriptedBackend(never_ends)
+    agent = kit.agent(backend)
+    agent.tick()
+    kit.store.move("abcd1234", 0, [TrialState.RUNNING], TrialState.STOPPING, reason="a rule", asked_by="rule")
+    agent.tick()
+    backend.jobs.clear()
+    agent.run()
+    (trial,) = kit.trials()
+    assert (trial.state, trial.reason) == (TrialState.STOPPED, "a rule")
+
+
 def test_an_agent_does_not_wait_for_a_damaged_store_to_mend(tmp_path: Path) -> None:
     kit = Kit(tmp_path, GRID)
     agent = kit.agent(ScriptedBackend(never_ends))
