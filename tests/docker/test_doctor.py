@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from docker import DockerClient
 from smsweep.backends.docker import doctor
 from smsweep.sdk.doctor import examine
 from smsweep.sdk.workspace import Workspace
-from tests.desk import Desk
+from tests.desk import NOTHING, Desk
 from tests.docker.registry import FOREIGN_PROGRAM, Registry
 from tests.docker.users import SOCKET, as_user
 from tests.engine import IMAGE
@@ -27,9 +27,9 @@ def desk(tmp_path: Path, docker_engine: DockerClient) -> Desk:
     return made
 
 
-def told(desk: Desk, code: int = 1, job: str = "job.yaml", **environ: str) -> list[str]:
+def told(desk: Desk, environ: Mapping[str, str] = NOTHING, code: int = 1) -> list[str]:
     """Return the lines of what is missing."""
-    lines = desk.call("doctor", "--job", job, code=code, environ=environ).stdout.splitlines()
+    lines = desk.call("doctor", "--job", "job.yaml", code=code, environ=environ).stdout.splitlines()
     return [line for line in lines if not line.startswith("ok ")]
 
 
@@ -40,7 +40,7 @@ def test_a_machine_that_is_ready_has_nothing_to_cure(desk: Desk) -> None:
 
 
 def test_an_engine_that_does_not_run_is_told_with_its_cure(desk: Desk) -> None:
-    assert told(desk, DOCKER_HOST=f"unix://{desk.folder}/docker.sock") == [
+    assert told(desk, {"DOCKER_HOST": f"unix://{desk.folder}/docker.sock"}) == [
         f"MISSING  Docker Engine: no socket at {desk.folder}/docker.sock; start Docker "
         "(`sudo systemctl start docker`, or Docker Desktop), install it, or set DOCKER_HOST"
     ]
@@ -48,7 +48,7 @@ def test_an_engine_that_does_not_run_is_told_with_its_cure(desk: Desk) -> None:
 
 def test_for_who_runs_processes_an_engine_is_not_required(desk: Desk) -> None:
     host = f"unix://{desk.folder}/docker.sock"
-    (line,) = told(desk, 0, DOCKER_HOST=host, SMSWEEP_BACKEND="process")
+    (line,) = told(desk, {"DOCKER_HOST": host, "SMSWEEP_BACKEND": "process"}, code=0)
     assert line.startswith("missing  Docker Engine: no socket at ")
 
 
@@ -65,7 +65,7 @@ def test_for_who_runs_processes_an_engine_is_not_required(desk: Desk) -> None:
     ],
 )
 def test_a_way_that_leads_to_no_engine_is_told(desk: Desk, environ: dict[str, str], said: str) -> None:
-    (line,) = told(desk, **environ)
+    (line,) = told(desk, environ)
     assert line.startswith("MISSING  Docker Engine: ")
     assert said in line
 
@@ -99,7 +99,7 @@ def test_an_image_that_is_not_there_is_told_with_its_cure(desk: Desk) -> None:
 
 def test_a_frameworks_image_is_told_with_the_login_it_takes(desk: Desk) -> None:
     (desk.folder / "job.yaml").write_text('framework: sklearn\nframework_version: "1.2-1"\n')
-    (line,) = told(desk, AWS_REGION="eu-west-1")
+    (line,) = told(desk, {"AWS_REGION": "eu-west-1"})
     assert line.startswith(
         "MISSING  image 141502667606.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-scikit-learn:1.2-1"
     )
@@ -132,7 +132,7 @@ def test_a_disk_that_is_nearly_full_is_told_with_its_cure(
 
 
 def test_a_setting_that_cannot_be_read_is_told(desk: Desk) -> None:
-    assert told(desk, SMSWEEP_DOCKER_MEMORY="lots") == [
+    assert told(desk, {"SMSWEEP_DOCKER_MEMORY": "lots"}) == [
         "MISSING  SMSWEEP_DOCKER_MEMORY: expected a size such as 512m or 4g, got 'lots'; set it anew, or unset it"
     ]
 
