@@ -33,8 +33,12 @@ def describe(ended: Ended, *, grace_s: float) -> str:
     """Say why a script that did not end well ended: the exception or the verdict, then the end of its output."""
     lines = _lines(ended.tail)
     start = _traceback_start(lines)
-    if ended.signal_number or ended.stopped_by or ended.exit_code == 137 or start is None:
+    if ended.signal_number or ended.stopped_by or ended.exit_code == 137:
         return _fitted(_verdict(ended, grace_s), lines)
+    if start is None:
+        # Often why: sys.exit("no data") and argparse print it last. As often not, so it is only quoted.
+        said = f"; last line: {lines.pop()}" if lines else ""
+        return _fitted(f"exit code {ended.exit_code}{said}", lines)
     exception, after = _exception(lines, start)
     return _fitted(f"{exception} (exit code {ended.exit_code})", lines[start:after])
 
@@ -75,9 +79,7 @@ def _verdict(ended: Ended, grace_s: float) -> str:
         return f"stopped: was sent {_name(ended.stopped_by)}, ended {how}"
     if ended.signal_number == signal.SIGKILL or ended.exit_code == 137:
         return f"exit code {ended.exit_code}: killed by SIGKILL from outside; most often memory had run out"
-    if ended.signal_number:
-        return f"exit code {ended.exit_code}: died of signal {ended.signal_number} ({_name(ended.signal_number)})"
-    return f"exit code {ended.exit_code}"
+    return f"exit code {ended.exit_code}: died of signal {ended.signal_number} ({_name(ended.signal_number)})"
 
 
 def _name(number: int) -> str:

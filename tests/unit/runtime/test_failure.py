@@ -24,9 +24,20 @@ def test_of_a_chain_of_exceptions_the_last_one_counts(job: Job) -> None:
     assert job.failure.startswith("KeyError: 'second' (exit code 1)\n")
 
 
-def test_an_exit_without_a_traceback_shows_the_last_lines(job: Job) -> None:
-    job.trial({"train.py": "import sys; print('no data'); sys.exit(3)"}).run()
-    assert job.failure == "exit code 3\nno data"
+def test_an_exit_without_a_traceback_quotes_the_last_line_and_shows_those_before(job: Job) -> None:
+    job.trial({"train.py": "import sys; print('epoch 1'); print('no data'); sys.exit(3)"}).run()
+    assert job.failure == "exit code 3; last line: no data\nepoch 1"
+
+
+@pytest.mark.parametrize("leave", ["sys.exit('no data\\nfor lr 0.1')", "raise SystemExit('no data\\nfor lr 0.1')"])
+def test_the_text_of_an_exit_is_in_the_first_line(job: Job, leave: str) -> None:
+    job.trial({"train.py": f"import sys; print('epoch 1', end='\\r'); {leave}"}).run()
+    assert job.failure == "exit code 1; last line: for lr 0.1\nno data"
+
+
+def test_an_exit_without_a_word_has_only_its_code(job: Job) -> None:
+    job.trial({"train.py": "import sys; sys.exit(3)"}).run()
+    assert job.failure == "exit code 3"
 
 
 def test_a_sigkill_from_outside_is_explained_as_memory(job: Job) -> None:
@@ -75,7 +86,7 @@ def test_a_job_with_nothing_to_run_says_so(job: Job) -> None:
 
 def test_colours_progress_bars_and_records_are_left_out() -> None:
     tail = b'\x1b[31m10%\r\x1b[0m100%\n@smsweep {"metrics": {}}\nlast \xff\n'
-    assert describe(Ended(status=2 << 8, tail=tail), grace_s=1) == "exit code 2\n100%\nlast \ufffd"
+    assert describe(Ended(status=2 << 8, tail=tail), grace_s=1) == "exit code 2; last line: last \ufffd\n100%"
 
 
 @pytest.mark.parametrize(
