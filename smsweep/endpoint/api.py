@@ -8,7 +8,7 @@ from typing import Any
 from werkzeug.wrappers import Response
 
 from smsweep import request_model
-from smsweep.endpoint import protocol, validation
+from smsweep.endpoint import api_error, protocol, validation
 from smsweep.endpoint.fault_box import FaultBox
 from smsweep.endpoint.job import Job
 from smsweep.endpoint.job_table import JobTable
@@ -54,9 +54,14 @@ class SageMakerApi:
             return ":training-job/" in str(request.get("ResourceArn", ":training-job/"))
         return True
 
-    def answer(self, call: Call, request: dict[str, Any]) -> Response:
-        """Raises ApiError."""
+    def check(self, call: Call, request: Mapping[str, Any]) -> None:
+        """Raise ApiError for what is no call of SageMaker's, whoever serves it."""
+        if not request_model.is_operation(call.action):
+            raise api_error.no_such_action(call.action)
         validation.check(call.action, request)
+
+    def answer(self, call: Call, request: dict[str, Any]) -> Response:
+        """Raises ApiError. request: checked."""
         given = {name: value for name, value in request.items() if value is not None}
         document = self._handlers[call.action](given, call.region)
         shape = request_model.operation(call.action).output_shape

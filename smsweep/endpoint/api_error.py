@@ -21,6 +21,10 @@ def invalid(message: str) -> ApiError:
     return ApiError("ValidationException", message)
 
 
+def no_such_action(action: str) -> ApiError:
+    return ApiError("UnknownOperationException", f"The requested operation {action!r} is not recognized")
+
+
 def no_such_job() -> ApiError:
     # The model promises ResourceNotFound; the service says this (aws/aws-sdk#165).
     return invalid("Requested resource not found.")

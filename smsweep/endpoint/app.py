@@ -63,7 +63,7 @@ class App:
         if call.caller == OWN_KEY:
             return self._moto(environ, start_response)
         time.sleep(self._faults.now.latency_of(call.action))
-        if call.action:
+        if call.action or (call.service == "sagemaker" and request.path == "/"):
             return self._json(call, request)(environ, start_response)
         entry = self._entry(call, action=f"{request.method} {request.path}")
         if call.service == "iam":
@@ -113,6 +113,8 @@ class App:
             raise api_error.internal()
 
     def _own_answer(self, call: Call, body: dict[str, Any]) -> Response | None:
+        if call.service == "sagemaker":
+            self._api.check(call, body)
         if self._api.serves(call, body):
             return self._api.answer(call, body)
         if call.service == "logs" and call.action == "FilterLogEvents":

@@ -42,7 +42,7 @@ def read_call(request: Request) -> Call:
 def read_body(request: Request) -> dict[str, Any]:
     try:
         body = json.loads(request.get_data() or b"{}")
-    except ValueError as err:
+    except (ValueError, RecursionError) as err:
         raise api_error.garbled(f"not JSON: {err}") from err
     if not isinstance(body, dict):
         raise api_error.garbled("Start of structure or map found where not expected.")

@@ -1,0 +1,117 @@
+"""Requests that no client would send: the endpoint says what is wrong with each, and goes on."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import random
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.account import Account, open_account
+
+ACTIONS = (
+    "CreateTrainingJob",
+    "DescribeTrainingJob",
+    "ListTrainingJobs",
+    "StopTrainingJob",
+    "Search",
+    "AddTags",
+    "ListTags",
+    "UpdateTrainingJob",
+    "DeleteTrainingJob",
+    "Nonsense",
+    "",
+)
+BODIES = (b"", b"{", b"[]", b"null", b"3", b"\xff\xfe", b'"text"', b"{}" * 9, b'{"a": ' * 5000, b"[" * 100_000)
+JUNK: tuple[object, ...] = (
+    None,
+    True,
+    0,
+    -1,
+    2**70,
+    1e400,
+    "",
+    "x",
+    "é" * 300,
+    "\x00",
+    [],
+    {},
+    [None],
+    {"a": {"b": []}},
+)
+FIELDS = (
+    "TrainingJobName",
+    "AlgorithmSpecification",
+    "ResourceConfig",
+    "HyperParameters",
+    "Tags",
+    "ResourceArn",
+    "NextToken",
+    "MaxResults",
+    "CreationTimeAfter",
+    "SearchExpression",
+    "Resource",
+    "StoppingCondition",
+    "InputDataConfig",
+)
+SIGNED = (
+    "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/sagemaker/aws4_request, SignedHeaders=host, Signature=0"
+)
+
+
+@pytest.fixture(scope="module")
+def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
+    with open_account(tmp_path_factory.mktemp("endpoint"), os.environ) as opened:
+        yield opened
+
+
+def post(account: Account, action: str, body: bytes, **headers: str) -> tuple[int, bytes]:
+    where = urlsplit(account.endpoint.url)
+    connection = http.client.HTTPConnection(where.hostname or "", where.port, timeout=30)
+    try:
+        common = {
+            "X-Amz-Target": f"SageMaker.{action}",
+            "Content-Type": "application/x-amz-json-1.1",
+            "Authorization": SIGNED,
+        }
+        connection.request("POST", "/", body, {**common, **headers})
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_a_body_that_is_no_request_is_the_clients_mistake(account: Account, action: str) -> None:
+    for body in BODIES:
+        status, said = post(account, action, body)
+        assert status < 500, (body[:40], said)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_fields_of_any_kind_are_the_clients_mistake(account: Account, seed: int) -> None:
+    chance = random.Random(seed)
+    for _ in range(60):
+        action = chance.choice(ACTIONS[:-2])
+        request = {name: chance.choice(JUNK) for name in chance.sample(FIELDS, chance.randrange(1, 5))}
+        status, said = post(account, action, json.dumps(request).encode())
+        assert status < 500, (action, request, said)
+
+
+def test_headers_of_any_kind_are_the_clients_mistake(account: Account) -> None:
+    for headers in (
+        {"X-Amz-Target": "...."},
+        {"X-Amz-Target": "SageMaker"},
+        {"Authorization": "nonsense"},
+        {"Content-Type": "text/html"},
+    ):
+        status, said = post(account, "ListTrainingJobs", b"{}", **headers)
+        assert status < 500, (headers, said)
+
+
+def test_it_serves_the_next_one_as_if_nothing_had_been(account: Account) -> None:
+    assert account.sagemaker.list_training_jobs()["TrainingJobSummaries"] == []
