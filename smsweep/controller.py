@@ -94,6 +94,8 @@ class Controller:
     def propose(self, n: int) -> int:
         """Add up to n pending trials and return how many; fewer than n means there is nothing more to try now."""
         for _ in range(ATTEMPTS):
+            if self.history.has_gaps:  # a trial that was claimed is younger than what was read
+                self.refresh()
             wanted = min(n, self._room())
             if wanted <= 0:
                 return 0

@@ -149,6 +149,7 @@ class History(Sequence[Trial]):
         self._log: list[int] = []  # numbers in the order they changed
         self.prior: tuple[Trial, ...] = tuple(prior)  # of earlier sweeps, fixed
         self.next_number = 0  # one more than the highest number ever seen, removed ones included
+        self._unseen: set[int] = set()  # lower numbers that were never seen: others added them
         self.counts: Counter[TrialState] = Counter()  # trials in each state
         self.update(trials)
 
@@ -156,6 +157,8 @@ class History(Sequence[Trial]):
         """Take in new snapshots; a later one of the same number replaces the earlier."""
         for trial in trials:
             number = trial.number
+            self._unseen.discard(number)
+            self._unseen.update(range(self.next_number, number))
             self.next_number = max(self.next_number, number + 1)
             self._log.append(number)
             known = self._trials.pop(number, None)
@@ -169,6 +172,11 @@ class History(Sequence[Trial]):
                 bisect.insort(self._numbers, number)
             self._trials[number] = trial
             self.counts[trial.state] += 1
+
+    @property
+    def has_gaps(self) -> bool:
+        """Whether trials below next_number are missing here: what comes next is not to be decided like this."""
+        return bool(self._unseen)
 
     def since(self, cursor: int) -> tuple[list[int], int]:
         """Return the numbers that changed after `cursor` (each once) and the cursor to ask with next.

@@ -50,6 +50,21 @@ def test_twelve_points_asked_for_by_three_agents_are_twelve(tmp_path: Path, meth
     assert len(set(tried(kit))) == len(tried(kit)) == 12
 
 
+def test_claiming_a_trial_that_was_never_read_hides_none_before_it(tmp_path: Path) -> None:
+    kit = Kit(tmp_path, sweep("grid"))
+    slow, quick = (kit.agent(ScriptedBackend(train), agent_id=name, parallel=3) for name in ("slow", "quick"))
+    controller = slow._controller
+    controller.refresh()
+    for _ in range(2):
+        quick._controller.propose(1)
+    kit.store.claim(kit.sweep.id, "quick", "here", 60)
+    claimed = kit.store.claim(kit.sweep.id, "slow", "here", 60)
+    assert claimed is not None
+    controller.note([claimed])
+    controller.propose(3)
+    assert len(set(tried(kit))) == len(tried(kit)) == 5
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_twelve_points_asked_for_at_once_are_twelve(method: str) -> None:
     assert len({str(params) for params in suggest(sweep(method), [], n=12)}) == 12

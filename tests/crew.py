@@ -1,0 +1,156 @@
+"""Agents as real processes on one real store, with jobs that cost nothing: files that end by the clock.
+
+A process is forked, so that it is there in milliseconds and can be killed by the hundred.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import secrets
+import socket
+import time
+from collections.abc import Callable, Collection
+from contextlib import closing
+from datetime import datetime, timezone
+from pathlib import Path
+
+from smsweep.agents import Agent, AgentOptions
+from smsweep.config.sweep_yaml import parse_sweep
+from smsweep.controller import Controller
+from smsweep.flapping import Flapping
+from smsweep.jobs import JobStatus, JobTemplate, LogPage, Site, TrainingJobRequest
+from smsweep.metrics import MetricReader
+from smsweep.render import training_job
+from smsweep.runtime.lines import METRICS, records
+from smsweep.sdk.execute import listening, release_dead_agents
+from smsweep.search.methods import make_strategy
+from smsweep.stopping.rules import make_rule
+from smsweep.store.base import Store
+from smsweep.store.open import open_store
+from smsweep.sweeps import Sweep, SweepConfig
+
+SITE = Site(assets_uri="file:///assets", output_uri="file:///jobs", checkpoint_uri="file:///checkpoints")
+SWEEP = "abcd1234"
+POINTS = 3  # that each job reports
+Process = multiprocessing.process.BaseProcess
+FORK = multiprocessing.get_context("fork")
+
+
+class FolderBackend:
+    """A job is a file named after it, and lasts so long after that was made. It never forgets one."""
+
+    place = "folder@here"
+
+    def __init__(self, folder: Path, lasts_s: float) -> None:
+        self._folder = folder
+        self._lasts_s = lasts_s
+
+    def submit(self, request: TrainingJobRequest) -> None:
+        (self._folder / request["TrainingJobName"]).touch(exist_ok=True)
+
+    def describe(self, names: Collection[str]) -> dict[str, JobStatus]:
+        return {name: status for name in names if (status := self._look(name)) is not None}
+
+    def stop(self, name: str, *, grace_s: float | None = None) -> None:
+        (self._folder / f"{name}.stop").touch()
+
+    def read_logs(self, name: str, cursor: str = "") -> LogPage:
+        status = self._look(name)
+        start, n = int(cursor or 0), POINTS if status is not None and status.is_terminal else 1
+        lines = [line for step in range(n) for line in records(METRICS, {"loss": step}, time=1.0, step=step)]
+        return LogPage(lines=tuple(lines[start:]), cursor=str(n), is_last=n == POINTS)
+
+    def forget(self, name: str) -> None:
+        pass
+
+    def wait(self, timeout_s: float) -> None:
+        time.sleep(min(timeout_s, self._lasts_s))
+
+    def close(self) -> None:
+        pass
+
+    def _look(self, name: str) -> JobStatus | None:
+        try:
+            age_s = time.time() - (self._folder / name).stat().st_mtime
+        except FileNotFoundError:
+            return None
+        if (self._folder / f"{name}.stop").exists():
+            return JobStatus(name=name, status="Stopped", secondary_status="Stopped", exit_code=143)
+        status = "Completed" if age_s >= self._lasts_s else "InProgress"
+        return JobStatus(name=name, status=status, secondary_status=status, exit_code=0)
+
+
+class Crew:
+    """One sweep and any number of agents on it."""
+
+    def __init__(self, url: str, folder: Path, n_trials: int, *, lasts_s: float = 0.02, parallel: int = 1) -> None:
+        self.url = url
+        self.jobs = folder / "jobs"
+        self.jobs.mkdir(parents=True)
+        self._lasts_s = lasts_s
+        self._parallel = parallel
+        config = {"program": "train.py", "method": "grid", "parameters": {"x": {"values": list(range(n_trials))}}}
+        self._parsed = parse_sweep(config)
+        with self.store() as store:
+            store.create_sweep(Sweep(id=SWEEP, config=self._parsed.config, seed=0, sweep_yaml=self._parsed.text))
+
+    def store(self) -> closing[Store]:
+        return closing(open_store(self.url, environ={}, parse=self._parse))
+
+    def start(self, before: Callable[[], None] = lambda: None) -> Process:
+        """Fork an agent. before: run in it first."""
+        process = FORK.Process(target=self._work, args=(before,), daemon=True)
+        process.start()
+        return process
+
+    def finish(self, n_agents: int = 1) -> None:
+        """Let fresh agents do what is left."""
+        for process in [self.start() for _ in range(n_agents)]:
+            process.join(120)
+            assert process.exitcode == 0
+
+    def check(self, n_trials: int) -> None:
+        """Check that nothing was lost, repeated or left behind."""
+        with self.store() as store:
+            trials = sorted(store.list_trials(SWEEP), key=lambda trial: trial.number)
+            assert [trial.params["x"] for trial in trials] == list(range(n_trials)), "each trial is there once"
+            assert {(trial.state.value, trial.attempt) for trial in trials} == {("finished", 0)}
+            assert {trial.n_points for trial in trials} == {POINTS}, "each point counts once"
+            assert store.get_sweep(SWEEP).state == "finished"
+            assert store.holders(SWEEP) == set()
+        assert {file.name for file in self.jobs.iterdir()} == {trial.job_name for trial in trials}, "no orphan"
+
+    def _parse(self, text: str) -> SweepConfig:
+        return self._parsed.config
+
+    def _work(self, before: Callable[[], None]) -> None:
+        logging.disable()
+        before()
+        with self.store() as store, closing(FolderBackend(self.jobs, self._lasts_s)) as backend:
+            agent = self._agent(store, backend)
+            release_dead_agents(store, SWEEP)
+            with listening(agent):
+                agent.run()
+        os._exit(0)
+
+    def _agent(self, store: Store, backend: FolderBackend) -> Agent:
+        sweep = store.get_sweep(SWEEP)
+        strategy = make_strategy(sweep.config, sweep.seed, 1)
+        return Agent(
+            store,
+            backend,
+            Controller(store, sweep, strategy, make_rule(sweep.config, ())),
+            lambda trial: training_job(JobTemplate(), sweep, trial, SITE),
+            MetricReader(),
+            agent_id=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}",
+            options=AgentOptions(parallel=self._parallel, longest_sleep_s=0.05),
+            flapping=Flapping(utc_now(), max_consecutive=None),
+            clock=utc_now,
+            sleep=backend.wait,
+        )
+
+
+def utc_now() -> datetime:
+    return datetime.now(timezone.utc)
