@@ -25,7 +25,7 @@ from smsweep.sdk.workspace import Workspace
 from smsweep.search.methods import engine_of
 from smsweep.source.collect import SourceFile, collect
 from smsweep.source.pack import hash_files, pack
-from smsweep.source.secrets import refuse_secrets, scan_files, scan_text
+from smsweep.source.secrets import Finding, refuse_secrets, scan_text
 from smsweep.sweeps import Sweep, SweepConfig
 
 log = logging.getLogger(__name__)
@@ -171,14 +171,26 @@ def source_dir(config: SweepConfig, job: ParsedJob, origin: Path | None) -> Path
 
 def hash_source(parsed: ParsedSweep, job: ParsedJob, sweep: SweepLike) -> str:
     """Return the hash that the source's snapshot will have, writing nothing; "" when there is none."""
+    found = _secrets_in_configs(parsed, job)
     files = _source_files(Workspace(), parsed, job, _origin(sweep))
-    return hash_files(files) if files else ""
+    if files:
+        return hash_files(files, found=found)
+    refuse_secrets(found)
+    return ""
 
 
 def _snapshot(workspace: Workspace, parsed: ParsedSweep, job: ParsedJob, origin: Path | None) -> str:
     """Pack the source and return its hash; "" when there is none. Raises SourceError for a secret in it."""
+    found = _secrets_in_configs(parsed, job)
     files = _source_files(workspace, parsed, job, origin)
-    return pack(files, workspace.bundles_dir).hash if files else ""
+    if files:
+        return pack(files, workspace.bundles_dir, found=found).hash
+    refuse_secrets(found)
+    return ""
+
+
+def _secrets_in_configs(parsed: ParsedSweep, job: ParsedJob) -> list[Finding]:
+    return [*scan_text("sweep config", parsed.text), *scan_text("job config", job.text)]
 
 
 def _source_files(
@@ -186,9 +198,6 @@ def _source_files(
 ) -> list[SourceFile]:
     folder = source_dir(parsed.config, job, origin)
     files = collect(folder, leave_out=(workspace.dir,)) if folder is not None else []
-    refuse_secrets(
-        [*scan_text("sweep config", parsed.text), *scan_text("job config", job.text), *scan_files(files)]
-    )
     return [*files, *_secrets_env(folder, job)]
 
 
@@ -200,7 +209,8 @@ def _secrets_env(folder: Path | None, job: ParsedJob) -> list[SourceFile]:
     if not path.is_file():
         raise SourceError(f"{path}: no such file; wandb.sagemaker_auth(path=...) writes it, or drop secrets_env")
     log.warning("%s travels with the source: whoever may read the source may read its keys", path)
-    return [SourceFile(name=SECRETS_ENV, path=path, size=path.stat().st_size, is_executable=False)]
+    size = path.stat().st_size
+    return [SourceFile(name=SECRETS_ENV, path=path, size=size, is_executable=False, may_hold_secrets=True)]
 
 
 def _origin(sweep: SweepLike) -> Path | None:

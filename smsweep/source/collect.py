@@ -65,6 +65,7 @@ class SourceFile:
     path: Path  # where its content is read: links resolved
     size: int  # bytes, when it was listed
     is_executable: bool  # by its owner
+    may_hold_secrets: bool = False  # its author has asked for that; no scan looks into it
 
 
 @dataclass(frozen=True, slots=True)

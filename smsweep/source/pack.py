@@ -7,7 +7,7 @@ import hashlib
 import os
 import tarfile
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -15,28 +15,33 @@ from typing import IO
 from smsweep.errors import SourceError
 from smsweep.source.bundle import Bundle, Member, bundle_path, content_hash
 from smsweep.source.collect import SourceFile
+from smsweep.source.secrets import SCANNED_BYTES, Finding, refuse_secrets, scan_bytes
 from smsweep.source.unpack import open_bundle
 
 GZIP_LEVEL = 6
 CHUNK = 1024**2  # bytes held in memory at a time
 
 
-def pack(files: Iterable[SourceFile], into: Path) -> Bundle:
+def pack(files: Iterable[SourceFile], into: Path, *, found: Sequence[Finding] = ()) -> Bundle:
     """Write `<hash>.tar.gz` into a folder of bundles and return what it is.
 
     An intact bundle of the same content is kept and returned. The archive appears under its name only when all
     of it is on the disk; after a crash at most a hidden `*.partial` file is left, which nobody reads.
-    Each file is read once, so what is hashed is what is packed.
+    Each file is read once, so what is hashed and searched for secrets is what is packed.
 
-    Raises SourceError when a file vanishes, changes or cannot be read, or the folder cannot be written.
+    found: secrets in what goes with the files, told of together with those in them.
+    Raises SourceError when a file vanishes, changes or cannot be read, when there is a secret, or the folder
+    cannot be written.
     """
     partial = into / f".{uuid.uuid4().hex}.partial"
     try:
         into.mkdir(parents=True, exist_ok=True)
         with partial.open("xb") as raw:
-            members = _write(files, raw)
+            readers = _write(files, raw)
+            _refuse_secrets(readers, found)
             raw.flush()
             os.fsync(raw.fileno())
+        members = tuple(reader.member() for reader in readers)
         source_hash = content_hash(members)
         path = bundle_path(into, source_hash)
         if not _is_intact(path):
@@ -50,19 +55,20 @@ def pack(files: Iterable[SourceFile], into: Path) -> Bundle:
             partial.unlink()
 
 
-def hash_files(files: Iterable[SourceFile]) -> str:
+def hash_files(files: Iterable[SourceFile], *, found: Sequence[Finding] = ()) -> str:
     """Return the hash that `pack` would give, writing nothing. Raises SourceError as `pack` does."""
-    members = []
+    readers = []
     for file in files:
         with open_listed(file) as reader:
             while reader.read(min(CHUNK, file.size - reader.n_read)):
                 pass
-        members.append(reader.member())
-    return content_hash(members)
+        readers.append(reader)
+    _refuse_secrets(readers, found)
+    return content_hash(reader.member() for reader in readers)
 
 
-def _write(files: Iterable[SourceFile], raw: IO[bytes]) -> tuple[Member, ...]:
-    members = []
+def _write(files: Iterable[SourceFile], raw: IO[bytes]) -> list[_HashingReader]:
+    readers = []
     # No file name and no time in either header, and no owner: nothing of this machine or moment.
     with (
         gzip.GzipFile(filename="", mode="wb", compresslevel=GZIP_LEVEL, fileobj=raw, mtime=0) as zipped,
@@ -74,8 +80,12 @@ def _write(files: Iterable[SourceFile], raw: IO[bytes]) -> tuple[Member, ...]:
             with open_listed(file) as reader:
                 info.mode = reader.member().mode
                 tar.addfile(info, reader)  # type: ignore[arg-type]  # it calls read() and nothing else
-            members.append(reader.member())
-    return tuple(members)
+            readers.append(reader)
+    return readers
+
+
+def _refuse_secrets(readers: Iterable[_HashingReader], found: Sequence[Finding]) -> None:
+    refuse_secrets([*found, *(finding for reader in readers for finding in reader.findings)])
 
 
 class _HashingReader:
@@ -83,9 +93,11 @@ class _HashingReader:
 
     def __init__(self, file: SourceFile, raw: IO[bytes]) -> None:
         self.n_read = 0
+        self.findings: list[Finding] = []  # once the file has been read to its end
         self._file = file
         self._raw = raw
         self._digest = hashlib.sha256()
+        self._head = bytearray()
 
     def read(self, n: int) -> bytes:
         try:
@@ -96,7 +108,14 @@ class _HashingReader:
             raise _changed(self._file)
         self.n_read += len(data)
         self._digest.update(data)
+        self._head += data[: SCANNED_BYTES - len(self._head)]
         return data
+
+    def scan(self) -> None:
+        """Look for secrets in what was read."""
+        if not self._file.may_hold_secrets:
+            self.findings = scan_bytes(self._file.name, bytes(self._head))
+        self._head.clear()
 
     def member(self) -> Member:
         return Member(
@@ -122,10 +141,12 @@ def open_listed(file: SourceFile) -> Iterator[_HashingReader]:
         before = os.fstat(raw.fileno())
         if before.st_size != file.size:
             raise _changed(file)
-        yield _HashingReader(file, raw)
+        reader = _HashingReader(file, raw)
+        yield reader
         after = os.fstat(raw.fileno())
         if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
             raise _changed(file)
+    reader.scan()
 
 
 def _changed(file: SourceFile) -> SourceError:

@@ -6,12 +6,11 @@ import bisect
 import codecs
 import itertools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from smsweep.errors import SourceError
-from smsweep.source.collect import SourceFile
 from smsweep.source.secret_rules import ASSIGNMENTS, GENERIC, SHAPES, Rule, is_placeholder, looks_random
 
 SCANNED_BYTES = 1024**2  # of each file, from its beginning
@@ -81,19 +80,10 @@ def secret_spans(rule: Rule, text: str) -> list[tuple[int, int]]:
     ]
 
 
-def scan_files(files: Iterable[SourceFile]) -> list[Finding]:
-    """Scan the beginning of each file that is text. Raises SourceError for one that cannot be read."""
-    findings: list[Finding] = []
-    for file in files:
-        try:
-            with file.path.open("rb") as raw:
-                data = raw.read(SCANNED_BYTES)
-        except OSError as err:
-            raise SourceError(f"{file.path}: cannot be read: {err.strerror}") from err
-        text = _decode(data)
-        if text is not None:
-            findings += scan_text(file.name, text)
-    return findings
+def scan_bytes(name: str, data: bytes) -> list[Finding]:
+    """Scan the first SCANNED_BYTES of a file, if it is text."""
+    text = _decode(data[:SCANNED_BYTES])
+    return [] if text is None else scan_text(name, text)
 
 
 def refuse_secrets(findings: Sequence[Finding]) -> None:

@@ -3,6 +3,7 @@ import random
 import tarfile
 import tracemalloc
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,6 +15,7 @@ from smsweep.errors import SourceError
 from smsweep.source.bundle import content_hash
 from smsweep.source.collect import SourceFile, collect
 from smsweep.source.pack import hash_files, open_listed, pack
+from smsweep.source.secrets import scan_text
 from smsweep.source.unpack import extract, open_bundle
 
 parts = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=8)
@@ -143,6 +145,32 @@ def test_what_is_hashed_is_what_is_packed(source: Path, tmp_path: Path) -> None:
     bundle = pack(files, tmp_path / "bundles")
     extract(bundle.path, tmp_path / "out")
     assert (tmp_path / "out/train.py").read_bytes() == b"print('jello')\n"
+
+
+SECRET = "token = '" + "q7Zr2Lw9Xc4Vb6Nm1Kj8" + "'\n"  # in two pieces: the project's own source is scanned too
+
+
+def test_what_is_searched_for_secrets_is_what_is_packed(source: Path, tmp_path: Path) -> None:
+    (source / "train.py").write_text("#" * (len(SECRET) - 1) + "\n")
+    files = collect(source)
+    (source / "train.py").write_text(SECRET)  # as long as before
+    with pytest.raises(SourceError, match=r"train.py:1: token = \*\*\*"):
+        hash_files(files)
+    with pytest.raises(SourceError, match=r"train.py:1: token = \*\*\*"):
+        pack(files, tmp_path / "bundles")
+    assert list((tmp_path / "bundles").iterdir()) == []
+
+
+def test_secrets_found_elsewhere_are_told_of_together_with_those_in_files(source: Path, tmp_path: Path) -> None:
+    (source / "train.py").write_text(SECRET)
+    with pytest.raises(SourceError, match=r"(?s)job\.yaml:1: .*train\.py:1: "):
+        pack(collect(source), tmp_path / "bundles", found=scan_text("job.yaml", SECRET))
+
+
+def test_a_file_that_may_hold_secrets_is_packed_with_them(source: Path, tmp_path: Path) -> None:
+    (source / "train.py").write_text(SECRET)
+    files = [replace(file, may_hold_secrets=True) for file in collect(source)]
+    assert pack(files, tmp_path / "bundles").hash == hash_files(files)
 
 
 def test_a_file_that_vanishes_is_named_and_leaves_no_bundle(source: Path, tmp_path: Path) -> None:
