@@ -66,10 +66,10 @@ def test_a_container_reaches_the_endpoint(account: Account) -> None:
     account.s3.put_object(Bucket=BUCKET, Key="seen", Body=b"from inside", ACL="public-read")
     code = (
         "import os, urllib.request as r; url = os.environ['AWS_ENDPOINT_URL']; "
-        f"print(r.urlopen(url + '/{BUCKET}/seen').read().decode(), os.environ['TRAINING_JOB_NAME'])"
+        f"print(r.urlopen(url + '/{BUCKET}/seen').read().decode(), os.environ['TRAINING_JOB_ARN'])"
     )
-    account.run("d-reaches", AlgorithmSpecification=algorithm(code))
-    assert account.lines("d-reaches") == ["from inside d-reaches"]
+    found = account.run("d-reaches", AlgorithmSpecification=algorithm(code))
+    assert account.lines("d-reaches") == [f"from inside {found['TrainingJobArn']}"]
 
 
 def test_a_stopped_container_is_told(account: Account) -> None:

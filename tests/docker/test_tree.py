@@ -54,6 +54,13 @@ def test_the_platforms_variables_name_the_job(jobs: Jobs) -> None:
     assert found == [name, f"arn:aws:sagemaker:local:000000000000:training-job/{name}"]
 
 
+def test_the_requests_environment_knows_better_who_the_job_is(jobs: Jobs) -> None:
+    arn = "arn:aws:sagemaker:us-east-1:123456789012:training-job/outer"
+    environment = {"TRAINING_JOB_NAME": "outer", "TRAINING_JOB_ARN": arn}
+    shown = "[os.environ['TRAINING_JOB_NAME'], os.environ['TRAINING_JOB_ARN']]"
+    assert show(jobs, shown, environment=environment) == ["outer", arn]
+
+
 def test_aws_credentials_of_the_caller_take_the_roles_place(jobs: Jobs) -> None:
     jobs.backend = jobs.another(AWS_ACCESS_KEY_ID="AKIA", AWS_SECRET_ACCESS_KEY="s", AWS_REGION="eu-west-1")
     found = show(jobs, "[os.environ['AWS_ACCESS_KEY_ID'], os.environ['AWS_REGION']]")

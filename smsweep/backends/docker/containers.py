@@ -157,10 +157,10 @@ def _environment(plan: ContainerPlan) -> dict[str, str]:
     return {
         **given,
         **owner,
-        **plan.request.get("Environment", {}),
-        **secret_values(plan.request, plan.environ),
         "TRAINING_JOB_NAME": name,
         "TRAINING_JOB_ARN": f"arn:aws:sagemaker:{region}:000000000000:training-job/{name}",
+        **plan.request.get("Environment", {}),  # may name the job that this one runs for
+        **secret_values(plan.request, plan.environ),
     }
 
 
