@@ -1,0 +1,156 @@
+"""Broken files, scripts and stores: each gets one clear message with what to do, an exit code, and no traceback.
+
+Wrong words on the command line are in test_mistakes.py.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.unit.cli.conftest import Cli
+
+GRID = "program: train.py\nmethod: grid\nmetric: {name: loss}\nparameters: {a: {values: [1, 2]}}\n"
+RANDOM = "program: train.py\nmethod: random\nrun_cap: 2\nmetric: {name: loss}\nparameters:\n  "
+
+
+def param(text: str) -> str:
+    return f"{RANDOM}{text}\n"
+
+
+SWEEPS: dict[str, tuple[str | bytes, str]] = {
+    "UTF-16": (
+        "program: train.py\n".encode("utf-16"),
+        "sweep.yaml:1: not UTF-8 (byte 0xff); save the file as UTF-8",
+    ),
+    "Latin 1": ("name: caf\xe9\n".encode("latin1"), "not UTF-8 (byte 0xe9)"),
+    "a tab": ("program: train.py\nparameters:\n\ta: 1\n", "sweep.yaml:3: a tab cannot indent"),
+    "NUL": ("program: a\x00b\n", "character U+0000"),
+    "two documents": (f"{GRID}---\n{GRID}", "sweep.yaml:5: a second document"),
+    "a tag that builds objects": ("program: !!python/object/apply:os.system [ls]\n", "write a plain value"),
+    "a deep nest": (f"a: {'[' * 5000}{']' * 5000}\n", "nested deeper than 64 levels"),
+    "an alias of itself": ("a: &a [*a]\n", "contains itself"),
+    "an empty parameter": (param("a: {}"), "sweep.yaml:6: parameters.a: an empty parameter"),
+    "a bare parameter": (param("a: 3"), "write {value: 3}"),
+    "a bare list": (param("a: [1, 2]"), "write {values: [...]}"),
+    "values is no list": (param("a: {values: 3}"), "write [a, b, c]"),
+    "no values": (param("a: {values: []}"), "at least one value"),
+    "a bound is text": (param("a: {min: low, max: 3}"), "parameters.a.min: expected a number, got 'low'"),
+    "a bound is NaN": (param("a: {min: .nan, max: 3.0}"), "not a finite number"),
+    "q is zero": (param("a: {distribution: q_uniform, min: 0.0, max: 1.0, q: 0}"), "needs q > 0"),
+    "a distribution misspelt": (
+        param("a: {distribution: log_uniform_value, min: 0.1, max: 1.0}"),
+        "did you mean log_uniform_values?",
+    ),
+    "value and min": (param("a: {value: 1, min: 0.1}"), "parameters.a.min: no key of constant"),
+    "probabilities": (param("a: {values: [1, 2], probabilities: [0.3, 0.3]}"), "got a sum of 0.6"),
+    "min above max": (param("a: {parameters: {b: {min: 2, max: 1}}}"), "got min 2 and max 1"),
+    "a log of less than nothing": (
+        param("a: {distribution: log_uniform_values, min: -1, max: 2}"),
+        "use uniform, or raise min",
+    ),
+    "a name with a blank": (param("'a b': {value: 1}"), "cannot name a parameter"),
+    "a key that is a number": (f"{GRID}3: 4\n", "a key must be text; quote it"),
+    "no parameters": ("program: train.py\nmethod: random\n", "parameters: missing"),
+    "run_cap is zero": (f"{GRID}run_cap: 0\n", "run_cap: expected a whole number above 0, got 0"),
+    "command is text": (f"{GRID}command: python train.py\n", "write [python train.py]"),
+    "metric is text": (GRID.replace("{name: loss}", "loss"), "metric: expected a mapping, got 'loss'"),
+    "goal misspelt": (GRID.replace("{name: loss}", "{name: loss, goal: minimise}"), "did you mean minimize?"),
+    "early_terminate without bounds": (
+        f"{GRID}early_terminate: {{type: hyperband}}\n",
+        "needs min_iter, or max_iter",
+    ),
+    "early_terminate misspelt": (f"{GRID}early_terminate: {{type: hyperbnd}}\n", "did you mean hyperband?"),
+    "a program elsewhere": (GRID.replace("train.py", "../train.py"), "was not found in"),
+    "a program that is a number": (GRID.replace("train.py", "3"), "program: expected text, got 3; quote it"),
+}
+
+
+@pytest.mark.parametrize(("content", "said"), SWEEPS.values(), ids=SWEEPS.keys())
+def test_a_broken_sweep(cli: Cli, folder: Path, content: str | bytes, said: str) -> None:
+    (folder / "sweep.yaml").write_bytes(content.encode() if isinstance(content, str) else content)
+    expect(cli, ["run", "sweep.yaml"], 2, said)
+    assert cli("ls", "--json").out.strip() == "[]"
+
+
+JOBS = {
+    "a key misspelt": ("instance_typ: ml.m5.large\n", "did you mean instance_type?"),
+    "a list": ("- 1\n", "got a list"),
+    "max_run with a unit": ("max_run: 1h\n", "max_run: expected a whole number above 0, got '1h'"),
+    "max_wait too short": ("max_run: 9\nmax_wait: 1\nuse_spot_instances: true\n", "raise max_wait"),
+    "a role's name alone": ("role: trainer\n", "expected a whole ARN"),
+    "a regex that is none": ("metric_definitions: [{Name: x, Regex: '('}]\n", "no regular expression"),
+    "a regex without a group": ("metric_definitions: [{Name: x, Regex: abc}]\n", "has no group"),
+    "a channel by its path": ("inputs: {train: ./data}\n", "a folder here is file://"),
+    "a condition that is none": ("stop_if: ['loss >> 3']\n", "is no condition"),
+    "a budget below zero": ("budget: {usd: -1}\n", "budget.usd: expected a number above 0"),
+    "tags without keys": ("tags: [a]\n", "tags: expected a mapping"),
+    "a key in the open": ("environment: {WANDB_API_KEY: abc}\n", "name it under secrets"),
+}
+
+
+@pytest.mark.parametrize(("text", "said"), JOBS.values(), ids=JOBS.keys())
+def test_a_broken_job(cli: Cli, folder: Path, text: str, said: str) -> None:
+    (folder / "job.yaml").write_text(text)
+    expect(cli, ["run", "sweep.yaml", "--job", "job.yaml"], 2, said)
+    assert cli("ls", "--json").out.strip() == "[]"
+
+
+SCRIPTS = {
+    "a module is missing": ("import notthere\n", "ModuleNotFoundError: No module named 'notthere'"),
+    "a signal": ("import os\nos.kill(os.getpid(), 11)\n", "SIGSEGV"),
+    "nothing is logged": ("", "ever reporting the sweep's metric 'loss'; it reported nothing"),
+    "another metric is logged": ("import smsweep\nsmsweep.init().log({'los': 1})\n", "it reported los"),
+    "it is of another Python": ("print 'hello'\n", "SyntaxError"),
+    "it says why it ends": ("raise SystemExit('no data in /data')\n", "no data in /data"),
+}
+
+
+@pytest.mark.parametrize(("text", "said"), SCRIPTS.values(), ids=SCRIPTS.keys())
+def test_a_broken_script(cli: Cli, folder: Path, text: str, said: str) -> None:
+    (folder / "train.py").write_text(text)
+    (folder / "sweep.yaml").write_text(GRID)
+    expect(cli, ["run", "sweep.yaml"], 3, said)
+
+
+COMMANDS = {
+    "no such interpreter": ("[pythonx, '${program}']", "pythonx: no such program"),
+    "not executable": ("[./run.sh]", "Permission denied"),
+}
+
+
+@pytest.mark.parametrize(("command", "said"), COMMANDS.values(), ids=COMMANDS.keys())
+def test_a_broken_command(cli: Cli, folder: Path, command: str, said: str) -> None:
+    (folder / "run.sh").write_text("echo\n")
+    (folder / "sweep.yaml").write_text(f"{GRID}command: {command}\n")
+    expect(cli, ["run", "sweep.yaml"], 3, said)
+
+
+STORES = {
+    "no URL": ("nonsense", 2, "is not a database URL"),
+    "another database": ("mysql://h/d", 2, "mysql is not supported"),
+    "nobody answers": ("postgresql+psycopg://u:hidden@127.0.0.1:1/d", 1, "u:***@127.0.0.1"),
+}
+
+
+@pytest.mark.parametrize(("url", "code", "said"), STORES.values(), ids=STORES.keys())
+def test_a_broken_store(cli: Cli, monkeypatch: pytest.MonkeyPatch, url: str, code: int, said: str) -> None:
+    if "psycopg" in url:
+        pytest.importorskip("psycopg")
+    monkeypatch.setenv("SMSWEEP_STORE", url)
+    expect(cli, ["ls"], code, said)
+
+
+def test_a_store_that_is_something_else(cli: Cli, folder: Path) -> None:
+    (folder / ".smsweep").mkdir()
+    (folder / ".smsweep" / "store.db").write_bytes(b"something else " * 99)
+    expect(cli, ["ls"], 1, "move it away")
+
+
+def expect(cli: Cli, args: list[str], code: int, said: str) -> None:
+    ended = cli(*args)
+    assert ended.code == code, ended.err
+    assert said in ended.err
+    assert "Traceback" not in ended.err
+    assert "should not happen" not in ended.err
