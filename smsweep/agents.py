@@ -76,6 +76,7 @@ class Agent:
         sleep: Callable[[float], None],
         on_change: Callable[[Trial], None] = lambda trial: None,
         reuse: Callable[[Trial], str] = lambda trial: "",
+        redact: Callable[[str], str] = lambda text: text,
     ) -> None:
         self._store = store
         self._backend = backend
@@ -84,6 +85,7 @@ class Agent:
         self._intake = Intake(store, backend, reader, agent_id, clock, on_change)
         self._waiting = Waiting(store, agent_id, clock)
         self._reuse = reuse  # gives a trial a known result and says whose; "" where there is none
+        self._redact = redact  # masks secrets in what jobs say of their end
         self._agent_id = agent_id
         self._options = options
         self._flapping = flapping
@@ -233,7 +235,7 @@ class Agent:
         usage: Mapping[str, Any] | None = None,
     ) -> bool:
         """Write down a trial's end; False when somebody changed it meanwhile, to be looked at again."""
-        number, to, reason = held.trial.number, ruling.to, ruling.reason
+        number, to, reason = held.trial.number, ruling.to, self._redact(ruling.reason)
         try:
             trial = self._store.move(
                 self._sweep_id,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
@@ -33,10 +33,14 @@ class MetricReader:
     """Reads lines, statelessly: what a page of lines says does not depend on the pages before.
 
     definitions: (name, regex) as in SageMaker's MetricDefinitions: the regex's first group is a number, and every
-    match in a line counts. Raises ConfigError for a regex that cannot do that.
+    match in a line counts. redact: masks secrets in texts that are reported as metrics. Raises ConfigError for a
+    regex that cannot do that.
     """
 
-    def __init__(self, definitions: Sequence[tuple[str, str]] = ()) -> None:
+    def __init__(
+        self, definitions: Sequence[tuple[str, str]] = (), redact: Callable[[str], str] = lambda text: text
+    ) -> None:
+        self._redact = redact
         self._definitions = [(name, _compiled(name, regex)) for name, regex in definitions]
 
     def read(self, lines: Iterable[str], at: datetime) -> Reading:
@@ -48,8 +52,8 @@ class MetricReader:
             if MARK in line:
                 text, records = split_records(line)
                 for record in records:
-                    summary.update(_scalars(record.get(SUMMARY)))
-                    points += _points(record, at)
+                    summary.update(self._scalars(record.get(SUMMARY)))
+                    points += self._points(record, at)
             if self._definitions:
                 points += self._matches(text, at)
         return Reading(points=points, summary=summary)
@@ -62,6 +66,27 @@ class MetricReader:
                     value = _number(match.group(1))
                     if value is not None:
                         yield MetricPoint(name=name, value=value, time=at)
+
+    def _points(self, record: dict[str, Any], at: datetime) -> Iterator[MetricPoint]:
+        step = record.get("step")
+        is_step = isinstance(step, int) and not isinstance(step, bool) and abs(step) < MAX_INT
+        time = _time(record.get("time"), at)
+        for name, value in self._scalars(record.get(METRICS)).items():
+            yield MetricPoint(name=name, value=value, step=step if is_step else None, time=time)
+
+    def _scalars(self, values: object) -> dict[str, Scalar]:
+        """Keep what a metric may be, in a form that any database takes and anybody may see."""
+        if not isinstance(values, dict):
+            return {}
+        kept: dict[str, Scalar] = {}
+        for name, value in values.items():
+            if isinstance(value, str):
+                kept[_storable(name)] = self._redact(_storable(value))
+            elif isinstance(value, int) and not isinstance(value, bool) and abs(value) >= MAX_INT:
+                kept[_storable(name)] = _as_float(value)
+            elif value is None or isinstance(value, (bool, int, float)):
+                kept[_storable(name)] = value
+        return kept
 
 
 def _compiled(name: str, regex: str) -> re.Pattern[str]:
@@ -87,29 +112,6 @@ def split_records(line: str) -> tuple[str, list[dict[str, Any]]]:
             records.append(record)
             text += candidate[end:]
     return text, records
-
-
-def _points(record: dict[str, Any], at: datetime) -> Iterator[MetricPoint]:
-    step = record.get("step")
-    is_step = isinstance(step, int) and not isinstance(step, bool) and abs(step) < MAX_INT
-    time = _time(record.get("time"), at)
-    for name, value in _scalars(record.get(METRICS)).items():
-        yield MetricPoint(name=name, value=value, step=step if is_step else None, time=time)
-
-
-def _scalars(values: object) -> dict[str, Scalar]:
-    """Keep what a metric may be, in a form that any database takes."""
-    if not isinstance(values, dict):
-        return {}
-    kept: dict[str, Scalar] = {}
-    for name, value in values.items():
-        if isinstance(value, str):
-            kept[_storable(name)] = _storable(value)
-        elif isinstance(value, int) and not isinstance(value, bool) and abs(value) >= MAX_INT:
-            kept[_storable(name)] = _as_float(value)
-        elif value is None or isinstance(value, (bool, int, float)):
-            kept[_storable(name)] = value
-    return kept
 
 
 def _as_float(value: int) -> float:

@@ -30,6 +30,7 @@ from smsweep.metrics import MetricReader
 from smsweep.render import training_job
 from smsweep.sdk.create import JobLike, load_job, with_source
 from smsweep.sdk.estimators import compile_estimator
+from smsweep.sdk.hidden import make_redact
 from smsweep.sdk.labels import parse_sweep_id
 from smsweep.sdk.prior import read_prior
 from smsweep.sdk.repeating import repeats_of
@@ -90,13 +91,14 @@ def agent(
         template = replace(template, repeats=repeats_of(stored))  # a sweep's trials are numbered by it
         name = DEFAULT_BACKEND if function else backend_name(backend, workspace)
         render = renderer(template, stored, workspace, name, upload=True)
+        redact = make_redact(workspace.environ, template)
         with closing(InlineBackend(function) if function else open_backend(name, workspace)) as opened:
             worker = Agent(
                 store,
                 opened,
                 make_controller(store, stored, template),
                 render,
-                MetricReader(template.metric_definitions),
+                MetricReader(template.metric_definitions, redact),
                 agent_id=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}",
                 options=AgentOptions(
                     parallel=parallel,
@@ -109,6 +111,7 @@ def agent(
                 sleep=opened.wait,
                 on_change=on_change,
                 reuse=reuse_none if function else make_reuse(store, stored, name, is_asked=reuse),
+                redact=redact,
             )
             release_dead_agents(store, stored.id)
             with listening(worker):

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 
 from smsweep.errors import StoreConflict, UsageError
 from smsweep.metrics import split_records
-from smsweep.sdk.execute import backend_name, open_backend
+from smsweep.sdk.execute import backend_name, load_job_text, open_backend
+from smsweep.sdk.hidden import make_redact
 from smsweep.sdk.labels import parse_label, parse_sweep_id, parse_trial
 from smsweep.sdk.workspace import Workspace
 from smsweep.sweeps import VERBS, Sweep
@@ -83,7 +84,7 @@ def retry(labels: Iterable[str], *, failed: bool = False) -> list[Trial]:
 
 
 def read_log(label: str, *, follow: bool = False, raw: bool = False, backend: str | None = None) -> Iterator[str]:
-    """Yield the lines of a trial's log; with follow, until its job has ended.
+    """Yield the lines of a trial's log, secrets masked; with follow, until its job has ended.
 
     raw: also the records by which `smsweep.log` reports metrics.
     """
@@ -93,13 +94,16 @@ def read_log(label: str, *, follow: bool = False, raw: bool = False, backend: st
         trial = store.get_trial(sweep_id, number)
         if not trial.job_name and not follow:
             return
+        redact = make_redact(workspace.environ, load_job_text(store.get_sweep(sweep_id).job_yaml))
         name = backend_name(backend or trial.place.partition("@")[0], workspace)
         with contextlib.closing(open_backend(name, workspace)) as opened:
             cursor = ""
             while True:
                 page = opened.read_logs(trial.job_name, cursor) if trial.job_name else None
                 if page is not None and page.cursor != cursor:
-                    yield from page.lines if raw else _without_records(page.lines)
+                    if page.lines:
+                        lines = redact("\n".join(page.lines)).split("\n")  # at once: a key may span several
+                        yield from lines if raw else _without_records(lines)
                     cursor = page.cursor
                     continue
                 is_over = trial.state.is_terminal or (page is not None and page.is_last)

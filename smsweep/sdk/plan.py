@@ -10,6 +10,7 @@ from smsweep.jobs import JobTemplate, TrainingJobRequest
 from smsweep.runtime import command
 from smsweep.sdk.create import JobLike, SweepLike, check_can_run, hash_source, load_job, load_sweep
 from smsweep.sdk.execute import backend_name, load_job_text, renderer
+from smsweep.sdk.hidden import make_redact
 from smsweep.sdk.labels import parse_sweep_id
 from smsweep.sdk.repeating import repeats_of
 from smsweep.sdk.workspace import Workspace
@@ -25,7 +26,7 @@ NO_ID = "00000000"  # stands for the id that a sweep gets when it is created
 class PlannedTrial:
     number: int
     params: Params
-    argv: tuple[str, ...]  # exactly what its job will execute; no shell is involved
+    argv: tuple[str, ...]  # exactly what its job will execute, secrets masked; no shell is involved
     request: TrainingJobRequest | None = None  # exactly what its backend will get; None where nobody asked
 
 
@@ -119,6 +120,7 @@ def _planned(
     requests: list[TrainingJobRequest],
     environ: Mapping[str, str],
 ) -> Iterable[PlannedTrial]:
+    redact = make_redact(environ)  # of `${envvar:NAME}`
     for index, trial in enumerate(trials):
         argv: list[Any] = command.expand(
             config.command, config.program, trial.params, environ=environ, json_file=JSON_FILE
@@ -126,6 +128,6 @@ def _planned(
         yield PlannedTrial(
             number=trial.number,
             params=trial.params,
-            argv=tuple(argv),
+            argv=tuple(redact(str(item)) for item in argv),
             request=requests[index] if requests else None,
         )

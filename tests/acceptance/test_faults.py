@@ -278,6 +278,39 @@ def test_a_secret_of_the_environment_is_written_nowhere(tmp_path: Path) -> None:
     assert not [file for file in files if CANARY.encode() in file.read_bytes()]
 
 
+TELLTALE = """
+import os, smsweep
+secret = os.environ["PAYROLL"]
+smsweep.log({"loss": 1, "told": "it is " + secret})
+smsweep.active_run().summary["too"] = secret
+print("loss_key", secret)
+raise ValueError("cannot log in with " + secret)
+"""
+
+
+def test_what_a_script_says_of_a_secret_is_masked_wherever_it_is_shown_or_stored(tmp_path: Path) -> None:
+    job = {"secrets": {"PAYROLL": "env:MINE"}}
+    desk = Desk(tmp_path, {"train.py": TELLTALE, "sweep.yaml": grid(x=1), "job.yaml": job})
+    desk.environ |= {"MINE": CANARY, "SORT_KEY": "loss_key"}
+    ran = desk.call("run", "sweep.yaml", "--job", "job.yaml", code=3)
+    sweep_id = ran.stdout.strip()
+    said = ran.stderr + "".join(
+        desk.call(*words).stdout
+        for words in (
+            ("logs", f"{sweep_id}/0"),
+            ("logs", f"{sweep_id}/0", "--json", "--raw"),
+            ("trials", sweep_id, "--json"),
+            ("show", f"{sweep_id}/0", "--json"),
+            ("export", sweep_id),
+        )
+    )
+    assert CANARY not in said
+    for shown in ("cannot log in with ***", "loss_key ***", '"it is ***"', '"too": "***"'):
+        assert shown in said
+    stored = b"".join(file.read_bytes() for file in tmp_path.glob(".smsweep/store.db*"))
+    assert (CANARY.encode() in stored, b"cannot log in with ***" in stored) == (False, True)
+
+
 # 36: logs
 
 

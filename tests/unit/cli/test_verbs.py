@@ -47,6 +47,16 @@ def test_plan_json_holds_what_will_run(cli: Cli) -> None:
     assert planned["warnings"] == []
 
 
+def test_plan_masks_what_a_command_takes_from_the_environment(
+    cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DB_PASSWORD", "s3cr3t-w0rd")
+    with (folder / "sweep.yaml").open("a") as file:
+        file.write("command: [python, train.py, '--db=me:${envvar:DB_PASSWORD}', '${args}']\n")
+    planned = json.loads(cli("plan", "sweep.yaml", "--json").out)
+    assert planned["trials"][0]["argv"] == ["python", "train.py", "--db=me:***", "--a=1"]
+
+
 def test_plan_writes_nothing(cli: Cli, folder: Path) -> None:
     cli("plan", "sweep.yaml")
     assert sorted(path.name for path in folder.iterdir()) == ["sweep.yaml", "train.py"]

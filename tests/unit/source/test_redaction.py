@@ -1,6 +1,7 @@
 import json
 import random
 import string
+import time
 from urllib.parse import quote
 
 from hypothesis import given
@@ -25,6 +26,7 @@ def test_only_what_a_name_calls_secret_is_worth_masking() -> None:
         "SSH_AUTH_SOCK": "/tmp/ssh-agent.socket",
         "GIT_TOKEN": "short",
         "OTHER_KEY": "<your-key-here>",
+        "SORT_KEY": "validation_loss",
     }
     assert environment_secrets(environ) == (
         "a" * 20 + TOKEN,
@@ -36,6 +38,23 @@ def test_only_what_a_name_calls_secret_is_worth_masking() -> None:
 
 def test_a_password_in_a_url_is_worth_masking() -> None:
     assert environment_secrets({"DATABASE": f"postgresql://me:{TOKEN[:10]}@db.corp/x"}) == (TOKEN[:10],)
+
+
+def test_what_is_known_to_be_a_secret_may_be_short() -> None:
+    assert environment_secrets({"A": "hunter2", "B": "abc"}, also=["hunter2", "abc"]) == ("hunter2",)
+
+
+def test_a_secret_number_is_not_taken_for_a_part_of_another() -> None:
+    said = 'pin 20261124, loss 0.20261124, {"x": 20261124.5, "n": 120261124}'
+    assert redact(said, ("20261124",)) == said.replace("pin 20261124", "pin ***")
+
+
+def test_a_megabyte_of_log_is_masked_in_no_time() -> None:
+    line = "step 12: loss=0.25 https://wandb.ai/me/p/runs/x 3f786850e387550fdab836ed7e6dc881de23001b hf_x sk-\n"
+    text = line * (2**20 // len(line))
+    started = time.process_time()
+    assert redact(text, (TOKEN, f"{TOKEN}xyz")) == text
+    assert time.process_time() - started < 2
 
 
 def test_a_secret_that_begins_like_another_is_masked_whole() -> None:
