@@ -3,7 +3,7 @@
     python -m tests.dying before store.claim 2 agent abcd1234
 
 Every step of an agent goes through one of these calls, so each moment between two steps can be chosen, and the
-program itself needs no hooks for it.
+program itself needs no hooks for it. `CRASH_POINTS` has a name for each moment at which something changes.
 """
 
 from __future__ import annotations
@@ -12,34 +12,69 @@ import itertools
 import os
 import signal
 import sys
+from dataclasses import dataclass
 from typing import Any
 
 from smsweep.backends.process import ProcessBackend
 from smsweep.cli.main import main
 from smsweep.store.sql import SqlStore
 
-OWNERS: dict[str, type] = {"store": SqlStore, "backend": ProcessBackend}
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CrashPoint:
+    """The n-th call of one kind in a process: its last deed, or ("before") what it never came to do."""
+
+    when: str  # "before" or "after"
+    call: str  # "store.METHOD" or "backend.METHOD"
+    n: int = 1
 
 
-def die(when: str, call: str, n: int) -> None:
-    """Have the n-th such call of this process be its last deed, or ("before") not even begin."""
-    owner, _, name = call.partition(".")
-    method = getattr(OWNERS[owner], name)
+def _around(call: str, n: int = 1) -> tuple[CrashPoint, CrashPoint]:
+    return CrashPoint(when="before", call=call, n=n), CrashPoint(when="after", call=call, n=n)
+
+
+# Of one agent on three trials, one after the other: the first finishes, the second fails and is retried once, then
+# finishes, the third is stopped by a rule.
+CRASH_POINTS = {
+    **dict(zip(("nothing written", "trial added"), _around("store.add_trials"), strict=True)),
+    **dict(zip(("unclaimed", "claimed"), _around("store.claim"), strict=True)),
+    **dict(zip(("job not started", "job started"), _around("backend.submit"), strict=True)),
+    **dict(zip(("log read", "points written"), _around("store.append_points"), strict=True)),
+    **dict(zip(("end seen", "finished"), _around("store.move"), strict=True)),
+    **dict(zip(("job not forgotten", "job forgotten"), _around("backend.forget"), strict=True)),
+    **dict(zip(("second not added", "second added"), _around("store.add_trials", 2), strict=True)),
+    **dict(zip(("failure seen", "back in the queue"), _around("store.move", 2), strict=True)),
+    **dict(zip(("retry unclaimed", "retry claimed"), _around("store.claim", 3), strict=True)),
+    **dict(zip(("retry not started", "retry started"), _around("backend.submit", 3), strict=True)),
+    **dict(zip(("end of the retry seen", "retry finished"), _around("store.move", 3), strict=True)),
+    **dict(zip(("rule spoke", "stopping"), _around("store.move", 4), strict=True)),
+    **dict(zip(("evidence not kept", "evidence kept"), _around("store.put_note"), strict=True)),
+    **dict(zip(("job not told", "job told to stop"), _around("backend.stop"), strict=True)),
+    **dict(zip(("stop seen", "stopped"), _around("store.move", 5), strict=True)),
+    **dict(zip(("nothing left", "sweep finished"), _around("store.set_sweep_state"), strict=True)),
+}
+
+
+def die(point: CrashPoint, backend: type = ProcessBackend) -> None:
+    """Have this process killed there. backend: the class that it uses."""
+    owner, _, name = point.call.partition(".")
+    target = {"store": SqlStore, "backend": backend}[owner]
+    method = getattr(target, name)
     calls = itertools.count(1)
 
     def last(self: object, *args: Any, **kwargs: Any) -> Any:
-        is_last = next(calls) == n
-        if is_last and when == "before":
+        is_last = next(calls) == point.n
+        if is_last and point.when == "before":
             os.kill(os.getpid(), signal.SIGKILL)
         answer = method(self, *args, **kwargs)
         if is_last:
             os.kill(os.getpid(), signal.SIGKILL)
         return answer
 
-    setattr(OWNERS[owner], name, last)
+    setattr(target, name, last)
 
 
 if __name__ == "__main__":
-    die(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    die(CrashPoint(when=sys.argv[1], call=sys.argv[2], n=int(sys.argv[3])))
     sys.argv[1:] = sys.argv[4:]
     main()

@@ -1,0 +1,150 @@
+"""kill -9 at every named moment, on every backend: the next agent goes on, and nothing is lost or done twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from smsweep.backends.docker.backend import DockerBackend
+from smsweep.backends.process import ProcessBackend
+from smsweep.backends.sagemaker.backend import SageMakerBackend
+from smsweep.sdk import create, execute
+from smsweep.sdk.workspace import Workspace
+from tests.dying import CRASH_POINTS, CrashPoint, die
+from tests.engine import IMAGE
+from tests.sagemaker.conftest import FAST, ROLE
+
+CLASSES = {"process": ProcessBackend, "sagemaker": SageMakerBackend, "docker": DockerBackend}
+TRAIN = """
+import os, sys, time, smsweep
+run = smsweep.init()
+x, attempt = run.config.x, os.environ["SMSWEEP_ATTEMPT"]
+print("started", flush=True)
+for epoch in range(3):
+    smsweep.log({"loss": x * 10 + epoch})
+if x == 2 and attempt == "0":
+    sys.exit(7)
+while x == 3:
+    time.sleep(0.05)
+"""
+SWEEP = {
+    "program": "train.py",
+    "method": "grid",
+    "metric": {"name": "loss", "goal": "minimize"},
+    "parameters": {"x": {"values": [1, 2, 3]}},
+}
+JOB: dict[str, Any] = {"stop_if": ["loss > 25 after 3"], "retries": {"user": 1}, "max_run": 600}
+IN_THE_CLOUD = {
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_REGION": "us-east-1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+    **FAST,
+    "SMSWEEP_SAGEMAKER_LOG_LAG_S": "0.3",  # of an endpoint on this machine
+}
+
+
+@pytest.fixture(scope="module")
+def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of an endpoint in a process of its own: this one is forked, and has to stay without threads."""
+    command = [sys.executable, "-m", "smsweep.cli.main", "--quiet", "endpoint", "--port", "0", "--json"]
+    environ = {**os.environ, "SMSWEEP_DIR": str(tmp_path_factory.mktemp("endpoint"))}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environ) as process:
+        assert process.stdout is not None
+        yield json.loads(process.stdout.readline())["url"]
+        process.terminate()
+
+
+class Bench:
+    """A folder with the sweep, and agents on it that can be killed."""
+
+    def __init__(self, backend: str, job: dict[str, Any]) -> None:
+        self._backend = backend
+        self._job = job
+        self.sweep_id = create.sweep(SWEEP, job=job)
+
+    def agent(self, point: CrashPoint | None = None) -> int | None:
+        """Run an agent to its end, or to the point, and return its exit code."""
+        process = get_context("fork").Process(target=self._work, args=(point,))
+        process.start()
+        process.join(100)
+        code = process.exitcode
+        process.kill()
+        return code
+
+    def job_names(self) -> set[str]:
+        """Return the jobs of the sweep that were ever started."""
+        if self._backend == "sagemaker":
+            listed = client("sagemaker").list_training_jobs(NameContains=self.sweep_id, MaxResults=100)
+            return {job["TrainingJobName"] for job in listed["TrainingJobSummaries"]}
+        return {folder.name for folder in Workspace().jobs_dir.iterdir() if not folder.name.startswith(".")}
+
+    def _work(self, point: CrashPoint | None) -> None:
+        if point is not None:
+            die(point, CLASSES[self._backend])
+        execute.agent(self.sweep_id, backend=self._backend)
+        os._exit(0)
+
+
+def client(service: str) -> Any:
+    session = boto3.Session("test", "test", region_name="us-east-1")
+    return session.client(service, endpoint_url=os.environ["AWS_ENDPOINT_URL"])
+
+
+@pytest.fixture(
+    params=["process", "sagemaker", pytest.param("docker", marks=[pytest.mark.docker, pytest.mark.slow])]
+)
+def bench(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    for name in list(os.environ):
+        if name.startswith(("AWS_", "SMSWEEP_", "WANDB_")):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    Path("train.py").write_text(TRAIN)
+    job = dict(JOB)
+    if request.param == "docker":
+        request.getfixturevalue("docker_engine")
+        job["image_uri"] = IMAGE
+    if request.param == "sagemaker":
+        for name, value in {**IN_THE_CLOUD, "AWS_ENDPOINT_URL": request.getfixturevalue("endpoint")}.items():
+            monkeypatch.setenv(name, value)
+        bucket = f"test-{secrets.token_hex(6)}"
+        client("s3").create_bucket(Bucket=bucket)
+        image = "123456789012.dkr.ecr.us-east-1.amazonaws.com/train:1"
+        job |= {
+            "image_uri": image,
+            "role": ROLE,
+            "instance_type": "ml.m5.large",
+            "output_path": f"s3://{bucket}/out",
+        }
+    return Bench(request.param, job)
+
+
+@pytest.mark.parametrize("name", CRASH_POINTS)
+def test_an_agent_killed_at_any_moment_is_continued(bench: Bench, name: str) -> None:
+    assert bench.agent(CRASH_POINTS[name]) == -signal.SIGKILL, "the moment never came"
+    assert bench.agent() == 0
+    with Workspace().store() as store:
+        trials = sorted(store.list_trials(bench.sweep_id), key=lambda trial: trial.number)
+        found = [(trial.params["x"], trial.state.value, trial.attempt) for trial in trials]
+        assert found == [(1, "finished", 0), (2, "finished", 1), (3, "stopped", 0)]
+        for trial in trials:
+            values = [point.value for point in store.read_points(bench.sweep_id, trial.number)]
+            assert values == [trial.params["x"] * 10 + epoch for epoch in range(3)]
+        assert store.get_sweep(bench.sweep_id).state == "finished"
+    numbers = ("0-0", "1-0", "1-1", "2-0")
+    assert bench.job_names() == {f"smsweep-{bench.sweep_id}-{number}" for number in numbers}
+
+
+def test_there_are_twenty_moments_and_more() -> None:
+    assert len(CRASH_POINTS) >= 20
