@@ -167,7 +167,8 @@ class Agent:
 
     def _renew_leases(self) -> None:
         now = self._clock()
-        if not self._held or (now - self._renewed_at).total_seconds() < LEASE_S / 3:
+        elapsed_s = (now - self._renewed_at).total_seconds()  # below 0 when our clock was set back
+        if not self._held or 0 <= elapsed_s < LEASE_S / 3:
             return
         kept = self._store.renew(self._agent_id, LEASE_S)
         self._renewed_at = now
@@ -376,7 +377,7 @@ class Agent:
                 self._end(held, Ruling(to=TrialState.FINISHED, reason=reason, retries=trial.retries))
                 return True
             else:
-                held.may_have_job = True  # until an answer says otherwise
+                held.may_have_job = False  # it was looked for
                 self._backend.submit(self._render(trial))
                 log.info("%s running: job %s", trial.label, trial.job_name)
         except JobRejected as err:
@@ -387,6 +388,7 @@ class Agent:
         except SmsweepError as err:
             if not err.retryable:
                 raise
+            held.may_have_job |= not err.is_unsent  # an answer may have got lost
             self._waiting.note(trial, err)
             return False
         held.is_submitted = True

@@ -33,6 +33,7 @@ class SmsweepError(Exception):
 
     exit_code: int = 1  # of the command that meets it
     retryable: bool = False  # whether the same call may succeed later
+    is_unsent: bool = False  # it was held back here: whoever would have carried it out has not heard of it
 
 
 class ConfigError(SmsweepError):

@@ -41,24 +41,30 @@ QUOTA = re.compile(r"\bis (\d+) Instances\b")  # "The account-level service limi
 class SageMakerBackend:
     """Runs each job as a training job of the account and region that `environ` leads to.
 
-    root, runtime_zip: not needed here; taken so that all backends are made alike. clock: seconds since the epoch.
+    root, runtime_zip: not needed here; taken so that all backends are made alike.
+    clock: seconds since the epoch. monotonic: seconds.
     """
 
     def __init__(
-        self, root: Path, runtime_zip: Path, environ: Mapping[str, str], clock: Callable[[], float]
+        self,
+        root: Path,
+        runtime_zip: Path,
+        environ: Mapping[str, str],
+        clock: Callable[[], float],
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         del root, runtime_zip
         options = SageMakerOptions.from_environ(environ)
         self._aws = Aws(environ)
         self._clock = clock
-        self._rates = Rates(options.rates, time.monotonic)
+        self._rates = Rates(options.rates, monotonic)
         self._events = Events(self._aws, options.events_queue) if options.events_queue else None
         # With events the lists are only the net below: an event may get lost.
         list_s = options.poll_s * (LESS_OFTEN if self._events else 1)
-        self._watch = Watch(self._aws, self._rates, list_s, clock, time.monotonic)
+        self._watch = Watch(self._aws, self._rates, list_s, clock, monotonic)
         self._pools = WarmPools(self._aws)
-        self._logs = Logs(self._aws, self._rates, options.poll_s, options.log_lag_s, time.monotonic)
-        self._gates = Gates(time.monotonic)
+        self._logs = Logs(self._aws, self._rates, options.poll_s, options.log_lag_s, monotonic)
+        self._gates = Gates(monotonic)
         self._kinds: dict[str, str] = {}  # by live job: what its quota is counted by
         self._to_stop: set[str] = set()
 

@@ -40,6 +40,7 @@ class _Tail:
 
     fetched: Cursor  # positions of the newest fetched event of each stream
     handed: Cursor  # positions of what has been handed out
+    cursor: str  # the same as text
     events: deque[tuple[str, Position, str]] = field(default_factory=deque)  # fetched, not yet handed out
     own_scan: _Scan | None = None  # catches up, or reads to the end
     look_at: float = float("-inf")  # monotonic: not before it is an ended job's log looked at again
@@ -67,7 +68,7 @@ class Logs:
 
     def follow(self, name: str, *, started_ms: int) -> None:
         """Follow a job that was submitted just now. started_ms: AWS's time, in milliseconds since the epoch."""
-        self._tails.setdefault(name, _Tail(fetched={}, handed={}))
+        self._tails.setdefault(name, _Tail(fetched={}, handed={}, cursor=""))
         self._newest_ms = self._newest_ms or started_ms
 
     def note_end(self, name: str, n_ends: int) -> None:
@@ -111,8 +112,9 @@ class Logs:
     def _tail(self, name: str, cursor: str) -> _Tail:
         """Return the job's tail at the cursor, beginning anew where it stands elsewhere."""
         tail = self._tails.get(name)
-        if tail is None or write_cursor(tail.handed) != cursor:
-            tail = self._tails[name] = _Tail(fetched=parse_cursor(cursor), handed=parse_cursor(cursor))
+        if tail is None or tail.cursor != cursor:
+            position = parse_cursor(cursor)
+            tail = self._tails[name] = _Tail(fetched=position, handed=position, cursor=cursor)
             tail.own_scan = self._own_scan(name, tail)
         return tail
 
@@ -143,16 +145,18 @@ class Logs:
             tail.is_drained = tail.n_ends >= self._n_ends[name] or self._monotonic() - ended_at >= self._lag_s
 
     def _hand_out(self, tail: _Tail) -> LogPage:
-        lines = []
+        lines: list[str] = []
         size = 0
         while tail.events and size < PAGE_BYTES:
             stream, position, message = tail.events.popleft()
             tail.handed = {**tail.handed, stream: position}
             lines.append(message.rstrip("\r\n"))
             size += len(message)
+        if lines:
+            tail.cursor = write_cursor(tail.handed)
         return LogPage(
             lines=tuple(line for line in lines if not is_end(line)),
-            cursor=write_cursor(tail.handed),
+            cursor=tail.cursor,
             is_last=tail.is_drained and not tail.events,
         )
 

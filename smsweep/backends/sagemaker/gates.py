@@ -38,7 +38,9 @@ class Gates:
             return
         has_room = isinstance(gate.error, QuotaExceeded) and n_live < gate.n_live
         if not has_room and self._monotonic() < gate.opens_at:
-            raise copy(gate.error)
+            err = copy(gate.error)
+            err.is_unsent = True
+            raise err
 
     def close(self, kind: str, error: JobError, n_live: int) -> None:
         before = self._gates.get(kind)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -33,6 +33,17 @@ class _Watched:
     is_listed: bool = False  # the last list showed it
 
 
+@dataclass(slots=True)
+class _Reading:
+    """One look at the list of all jobs, page by page: the rates may spread it over several polls."""
+
+    names: frozenset[str]  # live when it began
+    prefix: str  # of all of them
+    created_after: datetime
+    token: str = ""  # of the next page
+    seen: set[str] = field(default_factory=set)  # live ones that were in it
+
+
 class Watch:
     """clock: seconds since the epoch. monotonic: seconds for pauses."""
 
@@ -47,6 +58,7 @@ class Watch:
         self._monotonic = monotonic
         self._jobs: dict[str, _Watched] = {}
         self._listed_at = float("-inf")
+        self._reading: _Reading | None = None
         self._news: set[str] = set()  # jobs that an event has told of
 
     def add(self, status: JobStatus) -> None:
@@ -85,8 +97,15 @@ class Watch:
     def poll(self) -> None:
         """Bring every live job's status up to date, as far as the rates allow. Raises JobError."""
         live, now = self.live(), self._monotonic()
-        if live and now - self._listed_at >= self._poll_s:
-            self._list(live)
+        if self._reading is None and live and now - self._listed_at >= self._poll_s:
+            since = min(self._jobs[name].since for name in live)
+            self._reading = _Reading(
+                names=frozenset(live),
+                prefix=common_prefix(live),
+                created_after=self._aws.now(lambda: since) - MARGIN,
+            )
+        if self._reading is not None:
+            self._read_on(self._reading)
         for name in [name for name in live if self._is_due(name, now)]:
             if not self._rates.take("DescribeTrainingJob"):
                 return
@@ -102,58 +121,59 @@ class Watch:
         watched.look_at = self._monotonic() + watched.pause_s
         watched.pause_s = min(LONGEST_S, 2 * watched.pause_s)
 
-    def _list(self, names: Collection[str]) -> None:
-        """Take over what the lists of live jobs say; a job in neither has most likely ended."""
-        seen = set()
-        is_stopping = any(self._jobs[name].status.status == "Stopping" for name in names)
-        for status in ("InProgress", "Stopping") if is_stopping else ("InProgress",):
-            found = self._pages(names, status)
-            if found is None:
-                return  # out of tokens: at the next poll
+    def _read_on(self, reading: _Reading) -> None:
+        """Read the list's next pages; those that the rate does not allow now, at the next poll."""
+        while (found := self._page(reading)) is not None:
             for summary in found:
-                if summary.name in self._jobs:
-                    seen.add(summary.name)
-                    self._refresh(summary)
-        self._listed_at = now = self._monotonic()
-        for name in names:
+                watched = self._jobs.get(summary.name)
+                if watched is None or watched.status.is_terminal:
+                    continue
+                reading.seen.add(summary.name)
+                if summary.is_terminal:
+                    self._news.add(summary.name)  # Describe knows how it ended
+                else:
+                    watched.status = replace(
+                        watched.status, status=summary.status, secondary_status=summary.secondary_status
+                    )
+            if not reading.token:
+                self._conclude(reading)
+                return
+
+    def _conclude(self, reading: _Reading) -> None:
+        """The list was read to its end: decide about jobs that were not in it."""
+        self._reading, self._listed_at = None, self._monotonic()
+        for name in reading.names & self._jobs.keys():
             watched = self._jobs[name]
-            if name in seen:
+            if name in reading.seen:
                 watched.look_at, watched.pause_s = float("inf"), self._first_pause_s
             elif watched.is_listed:
-                watched.look_at = now
+                watched.look_at = self._listed_at  # deleted, most likely
             elif watched.look_at == float("inf"):
-                watched.look_at = now + watched.pause_s  # lists are late to show new jobs
-            watched.is_listed = name in seen
+                watched.look_at = self._listed_at + watched.pause_s  # lists are late to show new jobs
+            watched.is_listed = name in reading.seen
 
-    def _refresh(self, summary: JobStatus) -> None:
-        watched = self._jobs[summary.name]
-        watched.status = replace(watched.status, status=summary.status, secondary_status=summary.secondary_status)
-
-    def _pages(self, names: Iterable[str], status: str) -> list[JobStatus] | None:
-        names = list(names)
-        arguments = {
-            "NameContains": common_prefix(names),
-            "StatusEquals": status,
-            "CreationTimeAfter": self._aws.now(lambda: min(self._jobs[name].since for name in names)) - MARGIN,
-            "SortBy": "CreationTime",
-            "MaxResults": PAGE,
-        }
-        found: list[JobStatus] = []
-        token = ""
-        while True:
-            if not self._rates.take("ListTrainingJobs"):
-                return None
-            more = {"NextToken": token} if token else {}
-            try:
-                answer = self._aws.translated("sagemaker", "list_training_jobs", **arguments, **more)
-            except Throttled:
-                self._rates.note("ListTrainingJobs", was_throttled=True)
-                return None
-            self._rates.note("ListTrainingJobs", was_throttled=False)
-            found += [from_summary(summary) for summary in answer["TrainingJobSummaries"]]
-            token = answer.get("NextToken", "")
-            if not token:
-                return found
+    def _page(self, reading: _Reading) -> list[JobStatus] | None:
+        """Return the next page and move on; None when it must wait."""
+        if not self._rates.take("ListTrainingJobs"):
+            return None
+        more = {"NextToken": reading.token} if reading.token else {}
+        try:
+            # Without StatusEquals: it would only thin out the pages, and not lead to fewer of them.
+            answer = self._aws.translated(
+                "sagemaker",
+                "list_training_jobs",
+                NameContains=reading.prefix,
+                CreationTimeAfter=reading.created_after,
+                SortBy="CreationTime",
+                MaxResults=PAGE,
+                **more,
+            )
+        except Throttled:
+            self._rates.note("ListTrainingJobs", was_throttled=True)
+            return None
+        self._rates.note("ListTrainingJobs", was_throttled=False)
+        reading.token = answer.get("NextToken", "")
+        return [from_summary(summary) for summary in answer["TrainingJobSummaries"]]
 
     def _describe(self, name: str) -> JobStatus | None:
         """Return a job's status; None when there is no such job, its last known one when AWS is too busy."""
