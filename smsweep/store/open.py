@@ -37,18 +37,21 @@ def open_store(
     *,
     environ: Mapping[str, str],
     parse: Callable[[str], SweepConfig],
-    clock: Callable[[], datetime] = utc_now,
+    clock: Callable[[], datetime] | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Store:
     """Open the store, and create or upgrade it first where needed.
 
     url: a database URL of SQLAlchemy; else SMSWEEP_STORE; else SQLite in SMSWEEP_DIR or ./.smsweep.
-    parse: reads the text of a sweep's YAML, which the store itself does not understand.
+    parse: reads the text of a sweep's YAML, which the store itself does not understand. clock: of leases and
+    times; None for that of the machine with the store on it: this one, or PostgreSQL's.
     Raises StoreUnavailable or StoreDamaged with the cause and a cure, SchemaTooNew, or UsageError for a URL that
     makes no sense.
     """
     given = url or environ.get("SMSWEEP_STORE")
     engine = engine_of(_parse_url(given) if given else _default_url(environ))
+    if clock is None and engine.dialect.name == "sqlite":
+        clock = utc_now
     store = SqlStore(engine, clock=clock, parse=parse, sleep=sleep)
     try:
         ensure_schema(store.transactions)

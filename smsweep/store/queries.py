@@ -15,6 +15,8 @@ _this_trial = _of_sweep & (trials.c.number == bindparam("of_number"))
 _of_trial = (points.c.sweep_id == bindparam("of_sweep")) & (points.c.number == bindparam("of_number"))
 _in_order = (points.c.number, points.c.seq)
 
+SERVER_TIME = select(func.clock_timestamp())  # of PostgreSQL: not that of the transaction's begin
+
 SWEEP = select(*_sweep_columns).where(_this_sweep)
 SWEEP_TO_CHANGE = SWEEP.with_for_update()
 SWEEP_STATE = select(sweeps.c.state).where(_this_sweep)

@@ -27,11 +27,14 @@ class SqlStore(Store):
     def __init__(
         self,
         engine: sa.Engine,
-        clock: Callable[[], datetime],
+        clock: Callable[[], datetime] | None,
         parse: Callable[[str], SweepConfig],
         sleep: Callable[[float], None],
     ) -> None:
-        """engine: its schema is in place. clock: aware times. parse: reads the text of a sweep's YAML."""
+        """engine: its schema is in place. clock: aware times; None for the server's own.
+
+        parse: reads the text of a sweep's YAML.
+        """
         self.transactions = Transactions(engine, sleep)
         self._clock = clock
         self._parse = parse
@@ -41,7 +44,7 @@ class SqlStore(Store):
     def create_sweep(self, connection: sa.Connection, sweep: Sweep) -> Sweep:
         if self._find_state(connection, sweep.id) is not None:
             raise _taken(sweep.id)
-        created = replace(sweep, created_at=sweep.created_at or self._clock(), revision=1)
+        created = replace(sweep, created_at=sweep.created_at or self._now(connection), revision=1)
         try:
             connection.execute(queries.INSERT_SWEEP, {**sweep_row(created), "next_number": 0})
         except sa.exc.IntegrityError:
@@ -88,7 +91,7 @@ class SqlStore(Store):
             if not state.takes_trials:
                 raise StoreConflict(f"sweep {sweep_id} is {state.value} and takes no trials")
             raise StoreConflict(f"trial {sweep_id}/{first_number} is not the next: read the sweep again")
-        now = self._clock()
+        now = self._now(connection)
         added = [
             Trial(
                 sweep_id=sweep_id,
@@ -140,7 +143,7 @@ class SqlStore(Store):
         *,
         abandoned_only: bool = False,
     ) -> Trial | None:
-        now = self._clock()
+        now = self._now(connection)
         hold = {"agent_id": agent_id, "lease_expires_at": now + timedelta(seconds=lease_s)}
         of_sweep = {"of_sweep": sweep_id}
         takes_trials = self._require_sweep(connection, sweep_id).takes_trials and not abandoned_only
@@ -155,13 +158,13 @@ class SqlStore(Store):
 
     @writes
     def renew(self, connection: sa.Connection, agent_id: str, lease_s: float) -> set[tuple[str, int]]:
-        until = self._clock() + timedelta(seconds=lease_s)
+        until = self._now(connection) + timedelta(seconds=lease_s)
         held = connection.execute(queries.SET_LEASES, {"holder": agent_id, "until": until})
         return {(sweep_id, number) for sweep_id, number in held}
 
     @writes
     def release(self, connection: sa.Connection, agent_id: str) -> None:
-        connection.execute(queries.SET_LEASES, {"holder": agent_id, "until": self._clock()})
+        connection.execute(queries.SET_LEASES, {"holder": agent_id, "until": self._now(connection)})
 
     @reads
     def holders(self, connection: sa.Connection, sweep_id: str) -> set[str]:
@@ -198,7 +201,7 @@ class SqlStore(Store):
                 f"trial {trial.label} is {trial.state.value}, not {_either(expected)}: read it again"
             )
         _check_holder(trial, agent_id)
-        changes = _moved(trial, to, self._clock())
+        changes = _moved(trial, to, self._now(connection))
         changes |= {"reason": clean(reason), "exit_code": exit_code}
         if asked_by:
             changes["asked_by"] = asked_by
@@ -281,6 +284,13 @@ class SqlStore(Store):
 
     def close(self) -> None:
         self.transactions.close()
+
+    def _now(self, connection: sa.Connection) -> datetime:
+        """Return the time that leases and records go by, the same for all who share the store."""
+        if self._clock is not None:
+            return self._clock()
+        now: datetime = connection.execute(queries.SERVER_TIME).scalar_one()
+        return now
 
     def _change(self, connection: sa.Connection, trial: Trial, **changes: Any) -> Trial:
         """Write the changed fields of a trial whose row is locked, at the sweep's next revision."""

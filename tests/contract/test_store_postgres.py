@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from contextlib import closing
+from datetime import datetime, timedelta, tzinfo
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
 from smsweep.errors import StoreUnavailable
 from smsweep.store.open import open_store
+from tests.fakes.agent_kit import Kit
+from tests.fakes.scripted_backend import Plot, ScriptedBackend
 from tests.fakes.sweeps import CONFIG, a_sweep
 from tests.postgres import Postgres
+
+GRID = {"method": "grid", "program": "train.py", "parameters": {"a": {"values": [1, 2]}}}
 
 
 def close_all_connections(url: str) -> None:
@@ -30,6 +36,50 @@ def test_a_connection_that_the_server_closed_is_opened_again(postgres: Postgres)
         store.create_sweep(a_sweep())
         assert [sweep.id for sweep in store.list_sweeps()] == ["abcd1234"]
     assert len(slept) == 1
+
+
+@pytest.mark.parametrize("ahead_s", [600, -600])
+def test_a_lease_goes_by_the_servers_clock(
+    postgres: Postgres, monkeypatch: pytest.MonkeyPatch, ahead_s: int
+) -> None:
+    url = postgres.new_schema()
+    with closing(open_store(url, environ={}, parse=lambda _: CONFIG)) as store:
+        store.create_sweep(a_sweep())
+        store.add_trials("abcd1234", 0, [{"lr": 1}, {"lr": 2}])
+        here = store.claim("abcd1234", "here", "p", lease_s=60)
+        monkeypatch.setattr("smsweep.store.open.datetime", a_clock_that_is(ahead_s))
+        with closing(open_store(url, environ={}, parse=lambda _: CONFIG)) as elsewhere:
+            there = elsewhere.claim("abcd1234", "there", "p", lease_s=60)
+            assert elsewhere.claim("abcd1234", "there", "p", lease_s=60) is None
+        assert store.claim("abcd1234", "here", "p", lease_s=60) is None
+    assert here is not None
+    assert there is not None
+    assert (here.number, there.number) == (0, 1)
+    assert here.started_at is not None
+    assert there.started_at is not None
+    assert abs((there.started_at - here.started_at).total_seconds()) < 60
+
+
+def a_clock_that_is(ahead_s: int) -> type[datetime]:
+    class Skewed(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]  # Self in the base
+            return datetime.now(tz) + timedelta(seconds=ahead_s)
+
+    return Skewed
+
+
+def test_two_agents_whose_clocks_are_apart_never_have_the_same_trial(postgres: Postgres, tmp_path: Path) -> None:
+    kit = Kit(tmp_path, {**GRID, "run_cap": 1}, url=postgres.new_schema())
+    backend = ScriptedBackend(lambda trial: Plot(ends=False))
+    right, fast = kit.agent(backend, agent_id="right"), kit.agent(backend, agent_id="fast")
+    for _ in range(3):
+        right.tick()
+        kit.advance(600)
+        fast.tick()
+        kit.advance(-600)
+    assert [trial.agent_id for trial in kit.trials()] == ["right"]
+    kit.store.close()
 
 
 def test_a_server_that_is_not_there_is_named_with_a_cure() -> None:

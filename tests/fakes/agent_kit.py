@@ -27,13 +27,17 @@ SITE = Site(assets_uri="file:///assets", output_uri="file:///jobs", checkpoint_u
 
 
 class Kit:
-    """Builds agents on one sweep; `sleep` moves the clock instead of waiting."""
+    """Builds agents on one sweep; `sleep` moves the clock instead of waiting.
 
-    def __init__(self, folder: Path, config: Mapping[str, Any], seed: int = 0) -> None:
+    url: of a store that keeps its own time; None for one that goes by the kit's clock.
+    """
+
+    def __init__(self, folder: Path, config: Mapping[str, Any], seed: int = 0, url: str | None = None) -> None:
         self.clock_now = datetime(2026, 1, 2, tzinfo=timezone.utc)
         self.slept = 0
         parsed = parse_sweep(config)
-        self._url = f"sqlite:///{folder / 'store.db'}"
+        self._url = url or f"sqlite:///{folder / 'store.db'}"
+        self._store_clock = None if url else lambda: self.clock_now
         self.store = self.open_store()
         self.sweep = self.store.create_sweep(
             Sweep(id="abcd1234", config=parsed.config, seed=seed, sweep_yaml=parsed.text)
@@ -42,7 +46,7 @@ class Kit:
 
     def open_store(self) -> Store:
         return open_store(
-            self._url, environ={}, parse=lambda text: parse_sweep(text).config, clock=lambda: self.clock_now
+            self._url, environ={}, parse=lambda text: parse_sweep(text).config, clock=self._store_clock
         )
 
     def agent(
