@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import logging
 import re
@@ -88,7 +89,8 @@ class App:
             log.exception("%s %s", call.service, call.action)
             self._write(self._entry(call, subject=subject(body)), 500, code="InternalFailure")
             return protocol.refusal(call, api_error.internal())
-        entry = self._entry(call, subject=subject(body))
+        digest = hashlib.sha256(request.get_data()).hexdigest()
+        entry = self._entry(call, subject=subject(body), body_sha256=digest)
         if response is None:
             request.environ["wsgi.input"] = io.BytesIO(request.get_data())  # it has been read
             return lambda environ, start_response: self._pass_on(entry, environ, start_response)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from smsweep.backends.sagemaker.backend import SageMakerBackend
+from smsweep.cli import plan as cli_plan
 from smsweep.errors import JobRejected
 from smsweep.sdk import create, execute, plan
 from smsweep.sdk.run import run
@@ -34,6 +36,20 @@ def test_plan_shows_the_requests_that_are_sent(account: Account) -> None:
     planned = plan.plan_sweep(sweep_id, backend="sagemaker")
     execute.agent(sweep_id, backend="sagemaker")
     assert [trial.request for trial in planned.trials] == sent(account)
+
+
+def test_what_plan_prints_arrives_byte_for_byte(account: Account, capsys: pytest.CaptureFixture[str]) -> None:
+    sweep_id = create.sweep(account.sweep(3), job=account.job)
+    cli_plan.plan(Path(sweep_id), backend="sagemaker", as_json=True)
+    printed = json.loads(capsys.readouterr().out)["trials"]
+    execute.agent(sweep_id, backend="sagemaker", parallel=3)
+    arrived = {
+        entry["subject"]: entry["body_sha256"]
+        for entry in account.endpoint.ledger.read()
+        if entry["action"] == "CreateTrainingJob"
+    }
+    bodies = {trial["request"]["TrainingJobName"]: json.dumps(trial["request"]) for trial in printed}
+    assert arrived == {name: hashlib.sha256(body.encode()).hexdigest() for name, body in bodies.items()}
 
 
 def test_planning_sends_and_writes_nothing(account: Account) -> None:
