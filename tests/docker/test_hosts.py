@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from docker import DockerClient
 
+from tests.engine import IMAGE
 from tests.jobs import Jobs, channel
 
 TWO = {"InstanceType": "ml.m5.large", "InstanceCount": 2, "VolumeSizeInGB": 10}
@@ -46,6 +47,26 @@ time.sleep(60)
     status = jobs.run("half", script, ResourceConfig=TWO).status
     assert (status.status, status.exit_code) == ("Failed", 1)
     assert status.failure_reason.startswith("algo-2: RuntimeError: no peer")
+
+
+def test_a_name_that_is_taken_on_the_second_host_starts_nothing(jobs: Jobs, docker_engine: DockerClient) -> None:
+    other = docker_engine.containers.create(IMAGE, ["true"], name=f"{jobs.name('taken')}-algo-2")
+    try:
+        done = jobs.run("taken", "print('ran')", ResourceConfig=TWO)
+        assert done.status.failure_reason.startswith(f"container {other.name} is there already")
+        assert (done.lines, docker_engine.containers.get(str(other.name)).id) == ((), other.id)
+    finally:
+        other.remove()
+
+
+def test_a_network_of_somebody_elses_is_not_joined(jobs: Jobs, docker_engine: DockerClient) -> None:
+    other = docker_engine.networks.create(jobs.name("net"))
+    try:
+        status = jobs.run("net", "", ResourceConfig=TWO).status
+        assert status.failure_reason.startswith(f"network {other.name} is there already, and is not this job's")
+        assert docker_engine.networks.get(str(other.id)).name == other.name
+    finally:
+        other.remove()
 
 
 def test_a_stop_reaches_every_host(jobs: Jobs) -> None:

@@ -64,7 +64,8 @@ def test_a_name_that_another_container_has_is_not_taken_over(jobs: Jobs, docker_
     other = docker_engine.containers.create(IMAGE, ["true"], name=jobs.name("taken"))
     try:
         status = jobs.run("taken", "").status
-        assert "is already in use" in status.failure_reason
+        assert status.failure_reason.startswith(f"container {other.name} is there already, and is not this job's")
+        assert status.failure_class == "name"
         assert docker_engine.containers.get(jobs.name("taken")).id == other.id
     finally:
         other.remove()

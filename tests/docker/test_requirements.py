@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from docker import DockerClient
@@ -49,6 +50,35 @@ def test_trials_that_start_together_share_one_installation(jobs: Jobs, package: 
         names = [jobs.start(f"together-{number}", f"import {package}", files=files) for number in range(3)]
         assert [jobs.finish(name).status.status for name in names] == ["Completed"] * 3
         assert len([path for path in asked if path.endswith(".whl")]) == 1
+
+
+def test_another_agent_lets_jobs_run_that_started_from_a_layer(jobs: Jobs, package: str) -> None:
+    make_wheel(jobs.folder / "wheels", package)
+    settings = {"PIP_FIND_LINKS": str(jobs.folder / "wheels"), "PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": "/dev/null"}
+    jobs.backend = jobs.another(**settings)
+    script = "import time; print('ready', flush=True); time.sleep(1); print('done')"
+    name = jobs.start("first", script, files={"requirements.txt": package})
+    jobs.until_says(name, "ready")
+    other = jobs.another(**settings)
+    other.submit(jobs.request("second", "", files={"requirements.txt": package}))
+    assert jobs.finish(jobs.name("second"), other).status.status == "Completed"
+    assert jobs.finish(name).lines == ("ready", "done")
+
+
+def test_two_workspaces_install_the_same_side_by_side(jobs: Jobs, package: str, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    elsewhere = Jobs(folder=tmp_path / "other", make=jobs.make, image=jobs.image)
+    files = {
+        "requirements.txt": "./slow\n",
+        "slow/setup.py": f"import time; time.sleep(1.5); from setuptools import setup; setup(name='{package}')",
+    }
+    settings = {"PIP_NO_BUILD_ISOLATION": "0", "PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": "/dev/null"}
+    request = jobs.request("same", "", files=files)
+    for each in (jobs, elsewhere):
+        each.backend = each.another(**settings)
+        each.backend.submit({**request, "TrainingJobName": each.name("same")})
+    assert [each.finish(each.name("same")).status.failure_reason for each in (jobs, elsewhere)] == ["", ""]
+    elsewhere.close()
 
 
 def test_a_broken_requirement_fails_the_trial_with_pips_last_lines(jobs: Jobs, package: str) -> None:

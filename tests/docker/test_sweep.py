@@ -35,6 +35,20 @@ def test_an_image_that_cannot_be_had_stops_the_sweep_at_its_first_trial(desk: De
     assert [trial["state"] for trial in desk.trials(said.stdout.strip())] == ["failed"]
 
 
+def test_a_trial_whose_containers_name_is_taken_runs_under_another(
+    desk: Desk, docker_engine: DockerClient
+) -> None:
+    sweep_id = desk.sweep()
+    other = docker_engine.containers.create(IMAGE, ["true"], name=f"smsweep-{sweep_id}-0-0")
+    try:
+        desk.call("agent", sweep_id, "--count", "2")
+        trial = desk.trials(sweep_id)[0]
+        assert (trial["state"], trial["attempt"]) == ("finished", 1)
+        assert docker_engine.containers.get(str(other.name)).status == "created"
+    finally:
+        other.remove()
+
+
 def test_a_framework_is_awss_own_image(desk: Desk, docker_engine: DockerClient) -> None:
     image = "763104351884.dkr.ecr.eu-west-1.amazonaws.com/pytorch-training"
     tag = "2.3.0-cpu-py311"

@@ -17,6 +17,7 @@ from smsweep.backends.docker.logs import LOG_CONFIG
 from smsweep.backends.docker.network import HostNetwork
 from smsweep.backends.docker.options import DockerOptions
 from smsweep.backends.secret_values import secret_values
+from smsweep.errors import NameTaken
 from smsweep.jobs import TrainingJobRequest
 from smsweep.runtime.ownership import VARIABLE as OWNER
 
@@ -68,7 +69,7 @@ def container_name(job: str, host: str) -> str:
 
 
 def create(client: APIClient, plan: ContainerPlan) -> None:
-    """Create the container; no-op when it is there. Raises APIError, also when the name is somebody else's."""
+    """Create the container; no-op when it is there. Raises NameTaken when the name is somebody else's."""
     name = container_name(plan.folder.name, plan.host)
     algorithm = plan.request.get("AlgorithmSpecification", {})
     try:
@@ -95,8 +96,12 @@ def create(client: APIClient, plan: ContainerPlan) -> None:
             ),
         )
     except APIError as err:
-        if err.status_code != 409 or not is_ours(client, name, plan.folder):
+        if err.status_code != 409:
             raise
+        if not is_ours(client, name, plan.folder):
+            raise NameTaken(
+                f"container {name} is there already, and is not this job's; it is left as it is"
+            ) from err
 
 
 def _networking(client: APIClient, network: HostNetwork) -> Any:

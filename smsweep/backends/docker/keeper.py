@@ -26,7 +26,8 @@ from smsweep.backends.docker.ownership import give_back
 from smsweep.backends.docker.surroundings import Surroundings
 from smsweep.backends.docker.verdict import HostEnd, Verdict, judge
 from smsweep.backends.docker.watch import Closed, Vanished, Watch
-from smsweep.errors import BackendUnavailable, JobRejected
+from smsweep.errors import BackendUnavailable, JobRejected, NameTaken
+from smsweep.failures import NAME
 from smsweep.jobs import MAX_FAILURE_REASON, JobResults, JobStatus
 
 log = logging.getLogger(__name__)
@@ -101,6 +102,8 @@ class Keeper(threading.Thread):
             return Verdict.lost(str(err))
         except _Unwanted:
             return Verdict(status="Stopped", secondary_status="Stopped")
+        except NameTaken as err:
+            return replace(Verdict.failed(str(err)), failure_class=NAME)
         except JobRejected as err:
             return Verdict.failed(str(err))
 
@@ -122,7 +125,7 @@ class Keeper(threading.Thread):
         checkpoints = Checkpoints(self._request, trees[0], self._around.place)
         uid, gid = self._around.owner
         folders = [*trees, checkpoints.folder]
-        give_back(client, self._folder.name, image, folders, facts, uid=uid, gid=gid)
+        give_back(client, self._folder.path, image, folders, facts, uid=uid, gid=gid)
         try:
             kept = keep_artifacts(self._request, trees, self._folder.path / "parts", self._upload)
             checkpoints.keep()

@@ -12,6 +12,7 @@ from docker.errors import APIError
 from docker.types import IPAMConfig, IPAMPool
 
 from smsweep.backends.docker.engine import is_missing
+from smsweep.errors import NameTaken
 from smsweep.jobs import TrainingJobRequest
 
 LABEL = "smsweep.network"  # the name of the job it is for
@@ -33,6 +34,7 @@ def ensure_network(client: APIClient, request: TrainingJobRequest, hosts: Sequen
     Several hosts share a network of their own and find each other by name from the first moment on, although
     one starts before the other; isolated ones see nothing else, as on SageMaker. A single host is on the
     engine's common bridge, or isolated: on none, where nobody else would tell it its own name.
+    Raises NameTaken when a network has the job's name and is somebody else's.
     """
     is_isolated = bool(request.get("EnableNetworkIsolation", False))
     if len(hosts) == 1:
@@ -60,6 +62,8 @@ def _subnet(client: APIClient, job: str, *, is_internal: bool) -> str:
     is asked for a network, and then for the same one by its name.
     """
     found = [network for network in client.networks(names=[job]) if network["Name"] == job]
+    if any((network["Labels"] or {}).get(LABEL) != job for network in found):
+        raise NameTaken(f"network {job} is there already, and is not this job's; it is left as it is")
     if not found:
         chosen = _create(client, job, None, is_internal=is_internal)
         client.remove_network(job)

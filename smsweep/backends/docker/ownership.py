@@ -13,31 +13,27 @@ from pathlib import Path
 
 from docker import APIClient
 
-from smsweep.backends.docker.containers import Bind, mount, remove
+from smsweep.backends.docker.containers import LABEL_FOLDER, Bind, mount, remove
 from smsweep.backends.docker.engine import EngineFacts
-
-LABEL = "smsweep.chown"  # the name of the job it is for
 
 
 def give_back(
-    client: APIClient, job: str, image: str, folders: Sequence[Path], facts: EngineFacts, *, uid: int, gid: int
+    client: APIClient, job: Path, image: str, folders: Sequence[Path], facts: EngineFacts, *, uid: int, gid: int
 ) -> None:
     """Make everything below the folders uid's own, where it is not. Costs a container only when something is not.
 
+    job: its folder.
     Nothing to do for root, who may read and delete anything, nor where the engine maps its root to the caller.
     """
     if uid == 0 or facts.maps_root_to_caller or not any(_has_foreign(folder, uid) for folder in folders):
         return
     targets = [f"/mnt/{number}" for number in range(len(folders))]
     binds = [Bind(source=s, target=t, is_read_only=False) for s, t in zip(folders, targets, strict=True)]
-    name = f"{job}-chown"
-    remove(client, name)
-    client.create_container(
+    made = client.create_container(
         image,
-        name=name,
         entrypoint=["chown", "-hR", f"{uid}:{gid}", *targets],
         user="0",
-        labels={LABEL: job},
+        labels={LABEL_FOLDER: str(job)},  # by which it goes with the job's others, should we be killed
         host_config=client.create_host_config(
             network_mode="none",
             mounts=[mount(bind) for bind in binds],
@@ -45,10 +41,10 @@ def give_back(
         ),
     )
     try:
-        client.start(name)
-        client.wait(name)
+        client.start(made["Id"])
+        client.wait(made["Id"])
     finally:
-        remove(client, name)
+        remove(client, made["Id"])
 
 
 def _has_foreign(folder: Path, uid: int) -> bool:

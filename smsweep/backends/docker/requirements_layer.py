@@ -110,11 +110,15 @@ class RequirementsLayers:
 
     def remove_leftovers(self, client: APIClient) -> None:
         """Remove the containers of installations whose agent was killed."""
-        filters = {"label": [f"{LABEL_SCRATCH}={self._scratch}"]}
-        for found in client.containers(all=True, filters=filters):
+        for found in self._installing(client):
             if not is_held(self._lock(found["Labels"][LABEL])):
                 remove(client, found["Id"])
                 shutil.rmtree(self._scratch / found["Labels"][LABEL], ignore_errors=True)
+
+    def _installing(self, client: APIClient, *labels: str) -> list[dict[str, Any]]:
+        """Return the containers of our installations, by their labels: their names are the engine's choice."""
+        filters = {"label": [f"{LABEL_SCRATCH}={self._scratch}", *labels]}
+        return list(client.containers(all=True, filters=filters))
 
     def _lock(self, key: str) -> Path:
         return self._scratch / f"{key}.lock"
@@ -128,36 +132,35 @@ class RequirementsLayers:
         key: str,
         check: Callable[[], None],
     ) -> None:
-        name = f"{REPOSITORY}-{key}"
         scratch = self._scratch / key
-        remove(client, name)  # of an agent that was killed meanwhile
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(mode=0o700)  # an index's URL may hold a password
         try:
-            self._create(client, name, image, requirements, key)
+            container = self._create(client, image, requirements, key)
             with requirements.source_tar.open("rb") as source:
-                client.put_archive(name, CODE, source)
-            client.start(name)
-            while (state := client.inspect_container(name)["State"])["Running"]:
+                client.put_archive(container, CODE, source)
+            client.start(container)
+            while (state := client.inspect_container(container)["State"])["Running"]:
                 check()
                 time.sleep(POLL_S)
             if state["ExitCode"]:
-                said = describe_failure(state["ExitCode"], _output(client, name, scratch / "log"))
+                said = describe_failure(state["ExitCode"], _output(client, container, scratch / "log"))
                 self._failed[f"{REPOSITORY}:{key}"] = said
                 raise JobRejected(said)
-            client.commit(name, repository=REPOSITORY, tag=key, conf=_layer_config(config, key))
+            client.commit(container, repository=REPOSITORY, tag=key, conf=_layer_config(config, key))
         finally:
-            remove(client, name)
+            # With what an agent has left that was killed meanwhile.
+            for found in self._installing(client, f"{LABEL}={key}"):
+                remove(client, found["Id"])
             shutil.rmtree(scratch, ignore_errors=True)
 
-    def _create(self, client: APIClient, name: str, image: str, requirements: Requirements, key: str) -> None:
+    def _create(self, client: APIClient, image: str, requirements: Requirements, key: str) -> str:
         settings = self._scratch / key / "settings.json"
         settings.write_text(json.dumps({**self._settings.environ, **OWN_SETTINGS}), encoding="utf-8")
         binds = [Bind(source=settings, target=SETTINGS, is_read_only=True), *self._settings.binds]
         network = "none" if requirements.is_isolated else "host" if self._settings.needs_host_network else "bridge"
-        client.create_container(
+        made = client.create_container(
             image,
-            name=name,
             entrypoint=["python3", "-c", INSTALL],
             user="0",
             working_dir=CODE,
@@ -169,6 +172,7 @@ class RequirementsLayers:
                 userns_mode="host" if self._facts.remaps_users else None,
             ),
         )
+        return str(made["Id"])
 
 
 def _layer_config(config: Mapping[str, Any], key: str) -> dict[str, Any]:
@@ -177,7 +181,8 @@ def _layer_config(config: Mapping[str, Any], key: str) -> dict[str, Any]:
         **config,
         "Entrypoint": config.get("Entrypoint") or [],
         "WorkingDir": config.get("WorkingDir") or "/",
-        "Labels": {**(config.get("Labels") or {}), LABEL: key},
+        # The scratch is the installation's: a job's container that had its label would be taken for one.
+        "Labels": {**(config.get("Labels") or {}), LABEL: key, LABEL_SCRATCH: ""},
     }
 
 
