@@ -1,6 +1,6 @@
 """What a trial in a container costs beside the container itself.
 
-    python benchmarks/docker_overhead.py [--rounds 10] [--trials 50] [--sagemaker PYTHON]
+    python -m benchmarks.docker_overhead [--rounds 10] [--trials 50] [--sagemaker PYTHON]
 
 Peers, turn about in one run: the docker SDK's bare create and start of the same script in the same image, and,
 where an interpreter with the SageMaker SDK 2.x is named and Docker Compose is installed, that SDK's local mode.
@@ -28,6 +28,7 @@ from typing import Any
 
 from docker import DockerClient
 
+from benchmarks.ratios import leave
 from smsweep.backends.docker.backend import DockerBackend
 from smsweep.source.runtime_zip import runtime_zip
 
@@ -111,10 +112,13 @@ class Bench:
             both = median(sum(span) for span in found)
             first, last = (median(column) for column in zip(*found, strict=True))
             print(f"{who:28}{first:>18.3f} s{last:>14.3f} s{both:>8.3f} s{both / base:>8.2f}")
+            if who != "smsweep":
+                leave("a container's overhead, s", who, median(sum(span) for span in spans["smsweep"]), both)
 
     def compare_many(self, trials: int) -> None:
         bare, ours = self._time(self.many_bare, trials), self._time(self.many_smsweep, trials)
         print(f"\n{trials} trials, {PARALLEL} at a time")
+        leave(f"{trials} trials in containers, s", "docker SDK, bare", ours, bare)
         for who, seconds in (("docker SDK, bare", bare), ("smsweep", ours)):
             print(f"{who:28}{seconds:>18.1f} s{trials / seconds:>10.2f} trials/s{seconds / bare:>8.2f}")
 

@@ -32,7 +32,9 @@ import boto3
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from smsweep.sdk import execute, serve
+from benchmarks.ratios import leave
+from smsweep.sdk import serve
+from smsweep.sdk.run import run
 from tests.oracles import ROOT, oracle
 
 if TYPE_CHECKING:
@@ -133,6 +135,7 @@ def launches(folder: Path, n: int) -> None:
                 f" {medians[way]:7,.0f} ms ({min(took_ms):,.0f} to {max(took_ms):,.0f})"
             )
     for way in list(medians)[1:]:
+        leave("a launch, ms", NAMES[way], medians["smsweep"], medians[way])
         print(f"  {NAMES[way]} takes {medians[way] / medians['smsweep']:.1f} times as long as smsweep")
 
 
@@ -187,7 +190,7 @@ def whole_sweep(folder: Path, n: int) -> None:
             "output_path": f"s3://{BUCKET}/out",
         }
         start = time.perf_counter()
-        outcome = execute.run(config, job=job, backend="sagemaker", parallel=10)
+        outcome = run(config, job=job, backend="sagemaker", parallel=10)
         took_s = time.perf_counter() - start
         calls = Counter(entry["action"] for entry in endpoint.ledger.read()[before:])
     print(

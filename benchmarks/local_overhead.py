@@ -4,7 +4,7 @@ The peer is the loop one would write instead: the same script, arguments and Pyt
 same parallelism. Both run as commands of their own, their start-up included; rounds alternate.
 Prints medians and ratios of wall time and of CPU time, which a busy machine disturbs less.
 
-    python benchmarks/local_overhead.py [--trials 200] [--rounds 3]
+    python -m benchmarks.local_overhead [--trials 200] [--rounds 3]
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
+
+from benchmarks.ratios import leave
 
 SCRIPT = "import sys\nassert len(sys.argv) == 2\n"
 SWEEP = """\
@@ -69,6 +71,7 @@ def compare(what: str, ours: Callable[[], None], bare: Callable[[], None], round
     print(f"{what} (medians of {rounds} rounds)")
     for i, clock in enumerate(("wall", "CPU")):
         mine, theirs = median(mine[i] for mine, _ in seconds), median(theirs[i] for _, theirs in seconds)
+        leave(f"{what}: {clock} s", "bare", mine, theirs)
         over = f"ratio {mine / theirs:.2f}, over bare {mine - theirs:+.3f} s"
         print(f"  {clock}: smsweep {mine:.3f} s, bare {theirs:.3f} s, {over}")
 

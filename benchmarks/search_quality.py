@@ -21,6 +21,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
+from benchmarks.ratios import leave
 from benchmarks.search_tasks import NAMES, Task
 from smsweep.search.methods import METHODS
 from smsweep.trials import History, MetricStats, Params, Trial, TrialState
@@ -153,6 +154,7 @@ def simulate(task: Task, engine: Engine, n_workers: int, seed: int) -> list[floa
 
 def report(results: Mapping[tuple[Any, ...], dict[str, Any]], engines: list[str], workers: list[int]) -> None:
     for n_workers in workers:
+        last: dict[str, float] = {}  # engine -> mean regret at the end
         heads = [f"after {mark}" for mark in MARKS]
         print(
             f"\n{n_workers} at a time\n\n| engine | seeds | {' | '.join(heads)} | CPU s |\n|---|---|" + "---|" * 4
@@ -168,11 +170,15 @@ def report(results: Mapping[tuple[Any, ...], dict[str, Any]], engines: list[str]
             for mark in MARKS:
                 means = [statistics.mean(run[mark - 1] for run in runs) for runs in by_task.values()]
                 cells.append(f"{statistics.mean(means):.3f}")
+            last[engine] = float(cells[-1])
             error = standard_error([[run[-1] for run in runs] for runs in by_task.values()])
             cpu = [row["cpu_s"] for row in rows if row["cpu_s"] is not None]
             seconds = f"{statistics.mean(cpu):.1f}" if cpu else "-"
             n_seeds = min(map(len, by_task.values()))
             print(f"| {engine} | {n_seeds} | {' | '.join(cells)} ± {error:.3f} | {seconds} |")
+        for engine in last:
+            if engine != "smsweep" and "smsweep" in last:
+                leave(f"regret, {n_workers} at a time", engine, last["smsweep"], last[engine])
 
 
 def standard_error(by_task: list[list[float]]) -> float:

@@ -1,0 +1,55 @@
+"""Every benchmark in a short form, one after the other, and one table of what came out beside the peers.
+
+    python -m benchmarks.brief [NAME ...]
+
+Takes some minutes on a quiet machine, which it should be; environments of peers are made on first use. The full
+forms, with the figures that docs/performance.md has, are each file's own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks.ratios import VARIABLE
+
+SHORT: dict[str, list[str]] = {
+    "local_overhead": ["--trials", "50", "--rounds", "2"],
+    "docker_overhead": ["--rounds", "2", "--trials", "6"],
+    "launch_cost": ["--launches", "3", "--sweep", "10"],
+    "search_quality": ["--seeds", "1", "--workers", "8", "--tasks", "branin", "--out", "-"],
+    "suggest_latency": ["--counts", "100,1000"],
+    "store_scale": ["--sizes", "100", "10000", "--repeat", "20"],
+}
+
+
+def main() -> None:
+    names = sys.argv[1:] or list(SHORT)
+    failed = []
+    with tempfile.TemporaryDirectory() as folder:
+        ratios = Path(folder, "ratios.jsonl")
+        for name in names:
+            print(f"== {name}", flush=True)
+            options = [str(Path(folder, "results.jsonl")) if word == "-" else word for word in SHORT[name]]
+            done = subprocess.run(
+                [sys.executable, "-m", f"benchmarks.{name}", *options],
+                env={**os.environ, VARIABLE: str(ratios), "OMP_NUM_THREADS": "1"},
+                check=False,
+            )
+            if done.returncode:
+                failed.append(name)
+        rows = [json.loads(line) for line in ratios.read_text().splitlines()] if ratios.exists() else []
+    print("\n| what, less is better | smsweep | peer | its | smsweep / peer |\n|---|---|---|---|---|")
+    for row in rows:
+        share = f"{row['ours'] / row['theirs']:.3g}" if row["theirs"] else "-"
+        print(f"| {row['what']} | {row['ours']:.3g} | {row['peer']} | {row['theirs']:.3g} | {share} |")
+    if failed:
+        sys.exit(f"failed: {', '.join(failed)}")
+
+
+if __name__ == "__main__":
+    main()
