@@ -1,4 +1,4 @@
-"""The image of container/Dockerfile that runs agents."""
+"""The image of container/agent.Dockerfile."""
 
 from __future__ import annotations
 
@@ -34,8 +34,7 @@ def agent_image(docker_engine: DockerClient, tmp_path: Path) -> Iterator[str]:
     subprocess.run([*pip, *pinned, f"{ROOT}[postgres]"], check=True)
     built, _ = docker_engine.images.build(
         path=str(context),
-        dockerfile="container/Dockerfile",
-        target="agent",
+        dockerfile="container/agent.Dockerfile",
         buildargs={"BASE": IMAGE, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/build"},
         rm=True,
     )
