@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from docker import DockerClient
 
+from smsweep.backends.docker.network import LABEL, LABEL_ASKING
 from tests.engine import IMAGE
 from tests.jobs import Jobs, channel
 
@@ -57,6 +58,14 @@ def test_a_name_that_is_taken_on_the_second_host_starts_nothing(jobs: Jobs, dock
         assert (done.lines, docker_engine.containers.get(str(other.name)).id) == ((), other.id)
     finally:
         other.remove()
+
+
+def test_a_network_that_a_killed_agent_only_asked_for_is_made_anew(
+    jobs: Jobs, docker_engine: DockerClient
+) -> None:
+    name = jobs.name("asked")
+    docker_engine.networks.create(name, labels={LABEL: name, LABEL_ASKING: ""})
+    assert jobs.run("asked", "", ResourceConfig=TWO).status.status == "Completed"
 
 
 def test_a_network_of_somebody_elses_is_not_joined(jobs: Jobs, docker_engine: DockerClient) -> None:

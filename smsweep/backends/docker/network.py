@@ -11,11 +11,12 @@ from docker import APIClient
 from docker.errors import APIError
 from docker.types import IPAMConfig, IPAMPool
 
-from smsweep.backends.docker.engine import is_missing
+from smsweep.backends.docker.engine import is_missing, said
 from smsweep.errors import NameTaken
 from smsweep.jobs import TrainingJobRequest
 
 LABEL = "smsweep.network"  # the name of the job it is for
+LABEL_ASKING = "smsweep.asking"  # on one that is made only to see which subnet is free
 FIRST_ADDRESS = 2  # in a subnet; 1 is the engine's own
 
 
@@ -56,23 +57,38 @@ def remove_network(client: APIClient, job: str) -> None:
 
 
 def _subnet(client: APIClient, job: str, *, is_internal: bool) -> str:
-    """Return the subnet of the job's network.
+    """Return the subnet of the job's network, made unless it is there. Raises NameTaken."""
+    found = next((one for one in client.networks(names=[job]) if one["Name"] == job), None)
+    if found is not None:
+        labels = found["Labels"] or {}
+        if labels.get(LABEL) != job:
+            raise NameTaken(f"network {job} is there already, and is not this job's; it is left as it is")
+        if LABEL_ASKING in labels:  # an agent was killed between question and use
+            client.remove_network(found["Id"])
+            found = None
+    return str((found or _with_free_subnet(client, job, is_internal=is_internal))["IPAM"]["Config"][0]["Subnet"])
+
+
+def _with_free_subnet(client: APIClient, job: str, *, is_internal: bool) -> Mapping[str, Any]:
+    """Create the job's network.
 
     The engine gives out fixed addresses only in a subnet that somebody named, but knows best which is free: it
     is asked for a network, and then for the same one by its name.
     """
-    found = [network for network in client.networks(names=[job]) if network["Name"] == job]
-    if any((network["Labels"] or {}).get(LABEL) != job for network in found):
-        raise NameTaken(f"network {job} is there already, and is not this job's; it is left as it is")
-    if not found:
-        chosen = _create(client, job, None, is_internal=is_internal)
+    while True:
+        chosen = _create(client, job, None, {LABEL_ASKING: ""}, is_internal=is_internal)
         client.remove_network(job)
-        found = [_create(client, job, _pool_of(chosen), is_internal=is_internal)]
-    return str(found[0]["IPAM"]["Config"][0]["Subnet"])
+        try:
+            return _create(client, job, _pool_of(chosen), {}, is_internal=is_internal)
+        except APIError as err:
+            if "overlap" not in said(err):  # else somebody was given the same one in between: ask again
+                raise
 
 
-def _create(client: APIClient, job: str, pool: IPAMConfig | None, *, is_internal: bool) -> Mapping[str, Any]:
-    client.create_network(job, driver="bridge", internal=is_internal, labels={LABEL: job}, ipam=pool)
+def _create(
+    client: APIClient, job: str, pool: IPAMConfig | None, labels: Mapping[str, str], *, is_internal: bool
+) -> Mapping[str, Any]:
+    client.create_network(job, driver="bridge", internal=is_internal, labels={LABEL: job, **labels}, ipam=pool)
     return dict(client.inspect_network(job))
 
 
