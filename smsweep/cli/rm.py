@@ -25,8 +25,9 @@ def rm(
 ) -> None:
     """Take out trials or delete whole sweeps.
 
-    Asks first on a terminal. The grid cell of a removed trial is offered again: resume the sweep and start an
-    agent to run exactly that cell.
+    With their logs, models and checkpoints on this machine; W&B runs that were never synced are kept. Asks first
+    on a terminal. The grid cell of a removed trial is offered again: resume the sweep and start an agent to run
+    exactly that cell.
     """
     if not yes and sys.stdin.isatty():
         typer.confirm(f"Remove {', '.join(labels)} with all results?", abort=True, err=True)

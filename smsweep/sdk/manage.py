@@ -11,6 +11,7 @@ from smsweep.metrics import split_records
 from smsweep.sdk.execute import backend_name, load_job_text, open_backend
 from smsweep.sdk.hidden import make_redact
 from smsweep.sdk.labels import parse_label, parse_sweep_id, parse_trial
+from smsweep.sdk.leftovers import Leftovers
 from smsweep.sdk.workspace import Workspace
 from smsweep.sweeps import VERBS, Sweep
 from smsweep.trials import Trial, TrialState
@@ -31,12 +32,14 @@ def set_state(sweep_id: str, verb: str) -> Sweep:
 
 
 def remove(labels: Iterable[str]) -> list[str]:
-    """Take trials ("ID/N") or whole sweeps ("ID") out; a removed grid cell is offered again.
+    """Take trials ("ID/N") or whole sweeps ("ID") out, with what their jobs left on this machine.
 
-    Returns the labels removed. Raises UsageError for what is still running; nothing is removed then.
+    A removed grid cell is offered again. Returns the labels removed. Raises UsageError for what is still running;
+    nothing is removed then.
     """
     targets = [parse_label(label) for label in labels]
-    with Workspace().store() as store:
+    workspace = Workspace()
+    with workspace.store() as store:
         for sweep_id, number in targets:
             if number is None:
                 counts = store.count_trials(sweep_id)
@@ -47,7 +50,11 @@ def remove(labels: Iterable[str]) -> list[str]:
                     )
             elif store.get_trial(sweep_id, number).state.is_active:
                 raise UsageError(f"trial {sweep_id}/{number} is running; stop its sweep first")
-        for sweep_id, number in targets:
+        leftovers = [Leftovers(workspace, sweep_id, number) for sweep_id, number in targets]
+        for left in leftovers:
+            left.refuse_alive()
+        for (sweep_id, number), left in zip(targets, leftovers, strict=True):
+            left.delete()  # first: what is interrupted here can be repeated
             store.remove_sweep(sweep_id) if number is None else store.remove_trial(sweep_id, number)
     return [sweep_id if number is None else f"{sweep_id}/{number}" for sweep_id, number in targets]
 

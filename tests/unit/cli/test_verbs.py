@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import io
 import json
 from pathlib import Path
@@ -165,6 +166,38 @@ def test_rm_prints_what_it_removed(cli: Cli, ran: str) -> None:
 def test_rm_takes_a_whole_sweep(cli: Cli, ran: str) -> None:
     cli("rm", "-y", ran)
     assert json.loads(cli("ls", "--json").out) == []
+
+
+def jobs_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob(".smsweep/jobs/*"))
+
+
+def test_rm_deletes_what_the_jobs_left(cli: Cli, ran: str, folder: Path) -> None:
+    assert (folder / f".smsweep/checkpoints/{ran}/1").is_dir()
+    cli("rm", f"{ran}/1")
+    assert jobs_in(folder) == [f"smsweep-{ran}-0-0", f"smsweep-{ran}-2-0"]
+    assert not (folder / f".smsweep/checkpoints/{ran}/1").exists()
+    cli("rm", "-y", ran)
+    assert (jobs_in(folder), list((folder / ".smsweep/checkpoints").iterdir())) == ([], [])
+
+
+def test_rm_keeps_wandb_runs_that_were_never_synced(cli: Cli, ran: str, folder: Path) -> None:
+    wandb = folder / f".smsweep/jobs/smsweep-{ran}-1-0/ml/output/data/wandb"
+    for name, file in (("offline-run-1-a", "run-a.wandb"), ("offline-run-2-b", "run-b.wandb")):
+        (wandb / name).mkdir(parents=True)
+        (wandb / name / file).touch()
+    (wandb / "offline-run-2-b/run-b.wandb.synced").touch()
+    ended = cli("rm", f"{ran}/1")
+    (kept,) = (folder / ".smsweep/wandb").glob("*/*")
+    assert (kept.name, f"wandb sync {kept}" in ended.err) == ("offline-run-1-a", True)
+
+
+def test_rm_removes_nothing_while_a_job_still_runs(cli: Cli, ran: str, folder: Path) -> None:
+    with (folder / f".smsweep/jobs/smsweep-{ran}-1-0/lock").open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        refused = cli("rm", f"{ran}/0", f"{ran}/1")
+    assert (refused.code, "still runs" in refused.err) == (2, True)
+    assert len(jobs_in(folder)) == len(json.loads(cli("trials", ran, "--json").out)) == 3
 
 
 def test_an_agent_of_a_finished_sweep_says_how_to_go_on(cli: Cli, ran: str) -> None:
