@@ -29,8 +29,7 @@ def ensure_postgres() -> str:
         return ""
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         return "PostgreSQL is not installed; install it (Debian: apt-get install postgresql)"
-    install("postgresql")
-    return ""
+    return install("postgresql")
 
 
 def ensure_browser() -> str:
@@ -39,8 +38,7 @@ def ensure_browser() -> str:
         return ""
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         return "Chromium is not installed; install it (Debian: apt-get install chromium)"
-    install("chromium")
-    return ""
+    return install("chromium")
 
 
 def ensure_slurm() -> str:
@@ -49,14 +47,17 @@ def ensure_slurm() -> str:
         return ""
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         return f"SLURM is not installed; install it (Debian: apt-get install {' '.join(slurm.PACKAGES)})"
-    install(*slurm.PACKAGES)
-    return ""
+    return install(*slurm.PACKAGES)
 
 
-def install(*packages: str) -> None:
+def install(*packages: str) -> str:
+    """Return what went wrong; "" when nothing did."""
     environ = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for argv in (["update", "-q"], ["install", "-q", "-y", "--no-install-recommends", *packages]):
-        subprocess.run(["apt-get", *argv], check=True, env=environ)
+        code = subprocess.run(["apt-get", *argv], check=False, env=environ).returncode
+        if code:
+            return f"apt-get {argv[0]} for {' '.join(packages)} ended with {code}; its output is above"
+    return ""
 
 
 def ensure_engine() -> str:
