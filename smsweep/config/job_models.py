@@ -54,11 +54,20 @@ def _channel_mapping(value: Any) -> Any:
     return {"training": value} if isinstance(value, str) else value  # the SDK's name for the only channel
 
 
+def _price(value: Any) -> Any:
+    """Take AWS's own list for a number."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if value != "aws" and not (is_number and 0 < value < float("inf")):
+        raise expected("dollars above 0 for an hour of one instance, or aws to ask AWS's price list")
+    return value
+
+
 def _condition_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
 EnvironmentValue = Annotated[str, BeforeValidator(_environment_value)]
+PricePerHour = Annotated[float | Literal["aws"], BeforeValidator(_price)]
 SecretReference = Annotated[str, BeforeValidator(_secret_reference)]
 
 
@@ -164,7 +173,7 @@ class JobSection(Section):
     secrets_env: bool | None = None
     repeats: Count | None = None
     stop_if: Annotated[list[Text], BeforeValidator(_condition_list)] | None = None
-    price_per_hour: Positive | None = None
+    price_per_hour: PricePerHour | None = None
     budget: BudgetSection | None = None
     retries: RetriesSection | None = None
     request: dict[str, Any] | None = None

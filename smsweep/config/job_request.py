@@ -83,12 +83,14 @@ def key_of(place: Path, job: JobSection) -> Path:
 
 
 def overlay(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
-    """Return base with top laid over it: mappings are merged, all else is replaced."""
+    """Return base with top laid over it: mappings are merged, null removes, all else is replaced."""
     merged = dict(base)
     for key, value in top.items():
-        below = merged.get(key)
-        both = isinstance(below, Mapping) and isinstance(value, Mapping)
-        merged[key] = overlay(below, value) if both else value  # type: ignore[arg-type]  # mypy loses what `both` says
+        below = merged.pop(key, None)
+        if isinstance(value, Mapping):
+            merged[key] = overlay(below if isinstance(below, Mapping) else {}, value)
+        elif value is not None:
+            merged[key] = value
     return merged
 
 

@@ -15,7 +15,7 @@ from smsweep.config.job_rules import ELSEWHERE, check_rules
 from smsweep.config.plain import from_mapping, to_yaml
 from smsweep.config.structure import check
 from smsweep.config.yaml_reader import read_file, read_yaml
-from smsweep.jobs import JobTemplate
+from smsweep.jobs import JobTemplate, Price
 
 FRAMEWORK_KEYS = (
     "framework",
@@ -76,7 +76,8 @@ def _parse(document: Document, folder: Path) -> ParsedJob:
         retries=job.retries.model_dump(exclude_unset=True) if job.retries else {},
         repeats=job.repeats or 1,
         stop_if=tuple(job.stop_if or ()),
-        price_per_hour=job.price_per_hour,
+        price=Price(per_hour=job.price_per_hour) if isinstance(job.price_per_hour, float) else None,
+        asks_price=job.price_per_hour == "aws",
         budget=job.budget.model_dump(exclude_none=True) if job.budget else {},
     )
     return ParsedJob(template=template, warnings=problems.warnings, text=_text(document, data, folder))
@@ -86,10 +87,10 @@ def _check_limits(request: Mapping[str, Any], job: JobSection, problems: Problem
     if not request:
         return
     # botocore and its model take a third of a second: only now
-    shape = import_module("smsweep.config.api_shape")
-    for place, text in shape.violations(request):
+    api = import_module("smsweep.config.api_words")
+    for place, text in api.violations(request):
         problems.add(key_of(place, job), text)
-    if job.instance_type and shape.unknown_instance_type(job.instance_type):
+    if job.instance_type and api.unknown_instance_type(job.instance_type):
         problems.warn(("instance_type",), f"{job.instance_type} is new to the installed botocore, or misspelt")
 
 

@@ -104,6 +104,13 @@ def test_raw_fields_are_laid_over_the_rest() -> None:
     }
 
 
+def test_null_takes_a_field_out_of_the_request() -> None:
+    text = "instance_type: ml.m5.large\nmax_run: 60\nrequest:\n  ResourceConfig: {VolumeSizeInGB: null}\n"
+    assert request(text + "  StoppingCondition: null\n  VpcConfig: null\n") == {
+        "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1}
+    }
+
+
 def test_metric_definitions_are_for_the_request_and_for_the_log_reader() -> None:
     parsed = parse_job("metric_definitions: [{Name: loss, Regex: 'loss=([0-9.]+)'}]")
     assert parsed.template.metric_definitions == (("loss", "loss=([0-9.]+)"),)
