@@ -14,7 +14,7 @@ from smsweep.errors import JobRejected, NameTaken, SmsweepError, StoreConflict
 from smsweep.failures import CRASHED, NAME
 from smsweep.flapping import Flapping
 from smsweep.intake import Intake
-from smsweep.jobs import JobStatus, TrainingJobRequest
+from smsweep.jobs import JobStatus, Price, TrainingJobRequest
 from smsweep.leaving import Leaving
 from smsweep.metrics import MetricReader
 from smsweep.store.base import Store
@@ -46,7 +46,7 @@ class AgentOptions:
     count: int | None = None  # trials to start, then leave; None for no limit
     longest_sleep_s: float = 0.25  # between two looks when nothing happens
     retries: Mapping[str, int] = field(default_factory=dict)  # class of failure -> times, where not as usual
-    price_per_hour: float | None = None  # dollars for one instance; None where nobody knows
+    price: Price | None = None  # of one instance; None where nobody knows
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -219,7 +219,7 @@ class Agent:
         ruling = rule(current, status, self._options.retries)
         if ruling.to is TrialState.FINISHED and (missing := self._controller.missing_objective(current)):
             ruling = Ruling(to=TrialState.FAILED, reason=missing, retries=current.retries)
-        usage = usage_after(current, status, self._options.price_per_hour)
+        usage = usage_after(current, status, self._options.price)
         if self._end(held, ruling, status.exit_code, usage):
             self._backend.forget(status.name)
 

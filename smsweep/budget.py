@@ -32,19 +32,17 @@ def budgets_of(template: JobTemplate) -> list[Budget]:
     Raises ConfigError for dollars without a price, and where not even one trial fits: its worst case is
     max_run on every instance, and the time a warm pool is kept.
     """
-    request, caps = template.request, template.budget
-    resources = request.get("ResourceConfig", {})
-    groups = resources.get("InstanceGroups", ())
-    n_instances = resources.get("InstanceCount") or sum(group["InstanceCount"] for group in groups) or 1
-    max_run_s = request.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", DEFAULT_MAX_RUN_S)
-    worst_s = float(n_instances * (max_run_s + resources.get("KeepAlivePeriodInSeconds", 0)))
+    caps, n_instances, max_run_s = template.budget, instance_count(template), _max_run_s(template)
+    worst_s = worst_instance_s(template)
     found = []
     if "hours" in caps:
         found.append(Budget(what="instance_s", cap=caps["hours"] * 3600, worst=worst_s))
     if "usd" in caps:
-        if template.price_per_hour is None:
-            raise ConfigError("budget.usd: needs price_per_hour beside it, in dollars for one instance")
-        found.append(Budget(what="usd", cap=caps["usd"], worst=worst_s * template.price_per_hour / 3600))
+        if template.price is None:
+            raise ConfigError(
+                "budget.usd: needs price_per_hour beside it: dollars for one instance, or aws for AWS's own list"
+            )
+        found.append(Budget(what="usd", cap=caps["usd"], worst=worst_s * template.price.per_hour / 3600))
     for budget in found:
         if budget.worst > budget.cap:
             worst = f"${budget.worst:.2f}" if budget.what == "usd" else f"{budget.worst / 3600:g} hours"
@@ -53,6 +51,24 @@ def budgets_of(template: JobTemplate) -> list[Budget]:
                 f"({n_instances} x max_run {max_run_s:,} s); lower max_run, or raise the budget"
             )
     return found
+
+
+def worst_instance_s(template: JobTemplate) -> float:
+    """Return the seconds of instances that one trial may use, those of a warm pool after it included."""
+    kept_s = template.request.get("ResourceConfig", {}).get("KeepAlivePeriodInSeconds", 0)
+    return float(instance_count(template) * (_max_run_s(template) + kept_s))
+
+
+def instance_count(template: JobTemplate) -> int:
+    """Of several preferences, the one with the most instances."""
+    resources = template.request.get("ResourceConfig", {})
+    in_groups = sum(group["InstanceCount"] for group in resources.get("InstanceGroups", ()))
+    preferred = max((item.get("InstanceCount", 1) for item in resources.get("InstancePreferences", ())), default=0)
+    return int(resources.get("InstanceCount") or in_groups or preferred or 1)
+
+
+def _max_run_s(template: JobTemplate) -> int:
+    return int(template.request.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", DEFAULT_MAX_RUN_S))
 
 
 class Purse:

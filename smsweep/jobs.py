@@ -88,6 +88,17 @@ class Site:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Price:
+    """What one instance costs an hour, in dollars."""
+
+    per_hour: float  # of whichever machine; of several, the dearest
+    by_type: Mapping[str, float] = field(default_factory=dict)  # instance type -> its own, where it is known
+
+    def of(self, instance_type: str) -> float:
+        return self.by_type.get(instance_type, self.per_hour)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class JobTemplate:
     """A CreateTrainingJob request minus what a trial owns, plus what smsweep itself needs to know."""
 
@@ -103,7 +114,8 @@ class JobTemplate:
     retries: Mapping[str, int] = field(default_factory=dict)  # class of failure -> how many times
     repeats: int = 1  # trials of each assignment
     stop_if: tuple[str, ...] = ()  # conditions of which none may become true of a trial; see conditions.py
-    price_per_hour: float | None = None  # dollars for one instance; None where nobody knows
+    price: Price | None = None  # of one instance; None where nobody knows
+    asks_price: bool = False  # it is to be asked of AWS's price list
     budget: Mapping[str, float] = field(default_factory=dict)  # usd, hours, trials: hard caps
 
 

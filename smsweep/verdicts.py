@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from smsweep.failures import ADVICE, CAPACITY, CRASHED, EXTERNAL, INTERNAL, RETRIES, TIMEOUT, classify
-from smsweep.jobs import JobStatus
+from smsweep.jobs import JobStatus, Price
 from smsweep.trials import Trial, TrialState
 
 # (job's status, who asked it to end) -> the trial's state. Statuses that are not here are not an end.
@@ -86,8 +86,8 @@ def retry(trial: Trial, failure: str, allowed: Mapping[str, int], otherwise: Rul
     return Ruling(to=TrialState.PENDING, reason=otherwise.reason, retries={**trial.retries, failure: so_far + 1})
 
 
-def usage_after(trial: Trial, status: JobStatus, price_per_hour: float | None) -> dict[str, Any]:
-    """Return a trial's usage with that of its ended job added. price_per_hour: dollars for one instance."""
+def usage_after(trial: Trial, status: JobStatus, price: Price | None) -> dict[str, Any]:
+    """Return a trial's usage with that of its ended job added."""
     results = status.results
     span_s = (
         (status.ended_at - status.started_at).total_seconds() if status.started_at and status.ended_at else 0.0
@@ -100,8 +100,9 @@ def usage_after(trial: Trial, status: JobStatus, price_per_hour: float | None) -
         "billable_s": round(before.get("billable_s", 0.0) + billable_s, 3),
         "instance_s": round(before.get("instance_s", 0.0) + instance_s, 3),
     }
-    if price_per_hour is not None:
-        usage["usd"] = round(before.get("usd", 0.0) + instance_s * price_per_hour / 3600, 6)
+    if price is not None:
+        per_hour = price.of(results.instance_type if results else "")
+        usage["usd"] = round(before.get("usd", 0.0) + instance_s * per_hour / 3600, 6)
     if results is not None:
         names = ("instance_type", "instance_count", "model_uri", "output_uri", "log_url")
         usage |= {name: getattr(results, name) for name in names if getattr(results, name)}

@@ -23,6 +23,7 @@ from smsweep.endpoint.fault_box import FaultBox
 from smsweep.endpoint.filter_logs import filter_log_events
 from smsweep.endpoint.job_network import LOOPBACK
 from smsweep.endpoint.ledger import Ledger
+from smsweep.endpoint.prices import get_products
 from smsweep.endpoint.protocol import Call
 
 if TYPE_CHECKING:
@@ -122,6 +123,8 @@ class App:
         if call.service == "logs" and call.action == "FilterLogEvents":
             group = str(body.get("logGroupName") or body.get("logGroupIdentifier") or "")
             return protocol.answer(call, filter_log_events(self._cloud.log_group(call.region, group), body))
+        if call.service == "pricing" and call.action == "GetProducts":
+            return protocol.answer(call, get_products(body))
         return None
 
     def _pass_on(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
+from smsweep.budget import worst_instance_s
 from smsweep.controller import OUTLOOK_NOTE
 from smsweep.failures import alike as alike
 from smsweep.fronts import front as find_front
@@ -15,6 +16,7 @@ from smsweep.objectives import objective
 from smsweep.sdk.api import last_values
 from smsweep.sdk.execute import load_job_text
 from smsweep.sdk.labels import parse_sweep_id, parse_trial
+from smsweep.sdk.pricing import PRICE_NOTE, known_price
 from smsweep.sdk.repeating import Best, find_best, repeats_of
 from smsweep.sdk.workspace import Workspace
 from smsweep.search.methods import expected_trial_count
@@ -32,6 +34,7 @@ def show(sweep_id: str) -> Data:
         counts = store.count_trials(sweep.id)
         trials = store.list_trials(sweep.id)
         hint = store.get_note(sweep.id, OUTLOOK_NOTE) or ""
+        price = store.get_note(sweep.id, PRICE_NOTE)
         waiting = {trial.number: read_waiting(store, trial) for trial in trials}
     best = find_best(trials, sweep.config.metric, repeats_of(sweep)) if sweep.config.metric else None
     return {
@@ -39,7 +42,7 @@ def show(sweep_id: str) -> Data:
         "trials": {state.value: count for state, count in sorted(counts.items())},
         "best": best_data(best, sweep) if best else None,
         "outlook": hint,
-        "usage": usage_data(trials, sweep),
+        "usage": usage_data(trials, sweep, price),
         "waiting": [{"number": number, **found} for number, found in sorted(waiting.items()) if found],
     }
 
@@ -106,15 +109,26 @@ def sweep_data(sweep: Sweep) -> Data:
     }
 
 
-def usage_data(trials: Iterable[Trial], sweep: Sweep) -> Data:
-    """Return what a sweep's jobs have used: `jobs`, instance `hours`, `usd` (null without a price), `budget`."""
+def usage_data(trials: Sequence[Trial], sweep: Sweep, price: Data | None) -> Data:
+    """Return what a sweep's jobs have used, and may use yet.
+
+    `jobs`, instance `hours`, `usd` (null without a price) of jobs that have ended; `budget`, and what of it is
+    `set_aside` for active trials; `price` as AWS's list had it, null where it was not asked. price: its note.
+    """
+    template = known_price(load_job_text(sweep.job_yaml), price)
+    worst_s = worst_instance_s(template) * sum(trial.state.is_active for trial in trials)
+    worst = {"hours": round(worst_s / 3600, 6)}
+    if template.price is not None:
+        worst["usd"] = round(worst_s * template.price.per_hour / 3600, 6)
     used = [trial.usage for trial in trials]
     priced = [usage["usd"] for usage in used if "usd" in usage]
     return {
         "jobs": sum(usage.get("n_jobs", 0) for usage in used),
         "hours": round(sum(usage.get("instance_s", 0.0) for usage in used) / 3600, 6),
         "usd": round(sum(priced), 6) if priced else None,
-        "budget": dict(load_job_text(sweep.job_yaml).budget),
+        "budget": dict(template.budget),
+        "set_aside": {name: value for name, value in worst.items() if name in template.budget},
+        "price": price,
     }
 
 

@@ -24,7 +24,7 @@ def called(account: Account) -> set[str]:
     found = set()
     for entry in account.endpoint.ledger.read():
         method, _, path = entry["action"].partition(" ")
-        if entry["service"] in ("sagemaker", "logs"):
+        if entry["service"] in ("sagemaker", "logs", "pricing"):
             found.add(f"{entry['service']}:{method}")
         elif entry["service"] == "sqs":
             found.add(QUEUE_ACTIONS.get(method, ""))
@@ -67,8 +67,8 @@ def test_the_launchers_policy_is_what_the_launcher_was_seen_to_call(
         "time.sleep(x * 10)\n"
     )
     account.endpoint.faults.set({"lose_response": [{"action": "CreateTrainingJob"}]})
-    job = {"keep_alive_period_in_seconds": 600, "stop_if": "loss < -1"}
+    job = {"keep_alive_period_in_seconds": 600, "stop_if": "loss < -1", "price_per_hour": "aws"}
     account.run(3, job=job, parallel=3)
     results.download_model(account.trials()[0].sweep_id, 0, tmp_path / "model")
-    allowed = actions(iam.policies(account.job)["launcher"])
+    allowed = actions(iam.policies({**account.job, **job})["launcher"])
     assert called(account) == allowed - IMPLIED

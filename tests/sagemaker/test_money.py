@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
+from smsweep.cli import show
+from smsweep.errors import ConfigError
 from smsweep.sdk import views
-from smsweep.trials import TrialState
+from smsweep.trials import Trial, TrialState
 from tests.sagemaker.conftest import Account
 
 PRICED = {"price_per_hour": 3.6, "max_run": 100}  # at worst 10 cents a trial
@@ -32,6 +38,50 @@ def test_no_more_trials_are_active_than_the_budget_covers_at_worst(account: Acco
     most = max(sum(a <= at < b for a, b in zip(starts, ends, strict=True)) for at in starts)
     assert most == 2
     assert [trial.state for trial in account.trials()] == [TrialState.FINISHED] * 4
+
+
+def test_what_a_running_trial_may_cost_is_set_aside_and_shown(
+    account: Account, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told: list[dict[str, Any]] = []
+
+    def look(trial: Trial) -> None:
+        if not told:
+            told.append(views.show(trial.sweep_id))
+            show.show_sweep(told[0])
+
+    account.run(1, job={**PRICED, "budget": {"usd": 0.25, "hours": 1}}, on_change=look)
+    usage = told[0]["usage"]
+    assert usage["set_aside"] == {"usd": 0.1, "hours": round(100 / 3600, 6)}
+    assert "$0.00 of $0.25; $0.10 and 0.03 hours set aside for running trials" in capsys.readouterr().out
+    assert views.show(account.trials()[0].sweep_id)["usage"]["set_aside"] == {"usd": 0.0, "hours": 0.0}
+
+
+def test_awss_price_list_is_asked_where_the_job_says_so(
+    account: Account, capsys: pytest.CaptureFixture[str]
+) -> None:
+    account.run(1, job={"price_per_hour": "aws", "max_run": 3600, "budget": {"usd": 1.5}})
+    (trial,) = account.trials()
+    assert trial.usage["usd"] == pytest.approx(trial.usage["billable_s"] / 3600, abs=1e-6)  # a dollar an hour
+    data = views.show(trial.sweep_id)
+    assert data["usage"]["price"]["by_type"] == {"ml.m5.large": 1.0}
+    show.show_sweep(data)
+    assert "ml.m5.large $1 an hour, by AWS's price list of 20" in capsys.readouterr().out
+
+
+def test_a_budget_of_dollars_is_not_begun_without_a_price(account: Account) -> None:
+    account.endpoint.faults.set({"deny": ["GetProducts"]})
+    job = {"price_per_hour": "aws", "max_run": 60, "budget": {"usd": 5}}
+    with pytest.raises(ConfigError, match="access denied to pricing:GetProducts") as caught:
+        account.run(1, job=job)
+    assert "give price_per_hour in dollars" in str(caught.value)
+    assert account.created() == {}
+
+
+def test_without_a_budget_a_price_that_is_denied_only_is_not_known(account: Account) -> None:
+    account.endpoint.faults.set({"deny": ["GetProducts"]})
+    assert account.run(1, job={"price_per_hour": "aws"}).ended == {TrialState.FINISHED: 1}
+    assert "usd" not in account.trials()[0].usage
 
 
 def test_a_used_up_budget_finishes_the_sweep(account: Account) -> None:

@@ -6,14 +6,14 @@ import pytest
 
 from smsweep.budget import Purse, budgets_of
 from smsweep.errors import ConfigError
-from smsweep.jobs import JobTemplate
+from smsweep.jobs import JobTemplate, Price
 from smsweep.trials import Trial, TrialState
 
 HOUR = {"StoppingCondition": {"MaxRuntimeInSeconds": 3600}}
 
 
 def purse(**budget: float) -> Purse:
-    return Purse(budgets_of(JobTemplate(request=HOUR, price_per_hour=2.0, budget=budget)))
+    return Purse(budgets_of(JobTemplate(request=HOUR, price=Price(per_hour=2.0), budget=budget)))
 
 
 def trial(number: int, state: TrialState, **usage: float) -> Trial:

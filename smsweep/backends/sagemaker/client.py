@@ -24,6 +24,7 @@ CONFIG = Config(
     max_pool_connections=10,
     retries={"mode": "standard", "total_max_attempts": 3},
 )
+ELSEWHERE = {"pricing": "us-east-1"}  # services that are not in every region
 WORST_SKEW = timedelta(minutes=5)  # beyond it AWS refuses signatures
 
 
@@ -88,7 +89,7 @@ class Aws:
             name = service.upper().replace("-", "_")
             endpoint = self._environ.get(f"AWS_ENDPOINT_URL_{name}") or self._environ.get("AWS_ENDPOINT_URL")
             self._clients[service] = self._open_session().client(
-                service, endpoint_url=endpoint or None, config=CONFIG
+                service, region_name=ELSEWHERE.get(service), endpoint_url=endpoint or None, config=CONFIG
             )
         return self._clients[service]
 

@@ -28,6 +28,7 @@ class Scope:
     secrets: tuple[str, ...]  # ARNs
     keys: tuple[str, ...]  # ARNs or ids of KMS keys
     queue: str  # ARN of the queue of events; "" for none
+    asks_price: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,6 +96,11 @@ LAUNCHER = (
         sid="Events",
         actions=("sqs:ReceiveMessage", "sqs:DeleteMessage"),
         resources=lambda scope: [scope.queue] if scope.queue else [],
+    ),
+    Grant(
+        sid="Prices",
+        actions=("pricing:GetProducts",),
+        resources=lambda scope: ["*"] if scope.asks_price else [],
     ),
     Grant(sid="Keys", actions=("kms:GenerateDataKey", "kms:Decrypt"), resources=lambda scope: scope.keys),
 )
@@ -174,6 +180,7 @@ def scope_of(template: JobTemplate, region: str, events_queue: str = "") -> Scop
         queue=f"arn:{partition}:sqs:{region or '*'}:" + ":".join(events_queue.split("/")[-2:])
         if events_queue
         else "",
+        asks_price=template.asks_price,
     )
 
 
