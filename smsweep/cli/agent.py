@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Annotated, Any
 
 import typer
@@ -32,7 +33,13 @@ smsweep agent abcd1234 --parallel 4
 smsweep agent abcd1234 --count 1
 smsweep agent team/digits/abcd1234 --backend docker --job job.yaml
 smsweep agent --queue https://sqs.eu-west-1.amazonaws.com/123456789012/sweeps
+smsweep agent team/digits/efgh5678 --controller wandb
 """
+
+
+class Controller(str, Enum):
+    LOCAL = "local"
+    WANDB = "wandb"
 
 
 def agent(
@@ -52,6 +59,9 @@ def agent(
     entity: Entity = None,
     max_consecutive_failed_runs: MaxConsecutiveFailedRuns = None,
     reuse: Reuse = False,
+    controller: Annotated[
+        Controller, typer.Option("--controller", help="Who chooses params: smsweep, or W&B's server.")
+    ] = Controller.LOCAL,
     forward_signals: ForwardSignals = False,
     term_timeout: TermTimeout = None,
     as_json: Json = False,
@@ -63,6 +73,7 @@ def agent(
     Several agents may share a sweep. Ctrl-C once lets running trials finish, twice stops them, three times
     kills them. SIGTERM stops them and puts them back into the queue. After a crash, just start an agent again:
     it settles what was running and goes on. With --queue it works on the sweeps that `smsweep publish` sends.
+    With --controller wandb the sweep is one on W&B's server: each trial's job runs W&B's own agent for one run.
     """
     options: dict[str, Any] = {
         "as_json": as_json,
@@ -79,4 +90,6 @@ def agent(
         raise typer.Exit(sdk.queue.work_off(queue, lambda invited: follow(invited, **options), patience_s=wait))
     if sweep_id is None or queue is not None:
         raise UsageError("give an agent either a sweep's id or --queue URL")
+    if controller is Controller.WANDB:
+        sweep_id = sdk.hosted.attach(sweep_id, project=project, entity=entity, job=job)
     raise typer.Exit(follow(sweep_id, **options))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from smsweep.runtime.identity import WANDB_AGENT
 from smsweep.runtime.sm_variables import sm_variables
 
 MAX_VARIABLE_BYTES = 128 * 1024  # Linux: MAX_ARG_STRLEN, of one variable or argument
@@ -46,25 +47,30 @@ def script_environment(
             SMSWEEP_TRIAL=str(assignment.number),
             SMSWEEP_ATTEMPT=str(assignment.attempt),
             SMSWEEP_NAME=assignment.name,
-            WANDB_RUN_ID=assignment.run_id,
-            WANDB_SWEEP_PARAM_PATH=files.yaml,
         )
-        chosen.update(
-            WANDB_RUN_GROUP=assignment.sweep_id,
-            WANDB_RESUME="allow",  # a retry goes on with the same run
-            WANDB_PROJECT=assignment.project,
-            WANDB_ENTITY=assignment.entity,
-            WANDB_NAME=assignment.name,
-        )
-        if not _reaches_wandb(env):
-            chosen["WANDB_MODE"] = "offline"
-        # W&B's server looks a run's sweep up among its own, for an offline run when it is uploaded, and has never
-        # heard of ours. The run gets the params without it, and WANDB_RUN_GROUP keeps the trials together.
-        env.pop("WANDB_SWEEP_ID", None)
+        for name in ("WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH"):
+            env.pop(name, None)
+        if WANDB_AGENT not in (assignment.command or ()):  # it names its run itself
+            _name_run(env, chosen, assignment, files)
     for name, value in chosen.items():
         if value and not env.get(name):
             env[name] = value
     return env
+
+
+def _name_run(env: dict[str, str], chosen: dict[str, str], assignment: Assignment, files: ParamFiles) -> None:
+    # Not WANDB_SWEEP_ID: W&B's server looks a run's sweep up among its own, for an offline run at its upload, and
+    # has never heard of ours. The run gets the params without it, and its group keeps the trials together.
+    env.update(WANDB_RUN_ID=assignment.run_id, WANDB_SWEEP_PARAM_PATH=files.yaml)
+    chosen.update(
+        WANDB_RUN_GROUP=assignment.sweep_id,
+        WANDB_RESUME="allow",  # a retry goes on with the same run
+        WANDB_PROJECT=assignment.project,
+        WANDB_ENTITY=assignment.entity,
+        WANDB_NAME=assignment.name,
+    )
+    if not _reaches_wandb(env):
+        chosen["WANDB_MODE"] = "offline"
 
 
 def _is_possible(name: str, value: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+WANDB_AGENT = "smsweep.runtime.hosted"  # in the command of a trial whose params W&B's server chooses
 _FOREIGN = re.compile(r"[^a-z0-9-]+")
 
 

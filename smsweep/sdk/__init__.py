@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from smsweep.sdk import create as create
     from smsweep.sdk import doctor as doctor
     from smsweep.sdk import execute as execute
+    from smsweep.sdk import hosted as hosted
     from smsweep.sdk import iam as iam
     from smsweep.sdk import labels as labels
     from smsweep.sdk import manage as manage
@@ -34,6 +35,7 @@ _PARTS = frozenset(
         "create",
         "doctor",
         "execute",
+        "hosted",
         "iam",
         "labels",
         "manage",

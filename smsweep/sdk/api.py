@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import Any
 
 from smsweep.objectives import objective
+from smsweep.sdk.hosted import params_of, summary_of
 from smsweep.sdk.labels import parse_sweep_id, parse_trial
 from smsweep.sdk.repeating import find_best, repeats_of
 from smsweep.sdk.workspace import Workspace
@@ -39,12 +40,12 @@ class ApiRun:
     @property
     def config(self) -> dict[str, Any]:
         """The params as assigned, nested as in the sweep's config."""
-        return dict(self.trial.params)
+        return dict(params_of(self.trial))
 
     @property
     def summary(self) -> dict[str, Scalar]:
         """Last value of each metric, under what the script set as its own summary."""
-        return {**last_values(self.trial), **self.trial.summary}
+        return {**last_values(self.trial), **summary_of(self.trial)}
 
     @property
     def objective(self) -> float | None:

@@ -77,7 +77,7 @@ def sweep(
     priors = list(prior_runs or ())
     runs = read_files(priors, parsed.config)
     workspace = Workspace()
-    source_hash = _snapshot(workspace, parsed, parsed_job, _origin(sweep))
+    source_hash = snapshot(workspace, parsed, parsed_job, _origin(sweep))
     config, environ = parsed.config, workspace.environ
     value = Sweep(
         id="".join(secrets.choice(ID_LETTERS) for _ in range(ID_LENGTH)),
@@ -112,7 +112,7 @@ def with_source(stored: Sweep, compiled: EstimatorJob, workspace: Workspace) -> 
     if not compiled.program or not needs_program(stored.config):
         return stored
     parsed = parse_sweep({**stored.config.document, "program": compiled.program})
-    source_hash = _snapshot(workspace, parsed, parse_job(compiled.document), None)
+    source_hash = snapshot(workspace, parsed, parse_job(compiled.document), None)
     return replace(stored, config=parsed.config, source_hash=source_hash)
 
 
@@ -179,7 +179,7 @@ def hash_source(parsed: ParsedSweep, job: ParsedJob, sweep: SweepLike) -> str:
     return ""
 
 
-def _snapshot(workspace: Workspace, parsed: ParsedSweep, job: ParsedJob, origin: Path | None) -> str:
+def snapshot(workspace: Workspace, parsed: ParsedSweep, job: ParsedJob, origin: Path | None) -> str:
     """Pack the source and return its hash; "" when there is none. Raises SourceError for a secret in it."""
     found = _secrets_in_configs(parsed, job)
     files = _source_files(workspace, parsed, job, origin)

@@ -31,8 +31,8 @@ from smsweep.render import training_job
 from smsweep.sdk.create import JobLike, load_job, with_source
 from smsweep.sdk.estimators import compile_estimator
 from smsweep.sdk.hidden import make_redact
+from smsweep.sdk.hosted import hosted_path, looker
 from smsweep.sdk.labels import parse_sweep_id
-from smsweep.sdk.pricing import with_price
 from smsweep.sdk.prior import read_prior
 from smsweep.sdk.repeating import repeats_of
 from smsweep.sdk.reuse import OTHER_JOB_NOTE, make_reuse, reuse_none
@@ -42,6 +42,7 @@ from smsweep.stopping.rules import make_rule
 from smsweep.store.base import Store
 from smsweep.sweeps import Sweep
 from smsweep.trials import Trial
+from smsweep.wandb_server.controller import HostedController
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +92,6 @@ def agent(
             store.put_note(stored.id, OTHER_JOB_NOTE, True)
         template = replace(template, repeats=repeats_of(stored))  # a sweep's trials are numbered by it
         name = DEFAULT_BACKEND if function else backend_name(backend, workspace)
-        template = with_price(template, name, store, stored.id, workspace.environ, now())
         render = renderer(template, stored, workspace, name, upload=True)
         redact = make_redact(workspace.environ, template)
         with closing(InlineBackend(function) if function else open_backend(name, workspace)) as opened:
@@ -106,7 +106,7 @@ def agent(
                     parallel=parallel,
                     count=count,
                     retries=template.retries,
-                    price=template.price,
+                    price_per_hour=template.price_per_hour,
                 ),
                 flapping=Flapping.from_environ(workspace.environ, now(), max_consecutive_failed_runs),
                 clock=now,
@@ -147,16 +147,17 @@ def make_controller(store: Store, stored: Sweep, template: JobTemplate) -> Contr
     strategy = make_strategy(config, stored.seed, template.repeats)
     rule = make_rule(config, template.stop_if)
     cap = template.budget.get("trials")
-    return Controller(
-        store,
-        stored,
-        strategy,
-        rule,
-        prior=read_prior(store, stored),
-        trial_cap=None if cap is None else int(cap),
-        repeats=template.repeats,
-        purse=Purse(budgets_of(template)),
-    )
+    options: dict[str, Any] = {
+        "prior": read_prior(store, stored),
+        "trial_cap": None if cap is None else int(cap),
+        "repeats": template.repeats,
+        "purse": Purse(budgets_of(template)),
+    }
+    hosted = hosted_path(store, stored.id)
+    if hosted is not None:
+        look = looker(hosted, Workspace())
+        return HostedController(store, stored, strategy, rule, look=look, clock=now, **options)
+    return Controller(store, stored, strategy, rule, **options)
 
 
 def renderer(

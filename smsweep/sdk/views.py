@@ -15,6 +15,7 @@ from smsweep.fronts import last_value
 from smsweep.objectives import objective
 from smsweep.sdk.api import last_values
 from smsweep.sdk.execute import load_job_text
+from smsweep.sdk.hosted import params_of, summary_of
 from smsweep.sdk.labels import parse_sweep_id, parse_trial
 from smsweep.sdk.pricing import PRICE_NOTE, known_price
 from smsweep.sdk.repeating import Best, find_best, repeats_of
@@ -137,8 +138,8 @@ def trial_data(trial: Trial, sweep: Sweep) -> Data:
     return {
         "number": trial.number,
         "state": trial.state.value,
-        "params": dict(trial.params),
-        "metrics": {**last_values(trial), **trial.summary},
+        "params": dict(params_of(trial)),
+        "metrics": {**last_values(trial), **summary_of(trial)},
         "objective": objective(trial, metric) if metric else None,
         "attempt": trial.attempt,
         "reason": trial.reason,

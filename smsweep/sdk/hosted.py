@@ -1,0 +1,124 @@
+"""Sweeps that W&B's server controls: beside each stands a sweep of ours, with a trial for each job."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from smsweep.config.sweep_yaml import ParsedSweep, parse_sweep
+from smsweep.config.yaml_reader import read_yaml
+from smsweep.errors import ConfigError, NotFound, UsageError
+from smsweep.runtime.hosted import IDLE, PARAMS, RUN, STOPPED
+from smsweep.runtime.identity import WANDB_AGENT
+from smsweep.sdk.create import JobLike, load_job, snapshot, warn
+from smsweep.sdk.labels import parse_sweep_id
+from smsweep.sdk.origin import ORIGIN_NOTE, origin
+from smsweep.sdk.workspace import Workspace
+from smsweep.store.base import Store
+from smsweep.sweeps import Sweep, SweepState
+from smsweep.trials import Params, Scalar, Trial
+from smsweep.wandb_server.client import WandbServer
+from smsweep.wandb_server.controller import NOTE
+from smsweep.wandb_server.sweep import HostedSweep, SweepPath, parse_path, read_sweep
+
+SERVERS = ("program", "name", "description", "metric", "method", "parameters")  # what we show of W&B's config
+
+
+def attach(path: str, *, project: str | None = None, entity: str | None = None, job: JobLike = None) -> str:
+    """Return the id of our sweep beside the one on W&B's server; it is made at the first call, with W&B's id.
+
+    path: "ID", "project/ID" or "entity/project/ID". The program of W&B's sweep is taken from the working directory
+    or from job.yaml's source_dir, and kept as for any sweep.
+    Raises NotFound, AccessDenied, ConfigError, SourceError.
+    """
+    workspace = Workspace()
+    environ = workspace.environ
+    place = parse_path(
+        path, project or environ.get("WANDB_PROJECT") or "", entity or environ.get("WANDB_ENTITY") or ""
+    )
+    hosted = read_sweep(WandbServer(environ), place)
+    with workspace.store(create=True) as store:
+        stored = _find(store, place)
+        if stored is None:
+            _create(store, workspace, place, hosted, job)
+        elif stored.state is SweepState.FINISHED and hosted.is_open:
+            store.set_sweep_state(stored.id, [SweepState.FINISHED], SweepState.RUNNING)  # W&B resumed it
+    return place.id
+
+
+def hosted_path(store: Store, sweep_id: str) -> SweepPath | None:
+    """Return where W&B's server has this sweep; None for one of our own."""
+    note = store.get_note(sweep_id, NOTE)
+    return SweepPath(**note) if note else None
+
+
+def looker(path: SweepPath, workspace: Workspace) -> Callable[[], HostedSweep]:
+    server = WandbServer(workspace.environ)
+    return lambda: read_sweep(server, path)
+
+
+def params_of(trial: Trial) -> Params:
+    """Return a trial's params: those that W&B gave it, as its job told, or else our own."""
+    found = {name: value for name, value in trial.summary.items() if name.startswith(PARAMS)}
+    return {name.removeprefix(PARAMS): value for name, value in found.items()} if found else trial.params
+
+
+def summary_of(trial: Trial) -> dict[str, Scalar]:
+    """Return what the script itself put into the trial's summary."""
+    return {
+        name: value
+        for name, value in trial.summary.items()
+        if name not in (IDLE, RUN, STOPPED) and not name.startswith(PARAMS)
+    }
+
+
+def _find(store: Store, place: SweepPath) -> Sweep | None:
+    try:
+        stored = store.get_sweep(parse_sweep_id(place.id))
+    except NotFound:
+        return None
+    if hosted_path(store, stored.id) != place:
+        raise UsageError(
+            f"there is another sweep {stored.id} here already; set SMSWEEP_DIR to a folder of its own for {place}"
+        )
+    return stored
+
+
+def _create(store: Store, workspace: Workspace, place: SweepPath, hosted: HostedSweep, job: JobLike) -> None:
+    parsed, parsed_job = _parsed(place, hosted), load_job(job)
+    warn(parsed_job.warnings)
+    store.create_sweep(
+        Sweep(
+            id=place.id,
+            config=parsed.config,
+            seed=random.SystemRandom().getrandbits(32),
+            name=hosted.name or parsed.config.name or "",
+            project=place.project,
+            entity=place.entity,
+            sweep_yaml=parsed.text,
+            job_yaml=parsed_job.text,
+            source_hash=snapshot(workspace, parsed, parsed_job, None),
+            created_at=datetime.now(timezone.utc),
+        )
+    )
+    store.put_note(place.id, ORIGIN_NOTE, origin(Path.cwd()))
+    store.put_note(place.id, NOTE, asdict(place))
+
+
+def _parsed(place: SweepPath, hosted: HostedSweep) -> ParsedSweep:
+    """Return W&B's config with the command that each of our trials runs.
+
+    W&B's server has accepted it, and only W&B reads its parameters: where they are none for us, they are left out.
+    """
+    theirs: dict[str, Any] = read_yaml(hosted.config, str(place)).data or {}
+    document = {name: theirs[name] for name in SERVERS if theirs.get(name) is not None}
+    document["command"] = ["${env}", "${interpreter}", "-m", WANDB_AGENT, str(place)]
+    try:
+        return parse_sweep(document, name=str(place))
+    except ConfigError:
+        stand_in = {"method": "random", "parameters": {"wandb_sweep": {"value": str(place)}}}
+        return parse_sweep({**document, **stand_in}, name=str(place))

@@ -1,0 +1,83 @@
+"""Sweeps on W&B's server, run by its own agent in jobs of ours, against a stand-in of that server."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from smsweep.sdk import execute, hosted, views
+from smsweep.trials import TrialState
+from tests.fakes.wandb_server import FakeWandb, fake_wandb
+from tests.oracles import oracle
+
+pytestmark = pytest.mark.oracle
+
+SWEEP = {
+    "program": "train.py",
+    "method": "grid",
+    "metric": {"name": "loss", "goal": "minimize"},
+    "parameters": {"lr": {"values": [0.5, 0.25]}, "opt": {"values": ["sgd"]}},
+}
+SCRIPT = """
+import os, sys, wandb
+run = wandb.init(config={"lr": 1.0, "epochs": 2})
+print("config", dict(run.config), run.sweep_id)
+for epoch in range(run.config.epochs):
+    run.log({"loss": run.config.lr / (epoch + 1)})
+run.finish()
+if os.environ.get("FAIL_AT") == str(run.config.lr):
+    raise ValueError("no luck")
+"""
+
+
+@pytest.fixture
+def server() -> Iterator[FakeWandb]:
+    with fake_wandb(sweep=SWEEP) as served:
+        yield served
+
+
+@pytest.fixture(params=["wandb", "wandb-0.16"])
+def place(
+    request: pytest.FixtureRequest, server: FakeWandb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> str:
+    """The sweep's path; its program lies in the working directory, and `python` has that version of wandb."""
+    for name in [name for name in os.environ if name.startswith(("SMSWEEP_", "WANDB_"))]:
+        monkeypatch.delenv(name)
+    (tmp_path / "train.py").write_text(SCRIPT)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    path = f"{oracle(request.param).python.parent}{os.pathsep}{os.environ['PATH']}"
+    (tmp_path / "job.yaml").write_text(f"environment:\n  PATH: {path}\n")
+    for name, value in server.environ.items():
+        monkeypatch.setenv(name, value)
+    return f"team/digits/{server.sweep_id}"
+
+
+def run(place: str, **options: Any) -> tuple[list[dict[str, Any]], dict[TrialState, int]]:
+    sweep_id = hosted.attach(place, job="job.yaml")
+    outcome = execute.agent(sweep_id, **options)
+    return views.list_trials(sweep_id), outcome.ended
+
+
+def test_each_trial_is_a_job_in_which_wandbs_agent_asks_for_one_run(place: str, server: FakeWandb) -> None:
+    trials, ended = run(place, parallel=2)
+    assert ended == {TrialState.FINISHED: 2}
+    found = sorted((trial["params"]["lr"], trial["params"]["opt"], trial["objective"]) for trial in trials)
+    assert found == [(0.25, "sgd", 0.125), (0.5, "sgd", 0.25)]
+    assert [trial["metrics"] for trial in trials] == [{"loss": trial["params"]["lr"] / 2} for trial in trials]
+    registered = [variables for name, variables in server.asked if name == "CreateAgent"]
+    assert [agent["sweep"] for agent in registered] == [server.sweep_id] * 2
+    assert {run_id: len(run.history) for run_id, run in server.runs.items()} == {"run0": 2, "run1": 2}
+
+
+def test_a_run_that_fails_is_a_failed_trial_though_wandbs_agent_ends_well(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAIL_AT", "0.5")
+    trials, ended = run(place)
+    assert ended == {TrialState.FINISHED: 1, TrialState.FAILED: 1}
+    assert next(trial for trial in trials if trial["params"]["lr"] == 0.5)["state"] == "failed"
