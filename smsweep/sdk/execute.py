@@ -33,6 +33,7 @@ from smsweep.sdk.estimators import compile_estimator
 from smsweep.sdk.hidden import make_redact
 from smsweep.sdk.hosted import hosted_path, looker
 from smsweep.sdk.labels import parse_sweep_id
+from smsweep.sdk.pricing import with_price
 from smsweep.sdk.prior import read_prior
 from smsweep.sdk.repeating import repeats_of
 from smsweep.sdk.reuse import OTHER_JOB_NOTE, make_reuse, reuse_none
@@ -92,6 +93,7 @@ def agent(
             store.put_note(stored.id, OTHER_JOB_NOTE, True)
         template = replace(template, repeats=repeats_of(stored))  # a sweep's trials are numbered by it
         name = DEFAULT_BACKEND if function else backend_name(backend, workspace)
+        template = with_price(template, name, store, stored.id, workspace.environ, now())
         render = renderer(template, stored, workspace, name, upload=True)
         redact = make_redact(workspace.environ, template)
         with closing(InlineBackend(function) if function else open_backend(name, workspace)) as opened:
@@ -106,7 +108,7 @@ def agent(
                     parallel=parallel,
                     count=count,
                     retries=template.retries,
-                    price_per_hour=template.price_per_hour,
+                    price=template.price,
                 ),
                 flapping=Flapping.from_environ(workspace.environ, now(), max_consecutive_failed_runs),
                 clock=now,
