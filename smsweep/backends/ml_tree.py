@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 from smsweep.errors import JobRejected
 from smsweep.jobs import MAX_FAILURE_REASON, TrainingJobRequest
 
+MAX_FAILURE_BYTES = 8 * MAX_FAILURE_REASON  # at four bytes a character, and blanks before the first
 FOLDERS = ("input/config", "input/data", "output/data", "model", "checkpoints", "code")
 
 
@@ -78,7 +81,10 @@ def local_channels(request: TrainingJobRequest) -> dict[str, Path]:
         name, uri = channel["ChannelName"], str(_source(channel).get("S3Uri", ""))
         parts = urlsplit(uri)
         if parts.scheme != "file":
-            raise JobRejected(f"channel {name}: {uri or 'no S3Uri'} cannot be read here; give a file:// path, or a backend that downloads: docker")
+            raise JobRejected(
+                f"channel {name}: {uri or 'no S3Uri'} cannot be read here; give a file:// path, or a backend that "
+                "downloads: docker"
+            )
         path = Path(unquote(parts.path))
         if not path.exists():
             raise JobRejected(f"channel {name}: {path} does not exist")
@@ -94,11 +100,14 @@ def local_checkpoints(request: TrainingJobRequest) -> Path | None:
 
 def failure_reason(root: Path) -> str:
     """Return what the job wrote to output/failure, cut as SageMaker cuts it; "" when it wrote nothing."""
+    # Whatever the job has put there: a link is not followed out of its folder, and a pipe would never end.
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
-        text = (root / "output" / "failure").read_text(encoding="utf-8", errors="replace")
+        with os.fdopen(os.open(root / "output" / "failure", flags), "rb") as file:
+            text = file.read(MAX_FAILURE_BYTES) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else b""
     except OSError:
         return ""
-    return text.strip()[:MAX_FAILURE_REASON]
+    return text.decode("utf-8", errors="replace").strip()[:MAX_FAILURE_REASON]
 
 
 def _source(channel: Mapping[str, Any]) -> Mapping[str, Any]:

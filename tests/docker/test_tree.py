@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tarfile
 
+import pytest
 from docker import DockerClient
 
 from tests.engine import IMAGE
@@ -119,6 +120,28 @@ open('/opt/ml/output/data/curve.csv', 'w').write('c')
 def test_an_empty_model_leaves_no_archive(jobs: Jobs) -> None:
     jobs.run("empty", "")
     assert not (jobs.folder / "results").exists()
+
+
+def test_a_link_in_the_models_place_takes_nothing_of_this_machine_along(jobs: Jobs) -> None:
+    jobs.run("link", "import os; os.rmdir('/opt/ml/model'); os.symlink('/etc', '/opt/ml/model')")
+    assert not (jobs.folder / "results").exists()
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "os.symlink('/etc/hostname', F)",
+        "os.mkfifo(F)",
+        "os.mkdir(F)",
+        "open(F, 'wb').write(b'\\xff' * (64 << 20))",
+    ],
+)
+def test_whatever_is_in_the_failure_files_place_is_read_safely(jobs: Jobs, place: str) -> None:
+    entrypoint = ["python3", "-c", f"import os; F = '/opt/ml/output/failure'; {place}; os._exit(3)"]
+    algorithm = {"TrainingImage": jobs.image, "TrainingInputMode": "File", "ContainerEntrypoint": entrypoint}
+    jobs.backend.submit(jobs.request("strange", AlgorithmSpecification=algorithm))
+    reason = jobs.finish(jobs.name("strange")).status.failure_reason
+    assert reason in ("exit code 3, and nothing in /opt/ml/output/failure", "\ufffd" * 1024)
 
 
 def test_uncompressed_output_is_kept_as_files(jobs: Jobs) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tarfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from smsweep.jobs import TrainingJobRequest
+
+log = logging.getLogger(__name__)
 
 GZIP_LEVEL = 1  # weights hardly shrink, and a trial waits for it
 
@@ -30,7 +33,7 @@ def keep_artifacts(
         return kept
     base = f"{base}/{request['TrainingJobName']}/output"
     for name, part in (("model", "model"), ("output", "output/data")):
-        folders = [tree / part for tree in trees if _has_files(tree / part)]
+        folders = [tree / part for tree in trees if _is_own(tree, part) and _has_files(tree / part)]
         if not folders:
             continue
         if output.get("CompressionType") == "NONE":
@@ -44,6 +47,17 @@ def keep_artifacts(
             upload(draft, kept[name])
             draft.unlink()
     return kept
+
+
+def _is_own(tree: Path, part: str) -> bool:
+    """Tell whether a folder is where it was: a job's link in its place leads to this machine's files."""
+    place = tree
+    for name in part.split("/"):
+        place /= name
+        if place.is_symlink():
+            log.warning("%s is a link to %s, and is not kept", place, place.readlink())
+            return False
+    return True
 
 
 def _has_files(folder: Path) -> bool:
