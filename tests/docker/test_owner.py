@@ -14,6 +14,7 @@ import pytest
 from docker import DockerClient
 
 from smsweep.backends.docker.backend import DockerBackend
+from tests.docker.conftest import build
 from tests.docker.users import SOCKET, USER, as_user
 from tests.engine import IMAGE
 from tests.jobs import Jobs
@@ -89,3 +90,25 @@ def test_results_that_only_root_could_read_are_in_the_archive(folder: Path) -> N
     (archive,) = folder.glob("results/*/output/model.tar.gz")
     with tarfile.open(archive) as model:
         assert model.getnames() == ["deep", "deep/weights"]
+
+
+def test_an_image_that_runs_as_somebody_else_goes_on_from_its_checkpoints(
+    folder: Path, docker_engine: DockerClient
+) -> None:
+    image = build(docker_engine, "smsweep-test-user", USER="12345")
+    script = """
+import os
+os.makedirs('/opt/ml/checkpoints/deep', exist_ok=True)
+file = '/opt/ml/checkpoints/deep/step'
+step = int(open(file).read()) if os.path.exists(file) else 0
+open(file, 'w').write(str(step + 1))
+print(step, os.getuid())
+"""
+
+    def run() -> None:
+        jobs = Jobs(folder=folder, make=DockerBackend, image=image)
+        assert [jobs.run(f"step-{n}", script).lines for n in range(2)] == [("0 12345",), ("1 12345",)]
+        jobs.close()
+
+    as_user(run)
+    assert foreign(folder) == []

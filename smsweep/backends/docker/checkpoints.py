@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -29,9 +31,10 @@ class Checkpoints:
     def restore(self) -> None:
         if self._is_local:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self.folder.chmod(0o777)  # the image's user need not be root
         elif self._uri:
             self._place(self._uri).download(self._uri, self.folder)
+        if self._uri:
+            _open_to_all(self.folder)
 
     def binds(self) -> list[Bind]:
         return [Bind(source=self.folder, target=self._target, is_read_only=False)] if self._uri else []
@@ -39,3 +42,17 @@ class Checkpoints:
     def keep(self) -> None:
         if self._uri and not self._is_local:
             self._place(self._uri).upload(self.folder, self._uri)
+
+
+def _open_to_all(folder: Path) -> None:
+    """Let the image's user, who need not be root, go on with files that are the caller's by now."""
+    for parent, _, files in os.walk(folder):
+        _allow(Path(parent), 0o777)
+        for file in files:
+            _allow(Path(parent, file), 0o666)
+
+
+def _allow(path: Path, bits: int) -> None:
+    with suppress(PermissionError):  # not ours: an earlier container's, whose user has it still
+        if not path.is_symlink():
+            path.chmod(path.stat().st_mode | bits)
