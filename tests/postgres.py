@@ -7,7 +7,7 @@ import pwd
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
@@ -21,7 +21,9 @@ USER = "smsweep"
 class Postgres:
     """A running server that hands out empty schemas."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, restart: Callable[[], None]) -> None:
+        self.folder = folder  # of its socket
+        self.restart = restart  # as after a crash: every connection is lost
         self._url = f"postgresql+psycopg://{USER}@/postgres?host={quote(str(folder))}"
         self._n_schemas = 0
 
@@ -54,7 +56,7 @@ def run_postgres() -> Iterator[Postgres]:
         options = f"-k {folder} -c listen_addresses='' -c fsync=off -c max_connections=200"
         _run([*pg_ctl, "start", "-s", "-l", str(folder / "log"), "-o", options], folder)
         try:
-            yield Postgres(folder)
+            yield Postgres(folder, lambda: _run([*pg_ctl, "restart", "-s", "-m", "immediate"], folder))
         finally:
             _run([*pg_ctl, "stop", "-s", "-m", "immediate"], folder)
     finally:

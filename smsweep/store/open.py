@@ -20,6 +20,17 @@ from smsweep.sweeps import SweepConfig
 DEFAULT_DIR = ".smsweep"
 FILE_NAME = "store.db"
 LOCK_TIMEOUT_S = 5.0  # how long SQLite itself waits for another writer
+# After so long in a transaction PostgreSQL takes an agent for gone, frozen or cut off, and frees what it locked.
+SILENCE_S = 30
+# libpq's words for the other side: a server that does not answer any more is an error, not a wait for ever.
+PATIENCE = {
+    "connect_timeout": "10",
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "4",
+    "tcp_user_timeout": "30000",
+}
+LIBPQ = ("postgresql+psycopg", "postgresql+psycopg2")
 
 PRAGMAS = (
     "PRAGMA foreign_keys = ON",
@@ -98,11 +109,15 @@ def engine_of(url: sa.URL) -> sa.Engine:
     """Return an engine set up for the store; it connects at its first use."""
     if url.get_backend_name() != "sqlite":
         try:
-            return sa.create_engine(url, max_overflow=-1)
+            known = PATIENCE if url.drivername in LIBPQ else {}
+            patience = {name: value for name, value in known.items() if name not in url.query}
+            server = sa.create_engine(url, max_overflow=-1, connect_args=patience)
         except ModuleNotFoundError as err:
             raise UsageError(
                 f"SMSWEEP_STORE: the driver {err.name} is not installed; run: pip install 'smsweep[postgres]'"
             ) from err
+        event.listen(server, "connect", _prepare_postgres)
+        return server
     if "timeout" not in url.query:
         url = url.update_query_dict({"timeout": str(LOCK_TIMEOUT_S)})
     # Autocommit as far as the driver goes: transactions.py says BEGIN, in the right kind.
@@ -118,3 +133,10 @@ def engine_of(url: sa.URL) -> sa.Engine:
 def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:
     for pragma in PRAGMAS:
         connection.execute(pragma)
+
+
+def _prepare_postgres(connection: sa.PoolProxiedConnection, _: object) -> None:
+    cursor = connection.cursor()
+    cursor.execute(f"SET idle_in_transaction_session_timeout = '{SILENCE_S}s'")
+    cursor.close()
+    connection.commit()

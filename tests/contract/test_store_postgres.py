@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from smsweep.errors import StoreUnavailable
+from smsweep.store import open as open_module
 from smsweep.store.open import open_store
 from tests.fakes.agent_kit import Kit
 from tests.fakes.scripted_backend import Plot, ScriptedBackend
@@ -80,6 +81,22 @@ def test_two_agents_whose_clocks_are_apart_never_have_the_same_trial(postgres: P
         kit.advance(-600)
     assert [trial.agent_id for trial in kit.trials()] == ["right"]
     kit.store.close()
+
+
+def test_who_is_frozen_in_a_transaction_does_not_keep_its_locks(
+    postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = postgres.new_schema()
+    monkeypatch.setattr(open_module, "SILENCE_S", 1)
+    frozen = open_module.engine_of(sa.make_url(url))
+    with closing(open_store(url, environ={}, parse=lambda _: CONFIG)) as store:
+        store.create_sweep(a_sweep())
+        with pytest.raises(sa.exc.DBAPIError), frozen.begin() as connection:
+            connection.execute(sa.text("SELECT * FROM sweeps FOR UPDATE"))
+            store.put_note("abcd1234", "key", 1)  # waits until the server has lost its patience
+            connection.execute(sa.text("SELECT 1"))
+        assert store.get_note("abcd1234", "key") == 1
+    frozen.dispose()
 
 
 def test_a_server_that_is_not_there_is_named_with_a_cure() -> None:

@@ -1,0 +1,82 @@
+"""A network between clients and a server, which can be cut.
+
+    python -m tests.proxy SOCKET
+
+prints the port that leads to the server's socket file, then obeys `cut` and `mend` on stdin until that ends.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+CHUNK = 1 << 16
+
+
+class Proxy:
+    """Passes bytes from a port of loopback to a server's socket file."""
+
+    def __init__(self, server: Path) -> None:
+        self._server = str(server)
+        self._lock = threading.Lock()
+        self._open: list[socket.socket] = []
+        self._is_cut = False
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def cut(self) -> None:
+        """End all connections in the middle of whatever they say, and take no new ones."""
+        with self._lock:
+            self._is_cut = True
+            ending, self._open = self._open, []
+        for each in ending:
+            _end(each)
+
+    def mend(self) -> None:
+        with self._lock:
+            self._is_cut = False
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:  # closed
+                return
+            with self._lock:
+                if self._is_cut:
+                    _end(client)
+                    continue
+                server = socket.socket(socket.AF_UNIX)
+                self._open += [client, server]
+            try:
+                server.connect(self._server)
+            except OSError:
+                _end(client)
+                continue
+            for source, target in ((client, server), (server, client)):
+                threading.Thread(target=_pass, args=(source, target), daemon=True).start()
+
+
+def _pass(source: socket.socket, target: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(CHUNK):
+            target.sendall(data)
+    _end(source)
+    _end(target)
+
+
+def _end(each: socket.socket) -> None:
+    with suppress(OSError):
+        each.shutdown(socket.SHUT_RDWR)
+    each.close()
+
+
+if __name__ == "__main__":
+    network = Proxy(Path(sys.argv[1]))
+    print(network.port, flush=True)
+    for order in sys.stdin:
+        {"cut": network.cut, "mend": network.mend}[order.strip()]()
