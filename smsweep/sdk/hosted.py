@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
@@ -11,9 +11,11 @@ from typing import Any
 
 from smsweep.config.sweep_yaml import ParsedSweep, parse_sweep
 from smsweep.config.yaml_reader import read_yaml
-from smsweep.errors import ConfigError, NotFound, UsageError
+from smsweep.errors import AccessDenied, ConfigError, NotFound, UsageError
+from smsweep.runtime.environment import WANDB_URL
 from smsweep.runtime.hosted import IDLE, PARAMS, RUN, STOPPED
 from smsweep.runtime.identity import WANDB_AGENT
+from smsweep.sdk.auth import find_wandb_key
 from smsweep.sdk.create import JobLike, load_job, snapshot, warn
 from smsweep.sdk.labels import parse_sweep_id
 from smsweep.sdk.origin import ORIGIN_NOTE, origin
@@ -40,7 +42,7 @@ def attach(path: str, *, project: str | None = None, entity: str | None = None, 
     place = parse_path(
         path, project or environ.get("WANDB_PROJECT") or "", entity or environ.get("WANDB_ENTITY") or ""
     )
-    hosted = read_sweep(WandbServer(environ), place)
+    hosted = read_sweep(open_server(environ), place)
     with workspace.store(create=True) as store:
         stored = _find(store, place)
         if stored is None:
@@ -50,6 +52,15 @@ def attach(path: str, *, project: str | None = None, entity: str | None = None, 
     return place.id
 
 
+def open_server(environ: Mapping[str, str]) -> WandbServer:
+    """Return W&B's server as W&B's own client would ask it. Raises AccessDenied where there is no key."""
+    url = environ.get("WANDB_BASE_URL") or WANDB_URL
+    key = find_wandb_key(environ)
+    if key is None:
+        raise AccessDenied(f"no key for W&B at {url}; run `wandb login`, or set WANDB_API_KEY")
+    return WandbServer(url, key.value)
+
+
 def hosted_path(store: Store, sweep_id: str) -> SweepPath | None:
     """Return where W&B's server has this sweep; None for one of our own."""
     note = store.get_note(sweep_id, NOTE)
@@ -57,7 +68,7 @@ def hosted_path(store: Store, sweep_id: str) -> SweepPath | None:
 
 
 def looker(path: SweepPath, workspace: Workspace) -> Callable[[], HostedSweep]:
-    server = WandbServer(workspace.environ)
+    server = open_server(workspace.environ)
     return lambda: read_sweep(server, path)
 
 

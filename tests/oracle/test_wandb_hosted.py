@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from smsweep.errors import NotFound
 from smsweep.sdk import execute, hosted, views
 from smsweep.trials import TrialState
 from tests.fakes.wandb_server import FakeWandb, fake_wandb
@@ -81,3 +82,27 @@ def test_a_run_that_fails_is_a_failed_trial_though_wandbs_agent_ends_well(
     trials, ended = run(place)
     assert ended == {TrialState.FINISHED: 1, TrialState.FAILED: 1}
     assert next(trial for trial in trials if trial["params"]["lr"] == 0.5)["state"] == "failed"
+
+
+def test_where_wandb_has_no_run_left_the_trial_says_so_and_the_sweep_ends(place: str, server: FakeWandb) -> None:
+    server.sweep = {**SWEEP, "method": "random", "parameters": {"lr": {"values": [0.5]}}}  # of unknown length
+    trials, ended = run(place)
+    assert ended == {TrialState.FINISHED: 2}
+    assert [(trial["params"], trial["objective"]) for trial in trials] == [({"lr": 0.5}, 0.25), ({}, None)]
+    assert views.show(server.sweep_id)["state"] == "finished"
+
+
+def test_a_run_that_wandb_ends_is_a_finished_trial(place: str, server: FakeWandb, tmp_path: Path) -> None:
+    server.sweep = {**SWEEP, "parameters": {"lr": {"values": [0.5]}}}
+    server.stops.add("run0")
+    (tmp_path / "train.py").write_text(
+        "import time, wandb\nrun = wandb.init()\nrun.log({'loss': 1})\ntime.sleep(60)"
+    )
+    trials, ended = run(place)
+    assert (ended, trials[0]["objective"]) == ({TrialState.FINISHED: 1}, 1)
+
+
+def test_a_sweep_that_wandb_does_not_have_is_an_error(place: str, server: FakeWandb) -> None:
+    server.sweep = {}
+    with pytest.raises(NotFound, match="has no sweep team/digits/hosted01"):
+        hosted.attach(place)

@@ -1,0 +1,60 @@
+"""W&B's scripts and W&B's sweeps as training jobs, unmodified, against the stand-ins of both servers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from smsweep.sdk import auth, execute, hosted, views
+from smsweep.trials import TrialState
+from tests.fakes.wandb_server import FakeWandb, fake_wandb
+from tests.oracles import oracle
+from tests.sagemaker.conftest import Account
+
+pytestmark = pytest.mark.oracle
+
+TRAIN = """
+import wandb
+run = wandb.init(config={"x": 7, "epochs": 2})
+for epoch in range(run.config.epochs):
+    run.log({"loss": run.config.x + 1 / (epoch + 1), "deep": {"epoch": epoch}})
+"""
+
+
+@pytest.fixture(autouse=True)
+def _wandb_in_the_jobs(account: Account) -> None:
+    (account.folder / "train.py").write_text(TRAIN)
+    account.job["environment"] = {"PATH": f"{oracle('wandb').python.parent}:{os.environ['PATH']}"}
+
+
+@pytest.fixture
+def server(account: Account) -> Iterator[FakeWandb]:
+    with fake_wandb(sweep=account.sweep(2)) as served:
+        yield served
+
+
+def test_a_wandb_script_is_a_training_job_like_any_other(account: Account) -> None:
+    outcome = account.run(2)
+    assert outcome.ended == {TrialState.FINISHED: 2}
+    assert [trial.metrics["loss"].last for trial in account.trials()] == [0.5, 1.5]
+    assert [trial.metrics["deep.epoch"].last for trial in account.trials()] == [1, 1]
+
+
+def test_a_sweep_on_wandbs_server_is_training_jobs(
+    account: Account, server: FakeWandb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in server.environ.items():
+        monkeypatch.setenv(name, value)
+    stored = auth.auth()
+    account.job["environment"]["WANDB_BASE_URL"] = server.url
+    sweep_id = hosted.attach(
+        f"team/digits/{server.sweep_id}", job={**account.job, "secrets": {"WANDB_API_KEY": stored.arn}}
+    )
+    outcome = execute.agent(sweep_id, backend="sagemaker", parallel=2)
+    assert outcome.ended == {TrialState.FINISHED: 2}
+    found = sorted((trial["params"]["x"], trial["objective"]) for trial in views.list_trials(sweep_id))
+    assert found == [(0, 0.5), (1, 1.5)]
+    assert len(account.created()) == 2
+    assert {name: len(run.history) for name, run in server.runs.items()} == {"run0": 2, "run1": 2}
