@@ -21,6 +21,7 @@ class Document:
     text: str  # the YAML, as read or as written from the dict
     name: str = ""  # of the file; "" for a dict, which has no lines
     lines: Mapping[Path, int] = field(default_factory=dict)  # of each key and list item, from 1
+    errors: tuple[tuple[int, str], ...] = ()  # of the reader, with their lines, where the data are good enough
     warnings: tuple[tuple[Path, str], ...] = ()  # of the reader
 
     def line(self, path: Path) -> int:
@@ -46,17 +47,20 @@ class Problems:
         self._warnings.append((path, text))
 
     def raise_errors(self) -> None:
-        """Raise ConfigError if any error was noted."""
-        if self._errors:
-            raise ConfigError(self._lines(self._errors))
+        """Raise ConfigError if any error was noted, by the reader or since."""
+        errors = [(line, f"{self._document.name}:{line}: {text}") for line, text in self._document.errors]
+        errors += self._lines(self._errors)
+        if errors:
+            raise ConfigError([text for _, text in sorted(errors, key=lambda error: error[0])])
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        return tuple(self._lines(self._warnings))
+        return tuple(text for _, text in self._lines(self._warnings))
 
-    def _lines(self, notes: Iterable[tuple[Path, str]]) -> list[str]:
-        ordered = sorted(dict.fromkeys(notes), key=lambda note: self._document.line(note[0]))
-        return [self._place(path) + text for path, text in ordered]
+    def _lines(self, notes: Iterable[tuple[Path, str]]) -> list[tuple[int, str]]:
+        """Return each note once, with its line and place, in order of line."""
+        lines = [(self._document.line(path), self._place(path) + text) for path, text in dict.fromkeys(notes)]
+        return sorted(lines, key=lambda line: line[0])
 
     def _place(self, path: Path) -> str:
         key = f"{show_path(path)}: " if path else ""

@@ -54,6 +54,7 @@ def read_file(path: FilePath) -> Document:
 def read_yaml(text: str, name: str) -> Document:
     """Read a YAML text; an empty one is None. Raises ConfigError for all that is wrong with it.
 
+    Keys given twice are in the document's errors instead, to be told of with what else is wrong in it.
     name: stands for the file in messages.
     """
     if len(text) > MAX_BYTES:
@@ -63,9 +64,17 @@ def read_yaml(text: str, name: str) -> Document:
     if root is None:
         return Document(data=None, text=text, name=name)
     data = builder.build(root, ())
-    if builder.problems:
-        raise ConfigError([f"{name}:{line}: {text}" for line, text in sorted(builder.problems)])
-    return Document(data=data, text=text, name=name, lines=builder.lines, warnings=tuple(builder.warnings))
+    if builder.problems:  # what was read is not what was meant: nothing more to be said of it
+        problems = sorted([*builder.problems, *builder.repeats])
+        raise ConfigError([f"{name}:{line}: {text}" for line, text in problems])
+    return Document(
+        data=data,
+        text=text,
+        name=name,
+        lines=builder.lines,
+        errors=tuple(builder.repeats),
+        warnings=tuple(builder.warnings),
+    )
 
 
 def _compose(text: str, name: str) -> Node | None:
@@ -112,7 +121,8 @@ class _Builder:
     def __init__(self, name: str) -> None:
         self.lines: dict[Path, int] = {}
         self.warnings: list[tuple[Path, str]] = []
-        self.problems: list[tuple[int, str]] = []
+        self.problems: list[tuple[int, str]] = []  # line, text
+        self.repeats: list[tuple[int, str]] = []  # of keys given before: the first of them stands
         self._name = name
         self._n_values = 0
         self._open: list[Node] = []  # mappings and lists that we are inside of
@@ -142,7 +152,8 @@ class _Builder:
                 continue
             place = (*path, key)
             if key in mapping:
-                self._problem(key_node, place, f"given twice, first in line {self.lines[place]}; keep one")
+                text = f"{show_path(place)}: given twice, first in line {self.lines[place]}; keep one"
+                self.repeats.append((_line(key_node), text))
                 continue
             self.lines[place] = _line(key_node)
             mapping[key] = self.build(value_node, place)

@@ -16,6 +16,14 @@ def problems(text: str) -> list[str]:
     return list(caught.value.problems)
 
 
+def test_a_key_given_twice_is_told_together_with_what_else_is_wrong() -> None:
+    assert problems("method: Grid\nmetod: 1\nmethod: random\nparameters: {p: {value: 1}}\n") == [
+        "sweep.yaml:1: method: expected grid, random, bayes or custom, got 'Grid'; did you mean grid?",
+        "sweep.yaml:2: metod: unknown key; did you mean method?",
+        "sweep.yaml:3: method: given twice, first in line 1; keep one",
+    ]
+
+
 def parameter(line: str) -> str:
     """Return a config whose third line describes the parameter p."""
     return f"method: random\nparameters:\n  p: {line}\n"
@@ -126,7 +134,7 @@ def test_a_line_that_makes_no_sense_is_told(line: str, message: str) -> None:
         ("{type: asha, min_iter: 2, s: 2}", "early_terminate.s: means nothing to asha; remove it"),
         ("{type: asha, min_iter: 9, max_iter: 9}",
          "early_terminate.max_iter: leaves no check: it must be above min_iter 9"),
-        ("{type: hyperband, min_iter: 1, min_trials: 2}", "early_terminate.min_trials: is for type median; remove it"),
+        ("{type: hyperband, min_iter: 1, min_trials: 2}", "early_terminate.min_trials: is for types median and forecast; remove it"),
         ("{type: hyperband}", "early_terminate: needs min_iter, or max_iter and s"),
         ("{type: hyperband, max_iter: 27}",
          "early_terminate.max_iter: needs s beside it, the number of checks; or give min_iter alone"),

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from smsweep.config.document import Problems
 from smsweep.config.yaml_reader import MAX_BYTES, read_file, read_yaml
 from smsweep.errors import ConfigError, NotFound
 
@@ -19,7 +20,7 @@ def read(text: str) -> Any:
 
 def problem(text: str) -> str:
     with pytest.raises(ConfigError) as caught:
-        read(text)
+        Problems(read_yaml(text, "sweep.yaml")).raise_errors()
     return str(caught.value)
 
 
