@@ -48,6 +48,14 @@ def test_without_a_failure_file_the_exit_code_is_the_reason(jobs: Jobs) -> None:
     assert status.failure_reason == "exit code 4, and nothing in /opt/ml/output/failure"
 
 
+def test_without_a_failure_file_the_last_output_is_told(jobs: Jobs) -> None:
+    status = raw(jobs, "muttering", "sh", "-c", "seq 1000; echo 'no such device' >&2; exit 4")
+    assert status.failure_reason.startswith(
+        "exit code 4, and nothing in /opt/ml/output/failure; its last output:\n"
+    )
+    assert status.failure_reason.endswith("no such device")
+
+
 def test_an_entrypoint_that_does_not_exist_fails_in_the_engines_words(jobs: Jobs) -> None:
     status = raw(jobs, "missing", "no-such-program")
     assert status.status == "Failed"

@@ -182,6 +182,21 @@ def test_what_the_image_has_below_opt_ml_is_hidden(jobs: Jobs, docker_engine: Do
     docker_engine.images.remove("smsweep-test-hidden")
 
 
+def test_volumes_and_the_entrypoint_of_the_image_do_not_get_in_the_way(
+    jobs: Jobs, docker_engine: DockerClient
+) -> None:
+    made = docker_engine.containers.create(IMAGE, ["true"])
+    changes = ["VOLUME /opt/ml/model", "VOLUME /opt/ml/input/data", "VOLUME /data", 'ENTRYPOINT ["false"]']
+    made.commit("smsweep-test-volumes", changes=changes)
+    made.remove()
+    volumes = len(docker_engine.volumes.list())
+    jobs.image = "smsweep-test-volumes"
+    done = jobs.run("volumes", "open('/opt/ml/model/weights', 'w').write('w')")
+    assert (done.status.status, (jobs.ml("volumes") / "model" / "weights").read_text()) == ("Completed", "w")
+    assert len(docker_engine.volumes.list()) == volumes
+    docker_engine.images.remove("smsweep-test-volumes")
+
+
 def test_the_callers_tree_is_not_open_to_others(jobs: Jobs) -> None:
     jobs.run("closed", "")
     assert jobs.ml("closed").parent.stat().st_mode & 0o077 == 0

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from docker import APIClient
 from docker.errors import APIError
@@ -14,7 +14,7 @@ from smsweep.backends.docker.checkpoints import Checkpoints
 from smsweep.backends.docker.containers import LABEL_GPU, Bind, ContainerPlan, container_name, create
 from smsweep.backends.docker.folder import JobFolder, host_names
 from smsweep.backends.docker.gpus import choose_gpu
-from smsweep.backends.docker.images import cannot_start, ensure_image, image_name
+from smsweep.backends.docker.images import cannot_start, ensure_image, image_name, inspect_image
 from smsweep.backends.docker.locks import exclusive
 from smsweep.backends.docker.network import HostNetwork, ensure_network
 from smsweep.backends.docker.requirements_layer import read_requirements
@@ -50,8 +50,11 @@ class Launch:
             layer = self._with_requirements(client, image, sources.get(RUNTIME_CHANNEL), check)
             self._checkpoints.restore()
             check()
+            volumes = inspect_image(client, layer)["Config"].get("Volumes") or {}
             for host, network in ensure_network(client, self._request, self._hosts).items():
-                self._create(client, host, network, layer, self._binds(sources, host))
+                binds = self._binds(sources, host)
+                binds += _instead_of(volumes, binds, self._folder.ml(host))
+                self._create(client, host, network, layer, binds)
             for host in self._hosts:
                 client.start(container_name(self._folder.name, host))  # no-op for one that runs
         except APIError as err:
@@ -96,3 +99,20 @@ class Launch:
         with exclusive(self._around.cache / "gpus.lock"):
             labels = [found["Labels"] for found in client.containers(all=True, filters={"label": [LABEL_GPU]})]
             create(client, replace(plan, gpu=choose_gpu(self._around.gpus, labels, LABEL_GPU)))
+
+
+def _instead_of(volumes: Iterable[str], binds: Iterable[Bind], ml: Path) -> list[Bind]:
+    """Return mounts of the job's own folders where volumes that its image declares would hide them.
+
+    ml: what the container knows as /opt/ml.
+    """
+    taken = {bind.target for bind in binds}
+    made = []
+    for target in volumes:
+        place = PurePosixPath(target)
+        if place.is_relative_to(ML) and str(place) not in taken:
+            folder = ml / place.relative_to(ML)
+            folder.mkdir(parents=True, exist_ok=True)
+            folder.chmod(0o777)
+            made.append(Bind(source=folder, target=str(place), is_read_only=False))
+    return made

@@ -7,6 +7,7 @@ the file has.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +25,7 @@ LOG_CONFIG = LogConfig(
 )
 PIECE_BYTES = 1 << 14  # the engine cuts longer lines into such pieces
 CHUNK_BYTES = 1 << 18
+TAIL_BYTES = 512
 HEADER_BYTES = 8  # of a frame: stream number, three zeros, length
 
 
@@ -43,6 +45,13 @@ def open_log(client: APIClient, container: str, *, follow: bool) -> CancellableS
     except requests.HTTPError as err:
         raise create_api_error_from_http_exception(err) from err
     return CancellableStream(response.iter_content(CHUNK_BYTES), response)
+
+
+def tail(file: Path) -> str:
+    """Return the last lines of a log, as far as they fit into a failure's reason."""
+    with file.open("rb") as log:
+        log.seek(max(0, log.seek(0, os.SEEK_END) - TAIL_BYTES))
+        return log.read().decode("utf-8", errors="replace").strip()
 
 
 class LogCopy:

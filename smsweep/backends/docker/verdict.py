@@ -23,6 +23,7 @@ class HostEnd:
     exit_code: int
     is_out_of_memory: bool
     reason: str  # output/failure; "" when there is none
+    last_output: str = ""  # the end of its log
     trouble: str = ""  # the engine's own words, when it could not run the container
 
 
@@ -69,13 +70,14 @@ def judge(ends: Sequence[HostEnd], stopped_by: str, memory_bytes: int, misfit: s
     )
 
 
-def host_end(host: str, state: Mapping[str, Any], reason: str) -> HostEnd:
+def host_end(host: str, state: Mapping[str, Any], reason: str, last_output: str = "") -> HostEnd:
     """Read what the engine says of a container that has ended."""
     return HostEnd(
         host=host,
         exit_code=int(state["ExitCode"]),
         is_out_of_memory=bool(state.get("OOMKilled")),
         reason=reason,
+        last_output=last_output,
         trouble=str(state.get("Error") or ""),
     )
 
@@ -95,4 +97,5 @@ def _reason(end: HostEnd, n_hosts: int, memory_bytes: int) -> str:
         return f"{where}killed from outside (exit code {KILLED}), and not by smsweep"
     if end.exit_code == GONE:
         return f"{where}lost: the Docker Engine went down or did not see it end (exit code {GONE})"
-    return f"{where}exit code {end.exit_code}, and nothing in /opt/ml/output/failure"
+    said = f"; its last output:\n{end.last_output}" if end.last_output else ""
+    return f"{where}exit code {end.exit_code}, and nothing in /opt/ml/output/failure{said}"

@@ -12,7 +12,7 @@ from docker.types import CancellableStream
 from smsweep.backends.docker.containers import container_name, send
 from smsweep.backends.docker.engine import Engine, is_missing
 from smsweep.backends.docker.folder import JobFolder
-from smsweep.backends.docker.logs import LogCopy, open_log
+from smsweep.backends.docker.logs import LogCopy, open_log, tail
 from smsweep.backends.docker.verdict import HostEnd, host_end
 from smsweep.backends.ml_tree import failure_reason
 
@@ -73,7 +73,7 @@ class Watch:
         # Engines before 23 may end a log that is followed before its last lines are out.
         self._copy_log(client, container, host, follow=False)
         state = client.inspect_container(container)["State"]
-        return host_end(host, state, failure_reason(self._folder.ml(host)))
+        return host_end(host, state, failure_reason(self._folder.ml(host)), tail(self._folder.log(host)))
 
     def _copy_log(self, client: APIClient, container: str, host: str, *, follow: bool) -> None:
         stream = open_log(client, container, follow=follow)
