@@ -1,7 +1,7 @@
 """Says which images SDK 2.x takes for its frameworks. Runs in its environment.
 
-stdout: [[words of job.yaml, region, instance type, URI], ...]: the last versions of each in one region, the last
-of two in all regions, which the others share.
+stdout: [[words of job.yaml, region, instance type, URI], ...]: the last versions of each, and their short names,
+on machines of all kinds in one region; the last one of each in all regions. URI: "" where the SDK knows none.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ from sagemaker import image_uris  # noqa: E402  # after the seal
 
 HOME = "eu-west-1"
 RECENT = 8  # versions
-MACHINES = {"cpu": "ml.m5.large", "gpu": "ml.g5.xlarge"}
+MACHINES = {
+    "cpu": ("ml.m5.large", "ml.r7i.xlarge"),
+    "gpu": ("ml.g5.xlarge", "ml.g6e.xlarge", "ml.p3.2xlarge", "ml.p5.48xlarge"),
+}
 
 
 def config(name: str) -> dict[str, Any]:
@@ -30,7 +33,10 @@ def config(name: str) -> dict[str, Any]:
 def offers(name: str) -> Iterator[tuple[dict[str, str], dict[str, Any], list[str]]]:
     """Yield a version's words, its entry and its processors, oldest first."""
     training = config(name)
-    for version, entry in training["versions"].items():
+    versions, aliases = training["versions"], training.get("version_aliases", {})
+    short = [(alias, versions[version]) for alias, version in aliases.items() if alias != "latest"]
+    named = [*short[-RECENT:], *list(versions.items())[-RECENT:]]
+    for version, entry in named:
         words = {"framework": name, "framework_version": version}
         for python in (entry.get("py_versions") or ["py3"])[-1:]:
             given = {**words, "py_version": python} if name in ("pytorch", "tensorflow") else words
@@ -61,27 +67,30 @@ def uri(words: dict[str, str], region: str, machine: str) -> str:
         (f"{name}{words[f'{name}_version']}" for name in ("pytorch", "tensorflow") if f"{name}_version" in words),
         None,
     )
-    found: str = image_uris.retrieve(
-        words["framework"],
-        region,
-        version=words.get("framework_version") or words["transformers_version"],
-        py_version=words.get("py_version"),
-        base_framework_version=base,
-        instance_type=machine,
-        image_scope="training",
-    )
+    try:
+        found: str = image_uris.retrieve(
+            words["framework"],
+            region,
+            version=words.get("framework_version") or words["transformers_version"],
+            py_version=words.get("py_version"),
+            base_framework_version=base,
+            instance_type=machine,
+            image_scope="training",
+        )
+    except (ValueError, KeyError):
+        return ""
     return found
 
 
 def questions() -> Iterator[tuple[dict[str, str], str, str]]:
     for name in ("pytorch", "tensorflow", "sklearn", "xgboost", "huggingface"):
-        every = list(hugging_face() if name == "huggingface" else offers(name))
-        for words, _, processors in every[-RECENT:]:
-            for processor in set(processors) & MACHINES.keys():
-                yield words, HOME, MACHINES[processor]
+        every = list(hugging_face())[-RECENT:] if name == "huggingface" else list(offers(name))
+        for words, _, processors in every:
+            for processor in sorted(set(processors) & MACHINES.keys()):
+                yield from ((words, HOME, machine) for machine in MACHINES[processor])
         words, entry, processors = every[-1]
-        for region in entry["registries"] if name in ("pytorch", "sklearn") else ():
-            yield words, region, MACHINES[processors[0]]
+        for region in (*entry["registries"], "mars-west-1"):
+            yield words, region, MACHINES[processors[0]][0]
 
 
 sealed.answer([[*asked, uri(*asked)] for asked in questions()])

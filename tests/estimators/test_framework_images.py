@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from smsweep.backends.sagemaker.images import image_uri
+from smsweep.errors import JobRejected
 from tests.oracles import oracle
-
-pytestmark = pytest.mark.oracle
 
 OLD = ("0.20.0", "1", "0.90-1", "0.90-2", "1.0-1")  # of scikit-learn and XGBoost: their images had other names
 
 
+@pytest.mark.oracle
 def test_a_frameworks_image_is_the_one_that_the_sdk_takes() -> None:
     told = oracle("sagemaker2").ask(Path(__file__).with_name("ask_images.py"), None)
     recent = [each for each in told if each[0].get("framework_version") not in OLD]
-    differences = [each for each in recent if image_uri(*each[:3]) != each[3]]
+    differences = [each for each in recent if ours(*each[:3]) != each[3]]
     assert not differences
-    assert len(recent) > 100
+    regions = {region for _, region, _, uri in recent if uri}
+    assert len(recent) > 250
+    assert {"cn-north-1", "us-gov-west-1", "us-iso-east-1", "eu-central-2"} <= regions
+
+
+@pytest.mark.parametrize("machine", ["ml.trn1.2xlarge", "ml.inf2.xlarge", "ml.c7g.xlarge", "ml.m6gd.large"])
+def test_no_image_is_taken_for_a_machine_of_another_kind(machine: str) -> None:
+    words = {"framework": "pytorch", "framework_version": "2.3.0", "py_version": "py311"}
+    with pytest.raises(JobRejected, match="give one that is made for it as image_uri"):
+        image_uri(words, "eu-west-1", machine)
+
+
+def ours(words: Mapping[str, str], region: str, machine: str) -> str:
+    try:
+        return image_uri(words, region, machine)
+    except JobRejected:
+        return ""

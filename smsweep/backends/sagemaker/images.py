@@ -23,6 +23,7 @@ DOMAINS = (
     ("", "amazonaws.com"),
 )
 GPU_FAMILY = re.compile(r"ml\.(p\d|g\d)")
+OTHER_CHIPS = re.compile(r"ml\.((trn|inf)\d|[cmrt]\dg)")  # Trainium, Inferentia; Graviton
 
 
 def image_uri(framework: Mapping[str, str], region: str, instance_type: str) -> str:
@@ -31,6 +32,11 @@ def image_uri(framework: Mapping[str, str], region: str, instance_type: str) -> 
     framework: job.yaml's framework, framework_version, py_version and so on. instance_type: decides between the
     CPU and the GPU image. Raises JobRejected where AWS has none.
     """
+    if OTHER_CHIPS.match(instance_type):
+        raise JobRejected(
+            f"SageMaker: framework names images for CPU and GPU machines, and {instance_type} is neither; give "
+            "one that is made for it as image_uri in job.yaml"
+        )
     name, version = framework["framework"], framework.get("framework_version", "")
     python = framework.get("py_version", "")
     processor = "gpu" if GPU_FAMILY.match(instance_type) else "cpu"
