@@ -8,6 +8,7 @@ import io
 import json
 import tarfile
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -61,6 +62,12 @@ class Registry:
             self.may_go_on.set()
             server.shutdown()
             server.server_close()
+
+    def until_asked_for_layer(self) -> None:
+        deadline = time.monotonic() + 60
+        while not any(path.endswith(self.layer) for path in self.asked):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         registry = self

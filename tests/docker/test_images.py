@@ -25,14 +25,9 @@ def registry(jobs: Jobs, docker_engine: DockerClient) -> Iterator[Registry]:
         return
 
 
-def until_asked_for_layer(registry: Registry, jobs: Jobs) -> None:
-    while not any(path.endswith(registry.layer) for path in registry.asked):
-        jobs.backend.wait(0.02)
-
-
 def test_a_missing_image_is_pulled_once_for_all_jobs(jobs: Jobs, registry: Registry) -> None:
     names = [jobs.start(f"pull-{number}", "") for number in range(2)]
-    until_asked_for_layer(registry, jobs)
+    registry.until_asked_for_layer()
     registry.may_go_on.set()
     reasons = {jobs.finish(name).status.failure_reason for name in names}
     assert reasons == {f"image {registry.address} has no `python3` on its PATH; a job needs one, 3.8 or newer"}
@@ -41,7 +36,7 @@ def test_a_missing_image_is_pulled_once_for_all_jobs(jobs: Jobs, registry: Regis
 
 def test_a_job_told_to_end_while_its_image_is_pulled_ends(jobs: Jobs, registry: Registry) -> None:
     name = jobs.start("slow", "")
-    until_asked_for_layer(registry, jobs)
+    registry.until_asked_for_layer()
     jobs.backend.stop(name)
     registry.may_go_on.set()
     assert jobs.finish(name).status.status == "Stopped"

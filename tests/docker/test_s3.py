@@ -137,6 +137,41 @@ open('/opt/ml/model/weights', 'w').write('w')
     assert s3.head_object(Bucket="bucket", Key=model)["ContentLength"] > 0
 
 
+def test_checkpoints_go_to_s3_after_a_stop_too_and_a_file_of_theirs_can_be_written_anew(
+    s3_jobs: Jobs, s3: S3Client
+) -> None:
+    script = """
+import os, time
+step = len(os.listdir('/opt/ml/checkpoints'))
+open('/opt/ml/checkpoints/0', 'w').write(str(step))
+open(f'/opt/ml/checkpoints/{step}', 'w').write(str(step))
+print('step', step, flush=True)
+time.sleep(60)
+"""
+    for step in range(2):
+        name = s3_jobs.start(f"stop-{step}", script, CheckpointConfig={"S3Uri": "s3://bucket/checkpoints/9"})
+        s3_jobs.until_says(name, f"step {step}")
+        s3_jobs.backend.stop(name)
+        assert s3_jobs.finish(name).status.status == "Stopped"
+    keys = ("checkpoints/9/0", "checkpoints/9/1")
+    assert [s3.get_object(Bucket="bucket", Key=key)["Body"].read() for key in keys] == [b"1", b"1"]
+
+
+def test_shards_of_a_prefix_are_dealt_out_to_the_hosts(s3_jobs: Jobs, s3: S3Client) -> None:
+    for key in ("a", "b", "deep/c"):
+        s3.put_object(Bucket="bucket", Key=f"shards/{key}", Body=key.encode())
+    script = "import glob; print(sorted(glob.glob('/opt/ml/input/data/train/**', recursive=True)))"
+    two = {"InstanceType": "ml.m5.large", "InstanceCount": 2, "VolumeSizeInGB": 10}
+    request = s3_jobs.request("shards", script, ResourceConfig=two)
+    sharded = channel("train", "s3://bucket/shards/", S3DataDistributionType="ShardedByS3Key")
+    request["InputDataConfig"].append(sharded)
+    s3_jobs.backend.submit(request)
+    said = "".join(s3_jobs.finish(request["TrainingJobName"]).lines)
+    root = "/opt/ml/input/data/train"
+    assert f"['{root}/', '{root}/a', '{root}/deep', '{root}/deep/c']" in said
+    assert f"['{root}/', '{root}/b']" in said
+
+
 def test_a_link_that_a_container_made_takes_nothing_of_this_machine_along(s3_jobs: Jobs, s3: S3Client) -> None:
     script = (
         "import os; os.symlink('/etc/hostname', '/opt/ml/checkpoints/link'); open('/opt/ml/checkpoints/a', 'w')"

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 from docker import DockerClient
 
 from tests.docker.conftest import ours
+from tests.docker.registry import Registry
 from tests.jobs import Jobs
 
 ROOT = Path(__file__).parents[2]
@@ -37,9 +38,13 @@ for number in range(5):
 
 def start_and_die(jobs: Jobs, request: object, moment: str) -> None:
     """Submit a job from a process that kills itself as soon as the job's secondary status is `moment`."""
+    assert start(jobs, request, moment).wait(60) == -signal.SIGKILL
+
+
+def start(jobs: Jobs, request: object, moment: str) -> subprocess.Popen[bytes]:
+    """Submit a job from a process of its own, which kills itself at that moment."""
     command = [sys.executable, "-c", AGENT, str(jobs.folder / "jobs"), json.dumps(request), moment]
-    environ = {**jobs.environ, "PYTHONPATH": str(ROOT)}
-    assert subprocess.run(command, env=environ, timeout=60).returncode == -signal.SIGKILL
+    return subprocess.Popen(command, env={**jobs.environ, "PYTHONPATH": str(ROOT)})
 
 
 def test_the_next_client_takes_up_a_running_job(jobs: Jobs) -> None:
@@ -62,6 +67,29 @@ def test_the_next_client_settles_a_job_that_ended_meanwhile(jobs: Jobs, docker_e
     docker_engine.containers.get(request["TrainingJobName"]).wait()
     done = jobs.finish(request["TrainingJobName"])
     assert (done.lines, done.status.exit_code) == (("done",), 3)
+
+
+def test_the_next_client_keeps_what_a_killed_one_was_just_keeping(jobs: Jobs) -> None:
+    request = jobs.request("keeping", "import os; open('/opt/ml/model/w', 'wb').write(os.urandom(30 << 20))")
+    start_and_die(jobs, request, "Uploading")
+    assert jobs.finish(request["TrainingJobName"]).status.status == "Completed"
+    with tarfile.open(jobs.folder / "results" / jobs.name("keeping") / "output" / "model.tar.gz") as model:
+        assert model.getmember("w").size == 30 << 20
+
+
+def test_the_next_client_takes_up_a_job_whose_image_was_being_pulled(
+    jobs: Jobs, docker_engine: DockerClient
+) -> None:
+    with Registry(text=jobs.prefix).serve() as registry:
+        jobs.image = registry.address
+        agent = start(jobs, jobs.request("pull"), "never")
+        registry.until_asked_for_layer()
+        agent.kill()
+        agent.wait()
+        registry.may_go_on.set()
+        reason = jobs.finish(jobs.name("pull")).status.failure_reason
+        docker_engine.images.remove(registry.address)
+    assert reason.startswith(f"image {registry.address} has no `python3`")
 
 
 def test_a_submit_by_the_next_client_starts_nothing(jobs: Jobs, docker_engine: DockerClient) -> None:
@@ -94,12 +122,10 @@ def test_lines_are_neither_lost_nor_told_twice_across_a_takeover(jobs: Jobs) -> 
 def test_an_installation_whose_agent_was_killed_leaves_nothing(jobs: Jobs, docker_engine: DockerClient) -> None:
     slow = {"requirements.txt": "./slow\n", "slow/setup.py": f"import time; time.sleep(60)  # {jobs.prefix}"}
     request = jobs.request("install", "", files=slow)
-    environ = dict(jobs.environ)
-    command = [sys.executable, "-c", AGENT, str(jobs.folder / "jobs"), json.dumps(request), "never"]
-    agent = subprocess.Popen(command, env={**environ, "PYTHONPATH": str(ROOT)})
+    agent = start(jobs, request, "never")
     while not ours(docker_engine, jobs.folder):
         assert agent.poll() is None
-    os.kill(agent.pid, signal.SIGKILL)
+    agent.kill()
     agent.wait()
     jobs.backend.describe([request["TrainingJobName"]])  # the first look cleans up, then installs anew
     jobs.backend.stop(request["TrainingJobName"])
