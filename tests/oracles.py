@@ -89,6 +89,21 @@ def oracle(name: str) -> Oracle:
     return Oracle(python=home / "bin" / "python")
 
 
+def wheels(name: str) -> Path:
+    """Return a folder with the wheels of the named environment, for an installation without network."""
+    python, folder = oracle(name).python, VENVS / f"{name}-wheels"
+    with (VENVS / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.is_dir():
+            draft = folder.with_suffix(".part")
+            shutil.rmtree(draft, ignore_errors=True)
+            wanted = ["--only-binary", ":all:", *ENVIRONMENTS[name].requirements]
+            command = [str(python), "-m", "pip", "download", "--quiet", "--dest", str(draft), *wanted]
+            subprocess.run(command, check=True, capture_output=True, text=True, timeout=600)
+            draft.rename(folder)
+    return folder
+
+
 def _install(home: Path, environment: Environment) -> None:
     for command in (
         [_interpreter(environment.python_below), "-m", "venv", str(home)],

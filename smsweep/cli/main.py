@@ -32,6 +32,7 @@ from smsweep.cli import (
     slurm,
     sweep,
     trials,
+    wandb_sync,
     why,
 )
 from smsweep.cli.completion import COMPLETE_VAR
@@ -74,6 +75,7 @@ VERBS = (
     (rm.rm, rm.EXAMPLES),
     (slurm.slurm, slurm.EXAMPLES),
     (publish.publish, publish.EXAMPLES),
+    (wandb_sync.wandb_sync, wandb_sync.EXAMPLES),
     (auth.auth, auth.EXAMPLES),
     (iam.iam, iam.EXAMPLES),
     (doctor.doctor, doctor.EXAMPLES),

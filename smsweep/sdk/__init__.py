@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from smsweep.sdk import api as api
     from smsweep.sdk import auth as auth
     from smsweep.sdk import create as create
+    from smsweep.sdk import detach as detach
     from smsweep.sdk import doctor as doctor
     from smsweep.sdk import execute as execute
     from smsweep.sdk import hosted as hosted
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from smsweep.sdk import serve as serve
     from smsweep.sdk import slurm as slurm
     from smsweep.sdk import views as views
+    from smsweep.sdk import wandb_sync as wandb_sync
     from smsweep.sdk import why as why
     from smsweep.trials import Trial as Trial
 
@@ -33,6 +35,7 @@ _PARTS = frozenset(
         "api",
         "auth",
         "create",
+        "detach",
         "doctor",
         "execute",
         "hosted",
@@ -48,6 +51,7 @@ _PARTS = frozenset(
         "simulate",
         "slurm",
         "views",
+        "wandb_sync",
         "why",
     }
 )

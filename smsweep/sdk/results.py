@@ -47,7 +47,7 @@ def _bring(trial: Trial, workspace: Workspace, folder: Path, archive: Path) -> N
     uri = str(trial.usage.get("model_uri", ""))
     here = workspace.jobs_dir / trial.job_name / "ml" / "model"
     if uri.endswith(".tar.gz"):
-        _fetch(uri, archive, workspace.environ)
+        fetch(uri, archive, workspace.environ)
         try:
             unpack(str(archive), str(folder))
         except JobFailure as err:
@@ -60,7 +60,7 @@ def _bring(trial: Trial, workspace: Workspace, folder: Path, archive: Path) -> N
         raise NotFound(f"trial {trial.label} has left no model; a script leaves one in $SM_MODEL_DIR")
 
 
-def _fetch(uri: str, target: Path, environ: Mapping[str, str]) -> None:
+def fetch(uri: str, target: Path, environ: Mapping[str, str]) -> None:
     parts = urlsplit(uri)
     if parts.scheme == "file":
         try:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from smsweep.sdk import auth, execute, hosted, views
+from smsweep.sdk import auth, execute, hosted, views, wandb_sync
 from smsweep.trials import TrialState
 from tests.fakes.wandb_server import FakeWandb, fake_wandb
 from tests.oracles import oracle
@@ -40,6 +40,20 @@ def test_a_wandb_script_is_a_training_job_like_any_other(account: Account) -> No
     assert outcome.ended == {TrialState.FINISHED: 2}
     assert [trial.metrics["loss"].last for trial in account.trials()] == [0.5, 1.5]
     assert [trial.metrics["deep.epoch"].last for trial in account.trials()] == [1, 1]
+
+
+def test_what_it_wrote_for_wandb_can_be_uploaded_later(
+    account: Account, server: FakeWandb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account.run(2)
+    sweep_id = account.trials()[0].sweep_id
+    monkeypatch.setenv("PATH", account.job["environment"]["PATH"])
+    for name, value in server.environ.items():
+        monkeypatch.setenv(name, value)
+    assert len(wandb_sync.sync(sweep_id)) == 2
+    assert wandb_sync.sync(sweep_id) == []
+    told = {name: (len(run.history), run.group) for name, run in server.runs.items()}
+    assert told == {f"{sweep_id}-0": (2, sweep_id), f"{sweep_id}-1": (2, sweep_id)}
 
 
 def test_a_sweep_on_wandbs_server_is_training_jobs(

@@ -14,7 +14,7 @@ from smsweep.cli.main import VERBS, app
 from tests.unit.cli.conftest import Cli
 
 DOCS = Path(__file__).parents[3] / "docs" / "cli.md"
-NAMES = [verb.__name__ for verb, _ in VERBS]
+NAMES = [verb.__name__.replace("_", "-") for verb, _ in VERBS]
 HEAVY = {"pydantic", "sqlalchemy", "numpy", "boto3", "docker", "yaml", "rich", "alembic"}
 
 

@@ -1,0 +1,68 @@
+"""Runs that W&B kept offline are uploaded by its own client, here to a stand-in of its server."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from smsweep.errors import NotFound
+from smsweep.sdk import execute, wandb_sync
+from smsweep.sdk.create import sweep
+from tests.fakes.wandb_server import FakeWandb, fake_wandb
+from tests.oracles import oracle
+
+pytestmark = pytest.mark.oracle
+
+CONFIG = {
+    "program": "train.py",
+    "method": "grid",
+    "name": "digits",
+    "project": "mine",
+    "parameters": {"lr": {"values": [0.5, 0.25]}},
+}
+SCRIPT = "import wandb\nrun = wandb.init()\nfor step in range(3): run.log({'loss': run.config.lr * step})\n"
+
+
+@pytest.fixture
+def server() -> Iterator[FakeWandb]:
+    with fake_wandb() as served:
+        yield served
+
+
+@pytest.fixture(params=["wandb", "wandb-0.16"])
+def sweep_id(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A sweep of two trials that have ended, run without a key; `wandb` is that version's."""
+    for name in [name for name in os.environ if name.startswith(("SMSWEEP_", "WANDB_"))]:
+        monkeypatch.delenv(name)
+    path = f"{oracle(request.param).python.parent}{os.pathsep}{os.environ['PATH']}"
+    monkeypatch.setenv("PATH", path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "train.py").write_text(SCRIPT)
+    made = sweep(CONFIG, job={"environment": {"PATH": path}})
+    execute.agent(made, parallel=2)
+    return made
+
+
+def test_a_sweeps_runs_are_uploaded_once(
+    sweep_id: str, server: FakeWandb, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name, value in server.environ.items():
+        monkeypatch.setenv(name, value)
+    uploaded = wandb_sync.sync(sweep_id, entity="team")
+    assert [folder.name.rpartition(sweep_id)[2] for folder in uploaded] == ["-0", "-1"]
+    runs = {name: (run.group, [row["loss"] for row in run.history]) for name, run in server.runs.items()}
+    assert runs == {f"{sweep_id}-0": (sweep_id, [0, 0.5, 1]), f"{sweep_id}-1": (sweep_id, [0, 0.25, 0.5])}
+    told = {(each["entity"], each["project"]) for name, each in server.asked if name == "UpsertBucket"}
+    assert told == {("team", "mine")}
+    assert wandb_sync.sync(sweep_id) == []
+
+
+def test_a_sweep_without_such_runs_is_an_error(sweep_id: str, tmp_path: Path) -> None:
+    for file in tmp_path.glob(".smsweep/jobs/*/ml/output/data/wandb"):
+        file.rename(file.with_name("elsewhere"))
+    with pytest.raises(NotFound, match="no run of W&B's lies here"):
+        wandb_sync.sync(sweep_id)
