@@ -8,10 +8,12 @@ from typing import Annotated, Any
 import typer
 
 from smsweep import sdk
+from smsweep.cli.detached import detach as leave_agent
 from smsweep.cli.follow import follow
 from smsweep.cli.options import (
     Backend,
     Count,
+    Detach,
     Entity,
     ForwardSignals,
     Job,
@@ -62,6 +64,7 @@ def agent(
     controller: Annotated[
         Controller, typer.Option("--controller", help="Who chooses params: smsweep, or W&B's server.")
     ] = Controller.LOCAL,
+    detach: Detach = False,
     forward_signals: ForwardSignals = False,
     term_timeout: TermTimeout = None,
     as_json: Json = False,
@@ -92,4 +95,10 @@ def agent(
         raise UsageError("give an agent either a sweep's id or --queue URL")
     if controller is Controller.WANDB:
         sweep_id = sdk.hosted.attach(sweep_id, project=project, entity=entity, job=job)
+    if detach:
+        unknown = ("as_json", "project", "entity")
+        return leave_agent(
+            sweep_id,
+            {name.replace("_", "-"): value for name, value in options.items() if name not in unknown},
+        )
     raise typer.Exit(follow(sweep_id, **options))

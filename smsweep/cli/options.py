@@ -129,3 +129,6 @@ TermTimeout = Annotated[
     int | None,
     typer.Option("--term-timeout", "-t", hidden=True, help="Accepted as W&B's; a third Ctrl-C kills at once."),
 ]
+Detach = Annotated[
+    bool, typer.Option("--detach", help="Leave the agent behind as a process without this terminal, and return.")
+]

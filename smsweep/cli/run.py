@@ -5,11 +5,13 @@ from __future__ import annotations
 import typer
 
 from smsweep import sdk
+from smsweep.cli.detached import detach as leave_agent
 from smsweep.cli.follow import follow
 from smsweep.cli.options import (
     Backend,
     Config,
     Count,
+    Detach,
     Entity,
     ForwardSignals,
     Job,
@@ -33,6 +35,7 @@ EXAMPLES = """
 smsweep run sweep.yaml
 smsweep run sweep.yaml --parallel 4 --count 20
 smsweep run sweep.yaml --backend docker --job job.yaml
+smsweep run sweep.yaml --parallel 4 --detach
 """
 
 
@@ -50,6 +53,7 @@ def run(
     parallel: Parallel = 1,
     backend: Backend = None,
     max_consecutive_failed_runs: MaxConsecutiveFailedRuns = None,
+    detach: Detach = False,
     forward_signals: ForwardSignals = False,
     term_timeout: TermTimeout = None,
     as_json: Json = False,
@@ -77,6 +81,16 @@ def run(
         say(f"sweep {sweep_id}")
     else:
         answer(sweep_id)
+    if detach:
+        return leave_agent(
+            sweep_id,
+            {
+                "count": count,
+                "parallel": parallel,
+                "backend": backend,
+                "max-consecutive-failed-runs": max_consecutive_failed_runs,
+            },
+        )
     code = follow(
         sweep_id,
         as_json=as_json,

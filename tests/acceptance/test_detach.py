@@ -1,0 +1,76 @@
+"""An agent that is left behind: the same commands look after it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.desk import Desk, grid
+
+TRAIN = """
+import os, time, smsweep
+run = smsweep.init()
+print("x is", run.config.x, flush=True)
+while os.path.exists(os.path.join(run.config.here, "wait")):
+    time.sleep(0.02)
+smsweep.log({"loss": run.config.x})
+"""
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    (tmp_path / "wait").touch()
+    return Desk(tmp_path, {"train.py": TRAIN, "sweep.yaml": grid(x=[1, 2, 3, 4], here=str(tmp_path))})
+
+
+def until(is_true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not is_true():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def state(desk: Desk, sweep_id: str) -> str:
+    return str(desk.json("show", sweep_id)["state"])
+
+
+def test_a_sweep_goes_on_after_its_command_returned(desk: Desk) -> None:
+    begun = desk.call("run", "sweep.yaml", "--detach", "--parallel", "2")
+    sweep_id = begun.stdout.strip()
+    assert "goes on without this terminal" in begun.stderr
+    until(lambda: "x is 1" in desk.call("logs", f"{sweep_id}/0").stdout)
+    (desk.folder / "wait").unlink()
+    until(lambda: state(desk, sweep_id) == "finished")
+    assert [trial["state"] for trial in desk.trials(sweep_id)] == ["finished"] * 4
+    assert "is finished: 4 finished" in (desk.folder / ".smsweep" / "agents" / sweep_id / "0.log").read_text()
+
+
+def test_stop_reaches_it_and_it_is_in_no_session_of_ours(desk: Desk) -> None:
+    sweep_id = desk.sweep()
+    said = desk.call("agent", sweep_id, "--detach").stderr
+    pid = int(said.split()[1])
+    assert os.getsid(pid) == pid
+    desk.call("sweep", "--stop", sweep_id)
+    (desk.folder / "wait").unlink()
+    until(lambda: not Path(f"/proc/{pid}").exists())
+    assert [trial["state"] for trial in desk.trials(sweep_id)] == ["finished"]
+
+
+def test_sigterm_has_it_give_its_trial_back(desk: Desk) -> None:
+    sweep_id = desk.sweep()
+    pid = int(desk.call("agent", sweep_id, "--detach").stderr.split()[1])
+    until(lambda: [trial["state"] for trial in desk.trials(sweep_id)] == ["running"])
+    os.kill(pid, signal.SIGTERM)
+    until(lambda: not Path(f"/proc/{pid}").exists())
+    assert [trial["state"] for trial in desk.trials(sweep_id)] == ["pending"]
+
+
+def test_an_agent_that_ends_at_once_says_why(desk: Desk) -> None:
+    sweep_id = desk.sweep()
+    failed = desk.call("agent", sweep_id, "--detach", "--backend", "nowhere", code=1)
+    assert "no backend 'nowhere'" in failed.stderr
