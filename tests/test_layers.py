@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parent.parent / "smsweep"
 GROUND = {"errors", "runtime", "tables"}
 VALUES = {
     *("jobs", "request_model", "trials", "space", "sweeps"),
-    *("budget", "conditions", "failures", "fronts", "leaving", "objectives", "repeats", "verdicts"),
+    *("budget", "conditions", "failures", "forecasts", "fronts", "leaving", "objectives", "repeats", "verdicts"),
 }
 SIDES = {"search", "stopping", "store", "backends", "fleet", "estimators", "source", "config", "render", "metrics"}
 LOOP = {"controller", "agents", "flapping", "intake", "waiting"}
@@ -31,6 +31,7 @@ MAY_IMPORT = {
     "failures": set(),
     "leaving": set(),
     "budget": {"errors", "jobs", "trials"},
+    "forecasts": {"space"},
     "objectives": {"sweeps", "trials"},
     "fronts": {"sweeps", "trials"},
     "repeats": {"objectives", "sweeps", "trials"},

@@ -31,15 +31,15 @@ class MetricSection(Section):
 class EarlyTerminateSection(Section):
     """Ends trials early that do worse than most. Give min_iter, or for hyperband max_iter and s."""
 
-    type: Literal["hyperband", "asha", "median"] = Field(
-        description="hyperband; asha and median are smsweep's own, which W&B does not know"
+    type: Literal["hyperband", "asha", "median", "forecast"] = Field(
+        description="hyperband; asha, median and forecast are smsweep's own, which W&B does not know"
     )
     min_iter: Count | None = Field(None, description="how many values of the metric before the first check")
     max_iter: Count | None = Field(None, description="how many values of the metric a whole training logs")
     s: Count | None = Field(None, description="how many checks, counted down from max_iter")
     eta: AboveOne = Field(3, description="each check lets the best 1/eta go on")
     strict: bool = Field(True, description="compare the value at the check, not the best so far")
-    min_trials: Count | None = Field(None, description="median: how many other trials to compare with at least")
+    min_trials: Count | None = Field(None, description="median, forecast: how many other trials to compare with at least")
 
 
 class SchedulerSection(Section):

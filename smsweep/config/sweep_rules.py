@@ -24,6 +24,7 @@ IGNORED = {
 OWN_RULES: Mapping[str, tuple[str, ...]] = {
     "asha": ("min_iter", "max_iter", "eta", "strict"),
     "median": ("min_iter", "min_trials"),
+    "forecast": ("min_iter", "eta", "min_trials"),
 }
 
 LAUNCH = ("job", "image_uri")  # in W&B's schema, for W&B Launch
@@ -91,7 +92,7 @@ def _check_early_terminate(data: Mapping[str, Any], problems: Problems) -> None:
         _check_own_rule(section, rule, problems)
         return
     if "min_trials" in section:
-        problems.add((*path, "min_trials"), "is for type median; remove it")
+        problems.add((*path, "min_trials"), "is for types median and forecast; remove it")
     if "min_iter" not in section and "max_iter" not in section:
         problems.add(path, "needs min_iter, or max_iter and s")
     if "max_iter" in section and "s" not in section:

@@ -10,14 +10,14 @@ from smsweep.errors import SpaceError
 from smsweep.search.bayes.acquisition import log_belief_inside, log_expected_improvement
 from smsweep.search.bayes.candidates import maximise
 from smsweep.search.bayes.design import design_point
-from smsweep.search.bayes.encoding import Cube
 from smsweep.search.bayes.evidence import Evidence, Kind, Ledger
 from smsweep.search.bayes.fit import fit
-from smsweep.search.bayes.kernel import Array
 from smsweep.search.bayes.observations import Observations, observed, thinned
 from smsweep.search.bayes.posterior import Posterior
 from smsweep.search.bayes.targets import VIEWS, View, targets
 from smsweep.search.coverage import Coverage
+from smsweep.space.cube import Cube
+from smsweep.space.likeness import Array
 from smsweep.sweeps import SweepConfig
 from smsweep.trials import History, Params
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from smsweep.errors import SpaceError
 from smsweep.fronts import Outcome, outcome
-from smsweep.search.bayes.kernel import Array
 from smsweep.search.bayes_search import BayesSearch
+from smsweep.space.likeness import Array
 from smsweep.sweeps import Metric, SweepConfig
 from smsweep.trials import History, MetricStats, Params, Trial
 

@@ -16,6 +16,7 @@ RULES: Mapping[str, Callable[[SweepConfig], StoppingRule]] = LazyTable(
         "hyperband": "smsweep.stopping.hyperband:Hyperband",
         "asha": "smsweep.stopping.asha:Asha",
         "median": "smsweep.stopping.median:MedianRule",
+        "forecast": "smsweep.stopping.forecast:ForecastRule",
     }
 )
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Collection
 
 import numpy as np
 
-from smsweep.search.bayes.encoding import Cube
-from smsweep.search.bayes.kernel import Array
+from smsweep.space.cube import Cube
+from smsweep.space.likeness import Array
 
 N_ANYWHERE = 400  # points of the scan, drawn from the whole cube
 N_NEAR = 300  # and around the given ones

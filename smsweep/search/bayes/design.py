@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from smsweep.search.bayes.kernel import Array
+from smsweep.space.likeness import Array
 
 BLOCK = 8  # points that together form one Latin hypercube
 DRAWS = 40  # hypercubes to choose from

@@ -9,9 +9,10 @@ from enum import Enum
 
 import numpy as np
 
+from smsweep.forecasts import Course
 from smsweep.objectives import objective
-from smsweep.search.bayes.encoding import Cube
-from smsweep.search.bayes.kernel import Array
+from smsweep.space.cube import Cube
+from smsweep.space.likeness import Array
 from smsweep.sweeps import Metric
 from smsweep.trials import History, Params, Trial, TrialState, is_number
 
@@ -22,7 +23,7 @@ class Kind(Enum):
     WHOLE = "whole"  # the objective of a whole training
     HINT = "hint"  # of a training cut short or still going on: it may yet have become better
     WORST = "worst"  # as bad as the worst that is known
-    PENDING = "pending"  # nothing is known, but somebody is looking
+    PENDING = "pending"  # somebody is looking; what is known is the curve so far, if there is one
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -30,7 +31,7 @@ class Evidence:
     """One trial's. What costs time is worked out when it is first asked for: few of many trials are used."""
 
     kind: Kind
-    value: float = 0.0  # of WHOLE and HINT; lower is better
+    value: float = 0.0  # of WHOLE and HINT, and of PENDING so far; lower is better
     params: Params
     cube: Cube
     curve: Sequence[float] = ()  # as reported on the way
@@ -45,6 +46,10 @@ class Evidence:
     def best_so_far(self) -> Array:
         """After each point of the curve."""
         return np.minimum.accumulate(np.clip(self.sign * np.array(self.curve), -EXTREME, EXTREME))
+
+    @functools.cached_property
+    def course(self) -> Course:
+        return Course(point=self.place[0], best=self.best_so_far, end=self.value)
 
 
 class Ledger:
@@ -82,8 +87,8 @@ def evidence(trial: Trial, metric: Metric, cube: Cube) -> Evidence:
     finished: its objective, the best over history and summary; without a finite one, WORST.
     failed, crashed, killed: WORST, or as `metric.impute` says a HINT by its own best or latest value, if any.
     stopped: a HINT, as it was ended for being slow, not for being done.
-    pending, running, stopping: PENDING; or as `metric.impute_while_running` says WORST, or a HINT by its own
-    best or latest value as soon as it has one.
+    pending, running, stopping: PENDING, with the curve so far; or as `metric.impute_while_running` says WORST, or
+    a HINT by its own best or latest value as soon as it has one.
     A trial of another space lies where this one comes nearest to it.
     """
     kind, value = _reading(trial, metric)
@@ -104,7 +109,9 @@ def _reading(trial: Trial, metric: Metric) -> tuple[Kind, float]:
     value = {"best": own, "latest": _latest(trial, metric)}.get(rule)
     if value is not None:
         return Kind.HINT, value
-    return (Kind.WORST if trial.state.is_terminal else Kind.PENDING), 0.0
+    if trial.state.is_terminal:
+        return Kind.WORST, 0.0
+    return Kind.PENDING, own or 0.0
 
 
 def _latest(trial: Trial, metric: Metric) -> float | None:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from smsweep.search.bayes.kernel import SQRT5, Array, Kernel, gaps
+from smsweep.search.bayes.kernel import Kernel
 from smsweep.search.bayes.minimise import minimise
+from smsweep.space.likeness import SQRT5, Array, gaps
 
 JITTER = 1e-6  # added to every variance, so that equal points stay invertible
 

@@ -1,4 +1,4 @@
-"""Where trainings that were cut short would have led."""
+"""Where trainings that were cut short, or go on, would lead."""
 
 from __future__ import annotations
 
@@ -6,32 +6,30 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from smsweep.forecasts import Forecaster
 from smsweep.search.bayes.evidence import Evidence
-from smsweep.search.bayes.kernel import Array
-
-N_PEERS = 5
+from smsweep.space.likeness import Array
 
 
 def expected_whole(hints: Sequence[Evidence], whole: Sequence[Evidence]) -> Array:
     """Return [2, n]: for each hint the objective to expect of the whole training, and its deviation.
 
-    Its peers are the whole trainings next to it in rank when they were as far: what they gained from there on, it
-    would have gained. Slow learners among them widen the deviation, so that being cut short is not held against
-    it. Where there are no such peers the value stands as it is, with an infinite deviation.
+    Forecast from the whole trainings, see `Forecaster`; so being cut short is not held against slow learners.
+    Where there is nothing to go by, the value stands as it is, with an infinite deviation.
     """
     values = np.array([hint.value for hint in hints])
-    lengths = np.array([len(hint.curve) for hint in hints])
     expected = np.stack([values, np.full(len(hints), np.inf)])
-    for length in set(lengths.tolist()) - {0}:
-        longer = [peer for peer in whole if len(peer.curve) > length]
-        if len(longer) < N_PEERS:
-            continue
-        then = np.array([peer.best_so_far[length - 1] for peer in longer])
-        order = np.argsort(then, kind="stable")
-        gained = (then - np.array([peer.value for peer in longer]))[order]
-        which = np.flatnonzero(lengths == length)
-        first = np.searchsorted(then[order], values[which]) - N_PEERS // 2
-        peers = np.clip(first, 0, len(longer) - N_PEERS)[:, None] + np.arange(N_PEERS)
-        expected[0, which] -= np.median(gained[peers], axis=1)
-        expected[1, which] = gained[peers].std(axis=1)
+    which = np.array([i for i, hint in enumerate(hints) if len(hint.curve)], dtype=int)
+    if not len(which) or not whole:
+        return expected
+    forecaster = Forecaster([item.course for item in whole], hints[0].cube.is_nominal)
+    mean, deviation = forecaster([hints[i].course for i in which])
+    is_known = np.isfinite(deviation)
+    which, mean, deviation = which[is_known], mean[is_known], deviation[is_known]
+    now = forecaster.yardstick.mark(values[which])
+    value = forecaster.yardstick.value
+    expected[0, which] = value(np.minimum(mean, now))
+    expected[1, which] = (
+        value(np.minimum(mean + deviation, now)) - value(np.minimum(mean, now) - deviation)
+    ) / 2.0
     return expected

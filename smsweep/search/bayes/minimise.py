@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from smsweep.search.bayes.kernel import Array
+from smsweep.space.likeness import Array
 
 LONGEST_STEP = 1.5  # in any variable; ours are logarithms, so a factor of 4.5
 ENOUGH = 1e-4  # of the gain that the slope promises, for a step to be taken

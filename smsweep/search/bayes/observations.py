@@ -10,17 +10,17 @@ from numpy.typing import NDArray
 
 from smsweep.search.bayes.evidence import Evidence, Kind
 from smsweep.search.bayes.hints import expected_whole
-from smsweep.search.bayes.kernel import Array
+from smsweep.space.likeness import Array
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Observations:
-    """All that is not pending, in the order of the trials."""
+    """What is known: of all trials that are over, in their order, then of those that run and have a curve."""
 
     evidence: Sequence[Evidence]  # n of them
     values: Array  # [n], lower is better
     spreads: Array  # [n], deviation of what a whole training would have given; 0 for whole trainings
-    sets_scale: NDArray[np.bool_]  # [n], whole trainings; as long as there is none, hints
+    sets_scale: NDArray[np.bool_]  # [n], trials that are over and came to a value, or to a forecast of it
 
     def __len__(self) -> int:
         return len(self.evidence)
@@ -49,14 +49,28 @@ def observed(evidence: Sequence[Evidence]) -> Observations:
         return Observations(
             evidence=(), values=np.empty(0), spreads=np.empty(0), sets_scale=np.empty(0, dtype=bool)
         )
-    known = [item for item in evidence if item.kind is not Kind.PENDING]
+    running = [item for item in evidence if item.kind is Kind.PENDING and len(item.curve)]
+    expected, spread = expected_whole([*hints, *running], whole)
+    # what is not yet known to beat the best is not taken to
+    expected = np.maximum(expected, min((item.value for item in whole), default=-np.inf))
+    is_told = np.isfinite(spread[len(hints) :])  # of those that run
+    running = [item for item, told in zip(running, is_told.tolist(), strict=True) if told]
+    known = [*(item for item in evidence if item.kind is not Kind.PENDING), *running]
     kinds = np.array([item.kind.value for item in known])
-    is_whole, is_hint = kinds == Kind.WHOLE.value, kinds == Kind.HINT.value
-    # what is as bad as the worst known, until it is overwritten
-    values, spreads = np.full(len(known), max(item.value for item in (*whole, *hints))), np.zeros(len(known))
-    values[is_whole] = [item.value for item in whole]
-    values[is_hint], spreads[is_hint] = expected_whole(hints, whole)
-    return Observations(evidence=known, values=values, spreads=spreads, sets_scale=is_whole if whole else is_hint)
+    is_hint = kinds == Kind.HINT.value
+    values = np.full(len(known), max(item.value for item in (*whole, *hints)))  # as bad as the worst that is known
+    spreads = np.zeros(len(known))
+    values[kinds == Kind.WHOLE.value] = [item.value for item in whole]
+    values[is_hint], spreads[is_hint] = expected[: len(hints)], spread[: len(hints)]
+    values[len(known) - len(running) :] = expected[len(hints) :][is_told]
+    spreads[len(known) - len(running) :] = spread[len(hints) :][is_told]
+    is_forecast = is_hint & (np.isfinite(spreads) if whole else True)
+    return Observations(
+        evidence=known,
+        values=values,
+        spreads=spreads,
+        sets_scale=(kinds == Kind.WHOLE.value) | is_forecast,
+    )
 
 
 def thinned(values: Array, limit: int) -> NDArray[np.intp]:

@@ -14,8 +14,8 @@ from statistics import NormalDist
 
 import numpy as np
 
-from smsweep.search.bayes.kernel import Array
 from smsweep.search.bayes.observations import Observations
+from smsweep.space.likeness import Array
 
 View = Callable[[Array], Array]  # whole values in order of trial, lower is better -> targets
 
@@ -72,7 +72,7 @@ def targets(observations: Observations, view: View) -> tuple[Array, Array]:
     is_blind = np.isinf(spreads)
     finite = np.where(is_blind, 0.0, spreads)
     width = (read(values + finite) - read(values - finite)) / 2.0
-    return y, np.where(observations.sets_scale, 0.0, np.where(is_blind, UNSURE, width**2))
+    return y, np.where(is_blind, UNSURE, width**2)
 
 
 def _unit(unit: float, value: float) -> float:

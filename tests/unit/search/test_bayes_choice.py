@@ -8,9 +8,9 @@ import pytest
 from smsweep.search.bayes.acquisition import log_expected_improvement
 from smsweep.search.bayes.candidates import maximise, mutated
 from smsweep.search.bayes.design import design_point
-from smsweep.search.bayes.encoding import Cube
-from smsweep.search.bayes.kernel import Array
+from smsweep.space.cube import Cube
 from smsweep.space.distributions import Categorical, IntUniform, Uniform
+from smsweep.space.likeness import Array
 from smsweep.space.space import SearchSpace
 
 CUBE = Cube(

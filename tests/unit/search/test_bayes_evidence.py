@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from smsweep.search.bayes.encoding import Cube
 from smsweep.search.bayes.evidence import Evidence, Kind, Ledger, evidence
 from smsweep.search.bayes.hints import expected_whole
 from smsweep.search.bayes.observations import observed, thinned
 from smsweep.search.bayes.targets import VIEWS, View, by_distance, by_rank, targets
+from smsweep.space.cube import Cube
 from smsweep.space.distributions import Uniform
 from smsweep.space.space import SearchSpace
 from smsweep.sweeps import Goal, Metric
@@ -130,15 +130,32 @@ def test_hints_alone_must_do_as_long_as_there_is_nothing_else() -> None:
 
 
 def test_a_trial_cut_short_is_expected_to_gain_what_its_peers_gained() -> None:
-    peers = [item(Kind.WHOLE, start - 0.5, [start, start - 0.5]) for start in (2.0, 2.1, 2.2, 2.3, 2.4)]
-    expected = expected_whole([item(Kind.HINT, 2.2, [2.2])], peers)
-    assert expected[:, 0] == pytest.approx([1.7, 0.0])
+    starts = (2.0, 2.1, 2.2, 2.3, 2.4, 2.5, 2.6, 2.7)
+    peers = [item(Kind.WHOLE, start - 0.5, [start, start - 0.5]) for start in starts]
+    expected, deviation = expected_whole([item(Kind.HINT, 2.25, [2.25])], peers)[:, 0]
+    assert expected == pytest.approx(1.75, abs=0.05)
+    assert deviation < 0.1
 
 
 def test_peers_that_differ_leave_doubt() -> None:
     ends = (1.9, 1.5, 0.5, 1.0, 1.8)
     peers = [item(Kind.WHOLE, end, [2.0, end]) for end in ends]
     assert expected_whole([item(Kind.HINT, 2.0, [2.0])], peers)[1, 0] > 0.3
+
+
+def test_a_running_trial_counts_by_its_curve_but_not_for_the_scale() -> None:
+    peers = [item(Kind.WHOLE, end, [end + 1.0, end]) for end in (1.0, 2.0, 3.0, 4.0)]
+    known = observed([item(Kind.PENDING, 2.5, [2.5]), *peers, item(Kind.PENDING)])
+    assert known.sets_scale.tolist() == [True, True, True, True, False]
+    assert known.values[-1] == pytest.approx(1.5, abs=0.3)
+    assert known.spreads[-1] > 0.0
+
+
+def test_a_hint_of_which_a_forecast_is_known_sets_the_scale() -> None:
+    peers = [item(Kind.WHOLE, end, [end + 1.0, end]) for end in (1.0, 2.0, 3.0, 4.0)]
+    known = observed([*peers, item(Kind.HINT, 9.0, [9.0]), item(Kind.HINT, 9.0)])
+    assert known.sets_scale.tolist() == [True] * 5 + [False]
+    assert known.values[4] > 4.0
 
 
 @pytest.mark.parametrize("view", VIEWS)

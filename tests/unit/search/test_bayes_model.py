@@ -5,9 +5,10 @@ import pytest
 
 from smsweep.search.bayes import fit as fit_module
 from smsweep.search.bayes.fit import PRIORS, Model, fit
-from smsweep.search.bayes.kernel import Array, Kernel, gaps, matern
+from smsweep.search.bayes.kernel import Kernel
 from smsweep.search.bayes.minimise import minimise
 from smsweep.search.bayes.posterior import Posterior
+from smsweep.space.likeness import Array, gaps, matern
 
 NOMINAL = np.array([False, False, True])
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smsweep.search.bayes.encoding import Cube
 from smsweep.space.choices import Categorical, CategoricalWithProbabilities, Constant
+from smsweep.space.cube import Cube
 from smsweep.space.distributions import (
     DISTRIBUTIONS,
     Distribution,

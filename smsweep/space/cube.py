@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smsweep.search.bayes.kernel import Array
 from smsweep.space.choices import Categorical, CategoricalWithProbabilities
 from smsweep.space.distribution import Distribution, is_number
+from smsweep.space.likeness import Array
 from smsweep.space.numeric import IntUniform
 from smsweep.space.quantised import Quantised
 from smsweep.space.space import SearchSpace

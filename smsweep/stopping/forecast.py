@@ -1,0 +1,118 @@
+"""The forecast rule: stop what, by all that earlier curves tell, will not end among the best."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from smsweep.errors import ConfigError
+from smsweep.forecasts import Course, Forecaster
+from smsweep.space.cube import Cube
+from smsweep.stopping.hyperband import bands
+from smsweep.sweeps import SweepConfig
+from smsweep.trials import History, StopDecision, Trial, TrialState
+
+MIN_TRIALS = 6  # whole trainings to learn from, before anything is stopped
+AMONG = 5  # "the best" are the best fifth of the whole trainings
+MARGIN = 1.0  # deviations by which the forecast must miss them: a chance of one in six is left
+EXTREME = 1e100  # values beyond count as this: their squares must stay finite
+
+
+class ForecastRule:
+    """Stops a running trial that is forecast to end outside the best fifth of the whole trainings, with a margin.
+
+    Looked at after min_iter points, and eta times as many each time, with all that it reported by then. A trial
+    that starts slowly goes on if others that did came far, or if nobody knows. Nothing is stopped before
+    min_trials whole trainings (6 unless given) are longer than that. `Forecaster` says how curves are forecast.
+    Raises ConfigError when the config names no metric or no min_iter.
+    """
+
+    def __init__(self, config: SweepConfig) -> None:
+        rule, metric = config.early_terminate, config.metric
+        if rule is None or metric is None:
+            raise ConfigError("early_terminate: forecast compares trials by the sweep's metric; add `metric`")
+        if rule.min_iter is None:
+            raise ConfigError("early_terminate: forecast needs min_iter, the number of points at the first look")
+        self._metric = metric
+        self._min_trials = rule.min_trials or MIN_TRIALS
+        self._bands = bands(replace(rule, max_iter=None))
+        self._cube = Cube(config.space)
+        self._history: History | None = None
+
+    def judge(self, history: History) -> list[StopDecision]:
+        if history is not self._history:
+            self._history = history
+            self._cursor = 0
+            self._whole: dict[int, Course] = {}  # by trial number
+            self._running: dict[int, Course] = {}  # as far as the last band that each has reached
+            self._decisions: list[StopDecision] = []
+        changed, self._cursor = history.since(self._cursor)
+        differences = [self._fold_in(number, history.get(number)) for number in changed]
+        if any(differences):
+            self._decisions = self._verdicts() if len(self._whole) >= self._min_trials else []
+        return list(self._decisions)
+
+    def _fold_in(self, number: int, trial: Trial | None) -> bool:
+        """Take in a trial as it is now, and tell whether that makes a difference."""
+        whole, running = self._whole.pop(number, None), self._running.pop(number, None)
+        if trial is not None and trial.state is TrialState.FINISHED and trial.curve:
+            self._whole[number] = self._course(trial, len(trial.curve))
+            return True
+        n_bands = bisect.bisect_right(self._bands, len(trial.curve)) if trial is not None else 0
+        if trial is None or trial.state is not TrialState.RUNNING or not n_bands:
+            return whole is not None or running is not None
+        length = self._bands[n_bands - 1]
+        is_known = running is not None and len(running.best) == length
+        self._running[number] = running if running is not None and is_known else self._course(trial, length)
+        return not is_known
+
+    def _course(self, trial: Trial, length: int) -> Course:
+        curve = np.clip(self._metric.goal.sign * np.array(trial.curve[:length]), -EXTREME, EXTREME)
+        best = np.minimum.accumulate(curve)
+        return Course(point=self._cube.encode(trial.params)[0], best=best, end=float(best[-1]))
+
+    def _verdicts(self) -> list[StopDecision]:
+        decisions = []
+        for length in sorted({len(course.best) for course in self._running.values()}):
+            longer = [course for course in self._whole.values() if len(course.best) > length]
+            if len(longer) >= self._min_trials:
+                numbers = [number for number, course in self._running.items() if len(course.best) == length]
+                decisions += self._at(length, sorted(numbers), longer)
+        return sorted(decisions, key=lambda decision: decision.number)
+
+    def _at(self, length: int, numbers: Sequence[int], whole: Sequence[Course]) -> list[StopDecision]:
+        forecaster = Forecaster(whole, self._cube.is_nominal)
+        mean, deviation = forecaster([self._running[number] for number in numbers])
+        ends = np.sort([course.end for course in whole])
+        threshold = float(ends[len(ends) // AMONG])
+        limit = forecaster.yardstick.mark(np.array(threshold))
+        expected = forecaster.yardstick.value(mean)
+        return [
+            self._decision(number, length, float(expected[i]), threshold, len(whole))
+            for i, number in enumerate(numbers)
+            if mean[i] - MARGIN * deviation[i] > limit
+        ]
+
+    def _decision(self, number: int, length: int, expected: float, threshold: float, n_whole: int) -> StopDecision:
+        name, sign = self._metric.name, self._metric.goal.sign
+        value = sign * float(self._running[number].best[-1])
+        return StopDecision(
+            number=number,
+            evidence={
+                "rule": "forecast",
+                "metric": name,
+                "band": length,
+                "value": value,
+                "forecast": sign * expected,
+                "threshold": sign * threshold,
+                "peers": n_whole,
+            },
+            reason=(
+                f"forecast: after {length} points its best {name} is {value:g} and would end at about "
+                f"{sign * expected:g}, clearly worse than {sign * threshold:g}, which the best fifth of "
+                f"{n_whole} whole trainings reached"
+            ),
+        )

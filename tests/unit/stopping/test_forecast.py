@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from smsweep.errors import ConfigError
+from smsweep.space.distributions import Uniform
+from smsweep.space.space import SearchSpace
+from smsweep.stopping.rules import RULES
+from smsweep.sweeps import EarlyTerminate, Goal, Metric, SweepConfig
+from smsweep.trials import History, StopDecision, Trial, TrialState
+
+LENGTH = 18
+
+
+def config(goal: Goal = Goal.MINIMIZE, **rule: Any) -> SweepConfig:
+    return SweepConfig(
+        method="random",
+        space=SearchSpace({"lr": Uniform(min=0.0, max=1.0)}),
+        metric=Metric(name="loss", goal=goal),
+        early_terminate=EarlyTerminate(type="forecast", **{"min_iter": 2} | rule),
+    )
+
+
+def curve(floor: float, rate: float = 1.0) -> list[float]:
+    """Return one that falls from 1 above the floor, by that rate a point."""
+    return [floor + float(np.exp(-rate * i)) for i in range(LENGTH)]
+
+
+def trial(number: int, values: list[float], state: TrialState = TrialState.FINISHED, lr: float = 0.5) -> Trial:
+    return Trial(number=number, params={"lr": lr}, state=state, curve=tuple(values))
+
+
+WHOLE = [trial(i, curve(floor)) for i, floor in enumerate((0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 3.0, 4.0))]
+
+
+def judged(*running: list[float], whole: list[Trial] = WHOLE, lr: float = 0.5, **rule: Any) -> list[StopDecision]:
+    begun = [trial(100 + i, values, TrialState.RUNNING, lr) for i, values in enumerate(running)]
+    return RULES["forecast"](config(**rule)).judge(History([*whole, *begun]))
+
+
+def test_what_goes_the_way_of_bad_trainings_is_stopped() -> None:
+    decisions = judged(curve(3.5)[:6], curve(0.05)[:6])
+    assert [decision.number for decision in decisions] == [100]
+
+
+def test_nobody_is_stopped_before_min_iter_nor_before_enough_trainings_are_whole() -> None:
+    assert judged(curve(3.5)[:1]) == []
+    assert judged(curve(3.5)[:6], whole=WHOLE[:5]) == []
+    assert judged(curve(3.5)[:6], min_trials=9) == []
+
+
+def test_a_slow_learner_goes_on_where_slow_learners_win() -> None:
+    slow = [trial(20 + i, curve(-1.0 - 0.1 * i, rate=0.15), lr=0.05 * i) for i in range(4)]
+    begun = curve(-1.2, rate=0.15)[:3]
+    assert begun[-1] > curve(-0.6)[2]  # behind what would be stopped
+    assert judged(begun, whole=[*WHOLE, *slow], lr=0.1) == []
+
+
+def test_a_diverging_training_is_stopped() -> None:
+    assert (
+        len(judged([10.0**i for i in range(1, 7)], whole=[*WHOLE, trial(20, [10.0**i for i in range(18)])])) == 1
+    )
+
+
+def test_what_is_maximised_is_stopped_for_being_low() -> None:
+    whole = [trial(one.number, [-value for value in one.curve]) for one in WHOLE]
+    decisions = judged([-v for v in curve(3.5)[:6]], [-v for v in curve(0.0)[:6]], whole=whole, goal=Goal.MAXIMIZE)
+    assert [decision.number for decision in decisions] == [100]
+    assert decisions[0].evidence["forecast"] < decisions[0].evidence["threshold"] < 0.0
+
+
+def test_a_stop_says_what_was_forecast_and_what_it_takes() -> None:
+    (decision,) = judged(curve(3.5)[:7])
+    assert decision.evidence["band"] == 6
+    assert decision.evidence["peers"] == len(WHOLE)
+    assert decision.evidence["threshold"] == pytest.approx(0.1, abs=0.01)
+    assert decision.evidence["forecast"] == pytest.approx(3.5, abs=0.5)
+    assert "after 6 points its best loss is 3.50" in decision.reason
+    assert "the best fifth of 8 whole trainings" in decision.reason
+
+
+def test_judged_step_by_step_is_judged_at_once() -> None:
+    history = History()
+    rule = RULES["forecast"](config())
+    for state, values in ((TrialState.FINISHED, WHOLE), (TrialState.RUNNING, [trial(100, curve(3.5)[:1])])):
+        history.update(Trial(number=t.number, params=t.params, state=state, curve=t.curve) for t in values)
+        assert rule.judge(history) == []
+    history.update([trial(100, curve(3.5)[:6], TrialState.RUNNING)])
+    assert rule.judge(history) == RULES["forecast"](config()).judge(history) != []
+    history.update([trial(100, curve(3.5)[:6], TrialState.STOPPING)])
+    assert rule.judge(history) == []
+
+
+def test_equal_and_enormous_values_are_no_error() -> None:
+    flat = [trial(i, [1.0] * LENGTH) for i in range(8)]
+    assert judged([1.0] * 6, whole=flat) == []
+    huge = [trial(i, [1e308] * LENGTH) for i in range(4)]
+    assert [decision.number for decision in judged(curve(3.5)[:6], whole=[*WHOLE[:8], *huge])] in ([], [100])
+
+
+def test_it_needs_a_metric_and_min_iter() -> None:
+    with pytest.raises(ConfigError, match="min_iter"):
+        RULES["forecast"](config(min_iter=None))
