@@ -10,7 +10,7 @@ from smsweep.objectives import objective
 from smsweep.sdk.hosted import params_of, summary_of
 from smsweep.sdk.labels import parse_sweep_id, parse_trial
 from smsweep.sdk.repeating import find_best, repeats_of
-from smsweep.sdk.workspace import Workspace
+from smsweep.sdk.workspace import Workspace, find_trial
 from smsweep.search.methods import expected_trial_count
 from smsweep.sweeps import Sweep
 from smsweep.trials import MetricPoint, Scalar, Trial
@@ -157,7 +157,7 @@ class Api:
         """path: "ID/N". Raises NotFound."""
         sweep_id, number = parse_trial(path)
         with Workspace().store() as store:
-            return ApiRun(store.get_trial(sweep_id, number), store.get_sweep(sweep_id))
+            return ApiRun(find_trial(store, sweep_id, number), store.get_sweep(sweep_id))
 
 
 def last_values(trial: Trial) -> dict[str, Scalar]:

@@ -12,7 +12,7 @@ from smsweep.sdk.execute import backend_name, load_job_text, open_backend
 from smsweep.sdk.hidden import make_redact
 from smsweep.sdk.labels import parse_label, parse_sweep_id, parse_trial
 from smsweep.sdk.leftovers import Leftovers
-from smsweep.sdk.workspace import Workspace
+from smsweep.sdk.workspace import Workspace, find_trial
 from smsweep.sweeps import VERBS, Sweep
 from smsweep.trials import Trial, TrialState
 
@@ -48,7 +48,7 @@ def remove(labels: Iterable[str]) -> list[str]:
                     raise UsageError(
                         f"sweep {sweep_id} has {active} running trials; `smsweep sweep --cancel` it first"
                     )
-            elif store.get_trial(sweep_id, number).state.is_active:
+            elif find_trial(store, sweep_id, number).state.is_active:
                 raise UsageError(f"trial {sweep_id}/{number} is running; stop its sweep first")
         leftovers = [Leftovers(workspace, sweep_id, number) for sweep_id, number in targets]
         for left in leftovers:
@@ -70,7 +70,7 @@ def retry(labels: Iterable[str], *, failed: bool = False) -> list[Trial]:
         for label in labels:
             sweep_id, number = parse_label(label)
             if number is not None:
-                chosen.append(store.get_trial(sweep_id, number))
+                chosen.append(find_trial(store, sweep_id, number))
             elif failed:
                 bad = (TrialState.FAILED, TrialState.CRASHED)
                 chosen += [trial for trial in store.list_trials(sweep_id) if trial.state in bad]
@@ -98,7 +98,7 @@ def read_log(label: str, *, follow: bool = False, raw: bool = False, backend: st
     sweep_id, number = parse_trial(label)
     workspace = Workspace()
     with workspace.store() as store:
-        trial = store.get_trial(sweep_id, number)
+        trial = find_trial(store, sweep_id, number)
         if not trial.job_name and not follow:
             return
         redact = make_redact(workspace.environ, load_job_text(store.get_sweep(sweep_id).job_yaml))
@@ -117,7 +117,7 @@ def read_log(label: str, *, follow: bool = False, raw: bool = False, backend: st
                 if is_over or not follow:
                     return
                 time.sleep(FOLLOW_S)
-                trial = store.get_trial(sweep_id, number)
+                trial = find_trial(store, sweep_id, number)
 
 
 def _without_records(lines: Iterable[str]) -> Iterator[str]:

@@ -19,7 +19,7 @@ from smsweep.sdk.hosted import params_of, summary_of
 from smsweep.sdk.labels import parse_sweep_id, parse_trial
 from smsweep.sdk.pricing import PRICE_NOTE, known_price
 from smsweep.sdk.repeating import Best, find_best, repeats_of
-from smsweep.sdk.workspace import Workspace
+from smsweep.sdk.workspace import Workspace, find_trial
 from smsweep.search.methods import expected_trial_count
 from smsweep.sweeps import Sweep
 from smsweep.trials import Params, Trial
@@ -86,7 +86,7 @@ def list_trials(sweep_id: str) -> list[Data]:
 def show_trial(label: str) -> Data:
     sweep_id, number = parse_trial(label)
     with Workspace().store() as store:
-        trial = store.get_trial(sweep_id, number)
+        trial = find_trial(store, sweep_id, number)
         return {**trial_data(trial, store.get_sweep(sweep_id)), "waiting": read_waiting(store, trial)}
 
 

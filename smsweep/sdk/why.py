@@ -10,7 +10,7 @@ from smsweep.controller import stop_note
 from smsweep.errors import SmsweepError
 from smsweep.sdk.labels import parse_trial
 from smsweep.sdk.manage import read_log
-from smsweep.sdk.workspace import Workspace
+from smsweep.sdk.workspace import Workspace, find_trial
 from smsweep.trials import Trial, TrialState
 
 LOG_LINES = 15  # of a failed trial: a traceback's end, and what led to it
@@ -26,7 +26,7 @@ def why(label: str) -> dict[str, Any]:
     """
     sweep_id, number = parse_trial(label)
     with Workspace().store() as store:
-        trial = store.get_trial(sweep_id, number)
+        trial = find_trial(store, sweep_id, number)
         evidence = store.get_note(sweep_id, stop_note(trial)) if trial.asked_by == "rule" else None
     is_bad = trial.state in (TrialState.FAILED, TrialState.CRASHED)
     return {

@@ -17,6 +17,7 @@ from smsweep.source.runtime_zip import runtime_zip
 from smsweep.store.base import Store
 from smsweep.store.open import FILE_NAME, open_store
 from smsweep.sweeps import SweepConfig
+from smsweep.trials import Trial
 
 DEFAULT_DIR = ".smsweep"
 
@@ -87,6 +88,14 @@ class Workspace:
         except OSError:  # another agent was first
             shutil.rmtree(draft, ignore_errors=True)
         return folder
+
+
+def find_trial(store: Store, sweep_id: str, number: int) -> Trial:
+    """Return a trial that a person named. Raises NotFound, also for one that was removed."""
+    trial = store.get_trial(sweep_id, number)
+    if trial.is_removed:
+        raise NotFound(f"trial {trial.label} was removed from its sweep; its params may be tried by another now")
+    return trial
 
 
 def _runtime_hash() -> str:

@@ -168,6 +168,13 @@ def test_rm_takes_a_whole_sweep(cli: Cli, ran: str) -> None:
     assert json.loads(cli("ls", "--json").out) == []
 
 
+@pytest.mark.parametrize("verb", ["rm", "show", "logs", "retry"])
+def test_a_removed_trial_is_there_no_more(cli: Cli, ran: str, verb: str) -> None:
+    cli("rm", f"{ran}/1")
+    ended = cli(verb, f"{ran}/1")
+    assert (ended.code, f"{ran}/1 was removed" in ended.err) == (2, True)
+
+
 def jobs_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.glob(".smsweep/jobs/*"))
 
