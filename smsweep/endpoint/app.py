@@ -59,6 +59,8 @@ class App:
         if ADDRESS.fullmatch(environ.get("HTTP_HOST", "")):
             environ["HTTP_HOST"] = LOOPBACK  # in any other address moto sees a bucket's name
         request = Request(environ)
+        if "Origin" in request.headers:  # a browser: some page out there would have jobs run on this machine
+            return Response("for programs, not for pages\n", status=403)(environ, start_response)
         if self._admin.serves(request):
             return self._admin.answer(request)(environ, start_response)
         call = protocol.read_call(request)

@@ -113,5 +113,10 @@ def test_headers_of_any_kind_are_the_clients_mistake(account: Account) -> None:
         assert status < 500, (headers, said)
 
 
+def test_a_page_in_a_browser_gets_nothing_done(account: Account) -> None:
+    status, _ = post(account, "ListTrainingJobs", b"{}", Origin="http://elsewhere.example")
+    assert status == 403
+
+
 def test_it_serves_the_next_one_as_if_nothing_had_been(account: Account) -> None:
     assert account.sagemaker.list_training_jobs()["TrainingJobSummaries"] == []
