@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
+from smsweep.config.document import show
 from smsweep.config.sweep_yaml import parse_sweep
 from smsweep.errors import ConfigError
 from smsweep.sdk.create import check_can_run
@@ -47,6 +48,8 @@ def judge(
 
 
 def read_history(config: SweepConfig, trials: Iterable[TrialLike]) -> History:
+    if isinstance(trials, (str, Mapping)) or not isinstance(trials, Iterable):
+        raise ConfigError(f"trials: expected a list of trials, got {show(trials)}")
     read = [_read_trial(config, index, trial) for index, trial in enumerate(trials)]
     numbers = Counter(trial.number for trial in read)
     for number, times in numbers.items():
@@ -56,6 +59,16 @@ def read_history(config: SweepConfig, trials: Iterable[TrialLike]) -> History:
 
 
 def _read_trial(config: SweepConfig, index: int, trial: TrialLike) -> Trial:
+    if not isinstance(trial, Mapping):
+        raise ConfigError(
+            f"trials[{index}]: expected a mapping with number, params, state and so on, got {trial!r}"
+        )
+    number = _plain(trial.get("number", index))
+    if not isinstance(number, int) or isinstance(number, bool) or number < 0:
+        raise ConfigError(f"trials[{index}].number: expected a whole number from 0, got {number!r}")
+    for part in ("params", "summary"):
+        if not isinstance(trial.get(part) or {}, Mapping):
+            raise ConfigError(f"trials[{index}].{part}: expected a mapping, got {trial[part]!r}")
     state = trial.get("state", TrialState.FINISHED)
     if state not in tuple(TrialState):
         known = ", ".join(state.value for state in TrialState)
@@ -72,8 +85,8 @@ def _read_trial(config: SweepConfig, index: int, trial: TrialLike) -> Trial:
         if is_number(value):
             curve.append(float(value))  # type: ignore[arg-type]  # is_number just said so
     return Trial(
-        number=trial.get("number", index),
-        params=trial.get("params") or {},
+        number=number,
+        params=_plain_params(trial.get("params") or {}),
         state=TrialState(state),
         metrics=stats,
         summary=dict(_flat(trial.get("summary") or {})),
@@ -87,7 +100,14 @@ def _flat(row: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Scala
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{name}.")
         else:
-            yield prefix + name, _plain(value)
+            yield f"{prefix}{name}", _plain(value)
+
+
+def _plain_params(params: Mapping[str, Any]) -> Params:
+    return {
+        name: _plain_params(value) if isinstance(value, Mapping) else _plain(value)
+        for name, value in params.items()
+    }
 
 
 def _plain(value: Any) -> Any:

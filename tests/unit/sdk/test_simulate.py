@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from smsweep import ConfigError, judge
+from smsweep import ConfigError, judge, suggest
 
 CONFIG: dict[str, Any] = {
     "method": "random",
@@ -33,6 +33,11 @@ def test_numpy_scalars_are_numbers_and_arrays_are_none() -> None:
     assert stopped(good, bad, running({"val.loss": np.ones(2)})) == [1]
 
 
+def test_a_numpy_scalar_names_the_same_cell_as_a_number() -> None:
+    grid = {"method": "grid", "parameters": {"a": {"values": [1, 2]}, "n": {"parameters": {"b": {"values": [1]}}}}}
+    assert suggest(grid, [{"params": {"a": np.int64(1), "n": {"b": np.float64(1)}}}]) == [{"a": 2, "n": {"b": 1}}]
+
+
 def test_numbers_are_those_of_the_trials() -> None:
     assert stopped(running({"val.loss": 1}, number=7), running({"val.loss": 2}, number=4)) == [4]
 
@@ -56,8 +61,12 @@ def test_without_rules_nobody_is_stopped() -> None:
         ([running([1])], r"trials\[0\].history: a row is a mapping of metrics"),
         ([running(number=1), running(number=1)], "2 of them have number 1"),
         ([{"state": "lost"}], r"trials\[0\].state: 'lost' is no trial state"),
+        ([5], r"trials\[0\]: expected a mapping with number, .*, got 5"),
+        ([running(number="1")], r"trials\[0\].number: expected a whole number from 0, got '1'"),
+        ([running(params=7)], r"trials\[0\].params: expected a mapping, got 7"),
+        (running(), "trials: expected a list of trials, got a mapping"),
     ],
 )
-def test_what_is_no_trial_is_told(trials: list[dict[str, Any]], message: str) -> None:
+def test_what_is_no_trial_is_told(trials: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         judge(CONFIG, trials)
