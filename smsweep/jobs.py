@@ -106,6 +106,7 @@ class JobTemplate:
     framework: Mapping[str, str] = field(default_factory=dict)  # names an AWS image; empty where request has one
     source_dir: str = ""  # folder to snapshot; "" to choose one from `program`
     program: str = ""  # script that the template's author names, for a sweep that names none
+    command: tuple[str, ...] = ()  # likewise, how it is started; as W&B writes it
     carries_secrets_env: bool = (
         False  # the source's secrets.env travels with it, readable by whoever reads the source
     )

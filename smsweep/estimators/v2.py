@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 from typing import Any
 
 from sagemaker.estimator import EstimatorBase, _TrainingJob
 
 from smsweep.errors import ConfigError
 from smsweep.estimators.compiled import DEFAULT_CHANNEL, Source, find_source, job_template, refuse
+from smsweep.estimators.launcher import BY_TORCHRUN, TOOLKIT_ONLY, chosen, torchrun
 from smsweep.jobs import JobTemplate
 
 # Settings by which the SDK starts or packs the script itself -> what to do instead.
@@ -18,7 +20,6 @@ ELSEWHERE = {
     "container_arguments": "smsweep starts the job itself; the sweep's command says what it starts",
     "dependencies": "put the folders below source_dir",
     "git_config": "check the repository out and name its folder as source_dir",
-    "distribution": "name the launcher in the sweep's command: [torchrun, --nproc_per_node=8, ${program}]",
     "training_recipe_file": "a recipe brings a program of its own; give a script as entry_point",
 }
 NO_OUTPUT = "s3://smsweep"  # stands for the output_path that a trial's backend chooses
@@ -29,6 +30,9 @@ def template(estimator: EstimatorBase, inputs: Any = None) -> JobTemplate:
     for key, what_to_do in ELSEWHERE.items():
         if getattr(estimator, key, None):
             raise refuse(key, what_to_do)
+    launches = chosen(getattr(estimator, "distribution", None) or {})
+    if not set(launches) <= set(BY_TORCHRUN):
+        raise refuse("distribution", f"{', '.join(launches)} {TOOLKIT_ONLY}")
     request = _request(estimator, {DEFAULT_CHANNEL: inputs} if isinstance(inputs, str) else inputs)
     if request["OutputDataConfig"] == {"S3OutputPath": NO_OUTPUT}:
         del request["OutputDataConfig"]
@@ -40,7 +44,8 @@ def template(estimator: EstimatorBase, inputs: Any = None) -> JobTemplate:
     if NO_OUTPUT in str(request):
         raise ConfigError("estimator.output_path: missing; its key and format, and what a hook writes, go with it")
     params = {name: _decoded(value) for name, value in (estimator.hyperparameters() or {}).items()}
-    return job_template(request, params, _source(estimator))
+    made = job_template(request, params, _source(estimator))
+    return replace(made, command=torchrun(request.get("ResourceConfig", {}))) if launches else made
 
 
 def _source(estimator: EstimatorBase) -> Source:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from smsweep.errors import ConfigError
 from smsweep.estimators.compiled import DEFAULT_CHANNEL, Source, channel, find_source, job_template, refuse
+from smsweep.estimators.launcher import TOOLKIT_ONLY, torchrun
 from smsweep.jobs import JobTemplate
 from smsweep.runtime.requirements import FILE as REQUIREMENTS
 
@@ -30,15 +32,16 @@ def template(trainer: Any, inputs: Any = None) -> JobTemplate:
         *(given for given in channels if given["ChannelName"] not in named),
         *(channel(name, str(uri)) for name, uri in named.items()),
     ]
-    return job_template(request, trainer.hyperparameters or {}, _source(trainer.source_code))
+    made = job_template(request, trainer.hyperparameters or {}, _source(trainer.source_code))
+    if not trainer.distributed:
+        return made
+    per_host = trainer.distributed.process_count_per_node
+    return replace(made, command=torchrun(request.get("ResourceConfig", {}), per_host))
 
 
 def _check(trainer: Any) -> None:
-    if trainer.distributed:
-        raise refuse(
-            "distributed",
-            "name the launcher in the sweep's command: [torchrun, --nproc_per_node=8, ${program}]",
-        )
+    if trainer.distributed and not _by_torchrun(trainer.distributed):
+        raise refuse("distributed", f"{type(trainer.distributed).__name__} {TOOLKIT_ONLY}")
     if trainer._temp_recipe_train_dir is not None:
         raise refuse("training_recipe", "a recipe brings a program of its own; give a script as entry_script")
     source = trainer.source_code
@@ -54,6 +57,11 @@ def _check(trainer: Any) -> None:
             "source_code.ignore_patterns",
             f"write {', '.join(sorted(extra))} into {IGNORE_FILE} in source_dir, a pattern a line",
         )
+
+
+def _by_torchrun(distributed: Any) -> bool:
+    """Tell whether it is the SDK's Torchrun, without its library for model parallelism."""
+    return type(distributed).__name__ == "Torchrun" and distributed.smp is None
 
 
 def _source(source: Any) -> Source:

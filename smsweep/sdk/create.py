@@ -71,6 +71,8 @@ def sweep(
             program = program or compiled.program
     if program:
         parsed = parse_sweep({**parsed.config.document, "program": program})
+    if compiled:
+        parsed = with_command(parsed, compiled)
     parsed_job = load_job(job)
     warn(parsed.warnings, parsed_job.warnings)
     check_can_run(parsed.config, parsed_job.template.repeats)
@@ -111,9 +113,16 @@ def with_source(stored: Sweep, compiled: EstimatorJob, workspace: Workspace) -> 
     """
     if not compiled.program or not needs_program(stored.config):
         return stored
-    parsed = parse_sweep({**stored.config.document, "program": compiled.program})
+    parsed = with_command(parse_sweep({**stored.config.document, "program": compiled.program}), compiled)
     source_hash = snapshot(workspace, parsed, parse_job(compiled.document), None)
     return replace(stored, config=parsed.config, source_hash=source_hash)
+
+
+def with_command(parsed: ParsedSweep, compiled: EstimatorJob) -> ParsedSweep:
+    """Return a sweep without a command of its own with the estimator's launcher; any other as it is."""
+    if not compiled.command or "command" in parsed.config.document:
+        return parsed
+    return parse_sweep({**parsed.config.document, "command": list(compiled.command)})
 
 
 def needs_program(config: SweepConfig) -> bool:

@@ -17,6 +17,7 @@ class EstimatorJob:
 
     document: dict[str, Any]  # a job.yaml's content: kept with a sweep, it needs neither the object nor the SDK
     program: str  # for a sweep that names none; "" where the object names none either
+    command: tuple[str, ...]  # how it is started, likewise
     backend: str  # where it asks to run
 
 
@@ -45,5 +46,6 @@ def compile_estimator(estimator: Any, inputs: Any, job: object) -> EstimatorJob 
     return EstimatorJob(
         document=document,
         program=compiled.program,
+        command=compiled.command,
         backend="sagemaker" if "ResourceConfig" in compiled.request else "docker",
     )

@@ -28,7 +28,7 @@ from sagemaker.train.configs import (  # noqa: E402
     SourceCode,
     StoppingCondition,
 )
-from sagemaker.train.distributed import Torchrun  # noqa: E402
+from sagemaker.train.distributed import MPI, Torchrun  # noqa: E402
 
 from smsweep.errors import SmsweepError  # noqa: E402
 from smsweep.estimators.table import template  # noqa: E402
@@ -46,6 +46,8 @@ SHAPES = {
 
 def build(case: dict[str, Any]) -> Any:
     settings = {key: SHAPES[key](**value) if key in SHAPES else value for key, value in case["settings"].items()}
+    if "mpi" in case:
+        settings["distributed"] = MPI()
     if "tags" in settings:
         settings["tags"] = [Tag(**tag) for tag in settings["tags"]]
     if "input_data_config" in settings:

@@ -15,6 +15,7 @@ def cases(source_dir: Path) -> dict[str, dict[str, Any]]:
     script = {**MACHINE, "entry_point": "train.py", "source_dir": str(source_dir), "output_path": "s3://results"}
     pytorch = {**script, "framework_version": "2.3.0", "py_version": "py311"}
     image = {**MACHINE, "image_uri": "123456789012.dkr.ecr.eu-west-1.amazonaws.com/own:1"}
+    cluster = {**pytorch, "instance_type": "ml.p4d.24xlarge", "instance_count": 2}
     return {
         "Estimator": case("Estimator", {**image, "output_path": "s3://results"}),
         "PyTorch": case("PyTorch", pytorch),
@@ -39,17 +40,11 @@ def cases(source_dir: Path) -> dict[str, dict[str, Any]]:
             "PyTorch", {**pytorch, "instance_type": "local"}, session="local", inputs={"a": "file:///data"}
         ),
         "strings": case("Estimator", {**image, "hyperparameters": {"name": "a b", "n": "7", "flag": True}}),
+        "torchrun": case("PyTorch", {**cluster, "distribution": {"torch_distributed": {"enabled": True}}}),
         "no such script": case("PyTorch", {**pytorch, "entry_point": "gone.py"}),
         "source in S3": case("PyTorch", {**pytorch, "source_dir": "s3://somewhere/source.tar.gz"}),
         "dependencies": case("PyTorch", {**pytorch, "dependencies": ["lib"]}),
-        "distribution": case(
-            "PyTorch",
-            {
-                **pytorch,
-                "instance_type": "ml.p4d.24xlarge",
-                "distribution": {"torch_distributed": {"enabled": True}},
-            },
-        ),
+        "mpi": case("PyTorch", {**cluster, "distribution": {"mpi": {"enabled": True}}}),
         "entrypoint": case("Estimator", {**image, "container_entry_point": ["bash"]}),
         "key without place": case("Estimator", {**image, "output_kms_key": "key"}),
         "hook without place": case("Estimator", {**image, "debugger_hook_config": "DebuggerHookConfig"}),

@@ -34,7 +34,8 @@ def cases(source_dir: Path) -> dict[str, dict[str, Any]]:
         "command": case({**trainer, "source_code": {"source_dir": str(source_dir), "command": "make train"}}),
         "requirements elsewhere": case({**trainer, "source_code": {**source, "requirements": "deep/gpu.txt"}}),
         "patterns": case({**trainer, "source_code": {**source, "ignore_patterns": ["*.bin", ".git"]}}),
-        "distributed": case({**trainer, "distributed": {"process_count_per_node": 8}}),
+        "torchrun": case({**trainer, "distributed": {"process_count_per_node": 8}}),
+        "mpi": {**case(trainer), "mpi": True},
     }
 
 

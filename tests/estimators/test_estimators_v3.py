@@ -23,6 +23,7 @@ COMPILED = (
     "one input",
     "own and given inputs",
     "checkpoints anywhere",
+    "torchrun",
 )
 REFUSED = {
     "no such script": "source_code.command: has no place",
@@ -30,7 +31,7 @@ REFUSED = {
     "command": "source_code.command: has no place",
     "requirements elsewhere": "source_code.requirements: has no place",
     "patterns": "write *.bin into .smsweepignore",
-    "distributed": "distributed: has no place",
+    "mpi": "distributed: has no place in a sweep; MPI is a launch that only AWS's toolkit",
 }
 
 
@@ -120,6 +121,11 @@ def test_the_entry_script_becomes_the_program_and_smsweep_starts_it(
     assert (template["source_dir"], template["program"]) == (str(source_dir), "train.py")
     algorithm = request_of(answers["script"])["AlgorithmSpecification"]
     assert algorithm["ContainerEntrypoint"] == ["python3", "/opt/ml/input/data/smsweep/runtime.zip"]
+
+
+def test_a_launch_by_torchrun_becomes_the_command(answers: dict[str, Any]) -> None:
+    command = answers["torchrun"]["template"]["command"]
+    assert command == ["torchrun", "--standalone", "--nproc_per_node=8", "${program}", "${args}"]
 
 
 def test_none_of_the_sdks_own_files_go_with_it(answers: dict[str, Any]) -> None:
