@@ -12,6 +12,7 @@ from docker import DockerClient
 
 from smsweep.backends.docker.backend import DockerBackend
 from smsweep.jobs import RUNTIME_CHANNEL, SOURCE_TAR
+from tests.docker.conftest import ROOT
 from tests.engine import IMAGE
 from tests.jobs import ENTRYPOINT, Done, Jobs
 from tests.toolkit import toolkit_sources
@@ -45,6 +46,35 @@ PARAMS: dict[str, object] = {
     "opt.momentum": 0.9,
     "dash-ed": "-v",
     "digits": "007",
+    "negative": -3,
+    "huge": 1e300,
+    "long": 12345678901234567890,
+    "deep": {"a": {"b": [1, {"c": None}], "d": True}, "e": "x=1,y=2"},
+    "rows": [[1, 2], {"k": "v"}, []],
+    "no_items": [],
+    "no_keys": {},
+    "json_like": '{"a": [1, 2]}',
+    "true_text": "true",
+    "null_text": "null",
+    "number_text": "1.50",
+    "lines": "one\ntwo\ttab",
+    "trailing": " blanks ",
+    "LR": 0.5,  # beside lr
+    "two words": 1,
+    "-x": 3,
+    "X": 4,
+    "slash/name": 5,
+}
+# As a console or a YAML template may have them: what is not JSON stays as it is.
+RAW = {
+    "raw": "adam",
+    "raw_list": "[1, 2",
+    "raw_true": "True",
+    "raw_nan": "NaN",
+    "raw_zero": "01",
+    "_tuning_objective_metric": "loss",
+    "sagemaker_container_log_level": "20",
+    "sagemaker_job_name": '"another"',
 }
 
 HIDDEN = "the channel that brings the runtime and the source is not one of the user's"
@@ -94,6 +124,7 @@ def both(
         )
         request["AlgorithmSpecification"]["ContainerEntrypoint"] = entrypoint
         tar = f"/opt/ml/input/data/{RUNTIME_CHANNEL}/{SOURCE_TAR}"
+        request["HyperParameters"] |= RAW
         request["HyperParameters"]["sagemaker_submit_directory"] = json.dumps(tar)
         jobs.backend.submit(request)
         shown[who] = what_was_shown(jobs.finish(request["TrainingJobName"]))
@@ -119,6 +150,12 @@ def test_the_script_gets_the_same_variables_but_for_those_listed(both: dict[str,
 def test_the_training_environment_is_the_same_but_for_what_is_listed(both: dict[str, dict[str, Any]]) -> None:
     ours, theirs = (json.loads(both[who]["env"]["SM_TRAINING_ENV"]) for who in ("smsweep", "toolkit"))
     assert differing(ours, theirs) == set(DIFFERENT_IN_TRAINING_ENV)
+
+
+def test_every_difference_is_in_the_docs() -> None:
+    page = (ROOT / "docs" / "local-docker.md").read_text(encoding="utf-8")
+    names = {*DIFFERENT, *DIFFERENT_IN_TRAINING_ENV} - {"job_name"}
+    assert {name for name in names if f"`{name}`" not in page} == set()
 
 
 def differing(ours: dict[str, Any], theirs: dict[str, Any]) -> set[str]:
