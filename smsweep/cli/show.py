@@ -105,6 +105,7 @@ def show_trial(data: Data) -> None:
             ("model", usage.get("model_uri", "")),
             ("output", usage.get("output_uri", "")),
             ("log", usage.get("log_url", "")),
+            ("wandb", clean(usage.get("wandb_url", ""))),
         ]
     )
     for title, values in (("params", sdk.views.flat_params(data["params"])), ("metrics", data["metrics"])):

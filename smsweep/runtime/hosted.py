@@ -15,6 +15,7 @@ import time
 from importlib import import_module
 
 from smsweep.runtime import lines
+from smsweep.runtime.identity import IDLE, PARAMS, RUN, STOPPED
 from smsweep.runtime.scalars import flatten, plain
 from smsweep.runtime.talk import warn
 
@@ -22,11 +23,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
-
-IDLE = "wandb.idle"  # true in the summary of a trial that W&B gave no run to
-RUN = "wandb.run"  # the run's id there
-PARAMS = "wandb.params."  # before the name of each param there
-STOPPED = "wandb.stopped"  # true where W&B told the run to end
 
 
 class _Subprocess:

@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import re
 
+# Names in a trial's summary for what its job tells of W&B.
+RUN = "wandb.run"  # the run's id, where W&B's server chose it
+PARAMS = "wandb.params."  # before the name of each param that it chose
+IDLE = "wandb.idle"  # true where it had no run to give
+STOPPED = "wandb.stopped"  # true where it told the run to end
+URL = "wandb.url"  # where it shows the run
+
 WANDB_AGENT = "smsweep.runtime.hosted"  # in the command of a trial whose params W&B's server chooses
 _FOREIGN = re.compile(r"[^a-z0-9-]+")
 

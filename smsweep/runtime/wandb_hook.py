@@ -14,6 +14,7 @@ import sys
 import weakref
 from importlib import import_module
 
+from smsweep.runtime.identity import URL
 from smsweep.runtime.import_hooks import on_import
 from smsweep.runtime.talk import warn
 from smsweep.runtime.wandb_steps import StepMetrics
@@ -71,7 +72,10 @@ def _wrap_init(module: Any) -> None:
             if said and str(kwargs[name]) != said and _is_in_sweep():
                 warn(f"wandb.init({name}={kwargs[name]!r}) is ignored in a sweep, as W&B does; it is {said}")
                 del kwargs[name]
-        return original(*args, **kwargs)
+        run = original(*args, **kwargs)
+        if _is_in_sweep() and _is_trials(run) and getattr(run, "url", None):
+            _active_run().follow_summary({URL: run.url})
+        return run
 
     module.init = init
 

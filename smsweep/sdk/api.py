@@ -7,9 +7,9 @@ from importlib import import_module
 from typing import Any
 
 from smsweep.objectives import objective
-from smsweep.sdk.hosted import params_of, summary_of
 from smsweep.sdk.labels import parse_sweep_id, parse_trial
 from smsweep.sdk.repeating import find_best, repeats_of
+from smsweep.sdk.wandb_facts import params_of, summary_of
 from smsweep.sdk.workspace import Workspace, find_trial
 from smsweep.search.methods import expected_trial_count
 from smsweep.sweeps import Sweep

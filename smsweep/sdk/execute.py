@@ -31,23 +31,26 @@ from smsweep.render import training_job
 from smsweep.sdk.create import JobLike, load_job, with_source
 from smsweep.sdk.estimators import compile_estimator
 from smsweep.sdk.hidden import make_redact
-from smsweep.sdk.hosted import hosted_path, looker
 from smsweep.sdk.labels import parse_sweep_id
 from smsweep.sdk.pricing import with_price
 from smsweep.sdk.prior import read_prior
 from smsweep.sdk.repeating import repeats_of
 from smsweep.sdk.reuse import OTHER_JOB_NOTE, make_reuse, reuse_none
+from smsweep.sdk.wandb_facts import HOSTED_NOTE
 from smsweep.sdk.workspace import Workspace
 from smsweep.search.methods import make_strategy
 from smsweep.stopping.rules import make_rule
 from smsweep.store.base import Store
 from smsweep.sweeps import Sweep
+from smsweep.tables import LazyTable
 from smsweep.trials import Trial
-from smsweep.wandb_server.controller import HostedController
 
 log = logging.getLogger(__name__)
 
 DEFAULT_BACKEND = "process"
+HOSTED: LazyTable[Any] = LazyTable(  # HTTP is slow to load, and few sweeps are W&B's
+    {"HostedController": "smsweep.wandb_server.controller:HostedController", "looker": "smsweep.sdk.hosted:looker"}
+)
 Listener = Callable[[Trial], None]
 
 
@@ -155,11 +158,11 @@ def make_controller(store: Store, stored: Sweep, template: JobTemplate) -> Contr
         "repeats": template.repeats,
         "purse": Purse(budgets_of(template)),
     }
-    hosted = hosted_path(store, stored.id)
-    if hosted is not None:
-        look = looker(hosted, Workspace())
-        return HostedController(store, stored, strategy, rule, look=look, clock=now, **options)
-    return Controller(store, stored, strategy, rule, **options)
+    note = store.get_note(stored.id, HOSTED_NOTE)
+    if note:
+        options |= {"look": HOSTED["looker"](note, Workspace()), "clock": now}
+    make = HOSTED["HostedController"] if note else Controller
+    return make(store, stored, strategy, rule, **options)
 
 
 def renderer(

@@ -13,18 +13,16 @@ from smsweep.config.sweep_yaml import ParsedSweep, parse_sweep
 from smsweep.config.yaml_reader import read_yaml
 from smsweep.errors import AccessDenied, ConfigError, NotFound, UsageError
 from smsweep.runtime.environment import WANDB_URL
-from smsweep.runtime.hosted import IDLE, PARAMS, RUN, STOPPED
 from smsweep.runtime.identity import WANDB_AGENT
 from smsweep.sdk.auth import find_wandb_key
 from smsweep.sdk.create import JobLike, load_job, snapshot, warn
 from smsweep.sdk.labels import parse_sweep_id
 from smsweep.sdk.origin import ORIGIN_NOTE, origin
+from smsweep.sdk.wandb_facts import HOSTED_NOTE
 from smsweep.sdk.workspace import Workspace
 from smsweep.store.base import Store
 from smsweep.sweeps import Sweep, SweepState
-from smsweep.trials import Params, Scalar, Trial
 from smsweep.wandb_server.client import WandbServer
-from smsweep.wandb_server.controller import NOTE
 from smsweep.wandb_server.sweep import HostedSweep, SweepPath, parse_path, read_sweep
 
 SERVERS = ("program", "name", "description", "metric", "method", "parameters")  # what we show of W&B's config
@@ -61,30 +59,11 @@ def open_server(environ: Mapping[str, str]) -> WandbServer:
     return WandbServer(url, key.value)
 
 
-def hosted_path(store: Store, sweep_id: str) -> SweepPath | None:
-    """Return where W&B's server has this sweep; None for one of our own."""
-    note = store.get_note(sweep_id, NOTE)
-    return SweepPath(**note) if note else None
-
-
-def looker(path: SweepPath, workspace: Workspace) -> Callable[[], HostedSweep]:
+def looker(note: Mapping[str, str], workspace: Workspace) -> Callable[[], HostedSweep]:
+    """Return what reads the sweep anew from W&B's server. note: HOSTED_NOTE of ours beside it."""
+    path = SweepPath(**note)
     server = open_server(workspace.environ)
     return lambda: read_sweep(server, path)
-
-
-def params_of(trial: Trial) -> Params:
-    """Return a trial's params: those that W&B gave it, as its job told, or else our own."""
-    found = {name: value for name, value in trial.summary.items() if name.startswith(PARAMS)}
-    return {name.removeprefix(PARAMS): value for name, value in found.items()} if found else trial.params
-
-
-def summary_of(trial: Trial) -> dict[str, Scalar]:
-    """Return what the script itself put into the trial's summary."""
-    return {
-        name: value
-        for name, value in trial.summary.items()
-        if name not in (IDLE, RUN, STOPPED) and not name.startswith(PARAMS)
-    }
 
 
 def _find(store: Store, place: SweepPath) -> Sweep | None:
@@ -92,7 +71,7 @@ def _find(store: Store, place: SweepPath) -> Sweep | None:
         stored = store.get_sweep(parse_sweep_id(place.id))
     except NotFound:
         return None
-    if hosted_path(store, stored.id) != place:
+    if store.get_note(stored.id, HOSTED_NOTE) != asdict(place):
         raise UsageError(
             f"there is another sweep {stored.id} here already; set SMSWEEP_DIR to a folder of its own for {place}"
         )
@@ -117,7 +96,7 @@ def _create(store: Store, workspace: Workspace, place: SweepPath, hosted: Hosted
         )
     )
     store.put_note(place.id, ORIGIN_NOTE, origin(Path.cwd()))
-    store.put_note(place.id, NOTE, asdict(place))
+    store.put_note(place.id, HOSTED_NOTE, asdict(place))
 
 
 def _parsed(place: SweepPath, hosted: HostedSweep) -> ParsedSweep:

@@ -15,10 +15,10 @@ from smsweep.fronts import last_value
 from smsweep.objectives import objective
 from smsweep.sdk.api import last_values
 from smsweep.sdk.execute import load_job_text
-from smsweep.sdk.hosted import params_of, summary_of
 from smsweep.sdk.labels import parse_sweep_id, parse_trial
 from smsweep.sdk.pricing import PRICE_NOTE, known_price
 from smsweep.sdk.repeating import Best, find_best, repeats_of
+from smsweep.sdk.wandb_facts import params_of, summary_of, usage_of
 from smsweep.sdk.workspace import Workspace, find_trial
 from smsweep.search.methods import expected_trial_count
 from smsweep.sweeps import Sweep
@@ -147,7 +147,7 @@ def trial_data(trial: Trial, sweep: Sweep) -> Data:
         "job_name": trial.job_name,
         "place": trial.place,
         "retries": dict(trial.retries),
-        "usage": dict(trial.usage),
+        "usage": usage_of(trial),
         "created_at": _time(trial.created_at),
         "started_at": _time(trial.started_at),
         "ended_at": _time(trial.ended_at),

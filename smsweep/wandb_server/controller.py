@@ -8,14 +8,13 @@ from datetime import datetime
 from typing import Any
 
 from smsweep.controller import Controller
-from smsweep.runtime.hosted import IDLE, RUN
+from smsweep.runtime.identity import IDLE, RUN
 from smsweep.trials import Trial
 from smsweep.wandb_server.sweep import HostedSweep
 
 log = logging.getLogger(__name__)
 
 LOOK_S = 10.0  # between two looks at the server
-NOTE = "wandb_sweep"  # of a sweep: its entity, project and id on W&B's server
 
 
 class HostedController(Controller):

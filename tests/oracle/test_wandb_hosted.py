@@ -70,6 +70,8 @@ def test_each_trial_is_a_job_in_which_wandbs_agent_asks_for_one_run(place: str, 
     found = sorted((trial["params"]["lr"], trial["params"]["opt"], trial["objective"]) for trial in trials)
     assert found == [(0.25, "sgd", 0.125), (0.5, "sgd", 0.25)]
     assert [trial["metrics"] for trial in trials] == [{"loss": trial["params"]["lr"] / 2} for trial in trials]
+    urls = [trial["usage"]["wandb_url"] for trial in sorted(trials, key=lambda trial: -trial["params"]["lr"])]
+    assert urls == [f"{server.url}/team/digits/runs/run0", f"{server.url}/team/digits/runs/run1"]
     registered = [variables for name, variables in server.asked if name == "CreateAgent"]
     assert [agent["sweep"] for agent in registered] == [server.sweep_id] * 2
     assert {run_id: len(run.history) for run_id, run in server.runs.items()} == {"run0": 2, "run1": 2}
