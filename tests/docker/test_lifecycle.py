@@ -111,8 +111,13 @@ def test_caps_and_shared_memory_are_as_asked_for(jobs: Jobs, docker_engine: Dock
     jobs.backend = jobs.another(
         SMSWEEP_DOCKER_MEMORY="256m", SMSWEEP_DOCKER_CPUS="1.5", SMSWEEP_DOCKER_SHM_SIZE="32m"
     )
-    name = jobs.start("caps", "import os, time\nprint(os.statvfs('/dev/shm').f_blocks * 4096 >> 20, flush=True)")
-    assert jobs.finish(name).lines == ("32",)
+    script = "import os, time\nprint(os.statvfs('/dev/shm').f_blocks * 4096 >> 20, flush=True)\ntime.sleep(60)"
+    name = jobs.start("caps", script)
+    jobs.until_says(name, "32")
+    host = docker_engine.containers.get(name).attrs["HostConfig"]
+    jobs.backend.stop(name, grace_s=0)
+    jobs.finish(name)
+    assert (host["Memory"], host["MemorySwap"], host["NanoCpus"]) == (256 << 20, 256 << 20, 1_500_000_000)
 
 
 def test_shared_memory_is_half_of_what_there_is(jobs: Jobs) -> None:

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import signal
+import time
 from pathlib import Path
 
 import pytest
 from docker import DockerClient
 
-from tests.desk import Desk, grid
+from tests.desk import TIMEOUT_S, Desk, grid
 from tests.engine import IMAGE
 
 TRAIN = "import smsweep\nsmsweep.log({'loss': smsweep.init().config.x})\n"
+PATIENT = """
+import signal, time
+signal.signal(signal.SIGTERM, lambda *_: exit(0))
+print("at work", flush=True)
+time.sleep(60)
+"""
+STUBBORN = PATIENT.replace("lambda *_: exit(0)", "signal.SIG_IGN")
 
 
 @pytest.fixture
@@ -47,6 +56,27 @@ def test_a_trial_whose_containers_name_is_taken_runs_under_another(
         assert docker_engine.containers.get(str(other.name)).status == "created"
     finally:
         other.remove()
+
+
+@pytest.mark.parametrize(("presses", "said"), [(2, "stopping running trials"), (3, "killing running trials")])
+def test_ctrl_c_ends_the_containers_and_leaves_none(
+    desk: Desk, docker_engine: DockerClient, presses: int, said: str
+) -> None:
+    (desk.folder / "train.py").write_text(STUBBORN if presses == 3 else PATIENT)
+    sweep_id = desk.sweep()
+    label: dict[str, str | list[str] | bool] = {"label": f"smsweep.tag.smsweep:sweep={sweep_id}"}
+    with desk.start("agent", sweep_id, "--parallel", "2") as agent:
+        deadline = time.monotonic() + TIMEOUT_S
+        while sum("at work" in log.read_text() for log in desk.folder.glob(".smsweep/jobs/*/output.log")) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        for _ in range(presses):
+            agent.send_signal(signal.SIGINT)
+            time.sleep(0.3)  # two at once would be one
+        _, talk = agent.communicate(timeout=TIMEOUT_S)
+    assert (agent.returncode, said in talk) == (130, True)
+    assert {trial["state"] for trial in desk.trials(sweep_id)} == {"killed"}
+    assert docker_engine.containers.list(all=True, filters=label) == []
 
 
 def test_a_framework_is_awss_own_image(desk: Desk, docker_engine: DockerClient) -> None:
