@@ -127,7 +127,7 @@ def test_expired_credentials_pause_and_go_on_once_refreshed(
     thread.join()
     messages = [record.message for record in caplog.records if "credentials" in record.message]
     assert len(messages) == 1
-    assert "waiting until they are refreshed" in messages[0]
+    assert "refresh them" in messages[0]
 
 
 def test_a_denied_action_stops_and_names_the_policy_line(account: Account) -> None:

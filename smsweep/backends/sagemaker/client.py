@@ -13,7 +13,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from smsweep.backends.sagemaker.failures import translate
-from smsweep.errors import BadCredentials
+from smsweep.errors import BadCredentials, UsageError
 
 log = logging.getLogger(__name__)
 
@@ -43,8 +43,11 @@ class Aws:
 
     @property
     def region(self) -> str:
-        """Return the region to work in; "" when none is set anywhere."""
-        return str(self._open_session().region_name or "")
+        """Return the region to work in; "" when none is set anywhere. Raises JobError for an unknown profile."""
+        try:
+            return str(self._open_session().region_name or "")
+        except BotoCoreError as err:
+            raise translate(err, "AWS") from err
 
     def call(self, service: str, operation: str, **arguments: Any) -> dict[str, Any]:
         """Call an operation, in boto3's spelling (create_training_job).
@@ -88,9 +91,12 @@ class Aws:
         if service not in self._clients:
             name = service.upper().replace("-", "_")
             endpoint = self._environ.get(f"AWS_ENDPOINT_URL_{name}") or self._environ.get("AWS_ENDPOINT_URL")
-            self._clients[service] = self._open_session().client(
-                service, region_name=ELSEWHERE.get(service), endpoint_url=endpoint or None, config=CONFIG
-            )
+            try:
+                self._clients[service] = self._open_session().client(
+                    service, region_name=ELSEWHERE.get(service), endpoint_url=endpoint or None, config=CONFIG
+                )
+            except ValueError as err:
+                raise UsageError(f"AWS_ENDPOINT_URL: {err}; expected a URL such as http://127.0.0.1:8471") from err
         return self._clients[service]
 
     def _open_session(self) -> boto3.Session:

@@ -14,6 +14,7 @@ from botocore.exceptions import (
     NoRegionError,
     PartialCredentialsError,
     ProfileNotFound,
+    SSOError,
     TokenRetrievalError,
 )
 
@@ -55,6 +56,7 @@ NO_CREDENTIALS = (
     NoCredentialsError,
     PartialCredentialsError,
     ProfileNotFound,
+    SSOError,
     TokenRetrievalError,
 )
 
@@ -121,8 +123,8 @@ def own_words(reason: str) -> str:
 
 def _refresh(said: str) -> str:
     return (
-        f"AWS credentials: {said}; waiting until they are refreshed (aws sso login, or your own way). "
-        "Running jobs go on meanwhile"
+        f"AWS credentials: {said}; refresh them (aws sso login, or your own way). Running training jobs are not "
+        "concerned"
     )
 
 
