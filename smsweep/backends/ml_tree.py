@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from smsweep.backends.instance_groups import instance_groups
 from smsweep.errors import JobRejected
 from smsweep.jobs import MAX_FAILURE_REASON, TrainingJobRequest
 
@@ -53,20 +54,22 @@ def input_data_config(request: TrainingJobRequest) -> dict[str, dict[str, str]]:
 
 
 def resource_config(request: TrainingJobRequest, hosts: Sequence[str], host: str) -> dict[str, Any]:
-    """Return what resourceconfig.json says to one host of a job."""
-    resources = request.get("ResourceConfig", {})
-    instance_type = resources.get("InstanceType", "local")
-    group = {
-        "instance_group_name": "homogeneousCluster",
-        "instance_type": instance_type,
-        "hosts": list(hosts),
-    }
+    """Return what resourceconfig.json says to one host of a job. hosts: those that take part."""
+    groups = [group for group in instance_groups(request) if set(group.hosts) & set(hosts)]
+    own = next(group for group in groups if host in group.hosts)
     return {
         "current_host": host,
-        "current_instance_type": instance_type,
-        "current_group_name": group["instance_group_name"],
+        "current_instance_type": own.instance_type,
+        "current_group_name": own.name,
         "hosts": sorted(hosts),
-        "instance_groups": [group],
+        "instance_groups": [
+            {
+                "instance_group_name": group.name,
+                "instance_type": group.instance_type,
+                "hosts": [each for each in group.hosts if each in hosts],
+            }
+            for group in groups
+        ],
         "network_interface_name": "eth0",
     }
 

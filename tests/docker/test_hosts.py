@@ -136,3 +136,32 @@ open('/opt/ml/model/' + os.environ['SM_CURRENT_HOST'], 'w').write('m')
     jobs.run("models", script, ResourceConfig=TWO)
     with tarfile.open(jobs.folder / "results" / jobs.name("models") / "output" / "model.tar.gz") as model:
         assert model.getnames() == ["algo-1", "algo-2"]
+
+
+def test_instance_groups_are_hosts_of_their_own_kind_with_channels_of_their_own(jobs: Jobs) -> None:
+    data = jobs.folder / "data"
+    data.mkdir()
+    for name in "abc":
+        (data / name).write_text(name)
+    script = """
+import json, os
+config = json.load(open('/opt/ml/input/config/resourceconfig.json'))
+keys = ('current_host', 'current_group_name', 'current_instance_type')
+part = '/opt/ml/input/data/part'
+print([config[key] for key in keys], sorted(os.listdir(part)) if os.path.exists(part) else None, config['hosts'])
+"""
+    groups = [
+        {"InstanceGroupName": "cpu", "InstanceType": "ml.c5.large", "InstanceCount": 1},
+        {"InstanceGroupName": "gpu", "InstanceType": "ml.p3.2xlarge", "InstanceCount": 2},
+    ]
+    request = jobs.request("groups", script, ResourceConfig={"InstanceGroups": groups, "VolumeSizeInGB": 1})
+    sharded = channel("part", data.as_uri(), S3DataDistributionType="ShardedByS3Key")
+    sharded["DataSource"]["S3DataSource"]["InstanceGroupNames"] = ["gpu"]
+    request["InputDataConfig"].append(sharded)
+    jobs.backend.submit(request)
+    hosts = ["algo-1", "algo-2", "algo-3"]
+    assert sorted(jobs.finish(request["TrainingJobName"]).lines) == [
+        f"['algo-1', 'cpu', 'ml.c5.large'] None {hosts}",
+        f"['algo-2', 'gpu', 'ml.p3.2xlarge'] ['a', 'c'] {hosts}",
+        f"['algo-3', 'gpu', 'ml.p3.2xlarge'] ['b'] {hosts}",
+    ]

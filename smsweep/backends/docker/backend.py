@@ -19,7 +19,7 @@ from pathlib import Path
 from smsweep.backends.docker import containers
 from smsweep.backends.docker.channels import check_channels
 from smsweep.backends.docker.engine import Engine
-from smsweep.backends.docker.folder import JobFolder, StopOrder, host_names
+from smsweep.backends.docker.folder import JobFolder, StopOrder
 from smsweep.backends.docker.gpus import host_gpus
 from smsweep.backends.docker.images import check_default_image, image_name
 from smsweep.backends.docker.keeper import Keeper
@@ -27,6 +27,7 @@ from smsweep.backends.docker.options import DockerOptions
 from smsweep.backends.docker.pip_settings import PipSettings, host_settings
 from smsweep.backends.docker.requirements_layer import RequirementsLayers
 from smsweep.backends.docker.surroundings import Surroundings
+from smsweep.backends.instance_groups import host_names
 from smsweep.backends.log_file import read_page
 from smsweep.errors import BackendUnavailable
 from smsweep.jobs import STOP_GRACE_S, JobStatus, LogPage, TrainingJobRequest

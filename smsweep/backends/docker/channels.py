@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from smsweep.backends.docker.containers import Bind
 from smsweep.backends.docker.places import PLACES
 from smsweep.backends.docker.places.files import local_path
+from smsweep.backends.instance_groups import instance_groups
 from smsweep.errors import JobRejected
 from smsweep.jobs import TrainingJobRequest
 
@@ -62,12 +63,15 @@ def channel_binds(
     channels = {channel["ChannelName"]: channel for channel in request.get("InputDataConfig", ())}
     binds = []
     for name, source in sources.items():
+        takers = _takers(request, channels[name], hosts)
+        if host not in takers:
+            continue
         place = ml / "input" / "data" / name
         place.mkdir(parents=True, exist_ok=True)
         is_sharded = _s3_source(channels[name]).get("S3DataDistributionType") == "ShardedByS3Key"
-        if is_sharded and len(hosts) > 1:
+        if is_sharded and len(takers) > 1:
             shard = ml.parent / "shards" / host / name
-            _link_shard(source, shard, list(hosts).index(host), len(hosts))
+            _link_shard(source, shard, takers.index(host), len(takers))
             source = shard
         if copies and _mode(request, channels[name]) == "File":
             _copy(source, place)
@@ -77,6 +81,14 @@ def channel_binds(
             (place / source.name).touch()
             binds.append(Bind(source=source, target=f"{DATA}/{name}/{source.name}", is_read_only=True))
     return binds
+
+
+def _takers(request: TrainingJobRequest, channel: Mapping[str, Any], hosts: Sequence[str]) -> list[str]:
+    """Return the hosts that a channel is for: all, or those of the instance groups it names."""
+    names = _s3_source(channel).get("InstanceGroupNames")
+    if not names:
+        return list(hosts)
+    return [host for group in instance_groups(request) if group.name in names for host in group.hosts]
 
 
 def _copy(source: Path, place: Path) -> None:

@@ -6,12 +6,12 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from smsweep.backends.instance_groups import host_names
 from smsweep.backends.ml_tree import write_tree
 from smsweep.errors import BackendUnavailable
 from smsweep.jobs import JobResults, JobStatus, TrainingJobRequest
@@ -108,11 +108,6 @@ class JobFolder:
 
     def write_stop_order(self, order: StopOrder) -> None:
         _write(self.path / "stop.json", asdict(order))
-
-
-def host_names(request: TrainingJobRequest) -> Sequence[str]:
-    count = int(request.get("ResourceConfig", {}).get("InstanceCount", 1))
-    return [f"algo-{number}" for number in range(1, count + 1)]
 
 
 def _open_to_all(tree: Path) -> None:

@@ -18,7 +18,7 @@ from docker import APIClient
 from smsweep.backends.docker import containers
 from smsweep.backends.docker.artifacts import keep_artifacts
 from smsweep.backends.docker.checkpoints import Checkpoints
-from smsweep.backends.docker.folder import JobFolder, host_names
+from smsweep.backends.docker.folder import JobFolder
 from smsweep.backends.docker.images import image_name, misfit
 from smsweep.backends.docker.launch import Launch
 from smsweep.backends.docker.network import remove_network
@@ -26,6 +26,7 @@ from smsweep.backends.docker.ownership import give_back
 from smsweep.backends.docker.surroundings import Surroundings
 from smsweep.backends.docker.verdict import HostEnd, Verdict, judge
 from smsweep.backends.docker.watch import Closed, Vanished, Watch
+from smsweep.backends.instance_groups import host_names
 from smsweep.errors import BackendUnavailable, JobRejected, NameTaken
 from smsweep.failures import NAME
 from smsweep.jobs import MAX_FAILURE_REASON, JobResults, JobStatus

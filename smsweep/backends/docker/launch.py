@@ -12,13 +12,14 @@ from docker.errors import APIError
 from smsweep.backends.docker.channels import channel_binds, fetch_channels
 from smsweep.backends.docker.checkpoints import Checkpoints
 from smsweep.backends.docker.containers import LABEL_GPU, Bind, ContainerPlan, container_name, create
-from smsweep.backends.docker.folder import JobFolder, host_names
+from smsweep.backends.docker.folder import JobFolder
 from smsweep.backends.docker.gpus import choose_gpu
 from smsweep.backends.docker.images import cannot_start, ensure_image, image_name, inspect_image
 from smsweep.backends.docker.locks import exclusive
 from smsweep.backends.docker.network import HostNetwork, ensure_network
 from smsweep.backends.docker.requirements_layer import read_requirements
 from smsweep.backends.docker.surroundings import Surroundings
+from smsweep.backends.instance_groups import host_names
 from smsweep.jobs import RUNTIME_CHANNEL, SOURCE_TAR
 
 ML = "/opt/ml"
