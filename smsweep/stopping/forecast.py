@@ -18,15 +18,17 @@ from smsweep.trials import History, StopDecision, Trial, TrialState
 MIN_TRIALS = 6  # whole trainings to learn from, before anything is stopped
 AMONG = 5  # "the best" are the best fifth of the whole trainings
 MARGIN = 1.0  # deviations by which the forecast must miss them: a chance of one in six is left
+SPARED = 3  # one trial in so many always goes on to its end
 EXTREME = 1e100  # values beyond count as this: their squares must stay finite
 
 
 class ForecastRule:
     """Stops a running trial that is forecast to end outside the best fifth of the whole trainings, with a margin.
 
-    Looked at after min_iter points, and eta times as many each time, with all that it reported by then. A trial
-    that starts slowly goes on if others that did came far, or if nobody knows. Nothing is stopped before
-    min_trials whole trainings (6 unless given) are longer than that. `Forecaster` says how curves are forecast.
+    Looked at after min_iter points, and eta times as many each time, with all that it reported by then. What starts
+    slowly goes on if others that did came far, or if nobody knows. Every third trial goes on in any case: a rule
+    that stopped whatever it does not believe in would never hear that it is wrong. Nothing is stopped before
+    min_trials whole trainings (6 unless given) are longer. `Forecaster` says how curves are forecast.
     Raises ConfigError when the config names no metric or no min_iter.
     """
 
@@ -62,7 +64,8 @@ class ForecastRule:
             self._whole[number] = self._course(trial, len(trial.curve))
             return True
         n_bands = bisect.bisect_right(self._bands, len(trial.curve)) if trial is not None else 0
-        if trial is None or trial.state is not TrialState.RUNNING or not n_bands:
+        is_judged = number % SPARED != SPARED - 1
+        if trial is None or trial.state is not TrialState.RUNNING or not n_bands or not is_judged:
             return whole is not None or running is not None
         length = self._bands[n_bands - 1]
         is_known = running is not None and len(running.best) == length

@@ -37,13 +37,13 @@ WHOLE = [trial(i, curve(floor)) for i, floor in enumerate((0.0, 0.1, 0.2, 0.5, 1
 
 
 def judged(*running: list[float], whole: list[Trial] = WHOLE, lr: float = 0.5, **rule: Any) -> list[StopDecision]:
-    begun = [trial(100 + i, values, TrialState.RUNNING, lr) for i, values in enumerate(running)]
+    begun = [trial(99 + i, values, TrialState.RUNNING, lr) for i, values in enumerate(running)]
     return RULES["forecast"](config(**rule)).judge(History([*whole, *begun]))
 
 
 def test_what_goes_the_way_of_bad_trainings_is_stopped() -> None:
     decisions = judged(curve(3.5)[:6], curve(0.05)[:6])
-    assert [decision.number for decision in decisions] == [100]
+    assert [decision.number for decision in decisions] == [99]
 
 
 def test_nobody_is_stopped_before_min_iter_nor_before_enough_trainings_are_whole() -> None:
@@ -59,6 +59,11 @@ def test_a_slow_learner_goes_on_where_slow_learners_win() -> None:
     assert judged(begun, whole=[*WHOLE, *slow], lr=0.1) == []
 
 
+def test_every_third_trial_goes_on_to_its_end() -> None:
+    bad = curve(3.5)[:6]
+    assert [decision.number for decision in judged(bad, bad, bad, bad)] == [99, 100, 102]
+
+
 def test_a_diverging_training_is_stopped() -> None:
     assert (
         len(judged([10.0**i for i in range(1, 7)], whole=[*WHOLE, trial(20, [10.0**i for i in range(18)])])) == 1
@@ -68,7 +73,7 @@ def test_a_diverging_training_is_stopped() -> None:
 def test_what_is_maximised_is_stopped_for_being_low() -> None:
     whole = [trial(one.number, [-value for value in one.curve]) for one in WHOLE]
     decisions = judged([-v for v in curve(3.5)[:6]], [-v for v in curve(0.0)[:6]], whole=whole, goal=Goal.MAXIMIZE)
-    assert [decision.number for decision in decisions] == [100]
+    assert [decision.number for decision in decisions] == [99]
     assert decisions[0].evidence["forecast"] < decisions[0].evidence["threshold"] < 0.0
 
 
@@ -85,12 +90,12 @@ def test_a_stop_says_what_was_forecast_and_what_it_takes() -> None:
 def test_judged_step_by_step_is_judged_at_once() -> None:
     history = History()
     rule = RULES["forecast"](config())
-    for state, values in ((TrialState.FINISHED, WHOLE), (TrialState.RUNNING, [trial(100, curve(3.5)[:1])])):
+    for state, values in ((TrialState.FINISHED, WHOLE), (TrialState.RUNNING, [trial(99, curve(3.5)[:1])])):
         history.update(Trial(number=t.number, params=t.params, state=state, curve=t.curve) for t in values)
         assert rule.judge(history) == []
-    history.update([trial(100, curve(3.5)[:6], TrialState.RUNNING)])
+    history.update([trial(99, curve(3.5)[:6], TrialState.RUNNING)])
     assert rule.judge(history) == RULES["forecast"](config()).judge(history) != []
-    history.update([trial(100, curve(3.5)[:6], TrialState.STOPPING)])
+    history.update([trial(99, curve(3.5)[:6], TrialState.STOPPING)])
     assert rule.judge(history) == []
 
 
@@ -98,7 +103,7 @@ def test_equal_and_enormous_values_are_no_error() -> None:
     flat = [trial(i, [1.0] * LENGTH) for i in range(8)]
     assert judged([1.0] * 6, whole=flat) == []
     huge = [trial(i, [1e308] * LENGTH) for i in range(4)]
-    assert [decision.number for decision in judged(curve(3.5)[:6], whole=[*WHOLE[:8], *huge])] in ([], [100])
+    assert [decision.number for decision in judged(curve(3.5)[:6], whole=[*WHOLE[:8], *huge])] in ([], [99])
 
 
 def test_it_needs_a_metric_and_min_iter() -> None:
