@@ -80,7 +80,7 @@ class InlineBackend:
 
     def _run(self, name: str, request: TrainingJobRequest) -> None:
         call = self._calls[name]
-        status, reason = "Completed", ""
+        status, reason, exit_code = "Completed", "", 0
         try:
             with report.activate(_trial(request), call.lines.append):
                 self._function()
@@ -89,9 +89,10 @@ class InlineBackend:
         except SystemExit as err:
             if err.code not in (None, 0):
                 status, reason = "Failed", f"SystemExit: {err.code}"
+                exit_code = err.code if isinstance(err.code, int) else 1  # as Python itself ends then
         except BaseException as err:  # noqa: BLE001 - the function may raise anything; the trial's end says it
             traceback.print_exc()
-            status, reason = "Failed", f"{type(err).__name__}: {err}"
+            status, reason, exit_code = "Failed", f"{type(err).__name__}: {err}", 1
         if call.is_stopping:
             status = "Stopped"
         call.status = JobStatus(
@@ -99,7 +100,7 @@ class InlineBackend:
             status=status,
             secondary_status=status,
             failure_reason=reason[:MAX_FAILURE_REASON],
-            exit_code=1 if status == "Failed" else 0,
+            exit_code=exit_code,
             started_at=call.started_at,
             ended_at=datetime.now(timezone.utc),
         )

@@ -33,7 +33,8 @@ def script_environment(
     put every trial into one run. What a user may well have chosen (project, mode, folders) stays as base has it.
     """
     env = dict(base)
-    env.pop("WANDB_SERVICE", None)  # a socket of the process that started us, not of the script
+    for name in ("WANDB_SERVICE", "SMSWEEP_COUNTING_PID"):  # of the process that started us, not of the script
+        env.pop(name, None)
     variables = sm_variables(layout, assignment, resources, base.get("TRAINING_JOB_NAME", ""))
     env.update({name: value for name, value in variables.items() if _is_possible(name, value)})
     env["SMSWEEP_ML_ROOT"] = layout.root

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     config: Config
     summary: Summary
 
+COUNTING_PID = "SMSWEEP_COUNTING_PID"  # of a trial's processes, the one whose steps count
+
 _clock = time.time  # noqa: TID251 - inside a job there is nobody to hand a clock in
 
 
@@ -116,8 +118,10 @@ def _place() -> _Place:
 
 def _open_process_run(place: _Place) -> Run:
     trial = _trial_of(os.environ)
-    write = _print_plainly if trial is None else lines.write_line
-    return Run(trial, write, clock=_clock, on_finish=place.close)
+    if trial is None:
+        return Run(None, _print_plainly, clock=_clock, on_finish=place.close)
+    first = os.environ.setdefault(COUNTING_PID, str(os.getpid()))  # processes that this one starts inherit it
+    return Run(trial, lines.write_line, clock=_clock, on_finish=place.close, counting_pid=int(first))
 
 
 def _trial_of(environ: Mapping[str, str]) -> dict[str, Any] | None:

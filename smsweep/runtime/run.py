@@ -30,7 +30,8 @@ class Run:
     Nothing here raises because of what a script logs or because nobody reads: a warning on stderr is all.
 
     trial: sweep_id, number, attempt, params, name, project, entity, each as far as known; None outside a sweep.
-    write: takes one record, without a line end. clock: seconds since the epoch.
+    write: takes one record, without a line end. clock: seconds since the epoch. counting_pid: the process whose
+    counter gives the trial its steps, this one if None.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Run:
         *,
         clock: Callable[[], float],
         on_finish: Callable[[Run], None] = lambda run: None,
+        counting_pid: int | None = None,
     ) -> None:
         known = trial or {}
         self.is_in_sweep = trial is not None
@@ -57,6 +59,7 @@ class Run:
         self._on_finish = on_finish
         self._lock = threading.Lock()
         self._pid = os.getpid()
+        self._counting_pid = counting_pid or self._pid
         self._step = 0
         self._history: deque[tuple[int, dict[str, Value]]] = deque(maxlen=MAX_HISTORY)
         self._warned: set[str] = set()
@@ -132,7 +135,9 @@ class Run:
                 return False
             self._step = at + 1 if (step is None if commit is None else commit) else at
             self._remember(at, values)
-            self._emit(lines.METRICS, values, at)
+            # What another process counts from 0 as well would fall on rows that are not its own.
+            is_known = step is not None or self._pid == self._counting_pid
+            self._emit(lines.METRICS, values, at if is_known else None)
             return True
 
     def _own_lock(self) -> threading.Lock:

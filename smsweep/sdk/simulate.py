@@ -61,7 +61,7 @@ def read_history(config: SweepConfig, trials: Iterable[TrialLike]) -> History:
 def _read_trial(config: SweepConfig, index: int, trial: TrialLike) -> Trial:
     if not isinstance(trial, Mapping):
         raise ConfigError(
-            f"trials[{index}]: expected a mapping with number, params, state and so on, got {trial!r}"
+            f"trials[{index}]: expected a mapping with number, params, state, ..., got {trial!r}"
         )
     number = _plain(trial.get("number", index))
     if not isinstance(number, int) or isinstance(number, bool) or number < 0:

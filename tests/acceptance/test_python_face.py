@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -103,6 +104,20 @@ def test_a_function_runs_in_this_process(folder: Path) -> None:
     smsweep.agent(sweep_id, function=train)
     assert pids == {os.getpid()}
     assert [run.summary["loss"] for run in smsweep.Api().sweep(sweep_id).runs] == [1.9, 2.9]
+
+
+def test_a_function_may_end_its_trial_as_a_script_does(folder: Path) -> None:
+    def train() -> None:
+        smsweep.log({"loss": 1})
+        sys.exit({0.5: 7, 2.0: "no data", 1.0: 0}[smsweep.config.x])
+
+    sweep_id = smsweep.sweep(GRID)
+    smsweep.agent(sweep_id, function=train)
+    assert [(run.state, run.trial.exit_code, run.trial.reason) for run in smsweep.Api().sweep(sweep_id).runs] == [
+        ("failed", 7, "SystemExit: 7"),
+        ("failed", 1, "SystemExit: no data"),
+        ("finished", 0, ""),
+    ]
 
 
 def test_functions_of_several_slots_do_not_mix_their_trials(folder: Path) -> None:

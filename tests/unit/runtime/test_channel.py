@@ -6,6 +6,7 @@ import textwrap
 from datetime import datetime, timezone
 
 from smsweep.metrics import MetricReader
+from smsweep.sdk.api import rows
 from smsweep.trials import MetricPoint
 from tests.unit.runtime.jobs import Done, Job
 
@@ -38,6 +39,22 @@ if rank == 0:
 """
 
 
+SAME_NAME = """
+import os, smsweep, subprocess, sys
+if len(sys.argv) > 2:
+    first = int(sys.argv[2])
+else:
+    smsweep.log({"i": 0})
+    others = [subprocess.Popen([sys.executable, sys.argv[0], "-", str(first)]) for first in (1000, 2000)]
+    first = 3000 if os.fork() == 0 else 1
+for i in range(first, first + 500):
+    smsweep.log({"i": i})
+if first == 1:
+    for other in others: other.wait()
+    os.wait()
+"""
+
+
 def points(done: Done) -> list[MetricPoint]:
     return MetricReader().read(done.out.split("\n"), AT).points
 
@@ -53,6 +70,14 @@ def test_points_of_several_processes_and_threads_arrive_once_and_in_order(job: J
     for point in points(done):
         found.setdefault(point.name, []).append(point.value)
     assert found == {f"{rank}/{name}": list(range(250)) for rank in range(4) for name in "ab"}
+
+
+def test_points_of_one_name_from_several_processes_are_each_a_row(job: Job) -> None:
+    done = job.trial({"train.py": SAME_NAME}, {"x": 1}).run()
+    logged = [int(str(row["i"])) for row in rows(points(done))]
+    for first in (1, 1000, 2000, 3000):
+        assert [i for i in logged if first <= i < first + 500] == list(range(first, first + 500))
+    assert len(logged) == 2001
 
 
 def test_logging_with_stdout_closed_does_not_stop_the_script(job: Job) -> None:
