@@ -109,7 +109,8 @@ def test_a_function_runs_in_this_process(folder: Path) -> None:
 def test_a_function_may_end_its_trial_as_a_script_does(folder: Path) -> None:
     def train() -> None:
         smsweep.log({"loss": 1})
-        sys.exit({0.5: 7, 2.0: "no data", 1.0: 0}[smsweep.config.x])
+        ends: dict[float, int | str] = {0.5: 7, 2.0: "no data", 1.0: 0}
+        sys.exit(ends[smsweep.config.x])
 
     sweep_id = smsweep.sweep(GRID)
     smsweep.agent(sweep_id, function=train)
