@@ -25,8 +25,8 @@ EXTREME = 1e100  # values beyond count as this: their squares must stay finite
 class ForecastRule:
     """Stops a running trial that is forecast to end outside the best fifth of the whole trainings, with a margin.
 
-    Looked at after min_iter points, and eta times as many each time, with all that it reported by then. What starts
-    slowly goes on if others that did came far, or if nobody knows. Every third trial goes on in any case: a rule
+    Looked at after min_iter points, and eta times as many each time, with all that it reported by then. What
+    starts slowly goes on if others that did came far, or if nobody knows. Every third goes on in any case: a rule
     that stopped whatever it does not believe in would never hear that it is wrong. Nothing is stopped before
     min_trials whole trainings (6 unless given) are longer. `Forecaster` says how curves are forecast.
     Raises ConfigError when the config names no metric or no min_iter.
