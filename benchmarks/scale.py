@@ -1,0 +1,123 @@
+"""A sweep of 100,000 trials with 1,000 outstanding jobs, on a simulated clock under SageMaker's API limits.
+
+    python -m benchmarks.scale [--trials 1000 10000 100000] [--slots 1000] [--mean 1800] [--look 5]
+
+Agent, controller, store (SQLite) and SageMaker backend are the real ones; only AWS's client and the clock are
+simulated. Prints, for each size: how much of the slots was used, API calls a trial, CPU a trial, memory, and the
+size of the store.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import logging
+import random
+import resource
+import tempfile
+import time
+from pathlib import Path
+from unittest import mock
+
+from benchmarks.simulated_account import Clock, SimulatedAccount
+from smsweep.agents import Agent, AgentOptions
+from smsweep.backends.sagemaker import backend as backend_module
+from smsweep.config.job_yaml import parse_job
+from smsweep.config.sweep_yaml import parse_sweep
+from smsweep.controller import Controller
+from smsweep.flapping import Flapping
+from smsweep.jobs import Site
+from smsweep.metrics import MetricReader
+from smsweep.render import training_job
+from smsweep.search.methods import make_strategy
+from smsweep.stopping.rules import make_rule
+from smsweep.store.open import open_store
+from smsweep.sweeps import Sweep
+
+
+JOB = """
+image_uri: 123456789012.dkr.ecr.eu-west-1.amazonaws.com/train:1
+role: arn:aws:iam::123456789012:role/trainer
+instance_type: ml.m5.large
+max_run: 86400
+"""
+SITE = Site(
+    assets_uri="s3://bucket/assets", output_uri="s3://bucket/jobs", checkpoint_uri="s3://bucket/checkpoints"
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--trials", type=int, nargs="+", default=[1_000, 10_000, 100_000])
+    parser.add_argument("--slots", type=int, default=1_000)
+    parser.add_argument("--mean", type=float, default=1_800.0, help="seconds that a script runs, on average")
+    parser.add_argument("--look", type=float, default=5.0, help="seconds between two looks of the agent")
+    options = parser.parse_args()
+    logging.disable()
+    for n in options.trials:
+        with tempfile.TemporaryDirectory() as folder:
+            measure(n, min(options.slots, n), options.mean, options.look, Path(folder))
+
+
+def measure(n_trials: int, slots: int, mean_s: float, look_s: float, folder: Path) -> None:
+    gc.collect()
+    clock = Clock()
+    account = SimulatedAccount(clock=clock, quota=slots, mean_s=mean_s, rng=random.Random(0))
+    begin_s = time.process_time()
+    sweep_through(n_trials, slots, look_s, clock, account, folder)
+    cpu_s = time.process_time() - begin_s
+    simulated_s = clock.now_s
+    # The best that the limit on CreateTrainingJob allows: all slots busy, once they could be filled one a second.
+    used = account.busy_s / (slots * simulated_s)
+    refused = sum(count for (_, outcome), count in account.calls.items() if outcome != "answered")
+    print(f"{n_trials} trials, {slots} slots, scripts of {mean_s:.0f} s: {simulated_s / 3600:.1f} simulated hours")
+    print(f"  slots used {100 * used:.1f} %, of the ramp up and the last trials too; calls refused: {refused}")
+    for (action, outcome), count in sorted(account.calls.items()):
+        print(f"  {action:20} {outcome:24} {count / n_trials:8.2f} a trial")
+    print(f"  CPU {1000 * cpu_s / n_trials:.1f} ms a trial, {100 * cpu_s / simulated_s:.1f} % of one core")
+    store_mib = sum(file.stat().st_size for file in folder.iterdir()) / 2**20
+    peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(
+        f"  store {store_mib:.0f} MiB, memory at most {peak_mib:.0f} MiB with the simulated account in it",
+        flush=True,
+    )
+
+
+def sweep_through(
+    n_trials: int, slots: int, look_s: float, clock: Clock, account: SimulatedAccount, folder: Path
+) -> None:
+    """Run a sweep to its end."""
+    config = {
+        "program": "train.py",
+        "method": "random",
+        "run_cap": n_trials,
+        "metric": {"name": "loss", "goal": "minimize"},
+        "parameters": {"lr": {"min": 0.0, "max": 1.0}, "depth": {"min": 1, "max": 100}},
+    }
+    parsed, template = parse_sweep(config), parse_job(JOB).template
+    url = f"sqlite:///{folder / 'store.db'}"
+    store = open_store(url, environ={}, parse=lambda text: parsed.config, clock=clock.utc)
+    sweep = store.create_sweep(Sweep(id="abcd1234", config=parsed.config, seed=0, sweep_yaml=parsed.text))
+    strategy = make_strategy(sweep.config, sweep.seed, 1)
+    with mock.patch.object(backend_module, "Aws", lambda environ: account):
+        backend = backend_module.SageMakerBackend(folder, folder, {}, clock.time, clock.monotonic)
+    agent = Agent(
+        store,
+        backend,
+        Controller(store, sweep, strategy, make_rule(sweep.config, ())),
+        lambda trial: training_job(template, sweep, trial, SITE),
+        MetricReader(),
+        agent_id="agent",
+        options=AgentOptions(parallel=slots, longest_sleep_s=look_s),
+        flapping=Flapping(clock.utc(), max_consecutive=None),
+        clock=clock.utc,
+        sleep=clock.sleep,
+    )
+    agent.run()
+    counts = store.count_trials(sweep.id)
+    assert {state.value: n for state, n in counts.items()} == {"finished": n_trials}, counts
+    store.close()
+
+
+if __name__ == "__main__":
+    main()
