@@ -21,6 +21,7 @@ EXAMPLES = """
 smsweep export abcd1234 > trials.csv
 smsweep export abcd1234 -o trials.json
 smsweep export abcd1234 --format json
+smsweep export abcd1234 --format wandb
 """
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet runs a cell that starts so
@@ -29,12 +30,14 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet runs a cell that sta
 class Format(str, Enum):
     CSV = "csv"
     JSON = "json"
+    WANDB = "wandb"
 
 
 def export(
     sweep_id: SweepId,
     form: Annotated[
-        Format | None, typer.Option("--format", help="csv, unless the file's name ends in .json.")
+        Format | None,
+        typer.Option("--format", help="csv, unless the file's name ends in .json; wandb: a CSV as W&B's."),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FILE", help="Instead of stdout.")
@@ -48,7 +51,10 @@ def export(
     if form is None:
         form = Format.JSON if output is not None and output.suffix == ".json" else Format.CSV
     trials = sdk.views.list_trials(sweep_id)
-    text = as_csv(trials) if form is Format.CSV else as_json(trials)
+    if form is Format.WANDB:
+        text = as_wandb_csv(sdk.api.runs_table(sdk.api.Api().sweep(sweep_id).runs))
+    else:
+        text = as_csv(trials) if form is Format.CSV else as_json(trials)
     if output is None:
         typer.echo(text, nl=False)
         return
@@ -64,7 +70,14 @@ def as_json(trials: list[dict[str, Any]]) -> str:
 
 
 def as_csv(trials: list[dict[str, Any]]) -> str:
-    columns, rows = sdk.views.table(trials)
+    return write_csv(*sdk.views.table(trials))
+
+
+def as_wandb_csv(rows: list[dict[str, Any]]) -> str:
+    return write_csv(list(dict.fromkeys(name for row in rows for name in row)), rows)
+
+
+def write_csv(columns: list[str], rows: list[dict[str, Any]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(map(csv_cell, columns))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from smsweep.sdk import execute as execute
     from smsweep.sdk import hosted as hosted
     from smsweep.sdk import iam as iam
+    from smsweep.sdk import import_wandb as import_wandb
     from smsweep.sdk import labels as labels
     from smsweep.sdk import manage as manage
     from smsweep.sdk import plan as plan
@@ -40,6 +41,7 @@ _PARTS = frozenset(
         "execute",
         "hosted",
         "iam",
+        "import_wandb",
         "labels",
         "manage",
         "plan",

@@ -10,6 +10,7 @@ from smsweep.objectives import objective
 from smsweep.sdk.labels import parse_sweep_id, parse_trial
 from smsweep.sdk.repeating import find_best, repeats_of
 from smsweep.sdk.wandb_facts import params_of, summary_of
+from smsweep.sdk.wandb_table import wandb_row
 from smsweep.sdk.workspace import Workspace, find_trial
 from smsweep.search.methods import expected_trial_count
 from smsweep.sweeps import Sweep
@@ -115,6 +116,13 @@ class ApiSweep:
             trials = store.list_trials(self.id)
         return [ApiRun(trial, self.sweep) for trial in sorted(trials, key=lambda trial: trial.number)]
 
+    def to_dataframe(self) -> Any:
+        """Return a pandas DataFrame with a row for each run, its columns those of the table that W&B exports.
+
+        Raises ImportError where pandas is not installed.
+        """
+        return import_module("pandas").DataFrame(runs_table(self.runs))
+
     def best_run(self, order: str | None = None) -> ApiRun | None:
         """Return the run with the best objective; None when there is none.
 
@@ -158,6 +166,11 @@ class Api:
         sweep_id, number = parse_trial(path)
         with Workspace().store() as store:
             return ApiRun(find_trial(store, sweep_id, number), store.get_sweep(sweep_id))
+
+
+def runs_table(runs: Iterable[ApiRun]) -> list[dict[str, Any]]:
+    """Return the runs as rows of the table that W&B exports."""
+    return [wandb_row(run.trial, name=run.name, run_id=run.id, summary=run.summary) for run in runs]
 
 
 def last_values(trial: Trial) -> dict[str, Scalar]:

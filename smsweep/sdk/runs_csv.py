@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import csv
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,17 +35,23 @@ class RunsCsv:
 def read_runs_csv(path: Path, space: SearchSpace, metric: Metric | None) -> RunsCsv:
     """Read what a search can use of a table with a run in each row and its params and metrics in columns.
 
-    A run is used without those params that it has no value for, or none that the space knows. Raises NotFound,
-    UsageError for a file that is no CSV.
+    Raises NotFound, UsageError for a file that is no CSV.
+    """
+    return read_rows(str(path), list(_rows(path)), space, metric)
+
+
+def read_rows(place: str, rows: Sequence[Row], space: SearchSpace, metric: Metric | None) -> RunsCsv:
+    """Read what a search can use of rows of such a table. place: where they come from, for the warnings.
+
+    A run is used without those params that it has no value for, or none that the space knows.
     """
     runs, reasons = [], Counter[str]()
-    rows = list(_rows(path))
     for row in rows:
         run, unused = _read(row, space, metric)
         reasons.update(unused)
         if run is not None:
             runs.append(run)
-    warnings = [f"{path}: {reason}: {n} of {len(rows)} runs" for reason, n in sorted(reasons.items())]
+    warnings = [f"{place}: {reason}: {n} of {len(rows)} runs" for reason, n in sorted(reasons.items())]
     return RunsCsv(runs=tuple(runs), warnings=tuple(warnings))
 
 

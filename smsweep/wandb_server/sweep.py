@@ -75,10 +75,11 @@ def parse_path(text: str, project: str, entity: str) -> SweepPath:
         del parts[2]
     if not 1 <= len(parts) <= 3:
         raise UsageError(f"{text!r} is no sweep of W&B; write entity/project/ID")
-    entity, project = (["", entity, project][len(parts) :] + parts[:-1])[-2:] if len(parts) < 3 else parts[:2]
+    *named, sweep_id = parts
+    entity, project = [entity, project][: 2 - len(named)] + named
     if not project:
         raise UsageError(f"{text!r}: of which project? write entity/project/ID, or give --project")
-    return SweepPath(entity=entity, project=project, id=parts[-1])
+    return SweepPath(entity=entity, project=project, id=sweep_id)
 
 
 def read_sweep(server: WandbServer, path: SweepPath) -> HostedSweep:

@@ -1,0 +1,48 @@
+"""A sweep's trials in the shape of the table of runs that W&B exports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from smsweep.sdk.wandb_facts import params_of
+from smsweep.trials import Scalar, Trial, TrialState
+
+Row = dict[str, Any]
+
+STATES = {  # where W&B has another word
+    TrialState.STOPPED: "killed",  # as its own scheduler records a run that early termination ended
+    TrialState.STOPPING: "running",
+}
+
+
+def wandb_row(trial: Trial, *, name: str, run_id: str, summary: Mapping[str, Scalar]) -> Row:
+    """Return the columns of W&B's own table, then params, then metrics; nested names are joined by dots.
+
+    Runtime is in seconds. Where a param and a metric share a name, the metric's value stays.
+    """
+    seconds = _seconds(trial.started_at, trial.ended_at)
+    row = {
+        "Name": name,
+        "State": STATES.get(trial.state, trial.state.value),
+        "Created": trial.created_at.isoformat() if trial.created_at else None,
+        "Runtime": seconds,
+        "Sweep": trial.sweep_id,
+        "ID": run_id,
+    }
+    return {**row, **_flat(params_of(trial)), **summary}
+
+
+def _seconds(started_at: datetime | None, ended_at: datetime | None) -> float | None:
+    return (ended_at - started_at).total_seconds() if started_at and ended_at else None
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Row:
+    flat: Row = {}
+    for name, value in values.items():
+        if isinstance(value, dict) and value:
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat

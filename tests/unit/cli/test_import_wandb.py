@@ -1,0 +1,59 @@
+"""`smsweep import-wandb` and the way back, `export --format wandb`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.fakes.wandb_server import FakeRun, fake_wandb
+from tests.unit.cli.conftest import Cli
+
+
+def run_of(value: object, loss: float | None, state: str = "finished") -> FakeRun:
+    return FakeRun(
+        sweep="wbsweep1",
+        state=state,
+        config={"a": {"value": value}, "_wandb": {"value": {"v": 1}}},
+        summary={} if loss is None else {"loss": loss, "_runtime": 3},
+    )
+
+
+def test_cells_that_ran_on_wandb_are_not_run_again(
+    cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = yaml.safe_load((folder / "sweep.yaml").read_text())
+    runs = {"r0": run_of(1, 10.0), "r1": run_of(4, None, "failed"), "r2": run_of(2, None, "running")}
+    with fake_wandb(sweep=config, sweep_id="wbsweep1", runs=runs) as server:
+        for name, value in server.environ.items():
+            monkeypatch.setenv(name, value)
+        ended = cli("import-wandb", "team/digits/wbsweep1", "--json")
+    assert ended.code == 0, ended.err
+    made = json.loads(ended.out)
+    assert made["prior_runs"] == 2
+    assert "team/digits/wbsweep1: not ended yet: 1 of 3 runs" in ended.err
+    cli("agent", made["id"])
+    trials = json.loads(cli("trials", made["id"], "--json").out)
+    assert [trial["params"]["a"] for trial in trials] == [2]
+
+
+def test_without_a_key_it_says_where_to_get_one(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    assert "run `wandb login`" in cli("import-wandb", "team/digits/wbsweep1").err
+
+
+def test_an_export_has_the_columns_of_wandbs_table(cli: Cli, ran: str) -> None:
+    rows = list(csv.DictReader(io.StringIO(cli("export", ran, "--format", "wandb").out)))
+    assert list(rows[0])[:7] == ["Name", "State", "Created", "Runtime", "Sweep", "ID", "a"]
+    assert (rows[0]["ID"], rows[0]["Sweep"], rows[0]["State"]) == (f"{ran}-0", ran, "finished")
+
+
+def test_such_an_export_is_prior_to_another_sweep(cli: Cli, ran: str, folder: Path) -> None:
+    (folder / "runs.csv").write_text(cli("export", ran, "--format", "wandb").out)
+    ended = cli("run", "sweep.yaml", "-R", "runs.csv", "--json")
+    assert json.loads(ended.out)["trials"] == {}
