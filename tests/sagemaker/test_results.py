@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import tarfile
+import time
 from pathlib import Path
 
 import pytest
 
+from smsweep.backends.sagemaker.backend import SageMakerBackend
 from smsweep.errors import NotFound, SourceError, UsageError
-from smsweep.sdk import results
+from smsweep.sdk import create, execute, plan, results
+from smsweep.sdk.workspace import Workspace
 from smsweep.trials import TrialState
 from tests.sagemaker.conftest import Account
 
@@ -71,6 +75,25 @@ def test_a_warm_pool_is_reused_and_let_go_at_the_end(account: Account) -> None:
     client = account.client("sagemaker")
     pools = [client.describe_training_job(TrainingJobName=name)["WarmPoolStatus"] for name in account.created()]
     assert [pool["Status"] for pool in pools] == ["Reused", "Reused", "Terminated"]
+
+
+def test_the_warm_pool_of_a_job_that_was_taken_over_is_let_go_too(account: Account) -> None:
+    sweep_id = create.sweep(account.sweep(1), job={**account.job, "keep_alive_period_in_seconds": 3600})
+    (planned,) = plan.plan_sweep(sweep_id, backend="sagemaker").trials
+    assert planned.request is not None
+    workspace = Workspace()
+    with workspace.store() as store:  # as an agent does it until it is killed
+        stored = store.get_sweep(sweep_id)
+        trial = store.add_trials(sweep_id, 0, [planned.params])[0]
+        claimed = store.claim(sweep_id, "gone:0", "sagemaker@us-east-1", 0.0)
+    assert claimed is not None
+    template = execute.load_job_text(stored.job_yaml)
+    render = execute.renderer(template, stored, workspace, "sagemaker", upload=True)
+    SageMakerBackend(account.folder, account.folder, os.environ, time.time).submit(render(trial))
+    assert execute.agent(sweep_id, backend="sagemaker").ended == {TrialState.FINISHED: 1}
+    (name,) = account.created()
+    described = account.client("sagemaker").describe_training_job(TrainingJobName=name)
+    assert described["WarmPoolStatus"]["Status"] == "Terminated"
 
 
 def test_events_tell_of_ends_between_two_lists(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:

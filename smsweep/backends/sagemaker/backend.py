@@ -93,7 +93,9 @@ class SageMakerBackend:
         self._pump()
         found = {}
         for name in names:
-            status = self._watch.get(name) or self._find(name)
+            status = self._watch.get(name)
+            if status is None and (status := self._find(name)) is not None:
+                self._pools.note_found(name)
             if status is not None:
                 found[name] = status
         return found

@@ -23,6 +23,10 @@ class WarmPools:
         if request.get("ResourceConfig", {}).get("KeepAlivePeriodInSeconds"):
             self._names.add(request["TrainingJobName"])
 
+    def note_found(self, name: str) -> None:
+        """Take over a job of an agent that is gone; nobody here knows whether it asked for that."""
+        self._names.add(name)
+
     def release(self) -> None:
         """Let go of what these jobs left idle: it costs as much as a running job. Never raises."""
         if not self._names:
