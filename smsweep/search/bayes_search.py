@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -14,7 +15,7 @@ from smsweep.search.bayes.evidence import Evidence, Kind, Ledger
 from smsweep.search.bayes.fit import fit
 from smsweep.search.bayes.observations import Observations, observed, thinned
 from smsweep.search.bayes.posterior import Posterior
-from smsweep.search.bayes.targets import VIEWS, View, targets
+from smsweep.search.bayes.targets import VIEWS, View, by_distance, targets
 from smsweep.search.coverage import Coverage
 from smsweep.space.cube import Cube
 from smsweep.space.likeness import Array
@@ -27,6 +28,8 @@ MAX_FITTED = 120  # observations from which the model is chosen; each costs tens
 MAX_BELIEVED = 150  # observations on which the belief rests; its cost grows with their square
 REFIT = 20  # the model is chosen anew when the observations have grown by one part in this many
 GUESS = 0.1  # variance that each guessed coordinate adds to a target
+OUTLOOK_FROM = 3  # times as many trials as the start has, before anything is said of what is left
+TOO_LITTLE = 2e-3  # of what the search has gained: less is not worth a trial
 DRAWS = 32  # at random, where nothing better is free, before the free assignments are counted
 
 
@@ -69,6 +72,29 @@ class BayesSearch:
             self._coverage.release(held)  # whether these become trials is for others to decide
         return suggested
 
+    def outlook(self, history: History) -> str:
+        """Return a hint once the space is used up, or the likeliest model sees nothing to gain worth a trial."""
+        evidence = self._ledger.follow(history)
+        if self._coverage is not None:
+            self._coverage.follow(history)
+            if not self._coverage.n_free:
+                return f"all {self._coverage.size} assignments of the space have been tried"
+        known = observed(evidence)
+        n_valued = int(known.sets_scale.sum())
+        if not self._cube.d or n_valued < OUTLOOK_FROM * self._n_start:
+            return ""
+        values = known.values[known.sets_scale]
+        spread = float(np.median(values[: self._n_start]) - values.min())
+        if spread <= 0.0:
+            return ""
+        gain = self._expected_gain(known, np.random.default_rng([self._seed, n_valued])) / spread
+        if gain > TOO_LITTLE:
+            return ""
+        return (
+            f"after {n_valued} trials the model expects less than {TOO_LITTLE:.1%} of what the search has gained "
+            "so far from one more; more trials will hardly find anything better"
+        )
+
     def _points(self, evidence: Sequence[Evidence], number: int) -> Iterator[Array]:
         """Yield points for the trial of that number, best first, and then without end at random."""
         rng = np.random.default_rng([self._seed, number])
@@ -106,6 +132,25 @@ class BayesSearch:
 
         taken = {point.tobytes() for point in (*points, *pending)}
         return maximise(score, self._cube, near, taken, rng)
+
+    def _expected_gain(self, known: Observations, rng: np.random.Generator) -> float:
+        """Return by how much the best point to try is expected to improve the objective."""
+        model = fit(*self._data(known.settled(REFIT), by_distance, MAX_FITTED), self._cube.is_nominal).likeliest()
+        points, y, doubt = self._data(known, by_distance, MAX_BELIEVED)
+        belief = Posterior(model, points, y, doubt, self._cube.is_nominal)
+        mean, _ = belief.predict(points)
+        near = points[np.argsort(mean, kind="stable")[:N_NEAR]]
+
+        def score(at: Array) -> Array:
+            return log_expected_improvement(*belief.predict(at), float(mean.min()))
+
+        best = maximise(score, self._cube, near, (), rng)
+        values = known.values[known.sets_scale]
+        # the view is linear between the best and the median
+        targets_of = by_distance(values)
+        gap = float(np.median(targets_of) - targets_of.min())
+        share = math.exp(float(score(best[:1])[0])) / gap if gap > 0.0 else 0.0
+        return share * float(np.median(values) - values.min())
 
     @staticmethod
     def _data(known: Observations, view: View, limit: int) -> tuple[Array, Array, Array]:

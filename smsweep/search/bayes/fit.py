@@ -50,6 +50,9 @@ class Likely:
     best: Array  # theta of the highest density
     covariance: Array  # of theta
 
+    def likeliest(self) -> Model:
+        return _model(self.best)
+
     def draw(self, rng: np.random.Generator) -> Model:
         """Return one of them, as likely as it is.
 

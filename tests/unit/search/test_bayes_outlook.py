@@ -1,0 +1,56 @@
+"""What a Bayesian search says of what is left to gain."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from smsweep.search.base import outlook
+from smsweep.search.bayes_search import BayesSearch
+from smsweep.space.distributions import Categorical, Uniform
+from smsweep.space.space import SearchSpace
+from smsweep.sweeps import Metric, SweepConfig
+from smsweep.trials import History, MetricStats, Params, Trial, TrialState
+
+LINE = SweepConfig(method="bayes", space=SearchSpace({"x": Uniform(min=0.0, max=1.0)}), metric=Metric(name="loss"))
+
+
+def searched(n: int, objective: Callable[[Params], float]) -> History:
+    history, search = History(), BayesSearch(LINE, seed=3)
+    for number in range(n):
+        (params,) = search.suggest(history, 1)
+        stats = {"loss": MetricStats().add(objective(params))}
+        history.update([Trial(number=number, params=params, state=TrialState.FINISHED, metrics=stats)])
+    return history
+
+
+def valley(params: Params) -> float:
+    return float((params["x"] - 0.3) ** 2)
+
+
+def test_a_valley_whose_floor_was_found_has_nothing_left() -> None:
+    history = searched(25, valley)
+    hint = outlook(BayesSearch(LINE, seed=3), history)
+    assert hint.startswith("after 25 trials the model expects less than 0.2% of what the search has gained")
+    assert BayesSearch(LINE, seed=3).suggest(history, 1)  # said, not done
+
+
+def test_nothing_is_said_of_a_search_that_has_just_begun() -> None:
+    assert outlook(BayesSearch(LINE, seed=3), searched(8, valley)) == ""
+
+
+def test_nothing_is_said_where_the_model_sees_only_chance() -> None:
+    chance = random.Random(1)
+    assert outlook(BayesSearch(LINE, seed=3), searched(25, lambda _: chance.gauss(0.0, 1.0))) == ""
+
+
+def test_equal_values_are_no_error() -> None:
+    assert outlook(BayesSearch(LINE, seed=3), searched(25, lambda _: 1.0)) == ""
+
+
+def test_a_used_up_space_is_told() -> None:
+    config = SweepConfig(
+        method="bayes", space=SearchSpace({"x": Categorical(values=("a", "b"))}), metric=Metric(name="loss")
+    )
+    history = History(Trial(number=i, params={"x": x}) for i, x in enumerate("ab"))
+    assert outlook(BayesSearch(config), history) == "all 2 assignments of the space have been tried"
