@@ -49,7 +49,10 @@ def pack(files: Iterable[SourceFile], into: Path, *, found: Sequence[Finding] = 
             _sync_folder(into)
         return Bundle(hash=source_hash, path=path, size=path.stat().st_size, members=members)
     except OSError as err:
-        raise SourceError(f"{into}: the source bundle cannot be written: {err.strerror or err}") from err
+        raise SourceError(
+            f"{into}: the source bundle cannot be written: {err.strerror or err}; "
+            "make room there, or set SMSWEEP_DIR to another folder"
+        ) from err
     finally:
         with suppress(OSError):
             partial.unlink()
