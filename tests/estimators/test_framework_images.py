@@ -29,11 +29,11 @@ def test_a_frameworks_image_is_the_one_that_the_sdk_takes() -> None:
 def test_no_image_is_taken_for_a_machine_of_another_kind(machine: str) -> None:
     words = {"framework": "pytorch", "framework_version": "2.3.0", "py_version": "py311"}
     with pytest.raises(JobRejected, match="give one that is made for it as image_uri"):
-        image_uri(words, "eu-west-1", machine)
+        image_uri(words, "eu-west-1", [machine])
 
 
 def ours(words: Mapping[str, str], region: str, machine: str) -> str:
     try:
-        return image_uri(words, region, machine)
+        return image_uri(words, region, [machine])
     except JobRejected:
         return ""

@@ -11,6 +11,7 @@ import pytest
 from smsweep.cli import show
 from smsweep.errors import AccessDenied
 from smsweep.sdk import views
+from smsweep.sdk.run import run
 from smsweep.trials import Trial, TrialState
 from tests.sagemaker.conftest import Account
 
@@ -79,6 +80,23 @@ def test_lack_of_capacity_is_a_new_attempt(account: Account) -> None:
     assert account.run(2).ended == {TrialState.FINISHED: 2}
     first = account.trials()[0]
     assert (first.attempt, first.retries) == (1, {"capacity": 1})
+
+
+def test_the_next_machine_is_taken_where_the_first_is_not_to_be_had(account: Account) -> None:
+    machines = [{"InstanceType": name, "InstanceCount": 1} for name in ("ml.g5.xlarge", "ml.g6.xlarge")]
+    job = {
+        **{key: value for key, value in account.job.items() if key not in ("image_uri", "instance_type")},
+        "framework": "pytorch",
+        "framework_version": "2.3.0",
+        "py_version": "py311",
+        "request": {"ResourceConfig": {"InstancePreferences": machines, "VolumeSizeInGB": 30}},
+    }
+    account.endpoint.faults.set({"no_capacity": [{"instance_type": "ml.g5.xlarge", "times": 9}]})
+    assert run(account.sweep(1), job=job, backend="sagemaker").ended == {TrialState.FINISHED: 1}
+    (trial,) = account.trials()
+    assert (trial.attempt, trial.usage["instance_type"]) == (0, "ml.g6.xlarge")
+    described = account.client("sagemaker").describe_training_job(TrainingJobName=trial.job_name)
+    assert "-gpu-" in described["AlgorithmSpecification"]["TrainingImage"]
 
 
 def test_an_internal_error_is_a_new_attempt_as_often_as_the_template_says(account: Account) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from smsweep.backends import local_site
-from smsweep.backends.sagemaker.images import image_uri
+from smsweep.backends.sagemaker.images import image_uri, machines
 from smsweep.jobs import JobTemplate, Site
 
 ANY_REGION = "us-east-1"  # every region has the same images; this one's are for who has not chosen any
@@ -30,6 +30,5 @@ def with_framework_image(template: JobTemplate, environ: Mapping[str, str]) -> J
     if not template.framework or "TrainingImage" in algorithm:
         return template
     region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or ANY_REGION
-    machine = template.request.get("ResourceConfig", {}).get("InstanceType", "")
-    algorithm["TrainingImage"] = image_uri(template.framework, region, machine)
+    algorithm["TrainingImage"] = image_uri(template.framework, region, machines(template.request))
     return replace(template, request={**template.request, "AlgorithmSpecification": algorithm})

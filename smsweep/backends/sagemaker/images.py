@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from smsweep.backends.sagemaker.image_accounts import (
     CLASSIC,
@@ -26,20 +27,27 @@ GPU_FAMILY = re.compile(r"ml\.(p\d|g\d)")
 OTHER_CHIPS = re.compile(r"ml\.((trn|inf)\d|[cmrt]\dg)")  # Trainium, Inferentia; Graviton
 
 
-def image_uri(framework: Mapping[str, str], region: str, instance_type: str) -> str:
+def machines(request: Mapping[str, Any]) -> list[str]:
+    """Return the instance types that a request names, in its order."""
+    resources = request.get("ResourceConfig", {})
+    groups = [resources, *resources.get("InstanceGroups", ()), *resources.get("InstancePreferences", ())]
+    return [group["InstanceType"] for group in groups if "InstanceType" in group]
+
+
+def image_uri(framework: Mapping[str, str], region: str, instance_types: Sequence[str]) -> str:
     """Return the image that an estimator of the SDK would take.
 
-    framework: job.yaml's framework, framework_version, py_version and so on. instance_type: decides between the
-    CPU and the GPU image. Raises JobRejected where AWS has none.
+    framework: job.yaml's framework, framework_version, py_version and so on. instance_types: all that the job may
+    run on; one with a GPU makes it the GPU image. Raises JobRejected where AWS has none.
     """
-    if OTHER_CHIPS.match(instance_type):
+    for instance_type in filter(OTHER_CHIPS.match, instance_types):
         raise JobRejected(
             f"SageMaker: framework names images for CPU and GPU machines, and {instance_type} is neither; give "
             "one that is made for it as image_uri in job.yaml"
         )
     name, version = framework["framework"], framework.get("framework_version", "")
     python = framework.get("py_version", "")
-    processor = "gpu" if GPU_FAMILY.match(instance_type) else "cpu"
+    processor = "gpu" if any(map(GPU_FAMILY.match, instance_types)) else "cpu"
     if name == "sklearn":
         return _uri(_account(CLASSIC, region), region, f"sagemaker-scikit-learn:{version}-cpu-py3")
     if name == "xgboost":

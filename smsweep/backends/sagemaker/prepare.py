@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from smsweep.backends.sagemaker.assets import upload_once
 from smsweep.backends.sagemaker.client import Aws
-from smsweep.backends.sagemaker.images import image_uri
+from smsweep.backends.sagemaker.images import image_uri, machines
 from smsweep.errors import JobRejected
 from smsweep.jobs import JobTemplate, Site
 
@@ -48,8 +48,7 @@ def _completed(template: JobTemplate, region: str) -> dict[str, Any]:
         raise JobRejected("SageMaker: no role; give role: arn:aws:iam::ACCOUNT:role/NAME in job.yaml")
     algorithm = dict(request.get("AlgorithmSpecification", {}))
     if "TrainingImage" not in algorithm and template.framework:
-        machine = request.get("ResourceConfig", {}).get("InstanceType", "")
-        algorithm["TrainingImage"] = image_uri(template.framework, region, machine)
+        algorithm["TrainingImage"] = image_uri(template.framework, region, machines(request))
     algorithm.setdefault("ContainerArguments", list(FLAGS))
     return {**request, "AlgorithmSpecification": algorithm}
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from smsweep.backends.sagemaker.client import Aws
+from smsweep.backends.sagemaker.images import machines
 from smsweep.errors import NotFound
 from smsweep.jobs import JobTemplate, Price
 
@@ -23,19 +23,12 @@ def ask_price(template: JobTemplate, environ: Mapping[str, str]) -> Price:
     """
     aws = Aws(environ)
     try:
-        found = {name: _per_hour(aws, name) for name in sorted(machines(template.request))}
+        found = {name: _per_hour(aws, name) for name in dict.fromkeys(machines(template.request))}
     finally:
         aws.close()
     if not found:
         raise NotFound("no instance_type to ask a price for")
     return Price(per_hour=max(found.values()), by_type=found)
-
-
-def machines(request: Mapping[str, Any]) -> set[str]:
-    """Return the instance types that a request names."""
-    resources = request.get("ResourceConfig", {})
-    groups = [*resources.get("InstanceGroups", ()), *resources.get("InstancePreferences", ())]
-    return {group["InstanceType"] for group in (*groups, resources) if "InstanceType" in group}
 
 
 def _per_hour(aws: Aws, instance_type: str) -> float:

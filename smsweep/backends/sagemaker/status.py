@@ -63,10 +63,13 @@ def results(document: Mapping[str, Any]) -> JobResults:
     is_packed = document.get("OutputDataConfig", {}).get("CompressionType") != "NONE"
     return JobResults(
         billable_s=document.get("BillableTimeInSeconds"),
-        instance_type=document.get("SelectedInstanceType")
+        instance_type=resources.get("SelectedInstanceType")
         or resources.get("InstanceType")
         or ",".join(group["InstanceType"] for group in groups),
-        instance_count=resources.get("InstanceCount") or sum(group["InstanceCount"] for group in groups) or 1,
+        instance_count=resources.get("SelectedInstanceCount")
+        or resources.get("InstanceCount")
+        or sum(group["InstanceCount"] for group in groups)
+        or 1,
         n_runs=1 + sum(step["Status"] in AGAIN for step in document.get("SecondaryStatusTransitions", ())),
         model_uri=document.get("ModelArtifacts", {}).get("S3ModelArtifacts", ""),
         output_uri=f"{base}/{name}/output/{'output.tar.gz' if is_packed else 'data/'}" if base else "",
