@@ -1,0 +1,35 @@
+"""docs/from-wandb.md: what it shows is so, and nothing that a W&B user has is missing from it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from tests import walkthrough
+from tests.markdown import ROOT, blocks
+from tests.oracles import oracle
+
+PAGE = ROOT / "docs" / "from-wandb.md"
+TEXT = PAGE.read_text(encoding="utf-8")
+
+
+@pytest.mark.oracle
+def test_the_page_does_what_it_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = oracle("wandb").python.parents[1]
+    plain = walkthrough.environment(tmp_path)
+    active = {**plain, "VIRTUAL_ENV": str(home), "PATH": f"{home / 'bin'}{os.pathsep}{plain['PATH']}"}
+    monkeypatch.setattr(walkthrough, "environment", lambda folder: active)
+    walkthrough.walk(blocks(PAGE), tmp_path)
+
+
+def test_every_key_of_a_sweep_has_its_line() -> None:
+    schema = json.loads((ROOT / "smsweep" / "config" / "sweep_schema.json").read_text(encoding="utf-8"))
+    table = TEXT.partition("## Key by key")[2].partition("\n## ")[0]
+    named = {
+        name for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)
+    }
+    assert set(schema["properties"]) <= named
