@@ -8,12 +8,12 @@ from collections.abc import Iterable, Sequence
 
 from smsweep.budget import Purse
 from smsweep.errors import StoreConflict
-from smsweep.objectives import is_better, objective
 from smsweep.repeats import Repeats
 from smsweep.search.base import SearchStrategy, outlook
 from smsweep.stopping.base import StoppingRule
 from smsweep.store.base import Store
 from smsweep.sweeps import Sweep, SweepState
+from smsweep.targets import Targets
 from smsweep.trials import History, Trial, TrialState
 
 log = logging.getLogger(__name__)
@@ -50,9 +50,8 @@ class Controller:
         self._rule = rule
         self._is_spent = False  # the budget covered no further trial at the last look
         self._revision = 0
-        self._repeats = Repeats(repeats, sweep.config.metric)
-        self._read_cursor = 0  # of what the repeats make of history, for what _best has seen
-        self._best: float | None = None  # objective of the best finite value so far, in the metric's own sign
+        self._repeats = Repeats(repeats, sweep.config.metric, sweep.config.metrics)
+        self._targets = Targets(sweep.config)
         caps = [cap for cap in (sweep.config.run_cap, trial_cap) if cap is not None]
         self._outlook: str | None = None  # as last told; None before it was read
         self._cap = min(caps) if caps else None
@@ -173,7 +172,7 @@ class Controller:
         return self._rule is not None or self.sweep.config.method == "bayes"
 
     def _room(self) -> int:
-        if not self.sweep.state.takes_trials or self._is_target_reached():
+        if not self.sweep.state.takes_trials or self._targets.are_reached(self._repeats.follow(self.history)):
             return 0
         room = self._purse.room()
         if room <= 0 and not self._is_spent:
@@ -182,19 +181,6 @@ class Controller:
             )
         self._is_spent = room <= 0
         return room if self._cap is None else min(room, self._cap - len(self.history))
-
-    def _is_target_reached(self) -> bool:
-        metric = self.sweep.config.metric
-        if metric is None or metric.target is None:
-            return False
-        trials = self._repeats.follow(self.history)
-        changed, self._read_cursor = trials.since(self._read_cursor)
-        for number in changed:
-            trial = trials.get(number)
-            value = objective(trial, metric) if trial is not None else None
-            if value is not None and (self._best is None or is_better(value, self._best, metric.goal)):
-                self._best = value
-        return self._best is not None and not is_better(metric.target, self._best, metric.goal)
 
 
 def stop_note(trial: Trial) -> str:

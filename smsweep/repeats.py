@@ -5,9 +5,10 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
+from smsweep.fronts import last_value
 from smsweep.objectives import objective
 from smsweep.sweeps import Metric
-from smsweep.trials import History, MetricStats, Trial, TrialState
+from smsweep.trials import History, MetricStats, Trial, TrialState, is_number
 
 
 def repeat_of(number: int, n: int) -> int:
@@ -20,12 +21,14 @@ class Repeats:
 
     Such a trial runs until all of its n have ended; then it is finished if any of them is. Its objective is the
     mean over those that finished (over those that were stopped, if none did), its curve the mean of their curves
-    as far as all of them went. A removed trial is left out, and not made up for.
+    as far as all of them went. Of several metrics it has the means of their last values, as far as all reported
+    them. A removed trial is left out, and not made up for.
     """
 
-    def __init__(self, n: int, metric: Metric | None) -> None:
+    def __init__(self, n: int, metric: Metric | None, metrics: Sequence[Metric] = ()) -> None:
         self.n = n
         self._metric = metric
+        self._metrics = metrics
         self._history: History | None = None
 
     def follow(self, history: History) -> History:
@@ -72,7 +75,13 @@ class Repeats:
         )
 
     def _mean(self, counted: Sequence[Trial]) -> dict[str, MetricStats]:
-        if self._metric is None:
-            return {}
-        values = [value for trial in counted if (value := objective(trial, self._metric)) is not None]
-        return {self._metric.name: MetricStats().add(statistics.fmean(values))} if values else {}
+        means = {}
+        if self._metric is not None:
+            values = [value for trial in counted if (value := objective(trial, self._metric)) is not None]
+            if values:
+                means[self._metric.name] = MetricStats().add(statistics.fmean(values))
+        for name in (metric.name for metric in self._metrics):
+            last = [last_value(trial, name) for trial in counted]
+            if all(map(is_number, last)):
+                means[name] = MetricStats().add(statistics.fmean(map(float, last)))  # type: ignore[arg-type]  # numbers
+        return means

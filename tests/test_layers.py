@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parent.parent / "smsweep"
 GROUND = {"errors", "runtime", "tables"}
 VALUES = {
     *("jobs", "request_model", "trials", "space", "sweeps"),
-    *("budget", "conditions", "failures", "forecasts", "fronts", "leaving", "objectives", "repeats", "verdicts"),
+    *("budget", "conditions", "failures", "forecasts", "fronts", "leaving", "objectives", "repeats", "targets", "verdicts"),
 }
 SIDES = {"search", "stopping", "store", "backends", "fleet", "estimators", "source", "config", "render", "metrics"}
 LOOP = {"controller", "agents", "flapping", "intake", "waiting"}
@@ -34,7 +34,8 @@ MAY_IMPORT = {
     "forecasts": {"space"},
     "objectives": {"sweeps", "trials"},
     "fronts": {"sweeps", "trials"},
-    "repeats": {"objectives", "sweeps", "trials"},
+    "repeats": {"fronts", "objectives", "sweeps", "trials"},
+    "targets": {"fronts", "objectives", "sweeps", "trials"},
     "verdicts": {"failures", "jobs", "trials"},
     **dict.fromkeys(SIDES, GROUND | VALUES),
     "flapping": {"failures", "trials"},

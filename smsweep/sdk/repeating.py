@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from smsweep.config.yaml_reader import read_yaml
+from smsweep.fronts import front
 from smsweep.objectives import best_trial, objective
 from smsweep.repeats import Repeats
 from smsweep.sweeps import Metric, Sweep
-from smsweep.trials import History, Trial
+from smsweep.trials import History, Trial, TrialState
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Best:
     trial: Trial  # the best one of its assignment
     objective: float  # the mean over the assignment's trials that ended well, or the trial's own
+    repeats: tuple[Trial, ...] = ()  # all trials of the assignment; () where nothing is repeated
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Unbeaten:
+    trial: Trial  # one of its assignment that ended well
+    seen: Trial  # the assignment as one trial: with the means of its metrics; or the trial itself
     repeats: tuple[Trial, ...] = ()  # all trials of the assignment; () where nothing is repeated
 
 
@@ -43,3 +51,17 @@ def find_best(trials: Iterable[Trial], metric: Metric, repeats: int) -> Best | N
     members = groups.members(history, found.number)
     best = best_trial(members, metric) or members[0]
     return Best(trial=best, objective=value, repeats=tuple(members))
+
+
+def find_front(trials: Iterable[Trial], metrics: Sequence[Metric], repeats: int) -> list[Unbeaten]:
+    """Return the assignments, or where nothing is repeated the trials, that no other beats by all metrics."""
+    history, groups = History(trials), Repeats(repeats, None, metrics)
+    unbeaten = front(groups.follow(history), metrics)
+    if repeats == 1:
+        return [Unbeaten(trial=trial, seen=trial) for trial in unbeaten]
+    found = []
+    for seen in unbeaten:
+        members = groups.members(history, seen.number)
+        ended = [trial for trial in members if trial.state is TrialState.FINISHED] or members
+        found.append(Unbeaten(trial=ended[0], seen=seen, repeats=tuple(members)))
+    return found

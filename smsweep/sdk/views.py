@@ -10,14 +10,13 @@ from typing import Any
 from smsweep.budget import worst_instance_s
 from smsweep.controller import OUTLOOK_NOTE
 from smsweep.failures import alike as alike
-from smsweep.fronts import front as find_front
 from smsweep.fronts import last_value
 from smsweep.objectives import objective
 from smsweep.sdk.api import last_values
 from smsweep.sdk.execute import load_job_text
 from smsweep.sdk.labels import parse_sweep_id, parse_trial
 from smsweep.sdk.pricing import PRICE_NOTE, known_price
-from smsweep.sdk.repeating import Best, find_best, repeats_of
+from smsweep.sdk.repeating import Best, find_best, find_front, repeats_of
 from smsweep.sdk.wandb_facts import params_of, summary_of, usage_of
 from smsweep.sdk.workspace import Workspace, find_trial
 from smsweep.search.methods import expected_trial_count
@@ -49,14 +48,20 @@ def show(sweep_id: str) -> Data:
 
 
 def front(sweep_id: str) -> list[Data]:
-    """Return the trials of a sweep of several metrics that no other beats, with `outcome`, by ascending number."""
+    """Return the trials of a sweep of several metrics that no other beats, with `outcome`, by ascending number.
+
+    Where assignments are repeated: one trial of each that no other beats by its means, which are the `outcome`,
+    and with the numbers of all its `repeats`.
+    """
     with Workspace().store() as store:
         sweep = store.get_sweep(parse_sweep_id(sweep_id))
         trials = store.list_trials(sweep.id)
     metrics = sweep.config.metrics
     return [
-        trial_data(trial, sweep) | {"outcome": {metric.name: last_value(trial, metric.name) for metric in metrics}}
-        for trial in find_front(trials, metrics)
+        trial_data(found.trial, sweep)
+        | {"outcome": {metric.name: last_value(found.seen, metric.name) for metric in metrics}}
+        | ({"repeats": [trial.number for trial in found.repeats]} if found.repeats else {})
+        for found in find_front(trials, metrics, repeats_of(sweep))
     ]
 
 

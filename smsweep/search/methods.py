@@ -28,8 +28,6 @@ def engine_of(config: SweepConfig, repeats: int = 1) -> str:
 
     `method: custom` leaves it to a scheduler; where there is none, several metrics are a search for their front.
     """
-    if repeats > 1 and config.metrics:
-        raise ConfigError("repeats: several metrics have no mean to search by; remove repeats, or use metric")
     if config.method != "custom":
         return config.method
     scheduler = config.scheduler or {}
@@ -51,7 +49,7 @@ def engine_of(config: SweepConfig, repeats: int = 1) -> str:
 def make_strategy(config: SweepConfig, seed: int, repeats: int = 1) -> SearchStrategy:
     """Return what proposes the sweep's trials. repeats: how often each assignment is tried."""
     strategy = METHODS[engine_of(config, repeats)](config, seed)
-    return strategy if repeats == 1 else Repeated(strategy, Repeats(repeats, config.metric))
+    return strategy if repeats == 1 else Repeated(strategy, Repeats(repeats, config.metric, config.metrics))
 
 
 def expected_trial_count(config: SweepConfig, repeats: int = 1) -> int | None:

@@ -62,9 +62,21 @@ def test_a_trial_without_one_of_the_metrics_has_failed(cli: Cli, folder: Path) -
     assert cli("best", ended.out.strip()).code == 2
 
 
-def test_what_goes_with_no_front_is_refused_before_anything_runs(cli: Cli, folder: Path) -> None:
+def test_repeats_are_compared_by_their_means(cli: Cli, folder: Path) -> None:
+    (folder / "train.py").write_text(
+        TRAIN
+        + "\nimport os\nsmsweep.log({'cost': a + 0.5 * int(os.environ['SMSWEEP_TRIAL']) % 2, 'gain': a})\n"
+    )
     (folder / "sweep.yaml").write_text(SWEEP)
     (folder / "job.yaml").write_text("repeats: 2\n")
-    refused = cli("run", "sweep.yaml", "--job", "job.yaml")
-    assert (refused.code, refused.out) == (2, "")
-    assert "no mean to search by" in refused.err
+    sweep_id = cli("run", "sweep.yaml", "--job", "job.yaml", "--quiet").out.strip()
+    front = json.loads(cli("best", sweep_id, "--json").out)
+    assert [trial["repeats"] for trial in front] == [[0, 1], [2, 3]]
+
+
+def test_nothing_new_starts_once_a_trial_meets_all_targets(cli: Cli, folder: Path) -> None:
+    (folder / "train.py").write_text(TRAIN)
+    metrics = "[{name: cost, target: 9}, {name: gain, goal: maximize, target: 1}]"
+    (folder / "sweep.yaml").write_text(SWEEP.replace("[{name: cost}, {name: gain, goal: maximize}]", metrics))
+    sweep_id = cli("run", "sweep.yaml", "--quiet").out.strip()
+    assert len(json.loads(cli("trials", sweep_id, "--json").out)) == 1

@@ -6,7 +6,7 @@ import pytest
 
 from smsweep.errors import ConfigError
 from smsweep.search.grid_search import GridSearch
-from smsweep.search.methods import METHODS, engine_of, expected_trial_count, make_strategy
+from smsweep.search.methods import METHODS, engine_of, expected_trial_count
 from smsweep.space.distributions import Categorical, Constant, IntUniform
 from smsweep.space.space import SearchSpace
 from smsweep.sweeps import Metric, SweepConfig
@@ -51,12 +51,6 @@ def test_an_engine_follows_from_method_scheduler_and_metrics(
 def test_what_nothing_here_can_do_is_told(scheduler: dict[str, Any] | None, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         engine_of(SweepConfig(method="custom", space=SPACE, scheduler=scheduler))
-
-
-def test_several_metrics_are_not_repeated() -> None:
-    config = SweepConfig(method="custom", space=SPACE, metrics=TWO)
-    with pytest.raises(ConfigError, match="no mean to search by"):
-        make_strategy(config, 0, repeats=2)
 
 
 def test_a_method_is_built_from_a_config_and_a_seed() -> None:

@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from smsweep.fronts import outcome
 from smsweep.objectives import objective
 from smsweep.repeats import Repeats
 from smsweep.search.base import outlook
@@ -114,3 +115,25 @@ def test_a_fresh_view_agrees_with_one_that_was_there_all_along() -> None:
         end(history, step // 2, float(step))
         old.follow(history)
     assert list(old.follow(history)) == list(Repeats(3, LOSS).follow(history))
+
+
+def test_of_several_metrics_an_assignment_has_the_means_of_the_last_values() -> None:
+    metrics = (Metric(name="cost"), Metric(name="gain"))
+    curves = [((5.0, 1.0), (2.0,)), ((9.0, 3.0), (4.0,))]
+    history = History()
+    for number, (cost, gain) in enumerate(curves):
+        stats = {}
+        for name, values in (("cost", cost), ("gain", gain)):
+            stats[name] = MetricStats()
+            for value in values:
+                stats[name] = stats[name].add(value)
+        history.update([Trial(number=number, params={"a": 1}, state=TrialState.FINISHED, metrics=stats)])
+    (one,) = Repeats(2, None, metrics).follow(history)
+    assert outcome(one, metrics) == (2.0, 3.0)
+
+
+def test_of_several_metrics_one_that_a_repeat_lacks_is_missing() -> None:
+    trials = [Trial(number=i, params={"a": 1}, state=TrialState.FINISHED) for i in range(2)]
+    with_cost = dataclasses.replace(trials[0], metrics={"cost": MetricStats().add(1.0)})
+    (one,) = Repeats(2, None, (Metric(name="cost"),)).follow(History([with_cost, trials[1]]))
+    assert one.metrics == {}
