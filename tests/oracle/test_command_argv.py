@@ -13,7 +13,7 @@ from tests.oracle.wandb_cases import ENVIRON, ITEMS, MACROS, NUMBERS, TEXTS, ask
 
 pytestmark = pytest.mark.oracle
 
-N_CASES = 600
+N_CASES = 1_000
 JSON_FILE = "DIR/wandb/sweep-s1/config-s1-0.json"
 
 

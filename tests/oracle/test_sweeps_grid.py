@@ -19,7 +19,7 @@ from tests.oracle.sweeps_cases import Parameter, ask, distribution_of, grid_para
 
 pytestmark = pytest.mark.oracle
 
-N_GRIDS = 700
+N_GRIDS = 1_000
 MAX_CELLS = 200
 
 # W&B's word for each of our states, and the states only W&B has
