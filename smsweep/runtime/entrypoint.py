@@ -17,6 +17,7 @@ from smsweep.runtime.failure import JobFailure
 from smsweep.runtime.interpreter import find, with_interpreter
 from smsweep.runtime.layout import Layout
 from smsweep.runtime.lines import end_record
+from smsweep.runtime.masking import known_secrets
 from smsweep.runtime.ownership import VARIABLE, hand_over
 from smsweep.runtime.param_files import ParamFiles, write_param_files
 from smsweep.runtime.requirements import install_requirements
@@ -93,7 +94,8 @@ def _run(layout: Layout, supervisor: Supervisor, options: argparse.Namespace, re
     assignment = read_assignment(read_json(layout.hyperparameters))
     cwd = source_folder(layout, assignment)
     files = write_param_files(layout, assignment)
-    env = script_environment(layout, assignment, find_resources(layout), files, with_secrets(os.environ, cwd))
+    base = with_secrets(os.environ, cwd)
+    env = script_environment(layout, assignment, find_resources(layout), files, base)
     path = env.get("PATH", os.defpath)
     if options.install_requirements:
         python = find(INTERPRETER, path) or sys.executable
@@ -101,7 +103,13 @@ def _run(layout: Layout, supervisor: Supervisor, options: argparse.Namespace, re
     argv = with_interpreter(_argv(assignment, files, env) + rest, path=path, fallback=sys.executable or "")
     _check_program(assignment.program, argv, cwd)
     try:
-        ended = supervisor.run(argv, cwd=cwd, env=env, on_start=lambda pid: _write_pid(options.pid_file, pid))
+        ended = supervisor.run(
+            argv,
+            cwd=cwd,
+            env=env,
+            on_start=lambda pid: _write_pid(options.pid_file, pid),
+            secrets=known_secrets(os.environ, base),
+        )
     except OSError as err:
         raise _cannot_start(err, argv, cwd, path) from err
     if ended.exit_code:

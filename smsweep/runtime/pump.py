@@ -8,15 +8,22 @@ import select
 import threading
 import time
 
+from smsweep.runtime.masking import Masker
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 CHUNK_BYTES = 64 * 1024  # a Linux pipe's capacity
 TAIL_BYTES = 64 * 1024  # of output, kept for the failure text
 DRAIN_S = 5.0  # at most this long for what is still in the pipe when all is over
 
 
 class Pump:
-    """Copies a pipe to a file descriptor in a thread of its own and remembers the end of it."""
+    """Copies a pipe to a file descriptor, secrets masked, in a thread of its own and remembers the end of it."""
 
-    def __init__(self, source: int, target: int) -> None:
+    def __init__(self, source: int, target: int, secrets: Iterable[str] = ()) -> None:
+        self._masker = Masker(secrets)
         self._source = source
         self._target = target
         self._tail = bytearray()
@@ -34,6 +41,10 @@ class Pump:
         return bytes(self._tail[-TAIL_BYTES:])
 
     def _run(self) -> None:
+        self._copy()
+        self._pass_on(self._masker.rest())
+
+    def _copy(self) -> None:
         poll = select.poll()
         poll.register(self._source, select.POLLIN)
         poll.register(self._over_read, select.POLLIN)
@@ -47,20 +58,17 @@ class Pump:
                 chunk = os.read(self._source, CHUNK_BYTES)
                 if not chunk:
                     return
-                self._keep(chunk)
-                self._pass_on(chunk)
+                self._pass_on(self._masker.mask(chunk))
             elif deadline and self._over_read not in ready:
                 return  # drained
             if deadline and time.monotonic() > deadline:
                 return
 
-    def _keep(self, chunk: bytes) -> None:
-        self._tail += chunk
+    def _pass_on(self, data: bytes) -> None:
+        self._tail += data
         if len(self._tail) > 2 * TAIL_BYTES:
             del self._tail[:-TAIL_BYTES]
-
-    def _pass_on(self, chunk: bytes) -> None:
-        view = memoryview(chunk)
+        view = memoryview(data)
         while view and self._target >= 0:
             try:
                 view = view[os.write(self._target, view) :]

@@ -71,10 +71,12 @@ class Supervisor:
         cwd: str,
         env: Mapping[str, str],
         on_start: Callable[[int], None] = lambda pid: None,
+        secrets: Sequence[str] = (),
     ) -> Ended:
         """Run argv to its end and return how it ended; nothing of its process group is alive afterwards.
 
-        on_start: called with the program's pid, which is also the id of its process group.
+        on_start: called with the program's pid, which is also the id of its process group. secrets: masked in its
+        output.
         Raises OSError when it cannot be started.
         """
         read_end, write_end = os.pipe()
@@ -97,7 +99,7 @@ class Supervisor:
         while self._waiting:
             self._send(self._waiting.pop(0))
         on_start(process.pid)
-        pump = Pump(read_end, self._out_fd)
+        pump = Pump(read_end, self._out_fd, secrets)
         status = self._wait(process.pid)
         process.returncode = 0  # reaped here, not by Popen, which would otherwise warn
         self._end_leftovers()

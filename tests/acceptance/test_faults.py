@@ -309,6 +309,8 @@ def test_what_a_script_says_of_a_secret_is_masked_wherever_it_is_shown_or_stored
         assert shown in said
     stored = b"".join(file.read_bytes() for file in tmp_path.glob(".smsweep/store.db*"))
     assert (CANARY.encode() in stored, b"cannot log in with ***" in stored) == (False, True)
+    (log,) = tmp_path.glob(".smsweep/jobs/*/output.log")
+    assert CANARY not in log.read_text(), "whoever looks later may not know what is a secret"
 
 
 # 36: logs

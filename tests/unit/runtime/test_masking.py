@@ -1,0 +1,58 @@
+"""No secret of a job leaves it in its output, however the output is cut."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smsweep.runtime.masking import Masker, known_secrets
+
+texts = st.text("abc1.", max_size=12)
+secret_texts = st.text("abc1.", min_size=8, max_size=12)
+
+
+def masked(secrets: list[str], *chunks: bytes) -> bytes:
+    masker = Masker(secrets)
+    return b"".join([*map(masker.mask, chunks), masker.rest()])
+
+
+def test_without_secrets_all_goes_on_at_once() -> None:
+    assert Masker().mask(b"loss=1") == b"loss=1"
+
+
+def test_only_what_may_begin_a_secret_is_held_back() -> None:
+    masker = Masker(["s3cr3t-w0rd"])
+    assert [masker.mask(b"a s3c"), masker.mask(b"r3"), masker.mask(b"mony"), masker.rest()] == [
+        b"a ",
+        b"",
+        b"s3cr3mony",
+        b"",
+    ]
+
+
+def test_a_secret_is_found_as_json_writes_it() -> None:
+    assert masked(['pass"w\u00f6rd'], json.dumps({"x": 'pass"w\u00f6rd'}).encode()) == b'{"x": "***"}'
+
+
+def test_a_secret_number_is_not_taken_for_a_part_of_a_metric() -> None:
+    assert masked(["20261124"], b'pin 20261124 {"loss": 0.20261124}') == b'pin *** {"loss": 0.20261124}'
+
+
+@given(
+    secret=secret_texts.filter(lambda text: text.strip("1.") != ""),
+    parts=st.lists(texts, max_size=4),
+    cuts=st.lists(st.integers(0, 60)),
+)
+def test_however_a_stream_is_cut_its_secrets_are_masked(secret: str, parts: list[str], cuts: list[int]) -> None:
+    stream = f"<{secret}>".join(["", *parts, ""]).encode()
+    places = [0, *sorted(cuts), len(stream)]
+    chunks = [stream[start:end] for start, end in itertools.pairwise(places)]
+    assert secret.encode() not in masked([secret], *chunks)
+
+
+def test_secrets_are_what_the_request_calls_so_and_the_key_of_wandb() -> None:
+    before = {"SMSWEEP_SECRET_DB": "arn:x", "WANDB_API_KEY": "k" * 40, "PATH": "/bin", "DB": ""}
+    assert known_secrets(before, {**before, "DB": "fetched"}) == ["fetched", "k" * 40]
