@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,10 +12,12 @@ from typing import Any
 import pytest
 
 from smsweep.errors import NotFound
+from smsweep.runtime.identity import WANDB_AGENT
 from smsweep.sdk import execute, hosted, views
 from smsweep.trials import TrialState
 from tests.fakes.wandb_server import FakeWandb, fake_wandb
 from tests.oracles import oracle
+from tests.unit.runtime.jobs import Job, finish, is_running, wait_for
 
 pytestmark = pytest.mark.oracle
 
@@ -32,6 +36,17 @@ for epoch in range(run.config.epochs):
 run.finish()
 if os.environ.get("FAIL_AT") == str(run.config.lr):
     raise ValueError("no luck")
+"""
+WAITS = """
+import os, pathlib, signal, sys, time, wandb
+def save(*_):
+    print("saved", flush=True)
+    os._exit(7)
+signal.signal(signal.SIGTERM, save)
+wandb.init().log({"loss": 1})
+pathlib.Path("draft").write_text(str(os.getpid()))
+os.rename("draft", "pid")
+time.sleep(60)
 """
 
 
@@ -108,3 +123,36 @@ def test_a_sweep_that_wandb_does_not_have_is_an_error(place: str, server: FakeWa
     server.sweep = {}
     with pytest.raises(NotFound, match="has no sweep team/digits/hosted01"):
         hosted.attach(place)
+
+
+def test_a_stop_reaches_the_script_and_leaves_nothing_running(server: FakeWandb, tmp_path: Path) -> None:
+    job = Job(tmp_path)
+    job.environ |= {"PATH": f"{oracle('wandb').python.parent}:{job.environ['PATH']}", **server.environ}
+    command = ["python", "-m", WANDB_AGENT, f"team/digits/{server.sweep_id}"]
+    job.trial({"train.py": WAITS}, command=command)
+    process = job.start()
+    try:
+        wait_for((job.ml / "code" / "pid").exists, timeout_s=60)
+        process.terminate()
+    finally:
+        done = finish(process, timeout_s=60)
+    assert "saved" in done.out
+    assert (done.code, is_running(int((job.ml / "code" / "pid").read_text()))) == (7, False)
+
+
+def test_the_command_runs_a_sweep_of_wandbs(place: str, server: FakeWandb, tmp_path: Path) -> None:
+    agent = [
+        sys.executable,
+        "-m",
+        "smsweep.cli.main",
+        "agent",
+        place,
+        "--controller",
+        "wandb",
+        "--job",
+        "job.yaml",
+    ]
+    done = subprocess.run(agent, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert f"sweep {server.sweep_id} is finished: 2 finished" in done.stderr
+    assert "0.25" in done.stderr
