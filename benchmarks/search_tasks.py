@@ -40,6 +40,10 @@ class Task:
         reference = np.load(HOME / f"{name}.ref.npz")
         self._best, self._median = float(reference["best"]), float(reference["median"])
 
+    def curve(self, params: Values) -> list[float]:
+        """Return the learning curve of a whole training without noise."""
+        return self._curve(params)
+
     def true(self, params: Values) -> float:
         """Return what a whole training would give without noise."""
         return self._curve(params)[-1]

@@ -17,13 +17,25 @@ class Search(Protocol):
     def tell(self, number: int, value: float) -> None: ...
 
 
-def serve(make: Callable[[Sweep, int], Search]) -> None:
-    """Answer until stdin ends. The first line says which sweep and seed."""
+class Pruning(Search, Protocol):
+    """One that also ends trials early, if the first line names a rule. Its `tell` hears of all trials that end."""
+
+    def stops(self, number: int, value: float) -> bool: ...
+
+
+def serve(make: Callable[[Sweep, int], Search] | Callable[[Sweep, int], Pruning]) -> None:
+    """Answer until stdin ends. The first line says which sweep and seed.
+
+    A line with `reported` is the next value of a trial's curve, answered by whether it is to end there.
+    """
     start = json.loads(sys.stdin.readline())
     search = make(start["sweep"], start["seed"])
     for line in sys.stdin:
         question = json.loads(line)
-        if "value" in question:
+        if "reported" in question:
+            assert hasattr(search, "stops")
+            print(json.dumps(search.stops(question["number"], question["reported"])), flush=True)
+        elif "value" in question:
             search.tell(question["number"], question["value"])
         else:
             print(json.dumps(search.ask(question["number"])), flush=True)

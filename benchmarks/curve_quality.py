@@ -1,0 +1,174 @@
+"""What early stopping is worth: regret once the epochs of 52 whole trainings are spent, 8 trials at a time.
+
+Each engine is a search and a rule, `bayes+forecast` say; `+none` stops nobody. Trials run on a simulated clock and
+report epoch by epoch. Regret is of the best trial that ended, whole or stopped, by its true value where it ended: 0 is
+the best of a large random sample, 1 the median. Peers run in environments of their own. Results are kept as
+lines of JSON, and what is there already is not run again.
+
+    OMP_NUM_THREADS=1 python -m benchmarks.curve_quality [--engines bayes+none,bayes+forecast] [--seeds 10]
+"""
+
+from __future__ import annotations
+
+import argparse
+import heapq
+import json
+import statistics
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from benchmarks.curve_tasks import NAMES, CurveTask, load
+from smsweep.search.methods import METHODS
+from smsweep.stopping.rules import make_rule
+from smsweep.trials import History, MetricStats, Params, Trial, TrialState
+from tests.oracles import oracle
+
+WORKERS = 8
+WHOLE = 52  # trainings whose epochs may be spent
+MOST = 400  # trials, should a rule stop nearly all of them at once
+OURS = ("bayes+none", "bayes+forecast", "bayes+hyperband", "bayes+asha", "random+none", "random+forecast")
+PEERS = {  # engine -> environment of tests/oracles.py, script, method
+    "W&B random+hyperband": ("sweeps", "wandb_hyperband.py", "random"),
+    "W&B bayes+hyperband": ("sweeps", "wandb_hyperband.py", "bayes"),
+    "Optuna random+halving": ("optuna", "optuna_halving.py", "random"),
+    "Optuna TPE+halving": ("optuna", "optuna_halving.py", "bayes"),
+}
+
+
+class Engine(Protocol):
+    def ask(self, number: int) -> Params: ...
+    def stops(self, number: int, curve: list[float]) -> bool: ...
+    def tell(self, number: int, curve: list[float], *, is_whole: bool) -> None: ...
+
+
+class Ours:
+    def __init__(self, task: CurveTask, name: str, seed: int) -> None:
+        method, _, rule = name.partition("+")
+        terminate = task.config.early_terminate
+        assert terminate is not None and task.config.metric is not None
+        config = replace(
+            task.config, method=method, early_terminate=replace(terminate, type=rule) if rule != "none" else None
+        )
+        self._strategy, self._rule = METHODS[method](config, seed), make_rule(config)
+        self._metric, self._history = task.config.metric.name, History()
+
+    def ask(self, number: int) -> Params:
+        (params,) = self._strategy.suggest(self._history, 1)
+        self._history.update([Trial(number=number, params=params, state=TrialState.RUNNING)])
+        return params
+
+    def stops(self, number: int, curve: list[float]) -> bool:
+        self._set(number, curve, TrialState.RUNNING)
+        decisions = self._rule.judge(self._history) if self._rule else []
+        return any(decision.number == number for decision in decisions)
+
+    def tell(self, number: int, curve: list[float], *, is_whole: bool) -> None:
+        self._set(number, curve, TrialState.FINISHED if is_whole else TrialState.STOPPED)
+
+    def _set(self, number: int, curve: list[float], state: TrialState) -> None:
+        trial, stats = self._history.get(number), MetricStats()
+        assert trial is not None
+        for value in curve:
+            stats = stats.add(value)
+        self._history.update([replace(trial, state=state, metrics={self._metric: stats}, curve=tuple(curve))])
+
+
+class Peer:
+    def __init__(self, task: CurveTask, name: str, seed: int, process: subprocess.Popen[str]) -> None:
+        assert process.stdin is not None and process.stdout is not None
+        self._questions, self._answers = process.stdin, process.stdout
+        self._say(sweep={**task.config.document, "method": PEERS[name][2]}, seed=seed)
+
+    def ask(self, number: int) -> Params:
+        self._say(number=number)
+        params: Params = json.loads(self._answers.readline())
+        return params
+
+    def stops(self, number: int, curve: list[float]) -> bool:
+        self._say(number=number, reported=curve[-1])
+        return bool(json.loads(self._answers.readline()))
+
+    def tell(self, number: int, curve: list[float], *, is_whole: bool) -> None:
+        self._say(number=number, value=curve[-1])
+
+    def _say(self, **what: Any) -> None:
+        print(json.dumps(what), file=self._questions, flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--engines", default=",".join((*OURS, *PEERS)))
+    parser.add_argument("--tasks", default=",".join(NAMES))
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--out", type=Path, default=Path("curve_quality.jsonl"))
+    options = parser.parse_args()
+    engines, tasks = options.engines.split(","), {name: load(name) for name in options.tasks.split(",")}
+    lines = options.out.read_text().splitlines() if options.out.exists() else []
+    results = {tuple(row["key"]): row for row in map(json.loads, lines)}
+    with options.out.open("a") as out:
+        for seed in range(options.seeds):
+            for key in ((engine, name, seed) for name in tasks for engine in engines):
+                if key not in results:
+                    results[key] = {"key": key, **measured(tasks[key[1]], key[0], seed)}
+                    print(json.dumps(results[key]), file=out, flush=True)
+    report(results, engines, list(tasks))
+
+
+def measured(task: CurveTask, engine: str, seed: int) -> dict[str, Any]:
+    if engine not in PEERS:
+        return simulate(task, Ours(task, engine, seed), seed)
+    environment, script, _ = PEERS[engine]
+    command = [str(oracle(environment).python), str(Path(__file__).parent / "search_peers" / script)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        return simulate(task, Peer(task, engine, seed, process), seed)
+
+
+def simulate(task: CurveTask, engine: Engine, seed: int) -> dict[str, Any]:
+    """Return the least regret of a trial that ended within the budget, and how many ended and were stopped."""
+    running: list[tuple[float, int, int, Params]] = []  # when each has its next epoch done, and which one
+    now, started, spent, best, n_ended, n_stopped = 0.0, 0, 0, float("inf"), 0, 0
+    curves: dict[int, list[float]] = {}
+    while True:
+        while len(running) < WORKERS and started < MOST:
+            params = engine.ask(started)
+            curves[started] = task.observed(params, seed)
+            heapq.heappush(running, (now + task.epoch_seconds(params), started, 1, params))
+            started += 1
+        if not running:
+            break
+        now, number, epoch, params = heapq.heappop(running)
+        curve = curves[number][:epoch]
+        is_whole = epoch == task.length
+        is_stopped = engine.stops(number, curve) and not is_whole
+        if not is_whole and not is_stopped:
+            heapq.heappush(running, (now + task.epoch_seconds(params), number, epoch + 1, params))
+            continue
+        engine.tell(number, curve, is_whole=is_whole)
+        spent += epoch
+        if spent > WHOLE * task.length:
+            break
+        n_ended, n_stopped = n_ended + 1, n_stopped + is_stopped
+        best = min(best, task.regret(task.true_curve(params)[epoch - 1]))
+    return {"regret": round(best, 6), "trials": n_ended, "stopped": n_stopped}
+
+
+def report(results: dict[tuple[Any, ...], dict[str, Any]], engines: list[str], tasks: list[str]) -> None:
+    print(f"| engine | seeds | {' | '.join(tasks)} | mean | trials |\n|---|---|" + "---|" * (len(tasks) + 2))
+    for engine in engines:
+        by_task = [[row for key, row in results.items() if key[:2] == (engine, name)] for name in tasks]
+        regrets = [[row["regret"] for row in rows] for rows in by_task]
+        cells = [f"{statistics.mean(values):.3f} ± {error(values):.3f}" for values in regrets]
+        mean = statistics.mean(statistics.mean(values) for values in regrets)
+        trials = statistics.mean(row["trials"] for rows in by_task for row in rows)
+        print(f"| {engine} | {min(map(len, regrets))} | {' | '.join(cells)} | {mean:.3f} | {trials:.0f} |")
+
+
+def error(values: list[float]) -> float:
+    """Return the standard error of their mean."""
+    return statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0.0
+
+
+if __name__ == "__main__":
+    main()
