@@ -1,8 +1,8 @@
 """What early stopping is worth: regret once the epochs of 52 whole trainings are spent, 8 trials at a time.
 
 Each engine is a search and a rule, `bayes+forecast` say; `+none` stops nobody. Trials run on a simulated clock and
-report epoch by epoch. Regret is of the best trial that ended, whole or stopped, by its true value where it ended: 0 is
-the best of a large random sample, 1 the median. Peers run in environments of their own. Results are kept as
+report epoch by epoch. Regret is of the best trial that ended, whole or stopped, by its true value where it ended:
+0 is the best of a large random sample, 1 the median. Peers run in environments of their own. Results are kept as
 lines of JSON, and what is there already is not run again.
 
     OMP_NUM_THREADS=1 python -m benchmarks.curve_quality [--engines bayes+none,bayes+forecast] [--seeds 10]

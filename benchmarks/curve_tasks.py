@@ -1,8 +1,8 @@
 """Sweeps with learning curves that make early stopping hard, each in its own way; values in microseconds.
 
-`late`: the slower the learning rate the lower the end, as long as it gets there. `crossing`: large and regularised
-models start behind and end ahead, and schedules pay at the end only. `noisy`: the noise from epoch to epoch is larger
-than most differences. `mlp_digits`, of search_tasks.py, is a table of real trainings.
+`late`: the slower the learning rate the lower the end, as long as it gets there. `crossing`: large and
+regularised models start behind and end ahead, and schedules pay at the end only. `noisy`: the noise from epoch to
+epoch is larger than most differences. `mlp_digits`, of search_tasks.py, is a table of real trainings.
 """
 
 from __future__ import annotations
@@ -120,7 +120,8 @@ def _late(params: Params, epochs: Array) -> Array:
     floor = 0.15 + 0.10 * max(speed + 2.6, 0.0) ** 1.3 + 0.05 * _off(math.log10(params["decay"]), -3.5, 1.5)
     floor += 0.03 * (4 - WIDTHS.index(params["width"])) + {"a": 0.0, "b": 0.06, "c": 0.12}[params["activation"]]
     floor += 0.25 * _off(params["dropout"], 0.3, 0.5) + 2.0 * max(speed + 0.2, 0.0)
-    return floor + (2.3 - floor) * np.exp(-0.6 * 10 ** (speed + 1.0) * epochs) / (1 + 0.02 * epochs)
+    values: Array = floor + (2.3 - floor) * np.exp(-0.6 * 10 ** (speed + 1.0) * epochs) / (1 + 0.02 * epochs)
+    return values
 
 
 def _crossing(params: Params, epochs: Array) -> Array:
@@ -146,7 +147,8 @@ def _noisy(params: Params, epochs: Array) -> Array:
     off = 0.5 * _off(lr, -3.2 + 0.15 * batch, 0.9) + 0.3 * _off(params["gamma"], 0.985, 0.03) + 0.05 * batch
     off += 0.15 * _off(math.log10(params["entropy"]), -2.7, 1.2) + 0.2 * _off(params["clip"], 0.2, 0.15)
     off += 0.0 if params["normalise"] else 0.25
-    return 200 * math.exp(-off) * (1 - np.exp(-0.12 * math.exp(-0.5 * _off(lr, -2.6, 1.0)) * epochs))
+    values: Array = 200 * math.exp(-off) * (1 - np.exp(-0.12 * math.exp(-0.5 * _off(lr, -2.6, 1.0)) * epochs))
+    return values
 
 
 def _decades(low: float, high: float) -> dict[str, Any]:
