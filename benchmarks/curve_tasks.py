@@ -139,7 +139,8 @@ def _crossing(params: Params, epochs: Array) -> Array:
         "cosine": 0.09 * np.cos(np.pi * done / 2),
         "step": np.where(done < 0.7, 0.08, 0.012),
     }[params["schedule"]]
-    return 1 - np.minimum(error, 0.95)
+    values: Array = 1 - np.minimum(error, 0.95)
+    return values
 
 
 def _noisy(params: Params, epochs: Array) -> Array:
