@@ -34,7 +34,6 @@ from smsweep.stopping.rules import make_rule
 from smsweep.store.open import open_store
 from smsweep.sweeps import Sweep
 
-
 JOB = """
 image_uri: 123456789012.dkr.ecr.eu-west-1.amazonaws.com/train:1
 role: arn:aws:iam::123456789012:role/trainer

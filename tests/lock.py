@@ -22,7 +22,8 @@ DEV_HEAD = "# What tests, linters and the examples need on top of requirements.t
 def main(uv: str) -> None:
     base = resolved(uv)
     BASE.write_text(BASE_HEAD + "".join(f"{line}\n" for line in base))
-    wanted = ("--extra", "postgres", "--extra", "endpoint", "--extra", "report", "--group", "dev", "--constraint", str(BASE))
+    extras = [word for name in ("postgres", "endpoint", "report", "ui") for word in ("--extra", name)]
+    wanted = (*extras, "--group", "dev", "--constraint", str(BASE))
     both = resolved(uv, *wanted, str(ROOT / "examples" / "digits" / "requirements.txt"))
     DEV.write_text(DEV_HEAD + "-r requirements.txt\n" + "".join(f"{line}\n" for line in both if line not in base))
 

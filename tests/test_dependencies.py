@@ -85,7 +85,8 @@ def base() -> list[Requirement]:
 
 def development() -> list[Requirement]:
     """Return what tests need: the tools, the driver of the other database, and the endpoint."""
-    lists = (r"\ndev = \[\n(.*?)\n\]", r"\npostgres = \[(.*?)\] #", r"\nreport = \[(.*?)\] #", r"\nendpoint = \[\n(.*?)\n\]\n")
+    groups = (r"\ndev = \[\n(.*?)\n\]", r"\nendpoint = \[\n(.*?)\n\]\n", r"\nui = \[\n(.*?)\n\]\n")
+    lists = (*groups, r"\npostgres = \[(.*?)\] #", r"\nreport = \[(.*?)\] #")
     return [requirement for pattern in lists for requirement in read_array(pattern)]
 
 

@@ -14,7 +14,18 @@ PACKAGE = Path(__file__).parent.parent / "smsweep"
 GROUND = {"errors", "runtime", "tables"}
 VALUES = {
     *("jobs", "request_model", "trials", "space", "sweeps"),
-    *("budget", "conditions", "failures", "forecasts", "fronts", "leaving", "objectives", "repeats", "targets", "verdicts"),
+    *(
+        "budget",
+        "conditions",
+        "failures",
+        "forecasts",
+        "fronts",
+        "leaving",
+        "objectives",
+        "repeats",
+        "targets",
+        "verdicts",
+    ),
 }
 SIDES = {"search", "stopping", "store", "backends", "fleet", "estimators", "source", "config", "render", "metrics"}
 LOOP = {"controller", "agents", "flapping", "intake", "waiting"}

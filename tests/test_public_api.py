@@ -40,7 +40,9 @@ METHODS = {
     "smsweep.sdk.api:Api": "run sweep sweeps",
     "smsweep.sdk.api:ApiSweep": "best_run config expected_run_count id name runs state to_dataframe",
     "smsweep.sdk.api:ApiRun": "config history id name objective scan_history state summary",
-    "smsweep.runtime.run:Run": "finish follow follow_anew follow_at follow_summary history log log_code metrics_of step",
+    "smsweep.runtime.run:Run": (
+        "finish follow follow_anew follow_at follow_summary history log log_code metrics_of step"
+    ),
     "smsweep.runtime.config:Config": "add_defaults as_dict get items keys setdefaults update values",
 }
 

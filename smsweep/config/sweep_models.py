@@ -39,7 +39,9 @@ class EarlyTerminateSection(Section):
     s: Count | None = Field(None, description="how many checks, counted down from max_iter")
     eta: AboveOne = Field(3, description="each check lets the best 1/eta go on")
     strict: bool = Field(True, description="compare the value at the check, not the best so far")
-    min_trials: Count | None = Field(None, description="median, forecast: how many other trials to compare with at least")
+    min_trials: Count | None = Field(
+        None, description="median, forecast: how many other trials to compare with at least"
+    )
 
 
 class SchedulerSection(Section):

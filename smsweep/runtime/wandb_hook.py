@@ -36,7 +36,7 @@ def install() -> None:
         {
             "wandb.sdk.wandb_init": _wrap_init,
             "wandb.sdk.wandb_run": _wrap_run,
-            "wandb.sdk.lib.noop_run": _wrap_noop_run,  # wandb.init(mode="disabled") before 0.24
+            "wandb.sdk.lib.noop_run": _wrap_noop_run,  # wandb.init(mode="disabled") before 0.16
             "wandb.sdk.wandb_summary": _wrap_summary,
         }
     )
@@ -73,11 +73,27 @@ def _wrap_init(module: Any) -> None:
                 warn(f"wandb.init({name}={kwargs[name]!r}) is ignored in a sweep, as W&B does; it is {said}")
                 del kwargs[name]
         run = original(*args, **kwargs)
-        if _is_in_sweep() and _is_trials(run) and getattr(run, "url", None):
-            _active_run().follow_summary({URL: run.url})
+        if _is_in_sweep() and _is_trials(run):
+            url, log = getattr(run, "url", None), getattr(run, "log", None)
+            if isinstance(url, str) and url.startswith("http"):
+                _active_run().follow_summary({URL: url})
+            if callable(log) and not hasattr(log, "__self__"):
+                _follow_disabled(run, log)
         return run
 
     module.init = init
+
+
+def _follow_disabled(run: Any, log: Any) -> None:
+    """Follow a run of `wandb.init(mode="disabled")` before 0.24, whose `log` is a function and no method."""
+
+    def followed(data: Any, step: Any = None, commit: Any = None, *args: Any, **kwargs: Any) -> Any:
+        result = log(data, step, commit, *args, **kwargs)
+        trial = _active_run()
+        trial.follow(trial.metrics_of(data), step, commit)
+        return result
+
+    run.log = sys.modules["wandb"].log = followed  # type: ignore[attr-defined]  # it is there by now
 
 
 def _wrap_run(module: Any) -> None:

@@ -60,9 +60,7 @@ def read_history(config: SweepConfig, trials: Iterable[TrialLike]) -> History:
 
 def _read_trial(config: SweepConfig, index: int, trial: TrialLike) -> Trial:
     if not isinstance(trial, Mapping):
-        raise ConfigError(
-            f"trials[{index}]: expected a mapping with number, params, state, ..., got {trial!r}"
-        )
+        raise ConfigError(f"trials[{index}]: expected a mapping with number, params, state, ..., got {trial!r}")
     number = _plain(trial.get("number", index))
     if not isinstance(number, int) or isinstance(number, bool) or number < 0:
         raise ConfigError(f"trials[{index}].number: expected a whole number from 0, got {number!r}")
