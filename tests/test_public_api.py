@@ -15,7 +15,7 @@ import smsweep
 SIGNATURES = {
     "Api": "(overrides=None, **ignored)",
     "ConfigError": "(problems)",
-    "Run": "(trial, write, *, clock, on_finish=...)",
+    "Run": "(trial, write, *, clock, on_finish=..., counting_pid=None)",
     "SmsweepError": "an exception",
     "StopDecision": "(*, number, reason, evidence=<factory>)",
     "active_run": "()",

@@ -23,7 +23,7 @@ def report(
         Path | None, typer.Option("-o", "--output", metavar="FILE", help="Default: ID.html in this folder.")
     ] = None,
 ) -> None:
-    """Write one HTML file that shows the whole sweep and opens offline.
+    """Write a sweep as one HTML file that opens offline.
 
     History, importance, parallel coordinates, slices, contours, learning curves, timeline, costs, and every trial
     in a table to sort and filter. Secrets are masked. Needs the extra `report`.

@@ -17,12 +17,11 @@ from smsweep.runtime.failure import JobFailure
 from smsweep.runtime.interpreter import find, with_interpreter
 from smsweep.runtime.layout import Layout
 from smsweep.runtime.lines import end_record
-from smsweep.runtime.masking import known_secrets
 from smsweep.runtime.ownership import VARIABLE, hand_over
 from smsweep.runtime.param_files import ParamFiles, write_param_files
 from smsweep.runtime.requirements import install_requirements
 from smsweep.runtime.resources import find_resources, read_json
-from smsweep.runtime.secrets import with_secrets
+from smsweep.runtime.secrets import known_secrets, with_secrets
 from smsweep.runtime.sm_variables import user_args
 from smsweep.runtime.source_folder import source_folder
 from smsweep.runtime.supervise import Supervisor

@@ -5,24 +5,13 @@ from __future__ import annotations
 import json
 import re
 
-from smsweep.runtime.secrets import PREFIX
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
 MASK = b"***"
 MIN_LENGTH = 8  # characters; a shorter value may well be a part of a metric's name
 _NUMBER = re.compile(rb"[0-9.]+")
-
-
-def known_secrets(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
-    """Return the values that the job's request calls secret, and the W&B key.
-
-    before, after: the job's environment, its secrets still referred to and then fetched.
-    """
-    names = [variable[len(PREFIX) :] for variable in before if variable.startswith(PREFIX)]
-    return [after[name] for name in (*names, "WANDB_API_KEY") if after.get(name)]
 
 
 class Masker:

@@ -37,6 +37,15 @@ def with_secrets(environ: Mapping[str, str], folder: str) -> dict[str, str]:
     return {**_secrets_env(folder), **env}
 
 
+def known_secrets(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
+    """Return the values that the job's request calls secret, and the W&B key.
+
+    before, after: the job's environment, its secrets still referred to and then fetched.
+    """
+    names = [variable[len(PREFIX) :] for variable in before if variable.startswith(PREFIX)]
+    return [after[name] for name in (*names, "WANDB_API_KEY") if after.get(name)]
+
+
 def _secrets_env(folder: str) -> dict[str, str]:
     """Read the NAME=value lines that `wandb.sagemaker_auth` wrote; none where the source has no such file."""
     try:

@@ -32,7 +32,7 @@ MISTAKES = {
     "no such prior run": (["sweep", "sweep.yaml", "-R", "zzzz9999"], "zzzz9999"),
     "best without trials": (["best", "SWEEP"], "loss"),
     "no such shell": (["completion", "ksh"], "bash"),
-    "no argument": (["agent"], "Missing argument"),
+    "no argument": (["agent"], "a sweep's id or --queue"),
     "no such job file": (["sweep", "sweep.yaml", "--job", "nope.yaml"], "nope.yaml"),
 }
 
