@@ -33,6 +33,13 @@ ENVIRONMENTS: Mapping[str, Environment] = {
     "wandb-0.16": Environment(requirements=("wandb==0.16.6", "numpy<2", "setuptools<81"), python_below=(3, 12)),
     "loggers": Environment(requirements=("tensorboardX==2.6.5", "mlflow-skinny==3.17.2"), python_below=(3, 15)),
     "pandas": Environment(requirements=("pandas==3.1.1", f"-e{ROOT}"), python_below=(3, 15)),
+    "exports": Environment(
+        requirements=(
+            *("optuna==5.0.0", "optuna-dashboard==0.21.0", "pyarrow==26.0.1"),
+            *("mlflow-skinny==3.17.2", "tensorboard==2.21.0", f"-e{ROOT}"),
+        ),
+        python_below=(3, 14),
+    ),
     "moto": Environment(requirements=("moto[s3,server]==5.2.5",), python_below=(3, 15)),
     "optuna": Environment(requirements=("optuna==5.0.0", f"-e{ROOT}"), python_below=(3, 14)),
     "build": Environment(requirements=("build==1.3.0", "hatchling==1.27.0"), python_below=(3, 15)),

@@ -2,94 +2,65 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
+import sys
 from enum import Enum
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from smsweep import sdk
 from smsweep.cli.options import SweepId
 from smsweep.cli.output import say
-from smsweep.cli.text import clean
-from smsweep.errors import UsageError
+from smsweep.cli.talk import is_quiet
 
 EXAMPLES = """
 smsweep export abcd1234 > trials.csv
-smsweep export abcd1234 -o trials.json
-smsweep export abcd1234 --format json
+smsweep export abcd1234 --to trials.json
+smsweep export abcd1234 --to trials.parquet --force
 smsweep export abcd1234 --format wandb
+smsweep export abcd1234 --format optuna --to sqlite:///study.db
+smsweep export abcd1234 --format mlflow --to sqlite:///mlflow.db
+smsweep export abcd1234 --format tensorboard --to runs
 """
-
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet runs a cell that starts so
 
 
 class Format(str, Enum):
     CSV = "csv"
     JSON = "json"
+    PARQUET = "parquet"
     WANDB = "wandb"
+    OPTUNA = "optuna"
+    MLFLOW = "mlflow"
+    TENSORBOARD = "tensorboard"
 
 
 def export(
     sweep_id: SweepId,
     form: Annotated[
         Format | None,
-        typer.Option("--format", help="csv, unless the file's name ends in .json; wandb: a CSV as W&B's."),
+        typer.Option("--format", help="By default what the file's name ends in, or csv; wandb: a CSV as W&B's."),
     ] = None,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Instead of stdout.")
+    to: Annotated[
+        str | None,
+        typer.Option("--to", "--output", "-o", metavar="WHERE", help="A file, storage or folder; not stdout."),
     ] = None,
+    force: Annotated[bool, typer.Option("--force", "-f", help="Replace what is there.")] = False,
 ) -> None:
-    """Write all trials as CSV or JSON.
+    """Write all trials for other programs.
 
-    Every field, param and metric. In CSV, params and metrics are columns named `params.x` and `metrics.x`, and
-    text that a spreadsheet would run as a formula is put behind an apostrophe.
+    As CSV, JSON or Parquet: every field, param and metric. In CSV, params and metrics are columns named `params.x`
+    and `metrics.x`, and text that a spreadsheet would run as a formula is put behind an apostrophe. As a study of
+    Optuna, runs of MLflow, or event files of TensorBoard: also what was reported step by step. parquet, optuna,
+    mlflow and tensorboard need the extra of that name.
     """
-    if form is None:
-        form = Format.JSON if output is not None and output.suffix == ".json" else Format.CSV
-    trials = sdk.views.list_trials(sweep_id)
-    if form is Format.WANDB:
-        text = as_wandb_csv(sdk.api.runs_table(sdk.api.Api().sweep(sweep_id).runs))
+    done = sdk.exporting.export(sweep_id, to, form=form.value if form else None, force=force, progress=_progress)
+    if done.where:
+        say(f"wrote {done.n_trials} {'trial' if done.n_trials == 1 else 'trials'} to {done.where}")
     else:
-        text = as_csv(trials) if form is Format.CSV else as_json(trials)
-    if output is None:
-        typer.echo(text, nl=False)
-        return
-    try:
-        output.write_text(text, encoding="utf-8")
-    except OSError as err:
-        raise UsageError(f"{output}: cannot be written: {err.strerror}; name another file with -o") from err
-    say(f"wrote {len(trials)} trials to {output}")
+        typer.echo(done.text, nl=False)
 
 
-def as_json(trials: list[dict[str, Any]]) -> str:
-    return json.dumps(sdk.views.json_safe(trials), indent=2, default=str) + "\n"
-
-
-def as_csv(trials: list[dict[str, Any]]) -> str:
-    return write_csv(*sdk.views.table(trials))
-
-
-def as_wandb_csv(rows: list[dict[str, Any]]) -> str:
-    return write_csv(list(dict.fromkeys(name for row in rows for name in row)), rows)
-
-
-def write_csv(columns: list[str], rows: list[dict[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(map(csv_cell, columns))
-    writer.writerows([csv_cell(row.get(name)) for name in columns] for row in rows)
-    return text.getvalue()
-
-
-def csv_cell(value: object) -> object:
-    """Return what to write: text without control characters or formulas, lists and mappings as JSON."""
-    if isinstance(value, (list, dict)):
-        value = json.dumps(sdk.views.json_safe(value), ensure_ascii=False)
-    if not isinstance(value, str):
-        return value
-    text = "\n".join(map(clean, value.split("\n")))
-    return f"'{text}" if text.startswith(FORMULA) else text
+def _progress(done: int, total: int) -> None:
+    """Show how far it is, on a terminal alone."""
+    if sys.stderr.isatty() and not is_quiet():
+        typer.echo("\r\x1b[K" if done == total else f"\r{done} of {total} trials", nl=False, err=True)

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-import unicodedata
 from datetime import datetime
 
-ANSI = re.compile(
-    r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?"  # operating system commands: titles, links
-    r"|[\x1b\x9b][\[\]()#;?]*(?:\d{1,4}(?:;\d{0,4})*)?[0-9A-ORZcf-nqry=><~]"  # colours, cursor
-)
+from smsweep.printable import clean as clean
+
 COLOUR = re.compile(r"\x1b\[[\d;]*m")
 STATES = (
     "finished",
@@ -23,13 +20,6 @@ STATES = (
     "crashed",
 )  # good news first
 EMPTY = "-"  # in a table, so that columns stay countable
-
-
-def clean(text: str) -> str:
-    """Drop ANSI sequences and show other control characters as their escapes (`\\n`, `\\x07`, `\\u202e`)."""
-    if text.isprintable():
-        return text
-    return "".join(map(_visible, ANSI.sub("", text)))
 
 
 def clean_line(line: str) -> str:
@@ -79,10 +69,3 @@ def duration(started_at: str | None, ended_at: str | None) -> str:
 
 def _clean_tabbed(text: str) -> str:
     return "\t".join(map(clean, text.split("\t")))
-
-
-def _visible(character: str) -> str:
-    # Beyond control characters: format characters (bidi overrides), surrogates, line separators.
-    if character.isprintable() or unicodedata.category(character) == "Zs":
-        return character
-    return character.encode("unicode_escape").decode("ascii")

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from smsweep.sdk import detach as detach
     from smsweep.sdk import doctor as doctor
     from smsweep.sdk import execute as execute
+    from smsweep.sdk import exporting as exporting
     from smsweep.sdk import hosted as hosted
     from smsweep.sdk import iam as iam
     from smsweep.sdk import import_wandb as import_wandb
@@ -39,6 +40,7 @@ _PARTS = frozenset(
         "detach",
         "doctor",
         "execute",
+        "exporting",
         "hosted",
         "iam",
         "import_wandb",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
 from smsweep.budget import worst_instance_s
 from smsweep.controller import OUTLOOK_NOTE
+from smsweep.exports.text import json_safe as json_safe
 from smsweep.failures import alike as alike
 from smsweep.fronts import last_value
 from smsweep.objectives import objective
@@ -196,17 +196,6 @@ def table(trials: Iterable[Data]) -> tuple[list[str], list[Data]]:
     groups = ("params.", "metrics.", "retries.", "usage.")
     columns.sort(key=lambda name: next((i + 1 for i, group in enumerate(groups) if name.startswith(group)), 0))
     return columns, rows
-
-
-def json_safe(value: Any) -> Any:
-    """Return value with what JSON has no word for as text: "NaN", "Infinity", "-Infinity"."""
-    if isinstance(value, dict):
-        return {str(key): json_safe(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [json_safe(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    return value
 
 
 def _time(moment: datetime | None) -> str | None:

@@ -32,8 +32,13 @@ class Workspace:
         self.bundles_dir = self.dir / "bundles"
 
     @property
+    def store_path(self) -> Path:
+        """Where the store's file is, unless `SMSWEEP_STORE` names another."""
+        return self.dir / FILE_NAME
+
+    @property
     def has_store(self) -> bool:
-        return bool(self.environ.get("SMSWEEP_STORE")) or (self.dir / FILE_NAME).exists()
+        return bool(self.environ.get("SMSWEEP_STORE")) or self.store_path.exists()
 
     @contextmanager
     def store(self, *, create: bool = False) -> Iterator[Store]:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smsweep.cli.export import csv_cell
 from smsweep.cli.text import cell, clean, clean_line, counts, duration
+from smsweep.exports.text import csv_cell
 
 
 def test_ordinary_text_stays_as_it_is() -> None:

@@ -1,0 +1,1 @@
+"""A sweep in the shape that other programs read."""

@@ -1,0 +1,67 @@
+"""Parquet: the table of the CSV with a type for each column."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from pyarrow import parquet
+
+from smsweep.exports import files
+from smsweep.exports.contents import METRICS, Contents
+from smsweep.exports.text import json_safe
+
+TIMES = ("created_at", "started_at", "ended_at")
+WHOLE = ("number", "attempt", "exit_code")
+LARGEST = 2**63 - 1  # of a whole number in a column
+EXACT = 2**53  # up to it every whole number is a float, too
+
+Cast = Callable[[Any], Any]
+
+
+def write(contents: Contents, path: str, *, force: bool) -> None:
+    """Write one row a trial. Raises UsageError for a file that is there, or cannot be written."""
+    files.refuse(Path(path), force=force)
+    table = as_table(contents)
+    files.write(Path(path), lambda scratch: parquet.write_table(table, scratch), force=force)
+
+
+def as_table(contents: Contents) -> Any:
+    """Return a pyarrow.Table with the columns of the CSV; the sweep itself as JSON in the schema's metadata."""
+    fields, arrays = [], []
+    for name in contents.columns:
+        values = [row.get(name) for row in contents.rows]
+        kind, cast = _kind(name, values)
+        arrays.append(pa.array([None if value is None else cast(value) for value in values], type=kind))
+        fields.append(pa.field(name, kind))
+    about = json.dumps(json_safe(contents.sweep), default=str)
+    return pa.table(arrays, schema=pa.schema(fields, metadata={"smsweep.sweep": about}))
+
+
+def _kind(name: str, values: Sequence[Any]) -> tuple[Any, Cast]:
+    """Return a column's type and how its values become it: the narrowest that loses nothing."""
+    seen = [value for value in values if value is not None]
+    if name in TIMES:
+        return pa.timestamp("us", tz="UTC"), datetime.fromisoformat
+    kinds = {type(value) for value in seen}
+    if kinds == {bool}:
+        return pa.bool_(), bool
+    if kinds == {int} or (not kinds and name in WHOLE):
+        return (pa.int64(), int) if all(abs(value) <= LARGEST for value in seen) else (pa.string(), str)
+    is_exact = all(abs(value) <= EXACT for value in seen if type(value) is int)
+    if kinds and kinds <= {int, float} and is_exact:
+        return pa.float64(), float
+    if not kinds and (name == "objective" or name.startswith(METRICS)):
+        return pa.float64(), float
+    return pa.string(), _text
+
+
+def _text(value: Any) -> str:
+    """Return a value as the CSV has it, but for the guard against formulas."""
+    if isinstance(value, (list, dict)):
+        return json.dumps(json_safe(value), ensure_ascii=False)
+    return str(value)

@@ -1,0 +1,58 @@
+"""CSV and JSON: for spreadsheets and programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from smsweep.exports.contents import Contents, Data
+from smsweep.printable import clean
+
+# A spreadsheet runs a cell that starts so; the wide ones count in some of them.
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
+
+
+def as_csv(contents: Contents) -> str:
+    return write_csv(contents.columns, contents.rows)
+
+
+def as_json(contents: Contents) -> str:
+    return json.dumps(json_safe(contents.data), indent=2, default=str) + "\n"
+
+
+def as_wandb_csv(contents: Contents) -> str:
+    rows = contents.wandb_rows
+    return write_csv(list(dict.fromkeys(name for row in rows for name in row)), rows)
+
+
+def write_csv(columns: Sequence[str], rows: Sequence[Data]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(map(csv_cell, columns))
+    writer.writerows([csv_cell(row.get(name)) for name in columns] for row in rows)
+    return text.getvalue()
+
+
+def csv_cell(value: object) -> object:
+    """Return what to write: text without control characters or formulas, lists and mappings as JSON."""
+    if isinstance(value, (list, dict)):
+        value = json.dumps(json_safe(value), ensure_ascii=False)
+    if not isinstance(value, str):
+        return value
+    text = "\n".join(map(clean, value.split("\n")))
+    return f"'{text}" if text.lstrip(" \n").startswith(FORMULA) else text
+
+
+def json_safe(value: Any) -> Any:
+    """Return value with what JSON has no word for as text: "NaN", "Infinity", "-Infinity"."""
+    if isinstance(value, dict):
+        return {str(key): json_safe(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [json_safe(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return value

@@ -1,0 +1,25 @@
+"""Text that is safe to show: whatever a script reported, only printable characters reach a terminal or a table."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+ANSI = re.compile(
+    r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?"  # operating system commands: titles, links
+    r"|[\x1b\x9b][\[\]()#;?]*(?:\d{1,4}(?:;\d{0,4})*)?[0-9A-ORZcf-nqry=><~]"  # colours, cursor
+)
+
+
+def clean(text: str) -> str:
+    """Drop ANSI sequences and show other control characters as their escapes (`\\n`, `\\x07`, `\\u202e`)."""
+    if text.isprintable():
+        return text
+    return "".join(map(_visible, ANSI.sub("", text)))
+
+
+def _visible(character: str) -> str:
+    # Beyond control characters: format characters (bidi overrides), surrogates, line separators.
+    if character.isprintable() or unicodedata.category(character) == "Zs":
+        return character
+    return character.encode("unicode_escape").decode("ascii")
