@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
+from os import PathLike, fspath
 from typing import Any
 
 from smsweep.objectives import objective
@@ -14,9 +15,11 @@ from smsweep.sdk.wandb_table import wandb_row
 from smsweep.sdk.workspace import Workspace, find_trial
 from smsweep.search.methods import expected_trial_count
 from smsweep.sweeps import Sweep
+from smsweep.tables import LazyTable
 from smsweep.trials import MetricPoint, Scalar, Trial
 
 Row = dict[str, Scalar]
+FORWARD: LazyTable[Any] = LazyTable({"export": "smsweep.sdk.exporting:export"})  # it reads runs through this file
 
 
 class ApiRun:
@@ -122,6 +125,21 @@ class ApiSweep:
         Raises ImportError where pandas is not installed.
         """
         return import_module("pandas").DataFrame(runs_table(self.runs))
+
+    def export(
+        self,
+        to: str | PathLike[str],
+        format: str | None = None,  # noqa: A002 - the flag's name
+        *,
+        force: bool = False,
+    ) -> int:
+        """Write all trials to a file, a storage or a folder, as `smsweep export --to`, and return how many.
+
+        format: csv, json, parquet, wandb, optuna, mlflow or tensorboard; by the file's ending if None, else csv.
+        Raises UsageError for what is there already (force replaces it), cannot be written, or needs an extra.
+        """
+        exported = FORWARD["export"](self.id, fspath(to), form=format, force=force)
+        return int(exported.n_trials)
 
     def best_run(self, order: str | None = None) -> ApiRun | None:
         """Return the run with the best objective; None when there is none.

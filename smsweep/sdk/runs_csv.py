@@ -117,7 +117,7 @@ def _value(row: Row, metric: Metric) -> float | None:
 
 def _param(cell: str, leaf: Distribution) -> Any:
     """Return the value of the distribution that a cell stands for; MISSING when it is none."""
-    readings = (_scalar(cell), cell, *_literal(cell))
+    readings = (_scalar(cell), cell, cell.removeprefix("'"), *_literal(cell))  # ' guards what looks like a formula
     return next((reading for reading in readings if may_be(leaf, reading)), MISSING)
 
 

@@ -218,10 +218,12 @@ def test_tensorboard_shows_the_params_beside_the_metric(made: Made) -> None:
     logs = made.folder / "runs" / f"kinds-{made.one}"
     command = [str(program), "--logdir", str(logs), "--host", "127.0.0.1", "--load_fast=false", "--port"]
     with served(command, made.folder) as url:
-        experiment = get(f"{url}/data/plugin/hparams/experiment", {"experimentName": "x", "hparamsLimit": 0})
         statuses = ["STATUS_UNKNOWN", "STATUS_SUCCESS", "STATUS_FAILURE", "STATUS_RUNNING"]
         wanted = {"experimentName": "x", "allowedStatuses": statuses, "startIndex": 0, "sliceSize": 100}
-        groups = get(f"{url}/data/plugin/hparams/session_groups", wanted)["sessionGroups"]
+        path = f"{url}/data/plugin/hparams/session_groups"
+        wait_for(lambda: len(found_groups(path, wanted)) == len(made.trials), 60)  # it reads in the background
+        groups = found_groups(path, wanted)
+        experiment = get(f"{url}/data/plugin/hparams/experiment", {"experimentName": "x", "hparamsLimit": 0})
     assert {info["name"] for info in experiment["hparamInfos"]} == set(flat(made.trials[0]))
     assert [info["name"]["tag"] for info in experiment["metricInfos"]] == ["loss"]
     found = {group["name"].rpartition("-")[2]: group["hparams"] for group in groups}
@@ -246,6 +248,13 @@ def served(command: list[str], folder: Path) -> Iterator[str]:
     finally:
         server.terminate()
         server.wait(10)
+
+
+def found_groups(url: str, wanted: Data) -> list[Data]:
+    try:
+        return list(get(url, wanted).get("sessionGroups", []))
+    except urllib.error.HTTPError:  # nothing is read yet
+        return []
 
 
 def answers(url: str) -> bool:

@@ -27,7 +27,7 @@ MISTAKES = {
     "update": (["sweep", "--update", "SWEEP", "sweep.yaml"], "--prior-run"),
     "no such state": (["trials", "SWEEP", "--state", "done"], "finished"),
     "no such format": (["export", "SWEEP", "--format", "xml"], "csv"),
-    "no such folder": (["export", "SWEEP", "-o", "no/where.csv"], "-o"),
+    "no such folder": (["export", "SWEEP", "-o", "no/where.csv"], "no folder no"),
     "retry of a sweep": (["retry", "SWEEP"], "--failed"),
     "no such prior run": (["sweep", "sweep.yaml", "-R", "zzzz9999"], "zzzz9999"),
     "best without trials": (["best", "SWEEP"], "loss"),

@@ -1,0 +1,130 @@
+"""`smsweep export`: where it writes, what it never overwrites, and what it says where an extra is missing."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+import smsweep
+from smsweep.errors import UsageError
+from smsweep.exports import files
+from tests.unit.cli.conftest import Cli
+
+
+@pytest.mark.parametrize("option", ["--to", "--output", "-o"])
+def test_a_file_gets_what_stdout_would(cli: Cli, ran: str, folder: Path, option: str) -> None:
+    said = cli("export", ran).out
+    ended = cli("export", ran, option, "trials.csv")
+    assert (ended.code, ended.out, "3 trials to trials.csv" in ended.err) == (0, "", True)
+    assert (folder / "trials.csv").read_bytes().decode() == said
+    assert cli("export", ran, "--to", "-").out == said
+
+
+def test_the_name_says_the_format_unless_a_flag_does(cli: Cli, ran: str, folder: Path) -> None:
+    cli("export", ran, "--to", "a.JSON")
+    cli("export", ran, "--to", "b.json", "--format", "csv")
+    assert len(json.loads((folder / "a.JSON").read_text())) == 3
+    assert (folder / "b.json").read_text().startswith("number,")
+
+
+@pytest.mark.parametrize("name", ["trials.csv", "trials.json"])
+def test_a_file_is_replaced_only_with_force(cli: Cli, ran: str, folder: Path, name: str) -> None:
+    (folder / name).write_text("mine")
+    (folder / name).chmod(0o600)
+    refused = cli("export", ran, "--to", name)
+    assert (refused.code, f"{name}: exists" in refused.err, "--force" in refused.err) == (2, True, True)
+    assert (folder / name).read_text() == "mine"
+    assert cli("export", ran, "--to", name, "--force").code == 0
+    assert "mine" not in (folder / name).read_text()
+    assert (folder / name).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_link_stays_one(cli: Cli, ran: str, folder: Path) -> None:
+    (folder / "real.csv").touch()
+    (folder / "link.csv").symlink_to("real.csv")
+    cli("export", ran, "--to", "link.csv", "--force")
+    assert (folder / "link.csv").is_symlink()
+    assert (folder / "real.csv").read_text().startswith("number,")
+
+
+def test_a_device_is_written_to(cli: Cli, ran: str) -> None:
+    assert cli("export", ran, "--to", "/dev/null").code == 0
+
+
+def test_a_file_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    (tmp_path / "there").write_text("before")
+
+    def fail(path: Path) -> None:
+        path.write_text("half")
+        raise OSError(28, "No space left on device")
+
+    for name in ("new", "there"):
+        with pytest.raises(UsageError, match="No space left"):
+            files.write(tmp_path / name, fail, force=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["there"]
+    assert (tmp_path / "there").read_text() == "before"
+
+
+@pytest.mark.parametrize(
+    ("form", "package"),
+    [("parquet", "pyarrow"), ("optuna", "optuna"), ("mlflow", "mlflow"), ("tensorboard", "tensorboard")],
+)
+def test_a_missing_extra_is_named(cli: Cli, ran: str, folder: Path, form: str, package: str) -> None:
+    if importlib.util.find_spec(package):
+        pytest.skip(f"{package} is installed here")
+    ended = cli("export", ran, "--format", form, "--to", "x")
+    assert (ended.code, f"pip install 'smsweep[{form}]'" in ended.err) == (2, True)
+    assert not (folder / "x").exists()
+
+
+@pytest.mark.parametrize("form", ["parquet", "optuna", "mlflow", "tensorboard"])
+def test_what_cannot_go_to_stdout_wants_a_place(cli: Cli, ran: str, form: str) -> None:
+    ended = cli("export", ran, "--format", form)
+    assert (ended.code, "--to" in ended.err) == (2, True)
+
+
+HOSTILE = """
+program: train.py
+method: grid
+parameters:
+  a: {value: 1}
+  "=HYPERLINK(1)": {value: "=cmd|' /C calc'!A0"}
+  b: {value: "  @SUM(1)"}
+  c: {value: "＝1+1"}
+  d: {value: ["=1", "-1"]}
+"""
+
+
+@pytest.mark.parametrize("form", ["csv", "wandb"])
+def test_no_cell_of_a_csv_is_a_formula(cli: Cli, folder: Path, form: str) -> None:
+    (folder / "sweep.yaml").write_text(HOSTILE)
+    sweep_id = cli("run", "sweep.yaml", "--quiet", "--name", "@sum").out.strip()
+    for row in csv.reader(io.StringIO(cli("export", sweep_id, "--format", form).out)):
+        for cell in row:
+            is_number = cell.lstrip("-").replace(".", "").replace("e-", "").isdecimal()
+            assert is_number or not cell.strip().startswith(("=", "+", "-", "@", "＝")), cell
+
+
+def test_a_guarded_text_is_known_again_as_a_prior_run(cli: Cli, folder: Path) -> None:
+    (folder / "sweep.yaml").write_text(
+        "program: train.py\nmethod: grid\nmetric: {name: loss}\n"
+        "parameters: {a: {values: [1, 2]}, b: {value: '=x'}}\n"
+    )
+    first = cli("run", "sweep.yaml", "--quiet").out.strip()
+    cli("export", first, "--to", "runs.csv")
+    ended = cli("sweep", "sweep.yaml", "-R", "runs.csv")
+    assert (ended.code, "outside the space" in ended.err) == (0, False)
+
+
+def test_from_python_it_is_a_method_of_the_sweep(ran: str, folder: Path) -> None:
+    sweep = smsweep.Api().sweep(ran)
+    assert sweep.export(folder / "trials.json") == 3
+    with pytest.raises(UsageError, match="exists"):
+        sweep.export("trials.json")
+    assert sweep.export("trials.json", "csv", force=True) == 3
+    assert (folder / "trials.json").read_text().startswith("number,")
