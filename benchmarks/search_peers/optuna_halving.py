@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import optuna  # type: ignore[import-not-found]  # not in ours
+import optuna
 from lines import Sweep, serve  # type: ignore[import-not-found]  # beside this script
 from optuna_tpe import drawn  # type: ignore[import-not-found]  # beside this script
 

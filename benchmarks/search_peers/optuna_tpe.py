@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-import optuna  # type: ignore[import-not-found]  # not in ours
+import optuna
 from lines import Sweep, serve  # type: ignore[import-not-found]  # beside this script
 
 warnings.filterwarnings("ignore")

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from smsweep import sdk
-from smsweep.cli.export import as_json
 from smsweep.errors import UsageError
 from smsweep.report.figures.table import FIGURES
 from smsweep.sdk.workspace import Workspace
@@ -41,7 +40,7 @@ def data_of(html: str) -> dict[str, Any]:
 def test_the_table_holds_what_the_export_says() -> None:
     sweep_id = record(30)
     data = data_of(sdk.reporting.report(sweep_id))
-    exported = json.loads(as_json(sdk.views.list_trials(sweep_id)))
+    exported = json.loads(sdk.exporting.export(sweep_id, form="json").text)
     columns, rows = sdk.views.table(exported)
     told = [dict(zip(data["columns"], row, strict=True)) for row in data["rows"]]
     assert told == [{name: row.get(name) for name in data["columns"]} for row in rows]
