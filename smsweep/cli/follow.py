@@ -22,16 +22,16 @@ def follow(sweep_id: str, *, as_json: bool, **options: Any) -> int:
 
     options: as for `sdk.execute.agent`. Raises TrialsFailed when it gave up or nothing succeeded.
     """
-    api_sweep = sdk.api.Api().sweep(sweep_id)
+    sweep = sdk.api.Api().sweep(sweep_id).sweep
     before = sdk.views.show(sweep_id)
     if before["state"] == "paused":
         say(f"sweep {before['id']} is paused; this agent waits for: smsweep sweep --resume {before['id']}")
-    tally = Tally(before)
+    tally = Tally(sweep.id, sdk.watching.metric_name(sweep))
     with open_display(tally) as display:
 
         def on_change(trial: sdk.Trial) -> None:
-            run = sdk.api.ApiRun(trial, api_sweep.sweep)
-            display.changed(run, tally.note(run))
+            data = sdk.views.trial_data(trial, sweep)
+            display.changed(data, tally.note(data))
 
         outcome = sdk.execute.agent(sweep_id, on_change=on_change, **options)
     shown = sdk.views.show(sweep_id)

@@ -1,64 +1,98 @@
-"""The live display of an agent on a terminal: a bar, the running trials, the best so far, failures."""
+"""The live display on a terminal: of a sweep that others run (`watch`), or beside an agent of ours."""
 
 from __future__ import annotations
 
+import threading
 from contextlib import AbstractContextManager
+from typing import TextIO
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, RenderableType
+from rich.control import Control
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.segment import ControlType
 from rich.text import Text
 
 from smsweep import sdk
+from smsweep.cli.board import Board
+from smsweep.cli.looker import Looker
 from smsweep.cli.output import say
-from smsweep.cli.tally import Tally
-from smsweep.cli.text import counts
+from smsweep.cli.tally import BROKEN, Tally
+from smsweep.errors import SmsweepError
 
-MOST_RUNNING = 8  # lines; more would push the bar off a small terminal
-FAILURES = ("failed", "crashed")
+FRAME_S = 0.25  # between two drawings
+LOOK_S = 0.5  # between two looks, at least
 
 
-class LiveDisplay(AbstractContextManager["LiveDisplay"]):
-    def __init__(self, tally: Tally) -> None:
-        self._tally = tally
-        self._bar = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-        )
-        self._task = self._bar.add_task(tally.sweep_id, total=tally.expected, completed=tally.n_ended)
+class Screen(AbstractContextManager["Screen"]):
+    """Draws boards over one another at the terminal's bottom, and minds that it changes its size."""
+
+    def __init__(self, stream: TextIO, *, stays: bool) -> None:
+        """stays: leave the last board behind."""
+        self._console = Console(file=stream)
+        self._board: RenderableType = Text("")
+        self._widths: list[int] = []  # of the lines drawn last
         self._live = Live(
-            get_renderable=self._draw, console=Console(stderr=True), transient=True, refresh_per_second=4
+            get_renderable=lambda: self._board,
+            console=self._console,
+            auto_refresh=False,
+            transient=not stays,
         )
 
-    def __enter__(self) -> LiveDisplay:
+    def __enter__(self) -> Screen:
         self._live.start()
         return self
 
     def __exit__(self, *raised: object) -> None:
         self._live.stop()
 
-    def changed(self, run: sdk.api.ApiRun, is_news: bool) -> None:
-        self._bar.update(self._task, completed=self._tally.n_ended)
-        if is_news and run.state in FAILURES:
-            say(f"{run.trial.label} {run.state}  {self._tally.news(run)}")  # stays above the display
-
-    def _draw(self) -> RenderableType:
-        lines: list[RenderableType] = [self._bar]
-        running = list(self._tally.active.values())
-        for run in running[:MOST_RUNNING]:
-            lines.append(_one_line(f"  {run.trial.label} {run.state:<8} {self._tally.news(run)}"))
-        if len(running) > MOST_RUNNING:
-            lines.append(_one_line(f"  and {len(running) - MOST_RUNNING} more"))
-        failures = {state: self._tally.ended[state] for state in FAILURES}
-        if any(failures.values()):
-            lines.append(_one_line(f"  {counts(failures)}", style="red"))
-        if self._tally.best:
-            lines.append(_one_line(f"  {self._tally.best_text()}", style="green"))
-        return Group(*lines)
+    def draw(self, board: RenderableType) -> None:
+        width = self._console.width
+        # A terminal that became narrower has wrapped the last board's lines: go up to where it begins now.
+        extra = sum((n - 1) // width for n in self._widths if n > width)
+        if extra:
+            up = [(ControlType.CURSOR_UP, 1), (ControlType.ERASE_IN_LINE, 2)] * extra
+            self._console.control(Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2), *up))
+        lines = self._console.render_lines(board, pad=False)
+        self._widths = [sum(segment.cell_length for segment in line) for line in lines]
+        self._board = board
+        self._live.refresh()
 
 
-def _one_line(text: str, style: str = "") -> Text:
-    return Text(text, style=style, no_wrap=True, overflow="ellipsis")
+class LiveDisplay(AbstractContextManager["LiveDisplay"]):
+    """Beside an agent: a thread that looks and draws until the agent is done."""
+
+    def __init__(self, tally: Tally, stream: TextIO) -> None:
+        self._tally = tally
+        self._screen = Screen(stream, stays=False)
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="smsweep-display", daemon=True)
+
+    def __enter__(self) -> LiveDisplay:
+        self._screen.__enter__()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._done.set()
+        self._thread.join()
+        self._screen.__exit__(*raised)
+
+    def changed(self, trial: sdk.watching.Data, is_news: bool) -> None:
+        if is_news and trial["state"] in BROKEN:
+            say(self._tally.line(trial))  # stays above the display
+
+    def _run(self) -> None:
+        try:
+            with sdk.watching.Watcher(self._tally.sweep_id) as watcher:
+                looker = Looker(watcher, LOOK_S)
+                while not self._done.wait(FRAME_S):
+                    show(self._screen, looker)
+        except SmsweepError:
+            return  # the agent meets the same, and says so
+
+
+def show(screen: Screen, looker: Looker, note: str = "") -> None:
+    """Look again when it is time, and draw."""
+    looker.try_again()
+    if looker.look is not None:
+        screen.draw(Board(looker.look, note=looker.trouble or note))

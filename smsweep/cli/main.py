@@ -34,6 +34,7 @@ from smsweep.cli import (
     sweep,
     trials,
     wandb_sync,
+    watch,
     why,
 )
 from smsweep.cli.completion import COMPLETE_VAR
@@ -63,6 +64,7 @@ VERBS = (
     (run.run, run.EXAMPLES),
     (sweep.sweep, sweep.EXAMPLES),
     (agent.agent, agent.EXAMPLES),
+    (watch.watch, watch.EXAMPLES),
     (plan.plan, plan.EXAMPLES),
     (ls.ls, ls.EXAMPLES),
     (show.show, show.EXAMPLES),

@@ -10,7 +10,7 @@ from typing import Any, TextIO
 import typer
 
 from smsweep import sdk
-from smsweep.cli.talk import is_quiet
+from smsweep.cli.talk import is_quiet, write_err
 from smsweep.cli.text import cell, clean
 from smsweep.tables import LazyTable
 
@@ -34,7 +34,7 @@ def answer_json(value: Any) -> None:
 def say(text: str) -> None:
     """Print a line of talk on stderr, unless the user wants it quiet."""
     if not is_quiet():
-        typer.echo(text, err=True)
+        write_err(text)
 
 
 def table(

@@ -6,9 +6,8 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Any, Protocol, TextIO
 
-from smsweep import sdk
 from smsweep.cli.output import say
 from smsweep.cli.talk import is_quiet
 from smsweep.cli.tally import Tally
@@ -18,7 +17,7 @@ from smsweep.tables import LazyTable
 class Display(AbstractContextManager["Display"], Protocol):
     """Told of each trial after the tally took it in. is_news: its state changed, not only its metrics."""
 
-    def changed(self, run: sdk.api.ApiRun, is_news: bool) -> None: ...
+    def changed(self, trial: dict[str, Any], is_news: bool) -> None: ...
 
 
 class LineDisplay(AbstractContextManager["LineDisplay"]):
@@ -27,17 +26,21 @@ class LineDisplay(AbstractContextManager["LineDisplay"]):
     def __init__(self, tally: Tally) -> None:
         self._tally = tally
 
-    def changed(self, run: sdk.api.ApiRun, is_news: bool) -> None:
+    def changed(self, trial: dict[str, Any], is_news: bool) -> None:
         if is_news:
-            say(f"{run.trial.label} {run.state}  {self._tally.news(run)}".rstrip())
+            say(self._tally.line(trial))
 
     def __exit__(self, *raised: object) -> None:
         pass
 
 
-LIVE: LazyTable[Callable[[Tally], Display]] = LazyTable({"live": "smsweep.cli.live:LiveDisplay"})
+# rich is slow to load
+LIVE: LazyTable[Callable[[Tally, TextIO], Display]] = LazyTable({"live": "smsweep.cli.live:LiveDisplay"})
 
 
 def open_display(tally: Tally) -> Display:
-    is_live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not is_quiet()
-    return LIVE["live"](tally) if is_live else LineDisplay(tally)
+    return LIVE["live"](tally, sys.stderr) if can_be_live(sys.stderr) else LineDisplay(tally)
+
+
+def can_be_live(stream: TextIO) -> bool:
+    return stream.isatty() and os.environ.get("TERM") not in ("dumb", "unknown") and not is_quiet()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-
-import typer
+import sys
 
 QUIET, NORMAL, VERBOSE, DEBUG = -1, 0, 1, 2
 LEVELS = {QUIET: logging.ERROR, NORMAL: logging.WARNING, VERBOSE: logging.INFO, DEBUG: logging.DEBUG}
@@ -12,16 +11,23 @@ LOGGER = logging.getLogger("smsweep")
 
 
 class StderrHandler(logging.Handler):
-    """Writes to whatever stderr is at that moment, so that a live display can keep its place below."""
-
     def emit(self, record: logging.LogRecord) -> None:
-        typer.echo(self.format(record), err=True)
+        write_err(self.format(record))
 
 
 class Formatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         record.levelname = record.levelname.lower()
         return super().format(record)
+
+
+def write_err(line: str) -> None:
+    """Write a line to whatever stderr is at that moment: a live display takes its place and stays below.
+
+    Not by `typer.echo`, which looks for the real stream behind it.
+    """
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
 
 
 def set_level(level: int) -> None:

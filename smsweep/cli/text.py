@@ -61,10 +61,18 @@ def duration(started_at: str | None, ended_at: str | None) -> str:
         return ""
     seconds = (datetime.fromisoformat(ended_at) - datetime.fromisoformat(started_at)).total_seconds()
     seconds = max(0.0, seconds)  # the clock was set back meanwhile
-    if seconds < 60:
-        return f"{seconds:.1f}s"
-    minutes, seconds = divmod(round(seconds), 60)
-    return f"{minutes}m{seconds:02}s" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02}m"
+    return f"{seconds:.1f}s" if seconds < 60 else lasting(seconds)
+
+
+def lasting(seconds: float) -> str:
+    """Return seconds as `4s`, `3m20s`, `2h05m` or `3d04h`."""
+    minutes, rest = divmod(max(0, round(seconds)), 60)
+    if minutes == 0:
+        return f"{rest}s"
+    if minutes < 60:
+        return f"{minutes}m{rest:02}s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02}m" if hours < 48 else f"{hours // 24}d{hours % 24:02}h"
 
 
 def _clean_tabbed(text: str) -> str:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from smsweep.sdk import slurm as slurm
     from smsweep.sdk import views as views
     from smsweep.sdk import wandb_sync as wandb_sync
+    from smsweep.sdk import watching as watching
     from smsweep.sdk import why as why
     from smsweep.trials import Trial as Trial
 
@@ -56,6 +57,7 @@ _PARTS = frozenset(
         "slurm",
         "views",
         "wandb_sync",
+        "watching",
         "why",
     }
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
@@ -20,6 +21,7 @@ from smsweep.sdk.repeating import Best, find_best, find_front, repeats_of
 from smsweep.sdk.wandb_facts import params_of, summary_of, usage_of
 from smsweep.sdk.workspace import Workspace, find_trial
 from smsweep.search.methods import expected_trial_count
+from smsweep.store.base import Store
 from smsweep.sweeps import Sweep
 from smsweep.trials import Params, Trial
 from smsweep.waiting import read_waiting
@@ -31,18 +33,20 @@ def show(sweep_id: str) -> Data:
     """Return a sweep with its trials counted by state, its best trial, and its outlook."""
     with Workspace().store() as store:
         sweep = store.get_sweep(parse_sweep_id(sweep_id))
-        counts = store.count_trials(sweep.id)
-        trials = store.list_trials(sweep.id)
-        hint = store.get_note(sweep.id, OUTLOOK_NOTE) or ""
-        price = store.get_note(sweep.id, PRICE_NOTE)
-        waiting = {trial.number: read_waiting(store, trial) for trial in trials}
+        return show_data(store, sweep, store.list_trials(sweep.id))
+
+
+def show_data(store: Store, sweep: Sweep, trials: Sequence[Trial]) -> Data:
+    """Return what `show` does. trials: of the sweep as they are now, removed ones apart."""
+    counts = Counter(trial.state.value for trial in trials)
+    waiting = {trial.number: read_waiting(store, trial) for trial in trials}
     best = find_best(trials, sweep.config.metric, repeats_of(sweep)) if sweep.config.metric else None
     return {
         **sweep_data(sweep),
-        "trials": {state.value: count for state, count in sorted(counts.items())},
+        "trials": dict(sorted(counts.items())),
         "best": best_data(best, sweep) if best else None,
-        "outlook": hint,
-        "usage": usage_data(trials, sweep, price),
+        "outlook": store.get_note(sweep.id, OUTLOOK_NOTE) or "",
+        "usage": usage_data(trials, sweep, store.get_note(sweep.id, PRICE_NOTE)),
         "waiting": [{"number": number, **found} for number, found in sorted(waiting.items()) if found],
     }
 

@@ -125,9 +125,12 @@ class Store(Protocol):
         ...
 
     def read_points(
-        self, sweep_id: str, number: int, *, names: Collection[str] | None = None
+        self, sweep_id: str, number: int, *, names: Collection[str] | None = None, after: int = 0
     ) -> list[MetricPoint]:
-        """Return a trial's points in the order reported, as far as no later attempt replaced them."""
+        """Return a trial's points in the order reported, as far as no later attempt replaced them.
+
+        after: leave out so many, for one who has read them.
+        """
         ...
 
     def remove_trial(self, sweep_id: str, number: int) -> Trial:

@@ -79,7 +79,8 @@ SET_LEASES = (
 
 LAST_POINT = select(points.c.seq, points.c.attempt).where(_of_trial).order_by(points.c.seq.desc()).limit(1)
 POINTS = select(points).where(_of_trial).order_by(*_in_order)
-POINTS_NAMED = POINTS.where(points.c.name.in_(bindparam("names", expanding=True)))
+POINTS_AFTER = POINTS.offset(bindparam("after"))
+POINTS_NAMED = POINTS_AFTER.where(points.c.name.in_(bindparam("names", expanding=True)))
 INSERT_POINTS = insert(points)
 DELETE_POINTS = delete(points).where(_of_trial)
 FIRST_AT_STEP = select(func.min(points.c.seq)).where(_of_trial, points.c.step >= bindparam("at_step"))

@@ -238,11 +238,17 @@ class SqlStore(Store):
 
     @reads
     def read_points(
-        self, connection: sa.Connection, sweep_id: str, number: int, *, names: Collection[str] | None = None
+        self,
+        connection: sa.Connection,
+        sweep_id: str,
+        number: int,
+        *,
+        names: Collection[str] | None = None,
+        after: int = 0,
     ) -> list[MetricPoint]:
-        key = {"of_sweep": sweep_id, "of_number": number}
+        key = {"of_sweep": sweep_id, "of_number": number, "after": after}
         if names is None:
-            rows = connection.execute(queries.POINTS, key).all()
+            rows = connection.execute(queries.POINTS_AFTER, key).all()
         else:
             rows = connection.execute(queries.POINTS_NAMED, {**key, "names": [clean(n) for n in names]}).all()
         if not rows:

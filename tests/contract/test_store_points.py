@@ -112,6 +112,14 @@ def test_points_come_back_whole_and_in_the_order_reported(trial: Store) -> None:
     assert trial.read_points(SWEEP, 0, names=[]) == []
 
 
+def test_points_that_were_read_before_are_left_out(trial: Store) -> None:
+    points = [point(value, name=name) for value, name in ((1, "a"), (2, "b"), (3, "a"), (4, "b"))]
+    append(trial, points)
+    assert trial.read_points(SWEEP, 0, after=3) == points[3:]
+    assert trial.read_points(SWEEP, 0, after=4) == trial.read_points(SWEEP, 0, after=9) == []
+    assert trial.read_points(SWEEP, 0, names=["b"], after=1) == points[3:]
+
+
 def test_a_step_that_no_database_counts_is_kept_as_none(trial: Store) -> None:
     append(trial, at_steps(2**63 - 1, 2**63, -(10**30)))
     assert steps(trial) == [2**63 - 1, None, None]
