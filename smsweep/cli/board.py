@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from rich.cells import cell_len, set_cell_size
@@ -19,8 +20,11 @@ Look = sdk.watching.Look
 Slot = sdk.watching.Slot
 Row = tuple[str, ...]
 NARROW = 64  # columns; below, params have a line of their own
-SPARK = (8, 24)  # columns: fewest, most
+SPARK = (4, 24)  # columns: fewest, most
+LEAST_BAR = 4  # columns
 MOST_REASONS = 3
+MOST_FRONT = 10  # numbers of trials
+DIGITS = 4  # of params
 STYLES = {
     "running": "cyan",
     "stopping": "yellow",
@@ -43,36 +47,39 @@ class Board:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         width, look = options.max_width, self._look
         head = [_one_line(_header(look.shown), "bold"), _bar(look, width)]
-        tail = self._tail()
-        room = max(1, console.size.height - len(head) - len(tail) - 1)
-        yield from (*head, *_slots(look, width, room, is_ascii=options.ascii_only), *tail)
+        tail = [line for text, style in self._tail() for line in _lines(text, style, console, width)]
+        height = console.size.height - 1  # the cursor's line, after the last board
+        ended = {s: n for s, n in look.shown["trials"].items() if s not in ("running", "stopping")}
+        middle = [_one_line(f"  {counts(ended)}")] if ended else []
+        room = height - len(head) - len(middle) - len(tail)
+        lines = [*head, *_slots(look, width, room, is_ascii=options.ascii_only), *middle, *tail][:height]
+        yield from map(_in_ascii, lines) if options.ascii_only else lines
 
-    def _tail(self) -> list[Text]:
+    def _tail(self) -> Iterator[tuple[str, str]]:
+        """Yield what stands below the running trials, with styles."""
         look = self._look
-        waits = dict.fromkeys(f"waits: {clean(found['reason'])}" for found in look.shown["waiting"])
-        lines = [_one_line(text, style) for text, style in (best(look), (used(look.shown["usage"]), "")) if text]
-        lines += [_one_line(text, "yellow") for text in list(waits)[:1]]
-        lines += [_one_line(f"{n} x {clean(reason)}", "red") for reason, n in look.reasons[:MOST_REASONS]]
-        if len(look.reasons) > MOST_REASONS:
-            others = sum(n for _, n in look.reasons[MOST_REASONS:])
-            lines.append(_one_line(f"and {others} more failures of other kinds", "red"))
-        lines += [
-            _one_line(text, "dim") for text in (clean(look.shown["outlook"]), hint(look), self._note) if text
-        ]
-        return lines
+        yield best(look), "green"
+        yield used(look.shown["usage"]), ""
+        for reason in dict.fromkeys(found["reason"] for found in look.shown["waiting"][:1]):
+            yield f"waits: {clean(reason)}", "yellow"
+        for reason, n in look.reasons[:MOST_REASONS]:
+            yield f"{n} x {clean(reason)}", "red"
+        if others := sum(n for _, n in look.reasons[MOST_REASONS:]):
+            yield f"and {others} more failures, of other kinds", "red"
+        for text in (clean(look.shown["outlook"]), hint(look), self._note):
+            yield text, "dim"
 
 
-def best(look: Look) -> tuple[str, str]:
-    """Return the best trial, or how many are on the front, with its style."""
+def best(look: Look) -> str:
+    """Return the best trial, or how many are on the front; "" while there is none."""
     found, shown = look.shown["best"], look.shown
     if shown["metrics"]:
-        numbers = " ".join(map(str, look.front[:10])) + (" ..." if look.front[10:] else "")
-        return (f"front: {len(look.front)} trials: {numbers}" if look.front else ""), "green"
+        numbers = " ".join(map(str, look.front[:MOST_FRONT])) + (" ..." if look.front[MOST_FRONT:] else "")
+        return f"front: {len(look.front)} trials: {numbers}" if look.front else ""
     if not found:
-        return "", ""
+        return ""
     name, value = clean(shown["metric"]["name"]), found.get("repeats", {}).get("mean", found["objective"])
-    params = pairs(sdk.views.flat_params(found["params"]))
-    return f"best {name}={cell(value)} ({shown['id']}/{found['number']})  {params}", "green"
+    return f"best {name}={cell(value)} ({shown['id']}/{found['number']})  {_params(look, found)}"
 
 
 def hint(look: Look) -> str:
@@ -97,17 +104,14 @@ def _header(shown: dict[str, Any]) -> str:
 
 def _bar(look: Look, width: int) -> Table | Text:
     """Return the bar with how many trials have ended, and how long it took and will take."""
-    end = look.at
-    spent = lasting((end - look.started_at).total_seconds()) if look.started_at and not look.is_over else ""
+    spent = lasting((look.at - look.started_at).total_seconds()) if look.started_at and not look.is_over else ""
     left = f"about {lasting(look.eta_s)} left" if look.eta_s is not None and not look.is_over else ""
-    if look.expected is None:
-        done = f"{look.n_ended} trials ended"
-        return _one_line("  ".join(part for part in (done, spent) if part))
-    said = "  ".join(part for part in (f"{look.n_ended}/{look.expected}", spent, left) if part)
+    done = f"{look.n_ended} trials ended" if look.expected is None else f"{look.n_ended}/{look.expected}"
+    said = "  ".join(part for part in (done, spent, left) if part)
+    if look.expected is None or width < len(said) + LEAST_BAR + 2:
+        return _one_line(said)
     grid = Table.grid(padding=(0, 2, 0, 0))
-    bar = ProgressBar(
-        total=max(look.expected, 1), completed=look.n_ended, width=max(4, min(60, width - len(said) - 2))
-    )
+    bar = ProgressBar(total=max(look.expected, 1), completed=look.n_ended, width=min(60, width - len(said) - 2))
     grid.add_row(bar, _one_line(said))
     return grid
 
@@ -115,7 +119,7 @@ def _bar(look: Look, width: int) -> Table | Text:
 def _slots(look: Look, width: int, room: int, *, is_ascii: bool) -> list[Text]:
     """Return the running trials as aligned lines, as many as there is room for."""
     lines_each = 2 if width < NARROW else 1
-    slots, ended = look.slots, {s: n for s, n in look.shown["trials"].items() if s not in ("running", "stopping")}
+    slots = look.slots
     n_shown = len(slots) if len(slots) * lines_each <= room else max(1, (room - 1) // lines_each)
     rows = [_row(slot) for slot in slots[:n_shown]]
     widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
@@ -125,7 +129,7 @@ def _slots(look: Look, width: int, room: int, *, is_ascii: bool) -> list[Text]:
     for slot, row in zip(slots, rows, strict=False):
         columns = [set_cell_size(text, w) for text, w in zip(row, widths, strict=True)]
         curve = set_cell_size(sparkline(slot.curve, spark, is_ascii=is_ascii), spark)
-        params = pairs(sdk.views.flat_params(slot.trial["params"]))
+        params = _params(look, slot.trial)
         aligned, style = "  ".join(["", *columns, curve]), STYLES.get(row[1], "")
         if lines_each == 1:
             lines.append(_one_line(f"{aligned}  {params}", style))
@@ -133,13 +137,36 @@ def _slots(look: Look, width: int, room: int, *, is_ascii: bool) -> list[Text]:
             lines += [_one_line(aligned.rstrip(), style), _one_line(f"    {params}", "dim")]
     if len(slots) > n_shown:
         lines.append(_one_line(f"  and {len(slots) - n_shown} more running"))
-    return [*lines, *([_one_line(f"  {counts(ended)}")] if ended else [])]
+    return lines
 
 
 def _row(slot: Slot) -> Row:
     state = "lost" if slot.is_lost else f"waits: {slot.waits_for}" if slot.waits_for else slot.trial["state"]
     step = "" if slot.step is None else f"step {slot.step}"
-    return str(slot.trial["number"]), state, step, cell(slot.curve[-1]) if slot.curve else ""
+    return str(slot.trial["number"]), state, step, cell(slot.curve[-1], 5) if slot.curve else ""
+
+
+def _params(look: Look, trial: dict[str, Any]) -> str:
+    """Return the params that make a trial differ from others."""
+    params = sdk.views.flat_params(trial["params"])
+    return pairs({name: value for name, value in params.items() if name not in look.fixed}, DIGITS)
+
+
+def _lines(text: str, style: str, console: Console, width: int) -> list[Text]:
+    """Return a text as the lines that it is worth: one, or two where lines are short; none for ""."""
+    if not text:
+        return []
+    if width >= NARROW or cell_len(text) <= width:
+        return [_one_line(text, style)]
+    first = Text(text).wrap(console, width)[0].plain
+    return [_one_line(first, style), _one_line(f"  {text[len(first) :].strip()}", style)]
+
+
+def _in_ascii(line: Table | Text) -> Table | Text:
+    if isinstance(line, Text):
+        plain = line.plain.encode("ascii", "backslashreplace").decode()
+        return Text(plain, style=line.style, no_wrap=True, overflow="crop")
+    return line
 
 
 def _one_line(text: str, style: str = "") -> Text:

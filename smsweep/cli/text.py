@@ -31,22 +31,22 @@ def clean_line(line: str) -> str:
     return "".join([*parts, _clean_tabbed(line[end:])])
 
 
-def cell(value: object) -> str:
+def cell(value: object, digits: int = 6) -> str:
     """Return a value as a table shows it: short numbers, JSON for lists and mappings, `-` for nothing."""
     if value is None or value == "":
         return EMPTY
     if isinstance(value, bool):
         return str(value)
     if isinstance(value, float):
-        return f"{value:.6g}"
+        return f"{value:.{digits}g}"
     if isinstance(value, (dict, list, tuple)):
         return clean(json.dumps(value, ensure_ascii=False, default=str))
     return clean(str(value))
 
 
-def pairs(values: dict[str, object]) -> str:
-    """Return `name=value` for each, separated by blanks."""
-    return " ".join(f"{clean(name)}={cell(value)}" for name, value in values.items())
+def pairs(values: dict[str, object], digits: int = 6) -> str:
+    """Return `name=value` for each, separated by blanks. digits: of numbers that are no integers."""
+    return " ".join(f"{clean(name)}={cell(value, digits)}" for name, value in values.items())
 
 
 def counts(trials: dict[str, int]) -> str:

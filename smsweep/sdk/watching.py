@@ -106,6 +106,7 @@ class Watcher(AbstractContextManager["Watcher"]):
             slots=[self._slot(trial, waiting.get(trial.number, ""), at) for trial in active],
             reasons=reasons.most_common(),
             n_ended=sum(trial.state.is_terminal for trial in trials),
+            fixed=frozenset(".".join(path) for path, leaf in self.sweep.config.space.leaves if leaf.size == 1),
             front=[found.trial.number for found in front],
             started_at=min((trial.started_at for trial in trials if trial.started_at), default=None),
             eta_s=seconds_left(trials, shown["expected_trial_count"], at),

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -41,7 +43,16 @@ def folder(tmp_path: Path) -> Path:
 class Terminal:
     """Runs a command with all three streams on a terminal, and keeps what it showed."""
 
-    def __init__(self, folder: Path, *args: str, typed: str = "", **environ: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *args: str,
+        typed: str = "",
+        kill: signal.Signals | None = None,
+        kill_at: str = "",
+        **environ: str,
+    ) -> None:
+        """kill: a signal for the command, once it has shown the text kill_at."""
         ours, its = pty.openpty()
         bare = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
         environ = {**bare, "TERM": "xterm-256color", "COLUMNS": "100", **environ}
@@ -53,6 +64,11 @@ class Terminal:
             reader = threading.Thread(target=self._read, args=(ours,))
             reader.start()
             os.write(ours, typed.encode())
+            while kill and process.poll() is None:
+                if kill_at.encode() in b"".join(self._parts):
+                    process.send_signal(kill)
+                    break
+                time.sleep(0.05)
             self.code = process.wait(timeout=60)
             reader.join()
         os.close(ours)
@@ -72,7 +88,14 @@ class Terminal:
 def test_run_shows_a_bar_the_running_trials_and_the_best(folder: Path) -> None:
     terminal = Terminal(folder, "run", "sweep.yaml", "--parallel", "2")
     assert terminal.code == 0
-    for shown in ("2/3", "/0 running", "best loss=1", "1 failed", "0*"):
+    for shown in (
+        "2/3",
+        "0  running",
+        "best loss=1",
+        "1 failed",
+        "/2 failed  exit code 1; last line: [/] bad",
+        "0*",
+    ):
         assert shown in terminal.shown
 
 
@@ -98,6 +121,37 @@ def test_a_dumb_terminal_gets_plain_lines(folder: Path) -> None:
 
 def test_a_narrow_terminal_is_fine(folder: Path) -> None:
     assert Terminal(folder, "run", "sweep.yaml", COLUMNS="20").code == 0
+
+
+def test_watch_shows_a_sweep_that_others_run_and_ends_with_it(folder: Path) -> None:
+    sweep_id = Terminal(folder, "sweep", "sweep.yaml").shown.split()[0]
+    agent = subprocess.Popen([*SMSWEEP, "agent", sweep_id, "-q"], cwd=folder)
+    try:
+        terminal = Terminal(folder, "watch", sweep_id, "--interval", "0.2")
+    finally:
+        assert agent.wait(timeout=60) == 0
+    assert terminal.code == 0
+    for shown in (f"{sweep_id}  running", f"{sweep_id} is finished: 2 finished, 1 failed"):
+        assert shown in terminal.shown
+    assert "3/3" in terminal.shown.rpartition("running")[2]  # the last view stays
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_ending_watch_leaves_the_sweep_alone_and_the_cursor_visible(
+    folder: Path, number: signal.Signals, code: int
+) -> None:
+    sweep_id = Terminal(folder, "sweep", "sweep.yaml").shown.split()[0]
+    terminal = Terminal(folder, "watch", sweep_id, kill=number, kill_at="no trial runs")
+    assert terminal.code == code
+    assert terminal.shown.rindex("\x1b[?25h") > terminal.shown.rindex("\x1b[?25l")
+    assert "running" in Terminal(folder, "ls").shown
+
+
+def test_a_dumb_terminal_watches_in_plain_lines(folder: Path) -> None:
+    sweep_id = Terminal(folder, "run", "sweep.yaml", "--quiet").shown.split()[0]
+    terminal = Terminal(folder, "watch", sweep_id, TERM="dumb")
+    assert "\x1b" not in terminal.shown
+    assert f"{sweep_id} finished  3 of 3 trials: 2 finished, 1 failed" in terminal.shown
 
 
 def test_rm_asks_and_no_means_no(folder: Path) -> None:

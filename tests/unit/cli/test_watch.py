@@ -1,0 +1,48 @@
+"""`smsweep watch` where there is no terminal."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.unit.cli.conftest import Cli
+
+
+def events(out: str) -> list[dict[str, object]]:
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def test_a_sweep_that_has_ended_is_told_in_one_line(cli: Cli, ran: str) -> None:
+    ended = cli("watch", ran)
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.splitlines()[0] == f"{ran} finished  3 of 3 trials: 3 finished"
+
+
+def test_as_json_each_line_is_an_event(cli: Cli, ran: str) -> None:
+    ended = cli("watch", ran, "--json")
+    assert ended.code == 0
+    told = events(ended.out)
+    assert [event["event"] for event in told] == ["sweep", "best"]
+    assert told[0]["state"] == "finished"
+    assert told[0]["trials"] == {"finished": 3}
+    assert (told[1]["number"], told[1]["objective"]) == (2, 2.5)
+    assert {event["sweep"] for event in told} == {ran}
+
+
+def test_quiet_only_waits(cli: Cli, ran: str) -> None:
+    ended = cli("watch", ran, "--quiet")
+    assert (ended.code, ended.out, ended.err) == (0, "", "")
+
+
+def test_a_sweep_whose_trials_all_failed_says_why(cli: Cli, folder: Path) -> None:
+    sweep = (folder / "sweep.yaml").read_text().replace("[1, 2, 4]", "[13]")
+    (folder / "bad.yaml").write_text(sweep.replace("grid", "random\nrun_cap: 2"), encoding="utf-8")
+    bad = cli("run", "bad.yaml", "--quiet").out.strip()
+    ended = cli("watch", bad)
+    assert ended.code == 3
+    assert "all 2 trials failed" in ended.err
+    assert "2 x ValueError: thirteen [bold]is[/] bad luck" in ended.err
+
+
+def test_no_such_sweep(cli: Cli) -> None:
+    assert cli("watch", "nosuch12").code == 2

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from smsweep.sdk.eta import seconds_left
+from smsweep.trials import Trial, TrialState
+
+NOW = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
+
+
+def ended(number: int, took_s: float, state: TrialState = TrialState.FINISHED) -> Trial:
+    return Trial(number=number, params={}, state=state, started_at=NOW - timedelta(seconds=took_s), ended_at=NOW)
+
+
+def running(number: int, for_s: float) -> Trial:
+    started_at = NOW - timedelta(seconds=for_s)
+    return Trial(number=number, params={}, state=TrialState.RUNNING, started_at=started_at)
+
+
+def test_what_is_left_is_shared_by_the_trials_that_run() -> None:
+    trials = [ended(0, 10), ended(1, 20), running(2, 5), running(3, 10)]
+    assert seconds_left(trials, 6, NOW) == pytest.approx((10 + 5 + 2 * 15) / 2)
+
+
+def test_the_last_trial_takes_what_it_takes() -> None:
+    assert seconds_left([ended(0, 10), running(1, 0), running(2, 10)], 3, NOW) == 10
+
+
+def test_a_trial_that_takes_longer_than_others_is_about_to_end() -> None:
+    assert seconds_left([ended(0, 10), running(1, 60)], 2, NOW) == 0
+
+
+def test_one_that_was_cut_off_tells_nothing_of_the_others() -> None:
+    cut_off = [ended(0, 1, TrialState.FAILED), ended(1, 1, TrialState.KILLED)]
+    assert seconds_left([*cut_off, running(2, 1)], 4, NOW) is None
+    assert seconds_left([*cut_off, ended(3, 8), running(2, 0)], 4, NOW) == 8
+
+
+@pytest.mark.parametrize("trials", [[], [ended(0, 10)], [running(0, 5)]])
+def test_without_a_trial_that_ended_and_one_that_runs_nobody_can_tell(trials: list[Trial]) -> None:
+    assert seconds_left(trials, 9, NOW) is None
+
+
+def test_a_sweep_without_an_end_has_no_time_left() -> None:
+    assert seconds_left([ended(0, 10), running(1, 5)], None, NOW) is None

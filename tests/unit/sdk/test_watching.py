@@ -1,0 +1,159 @@
+"""What a watcher sees of a sweep that others change: each change once, and the numbers of `show`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from smsweep import sdk
+from smsweep.errors import NotFound
+from smsweep.sdk.create import sweep as create_sweep
+from smsweep.sdk.watching import Watcher
+from smsweep.sdk.workspace import Workspace
+from smsweep.store.base import Store
+from smsweep.sweeps import SweepState
+from smsweep.trials import MetricPoint, TrialState
+
+CONFIG: dict[str, Any] = {
+    "method": "random",
+    "run_cap": 4,
+    "metric": {"name": "loss", "goal": "minimize"},
+    "parameters": {"lr": {"min": 0.0, "max": 1.0}, "epochs": {"value": 3}},
+}
+RUNNING = [TrialState.RUNNING]
+NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    monkeypatch.delenv("SMSWEEP_STORE", raising=False)
+    monkeypatch.setenv("SMSWEEP_DIR", str(tmp_path))
+    with Workspace().store(create=True) as opened:
+        yield opened
+
+
+@pytest.fixture
+def sweep_id(store: Store) -> str:
+    return create_sweep(CONFIG)
+
+
+@pytest.fixture
+def watcher(sweep_id: str) -> Iterator[Watcher]:
+    with Watcher(sweep_id) as opened:
+        yield opened
+
+
+def start(store: Store, sweep_id: str, n: int = 1, lease_s: float = 60) -> None:
+    store.add_trials(sweep_id, 0, [{"lr": 0.1 * (i + 1), "epochs": 3} for i in range(n)])
+    for _ in range(n):
+        assert store.claim(sweep_id, "other:1:a", "process@other", lease_s)
+
+
+def report(store: Store, sweep_id: str, *losses: float, number: int = 0, step: int | None = None) -> None:
+    before = store.get_trial(sweep_id, number)
+    points = [MetricPoint(name="loss", value=loss, step=step, time=NOW + timedelta(seconds=1)) for loss in losses]
+    store.append_points(sweep_id, number, points, before.cursor + ".", expect_cursor=before.cursor)
+
+
+def kinds(watcher: Watcher) -> list[str]:
+    return [event["event"] for event in watcher.look().events]
+
+
+def test_each_change_is_told_once(store: Store, sweep_id: str, watcher: Watcher) -> None:
+    assert kinds(watcher) == ["sweep"]
+    start(store, sweep_id, 2)
+    assert kinds(watcher) == ["trial", "trial"]
+    report(store, sweep_id, 0.5)
+    assert kinds(watcher) == ["metrics", "best"]
+    assert kinds(watcher) == []
+    store.move(sweep_id, 0, RUNNING, TrialState.FINISHED)
+    assert kinds(watcher) == ["trial"]
+    store.move(sweep_id, 1, RUNNING, TrialState.FAILED, reason="boom\nTraceback")
+    store.set_sweep_state(sweep_id, list(SweepState), SweepState.FINISHED)
+    assert kinds(watcher) == ["trial", "sweep"]
+    store.remove_trial(sweep_id, 1)
+    (removed,) = watcher.look().events
+    assert (removed["number"], removed["removed"]) == (1, True)
+
+
+def test_who_comes_late_is_told_what_runs_and_not_all_that_was(store: Store, sweep_id: str) -> None:
+    start(store, sweep_id, 3)
+    store.move(sweep_id, 0, RUNNING, TrialState.FINISHED)
+    with Watcher(sweep_id) as late:
+        events = late.look().events
+    assert [(event["event"], event.get("number")) for event in events] == [
+        ("sweep", None),
+        ("trial", 1),
+        ("trial", 2),
+    ]
+
+
+def test_a_look_has_the_numbers_of_show(store: Store, sweep_id: str, watcher: Watcher) -> None:
+    start(store, sweep_id, 2)
+    report(store, sweep_id, 0.5, 0.25)
+    assert watcher.look().shown == sdk.views.show(sweep_id)
+    assert watcher.look().fixed == {"epochs"}
+
+
+def test_a_curve_grows_by_what_was_reported_since(store: Store, sweep_id: str, watcher: Watcher) -> None:
+    start(store, sweep_id)
+    report(store, sweep_id, 3.0, 2.0)
+    (slot,) = watcher.look().slots
+    assert (list(slot.curve), slot.step) == ([3.0, 2.0], 2)
+    report(store, sweep_id, float("nan"), 1.0, step=40)
+    (slot,) = watcher.look().slots
+    assert (list(slot.curve), slot.step) == ([3.0, 2.0, 1.0], 40)
+
+
+def test_a_further_attempt_goes_on_where_its_checkpoint_was(store: Store, sweep_id: str, watcher: Watcher) -> None:
+    start(store, sweep_id)
+    for step in range(4):
+        report(store, sweep_id, 9.0 - step, step=step)
+    watcher.look()
+    store.move(sweep_id, 0, RUNNING, TrialState.PENDING)
+    store.claim(sweep_id, "other:1:a", "process@other", 60)
+    assert list(watcher.look().slots[0].curve) == [9, 8, 7, 6]
+    for step in range(2, 7):
+        report(store, sweep_id, 1.0, step=step)
+    assert list(watcher.look().slots[0].curve) == [9, 8, 1, 1, 1, 1, 1]
+
+
+def test_a_trial_whose_agent_gives_no_sign_is_lost(store: Store, sweep_id: str, watcher: Watcher) -> None:
+    start(store, sweep_id, lease_s=-1)
+    assert watcher.look().slots[0].is_lost
+
+
+def test_reasons_are_grouped(store: Store, sweep_id: str, watcher: Watcher) -> None:
+    start(store, sweep_id, 3)
+    for number, reason in enumerate(["OSError: a\nat 1", "OSError: a\nat 2", "KeyError"]):
+        store.move(sweep_id, number, RUNNING, TrialState.FAILED, reason=reason)
+    assert watcher.look().reasons == [("OSError: a", 2), ("KeyError", 1)]
+
+
+@pytest.mark.parametrize(("state", "is_over"), [("stopped", False), ("running", False), ("paused", False)])
+def test_it_is_not_over_while_a_trial_runs(
+    store: Store, sweep_id: str, watcher: Watcher, state: str, is_over: bool
+) -> None:
+    start(store, sweep_id)
+    store.set_sweep_state(sweep_id, list(SweepState), SweepState(state))
+    assert watcher.look().is_over is is_over
+
+
+def test_a_stopped_sweep_is_over_when_its_last_trial_has_ended(
+    store: Store, sweep_id: str, watcher: Watcher
+) -> None:
+    start(store, sweep_id)
+    store.set_sweep_state(sweep_id, list(SweepState), SweepState.STOPPED)
+    store.move(sweep_id, 0, RUNNING, TrialState.FINISHED)
+    assert watcher.look().is_over
+
+
+def test_a_sweep_that_is_removed_is_not_found(store: Store, sweep_id: str, watcher: Watcher) -> None:
+    watcher.look()
+    store.remove_sweep(sweep_id)
+    with pytest.raises(NotFound):
+        watcher.look()
