@@ -15,9 +15,8 @@ from smsweep import sdk
 from smsweep.cli.money import used
 from smsweep.cli.sparkline import sparkline
 from smsweep.cli.text import cell, clean, counts, lasting, pairs
+from smsweep.sdk.looks import Look, Slot
 
-Look = sdk.watching.Look
-Slot = sdk.watching.Slot
 Row = tuple[str, ...]
 NARROW = 64  # columns; below, params have a line of their own
 SPARK = (4, 24)  # columns: fewest, most

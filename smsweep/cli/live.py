@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import AbstractContextManager
-from typing import TextIO
+from typing import Any, TextIO
 
 from rich.console import Console, RenderableType
 from rich.control import Control
@@ -77,7 +77,7 @@ class LiveDisplay(AbstractContextManager["LiveDisplay"]):
         self._thread.join()
         self._screen.__exit__(*raised)
 
-    def changed(self, trial: sdk.watching.Data, is_news: bool) -> None:
+    def changed(self, trial: dict[str, Any], is_news: bool) -> None:
         if is_news and trial["state"] in BROKEN:
             say(self._tally.line(trial))  # stays above the display
 

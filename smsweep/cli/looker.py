@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from smsweep import sdk
 from smsweep.errors import SmsweepError
+from smsweep.sdk.looks import Look
 
 LOOK_SHARE = 0.2  # of the time that looking may take: a sweep of many trials is looked at less often
 
@@ -22,10 +23,10 @@ class Looker:
         self.interval_s = interval_s
         self._clock = clock
         self._next = clock()
-        self.look: sdk.watching.Look | None = None  # the newest; None before the first
+        self.look: Look | None = None  # the newest; None before the first
         self.trouble = ""  # why the last try has failed; "" when it has not
 
-    def try_again(self) -> sdk.watching.Look | None:
+    def try_again(self) -> Look | None:
         """Return a new look; None where it is too early, or the store is out of reach for now.
 
         Raises what trying again cannot mend.

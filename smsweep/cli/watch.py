@@ -22,6 +22,7 @@ from smsweep.cli.talk import is_quiet
 from smsweep.cli.tally import news
 from smsweep.cli.text import cell, clean, counts
 from smsweep.errors import TrialsFailed
+from smsweep.sdk.looks import Look
 from smsweep.tables import LazyTable
 
 EXAMPLES = """
@@ -117,7 +118,7 @@ def tell_nothing(event: Data) -> None:
     pass
 
 
-def check(look: sdk.watching.Look) -> None:
+def check(look: Look) -> None:
     """Raise TrialsFailed, with the reasons grouped, when no trial ended in any other way."""
     n_failed = sum(n for _, n in look.reasons)
     if n_failed and n_failed == look.n_ended:

@@ -50,7 +50,7 @@ def drawn(board: Look, width: int = 100, height: int = 30, encoding: str = "utf-
     console = Console(file=stream, width=width, height=height, force_terminal=True, color_system=None)
     console.print(Board(board, note="a note"))
     stream.flush()
-    return stream.buffer.getvalue().decode(encoding).splitlines()  # type: ignore[attr-defined]  # BytesIO
+    return stream.buffer.getvalue().decode(encoding).splitlines()
 
 
 def test_everything_that_matters_is_on_it() -> None:
