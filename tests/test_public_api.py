@@ -37,7 +37,7 @@ SIGNATURES = {
 }
 # Of the objects that public functions hand out: what W&B's have, and ours.
 METHODS = {
-    "smsweep.sdk.api:Api": "run sweep sweeps",
+    "smsweep.sdk.api:Api": "diff run sweep sweeps",
     "smsweep.sdk.api:ApiSweep": "best_run config expected_run_count export id name runs state to_dataframe",
     "smsweep.sdk.api:ApiRun": "config history id name objective scan_history state summary",
     "smsweep.runtime.run:Run": (

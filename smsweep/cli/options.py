@@ -31,7 +31,7 @@ def _set_debug(is_debug: bool) -> bool:
     return is_debug
 
 
-def _complete_id(incomplete: str) -> list[tuple[str, str]]:
+def complete_id(incomplete: str) -> list[tuple[str, str]]:
     """Return the sweeps that a half-typed id may mean, for a shell's completion; never an error there."""
     try:
         sweeps = sdk.views.list_sweeps()
@@ -64,26 +64,22 @@ Json = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
 Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="A W&B sweep YAML.")]
 SweepId = Annotated[
     str,
-    typer.Argument(
-        metavar="ID", autocompletion=_complete_id, help="A sweep: ID, PROJECT/ID or ENTITY/PROJECT/ID."
-    ),
+    typer.Argument(metavar="ID", autocompletion=complete_id, help="A sweep: ID, PROJECT/ID or ENTITY/PROJECT/ID."),
 ]
 OptionalSweepId = Annotated[
     str | None,
-    typer.Argument(
-        metavar="ID", autocompletion=_complete_id, help="A sweep: ID, PROJECT/ID or ENTITY/PROJECT/ID."
-    ),
+    typer.Argument(metavar="ID", autocompletion=complete_id, help="A sweep: ID, PROJECT/ID or ENTITY/PROJECT/ID."),
 ]
 TrialLabel = Annotated[
     str,
-    typer.Argument(metavar="ID/N", autocompletion=_complete_id, help="A trial: its sweep's id and its number."),
+    typer.Argument(metavar="ID/N", autocompletion=complete_id, help="A trial: its sweep's id and its number."),
 ]
 Label = Annotated[
-    str, typer.Argument(metavar="ID[/N]", autocompletion=_complete_id, help="A sweep, or a trial of one.")
+    str, typer.Argument(metavar="ID[/N]", autocompletion=complete_id, help="A sweep, or a trial of one.")
 ]
 Labels = Annotated[
     list[str],
-    typer.Argument(metavar="ID[/N]...", autocompletion=_complete_id, help="Trials, or whole sweeps."),
+    typer.Argument(metavar="ID[/N]...", autocompletion=complete_id, help="Trials, or whole sweeps."),
 ]
 
 Project = Annotated[str | None, typer.Option("--project", "-p", help="The sweep's project.")]

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from smsweep.sdk import auth as auth
     from smsweep.sdk import create as create
     from smsweep.sdk import detach as detach
+    from smsweep.sdk import diff as diff
     from smsweep.sdk import doctor as doctor
     from smsweep.sdk import execute as execute
     from smsweep.sdk import exporting as exporting
@@ -39,6 +40,7 @@ _PARTS = frozenset(
         "auth",
         "create",
         "detach",
+        "diff",
         "doctor",
         "execute",
         "exporting",

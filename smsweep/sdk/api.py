@@ -19,7 +19,9 @@ from smsweep.tables import LazyTable
 from smsweep.trials import MetricPoint, Scalar, Trial
 
 Row = dict[str, Scalar]
-FORWARD: LazyTable[Any] = LazyTable({"export": "smsweep.sdk.exporting:export"})  # it reads runs through this file
+FORWARD: LazyTable[Any] = LazyTable(  # these read runs through this file
+    {"export": "smsweep.sdk.exporting:export", "diff": "smsweep.sdk.diff:diff"}
+)
 
 
 class ApiRun:
@@ -184,6 +186,13 @@ class Api:
         sweep_id, number = parse_trial(path)
         with Workspace().store() as store:
             return ApiRun(find_trial(store, sweep_id, number), store.get_sweep(sweep_id))
+
+    def diff(self, a: str, b: str) -> dict[str, Any]:
+        """Return what differs between two runs ("ID/N") or two sweeps ("ID"), as `smsweep diff --json`.
+
+        Raises NotFound; UsageError for a run and a sweep.
+        """
+        return dict(FORWARD["diff"](a, b))
 
 
 def runs_table(runs: Iterable[ApiRun]) -> list[dict[str, Any]]:

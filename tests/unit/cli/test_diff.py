@@ -1,0 +1,106 @@
+"""`smsweep diff` on sweeps that really ran."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import smsweep
+from tests.unit.cli.conftest import SWEEP, Cli
+
+
+def told(cli: Cli, a: str, b: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(cli("diff", a, b, "--json").out)
+    return found
+
+
+def named(pairs: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {pair["name"]: {key: value for key, value in pair.items() if key != "name"} for pair in pairs}
+
+
+@pytest.fixture
+def other(cli: Cli, ran: str, folder: Path) -> str:
+    """The id of a sweep with another config, another job.yaml and another source than `ran`."""
+    (folder / "sweep.yaml").write_text(
+        SWEEP.replace("[1, 2, 4]", "[5, null]").replace("method: grid", "method: random\nrun_cap: 1")
+    )
+    (folder / "train.py").write_text((folder / "train.py").read_text().replace("10 / a", "20 / a"))
+    (folder / "extra.py").write_text("x = 1\n")
+    (folder / "data.bin").write_bytes(b"\x00\xff")
+    (folder / "job.yaml").write_text("max_run: 77\nenvironment: {LEVEL: low}\n")
+    return cli("run", "sweep.yaml", "--job", "job.yaml", "--seed", "1", "--quiet").out.strip()
+
+
+def test_two_trials_differ_in_params_and_metrics_alone(cli: Cli, ran: str) -> None:
+    found = told(cli, f"{ran}/0", f"{ran}/2")
+    assert named(found["params"]) == {"a": {"a": 1, "b": 4, "delta": 3}}
+    assert named(found["metrics"])["loss"] == {"a": 10, "b": 2.5, "delta": -7.5}
+    assert (found["kind"], found["is_same"], found["source"]["is_same"]) == ("trial", False, True)
+    assert found["config"] == found["job"] == found["request"] == found["environment"] == []
+    assert found["same"]["config"] > 3
+
+
+def test_a_trial_is_as_itself(cli: Cli, ran: str) -> None:
+    assert told(cli, f"{ran}/1", f"{ran}/1")["is_same"]
+    assert cli("diff", f"{ran}/1", f"{ran}/1", "--exit-code").code == 0
+
+
+def test_two_sweeps_differ_key_by_key_and_file_by_file(cli: Cli, ran: str, other: str) -> None:
+    found = told(cli, ran, other)
+    assert named(found["config"])["run_cap"] == {"b": 1}
+    assert named(found["config"])["method"] == {"a": "grid", "b": "random"}
+    assert named(found["job"]) == {"max_run": {"b": 77}, "environment.LEVEL": {"b": "low"}}
+    files = {file["name"]: file for file in found["source"]["files"]}
+    assert {name: file["change"] for name, file in files.items()} == {
+        **dict.fromkeys(("data.bin", "extra.py", "job.yaml"), "added"),
+        **dict.fromkeys(("sweep.yaml", "train.py"), "changed"),
+    }
+    assert '-smsweep.log({"loss": 10 / a})' in files["train.py"]["diff"]
+    assert '+smsweep.log({"loss": 20 / a})' in files["train.py"]["diff"]
+    assert files["data.bin"]["diff"] is None
+
+
+def test_trials_of_two_sweeps_differ_in_their_requests(cli: Cli, ran: str, other: str) -> None:
+    request = named(told(cli, f"{ran}/0", f"{other}/0")["request"])
+    assert request["StoppingCondition.MaxRuntimeInSeconds"] == {"a": 86400, "b": 77, "delta": -86323}
+    assert request["Environment.LEVEL"] == {"b": "low"}
+    assert not [name for name in request if "CheckpointConfig" in name or "JobName" in name]
+
+
+def test_for_a_person_it_is_a_table_and_a_patch(cli: Cli, ran: str, other: str) -> None:
+    said = cli("diff", ran, other).out
+    assert "M train.py  +1 -1" in said
+    assert '+smsweep.log({"loss": 20 / a})' in said
+    assert "\x1b[" not in said
+    assert '+smsweep.log({"loss": 20 / a})' not in cli("diff", ran, other, "--stat").out
+    assert cli("diff", ran, other, "--exit-code").code == 1
+
+
+def test_a_snapshot_that_is_not_here_is_named(cli: Cli, ran: str, other: str, folder: Path) -> None:
+    for bundle in (folder / ".smsweep" / "bundles").iterdir():
+        bundle.unlink()
+    found = told(cli, ran, other)["source"]
+    assert (found["is_same"], found["files"], len(found["missing"])) == (False, None, 2)
+    assert found["missing"][0] in cli("diff", ran, other).out
+
+
+def test_secrets_are_masked(cli: Cli, ran: str, other: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "trained with" in cli("diff", ran, other).out
+    monkeypatch.setenv("API_TOKEN", "trained with")
+    assert "trained with" not in cli("diff", ran, other).out + cli("diff", ran, other, "--json").out
+
+
+@pytest.mark.parametrize(
+    ("other", "said"), [("SWEEP/0", "of a kind"), ("zzzz9999", "zzzz9999"), ("?!", "no sweep id")]
+)
+def test_what_cannot_be_compared(cli: Cli, ran: str, other: str, said: str) -> None:
+    ended = cli("diff", ran, other.replace("SWEEP", ran))
+    assert (ended.code, said in ended.err, ended.out) == (2, True, "")
+
+
+def test_from_python(ran: str) -> None:
+    found = smsweep.Api().diff(f"{ran}/0", f"{ran}/1")
+    assert [pair["name"] for pair in found["params"]] == ["a"]
