@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TextIO
+import textwrap
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import typer
 
@@ -16,8 +18,9 @@ from smsweep.tables import LazyTable
 
 GAP = "  "
 
-TERMINAL: LazyTable[Callable[[Sequence[str], Sequence[Sequence[str]], int | None, TextIO], None]] = LazyTable(
-    {"table": "smsweep.cli.rich_table:print_table"}  # rich is slow to load
+LEAST_VALUE = 20  # columns of a terminal for a value beside its name
+TERMINAL: LazyTable[Any] = LazyTable(  # rich is slow to load
+    {"table": "smsweep.cli.rich_table:print_table", "fitting": "smsweep.cli.rich_table:print_fitting"}
 )
 
 
@@ -51,6 +54,28 @@ def table(
         typer.echo(line, err=err)
 
 
+def wide_table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    first: int,
+    last: int,
+    best: int | None = None,
+    err: bool = False,
+) -> list[str]:
+    """Print as `table` does; on a terminal only as many columns as there is room for, each row on one line.
+
+    first, last: how many columns at either end always stay. Returns the names of those left out.
+    """
+    stream = sys.stderr if err else sys.stdout
+    if not stream.isatty():
+        table(columns, rows, best=best, err=err)
+        return []
+    cells = [[cell(value) for value in row] for row in rows]
+    left_out: list[str] = TERMINAL["fitting"](list(map(clean, columns)), cells, best, stream, first, last)
+    return left_out
+
+
 def plain_table(names: Sequence[str], cells: Sequence[Sequence[str]]) -> list[str]:
     """Return lines with columns aligned by blanks, never cut: for pipes and files."""
     lines = [names, *cells]
@@ -59,8 +84,14 @@ def plain_table(names: Sequence[str], cells: Sequence[Sequence[str]]) -> list[st
 
 
 def fields(values: Iterable[tuple[str, str]]) -> None:
-    """Print names and values on stdout, one pair a line; pairs without a value are left out."""
+    """Print names and values on stdout, one pair a line; pairs without a value are left out.
+
+    On a terminal long values go on below themselves.
+    """
     shown = [(name, value) for name, value in values if value]
     width = max(len(name) for name, _ in shown)
+    room = shutil.get_terminal_size().columns - width - len(GAP) if sys.stdout.isatty() else 0
     for name, value in shown:
-        typer.echo(f"{name.ljust(width)}{GAP}{value}")
+        lines = textwrap.wrap(value, room, break_on_hyphens=False) if room >= LEAST_VALUE else [value]
+        for index, line in enumerate(lines):
+            typer.echo(f"{('' if index else name).ljust(width)}{GAP}{line}")

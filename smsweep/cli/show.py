@@ -17,6 +17,7 @@ smsweep show abcd1234/7
 """
 
 Data = dict[str, Any]
+MOST_REASONS = 5
 
 
 def show(
@@ -49,6 +50,10 @@ def show_sweep(data: Data) -> None:
             ("best", f"{data['id']}/{best['number']}  {cell(best['objective'])}" if best else ""),
             ("params", pairs(sdk.views.flat_params(best["params"])) if best else ""),
             *(("waiting", f"{data['id']}/{found['number']}  {waits(found)}") for found in data["waiting"]),
+            *(
+                ("failures", f"{each['trials']} x {clean(each['reason'])}")
+                for each in data["failures"][:MOST_REASONS]
+            ),
             ("outlook", clean(data["outlook"])),
             ("used", used(data["usage"])),
             ("price", priced(data["usage"]["price"])),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
@@ -9,9 +10,9 @@ import typer
 
 from smsweep import sdk
 from smsweep.cli.options import Json, SweepId
-from smsweep.cli.output import answer_json, say, table
+from smsweep.cli.output import answer_json, say, wide_table
 from smsweep.cli.tally import first_line
-from smsweep.cli.text import STATES, duration
+from smsweep.cli.text import STATES, cell, clean, duration, pairs
 from smsweep.errors import UsageError
 
 EXAMPLES = """
@@ -19,9 +20,12 @@ smsweep trials abcd1234
 smsweep trials abcd1234 --state failed --state crashed
 smsweep trials abcd1234 --sort objective
 smsweep trials abcd1234 --sort -lr --json
+smsweep trials abcd1234 --sort objective --limit 10
 """
 
 Data = dict[str, Any]
+ON_A_TERMINAL = 100  # trials
+MOST_NAMED = 3  # columns that had no room
 
 
 def trials(
@@ -37,16 +41,29 @@ def trials(
             help="By number, objective (best first), another column, a param or a metric; -NAME turns it round.",
         ),
     ] = "number",
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            "--limit",
+            min=0,
+            metavar="N",
+            help=f"At most so many; 0: all. On a terminal {ON_A_TERMINAL} if not given.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """List trials: state, objective, params.
 
-    A `*` marks the best one. The objective is the best value that a trial reported of the sweep's metric.
+    A `*` marks the best one. The objective is the best value that a trial reported of the sweep's metric. A
+    terminal shows the columns that it has room for; into a pipe or file go all of them, uncut.
     """
     check_states(state or ())
     shown = sdk.views.show(sweep_id)
     chosen = [trial for trial in sdk.views.list_trials(sweep_id) if not state or trial["state"] in state]
-    chosen = sort_trials(chosen, sort, shown)
+    every = sort_trials(chosen, sort, shown)
+    if limit is None and sys.stdout.isatty() and not as_json:
+        limit = ON_A_TERMINAL
+    chosen = every[:limit] if limit else every
     if as_json:
         answer_json(chosen)
         return
@@ -54,6 +71,8 @@ def trials(
         say(f"no such trial yet; to run some: smsweep agent {shown['id']}")
         return
     trials_table(chosen, shown)
+    if len(chosen) < len(every):
+        say(f"these are {len(chosen)} of {len(every)}; all: --limit 0; other ones first: --sort objective")
 
 
 def check_states(states: Iterable[str]) -> None:
@@ -104,11 +123,18 @@ def sortable(trial: Data) -> Data:
 
 
 def trials_table(trials: Sequence[Data], shown: Data, *, err: bool = False) -> None:
-    """Print number, state, objective, time, params and reason of each, with the sweep's best one marked."""
+    """Print number, state, objective, time, params and reason of each, with the sweep's best one marked.
+
+    On a terminal, params that are the same in all of them are told once, below.
+    """
     best = shown["best"]["number"] if shown["best"] else None
     row_of_best = next((row for row, trial in enumerate(trials) if trial["number"] == best), None)
     params = [sdk.views.flat_params(trial["params"]) for trial in trials]
     names = list(dict.fromkeys(name for row in params for name in row))
+    same: Data = {}
+    if (sys.stderr if err else sys.stdout).isatty() and len(trials) > 1:
+        same = {name: params[0][name] for name in names if all(_is_same(row, params[0], name) for row in params)}
+        names = [name for name in names if name not in same]
     has_reason = any(trial["reason"] for trial in trials)
     rows = [
         [
@@ -122,4 +148,14 @@ def trials_table(trials: Sequence[Data], shown: Data, *, err: bool = False) -> N
         for trial, values in zip(trials, params, strict=True)
     ]
     columns = ["trial", "state", "objective", "time", *names, *(["reason"] if has_reason else ())]
-    table(columns, rows, best=row_of_best, err=err)
+    left_out = wide_table(columns, rows, first=3, last=int(has_reason), best=row_of_best, err=err)
+    if same:
+        say(f"the same in all: {pairs(same)}")
+    if left_out:
+        others = f" and {len(left_out) - MOST_NAMED} more columns" if left_out[MOST_NAMED:] else ""
+        named = ", ".join(map(clean, left_out[:MOST_NAMED]))
+        say(f"no room for {named}{others}; all: smsweep trials {shown['id']} | less -S")
+
+
+def _is_same(a: Data, b: Data, name: str) -> bool:
+    return name in a and name in b and cell(a[name]) == cell(b[name])

@@ -23,10 +23,11 @@ from smsweep.sdk.workspace import Workspace, find_trial
 from smsweep.search.methods import expected_trial_count
 from smsweep.store.base import Store
 from smsweep.sweeps import Sweep
-from smsweep.trials import Params, Trial
+from smsweep.trials import Params, Trial, TrialState
 from smsweep.waiting import read_waiting
 
 Data = dict[str, Any]
+FAILURES = (TrialState.FAILED, TrialState.CRASHED)
 
 
 def show(sweep_id: str) -> Data:
@@ -41,6 +42,7 @@ def show_data(store: Store, sweep: Sweep, trials: Sequence[Trial]) -> Data:
     counts = Counter(trial.state.value for trial in trials)
     waiting = {trial.number: read_waiting(store, trial) for trial in trials}
     best = find_best(trials, sweep.config.metric, repeats_of(sweep)) if sweep.config.metric else None
+    reasons = Counter(first_reason(trial) for trial in trials if trial.state in FAILURES)
     return {
         **sweep_data(sweep),
         "trials": dict(sorted(counts.items())),
@@ -48,7 +50,13 @@ def show_data(store: Store, sweep: Sweep, trials: Sequence[Trial]) -> Data:
         "outlook": store.get_note(sweep.id, OUTLOOK_NOTE) or "",
         "usage": usage_data(trials, sweep, store.get_note(sweep.id, PRICE_NOTE)),
         "waiting": [{"number": number, **found} for number, found in sorted(waiting.items()) if found],
+        "failures": [{"reason": reason, "trials": n} for reason, n in reasons.most_common()],
     }
+
+
+def first_reason(trial: Trial) -> str:
+    """Return why a trial failed as it is counted: the first line, without what is the trial's own."""
+    return alike(trial.reason.partition("\n")[0]) or "no reason given"
 
 
 def front(sweep_id: str) -> list[Data]:

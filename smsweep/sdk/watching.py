@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from smsweep.failures import alike
 from smsweep.sdk.eta import seconds_left
 from smsweep.sdk.execute import now
 from smsweep.sdk.labels import parse_sweep_id
@@ -18,9 +16,8 @@ from smsweep.sdk.views import show_data, trial_data
 from smsweep.sdk.workspace import Workspace
 from smsweep.store.base import Store
 from smsweep.sweeps import Sweep, SweepState
-from smsweep.trials import Trial, TrialState
+from smsweep.trials import Trial
 
-FAILURES = (TrialState.FAILED, TrialState.CRASHED)
 GOES_ON = (SweepState.RUNNING, SweepState.PAUSED)
 
 
@@ -99,12 +96,11 @@ class Watcher(AbstractContextManager["Watcher"]):
         waiting = {found["number"]: found["for"] for found in shown["waiting"]}
         metrics = self.sweep.config.metrics
         front = find_front(trials, metrics, repeats_of(self.sweep)) if metrics else []
-        reasons = Counter(_reason(trial) for trial in trials if trial.state in FAILURES)
         active = [trial for trial in trials if trial.state.is_active]
         return Look(
             shown=shown,
             slots=[self._slot(trial, waiting.get(trial.number, ""), at) for trial in active],
-            reasons=reasons.most_common(),
+            reasons=[(each["reason"], each["trials"]) for each in shown["failures"]],
             n_ended=sum(trial.state.is_terminal for trial in trials),
             fixed=frozenset(".".join(path) for path, leaf in self.sweep.config.space.leaves if leaf.size == 1),
             front=[found.trial.number for found in front],
@@ -143,7 +139,3 @@ def metric_name(sweep: Sweep) -> str:
     """Return the metric that is shown where one is; "" for a sweep without any."""
     metric = sweep.config.metrics[0] if sweep.config.metrics else sweep.config.metric
     return metric.name if metric else ""
-
-
-def _reason(trial: Trial) -> str:
-    return alike(trial.reason.partition("\n")[0]) or "no reason given"

@@ -14,6 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from smsweep.cli.text import clean
+from tests.recorded import CONFIG, record
+
 SMSWEEP = [sys.executable, "-m", "smsweep.cli.main"]
 HOSTILE = "\x1b]0;owned\x07\x1b[2J[red]x[/nope]"
 
@@ -152,6 +155,32 @@ def test_a_dumb_terminal_watches_in_plain_lines(folder: Path) -> None:
     terminal = Terminal(folder, "watch", sweep_id, TERM="dumb")
     assert "\x1b" not in terminal.shown
     assert f"{sweep_id} finished  3 of 3 trials: 2 finished, 1 failed" in terminal.shown
+
+
+def test_trials_with_many_params_stay_one_line_each(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SMSWEEP_DIR", str(folder / "recorded"))
+    monkeypatch.delenv("SMSWEEP_STORE", raising=False)
+    names = {f"layer_{i}_width": {"values": [16, 32]} for i in range(30)}
+    sweep_id = record(120, config={**CONFIG, "parameters": {**names, "epochs": {"value": 9}}}, n_points=1)
+    terminal = Terminal(folder, "trials", sweep_id, COLUMNS="60", NO_COLOR="1")
+    rows = [clean(row) for row in terminal.shown.splitlines()]  # bold is no colour
+    assert all(len(row) <= 60 for row in rows[:101])
+    assert rows[0].split()[:3] == ["trial", "state", "objective"]
+    assert [row.split()[0].rstrip("*") for row in rows[1:101]] == [str(number) for number in range(100)]
+    assert "the same in all: epochs=9" in terminal.shown
+    assert "more columns; all: smsweep trials" in terminal.shown
+    assert "these are 100 of 120; all: --limit 0" in terminal.shown
+
+
+def test_show_puts_long_values_below_themselves(folder: Path) -> None:
+    parameters = {f"param_{i}": {"value": i} for i in range(30)} | {"a": {"values": [1]}}
+    config = {"program": "train.py", "method": "grid", "metric": {"name": "loss"}, "parameters": parameters}
+    (folder / "wide.yaml").write_text(json.dumps(config))
+    sweep_id = Terminal(folder, "run", "wide.yaml").shown.split()[0]
+    shown = Terminal(folder, "show", sweep_id, COLUMNS="50").shown.splitlines()
+    assert all(len(line) <= 50 for line in shown)
+    at = next(i for i, line in enumerate(shown) if line.startswith("params"))
+    assert shown[at + 1].startswith(" " * 9 + "param_")
 
 
 def test_rm_asks_and_no_means_no(folder: Path) -> None:
