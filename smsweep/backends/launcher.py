@@ -30,7 +30,9 @@ def main() -> None:
 
     signal.signal(signal.SIGCHLD, on_child)
     for line in sys.stdin:
-        say(start(json.loads(line), entrypoint.main))
+        order = json.loads(line)
+        entrypoint.prepare_fork(order["folder"])
+        say(start(order, entrypoint.main))
 
 
 def say(answer: dict[str, Any]) -> None:

@@ -15,18 +15,27 @@ from smsweep.errors import JobRejected
 from smsweep.jobs import MAX_FAILURE_REASON, TrainingJobRequest
 
 MAX_FAILURE_BYTES = 8 * MAX_FAILURE_REASON  # at four bytes a character, and blanks before the first
-FOLDERS = ("input/config", "input/data", "output/data", "model", "checkpoints", "code")
+FOLDERS = ("input", "input/config", "input/data", "output", "output/data", "model", "code")  # each after its parent
+CHECKPOINTS = "checkpoints"
 
 
 def write_tree(
-    root: Path, request: TrainingJobRequest, hosts: Sequence[str] = ("algo-1",), host: str = "algo-1"
+    root: Path,
+    request: TrainingJobRequest,
+    hosts: Sequence[str] = ("algo-1",),
+    host: str = "algo-1",
+    checkpoints: Path | None = None,
 ) -> None:
     """Create the folders of /opt/ml below root and the three files of input/config, in SageMaker's form.
 
+    checkpoints: the folder that `checkpoints` leads to; None to make it a folder of its own.
     Source: AWS's description of how SageMaker provides training information.
     """
-    for folder in FOLDERS:
-        (root / folder).mkdir(parents=True, exist_ok=True)
+    root.mkdir(parents=True, exist_ok=True)
+    for folder in (*FOLDERS, *(() if checkpoints else (CHECKPOINTS,))):
+        (root / folder).mkdir(exist_ok=True)
+    if checkpoints:
+        (root / CHECKPOINTS).symlink_to(checkpoints)
     config = root / "input" / "config"
     documents = {
         "hyperparameters.json": dict(request.get("HyperParameters", {})),

@@ -97,14 +97,12 @@ class ProcessBackend:
         draft = folder.with_name(f".{folder.name}.{os.getpid()}")
         try:
             shutil.rmtree(draft, ignore_errors=True)
-            write_tree(draft / "ml", request)
-            for channel, path in channels.items():
-                (draft / "ml" / "input" / "data" / channel).symlink_to(path)
             checkpoints = local_checkpoints(request)
             if checkpoints is not None:  # of all attempts, where the next one finds them
                 checkpoints.mkdir(parents=True, exist_ok=True)
-                (draft / "ml" / "checkpoints").rmdir()
-                (draft / "ml" / "checkpoints").symlink_to(checkpoints)
+            write_tree(draft / "ml", request, checkpoints=checkpoints)
+            for channel, path in channels.items():
+                (draft / "ml" / "input" / "data" / channel).symlink_to(path)
             (draft / "request.json").write_text(json.dumps(request), encoding="utf-8")
             draft.rename(folder)
         except OSError as err:

@@ -15,12 +15,13 @@ from smsweep.runtime.disk import leave_success
 from smsweep.runtime.environment import script_environment
 from smsweep.runtime.failure import JobFailure
 from smsweep.runtime.interpreter import find, with_interpreter
+from smsweep.runtime.kept_source import keep
 from smsweep.runtime.layout import Layout
 from smsweep.runtime.lines import end_record
 from smsweep.runtime.ownership import VARIABLE, hand_over
 from smsweep.runtime.param_files import ParamFiles, write_param_files
 from smsweep.runtime.requirements import install_requirements
-from smsweep.runtime.resources import find_resources, read_json
+from smsweep.runtime.resources import device_names, find_resources, read_json
 from smsweep.runtime.secrets import known_secrets, with_secrets
 from smsweep.runtime.sm_variables import user_args
 from smsweep.runtime.source_folder import source_folder
@@ -59,6 +60,13 @@ def main(argv: list[str] | None = None) -> int:
     return code
 
 
+def prepare_fork(folder: str) -> None:
+    """Do once, in a process that forks jobs, what is the same for each of them. folder: of the next job."""
+    _PARSER.parse_known_args(["--pid-file", folder])  # argparse compiles its patterns at their first use
+    device_names()
+    keep(Layout(os.path.join(folder, "ml")).source_tar)
+
+
 def _run_to_its_end(layout: Layout, supervisor: Supervisor, options: argparse.Namespace, rest: list[str]) -> int:
     try:
         _prepare_folders(layout)
@@ -80,7 +88,8 @@ def _prepare_folders(layout: Layout) -> None:
     """Make the folders a script may write to, and forget how an earlier attempt in this tree ended."""
     try:
         for folder in (layout.model, layout.output_data, layout.output_intermediate, layout.checkpoints):
-            os.makedirs(folder, exist_ok=True)
+            if not os.path.isdir(folder):
+                os.makedirs(folder, exist_ok=True)
         for path in (layout.failure, layout.success):
             with contextlib.suppress(FileNotFoundError):
                 os.remove(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -42,7 +43,7 @@ class Resources:
 def find_resources(layout: Layout) -> Resources:
     channels = read_json(layout.input_data_config)
     channels.pop(CHANNEL, None)
-    devices = _device_names()
+    devices = device_names()
     return Resources(
         resource_config={**ALONE, **read_json(layout.resource_config)},
         input_data_config=channels,
@@ -69,7 +70,9 @@ def read_json(path: str) -> dict[str, Any]:
     return document
 
 
-def _device_names() -> list[str]:
+@functools.lru_cache(maxsize=None)
+def device_names() -> list[str]:
+    """Return the names in /dev as they were at the first call; a slow look, and no job's devices change."""
     try:
         return os.listdir("/dev")
     except OSError:

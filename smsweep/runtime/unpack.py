@@ -7,6 +7,7 @@ import os
 import tarfile
 
 from smsweep.runtime.failure import JobFailure
+from smsweep.runtime.kept_source import lay_out
 
 
 def unpack(tar_path: str, folder: str) -> None:
@@ -19,6 +20,8 @@ def unpack(tar_path: str, folder: str) -> None:
     # Python's own filter where this Python has it (3.8.17+), beside our check: two nets.
     how = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
     try:
+        if lay_out(tar_path, folder):
+            return
         with gzip.open(tar_path) as stream, tarfile.open(fileobj=stream, mode="r:") as tar:
             for member in tar:
                 _check(member, root, tar_path)

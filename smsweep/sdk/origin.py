@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import platform
 import subprocess
+from collections.abc import Iterator
+from email.message import Message
+from email.parser import HeaderParser
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -17,7 +20,8 @@ GIT_S = 5  # at most for each question to git
 
 def origin(folder: Path) -> dict[str, Any]:
     """Return what can be told of a folder's commit and of this Python. Never an error: git may be missing."""
-    packages = {f"{found.name}=={found.version}" for found in metadata.distributions() if found.name}
+    # Each distribution's file is read once: `found.name` and `found.version` would parse it anew.
+    packages = {f"{found['Name']}=={found['Version']}" for found in _metadata() if found["Name"]}
     return {
         "git": git_state(folder),
         "smsweep": __version__,
@@ -25,6 +29,13 @@ def origin(folder: Path) -> dict[str, Any]:
         "platform": platform.platform(),
         "packages": sorted(packages, key=str.lower),
     }
+
+
+def _metadata() -> Iterator[Message]:
+    """Yield the head of each installed distribution's metadata: its description is long, and not of interest."""
+    for found in metadata.distributions():
+        text = found.read_text("METADATA") or found.read_text("PKG-INFO") or ""
+        yield HeaderParser().parsestr(text.partition("\n\n")[0])
 
 
 def git_state(folder: Path) -> dict[str, Any]:

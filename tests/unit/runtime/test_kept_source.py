@@ -1,0 +1,105 @@
+"""A source that is read once for many jobs lies in each job's folder as if it had been unpacked there."""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from smsweep.runtime import kept_source
+from smsweep.runtime.failure import JobFailure
+from smsweep.runtime.kept_source import keep, lay_out
+from smsweep.runtime.unpack import unpack
+from tests.unit.runtime.test_unpack import UNSAFE, member, tarball
+
+FILES = {"train.py": 0o644, "run.sh": 0o755, "conf/deep/a.yaml": 0o600, "shared.txt": 0o666, "empty": 0o444}
+
+
+@pytest.fixture(autouse=True)
+def nothing_kept() -> Iterator[None]:
+    kept_source._kept.clear()
+    yield
+    kept_source._kept.clear()
+
+
+def source(path: Path, files: dict[str, int] = FILES) -> str:
+    with tarfile.open(path, "w:gz") as tar:
+        tar.addfile(member("data", tarfile.DIRTYPE))
+        for name, mode in files.items():
+            info = tarfile.TarInfo(name)
+            info.mode, info.size, info.mtime = mode, len(name) * (name != "empty"), 1_700_000_000
+            tar.addfile(info, io.BytesIO(name.encode()))
+    return str(path)
+
+
+def tree(folder: Path) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for path in sorted(folder.rglob("*")):
+        info = path.stat()
+        detail = (path.read_bytes(), info.st_mtime) if path.is_file() else ()
+        found[str(path.relative_to(folder))] = (oct(info.st_mode), *detail)
+    return found
+
+
+@pytest.mark.skipif(not hasattr(tarfile, "data_filter"), reason="this Python has no filter: nothing is kept")
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o000])
+def test_a_kept_source_is_laid_out_as_it_is_unpacked(tmp_path: Path, umask: int) -> None:
+    path = source(tmp_path / "source.tar.gz")
+    before = os.umask(umask)
+    try:
+        unpack(path, str(tmp_path / "unpacked"))
+        keep(path)
+        (tmp_path / "kept").mkdir()
+        assert lay_out(path, str(tmp_path / "kept"))
+    finally:
+        os.umask(before)
+    assert tree(tmp_path / "kept") == tree(tmp_path / "unpacked")
+
+
+def test_another_source_in_the_same_place_is_read_anew(tmp_path: Path) -> None:
+    path = source(tmp_path / "source.tar.gz")
+    keep(path)
+    (tmp_path / "source.tar.gz").unlink()
+    source(tmp_path / "source.tar.gz", {"other.py": 0o644})
+    unpack(path, str(tmp_path / "code"))
+    assert {file.name for file in (tmp_path / "code").iterdir()} == {"data", "other.py"}
+
+
+def test_a_folder_with_something_in_it_is_unpacked_into_as_ever(tmp_path: Path) -> None:
+    path = source(tmp_path / "source.tar.gz")
+    keep(path)
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code/train.py").write_text("what an earlier attempt left")
+    assert not lay_out(path, str(tmp_path / "code"))
+    unpack(path, str(tmp_path / "code"))
+    assert (tmp_path / "code/train.py").read_text() == "train.py"
+
+
+@pytest.mark.parametrize("kind", UNSAFE)
+def test_what_is_unusual_is_not_kept_and_refused_by_name(tmp_path: Path, kind: str) -> None:
+    path = tarball(tmp_path / "source.tar.gz", *UNSAFE[kind])
+    keep(path)
+    with pytest.raises(JobFailure, match="refused"):
+        unpack(path, str(tmp_path / "root/code"))
+
+
+def test_a_large_source_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept_source, "MAX_BYTES", 20)
+    path = source(tmp_path / "source.tar.gz")
+    keep(path)
+    (tmp_path / "code").mkdir()
+    assert not lay_out(path, str(tmp_path / "code"))
+
+
+@pytest.mark.parametrize("content", [None, b"", b"not a tarball"])
+def test_a_missing_or_broken_one_is_left_to_the_job(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "source.tar.gz"
+    if content is not None:
+        path.write_bytes(content)
+    keep(str(path))
+    with pytest.raises(JobFailure, match=r"source\.tar\.gz: cannot be unpacked"):
+        unpack(str(path), str(tmp_path / "code"))
