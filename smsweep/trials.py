@@ -70,12 +70,19 @@ class MetricStats:
     count: int = 0  # finite numbers seen (bools, text and NaN do not count)
     min: float = math.inf  # of those
     max: float = -math.inf
+    step: int | None = field(default=None, compare=False)  # of the newest value; None where it has none
+    before: tuple[int, float, float] | None = field(default=None, compare=False)  # count, min, max without it
 
-    def add(self, value: Scalar) -> MetricStats:
-        if not is_number(value):
-            return MetricStats(last=value, count=self.count, min=self.min, max=self.max)
-        number = float(value)  # type: ignore[arg-type]  # is_number just said so
-        return MetricStats(last=value, count=self.count + 1, min=min(self.min, number), max=max(self.max, number))
+    def add(self, value: Scalar, step: int | None = None) -> MetricStats:
+        """Take in the next value. One more for the step of the last one takes its place, as it does in a row."""
+        count, low, high = known = (self.count, self.min, self.max)
+        if step is not None and step == self.step and self.before is not None:
+            count, low, high = known = self.before
+        if is_number(value):
+            number = float(value)  # type: ignore[arg-type]  # is_number just said so
+            count, low, high = count + 1, min(low, number), max(high, number)
+        before = None if step is None else known
+        return MetricStats(last=value, count=count, min=low, max=high, step=step, before=before)
 
 
 def is_number(value: object) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from smsweep.trials import MetricStats
+from smsweep.trials import MetricStats, Scalar
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 MICROSECOND = timedelta(microseconds=1)
@@ -53,16 +53,24 @@ class Json(sa.types.TypeDecorator[Any]):
 
 
 class Stats(sa.types.TypeDecorator[Mapping[str, MetricStats]]):
-    """Stats by metric name, as JSON: {"loss": [last, count, min, max]}."""
+    """Stats by metric name, as JSON: {"loss": [last, count, min, max]}, and [step, count, min, max] of `before`."""
 
     impl = sa.Text
     cache_ok = True
 
     def process_bind_param(self, value: Mapping[str, MetricStats] | None, dialect: sa.Dialect) -> str:
-        return to_json({name: [s.last, s.count, s.min, s.max] for name, s in (value or {}).items()})
+        return to_json({name: _stats_row(stats) for name, stats in (value or {}).items()})
 
     def process_result_value(self, value: str | None, dialect: sa.Dialect) -> dict[str, MetricStats]:
-        return {
-            name: MetricStats(last=last, count=count, min=low, max=high)
-            for name, (last, count, low, high) in json.loads(value or "{}").items()
-        }
+        return {name: _stats_of(*row) for name, row in json.loads(value or "{}").items()}
+
+
+def _stats_row(stats: MetricStats) -> list[Any]:
+    row = [stats.last, stats.count, stats.min, stats.max]
+    return row if stats.before is None else [*row, stats.step, *stats.before]
+
+
+def _stats_of(
+    last: Scalar, count: int, low: float, high: float, step: int | None = None, *before: Any
+) -> MetricStats:
+    return MetricStats(last=last, count=count, min=low, max=high, step=step, before=before or None)

@@ -24,7 +24,7 @@ def add_points(connection: sa.Connection, trial: Trial, points: Sequence[MetricP
     metrics, n_points = trial.metrics, trial.n_points
     if last is not None and last.attempt < trial.attempt and _drop_replaced(connection, key, points):
         kept = [point_of(row) for row in connection.execute(queries.POINTS, key)]
-        metrics, n_points = _with({}, ((point.name, point.value) for point in kept)), len(kept)
+        metrics, n_points = _with({}, ((point.name, point.value, point.step) for point in kept)), len(kept)
     first_seq = 0 if last is None else last.seq + 1
     rows = [
         {
@@ -37,7 +37,7 @@ def add_points(connection: sa.Connection, trial: Trial, points: Sequence[MetricP
         for seq, point in enumerate(points, first_seq)
     ]
     connection.execute(queries.INSERT_POINTS, rows)
-    seen = ((row["name"], point.value) for row, point in zip(rows, points, strict=True))
+    seen = ((row["name"], point.value, row["step"]) for row, point in zip(rows, points, strict=True))
     return {"metrics": _with(metrics, seen), "n_points": n_points + len(points)}
 
 
@@ -54,8 +54,10 @@ def _drop_replaced(connection: sa.Connection, key: dict[str, Any], points: Seque
     return True
 
 
-def _with(metrics: Mapping[str, MetricStats], seen: Iterable[tuple[str, Scalar]]) -> dict[str, MetricStats]:
+def _with(
+    metrics: Mapping[str, MetricStats], seen: Iterable[tuple[str, Scalar, int | None]]
+) -> dict[str, MetricStats]:
     updated = dict(metrics)
-    for name, value in seen:
-        updated[name] = updated.get(name, MetricStats()).add(value)
+    for name, value, step in seen:
+        updated[name] = updated.get(name, MetricStats()).add(value, step)
     return updated

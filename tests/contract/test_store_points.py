@@ -197,6 +197,15 @@ def test_of_several_points_of_a_step_the_last_is_on_the_curve(trial: Store) -> N
     assert curve(trial) == (1.0, 10.0, 4.0)
 
 
+def test_of_several_points_of_a_step_the_last_is_summed_up(trial: Store) -> None:
+    append(trial, [point(0.1, 5), point(9.0, 5, "acc"), point(3.0, 5), point(7.0, 6)])
+    after = append(trial, [point(4.0, 6)])
+    assert after.metrics["loss"] == MetricStats(last=4.0, count=2, min=3.0, max=4.0)
+    assert after.metrics == trial.get_trial(SWEEP, 0).metrics
+    assert append(trial, [point(math.nan, 6)]).metrics["loss"].count == 1
+    assert append(trial, [point(1.0)]).metrics["loss"].min == 1.0
+
+
 def test_points_without_a_step_are_a_row_each(trial: Store) -> None:
     append(trial, at_steps(None, None, None))
     assert curve(trial) == (0.0, 1.0, 2.0)
