@@ -2,8 +2,8 @@
 
 The peer is the loop one would write instead: the same script, arguments and Python, started by `subprocess` at the
 same parallelism. Both run as commands of their own, their start-up included; rounds alternate.
-An editable checkout is compiled first, as an installed package is. Prints medians and ratios of wall time and of CPU
-time, which a busy machine disturbs less.
+An editable checkout is compiled first, as an installed package is.
+Prints medians and ratios of wall time and of CPU time, which a busy machine disturbs less.
 
     python -m benchmarks.local_overhead [--trials 200] [--rounds 3]
 """

@@ -15,7 +15,7 @@ from smsweep.errors import JobRejected
 from smsweep.jobs import MAX_FAILURE_REASON, TrainingJobRequest
 
 MAX_FAILURE_BYTES = 8 * MAX_FAILURE_REASON  # at four bytes a character, and blanks before the first
-FOLDERS = ("input", "input/config", "input/data", "output", "output/data", "model", "code")  # each after its parent
+FOLDERS = ("input", "input/config", "input/data", "output", "output/data", "model", "code")  # parents first
 CHECKPOINTS = "checkpoints"
 
 

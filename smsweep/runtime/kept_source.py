@@ -32,7 +32,7 @@ def keep(tar_path: str) -> None:
 
 
 def lay_out(tar_path: str, folder: str) -> bool:
-    """Write a kept source into an empty folder, as `unpack` would; False when there is none, or the folder is not."""
+    """Write a kept source into an empty folder as `unpack` would; False where that cannot be done."""
     if not _kept or os.listdir(folder):
         return False
     members = _kept.get(_identity(tar_path))
@@ -52,7 +52,9 @@ def lay_out(tar_path: str, folder: str) -> bool:
 
 def _members(tar_path: str) -> Iterator[tuple[str, bytes | None, int, float]]:
     """Yield plain files and folders under plain names, parents first. Raises ValueError for anything else."""
-    n_bytes, folders, files = 0, set(), set()
+    n_bytes = 0
+    folders: set[str] = set()
+    files: set[str] = set()
     with gzip.open(tar_path) as stream, tarfile.open(fileobj=stream, mode="r:") as tar:
         for member in tar:
             name, parts = member.name, member.name.split("/")

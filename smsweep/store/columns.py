@@ -53,7 +53,7 @@ class Json(sa.types.TypeDecorator[Any]):
 
 
 class Stats(sa.types.TypeDecorator[Mapping[str, MetricStats]]):
-    """Stats by metric name, as JSON: {"loss": [last, count, min, max]}, and [step, count, min, max] of `before`."""
+    """Stats by metric name, as JSON: {"loss": [last, count, min, max]}, followed by step and `before` if any."""
 
     impl = sa.Text
     cache_ok = True
