@@ -64,7 +64,7 @@ def test_a_trial_without_one_of_the_metrics_has_failed(cli: Cli, folder: Path) -
 
 def test_repeats_are_compared_by_their_means(cli: Cli, folder: Path) -> None:
     (folder / "train.py").write_text(
-        TRAIN + "\nimport os\nsmsweep.log({'cost': a + 0.5 * int(os.environ['SMSWEEP_TRIAL']) % 2, 'gain': a})\n"
+        TRAIN + "\nimport os\nsmsweep.log({'cost': a + 0.5 * (int(os.environ['SMSWEEP_TRIAL']) % 2), 'gain': a})\n"
     )
     (folder / "sweep.yaml").write_text(SWEEP)
     (folder / "job.yaml").write_text("repeats: 2\n")
