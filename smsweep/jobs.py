@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from smsweep.hooks import Hook
+
 # The keyword arguments of boto3's create_training_job; botocore's service model owns the shape.
 TrainingJobRequest = Mapping[str, Any]
 
@@ -113,6 +115,7 @@ class JobTemplate:
     secrets: Mapping[str, str] = field(default_factory=dict)  # environment name -> where the job finds its value
     metric_definitions: tuple[tuple[str, str], ...] = ()  # (name, regex) for printed lines
     retries: Mapping[str, int] = field(default_factory=dict)  # class of failure -> how many times
+    notify: tuple[Hook, ...] = ()  # whom to tell of the sweep's end and its first failure
     repeats: int = 1  # trials of each assignment
     stop_if: tuple[str, ...] = ()  # conditions of which none may become true of a trial; see conditions.py
     price: Price | None = None  # of one instance; None where nobody knows

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "smsweep"
 # Room -> rooms it may import, besides itself. A room is a package or a module directly below smsweep.
 GROUND = {"errors", "printable", "runtime", "tables"}
 VALUES = {
-    *("jobs", "request_model", "trials", "space", "sweeps"),
+    *("hooks", "jobs", "request_model", "trials", "space", "sweeps"),
     *(
         "budget",
         "conditions",
@@ -27,14 +27,18 @@ VALUES = {
         "verdicts",
     ),
 }
-SIDES = {"search", "stopping", "store", "backends", "fleet", "estimators", "source", "config", "render", "metrics"}
+SIDES = {
+    *("search", "stopping", "store", "backends", "fleet", "notify", "estimators", "source", "config"),
+    *("render", "metrics"),
+}
 LOOP = {"controller", "agents", "flapping", "intake", "waiting"}
 MAY_IMPORT = {
     "errors": set(),
     "printable": set(),
     "runtime": set(),
     "tables": set(),
-    "jobs": {"errors"},
+    "hooks": set(),
+    "jobs": {"errors", "hooks"},
     "request_model": {"errors", "jobs"},
     "trials": {"errors", "jobs"},
     "space": {"errors"},

@@ -21,7 +21,7 @@ SIGNATURES = {
     "active_run": "()",
     "agent": "(sweep_id, function=None, entity=None, project=None, count=None, *, parallel=1, backend=None,"
     " job=None, estimator=None, inputs=None, max_consecutive_failed_runs=None,"
-    " reuse=False, on_change=...)",
+    " reuse=False, notify=(), on_change=...)",
     "config": "a mapping",
     "finish": "(exit_code=None, quiet=None)",
     "init": "(config=None, **ignored)",

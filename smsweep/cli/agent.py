@@ -19,6 +19,7 @@ from smsweep.cli.options import (
     Job,
     Json,
     MaxConsecutiveFailedRuns,
+    Notify,
     OptionalSweepId,
     Parallel,
     Project,
@@ -60,6 +61,7 @@ def agent(
     project: Project = None,
     entity: Entity = None,
     max_consecutive_failed_runs: MaxConsecutiveFailedRuns = None,
+    notify: Notify = None,
     reuse: Reuse = False,
     controller: Annotated[
         Controller, typer.Option("--controller", help="Who chooses params: smsweep, or W&B's server.")
@@ -88,6 +90,7 @@ def agent(
         "entity": entity,
         "max_consecutive_failed_runs": max_consecutive_failed_runs,
         "reuse": reuse,
+        "notify": notify or (),
     }
     if queue is not None and sweep_id is None:
         raise typer.Exit(sdk.queue.work_off(queue, lambda invited: follow(invited, **options), patience_s=wait))
@@ -96,9 +99,10 @@ def agent(
     if controller is Controller.WANDB:
         sweep_id = sdk.hosted.attach(sweep_id, project=project, entity=entity, job=job)
     if detach:
-        unknown = ("as_json", "project", "entity")
+        unknown = ("as_json", "project", "entity", "notify")
         return leave_agent(
             sweep_id,
             {name.replace("_", "-"): value for name, value in options.items() if name not in unknown},
+            notify,
         )
     raise typer.Exit(follow(sweep_id, **options))

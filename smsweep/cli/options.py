@@ -115,6 +115,14 @@ MaxConsecutiveFailedRuns = Annotated[
     int | None,
     typer.Option("--max-consecutive-failed-runs", min=1, help="Give up once so many trials in a row failed."),
 ]
+Notify = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--notify",
+        metavar="URL|CMD",
+        help="Tell a webhook (or env:NAME that holds its URL) or a command of the end and the first failure.",
+    ),
+]
 ForwardSignals = Annotated[
     bool,
     typer.Option(

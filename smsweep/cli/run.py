@@ -18,6 +18,7 @@ from smsweep.cli.options import (
     Json,
     MaxConsecutiveFailedRuns,
     Name,
+    Notify,
     Parallel,
     PriorRuns,
     Program,
@@ -53,6 +54,7 @@ def run(
     parallel: Parallel = 1,
     backend: Backend = None,
     max_consecutive_failed_runs: MaxConsecutiveFailedRuns = None,
+    notify: Notify = None,
     detach: Detach = False,
     forward_signals: ForwardSignals = False,
     term_timeout: TermTimeout = None,
@@ -90,6 +92,7 @@ def run(
                 "backend": backend,
                 "max-consecutive-failed-runs": max_consecutive_failed_runs,
             },
+            notify,
         )
     code = follow(
         sweep_id,
@@ -98,5 +101,6 @@ def run(
         parallel=parallel,
         backend=backend,
         max_consecutive_failed_runs=max_consecutive_failed_runs,
+        notify=notify or (),
     )
     raise typer.Exit(code)

@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 from smsweep.config.structure import Count, Positive, Section, Text, Whole, expected
 
 InputMode = Literal["File", "Pipe", "FastFile"]
+HookEvent = Literal["end", "failure"]
 
 # What `secrets` may hold: where a value is kept, never the value.
 SECRET_REFERENCES = (
@@ -60,6 +61,21 @@ def _price(value: Any) -> Any:
     if value != "aws" and not (is_number and 0 < value < float("inf")):
         raise expected("dollars above 0 for an hour of one instance, or aws to ask AWS's price list")
     return value
+
+
+def _hook_url(value: Any) -> Any:
+    if isinstance(value, str) and value.startswith(("http://", "https://")):
+        return value
+    if not isinstance(value, str) or not any(form.match(value) for form in SECRET_REFERENCES):
+        # the value is not shown: whoever knows a webhook's address may write to it
+        raise PydanticCustomError(
+            "hidden", "not a webhook; give http://..., https://..., {forms}", {"forms": _REFERENCE_FORMS}
+        )
+    return value
+
+
+def _notify_list(value: Any) -> Any:
+    return value if isinstance(value, list) else [value]
 
 
 def _condition_list(value: Any) -> Any:
@@ -116,6 +132,20 @@ class BudgetSection(Section):
     usd: Positive | None = Field(None, description="dollars")
     hours: Positive | None = Field(None, description="hours of training, over all trials")
     trials: Count | None = Field(None, description="trials")
+
+
+class NotifySection(Section):
+    """Whom to tell when the sweep has ended, or when its first trial fails. A text alone stands for its url."""
+
+    url: Annotated[Text, BeforeValidator(_hook_url)] | None = None
+    command: Annotated[list[Text], Field(min_length=1)] | None = None
+    events: Annotated[list[HookEvent], BeforeValidator(_condition_list), Field(min_length=1)] | None = None
+    headers: dict[str, Text] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_url(cls, value: Any) -> Any:
+        return {"url": value} if isinstance(value, str) else value
 
 
 class RetriesSection(Section):
@@ -176,4 +206,5 @@ class JobSection(Section):
     price_per_hour: PricePerHour | None = None
     budget: BudgetSection | None = None
     retries: RetriesSection | None = None
+    notify: Annotated[list[NotifySection], BeforeValidator(_notify_list)] | None = None
     request: dict[str, Any] | None = None

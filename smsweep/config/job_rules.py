@@ -38,6 +38,7 @@ OWNED = {
 _SECRET_NAME = re.compile(
     r"(API_?KEY|SECRET|SECRET_KEY|SECRET_ACCESS_KEY|PASSWORD|PASSWD|TOKEN|PRIVATE_KEY)\Z", re.I
 )
+_SECRET_HEADER = re.compile(r"authorization|token|key|secret|password|cookie", re.I)
 _RESERVED_TAGS = ("aws:", "smsweep:")
 
 
@@ -59,6 +60,7 @@ def check_rules(data: Mapping[str, Any], folder: FilePath, problems: Problems) -
     _check_names(data, problems)
     _check_metric_definitions(data.get("metric_definitions"), problems)
     _check_conditions(data.get("stop_if"), problems)
+    _check_notify(data.get("notify"), problems)
 
 
 def _check_image(data: Mapping[str, Any], problems: Problems) -> None:
@@ -202,3 +204,20 @@ def _check_conditions(conditions: Any, problems: Problems) -> None:
                 parse_condition(text)
         except ConfigError as err:
             problems.add(("stop_if",) if isinstance(conditions, str) else ("stop_if", index), str(err))
+
+
+def _check_notify(hooks: Any, problems: Problems) -> None:
+    listed = hooks if isinstance(hooks, list) else [hooks]
+    for index, hook in enumerate(listed):
+        path = ("notify", index) if isinstance(hooks, list) else ("notify",)
+        if not isinstance(hook, dict):
+            continue
+        if ("url" in hook) == ("command" in hook):
+            problems.add(path, "needs one of url and command")
+        if "headers" in hook and "command" in hook:
+            problems.add((*path, "headers"), "is for a url only")
+        for name, value in hook["headers"].items() if isinstance(hook.get("headers"), dict) else ():
+            if _SECRET_HEADER.search(str(name)) and not str(value).startswith(("env:", "arn:")):
+                problems.add(
+                    (*path, "headers", name), "is a secret by its name; give where it is kept, such as env:NAME"
+                )

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from smsweep.config.document import Document, Problems, non_finite, show
-from smsweep.config.job_models import JobSection
+from smsweep.config.job_models import JobSection, NotifySection
 from smsweep.config.job_request import build_request, key_of, local_path
 from smsweep.config.job_rules import ELSEWHERE, check_rules
 from smsweep.config.plain import from_mapping, to_yaml
 from smsweep.config.structure import check
 from smsweep.config.yaml_reader import read_file, read_yaml
+from smsweep.hooks import EVENTS, Hook
 from smsweep.jobs import JobTemplate, Price
 
 FRAMEWORK_KEYS = (
@@ -78,9 +79,19 @@ def _parse(document: Document, folder: Path) -> ParsedJob:
         stop_if=tuple(job.stop_if or ()),
         price=Price(per_hour=job.price_per_hour) if isinstance(job.price_per_hour, float) else None,
         asks_price=job.price_per_hour == "aws",
+        notify=tuple(_hook(section) for section in job.notify or ()),
         budget=job.budget.model_dump(exclude_none=True) if job.budget else {},
     )
     return ParsedJob(template=template, warnings=problems.warnings, text=_text(document, data, folder))
+
+
+def _hook(section: NotifySection) -> Hook:
+    return Hook(
+        url=section.url or "",
+        command=tuple(section.command or ()),
+        events=tuple(section.events or EVENTS),
+        headers=dict(section.headers or {}),
+    )
 
 
 def _check_limits(request: Mapping[str, Any], job: JobSection, problems: Problems) -> None:

@@ -8,7 +8,7 @@ import secrets
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -51,6 +51,7 @@ DEFAULT_BACKEND = "process"
 HOSTED: LazyTable[Any] = LazyTable(  # HTTP is slow to load, and few sweeps are W&B's
     {"HostedController": "smsweep.wandb_server.controller:HostedController", "looker": "smsweep.sdk.hosted:looker"}
 )
+NOTIFY: LazyTable[Any] = LazyTable({"make": "smsweep.sdk.notifying:make_notifier"})  # it reads views
 Listener = Callable[[Trial], None]
 
 
@@ -68,6 +69,7 @@ def agent(
     inputs: Any = None,
     max_consecutive_failed_runs: int | None = None,
     reuse: bool = False,
+    notify: Iterable[str | Mapping[str, Any]] = (),
     on_change: Listener = lambda trial: None,
 ) -> Outcome:
     """Run trials of a sweep until none is left, and return how they ended.
@@ -77,6 +79,8 @@ def agent(
     parallel: at once. job: another job.yaml than the sweep was created with. estimator: an Estimator or a
     ModelTrainer of the SageMaker SDK instead, with inputs as its `fit` or `train` takes them; without a backend
     it runs where it asks to. reuse: take the results of earlier sweeps for trials that would only repeat them.
+    notify: webhooks and commands to tell of the sweep's end and its first failure, beside those of job.yaml: as
+    `--notify` or an entry of `notify:` there.
     on_change: called with each trial whose state or metrics changed. Ctrl-C once lets running trials finish, twice
     ends them, three times kills them; SIGTERM puts them back into the queue.
     """
@@ -99,6 +103,7 @@ def agent(
         template = with_price(template, name, store, stored.id, workspace.environ, now())
         render = renderer(template, stored, workspace, name, upload=True)
         redact = make_redact(workspace.environ, template)
+        notifier = NOTIFY["make"](store, stored, template, notify, workspace.environ)
         with closing(InlineBackend(function) if function else open_backend(name, workspace)) as opened:
             worker = Agent(
                 store,
@@ -116,13 +121,17 @@ def agent(
                 flapping=Flapping.from_environ(workspace.environ, now(), max_consecutive_failed_runs),
                 clock=now,
                 sleep=opened.wait,
-                on_change=on_change,
+                on_change=notifier.watching(on_change),
                 reuse=reuse_none if function else make_reuse(store, stored, name, is_asked=reuse),
                 redact=redact,
             )
             release_dead_agents(store, stored.id)
-            with listening(worker):
-                return worker.run()
+            notifier.look_back()
+            try:
+                with listening(worker):
+                    return worker.run()
+            finally:
+                notifier.left()
 
 
 def now() -> datetime:

@@ -23,8 +23,8 @@ OTHER_JOB_NOTE = "other_job"  # of a sweep some of whose trials ran by another j
 # Keys of a job.yaml that change nothing about a trial's results.
 IRRELEVANT = frozenset(
     {
-        *("budget", "price_per_hour", "repeats", "retries", "stop_if", "tags", "keep_alive_period_in_seconds"),
-        *("max_retry_attempts", "max_run", "max_wait", "use_spot_instances"),
+        *("budget", "notify", "price_per_hour", "repeats", "retries", "stop_if", "tags"),
+        *("keep_alive_period_in_seconds", "max_retry_attempts", "max_run", "max_wait", "use_spot_instances"),
     }
 )
 

@@ -148,6 +148,10 @@ class Store(Protocol):
         """Keep a small JSON value with a sweep (where its source lies, what an agent noticed)."""
         ...
 
+    def add_note(self, sweep_id: str, key: str, value: Any) -> bool:
+        """Keep a value where there is none yet; False when there is. Of several callers one is first."""
+        ...
+
     def get_note(self, sweep_id: str, key: str) -> Any:
         """Return that value; None when there is none."""
         ...

@@ -280,6 +280,15 @@ class SqlStore(Store):
         if not changed.rowcount:
             connection.execute(queries.INSERT_NOTE, {"sweep_id": sweep_id, "key": key, "value": value})
 
+    @writes
+    def add_note(self, connection: sa.Connection, sweep_id: str, key: str, value: Any) -> bool:
+        if connection.execute(queries.SWEEP_TO_CHANGE, {"of_sweep": sweep_id}).one_or_none() is None:
+            raise self._no_sweep(sweep_id)
+        if connection.execute(queries.NOTE, {"of_sweep": sweep_id, "of_key": key}).one_or_none() is not None:
+            return False
+        connection.execute(queries.INSERT_NOTE, {"sweep_id": sweep_id, "key": key, "value": value})
+        return True
+
     @reads
     def get_note(self, connection: sa.Connection, sweep_id: str, key: str) -> Any:
         row = connection.execute(queries.NOTE, {"of_sweep": sweep_id, "of_key": key}).one_or_none()

@@ -85,6 +85,7 @@ def test_a_sweep_in_another_state_is_a_conflict(sweep: Store) -> None:
         lambda s: s.remove_trial("nobody", 0),
         lambda s: s.remove_sweep("nobody"),
         lambda s: s.put_note("nobody", "k", 1),
+        lambda s: s.add_note("nobody", "k", 1),
         lambda s: s.get_note("nobody", "k"),
         lambda s: s.get_trial(SWEEP, 7),
         lambda s: s.move(SWEEP, 7, [TrialState.RUNNING], TrialState.FINISHED),
@@ -123,6 +124,12 @@ def test_a_note_is_kept_until_it_is_written_again(sweep: Store) -> None:
     assert sweep.get_note(SWEEP, "seen") == [1, None, {"a": "b"}]
     sweep.put_note(SWEEP, "seen", False)
     assert sweep.get_note(SWEEP, "seen") is False
+
+
+def test_a_note_is_added_once(sweep: Store) -> None:
+    assert sweep.add_note(SWEEP, "told", 1)
+    assert not sweep.add_note(SWEEP, "told", 2)
+    assert sweep.get_note(SWEEP, "told") == 1
 
 
 def test_there_is_no_note_before_one_is_put(sweep: Store) -> None:

@@ -210,6 +210,7 @@ def test_every_key_is_either_a_place_in_the_request_or_smsweeps_own() -> None:
         "price_per_hour",
         "budget",
         "retries",
+        "notify",
         "request",
     }
     frameworks = {

@@ -1,0 +1,63 @@
+"""What is told: one JSON object for each event."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from smsweep.hooks import END, FAILURE
+from smsweep.printable import clean
+
+Data = dict[str, Any]
+NAMES = {END: "sweep_end", FAILURE: "trial_failure"}
+MAX_REASON = 500  # characters of a failure's reason in the text
+
+
+def event(
+    kind: str,
+    sweep: Mapping[str, Any],
+    trial: Mapping[str, Any] | None,
+    now: datetime,
+    redact: Callable[[str], str],
+) -> Data:
+    """Return an event as it is sent.
+
+    sweep: as `smsweep show --json`. trial: that failed, as `smsweep trials --json`; None at the end of a sweep.
+    `text` is for people, in the way that Slack and those that speak like it read it.
+    """
+    told = {"event": NAMES[kind], "time": now.isoformat(timespec="seconds"), "sweep": dict(sweep)}
+    if trial is not None:
+        told["trial"] = dict(trial)
+    told = _masked(told, redact)
+    return {"text": slack(_text(told)), **told}
+
+
+def slack(text: str) -> str:
+    """Return text in which nothing is a mention or a link to Slack."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _text(told: Data) -> str:
+    sweep = told["sweep"]
+    name = f"{sweep['name']} ({sweep['id']})" if sweep["name"] else sweep["id"]
+    if "trial" in told:
+        trial = told["trial"]
+        reason = clean(trial["reason"] or f"exit code {trial['exit_code']}")[:MAX_REASON]
+        return f"sweep {clean(name)}: trial {sweep['id']}/{trial['number']} {trial['state']}: {reason}"
+    counts = ", ".join(f"{count} {state}" for state, count in sweep["trials"].items()) or "no trials"
+    best, metric = sweep["best"], sweep["metric"]
+    found = ""
+    if best and metric:
+        found = f"; best {sweep['id']}/{best['number']} with {clean(metric['name'])} {best['objective']:.6g}"
+    return f"sweep {clean(name)} is {sweep['state']}: {counts}{found}"
+
+
+def _masked(value: Any, redact: Callable[[str], str]) -> Any:
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, dict):
+        return {key: _masked(item, redact) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_masked(item, redact) for item in value]
+    return value

@@ -1,0 +1,70 @@
+"""`notify` in job.yaml."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from smsweep.config.job_yaml import parse_job
+from smsweep.errors import ConfigError, SourceError, UsageError
+from smsweep.hooks import Hook
+from smsweep.sdk.create import sweep
+from smsweep.sdk.notifying import parse_hook
+
+ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:hook-AbCdEf"
+
+
+@pytest.mark.parametrize(
+    ("text", "hooks"),
+    [
+        ("notify: env:HOOK", [Hook(url="env:HOOK")]),
+        ("notify: [env:HOOK, 'https://ci/x']", [Hook(url="env:HOOK"), Hook(url="https://ci/x")]),
+        ("notify: {command: [a, b]}", [Hook(command=("a", "b"))]),
+        (f"notify: {{url: '{ARN}', events: end}}", [Hook(url=ARN, events=("end",))]),
+        ("notify: {url: http://h/x, headers: {X: y}}", [Hook(url="http://h/x", headers={"X": "y"})]),
+    ],
+)
+def test_hooks_are_read(text: str, hooks: list[Hook]) -> None:
+    assert list(parse_job(text).template.notify) == hooks
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("notify: ftp://host/x", "notify[0].url: not a webhook"),
+        ("notify: {command: rm -rf x}", "command"),
+        ("notify: {command: []}", "command"),
+        ("notify: {url: env:A, command: [a]}", "needs one of url and command"),
+        ("notify: {events: end}", "needs one of url and command"),
+        ("notify: {url: env:A, events: [start]}", "events"),
+        ("notify: {url: env:A, headers: {Authorization: Bearer 123}}", "give where it is kept"),
+        ("notify: {command: [a], headers: {X: y}}", "for a url only"),
+    ],
+)
+def test_what_cannot_be_is_refused(text: str, said: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        parse_job(text)
+    assert said in str(refused.value)
+    assert "123" not in str(refused.value)
+
+
+def test_slacks_address_has_no_place_in_a_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    address = "https://hooks.slack.com/services/" + "T0ABCDEF12/B0ABCDEF12/aZ3kQ9xT7mLp2VbN8rWc4YdH"
+    (tmp_path / "train.py").touch()
+    config = {"program": "train.py", "method": "grid", "parameters": {"a": {"value": 1}}}
+    with pytest.raises(SourceError, match="Slack webhook"):
+        sweep(config, job={"notify": address})
+
+
+@pytest.mark.parametrize("text", ["", "ftp://x", "'open"])
+def test_a_flag_that_says_nothing_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="--notify"):
+        parse_hook(text)
+
+
+def test_hooks_are_known_again_by_what_they_are() -> None:
+    assert parse_hook("env:HOOK").key == Hook(url="env:HOOK", events=("end",)).key
+    assert parse_hook("a 'b c'") == Hook(command=("a", "b c"))
+    assert "k3y" not in Hook(url="https://host/k3y").key
