@@ -110,7 +110,7 @@ def read_log(label: str, *, follow: bool = False, raw: bool = False, backend: st
                 if page is not None and page.cursor != cursor:
                     if page.lines:
                         lines = redact("\n".join(page.lines)).split("\n")  # at once: a key may span several
-                        yield from lines if raw else _without_records(lines)
+                        yield from lines if raw else without_records(lines)
                     cursor = page.cursor
                     continue
                 is_over = trial.state.is_terminal or (page is not None and page.is_last)
@@ -120,7 +120,7 @@ def read_log(label: str, *, follow: bool = False, raw: bool = False, backend: st
                 trial = find_trial(store, sweep_id, number)
 
 
-def _without_records(lines: Iterable[str]) -> Iterator[str]:
+def without_records(lines: Iterable[str]) -> Iterator[str]:
     for line in lines:
         text, records = split_records(line)
         if text or not records:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Any
 
@@ -37,7 +37,7 @@ def show(sweep_id: str) -> Data:
         return show_data(store, sweep, store.list_trials(sweep.id))
 
 
-def show_data(store: Store, sweep: Sweep, trials: Sequence[Trial]) -> Data:
+def show_data(store: Store, sweep: Sweep, trials: Collection[Trial]) -> Data:
     """Return what `show` does. trials: of the sweep as they are now, removed ones apart."""
     counts = Counter(trial.state.value for trial in trials)
     waiting = {trial.number: read_waiting(store, trial) for trial in trials}
@@ -127,7 +127,7 @@ def sweep_data(sweep: Sweep) -> Data:
     }
 
 
-def usage_data(trials: Sequence[Trial], sweep: Sweep, price: Data | None) -> Data:
+def usage_data(trials: Collection[Trial], sweep: Sweep, price: Data | None) -> Data:
     """Return what a sweep's jobs have used, and may use yet.
 
     `jobs`, instance `hours`, `usd` (null without a price) of jobs that have ended; `budget`, and what of it is
@@ -197,17 +197,19 @@ def flat_params(params: Params, prefix: str = "") -> Data:
 
 def table(trials: Iterable[Data]) -> tuple[list[str], list[Data]]:
     """Return the columns and flat rows of an export: trial fields, then `params.*`, `metrics.*` and so on."""
-    rows = []
-    for trial in trials:
-        row = {key: value for key, value in trial.items() if not isinstance(value, dict)}
-        row |= {f"params.{name}": value for name, value in flat_params(trial["params"]).items()}
-        for group in ("metrics", "retries", "usage"):
-            row |= {f"{group}.{name}": value for name, value in trial[group].items()}
-        rows.append(row)
+    rows = [table_row(trial) for trial in trials]
     columns = list(dict.fromkeys(name for row in rows for name in row))
     groups = ("params.", "metrics.", "retries.", "usage.")
     columns.sort(key=lambda name: next((i + 1 for i, group in enumerate(groups) if name.startswith(group)), 0))
     return columns, rows
+
+
+def table_row(trial: Data) -> Data:
+    row = {key: value for key, value in trial.items() if not isinstance(value, dict)}
+    row |= {f"params.{name}": value for name, value in flat_params(trial["params"]).items()}
+    for group in ("metrics", "retries", "usage"):
+        row |= {f"{group}.{name}": value for name, value in trial[group].items()}
+    return row
 
 
 def _time(moment: datetime | None) -> str | None:

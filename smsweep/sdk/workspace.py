@@ -41,17 +41,17 @@ class Workspace:
         return bool(self.environ.get("SMSWEEP_STORE")) or self.store_path.exists()
 
     @contextmanager
-    def store(self, *, create: bool = False) -> Iterator[Store]:
+    def store(self, *, create: bool = False, read_only: bool = False) -> Iterator[Store]:
         """Open the store (`SMSWEEP_STORE`, by default a SQLite file in the folder) and close it afterwards.
 
-        create: make it where it is missing; otherwise that raises NotFound.
+        create: make it where it is missing; otherwise that raises NotFound. read_only: it refuses writes.
         """
         if not create and not self.has_store:
             raise NotFound(
                 f"{self.dir}: there are no sweeps here; go to the folder where yours were created, "
                 f"or set SMSWEEP_DIR to the {DEFAULT_DIR} folder there"
             )
-        store = open_store(environ=self.environ, parse=read_stored)
+        store = open_store(environ=self.environ, parse=read_stored, read_only=read_only)
         try:
             yield store
         finally:

@@ -50,12 +50,14 @@ def open_store(
     parse: Callable[[str], SweepConfig],
     clock: Callable[[], datetime] | None = None,
     sleep: Callable[[float], None] = time.sleep,
+    read_only: bool = False,
 ) -> Store:
     """Open the store, and create or upgrade it first where needed.
 
     url: a database URL of SQLAlchemy; else SMSWEEP_STORE; else SQLite in SMSWEEP_DIR or ./.smsweep.
     parse: reads the text of a sweep's YAML, which the store itself does not understand. clock: of leases and
-    times; None for that of the machine with the store on it: this one, or PostgreSQL's.
+    times; None for that of the machine with the store on it: this one, or PostgreSQL's. read_only: from then on
+    the database itself refuses every write.
     Raises StoreUnavailable or StoreDamaged with the cause and a cure, SchemaTooNew, or UsageError for a URL that
     makes no sense.
     """
@@ -66,6 +68,9 @@ def open_store(
     store = SqlStore(engine, clock=clock, parse=parse, sleep=sleep)
     try:
         ensure_schema(store.transactions)
+        if read_only:
+            event.listen(engine, "connect", FORBID_WRITES[engine.dialect.name])
+            engine.dispose()  # its next connections are the first that obey
     except BaseException:
         store.close()
         raise
@@ -136,7 +141,22 @@ def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:
 
 
 def _prepare_postgres(connection: sa.PoolProxiedConnection, _: object) -> None:
+    _set(connection, f"SET idle_in_transaction_session_timeout = '{SILENCE_S}s'")
+
+
+def _read_only_sqlite(connection: sqlite3.Connection, _: object) -> None:
+    connection.execute("PRAGMA query_only = ON")
+
+
+def _read_only_postgres(connection: sa.PoolProxiedConnection, _: object) -> None:
+    _set(connection, "SET default_transaction_read_only = on")
+
+
+def _set(connection: sa.PoolProxiedConnection, statement: str) -> None:
     cursor = connection.cursor()
-    cursor.execute(f"SET idle_in_transaction_session_timeout = '{SILENCE_S}s'")
+    cursor.execute(statement)
     cursor.close()
     connection.commit()
+
+
+FORBID_WRITES = {"sqlite": _read_only_sqlite, "postgresql": _read_only_postgres}

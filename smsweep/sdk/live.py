@@ -1,0 +1,254 @@
+"""A sweep that is watched: read once, then only what changed, from a store that is kept open and never written."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any, TypeVar
+
+from smsweep.errors import NotFound
+from smsweep.failures import alike
+from smsweep.fronts import front as find_front
+from smsweep.report.axes import axes_of
+from smsweep.report.snapshot import Snapshot
+from smsweep.report.thin import thin
+from smsweep.sdk.execute import now
+from smsweep.sdk.masking import Cleaner, secrets_of
+from smsweep.sdk.origin import ORIGIN_NOTE
+from smsweep.sdk.views import flat_params, json_safe, show_read, table_row, trial_data
+from smsweep.sdk.workspace import Workspace
+from smsweep.store.base import Store
+from smsweep.store.open import FILE_NAME
+from smsweep.sweeps import Sweep
+from smsweep.trials import MetricPoint, Trial
+
+Data = dict[str, Any]
+T = TypeVar("T")
+WAITING_S = 5.0  # after which it is asked again what running trials wait for
+MOST_KEPT = 12  # sweeps with all their trials in memory
+BEST_POINTS = 40  # of the line that shows how the best came about
+BAD = ("failed", "crashed")
+
+
+class LiveSweep:
+    """A sweep, its trials and their curves as last read. Not for several threads at once."""
+
+    def __init__(self, sweep_id: str, workspace: Workspace) -> None:
+        self._id = sweep_id
+        self._workspace = workspace
+        self._clean = Cleaner(())
+        self._seen = 0  # highest revision among the trials read
+        self._shown_at = -1  # revision of `shown`
+        self._shown_s = 0.0  # when it was made, monotonic
+        self._trials: dict[int, Trial] = {}
+        self._data: dict[int, Data] = {}  # as `smsweep export --format json` has them, without secrets
+        self._gone: dict[int, int] = {}  # removed trial -> its revision
+        self.columns: list[str] = []  # of the rows; only ever grows
+        self.shown: Data = {}  # as `smsweep show --json`, without secrets
+        self.origin: Data = {}
+        self.sweep: Sweep | None = None
+        self._snapshot: Snapshot | None = None  # of `shown`
+
+    @property
+    def revision(self) -> int:
+        return self.sweep.revision if self.sweep else 0
+
+    def read(self, store: Store) -> None:
+        """Take in what changed since the last time. Raises NotFound for a sweep that is no more."""
+        sweep = store.get_sweep(self._id)
+        if self.sweep is None:
+            self._clean = Cleaner(secrets_of(sweep, self._workspace))
+            self.origin = self._clean(store.get_note(sweep.id, ORIGIN_NOTE) or {})
+        self.sweep = sweep
+        metric = self.metric
+        if sweep.revision > self._seen:
+            for trial in store.list_trials(self._id, since=self._seen, curve_of=metric or None):
+                self._take(trial, sweep)
+        is_old = time.monotonic() - self._shown_s > WAITING_S and any(
+            t.state.is_active for t in self._trials.values()
+        )
+        if self._shown_at != sweep.revision or is_old:  # what a trial waits for changes without a revision
+            self.shown = self._clean(json_safe(show_read(store, sweep, self._trials.values())))
+            self._shown_at, self._shown_s = sweep.revision, time.monotonic()
+            self._snapshot = None
+
+    @property
+    def metric(self) -> str:
+        """The metric that figures show, by the name that scripts report; "" for a sweep without any."""
+        config = self.sweep.config if self.sweep else None
+        if config is None:
+            return ""
+        return next((each.name for each in (*config.metrics, config.metric) if each), "")
+
+    def changes(self, since: int) -> Data:
+        """Return the rows of trials that changed after a revision, and which were removed. since: 0 for all."""
+        numbers = sorted(number for number, trial in self._trials.items() if trial.revision > since)
+        rows = [table_row(self._data[number]) for number in numbers]
+        for row in rows:
+            self.columns += [name for name in row if name not in self.columns]
+        return {
+            "revision": self.revision,
+            "columns": self.columns,
+            "rows": [[row.get(name) for name in self.columns] for row in rows],
+            "removed": sorted(number for number, revision in self._gone.items() if revision > since),
+        }
+
+    def summary(self) -> Data:
+        """Return what a list says of the sweep: `shown`, how its best came about, why trials failed."""
+        snapshot = self.snapshot()
+        best = snapshot.best_so_far(value for _, value in snapshot.scored())
+        reasons = [
+            alike(str(data["reason"]).partition("\n")[0]) or "no reason given"
+            for data in self._data.values()
+            if data["state"] in BAD
+        ]
+        return {
+            **self.shown,
+            "revision": self.revision,
+            "best_so_far": [value for _, value in thin(best, BEST_POINTS)],
+            "failures": [{"reason": reason, "n": n} for reason, n in Counter(reasons).most_common()],
+        }
+
+    def curve(self, number: int) -> tuple[float, ...]:
+        """Return the values of the metric that a trial reported, oldest first; () for an unknown trial."""
+        trial = self._trials.get(number)
+        return trial.curve if trial else ()
+
+    def trial(self, number: int) -> Data:
+        """Raises NotFound."""
+        if number not in self._data:
+            raise NotFound(f"sweep {self._id} has no trial {number}; it has been removed, or never was")
+        return self._data[number]
+
+    def texts(self) -> Data:
+        """Return both files of the sweep and where it comes from."""
+        assert self.sweep is not None
+        return {
+            "sweep_yaml": self._clean(self.sweep.sweep_yaml),
+            "job_yaml": self._clean(self.sweep.job_yaml),
+            "origin": self.origin,
+            "prior_runs": list(self.sweep.prior_runs),
+        }
+
+    def snapshot(self) -> Snapshot:
+        """Return all of it for figures and reports."""
+        if self._snapshot is not None:
+            return self._snapshot
+        assert self.sweep is not None
+        numbers = sorted(self._data)
+        trials = [self._data[number] for number in numbers]
+        config = self.sweep.config
+        front = find_front(list(self._trials.values()), config.metrics) if config.metrics else []
+        curves = {
+            name: {number: self._trials[number].curve for number in numbers} for name in (self.metric,) if name
+        }
+        texts = self.texts()
+        self._snapshot = Snapshot(
+            sweep=self.shown,
+            trials=trials,
+            axes=axes_of(config.space, [flat_params(trial["params"]) for trial in trials]),
+            curves=curves,
+            front=frozenset(trial.number for trial in front),
+            config=texts["sweep_yaml"],
+            job=texts["job_yaml"],
+            origin=self.origin,
+            made_at=now(),
+        )
+        return self._snapshot
+
+    def _take(self, trial: Trial, sweep: Sweep) -> None:
+        self._seen = max(self._seen, trial.revision)
+        if trial.is_removed:
+            self._gone[trial.number] = trial.revision
+            self._trials.pop(trial.number, None)
+            self._data.pop(trial.number, None)
+            return
+        self._trials[trial.number] = trial
+        self._data[trial.number] = self._clean(json_safe(trial_data(trial, sweep)))
+
+
+class LiveStore:
+    """The store of a workspace for readers who come again and again, from several threads.
+
+    Opened once, so that reading costs little; the database refuses it every write. A store that is not there yet
+    is empty; one that was replaced on the disk is opened anew.
+    """
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._opened = ExitStack()
+        self._store: Store | None = None
+        self._file: tuple[int, int] | None = None  # device and inode of SQLite's file
+        self._lock = threading.Lock()
+        self._sweeps: OrderedDict[str, tuple[LiveSweep, threading.Lock]] = OrderedDict()
+        self._summaries: dict[str, Data] = {}
+
+    def list(self) -> list[Data]:
+        """Return the summaries of all sweeps, newest first."""
+        store = self._current()
+        if store is None:
+            return []
+        found = []
+        for sweep in store.list_sweeps():
+            known = self._summaries.get(sweep.id)
+            if known is None or known["revision"] != sweep.revision:
+                with contextlib.suppress(NotFound):  # removed just now
+                    known = self.read(sweep.id, LiveSweep.summary)
+                    self._summaries[sweep.id] = known
+            if known is not None:
+                found.append(known)
+        return found
+
+    def read(self, sweep_id: str, ask: Callable[[LiveSweep], T]) -> T:
+        """Bring a sweep up to date and return what is asked of it. Raises NotFound."""
+        store = self._current()
+        if store is None:
+            raise NotFound(f"{self._workspace.dir}: there are no sweeps here yet")
+        with self._lock:
+            live, lock = self._sweeps.setdefault(
+                sweep_id, (LiveSweep(sweep_id, self._workspace), threading.Lock())
+            )
+            self._sweeps.move_to_end(sweep_id)
+            while len(self._sweeps) > MOST_KEPT:
+                self._sweeps.popitem(last=False)
+        with lock:
+            try:
+                live.read(store)
+            except NotFound:
+                self._sweeps.pop(sweep_id, None)
+                self._summaries.pop(sweep_id, None)
+                raise
+            return ask(live)
+
+    def points(self, sweep_id: str, number: int) -> list[MetricPoint]:
+        store = self._current()
+        if store is None:
+            raise NotFound(f"{self._workspace.dir}: there are no sweeps here yet")
+        return store.read_points(sweep_id, number)
+
+    def close(self) -> None:
+        self._opened.close()
+
+    def _current(self) -> Store | None:
+        with self._lock:
+            file = self._identity()
+            if self._store is not None and file == self._file:
+                return self._store
+            self._opened.close()
+            self._store, self._file = None, file
+            self._sweeps.clear()
+            self._summaries.clear()
+            if self._workspace.has_store:
+                self._store = self._opened.enter_context(self._workspace.store(read_only=True))
+            return self._store
+
+    def _identity(self) -> tuple[int, int] | None:
+        try:
+            found = (self._workspace.dir / FILE_NAME).stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
