@@ -15,7 +15,7 @@ from smsweep.report.figures.table import FIGURES
 from smsweep.report.sections import environment, facts, head
 from smsweep.report.snapshot import Snapshot, metric_names
 
-SCRIPTS = ("figures.js", "trial_table.js", "report.js")
+SCRIPTS = ("theme.js", "figures.js", "trial_table.js", "report.js")
 FIRST, LAST = ("number", "state", "objective"), ("reason",)  # columns shown at first, and params between them
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from smsweep.agents import Outcome as Outcome
+    from smsweep.sdk import again as again
     from smsweep.sdk import api as api
     from smsweep.sdk import auth as auth
     from smsweep.sdk import create as create
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from smsweep.sdk import iam as iam
     from smsweep.sdk import import_wandb as import_wandb
     from smsweep.sdk import labels as labels
+    from smsweep.sdk import live as live
+    from smsweep.sdk import log_pages as log_pages
     from smsweep.sdk import manage as manage
     from smsweep.sdk import plan as plan
     from smsweep.sdk import preflight as preflight
@@ -32,10 +35,12 @@ if TYPE_CHECKING:
     from smsweep.sdk import wandb_sync as wandb_sync
     from smsweep.sdk import watching as watching
     from smsweep.sdk import why as why
+    from smsweep.sdk import workspace as workspace
     from smsweep.trials import Trial as Trial
 
 _PARTS = frozenset(
     {
+        "again",
         "api",
         "auth",
         "create",
@@ -48,6 +53,8 @@ _PARTS = frozenset(
         "iam",
         "import_wandb",
         "labels",
+        "live",
+        "log_pages",
         "manage",
         "plan",
         "queue",
@@ -61,6 +68,7 @@ _PARTS = frozenset(
         "wandb_sync",
         "watching",
         "why",
+        "workspace",
     }
 )
 

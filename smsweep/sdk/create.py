@@ -76,11 +76,40 @@ def sweep(
     parsed_job = load_job(job)
     warn(parsed.warnings, parsed_job.warnings)
     check_can_run(parsed.config, parsed_job.template.repeats)
-    priors = list(prior_runs or ())
-    runs = read_files(priors, parsed.config)
     workspace = Workspace()
-    source_hash = snapshot(workspace, parsed, parsed_job, _origin(sweep))
+    return keep(
+        workspace,
+        parsed,
+        parsed_job,
+        source=lambda: snapshot(workspace, parsed, parsed_job, _origin(sweep)),
+        origin=lambda: origin(_origin(sweep) or Path.cwd()),
+        priors=prior_runs or (),
+        entity=entity,
+        project=project,
+        name=name,
+        seed=seed,
+        reuse=reuse,
+    )
+
+
+def keep(
+    workspace: Workspace,
+    parsed: ParsedSweep,
+    parsed_job: ParsedJob,
+    *,
+    source: Callable[[], str],
+    origin: Callable[[], Mapping[str, Any]],
+    priors: Iterable[str] = (),
+    entity: str | None = None,
+    project: str | None = None,
+    name: str | None = None,
+    seed: int | None = None,
+    reuse: bool = False,
+) -> str:
+    """Store a new sweep and return its id. source: gives the hash of its source. origin: where that comes from."""
     config, environ = parsed.config, workspace.environ
+    priors = list(priors)
+    runs = read_files(priors, config)
     value = Sweep(
         id="".join(secrets.choice(ID_LETTERS) for _ in range(ID_LENGTH)),
         config=config,
@@ -91,14 +120,14 @@ def sweep(
         entity=entity or environ.get("WANDB_ENTITY") or config.entity or "",
         sweep_yaml=parsed.text,
         job_yaml=parsed_job.text,
-        source_hash=source_hash,
+        source_hash=source(),
         prior_runs=tuple(prior for prior in priors if not is_file(prior)),
         created_at=datetime.now(timezone.utc),
     )
     with workspace.store(create=True) as store:
         warn_of_other_spaces(stored_prior(store, value), config)
         created = store.create_sweep(value)
-        store.put_note(created.id, ORIGIN_NOTE, origin(_origin(sweep) or Path.cwd()))
+        store.put_note(created.id, ORIGIN_NOTE, origin())
         if runs:
             store.put_note(created.id, CSV_NOTE, runs)
         if reuse:

@@ -30,7 +30,8 @@ Data = dict[str, Any]
 T = TypeVar("T")
 WAITING_S = 5.0  # after which it is asked again what running trials wait for
 MOST_KEPT = 12  # sweeps with all their trials in memory
-BEST_POINTS = 40  # of the line that shows how the best came about
+LINE_POINTS = 40  # of a small line: how the best came about, a running trial's curve
+MOST_RUNNING = 40  # shown
 BAD = ("failed", "crashed")
 
 
@@ -109,14 +110,10 @@ class LiveSweep:
         return {
             **self.shown,
             "revision": self.revision,
-            "best_so_far": [value for _, value in thin(best, BEST_POINTS)],
+            "best_so_far": [value for _, value in thin(best, LINE_POINTS)],
+            "running": self._running(),
             "failures": [{"reason": reason, "n": n} for reason, n in Counter(reasons).most_common()],
         }
-
-    def curve(self, number: int) -> tuple[float, ...]:
-        """Return the values of the metric that a trial reported, oldest first; () for an unknown trial."""
-        trial = self._trials.get(number)
-        return trial.curve if trial else ()
 
     def trial(self, number: int) -> Data:
         """Raises NotFound."""
@@ -159,6 +156,17 @@ class LiveSweep:
             made_at=now(),
         )
         return self._snapshot
+
+    def _running(self) -> list[Data]:
+        """Return the first trials that run, each with its curve so far."""
+        active = sorted(number for number, trial in self._trials.items() if trial.state.is_active)
+        keys = ("number", "state", "params", "objective", "started_at")
+        found = []
+        for number in active[:MOST_RUNNING]:
+            curve = self._trials[number].curve
+            line = [value for _, value in thin(curve, LINE_POINTS)]
+            found.append({key: self._data[number][key] for key in keys} | {"curve": line, "n_reports": len(curve)})
+        return found
 
     def _take(self, trial: Trial, sweep: Sweep) -> None:
         self._seen = max(self._seen, trial.revision)

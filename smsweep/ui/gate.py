@@ -23,7 +23,7 @@ CSRF_HEADER = "x-csrf-token"
 HEADERS = {
     "Content-Security-Policy": PAGE_POLICY,
     "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "SAMEORIGIN",
+    "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
@@ -36,12 +36,13 @@ class Gate:
 
     token: a secret of whoever started the page. It comes once in the address, or as `Authorization: Bearer`; a
     browser then has a cookie that scripts cannot read and other sites cannot send. names: by which this machine
-    is called, besides its addresses: a name that somebody else's DNS points here is turned away. port: of the page,
-    for the cookie's name: browsers keep one set of cookies for all ports.
+    is called, besides its addresses: a name that somebody else's DNS points here is turned away. port: of the
+    page, for the cookie's name: browsers keep one set of cookies for all ports.
     """
 
-    def __init__(self, app: ASGIApp, *, token: str, names: Collection[str], port: int) -> None:
-        self._app = app
+    app: ASGIApp  # behind the gate
+
+    def __init__(self, *, token: str, names: Collection[str], port: int) -> None:
         self._token = token
         self._names = {name.lower() for name in names} | {"localhost"}
         self._cookie = f"smsweep-{port}"
@@ -69,7 +70,7 @@ class Gate:
             await send(message)
 
         refused = self._refuse(request)
-        await (refused or self._app)(scope, receive, with_headers)
+        await (refused or self.app)(scope, receive, with_headers)
 
     def _refuse(self, request: Request) -> Response | None:
         """Return the answer to a request that goes no further; None for one that may pass."""

@@ -13,8 +13,8 @@ PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
     "frame-src 'self'; font-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
-# Plotly's WebGL layer, behind parallel coordinates, compiles code of its own. It may in a frame that has no origin:
-# no cookie, no storage, nothing to talk to.
+# Plotly's WebGL layer, behind parallel coordinates, compiles code of its own. It may in a frame that has no
+# origin: no cookie, no storage, nothing to talk to.
 FRAME_POLICY = (
     "sandbox allow-scripts; default-src 'none'; script-src 'self' 'unsafe-eval'; style-src 'self'; "
     "img-src data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
@@ -32,7 +32,7 @@ def shell(csrf: str) -> HTMLResponse:
         f'<!doctype html><html lang="en"><head>{HEAD}<title>smsweep</title>'
         f'<meta name="csrf" content="{escape(csrf)}"><meta name="plotly" content="{address("plotly.js")}">'
         f'<link rel="icon" href="{address(ICON)}">'
-        f'{_style("plotly.css", "plotly.js-style-global")}{_style("smsweep.css")}{_style("ui.css")}'
+        f"{_style('plotly.css', 'plotly.js-style-global')}{_style('smsweep.css')}{_style('ui.css')}"
         f"{_script('theme.js')}{_script('figures.js', defer=True)}{_script('trial_table.js', defer=True)}"
         f'<script type="module" src="{address("app.js")}"></script></head>'
         '<body class="app"><a class="skip" href="#main">To the content</a>'
@@ -47,11 +47,13 @@ def frame() -> HTMLResponse:
     """Return the page inside which parallel coordinates are drawn."""
     response = HTMLResponse(
         f'<!doctype html><html lang="en"><head>{HEAD}<title>figure</title>'
-        f'{_style("plotly.css", "plotly.js-style-global")}{_style("smsweep.css")}{_style("frame.css")}'
+        f"{_style('plotly.css', 'plotly.js-style-global')}{_style('smsweep.css')}{_style('frame.css')}"
         f"{_script('plotly.js')}{_script('figures.js')}{_script('frame.js')}"
-        '</head><body class="frame"><div id="figure" role="figure" aria-label="Parallel coordinates"></div></body></html>'
+        '</head><body class="frame">'
+        '<div id="figure" role="figure" aria-label="Parallel coordinates"></div></body></html>'
     )
     response.headers["Content-Security-Policy"] = FRAME_POLICY
+    response.headers["X-Frame-Options"] = "SAMEORIGIN"
     return response
 
 
@@ -60,8 +62,8 @@ def sign_in(why: str = "") -> HTMLResponse:
     told = f'<p class="bad" role="alert">{escape(why)}</p>' if why else ""
     return HTMLResponse(
         f'<!doctype html><html lang="en"><head>{HEAD}<title>Sign in: smsweep</title>'
-        f'<link rel="icon" href="{address(ICON)}">{_style("smsweep.css")}{_style("ui.css")}{_script("theme.js")}</head>'
-        '<body class="app"><main class="sign-in"><h1>smsweep</h1>'
+        f'<link rel="icon" href="{address(ICON)}">{_style("smsweep.css")}{_style("ui.css")}'
+        f'{_script("theme.js")}</head><body class="app"><main class="sign-in"><h1>smsweep</h1>'
         "<p>This page shows and steers the sweeps of whoever started it. Open the address that "
         "<code>smsweep ui</code> printed, or paste its token.</p>"
         f'{told}<form method="get" action="/"><label for="token">Token</label>'

@@ -72,17 +72,23 @@ function onBrush(element, tell) {
 
 function setTheme(name) {
   document.documentElement.dataset.theme = name;
-  for (const [element, figure] of drawn) showFigure(element, figure);
+  for (const [element, figure] of drawn) {
+    if (element.isConnected) showFigure(element, figure);
+    else drawn.delete(element);
+  }
 }
 
 function followTheme(button) {
-  const dark = matchMedia("(prefers-color-scheme: dark)");
   const other = { dark: "light", light: "dark" };
   const apply = (name) => {
     setTheme(name);
     button.textContent = `${other[name]} theme`;
   };
-  apply(dark.matches ? "dark" : "light");
-  dark.addEventListener("change", () => apply(dark.matches ? "dark" : "light"));
-  button.addEventListener("click", () => apply(other[document.documentElement.dataset.theme]));
+  apply(themeName());
+  systemDark.addEventListener("change", () => apply(themeName()));
+  button.addEventListener("click", () => {
+    const name = other[document.documentElement.dataset.theme];
+    keepTheme(name);
+    apply(name);
+  });
 }

@@ -21,9 +21,12 @@ function shown(value) {
 }
 
 class TrialTable {
-  // rows: arrays in the order of columns; the first column is the trial's number. choose: told of a clicked number.
-  constructor(container, { columns, rows, choose, label, pick = null }) {
-    Object.assign(this, { columns, rows, choose, pick });
+  // rows: arrays in the order of columns; the first column is the trial's number. choose: told of a clicked number;
+  // or link: gives its address. pick: told of the numbers whose boxes are ticked. title: gives what stands over a
+  // column. cell: gives the node for a value, or null for plain text.
+  constructor(container, { columns, rows, choose, label, pick = null, link = null, title = (name) => name,
+    cell = () => null }) {
+    Object.assign(this, { columns, rows, choose, pick, link, title, cell });
     this.order = { column: 0, isDown: false };
     this.page = 0;
     this.only = null;
@@ -114,31 +117,42 @@ class TrialTable {
     const heads = visible.map((i) => {
       const isSorted = i === this.order.column;
       const arrow = isSorted ? (this.order.isDown ? " ▼" : " ▲") : "";
-      const button = make("button", { type: "button", textContent: this.columns[i] + arrow, onclick: () => {
+      const button = make("button", { type: "button", textContent: this.title(this.columns[i]) + arrow, title: this.columns[i], onclick: () => {
         this.order = { column: i, isDown: isSorted && !this.order.isDown };
         this.sort();
         this.draw();
       } });
       return make("th", { scope: "col", ariaSort: isSorted ? (this.order.isDown ? "descending" : "ascending") : "none" }, button);
     });
-    if (this.pick) heads.unshift(make("th", { scope: "col" }, make("span", { textContent: "pick" })));
+    if (this.pick) heads.unshift(make("th", { scope: "col" }, make("span", { textContent: "pick", className: "hidden-text" })));
     const focus = document.activeElement?.closest?.("th") && [...this.head.children].indexOf(document.activeElement.closest("th"));
     this.head.replaceChildren(...heads);
     if (typeof focus === "number" && focus >= 0) this.head.children[focus]?.querySelector("button")?.focus();
     const start = this.page * PAGE;
+    const held = this.focused();
     this.body.replaceChildren(...this.found.slice(start, start + PAGE).map((row) => this.line(row, visible)));
+    if (held) this.body.querySelector(`tr[data-number="${held.number}"] ${held.tag}`)?.focus();
     const n = this.found.length;
     this.count.textContent = n ? `${start + 1}–${Math.min(start + PAGE, n)} of ${n}` : "no trial";
     this.back.disabled = this.page === 0;
     this.next.disabled = start + PAGE >= n;
   }
 
+  // Which trial's control has the keyboard, so that it still has it when new rows take the place of the old.
+  focused() {
+    const line = this.body.contains(document.activeElement) && document.activeElement.closest("tr");
+    return line ? { number: line.dataset.number, tag: document.activeElement.tagName.toLowerCase() } : null;
+  }
+
   line(row, visible) {
     const cells = visible.map((i) => {
       const text = shown(row[i]);
+      if (i === 0 && this.link) return make("td", {}, make("a", { href: this.link(row[0]), textContent: text }));
       if (i === 0) {
         return make("td", {}, make("button", { type: "button", textContent: text, onclick: () => this.choose(row[0]) }));
       }
+      const node = this.cell(this.columns[i], row[i], row);
+      if (node) return make("td", { className: typeof row[i] === "number" ? "number" : "" }, node);
       return make("td", { textContent: text, title: text, className: typeof row[i] === "number" ? "number" : "" });
     });
     if (this.pick) {
@@ -150,7 +164,7 @@ class TrialTable {
       });
       cells.unshift(make("td", {}, box));
     }
-    return make("tr", { "data-state": row[this.stateAt] ?? "" }, ...cells);
+    return make("tr", { "data-state": row[this.stateAt] ?? "", "data-number": row[0] }, ...cells);
   }
 }
 

@@ -1,0 +1,36 @@
+// The figures that explain a sweep.
+
+import { path } from "./api.js";
+import { make } from "./dom.js";
+import { LiveFigure } from "./figures_live.js";
+
+const KINDS = [
+  ["front", "Pareto front", "The last values of the metrics against each other; no trial beats those of the front."],
+  ["importance", "Parameter importance", "How much each param decides whether a trial is among the best."],
+  ["slices", "Slices", "The objective over each param alone; later trials are lighter."],
+  ["contours", "Contours", "The objective over two params; between trials it is a mean of those near by."],
+  ["timeline", "Timeline", "When each trial ran, one row for each worker of a place."],
+  ["cost", "Cost to best", "What had been spent when the best so far was found."],
+];
+
+export class Analysis {
+  constructor(panel, model) {
+    this.model = model;
+    const choose = (n) => model.go(path("sweeps", model.sweepId, "trials", String(n)));
+    this.figures = [];
+    for (const [name, title, about] of KINDS) {
+      if (name === "front" && (model.sweep?.metrics.length ?? 0) < 2) continue;
+      const element = make("div", { className: "figure", "data-figure": name, role: "figure", ariaLabel: title });
+      panel.append(make("section", { className: "card" }, make("h2", { textContent: title }), make("p", { className: "soft", textContent: about }), element));
+      this.figures.push(new LiveFigure(element, model.sweepId, name, { choose, signal: model.signal }));
+    }
+  }
+
+  update() {
+    for (const figure of this.figures) figure.update(this.model.revision);
+  }
+
+  tick() {
+    for (const figure of this.figures) figure.draw();
+  }
+}

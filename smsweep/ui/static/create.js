@@ -1,0 +1,104 @@
+// A new sweep: its files to write, checked while one writes, and what it is to learn from.
+
+import { Refused, change, path, read } from "./api.js";
+import { button, flat, make, number, say } from "./dom.js";
+import { onKey } from "./keys.js";
+import { table } from "./overview.js";
+
+const PATIENCE_MS = 600; // after the last key
+
+export function createPage(main, _, { signal, place, go }) {
+  const given = new URLSearchParams(location.search);
+  const labels = given.getAll("t");
+  place("new sweep", [["sweeps", "/"], ["new sweep", ""]]);
+  const field = (tag, id, text, attributes = {}, hint = "") => {
+    const input = make(tag, { id, spellcheck: false, ...attributes });
+    if (hint) input.setAttribute("aria-describedby", `${id}-hint`);
+    return [input, make("div", { className: "field" }, make("label", { htmlFor: id, textContent: text }), input,
+      hint ? make("p", { id: `${id}-hint`, className: "soft hint-text", textContent: hint }) : "")];
+  };
+  const [name, nameField] = field("input", "name", "Name", { autocomplete: "off" }, "In lists; empty for what the YAML says.");
+  const [config, configField] = field("textarea", "config", "sweep.yaml", { rows: 18, className: "code" });
+  const [job, jobField] = field("textarea", "job", "job.yaml", { rows: 5, className: "code" }, "How each trial's job runs. Optional on your own machine.");
+  const [priors, priorsField] = field("textarea", "priors", "Prior runs", { rows: 3, className: "code" },
+    "Trials (ID/N) or whole sweeps (ID), one a line. The search knows their results; a grid leaves out their cells.");
+  const like = make("input", { type: "checkbox", id: "like", checked: true });
+  const likeText = make("span");
+  const likeField = make("p", { hidden: true }, make("label", { htmlFor: "like" }, like, " ", likeText));
+  const narrow = make("input", { type: "checkbox", id: "narrow", checked: given.get("narrow") === "1" });
+  const narrowField = make("p", { hidden: !labels.length }, make("label", { htmlFor: "narrow" }, narrow, " narrow ranges to those of the prior runs"));
+  const verdict = make("div", { className: "verdict", role: "status" });
+  const create = button("Create sweep", () => submit(), { className: "main" });
+  const form = make("div", { className: "sides even" },
+    make("div", {}, make("section", { className: "card" }, configField)),
+    make("div", {}, make("section", { className: "card" }, nameField, priorsField, narrowField, likeField, jobField, make("div", { className: "bar end" }, create)),
+      make("section", { className: "card" }, make("h2", { textContent: "Check" }), verdict)));
+  main.append(make("header", { className: "head" }, make("div", { className: "title" }, make("h1", { textContent: "New sweep" }))), form);
+  let source = "";
+  let timer = 0;
+  let turn = 0;
+
+  const document_ = () => ({ sweep_yaml: config.value, job_yaml: job.value, name: name.value.trim(), like: like.checked ? source : "",
+    prior_runs: priors.value.split(/[\s,]+/).filter(Boolean) });
+
+  async function fill() {
+    const query = labels.map((label) => `t=${encodeURIComponent(label)}`).join("&");
+    const draft = await read(`/api/draft?${query}${narrow.checked ? "&narrow=1" : ""}`, signal);
+    config.value = draft.sweep_yaml;
+    job.value = draft.job_yaml;
+    name.value ||= draft.name ? `${draft.name}, again` : "";
+    priors.value = draft.prior_runs.join("\n");
+    source = draft.like;
+    likeField.hidden = !draft.source;
+    likeText.textContent = `run the very source of sweep ${draft.like}, not the files of this folder as they are now`;
+    check();
+  }
+
+  async function check() {
+    const mine = ++turn;
+    try {
+      const found = await change("/api/check", document_());
+      if (mine === turn) showVerdict(found);
+    } catch (err) {
+      if (mine === turn) showVerdict({ problems: err instanceof Refused ? err.problems : [err.message], warnings: [], trials: [] });
+    }
+  }
+
+  function showVerdict({ problems, warnings, trials, expected_trial_count: expected }) {
+    create.disabled = Boolean(problems.length);
+    const list = (items, className, mark) => (items.length ? [make("ul", { className: `reasons ${className}` },
+      ...items.map((item) => make("li", {}, make("strong", { textContent: mark }), " ", item)))] : []);
+    const columns = [...new Set(trials.flatMap((params) => Object.keys(flat(params))))];
+    verdict.replaceChildren(
+      make("p", { className: problems.length ? "bad strong" : "good strong", textContent: problems.length
+        ? `${problems.length} problem${problems.length === 1 ? "" : "s"} to solve` : `✓ valid${expected === null ? ", without an end of its own" : `: ${expected} trials`}` }),
+      ...list(problems, "bad", "✕"), ...list(warnings, "", "!"),
+      ...(trials.length ? [make("p", { className: "soft", textContent: "Trials such as" }),
+        table(columns, trials.map((params) => make("tr", {}, ...columns.map((column) => make("td", { textContent: number(flat(params)[column]) })))))] : []));
+  }
+
+  async function submit() {
+    create.disabled = true;
+    try {
+      const made = await change("/api/create", document_());
+      say(`sweep ${made.id} is created; an agent runs its trials`);
+      go(path("sweeps", made.id));
+    } catch (err) {
+      showVerdict({ problems: err instanceof Refused ? err.problems : [err.message], warnings: [], trials: [] });
+      verdict.scrollIntoView({ block: "nearest" });
+      create.disabled = false;
+    }
+  }
+
+  for (const input of [config, job, priors, name, like]) {
+    input.addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(check, PATIENCE_MS); }, { signal });
+  }
+  config.addEventListener("keydown", (event) => {
+    if ((event.ctrlKey || event.metaKey) && event.key === "Enter" && !create.disabled) submit();
+  });
+  narrow.addEventListener("change", fill);
+  signal.addEventListener("abort", () => { clearTimeout(timer); turn += 1; });
+  onKey("e", "edit the YAML", () => config.focus(), signal);
+  fill().catch((err) => { if (!signal.aborted) showVerdict({ problems: [err.message], warnings: [], trials: [] }); });
+}
+

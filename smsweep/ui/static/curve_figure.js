@@ -1,0 +1,58 @@
+// Curves of one metric, of one trial or of several over each other.
+
+import { make } from "./dom.js";
+import { plotly } from "./figures_live.js";
+
+// Told apart by colour and by dash: nobody needs to see colours.
+const COLOURS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9"];
+const DASHES = ["solid", "dash", "dot", "dashdot"];
+
+const text = (name) => name.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;").replace(/%\{/g, "%&#123;").replace(/\$/g, "&#36;");
+
+export class CurveFigure {
+  constructor(container, signal) {
+    this.signal = signal;
+    this.select = make("select", { ariaLabel: "metric" });
+    this.log = make("input", { type: "checkbox", id: `log-${Math.random().toString(36).slice(2)}` });
+    this.element = make("div", { className: "figure", "data-figure": "curve", role: "figure", ariaLabel: "Curve of the metric" });
+    this.none = make("p", { className: "soft", textContent: "No metric with numbers has been reported yet." });
+    const logLabel = make("label", {}, this.log, " log scale");
+    container.append(make("div", { className: "bar" }, make("h2", { textContent: "Curves" }), this.select, logLabel), this.none, this.element);
+    this.select.addEventListener("change", () => this.draw());
+    this.log.addEventListener("change", () => this.draw());
+  }
+
+  // trials: [{ label, curves }]; usual: the metric to begin with.
+  update(trials, usual) {
+    this.trials = trials;
+    const names = [...new Set(trials.flatMap(({ curves }) => Object.keys(curves)))].sort((a, b) => (b === usual) - (a === usual) || (a < b ? -1 : 1));
+    const before = this.select.value;
+    const known = [...this.select.options].map((option) => option.value);
+    if (names.join("\n") !== known.join("\n")) {
+      this.select.replaceChildren(...names.map((name) => make("option", { value: name }, name)));
+      if (names.includes(before)) this.select.value = before;
+    }
+    this.none.hidden = Boolean(names.length);
+    this.element.hidden = !names.length;
+    if (names.length) this.draw();
+  }
+
+  async draw() {
+    await plotly();
+    if (this.signal.aborted) return;
+    const name = this.select.value;
+    const found = this.trials.filter(({ curves }) => curves[name]);
+    const data = found.map(({ label, curves }, i) => ({
+      type: "scatter", mode: curves[name].y.length < 60 ? "lines+markers" : "lines", name: text(label), x: curves[name].x, y: curves[name].y,
+      line: { color: COLOURS[i % COLOURS.length], dash: DASHES[Math.floor(i / COLOURS.length) % DASHES.length] || "solid", width: 2 },
+      marker: { size: 4, symbol: i % 8 },
+      hovertemplate: "%{x}<br>%{y}<extra>%{fullData.name}</extra>",
+    }));
+    const by = found.some(({ curves }) => curves[name].by === "report") ? "report" : "step";
+    await showFigure(this.element, { data, layout: {
+      margin: { t: 10, r: 10 }, height: 340, showlegend: this.trials.length > 1, hovermode: "closest", uirevision: name,
+      xaxis: { title: { text: by }, automargin: true }, yaxis: { title: { text: text(name) }, automargin: true, type: this.log.checked ? "log" : "linear" },
+      legend: { orientation: "h", y: -0.25 },
+    } });
+  }
+}

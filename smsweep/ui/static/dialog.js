@@ -1,0 +1,25 @@
+// The page's one dialog: closes with Escape, and gives the keyboard back to where it was.
+
+import { button, make } from "./dom.js";
+
+export function openDialog(title, body, buttons) {
+  const dialog = document.getElementById("dialog");
+  dialog.replaceChildren(
+    make("h2", { id: "dialog-title", textContent: title }), ...body,
+    make("div", { className: "bar end" }, ...buttons));
+  dialog.showModal();
+  (dialog.querySelector("[autofocus]") || dialog.querySelector("button"))?.focus();
+  return dialog;
+}
+
+// Resolves to whether the reader said yes. The safe answer has the keyboard.
+export function confirmed(title, text, yes) {
+  return new Promise((resolve) => {
+    let answer = false;
+    const dialog = openDialog(title, [make("p", { textContent: text })], [
+      button("Leave it", () => dialog.close(), { autofocus: true }),
+      button(yes, () => { answer = true; dialog.close(); }, { className: "danger" }),
+    ]);
+    dialog.addEventListener("close", () => resolve(answer), { once: true });
+  });
+}

@@ -1,0 +1,104 @@
+// Figures that follow their sweep: fetched when seen, drawn again when there is news.
+
+import { path, read } from "./api.js";
+import { make } from "./dom.js";
+
+let loading = null;
+
+// The plotting library comes when the first figure does: lists and logs need none.
+export function plotly() {
+  loading ||= new Promise((resolve, reject) => {
+    const script = make("script", { src: document.querySelector("meta[name=plotly]").content });
+    script.addEventListener("load", resolve);
+    script.addEventListener("error", () => { loading = null; reject(new Error("the plotting library did not load")); });
+    document.head.append(script);
+  });
+  return loading;
+}
+
+export class LiveFigure {
+  // choose: told of a clicked trial's number.
+  constructor(element, sweepId, name, { choose, signal }) {
+    Object.assign(this, { element, sweepId, name, choose, signal });
+    this.wanted = -1; // revision that should be drawn
+    this.drawn = -1;
+    this.isSeen = false;
+    this.notBefore = 0;
+    const watcher = new IntersectionObserver((entries) => {
+      this.isSeen = entries[entries.length - 1].isIntersecting;
+      this.draw();
+    }, { rootMargin: "200px" });
+    watcher.observe(element);
+    signal.addEventListener("abort", () => watcher.disconnect());
+  }
+
+  update(revision) {
+    this.wanted = revision;
+    this.draw();
+  }
+
+  async draw() {
+    const isDue = this.isSeen && this.wanted > this.drawn && performance.now() >= this.notBefore;
+    if (!isDue || this.isBusy || this.signal.aborted) return;
+    this.isBusy = true;
+    const started = performance.now();
+    const revision = this.wanted;
+    try {
+      const [figure] = await Promise.all([read(path("api", "sweeps", this.sweepId, "figures", this.name), this.signal),
+        this.isFramed ? null : plotly()]);
+      if (this.signal.aborted) return;
+      await this.show(figure);
+      this.drawn = revision;
+    } catch (err) {
+      if (!this.signal.aborted) this.element.textContent = `This figure cannot be shown: ${err.message}`;
+    } finally {
+      this.isBusy = false;
+      const took = performance.now() - started;
+      this.notBefore = performance.now() + Math.max(2500, 5 * took); // drawing must not be all that a browser does
+    }
+  }
+
+  show(figure) {
+    return showFigure(this.element, withView(this.element, figure), {
+      plotly_click: (event) => { if (event.points[0].customdata !== undefined) this.choose(event.points[0].customdata); },
+    });
+  }
+}
+
+// Keeps what the reader zoomed to, or chose in a menu, when new data comes.
+function withView(element, figure) {
+  figure.layout.uirevision = "kept";
+  return figure;
+}
+
+// Parallel coordinates are drawn in a frame without an origin: their WebGL library compiles code as it runs.
+export class FramedFigure extends LiveFigure {
+  constructor(element, sweepId, name, { brushed, ...options }) {
+    super(element, sweepId, name, options);
+    this.isFramed = true;
+    const frame = make("iframe", { src: "/frame", title: "Parallel coordinates", sandbox: "allow-scripts" });
+    frame.setAttribute("sandbox", "allow-scripts");
+    this.frame = frame;
+    this.ready = new Promise((resolve) => {
+      addEventListener("message", ({ source, data }) => {
+        if (source !== frame.contentWindow) return;
+        if (data.ready) resolve();
+        if (data.drawn) element.dataset.isDrawn = "true";
+        if ("chosen" in data) brushed(data.chosen && new Set(data.chosen));
+      }, { signal: options.signal });
+    });
+    element.append(frame);
+    new MutationObserver(() => this.post({})).observe(document.documentElement, { attributeFilter: ["data-theme"] });
+  }
+
+  async show(figure) {
+    await this.ready;
+    if (figure.layout.height) this.element.style.minHeight = `${figure.layout.height}px`;
+    this.frame.style.height = `${figure.layout.height || 380}px`;
+    this.post({ figure });
+  }
+
+  post(message) {
+    this.frame.contentWindow?.postMessage({ ...message, theme: document.documentElement.dataset.theme }, "*");
+  }
+}

@@ -1,0 +1,18 @@
+"use strict";
+// Inside the frame: draws what the page sends, tells it what was chosen.
+
+const element = document.getElementById("figure");
+const toPage = (message) => parent.postMessage(message, "*");
+
+addEventListener("message", ({ source, data: { figure, theme } }) => {
+  if (source !== parent) return;
+  setTheme(theme);
+  if (!figure) return;
+  for (const [i, dimension] of (element.data?.[0]?.dimensions || []).entries()) { // what was chosen stays chosen
+    const same = figure.data[0]?.dimensions?.[i];
+    if (same?.label === dimension.label && dimension.constraintrange) same.constraintrange = dimension.constraintrange;
+  }
+  const brushed = onBrush(element, (numbers) => toPage({ chosen: numbers && [...numbers] }));
+  showFigure(element, figure, { plotly_restyle: brushed }).then(() => toPage({ drawn: true }));
+});
+toPage({ ready: true });

@@ -1,0 +1,87 @@
+// A trial's log, line by line as it grows.
+
+import { keepReading, read } from "./api.js";
+import { button, make } from "./dom.js";
+
+const MOST_LINES = 5000; // on the page; older ones go
+const ANSI = /\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|[\x1b\x9b][[\]()#;?]*(?:\d{1,4}(?:;\d{0,4})*)?[0-9A-ORZcf-nqry=><~]/g;
+
+export class LogView {
+  constructor(address, signal) {
+    Object.assign(this, { address, signal, cursor: "", follows: true, dropped: 0 });
+    this.text = make("pre", { className: "log", tabIndex: 0, role: "log", ariaLabel: "log", ariaLive: "off" });
+    this.filter = make("input", { type: "search", placeholder: "filter lines", ariaLabel: "filter lines of the log" });
+    this.count = make("span", { className: "soft" });
+    this.follow = button("following", () => this.toggle(), { ariaPressed: "true" });
+    this.element = make("section", { className: "card wide" },
+      make("div", { className: "bar" }, make("h2", { textContent: "Log" }), this.filter, this.count, this.follow), this.text);
+    this.filter.addEventListener("input", () => { for (const line of this.text.children) this.sift(line); });
+    this.text.addEventListener("scroll", () => {
+      const isAtEnd = this.text.scrollHeight - this.text.scrollTop - this.text.clientHeight < 40;
+      if (this.follows !== isAtEnd && !this.isMoving) this.setFollow(isAtEnd);
+      this.isMoving = false;
+    });
+  }
+
+  // Reads from now on; what it has stays, what is new is added.
+  begin() {
+    if (this.now) this.now();
+    else this.now = keepReading(() => this.turn(), this.signal);
+  }
+
+  async turn() {
+    let page;
+    try {
+      page = await read(`${this.address}?cursor=${encodeURIComponent(this.cursor)}`, this.signal);
+    } catch (err) {
+      if (this.signal.aborted || !err.status) throw err;
+      this.count.textContent = err.message; // it lies with another machine, or is gone
+      return 10000;
+    }
+    if (page.is_new) this.text.replaceChildren();
+    if (page.is_new) this.dropped = 0;
+    this.cursor = page.cursor;
+    this.add(page.lines);
+    if (page.lines.length) return 0; // there may be more already
+    if (page.is_last) return 15000;
+    return ["running", "stopping"].includes(page.state) ? 1000 : 3000;
+  }
+
+  add(lines) {
+    const some = document.createDocumentFragment();
+    for (const line of lines.slice(-MOST_LINES)) {
+      const element = make("div", { textContent: `${line.replace(ANSI, "")}\n` });
+      this.sift(element);
+      some.append(element);
+    }
+    this.dropped += Math.max(0, lines.length - MOST_LINES);
+    this.text.append(some);
+    while (this.text.children.length > MOST_LINES) {
+      this.text.firstChild.remove();
+      this.dropped += 1;
+    }
+    const n = this.text.children.length;
+    this.count.textContent = n ? `${n + this.dropped} lines${this.dropped ? `, the last ${n} here` : ""}` : "nothing printed yet";
+    if (lines.length && this.follows) this.toEnd();
+  }
+
+  sift(line) {
+    line.hidden = !line.textContent.toLowerCase().includes(this.filter.value.toLowerCase());
+  }
+
+  toggle() {
+    this.setFollow(!this.follows);
+    if (this.follows) this.toEnd();
+  }
+
+  setFollow(follows) {
+    this.follows = follows;
+    this.follow.ariaPressed = String(follows);
+    this.follow.textContent = follows ? "following" : "follow";
+  }
+
+  toEnd() {
+    this.isMoving = true;
+    this.text.scrollTop = this.text.scrollHeight;
+  }
+}

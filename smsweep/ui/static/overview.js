@@ -1,0 +1,129 @@
+// How a sweep stands at one look.
+
+import { path } from "./api.js";
+import { LiveFigure } from "./figures_live.js";
+import { STATES, badge, duration, empty, flat, make, number, pairs, progress, seconds, spark, command } from "./dom.js";
+
+const ENDED = ["finished", "stopped", "failed", "crashed", "killed"];
+const N_BEST = 5;
+
+export class Overview {
+  constructor(panel, model) {
+    this.model = model;
+    this.tiles = make("div", { className: "tiles" });
+    this.running = make("div");
+    this.failures = make("div");
+    this.best = make("div");
+    const choose = (n) => model.go(path("sweeps", model.sweepId, "trials", String(n)));
+    const figures = [["history", "Optimisation history"], ["curves", "Learning curves"]].map(([name, title]) => {
+      const element = make("div", { className: "figure", "data-figure": name, role: "figure", ariaLabel: title });
+      return { card: make("section", { className: "card" }, make("h2", { textContent: title }), element),
+        figure: new LiveFigure(element, model.sweepId, name, { choose, signal: model.signal }) };
+    });
+    this.figures = figures.map(({ figure }) => figure);
+    this.cards = make("div", { className: "two" }, ...figures.map(({ card }) => card));
+    panel.append(this.tiles, this.running, this.cards, this.failures, this.best);
+  }
+
+  update() {
+    const { sweep, revision, rows } = this.model;
+    const all = [...rows.values()];
+    this.tiles.replaceChildren(...tiles(sweep, all));
+    this.drawRunning(sweep);
+    this.drawFailures(sweep);
+    this.drawBest(sweep, all);
+    this.cards.hidden = !all.length;
+    for (const figure of this.figures) figure.update(revision);
+  }
+
+  tick() {
+    for (const figure of this.figures) figure.draw();
+  }
+
+  drawRunning(sweep) {
+    if (!sweep.running.length) {
+      const isIdle = sweep.state === "running";
+      const text = isIdle ? (this.model.rows.size ? "No trial runs right now" : "Nothing has run yet") : "";
+      this.running.replaceChildren(...(isIdle ? [make("section", { className: "card hint" },
+        make("p", {}, `${text}. If no agent works on this sweep, start one:`), command(`smsweep agent ${sweep.id}`))] : []));
+      return;
+    }
+    const waiting = new Map(sweep.waiting.map((found) => [found.number, found.reason]));
+    const lines = sweep.running.map((trial) => make("tr", {},
+      make("td", {}, make("a", { href: path("sweeps", sweep.id, "trials", String(trial.number)), textContent: trial.number })),
+      make("td", {}, badge(trial.state)),
+      make("td", {}, spark(trial.curve, `${sweep.metric?.name ?? "metric"} so far`)),
+      make("td", { className: "number", textContent: number(trial.objective) }),
+      make("td", { className: "number", textContent: trial.n_reports }),
+      make("td", { className: "number", textContent: duration(seconds(trial.started_at, null)) }),
+      make("td", {}, waiting.has(trial.number) ? make("span", { className: "bad", textContent: waiting.get(trial.number) }) : pairs(flat(trial.params)))));
+    const heads = ["trial", "state", "so far", sweep.metric?.name ?? "metric", "reports", "time", "params"];
+    const more = (sweep.trials.running ?? 0) + (sweep.trials.stopping ?? 0) - sweep.running.length;
+    this.running.replaceChildren(make("section", { className: "card" }, make("h2", { textContent: "Running now" }), table(heads, lines),
+      more > 0 ? make("p", { className: "soft", textContent: `and ${more} more` }) : ""));
+  }
+
+  drawFailures({ failures }) {
+    const total = failures.reduce((sum, { n }) => sum + n, 0);
+    this.failures.replaceChildren(...(total ? [make("section", { className: "card" },
+      make("h2", { textContent: `Failures, by reason` }),
+      make("ul", { className: "reasons" }, ...failures.slice(0, 8).map(({ reason, n }) =>
+        make("li", {}, make("strong", { className: "bad", textContent: `${n} ×` }), " ", make("span", { textContent: reason })))))] : []));
+  }
+
+  drawBest(sweep, all) {
+    const sign = sweep.metric?.goal === "maximize" ? -1 : 1;
+    const scored = all.filter((row) => typeof row.objective === "number" && !["failed", "crashed"].includes(row.state));
+    scored.sort((a, b) => sign * (a.objective - b.objective));
+    const lines = scored.slice(0, N_BEST).map((row) => make("tr", {},
+      make("td", {}, make("a", { href: path("sweeps", sweep.id, "trials", String(row.number)), textContent: row.number })),
+      make("td", {}, badge(row.state)), make("td", { className: "number strong", textContent: number(row.objective) }),
+      make("td", { className: "number", textContent: duration(seconds(row.started_at, row.ended_at)) }),
+      make("td", {}, pairs(params(row)))));
+    this.best.replaceChildren(...(lines.length ? [make("section", { className: "card" }, make("h2", { textContent: "Best trials" }),
+      table(["trial", "state", sweep.metric?.name ?? "metric", "time", "params"], lines))] : []));
+    if (!all.length && sweep.state !== "running") this.best.replaceChildren(empty("This sweep ended without a trial"));
+  }
+}
+
+export const params = (row) => Object.fromEntries(Object.entries(row)
+  .filter(([name, value]) => name.startsWith("params.") && value !== null && value !== undefined)
+  .map(([name, value]) => [name.slice("params.".length), value]));
+
+export function table(heads, lines, label = "") {
+  return make("div", { className: "scroll short" }, make("table", label ? { ariaLabel: label } : {},
+    make("thead", {}, make("tr", {}, ...heads.map((head) => make("th", { scope: "col" }, make("span", { textContent: head }))))),
+    make("tbody", {}, ...lines)));
+}
+
+function tile(title, big, ...more) {
+  return make("div", { className: "tile" }, make("div", { className: "label", textContent: title }),
+    make("div", { className: "big" }, big), ...more.filter(Boolean).map((each) => make("div", { className: "soft line" }, each)));
+}
+
+function tiles(sweep, all) {
+  const total = all.length;
+  const expected = sweep.expected_trial_count;
+  const ended = ENDED.reduce((sum, state) => sum + (sweep.trials[state] ?? 0), 0);
+  const counts = STATES.filter((state) => sweep.trials[state]).map((state) =>
+    make("span", { className: "count", "data-state": state, textContent: `${sweep.trials[state]} ${state}` }));
+  const metric = sweep.metric ?? sweep.metrics[0];
+  const { best, usage } = sweep;
+  const starts = all.map((row) => row.started_at).filter(Boolean).sort();
+  const isActive = Boolean(sweep.trials.running || sweep.trials.stopping);
+  const ends = all.map((row) => row.ended_at).filter(Boolean).sort();
+  const passed = starts.length ? seconds(starts[0], isActive ? null : ends[ends.length - 1]) : NaN;
+  const left = isActive && expected !== null && ended > 0 ? (passed / ended) * (expected - ended) : NaN;
+  const budget = usage.budget.usd ? ` of $${usage.budget.usd}` : usage.budget.hours ? ` of ${usage.budget.hours} hours` : "";
+  const spent = usage.usd !== null ? `$${usage.usd.toFixed(2)}` : duration(usage.hours * 3600);
+  return [
+    tile("Trials", `${ended}${expected === null ? "" : ` of ${expected}`} ended`, progress(sweep.trials, expected), make("span", { className: "counts" }, ...counts),
+      total ? "" : "none yet"),
+    metric && tile(`Best ${metric.name}`, best ? make("a", { href: path("sweeps", sweep.id, "trials", String(best.number)),
+      title: `trial ${best.number}`, textContent: number(best.repeats?.mean ?? best.objective) }) : "–",
+    best ? make("span", {}, `trial ${best.number} `, pairs(flat(best.params))) : `${metric.goal}; no value yet`,
+    sweep.metric?.target !== null && sweep.metric?.target !== undefined ? `target ${number(sweep.metric.target)}` : ""),
+    tile("Time", duration(passed), isActive ? (Number.isFinite(left) ? `about ${duration(left)} left` : "running") : total ? "from first start to last end" : ""),
+    tile(usage.usd !== null || budget.includes("$") ? "Cost" : "Instance time", `${spent}${budget}`, `${usage.jobs} job${usage.jobs === 1 ? "" : "s"}`, sweep.outlook),
+  ].filter(Boolean);
+}

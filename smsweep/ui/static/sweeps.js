@@ -1,0 +1,73 @@
+// The list of sweeps.
+
+import { keepReading, path, read } from "./api.js";
+import { ago, badge, command, empty, icon, make, number, pairs, progress, spark } from "./dom.js";
+
+const sum = (counts) => Object.values(counts).reduce((a, b) => a + b, 0);
+
+export function listPage(main, _, { signal, place }) {
+  place("sweeps", [["sweeps", "/"]]);
+  const filter = make("input", { type: "search", placeholder: "filter by name, id, method or state", ariaLabel: "filter sweeps" });
+  const count = make("span", { className: "soft", role: "status" });
+  const list = make("ul", { className: "sweeps" });
+  const bar = make("div", { className: "bar" }, filter, count,
+    make("a", { href: "/new", className: "button main", "data-key": "n", textContent: "New sweep" }));
+  main.append(make("h1", { className: "hidden-text", textContent: "Sweeps" }), bar, list);
+  let sweeps = null;
+  let folder = "";
+  const items = new Map(); // id -> { revision, element }
+
+  function draw() {
+    if (!sweeps) return;
+    bar.hidden = !sweeps.length;
+    if (!sweeps.length) {
+      list.replaceChildren(make("li", { className: "none" }, empty("No sweeps here yet",
+        make("p", {}, "This page shows the sweeps of ", make("code", { textContent: folder }), ". Run one there, and it appears:"),
+        command("smsweep run sweep.yaml --parallel 2"),
+        make("p", {}, make("a", { href: "/new", textContent: "or write one here" })))));
+      return;
+    }
+    const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const text = (sweep) => `${sweep.id} ${sweep.name} ${sweep.method} ${sweep.state} ${sweep.metric?.name ?? ""}`.toLowerCase();
+    const found = sweeps.filter((sweep) => words.every((word) => text(sweep).includes(word)));
+    const held = document.activeElement?.closest?.("li")?.dataset.id;
+    list.replaceChildren(...found.map((sweep) => {
+      const known = items.get(sweep.id);
+      if (known?.revision === sweep.revision && known?.state === sweep.state) return known.element;
+      const element = line(sweep);
+      items.set(sweep.id, { revision: sweep.revision, state: sweep.state, element });
+      return element;
+    }));
+    if (held) list.querySelector(`li[data-id="${CSS.escape(held)}"] a`)?.focus({ preventScroll: true });
+    count.textContent = found.length === sweeps.length ? `${sweeps.length} sweeps` : `${found.length} of ${sweeps.length} sweeps`;
+  }
+
+  filter.addEventListener("input", draw);
+  keepReading(async () => {
+    ({ sweeps, folder } = await read("/api/sweeps", signal));
+    draw();
+    return sweeps.some((sweep) => sweep.trials.running) ? 2000 : 4000;
+  }, signal);
+}
+
+function line(sweep) {
+  const total = sum(sweep.trials);
+  const expected = sweep.expected_trial_count;
+  const best = sweep.best;
+  const metric = sweep.metric ?? sweep.metrics[0];
+  const failed = (sweep.trials.failed ?? 0) + (sweep.trials.crashed ?? 0);
+  return make("li", { "data-id": sweep.id },
+    make("div", { className: "who" },
+      make("a", { href: path("sweeps", sweep.id), "data-stop": "", className: "name", textContent: sweep.name || sweep.id }),
+      make("div", { className: "soft line" }, make("code", { textContent: sweep.id }), ` · ${sweep.method} · `, ago(sweep.created_at))),
+    make("div", { className: "how" }, badge(sweep.state, true)),
+    make("div", { className: "far" }, progress(sweep.trials, expected),
+      make("div", { className: "soft line" }, `${total}${expected === null ? "" : ` of ${expected}`} trials`,
+        sweep.trials.running ? `, ${sweep.trials.running} running` : "",
+        failed ? make("span", { className: "bad" }, `, ${failed} failed`) : "")),
+    make("div", { className: "line-of-best" }, spark(sweep.best_so_far, "best so far, trial by trial")),
+    make("div", { className: "best" },
+      best ? make("div", {}, make("strong", { textContent: number(best.objective) }), " ", make("span", { className: "soft", textContent: metric.name }))
+        : make("span", { className: "soft", textContent: metric ? `no ${metric.name} yet` : "no metric" }),
+      best ? make("div", { className: "soft line" }, pairs(best.params)) : ""));
+}

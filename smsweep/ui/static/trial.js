@@ -1,0 +1,94 @@
+// One trial: its params, its curves, its log as it grows.
+
+import { remove, retry } from "./actions.js";
+import { keepReading, path, read } from "./api.js";
+import { CurveFigure } from "./curve_figure.js";
+import { badge, button, command, copyButton, duration, make, number, say, seconds } from "./dom.js";
+import { onKey } from "./keys.js";
+import { LogView } from "./log.js";
+
+const RETRYABLE = ["failed", "crashed", "killed", "stopped"];
+const OPEN = ["running", "stopping", "pending"];
+
+export function trialPage(main, [sweepId, numberText], { signal, place, go }) {
+  const n = Number(numberText);
+  const label = `${sweepId}/${n}`;
+  const own = path("api", "sweeps", sweepId, "trials", numberText);
+  const address = (other) => path("sweeps", sweepId, "trials", String(other));
+  place(`trial ${n}`, [["sweeps", "/"], [sweepId, path("sweeps", sweepId)], [`trial ${n}`, ""]]);
+  const state = make("span");
+  const acts = make("div", { className: "acts", role: "group", ariaLabel: "What you can do" });
+  const facts = make("p", { className: "soft facts-line" });
+  const why = make("section", { className: "card why", hidden: true });
+  const params = make("section", { className: "card" });
+  const metrics = make("section", { className: "card" });
+  const curves = make("section", { className: "card wide" });
+  const log = new LogView(`${own}/log`, signal);
+  main.append(
+    make("header", { className: "head" }, make("div", { className: "title" }, make("h1", { textContent: `Trial ${n}` }), state), acts, facts),
+    why, make("div", { className: "sides" }, make("div", {}, params, metrics), make("div", {}, curves, log.element)));
+  const figure = new CurveFigure(curves, signal);
+  let key = "";
+  let shownState = "";
+
+  function draw(trial) {
+    place(`trial ${n} ${trial.state}`, [["sweeps", "/"], [trial.sweep.name || sweepId, path("sweeps", sweepId)], [`trial ${n}`, ""]]);
+    if (shownState !== trial.state) {
+      if (shownState) say(`trial ${label} is ${trial.state} now`);
+      shownState = trial.state;
+      state.replaceChildren(badge(trial.state));
+      drawActs(trial);
+      explain(trial);
+      log.begin();
+    }
+    facts.replaceChildren(...[
+      make("span", {}, make("code", { textContent: label }), " ", copyButton(label)),
+      trial.objective !== null && trial.sweep.metric && make("span", {}, `${trial.sweep.metric.name} `, make("strong", { textContent: number(trial.objective) })),
+      trial.started_at && make("span", { textContent: duration(seconds(trial.started_at, trial.ended_at)) }),
+      trial.attempt > 0 && make("span", { textContent: `attempt ${trial.attempt + 1}` }),
+      trial.place && make("span", { textContent: trial.place }),
+      trial.exit_code !== null && make("span", { textContent: `exit code ${trial.exit_code}` }),
+    ].filter(Boolean));
+    params.replaceChildren(make("h2", { textContent: "Params" }), pairsTable(trial.params, "no params"));
+    metrics.replaceChildren(make("h2", { textContent: "Metrics, last values" }), pairsTable(trial.metrics, "none reported yet"));
+    figure.update([{ label: `trial ${n}`, curves: trial.curves }], trial.sweep.metric?.name ?? trial.sweep.metrics[0]?.name);
+  }
+
+  function drawActs(trial) {
+    acts.replaceChildren(
+      button("Retry", async () => { if (await retry([label])) again(); }, { disabled: !RETRYABLE.includes(trial.state) }),
+      make("a", { className: "button", href: `/new?t=${encodeURIComponent(label)}`, textContent: "New sweep from this", "data-key": "n" }),
+      button("Remove", async () => { if (await remove([label])) go(path("sweeps", sweepId)); }, { className: "danger", disabled: ["running", "stopping"].includes(trial.state) }),
+      make("a", { className: "button", href: address(n - 1), textContent: "‹ previous", hidden: n === 0 }),
+      make("a", { className: "button", href: address(n + 1), textContent: "next ›" }));
+  }
+
+  async function explain(trial) {
+    const found = await read(`${own}/why`, signal);
+    why.hidden = false;
+    why.dataset.state = trial.state;
+    why.replaceChildren(
+      make("p", { className: "reason" }, make("strong", { textContent: `It ${found.why}.` }), " ", make("span", { textContent: trial.reason })),
+      make("div", { className: "again" }, make("span", { className: "soft", textContent: "Run it again: " }), command(`smsweep reproduce ${label}`)));
+  }
+
+  const again = keepReading(async () => {
+    const trial = await read(own, signal);
+    const now = JSON.stringify(trial);
+    if (now !== key) draw(trial);
+    key = now;
+    return OPEN.includes(trial.state) ? 1500 : 6000;
+  }, signal);
+
+  if (n > 0) onKey("[", "the trial before", () => go(address(n - 1)), signal);
+  onKey("]", "the trial after", () => go(address(n + 1)), signal);
+  onKey("l", "follow the log, or not", () => log.toggle(), signal);
+  onKey("u", "up to the sweep", () => go(path("sweeps", sweepId)), signal);
+}
+
+export function pairsTable(values, none) {
+  const names = Object.keys(values);
+  if (!names.length) return make("p", { className: "soft", textContent: none });
+  return make("table", { className: "pairs-table" }, make("tbody", {}, ...names.map((name) => make("tr", {},
+    make("th", { scope: "row", textContent: name }), make("td", { textContent: number(values[name]), title: String(values[name]) })))));
+}
