@@ -76,6 +76,7 @@ MAY_IMPORT = {
     "endpoint": GROUND | {"jobs", "request_model", "backends"},
     "report": GROUND | VALUES,
     "exports": GROUND | VALUES,
+    "ui": {"errors", "sdk", "report", "sweeps", "trials"},
     "cli": {"errors", "printable", "sdk", "tables"},
 }
 MAY_NOT_SEE = {  # room -> foreign packages it must not know
@@ -85,7 +86,7 @@ MAY_NOT_SEE = {  # room -> foreign packages it must not know
     "agents": {"sqlalchemy", "docker", "boto3"},
     "controller": {"sqlalchemy", "docker", "boto3"},
     "store": {"boto3", "docker"},
-    "sdk": {"argparse", "typer", "rich"},
+    "sdk": {"argparse", "typer", "rich", "starlette", "uvicorn"},
     "cli": {"sqlalchemy", "pydantic", "boto3", "docker", "numpy"},
 }
 

@@ -47,9 +47,9 @@ def ui(
 ) -> None:
     """Show and steer sweeps in a browser, live.
 
-    Trials, figures, logs, comparison, new sweeps from old ones; pause, resume, stop, cancel, retry, remove. Whoever
-    has the address with its token may do all that, nobody else. Ctrl-C ends the page, not the sweeps. Needs the
-    extra `ui`.
+    Trials, figures, logs, comparison, new sweeps from old ones; pause, resume, stop, cancel, retry, remove.
+    Whoever has the address with its token may do all that, nobody else. Ctrl-C ends the page, not the sweeps.
+    Needs the extra `ui`.
     """
 
     def on_ready(served: Any) -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import ipaddress
 import os
 import secrets
 import signal
 import socket
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from types import FrameType
+from typing import Any
 
 import uvicorn
 
@@ -42,12 +43,33 @@ class Served:
         return f"{self.url}/?token={self.token}"
 
 
-def serve(on_ready: Callable[[Served], None], *, host: str, port: int, names: Sequence[str] = ()) -> None:
-    """Serve until Ctrl-C or SIGTERM; main thread only. names: others by which this machine is called.
+def serve(on_ready: Callable[[Served], None], **options: Any) -> None:
+    """Serve until Ctrl-C or SIGTERM; main thread only. Takes the options of `serving`."""
+    is_over = threading.Event()
 
-    Raises UsageError for an address that cannot be had, or a token that is too short.
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        is_over.set()
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with serving(**options) as served:
+            on_ready(served)
+            is_over.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def serving(
+    *, host: str = LOOPBACK, port: int = 0, names: Sequence[str] = (), environ: Mapping[str, str] | None = None
+) -> Iterator[Served]:
+    """Serve the page while the `with` lasts.
+
+    port: 0 for a free one. names: others by which this machine is called. Raises UsageError for an address that
+    cannot be had, or a token that is too short.
     """
-    workspace = sdk.workspace.Workspace()
+    workspace = sdk.workspace.Workspace(environ)
     token = workspace.environ.get(TOKEN_VAR) or secrets.token_urlsafe(24)
     if len(token) < LEAST_TOKEN:
         raise UsageError(
@@ -62,49 +84,44 @@ def serve(on_ready: Callable[[Served], None], *, host: str, port: int, names: Se
         gate = Gate(token=token, names=[name for name in known if name], port=port)
         gate.app = make_app(Desk(live=live, logs=logs, csrf=gate.csrf))
         url = f"http://{_shown(host)}:{port}"
-        served = Served(
+        stack.enter_context(_answering(gate, opened))
+        yield Served(
             url=url,
             token=token,
             ticket_url=f"{url}/?token={gate.ticket(secrets.token_urlsafe(24))}",
             is_loopback=ipaddress.ip_address(opened.getsockname()[0]).is_loopback,
         )
-        server = _Server(
-            uvicorn.Config(
-                gate,
-                log_config=None,
-                access_log=False,
-                lifespan="off",
-                ws="none",
-                http="h11",
-                loop="asyncio",
-                server_header=False,
-                proxy_headers=False,
-                timeout_graceful_shutdown=PATIENCE_S,
-            )
-        )
-        with _until_told(server):
-            on_ready(served)
-            asyncio.run(server.serve(sockets=[opened]))
 
 
 class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        yield  # ours end it in peace; uvicorn's would raise the signal again
+        yield  # whoever serves is told by them
 
 
 @contextmanager
-def _until_told(server: uvicorn.Server) -> Iterator[None]:
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        server.force_exit = server.should_exit  # told twice
-        server.should_exit = True
-
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+def _answering(gate: Gate, opened: socket.socket) -> Iterator[None]:
+    """Answer what comes to a socket, in a thread."""
+    config = uvicorn.Config(
+        gate,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        ws="none",
+        http="h11",
+        loop="asyncio",
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=PATIENCE_S,
+    )
+    server = _Server(config)
+    thread = threading.Thread(target=server.run, args=([opened],), name="smsweep ui", daemon=True)
+    thread.start()
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        server.should_exit = True
+        thread.join()
 
 
 @contextmanager
@@ -123,8 +140,6 @@ def _bound(host: str, port: int) -> Iterator[socket.socket]:
 
 
 def _shown(host: str) -> str:
-    if host in ("", "0.0.0.0"):  # noqa: S104 - compared, not bound
-        return socket.gethostname()
-    if host == "::":
+    if host in ("", "0.0.0.0", "::"):  # noqa: S104 - compared, not bound
         return socket.gethostname()
     return f"[{host}]" if ":" in host else host

@@ -16,8 +16,8 @@ PAGE_POLICY = (
 # Plotly's WebGL layer, behind parallel coordinates, compiles code of its own. It may in a frame that has no
 # origin: no cookie, no storage, nothing to talk to.
 FRAME_POLICY = (
-    "sandbox allow-scripts; default-src 'none'; script-src 'self' 'unsafe-eval'; style-src 'self'; "
-    "img-src data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+    "sandbox allow-scripts; default-src 'none'; script-src 'self' 'unsafe-eval'; "
+    "style-src 'self' 'unsafe-inline'; img-src data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
 )
 ICON = "favicon.svg"
 HEAD = (
@@ -47,8 +47,8 @@ def frame() -> HTMLResponse:
     """Return the page inside which parallel coordinates are drawn."""
     response = HTMLResponse(
         f'<!doctype html><html lang="en"><head>{HEAD}<title>figure</title>'
-        f"{_style('plotly.css', 'plotly.js-style-global')}{_style('smsweep.css')}{_style('frame.css')}"
-        f"{_script('plotly.js')}{_script('figures.js')}{_script('frame.js')}"
+        f"{_style('smsweep.css')}{_style('frame.css')}"
+        f"{_script('plotly.js')}{_script('figures.js')}{_script('frame.js', defer=True)}"
         '</head><body class="frame">'
         '<div id="figure" role="figure" aria-label="Parallel coordinates"></div></body></html>'
     )

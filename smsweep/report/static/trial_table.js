@@ -122,7 +122,8 @@ class TrialTable {
         this.sort();
         this.draw();
       } });
-      return make("th", { scope: "col", ariaSort: isSorted ? (this.order.isDown ? "descending" : "ascending") : "none" }, button);
+      const isNumber = i > 0 && typeof this.found[0]?.[i] === "number";
+      return make("th", { scope: "col", className: isNumber ? "number" : "", ariaSort: isSorted ? (this.order.isDown ? "descending" : "ascending") : "none" }, button);
     });
     if (this.pick) heads.unshift(make("th", { scope: "col" }, make("span", { textContent: "pick", className: "hidden-text" })));
     const focus = document.activeElement?.closest?.("th") && [...this.head.children].indexOf(document.activeElement.closest("th"));

@@ -2,7 +2,7 @@
 
 import { Refused, change, path } from "./api.js";
 import { confirmed } from "./dialog.js";
-import { say } from "./dom.js";
+import { many, say } from "./dom.js";
 
 async function tried(work, done) {
   try {
@@ -26,8 +26,6 @@ export async function setState(sweepId, verb) {
   if (ASKED[verb] && !(await confirmed(...ASKED[verb]))) return null;
   return tried(() => change(path("api", "sweeps", sweepId, verb)), `sweep ${sweepId} ${SAID[verb]}`);
 }
-
-const many = (n, word) => `${n} ${word}${n === 1 ? "" : "s"}`;
 
 export const retry = (labels, failed = false) => tried(() => change("/api/retry", { labels, failed }),
   ({ labels: again }) => (again.length ? `${many(again.length, "trial")} will run again, once an agent takes them` : "none has failed"));

@@ -49,6 +49,7 @@ function open(isNew = true) {
     return;
   }
   const [[, ...parts], page] = found;
+  live.hidden = page === createPage; // it shows nothing that goes on
   page(main, parts.map(decodeURIComponent), { signal: leave.signal, place, go });
   if (isNew) scrollTo(0, 0);
 }

@@ -1,7 +1,7 @@
 // A new sweep: its files to write, checked while one writes, and what it is to learn from.
 
 import { Refused, change, path, read } from "./api.js";
-import { button, flat, make, number, say } from "./dom.js";
+import { button, flat, make, many, number, say } from "./dom.js";
 import { onKey } from "./keys.js";
 import { table } from "./overview.js";
 
@@ -30,9 +30,9 @@ export function createPage(main, _, { signal, place, go }) {
   const verdict = make("div", { className: "verdict", role: "status" });
   const create = button("Create sweep", () => submit(), { className: "main" });
   const form = make("div", { className: "sides even" },
-    make("div", {}, make("section", { className: "card" }, configField)),
-    make("div", {}, make("section", { className: "card" }, nameField, priorsField, narrowField, likeField, jobField, make("div", { className: "bar end" }, create)),
-      make("section", { className: "card" }, make("h2", { textContent: "Check" }), verdict)));
+    make("div", {}, make("section", { className: "card" }, configField),
+      make("section", { className: "card" }, make("h2", { textContent: "Check" }), verdict)),
+    make("section", { className: "card" }, nameField, priorsField, narrowField, likeField, jobField, make("div", { className: "bar end" }, create)));
   main.append(make("header", { className: "head" }, make("div", { className: "title" }, make("h1", { textContent: "New sweep" }))), form);
   let source = "";
   let timer = 0;
@@ -67,14 +67,30 @@ export function createPage(main, _, { signal, place, go }) {
   function showVerdict({ problems, warnings, trials, expected_trial_count: expected }) {
     create.disabled = Boolean(problems.length);
     const list = (items, className, mark) => (items.length ? [make("ul", { className: `reasons ${className}` },
-      ...items.map((item) => make("li", {}, make("strong", { textContent: mark }), " ", item)))] : []);
+      ...items.map((item) => make("li", {}, make("strong", { textContent: mark }), " ", placed(item))))] : []);
     const columns = [...new Set(trials.flatMap((params) => Object.keys(flat(params))))];
     verdict.replaceChildren(
       make("p", { className: problems.length ? "bad strong" : "good strong", textContent: problems.length
-        ? `${problems.length} problem${problems.length === 1 ? "" : "s"} to solve` : `✓ valid${expected === null ? ", without an end of its own" : `: ${expected} trials`}` }),
+        ? `${many(problems.length, "problem")} to solve` : `✓ valid${expected === null ? ", without an end of its own" : `: ${expected} trials`}` }),
       ...list(problems, "bad", "✕"), ...list(warnings, "", "!"),
       ...(trials.length ? [make("p", { className: "soft", textContent: "Trials such as" }),
         table(columns, trials.map((params) => make("tr", {}, ...columns.map((column) => make("td", { textContent: number(flat(params)[column]) })))))] : []));
+  }
+
+  // A problem with a line of a file leads there.
+  function placed(problem) {
+    const [, file, line] = problem.match(/^(sweep|job)\.yaml:(\d+)/) ?? [];
+    if (!file) return problem;
+    const lead = button(`${file}.yaml:${line}`, () => {
+      const input = file === "sweep" ? config : job;
+      const lines = input.value.split("\n");
+      const start = lines.slice(0, line - 1).join("\n").length + (line > 1 ? 1 : 0);
+      input.focus();
+      input.setSelectionRange(start, start + (lines[line - 1] ?? "").length);
+    }, { className: "lead" });
+    const all = make("span");
+    all.append(lead, problem.slice(`${file}.yaml:${line}`.length));
+    return all;
   }
 
   async function submit() {

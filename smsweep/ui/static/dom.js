@@ -66,6 +66,8 @@ export function number(value) {
   return value === null || value === undefined ? "–" : typeof value === "number" ? shown(value) : String(value);
 }
 
+export const many = (n, word) => `${n} ${word}${n === 1 ? "" : "s"}`;
+
 export function duration(seconds) {
   if (!Number.isFinite(seconds) || seconds < 0) return "–";
   if (seconds < 10) return `${seconds.toFixed(1)} s`;

@@ -5,14 +5,25 @@ import { make } from "./dom.js";
 
 let loading = null;
 
+// d3, in Plotly, sets `style` as an attribute, which the page's policy forbids; as a property it may be set.
+const { setAttribute } = Element.prototype;
+Element.prototype.setAttribute = function set(name, value) {
+  if (name === "style") this.style.cssText = value;
+  else setAttribute.call(this, name, value);
+};
+
 // The plotting library comes when the first figure does: lists and logs need none.
 export function plotly() {
   loading ||= new Promise((resolve, reject) => {
+    // Its maps, which nobody draws here, bring a style sheet of their own as they load; the policy would complain.
+    document.createElement = function create(tag, ...more) {
+      return Document.prototype.createElement.call(this, tag === "style" ? "template" : tag, ...more);
+    };
     const script = make("script", { src: document.querySelector("meta[name=plotly]").content });
     script.addEventListener("load", resolve);
     script.addEventListener("error", () => { loading = null; reject(new Error("the plotting library did not load")); });
     document.head.append(script);
-  });
+  }).finally(() => { delete document.createElement; });
   return loading;
 }
 
@@ -59,15 +70,17 @@ export class LiveFigure {
   }
 
   show(figure) {
-    return showFigure(this.element, withView(this.element, figure), {
+    return showFigure(this.element, arranged(figure), {
       plotly_click: (event) => { if (event.points[0].customdata !== undefined) this.choose(event.points[0].customdata); },
     });
   }
 }
 
-// Keeps what the reader zoomed to, or chose in a menu, when new data comes.
-function withView(element, figure) {
+// What the reader zoomed to, or chose in a menu, stays when new data comes; the title is the page's.
+function arranged(figure) {
   figure.layout.uirevision = "kept";
+  const isTitled = figure.layout.title || figure.layout.updatemenus?.length;
+  if (!isTitled) figure.layout.margin = { ...figure.layout.margin, t: 12 };
   return figure;
 }
 

@@ -2,7 +2,7 @@
 
 import { path } from "./api.js";
 import { LiveFigure } from "./figures_live.js";
-import { STATES, badge, duration, empty, flat, make, number, pairs, progress, seconds, spark, command } from "./dom.js";
+import { STATES, badge, duration, empty, flat, make, many, number, pairs, progress, seconds, spark, command } from "./dom.js";
 
 const ENDED = ["finished", "stopped", "failed", "crashed", "killed"];
 const N_BEST = 5;
@@ -57,7 +57,7 @@ export class Overview {
       make("td", { className: "number", textContent: trial.n_reports }),
       make("td", { className: "number", textContent: duration(seconds(trial.started_at, null)) }),
       make("td", {}, waiting.has(trial.number) ? make("span", { className: "bad", textContent: waiting.get(trial.number) }) : pairs(flat(trial.params)))));
-    const heads = ["trial", "state", "so far", sweep.metric?.name ?? "metric", "reports", "time", "params"];
+    const heads = ["trial", "state", "so far", numbers(sweep.metric?.name ?? "metric"), numbers("reports"), numbers("time"), "params"];
     const more = (sweep.trials.running ?? 0) + (sweep.trials.stopping ?? 0) - sweep.running.length;
     this.running.replaceChildren(make("section", { className: "card" }, make("h2", { textContent: "Running now" }), table(heads, lines),
       more > 0 ? make("p", { className: "soft", textContent: `and ${more} more` }) : ""));
@@ -81,7 +81,7 @@ export class Overview {
       make("td", { className: "number", textContent: duration(seconds(row.started_at, row.ended_at)) }),
       make("td", {}, pairs(params(row)))));
     this.best.replaceChildren(...(lines.length ? [make("section", { className: "card" }, make("h2", { textContent: "Best trials" }),
-      table(["trial", "state", sweep.metric?.name ?? "metric", "time", "params"], lines))] : []));
+      table(["trial", "state", numbers(sweep.metric?.name ?? "metric"), numbers("time"), "params"], lines))] : []));
     if (!all.length && sweep.state !== "running") this.best.replaceChildren(empty("This sweep ended without a trial"));
   }
 }
@@ -90,9 +90,12 @@ export const params = (row) => Object.fromEntries(Object.entries(row)
   .filter(([name, value]) => name.startsWith("params.") && value !== null && value !== undefined)
   .map(([name, value]) => [name.slice("params.".length), value]));
 
+const numbers = (text) => ({ text, isNumber: true });
+
+// heads: texts, or { text, isNumber } over a column of numbers.
 export function table(heads, lines, label = "") {
   return make("div", { className: "scroll short" }, make("table", label ? { ariaLabel: label } : {},
-    make("thead", {}, make("tr", {}, ...heads.map((head) => make("th", { scope: "col" }, make("span", { textContent: head }))))),
+    make("thead", {}, make("tr", {}, ...heads.map((head) => make("th", { scope: "col", className: head.isNumber ? "number" : "" }, make("span", { textContent: head.text ?? head }))))),
     make("tbody", {}, ...lines)));
 }
 
@@ -124,6 +127,6 @@ function tiles(sweep, all) {
     best ? make("span", {}, `trial ${best.number} `, pairs(flat(best.params))) : `${metric.goal}; no value yet`,
     sweep.metric?.target !== null && sweep.metric?.target !== undefined ? `target ${number(sweep.metric.target)}` : ""),
     tile("Time", duration(passed), isActive ? (Number.isFinite(left) ? `about ${duration(left)} left` : "running") : total ? "from first start to last end" : ""),
-    tile(usage.usd !== null || budget.includes("$") ? "Cost" : "Instance time", `${spent}${budget}`, `${usage.jobs} job${usage.jobs === 1 ? "" : "s"}`, sweep.outlook),
+    tile(usage.usd !== null || budget.includes("$") ? "Cost" : "Instance time", `${spent}${budget}`, many(usage.jobs, "job"), sweep.outlook),
   ].filter(Boolean);
 }

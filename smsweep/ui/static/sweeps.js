@@ -1,7 +1,7 @@
 // The list of sweeps.
 
 import { keepReading, path, read } from "./api.js";
-import { ago, badge, command, empty, icon, make, number, pairs, progress, spark } from "./dom.js";
+import { ago, badge, command, empty, icon, make, many, number, pairs, progress, spark } from "./dom.js";
 
 const sum = (counts) => Object.values(counts).reduce((a, b) => a + b, 0);
 
@@ -39,7 +39,8 @@ export function listPage(main, _, { signal, place }) {
       return element;
     }));
     if (held) list.querySelector(`li[data-id="${CSS.escape(held)}"] a`)?.focus({ preventScroll: true });
-    count.textContent = found.length === sweeps.length ? `${sweeps.length} sweeps` : `${found.length} of ${sweeps.length} sweeps`;
+    const all = many(sweeps.length, "sweep");
+    count.textContent = found.length === sweeps.length ? all : `${found.length} of ${all}`;
   }
 
   filter.addEventListener("input", draw);

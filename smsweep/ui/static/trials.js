@@ -39,9 +39,10 @@ export class Trials {
     const usual = [...FIRST, ...params, "reason"];
     const columns = [...usual, ...model.columns.filter((name) => !usual.includes(name))];
     const cells = rows.map((row) => columns.map((name) => row[name] ?? null));
+    this.bestNumber = model.sweep.best?.number;
     if (!this.table) this.build(columns, cells);
     this.table.hidden = new Set(this.showsAll ? [] : columns.filter((name) => !usual.includes(name)));
-    this.table.bestNumber = model.sweep.best?.number;
+    
     for (const picked of this.table.picked) if (!model.rows.has(picked)) this.table.picked.delete(picked);
     this.table.update(columns, cells);
     this.drawChosen();
@@ -61,7 +62,7 @@ export class Trials {
       pick: () => this.drawChosen(),
       title: (name) => named[name] ?? name.replace(/^params\./, ""),
       cell: (name, value, row) => (name === "state" ? badge(value) : name === "time" && value !== null ? make("span", { textContent: duration(value) })
-        : name === "objective" && row[0] === this.table.bestNumber ? make("strong", { title: "the best", textContent: `★ ${number(value)}` }) : null),
+        : name === "objective" && row[0] === this.bestNumber ? make("strong", { title: "the best", textContent: `★ ${number(value)}` }) : null),
     });
     this.table.bar.append(this.more);
   }

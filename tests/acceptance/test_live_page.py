@@ -1,0 +1,404 @@
+"""The live page in a real browser without a network, over sweeps that really run."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from smsweep import sdk
+from smsweep.sdk.workspace import Workspace
+from smsweep.trials import MetricPoint
+from smsweep.ui.listen import Served, serving
+from tests.browser import PATIENCE_MS, Scheme, Visit, chromium, visit
+from tests.recorded import CONFIG, record
+
+HOSTILE = '</script><img src=x onerror="document.title=1"><b>%{x}</b>$\\alpha$'
+TRAIN = """
+import pathlib, time
+import smsweep
+run = smsweep.init()
+lr = run.config.lr
+print("begins with", lr, flush=True)
+for step in range(3):
+    run.log({"loss": lr + 1 / (step + 1)})
+print("waits <b>here</b>", flush=True)
+gate = pathlib.Path(GATE)
+while lr > 0.15 and not gate.exists():
+    time.sleep(0.05)
+if lr > 0.35:
+    raise ValueError(f"lr of {lr} is too much")
+print("ends", flush=True)
+"""
+SWEEP = """
+program: train.py
+name: steered
+method: grid
+metric: {name: loss, goal: minimize}
+parameters:
+  lr: {values: [0.1, 0.2, 0.3, 0.4]}
+"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as opened:
+        expect.set_options(timeout=PATIENCE_MS)
+        yield opened
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("SMSWEEP_STORE", "SMSWEEP_BACKEND", "SMSWEEP_UI_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SMSWEEP_DIR", str(tmp_path / "sweeps"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def served(folder: Path) -> Iterator[Served]:
+    with serving() as opened:
+        yield opened
+
+
+@contextmanager
+def seen(browser: Browser, served: Served, path: str = "/", scheme: Scheme = "light") -> Iterator[Visit]:
+    """Sign in by the address that was printed and go to a page; at the end nothing may have gone wrong."""
+    with visit(browser, served.url, scheme) as visited:
+        visited.page.goto(served.entry)
+        expect(visited.page).to_have_url(f"{served.url}/")
+        if path != "/":
+            visited.page.goto(served.url + path)
+        yield visited
+        assert (visited.outside, visited.errors) == ([], [])
+
+
+@pytest.fixture
+def running(folder: Path) -> Iterator[tuple[str, Callable[[], None]]]:
+    """A sweep whose second trial runs until it is let go, and what lets it go."""
+    gate = folder / "gate"
+    (folder / "train.py").write_text(TRAIN.replace("GATE", repr(str(gate))))
+    (folder / "sweep.yaml").write_text(SWEEP)
+    sweep_id = sdk.create.sweep("sweep.yaml", seed=1)
+    command = [sys.executable, "-m", "smsweep.cli.main", "agent", sweep_id]
+    agent = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield sweep_id, gate.touch
+    finally:
+        gate.touch()
+        agent.send_signal(signal.SIGTERM)
+        agent.wait(60)
+
+
+def test_a_sweep_is_followed_and_steered(
+    browser: Browser, served: Served, running: tuple[str, Callable[[], None]]
+) -> None:
+    sweep_id, let_go = running
+    with seen(browser, served) as visited:
+        page = visited.page
+        page.get_by_role("link", name="steered").click()
+        badge = page.locator(".head .badge")
+        expect(page.get_by_role("heading", name="Running now")).to_be_visible()
+        expect(page.get_by_role("row", name=re.compile("running")).first).to_contain_text("lr 0.2")
+
+        page.get_by_role("button", name="Pause").click()
+        expect(badge).to_have_text("paused")
+        assert sdk.views.show(sweep_id)["state"] == "paused"
+        let_go()
+        expect(page.get_by_text("2 of 4 ended")).to_be_visible()
+        page.keyboard.press("p")
+        expect(badge).to_have_text("running")
+        expect(page.get_by_text("4 of 4 ended")).to_be_visible()
+        expect(badge).to_have_text("finished")
+        expect(page.get_by_role("heading", name="Failures, by reason")).to_be_visible()
+        expect(page.locator(".reasons")).to_contain_text("lr of 0.4 is too much")
+
+        page.get_by_role("button", name="Retry 1 failed").click()
+        expect(page.get_by_role("status")).to_contain_text("1 trial will run again")
+        expect(page.get_by_text("1 pending")).to_be_visible()
+
+
+def test_a_sweep_is_cancelled_only_when_one_says_so_twice(
+    browser: Browser, served: Served, running: tuple[str, Callable[[], None]]
+) -> None:
+    sweep_id, _ = running
+    with seen(browser, served, f"/sweeps/{sweep_id}") as visited:
+        page = visited.page
+        expect(page.get_by_role("heading", name="Running now")).to_be_visible()
+        page.get_by_role("button", name="Cancel").click()
+        expect(page.get_by_role("button", name="Leave it")).to_be_focused()
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("dialog")).not_to_be_visible()
+        assert sdk.views.show(sweep_id)["state"] == "running"
+        page.get_by_role("button", name="Cancel").click()
+        page.get_by_role("button", name="Cancel it").click()
+        expect(page.locator(".head .badge")).to_have_text("cancelled")
+        expect(page.get_by_text("1 killed")).to_be_visible()
+
+
+def test_a_log_is_followed_as_it_grows(
+    browser: Browser, served: Served, running: tuple[str, Callable[[], None]]
+) -> None:
+    sweep_id, let_go = running
+    with seen(browser, served, f"/sweeps/{sweep_id}/trials/1") as visited:
+        log = visited.page.get_by_role("log")
+        expect(log).to_contain_text("begins with 0.2")
+        expect(log).to_contain_text("waits <b>here</b>")
+        expect(log).not_to_contain_text("ends")
+        let_go()
+        expect(log).to_contain_text("ends")
+        expect(visited.page.locator(".head .badge")).to_have_text("finished")
+        visited.page.get_by_label("filter lines").fill("begins")
+        expect(log.get_by_text("ends", exact=True)).not_to_be_visible()
+        visited.page.wait_for_selector('[data-figure="curve"][data-is-drawn]')
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_figure_is_drawn_and_nothing_is_fetched(browser: Browser, served: Served, scheme: Scheme) -> None:
+    sweep_id = record(30)
+    with seen(browser, served, f"/sweeps/{sweep_id}", scheme) as visited:
+        page = visited.page
+        assert page.get_attribute("html", "data-theme") == scheme
+        for tab in ("Overview", "Trials", "Analysis", "Config"):
+            page.get_by_role("tab", name=tab).click()
+            panel = page.get_by_role("tabpanel")
+            expect(panel).to_be_visible()
+            for figure in panel.locator("[data-figure]").all():
+                figure.scroll_into_view_if_needed()
+                expect(figure).to_have_attribute("data-is-drawn", "true")
+
+
+def test_the_theme_stays_as_chosen(browser: Browser, served: Served) -> None:
+    record(1)
+    with seen(browser, served) as visited:
+        page = visited.page
+        page.keyboard.press("t")
+        expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+        page.reload()
+        expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+
+
+def test_trials_are_ticked_compared_and_made_a_new_sweep_of(browser: Browser, served: Served, folder: Path) -> None:
+    (folder / "train.py").write_text("import smsweep\n")
+    sweep_id = record(12, config={**CONFIG, "program": "train.py"})
+    with seen(browser, served, f"/sweeps/{sweep_id}#trials") as visited:
+        page = visited.page
+        for number in (2, 5):
+            page.get_by_label(f"pick trial {number}", exact=True).check()
+        page.get_by_role("button", name="Compare").click()
+        page.wait_for_selector('[data-figure="curve"][data-is-drawn]')
+        table = page.get_by_role("table", name="trials side by side")
+        expect(table.get_by_role("columnheader")).to_have_count(3 + 2)  # and two titles of groups
+        trials = {trial["number"]: trial for trial in sdk.views.list_trials(sweep_id)}
+        momentum = table.get_by_role("row", name="optimizer.momentum")
+        for number in (2, 5):
+            expect(momentum).to_contain_text(f"{trials[number]['params']['optimizer']['momentum']:.5g}"[:5])
+
+        page.get_by_role("link", name="New sweep from these").click()
+        config = page.get_by_label("sweep.yaml")
+        expect(config).to_have_value(re.compile("log_uniform_values"))
+        assert page.get_by_label("Prior runs").input_value().split() == [f"{sweep_id}/2", f"{sweep_id}/5"]
+        text = config.input_value()
+        config.fill(text + "\nfoo: 1\nmethod: nonsense\n")
+        expect(page.get_by_text("2 problems to solve")).to_be_visible()
+        expect(page.get_by_role("button", name="Create sweep")).to_be_disabled()
+        config.fill(text.replace("random", "bayes"))
+        expect(page.get_by_text("✓ valid")).to_be_visible()
+        page.get_by_role("button", name="Create sweep").click()
+        expect(page.get_by_role("heading", name="recorded, again")).to_be_visible()
+        made = page.url.rpartition("/")[2]
+        expect(page.get_by_text(f"smsweep agent {made}")).to_be_visible()
+    with Workspace().store() as store:
+        new = store.get_sweep(made)
+    assert new.prior_runs == (f"{sweep_id}/2", f"{sweep_id}/5")
+    assert new.config.method == "bayes"
+
+
+def test_trials_are_removed_and_the_table_follows(browser: Browser, served: Served) -> None:
+    sweep_id = record(6)
+    with seen(browser, served, f"/sweeps/{sweep_id}#trials") as visited:
+        page = visited.page
+        page.get_by_label("pick trial 4", exact=True).check()
+        page.get_by_role("button", name="Remove", exact=True).last.click()
+        page.get_by_role("dialog").get_by_role("button", name="Remove", exact=True).click()
+        expect(page.locator("#panel-trials tbody tr")).to_have_count(5)
+        assert 4 not in [trial["number"] for trial in sdk.views.list_trials(sweep_id)]
+
+
+def test_brushing_an_axis_leaves_its_trials_in_the_table(browser: Browser, served: Served) -> None:
+    sweep_id = record(30)
+    with seen(browser, served, f"/sweeps/{sweep_id}#trials") as visited:
+        page = visited.page
+        page.wait_for_selector('[data-figure="parallel_coordinates"][data-is-drawn]')
+        frame = next(frame for frame in page.frames if frame.url.endswith("/frame"))
+        chosen = frame.evaluate(
+            """async () => {
+                const at = element.data[0].dimensions.findIndex((dimension) => dimension.label === "batch");
+                await Plotly.restyle(element, { [`dimensions[${at}].constraintrange`]: [[-0.4, 0.4]] }, [0]);
+                return element.data[0].dimensions[at].values.filter((value) => value === 0).length;
+            }"""
+        )
+        expect(page.locator("#panel-trials tbody tr")).to_have_count(chosen)
+        assert chosen > 0
+        assert frame.evaluate("() => { try { return document.cookie; } catch { return 'none'; } }") == "none"
+
+
+def test_names_and_texts_of_other_people_stay_text(browser: Browser, served: Served) -> None:
+    config = {
+        "name": HOSTILE,
+        "method": "random",
+        "metric": {"name": HOSTILE, "goal": "minimize"},
+        "parameters": {
+            HOSTILE: {"values": [HOSTILE, "javascript:alert(1)"]},
+            "lr": {"min": 0.0, "max": 1.0},
+        },
+    }
+    sweep_id = record(12, config=config)
+    log = Workspace().jobs_dir / f"smsweep-{sweep_id}-0-0"
+    log.mkdir(parents=True)
+    (log / "output.log").write_text(f"{HOSTILE}\n\x1b[31mred\x1b[0m\n")
+    with seen(browser, served) as visited:
+        page = visited.page
+        expect(page.get_by_role("link", name=HOSTILE)).to_be_visible()
+        for path in (
+            f"/sweeps/{sweep_id}",
+            f"/sweeps/{sweep_id}#trials",
+            f"/sweeps/{sweep_id}#analysis",
+            f"/sweeps/{sweep_id}#config",
+            f"/sweeps/{sweep_id}/trials/0",
+            f"/compare?t={sweep_id}/0&t={sweep_id}/1",
+            f"/new?t={sweep_id}/0",
+        ):
+            page.goto(served.url + path)
+            page.reload()
+            expect(page.locator("main h1")).to_be_visible()
+            for figure in page.locator("[data-figure]:visible").all():
+                figure.scroll_into_view_if_needed()
+                expect(figure).to_have_attribute("data-is-drawn", "true")
+            assert page.locator("main img, main b, main script").count() == 0
+            assert page.title() != "1"
+        page.goto(f"{served.url}/sweeps/{sweep_id}/trials/0")
+        expect(page.get_by_role("log")).to_contain_text(HOSTILE)
+        expect(page.get_by_role("log")).to_contain_text(re.compile(r"^(?!.*\x1b).*red", re.S))
+
+
+def test_all_of_it_can_be_reached_by_keys(browser: Browser, served: Served) -> None:
+    sweep_id = record(6)
+    with seen(browser, served) as visited:
+        page = visited.page
+        expect(page.get_by_role("link", name="recorded")).to_be_visible()
+        page.keyboard.press("j")
+        page.keyboard.press("Enter")
+        expect(page).to_have_url(f"{served.url}/sweeps/{sweep_id}")
+        expect(page.get_by_role("heading", name="Best trials")).to_be_visible()
+        page.keyboard.press("2")
+        expect(page.get_by_role("tab", name="Trials")).to_have_attribute("aria-selected", "true")
+        expect(page.locator("#panel-trials tbody tr")).to_have_count(6)
+        for key in ("j", "x", "j", "x", "c"):
+            page.keyboard.press(key)
+        expect(page).to_have_url(re.compile("/compare"))
+        page.keyboard.press("?")
+        expect(page.get_by_role("dialog")).to_contain_text("light or dark theme")
+        page.keyboard.press("Escape")
+        page.keyboard.press("g")
+        expect(page).to_have_url(f"{served.url}/")
+        page.keyboard.press("/")
+        page.keyboard.type("nothing like it")
+        expect(page.get_by_text("0 of 1 sweep")).to_be_visible()
+
+
+def test_an_empty_folder_says_how_to_begin(browser: Browser, served: Served) -> None:
+    with seen(browser, served) as visited:
+        expect(visited.page.get_by_text("smsweep run sweep.yaml --parallel 2")).to_be_visible()
+        sweep_id = record(2)
+        expect(visited.page.locator(f'li[data-id="{sweep_id}"]')).to_be_visible()
+
+
+def test_a_page_without_the_token_lets_one_sign_in(browser: Browser, served: Served) -> None:
+    record(1)
+    with visit(browser, served.url) as visited:
+        page = visited.page
+        page.goto(served.url)
+        page.get_by_label("Token").fill(served.token)
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.get_by_role("link", name="recorded")).to_be_visible()
+        assert visited.outside == []
+
+
+def test_an_outage_is_told_and_outlived(browser: Browser, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SMSWEEP_UI_TOKEN", "a token that stays the same")
+    record(1)
+    with serving() as first, visit(browser, first.url) as visited:
+        page = visited.page
+        page.goto(first.entry.replace(" ", "%20"))
+        expect(page.locator(".live")).to_have_text("live")
+        page.context.set_offline(True)
+        expect(page.locator(".live")).to_have_text("server away, trying again")
+        page.context.set_offline(False)
+        expect(page.locator(".live")).to_have_text("live")
+
+
+@pytest.mark.slow
+def test_five_thousand_trials_stay_quick_and_small(browser: Browser, served: Served) -> None:
+    sweep_id = record(5_000)
+    with seen(browser, served) as visited:
+        page = visited.page
+        expect(page.get_by_text("5000 trials")).to_be_visible()
+        sizes: list[int] = []
+        page.on("response", lambda got: sizes.append(len(got.body())) if f"{sweep_id}?since" in got.url else None)
+        page.goto(f"{served.url}/sweeps/{sweep_id}#trials")
+        expect(page.get_by_text("1–100 of 5000")).to_be_visible()
+        page.get_by_label("filter trials").fill("lr<0.001")
+        expect(page.locator("#panel-trials [role=status]")).to_have_text(re.compile(r"of 1[0-4]\d\d$"))
+        page.wait_for_selector('[data-figure="parallel_coordinates"][data-is-drawn]')
+        page.get_by_role("tab", name="Overview").click()
+        page.wait_for_selector('[data-figure="curves"][data-is-drawn]')
+        with Workspace().store() as store:  # one more point is told alone
+            trial = store.get_trial(sweep_id, 7)
+            point = MetricPoint(name="loss", value=0.5, step=99, time=trial.created_at)  # type: ignore[arg-type]
+            store.append_points(sweep_id, 7, [point], "more", expect_cursor=trial.cursor)
+        started = time.monotonic()
+        while sizes[-1] > 20_000 and time.monotonic() < started + 60:
+            page.wait_for_timeout(500)
+        assert max(sizes) < 3_000_000
+        assert sizes[-1] < 20_000
+
+
+def test_the_command_says_where_it_is_and_ends_when_told(folder: Path) -> None:
+    command = [sys.executable, "-m", "smsweep.cli.main", "ui", "--port", "0", "--json", "--no-open"]
+    for number in (signal.SIGINT, signal.SIGTERM):
+        shown = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder)
+        try:
+            assert shown.stdout is not None
+            said = json.loads(shown.stdout.readline())
+            assert said["entry"] == f"{said['url']}/?token={said['token']}"
+            shown.send_signal(number)
+            _, talk = shown.communicate(timeout=60)
+        finally:
+            shown.kill()
+            shown.communicate()
+        assert shown.returncode == 0
+        assert "Traceback" not in talk
+
+
+def test_an_address_that_cannot_be_had_is_said_so(served: Served) -> None:
+    port = served.url.rpartition(":")[2]
+    for options, words in (
+        (["--port", port], "Address already in use; give another --port"),
+        (["--host", "no.such.host.invalid"], "no.such.host.invalid"),
+    ):
+        command = [sys.executable, "-m", "smsweep.cli.main", "ui", "--no-open", *options]
+        done = subprocess.run(command, capture_output=True, text=True, env=os.environ, timeout=60, check=False)
+        assert done.returncode == 2
+        assert words in done.stderr and "Traceback" not in done.stderr

@@ -1,0 +1,167 @@
+"""What the page changes, and how it says what it cannot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from smsweep import sdk
+from smsweep.sdk.workspace import Workspace
+from tests.recorded import CONFIG, record
+from tests.unit.ui.conftest import Client
+
+TRAIN = "import smsweep\nsmsweep.init()\nsmsweep.log({'loss': 1.0})\n"
+SWEEP = """\
+# kept as it is
+program: train.py
+method: grid
+metric: {name: loss, goal: minimize}
+parameters:
+  lr: {values: [0.1, 0.2, 0.3]}
+"""
+
+
+@pytest.fixture
+def with_source(client: Client, folder: Path) -> str:
+    """The id of a sweep with a source snapshot."""
+    (folder / "train.py").write_text(TRAIN)
+    (folder / "sweep.yaml").write_text(SWEEP)
+    sweep_id = sdk.create.sweep("sweep.yaml", seed=1)
+    with Workspace().store() as store:
+        store.add_trials(sweep_id, 0, [{"lr": 0.1}, {"lr": 0.3}])
+    return sweep_id
+
+
+def test_the_states_follow_their_verbs(client: Client) -> None:
+    sweep_id = record(1)
+    for verb, state in (("pause", "paused"), ("resume", "running"), ("stop", "stopped"), ("cancel", "cancelled")):
+        assert client.post(f"/api/sweeps/{sweep_id}/{verb}").data == {"id": sweep_id, "state": state}
+        assert sdk.views.show(sweep_id)["state"] == state
+
+
+def test_what_is_not_legal_is_said_so(client: Client) -> None:
+    sweep_id = record(1)
+    sdk.manage.set_state(sweep_id, "cancel")
+    answer = client.post(f"/api/sweeps/{sweep_id}/pause")
+    assert (answer.status, answer.data["error"]) == (400, f"cannot pause sweep {sweep_id}: it is cancelled already")
+
+
+def test_failed_trials_run_again(client: Client) -> None:
+    sweep_id = record(20)
+    assert client.post("/api/retry", {"labels": [sweep_id], "failed": True}).data["labels"] == [
+        f"{sweep_id}/9",
+        f"{sweep_id}/19",
+    ]
+    answer = client.post("/api/retry", {"labels": [f"{sweep_id}/0"]})
+    assert answer.status == 400 and "is finished" in answer.data["error"]
+
+
+def test_trials_and_sweeps_are_removed(client: Client) -> None:
+    sweep_id = record(3)
+    assert client.post("/api/remove", {"labels": [f"{sweep_id}/1"]}).status == 200
+    assert [trial["number"] for trial in sdk.views.list_trials(sweep_id)] == [0, 2]
+    assert client.post("/api/remove", {"labels": [sweep_id]}).status == 200
+    assert sdk.views.list_sweeps() == []
+    assert client.get("/api/sweeps").data["sweeps"] == []
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/api/retry", {}),
+        ("/api/retry", {"labels": []}),
+        ("/api/retry", {"labels": "abcd1234/1"}),
+        ("/api/retry", {"labels": [1]}),
+        ("/api/remove", {"labels": ["../ETC"]}),
+        ("/api/create", {"sweep_yaml": 3}),
+        ("/api/create", {"sweep_yaml": "a: [", "prior_runs": []}),
+        ("/api/check", "no json"),
+        ("/api/check", "[]"),
+    ],
+)
+def test_a_body_that_makes_no_sense_is_refused(client: Client, path: str, body: Any) -> None:
+    record(1)
+    answer = client.post(path, body)
+    assert answer.status == 400
+    assert answer.data["problems"]
+
+
+def test_unknown_things_to_do_are_not_found(client: Client) -> None:
+    sweep_id = record(1)
+    assert client.post(f"/api/sweeps/{sweep_id}/explode").status == 404
+    assert client.post("/api/explode").status == 404
+    assert client.post("/api/sweeps/zzzzzzzz/pause").status == 404
+
+
+def test_a_draft_has_the_files_of_its_sweep_and_the_trials_as_prior_runs(client: Client, with_source: str) -> None:
+    draft = client.get(f"/api/draft?t={with_source}/0&t={with_source}/1").data
+    assert draft["sweep_yaml"] == SWEEP
+    assert draft["prior_runs"] == [f"{with_source}/0", f"{with_source}/1"]
+    assert draft["like"] == with_source
+
+
+def test_a_narrow_draft_has_the_ranges_of_its_trials(client: Client) -> None:
+    sweep_id = record(8)
+    chosen = [trial for trial in sdk.views.list_trials(sweep_id) if trial["number"] in (1, 2, 5)]
+    query = "&".join(f"t={sweep_id}/{trial['number']}" for trial in chosen)
+    document = sdk.create.parse_sweep(client.get(f"/api/draft?{query}&narrow=1").data["sweep_yaml"]).config.document
+    rates = [trial["params"]["lr"] for trial in chosen]
+    assert document["parameters"]["lr"] == {**CONFIG["parameters"]["lr"], "min": min(rates), "max": max(rates)}
+    optimizer = document["parameters"]["optimizer"]["parameters"]
+    assert set(optimizer["name"]["values"]) == {trial["params"]["optimizer"]["name"] for trial in chosen}
+
+
+def test_a_check_names_every_problem_and_creates_nothing(client: Client, folder: Path) -> None:
+    found = client.post("/api/check", {"sweep_yaml": "method: nonsense\nfoo: 1\n", "job_yaml": "bar: 2\n"}).data
+    assert [problem.partition(" ")[0] for problem in found["problems"]] == [
+        "sweep.yaml:1:",
+        "sweep.yaml:2:",
+        "sweep.yaml:",
+        "job.yaml:1:",
+    ] or len(found["problems"]) >= 4
+    assert not (folder / "sweeps" / "store.db").exists()
+
+
+def test_a_check_shows_what_would_run(client: Client) -> None:
+    found = client.post("/api/check", {"sweep_yaml": SWEEP}).data
+    assert found["problems"] == []
+    assert found["trials"] == [{"lr": 0.1}, {"lr": 0.2}, {"lr": 0.3}]
+    assert found["expected_trial_count"] == 3
+
+
+def test_a_new_sweep_shares_the_source_of_the_old_one(client: Client, folder: Path, with_source: str) -> None:
+    (folder / "train.py").unlink()
+    draft = client.get(f"/api/draft?t={with_source}/1").data
+    made = client.post("/api/create", {key: draft[key] for key in ("sweep_yaml", "job_yaml", "like", "prior_runs")})
+    assert made.status == 200, made.text
+    with Workspace().store() as store:
+        old, new = store.get_sweep(with_source), store.get_sweep(made.data["id"])
+    assert new.source_hash == old.source_hash != ""
+    assert new.prior_runs == (f"{with_source}/1",)
+    assert new.sweep_yaml == SWEEP
+
+
+def test_a_new_sweep_runs_and_leaves_out_what_is_known(client: Client, folder: Path, with_source: str) -> None:
+    sdk.execute.agent(with_source, count=2)
+    draft = client.get(f"/api/draft?t={with_source}").data
+    body = {key: draft[key] for key in ("sweep_yaml", "job_yaml", "like", "prior_runs")}
+    made = client.post("/api/create", body).data
+    sdk.execute.agent(made["id"])
+    assert [trial["params"]["lr"] for trial in sdk.views.list_trials(made["id"])] == [0.2]
+
+
+def test_a_program_that_the_old_source_lacks_is_refused(client: Client, with_source: str) -> None:
+    text = SWEEP.replace("train.py", "other.py")
+    answer = client.post("/api/create", {"sweep_yaml": text, "like": with_source})
+    assert answer.status == 404
+    assert "other.py is not in the source" in answer.data["error"]
+    assert len(sdk.views.list_sweeps()) == 1
+
+
+def test_prior_runs_that_are_not_there_are_refused_before_anything_is_made(client: Client, with_source: str) -> None:
+    body = {"sweep_yaml": SWEEP, "like": with_source, "prior_runs": ["zzzzzzzz/1"]}
+    assert client.post("/api/create", body).status == 404
+    assert any("zzzzzzzz" in problem for problem in client.post("/api/check", body).data["problems"])
+    assert len(sdk.views.list_sweeps()) == 1

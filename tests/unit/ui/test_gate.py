@@ -1,0 +1,157 @@
+"""Who gets in, and what a browser may be tricked into: nothing."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from smsweep import sdk
+from smsweep.errors import UsageError
+from smsweep.ui.app import make_app
+from smsweep.ui.listen import TOKEN_VAR, serving
+from tests.recorded import record
+from tests.unit.ui.conftest import Client
+
+
+def cookie_of(stranger: Client) -> str:
+    entered = stranger.get(f"/?token={stranger.served.token}")
+    assert (entered.status, entered.headers["location"]) == (303, "/")
+    return entered.headers["set-cookie"].partition(";")[0]
+
+
+def csrf_of(stranger: Client, cookie: str) -> str:
+    found = re.search(r'<meta name="csrf" content="(\w+)">', stranger.get("/", Cookie=cookie).text)
+    assert found is not None
+    return found[1]
+
+
+@pytest.mark.parametrize("path", ["/api/sweeps", "/api/sweeps/abcd1234", "/api/draft", "/api/compare?t=a/1"])
+def test_data_needs_the_token(stranger: Client, path: str) -> None:
+    assert stranger.get(path).status == 401
+    assert stranger.get(path, Authorization="Bearer nonsense").status == 401
+    assert stranger.get(path, Cookie=f"smsweep-{stranger.served.url.rpartition(':')[2]}=nonsense").status == 401
+
+
+@pytest.mark.parametrize("path", ["/", "/new", "/sweeps/abcd1234", "/frame", "/nowhere"])
+def test_a_page_without_the_token_asks_for_it(stranger: Client, path: str) -> None:
+    answer = stranger.get(path)
+    assert answer.status == 401
+    assert 'name="token"' in answer.text
+    assert "csrf" not in answer.text
+
+
+def test_the_token_becomes_a_cookie_that_no_script_reads_and_no_other_site_sends(stranger: Client) -> None:
+    given = stranger.get(f"/?token={stranger.served.token}").headers["set-cookie"].lower()
+    assert "httponly" in given and "samesite=strict" in given
+    assert stranger.served.token.lower() not in given
+    assert stranger.get("/api/sweeps", Cookie=cookie_of(stranger)).status == 200
+
+
+def test_a_wrong_token_is_told_so_and_gives_no_cookie(stranger: Client) -> None:
+    answer = stranger.get("/?token=wrong")
+    assert answer.status == 401
+    assert "set-cookie" not in answer.headers
+    assert "not this page" in answer.text
+
+
+def test_the_address_that_a_browser_is_started_with_works_once(stranger: Client) -> None:
+    path = stranger.served.ticket_url.removeprefix(stranger.served.url)
+    assert [stranger.get(path).status for _ in range(2)] == [303, 401]
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:8472", "", "[::1"])
+def test_a_foreign_name_for_this_machine_is_turned_away(client: Client, host: str) -> None:
+    assert client.get("/api/sweeps", Host=host or " ").status in (400, 421)
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:1", "[::1]:8472", "LOCALHOST:9", "10.1.2.3"])
+def test_own_names_and_addresses_pass(client: Client, host: str) -> None:
+    assert client.get("/api/sweeps", Host=host).status == 200
+
+
+def test_another_name_passes_when_it_is_given(folder: Path) -> None:
+    with serving(names=["build7.example"]) as served:
+        client = Client(served=served, usual={"Authorization": f"Bearer {served.token}"})
+        assert client.get("/api/sweeps", Host="build7.example:80").status == 200
+
+
+def test_a_change_needs_what_only_the_page_itself_knows(stranger: Client) -> None:
+    sweep_id = record(1)
+    cookie = cookie_of(stranger)
+    path = f"/api/sweeps/{sweep_id}/pause"
+    assert stranger.post(path, Cookie=cookie).status == 403
+    assert stranger.post(path, Cookie=cookie, X_CSRF_Token="wrong").status == 403
+    csrf = csrf_of(stranger, cookie)
+    assert stranger.post(path, Cookie=cookie, X_CSRF_Token=csrf, Origin="http://evil.example").status == 403
+    assert stranger.post(path, Cookie=cookie, X_CSRF_Token=csrf, Origin="null").status == 403
+    assert stranger.post(path, X_CSRF_Token=csrf).status == 401
+    assert sdk.views.show(sweep_id)["state"] == "running"
+    assert stranger.post(path, Cookie=cookie, X_CSRF_Token=csrf, Origin=stranger.served.url).status == 200
+    assert sdk.views.show(sweep_id)["state"] == "paused"
+
+
+def test_a_form_of_another_site_cannot_be_a_change(client: Client) -> None:
+    for kind in ("application/x-www-form-urlencoded", "text/plain", "multipart/form-data; boundary=x"):
+        assert client.post("/api/retry", "labels=a", Content_Type=kind).status == 415
+
+
+def test_too_much_or_nobody_knows_how_much_is_refused(client: Client) -> None:
+    assert client.post("/api/check", '"' + "x" * (1 << 20) + '"').status == 413
+    assert client.ask("POST", "/api/check", "{}", Content_Length="", Transfer_Encoding="chunked").status in (400, 413)
+
+
+def test_nothing_changes_by_reading() -> None:
+    app = make_app.__globals__["acts"]
+    assert not hasattr(app, "get")
+    changes = [route for route in _routes() if route.endpoint is app.change]
+    assert changes and all(route.methods == {"POST"} for route in changes)
+    reads = [route for route in _routes() if route.endpoint is not app.change]
+    assert reads and all(route.methods == {"GET", "HEAD"} for route in reads)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE"])
+def test_a_change_asked_for_by_another_method_does_not_happen(client: Client, method: str) -> None:
+    sweep_id = record(1)
+    for path in (f"/api/sweeps/{sweep_id}/cancel", "/api/remove"):
+        body = None if method in ("GET", "HEAD") else {"labels": [sweep_id]}
+        assert client.ask(method, path, body).status in (404, 405)
+    assert sdk.views.show(sweep_id)["state"] == "running"
+
+
+@pytest.mark.parametrize("path", ["/", "/api/sweeps", "/nowhere", "/?token=wrong"])
+def test_every_answer_forbids_what_a_page_could_be_made_to_do(client: Client, path: str) -> None:
+    headers = client.get(path).headers
+    policy = headers["content-security-policy"]
+    assert "default-src 'none'" in policy and "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy and "*" not in policy and "http" not in policy
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["referrer-policy"] == "no-referrer"
+    assert headers["cache-control"] == "no-store"
+
+
+def test_the_frame_that_may_compile_code_has_no_origin(client: Client) -> None:
+    policy = client.get("/frame").headers["content-security-policy"]
+    assert policy.startswith("sandbox allow-scripts;")
+    assert "allow-same-origin" not in policy and "connect-src" not in policy
+
+
+@pytest.mark.parametrize("path", ["/static/x/../gate.py", "/static/x/..%2fgate.py", "/static/x/%2e%2e/gate.py", "/static/x/no.js"])
+def test_only_the_pages_own_files_are_served(stranger: Client, path: str) -> None:
+    assert stranger.get(path).status == 404
+
+
+def test_a_token_that_can_be_guessed_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(TOKEN_VAR, "short")
+    with pytest.raises(UsageError, match="can be guessed"), serving():
+        pass
+
+
+def _routes() -> list[object]:
+    from starlette.routing import Route
+
+    from smsweep.ui.desk import Desk
+
+    routes = make_app(Desk(live=None, logs=None, csrf="")).routes  # type: ignore[arg-type]  # nobody asks them
+    return [route for route in routes if isinstance(route, Route)]

@@ -1,0 +1,165 @@
+"""What the page is told: the very numbers of the command line, only what is new, and nobody's secrets."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+
+from smsweep import sdk
+from smsweep.report.figures.table import FIGURES
+from smsweep.sdk.workspace import Workspace
+from smsweep.trials import MetricPoint, TrialState
+from tests.recorded import CONFIG, record
+from tests.unit.ui.conftest import Client
+
+KEY = "ghp_" + "Zx81" * 9
+NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)
+
+
+def rows_of(data: dict[str, object]) -> list[dict[str, object]]:
+    columns = data["columns"]
+    assert isinstance(columns, list) and isinstance(data["rows"], list)
+    return [dict(zip(columns, row, strict=True)) for row in data["rows"]]
+
+
+def test_a_folder_without_sweeps_is_no_error(client: Client) -> None:
+    assert client.get("/api/sweeps").data["sweeps"] == []
+    assert client.get("/api/sweeps/abcd1234").status == 404
+
+
+def test_a_sweep_appears_in_a_store_that_was_not_there_before(client: Client) -> None:
+    assert client.get("/api/sweeps").data["sweeps"] == []
+    sweep_id = record(3)
+    assert [sweep["id"] for sweep in client.get("/api/sweeps").data["sweeps"]] == [sweep_id]
+
+
+def test_a_store_that_was_replaced_is_read_anew(client: Client, folder: Path) -> None:
+    first = record(2)
+    assert client.get(f"/api/sweeps/{first}").status == 200
+    for file in (folder / "sweeps").glob("store.db*"):
+        file.unlink()
+    second = record(2)
+    assert [sweep["id"] for sweep in client.get("/api/sweeps").data["sweeps"]] == [second]
+    assert client.get(f"/api/sweeps/{first}").status == 404
+
+
+def test_a_sweep_is_told_as_show_and_export_tell_it(client: Client) -> None:
+    sweep_id = record(30)
+    told = client.get(f"/api/sweeps/{sweep_id}").data
+    shown = sdk.views.json_safe(sdk.views.show(sweep_id))
+    assert {key: told["sweep"][key] for key in shown} == json.loads(json.dumps(shown))
+    columns, rows = sdk.views.table(sdk.views.list_trials(sweep_id))
+    assert set(told["columns"]) == set(columns)
+    assert rows_of(told) == [{name: row.get(name) for name in told["columns"]} for row in rows]
+
+
+def test_only_what_is_new_is_told_again(client: Client) -> None:
+    sweep_id = record(20)
+    first = client.get(f"/api/sweeps/{sweep_id}").data
+    assert client.get(f"/api/sweeps/{sweep_id}?since={first['revision']}").data["rows"] == []
+    sdk.manage.retry([f"{sweep_id}/9"])
+    sdk.manage.remove([f"{sweep_id}/3"])
+    news = client.get(f"/api/sweeps/{sweep_id}?since={first['revision']}").data
+    assert [(row["number"], row["state"]) for row in rows_of(news)] == [(9, "pending")]
+    assert news["removed"] == [3]
+    assert news["sweep"]["trials"]["pending"] == 1
+
+
+def test_a_change_of_the_sweep_alone_is_news_too(client: Client) -> None:
+    sweep_id = record(2)
+    first = client.get(f"/api/sweeps/{sweep_id}").data
+    sdk.manage.set_state(sweep_id, "pause")
+    news = client.get(f"/api/sweeps/{sweep_id}?since={first['revision']}").data
+    assert news["sweep"]["state"] == "paused"
+    assert news["revision"] > first["revision"]
+
+
+def test_reading_writes_nothing(client: Client, folder: Path) -> None:
+    sweep_id = record(12)
+    before = (folder / "sweeps" / "store.db").stat().st_mtime_ns
+    for path in ("", "/texts", "/trials/1", "/trials/1/log", "/trials/1/why", *(f"/figures/{name}" for name in FIGURES)):
+        assert client.get(f"/api/sweeps/{sweep_id}{path}").status == 200
+    wal = folder / "sweeps" / "store.db-wal"
+    assert not wal.exists() or wal.stat().st_size == 0
+    assert (folder / "sweeps" / "store.db").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_is_that_of_the_report(client: Client, name: str) -> None:
+    sweep_id = record(30)
+    told = client.get(f"/api/sweeps/{sweep_id}/figures/{name}").data
+    assert told == json.loads(json.dumps(sdk.reporting.figure(sweep_id, name)))
+
+
+def test_a_trial_has_a_curve_of_each_metric(client: Client) -> None:
+    sweep_id = record(2, n_points=2_000)
+    curve = client.get(f"/api/sweeps/{sweep_id}/trials/1").data["curves"]["loss"]
+    points = [point for point in _points(sweep_id, 1) if point.name == "loss"]
+    values = [point.value for point in points]
+    assert len(curve["y"]) == len(curve["x"]) <= 600
+    assert {min(values), max(values), values[0], values[-1]} <= set(curve["y"])  # type: ignore[type-var]
+    assert curve["by"] == "step" and curve["x"][-1] == points[-1].step
+
+
+def test_integers_that_a_browser_would_round_are_told_as_text(client: Client) -> None:
+    big = 2**60 + 1
+    sweep_id = record(1, config={**CONFIG, "parameters": {"seed": {"values": [big]}}})
+    assert rows_of(client.get(f"/api/sweeps/{sweep_id}").data)[0]["params.seed"] == str(big)
+    assert client.get(f"/api/sweeps/{sweep_id}/trials/0").data["params"] == {"seed": str(big)}
+
+
+def test_secrets_are_masked(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    sweep_id = record(10)
+    with Workspace().store() as store:
+        store.move(sweep_id, 9, [TrialState.FAILED], TrialState.PENDING, reason=f"told {KEY}")
+        points = [MetricPoint(name="note", value=f"key {KEY}", time=NOW)]
+        cursor = store.get_trial(sweep_id, 8).cursor
+        store.append_points(sweep_id, 8, points, "more", expect_cursor=cursor)
+    for path in ("", "/trials/9", "/trials/8", "/texts", "/figures/timeline"):
+        assert KEY not in client.get(f"/api/sweeps/{sweep_id}{path}").text
+    assert "***" in client.get(f"/api/sweeps/{sweep_id}/trials/9").text
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/api/sweeps/{id}?since=x", 400),
+        ("/api/sweeps/{id}?since=-1", 400),
+        ("/api/sweeps/{id}/figures/nonsense", 404),
+        ("/api/sweeps/{id}/trials/99", 404),
+        ("/api/sweeps/{id}/trials/x", 404),
+        ("/api/sweeps/{id}/trials/0/log?cursor=smsweep-{id}-0-0|nonsense", 400),
+        ("/api/compare?t={id}", 400),
+        ("/api/compare?t={id}/99", 404),
+        ("/api/sweeps/..%2f..%2fetc", 404),
+        ("/api/sweeps/%00", 404),
+    ],
+)
+def test_what_is_not_there_or_makes_no_sense_is_said_so(client: Client, path: str, status: int) -> None:
+    answer = client.get(path.format(id=record(2)))
+    assert answer.status == status
+    assert "Traceback" not in answer.text
+
+
+def test_a_log_is_read_page_by_page_with_its_secrets_masked(client: Client) -> None:
+    sweep_id = record(1)
+    log = Workspace().jobs_dir / f"smsweep-{sweep_id}-0-0"
+    log.mkdir(parents=True)
+    (log / "output.log").write_text(f"one\nkey {KEY}\n")
+    (log / "exit_code").write_text("0")
+    path = f"/api/sweeps/{sweep_id}/trials/0/log"
+    first = client.get(path).data
+    assert first["lines"] == ["one", "key ***"] and first["is_new"]
+    with (log / "output.log").open("a") as more:
+        more.write("three\n")
+    second = client.get(f"{path}?cursor={first['cursor'].replace('|', '%7C')}").data
+    assert second["lines"] == ["three"] and not second["is_new"]
+
+
+def _points(sweep_id: str, number: int) -> list[MetricPoint]:
+    with Workspace(os.environ).store() as store:
+        return store.read_points(sweep_id, number)
