@@ -17,6 +17,7 @@ from smsweep.report.axes import axes_of
 from smsweep.report.snapshot import Snapshot
 from smsweep.report.thin import thin
 from smsweep.sdk.execute import now
+from smsweep.sdk.labels import parse_sweep_id
 from smsweep.sdk.masking import Cleaner, secrets_of
 from smsweep.sdk.origin import ORIGIN_NOTE
 from smsweep.sdk.views import flat_params, json_safe, show_read, table_row, trial_data
@@ -212,7 +213,8 @@ class LiveStore:
         return found
 
     def read(self, sweep_id: str, ask: Callable[[LiveSweep], T]) -> T:
-        """Bring a sweep up to date and return what is asked of it. Raises NotFound."""
+        """Bring a sweep up to date and return what is asked of it. Raises NotFound, UsageError for what is no id."""
+        sweep_id = parse_sweep_id(sweep_id)
         store = self._current()
         if store is None:
             raise NotFound(f"{self._workspace.dir}: there are no sweeps here yet")

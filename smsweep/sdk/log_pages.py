@@ -7,6 +7,7 @@ from contextlib import ExitStack, closing
 from typing import Any
 
 from smsweep.backends.base import Backend
+from smsweep.backends.table import BACKENDS
 from smsweep.errors import UsageError
 from smsweep.sdk.execute import backend_name, load_job_text, open_backend
 from smsweep.sdk.hidden import make_redact
@@ -36,7 +37,10 @@ class LogPages:
         is_new = known != job_name
         if not job_name:
             return {"lines": [], "cursor": "", "is_new": is_new, "is_last": False}
-        backend, lock = self._backend(backend_name(place.partition("@")[0], self._workspace))
+        kind = place.partition("@")[0]
+        if kind not in BACKENDS:
+            raise UsageError("the trial was a Python function's: what that printed went to where its agent ran")
+        backend, lock = self._backend(backend_name(kind, self._workspace))
         with lock:  # not every backend's client may be used by two at once
             try:
                 page = backend.read_logs(job_name, "" if is_new else inner)

@@ -20,6 +20,7 @@ from smsweep.sweeps import SweepConfig
 from smsweep.trials import Trial
 
 DEFAULT_DIR = ".smsweep"
+MOST_TRIALS = 2**63 - 1  # what a database counts to
 
 
 class Workspace:
@@ -97,6 +98,8 @@ class Workspace:
 
 def find_trial(store: Store, sweep_id: str, number: int) -> Trial:
     """Return a trial that a person named. Raises NotFound, also for one that was removed."""
+    if number > MOST_TRIALS:
+        raise NotFound(f"sweep {sweep_id} has no trial {number}")
     trial = store.get_trial(sweep_id, number)
     if trial.is_removed:
         raise NotFound(f"trial {trial.label} was removed from its sweep; its params may be tried by another now")

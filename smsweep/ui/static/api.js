@@ -64,7 +64,7 @@ export function keepReading(work, signal) {
       }
       failures += 1;
       wait = Math.min(10000, 500 * 2 ** failures);
-      tellLive("away");
+      tellLive("away", err.message);
     } finally {
       isBusy = false;
     }

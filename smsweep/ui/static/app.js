@@ -19,7 +19,8 @@ const live = make("span", { className: "live", "data-live": "live" });
 let leave = new AbortController();
 
 const WORDS = { live: "live", resting: "paused while hidden", away: "server away, trying again", ended: "not live" };
-onLive((state) => {
+onLive((state, why = "") => {
+  live.title = why;
   if (live.dataset.live === state && live.textContent) return;
   live.dataset.live = state;
   live.replaceChildren(make("span", { className: "dot", ariaHidden: "true" }), WORDS[state]);

@@ -13,6 +13,8 @@ from smsweep import sdk
 from smsweep.report.figures.table import FIGURES
 from smsweep.sdk.workspace import Workspace
 from smsweep.trials import MetricPoint, TrialState
+from smsweep.ui.listen import serving
+from tests.postgres import run_postgres
 from tests.recorded import CONFIG, record
 from tests.unit.ui.conftest import Client
 
@@ -136,7 +138,10 @@ def test_secrets_are_masked(client: Client, monkeypatch: pytest.MonkeyPatch) -> 
         ("/api/compare?t={id}", 400),
         ("/api/compare?t={id}/99", 404),
         ("/api/sweeps/..%2f..%2fetc", 404),
-        ("/api/sweeps/%00", 404),
+        ("/api/sweeps/%00", 400),
+        ("/api/sweeps/{id}/trials/99999999999999999999", 404),
+        ("/api/sweeps/{id}/trials/99999999999999999999/why", 404),
+        ("/api/draft?t={id}/99999999999999999999", 404),
     ],
 )
 def test_what_is_not_there_or_makes_no_sense_is_said_so(client: Client, path: str, status: int) -> None:
@@ -158,6 +163,22 @@ def test_a_log_is_read_page_by_page_with_its_secrets_masked(client: Client) -> N
         more.write("three\n")
     second = client.get(f"{path}?cursor={first['cursor'].replace('|', '%7C')}").data
     assert second["lines"] == ["three"] and not second["is_new"]
+
+
+def test_a_store_in_postgresql_is_followed_as_well(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with run_postgres() as server:
+        monkeypatch.setenv("SMSWEEP_STORE", server.new_schema())
+        with serving() as served:
+            client = Client(served=served, usual={"Authorization": f"Bearer {served.token}"})
+            assert client.get("/api/sweeps").data["sweeps"] == []
+            sweep_id = record(10)
+            first = client.get(f"/api/sweeps/{sweep_id}").data
+            assert client.post(f"/api/sweeps/{sweep_id}/pause").status == 200
+            client.post("/api/retry", {"labels": [f"{sweep_id}/9"]})
+            news = client.get(f"/api/sweeps/{sweep_id}?since={first['revision']}").data
+            assert news["sweep"]["state"] == "paused"
+            assert [row["number"] for row in rows_of(news)] == [9]
+            assert client.get("/api/sweeps/%00").status == 400
 
 
 def _points(sweep_id: str, number: int) -> list[MetricPoint]:

@@ -1,0 +1,35 @@
+"""A store that is opened only to be read, on every database."""
+
+from __future__ import annotations
+
+import pytest
+
+from smsweep.errors import StoreError
+from smsweep.store.base import Store
+from smsweep.store.open import open_store
+from smsweep.sweeps import SweepState
+from tests.fakes.sweeps import CONFIG
+
+
+def open_to_read(url: str) -> Store:
+    return open_store(url, environ={}, parse=lambda _: CONFIG, sleep=lambda _: None, read_only=True)
+
+
+def test_the_database_refuses_writes_and_says_what_others_write(sweep: Store, store_url: str) -> None:
+    reader = open_to_read(store_url)
+    try:
+        with pytest.raises(StoreError, match="read.?only"):
+            reader.set_sweep_state("abcd1234", list(SweepState), SweepState.PAUSED)
+        assert reader.get_sweep("abcd1234").state is SweepState.RUNNING
+        sweep.add_trials("abcd1234", 0, [{"lr": 0.1}])
+        assert [trial.number for trial in reader.list_trials("abcd1234", since=0)] == [0]
+    finally:
+        reader.close()
+
+
+def test_an_empty_database_gets_its_schema_first(store_url: str) -> None:
+    reader = open_to_read(store_url)
+    try:
+        assert reader.list_sweeps() == []
+    finally:
+        reader.close()
