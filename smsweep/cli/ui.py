@@ -40,9 +40,9 @@ def ui(
             "--allow-host", metavar="NAME", help="A name by which browsers reach this machine; may be repeated."
         ),
     ] = None,
-    should_open: Annotated[
-        bool, typer.Option("--open/--no-open", help="Open a browser, where this is a terminal with a screen.")
-    ] = True,
+    no_open: Annotated[
+        bool, typer.Option("--no-open", help="Open no browser; else one, on a terminal with a screen.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Show and steer sweeps in a browser, live.
@@ -59,7 +59,7 @@ def ui(
             say("warning: not encrypted, and open to the network; an SSH tunnel to 127.0.0.1 is safer")
         say("the address lets its reader in; Ctrl-C ends the page, sweeps go on")
         sys.stdout.flush()
-        if should_open and not as_json and _has_screen():
+        if not (no_open or as_json) and _has_screen():
             webbrowser.open(served.ticket_url)
 
     try:

@@ -213,7 +213,7 @@ class LiveStore:
         return found
 
     def read(self, sweep_id: str, ask: Callable[[LiveSweep], T]) -> T:
-        """Bring a sweep up to date and return what is asked of it. Raises NotFound, UsageError for what is no id."""
+        """Bring a sweep up to date and return what is asked of it. Raises NotFound, UsageError for no id."""
         sweep_id = parse_sweep_id(sweep_id)
         store = self._current()
         if store is None:

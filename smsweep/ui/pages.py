@@ -17,7 +17,8 @@ PAGE_POLICY = (
 # origin: no cookie, no storage, nothing to talk to.
 FRAME_POLICY = (
     "sandbox allow-scripts; default-src 'none'; script-src 'self' 'unsafe-eval'; "
-    "style-src 'self' 'unsafe-inline'; img-src data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+    "style-src 'self' 'unsafe-inline'; img-src data: blob:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
 )
 ICON = "favicon.svg"
 HEAD = (

@@ -18,7 +18,7 @@ def open_to_read(url: str) -> Store:
 def test_the_database_refuses_writes_and_says_what_others_write(sweep: Store, store_url: str) -> None:
     reader = open_to_read(store_url)
     try:
-        with pytest.raises(StoreError, match="read.?only"):
+        with pytest.raises(StoreError, match=r"read.?only"):
             reader.set_sweep_state("abcd1234", list(SweepState), SweepState.PAUSED)
         assert reader.get_sweep("abcd1234").state is SweepState.RUNNING
         sweep.add_trials("abcd1234", 0, [{"lr": 0.1}])

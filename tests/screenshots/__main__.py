@@ -50,7 +50,17 @@ def main(into: Path) -> None:
             shutil.copy(HERE / file, scratch)
         os.environ["SMSWEEP_DIR"] = f"{scratch}/.smsweep"
         os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        command = [sys.executable, "-m", "smsweep.cli.main", "run", "sweep.yaml", "--parallel", "3", "--seed", SEED]
+        command = [
+            sys.executable,
+            "-m",
+            "smsweep.cli.main",
+            "run",
+            "sweep.yaml",
+            "--parallel",
+            "3",
+            "--seed",
+            SEED,
+        ]
         running = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         with chromium() as browser, serving() as served:
             while not (sweeps := sdk.views.list_sweeps()) or sweeps[0]["trials"].get("finished", 0) < 3:
@@ -58,12 +68,22 @@ def main(into: Path) -> None:
             own = f"/sweeps/{sweeps[0]['id']}"
 
             def shoot(name: str, path: str, wait: str, scheme: Scheme = "light") -> None:
-                take(browser, served, into, name, own + path if path.startswith(("#", "/t", "!")) else path, wait, scheme)
+                take(
+                    browser,
+                    served,
+                    into,
+                    name,
+                    own + path if path.startswith(("#", "/t", "!")) else path,
+                    wait,
+                    scheme,
+                )
 
             shoot("ui-sweep", "#overview", "[data-figure=curves][data-is-drawn]")
             running.wait()
             best = sdk.views.show(sweeps[0]["id"])["best"]["number"]
-            others = [trial["number"] for trial in sdk.views.list_trials(sweeps[0]["id"]) if trial["state"] == "finished"]
+            others = [
+                trial["number"] for trial in sdk.views.list_trials(sweeps[0]["id"]) if trial["state"] == "finished"
+            ]
             chosen = [best, *(number for number in others if number != best)][:4]
             query = "&".join(f"t={sweeps[0]['id']}/{number}" for number in chosen)
             curve = "[data-figure=curve][data-is-drawn]"

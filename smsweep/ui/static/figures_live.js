@@ -107,7 +107,7 @@ export class FramedFigure extends LiveFigure {
   async show(figure) {
     await this.ready;
     if (figure.layout.height) this.element.style.minHeight = `${figure.layout.height}px`;
-    this.frame.style.height = `${figure.layout.height || 380}px`;
+    this.frame.style.height = `${figure.layout.height || 480}px`;
     this.post({ figure });
   }
 

@@ -45,7 +45,7 @@ export function showKeys() {
 
 // Moves the keyboard among the links of a list or table, up and down.
 export function step(container, by) {
-  const stops = [...container.querySelectorAll("a[data-stop], tbody tr a")];
+  const stops = [...container.querySelectorAll("a[data-stop], tbody tr a")].filter((stop) => stop.checkVisibility());
   if (!stops.length) return;
   const at = stops.findIndex((stop) => stop === document.activeElement || stop.closest("tr")?.contains(document.activeElement));
   const next = stops[at < 0 ? (by > 0 ? 0 : stops.length - 1) : Math.min(Math.max(at + by, 0), stops.length - 1)];

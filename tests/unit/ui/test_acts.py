@@ -45,7 +45,10 @@ def test_what_is_not_legal_is_said_so(client: Client) -> None:
     sweep_id = record(1)
     sdk.manage.set_state(sweep_id, "cancel")
     answer = client.post(f"/api/sweeps/{sweep_id}/pause")
-    assert (answer.status, answer.data["error"]) == (400, f"cannot pause sweep {sweep_id}: it is cancelled already")
+    assert (answer.status, answer.data["error"]) == (
+        400,
+        f"cannot pause sweep {sweep_id}: it is cancelled already",
+    )
 
 
 def test_failed_trials_run_again(client: Client) -> None:
@@ -106,7 +109,9 @@ def test_a_narrow_draft_has_the_ranges_of_its_trials(client: Client) -> None:
     sweep_id = record(8)
     chosen = [trial for trial in sdk.views.list_trials(sweep_id) if trial["number"] in (1, 2, 5)]
     query = "&".join(f"t={sweep_id}/{trial['number']}" for trial in chosen)
-    document = sdk.create.parse_sweep(client.get(f"/api/draft?{query}&narrow=1").data["sweep_yaml"]).config.document
+    document = sdk.create.parse_sweep(
+        client.get(f"/api/draft?{query}&narrow=1").data["sweep_yaml"]
+    ).config.document
     rates = [trial["params"]["lr"] for trial in chosen]
     assert document["parameters"]["lr"] == {**CONFIG["parameters"]["lr"], "min": min(rates), "max": max(rates)}
     optimizer = document["parameters"]["optimizer"]["parameters"]
@@ -134,7 +139,9 @@ def test_a_check_shows_what_would_run(client: Client) -> None:
 def test_a_new_sweep_shares_the_source_of_the_old_one(client: Client, folder: Path, with_source: str) -> None:
     (folder / "train.py").unlink()
     draft = client.get(f"/api/draft?t={with_source}/1").data
-    made = client.post("/api/create", {key: draft[key] for key in ("sweep_yaml", "job_yaml", "like", "prior_runs")})
+    made = client.post(
+        "/api/create", {key: draft[key] for key in ("sweep_yaml", "job_yaml", "like", "prior_runs")}
+    )
     assert made.status == 200, made.text
     with Workspace().store() as store:
         old, new = store.get_sweep(with_source), store.get_sweep(made.data["id"])
@@ -160,7 +167,9 @@ def test_a_program_that_the_old_source_lacks_is_refused(client: Client, with_sou
     assert len(sdk.views.list_sweeps()) == 1
 
 
-def test_prior_runs_that_are_not_there_are_refused_before_anything_is_made(client: Client, with_source: str) -> None:
+def test_prior_runs_that_are_not_there_are_refused_before_anything_is_made(
+    client: Client, with_source: str
+) -> None:
     body = {"sweep_yaml": SWEEP, "like": with_source, "prior_runs": ["zzzzzzzz/1"]}
     assert client.post("/api/create", body).status == 404
     assert any("zzzzzzzz" in problem for problem in client.post("/api/check", body).data["problems"])

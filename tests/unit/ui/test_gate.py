@@ -64,7 +64,9 @@ def test_the_address_that_a_browser_is_started_with_works_once(stranger: Client)
     assert [stranger.get(path).status for _ in range(2)] == [303, 401]
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:8472", "", "[::1"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:8472", "", "[::1"]
+)
 def test_a_foreign_name_for_this_machine_is_turned_away(client: Client, host: str) -> None:
     assert client.get("/api/sweeps", Host=host or " ").status in (400, 421)
 
@@ -102,7 +104,10 @@ def test_a_form_of_another_site_cannot_be_a_change(client: Client) -> None:
 
 def test_too_much_or_nobody_knows_how_much_is_refused(client: Client) -> None:
     assert client.post("/api/check", '"' + "x" * (1 << 20) + '"').status == 413
-    assert client.ask("POST", "/api/check", "{}", Content_Length="", Transfer_Encoding="chunked").status in (400, 413)
+    assert client.ask("POST", "/api/check", "{}", Content_Length="", Transfer_Encoding="chunked").status in (
+        400,
+        413,
+    )
 
 
 def test_what_changes_something_is_asked_for_by_post_alone() -> None:
@@ -138,7 +143,9 @@ def test_the_frame_that_may_compile_code_has_no_origin(client: Client) -> None:
     assert "allow-same-origin" not in policy and "connect-src" not in policy
 
 
-@pytest.mark.parametrize("path", ["/static/x/../gate.py", "/static/x/..%2fgate.py", "/static/x/%2e%2e/gate.py", "/static/x/no.js"])
+@pytest.mark.parametrize(
+    "path", ["/static/x/../gate.py", "/static/x/..%2fgate.py", "/static/x/%2e%2e/gate.py", "/static/x/no.js"]
+)
 def test_only_the_pages_own_files_are_served(stranger: Client, path: str) -> None:
     assert stranger.get(path).status == 404
 
@@ -147,4 +154,3 @@ def test_a_token_that_can_be_guessed_is_refused(folder: Path, monkeypatch: pytes
     monkeypatch.setenv(TOKEN_VAR, "short")
     with pytest.raises(UsageError, match="can be guessed"), serving():
         pass
-

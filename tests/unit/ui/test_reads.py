@@ -83,7 +83,14 @@ def test_a_change_of_the_sweep_alone_is_news_too(client: Client) -> None:
 def test_reading_writes_nothing(client: Client, folder: Path) -> None:
     sweep_id = record(12)
     before = (folder / "sweeps" / "store.db").stat().st_mtime_ns
-    for path in ("", "/texts", "/trials/1", "/trials/1/log", "/trials/1/why", *(f"/figures/{name}" for name in FIGURES)):
+    for path in (
+        "",
+        "/texts",
+        "/trials/1",
+        "/trials/1/log",
+        "/trials/1/why",
+        *(f"/figures/{name}" for name in FIGURES),
+    ):
         assert client.get(f"/api/sweeps/{sweep_id}{path}").status == 200
     wal = folder / "sweeps" / "store.db-wal"
     assert not wal.exists() or wal.stat().st_size == 0
