@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any, TypeVar
 
 from smsweep.errors import NotFound
-from smsweep.failures import alike
 from smsweep.fronts import front as find_front
 from smsweep.report.axes import axes_of
 from smsweep.report.snapshot import Snapshot
@@ -20,7 +19,7 @@ from smsweep.sdk.execute import now
 from smsweep.sdk.labels import parse_sweep_id
 from smsweep.sdk.masking import Cleaner, secrets_of
 from smsweep.sdk.origin import ORIGIN_NOTE
-from smsweep.sdk.views import flat_params, json_safe, show_read, table_row, trial_data
+from smsweep.sdk.views import flat_params, json_safe, show_data, table_row, trial_data
 from smsweep.sdk.workspace import Workspace
 from smsweep.store.base import Store
 from smsweep.store.open import FILE_NAME
@@ -33,7 +32,6 @@ WAITING_S = 5.0  # after which it is asked again what running trials wait for
 MOST_KEPT = 12  # sweeps with all their trials in memory
 LINE_POINTS = 40  # of a small line: how the best came about, a running trial's curve
 MOST_RUNNING = 40  # shown
-BAD = ("failed", "crashed")
 
 
 class LiveSweep:
@@ -74,7 +72,7 @@ class LiveSweep:
             t.state.is_active for t in self._trials.values()
         )
         if self._shown_at != sweep.revision or is_old:  # what a trial waits for changes without a revision
-            self.shown = self._clean(json_safe(show_read(store, sweep, self._trials.values())))
+            self.shown = self._clean(json_safe(show_data(store, sweep, self._trials.values())))
             self._shown_at, self._shown_s = sweep.revision, time.monotonic()
             self._snapshot = None
 
@@ -100,20 +98,14 @@ class LiveSweep:
         }
 
     def summary(self) -> Data:
-        """Return what a list says of the sweep: `shown`, how its best came about, why trials failed."""
+        """Return what a list says of the sweep: `shown`, how its best came about, what runs now."""
         snapshot = self.snapshot()
         best = snapshot.best_so_far(value for _, value in snapshot.scored())
-        reasons = [
-            alike(str(data["reason"]).partition("\n")[0]) or "no reason given"
-            for data in self._data.values()
-            if data["state"] in BAD
-        ]
         return {
             **self.shown,
             "revision": self.revision,
             "best_so_far": [value for _, value in thin(best, LINE_POINTS)],
             "running": self._running(),
-            "failures": [{"reason": reason, "n": n} for reason, n in Counter(reasons).most_common()],
         }
 
     def trial(self, number: int) -> Data:
@@ -193,10 +185,10 @@ class LiveStore:
         self._store: Store | None = None
         self._file: tuple[int, int] | None = None  # device and inode of SQLite's file
         self._lock = threading.Lock()
-        self._sweeps: OrderedDict[str, tuple[LiveSweep, threading.Lock]] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[LiveSweep, threading.Lock]] = OrderedDict()
         self._summaries: dict[str, Data] = {}
 
-    def list(self) -> list[Data]:
+    def sweeps(self) -> list[Data]:
         """Return the summaries of all sweeps, newest first."""
         store = self._current()
         if store is None:
@@ -219,17 +211,15 @@ class LiveStore:
         if store is None:
             raise NotFound(f"{self._workspace.dir}: there are no sweeps here yet")
         with self._lock:
-            live, lock = self._sweeps.setdefault(
-                sweep_id, (LiveSweep(sweep_id, self._workspace), threading.Lock())
-            )
-            self._sweeps.move_to_end(sweep_id)
-            while len(self._sweeps) > MOST_KEPT:
-                self._sweeps.popitem(last=False)
+            live, lock = self._kept.setdefault(sweep_id, (LiveSweep(sweep_id, self._workspace), threading.Lock()))
+            self._kept.move_to_end(sweep_id)
+            while len(self._kept) > MOST_KEPT:
+                self._kept.popitem(last=False)
         with lock:
             try:
                 live.read(store)
             except NotFound:
-                self._sweeps.pop(sweep_id, None)
+                self._kept.pop(sweep_id, None)
                 self._summaries.pop(sweep_id, None)
                 raise
             return ask(live)
@@ -250,7 +240,7 @@ class LiveStore:
                 return self._store
             self._opened.close()
             self._store, self._file = None, file
-            self._sweeps.clear()
+            self._kept.clear()
             self._summaries.clear()
             if self._workspace.has_store:
                 self._store = self._opened.enter_context(self._workspace.store(read_only=True))

@@ -159,4 +159,4 @@ def _set(connection: sa.PoolProxiedConnection, statement: str) -> None:
     connection.commit()
 
 
-FORBID_WRITES = {"sqlite": _read_only_sqlite, "postgresql": _read_only_postgres}
+FORBID_WRITES: Mapping[str, Callable[..., None]] = {"sqlite": _read_only_sqlite, "postgresql": _read_only_postgres}

@@ -29,7 +29,7 @@ MOST_COMPARED = 12
 def sweeps(request: Request) -> Response:
     """All sweeps, newest first, and the folder that they are in."""
     return answer(
-        {"sweeps": desk_of(request).live.list(), "folder": os.environ.get("SMSWEEP_DIR") or str(Path.cwd())}
+        {"sweeps": desk_of(request).live.sweeps(), "folder": os.environ.get("SMSWEEP_DIR") or str(Path.cwd())}
     )
 
 

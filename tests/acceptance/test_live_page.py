@@ -102,7 +102,7 @@ def running(folder: Path) -> Iterator[tuple[str, Callable[[], None]]]:
 
 
 def tick(page: Page, number: int) -> None:
-    # By key: after it scrolled, a slow machine's browser for a while sends clicks to the frame that was there before.
+    # By key: a slow machine's browser that has just scrolled sends clicks to the frame that was there before.
     box = page.get_by_label(f"pick trial {number}", exact=True)
     box.press(" ")
     expect(box).to_be_checked()
@@ -218,7 +218,10 @@ def test_trials_are_ticked_compared_and_made_a_new_sweep_of(
         page.get_by_role("link", name="New sweep from these").click()
         config = page.get_by_label("sweep.yaml")
         expect(config).to_have_value(re.compile("log_uniform_values"))
-        assert page.get_by_role("textbox", name="Prior runs").input_value().split() == [f"{sweep_id}/2", f"{sweep_id}/5"]
+        assert page.get_by_role("textbox", name="Prior runs").input_value().split() == [
+            f"{sweep_id}/2",
+            f"{sweep_id}/5",
+        ]
         text = config.input_value()
         config.fill(text + "\nfoo: 1\nmethod: nonsense\n")
         expect(page.get_by_text("2 problems to solve")).to_be_visible()

@@ -64,11 +64,11 @@ export class Overview {
   }
 
   drawFailures({ failures }) {
-    const total = failures.reduce((sum, { n }) => sum + n, 0);
+    const total = failures.reduce((sum, { trials }) => sum + trials, 0);
     this.failures.replaceChildren(...(total ? [make("section", { className: "card" },
-      make("h2", { textContent: `Failures, by reason` }),
-      make("ul", { className: "reasons" }, ...failures.slice(0, 8).map(({ reason, n }) =>
-        make("li", {}, make("strong", { className: "bad", textContent: `${n} ×` }), " ", make("span", { textContent: reason })))))] : []));
+      make("h2", { textContent: "Failures, by reason" }),
+      make("ul", { className: "reasons" }, ...failures.slice(0, 8).map(({ reason, trials }) =>
+        make("li", {}, make("strong", { className: "bad", textContent: `${trials} ×` }), " ", make("span", { textContent: reason })))))] : []));
   }
 
   drawBest(sweep, all) {

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from smsweep import sdk
+from smsweep.config.sweep_yaml import parse_sweep
 from smsweep.sdk.workspace import Workspace
 from tests.recorded import CONFIG, record
 from tests.unit.ui.conftest import Client
@@ -109,9 +110,7 @@ def test_a_narrow_draft_has_the_ranges_of_its_trials(client: Client) -> None:
     sweep_id = record(8)
     chosen = [trial for trial in sdk.views.list_trials(sweep_id) if trial["number"] in (1, 2, 5)]
     query = "&".join(f"t={sweep_id}/{trial['number']}" for trial in chosen)
-    document = sdk.create.parse_sweep(
-        client.get(f"/api/draft?{query}&narrow=1").data["sweep_yaml"]
-    ).config.document
+    document = parse_sweep(client.get(f"/api/draft?{query}&narrow=1").data["sweep_yaml"]).config.document
     rates = [trial["params"]["lr"] for trial in chosen]
     assert document["parameters"]["lr"] == {**CONFIG["parameters"]["lr"], "min": min(rates), "max": max(rates)}
     optimizer = document["parameters"]["optimizer"]["parameters"]
