@@ -16,16 +16,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.search_functions import FUNCTIONS
 from smsweep.config.sweep_yaml import read_sweep
 from smsweep.space.choices import Categorical, Constant
 from smsweep.space.numeric import LogScale
-from smsweep.space.space import Path as LeafPath
+from smsweep.sweeps import SweepConfig
 
 Array = NDArray[np.float64]
 Values = Mapping[str, Any]
 
 HOME = Path(__file__).parent / "tasks"
 NAMES = ("mlp_digits", "sgd_cancer", "rf_diabetes", "branin", "ackley5")
+# which settings of the search were chosen by these, and judged by those
+CHOSEN_BY = ("svm_digits", "gbdt_friedman", "hartmann6", "levy5")
+JUDGED_BY = ("knn_wine", "logreg_digits", "mlp_friedman", "rosenbrock4", "branches")
 
 
 class Task:
@@ -36,7 +40,7 @@ class Task:
         self.config = read_sweep(HOME / f"{name}.yaml").config
         assert self.config.metric is not None
         self.metric = self.config.metric
-        self._curve, self._duration, self._noise = FUNCTIONS[name]() if name in FUNCTIONS else forest(self)
+        self._curve, self._duration, self._noise = (function if name in FUNCTIONS else forest)(self)
         reference = np.load(HOME / f"{name}.ref.npz")
         self._best, self._median = float(reference["best"]), float(reference["median"])
 
@@ -79,28 +83,9 @@ Curve = Callable[[Values], list[float]]
 Duration = Callable[[Values, np.random.Generator], float]  # seconds an epoch
 
 
-def branin() -> tuple[Curve, Duration, float]:
-    def value(params: Values) -> list[float]:
-        x, y = params["x1"], params["x2"]
-        valley = (y - 5.1 / (4 * math.pi**2) * x * x + 5 / math.pi * x - 6) ** 2
-        return [valley + 10 * (1 - 1 / (8 * math.pi)) * math.cos(x) + 10]
-
-    return value, _a_minute_or_so, 0.5
-
-
-def ackley5() -> tuple[Curve, Duration, float]:
-    """Five dimensions, two of them in halves and one whole, the optimum off the centre, and one choice."""
-
-    def value(params: Values) -> list[float]:
-        x = np.array([params[f"x{i}"] for i in range(1, 6)]) - [3.7, -6.2, 11.5, 4.5, -9.0]
-        penalty = {"a": 0.0, "b": 1.0, "c": 2.5}[params["mode"]]
-        bowl = -20 * math.exp(-0.2 * math.sqrt((x * x).mean()))
-        return [bowl - math.exp(np.cos(2 * math.pi * x).mean()) + 20 + math.e + penalty]
-
-    return value, _a_minute_or_so, 0.1
-
-
-FUNCTIONS = {"branin": branin, "ackley5": ackley5}
+def function(task: Task) -> tuple[Curve, Duration, float]:
+    law = FUNCTIONS[task.name]
+    return (lambda params: [law.value(params)]), _a_minute_or_so, law.noise
 
 
 def _a_minute_or_so(params: Values, rng: np.random.Generator) -> float:
@@ -116,7 +101,7 @@ def forest(task: Task) -> tuple[Curve, Duration, float]:
     is_logarithm = str(data["transform"]) == "exp"
 
     def leaf(params: Values) -> Array:
-        x, node = _features(task, params), roots
+        x, node = features(task.config, params), roots
         for _ in range(depth):
             node = np.where(x[feature[node]] <= threshold[node], left[node], right[node])
         average: Array = leaves[node].mean(axis=0)
@@ -133,24 +118,21 @@ def forest(task: Task) -> tuple[Curve, Duration, float]:
     return curve, duration, float(data["noise"])
 
 
-def _features(task: Task, params: Values) -> Array:
+def features(config: SweepConfig, params: Values) -> Array:
     """Return what the trees split on: logarithms of what spans decades, a 0 or 1 for each word."""
-    features: list[float] = []
-    for (name,), leaf in _leaves(task):
+    found: list[float] = []
+    for (name,), leaf in config.space.leaves:
         value = params[name]
         if isinstance(leaf, Categorical):
             values = leaf.values
             if all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values):
                 spans = min(values) > 0 and max(values) / min(values) >= 16
-                features.append(math.log(value) if spans else float(value))
+                found.append(math.log(value) if spans else float(value))
             else:
-                features.extend(float(value == v and type(value) is type(v)) for v in values)
+                found.extend(float(value == v and type(value) is type(v)) for v in values)
         elif isinstance(leaf, LogScale):
-            features.append(math.log(max(float(value), 1e-300)))
+            found.append(math.log(max(float(value), 1e-300)))
         elif not isinstance(leaf, Constant):
-            features.append(float(value))
-    return np.array(features)
+            found.append(float(value))
+    return np.array(found)
 
-
-def _leaves(task: Task) -> tuple[tuple[LeafPath, object], ...]:
-    return task.config.space.leaves

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import marshal
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
@@ -17,6 +20,8 @@ from smsweep.sweeps import SweepConfig
 from smsweep.trials import History, MetricStats, Params, Scalar, StopDecision, Trial, TrialState, is_number
 
 TrialLike = Mapping[str, Any]
+PLAIN = (float, int, str, bool, type(None))  # types that are taken as they are
+STATES = {state.value: state for state in TrialState}
 EPOCH = datetime.fromtimestamp(0, timezone.utc)
 
 
@@ -28,7 +33,7 @@ def suggest(config: Mapping[str, Any], trials: Iterable[TrialLike], n: int = 1, 
     Same arguments, same answer; n at once equal n one by one, each added as pending.
     Raises ConfigError for a bad config or trial.
     """
-    sweep_config = parse_sweep(config).config
+    sweep_config = _config(config)
     check_can_run(sweep_config)
     strategy = make_strategy(sweep_config, seed)
     return [dict(params) for params in strategy.suggest(read_history(sweep_config, trials), n)]
@@ -42,9 +47,24 @@ def judge(
     Arguments as for `suggest`; stop_if: conditions as in job.yaml. Without these and without `early_terminate` in
     the config nobody is stopped.
     """
-    sweep_config = parse_sweep(config).config
+    sweep_config = _config(config)
     rule = make_rule(sweep_config, stop_if)
     return rule.judge(read_history(sweep_config, trials)) if rule is not None else []
+
+
+def _config(document: Mapping[str, Any]) -> SweepConfig:
+    """Read a config; the last few are remembered, since callers ask again and again with the same."""
+    try:
+        plain = marshal.dumps(document)  # takes nothing but plain data, types and all
+    except ValueError:
+        return parse_sweep(document).config
+    return _parsed(plain)
+
+
+@functools.lru_cache(maxsize=8)
+def _parsed(plain: bytes) -> SweepConfig:
+    document: dict[str, Any] = marshal.loads(plain)  # noqa: S302 - our own, of a moment ago
+    return parse_sweep(document).config
 
 
 def read_history(config: SweepConfig, trials: Iterable[TrialLike]) -> History:
@@ -61,41 +81,55 @@ def read_history(config: SweepConfig, trials: Iterable[TrialLike]) -> History:
 def _read_trial(config: SweepConfig, index: int, trial: TrialLike) -> Trial:
     if not isinstance(trial, Mapping):
         raise ConfigError(f"trials[{index}]: expected a mapping with number, params, state, ..., got {trial!r}")
-    number = _plain(trial.get("number", index))
+    number = trial.get("number", index)
+    if type(number) is not int:
+        number = _plain(number)
     if not isinstance(number, int) or isinstance(number, bool) or number < 0:
         raise ConfigError(f"trials[{index}].number: expected a whole number from 0, got {number!r}")
     for part in ("params", "summary"):
         if not isinstance(trial.get(part) or {}, Mapping):
             raise ConfigError(f"trials[{index}].{part}: expected a mapping, got {trial[part]!r}")
     state = trial.get("state", TrialState.FINISHED)
-    if state not in tuple(TrialState):
-        known = ", ".join(state.value for state in TrialState)
-        raise ConfigError(f"trials[{index}].state: {state!r} is no trial state; use one of {known}")
-    stats: dict[str, MetricStats] = {}
-    curve = []
-    for row in trial.get("history") or ():
-        if not isinstance(row, Mapping):
-            raise ConfigError(f"trials[{index}].history: a row is a mapping of metrics, got {row!r}")
-        flat = dict(_flat(row))
-        for name, value in flat.items():
-            stats[name] = stats.get(name, MetricStats()).add(value)
-        value = flat.get(config.metric.name) if config.metric else None
-        if is_number(value):
-            curve.append(float(value))  # type: ignore[arg-type]  # is_number just said so
+    if not isinstance(state, str) or state not in STATES:
+        raise ConfigError(
+            f"trials[{index}].state: {state!r} is no trial state; use one of {', '.join(STATES)}"
+        )
+    stats, curve = _read_rows(index, trial.get("history") or (), config.metric.name if config.metric else None)
     return Trial(
         number=number,
         params=_plain_params(trial.get("params") or {}),
-        state=TrialState(state),
+        state=STATES[state],
         metrics=stats,
         summary=dict(_flat(trial.get("summary") or {})),
-        curve=tuple(curve),
+        curve=curve,
         n_points=sum(stat.count for stat in stats.values()),
     )
 
 
+def _read_rows(
+    index: int, rows: Iterable[Mapping[str, Any]], metric: str | None
+) -> tuple[dict[str, MetricStats], tuple[float, ...]]:
+    """Return what each metric came to, and the finite values of the sweep's."""
+    values: dict[str, list[Scalar]] = {}
+    for row in rows:
+        if not isinstance(row, Mapping):
+            raise ConfigError(f"trials[{index}].history: a row is a mapping of metrics, got {row!r}")
+        for name, value in dict(_flat(row)).items():
+            values.setdefault(name, []).append(value)
+    numbers = {name: [float(v) for v in said if is_number(v)] for name, said in values.items()}  # type: ignore[arg-type]  # is_number just said so
+    stats = {
+        name: MetricStats(last=said[-1], count=len(numbers[name]),
+        min=min(numbers[name], default=math.inf), max=max(numbers[name], default=-math.inf))
+        for name, said in values.items()
+    }
+    return stats, tuple(numbers.get(metric or "", ()))
+
+
 def _flat(row: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Scalar]]:
     for name, value in row.items():
-        if isinstance(value, Mapping):
+        if type(value) in PLAIN:
+            yield prefix + name, value
+        elif isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", _plain(value)
@@ -103,7 +137,11 @@ def _flat(row: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Scala
 
 def _plain_params(params: Mapping[str, Any]) -> Params:
     return {
-        name: _plain_params(value) if isinstance(value, Mapping) else _plain(value)
+        name: value
+        if type(value) in PLAIN
+        else _plain_params(value)
+        if isinstance(value, Mapping)
+        else _plain(value)
         for name, value in params.items()
     }
 

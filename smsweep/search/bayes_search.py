@@ -16,6 +16,7 @@ from smsweep.search.bayes.fit import fit
 from smsweep.search.bayes.observations import Observations, observed, thinned
 from smsweep.search.bayes.posterior import Posterior
 from smsweep.search.bayes.targets import VIEWS, View, by_distance, targets
+from smsweep.search.bayes.threads import one_thread
 from smsweep.search.coverage import Coverage
 from smsweep.space.cube import Cube
 from smsweep.space.likeness import Array
@@ -60,7 +61,8 @@ class BayesSearch:
         suggested: list[Params] = []
         held: list[int] = []
         for number in range(history.next_number, history.next_number + n):
-            params = self._first_free(self._points(evidence, number), number)
+            with one_thread():
+                params = self._first_free(self._points(evidence, number), number)
             if params is None:
                 break
             suggested.append(params)
@@ -87,7 +89,8 @@ class BayesSearch:
         spread = float(np.median(values[: self._n_start]) - values.min())
         if spread <= 0.0:
             return ""
-        gain = self._expected_gain(known, np.random.default_rng([self._seed, n_valued])) / spread
+        with one_thread():
+            gain = self._expected_gain(known, np.random.default_rng([self._seed, n_valued])) / spread
         if gain > TOO_LITTLE:
             return ""
         return (

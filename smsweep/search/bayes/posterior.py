@@ -7,7 +7,7 @@ import copy
 import numpy as np
 from numpy.typing import NDArray
 
-from smsweep.search.bayes.fit import JITTER, Model
+from smsweep.search.bayes.fit import JITTER, Model, inverse_of_factor
 from smsweep.space.likeness import Array, gaps
 
 CHUNK = 128  # points predicted at once: their distances to all observations should fit a core's cache
@@ -23,7 +23,7 @@ class Posterior:
         covariance = model.kernel(gaps(x, x, is_nominal))
         covariance.flat[:: len(x) + 1] += model.noise + doubt + JITTER
         # the inverse of the factor, not the factor: many batches will be predicted with it
-        self._whitener = np.linalg.inv(np.linalg.cholesky(covariance))
+        self._whitener = inverse_of_factor(np.linalg.cholesky(covariance))
         self._weights = self._whitener.T @ (self._whitener @ y)
 
     def predict(self, points: Array) -> tuple[Array, Array]:
@@ -46,7 +46,7 @@ class Posterior:
         own = kernel(gaps(points, points, self._is_nominal)) - shared.T @ shared
         own.flat[:: m + 1] += self._model.noise + JITTER
         # the factor grows by the rows [shared', factor of own], its inverse by the corresponding ones
-        corner = np.linalg.inv(np.linalg.cholesky(own))
+        corner = inverse_of_factor(np.linalg.cholesky(own))
         wider = copy.copy(self)
         wider._x = np.vstack([self._x, points])
         wider._whitener = np.zeros((n + m, n + m))
