@@ -18,7 +18,8 @@ import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.ensemble import ExtraTreesRegressor
 
-from benchmarks.search_tasks import FUNCTIONS, HOME, Task, features
+from benchmarks.search_functions import FUNCTIONS
+from benchmarks.search_tasks import HOME, Task, features
 from benchmarks.trainings import TRAININGS
 from smsweep.config.sweep_yaml import read_sweep
 
@@ -47,7 +48,7 @@ def table(name: str) -> None:
     for _ in range(N_TRAININGS.get(name, USUALLY)):
         params = config.space.sample(chance)
         started = time.process_time()
-        curves.append(TRAININGS[name](params, seed=0))
+        curves.append(TRAININGS[name](params, 0))
         seconds.append(math.log((time.process_time() - started) / len(curves[-1])))
         rows.append(features(config, params))
     values = np.array(curves)

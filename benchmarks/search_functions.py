@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-Values = Mapping[str, Any]
+Values = Mapping[str, Any]  # of parameters by name
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,7 +57,7 @@ def hartmann6(params: Values) -> float:
 
 def rosenbrock4(params: Values) -> float:
     """A bent valley of four dimensions, its axes moved, on the scale of a logarithm."""
-    x = np.array([params[f"x{i}"] for i in range(1, 5)]) + [0.3, 1.1, 0.4, 0.2]
+    x = np.array([params[f"x{i}"] for i in range(1, 5)]) + np.array([0.3, 1.1, 0.4, 0.2])
     valley = 100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2
     return math.log1p(float(valley.sum()))
 
@@ -71,22 +71,27 @@ def levy5(params: Values) -> float:
     w = 1 + x / 4
     inner = (w[:-1] - 1) ** 2 * (1 + 10 * np.sin(math.pi * w[:-1] + 1) ** 2)
     last = (w[-1] - 1) ** 2 * (1 + np.sin(2 * math.pi * w[-1]) ** 2)
-    value = math.sin(math.pi * w[0]) ** 2 + float(inner.sum()) + last
-    return -(value * {"plain": 1.0, "tilted": 1.1, "bent": 1.6, "flat": 0.5}[kind] + 4 * (kind == "flat"))
+    value = float(math.sin(math.pi * w[0]) ** 2 + inner.sum() + last)
+    steepness = {"plain": 1.0, "tilted": 1.1, "bent": 1.6, "flat": 0.5}[kind]
+    return -(value * steepness + (4.0 if kind == "flat" else 0.0))
 
 
 def branches(params: Values) -> float:
     """Three models, each with parameters of its own, of which the others know nothing."""
     decay = math.log10(params["l2"])
+    cost: float
     if params["model"] == "linear":
-        return 0.34 + 0.015 * (decay + 1.5) ** 2 + 0.02 * params["augment"]
+        cost = 0.34 + 0.015 * (decay + 1.5) ** 2 + 0.02 * params["augment"]
+        return cost
     if params["model"] == "tree":
         depth, leaf = params["depth"], math.log10(params["leaf"])
-        return 0.22 + 0.0012 * (depth - 9) ** 2 + 0.05 * (leaf - 0.9) ** 2 + 0.03 * params["augment"]
+        cost = 0.22 + 0.0012 * (depth - 9) ** 2 + 0.05 * (leaf - 0.9) ** 2 + 0.03 * params["augment"]
+        return cost
     size, rate = math.log2(params["units"]) - 4, math.log10(params["lr"])
     fit = 0.03 * (rate + 2.6 + 0.25 * size) ** 2 + 0.02 * (decay + 3.5) ** 2 / (1 + 3 * params["dropout"])
     fit += 0.012 * (4 - size) + 0.25 * (params["dropout"] - 0.15 - 0.06 * size) ** 2
-    return 0.12 + min(fit, 0.6) - 0.04 * params["augment"]
+    cost = 0.12 + min(fit, 0.6) - 0.04 * params["augment"]
+    return cost
 
 
 FUNCTIONS: Mapping[str, Function] = {

@@ -135,4 +135,3 @@ def features(config: SweepConfig, params: Values) -> Array:
         elif not isinstance(leaf, Constant):
             found.append(float(value))
     return np.array(found)
-

@@ -26,7 +26,12 @@ from sklearn.svm import SVC
 
 warnings.filterwarnings("ignore")
 EPOCHS = 27
-SCALERS = {"none": lambda: "passthrough", "standard": StandardScaler, "minmax": MinMaxScaler, "robust": RobustScaler}
+SCALERS = {
+    "none": lambda: "passthrough",
+    "standard": StandardScaler,
+    "minmax": MinMaxScaler,
+    "robust": RobustScaler,
+}
 
 Params = Mapping[str, Any]
 Training = Callable[[Params, int], list[float]]

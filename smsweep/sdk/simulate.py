@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
-import marshal
 import math
+import pickle
+import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
@@ -14,6 +16,7 @@ from smsweep.config.document import show
 from smsweep.config.sweep_yaml import parse_sweep
 from smsweep.errors import ConfigError
 from smsweep.sdk.create import check_can_run
+from smsweep.search.base import SearchStrategy
 from smsweep.search.methods import make_strategy
 from smsweep.stopping.rules import make_rule
 from smsweep.sweeps import SweepConfig
@@ -33,9 +36,9 @@ def suggest(config: Mapping[str, Any], trials: Iterable[TrialLike], n: int = 1, 
     Same arguments, same answer; n at once equal n one by one, each added as pending.
     Raises ConfigError for a bad config or trial.
     """
-    sweep_config = _config(config)
+    sweep_config = _read_config(config)
     check_can_run(sweep_config)
-    strategy = make_strategy(sweep_config, seed)
+    strategy = _strategy(config, sweep_config, seed)
     return [dict(params) for params in strategy.suggest(read_history(sweep_config, trials), n)]
 
 
@@ -47,24 +50,48 @@ def judge(
     Arguments as for `suggest`; stop_if: conditions as in job.yaml. Without these and without `early_terminate` in
     the config nobody is stopped.
     """
-    sweep_config = _config(config)
+    sweep_config = _read_config(config)
     rule = make_rule(sweep_config, stop_if)
     return rule.judge(read_history(sweep_config, trials)) if rule is not None else []
 
 
-def _config(document: Mapping[str, Any]) -> SweepConfig:
-    """Read a config; the last few are remembered, since callers ask again and again with the same."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Document:
+    """A config as a key: equal where it says the same, types and all."""
+
+    said: bytes
+    itself: Mapping[str, Any] = field(compare=False)
+
+
+# Callers ask again and again with the same config, and reading it takes longer than many an answer.
+
+
+def _read_config(document: Mapping[str, Any]) -> SweepConfig:
+    key = _as_key(document)
+    return _config_of(key) if key is not None else parse_sweep(document).config
+
+
+def _strategy(document: Mapping[str, Any], config: SweepConfig, seed: int) -> SearchStrategy:
+    key = _as_key(document)
+    # a strategy keeps what it derived of the last history, so each thread has its own
+    return make_strategy(config, seed) if key is None else _strategy_of(key, seed, threading.get_ident())
+
+
+def _as_key(document: Mapping[str, Any]) -> _Document | None:
     try:
-        plain = marshal.dumps(document)  # takes nothing but plain data, types and all
-    except ValueError:
-        return parse_sweep(document).config
-    return _parsed(plain)
+        return _Document(said=pickle.dumps(document), itself=document)
+    except Exception:  # noqa: BLE001 - whatever objects of the caller's may raise
+        return None
 
 
-@functools.lru_cache(maxsize=8)
-def _parsed(plain: bytes) -> SweepConfig:
-    document: dict[str, Any] = marshal.loads(plain)  # noqa: S302 - our own, of a moment ago
-    return parse_sweep(document).config
+@functools.lru_cache(maxsize=16)
+def _config_of(key: _Document) -> SweepConfig:
+    return parse_sweep(key.itself).config
+
+
+@functools.lru_cache(maxsize=16)
+def _strategy_of(key: _Document, seed: int, thread: int) -> SearchStrategy:
+    return make_strategy(_config_of(key), seed)
 
 
 def read_history(config: SweepConfig, trials: Iterable[TrialLike]) -> History:
@@ -91,9 +118,7 @@ def _read_trial(config: SweepConfig, index: int, trial: TrialLike) -> Trial:
             raise ConfigError(f"trials[{index}].{part}: expected a mapping, got {trial[part]!r}")
     state = trial.get("state", TrialState.FINISHED)
     if not isinstance(state, str) or state not in STATES:
-        raise ConfigError(
-            f"trials[{index}].state: {state!r} is no trial state; use one of {', '.join(STATES)}"
-        )
+        raise ConfigError(f"trials[{index}].state: {state!r} is no trial state; use one of {', '.join(STATES)}")
     stats, curve = _read_rows(index, trial.get("history") or (), config.metric.name if config.metric else None)
     return Trial(
         number=number,
@@ -118,8 +143,12 @@ def _read_rows(
             values.setdefault(name, []).append(value)
     numbers = {name: [float(v) for v in said if is_number(v)] for name, said in values.items()}  # type: ignore[arg-type]  # is_number just said so
     stats = {
-        name: MetricStats(last=said[-1], count=len(numbers[name]),
-        min=min(numbers[name], default=math.inf), max=max(numbers[name], default=-math.inf))
+        name: MetricStats(
+            last=said[-1],
+            count=len(numbers[name]),
+            min=min(numbers[name], default=math.inf),
+            max=max(numbers[name], default=-math.inf),
+        )
         for name, said in values.items()
     }
     return stats, tuple(numbers.get(metric or "", ()))

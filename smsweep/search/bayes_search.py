@@ -15,7 +15,7 @@ from smsweep.search.bayes.evidence import Evidence, Kind, Ledger
 from smsweep.search.bayes.fit import fit
 from smsweep.search.bayes.observations import Observations, observed, thinned
 from smsweep.search.bayes.posterior import Posterior
-from smsweep.search.bayes.targets import VIEWS, View, by_distance, targets
+from smsweep.search.bayes.targets import N_START, VIEWS, View, by_distance, targets
 from smsweep.search.bayes.threads import one_thread
 from smsweep.search.coverage import Coverage
 from smsweep.space.cube import Cube
@@ -23,13 +23,14 @@ from smsweep.space.likeness import Array
 from smsweep.sweeps import SweepConfig
 from smsweep.trials import History, Params
 
-MIN_START, MAX_START = 6, 12  # trials of the space-filling start: two more than there are dimensions, within this
+MIN_START, MAX_START = 4, 6  # trials of the space-filling start: two more than there are dimensions, within this
+INNER = 0.8  # part of each edge, its middle, over which the start is spread: what is hoped for lies inside
 N_NEAR = 8  # best observations around which the acquisition is searched
-MAX_FITTED = 120  # observations from which the model is chosen; each costs tens of times more than below
+MAX_FITTED = 90  # observations from which the model is chosen; each costs tens of times more than below
 MAX_BELIEVED = 150  # observations on which the belief rests; its cost grows with their square
 REFIT = 20  # the model is chosen anew when the observations have grown by one part in this many
 GUESS = 0.1  # variance that each guessed coordinate adds to a target
-OUTLOOK_FROM = 3  # times as many trials as the start has, before anything is said of what is left
+OUTLOOK_FROM = 18  # trials, or three for each parameter and six, before anything is said of what is left
 TOO_LITTLE = 2e-3  # of what the search has gained: less is not worth a trial
 DRAWS = 32  # at random, where nothing better is free, before the free assignments are counted
 
@@ -83,10 +84,10 @@ class BayesSearch:
                 return f"all {self._coverage.size} assignments of the space have been tried"
         known = observed(evidence)
         n_valued = int(known.sets_scale.sum())
-        if not self._cube.d or n_valued < OUTLOOK_FROM * self._n_start:
+        if not self._cube.d or n_valued < max(OUTLOOK_FROM, 3 * self._cube.d + 6):
             return ""
         values = known.values[known.sets_scale]
-        spread = float(np.median(values[: self._n_start]) - values.min())
+        spread = float(np.median(values[:N_START]) - values.min())
         if spread <= 0.0:
             return ""
         with one_thread():
@@ -106,7 +107,8 @@ class BayesSearch:
         if not self._cube.d:
             pass  # constants alone: there is one point
         elif n_valued < self._n_start // 2 or max(number, n_valued) < self._n_start:
-            yield self._cube.snap(design_point(number, self._cube.d, self._seed)[None])[0]
+            point = design_point(number, self._cube.d, self._seed)
+            yield self._cube.snap((0.5 + INNER * (point - 0.5))[None])[0]
         else:
             pending = [item.place[0] for item in evidence if item.kind is Kind.PENDING]
             yield from self._promising(known, pending, number, rng)

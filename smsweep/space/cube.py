@@ -31,6 +31,7 @@ class Axis:
     coordinates: Array = field(default_factory=lambda: np.empty(0))  # of the levels, ascending
     is_nominal: bool = False  # the levels have no order: two are alike, or they are not
     by_number: tuple[float, ...] = ()  # of listed values, the coordinate of each by its number
+    by_level: Mapping[Any, float] = field(default_factory=dict)  # of levels that are numbers, the coordinate
 
     def encode(self, value: Any) -> tuple[float, bool]:
         """Return where the value lies, and whether it is a value of this axis at all.
@@ -43,6 +44,8 @@ class Axis:
             if number is None:
                 return (UNLISTED if self.is_nominal else MIDDLE), False
             return self.by_number[number], True
+        if type(value) in (int, float) and (place := self.by_level.get(value)) is not None:
+            return place, True
         if not is_number(value):
             return MIDDLE, False
         coordinate = _coordinate(self.distribution, value)
@@ -115,7 +118,8 @@ def _axis(distribution: Distribution) -> Axis:
         )
     levels = tuple(_numeric_levels(distribution))
     coordinates = np.array([_coordinate(distribution, level) for level in levels])
-    return Axis(distribution=distribution, levels=levels, coordinates=coordinates)
+    by_level = dict(zip(levels, coordinates.tolist(), strict=True))
+    return Axis(distribution=distribution, levels=levels, coordinates=coordinates, by_level=by_level)
 
 
 def _numeric_levels(distribution: Distribution) -> list[Any]:

@@ -80,17 +80,17 @@ def fit(x: Array, y: Array, doubt: Array, is_nominal: NDArray[np.bool_]) -> Like
 
 @functools.lru_cache(maxsize=16)
 def _fit(shape: tuple[int, int], x: bytes, y: bytes, doubt: bytes, is_nominal: bytes) -> Likely:
-    observations = np.frombuffer(x).reshape(shape), np.frombuffer(y), np.frombuffer(doubt)
+    points, targets, doubts = np.frombuffer(x).reshape(shape), np.frombuffer(y), np.frombuffer(doubt)
     nominal = np.frombuffer(is_nominal, dtype=bool)
     n = shape[0]
     start, inverse_hessian = None, None
     if n > WORTH_A_SKETCH * SKETCH:
         # most of the way is gone with few of the observations, at a tenth of the cost
-        few = np.sort(np.argsort(observations[1], kind="stable")[np.linspace(0, n - 1, SKETCH).astype(np.intp)])
-        sketch = _Density(*(part[few] for part in observations), nominal, PRIORS)
+        few = np.sort(np.argsort(targets, kind="stable")[np.linspace(0, n - 1, SKETCH).astype(np.intp)])
+        sketch = _Density(points[few], targets[few], doubts[few], nominal, PRIORS)
         start, inverse_hessian = minimise(sketch, sketch.mean, sketch.guess, tolerance=CLOSELY)
         inverse_hessian = inverse_hessian * math.sqrt(SKETCH / n)
-    density = _Density(*observations, nominal, PRIORS)
+    density = _Density(points, targets, doubts, nominal, PRIORS)
     best, covariance = minimise(
         density,
         density.mean if start is None else start,
@@ -115,9 +115,6 @@ class _Density:
         self._above, self._below = rows * n + columns, columns * n + rows  # where each pair stands in it
         self._gaps = np.array([gap.take(self._above) for gap in gaps(x, x, is_nominal)])
         self._rows, self._columns = rows, columns
-        # room for what every call computes anew, one row per dimension
-        self._squares = np.empty_like(self._gaps)
-        self._bends = np.empty_like(self._gaps)
         self._y = y
         self._doubt = doubt
         self.mean = np.r_[np.full(d, priors.scale), priors.main, priors.joint, priors.noise]
@@ -130,15 +127,11 @@ class _Density:
     def __call__(self, theta: Array) -> tuple[float, Array]:
         model, n, d = _model(theta), len(self._y), len(self._gaps)
         kernel = model.kernel
-        main = np.zeros_like(self._gaps[0])
-        for j, scale in enumerate(kernel.scales.tolist()):
-            r = self._gaps[j] * (1.0 / scale)
-            square = np.multiply(r, r, out=self._squares[j])
-            correlation, rate = _matern_and_rate(r, square)
-            main += correlation
-            np.multiply(rate, square, out=self._bends[j])
-        main *= kernel.main / d
-        square = self._squares.sum(axis=0) / d
+        r = self._gaps * (1.0 / kernel.scales)[:, None]
+        squares = r * r
+        correlations, rates = _matern_and_rate(r, squares)
+        main = correlations.sum(axis=0) * (kernel.main / d)
+        square = squares.sum(axis=0) / d
         joint, joint_rate = _matern_and_rate(np.sqrt(square), square)
         joint *= kernel.joint
         covariance = np.empty((n, n))
@@ -161,7 +154,7 @@ class _Density:
         alone = 0.5 * float(inverse.trace() - weights @ weights)
         gradient = np.empty_like(theta)
         # d r^2 / d log scale = -2 r^2
-        by_main, by_joint = self._bends @ paired, self._squares @ (joint_rate * paired)
+        by_main, by_joint = (rates * squares) @ paired, squares @ (joint_rate * paired)
         gradient[:d] = (-2.0 / d) * (kernel.main * by_main + kernel.joint * by_joint)
         gradient[d] = 2.0 * (float(main @ paired) + kernel.main * alone)
         gradient[d + 1] = 2.0 * (float(joint @ paired) + kernel.joint * alone)
@@ -169,7 +162,7 @@ class _Density:
         return value, gradient + pull
 
 
-def inverse_of_factor(factor: Array) -> Array:
+def inverse_of_factor(factor: NDArray[np.floating]) -> Array:
     """Return the inverse of a lower triangle, by halves: as exact as solving, and several times as fast."""
     n = len(factor)
     if n <= SMALL:

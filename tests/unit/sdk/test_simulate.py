@@ -55,6 +55,27 @@ def test_without_rules_nobody_is_stopped() -> None:
     assert judge(config, [running({"val.loss": 99})]) == []
 
 
+def test_a_config_that_was_changed_in_place_is_read_anew() -> None:
+    leaf: dict[str, Any] = {"values": [1]}
+    config = {"method": "grid", "parameters": {"a": leaf}}
+    found = []
+    for value in (1, 1.0, True, np.float64(1.5), "1"):
+        leaf["values"] = [value]
+        found += suggest(config, [])
+    assert [(type(params["a"]), params["a"]) for params in found] == [
+        (int, 1), (float, 1.0), (bool, True), (float, 1.5), (str, "1")
+    ]  # fmt: skip
+
+
+def test_an_answer_depends_on_nothing_that_was_asked_before() -> None:
+    config = {**CONFIG, "method": "bayes"}
+    trials = [{"params": {"a": i / 20}, "history": [{"val.loss": abs(i - 7)}]} for i in range(20)]
+    first = suggest(config, trials)
+    suggest(config, trials[:9], 3)
+    suggest(config, [*trials, running(params=first[0])])
+    assert suggest(config, trials) == first
+
+
 @pytest.mark.parametrize(
     ("trials", "message"),
     [

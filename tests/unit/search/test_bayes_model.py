@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info
 
 from smsweep.search.bayes import fit as fit_module
-from smsweep.search.bayes.fit import PRIORS, Model, fit
+from smsweep.search.bayes.fit import PRIORS, Model, fit, inverse_of_factor
 from smsweep.search.bayes.kernel import Kernel
 from smsweep.search.bayes.minimise import minimise
 from smsweep.search.bayes.posterior import Posterior
+from smsweep.search.bayes.threads import one_thread
 from smsweep.space.likeness import Array, gaps, matern
 
 NOMINAL = np.array([False, False, True])
@@ -52,6 +54,30 @@ def test_the_slope_of_the_density_is_that_of_its_values() -> None:
     steps = 1e-5 * np.eye(6)
     numeric = [(density(theta + step)[0] - density(theta - step)[0]) / 2e-5 for step in steps]
     assert density(theta)[1] == pytest.approx(numeric, abs=1e-5)
+
+
+@pytest.mark.parametrize("n", [1, 32, 33, 100])
+def test_a_factor_is_inverted_by_halves(n: int) -> None:
+    rows = np.random.default_rng(n).standard_normal((n, n))
+    factor = np.linalg.cholesky(np.eye(n) + rows @ rows.T)
+    assert inverse_of_factor(factor) @ factor == pytest.approx(np.eye(n), abs=1e-9)
+
+
+def test_a_fit_that_began_with_a_sketch_ends_where_one_without_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y, doubt = data(100)
+    density = fit_module._Density(x, y, doubt, NOMINAL, PRIORS)
+    sketched = fit(x, y, doubt, NOMINAL)
+    monkeypatch.setattr(fit_module, "SKETCH", 1000)
+    fit_module._fit.cache_clear()
+    whole = fit(x, y, doubt, NOMINAL)
+    fit_module._fit.cache_clear()
+    assert sketched.best.tolist() != whole.best.tolist()
+    assert density(sketched.best)[0] == pytest.approx(density(whole.best)[0], abs=0.2)
+
+
+def test_linear_algebra_is_kept_on_one_core() -> None:
+    with one_thread():
+        assert {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"} == {1}
 
 
 def test_the_fit_tells_the_axis_that_matters_and_the_noise() -> None:
