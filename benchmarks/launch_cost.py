@@ -83,7 +83,7 @@ class Counting:
 
 
 class Quiet(WSGIRequestHandler):
-    protocol_version = "HTTP/1.1"  # connections are kept, as AWS does
+    protocol_version = "HTTP/1.1"  # for chunked answers; werkzeug closes each connection all the same
 
     def log(self, *args: object) -> None:
         pass

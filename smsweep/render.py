@@ -41,8 +41,11 @@ def training_job(template: JobTemplate, sweep: Sweep, trial: Trial, site: Site) 
     request["TrainingJobName"] = job_name(sweep.id, trial.number, trial.attempt)
     request["AlgorithmSpecification"] = _algorithm(template)
     request["HyperParameters"] = _hyperparameters(template, sweep, trial)
-    request["InputDataConfig"] = [_assets_channel(site), *request.get("InputDataConfig", ())]
-    request.setdefault("OutputDataConfig", {"S3OutputPath": site.output_uri})
+    request["InputDataConfig"] = [
+        _assets_channel(site, request["AlgorithmSpecification"]["TrainingInputMode"]),
+        *request.get("InputDataConfig", ()),
+    ]
+    request["OutputDataConfig"] = {"S3OutputPath": site.output_uri, **request.get("OutputDataConfig", {})}
     request.setdefault("StoppingCondition", {"MaxRuntimeInSeconds": DEFAULT_MAX_RUN_S})
     request["CheckpointConfig"] = _checkpoints(template, sweep, trial, site)
     if template.secrets:
@@ -66,9 +69,12 @@ def _algorithm(template: JobTemplate) -> dict[str, Any]:
     return algorithm
 
 
-def _assets_channel(site: Site) -> dict[str, Any]:
+def _assets_channel(site: Site, input_mode: str) -> dict[str, Any]:
+    # It must be files, whatever way the data takes; where all do, a launch is spared the bytes.
+    mode = {} if input_mode == "File" else {"InputMode": "File"}
     return {
         "ChannelName": RUNTIME_CHANNEL,
+        **mode,
         "DataSource": {
             "S3DataSource": {
                 "S3DataType": "S3Prefix",

@@ -13,7 +13,11 @@ PACKAGE = Path(__file__).parent.parent / "smsweep"
 # Room -> rooms it may import, besides itself. A room is a package or a module directly below smsweep.
 GROUND = {"errors", "printable", "runtime", "tables"}
 VALUES = {
+<<<<<<< HEAD
     *("hooks", "jobs", "request_model", "trials", "space", "sweeps"),
+=======
+    *("jobs", "request_model", "request_rules", "trials", "space", "sweeps"),
+>>>>>>> ba66caf (Requests that AWS would refuse are told by plan and before the first upload)
     *(
         "budget",
         "conditions",
@@ -40,6 +44,7 @@ MAY_IMPORT = {
     "hooks": set(),
     "jobs": {"errors", "hooks"},
     "request_model": {"errors", "jobs"},
+    "request_rules": set(),
     "trials": {"errors", "jobs"},
     "space": {"errors"},
     "sweeps": {"errors", "space"},
@@ -73,7 +78,7 @@ MAY_IMPORT = {
     },
     "wandb_server": GROUND | VALUES | {"controller"},
     "sdk": GROUND | VALUES | SIDES | LOOP | {"endpoint", "exports", "report", "wandb_server"},
-    "endpoint": GROUND | {"jobs", "request_model", "backends"},
+    "endpoint": GROUND | {"jobs", "request_model", "request_rules", "backends"},
     "report": GROUND | VALUES,
     "exports": GROUND | VALUES,
     "ui": {"errors", "sdk", "report", "sweeps", "trials"},

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Protocol
 
 from smsweep.backends.base import Backend
-from smsweep.jobs import JobTemplate, Site
+from smsweep.jobs import JobTemplate, Site, TrainingJobRequest
 from smsweep.tables import LazyTable
 
 # Called with the folder for jobs, the runtime's zip, the environment, and a clock in seconds since the epoch.
 MakeBackend = Callable[[Path, Path, Mapping[str, str], Callable[[], float]], Backend]
+# Called with a whole request, raises JobRejected for what the backend would refuse before it does anything.
+Check = Callable[[TrainingJobRequest], None]
 
 
 class Prepare(Protocol):
@@ -40,3 +42,4 @@ PREPARE: Mapping[str, Prepare] = LazyTable(
         "sagemaker": "smsweep.backends.sagemaker.prepare:prepare",
     }
 )
+CHECKS: Mapping[str, Check] = LazyTable({"sagemaker": "smsweep.backends.sagemaker.validate:validate"})

@@ -19,6 +19,7 @@ RENDERED = frozenset(
     {
         ("AlgorithmSpecification", "TrainingInputMode"),
         ("CheckpointConfig", "S3Uri"),
+        ("OutputDataConfig", "S3OutputPath"),
     }
 )
 

@@ -8,10 +8,11 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from smsweep.conditions import parse_condition
-from smsweep.config.document import Problems
+from smsweep.config.document import Path, Problems
 from smsweep.config.job_request import DEFAULT_MAX_RUN_S, local_path
 from smsweep.config.scalars import read_scalar
 from smsweep.errors import ConfigError
+from smsweep.request_rules import may_be_machine
 
 # Words that users of the SDK may try -> what to do instead.
 ELSEWHERE = {
@@ -34,6 +35,8 @@ OWNED = {
     ("AlgorithmSpecification", "ContainerArguments"): "smsweep starts the job itself",
 }
 
+OWN_CHANNEL = "is the name of smsweep's own channel; rename yours"
+
 # A variable of such a name holds a secret, whatever the value looks like.
 _SECRET_NAME = re.compile(
     r"(API_?KEY|SECRET|SECRET_KEY|SECRET_ACCESS_KEY|PASSWORD|PASSWD|TOKEN|PRIVATE_KEY)\Z", re.I
@@ -47,11 +50,7 @@ def check_rules(data: Mapping[str, Any], folder: FilePath, problems: Problems) -
     for key, why in ELSEWHERE.items():
         if key in data:
             problems.add((key,), f"has no place here; {why}")
-    request = data.get("request")
-    for (field, *rest), why in OWNED.items():
-        section = request.get(field) if isinstance(request, dict) else None
-        if section is not None and (not rest or (isinstance(section, dict) and rest[0] in section)):
-            problems.add(("request", field, *rest), f"has no place here; {why}")
+    _check_request(data.get("request"), problems)
     _check_image(data, problems)
     _check_machines(data, problems)
     _check_times(data, problems)
@@ -95,8 +94,11 @@ def _check_image(data: Mapping[str, Any], problems: Problems) -> None:
 
 
 def _check_machines(data: Mapping[str, Any], problems: Problems) -> None:
-    if data.get("instance_type") in ("local", "local_gpu"):
+    machine = data.get("instance_type")
+    if machine in ("local", "local_gpu"):
         problems.add(("instance_type",), "is chosen when the agent starts: --backend docker; remove the key")
+    elif isinstance(machine, str) and not may_be_machine(machine):
+        problems.add(("instance_type",), f"expected a type such as ml.m5.xlarge, got {machine!r}{_ml(machine)}")
     if "instance_groups" in data:
         for key in ("instance_type", "instance_count"):
             if key in data:
@@ -109,6 +111,10 @@ def _check_machines(data: Mapping[str, Any], problems: Problems) -> None:
         for key in ("instance_count", "keep_alive_period_in_seconds"):
             if key in data:
                 problems.add((key,), "needs instance_type beside it, such as instance_type: ml.m5.xlarge")
+
+
+def _ml(machine: str) -> str:
+    return f"; did you mean ml.{machine}?" if may_be_machine(f"ml.{machine}") else ""
 
 
 def _check_times(data: Mapping[str, Any], problems: Problems) -> None:
@@ -143,9 +149,6 @@ def _check_pairs(data: Mapping[str, Any], problems: Problems) -> None:
     for key, other in (("subnets", "security_group_ids"), ("security_group_ids", "subnets")):
         if key in data and other not in data:
             problems.add((key,), f"needs {other} beside it")
-    for key in ("output_kms_key", "disable_output_compression"):
-        if key in data and "output_path" not in data:
-            problems.add((key,), "needs output_path beside it")
 
 
 def _check_inputs(inputs: Any, folder: FilePath, problems: Problems) -> None:
@@ -153,7 +156,7 @@ def _check_inputs(inputs: Any, folder: FilePath, problems: Problems) -> None:
         path = ("inputs", channel) if channel else ("inputs",)
         uri = value.get("s3_uri", value.get("s3_data")) if isinstance(value, dict) else value
         if channel == "smsweep":
-            problems.add(path, "is the name of smsweep's own channel; rename yours")
+            problems.add(path, OWN_CHANNEL)
         if not isinstance(uri, str):
             continue
         if not uri.startswith(("s3://", "file://")):
@@ -162,22 +165,40 @@ def _check_inputs(inputs: Any, folder: FilePath, problems: Problems) -> None:
             problems.warn(path, f"{local_path(uri, folder)} does not exist on this machine")
 
 
+def _check_request(request: Any, problems: Problems) -> None:
+    """Note what raw fields may not say, as the keys above them may not."""
+    for (field, *rest), why in OWNED.items():
+        section = request.get(field) if isinstance(request, dict) else None
+        if section is not None and (not rest or (isinstance(section, dict) and rest[0] in section)):
+            problems.add(("request", field, *rest), f"has no place here; {why}")
+    channels = request.get("InputDataConfig") if isinstance(request, dict) else None
+    for index, channel in enumerate(channels if isinstance(channels, list) else ()):
+        if isinstance(channel, dict) and channel.get("ChannelName") == "smsweep":
+            problems.add(("request", "InputDataConfig", index, "ChannelName"), OWN_CHANNEL)
+
+
 def _check_names(data: Mapping[str, Any], problems: Problems) -> None:
-    environment, secrets, tags = (data.get(key) for key in ("environment", "secrets", "tags"))
-    for name, value in environment.items() if isinstance(environment, dict) else ():
-        if isinstance(secrets, dict) and name in secrets:
-            problems.add(("environment", name), "is under secrets too; keep one of the two")
-        elif _SECRET_NAME.search(name) and isinstance(value, str) and isinstance(read_scalar(value[:50]), str):
-            problems.add(
-                ("environment", name),
-                "is a secret by its name, and whoever may describe the job can read it; name it under secrets",
-            )
+    secrets, tags, request = (data.get(key) for key in ("secrets", "tags", "request"))
+    _check_environment(("environment",), data.get("environment"), secrets, problems)
+    if isinstance(request, dict):
+        _check_environment(("request", "Environment"), request.get("Environment"), secrets, problems)
     for name in secrets if isinstance(secrets, dict) else ():
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
             problems.add(("secrets", name), "cannot name an environment variable; use letters, digits and _")
     for name in tags if isinstance(tags, dict) else ():
         if name.startswith(_RESERVED_TAGS):
             problems.add(("tags", name), f"tags that begin with {name.partition(':')[0]}: are not yours to set")
+
+
+def _check_environment(path: Path, environment: Any, secrets: Any, problems: Problems) -> None:
+    for name, value in environment.items() if isinstance(environment, dict) else ():
+        if isinstance(secrets, dict) and name in secrets and value is not None:
+            problems.add((*path, name), "is under secrets too; keep one of the two")
+        elif _SECRET_NAME.search(name) and isinstance(value, str) and isinstance(read_scalar(value[:50]), str):
+            problems.add(
+                (*path, name),
+                "is a secret by its name, and whoever may describe the job can read it; name it under secrets",
+            )
 
 
 def _check_metric_definitions(definitions: Any, problems: Problems) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 from smsweep.agents import Agent, AgentOptions, Outcome
 from smsweep.backends.base import Backend
 from smsweep.backends.inline import InlineBackend
-from smsweep.backends.table import BACKENDS, PREPARE
+from smsweep.backends.table import BACKENDS, CHECKS, PREPARE
 from smsweep.budget import Purse, budgets_of
 from smsweep.config.job_yaml import parse_job
 from smsweep.controller import Controller
@@ -180,9 +180,15 @@ def renderer(
     """Return what turns a trial into the request that the backend will get.
 
     upload: put the files that the jobs need where they find them; False to leave that, and only look.
+    Raises JobError, before anything is sent, for what the backend would refuse of every trial.
     """
+    prepare, check = PREPARE[backend], CHECKS.get(backend)
+    if check:
+        path = workspace.assets_path(stored.source_hash)
+        complete, site = prepare(template, path, workspace.dir, workspace.environ, upload=False)
+        check(training_job(complete, stored, Trial(sweep_id=stored.id, number=0, params={}), site))
     assets = workspace.assets(stored.source_hash) if upload else workspace.assets_path(stored.source_hash)
-    complete, site = PREPARE[backend](template, assets, workspace.dir, workspace.environ, upload=upload)
+    complete, site = prepare(template, assets, workspace.dir, workspace.environ, upload=upload)
     return lambda trial: training_job(complete, stored, trial, site)
 
 

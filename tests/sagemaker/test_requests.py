@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from smsweep.backends.sagemaker.backend import SageMakerBackend
+from smsweep.backends.sagemaker.validate import validate
 from smsweep.cli import plan as cli_plan
 from smsweep.errors import JobRejected
 from smsweep.sdk import create, execute, plan
@@ -83,11 +84,59 @@ def test_without_a_role_nothing_starts_and_the_message_says_what_to_do(account: 
         run(account.sweep(1), job=document, backend="sagemaker")
 
 
-def test_data_of_this_machine_is_refused_before_anything_is_sent(account: Account, tmp_path: Path) -> None:
-    outcome = account.run(1, job={"inputs": {"train": tmp_path.as_uri()}})
-    assert outcome.ended == {TrialState.FAILED: 1}
-    assert "give an s3:// URI" in account.trials()[0].reason
-    assert account.created() == {}
+@pytest.mark.parametrize(
+    ("job", "words"),
+    [
+        ({"tags": {f"tag{n}": "x" for n in range(50)}}, "Tags: max 50, has 53"),
+        ({"inputs": {f"c{n}": "s3://bucket/data" for n in range(20)}}, "InputDataConfig: max 20, has 21"),
+        ({"inputs": {"train": "file:///data"}}, "give an s3:// URI"),
+        ({"request": {"EnableManagedSpotTraining": True}}, "It must be present and be greater than or equal to"),
+        (
+            {"request": {"AlgorithmSpecification": {"AlgorithmName": "other"}}},
+            "one of TrainingImage and Algorithm",
+        ),
+        (
+            {"request": {"ResourceConfig": {"InstancePreferences": [{"InstanceType": "ml.m5.large"}]}}},
+            "one of InstanceType, InstanceGroups and InstancePreferences",
+        ),
+        ({"request": {"StoppingCondition": {"MaxRuntimeInSeconds": 3_000_000}}}, "more than 28 days"),
+    ],
+)
+def test_what_no_trial_could_be_sent_with_is_refused_before_anything_is_sent(
+    account: Account, job: dict[str, Any], words: str
+) -> None:
+    before = account.endpoint.ledger.read()
+    with pytest.raises(JobRejected, match=words):
+        plan.plan(account.sweep(1), job={**account.job, **job}, backend="sagemaker")
+    with pytest.raises(JobRejected, match=words):
+        account.run(1, job=job)
+    assert account.endpoint.ledger.read() == before  # not even the source
+
+
+def test_runtime_and_source_are_files_whatever_way_the_data_takes(account: Account) -> None:
+    (trial,) = plan.plan(account.sweep(1), job={**account.job, "input_mode": "Pipe"}, backend="sagemaker").trials
+    (channel,) = (trial.request or {})["InputDataConfig"]
+    assert channel["InputMode"] == "File"
+
+
+def test_a_key_for_results_goes_with_the_bucket_that_is_chosen(account: Account) -> None:
+    job = {key: value for key, value in account.job.items() if key != "output_path"} | {
+        "output_kms_key": "alias/k"
+    }
+    (trial,) = plan.plan(account.sweep(1), job=job, backend="sagemaker").trials
+    output = (trial.request or {})["OutputDataConfig"]
+    assert output == {"S3OutputPath": "s3://sagemaker-us-east-1-123456789012/smsweep/jobs", "KmsKeyId": "alias/k"}
+
+
+def test_a_machine_that_the_installed_model_does_not_know_is_left_to_aws(account: Account) -> None:
+    (trial,) = plan.plan(account.sweep(1), job=account.job, backend="sagemaker").trials
+    request = dict(trial.request or {})
+    validate({**request, "ResourceConfig": {**request["ResourceConfig"], "InstanceType": "ml.z9.large"}})
+    with pytest.raises(JobRejected, match="the API knows no 'large'"):
+        validate({**request, "ResourceConfig": {**request["ResourceConfig"], "InstanceType": "large"}})
+    algorithm = {**request["AlgorithmSpecification"], "TrainingInputMode": "Files"}
+    with pytest.raises(JobRejected, match=r"TrainingInputMode: the API knows no 'Files'; did you mean File\?"):
+        validate({**request, "AlgorithmSpecification": algorithm})
 
 
 def test_a_strangers_job_of_the_same_name_is_left_alone(account: Account) -> None:

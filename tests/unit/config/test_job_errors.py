@@ -86,7 +86,20 @@ def problems(text: str) -> list[str]:
         ("subnets: [subnet-1]", "job.yaml:1: subnets: needs security_group_ids beside it"),
         ("subnets: [subnet.1]\nsecurity_group_ids: [sg-1]",
          "job.yaml:1: subnets[0]: expected an id such as subnet-0a1b2c3d, got 'subnet.1'"),
-        ("output_kms_key: abc", "job.yaml:1: output_kms_key: needs output_path beside it"),
+        (
+            "instance_type: m5.large",
+            "job.yaml:1: instance_type: expected a type such as ml.m5.xlarge, got 'm5.large'; did you mean ml.m5.large?",
+        ),
+        (
+            "request: {InputDataConfig: [{ChannelName: smsweep, "
+            "DataSource: {S3DataSource: {S3DataType: S3Prefix, S3Uri: 's3://b'}}}]}",
+            "job.yaml:1: request.InputDataConfig[0].ChannelName: is the name of smsweep's own channel; rename yours",
+        ),
+        (
+            "request: {Environment: {WANDB_API_KEY: hunter2}}",
+            "job.yaml:1: request.Environment.WANDB_API_KEY: is a secret by its name, and whoever may describe the job "
+            "can read it; name it under secrets",
+        ),
         ("output_path: out", "job.yaml:1: output_path: expected s3://bucket/prefix, got 'out'"),
         ("checkpoint_s3_uri: ckpt", "job.yaml:1: checkpoint_s3_uri: expected s3://bucket/prefix, got 'ckpt'"),
         ("max_retry_attempts: 31", "job.yaml:1: max_retry_attempts: the API takes at most 30, got 31"),
