@@ -110,18 +110,20 @@ def _run(layout: Layout, supervisor: Supervisor, options: argparse.Namespace, re
         install_requirements(supervisor, python=python, folder=cwd, env=env)
     argv = with_interpreter(_argv(assignment, files, env) + rest, path=path, fallback=sys.executable or "")
     _check_program(assignment.program, argv, cwd)
+    secrets = known_secrets(os.environ, base)
     try:
         ended = supervisor.run(
             argv,
             cwd=cwd,
             env=env,
             on_start=lambda pid: _write_pid(options.pid_file, pid),
-            secrets=known_secrets(os.environ, base),
+            secrets=secrets,
         )
     except OSError as err:
         raise _cannot_start(err, argv, cwd, path) from err
     if ended.exit_code:
-        failure.write(layout.failure, failure.describe(ended, grace_s=options.grace_s))
+        said = failure.own_words(layout.failure, secrets) or failure.describe(ended, grace_s=options.grace_s)
+        failure.write(layout.failure, said)
     else:
         leave_success(layout, ended.tail)
     return ended.exit_code

@@ -6,14 +6,19 @@ import contextlib
 import os
 import re
 import signal
+import stat
 
 from smsweep.runtime.lines import MARK, MARKUP
+from smsweep.runtime.masking import Masker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from smsweep.runtime.supervise import Ended
 
 MAX_CHARS = 1_024  # SageMaker's FailureReason
+MAX_OWN_BYTES = 64 * 1024
 RESERVE = ".reserve"  # beside the failure: room for it on a disk that the script fills
 RESERVE_BYTES = 16 * 1024
 _RANK = re.compile(r"^\[rank\d+\]: ?", re.MULTILINE)  # as torch marks the lines of a traceback
@@ -43,6 +48,19 @@ def describe(ended: Ended, *, grace_s: float) -> str:
     return _fitted(f"{exception} (exit code {ended.exit_code})", lines[start:after])
 
 
+def own_words(path: str, secrets: Iterable[str]) -> str:
+    """Return what the script itself has left as the reason, secrets masked; "" when it has left none."""
+    try:
+        # Whatever it has put there: a pipe would never end.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            is_file = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+            said = file.read(MAX_OWN_BYTES) if is_file else b""
+    except OSError:
+        return ""
+    masker = Masker(secrets)
+    return (masker.mask(said) + masker.rest()).decode("utf-8", "replace").strip()
+
+
 def reserve(path: str) -> None:
     """Keep room for the failure reason that may be written to path."""
     with contextlib.suppress(OSError), open(_reserve(path), "wb") as file:
@@ -59,8 +77,9 @@ def write(path: str, text: str) -> None:
     release(path)
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, "w", encoding="utf-8", errors="replace") as file:
+        with open(path + ".part", "w", encoding="utf-8", errors="replace") as file:
             file.write(text[:MAX_CHARS])
+        os.replace(path + ".part", path)  # whatever is there: writing to a pipe would never end
     except OSError as err:
         os.write(2, f"smsweep: cannot write {path}: {err}\n".encode())
 

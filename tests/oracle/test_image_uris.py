@@ -24,17 +24,17 @@ def test_image_uris_are_the_sdks_own() -> None:
     for region, machine in product(REGIONS, MACHINES):
         for name, version, python in (("pytorch", "2.1.0", "py310"), ("tensorflow", "2.14.1", "py310")):
             questions.append(_ask(name, region, machine, version=version, python=python))
-            ours.append(image_uri(_words(name, version, python), region, machine))
+            ours.append(image_uri(_words(name, version, python), region, [machine]))
         if machine.startswith("ml.m5"):
             questions.append(_ask("sklearn", region, machine, version="1.2-1", python="py3"))
-            ours.append(image_uri(_words("sklearn", "1.2-1", "py3"), region, machine))
+            ours.append(image_uri(_words("sklearn", "1.2-1", "py3"), region, [machine]))
             questions.append(_ask("xgboost", region, machine, version="1.7-1", python="py3"))
-            ours.append(image_uri(_words("xgboost", "1.7-1", "py3"), region, machine))
+            ours.append(image_uri(_words("xgboost", "1.7-1", "py3"), region, [machine]))
         if machine.startswith("ml.g5"):
             base = {"version": "4.36.0", "base": "pytorch2.1.0", "python": "py310"}
             questions.append(_ask("huggingface", region, machine, **base))
             words = {"framework": "huggingface", "transformers_version": "4.36.0", "pytorch_version": "2.1.0"}
-            ours.append(image_uri({**words, "py_version": "py310"}, region, machine))
+            ours.append(image_uri({**words, "py_version": "py310"}, region, [machine]))
     assert oracle("sagemaker2").ask(ASK, questions) == ours
 
 

@@ -116,3 +116,25 @@ def test_a_traceback_marked_by_rank_is_read() -> None:
     tail = b"[rank1]: Traceback (most recent call last):\n[rank1]:   File x\n[rank1]: RuntimeError: NCCL\nlater\n"
     text = describe(Ended(status=1 << 8, tail=tail), grace_s=1)
     assert text.startswith("RuntimeError: NCCL (exit code 1)\nTraceback")
+
+
+def test_what_the_script_itself_has_left_counts_and_is_cut(job: Job) -> None:
+    words = "no data for ' + '\u00e9' * 3000 + '"
+    script = "import os\n"
+    script += f"open(os.environ['SM_OUTPUT_DIR'] + '/failure', 'w').write('{words}')\nraise SystemExit(3)"
+    assert job.trial({"train.py": script}).run().code == 3
+    assert job.failure == ("no data for " + "\u00e9" * 3000)[:MAX_CHARS]
+
+
+def test_secrets_in_what_the_script_has_left_are_masked(job: Job) -> None:
+    job.environ["WANDB_API_KEY"] = "k" * 10 + "0123456789" * 3
+    script = "import os\nopen(os.environ['SM_OUTPUT_DIR'] + '/failure', 'w').write(os.environ['WANDB_API_KEY'])"
+    job.trial({"train.py": f"{script}\nraise SystemExit(3)"}).run()
+    assert job.failure == "***"
+
+
+@pytest.mark.parametrize("how", ["os.mkfifo", "os.mkdir"])
+def test_anything_else_in_the_reasons_place_is_none(job: Job, how: str) -> None:
+    script = f"import os\n{how}(os.environ['SM_OUTPUT_DIR'] + '/failure')\nraise SystemExit('no data')"
+    done = job.trial({"train.py": script}).run()
+    assert done.code == 1
