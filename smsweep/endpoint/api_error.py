@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from smsweep.endpoint.account import USER_ARN
 
-FORBIDDEN, UNAVAILABLE = 403, 500
+FORBIDDEN, UNAVAILABLE, NOT_SERVED = 403, 500, 501
 
 
 class ApiError(Exception):
@@ -23,6 +23,14 @@ def invalid(message: str) -> ApiError:
 
 def no_such_action(action: str) -> ApiError:
     return ApiError("UnknownOperationException", f"The requested operation {action!r} is not recognized")
+
+
+def not_served(service: str, action: str) -> ApiError:
+    return ApiError("NotImplementedException", f"The local endpoint does not serve {service}:{action}", NOT_SERVED)
+
+
+def reserved_tag() -> ApiError:
+    return invalid("aws: prefixed tag key names are not allowed for external use.")
 
 
 def no_such_job() -> ApiError:

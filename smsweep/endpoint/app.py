@@ -76,7 +76,7 @@ class App:
             if response is not None:
                 self._write(entry, 200)
                 return response(environ, start_response)
-        return self._pass_on(entry, environ, start_response)
+        return self._pass_on(call, entry, environ, start_response)
 
     def _json(self, call: Call, request: Request) -> WSGIApplication:
         """Answer a call whose protocol names its action, or find who does."""
@@ -96,7 +96,7 @@ class App:
         entry = self._entry(call, subject=subject(body), body_sha256=digest)
         if response is None:
             request.environ["wsgi.input"] = io.BytesIO(request.get_data())  # it has been read
-            return lambda environ, start_response: self._pass_on(entry, environ, start_response)
+            return lambda environ, start_response: self._pass_on(call, entry, environ, start_response)
         is_lost = self._faults.take("lose_response", _target(call, body)) is not None
         self._write(entry, 200, is_lost=is_lost)
         return _hang_up if is_lost else response
@@ -130,13 +130,18 @@ class App:
         return None
 
     def _pass_on(
-        self, entry: dict[str, Any], environ: WSGIEnvironment, start_response: StartResponse
+        self, call: Call, entry: dict[str, Any], environ: WSGIEnvironment, start_response: StartResponse
     ) -> Iterable[bytes]:
         def noting(status: str, *rest: Any) -> Any:
             self._write(entry, int(status.split()[0]))
             return start_response(status, *rest)
 
-        return self._moto(environ, noting)
+        try:
+            return self._moto(environ, noting)
+        except NotImplementedError:
+            refused = api_error.not_served(call.service, call.action)
+            self._write(entry, refused.status, code=refused.code)
+            return protocol.refusal(call, refused)(environ, start_response)
 
     def _entry(self, call: Call, **more: str) -> dict[str, Any]:
         return {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from smsweep.endpoint import api_error, paging
@@ -14,12 +14,19 @@ from smsweep.jobs import MAX_TAGS
 DEFAULT_SIZE = 50
 
 
+def tag_map(tags: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """Return the tags of a request by key. Raises ApiError for AWS's own."""
+    if any(tag["Key"].lower().startswith("aws:") for tag in tags):
+        raise api_error.reserved_tag()
+    return {tag["Key"]: tag["Value"] for tag in tags}
+
+
 class Tags:
     def __init__(self, table: JobTable) -> None:
         self._table = table
 
     def add(self, request: dict[str, Any], region: str) -> dict[str, Any]:
-        given = {tag["Key"]: tag["Value"] for tag in request["Tags"]}
+        given = tag_map(request["Tags"])
         with self._table.lock:
             job = self._find(request)
             tags = {**job.tags, **given}

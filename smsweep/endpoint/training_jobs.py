@@ -12,6 +12,7 @@ from smsweep.endpoint.documents import description
 from smsweep.endpoint.fault_box import FaultBox
 from smsweep.endpoint.job import Job
 from smsweep.endpoint.job_table import JobTable
+from smsweep.endpoint.tags import tag_map
 
 Request = dict[str, Any]
 Document = dict[str, Any]
@@ -41,7 +42,7 @@ class TrainingJobs:
 
     def create(self, request: Request, region: str) -> Document:
         create_rules.check(request, region, self._has_objects)
-        tags = {tag["Key"]: tag["Value"] for tag in request.pop("Tags", ())}
+        tags = tag_map(request.pop("Tags", ()))
         name, now = request["TrainingJobName"], self._clock()
         with self._table.lock:
             found = self._table.get(name)

@@ -263,6 +263,23 @@ def test_tags_come_in_pages(account: Account) -> None:
     assert [tag for page in pages for tag in page["Tags"]] == tags
 
 
+def test_a_tag_of_awss_own_is_refused(account: Account) -> None:
+    words = ("ValidationException", "aws: prefixed tag key names are not allowed for external use.")
+    tags = [{"Key": "aws:createdBy", "Value": "me"}]
+    assert error_of(account.sagemaker.create_training_job, **account.request("own", Tags=tags)) == words
+    account.sagemaker.create_training_job(**account.request("aws-tagged"))
+    arn = account.sagemaker.describe_training_job(TrainingJobName="aws-tagged")["TrainingJobArn"]
+    assert error_of(account.sagemaker.add_tags, ResourceArn=arn, Tags=tags) == words
+
+
+def test_what_is_not_served_is_said_in_an_answer_that_boto3_understands(account: Account) -> None:
+    call = account.sagemaker.list_training_jobs_for_hyper_parameter_tuning_job
+    assert error_of(call, HyperParameterTuningJobName="x") == (
+        "NotImplementedException",
+        "The local endpoint does not serve sagemaker:ListTrainingJobsForHyperParameterTuningJob",
+    )
+
+
 def test_one_tag_too_many_is_refused(account: Account) -> None:
     arn = account.create("full", Tags=[{"Key": f"key{number}", "Value": "v"} for number in range(50)])
     more = [{"Key": "one more", "Value": "v"}]

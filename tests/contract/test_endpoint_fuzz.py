@@ -102,6 +102,16 @@ def test_fields_of_any_kind_are_the_clients_mistake(account: Account, seed: int)
         assert status < 500, (action, request, said)
 
 
+def test_a_field_that_is_null_says_as_much_as_none(account: Account) -> None:
+    nulls = {"VpcConfig": None, "StoppingCondition": {"MaxRuntimeInSeconds": None}}
+    request = {**account.request("nulls"), **nulls}
+    request["ResourceConfig"] = {**request["ResourceConfig"], "InstanceGroups": None}
+    status, said = post(account, "CreateTrainingJob", json.dumps(request).encode())
+    assert status == 200, said
+    shown = account.sagemaker.describe_training_job(TrainingJobName="nulls")
+    assert "InstanceGroups" not in shown["ResourceConfig"]
+
+
 def test_headers_of_any_kind_are_the_clients_mistake(account: Account) -> None:
     for headers in (
         {"X-Amz-Target": "...."},
