@@ -40,7 +40,8 @@ ADVICE: Mapping[str, str] = {
 # What comes before the script, and is the same for every trial of a sweep.
 SPARES_NONE = re.compile(
     r"(?:AlgorithmError: |ClientError: )?"
-    r"(?:requirements\.txt: pip ended with |image \S+ (?:is not on this machine|has no|is for) )"
+    r"(?:requirements\.txt: pip ended with "
+    r"|image .{1,300}? (?:is not on this machine|is no image's name|has no|is for)\b)"
 )
 JOB_NAME = re.compile(r"\bsmsweep-[a-z0-9]+-\d+-\d+\b")  # see jobs.job_name
 KILLED = 137  # 128 + SIGKILL, which is what the kernel sends when memory runs out

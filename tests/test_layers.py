@@ -13,11 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "smsweep"
 # Room -> rooms it may import, besides itself. A room is a package or a module directly below smsweep.
 GROUND = {"errors", "printable", "runtime", "tables"}
 VALUES = {
-<<<<<<< HEAD
-    *("hooks", "jobs", "request_model", "trials", "space", "sweeps"),
-=======
-    *("jobs", "request_model", "request_rules", "trials", "space", "sweeps"),
->>>>>>> ba66caf (Requests that AWS would refuse are told by plan and before the first upload)
+    *("hooks", "jobs", "request_model", "request_rules", "trials", "space", "sweeps"),
     *(
         "budget",
         "conditions",

@@ -9,6 +9,7 @@ from docker import DockerClient
 from docker.errors import ImageNotFound
 
 from smsweep.backends.docker.images import how_to_get
+from smsweep.failures import spares_no_trial
 from tests.docker.registry import FOREIGN_PROGRAM, Registry
 from tests.jobs import Jobs
 
@@ -46,6 +47,14 @@ def test_an_image_that_breaks_off_while_it_is_pulled_fails_by_name(jobs: Jobs, r
     registry.is_broken = True
     reason = jobs.run("broken", "").status.failure_reason
     assert reason.startswith(f"image {registry.address} is not on this machine and cannot be pulled: ")
+
+
+@pytest.mark.parametrize("name", ["Not Valid!!", "UPPER/case:1", "a:b:c"])
+def test_what_cannot_name_an_image_fails_and_is_not_tried_again(jobs: Jobs, name: str) -> None:
+    jobs.image = name
+    reason = jobs.run("name", "").status.failure_reason
+    assert reason.startswith(f"image {name} is no image's name")
+    assert spares_no_trial(reason)
 
 
 def test_requirements_in_an_image_without_python_fail_by_its_name(jobs: Jobs, registry: Registry) -> None:

@@ -15,7 +15,7 @@ from smsweep.backends.docker.engine import Engine, EngineFacts
 from smsweep.backends.docker.gpus import host_gpus
 from smsweep.backends.docker.images import has_image, how_to_get, is_awss, misfit
 from smsweep.backends.docker.options import DEFAULT_IMAGE, DockerOptions
-from smsweep.errors import BackendUnavailable, UsageError
+from smsweep.errors import BackendUnavailable, JobRejected, UsageError
 
 LOW_DISK_BYTES = 5_000_000_000  # an image of a deep learning framework takes more
 
@@ -56,7 +56,11 @@ def check_docker(environ: Mapping[str, str], image: str = "") -> Iterator[Check]
 
 def _image(client: APIClient, image: str, facts: EngineFacts) -> Check:
     what = f"image {image}"
-    if not has_image(client, image):
+    try:
+        is_here = has_image(client, image)
+    except JobRejected as err:
+        return Check(what=what, found=str(err).removeprefix(f"{what} "), is_ok=False, cure="image_uri in job.yaml")
+    if not is_here:
         is_to_be_pulled = image != DEFAULT_IMAGE and not is_awss(image)
         cure = f"docker pull {image}; it is tried when a job needs it" if is_to_be_pulled else how_to_get(image)
         return Check(what=what, found="is not on this machine", is_ok=False, cure=cure)

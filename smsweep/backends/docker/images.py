@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 ECR = re.compile(r"\d{12}\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.[a-z0-9.]+(?=/)")  # AWS's registries
 NOT_FOUND = re.compile(r'exec: "([^"]+)": (?:executable file not found|stat .*: no such file)')
+MALFORMED = re.compile(r"invalid reference format")
 _pulling = threading.Lock()  # a second pull of the same image would only wait for the first
 
 
@@ -33,9 +34,14 @@ def inspect_image(client: APIClient, image: str) -> dict[str, Any]:
 
 
 def has_image(client: APIClient, image: str) -> bool:
+    """Tell whether an image is here. Raises JobRejected for what cannot be one's name."""
     try:
         inspect_image(client, image)
     except APIError as err:
+        if MALFORMED.search(said(err)):
+            raise JobRejected(
+                f"image {image} is no image's name; expected one such as repository/name:tag in lower case"
+            ) from err
         if is_missing(err):
             return False
         raise
