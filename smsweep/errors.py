@@ -9,6 +9,7 @@ SmsweepError                  1
 ├── StoreError                1
 │   ├── StoreConflict         1   retryable: somebody else changed it first; read again
 │   ├── StoreUnavailable      1   retryable: locked, unreachable, disk full
+│   ├── Superseded            1   another agent has taken the store over; this one must not write to it any more
 │   ├── StoreDamaged          1   its file is damaged, or is no store: a person has to see to it
 │   └── SchemaTooNew          1   the store was written by a newer smsweep
 ├── JobError                  1
@@ -75,6 +76,10 @@ class StoreConflict(StoreError):
 
 class StoreUnavailable(StoreError):
     retryable = True
+
+
+class Superseded(StoreError):
+    pass
 
 
 class StoreDamaged(StoreError):

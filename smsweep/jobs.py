@@ -121,6 +121,7 @@ class JobTemplate:
     price: Price | None = None  # of one instance; None where nobody knows
     asks_price: bool = False  # it is to be asked of AWS's price list
     budget: Mapping[str, float] = field(default_factory=dict)  # usd, hours, trials: hard caps
+    agent: Mapping[str, Any] = field(default_factory=dict)  # how a detached agent's own job differs
 
 
 def job_name(sweep_id: str, number: int, attempt: int) -> str:

@@ -5,6 +5,10 @@ from __future__ import annotations
 from enum import IntEnum
 
 
+class HandedOver(SystemExit):
+    """This agent goes, its jobs go on, and another agent takes them over."""
+
+
 class Leaving(IntEnum):
     """How urgently the agent has been asked to go; each further Ctrl-C is one step up."""
 

@@ -48,17 +48,22 @@ class Violation:
 
 @functools.cache
 def operation(name: str) -> OperationModel:
-    """Return the model of an operation such as CreateTrainingJob. Raises OperationNotFoundError."""
-    return _service().operation_model(name)
+    """Return the model of an operation of SageMaker or of AWS Batch, such as CreateTrainingJob.
+
+    Raises OperationNotFoundError.
+    """
+    in_batch = not is_operation(name) and name in _service("batch").operation_names
+    return _service("batch" if in_batch else "sagemaker").operation_model(name)
 
 
 def is_operation(name: str) -> bool:
-    return name in _service().operation_names
+    """Tell whether SageMaker has it."""
+    return name in _service("sagemaker").operation_names
 
 
 @functools.cache
-def _service() -> ServiceModel:
-    return ServiceModel(Loader().load_service_model("sagemaker", "service-2"), "sagemaker")
+def _service(name: str) -> ServiceModel:
+    return ServiceModel(Loader().load_service_model(name, "service-2"), name)
 
 
 def violations(name: str, request: Mapping[str, Any]) -> Iterator[Violation]:

@@ -33,6 +33,7 @@ BACKENDS: Mapping[str, MakeBackend] = LazyTable(
         "process": "smsweep.backends.process:ProcessBackend",
         "docker": "smsweep.backends.docker.backend:DockerBackend",
         "sagemaker": "smsweep.backends.sagemaker.backend:SageMakerBackend",
+        "batch": "smsweep.backends.sagemaker.queued:QueuedBackend",
     }
 )
 PREPARE: Mapping[str, Prepare] = LazyTable(
@@ -40,6 +41,7 @@ PREPARE: Mapping[str, Prepare] = LazyTable(
         "process": "smsweep.backends.process:prepare",
         "docker": "smsweep.backends.docker.prepare:prepare",
         "sagemaker": "smsweep.backends.sagemaker.prepare:prepare",
+        "batch": "smsweep.backends.sagemaker.prepare:prepare",
     }
 )
 CHECKS: Mapping[str, Check] = LazyTable({"sagemaker": "smsweep.backends.sagemaker.validate:validate"})

@@ -14,6 +14,7 @@ from smsweep.cli.options import (
     Backend,
     Count,
     Detach,
+    DetachTo,
     Entity,
     ForwardSignals,
     Job,
@@ -66,7 +67,17 @@ def agent(
     controller: Annotated[
         Controller, typer.Option("--controller", help="Who chooses params: smsweep, or W&B's server.")
     ] = Controller.LOCAL,
+    kept_at: Annotated[
+        str | None,
+        typer.Option(
+            "--kept-at", metavar="URI", help="Where in S3 the store of a sweep that was detached is kept."
+        ),
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option("--source", metavar="URI", help="Fetch the sweep's source from there if need be.")
+    ] = None,
     detach: Detach = False,
+    detach_to: DetachTo = None,
     forward_signals: ForwardSignals = False,
     term_timeout: TermTimeout = None,
     as_json: Json = False,
@@ -98,11 +109,16 @@ def agent(
         raise UsageError("give an agent either a sweep's id or --queue URL")
     if controller is Controller.WANDB:
         sweep_id = sdk.hosted.attach(sweep_id, project=project, entity=entity, job=job)
-    if detach:
+    if kept_at is not None:
+        sdk.detach.attach(sweep_id, kept_at)
+    if source is not None:
+        sdk.queue.fetch_source(sweep_id, source)
+    if detach or detach_to:
         unknown = ("as_json", "project", "entity", "notify")
         return leave_agent(
             sweep_id,
             {name.replace("_", "-"): value for name, value in options.items() if name not in unknown},
+            detach_to,
             notify,
         )
     raise typer.Exit(follow(sweep_id, **options))

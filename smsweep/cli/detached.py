@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 
 from smsweep import sdk
+from smsweep.cli.options import Where
 from smsweep.cli.output import say
+from smsweep.errors import UsageError
+
+REMOTE = "sagemaker"  # a backend whose jobs need no machine of ours, so that neither does its agent
 
 
-def detach(sweep_id: str, options: Mapping[str, object], notify: Sequence[str] | None = None) -> None:
+def detach(
+    sweep_id: str, options: Mapping[str, object], where: Where | None, notify: Sequence[str] | None = None
+) -> None:
     """Leave an agent behind, and say how to look after it. options: of `smsweep agent`, by their long names."""
+    backend = options.get("backend") or os.environ.get("SMSWEEP_BACKEND")
+    if (where is Where.SAGEMAKER) or (where is None and backend == REMOTE):
+        if backend not in (None, REMOTE):
+            raise UsageError(f"--detach=sagemaker: its trials run there, too; it cannot reach --backend {backend}")
+        if notify:
+            raise UsageError("--notify: an agent on SageMaker reads it from job.yaml only: notify: [...]")
+        _send_away(sweep_id, options)
+        return
     arguments = []
     for name, value in options.items():
         if value is True:
@@ -20,3 +35,17 @@ def detach(sweep_id: str, options: Mapping[str, object], notify: Sequence[str] |
     say(f"agent {daemon.pid} goes on without this terminal; it says what it does in {daemon.log}")
     say(f"look with: smsweep show {sweep_id}; smsweep logs {sweep_id}/0 -f")
     say(f"end it with: smsweep sweep --stop {sweep_id}, when running trials have finished; kill {daemon.pid}, now")
+
+
+def _send_away(sweep_id: str, options: Mapping[str, object]) -> None:
+    if options.get("job"):
+        raise UsageError(
+            "--job: an agent that is detached to SageMaker takes the job.yaml of its sweep's creation"
+        )
+    left = ("backend", "job")
+    arguments = {name: value for name, value in options.items() if name not in left and value not in (None, False)}
+    record = sdk.detach.send_away(sweep_id, arguments)
+    cost = "" if record.per_hour is None else f", ${record.per_hour:g} an hour"
+    say(f"its agent is training job {record.jobs[-1]} on {record.instance_type}{cost}; this machine may go")
+    say(f"look with: smsweep show {sweep_id}; smsweep logs {sweep_id}/0 -f; smsweep logs {sweep_id}, of the agent")
+    say(f"end it with: smsweep sweep --stop {sweep_id}, when running trials have finished; or --cancel, now")

@@ -19,12 +19,13 @@ smsweep iam --job job.yaml --of role
 
 def iam(
     job: Job = None,
-    of: Annotated[str | None, typer.Option("--of", help="Only one: launcher or role.")] = None,
+    of: Annotated[str | None, typer.Option("--of", help="Only one: launcher, role or agent.")] = None,
 ) -> None:
     """Print the IAM policies that sweeps need.
 
-    Of who runs smsweep (launcher), and of the role that the jobs have. They allow the calls that are made, and
-    nothing else; a job.yaml narrows them to its own role, buckets, keys and secrets.
+    Of who runs smsweep (launcher), of the role that the jobs have, and of the job that a detached agent is. They
+    allow the calls that are made, and nothing else; a job.yaml narrows them to its own role, buckets, keys and
+    secrets.
     """
     policies = sdk.iam.policies(job)
     if of is not None and of not in policies:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from smsweep import sdk
-from smsweep.cli.options import TrialLabel
+from smsweep.cli.options import Label
 from smsweep.cli.output import answer
 from smsweep.cli.text import clean_line
 
@@ -17,11 +17,12 @@ EXAMPLES = """
 smsweep logs abcd1234/7
 smsweep logs abcd1234/7 -f
 smsweep logs abcd1234/7 | grep loss
+smsweep logs abcd1234
 """
 
 
 def logs(
-    label: TrialLabel,
+    label: Label,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until its job has ended.")] = False,
     raw: Annotated[
         bool, typer.Option("--raw", help="Also the lines by which smsweep.log() reports metrics.")
@@ -30,8 +31,8 @@ def logs(
 ) -> None:
     """Print what a trial's script wrote.
 
-    Of its current attempt, stdout and stderr together. On a terminal only colours pass; into a pipe or file
-    the lines go as they are.
+    Of its current attempt, stdout and stderr together; of a sweep that was detached to SageMaker, what its agent
+    says. On a terminal only colours pass; into a pipe or file the lines go as they are.
     """
     is_terminal = sys.stdout.isatty()
     for line in sdk.manage.read_log(label, follow=follow, raw=raw):

@@ -113,6 +113,11 @@ def smsweep(
     """Run W&B sweeps as SageMaker training jobs, one job per trial, and on your own machine first."""
 
 
+def _with_place(word: str) -> str:
+    """Return a word of the command line, `--detach=WHERE` as the option that it is short for."""
+    return f"--detach-to={word.partition('=')[2]}" if word.startswith("--detach=") else word
+
+
 def main() -> None:
     """Run the command line and exit with its code; an error is a message on stderr, never a traceback."""
     set_level(NORMAL)
@@ -120,7 +125,7 @@ def main() -> None:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # an ASCII terminal is no reason to fail
     try:
-        app(prog_name="smsweep")
+        app(prog_name="smsweep", args=[_with_place(word) for word in sys.argv[1:]])
     except NotFound as err:
         fail(err, f"{err}\nsee `smsweep ls` and `smsweep trials ID` for what there is", err.exit_code)
     except SmsweepError as err:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -108,7 +109,7 @@ Parallel = Annotated[int, typer.Option("--parallel", min=1, help="Trials at once
 Backend = Annotated[
     str | None,
     typer.Option(
-        "--backend", help="What runs the jobs: process (default), docker, sagemaker; or SMSWEEP_BACKEND."
+        "--backend", help="What runs the jobs: process (default), docker, sagemaker, batch; or SMSWEEP_BACKEND."
     ),
 ]
 MaxConsecutiveFailedRuns = Annotated[
@@ -134,5 +135,20 @@ TermTimeout = Annotated[
     typer.Option("--term-timeout", "-t", hidden=True, help="Accepted as W&B's; a third Ctrl-C kills at once."),
 ]
 Detach = Annotated[
-    bool, typer.Option("--detach", help="Leave the agent behind as a process without this terminal, and return.")
+    bool,
+    typer.Option(
+        "--detach",
+        help="Leave the agent behind: with --backend sagemaker as a training job, else as a process here.",
+    ),
+]
+
+
+class Where(str, Enum):
+    HERE = "here"
+    SAGEMAKER = "sagemaker"
+
+
+DetachTo = Annotated[
+    Where | None,
+    typer.Option("--detach-to", help="The same, and say where; --detach=WHERE is short for it."),
 ]

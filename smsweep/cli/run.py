@@ -12,6 +12,7 @@ from smsweep.cli.options import (
     Config,
     Count,
     Detach,
+    DetachTo,
     Entity,
     ForwardSignals,
     Job,
@@ -37,6 +38,7 @@ smsweep run sweep.yaml
 smsweep run sweep.yaml --parallel 4 --count 20
 smsweep run sweep.yaml --backend docker --job job.yaml
 smsweep run sweep.yaml --parallel 4 --detach
+smsweep run sweep.yaml --job job.yaml --backend sagemaker --parallel 4 --detach
 """
 
 
@@ -56,6 +58,7 @@ def run(
     max_consecutive_failed_runs: MaxConsecutiveFailedRuns = None,
     notify: Notify = None,
     detach: Detach = False,
+    detach_to: DetachTo = None,
     forward_signals: ForwardSignals = False,
     term_timeout: TermTimeout = None,
     as_json: Json = False,
@@ -83,7 +86,7 @@ def run(
         say(f"sweep {sweep_id}")
     else:
         answer(sweep_id)
-    if detach:
+    if detach or detach_to:
         return leave_agent(
             sweep_id,
             {
@@ -92,6 +95,7 @@ def run(
                 "backend": backend,
                 "max-consecutive-failed-runs": max_consecutive_failed_runs,
             },
+            detach_to,
             notify,
         )
     code = follow(

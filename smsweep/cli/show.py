@@ -56,6 +56,7 @@ def show_sweep(data: Data) -> None:
             ),
             ("outlook", clean(data["outlook"])),
             ("used", used(data["usage"])),
+            ("agent", agent(data["agent"])),
             ("price", priced(data["usage"]["price"])),
             ("program", clean(data["program"] or "")),
             ("project", clean("/".join(part for part in (data["entity"], data["project"]) if part))),
@@ -63,6 +64,16 @@ def show_sweep(data: Data) -> None:
             ("created", (data["created_at"] or "")[:19]),
         ]
     )
+
+
+def agent(found: Data | None) -> str:
+    """Say how a detached sweep's agent is, and what it has cost; "" where there is none."""
+    if found is None:
+        return ""
+    cost = "" if found["usd"] is None else f", ${found['usd']:.2f}"
+    spent = "" if found["hours"] is None else f"; {found['hours']:.2f} hours on {found['instance_type']}{cost}"
+    reason = f": {clean(found['reason'].splitlines()[0])}" if found["reason"] else ""
+    return f"{found['job']} is {found['status']}{reason}{spent}"
 
 
 def waits(found: Data) -> str:

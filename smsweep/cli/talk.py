@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import sys
 
+from smsweep.sdk.notes import NOTE
+
 QUIET, NORMAL, VERBOSE, DEBUG = -1, 0, 1, 2
-LEVELS = {QUIET: logging.ERROR, NORMAL: logging.WARNING, VERBOSE: logging.INFO, DEBUG: logging.DEBUG}
+LEVELS = {QUIET: logging.ERROR, NORMAL: NOTE, VERBOSE: logging.INFO, DEBUG: logging.DEBUG}
 LOGGER = logging.getLogger("smsweep")
 
 

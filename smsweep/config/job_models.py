@@ -161,6 +161,18 @@ class RetriesSection(Section):
     external: Whole = Field(0, description="somebody stopped its job")
 
 
+class AgentSection(Section):
+    """How the agent of `--detach` runs, as a training job of its own."""
+
+    image_uri: Text | None = Field(None, description="with Python 3.10 or newer; one of AWS's own if left out")
+    role: Text | None = Field(None, description="the trials' own if left out; `smsweep iam` prints what it may do")
+    instance_type: Text | None = Field(None, description="ml.t3.medium if left out")
+    max_run: Count | None = Field(None, description="seconds, five days if left out; another agent goes on then")
+    use_spot_instances: bool | None = None
+    price_per_hour: Positive | None = Field(None, description="dollars for an hour of its machine")
+    store: SecretReference | None = Field(None, description="where the URL of a PostgreSQL store is kept")
+
+
 class JobSection(Section):
     """How a trial's job runs."""
 
@@ -207,4 +219,5 @@ class JobSection(Section):
     budget: BudgetSection | None = None
     retries: RetriesSection | None = None
     notify: Annotated[list[NotifySection], BeforeValidator(_notify_list)] | None = None
+    agent: AgentSection | None = None
     request: dict[str, Any] | None = None

@@ -81,6 +81,7 @@ def _parse(document: Document, folder: Path) -> ParsedJob:
         asks_price=job.price_per_hour == "aws",
         notify=tuple(_hook(section) for section in job.notify or ()),
         budget=job.budget.model_dump(exclude_none=True) if job.budget else {},
+        agent=job.agent.model_dump(exclude_none=True) if job.agent else {},
     )
     return ParsedJob(template=template, warnings=problems.warnings, text=_text(document, data, folder))
 

@@ -81,7 +81,7 @@ def _without_nulls(value: Any) -> Any:
 
 def subject(request: Mapping[str, Any]) -> str:
     """Return what a request is about: a training job's name, an ARN or a prefix; "" when it does not say."""
-    for name in ("TrainingJobName", "ResourceArn", "NameContains", "logStreamNamePrefix"):
+    for name in ("TrainingJobName", "jobName", "ResourceArn", "NameContains", "logStreamNamePrefix"):
         if isinstance(request.get(name), str):
             return str(request[name])
     return ""

@@ -9,6 +9,7 @@ import re
 import socket
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from werkzeug.wrappers import Request, Response
@@ -25,6 +26,7 @@ from smsweep.endpoint.job_network import LOOPBACK
 from smsweep.endpoint.ledger import Ledger
 from smsweep.endpoint.prices import get_products
 from smsweep.endpoint.protocol import Call
+from smsweep.endpoint.service_jobs import PATHS, ServiceJobs
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -40,6 +42,7 @@ class App:
     def __init__(
         self,
         api: SageMakerApi,
+        service_jobs: ServiceJobs,
         cloud: Cloud,
         admin: Admin,
         faults: FaultBox,
@@ -48,6 +51,7 @@ class App:
         clock: Callable[[], float],
     ) -> None:
         self._api = api
+        self._service_jobs = service_jobs
         self._cloud = cloud
         self._admin = admin
         self._faults = faults
@@ -64,6 +68,8 @@ class App:
         if self._admin.serves(request):
             return self._admin.answer(request)(environ, start_response)
         call = protocol.read_call(request)
+        if call.service == "batch" and request.path in PATHS:
+            call = replace(call, action=PATHS[request.path])
         if call.caller == OWN_KEY:
             return self._moto(environ, start_response)
         time.sleep(self._faults.now.latency_of(call.action))
@@ -122,6 +128,8 @@ class App:
             self._api.check(call, body)
         if self._api.serves(call, body):
             return self._api.answer(call, body)
+        if call.service == "batch" and call.action in PATHS.values():
+            return protocol.answer(call, self._service_jobs.answer(call.action, body, call.region))
         if call.service == "logs" and call.action == "FilterLogEvents":
             group = str(body.get("logGroupName") or body.get("logGroupIdentifier") or "")
             return protocol.answer(call, filter_log_events(self._cloud.log_group(call.region, group), body))

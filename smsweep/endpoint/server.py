@@ -29,6 +29,7 @@ from smsweep.endpoint.ledger import Ledger
 from smsweep.endpoint.listen import listening, serving
 from smsweep.endpoint.runner import running
 from smsweep.endpoint.s3 import S3
+from smsweep.endpoint.service_jobs import ServiceJobs
 from smsweep.endpoint.staging import Site, Staging
 from smsweep.endpoint.training_jobs import TrainingJobs
 from smsweep.errors import UsageError
@@ -111,6 +112,7 @@ def open_endpoint(
         jobs = TrainingJobs(table, endpoint.faults, s3.has_objects, clock, on_change, runner.forget)
         app = App(
             SageMakerApi(table, jobs, endpoint.faults, clock),
+            ServiceJobs(table, jobs, clock),
             cloud,
             Admin(endpoint.faults, endpoint.ledger, endpoint.token),
             endpoint.faults,

@@ -1,17 +1,36 @@
-"""An agent that stays when its terminal closes."""
+"""An agent that stays when its terminal closes, here or on SageMaker."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
+import sqlalchemy as sa
+
+from smsweep.errors import UsageError
 from smsweep.fleet.daemon import Daemon as Daemon
 from smsweep.fleet.daemon import leave_behind
 from smsweep.hooks import VARIABLE
+from smsweep.sdk.away.record import Record as Record
+from smsweep.sdk.away.record import read_records, write_record
+from smsweep.sdk.execute import load_job_text, release_dead_agents
 from smsweep.sdk.labels import parse_sweep_id
+from smsweep.sdk.reuse import REUSE_NOTE
 from smsweep.sdk.workspace import Workspace
+from smsweep.store.base import Store
+from smsweep.store.open import FILE_NAME
+from smsweep.sweeps import Sweep, SweepState
+from smsweep.tables import LazyTable
 
 PATIENCE_S = 5.0  # for the agent's first claim
+OPEN = (SweepState.RUNNING, SweepState.PAUSED)  # states in which agents stay
+# boto3 is slow to load.
+AWAY: LazyTable[Any] = LazyTable(
+    {"send": "smsweep.sdk.away.send:send", "Luggage": "smsweep.sdk.away.send:Luggage"}
+)
 
 
 def detach(sweep_id: str, arguments: Sequence[str] = (), notify: Sequence[str] = ()) -> Daemon:
@@ -37,3 +56,89 @@ def detach(sweep_id: str, arguments: Sequence[str] = (), notify: Sequence[str] =
 def _hooks(notify: Sequence[str], environ: Mapping[str, str]) -> dict[str, str]:
     every = [*filter(None, [environ.get(VARIABLE)]), *notify]
     return {VARIABLE: "\n".join(every)} if every else {}
+
+
+def send_away(sweep_id: str, arguments: Mapping[str, Any]) -> Record:
+    """Start a sweep's agent as a training job of its own, and return where it is.
+
+    arguments: of `smsweep agent`, by their long names. The sweep's store goes along into S3, unless it is a
+    PostgreSQL database. Raises UsageError where an agent works on the sweep already, JobError, StoreError.
+    """
+    workspace = Workspace()
+    sweep_id = parse_sweep_id(sweep_id)
+    known = read_records(workspace.dir).get(sweep_id)
+    with workspace.store() as store:
+        sweep = store.get_sweep(sweep_id)
+        if not sweep.source_hash:
+            raise UsageError(f"sweep {sweep_id} names no program: only this machine has its function")
+        file = _sqlite_file(workspace)
+        luggage = AWAY["Luggage"](
+            sweep=sweep,
+            template=load_job_text(sweep.job_yaml),
+            store=file,
+            keep=_needed(store, sweep),
+            bundles=workspace.bundles_dir,
+            runtime_zip=workspace.runtime_zip(),
+            arguments=arguments,
+        )
+        if file is None or (known is not None and known.uri):
+            return _send(luggage, known, workspace)
+        with _stopped_here(store, sweep):
+            return _send(luggage, known, workspace)
+
+
+def _send(luggage: Any, known: Record | None, workspace: Workspace) -> Record:
+    record: Record = AWAY["send"](luggage, known, workspace.dir, workspace.environ)
+    return record
+
+
+@contextmanager
+def _stopped_here(store: Store, sweep: Sweep) -> Iterator[None]:
+    """Keep agents of this machine from the sweep from now on; from its end on only where it fails, no more.
+
+    Raises UsageError where one has trials of it.
+    """
+    if sweep.state in OPEN:
+        store.set_sweep_state(sweep.id, [sweep.state], SweepState.STOPPED)
+    try:
+        _refuse_agents(store, sweep.id)
+        yield
+    except BaseException:
+        if sweep.state in OPEN:
+            store.set_sweep_state(sweep.id, [SweepState.STOPPED], sweep.state)
+        raise
+
+
+def attach(sweep_id: str, uri: str) -> None:
+    """Have this folder know of a sweep that is kept in S3. uri: s3://BUCKET/PREFIX, as `show` tells it."""
+    workspace = Workspace()
+    sweep_id = parse_sweep_id(sweep_id)
+    if not uri.startswith("s3://") or not uri.removeprefix("s3://").partition("/")[2]:
+        raise UsageError(f"--kept-at {uri!r}: expected s3://BUCKET/PREFIX")
+    known = read_records(workspace.dir).get(sweep_id)
+    if known is None or known.uri != uri.rstrip("/"):
+        write_record(workspace.dir, Record(sweep_id=sweep_id, uri=uri.rstrip("/")))
+
+
+def _sqlite_file(workspace: Workspace) -> Path | None:
+    """Return the store's file; None for a database that others reach, too."""
+    given = workspace.environ.get("SMSWEEP_STORE")
+    if not given:
+        return workspace.dir / FILE_NAME
+    url = sa.make_url(given)
+    return Path(str(url.database)) if url.get_backend_name() == "sqlite" else None
+
+
+def _refuse_agents(store: Store, sweep_id: str) -> None:
+    release_dead_agents(store, sweep_id)
+    if holders := store.holders(sweep_id):
+        raise UsageError(
+            f"sweep {sweep_id} has trials in the hands of {', '.join(sorted(holders))}; let that agent end first: "
+            "two places cannot both write its store"
+        )
+
+
+def _needed(store: Store, sweep: Sweep) -> tuple[str, ...] | None:
+    if store.get_note(sweep.id, REUSE_NOTE):
+        return None  # any sweep may have the result already
+    return (sweep.id, *(prior.partition("/")[0] for prior in sweep.prior_runs))

@@ -25,9 +25,10 @@ from smsweep.controller import Controller
 from smsweep.errors import UsageError
 from smsweep.flapping import Flapping
 from smsweep.jobs import JobTemplate, TrainingJobRequest
-from smsweep.leaving import Leaving
+from smsweep.leaving import HandedOver, Leaving
 from smsweep.metrics import MetricReader
 from smsweep.render import training_job
+from smsweep.sdk.away.record import own_job, read_records
 from smsweep.sdk.create import JobLike, load_job, with_source
 from smsweep.sdk.estimators import compile_estimator
 from smsweep.sdk.hidden import make_redact
@@ -37,7 +38,7 @@ from smsweep.sdk.prior import read_prior
 from smsweep.sdk.repeating import repeats_of
 from smsweep.sdk.reuse import OTHER_JOB_NOTE, make_reuse, reuse_none
 from smsweep.sdk.wandb_facts import HOSTED_NOTE
-from smsweep.sdk.workspace import Workspace
+from smsweep.sdk.workspace import Workspace, read_stored
 from smsweep.search.methods import make_strategy
 from smsweep.stopping.rules import make_rule
 from smsweep.store.base import Store
@@ -52,7 +53,9 @@ HOSTED: LazyTable[Any] = LazyTable(  # HTTP is slow to load, and few sweeps are 
     {"HostedController": "smsweep.wandb_server.controller:HostedController", "looker": "smsweep.sdk.hosted:looker"}
 )
 NOTIFY: LazyTable[Any] = LazyTable({"make": "smsweep.sdk.notifying:make_notifier"})  # it reads views
+DESK: LazyTable[Any] = LazyTable({"at_desk": "smsweep.sdk.away.desk:at_desk"})  # needs boto3
 Listener = Callable[[Trial], None]
+Guard = Callable[[Backend], Backend]
 
 
 def agent(
@@ -87,8 +90,10 @@ def agent(
     del entity, project  # accepted as W&B does; a sweep's id is enough to find it here
     workspace = Workspace()
     compiled = compile_estimator(estimator, inputs, job)
-    with workspace.store() as store:
-        stored = store.get_sweep(parse_sweep_id(sweep_id))
+    sweep_id = parse_sweep_id(sweep_id)
+    agent_id = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+    with _place_of_work(workspace, sweep_id, agent_id) as (store, guard):
+        stored = store.get_sweep(sweep_id)
         if compiled:
             job = compiled.document
             backend = backend or workspace.environ.get("SMSWEEP_BACKEND") or compiled.backend
@@ -104,14 +109,15 @@ def agent(
         render = renderer(template, stored, workspace, name, upload=True)
         redact = make_redact(workspace.environ, template)
         notifier = NOTIFY["make"](store, stored, template, notify, workspace.environ)
-        with closing(InlineBackend(function) if function else open_backend(name, workspace)) as opened:
+        with closing(guard(InlineBackend(function) if function else open_backend(name, workspace))) as opened:
+            told = threading.Event()
             worker = Agent(
                 store,
                 opened,
                 make_controller(store, stored, template),
                 render,
                 MetricReader(template.metric_definitions, redact),
-                agent_id=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}",
+                agent_id=agent_id,
                 options=AgentOptions(
                     parallel=parallel,
                     count=count,
@@ -120,7 +126,7 @@ def agent(
                 ),
                 flapping=Flapping.from_environ(workspace.environ, now(), max_consecutive_failed_runs),
                 clock=now,
-                sleep=opened.wait,
+                sleep=_resting(opened, told),
                 on_change=notifier.watching(on_change),
                 reuse=reuse_none if function else make_reuse(store, stored, name, is_asked=reuse),
                 redact=redact,
@@ -128,10 +134,38 @@ def agent(
             release_dead_agents(store, stored.id)
             notifier.look_back()
             try:
-                with listening(worker):
+                with listening(worker, hands_over=told if own_job(workspace.environ) else None):
                     return worker.run()
             finally:
                 notifier.left()
+
+
+@contextmanager
+def _place_of_work(workspace: Workspace, sweep_id: str, agent_id: str) -> Iterator[tuple[Store, Guard]]:
+    """Open the store that a sweep is kept in, and return what its backend is to be guarded by."""
+    record = read_records(workspace.dir).get(sweep_id)
+    if record is not None and record.uri:
+        opened = DESK["at_desk"](workspace.dir, workspace.environ, read_stored, sweep_id, agent_id, now)
+        with opened as desk:
+            yield desk.store, desk.guard
+        return
+    with workspace.store() as store:
+        try:
+            yield store, lambda backend: backend
+        finally:
+            if own_job(workspace.environ):
+                store.release(agent_id)  # the next agent need not wait for our leases
+
+
+def _resting(backend: Backend, told: threading.Event) -> Callable[[float], None]:
+    """Return how an agent rests; once it is told to hand over, that raises HandedOver."""
+
+    def rest(timeout_s: float) -> None:
+        if told.is_set():
+            raise HandedOver(143)
+        backend.wait(timeout_s)
+
+    return rest
 
 
 def now() -> datetime:
@@ -203,8 +237,11 @@ def release_dead_agents(store: Store, sweep_id: str) -> None:
 
 
 @contextmanager
-def listening(worker: Agent) -> Iterator[None]:
-    """Turn Ctrl-C and SIGTERM into the agent's leaving, where this is the main thread."""
+def listening(worker: Agent, *, hands_over: threading.Event | None = None) -> Iterator[None]:
+    """Turn Ctrl-C and SIGTERM into the agent's leaving, where this is the main thread.
+
+    hands_over: set by SIGTERM instead, where the agent's jobs go on without it.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -218,6 +255,10 @@ def listening(worker: Agent) -> Iterator[None]:
         log.warning("%s", said)
 
     def on_terminate(number: int, frame: FrameType | None) -> None:
+        if hands_over is not None:
+            hands_over.set()
+            log.warning("told to end: running jobs go on, and the next agent takes them over")
+            return
         worker.leave(Leaving.STOP, machine_goes=True)
         log.warning("told to end: running trials are stopped and go back to the queue")
 

@@ -13,6 +13,7 @@ AWS: LazyTable[Any] = LazyTable(
     {
         "LAUNCHER": "smsweep.backends.sagemaker.iam:LAUNCHER",
         "ROLE": "smsweep.backends.sagemaker.iam:ROLE",
+        "AGENT": "smsweep.backends.sagemaker.iam:AGENT",
         "scope_of": "smsweep.backends.sagemaker.iam:scope_of",
         "policy": "smsweep.backends.sagemaker.iam:policy",
     }
@@ -20,8 +21,9 @@ AWS: LazyTable[Any] = LazyTable(
 
 
 def policies(job: JobLike = None) -> dict[str, dict[str, Any]]:
-    """Return the least-privilege policy documents of `launcher` and `role`. job: narrows them to what it names."""
+    """Return the least-privilege policy documents of `launcher`, `role` and `agent`. job: narrows them."""
     environ = Workspace().environ
     region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or ""
-    scope = AWS["scope_of"](load_job(job).template, region, environ.get("SMSWEEP_SAGEMAKER_EVENTS", ""))
-    return {name.lower(): AWS["policy"](AWS[name], scope) for name in ("LAUNCHER", "ROLE")}
+    queues = environ.get("SMSWEEP_SAGEMAKER_EVENTS", ""), environ.get("SMSWEEP_BATCH_QUEUE", "")
+    scope = AWS["scope_of"](load_job(job).template, region, *queues)
+    return {name.lower(): AWS["policy"](AWS[name], scope) for name in ("LAUNCHER", "ROLE", "AGENT")}

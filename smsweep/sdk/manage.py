@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 
 from smsweep.errors import StoreConflict, UsageError
 from smsweep.metrics import split_records
+from smsweep.sdk.away.record import AGENTS_NOTE, all_jobs, read_records
 from smsweep.sdk.execute import backend_name, load_job_text, open_backend
 from smsweep.sdk.hidden import make_redact
 from smsweep.sdk.labels import parse_label, parse_sweep_id, parse_trial
@@ -93,10 +94,15 @@ def retry(labels: Iterable[str], *, failed: bool = False) -> list[Trial]:
 def read_log(label: str, *, follow: bool = False, raw: bool = False, backend: str | None = None) -> Iterator[str]:
     """Yield the lines of a trial's log, secrets masked; with follow, until its job has ended.
 
+    label: "ID/N"; or "ID", for what the agent of a sweep that was detached to SageMaker says.
     raw: also the records by which `smsweep.log` reports metrics.
     """
-    sweep_id, number = parse_trial(label)
+    sweep_id, number = parse_label(label)
     workspace = Workspace()
+    if number is None and sweep_id in read_records(workspace.dir):
+        yield from _read_agent_log(workspace, sweep_id, follow=follow)
+        return
+    sweep_id, number = parse_trial(label)
     with workspace.store() as store:
         trial = find_trial(store, sweep_id, number)
         if not trial.job_name and not follow:
@@ -118,6 +124,23 @@ def read_log(label: str, *, follow: bool = False, raw: bool = False, backend: st
                     return
                 time.sleep(FOLLOW_S)
                 trial = find_trial(store, sweep_id, number)
+
+
+def _read_agent_log(workspace: Workspace, sweep_id: str, *, follow: bool) -> Iterator[str]:
+    """Yield the lines of a detached agent's own log, of the training job that it is now."""
+    with workspace.store() as store:
+        names = all_jobs(read_records(workspace.dir)[sweep_id], store.get_note(sweep_id, AGENTS_NOTE))
+    with contextlib.closing(open_backend("sagemaker", workspace)) as opened:
+        cursor = ""
+        while names:
+            page = opened.read_logs(names[-1], cursor)
+            yield from without_records(page.lines)
+            if page.cursor == cursor:
+                if page.is_last or not follow:
+                    return
+                opened.wait(FOLLOW_S)
+                opened.describe([names[-1]])
+            cursor = page.cursor
 
 
 def without_records(lines: Iterable[str]) -> Iterator[str]:

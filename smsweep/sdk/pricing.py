@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 PRICE_NOTE = "price"  # of a sweep: {"per_hour": dollars, "by_type": {machine: dollars}, "asked_at": time}
 # Backend -> what its machines cost. One that is not here costs nothing.
 ASK: Mapping[str, Callable[[JobTemplate, Mapping[str, str]], Price]] = LazyTable(
-    {"sagemaker": "smsweep.backends.sagemaker.prices:ask_price"}
+    dict.fromkeys(("sagemaker", "batch"), "smsweep.backends.sagemaker.prices:ask_price")
 )
 
 

@@ -72,6 +72,16 @@ def work_off(queue: str, work: Callable[[str], int], *, patience_s: float | None
         )
 
 
+def fetch_source(sweep_id: str, source: str) -> None:
+    """Fetch a sweep's source bundle into this folder, unless it is there. source: s3://BUCKET/PREFIX.
+
+    Raises SourceError for another than the sweep's, NotFound, UsageError, JobError.
+    """
+    workspace = Workspace()
+    with closing(AWS["Aws"](workspace.environ)) as aws:
+        _download(aws, workspace, parse_sweep_id(sweep_id), source)
+
+
 @contextmanager
 def _leaving_at_once() -> Iterator[None]:
     """End at SIGTERM, also where this is a container's first process, which the kernel spares otherwise."""

@@ -14,6 +14,7 @@ from smsweep.failures import alike as alike
 from smsweep.fronts import last_value
 from smsweep.objectives import objective
 from smsweep.sdk.api import last_values
+from smsweep.sdk.away.record import read_records
 from smsweep.sdk.execute import load_job_text
 from smsweep.sdk.labels import parse_sweep_id, parse_trial
 from smsweep.sdk.pricing import PRICE_NOTE, known_price
@@ -23,22 +24,27 @@ from smsweep.sdk.workspace import Workspace, find_trial
 from smsweep.search.methods import expected_trial_count
 from smsweep.store.base import Store
 from smsweep.sweeps import Sweep
+from smsweep.tables import LazyTable
 from smsweep.trials import Params, Trial, TrialState
 from smsweep.waiting import read_waiting
 
 Data = dict[str, Any]
+AWAY: LazyTable[Any] = LazyTable({"agent_data": "smsweep.sdk.away.status:agent_data"})  # needs boto3
 FAILURES = (TrialState.FAILED, TrialState.CRASHED)
 
 
 def show(sweep_id: str) -> Data:
-    """Return a sweep with its trials counted by state, its best trial, and its outlook."""
-    with Workspace().store() as store:
+    """Return a sweep with its trials counted by state, its best trial, its outlook; its `agent`, if detached."""
+    workspace = Workspace()
+    with workspace.store() as store:
         sweep = store.get_sweep(parse_sweep_id(sweep_id))
-        return show_data(store, sweep, store.list_trials(sweep.id))
+        record = read_records(workspace.dir).get(sweep.id)
+        agent = AWAY["agent_data"](record, store, workspace.environ) if record else None
+        return show_data(store, sweep, store.list_trials(sweep.id), agent)
 
 
-def show_data(store: Store, sweep: Sweep, trials: Collection[Trial]) -> Data:
-    """Return what `show` does. trials: of the sweep as they are now, removed ones apart."""
+def show_data(store: Store, sweep: Sweep, trials: Collection[Trial], agent: Data | None = None) -> Data:
+    """Return what `show` does. trials: of the sweep as they are now, removed ones apart. agent: a detached one."""
     counts = Counter(trial.state.value for trial in trials)
     waiting = {trial.number: read_waiting(store, trial) for trial in trials}
     best = find_best(trials, sweep.config.metric, repeats_of(sweep)) if sweep.config.metric else None
@@ -49,6 +55,7 @@ def show_data(store: Store, sweep: Sweep, trials: Collection[Trial]) -> Data:
         "best": best_data(best, sweep) if best else None,
         "outlook": store.get_note(sweep.id, OUTLOOK_NOTE) or "",
         "usage": usage_data(trials, sweep, store.get_note(sweep.id, PRICE_NOTE)),
+        "agent": agent,
         "waiting": [{"number": number, **found} for number, found in sorted(waiting.items()) if found],
         "failures": [{"reason": reason, "trials": n} for reason, n in reasons.most_common()],
     }

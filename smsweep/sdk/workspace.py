@@ -5,22 +5,26 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from smsweep.config.sweep_yaml import parse_sweep
 from smsweep.errors import NotFound, SourceError
 from smsweep.jobs import RUNTIME_ZIP, SOURCE_TAR
+from smsweep.sdk.away.record import has_records
 from smsweep.source.bundle import bundle_path
 from smsweep.source.runtime_zip import runtime_zip
 from smsweep.store.base import Store
 from smsweep.store.open import FILE_NAME, open_store
+from smsweep.store.routed import Elsewhere, RoutedStore
 from smsweep.sweeps import SweepConfig
+from smsweep.tables import LazyTable
 from smsweep.trials import Trial
 
 DEFAULT_DIR = ".smsweep"
 MOST_TRIALS = 2**63 - 1  # what a database counts to
+AWAY: LazyTable[Callable[..., Elsewhere]] = LazyTable({"Away": "smsweep.sdk.away.elsewhere:Away"})  # needs boto3
 
 
 class Workspace:
@@ -39,7 +43,7 @@ class Workspace:
 
     @property
     def has_store(self) -> bool:
-        return bool(self.environ.get("SMSWEEP_STORE")) or self.store_path.exists()
+        return bool(self.environ.get("SMSWEEP_STORE")) or self.store_path.exists() or has_records(self.dir)
 
     @contextmanager
     def store(self, *, create: bool = False, read_only: bool = False) -> Iterator[Store]:
@@ -52,7 +56,11 @@ class Workspace:
                 f"{self.dir}: there are no sweeps here; go to the folder where yours were created, "
                 f"or set SMSWEEP_DIR to the {DEFAULT_DIR} folder there"
             )
-        store = open_store(environ=self.environ, parse=read_stored, read_only=read_only)
+        is_there = bool(self.environ.get("SMSWEEP_STORE")) or self.store_path.exists()
+        store: Store = open_store(environ=self.environ, parse=read_stored, read_only=read_only and is_there)
+        if has_records(self.dir):
+            away = AWAY["Away"](self.dir, self.environ, read_stored)
+            store = RoutedStore(store, away, read_only=read_only)
         try:
             yield store
         finally:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +19,8 @@ from tests.engine import IMAGE
 from tests.jobs import Jobs
 
 ROOT = Path(__file__).parents[2]
+# What agent.Dockerfile copies.
+PARTS = ("smsweep", "container", "pyproject.toml", "README.md", "LICENSE", "requirements.txt", ".dockerignore")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -39,6 +44,28 @@ def jobs(docker_engine: DockerClient, tmp_path: Path) -> Iterator[Jobs]:
 def job_image(docker_engine: DockerClient) -> str:
     """The image of container/Dockerfile, built on the base image."""
     return build(docker_engine, "smsweep-test-job")
+
+
+@pytest.fixture(scope="session")
+def agent_image(docker_engine: DockerClient, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The image of container/agent.Dockerfile, from wheels that were fetched by this machine's pip."""
+    context = tmp_path_factory.mktemp("context")
+    for name in PARTS:
+        source = ROOT / name
+        copy = shutil.copytree if source.is_dir() else shutil.copyfile
+        copy(source, context / name)
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--wheel-dir", str(context / "wheels")]
+    pinned = ["-c", str(ROOT / "requirements.txt"), "hatchling>=1.27"]
+    subprocess.run([*pip, *pinned, f"{ROOT}[postgres]"], check=True)
+    built, _ = docker_engine.images.build(
+        path=str(context),
+        dockerfile="container/agent.Dockerfile",
+        buildargs={"BASE": IMAGE, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/build"},
+        rm=True,
+    )
+    yield str(built.id)
+    with suppress(APIError):
+        docker_engine.images.remove(str(built.id), force=True)
 
 
 def build(engine: DockerClient, tag: str, **arguments: str) -> str:

@@ -39,6 +39,7 @@ from smsweep.endpoint.faults import Faults
 from smsweep.endpoint.job import Job
 from smsweep.endpoint.job_table import JobTable
 from smsweep.endpoint.ledger import Ledger
+from smsweep.endpoint.service_jobs import ServiceJobs
 from smsweep.endpoint.training_jobs import TrainingJobs
 from smsweep.flapping import Flapping
 from smsweep.jobs import JobTemplate, Site
@@ -85,6 +86,7 @@ class Simulation:
         jobs = TrainingJobs(self._table, box, lambda uri: True, self.clock, lambda job: None, lambda name: None)
         app = App(
             SageMakerApi(self._table, jobs, box, self.clock),
+            ServiceJobs(self._table, jobs, self.clock),
             self._cloud,
             Admin(box, self.ledger, "token"),
             box,

@@ -21,13 +21,16 @@ class Scope:
     region: str
     account: str
     role: str  # ARN
+    agent_role: str  # ARN: of a detached agent's job; often the same
     bucket: str
     output: str  # bucket/prefix of what jobs leave behind
     checkpoints: str  # likewise
     inputs: tuple[str, ...]  # bucket/prefix of the channels
     secrets: tuple[str, ...]  # ARNs
+    agent_store: tuple[str, ...]  # ARN of where the URL of its store is kept
     keys: tuple[str, ...]  # ARNs or ids of KMS keys
     queue: str  # ARN of the queue of events; "" for none
+    job_queue: str  # ARN of AWS Batch's queue before SageMaker; "" for none
     asks_price: bool
 
 
@@ -61,6 +64,7 @@ def _of_service(scope: Scope, service: str) -> list[str]:
     return [arn for arn in scope.secrets if f":{service}:" in arn]
 
 
+OWN_LOG = ("logs:CreateLogGroup", "logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents")
 LAUNCHER = (
     Grant(
         sid="Jobs",
@@ -78,7 +82,7 @@ LAUNCHER = (
     Grant(
         sid="JobRole",
         actions=("iam:PassRole",),
-        resources=lambda scope: [scope.role],
+        resources=lambda scope: dict.fromkeys((scope.role, scope.agent_role)),
         condition={"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}},
     ),
     Grant(sid="Logs", actions=("logs:FilterLogEvents",), resources=_log_group),
@@ -93,9 +97,30 @@ LAUNCHER = (
         resources=lambda scope: _objects(scope, scope.output),
     ),
     Grant(
+        sid="Detached",
+        actions=("s3:GetObject", "s3:PutObject", "s3:DeleteObject"),
+        resources=lambda scope: _objects(scope, f"{scope.checkpoints}/*/agent"),
+    ),
+    # Without it S3 calls what is not there forbidden.
+    Grant(sid="List", actions=("s3:ListBucket",), resources=lambda scope: _buckets(scope, scope.checkpoints)),
+    Grant(
         sid="Events",
         actions=("sqs:ReceiveMessage", "sqs:DeleteMessage"),
         resources=lambda scope: [scope.queue] if scope.queue else [],
+    ),
+    Grant(
+        sid="Queue",
+        actions=("batch:SubmitServiceJob", "batch:TerminateServiceJob"),
+        resources=lambda scope: (
+            [scope.job_queue, f"arn:{scope.partition}:batch:{scope.region}:{scope.account}:service-job/*"]
+            if scope.job_queue
+            else []
+        ),
+    ),
+    Grant(
+        sid="QueueList",
+        actions=("batch:ListServiceJobs",),
+        resources=lambda scope: ["*"] if scope.job_queue else [],
     ),
     Grant(
         sid="Prices",
@@ -128,7 +153,7 @@ ROLE = (
     ),
     Grant(
         sid="Logs",
-        actions=("logs:CreateLogGroup", "logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"),
+        actions=OWN_LOG,
         resources=_log_group,
     ),
     Grant(
@@ -153,8 +178,29 @@ ROLE = (
 )
 
 
-def scope_of(template: JobTemplate, region: str, events_queue: str = "") -> Scope:
-    """Read from a template what its jobs will touch. region: "" for any. events_queue: its URL."""
+# A detached agent's job does what a launcher does, and is a training job like any other.
+AGENT = (
+    *LAUNCHER,
+    *(grant for grant in ROLE if grant.sid in ("Metrics", "ImageLogin", "Image")),
+    Grant(sid="OwnLog", actions=OWN_LOG, resources=_log_group),
+    Grant(
+        sid="Store",
+        actions=("secretsmanager:GetSecretValue",),
+        resources=lambda scope: [arn for arn in scope.agent_store if ":secretsmanager:" in arn],
+    ),
+    Grant(
+        sid="StoreParameter",
+        actions=("ssm:GetParameter",),
+        resources=lambda scope: [arn for arn in scope.agent_store if ":ssm:" in arn],
+    ),
+)
+
+
+def scope_of(template: JobTemplate, region: str, events_queue: str = "", job_queue: str = "") -> Scope:
+    """Read from a template what its jobs will touch.
+
+    region: "" for any. events_queue: its URL. job_queue: name or ARN of AWS Batch's queue.
+    """
     request = template.request
     role = str(request.get("RoleArn", "*"))
     _, partition, _, _, account, *_ = role.split(":") if role != "*" else ["", "aws", "", "", "*", ""]
@@ -168,6 +214,7 @@ def scope_of(template: JobTemplate, region: str, events_queue: str = "") -> Scop
         region=region or "*",
         account=account,
         role=role,
+        agent_role=str(template.agent.get("role", role)),
         bucket=bucket,
         output=output or f"{bucket}/{PREFIX}/jobs",
         checkpoints=checkpoints or f"{bucket}/{PREFIX}/checkpoints",
@@ -176,10 +223,14 @@ def scope_of(template: JobTemplate, region: str, events_queue: str = "") -> Scop
             for channel in request.get("InputDataConfig", ())
         ),
         secrets=tuple(value.partition("#")[0] for value in template.secrets.values()),
+        agent_store=tuple(filter(None, [str(template.agent.get("store", "")).partition("#")[0]])),
         keys=tuple(key for key in keys if key),
         queue=f"arn:{partition}:sqs:{region or '*'}:" + ":".join(events_queue.split("/")[-2:])
         if events_queue
         else "",
+        job_queue=job_queue
+        if job_queue.startswith("arn:") or not job_queue
+        else f"arn:{partition}:batch:{region or '*'}:{account}:job-queue/{job_queue}",
         asks_price=template.asks_price,
     )
 

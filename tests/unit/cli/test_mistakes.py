@@ -74,7 +74,7 @@ def test_a_wrong_config_creates_nothing(cli: Cli, folder: Path, text: str) -> No
 
 DOOMED = {
     "no program": ({"sweep.yaml": "method: grid\nparameters: {a: {value: 1}}\n"}, [], "--program"),
-    "no such backend": ({}, ["--backend", "cloud"], "there are docker"),
+    "no such backend": ({}, ["--backend", "cloud"], "there are batch, docker"),
     "a channel that cannot be read": (
         {"job.yaml": "inputs: {train: 's3://bucket/train'}\n"},
         ["--job", "job.yaml"],

@@ -211,6 +211,7 @@ def test_every_key_is_either_a_place_in_the_request_or_smsweeps_own() -> None:
         "budget",
         "retries",
         "notify",
+        "agent",
         "request",
     }
     frameworks = {

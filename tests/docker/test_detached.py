@@ -1,0 +1,59 @@
+"""An agent that is a training job itself, in a real container of its own image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from docker import DockerClient
+
+from smsweep.sdk import create, detach, views
+from tests.docker.conftest import ours
+from tests.sagemaker.conftest import Account
+from tests.sagemaker.conftest import account as account  # a fixture
+from tests.sagemaker.test_detached import until
+
+# As long as there is no object of that name in the bucket: the only place that all containers see.
+TRAIN = """
+import os, time, urllib.error, urllib.request, smsweep
+run = smsweep.init()
+smsweep.log({"loss": run.config["x"] * 2})
+url = os.environ["AWS_ENDPOINT_URL"] + "/" + run.config["gate"]
+while True:
+    try:
+        urllib.request.urlopen(url).close()
+        break
+    except urllib.error.HTTPError:
+        time.sleep(0.3)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("account", ["docker"], indirect=True)
+def test_a_killed_container_is_followed_by_another(
+    account: Account, agent_image: str, docker_engine: DockerClient, tmp_path: Path
+) -> None:
+    (account.folder / "train.py").write_text(TRAIN)
+    config = account.sweep(3)
+    config["parameters"]["gate"] = {"value": f"{account.bucket}/go"}
+    sweep_id = create.sweep(config, job={**account.job, "agent": {"image_uri": agent_image}})
+    detach.send_away(sweep_id, {"parallel": 2})
+    until(lambda: [trial["state"] for trial in views.list_trials(sweep_id)] == ["running"] * 2)
+    (agent,) = agents(docker_engine, tmp_path)
+    agent.kill()
+    until(lambda: views.show(sweep_id)["agent"]["status"] == "Failed")
+
+    detach.send_away(sweep_id, {"parallel": 2})
+    account.s3.put_object(Bucket=account.bucket, Key="go", Body=b"", ACL="public-read")
+    until(lambda: views.show(sweep_id)["agent"]["status"] == "Completed")
+    trials = views.list_trials(sweep_id)
+    assert [(trial["state"], trial["attempt"]) for trial in trials] == [("finished", 0)] * 3
+    assert [trial["metrics"]["loss"] for trial in trials] == [0, 2, 4]
+    numbers = ("agent-0", "agent-1", "0-0", "1-0", "2-0")
+    assert account.created() == {f"smsweep-{sweep_id}-{number}": 1 for number in numbers}
+    assert views.show(sweep_id)["state"] == "finished"
+
+
+def agents(engine: DockerClient, folder: Path) -> list[Any]:
+    return [one for one in ours(engine, folder) if "-agent-" in one.name and one.status == "running"]

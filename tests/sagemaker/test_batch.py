@@ -1,0 +1,120 @@
+"""Training jobs through a job queue of AWS Batch: the same requests, in the queue's own time."""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from smsweep import request_model
+from smsweep.backends.sagemaker.service_jobs import JobQueue, submission
+from smsweep.errors import UsageError
+from smsweep.sdk import create, execute, manage, views
+from smsweep.sdk.run import run
+from tests.sagemaker.conftest import Account
+
+LONG = """
+import smsweep, time
+run = smsweep.init()
+print("begun", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def queue(monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("SMSWEEP_BATCH_QUEUE", "gpus")
+    return "gpus"
+
+
+def listed(account: Account, queue: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = account.client("batch").list_service_jobs(
+        jobQueue=queue, filters=[{"name": "JOB_NAME", "values": ["smsweep-*"]}]
+    )["jobSummaryList"]
+    return found
+
+
+def test_a_sweep_runs_through_a_queue(account: Account, queue: str) -> None:
+    account.endpoint.faults.set({"quota": 1})  # the queue waits for room, smsweep does not hear of it
+    outcome = run(account.sweep(4), job=account.job, backend="batch", parallel=4)
+    assert outcome.ended == {"finished": 4}
+    trials = account.trials()
+    assert [trial.metrics["loss"].last for trial in trials] == [0, 2, 4, 6]
+    assert {trial.place for trial in trials} == {"batch@us-east-1"}
+    jobs = listed(account, queue)
+    assert sorted(job["jobName"] for job in jobs) == [trial.job_name for trial in trials]
+    assert {job["status"] for job in jobs} == {"SUCCEEDED"}
+    assert all(
+        name.startswith("AWSBatch")
+        for name in (job["latestAttempt"]["serviceResourceId"]["value"].rpartition("/")[2] for job in jobs)
+    )
+    assert all(trial.usage["instance_s"] > 0 for trial in trials)
+    assert "x is 2" in "\n".join(manage.read_log(trials[2].label))
+    assert views.show(trials[0].sweep_id)["waiting"] == []
+
+
+def test_an_answer_that_got_lost_leads_to_no_second_job(account: Account, queue: str) -> None:
+    account.endpoint.faults.set({"lose_response": [{"action": "SubmitServiceJob"}]})
+    assert run(account.sweep(2), job=account.job, backend="batch", parallel=2).ended == {"finished": 2}
+    assert len(listed(account, queue)) == 2
+    lost = [entry for entry in account.endpoint.ledger.read() if entry.get("is_lost")]
+    assert [entry["action"] for entry in lost] == ["SubmitServiceJob"]
+
+
+def test_a_job_is_ended_in_the_queue_and_out_of_it(account: Account, queue: str) -> None:
+    (account.folder / "train.py").write_text(LONG)
+    account.endpoint.faults.set({"quota": 1})
+    sweep_id = create.sweep(account.sweep(2), job=account.job)
+
+    stop = threading.Event()
+
+    def watch() -> None:
+        while not stop.wait(0.3):
+            if len(account.trials()) == 2 and "begun" in "".join(manage.read_log(f"{sweep_id}/0")):
+                manage.set_state(sweep_id, "cancel")
+                return
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        assert execute.agent(sweep_id, backend="batch", parallel=2).ended == {"killed": 2}
+    finally:
+        stop.set()
+        thread.join()
+    jobs = listed(account, queue)
+    assert {job["isTerminated"] for job in jobs} == {True}
+    assert sorted("latestAttempt" in job for job in jobs) == [False, True]
+
+
+def test_what_sagemaker_refuses_fails_with_its_words(account: Account, queue: str) -> None:
+    account.endpoint.faults.set({"quota": 0})
+    client = account.client("batch")
+    request = {"TrainingJobName": "smsweep-x-0-0", "RoleArn": "no role"}
+    client.submit_service_job(**submission(JobQueue(name=queue), request))
+    (job,) = listed(account, queue)
+    assert job["status"] == "FAILED"
+    assert "roleArn" in job["statusReason"]
+    with pytest.raises(ClientError, match="client token"):
+        client.submit_service_job(**submission(JobQueue(name=queue), request))
+
+
+def test_a_submission_is_what_botocores_model_says(account: Account) -> None:
+    request = {"TrainingJobName": "smsweep-x-0-0", "Tags": [{"Key": "smsweep:sweep", "Value": "x"}]}
+    made = submission(JobQueue(name="gpus", share="team", priority=10), request)
+    assert list(request_model.violations("SubmitServiceJob", made)) == []
+    assert json.loads(made["serviceRequestPayload"]) == request
+    assert (made["shareIdentifier"], made["schedulingPriority"]) == ("team", 10)
+
+
+def test_without_a_queue_it_says_what_is_missing(account: Account) -> None:
+    with pytest.raises(UsageError, match="SMSWEEP_BATCH_QUEUE"):
+        run(account.sweep(1), job=account.job, backend="batch")
+
+
+@pytest.mark.parametrize("text", ["-1", "high", "10000"])
+def test_a_priority_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="SMSWEEP_BATCH_PRIORITY"):
+        JobQueue.from_environ({"SMSWEEP_BATCH_QUEUE": "gpus", "SMSWEEP_BATCH_PRIORITY": text})

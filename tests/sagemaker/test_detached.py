@@ -1,0 +1,212 @@
+"""The laptop is closed: the agent is a training job itself, and its sweep is looked after from afar."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from smsweep.errors import UsageError
+from smsweep.sdk import create, detach, execute, manage, views
+from smsweep.sdk.away.record import read_records
+from tests.sagemaker.conftest import Account
+
+PATIENCE_S = 180
+TRAIN = """
+import os, time, smsweep
+run = smsweep.init()
+smsweep.log({"loss": run.config["x"] * 2})
+print("x is", run.config["x"], flush=True)
+while os.path.exists(run.config["wait"]):
+    time.sleep(0.1)
+"""
+
+
+class Laptop:
+    """A folder whose sweeps go away, and what a person does there."""
+
+    def __init__(self, account: Account) -> None:
+        self.account = account
+        self.gate = account.folder / "wait"  # trials run as long as it is there
+        (account.folder / "train.py").write_text(TRAIN)
+
+    def config(self, n: int) -> dict[str, Any]:
+        config = self.account.sweep(n)
+        config["parameters"]["wait"] = {"value": str(self.gate)}
+        return config
+
+    def detach(self, n: int = 2, *, parallel: int = 1, **job: Any) -> str:
+        sweep_id = create.sweep(self.config(n), job={**self.account.job, **job})
+        detach.send_away(sweep_id, {"parallel": parallel})
+        return sweep_id
+
+    def show(self, sweep_id: str) -> dict[str, Any]:
+        return views.show(sweep_id)
+
+    def states(self, sweep_id: str) -> list[str]:
+        return [trial["state"] for trial in views.list_trials(sweep_id)]
+
+    def end(self, sweep_id: str) -> dict[str, Any]:
+        """Wait until the sweep's agent has ended, and return what is said of it."""
+        until(lambda: self.show(sweep_id)["agent"]["status"] not in ("InProgress", "Stopping"))
+        found: dict[str, Any] = self.show(sweep_id)["agent"]
+        return found
+
+    def check(self, sweep_id: str, n: int) -> None:
+        """Check that each trial ran once, and none was lost."""
+        trials = views.list_trials(sweep_id)
+        assert [(trial["params"]["x"], trial["state"], trial["attempt"]) for trial in trials] == [
+            (x, "finished", 0) for x in range(n)
+        ]
+        assert [trial["metrics"]["loss"] for trial in trials] == [2 * x for x in range(n)]
+        created = {name: count for name, count in self.account.created().items() if "-agent-" not in name}
+        assert created == {f"smsweep-{sweep_id}-{number}-0": 1 for number in range(n)}
+        assert self.show(sweep_id)["state"] == "finished"
+
+    def pids(self, sweep_id: str, word: str) -> list[int]:
+        """Return the processes of the sweep's agent whose command line has the word."""
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                words = (folder / "cmdline").read_bytes().decode().split("\0")
+            except (OSError, UnicodeDecodeError):
+                continue
+            if sweep_id in words and any(word in each for each in words):
+                found.append(int(folder.name))
+        return found
+
+
+def until(is_so: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.3)
+
+
+@pytest.fixture
+def laptop(account: Account) -> Laptop:
+    return Laptop(account)
+
+
+def command(*args: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, "-m", "smsweep.cli.main", *args]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    assert done.returncode == code, f"{args} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
+    return done
+
+
+def test_a_sweep_runs_to_its_end_without_this_machine(laptop: Laptop) -> None:
+    Path("sweep.yaml").write_text(json.dumps(laptop.config(3)))
+    Path("job.yaml").write_text(json.dumps({**laptop.account.job, "agent": {"price_per_hour": 3.6}}))
+    run = command(
+        "run", "sweep.yaml", "--job", "job.yaml", "--backend", "sagemaker", "--parallel", "2", "--detach"
+    )
+    sweep_id = run.stdout.strip()
+    assert f"training job smsweep-{sweep_id}-agent-0 on ml.t3.medium, $3.6 an hour" in run.stderr
+    agent = laptop.end(sweep_id)
+    assert agent["status"] == "Completed"
+    laptop.check(sweep_id, 3)
+    assert agent["usd"] == pytest.approx(agent["hours"] * 3.6, abs=1e-4)
+    assert agent["usd"] > 0
+    shown = command("show", sweep_id)
+    assert f"smsweep-{sweep_id}-agent-0 is Completed" in shown.stdout
+    assert "no agent has been at work since" not in shown.stderr.replace("\n", " ")
+    assert "x is 1" in command("logs", f"{sweep_id}/1").stdout
+    assert f"sweep {sweep_id} is finished" in command("logs", sweep_id).stdout
+    assert [sweep["id"] for sweep in json.loads(command("ls", "--json").stdout)] == [sweep_id]
+
+
+def test_orders_from_the_laptop_are_obeyed(laptop: Laptop) -> None:
+    laptop.gate.touch()
+    sweep_id = laptop.detach(4)
+    until(lambda: laptop.states(sweep_id) == ["running"])
+    assert manage.set_state(sweep_id, "pause").state == "paused"
+    assert laptop.show(sweep_id)["state"] == "paused"
+    assert manage.set_state(sweep_id, "resume").state == "running"
+    manage.set_state(sweep_id, "cancel")
+    with pytest.raises(UsageError, match="cannot pause"):
+        manage.set_state(sweep_id, "pause")
+    assert laptop.end(sweep_id)["status"] == "Completed"
+    assert laptop.states(sweep_id) == ["killed"]
+    manage.set_state(sweep_id, "resume")  # its agent is gone: written here
+    manage.retry([f"{sweep_id}/0"])
+    laptop.gate.unlink()
+    assert (laptop.show(sweep_id)["state"], laptop.states(sweep_id)) == ("running", ["pending"])
+    assert execute.agent(sweep_id, backend="sagemaker", parallel=4).ended == {"finished": 4}
+    assert laptop.show(sweep_id)["trials"] == {"finished": 4}
+
+
+@pytest.mark.slow
+def test_an_agent_that_was_killed_is_started_again_in_its_job(laptop: Laptop) -> None:
+    laptop.gate.touch()
+    sweep_id = laptop.detach(3, parallel=2)
+    until(lambda: laptop.states(sweep_id) == ["running"] * 2)
+    (pid,) = laptop.pids(sweep_id, "smsweep.cli.main")
+    os.kill(pid, signal.SIGKILL)
+    laptop.gate.unlink()
+    assert laptop.end(sweep_id)["status"] == "Completed"
+    laptop.check(sweep_id, 3)
+
+
+@pytest.mark.slow
+def test_a_job_that_was_killed_is_followed_by_another(laptop: Laptop) -> None:
+    laptop.gate.touch()
+    sweep_id = laptop.detach(3, parallel=2)
+    until(lambda: laptop.states(sweep_id) == ["running"] * 2)
+    with pytest.raises(UsageError, match="has its agent already"):
+        detach.send_away(sweep_id, {})
+    with pytest.raises(UsageError, match="has its agent already"):
+        execute.agent(sweep_id, backend="sagemaker")
+    for word in ("agent.py", "smsweep.cli.main"):
+        for pid in laptop.pids(sweep_id, word):
+            os.kill(pid, signal.SIGKILL)
+    assert laptop.end(sweep_id)["status"] == "Failed"
+    assert detach.send_away(sweep_id, {"parallel": 2}).jobs[-1] == f"smsweep-{sweep_id}-agent-1"
+    laptop.gate.unlink()
+    agent = laptop.end(sweep_id)
+    assert (agent["status"], agent["jobs"]) == ("Completed", 2)
+    laptop.check(sweep_id, 3)
+
+
+@pytest.mark.slow
+def test_trials_go_on_where_the_agents_job_is_stopped(laptop: Laptop) -> None:
+    laptop.gate.touch()
+    sweep_id = laptop.detach(2, parallel=2)
+    until(lambda: laptop.states(sweep_id) == ["running"] * 2)
+    laptop.account.client("sagemaker").stop_training_job(TrainingJobName=f"smsweep-{sweep_id}-agent-0")
+    assert laptop.end(sweep_id)["status"] == "Stopped"
+    assert laptop.states(sweep_id) == ["running"] * 2
+    laptop.gate.unlink()
+    execute.agent(sweep_id, backend="sagemaker", parallel=2)
+    laptop.check(sweep_id, 2)
+
+
+@pytest.mark.slow
+def test_before_its_time_is_over_an_agent_has_a_successor(laptop: Laptop) -> None:
+    laptop.gate.touch()
+    sweep_id = laptop.detach(2, parallel=2, agent={"max_run": 150})  # half of it is its time
+    until(lambda: laptop.show(sweep_id)["agent"]["job"].endswith("-agent-1"))
+    laptop.gate.unlink()
+    assert laptop.end(sweep_id)["status"] == "Completed"
+    laptop.check(sweep_id, 2)
+
+
+def test_what_cannot_start_stays_at_home(laptop: Laptop) -> None:
+    laptop.account.endpoint.faults.set({"deny": ["CreateTrainingJob"]})
+    sweep_id = create.sweep(laptop.config(1), job=laptop.account.job)
+    with pytest.raises(Exception, match="CreateTrainingJob"):
+        detach.send_away(sweep_id, {})
+    laptop.account.endpoint.faults.set({"deny": []})
+    assert not read_records(Path(".smsweep"))
+    assert laptop.show(sweep_id)["state"] == "running"
+    detach.send_away(sweep_id, {})
+    assert laptop.end(sweep_id)["status"] == "Completed"
+    laptop.check(sweep_id, 1)
