@@ -42,6 +42,7 @@ class JobResults:
     billable_s: float | None = None  # seconds to pay for on each instance; None where nobody counts them
     instance_type: str = ""
     instance_count: int = 1
+    image: str = ""  # what it ran in: a digest that names it anywhere, else the id that it has on its machine
     n_runs: int = 1  # times it was begun: once, and again after each interruption
     model_uri: str = ""  # of model.tar.gz
     output_uri: str = ""  # of output.tar.gz, which is there only if the script wrote something

@@ -104,7 +104,7 @@ def usage_after(trial: Trial, status: JobStatus, price: Price | None) -> dict[st
         per_hour = price.of(results.instance_type if results else "")
         usage["usd"] = round(before.get("usd", 0.0) + instance_s * per_hour / 3600, 6)
     if results is not None:
-        names = ("instance_type", "instance_count", "model_uri", "output_uri", "log_url")
+        names = ("instance_type", "instance_count", "image", "model_uri", "output_uri", "log_url")
         usage |= {name: getattr(results, name) for name in names if getattr(results, name)}
     return usage
 

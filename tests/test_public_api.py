@@ -39,7 +39,7 @@ SIGNATURES = {
 METHODS = {
     "smsweep.sdk.api:Api": "diff run sweep sweeps",
     "smsweep.sdk.api:ApiSweep": "best_run config expected_run_count export id name runs state to_dataframe",
-    "smsweep.sdk.api:ApiRun": "config history id name objective scan_history state summary",
+    "smsweep.sdk.api:ApiRun": "config history id name objective reproduce scan_history state summary",
     "smsweep.runtime.run:Run": (
         "finish follow follow_anew follow_at follow_summary history log log_code metrics_of step"
     ),

@@ -26,6 +26,7 @@ from smsweep.runtime.secrets import known_secrets, with_secrets
 from smsweep.runtime.sm_variables import user_args
 from smsweep.runtime.source_folder import source_folder
 from smsweep.runtime.supervise import Supervisor
+from smsweep.runtime.surroundings import leave_surroundings
 from smsweep.runtime.talk import warn
 
 TYPE_CHECKING = False
@@ -108,6 +109,7 @@ def _run(layout: Layout, supervisor: Supervisor, options: argparse.Namespace, re
     if options.install_requirements:
         python = find(INTERPRETER, path) or sys.executable
         install_requirements(supervisor, python=python, folder=cwd, env=env)
+    leave_surroundings(layout.params, find(INTERPRETER, path) or sys.executable)
     argv = with_interpreter(_argv(assignment, files, env) + rest, path=path, fallback=sys.executable or "")
     _check_program(assignment.program, argv, cwd)
     secrets = known_secrets(os.environ, base)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from smsweep.sdk import preflight as preflight
     from smsweep.sdk import queue as queue
     from smsweep.sdk import reporting as reporting
+    from smsweep.sdk import reproduce as reproduce
     from smsweep.sdk import results as results
     from smsweep.sdk import serve as serve
     from smsweep.sdk import slurm as slurm
@@ -60,6 +61,7 @@ _PARTS = frozenset(
         "queue",
         "preflight",
         "reporting",
+        "reproduce",
         "results",
         "serve",
         "simulate",

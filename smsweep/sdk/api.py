@@ -20,7 +20,11 @@ from smsweep.trials import MetricPoint, Scalar, Trial
 
 Row = dict[str, Scalar]
 FORWARD: LazyTable[Any] = LazyTable(  # these read runs through this file
-    {"export": "smsweep.sdk.exporting:export", "diff": "smsweep.sdk.diff:diff"}
+    {
+        "export": "smsweep.sdk.exporting:export",
+        "diff": "smsweep.sdk.diff:diff",
+        "reproduce": "smsweep.sdk.reproduce:reproduce",
+    }
 )
 
 
@@ -81,6 +85,14 @@ class ApiRun:
         if len(every) > samples:
             every = [every[index * len(every) // samples] for index in range(samples)]
         return _data_frame(every) if pandas else every
+
+    def reproduce(self, *, backend: str | None = None, tolerance: float = 0.01) -> dict[str, Any]:
+        """Run it again as the only run of a new sweep, and return how the two compare.
+
+        As `smsweep reproduce --json`. backend: the one that ran it if None. tolerance: relative to the values.
+        Raises NotFound, SourceError; UsageError for a run that has not ended or called a Python function.
+        """
+        return dict(FORWARD["reproduce"](self.trial.label, backend=backend, tolerance=tolerance))
 
     def __repr__(self) -> str:
         return f"<Run {self.trial.label} ({self.state})>"

@@ -33,6 +33,15 @@ def inspect_image(client: APIClient, image: str) -> dict[str, Any]:
     return dict(client.inspect_image(image))  # type: ignore[no-untyped-call]  # the stubs do not know it
 
 
+def identify(client: APIClient, image: str) -> str:
+    """Return an image's digest in a registry, else its id here; "" when it is gone."""
+    try:
+        about = inspect_image(client, image)
+    except APIError:
+        return ""
+    return str(next(iter(about.get("RepoDigests") or ()), about.get("Id", "")))
+
+
 def has_image(client: APIClient, image: str) -> bool:
     """Tell whether an image is here. Raises JobRejected for what cannot be one's name."""
     try:

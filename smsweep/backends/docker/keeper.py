@@ -19,7 +19,7 @@ from smsweep.backends.docker import containers
 from smsweep.backends.docker.artifacts import keep_artifacts
 from smsweep.backends.docker.checkpoints import Checkpoints
 from smsweep.backends.docker.folder import JobFolder
-from smsweep.backends.docker.images import image_name, misfit
+from smsweep.backends.docker.images import identify, image_name, misfit
 from smsweep.backends.docker.launch import Launch
 from smsweep.backends.docker.network import remove_network
 from smsweep.backends.docker.ownership import give_back
@@ -132,12 +132,13 @@ class Keeper(threading.Thread):
             checkpoints.keep()
         except OSError as err:
             return replace(Verdict.failed(f"its results cannot be kept: {err}"), exit_code=verdict.exit_code)
-        return replace(verdict, results=self._results(kept))
+        return replace(verdict, results=self._results(kept, identify(client, image)))
 
-    def _results(self, kept: Mapping[str, str]) -> JobResults:
+    def _results(self, kept: Mapping[str, str], image: str) -> JobResults:
         return JobResults(
             instance_type=self._request.get("ResourceConfig", {}).get("InstanceType", ""),
             instance_count=len(self._hosts),
+            image=image,
             model_uri=kept.get("model", ""),
             output_uri=kept.get("output", ""),
             log_url=self._folder.log().as_uri(),

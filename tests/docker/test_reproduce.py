@@ -1,0 +1,34 @@
+"""A trial that ran as a process, again in a container."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from docker import DockerClient
+
+from tests.desk import Desk, grid
+from tests.engine import IMAGE
+
+TRAIN = "import smsweep\nfor step in range(3):\n    smsweep.log({'loss': smsweep.init().config.x / (step + 1)})\n"
+
+
+@pytest.fixture
+def desk(tmp_path: Path, docker_engine: DockerClient) -> Desk:
+    made = Desk(tmp_path, {"train.py": TRAIN, "sweep.yaml": grid(x=[1, 2]), "job.yaml": {"image_uri": IMAGE}})
+    made.environ |= {"SMSWEEP_DOCKER_IMAGE": IMAGE}
+    return made
+
+
+def test_a_process_trial_in_a_container(desk: Desk, docker_engine: DockerClient) -> None:
+    sweep_id = desk.call("run", "sweep.yaml", "--job", "job.yaml", "-q").stdout.strip()
+    found = json.loads(desk.call("reproduce", f"{sweep_id}/1", "--backend", "docker", "--json", "-q").stdout)
+    assert found["verdict"] == "equal"
+    assert {each["name"]: each["steps"] for each in found["metrics"]}["loss"] == 3
+    facts = {fact["name"]: (fact["a"], fact["b"]) for fact in found["facts"]}
+    assert facts["backend"] == ("process", "docker")
+    assert facts["image digest"] == (None, docker_engine.images.get(IMAGE).id)
+    assert "packages.pytest" in facts  # which is here, and not in the image
+    twice = json.loads(desk.call("reproduce", found["again"], "--json", "-q").stdout)
+    assert (twice["verdict"], twice["facts"]) == ("equal", [])
