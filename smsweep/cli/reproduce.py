@@ -30,9 +30,11 @@ def reproduce(
     label: TrialLabel,
     backend: Backend = None,
     tolerance: Annotated[
-        float,
-        typer.Option("--tolerance", min=0, metavar="R", help="How far values may differ, relative to them."),
-    ] = sdk.reproduce.TOLERANCE,
+        float | None,
+        typer.Option(
+            "--tolerance", min=0, metavar="R", help="How far values may differ, relative to them (0.01)."
+        ),
+    ] = None,
     as_json: Json = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,
@@ -49,7 +51,8 @@ def reproduce(
     if outcome.asked_by:
         say(f"not compared; go on with: smsweep agent {again_id}")
         raise typer.Exit(EXIT_CODES[outcome.asked_by])
-    found = sdk.reproduce.finish(label, again_id, tolerance=tolerance)
+    allowed = sdk.reproduce.TOLERANCE if tolerance is None else tolerance
+    found = sdk.reproduce.finish(label, again_id, tolerance=allowed)
     if as_json:
         answer_json(found)
     else:
