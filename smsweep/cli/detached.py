@@ -18,12 +18,12 @@ def detach(
 ) -> None:
     """Leave an agent behind, and say how to look after it. options: of `smsweep agent`, by their long names."""
     backend = options.get("backend") or os.environ.get("SMSWEEP_BACKEND")
-    if (where is Where.SAGEMAKER) or (where is None and backend == REMOTE):
+    if where in (Where.SAGEMAKER, Where.S3) or (where is None and backend == REMOTE):
         if backend not in (None, REMOTE):
-            raise UsageError(f"--detach=sagemaker: its trials run there, too; it cannot reach --backend {backend}")
+            raise UsageError(f"--detach: far from here an agent cannot reach --backend {backend}; only {REMOTE}")
         if notify:
             raise UsageError("--notify: an agent on SageMaker reads it from job.yaml only: notify: [...]")
-        _send_away(sweep_id, options)
+        _send_away(sweep_id, options, with_agent=where is not Where.S3)
         return
     arguments = []
     for name, value in options.items():
@@ -37,14 +37,18 @@ def detach(
     say(f"end it with: smsweep sweep --stop {sweep_id}, when running trials have finished; kill {daemon.pid}, now")
 
 
-def _send_away(sweep_id: str, options: Mapping[str, object]) -> None:
+def _send_away(sweep_id: str, options: Mapping[str, object], *, with_agent: bool) -> None:
     if options.get("job"):
         raise UsageError(
             "--job: an agent that is detached to SageMaker takes the job.yaml of its sweep's creation"
         )
     left = ("backend", "job")
     arguments = {name: value for name, value in options.items() if name not in left and value not in (None, False)}
-    record = sdk.detach.send_away(sweep_id, arguments)
+    record = sdk.detach.send_away(sweep_id, arguments, with_agent=with_agent)
+    if not with_agent:
+        say(f"its store and source are in {record.uri}; start its agent, wherever that is, with:")
+        say(f"smsweep agent {sweep_id} --backend sagemaker --kept-at {record.uri} --source {record.uri}/source")
+        return
     cost = "" if record.per_hour is None else f", ${record.per_hour:g} an hour"
     say(f"its agent is training job {record.jobs[-1]} on {record.instance_type}{cost}; this machine may go")
     say(f"look with: smsweep show {sweep_id}; smsweep logs {sweep_id}/0 -f; smsweep logs {sweep_id}, of the agent")

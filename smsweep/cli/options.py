@@ -146,6 +146,7 @@ Detach = Annotated[
 class Where(str, Enum):
     HERE = "here"
     SAGEMAKER = "sagemaker"
+    S3 = "s3"  # nowhere yet: whoever finds its store there may start it
 
 
 DetachTo = Annotated[

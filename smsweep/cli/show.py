@@ -70,6 +70,8 @@ def agent(found: Data | None) -> str:
     """Say how a detached sweep's agent is, and what it has cost; "" where there is none."""
     if found is None:
         return ""
+    if not found["job"]:
+        return f"no training job; its store is kept at {found['kept_at']}"
     cost = "" if found["usd"] is None else f", ${found['usd']:.2f}"
     spent = "" if found["hours"] is None else f"; {found['hours']:.2f} hours on {found['instance_type']}{cost}"
     reason = f": {clean(found['reason'].splitlines()[0])}" if found["reason"] else ""

@@ -58,11 +58,12 @@ def _hooks(notify: Sequence[str], environ: Mapping[str, str]) -> dict[str, str]:
     return {VARIABLE: "\n".join(every)} if every else {}
 
 
-def send_away(sweep_id: str, arguments: Mapping[str, Any]) -> Record:
+def send_away(sweep_id: str, arguments: Mapping[str, Any], *, with_agent: bool = True) -> Record:
     """Start a sweep's agent as a training job of its own, and return where it is.
 
     arguments: of `smsweep agent`, by their long names. The sweep's store goes along into S3, unless it is a
-    PostgreSQL database. Raises UsageError where an agent works on the sweep already, JobError, StoreError.
+    PostgreSQL database. with_agent: False for store and source alone.
+    Raises UsageError where an agent works on the sweep already, JobError, StoreError.
     """
     workspace = Workspace()
     sweep_id = parse_sweep_id(sweep_id)
@@ -72,6 +73,8 @@ def send_away(sweep_id: str, arguments: Mapping[str, Any]) -> Record:
         if not sweep.source_hash:
             raise UsageError(f"sweep {sweep_id} names no program: only this machine has its function")
         file = _sqlite_file(workspace)
+        if file is None and not with_agent:
+            raise UsageError("--detach=s3: the store is a database already, which an agent anywhere may reach")
         luggage = AWAY["Luggage"](
             sweep=sweep,
             template=load_job_text(sweep.job_yaml),
@@ -82,13 +85,13 @@ def send_away(sweep_id: str, arguments: Mapping[str, Any]) -> Record:
             arguments=arguments,
         )
         if file is None or (known is not None and known.uri):
-            return _send(luggage, known, workspace)
+            return _send(luggage, known, workspace, with_agent)
         with _stopped_here(store, sweep):
-            return _send(luggage, known, workspace)
+            return _send(luggage, known, workspace, with_agent)
 
 
-def _send(luggage: Any, known: Record | None, workspace: Workspace) -> Record:
-    record: Record = AWAY["send"](luggage, known, workspace.dir, workspace.environ)
+def _send(luggage: Any, known: Record | None, workspace: Workspace, with_agent: bool) -> Record:
+    record: Record = AWAY["send"](luggage, known, workspace.dir, workspace.environ, with_agent=with_agent)
     return record
 
 

@@ -92,7 +92,7 @@ def agent(
     compiled = compile_estimator(estimator, inputs, job)
     sweep_id = parse_sweep_id(sweep_id)
     agent_id = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
-    with _place_of_work(workspace, sweep_id, agent_id) as (store, guard):
+    with _place_of_work(workspace, sweep_id, agent_id) as (store, guard, hands_over):
         stored = store.get_sweep(sweep_id)
         if compiled:
             job = compiled.document
@@ -134,24 +134,27 @@ def agent(
             release_dead_agents(store, stored.id)
             notifier.look_back()
             try:
-                with listening(worker, hands_over=told if own_job(workspace.environ) else None):
+                with listening(worker, hands_over=told if hands_over else None):
                     return worker.run()
             finally:
                 notifier.left()
 
 
 @contextmanager
-def _place_of_work(workspace: Workspace, sweep_id: str, agent_id: str) -> Iterator[tuple[Store, Guard]]:
-    """Open the store that a sweep is kept in, and return what its backend is to be guarded by."""
+def _place_of_work(workspace: Workspace, sweep_id: str, agent_id: str) -> Iterator[tuple[Store, Guard, bool]]:
+    """Open the store that a sweep is kept in; return also what its backend is to be guarded by.
+
+    And whether an agent that is told to end leaves its jobs to the next.
+    """
     record = read_records(workspace.dir).get(sweep_id)
     if record is not None and record.uri:
         opened = DESK["at_desk"](workspace.dir, workspace.environ, read_stored, sweep_id, agent_id, now)
         with opened as desk:
-            yield desk.store, desk.guard
+            yield desk.store, desk.guard, True
         return
     with workspace.store() as store:
         try:
-            yield store, lambda backend: backend
+            yield store, lambda backend: backend, bool(own_job(workspace.environ))
         finally:
             if own_job(workspace.environ):
                 store.release(agent_id)  # the next agent need not wait for our leases

@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 
 from smsweep.errors import UsageError
-from smsweep.sdk import create, detach, execute, manage, views
+from smsweep.sdk import create, detach, execute, iam, manage, views
 from smsweep.sdk.away.record import read_records
 from tests.sagemaker.conftest import Account
+from tests.sagemaker.test_iam import actions, called
 
 PATIENCE_S = 180
 TRAIN = """
@@ -136,6 +137,8 @@ def test_orders_from_the_laptop_are_obeyed(laptop: Laptop) -> None:
         manage.set_state(sweep_id, "pause")
     assert laptop.end(sweep_id)["status"] == "Completed"
     assert laptop.states(sweep_id) == ["killed"]
+    assert {"s3:DeleteObject", "sagemaker:StopTrainingJob"} <= called(laptop.account)
+    assert called(laptop.account) <= actions(iam.policies(laptop.account.job)["agent"])
     manage.set_state(sweep_id, "resume")  # its agent is gone: written here
     manage.retry([f"{sweep_id}/0"])
     laptop.gate.unlink()
@@ -196,6 +199,27 @@ def test_before_its_time_is_over_an_agent_has_a_successor(laptop: Laptop) -> Non
     until(lambda: laptop.show(sweep_id)["agent"]["job"].endswith("-agent-1"))
     laptop.gate.unlink()
     assert laptop.end(sweep_id)["status"] == "Completed"
+    laptop.check(sweep_id, 2)
+
+
+@pytest.mark.slow
+def test_an_agent_that_is_no_training_job_hands_over_at_sigterm(laptop: Laptop, tmp_path: Path) -> None:
+    laptop.gate.touch()
+    Path("sweep.yaml").write_text(json.dumps(laptop.config(2)))
+    Path("job.yaml").write_text(json.dumps(laptop.account.job))
+    sent = command("run", "sweep.yaml", "--job", "job.yaml", "--detach=s3")
+    sweep_id, words = sent.stdout.strip(), sent.stderr.strip().splitlines()[-1].split()[1:]
+    environ = {**os.environ, "SMSWEEP_DIR": str(tmp_path / "elsewhere")}
+    start = [sys.executable, "-m", "smsweep.cli.main", *words, "--parallel", "2"]
+    with subprocess.Popen(start, env=environ, stderr=subprocess.DEVNULL) as agent:
+        until(lambda: laptop.states(sweep_id) == ["running"] * 2)
+        assert manage.set_state(sweep_id, "pause").state == "paused"
+        agent.terminate()
+        assert agent.wait(PATIENCE_S) == 143
+    assert laptop.states(sweep_id) == ["running"] * 2
+    manage.set_state(sweep_id, "resume")
+    laptop.gate.unlink()
+    subprocess.run(start, env=environ, check=True, stderr=subprocess.DEVNULL, timeout=PATIENCE_S)
     laptop.check(sweep_id, 2)
 
 

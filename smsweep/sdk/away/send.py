@@ -45,9 +45,17 @@ class Luggage:
     arguments: Mapping[str, Any]  # of the agent, by name
 
 
-def send(luggage: Luggage, known: Record | None, workspace_dir: Path, environ: Mapping[str, str]) -> Record:
+def send(
+    luggage: Luggage,
+    known: Record | None,
+    workspace_dir: Path,
+    environ: Mapping[str, str],
+    *,
+    with_agent: bool = True,
+) -> Record:
     """Start a sweep's agent as a training job, and return where it is. known: of earlier agents.
 
+    with_agent: False to put only store and source into S3, for an agent that somebody else starts.
     Raises UsageError where one is at work, SourceError, JobError, StoreError; nothing is started then.
     """
     sweep = luggage.sweep
@@ -58,6 +66,10 @@ def send(luggage: Luggage, known: Record | None, workspace_dir: Path, environ: M
         key = complete.request.get("OutputDataConfig", {}).get("KmsKeyId", "")
         machine = str(luggage.template.agent.get("instance_type", INSTANCE_TYPE))
         record = known or Record(sweep_id=sweep.id, uri=uri if luggage.store else "", kms_key=key)
+        if not with_agent:
+            _upload(aws, luggage, known, Path(folder), uri, key)
+            write_record(workspace_dir, record)
+            return record
         name = _free_name(aws, record)
         record = replace(
             record,
@@ -69,9 +81,7 @@ def send(luggage: Luggage, known: Record | None, workspace_dir: Path, environ: M
         if luggage.store is not None:
             arguments["kept-at"] = uri
         made = request(sweep.id, name, complete, site, arguments, environ, aws.region)
-        _upload_source(aws, luggage, Path(folder), uri, key)
-        if known is None and luggage.store is not None:
-            _upload_store(aws, luggage, luggage.store, Path(folder), uri, key)
+        _upload(aws, luggage, known, Path(folder), uri, key)
         write_record(workspace_dir, record)  # first: a crash here must not lose the job
         try:
             start(aws, made)
@@ -115,6 +125,12 @@ def _free_name(aws: Aws, record: Record) -> str:
     while look_at(aws, NAMES.format(sweep_id=record.sweep_id, number=number)).status:
         number += 1
     return NAMES.format(sweep_id=record.sweep_id, number=number)
+
+
+def _upload(aws: Aws, luggage: Luggage, known: Record | None, folder: Path, uri: str, key: str) -> None:
+    _upload_source(aws, luggage, folder, uri, key)
+    if known is None and luggage.store is not None:
+        _upload_store(aws, luggage, luggage.store, folder, uri, key)
 
 
 def _upload_source(aws: Aws, luggage: Luggage, folder: Path, uri: str, key: str) -> None:

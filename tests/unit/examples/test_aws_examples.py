@@ -19,6 +19,7 @@ from tests.markdown import ROOT
 EXAMPLES = ROOT / "examples"
 REQUESTS = {
     "ecs/task-definition.json": ("ecs", "RegisterTaskDefinition"),
+    "ecs/detached-task.json": ("ecs", "RegisterTaskDefinition"),
     "ecs/run-task.json": ("ecs", "RunTask"),
     "batch/job-definition.json": ("batch", "RegisterJobDefinition"),
     "batch/submit-job.json": ("batch", "SubmitJob"),
@@ -26,6 +27,7 @@ REQUESTS = {
     "ec2/create-fleet.json": ("ec2", "CreateFleet"),
 }
 COMMANDS = [
+    ("ecs/detached-task.json", lambda document: document["containerDefinitions"][0]["command"]),
     ("ecs/task-definition.json", lambda document: document["containerDefinitions"][0]["command"]),
     ("batch/job-definition.json", lambda document: document["containerProperties"]["command"]),
 ]
