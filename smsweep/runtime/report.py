@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import functools
 import json
 import os
 import sys
@@ -100,20 +101,37 @@ def __getattr__(name: str) -> Any:
 def activate(trial: Mapping[str, Any], write: Callable[[str], None]) -> Iterator[None]:
     """Let init, log and config mean this trial, in this thread and whatever shares its context, until the end.
 
+    While it is the only one, in all other threads, too: a thread that it starts does not share its context.
+
     For a sweep over a Python function in the agent's own process; several may be active in several threads.
     trial: sweep_id, number, attempt, params, and if known name, project, entity.
     write: takes each record, one line without its end.
     """
     place = _Place(lambda place: Run(trial, write, clock=_clock, on_finish=place.close))
     token = _inline.set(place)
+    _all_inline.append(place)
     try:
         yield
     finally:
+        _all_inline.remove(place)
         _inline.reset(token)
 
 
 def _place() -> _Place:
-    return _inline.get() or _process
+    known = _inline.get()
+    if known is None and _all_inline:  # a thread that a trial's function started, without its context
+        if len(_all_inline) == 1:
+            return _all_inline[0]
+        _warn_of_thread()
+    return known or _process
+
+
+@functools.lru_cache(maxsize=None)
+def _warn_of_thread() -> None:
+    warn(
+        "logged in a thread that may be any of several trials', so it is in none; "
+        "start it with contextvars.copy_context().run, or run one trial at a time"
+    )
 
 
 def _open_process_run(place: _Place) -> Run:
@@ -157,4 +175,5 @@ def _print_plainly(record: str) -> None:
 
 
 _process = _Place(_open_process_run)
+_all_inline: list[_Place] = []
 _inline: contextvars.ContextVar[_Place | None] = contextvars.ContextVar("smsweep-trial", default=None)

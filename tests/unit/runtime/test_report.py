@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextvars
 import enum
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -257,6 +258,31 @@ def test_trials_in_threads_do_not_see_each_other() -> None:
     for thread in threads:
         thread.join()
     assert [channel.rows for channel in channels] == [[(i, {"n": n}) for i in range(50)] for n in range(4)]
+
+
+def in_a_thread(call: Callable[[], object]) -> None:
+    thread = threading.Thread(target=lambda: contextvars.Context().run(call))  # some Pythons would hand ours on
+    thread.start()
+    thread.join()
+
+
+def test_a_thread_of_the_only_trials_function_logs_to_it(channel: Channel) -> None:
+    in_a_thread(lambda: report.log({"loss": 1}))
+    report.log({"loss": 2})
+    assert [record["metrics"] for record in channel.records] == [{"loss": 1}, {"loss": 2}]
+    assert [record["step"] for record in channel.records] == [0, 1]
+
+
+def test_a_thread_of_one_of_several_trials_is_told_why_it_cannot_log(
+    channel: Channel, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("SMSWEEP_PARAMS_FILE", raising=False)
+    report._warn_of_thread.cache_clear()
+    with activate({**TRIAL, "number": 3}, channel.lines.append):
+        in_a_thread(lambda: [report.log({"loss": n}) for n in range(3)])
+        in_a_thread(report.finish)
+    assert capsys.readouterr().err.count("logged in a thread") == 1
+    assert not channel.lines
 
 
 def test_nothing_of_a_trial_is_left_for_the_next() -> None:
