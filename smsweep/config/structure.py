@@ -167,7 +167,8 @@ def cure(wanted: str, value: object) -> str:
     if wanted.startswith("text") and isinstance(value, (bool, int, float)):
         return "; quote it"
     if wanted == "a list" and isinstance(value, (str, int, float)):
-        return f"; write [{value if len(str(value)) < 40 else '...'}]"
+        words = ", ".join(str(value).split())
+        return f"; write [{words if len(words) < 40 else '...'}]"
     return ""
 
 

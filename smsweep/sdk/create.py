@@ -19,6 +19,7 @@ from smsweep.jobs import JobTemplate
 from smsweep.runtime.secrets import SECRETS_ENV
 from smsweep.sdk.estimators import EstimatorJob, compile_estimator
 from smsweep.sdk.origin import ORIGIN_NOTE, origin
+from smsweep.sdk.placing import placed, source_dir
 from smsweep.sdk.prior import CSV_NOTE, is_file, read_files, stored_prior, warn_of_other_spaces
 from smsweep.sdk.reuse import REUSE_NOTE
 from smsweep.sdk.workspace import Workspace
@@ -74,6 +75,7 @@ def sweep(
     if compiled:
         parsed = with_command(parsed, compiled)
     parsed_job = load_job(job)
+    parsed = placed(parsed, parsed_job, origin_of(sweep))
     warn(parsed.warnings, parsed_job.warnings)
     check_can_run(parsed.config, parsed_job.template.repeats)
     workspace = Workspace()
@@ -81,8 +83,8 @@ def sweep(
         workspace,
         parsed,
         parsed_job,
-        source=lambda: snapshot(workspace, parsed, parsed_job, _origin(sweep)),
-        origin=lambda: origin(_origin(sweep) or Path.cwd()),
+        source=lambda: snapshot(workspace, parsed, parsed_job, origin_of(sweep)),
+        origin=lambda: origin(origin_of(sweep) or Path.cwd()),
         priors=prior_runs or (),
         entity=entity,
         project=project,
@@ -184,33 +186,10 @@ def check_can_run(config: SweepConfig, repeats: int = 1) -> None:
         raise ConfigError("scheduler.engine: optuna is not installed; pip install 'smsweep[optuna]'")
 
 
-def source_dir(config: SweepConfig, job: ParsedJob, origin: Path | None) -> Path | None:
-    """Return the folder to snapshot; None for a sweep of a Python function.
-
-    job.yaml's source_dir, else the working directory if the program is there (as W&B takes it), else the
-    folder of the sweep's file. Raises SourceError when the program is in neither.
-    """
-    if job.template.source_dir:
-        return Path(job.template.source_dir)
-    here = Path.cwd()
-    if config.program is None:
-        has_own_command = not any(item == "${program}" for item in config.command)
-        return (origin or here) if has_own_command else None
-    candidates = [here] if origin is None else [here, origin]
-    for folder in candidates:
-        if (folder / config.program).is_file():
-            return folder
-    looked = " and ".join(str(folder) for folder in dict.fromkeys(candidates))
-    raise SourceError(
-        f"program: {config.program} was not found in {looked}; "
-        "run from its folder, or name the folder as source_dir in job.yaml"
-    )
-
-
 def hash_source(parsed: ParsedSweep, job: ParsedJob, sweep: SweepLike) -> str:
     """Return the hash that the source's snapshot will have, writing nothing; "" when there is none."""
     found = _secrets_in_configs(parsed, job)
-    files = _source_files(Workspace(), parsed, job, _origin(sweep))
+    files = _source_files(Workspace(), parsed, job, origin_of(sweep))
     if files:
         return hash_files(files, found=found)
     refuse_secrets(found)
@@ -251,6 +230,6 @@ def _secrets_env(folder: Path | None, job: ParsedJob) -> list[SourceFile]:
     return [SourceFile(name=SECRETS_ENV, path=path, size=size, is_executable=False, may_hold_secrets=True)]
 
 
-def _origin(sweep: SweepLike) -> Path | None:
+def origin_of(sweep: SweepLike) -> Path | None:
     """Return the folder of the sweep's file; None for a config given in Python."""
     return Path(sweep).absolute().parent if isinstance(sweep, (str, Path)) else None

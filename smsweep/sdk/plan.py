@@ -8,10 +8,11 @@ from typing import Any
 
 from smsweep.jobs import JobTemplate, TrainingJobRequest
 from smsweep.runtime import command
-from smsweep.sdk.create import JobLike, SweepLike, check_can_run, hash_source, load_job, load_sweep
+from smsweep.sdk.create import JobLike, SweepLike, check_can_run, hash_source, load_job, load_sweep, origin_of
 from smsweep.sdk.execute import backend_name, load_job_text, renderer
 from smsweep.sdk.hidden import make_redact
 from smsweep.sdk.labels import parse_sweep_id
+from smsweep.sdk.placing import placed
 from smsweep.sdk.repeating import repeats_of
 from smsweep.sdk.workspace import Workspace
 from smsweep.search.methods import expected_trial_count, make_strategy
@@ -53,7 +54,8 @@ def plan(
     environ: what `${envvar:NAME}` reads; nothing when None. With a job or a backend each trial comes with its
     request, under an id of zeros: the sweep gets its own when it is created. Raises JobError where there is none.
     """
-    parsed, parsed_job = load_sweep(config), load_job(job)
+    parsed_job = load_job(job)
+    parsed = placed(load_sweep(config), parsed_job, origin_of(config))
     sweep_config = parsed.config
     check_can_run(sweep_config)
     repeats = parsed_job.template.repeats

@@ -54,7 +54,7 @@ SWEEPS: dict[str, tuple[str | bytes, str]] = {
     "a key that is a number": (f"{GRID}3: 4\n", "a key must be text; quote it"),
     "no parameters": ("program: train.py\nmethod: random\n", "parameters: missing"),
     "run_cap is zero": (f"{GRID}run_cap: 0\n", "run_cap: expected a whole number above 0, got 0"),
-    "command is text": (f"{GRID}command: python train.py\n", "write [python train.py]"),
+    "command is text": (f"{GRID}command: python train.py\n", "write [python, train.py]"),
     "metric is text": (GRID.replace("{name: loss}", "loss"), "metric: expected a mapping, got 'loss'"),
     "goal misspelt": (GRID.replace("{name: loss}", "{name: loss, goal: minimise}"), "did you mean minimize?"),
     "early_terminate without bounds": (

@@ -96,7 +96,7 @@ def test_a_parameter_that_makes_no_sense_is_told(line: str, message: str) -> Non
         ("run_cap: 2.5", "run_cap: expected a whole number above 0, got 2.5"),
         ("run_cap: true", "run_cap: expected a whole number above 0, got true"),
         ("kind: swep", "kind: expected sweep, got 'swep'; did you mean sweep?"),
-        ("command: python train.py", "command: expected a list, got 'python train.py'; write [python train.py]"),
+        ("command: python train.py", "command: expected a list, got 'python train.py'; write [python, train.py]"),
         ("command: []", "command: expected at least 1 items, got 0"),
         ("metric: loss", "metric: expected a mapping, got 'loss'"),
         ("metric: {}", "metric.name: missing; the metric's name as the script logs it; nested ones with dots, a.b"),

@@ -1,0 +1,88 @@
+"""The program is found where W&B's agent would find it, and always runs from the snapshot."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.unit.cli.conftest import SWEEP, Cli
+
+WHERE = (
+    "import pathlib, smsweep; smsweep.log({'loss': 1}); print('here:', pathlib.Path(__file__).read_text()[-4:])\n#"
+)
+
+
+def project(folder: Path, **lines: str) -> None:
+    """Lay out conf/sweep.yaml with those lines, and two programs: src/train.py and conf/train.py."""
+    for name in ("src", "conf"):
+        (folder / name).mkdir()
+        (folder / name / "train.py").write_text(f"{WHERE}{name:>4}")
+        (folder / name / "__init__.py").touch()
+    (folder / "train.py").unlink()
+    text = SWEEP.replace("program: train.py\n", "").replace("[1, 2, 4]", "[1]")
+    (folder / "conf/sweep.yaml").write_text(text + "".join(f"{key}: {value}\n" for key, value in lines.items()))
+
+
+@pytest.mark.parametrize(
+    ("program", "argument"),
+    [
+        ("src/train.py", "src/train.py"),
+        ("../src/train.py", "src/train.py"),
+        ("{folder}/src/train.py", "src/train.py"),
+    ],
+)
+def test_a_program_in_the_working_directory_runs_from_the_snapshot(
+    cli: Cli, folder: Path, program: str, argument: str
+) -> None:
+    project(folder, program=program.format(folder=folder))
+    planned = json.loads(cli("plan", "conf/sweep.yaml", "--json").out)
+    assert planned["trials"][0]["argv"][:3] == ["/usr/bin/env", "python", argument]
+    sweep_id = cli("sweep", "conf/sweep.yaml").out.strip()
+    (folder / "src/train.py").unlink()  # changes nothing any more
+    assert cli("agent", sweep_id).code == 0
+    assert "here:  src" in cli("logs", f"{sweep_id}/0").out
+
+
+def test_a_renamed_program_is_said(cli: Cli, folder: Path) -> None:
+    project(folder, program=f"{folder}/src/train.py")
+    said = f"program: {folder}/src/train.py is run as src/train.py, from the snapshot of {folder}"
+    assert said in cli("sweep", "conf/sweep.yaml").err
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        {"command": "[python, -m, src.train]"},
+        {"command": "[python, src/train.py]"},
+        {"command": '["${env}", python, -m, "${program}"]', "program": "src.train"},
+    ],
+)
+def test_a_command_finds_what_lies_in_the_working_directory(cli: Cli, folder: Path, lines: dict[str, str]) -> None:
+    project(folder, **lines)
+    ran = cli("run", "conf/sweep.yaml")
+    assert ran.code == 0, ran.err
+    assert "here:  src" in cli("logs", f"{ran.out.strip()}/0").out
+
+
+def test_a_command_finds_what_lies_beside_its_file(cli: Cli, folder: Path) -> None:
+    project(folder, command="[python, train.py]")
+    ran = cli("run", "conf/sweep.yaml")
+    assert "here: conf" in cli("logs", f"{ran.out.strip()}/0").out
+
+
+def test_a_program_may_be_a_command_of_the_system(cli: Cli, folder: Path) -> None:
+    project(folder, program="echo", command='["${program}", "@smsweep {\\"metrics\\": {\\"loss\\": 1}}"]')
+    assert cli("run", "conf/sweep.yaml").code == 0
+
+
+def test_a_program_outside_both_folders_is_refused(
+    cli: Cli, folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "train.py"
+    elsewhere.touch()
+    project(folder, program=str(elsewhere))
+    ended = cli("run", "conf/sweep.yaml")
+    assert ended.code == 2
+    assert f"program: {elsewhere} lies outside {folder} and {folder}/conf" in ended.err
