@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import enum
+import functools
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -279,7 +280,8 @@ def test_a_thread_of_one_of_several_trials_is_told_why_it_cannot_log(
     monkeypatch.delenv("SMSWEEP_PARAMS_FILE", raising=False)
     report._warn_of_thread.cache_clear()
     with activate({**TRIAL, "number": 3}, channel.lines.append):
-        in_a_thread(lambda: [report.log({"loss": n}) for n in range(3)])
+        for n in range(3):
+            in_a_thread(functools.partial(report.log, {"loss": n}))
         in_a_thread(report.finish)
     assert capsys.readouterr().err.count("logged in a thread") == 1
     assert not channel.lines
