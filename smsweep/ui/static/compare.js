@@ -43,7 +43,7 @@ export function comparePage(main, _, { signal, place, go }) {
     table.replaceChildren(
       make("div", { className: "bar" }, make("h2", { textContent: "Side by side" }), make("label", {}, others, " only params that differ")),
       make("div", { className: "scroll" }, make("table", { className: "compare", ariaLabel: "trials side by side" },
-        make("thead", {}, make("tr", {}, make("th", { scope: "col" }, make("span", {})), ...trials.map(head))), make("tbody", {}, ...body))));
+        make("thead", {}, make("tr", {}, make("th", { scope: "col" }, make("span", {}, make("span", { className: "hidden-text", textContent: "what" }))), ...trials.map(head))), make("tbody", {}, ...body))));
   }
 
   function best(found, value) {

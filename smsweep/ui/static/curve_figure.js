@@ -50,9 +50,9 @@ export class CurveFigure {
     }));
     const by = found.some(({ curves }) => curves[name].by === "report") ? "report" : "step";
     await showFigure(this.element, { data, layout: {
-      margin: { t: 10, r: 10 }, height: 340, showlegend: this.trials.length > 1, hovermode: "closest", uirevision: name,
+      margin: { t: 10, r: 10, b: 50 }, height: 340, showlegend: this.trials.length > 1, hovermode: "closest", uirevision: name,
       xaxis: { title: { text: by }, automargin: true }, yaxis: { title: { text: text(name) }, automargin: true, type: this.log.checked ? "log" : "linear" },
-      legend: { orientation: "h", y: -0.25 },
+      legend: { orientation: "h", y: -0.2 },
     } });
   }
 }
