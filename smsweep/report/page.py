@@ -16,7 +16,7 @@ from smsweep.report.sections import environment, facts, head
 from smsweep.report.snapshot import Snapshot, metric_names
 
 SCRIPTS = ("theme.js", "figures.js", "trial_table.js", "report.js")
-FIRST, LAST = ("number", "state", "objective"), ("reason",)  # columns shown at first, and params between them
+FIRST, LAST = ("number", "state"), ("reason",)  # columns shown at first, with the objective and params between
 
 
 def static(name: str) -> str:
@@ -27,13 +27,17 @@ def static(name: str) -> str:
 def page(snapshot: Snapshot, columns: list[str], rows: Sequence[Mapping[str, Any]], plotly_js: str) -> str:
     """Return the report. columns, rows: the export's table. plotly_js: the plotting library's source."""
     names = [name for name in FIGURES if name != "front" or len(metric_names(snapshot.sweep)) > 1]
-    usual = [*FIRST, *(name for name in columns if name.startswith("params.")), *LAST]
+    has_several = bool(snapshot.sweep["metrics"])
+    goals = [f"metrics.{name}" for name in metric_names(snapshot.sweep)] if has_several else ["objective"]
+    goals = [name for name in goals if name in columns]
+    usual = [*FIRST, *goals, *(name for name in columns if name.startswith("params.")), *LAST]
     columns = [*usual, *(name for name in columns if name not in usual)]
     data = {
         "sweep_id": snapshot.sweep["id"],
         "columns": columns,
         "rows": [[row.get(name) for name in columns] for row in rows],
         "usual": usual,
+        "goals": goals,
         "figures": {name: FIGURES[name].make(snapshot) for name in names},
     }
     scripts = [plotly_js, *map(static, SCRIPTS)]

@@ -9,6 +9,8 @@ from typing import Any
 from smsweep.report.snapshot import Snapshot
 from smsweep.report.trial_params import flat
 
+REASONS = 3  # of failures that are told
+
 
 def head(title: str, policy: str, style: str) -> str:
     return (
@@ -32,16 +34,20 @@ def facts(snapshot: Snapshot) -> str:
         ("metric", "; ".join(f"{metric['name']}, {metric['goal']}" for metric in metrics)),
         ("trials", f"{sum(sweep['trials'].values())}{expected}: {states}"),
         ("best", f"{best['objective']:.6g}, trial {best['number']}" if best else ""),
-        ("best params", _pairs(flat(best["params"])) if best else ""),
-        ("jobs", f"{usage['jobs']}, {usage['hours']:.3g} instance hours" if usage["jobs"] else ""),
-        ("cost", f"${usage['usd']:.2f}" if usage["usd"] is not None else ""),
+        ("front", f"{len(snapshot.front)} trials that no other beats" if snapshot.front else ""),
+        ("jobs", _used(usage, "hours", "{:.3g} instance hours")),
+        ("cost", _used(usage, "usd", "${:.2f}")),
         ("created", (sweep["created_at"] or "")[:19]),
         ("report of", snapshot.made_at.isoformat()[:19]),
+    ]
+    wide = [("best params", _pairs(flat(best["params"])) if best else "")]
+    wide += [
+        ("failures", "; ".join(f"{each['trials']} × {each['reason']}" for each in sweep["failures"][:REASONS]))
     ]
     name = sweep["name"] or sweep["id"]
     return (
         f'<header class="page"><h1>{escape(name)} <span class="soft">{escape(sweep["id"])}</span></h1>'
-        f'<button type="button" id="theme">theme</button></header>{_list(pairs)}'
+        f'<button type="button" id="theme">theme</button></header>{_list(pairs, wide)}'
     )
 
 
@@ -77,9 +83,22 @@ def _pairs(params: Mapping[str, Any]) -> str:
     return " ".join(f"{name}={text}" for name, text in texts.items())
 
 
-def _list(pairs: Iterable[tuple[str, Any]]) -> str:
+def _used(usage: Mapping[str, Any], what: str, form: str) -> str:
+    """Return what jobs used, and of which budget; "" where nobody counts."""
+    used, cap = usage[what], usage["budget"].get(what)
+    if not (used or cap):
+        return ""
+    jobs = f"{usage['jobs']}, " if what == "hours" else ""
+    return jobs + form.format(used or 0) + (f" of {form.format(cap)}" if cap else "")
+
+
+def _list(pairs: Iterable[tuple[str, Any]], wide: Iterable[tuple[str, Any]] = ()) -> str:
+    """Return names and values as cards; wide ones take a line each."""
+    cards = [("", name, value) for name, value in pairs] + [(' class="wide"', *each) for each in wide]
     shown = "".join(
-        f"<div><dt>{escape(name)}</dt><dd>{escape(str(value))}</dd></div>" for name, value in pairs if value
+        f"<div{kind}><dt>{escape(name)}</dt><dd>{escape(str(value))}</dd></div>"
+        for kind, name, value in cards
+        if value
     )
     return f'<dl class="facts">{shown}</dl>'
 

@@ -7,6 +7,8 @@ from itertools import groupby
 from smsweep.report.figures.parts import BEST, COLOURS, SYMBOLS, Figure, axis, dots, figure, nothing
 from smsweep.report.snapshot import Snapshot
 
+MANY = 1_000  # trials: their marks become smaller
+
 
 def history(snapshot: Snapshot) -> Figure:
     scored = snapshot.scored()
@@ -18,7 +20,8 @@ def history(snapshot: Snapshot) -> Figure:
         group = list(pairs)
         numbers = [trial["number"] for trial, _ in group]
         values = [value for _, value in group]
-        marker = {"color": COLOURS[state], "symbol": SYMBOLS.get(state, "circle"), "size": 7}
+        size = {"size": 4, "opacity": 0.6} if len(scored) > MANY else {"size": 7}
+        marker = {"color": COLOURS[state], "symbol": SYMBOLS.get(state, "circle"), **size}
         traces.append(dots(numbers, values, numbers, name=state, marker=marker))
     numbers = [trial["number"] for trial, _ in scored]
     line = {

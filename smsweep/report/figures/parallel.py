@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from smsweep.report.axes import Axis
-from smsweep.report.figures.parts import SCALE, Figure, figure, nothing
+from smsweep.report.figures.parts import BY_QUALITY, Figure, figure, nothing
 from smsweep.report.importance import by_importance
 from smsweep.report.marks import plain
 from smsweep.report.snapshot import Snapshot
@@ -26,13 +26,8 @@ def parallel(snapshot: Snapshot) -> Figure:
     objective = {"label": plain(snapshot.metric), "values": values}
     trace = {
         "type": "parcoords",
-        "line": {
-            "color": values,
-            "colorscale": SCALE,
-            "reversescale": snapshot.goal.sign > 0,
-            "showscale": True,
-            "colorbar": {"title": {"text": plain(snapshot.metric)}},
-        },
+        # Plotly draws lines of a higher colour above others: the best ones.
+        "line": {"color": [-value * snapshot.goal.sign for value in values], "colorscale": BY_QUALITY},
         "dimensions": [*dimensions, objective],
         "customdata": [trial["number"] for trial, _ in scored],
     }

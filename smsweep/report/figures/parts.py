@@ -22,7 +22,10 @@ COLOURS: Mapping[str, str] = {
 }
 SYMBOLS: Mapping[str, str] = {"stopped": "diamond", "killed": "square", "running": "circle-open"}
 BEST = "#009e73"
-SCALE = "Cividis"  # reads the same to everybody
+SCALE = "Cividis"  # of surfaces; reads the same to everybody
+GREY, BLUE, ORANGE = "#9aa5ab", "#0072b2", "#e69f00"  # to be seen on white and on black
+BY_QUALITY = [[0, ORANGE], [0.5, GREY], [1, BLUE]]  # from the worst to the best
+BY_AGE = [[0, GREY], [1, BLUE]]
 
 
 def figure(data: Iterable[Mapping[str, Any]], **layout: Any) -> Figure:
@@ -31,7 +34,8 @@ def figure(data: Iterable[Mapping[str, Any]], **layout: Any) -> Figure:
 
 def nothing(why: str) -> Figure:
     """Return a figure that says why there is none."""
-    return figure([], annotations=[{"text": plain(why), "showarrow": False}], xaxis=HIDDEN, yaxis=HIDDEN)
+    said = [{"text": plain(why), "showarrow": False}]
+    return figure([], annotations=said, xaxis=HIDDEN, yaxis=HIDDEN, height=120)
 
 
 HIDDEN = {"visible": False}

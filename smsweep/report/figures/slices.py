@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from smsweep.report.axes import Axis
-from smsweep.report.figures.parts import SCALE, Figure, axis, dots, figure, nothing
+from smsweep.report.figures.parts import BY_AGE, Figure, axis, dots, figure, nothing
 from smsweep.report.importance import by_importance
 from smsweep.report.snapshot import Snapshot
 from smsweep.report.thin import some
@@ -34,7 +34,7 @@ def slices(snapshot: Snapshot) -> Figure:
         found = [(number, place, v) for number, v, flat_ in params if (place := each.place(flat_)) is not None]
         found = some(found, MOST_DOTS)
         numbers = [number for number, _, _ in found]
-        marker = {"color": numbers, "colorscale": SCALE, "size": 6, "opacity": 0.8}
+        marker = {"color": numbers, "colorscale": BY_AGE, "size": 6, "opacity": 0.8}
         traces.append(
             dots(
                 [place for _, place, _ in found],

@@ -38,7 +38,8 @@ FIGURES: Mapping[str, Kind] = {
     ),
     "parallel_coordinates": Kind(
         title="Parallel coordinates",
-        about="Each line is a trial. Drag along an axis to choose trials: the table below follows.",
+        about="Each line is a trial, the best ones blue, the worst orange. Drag along an axis to choose trials: "
+        "the table below follows.",
         make=parallel,
     ),
     "importance": Kind(
@@ -47,7 +48,7 @@ FIGURES: Mapping[str, Kind] = {
         make=importance,
     ),
     "slices": Kind(
-        title="Slices", about="The objective over each param alone; later trials are lighter.", make=slices
+        title="Slices", about="The objective over each param alone; the later a trial, the bluer.", make=slices
     ),
     "contours": Kind(
         title="Contours",

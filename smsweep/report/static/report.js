@@ -2,7 +2,7 @@
 // The report: figures and tables from the data in this file.
 
 const data = JSON.parse(document.getElementById("smsweep-data").textContent);
-const { columns, rows, usual, sweep_id: sweepId } = data;
+const { columns, rows, usual, goals, sweep_id: sweepId } = data;
 const byNumber = new Map(rows.map((row) => [row[0], row]));
 const dialog = document.querySelector("dialog");
 
@@ -29,7 +29,7 @@ hideUnusual(true);
 const at = (name) => columns.indexOf(name);
 const stops = document.getElementById("stops");
 if (stops) {
-  const names = ["number", "objective", "reason"];
+  const names = ["number", ...goals, "reason"];
   const stopped = rows.filter((row) => row[at("state")] === "stopped").map((row) => names.map((name) => row[at(name)]));
   new TrialTable(stops, { columns: names, rows: stopped, choose, label: "early stops" });
 }
