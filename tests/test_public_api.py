@@ -38,7 +38,13 @@ SIGNATURES = {
 # Of the objects that public functions hand out: what W&B's have, and ours.
 METHODS = {
     "smsweep.sdk.api:Api": "diff run sweep sweeps",
-    "smsweep.sdk.api:ApiSweep": "best_run config expected_run_count export id name runs state to_dataframe",
+    "smsweep.sdk.api:ApiSweep": (
+        "best_run config expected_run_count export id name plot report runs state to_dataframe"
+    ),
+    "smsweep.sdk.plots:Plots": (
+        "contours cost curves front history importance parallel_coordinates slices timeline"
+    ),
+    "smsweep.sdk.plots:Report": "save",
     "smsweep.sdk.api:ApiRun": "config history id name objective reproduce scan_history state summary",
     "smsweep.runtime.run:Run": (
         "finish follow follow_anew follow_at follow_summary history log log_code metrics_of step"

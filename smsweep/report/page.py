@@ -56,7 +56,7 @@ def page(snapshot: Snapshot, columns: list[str], rows: Sequence[Mapping[str, Any
         _contents(names, has_stops=has_stops),
         "<main>",
         *(_figure(name) for name in names),
-        _section("trials", "Trials", "Every trial, with the very numbers of `smsweep export`."),
+        _section("trials", "Trials", "Every trial, with the very numbers of smsweep export."),
         _section("stops", "Early stops", "Trials that a rule ended, and why.") if has_stops else "",
         environment(snapshot),
         "</main>",

@@ -34,8 +34,8 @@ def facts(snapshot: Snapshot) -> str:
         ("metric", "; ".join(f"{metric['name']}, {metric['goal']}" for metric in metrics)),
         ("trials", f"{sum(sweep['trials'].values())}{expected}: {states}"),
         ("best", f"{best['objective']:.6g}, trial {best['number']}" if best else ""),
-        ("front", f"{len(snapshot.front)} trials that no other beats" if snapshot.front else ""),
-        ("jobs", _used(usage, "hours", "{:.3g} instance hours")),
+        ("front", f"{len(snapshot.front)} that no other beats" if snapshot.front else ""),
+        ("jobs", _used(usage, "hours", "{:.3g}", " instance hours")),
         ("cost", _used(usage, "usd", "${:.2f}")),
         ("created", (sweep["created_at"] or "")[:19]),
         ("report of", snapshot.made_at.isoformat()[:19]),
@@ -83,13 +83,13 @@ def _pairs(params: Mapping[str, Any]) -> str:
     return " ".join(f"{name}={text}" for name, text in texts.items())
 
 
-def _used(usage: Mapping[str, Any], what: str, form: str) -> str:
+def _used(usage: Mapping[str, Any], what: str, form: str, unit: str = "") -> str:
     """Return what jobs used, and of which budget; "" where nobody counts."""
     used, cap = usage[what], usage["budget"].get(what)
     if not (used or cap):
         return ""
     jobs = f"{usage['jobs']}, " if what == "hours" else ""
-    return jobs + form.format(used or 0) + (f" of {form.format(cap)}" if cap else "")
+    return jobs + form.format(used or 0) + (f" of {form.format(cap)}" if cap else "") + unit
 
 
 def _list(pairs: Iterable[tuple[str, Any]], wide: Iterable[tuple[str, Any]] = ()) -> str:

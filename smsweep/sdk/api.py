@@ -25,6 +25,8 @@ FORWARD: LazyTable[Any] = LazyTable(  # these read runs through this file
         "diff": "smsweep.sdk.diff:diff",
         "reproduce": "smsweep.sdk.reproduce:reproduce",
     }
+    | {name: f"smsweep.sdk.plots:{name}" for name in ("Plots", "Report")}
+    | {name: f"smsweep.sdk.notebook:{name}_html" for name in ("run", "runs", "sweep", "sweeps")}
 )
 
 
@@ -97,6 +99,16 @@ class ApiRun:
     def __repr__(self) -> str:
         return f"<Run {self.trial.label} ({self.state})>"
 
+    def _repr_html_(self) -> str:
+        return str(FORWARD["run"](self.trial, self._sweep))
+
+
+class Runs(list[ApiRun]):
+    """The runs of a sweep."""
+
+    def _repr_html_(self) -> str:
+        return str(FORWARD["runs"]([run.trial for run in self], self[0]._sweep)) if self else "no runs"
+
 
 class ApiSweep:
     """One sweep. A snapshot of the sweep; its runs are read when asked for."""
@@ -127,11 +139,23 @@ class ApiSweep:
         return expected_trial_count(self.sweep.config, repeats_of(self.sweep))
 
     @property
-    def runs(self) -> list[ApiRun]:
+    def runs(self) -> Runs:
         """By ascending number."""
         with Workspace().store() as store:
             trials = store.list_trials(self.id)
-        return [ApiRun(trial, self.sweep) for trial in sorted(trials, key=lambda trial: trial.number)]
+        return Runs(ApiRun(trial, self.sweep) for trial in sorted(trials, key=lambda trial: trial.number))
+
+    @property
+    def plot(self) -> Any:
+        """The report's figures for a notebook: `plot.history()` and so on. Need the extra `report`."""
+        return FORWARD["Plots"](self.id)
+
+    def report(self) -> Any:
+        """Return the report as it is now: shown in a notebook, `.html` as text, `.save(path)` as a file.
+
+        Raises UsageError without the extra `report`.
+        """
+        return FORWARD["Report"](self.id)
 
     def to_dataframe(self) -> Any:
         """Return a pandas DataFrame with a row for each run, its columns those of the table that W&B exports.
@@ -173,6 +197,16 @@ class ApiSweep:
     def __repr__(self) -> str:
         return f"<Sweep {self.id} ({self.state})>"
 
+    def _repr_html_(self) -> str:
+        return str(FORWARD["sweep"](self.sweep))
+
+
+class Sweeps(list[ApiSweep]):
+    """Sweeps of one store."""
+
+    def _repr_html_(self) -> str:
+        return str(FORWARD["sweeps"]([each.sweep for each in self]))
+
 
 class Api:
     """Reads the store of the current `SMSWEEP_DIR` or `SMSWEEP_STORE`."""
@@ -185,13 +219,13 @@ class Api:
         with Workspace().store() as store:
             return ApiSweep(store.get_sweep(parse_sweep_id(path)))
 
-    def sweeps(self) -> list[ApiSweep]:
+    def sweeps(self) -> Sweeps:
         """Newest first."""
         workspace = Workspace()
         if not workspace.has_store:
-            return []
+            return Sweeps()
         with workspace.store() as store:
-            return [ApiSweep(sweep) for sweep in store.list_sweeps()]
+            return Sweeps(ApiSweep(sweep) for sweep in store.list_sweeps())
 
     def run(self, path: str) -> ApiRun:
         """path: "ID/N". Raises NotFound."""

@@ -9,7 +9,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from datetime import datetime, timezone
 from types import FrameType
@@ -32,6 +32,7 @@ from smsweep.sdk.away.record import own_job, read_records
 from smsweep.sdk.create import JobLike, load_job, with_source
 from smsweep.sdk.estimators import compile_estimator
 from smsweep.sdk.hidden import make_redact
+from smsweep.sdk.jupyter import is_kernel
 from smsweep.sdk.labels import parse_sweep_id
 from smsweep.sdk.pricing import with_price
 from smsweep.sdk.prior import read_prior
@@ -54,6 +55,7 @@ HOSTED: LazyTable[Any] = LazyTable(  # HTTP is slow to load, and few sweeps are 
 )
 NOTIFY: LazyTable[Any] = LazyTable({"make": "smsweep.sdk.notifying:make_notifier"})  # it reads views
 DESK: LazyTable[Any] = LazyTable({"at_desk": "smsweep.sdk.away.desk:at_desk"})  # needs boto3
+NOTEBOOK: LazyTable[Any] = LazyTable({"progress": "smsweep.sdk.notebook_live:progress"})  # reads through this file
 Listener = Callable[[Trial], None]
 Guard = Callable[[Backend], Backend]
 
@@ -85,7 +87,8 @@ def agent(
     notify: webhooks and commands to tell of the sweep's end and its first failure, beside those of job.yaml: as
     `--notify` or an entry of `notify:` there.
     on_change: called with each trial whose state or metrics changed. Ctrl-C once lets running trials finish, twice
-    ends them, three times kills them; SIGTERM puts them back into the queue.
+    ends them, three times kills them; SIGTERM puts them back into the queue. In a notebook progress is shown
+    below the cell.
     """
     del entity, project  # accepted as W&B does; a sweep's id is enough to find it here
     workspace = Workspace()
@@ -134,7 +137,8 @@ def agent(
             release_dead_agents(store, stored.id)
             notifier.look_back()
             try:
-                with listening(worker, hands_over=told if hands_over else None):
+                showing = NOTEBOOK["progress"](stored.id) if is_kernel() else nullcontext()
+                with listening(worker, hands_over=told if hands_over else None), showing:
                     return worker.run()
             finally:
                 notifier.left()

@@ -1,0 +1,157 @@
+"""What sweeps, runs and reports look like in a notebook. Where a secret would show, `***` stands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from smsweep.report import cards
+from smsweep.report.trial_params import flat
+from smsweep.sdk.looks import Look
+from smsweep.sdk.masking import Cleaner, secrets_of
+from smsweep.sdk.views import json_safe, list_trials, show, trial_data
+from smsweep.sdk.workspace import Workspace
+from smsweep.sweeps import Sweep
+from smsweep.trials import Trial, is_number
+
+Data = dict[str, Any]
+BEST_ROWS = 5  # of a sweep's trials
+
+
+def sweep_html(sweep: Sweep) -> str:
+    clean = _cleaner(sweep)
+    shown = clean(json_safe(show(sweep.id)))
+    listed = clean(json_safe(list_trials(sweep.id)))
+    best = shown["best"]["number"] if shown["best"] else None
+    ranked = sorted(listed, key=lambda trial: _rank(trial, shown))
+    return cards.box(
+        *_head(shown),
+        cards.facts(_facts(shown)),
+        cards.trials(ranked, best, BEST_ROWS) if ranked else "",
+    )
+
+
+def sweeps_html(sweeps: Sequence[Sweep]) -> str:
+    rows = []
+    for sweep in sweeps[: cards.MOST_ROWS]:
+        shown = _cleaner(sweep)(json_safe(show(sweep.id)))
+        best = shown["best"]
+        counts = ", ".join(f"{n} {state}" for state, n in shown["trials"].items())
+        texts = [
+            shown["id"],
+            shown["name"],
+            shown["method"],
+            counts,
+            best and best["objective"],
+            shown["created_at"],
+        ]
+        rows.append([cards.badge(shown["state"]), *map(cards.said, texts)])
+    return cards.box(cards.table(["state", "id", "name", "method", "trials", "best", "created"], rows))
+
+
+def run_html(trial: Trial, sweep: Sweep) -> str:
+    clean = _cleaner(sweep)
+    data = clean(json_safe(trial_data(trial, sweep)))
+    metric = sweep.config.metrics[0] if sweep.config.metrics else sweep.config.metric
+    curve = _curve(trial, metric.name) if metric else []
+    return cards.box(
+        cards.title(trial.label, data["place"], data["state"]),
+        cards.facts(
+            [
+                ("objective", cards.said(data["objective"])),
+                (clean(metric.name) if metric else "", cards.spark(curve)),
+                ("params", cards.pairs(flat(data["params"]))),
+                ("metrics", cards.pairs(data["metrics"])),
+                ("started", cards.said((data["started_at"] or "")[:19])),
+                ("ended", cards.said((data["ended_at"] or "")[:19])),
+                ("reason", cards.said(data["reason"].partition("\n")[0])),
+            ]
+        ),
+    )
+
+
+def runs_html(trials: Sequence[Trial], sweep: Sweep) -> str:
+    clean = _cleaner(sweep)
+    listed = [clean(json_safe(trial_data(trial, sweep))) for trial in trials[: cards.MOST_ROWS + 1]]
+    more = len(trials) - cards.MOST_ROWS
+    shown = cards.trials(listed[: cards.MOST_ROWS], None)
+    return cards.box(shown, f"<div style='{cards.SOFT}'>and {more} more</div>" if more > 0 else "")
+
+
+def look_html(look: Look, sweep: Sweep) -> str:
+    """Return a look at a sweep that goes on."""
+    clean = _cleaner(sweep)
+    shown = clean(json_safe(look.shown))
+    left = f"about {look.eta_s:.0f} s left" if look.eta_s is not None and not look.is_over else ""
+    rows = [
+        [
+            cards.said(slot.trial["number"]),
+            cards.badge(
+                "lost" if slot.is_lost else f"waits: {slot.waits_for}" if slot.waits_for else slot.trial["state"]
+            ),
+            cards.said(slot.step),
+            cards.said(slot.curve[-1] if slot.curve else None),
+            cards.spark(slot.curve),
+            cards.pairs(
+                {
+                    name: value
+                    for name, value in flat(clean(slot.trial["params"])).items()
+                    if name not in look.fixed
+                }
+            ),
+        ]
+        for slot in look.slots[: cards.MOST_ROWS]
+    ]
+    slots = cards.table(["trial", "state", "step", "last", "", "params"], rows) if rows else ""
+    return cards.box(*_head(shown), cards.facts([("time", cards.said(left)), *_facts(shown)]), slots)
+
+
+def _head(shown: Data) -> list[str]:
+    ended = sum(n for state, n in shown["trials"].items() if state not in ("pending", "running", "stopping"))
+    name = shown["name"] or shown["id"]
+    return [
+        cards.title(name, shown["id"] if shown["name"] else "", shown["state"]),
+        cards.bar(ended, shown["expected_trial_count"]),
+    ]
+
+
+def _facts(shown: Data) -> list[tuple[str, str]]:
+    best, usage = shown["best"], shown["usage"]
+    metrics = shown["metrics"] or ([shown["metric"]] if shown["metric"] else [])
+    of = "" if shown["expected_trial_count"] is None else f" of {shown['expected_trial_count']}"
+    counts = ", ".join(f"{n} {state}" for state, n in shown["trials"].items())
+    spent = [] if usage["usd"] is None else [f"${usage['usd']:.2f}"]
+    spent += [f"{usage['hours']:.2f} instance hours"] if usage["jobs"] else []
+    budget = " and ".join(
+        f"${cap:g}" if name == "usd" else f"{cap:g} {name}" for name, cap in usage["budget"].items()
+    )
+    return [
+        ("trials", cards.said(f"{sum(shown['trials'].values())}{of}: {counts or 'none'}")),
+        ("metric", cards.said("; ".join(f"{metric['goal']} {metric['name']}" for metric in metrics))),
+        (
+            "best",
+            f"{cards.said(best['objective'])} (trial {best['number']}) {cards.pairs(flat(best['params']))}"
+            if best
+            else "",
+        ),
+        ("spent", cards.said(", ".join(spent) + (f"; budget {budget}" if budget else ""))),
+        *(("failures", cards.said(f"{each['trials']} × {each['reason']}")) for each in shown["failures"][:3]),
+    ]
+
+
+def _rank(trial: Data, shown: Data) -> tuple[bool, float, int]:
+    """Return what sorts trials best first: those with an objective that ended well, then the others."""
+    value, metric = trial["objective"], shown["metric"]
+    is_good = is_number(value) and trial["state"] not in ("failed", "crashed")
+    sign = -1 if metric and metric["goal"] == "maximize" else 1
+    return not is_good, value * sign if is_good else 0.0, trial["number"]
+
+
+def _curve(trial: Trial, name: str) -> list[float]:
+    with Workspace().store() as store:
+        points = store.read_points(trial.sweep_id, trial.number, names=[name])
+    return [float(point.value or 0) for point in points if is_number(point.value)]
+
+
+def _cleaner(sweep: Sweep) -> Cleaner:
+    return Cleaner(secrets_of(sweep, Workspace()))
