@@ -40,6 +40,9 @@ ENVIRONMENTS: Mapping[str, Environment] = {
         ),
         python_below=(3, 14),
     ),
+    "notebook": Environment(
+        requirements=("nbclient==0.11.0", "ipykernel==7.4.0", f"-e{ROOT}[report]"), python_below=(3, 15)
+    ),
     "moto": Environment(requirements=("moto[s3,server]==5.2.5",), python_below=(3, 15)),
     "optuna": Environment(requirements=("optuna==5.0.0", f"-e{ROOT}"), python_below=(3, 14)),
     "build": Environment(requirements=("build==1.3.0", "hatchling==1.27.0"), python_below=(3, 15)),

@@ -19,7 +19,7 @@ BOX = (
     "border:1px solid rgba(128,128,128,.4);border-radius:6px;padding:.5em .9em;margin:.3em 0;max-width:75em;"
     "font:13px/1.5 system-ui,sans-serif;color:inherit;overflow-x:auto"
 )
-CELL = "text-align:left;padding:.1em .8em .1em 0;vertical-align:top;background:none;color:inherit;border:0"
+CELL = "text-align:left;padding:.1em .8em .1em 0;vertical-align:top;font:inherit;background:none;color:inherit;border:0"
 SOFT = "opacity:.7"
 TRACK = "background:rgba(128,128,128,.25);border-radius:4px;height:8px;margin:.3em 0;max-width:40em"
 BLUE = COLOURS["finished"]
@@ -37,7 +37,8 @@ def title(name: str, more: str, state: str) -> str:
 
 def badge(state: str) -> str:
     """Return a state with a dot in its colour."""
-    return f'<span style="color:{COLOURS.get(state, BLUE)}">●</span> {said(state)}'
+    dot = f'<span style="color:{COLOURS.get(state, BLUE)}">●</span>'
+    return f'<span style="white-space:nowrap">{dot} {said(state)}</span>'
 
 
 def said(value: Any) -> str:
@@ -61,7 +62,11 @@ def facts(values: Iterable[tuple[str, str]]) -> str:
         for name, text in values
         if text
     )
-    return f'<table style="border-collapse:collapse;border:0;margin:.3em 0">{rows}</table>' if rows else ""
+    return (
+        f'<table style="border-collapse:collapse;border:0;margin:.3em 0;font:inherit">{rows}</table>'
+        if rows
+        else ""
+    )
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -71,7 +76,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
         f'<tr style="background:none">{"".join(f"<td style={CELL!r}>{text}</td>" for text in row)}</tr>'
         for row in rows
     )
-    return f'<table style="border-collapse:collapse;border:0;margin:.3em 0"><tr>{head}</tr>{body}</table>'
+    return f'<table style="border-collapse:collapse;border:0;margin:.3em 0;font:inherit"><tr>{head}</tr>{body}</table>'
 
 
 def trials(listed: Sequence[Data], best: int | None, most: int = MOST_ROWS) -> str:

@@ -121,7 +121,7 @@ def _facts(shown: Data) -> list[tuple[str, str]]:
     of = "" if shown["expected_trial_count"] is None else f" of {shown['expected_trial_count']}"
     counts = ", ".join(f"{n} {state}" for state, n in shown["trials"].items())
     spent = [] if usage["usd"] is None else [f"${usage['usd']:.2f}"]
-    spent += [f"{usage['hours']:.2f} instance hours"] if usage["jobs"] else []
+    spent += [f"{usage['hours']:.2f} instance hours"] if spent or usage["budget"] else []
     budget = " and ".join(
         f"${cap:g}" if name == "usd" else f"{cap:g} {name}" for name, cap in usage["budget"].items()
     )

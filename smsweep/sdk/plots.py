@@ -76,10 +76,10 @@ class Report:
 
     def _repr_html_(self) -> str:
         # The frame's scripts get an origin of their own: they see nothing of the notebook.
-        return (
-            f'<iframe sandbox="allow-scripts" srcdoc="{escape(self.html)}" title="report of {escape(self.sweep_id)}"'
-            f' style="width:100%;height:{HEIGHT_PX}px;border:1px solid rgba(128,128,128,.4)"></iframe>'
-        )
+        style = f"width:100%;height:{HEIGHT_PX}px;border:1px solid rgba(128,128,128,.4)"
+        title = escape(f"report of {self.sweep_id}")
+        html = escape(self.html)
+        return f'<iframe sandbox="allow-scripts" title="{title}" style="{style}" srcdoc="{html}"></iframe>'
 
     def __repr__(self) -> str:
         return f"<Report of {self.sweep_id}, {len(self.html) / 1e6:.1f} MB; .save(path) writes it>"

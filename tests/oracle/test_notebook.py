@@ -1,0 +1,107 @@
+"""smsweep in a Jupyter kernel: progress below the cell, and what sweeps, runs, figures and reports look like."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.oracles import ROOT, oracle
+
+SETUP = """
+import time, smsweep
+HOSTILE = "<script>alert(1)</script><img src=x>"
+
+def train():
+    with smsweep.init() as run:
+        for step in range(4):
+            run.log({"loss": run.config.x + 1 / (step + 1), HOSTILE: step}, step=step)
+            time.sleep(0.2)
+        if run.config.x == 3:
+            raise ValueError(HOSTILE)
+
+parameters = {"x": {"values": [1, 2, 3]}, "text": {"value": HOSTILE}}
+config = {"name": HOSTILE, "method": "grid", "metric": {"name": "loss"}, "parameters": parameters}
+"""
+CELLS = {
+    "setup": SETUP,
+    "progress": "sweep_id = smsweep.sweep(config); outcome = smsweep.agent(sweep_id, train)",
+    "sweep": "sweep = smsweep.Api().sweep(sweep_id); sweep",
+    "sweeps": "smsweep.Api().sweeps()",
+    "runs": "sweep.runs",
+    "run": "sweep.runs[2]",
+    "plots": "sweep.plot",
+    "figure": "sweep.plot.history()",
+    "report": "sweep.report()",
+    "run again": "smsweep.run(config, function=train, count=1)",
+}
+Output = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Output]]:
+    environ = {"SMSWEEP_DIR": str(tmp_path_factory.mktemp("notebook")), "SMSWEEP_STORE": ""}
+    question = {"cells": list(CELLS.values()), "environ": environ}
+    answers = oracle("notebook").ask(ROOT / "tests/oracle/ask_notebook.py", question, timeout_s=300)
+    return dict(zip(CELLS, answers, strict=True))
+
+
+def html(outputs: list[Output]) -> str:
+    (output,) = [output for output in outputs if "text/html" in output.get("data", {})]
+    return str(output["data"]["text/html"])
+
+
+def test_progress_is_one_display_that_ends_with_the_sweep(told: dict[str, list[Output]]) -> None:
+    (output,) = [output for output in told["progress"] if output["output_type"] == "display_data"]
+    assert "is finished: 3 of 3 trials ended" in output["data"]["text/plain"]
+    for part in ("finished", "3 of 3", "minimize loss", "failures"):
+        assert part in output["data"]["text/html"]
+
+
+def test_run_shows_its_progress_too(told: dict[str, list[Output]]) -> None:
+    shown, result = told["run again"]
+    assert "1 of 3 trials ended" in shown["data"]["text/plain"]
+    assert result["output_type"] == "execute_result"
+
+
+@pytest.mark.parametrize("name", ["progress", "sweep", "sweeps", "runs", "run"])
+def test_what_others_wrote_stays_text(told: dict[str, list[Output]], name: str) -> None:
+    shown = html(told[name])
+    assert "<script" not in shown
+    assert "<img" not in shown
+    assert "&lt;script&gt;" in shown
+
+
+@pytest.mark.parametrize("name", ["sweep", "sweeps", "runs", "run"])
+def test_nothing_comes_from_elsewhere(told: dict[str, list[Output]], name: str) -> None:
+    shown = html(told[name])
+    assert not any(word in shown for word in ("http:", "https:", "url(", "@import", "<link", "<style"))
+
+
+def test_a_sweep_shows_its_best_trials_first(told: dict[str, list[Output]]) -> None:
+    shown = html(told["sweep"])
+    assert shown.index(">0*<") < shown.index(">1<") < shown.index(">2<")
+
+
+def test_a_run_has_its_curve_and_why_it_failed(told: dict[str, list[Output]]) -> None:
+    shown = html(told["run"])
+    assert "<polyline" in shown
+    assert "ValueError" in shown
+
+
+def test_plots_say_what_there_is(told: dict[str, list[Output]]) -> None:
+    (output,) = told["plots"]
+    assert "parallel_coordinates" in output["data"]["text/plain"]
+
+
+def test_a_figure_is_plotlys(told: dict[str, list[Output]]) -> None:
+    (output,) = [output for output in told["figure"] if "application/vnd.plotly.v1+json" in output["data"]]
+    figure = output["data"]["application/vnd.plotly.v1+json"]
+    assert "best so far" in [trace.get("name") for trace in figure["data"]]
+
+
+def test_a_report_is_a_frame_that_reaches_nothing(told: dict[str, list[Output]]) -> None:
+    shown = html(told["report"])
+    assert shown.startswith('<iframe sandbox="allow-scripts"')
+    assert "default-src" in shown
+    assert "<script" not in shown  # all of it is inside the attribute
