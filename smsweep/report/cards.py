@@ -19,7 +19,9 @@ BOX = (
     "border:1px solid rgba(128,128,128,.4);border-radius:6px;padding:.5em .9em;margin:.3em 0;max-width:75em;"
     "font:13px/1.5 system-ui,sans-serif;color:inherit;overflow-x:auto"
 )
-CELL = "text-align:left;padding:.1em .8em .1em 0;vertical-align:top;font:inherit;background:none;color:inherit;border:0"
+CELL = "text-align:left;padding:.1em .8em .1em 0;vertical-align:top;font:inherit;color:inherit;background:none;"
+CELL += "border:0"
+TABLE = "border-collapse:collapse;border:0;margin:.3em 0;font:inherit"
 SOFT = "opacity:.7"
 TRACK = "background:rgba(128,128,128,.25);border-radius:4px;height:8px;margin:.3em 0;max-width:40em"
 BLUE = COLOURS["finished"]
@@ -62,11 +64,7 @@ def facts(values: Iterable[tuple[str, str]]) -> str:
         for name, text in values
         if text
     )
-    return (
-        f'<table style="border-collapse:collapse;border:0;margin:.3em 0;font:inherit">{rows}</table>'
-        if rows
-        else ""
-    )
+    return f'<table style="{TABLE}">{rows}</table>' if rows else ""
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -76,7 +74,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
         f'<tr style="background:none">{"".join(f"<td style={CELL!r}>{text}</td>" for text in row)}</tr>'
         for row in rows
     )
-    return f'<table style="border-collapse:collapse;border:0;margin:.3em 0;font:inherit"><tr>{head}</tr>{body}</table>'
+    return f'<table style="{TABLE}"><tr>{head}</tr>{body}</table>'
 
 
 def trials(listed: Sequence[Data], best: int | None, most: int = MOST_ROWS) -> str:

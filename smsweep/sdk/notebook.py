@@ -43,7 +43,7 @@ def sweeps_html(sweeps: Sequence[Sweep]) -> str:
             shown["method"],
             counts,
             best and best["objective"],
-            shown["created_at"],
+            (shown["created_at"] or "")[:19],
         ]
         rows.append([cards.badge(shown["state"]), *map(cards.said, texts)])
     return cards.box(cards.table(["state", "id", "name", "method", "trials", "best", "created"], rows))

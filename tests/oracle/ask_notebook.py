@@ -6,8 +6,8 @@ import json
 import os
 import sys
 
-import nbformat
-from nbclient import NotebookClient
+import nbformat  # type: ignore[import-not-found]  # in an environment of its own
+from nbclient import NotebookClient  # type: ignore[import-not-found]  # likewise
 
 question = json.load(sys.stdin)
 os.environ.update(question["environ"])

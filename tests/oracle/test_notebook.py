@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.markdown import blocks
 from tests.oracles import ROOT, oracle
 
 SETUP = """
@@ -38,11 +40,17 @@ CELLS = {
 Output = dict[str, Any]
 
 
+def execute(cells: list[str], folder: Path) -> list[list[Output]]:
+    question = {"cells": cells, "environ": {"SMSWEEP_DIR": str(folder), "SMSWEEP_STORE": ""}}
+    answers: list[list[Output]] = oracle("notebook").ask(
+        ROOT / "tests/oracle/ask_notebook.py", question, timeout_s=300
+    )
+    return answers
+
+
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Output]]:
-    environ = {"SMSWEEP_DIR": str(tmp_path_factory.mktemp("notebook")), "SMSWEEP_STORE": ""}
-    question = {"cells": list(CELLS.values()), "environ": environ}
-    answers = oracle("notebook").ask(ROOT / "tests/oracle/ask_notebook.py", question, timeout_s=300)
+    answers = execute(list(CELLS.values()), tmp_path_factory.mktemp("notebook"))
     return dict(zip(CELLS, answers, strict=True))
 
 
@@ -105,3 +113,10 @@ def test_a_report_is_a_frame_that_reaches_nothing(told: dict[str, list[Output]])
     assert shown.startswith('<iframe sandbox="allow-scripts"')
     assert "default-src" in shown
     assert "<script" not in shown  # all of it is inside the attribute
+
+
+def test_the_cells_of_the_page_run(tmp_path: Path) -> None:
+    cells = [block.text for block in blocks(ROOT / "docs/notebooks.md") if block.title == "notebook"]
+    first, second = execute(cells, tmp_path)
+    assert "is finished: 20 of 20 trials ended" in first[0]["data"]["text/plain"]
+    assert second
