@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from tests.interpreters import find_python
+
 ROOT = Path(__file__).parents[1]
 VENVS = ROOT / ".venvs"  # kept between test runs; delete it to start afresh
 
@@ -128,11 +130,10 @@ def _install(home: Path, environment: Environment) -> None:
 
 
 def _interpreter(below: tuple[int, int]) -> str:
-    """Return this Python, or the newest on PATH that is old enough."""
+    """Return this Python, or the newest to be found that is old enough."""
     if sys.version_info < below:
         return sys.executable
     for minor in range(below[1] - 1, 9, -1):
-        found = shutil.which(f"python3.{minor}")
-        if found:
+        if found := find_python(minor):
             return found
-    raise FileNotFoundError(f"no Python below {below[0]}.{below[1]} on PATH")
+    raise FileNotFoundError(f"no Python below {below[0]}.{below[1]} is to be found")

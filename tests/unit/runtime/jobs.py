@@ -16,7 +16,8 @@ from typing import Any
 
 from smsweep.source.runtime_zip import runtime_zip
 
-PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # so that `python` is the one that runs the tests
+PYTHON = os.environ.get("SMSWEEP_TEST_JOB_PYTHON", sys.executable)  # what jobs run on, and their `python`
+PATH = f"{Path(PYTHON).parent}:{os.environ['PATH']}"
 
 
 @dataclass(frozen=True)
@@ -65,13 +66,13 @@ class Job:
                 member.mode = 0o755
                 tar.addfile(member, io.BytesIO(data))
 
-    def start(self, flags: Sequence[str] = (), python: str = sys.executable) -> subprocess.Popen[bytes]:
+    def start(self, flags: Sequence[str] = (), python: str = PYTHON) -> subprocess.Popen[bytes]:
         argv = [python, str(self.channel / "runtime.zip"), "--pid-file", str(self.pid_file), *flags]
         return subprocess.Popen(
             argv, env=self.environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
 
-    def run(self, flags: Sequence[str] = (), python: str = sys.executable) -> Done:
+    def run(self, flags: Sequence[str] = (), python: str = PYTHON) -> Done:
         return finish(self.start(flags, python))
 
     @property

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from smsweep.runtime.entrypoint import main
-from tests.unit.runtime.jobs import Job, finish
+from tests.unit.runtime.jobs import PYTHON, Job, finish
 
 ARGPARSE = """
 import argparse
@@ -188,4 +188,4 @@ def test_requirements_that_cannot_be_installed_are_the_failure(job: Job) -> None
 def test_python3_takes_the_place_of_a_missing_python(job: Job, tmp_path: Path) -> None:
     job.environ["PATH"] = str(tmp_path)
     job.trial({"train.py": "import sys; print(sys.executable)"})
-    assert job.run().out == f"{sys.executable}\n"
+    assert job.run().out == f"{PYTHON}\n"

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import ast
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 import smsweep
+from tests.interpreters import find_python
 from tests.unit.runtime.jobs import Job
 
 PACKAGE = Path(smsweep.__file__).parent
@@ -40,19 +39,11 @@ def test_every_import_is_of_the_standard_library_or_the_runtime() -> None:
     assert foreign == []
 
 
-def find_python(minor: int) -> str | None:
-    """Return a python3.<minor> that works; a version manager's shim may be there without the version."""
-    python = shutil.which(f"python3.{minor}")
-    if python is None or subprocess.run([python, "-c", ""], capture_output=True).returncode:
-        return None
-    return python
-
-
 @pytest.mark.parametrize("minor", range(8, 15))
 def test_a_trial_runs_on(minor: int, job: Job) -> None:
     python = find_python(minor)
     if python is None:
-        pytest.skip(f"no python3.{minor} on PATH")
+        pytest.skip(f"there is no python3.{minor}")
     done = job.trial({"train.py": SCRIPT}, {"lr": 0.5}, command=[python, "${program}"]).run(python=python)
     assert (done.code, done.err) == (0, "")
     assert done.out.endswith("{'lr': 0.5, 'e': 1}\n")
