@@ -4,11 +4,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from docker import DockerClient
 
 from tests.engine import NoEngine, connect_ready
+
+HERE = Path(__file__).parent
+SLOWER = ("docker", "oracle", "slow")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say which tests are fast, and which belong together where several processes share them."""
+    for item in items:
+        is_docker = item.get_closest_marker("docker") is not None
+        # One engine: its tests count containers, and stop them. Of the others, a file's fixtures are made once.
+        item.add_marker(pytest.mark.xdist_group("docker" if is_docker else item.path.name))
+        is_unit = item.path.parent == HERE or (HERE / "unit") in item.path.parents
+        if is_unit and not any(map(item.get_closest_marker, SLOWER)):
+            item.add_marker(pytest.mark.fast)
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,21 @@
-"""Pythons of other versions: on PATH, or where pyenv and uv keep theirs."""
+"""Pythons of other versions: on PATH, or where pyenv and uv keep theirs.
+
+`python -m tests.interpreters`, as `make test-pythons` calls it, runs the fast tests on each that pyproject.toml
+names and that is here, in environments of their own below `.venvs/`.
+"""
 
 from __future__ import annotations
 
 import functools
 import os
+import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
 
 
 @functools.cache
@@ -19,6 +27,27 @@ def find_python(minor: int) -> str | None:
     return None
 
 
+def supported() -> list[int]:
+    """Return the minor versions that pyproject.toml names."""
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    return [int(minor) for minor in re.findall(r'"Programming Language :: Python :: 3\.(\d+)"', text)]
+
+
+def main() -> int:
+    ended = {}
+    for minor in supported():
+        python = find_python(minor)
+        if python is None:
+            ended[minor] = "not here"
+            continue
+        command = ["make", "test-fast", f"VENV=.venvs/python3.{minor}", f"PYTHON={python}"]
+        done = subprocess.run([*command, f"ARGS={' '.join(sys.argv[1:])}"], cwd=ROOT, check=False)
+        ended[minor] = "failed" if done.returncode else "passed"
+    for minor, how in ended.items():
+        print(f"Python 3.{minor}: {how}")
+    return 1 if "failed" in ended.values() else 0
+
+
 def _candidates(name: str) -> Iterator[str]:
     if found := shutil.which(name):
         yield found
@@ -26,3 +55,7 @@ def _candidates(name: str) -> Iterator[str]:
     uv = Path(os.environ.get("UV_PYTHON_INSTALL_DIR", Path.home() / ".local/share/uv/python"))
     for folder in (pyenv, uv):
         yield from sorted(map(str, folder.glob(f"*/bin/{name}")), reverse=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

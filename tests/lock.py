@@ -1,8 +1,8 @@
-"""Renew the two pinned requirement files: `make lock`, which hands over the uv of an environment of its own.
+"""Renew the pinned requirement files: `make lock`, which hands over the uv of an environment of its own.
 
-requirements.txt is what pyproject's dependencies bring in; requirements-dev.txt what tests, linters and the
-examples need on top of it. Both hold for every Python that pyproject allows: where an older one needs an older
-release, or more packages, a marker says so.
+requirements.txt is what pyproject's dependencies bring in, requirements.lock the same with the hashes of every
+file that an index has of it, requirements-dev.txt what tests, linters and the examples need on top. All hold for
+every Python that pyproject allows: where an older one needs an older release, or more packages, a marker says so.
 """
 
 from __future__ import annotations
@@ -14,14 +14,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-BASE, DEV = ROOT / "requirements.txt", ROOT / "requirements-dev.txt"
+BASE, DEV, LOCK = (ROOT / f"requirements{end}" for end in (".txt", "-dev.txt", ".lock"))
 BASE_HEAD = "# The pinned base install, from pyproject.toml. Renew with `make lock`.\n"
+LOCK_HEAD = (
+    "# requirements.txt with hashes: pip install --require-hashes -r requirements.lock. Renew with `make lock`.\n"
+)
 DEV_HEAD = "# What tests, linters and the examples need on top of requirements.txt. Renew with `make lock`.\n"
 
 
 def main(uv: str) -> None:
     base = resolved(uv)
     BASE.write_text(BASE_HEAD + "".join(f"{line}\n" for line in base))
+    hashed = resolved(uv, "--generate-hashes", "--constraint", str(BASE))
+    LOCK.write_text(LOCK_HEAD + "".join(f"{line}\n" for line in hashed))
     extras = [word for name in ("postgres", "endpoint", "report", "ui") for word in ("--extra", name)]
     wanted = (*extras, "--group", "dev", "--constraint", str(BASE))
     both = resolved(uv, *wanted, str(ROOT / "examples" / "digits" / "requirements.txt"))

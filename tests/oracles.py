@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.interpreters import find_python
+from tests.interpreters import find_python, supported
 
 ROOT = Path(__file__).parents[1]
 VENVS = ROOT / ".venvs"  # kept between test runs; delete it to start afresh
@@ -25,6 +25,7 @@ VENVS = ROOT / ".venvs"  # kept between test runs; delete it to start afresh
 class Environment:
     requirements: tuple[str, ...]  # for pip
     python_below: tuple[int, int]  # the first Python version for which its packages have no wheels
+    python_minor: int | None = None  # the Python 3 it must have; None: any that is old enough
 
 
 ENVIRONMENTS: Mapping[str, Environment] = {
@@ -47,12 +48,21 @@ ENVIRONMENTS: Mapping[str, Environment] = {
     ),
     "moto": Environment(requirements=("moto[s3,server]==5.2.5",), python_below=(3, 15)),
     "optuna": Environment(requirements=("optuna==5.0.0", f"-e{ROOT}"), python_below=(3, 14)),
+    "audit": Environment(requirements=("pip-audit==2.10.1",), python_below=(3, 15)),
+    "vermin": Environment(requirements=("vermin==1.9.2",), python_below=(3, 15)),
     "build": Environment(requirements=("build==1.3.0", "hatchling==1.27.0"), python_below=(3, 15)),
     "docs": Environment(
         requirements=("mkdocs-material==9.8.1", "mkdocstrings-python==2.0.11", f"-e{ROOT}"), python_below=(3, 15)
     ),
     "sagemaker2": Environment(requirements=("sagemaker==2.257.7", f"-e{ROOT}"), python_below=(3, 13)),
     "sagemaker3": Environment(requirements=("sagemaker==3.27.0", f"-e{ROOT}"), python_below=(3, 13)),
+}
+# The pinned base install on each Python: what README and docs say it runs on.
+PYTHONS = {
+    f"python3.{minor}": Environment(
+        requirements=("-r", str(ROOT / "requirements.txt")), python_below=(3, minor + 1), python_minor=minor
+    )
+    for minor in supported()
 }
 
 
@@ -81,7 +91,7 @@ def oracle(name: str) -> Oracle:
 
     Where it cannot be made (offline, say), the test is skipped aloud; in CI it fails.
     """
-    environment = ENVIRONMENTS[name]
+    environment = {**ENVIRONMENTS, **PYTHONS}[name]
     home = VENVS / name
     ready = home / "ready"  # written last: an interrupted installation is done again
     wanted = "\n".join(environment.requirements)
@@ -119,7 +129,7 @@ def wheels(name: str) -> Path:
 
 def _install(home: Path, environment: Environment) -> None:
     for command in (
-        [_interpreter(environment.python_below), "-m", "venv", str(home)],
+        [_interpreter(environment), "-m", "venv", str(home)],
         [
             str(home / "bin" / "python"),
             *("-m", "pip", "install", "--quiet", "--disable-pip-version-check"),
@@ -129,11 +139,18 @@ def _install(home: Path, environment: Environment) -> None:
         subprocess.run(command, check=True, capture_output=True, text=True, timeout=1800)
 
 
-def _interpreter(below: tuple[int, int]) -> str:
+def _interpreter(environment: Environment) -> str:
     """Return this Python, or the newest to be found that is old enough."""
-    if sys.version_info < below:
+    below, exactly = environment.python_below, environment.python_minor
+    if sys.version_info < below and exactly in (None, sys.version_info.minor):
         return sys.executable
     for minor in range(below[1] - 1, 9, -1):
         if found := find_python(minor):
             return found
     raise FileNotFoundError(f"no Python below {below[0]}.{below[1]} is to be found")
+
+
+if __name__ == "__main__":  # python -m tests.oracles ENVIRONMENT PROGRAM [ARGUMENT ...]
+    environment_name, program, *arguments = sys.argv[1:]
+    path = str(oracle(environment_name).python.with_name(program))
+    os.execv(path, [path, *arguments])

@@ -6,12 +6,12 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
+from tests.interpreters import find_python, supported
 from tests.markdown import ROOT
 from tests.oracles import oracle
 
@@ -59,18 +59,22 @@ def test_a_build_can_be_repeated(builds: list[Path]) -> None:
 
 
 @pytest.mark.oracle
-def test_the_wheel_runs_a_sweep(builds: list[Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("minor", supported())
+def test_the_wheel_runs_a_sweep_on(minor: int, builds: list[Path], tmp_path: Path) -> None:
+    if find_python(minor) is None:
+        pytest.skip(f"there is no python3.{minor}")
+    python = str(oracle(f"python3.{minor}").python)
     wheel = next(builds[0].glob("*.whl"))
     installed = tmp_path / "installed"
     subprocess.run(
-        [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(installed), str(wheel)],
+        [python, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(installed), str(wheel)],
         check=True,
         capture_output=True,
     )
     (tmp_path / "train.py").write_text(TRAIN)
     (tmp_path / "sweep.yaml").write_text(json.dumps(SWEEP))
     done = subprocess.run(
-        [sys.executable, "-P", str(installed / "bin" / "smsweep"), "run", "sweep.yaml", "--json", "-q"],
+        [python, str(installed / "bin" / "smsweep"), "run", "sweep.yaml", "--json", "-q"],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(installed), "SMSWEEP_DIR": str(tmp_path / "home")},
         capture_output=True,

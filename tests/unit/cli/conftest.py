@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -43,24 +46,22 @@ class Ended:
 
 
 Cli = Callable[..., Ended]
+SETTINGS = ("SMSWEEP_DIR", "SMSWEEP_STORE", "SMSWEEP_BACKEND", "SMSWEEP_DEBUG", "WANDB_PROJECT", "WANDB_ENTITY")
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with a tiny sweep in it."""
-    for name in (
-        "SMSWEEP_DIR",
-        "SMSWEEP_STORE",
-        "SMSWEEP_BACKEND",
-        "SMSWEEP_DEBUG",
-        "WANDB_PROJECT",
-        "WANDB_ENTITY",
-    ):
+    for name in SETTINGS:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "train.py").write_text(TRAIN)
-    (tmp_path / "sweep.yaml").write_text(SWEEP)
+    fill(tmp_path)
     return tmp_path
+
+
+def fill(folder: Path) -> None:
+    (folder / "train.py").write_text(TRAIN)
+    (folder / "sweep.yaml").write_text(SWEEP)
 
 
 @pytest.fixture
@@ -78,9 +79,19 @@ def cli(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
     return run
 
 
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A folder in which the sweep has run, and its id."""
+    folder = tmp_path_factory.mktemp("ran")
+    fill(folder)
+    environ = {name: value for name, value in os.environ.items() if name not in SETTINGS}
+    argv = [sys.executable, "-m", "smsweep", "run", "sweep.yaml", "--quiet"]
+    done = subprocess.run(argv, cwd=folder, env=environ, capture_output=True, text=True, check=True)
+    return folder, done.stdout.strip()
+
+
 @pytest.fixture
-def ran(cli: Cli) -> str:
-    """The id of a sweep whose three trials have finished."""
-    ended = cli("run", "sweep.yaml", "--quiet")
-    assert ended.code == 0, ended.err
-    return ended.out.strip()
+def ran(folder: Path, once: tuple[Path, str]) -> str:
+    """The id of a sweep whose three trials have finished: a copy of the one that really ran."""
+    shutil.copytree(once[0] / ".smsweep", folder / ".smsweep")
+    return once[1]

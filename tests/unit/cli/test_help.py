@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import subprocess
 import sys
@@ -18,11 +19,12 @@ NAMES = [verb.__name__.replace("_", "-") for verb, _ in VERBS]
 HEAVY = {"pydantic", "sqlalchemy", "numpy", "boto3", "docker", "yaml", "rich", "alembic"}
 
 
-def flags(verb: str) -> set[str]:
+@functools.cache
+def flags(verb: str) -> frozenset[str]:
     """Return the long flags that a verb shows in its help."""
     command = typer.main.get_group(app).commands[verb]
     shown = [param for param in command.params if not getattr(param, "hidden", False)]
-    return {flag for param in shown for flag in param.opts if flag.startswith("--")}
+    return frozenset(flag for param in shown for flag in param.opts if flag.startswith("--"))
 
 
 def manual(verb: str) -> str:
@@ -57,7 +59,7 @@ def test_the_manual_names_a_verb_with_an_example_and_all_its_flags(verb: str) ->
     told, _, examples = manual(verb).partition("```")
     told += re.sub("```.*?```", "", f"```{examples}", flags=re.DOTALL)
     named = set(re.findall(r"--[a-z][a-z_-]*", told))
-    every = set().union(*map(flags, NAMES))
+    every = frozenset().union(*map(flags, NAMES))
     assert flags(verb) - {"--verbose", "--quiet", "--prior_run"} <= named <= every
     assert f"smsweep {verb}" in examples
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 
 import smsweep
 from tests.interpreters import find_python
+from tests.oracles import oracle
 from tests.unit.runtime.jobs import Job
 
 PACKAGE = Path(smsweep.__file__).parent
@@ -24,6 +27,16 @@ SCRIPT = (
 )
 def test_every_module_is_python_3_8_syntax(file: Path) -> None:
     ast.parse(file.read_text(), feature_version=OLDEST)
+
+
+@pytest.mark.oracle
+def test_no_module_uses_what_python_3_8_does_not_have() -> None:
+    vermin = oracle("vermin").python.with_name("vermin")
+    files = [str(PACKAGE / "__init__.py"), str(PACKAGE / "runtime")]
+    done = subprocess.run(
+        [str(vermin), "--target=3.8-", "--violations", "--no-tips", *files], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout
 
 
 def test_every_import_is_of_the_standard_library_or_the_runtime() -> None:
@@ -47,3 +60,21 @@ def test_a_trial_runs_on(minor: int, job: Job) -> None:
     done = job.trial({"train.py": SCRIPT}, {"lr": 0.5}, command=[python, "${program}"]).run(python=python)
     assert (done.code, done.err) == (0, "")
     assert done.out.endswith("{'lr': 0.5, 'e': 1}\n")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_all_that_is_tested_of_jobs_is_so_on_python_3_8() -> None:
+    python = find_python(OLDEST[1])
+    if python is None:
+        pytest.skip("there is no python3.8")
+    here = Path(__file__)
+    argv = ["-q", "-p", "no:cacheprovider", "-m", "not slow and not oracle", f"--ignore={here}", str(here.parent)]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *argv],
+        cwd=PACKAGE.parent,
+        env={**os.environ, "SMSWEEP_TEST_JOB_PYTHON": python},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-4000:]
