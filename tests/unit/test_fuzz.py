@@ -14,6 +14,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -99,6 +100,7 @@ def damaged(draw: st.DrawFn, documents: list[dict[str, Any]]) -> dict[str, Any]:
     return document
 
 
+@pytest.mark.slow
 @given(damaged(SWEEPS), st.randoms(use_true_random=False))
 @settings(max_examples=400, deadline=None)
 def test_a_damaged_sweep_is_refused_or_searched(document: dict[str, Any], chance: random.Random) -> None:
@@ -120,6 +122,7 @@ def trial(number: int, params: Mapping[str, Any], chance: random.Random) -> dict
     return {"number": number, "params": params, "state": state, "history": history}
 
 
+@pytest.mark.slow
 @given(damaged([JOB]))
 @settings(max_examples=300, deadline=None)
 def test_a_damaged_job_is_refused_or_read(document: dict[str, Any]) -> None:

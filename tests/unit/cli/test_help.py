@@ -98,6 +98,7 @@ def test_a_shell_can_complete_flags() -> None:
     assert completions("smsweep", "agent", "--par") == ["--parallel"]
 
 
+@pytest.mark.slow
 def test_a_shell_can_complete_sweeps(cli: Cli) -> None:
     sweep_id = cli("sweep", "sweep.yaml").out.strip()
     assert completions("smsweep", "show", sweep_id[:3]) == [sweep_id]

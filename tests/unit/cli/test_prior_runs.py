@@ -5,7 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.unit.cli.conftest import Cli
+
+pytestmark = pytest.mark.slow  # every test runs sweeps
 
 
 def params(cli: Cli, sweep_id: str) -> list[int]:

@@ -10,6 +10,8 @@ import pytest
 
 from tests.unit.cli.conftest import Cli
 
+pytestmark = pytest.mark.slow  # every test runs sweeps
+
 WIDER = ("[1, 2, 4]", "[1, 2, 5]")
 
 

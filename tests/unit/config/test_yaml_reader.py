@@ -240,6 +240,7 @@ def test_nothing_but_a_config_error_comes_out_of_strange_yaml(text: str) -> None
     assert outcome(text) in ("read", "refused")
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.text())
 def test_nothing_but_a_config_error_comes_out_of_any_text(text: str) -> None:

@@ -136,6 +136,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.sampled_from(["TrainingJobName", "Tags", "HyperParameters", "ResourceConfig"]), JSON))
 def test_whatever_comes_is_judged_and_never_an_error_of_ours(changes: dict[str, Any]) -> None:
     try:

@@ -112,6 +112,7 @@ def test_constants_alone_make_one_trial() -> None:
     assert BayesSearch(config(only), 0).suggest(History(), 3) == [{"a": [1]}]
 
 
+@pytest.mark.slow
 def test_a_hundred_pending_trials_stay_apart() -> None:
     history = searched(15)
     made = BayesSearch(config(), 0).suggest(history, 100)
@@ -130,6 +131,7 @@ def test_trials_that_all_crash_do_not_end_the_start() -> None:
     assert len(BayesSearch(config(), 0).suggest(history, 1)) == 1
 
 
+@pytest.mark.slow
 def test_a_search_gets_going_after_any_number_of_crashes() -> None:
     history, strategy = History(), BayesSearch(config(), 0)
     run(strategy, history, 100)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
@@ -55,7 +56,7 @@ class CoverageMachine(RuleBasedStateMachine):
         assert all((cell in self.coverage) == (cell in held) for cell in range(SIZE))
 
 
-TestCoverage = CoverageMachine.TestCase
+TestCoverage = pytest.mark.slow(CoverageMachine.TestCase)
 
 
 def test_another_history_starts_afresh() -> None:

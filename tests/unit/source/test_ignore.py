@@ -88,6 +88,7 @@ def names_git_keeps(repository: Path, root: Path, names: set[str]) -> set[str]:
     return names - set(result.stdout.decode().split("\0"))
 
 
+@pytest.mark.slow
 @needs_git
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(tree=trees)

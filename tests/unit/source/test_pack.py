@@ -195,6 +195,7 @@ def test_a_folder_that_cannot_be_written_is_named(source: Path, tmp_path: Path) 
         pack(collect(source), tmp_path / "bundles")
 
 
+@pytest.mark.slow
 def test_packing_holds_a_piece_of_a_file_at_a_time(tmp_path: Path) -> None:
     (tmp_path / "source").mkdir()
     with (tmp_path / "source/big.bin").open("wb") as file:

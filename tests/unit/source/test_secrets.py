@@ -205,6 +205,7 @@ def test_a_hostile_mebibyte_is_scanned_in_moments(text: str) -> None:
     assert time.perf_counter() - started < 15
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("between", ["\n", " "], ids=("many lines", "one line"))
 def test_a_mebibyte_of_secrets_is_scanned_in_moments(between: str) -> None:
     piece = f'token = "{GENERIC}"{between}'

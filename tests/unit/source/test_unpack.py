@@ -115,6 +115,7 @@ def test_more_content_than_allowed_is_refused_before_it_is_read(tmp_path: Path) 
         extract(path, tmp_path / "out", max_bytes=1_000_000)
 
 
+@pytest.mark.slow
 def test_a_bomb_in_a_header_is_refused(tmp_path: Path) -> None:
     """tarfile reads a long name whole, whatever length its header claims."""
     info, _ = member("././@LongLink", b"", type=tarfile.GNUTYPE_LONGNAME, size=200_000_000)
@@ -175,6 +176,7 @@ def flip(data: bytes, places: list[tuple[int, int]]) -> bytes:
 places = st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=8)
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(places=places, is_packed_before=st.booleans())
 def test_a_tampered_bundle_is_refused_or_equal(places: list[tuple[int, int]], is_packed_before: bool) -> None:

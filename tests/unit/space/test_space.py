@@ -105,6 +105,7 @@ def test_spaces_of_the_same_parameters_are_equal_in_any_order() -> None:
     assert SearchSpace(dict(reversed(list(SPACE.parameters.items())))) == SPACE
 
 
+@pytest.mark.slow
 @given(space=spaces_of(grid_laws), data=st.data())
 def test_grid_cell_and_grid_index_undo_each_other(space: SearchSpace, data: st.DataObject) -> None:
     assert space.grid_size is not None
@@ -119,6 +120,7 @@ def test_assignment_and_index_undo_each_other(space: SearchSpace, data: st.DataO
     assert space.index(space.assignment(index)) == index
 
 
+@pytest.mark.slow
 @given(space=spaces_of(finite_laws), seed=st.integers())
 def test_every_draw_of_a_finite_space_has_a_number(space: SearchSpace, seed: int) -> None:
     assert space.index(space.sample(random.Random(seed))) is not None

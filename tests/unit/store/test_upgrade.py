@@ -122,6 +122,7 @@ def test_an_upgrade_that_fails_changes_nothing(transactions: Transactions, file:
     assert version(file) == f"{SCHEMA:04}"
 
 
+@pytest.mark.slow
 def test_kill_9_in_an_upgrade_changes_nothing_and_the_next_one_succeeds(file: Path, tmp_path: Path) -> None:
     before = look(file, "SELECT sql FROM sqlite_master")
     killed = MIGRATION + "    import os, signal; os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -131,6 +132,7 @@ def test_kill_9_in_an_upgrade_changes_nothing_and_the_next_one_succeeds(file: Pa
     assert version(file) == f"{NEWER:04}"
 
 
+@pytest.mark.slow
 def test_processes_that_upgrade_at_once_do_it_once(file: Path, tmp_path: Path) -> None:
     scripts = scripts_with(tmp_path, MIGRATION)
     workers = [start_upgrade(file, scripts) for _ in range(3)]
