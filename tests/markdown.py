@@ -96,4 +96,4 @@ def commands(page: Path) -> Iterator[tuple[int, str]]:
     for number, line in prose(page):
         for span in SPAN.findall(line):
             if span.startswith("smsweep "):
-                yield number, span
+                yield number, span.partition(" |")[0]

@@ -79,6 +79,7 @@ MAY_IMPORT = {
     "exports": GROUND | VALUES,
     "ui": {"errors", "sdk", "report", "sweeps", "trials"},
     "cli": {"errors", "printable", "sdk", "tables"},
+    "__main__": {"cli"},
 }
 MAY_NOT_SEE = {  # room -> foreign packages it must not know
     "runtime": {"yaml", "numpy", "boto3", "pydantic", "sqlalchemy"},
