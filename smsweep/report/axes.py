@@ -23,9 +23,9 @@ class Axis:
 
     def place(self, params: Mapping[str, Any]) -> float | None:
         """Return where flat params lie on the axis; None where they have no such param, or not on this axis."""
-        if self.name not in params:
+        value = params[self.name] if self.name in params else _joined(params, f"{self.name}.")
+        if value is None and self.name not in params:
             return None
-        value = params[self.name]
         if self.categories:
             label = _label(value)
             return float(self.categories.index(label)) if label in self.categories else None
@@ -76,7 +76,20 @@ def _labels(values: Iterable[Any]) -> tuple[str, ...]:
 
 
 def _label(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str, sort_keys=True)
+
+
+def _joined(params: Mapping[str, Any], prefix: str) -> dict[str, Any] | None:
+    """Return a mapping that is a value of one param, from the flat names it became; None where there are none."""
+    found: dict[str, Any] = {}
+    for name, value in params.items():
+        if name.startswith(prefix):
+            *above, last = name.removeprefix(prefix).split(".")
+            place = found
+            for each in above:
+                place = place.setdefault(each, {})
+            place[last] = value
+    return found or None
 
 
 def _is_positive(value: Any) -> bool:

@@ -13,6 +13,8 @@ from smsweep.report.trial_params import flat
 
 MOST_AXES = 12
 N_TICKS = 5
+LETTERS = 150  # of the axes' names, that stand side by side
+LABEL = 24  # letters of a name; of a longer one the end, where names differ
 
 
 def parallel(snapshot: Snapshot) -> Figure:
@@ -24,14 +26,18 @@ def parallel(snapshot: Snapshot) -> Figure:
     values = [value for _, value in scored]
     dimensions = [_dimension(axis, [axis.place(each) for each in params]) for axis in axes]
     objective = {"label": plain(snapshot.metric), "values": values}
-    trace = {
+    trace: dict[str, Any] = {
         "type": "parcoords",
         # Plotly draws lines of a higher colour above others: the best ones.
         "line": {"color": [-value * snapshot.goal.sign for value in values], "colorscale": BY_QUALITY},
         "dimensions": [*dimensions, objective],
         "customdata": [trial["number"] for trial, _ in scored],
     }
-    return figure([trace], margin={"t": 60, "l": 80, "r": 60, "b": 30}, height=480)
+    longest = max(len(axis.name) for axis in axes)
+    is_crowded = longest * len(dimensions) > LETTERS
+    if is_crowded:
+        trace["labelangle"] = -25
+    return figure([trace], margin={"t": 120 if is_crowded else 60, "l": 80, "r": 60, "b": 30}, height=480)
 
 
 def _dimension(axis: Axis, places: list[float | None]) -> dict[str, Any]:
@@ -40,7 +46,8 @@ def _dimension(axis: Axis, places: list[float | None]) -> dict[str, Any]:
     low, high = (min(known), max(known)) if known else (0.0, 1.0)
     below = low - (high - low or 1.0) * 0.1
     values = [below if place is None else axis.scaled(place) for place in places]
-    shown: dict[str, Any] = {"label": plain(axis.name), "values": values}
+    name = axis.name if len(axis.name) <= LABEL else f"…{axis.name[1 - LABEL :]}"
+    shown: dict[str, Any] = {"label": plain(name), "values": values}
     if axis.categories:
         shown |= axis.ticks() | {"range": [below if None in places else 0, max(len(axis.categories) - 1, 1)]}
     elif axis.is_log:

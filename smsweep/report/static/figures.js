@@ -31,19 +31,10 @@ function themed(layout) {
   return whole;
 }
 
-// The darkest colours of the scale would not be seen on a dark ground, where they are lines and dots.
-const ON_DARK = [[0, "#5b7fb8"], [0.5, "#a3a08f"], [1, "#fee838"]];
-
-function onGround(trace) {
-  if (document.documentElement.dataset.theme !== "dark" || trace.type === "contour") return trace;
-  const lighter = (part) => (part?.colorscale === "Cividis" ? { ...part, colorscale: ON_DARK } : part);
-  return { ...trace, ...(trace.line && { line: lighter(trace.line) }), ...(trace.marker && { marker: lighter(trace.marker) }) };
-}
-
 function showFigure(element, figure, listeners = {}) {
   const height = figure.layout.height;
   if (height) element.style.minHeight = `${height}px`;
-  const ready = Plotly.react(element, figure.data.map(onGround), themed(figure.layout), OPTIONS);
+  const ready = Plotly.react(element, figure.data, themed(figure.layout), OPTIONS);
   if (!drawn.has(element)) {
     ready.then(() => {
       for (const [event, listener] of Object.entries(listeners)) element.on(event, listener);

@@ -113,3 +113,12 @@ def tags(html: str) -> list[str]:
 
     Reader().feed(html)
     return found
+
+
+def test_a_mapping_among_the_values_of_a_param_is_a_category() -> None:
+    values = [{"flip": True, "crop": [1, 2], "deep": {"a": 1}}, {"flip": False}]
+    config = {**CONFIG, "parameters": {"augment": {"values": values}, "lr": {"min": 0.1, "max": 1.0}}}
+    figure = sdk.reporting.figure(record(30, config=config), "slices")
+    (xs,) = [trace["x"] for trace in figure["data"] if set(trace["x"]) <= {0.0, 1.0}]
+    assert len(xs) == 27
+    assert set(xs) == {0.0, 1.0}
