@@ -1,6 +1,6 @@
 """A sweep of 100,000 trials with 1,000 outstanding jobs, on a simulated clock under SageMaker's API limits.
 
-    python -m benchmarks.scale [--trials 1000 10000 100000] [--slots 1000] [--mean 1800] [--look 5]
+    python -m benchmarks.scale [--trials 1000 10000 100000] [--slots 1000] [--mean 1800] [--look 5] [--again 0.05]
 
 Agent, controller, store (SQLite) and SageMaker backend are the real ones; only AWS's client and the clock are
 simulated. Prints, for each size: how much of the slots was used, API calls a trial, CPU a trial, memory, and the
@@ -20,6 +20,7 @@ from pathlib import Path
 from unittest import mock
 
 from benchmarks.simulated_account import Clock, SimulatedAccount
+from smsweep import agents as agents_module
 from smsweep.agents import Agent, AgentOptions
 from smsweep.backends.sagemaker import backend as backend_module
 from smsweep.config.job_yaml import parse_job
@@ -51,11 +52,13 @@ def main() -> None:
     parser.add_argument("--slots", type=int, default=1_000)
     parser.add_argument("--mean", type=float, default=1_800.0, help="seconds that a script runs, on average")
     parser.add_argument("--look", type=float, default=5.0, help="seconds between two looks of the agent")
+    parser.add_argument("--again", type=float, default=0.05, help="seconds to the next look after news")
     options = parser.parse_args()
     logging.disable()
     for n in options.trials:
         with tempfile.TemporaryDirectory() as folder:
-            measure(n, min(options.slots, n), options.mean, options.look, Path(folder))
+            with mock.patch.object(agents_module, "SHORTEST_SLEEP_S", options.again):
+                measure(n, min(options.slots, n), options.mean, options.look, Path(folder))
 
 
 def measure(n_trials: int, slots: int, mean_s: float, look_s: float, folder: Path) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
-from smsweep.errors import UsageError
+from smsweep.errors import NotFound, UsageError
 from smsweep.store.base import Store
 from smsweep.sweeps import Sweep, SweepState
 from smsweep.trials import MetricPoint, Params, Scalar, Trial, TrialState
@@ -24,6 +25,10 @@ class Elsewhere(Protocol):
 
     def change(self, sweep_id: str, work: Callable[[Store], R], order: Mapping[str, Any]) -> R:
         """Change one of them by this work on its store, or by an order to whoever else writes it."""
+        ...
+
+    def drop(self, sweep_id: str) -> None:
+        """Delete one of them. Raises UsageError while somebody works on it."""
         ...
 
     def close(self) -> None: ...
@@ -153,7 +158,17 @@ class RoutedStore:
         return self._change(sweep_id, lambda store: store.remove_trial(sweep_id, number), order)
 
     def remove_sweep(self, sweep_id: str) -> None:
-        self._writable(sweep_id).remove_sweep(sweep_id)
+        if sweep_id in self._elsewhere.ids():
+            if self._is_read_only:
+                raise UsageError(f"sweep {sweep_id} was opened to be read only")
+            self._elsewhere.drop(sweep_id)
+            with suppress(NotFound):  # what it was here before it went away
+                for trial in self._home.list_trials(sweep_id):
+                    if trial.state.is_active:
+                        self._home.move(sweep_id, trial.number, [trial.state], TrialState.CRASHED)
+                self._home.remove_sweep(sweep_id)
+            return
+        self._home.remove_sweep(sweep_id)
 
     def put_note(self, sweep_id: str, key: str, value: Any) -> None:
         if sweep_id not in self._elsewhere.ids():

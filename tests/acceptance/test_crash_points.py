@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ import pytest
 from smsweep.backends.docker.backend import DockerBackend
 from smsweep.backends.process import ProcessBackend
 from smsweep.backends.sagemaker.backend import SageMakerBackend
-from smsweep.sdk import create, execute
+from smsweep.sdk import create, detach, execute
+from smsweep.sdk.away import elsewhere
 from smsweep.sdk.workspace import Workspace
 from tests.dying import CRASH_POINTS, CrashPoint, die
 from tests.engine import IMAGE
@@ -73,6 +75,9 @@ class Bench:
         self._backend = backend
         self._job = job
         self.sweep_id = create.sweep(SWEEP, job=job)
+        if backend == "away":
+            self._backend = "sagemaker"
+            detach.send_away(self.sweep_id, {}, with_agent=False)
 
     def agent(self, point: CrashPoint | None = None) -> int | None:
         """Run an agent to its end, or to the point, and return its exit code."""
@@ -103,7 +108,7 @@ def client(service: str) -> Any:
 
 
 @pytest.fixture(
-    params=["process", "sagemaker", pytest.param("docker", marks=[pytest.mark.docker, pytest.mark.slow])]
+    params=["process", "sagemaker", "away", pytest.param("docker", marks=[pytest.mark.docker, pytest.mark.slow])]
 )
 def bench(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     for name in list(os.environ):
@@ -115,7 +120,9 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     if request.param == "docker":
         request.getfixturevalue("docker_engine")
         job["image_uri"] = IMAGE
-    if request.param == "sagemaker":
+    # away: its store is in S3, and a killed agent's copy of it is lost
+    if request.param in ("sagemaker", "away"):
+        monkeypatch.setattr(elsewhere, "SILENT", timedelta(0))  # whoever was killed counts as gone at once
         for name, value in {**IN_THE_CLOUD, "AWS_ENDPOINT_URL": request.getfixturevalue("endpoint")}.items():
             monkeypatch.setenv(name, value)
         bucket = f"test-{secrets.token_hex(6)}"

@@ -129,6 +129,8 @@ def test_orders_from_the_laptop_are_obeyed(laptop: Laptop) -> None:
     laptop.gate.touch()
     sweep_id = laptop.detach(4)
     until(lambda: laptop.states(sweep_id) == ["running"])
+    with pytest.raises(UsageError, match="running trials"):
+        manage.remove([sweep_id])
     assert manage.set_state(sweep_id, "pause").state == "paused"
     assert laptop.show(sweep_id)["state"] == "paused"
     assert manage.set_state(sweep_id, "resume").state == "running"
@@ -145,6 +147,9 @@ def test_orders_from_the_laptop_are_obeyed(laptop: Laptop) -> None:
     assert (laptop.show(sweep_id)["state"], laptop.states(sweep_id)) == ("running", ["pending"])
     assert execute.agent(sweep_id, backend="sagemaker", parallel=4).ended == {"finished": 4}
     assert laptop.show(sweep_id)["trials"] == {"finished": 4}
+    assert manage.remove([sweep_id]) == [sweep_id]
+    assert views.list_sweeps() == []
+    assert not [key for key in laptop.account.objects() if key.endswith("/store.db.gz")]
 
 
 @pytest.mark.slow

@@ -146,6 +146,11 @@ class Shelf:
     def drop(self, order_id: str) -> None:
         self._call("delete_object", **self._at(f"{ORDERS}{order_id}.json"))
 
+    def delete(self) -> None:
+        """Take the store and the last sign of life away; the store last, for it is what counts."""
+        for name in (SIGN, STORE):
+            self._call("delete_object", **self._at(name))
+
     def _read(self, name: str) -> Order | None:
         try:
             answer = self._aws.call("s3", "get_object", **self._at(f"{ORDERS}{name}"))

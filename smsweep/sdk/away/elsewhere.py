@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -16,7 +17,7 @@ from smsweep.backends.sagemaker.shelf import Order, Shelf
 from smsweep.errors import BackendUnavailable, SmsweepError, StoreConflict, UsageError
 from smsweep.sdk.away.copies import Copies, Copy
 from smsweep.sdk.away.jobs import look_at
-from smsweep.sdk.away.record import AGENTS_NOTE, FOLDER, Record, all_jobs, own_job, read_records
+from smsweep.sdk.away.record import AGENTS_NOTE, FOLDER, Record, all_jobs, own_job, read_records, record_path
 from smsweep.sdk.away.writer import OBEYED_NOTE, Writer
 from smsweep.sdk.notes import NOTE
 from smsweep.store.base import Store
@@ -86,6 +87,18 @@ class Away:
         if why := obeyed.get(sent.id):
             raise StoreConflict(why)
         return done
+
+    def drop(self, sweep_id: str) -> None:
+        """See store.routed.Elsewhere."""
+        if self.is_worked_on(sweep_id):
+            raise UsageError(
+                f"sweep {sweep_id}: its agent is at work; `smsweep sweep --cancel` it, and let it end"
+            )
+        self.shelf(sweep_id).delete()
+        self._forget(sweep_id)
+        record_path(self._dir, sweep_id).unlink(missing_ok=True)
+        shutil.rmtree(self._dir / FOLDER / sweep_id, ignore_errors=True)
+        del self._records[sweep_id]
 
     def is_worked_on(self, sweep_id: str) -> bool:
         """Tell whether an agent writes the sweep's store now. Raises JobError, StoreError."""
