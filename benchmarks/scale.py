@@ -56,9 +56,9 @@ def main() -> None:
     options = parser.parse_args()
     logging.disable()
     for n in options.trials:
-        with tempfile.TemporaryDirectory() as folder:
-            with mock.patch.object(agents_module, "SHORTEST_SLEEP_S", options.again):
-                measure(n, min(options.slots, n), options.mean, options.look, Path(folder))
+        shortest = mock.patch.object(agents_module, "SHORTEST_SLEEP_S", options.again)
+        with tempfile.TemporaryDirectory() as folder, shortest:
+            measure(n, min(options.slots, n), options.mean, options.look, Path(folder))
 
 
 def measure(n_trials: int, slots: int, mean_s: float, look_s: float, folder: Path) -> None:
