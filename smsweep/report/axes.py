@@ -23,7 +23,7 @@ class Axis:
 
     def place(self, params: Mapping[str, Any]) -> float | None:
         """Return where flat params lie on the axis; None where they have no such param, or not on this axis."""
-        value = params[self.name] if self.name in params else _joined(params, f"{self.name}.")
+        value: Any = params[self.name] if self.name in params else _joined(params, f"{self.name}.")
         if value is None and self.name not in params:
             return None
         if self.categories:
