@@ -46,6 +46,75 @@ def test_policies_name_the_templates_own_resources(account: Account) -> None:
     assert role["Write"]["Resource"] == [f"arn:aws:s3:::{account.bucket}/out/*"]
 
 
+def statements(policy: dict[str, Any]) -> dict[str, Any]:
+    return {statement["Sid"]: statement for statement in policy["Statement"]}
+
+
+def test_inputs_are_read_as_the_prefixes_that_they_are(account: Account) -> None:
+    efs = {"FileSystemId": "fs-12345678901", "FileSystemAccessMode": "ro", "FileSystemType": "EFS"}
+    mounted = {"ChannelName": "c", "DataSource": {"FileSystemDataSource": {**efs, "DirectoryPath": "/x"}}}
+    inputs = {"a": "s3://data/all.csv", "b": "s3://data/part/", "c": "s3://data", "d": "file:///here"}
+    role = statements(iam.policies({**account.job, "inputs": inputs})["role"])
+    assert role["Read"]["Resource"][1:] == [
+        "arn:aws:s3:::data/all.csv*",
+        "arn:aws:s3:::data/part/*",
+        "arn:aws:s3:::data/*",
+    ]
+    assert role["List"]["Resource"] == [f"arn:aws:s3:::{account.bucket}", "arn:aws:s3:::data"]
+    role = statements(iam.policies({**account.job, "request": {"InputDataConfig": [mounted]}})["role"])
+    assert role["Read"]["Resource"] == [f"arn:aws:s3:::{account.bucket}/smsweep/assets/*"]
+
+
+@pytest.mark.parametrize(
+    ("key", "resource", "condition"),
+    [
+        ("1234-ab", "arn:aws:kms:us-east-1:123456789012:key/1234-ab", None),
+        ("arn:aws:kms:us-east-1:999999999999:key/1", "arn:aws:kms:us-east-1:999999999999:key/1", None),
+        ("alias/mine", "arn:aws:kms:us-east-1:123456789012:key/*", "alias/mine"),
+        (
+            "arn:aws:kms:us-east-1:123456789012:alias/mine",
+            "arn:aws:kms:us-east-1:123456789012:key/*",
+            "alias/mine",
+        ),
+    ],
+)
+def test_a_key_is_named_in_the_form_that_a_policy_takes(
+    account: Account, key: str, resource: str, condition: str | None
+) -> None:
+    found = iam.policies({**account.job, "output_kms_key": key, "volume_kms_key": key})
+    launcher, role = statements(found["launcher"]), statements(found["role"])
+    assert role["VolumeKey"]["Action"] == ["kms:CreateGrant"]
+    for statement in (launcher["Keys"], role["Keys"], role["VolumeKey"]):
+        assert statement["Resource"] == [resource]
+        wanted = {"ForAnyValue:StringEquals": {"kms:ResourceAliases": condition}} if condition else None
+        assert statement.get("Condition") == wanted
+
+
+def test_jobs_in_a_vpc_may_make_their_network_interfaces(account: Account) -> None:
+    assert "Network" not in statements(iam.policies(account.job)["role"])
+    role = statements(
+        iam.policies({**account.job, "subnets": ["subnet-1"], "security_group_ids": ["sg-1"]})["role"]
+    )
+    assert "ec2:CreateNetworkInterfacePermission" in role["Network"]["Action"]
+
+
+@pytest.mark.parametrize(
+    ("region", "partition"),
+    [
+        ("cn-north-1", "aws-cn"),
+        ("us-gov-west-1", "aws-us-gov"),
+        ("us-isob-east-1", "aws-iso-b"),
+        ("eu-west-1", "aws"),
+    ],
+)
+def test_without_a_role_the_region_says_the_partition(
+    monkeypatch: pytest.MonkeyPatch, region: str, partition: str
+) -> None:
+    monkeypatch.setenv("AWS_REGION", region)
+    (jobs,) = statements(iam.policies()["launcher"])["Jobs"]["Resource"]
+    assert jobs == f"arn:{partition}:sagemaker:{region}:*:training-job/smsweep-*"
+
+
 def test_without_secrets_and_keys_nobody_may_read_any() -> None:
     found = iam.policies()
     assert not {

@@ -11,6 +11,17 @@ from smsweep.backends.sagemaker.prepare import PREFIX
 from smsweep.jobs import JobTemplate
 
 Policy = dict[str, Any]
+# Where a region's name begins so, it belongs to the partition.
+PARTITIONS = (
+    ("cn-", "aws-cn"),
+    ("us-gov-", "aws-us-gov"),
+    ("us-isob-", "aws-iso-b"),
+    ("us-isof-", "aws-iso-f"),
+    ("us-iso-", "aws-iso"),
+    ("eu-isoe-", "aws-iso-e"),
+    ("eusc-", "aws-eusc"),
+    ("", "aws"),
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,10 +36,12 @@ class Scope:
     bucket: str
     output: str  # bucket/prefix of what jobs leave behind
     checkpoints: str  # likewise
-    inputs: tuple[str, ...]  # bucket/prefix of the channels
+    inputs: tuple[str, ...]  # bucket/prefix of the channels, which may be a name's beginning only
     secrets: tuple[str, ...]  # ARNs
     agent_store: tuple[str, ...]  # ARN of where the URL of its store is kept
-    keys: tuple[str, ...]  # ARNs or ids of KMS keys
+    output_key: str  # a KMS key's ARN, id or alias, as the request names it; "" for none
+    volume_key: str  # likewise
+    has_vpc: bool
     queue: str  # ARN of the queue of events; "" for none
     job_queue: str  # ARN of AWS Batch's queue before SageMaker; "" for none
     asks_price: bool
@@ -41,7 +54,7 @@ class Grant:
     sid: str
     actions: tuple[str, ...]
     resources: Callable[[Scope], Iterable[str]]
-    condition: Mapping[str, Any] | None = None
+    condition: Callable[[Scope], Mapping[str, Any]] = lambda scope: {}
 
 
 def _jobs(scope: Scope) -> list[str]:
@@ -52,6 +65,11 @@ def _objects(scope: Scope, *places: str) -> list[str]:
     return [f"arn:{scope.partition}:s3:::{place.rstrip('/')}/*" for place in dict.fromkeys(places)]
 
 
+def _inputs(scope: Scope) -> list[str]:
+    places = dict.fromkeys(place if "/" in place else f"{place}/" for place in scope.inputs)
+    return [f"arn:{scope.partition}:s3:::{place}*" for place in places]
+
+
 def _buckets(scope: Scope, *places: str) -> list[str]:
     return [f"arn:{scope.partition}:s3:::{name}" for name in dict.fromkeys(p.partition("/")[0] for p in places)]
 
@@ -60,11 +78,32 @@ def _log_group(scope: Scope) -> list[str]:
     return [f"arn:{scope.partition}:logs:{scope.region}:{scope.account}:log-group:/aws/sagemaker/TrainingJobs*"]
 
 
+def _key(scope: Scope, key: str) -> list[str]:
+    """Return a key's ARN; of an alias, which is no resource of a policy, all keys: see _alias."""
+    arn = f"arn:{scope.partition}:kms:{scope.region}:{scope.account}:key/"
+    if _alias(key):
+        return [arn + "*"]
+    return [key if key.startswith("arn:") else arn + key] if key else []
+
+
+def _alias(key: str) -> dict[str, Any]:
+    """Return the condition that leaves only the keys of an alias; {} for what is none."""
+    name = key.rpartition(":")[2]
+    is_alias = name.startswith("alias/")
+    return {"ForAnyValue:StringEquals": {"kms:ResourceAliases": name}} if is_alias else {}
+
+
 def _of_service(scope: Scope, service: str) -> list[str]:
     return [arn for arn in scope.secrets if f":{service}:" in arn]
 
 
 OWN_LOG = ("logs:CreateLogGroup", "logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents")
+OUTPUT_KEY = Grant(
+    sid="Keys",
+    actions=("kms:GenerateDataKey", "kms:Decrypt"),
+    resources=lambda scope: _key(scope, scope.output_key),
+    condition=lambda scope: _alias(scope.output_key),
+)
 LAUNCHER = (
     Grant(
         sid="Jobs",
@@ -83,7 +122,7 @@ LAUNCHER = (
         sid="JobRole",
         actions=("iam:PassRole",),
         resources=lambda scope: dict.fromkeys((scope.role, scope.agent_role)),
-        condition={"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}},
+        condition=lambda scope: {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}},
     ),
     Grant(sid="Logs", actions=("logs:FilterLogEvents",), resources=_log_group),
     Grant(
@@ -127,14 +166,14 @@ LAUNCHER = (
         actions=("pricing:GetProducts",),
         resources=lambda scope: ["*"] if scope.asks_price else [],
     ),
-    Grant(sid="Keys", actions=("kms:GenerateDataKey", "kms:Decrypt"), resources=lambda scope: scope.keys),
+    OUTPUT_KEY,
 )
 
 ROLE = (
     Grant(
         sid="Read",
         actions=("s3:GetObject",),
-        resources=lambda scope: _objects(scope, f"{scope.bucket}/{PREFIX}/assets", *scope.inputs),
+        resources=lambda scope: [*_objects(scope, f"{scope.bucket}/{PREFIX}/assets"), *_inputs(scope)],
     ),
     Grant(
         sid="List",
@@ -160,7 +199,7 @@ ROLE = (
         sid="Metrics",
         actions=("cloudwatch:PutMetricData",),
         resources=lambda scope: ["*"],
-        condition={"StringLike": {"cloudwatch:namespace": "/aws/sagemaker/*"}},
+        condition=lambda scope: {"StringLike": {"cloudwatch:namespace": "/aws/sagemaker/*"}},
     ),
     Grant(sid="ImageLogin", actions=("ecr:GetAuthorizationToken",), resources=lambda scope: ["*"]),
     Grant(
@@ -174,7 +213,28 @@ ROLE = (
         resources=lambda scope: _of_service(scope, "secretsmanager"),
     ),
     Grant(sid="Parameters", actions=("ssm:GetParameter",), resources=lambda scope: _of_service(scope, "ssm")),
-    Grant(sid="Keys", actions=("kms:GenerateDataKey", "kms:Decrypt"), resources=lambda scope: scope.keys),
+    OUTPUT_KEY,
+    Grant(
+        sid="VolumeKey",
+        actions=("kms:CreateGrant",),
+        resources=lambda scope: _key(scope, scope.volume_key),
+        condition=lambda scope: _alias(scope.volume_key),
+    ),
+    Grant(
+        sid="Network",
+        actions=(
+            "ec2:CreateNetworkInterface",
+            "ec2:CreateNetworkInterfacePermission",
+            "ec2:DeleteNetworkInterface",
+            "ec2:DeleteNetworkInterfacePermission",
+            "ec2:DescribeNetworkInterfaces",
+            "ec2:DescribeVpcs",
+            "ec2:DescribeDhcpOptions",
+            "ec2:DescribeSubnets",
+            "ec2:DescribeSecurityGroups",
+        ),
+        resources=lambda scope: ["*"] if scope.has_vpc else [],
+    ),
 )
 
 
@@ -203,12 +263,13 @@ def scope_of(template: JobTemplate, region: str, events_queue: str = "", job_que
     """
     request = template.request
     role = str(request.get("RoleArn", "*"))
-    _, partition, _, _, account, *_ = role.split(":") if role != "*" else ["", "aws", "", "", "*", ""]
-    output = _place(request.get("OutputDataConfig", {}).get("S3OutputPath", ""))
+    _, partition, _, _, account, *_ = role.split(":") if role != "*" else ["", _partition(region), "", "", "*", ""]
+    outputs = request.get("OutputDataConfig", {})
+    output = _place(outputs.get("S3OutputPath", ""))
     bucket = output.partition("/")[0] or f"sagemaker-{region or '*'}-{account}"
-    resources = request.get("ResourceConfig", {})
-    keys = (request.get("OutputDataConfig", {}).get("KmsKeyId"), resources.get("VolumeKmsKeyId"))
     checkpoints = _place(request.get("CheckpointConfig", {}).get("S3Uri", ""))
+    sources = [channel.get("DataSource", {}) for channel in request.get("InputDataConfig", ())]
+    uris = [source.get("S3DataSource", {}).get("S3Uri", "") for source in sources]
     return Scope(
         partition=partition,
         region=region or "*",
@@ -218,13 +279,12 @@ def scope_of(template: JobTemplate, region: str, events_queue: str = "", job_que
         bucket=bucket,
         output=output or f"{bucket}/{PREFIX}/jobs",
         checkpoints=checkpoints or f"{bucket}/{PREFIX}/checkpoints",
-        inputs=tuple(
-            _place(channel.get("DataSource", {}).get("S3DataSource", {}).get("S3Uri", ""))
-            for channel in request.get("InputDataConfig", ())
-        ),
+        inputs=tuple(uri.removeprefix("s3://") for uri in uris if _place(uri)),
         secrets=tuple(value.partition("#")[0] for value in template.secrets.values()),
         agent_store=tuple(filter(None, [str(template.agent.get("store", "")).partition("#")[0]])),
-        keys=tuple(key for key in keys if key),
+        output_key=str(outputs.get("KmsKeyId", "")),
+        volume_key=str(request.get("ResourceConfig", {}).get("VolumeKmsKeyId", "")),
+        has_vpc="VpcConfig" in request,
         queue=f"arn:{partition}:sqs:{region or '*'}:" + ":".join(events_queue.split("/")[-2:])
         if events_queue
         else "",
@@ -247,8 +307,13 @@ def policy(grants: Iterable[Grant], scope: Scope) -> Policy:
                 "Action": list(grant.actions),
                 "Resource": resources,
             }
-            statements.append({**statement, "Condition": grant.condition} if grant.condition else statement)
+            condition = grant.condition(scope)
+            statements.append({**statement, "Condition": condition} if condition else statement)
     return {"Version": "2012-10-17", "Statement": statements}
+
+
+def _partition(region: str) -> str:
+    return next(partition for beginning, partition in PARTITIONS if region.startswith(beginning))
 
 
 def _place(uri: str) -> str:
