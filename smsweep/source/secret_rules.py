@@ -26,7 +26,10 @@ def _rule(kind: str, regex: str, hint: str = "", **options: bool | int) -> Rule:
 
 
 # `name = `, `"name": `, `name: str = `, `get("name", `, `("--name", default=`; behind it comes the value.
-_ASSIGNED = r"""["']?\]?[ \t]*(?::[ \t]*\w{1,20}[ \t]*=|=>|[=:,])[ \t]*(?:default[ \t]*=[ \t]*)?"""
+_ASSIGNED = (
+    r"""["']?\]?[ \t]*(?::[ \t]*\w{1,20}[ \t]*=|=>|[=:,])[ \t]*"""
+    r"""(?:type[ \t]*=[ \t]*\w{1,20}[ \t]*,[ \t]*)?(?:default[ \t]*=[ \t]*)?"""
+)
 _NAME = (
     r"(?i:passw(?:or)?d|passphrase|credential|token"
     r"|secret(?:[_-]?access)?(?:[_-]?key)?|(?:api|access|auth|private)[_-]?key)"
@@ -50,6 +53,7 @@ SHAPES = (
     ),
     _rule("an OpenAI key", r"\b(?P<value>sk-[\w-]{24,255})", hint="sk-", shown=3, must_look_random=True),
     _rule("a Google API key", r"\b(?P<value>AIza[\w-]{35})\b", hint="AIza", shown=4),
+    _rule("a Slack token", r"\b(?P<value>xox[bp](?:-\d{10,14}){2,3}-[A-Za-z0-9]{20,64})\b", hint="xox", shown=5),
     _rule(
         "a Slack token",
         r"\b(?P<value>xox[abeoprs]-[A-Za-z0-9-]{20,255})",
@@ -57,6 +61,7 @@ SHAPES = (
         shown=5,
         must_look_random=True,
     ),
+    _rule("an Azure storage key", r"\bAccountKey=(?P<value>[A-Za-z0-9+/]{80,90}==)", hint="AccountKey="),
     _rule(
         "a Slack webhook",
         r"\bhooks\.slack\.com/services/(?P<value>T[A-Z0-9]{6,20}/B[A-Z0-9]{6,20}/[A-Za-z0-9]{20,40})\b",
@@ -74,6 +79,13 @@ SHAPES = (
         r"(?:\\[rn]|[\s\"'+,]|[\w-]{1,30}: [^\n]{0,200}\n){0,50}"
         r"[A-Za-z0-9+/=]{30}(?:[A-Za-z0-9+/=\s\"']|\\[rn]){0,20000})",
     ),
+    _rule(
+        "a credential of an HTTP header",
+        r"Authorization[\"']?\]?[ \t]*[:=,][ \t]*[rbf]?[\"']?(?:Bearer|Basic|token)[ \t]+"
+        r"(?P<value>[\w+/=.~-]{20,2000})",
+        hint="Authorization",
+        must_look_random=True,
+    ),
     URL_PASSWORD,
 )
 
@@ -82,6 +94,18 @@ ASSIGNMENTS = (
     _rule(
         "a W&B API key",
         rf"WANDB_API_KEY(?:{_ASSIGNED}|[ \t]+)[rb]?[\"']?(?P<value>[\w-]{{40,200}})\b",
+    ),
+    _rule(
+        "a W&B API key",
+        rf"(?i:wandb[_-]?(?:api[_-]?)?(?:key|token|secret)){_ASSIGNED}"
+        r"[rb]?[\"']?(?P<value>(?:\w{1,30}-)?[0-9a-f]{40})\b",
+    ),
+    _rule(  # as Kubernetes and task definitions write a variable
+        "a secret by its name",
+        r"[\"']?[Nn]ame[\"']?[ \t]*:[ \t]*[\"']?\w{0,60}(?:API_?KEY|SECRET|PASSWORD|TOKEN|ACCESS_KEY)"
+        r"[\"']?[ \t]*,?\s{1,80}"
+        r"[\"']?[Vv]alue[\"']?[ \t]*:[ \t]*[\"']?(?P<value>[\w+/=.~!@#%^&*-]{20,200})",
+        must_look_random=True,
     ),
     _rule(
         "a W&B API key",
@@ -101,10 +125,10 @@ ASSIGNMENTS = (
 )
 
 # Recognised by a name that only promises a secret, and a value that looks like one. In code only a value in
-# quotes counts: without them it is an expression.
+# quotes counts: without them it is an expression. `...:123456789012:secret:name` only says where one is.
 GENERIC = _rule(
     "a secret by its name",
-    rf"{_NAME}{_ASSIGNED}[rb]?(?P<quote>[\"'])?(?P<value>[\w+/=.~!@#%^&*-]{{20,200}})"
+    rf"(?<!\d:){_NAME}{_ASSIGNED}[rb]?(?P<quote>[\"'])?(?P<value>[\w+/=.~!@#%^&*-]{{20,200}})"
     r"(?(quote)(?P=quote)|(?=[\s,;\"'\]}]|$))",
     must_look_random=True,
 )

@@ -22,7 +22,7 @@ _CONFIG_SUFFIXES = frozenset(
 )
 _LOCK_FILES = frozenset({"package-lock.json", "pnpm-lock.yaml", "conda-lock.yml", "npm-shrinkwrap.json", "go.sum"})
 _KEY_BEFORE = re.compile(
-    r"""(?<![\w./-])([\w.-]{1,60})["']?\]?\s*(?::\s*\w{1,20}\s*=|=>|[=:,(])\s*(?:default\s*=\s*)?[rb]?["']{0,3}$"""
+    r"""(?<![\w./-])([\w.-]{1,60})["']?\]?\s*(?::\s*\w{1,20}\s*=|=>|[=:,(])\s*(?:type\s*=\s*\w{1,20}\s*,\s*)?(?:default\s*=\s*)?[rb]?["']{0,3}$"""
 )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from smsweep.errors import NotFound, SourceError
+from smsweep.errors import JobRejected, NotFound, SourceError
 from smsweep.sdk import auth as sdk_auth
 from smsweep.sdk.workspace import Workspace
 from smsweep.trials import TrialState
@@ -68,8 +68,8 @@ def test_a_secret_that_cannot_be_read_fails_the_trial_and_names_its_place(accoun
 
 
 def test_a_variable_of_this_machine_is_refused_with_the_cure(account: Account) -> None:
-    account.run(1, job={"secrets": {"TOKEN": "env:TOKEN"}})
-    assert "`smsweep auth` puts its value into Secrets Manager" in account.trials()[0].reason
+    with pytest.raises(JobRejected, match="`smsweep auth` puts its value into Secrets Manager"):
+        account.run(1, job={"secrets": {"TOKEN": "env:TOKEN"}})
     assert account.created() == {}
 
 

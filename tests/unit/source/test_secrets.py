@@ -30,6 +30,8 @@ GITHUB = f"ghp_{draw(36)}"
 OPENAI = f"sk-proj-{draw(80, ALNUM + '-_')}"
 ANTHROPIC = f"sk-ant-api03-{draw(93, ALNUM + '-_')}AA"
 SLACK = f"xoxb-{draw(12, string.digits)}-{draw(13, string.digits)}-{draw(24)}"
+DULL_SLACK = f"xoxp-0192837465-5647382910-{draw(24, string.ascii_letters)}"  # digits at no end
+AZURE = draw(86, ALNUM + "+/") + "=="
 GENERIC = f"{draw(10)}7a3b{draw(16)}"
 PASSWORD = draw(14)
 JWT = ".".join(
@@ -89,6 +91,14 @@ CANARIES = [
     ("train.py", f'COMET_API_KEY = "{GENERIC}"', GENERIC, "COMET_API_KEY", "by its name"),
     ("train.py", f'parser.add_argument("--token", default="{GENERIC}")', GENERIC, "--token", "by its name"),
     ("train.py", f'os.getenv("MY_SECRET", "{GENERIC}")', GENERIC, "MY_SECRET", "by its name"),
+    ("train.py", f'WANDB_KEY = "{HEX}"', HEX, "WANDB_KEY", "W&B"),
+    ("config.json", f'{{"wandb-token": "{HEX}"}}', HEX, "wandb-token", "W&B"),
+    ("train.py", f'p.add_argument("--token", type=str, default="{GENERIC}")', GENERIC, "--token", "by its name"),
+    ("deploy.yaml", f"env:\n- name: WANDB_API_KEY\n  value: {HEX}\n", HEX, "value", "by its name"),
+    ("task.json", f'{{"name": "DB_PASSWORD", "value": "{GENERIC}"}}', GENERIC, "value", "by its name"),
+    ("train.py", f'get(url, headers={{"Authorization": "Bearer {GENERIC}"}})', GENERIC, "", "HTTP header"),
+    ("train.py", f'connect("AccountName=a;AccountKey={AZURE}")', AZURE, "AccountKey", "Azure"),
+    ("train.py", f'slack("{DULL_SLACK}")', DULL_SLACK, "slack", "Slack token"),
     ("settings.toml", f'db_password = "{GENERIC}"', GENERIC, "db_password", "by its name"),
 ]
 
@@ -124,6 +134,10 @@ NOT_SECRETS = [
     ("requirements.txt", "--extra-index-url https://${USER}:${TOKEN}@pypi.corp/simple"),
     ("requirements.txt", "sqlalchemy @ git+https://github.com/sqlalchemy/sqlalchemy@main"),
     ("job.yaml", "secrets:\n  WANDB_API_KEY: arn:aws:secretsmanager:eu-west-1:123456789012:secret:wandb-AbC123"),
+    ("job.yaml", "secrets:\n  KEY: arn:aws:secretsmanager:eu-west-1:123456789012:secret:prod/ml/wandb-key-Ab1dE2"),
+    ("task.json", '{"name": "TOKEN", "valueFrom": "arn:aws:ssm:eu-west-1:123456789012:parameter/a1b2c3/d4e5f6"}'),
+    ("deploy.yaml", "- name: API_KEY\n  value: $(API_KEY_OF_TEAM_1_IN_2024)\n"),
+    ("train.py", 'headers = {"Authorization": f"Bearer {token_of_team_1_and_2_and_3}"}'),
     ("job.yaml", "secrets:\n  WANDB_API_KEY: ssm:/prod/wandb-api-key-2024/team1"),
     ("job.yaml", "secrets:\n  HF_TOKEN: env:HF_TOKEN_OF_TEAM_1\n  api_key: ${API_KEY}"),
     ("sweep.yaml", "parameters:\n  token: {values: [bert-base-uncased-v2, roberta-large-v1-2024]}"),
