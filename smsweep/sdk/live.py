@@ -52,6 +52,7 @@ class LiveSweep:
         self.origin: Data = {}
         self.sweep: Sweep | None = None
         self._snapshot: Snapshot | None = None  # of `shown`
+        self._summary: Data | None = None  # likewise
 
     @property
     def revision(self) -> int:
@@ -74,7 +75,7 @@ class LiveSweep:
         if self._shown_at != sweep.revision or is_old:  # what a trial waits for changes without a revision
             self.shown = self._clean(json_safe(show_data(store, sweep, self._trials.values())))
             self._shown_at, self._shown_s = sweep.revision, time.monotonic()
-            self._snapshot = None
+            self._snapshot = self._summary = None
 
     @property
     def metric(self) -> str:
@@ -86,7 +87,10 @@ class LiveSweep:
 
     def changes(self, since: int) -> Data:
         """Return the rows of trials that changed after a revision, and which were removed. since: 0 for all."""
-        numbers = sorted(number for number, trial in self._trials.items() if trial.revision > since)
+        is_old = since < self._seen
+        numbers = (
+            sorted(number for number, trial in self._trials.items() if trial.revision > since) if is_old else []
+        )
         rows = [table_row(self._data[number]) for number in numbers]
         for row in rows:
             self.columns += [name for name in row if name not in self.columns]
@@ -98,15 +102,18 @@ class LiveSweep:
         }
 
     def summary(self) -> Data:
-        """Return what a list says of the sweep: `shown`, how its best came about, what runs now."""
-        snapshot = self.snapshot()
-        best = snapshot.best_so_far(value for _, value in snapshot.scored())
-        return {
-            **self.shown,
-            "revision": self.revision,
-            "best_so_far": [value for _, value in thin(best, LINE_POINTS)],
-            "running": self._running(),
-        }
+        """Return what a list says of the sweep: `shown`, its front, how its best came about, what runs now."""
+        if self._summary is None:
+            snapshot = self.snapshot()
+            best = snapshot.best_so_far(value for _, value in snapshot.scored())
+            self._summary = {
+                **self.shown,
+                "revision": self.revision,
+                "front": sorted(snapshot.front),
+                "best_so_far": [value for _, value in thin(best, LINE_POINTS)],
+                "running": self._running(),
+            }
+        return self._summary
 
     def trial(self, number: int) -> Data:
         """Raises NotFound."""

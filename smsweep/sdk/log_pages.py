@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from contextlib import ExitStack, closing
 from typing import Any
@@ -16,6 +17,7 @@ from smsweep.sdk.workspace import Workspace
 from smsweep.sweeps import Sweep
 
 Data = dict[str, Any]
+LOCAL = ("process", "docker")  # backends whose logs lie where their jobs ran
 
 
 class LogPages:
@@ -31,13 +33,14 @@ class LogPages:
         """Return the next `lines` of a job's log, secrets masked, and the `cursor` to go on from.
 
         cursor: "" for the beginning, else that of the page before; of another attempt's job, it begins anew and
-        `is_new` tells so. is_last: the job has ended and this is the end of its log. Raises JobError, UsageError.
+        `is_new` tells so. is_last: the job has ended and this is the end of its log. note: where it lies
+        instead. Raises JobError, UsageError.
         """
         known, _, inner = cursor.partition("|")
         is_new = known != job_name
         if not job_name:
-            return {"lines": [], "cursor": "", "is_new": is_new, "is_last": False}
-        kind = place.partition("@")[0]
+            return {"lines": [], "cursor": "", "is_new": is_new, "is_last": False, "note": ""}
+        kind, _, host = place.partition("@")
         if kind not in BACKENDS:
             raise UsageError("the trial was a Python function's: what that printed went to where its agent ran")
         backend, lock = self._backend(backend_name(kind, self._workspace))
@@ -53,6 +56,9 @@ class LogPages:
             "cursor": f"{job_name}|{page.cursor}",
             "is_new": is_new,
             "is_last": page.is_last,
+            "note": ""
+            if page.cursor or kind not in LOCAL or host == socket.gethostname()
+            else f"it lies on {host}",
         }
 
     def close(self) -> None:

@@ -187,6 +187,20 @@ def test_every_figure_is_drawn_and_nothing_is_fetched(browser: Browser, served: 
                 expect(figure).to_have_attribute("data-is-drawn", "true")
 
 
+def test_a_sweep_of_two_metrics_shows_its_front(browser: Browser, served: Served) -> None:
+    metrics = [{"name": "loss", "goal": "minimize"}, {"name": "accuracy", "goal": "maximize"}]
+    config = {name: value for name, value in CONFIG.items() if name != "metric"}
+    sweep_id = record(12, config={**config, "method": "custom", "metrics": metrics})
+    with seen(browser, served, f"/sweeps/{sweep_id}#analysis") as visited:
+        page = visited.page
+        page.wait_for_selector('[data-figure="front"][data-is-drawn]')
+        page.get_by_role("tab", name="Overview").click()
+        expect(page.get_by_role("heading", name="The front")).to_be_visible()
+        numbers = [trial["number"] for trial in sdk.views.front(sweep_id)]
+        shown = page.locator("section", has=page.get_by_role("heading", name="The front")).locator("tbody tr")
+        expect(shown).to_have_count(len(numbers))
+
+
 def test_the_theme_stays_as_chosen(browser: Browser, served: Served) -> None:
     record(1)
     with seen(browser, served) as visited:

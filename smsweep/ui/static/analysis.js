@@ -15,11 +15,14 @@ const KINDS = [
 
 export class Analysis {
   constructor(panel, model) {
-    this.model = model;
+    Object.assign(this, { panel, model, figures: [] });
+  }
+
+  build() {
+    const { panel, model } = this;
     const choose = (n) => model.go(path("sweeps", model.sweepId, "trials", String(n)));
-    this.figures = [];
     for (const [name, title, about] of KINDS) {
-      if (name === "front" && (model.sweep?.metrics.length ?? 0) < 2) continue;
+      if (name === "front" && model.sweep.metrics.length < 2) continue;
       const element = make("div", { className: "figure", "data-figure": name, role: "figure", ariaLabel: title });
       panel.append(make("section", { className: "card" }, make("h2", { textContent: title }), make("p", { className: "soft", textContent: about }), element));
       this.figures.push(new LiveFigure(element, model.sweepId, name, { choose, signal: model.signal }));
@@ -27,6 +30,7 @@ export class Analysis {
   }
 
   update() {
+    if (!this.figures.length) this.build();
     for (const figure of this.figures) figure.update(this.model.revision);
   }
 

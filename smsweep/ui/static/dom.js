@@ -70,7 +70,7 @@ export const many = (n, word) => `${n} ${word}${n === 1 ? "" : "s"}`;
 
 export function duration(seconds) {
   if (!Number.isFinite(seconds) || seconds < 0) return "–";
-  if (seconds < 10) return `${seconds.toFixed(1)} s`;
+  if (seconds < 10 && !Number.isInteger(seconds)) return `${seconds.toFixed(1)} s`;
   if (seconds < 60) return `${Math.round(seconds)} s`;
   if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`;
   if (seconds < 86400) return `${Math.floor(seconds / 3600)} h ${Math.round((seconds % 3600) / 60)} min`;
@@ -84,7 +84,7 @@ export function seconds(from, to) {
 export function ago(time) {
   if (!time) return make("span", { textContent: "–" });
   const passed = seconds(time, null);
-  const text = passed < 5 ? "just now" : `${duration(passed).replace(/^(\S+ \S+).*/, "$1")} ago`;
+  const text = passed < 5 ? "just now" : `${duration(Math.round(passed)).replace(/^(\S+ \S+).*/, "$1")} ago`;
   return make("time", { dateTime: time, title: new Date(time).toLocaleString(), textContent: text });
 }
 

@@ -40,14 +40,15 @@ export class LogView {
     }
     if (page.is_new) this.text.replaceChildren();
     if (page.is_new) this.dropped = 0;
+    const hasMoved = this.cursor !== page.cursor;
     this.cursor = page.cursor;
-    this.add(page.lines);
-    if (page.lines.length) return 0; // there may be more already
+    this.add(page.lines, page.note);
+    if (hasMoved) return 0; // there may be more already
     if (page.is_last) return 15000;
     return ["running", "stopping"].includes(page.state) ? 1000 : 3000;
   }
 
-  add(lines) {
+  add(lines, note = "") {
     const some = document.createDocumentFragment();
     for (const line of lines.slice(-MOST_LINES)) {
       const element = make("div", { textContent: `${line.replace(ANSI, "")}\n` });
@@ -61,7 +62,7 @@ export class LogView {
       this.dropped += 1;
     }
     const n = this.text.children.length;
-    this.count.textContent = n ? `${n + this.dropped} lines${this.dropped ? `, the last ${n} here` : ""}` : "nothing printed yet";
+    this.count.textContent = n ? `${n + this.dropped} lines${this.dropped ? `, the last ${n} here` : ""}` : note || "nothing printed yet";
     if (lines.length && this.follows) this.toEnd();
   }
 

@@ -71,7 +71,20 @@ export class Overview {
         make("li", {}, make("strong", { className: "bad", textContent: `${trials} ×` }), " ", make("span", { textContent: reason })))))] : []));
   }
 
+  drawFront(sweep) {
+    const names = sweep.metrics.map(({ name }) => name);
+    const lines = sweep.front.map((n) => this.model.rows.get(n)).filter(Boolean).map((row) => make("tr", {},
+      make("td", {}, make("a", { href: path("sweeps", sweep.id, "trials", String(row.number)), textContent: row.number })),
+      ...names.map((name) => make("td", { className: "number", textContent: number(row[`metrics.${name}`]) })), make("td", {}, pairs(params(row)))));
+    this.best.replaceChildren(...(lines.length ? [make("section", { className: "card" }, make("h2", { textContent: "The front" }),
+      table(["trial", ...names.map(numbers), "params"], lines))] : []));
+  }
+
   drawBest(sweep, all) {
+    if (sweep.metrics.length > 1) {
+      this.drawFront(sweep);
+      return;
+    }
     const sign = sweep.metric?.goal === "maximize" ? -1 : 1;
     const scored = all.filter((row) => typeof row.objective === "number" && !["failed", "crashed"].includes(row.state));
     scored.sort((a, b) => sign * (a.objective - b.objective));
@@ -122,7 +135,8 @@ function tiles(sweep, all) {
   return [
     tile("Trials", `${ended}${expected === null ? "" : ` of ${expected}`} ended`, progress(sweep.trials, expected), make("span", { className: "counts" }, ...counts),
       total ? "" : "none yet"),
-    metric && tile(`Best ${metric.name}`, best ? make("a", { href: path("sweeps", sweep.id, "trials", String(best.number)),
+    sweep.metrics.length > 1 ? tile("Front", many(sweep.front.length, "trial"),
+      `no trial beats them in all of ${sweep.metrics.map(({ name }) => name).join(", ")}`) : metric && tile(`Best ${metric.name}`, best ? make("a", { href: path("sweeps", sweep.id, "trials", String(best.number)),
       title: `trial ${best.number}`, textContent: number(best.repeats?.mean ?? best.objective) }) : "–",
     best ? make("span", {}, `trial ${best.number} `, pairs(flat(best.params))) : `${metric.goal}; no value yet`,
     sweep.metric?.target !== null && sweep.metric?.target !== undefined ? `target ${number(sweep.metric.target)}` : ""),

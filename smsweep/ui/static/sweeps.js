@@ -68,7 +68,8 @@ function line(sweep) {
         failed ? make("span", { className: "bad" }, `, ${failed} failed`) : "")),
     make("div", { className: "line-of-best" }, spark(sweep.best_so_far, "best so far, trial by trial")),
     make("div", { className: "best" },
-      best ? make("div", {}, make("strong", { textContent: number(best.objective) }), " ", make("span", { className: "soft", textContent: metric.name }))
+      sweep.front.length ? make("div", {}, make("strong", { textContent: many(sweep.front.length, "trial") }), make("span", { className: "soft", textContent: " on the front" }))
+        : best ? make("div", {}, make("strong", { textContent: number(best.objective) }), " ", make("span", { className: "soft", textContent: metric.name }))
         : make("span", { className: "soft", textContent: metric ? `no ${metric.name} yet` : "no metric" }),
       best ? make("div", { className: "soft line" }, pairs(best.params)) : ""));
 }

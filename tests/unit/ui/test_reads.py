@@ -172,6 +172,12 @@ def test_a_log_is_read_page_by_page_with_its_secrets_masked(client: Client) -> N
     assert second["lines"] == ["three"] and not second["is_new"]
 
 
+def test_a_log_of_another_machine_is_said_to_lie_there(client: Client) -> None:
+    sweep_id = record(1)
+    page = client.get(f"/api/sweeps/{sweep_id}/trials/0/log").data
+    assert (page["lines"], page["note"]) == ([], "it lies on a")
+
+
 def test_a_store_in_postgresql_is_followed_as_well(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with run_postgres() as server:
         monkeypatch.setenv("SMSWEEP_STORE", server.new_schema())
