@@ -31,7 +31,8 @@ def main() -> None:
     signal.signal(signal.SIGCHLD, on_child)
     for line in sys.stdin:
         order = json.loads(line)
-        entrypoint.prepare_fork(order["folder"])
+        with contextlib.suppress(Exception):
+            entrypoint.prepare_fork(order["folder"], order["environ"])
         say(start(order, entrypoint.main))
 
 

@@ -26,7 +26,7 @@ from smsweep.runtime.secrets import known_secrets, with_secrets
 from smsweep.runtime.sm_variables import user_args
 from smsweep.runtime.source_folder import source_folder
 from smsweep.runtime.supervise import Supervisor
-from smsweep.runtime.surroundings import leave_surroundings
+from smsweep.runtime.surroundings import known_surroundings, leave_surroundings
 from smsweep.runtime.talk import warn
 
 TYPE_CHECKING = False
@@ -61,10 +61,14 @@ def main(argv: list[str] | None = None) -> int:
     return code
 
 
-def prepare_fork(folder: str) -> None:
-    """Do once, in a process that forks jobs, what is the same for each of them. folder: of the next job."""
+def prepare_fork(folder: str, environ: Mapping[str, str]) -> None:
+    """Do once, in a process that forks jobs, what is the same for each of them.
+
+    folder, environ: of the next job. What fails here fails again in the job, which says so.
+    """
     _PARSER.parse_known_args(["--pid-file", folder])  # argparse compiles its patterns at their first use
     device_names()
+    known_surroundings(find(INTERPRETER, environ.get("PATH", os.defpath)) or sys.executable)
     keep(Layout(os.path.join(folder, "ml")).source_tar)
 
 

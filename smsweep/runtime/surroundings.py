@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import glob
 import json
 import os
@@ -10,7 +11,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List
+    from typing import Any, Dict, List, Tuple
 
 FILE = "environment.json"
 
@@ -23,10 +24,15 @@ def leave_surroundings(folder: str, interpreter: str) -> None:
     try:
         path = os.path.join(folder, FILE)
         with open(path + ".part", "w", encoding="utf-8") as file:
-            json.dump(surroundings(interpreter), file)
+            json.dump(known_surroundings(interpreter), file)
         os.replace(path + ".part", path)
     except (OSError, ValueError):
         pass
+
+
+def known_surroundings(interpreter: str) -> Dict[str, Any]:
+    """Return `surroundings`; what a process found out once holds as long as nobody installs anything."""
+    return _found(interpreter, tuple(map(_changed_at, _folders(interpreter))))
 
 
 def surroundings(interpreter: str) -> Dict[str, Any]:
@@ -34,19 +40,40 @@ def surroundings(interpreter: str) -> Dict[str, Any]:
 
     Of another Python than this one: what lies where its packages usually do, and the version as far as files tell.
     """
-    is_this = _prefix(interpreter) == _prefix(sys.executable or interpreter)
+    folders = _folders(interpreter)
+    return {
+        "python": platform.python_version() if _is_this(interpreter) else _version(_prefix(interpreter), folders),
+        "platform": platform.platform(),
+        "packages": _packages(folders),
+    }
+
+
+@functools.lru_cache(maxsize=4)
+def _found(interpreter: str, changed_at: Tuple[int, ...]) -> Dict[str, Any]:
+    return surroundings(interpreter)
+
+
+@functools.lru_cache(maxsize=4)
+def _folders(interpreter: str) -> List[str]:
+    """Return where its packages are: on the path if it is this Python, then where they usually are."""
     prefix = _prefix(interpreter)
     usual = [
         *glob.glob(os.path.join(prefix, "lib", "python3*", "site-packages")),
         *glob.glob(os.path.join(prefix, "lib", "python3*", "dist-packages")),
         *(glob.glob("/usr/local/lib/python3*/dist-packages") if prefix == "/usr" else []),
     ]
-    folders = [folder for folder in sys.path if os.path.isdir(folder)] if is_this else []
-    return {
-        "python": platform.python_version() if is_this else _version(prefix, usual),
-        "platform": platform.platform(),
-        "packages": _packages([*folders, *usual]),
-    }
+    return [*filter(os.path.isdir, sys.path if _is_this(interpreter) else ()), *usual]
+
+
+def _changed_at(folder: str) -> int:
+    try:
+        return os.stat(folder).st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _is_this(interpreter: str) -> bool:
+    return _prefix(interpreter) == _prefix(sys.executable or interpreter)
 
 
 def _prefix(interpreter: str) -> str:

@@ -1,0 +1,34 @@
+"""What is around a trial's script is found out once, and again when something was installed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from smsweep.runtime import surroundings
+from smsweep.runtime.surroundings import known_surroundings
+
+
+@pytest.fixture
+def interpreter(tmp_path: Path) -> str:
+    """That of another Python than this one, with one package."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "lib/python3.9/site-packages/numpy-1.2.dist-info").mkdir(parents=True)
+    return str(tmp_path / "bin/python")
+
+
+def test_it_is_found_out_once(interpreter: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = known_surroundings(interpreter)
+    assert (first["python"], first["packages"]) == ("3.9", ["numpy==1.2"])
+    monkeypatch.setattr(surroundings, "_packages", lambda folders: pytest.fail("looked again"))
+    assert known_surroundings(interpreter) == first
+
+
+def test_what_is_installed_meanwhile_is_seen(interpreter: str, tmp_path: Path) -> None:
+    known_surroundings(interpreter)
+    folder = tmp_path / "lib/python3.9/site-packages"
+    (folder / "torch-2.0.dist-info").mkdir()
+    os.utime(folder, (1, 1))  # however coarse the clock of the file system
+    assert known_surroundings(interpreter)["packages"] == ["numpy==1.2", "torch==2.0"]
