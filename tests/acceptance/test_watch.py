@@ -1,0 +1,111 @@
+"""`smsweep watch` away from the agent: another folder, a store that restarts, a terminal that is resized."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.desk import SMSWEEP, Desk, grid
+from tests.markdown import ROOT
+from tests.postgres import run_postgres
+
+TRAIN = """
+import argparse, smsweep, time
+parser = argparse.ArgumentParser()
+parser.add_argument("--a", type=float)
+a = parser.parse_known_args()[0].a
+for step in range(8):
+    smsweep.log({"loss": a / (step + 1)}, step=step)
+    time.sleep(0.15)
+if a == 3:
+    raise ValueError("three is too much for this one")
+"""
+FILES = {"train.py": TRAIN, "sweep.yaml": grid(a=[1, 2, 3, 4])}
+
+
+def desk(folder: Path, **environ: str) -> Desk:
+    folder.mkdir()
+    made = Desk(folder, FILES)
+    made.environ |= environ
+    return made
+
+
+def test_another_machine_watches_through_a_database_that_restarts(tmp_path: Path) -> None:
+    with run_postgres() as postgres:
+        shared = {"SMSWEEP_STORE": postgres.new_schema()}
+        ours, theirs = desk(tmp_path / "ours", **shared), desk(tmp_path / "theirs", **shared)
+        sweep_id = ours.sweep()
+        with theirs.start("watch", sweep_id, "--json", "--interval", "0.2") as watcher:
+            assert watcher.stdout is not None
+            first = json.loads(watcher.stdout.readline())
+            with ours.start("agent", sweep_id, "--quiet") as agent:
+                time.sleep(1.5)
+                postgres.restart()
+                assert agent.wait(timeout=60) == 0
+            rest = [json.loads(line) for line in watcher.stdout]
+            assert watcher.wait(timeout=60) == 0
+    assert (first["event"], first["state"], first["over"]) == ("sweep", "running", False)
+    assert (rest[-1]["event"], rest[-1]["state"], rest[-1]["over"]) == ("sweep", "finished", True)
+    ends = {event["number"]: event["state"] for event in rest if event["event"] == "trial"}
+    assert ends == {0: "finished", 1: "finished", 2: "failed", 3: "finished"}
+    best = [event["objective"] for event in rest if event["event"] == "best"]
+    assert best == sorted(best, reverse=True)
+    assert best[-1] == 0.125
+
+
+class Tmux:
+    """A terminal of tmux's, with a server of its own: it wraps lines again when it becomes narrower."""
+
+    def __init__(self, desk: Desk, command: str, columns: int, rows: int) -> None:
+        self._name = f"smsweep-{os.getpid()}"
+        size = ["-x", str(columns), "-y", str(rows)]
+        environ = {**desk.environ, "TERM": "xterm-256color", "PYTHONPATH": str(ROOT), "LC_ALL": "C.UTF-8"}
+        argv = ["tmux", "-u", "-L", self._name, "-f", "/dev/null", "new-session", "-d", *size, command]
+        subprocess.run(argv, cwd=desk.folder, env=environ, check=True)
+
+    def call(self, *args: str) -> str:
+        done = subprocess.run(["tmux", "-L", self._name, *args], capture_output=True, text=True, check=True)
+        return done.stdout
+
+    def screen(self) -> list[str]:
+        return self.call("capture-pane", "-p").splitlines()
+
+
+@pytest.fixture
+def tmux(tmp_path: Path) -> Iterator[Tmux]:
+    if shutil.which("tmux") is None:
+        pytest.skip("no tmux")
+    command = f"{sys.executable} -m {SMSWEEP[-1]} run sweep.yaml; exec sleep 60"
+    terminal = Tmux(desk(tmp_path / "desk"), command, 110, 24)
+    try:
+        yield terminal
+    finally:
+        terminal.call("kill-server")
+
+
+def test_a_terminal_that_is_resized_shows_one_view(tmux: Tmux) -> None:
+    wait_for(tmux, "1  running")
+    for columns in (60, 40, 100):
+        tmux.call("resize-window", "-x", str(columns), "-y", "24")
+        time.sleep(1.0)
+        screen = tmux.screen()
+        assert sum("minimize" in line or "grid" in line for line in screen) == 1, "\n".join(screen)
+    wait_for(tmux, "is finished: 3 finished, 1 failed")
+    screen = tmux.screen()
+    assert sum("/2 failed  ValueError: three is too much" in line for line in screen) == 1, "\n".join(screen)
+    assert not any("━" in line for line in screen), "\n".join(screen)
+
+
+def wait_for(tmux: Tmux, text: str) -> None:
+    end = time.monotonic() + 60
+    while not any(text in line for line in tmux.screen()):
+        assert time.monotonic() < end, "\n".join(tmux.screen())
+        time.sleep(0.1)
