@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,7 @@ for step in range(8):
 if a == 3:
     raise ValueError("three is too much for this one")
 """
-FILES = {"train.py": TRAIN, "sweep.yaml": grid(a=[1, 2, 3, 4])}
+FILES: dict[str, str | dict[str, Any]] = {"train.py": TRAIN, "sweep.yaml": grid(a=[1, 2, 3, 4])}
 
 
 def desk(folder: Path, **environ: str) -> Desk:
