@@ -26,7 +26,6 @@ MARKS = {
     "make": "installs everything: tests/acceptance/test_readme.py runs `make quickstart` in a fresh copy",
     "fails": "ends with an error: its own test wants to see that",
     "wandb": "needs W&B's package, which has an environment of its own",
-    "docker": "needs a Docker Engine and an image from the internet: tests/contract/test_backend.py has its own",
     "aws": "needs an AWS account: tests/sagemaker runs such sweeps against the stand-in of the API",
     "notebook": "a notebook's cell: tests/oracle/test_notebook.py runs them in a kernel",
     "sweep": "a whole sweep.yaml, read below",

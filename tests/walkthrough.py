@@ -55,7 +55,7 @@ def walk(shown: Sequence[Block], folder: Path) -> None:
 
 def script(shown: Sequence[Block]) -> str:
     """Return one shell script that does it all and says before each block which it is."""
-    parts = []
+    parts = ["trap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT"]  # what a block leaves in the background
     for index, block in enumerate(shown):
         parts.append(f"echo '{MARK} {index}'")
         if block.is_file:

@@ -4,26 +4,49 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
+from docker import DockerClient
 
+from tests.engine import IMAGE
 from tests.markdown import ROOT, blocks
 from tests.walkthrough import walk
 
 README = blocks(ROOT / "README.md")
 TOUR = [block for block in README if block.section == "A tour in five minutes"]
+STEPS = [block for block in README if block.section == "Here, in a container, on SageMaker"]
+STEPS_FILES = [block for block in TOUR if block.title in ("train.py", "sweep.yaml")]
 
 
 def test_the_tour_goes_as_shown(tmp_path: Path) -> None:
     walk(TOUR, tmp_path)
 
 
-def test_nothing_but_the_top_is_left_out_of_the_tour() -> None:
-    assert [(block.language, block.title) for block in README if block not in TOUR] == [
+@pytest.mark.docker
+def test_the_three_steps_go_as_shown(docker_engine: DockerClient, tmp_path: Path) -> None:
+    (image,) = re.findall(r"image_uri: (\S+)", STEPS[0].text)
+    docker_engine.images.get(IMAGE).tag(image)
+    try:
+        walk([*STEPS_FILES, *STEPS], tmp_path)
+    finally:
+        docker_engine.images.remove(image)
+
+
+def test_the_picture_is_of_such_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SMSWEEP_DIR", raising=False)
+    draw = runpy.run_path(str(ROOT / "docs" / "draw_picture.py"))["run"]
+    assert draw(tmp_path) == (ROOT / "docs" / "picture.svg").read_text(encoding="utf-8")
+
+
+def test_nothing_but_the_top_is_left_out() -> None:
+    shown = [block for block in README if block not in (*TOUR, *STEPS)]
+    assert [(block.language, block.title) for block in shown] == [
         ("bash", "make"),
         ("text", ""),
     ]
