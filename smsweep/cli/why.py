@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from smsweep import sdk
 from smsweep.cli.options import Json, TrialLabel
 from smsweep.cli.output import answer, answer_json
-from smsweep.cli.text import clean, clean_line
+from smsweep.cli.text import clean, clean_line, duration
 
 EXAMPLES = """
 smsweep why abcd1234/7
@@ -25,8 +27,23 @@ def why(label: TrialLabel, as_json: Json = False) -> None:
     answer(f"{told['trial']} {clean(told['why'])}")
     for line in told["reason"].splitlines():
         answer(clean(line))
+    for line in _course(told):
+        answer(line)
     if told["log"]:
         answer("")
         answer("the end of its log:")
         for line in told["log"]:
             answer(f"  {clean_line(line)}")
+
+
+def _course(told: dict[str, Any]) -> list[str]:
+    """Say which job it was, where and how long it ran, and after which retries."""
+    if not told["job_name"] or told["waiting"]:
+        return []
+    taken = duration(told["started_at"], told["ended_at"])
+    ran = f"ran {taken}" if taken else "runs"
+    lines = [
+        f"job {told['job_name']} {ran} on {told['place']}, from {told['started_at'][:19].replace('T', ' ')} UTC"
+    ]
+    retried = ", ".join(f"{n} x {kind}" for kind, n in told["retries"].items())
+    return [*lines, f"retried before: {retried}"] if retried else lines

@@ -12,6 +12,7 @@ from smsweep.sdk.labels import parse_trial
 from smsweep.sdk.manage import read_log
 from smsweep.sdk.workspace import Workspace, find_trial
 from smsweep.trials import Trial, TrialState
+from smsweep.waiting import read_waiting
 
 LOG_LINES = 15  # of a failed trial: a traceback's end, and what led to it
 
@@ -21,22 +22,30 @@ ASKERS = {"rule": "by a rule", "person": "by a person", "agent": "because its ag
 def why(label: str) -> dict[str, Any]:
     """Return what is known of how a trial came into its state, as data with one sentence for a person.
 
-    rule: the evidence of a rule that stopped it, or None. log: the last lines of one that failed or crashed, as
-    far as they can be read from here.
+    rule: the evidence of a rule that stopped it, or None. waiting: for what it waits though an agent has it.
+    job_name: "" where none ran. log: the last lines of one that failed or crashed, as far as they can be read here.
     """
     sweep_id, number = parse_trial(label)
     with Workspace().store() as store:
         trial = find_trial(store, sweep_id, number)
         evidence = store.get_note(sweep_id, stop_note(trial)) if trial.asked_by == "rule" else None
+        waiting = read_waiting(store, trial)
+    had_job = not trial.state.is_terminal or bool(trial.usage.get("n_jobs"))  # else its result was reused
     is_bad = trial.state in (TrialState.FAILED, TrialState.CRASHED)
     return {
         "trial": trial.label,
         "state": trial.state.value,
-        "why": SENTENCES[trial.state](trial),
+        "why": f"waits for its job: {waiting['reason']}" if waiting else SENTENCES[trial.state](trial),
         "reason": trial.reason,
         "rule": evidence,
         "exit_code": trial.exit_code,
         "attempt": trial.attempt,
+        "retries": dict(trial.retries),
+        "waiting": waiting,
+        "job_name": trial.job_name if had_job else "",
+        "place": trial.place,
+        "started_at": trial.started_at.isoformat() if trial.started_at else None,
+        "ended_at": trial.ended_at.isoformat() if trial.ended_at else None,
         "log": _log_tail(trial.label) if is_bad else [],
     }
 

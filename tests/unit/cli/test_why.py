@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
 
+from smsweep.errors import QuotaExceeded
+from smsweep.sdk.workspace import Workspace
+from smsweep.waiting import Waiting
 from tests.unit.cli.conftest import Cli
 
 TRAIN = """
@@ -39,11 +44,15 @@ def ended(cli: Cli, folder: Path) -> str:
 
 
 def test_why_tells_how_each_came_to_its_end(cli: Cli, ended: str) -> None:
-    assert cli("why", f"{ended}/0").out == f"{ended}/0 finished: its script ended well\n"
-    assert cli("why", f"{ended}/1").out == (
-        f"{ended}/1 was stopped by a rule\n"
-        "hyperband: at band 3 its loss 2 is worse than 1, the threshold of the 2 trials with 3 points\n"
+    finished = cli("why", f"{ended}/0").out.splitlines()
+    assert finished[0] == f"{ended}/0 finished: its script ended well"
+    assert re.fullmatch(
+        rf"job smsweep-{ended}-0-0 ran [\d.]+s on process@\S+, from [-\d]+ [:\d]+ UTC", finished[1]
     )
+    assert cli("why", f"{ended}/1").out.splitlines()[:2] == [
+        f"{ended}/1 was stopped by a rule",
+        "hyperband: at band 3 its loss 2 is worse than 1, the threshold of the 2 trials with 3 points",
+    ]
     failed = cli("why", f"{ended}/2").out
     assert failed.startswith(f"{ended}/2 failed with exit code 1\n")
     assert "the end of its log:\n  looking for luck\n  no luck\n" in failed
@@ -74,3 +83,16 @@ def test_why_of_a_whole_sweep_is_a_question_about_a_trial(cli: Cli, ended: str) 
     asked = cli("why", ended)
     assert asked.code == 2
     assert f"such as {ended}/0" in asked.err
+
+
+def test_why_of_a_trial_that_waits_for_a_machine_says_for_which(cli: Cli, folder: Path) -> None:
+    sweep_id = cli("sweep", "sweep.yaml").out.strip()
+    with Workspace().store() as store:
+        store.add_trials(sweep_id, 0, [{"a": 1}])
+        trial = store.claim(sweep_id, "ann", "sagemaker@eu-west-1", 60)
+        assert trial is not None
+        Waiting(store, "ann", lambda: datetime.now(timezone.utc)).note(
+            trial, QuotaExceeded("quota of 2 is full", 2)
+        )
+    assert cli("why", f"{sweep_id}/0").out == f"{sweep_id}/0 waits for its job: quota of 2 is full\n"
+    assert json.loads(cli("why", f"{sweep_id}/0", "--json").out)["waiting"]["limit"] == 2
