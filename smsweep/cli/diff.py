@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated, Any
 
 import typer
 
 from smsweep import sdk
-from smsweep.cli.options import Json, complete_id
+from smsweep.cli.options import Json, complete_id, whole_id
 from smsweep.cli.output import answer, answer_json, table
 from smsweep.cli.text import clean
 
@@ -35,9 +36,15 @@ LETTERS = {"added": "A", "removed": "D", "changed": "M", "mode": "M"}  # as git 
 Data = dict[str, Any]
 
 One = Annotated[
-    str, typer.Argument(metavar="A", autocompletion=complete_id, help="A sweep, or a trial: ID or ID/N.")
+    str,
+    typer.Argument(
+        metavar="A", callback=whole_id, autocompletion=complete_id, help="A sweep, or a trial: ID or ID/N."
+    ),
 ]
-Other = Annotated[str, typer.Argument(metavar="B", autocompletion=complete_id, help="Another of the same kind.")]
+Other = Annotated[
+    str,
+    typer.Argument(metavar="B", callback=whole_id, autocompletion=complete_id, help="Another of the same kind."),
+]
 
 
 def diff(
@@ -106,7 +113,7 @@ def _source(source: Data, *, stat: bool) -> None:
         )
     for file in () if stat else source["files"]:
         for line in file["diff"] or ():
-            colour = COLOURS.get(line[:1]) if sys.stdout.isatty() else None
+            colour = COLOURS.get(line[:1]) if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else None
             answer(typer.style(clean(line), fg=colour) if colour else clean(line))
 
 

@@ -45,6 +45,15 @@ def complete_id(incomplete: str) -> list[tuple[str, str]]:
     ]
 
 
+def whole_id(text: str | None) -> str | None:
+    """Take the beginning of a sweep's id for the id."""
+    return sdk.prefixes.whole(text) if text and len(text.split("/")[0]) < 8 else text
+
+
+def whole_ids(texts: list[str]) -> list[str]:
+    return [whole_id(text) or text for text in texts]
+
+
 Verbose = Annotated[
     int,
     typer.Option(
@@ -65,22 +74,42 @@ Json = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
 Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="A W&B sweep YAML.")]
 SweepId = Annotated[
     str,
-    typer.Argument(metavar="ID", autocompletion=complete_id, help="A sweep: ID, PROJECT/ID or ENTITY/PROJECT/ID."),
+    typer.Argument(
+        metavar="ID",
+        callback=whole_id,
+        autocompletion=complete_id,
+        help="A sweep: ID, PROJECT/ID or ENTITY/PROJECT/ID.",
+    ),
 ]
 OptionalSweepId = Annotated[
     str | None,
-    typer.Argument(metavar="ID", autocompletion=complete_id, help="A sweep: ID, PROJECT/ID or ENTITY/PROJECT/ID."),
+    typer.Argument(
+        metavar="ID",
+        callback=whole_id,
+        autocompletion=complete_id,
+        help="A sweep: ID, PROJECT/ID or ENTITY/PROJECT/ID.",
+    ),
 ]
 TrialLabel = Annotated[
     str,
-    typer.Argument(metavar="ID/N", autocompletion=complete_id, help="A trial: its sweep's id and its number."),
+    typer.Argument(
+        metavar="ID/N",
+        callback=whole_id,
+        autocompletion=complete_id,
+        help="A trial: its sweep's id and its number.",
+    ),
 ]
 Label = Annotated[
-    str, typer.Argument(metavar="ID[/N]", autocompletion=complete_id, help="A sweep, or a trial of one.")
+    str,
+    typer.Argument(
+        metavar="ID[/N]", callback=whole_id, autocompletion=complete_id, help="A sweep, or a trial of one."
+    ),
 ]
 Labels = Annotated[
     list[str],
-    typer.Argument(metavar="ID[/N]...", autocompletion=complete_id, help="Trials, or whole sweeps."),
+    typer.Argument(
+        metavar="ID[/N]...", callback=whole_ids, autocompletion=complete_id, help="Trials, or whole sweeps."
+    ),
 ]
 
 Project = Annotated[str | None, typer.Option("--project", "-p", help="The sweep's project.")]

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from smsweep.sdk import log_pages as log_pages
     from smsweep.sdk import manage as manage
     from smsweep.sdk import plan as plan
+    from smsweep.sdk import prefixes as prefixes
     from smsweep.sdk import preflight as preflight
     from smsweep.sdk import queue as queue
     from smsweep.sdk import reporting as reporting
@@ -59,6 +60,7 @@ _PARTS = frozenset(
         "manage",
         "plan",
         "queue",
+        "prefixes",
         "preflight",
         "reporting",
         "reproduce",

@@ -23,7 +23,7 @@ def why(label: str) -> dict[str, Any]:
     """Return what is known of how a trial came into its state, as data with one sentence for a person.
 
     rule: the evidence of a rule that stopped it, or None. waiting: for what it waits though an agent has it.
-    job_name: "" where none ran. log: the last lines of one that failed or crashed, as far as they can be read here.
+    job_name: "" where none ran. log: the last lines of one that failed or crashed, as far as they are to be had.
     """
     sweep_id, number = parse_trial(label)
     with Workspace().store() as store:
