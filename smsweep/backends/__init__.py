@@ -1,0 +1,1 @@
+"""What runs job requests: processes, containers, function calls, SageMaker; one protocol in front of them."""
