@@ -20,6 +20,7 @@ import uvicorn
 from smsweep import sdk
 from smsweep.errors import UsageError
 from smsweep.ui.app import make_app
+from smsweep.ui.assets import address
 from smsweep.ui.desk import Desk
 from smsweep.ui.gate import Gate
 
@@ -67,7 +68,7 @@ def serving(
     """Serve the page while the `with` lasts.
 
     port: 0 for a free one. names: others by which this machine is called. Raises UsageError for an address that
-    cannot be had, or a token that is too short.
+    cannot be had, a token that is too short, or without Plotly.
     """
     workspace = sdk.workspace.Workspace(environ)
     token = workspace.environ.get(TOKEN_VAR) or secrets.token_urlsafe(24)
@@ -75,6 +76,7 @@ def serving(
         raise UsageError(
             f"{TOKEN_VAR}: a token of {len(token)} characters can be guessed; use at least {LEAST_TOKEN}"
         )
+    address("app.js")  # reads all files: without the plotting library this is the place to say so
     with ExitStack() as stack:
         opened = stack.enter_context(_bound(host, port))
         port = opened.getsockname()[1]
