@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sqlite3
 import warnings
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,7 @@ import optuna
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as Theirs
+from sqlalchemy import event
 from sqlalchemy.exc import SQLAlchemyError
 
 from smsweep.errors import UsageError
@@ -60,12 +62,20 @@ def write(contents: Contents, url: str, *, force: bool) -> str:
             _add_study(url, contents, trials, force=force)
         else:
             with files.draft(path, force=force) as scratch:
-                _add_study(f"{SQLITE}{scratch}", contents, trials, force=force)
+                _add_study(f"{SQLITE}{scratch}", contents, trials, force=force, is_draft=True)
+                with scratch.open("rb") as file:
+                    os.fsync(file.fileno())
     return contents.title
 
 
-def _add_study(url: str, contents: Contents, trials: list[FrozenTrial], *, force: bool) -> None:
+def _add_study(
+    url: str, contents: Contents, trials: list[FrozenTrial], *, force: bool, is_draft: bool = False
+) -> None:
+    """is_draft: a file that nobody reads before it is complete need not be safe on disk after each trial."""
     storage = RDBStorage(url)
+    if is_draft:
+        event.listen(storage.engine, "connect", lambda opened, record: opened.execute("PRAGMA synchronous = OFF"))
+        storage.engine.dispose()  # connections from before
     try:
         _make_room(storage, contents.title, force=force)
         directions = [metric.goal.value for metric in contents.metrics]
