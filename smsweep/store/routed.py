@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
-from smsweep.errors import NotFound, UsageError
+from smsweep.errors import NotFound, StoreError, UsageError
 from smsweep.store.base import Store
 from smsweep.sweeps import Sweep, SweepState
 from smsweep.trials import MetricPoint, Params, Scalar, Trial, TrialState
+
+log = logging.getLogger(__name__)
 
 R = TypeVar("R")
 
@@ -41,6 +44,7 @@ class RoutedStore:
         """read_only: nothing may be changed elsewhere, either; home sees to itself."""
         self._is_read_only = read_only
         self._home = home
+        self._unreachable: set[str] = set()  # lists show what was known of these before they went away
         self._elsewhere = elsewhere
 
     def create_sweep(self, sweep: Sweep) -> Sweep:
@@ -51,7 +55,7 @@ class RoutedStore:
 
     def list_sweeps(self) -> list[Sweep]:
         home, away = self._home.list_sweeps(), self._elsewhere.ids()
-        found = [self.get_sweep(sweep.id) if sweep.id in away else sweep for sweep in home]
+        found = [self._as_it_is(sweep) if sweep.id in away else sweep for sweep in home]
         known = {sweep.id for sweep in home}
         found += [self.get_sweep(sweep_id) for sweep_id in away if sweep_id not in known]
         return sorted(
@@ -186,13 +190,23 @@ class RoutedStore:
         self._elsewhere.close()
         self._home.close()
 
+    def _as_it_is(self, sweep: Sweep) -> Sweep:
+        """Return a sweep that is kept elsewhere, or as it was here where nobody can tell: one must not hide all."""
+        try:
+            return self.get_sweep(sweep.id)
+        except StoreError as err:
+            log.warning("sweep %s is shown as it was before it was detached: %s", sweep.id, err)
+            self._unreachable.add(sweep.id)
+            return sweep
+
     def _change(self, sweep_id: str, work: Callable[[Store], R], order: Mapping[str, Any]) -> R:
         if self._is_read_only:
             raise UsageError(f"sweep {sweep_id} was opened to be read only")
         return self._elsewhere.change(sweep_id, work, order)
 
     def _of(self, sweep_id: str) -> Store:
-        return self._elsewhere.reader(sweep_id) if sweep_id in self._elsewhere.ids() else self._home
+        is_away = sweep_id in self._elsewhere.ids() and sweep_id not in self._unreachable
+        return self._elsewhere.reader(sweep_id) if is_away else self._home
 
     def _writable(self, sweep_id: str) -> Store:
         if sweep_id in self._elsewhere.ids():

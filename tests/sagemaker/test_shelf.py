@@ -13,6 +13,7 @@ from smsweep.backends.sagemaker.client import Aws
 from smsweep.backends.sagemaker.shelf import Order, Shelf
 from smsweep.config.sweep_yaml import parse_sweep
 from smsweep.errors import NotFound, StoreUnavailable, Superseded
+from smsweep.sdk import create, detach, views
 from smsweep.sdk.away import writer as writer_module
 from smsweep.sdk.away.copies import Copies
 from smsweep.sdk.away.writer import Writer
@@ -143,6 +144,16 @@ def test_a_reader_keeps_its_copy_while_s3_is_away(
                 assert "127.0.0.1:9" in found.trouble
             with closing(Copies(tmp_path / "none", shut, parse)) as none, pytest.raises(StoreUnavailable):
                 none.newest()
+
+
+def test_a_sweep_that_cannot_be_reached_does_not_hide_the_others(
+    account: Account, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    here, away = create.sweep(account.sweep(1), job=account.job), create.sweep(account.sweep(1), job=account.job)
+    detach.send_away(away, {}, with_agent=False)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    assert {sweep["id"]: sweep["state"] for sweep in views.list_sweeps()} == {here: "running", away: "stopped"}
+    assert f"sweep {away} is shown as it was before it was detached" in caplog.text
 
 
 def test_a_torn_download_is_no_store(shelf: Shelf, tmp_path: Path) -> None:
