@@ -191,7 +191,7 @@ class RoutedStore:
         self._home.close()
 
     def _as_it_is(self, sweep: Sweep) -> Sweep:
-        """Return a sweep that is kept elsewhere, or as it was here where nobody can tell: one must not hide all."""
+        """Return a sweep that is kept elsewhere, or as it was here where nobody can tell: one hides not all."""
         try:
             return self.get_sweep(sweep.id)
         except StoreError as err:
