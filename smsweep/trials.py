@@ -87,6 +87,8 @@ class MetricStats:
 
 def is_number(value: object) -> bool:
     """Tell whether a reported value can be compared: finite as a float, and not a bool."""
+    if type(value) is float:
+        return math.isfinite(value)
     try:
         return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
     except OverflowError:
