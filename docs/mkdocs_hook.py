@@ -6,17 +6,27 @@ A hook of MkDocs: https://www.mkdocs.org/user-guide/configuration/#hooks
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mkdocs.structure.files import File
 
 import smsweep
+from smsweep.config.job_models import JobSection
+from smsweep.config.sweep_schema import sweep_schema
 
 ROOT = Path(__file__).parents[1]
 REPOSITORY = "https://github.com/smsweep/smsweep/blob/main/"
 FENCE = re.compile(r"^```(\w+) +(\S.*)$", re.M)  # a second word: a file's name, or how a test treats the block
 LINK = re.compile(r"\]\((?!https?:|#)([^)\s]+)\)")
+KINDS = {
+    "string": "text",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "`true` or `false`",
+    "object": "a mapping",
+}
 TOUR = "## A tour in five minutes"
 
 
@@ -27,6 +37,7 @@ def on_files(files: Any, *, config: Any) -> None:
         "index.md": _from_root(top),
         "tutorial.md": _from_root(f"# Tutorial\n{tour}"),
         "python.md": _python(),
+        "schema.md": _schema(),
     }
     for name, text in made.items():
         files.append(File.generated(config, name, content=text))
@@ -53,6 +64,32 @@ def _from_root(text: str) -> str:
 def _python() -> str:
     sections = [f"::: {smsweep._HOMES[name]}.{name}" for name in smsweep.__all__]
     return "# Python\n\n" + "\n\n".join(["What `import smsweep` offers.", *sections])
+
+
+def _schema() -> str:
+    """Return the keys of both files as the models that read them have them."""
+    parts = [
+        "# Schema",
+        "Every key, made from the models that read the files. [Configuration](config.md) explains them.",
+    ]
+    for file, schema in (("sweep.yaml", sweep_schema()), ("job.yaml", JobSection.model_json_schema())):
+        rows = [
+            f"| `{key}` | {_kind(field)} | {field.get('description', '')} |"
+            for key, field in schema["properties"].items()
+        ]
+        parts.append(f"## {file}\n\n| key | takes | is |\n|---|---|---|\n" + "\n".join(rows))
+    return "\n\n".join(parts) + "\n"
+
+
+def _kind(field: Mapping[str, Any]) -> str:
+    """Say in words what a JSON schema lets through; null is left out, as the key may be."""
+    if "anyOf" in field:
+        return " or ".join(_kind(each) for each in field["anyOf"] if each.get("type") != "null")
+    if "enum" in field or "const" in field:
+        return ", ".join(f"`{value}`" for value in field.get("enum", [field.get("const")]))
+    if field.get("type") == "array":
+        return f"a list of: {_kind(field['items'])}" if field.get("items") else "a list"
+    return KINDS.get(field.get("type", "object"), "anything")
 
 
 def _fence(found: re.Match[str]) -> str:

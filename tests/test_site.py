@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from smsweep.config.job_models import JobSection
+from smsweep.config.sweep_models import SweepSection
 from tests.markdown import ROOT
 from tests.oracles import oracle
 
@@ -48,6 +50,14 @@ def test_the_reference_has_every_public_name(site: Path) -> None:
 
     shown = (site / "python" / "index.html").read_text(encoding="utf-8")
     assert [name for name in smsweep.__all__ if f'.{name}"' not in shown] == []
+
+
+@pytest.mark.oracle
+def test_the_schema_page_has_every_key_with_what_it_takes(site: Path) -> None:
+    shown = (site / "schema" / "index.html").read_text(encoding="utf-8")
+    keys = re.findall(r"<td><code>(\w+)</code></td>\s*<td>(?!</td>)", shown)
+    models = (SweepSection, JobSection)
+    assert {field.alias or name for model in models for name, field in model.model_fields.items()} <= set(keys)
 
 
 @pytest.mark.oracle
