@@ -15,7 +15,7 @@ test: $(VENV)/.dev  ## set up everything and pass the tests
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
 
 test-fast: $(VENV)/.dev  ## pure code and the house, under a minute: needs no services and no network
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m fast tests/unit tests/test_*.py $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m fast --hypothesis-profile=fast tests/unit tests/test_*.py $(ARGS)
 
 test-pythons: $(VENV)/.dev  ## the fast tests on every other Python that is here
 	$(BIN)/python -m tests.interpreters $(ARGS)

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 from docker import DockerClient
+from hypothesis import settings
 
 from tests.engine import NoEngine, connect_ready
 
 HERE = Path(__file__).parent
+settings.register_profile("fast", max_examples=25)  # for `make test-fast`; CI has a hundred
 SLOWER = ("docker", "oracle", "slow")
 
 
