@@ -23,7 +23,7 @@ from smsweep.space.likeness import Array
 from smsweep.sweeps import SweepConfig
 from smsweep.trials import History, Params
 
-MIN_START, MAX_START = 4, 6  # trials of the space-filling start: two more than there are dimensions, within this
+MIN_START, MAX_START = 6, 12  # trials of the space-filling start: two more than there are dimensions, within this
 INNER = 0.8  # part of each edge, its middle, over which the start is spread: what is hoped for lies inside
 N_NEAR = 8  # best observations around which the acquisition is searched
 MAX_FITTED = 90  # observations from which the model is chosen; each costs tens of times more than below
