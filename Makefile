@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-JOBS ?= auto # tests side by side, a process a core; JOBS=0 for a debugger
+JOBS ?= 0 # tests side by side: JOBS=2 for two processes; those that share an engine or a fixture stay together
 
 .PHONY: quickstart test test-fast test-pythons check audit bench docs lock clean
 

@@ -17,6 +17,7 @@ settings.register_profile("fast", max_examples=25)  # for `make test-fast`; CI h
 SLOWER = ("docker", "oracle", "slow")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Say which tests are fast, and which belong together where several processes share them."""
     for item in items:

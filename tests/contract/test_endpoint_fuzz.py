@@ -129,4 +129,5 @@ def test_a_page_in_a_browser_gets_nothing_done(account: Account) -> None:
 
 
 def test_it_serves_the_next_one_as_if_nothing_had_been(account: Account) -> None:
-    assert account.sagemaker.list_training_jobs()["TrainingJobSummaries"] == []
+    jobs = account.sagemaker.list_training_jobs()["TrainingJobSummaries"]
+    assert {job["TrainingJobName"] for job in jobs} <= {"nulls"}
