@@ -7,10 +7,12 @@ import signal
 import subprocess
 import sys
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 from docker import DockerClient
 
+from smsweep.backends.docker.folder import JobFolder
 from tests.docker.conftest import ours
 from tests.docker.registry import Registry
 from tests.jobs import Jobs
@@ -65,6 +67,18 @@ def test_the_next_client_settles_a_job_that_ended_meanwhile(jobs: Jobs, docker_e
     request = jobs.request("ended", "print('done'); raise SystemExit(3)")
     start_and_die(jobs, request, "Training")
     docker_engine.containers.get(request["TrainingJobName"]).wait()
+    done = jobs.finish(request["TrainingJobName"])
+    assert (done.lines, done.status.exit_code) == (("done",), 3)
+
+
+def test_a_job_that_ended_before_its_start_was_noted_does_not_run_again(
+    jobs: Jobs, docker_engine: DockerClient
+) -> None:
+    request = jobs.request("short", "print('done'); raise SystemExit(3)")
+    start_and_die(jobs, request, "Training")
+    docker_engine.containers.get(request["TrainingJobName"]).wait()
+    folder = JobFolder(jobs.folder / "jobs" / request["TrainingJobName"])
+    folder.write_status(replace(folder.status(), secondary_status="Downloading", started_at=None))
     done = jobs.finish(request["TrainingJobName"])
     assert (done.lines, done.status.exit_code) == (("done",), 3)
 

@@ -150,8 +150,9 @@ class Keeper(threading.Thread):
     def _tell(self, secondary_status: str, *, is_start: bool = False) -> None:
         """Make known how far the job is, here and in its folder."""
         started_at = self._around.now() if is_start else self.status.started_at
-        self.status = replace(self.status, secondary_status=secondary_status, started_at=started_at)
-        self._folder.write_status(self.status)
+        status = replace(self.status, secondary_status=secondary_status, started_at=started_at)
+        self._folder.write_status(status)  # first: a crash must not lose what was told
+        self.status = status
 
     def _decide(self, verdict: Verdict) -> None:
         self._folder.write_verdict(

@@ -57,7 +57,7 @@ class Launch:
                 binds += _instead_of(volumes, binds, self._folder.ml(host))
                 self._create(client, host, network, layer, binds)
             for host in self._hosts:
-                client.start(container_name(self._folder.name, host))  # no-op for one that runs
+                _start_once(client, container_name(self._folder.name, host))
         except APIError as err:
             raise cannot_start(image, err) from err
 
@@ -100,6 +100,12 @@ class Launch:
         with exclusive(self._around.cache / "gpus.lock"):
             labels = [found["Labels"] for found in client.containers(all=True, filters={"label": [LABEL_GPU]})]
             create(client, replace(plan, gpu=choose_gpu(self._around.gpus, labels, LABEL_GPU)))
+
+
+def _start_once(client: APIClient, container: str) -> None:
+    """Start a container that never ran; one that has ended already would run a second time."""
+    if client.inspect_container(container)["State"]["Status"] == "created":
+        client.start(container)
 
 
 def _instead_of(volumes: Iterable[str], binds: Iterable[Bind], ml: Path) -> list[Bind]:
