@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-JOBS ?= 0 # tests side by side: JOBS=2 for two processes; those that share an engine or a fixture stay together
+JOBS ?= 0 # processes for all tests; some fork, which is sure only from a process without threads
 
 .PHONY: quickstart test test-fast test-pythons check audit bench docs lock clean
 
@@ -15,7 +15,7 @@ test: $(VENV)/.dev  ## set up everything and pass the tests
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
 
 test-fast: $(VENV)/.dev  ## pure code and the house, under a minute: needs no services and no network
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m fast --hypothesis-profile=fast tests/unit tests/test_*.py $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadgroup -m fast --hypothesis-profile=fast tests/unit tests/test_*.py $(ARGS)
 
 test-pythons: $(VENV)/.dev  ## the fast tests on every other Python that is here
 	$(BIN)/python -m tests.interpreters $(ARGS)
