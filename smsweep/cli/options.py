@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -50,7 +50,7 @@ def whole_id(text: str | None) -> str | None:
     return sdk.prefixes.whole(text) if text and len(text.split("/")[0]) < 8 else text
 
 
-def whole_ids(texts: list[str]) -> list[str]:
+def whole_ids(texts: Any) -> list[str]:  # a list of str, which typer would take for a class on Python 3.10
     return [whole_id(text) or text for text in texts]
 
 
