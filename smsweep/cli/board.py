@@ -52,8 +52,6 @@ class Board:
         middle = [_one_line(f"  {counts(ended)}")] if ended else []
         room = height - len(head) - len(middle) - len(tail)
         lines = [*head, *_slots(look, width, room, is_ascii=options.ascii_only), *middle, *tail][:height]
-        if isinstance(lines[-1], Text):  # the terminal writes ^C behind it, which must not begin a new line
-            lines[-1].truncate(max(1, width - len("^C") - 1), overflow="ellipsis")
         yield from map(_in_ascii, lines) if options.ascii_only else lines
 
     def _tail(self) -> Iterator[tuple[str, str]]:

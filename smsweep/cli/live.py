@@ -7,13 +7,11 @@ from contextlib import AbstractContextManager
 from typing import Any, TextIO
 
 from rich.console import Console, RenderableType
-from rich.control import Control
-from rich.live import Live
-from rich.segment import ControlType
 from rich.text import Text
 
 from smsweep import sdk
 from smsweep.cli.board import Board
+from smsweep.cli.cursor import CursorAbove
 from smsweep.cli.looker import Looker
 from smsweep.cli.output import say
 from smsweep.cli.tally import BROKEN, Tally
@@ -30,8 +28,8 @@ class Screen(AbstractContextManager["Screen"]):
         """stays: leave the last board behind."""
         self._console = Console(file=stream)
         self._board: RenderableType = Text("")
-        self._widths: list[int] = []  # of the lines drawn last
-        self._live = Live(
+        self._stays = stays
+        self._live = CursorAbove(
             get_renderable=lambda: self._board,
             console=self._console,
             auto_refresh=False,
@@ -43,17 +41,11 @@ class Screen(AbstractContextManager["Screen"]):
         return self
 
     def __exit__(self, *raised: object) -> None:
+        if not self._stays:
+            self._board = Text("")
         self._live.stop()
 
     def draw(self, board: RenderableType) -> None:
-        width = self._console.width
-        # A terminal that became narrower has wrapped the last board's lines: go up to where it begins now.
-        extra = sum((n - 1) // width for n in self._widths if n > width)
-        if extra:
-            up = [(ControlType.CURSOR_UP, 1), (ControlType.ERASE_IN_LINE, 2)] * extra
-            self._console.control(Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2), *up))
-        lines = self._console.render_lines(board, pad=False)
-        self._widths = [sum(segment.cell_length for segment in line) for line in lines]
         self._board = board
         self._live.refresh()
 

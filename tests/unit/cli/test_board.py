@@ -128,10 +128,3 @@ def test_names_and_values_cannot_steer_the_terminal() -> None:
     assert "\x1b]" not in text
     assert "\x1b[2J" not in text
     assert "[bold]x" in text
-
-
-def test_there_is_room_for_what_a_terminal_echoes() -> None:
-    long = look(reasons=[("x" * 300, 1)])
-    stream = io.StringIO()
-    Console(file=stream, width=80, height=30, force_terminal=True, color_system=None).print(Board(long))
-    assert cell_len(stream.getvalue().splitlines()[-1] + "^C") < 80
