@@ -49,12 +49,14 @@ PACKAGES: Mapping[str, Sequence[str]] = {
     "postgres": ["postgresql"],
     "slurm": [*slurm.PACKAGES],
     "browser": ["chromium"],
+    "terminal": ["tmux"],
     "engine": [*engine.APT_PACKAGES],
 }
 IS_THERE: Mapping[str, Callable[[], bool]] = {
     "postgres": has_postgres,
     "slurm": lambda: all(map(shutil.which, slurm.PROGRAMS)),
     "browser": lambda: find_chromium() != "",
+    "terminal": lambda: shutil.which("tmux") is not None,
     "engine": engine.can_start,
 }
 if __name__ == "__main__":

@@ -83,7 +83,9 @@ class Tmux:
 @pytest.fixture
 def tmux(tmp_path: Path) -> Iterator[Tmux]:
     if shutil.which("tmux") is None:
-        pytest.skip("no tmux")
+        if os.environ.get("CI"):
+            pytest.fail("tmux is not installed")
+        pytest.skip("tmux is not installed")
     command = f"{sys.executable} -m {SMSWEEP[-1]} run sweep.yaml; exec sleep 60"
     terminal = Tmux(desk(tmp_path / "desk"), command, 110, 24)
     try:
