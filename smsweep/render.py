@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from smsweep.errors import JobRejected
@@ -108,7 +108,8 @@ def _hyperparameters(template: JobTemplate, sweep: Sweep, trial: Trial) -> dict[
     fixed: Mapping[str, str] = template.request.get("HyperParameters", {})
     platform = {name: text for name, text in fixed.items() if name.startswith("sagemaker_")}
     params = {name: _decoded(text) for name, text in fixed.items() if name not in platform} | dict(trial.params)
-    carried = dict(_cut(_trial_document(sweep, trial, params))) | platform
+    command = sweep.config.command_with(template.command)
+    carried = dict(_cut(_trial_document(sweep, trial, params, command))) | platform
     if len(carried) > MAX_HYPERPARAMETERS:
         raise JobRejected(
             f"trial {trial.label}: its params are too long for a training job: {len(carried)} hyperparameters "
@@ -130,7 +131,7 @@ def _decoded(text: str) -> Any:
         return text
 
 
-def _trial_document(sweep: Sweep, trial: Trial, params: Params) -> str:
+def _trial_document(sweep: Sweep, trial: Trial, params: Params, command: Sequence[str]) -> str:
     config = sweep.config
     document = {
         "version": 1,
@@ -141,7 +142,7 @@ def _trial_document(sweep: Sweep, trial: Trial, params: Params) -> str:
         "project": sweep.project,
         "entity": sweep.entity,
         "program": config.program,
-        "command": list(config.command),
+        "command": list(command),
         "params": params,
     }
     return json.dumps(document, separators=(",", ":"))

@@ -90,6 +90,13 @@ class SweepConfig:
     scheduler: Mapping[str, Any] | None = None
     document: Mapping[str, Any] = field(default_factory=dict)  # as the user wrote it, numbers read
 
+    def command_with(self, launch: tuple[str, ...]) -> tuple[str, ...]:
+        """Return how a trial is started: the sweep's own words, else the launch that its job asks for.
+
+        launch: a command; () where the job asks for none.
+        """
+        return self.command if "command" in self.document or not launch else launch
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sweep:

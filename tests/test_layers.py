@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parent.parent / "smsweep"
 # Room -> rooms it may import, besides itself. A room is a package or a module directly below smsweep.
 GROUND = {"errors", "printable", "runtime", "tables"}
 VALUES = {
-    *("hooks", "jobs", "request_model", "request_rules", "trials", "space", "sweeps"),
+    *("hooks", "jobs", "launches", "request_model", "request_rules", "trials", "space", "sweeps"),
     *(
         "budget",
         "conditions",
@@ -40,6 +40,7 @@ MAY_IMPORT = {
     "runtime": set(),
     "tables": set(),
     "hooks": set(),
+    "launches": set(),
     "jobs": {"errors", "hooks"},
     "request_model": {"errors", "jobs"},
     "request_rules": set(),

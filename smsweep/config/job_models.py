@@ -126,6 +126,30 @@ class InstanceGroupSection(Section):
     instance_count: Count = Field(description="how many machines")
 
 
+class LaunchSection(Section):
+    """A distributed launch, switched on or off."""
+
+    enabled: bool = False
+    custom_mpi_options: Text | None = Field(None, description="more of mpirun's options, in one text")
+
+
+class MpiSection(LaunchSection):
+    """Processes that mpirun starts."""
+
+    processes_per_host: Count | None = Field(None, description="how many")
+
+
+class DistributionSection(Section):
+    """How the script is started several times, as the SDK's frameworks take it."""
+
+    torch_distributed: LaunchSection | None = None
+    pytorchddp: LaunchSection | None = None
+    mpi: MpiSection | None = None
+    smdistributed: dict[str, Any] | None = None
+    parameter_server: LaunchSection | None = None
+    multi_worker_mirrored_strategy: LaunchSection | None = None
+
+
 class BudgetSection(Section):
     """Hard caps on a sweep."""
 
@@ -203,6 +227,7 @@ class JobSection(Section):
     output_kms_key: Text | None = None
     disable_output_compression: bool | None = None
     source_dir: Text | None = None
+    distribution: DistributionSection | None = None
     environment: dict[str, EnvironmentValue] | None = None
     tags: Annotated[dict[str, EnvironmentValue], BeforeValidator(_tag_mapping)] | None = None
     metric_definitions: list[MetricDefinitionSection] | None = None
@@ -211,6 +236,11 @@ class JobSection(Section):
     enable_network_isolation: bool | None = None
     encrypt_inter_container_traffic: bool | None = None
     enable_sagemaker_metrics: bool | None = None
+    enable_remote_debug: bool | None = None
+    enable_session_tag_chaining: bool | None = None
+    enable_infra_check: bool | None = None
+    training_repository_access_mode: Literal["Platform", "Vpc"] | None = None
+    training_repository_credentials_provider_arn: Text | None = None
     secrets: dict[str, SecretReference] | None = None
     secrets_env: bool | None = None
     repeats: Count | None = None

@@ -38,6 +38,20 @@ PLACES: dict[str, tuple[str, ...]] = {
     "subnets": ("VpcConfig", "Subnets"),
     "security_group_ids": ("VpcConfig", "SecurityGroupIds"),
     "enable_network_isolation": ("EnableNetworkIsolation",),
+    "enable_remote_debug": ("RemoteDebugConfig", "EnableRemoteDebug"),
+    "enable_session_tag_chaining": ("SessionChainingConfig", "EnableSessionTagChaining"),
+    "enable_infra_check": ("InfraCheckConfig", "EnableInfraCheck"),
+    "training_repository_access_mode": (
+        "AlgorithmSpecification",
+        "TrainingImageConfig",
+        "TrainingRepositoryAccessMode",
+    ),
+    "training_repository_credentials_provider_arn": (
+        "AlgorithmSpecification",
+        "TrainingImageConfig",
+        "TrainingRepositoryAuthConfig",
+        "TrainingRepositoryCredentialsProviderArn",
+    ),
     "encrypt_inter_container_traffic": ("EnableInterContainerTrafficEncryption",),
 }
 

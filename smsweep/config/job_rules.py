@@ -22,10 +22,18 @@ ELSEWHERE = {
     "git_config": "check the repository out and name its folder as source_dir",
     "container_entry_point": "smsweep starts the job itself; the sweep's command says what it starts",
     "container_arguments": "smsweep starts the job itself; the sweep's command says what it starts",
-    "distribution": "needs the SDK: give an Estimator or a ModelTrainer in Python instead of job.yaml",
     "job_name": "smsweep names the jobs, so that it knows them again",
     "base_job_name": "smsweep names the jobs, so that it knows them again",
     "code_location": "smsweep uploads the source once a sweep, beside its other files",
+    "model_uri": "name it as a channel: inputs: {model: s3://...}",
+    "model_channel_name": "name it as a channel: inputs: {model: s3://...}",
+    "container_log_level": "it is the SDK's own toolkit that reads it; give the script an environment variable",
+    "rules": "the API's fields for it go under request: {DebugRuleConfigurations: [...]}",
+    "debugger_hook_config": "the API's fields for it go under request: {DebugHookConfig: {...}}",
+    "profiler_config": "the API's fields for it go under request: {ProfilerConfig: {...}}",
+    "disable_profiler": "no profiler runs unless request: {ProfilerConfig: {...}} asks for one",
+    "tensorboard_output_config": "the API's fields for it go under request: {TensorBoardOutputConfig: {...}}",
+    "instance_placement_config": "the API's fields for it go under request: {ResourceConfig: {...}}",
 }
 
 # Fields under `request:` that are smsweep's own to set -> why.

@@ -17,6 +17,7 @@ from smsweep.config.structure import check
 from smsweep.config.yaml_reader import read_file, read_yaml
 from smsweep.hooks import EVENTS, Hook
 from smsweep.jobs import JobTemplate, Price
+from smsweep.launches import launch
 
 FRAMEWORK_KEYS = (
     "framework",
@@ -66,11 +67,13 @@ def _parse(document: Document, folder: Path) -> ParsedJob:
     assert job is not None
     request = build_request(job, folder)
     _check_limits(request, job, problems)
+    command = _launch(job, request, problems)
     problems.raise_errors()
     template = JobTemplate(
         request=request,
         framework={key: value for key in FRAMEWORK_KEYS if (value := getattr(job, key)) is not None},
         source_dir=str(_source_dir(job.source_dir, folder)) if job.source_dir else "",
+        command=command,
         secrets=dict(job.secrets or {}),
         carries_secrets_env=bool(job.secrets_env),
         metric_definitions=_metric_definitions(request),
@@ -84,6 +87,15 @@ def _parse(document: Document, folder: Path) -> ParsedJob:
         agent=job.agent.model_dump(exclude_none=True) if job.agent else {},
     )
     return ParsedJob(template=template, warnings=problems.warnings, text=_text(document, data, folder))
+
+
+def _launch(job: JobSection, request: Mapping[str, Any], problems: Problems) -> tuple[str, ...]:
+    try:
+        distribution = job.distribution.model_dump(exclude_none=True) if job.distribution else {}
+        return launch(distribution, request.get("ResourceConfig", {}))
+    except ValueError as err:
+        problems.add(("distribution",), str(err))
+        return ()
 
 
 def _hook(section: NotifySection) -> Hook:

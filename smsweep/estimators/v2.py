@@ -11,8 +11,8 @@ from sagemaker.estimator import EstimatorBase, _TrainingJob
 
 from smsweep.errors import ConfigError
 from smsweep.estimators.compiled import DEFAULT_CHANNEL, Source, find_source, job_template, refuse
-from smsweep.estimators.launcher import BY_TORCHRUN, TOOLKIT_ONLY, chosen, torchrun
 from smsweep.jobs import JobTemplate
+from smsweep.launches import launch
 
 # Settings by which the SDK starts or packs the script itself -> what to do instead.
 ELSEWHERE = {
@@ -30,9 +30,6 @@ def template(estimator: EstimatorBase, inputs: Any = None) -> JobTemplate:
     for key, what_to_do in ELSEWHERE.items():
         if getattr(estimator, key, None):
             raise refuse(key, what_to_do)
-    launches = chosen(getattr(estimator, "distribution", None) or {})
-    if not set(launches) <= set(BY_TORCHRUN):
-        raise refuse("distribution", f"{', '.join(launches)} {TOOLKIT_ONLY}")
     request = _request(estimator, {DEFAULT_CHANNEL: inputs} if isinstance(inputs, str) else inputs)
     if request["OutputDataConfig"] == {"S3OutputPath": NO_OUTPUT}:
         del request["OutputDataConfig"]
@@ -45,7 +42,11 @@ def template(estimator: EstimatorBase, inputs: Any = None) -> JobTemplate:
         raise ConfigError("estimator.output_path: missing; its key and format, and what a hook writes, go with it")
     params = {name: _decoded(value) for name, value in (estimator.hyperparameters() or {}).items()}
     made = job_template(request, params, _source(estimator))
-    return replace(made, command=torchrun(request.get("ResourceConfig", {}))) if launches else made
+    try:
+        command = launch(getattr(estimator, "distribution", None) or {}, made.request.get("ResourceConfig", {}))
+    except ValueError as err:
+        raise refuse("distribution", str(err)) from err
+    return replace(made, command=command)
 
 
 def _source(estimator: EstimatorBase) -> Source:

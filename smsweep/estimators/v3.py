@@ -10,8 +10,8 @@ from typing import Any
 
 from smsweep.errors import ConfigError
 from smsweep.estimators.compiled import DEFAULT_CHANNEL, Source, channel, find_source, job_template, refuse
-from smsweep.estimators.launcher import TOOLKIT_ONLY, torchrun
 from smsweep.jobs import JobTemplate
+from smsweep.launches import TOOLKIT_ONLY, mpirun, torchrun
 from smsweep.runtime.requirements import FILE as REQUIREMENTS
 
 IGNORE_FILE = ".smsweepignore"
@@ -33,15 +33,10 @@ def template(trainer: Any, inputs: Any = None) -> JobTemplate:
         *(channel(name, str(uri)) for name, uri in named.items()),
     ]
     made = job_template(request, trainer.hyperparameters or {}, _source(trainer.source_code))
-    if not trainer.distributed:
-        return made
-    per_host = trainer.distributed.process_count_per_node
-    return replace(made, command=torchrun(request.get("ResourceConfig", {}), per_host))
+    return replace(made, command=_command(trainer.distributed, made.request.get("ResourceConfig", {})))
 
 
 def _check(trainer: Any) -> None:
-    if trainer.distributed and not _by_torchrun(trainer.distributed):
-        raise refuse("distributed", f"{type(trainer.distributed).__name__} {TOOLKIT_ONLY}")
     if trainer._temp_recipe_train_dir is not None:
         raise refuse("training_recipe", "a recipe brings a program of its own; give a script as entry_script")
     source = trainer.source_code
@@ -59,9 +54,19 @@ def _check(trainer: Any) -> None:
         )
 
 
-def _by_torchrun(distributed: Any) -> bool:
-    """Tell whether it is the SDK's Torchrun, without its library for model parallelism."""
-    return type(distributed).__name__ == "Torchrun" and distributed.smp is None
+def _command(distributed: Any, resources: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return how the script is started; () where the trainer leaves that open."""
+    if not distributed:
+        return ()
+    kind, per_host = type(distributed).__name__, getattr(distributed, "process_count_per_node", None)
+    if kind == "Torchrun" and distributed.smp is None:  # its library for model parallelism
+        return torchrun(resources, per_host)
+    try:
+        if kind == "MPI":
+            return mpirun(resources, per_host, distributed.mpi_additional_options or ())
+        raise ValueError(f"{kind} {TOOLKIT_ONLY}")
+    except ValueError as err:
+        raise refuse("distributed", str(err)) from err
 
 
 def _source(source: Any) -> Source:

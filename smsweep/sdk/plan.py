@@ -75,11 +75,13 @@ def plan(
     return Plan(
         method=sweep_config.method,
         expected_trial_count=expected,
-        trials=tuple(_planned(sweep_config, trials, requests, environ or {})),
+        trials=tuple(_planned(sweep_config, parsed_job.template, trials, requests, environ or {})),
         warnings=(
             *parsed.warnings,
             *parsed_job.warnings,
-            *command.warnings(sweep_config.command, sweep_config.program, environ=environ),
+            *command.warnings(
+                sweep_config.command_with(parsed_job.template.command), sweep_config.program, environ=environ
+            ),
         ),
     )
 
@@ -99,11 +101,12 @@ def plan_sweep(
         for i, params in enumerate(suggested)
     ]
     trials = [*pending, *next_ones]
-    requests = _requests(stored, load_job_text(stored.job_yaml), trials, backend)
+    template = load_job_text(stored.job_yaml)
+    requests = _requests(stored, template, trials, backend)
     return Plan(
         method=stored.config.method,
         expected_trial_count=expected_trial_count(stored.config, repeats_of(stored)),
-        trials=tuple(_planned(stored.config, trials, requests, environ or {})),
+        trials=tuple(_planned(stored.config, template, trials, requests, environ or {})),
         warnings=(),
     )
 
@@ -118,6 +121,7 @@ def _requests(
 
 def _planned(
     config: SweepConfig,
+    template: JobTemplate,
     trials: list[Trial],
     requests: list[TrainingJobRequest],
     environ: Mapping[str, str],
@@ -125,7 +129,11 @@ def _planned(
     redact = make_redact(environ)  # of `${envvar:NAME}`
     for index, trial in enumerate(trials):
         argv: list[Any] = command.expand(
-            config.command, config.program, trial.params, environ=environ, json_file=JSON_FILE
+            config.command_with(template.command),
+            config.program,
+            trial.params,
+            environ=environ,
+            json_file=JSON_FILE,
         )
         yield PlannedTrial(
             number=trial.number,

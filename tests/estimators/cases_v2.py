@@ -44,6 +44,10 @@ def cases(source_dir: Path) -> dict[str, dict[str, Any]]:
         "no such script": case("PyTorch", {**pytorch, "entry_point": "gone.py"}),
         "source in S3": case("PyTorch", {**pytorch, "source_dir": "s3://somewhere/source.tar.gz"}),
         "dependencies": case("PyTorch", {**pytorch, "dependencies": ["lib"]}),
+        "mpi on one host": case(
+            "PyTorch",
+            {**cluster, "instance_count": 1, "distribution": {"mpi": {"enabled": True, "processes_per_host": 8}}},
+        ),
         "mpi": case("PyTorch", {**cluster, "distribution": {"mpi": {"enabled": True}}}),
         "entrypoint": case("Estimator", {**image, "container_entry_point": ["bash"]}),
         "key without place": case("Estimator", {**image, "output_kms_key": "key"}),

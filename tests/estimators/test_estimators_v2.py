@@ -16,12 +16,12 @@ pytestmark = pytest.mark.oracle
 
 SCRIPT = Path(__file__).with_name("ask_v2.py")
 CLASSES = ("Estimator", "PyTorch", "HuggingFace", "SKLearn", "XGBoost")
-COMPILED = (*CLASSES, "everything", "nothing", "script alone", "local", "strings", "torchrun")
+COMPILED = (*CLASSES, "everything", "nothing", "script alone", "local", "strings", "torchrun", "mpi on one host")
 REFUSED = {
     "no such script": "has no file gone.py",
     "source in S3": "source_dir: expected a folder",
     "dependencies": "dependencies: has no place",
-    "mpi": "distribution: has no place in a sweep; mpi is a launch that only AWS's toolkit",
+    "mpi": "distribution: has no place in a sweep; mpi on several instances is a launch that only AWS's toolkit",
     "entrypoint": "container_entry_point: has no place",
     "key without place": "output_path: missing",
     "hook without place": "output_path: missing",
@@ -81,6 +81,11 @@ def test_the_entry_point_becomes_the_program_and_its_folder_the_source(
 def test_an_image_of_ones_own_needs_no_source(answers: dict[str, Any]) -> None:
     template = answers["Estimator"]["template"]
     assert (template["source_dir"], template["program"]) == ("", "")
+
+
+def test_mpi_on_one_host_becomes_the_command(answers: dict[str, Any]) -> None:
+    command = answers["mpi on one host"]["template"]["command"]
+    assert command[:2] == ["mpirun", "--allow-run-as-root"]
 
 
 def test_a_launch_by_torchrun_becomes_the_command(answers: dict[str, Any]) -> None:

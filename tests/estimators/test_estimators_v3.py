@@ -31,7 +31,7 @@ REFUSED = {
     "command": "source_code.command: has no place",
     "requirements elsewhere": "source_code.requirements: has no place",
     "patterns": "write *.bin into .smsweepignore",
-    "mpi": "distributed: has no place in a sweep; MPI is a launch that only AWS's toolkit",
+    "mpi": "distributed: has no place in a sweep; mpi needs the number of processes",
 }
 
 

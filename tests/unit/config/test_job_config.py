@@ -203,6 +203,7 @@ def test_conditions_are_a_list_or_one_alone(text: str) -> None:
 def test_every_key_is_either_a_place_in_the_request_or_smsweeps_own() -> None:
     own = {
         "source_dir",
+        "distribution",
         "secrets",
         "secrets_env",
         "repeats",

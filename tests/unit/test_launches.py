@@ -1,0 +1,117 @@
+"""From a distributed launch, of an estimator or of job.yaml, to the command that starts the script."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from smsweep.config.job_yaml import parse_job
+from smsweep.config.sweep_yaml import parse_sweep
+from smsweep.errors import ConfigError
+from smsweep.jobs import Site
+from smsweep.launches import launch, torchrun
+from smsweep.render import training_job
+from smsweep.sdk.create import with_command
+from smsweep.sdk.estimators import EstimatorJob
+from smsweep.sdk.plan import plan
+from smsweep.sweeps import Sweep
+from smsweep.trials import Trial
+
+SWEEP = {"method": "grid", "program": "train.py", "parameters": {"lr": {"values": [1]}}}
+JOB = EstimatorJob(document={}, program="train.py", command=torchrun({"InstanceCount": 1}), backend="sagemaker")
+SITE = Site(assets_uri="s3://a", output_uri="s3://b", checkpoint_uri="s3://c")
+OWN = ["accelerate", "launch", "${program}"]
+
+
+def test_a_sweep_without_a_command_takes_the_estimators() -> None:
+    assert with_command(parse_sweep(SWEEP), JOB).config.command[0] == "torchrun"
+
+
+def test_a_sweeps_own_command_stays() -> None:
+    parsed = parse_sweep({**SWEEP, "command": OWN})
+    assert with_command(parsed, JOB).config.command == parsed.config.command
+
+
+def test_the_hosts_of_all_groups_meet() -> None:
+    resources = {"InstanceGroups": [{"InstanceCount": 1}, {"InstanceCount": 2}]}
+    assert "--nnodes=3" in torchrun(resources)
+
+
+def test_only_what_is_switched_on_counts() -> None:
+    given = {
+        "torch_distributed": {"enabled": True},
+        "mpi": {"enabled": False, "processes_per_host": 8},
+        "smdistributed": {"dataparallel": {"enabled": False}},
+    }
+    assert launch(given, {"InstanceCount": 2}) == torchrun({"InstanceCount": 2})
+
+
+def test_nothing_switched_on_leaves_the_start_to_the_sweep() -> None:
+    assert launch({"torch_distributed": {"enabled": False}}, {}) == ()
+
+
+def test_mpi_on_one_host_starts_so_many_processes_there() -> None:
+    options = {"enabled": True, "processes_per_host": 4, "custom_mpi_options": "-x 'A=b c' --verbose"}
+    command = launch({"mpi": options}, {"InstanceCount": 1})
+    assert command[0] == "mpirun"
+    assert command[2:6] == ("--host", "localhost:4", "-np", "4")
+    assert command[-8:] == ("-x", "A=b c", "--verbose", "python3", "-m", "mpi4py", "${program}", "${args}")
+
+
+@pytest.mark.parametrize(
+    ("distribution", "n_hosts", "said"),
+    [
+        ({"mpi": {"enabled": True, "processes_per_host": 8}}, 2, "mpi on several instances"),
+        ({"mpi": {"enabled": True}}, 1, "processes_per_host"),
+        ({"smdistributed": {"dataparallel": {"enabled": True}}}, 1, "smdistributed is a launch that only"),
+        ({"mpi": {"enabled": True}, "pytorchddp": {"enabled": True}}, 1, "keep one"),
+    ],
+)
+def test_what_only_the_toolkit_starts_is_refused(distribution: dict[str, Any], n_hosts: int, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        launch(distribution, {"InstanceCount": n_hosts})
+
+
+def test_a_job_file_names_the_launch_in_the_sdks_words() -> None:
+    job = {
+        "instance_type": "ml.g5.xlarge",
+        "instance_count": 2,
+        "distribution": {"torch_distributed": {"enabled": True}},
+    }
+    assert _started(SWEEP, job)[:2] == ["torchrun", "--nnodes=2"]
+    assert _started({**SWEEP, "command": OWN}, job) == OWN
+
+
+def test_a_plan_shows_the_launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "train.py").touch()
+    planned = plan(SWEEP, job={"distribution": {"pytorchddp": {"enabled": True}}}, backend="process")
+    assert planned.trials[0].argv == ("torchrun", "--standalone", "--nproc_per_node=auto", "train.py", "--lr=1")
+
+
+@pytest.mark.parametrize(
+    ("distribution", "said"),
+    [
+        ({"mpi": {"enabled": True}}, "distribution: mpi needs the number of processes"),
+        ({"torch_distrbuted": {"enabled": True}}, "did you mean torch_distributed"),
+        ({"torch_distributed": {"enabled": "yes"}}, "expected true or false"),
+    ],
+)
+def test_a_job_file_is_told_what_cannot_be(distribution: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        parse_job({"distribution": distribution})
+
+
+def _started(sweep: dict[str, Any], job: dict[str, Any]) -> list[str]:
+    """Return the command that a trial's request carries."""
+    request = training_job(
+        parse_job(job).template,
+        Sweep(id="abcd1234", config=parse_sweep(sweep).config),
+        Trial(sweep_id="abcd1234", number=0, params={"lr": 1}),
+        SITE,
+    )
+    command: list[str] = json.loads(request["HyperParameters"]["smsweep"])["command"]
+    return command
