@@ -51,6 +51,8 @@ HINDRANCES = (
 )
 UNKNOWN = ("the database did not answer as it should", "check that it is running and reachable, then try again")
 
+SECRET_WORDS = ("password", "sslpassword")  # libpq's, which a URL may have behind its question mark
+
 # Serialization failure, deadlock, lock not available: gone when tried again.
 TRANSIENT_SQLSTATES = frozenset({"40001", "40P01", "55P03"})
 
@@ -59,7 +61,11 @@ def name_of(url: sa.URL) -> str:
     """Return the file of an SQLite database, the URL of any other, never a password."""
     if url.get_backend_name() == "sqlite":
         return url.database or "SQLite in memory"
-    return url.render_as_string(hide_password=True)
+    return url.difference_update_query(SECRET_WORDS).render_as_string(hide_password=True)
+
+
+def has_password(url: sa.URL) -> bool:
+    return bool(url.password) or any(word in url.query for word in SECRET_WORDS)
 
 
 def is_transient(err: exc.DBAPIError) -> bool:

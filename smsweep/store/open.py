@@ -30,6 +30,10 @@ PATIENCE = {
     "keepalives_count": "4",
     "tcp_user_timeout": "30000",
 }
+EXPECTED = (
+    "the store is an SQLite file (sqlite:///FILE) or a PostgreSQL database "
+    "(postgresql://USER:PASSWORD@HOST/DATABASE)"
+)
 LIBPQ = ("postgresql+psycopg", "postgresql+psycopg2")
 
 PRAGMAS = (
@@ -95,18 +99,18 @@ def _default_url(environ: Mapping[str, str]) -> sa.URL:
 def _parse_url(text: str) -> sa.URL:
     try:
         url = sa.make_url(text)
-    except exc.ArgumentError as err:
-        raise UsageError(
-            f"SMSWEEP_STORE: {text!r} is not a database URL; write sqlite:///FILE "
-            "or postgresql://USER:PASSWORD@HOST/DATABASE"
-        ) from err
+        kind = url.get_backend_name()
+    except (exc.ArgumentError, ValueError):
+        # Without the text, and without a cause that has it: a password may be anywhere in it.
+        raise UsageError(f"SMSWEEP_STORE: it is not a database URL; {EXPECTED}") from None
     if url.drivername in ("postgres", "postgresql"):
-        return url.set(drivername="postgresql+psycopg")
-    if url.get_backend_name() not in ("sqlite", "postgresql"):
-        raise UsageError(
-            f"SMSWEEP_STORE: {url.get_backend_name()} is not supported; the store is an SQLite file "
-            "(sqlite:///FILE) or a PostgreSQL database (postgresql://USER:PASSWORD@HOST/DATABASE)"
-        )
+        url, kind = url.set(drivername="postgresql+psycopg"), "postgresql"
+    if kind not in ("sqlite", "postgresql"):
+        raise UsageError(f"SMSWEEP_STORE: {kind} is not supported; {EXPECTED}")
+    if kind == "sqlite" and url.database in (None, "", ":memory:"):
+        raise UsageError(f"SMSWEEP_STORE: it names no file, and no command would find it again; {EXPECTED}")
+    if "@" in (url.host or ""):
+        raise UsageError(f"SMSWEEP_STORE: write each @ of its user or password as %40; {EXPECTED}")
     return url
 
 
@@ -121,6 +125,8 @@ def engine_of(url: sa.URL) -> sa.Engine:
             raise UsageError(
                 f"SMSWEEP_STORE: the driver {err.name} is not installed; run: pip install 'smsweep[postgres]'"
             ) from err
+        except exc.NoSuchModuleError as err:
+            raise UsageError(f"SMSWEEP_STORE: there is no driver {url.drivername}; {EXPECTED}") from err
         event.listen(server, "connect", _prepare_postgres)
         return server
     if "timeout" not in url.query:

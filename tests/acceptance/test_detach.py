@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.desk import Desk, grid
+from tests.postgres import run_postgres
 
 TRAIN = """
 import os, time, smsweep
@@ -74,3 +75,22 @@ def test_an_agent_that_ends_at_once_says_why(desk: Desk) -> None:
     sweep_id = desk.sweep()
     failed = desk.call("agent", sweep_id, "--detach", "--backend", "nowhere", code=1)
     assert "no backend 'nowhere'" in failed.stderr
+
+
+def test_several_share_a_database_that_restarts_under_them(desk: Desk) -> None:
+    with run_postgres() as postgres:
+        desk.environ["SMSWEEP_STORE"] = postgres.new_schema()
+        sweep_id = desk.call("run", "sweep.yaml", "--detach").stdout.strip()
+        pids = [int(desk.call("agent", sweep_id, "--detach").stderr.split()[1]) for _ in range(2)]
+        until(lambda: desk.json("show", sweep_id)["trials"] == {"running": 3})
+        postgres.restart()
+        (desk.folder / "wait").unlink()
+        until(lambda: state(desk, sweep_id) == "finished")
+        until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
+        trials = desk.trials(sweep_id)
+        assert [(trial["params"]["x"], trial["state"], trial["attempt"]) for trial in trials] == [
+            (x, "finished", 0) for x in (1, 2, 3, 4)
+        ]
+        logs = sorted((desk.folder / ".smsweep" / "agents" / sweep_id).glob("*.log"))
+        assert len(logs) == 3
+        assert not (desk.folder / ".smsweep" / "store.db").exists()

@@ -9,6 +9,8 @@ from contextlib import closing
 from datetime import datetime, timedelta
 from typing import Any
 
+import sqlalchemy as sa
+
 from smsweep.backends.sagemaker.client import Aws
 from smsweep.backends.sagemaker.images import image_uri
 from smsweep.backends.sagemaker.validate import validate
@@ -17,6 +19,7 @@ from smsweep.jobs import RUNTIME_CHANNEL, RUNTIME_ZIP, TAG_SWEEP, JobTemplate, S
 from smsweep.runtime.secrets import PREFIX as SECRET_PREFIX
 from smsweep.sdk.away.jobs import start
 from smsweep.sdk.away.record import JOB, NAMES
+from smsweep.store.failures import has_password
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +109,7 @@ def _environment(template: JobTemplate, environ: Mapping[str, str]) -> dict[str,
     if reference := template.agent.get("store"):
         return {**handed, f"{SECRET_PREFIX}SMSWEEP_STORE": reference}
     store = environ.get("SMSWEEP_STORE", "")
-    if store and "@" in store and ":" in store.partition("://")[2].partition("@")[0]:
+    if store and has_password(sa.make_url(store)):
         raise UsageError(
             "SMSWEEP_STORE has a password in it, which whoever may describe the agent's job could read; keep the "
             "URL in Secrets Manager, and say where in job.yaml: agent: {store: arn:aws:secretsmanager:...}"
