@@ -1,11 +1,12 @@
-"""Where jobs of this machine find their files: here."""
+"""Where jobs of this machine find their files, and where they are found themselves: here."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from smsweep.jobs import JobTemplate, Site
+from smsweep.jobs import JobTemplate, Site, TrainingJobRequest
 
 
 def prepare(
@@ -18,3 +19,11 @@ def prepare(
         output_uri=(folder / "jobs").as_uri(),
         checkpoint_uri=(folder / "checkpoints").as_uri(),
     )
+
+
+def find_jobs(beginning: str, folder: Path, environ: Mapping[str, str]) -> Iterator[TrainingJobRequest]:
+    """See backends.table.FindJobs."""
+    del environ
+    for file in sorted(folder.glob("*/request.json")):
+        if file.parent.name.startswith(beginning):
+            yield json.loads(file.read_text(encoding="utf-8"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -12,6 +12,9 @@ from smsweep.tables import LazyTable
 
 # Called with the folder for jobs, the runtime's zip, the environment, and a clock in seconds since the epoch.
 MakeBackend = Callable[[Path, Path, Mapping[str, str], Callable[[], float]], Backend]
+# Called with what jobs' names begin with, the folder for jobs and the environment; gives the requests of all such
+# jobs that are or were, as far as they are known: the name, and the hyperparameters.
+FindJobs = Callable[[str, Path, Mapping[str, str]], Iterable[TrainingJobRequest]]
 # Called with a whole request, raises JobRejected for what the backend would refuse before it does anything.
 Check = Callable[[TrainingJobRequest], None]
 
@@ -45,3 +48,11 @@ PREPARE: Mapping[str, Prepare] = LazyTable(
     }
 )
 CHECKS: Mapping[str, Check] = LazyTable({"sagemaker": "smsweep.backends.sagemaker.validate:validate"})
+FIND_JOBS: Mapping[str, FindJobs] = LazyTable(
+    {
+        "process": "smsweep.backends.local_site:find_jobs",
+        "docker": "smsweep.backends.local_site:find_jobs",
+        "sagemaker": "smsweep.backends.sagemaker.find:find_jobs",
+        "batch": "smsweep.backends.sagemaker.find:find_queued_jobs",
+    }
+)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from smsweep.sdk import prefixes as prefixes
     from smsweep.sdk import preflight as preflight
     from smsweep.sdk import queue as queue
+    from smsweep.sdk import recover as recover
     from smsweep.sdk import reporting as reporting
     from smsweep.sdk import reproduce as reproduce
     from smsweep.sdk import results as results
@@ -62,6 +63,7 @@ _PARTS = frozenset(
         "queue",
         "prefixes",
         "preflight",
+        "recover",
         "reporting",
         "reproduce",
         "results",

@@ -64,20 +64,8 @@ def sweep(
     reuse: its agents take results of earlier sweeps for trials that would only repeat them.
     Raises ConfigError with every problem at once, SourceError; nothing is created then.
     """
-    parsed = load_sweep(sweep)
     compiled = compile_estimator(estimator, inputs, job)
-    if compiled:
-        job = compiled.document
-        if needs_program(parsed.config):
-            program = program or compiled.program
-    if program:
-        parsed = parse_sweep({**parsed.config.document, "program": program})
-    if compiled:
-        parsed = with_command(parsed, compiled)
-    parsed_job = load_job(job)
-    parsed = placed(parsed, parsed_job, origin_of(sweep))
-    warn(parsed.warnings, parsed_job.warnings)
-    check_can_run(parsed.config, parsed_job.template.repeats)
+    parsed, parsed_job = read(sweep, compiled.document if compiled else job, program=program, compiled=compiled)
     workspace = Workspace()
     return keep(
         workspace,
@@ -94,6 +82,24 @@ def sweep(
     )
 
 
+def read(
+    sweep: SweepLike, job: JobLike, *, program: str | None = None, compiled: EstimatorJob | None = None
+) -> tuple[ParsedSweep, ParsedJob]:
+    """Read both configs of a sweep that is to be created here. Raises ConfigError, SourceError."""
+    parsed = load_sweep(sweep)
+    if compiled and needs_program(parsed.config):
+        program = program or compiled.program
+    if program:
+        parsed = parse_sweep({**parsed.config.document, "program": program})
+    if compiled:
+        parsed = with_command(parsed, compiled)
+    parsed_job = load_job(job)
+    parsed = placed(parsed, parsed_job, origin_of(sweep))
+    warn(parsed.warnings, parsed_job.warnings)
+    check_can_run(parsed.config, parsed_job.template.repeats)
+    return parsed, parsed_job
+
+
 def keep(
     workspace: Workspace,
     parsed: ParsedSweep,
@@ -107,13 +113,17 @@ def keep(
     name: str | None = None,
     seed: int | None = None,
     reuse: bool = False,
+    sweep_id: str | None = None,
 ) -> str:
-    """Store a new sweep and return its id. source: gives the hash of its source. origin: where that comes from."""
+    """Store a new sweep and return its id. source: gives the hash of its source. origin: where that comes from.
+
+    sweep_id: None for a new one. Raises StoreConflict where it is taken.
+    """
     config, environ = parsed.config, workspace.environ
     priors = list(priors)
     runs = read_files(priors, config)
     value = Sweep(
-        id="".join(secrets.choice(ID_LETTERS) for _ in range(ID_LENGTH)),
+        id=sweep_id or "".join(secrets.choice(ID_LETTERS) for _ in range(ID_LENGTH)),
         config=config,
         seed=random.SystemRandom().getrandbits(32) if seed is None else seed,
         name=name or config.name or "",

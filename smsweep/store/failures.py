@@ -17,7 +17,8 @@ DAMAGES = (
     (
         "malformed",
         "the database file is damaged",
-        "stop all agents, keep a copy of it, and restore a backup or try `sqlite3 FILE .recover`",
+        "stop all agents, move it away, and restore a backup, try `sqlite3 FILE .recover`, or have "
+        "`smsweep recover` rebuild each sweep from its jobs",
     ),
     (
         "no such table",

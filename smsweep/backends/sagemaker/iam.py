@@ -158,7 +158,7 @@ LAUNCHER = (
     ),
     Grant(
         sid="QueueList",
-        actions=("batch:ListServiceJobs",),
+        actions=("batch:ListServiceJobs", "batch:DescribeServiceJob"),
         resources=lambda scope: ["*"] if scope.job_queue else [],
     ),
     Grant(

@@ -1,0 +1,106 @@
+"""A store that was lost: its sweeps are rebuilt from the folders of their jobs."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.acceptance.test_kill import dying
+from tests.desk import Desk, grid
+
+TRAIN = """
+import os, sys, smsweep
+run = smsweep.init()
+x, here = run.config["x"], run.config["here"]
+with open(os.path.join(here, "started"), "a") as file:
+    print(x, file=file)
+for step in range(3):
+    smsweep.log({"loss": x - step})
+if x == 2 and not os.path.exists(os.path.join(here, "may")):
+    sys.exit("not yet")
+"""
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    """A folder whose sweep has run three of its four trials, the second of them again."""
+    return Desk(tmp_path, {"train.py": TRAIN, "sweep.yaml": grid(x=[1, 2, 3, 4], here=str(tmp_path))})
+
+
+@pytest.fixture
+def lost(desk: Desk) -> tuple[str, list[dict[str, Any]]]:
+    """Return the id of a sweep whose store is gone, and what was known of its trials."""
+    sweep_id = desk.sweep("--project", "digits")
+    desk.call("agent", sweep_id, "--count", "3")
+    (desk.folder / "may").touch()
+    desk.call("retry", f"{sweep_id}/1")
+    desk.call("agent", sweep_id, "--count", "1")
+    before = desk.trials(sweep_id)
+    for file in (desk.folder / ".smsweep").glob("store.db*"):
+        file.unlink()
+    return sweep_id, before
+
+
+def told(trials: list[dict[str, Any]]) -> list[Any]:
+    return [[trial[key] for key in ("number", "params", "state", "attempt", "metrics")] for trial in trials]
+
+
+def check(desk: Desk, sweep_id: str, before: list[dict[str, Any]]) -> None:
+    desk.call("agent", sweep_id, "--parallel", "2")
+    after = desk.trials(sweep_id)
+    assert told(after[:3]) == told(before)
+    assert (after[3]["params"]["x"], after[3]["state"]) == (4, "finished")
+    assert (desk.folder / "started").read_text().split() == ["1", "2", "3", "2", "4"]
+    shown = desk.json("show", sweep_id)
+    assert (shown["state"], shown["project"], len(after)) == ("finished", "digits", 4)
+
+
+def test_a_lost_store_is_rebuilt_and_nothing_runs_twice(
+    desk: Desk, lost: tuple[str, list[dict[str, Any]]]
+) -> None:
+    sweep_id, before = lost
+    said = desk.call("recover", sweep_id, "sweep.yaml")
+    assert said.stdout.strip() == sweep_id
+    assert "found the jobs of 3 trials" in said.stderr
+    check(desk, sweep_id, before)
+    assert "this store has sweep" in desk.call("recover", sweep_id, "sweep.yaml", code=2).stderr
+
+
+def test_one_that_is_killed_again_and_again_goes_on(desk: Desk, lost: tuple[str, list[dict[str, Any]]]) -> None:
+    sweep_id, before = lost
+    for when, call, n in (
+        ("after", "store.create_sweep", 1),
+        ("after", "store.add_trials", 1),
+        ("after", "store.claim", 3),  # the first only asks whether there are abandoned ones
+        ("after", "store.move", 1),
+        ("before", "store.release", 1),
+    ):
+        desk.call("recover", sweep_id, "sweep.yaml", command=dying(when, call, n), code=-signal.SIGKILL)
+    desk.call("recover", sweep_id, "sweep.yaml")
+    check(desk, sweep_id, before)
+
+
+def test_a_trial_whose_job_is_gone_leaves_its_params_free(
+    desk: Desk, lost: tuple[str, list[dict[str, Any]]]
+) -> None:
+    sweep_id, before = lost
+    gone = desk.folder / ".smsweep" / "jobs" / f"smsweep-{sweep_id}-0-0"
+    gone.rename(desk.folder / "elsewhere")
+    assert "1 had none and are lost" in desk.call("recover", sweep_id, "sweep.yaml").stderr
+    desk.call("agent", sweep_id)
+    after = desk.trials(sweep_id)
+    assert told(after[:2]) == told(before[1:])
+    assert {trial["params"]["x"]: trial["number"] for trial in after} == {2: 1, 3: 2, 1: 3, 4: 4}
+
+
+def test_what_is_no_such_sweep_is_refused(desk: Desk, lost: tuple[str, list[dict[str, Any]]]) -> None:
+    sweep_id, _ = lost
+    (desk.folder / "other.yaml").write_text(
+        "program: train.py\nmethod: random\nparameters: {lr: {max: 1.0, min: 0.1}}\n"
+    )
+    assert "has no lr; give the config" in desk.call("recover", sweep_id, "other.yaml", code=2).stderr
+    assert "no job of sweep nowhere1" in desk.call("recover", "nowhere1", "sweep.yaml", code=2).stderr
+    assert not (desk.folder / ".smsweep" / "store.db").exists()
