@@ -11,14 +11,15 @@ from smsweep.config.job_yaml import ParsedJob, parse_job
 from smsweep.config.plain import to_yaml
 from smsweep.config.sweep_yaml import ParsedSweep, parse_sweep
 from smsweep.errors import ConfigError, NotFound, SmsweepError
-from smsweep.sdk.create import check_can_run, keep, needs_program, snapshot
+from smsweep.sdk.create import check_can_run, keep, needs_program, secrets_in_configs, snapshot
+from smsweep.sdk.hidden import known_secrets
 from smsweep.sdk.labels import parse_label
 from smsweep.sdk.masking import Cleaner, secrets_of
 from smsweep.sdk.origin import ORIGIN_NOTE, origin
 from smsweep.sdk.workspace import Workspace, find_trial
 from smsweep.search.methods import expected_trial_count, make_strategy
 from smsweep.source.bundle import bundle_path
-from smsweep.source.secrets import refuse_secrets, scan_text
+from smsweep.source.secrets import refuse_secrets
 from smsweep.source.unpack import open_bundle
 from smsweep.store.base import Store
 from smsweep.sweeps import Sweep, SweepConfig
@@ -183,7 +184,7 @@ def _source(workspace: Workspace, parsed: ParsedSweep, job: ParsedJob, like: str
     """Return the hash of the source: of the sweep that it is like, else of a snapshot taken now."""
     if not like:
         return "" if is_dry else snapshot(workspace, parsed, job, None)
-    refuse_secrets([*scan_text("sweep config", parsed.text), *scan_text("job config", job.text)])
+    refuse_secrets(secrets_in_configs(parsed, job, known_secrets(workspace.environ, job.template)))
     found = _sweep(workspace, like)
     program = parsed.config.program
     path = bundle_path(workspace.bundles_dir, found.source_hash)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from importlib.util import find_spec
@@ -18,6 +18,7 @@ from smsweep.errors import ConfigError, SourceError
 from smsweep.jobs import JobTemplate
 from smsweep.runtime.secrets import SECRETS_ENV
 from smsweep.sdk.estimators import EstimatorJob, compile_estimator
+from smsweep.sdk.hidden import known_secrets
 from smsweep.sdk.origin import ORIGIN_NOTE, origin
 from smsweep.sdk.placing import placed, source_dir
 from smsweep.sdk.prior import CSV_NOTE, is_file, read_files, stored_prior, warn_of_other_spaces
@@ -198,26 +199,30 @@ def check_can_run(config: SweepConfig, repeats: int = 1) -> None:
 
 def hash_source(parsed: ParsedSweep, job: ParsedJob, sweep: SweepLike) -> str:
     """Return the hash that the source's snapshot will have, writing nothing; "" when there is none."""
-    found = _secrets_in_configs(parsed, job)
-    files = _source_files(Workspace(), parsed, job, origin_of(sweep))
+    workspace = Workspace()
+    known = known_secrets(workspace.environ, job.template)
+    found = secrets_in_configs(parsed, job, known)
+    files = _source_files(workspace, parsed, job, origin_of(sweep))
     if files:
-        return hash_files(files, found=found)
+        return hash_files(files, found=found, known=known)
     refuse_secrets(found)
     return ""
 
 
 def snapshot(workspace: Workspace, parsed: ParsedSweep, job: ParsedJob, origin: Path | None) -> str:
     """Pack the source and return its hash; "" when there is none. Raises SourceError for a secret in it."""
-    found = _secrets_in_configs(parsed, job)
+    known = known_secrets(workspace.environ, job.template)
+    found = secrets_in_configs(parsed, job, known)
     files = _source_files(workspace, parsed, job, origin)
     if files:
-        return pack(files, workspace.bundles_dir, found=found).hash
+        return pack(files, workspace.bundles_dir, found=found, known=known).hash
     refuse_secrets(found)
     return ""
 
 
-def _secrets_in_configs(parsed: ParsedSweep, job: ParsedJob) -> list[Finding]:
-    return [*scan_text("sweep config", parsed.text), *scan_text("job config", job.text)]
+def secrets_in_configs(parsed: ParsedSweep, job: ParsedJob, known: Sequence[str]) -> list[Finding]:
+    """Return what must not be in a sweep's two files. known: see hidden.known_secrets."""
+    return [*scan_text("sweep config", parsed.text, known), *scan_text("job config", job.text, known)]
 
 
 def _source_files(

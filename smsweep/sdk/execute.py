@@ -31,7 +31,7 @@ from smsweep.render import training_job
 from smsweep.sdk.away.record import own_job, read_records
 from smsweep.sdk.create import JobLike, load_job, with_source
 from smsweep.sdk.estimators import compile_estimator
-from smsweep.sdk.hidden import make_redact
+from smsweep.sdk.hidden import known_secrets, make_redact
 from smsweep.sdk.jupyter import is_kernel
 from smsweep.sdk.labels import parse_sweep_id
 from smsweep.sdk.pricing import with_price
@@ -41,6 +41,7 @@ from smsweep.sdk.reuse import OTHER_JOB_NOTE, make_reuse, reuse_none
 from smsweep.sdk.wandb_facts import HOSTED_NOTE
 from smsweep.sdk.workspace import Workspace, read_stored
 from smsweep.search.methods import make_strategy
+from smsweep.source.secrets import refuse_secrets, scan_text
 from smsweep.stopping.rules import make_rule
 from smsweep.store.base import Store
 from smsweep.sweeps import Sweep
@@ -103,8 +104,11 @@ def agent(
             stored = with_source(stored, compiled, workspace)
         if function is None and not stored.source_hash:
             raise UsageError(f"sweep {stored.id} names no program; give its agent a function, from Python")
-        template = load_job(job).template if job else load_job_text(stored.job_yaml)
-        if job and load_job(job).text != stored.job_yaml:
+        given = load_job(job) if job else None
+        template = given.template if given else load_job_text(stored.job_yaml)
+        if given:
+            refuse_secrets(scan_text("job config", given.text, known_secrets(workspace.environ, template)))
+        if given and given.text != stored.job_yaml:
             store.put_note(stored.id, OTHER_JOB_NOTE, True)
         template = replace(template, repeats=repeats_of(stored))  # a sweep's trials are numbered by it
         name = DEFAULT_BACKEND if function else backend_name(backend, workspace)

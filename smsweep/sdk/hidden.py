@@ -10,8 +10,26 @@ from smsweep.errors import ConfigError
 from smsweep.jobs import JobTemplate
 from smsweep.sdk.auth import find_wandb_key
 from smsweep.source.redaction import environment_secrets, redact
+from smsweep.source.secret_rules import looks_random
 
+MIN_SURE = 16  # characters of what is taken for a secret wherever it stands
+AWS_SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 ENV = "env:"  # of a reference in job.yaml's `secrets` to a variable here
+
+
+def known_secrets(environ: Mapping[str, str], template: JobTemplate | None = None) -> tuple[str, ...]:
+    """Return what must not leave this machine, wherever it stands: nobody writes such a value by chance.
+
+    Of what an environment's names call secret only what looks drawn by chance: a person's word may be in any file.
+    """
+    sure = {
+        *_named(environ, template),
+        environ.get("AWS_SECRET_ACCESS_KEY", ""),
+        environ.get("AWS_SESSION_TOKEN", ""),
+    }
+    values = {value for value in sure if len(value) >= MIN_SURE}
+    values |= {value for value in environment_secrets(environ) if looks_random(value)}
+    return tuple(sorted(values))
 
 
 def make_redact(
@@ -22,10 +40,15 @@ def make_redact(
     They are what an environment's names call secret, what the template's `secrets` refer to in it, the W&B key of
     this machine, and whatever has the form of a key. Secrets kept in AWS are not known here, only their form.
     """
+    named = {*_named(environ, template), *also}
+    return functools.partial(redact, secrets=environment_secrets(environ, also=named))
+
+
+def _named(environ: Mapping[str, str], template: JobTemplate | None) -> set[str]:
+    """Return what a template refers to here, and the W&B key."""
     references = template.secrets.values() if template else ()
     named = {environ.get(reference.removeprefix(ENV), "") for reference in references if reference.startswith(ENV)}
-    named |= set(also)
     with contextlib.suppress(ConfigError):  # of a broken netrc; whoever needs the key will hear of it
         found = find_wandb_key(environ)
         named |= {found.value} if found else set()
-    return functools.partial(redact, secrets=environment_secrets(environ, also=named))
+    return named

@@ -22,14 +22,17 @@ GZIP_LEVEL = 6
 CHUNK = 1024**2  # bytes held in memory at a time
 
 
-def pack(files: Iterable[SourceFile], into: Path, *, found: Sequence[Finding] = ()) -> Bundle:
+def pack(
+    files: Iterable[SourceFile], into: Path, *, found: Sequence[Finding] = (), known: Sequence[str] = ()
+) -> Bundle:
     """Write `<hash>.tar.gz` into a folder of bundles and return what it is.
 
     An intact bundle of the same content is kept and returned. The archive appears under its name only when all
     of it is on the disk; after a crash at most a hidden `*.partial` file is left, which nobody reads.
     Each file is read once, so what is hashed and searched for secrets is what is packed.
 
-    found: secrets in what goes with the files, told of together with those in them.
+    found: secrets in what goes with the files, told of together with those in them. known: secrets that the files
+    must not have, whatever they look like.
     Raises SourceError when a file vanishes, changes or cannot be read, when there is a secret, or the folder
     cannot be written.
     """
@@ -37,7 +40,7 @@ def pack(files: Iterable[SourceFile], into: Path, *, found: Sequence[Finding] = 
     try:
         into.mkdir(parents=True, exist_ok=True)
         with partial.open("xb") as raw:
-            readers = _write(files, raw)
+            readers = _write(files, raw, known)
             _refuse_secrets(readers, found)
             raw.flush()
             os.fsync(raw.fileno())
@@ -58,11 +61,11 @@ def pack(files: Iterable[SourceFile], into: Path, *, found: Sequence[Finding] = 
             partial.unlink()
 
 
-def hash_files(files: Iterable[SourceFile], *, found: Sequence[Finding] = ()) -> str:
+def hash_files(files: Iterable[SourceFile], *, found: Sequence[Finding] = (), known: Sequence[str] = ()) -> str:
     """Return the hash that `pack` would give, writing nothing. Raises SourceError as `pack` does."""
     readers = []
     for file in files:
-        with open_listed(file) as reader:
+        with open_listed(file, known) as reader:
             while reader.read(min(CHUNK, file.size - reader.n_read)):
                 pass
         readers.append(reader)
@@ -70,7 +73,7 @@ def hash_files(files: Iterable[SourceFile], *, found: Sequence[Finding] = ()) ->
     return content_hash(reader.member() for reader in readers)
 
 
-def _write(files: Iterable[SourceFile], raw: IO[bytes]) -> list[_HashingReader]:
+def _write(files: Iterable[SourceFile], raw: IO[bytes], known: Sequence[str]) -> list[_HashingReader]:
     readers = []
     # No file name and no time in either header, and no owner: nothing of this machine or moment.
     with (
@@ -80,7 +83,7 @@ def _write(files: Iterable[SourceFile], raw: IO[bytes]) -> list[_HashingReader]:
         for file in sorted(files, key=lambda file: file.name):
             info = tarfile.TarInfo(file.name)
             info.size = file.size
-            with open_listed(file) as reader:
+            with open_listed(file, known) as reader:
                 info.mode = reader.member().mode
                 tar.addfile(info, reader)  # type: ignore[arg-type]  # it calls read() and nothing else
             readers.append(reader)
@@ -94,11 +97,12 @@ def _refuse_secrets(readers: Iterable[_HashingReader], found: Sequence[Finding])
 class _HashingReader:
     """Reads a file that must still be as it was when it was listed."""
 
-    def __init__(self, file: SourceFile, raw: IO[bytes]) -> None:
+    def __init__(self, file: SourceFile, raw: IO[bytes], known: Sequence[str]) -> None:
         self.n_read = 0
         self.findings: list[Finding] = []  # once the file has been read to its end
         self._file = file
         self._raw = raw
+        self._known = known
         self._digest = hashlib.sha256()
         self._head = bytearray()
 
@@ -117,7 +121,7 @@ class _HashingReader:
     def scan(self) -> None:
         """Look for secrets in what was read."""
         if not self._file.may_hold_secrets:
-            self.findings = scan_bytes(self._file.name, bytes(self._head))
+            self.findings = scan_bytes(self._file.name, bytes(self._head), self._known)
         self._head.clear()
 
     def member(self) -> Member:
@@ -130,7 +134,7 @@ class _HashingReader:
 
 
 @contextmanager
-def open_listed(file: SourceFile) -> Iterator[_HashingReader]:
+def open_listed(file: SourceFile, known: Sequence[str] = ()) -> Iterator[_HashingReader]:
     """Open a file for as long as it stays what was listed; raise SourceError when it is not."""
     try:
         raw = file.path.open("rb")
@@ -144,7 +148,7 @@ def open_listed(file: SourceFile) -> Iterator[_HashingReader]:
         before = os.fstat(raw.fileno())
         if before.st_size != file.size:
             raise _changed(file)
-        reader = _HashingReader(file, raw)
+        reader = _HashingReader(file, raw, known)
         yield reader
         after = os.fstat(raw.fileno())
         if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):

@@ -25,10 +25,12 @@ def _rule(kind: str, regex: str, hint: str = "", **options: bool | int) -> Rule:
     return Rule(kind=kind, regex=re.compile(regex), hint=hint, **options)  # type: ignore[arg-type]  # fields of Rule
 
 
-# `name = `, `"name": `, `name: str = `, `get("name", `, `("--name", default=`; behind it comes the value.
+# `name = `, `"name": `, `name: str = `, `get("name", `, `("--name", default=`, and as a sweep has its parameters,
+# `name: {value: `; behind it comes the value.
 _ASSIGNED = (
     r"""["']?\]?[ \t]*(?::[ \t]*\w{1,20}[ \t]*=|=>|[=:,])[ \t]*"""
     r"""(?:type[ \t]*=[ \t]*\w{1,20}[ \t]*,[ \t]*)?(?:default[ \t]*=[ \t]*)?"""
+    r"""(?:\{?\s{0,80}["']?values?["']?[ \t]*:[ \t]*\[?(?:\s{1,80}-)?[ \t]*)?"""
 )
 _NAME = (
     r"(?i:passw(?:or)?d|passphrase|credential|token"
@@ -132,6 +134,12 @@ GENERIC = _rule(
     r"(?(quote)(?P=quote)|(?=[\s,;\"'\]}]|$))",
     must_look_random=True,
 )
+
+
+def known_rule(value: str) -> Rule:
+    """Return the rule that finds a secret whose value is known."""
+    return Rule(kind="a secret that this machine knows", regex=re.compile(f"(?P<value>{re.escape(value)})"))
+
 
 _UUID = re.compile(r"(?i)[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # names a request or a page far more often
 _PLACEHOLDER = re.compile(

@@ -6,12 +6,20 @@ import bisect
 import codecs
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from smsweep.errors import SourceError
-from smsweep.source.secret_rules import ASSIGNMENTS, GENERIC, SHAPES, Rule, is_placeholder, looks_random
+from smsweep.source.secret_rules import (
+    ASSIGNMENTS,
+    GENERIC,
+    SHAPES,
+    Rule,
+    is_placeholder,
+    known_rule,
+    looks_random,
+)
 
 SCANNED_BYTES = 1024**2  # of each file, from its beginning
 SHOWN_FINDINGS = 20  # in one error
@@ -40,13 +48,15 @@ class Finding:
         return f"{self.file}:{self.line}: {self.excerpt}: looks like {self.kind}"
 
 
-def scan_text(name: str, text: str) -> list[Finding]:
+def scan_text(name: str, text: str, known: Iterable[str] = ()) -> list[Finding]:
     """Return what looks like a secret, by ascending line, each once.
 
     name: of the file; its suffix tells configuration, where values stand without quotes, from code.
+    known: secrets that are found wherever they stand.
     Not findings: placeholders, and what `smsweep: allow-secret` stands beside or, as a comment, above.
     """
-    rules = [*SHAPES, *ASSIGNMENTS, GENERIC]  # the first to claim a value names its kind
+    # The first to claim a value names its kind.
+    rules = [*SHAPES, *ASSIGNMENTS, GENERIC, *(known_rule(value) for value in known if value in text)]
     file = PurePosixPath(name)
     if file.name in _LOCK_FILES or file.suffix == ".lock":  # full of hashes
         rules.remove(GENERIC)
@@ -80,10 +90,10 @@ def secret_spans(rule: Rule, text: str) -> list[tuple[int, int]]:
     ]
 
 
-def scan_bytes(name: str, data: bytes) -> list[Finding]:
+def scan_bytes(name: str, data: bytes, known: Iterable[str] = ()) -> list[Finding]:
     """Scan the first SCANNED_BYTES of a file, if it is text."""
     text = _decode(data[:SCANNED_BYTES])
-    return [] if text is None else scan_text(name, text)
+    return [] if text is None else scan_text(name, text, known)
 
 
 def refuse_secrets(findings: Sequence[Finding]) -> None:

@@ -267,3 +267,21 @@ def test_a_refusal_names_the_places_and_the_cure() -> None:
 def test_a_long_refusal_is_cut() -> None:
     with pytest.raises(SourceError, match="and 5 more"):
         refuse_secrets(scan_text("a.py", f'token = "{GENERIC}"\n' * 25))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"parameters: {{wandb_key: {{value: {HEX}}}}}",
+        f"parameters:\n  wandb_api_key:\n    value: {HEX}",
+        f"parameters:\n  wandb_api_key:\n    values:\n      - {HEX}",
+        f"parameters: {{my_token: {{values: [{HEX}]}}}}",
+    ],
+)
+def test_a_secret_as_a_sweeps_parameter_is_found(text: str) -> None:
+    assert [finding.line for finding in scan_text("sweep config", text)] == [text.count("\n") + 1]
+
+
+def test_a_known_secret_is_found_whatever_it_looks_like() -> None:
+    (finding,) = scan_text("train.py", "a = 1\n# it was horse-battery-staple\n", ["horse-battery-staple"])
+    assert str(finding) == "train.py:2: ***: looks like a secret that this machine knows"
