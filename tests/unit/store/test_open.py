@@ -18,6 +18,8 @@ from smsweep.store.open import open_store
 from smsweep.store.transactions import BACKOFF_S
 from tests.fakes.sweeps import CONFIG, a_sweep
 
+PASSWORD = "tops3cret"
+
 
 def open_at(folder: Path, **environ: str) -> None:
     open_store(environ={"SMSWEEP_DIR": str(folder)} | environ, parse=lambda _: CONFIG).close()
@@ -88,12 +90,12 @@ def test_a_sweeps_yaml_is_parsed_once(tmp_path: Path) -> None:
     [
         "nonsense",
         "/some/file.db",
-        "mysql://u:tops3cret@h/d",
-        "postgresql:/u:tops3cret@h/d",
-        "postgresql://u:tops3cret@h:port/d",
-        "postgresql://u:tops3cret@[::1/d",
-        "postgresql://u:to@ps3cret@h/d",
-        "postgresql+nothing://u:tops3cret@h/d",
+        f"mysql://u:{PASSWORD}@h/d",
+        f"postgresql:/u:{PASSWORD}@h/d",
+        f"postgresql://u:{PASSWORD}@h:port/d",
+        f"postgresql://u:{PASSWORD}@[::1/d",
+        f"postgresql://u:to@{PASSWORD}@h/d",
+        f"postgresql+nothing://u:{PASSWORD}@h/d",
         "sqlite://",
         "sqlite:///:memory:",
     ],
@@ -101,21 +103,21 @@ def test_a_sweeps_yaml_is_parsed_once(tmp_path: Path) -> None:
 def test_a_url_that_makes_no_sense_is_refused_with_an_example(tmp_path: Path, url: str) -> None:
     with pytest.raises(UsageError, match="postgresql://USER:PASSWORD@HOST/DATABASE") as caught:
         open_at(tmp_path, SMSWEEP_STORE=url)
-    assert "s3cret" not in str(caught.value)
+    assert PASSWORD not in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("url", "shown"),
     [
-        ("postgresql://me:tops3cret@127.0.0.1:9/db", "postgresql+psycopg://me:***@127.0.0.1:9/db:"),
-        ("postgresql://me@127.0.0.1:9/db?password=tops3cret", "postgresql+psycopg://me@127.0.0.1:9/db:"),
+        (f"postgresql://me:{PASSWORD}@127.0.0.1:9/db", "postgresql+psycopg://me:***@127.0.0.1:9/db:"),
+        (f"postgresql://me@127.0.0.1:9/db?password={PASSWORD}", "postgresql+psycopg://me@127.0.0.1:9/db:"),
     ],
 )
 def test_a_password_is_never_shown(tmp_path: Path, url: str, shown: str) -> None:
     with pytest.raises(StoreUnavailable) as caught:
         open_at(tmp_path, SMSWEEP_STORE=url)
     assert shown in str(caught.value)
-    assert "tops3cret" not in str(caught.value)
+    assert PASSWORD not in str(caught.value)
 
 
 def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path) -> None:
