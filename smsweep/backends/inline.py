@@ -8,11 +8,13 @@ import traceback
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
+from smsweep.backends.inline_wandb import wandb_run
 from smsweep.jobs import MAX_FAILURE_REASON, JobStatus, LogPage, TrainingJobRequest
 from smsweep.runtime import report
-from smsweep.runtime.assignment import read_assignment
+from smsweep.runtime.assignment import Assignment, read_assignment
 
 
 class StopTrial(BaseException):
@@ -33,8 +35,11 @@ class InlineBackend:
 
     place = "inline"  # nothing of it outlives the process, so nobody else can take its jobs over
 
-    def __init__(self, function: Callable[[], Any]) -> None:
+    def __init__(self, function: Callable[[], Any], jobs_dir: Path, *, parallel: int = 1) -> None:
+        """jobs_dir: where a job's folder is made, should it need one. parallel: how many may run at once."""
         self._function = function
+        self._jobs_dir = jobs_dir
+        self._is_alone = parallel == 1
         self._calls: dict[str, _Call] = {}
         self._one_ended = threading.Event()
 
@@ -82,7 +87,12 @@ class InlineBackend:
         call = self._calls[name]
         status, reason, exit_code = "Completed", "", 0
         try:
-            with report.activate(_trial(request), call.lines.append):
+            assignment = read_assignment(request["HyperParameters"])
+            folder = self._jobs_dir / name / "ml"
+            with (
+                wandb_run(assignment, name, folder, is_alone=self._is_alone) as bind,
+                report.activate(_trial(assignment), call.lines.append, bind),
+            ):
                 self._function()
         except StopTrial:
             status = "Stopped"
@@ -107,8 +117,7 @@ class InlineBackend:
         self._one_ended.set()
 
 
-def _trial(request: TrainingJobRequest) -> dict[str, Any]:
-    assignment = read_assignment(request["HyperParameters"])
+def _trial(assignment: Assignment) -> dict[str, Any]:
     names = ("sweep_id", "number", "attempt", "params", "name", "project", "entity")
     return {name: getattr(assignment, name) for name in names}
 

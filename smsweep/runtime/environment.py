@@ -52,26 +52,27 @@ def script_environment(
         for name in ("WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH"):
             env.pop(name, None)
         if WANDB_AGENT not in (assignment.command or ()):  # it names its run itself
-            _name_run(env, chosen, assignment, files)
+            env.update(run_variables(assignment, files, {**chosen, **env}))
     for name, value in chosen.items():
         if value and not env.get(name):
             env[name] = value
     return env
 
 
-def _name_run(env: dict[str, str], chosen: dict[str, str], assignment: Assignment, files: ParamFiles) -> None:
+def run_variables(assignment: Assignment, files: ParamFiles, base: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that make the run of a `wandb.init()` the trial's; what base chose stays as it is."""
     # Not WANDB_SWEEP_ID: W&B's server looks a run's sweep up among its own, for an offline run at its upload, and
     # has never heard of ours. The run gets the params without it, and its group keeps the trials together.
-    env.update(WANDB_RUN_ID=assignment.run_id, WANDB_SWEEP_PARAM_PATH=files.yaml)
-    chosen.update(
-        WANDB_RUN_GROUP=assignment.sweep_id,
-        WANDB_RESUME="allow",  # a retry goes on with the same run
-        WANDB_PROJECT=assignment.project,
-        WANDB_ENTITY=assignment.entity,
-        WANDB_NAME=assignment.name,
-    )
-    if not _reaches_wandb(env):
-        chosen["WANDB_MODE"] = "offline"
+    chosen = {
+        "WANDB_RUN_GROUP": assignment.sweep_id,
+        "WANDB_RESUME": "allow",  # a retry goes on with the same run
+        "WANDB_PROJECT": assignment.project,
+        "WANDB_ENTITY": assignment.entity,
+        "WANDB_NAME": assignment.name,
+        "WANDB_MODE": "" if _reaches_wandb(base) else "offline",
+    }
+    named = {name: value for name, value in chosen.items() if value and not base.get(name)}
+    return {**named, "WANDB_RUN_ID": assignment.run_id, "WANDB_SWEEP_PARAM_PATH": files.yaml}
 
 
 def _is_possible(name: str, value: str) -> bool:

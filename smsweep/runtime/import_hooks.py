@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 def on_import(wrappers: Mapping[str, Wrap]) -> None:
     """Watch the imports of this process: each module named is given to its wrapper once it is loaded."""
+    for name in [name for name in wrappers if name in sys.modules]:
+        _wrap(wrappers[name], sys.modules[name])
     sys.meta_path.insert(0, _Finder(wrappers))
 
 
@@ -39,6 +41,10 @@ class _Finder:
 
 def _load(exec_module: Callable[[ModuleType], None], wrap: Wrap, module: ModuleType) -> None:
     exec_module(module)
+    _wrap(wrap, module)
+
+
+def _wrap(wrap: Wrap, module: ModuleType) -> None:
     try:
         wrap(module)
     except AttributeError as err:  # a library that looks different: the script matters more than its metrics

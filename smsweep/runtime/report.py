@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     config: Config
     summary: Summary
 
+PARAMS_FILE = "SMSWEEP_PARAMS_FILE"  # a job's
 COUNTING_PID = "SMSWEEP_COUNTING_PID"  # of a trial's processes, the one whose steps count
 
 _clock = time.time  # noqa: TID251 - inside a job there is nobody to hand a clock in
@@ -38,8 +39,12 @@ _clock = time.time  # noqa: TID251 - inside a job there is nobody to hand a cloc
 class _Place:
     """Somewhere a run can be active: this process, or one inline trial."""
 
-    def __init__(self, open_run: Callable[[_Place], Run]) -> None:
+    def __init__(self, open_run: Callable[[_Place], Run], bind_wandb: Callable[[], None] | None = None) -> None:
         self._open_run = open_run
+        self.bind_wandb = (
+            bind_wandb  # what makes the run that W&B is about to start the trial's; None: nothing does
+        )
+        self.is_bound = False  # that has happened
         self._opening = threading.Lock()
         self.run: Run | None = None
 
@@ -97,8 +102,27 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
+def follows_wandb() -> bool:
+    """Tell whether what is told to W&B here belongs to a trial: in a job always, in a function once bound."""
+    place = _place()
+    return PARAMS_FILE in os.environ if place is _process else place.is_bound
+
+
+def bind_wandb() -> None:
+    """Make the run that W&B is about to start the trial's; nothing where it is already, or where there is none.
+
+    A function that reports by smsweep itself, and so began before, keeps its W&B runs to itself.
+    """
+    place = _place()
+    if place.bind_wandb and place.run is None and not place.is_bound:
+        place.bind_wandb()
+        place.is_bound = True
+
+
 @contextlib.contextmanager
-def activate(trial: Mapping[str, Any], write: Callable[[str], None]) -> Iterator[None]:
+def activate(
+    trial: Mapping[str, Any], write: Callable[[str], None], bind_wandb: Callable[[], None] | None = None
+) -> Iterator[None]:
     """Let init, log and config mean this trial, in this thread and whatever shares its context, until the end.
 
     While it is the only one, in all other threads, too: a thread that it starts does not share its context.
@@ -106,8 +130,9 @@ def activate(trial: Mapping[str, Any], write: Callable[[str], None]) -> Iterator
     For a sweep over a Python function in the agent's own process; several may be active in several threads.
     trial: sweep_id, number, attempt, params, and if known name, project, entity.
     write: takes each record, one line without its end.
+    bind_wandb: called before the first `wandb.init`, see there; None leaves W&B alone.
     """
-    place = _Place(lambda place: Run(trial, write, clock=_clock, on_finish=place.close))
+    place = _Place(lambda place: Run(trial, write, clock=_clock, on_finish=place.close), bind_wandb)
     token = _inline.set(place)
     _all_inline.append(place)
     try:
@@ -143,7 +168,7 @@ def _open_process_run(place: _Place) -> Run:
 
 
 def _trial_of(environ: Mapping[str, str]) -> dict[str, Any] | None:
-    path = environ.get("SMSWEEP_PARAMS_FILE")
+    path = environ.get(PARAMS_FILE)
     if not path:
         return None
     try:

@@ -67,6 +67,9 @@ def _wrap_init(module: Any) -> None:
 
     @functools.wraps(original)
     def init(*args: Any, **kwargs: Any) -> Any:
+        _report().bind_wandb()
+        if not _report().follows_wandb():
+            return original(*args, **kwargs)
         for name, variable in SWEEP_OWNS.items():
             said = os.environ.get(variable) if kwargs.get(name) is not None else None
             if said and str(kwargs[name]) != said and _is_in_sweep():
@@ -81,7 +84,9 @@ def _wrap_init(module: Any) -> None:
                 _follow_disabled(run, log)
         return run
 
-    module.init = init
+    for place in (module, sys.modules.get("wandb.sdk"), sys.modules.get("wandb")):  # imported before, maybe
+        if place is not None and vars(place).get("init") is original:
+            vars(place)["init"] = init
 
 
 def _follow_disabled(run: Any, log: Any) -> None:
@@ -89,6 +94,8 @@ def _follow_disabled(run: Any, log: Any) -> None:
 
     def followed(data: Any, step: Any = None, commit: Any = None, *args: Any, **kwargs: Any) -> Any:
         result = log(data, step, commit, *args, **kwargs)
+        if not _report().follows_wandb():
+            return result
         trial = _active_run()
         trial.follow(trial.metrics_of(data), step, commit)
         return result
@@ -148,7 +155,8 @@ def _wrap_sweep_id(owner: Any) -> None:
     """Let `run.sweep_id` be our sweep's, which W&B must not be told: see _wrap_init."""
     original = owner.sweep_id
     owner.sweep_id = property(
-        lambda self: original.fget(self) or os.environ.get("SMSWEEP_SWEEP_ID") or None, doc=original.__doc__
+        lambda self: original.fget(self) or (_report().follows_wandb() and _active_run().sweep_id) or None,
+        doc=original.__doc__,
     )
 
 
@@ -158,7 +166,7 @@ def _wrap_summary(module: Any) -> None:
     @functools.wraps(original)
     def update(self: Any, d: Any) -> Any:
         result = original(self, d)
-        if "WANDB_RUN_ID" in os.environ or not _is_in_sweep():
+        if _report().follows_wandb() and ("WANDB_RUN_ID" in os.environ or not _is_in_sweep()):
             _active_run().follow_summary(d)
         return result
 
@@ -170,6 +178,8 @@ def _is_trials(run: Any) -> bool:
 
     W&B's example of cross-validation has such runs, one a fold, in processes of their own.
     """
+    if not _report().follows_wandb():
+        return False
     if "WANDB_RUN_ID" in os.environ or not _is_in_sweep():
         return True
     return bool(getattr(run, "id", None) == _active_run().id)
@@ -182,9 +192,13 @@ def _has_core() -> bool:
 
 
 def _is_in_sweep() -> bool:
-    return bool(os.environ.get("SMSWEEP_SWEEP_ID"))
+    return bool(_active_run().sweep_id)
 
 
 def _active_run() -> Any:
+    return _report().active_run()
+
+
+def _report() -> Any:
     # Only now: every Python process of the job loads this module, few of them report anything.
-    return import_module("smsweep.runtime.report").active_run()
+    return import_module("smsweep.runtime.report")

@@ -80,7 +80,8 @@ def agent(
 ) -> Outcome:
     """Run trials of a sweep until none is left, and return how they ended.
 
-    function: run in this process, a thread per trial; `smsweep.init()` in it finds the trial's params. Without
+    function: run in this process, a thread per trial; `smsweep.init()` in it finds the trial's params, and with
+    parallel=1 `wandb.init()` does. Without
     one, the sweep's program runs on the backend ("process" by default). count: trials to start at most.
     parallel: at once. job: another job.yaml than the sweep was created with. estimator: an Estimator or a
     ModelTrainer of the SageMaker SDK instead, with inputs as its `fit` or `train` takes them; without a backend
@@ -116,7 +117,11 @@ def agent(
         render = renderer(template, stored, workspace, name, upload=True)
         redact = make_redact(workspace.environ, template)
         notifier = NOTIFY["make"](store, stored, template, notify, workspace.environ)
-        with closing(guard(InlineBackend(function) if function else open_backend(name, workspace))) as opened:
+        if function:
+            unguarded: Backend = InlineBackend(function, workspace.jobs_dir, parallel=parallel)
+        else:
+            unguarded = open_backend(name, workspace)
+        with closing(guard(unguarded)) as opened:
             told = threading.Event()
             worker = Agent(
                 store,

@@ -1,0 +1,101 @@
+"""`wandb.agent(id, function=train)` as `smsweep.agent(id, function=train)`, with `wandb.init()` in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.oracles import oracle
+
+pytestmark = pytest.mark.oracle
+
+SCRIPT = """
+import json, os
+import wandb  # before the agent starts, as in a notebook
+import smsweep
+
+def train():
+    with wandb.init(config={"lr": 9, "opt": {"momentum": 0.5}}) as run:
+        seen.append([run.id, run.sweep_id, run.config.lr, dict(run.config.opt)])
+        wandb.log({"loss": wandb.config.lr, "val": {"acc": 1}})
+        run.summary["best"] = 2
+        if wandb.config.lr == 0.2:
+            raise ValueError("too high")
+
+def reports_itself():
+    with smsweep.init() as trial, wandb.init(mode="offline", config={"lr": 9}) as run:
+        seen.append([run.sweep_id, run.config.lr])
+        run.log({"theirs": 1})
+        trial.log({"ours": 1})
+
+def ran(function, **options):
+    seen.clear()
+    parameters = {"lr": {"values": [0.1, 0.2]}, "opt": {"parameters": {"name": {"value": "adam"}}}}
+    sweep = smsweep.sweep({"name": "nets", "method": "grid", "parameters": parameters})
+    smsweep.agent(sweep, function=function, **options)
+    runs = smsweep.Api().sweep(sweep).runs
+    return {"sweep": sweep, "seen": list(seen), "runs": [[r.state, r.summary, r.trial.reason] for r in runs]}
+
+seen, before = [], dict(os.environ)
+answers = {"one": ran(train), "itself": ran(reports_itself, count=1), "parallel": ran(train, parallel=2)}
+with wandb.init(mode="offline") as run:
+    run.log({"x": 1})
+    answers["after"] = [run.sweep_id, dict(run.config)]
+answers["left"] = {name: value for name, value in os.environ.items() if value != before.get(name)}
+print("ANSWERS" + json.dumps(answers))
+"""
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("function")
+    home = oracle("wandb").python.parents[1]
+    packages = next(home.glob("lib/python*/site-packages"))
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB", "SMSWEEP"))}
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT],
+        env={**environ, "PYTHONPATH": str(packages), "HOME": str(folder)},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout.partition("ANSWERS")[2])
+    said["folders"] = sorted(
+        path.name[-10:] for path in Path(folder).glob(".smsweep/jobs/*/ml/output/data/wandb/o*")
+    )
+    return dict(said)
+
+
+def test_its_run_is_the_trials(answers: dict[str, Any]) -> None:
+    sweep = answers["one"]["sweep"]
+    assert answers["one"]["seen"] == [
+        [f"{sweep}-{number}", sweep, lr, {"name": "adam", "momentum": 0.5}] for number, lr in enumerate([0.1, 0.2])
+    ]
+    assert answers["one"]["runs"] == [
+        ["finished", {"loss": 0.1, "val.acc": 1, "best": 2}, ""],
+        ["failed", {"loss": 0.2, "val.acc": 1, "best": 2}, "ValueError: too high"],
+    ]
+    assert answers["folders"] == [f"{sweep}-0", f"{sweep}-1"]  # where `smsweep wandb-sync` finds them
+
+
+def test_a_function_that_reports_by_itself_keeps_its_wandb_runs(answers: dict[str, Any]) -> None:
+    assert answers["itself"]["seen"] == [[None, 9]]
+    assert [summary for _, summary, _ in answers["itself"]["runs"]] == [{"ours": 1}]
+
+
+def test_beside_other_trials_it_is_refused(answers: dict[str, Any]) -> None:
+    states = {(state, reason.partition(" is ")[0]) for state, _, reason in answers["parallel"]["runs"]}
+    assert states == {("failed", "RuntimeError: wandb.init() in a function")}
+
+
+def test_afterwards_wandb_is_as_before(answers: dict[str, Any]) -> None:
+    assert answers["after"] == [None, {}]
+    assert set(answers["left"]) <= {"WANDB_SERVICE"}  # W&B's own
