@@ -1,7 +1,7 @@
 """`wandb.init()` in a function that the agent calls, as in one that `wandb.agent` calls: its run is the trial's.
 
-W&B reads what a run is to be called, and its params, from the variables of the process, once, and has one active run.
-So this holds for one trial at a time, and what was changed for it is changed back at its end.
+W&B reads what a run is to be called, and its params, once, from the variables of the process, and has one active
+run. So this holds for one trial at a time, and what was changed for it is changed back at its end.
 """
 
 from __future__ import annotations

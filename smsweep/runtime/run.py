@@ -88,8 +88,8 @@ class Run:
         """Return what of the data is metrics, flat, without a word about the rest."""
         return self._plain(data) if hasattr(data, "items") else {}
 
-    def follow(self, metrics: Mapping[str, Value], step: Any = None, commit: Any = None) -> bool:
-        """Log what the script told another library; False where the step is behind the last one."""
+    def follow(self, metrics: Mapping[str, Value], step: Any = None, commit: Any = None) -> int | None:
+        """Log what the script told another library, and return its step; None where it is behind the last."""
         return self._log(metrics, step, commit)
 
     def follow_anew(self, starting_step: int) -> None:
@@ -128,17 +128,17 @@ class Run:
     def __repr__(self) -> str:
         return f"<smsweep run {self.id or 'outside a sweep'}>"
 
-    def _log(self, values: Mapping[str, Value], step: int | None, commit: bool | None) -> bool:
+    def _log(self, values: Mapping[str, Value], step: int | None, commit: bool | None) -> int | None:
         with self._own_lock():
             at = self._at(step)
             if at is None:
-                return False
+                return None
             self._step = at + 1 if (step is None if commit is None else commit) else at
             self._remember(at, values)
             # What another process counts from 0 as well would fall on rows that are not its own.
             is_known = step is not None or self._pid == self._counting_pid
             self._emit(lines.METRICS, values, at if is_known else None)
-            return True
+            return at
 
     def _own_lock(self) -> threading.Lock:
         if self._pid != os.getpid():  # forked: a thread that is not here may have held the lock at that moment

@@ -18,6 +18,7 @@ from smsweep.runtime.identity import URL
 from smsweep.runtime.import_hooks import on_import
 from smsweep.runtime.talk import warn
 from smsweep.runtime.wandb_steps import StepMetrics
+from smsweep.runtime.wandb_summaries import SummaryMetrics
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class _Followed:
     def __init__(self) -> None:
         self.has_begun = False  # something was logged to it
         self.step_metrics = StepMetrics()
+        self.summaries = SummaryMetrics()
 
 
 _runs: weakref.WeakKeyDictionary[Any, _Followed] = weakref.WeakKeyDictionary()
@@ -129,8 +131,12 @@ def _wrap_log(owner: Any) -> None:
             followed.has_begun = True
         names = {*map(str, data), *values}  # of media, too
         steps = followed.step_metrics.lacking(names, begin_at_zero=_has_core())
-        if run.follow({**values, **steps}, step, commit):
+        at = run.follow({**values, **steps}, step, commit)
+        if at is not None:
             followed.step_metrics.note(values)
+            summed_up = followed.summaries.take_in(values, at)
+            if summed_up:
+                run.follow_summary(summed_up)
         return result
 
     owner.log = log
@@ -144,6 +150,9 @@ def _wrap_define_metric(owner: Any) -> None:
         self: Any, name: Any, step_metric: Any = None, step_sync: Any = None, *args: Any, **kwargs: Any
     ) -> Any:
         result = original(self, name, step_metric, step_sync, *args, **kwargs)
+        kinds = kwargs.get("summary", args[1] if len(args) > 1 else None)  # after `hidden`
+        if isinstance(kinds, str):
+            _followed(self).summaries.define(str(name), kinds)
         if step_sync is not False and step_metric is not None:
             _followed(self).step_metrics.define(str(name), str(getattr(step_metric, "name", step_metric)))
         return result

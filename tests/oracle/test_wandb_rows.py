@@ -37,6 +37,18 @@ def reported(done: Done) -> list[list[Any]]:
     return [[row.pop("_step"), {name: row[name] for name in row if name != "_timestamp"}] for row in found]
 
 
+def summed_up(done: Done) -> list[dict[str, float]]:
+    """Return what the sweep has in the summary of each run, a later run's over an earlier one's."""
+    found: list[dict[str, float]] = [{}]
+    for line in done.out.splitlines():
+        if line.startswith("@smsweep {") and '"summary": ' in line:
+            values = json.loads(line.removeprefix("@smsweep "))["summary"]
+            found[-1] |= {name.partition(".")[2]: values[name] for name in values if name.startswith("count.")}
+        if line.startswith("FINISHED"):
+            found.append({})
+    return found[:-1]
+
+
 def comparable(rows: list[list[Any]]) -> list[tuple[int, dict[str, Any]]]:
     """Return rows that say something, with numbers as floats and NaN as equal to itself."""
     return [(step, {name: number(value) for name, value in row.items()}) for step, row in rows if row]
@@ -52,4 +64,5 @@ def test_rows_are_those_that_wandb_records(wandb_job: Job) -> None:
     done = run(wandb_job, SCRIPT)
     recorded = said(done, "ROWS")
     assert [len(rows) > 100 for rows in recorded] == [True, True]
+    assert summed_up(done) == [pytest.approx(summary) for summary in said(done, "SUMMARY")]
     assert comparable(reported(done)) == comparable([row for rows in recorded for row in rows])

@@ -1,6 +1,7 @@
 """A trial's script: logs a generated series of rows to W&B and prints what W&B has recorded of them.
 
-Prints "ROWS" and a JSON list with, for each run, its rows as [step, {name: value}], and "CONFIG" and a JSON dict.
+Prints "ROWS" and a JSON list with, for each run, its rows as [step, {name: value}], "SUMMARY" and a JSON list with
+what each run's summary has of one metric, and "CONFIG" and a JSON dict.
 W&B's file is LevelDB's log format: blocks of 32 KiB, records in parts with a header of 7 bytes.
 """
 
@@ -21,6 +22,7 @@ from wandb.proto import wandb_internal_pb2  # type: ignore[import-not-found]  # 
 
 BLOCK, HEADER, FIRST, LAST = 32_768, 7, (1, 2), (1, 4)
 N_CALLS = 250
+SUMMED_UP = ("min", "max", "mean", "last")
 NAMES = ("loss", "epoch", "val/acc", "val/f1", "opt.lr", "best", "a b", "ä", "k1", "k2")
 
 
@@ -62,6 +64,8 @@ def log_rows(run: Any, rng: random.Random) -> None:
     run.define_metric("epoch")
     run.define_metric("val/*", step_metric="epoch")
     run.define_metric("best", step_metric="loss", step_sync=False, summary="max")
+    run.define_metric("cou*", summary="min,mean")
+    run.define_metric("count", summary=",".join(SUMMED_UP))
     for index in range(N_CALLS):
         row = {rng.choice(NAMES): value(rng) for _ in range(rng.randint(0, 3))}
         if "epoch" in row:
@@ -117,15 +121,20 @@ def flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def main() -> None:
+    summaries = []
     for seed in (1, 2):
         run = wandb.init(config={"lr": 1.0, "epochs": 2, "opt": {"name": "sgd", "m": 0.5}})
         if seed == 1:
             print("CONFIG", json.dumps(dict(run.config)), flush=True)
         log_rows(run, random.Random(seed))
+        run.log({})  # W&B sums up whole rows
+        summaries.append({kind: run.summary["count"][kind] for kind in SUMMED_UP})
         run.finish()
+        print("FINISHED", flush=True)
         time.sleep(1.1)  # the names of the runs' folders differ by the second
     paths = sorted(Path(os.environ["WANDB_DIR"], "wandb").glob("offline-run-*/run-*.wandb"))
     print("ROWS", json.dumps([recorded(path) for path in paths]), flush=True)
+    print("SUMMARY", json.dumps(summaries), flush=True)
 
 
 main()

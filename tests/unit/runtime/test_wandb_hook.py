@@ -17,7 +17,7 @@ class Run:
         "Log."
         if "raise" in data: raise ValueError("wandb's own")
         return "returned"
-    def define_metric(self, name, step_metric=None, step_sync=None): pass
+    def define_metric(self, name, step_metric=None, step_sync=None, hidden=None, summary=None): pass
     @property
     def sweep_id(self): return None
 """,

@@ -1,0 +1,61 @@
+"""`define_metric(summary=)`: what is summed up, over rows. W&B's own answers are compared in the oracle tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from smsweep.runtime.wandb_summaries import SummaryMetrics
+from tests.unit.runtime.jobs import Job
+from tests.unit.runtime.test_wandb_hook import records
+
+
+def summary(name: str, kinds: str, *rows: tuple[int, Any]) -> dict[str, float]:
+    metrics = SummaryMetrics()
+    metrics.define(name, kinds)
+    found: dict[str, float] = {}
+    for step, value in rows:
+        found.update(metrics.take_in({"loss": value}, step))
+    return found
+
+
+@pytest.mark.parametrize(("kind", "value"), [("min", 1), ("max", 4), ("mean", 7 / 3), ("first", 2), ("last", 1)])
+def test_each_kind(kind: str, value: float) -> None:
+    assert summary("loss", kind, (0, 2), (1, 4), (2, 1)) == {f"loss.{kind}": value}
+
+
+def test_a_later_value_of_a_row_takes_the_place_of_the_former() -> None:
+    found = summary("loss", "max,mean", (0, 2), (1, 9), (1, 4))
+    assert found == {"loss.max": 4, "loss.mean": 3}
+
+
+def test_a_star_stands_for_all_that_begin_so() -> None:
+    assert summary("lo*", "max", (0, 2)) == {"loss.max": 2}
+    assert summary("val*", "max", (0, 2)) == {}
+
+
+@pytest.mark.parametrize("value", [True, "text", None])
+def test_what_is_no_number_does_not_count(value: Any) -> None:
+    assert summary("loss", "max", (0, 2), (1, value)) == {"loss.max": 2}
+
+
+def test_nan_stays() -> None:
+    assert str(summary("loss", "max", (0, 2), (1, float("nan")), (2, 3))) == "{'loss.max': nan}"
+
+
+@pytest.mark.parametrize("kinds", ["none", "copy", "best"])
+def test_other_kinds_are_wandbs_alone(kinds: str) -> None:
+    assert summary("loss", kinds, (0, 2)) == {}
+
+
+def test_only_what_changed_is_told() -> None:
+    metrics = SummaryMetrics()
+    metrics.define("loss", "min,max")
+    assert metrics.take_in({"loss": 2}, 0) == {"loss.min": 2, "loss.max": 2}
+    assert metrics.take_in({"loss": 3}, 1) == {"loss.max": 3}
+
+
+def test_it_reaches_the_sweep(job: Job) -> None:
+    found = records(job, "run.define_metric('loss', summary='min'); run.log({'loss': 2}); run.log({'loss': 3})")
+    assert found.count('"summary": {"loss.min": 2}}') == 1
