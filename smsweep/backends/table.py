@@ -47,6 +47,14 @@ PREPARE: Mapping[str, Prepare] = LazyTable(
         "batch": "smsweep.backends.sagemaker.prepare:prepare",
     }
 )
+# Called with the environment; raises JobError or UsageError for settings with which nothing can be reached, ever.
+SETTINGS: Mapping[str, Callable[[Mapping[str, str]], None]] = LazyTable(
+    {
+        "docker": "smsweep.backends.docker.engine:check_settings",
+        "sagemaker": "smsweep.backends.sagemaker.client:check_settings",
+        "batch": "smsweep.backends.sagemaker.client:check_settings",
+    }
+)
 CHECKS: Mapping[str, Check] = LazyTable({"sagemaker": "smsweep.backends.sagemaker.validate:validate"})
 FIND_JOBS: Mapping[str, FindJobs] = LazyTable(
     {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -43,6 +42,7 @@ from smsweep.cli import (
 )
 from smsweep.cli.completion import COMPLETE_VAR
 from smsweep.cli.options import Debug, Quiet, Verbose
+from smsweep.cli.streams import guard
 from smsweep.cli.talk import NORMAL, set_level
 from smsweep.errors import NotFound, SmsweepError
 
@@ -125,9 +125,7 @@ def _with_place(word: str) -> str:
 def main() -> None:
     """Run the command line and exit with its code; an error is a message on stderr, never a traceback."""
     set_level(NORMAL)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # an ASCII terminal is no reason to fail
+    guard()
     try:
         app(prog_name="smsweep", args=[_with_place(word) for word in sys.argv[1:]])
     except NotFound as err:

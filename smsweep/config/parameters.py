@@ -17,6 +17,7 @@ from smsweep.space.space import SearchSpace
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*\Z")  # W&B's schema
 LISTS = ("values", "probabilities")
 NUMBERS = ("min", "max", "q", "mu", "sigma", "a", "b")
+SUCH_AS = "name at least one, such as lr: {min: 0.001, max: 0.1}"
 DEPRECATED = ("log_uniform", "inv_log_uniform", "q_log_uniform")
 
 # The keys that need a distribution to mean anything -> one to propose.
@@ -32,10 +33,10 @@ def keys_of(kind: str) -> dict[str, bool]:
 def read_space(data: Any, path: Path, problems: Problems) -> SearchSpace | None:
     """Return the space that a `parameters` mapping spans; None after noting what is wrong with it."""
     if not isinstance(data, dict):
-        problems.add(path, f"expected a mapping of names to parameters, got {show(data)}")
+        problems.add(path, f"expected a mapping of names to parameters, got {show(data)}; {SUCH_AS}")
         return None
     if not data:
-        problems.add(path, "no parameters; name at least one, such as lr: {min: 0.001, max: 0.1}")
+        problems.add(path, f"no parameters; {SUCH_AS}")
         return None
     items: dict[str, Distribution | SearchSpace | None] = {}
     for name, item in data.items():
@@ -90,7 +91,10 @@ def _kind(item: Mapping[str, Any], path: Path, problems: Problems) -> str | None
         problems.add((*path, "distribution"), text)
         return None
     if "value" in item:
-        return "constant"
+        for key in ("values", "min", "max"):
+            if key in item:
+                problems.add((*path, key), "cannot stand beside value; keep one of the two")
+        return None if {"values", "min", "max"} & set(item) else "constant"
     if "values" in item or "probabilities" in item:
         return "categorical_w_probabilities" if "probabilities" in item else "categorical"
     for key, proposal in _NEEDS_DISTRIBUTION.items():

@@ -126,6 +126,9 @@ def _explain(model: type[Section], error: ErrorDetails) -> str:
     if kind == "hidden":  # what was found is not for a log
         return error["msg"]
     wanted = error["ctx"]["what"] if kind == "expected" else _TYPES.get(kind, error["msg"])
+    if wanted == "a mapping" and isinstance(error["input"], str):
+        first = next(iter(keys_of(_section_at(model, loc))))
+        return f"expected a mapping, got {show(error['input'])}; write {{{first}: {_one_word(error['input'])}}}"
     return f"expected {wanted}, got {show(error['input'])}{cure(wanted, error['input'])}"
 
 
@@ -136,6 +139,10 @@ _TYPES = {
     "list_type": "a list",
     "bool_type": "true or false",
 }
+
+
+# What people write for a boolean, which is text in YAML 1.2.
+_WORDS = {"yes": "true", "on": "true", "true": "true", "no": "false", "off": "false", "false": "false"}
 
 
 def unknown_key(key: object, known: list[str]) -> str:
@@ -153,6 +160,10 @@ def keys_of(section: type[Section]) -> list[str]:
     return [field.alias or name for name, field in section.model_fields.items()]
 
 
+def _one_word(text: str) -> str:
+    return text if len(text) < 40 and text.isprintable() else "..."
+
+
 def _did_you_mean(value: object, choices: list[str]) -> str:
     hint = suggest(value, choices) if isinstance(value, str) else ""
     return f"; {hint}" if hint.startswith("did") else ""
@@ -166,6 +177,8 @@ def cure(wanted: str, value: object) -> str:
         return "; remove the quotes"
     if wanted.startswith("text") and isinstance(value, (bool, int, float)):
         return "; quote it"
+    if wanted == "true or false" and isinstance(value, str) and value.lower() in _WORDS:
+        return f"; write {_WORDS[value.lower()]} without quotes"
     if wanted == "a list" and isinstance(value, (str, int, float)):
         words = ", ".join(str(value).split())
         return f"; write [{words if len(words) < 40 else '...'}]"

@@ -74,10 +74,22 @@ def _check_metrics(data: Mapping[str, Any], problems: Problems) -> None:
         problems.add(("metrics",), "cannot stand beside metric; keep one of the two")
     elif "metrics" in data and method in ("grid", "random", "bayes"):
         problems.add(("metrics",), f"needs method: custom, got {method}; for one metric write metric")
+    for index, name in _repeated_names(data.get("metrics")):
+        text = f"{name!r} is there twice; give each metric once, with one goal"
+        problems.add(("metrics", index, "name"), text)
     if method == "bayes" and "metric" not in data and "metrics" not in data:
         problems.add(
             ("metric",), "missing; bayes needs a metric to make better: add metric: {name: ..., goal: ...}"
         )
+
+
+def _repeated_names(metrics: object) -> Iterator[tuple[int, str]]:
+    seen = set()
+    for index, metric in enumerate(metrics if isinstance(metrics, list) else ()):
+        name = metric.get("name") if isinstance(metric, dict) else None
+        if isinstance(name, str) and name in seen:
+            yield index, name
+        seen.add(name if isinstance(name, str) else None)
 
 
 def _check_early_terminate(data: Mapping[str, Any], problems: Problems) -> None:

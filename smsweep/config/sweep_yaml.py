@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from smsweep.config.document import Document, Problems, non_finite, show
-from smsweep.config.parameters import check_names, read_space
+from smsweep.config.parameters import SUCH_AS, check_names, read_space
 from smsweep.config.plain import from_mapping
 from smsweep.config.structure import check
 from smsweep.config.sweep_models import EarlyTerminateSection, MetricSection, SweepSection
@@ -48,7 +48,8 @@ def _parse(document: Document) -> ParsedSweep:
         problems.raise_errors()
     for path in non_finite(data):
         problems.add(path, "not a finite number; as a value of a parameter, quote it: float('inf') reads it back")
-    known = {key: value for key, value in data.items() if key not in {*IGNORED, "prior_runs"}}
+    apart = {*IGNORED, "prior_runs", "parameters"}  # what the model does not judge
+    known = {key: value for key, value in data.items() if key not in apart}
     section = check(SweepSection, known, (), problems)
     check_rules(data, problems)
     space = _read_space(data, problems)
@@ -62,7 +63,7 @@ def _read_space(data: Mapping[str, Any], problems: Problems) -> SearchSpace | No
     if "parameters" not in data:
         if isinstance(scheduler, dict) and "search_space" in scheduler:
             return SearchSpace({})
-        problems.add(("parameters",), "missing; name at least one, such as lr: {min: 0.001, max: 0.1}")
+        problems.add(("parameters",), f"missing; {SUCH_AS}")
         return None
     space = read_space(data["parameters"], ("parameters",), problems)
     check_names(data["parameters"], ("parameters",), problems)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from smsweep.backends.table import PREPARE
+from smsweep.backends.table import PREPARE, SETTINGS
 from smsweep.errors import UsageError
 from smsweep.sdk.create import JobLike, SweepLike, load_job, load_sweep, needs_program
 from smsweep.sdk.execute import backend_name
@@ -15,7 +15,7 @@ def preflight(
     """Raise what an agent would meet before its first trial; create and upload nothing.
 
     Raises ConfigError; UsageError for a sweep without a program or an unknown backend; JobError for a job that
-    its backend cannot run.
+    its backend cannot run, or one that cannot be reached as this machine is set up.
     """
     parsed = load_sweep(sweep)
     if needs_program(parsed.config) and not program:
@@ -24,5 +24,10 @@ def preflight(
             "(a Python function runs by smsweep.agent)"
         )
     workspace = Workspace()
-    prepare = PREPARE[backend_name(backend, workspace)]
-    prepare(load_job(job).template, workspace.assets_path(""), workspace.dir, workspace.environ, upload=False)
+    name = backend_name(backend, workspace)
+    PREPARE[name](
+        load_job(job).template, workspace.assets_path(""), workspace.dir, workspace.environ, upload=False
+    )
+    check = SETTINGS.get(name)
+    if check:
+        check(workspace.environ)

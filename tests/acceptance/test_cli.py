@@ -297,6 +297,23 @@ def test_a_reader_that_leaves_early_is_no_error(folder: Folder) -> None:
         process.stdout.close()
         assert process.stderr is not None
         assert process.stderr.read() == ""
+    assert process.returncode == -signal.SIGPIPE  # as git ends
+
+
+def test_an_agent_whose_talk_nobody_hears_goes_on(folder: Folder) -> None:
+    with folder.start("run", "sweep.yaml") as process:
+        assert process.stderr is not None
+        process.stderr.close()
+        assert process.stdout is not None
+        sweep_id = process.stdout.read().strip()
+    assert process.returncode == 0
+    assert {trial["state"] for trial in folder.trials(sweep_id)} == {"finished"}
+
+
+def test_an_agent_without_streams_runs_its_trials(folder: Folder) -> None:
+    closing = "import os, sys; os.closerange(0, 3); os.execv(sys.argv[1], sys.argv[1:])"
+    argv = [sys.executable, "-c", closing, *SMSWEEP, "run", "sweep.yaml"]
+    assert subprocess.run(argv, cwd=folder.path, env=folder.environ).returncode == 0
 
 
 def test_a_full_disk_is_named(folder: Folder) -> None:

@@ -15,9 +15,9 @@ from docker import APIClient
 from docker.context import ContextAPI
 from docker.context.config import get_current_context_name
 from docker.errors import APIError, ContextNotFound, DockerException, ImageNotFound, TLSParameterError
-from docker.utils import kwargs_from_env
+from docker.utils import kwargs_from_env, parse_host
 
-from smsweep.errors import BackendUnavailable
+from smsweep.errors import BackendUnavailable, UsageError
 
 DEFAULT_URL = "unix:///var/run/docker.sock"
 START = "`sudo systemctl start docker`, or Docker Desktop"
@@ -118,3 +118,12 @@ def said(err: APIError) -> str:
 
 def is_missing(err: APIError) -> bool:
     return isinstance(err, ImageNotFound) or err.status_code == requests.codes.not_found
+
+
+def check_settings(environ: Mapping[str, str]) -> None:
+    """See backends.table.SETTINGS. An engine that is merely not there is waited for, so that is no matter here."""
+    url = environ.get("DOCKER_HOST")
+    try:
+        parse_host(url)
+    except DockerException as err:
+        raise UsageError(f"DOCKER_HOST: {err}; expected a URL such as {DEFAULT_URL}") from err

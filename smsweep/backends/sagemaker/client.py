@@ -10,9 +10,9 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, InvalidRegionError
 
-from smsweep.backends.sagemaker.failures import translate
+from smsweep.backends.sagemaker.failures import no_credentials, translate
 from smsweep.errors import BadCredentials, UsageError
 
 log = logging.getLogger(__name__)
@@ -82,6 +82,19 @@ class Aws:
         """Return the time as AWS has it. clock: seconds since the epoch."""
         return datetime.fromtimestamp(clock(), timezone.utc) + self.skew
 
+    def check(self) -> None:
+        """Raise JobError or UsageError for settings with which no call can succeed; call nothing of theirs."""
+        try:
+            self._client("sagemaker")
+            found = self._open_session().get_credentials()
+            if found is None:
+                raise no_credentials("there are none")
+            found.get_frozen_credentials()  # runs what the profile names: a program, single sign-on, a role
+        except BotoCoreError as err:
+            raise translate(err, "AWS") from err
+        except OSError as err:  # of a credential_process that is no program
+            raise no_credentials(str(err)) from err
+
     def close(self) -> None:
         for client in self._clients.values():
             client.close()
@@ -95,6 +108,8 @@ class Aws:
                 self._clients[service] = self._open_session().client(
                     service, region_name=ELSEWHERE.get(service), endpoint_url=endpoint or None, config=CONFIG
                 )
+            except InvalidRegionError as err:
+                raise UsageError(f"AWS_REGION: {str(err).rstrip('.')}; expected one such as eu-west-1") from err
             except ValueError as err:
                 raise UsageError(f"AWS_ENDPOINT_URL: {err}; expected a URL such as http://127.0.0.1:8471") from err
         return self._clients[service]
@@ -102,9 +117,13 @@ class Aws:
     def _open_session(self) -> boto3.Session:
         if self._session is None:
             environ = self._environ
+            key, secret = environ.get("AWS_ACCESS_KEY_ID"), environ.get("AWS_SECRET_ACCESS_KEY")
+            if bool(key) != bool(secret):  # boto3 would sign with half of it
+                there, lacking = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")[:: 1 if key else -1]
+                raise no_credentials(f"{there} is set and {lacking} is not")
             self._session = boto3.Session(
-                aws_access_key_id=environ.get("AWS_ACCESS_KEY_ID"),
-                aws_secret_access_key=environ.get("AWS_SECRET_ACCESS_KEY"),
+                aws_access_key_id=key or None,
+                aws_secret_access_key=secret or None,
                 aws_session_token=environ.get("AWS_SESSION_TOKEN"),
                 region_name=environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION"),
                 profile_name=environ.get("AWS_PROFILE"),
@@ -119,3 +138,12 @@ class Aws:
         if abs(self.skew) > WORST_SKEW and not self._has_warned:
             self._has_warned = True
             log.warning("this machine's clock is %s off AWS's; set it right, or calls will be refused", self.skew)
+
+
+def check_settings(environ: Mapping[str, str]) -> None:
+    """See backends.table.SETTINGS."""
+    aws = Aws(environ)
+    try:
+        aws.check()
+    finally:
+        aws.close()

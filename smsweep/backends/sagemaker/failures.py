@@ -9,7 +9,13 @@ from typing import Any
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    ConfigNotFound,
+    ConfigParseError,
     CredentialRetrievalError,
+    EndpointConnectionError,
+    HTTPClientError,
+    InfiniteLoopConfigError,
+    InvalidConfigError,
     NoCredentialsError,
     NoRegionError,
     PartialCredentialsError,
@@ -52,7 +58,11 @@ CODES: Mapping[str, type[JobError]] = {
     "MissingAuthenticationTokenException": BadCredentials,
 }
 NO_CREDENTIALS = (
+    ConfigNotFound,
+    ConfigParseError,
     CredentialRetrievalError,
+    InfiniteLoopConfigError,
+    InvalidConfigError,
     NoCredentialsError,
     PartialCredentialsError,
     ProfileNotFound,
@@ -82,11 +92,17 @@ def message_of(err: ClientError) -> str:
 def translate(err: BotoCoreError | ClientError, action: str) -> JobError:
     """Return what a failed call means. action: IAM's name of the call, such as s3:PutObject."""
     if isinstance(err, NO_CREDENTIALS):
-        return BadCredentials(_refresh(str(err)))
+        return no_credentials(str(err))
     if isinstance(err, NoRegionError):
         return AccessDenied("AWS: no region; set AWS_REGION, or region in your AWS profile")
     if not isinstance(err, ClientError):
-        return BackendUnavailable(f"{action}: {err}")  # the network: nobody knows whether the call arrived
+        # The network: nobody knows whether the call arrived.
+        cure = (
+            "; check the network, AWS_REGION and AWS_ENDPOINT_URL"
+            if isinstance(err, (EndpointConnectionError, HTTPClientError))
+            else ""
+        )
+        return BackendUnavailable(f"{action}: {err}{cure}")
     kind = CODES.get(code_of(err))
     if kind is None:
         status = int(err.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
@@ -94,7 +110,7 @@ def translate(err: BotoCoreError | ClientError, action: str) -> JobError:
     if kind is AccessDenied:
         return AccessDenied(_policy(action, message_of(err)))
     if kind is BadCredentials:
-        return BadCredentials(_refresh(message_of(err)))
+        return no_credentials(message_of(err))
     return kind(f"{action}: {code_of(err)}: {message_of(err)}")
 
 
@@ -121,10 +137,11 @@ def own_words(reason: str) -> str:
     return _EXIT_CODE.sub("", reason).removeprefix("AlgorithmError: ")
 
 
-def _refresh(said: str) -> str:
-    return (
-        f"AWS credentials: {said}; refresh them (aws sso login, or your own way). Running training jobs are not "
-        "concerned"
+def no_credentials(said: str) -> BadCredentials:
+    """Return the error about credentials that are not there or refused. said: what is wrong with them."""
+    return BadCredentials(
+        f"AWS credentials: {said.rstrip('.')}; refresh them (aws sso login, aws configure, or your own way). "
+        "Running training jobs are not concerned"
     )
 
 

@@ -1,10 +1,12 @@
-"""Broken files, scripts and stores: each gets one clear message with what to do, an exit code, and no traceback.
+"""Broken files, scripts, images, credentials and stores: each gets one clear message, exit code and no traceback.
 
-Wrong words on the command line are in test_mistakes.py.
+The message says what to do. Wrong words on the command line are in test_mistakes.py, images that an engine refuses
+in docker/test_broken_images.py.
 """
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -43,7 +45,7 @@ SWEEPS: dict[str, tuple[str | bytes, str]] = {
         param("a: {distribution: log_uniform_value, min: 0.1, max: 1.0}"),
         "did you mean log_uniform_values?",
     ),
-    "value and min": (param("a: {value: 1, min: 0.1}"), "parameters.a.min: no key of constant"),
+    "value and min": (param("a: {value: 1, min: 0.1}"), "parameters.a.min: cannot stand beside value"),
     "probabilities": (param("a: {values: [1, 2], probabilities: [0.3, 0.3]}"), "got a sum of 0.6"),
     "min above max": (param("a: {parameters: {b: {min: 2, max: 1}}}"), "got min 2 and max 1"),
     "a log of less than nothing": (
@@ -56,6 +58,12 @@ SWEEPS: dict[str, tuple[str | bytes, str]] = {
     "run_cap is zero": (f"{GRID}run_cap: 0\n", "run_cap: expected a whole number above 0, got 0"),
     "command is text": (f"{GRID}command: python train.py\n", "write [python, train.py]"),
     "metric is text": (GRID.replace("{name: loss}", "loss"), "metric: expected a mapping, got 'loss'"),
+    "one metric twice": (
+        GRID.replace(
+            "method: grid\nmetric: {name: loss}", "method: custom\nmetrics: [{name: loss}, {name: loss}]"
+        ),
+        "sweep.yaml:3: metrics[1].name: 'loss' is there twice",
+    ),
     "goal misspelt": (GRID.replace("{name: loss}", "{name: loss, goal: minimise}"), "did you mean minimize?"),
     "early_terminate without bounds": (
         f"{GRID}early_terminate: {{type: hyperband}}\n",
@@ -125,6 +133,101 @@ def test_a_broken_command(cli: Cli, folder: Path, command: str, said: str) -> No
     (folder / "run.sh").write_text("echo\n")
     (folder / "sweep.yaml").write_text(f"{GRID}command: {command}\n")
     expect(cli, ["run", "sweep.yaml"], 3, said)
+
+
+IMAGES = {
+    "an image without a name": ("image_uri: ''\n", {}, "image_uri: expected text that is not blank"),
+    "an image that is a number": ("image_uri: 3\n", {}, "image_uri: expected text, got 3; quote it"),
+    "a framework misspelt": ("framework: tensorfow\n", {}, "did you mean tensorflow?"),
+    "a framework without a version": ("framework: pytorch\n", {}, "framework_version: missing"),
+    "an engine's address without a port": ("", {"DOCKER_HOST": "nonsense"}, "DOCKER_HOST: Invalid bind address"),
+    "an engine by another protocol": ("", {"DOCKER_HOST": "ftp://h"}, "expected a URL such as unix:///var/run"),
+}
+
+
+@pytest.mark.parametrize(("job", "environ", "said"), IMAGES.values(), ids=IMAGES.keys())
+def test_a_broken_image(
+    cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch, job: str, environ: dict[str, str], said: str
+) -> None:
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    (folder / "job.yaml").write_text(job or "image_uri: train:1\n")
+    expect(cli, ["run", "sweep.yaml", "--job", "job.yaml", "--backend", "docker"], 2, said)
+    assert cli("ls", "--json").out.strip() == "[]"
+
+
+KEYS = {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "hidden"}
+# Variables, ~/.aws/config, exit code, what is said. Some are about the way to AWS rather than the keys.
+CREDENTIALS: dict[str, tuple[dict[str, str], str, int, str]] = {
+    "there are none": ({}, "", 1, "AWS credentials: there are none; refresh them (aws sso login"),
+    "half a key": ({"AWS_ACCESS_KEY_ID": "AKIA"}, "", 1, "AWS_SECRET_ACCESS_KEY is not"),
+    "no such profile": ({"AWS_PROFILE": "nope"}, "", 1, "profile (nope) could not be found"),
+    "a profile of a profile": (
+        {},
+        "[default]\nrole_arn = arn:aws:iam::123456789012:role/r\nsource_profile = base\n",
+        1,
+        'source_profile "base" referenced in the profile "default" does not exist; refresh them',
+    ),
+    "a sign-on that is over": (
+        {},
+        "[default]\nsso_start_url = https://s\nsso_region = eu-west-1\nsso_account_id = 1\nsso_role_name = r\n",
+        1,
+        "Error loading SSO Token",
+    ),
+    "a program that is not there": (
+        {},
+        "[default]\ncredential_process = ./keys\n",
+        1,
+        "No such file or directory",
+    ),
+    "a file of settings cut off": ({}, "[default\n", 1, "Unable to parse config file"),
+    "no region of AWS's": ({**KEYS, "AWS_REGION": "eu west"}, "", 2, "AWS_REGION: Provided region_name 'eu west'"),
+    "an endpoint that is no URL": (
+        {**KEYS, "AWS_ENDPOINT_URL": "sagemaker"},
+        "",
+        2,
+        "expected a URL such as http",
+    ),
+}
+
+
+@pytest.mark.parametrize(("environ", "config", "code", "said"), CREDENTIALS.values(), ids=CREDENTIALS.keys())
+def test_broken_credentials(
+    cli: Cli,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    environ: dict[str, str],
+    config: str,
+    code: int,
+    said: str,
+) -> None:
+    sagemaker(folder, monkeypatch, environ, config)
+    expect(cli, ["run", "sweep.yaml", "--job", "job.yaml", "--backend", "sagemaker"], code, said)
+    assert cli("ls", "--json").out.strip() == "[]"
+
+
+def test_nobody_answers_where_aws_should_be(cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sagemaker(folder, monkeypatch, {**KEYS, "AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, "")
+    said = 'runtime.zip"; check the network, AWS_REGION and AWS_ENDPOINT_URL'
+    expect(cli, ["run", "sweep.yaml", "--job", "job.yaml", "--backend", "sagemaker"], 1, said)
+
+
+def sagemaker(folder: Path, monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], config: str) -> None:
+    """Set a machine up for AWS, with nothing but what is given."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    (folder / "config").write_text(config)
+    settings = {
+        "AWS_CONFIG_FILE": "config",
+        "AWS_SHARED_CREDENTIALS_FILE": "none",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    for name, value in {**settings, "AWS_REGION": "eu-west-1", **environ}.items():
+        monkeypatch.setenv(name, value)
+    (folder / "job.yaml").write_text(
+        "image_uri: 123456789012.dkr.ecr.eu-west-1.amazonaws.com/train:1\n"
+        "role: arn:aws:iam::123456789012:role/trainer\ninstance_type: ml.m5.large\n"
+    )
 
 
 STORES = {

@@ -65,6 +65,11 @@ STRICTER = (
         yaml=f"{HEAD}{PARAMETERS}{METRIC}early_terminate: {{type: hyperband, max_iter: 2, s: 1}}",
         says="leaves no check",
     ),
+    Rule(
+        id="metrics-twice",
+        yaml="method: custom\nmetrics: [{name: loss}, {name: loss, goal: maximize}]\n" + PARAMETERS,
+        says="give each metric once",
+    ),
     Rule(id="blank-text", yaml=f"{HEAD}{PARAMETERS}name: ' '", says="expected text that is not blank"),
     Rule(id="empty-command", yaml=f"{HEAD}{PARAMETERS}command: []", says="command: expected at least 1 items"),
     Rule(id="finite", yaml=f"{HEAD}parameters: {{lr: {{values: [1.0, .inf]}}}}", says="not a finite number"),

@@ -35,7 +35,7 @@ def problems(text: str) -> list[str]:
         ("max_run: 3000000", "job.yaml:1: max_run: 3000000 seconds are more than the API's 28 days (2,419,200)"),
         ("use_spot_instances: true",
          "job.yaml:1: max_wait: missing; spot machines need the longest time to wait and run together, in seconds"),
-        ("use_spot_instances: 'yes'", "job.yaml:1: use_spot_instances: expected true or false, got 'yes'"),
+        ("use_spot_instances: 'yes'", "job.yaml:1: use_spot_instances: expected true or false, got 'yes'; write true without quotes"),
         ("max_wait: 100000", "job.yaml:1: max_wait: is for spot machines only; add use_spot_instances: true, or remove it"),
         ("use_spot_instances: true\nmax_run: 100\nmax_wait: 50",
          "job.yaml:3: max_wait: 50 is less than max_run 100; it includes it, so raise max_wait"),

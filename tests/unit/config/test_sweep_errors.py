@@ -39,8 +39,9 @@ def top(line: str) -> str:
     [
         ("{distribution: log_uniform_values, min: 0, max: 1}",
          "parameters.p: log_uniform_values needs min > 0, got 0; use uniform, or raise min"),
-        ("{min: 3, max: 3}", "parameters.p: int_uniform needs min < max, got min 3 and max 3"),
-        ("{min: 0.5, max: 0.1}", "parameters.p: uniform needs min < max, got min 0.5 and max 0.1"),
+        ("{min: 3, max: 3}", "parameters.p: int_uniform needs min < max, got min 3 and max 3; "
+         "for this one value write value: 3"),
+        ("{min: 0.5, max: 0.1}", "parameters.p: uniform needs min < max, got min 0.5 and max 0.1; swap them"),
         ("{min: 1}", "parameters.p.max: missing; int_uniform needs min and max"),
         ("{min: 1, max: 2.5}", "parameters.p: min 1 and max 2.5 leave open whether values are whole numbers; "
          "write both as whole numbers for int_uniform, or both with a point for uniform"),
@@ -60,7 +61,7 @@ def top(line: str) -> str:
          "got min 1 and max 2000; if these are the values themselves, use log_uniform_values"),
         ("{values: []}", "parameters.p: categorical needs at least one value in values"),
         ("{values: 3}", "parameters.p.values: expected a list, got 3; write [a, b, c]"),
-        ("{values: [1, 2], value: 1}", "parameters.p.values: no key of constant; did you mean value?"),
+        ("{values: [1, 2], value: 1}", "parameters.p.values: cannot stand beside value; keep one of the two"),
         ("{values: [1, 2], probabilities: [0.5]}", "parameters.p: categorical_w_probabilities needs one probability for "
          "each value, got 2 values and 1 probabilities"),
         ("{values: [1, 2], probabilities: [0.5, 0.6]}", "parameters.p: categorical_w_probabilities needs probabilities "
@@ -75,7 +76,7 @@ def top(line: str) -> str:
         ("{parameters: {a: {value: 1}}, value: 3}",
          "parameters.p.value: cannot stand beside parameters; nested parameters have no other keys"),
         ("{parameters: {a: {min: 5, max: 1}}}",
-         "parameters.p.parameters.a: int_uniform needs min < max, got min 5 and max 1"),
+         "parameters.p.parameters.a: int_uniform needs min < max, got min 5 and max 1; swap them"),
         ("{value: .nan}", "parameters.p.value: not a finite number; as a value of a parameter, quote it: "
          "float('inf') reads it back"),
     ],
@@ -98,11 +99,13 @@ def test_a_parameter_that_makes_no_sense_is_told(line: str, message: str) -> Non
         ("kind: swep", "kind: expected sweep, got 'swep'; did you mean sweep?"),
         ("command: python train.py", "command: expected a list, got 'python train.py'; write [python, train.py]"),
         ("command: []", "command: expected at least 1 items, got 0"),
-        ("metric: loss", "metric: expected a mapping, got 'loss'"),
+        ("metric: loss", "metric: expected a mapping, got 'loss'; write {name: loss}"),
         ("metric: {}", "metric.name: missing; the metric's name as the script logs it; nested ones with dots, a.b"),
         ("metric: {name: l, goal: Maximize}",
          "metric.goal: expected minimize or maximize, got 'Maximize'; did you mean maximize?"),
         ("metric: {name: l, goal: up}", "metric.goal: expected minimize or maximize, got 'up'"),
+        ("metric: {name: l, goal: max}",
+         "metric.goal: expected minimize or maximize, got 'max'; did you mean maximize?"),
         ("metric: {name: l, gaol: minimize}", "metric.gaol: unknown key; did you mean goal?"),
         ("metric: {name: l, impute: mean}", "metric.impute: expected latest, best or worst, got 'mean'"),
         ("metric: {name: l, target: .inf}",
@@ -147,7 +150,7 @@ def test_a_line_that_makes_no_sense_is_told(line: str, message: str) -> None:
         ("{type: hyperband, min_iter: 0}", "early_terminate.min_iter: expected a whole number above 0, got 0"),
         ("{type: hyperband, min_iter: 1, eta: 1}", "early_terminate.eta: expected a number above 1, got 1"),
         ("{type: hyperband, min_iter: 1, strict: 'no'}",
-         "early_terminate.strict: expected true or false, got 'no'"),
+         "early_terminate.strict: expected true or false, got 'no'; write false without quotes"),
         ("{type: hyperband, min_iter: 1, ata: 3}", "early_terminate.ata: unknown key; did you mean eta?"),
     ],
 )  # fmt: skip
@@ -167,7 +170,9 @@ def test_early_terminate_that_makes_no_sense_is_told(section: str, message: str)
         ("method: Random\nparameters: {p: {value: 1}}",
          "sweep.yaml:1: method: expected grid, random, bayes or custom, got 'Random'; did you mean random?"),
         ("method: random\nparameters: [1]", "sweep.yaml:2: parameters: expected a mapping of names to parameters, "
-         "got a list"),
+         "got a list; name at least one, such as lr: {min: 0.001, max: 0.1}"),
+        ("method: random\nparameters:", "sweep.yaml:2: parameters: expected a mapping of names to parameters, "
+         "got nothing; name at least one, such as lr: {min: 0.001, max: 0.1}"),
         ("method: random\nparameters:\n  a b: {value: 1}", "sweep.yaml:3: parameters.a b: 'a b' cannot name a parameter; "
          "use letters, digits, _ . - and begin with a letter or _"),
         ("method: bayes\nparameters: {p: {min: 1, max: 3}}", "sweep.yaml:1: metric: missing; bayes needs a metric to make "
@@ -217,7 +222,7 @@ def test_all_problems_are_told_at_once_in_order_of_line() -> None:
 def test_a_dicts_problems_have_the_key_and_no_line() -> None:
     with pytest.raises(ConfigError) as caught:
         parse_sweep({"method": "random", "parameters": {"lr": {"min": 3, "max": 1}}})
-    assert str(caught.value) == "parameters.lr: int_uniform needs min < max, got min 3 and max 1"
+    assert str(caught.value) == "parameters.lr: int_uniform needs min < max, got min 3 and max 1; swap them"
 
 
 @pytest.mark.parametrize("rule", [*STRICTER, *ENFORCED], ids=lambda rule: rule.id)
