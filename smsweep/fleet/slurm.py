@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,9 @@ from smsweep.errors import JobRejected, UsageError
 # 120 s for the script to save and end, and some more for the agent to write that down.
 WARNING_S = 150
 MOST_RESTARTS = 20  # of one task: a training that never gets done between two interruptions ends at last
+
+LONG_OPTION = re.compile(r"[a-z][a-z0-9-]+", re.ASCII)
+SPECIAL = re.compile(r"""[\s"'#\\]""")
 
 SCRIPT = """\
 #!/bin/bash
@@ -57,13 +61,13 @@ def batch_script(
     }
     for option in options:
         name, _, value = option.lstrip("-").partition("=")
-        if not name or not name.replace("-", "").isalnum() or not value.isprintable():
+        if not LONG_OPTION.fullmatch(name) or not value.isprintable():
             raise UsageError(f"--option {option!r}: write it as sbatch's long option, such as time=02:00:00")
         ours[name] = value
     return SCRIPT.format(
         sweep_id=sweep_id,
         directives="\n".join(
-            f"#SBATCH --{name}={value}" if value else f"#SBATCH --{name}" for name, value in ours.items()
+            f"#SBATCH --{name}={_quoted(value)}" if value else f"#SBATCH --{name}" for name, value in ours.items()
         ),
         environment="".join(
             f"export {name}={shlex.quote(value)}\n" for name, value in (environment or {}).items()
@@ -71,6 +75,11 @@ def batch_script(
         arguments=shlex.join(["--count", "1", *arguments, sweep_id]),
         most_restarts=MOST_RESTARTS,
     )
+
+
+def _quoted(value: str) -> str:
+    """Return a value as sbatch reads it in a directive: words, quotes, backslashes and # as in a shell, $ not."""
+    return '"' + re.sub(r'(["\\])', r"\\\1", value) + '"' if SPECIAL.search(value) else value
 
 
 def submit(script: str) -> str:

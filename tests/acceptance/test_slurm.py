@@ -52,8 +52,8 @@ def submit(desk: Desk, n: int, exit_code: int = 0, *flags: str) -> tuple[str, st
     config = grid(x=list(range(n)), here=str(desk.folder), exit_code=exit_code)
     (desk.folder / "sweep.yaml").write_text(str(config).replace("'", '"'))
     sweep_id = desk.sweep()
-    log = f"--option=output={desk.folder}/slurm-%a.out"
-    return sweep_id, desk.call("slurm", sweep_id, f"--array={n}", log, *flags, "--submit").stdout.strip()
+    options = [f"--option=output={desk.folder}/slurm-%a.out", '--option=comment=it\'s "two" words # or so']
+    return sweep_id, desk.call("slurm", sweep_id, f"--array={n}", *options, *flags, "--submit").stdout.strip()
 
 
 def until(is_true: Callable[[], bool], slurm: Slurm, desk: Desk) -> None:

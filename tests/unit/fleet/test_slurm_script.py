@@ -17,7 +17,14 @@ def test_an_option_of_sbatch_wins_over_ours() -> None:
     assert "#SBATCH --exclusive\n" in script
 
 
-@pytest.mark.parametrize("option", ["", "time=1\nrm -rf /", "; true", "a b=c"])
+def test_a_value_of_several_words_or_with_quotes_is_one_for_sbatch() -> None:
+    script = batch_script("abcd1234", 3, options=['comment=it\'s "two" words # \\', "gres=gpu:1", "job-name=a$b"])
+    assert '#SBATCH --comment="it\'s \\"two\\" words # \\\\"\n' in script
+    assert "#SBATCH --gres=gpu:1" in script
+    assert "#SBATCH --job-name=a$b\n" in script
+
+
+@pytest.mark.parametrize("option", ["", "time=1\nrm -rf /", "; true", "a b=c", "-t=1", "é=1"])
 def test_an_option_that_is_none_is_refused(option: str) -> None:
     with pytest.raises(UsageError, match="long option"):
         batch_script("abcd1234", 3, options=[option])
