@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -52,7 +53,7 @@ class Queue:
         """Send all of them, in batches. Raises BackendUnavailable that says how many have been sent."""
         for start in range(0, len(bodies), BATCH):
             entries = [
-                {"Id": str(start + offset), "MessageBody": body, **self._of_fifo(start + offset)}
+                {"Id": str(start + offset), "MessageBody": body, **_of_fifo(self.url)}
                 for offset, body in enumerate(bodies[start : start + BATCH])
             ]
             answer = self._call("send_message_batch", Entries=entries)
@@ -95,7 +96,12 @@ class Queue:
         if graveyard := self._find_graveyard():
             reason = {"smsweep-reason": {"DataType": "String", "StringValue": why[:1000]}}
             self._calls.translated(
-                "sqs", "send_message", QueueUrl=graveyard, MessageBody=message.body, MessageAttributes=reason
+                "sqs",
+                "send_message",
+                QueueUrl=graveyard,
+                MessageBody=message.body,
+                MessageAttributes=reason,
+                **_of_fifo(graveyard),
             )
         self.delete(message)  # last: a crash before leaves it in both, never in none
 
@@ -113,9 +119,17 @@ class Queue:
             )
         return self._graveyard
 
-    def _of_fifo(self, index: int) -> dict[str, str]:
-        # A group each: messages of one group would wait for one another, and invitations have no order.
-        return {"MessageGroupId": str(index)} if self.url.endswith(".fifo") else {}
-
     def _call(self, operation: str, **arguments: Any) -> dict[str, Any]:
         return self._calls.translated("sqs", operation, QueueUrl=self.url, **arguments)
+
+
+def _of_fifo(url: str) -> dict[str, str]:
+    """Return what a FIFO queue asks of a message.
+
+    A group each: messages of one group would wait for one another, and invitations have no order. An id each:
+    they are alike, and it would leave out all but one.
+    """
+    if not url.endswith(".fifo"):
+        return {}
+    name = str(uuid.uuid4())
+    return {"MessageGroupId": name, "MessageDeduplicationId": name}

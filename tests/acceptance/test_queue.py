@@ -45,13 +45,18 @@ class Account:
         }
         self.sqs = self.client("sqs")
         self.s3 = self.client("s3")
-        graveyard = self.sqs.create_queue(QueueName="graveyard")["QueueUrl"]
-        arn = self.sqs.get_queue_attributes(QueueUrl=graveyard, AttributeNames=["QueueArn"])["Attributes"][
-            "QueueArn"
-        ]
-        policy = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": "5"})
-        self.graveyard = graveyard
-        self.queue = self.sqs.create_queue(QueueName="sweeps", Attributes={"RedrivePolicy": policy})["QueueUrl"]
+        self._make_queues({}, "")
+
+    def make_fifo(self, by_content: str) -> None:
+        """Have FIFO queues instead. by_content: "true" for such as leave out messages of equal content."""
+        self._make_queues({"FifoQueue": "true", "ContentBasedDeduplication": by_content}, ".fifo")
+
+    def _make_queues(self, kind: dict[str, str], ending: str) -> None:
+        self.graveyard = self.sqs.create_queue(QueueName=f"graveyard{ending}", Attributes=kind)["QueueUrl"]
+        found = self.sqs.get_queue_attributes(QueueUrl=self.graveyard, AttributeNames=["QueueArn"])
+        policy = json.dumps({"deadLetterTargetArn": found["Attributes"]["QueueArn"], "maxReceiveCount": "5"})
+        attributes = {**kind, "RedrivePolicy": policy}
+        self.queue = self.sqs.create_queue(QueueName=f"sweeps{ending}", Attributes=attributes)["QueueUrl"]
 
     def client(self, service: str) -> Any:
         session = boto3.Session("test", "test", region_name="us-east-1")
@@ -151,6 +156,28 @@ def test_poison_is_set_aside_with_the_reason_and_the_rest_is_worked_off(desk: De
     assert account.count(account.graveyard) == len(poison)
     found = account.sqs.receive_message(QueueUrl=account.graveyard, MessageAttributeNames=["All"])["Messages"][0]
     assert "invitation" in found["MessageAttributes"]["smsweep-reason"]["StringValue"]
+
+
+@pytest.mark.parametrize("by_content", ["true", "false"])
+def test_a_fifo_queue_keeps_every_invitation_and_gives_them_out_at_once(
+    desk: Desk, account: Account, by_content: str
+) -> None:
+    account.make_fifo(by_content)
+    sweep_id = desk.sweep()
+    for _ in range(2):  # the second within the time in which SQS leaves out what it has had
+        desk.call("publish", sweep_id, "--queue", account.queue, "--agents", "11")
+    assert account.count() == 22
+    groups = set()
+    while found := account.sqs.receive_message(
+        QueueUrl=account.queue, AttributeNames=["MessageGroupId"], MaxNumberOfMessages=10
+    ).get("Messages"):
+        groups |= {message["Attributes"]["MessageGroupId"] for message in found}
+    assert len(groups) == 22  # SQS gives out one of a group at a time
+    account.sqs.send_message(
+        QueueUrl=account.queue, MessageBody="nonsense", MessageGroupId="a", MessageDeduplicationId="b"
+    )
+    desk.call("agent", "--queue", account.queue, "--wait", "1")
+    assert account.count(account.graveyard) == 1
 
 
 @pytest.fixture
