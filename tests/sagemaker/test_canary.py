@@ -1,0 +1,141 @@
+"""Known secrets, and every byte that a whole run of everything leaves behind: none of them is in it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from smsweep.cli.main import main
+from smsweep.sdk import auth
+from smsweep.ui.listen import serving
+from tests.sagemaker.conftest import Account
+from tests.unit.ui.conftest import Client
+
+# Says its key everywhere that a script can say something; one trial fails over it.
+TELLS = """
+import os, sys, smsweep
+run = smsweep.init()
+key = os.environ["WANDB_API_KEY"]
+run.summary["key"] = key
+smsweep.log({"loss": run.config["x"], "length": len(key), "told": "it is " + key})
+print("my key is", key, flush=True)
+print("and once more", key, file=sys.stderr)
+if run.config["x"] == 1:
+    raise ValueError("cannot log in with " + key)
+"""
+
+
+def canary(name: str) -> str:
+    return hashlib.sha1(name.encode()).hexdigest()
+
+
+SECRETS = {name: canary(name) for name in ("wandb", "database", "aws", "webhook", "ui", "index", "dotenv")}
+
+SETTINGS = {
+    "AWS_SECRET_ACCESS_KEY": SECRETS["aws"],
+    "DATABASE_PASSWORD": SECRETS["database"],
+    "SMSWEEP_NOTIFY": f"http://127.0.0.1:9/hook/{SECRETS['webhook']}",
+    "SMSWEEP_UI_TOKEN": SECRETS["ui"],
+    "PIP_INDEX_URL": f"https://me:{SECRETS['index']}@127.0.0.1:9/simple",
+}
+
+
+class Finder:
+    """Looks for the secrets."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self.n_bytes = 0
+        self._monkeypatch = monkeypatch
+        self._capsys = capsys
+
+    def check(self, where: str, content: bytes) -> None:
+        self.n_bytes += len(content)
+        found = [name for name, secret in SECRETS.items() if secret.encode() in content]
+        assert not found, f"{where} holds the secret of {', '.join(found)}"
+
+    def run(self, *words: str) -> None:
+        """Run a sweep, as a process of its own that says all it can."""
+        argv = [sys.executable, "-m", "smsweep.cli.main", "-vv", "run", "sweep.yaml", "--parallel", "2", *words]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=True)
+        self.check(" ".join(words), (done.stdout + done.stderr).encode())
+
+    def look(self, *words: str) -> str:
+        """Call a command here, look through what it says, and return its answer."""
+        self._monkeypatch.setattr(sys, "argv", ["smsweep", *words])
+        self._capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = self._capsys.readouterr()
+        assert ended.value.code == 0 or words == ("doctor",), said.err
+        self.check(" ".join(words), (said.out + said.err).encode())
+        return said.out
+
+    def check_files(self, folder: Path) -> None:
+        for file in folder.rglob("*"):
+            if file.is_file() and not file.is_symlink():
+                self.check(str(file), file.read_bytes())
+
+
+@pytest.mark.parametrize("account", [pytest.param("docker", marks=pytest.mark.docker)], indirect=True)
+def test_no_secret_is_in_anything_that_is_left(
+    account: Account, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    finder = Finder(monkeypatch, capsys)
+    monkeypatch.setenv("WANDB_API_KEY", SECRETS["wandb"])
+    arn = auth.auth().arn
+    for name, value in SETTINGS.items():
+        monkeypatch.setenv(name, value)
+    dotenv = account.folder / ".env"
+    dotenv.write_text(f"TOKEN={SECRETS['dotenv']}\n")
+    (account.folder / "train.py").write_text(TELLS)
+    (account.folder / "sweep.yaml").write_text(json.dumps(account.sweep(2)))
+    local = {"image_uri": account.job["image_uri"], "secrets": {"WANDB_API_KEY": "env:WANDB_API_KEY"}}
+    (account.folder / "local.yaml").write_text(json.dumps(local))
+    (account.folder / "job.yaml").write_text(json.dumps({**account.job, "secrets": {"WANDB_API_KEY": arn}}))
+
+    finder.run("--job", "local.yaml", "--backend", "docker")
+    monkeypatch.delenv("WANDB_API_KEY")  # from here on only Secrets Manager has it
+    monkeypatch.delenv("SMSWEEP_NOTIFY")  # nobody listens there, which takes its time
+    finder.run("--job", "job.yaml", "--backend", "sagemaker")
+    for sweep in json.loads(finder.look("ls", "--json")):
+        look_at(finder, sweep["id"])
+
+    dotenv.unlink()  # the person's own, and the only file that may hold one
+    finder.check_files(tmp_path)
+    for key, body in account.objects().items():
+        finder.check(key, body)
+    for entry in account.endpoint.ledger.read():
+        finder.check("the ledger", json.dumps(entry, default=str).encode())
+    assert finder.n_bytes > 1_000_000
+
+
+def look_at(finder: Finder, sweep_id: str) -> None:
+    """Ask for all that is shown of a sweep: by commands, files, pages."""
+    failed = next(t["number"] for t in json.loads(finder.look("trials", sweep_id, "--json")) if t["params"]["x"])
+    assert "cannot log in with ***" in finder.look("show", f"{sweep_id}/{failed}", "--json")
+    assert "my key is ***" in finder.look("logs", f"{sweep_id}/{failed}", "--raw")
+    for words in (
+        ("show", sweep_id, "--json"),
+        ("why", f"{sweep_id}/{failed}", "--json"),
+        ("best", sweep_id, "--json"),
+        ("diff", f"{sweep_id}/0", f"{sweep_id}/1", "--json"),
+        ("report", sweep_id, "--output", f"{sweep_id}.html"),
+        ("export", sweep_id, "--output", f"{sweep_id}.csv"),
+        ("export", sweep_id, "--format", "json", "--output", f"{sweep_id}.json"),
+        ("iam", "--job", "job.yaml"),
+        ("doctor",),
+    ):
+        finder.look(*words)
+    with serving() as served:
+        client = Client(served=served, usual={"Authorization": f"Bearer {served.token}"})
+        one = f"/api/sweeps/{sweep_id}"
+        trial = f"{one}/trials/{failed}"
+        for path in ("/", "/api/sweeps", one, f"{one}/texts", trial, f"{trial}/why", f"{trial}/log"):
+            answer = client.get(path)
+            assert answer.status == 200, path
+            finder.check(path, answer.text.encode() + str(answer.headers).encode())
