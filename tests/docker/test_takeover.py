@@ -7,11 +7,15 @@ import signal
 import subprocess
 import sys
 import tarfile
+import time
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 from docker import DockerClient
 
+from smsweep.backends.docker.backend import DockerBackend
+from smsweep.backends.docker.engine import engine_time
 from smsweep.backends.docker.folder import JobFolder
 from tests.docker.conftest import ours
 from tests.docker.registry import Registry
@@ -81,6 +85,30 @@ def test_a_job_that_ended_before_its_start_was_noted_does_not_run_again(
     folder.write_status(replace(folder.status(), secondary_status="Downloading", started_at=None))
     done = jobs.finish(request["TrainingJobName"])
     assert (done.lines, done.status.exit_code) == (("done",), 3)
+
+
+def test_a_job_that_ended_in_time_while_nobody_looked_was_not_stopped(
+    jobs: Jobs, docker_engine: DockerClient
+) -> None:
+    request = jobs.request("in-time", "print('done')", max_run_s=60)
+    start_and_die(jobs, request, "Training")
+    container = docker_engine.containers.get(request["TrainingJobName"])
+    container.wait()
+    container.reload()
+    much_later = DockerBackend(jobs.folder / "jobs", jobs.folder, jobs.environ, lambda: time.time() + 3600)
+    with closing(much_later):
+        status = jobs.finish(request["TrainingJobName"], much_later).status
+    assert status.status == "Completed"
+    assert status.ended_at == engine_time(container.attrs["State"]["FinishedAt"])
+
+
+def test_time_counts_from_the_start_that_a_killed_client_made(jobs: Jobs, docker_engine: DockerClient) -> None:
+    request = jobs.request("counted", COUNT)
+    start_and_die(jobs, request, "Training")
+    folder = JobFolder(jobs.folder / "jobs" / request["TrainingJobName"])
+    folder.write_status(replace(folder.status(), secondary_status="Downloading", started_at=None))
+    state = docker_engine.containers.get(request["TrainingJobName"]).attrs["State"]
+    assert jobs.finish(request["TrainingJobName"]).status.started_at == engine_time(state["StartedAt"])
 
 
 def test_the_next_client_keeps_what_a_killed_one_was_just_keeping(jobs: Jobs) -> None:

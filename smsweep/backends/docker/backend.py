@@ -165,7 +165,7 @@ class DockerBackend:
         keeper = self._look_after(folder)
         status = keeper.status if keeper else folder.status()
         order = folder.stop_order()
-        if order is None and self._is_overdue(folder, status):
+        if order is None and self._is_overdue(folder, status) and self._still_runs(folder):
             order = self._order_stop(folder, "max_runtime", STOP_GRACE_S)
         if order is None:
             return status
@@ -179,6 +179,11 @@ class DockerBackend:
             limit = folder.request().get("StoppingCondition", {}).get("MaxRuntimeInSeconds", float("inf"))
             self._max_runtime_s[folder.name] = float(limit)
         return self._clock() - status.started_at.timestamp() > self._max_runtime_s[folder.name]
+
+    def _still_runs(self, folder: JobFolder) -> bool:
+        """Tell whether a container of the job does; one that ended while nobody looked may have been in time."""
+        with self._engine.client() as client:
+            return any(found["State"] == "running" for found in containers.find(client, folder.path))
 
     def _order_stop(self, folder: JobFolder, by: str, grace_s: float) -> StopOrder:
         """Keep the order and act on it; of two, the first says who asked, the more impatient one when to kill."""

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,14 @@ class Engine:
 def said(err: APIError) -> str:
     """Return the engine's own words."""
     return str(err.explanation or err)
+
+
+def engine_time(text: str) -> datetime | None:
+    """Read a time as the engine writes it, with nanoseconds; None for none, which it writes as the year 1."""
+    if not text or text.startswith("0001-"):
+        return None
+    whole, _, rest = text.removesuffix("Z").partition(".")
+    return datetime.fromisoformat(f"{whole}.{rest[:6]:0<6}+00:00")
 
 
 def is_missing(err: APIError) -> bool:

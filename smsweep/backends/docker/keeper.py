@@ -11,6 +11,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 from docker import APIClient
@@ -93,8 +94,8 @@ class Keeper(threading.Thread):
         try:
             if self.status.started_at is None:
                 self._tell("Downloading")
-                Launch(self._folder, self._around).run(client, self._check_wanted)
-                self._tell("Training", is_start=True)
+                before = Launch(self._folder, self._around).run(client, self._check_wanted)
+                self._tell("Training", started_at=before or self._around.now())
             elif not containers.find(client, self._folder.path):
                 return Verdict.lost("its container was removed by somebody else, or the Docker Engine forgot it")
             self.trouble = ""
@@ -132,7 +133,14 @@ class Keeper(threading.Thread):
             checkpoints.keep()
         except OSError as err:
             return replace(Verdict.failed(f"its results cannot be kept: {err}"), exit_code=verdict.exit_code)
-        return replace(verdict, results=self._results(kept, identify(client, image)))
+        results = self._results(kept, identify(client, image))
+        return replace(verdict, results=results, ended_at=self._end_of(ends))
+
+    def _end_of(self, ends: list[HostEnd]) -> datetime | None:
+        """Return when the last container ended, which may have been long before anybody looked."""
+        times = [end.ended_at for end in ends if end.ended_at]
+        started_at = self.status.started_at
+        return max((*times, started_at)) if times and started_at else None
 
     def _results(self, kept: Mapping[str, str], image: str) -> JobResults:
         return JobResults(
@@ -147,9 +155,9 @@ class Keeper(threading.Thread):
     def _upload(self, path: Path, uri: str) -> None:
         self._around.place(uri).upload(path, uri)
 
-    def _tell(self, secondary_status: str, *, is_start: bool = False) -> None:
+    def _tell(self, secondary_status: str, *, started_at: datetime | None = None) -> None:
         """Make known how far the job is, here and in its folder."""
-        started_at = self._around.now() if is_start else self.status.started_at
+        started_at = started_at or self.status.started_at
         status = replace(self.status, secondary_status=secondary_status, started_at=started_at)
         self._folder.write_status(status)  # first: a crash must not lose what was told
         self.status = status
@@ -166,6 +174,6 @@ class Keeper(threading.Thread):
                 failure_class=verdict.failure_class,
                 results=verdict.results,
                 started_at=self.status.started_at,
-                ended_at=self._around.now(),
+                ended_at=verdict.ended_at or self._around.now(),
             )
         )

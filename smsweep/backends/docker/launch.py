@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 
 from docker import APIClient
@@ -12,6 +13,7 @@ from docker.errors import APIError
 from smsweep.backends.docker.channels import channel_binds, fetch_channels
 from smsweep.backends.docker.checkpoints import Checkpoints
 from smsweep.backends.docker.containers import LABEL_GPU, Bind, ContainerPlan, container_name, create
+from smsweep.backends.docker.engine import engine_time
 from smsweep.backends.docker.folder import JobFolder
 from smsweep.backends.docker.gpus import choose_gpu
 from smsweep.backends.docker.images import cannot_start, ensure_image, image_name, inspect_image
@@ -35,9 +37,10 @@ class Launch:
         self._hosts = host_names(self._request)
         self._checkpoints = Checkpoints(self._request, folder.ml(), around.place)
 
-    def run(self, client: APIClient, check: Callable[[], None]) -> None:
+    def run(self, client: APIClient, check: Callable[[], None]) -> datetime | None:
         """Get image, requirements and data, then create and start a container a host.
 
+        Return when an earlier agent started the first of them; None where none had been.
         check: called where it may take long, and before anything starts; what it raises ends the start.
         Raises JobRejected.
         """
@@ -56,10 +59,10 @@ class Launch:
                 binds = self._binds(sources, host)
                 binds += _instead_of(volumes, binds, self._folder.ml(host))
                 self._create(client, host, network, layer, binds)
-            for host in self._hosts:
-                _start_once(client, container_name(self._folder.name, host))
+            before = [_start_once(client, container_name(self._folder.name, host)) for host in self._hosts]
         except APIError as err:
             raise cannot_start(image, err) from err
+        return min(filter(None, before), default=None)
 
     def _fetch(self, uri: str, data_type: str) -> Path:
         return self._around.place(uri).fetch(uri, data_type)
@@ -102,10 +105,16 @@ class Launch:
             create(client, replace(plan, gpu=choose_gpu(self._around.gpus, labels, LABEL_GPU)))
 
 
-def _start_once(client: APIClient, container: str) -> None:
-    """Start a container that never ran; one that has ended already would run a second time."""
-    if client.inspect_container(container)["State"]["Status"] == "created":
+def _start_once(client: APIClient, container: str) -> datetime | None:
+    """Start a container that never ran; one that has ended already would run a second time.
+
+    Return when it was started, if it was before.
+    """
+    state = client.inspect_container(container)["State"]
+    if state["Status"] == "created":
         client.start(container)
+        return None
+    return engine_time(state["StartedAt"])
 
 
 def _instead_of(volumes: Iterable[str], binds: Iterable[Bind], ml: Path) -> list[Bind]:

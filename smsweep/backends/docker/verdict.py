@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
+from smsweep.backends.docker.engine import engine_time
 from smsweep.failures import OOM
 from smsweep.jobs import JobResults
 
@@ -25,6 +27,7 @@ class HostEnd:
     reason: str  # output/failure; "" when there is none
     last_output: str = ""  # the end of its log
     trouble: str = ""  # the engine's own words, when it could not run the container
+    ended_at: datetime | None = None  # None where the engine did not see it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,6 +39,7 @@ class Verdict:
     is_lost: bool = False
     failure_class: str = ""  # as in JobStatus
     results: JobResults | None = None
+    ended_at: datetime | None = None  # None for now
 
     @classmethod
     def failed(cls, reason: str) -> Verdict:
@@ -79,6 +83,7 @@ def host_end(host: str, state: Mapping[str, Any], reason: str, last_output: str 
         reason=reason,
         last_output=last_output,
         trouble=str(state.get("Error") or ""),
+        ended_at=engine_time(str(state.get("FinishedAt") or "")),
     )
 
 

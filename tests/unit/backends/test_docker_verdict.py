@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from smsweep.backends.docker.engine import engine_time
 from smsweep.backends.docker.verdict import HostEnd, host_end, judge
 
 
@@ -51,3 +52,18 @@ def test_a_script_that_survives_the_end_of_memory_has_not_failed_for_it() -> Non
 def test_the_engines_own_words_are_the_reason_where_it_has_some() -> None:
     state = {"ExitCode": 128, "OOMKilled": False, "Error": "driver failed"}
     assert judge([host_end("algo-1", state, "")], "", 0).failure_reason == "driver failed (exit code 128)"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026-11-25T14:55:09.808398123Z", "2026-11-25T14:55:09.808398+00:00"),
+        ("2026-11-25T14:55:09.8Z", "2026-11-25T14:55:09.800000+00:00"),
+        ("2026-11-25T14:55:09Z", "2026-11-25T14:55:09+00:00"),
+        ("0001-01-01T00:00:00Z", "None"),
+        ("", "None"),
+    ],
+)
+def test_the_engines_times_are_read(text: str, expected: str) -> None:
+    found = engine_time(text)
+    assert (found.isoformat() if found else "None") == expected
