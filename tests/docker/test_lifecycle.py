@@ -49,7 +49,8 @@ def test_without_a_failure_file_the_exit_code_is_the_reason(jobs: Jobs) -> None:
 
 
 def test_without_a_failure_file_the_last_output_is_told(jobs: Jobs) -> None:
-    status = raw(jobs, "muttering", "sh", "-c", "seq 1000; echo 'no such device' >&2; exit 4")
+    # On one stream: of two, a busy engine may read the later one first.
+    status = raw(jobs, "muttering", "sh", "-c", "exec >&2; seq 1000; echo 'no such device'; exit 4")
     assert status.failure_reason.startswith(
         "exit code 4, and nothing in /opt/ml/output/failure; its last output:\n"
     )
