@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from smsweep.hooks import END, FAILURE
-from smsweep.printable import clean
+from smsweep.printable import clean, with_texts
 
 Data = dict[str, Any]
 NAMES = {END: "sweep_end", FAILURE: "trial_failure"}
@@ -29,7 +29,7 @@ def event(
     told = {"event": NAMES[kind], "time": now.isoformat(timespec="seconds"), "sweep": dict(sweep)}
     if trial is not None:
         told["trial"] = dict(trial)
-    told = _masked(told, redact)
+    told = with_texts(told, redact)
     return {"text": slack(_text(told)), **told}
 
 
@@ -51,13 +51,3 @@ def _text(told: Data) -> str:
     if best and metric:
         found = f"; best {sweep['id']}/{best['number']} with {clean(metric['name'])} {best['objective']:.6g}"
     return f"sweep {clean(name)} is {sweep['state']}: {counts}{found}"
-
-
-def _masked(value: Any, redact: Callable[[str], str]) -> Any:
-    if isinstance(value, str):
-        return redact(value)
-    if isinstance(value, dict):
-        return {key: _masked(item, redact) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_masked(item, redact) for item in value]
-    return value

@@ -10,34 +10,26 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-class Config(Mapping):  # type: ignore[type-arg]  # Mapping[str, Any] needs Python 3.9
-    """A mapping with attribute access, as `wandb.config` is.
+class Values(Mapping):  # type: ignore[type-arg]  # Mapping[str, Any] needs Python 3.9
+    """A mapping with attribute access. A copy of a config or summary is just that: nobody hears of changes."""
 
-    What the sweep set is locked: later writes to it are ignored, with a warning the first time. Any other key may
-    change freely, where W&B asks for `allow_val_change=True`.
-    """
-
+    _what = "it"  # for its error
     _values: dict[str, Any]
-    _locked: frozenset[str]
-    _warned: set[str]
-    _warn: Callable[[str], None]
 
-    def __init__(self, locked: Mapping[str, Any], warn: Callable[[str], None]) -> None:
-        # Past __setattr__, which would take these for config values.
-        self.__dict__.update(_values=dict(locked), _locked=frozenset(locked), _warned=set(), _warn=warn)
+    def __init__(self, what: str, values: dict[str, Any]) -> None:
+        self.__dict__.update(_what=what, _values=values)  # past __setattr__, which would take these for values
 
     def __getitem__(self, key: str) -> Any:
         return self._values[key]
 
-    def __getattr__(self, key: str) -> Any:
-        try:
-            return self.__dict__["_values"][key]
-        except KeyError:
-            raise AttributeError(f"config has no {key!r}; it has: {', '.join(self) or 'nothing'}") from None
-
     def __setitem__(self, key: str, value: Any) -> None:
-        if not self._is_locked(key):
-            self._values[key] = value
+        self._values[key] = value
+
+    def __getattr__(self, key: str) -> Any:
+        values = self.__dict__.get("_values", {})
+        if key not in values:
+            raise AttributeError(f"{self._what} has no {key!r}; it has: {', '.join(values) or 'nothing'}")
+        return values[key]
 
     def __setattr__(self, key: str, value: Any) -> None:
         self[key] = value
@@ -50,6 +42,30 @@ class Config(Mapping):  # type: ignore[type-arg]  # Mapping[str, Any] needs Pyth
 
     def __repr__(self) -> str:
         return repr(self._values)
+
+    def __reduce__(self) -> Any:
+        """Let it be copied, and pickled for another process."""
+        return Values, (self._what, dict(self._values))
+
+
+class Config(Values):
+    """A mapping with attribute access, as `wandb.config` is.
+
+    What the sweep set is locked: later writes to it are ignored, with a warning the first time. Any other key may
+    change freely, where W&B asks for `allow_val_change=True`.
+    """
+
+    _locked: frozenset[str]
+    _warned: set[str]
+    _warn: Callable[[str], None]
+
+    def __init__(self, locked: Mapping[str, Any], warn: Callable[[str], None]) -> None:
+        super().__init__("config", dict(locked))
+        self.__dict__.update(_locked=frozenset(locked), _warned=set(), _warn=warn)
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if not self._is_locked(key):
+            self._values[key] = value
 
     def update(self, values: Any = (), allow_val_change: object = None, **more: Any) -> None:
         """Set several at once. values: a mapping, pairs, or an argparse Namespace. allow_val_change: unused."""

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from smsweep.sdk import reproduce as reproduce
     from smsweep.sdk import results as results
     from smsweep.sdk import serve as serve
+    from smsweep.sdk import signals as signals
     from smsweep.sdk import slurm as slurm
     from smsweep.sdk import views as views
     from smsweep.sdk import wandb_sync as wandb_sync
@@ -69,6 +70,7 @@ _PARTS = frozenset(
         "results",
         "serve",
         "simulate",
+        "signals",
         "slurm",
         "views",
         "wandb_sync",

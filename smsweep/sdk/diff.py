@@ -8,6 +8,7 @@ from typing import Any
 
 from smsweep.config.yaml_reader import read_yaml
 from smsweep.errors import UsageError
+from smsweep.printable import with_texts
 from smsweep.sdk.execute import load_job_text
 from smsweep.sdk.hidden import make_redact
 from smsweep.sdk.labels import parse_label
@@ -68,7 +69,7 @@ def diff(a: str, b: str) -> Data:
     }
     for section in ("facts", "params", "metrics", "config", "job", "request", "environment"):
         pairs = list(_pairs(*(dict(_leaves(side[section])) for side in sides)))
-        found[section] = [_masked(pair, redact) for pair in pairs if not _is_same(pair)]
+        found[section] = [with_texts(pair, redact) for pair in pairs if not _is_same(pair)]
         found["same"][section] = len(pairs) - len(found[section])
     told = ("params", "metrics", "config", "job", "request")
     found["is_same"] = found["source"]["is_same"] and not any(found[section] for section in told)
@@ -158,16 +159,6 @@ def _pairs(a: Data, b: Data) -> Iterator[Data]:
 def _is_same(pair: Data) -> bool:
     a, b = pair.get("a", ABSENT), pair.get("b", ABSENT)
     return (a == b and isinstance(a, bool) == isinstance(b, bool)) or (a != a and b != b)
-
-
-def _masked(value: Any, redact: Callable[[str], str]) -> Any:
-    if isinstance(value, str):
-        return redact(value)
-    if isinstance(value, dict):
-        return {key: _masked(item, redact) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_masked(item, redact) for item in value]
-    return value
 
 
 def _redact(workspace: Workspace, sweeps: list[Sweep]) -> Callable[[str], str]:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import signal
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -17,6 +14,7 @@ from smsweep.backends.base import Backend
 from smsweep.backends.table import BACKENDS
 from smsweep.errors import UsageError
 from smsweep.sdk.execute import now
+from smsweep.sdk.signals import told_to_end
 from smsweep.sdk.workspace import Workspace
 from smsweep.tables import LazyTable
 
@@ -38,19 +36,9 @@ PARTS: LazyTable[Any] = LazyTable(
 
 def serve(on_ready: Callable[[Endpoint], None], **options: Any) -> None:
     """Serve until Ctrl-C or SIGTERM, then stop all jobs. Takes the options of `endpoint`; main thread only."""
-    is_over = threading.Event()
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        is_over.set()
-
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        with endpoint(**options) as opened:
-            on_ready(opened)
-            is_over.wait()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    with told_to_end() as is_over, endpoint(**options) as opened:
+        on_ready(opened)
+        is_over.wait()
 
 
 @contextmanager

@@ -6,13 +6,11 @@ import contextlib
 import ipaddress
 import os
 import secrets
-import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -46,19 +44,9 @@ class Served:
 
 def serve(on_ready: Callable[[Served], None], **options: Any) -> None:
     """Serve until Ctrl-C or SIGTERM; main thread only. Takes the options of `serving`."""
-    is_over = threading.Event()
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        is_over.set()
-
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        with serving(**options) as served:
-            on_ready(served)
-            is_over.wait()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    with sdk.signals.told_to_end() as is_over, serving(**options) as served:
+        on_ready(served)
+        is_over.wait()
 
 
 @contextmanager

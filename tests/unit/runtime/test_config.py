@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from argparse import Namespace
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from smsweep.runtime.config import Config
+from smsweep.runtime.summary import Summary
 
 
 def config(warned: list[str] | None = None) -> Config:
@@ -73,3 +78,28 @@ def test_it_is_a_mapping() -> None:
 def test_a_missing_attribute_names_what_there_is() -> None:
     with pytest.raises(AttributeError, match="config has no 'momentum'; it has: lr, opt"):
         _ = config().momentum
+
+
+@pytest.mark.parametrize(
+    "duplicate",
+    [copy.copy, copy.deepcopy, lambda made: pickle.loads(pickle.dumps(made))],
+    ids=["copy", "deep", "pickle"],
+)
+def test_a_copy_reads_like_the_config_and_changes_nothing_in_it(duplicate: Callable[[Config], Any]) -> None:
+    config = Config({"lr": 0.1, "net": {"depth": 3}}, warn=lambda text: None)
+    config.epochs = 5
+    made = duplicate(config)
+    assert (made.lr, made["net"], dict(made)) == (0.1, {"depth": 3}, {"lr": 0.1, "net": {"depth": 3}, "epochs": 5})
+    made.lr = 0.2
+    assert (made.lr, config.lr) == (0.2, 0.1)
+    with pytest.raises(AttributeError, match="config has no 'lrate'; it has: lr, net, epochs"):
+        _ = made.lrate
+
+
+def test_a_copy_of_a_summary_reports_nothing() -> None:
+    reported: list[Any] = []
+    summary = Summary(reported.append)
+    summary["best"] = 1
+    made = copy.deepcopy(summary)
+    made["best"] = 2
+    assert (summary.best, made.best, reported) == (1, 2, [{"best": 1}])
