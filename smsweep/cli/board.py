@@ -14,7 +14,7 @@ from rich.text import Text
 from smsweep import sdk
 from smsweep.cli.money import used
 from smsweep.cli.sparkline import sparkline
-from smsweep.cli.text import cell, clean, counts, lasting, pairs
+from smsweep.cli.text import cell, clean, counts, front, lasting, pairs
 from smsweep.sdk.looks import Look, Slot
 
 Row = tuple[str, ...]
@@ -22,7 +22,6 @@ NARROW = 64  # columns; below, params have a line of their own
 SPARK = (4, 24)  # columns: fewest, most
 LEAST_BAR = 4  # columns
 MOST_REASONS = 3
-MOST_FRONT = 10  # numbers of trials
 DIGITS = 4  # of params
 STYLES = {
     "running": "cyan",
@@ -73,8 +72,7 @@ def best(look: Look) -> str:
     """Return the best trial, or how many are on the front; "" while there is none."""
     found, shown = look.shown["best"], look.shown
     if shown["metrics"]:
-        numbers = " ".join(map(str, look.front[:MOST_FRONT])) + (" ..." if look.front[MOST_FRONT:] else "")
-        return f"front: {len(look.front)} trials: {numbers}" if look.front else ""
+        return f"front: {told}" if (told := front(shown)) else ""
     if not found:
         return ""
     name, value = clean(shown["metric"]["name"]), found.get("repeats", {}).get("mean", found["objective"])

@@ -8,7 +8,7 @@ from smsweep import sdk
 from smsweep.cli.money import priced, used
 from smsweep.cli.options import Json, Label
 from smsweep.cli.output import answer, answer_json, fields
-from smsweep.cli.text import cell, clean, counts, duration, pairs
+from smsweep.cli.text import cell, clean, counts, duration, front, pairs
 
 EXAMPLES = """
 smsweep show abcd1234
@@ -46,9 +46,11 @@ def show_sweep(data: Data) -> None:
             ("state", data["state"]),
             ("method", f"{data['method']}, seed {data['seed']}"),
             ("metric", f"{clean(metric['name'])}, {metric['goal']}{target}" if metric else ""),
+            ("metrics", "; ".join(f"{clean(each['name'])}, {each['goal']}" for each in data["metrics"])),
             ("trials", f"{sum(data['trials'].values())}{expected}: {counts(data['trials'])}"),
             ("best", f"{data['id']}/{best['number']}  {cell(best['objective'])}" if best else ""),
             ("params", pairs(sdk.views.flat_params(best["params"])) if best else ""),
+            ("front", front(data)),
             *(("waiting", f"{data['id']}/{found['number']}  {waits(found)}") for found in data["waiting"]),
             *(
                 ("failures", f"{each['trials']} x {clean(each['reason'])}")

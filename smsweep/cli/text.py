@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from smsweep.printable import clean as clean
 
@@ -19,6 +21,7 @@ STATES = (
     "failed",
     "crashed",
 )  # good news first
+MOST_FRONT = 10  # numbers of trials
 EMPTY = "-"  # in a table, so that columns stay countable
 
 
@@ -77,3 +80,10 @@ def lasting(seconds: float) -> str:
 
 def _clean_tabbed(text: str) -> str:
     return "\t".join(map(clean, text.split("\t")))
+
+
+def front(shown: Mapping[str, Any]) -> str:
+    """Say how many trials of a sweep (`views.show`) no other beats, and which; "" where there are none."""
+    numbers = shown["front"]
+    named = " ".join(map(str, numbers[:MOST_FRONT])) + (" ..." if numbers[MOST_FRONT:] else "")
+    return f"{len(numbers)} trials: {named}" if numbers else ""

@@ -54,8 +54,9 @@ def trials(
 ) -> None:
     """List trials: state, objective, params.
 
-    A `*` marks the best one. The objective is the best value that a trial reported of the sweep's metric. A
-    terminal shows the columns that it has room for; into a pipe or file go all of them, uncut.
+    A `*` marks the best one. The objective is the best value that a trial reported of the sweep's metric; of
+    several metrics it is the last value of each, and a `*` marks those that no other beats. A terminal shows the
+    columns that it has room for; into a pipe or file go all of them, uncut.
     """
     check_states(state or ())
     shown = sdk.views.show(sweep_id)
@@ -123,12 +124,15 @@ def sortable(trial: Data) -> Data:
 
 
 def trials_table(trials: Sequence[Data], shown: Data, *, err: bool = False) -> None:
-    """Print number, state, objective, time, params and reason of each, with the sweep's best one marked.
+    """Print number, state, objective or metrics, time, params and reason of each, with the sweep's best marked.
 
     On a terminal, params that are the same in all of them are told once, below.
     """
-    best = shown["best"]["number"] if shown["best"] else None
-    row_of_best = next((row for row, trial in enumerate(trials) if trial["number"] == best), None)
+    best = {shown["best"]["number"]} if shown["best"] else set(shown["front"])
+    row_of_best = next(
+        (row for row, trial in enumerate(trials) if shown["best"] and trial["number"] in best), None
+    )
+    metrics = [metric["name"] for metric in shown["metrics"]]
     params = [sdk.views.flat_params(trial["params"]) for trial in trials]
     names = list(dict.fromkeys(name for row in params for name in row))
     same: Data = {}
@@ -138,16 +142,16 @@ def trials_table(trials: Sequence[Data], shown: Data, *, err: bool = False) -> N
     has_reason = any(trial["reason"] for trial in trials)
     rows = [
         [
-            f"{trial['number']}{'*' if trial['number'] == best else ''}",
+            f"{trial['number']}{'*' if trial['number'] in best else ''}",
             trial["state"],
-            trial["objective"],
+            *([trial["metrics"].get(name) for name in metrics] or [trial["objective"]]),
             duration(trial["started_at"], trial["ended_at"]),
             *(values.get(name) for name in names),
             *([first_line(trial["reason"])] if has_reason else ()),
         ]
         for trial, values in zip(trials, params, strict=True)
     ]
-    columns = ["trial", "state", "objective", "time", *names, *(["reason"] if has_reason else ())]
+    columns = ["trial", "state", *(metrics or ["objective"]), "time", *names, *(["reason"] if has_reason else ())]
     left_out = wide_table(columns, rows, first=3, last=int(has_reason), best=row_of_best, err=err)
     if same:
         say(f"the same in all: {pairs(same)}")

@@ -32,7 +32,6 @@ class Look:
     reasons: Sequence[tuple[str, int]]  # why trials failed or crashed, and how many; the most frequent first
     n_ended: int  # trials
     fixed: frozenset[str]  # params that are the same in every trial, nested ones joined by dots
-    front: Sequence[int]  # numbers of the trials that no other beats; of several metrics only
     started_at: datetime | None  # when the first trial was; None while none was
     eta_s: float | None  # until the expected trials have ended; None while nobody can tell
     at: datetime

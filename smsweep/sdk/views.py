@@ -34,7 +34,7 @@ FAILURES = (TrialState.FAILED, TrialState.CRASHED)
 
 
 def show(sweep_id: str) -> Data:
-    """Return a sweep with its trials counted by state, its best trial, its outlook; its `agent`, if detached."""
+    """Return a sweep with its trials counted by state, its best or its front, its outlook; a detached `agent`."""
     workspace = Workspace()
     with workspace.store() as store:
         sweep = store.get_sweep(parse_sweep_id(sweep_id))
@@ -48,11 +48,14 @@ def show_data(store: Store, sweep: Sweep, trials: Collection[Trial], agent: Data
     counts = Counter(trial.state.value for trial in trials)
     waiting = {trial.number: read_waiting(store, trial) for trial in trials}
     best = find_best(trials, sweep.config.metric, repeats_of(sweep)) if sweep.config.metric else None
+    metrics = sweep.config.metrics
+    front = find_front(trials, metrics, repeats_of(sweep)) if metrics else []
     reasons = Counter(first_reason(trial) for trial in trials if trial.state in FAILURES)
     return {
         **sweep_data(sweep),
         "trials": dict(sorted(counts.items())),
         "best": best_data(best, sweep) if best else None,
+        "front": [found.trial.number for found in front],  # of several metrics
         "outlook": store.get_note(sweep.id, OUTLOOK_NOTE) or "",
         "usage": usage_data(trials, sweep, store.get_note(sweep.id, PRICE_NOTE)),
         "agent": agent,

@@ -11,7 +11,6 @@ from smsweep.sdk.eta import seconds_left
 from smsweep.sdk.execute import now
 from smsweep.sdk.labels import parse_sweep_id
 from smsweep.sdk.looks import Curve, Data, Look, Slot
-from smsweep.sdk.repeating import find_front, repeats_of
 from smsweep.sdk.views import show_data, trial_data
 from smsweep.sdk.workspace import Workspace
 from smsweep.store.base import Store
@@ -94,8 +93,6 @@ class Watcher(AbstractContextManager["Watcher"]):
         trials = sorted(self._trials.values(), key=lambda trial: trial.number)
         shown = show_data(self._store, self.sweep, trials)
         waiting = {found["number"]: found["for"] for found in shown["waiting"]}
-        metrics = self.sweep.config.metrics
-        front = find_front(trials, metrics, repeats_of(self.sweep)) if metrics else []
         active = [trial for trial in trials if trial.state.is_active]
         return Look(
             shown=shown,
@@ -103,7 +100,6 @@ class Watcher(AbstractContextManager["Watcher"]):
             reasons=[(each["reason"], each["trials"]) for each in shown["failures"]],
             n_ended=sum(trial.state.is_terminal for trial in trials),
             fixed=frozenset(".".join(path) for path, leaf in self.sweep.config.space.leaves if leaf.size == 1),
-            front=[found.trial.number for found in front],
             started_at=min((trial.started_at for trial in trials if trial.started_at), default=None),
             eta_s=seconds_left(trials, shown["expected_trial_count"], at),
             at=at,

@@ -52,6 +52,16 @@ def test_best_gives_the_front_by_last_values(cli: Cli, folder: Path) -> None:
     # 4 reported no second gain, so the first one is its last
     assert by_a == {1: {"cost": 1, "gain": 2}, 3: {"cost": 3, "gain": 3}, 4: {"cost": 4, "gain": 9}}
     assert "gain=9" in cli("best", sweep_id).out
+    header, *lines = (line.split() for line in cli("trials", sweep_id, "--sort", "a").out.splitlines())
+    assert header == ["trial", "state", "cost", "gain", "time", "a"]
+    assert [("*" in line[0], *line[2:4], line[5]) for line in lines] == [
+        (True, "1", "2", "1"),
+        (False, "2", "1", "2"),
+        (True, "3", "3", "3"),
+        (True, "4", "9", "4"),
+    ]
+    shown = cli("show", sweep_id).out
+    assert ("cost, minimize; gain, maximize" in shown, "3 trials: " in shown) == (True, True)
 
 
 def test_a_trial_without_one_of_the_metrics_has_failed(cli: Cli, folder: Path) -> None:

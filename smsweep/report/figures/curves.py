@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from smsweep.report.figures.parts import Figure, axis, figure, nothing
@@ -27,7 +27,7 @@ def curves(snapshot: Snapshot) -> Figure:
     )
     best = [number for _, number in ranked[:N_NAMED]]
     named = [_line(number, drawn[number], n) for number in best]
-    others = _together([values for number, values in drawn.items() if number not in best], n)
+    others = _together({number: values for number, values in drawn.items() if number not in best}, n)
     x_axis = axis(f"report of {snapshot.metric}, from the trial's first")
     return figure([*others, *named], xaxis=x_axis, yaxis=axis(snapshot.metric), height=460)
 
@@ -40,17 +40,21 @@ def _line(number: int, values: Sequence[float], n: int) -> dict[str, Any]:
         "name": f"trial {number}",
         "x": [x for x, _ in points],
         "y": [y for _, y in points],
+        "customdata": [number] * len(points),
     }
 
 
-def _together(many: list[Sequence[float]], n: int) -> list[dict[str, Any]]:
-    """Return one trace for all curves: thousands of traces would take minutes to draw."""
+def _together(many: Mapping[int, Sequence[float]], n: int) -> list[dict[str, Any]]:
+    """Return one trace for all, as thousands would take minutes to draw; each of its points knows its trial."""
     xs: list[int | None] = []
     ys: list[float | None] = []
-    for values in many:
+    numbers: list[int | None] = []
+    for number, values in many.items():
         points = thin(values, n)
         xs += [*(x for x, _ in points), None]
         ys += [*(float(f"{y:.6g}") for _, y in points), None]
+        numbers += [*([number] * len(points)), None]
     line = {"color": OTHERS, "width": 1}
     others = {"type": "scatter", "mode": "lines", "name": f"{len(many)} others", "x": xs, "y": ys, "line": line}
-    return [{**others, "opacity": 0.4, "hoverinfo": "skip"}] if many else []
+    told = {"customdata": numbers, "hovertemplate": "trial %{customdata}<br>%{x}, %{y}<extra></extra>"}
+    return [{**others, **told, "opacity": 0.4}] if many else []

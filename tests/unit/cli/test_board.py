@@ -25,6 +25,7 @@ SHOWN: dict[str, Any] = {
     "metric": {"name": "loss", "goal": "minimize", "target": None},
     "expected_trial_count": 20,
     "trials": {"finished": 3, "failed": 2, "running": 2},
+    "front": [],
     "best": {"number": 1, "objective": 0.25, "params": {"lr": 0.123456, "epochs": 9}},
     "outlook": "",
     "usage": USAGE,
@@ -41,7 +42,7 @@ def look(**more: Any) -> Look:
     slots = [slot(5, 3, 2, 1), slot(6)]
     reasons = [("ValueError: bad", 1), ("KeyError: worse", 1)]
     begun = {"started_at": NOW - timedelta(seconds=90), "eta_s": 200.0, "at": NOW, "is_over": False}
-    plain = {"slots": slots, "reasons": reasons, "n_ended": 5, "front": [], "fixed": frozenset({"epochs"})}
+    plain = {"slots": slots, "reasons": reasons, "n_ended": 5, "fixed": frozenset({"epochs"})}
     return Look(**{"shown": SHOWN, **plain, **begun, **more})
 
 
@@ -113,7 +114,7 @@ def test_what_happens_next_is_said_when_nothing_runs() -> None:
 
 def test_several_metrics_have_a_front() -> None:
     metrics = [{"name": "loss", "goal": "minimize"}, {"name": "size", "goal": "minimize"}]
-    several = replace(look(), shown={**SHOWN, "metrics": metrics, "metric": None, "best": None}, front=[2, 3])
+    several = replace(look(), shown={**SHOWN, "metrics": metrics, "metric": None, "best": None, "front": [2, 3]})
     assert "front: 2 trials: 2 3" in "\n".join(drawn(several))
 
 

@@ -71,6 +71,14 @@ def test_a_figure_is_one_that_plotly_knows(name: str) -> None:
     assert len(sdk.reporting.drawn(figure).data) == len(figure["data"])
 
 
+def test_each_point_of_a_learning_curve_knows_its_trial() -> None:
+    sweep_id = record(30)
+    traces = sdk.reporting.figure(sweep_id, "curves")["data"]
+    known = {n for trace in traces for n in trace["customdata"]} - {None}
+    assert known == {trial["number"] for trial in sdk.views.list_trials(sweep_id) if trial["metrics"]}
+    assert all(len(trace["customdata"]) == len(trace["x"]) == len(trace["y"]) for trace in traces)
+
+
 def test_names_of_other_people_stay_text() -> None:
     config = {
         **CONFIG,
