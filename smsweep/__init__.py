@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from smsweep.errors import ConfigError, SmsweepError
-    from smsweep.runtime.report import active_run, config, finish, init, log, log_code, summary
+    from smsweep.runtime.report import active_run, config, define_metric, finish, init, log, log_code, summary
     from smsweep.runtime.run import Run
     from smsweep.sdk.api import Api
     from smsweep.sdk.create import sweep
@@ -31,6 +31,7 @@ _HOMES = {
     "active_run": "smsweep.runtime.report",
     "agent": "smsweep.sdk.execute",
     "config": "smsweep.runtime.report",
+    "define_metric": "smsweep.runtime.report",
     "finish": "smsweep.runtime.report",
     "init": "smsweep.runtime.report",
     "judge": "smsweep.sdk.simulate",
@@ -51,6 +52,7 @@ __all__ = [
     "active_run",
     "agent",
     "config",
+    "define_metric",
     "finish",
     "init",
     "judge",
@@ -74,8 +76,8 @@ def __getattr__(name: str) -> "Any":
         if not home.startswith(err.name or "?"):
             raise
         raise ImportError(
-            f"smsweep.{name} is not available inside a job, which has only init, log, finish, log_code, config "
-            "and summary; install smsweep in the image to use the rest"
+            f"smsweep.{name} is not available inside a job, which has only init, log, define_metric, finish, "
+            "log_code, config and summary; install smsweep in the image to use the rest"
         ) from None
 
 

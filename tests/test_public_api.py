@@ -23,6 +23,7 @@ SIGNATURES = {
     " job=None, estimator=None, inputs=None, max_consecutive_failed_runs=None,"
     " reuse=False, notify=(), on_change=...)",
     "config": "a mapping",
+    "define_metric": ("(name, step_metric=None, step_sync=None, hidden=None, summary=None, overwrite=None)"),
     "finish": "(exit_code=None, quiet=None)",
     "init": "(config=None, **ignored)",
     "judge": "(config, trials, *, stop_if=())",
@@ -47,7 +48,7 @@ METHODS = {
     "smsweep.sdk.plots:Report": "save",
     "smsweep.sdk.api:ApiRun": "config history id name objective reproduce scan_history state summary",
     "smsweep.runtime.run:Run": (
-        "finish follow follow_anew follow_at follow_summary history log log_code metrics_of step"
+        "define_metric finish follow follow_anew follow_at follow_summary history log log_code metrics_of step"
     ),
     "smsweep.runtime.config:Config": "add_defaults as_dict get items keys setdefaults update values",
 }

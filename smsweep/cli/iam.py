@@ -20,6 +20,7 @@ smsweep iam --job job.yaml --of role
 def iam(
     job: Job = None,
     of: Annotated[str | None, typer.Option("--of", help="Only one: launcher, role or agent.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Said for clarity: policies are JSON.")] = False,
 ) -> None:
     """Print the IAM policies that sweeps need.
 

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from smsweep import sdk
-from smsweep.cli.options import SweepId
-from smsweep.cli.output import answer, say
+from smsweep.cli.options import Json, SweepId
+from smsweep.cli.output import answer, answer_json, say
 
 EXAMPLES = """
 smsweep publish abcd1234 --queue https://sqs.eu-west-1.amazonaws.com/123456789012/sweeps --agents 20
@@ -23,10 +23,12 @@ def publish(
     source: Annotated[
         str, typer.Option("--source", metavar="s3://BUCKET/PREFIX", help="Put the sweep's source there, for them.")
     ] = "",
+    as_json: Json = False,
 ) -> None:
     """Invite agents to a sweep over a queue.
 
     Each message calls one `smsweep agent --queue URL`, wherever it runs.
     """
-    answer(sdk.queue.publish(sweep_id, queue, agents=agents, source=source))
+    published = sdk.queue.publish(sweep_id, queue, agents=agents, source=source)
+    answer_json({"id": published, "agents": agents, "queue": queue}) if as_json else answer(published)
     say(f"{agents} sent; agents take them with: smsweep agent --queue {queue}")

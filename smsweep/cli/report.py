@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from smsweep import sdk
-from smsweep.cli.options import SweepId
-from smsweep.cli.output import answer, say
+from smsweep.cli.options import Json, SweepId
+from smsweep.cli.output import answer, answer_json, say
 
 EXAMPLES = """
 smsweep report abcd1234
@@ -22,6 +22,7 @@ def report(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FILE", help="Default: ID.html in this folder.")
     ] = None,
+    as_json: Json = False,
 ) -> None:
     """Write a sweep as one HTML file that opens offline.
 
@@ -30,5 +31,5 @@ def report(
     """
     output = output or Path(f"{sdk.labels.parse_sweep_id(sweep_id)}.html")
     sdk.reporting.write(sdk.reporting.report(sweep_id), output)
-    answer(str(output))
+    answer_json({"file": str(output)}) if as_json else answer(str(output))
     say("open it in a browser; it needs no network")

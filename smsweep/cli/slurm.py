@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from smsweep import sdk
-from smsweep.cli.options import Backend, SweepId
-from smsweep.cli.output import answer, say
+from smsweep.cli.options import Backend, Json, SweepId
+from smsweep.cli.output import answer, answer_json, say
 
 EXAMPLES = """
 smsweep slurm abcd1234 --array 100 > sweep.sbatch
@@ -26,6 +26,7 @@ def slurm(
     ] = None,
     backend: Backend = None,
     submit: Annotated[bool, typer.Option("--submit", help="Hand it to sbatch and print the job's id.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Print the batch script of a SLURM job array.
 
@@ -34,7 +35,8 @@ def slurm(
     """
     script = sdk.slurm.script(sweep_id, array, at_once=at_once, options=option or (), backend=backend)
     if not submit:
-        answer(script.rstrip("\n"))
+        answer_json({"script": script}) if as_json else answer(script.rstrip("\n"))
         return
-    answer(sdk.slurm.submit(script))
+    job_id = sdk.slurm.submit(script)
+    answer_json({"job_id": job_id}) if as_json else answer(job_id)
     say(f"watch it with: squeue --me; smsweep trials {sweep_id}")

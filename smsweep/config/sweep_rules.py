@@ -156,6 +156,10 @@ def _check_scheduler(data: Mapping[str, Any], problems: Problems) -> None:
 def _check_command(data: Mapping[str, Any], problems: Problems) -> None:
     """Warn of macros that W&B leaves as they are or replaces by nothing: both are easy to miss."""
     command = data.get("command")
+    first = next((item for item in command if item != "${env}"), "") if isinstance(command, list) else ""
+    if isinstance(first, str) and first.startswith("${args"):
+        text = "begins with params, and W&B puts no program in front; begin with ${interpreter}, ${program}"
+        problems.warn(("command",), text)
     for index, item in enumerate(command if isinstance(command, list) else ()):
         for warning in item_warnings(item) if isinstance(item, str) else ():
             problems.warn(("command", index), warning)

@@ -80,6 +80,18 @@ def log(data: Mapping[str, Any], step: int | None = None, commit: bool | None = 
     active_run().log(data, step=step, commit=commit)
 
 
+def define_metric(
+    name: str,
+    step_metric: str | None = None,
+    step_sync: bool | None = None,
+    hidden: bool | None = None,
+    summary: str | None = None,
+    overwrite: bool | None = None,
+) -> None:
+    """Say what a metric of the active run goes by and how it is summed up. See Run.define_metric."""
+    active_run().define_metric(name, step_metric, step_sync, hidden, summary, overwrite)
+
+
 def finish(exit_code: int | None = None, quiet: object = None) -> None:
     """End the active run, if there is one."""
     run = _place().run

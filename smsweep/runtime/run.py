@@ -13,6 +13,8 @@ from smsweep.runtime.identity import run_id
 from smsweep.runtime.scalars import flatten, plain
 from smsweep.runtime.summary import Summary
 from smsweep.runtime.talk import warn
+from smsweep.runtime.wandb_steps import StepMetrics
+from smsweep.runtime.wandb_summaries import SummaryMetrics
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,6 +65,8 @@ class Run:
         self._step = 0
         self._history: deque[tuple[int, dict[str, Value]]] = deque(maxlen=MAX_HISTORY)
         self._warned: set[str] = set()
+        self._step_metrics = StepMetrics()
+        self._summaries = SummaryMetrics()
 
     @property
     def step(self) -> int:
@@ -82,7 +86,35 @@ class Run:
         if not hasattr(data, "items"):
             self._warn_once("data", f"log takes a dict, not {type(data).__name__}; ignored")
             return
-        self._log(self._plain(data, self._warn_once), step, commit)
+        values = self._plain(data, self._warn_once)
+        values.update(self._step_metrics.lacking(values, begin_at_zero=True))
+        at = self._log(values, step, commit)
+        if at is not None:
+            self._step_metrics.note(values)
+            summed_up = self._summaries.take_in(values, at)
+            if summed_up:
+                self.summary.update(summed_up)
+
+    def define_metric(
+        self,
+        name: str,
+        step_metric: str | None = None,
+        step_sync: bool | None = None,
+        hidden: bool | None = None,
+        summary: str | None = None,
+        overwrite: bool | None = None,
+    ) -> None:
+        """Say what a metric goes by and how it is summed up, as W&B's `define_metric` does.
+
+        name: of a metric, or with a star at its end of all that begin so.
+        step_metric: each row with the metric gets the last value of this one, unless step_sync is False.
+        summary: "min", "max", "mean", "first", "last" or several with commas; it then has `name.min` and so on.
+        hidden, overwrite: ignored.
+        """
+        if step_metric is not None and step_sync is not False:
+            self._step_metrics.define(str(name), str(step_metric))
+        if summary is not None:
+            self._summaries.define(str(name), str(summary))
 
     def metrics_of(self, data: Any) -> dict[str, Value]:
         """Return what of the data is metrics, flat, without a word about the rest."""

@@ -21,6 +21,8 @@ def parse_label(text: str) -> tuple[str, int | None]:
 def parse_sweep_id(text: str) -> str:
     """Return the sweep's id of `ID`, `project/ID`, `entity/project/ID` or `entity/project/sweeps/ID`."""
     parts = [part for part in text.strip().split("/") if part]
+    if len(parts) > 1 and parts[-1].isdecimal() and len(parts[-1]) < 8:  # shorter than any sweep's id
+        raise UsageError(f"{text!r} is one trial; this takes its whole sweep: {parts[-2]}")
     return _sweep_id(text, parts[-1] if parts else "")
 
 

@@ -156,6 +156,12 @@ def test_ls_lists_newest_first(cli: Cli, ran: str) -> None:
     assert [line.split()[0] for line in cli("ls").out.splitlines()] == ["id", newer, ran]
 
 
+def test_every_verb_that_prints_an_answer_can_print_json(cli: Cli, ran: str, folder: Path) -> None:
+    assert list(json.loads(cli("iam", "--json").out)) == ["launcher", "role", "agent"]
+    assert json.loads(cli("report", ran, "--json").out) == {"file": f"{ran}.html"}
+    assert json.loads(cli("slurm", ran, "--array", "2", "--json").out)["script"].startswith("#!/")
+
+
 def test_rm_prints_what_it_removed(cli: Cli, ran: str) -> None:
     ended = cli("rm", f"{ran}/1")
     assert ended.out.strip() == f"{ran}/1"

@@ -219,6 +219,25 @@ def test_the_summary_shows_the_last_logged_values(channel: Channel) -> None:
     assert smsweep.summary.loss == 1
 
 
+def test_a_metric_is_summed_up_and_goes_by_another_as_in_wandb(channel: Channel) -> None:
+    smsweep.define_metric("val.*", step_metric="epoch", summary="min,mean")
+    smsweep.log({"epoch": 3})
+    for loss in (4, 2):
+        smsweep.log({"val": {"loss": loss}})
+    assert [record["metrics"] for record in channel.records if "metrics" in record] == [
+        {"epoch": 3},
+        {"val.loss": 4, "epoch": 3},
+        {"val.loss": 2, "epoch": 3},
+    ]
+    assert (smsweep.summary["val.loss.min"], smsweep.summary["val.loss.mean"]) == (2, 3)
+
+
+def test_a_metric_without_its_step_stays_alone_where_that_is_not_wanted(channel: Channel) -> None:
+    smsweep.init().define_metric("loss", step_metric="epoch", step_sync=False)
+    smsweep.log({"loss": 1})
+    assert channel.rows == [(0, {"loss": 1})]
+
+
 def test_history_holds_one_row_a_step(channel: Channel) -> None:
     run = smsweep.init()
     run.log({"a": 1}, commit=False)
