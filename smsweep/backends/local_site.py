@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from smsweep.jobs import JobTemplate, Site, TrainingJobRequest
@@ -21,9 +21,8 @@ def prepare(
     )
 
 
-def find_jobs(beginning: str, folder: Path, environ: Mapping[str, str]) -> Iterator[TrainingJobRequest]:
-    """See backends.table.FindJobs."""
-    del environ
+def find_jobs(beginning: str, folder: Path, leave_out: Collection[str]) -> Iterator[TrainingJobRequest]:
+    """Yield the requests of the jobs in a folder. leave_out: files that only another backend's jobs have."""
     for file in sorted(folder.glob("*/request.json")):
-        if file.parent.name.startswith(beginning):
+        if file.parent.name.startswith(beginning) and not any((file.parent / name).exists() for name in leave_out):
             yield json.loads(file.read_text(encoding="utf-8"))

@@ -13,7 +13,7 @@ import shutil
 import signal
 import socket
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -174,6 +174,12 @@ def prepare(
     """See backends.table.Prepare. A channel that cannot be read here fails no trial: nothing starts."""
     local_channels(template.request)
     return local_site.prepare(template, assets, folder, environ, upload=upload)
+
+
+def find_jobs(beginning: str, folder: Path, environ: Mapping[str, str]) -> Iterator[TrainingJobRequest]:
+    """See backends.table.FindJobs."""
+    del environ
+    return local_site.find_jobs(beginning, folder, leave_out=("status.json", "ended.json"))
 
 
 def job_environment(environ: Mapping[str, str]) -> dict[str, str]:

@@ -58,8 +58,8 @@ SETTINGS: Mapping[str, Callable[[Mapping[str, str]], None]] = LazyTable(
 CHECKS: Mapping[str, Check] = LazyTable({"sagemaker": "smsweep.backends.sagemaker.validate:validate"})
 FIND_JOBS: Mapping[str, FindJobs] = LazyTable(
     {
-        "process": "smsweep.backends.local_site:find_jobs",
-        "docker": "smsweep.backends.local_site:find_jobs",
+        "process": "smsweep.backends.process:find_jobs",
+        "docker": "smsweep.backends.docker.folder:find_jobs",
         "sagemaker": "smsweep.backends.sagemaker.find:find_jobs",
         "batch": "smsweep.backends.sagemaker.find:find_queued_jobs",
     }

@@ -102,5 +102,9 @@ def test_what_is_no_such_sweep_is_refused(desk: Desk, lost: tuple[str, list[dict
         "program: train.py\nmethod: random\nparameters: {lr: {max: 1.0, min: 0.1}}\n"
     )
     assert "has no lr; give the config" in desk.call("recover", sweep_id, "other.yaml", code=2).stderr
+    assert (
+        "name the one that it ran with"
+        in desk.call("recover", sweep_id, "sweep.yaml", "--backend", "docker", code=2).stderr
+    )
     assert "no job of sweep nowhere1" in desk.call("recover", "nowhere1", "sweep.yaml", code=2).stderr
     assert not (desk.folder / ".smsweep" / "store.db").exists()

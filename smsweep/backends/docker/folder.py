@@ -6,11 +6,13 @@ import fcntl
 import json
 import os
 import shutil
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from smsweep.backends import local_site
 from smsweep.backends.instance_groups import host_names
 from smsweep.backends.ml_tree import write_tree
 from smsweep.errors import BackendUnavailable
@@ -108,6 +110,12 @@ class JobFolder:
 
     def write_stop_order(self, order: StopOrder) -> None:
         _write(self.path / "stop.json", asdict(order))
+
+
+def find_jobs(beginning: str, folder: Path, environ: Mapping[str, str]) -> Iterator[TrainingJobRequest]:
+    """See backends.table.FindJobs."""
+    del environ
+    return local_site.find_jobs(beginning, folder, leave_out=("pid",))  # a process has one
 
 
 def _open_to_all(tree: Path) -> None:
