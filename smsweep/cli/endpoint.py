@@ -20,7 +20,9 @@ smsweep endpoint --faults '{"throttle": {"CreateTrainingJob": 1}}'
 
 
 def endpoint(
-    port: Annotated[int, typer.Option("--port", help="To listen on; 0 takes a free one.")] = 8471,
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="To listen on; 0 takes a free one.")
+    ] = 8471,
     backend: Annotated[
         str, typer.Option("--backend", help="What runs the jobs: process (default) or docker.")
     ] = "process",

@@ -192,7 +192,8 @@ class Course:
             if job.started_at is not None:
                 job.ended_at = now
                 job.training_s = max(1, round(now - job.started_at))
-                job.billable_s = round(job.training_s * (1 - SPOT_SAVING)) if job.is_spot else job.training_s
+                billed_s = job.training_s * (1 - SPOT_SAVING) if job.is_spot else job.training_s
+                job.billable_s = max(1, round(billed_s))
         self._enter(job, secondary_status)
 
     def _enter(self, job: Job, secondary_status: str) -> None:

@@ -146,8 +146,11 @@ def test_whatever_is_in_the_failure_files_place_is_read_safely(jobs: Jobs, place
 
 def test_uncompressed_output_is_kept_as_files(jobs: Jobs) -> None:
     output = {"S3OutputPath": (jobs.folder / "results").as_uri(), "CompressionType": "NONE"}
-    jobs.run("plain", "open('/opt/ml/model/weights', 'w').write('w')", OutputDataConfig=output)
-    assert (jobs.folder / "results" / jobs.name("plain") / "output" / "model" / "weights").read_text() == "w"
+    script = "[open(f'/opt/ml/{place}', 'w').write('w') for place in ('model/weights', 'output/data/curve')]"
+    jobs.run("plain", script, OutputDataConfig=output)
+    kept = jobs.folder / "results" / jobs.name("plain") / "output"
+    assert (kept / "model" / "weights").read_text() == "w"
+    assert (kept / "data" / "curve").read_text() == "w"  # where backends/sagemaker/status.py says it is
 
 
 def test_checkpoints_are_there_at_the_start_and_kept_after_a_stop(jobs: Jobs) -> None:

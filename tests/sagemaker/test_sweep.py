@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
+
+from smsweep.sdk import serve
 from smsweep.trials import TrialState
 from tests.sagemaker.conftest import Account
 
@@ -18,3 +23,9 @@ def test_a_broken_requirement_stops_the_sweep_at_its_first_trial(account: Accoun
     outcome = account.run(3)
     assert outcome.ended == {TrialState.FAILED: 1}
     assert "No matching distribution found for no-such-package-anywhere==1.0" in outcome.trouble
+
+
+def test_an_endpoint_in_a_relative_folder_runs_jobs(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serve.endpoint(folder=Path("here")) as opened:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", opened.url)
+        assert account.run(1).ended == {TrialState.FINISHED: 1}

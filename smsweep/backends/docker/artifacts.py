@@ -37,7 +37,7 @@ def keep_artifacts(
         if not folders:
             continue
         if output.get("CompressionType") == "NONE":
-            kept[name] = f"{base}/{name}"
+            kept[name] = f"{base}/{part.rpartition('/')[2]}"
             for folder in reversed(folders):
                 upload(folder, kept[name])
         else:
