@@ -14,7 +14,7 @@ from smsweep.config.scalars import read_scalar
 from smsweep.errors import NotFound, UsageError
 from smsweep.space.distribution import Distribution
 from smsweep.space.space import MISSING, SearchSpace
-from smsweep.sweeps import Metric
+from smsweep.sweeps import Goal, Metric
 from smsweep.trials import TrialState, is_number
 
 # W&B's states of a run that has ended, and ours. Others are still to come to something.
@@ -111,8 +111,13 @@ def _cell(row: Row, name: str, prefixes: tuple[str, ...]) -> str:
 
 
 def _value(row: Row, metric: Metric) -> float | None:
-    value = _scalar(_cell(row, metric.name, METRIC_PREFIXES))
-    return float(value) if is_number(value) else None
+    # W&B has no value of the metric's own name where define_metric(summary="min") asks for others.
+    best = ".min" if metric.goal is Goal.MINIMIZE else ".max"
+    for kind in ("", best, ".best", ".last"):
+        value = _scalar(_cell(row, metric.name + kind, METRIC_PREFIXES))
+        if is_number(value):
+            return float(value)
+    return None
 
 
 def _param(cell: str, leaf: Distribution) -> Any:

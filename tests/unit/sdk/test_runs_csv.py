@@ -54,6 +54,12 @@ def test_a_table_exported_from_wandb_is_read(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("kind", ["min", "best", "last"])
+def test_a_metric_that_the_script_had_summed_up_is_found(tmp_path: Path, kind: str) -> None:
+    summed_up = EXPORTED.replace('"val.loss"', f'"val.loss.max","val.loss.{kind}"').replace('"0.25"', '"9","0.25"')
+    assert read(tmp_path, summed_up).runs[0]["value"] == 0.25
+
+
 def test_a_byte_order_mark_and_windows_line_ends_are_no_matter(tmp_path: Path) -> None:
     assert read(tmp_path, "\ufeff" + EXPORTED.replace("\n", "\r\n")) == read(tmp_path, EXPORTED)
 
