@@ -143,8 +143,11 @@ def _is_same(a: float, b: float) -> bool:
 
 
 def _name(name: str) -> str:
-    """Return a name that MLflow takes."""
-    return "".join(letter if letter.isalnum() or letter in NAME_MARKS else "_" for letter in name)[:250]
+    """Return a name that MLflow takes: of letters and few marks, and the path of a file below a folder."""
+    marked = "".join(letter if letter.isalnum() or letter in NAME_MARKS else "_" for letter in name)[:250]
+    parts = [part if part.strip(".") else "_" * len(part) for part in marked.split("/") if part]
+    path = "/".join(parts) or "_"
+    return f"_{path[1:]}" if path.startswith("..") else path
 
 
 def _text(value: Any, longest: int) -> str:

@@ -27,11 +27,17 @@ PARAMETERS = {
     "opt": {"parameters": {"name": {"value": "sgd"}, "momentum": {"values": [0.0, 0.9]}}},
 }
 
+ODD = ("", ".", "../up", "..x", "/root", "a//b", "a/./b/", "a,b", "l" * 300)  # names of metrics
+
 
 def train() -> None:
     run = smsweep.init()
     for step in range(5):
-        run.log({"loss": run.config.lr * (5 - step), "acc": step / 7, "note": "=cmd()|x", "broken": math.nan})
+        run.log(dict.fromkeys(ODD, step), step=step)
+        run.log(
+            {"loss": run.config.lr * (5 - step), "acc": step / 7, "note": "=cmd()|x", "broken": math.nan},
+            step=step,
+        )
     if run.config.layers == 3:
         raise ValueError("=three")
 
