@@ -293,6 +293,10 @@ def test_names_and_texts_of_other_people_stay_text(browser: Browser, served: Ser
         },
     }
     sweep_id = record(12, config=config)
+    with Workspace().store() as store:
+        trial = store.get_trial(sweep_id, 0)
+        points = [MetricPoint(name=name, value=1.0, step=99, time=trial.created_at) for name in ("", "w" * 400)]  # type: ignore[arg-type]
+        store.append_points(sweep_id, 0, points, "more", expect_cursor=trial.cursor)
     log = Workspace().jobs_dir / f"smsweep-{sweep_id}-0-0"
     log.mkdir(parents=True)
     (log / "output.log").write_text(f"{HOSTILE}\n\x1b[31mred\x1b[0m\n")
@@ -316,7 +320,9 @@ def test_names_and_texts_of_other_people_stay_text(browser: Browser, served: Ser
                 expect(figure).to_have_attribute("data-is-drawn", "true")
             assert page.locator("main img, main b, main script").count() == 0
             assert page.title() != "1"
+            assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")  # nothing juts out
         page.goto(f"{served.url}/sweeps/{sweep_id}/trials/0")
+        expect(page.get_by_label("metric", exact=True)).to_have_value(HOSTILE)  # the sweep's own is shown first
         expect(page.get_by_role("log")).to_contain_text(HOSTILE)
         expect(page.get_by_role("log")).to_contain_text(re.compile(r"^(?!.*\x1b).*red", re.S))
 

@@ -30,7 +30,7 @@ export class CurveFigure {
     const known = [...this.select.options].map((option) => option.value);
     if (names.join("\n") !== known.join("\n")) {
       this.select.replaceChildren(...names.map((name) => make("option", { value: name }, name)));
-      if (names.includes(before)) this.select.value = before;
+      if (known.includes(before) && names.includes(before)) this.select.value = before;
     }
     this.none.hidden = Boolean(names.length);
     this.element.hidden = !names.length;
