@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import ConfigDict, Field, WithJsonSchema, field_validator
 
 from smsweep.config.structure import AboveOne, Count, Number, Section, Text
 
@@ -18,9 +18,10 @@ class MetricSection(Section):
     goal: Literal["minimize", "maximize"] = Field("minimize", description="which way is better")
     target: Number | None = Field(None, description="no new trials once one is at least this good")
     impute: Impute = Field("worst", description="what a trial that failed counts as in a bayes search")
-    impute_while_running: Literal["latest", "best", "worst", "false"] = Field(
-        "false", description="what a running trial counts as in a bayes search"
-    )
+    impute_while_running: Annotated[
+        Literal["latest", "best", "worst", "false"],
+        WithJsonSchema({"enum": ["latest", "best", "worst", "false", False]}),
+    ] = Field("false", description="what a running trial counts as in a bayes search")
 
     @field_validator("impute_while_running", mode="before")
     @classmethod

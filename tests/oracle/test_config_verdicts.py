@@ -69,7 +69,8 @@ def test_wandbs_schema_reports_each_milder_rule() -> None:
 
 
 def test_the_editor_schema_accepts_every_example() -> None:
-    documents = [load(text) for text in EXAMPLES.values()]
+    examples = [*EXAMPLES.values(), *(rule.yaml for rule in MILDER)]
+    documents = [load(text) for text in examples]
     assert [answer["fits"] for answer in ask(documents)] == [True] * len(documents)
 
 
