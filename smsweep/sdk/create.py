@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,7 +15,7 @@ from typing import Any
 
 from smsweep.config.job_yaml import ParsedJob, parse_job, read_job
 from smsweep.config.sweep_yaml import ParsedSweep, parse_sweep, read_sweep
-from smsweep.errors import ConfigError, SourceError
+from smsweep.errors import ConfigError, SourceError, UsageError
 from smsweep.jobs import JobTemplate
 from smsweep.runtime.secrets import SECRETS_ENV
 from smsweep.sdk.estimators import EstimatorJob, compile_estimator
@@ -176,6 +177,8 @@ def load_sweep(sweep: SweepLike) -> ParsedSweep:
         sweep = sweep()
     if isinstance(sweep, Mapping):
         return parse_sweep(sweep)
+    if not isinstance(sweep, (str, os.PathLike)):
+        raise UsageError(f"a sweep is a dict, a path, or a function that returns one, got {sweep!r}")
     return read_sweep(Path(sweep))
 
 

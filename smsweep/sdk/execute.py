@@ -92,6 +92,7 @@ def agent(
     ends them, three times kills them; SIGTERM puts them back into the queue. In a notebook progress is shown
     below the cell.
     """
+    _check(function, count=count, parallel=parallel, max_consecutive_failed_runs=max_consecutive_failed_runs)
     del entity, project  # accepted as W&B does; a sweep's id is enough to find it here
     workspace = Workspace()
     compiled = compile_estimator(estimator, inputs, job)
@@ -222,6 +223,15 @@ def make_controller(store: Store, stored: Sweep, template: JobTemplate) -> Contr
         options |= {"look": HOSTED["looker"](note, Workspace()), "clock": now}
     make = HOSTED["HostedController"] if note else Controller
     return make(store, stored, strategy, rule, **options)
+
+
+def _check(function: object, **counts: int | None) -> None:
+    """Raise UsageError for arguments that make no sense."""
+    if function is not None and not callable(function):
+        raise UsageError(f"function: expected one to call for each trial, got {function!r}")
+    for name, value in counts.items():
+        if value is not None and (isinstance(value, bool) or not hasattr(value, "__index__") or value < 1):
+            raise UsageError(f"{name}: expected a whole number above 0, got {value!r}")
 
 
 def renderer(

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import smsweep
+from smsweep.errors import UsageError
 
 SCRIPT = """\
 import argparse, smsweep
@@ -151,6 +152,20 @@ def test_a_function_that_raises_fails_its_trial_alone(folder: Path) -> None:
     runs = smsweep.Api().sweep(sweep_id).runs
     assert [run.state for run in runs] == ["finished", "failed", "finished"]
     assert runs[1].trial.reason == "ValueError: two is too much"
+
+
+def test_arguments_that_make_no_sense_are_told(folder: Path) -> None:
+    with pytest.raises(UsageError, match="a sweep is a dict, a path, or a function that returns one, got 3"):
+        smsweep.sweep(3)  # type: ignore[arg-type]  # the point
+    sweep_id = smsweep.sweep({"method": "random", "parameters": {"a": {"value": 1}}})
+    for given, said in (
+        ({"count": 0}, "count: expected a whole number above 0, got 0"),
+        ({"parallel": 0}, "parallel: expected a whole number above 0, got 0"),
+        ({"count": "3"}, "count: expected a whole number above 0, got '3'"),
+        ({"function": 5}, "function: expected one to call"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            smsweep.agent(sweep_id, **{"function": print, **given})  # type: ignore[arg-type]  # likewise
 
 
 def test_suggest_gives_the_same_at_once_and_one_by_one() -> None:
