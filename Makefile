@@ -3,8 +3,6 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-JOBS ?= 0 # processes for all tests; some fork, which is sure only from a process without threads
-
 .PHONY: quickstart test test-fast test-pythons check audit bench docs lock clean
 
 quickstart: $(VENV)/.example  ## set up everything and run the digits sweep to its end
@@ -12,7 +10,7 @@ quickstart: $(VENV)/.example  ## set up everything and run the digits sweep to i
 
 test: $(VENV)/.dev  ## set up everything and pass the tests
 	$(BIN)/python -m tests.services
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
+	$(BIN)/python -m tests.lanes $(ARGS)
 
 test-fast: $(VENV)/.dev  ## pure code and the house, under a minute: needs no services and no network
 	$(BIN)/python -m pytest -n auto --dist loadgroup -m fast --hypothesis-profile=fast tests/unit tests/test_*.py $(ARGS)

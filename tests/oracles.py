@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -150,7 +151,17 @@ def _interpreter(environment: Environment) -> str:
     raise FileNotFoundError(f"no Python below {below[0]}.{below[1]} is to be found")
 
 
-if __name__ == "__main__":  # python -m tests.oracles ENVIRONMENT PROGRAM [ARGUMENT ...]
+def make_all() -> None:
+    """Make every environment, the biggest first; what cannot be made, the test that wants it says."""
+    for name in reversed([*PYTHONS, *ENVIRONMENTS]):
+        with contextlib.suppress(pytest.fail.Exception, pytest.skip.Exception):
+            oracle(name)
+
+
+if __name__ == "__main__":  # python -m tests.oracles [ENVIRONMENT PROGRAM [ARGUMENT ...]]
+    if not sys.argv[1:]:
+        make_all()
+        sys.exit()
     environment_name, program, *arguments = sys.argv[1:]
     path = str(oracle(environment_name).python.with_name(program))
     os.execv(path, [path, *arguments])
