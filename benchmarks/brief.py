@@ -2,8 +2,8 @@
 
     python -m benchmarks.brief [NAME ...]
 
-Takes some minutes on a quiet machine, which it should be; environments of peers are made on first use. The full
-forms, with the figures that docs/performance.md has, are each file's own.
+Takes some minutes on a quiet machine, which it should be; environments of peers are made on first use. What has no
+peer prints its own figures only. The full forms, whose figures docs/performance.md has, are each file's own.
 """
 
 from __future__ import annotations
@@ -23,7 +23,13 @@ SHORT: dict[str, list[str]] = {
     "launch_cost": ["--launches", "3", "--sweep", "10"],
     "search_quality": ["--seeds", "1", "--workers", "8", "--tasks", "branin", "--out", "-"],
     "suggest_latency": ["--counts", "100,1000"],
+    "curve_quality": [
+        *("--engines", "bayes+forecast,W&B random+hyperband", "--seeds", "1", "--tasks", "late", "--out", "-"),
+    ],
     "store_scale": ["--sizes", "100", "10000", "--repeat", "20"],
+    "scale": ["--trials", "1000", "--slots", "100"],
+    "many_agents": ["--agents", "4", "--trials", "200"],
+    "install_size": [],
 }
 
 
@@ -34,7 +40,7 @@ def main() -> None:
         ratios = Path(folder, "ratios.jsonl")
         for name in names:
             print(f"== {name}", flush=True)
-            options = [str(Path(folder, "results.jsonl")) if word == "-" else word for word in SHORT[name]]
+            options = [str(Path(folder, f"{name}.jsonl")) if word == "-" else word for word in SHORT[name]]
             done = subprocess.run(
                 [sys.executable, "-m", f"benchmarks.{name}", *options],
                 env={**os.environ, VARIABLE: str(ratios), "OMP_NUM_THREADS": "1"},

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from benchmarks.curve_tasks import NAMES, CurveTask, load
+from benchmarks.ratios import leave
 from smsweep.search.methods import METHODS
 from smsweep.stopping.rules import make_rule
 from smsweep.trials import History, MetricStats, Params, Trial, TrialState
@@ -156,13 +157,18 @@ def simulate(task: CurveTask, engine: Engine, seed: int) -> dict[str, Any]:
 
 def report(results: dict[tuple[Any, ...], dict[str, Any]], engines: list[str], tasks: list[str]) -> None:
     print(f"| engine | seeds | {' | '.join(tasks)} | mean | trials |\n|---|---|" + "---|" * (len(tasks) + 2))
+    means = {}
     for engine in engines:
         by_task = [[row for key, row in results.items() if key[:2] == (engine, name)] for name in tasks]
         regrets = [[row["regret"] for row in rows] for rows in by_task]
         cells = [f"{statistics.mean(values):.3f} ± {error(values):.3f}" for values in regrets]
         mean = statistics.mean(statistics.mean(values) for values in regrets)
         trials = statistics.mean(row["trials"] for rows in by_task for row in rows)
+        means[engine] = mean
         print(f"| {engine} | {min(map(len, regrets))} | {' | '.join(cells)} | {mean:.3f} | {trials:.0f} |")
+    for ours in means.keys() & set(OURS):
+        for peer in means.keys() & set(PEERS):
+            leave(f"regret with early stops, {ours}", peer, means[ours], means[peer])
 
 
 def error(values: list[float]) -> float:
