@@ -120,5 +120,6 @@ def agent(
             {name.replace("_", "-"): value for name, value in options.items() if name not in unknown},
             detach_to,
             notify,
+            as_json=as_json,
         )
     raise typer.Exit(follow(sweep_id, **options))

@@ -97,6 +97,7 @@ def run(
             },
             detach_to,
             notify,
+            as_json=as_json,
         )
     code = follow(
         sweep_id,

@@ -52,9 +52,10 @@ def test_a_sweep_goes_on_after_its_command_returned(desk: Desk) -> None:
 
 
 def test_stop_reaches_it_and_it_is_in_no_session_of_ours(desk: Desk) -> None:
-    sweep_id = desk.sweep()
-    said = desk.call("agent", sweep_id, "--detach").stderr
-    pid = int(said.split()[1])
+    left = desk.json("run", "sweep.yaml", "--detach")
+    sweep_id, pid = left["id"], left["detached"]["pid"]
+    assert left["state"] == "running"
+    assert Path(left["detached"]["log"]).exists()
     assert os.getsid(pid) == pid
     desk.call("sweep", "--stop", sweep_id)
     (desk.folder / "wait").unlink()

@@ -212,8 +212,8 @@ def test_an_agent_that_is_no_training_job_hands_over_at_sigterm(laptop: Laptop, 
     laptop.gate.touch()
     Path("sweep.yaml").write_text(json.dumps(laptop.config(2)))
     Path("job.yaml").write_text(json.dumps(laptop.account.job))
-    sent = command("run", "sweep.yaml", "--job", "job.yaml", "--detach=s3")
-    sweep_id, words = sent.stdout.strip(), sent.stderr.strip().splitlines()[-1].split()[1:]
+    sent = json.loads(command("run", "sweep.yaml", "--job", "job.yaml", "--detach=s3", "--json").stdout)
+    sweep_id, words = sent["id"], sent["detached"]["command"].split()[1:]
     environ = {**os.environ, "SMSWEEP_DIR": str(tmp_path / "elsewhere")}
     start = [sys.executable, "-m", "smsweep.cli.main", *words, "--parallel", "2"]
     with subprocess.Popen(start, env=environ, stderr=subprocess.DEVNULL) as agent:
