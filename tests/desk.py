@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.markdown import ROOT
 from tests.walkthrough import environment
 
@@ -66,6 +68,15 @@ class Desk:
     def trials(self, sweep_id: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.json("trials", sweep_id)
         return found
+
+
+def alone_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Have this process work in a folder, its sweeps in one below, without settings of whoever runs the tests."""
+    for name in ("SMSWEEP_STORE", "SMSWEEP_BACKEND", "SMSWEEP_UI_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SMSWEEP_DIR", str(folder / "sweeps"))
+    monkeypatch.chdir(folder)
+    return folder
 
 
 def grid(metric: str | None = "loss", **parameters: object) -> dict[str, Any]:

@@ -89,8 +89,8 @@ def existing(config: str | Path) -> Path:
     path = Path(config)
     if not path.is_file():
         raise UsageError(
-            f"{config}: no such file; `sweep` takes a W&B sweep YAML, "
-            "or the id of a sweep with one of --pause, --resume, --stop, --cancel"
+            f"{config}: no such file; expected a W&B sweep YAML (`smsweep sweep` also takes the id of a sweep, "
+            "with one of --pause, --resume, --stop, --cancel)"
         )
     return path
 

@@ -22,6 +22,7 @@ from smsweep.sdk.workspace import Workspace
 from smsweep.trials import MetricPoint
 from smsweep.ui.listen import Served, serving
 from tests.browser import PATIENCE_MS, Scheme, Visit, chromium, visit
+from tests.desk import alone_in
 from tests.recorded import CONFIG, record
 
 HOSTILE = '</script><img src=x onerror="document.title=1"><b>%{x}</b>$\\alpha$'
@@ -60,11 +61,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in ("SMSWEEP_STORE", "SMSWEEP_BACKEND", "SMSWEEP_UI_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("SMSWEEP_DIR", str(tmp_path / "sweeps"))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+    return alone_in(tmp_path, monkeypatch)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from smsweep.ui.listen import Served, serving
+from tests.desk import alone_in
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,11 +60,7 @@ class Client:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in ("SMSWEEP_STORE", "SMSWEEP_BACKEND", "SMSWEEP_UI_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("SMSWEEP_DIR", str(tmp_path / "sweeps"))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+    return alone_in(tmp_path, monkeypatch)
 
 
 @pytest.fixture
