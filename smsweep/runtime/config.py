@@ -83,7 +83,7 @@ class Config(Values):
     def add_defaults(self, values: Any) -> None:
         """Put the script's defaults under the sweep's values, into nested dicts too, without a word."""
         for key, value in as_mapping(values).items():
-            self._values[key] = _merged(value, self._values[key]) if key in self._locked else value
+            self._values[key] = merge(value, self._values[key]) if key in self._locked else value
 
     def _is_locked(self, key: str) -> bool:
         if key in self._locked and key not in self._warned:
@@ -101,7 +101,8 @@ def as_mapping(values: Any) -> dict[str, Any]:
     return dict(values)
 
 
-def _merged(under: Any, over: Any) -> Any:
+def merge(under: Any, over: Any) -> Any:
+    """Lay one value over the other: of two mappings key by key."""
     if not (isinstance(under, Mapping) and isinstance(over, Mapping)):
         return over
-    return {**under, **{key: _merged(under.get(key), value) for key, value in over.items()}}
+    return {**under, **{key: merge(under.get(key), value) for key, value in over.items()}}

@@ -12,8 +12,10 @@ import os
 import re
 import sys
 import weakref
+from collections.abc import Mapping
 from importlib import import_module
 
+from smsweep.runtime.config import as_mapping, merge
 from smsweep.runtime.identity import URL
 from smsweep.runtime.import_hooks import on_import
 from smsweep.runtime.talk import warn
@@ -77,7 +79,10 @@ def _wrap_init(module: Any) -> None:
             if said and str(kwargs[name]) != said and _is_in_sweep():
                 warn(f"wandb.init({name}={kwargs[name]!r}) is ignored in a sweep, as W&B does; it is {said}")
                 del kwargs[name]
+        merged = _without_conflicts(kwargs) if _is_in_sweep() and _is_disabled(kwargs) else {}
         run = original(*args, **kwargs)
+        if merged:
+            run.config.update(merged, allow_val_change=True)
         if _is_in_sweep() and _is_trials(run):
             url, log = getattr(run, "url", None), getattr(run, "log", None)
             if isinstance(url, str) and url.startswith("http"):
@@ -89,6 +94,28 @@ def _wrap_init(module: Any) -> None:
     for place in (module, sys.modules.get("wandb.sdk"), sys.modules.get("wandb")):  # imported before, maybe
         if place is not None and vars(place).get("init") is original:
             vars(place)["init"] = init
+
+
+def _is_disabled(given: Mapping[str, Any]) -> bool:
+    """Tell whether the run will be one of `mode="disabled"`. given: arguments of wandb.init."""
+    mode = given.get("mode") or os.environ.get("WANDB_MODE")
+    said = os.environ.get("WANDB_DISABLED", "").lower() in ("1", "true", "yes")
+    return mode == "disabled" or said or getattr(given.get("settings"), "mode", None) == "disabled"
+
+
+def _without_conflicts(given: dict[str, Any]) -> dict[str, Any]:
+    """Take what the sweep says out of the script's defaults, and return nested values merged, to be set later.
+
+    A disabled run knows no sweep: it fails over a default that is not the sweep's value, or takes the one or the
+    other of two nested ones.
+    """
+    defaults = given.get("config")
+    if not isinstance(defaults, Mapping) and type(defaults).__name__ != "Namespace":
+        return {}
+    defaults, params = as_mapping(defaults), _active_run().config.as_dict()
+    given["config"] = {name: value for name, value in defaults.items() if name not in params}
+    shared = {name: merge(value, params[name]) for name, value in defaults.items() if name in params}
+    return {name: value for name, value in shared.items() if isinstance(value, Mapping)}
 
 
 def _follow_disabled(run: Any, log: Any) -> None:

@@ -48,6 +48,15 @@ if __name__ == "__main__":
 """
 
 
+DISABLED = """
+import wandb
+run = wandb.init(mode=MODE, config={"lr": 1.0, "epochs": 2, "opt": {"name": "sgd", "m": 0.5}})
+run.log({"loss": run.config.lr, "m": wandb.config["opt"]["m"], "epochs": run.config["epochs"]})
+print("opt is", run.config["opt"]["name"])
+run.finish()
+"""
+
+
 def run(job: Job, script: str) -> Done:
     job.trial({"train.py": script}, {"lr": 1e-5, "opt": {"name": "adam"}}, project="digits", name="first-7")
     return finish(job.start(), timeout_s=120)
@@ -70,6 +79,16 @@ def test_config_names_metrics_and_summary_are_the_trials(wandb_job: Job) -> None
     assert '"summary": {"best": 1}}' in done.out
     config = '{"lr": 1e-05, "epochs": 2, "opt": {"name": "adam", "m": 0.5}, "extra": 1}'
     assert f'["s1-7", "digits", "s1", "s1", "first-7", {config}]\n' in done.out
+
+
+@pytest.mark.parametrize("place", ["argument", "variable"])
+def test_a_script_may_do_without_wandb(wandb_job: Job, place: str) -> None:
+    if place == "variable":
+        wandb_job.environ["WANDB_MODE"] = "disabled"
+    done = run(wandb_job, DISABLED.replace("MODE", '"disabled"' if place == "argument" else "None"))
+    assert done.code == 0, done.out
+    assert reported(done) == [('"step": 0', '"metrics": {"loss": 1e-05, "m": 0.5, "epochs": 2}}')]
+    assert "opt is adam\n" in done.out
 
 
 def test_what_was_logged_outlives_a_kill(wandb_job: Job) -> None:
