@@ -10,6 +10,7 @@ import stat
 
 from smsweep.runtime.lines import MARK, MARKUP
 from smsweep.runtime.masking import Masker
+from smsweep.runtime.talk import TALK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,8 +43,9 @@ def describe(ended: Ended, *, grace_s: float) -> str:
         return _fitted(_verdict(ended, grace_s), lines)
     if start is None:
         # Often why: sys.exit("no data") and argparse print it last. As often not, so it is only quoted.
-        said = f"; last line: {lines.pop()}" if lines else ""
-        return _fitted(f"exit code {ended.exit_code}{said}", lines)
+        own = [line for line in lines if not line.startswith(TALK)]
+        said = f"; last line: {own.pop()}" if own else ""
+        return _fitted(f"exit code {ended.exit_code}{said}", own)
     exception, after = _exception(lines, start)
     return _fitted(f"{exception} (exit code {ended.exit_code})", lines[start:after])
 

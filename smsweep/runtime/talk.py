@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import sys
 
+TALK = "smsweep: "  # how our own words begin
+
 
 def warn(text: str) -> None:
     with contextlib.suppress(OSError, ValueError, AttributeError):  # stderr is closed, or there is none
-        sys.stderr.write(f"smsweep: {text}\n")
+        sys.stderr.write(f"{TALK}{text}\n")

@@ -24,6 +24,14 @@ def test_of_a_chain_of_exceptions_the_last_one_counts(job: Job) -> None:
     assert job.failure.startswith("KeyError: 'second' (exit code 1)\n")
 
 
+def test_our_own_warnings_are_not_quoted_as_the_scripts_words(job: Job) -> None:
+    script = (
+        "import smsweep, sys; print('epoch 1', flush=True); smsweep.init(); smsweep.config.lr = 9; sys.exit(3)"
+    )
+    job.trial({"train.py": script}, {"lr": 0.1}).run()
+    assert job.failure == "exit code 3; last line: epoch 1"
+
+
 def test_an_exit_without_a_traceback_quotes_the_last_line_and_shows_those_before(job: Job) -> None:
     job.trial({"train.py": "import sys; print('epoch 1'); print('no data'); sys.exit(3)"}).run()
     assert job.failure == "exit code 3; last line: no data\nepoch 1"
