@@ -18,7 +18,7 @@ from smsweep.jobs import RUNTIME_CHANNEL, RUNTIME_ZIP, SOURCE_TAR, JobStatus
 from smsweep.runtime.lines import MARK
 from smsweep.source.runtime_zip import runtime_zip
 
-PATIENCE_S = 60
+PATIENCE_S = 180  # an installation on a busy machine takes its time
 ENTRYPOINT = ["python3", f"/opt/ml/input/data/{RUNTIME_CHANNEL}/{RUNTIME_ZIP}"]
 
 
