@@ -98,9 +98,9 @@ def _wrap_init(module: Any) -> None:
 
 def _is_disabled(given: Mapping[str, Any]) -> bool:
     """Tell whether the run will be one of `mode="disabled"`. given: arguments of wandb.init."""
-    mode = given.get("mode") or os.environ.get("WANDB_MODE")
-    said = os.environ.get("WANDB_DISABLED", "").lower() in ("1", "true", "yes")
-    return mode == "disabled" or said or getattr(given.get("settings"), "mode", None) == "disabled"
+    settings = getattr(given.get("settings"), "mode", None)
+    modes = {given["mode"]} if given.get("mode") else {settings, os.environ.get("WANDB_MODE")}
+    return "disabled" in modes
 
 
 def _without_conflicts(given: dict[str, Any]) -> dict[str, Any]:
