@@ -26,6 +26,7 @@ from smsweep.backends.secret_values import secret_values
 from smsweep.errors import BackendUnavailable
 from smsweep.jobs import STOP_GRACE_S, JobStatus, JobTemplate, LogPage, Site, TrainingJobRequest
 
+TOOL_MARKS = ("pipx_metadata.json", "uv-receipt.toml")  # in environments that hold one command-line tool
 TERMINAL_BY_STOP = {"person": "Stopped", "max_runtime": "MaxRuntimeExceeded"}  # who asked -> secondary status
 
 
@@ -182,13 +183,15 @@ def find_jobs(beginning: str, folder: Path, environ: Mapping[str, str]) -> Itera
     return local_site.find_jobs(beginning, folder, leave_out=("status.json", "ended.json"))
 
 
-def job_environment(environ: Mapping[str, str]) -> dict[str, str]:
+def job_environment(environ: Mapping[str, str], prefix: Path = Path(sys.prefix)) -> dict[str, str]:
     """Return what a job inherits: the caller's environment, with `python` meaning a sensible Python.
 
-    Where no virtual environment is active, it is the one that runs smsweep, as if that were activated.
+    Where no virtual environment is active, it is the one that runs smsweep, as if that were activated; but not one
+    that pipx or `uv tool` made for smsweep alone, where no training finds its packages.
     """
     inherited = dict(environ)
-    if not (environ.get("VIRTUAL_ENV") or environ.get("CONDA_PREFIX")):
+    is_active = environ.get("VIRTUAL_ENV") or environ.get("CONDA_PREFIX")
+    if not is_active and not any((prefix / name).exists() for name in TOOL_MARKS):
         own = str(Path(sys.executable).parent)
         inherited["PATH"] = os.pathsep.join([own, environ.get("PATH", os.defpath)])
     return inherited
