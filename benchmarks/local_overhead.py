@@ -2,7 +2,8 @@
 
 The peer is the loop one would write instead: the same script, arguments and Python, started by `subprocess` at the
 same parallelism. Both run as commands of their own, their start-up included; rounds alternate.
-An editable checkout is compiled first, as an installed package is.
+An editable checkout is compiled first, as an installed package is. What a round leaves is removed at the end: for
+some seconds after thousands of files went, ext4 is slow to make new ones.
 Prints medians and ratios of wall time and of CPU time, which a busy machine disturbs less.
 
     python -m benchmarks.local_overhead [--trials 200] [--rounds 3]
@@ -92,14 +93,12 @@ def cpu_of_children() -> float:
 
 
 def run_smsweep(folder: Path) -> None:
-    with tempfile.TemporaryDirectory() as home:
-        argv = [smsweep(), "-q", "run", "sweep.yaml", "--parallel", str(PARALLEL)]
-        call(argv, cwd=folder, env={**python_first(), "SMSWEEP_DIR": home})
+    argv = [smsweep(), "-q", "run", "sweep.yaml", "--parallel", str(PARALLEL)]
+    call(argv, cwd=folder, env={**python_first(), "SMSWEEP_DIR": tempfile.mkdtemp(dir=folder)})
 
 
 def run_bare(folder: Path, trials: int) -> None:
-    with tempfile.TemporaryDirectory() as logs:
-        call([sys.executable, "bare.py", str(trials), logs], cwd=folder, env=python_first())
+    call([sys.executable, "bare.py", str(trials), tempfile.mkdtemp(dir=folder)], cwd=folder, env=python_first())
 
 
 def python_first() -> dict[str, str]:
