@@ -19,11 +19,13 @@ SLOWER = ("docker", "oracle", "slow")
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say which tests are fast, and which belong together where several processes share them."""
+    """Say which tests are fast, which acceptance, and which belong together where several processes share them."""
     for item in items:
         is_docker = item.get_closest_marker("docker") is not None
         # One engine: its tests count containers, and stop them. Of the others, a file's fixtures are made once.
         item.add_marker(pytest.mark.xdist_group("docker" if is_docker else item.path.name))
+        if (HERE / "acceptance") in item.path.parents:
+            item.add_marker(pytest.mark.acceptance)
         is_unit = item.path.parent == HERE or (HERE / "unit") in item.path.parents
         if is_unit and not any(map(item.get_closest_marker, SLOWER)):
             item.add_marker(pytest.mark.fast)

@@ -13,12 +13,16 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-import threading
 from collections.abc import Sequence
-from typing import IO
+from concurrent.futures import ThreadPoolExecutor
 
-LANES = {"engine": "docker or oracle", "host": "not docker and not oracle"}  # name -> pytest's -m
-FAILED, NOTHING_TO_RUN = 1, 5  # exit codes of pytest
+AT_ONCE = 2  # lanes
+LANES = {  # name -> pytest's -m; the longest first
+    "acceptance": "acceptance and not docker and not oracle",
+    "engine": "docker or oracle",
+    "rest": "not acceptance and not docker and not oracle",
+}
+FAILED, INTERRUPTED, NOTHING_TO_RUN = 1, 2, 5  # exit codes of pytest
 LAST_FAILED = ("--last-failed", "--last-failed-no-failures=none")
 
 
@@ -29,14 +33,19 @@ def main() -> int:
         "-m", dest="marked", default="", help="of each lane only what this expression of marks names"
     )
     options, arguments = parser.parse_known_args()
-    environments = start("oracles", ["-m", "tests.oracles"])
-    lanes = {name: start(name, command(name, options.marked, *arguments)) for name in LANES}
-    codes = {name: lane.wait() for name, lane in lanes.items()}
+    environments = subprocess.Popen([sys.executable, "-m", "tests.oracles"])
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        lanes = {name: pool.submit(run, name, command(name, options.marked, *arguments)) for name in LANES}
+        try:
+            codes = {name: lane.result() for name, lane in lanes.items()}
+        except KeyboardInterrupt:  # the lanes had it as well, and say what they have to say
+            pool.shutdown(cancel_futures=True)
+            return INTERRUPTED
     environments.wait()
     if options.again:
         for name in [name for name, code in codes.items() if code == FAILED]:
             print(f"{name}: trying what failed once more", flush=True)
-            codes[name] = start(name, command(name, options.marked, *arguments, *LAST_FAILED)).wait()
+            codes[name] = run(name, command(name, options.marked, *arguments, *LAST_FAILED))
     ran = [abs(code) for code in codes.values() if code != NOTHING_TO_RUN]
     return max(ran, default=NOTHING_TO_RUN)
 
@@ -48,35 +57,15 @@ def command(lane: str, marked: str, *arguments: str) -> Sequence[str]:
     return ["-m", "pytest", "-n", "0", "-o", cache, "-m", marks, *arguments]
 
 
-class Lane:
-    """A process whose lines are shown with the lane's name before them."""
-
-    def __init__(self, name: str, process: subprocess.Popen[str]) -> None:
-        self._process = process
-        self._shown = threading.Thread(target=show, args=(name, process.stdout), daemon=True)
-        self._shown.start()
-
-    def wait(self) -> int:
-        """Return the exit code, when all lines are shown."""
-        try:
-            return self._process.wait()
-        except KeyboardInterrupt:  # the process had it as well, and says what it has to say
-            return self._process.wait()
-        finally:
-            self._shown.join(timeout=5)
-
-
-def start(name: str, arguments: Sequence[str]) -> Lane:
+def run(name: str, arguments: Sequence[str]) -> int:
+    """Run Python to its end, its lines shown with a name before them, and return its exit code."""
     process = subprocess.Popen(
         [sys.executable, "-u", *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
-    return Lane(name, process)
-
-
-def show(name: str, lines: IO[str] | None) -> None:
-    for line in lines or ():
+    for line in process.stdout or ():
         sys.stdout.write(f"{name}: {line}")
         sys.stdout.flush()
+    return process.wait()
 
 
 if __name__ == "__main__":
