@@ -54,7 +54,7 @@ def command(lane: str, marked: str, *arguments: str) -> Sequence[str]:
     """Return Python's arguments for one lane; each remembers its failures in a place of its own."""
     cache = f"cache_dir=.pytest_cache/{lane}"
     marks = f"({LANES[lane]}) and ({marked})" if marked else LANES[lane]
-    return ["-m", "pytest", "-n", "0", "-o", cache, "-m", marks, *arguments]
+    return ["-m", "pytest", "-n", "0", "--durations=20", "-o", cache, "-m", marks, *arguments]
 
 
 def run(name: str, arguments: Sequence[str]) -> int:
