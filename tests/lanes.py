@@ -20,7 +20,8 @@ AT_ONCE = 2  # lanes
 LANES = {  # name -> pytest's -m; the longest first
     "acceptance": "acceptance and not docker and not oracle",
     "engine": "docker or oracle",
-    "rest": "not acceptance and not docker and not oracle",
+    "middle": "not acceptance and not docker and not oracle and not fast",
+    "fast": "fast",
 }
 FAILED, INTERRUPTED, NOTHING_TO_RUN = 1, 2, 5  # exit codes of pytest
 LAST_FAILED = ("--last-failed", "--last-failed-no-failures=none")
