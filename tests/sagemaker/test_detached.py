@@ -200,7 +200,7 @@ def test_trials_go_on_where_the_agents_job_is_stopped(laptop: Laptop) -> None:
 @pytest.mark.slow
 def test_before_its_time_is_over_an_agent_has_a_successor(laptop: Laptop) -> None:
     laptop.gate.touch()
-    sweep_id = laptop.detach(2, parallel=2, agent={"max_run": 150})  # half of it is its time
+    sweep_id = laptop.detach(2, parallel=2, agent={"max_run": 100})  # half of it is its time
     until(lambda: laptop.show(sweep_id)["agent"]["job"].endswith("-agent-1"))
     laptop.gate.unlink()
     assert laptop.end(sweep_id)["status"] == "Completed"
