@@ -13,6 +13,8 @@ import pytest
 
 from tests.unit.cli.conftest import Cli
 
+pytestmark = pytest.mark.slow
+
 GRID = "program: train.py\nmethod: grid\nmetric: {name: loss}\nparameters: {a: {values: [1, 2]}}\n"
 RANDOM = "program: train.py\nmethod: random\nrun_cap: 2\nmetric: {name: loss}\nparameters:\n  "
 

@@ -11,6 +11,8 @@ import pytest
 import smsweep
 from tests.unit.cli.conftest import SWEEP, Cli
 
+pytestmark = pytest.mark.slow
+
 
 def told(cli: Cli, a: str, b: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(cli("diff", a, b, "--json").out)

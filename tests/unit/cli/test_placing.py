@@ -9,6 +9,8 @@ import pytest
 
 from tests.unit.cli.conftest import SWEEP, Cli
 
+pytestmark = pytest.mark.slow
+
 WHERE = (
     "import pathlib, smsweep; smsweep.log({'loss': 1}); print('here:', pathlib.Path(__file__).read_text()[-4:])\n#"
 )

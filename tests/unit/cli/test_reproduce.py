@@ -12,6 +12,8 @@ import smsweep
 from smsweep.sdk.workspace import Workspace
 from tests.unit.cli.conftest import SWEEP, Cli
 
+pytestmark = pytest.mark.slow
+
 # Reports the same, or else what a file beside the sweep says: a script whose results depend on its surroundings.
 DRIFTING = """
 import argparse, os, smsweep

@@ -14,6 +14,8 @@ from smsweep.sdk.workspace import Workspace
 from smsweep.waiting import Waiting
 from tests.unit.cli.conftest import Cli
 
+pytestmark = pytest.mark.slow
+
 TRAIN = """
 import argparse, smsweep, sys, time
 parser = argparse.ArgumentParser()

@@ -13,6 +13,8 @@ import pytest
 from smsweep.runtime.entrypoint import main
 from tests.unit.runtime.jobs import PYTHON, Job, finish
 
+pytestmark = pytest.mark.slow
+
 ARGPARSE = """
 import argparse
 parser = argparse.ArgumentParser()

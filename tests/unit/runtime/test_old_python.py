@@ -15,6 +15,8 @@ from tests.interpreters import find_python
 from tests.oracles import oracle
 from tests.unit.runtime.jobs import Job
 
+pytestmark = pytest.mark.slow
+
 PACKAGE = Path(smsweep.__file__).parent
 OLDEST = (3, 8)
 SCRIPT = (

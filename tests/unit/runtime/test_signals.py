@@ -14,6 +14,8 @@ import pytest
 
 from tests.unit.runtime.jobs import Job, finish, is_running, wait_for
 
+pytestmark = pytest.mark.slow
+
 NOTES_SIGNALS = """
 import pathlib, signal, sys, time
 def note(number, frame):

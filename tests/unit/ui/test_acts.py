@@ -13,6 +13,8 @@ from smsweep.sdk.workspace import Workspace
 from tests.recorded import CONFIG, record
 from tests.unit.ui.conftest import Client
 
+pytestmark = pytest.mark.slow
+
 TRAIN = "import smsweep\nsmsweep.init()\nsmsweep.log({'loss': 1.0})\n"
 SWEEP = """\
 # kept as it is

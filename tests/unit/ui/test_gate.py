@@ -17,6 +17,8 @@ from smsweep.ui.listen import TOKEN_VAR, serving
 from tests.recorded import record
 from tests.unit.ui.conftest import Client
 
+pytestmark = pytest.mark.slow
+
 
 def cookie_of(stranger: Client) -> str:
     entered = stranger.get(f"/?token={stranger.served.token}")

@@ -18,6 +18,8 @@ from tests.postgres import run_postgres
 from tests.recorded import CONFIG, record
 from tests.unit.ui.conftest import Client
 
+pytestmark = pytest.mark.slow
+
 KEY = "ghp_" + "Zx81" * 9
 NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)
 
