@@ -19,8 +19,9 @@ from concurrent.futures import ThreadPoolExecutor
 AT_ONCE = 2  # lanes
 LANES = {  # name -> pytest's -m; the longest first
     "acceptance": "acceptance and not docker and not oracle",
-    "engine": "docker or oracle",
+    "engine": "docker",
     "middle": "not acceptance and not docker and not oracle and not fast",
+    "oracle": "oracle and not docker",
     "fast": "fast",
 }
 FAILED, INTERRUPTED, NOTHING_TO_RUN = 1, 2, 5  # exit codes of pytest

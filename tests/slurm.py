@@ -71,8 +71,12 @@ class Slurm:
         return [state for name, state in map(str.split, listed) if name.partition("_")[0] == job]
 
     def let_go(self, job: str) -> None:
-        """Start requeued tasks now: SLURM would hold them for two minutes."""
-        argv = ["scontrol", "update", f"JobId={job}", "StartTime=now"]  # refused once it runs, or has ended
+        """Start requeued tasks now, with time enough: SLURM would hold them for two minutes.
+
+        It warns of the end of a minute's limit up to a minute early, which can be before a task has begun.
+        """
+        # refused once it runs, or has ended
+        argv = ["scontrol", "update", f"JobId={job}", "StartTime=now", "TimeLimit=30"]
         subprocess.run(argv, env={**os.environ, **self.environ}, capture_output=True, check=False, timeout=60)
 
     def logs(self) -> str:
