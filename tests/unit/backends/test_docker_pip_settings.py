@@ -41,14 +41,14 @@ def test_the_environment_wins_over_the_users_file_and_install_over_global(tmp_pa
     config = tmp_path / "pip" / "pip.conf"
     config.parent.mkdir()
     config.write_text(
-        "[global]\ntimeout = 10\nretries = 1\nindex-url = https://a\n[install]\nretries = 2\nno-deps = true\n"
+        "[global]\ntimeout = 10\nretries = 1\nno-index = true\n[install]\nretries = 2\nno-deps = true\n"
     )
     environ = {"XDG_CONFIG_HOME": str(tmp_path), "HOME": str(tmp_path), "PIP_TIMEOUT": "30"}
     found = host_settings(environ).environ
-    assert {key: found[key] for key in ("PIP_TIMEOUT", "PIP_RETRIES", "PIP_INDEX_URL", "PIP_NO_DEPS")} == {
+    assert {key: found[key] for key in ("PIP_TIMEOUT", "PIP_RETRIES", "PIP_NO_INDEX", "PIP_NO_DEPS")} == {
         "PIP_TIMEOUT": "30",
         "PIP_RETRIES": "2",
-        "PIP_INDEX_URL": "https://a",
+        "PIP_NO_INDEX": "true",
         "PIP_NO_DEPS": "true",
     }
 
