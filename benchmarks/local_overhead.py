@@ -2,8 +2,9 @@
 
 The peer is the loop one would write instead: the same script, arguments and Python, started by `subprocess` at the
 same parallelism. Both run as commands of their own, their start-up included; rounds alternate.
-An editable checkout is compiled first, as an installed package is. What a round leaves is removed at the end: for
-some seconds after thousands of files went, ext4 is slow to make new ones.
+An editable checkout is compiled first, as an installed package is. What a round leaves is beside the source, where
+the next does not pack it, and is removed at the end: for some seconds after thousands of files went, ext4 is slow
+to make new ones.
 Prints medians and ratios of wall time and of CPU time, which a busy machine disturbs less.
 
     python -m benchmarks.local_overhead [--trials 200] [--rounds 3]
@@ -54,7 +55,8 @@ def main() -> None:
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     call([sys.executable, "-m", "compileall", "-q", str(Path(__file__).parents[1] / "smsweep")])
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+        folder = Path(name, "source")
+        folder.mkdir()
         (folder / "train.py").write_text(SCRIPT)
         (folder / "bare.py").write_text(BARE)
         (folder / "sweep.yaml").write_text(SWEEP % options.trials)
@@ -94,11 +96,15 @@ def cpu_of_children() -> float:
 
 def run_smsweep(folder: Path) -> None:
     argv = [smsweep(), "-q", "run", "sweep.yaml", "--parallel", str(PARALLEL)]
-    call(argv, cwd=folder, env={**python_first(), "SMSWEEP_DIR": tempfile.mkdtemp(dir=folder)})
+    call(argv, cwd=folder, env={**python_first(), "SMSWEEP_DIR": new_folder(folder)})
 
 
 def run_bare(folder: Path, trials: int) -> None:
-    call([sys.executable, "bare.py", str(trials), tempfile.mkdtemp(dir=folder)], cwd=folder, env=python_first())
+    call([sys.executable, "bare.py", str(trials), new_folder(folder)], cwd=folder, env=python_first())
+
+
+def new_folder(source: Path) -> str:
+    return tempfile.mkdtemp(dir=source.parent)
 
 
 def python_first() -> dict[str, str]:

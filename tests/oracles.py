@@ -134,6 +134,7 @@ def _install(home: Path, environment: Environment) -> None:
         [
             str(home / "bin" / "python"),
             *("-m", "pip", "install", "--quiet", "--disable-pip-version-check"),
+            "--no-compile",  # of these packages little is ever imported
             *("--only-binary", ":all:", *environment.requirements),
         ],
     ):

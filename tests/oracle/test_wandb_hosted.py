@@ -20,6 +20,7 @@ from tests.oracles import oracle
 from tests.unit.runtime.jobs import Job, finish, is_running, wait_for
 
 pytestmark = pytest.mark.oracle
+old_and_new = pytest.mark.parametrize("place", ["wandb", "wandb-0.16"], indirect=True)
 
 SWEEP = {
     "program": "train.py",
@@ -56,17 +57,18 @@ def server() -> Iterator[FakeWandb]:
         yield served
 
 
-@pytest.fixture(params=["wandb", "wandb-0.16"])
+@pytest.fixture
 def place(
     request: pytest.FixtureRequest, server: FakeWandb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> str:
-    """The sweep's path; its program lies in the working directory, and `python` has that version of wandb."""
+    """The sweep's path; its program lies in the working directory, and `python` has the parameter's wandb."""
     for name in [name for name in os.environ if name.startswith(("SMSWEEP_", "WANDB_"))]:
         monkeypatch.delenv(name)
     (tmp_path / "train.py").write_text(SCRIPT)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
-    path = f"{oracle(request.param).python.parent}{os.pathsep}{os.environ['PATH']}"
+    version = getattr(request, "param", "wandb")
+    path = f"{oracle(version).python.parent}{os.pathsep}{os.environ['PATH']}"
     (tmp_path / "job.yaml").write_text(f"environment:\n  PATH: {path}\n")
     for name, value in server.environ.items():
         monkeypatch.setenv(name, value)
@@ -79,6 +81,7 @@ def run(place: str, **options: Any) -> tuple[list[dict[str, Any]], dict[TrialSta
     return views.list_trials(sweep_id), outcome.ended
 
 
+@old_and_new
 def test_each_trial_is_a_job_in_which_wandbs_agent_asks_for_one_run(place: str, server: FakeWandb) -> None:
     trials, ended = run(place, parallel=2)
     assert ended == {TrialState.FINISHED: 2}
@@ -92,6 +95,7 @@ def test_each_trial_is_a_job_in_which_wandbs_agent_asks_for_one_run(place: str, 
     assert {run_id: len(run.history) for run_id, run in server.runs.items()} == {"run0": 2, "run1": 2}
 
 
+@old_and_new
 def test_a_run_that_fails_is_a_failed_trial_though_wandbs_agent_ends_well(
     place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
