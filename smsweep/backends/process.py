@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import shutil
 import signal
@@ -19,12 +20,15 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from smsweep.backends import local_site
+from smsweep.backends.instance_groups import host_names
 from smsweep.backends.launcher_client import LauncherClient
 from smsweep.backends.log_file import read_page
 from smsweep.backends.ml_tree import failure_reason, local_channels, local_checkpoints, write_tree
 from smsweep.backends.secret_values import secret_values
 from smsweep.errors import BackendUnavailable
 from smsweep.jobs import STOP_GRACE_S, JobStatus, JobTemplate, LogPage, Site, TrainingJobRequest
+
+log = logging.getLogger(__name__)
 
 TOOL_MARKS = ("pipx_metadata.json", "uv-receipt.toml")  # in environments that hold one command-line tool
 TERMINAL_BY_STOP = {"person": "Stopped", "max_runtime": "MaxRuntimeExceeded"}  # who asked -> secondary status
@@ -174,6 +178,12 @@ def prepare(
 ) -> tuple[JobTemplate, Site]:
     """See backends.table.Prepare. A channel that cannot be read here fails no trial: nothing starts."""
     local_channels(template.request)
+    if (n_hosts := len(host_names(template.request))) > 1:
+        log.warning(
+            "the job asks for %d instances, and a process of this machine is one, algo-1; "
+            "--backend docker runs them all",
+            n_hosts,
+        )
     return local_site.prepare(template, assets, folder, environ, upload=upload)
 
 

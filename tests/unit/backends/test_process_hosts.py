@@ -1,0 +1,28 @@
+"""How many hosts a job has as a process of this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from smsweep.backends.process import prepare
+from smsweep.jobs import JobTemplate
+
+SEVERAL = {"InstanceGroups": [{"InstanceGroupName": name, "InstanceCount": 1} for name in ("a", "b")]}
+
+
+@pytest.mark.parametrize(
+    ("resources", "said"),
+    [
+        ({}, ""),
+        ({"InstanceCount": 1}, ""),
+        ({"InstanceCount": 3}, "asks for 3 instances"),
+        (SEVERAL, "asks for 2"),
+    ],
+)
+def test_that_it_is_one_is_told_where_more_are_asked_for(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, resources: dict[str, object], said: str
+) -> None:
+    prepare(JobTemplate(request={"ResourceConfig": resources}), tmp_path, tmp_path, {}, upload=True)
+    assert said in caplog.text if said else not caplog.text
