@@ -7,11 +7,11 @@ import math
 import pickle
 import threading
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from typing import Any
 
+from smsweep.conditions import parse_condition
 from smsweep.config.document import show
 from smsweep.config.sweep_yaml import parse_sweep
 from smsweep.errors import ConfigError
@@ -19,27 +19,30 @@ from smsweep.sdk.create import check_can_run
 from smsweep.search.base import SearchStrategy
 from smsweep.search.methods import make_strategy
 from smsweep.stopping.rules import make_rule
-from smsweep.sweeps import SweepConfig
+from smsweep.sweeps import Metric, SweepConfig
 from smsweep.trials import History, MetricStats, Params, Scalar, StopDecision, Trial, TrialState, is_number
 
 TrialLike = Mapping[str, Any]
 PLAIN = (float, int, str, bool, type(None))  # types that are taken as they are
-STATES = {state.value: state for state in TrialState}
-EPOCH = datetime.fromtimestamp(0, timezone.utc)
+STATES: Mapping[str, TrialState] = {
+    **{state.value: state for state in TrialState},
+    # W&B's words for a run whose machine is taken away, and that will go on elsewhere
+    **dict.fromkeys(("preempting", "preempted"), TrialState.PENDING),
+}
 
 
 def suggest(config: Mapping[str, Any], trials: Iterable[TrialLike], n: int = 1, seed: int = 0) -> list[Params]:
     """Return params for up to n next trials; fewer than n means the space is used up.
 
-    config: a W&B sweep config. trials: mappings with `number`, `params` (nested as in the config), `state`
-    (a trial state, default "finished"), `history` (rows of metrics, oldest first) and optionally `summary`.
+    config: a W&B sweep config. trials: mappings with `number`, `params` (nested as in the config), `state` (a
+    trial state or W&B's, default "finished"), `history` (rows of metrics, oldest first) and optionally `summary`.
     Same arguments, same answer; n at once equal n one by one, each added as pending.
     Raises ConfigError for a bad config or trial.
     """
     sweep_config = _read_config(config)
     check_can_run(sweep_config)
     strategy = _strategy(config, sweep_config, seed)
-    return [dict(params) for params in strategy.suggest(read_history(sweep_config, trials), n)]
+    return [dict(params) for params in strategy.suggest(_read_history(sweep_config, trials), n)]
 
 
 def judge(
@@ -52,7 +55,8 @@ def judge(
     """
     sweep_config = _read_config(config)
     rule = make_rule(sweep_config, stop_if)
-    return rule.judge(read_history(sweep_config, trials)) if rule is not None else []
+    asked_of = {parse_condition(text).metric for text in stop_if}
+    return rule.judge(_read_history(sweep_config, trials, asked_of)) if rule is not None else []
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,10 +98,26 @@ def _strategy_of(key: _Document, seed: int, thread: int) -> SearchStrategy:
     return make_strategy(_config_of(key), seed)
 
 
-def read_history(config: SweepConfig, trials: Iterable[TrialLike]) -> History:
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """The metrics that matter. Rows hold many others, and a history many rows."""
+
+    names: Collection[str]  # flattened
+    heads: frozenset[str]  # keys of a row under which one of them may be nested
+
+    @classmethod
+    def of(cls, names: Collection[str]) -> _Wanted:
+        parts = [name.split(".") for name in names]
+        return cls(names, frozenset(".".join(part[:n]) for part in parts for n in range(1, len(part))))
+
+
+def _read_history(config: SweepConfig, trials: Iterable[TrialLike], others: Collection[str] = ()) -> History:
+    """others: metrics, besides those of the config, that the trials are asked about."""
     if isinstance(trials, (str, Mapping)) or not isinstance(trials, Iterable):
         raise ConfigError(f"trials: expected a list of trials, got {show(trials)}")
-    read = [_read_trial(config, index, trial) for index, trial in enumerate(trials)]
+    own = [config.metric, *config.metrics] if config.metric is not None else config.metrics
+    wanted = _Wanted.of({*(metric.name for metric in own), *others})
+    read = [_read_trial(config, wanted, index, trial) for index, trial in enumerate(trials)]
     numbers = Counter(trial.number for trial in read)
     for number, times in numbers.items():
         if times > 1:
@@ -105,7 +125,7 @@ def read_history(config: SweepConfig, trials: Iterable[TrialLike]) -> History:
     return History(read)
 
 
-def _read_trial(config: SweepConfig, index: int, trial: TrialLike) -> Trial:
+def _read_trial(config: SweepConfig, wanted: _Wanted, index: int, trial: TrialLike) -> Trial:
     if not _is_mapping(trial):
         raise ConfigError(f"trials[{index}]: expected a mapping with number, params, state, ..., got {trial!r}")
     number = trial.get("number", index)
@@ -119,7 +139,7 @@ def _read_trial(config: SweepConfig, index: int, trial: TrialLike) -> Trial:
     state = trial.get("state", TrialState.FINISHED)
     if not isinstance(state, str) or state not in STATES:
         raise ConfigError(f"trials[{index}].state: {state!r} is no trial state; use one of {', '.join(STATES)}")
-    stats, curve = _read_rows(index, trial.get("history") or (), config.metric.name if config.metric else None)
+    stats, curve = _read_rows(index, trial.get("history") or (), wanted, config.metric)
     return Trial(
         number=number,
         params=_plain_params(trial.get("params") or {}),
@@ -132,26 +152,27 @@ def _read_trial(config: SweepConfig, index: int, trial: TrialLike) -> Trial:
 
 
 def _read_rows(
-    index: int, rows: Iterable[Mapping[str, Any]], metric: str | None
+    index: int, rows: Iterable[Mapping[str, Any]], wanted: _Wanted, metric: Metric | None
 ) -> tuple[dict[str, MetricStats], tuple[float, ...]]:
     """Return what each metric came to, and the finite values of the sweep's."""
-    values: dict[str, list[Scalar]] = {}
+    flat = []
     for row in rows:
         if not _is_mapping(row):
             raise ConfigError(f"trials[{index}].history: a row is a mapping of metrics, got {row!r}")
-        for name, value in dict(_flat(row)).items():
-            values.setdefault(name, []).append(value)
-    numbers = {name: [float(v) for v in said if is_number(v)] for name, said in values.items()}  # type: ignore[arg-type]  # is_number just said so
-    stats = {
-        name: MetricStats(
-            last=said[-1],
-            count=len(numbers[name]),
-            min=min(numbers[name], default=math.inf),
-            max=max(numbers[name], default=-math.inf),
-        )
-        for name, said in values.items()
-    }
-    return stats, tuple(numbers.get(metric or "", ()))
+        flat.append(row if wanted.heads.isdisjoint(row) else dict(_flat(row)))
+    stats: dict[str, MetricStats] = {}
+    curve: tuple[float, ...] = ()
+    for name in wanted.names:
+        said = [row[name] for row in flat if name in row]
+        said = [v if type(v) in PLAIN else _plain(v) for v in said if not _is_mapping(v)]
+        if not said:
+            continue
+        numbers = [float(v) for v in said if is_number(v)]  # type: ignore[arg-type]  # is_number just said so
+        low, high = min(numbers, default=math.inf), max(numbers, default=-math.inf)
+        stats[name] = MetricStats(last=said[-1], count=len(numbers), min=low, max=high)
+        if metric is not None and name == metric.name:
+            curve = tuple(numbers)
+    return stats, curve
 
 
 def _is_mapping(value: object) -> bool:

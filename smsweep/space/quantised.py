@@ -56,7 +56,7 @@ class Quantised(Continuous):
 
     def index_of(self, value: Any) -> int | None:
         size = self.size
-        if size is None or not is_number(value):
+        if size is None or not is_number(value) or not is_number(value / self.q):
             return None
         multiple = self._multiple(value)
         index = multiple - self._multiple(self.bounds[0])
@@ -95,7 +95,7 @@ class QUniform(Quantised, Uniform):
         return self.min + index * self._step
 
     def grid_index(self, value: Any) -> int | None:
-        if not is_number(value):
+        if not is_number(value) or not is_number((value - self.min) / self._step):
             return None
         number = int(value) if value == int(value) else value
         guess = int((number - self.min) // self._step)

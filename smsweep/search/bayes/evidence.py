@@ -87,8 +87,9 @@ def evidence(trial: Trial, metric: Metric, cube: Cube) -> Evidence:
     finished: its objective, the best over history and summary; without a finite one, WORST.
     failed, crashed, killed: WORST, or as `metric.impute` says a HINT by its own best or latest value, if any.
     stopped: a HINT, as it was ended for being slow, not for being done.
-    pending, running, stopping: PENDING, with the curve so far; or as `metric.impute_while_running` says WORST, or
-    a HINT by its own best or latest value as soon as it has one.
+    pending: PENDING.
+    running, stopping: PENDING, with the curve so far; or as `metric.impute_while_running` says WORST, or a HINT by
+    its own best or latest value as soon as it has one.
     A trial of another space lies where this one comes nearest to it.
     """
     kind, value = _reading(trial, metric)
@@ -103,6 +104,8 @@ def _reading(trial: Trial, metric: Metric) -> tuple[Kind, float]:
         return (Kind.WHOLE, own) if own is not None else (Kind.WORST, 0.0)
     if trial.state is TrialState.STOPPED:
         return (Kind.HINT, own) if own is not None else (Kind.WORST, 0.0)
+    if trial.state is TrialState.PENDING:
+        return Kind.PENDING, own or 0.0
     rule = metric.impute if trial.state.is_terminal else metric.impute_while_running
     if rule == "worst":
         return Kind.WORST, 0.0

@@ -9,7 +9,7 @@ close in and the other closes in too soon.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from statistics import NormalDist
 
 import numpy as np
@@ -20,18 +20,21 @@ from smsweep.space.likeness import Array
 View = Callable[[Array], Array]  # whole values in order of trial, lower is better -> targets
 
 N_START = 10  # values that set the unit of by_distance
+FAR = 8.0  # a target that is as good as infinite, some thousand units from the best
 UNSURE = 1.0  # variance of a target of which next to nothing is known
 
 
 def by_distance(values: Array) -> Array:
     """Measure from the best, in units of how far the first few are from it; linear up to 1, logarithmic beyond.
 
+    Beyond FAR logarithmic once more: no model fits targets of hundreds, and all that counts there is to be bad.
     The unit stays while the search closes in: sees the whole landscape, however long it has dwelt in one valley.
     """
     best = float(values.min())
-    unit = _unit(max(float(np.median(values[:N_START])), float(np.median(values))) - best, best)
-    distance = (values - best) / unit
-    return np.where(distance > 1.0, 1.0 + np.log(np.maximum(distance, 1.0)), distance) - 0.8
+    usual = max(float(np.median(values[:N_START])), float(np.median(values)))
+    unit = _unit((usual - best, float(values.max()) - best), best)
+    target = _eased((values - best) / unit)
+    return FAR * _eased(target / FAR) - 0.8
 
 
 def by_rank(values: Array) -> Array:
@@ -41,7 +44,8 @@ def by_rank(values: Array) -> Array:
     """
     median = float(np.median(values))
     is_better = values <= median
-    unit = _unit(math.sqrt(float(np.mean((values[is_better] - median) ** 2))), median)
+    spread = math.sqrt(float(np.mean((values[is_better] - median) ** 2)))
+    unit = _unit((spread, float(values.max()) - median), median)
     linear = (values - median) / unit
     scores = np.empty_like(values)
     scores[np.argsort(values, kind="stable")] = [
@@ -75,6 +79,11 @@ def targets(observations: Observations, view: View) -> tuple[Array, Array]:
     return y, np.where(is_blind, UNSURE, width**2)
 
 
-def _unit(unit: float, value: float) -> float:
-    """Return the unit, or 1 where all values are as good as equal."""
-    return unit if unit > 1e-12 * abs(value) else 1.0
+def _eased(x: Array) -> Array:
+    """Return x up to 1, and 1 plus its logarithm beyond."""
+    return np.where(x > 1.0, 1.0 + np.log(np.maximum(x, 1.0)), x)
+
+
+def _unit(spreads: Sequence[float], value: float) -> float:
+    """Return the first spread that is more than rounding of the value; 1 where all values are as good as equal."""
+    return next((spread for spread in spreads if spread > max(1e-12 * abs(value), 1e-200)), 1.0)

@@ -50,6 +50,20 @@ def test_conditions_are_judged_as_in_a_job_yaml() -> None:
     assert [(decision.number, decision.evidence["rule"]) for decision in decisions] == [(0, "stop_if")]
 
 
+def test_conditions_see_metrics_that_are_nested_or_not_the_sweeps_own() -> None:
+    trials = [running({"gpu": {"mem": 3}}, {"gpu.mem": 9}), running({"gpu": {"mem": 9}, "val": {"loss": 1}})]
+    assert [decision.number for decision in judge(CONFIG, trials, stop_if=["gpu.mem > 5 after 2"])] == [0]
+    assert [decision.number for decision in judge(CONFIG, trials, stop_if=["gpu.mem > 5"])] == [0, 1]
+
+
+@pytest.mark.parametrize("state", ["preempting", "preempted"])
+def test_a_run_whose_machine_is_taken_away_is_not_stopped_but_a_peer(state: str) -> None:
+    good, bad = running({"val.loss": 1}, state=state), running({"val.loss": 2}, state=state)
+    assert stopped(good, bad, running({"val.loss": 3})) == [2]
+    cells = {"method": "grid", "parameters": {"a": {"values": [1, 2]}}}
+    assert suggest(cells, [{"params": {"a": 1}, "state": state}]) == [{"a": 2}]
+
+
 def test_without_rules_nobody_is_stopped() -> None:
     config = {key: value for key, value in CONFIG.items() if key != "early_terminate"}
     assert judge(config, [running({"val.loss": 99})]) == []

@@ -75,14 +75,19 @@ def test_a_stopped_trial_is_a_hint(impute: str) -> None:
     assert read(trial(S.STOPPED, (3.0, 2.0)), impute=impute) == (Kind.HINT, 2.0)
 
 
-@pytest.mark.parametrize("state", [S.PENDING, S.RUNNING, S.STOPPING])
-def test_an_unfinished_trial_is_pending_unless_imputed(state: TrialState) -> None:
+@pytest.mark.parametrize("state", [S.RUNNING, S.STOPPING])
+def test_a_running_trial_is_pending_unless_imputed(state: TrialState) -> None:
     going_on = trial(state, (1.0, 4.0))
     assert read(going_on)[0] is Kind.PENDING
     assert read(going_on, impute_while_running="best") == (Kind.HINT, 1.0)
     assert read(going_on, impute_while_running="latest") == (Kind.HINT, 4.0)
     assert read(going_on, impute_while_running="worst")[0] is Kind.WORST
     assert read(trial(state), impute_while_running="best")[0] is Kind.PENDING
+
+
+@pytest.mark.parametrize("impute", ["worst", "best", "latest"])
+def test_a_trial_that_has_not_begun_is_never_imputed(impute: str) -> None:
+    assert read(trial(S.PENDING, (1.0, 4.0)), impute_while_running=impute)[0] is Kind.PENDING
 
 
 def test_a_prior_trial_of_another_space_says_nothing() -> None:
@@ -182,6 +187,18 @@ def test_values_at_the_end_of_what_floats_hold_are_no_error(view: View) -> None:
     history = History([trial(S.FINISHED, (value,), number=n) for n, value in enumerate(values)])
     y, _ = targets(observed(Ledger(CUBE, Metric(name="loss")).follow(history)), view)
     assert np.isfinite(y).all()
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_targets_stay_within_what_a_model_can_fit(view: View) -> None:
+    assert np.ptp(view(np.array([*np.linspace(0.0, 1.0, 8), *10.0 ** np.arange(3, 100)]))) < 30.0
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("unit", [2.0**-40, 2.0**40])
+@pytest.mark.parametrize("values", [[1.0, 3.0, 2.0, 5.0], [0.0] * 6 + [1.0, 3.0], [2.0] * 9 + [1.0]])
+def test_the_unit_of_a_metric_makes_no_difference(view: View, unit: float, values: list[float]) -> None:
+    assert view(unit * np.array(values)) == pytest.approx(view(np.array(values)))
 
 
 def test_the_rank_view_zooms_in_and_the_distance_view_does_not() -> None:

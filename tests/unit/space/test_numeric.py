@@ -120,3 +120,9 @@ def test_a_grid_of_huge_whole_steps_is_exact() -> None:
 
 def test_more_multiples_than_floats_tell_apart_are_not_counted() -> None:
     assert QLogUniformValues(min=1.0, max=1e20, q=0.01).size is None
+
+
+def test_a_value_too_large_to_be_counted_in_q_is_none_of_its_own() -> None:
+    law = QUniform(min=-3, max=6, q=0.001)
+    assert law.index_of(1e308) is None
+    assert law.grid_index(1e308) is None
