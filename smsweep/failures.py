@@ -30,8 +30,22 @@ RETRIES: Mapping[str, int] = {
 
 # In a failure's text -> class. The first that is found counts.
 SIGNS = (
-    (OOM, re.compile(r"OutOfMemory|MemoryError|CUDA out of memory|use an instance type with more memory", re.I)),
-    (DISK, re.compile(r"No space left on device|Disk quota exceeded|\bENOSPC\b|disk (?:is )?full", re.I)),
+    (
+        OOM,
+        re.compile(
+            r"OutOfMemory|MemoryError|\bout of memory\b|\bOOM when allocating\b|(?:failed|unable) to allocate memory"
+            r"|cannot allocate memory|std::bad_alloc|cudaErrorMemoryAllocation|CUBLAS_STATUS_ALLOC_FAILED"
+            r"|worker \(pid[^)]*\) is killed by signal: Killed|use an instance type with more memory",
+            re.I,
+        ),
+    ),
+    (
+        DISK,
+        re.compile(
+            r"No space left on device|Insufficient disk space|Disk quota exceeded|\bENOSPC\b|disk (?:is )?full",
+            re.I,
+        ),
+    ),
 )
 ADVICE: Mapping[str, str] = {
     OOM: "memory ran out; a larger instance_type, or a smaller batch, may help",

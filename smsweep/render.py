@@ -117,7 +117,9 @@ def _hyperparameters(template: JobTemplate, sweep: Sweep, trial: Trial) -> dict[
             "into a file of the source and let the param name it"
         )
     for key, value in _flat(params):
-        text = value if isinstance(value, str) else json.dumps(value)
+        # API: no ends of lines
+        is_line = isinstance(value, str) and value.splitlines() in ([], [value])
+        text = value if is_line else json.dumps(value)
         fits = len(key) <= MAX_HYPERPARAMETER_KEY and len(text) <= MAX_HYPERPARAMETER_VALUE
         if fits and key not in carried and len(carried) < MAX_HYPERPARAMETERS:
             carried[key] = text

@@ -17,7 +17,12 @@ from botocore.loaders import Loader
 from botocore.model import ListShape, MapShape, OperationModel, ServiceModel, Shape, StructureShape
 
 # Java's character classes in the model's patterns, as near as Python's re has them.
-_CLASSES = {r"\p{L}\p{Z}\p{N}": r"\w\s", r"\p{Alnum}": "a-zA-Z0-9"}
+_SEPARATORS = r" \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+_CLASSES = {r"\p{L}\p{Z}\p{N}": rf"\w{_SEPARATORS}", r"\p{Alnum}": "a-zA-Z0-9"}
+
+# A dot in the model's patterns is no end of a line, of which Java knows five.
+_DOT = re.compile(r"\\.|\[(?:\\.|[^\]\\])*\]|(?P<dot>\.)")
+_NO_LINE_END = r"[^\n\r\u0085\u2028\u2029]"
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "structure": (dict,),
@@ -130,4 +135,4 @@ def _matches(pattern: str, value: str) -> bool:
 def _compiled(pattern: str) -> re.Pattern[str]:
     for java, python in _CLASSES.items():
         pattern = pattern.replace(java, python)
-    return re.compile(pattern, re.DOTALL)
+    return re.compile(_DOT.sub(lambda found: _NO_LINE_END if found["dot"] else found[0], pattern))

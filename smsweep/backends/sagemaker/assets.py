@@ -18,6 +18,9 @@ log = logging.getLogger(__name__)
 
 CHUNK = 1 << 20  # bytes held in memory
 MISSING = ("404", "NotFound", "NoSuchKey")
+# A HEAD has no body to say why: without s3:ListBucket a missing object answers 403, and credentials that have
+# expired 400. The put that follows is told.
+UNTOLD = ("400", "403")
 WAS_FIRST = ("412", "PreconditionFailed", "ConditionalRequestConflict")  # another agent's upload
 
 
@@ -51,8 +54,7 @@ def _is_there(aws: Aws, where: dict[str, Any]) -> bool:
     try:
         aws.call("s3", "head_object", **where)
     except (BotoCoreError, ClientError) as err:
-        # Without s3:ListBucket a missing object answers 403: the put then says whether we may write.
-        if isinstance(err, ClientError) and code_of(err) in (*MISSING, "403"):
+        if isinstance(err, ClientError) and code_of(err) in (*MISSING, *UNTOLD):
             return False
         raise aws.error(err, "s3", "head_object") from err
     return True

@@ -78,7 +78,13 @@ REASONS = (
 TIMEOUTS = ("MaxRuntimeExceeded", "MaxWaitTimeExceeded")  # secondary statuses
 
 _EXIT_CODE = re.compile(r",? ?exit code: (\d+)\s*\Z", re.I)
-_DENIED = re.compile(r"is not authorized to perform: (?P<action>[\w-]+:\w+)(?: on resource: (?P<resource>\S+))?")
+# S3 puts the resource into quotes, the others do not.
+_DENIED = re.compile(
+    r"is not authorized to perform: (?P<action>[\w-]+:\w+)(?: on resource: \"?(?P<resource>[^\s\"]+))?"
+)
+_POLICY = r"(?P<policy>[\w -]{1,40}? (?:policy|boundary))"
+_FORBIDDEN_BY = re.compile(rf"with an explicit deny in (?P<article>an?) {_POLICY}")
+_LACKING_IN = re.compile(rf"because no {_POLICY} allows")
 
 
 def code_of(err: ClientError) -> str:
@@ -133,8 +139,10 @@ def exit_code(reason: str) -> int | None:
 
 
 def own_words(reason: str) -> str:
-    """Return a FailureReason without what SageMaker puts around output/failure."""
-    return _EXIT_CODE.sub("", reason).removeprefix("AlgorithmError: ")
+    """Return a FailureReason without what SageMaker puts around output/failure, or the exit code if that is all."""
+    code = exit_code(reason)
+    words = re.sub(r"\AAlgorithmError:\s*", "", _EXIT_CODE.sub("", reason))
+    return words if words or code is None else f"exit code {code}"
 
 
 def no_credentials(said: str) -> BadCredentials:
@@ -150,8 +158,20 @@ def _policy(action: str, said: str) -> str:
     if found:
         action = found["action"]
     resource = (found and found["resource"]) or "*"
+    return f"AWS: access denied to {action} on {resource}: {said}\n{_cure(action, resource, said)}"
+
+
+def _cure(action: str, resource: str, said: str) -> str:
+    if forbidden := _FORBIDDEN_BY.search(said):
+        return (
+            f"{forbidden['article']} {forbidden['policy']} forbids it, which no other can allow: take {action} on "
+            f"{resource} out of its Deny"
+        )
+    lacking = _LACKING_IN.search(said)
+    where = (
+        f"the {lacking['policy']}" if lacking and lacking["policy"] != "identity-based policy" else "your policy"
+    )
     return (
-        f"AWS: access denied to {action} on {resource}: {said}\n"
-        f'add {{"Effect": "Allow", "Action": "{action}", "Resource": "{resource}"}} to your policy; '
+        f'add {{"Effect": "Allow", "Action": "{action}", "Resource": "{resource}"}} to {where}; '
         "`smsweep iam` prints all that is needed"
     )

@@ -40,7 +40,31 @@ def test_a_denial_names_the_action_that_is_missing_not_the_one_that_was_called()
         "User: x is not authorized to perform: iam:PassRole on resource: arn:aws:iam::1:role/r because no policy"
     )
     text = str(translate(refusal("AccessDeniedException", said), "sagemaker:CreateTrainingJob"))
-    assert '{"Effect": "Allow", "Action": "iam:PassRole", "Resource": "arn:aws:iam::1:role/r"}' in text
+    assert '{"Effect": "Allow", "Action": "iam:PassRole", "Resource": "arn:aws:iam::1:role/r"} to your' in text
+
+
+@pytest.mark.parametrize(
+    ("why", "cure"),
+    [
+        (
+            "because no identity-based policy allows the s3:PutObject action",
+            'add {"Effect": "Allow", "Action": "s3:PutObject", "Resource": "arn:aws:s3:::b/k"} to your policy',
+        ),
+        (
+            "because no permissions boundary allows the s3:PutObject action",
+            '"Resource": "arn:aws:s3:::b/k"} to the permissions boundary',
+        ),
+        (
+            "with an explicit deny in a service control policy",
+            "a service control policy forbids it, which no other can allow: take s3:PutObject on arn:aws:s3:::b/k",
+        ),
+        ("with an explicit deny in an identity-based policy", "an identity-based policy forbids it"),
+    ],
+)
+def test_a_denial_of_s3_is_cured_where_it_comes_from(why: str, cure: str) -> None:
+    said = f'User: x is not authorized to perform: s3:PutObject on resource: "arn:aws:s3:::b/k" {why}'
+    text = str(translate(refusal("AccessDenied", said, status=403), "s3:PutObject"))
+    assert cure in text.splitlines()[1]
 
 
 @pytest.mark.parametrize(
@@ -51,7 +75,15 @@ def test_a_denial_names_the_action_that_is_missing_not_the_one_that_was_called()
         ("AlgorithmError: ValueError: no, exit code: 1", "Failed", "user"),
         ("AlgorithmError: torch.cuda.OutOfMemoryError: CUDA out of memory, exit code: 1", "Failed", "oom"),
         ("AlgorithmError: x, exit code: 137", "Failed", "oom"),
+        ("AlgorithmError: RuntimeError: CUDA error: out of memory, exit code: 1", "Failed", "oom"),
+        ("AlgorithmError: ResourceExhaustedError: OOM when allocating tensor with shape[64]", "Failed", "oom"),
+        ("AlgorithmError: XlaRuntimeError: RESOURCE_EXHAUSTED: Out of memory while trying", "Failed", "oom"),
+        ("AlgorithmError: DataLoader worker (pid 7) is killed by signal: Killed., exit code: 1", "Failed", "oom"),
+        ("AlgorithmError: OSError: [Errno 12] Cannot allocate memory, exit code: 1", "Failed", "oom"),
+        ("AlgorithmError: terminate called after throwing std::bad_alloc, exit code: 134", "Failed", "oom"),
+        ("AlgorithmError: Exit Code: 139", "Failed", "user"),
         ("ClientError: Artifact upload failed: No space left on device", "Failed", "disk"),
+        ("ClientError: Data download failed:Insufficient disk space", "Failed", "disk"),
         ("", "MaxRuntimeExceeded", "timeout"),
     ],
 )
@@ -66,6 +98,11 @@ def test_a_reason_is_shown_in_the_scripts_own_words() -> None:
     reason = "AlgorithmError: ValueError: no such optimizer, exit code: 7"
     assert own_words(reason) == "ValueError: no such optimizer"
     assert exit_code(reason) == 7
+
+
+@pytest.mark.parametrize("reason", ["AlgorithmError: Exit Code: 139", "AlgorithmError: , exit code: 139"])
+def test_a_job_that_said_nothing_has_its_exit_code_as_its_reason(reason: str) -> None:
+    assert own_words(reason) == "exit code 139"
 
 
 def test_a_cursor_of_several_streams_comes_back_as_it_was() -> None:

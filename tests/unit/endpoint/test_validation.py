@@ -105,6 +105,20 @@ def test_tags_take_letters_of_any_script_and_no_json() -> None:
     assert refusal(Tags=[{"Key": "k", "Value": '{"a": 1}'}])[0] == "ValidationException"
 
 
+@pytest.mark.parametrize("separator", ["\n", "\t", "\x0b"])
+def test_tags_take_no_control_characters(separator: str) -> None:
+    assert refusal(Tags=[{"Key": "k", "Value": f"a{separator}b"}])[0] == "ValidationException"
+    validation.check("CreateTrainingJob", {**REQUEST, "Tags": [{"Key": "k", "Value": "a\u00a0b\u2003c"}]})
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\u0085", "\u2028", "\u2029"])
+def test_a_dot_in_a_pattern_of_the_model_is_no_end_of_a_line(end: str) -> None:
+    text = f"a{end}b"
+    assert refusal(HyperParameters={"x": text})[0] == "ValidationException"
+    assert refusal(AlgorithmSpecification={"TrainingInputMode": "File", "ContainerArguments": [text]})
+    validation.check("CreateTrainingJob", {**REQUEST, "Environment": {"X": text}})  # [\S\s]*
+
+
 @pytest.mark.parametrize(
     "action", ["CreateTrainingJob", "ListTrainingJobs", "Search", "UpdateTrainingJob", "AddTags", "DeleteTags"]
 )

@@ -1,0 +1,28 @@
+"""From a trial's params to a request that the API takes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from smsweep import request_model
+from smsweep.config.sweep_yaml import parse_sweep
+from smsweep.jobs import JobTemplate, Site
+from smsweep.render import TRIAL_KEY, training_job
+from smsweep.sweeps import Sweep
+from smsweep.trials import Trial
+
+SITE = Site(assets_uri="s3://a", output_uri="s3://b", checkpoint_uri="s3://c")
+CONFIG = parse_sweep({"method": "grid", "program": "train.py", "parameters": {"prompt": {"values": ["x"]}}}).config
+
+
+@pytest.mark.parametrize("text", ["two\nlines", "end\n", "\r\n", "a\u2028b", "a\x85b"])
+def test_texts_of_several_lines_are_no_reason_to_refuse_a_trial(text: str) -> None:
+    trial = Trial(sweep_id="s", number=0, params={"prompt": text, "plain": "one line"})
+    request = training_job(JobTemplate(), Sweep(id="s", config=CONFIG, name=text), trial, SITE)
+    told = {item.path for item in request_model.violations("CreateTrainingJob", request)}
+    assert not [path for path in told if path[0] == "HyperParameters"]
+    assert json.loads(request["HyperParameters"][TRIAL_KEY])["params"]["prompt"] == text
+    assert json.loads(request["HyperParameters"]["prompt"]) == text
+    assert request["HyperParameters"]["plain"] == "one line"
