@@ -1,0 +1,60 @@
+"""Uploads where S3 does not say why not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from smsweep.backends.sagemaker.assets import upload_once
+from smsweep.backends.sagemaker.client import Aws
+from smsweep.errors import BadCredentials
+
+EXPIRED = b"<Error><Code>ExpiredToken</Code><Message>The provided token has expired.</Message></Error>"
+
+
+class _Expired(BaseHTTPRequestHandler):
+    """Answers as S3 does to credentials that have expired: to a HEAD, without a word."""
+
+    def do_HEAD(self) -> None:
+        self._refuse(b"")
+
+    def do_PUT(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self._refuse(EXPIRED)
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+    def _refuse(self, body: bytes) -> None:
+        self.send_response(400)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@pytest.fixture
+def expired() -> Iterator[str]:
+    with HTTPServer(("127.0.0.1", 0), _Expired) as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_expired_credentials_are_told_though_a_head_does_not_say_so(expired: str, tmp_path: Path) -> None:
+    (tmp_path / "runtime.zip").write_bytes(b"zip")
+    environ = {
+        "AWS_ENDPOINT_URL": expired,
+        "AWS_REGION": "eu-west-1",
+        "AWS_ACCESS_KEY_ID": "user",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+    }
+    aws = Aws(environ)
+    with pytest.raises(BadCredentials, match="The provided token has expired; refresh them"):
+        upload_once(aws, tmp_path, "bucket", "prefix")
+    aws.close()
