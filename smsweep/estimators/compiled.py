@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from os import PathLike, fspath
+from os.path import normpath
 from pathlib import Path
 from typing import Any
 
@@ -60,23 +62,28 @@ def job_template(request: Mapping[str, Any], params: Mapping[str, Any], source: 
     )
 
 
-def find_source(source_dir: str | None, program: str | None) -> Source:
+def find_source(source_dir: str | PathLike[str] | None, program: str | PathLike[str] | None) -> Source:
     """Return where the code is; without a source_dir, the folder of the program.
 
     Raises ConfigError for a source that is not a folder of this machine, or lacks the program.
     """
+    program = None if program is None else fspath(program)
     if source_dir is None:
         if program is None:
             return Source()
         source_dir, program = str(Path(program).parent), Path(program).name
+    source_dir = fspath(source_dir)
     if "://" in source_dir or source_dir.endswith(".tar.gz"):
         raise ConfigError(
             f"estimator.source_dir: expected a folder, got {source_dir}; smsweep uploads the source itself, once"
         )
     folder = Path(source_dir).expanduser().absolute()
-    if program is not None and not (folder / program).is_file():
+    if program is None:
+        return Source(folder=str(folder))
+    script = Path(normpath(folder / program))
+    if not script.is_relative_to(folder) or not script.is_file():
         raise ConfigError(f"estimator.source_dir: {folder} has no file {program}")
-    return Source(folder=str(folder), program=program or "")
+    return Source(folder=str(folder), program=script.relative_to(folder).as_posix())
 
 
 def refuse(key: str, what_to_do: str) -> ConfigError:

@@ -7,6 +7,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
+from botocore.exceptions import BotoCoreError, ClientError
 from sagemaker.estimator import EstimatorBase, _TrainingJob
 
 from smsweep.errors import ConfigError
@@ -22,6 +23,7 @@ ELSEWHERE = {
     "git_config": "check the repository out and name its folder as source_dir",
     "training_recipe_file": "a recipe brings a program of its own; give a script as entry_point",
 }
+MODEL_DIR = "model_dir"  # TensorFlow's: None until a job's name is known, below whose output it then lies
 NO_OUTPUT = "s3://smsweep"  # stands for the output_path that a trial's backend chooses
 
 
@@ -40,7 +42,9 @@ def template(estimator: EstimatorBase, inputs: Any = None) -> JobTemplate:
         request.pop("ProfilerConfig", None)
     if NO_OUTPUT in str(request):
         raise ConfigError("estimator.output_path: missing; its key and format, and what a hook writes, go with it")
-    params = {name: _decoded(value) for name, value in (estimator.hyperparameters() or {}).items()}
+    params = {name: _decoded(value) for name, value in (copy.copy(estimator).hyperparameters() or {}).items()}
+    if params.get(MODEL_DIR, "") is None:
+        del params[MODEL_DIR]
     made = job_template(request, params, _source(estimator))
     try:
         command = launch(getattr(estimator, "distribution", None) or {}, made.request.get("ResourceConfig", {}))
@@ -69,6 +73,8 @@ def _request(estimator: EstimatorBase, inputs: Any) -> dict[str, Any]:
         request: dict[str, Any] = session.get_train_request(**_TrainingJob.get_train_args(own, inputs, None))
     except (ValueError, TypeError, KeyError) as err:
         raise ConfigError(f"estimator: {err}") from err
+    except (BotoCoreError, ClientError) as err:  # of what a role's name or another short form stands for
+        raise ConfigError(f"estimator: the SDK asked AWS: {err}; a role given as its ARN needs no asking") from err
     return request
 
 

@@ -33,6 +33,7 @@ HOMES = {
     "Estimator": "sagemaker.estimator",
     "PyTorch": "sagemaker.pytorch",
     "HuggingFace": "sagemaker.huggingface",
+    "TensorFlow": "sagemaker.tensorflow",
     "SKLearn": "sagemaker.sklearn",
     "XGBoost": "sagemaker.xgboost",
 }

@@ -14,6 +14,7 @@ DATA = "s3://data/train"
 def cases(source_dir: Path) -> dict[str, dict[str, Any]]:
     script = {**MACHINE, "entry_point": "train.py", "source_dir": str(source_dir), "output_path": "s3://results"}
     pytorch = {**script, "framework_version": "2.3.0", "py_version": "py311"}
+    tensorflow = {**script, "framework_version": "2.13", "py_version": "py310"}
     image = {**MACHINE, "image_uri": "123456789012.dkr.ecr.eu-west-1.amazonaws.com/own:1"}
     cluster = {**pytorch, "instance_type": "ml.p4d.24xlarge", "instance_count": 2}
     return {
@@ -31,6 +32,11 @@ def cases(source_dir: Path) -> dict[str, dict[str, Any]]:
         ),
         "SKLearn": case("SKLearn", {**script, "framework_version": "1.2-1"}),
         "XGBoost": case("XGBoost", {**script, "framework_version": "1.7-1"}),
+        "TensorFlow": case("TensorFlow", tensorflow),
+        "model_dir": case("TensorFlow", {**tensorflow, "model_dir": "s3://results/shared"}),
+        "model_dir of mpi": case(
+            "TensorFlow", {**tensorflow, "distribution": {"mpi": {"enabled": True, "processes_per_host": 2}}}
+        ),
         "everything": case("PyTorch", {**pytorch, **everything()}, inputs={"images": "TrainingInput"}),
         "nothing": case("PyTorch", {**pytorch, "output_path": None}, inputs=None),
         "script alone": case(

@@ -15,8 +15,11 @@ from tests.oracles import oracle
 pytestmark = pytest.mark.oracle
 
 SCRIPT = Path(__file__).with_name("ask_v2.py")
-CLASSES = ("Estimator", "PyTorch", "HuggingFace", "SKLearn", "XGBoost")
-COMPILED = (*CLASSES, "everything", "nothing", "script alone", "local", "strings", "torchrun", "mpi on one host")
+CLASSES = ("Estimator", "PyTorch", "HuggingFace", "SKLearn", "XGBoost", "TensorFlow")
+COMPILED = (
+    *(*CLASSES, "everything", "nothing", "script alone", "local", "strings", "torchrun", "mpi on one host"),
+    *("model_dir", "model_dir of mpi"),
+)
 REFUSED = {
     "no such script": "has no file gone.py",
     "source in S3": "source_dir: expected a folder",
@@ -70,7 +73,7 @@ def test_a_trials_request_is_one_that_the_api_takes(answers: dict[str, Any], nam
     assert violations(request_of(answers[name])) == []
 
 
-@pytest.mark.parametrize("name", ["PyTorch", "HuggingFace", "SKLearn", "XGBoost", "script alone"])
+@pytest.mark.parametrize("name", ["PyTorch", "HuggingFace", "SKLearn", "XGBoost", "TensorFlow", "script alone"])
 def test_the_entry_point_becomes_the_program_and_its_folder_the_source(
     answers: dict[str, Any], name: str, source_dir: Path
 ) -> None:
@@ -123,6 +126,17 @@ def test_hyperparameters_reach_the_script_as_params_and_a_trials_own_come_first(
 def test_text_of_a_plain_estimator_is_read_as_the_toolkit_reads_it(answers: dict[str, Any]) -> None:
     params = json.loads(request_of(answers["strings"])["HyperParameters"]["smsweep"])["params"]
     assert params == {"name": "a b", "n": 7, "flag": True, "lr": 0.1, "momentum": 0.9}
+
+
+@pytest.mark.parametrize(
+    ("name", "model_dir"),
+    [("TensorFlow", None), ("model_dir", "s3://results/shared"), ("model_dir of mpi", "/opt/ml/model")],
+)
+def test_tensorflows_model_dir_is_a_param_where_there_is_one(
+    answers: dict[str, Any], name: str, model_dir: str | None
+) -> None:
+    params = json.loads(request_of(answers[name])["HyperParameters"]["smsweep"])["params"]
+    assert params == {"lr": 0.1, "momentum": 0.9, **({"model_dir": model_dir} if model_dir else {})}
 
 
 def test_hooks_that_nobody_asked_for_are_dropped(answers: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -45,3 +46,22 @@ def test_what_says_nothing_is_left_out() -> None:
 
 def test_without_a_script_or_a_folder_there_is_no_source() -> None:
     assert find_source(None, None) == Source()
+
+
+def test_a_source_may_be_named_by_paths_absolute_or_not(tmp_path: Path) -> None:
+    (tmp_path / "lib").mkdir()
+    script = tmp_path / "lib" / "train.py"
+    script.write_text("")
+    expected = Source(folder=str(tmp_path), program="lib/train.py")
+    assert find_source(tmp_path, Path("lib/train.py")) == expected
+    assert find_source(str(tmp_path), str(script)) == expected
+    assert find_source(tmp_path, "lib/../lib/train.py") == expected
+    assert find_source(None, script) == Source(folder=str(script.parent), program="train.py")
+
+
+def test_a_script_outside_the_source_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    (tmp_path / "train.py").write_text("")
+    for program in ("../train.py", str(tmp_path / "train.py")):
+        with pytest.raises(ConfigError, match="has no file"):
+            find_source(tmp_path / "source", program)
