@@ -33,8 +33,9 @@ SIGNS = (
     (
         OOM,
         re.compile(
-            r"OutOfMemory|MemoryError|\bout of memory\b|\bOOM when allocating\b|(?:failed|unable) to allocate memory"
-            r"|cannot allocate memory|std::bad_alloc|cudaErrorMemoryAllocation|CUBLAS_STATUS_ALLOC_FAILED"
+            r"OutOfMemory|MemoryError|\bout of memory\b|\bOOM when allocating\b"
+            r"|(?:failed|unable) to allocate memory|cannot allocate memory|std::bad_alloc"
+            r"|cudaErrorMemoryAllocation|CUBLAS_STATUS_ALLOC_FAILED"
             r"|worker \(pid[^)]*\) is killed by signal: Killed|use an instance type with more memory",
             re.I,
         ),

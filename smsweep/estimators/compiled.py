@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike, fspath
 from os.path import normpath
 from pathlib import Path
 from typing import Any
+
+from boto3.exceptions import Boto3Error
+from botocore.exceptions import BotoCoreError, ClientError
 
 from smsweep.errors import ConfigError
 from smsweep.jobs import JobTemplate
@@ -60,6 +64,19 @@ def job_template(request: Mapping[str, Any], params: Mapping[str, Any], source: 
         secrets=secrets,
         metric_definitions=tuple((definition["Name"], definition["Regex"]) for definition in definitions),
     )
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Let the SDK make a request. Raises ConfigError for what it complains of."""
+    try:
+        yield
+    except (ValueError, TypeError, KeyError, AttributeError) as err:
+        raise ConfigError(f"estimator: {err}") from err
+    except (BotoCoreError, ClientError, Boto3Error) as err:  # it asks what a role's name stands for, and the like
+        raise ConfigError(
+            f"estimator: the SDK asked AWS: {err}; it need not where the role is an ARN and all data are in S3"
+        ) from err
 
 
 def find_source(source_dir: str | PathLike[str] | None, program: str | PathLike[str] | None) -> Source:

@@ -7,11 +7,10 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
 from sagemaker.estimator import EstimatorBase, _TrainingJob
 
 from smsweep.errors import ConfigError
-from smsweep.estimators.compiled import DEFAULT_CHANNEL, Source, find_source, job_template, refuse
+from smsweep.estimators.compiled import DEFAULT_CHANNEL, Source, find_source, job_template, refuse, translated
 from smsweep.jobs import JobTemplate
 from smsweep.launches import launch
 
@@ -68,13 +67,9 @@ def _request(estimator: EstimatorBase, inputs: Any) -> dict[str, Any]:
     own = copy.deepcopy(estimator, {id(part): part for part in shared})
     own.source_dir = own.entry_point = None
     own.output_path = own.output_path or NO_OUTPUT
-    try:
+    with translated():
         own.prepare_workflow_for_training(job_name="smsweep")
         request: dict[str, Any] = session.get_train_request(**_TrainingJob.get_train_args(own, inputs, None))
-    except (ValueError, TypeError, KeyError) as err:
-        raise ConfigError(f"estimator: {err}") from err
-    except (BotoCoreError, ClientError) as err:  # of what a role's name or another short form stands for
-        raise ConfigError(f"estimator: the SDK asked AWS: {err}; a role given as its ARN needs no asking") from err
     return request
 
 

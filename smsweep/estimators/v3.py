@@ -8,8 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from smsweep.errors import ConfigError
-from smsweep.estimators.compiled import DEFAULT_CHANNEL, Source, channel, find_source, job_template, refuse
+from smsweep.estimators.compiled import (
+    DEFAULT_CHANNEL,
+    Source,
+    channel,
+    find_source,
+    job_template,
+    refuse,
+    translated,
+)
 from smsweep.jobs import JobTemplate
 from smsweep.launches import TOOLKIT_ONLY, mpirun, torchrun
 from smsweep.runtime.requirements import FILE as REQUIREMENTS
@@ -86,10 +93,8 @@ def _request(trainer: Any, inputs: Any) -> dict[str, Any]:
     checkpoints = own.checkpoint_config
     if checkpoints is not None and not checkpoints.s3_uri:  # a trial's backend chooses; the SDK would ask AWS
         own.checkpoint_config = None
-    try:
+    with translated():
         request: dict[str, Any] = own._create_training_job_args(input_data_config=inputs, boto3=True)
-    except (ValueError, TypeError, AttributeError) as err:
-        raise ConfigError(f"estimator: {err}") from err
     if own.checkpoint_config is None and checkpoints is not None and checkpoints.local_path:
         request["CheckpointConfig"] = {"LocalPath": checkpoints.local_path}
     return request

@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 
 ID_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 ID_LENGTH = 8  # as W&B's
+SHELL = ("bash", "${program}", "${args}")  # for a script of the shell, which the SDK starts without Python, too
 
 SweepLike = Mapping[str, Any] | str | Path | Callable[[], Mapping[str, Any]]
 JobLike = Mapping[str, Any] | str | Path | None
@@ -163,9 +164,11 @@ def with_source(stored: Sweep, compiled: EstimatorJob, workspace: Workspace) -> 
 
 def with_command(parsed: ParsedSweep, compiled: EstimatorJob) -> ParsedSweep:
     """Return a sweep without a command of its own with the estimator's launcher; any other as it is."""
-    if not compiled.command or "command" in parsed.config.document:
+    is_shells = compiled.program.endswith(".sh") and parsed.config.program == compiled.program
+    command = compiled.command or (SHELL if is_shells else ())
+    if not command or "command" in parsed.config.document:
         return parsed
-    return parse_sweep({**parsed.config.document, "command": list(compiled.command)})
+    return parse_sweep({**parsed.config.document, "command": list(command)})
 
 
 def needs_program(config: SweepConfig) -> bool:

@@ -47,6 +47,7 @@ def cases(source_dir: Path) -> dict[str, dict[str, Any]]:
         ),
         "strings": case("Estimator", {**image, "hyperparameters": {"name": "a b", "n": "7", "flag": True}}),
         "torchrun": case("PyTorch", {**cluster, "distribution": {"torch_distributed": {"enabled": True}}}),
+        "role by name": case("PyTorch", {**pytorch, "role": "trainer"}),
         "no such script": case("PyTorch", {**pytorch, "entry_point": "gone.py"}),
         "source in S3": case("PyTorch", {**pytorch, "source_dir": "s3://somewhere/source.tar.gz"}),
         "dependencies": case("PyTorch", {**pytorch, "dependencies": ["lib"]}),

@@ -29,6 +29,9 @@ def cases(source_dir: Path) -> dict[str, dict[str, Any]]:
             {**trainer, "input_data_config": [{"channel_name": "training", "data_source": "s3://data/old"}]}
         ),
         "checkpoints anywhere": case({**trainer, "checkpoint_config": {"local_path": "/opt/ml/mine"}}),
+        "inputs on this machine": case(
+            trainer, inputs=[{"channel_name": "training", "data_source": str(source_dir)}]
+        ),
         "no such script": case({**trainer, "source_code": {"source_dir": "s3://somewhere/", "command": "true"}}),
         "source in S3": case({**trainer, "source_code": {**source, "source_dir": "s3://somewhere/source.tar.gz"}}),
         "command": case({**trainer, "source_code": {"source_dir": str(source_dir), "command": "make train"}}),

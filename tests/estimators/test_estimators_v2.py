@@ -166,6 +166,10 @@ def test_a_local_estimator_names_no_machine_and_reads_folders(answers: dict[str,
     assert request["InputDataConfig"][0]["DataSource"]["S3DataSource"]["S3Uri"] == "file:///data"
 
 
+def test_a_role_that_the_sdk_cannot_look_up_is_told(answers: dict[str, Any]) -> None:
+    assert "it need not where the role is an ARN" in answers["role by name"]["error"]
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_a_sweep_cannot_run_is_refused_by_its_key(answers: dict[str, Any], name: str) -> None:
     assert REFUSED[name] in answers[name]["error"]

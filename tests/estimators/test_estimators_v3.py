@@ -161,3 +161,10 @@ def test_checkpoints_without_a_place_get_one_from_the_backend(answers: dict[str,
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_a_sweep_cannot_run_is_refused_by_its_key(answers: dict[str, Any], name: str) -> None:
     assert REFUSED[name] in answers[name]["error"]
+
+
+def test_inputs_that_the_sdk_cannot_bring_to_s3_are_told(answers: dict[str, Any]) -> None:
+    assert (
+        "it need not where the role is an ARN and all data are in S3"
+        in (answers["inputs on this machine"]["error"])
+    )

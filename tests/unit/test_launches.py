@@ -35,6 +35,14 @@ def test_a_sweeps_own_command_stays() -> None:
     assert with_command(parsed, JOB).config.command == parsed.config.command
 
 
+def test_a_script_of_the_shell_is_not_started_with_python() -> None:
+    job = EstimatorJob(document={}, program="run.sh", command=(), backend="sagemaker")
+    assert with_command(parse_sweep({**SWEEP, "program": "run.sh"}), job).config.command[0] == "bash"
+    assert with_command(parse_sweep(SWEEP), job).config.command == parse_sweep(SWEEP).config.command
+    own = parse_sweep({**SWEEP, "program": "run.sh", "command": ["sh", "${program}"]})
+    assert with_command(own, job).config.command == own.config.command
+
+
 def test_the_hosts_of_all_groups_meet() -> None:
     resources = {"InstanceGroups": [{"InstanceCount": 1}, {"InstanceCount": 2}]}
     assert "--nnodes=3" in torchrun(resources)

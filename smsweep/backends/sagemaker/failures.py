@@ -139,7 +139,7 @@ def exit_code(reason: str) -> int | None:
 
 
 def own_words(reason: str) -> str:
-    """Return a FailureReason without what SageMaker puts around output/failure, or the exit code if that is all."""
+    """Return a FailureReason without what SageMaker adds to output/failure; the exit code where that is all."""
     code = exit_code(reason)
     words = re.sub(r"\AAlgorithmError:\s*", "", _EXIT_CODE.sub("", reason))
     return words if words or code is None else f"exit code {code}"
