@@ -1,11 +1,12 @@
 """What it costs to launch a trial as a training job: smsweep beside the SageMaker SDK's own ways, in one run.
 
-A server on loopback (moto) answers all three, counts their requests and the bytes of their bodies, and adds 50 ms
-to each request, as a network would. The source has 42 files, 1 MB. smsweep launches from a sweep's template, SDK
-v2 by `PyTorch.fit(wait=False)`, v3 by `ModelTrainer.train(wait=False)`: one object each, which is their cheapest
-way, and as they come, telemetry included. Only v3's check of the role is off, which moto cannot answer, and
-smsweep's limit of launches a second, since the SDKs have none. Then a whole sweep runs through the local endpoint,
-and its requests are counted.
+A server on loopback (moto) answers all three, and counts their requests and the bytes of their bodies. It adds 50
+ms to each request; then, in a second round, to each round trip, as a network does: two more for a new connection
+(TCP, and TLS 1.3, which AWS speaks), one more for a body that waits to be asked for (`Expect: 100-continue`). The
+source has 42 files, 1 MB. smsweep launches from a sweep's template, SDK v2 by `PyTorch.fit(wait=False)`, v3 by
+`ModelTrainer.train(wait=False)`: one object each, which is their cheapest way, and as they come, telemetry
+included. Only v3's check of the role is off, which moto cannot answer, and smsweep's limit of launches a second,
+since the SDKs have none. Then a whole sweep runs through the local endpoint, and its requests are counted.
 
     python -m benchmarks.launch_cost [--launches 20] [--sweep 100]
 """
@@ -13,9 +14,11 @@ and its requests are counted.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import os
 import random
+import socket
 import statistics
 import subprocess
 import sys
@@ -23,22 +26,20 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import boto3
+import uvicorn
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
-from werkzeug.serving import WSGIRequestHandler, make_server
+from uvicorn.middleware.wsgi import WSGIMiddleware  # type: ignore[attr-defined]  # which of two is up to uvicorn
 
 from benchmarks.ratios import leave
 from smsweep.sdk import serve
 from smsweep.sdk.run import run
 from tests.oracles import ROOT, oracle
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 CLIENT = Path(__file__).with_name("launch_clients.py")
 N_FILES, SOURCE_BYTES = 42, 1_000_000
@@ -53,40 +54,45 @@ NAMES = {
 }
 
 
-class Counting:
-    """A WSGI application that adds latency to moto, and counts between /benchmark/begin and /benchmark/end."""
+class Network:
+    """An ASGI application before moto that lets each request wait, and counts from /benchmark/begin to /end."""
 
-    def __init__(self) -> None:
-        self._moto = DomainDispatcherApplication(create_backend_app)
-        self._lock = threading.Lock()
+    def __init__(self, *, by_round_trip: bool) -> None:
+        self._moto = WSGIMiddleware(DomainDispatcherApplication(create_backend_app))
+        self._by_round_trip = by_round_trip
+        self._connections: set[object] = set()  # the clients' ends
         self._is_on = False
         self.n_requests = 0
+        self.n_connections = 0
         self.n_bytes = 0
 
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if environ["PATH_INFO"].startswith("/benchmark/"):
-            if environ["PATH_INFO"].endswith("begin"):
-                self.n_requests = self.n_bytes = 0
-            self._is_on = environ["PATH_INFO"].endswith("begin")
-            start_response("204 No Content", [])
-            return []
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return
+        headers = {name.lower(): value for name, value in scope["headers"]}
+        is_new = tuple(scope["client"]) not in self._connections
+        self._connections.add(tuple(scope["client"]))
+        if scope["path"].startswith("/benchmark/"):
+            self._is_on = scope["path"].endswith("begin")
+            if self._is_on:
+                self.n_requests = self.n_connections = self.n_bytes = 0
+            await no_content(send)
+            return
         if self._is_on:
-            with self._lock:
-                self.n_requests += 1
-                self.n_bytes += int(environ.get("CONTENT_LENGTH") or 0)
-        time.sleep(ADDED_S)
-        if environ["PATH_INFO"] == "/telemetry":
-            start_response("204 No Content", [])
-            return []
-        answer: Iterable[bytes] = self._moto(environ, start_response)
-        return answer
+            self.n_requests += 1
+            self.n_connections += is_new
+            self.n_bytes += int(headers.get(b"content-length", 0))
+        more = 2 * is_new + (b"expect" in headers) if self._by_round_trip else 0
+        await asyncio.sleep(ADDED_S * (1 + more))
+        if scope["path"] == "/telemetry":
+            await no_content(send)
+        else:
+            await self._moto(scope, receive, send)
 
 
-class Quiet(WSGIRequestHandler):
-    protocol_version = "HTTP/1.1"  # for chunked answers; werkzeug closes each connection all the same
-
-    def log(self, *args: object) -> None:
-        pass
+async def no_content(send: Any) -> None:
+    await send({"type": "http.response.start", "status": 204, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
 
 
 def main() -> None:
@@ -96,17 +102,19 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        launches(folder, options.launches)
+        write_source(folder / "source")
+        launches(folder, options.launches, by_round_trip=False)
+        launches(folder, options.launches, by_round_trip=True)
         if options.sweep:
             whole_sweep(folder, options.sweep)
 
 
-def launches(folder: Path, n: int) -> None:
+def launches(folder: Path, n: int, *, by_round_trip: bool) -> None:
     source = folder / "source"
-    write_source(source)
     medians = {}
-    print(f"a launch, {N_FILES} files of source, {ADDED_S * 1000:.0f} ms added to a request, {n} launches each:")
-    with served() as (url, counting):
+    what = "round trip" if by_round_trip else "request"
+    print(f"a launch, {N_FILES} files of source, {ADDED_S * 1000:.0f} ms added to a {what}, {n} launches each:")
+    with served(Network(by_round_trip=by_round_trip)) as (url, network):
         make_bucket(url)
         for way, python in (
             ("smsweep", Path(sys.executable)),
@@ -119,7 +127,7 @@ def launches(folder: Path, n: int) -> None:
                 env={
                     **os.environ,
                     "PYTHONPATH": str(ROOT / "tests" / "estimators"),
-                    "SMSWEEP_DIR": str(folder / "home"),
+                    "SMSWEEP_DIR": str(folder / f"home by {what}"),
                     "SMSWEEP_SAGEMAKER_RATES": UNLIMITED,
                 },
                 capture_output=True,
@@ -131,11 +139,12 @@ def launches(folder: Path, n: int) -> None:
             took_ms = json.loads(done.stdout)
             medians[way] = statistics.median(took_ms)
             print(
-                f"  {NAMES[way]:15} {counting.n_requests / n:5.1f} requests {counting.n_bytes / n:11,.0f} bytes up"
-                f" {medians[way]:7,.0f} ms ({min(took_ms):,.0f} to {max(took_ms):,.0f})"
+                f"  {NAMES[way]:15} {network.n_requests / n:5.1f} requests, {network.n_connections / n:4.1f} on a"
+                f" new connection, {network.n_bytes / n:11,.0f} bytes up, {medians[way]:7,.0f} ms"
+                f" ({min(took_ms):,.0f} to {max(took_ms):,.0f})"
             )
     for way in list(medians)[1:]:
-        leave("a launch, ms", NAMES[way], medians["smsweep"], medians[way])
+        leave(f"a launch, ms; 50 a {what}", NAMES[way], medians["smsweep"], medians[way])
         print(f"  {NAMES[way]} takes {medians[way] / medians['smsweep']:.1f} times as long as smsweep")
 
 
@@ -155,15 +164,17 @@ def make_bucket(url: str) -> None:
 
 
 @contextmanager
-def served() -> Iterator[tuple[str, Counting]]:
-    counting = Counting()
-    server = make_server("127.0.0.1", 0, counting, threaded=True, request_handler=Quiet)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+def served(network: Network) -> Iterator[tuple[str, Network]]:
+    config = uvicorn.Config(network, port=0, lifespan="off", log_level="error", timeout_keep_alive=60)
+    server = uvicorn.Server(config)
+    listener = config.bind_socket()
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # of each connection, too
+    thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.port}", counting
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", network
     finally:
-        server.shutdown()
+        server.should_exit = True
         thread.join()
 
 
