@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 DEFAULT_MAX_RUN_S = 86_400  # of the API
@@ -31,7 +31,9 @@ def broken_rules(request: Mapping[str, Any]) -> Iterator[str]:
         yield from _images(request["AlgorithmSpecification"])
         yield from _machines(request["ResourceConfig"])
         yield from _times(request, request["StoppingCondition"])
+        yield from _groups(request, request["ResourceConfig"].get("InstanceGroups", ()))
     yield from _channels(request)
+    yield from _twice("tag keys", (tag["Key"] for tag in request.get("Tags", ())))
 
 
 def _images(algorithm: Mapping[str, Any]) -> Iterator[str]:
@@ -69,8 +71,28 @@ def _times(request: Mapping[str, Any], limits: Mapping[str, Any]) -> Iterator[st
             yield f"{name} is not supported with EnableManagedSpotTraining."
 
 
+def _groups(request: Mapping[str, Any], groups: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    names = [group["InstanceGroupName"] for group in groups]
+    yield from _twice("instance group names", names)
+    if groups and request["ResourceConfig"].get("KeepAlivePeriodInSeconds"):
+        yield "KeepAlivePeriodInSeconds is not supported with InstanceGroups."
+    for channel in request.get("InputDataConfig", ()):
+        wanted = channel.get("DataSource", {}).get("S3DataSource", {}).get("InstanceGroupNames", ())
+        unknown = [name for name in wanted if name not in names]
+        if unknown:
+            yield f"Channel {channel['ChannelName']}: there are no instance groups {', '.join(unknown)}"
+
+
 def _channels(request: Mapping[str, Any]) -> Iterator[str]:
-    names = Counter(channel["ChannelName"] for channel in request.get("InputDataConfig", ()))
-    twice = [name for name, count in names.items() if count > 1]
+    channels = request.get("InputDataConfig", ())
+    yield from _twice("channel names", (channel["ChannelName"] for channel in channels))
+    if "VpcConfig" not in request:
+        for channel in channels:
+            if "FileSystemDataSource" in channel.get("DataSource", {}):
+                yield f"Channel {channel['ChannelName']} is a file system, which needs VpcConfig."
+
+
+def _twice(what: str, names: Iterable[str]) -> Iterator[str]:
+    twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
-        yield f"Duplicate channel names: {', '.join(twice)}"
+        yield f"Duplicate {what}: {', '.join(twice)}"

@@ -41,6 +41,7 @@ OWNED = {
     ("TrainingJobName",): "smsweep names the jobs, so that it knows them again",
     ("AlgorithmSpecification", "ContainerEntrypoint"): "smsweep starts the job itself",
     ("AlgorithmSpecification", "ContainerArguments"): "smsweep starts the job itself",
+    ("ServerlessJobConfig",): "such a job runs a recipe of AWS's own, and no script",
 }
 
 OWN_CHANNEL = "is the name of smsweep's own channel; rename yours"
@@ -188,6 +189,7 @@ def _check_request(request: Any, problems: Problems) -> None:
 def _check_names(data: Mapping[str, Any], problems: Problems) -> None:
     secrets, tags, request = (data.get(key) for key in ("secrets", "tags", "request"))
     _check_environment(("environment",), data.get("environment"), secrets, problems)
+    _check_isolation(data, problems)
     if isinstance(request, dict):
         _check_environment(("request", "Environment"), request.get("Environment"), secrets, problems)
     for name in secrets if isinstance(secrets, dict) else ():
@@ -196,6 +198,15 @@ def _check_names(data: Mapping[str, Any], problems: Problems) -> None:
     for name in tags if isinstance(tags, dict) else ():
         if name.startswith(_RESERVED_TAGS):
             problems.add(("tags", name), f"tags that begin with {name.partition(':')[0]}: are not yours to set")
+
+
+def _check_isolation(data: Mapping[str, Any], problems: Problems) -> None:
+    secrets, request = data.get("secrets"), data.get("request")
+    raw = request.get("EnableNetworkIsolation") if isinstance(request, dict) else None
+    if isinstance(secrets, dict) and True in (raw, data.get("enable_network_isolation")):
+        for name, reference in secrets.items():
+            if str(reference).startswith("arn:"):
+                problems.add(("secrets", name), "cannot be fetched by a job without a network (network isolation)")
 
 
 def _check_environment(path: Path, environment: Any, secrets: Any, problems: Problems) -> None:

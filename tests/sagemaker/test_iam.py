@@ -98,6 +98,62 @@ def test_jobs_in_a_vpc_may_make_their_network_interfaces(account: Account) -> No
     assert "ec2:CreateNetworkInterfacePermission" in role["Network"]["Action"]
 
 
+def test_what_hooks_write_is_allowed_where_they_write_it(account: Account) -> None:
+    hooks = {
+        "DebugHookConfig": {"S3OutputPath": "s3://debug/x"},
+        "ProfilerConfig": {"S3OutputPath": "s3://profile/"},
+        "TensorBoardOutputConfig": {"S3OutputPath": "s3://boards"},
+        "DebugRuleConfigurations": [
+            {"RuleConfigurationName": "r", "RuleEvaluatorImage": "i", "S3OutputPath": "s3://rules/y"}
+        ],
+    }
+    role = statements(iam.policies({**account.job, "request": hooks})["role"])
+    assert role["Hooks"]["Resource"] == [
+        f"arn:aws:s3:::{place}/*" for place in ("debug/x", "profile", "boards", "rules/y")
+    ]
+
+
+def test_shells_and_registries_are_allowed_where_they_are_asked_for(account: Account) -> None:
+    asked = {"RemoteDebug", "Registry"}
+    assert not asked & statements(iam.policies(account.job)["role"]).keys()
+    function = "arn:aws:lambda:us-east-1:123456789012:function:login"
+    job = {"enable_remote_debug": True, "training_repository_credentials_provider_arn": function}
+    image = {"AlgorithmSpecification": {"TrainingImageConfig": {"TrainingRepositoryAccessMode": "Vpc"}}}
+    role = statements(iam.policies({**account.job, **job, "request": image})["role"])
+    assert role["Registry"]["Action"] == ["lambda:InvokeFunction"]
+    assert role["Registry"]["Resource"] == [function]
+    assert set(role["RemoteDebug"]["Action"]) == {
+        "ssmmessages:CreateControlChannel",
+        "ssmmessages:CreateDataChannel",
+        "ssmmessages:OpenControlChannel",
+        "ssmmessages:OpenDataChannel",
+    }
+
+
+def test_an_agents_role_of_its_own_does_for_the_agents_job(account: Account) -> None:
+    job = {
+        "subnets": ["subnet-1"],
+        "security_group_ids": ["sg-1"],
+        "volume_kms_key": "alias/volume",
+        "agent": {"role": "arn:aws:iam::123456789012:role/agent"},
+        "checkpoint_s3_uri": "s3://elsewhere/c",
+    }
+    agent = statements(iam.policies({**account.job, **job})["agent"])
+    assert agent["Write"]["Resource"] == [f"arn:aws:s3:::{account.bucket}/out/*"]
+    assert agent["ListSource"]["Resource"] == [f"arn:aws:s3:::{account.bucket}"]
+    assert agent["VolumeKey"]["Action"] == ["kms:CreateGrant"]
+    assert "ec2:CreateNetworkInterface" in agent["Network"]["Action"]
+
+
+@pytest.mark.parametrize("name", ["launcher", "role", "agent"])
+def test_no_statement_has_the_name_of_another(account: Account, name: str) -> None:
+    sids = [
+        statement["Sid"]
+        for statement in iam.policies({**account.job, "checkpoint_s3_uri": "s3://c"})[name]["Statement"]
+    ]
+    assert len(sids) == len(set(sids))
+
+
 @pytest.mark.parametrize(
     ("region", "partition"),
     [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -42,6 +42,9 @@ class Scope:
     output_key: str  # a KMS key's ARN, id or alias, as the request names it; "" for none
     volume_key: str  # likewise
     has_vpc: bool
+    is_debugged: bool  # a person may open a shell in its containers
+    hooks: tuple[str, ...]  # bucket/prefix of what debugger, profiler and TensorBoard write
+    registry: str  # ARN of the function that knows how to log into a registry; "" for none
     queue: str  # ARN of the queue of events; "" for none
     job_queue: str  # ARN of AWS Batch's queue before SageMaker; "" for none
     asks_price: bool
@@ -186,6 +189,11 @@ ROLE = (
         resources=lambda scope: _objects(scope, scope.output),
     ),
     Grant(
+        sid="Hooks",
+        actions=("s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"),
+        resources=lambda scope: _objects(scope, *scope.hooks),
+    ),
+    Grant(
         sid="Checkpoints",
         actions=("s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"),
         resources=lambda scope: _objects(scope, scope.checkpoints),
@@ -235,13 +243,32 @@ ROLE = (
         ),
         resources=lambda scope: ["*"] if scope.has_vpc else [],
     ),
+    Grant(
+        sid="RemoteDebug",
+        actions=tuple(
+            f"ssmmessages:{verb}{what}Channel" for verb in ("Create", "Open") for what in ("Control", "Data")
+        ),
+        resources=lambda scope: ["*"] if scope.is_debugged else [],
+    ),
+    Grant(
+        sid="Registry",
+        actions=("lambda:InvokeFunction",),
+        resources=lambda scope: [scope.registry] if scope.registry else [],
+    ),
 )
 
 
 # A detached agent's job does what a launcher does, and is a training job like any other.
 AGENT = (
     *LAUNCHER,
-    *(grant for grant in ROLE if grant.sid in ("Metrics", "ImageLogin", "Image")),
+    *(grant for grant in ROLE if grant.sid in ("Write", "Metrics", "ImageLogin", "Image", "VolumeKey", "Network")),
+    Grant(
+        sid="ListSource",
+        actions=("s3:ListBucket",),
+        resources=lambda scope: [
+            bucket for bucket in _buckets(scope, scope.bucket) if bucket not in _buckets(scope, scope.checkpoints)
+        ],
+    ),
     Grant(sid="OwnLog", actions=OWN_LOG, resources=_log_group),
     Grant(
         sid="Store",
@@ -285,6 +312,14 @@ def scope_of(template: JobTemplate, region: str, events_queue: str = "", job_que
         output_key=str(outputs.get("KmsKeyId", "")),
         volume_key=str(request.get("ResourceConfig", {}).get("VolumeKmsKeyId", "")),
         has_vpc="VpcConfig" in request,
+        is_debugged=bool(request.get("RemoteDebugConfig", {}).get("EnableRemoteDebug")),
+        hooks=tuple(filter(None, map(_place, _hooks(request)))),
+        registry=str(
+            request.get("AlgorithmSpecification", {})
+            .get("TrainingImageConfig", {})
+            .get("TrainingRepositoryAuthConfig", {})
+            .get("TrainingRepositoryCredentialsProviderArn", "")
+        ),
         queue=f"arn:{partition}:sqs:{region or '*'}:" + ":".join(events_queue.split("/")[-2:])
         if events_queue
         else "",
@@ -293,6 +328,14 @@ def scope_of(template: JobTemplate, region: str, events_queue: str = "", job_que
         else f"arn:{partition}:batch:{region or '*'}:{account}:job-queue/{job_queue}",
         asks_price=template.asks_price,
     )
+
+
+def _hooks(request: Mapping[str, Any]) -> Iterator[str]:
+    """Yield where debugger, profiler and TensorBoard leave what they have seen."""
+    rules = (request.get(f"{kind}RuleConfigurations", ()) for kind in ("Debug", "Profiler"))
+    named = (request.get(name, {}) for name in ("DebugHookConfig", "ProfilerConfig", "TensorBoardOutputConfig"))
+    for place in (*named, *(rule for some in rules for rule in some)):
+        yield place.get("S3OutputPath", "")
 
 
 def policy(grants: Iterable[Grant], scope: Scope) -> Policy:
