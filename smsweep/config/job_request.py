@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path as FilePath
 from typing import Any
+from urllib.parse import unquote
 
 from smsweep.config.document import Path
 from smsweep.config.job_models import InputSection, JobSection
@@ -54,6 +55,8 @@ PLACES: dict[str, tuple[str, ...]] = {
     ),
     "encrypt_inter_container_traffic": ("EnableInterContainerTrafficEncryption",),
 }
+
+OWN_PLACES = ("checkpoint_s3_uri", "output_path")  # where a job's own files go: s3://, or file:// on this machine
 
 # Keys whose value has the request's own shape all the way down.
 SAME_SHAPE = ("environment", "subnets", "security_group_ids", "metric_definitions")
@@ -109,11 +112,23 @@ def overlay(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def local_path(uri: str, folder: FilePath) -> FilePath:
-    """Return the path of a file:// URI: all that follows is taken as it is, relative to folder."""
-    return (folder / FilePath(uri.removeprefix("file://")).expanduser()).absolute()
+    """Return the path of a file:// URI: all that follows is taken as it is, relative to folder.
+
+    Only where that is not there, and is once %20 and the like are read as in a URI, it is that.
+    """
+    text = uri.removeprefix("file://")
+    path, decoded = ((folder / FilePath(each).expanduser()).absolute() for each in (text, unquote(text)))
+    return decoded if decoded.exists() and not path.exists() else path
+
+
+def here_or_there(uri: str, folder: FilePath) -> str:
+    """Return a place's URI, with the whole path where it is on this machine."""
+    return local_path(uri, folder).as_uri() if uri.startswith("file://") else uri
 
 
 def _api_value(key: str, value: Any, folder: FilePath) -> Any:
+    if key in OWN_PLACES:
+        return here_or_there(value, folder)
     if key == "inputs":
         return [_channel(name, channel, folder) for name, channel in value.items()]
     if key == "tags":
@@ -138,7 +153,7 @@ def _channel(name: str, channel: InputSection, folder: FilePath) -> dict[str, An
     uri = channel.s3_uri
     source = {
         "S3DataType": channel.s3_data_type,
-        "S3Uri": local_path(uri, folder).as_uri() if uri.startswith("file://") else uri,
+        "S3Uri": here_or_there(uri, folder),
         "S3DataDistributionType": channel.distribution,
         "AttributeNames": channel.attribute_names,
         "InstanceGroupNames": channel.instance_groups,

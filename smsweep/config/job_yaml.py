@@ -10,7 +10,7 @@ from typing import Any
 
 from smsweep.config.document import Document, Problems, non_finite, show
 from smsweep.config.job_models import JobSection, NotifySection
-from smsweep.config.job_request import build_request, key_of, local_path
+from smsweep.config.job_request import OWN_PLACES, build_request, key_of, local_path
 from smsweep.config.job_rules import ELSEWHERE, check_rules
 from smsweep.config.plain import from_mapping, to_yaml
 from smsweep.config.structure import check
@@ -132,13 +132,14 @@ def _text(document: Document, data: Mapping[str, Any], folder: Path) -> str:
     resolved = dict(data)
     if "source_dir" in data:
         resolved["source_dir"] = str(_source_dir(data["source_dir"], folder))
-    if "inputs" in data:
-        resolved["inputs"] = _resolved(data["inputs"], folder)
+    for key in ("inputs", *OWN_PLACES):
+        if key in data:
+            resolved[key] = _resolved(data[key], folder)
     return document.text if resolved == data else to_yaml(resolved)
 
 
 def _resolved(value: Any, folder: Path) -> Any:
-    """Return inputs with every file:// path made absolute."""
+    """Return what names places with every file:// path made absolute."""
     if isinstance(value, dict):
         return {key: _resolved(item, folder) for key, item in value.items()}
     if isinstance(value, str) and value.startswith("file://"):

@@ -133,7 +133,8 @@ class Course:
         if job.is_stopping or job.restart_status:
             self._tell_to_stop(job)
         elif seen.status == "Stopping":
-            self._enter(job, "Stopping")  # its MaxRuntimeInSeconds are over, as the backend will say
+            self._stops.add(job.name)  # its MaxRuntimeInSeconds are over, as the backend will say and has told it
+            self._enter(job, "Stopping")
         elif now - job.created_at > job.limit("MaxWaitTimeInSeconds"):
             job.stop_reason = "MaxWaitTimeExceeded"
             self._enter(job, "Stopping")

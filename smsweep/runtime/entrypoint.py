@@ -108,7 +108,7 @@ def _run(layout: Layout, supervisor: Supervisor, options: argparse.Namespace, re
     cwd = source_folder(layout, assignment)
     files = write_param_files(layout, assignment)
     base = with_secrets(os.environ, cwd)
-    env = script_environment(layout, assignment, find_resources(layout), files, base)
+    env = script_environment(layout, assignment, find_resources(layout), files, base, source=cwd)
     path = env.get("PATH", os.defpath)
     if options.install_requirements:
         python = find(INTERPRETER, path) or sys.executable

@@ -26,11 +26,14 @@ def script_environment(
     resources: Resources,
     files: ParamFiles,
     base: Mapping[str, str],
+    source: str = "",
 ) -> dict[str, str]:
     """Lay the trial over the job's own environment.
 
     What names the trial is ours, whatever base says: a W&B run id or sweep id that leaked in from an agent would
     put every trial into one run. What a user may well have chosen (project, mode, folders) stays as base has it.
+
+    source: the folder that the script belongs to; "" for none.
     """
     env = dict(base)
     for name in ("WANDB_SERVICE", "SMSWEEP_COUNTING_PID"):  # of the process that started us, not of the script
@@ -39,8 +42,12 @@ def script_environment(
     env.update({name: value for name, value in variables.items() if _is_possible(name, value)})
     env["SMSWEEP_ML_ROOT"] = layout.root
     env["SMSWEEP_PARAMS_FILE"] = files.json
-    if os.path.exists(layout.runtime_zip):  # `import smsweep` in the script, without installing anything
-        env["PYTHONPATH"] = os.pathsep.join(filter(None, [layout.runtime_zip, base.get("PYTHONPATH")]))
+    # The runtime, so that `import smsweep` needs no installation; the source, as AWS's toolkit has it, so that a
+    # script in one of its folders finds what lies in another.
+    runtime = layout.runtime_zip if os.path.exists(layout.runtime_zip) else ""
+    found = [path for path in (runtime, source, base.get("PYTHONPATH")) if path]
+    if found:
+        env["PYTHONPATH"] = os.pathsep.join(found)
     chosen = {"PYTHONUNBUFFERED": "1", "WANDB_SAGEMAKER_DISABLE": "true", "WANDB_DIR": layout.output_data}
     if assignment.sweep_id:
         env.update(

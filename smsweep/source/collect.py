@@ -47,6 +47,7 @@ node_modules/
 .hypothesis/
 .ipynb_checkpoints/
 .DS_Store
+.#*
 **/wandb/settings
 **/wandb/debug*.log
 **/wandb/latest-run

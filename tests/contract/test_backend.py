@@ -190,9 +190,12 @@ def test_stopping_a_job_that_has_ended_changes_nothing(jobs: Jobs) -> None:
     assert jobs.backend.describe([done.status.name]) == {done.status.name: done.status}
 
 
-def test_max_runtime_ends_a_job(jobs: Jobs) -> None:
-    status = jobs.run("limit", PATIENT, max_run_s=1).status
-    assert (status.status, status.secondary_status) == ("Stopped", "MaxRuntimeExceeded")
+def test_max_runtime_ends_a_job_and_tells_it_once(jobs: Jobs) -> None:
+    slow_to_leave = PATIENT.replace("sys.exit", "time.sleep(0.5), sys.exit")
+    assert slow_to_leave != PATIENT
+    done = jobs.run("limit", slow_to_leave, max_run_s=1)
+    assert (done.status.status, done.status.secondary_status) == ("Stopped", "MaxRuntimeExceeded")
+    assert done.lines == ("ready", "told")
 
 
 def test_both_streams_are_in_the_log_in_whole_lines(jobs: Jobs) -> None:

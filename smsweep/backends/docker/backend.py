@@ -165,11 +165,12 @@ class DockerBackend:
         keeper = self._look_after(folder)
         status = keeper.status if keeper else folder.status()
         order = folder.stop_order()
-        if order is None and self._is_overdue(folder, status) and self._still_runs(folder):
-            order = self._order_stop(folder, "max_runtime", STOP_GRACE_S)
-        if order is None:
+        if order is not None:
+            self._enforce(folder, order, status)
+        elif self._is_overdue(folder, status) and self._still_runs(folder):
+            self._order_stop(folder, "max_runtime", STOP_GRACE_S)
+        else:
             return status
-        self._enforce(folder, order, status)
         return replace(status, status="Stopping", secondary_status="Stopping")
 
     def _is_overdue(self, folder: JobFolder, status: JobStatus) -> bool:
@@ -185,14 +186,13 @@ class DockerBackend:
         with self._engine.client() as client:
             return any(found["State"] == "running" for found in containers.find(client, folder.path))
 
-    def _order_stop(self, folder: JobFolder, by: str, grace_s: float) -> StopOrder:
+    def _order_stop(self, folder: JobFolder, by: str, grace_s: float) -> None:
         """Keep the order and act on it; of two, the first says who asked, the more impatient one when to kill."""
         kill_at = self._clock() + grace_s
         order = folder.stop_order() or StopOrder(by=by, kill_at=kill_at)
         order = replace(order, kill_at=min(order.kill_at, kill_at))
         folder.write_stop_order(order)  # first: a crash here must not lose it
         self._enforce(folder, order, folder.status())
-        return order
 
     def _enforce(self, folder: JobFolder, order: StopOrder, status: JobStatus) -> None:
         """Send what is due. Before the start nothing is: the keeper sees the order and does not begin."""

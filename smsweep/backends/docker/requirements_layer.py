@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import tarfile
 import time
@@ -46,7 +47,7 @@ OWN_SETTINGS = {
     "PIP_NO_INPUT": "1",
     "PIP_NO_CACHE_DIR": "1",
 }
-LOCAL_MARKS = (".", "/", "-", "file:")  # a line that begins so may name other files of the source
+ARCHIVES = (".whl", ".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,10 +61,18 @@ class Requirements:
     def key(self, image_id: str) -> str:
         """Return what a layer depends on, as a short name."""
         lines = self.text.decode("utf-8", errors="replace").splitlines()
-        is_local = any(line.strip().startswith(LOCAL_MARKS) for line in lines)
+        is_local = any(_may_name_a_file(line) for line in lines)
         content = self.source_tar.read_bytes() if is_local else self.text
         parts = (image_id.encode(), b"isolated" if self.is_isolated else b"", content)
         return hashlib.sha256(b"\0".join(parts)).hexdigest()[:24]
+
+
+def _may_name_a_file(line: str) -> bool:
+    """Tell whether a line may lead to another file of the source: by an option, a path, or an archive's name."""
+    text = re.split(r"(?:^|\s)#|;", line)[0].strip()
+    if "://" in text and "file:" not in text:
+        return False
+    return text.startswith((".", "-")) or "/" in text or "file:" in text or text.endswith(ARCHIVES)
 
 
 def read_requirements(source_tar: Path, *, is_isolated: bool) -> Requirements | None:

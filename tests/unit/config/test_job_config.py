@@ -152,9 +152,27 @@ def test_relative_paths_belong_to_the_files_folder(tmp_path: Path) -> None:
     assert parsed.warnings == ()
 
 
+def test_what_jobs_write_on_this_machine_goes_below_the_files_folder(tmp_path: Path) -> None:
+    (tmp_path / "job.yaml").write_text("checkpoint_s3_uri: 'file://kept #1'\noutput_path: file://out put?\n")
+    request = read_job(tmp_path / "job.yaml").template.request
+    assert request["CheckpointConfig"]["S3Uri"] == (tmp_path / "kept #1").as_uri()
+    assert request["OutputDataConfig"]["S3OutputPath"] == (tmp_path / "out put?").as_uri()
+
+
+def test_a_path_may_be_written_as_a_uri(tmp_path: Path) -> None:
+    (tmp_path / "my data").mkdir()
+    assert (
+        uri(parse_job({"inputs": {"train": (tmp_path / "my data").as_uri()}})) == (tmp_path / "my data").as_uri()
+    )
+    (tmp_path / "my%20data").mkdir()
+    parsed = parse_job({"inputs": {"train": f"file://{tmp_path}/my%20data"}})
+    assert uri(parsed) == (tmp_path / "my%20data").as_uri()
+
+
 def test_the_text_kept_with_a_sweep_means_the_same_in_another_folder(tmp_path: Path) -> None:
     (tmp_path / "job.yaml").write_text(
-        "source_dir: src\ninputs: {train: {s3_uri: file://a b/c%20d, input_mode: File}}\n"
+        "source_dir: src\ncheckpoint_s3_uri: file://kept\noutput_path: file://out\n"
+        "inputs: {train: {s3_uri: file://a b/c%20d, input_mode: File}}\n"
     )
     parsed = read_job(tmp_path / "job.yaml")
     assert parse_job(parsed.text, folder=tmp_path / "other").template == parsed.template

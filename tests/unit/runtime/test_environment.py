@@ -166,10 +166,16 @@ def test_the_channel_that_brings_the_runtime_is_not_shown_to_the_script(job: Job
     assert job.run().out == '["train"] False\n'
 
 
-def test_the_runtime_comes_before_what_pythonpath_had(job: Job) -> None:
+def test_the_runtime_and_the_source_come_before_what_pythonpath_had(job: Job) -> None:
     job.environ["PYTHONPATH"] = "/mine"
     job.trial({"train.py": "import os; print(os.environ['PYTHONPATH'])"})
-    assert job.run().out == f"{job.channel}/runtime.zip:/mine\n"
+    assert job.run().out == f"{job.channel}/runtime.zip:{job.ml}/code:/mine\n"
+
+
+def test_a_script_in_a_folder_finds_the_modules_beside_that_folder(job: Job) -> None:
+    files = {"tools/train.py": "import model.net; print(model.net.DEPTH)", "model/net.py": "DEPTH = 3"}
+    job.trial(files, program="tools/train.py")
+    assert job.run().out == "3\n"
 
 
 def test_hyperparameters_of_the_platform_are_no_params() -> None:

@@ -88,6 +88,12 @@ def test_a_link_stands_for_its_content(tmp_path: Path) -> None:
     ]
 
 
+def test_a_file_that_is_open_in_emacs_stops_nothing(tmp_path: Path) -> None:
+    write(tmp_path, "train.py")
+    (tmp_path / ".#train.py").symlink_to("me@laptop.4711:1795629646")
+    assert names_in(tmp_path) == ["train.py"]
+
+
 def test_a_source_folder_may_be_a_link(tmp_path: Path) -> None:
     write(tmp_path, "real/train.py")
     (tmp_path / "link").symlink_to("real")
