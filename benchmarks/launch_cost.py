@@ -165,7 +165,7 @@ def make_bucket(url: str) -> None:
 
 @contextmanager
 def served(network: Network) -> Iterator[tuple[str, Network]]:
-    config = uvicorn.Config(network, port=0, lifespan="off", log_level="error", timeout_keep_alive=60)
+    config = uvicorn.Config(network, port=0, lifespan="off", log_level="critical", timeout_keep_alive=60)
     server = uvicorn.Server(config)
     listener = config.bind_socket()
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # of each connection, too
