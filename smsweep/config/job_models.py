@@ -48,6 +48,8 @@ def _tag_mapping(value: Any) -> Any:
         return value
     if not all(isinstance(tag, dict) and tag.keys() == {"Key", "Value"} for tag in value):
         raise expected("a mapping, or a list of {Key: ..., Value: ...}")
+    if len({str(tag["Key"]) for tag in value}) < len(value):
+        raise expected("each Key once")
     return {str(tag["Key"]): tag["Value"] for tag in value}
 
 
@@ -88,9 +90,13 @@ SecretReference = Annotated[str, BeforeValidator(_secret_reference)]
 
 
 class InputSection(Section):
-    """One channel of data. A URI alone stands for its s3_uri."""
+    """One channel of data, in S3 or on a file system. A URI alone stands for its s3_uri."""
 
-    s3_uri: Text = Field(description="where the data lies: s3://... or file://...")
+    s3_uri: Text | None = None
+    file_system_id: Text | None = None
+    file_system_type: Literal["EFS", "FSxLustre"] | None = None
+    directory_path: Text | None = None
+    file_system_access_mode: Literal["ro", "rw"] = "ro"
     content_type: Text | None = None
     distribution: Literal["FullyReplicated", "ShardedByS3Key"] = "FullyReplicated"
     input_mode: InputMode | None = None

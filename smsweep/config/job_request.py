@@ -150,6 +150,7 @@ def _api_value(key: str, value: Any, folder: FilePath) -> Any:
 
 
 def _channel(name: str, channel: InputSection, folder: FilePath) -> dict[str, Any]:
+<<<<<<< HEAD
     uri = channel.s3_uri
     source = {
         "S3DataType": channel.s3_data_type,
@@ -158,9 +159,11 @@ def _channel(name: str, channel: InputSection, folder: FilePath) -> dict[str, An
         "AttributeNames": channel.attribute_names,
         "InstanceGroupNames": channel.instance_groups,
     }
+=======
+>>>>>>> 5a69d21 (job.yaml: channels on file systems; quotas that no trial can keep within; consumers go on)
     fields = {
         "ChannelName": name,
-        "DataSource": {"S3DataSource": _given(source)},
+        "DataSource": _on_file_system(channel) if channel.file_system_id else _in_s3(channel, folder),
         "ContentType": channel.content_type,
         "CompressionType": channel.compression,
         "RecordWrapperType": channel.record_wrapping,
@@ -168,6 +171,28 @@ def _channel(name: str, channel: InputSection, folder: FilePath) -> dict[str, An
         "ShuffleConfig": None if channel.shuffle_seed is None else {"Seed": channel.shuffle_seed},
     }
     return _given(fields)
+
+
+def _in_s3(channel: InputSection, folder: FilePath) -> dict[str, Any]:
+    uri = channel.s3_uri or ""
+    source = {
+        "S3DataType": channel.s3_data_type,
+        "S3Uri": local_path(uri, folder).as_uri() if uri.startswith("file://") else uri,
+        "S3DataDistributionType": channel.distribution,
+        "AttributeNames": channel.attribute_names,
+        "InstanceGroupNames": channel.instance_groups,
+    }
+    return {"S3DataSource": _given(source)}
+
+
+def _on_file_system(channel: InputSection) -> dict[str, Any]:
+    source = {
+        "FileSystemId": channel.file_system_id,
+        "FileSystemType": channel.file_system_type,
+        "DirectoryPath": channel.directory_path,
+        "FileSystemAccessMode": channel.file_system_access_mode,
+    }
+    return {"FileSystemDataSource": source}
 
 
 def _given(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path as FilePath
 from typing import Any
 
 from smsweep.conditions import parse_condition
 from smsweep.config.document import Path, Problems
+from smsweep.config.job_models import InputSection
 from smsweep.config.job_request import DEFAULT_MAX_RUN_S, local_path
 from smsweep.config.scalars import read_scalar
 from smsweep.errors import ConfigError
@@ -28,6 +29,8 @@ ELSEWHERE = {
     "model_uri": "name it as a channel: inputs: {model: s3://...}",
     "model_channel_name": "name it as a channel: inputs: {model: s3://...}",
     "container_log_level": "it is the SDK's own toolkit that reads it; give the script an environment variable",
+    "model_dir": "it is a param: parameters: {model_dir: {value: ...}} in sweep.yaml",
+    "training_recipe": "a recipe brings a program of its own; name a script as the sweep's program",
     "rules": "the API's fields for it go under request: {DebugRuleConfigurations: [...]}",
     "debugger_hook_config": "the API's fields for it go under request: {DebugHookConfig: {...}}",
     "profiler_config": "the API's fields for it go under request: {ProfilerConfig: {...}}",
@@ -44,6 +47,9 @@ OWNED = {
     ("ServerlessJobConfig",): "such a job runs a recipe of AWS's own, and no script",
 }
 
+ON_FILE_SYSTEM = {"file_system_id", "file_system_type", "directory_path", "file_system_access_mode"}
+ANYWHERE = {"content_type", "input_mode"}
+IN_S3 = InputSection.model_fields.keys() - ON_FILE_SYSTEM - ANYWHERE | {"s3_data"}
 OWN_CHANNEL = "is the name of smsweep's own channel; rename yours"
 
 # A variable of such a name holds a secret, whatever the value looks like.
@@ -166,12 +172,25 @@ def _check_inputs(inputs: Any, folder: FilePath, problems: Problems) -> None:
         uri = value.get("s3_uri", value.get("s3_data")) if isinstance(value, dict) else value
         if channel == "smsweep":
             problems.add(path, OWN_CHANNEL)
+        if isinstance(value, dict):
+            _check_place(path, value, problems)
         if not isinstance(uri, str):
             continue
         if not uri.startswith(("s3://", "file://")):
             problems.add(path, f"expected s3://... or file://..., got {uri!r}; a folder here is file://{uri}")
         elif uri.startswith("file://") and not local_path(uri, folder).exists():
             problems.warn(path, f"{local_path(uri, folder)} does not exist on this machine")
+
+
+def _check_place(path: Path, channel: Mapping[str, Any], problems: Problems) -> None:
+    if "file_system_id" in channel:
+        for key in ("file_system_type", "directory_path"):
+            if key not in channel:
+                problems.add((*path, key), "missing; file_system_id needs it")
+        for key in sorted(channel.keys() & IN_S3):
+            problems.add((*path, key), "is for data in S3; a channel with file_system_id is none")
+    elif not {"s3_uri", "s3_data"} & channel.keys():
+        problems.add((*path, "s3_uri"), "missing; where the data lies: s3://... or file://...")
 
 
 def _check_request(request: Any, problems: Problems) -> None:
@@ -188,6 +207,7 @@ def _check_request(request: Any, problems: Problems) -> None:
 
 def _check_names(data: Mapping[str, Any], problems: Problems) -> None:
     secrets, tags, request = (data.get(key) for key in ("secrets", "tags", "request"))
+    raw = request if isinstance(request, dict) else {}
     _check_environment(("environment",), data.get("environment"), secrets, problems)
     _check_isolation(data, problems)
     if isinstance(request, dict):
@@ -195,9 +215,18 @@ def _check_names(data: Mapping[str, Any], problems: Problems) -> None:
     for name in secrets if isinstance(secrets, dict) else ():
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
             problems.add(("secrets", name), "cannot name an environment variable; use letters, digits and _")
-    for name in tags if isinstance(tags, dict) else ():
+    for path, name in [*_tag_names(("tags",), tags), *_tag_names(("request", "Tags"), raw.get("Tags"))]:
         if name.startswith(_RESERVED_TAGS):
-            problems.add(("tags", name), f"tags that begin with {name.partition(':')[0]}: are not yours to set")
+            problems.add(path, f"tags that begin with {name.partition(':')[0]}: are not yours to set")
+
+
+def _tag_names(path: Path, tags: Any) -> Iterator[tuple[Path, str]]:
+    """Yield where each tag stands, and its name; whatever is of a wrong type is somebody else's to tell."""
+    if isinstance(tags, dict):
+        yield from (((*path, name), name) for name in tags)
+    for index, tag in enumerate(tags if isinstance(tags, list) else ()):
+        if isinstance(tag, dict) and isinstance(tag.get("Key"), str):
+            yield (*path, index, "Key"), tag["Key"]
 
 
 def _check_isolation(data: Mapping[str, Any], problems: Problems) -> None:

@@ -70,7 +70,7 @@ def _accept(queue: Queue, message: Message, work: Callable[[Invitation], int]) -
             code = work(invitation)
     except TrialsFailed as err:
         log.warning("sweep %s: %s", invitation.sweep_id, err)
-        queue.delete(message)
+        _take_away(queue, message)
         return err.exit_code
     except NotFound as err:  # of this store: perhaps another consumer knows it
         _put_back(queue, message, str(err))
@@ -84,8 +84,18 @@ def _accept(queue: Queue, message: Message, work: Callable[[Invitation], int]) -
     if code in TOLD_TO_GO:
         _show(queue, message, 0)
     else:
-        queue.delete(message)
+        _take_away(queue, message)
     return code
+
+
+def _take_away(queue: Queue, message: Message) -> None:
+    """Delete what is done with. Where that fails for now it comes again, and there is nothing left to do."""
+    try:
+        queue.delete(message)
+    except JobError as err:
+        if not err.retryable:
+            raise
+        log.warning("message %s may be delivered again: %s", message.id, err)
 
 
 def _put_back(queue: Queue, message: Message, why: str) -> None:

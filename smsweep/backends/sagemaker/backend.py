@@ -35,7 +35,9 @@ log = logging.getLogger(__name__)
 EVENTS = "ReceiveMessage"
 LESS_OFTEN = 6  # times less often the jobs are listed where events tell of them
 NAME_TAKEN = "ResourceInUse"
-QUOTA = re.compile(r"\bis (\d+) Instances\b")  # "The account-level service limit '...' is 3 Instances, with ..."
+# "The account-level service limit '...' is 3 Instances, with current utilization of 2 Instances and a request
+# delta of 2 Instances."
+QUOTA = re.compile(r"\bis (\d+) (\w+), with .*? request delta of (\d+) \2\b", re.DOTALL)
 
 
 class SageMakerBackend:
@@ -210,5 +212,8 @@ def machine_kind(request: Mapping[str, Any]) -> str:
 def quota_exceeded(err: BotoCoreError | ClientError) -> QuotaExceeded:
     """Return AWS's words without its advice, and the limit that they name."""
     said = message_of(err).partition(" Please ")[0] if isinstance(err, ClientError) else str(err)
-    limit = QUOTA.search(said)
-    return QuotaExceeded(f"waiting for quota: {said}", limit=int(limit[1]) if limit else None)
+    found = QUOTA.search(said)
+    limit = int(found[1]) if found and found[2] == "Instances" else None
+    if found and int(found[3]) > int(found[1]):
+        said += " That is more than the whole limit: raise it (AWS Service Quotas), or ask for less in job.yaml."
+    return QuotaExceeded(f"waiting for quota: {said}", limit=limit)

@@ -6,6 +6,7 @@ import pytest
 from botocore.exceptions import ClientError, NoCredentialsError, ReadTimeoutError
 
 from smsweep import errors
+from smsweep.backends.sagemaker.backend import quota_exceeded
 from smsweep.backends.sagemaker.failures import exit_code, failure_class, own_words, translate
 from smsweep.backends.sagemaker.log_cursor import parse_cursor, write_cursor
 from smsweep.backends.sagemaker.status import log_url
@@ -116,3 +117,28 @@ def test_log_pages_are_in_the_partitions_own_console() -> None:
     assert log_url(arn, "x").startswith(
         "https://cn-north-1.console.amazonaws.cn/cloudwatch/home?region=cn-north-1"
     )
+
+
+LIMIT = (
+    "The account-level service limit '{}' is {} {}, with current utilization of {} {} and a request delta of {} {}"
+)
+ADVICE = ". Please use AWS Service Quotas to request an increase for this quota."
+
+
+@pytest.mark.parametrize(
+    ("name", "unit", "limit", "used", "delta", "learned", "is_hopeless"),
+    [
+        ("ml.g5.xlarge for training job usage", "Instances", 3, 3, 1, 3, False),
+        ("ml.g5.xlarge for training job usage", "Instances", 3, 0, 4, 3, True),
+        ("ml.p4d.24xlarge for spot training job usage", "Instances", 0, 0, 1, 0, True),
+        ("Longest run time for a training job", "Seconds", 432_000, 0, 864_000, None, True),
+    ],
+)
+def test_a_limit_is_learned_and_one_that_no_job_can_keep_is_told(
+    name: str, unit: str, limit: int, used: int, delta: int, learned: int | None, is_hopeless: bool
+) -> None:
+    said = LIMIT.format(name, limit, unit, used, unit, delta, unit)
+    found = quota_exceeded(refusal("ResourceLimitExceeded", said + ADVICE))
+    assert found.limit == learned
+    assert ("more than the whole limit" in str(found)) is is_hopeless
+    assert str(found).startswith(f"waiting for quota: {said}")

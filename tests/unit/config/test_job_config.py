@@ -91,6 +91,24 @@ def test_a_single_input_is_the_training_channel() -> None:
     assert channel["ChannelName"] == "training"
 
 
+def test_a_channel_may_lie_on_a_file_system() -> None:
+    place = "file_system_id: fs-01234567, file_system_type: FSxLustre, directory_path: /fsx/x"
+    text = f"inputs: {{data: {{{place}, input_mode: File}}}}"
+    (channel,) = request(text)["InputDataConfig"]
+    assert channel == {
+        "ChannelName": "data",
+        "DataSource": {
+            "FileSystemDataSource": {
+                "FileSystemId": "fs-01234567",
+                "FileSystemType": "FSxLustre",
+                "DirectoryPath": "/fsx/x",
+                "FileSystemAccessMode": "ro",
+            }
+        },
+        "InputMode": "File",
+    }
+
+
 def test_raw_fields_are_laid_over_the_rest() -> None:
     text = (
         "instance_type: ml.m5.large\ntags: {a: b}\n"
