@@ -150,17 +150,6 @@ def _api_value(key: str, value: Any, folder: FilePath) -> Any:
 
 
 def _channel(name: str, channel: InputSection, folder: FilePath) -> dict[str, Any]:
-<<<<<<< HEAD
-    uri = channel.s3_uri
-    source = {
-        "S3DataType": channel.s3_data_type,
-        "S3Uri": here_or_there(uri, folder),
-        "S3DataDistributionType": channel.distribution,
-        "AttributeNames": channel.attribute_names,
-        "InstanceGroupNames": channel.instance_groups,
-    }
-=======
->>>>>>> 5a69d21 (job.yaml: channels on file systems; quotas that no trial can keep within; consumers go on)
     fields = {
         "ChannelName": name,
         "DataSource": _on_file_system(channel) if channel.file_system_id else _in_s3(channel, folder),
@@ -174,10 +163,9 @@ def _channel(name: str, channel: InputSection, folder: FilePath) -> dict[str, An
 
 
 def _in_s3(channel: InputSection, folder: FilePath) -> dict[str, Any]:
-    uri = channel.s3_uri or ""
     source = {
         "S3DataType": channel.s3_data_type,
-        "S3Uri": local_path(uri, folder).as_uri() if uri.startswith("file://") else uri,
+        "S3Uri": here_or_there(channel.s3_uri or "", folder),
         "S3DataDistributionType": channel.distribution,
         "AttributeNames": channel.attribute_names,
         "InstanceGroupNames": channel.instance_groups,
