@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
+from math import inf
 from os import PathLike, fspath
 from typing import Any
 
@@ -64,26 +65,58 @@ class ApiRun:
         metric = self._sweep.config.metric
         return objective(self.trial, metric) if metric else None
 
-    def scan_history(self, keys: Iterable[str] | None = None) -> Iterator[Row]:
+    @property
+    def sweep(self) -> ApiSweep:
+        return ApiSweep(self._sweep)
+
+    @property
+    def project(self) -> str:
+        return self._sweep.project
+
+    @property
+    def entity(self) -> str:
+        return self._sweep.entity
+
+    def scan_history(
+        self,
+        keys: Iterable[str] | None = None,
+        page_size: int = 1000,
+        min_step: int | None = None,
+        max_step: int | None = None,
+    ) -> Iterator[Row]:
         """Yield every row the script logged, oldest first, with `_step` and `_timestamp`.
 
-        keys: only rows that have all of these, and only these columns.
+        keys: only rows that have all of these, and only these columns. min_step, max_step: only rows from the one
+        to below the other. page_size: accepted as W&B's.
         """
+        del page_size  # nothing is fetched
         wanted = None if keys is None else list(keys)
+        first, end = (-inf if min_step is None else min_step), (inf if max_step is None else max_step)
         with Workspace().store() as store:
             points = store.read_points(self.trial.sweep_id, self.trial.number)
         for row in rows(points):
+            if not first <= float(row["_step"] or 0) < end:
+                continue
             if wanted is None:
                 yield row
             elif all(key in row for key in wanted):
                 yield {key: row[key] for key in wanted}
 
-    def history(self, samples: int = 500, keys: Iterable[str] | None = None, pandas: bool = True) -> Any:
+    def history(
+        self,
+        samples: int = 500,
+        keys: Iterable[str] | None = None,
+        x_axis: str = "_step",
+        pandas: bool = True,
+        stream: str = "default",
+    ) -> Any:
         """Return at most `samples` rows, evenly chosen.
 
-        A pandas DataFrame where pandas is installed and not declined, else a list.
+        A pandas DataFrame where pandas is installed and not declined, else a list. keys: only rows that have
+        all of these and x_axis, and only these columns. stream: accepted as W&B's; there is one.
         """
-        every = list(self.scan_history(keys))
+        del stream
+        every = list(self.scan_history(None if keys is None else dict.fromkeys((x_axis, *keys))))
         if len(every) > samples:
             every = [every[index * len(every) // samples] for index in range(samples)]
         return _data_frame(every) if pandas else every
@@ -123,6 +156,14 @@ class ApiSweep:
     @property
     def name(self) -> str:
         return self.sweep.name or self.sweep.id
+
+    @property
+    def project(self) -> str:
+        return self.sweep.project
+
+    @property
+    def entity(self) -> str:
+        return self.sweep.entity
 
     @property
     def state(self) -> str:
@@ -267,7 +308,8 @@ def rows(points: Iterable[MetricPoint]) -> Iterator[Row]:
         if not row:
             row_step = point.step
             row = {"_step": index if point.step is None else point.step, "_timestamp": point.time.timestamp()}
-        row[point.name] = point.value
+        if point.name != "_step":  # what a script calls so does not move its row, as with W&B
+            row[point.name] = point.value
     if row:
         yield row
 

@@ -27,9 +27,12 @@ def parse_sweep_id(text: str) -> str:
 
 
 def parse_trial(text: str) -> tuple[str, int]:
-    """Return (sweep id, trial number) of `ID/N`."""
+    """Return (sweep id, trial number) of `ID/N`, or of a run's id, `ID-N`, as in `entity/project/ID-N`."""
     sweep_id, number = parse_label(text)
     if number is None:
+        beginning, _, end = sweep_id.rpartition("-")
+        if beginning and end.isdecimal():
+            return beginning, int(end)
         raise UsageError(f"{text!r} names no trial; write SWEEP/N, such as {sweep_id}/0")
     return sweep_id, number
 

@@ -63,6 +63,30 @@ def test_history_comes_back_row_for_row(folder: Path) -> None:
     assert rows == [{"_step": step, "loss": 2.5 - step} for step in range(3)]
 
 
+def test_rows_are_asked_for_as_from_wandbs_api(folder: Path) -> None:
+    (folder / "train.py").write_text(
+        "import smsweep\n"
+        "for step in range(4):\n"
+        "    smsweep.log({'loss': 4 - step, '_step': 99, **({'acc': step} if step % 2 else {})})\n"
+    )
+    sweep_id = smsweep.sweep(GRID, project="demo", entity="me")
+    smsweep.agent(sweep_id, count=1)
+    (run,) = smsweep.Api().sweep(sweep_id).runs
+    assert list(run.scan_history(keys=["loss"], page_size=2, min_step=1, max_step=3)) == [{"loss": 3}, {"loss": 2}]
+    assert run.history(keys=["acc"], x_axis="_step", pandas=False) == [
+        {"_step": 1, "acc": 1},
+        {"_step": 3, "acc": 3},
+    ]
+    assert run.history(keys=["loss"], x_axis="acc", pandas=False, samples=1) == [{"acc": 1, "loss": 3}]
+    same = smsweep.Api().run(f"{run.entity}/{run.project}/{run.id}")
+    assert (same.config, same.sweep.id, same.sweep.entity, same.sweep.project) == (
+        run.config,
+        sweep_id,
+        "me",
+        "demo",
+    )
+
+
 def test_the_best_run_is_the_one_with_the_best_objective(folder: Path) -> None:
     sweep_id = smsweep.sweep(GRID)
     smsweep.agent(sweep_id, parallel=2)
