@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from smsweep.search.bayes.observations import Observations, observed, thinned
 from smsweep.search.bayes.posterior import Posterior
 from smsweep.search.bayes.targets import N_START, VIEWS, View, by_distance, targets
 from smsweep.search.bayes.threads import one_thread
-from smsweep.search.coverage import Coverage
+from smsweep.search.coverage import coverage_of
 from smsweep.space.cube import Cube
 from smsweep.space.likeness import Array
 from smsweep.sweeps import SweepConfig
@@ -51,8 +51,7 @@ class BayesSearch:
         self._seed = seed
         self._cube = Cube(config.space)
         self._ledger = Ledger(self._cube, config.metric)
-        size = config.space.size
-        self._coverage = Coverage(size, config.space.index) if size is not None else None
+        self._coverage = coverage_of(config.space)
         self._n_start = min(max(self._cube.d + 2, MIN_START), MAX_START)
 
     def suggest(self, history: History, n: int) -> list[Params]:
@@ -60,7 +59,7 @@ class BayesSearch:
         if self._coverage is not None:
             self._coverage.follow(history)
         suggested: list[Params] = []
-        held: list[int] = []
+        held: list[Hashable] = []
         for number in range(history.next_number, history.next_number + n):
             with one_thread():
                 params = self._first_free(self._points(evidence, number), number)
@@ -69,7 +68,7 @@ class BayesSearch:
             suggested.append(params)
             evidence.append(Evidence(kind=Kind.PENDING, params=params, cube=self._cube))
             if self._coverage is not None:
-                held.append(self._cell(params))
+                held.append(self._coverage.cell_of(params))
                 self._coverage.take(held[-1:])
         if self._coverage is not None:
             self._coverage.release(held)  # whether these become trials is for others to decide
@@ -80,7 +79,7 @@ class BayesSearch:
         evidence = self._ledger.follow(history)
         if self._coverage is not None:
             self._coverage.follow(history)
-            if not self._coverage.n_free:
+            if self._coverage.is_used_up:
                 return f"all {self._coverage.size} assignments of the space have been tried"
         known = observed(evidence)
         n_valued = int(known.sets_scale.sum())
@@ -170,16 +169,13 @@ class BayesSearch:
         """Return the params at the first of the points that no trial holds; None when the space is used up."""
         if self._coverage is None:
             return self._cube.decode(next(points))
-        if not self._coverage.n_free:
+        if self._coverage.is_used_up:
             return None
         for _, point in zip(range(DRAWS), points, strict=False):
             params = self._cube.decode(point)
-            if self._cell(params) not in self._coverage:
+            if self._coverage.cell_of(params) not in self._coverage:
                 return params
+        if self._coverage.size is None:
+            return params
         rng = np.random.default_rng([self._seed, number])
         return self._space.assignment(self._coverage.free(int(rng.integers(self._coverage.n_free))))
-
-    def _cell(self, params: Params) -> int:
-        cell = self._space.index(params)
-        assert cell is not None
-        return cell

@@ -1,48 +1,51 @@
-"""Which numbered assignments of a finite space the trials of a history hold."""
+"""Which assignments of a space the trials of a history hold."""
 
 from __future__ import annotations
 
 import bisect
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
+from typing import Any
 
+from smsweep.space.space import SearchSpace
 from smsweep.trials import History, Params
 
 BULK = 64  # from so many new cells on, sorting once is cheaper than inserting each
 
 
 class Coverage:
-    """Keeps the covered cells of `range(size)` in step with a history, at the cost of what changed.
+    """Keeps the covered cells in step with a history, at the cost of what changed.
 
     Trials of any state cover their cell, prior ones too; a removed trial frees it. Params that are no cell
-    (index_of gives None) cover nothing. All answers are for the history last followed.
+    (cell_of gives None) cover nothing. All answers are for the history last followed.
     """
 
-    def __init__(self, size: int, index_of: Callable[[Params], int | None]) -> None:
+    def __init__(self, size: int | None, cell_of: Callable[[Params], Hashable]) -> None:
+        """size: how many cells there are, which then are the numbers of `range(size)`; None for no end of them."""
         self.size = size
-        self._index_of = index_of
+        self.cell_of = cell_of
         self._history: History | None = None
         self._restart()
 
     def _restart(self) -> None:
         self._cursor = 0
-        self._cell_of: dict[int, int] = {}  # trial number -> cell
-        self._holders: Counter[int] = Counter()  # cell -> trials that hold it
-        self._taken: list[int] = []  # cells with a holder, ascending
+        self._cell_of: dict[int, Hashable] = {}  # trial number -> cell
+        self._holders: Counter[Hashable] = Counter()  # cell -> trials that hold it
+        self._taken: list[Any] = []  # cells with a holder, ascending; kept where they are numbers
 
     def follow(self, history: History) -> None:
         """Fold in what changed in the history since the last call; another history starts afresh."""
-        taken: list[int] = []
+        taken: list[Hashable] = []
         if history is not self._history:
             self._restart()
             self._history = history
-            cells = (self._index_of(trial.params) for trial in history.prior)
+            cells = (self.cell_of(trial.params) for trial in history.prior)
             taken.extend(cell for cell in cells if cell is not None)
-        freed: list[int] = []
+        freed: list[Hashable] = []
         changed, self._cursor = history.since(self._cursor)
         for number in changed:
             trial = history.get(number)
-            cell = self._index_of(trial.params) if trial is not None else None
+            cell = self.cell_of(trial.params) if trial is not None else None
             before = self._cell_of.pop(number, None)
             if cell is not None:
                 self._cell_of[number] = cell
@@ -55,13 +58,15 @@ class Coverage:
         self.take(taken)
         self.release(freed)
 
-    def take(self, cells: Iterable[int]) -> None:
+    def take(self, cells: Iterable[Hashable]) -> None:
         """Add a holder to each of the cells."""
         fresh = []
         for cell in cells:
             self._holders[cell] += 1
             if self._holders[cell] == 1:
                 fresh.append(cell)
+        if self.size is None:
+            return
         if len(fresh) >= BULK:
             self._taken.extend(fresh)
             self._taken.sort()
@@ -69,19 +74,28 @@ class Coverage:
             for cell in fresh:
                 bisect.insort(self._taken, cell)
 
-    def release(self, cells: Iterable[int]) -> None:
+    def release(self, cells: Iterable[Hashable]) -> None:
         """Undo a `take` of the same cells."""
         for cell in cells:
             self._holders[cell] -= 1
             if not self._holders[cell]:
                 del self._holders[cell]
+                if self.size is None:
+                    continue
                 del self._taken[bisect.bisect_left(self._taken, cell)]
 
-    def __contains__(self, cell: int) -> bool:
+    def __contains__(self, cell: Hashable) -> bool:
         return cell in self._holders
 
     @property
+    def is_used_up(self) -> bool:
+        return self.size is not None and len(self._taken) >= self.size
+
+    @property
     def n_free(self) -> int:
+        """How many cells are free. Raises ValueError where there is no end of them."""
+        if self.size is None:
+            raise ValueError("without end")
         return self.size - len(self._taken)
 
     def free(self, k: int) -> int:
@@ -89,3 +103,10 @@ class Coverage:
         # _taken[j] - j free cells lie below the j-th taken one
         taken_before = bisect.bisect_right(range(len(self._taken)), k, key=lambda j: self._taken[j] - j)
         return k + taken_before
+
+
+def coverage_of(space: SearchSpace) -> Coverage | None:
+    """Return a coverage of the space's assignments; None where no two draws are the same."""
+    if space.size is not None:
+        return Coverage(space.size, space.index)
+    return Coverage(None, space.key) if space.is_discrete else None

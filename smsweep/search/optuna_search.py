@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import random
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from importlib import import_module
 from typing import Any
 
 from smsweep.errors import SpaceError, UsageError
 from smsweep.fronts import outcome
 from smsweep.objectives import objective
-from smsweep.search.coverage import Coverage
+from smsweep.search.coverage import coverage_of
 from smsweep.space.choices import Categorical, CategoricalWithProbabilities
 from smsweep.space.distribution import Distribution
 from smsweep.space.space import MISSING
@@ -49,15 +49,14 @@ class OptunaSearch:
         self._distributions = {
             ".".join(path): self._distribution(leaf) for path, leaf in self._space.leaves if leaf.size != 1
         }
-        size = config.space.size
-        self._coverage = Coverage(size, config.space.index) if size is not None else None
+        self._coverage = coverage_of(config.space)
 
     def suggest(self, history: History, n: int) -> list[Params]:
         if self._coverage is not None:
             self._coverage.follow(history)
         known = [told for trial in (*history.prior, *history) if (told := self._told(trial)) is not None]
         suggested: list[Params] = []
-        held: list[int] = []
+        held: list[Hashable] = []
         for number in range(history.next_number, history.next_number + n):
             params = self._first_free(known, number)
             if params is None:
@@ -66,7 +65,7 @@ class OptunaSearch:
             running = self._told(Trial(number=number, params=params))
             known += [running] if running is not None else []
             if self._coverage is not None:
-                held.append(self._cell(params))
+                held.append(self._coverage.cell_of(params))
                 self._coverage.take(held[-1:])
         if self._coverage is not None:
             self._coverage.release(held)  # whether these become trials is for others to decide
@@ -76,18 +75,15 @@ class OptunaSearch:
         """Return what the sampler asks for and no trial holds; None when the space is used up."""
         if self._coverage is None:
             return next(self._asked(known, number))
-        if not self._coverage.n_free:
+        if self._coverage.is_used_up:
             return None
         for _, params in zip(range(DRAWS), self._asked(known, number), strict=False):
-            if self._cell(params) not in self._coverage:
+            if self._coverage.cell_of(params) not in self._coverage:
                 return params
+        if self._coverage.size is None:
+            return params
         rng = random.Random(f"{self._seed}/{number}")  # noqa: S311 - chance that can be repeated, no secret
         return self._space.assignment(self._coverage.free(rng.randrange(self._coverage.n_free)))
-
-    def _cell(self, params: Params) -> int:
-        cell = self._space.index(params)
-        assert cell is not None
-        return cell
 
     def _asked(self, known: Sequence[Any], number: int) -> Iterator[Params]:
         """Yield what the sampler asks for in a study of the known trials, and again as often as wanted."""

@@ -46,6 +46,11 @@ class Distribution(ABC):
         """How many different values it has; None for infinitely many."""
         return None
 
+    @property
+    def is_discrete(self) -> bool:
+        """Whether a value may well be drawn twice."""
+        return self.size is not None
+
     def value_at(self, index: int) -> Any:
         """Return the value of that number. Raises IndexError outside `range(size)`."""
         raise IndexError(f"{self.kind} has no numbered values")

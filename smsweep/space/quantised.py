@@ -50,6 +50,10 @@ class Quantised(Continuous):
             return None
         return self._multiple(high) - self._multiple(low) + 1
 
+    @property
+    def is_discrete(self) -> bool:
+        return True  # also where the bell has no end
+
     def value_at(self, index: int) -> int | float:
         check_index(index, self.size)
         return self._times_q(self._multiple(self.bounds[0]) + index)

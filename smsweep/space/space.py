@@ -5,11 +5,12 @@ from __future__ import annotations
 import copy
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from smsweep.space.distribution import Distribution, check_index
+from smsweep.space.identity import identity
 
 Path = tuple[str, ...]
 
@@ -84,6 +85,16 @@ class SearchSpace:
         Constants and keys that no leaf has are passed over; a missing value is no assignment.
         """
         return _number([(leaf.index_of(_lookup(params, path)), leaf.size) for path, leaf in self.leaves])
+
+    @property
+    def is_discrete(self) -> bool:
+        """Whether an assignment may well be drawn twice, finitely many or not."""
+        return all(leaf.is_discrete for _, leaf in self.leaves)
+
+    def key(self, params: Mapping[str, Any]) -> Hashable:
+        """Return what is equal for params that hold the same assignment; read as `index` does, but never None."""
+        values = zip(self.leaves, self.flatten(params), strict=True)
+        return tuple(identity(value) for (_, leaf), value in values if leaf.size != 1)
 
     @property
     def grid_size(self) -> int | None:

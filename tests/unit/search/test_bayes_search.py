@@ -8,7 +8,15 @@ import pytest
 
 from smsweep.errors import SpaceError
 from smsweep.search.bayes_search import BayesSearch
-from smsweep.space.distributions import DISTRIBUTIONS, Categorical, Constant, Distribution, IntUniform, Uniform
+from smsweep.space.distributions import (
+    DISTRIBUTIONS,
+    Categorical,
+    Constant,
+    Distribution,
+    IntUniform,
+    QNormal,
+    Uniform,
+)
 from smsweep.space.space import SearchSpace
 from smsweep.sweeps import Goal, Metric, SweepConfig
 from smsweep.trials import History, MetricStats, Params, TrialState
@@ -101,6 +109,13 @@ def test_a_finite_space_is_used_up_without_repeats() -> None:
     made = run(BayesSearch(config(SMALL), 0), history, 12)
     assert len({(params["a"], params["b"]) for params in made}) == 12
     assert BayesSearch(config(SMALL), 0).suggest(history, 1) == []
+
+
+def test_likely_multiples_under_a_bell_come_once() -> None:
+    space = SearchSpace({"n": QNormal(mu=8, sigma=2, q=1)})
+    made = run(BayesSearch(config(space), 0), History(), 8)
+    assert len({params["n"] for params in made}) == 8
+    assert BayesSearch(config(space), 0).suggest(History(), 8) == made
 
 
 def test_more_than_a_finite_space_holds_gives_what_it_holds() -> None:

@@ -66,6 +66,18 @@ def test_another_history_starts_afresh() -> None:
     assert [coverage.free(k) for k in range(coverage.n_free)] == [0]
 
 
+def test_what_has_no_end_is_covered_but_never_used_up() -> None:
+    history, coverage = History(), Coverage(None, cell_of)
+    number = add(history, {"cell": 3})
+    coverage.follow(history)
+    assert (3 in coverage, 4 in coverage, coverage.is_used_up) == (True, False, False)
+    remove(history, number)
+    coverage.follow(history)
+    assert 3 not in coverage
+    with pytest.raises(ValueError, match="without end"):
+        assert coverage.n_free
+
+
 def test_a_cell_with_two_holders_is_free_when_both_are_gone() -> None:
     history, coverage = History(), Coverage(1, cell_of)
     numbers = [add(history, {"cell": 0}) for _ in range(2)]

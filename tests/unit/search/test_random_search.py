@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +14,7 @@ from smsweep.space.distributions import (
     Constant,
     IntUniform,
     LogUniformValues,
+    QNormal,
 )
 from smsweep.space.space import SearchSpace
 from smsweep.sweeps import SweepConfig
@@ -21,6 +23,7 @@ from tests.unit.search.histories import add, remove, run
 
 FINITE = SearchSpace({"a": IntUniform(min=1, max=4), "b": Categorical(values=("x", "y")), "c": Constant(value=0)})
 INFINITE = SearchSpace({"lr": LogUniformValues(min=1e-5, max=0.1), "n": IntUniform(min=1, max=9)})
+ENDLESS = SearchSpace({"n": QNormal(mu=8, sigma=2, q=1), "b": Categorical(values=("x", "y"))})
 
 
 def search(space: SearchSpace, seed: int = 0) -> RandomSearch:
@@ -38,7 +41,7 @@ def test_another_number_or_seed_is_another_draw() -> None:
     assert len({json.dumps(item) for item in params}) == 10
 
 
-@given(space=st.sampled_from([FINITE, INFINITE]), seed=st.integers(0, 10**6), n=st.integers(1, 12))
+@given(space=st.sampled_from([FINITE, INFINITE, ENDLESS]), seed=st.integers(0, 10**6), n=st.integers(1, 12))
 def test_many_at_once_are_the_same_as_one_by_one(space: SearchSpace, seed: int, n: int) -> None:
     assert search(space, seed).suggest(History(), n) == run(search(space, seed), History(), n)
 
@@ -49,8 +52,16 @@ def test_a_finite_space_is_used_up_before_anything_repeats(seed: int) -> None:
     assert sorted(FINITE.index(item) or 0 for item in params) == list(range(8))
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_likely_multiples_under_a_bell_come_once(seed: int) -> None:
+    params = run(search(ENDLESS, seed), History(), 15)
+    assert len({(item["n"], item["b"]) for item in params}) == 15
+    assert all(0 < item["n"] < 16 for item in params)
+
+
 def test_random_search_never_ends() -> None:
     assert len(run(search(FINITE), History(), 20)) == 20
+    assert len(run(search(SearchSpace({"n": QNormal(mu=8, sigma=0.1, q=1)})), History(), 20)) == 20
 
 
 def test_the_outlook_tells_when_the_space_is_used_up() -> None:

@@ -83,6 +83,11 @@ def test_a_space_with_a_continuous_parameter_has_no_grid_and_no_size() -> None:
     assert (space.size, space.grid_size, space.grid_index({"a": 0.5, "b": 1})) == (None, None, None)
 
 
+def test_a_key_is_that_of_the_assignment() -> None:
+    cell = SPACE.grid_cell(4)
+    assert SPACE.key({**cell, "epochs": 99, "other": 1}) == SPACE.key(cell) != SPACE.key(SPACE.grid_cell(5))
+
+
 def test_the_grid_and_the_draws_of_q_uniform_are_counted_apart() -> None:
     space = SearchSpace({"q": QUniform(min=0, max=10, q=5)})
     assert (space.grid_size, space.size) == (2, 3)
