@@ -52,6 +52,19 @@ def test_requirements_that_cannot_be_installed_are_enough_once_and_are_shown(pre
     assert "No matching distribution found for nosuch" in trouble
 
 
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "ClientError: Cannot pull algorithm container. Either the image does not exist or its permissions are "
+        "incorrect.",
+        "ClientError: Data download failed:Please ensure that the subnet's route table has a route to an S3 VPC "
+        "endpoint or a NAT device",
+    ],
+)
+def test_what_keeps_every_training_job_from_its_start_is_enough_once(reason: str) -> None:
+    assert Flapping(START).note(failed(reason), LATE).startswith("no trial of this sweep can start")
+
+
 def test_requirements_that_could_be_installed_before_are_not_what_is_broken() -> None:
     flapping = Flapping(START)
     flapping.note(Trial(number=0, params={}, state=TrialState.FINISHED), LATE)
