@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 
-from smsweep.errors import JobError, NotFound, SmsweepError, TrialsFailed, UsageError
+from smsweep.errors import JobError, NotFound, SmsweepError, SourceError, TrialsFailed, UsageError
 from smsweep.fleet.invitation import Invitation, read_invitation
 from smsweep.fleet.queue import LONGEST_WAIT_S, Message, Queue
 
@@ -72,7 +72,7 @@ def _accept(queue: Queue, message: Message, work: Callable[[Invitation], int]) -
         log.warning("sweep %s: %s", invitation.sweep_id, err)
         _take_away(queue, message)
         return err.exit_code
-    except NotFound as err:  # of this store: perhaps another consumer knows it
+    except (NotFound, SourceError) as err:  # of this store, or what came from S3: perhaps another fares better
         _put_back(queue, message, str(err))
         return 0
     except SmsweepError as err:

@@ -10,6 +10,7 @@ from smsweep.errors import UsageError
 
 VERSION = 1
 SWEEP_ID = r"[a-z0-9][a-z0-9-]*"
+SOURCE = r"s3://[^/]+/.+"
 MOST_CHARACTERS = 10_000  # ours are far below; a queue may carry a quarter of a million
 
 
@@ -36,4 +37,6 @@ def read_invitation(text: str) -> Invitation:
     sweep_id, source = document.get("sweep"), document.get("source", "")
     if not re.fullmatch(SWEEP_ID, str(sweep_id)) or not isinstance(source, str):
         raise UsageError(f"an invitation without a sweep: {text[:80]!r}; `smsweep publish` sends them")
+    if source and not re.fullmatch(SOURCE, source):
+        raise UsageError(f"an invitation to a source that is none: {source[:80]!r}; expected s3://BUCKET/PREFIX")
     return Invitation(sweep_id=str(sweep_id), source=source)

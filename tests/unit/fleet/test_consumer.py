@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 
-from smsweep.errors import AccessDenied, BackendUnavailable, JobError, TrialsFailed
+from smsweep.errors import AccessDenied, BackendUnavailable, JobError, SmsweepError, SourceError, TrialsFailed
 from smsweep.fleet.consumer import consume
 from smsweep.fleet.invitation import Invitation
 from smsweep.fleet.queue import Queue
@@ -21,14 +22,20 @@ class Sqs:
     def __init__(self, bodies: list[str], refusals: list[JobError]) -> None:
         self.bodies = bodies
         self.refusals = refusals
+        self.n_received = Counter[str]()
         self.now = datetime(2026, 1, 1, tzinfo=timezone.utc)
 
     def translated(self, service: str, operation: str, **arguments: Any) -> dict[str, Any]:
         if operation == "receive_message":
             self.now += timedelta(seconds=60)
             found = [
-                {"MessageId": str(index), "Body": body, "ReceiptHandle": body}
-                for index, body in enumerate(self.bodies[:1])
+                {
+                    "MessageId": body,
+                    "Body": body,
+                    "ReceiptHandle": body,
+                    "Attributes": {"ApproximateReceiveCount": str(self._count(body))},
+                }
+                for body in self.bodies[:1]
             ]
             return {"Messages": found} if found else {}
         if operation == "delete_message":
@@ -37,14 +44,18 @@ class Sqs:
             self.bodies.remove(arguments["ReceiptHandle"])
         return {}
 
-    def consume(self, *codes: int | TrialsFailed) -> tuple[int, list[str]]:
+    def _count(self, body: str) -> int:
+        self.n_received[body] += 1
+        return self.n_received[body]
+
+    def consume(self, *codes: int | SmsweepError) -> tuple[int, list[str]]:
         """Return the consumer's exit code and the sweeps that it worked on."""
         worked: list[str] = []
 
         def work(invitation: Invitation) -> int:
             worked.append(invitation.sweep_id)
             code = codes[min(len(worked), len(codes)) - 1]
-            if isinstance(code, TrialsFailed):
+            if isinstance(code, SmsweepError):
                 raise code
             return code
 
@@ -66,3 +77,17 @@ def test_a_consumer_that_may_not_delete_ends() -> None:
     sqs = Sqs([Invitation(sweep_id="one").text()], [AccessDenied("sqs:DeleteMessage")])
     with pytest.raises(AccessDenied):
         sqs.consume(0)
+
+
+def test_a_source_that_is_broken_keeps_nobody_from_the_next_sweep() -> None:
+    sqs = Sqs([Invitation(sweep_id=name).text() for name in ("one", "two")], [])
+    broken = SourceError("another than the sweep's")
+    assert sqs.consume(broken, broken, broken, 0) == (0, ["one", "one", "one", "two"])
+    assert sqs.bodies == []
+
+
+@pytest.mark.parametrize("source", ["s3://bucket", "http://bucket/prefix", "s3:///prefix", "/here"])
+def test_an_invitation_to_a_source_that_is_none_is_set_aside_unread(source: str) -> None:
+    sqs = Sqs([Invitation(sweep_id="one", source=source).text()], [])
+    assert sqs.consume(0) == (0, [])
+    assert sqs.bodies == []
