@@ -89,7 +89,7 @@ def _settings(environ: Mapping[str, str]) -> dict[str, str]:
         parser = configparser.ConfigParser(interpolation=None)
         try:
             parser.read(file)
-        except configparser.Error as err:
+        except (configparser.Error, UnicodeDecodeError) as err:
             raise ConfigError(f"{file}: not settings of wandb: {type(err).__name__}") from err
         if parser.has_section("default"):
             settings |= dict(parser["default"])
@@ -102,7 +102,7 @@ def _netrc(environ: Mapping[str, str], host: str) -> Found | None:
     for file in candidates:
         try:
             entry = netrc.netrc(file).authenticators(host)
-        except FileNotFoundError:
+        except OSError:  # it is not there, or not for us to read
             continue
         except netrc.NetrcParseError as err:
             raise ConfigError(

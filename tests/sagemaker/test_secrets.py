@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from smsweep.errors import JobRejected, NotFound, SourceError
+from smsweep.errors import ConfigError, JobRejected, NotFound, SourceError
 from smsweep.sdk import auth as sdk_auth
 from smsweep.sdk.workspace import Workspace
 from smsweep.trials import TrialState
@@ -97,6 +97,21 @@ def test_the_wandb_key_is_found_where_wandb_keeps_it(tmp_path: Path, file: str, 
     found = sdk_auth.find_wandb_key({"HOME": str(tmp_path)})
     assert found is not None
     assert found.value == CANARY
+
+
+def test_what_cannot_be_read_holds_no_key(tmp_path: Path) -> None:
+    (tmp_path / ".netrc").mkdir()  # root may read any file, but no folder as one
+    (tmp_path / "_netrc").write_text(f"machine api.wandb.ai login user password {CANARY}\n")
+    (tmp_path / "_netrc").chmod(0o600)
+    found = sdk_auth.find_wandb_key({"HOME": str(tmp_path)})
+    assert found is not None
+    assert found.value == CANARY
+
+
+def test_settings_that_are_no_text_are_told(tmp_path: Path) -> None:
+    (tmp_path / "settings").write_bytes(b"\xff\xfe\0")
+    with pytest.raises(ConfigError, match="settings: not settings of wandb"):
+        sdk_auth.find_wandb_key({"HOME": str(tmp_path), "WANDB_CONFIG_DIR": str(tmp_path)})
 
 
 def test_another_server_has_another_key(tmp_path: Path) -> None:
