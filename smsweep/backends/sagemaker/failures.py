@@ -78,6 +78,13 @@ REASONS = (
 TIMEOUTS = ("MaxRuntimeExceeded", "MaxWaitTimeExceeded")  # secondary statuses
 
 _EXIT_CODE = re.compile(r",? ?exit code: (\d+)\s*\Z", re.I)
+# Calls that policies know by another name.
+IAM_NAMES: Mapping[str, str] = {
+    "s3:HeadObject": "s3:GetObject",
+    "s3:ListObjectsV2": "s3:ListBucket",
+    "sqs:DeleteMessageBatch": "sqs:DeleteMessage",
+    "sqs:SendMessageBatch": "sqs:SendMessage",
+}
 # S3 puts the resource into quotes, the others do not.
 _DENIED = re.compile(
     r"is not authorized to perform: (?P<action>[\w-]+:\w+)(?: on resource: \"?(?P<resource>[^\s\"]+))?"
@@ -155,8 +162,7 @@ def no_credentials(said: str) -> BadCredentials:
 
 def _policy(action: str, said: str) -> str:
     found = _DENIED.search(said)
-    if found:
-        action = found["action"]
+    action = found["action"] if found else IAM_NAMES.get(action, action)
     resource = (found and found["resource"]) or "*"
     return f"AWS: access denied to {action} on {resource}: {said}\n{_cure(action, resource, said)}"
 

@@ -44,6 +44,11 @@ def test_a_denial_names_the_action_that_is_missing_not_the_one_that_was_called()
     assert '{"Effect": "Allow", "Action": "iam:PassRole", "Resource": "arn:aws:iam::1:role/r"} to your' in text
 
 
+def test_a_denial_without_a_word_names_the_action_as_policies_do() -> None:
+    text = str(translate(refusal("403", "Forbidden", status=403), "s3:HeadObject"))
+    assert '"Action": "s3:GetObject"' in text
+
+
 @pytest.mark.parametrize(
     ("why", "cure"),
     [
