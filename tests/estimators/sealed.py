@@ -30,6 +30,7 @@ def seal() -> None:
         AWS_ACCESS_KEY_ID="testing",
         AWS_SECRET_ACCESS_KEY="testing",
         AWS_EC2_METADATA_DISABLED="true",
+        AWS_MAX_ATTEMPTS="1",
         AWS_CONFIG_FILE=os.devnull,
         AWS_SHARED_CREDENTIALS_FILE=os.devnull,
         SAGEMAKER_VALIDATE_ROLE="false",
