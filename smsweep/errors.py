@@ -3,7 +3,8 @@
 SmsweepError                  1
 ├── ConfigError               2   a file or an argument the user wrote is wrong
 ├── UsageError                2   a command that cannot be carried out as given
-├── NotFound                  2   no such sweep, trial or file
+├── NotFound                  2   there is no such thing: a file, a key, a job
+│   └── NotInStore            2   no such sweep or trial
 ├── SourceError               2   the source cannot be packed (too large, holds a secret, unsafe member)
 ├── SpaceError                2   a value or a space the search method cannot handle
 ├── StoreError                1
@@ -56,6 +57,10 @@ class UsageError(SmsweepError):
 
 class NotFound(SmsweepError):
     exit_code = 2
+
+
+class NotInStore(NotFound):
+    pass
 
 
 class SourceError(SmsweepError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -11,12 +12,13 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from smsweep.backends.instance_groups import instance_groups
-from smsweep.errors import JobRejected
+from smsweep.errors import BackendUnavailable, JobError, JobRejected
 from smsweep.jobs import MAX_FAILURE_REASON, TrainingJobRequest
 
 MAX_FAILURE_BYTES = 8 * MAX_FAILURE_REASON  # at four bytes a character, and blanks before the first
 FOLDERS = ("input", "input/config", "input/data", "output", "output/data", "model", "code")  # parents first
 CHECKPOINTS = "checkpoints"
+FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)  # what waiting does not mend
 
 
 def write_tree(
@@ -44,6 +46,14 @@ def write_tree(
     }
     for name, document in documents.items():
         (config / name).write_text(json.dumps(document), encoding="utf-8")
+
+
+def not_prepared(name: str, err: OSError) -> JobError:
+    """Return the error for a job whose files cannot be written; a full disk is waited out."""
+    what = f"cannot prepare job {name}: {err.filename or 'its folder'}: {err.strerror or err}"
+    if err.errno in FORBIDDEN:
+        return JobError(f"{what}; make it a folder that you may write to, or set SMSWEEP_DIR to another")
+    return BackendUnavailable(what)
 
 
 def input_data_config(request: TrainingJobRequest) -> dict[str, dict[str, str]]:

@@ -23,7 +23,7 @@ from smsweep.backends import local_site
 from smsweep.backends.instance_groups import host_names
 from smsweep.backends.launcher_client import LauncherClient
 from smsweep.backends.log_file import read_page
-from smsweep.backends.ml_tree import failure_reason, local_channels, local_checkpoints, write_tree
+from smsweep.backends.ml_tree import failure_reason, local_channels, local_checkpoints, not_prepared, write_tree
 from smsweep.backends.secret_values import secret_values
 from smsweep.errors import BackendUnavailable
 from smsweep.jobs import STOP_GRACE_S, JobStatus, JobTemplate, LogPage, Site, TrainingJobRequest
@@ -113,7 +113,7 @@ class ProcessBackend:
         except OSError as err:
             shutil.rmtree(draft, ignore_errors=True)
             if not folder.exists():  # else somebody else was first
-                raise BackendUnavailable(f"cannot prepare job {folder.name} in {self._root}: {err}") from err
+                raise not_prepared(folder.name, err) from err
 
     def _start(self, folder: Path, request: TrainingJobRequest) -> None:
         environ = {

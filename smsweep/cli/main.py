@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -44,7 +45,7 @@ from smsweep.cli.completion import COMPLETE_VAR
 from smsweep.cli.options import Debug, Quiet, Verbose
 from smsweep.cli.streams import guard
 from smsweep.cli.talk import NORMAL, set_level
-from smsweep.errors import NotFound, SmsweepError
+from smsweep.errors import NotInStore, SmsweepError
 
 ISSUES = "https://github.com/smsweep/smsweep/issues"
 
@@ -128,12 +129,12 @@ def main() -> None:
     guard()
     try:
         app(prog_name="smsweep", args=[_with_place(word) for word in sys.argv[1:]])
-    except NotFound as err:
+    except NotInStore as err:
         fail(err, f"{err}\nsee `smsweep ls` and `smsweep trials ID` for what there is", err.exit_code)
     except SmsweepError as err:
         fail(err, str(err), err.exit_code)
     except OSError as err:
-        fail(err, f"{err.filename}: {err.strerror}" if err.filename else str(err), 1)
+        fail(err, _sentence(err), 1)
     except Exception as err:  # noqa: BLE001 - the last place where it can become a sentence
         fail(
             err,
@@ -143,9 +144,19 @@ def main() -> None:
         )
 
 
+def _sentence(err: OSError) -> str:
+    if err.filename:
+        return f"{err.filename}: {err.strerror}"
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return "the folder in which this was started is not there any more; cd to one that is"
+    return str(err)
+
+
 def fail(err: BaseException, message: str, code: int) -> None:
     """End the process with an error message, and the traceback if the user wants to see it."""
-    if os.environ.get("SMSWEEP_DEBUG"):
+    if os.environ.get("SMSWEEP_DEBUG", "0") not in ("", "0"):
         traceback.print_exception(err)
     typer.secho("error: ", fg="red", nl=False, err=True)
     typer.echo(message, err=True)

@@ -13,11 +13,11 @@ CLOSED = (errno.EPIPE, errno.EIO)  # the reader has gone; the terminal has
 
 
 class Pipe(io.RawIOBase):
-    """Writes to a file descriptor until that is closed at its other end, and then to nowhere."""
+    """Writes to a file descriptor until that takes no more, and then to nowhere. on_failed: is told why, once."""
 
-    def __init__(self, descriptor: int, on_closed: Callable[[], object]) -> None:
+    def __init__(self, descriptor: int, on_failed: Callable[[OSError], object]) -> None:
         self._descriptor = descriptor
-        self._on_closed = on_closed
+        self._on_failed = on_failed
         self._is_broken = False
 
     def write(self, data: object) -> int:
@@ -27,10 +27,8 @@ class Pipe(io.RawIOBase):
             while written < len(chunk) and not self._is_broken:
                 written += os.write(self._descriptor, chunk[written:])
         except OSError as err:
-            self._is_broken = True  # a full disk is told of once
-            if err.errno not in CLOSED:
-                raise
-            self._on_closed()
+            self._is_broken = True
+            self._on_failed(err)
         return len(chunk)
 
     def fileno(self) -> int:
@@ -58,18 +56,21 @@ def guard() -> None:
     if sys.stdout is sys.__stdout__:
         sys.stdout = _guarded(1, sys.stdout, _end)
     if sys.stderr is sys.__stderr__:
-        sys.stderr = _guarded(2, sys.stderr, lambda: None)
+        sys.stderr = _guarded(2, sys.stderr, lambda _: None)
 
 
-def _guarded(descriptor: int, stream: object, on_closed: Callable[[], object]) -> io.TextIOWrapper:
+def _guarded(descriptor: int, stream: object, on_failed: Callable[[OSError], object]) -> io.TextIOWrapper:
     return io.TextIOWrapper(
-        Pipe(descriptor, on_closed),  # type: ignore[arg-type]  # as Python itself does for `-u`
+        Pipe(descriptor, on_failed),  # type: ignore[arg-type]  # as Python itself does for `-u`
         encoding=getattr(stream, "encoding", "utf-8"),
         errors="backslashreplace",  # an ASCII terminal is no reason to fail
         write_through=True,  # a signal's handler talks, too, which a buffer in use would refuse
     )
 
 
-def _end() -> None:
+def _end(err: OSError) -> None:
+    """End quietly where the reader has gone. Raises for all else, such as a full disk, with the stream's name."""
+    if err.errno not in CLOSED:
+        raise OSError(err.errno, err.strerror, "stdout") from err
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     signal.raise_signal(signal.SIGPIPE)

@@ -87,6 +87,10 @@ def create(config: str | Path, **options: Any) -> str:
 def existing(config: str | Path) -> Path:
     """Return the path of a config. Raises UsageError, with a guess at what was meant, for no such file."""
     path = Path(config)
+    if path.is_fifo() or path.is_char_device():
+        raise UsageError(
+            f"{config}: is a pipe or a device; save the config as a file, which the sweep's source is beside"
+        )
     if not path.is_file():
         raise UsageError(
             f"{config}: no such file; expected a W&B sweep YAML (`smsweep sweep` also takes the id of a sweep, "

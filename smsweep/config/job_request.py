@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path as FilePath
 from typing import Any
@@ -111,13 +112,18 @@ def overlay(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def home_expanded(path: str) -> str:
+    """Return the path with the home folder for `~`; as it is where there is no such user."""
+    return os.path.expanduser(path)  # noqa: PTH111 - pathlib's raises where there is no home
+
+
 def local_path(uri: str, folder: FilePath) -> FilePath:
     """Return the path of a file:// URI: all that follows is taken as it is, relative to folder.
 
     Only where that is not there, and is once %20 and the like are read as in a URI, it is that.
     """
     text = uri.removeprefix("file://")
-    path, decoded = ((folder / FilePath(each).expanduser()).absolute() for each in (text, unquote(text)))
+    path, decoded = ((folder / home_expanded(each)).absolute() for each in (text, unquote(text)))
     return decoded if decoded.exists() and not path.exists() else path
 
 

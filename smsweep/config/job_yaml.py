@@ -10,7 +10,7 @@ from typing import Any
 
 from smsweep.config.document import Document, Problems, non_finite, show
 from smsweep.config.job_models import JobSection, NotifySection
-from smsweep.config.job_request import OWN_PLACES, build_request, key_of, local_path
+from smsweep.config.job_request import OWN_PLACES, build_request, home_expanded, key_of, local_path
 from smsweep.config.job_rules import ELSEWHERE, check_rules
 from smsweep.config.plain import from_mapping, to_yaml
 from smsweep.config.structure import check
@@ -124,7 +124,7 @@ def _metric_definitions(request: Mapping[str, Any]) -> tuple[tuple[str, str], ..
 
 
 def _source_dir(source_dir: str, folder: Path) -> Path:
-    return (folder / Path(source_dir).expanduser()).absolute()
+    return (folder / home_expanded(source_dir)).absolute()
 
 
 def _text(document: Document, data: Mapping[str, Any], folder: Path) -> str:

@@ -122,13 +122,13 @@ def _explain(model: type[Section], error: ErrorDetails) -> str:
         choices = re.findall(r"'([^']*)'", error["ctx"]["expected"])
         return f"expected {one_of(choices)}, got {show(error['input'])}{_did_you_mean(error['input'], choices)}"
     if kind == "too_short":
-        return f"expected at least {error['ctx']['min_length']} items, got {error['ctx']['actual_length']}"
+        n = error["ctx"]["min_length"]
+        return f"expected at least {n} item{'s' * (n > 1)}, got {error['ctx']['actual_length']}"
     if kind == "hidden":  # what was found is not for a log
         return error["msg"]
     wanted = error["ctx"]["what"] if kind == "expected" else _TYPES.get(kind, error["msg"])
-    if wanted == "a mapping" and isinstance(error["input"], str):
-        first = next(iter(keys_of(_section_at(model, loc))))
-        return f"expected a mapping, got {show(error['input'])}; write {{{first}: {_one_word(error['input'])}}}"
+    if wanted == "a mapping" and isinstance(error["input"], (str, int, float)):
+        return f"expected a mapping, got {show(error['input'])}{_as_mapping(model, loc, error['input'])}"
     return f"expected {wanted}, got {show(error['input'])}{cure(wanted, error['input'])}"
 
 
@@ -183,6 +183,23 @@ def cure(wanted: str, value: object) -> str:
         words = ", ".join(str(value).split())
         return f"; write [{words if len(words) < 40 else '...'}]"
     return ""
+
+
+def _as_mapping(model: type[Section], loc: tuple[int | str, ...], value: str | float) -> str:
+    """Return how to write what a short form may have meant, from the `;` on; "" where nothing comes of it."""
+    section = _section_at(model, loc)
+    if section is _section_at(model, loc[:-1]):  # a mapping of any keys
+        return ""
+    keys = keys_of(section)
+    if value in keys:
+        inner = _section_at(section, (value,))
+        return f"; write {{{value}: {'...' if inner is section else f'{{{keys_of(inner)[0]}: ...}}'}}}"
+    try:
+        section.model_validate({keys[0]: value})
+    except ValidationError as err:
+        if any(error["loc"][:1] == (keys[0],) for error in err.errors(include_url=False)):
+            return ""
+    return f"; write {{{keys[0]}: {_one_word(str(value))}}}"
 
 
 def _describe(owner: type[Section], loc: tuple[int | str, ...]) -> str:

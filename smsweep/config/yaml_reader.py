@@ -21,11 +21,14 @@ MAX_VALUES = 100_000  # with each alias counted in full, so that a small file ca
 
 _PLAIN = "plain"  # our tag for a word without quotes and without a tag of its own
 _TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
+_OPEN = "a quote that is never closed"
+_ODD_BREAK = re.compile("[\x85\u2028\u2029]")  # line breaks to YAML, and invisible in an editor
 _STANDARD = "tag:yaml.org,2002:"
 
 _ADVICE = {
     "found character '\\t' that cannot start any token": "a tab cannot indent or start a value; use spaces",
     "mapping values are not allowed here": "a ':' where no key can be; quote the text, or check the indentation",
+    _OPEN: f"{_OPEN}; close it, or double a ' within '...'",
     _TOO_DEEP: f"{_TOO_DEEP}; a config needs a few",
     "but found another document": "a second document ('---'); keep one document in the file",
 }
@@ -82,9 +85,15 @@ def _compose(text: str, name: str) -> Node | None:
         loader = _Loader(text)
         return loader.get_single_node()
     except yaml.MarkedYAMLError as err:
-        mark = err.problem_mark or err.context_mark
+        for number, row in enumerate(text.split("\n"), 1):
+            if odd := _ODD_BREAK.search(row):
+                raise ConfigError(
+                    f"{name}:{number}: character U+{ord(odd[0]):04X} ends a line; remove it"
+                ) from err
+        is_open = err.context == "while scanning a quoted scalar" and "end of stream" in (err.problem or "")
+        mark = err.context_mark if is_open else err.problem_mark or err.context_mark
         line = mark.line + 1 if mark else 1
-        problem = err.problem or err.context or "unreadable"
+        problem = _OPEN if is_open else err.problem or err.context or "unreadable"
         raise ConfigError(f"{name}:{line}: {_ADVICE.get(problem, f'not valid YAML: {problem}')}") from err
     except ReaderError as err:
         line = text.count("\n", 0, err.position) + 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import netrc
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,30 +81,35 @@ def _variable(environ: Mapping[str, str], name: str) -> Found | None:
     return Found(value=environ[name].strip(), where=name) if environ.get(name, "").strip() else None
 
 
+def _home(environ: Mapping[str, str]) -> Path:
+    return Path(environ.get("HOME") or os.path.expanduser("~"))  # noqa: PTH111 - pathlib's raises where there is no home
+
+
 def _settings(environ: Mapping[str, str]) -> dict[str, str]:
     """Read wandb's settings files; those of the working directory count more."""
-    home = Path(environ.get("HOME") or "~").expanduser()
-    user = Path(environ.get("WANDB_CONFIG_DIR") or home / ".config" / "wandb") / "settings"
+    user = Path(environ.get("WANDB_CONFIG_DIR") or _home(environ) / ".config" / "wandb") / "settings"
     settings: dict[str, str] = {}
     for file in (user, Path("wandb") / "settings"):
         parser = configparser.ConfigParser(interpolation=None)
         try:
             parser.read(file)
         except (configparser.Error, UnicodeDecodeError) as err:
-            raise ConfigError(f"{file}: not settings of wandb: {type(err).__name__}") from err
+            raise ConfigError(f"{file}: not settings of wandb: {type(err).__name__}") from None
         if parser.has_section("default"):
             settings |= dict(parser["default"])
     return settings
 
 
 def _netrc(environ: Mapping[str, str], host: str) -> Found | None:
-    home = Path(environ.get("HOME") or "~").expanduser()
+    home = _home(environ)
     candidates = [Path(environ["NETRC"])] if environ.get("NETRC") else [home / ".netrc", home / "_netrc"]
     for file in candidates:
         try:
             entry = netrc.netrc(file).authenticators(host)
         except OSError:  # it is not there, or not for us to read
             continue
+        except UnicodeDecodeError:
+            raise ConfigError(f"{file}: not a netrc file: it is no text in UTF-8") from None
         except netrc.NetrcParseError as err:
             raise ConfigError(
                 f"{file}:{err.lineno}: not a netrc file: {err.msg}"

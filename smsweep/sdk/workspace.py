@@ -10,19 +10,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from smsweep.config.sweep_yaml import parse_sweep
-from smsweep.errors import NotFound, SourceError
+from smsweep.errors import NotFound, NotInStore, SourceError
 from smsweep.jobs import RUNTIME_ZIP, SOURCE_TAR
 from smsweep.sdk.away.record import has_records
 from smsweep.source.bundle import bundle_path
 from smsweep.source.runtime_zip import runtime_zip
 from smsweep.store.base import Store
-from smsweep.store.open import FILE_NAME, open_store
+from smsweep.store.open import DEFAULT_DIR, FILE_NAME, home_dir, open_store
 from smsweep.store.routed import Elsewhere, RoutedStore
 from smsweep.sweeps import SweepConfig
 from smsweep.tables import LazyTable
 from smsweep.trials import Trial
 
-DEFAULT_DIR = ".smsweep"
 MOST_TRIALS = 2**63 - 1  # what a database counts to
 AWAY: LazyTable[Callable[..., Elsewhere]] = LazyTable({"Away": "smsweep.sdk.away.elsewhere:Away"})  # needs boto3
 
@@ -32,7 +31,7 @@ class Workspace:
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
         self.environ: Mapping[str, str] = dict(os.environ if environ is None else environ)
-        self.dir = Path(self.environ.get("SMSWEEP_DIR") or DEFAULT_DIR).absolute()
+        self.dir = home_dir(self.environ)
         self.jobs_dir = self.dir / "jobs"
         self.bundles_dir = self.dir / "bundles"
 
@@ -107,10 +106,10 @@ class Workspace:
 def find_trial(store: Store, sweep_id: str, number: int) -> Trial:
     """Return a trial that a person named. Raises NotFound, also for one that was removed."""
     if number > MOST_TRIALS:
-        raise NotFound(f"sweep {sweep_id} has no trial {number}")
+        raise NotInStore(f"sweep {sweep_id} has no trial {number}")
     trial = store.get_trial(sweep_id, number)
     if trial.is_removed:
-        raise NotFound(f"trial {trial.label} was removed from its sweep; its params may be tried by another now")
+        raise NotInStore(f"trial {trial.label} was removed from its sweep; its params may be tried by another now")
     return trial
 
 

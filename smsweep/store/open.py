@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Mapping
@@ -34,6 +35,12 @@ EXPECTED = (
     "the store is an SQLite file (sqlite:///FILE) or a PostgreSQL database "
     "(postgresql://USER:PASSWORD@HOST/DATABASE)"
 )
+SQLITE_OPTIONS = (
+    "timeout",
+    "cached_statements",
+    "check_same_thread",
+    "detect_types",
+)  # with `uri` SQLite's own, too
 LIBPQ = ("postgresql+psycopg", "postgresql+psycopg2")
 
 PRAGMAS = (
@@ -82,7 +89,7 @@ def open_store(
 
 
 def _default_url(environ: Mapping[str, str]) -> sa.URL:
-    folder = Path(environ.get("SMSWEEP_DIR") or DEFAULT_DIR).absolute()
+    folder = home_dir(environ)
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         ignore = folder / ".gitignore"
@@ -94,6 +101,12 @@ def _default_url(environ: Mapping[str, str]) -> sa.URL:
             "set SMSWEEP_DIR to a folder that you may write to"
         ) from err
     return sa.URL.create("sqlite", database=str(folder / FILE_NAME))
+
+
+def home_dir(environ: Mapping[str, str]) -> Path:
+    """Return the folder of everything: SMSWEEP_DIR, by default ./.smsweep."""
+    folder = environ.get("SMSWEEP_DIR") or DEFAULT_DIR
+    return Path(os.path.expanduser(folder)).absolute()  # noqa: PTH111 - pathlib's raises where there is no home
 
 
 def _parse_url(text: str) -> sa.URL:
@@ -109,6 +122,12 @@ def _parse_url(text: str) -> sa.URL:
         raise UsageError(f"SMSWEEP_STORE: {kind} is not supported; {EXPECTED}")
     if kind == "sqlite" and url.database in (None, "", ":memory:"):
         raise UsageError(f"SMSWEEP_STORE: it names no file, and no command would find it again; {EXPECTED}")
+    if kind == "sqlite":
+        if url.get_driver_name() != "pysqlite":
+            raise UsageError(f"SMSWEEP_STORE: {url.drivername} is not supported; {EXPECTED}")
+        unknown = [name for name in url.query if name not in SQLITE_OPTIONS]
+        if unknown and "uri" not in url.query:
+            raise UsageError(f"SMSWEEP_STORE: an SQLite file takes no `?{unknown[0]}=`; {EXPECTED}")
     if "@" in (url.host or ""):
         raise UsageError(f"SMSWEEP_STORE: write each @ of its user or password as %40; {EXPECTED}")
     return url
@@ -132,11 +151,14 @@ def engine_of(url: sa.URL) -> sa.Engine:
     if "timeout" not in url.query:
         url = url.update_query_dict({"timeout": str(LOCK_TIMEOUT_S)})
     # Autocommit as far as the driver goes: transactions.py says BEGIN, in the right kind.
-    engine = sa.create_engine(
-        url,
-        max_overflow=-1,  # one connection a thread, however many there are
-        connect_args={"isolation_level": None},
-    )
+    try:
+        engine = sa.create_engine(
+            url,
+            max_overflow=-1,  # one connection a thread, however many there are
+            connect_args={"isolation_level": None},
+        )
+    except ValueError as err:
+        raise UsageError(f"SMSWEEP_STORE: a value behind its `?` makes no sense ({err}); {EXPECTED}") from err
     event.listen(engine, "connect", _prepare_sqlite)
     return engine
 

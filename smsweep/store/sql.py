@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from smsweep.errors import NotFound, StoreConflict
+from smsweep.errors import NotInStore, StoreConflict
 from smsweep.jobs import job_name
 from smsweep.store import queries
 from smsweep.store.base import Store
@@ -318,7 +318,7 @@ class SqlStore(Store):
         row = connection.execute(statement, {"of_sweep": sweep_id, "of_number": number}).one_or_none()
         if row is None:
             self._require_sweep(connection, sweep_id)
-            raise NotFound(f"sweep {sweep_id} has no trial {number}; list its trials to see which it has")
+            raise NotInStore(f"sweep {sweep_id} has no trial {number}; list its trials to see which it has")
         return trial_of(row)
 
     def _curves(
@@ -349,8 +349,8 @@ class SqlStore(Store):
             raise self._no_sweep(sweep_id)
         return state
 
-    def _no_sweep(self, sweep_id: str) -> NotFound:
-        return NotFound(
+    def _no_sweep(self, sweep_id: str) -> NotInStore:
+        return NotInStore(
             f"{self.transactions.name}: no sweep {sweep_id!r} in this store; list the sweeps to see which "
             "there are, or set SMSWEEP_DIR or SMSWEEP_STORE to the store that has it"
         )

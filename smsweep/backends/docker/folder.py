@@ -14,8 +14,7 @@ from typing import Any
 
 from smsweep.backends import local_site
 from smsweep.backends.instance_groups import host_names
-from smsweep.backends.ml_tree import write_tree
-from smsweep.errors import BackendUnavailable
+from smsweep.backends.ml_tree import not_prepared, write_tree
 from smsweep.jobs import JobResults, JobStatus, TrainingJobRequest
 
 FIRST_HOST = "algo-1"
@@ -57,7 +56,7 @@ class JobFolder:
         except OSError as err:
             shutil.rmtree(draft.path, ignore_errors=True)
             if not self.exists():  # else somebody else was first
-                raise BackendUnavailable(f"cannot prepare job {self.name} in {self.path.parent}: {err}") from err
+                raise not_prepared(self.name, err) from err
 
     def request(self) -> dict[str, Any]:
         return dict(json.loads((self.path / "request.json").read_text(encoding="utf-8")))

@@ -7,6 +7,7 @@ in docker/test_broken_images.py.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,12 @@ SWEEPS: dict[str, tuple[str | bytes, str]] = {
     "two documents": (f"{GRID}---\n{GRID}", "sweep.yaml:5: a second document"),
     "a tag that builds objects": ("program: !!python/object/apply:os.system [ls]\n", "write a plain value"),
     "a deep nest": (f"a: {'[' * 5000}{']' * 5000}\n", "nested deeper than 64 levels"),
+    "a quote left open": (
+        f"{GRID}name: 'abc\nentity: x\n",
+        "sweep.yaml:5: a quote that is never closed; close it",
+    ),
+    "an invisible line break": (f"{GRID}name: a\u2028b\n", "sweep.yaml:5: character U+2028 ends a line"),
+    "no words in a command": (f"{GRID}command: []\n", "command: expected at least 1 item, got 0"),
     "an alias of itself": ("a: &a [*a]\n", "contains itself"),
     "an empty parameter": (param("a: {}"), "sweep.yaml:6: parameters.a: an empty parameter"),
     "a bare parameter": (param("a: 3"), "write {value: 3}"),
@@ -95,6 +102,9 @@ JOBS = {
     "a channel by its path": ("inputs: {train: ./data}\n", "a folder here is file://"),
     "a condition that is none": ("stop_if: ['loss >> 3']\n", "is no condition"),
     "a budget below zero": ("budget: {usd: -1}\n", "budget.usd: expected a number above 0"),
+    "a launch by its name": ("distribution: mpi\n", "got 'mpi'; write {mpi: {enabled: ...}}"),
+    "a budget without a unit": ("budget: 10\n", "got 10; write {usd: 10}"),
+    "a source of nobody's": ("source_dir: ~nobody-of-that-name/x\n", "no such source folder; check `source_dir`"),
     "tags without keys": ("tags: [a]\n", "tags: expected a mapping"),
     "a key in the open": ("environment: {WANDB_API_KEY: abc}\n", "name it under secrets"),
 }
@@ -235,6 +245,13 @@ def sagemaker(folder: Path, monkeypatch: pytest.MonkeyPatch, environ: dict[str, 
 STORES = {
     "no URL": ("nonsense", 2, "is not a database URL"),
     "another database": ("mysql://h/d", 2, "mysql is not supported"),
+    "another driver": (
+        "sqlite+aiosqlite:///x.db",
+        2,
+        "sqlite+aiosqlite is not supported; the store is an SQLite file",
+    ),
+    "a word that SQLite does not know": ("sqlite:///x.db?mode=ro", 2, "takes no `?mode=`"),
+    "a number that is none": ("sqlite:///x.db?timeout=long", 2, "makes no sense"),
     "nobody answers": ("postgresql+psycopg://u:hidden@127.0.0.1:1/d", 1, "u:***@127.0.0.1"),
 }
 
@@ -251,6 +268,70 @@ def test_a_store_that_is_something_else(cli: Cli, folder: Path) -> None:
     (folder / ".smsweep").mkdir()
     (folder / ".smsweep" / "store.db").write_bytes(b"something else " * 99)
     expect(cli, ["ls"], 1, "move it away")
+
+
+def netrc_folder(home: Path) -> None:
+    (home / ".netrc").mkdir()
+
+
+def latin_settings(home: Path) -> None:
+    folder = home / ".config" / "wandb"
+    folder.mkdir(parents=True)
+    (folder / "settings").write_bytes(b"[default]\nentity = caf\xe9\n")
+
+
+def latin_netrc(home: Path) -> None:
+    (home / ".netrc").write_bytes(b"machine h login caf\xe9 password \xe9\n")
+
+
+HOMES = {
+    "a folder for a netrc": (netrc_folder, "WANDB_API_KEY is not set nor in netrc"),
+    "a netrc in Latin 1": (latin_netrc, ".netrc: not a netrc file: it is no text in UTF-8"),
+    "wandb's settings in Latin 1": (latin_settings, "settings: not settings of wandb"),
+}
+
+
+@pytest.mark.parametrize(("spoil", "said"), HOMES.values(), ids=HOMES.keys())
+def test_a_broken_home_only_concerns_those_who_want_its_key(
+    cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Path], None], said: str
+) -> None:
+    home = folder / "home"
+    home.mkdir()
+    spoil(home)
+    for name in ("WANDB_API_KEY", "NETRC", "WANDB_CONFIG_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("SMSWEEP_DIR", "~/sweeps")
+    (folder / ".smsweepignore").write_text("home\n")
+    expect(cli, ["auth"], 2, said)
+    assert cli("sweep", "sweep.yaml").code == 0
+    assert (home / "sweeps" / "store.db").exists()
+
+
+def test_a_job_that_has_no_place_ends_the_agent(cli: Cli, folder: Path) -> None:
+    (folder / ".smsweep").mkdir()
+    (folder / ".smsweep" / "jobs").write_text("a file")
+    expect(cli, ["run", "sweep.yaml"], 1, "Not a directory; make it a folder that you may write to")
+
+
+def test_a_pipe_is_no_config(cli: Cli, folder: Path) -> None:
+    os.mkfifo(folder / "pipe.yaml")
+    expect(cli, ["run", "pipe.yaml"], 2, "is a pipe or a device; save the config as a file")
+
+
+def test_the_folder_is_gone(cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "gone").mkdir()
+    monkeypatch.chdir(folder / "gone")
+    (folder / "gone").rmdir()
+    expect(cli, ["ls"], 1, "the folder in which this was started is not there any more; cd to one that is")
+
+
+def test_a_missing_key_is_not_looked_for_among_sweeps(
+    cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("HOME", str(folder))
+    assert "smsweep ls" not in cli("auth").err
 
 
 def expect(cli: Cli, args: list[str], code: int, said: str) -> None:

@@ -71,7 +71,7 @@ STRICTER = (
         says="give each metric once",
     ),
     Rule(id="blank-text", yaml=f"{HEAD}{PARAMETERS}name: ' '", says="expected text that is not blank"),
-    Rule(id="empty-command", yaml=f"{HEAD}{PARAMETERS}command: []", says="command: expected at least 1 items"),
+    Rule(id="empty-command", yaml=f"{HEAD}{PARAMETERS}command: []", says="command: expected at least 1 item"),
     Rule(id="finite", yaml=f"{HEAD}parameters: {{lr: {{values: [1.0, .inf]}}}}", says="not a finite number"),
     Rule(id="text-keys", yaml=f"{HEAD}parameters: {{lr: {{value: {{1: 2}}}}}}", says="a key must be text"),
     Rule(

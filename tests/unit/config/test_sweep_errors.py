@@ -98,7 +98,7 @@ def test_a_parameter_that_makes_no_sense_is_told(line: str, message: str) -> Non
         ("run_cap: true", "run_cap: expected a whole number above 0, got true"),
         ("kind: swep", "kind: expected sweep, got 'swep'; did you mean sweep?"),
         ("command: python train.py", "command: expected a list, got 'python train.py'; write [python, train.py]"),
-        ("command: []", "command: expected at least 1 items, got 0"),
+        ("command: []", "command: expected at least 1 item, got 0"),
         ("metric: loss", "metric: expected a mapping, got 'loss'; write {name: loss}"),
         ("metric: {}", "metric.name: missing; the metric's name as the script logs it; nested ones with dots, a.b"),
         ("metric: {name: l, goal: Maximize}",
