@@ -40,13 +40,15 @@ SIGNATURES = {
 METHODS = {
     "smsweep.sdk.api:Api": "diff run sweep sweeps",
     "smsweep.sdk.api:ApiSweep": (
-        "best_run config expected_run_count export id name plot report runs state to_dataframe"
+        "best_run config entity expected_run_count export id name plot project report runs state to_dataframe"
     ),
     "smsweep.sdk.plots:Plots": (
         "contours cost curves front history importance parallel_coordinates slices timeline"
     ),
     "smsweep.sdk.plots:Report": "save",
-    "smsweep.sdk.api:ApiRun": "config history id name objective reproduce scan_history state summary",
+    "smsweep.sdk.api:ApiRun": (
+        "config entity history id name objective project reproduce scan_history state summary sweep"
+    ),
     "smsweep.runtime.run:Run": (
         "define_metric finish follow follow_anew follow_at follow_summary history log log_code metrics_of step"
     ),
