@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -17,7 +18,10 @@ from smsweep.trials import History, StopDecision, Trial, TrialState
 
 MIN_TRIALS = 6  # whole trainings to learn from, before anything is stopped
 AMONG = 5  # "the best" are the best fifth of the whole trainings
-MARGIN = 1.0  # deviations by which the forecast must miss them: a chance of one in six is left
+MARGIN = 2.0  # deviations by which the forecast must miss them, where forecasts are as good as they say
+LEAST = 1.0  # however much better they are
+CHECKED = 30  # latest whole trainings, of which it is checked what would have been forecast
+FAITH = 5.0  # forecasts that came out right, before any was checked
 SPARED = 3  # one trial in so many always goes on to its end
 EXTREME = 1e100  # values beyond count as this: their squares must stay finite
 
@@ -28,7 +32,9 @@ class ForecastRule:
     Looked at after min_iter points, and eta times as many each time, with all that it reported by then. What
     starts slowly goes on if others that did came far, or if nobody knows. Every third goes on in any case: a rule
     that stopped whatever it does not believe in would never hear that it is wrong. Nothing is stopped before
-    min_trials whole trainings (6 unless given) are longer. `Forecaster` says how curves are forecast.
+    min_trials whole trainings (6 unless given) are longer. The margin is two deviations of the forecast, more
+    where trainings of this sweep ended better than forecast by as much, less where they did not. `Forecaster` says
+    how curves are forecast.
     Raises ConfigError when the config names no metric or no min_iter.
     """
 
@@ -50,6 +56,7 @@ class ForecastRule:
             self._cursor = 0
             self._whole: dict[int, Course] = {}  # by trial number
             self._running: dict[int, Course] = {}  # as far as the last band that each has reached
+            self._surprises: dict[tuple[int, ...], float] = {}
             self._decisions: list[StopDecision] = []
         changed, self._cursor = history.since(self._cursor)
         differences = [self._fold_in(number, history.get(number)) for number in changed]
@@ -60,6 +67,8 @@ class ForecastRule:
     def _fold_in(self, number: int, trial: Trial | None) -> bool:
         """Take in a trial as it is now, and tell whether that makes a difference."""
         whole, running = self._whole.pop(number, None), self._running.pop(number, None)
+        if whole is not None:
+            self._surprises.clear()  # it may have been another curve
         if trial is not None and trial.state is TrialState.FINISHED and trial.curve:
             self._whole[number] = self._course(trial, len(trial.curve))
             return True
@@ -79,14 +88,43 @@ class ForecastRule:
 
     def _verdicts(self) -> list[StopDecision]:
         decisions = []
+        margin = self._margin() if self._running else MARGIN
         for length in sorted({len(course.best) for course in self._running.values()}):
-            longer = [course for course in self._whole.values() if len(course.best) > length]
+            longer = [course for _, course in sorted(self._whole.items()) if len(course.best) > length]
             if len(longer) >= self._min_trials:
                 numbers = [number for number, course in self._running.items() if len(course.best) == length]
-                decisions += self._at(length, sorted(numbers), longer)
+                decisions += self._at(length, sorted(numbers), longer, margin)
         return sorted(decisions, key=lambda decision: decision.number)
 
-    def _at(self, length: int, numbers: Sequence[int], whole: Sequence[Course]) -> list[StopDecision]:
+    def _margin(self) -> float:
+        """Return by how many deviations a forecast must miss the best, as good as forecasts have been so far.
+
+        Each whole training is forecast from those begun before it, as it was at each band. What counts is by how
+        much trainings ended better than that.
+        """
+        numbers, surprises = sorted(self._whole), {}
+        for i in range(len(numbers))[-CHECKED:]:
+            course = self._whole[numbers[i]]
+            for length in self._bands:
+                before = [number for number in numbers[:i] if len(self._whole[number].best) > length]
+                if length >= len(course.best) or len(before) < self._min_trials:
+                    break
+                key = (numbers[i], length, *before)
+                known = self._surprises.get(key)
+                surprises[key] = known if known is not None else self._surprise(course, length, before)
+        self._surprises = surprises
+        luck = 2.0 * sum(max(surprise, 0.0) ** 2 for surprise in surprises.values())
+        return max(MARGIN * math.sqrt((FAITH + luck) / (FAITH + len(surprises))), LEAST)
+
+    def _surprise(self, course: Course, length: int, before: Sequence[int]) -> float:
+        """Return by how many deviations a training ended better than was to be expected of it at that length."""
+        forecaster = Forecaster([self._whole[number] for number in before], self._cube.is_nominal)
+        (mean,), (deviation,) = forecaster([replace(course, best=course.best[:length])])
+        return float((mean - forecaster.yardstick.mark(np.array(course.end))) / deviation)
+
+    def _at(
+        self, length: int, numbers: Sequence[int], whole: Sequence[Course], margin: float
+    ) -> list[StopDecision]:
         forecaster = Forecaster(whole, self._cube.is_nominal)
         mean, deviation = forecaster([self._running[number] for number in numbers])
         ends = np.sort([course.end for course in whole])
@@ -96,7 +134,7 @@ class ForecastRule:
         return [
             self._decision(number, length, float(expected[i]), threshold, len(whole))
             for i, number in enumerate(numbers)
-            if mean[i] - MARGIN * deviation[i] > limit
+            if mean[i] - margin * deviation[i] > limit
         ]
 
     def _decision(self, number: int, length: int, expected: float, threshold: float, n_whole: int) -> StopDecision:

@@ -64,6 +64,15 @@ def test_every_third_trial_goes_on_to_its_end() -> None:
     assert [decision.number for decision in judged(bad, bad, bad, bad)] == [99, 100, 102]
 
 
+def test_forecasts_that_were_too_dark_are_trusted_less() -> None:
+    late = [3.0 - 0.01 * i for i in range(12)] + [1.0] * 6  # nothing tells what is to come
+    foreseen = [*(trial(i, late, lr=0.95) for i in range(2)), *(trial(t.number + 2, [*t.curve]) for t in WHOLE)]
+    surprising = [*WHOLE, *(trial(20 + i, late, lr=0.95) for i in range(2))]
+    assert len(judged(curve(2.0)[:6], whole=foreseen)) == 1
+    assert judged(curve(2.0)[:6], whole=surprising) == []
+    assert len(judged(curve(3.5)[:6], whole=surprising)) == 1
+
+
 def test_a_diverging_training_is_stopped() -> None:
     assert (
         len(judged([10.0**i for i in range(1, 7)], whole=[*WHOLE, trial(20, [10.0**i for i in range(18)])])) == 1
@@ -95,6 +104,8 @@ def test_judged_step_by_step_is_judged_at_once() -> None:
         assert rule.judge(history) == []
     history.update([trial(99, curve(3.5)[:6], TrialState.RUNNING)])
     assert rule.judge(history) == RULES["forecast"](config()).judge(history) != []
+    history.update([trial(3, curve(0.5, rate=0.3)), trial(40, curve(0.3))])
+    assert rule.judge(history) == RULES["forecast"](config()).judge(History(history)) != []
     history.update([trial(99, curve(3.5)[:6], TrialState.STOPPING)])
     assert rule.judge(history) == []
 
