@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import operator
 import os
 import random
 import secrets
@@ -11,7 +12,7 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 from smsweep.config.job_yaml import ParsedJob, parse_job, read_job
 from smsweep.config.sweep_yaml import ParsedSweep, parse_sweep, read_sweep
@@ -35,6 +36,7 @@ log = logging.getLogger(__name__)
 
 ID_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 ID_LENGTH = 8  # as W&B's
+MAX_SEED = 2**63 - 1  # what a store keeps
 SHELL = ("bash", "${program}", "${args}")  # for a script of the shell, which the SDK starts without Python, too
 
 SweepLike = Mapping[str, Any] | str | Path | Callable[[], Mapping[str, Any]]
@@ -103,6 +105,17 @@ def read(
     return parsed, parsed_job
 
 
+def checked_seed(seed: SupportsIndex) -> int:
+    """Return a seed as a plain int, of whatever kind of whole number it is. Raises UsageError for what is none."""
+    try:
+        number = operator.index(seed)
+    except TypeError:
+        number = -1
+    if not 0 <= number <= MAX_SEED:
+        raise UsageError(f"seed: expected a whole number from 0 to {MAX_SEED}, got {seed!r}")
+    return number
+
+
 def keep(
     workspace: Workspace,
     parsed: ParsedSweep,
@@ -128,7 +141,7 @@ def keep(
     value = Sweep(
         id=sweep_id or "".join(secrets.choice(ID_LETTERS) for _ in range(ID_LENGTH)),
         config=config,
-        seed=random.SystemRandom().getrandbits(32) if seed is None else seed,
+        seed=random.SystemRandom().getrandbits(32) if seed is None else checked_seed(seed),
         name=name or config.name or "",
         # W&B: argument > environment > YAML
         project=project or environ.get("WANDB_PROJECT") or config.project or "",

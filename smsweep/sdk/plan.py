@@ -8,7 +8,16 @@ from typing import Any
 
 from smsweep.jobs import JobTemplate, TrainingJobRequest
 from smsweep.runtime import command
-from smsweep.sdk.create import JobLike, SweepLike, check_can_run, hash_source, load_job, load_sweep, origin_of
+from smsweep.sdk.create import (
+    JobLike,
+    SweepLike,
+    check_can_run,
+    checked_seed,
+    hash_source,
+    load_job,
+    load_sweep,
+    origin_of,
+)
 from smsweep.sdk.execute import backend_name, load_job_text, renderer
 from smsweep.sdk.hidden import make_redact
 from smsweep.sdk.labels import parse_sweep_id
@@ -59,7 +68,7 @@ def plan(
     sweep_config = parsed.config
     check_can_run(sweep_config)
     repeats = parsed_job.template.repeats
-    strategy = make_strategy(sweep_config, seed, repeats)
+    strategy = make_strategy(sweep_config, checked_seed(seed), repeats)
     expected = expected_trial_count(sweep_config, repeats)
     suggested = strategy.suggest(History(), n if expected is None else min(n, expected))
     trials = [Trial(sweep_id=NO_ID, number=number, params=params) for number, params in enumerate(suggested)]

@@ -15,7 +15,7 @@ from smsweep.conditions import parse_condition
 from smsweep.config.document import show
 from smsweep.config.sweep_yaml import parse_sweep
 from smsweep.errors import ConfigError
-from smsweep.sdk.create import check_can_run
+from smsweep.sdk.create import check_can_run, checked_seed
 from smsweep.search.base import SearchStrategy
 from smsweep.search.methods import make_strategy
 from smsweep.stopping.rules import make_rule
@@ -37,11 +37,11 @@ def suggest(config: Mapping[str, Any], trials: Iterable[TrialLike], n: int = 1, 
     config: a W&B sweep config. trials: mappings with `number`, `params` (nested as in the config), `state` (a
     trial state or W&B's, default "finished"), `history` (rows of metrics, oldest first) and optionally `summary`.
     Same arguments, same answer; n at once equal n one by one, each added as pending.
-    Raises ConfigError for a bad config or trial.
+    Raises ConfigError for a bad config or trial, UsageError for a seed below 0.
     """
     sweep_config = _read_config(config)
     check_can_run(sweep_config)
-    strategy = _strategy(config, sweep_config, seed)
+    strategy = _strategy(config, sweep_config, checked_seed(seed))
     return [dict(params) for params in strategy.suggest(_read_history(sweep_config, trials), n)]
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from smsweep import ConfigError, judge, suggest
+from smsweep.errors import UsageError
 
 CONFIG: dict[str, Any] = {
     "method": "random",
@@ -88,6 +89,16 @@ def test_an_answer_depends_on_nothing_that_was_asked_before() -> None:
     suggest(config, trials[:9], 3)
     suggest(config, [*trials, running(params=first[0])])
     assert suggest(config, trials) == first
+
+
+@pytest.mark.parametrize("method", ["random", "bayes"])
+def test_a_seed_is_a_whole_number_from_zero(method: str) -> None:
+    config = {**CONFIG, "method": method}
+    assert suggest(config, [], seed=np.int64(7)) == suggest(config, [], seed=7)
+    seeds: tuple[Any, ...] = (-1, 1.5, "7", None, 2**63)
+    for seed in seeds:
+        with pytest.raises(UsageError, match="seed: expected a whole number from 0"):
+            suggest(config, [], seed=seed)
 
 
 @pytest.mark.parametrize(
