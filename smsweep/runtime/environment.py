@@ -45,9 +45,9 @@ def script_environment(
     # The runtime, so that `import smsweep` needs no installation; the source, as AWS's toolkit has it, so that a
     # script in one of its folders finds what lies in another.
     runtime = layout.runtime_zip if os.path.exists(layout.runtime_zip) else ""
-    found = [path for path in (runtime, source, base.get("PYTHONPATH")) if path]
+    found = [_listable(path, source) for path in (runtime, source) if path]
     if found:
-        env["PYTHONPATH"] = os.pathsep.join(found)
+        env["PYTHONPATH"] = os.pathsep.join([*found, *filter(None, [base.get("PYTHONPATH")])])
     chosen = {"PYTHONUNBUFFERED": "1", "WANDB_SAGEMAKER_DISABLE": "true", "WANDB_DIR": layout.output_data}
     if assignment.sweep_id:
         env.update(
@@ -80,6 +80,11 @@ def run_variables(assignment: Assignment, files: ParamFiles, base: Mapping[str, 
     }
     named = {name: value for name, value in chosen.items() if value and not base.get(name)}
     return {**named, "WANDB_RUN_ID": assignment.run_id, "WANDB_SWEEP_PARAM_PATH": files.yaml}
+
+
+def _listable(path: str, cwd: str) -> str:
+    """Return a path as a list of paths can hold it: one with a colon from where the script starts."""
+    return os.path.relpath(path, cwd or os.curdir) if os.pathsep in path else path
 
 
 def _is_possible(name: str, value: str) -> bool:

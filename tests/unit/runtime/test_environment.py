@@ -178,6 +178,13 @@ def test_a_script_in_a_folder_finds_the_modules_beside_that_folder(job: Job) -> 
     assert job.run().out == "3\n"
 
 
+def test_a_folder_with_a_colon_in_its_name_hides_nothing(tmp_path: Path) -> None:
+    job = Job(tmp_path / "at 12:30")
+    script = "import smsweep, model.net; print('runtime.zip' in smsweep.__file__, model.net.DEPTH)"
+    job.trial({"tools/train.py": script, "model/net.py": "DEPTH = 3"}, program="tools/train.py")
+    assert job.run().out == "True 3\n"
+
+
 def test_hyperparameters_of_the_platform_are_no_params() -> None:
     assignment = read_assignment(
         {"lr": "0.1", "sagemaker_program": '"t.py"', "_tuning_objective_metric": "loss", "sagemaker_mpi": "true"}
