@@ -73,7 +73,6 @@ MAY_IMPORT = {
         "metrics",
         "render",
         "waiting",
-        "config",
     },
     "wandb_server": GROUND | VALUES | {"controller"},
     "sdk": GROUND | VALUES | SIDES | LOOP | {"endpoint", "exports", "report", "wandb_server"},
