@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -27,12 +28,20 @@ class FilePlace:
     def upload(self, path: Path, uri: str) -> None:
         target = local_path(uri)
         if path.is_dir():
-            shutil.copytree(path, target, dirs_exist_ok=True, symlinks=True)
+            shutil.copytree(path, target, dirs_exist_ok=True, symlinks=True, ignore=_without_content)
             return
         target.parent.mkdir(parents=True, exist_ok=True)
         draft = target.with_name(f"{target.name}.part")
         shutil.copyfile(path, draft)
         draft.rename(target)
+
+
+def _without_content(folder: str, names: list[str]) -> list[str]:
+    """Return which of a folder's entries are pipes, sockets or devices: nothing can be copied of those."""
+    modes = {name: Path(folder, name).lstat().st_mode for name in names}
+    return [
+        name for name, mode in modes.items() if stat.S_IFMT(mode) not in (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK)
+    ]
 
 
 def local_path(uri: str) -> Path:
