@@ -76,8 +76,9 @@ def __getattr__(name: str) -> "Any":
         if not home.startswith(err.name or "?"):
             raise
         raise ImportError(
-            f"smsweep.{name} is not available inside a job, which has only init, log, define_metric, finish, "
-            "log_code, config and summary; install smsweep in the image to use the rest"
+            f"smsweep.{name} is not available inside a job, which has only init, active_run (W&B's wandb.run), "
+            "log, define_metric, finish, log_code, config and summary; "
+            "install smsweep in the image to use the rest"
         ) from None
 
 
