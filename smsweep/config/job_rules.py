@@ -193,8 +193,20 @@ def _check_place(path: Path, channel: Mapping[str, Any], problems: Problems) -> 
         problems.add((*path, "s3_uri"), "missing; where the data lies: s3://... or file://...")
 
 
+def _check_paths(path: Path, value: Any, problems: Problems) -> None:
+    """Note relative paths in raw fields: nobody says there what they are relative to."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        _check_paths((*path, key), item, problems)
+    is_relative = isinstance(value, str) and value.startswith("file://") and not value.startswith("file:///")
+    if is_relative and path[-1] in ("S3Uri", "S3OutputPath"):
+        keys = "inputs, output_path and checkpoint_s3_uri may be relative to this file"
+        problems.add(path, f"expected s3://... or file:///..., got {value!r}; {keys}")
+
+
 def _check_request(request: Any, problems: Problems) -> None:
     """Note what raw fields may not say, as the keys above them may not."""
+    _check_paths(("request",), request, problems)
     for (field, *rest), why in OWNED.items():
         section = request.get(field) if isinstance(request, dict) else None
         if section is not None and (not rest or (isinstance(section, dict) and rest[0] in section)):

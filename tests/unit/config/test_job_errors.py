@@ -64,6 +64,9 @@ def problems(text: str) -> list[str]:
         ("tags: [{Key: a, Value: b}, {Key: a, Value: c}]", "job.yaml:1: tags: expected each Key once, got a list"),
         ("request: {Tags: [{Key: 'aws:x', Value: b}]}",
          "job.yaml:1: request.Tags[0].Key: tags that begin with aws: are not yours to set"),
+        ("request:\n  Environment: {STORE: file://x}\n  CheckpointConfig: {S3Uri: file://ck}",
+         "job.yaml:3: request.CheckpointConfig.S3Uri: expected s3://... or file:///..., got 'file://ck'; "
+         "inputs, output_path and checkpoint_s3_uri may be relative to this file"),
         ("model_dir: s3://b", "job.yaml:1: model_dir: has no place here; it is a param: parameters: {model_dir: {value: ...}} in sweep.yaml"),
         ("inputs:\n  train: {s3_uri: s3://b, inputmode: Pipe}", "job.yaml:2: inputs.train.inputmode: unknown key; did you mean input_mode?"),
         ("inputs:\n  train: {s3_uri: s3://b, input_mode: pipe}",
