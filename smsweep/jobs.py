@@ -13,15 +13,11 @@ from smsweep.hooks import Hook
 TrainingJobRequest = Mapping[str, Any]
 
 # API limits, from botocore's model of CreateTrainingJob.
-MAX_JOB_NAME = 63  # characters, [a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}
 MAX_HYPERPARAMETERS = 100
 MAX_HYPERPARAMETER_KEY = 256
 MAX_HYPERPARAMETER_VALUE = 2_500
-MAX_ENVIRONMENT = 100
-MAX_ENVIRONMENT_VALUE = 512
 MAX_TAGS = 50
 MAX_FAILURE_REASON = 1_024
-MAX_ARGUMENT = 256  # of ContainerEntrypoint and ContainerArguments
 
 STOP_GRACE_S = 120  # between SIGTERM and SIGKILL, as SageMaker does it
 

@@ -27,16 +27,23 @@ def detach(
         answer_json({**sdk.views.show(sweep_id), "detached": left})
 
 
+def is_far(backend: object, where: Where | None, notify: Sequence[str] | None) -> bool:
+    """Tell whether the agent leaves this machine. Raises UsageError for what it could not do there."""
+    backend = backend or os.environ.get("SMSWEEP_BACKEND")
+    if where not in (Where.SAGEMAKER, Where.S3) and (where is not None or backend != REMOTE):
+        return False
+    if backend not in (None, "", REMOTE):
+        raise UsageError(f"--detach: far from here an agent cannot reach --backend {backend}; only {REMOTE}")
+    if notify:
+        raise UsageError("--notify: an agent on SageMaker reads it from job.yaml only: notify: [...]")
+    return True
+
+
 def _leave(
     sweep_id: str, options: Mapping[str, object], where: Where | None, notify: Sequence[str] | None
 ) -> dict[str, object]:
     """Return what is to be known of the agent that was left behind."""
-    backend = options.get("backend") or os.environ.get("SMSWEEP_BACKEND")
-    if where in (Where.SAGEMAKER, Where.S3) or (where is None and backend == REMOTE):
-        if backend not in (None, REMOTE):
-            raise UsageError(f"--detach: far from here an agent cannot reach --backend {backend}; only {REMOTE}")
-        if notify:
-            raise UsageError("--notify: an agent on SageMaker reads it from job.yaml only: notify: [...]")
+    if is_far(options.get("backend"), where, notify):
         return _send_away(sweep_id, options, with_agent=where is not Where.S3)
     arguments = []
     for name, value in options.items():

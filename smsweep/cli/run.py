@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from smsweep import sdk
+from smsweep.cli.detached import REMOTE, is_far
 from smsweep.cli.detached import detach as leave_agent
 from smsweep.cli.follow import follow
 from smsweep.cli.options import (
@@ -70,7 +71,14 @@ def run(
     `smsweep sweep` and `smsweep agent` in one. The id is printed at once. If this is interrupted, `smsweep
     agent ID` goes on where it stopped.
     """
-    sdk.preflight.preflight(existing(config), program=program, job=job, backend=backend)
+    leaves = (detach or detach_to is not None) and is_far(backend, detach_to, notify)
+    sdk.preflight.preflight(
+        existing(config),
+        program=program,
+        job=job,
+        backend=REMOTE if leaves else backend,
+        notify=notify or (),
+    )
     sweep_id = create(
         config,
         project=project,

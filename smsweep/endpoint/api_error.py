@@ -88,7 +88,3 @@ def internal() -> ApiError:
 
 def garbled(message: str) -> ApiError:
     return ApiError("SerializationException", message)
-
-
-def unknown_operation() -> ApiError:
-    return ApiError("UnknownOperationException", "The requested operation is not supported here.", 404)

@@ -13,7 +13,6 @@ from smsweep.source.redaction import environment_secrets, redact
 from smsweep.source.secret_rules import looks_random
 
 MIN_SURE = 16  # characters of what is taken for a secret wherever it stands
-AWS_SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 ENV = "env:"  # of a reference in job.yaml's `secrets` to a variable here
 
 

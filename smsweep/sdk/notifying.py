@@ -131,13 +131,20 @@ def make_notifier(
 
     Warns of a reference that leads nowhere here.
     """
-    given = [*also, *(line for line in environ.get(VARIABLE, "").splitlines() if line.strip())]
-    hooks = {hook.key: hook for hook in (*template.notify, *map(parse_hook, given))}
+    hooks = {hook.key: hook for hook in (*template.notify, *given_hooks(also, environ))}
     for hook in hooks.values():
         for text in (hook.url, *hook.headers.values()):
             if text.startswith(ENV) and not environ.get(text.removeprefix(ENV)):
                 log.warning("notify: %s is not set here, so this agent cannot tell it", text.removeprefix(ENV))
     return Notifier(store, sweep, template, tuple(hooks.values()), environ)
+
+
+def given_hooks(also: Iterable[HookLike], environ: Mapping[str, str]) -> list[Hook]:
+    """Return the hooks in `also` and those of SMSWEEP_NOTIFY, one a line. Raises UsageError, ConfigError."""
+    return [
+        parse_hook(each)
+        for each in (*also, *(line for line in environ.get(VARIABLE, "").splitlines() if line.strip()))
+    ]
 
 
 def parse_hook(given: HookLike) -> Hook:

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from smsweep.backends.table import PREPARE, SETTINGS
 from smsweep.errors import UsageError
 from smsweep.sdk.create import JobLike, SweepLike, load_job, load_sweep, needs_program
 from smsweep.sdk.execute import backend_name
+from smsweep.sdk.notifying import HookLike, given_hooks
 from smsweep.sdk.workspace import Workspace
 
 
 def preflight(
-    sweep: SweepLike, *, program: str | None = None, job: JobLike = None, backend: str | None = None
+    sweep: SweepLike,
+    *,
+    program: str | None = None,
+    job: JobLike = None,
+    backend: str | None = None,
+    notify: Iterable[HookLike] = (),
 ) -> None:
     """Raise what an agent would meet before its first trial; create and upload nothing.
 
-    Raises ConfigError; UsageError for a sweep without a program or an unknown backend; JobError for a job that
-    its backend cannot run, or one that cannot be reached as this machine is set up.
+    Raises ConfigError; UsageError for a sweep without a program, an unknown backend or a `notify` that is none;
+    JobError for a job that its backend cannot run, or one that cannot be reached as this machine is set up.
     """
     parsed = load_sweep(sweep)
     if needs_program(parsed.config) and not program:
@@ -24,6 +32,7 @@ def preflight(
             "(a Python function runs by smsweep.agent)"
         )
     workspace = Workspace()
+    given_hooks(notify, workspace.environ)
     name = backend_name(backend, workspace)
     PREPARE[name](
         load_job(job).template, workspace.assets_path(""), workspace.dir, workspace.environ, upload=False

@@ -32,7 +32,13 @@ def run(
     What its backend cannot run raises before anything is created.
     """
     if estimator is None and agent_options.get("function") is None:
-        preflight(config, program=program, job=job, backend=agent_options.get("backend"))
+        preflight(
+            config,
+            program=program,
+            job=job,
+            backend=agent_options.get("backend"),
+            notify=agent_options.get("notify") or (),
+        )
     sweep_id = sweep(
         config,
         entity,

@@ -21,7 +21,6 @@ from smsweep.tables import LazyTable
 if TYPE_CHECKING:
     from smsweep.endpoint.server import Endpoint
 
-DEFAULT_PORT = 8471
 LOCAL = ("process", "docker")  # backends that run jobs on this machine
 
 # moto is an extra, and slow to load.

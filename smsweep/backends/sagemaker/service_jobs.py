@@ -17,7 +17,6 @@ from smsweep.jobs import TrainingJobRequest
 KIND = "SAGEMAKER_TRAINING"
 PAGE = 100  # API: the most ListServiceJobs shows at once
 ENDED = ("SUCCEEDED", "FAILED")
-STARTED = ("SCHEDULED", "STARTING", "RUNNING")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -27,9 +27,6 @@ class Record:
     instance_type: str = ""  # of the agent
     per_hour: float | None = None  # dollars, of that machine; None where nobody knows
 
-    def next_job(self) -> str:
-        return NAMES.format(sweep_id=self.sweep_id, number=len(self.jobs))
-
 
 def read_records(workspace_dir: Path) -> dict[str, Record]:
     found = {}
