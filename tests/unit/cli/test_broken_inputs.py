@@ -281,7 +281,7 @@ def latin_settings(home: Path) -> None:
 
 
 def latin_netrc(home: Path) -> None:
-    (home / ".netrc").write_bytes(b"machine h login caf\xe9 password \xe9\n")
+    (home / ".netrc").write_bytes(b"machine caf\xe9 login user\n")
 
 
 HOMES = {
