@@ -17,10 +17,11 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 AT_ONCE = 2  # lanes
-LANES = {  # name -> pytest's -m; the longest first
-    "acceptance": "acceptance and not docker and not oracle",
-    "engine": "docker",
+LANES = {  # name -> pytest's -m; in an order in which both places are busy to the end
+    "acceptance": "acceptance and not slow and not docker and not oracle",
     "middle": "not acceptance and not docker and not oracle and not fast",
+    "slow": "acceptance and slow and not docker and not oracle",
+    "engine": "docker",
     "oracle": "oracle and not docker",
     "fast": "fast",
 }

@@ -11,6 +11,8 @@ import pytest
 from tests.desk import Desk, grid
 from tests.slurm import Slurm, run_slurm
 
+pytestmark = pytest.mark.slow
+
 # Counts up to 40 and keeps what it has reached in its checkpoint; told to end, it saves that first.
 TRAIN = """
 import os, pathlib, signal, sys, time, smsweep
@@ -90,7 +92,6 @@ def went_on(desk: Desk, slurm: Slurm, sweep_id: str, job: str) -> None:
     assert len(history) == 37
 
 
-@pytest.mark.slow
 def test_the_time_limits_signal_saves_and_requeues(desk: Desk, slurm: Slurm) -> None:
     (desk.folder / "wait").touch()
     sweep_id, job = submit(desk, 1, 0, "-o", "time=1", "-o", "signal=B:TERM@40")
@@ -98,7 +99,6 @@ def test_the_time_limits_signal_saves_and_requeues(desk: Desk, slurm: Slurm) -> 
     went_on(desk, slurm, sweep_id, job)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("exit_code", [0, 1])
 def test_preemption_saves_and_requeues(desk: Desk, slurm: Slurm, exit_code: int) -> None:
     """SLURM tells the script itself, too; however it ends then, that is not the end of its trial."""
