@@ -3,8 +3,10 @@
     python -m benchmarks.docker_overhead [--rounds 10] [--trials 50] [--sagemaker PYTHON]
 
 Peers, turn about in one run: the docker SDK's bare create and start of the same script in the same image, and,
-where an interpreter with the SageMaker SDK 2.x is named and Docker Compose is installed, that SDK's local mode.
-Times come from the script, which prints the clock as its first and its last act. Then short trials, two at a time.
+where an interpreter with the SageMaker SDK 2.x is named and Docker Compose is installed, that SDK's local mode: in
+the same image, in which our runtime reads what the SDK leaves for the script, and in one with AWS's toolkit for
+that, as AWS's images have it. Times come from the script, which prints the clock as its first and its last act.
+Then short trials, two at a time.
 """
 
 from __future__ import annotations
@@ -31,8 +33,11 @@ from docker import DockerClient
 from benchmarks.ratios import leave
 from smsweep.backends.docker.backend import DockerBackend
 from smsweep.source.runtime_zip import runtime_zip
+from tests.toolkit import ensure_toolkit_image
 
 IMAGE = "smsweep-benchmark"
+TOOLKIT_IMAGE = "smsweep-benchmark-toolkit"
+COMPILED = "FROM {}\nRUN python3 -m compileall -qq /opt/toolkit || true\n"  # as an installation leaves it
 PARALLEL = 2
 SCRIPT = "import time\nprint('first', time.time(), flush=True)\nprint('last', time.time(), flush=True)\n"
 LOCAL_MODE = """
@@ -105,7 +110,8 @@ class Bench:
                 if number:
                     spans[who].append(span)
         if sagemaker:
-            spans["SageMaker SDK, local mode"] = list(self.local_mode(sagemaker, rounds + 1))[1:]
+            for who, image in (("SDK's local mode", IMAGE), ("the same, AWS's toolkit", self.toolkit_image())):
+                spans[who] = list(self.local_mode(sagemaker, image, rounds + 1))[1:]
         print(f"{'one trial':28}{'to its first line':>20}{'from its last':>16}{'both':>10}{'ratio':>8}")
         base = median(sum(span) for span in spans["docker SDK, bare"])
         for who, found in spans.items():
@@ -141,10 +147,15 @@ class Bench:
         ended_at = time.time()
         return span(called_at, "\n".join(lines), ended_at)
 
-    def local_mode(self, python: str, rounds: int) -> Iterator[Span]:
+    def toolkit_image(self) -> str:
+        base = ensure_toolkit_image(self._client, self._folder / "toolkit")
+        self._client.images.build(fileobj=io.BytesIO(COMPILED.format(base).encode()), tag=TOOLKIT_IMAGE, rm=True)
+        return TOOLKIT_IMAGE
+
+    def local_mode(self, python: str, image: str, rounds: int) -> Iterator[Span]:
         script = self._folder / "local_mode.py"
         script.write_text(LOCAL_MODE)
-        command = [python, str(script), IMAGE, str(self._assets), str(self._folder / "local"), str(rounds)]
+        command = [python, str(script), image, str(self._assets), str(self._folder / "local"), str(rounds)]
         done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **NO_AWS})
         if done.returncode:
             sys.exit(f"the SageMaker SDK's local mode failed:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")

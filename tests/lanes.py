@@ -21,8 +21,8 @@ LANES = {  # name -> pytest's -m; in an order in which both places are busy to t
     "acceptance": "acceptance and not slow and not docker and not oracle",
     "middle": "not acceptance and not docker and not oracle and not fast",
     "slow": "acceptance and slow and not docker and not oracle",
-    "engine": "docker",
     "oracle": "oracle and not docker",
+    "engine": "docker",
     "fast": "fast",
 }
 FAILED, INTERRUPTED, NOTHING_TO_RUN = 1, 2, 5  # exit codes of pytest
