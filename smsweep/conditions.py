@@ -43,7 +43,7 @@ class Condition:
             return False
         value = stats.last
         if is_number(value) or isinstance(value, float):  # bools and text are no values to compare
-            return self.is_true_of(float(value))  # type: ignore[arg-type]  # a number, as was just seen
+            return self.is_true_of(float(value))
         return False
 
 

@@ -19,7 +19,7 @@ def objective(trial: Trial, metric: Metric) -> float | None:
         values.append(stats.min if metric.goal is Goal.MINIMIZE else stats.max)
     stated = trial.summary.get(metric.name)
     if is_number(stated):
-        values.append(float(stated))  # type: ignore[arg-type]  # is_number just said so
+        values.append(float(stated))
     return min(values, key=lambda value: metric.goal.sign * value, default=None)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
-from typing import Any, overload
+from typing import Any, TypeGuard, overload
 
 Params = Mapping[str, Any]  # nested as in the sweep's YAML: {"lr": 0.1, "optimizer": {"name": "sgd"}}
 Scalar = float | int | bool | str | None  # what a metric may be; NaN and the infinities are floats
@@ -79,13 +79,13 @@ class MetricStats:
         if step is not None and step == self.step and self.before is not None:
             count, low, high = known = self.before
         if is_number(value):
-            number = float(value)  # type: ignore[arg-type]  # is_number just said so
+            number = float(value)
             count, low, high = count + 1, min(low, number), max(high, number)
         before = None if step is None else known
         return MetricStats(last=value, count=count, min=low, max=high, step=step, before=before)
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[int | float]:
     """Tell whether a reported value can be compared: finite as a float, and not a bool."""
     if type(value) is float:
         return math.isfinite(value)

@@ -167,7 +167,7 @@ def _read_rows(
         said = [v if type(v) in PLAIN else _plain(v) for v in said if not _is_mapping(v)]
         if not said:
             continue
-        numbers = [float(v) for v in said if is_number(v)]  # type: ignore[arg-type]  # is_number just said so
+        numbers = [float(v) for v in said if is_number(v)]
         low, high = min(numbers, default=math.inf), max(numbers, default=-math.inf)
         stats[name] = MetricStats(last=said[-1], count=len(numbers), min=low, max=high)
         if metric is not None and name == metric.name:

@@ -121,7 +121,7 @@ def curves(points: Iterable[MetricPoint]) -> dict[str, Data]:
     for point in points:
         if is_number(point.value) and (point.name in values or len(values) < MOST_METRICS):
             steps.setdefault(point.name, []).append(point.step)
-            values.setdefault(point.name, []).append(float(point.value))  # type: ignore[arg-type]  # a number
+            values.setdefault(point.name, []).append(float(point.value))
     found = {}
     for name, every in values.items():
         kept = thin(every, MOST_POINTS)

@@ -51,7 +51,6 @@ def run_example(folder: Path, *arguments: str) -> list[dict[str, Any]]:
 def test_containers_and_processes_give_the_same_trials_and_metrics(
     tmp_path: Path, docker_engine: DockerClient
 ) -> None:
-    pytest.importorskip("sklearn", reason="the example's requirements.txt is not installed here")
     there = run_example(tmp_path / "docker", "--backend", "docker")
     here = run_example(tmp_path / "process")
     assert [trial["params"] for trial in there] == [trial["params"] for trial in here]

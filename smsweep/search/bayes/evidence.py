@@ -122,4 +122,4 @@ def _latest(trial: Trial, metric: Metric) -> float | None:
     if trial.curve:
         return trial.curve[-1]
     stats = trial.metrics.get(metric.name)
-    return float(stats.last) if stats is not None and is_number(stats.last) else None  # type: ignore[arg-type]
+    return float(stats.last) if stats is not None and is_number(stats.last) else None

@@ -48,7 +48,7 @@ def test_what_names_a_file_of_the_source_is_installed_anew_for_another_source(tm
         "https://host.example/model-1.0.tar.gz",
         "model[extra]==1.0; sys_platform == 'linux'",
         "zope.interface",
-        "--extra-index-url https://host.example/cpu",
+        "--find-links https://host.example/cpu",
     ],
 )
 def test_what_comes_from_elsewhere_is_installed_once_for_all_sources(tmp_path: Path, line: str) -> None:

@@ -258,8 +258,6 @@ STORES = {
 
 @pytest.mark.parametrize(("url", "code", "said"), STORES.values(), ids=STORES.keys())
 def test_a_broken_store(cli: Cli, monkeypatch: pytest.MonkeyPatch, url: str, code: int, said: str) -> None:
-    if "psycopg" in url:
-        pytest.importorskip("psycopg")
     monkeypatch.setenv("SMSWEEP_STORE", url)
     expect(cli, ["ls"], code, said)
 
