@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import boto3
 from botocore.exceptions import ClientError
 
-from smsweep.backends.docker.places.s3 import S3Place
+from smsweep.backends.docker.places.s3 import S3Place, split_uri
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -30,17 +29,12 @@ class S3:
 
     def has_objects(self, uri: str) -> bool:
         """Tell whether any key begins as the URI does."""
-        bucket, key = split(uri)
+        bucket, key = split_uri(uri)
         try:
             return self._client.list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1)["KeyCount"] > 0
         except ClientError:
             return False  # no such bucket
 
     def delete(self, uri: str) -> None:
-        bucket, key = split(uri)
+        bucket, key = split_uri(uri)
         self._client.delete_object(Bucket=bucket, Key=key)
-
-
-def split(uri: str) -> tuple[str, str]:
-    parts = urlsplit(uri, allow_fragments=False)
-    return parts.netloc, parts.path.lstrip("/")

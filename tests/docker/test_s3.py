@@ -97,6 +97,32 @@ def test_a_manifest_names_the_objects(s3_jobs: Jobs, s3: S3Client) -> None:
     assert s3_jobs.finish(request["TrainingJobName"]).lines == ('["b.csv"]',)
 
 
+@pytest.mark.parametrize("text", ["{", "[]", '["a.csv"]', '[{"prefix": "s3://bucket/"}, 3]'])
+def test_a_file_that_is_no_manifest_is_refused_by_name(s3_jobs: Jobs, s3: S3Client, text: str) -> None:
+    s3.put_object(Bucket="bucket", Key="manifest.json", Body=text.encode())
+    request = s3_jobs.request("no-manifest", LIST)
+    request["InputDataConfig"].append(channel("train", "s3://bucket/manifest.json", S3DataType="ManifestFile"))
+    s3_jobs.backend.submit(request)
+    reason = s3_jobs.finish(request["TrainingJobName"]).status.failure_reason
+    assert reason.startswith("channel train: s3://bucket/manifest.json: not a manifest; expected JSON such as [{")
+
+
+def test_a_key_may_hold_what_ends_a_path_in_other_urls(s3_jobs: Jobs, s3: S3Client) -> None:
+    for key in ("odd/what?/a#1.csv", "odd/what/b.csv"):
+        s3.put_object(Bucket="bucket", Key=key, Body=b"x")
+    assert listed(s3_jobs, "odd", "s3://bucket/odd/what?/") == ["a#1.csv"]
+
+
+@pytest.mark.parametrize("keys", [("two/a", "two/a/b"), ("two/" + "n" * 300,)])
+def test_keys_that_cannot_be_files_side_by_side_fail_the_job_by_name(
+    s3_jobs: Jobs, s3: S3Client, keys: tuple[str, ...]
+) -> None:
+    for key in keys:
+        s3.put_object(Bucket="bucket", Key=key, Body=b"x")
+    status = s3_jobs.run("two", LIST, channels={"train": "s3://bucket/two/"}).status
+    assert status.failure_reason.startswith(f"channel train: S3 key '{keys[-1]}': cannot be a file here: ")
+
+
 def test_objects_are_downloaded_once_and_again_when_they_change(s3_jobs: Jobs, s3: S3Client) -> None:
     read = "print(open('/opt/ml/input/data/train/a').read())"
     uri = {"train": "s3://bucket/once/"}
@@ -155,6 +181,28 @@ time.sleep(60)
         assert s3_jobs.finish(name).status.status == "Stopped"
     keys = ("checkpoints/9/0", "checkpoints/9/1")
     assert [s3.get_object(Bucket="bucket", Key=key)["Body"].read() for key in keys] == [b"1", b"1"]
+
+
+def test_a_checkpoint_that_the_job_removed_is_removed_from_s3(s3_jobs: Jobs, s3: S3Client) -> None:
+    for key in ("old", "deep/old", "kept"):
+        s3.put_object(Bucket="bucket", Key=f"checkpoints/6/{key}", Body=b"x")
+    script = """
+import os, shutil
+os.remove('/opt/ml/checkpoints/old')
+shutil.rmtree('/opt/ml/checkpoints/deep')
+open('/opt/ml/checkpoints/new', 'w').write('1')
+"""
+    s3_jobs.run("removed", script, CheckpointConfig={"S3Uri": "s3://bucket/checkpoints/6/"})
+    found = s3.list_objects_v2(Bucket="bucket", Prefix="checkpoints/6/")["Contents"]
+    assert [item["Key"] for item in found] == ["checkpoints/6/kept", "checkpoints/6/new"]
+
+
+def test_results_that_s3_refuses_fail_the_job_and_hold_up_nobody(s3_jobs: Jobs, s3: S3Client) -> None:
+    script = "open('/opt/ml/model/weights', 'w').write('w')"
+    status = s3_jobs.run("refused", script, OutputDataConfig={"S3OutputPath": "s3://no-such-bucket/out"}).status
+    assert (status.status, status.exit_code) == ("Failed", 0)
+    assert status.failure_reason.startswith("its results cannot be kept: s3://no-such-bucket/out/")
+    assert s3.list_buckets()["Buckets"][0]["Name"] == "bucket"
 
 
 def test_shards_of_a_prefix_are_dealt_out_to_the_hosts(s3_jobs: Jobs, s3: S3Client) -> None:

@@ -87,6 +87,14 @@ def test_channels_are_read_only(jobs: Jobs) -> None:
     assert list(data.iterdir()) == []
 
 
+def test_a_channel_of_one_file_is_read_only_around_it_too(jobs: Jobs) -> None:
+    data = jobs.folder / "one.csv"
+    data.write_text("1")
+    script = "open('/opt/ml/input/data/train/new', 'w')"
+    status = jobs.run("readonly-one", script, channels={"train": data.as_uri()}).status
+    assert "Read-only file system" in status.failure_reason
+
+
 def test_a_copied_channel_is_the_jobs_own(jobs: Jobs) -> None:
     data = jobs.folder / "data"
     data.mkdir()

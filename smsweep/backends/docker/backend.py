@@ -201,7 +201,7 @@ class DockerBackend:
         age_s = self._clock() - status.started_at.timestamp()
         if self._clock() >= order.kill_at:
             self._send(folder, "SIGKILL")
-        elif not order.is_sent and (age_s >= START_UP_S or _has_spoken(folder)):
+        elif not order.is_sent and (age_s >= START_UP_S or folder.has_spoken()):
             folder.write_stop_order(replace(order, is_sent=True))
             self._send(folder, "SIGTERM")
 
@@ -220,7 +220,3 @@ def read_pages(files: Sequence[Path], cursor: str, *, is_complete: bool) -> LogP
         cursor=",".join(page.cursor for page in pages) if any(page.cursor for page in pages) else cursor,
         is_last=all(page.is_last for page in pages),
     )
-
-
-def _has_spoken(folder: JobFolder) -> bool:
-    return any(file.exists() and file.stat().st_size > 0 for file in folder.logs())

@@ -79,6 +79,7 @@ def channel_binds(
             binds.append(Bind(source=source, target=f"{DATA}/{name}", is_read_only=True))
         else:
             (place / source.name).touch()
+            binds.append(Bind(source=place, target=f"{DATA}/{name}", is_read_only=True))
             binds.append(Bind(source=source, target=f"{DATA}/{name}/{source.name}", is_read_only=True))
     return binds
 

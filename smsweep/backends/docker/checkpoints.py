@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -26,13 +27,17 @@ class Checkpoints:
         self._target = str(config.get("LocalPath", DEFAULT_PATH))
         self._place = place
         self._is_local = urlsplit(self._uri).scheme == "file"
+        self.is_copy = bool(self._uri) and not self._is_local  # of what is in S3
         self.folder = local_path(self._uri) if self._is_local else ml / "checkpoints"
+        self._restored = ml.parent / "restored.json"  # the paths of what came from S3
 
     def restore(self) -> None:
         if self._is_local:
             self.folder.mkdir(parents=True, exist_ok=True)
-        elif self._uri:
+        elif self.is_copy:
             self._place(self._uri).download(self._uri, self.folder)
+            names = [path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*") if path.is_file()]
+            self._restored.write_text(json.dumps(names), encoding="utf-8")
         if self._uri:
             _open_to_all(self.folder)
 
@@ -40,8 +45,28 @@ class Checkpoints:
         return [Bind(source=self.folder, target=self._target, is_read_only=False)] if self._uri else []
 
     def keep(self) -> None:
-        if self._uri and not self._is_local:
-            self._place(self._uri).upload(self.folder, self._uri)
+        """Bring S3 up to date: what the job removed of what it was given goes there, too, as on SageMaker."""
+        if self.is_copy:
+            place = self._place(self._uri)
+            place.upload(self.folder, self._uri)
+            place.remove(self._uri, self._removed())
+
+    def _removed(self) -> list[str]:
+        if not self._restored.exists() or not self.folder.is_dir():
+            return []
+        names = json.loads(self._restored.read_text(encoding="utf-8"))
+        return [name for name in names if _is_gone(self.folder / name)]
+
+
+def _is_gone(path: Path) -> bool:
+    """Tell whether a file is there no more: one that only cannot be seen is not."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _open_to_all(folder: Path) -> None:

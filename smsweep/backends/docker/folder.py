@@ -72,6 +72,10 @@ class JobFolder:
         """Return the log of each host; algo-1's first."""
         return [self.log(host) for host in host_names(self.request())]
 
+    def has_spoken(self) -> bool:
+        """Tell whether every host has written something."""
+        return all(file.exists() and file.stat().st_size > 0 for file in self.logs())
+
     def lock(self) -> int | None:
         """Become the one who looks after this job: a file descriptor to close, or None when somebody else is."""
         lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

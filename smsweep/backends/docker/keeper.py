@@ -131,8 +131,10 @@ class Keeper(threading.Thread):
         try:
             kept = keep_artifacts(self._request, trees, self._folder.path / "parts", self._upload)
             checkpoints.keep()
-        except OSError as err:
-            return replace(Verdict.failed(f"its results cannot be kept: {err}"), exit_code=verdict.exit_code)
+        except (OSError, JobRejected) as err:
+            lost = f"its results cannot be kept: {err}"
+            said = f"{verdict.failure_reason}\n{lost}" if verdict.failure_reason else lost
+            return replace(verdict, status="Failed", secondary_status="Failed", failure_reason=said)
         results = self._results(kept, identify(client, image))
         return replace(verdict, results=results, ended_at=self._end_of(ends))
 

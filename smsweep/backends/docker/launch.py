@@ -12,7 +12,7 @@ from docker.errors import APIError
 
 from smsweep.backends.docker.channels import channel_binds, fetch_channels
 from smsweep.backends.docker.checkpoints import Checkpoints
-from smsweep.backends.docker.containers import LABEL_GPU, Bind, ContainerPlan, container_name, create
+from smsweep.backends.docker.containers import LABEL_GPU, Bind, ContainerPlan, container_name, create, find
 from smsweep.backends.docker.engine import engine_time
 from smsweep.backends.docker.folder import JobFolder
 from smsweep.backends.docker.gpus import choose_gpu
@@ -52,7 +52,8 @@ class Launch:
         check()
         try:
             layer = self._with_requirements(client, image, sources.get(RUNTIME_CHANNEL), check)
-            self._checkpoints.restore()
+            if not (self._checkpoints.is_copy and find(client, self._folder.path)):
+                self._checkpoints.restore()  # else a container has them already, and may have written newer ones
             check()
             volumes = inspect_image(client, layer)["Config"].get("Volumes") or {}
             for host, network in ensure_network(client, self._request, self._hosts).items():

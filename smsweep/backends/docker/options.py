@@ -40,14 +40,20 @@ class DockerOptions:
 def _number(environ: Mapping[str, str], name: str) -> float:
     text = environ.get(name) or "0"
     try:
-        return float(text)
-    except ValueError as err:
-        raise UsageError(f"{name}: expected a number such as 1.5, got {text!r}") from err
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < float("inf"):
+        raise UsageError(f"{name}: expected a number such as 1.5, got {text!r}")
+    return number
 
 
 def _bytes(environ: Mapping[str, str], name: str) -> int:
     text = environ.get(name) or "0"
     try:
-        return int(parse_bytes(text))
-    except DockerException as err:
-        raise UsageError(f"{name}: expected a size such as 512m or 4g, got {text!r}") from err
+        size = int(parse_bytes(text))
+    except DockerException:
+        size = -1
+    if size < 0:
+        raise UsageError(f"{name}: expected a size such as 512m or 4g, got {text!r}")
+    return size

@@ -41,6 +41,9 @@ NOT_PASSED = (
     "PIP_USER",
 )
 INDEX_KEYS = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL")
+# One path each, blanks and all; the other values are lists of words.
+PATH_KEYS = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT", "PIP_CLIENT_CERT")
+PROXY_KEYS = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "PIP_PROXY")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -58,11 +61,23 @@ def host_settings(environ: Mapping[str, str]) -> PipSettings:
     settings = {key: value for key, value in settings.items() if key not in NOT_PASSED}
     settings |= {key: value for key, value in environ.items() if key.upper() in PLAIN}
     binds: dict[Path, Bind] = {}
-    shown = {key: _show(key, value, binds) for key, value in settings.items() if value}
-    hosts = {urlsplit(word).hostname for value in shown.values() for word in value.split() if "://" in word}
+    home = _home(environ)
+    shown = {key: _show(key, value, binds, home) for key, value in settings.items() if value}
+    hosts = {urlsplit(url).hostname for key, value in shown.items() for url in _urls(key, value)}
     return PipSettings(
         environ=shown, binds=tuple(binds.values()), needs_host_network=not hosts.isdisjoint(LOOPBACK)
     )
+
+
+def _home(environ: Mapping[str, str]) -> Path:
+    return Path(environ.get("HOME") or os.path.expanduser("~"))  # noqa: PTH111 - pathlib's raises where there is no home
+
+
+def _urls(key: str, value: str) -> list[str]:
+    """Return the URLs that a setting names; a proxy's may come without its scheme."""
+    if key.upper() in PROXY_KEYS and "://" not in value:
+        return [f"http://{value}"]
+    return [word for word in value.split() if "://" in word]
 
 
 def _config_files(environ: Mapping[str, str]) -> list[Path]:
@@ -70,7 +85,7 @@ def _config_files(environ: Mapping[str, str]) -> list[Path]:
     named = environ.get("PIP_CONFIG_FILE")
     if named == os.devnull:
         return []
-    home = Path(environ.get("HOME") or os.path.expanduser("~"))  # noqa: PTH111 - pathlib's raises where there is no home
+    home = _home(environ)
     files = [
         Path("/etc/xdg/pip/pip.conf"),
         Path("/etc/pip.conf"),
@@ -95,14 +110,16 @@ def _read(file: Path) -> Iterator[tuple[str, str]]:
                 yield key.replace("-", "_").upper(), " ".join(value.split())
 
 
-def _show(key: str, value: str, binds: dict[Path, Bind]) -> str:
-    return " ".join(_show_word(key, word, binds) for word in value.split())
+def _show(key: str, value: str, binds: dict[Path, Bind], home: Path) -> str:
+    words = [value] if key in PATH_KEYS else value.split()
+    return " ".join(_show_word(key, word, binds, home) for word in words)
 
 
-def _show_word(key: str, word: str, binds: dict[Path, Bind]) -> str:
+def _show_word(key: str, word: str, binds: dict[Path, Bind], home: Path) -> str:
     """Return the word as the container is to see it: what names a local file or folder names its mount."""
     is_url = word.startswith("file://")
-    path = Path(unquote(urlsplit(word).path) if is_url else word)
+    text = str(home / word[2:]) if word.startswith("~/") else word  # pip's own way to write it
+    path = Path(unquote(urlsplit(text).path) if is_url else text)
     if not path.is_absolute() or not path.exists():
         return word
     # An index's pages name files beside it: `simple/` links to `../../packages/`.

@@ -28,6 +28,17 @@ def test_a_value_that_cannot_be_read_is_named(variable: str) -> None:
         DockerOptions.from_environ({variable: "plenty"})
 
 
+@pytest.mark.parametrize("number", ["nan", "inf", "-1"])
+def test_a_number_of_cpus_is_one_there_can_be(number: str) -> None:
+    with pytest.raises(UsageError, match=f"SMSWEEP_DOCKER_CPUS: expected a number such as 1.5, got '{number}'"):
+        DockerOptions.from_environ({"SMSWEEP_DOCKER_CPUS": number})
+
+
+def test_a_size_below_nothing_is_none() -> None:
+    with pytest.raises(UsageError, match="SMSWEEP_DOCKER_MEMORY: expected a size such as 512m or 4g, got '-5'"):
+        DockerOptions.from_environ({"SMSWEEP_DOCKER_MEMORY": "-5"})
+
+
 def test_gpus_are_found_by_their_devices(tmp_path: Path) -> None:
     for name in ("nvidia0", "nvidia10", "nvidia2", "nvidiactl", "null"):
         (tmp_path / name).touch()

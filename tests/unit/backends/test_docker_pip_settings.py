@@ -63,3 +63,25 @@ def test_an_index_on_the_loopback_needs_the_hosts_network() -> None:
     there = {"PIP_INDEX_URL": "http://index/simple", "PIP_CONFIG_FILE": "/dev/null"}
     assert host_settings(here).needs_host_network
     assert not host_settings(there).needs_host_network
+
+
+def test_a_bundle_may_have_blanks_in_its_path_and_a_place_may_be_below_the_home(tmp_path: Path) -> None:
+    bundle, wheels = tmp_path / "my ca" / "ca.pem", tmp_path / "wheels"
+    bundle.parent.mkdir()
+    bundle.touch()
+    wheels.mkdir()
+    environ = {"PIP_CERT": str(bundle), "PIP_FIND_LINKS": "~/wheels https://more", "HOME": str(tmp_path)}
+    settings = host_settings({**environ, "PIP_CONFIG_FILE": "/dev/null"})
+    assert settings.environ == {
+        "PIP_CERT": f"{MOUNT}{bundle}",
+        "PIP_FIND_LINKS": f"{MOUNT}{wheels} https://more",
+    }
+    assert {bind.source for bind in settings.binds} == {bundle, wheels}
+
+
+def test_a_proxy_on_this_machine_is_reached_from_its_own_network_with_a_scheme_or_without() -> None:
+    off = {"PIP_CONFIG_FILE": "/dev/null", "HOME": "/nonexistent"}
+    assert host_settings({**off, "HTTPS_PROXY": "http://127.0.0.1:3128"}).needs_host_network
+    assert host_settings({**off, "https_proxy": "localhost:3128"}).needs_host_network
+    assert host_settings({**off, "PIP_PROXY": "user:word@localhost:3128"}).needs_host_network
+    assert not host_settings({**off, "HTTPS_PROXY": "proxy:3128", "NO_PROXY": "localhost"}).needs_host_network

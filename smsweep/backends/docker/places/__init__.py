@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -27,6 +27,10 @@ class Place(Protocol):
 
     def upload(self, path: Path, uri: str) -> None:
         """Copy a file to uri, or a folder's contents below it."""
+        ...
+
+    def remove(self, uri: str, names: Collection[str]) -> None:
+        """Remove files below uri, by their paths; what is not there is no trouble."""
         ...
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import stat
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -34,6 +34,10 @@ class FilePlace:
         draft = target.with_name(f"{target.name}.part")
         shutil.copyfile(path, draft)
         draft.rename(target)
+
+    def remove(self, uri: str, names: Collection[str]) -> None:
+        for name in names:
+            (local_path(uri) / name).unlink(missing_ok=True)
 
 
 def _without_content(folder: str, names: list[str]) -> list[str]:

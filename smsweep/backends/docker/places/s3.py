@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import boto3
 from boto3.exceptions import Boto3Error
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 RETRYABLE_STATUS = 500  # and above: the service's own trouble
+# A key below another object's, or one too long: waiting does not help.
+NO_PLACE = (errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY, errno.ENAMETOOLONG)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,7 +51,7 @@ class S3Place:
 
     def fetch(self, uri: str, data_type: str) -> Path:
         """A key that is the whole prefix shows as a file of that name in the folder, as on SageMaker."""
-        bucket, prefix = _split(uri)
+        bucket, prefix = split_uri(uri)
         with _translated(uri):
             if data_type == "ManifestFile":
                 objects = self._manifest(bucket, prefix)
@@ -67,13 +69,13 @@ class S3Place:
         return folder
 
     def download(self, uri: str, folder: Path) -> None:
-        bucket, prefix = _split(uri)
+        bucket, prefix = split_uri(uri)
         with _translated(uri):
             for found in self._list(bucket, prefix.rstrip("/") + "/"):
                 self._download(bucket, found, folder)
 
     def upload(self, path: Path, uri: str) -> None:
-        bucket, key = _split(uri)
+        bucket, key = split_uri(uri)
         with _translated(uri):
             if path.is_file():
                 self._client.upload_file(str(path), bucket, key)
@@ -83,6 +85,12 @@ class S3Place:
                 self._client.upload_file(
                     str(file), bucket, f"{key.rstrip('/')}/{file.relative_to(path).as_posix()}"
                 )
+
+    def remove(self, uri: str, names: Collection[str]) -> None:
+        bucket, prefix = split_uri(uri)
+        with _translated(uri):
+            for name in names:
+                self._client.delete_object(Bucket=bucket, Key=f"{prefix.rstrip('/')}/{name}")
 
     def _list(self, bucket: str, prefix: str) -> list[_Object]:
         """Return the objects whose keys begin with prefix, by key; what stands for a folder is left out."""
@@ -96,9 +104,16 @@ class S3Place:
 
     def _manifest(self, bucket: str, key: str) -> list[_Object]:
         """Read SageMaker's manifest: `[{"prefix": "s3://bucket/some/"}, "a.csv", "b.csv"]`."""
-        text = self._client.get_object(Bucket=bucket, Key=key)["Body"].read()
-        first, *names = json.loads(text)
-        listed, prefix = _split(first["prefix"])
+        try:
+            first, *names = json.loads(self._client.get_object(Bucket=bucket, Key=key)["Body"].read())
+            listed, prefix = split_uri(first["prefix"])
+            if not all(isinstance(name, str) for name in names):
+                raise TypeError("a name that is no text")
+        except (ValueError, TypeError, KeyError, AttributeError) as err:
+            raise JobRejected(
+                f"s3://{bucket}/{key}: not a manifest; expected JSON such as "
+                '[{"prefix": "s3://bucket/some/"}, "a.csv", "b.csv"]'
+            ) from err
         if listed != bucket:
             raise JobRejected(f"s3://{bucket}/{key}: the manifest names another bucket, {listed}; keep to one")
         found = []
@@ -121,13 +136,21 @@ class S3Place:
 
     def _download(self, bucket: str, found: _Object, folder: Path) -> None:
         target = folder / found.path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        self._client.download_file(bucket, found.key, str(target))
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self._client.download_file(bucket, found.key, str(target))
+        except OSError as err:
+            if err.errno in NO_PLACE:
+                raise JobRejected(
+                    f"S3 key {found.key!r}: cannot be a file here: {err.strerror}; rename it, or leave it out"
+                ) from err
+            raise
 
 
-def _split(uri: str) -> tuple[str, str]:
-    parts = urlsplit(uri, allow_fragments=False)
-    return parts.netloc, parts.path.lstrip("/")
+def split_uri(uri: str) -> tuple[str, str]:
+    """Return bucket and key."""
+    bucket, _, key = uri.partition("://")[2].partition("/")  # a key may hold a question mark: it is no URL's
+    return bucket, key.lstrip("/")
 
 
 def _path_below(prefix: str, key: str) -> str:
@@ -152,10 +175,12 @@ def _hash(bucket: str, objects: list[_Object]) -> str:
 def _translated(uri: str) -> Iterator[None]:
     try:
         yield
-    except ClientError as err:
-        status = err.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        if status >= RETRYABLE_STATUS:
+    except (ClientError, BotoCoreError, Boto3Error) as err:
+        # An upload that S3 refuses is told as an error of boto3's own, around S3's answer.
+        answer = err if isinstance(err, ClientError) else err.__cause__ or err.__context__
+        if not isinstance(answer, ClientError):
             raise BackendUnavailable(f"{uri}: {err}") from err
-        raise JobRejected(f"{uri}: {err}; check the bucket's name and your credentials") from err
-    except (BotoCoreError, Boto3Error) as err:
-        raise BackendUnavailable(f"{uri}: {err}") from err
+        status = answer.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        if status >= RETRYABLE_STATUS:
+            raise BackendUnavailable(f"{uri}: {answer}") from err
+        raise JobRejected(f"{uri}: {answer}; check the bucket's name and your credentials") from err
