@@ -123,7 +123,7 @@ class Agent:
                 if not err.retryable or self._must_go(failing_since):
                     raise
                 if str(err) != told:  # once, however long it lasts
-                    log.warning("%s; trying again", err)
+                    log.error("%s; trying again", err)
                 told = str(err)
                 happened, pause_s = False, self._options.longest_sleep_s
             if self._is_done():

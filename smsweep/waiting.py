@@ -36,7 +36,9 @@ class Waiting:
         if isinstance(err, Throttled):
             log.debug("%s waits: %s", trial.label, err)
             return
-        log.warning("%s waits: %s", trial.label, err)
+        # An error where nothing at all goes on: who asked to hear of errors only must know what is waited for.
+        level = logging.WARNING if isinstance(err, (QuotaExceeded, CapacityError)) else logging.ERROR
+        log.log(level, "%s waits: %s", trial.label, err)
         self._noted[trial.number] = str(err)
         document = {
             "for": next((kind for error, kind in KINDS.items() if isinstance(err, error)), "backend"),

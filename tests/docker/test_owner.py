@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip  # noqa: F401 - loaded late by tarfile, when the forked user may not be able to read this Python's files
+import io
 import os
 import shutil
 import tarfile
@@ -58,6 +59,24 @@ def test_files_of_a_killed_container_do_as_well(folder: Path) -> None:
     def run() -> None:
         jobs = Jobs(folder=folder, make=DockerBackend, image=IMAGE)
         name = jobs.start("killed", LITTER + "print('ready', flush=True)\nimport time; time.sleep(60)")
+        jobs.until_says(name, "ready")
+        jobs.backend.stop(name, grace_s=0)
+        assert jobs.finish(name).status.status == "Stopped"
+        jobs.close()
+
+    as_user(run)
+    assert foreign(folder) == []
+
+
+def test_an_image_without_chown_keeps_no_job_from_its_end(folder: Path, docker_engine: DockerClient) -> None:
+    recipe = f"FROM {IMAGE}\nRUN python3 -c 'import os, shutil; os.remove(shutil.which(\"chown\"))'\n"
+    image, _ = docker_engine.images.build(
+        fileobj=io.BytesIO(recipe.encode()), tag="smsweep-test-no-chown", rm=True
+    )
+
+    def run() -> None:
+        jobs = Jobs(folder=folder, make=DockerBackend, image=str(image.id))
+        name = jobs.start("no-chown", LITTER + "print('ready', flush=True)\nimport time; time.sleep(60)")
         jobs.until_says(name, "ready")
         jobs.backend.stop(name, grace_s=0)
         assert jobs.finish(name).status.status == "Stopped"

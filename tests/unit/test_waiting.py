@@ -54,3 +54,15 @@ def test_what_an_agent_waited_for_that_is_gone_counts_no_more(tmp_path: Path) ->
     kit.agent(backend, agent_id="b").tick()
     assert kit.trials()[0].agent_id == "b"
     assert read_waiting(kit.store, kit.trials()[0]) is None
+
+
+@pytest.mark.parametrize(
+    ("error", "level"), [(BackendUnavailable("no answer"), "ERROR"), (QuotaExceeded("full"), "WARNING")]
+)
+def test_that_nothing_at_all_goes_on_is_told_who_wants_errors_only(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, error: JobError, level: str
+) -> None:
+    backend = ScriptedBackend(lambda trial: Plot(ends=False))
+    backend.refusals = [error]
+    Kit(tmp_path, GRID).agent(backend).tick()
+    assert [record.levelname for record in caplog.records if "waits" in record.message] == [level]
