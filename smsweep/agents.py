@@ -17,6 +17,7 @@ from smsweep.intake import Intake
 from smsweep.jobs import JobStatus, Price, TrainingJobRequest
 from smsweep.leaving import Leaving
 from smsweep.metrics import MetricReader
+from smsweep.slots import Held
 from smsweep.store.base import Store
 from smsweep.sweeps import SweepState
 from smsweep.trials import Trial, TrialState
@@ -28,16 +29,6 @@ log = logging.getLogger(__name__)
 LEASE_S = 60.0  # how long a trial stays ours without a sign of life
 LAST_TRIES_S = 10.0  # for an agent told to go at once whose store or backend is out of reach
 SHORTEST_SLEEP_S = 0.05  # a backend that knows when a job ends cuts it short
-
-
-@dataclass(slots=True)
-class _Held:
-    """A trial in one of this agent's slots."""
-
-    trial: Trial
-    is_submitted: bool = False
-    may_have_job: bool = False  # an earlier submission's answer is unknown: look before believing there is none
-    was_told: bool = False  # its job has been told to end
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,7 +84,7 @@ class Agent:
         self._sleep = sleep
         self._on_change = on_change
         self._sweep_id = controller.sweep.id
-        self._held: dict[int, _Held] = {}
+        self._held: dict[int, Held] = {}
         self._started = 0
         self._ended: dict[TrialState, int] = {}
         self._leaving = Leaving.NO
@@ -209,7 +200,7 @@ class Agent:
                 self._held[trial.number].trial = trial
         return bool(stopping)
 
-    def _settle(self, held: _Held, status: JobStatus) -> None:
+    def _settle(self, held: Held, status: JobStatus) -> None:
         """Write down how a trial ended, then let the backend forget its job."""
         if status.results is not None:
             held.trial = self._intake.keep(held.trial, status.results.final_metrics)
@@ -223,14 +214,9 @@ class Agent:
         if self._end(held, ruling, status.exit_code, usage):
             self._backend.forget(status.name)
 
-    def _crash(self, held: _Held, reason: str) -> bool:
-        """A trial was lost without a verdict: try again as often as allowed."""
-        lost = Ruling(to=TrialState.CRASHED, reason=reason, retries=held.trial.retries)
-        return self._end(held, retry(held.trial, CRASHED, self._options.retries, lost))
-
     def _end(
         self,
-        held: _Held,
+        held: Held,
         ruling: Ruling,
         exit_code: int | None = None,
         usage: Mapping[str, Any] | None = None,
@@ -276,7 +262,7 @@ class Agent:
                 self._backend.stop(held.trial.job_name, grace_s=0 if kills else None)
                 held.was_told = True
 
-    def _end_unstarted(self, held: _Held) -> None:
+    def _end_unstarted(self, held: Held) -> None:
         """End a trial that was told to end before we saw its job start."""
         name = held.trial.job_name
         if held.may_have_job and name in self._backend.describe([name]):
@@ -284,7 +270,7 @@ class Agent:
             return
         self._end(held, rule(held.trial, JobStatus(name=name, status="Stopped"), self._options.retries))
 
-    def _order_stop(self, held: _Held, reason: str) -> bool:
+    def _order_stop(self, held: Held, reason: str) -> bool:
         by = "agent" if self._leaves_for_machine else "person"
         reason = reason or ("its agent had to leave" if by == "agent" else "stopped by Ctrl-C")
         try:
@@ -318,10 +304,21 @@ class Agent:
             takes_more = self._submit(self._held[trial.number])
         return happened
 
-    def _give_back(self, held: _Held) -> None:
+    def _give_back(self, held: Held) -> None:
         """End a trial whose agent is gone and whose job runs, if at all, where we cannot see it."""
         reason = f"its agent was lost, and its job ran at {held.trial.place}, out of sight from here"
-        self._started -= self._crash(held, reason)  # nothing was
+        lost = Ruling(to=TrialState.CRASHED, reason=reason, retries=held.trial.retries)
+        self._started -= self._end(held, retry(held.trial, CRASHED, self._options.retries, lost))
+
+    def _put_back(self, held: Held, reason: str) -> None:
+        """Leave a trial that has no job to whoever starts anything next."""
+        self._waiting.clear(held.trial)
+        back = Ruling(to=TrialState.PENDING, reason=reason, retries=held.trial.retries)
+        self._started -= self._end(held, back)
+
+    def _is_closing(self) -> bool:
+        """Tell whether running trials may end, but none may begin."""
+        return bool(self._leaving or self._trouble or self._controller.sweep.state is not SweepState.RUNNING)
 
     def _may_start(self) -> bool:
         return (
@@ -353,15 +350,15 @@ class Agent:
         known = self._controller.history.get(trial.number)
         is_taken_over = known is None or known.state is not TrialState.PENDING
         self._controller.note([trial])
-        held = self._held[trial.number] = _Held(trial, may_have_job=is_taken_over)
-        if not is_taken_over and not self._controller.keeps_budget():
-            reason = "waits: with what other agents started at the same time it would go over the budget"
-            self._end(held, Ruling(to=TrialState.PENDING, reason=reason, retries=trial.retries))
-            return None
+        held = self._held[trial.number] = Held(trial, may_have_job=is_taken_over)
         self._started += 1
+        if not is_taken_over and not self._controller.keeps_budget():
+            spent = "waits: with what other agents started at the same time it would go over the budget"
+            self._put_back(held, spent)
+            return None
         return trial
 
-    def _submit(self, held: _Held) -> bool:
+    def _submit(self, held: Held) -> bool:
         """Start the trial's job; False when the backend takes no more now, and it waits."""
         trial = held.trial
         if trial.place != self._backend.place:
@@ -372,6 +369,9 @@ class Agent:
                 log.info("%s goes on: found its job %s", trial.label, trial.job_name)
             elif trial.state is TrialState.STOPPING:
                 self._end_unstarted(held)
+                return True
+            elif self._is_closing():
+                self._put_back(held, "it had no job yet, and nothing new is started now")
                 return True
             elif reason := self._reuse(trial):
                 self._end(held, Ruling(to=TrialState.FINISHED, reason=reason, retries=trial.retries))

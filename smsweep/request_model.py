@@ -66,6 +66,12 @@ def is_operation(name: str) -> bool:
     return name in _service("sagemaker").operation_names
 
 
+def members(name: str) -> frozenset[str]:
+    """Return the names of the fields of one of SageMaker's structures."""
+    shape = _service("sagemaker").shape_for(name)
+    return frozenset(shape.members) if isinstance(shape, StructureShape) else frozenset()
+
+
 @functools.cache
 def _service(name: str) -> ServiceModel:
     return ServiceModel(Loader().load_service_model(name, "service-2"), name)

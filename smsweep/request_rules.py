@@ -47,6 +47,9 @@ def _machines(resources: Mapping[str, Any]) -> Iterator[str]:
         yield "ResourceConfig needs one of InstanceType, InstanceGroups and InstancePreferences."
     elif given == ["InstanceGroups"] and "InstanceCount" in resources:
         yield "InstanceCount is not supported with InstanceGroups, which state it for each group."
+    counted = [resources, *resources.get("InstanceGroups", ()), *resources.get("InstancePreferences", ())]
+    if any(item.get("InstanceCount") == 0 for item in counted):  # the model lets it pass
+        yield "InstanceCount must be greater than 0."
     for name in ("SelectedInstanceType", "SelectedInstanceCount"):
         if name in resources:
             yield f"{name} is not accepted in CreateTrainingJob requests."

@@ -33,7 +33,7 @@ SIDES = {
     *("search", "stopping", "store", "backends", "fleet", "notify", "estimators", "source", "config"),
     *("render", "metrics"),
 }
-LOOP = {"controller", "agents", "flapping", "intake", "waiting"}
+LOOP = {"controller", "agents", "flapping", "intake", "slots", "waiting"}
 MAY_IMPORT = {
     "errors": set(),
     "printable": set(),
@@ -60,6 +60,7 @@ MAY_IMPORT = {
     **dict.fromkeys(SIDES, GROUND | VALUES),
     "flapping": {"failures", "trials"},
     "controller": GROUND | VALUES | {"search.base", "stopping.base", "store.base"},
+    "slots": {"trials"},
     "waiting": {"errors", "trials", "store.base"},
     "intake": GROUND | VALUES | {"backends.base", "store.base", "metrics"},
     "agents": GROUND
@@ -72,6 +73,7 @@ MAY_IMPORT = {
         "intake",
         "metrics",
         "render",
+        "slots",
         "waiting",
     },
     "wandb_server": GROUND | VALUES | {"controller"},

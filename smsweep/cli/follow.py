@@ -8,12 +8,13 @@ from smsweep import sdk
 from smsweep.cli.output import answer_json, say
 from smsweep.cli.progress import open_display
 from smsweep.cli.talk import is_quiet
-from smsweep.cli.tally import Tally
+from smsweep.cli.tally import Tally, indented
 from smsweep.cli.text import clean, counts
 from smsweep.cli.trials import sort_trials, trials_table
 from smsweep.errors import TrialsFailed
 
 MOST_ROWS = 20  # of the table at the end
+MOST_LINES = 20  # of the traceback that all failures have in common
 EXIT_CODES = {"person": 130, "machine": 143}  # by who asked the agent to go: Ctrl-C, SIGTERM
 
 
@@ -72,5 +73,7 @@ def check(outcome: sdk.Outcome, tally: Tally) -> None:
     said = outcome.trouble.partition(":")[0] or (
         "the trial failed" if failed == 1 else f"all {failed} trials failed"
     )
-    reasons = "\n".join(f"  {count} x {clean(reason)}" for reason, count in tally.reasons.most_common())
-    raise TrialsFailed(f"{said}:\n{reasons}\nlook closer with: smsweep logs {tally.sweep_id}/N")
+    grouped = tally.reasons.most_common()
+    reasons = "".join(f"  {count} x {clean(reason)}\n" for reason, count in grouped)
+    traceback = indented(tally.details.get(grouped[0][0], "") if len(grouped) == 1 else "", MOST_LINES)
+    raise TrialsFailed(f"{said}:\n{reasons}{traceback}look closer with: smsweep logs {tally.sweep_id}/N")

@@ -21,6 +21,7 @@ class Tally:
         self.sweep_id = sweep_id
         self.metric = metric
         self.reasons: Counter[str] = Counter()  # of failed and crashed trials, first lines only
+        self.details: dict[str, str] = {}  # what stood below the first line of each reason when it came first
         self._told: dict[int, tuple[str, int]] = {}  # of active trials: state and attempt last told
 
     def note(self, trial: Data) -> bool:
@@ -31,7 +32,9 @@ class Tally:
         if trial["state"] in ENDED:
             del self._told[number]
         if trial["state"] in BROKEN:
-            self.reasons[sdk.views.alike(first_line(trial["reason"])) or "no reason given"] += 1
+            reason = sdk.views.alike(first_line(trial["reason"])) or "no reason given"
+            self.reasons[reason] += 1
+            self.details.setdefault(reason, trial["reason"].partition("\n")[2])
         return is_news
 
     def line(self, trial: Data) -> str:
@@ -45,6 +48,11 @@ def news(trial: Data, metric: str) -> str:
         return clean(first_line(trial["reason"]))
     names = sorted(trial["metrics"], key=lambda name: name != metric)[:MOST_METRICS]
     return pairs({name: trial["metrics"][name] for name in names}) or pairs(sdk.views.flat_params(trial["params"]))
+
+
+def indented(text: str, n_most: int) -> str:
+    """Return the last lines of a text, each set in and ended."""
+    return "".join(f"    {clean(line)}\n" for line in text.splitlines()[-n_most:])
 
 
 def first_line(reason: str) -> str:

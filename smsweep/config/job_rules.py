@@ -78,7 +78,9 @@ def check_rules(data: Mapping[str, Any], folder: FilePath, problems: Problems) -
 
 
 def _check_image(data: Mapping[str, Any], problems: Problems) -> None:
-    framework = data.get("framework")
+    framework, image = data.get("framework"), data.get("image_uri")
+    if isinstance(image, str) and may_be_machine(image):
+        problems.add(("image_uri",), f"{image} is a type of machine, no image; it goes under instance_type")
     if "image_uri" in data and "framework" in data:
         problems.add(("framework",), "cannot stand beside image_uri; keep one of the two")
     if framework is None:

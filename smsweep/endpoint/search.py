@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
+from smsweep import request_model
 from smsweep.endpoint import api_error, paging
 from smsweep.endpoint.documents import search_record
 from smsweep.endpoint.job import Job
@@ -30,6 +31,7 @@ def search(jobs: Sequence[Job], request: Mapping[str, Any]) -> dict[str, Any]:
     expression = request.get("SearchExpression", {})
     if _count(expression) > MAX_FILTERS:
         raise api_error.invalid(f"SearchExpression has more than {MAX_FILTERS} filters.")
+    _check_names(expression)
     records = [search_record(job) for job in jobs]
     found = [record for record in records if _matches(record, expression)]
     sort_by = request.get("SortBy", "CreationTime")
@@ -53,6 +55,18 @@ def _count(expression: Mapping[str, Any]) -> int:
     nested = sum(len(part["Filters"]) for part in expression.get("NestedFilters", ()))
     parts = sum(map(_count, expression.get("SubExpressions", ())))
     return len(expression.get("Filters", ())) + nested + parts
+
+
+def _check_names(expression: Mapping[str, Any]) -> None:
+    """Raises ApiError for a property that no training job has."""
+    nested = expression.get("NestedFilters", ())
+    rules = [*expression.get("Filters", ()), *(rule for part in nested for rule in part["Filters"])]
+    names = [*(rule["Name"] for rule in rules), *(part["NestedPropertyName"] for part in nested)]
+    for name in names:
+        if name.partition(".")[0] not in {"Metrics", "Parents"} | request_model.members("TrainingJob"):
+            raise api_error.invalid(f"Unknown property name: {name}")
+    for part in expression.get("SubExpressions", ()):
+        _check_names(part)
 
 
 def _matches(record: Record, expression: Mapping[str, Any]) -> bool:

@@ -76,7 +76,7 @@ def check(
     problems: list[str] = []
     try:
         parsed, job = _parsed(sweep_yaml, job_yaml)
-        check_can_run(parsed.config, job.template.repeats)
+        check_can_run(parsed.config, job.template)
     except ConfigError as err:
         problems += err.problems
         return {"problems": problems, "warnings": [], "trials": [], "expected_trial_count": None}
@@ -106,7 +106,7 @@ def create(
     trials and sweeps whose results inform the search. Raises ConfigError with all problems, SourceError, NotFound.
     """
     parsed, job = _parsed(sweep_yaml, job_yaml)
-    check_can_run(parsed.config, job.template.repeats)
+    check_can_run(parsed.config, job.template)
     workspace = Workspace()
     _known(workspace, prior_runs)
     return keep(

@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, SupportsIndex
 
+from smsweep.budget import budgets_of
 from smsweep.config.job_yaml import ParsedJob, parse_job, read_job
 from smsweep.config.sweep_yaml import ParsedSweep, parse_sweep, read_sweep
 from smsweep.errors import ConfigError, SourceError, UsageError
@@ -101,7 +102,7 @@ def read(
     parsed_job = load_job(job)
     parsed = placed(parsed, parsed_job, origin_of(sweep))
     warn(parsed.warnings, parsed_job.warnings)
-    check_can_run(parsed.config, parsed_job.template.repeats)
+    check_can_run(parsed.config, parsed_job.template)
     return parsed, parsed_job
 
 
@@ -210,10 +211,12 @@ def warn(*warnings: Iterable[str]) -> None:
             log.warning("%s", warning)
 
 
-def check_can_run(config: SweepConfig, repeats: int = 1) -> None:
-    """Raise ConfigError for a valid config that this smsweep cannot run, before anything starts."""
-    if engine_of(config, repeats) == "optuna" and find_spec("optuna") is None:
+def check_can_run(config: SweepConfig, template: JobTemplate) -> None:
+    """Raise ConfigError for valid configs of which not one trial could run, before anything starts."""
+    if engine_of(config, template.repeats) == "optuna" and find_spec("optuna") is None:
         raise ConfigError("scheduler.engine: optuna is not installed; pip install 'smsweep[optuna]'")
+    caps = {what: cap for what, cap in template.budget.items() if what != "usd" or not template.asks_price}
+    budgets_of(replace(template, budget=caps))
 
 
 def hash_source(parsed: ParsedSweep, job: ParsedJob, sweep: SweepLike) -> str:

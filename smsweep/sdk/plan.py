@@ -66,7 +66,7 @@ def plan(
     parsed_job = load_job(job)
     parsed = placed(load_sweep(config), parsed_job, origin_of(config))
     sweep_config = parsed.config
-    check_can_run(sweep_config)
+    check_can_run(sweep_config, parsed_job.template)
     repeats = parsed_job.template.repeats
     strategy = make_strategy(sweep_config, checked_seed(seed), repeats)
     expected = expected_trial_count(sweep_config, repeats)

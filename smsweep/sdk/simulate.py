@@ -15,6 +15,7 @@ from smsweep.conditions import parse_condition
 from smsweep.config.document import show
 from smsweep.config.sweep_yaml import parse_sweep
 from smsweep.errors import ConfigError
+from smsweep.jobs import JobTemplate
 from smsweep.sdk.create import check_can_run, checked_seed
 from smsweep.search.base import SearchStrategy
 from smsweep.search.methods import make_strategy
@@ -40,7 +41,7 @@ def suggest(config: Mapping[str, Any], trials: Iterable[TrialLike], n: int = 1, 
     Raises ConfigError for a bad config or trial, UsageError for a seed below 0.
     """
     sweep_config = _read_config(config)
-    check_can_run(sweep_config)
+    check_can_run(sweep_config, JobTemplate())
     strategy = _strategy(config, sweep_config, checked_seed(seed))
     return [dict(params) for params in strategy.suggest(_read_history(sweep_config, trials), n)]
 

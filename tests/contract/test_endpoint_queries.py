@@ -162,6 +162,19 @@ def test_jobs_of_another_region_are_not_listed(account: Account) -> None:
     assert account.client("sagemaker", region_name="eu-west-1").list_training_jobs()["TrainingJobSummaries"] == []
 
 
+@pytest.mark.parametrize(
+    "expression",
+    [
+        {"Filters": [{"Name": "JobName", "Value": "job-1"}]},
+        {"NestedFilters": [{"NestedPropertyName": "Inputs", "Filters": [{"Name": "Inputs.ChannelName"}]}]},
+        {"SubExpressions": [{"Filters": [{"Name": "Tag.team", "Value": "red"}]}]},
+    ],
+)
+def test_a_property_that_no_job_has_is_no_empty_answer(account: Account, expression: Any) -> None:
+    code, words = error_of(account.sagemaker.search, Resource="TrainingJob", SearchExpression=expression)
+    assert (code, words.partition(":")[0]) == ("ValidationException", "Unknown property name")
+
+
 def test_a_new_job_shows_later_than_it_is_there(account: Account) -> None:
     account.endpoint.faults.set({"visible_after_s": 3600})
     try:

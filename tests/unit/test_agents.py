@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from smsweep.controller import OUTLOOK_NOTE
-from smsweep.errors import BackendUnavailable, CapacityError, JobRejected, StoreDamaged
+from smsweep.errors import BackendUnavailable, CapacityError, JobRejected, QuotaExceeded, StoreDamaged
 from smsweep.jobs import JobStatus
 from smsweep.leaving import Leaving
 from smsweep.runtime.assignment import Assignment
@@ -353,6 +353,50 @@ def test_a_trial_that_still_waits_for_its_job_ends_as_if_it_had_one(
     agent.run()
     (trial,) = kit.trials()
     assert (trial.state, backend.submitted) == (state, [])
+
+
+@pytest.mark.parametrize("verb", ["Ctrl-C", "pause", "stop"])
+def test_what_still_waits_for_its_job_gets_none_once_nothing_new_may_start(tmp_path: Path, verb: str) -> None:
+    kit = Kit(tmp_path, GRID)
+    backend = ScriptedBackend(reports_a)
+    agent = kit.agent(backend)
+    backend.refusals = [QuotaExceeded("one at a time", limit=1)]
+    agent.tick()
+    assert kit.states() == ["running"]
+    if verb == "Ctrl-C":
+        agent.leave()
+    else:
+        set_state(kit, verb)
+    for _ in range(4):
+        agent.tick()
+    assert (backend.submitted, kit.states()) == ([], ["pending"])
+
+
+def test_what_still_waits_for_its_job_gets_none_when_the_agent_gives_up(tmp_path: Path) -> None:
+    kit = Kit(tmp_path, GRID)
+
+    def quota_of_three(trial: Assignment) -> Plot:
+        if trial.number == 2:
+            backend.refusals = [QuotaExceeded("three at a time", limit=3)]
+        return fails(trial)
+
+    backend = ScriptedBackend(quota_of_three)
+    outcome = kit.agent(backend, parallel=4).run()
+    assert "first 3 trials failed" in outcome.trouble
+    assert (len(backend.submitted), kit.states()) == (3, [*["failed"] * 3, "pending"])
+
+
+def test_a_trial_put_back_leaves_its_place_in_the_count(tmp_path: Path) -> None:
+    kit = Kit(tmp_path, GRID)
+    backend = ScriptedBackend(reports_a)
+    agent = kit.agent(backend, count=1)
+    backend.refusals = [QuotaExceeded("none now", limit=1)]
+    agent.tick()
+    set_state(kit, "pause")
+    agent.tick()
+    set_state(kit, "resume")
+    agent.run()
+    assert kit.states() == ["finished"]
 
 
 def test_a_job_that_is_forgotten_after_it_was_told_to_end_holds_nobody_up(tmp_path: Path) -> None:

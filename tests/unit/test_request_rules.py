@@ -35,6 +35,18 @@ def channel(name: str, **source: Any) -> dict[str, Any]:
             {"InputDataConfig": [channel("t", S3DataSource={"InstanceGroupNames": ["a"]})]},
             "Channel t: there are no instance groups a",
         ),
+        (
+            {"ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 0}},
+            "InstanceCount must be greater than 0.",
+        ),
+        (
+            {
+                "ResourceConfig": {
+                    "InstanceGroups": [GROUP, {**GROUP, "InstanceGroupName": "b", "InstanceCount": 0}]
+                }
+            },
+            "InstanceCount must be greater than 0.",
+        ),
         ({"ResourceConfig": {"InstanceGroups": [GROUP, GROUP]}}, "Duplicate instance group names: a"),
         (
             {"ResourceConfig": {"InstanceGroups": [GROUP], "KeepAlivePeriodInSeconds": 60}},

@@ -38,6 +38,23 @@ MISTAKES = {
 }
 
 
+@pytest.mark.parametrize("verb", ["plan", "sweep", "run"])
+@pytest.mark.parametrize(
+    ("job", "said"),
+    [
+        ("budget: {usd: 5}", "budget.usd: needs price_per_hour"),
+        ("budget: {hours: 1}", "do not cover one trial"),
+        ("price_per_hour: aws\nbudget: {usd: 5, hours: 1}", "budget: 1 hours do not cover one trial"),
+    ],
+)
+def test_a_budget_for_no_trial_at_all_makes_no_sweep(cli: Cli, verb: str, job: str, said: str) -> None:
+    Path("job.yaml").write_text(job)
+    ended = cli(verb, "sweep.yaml", "--job", "job.yaml")
+    assert (ended.code, ended.out) == (2, "")
+    assert said in ended.err
+    assert "no sweep yet" in cli("ls").err
+
+
 @pytest.mark.parametrize(("args", "said"), MISTAKES.values(), ids=MISTAKES.keys())
 def test_a_mistake_gets_a_sentence(cli: Cli, args: list[str], said: str) -> None:
     sweep_id = cli("sweep", "sweep.yaml").out.strip()

@@ -2,7 +2,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+from smsweep.agents import Outcome
+from smsweep.cli.follow import check
 from smsweep.cli.tally import Tally, news
+from smsweep.errors import TrialsFailed
+from smsweep.trials import TrialState
 
 
 def trial(
@@ -45,3 +51,22 @@ def test_news_are_the_reason_or_the_metrics_or_the_params() -> None:
     assert news(trial(0, "running"), "acc") == "a.b=1"
     assert news(trial(0, "running", 0.5), "acc") == "acc=0.5 zeal=1"
     assert Tally("s", "acc").line(trial(7, "failed", 0.5, reason="bad\x1b[2J\nTraceback")) == "s/7 failed  bad"
+
+
+def test_the_traceback_that_all_failures_share_is_shown() -> None:
+    seen = Tally("s", "acc")
+    for number in range(3):
+        seen.note(trial(number, "failed", reason="KeyError: 'lr'\nTraceback:\n  line 3"))
+    with pytest.raises(TrialsFailed) as failed:
+        check(Outcome(ended={TrialState.FAILED: 3}, trouble="the first 3 trials failed: 3 x ..."), seen)
+    assert str(failed.value).splitlines() == [
+        "the first 3 trials failed:",
+        "  3 x KeyError: 'lr'",
+        "    Traceback:",
+        "      line 3",
+        "look closer with: smsweep logs s/N",
+    ]
+    seen.note(trial(3, "failed", reason="ValueError\nTraceback:\n  line 4"))
+    with pytest.raises(TrialsFailed) as failed:
+        check(Outcome(ended={TrialState.FAILED: 4}), seen)
+    assert "Traceback" not in str(failed.value)

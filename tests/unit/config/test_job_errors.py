@@ -19,6 +19,10 @@ def problems(text: str) -> list[str]:
     ("text", "message"),
     [
         ("- a", "job.yaml:1: expected keys such as instance_type and role, got a list"),
+        (
+            "image_uri: ml.m5.large",
+            "job.yaml:1: image_uri: ml.m5.large is a type of machine, no image; it goes under instance_type",
+        ),
         ("instance_typ: ml.m5.large", "job.yaml:1: instance_typ: unknown key; did you mean instance_type?"),
         ("role:", "job.yaml:1: role: expected a value, got nothing; give it a value, or remove the key"),
         ("role: MyRole", "job.yaml:1: role: expected a whole ARN, arn:aws:iam::123456789012:role/name, got 'MyRole'"),
