@@ -23,7 +23,8 @@ SIGNATURES = {
     " job=None, estimator=None, inputs=None, max_consecutive_failed_runs=None,"
     " reuse=False, notify=(), on_change=...)",
     "config": "a mapping",
-    "define_metric": ("(name, step_metric=None, step_sync=None, hidden=None, summary=None, overwrite=None)"),
+    "define_metric": "(name, step_metric=None, step_sync=None, hidden=None, summary=None, overwrite=None, *,"
+    " goal=None)",
     "finish": "(exit_code=None, quiet=None)",
     "init": "(config=None, **ignored)",
     "judge": "(config, trials, *, stop_if=())",

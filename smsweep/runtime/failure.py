@@ -24,6 +24,7 @@ RESERVE = ".reserve"  # beside the failure: room for it on a disk that the scrip
 RESERVE_BYTES = 16 * 1024
 _RANK = re.compile(r"^\[rank\d+\]: ?", re.MULTILINE)  # as torch marks the lines of a traceback
 _TRACEBACK = "Traceback (most recent call last):"
+_GROUP_FRAME = re.compile(r"^ +\| ")  # at the left of an exception group
 _EXCEPTION = re.compile(r"[A-Za-z_][\w.]*(?::|$)")  # `ValueError: ...`, `torch.cuda.OutOfMemoryError: ...`
 
 
@@ -118,17 +119,22 @@ def _lines(tail: bytes) -> list[str]:
 
 
 def _traceback_start(lines: list[str]) -> int | None:
+    inside = None  # an exception group's frame, whose own beginning may be cut off
     for at in range(len(lines) - 1, -1, -1):
         if lines[at].endswith(_TRACEBACK):
-            return at
-    return None
+            if not lines[at].lstrip().startswith("|"):
+                return at
+            inside = at
+    return inside
 
 
 def _exception(lines: list[str], start: int) -> tuple[str, int]:
-    """Return the line that names the exception and where the traceback ends."""
+    """Return what names the exception and where the traceback ends; of a group it ends with its last member."""
     for at in range(start + 1, len(lines)):
-        if not lines[at].startswith(" ") and _EXCEPTION.match(lines[at]):
-            return lines[at], at
+        in_frame = _GROUP_FRAME.match(lines[at])
+        text = lines[at][in_frame.end() :] if in_frame else lines[at]
+        if not text.startswith(" ") and _EXCEPTION.match(text):
+            return text, len(lines) if in_frame else at
     return lines[-1], len(lines)
 
 

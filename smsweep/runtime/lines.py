@@ -10,11 +10,13 @@ JSON, but with NaN and Infinity.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
 import re
 import select
+import stat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,6 +69,38 @@ def record_regex(name: str) -> str:
     """
     number = r"(-?[0-9.]+(?:e[-+]?[0-9]+)?|NaN|-?Infinity)"
     return MARK.rstrip() + ' .*"metrics": .*' + re.escape(_quoted(name, MAX_NAME_BYTES)) + ": " + number
+
+
+class JobOutput:
+    """Takes records to the job's stdout, also while the script has it elsewhere: in a file, in nothing, closed.
+
+    A library's chatter is silenced like that, and a callback in the midst of it logs.
+    """
+
+    def __init__(self) -> None:
+        self._kept: int | None = None
+        self._identity = _pipe(1)
+        if self._identity:
+            with contextlib.suppress(OSError):
+                self._kept = os.dup(1)  # programs that it starts do not inherit the copy
+
+    def write(self, record: str) -> None:
+        """Raises OSError when nobody can read it."""
+        # By another pipe somebody takes the records on. The copy may have been closed, and its number be a file's.
+        kept = self._kept
+        if kept is not None and not _pipe(1) and _pipe(kept) == self._identity:
+            write_line(record, kept)
+        else:
+            write_line(record)
+
+
+def _pipe(fd: int) -> tuple[int, int] | None:
+    """Tell pipes apart; None for what is no pipe."""
+    try:
+        status = os.fstat(fd)
+    except OSError:
+        return None
+    return (status.st_dev, status.st_ino) if stat.S_ISFIFO(status.st_mode) else None
 
 
 def write_line(line: str, fd: int = 1) -> None:

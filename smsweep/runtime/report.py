@@ -87,9 +87,11 @@ def define_metric(
     hidden: bool | None = None,
     summary: str | None = None,
     overwrite: bool | None = None,
-) -> None:
+    *,
+    goal: str | None = None,
+) -> str:
     """Say what a metric of the active run goes by and how it is summed up. See Run.define_metric."""
-    active_run().define_metric(name, step_metric, step_sync, hidden, summary, overwrite)
+    return active_run().define_metric(name, step_metric, step_sync, hidden, summary, overwrite, goal=goal)
 
 
 def finish(exit_code: int | None = None, quiet: object = None) -> None:
@@ -176,7 +178,10 @@ def _open_process_run(place: _Place) -> Run:
     if trial is None:
         return Run(None, _print_plainly, clock=_clock, on_finish=place.close)
     first = os.environ.setdefault(COUNTING_PID, str(os.getpid()))  # processes that this one starts inherit it
-    return Run(trial, lines.write_line, clock=_clock, on_finish=place.close, counting_pid=int(first))
+    return Run(trial, _job_output().write, clock=_clock, on_finish=place.close, counting_pid=int(first))
+
+
+_job_output = functools.lru_cache(maxsize=None)(lines.JobOutput)  # one a process
 
 
 def _trial_of(environ: Mapping[str, str]) -> dict[str, Any] | None:

@@ -103,18 +103,22 @@ class Run:
         hidden: bool | None = None,
         summary: str | None = None,
         overwrite: bool | None = None,
-    ) -> None:
-        """Say what a metric goes by and how it is summed up, as W&B's `define_metric` does.
+        *,
+        goal: str | None = None,
+    ) -> str:
+        """Say what a metric goes by and how it is summed up, as W&B's `define_metric` does, and return its name.
 
         name: of a metric, or with a star at its end of all that begin so.
         step_metric: each row with the metric gets the last value of this one, unless step_sync is False.
-        summary: "min", "max", "mean", "first", "last" or several with commas; it then has `name.min` and so on.
+        summary: "min", "max", "mean", "first", "last", "best" or several with commas; it has `name.min` and so on.
+        goal: "maximize" or "minimize": which of them is the best; minimize if None.
         hidden, overwrite: ignored.
         """
         if step_metric is not None and step_sync is not False:
             self._step_metrics.define(str(name), str(step_metric))
         if summary is not None:
-            self._summaries.define(str(name), str(summary))
+            self._summaries.define(str(name), str(summary), None if goal is None else str(goal))
+        return str(name)
 
     def metrics_of(self, data: Any) -> dict[str, Value]:
         """Return what of the data is metrics, flat, without a word about the rest."""

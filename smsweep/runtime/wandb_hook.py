@@ -178,8 +178,9 @@ def _wrap_define_metric(owner: Any) -> None:
     ) -> Any:
         result = original(self, name, step_metric, step_sync, *args, **kwargs)
         kinds = kwargs.get("summary", args[1] if len(args) > 1 else None)  # after `hidden`
+        goal = kwargs.get("goal", args[2] if len(args) > 2 else None)  # in newer versions `overwrite` is here
         if isinstance(kinds, str):
-            _followed(self).summaries.define(str(name), kinds)
+            _followed(self).summaries.define(str(name), kinds, goal if isinstance(goal, str) else None)
         if step_sync is not False and step_metric is not None:
             _followed(self).step_metrics.define(str(name), str(getattr(step_metric, "name", step_metric)))
         return result

@@ -14,18 +14,24 @@ class SummaryMetrics:
     """Which metric is summed up how, and what came of it so far."""
 
     def __init__(self) -> None:
-        self._exact: dict[str, set[str]] = {}  # metric -> kinds
-        self._prefixes: dict[str, set[str]] = {}  # what `name*` begins with -> likewise
+        self._exact: dict[str, dict[str, str]] = {}  # metric -> kind -> fold
+        self._prefixes: dict[str, dict[str, str]] = {}  # what `name*` begins with -> likewise
         self._series: dict[str, _Series] = {}
         self._told: dict[str, str] = {}  # as texts, for NaN is not itself
 
-    def define(self, name: str, kinds: str) -> None:
-        """name: of a metric, or with a star at its end of all that begin so. kinds: "min,max"; more may follow."""
-        known = {kind.strip() for kind in kinds.split(",")}.intersection(_FOLDS)
+    def define(self, name: str, kinds: str, goal: str | None = None) -> None:
+        """name: of a metric, or with a star at its end of all that begin so. kinds: "min,max"; more may follow.
+
+        goal: which end is the kind "best", the least where it is not maximize or max.
+        """
+        folds = {kind: kind for kind in _FOLDS}
+        folds["best"] = "max" if goal is not None and goal.lower().startswith("max") else "min"
+        asked = (kind.strip().lower() for kind in kinds.split(","))
+        known = {kind: folds[kind] for kind in asked if kind in folds}
         if name.endswith("*"):
-            self._prefixes.setdefault(name[:-1], set()).update(known)
+            self._prefixes.setdefault(name[:-1], {}).update(known)
         else:
-            self._exact.setdefault(name, set()).update(known)
+            self._exact.setdefault(name, {}).update(known)
 
     def take_in(self, values: Mapping[str, Any], step: int) -> dict[str, float]:
         """Take in a part of a row, and return what of the summary is another value now."""
@@ -36,15 +42,15 @@ class SummaryMetrics:
                 if kinds and isinstance(value, (int, float)) and not isinstance(value, bool):
                     series = self._series.setdefault(name, _Series())
                     series.add(value, step)
-                    found.update({f"{name}.{kind}": _FOLDS[kind](series) for kind in sorted(kinds)})
+                    found.update({f"{name}.{kind}": _FOLDS[kinds[kind]](series) for kind in sorted(kinds)})
         changed = {name: value for name, value in found.items() if self._told.get(name) != repr(value)}
         self._told.update({name: repr(value) for name, value in changed.items()})
         return changed
 
-    def _kinds_of(self, name: str) -> set[str]:
+    def _kinds_of(self, name: str) -> dict[str, str]:
         if name in self._exact:
             return self._exact[name]
-        return next((kinds for prefix, kinds in self._prefixes.items() if name.startswith(prefix)), set())
+        return next((kinds for prefix, kinds in self._prefixes.items() if name.startswith(prefix)), {})
 
 
 class _Series:

@@ -6,15 +6,20 @@ import re
 
 from smsweep.errors import UsageError
 
+_RUN_ID = re.compile(r"([a-z0-9]{8})-([0-9]+)")  # a sweep's id is as long as W&B's
+
 
 def parse_label(text: str) -> tuple[str, int | None]:
     """Return (sweep id, trial number or None) of `ID`, `ID/N`, or W&B's `entity/project/ID`, `.../sweeps/ID`.
 
-    Raises UsageError.
+    A run's id, `ID-N`, is a trial, too. Raises UsageError.
     """
     parts = [part for part in text.strip().split("/") if part]
     if parts and parts[-1].isdecimal() and len(parts) > 1:
         return _sweep_id(text, parts[-2]), int(parts[-1])
+    run = _RUN_ID.fullmatch(parts[-1]) if parts else None
+    if run:
+        return run[1], int(run[2])
     return _sweep_id(text, parts[-1] if parts else ""), None
 
 

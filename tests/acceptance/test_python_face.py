@@ -87,6 +87,18 @@ def test_rows_are_asked_for_as_from_wandbs_api(folder: Path) -> None:
     )
 
 
+def test_runs_of_an_earlier_sweep_are_named_by_their_ids(folder: Path) -> None:
+    first = smsweep.sweep(GRID)
+    smsweep.agent(first, count=2)
+    done = smsweep.Api().sweep(first).runs
+    second = smsweep.sweep(GRID, prior_runs=[run.id for run in done])
+    smsweep.agent(second, count=1)
+    (run,) = smsweep.Api().sweep(second).runs
+    assert run.config not in [one.config for one in done]
+    with pytest.raises(smsweep.SmsweepError, match=f"sweep {first} has no trial 99"):
+        smsweep.sweep(GRID, prior_runs=[f"{first}-99"])
+
+
 def test_the_best_run_is_the_one_with_the_best_objective(folder: Path) -> None:
     sweep_id = smsweep.sweep(GRID)
     smsweep.agent(sweep_id, parallel=2)

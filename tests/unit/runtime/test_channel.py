@@ -80,6 +80,31 @@ def test_points_of_one_name_from_several_processes_are_each_a_row(job: Job) -> N
     assert len(logged) == 2001
 
 
+def test_points_arrive_while_the_script_has_its_stdout_elsewhere(job: Job) -> None:
+    script = """
+    import os, smsweep
+    smsweep.log({"x": 0})
+    job = os.dup(1)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    smsweep.log({"x": 1})
+    os.close(1)
+    smsweep.log({"x": 2})
+    with open("mine", "wb", buffering=0) as mine:  # has the number of stdout now
+        assert mine.fileno() == 1
+        smsweep.log({"x": 3})
+    assert os.path.getsize("mine") == 0
+    os.dup2(job, 1)
+    smsweep.log({"x": 4})
+    os.closerange(3, 100)
+    os.dup2(os.open("more", os.O_RDWR | os.O_CREAT), 5)
+    os.dup2(5, 1)
+    smsweep.log({"x": 5})  # nobody sees it; but what the script opened since is not written to
+    assert os.path.getsize("more") > 0
+    """
+    done = job.trial({"train.py": textwrap.dedent(script)}).run()
+    assert (done.code, [(point.value, point.step) for point in points(done)]) == (0, [(i, i) for i in range(5)])
+
+
 def test_logging_with_stdout_closed_does_not_stop_the_script(job: Job) -> None:
     script = """
     import os, smsweep

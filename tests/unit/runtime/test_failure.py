@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import signal
+import subprocess
 
 import pytest
 
 from smsweep.runtime.failure import MAX_CHARS, describe
 from smsweep.runtime.supervise import Ended
-from tests.unit.runtime.jobs import Job
+from tests.unit.runtime.jobs import PYTHON, Job
+
+JOB_VERSION = tuple(
+    json.loads(subprocess.check_output([PYTHON, "-c", "import sys; print(list(sys.version_info[:2]))"]))
+)
 
 
 def test_the_exception_comes_first_and_the_traceback_after(job: Job) -> None:
@@ -22,6 +28,25 @@ def test_the_exception_comes_first_and_the_traceback_after(job: Job) -> None:
 def test_of_a_chain_of_exceptions_the_last_one_counts(job: Job) -> None:
     job.trial({"train.py": "try: 1 / 0\nexcept Exception as err: raise KeyError('second') from err"}).run()
     assert job.failure.startswith("KeyError: 'second' (exit code 1)\n")
+
+
+@pytest.mark.skipif(JOB_VERSION < (3, 11), reason="exception groups came with Python 3.11")
+def test_of_a_group_of_exceptions_the_group_counts_and_its_members_follow(job: Job) -> None:
+    script = """
+try: 1 / 0
+except ZeroDivisionError as err: raised = err
+raise ExceptionGroup("workers", [raised, ExceptionGroup("inner", [ValueError("bad lr")])])
+"""
+    job.trial({"train.py": script}).run()
+    first, _, rest = job.failure.partition("\n")
+    assert first == "ExceptionGroup: workers (2 sub-exceptions) (exit code 1)"
+    assert "ZeroDivisionError: division by zero" in rest and "ValueError: bad lr" in rest
+
+
+def test_the_end_of_a_group_of_exceptions_is_enough(job: Job) -> None:
+    end = "    | Traceback (most recent call last):\n    |   File x\n    | ValueError: bad lr\n    +----\n"
+    job.trial({"train.py": f"import sys; sys.stderr.write({end!r}); sys.exit(1)"}).run()
+    assert job.failure.startswith("ValueError: bad lr (exit code 1)\n")
 
 
 def test_our_own_warnings_are_not_quoted_as_the_scripts_words(job: Job) -> None:

@@ -232,6 +232,20 @@ def test_a_metric_is_summed_up_and_goes_by_another_as_in_wandb(channel: Channel)
     assert (smsweep.summary["val.loss.min"], smsweep.summary["val.loss.mean"]) == (2, 3)
 
 
+def test_what_a_metric_was_defined_as_does_as_another_ones_step(channel: Channel) -> None:
+    epoch = smsweep.define_metric("epoch")
+    smsweep.define_metric("acc", step_metric=epoch, summary="best", goal="maximize", hidden=True)
+    for number, acc in enumerate((3, 4, 2)):
+        smsweep.log({"epoch": number})
+        smsweep.log({"acc": acc})
+    assert [record["metrics"] for record in channel.records if "acc" in record.get("metrics", {})] == [
+        {"acc": 3, "epoch": 0},
+        {"acc": 4, "epoch": 1},
+        {"acc": 2, "epoch": 2},
+    ]
+    assert smsweep.summary["acc.best"] == 4
+
+
 def test_a_metric_without_its_step_stays_alone_where_that_is_not_wanted(channel: Channel) -> None:
     smsweep.init().define_metric("loss", step_metric="epoch", step_sync=False)
     smsweep.log({"loss": 1})

@@ -25,6 +25,16 @@ def test_each_kind(kind: str, value: float) -> None:
     assert summary("loss", kind, (0, 2), (1, 4), (2, 1)) == {f"loss.{kind}": value}
 
 
+@pytest.mark.parametrize(("goal", "value"), [("maximize", 4), ("Max", 4), ("minimize", 1), (None, 1)])
+def test_the_best_value_goes_by_the_goal(goal: str | None, value: float) -> None:
+    metrics = SummaryMetrics()
+    metrics.define("loss", "Best", goal)
+    found: dict[str, float] = {}
+    for step, logged in enumerate((2, 4, 1)):
+        found.update(metrics.take_in({"loss": logged}, step))
+    assert found == {"loss.best": value}
+
+
 def test_a_later_value_of_a_row_takes_the_place_of_the_former() -> None:
     found = summary("loss", "max,mean", (0, 2), (1, 9), (1, 4))
     assert found == {"loss.max": 4, "loss.mean": 3}
@@ -44,7 +54,7 @@ def test_nan_stays() -> None:
     assert str(summary("loss", "max", (0, 2), (1, float("nan")), (2, 3))) == "{'loss.max': nan}"
 
 
-@pytest.mark.parametrize("kinds", ["none", "copy", "best"])
+@pytest.mark.parametrize("kinds", ["none", "copy"])
 def test_other_kinds_are_wandbs_alone(kinds: str) -> None:
     assert summary("loss", kinds, (0, 2)) == {}
 
