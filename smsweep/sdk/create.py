@@ -61,8 +61,8 @@ def sweep(
     """Create a sweep and return its id.
 
     sweep: a W&B sweep config as a mapping, the path of a YAML file, or a function that returns a mapping.
-    prior_runs: trials ("ID/N", or a run's id), whole sweeps ("ID"), or CSV files of runs, such as W&B exports: their
-    results inform the search.
+    prior_runs: trials ("ID/N", or a run's id), whole sweeps ("ID"), or CSV files of runs, such as W&B exports:
+    their results inform the search.
     program: runs instead of the config's.
     job: how its jobs run: a job.yaml's path or its content. estimator: the same as an Estimator or a ModelTrainer
     of the SageMaker SDK, with inputs as its `fit` or `train` takes them; its script runs where the config names no
