@@ -26,14 +26,20 @@ if TYPE_CHECKING:
 
 def main() -> None:
     sys.path.insert(0, sys.argv[1])
-    from smsweep.runtime import entrypoint  # noqa: PLC0415 - of the zip just put on the path
+    from smsweep.runtime import entrypoint, orphans  # noqa: PLC0415 - of the zip just put on the path
+
+    orphans.prepare()
+
+    def entry(argv: list[str]) -> int:
+        orphans.become_reaper()
+        return entrypoint.main(argv)
 
     signal.signal(signal.SIGCHLD, on_child)
     for line in sys.stdin:
         order = json.loads(line)
         with contextlib.suppress(Exception):
             entrypoint.prepare_fork(order["folder"], order["environ"])
-        say(start(order, entrypoint.main))
+        say(start(order, entry))
 
 
 def say(answer: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import time
 
+from smsweep.runtime import orphans
 from smsweep.runtime.process_group import is_alive
 from smsweep.runtime.pump import Pump
 
@@ -119,6 +120,7 @@ class Supervisor:
         else:
             self.stopped_by = number
         self._send(signal.SIGKILL)
+        orphans.kill()
 
     def _send(self, number: int) -> None:
         if not self._group:
@@ -128,15 +130,15 @@ class Supervisor:
             os.killpg(self._group, number)
 
     def _wait(self, pid: int) -> int:
-        """Wait for pid; as PID 1 also reap whatever orphans are handed to us meanwhile."""
+        """Wait for pid; also reap whatever orphans are handed to us meanwhile."""
         while True:
-            reaped, status = os.waitpid(-1 if os.getpid() == 1 else pid, 0)
+            reaped, status = os.waitpid(-1 if orphans.has_orphans_given() else pid, 0)
             if reaped == pid:
                 return status
 
     def _end_leftovers(self) -> None:
-        """Ask what the program left in its group to end, then kill it."""
-        if not is_alive(self._group):
+        """Ask what the program left to end, in its group or out of it, then kill it."""
+        if not self._is_anybody_left():
             return
         if not self.stopped_by:
             self._send(signal.SIGTERM)
@@ -144,12 +146,21 @@ class Supervisor:
         patience_s = self._grace_s + LEFTOVER_S if self.stopped_by else LEFTOVER_S
         if not self._is_gone_within(patience_s):
             self._send(signal.SIGKILL)
+            deadline = time.monotonic() + LEFTOVER_S
+            while orphans.any_left() and time.monotonic() < deadline:  # who is killed leaves its children to us
+                orphans.kill()
+                time.sleep(0.01)
             self._is_gone_within(LEFTOVER_S)
+
+    def _is_anybody_left(self) -> bool:
+        return orphans.any_left() or is_alive(self._group)
 
     def _is_gone_within(self, patience_s: float) -> bool:
         deadline = time.monotonic() + patience_s
         pause_s = 0.01
-        while is_alive(self._group):
+        asked: set[int] = set()
+        while self._is_anybody_left():
+            orphans.ask(self._group, asked)  # no signal to the group has reached them
             if time.monotonic() > deadline:
                 return False
             time.sleep(pause_s)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import secrets
+import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -309,3 +312,27 @@ def test_wait_wakes_when_a_job_ends(jobs: Jobs) -> None:
     asked_at = time.monotonic()
     jobs.backend.wait(30)
     assert time.monotonic() - asked_at < 20
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere nobody is given a process's orphans")
+def test_no_process_outlives_its_job_not_even_in_a_session_of_its_own(jobs: Jobs) -> None:
+    child = "import subprocess, sys; subprocess.Popen(['sleep', '{name}'], start_new_session=True)"
+    grandchild = f"{child}; import time; time.sleep(300)"
+    seconds = str(10**6 + secrets.randbelow(10**6))  # by which the process is known
+    script = f"""
+import subprocess, sys
+{child.replace("{name}", seconds)}
+subprocess.Popen([sys.executable, '-c', {grandchild.replace("{name}", seconds)!r}], start_new_session=True)
+import time; time.sleep(0.5)
+print('done')
+"""
+    done = jobs.run("outlive", script)
+    assert (done.status.status, done.lines) == ("Completed", ("done",))
+    assert seconds not in {argument for argv in running() for argument in argv}
+
+
+def running() -> Iterator[list[str]]:
+    """Yield the arguments of every process that runs here."""
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            yield file.read_bytes().decode(errors="replace").split("\0")
