@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 from typer.completion import get_completion_script  # type: ignore[attr-defined]  # used by typer's own --show-completion
 
-from smsweep.cli.output import answer
+from smsweep.cli.options import Json
+from smsweep.cli.output import answer, answer_json
 
 EXAMPLES = """
 source <(smsweep completion bash)
@@ -27,6 +28,9 @@ class Shell(str, Enum):
     PWSH = "pwsh"
 
 
-def completion(shell: Annotated[Shell, typer.Argument(help="The shell you use.")]) -> None:
+def completion(
+    shell: Annotated[Shell, typer.Argument(help="The shell you use.")], as_json: Json = False
+) -> None:
     """Print a shell's completion script."""
-    answer(get_completion_script(prog_name="smsweep", complete_var=COMPLETE_VAR, shell=shell.value))
+    script = get_completion_script(prog_name="smsweep", complete_var=COMPLETE_VAR, shell=shell.value)
+    answer_json({"shell": shell.value, "script": script}) if as_json else answer(script)

@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 
 from smsweep import sdk
-from smsweep.cli.options import SweepId
-from smsweep.cli.output import say
+from smsweep.cli.options import Json, SweepId
+from smsweep.cli.output import answer_json, say
 from smsweep.cli.talk import is_quiet
+from smsweep.errors import UsageError
 
 EXAMPLES = """
 smsweep export abcd1234 > trials.csv
@@ -45,16 +46,24 @@ def export(
         typer.Option("--to", "--output", "-o", metavar="WHERE", help="A file, storage or folder; not stdout."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", "-f", help="Replace what is there.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Write all trials for other programs.
 
     As CSV, JSON or Parquet: every field, param and metric. In CSV, params and metrics are columns named `params.x`
     and `metrics.x`, and text that a spreadsheet would run as a formula is put behind an apostrophe. As a study of
     Optuna, runs of MLflow, or event files of TensorBoard: also what was reported step by step. parquet, optuna,
-    mlflow and tensorboard need the extra of that name.
+    mlflow and tensorboard need the extra of that name. --json: the trials as JSON on stdout; with --to, what was
+    written where.
     """
+    if as_json and to in (None, sdk.exporting.STDOUT):
+        if form not in (None, Format.JSON):
+            raise UsageError(f"--json prints JSON, not {form.value}; leave one of the two out, or add --to")
+        form = Format.JSON
     done = sdk.exporting.export(sweep_id, to, form=form.value if form else None, force=force, progress=_progress)
-    if done.where:
+    if done.where and as_json:
+        answer_json({"trials": done.n_trials, "where": done.where})
+    elif done.where:
         say(f"wrote {done.n_trials} {'trial' if done.n_trials == 1 else 'trials'} to {done.where}")
     else:
         typer.echo(done.text, nl=False)

@@ -32,6 +32,22 @@ def test_the_name_says_the_format_unless_a_flag_does(cli: Cli, ran: str, folder:
     assert (folder / "b.json").read_text().startswith("number,")
 
 
+@pytest.mark.parametrize("to", [(), ("--to", "-"), ("--format", "json")])
+def test_json_is_a_format_too(cli: Cli, ran: str, to: tuple[str, ...]) -> None:
+    assert cli("export", ran, "--json", *to).out == cli("export", ran, "--format", "json").out
+
+
+def test_json_tells_what_was_written(cli: Cli, ran: str, folder: Path) -> None:
+    answer = json.loads(cli("export", ran, "--json", "--to", "trials.csv").out)
+    assert answer == {"trials": 3, "where": "trials.csv"}
+    assert (folder / "trials.csv").read_text().startswith("number,")
+
+
+def test_json_and_another_format_do_not_go_together(cli: Cli, ran: str) -> None:
+    ended = cli("export", ran, "--json", "--format", "csv")
+    assert (ended.code, ended.out, "not csv" in ended.err) == (2, "", True)
+
+
 @pytest.mark.parametrize("name", ["trials.csv", "trials.json"])
 def test_a_file_is_replaced_only_with_force(cli: Cli, ran: str, folder: Path, name: str) -> None:
     (folder / name).write_text("mine")

@@ -252,4 +252,6 @@ def test_doctor_fails_with_a_cure_for_what_is_required(
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_prints_a_script_for(cli: Cli, shell: str) -> None:
-    assert "_SMSWEEP_COMPLETE" in cli("completion", shell).out
+    script = cli("completion", shell).out
+    assert "_SMSWEEP_COMPLETE" in script
+    assert json.loads(cli("completion", shell, "--json").out) == {"shell": shell, "script": script[:-1]}
