@@ -28,9 +28,7 @@ class Shell(str, Enum):
     PWSH = "pwsh"
 
 
-def completion(
-    shell: Annotated[Shell, typer.Argument(help="The shell you use.")], as_json: Json = False
-) -> None:
+def completion(shell: Annotated[Shell, typer.Argument(help="The shell you use.")], as_json: Json = False) -> None:
     """Print a shell's completion script."""
     script = get_completion_script(prog_name="smsweep", complete_var=COMPLETE_VAR, shell=shell.value)
     answer_json({"shell": shell.value, "script": script}) if as_json else answer(script)
