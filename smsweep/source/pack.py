@@ -37,6 +37,7 @@ def pack(
     cannot be written.
     """
     partial = into / f".{uuid.uuid4().hex}.partial"
+    made = [folder for folder in (into, *into.parents) if not folder.exists()]
     try:
         into.mkdir(parents=True, exist_ok=True)
         with partial.open("xb") as raw:
@@ -59,6 +60,9 @@ def pack(
     finally:
         with suppress(OSError):
             partial.unlink()
+        with suppress(OSError):  # where there is a bundle now
+            for folder in made:
+                folder.rmdir()
 
 
 def hash_files(files: Iterable[SourceFile], *, found: Sequence[Finding] = (), known: Sequence[str] = ()) -> str:

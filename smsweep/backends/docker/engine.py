@@ -18,6 +18,7 @@ from docker.context.config import get_current_context_name
 from docker.errors import APIError, ContextNotFound, DockerException, ImageNotFound, TLSParameterError
 from docker.utils import kwargs_from_env, parse_host
 
+from smsweep.backends.docker.options import DockerOptions
 from smsweep.errors import BackendUnavailable, UsageError
 
 DEFAULT_URL = "unix:///var/run/docker.sock"
@@ -136,3 +137,4 @@ def check_settings(environ: Mapping[str, str]) -> None:
         parse_host(url)
     except DockerException as err:
         raise UsageError(f"DOCKER_HOST: {err}; expected a URL such as {DEFAULT_URL}") from err
+    DockerOptions.from_environ(environ)

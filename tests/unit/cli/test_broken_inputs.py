@@ -154,6 +154,7 @@ IMAGES = {
     "a framework without a version": ("framework: pytorch\n", {}, "framework_version: missing"),
     "an engine's address without a port": ("", {"DOCKER_HOST": "nonsense"}, "DOCKER_HOST: Invalid bind address"),
     "an engine by another protocol": ("", {"DOCKER_HOST": "ftp://h"}, "expected a URL such as unix:///var/run"),
+    "a cap that is none": ("", {"SMSWEEP_DOCKER_CPUS": "many"}, "SMSWEEP_DOCKER_CPUS: expected a number such as"),
 }
 
 
