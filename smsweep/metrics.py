@@ -14,7 +14,7 @@ from smsweep.errors import ConfigError
 from smsweep.runtime.lines import MARK, MARKUP, MAX_RECORD_BYTES, METRICS, SUMMARY
 from smsweep.trials import MetricPoint, Scalar
 
-MAX_TEXT = 65_536  # characters of one line that definitions are tried on: a 1 MB line must not stall the agent
+MAX_TEXT = 65_536  # characters of one shown line that definitions are tried on: 1 MB must not stall the agent
 MAX_INT = 2**63  # beyond it databases cannot follow; such numbers become floats
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # NUL and lone surrogates: no database takes them
@@ -60,9 +60,10 @@ class MetricReader:
 
     def _matches(self, text: str, at: datetime) -> Iterator[MetricPoint]:
         # A progress bar redraws itself after each carriage return: every state is a line of its own.
-        for shown in MARKUP.sub("", text[:MAX_TEXT]).split("\r"):
+        for state in text.split("\r"):
+            shown = MARKUP.sub("", state[:MAX_TEXT])
             for name, regex in self._definitions:
-                for match in regex.finditer(shown):
+                for match in _all_matches(regex, shown):
                     value = _number(match.group(1))
                     if value is not None:
                         yield MetricPoint(name=name, value=value, time=at)
@@ -97,6 +98,20 @@ def _compiled(name: str, regex: str) -> re.Pattern[str]:
     if not pattern.groups:
         raise ConfigError(f"metric_definitions: {name}: {regex!r} has no group; put the number in parentheses")
     return pattern
+
+
+def _all_matches(regex: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
+    """As `finditer` in a text of one line, but `.*loss=(.*)` and the like take linear time where they find nothing.
+
+    Such a regex matches at the first place or at none.
+    """
+    if not regex.pattern.startswith(".*") or regex.pattern.startswith(".*+") or "|" in regex.pattern:
+        yield from regex.finditer(text)
+        return
+    at = 0
+    while at <= len(text) and (match := regex.match(text, at)):
+        yield match
+        at = match.end() + (match.end() == match.start())
 
 
 def split_records(line: str) -> tuple[str, list[dict[str, Any]]]:

@@ -28,7 +28,9 @@ def read_page(file: Path, cursor: str, *, is_complete: bool) -> LogPage:
         return LogPage(lines=(), cursor=cursor, is_last=is_complete)
     if not (reached_end and is_complete):
         end = data.rfind(b"\n") + 1
-        data = data[: end or (len(data) if len(data) >= LINE_BYTES else 0)]
+        if not end and len(data) >= LINE_BYTES:
+            end = data.rfind(b"\r") + 1 or len(data)  # between two states of a progress bar, if it is one
+        data = data[:end]
     if not data:
         return LogPage(lines=(), cursor=cursor)
     lines = tuple(line.decode("utf-8", errors="replace").rstrip("\r") for line in data.split(b"\n"))

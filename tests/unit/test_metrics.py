@@ -7,6 +7,8 @@ import re
 from datetime import datetime, timezone
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from smsweep.errors import ConfigError
 from smsweep.metrics import MetricReader, Reading
@@ -119,6 +121,27 @@ def test_what_no_database_takes_is_made_harmless() -> None:
 )
 def test_every_match_of_a_definition_counts(line: str, expected: list[float]) -> None:
     assert [value for _, value in values(line)] == expected
+
+
+def test_every_state_of_a_progress_bar_counts_however_long_it_goes_on_without_a_line_end() -> None:
+    bar = "".join(f"\r{'#' * 80}| loss={number}" for number in range(2000))
+    assert [value for _, value in values(bar)] == list(range(2000))
+
+
+GREEDY = ".*l=([0-9])", ".*?l=([0-9])", ".*l=([0-9])?", ".*([0-9])", ".*x|l=([0-9])", ".*(?<=l)=([0-9])"
+
+
+@given(st.text("l=1 x", max_size=12))
+def test_a_regex_that_begins_with_anything_finds_what_it_would_find_anyhow(text: str) -> None:
+    for regex in GREEDY:
+        expected = [float(match[1]) for match in re.finditer(regex, text) if (match[1] or "").isdecimal()]
+        found = [value for _, value in values(text, definitions=(("l", regex),))]
+        assert found == expected
+
+
+def test_a_regex_that_begins_with_anything_does_not_stall_on_long_lines() -> None:
+    """It took 5 s a line: from each place to the end."""
+    assert values(*["x" * 60_000] * 100, definitions=(("loss", ".*loss=([0-9.]+)"),)) == []
 
 
 def test_definitions_do_not_look_into_records_but_at_the_text_beside_them() -> None:
