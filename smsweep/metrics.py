@@ -101,7 +101,7 @@ def _compiled(name: str, regex: str) -> re.Pattern[str]:
 
 
 def _all_matches(regex: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
-    """As `finditer` in a text of one line, but `.*loss=(.*)` and the like take linear time where they find nothing.
+    """As `finditer` in one line of text, but `.*loss=(.*)` and such take linear time where they find nothing.
 
     Such a regex matches at the first place or at none.
     """
