@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import tarfile
+from collections.abc import Iterator
 
 import pytest
 from docker import DockerClient
 
+from tests.docker.conftest import build
 from tests.engine import IMAGE
 from tests.jobs import Jobs, channel
 
@@ -102,6 +105,33 @@ def test_a_copied_channel_is_the_jobs_own(jobs: Jobs) -> None:
     jobs.backend = jobs.another(SMSWEEP_DOCKER_COPY_CHANNELS="1")
     code = "[open('/opt/ml/input/data/train/old', 'w').write('22'), sorted(os.listdir('/opt/ml/input/data'))]"
     assert show(jobs, code, channels={"train": data.as_uri()}) == [2, ["smsweep", "train"]]
+    assert (data / "old").read_text() == "1"
+
+
+@pytest.fixture
+def strict_umask() -> Iterator[None]:
+    before = os.umask(0o077)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("strict_umask")
+def test_no_umask_keeps_a_jobs_files_from_whoever_its_image_runs_as(
+    jobs: Jobs, docker_engine: DockerClient
+) -> None:
+    jobs.image = build(docker_engine, "smsweep-test-user", USER="12345")
+    jobs.backend = jobs.another(SMSWEEP_DOCKER_COPY_CHANNELS="1")
+    data = jobs.folder / "data"
+    data.mkdir()
+    (data / "old").write_text("1")
+    script = """
+import json
+print(json.load(open('/opt/ml/input/config/hyperparameters.json'))['a'])
+open('/opt/ml/input/data/train/old', 'a').write('2')
+open('/opt/ml/input/data/train/new', 'w').write('3')
+"""
+    done = jobs.run("umask", script, params={"a": 1}, channels={"train": data.as_uri()})
+    assert (done.status.failure_reason, done.lines) == ("", ("1",))
     assert (data / "old").read_text() == "1"
 
 

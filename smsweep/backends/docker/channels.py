@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from smsweep.backends.docker.containers import Bind
+from smsweep.backends.docker.modes import open_to_all
 from smsweep.backends.docker.places import PLACES
 from smsweep.backends.docker.places.files import local_path
 from smsweep.backends.instance_groups import instance_groups
@@ -103,6 +104,7 @@ def _copy(source: Path, place: Path) -> None:
     else:
         draft.mkdir()
         shutil.copy2(source, draft)
+    open_to_all(draft, folders=0o777, files=0o666)
     draft.replace(place)
 
 
@@ -134,4 +136,5 @@ def _link_shard(source: Path, shard: Path, index: int, count: int) -> None:
             try:
                 os.link(file, target)
             except OSError:  # another file system, or not ours to link
-                shutil.copyfile(file, target)
+                shutil.copy(file, target)
+    open_to_all(shard, folders=0o755, files=0)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from smsweep.backends.docker.containers import Bind
+from smsweep.backends.docker.modes import open_to_all
 from smsweep.backends.docker.places import Place
 from smsweep.backends.docker.places.files import local_path
 from smsweep.jobs import TrainingJobRequest
@@ -39,7 +38,8 @@ class Checkpoints:
             names = [path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*") if path.is_file()]
             self._restored.write_text(json.dumps(names), encoding="utf-8")
         if self._uri:
-            _open_to_all(self.folder)
+            # So that the image's user can go on with files that are the caller's by now.
+            open_to_all(self.folder, folders=0o777, files=0o666)
 
     def binds(self) -> list[Bind]:
         return [Bind(source=self.folder, target=self._target, is_read_only=False)] if self._uri else []
@@ -67,17 +67,3 @@ def _is_gone(path: Path) -> bool:
     except OSError:
         return False
     return False
-
-
-def _open_to_all(folder: Path) -> None:
-    """Let the image's user, who need not be root, go on with files that are the caller's by now."""
-    for parent, _, files in os.walk(folder):
-        _allow(Path(parent), 0o777)
-        for file in files:
-            _allow(Path(parent, file), 0o666)
-
-
-def _allow(path: Path, bits: int) -> None:
-    with suppress(PermissionError):  # not ours: an earlier container's, whose user has it still
-        if not path.is_symlink():
-            path.chmod(path.stat().st_mode | bits)

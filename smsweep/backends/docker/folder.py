@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from smsweep.backends import local_site
+from smsweep.backends.docker.modes import open_to_all
 from smsweep.backends.instance_groups import host_names
 from smsweep.backends.ml_tree import not_prepared, write_tree
 from smsweep.jobs import JobResults, JobStatus, TrainingJobRequest
@@ -50,7 +51,8 @@ class JobFolder:
             draft.path.mkdir(parents=True, mode=0o700)
             for host in hosts:
                 write_tree(draft.ml(host), request, hosts, host)
-                _open_to_all(draft.ml(host))
+                # The job's folder around it is closed to others here.
+                open_to_all(draft.ml(host), folders=0o777, files=0o644)
             _write(draft.path / "request.json", request)
             draft.path.rename(self.path)
         except OSError as err:
@@ -119,12 +121,6 @@ def find_jobs(beginning: str, folder: Path, environ: Mapping[str, str]) -> Itera
     """See backends.table.FindJobs."""
     del environ
     return local_site.find_jobs(beginning, folder, leave_out=("pid",))  # a process has one
-
-
-def _open_to_all(tree: Path) -> None:
-    """Let whatever user an image has write to its /opt/ml; the job's folder around it is closed to others here."""
-    for folder, _, _ in os.walk(tree):
-        Path(folder).chmod(0o777)
 
 
 def _plain(status: JobStatus) -> dict[str, Any]:

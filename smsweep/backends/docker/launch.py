@@ -18,6 +18,7 @@ from smsweep.backends.docker.folder import JobFolder
 from smsweep.backends.docker.gpus import choose_gpu
 from smsweep.backends.docker.images import cannot_start, ensure_image, image_name, inspect_image
 from smsweep.backends.docker.locks import exclusive
+from smsweep.backends.docker.modes import open_to_all
 from smsweep.backends.docker.network import HostNetwork, ensure_network
 from smsweep.backends.docker.requirements_layer import read_requirements
 from smsweep.backends.docker.surroundings import Surroundings
@@ -73,6 +74,7 @@ class Launch:
     ) -> str:
         if assets is None:
             return image
+        open_to_all(assets, folders=0o755, files=0o644)  # a umask may keep them from the image's user
         is_isolated = self._request.get("EnableNetworkIsolation", False)
         requirements = read_requirements(assets / SOURCE_TAR, is_isolated=is_isolated)
         return self._around.layers.image_with(client, image, requirements, check) if requirements else image

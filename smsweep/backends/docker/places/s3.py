@@ -17,6 +17,7 @@ import boto3
 from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError
 
+from smsweep.backends.docker.modes import open_to_all
 from smsweep.errors import BackendUnavailable, JobRejected
 
 if TYPE_CHECKING:
@@ -127,6 +128,7 @@ class S3Place:
         try:
             for found in objects:
                 self._download(bucket, found, draft)
+            open_to_all(draft, folders=0o755, files=0o644)
             draft.rename(folder)
         except OSError:
             if not folder.exists():  # else another job was first
