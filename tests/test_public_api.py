@@ -15,7 +15,7 @@ import smsweep
 SIGNATURES = {
     "Api": "(overrides=None, **ignored)",
     "ConfigError": "(problems)",
-    "Run": "(trial, write, *, clock, on_finish=..., counting_pid=None)",
+    "Run": "(trial, write, *, clock, on_finish=..., counting_pid=None, first_step=0)",
     "SmsweepError": "an exception",
     "StopDecision": "(*, number, reason, evidence=<factory>)",
     "active_run": "()",

@@ -47,6 +47,7 @@ class _Place:
         self.is_bound = False  # that has happened
         self._opening = threading.Lock()
         self.run: Run | None = None
+        self.first_step = 0  # of the next run: a trial's rows are those of all its runs, one after the other
 
     def active(self) -> Run:
         run = self.run
@@ -58,6 +59,9 @@ class _Place:
     def close(self, run: Run) -> None:
         if self.run is run:
             self.run = None
+            if run.is_in_sweep:
+                ends = (int(str(row["_step"])) + 1 for row in run.history()[-1:])
+                self.first_step = run.first_step + max(run.step, *ends, 0)
 
 
 def init(config: Any = None, **ignored: Any) -> Run:
@@ -146,7 +150,7 @@ def activate(
     write: takes each record, one line without its end.
     bind_wandb: called before the first `wandb.init`, see there; None leaves W&B alone.
     """
-    place = _Place(lambda place: Run(trial, write, clock=_clock, on_finish=place.close), bind_wandb)
+    place = _Place(lambda place: _of_trial(place, trial, write), bind_wandb)
     token = _inline.set(place)
     _all_inline.append(place)
     try:
@@ -178,7 +182,20 @@ def _open_process_run(place: _Place) -> Run:
     if trial is None:
         return Run(None, _print_plainly, clock=_clock, on_finish=place.close)
     first = os.environ.setdefault(COUNTING_PID, str(os.getpid()))  # processes that this one starts inherit it
-    return Run(trial, _job_output().write, clock=_clock, on_finish=place.close, counting_pid=int(first))
+    return _of_trial(place, trial, _job_output().write, int(first))
+
+
+def _of_trial(
+    place: _Place, trial: Mapping[str, Any], write: Callable[[str], None], counting_pid: int | None = None
+) -> Run:
+    return Run(
+        trial,
+        write,
+        clock=_clock,
+        on_finish=place.close,
+        counting_pid=counting_pid,
+        first_step=place.first_step,
+    )
 
 
 _job_output = functools.lru_cache(maxsize=None)(lines.JobOutput)  # one a process

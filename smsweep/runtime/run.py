@@ -33,7 +33,7 @@ class Run:
 
     trial: sweep_id, number, attempt, params, name, project, entity, each as far as known; None outside a sweep.
     write: takes one record, without a line end. clock: seconds since the epoch. counting_pid: the process whose
-    counter gives the trial its steps, this one if None.
+    counter gives the trial its steps, this one if None. first_step: of the trial, where this run's step 0 is.
     """
 
     def __init__(
@@ -44,6 +44,7 @@ class Run:
         clock: Callable[[], float],
         on_finish: Callable[[Run], None] = lambda run: None,
         counting_pid: int | None = None,
+        first_step: int = 0,
     ) -> None:
         known = trial or {}
         self.is_in_sweep = trial is not None
@@ -62,6 +63,7 @@ class Run:
         self._lock = threading.Lock()
         self._pid = os.getpid()
         self._counting_pid = counting_pid or self._pid
+        self.first_step = first_step
         self._step = 0
         self._history: deque[tuple[int, dict[str, Value]]] = deque(maxlen=MAX_HISTORY)
         self._warned: set[str] = set()
@@ -173,7 +175,7 @@ class Run:
             self._remember(at, values)
             # What another process counts from 0 as well would fall on rows that are not its own.
             is_known = step is not None or self._pid == self._counting_pid
-            self._emit(lines.METRICS, values, at if is_known else None)
+            self._emit(lines.METRICS, values, self.first_step + at if is_known else None)
             return at
 
     def _own_lock(self) -> threading.Lock:

@@ -73,6 +73,19 @@ def test_init_twice_is_one_run_and_init_after_finish_another(channel: Channel) -
     assert smsweep.init() is not first
 
 
+def test_the_rows_of_one_run_come_after_those_of_the_run_before(channel: Channel) -> None:
+    for fold in range(2):
+        with smsweep.init() as run:
+            run.log({"fold": fold})
+            run.log({"open": fold}, step=1)
+            assert [row["_step"] for row in run.history()] == [0, 1]
+    smsweep.log({"mean": 0.5}, step=9)
+    smsweep.finish()
+    smsweep.log({"end": True})
+    rows = [{"fold": 0}, {"open": 0}, {"fold": 1}, {"open": 1}, {"mean": 0.5}, {"end": True}]
+    assert channel.rows == list(zip([0, 1, 2, 3, 13, 14], rows, strict=True))
+
+
 def test_log_without_init_works(channel: Channel) -> None:
     smsweep.log({"loss": 1.0})
     assert channel.rows == [(0, {"loss": 1.0})]
