@@ -18,9 +18,8 @@ class Masker:
     """Masks secrets in a stream of bytes, wherever its chunks begin and end."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        spellings = {
-            s for secret in secrets if len(secret) >= MIN_LENGTH for s in (secret, json.dumps(secret)[1:-1])
-        }
+        pieces = {piece for secret in secrets for piece in _pieces(secret) if len(piece) >= MIN_LENGTH}
+        spellings = {spelling for piece in pieces for spelling in (piece, json.dumps(piece)[1:-1])}
         # The longest first: one secret may begin like another.
         self._secrets = sorted((s.encode("utf-8", "surrogateescape") for s in spellings), key=len, reverse=True)
         self._pattern = re.compile(b"|".join(map(_pattern, self._secrets)))
@@ -39,6 +38,11 @@ class Masker:
         """Return what was held back; nothing more comes."""
         held, self._held = self._held, b""
         return held
+
+
+def _pieces(secret: str) -> list[str]:
+    """Return a secret, and what of it may be printed alone: without the line end of its file, or line by line."""
+    return [secret, secret.strip(), *(line.strip() for line in secret.splitlines())]
 
 
 def _pattern(secret: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import binascii
 import importlib
 import json
 import os
@@ -81,12 +82,18 @@ def _ask(service: str, region: str, partition: str, arn: str, environ: Mapping[s
         answer = aws_call(service, region, partition, target, body, environ)
         return str(answer["Parameter"]["Value"])
     answer = aws_call(service, region, partition, "secretsmanager.GetSecretValue", {"SecretId": arn}, environ)
-    return str(answer["SecretString"])
+    if "SecretString" in answer:
+        return str(answer["SecretString"])
+    try:
+        return binascii.a2b_base64(answer["SecretBinary"]).decode()
+    except ValueError:
+        raise ValueError("it is binary, and no text") from None  # without the cause, which shows some of it
 
 
 def _part(name: str, text: str, key: str) -> str:
     try:
-        return str(json.loads(text)[key])
+        value = json.loads(text)[key]
+        return value if isinstance(value, str) else json.dumps(value)
     except (ValueError, KeyError, TypeError):
         # Without the cause: its message would show the secret.
         raise JobFailure(f"secret {name}: it is no JSON object with a key {key!r}") from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,6 +58,22 @@ def test_a_stored_secret_can_be_stored_again(account: Account, monkeypatch: pyte
     (account.folder / "train.py").write_text(TELLS)
     account.run(1, job={"secrets": {"WANDB_API_KEY": first.arn}})
     assert account.trials()[0].metrics["loss"].last == 40
+
+
+@pytest.mark.parametrize(
+    ("stored", "key", "length"),
+    [
+        ({"SecretBinary": b"a key that is a file"}, "", 20),
+        ({"SecretString": '{"nested": {"a": true}}'}, "#nested", len('{"a": true}')),
+    ],
+)
+def test_a_secret_may_be_a_file_or_a_part_of_json(
+    account: Account, stored: dict[str, Any], key: str, length: int
+) -> None:
+    arn = account.client("secretsmanager").create_secret(Name="odd", **stored)["ARN"]
+    (account.folder / "train.py").write_text(TELLS)
+    account.run(1, job={"secrets": {"WANDB_API_KEY": f"{arn}{key}"}})
+    assert account.trials()[0].metrics["loss"].last == length
 
 
 def test_a_secret_that_cannot_be_read_fails_the_trial_and_names_its_place(account: Account) -> None:

@@ -38,6 +38,12 @@ def test_a_secret_is_found_as_json_writes_it() -> None:
     assert masked(['pass"w\u00f6rd'], json.dumps({"x": 'pass"w\u00f6rd'}).encode()) == b'{"x": "***"}'
 
 
+def test_a_secret_is_found_without_the_line_end_it_was_stored_with_and_line_by_line() -> None:
+    assert masked(["s3cr3t-w0rd\n"], b"key s3cr3t-w0rd.") == b"key ***."
+    assert masked(["first-line\nsecond-line\n"], b"1 first-line\n2 second-line\n") == b"1 ***\n2 ***\n"
+    assert masked(["first-line\nof"], b"a list of first-line") == b"a list of ***"
+
+
 def test_a_secret_number_is_not_taken_for_a_part_of_a_metric() -> None:
     assert masked(["20261124"], b'pin 20261124 {"loss": 0.20261124}') == b'pin *** {"loss": 0.20261124}'
 
