@@ -42,6 +42,7 @@ def detach(sweep_id: str, arguments: Sequence[str] = (), notify: Sequence[str] =
     """
     workspace = Workspace()
     sweep_id = parse_sweep_id(sweep_id)
+    workspace.make()
     with workspace.store() as store:
         before = store.holders(sweep_id)
         return leave_behind(
@@ -120,6 +121,7 @@ def attach(sweep_id: str, uri: str) -> None:
         raise UsageError(f"--kept-at {uri!r}: expected s3://BUCKET/PREFIX")
     known = read_records(workspace.dir).get(sweep_id)
     if known is None or known.uri != uri.rstrip("/"):
+        workspace.make()
         write_record(workspace.dir, Record(sweep_id=sweep_id, uri=uri.rstrip("/")))
 
 

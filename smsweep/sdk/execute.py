@@ -160,6 +160,7 @@ def _place_of_work(workspace: Workspace, sweep_id: str, agent_id: str) -> Iterat
 
     And whether an agent that is told to end leaves its jobs to the next.
     """
+    workspace.make()
     record = read_records(workspace.dir).get(sweep_id)
     if record is not None and record.uri:
         opened = DESK["at_desk"](workspace.dir, workspace.environ, read_stored, sweep_id, agent_id, now)

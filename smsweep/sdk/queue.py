@@ -114,6 +114,7 @@ def _download(aws: Any, workspace: Workspace, sweep_id: str, source: str) -> Non
     if not source_hash or bundle.exists():
         return
     bucket, prefix = _place(source)
+    workspace.make()
     workspace.bundles_dir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=workspace.bundles_dir) as folder:
         draft = Path(folder) / bundle.name

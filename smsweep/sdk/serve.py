@@ -73,6 +73,7 @@ def endpoint(
     containers: dict[str, Any] = {}
     if backend == "docker":
         containers = {"job_host": PARTS["job_host"](workspace.environ), "has_toolkit": True}
+    workspace.make()
     where = (folder or workspace.dir / "endpoint").absolute()  # jobs have a working directory of their own
     with open_endpoint(
         where, make_backend, workspace.environ, clock, port=port, faults=parsed, **containers

@@ -16,7 +16,7 @@ from smsweep.sdk.away.record import has_records
 from smsweep.source.bundle import bundle_path
 from smsweep.source.runtime_zip import runtime_zip
 from smsweep.store.base import Store
-from smsweep.store.open import DEFAULT_DIR, FILE_NAME, home_dir, open_store
+from smsweep.store.open import DEFAULT_DIR, FILE_NAME, home_dir, make_home, open_store
 from smsweep.store.routed import Elsewhere, RoutedStore
 from smsweep.sweeps import SweepConfig
 from smsweep.tables import LazyTable
@@ -43,6 +43,10 @@ class Workspace:
     @property
     def has_store(self) -> bool:
         return bool(self.environ.get("SMSWEEP_STORE")) or self.store_path.exists() or has_records(self.dir)
+
+    def make(self) -> None:
+        """Make the folder, before anything is written into it."""
+        make_home(self.environ)
 
     @contextmanager
     def store(self, *, create: bool = False, read_only: bool = False) -> Iterator[Store]:

@@ -89,6 +89,11 @@ def open_store(
 
 
 def _default_url(environ: Mapping[str, str]) -> sa.URL:
+    return sa.URL.create("sqlite", database=str(make_home(environ) / FILE_NAME))
+
+
+def make_home(environ: Mapping[str, str]) -> Path:
+    """Make the folder of everything where there is none: for its owner alone, and ignored by git."""
     folder = home_dir(environ)
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -100,7 +105,7 @@ def _default_url(environ: Mapping[str, str]) -> sa.URL:
             f"{folder}: the store's folder cannot be made or written ({err.strerror}); "
             "set SMSWEEP_DIR to a folder that you may write to"
         ) from err
-    return sa.URL.create("sqlite", database=str(folder / FILE_NAME))
+    return folder
 
 
 def home_dir(environ: Mapping[str, str]) -> Path:

@@ -6,6 +6,7 @@ import csv
 import fcntl
 import io
 import json
+import stat
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,17 @@ def test_sweep_takes_wandb_flags(cli: Cli) -> None:
     shown = json.loads(cli("show", f"team/p/{first}", "--json").out)
     assert (shown["name"], shown["project"], shown["entity"]) == ("mine", "p", "team")
     assert json.loads(second.out)["id"] != first
+
+
+@pytest.mark.parametrize("store", ["", "elsewhere.db"])
+def test_the_folder_of_everything_is_private_whatever_is_first_in_it(
+    cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch, store: str
+) -> None:
+    if store:
+        monkeypatch.setenv("SMSWEEP_STORE", f"sqlite:///{folder / store}")
+    assert cli("sweep", "sweep.yaml").code == 0
+    assert stat.S_IMODE((folder / ".smsweep").stat().st_mode) == 0o700
+    assert (folder / ".smsweep/.gitignore").read_text() == "*\n"
 
 
 def test_sweep_takes_another_program(cli: Cli, folder: Path) -> None:
