@@ -237,8 +237,8 @@ def snapshot(workspace: Workspace, parsed: ParsedSweep, job: ParsedJob, origin: 
     found = secrets_in_configs(parsed, job, known)
     files = _source_files(workspace, parsed, job, origin)
     if files:
-        workspace.make()
-        return pack(files, workspace.bundles_dir, found=found, known=known).hash
+        with workspace.made():
+            return pack(files, workspace.bundles_dir, found=found, known=known).hash
     refuse_secrets(found)
     return ""
 

@@ -16,7 +16,7 @@ from smsweep.sdk.away.record import has_records
 from smsweep.source.bundle import bundle_path
 from smsweep.source.runtime_zip import runtime_zip
 from smsweep.store.base import Store
-from smsweep.store.open import DEFAULT_DIR, FILE_NAME, home_dir, make_home, open_store
+from smsweep.store.open import DEFAULT_DIR, FILE_NAME, IGNORE_FILE, home_dir, make_home, open_store
 from smsweep.store.routed import Elsewhere, RoutedStore
 from smsweep.sweeps import SweepConfig
 from smsweep.tables import LazyTable
@@ -47,6 +47,19 @@ class Workspace:
     def make(self) -> None:
         """Make the folder, before anything is written into it."""
         make_home(self.environ)
+
+    @contextmanager
+    def made(self) -> Iterator[None]:
+        """Make the folder; one that was not there before goes again where nothing gets into it."""
+        was_there = self.dir.exists()
+        self.make()
+        try:
+            yield
+        except BaseException:
+            if not was_there and [path.name for path in self.dir.iterdir()] == [IGNORE_FILE]:
+                (self.dir / IGNORE_FILE).unlink()
+                self.dir.rmdir()
+            raise
 
     @contextmanager
     def store(self, *, create: bool = False, read_only: bool = False) -> Iterator[Store]:

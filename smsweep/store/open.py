@@ -19,6 +19,7 @@ from smsweep.store.sql import SqlStore
 from smsweep.sweeps import SweepConfig
 
 DEFAULT_DIR = ".smsweep"
+IGNORE_FILE = ".gitignore"
 FILE_NAME = "store.db"
 LOCK_TIMEOUT_S = 5.0  # how long SQLite itself waits for another writer
 # After so long in a transaction PostgreSQL takes an agent for gone, frozen or cut off, and frees what it locked.
@@ -97,7 +98,7 @@ def make_home(environ: Mapping[str, str]) -> Path:
     folder = home_dir(environ)
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        ignore = folder / ".gitignore"
+        ignore = folder / IGNORE_FILE
         if not ignore.exists():
             ignore.write_text("*\n")
     except OSError as err:

@@ -40,6 +40,12 @@ def test_the_folder_of_everything_is_private_whatever_is_first_in_it(
     assert (folder / ".smsweep/.gitignore").read_text() == "*\n"
 
 
+def test_a_source_that_is_refused_leaves_no_folder(cli: Cli, folder: Path) -> None:
+    (folder / "train.py").write_text("api_key = 'kJ8sQ2mN4pR6tV8xZ0bD'\n")
+    assert cli("sweep", "sweep.yaml").code == 2
+    assert not (folder / ".smsweep").exists()
+
+
 def test_sweep_takes_another_program(cli: Cli, folder: Path) -> None:
     (folder / "train.py").rename(folder / "other.py")
     sweep_id = cli("sweep", "--program", "other.py", "sweep.yaml").out.strip()
