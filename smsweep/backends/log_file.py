@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from smsweep.jobs import LogPage
+from smsweep.runtime.lines import MARK, MAX_RECORD_BYTES
 
 PAGE_BYTES = 1 << 20  # of one page
 LINE_BYTES = 1 << 20  # a longer line is cut into several
@@ -29,7 +30,9 @@ def read_page(file: Path, cursor: str, *, is_complete: bool) -> LogPage:
     if not (reached_end and is_complete):
         end = data.rfind(b"\n") + 1
         if not end and len(data) >= LINE_BYTES:
-            end = data.rfind(b"\r") + 1 or len(data)  # between two states of a progress bar, if it is one
+            # Between two states of a progress bar, if it is one; else not within a record that may begin here.
+            record = data.rfind(MARK[:1].encode(), len(data) - MAX_RECORD_BYTES)
+            end = data.rfind(b"\r") + 1 or max(record, 0) or len(data)
         data = data[:end]
     if not data:
         return LogPage(lines=(), cursor=cursor)
