@@ -22,6 +22,14 @@ ELSEWHERE = {
     "git_config": "check the repository out and name its folder as source_dir",
     "training_recipe_file": "a recipe brings a program of its own; give a script as entry_point",
 }
+# What `fit` leaves in an estimator's hyperparameters of the job that it started.
+OF_A_FIT = {
+    "sagemaker_submit_directory",
+    "sagemaker_program",
+    "sagemaker_container_log_level",
+    "sagemaker_job_name",
+    "sagemaker_region",
+}
 MODEL_DIR = "model_dir"  # TensorFlow's: None until a job's name is known, below whose output it then lies
 NO_OUTPUT = "s3://smsweep"  # stands for the output_path that a trial's backend chooses
 
@@ -39,11 +47,14 @@ def template(estimator: EstimatorBase, inputs: Any = None) -> JobTemplate:
         request.pop("DebugHookConfig", None)
     if estimator.profiler_config is None and not estimator.disable_profiler and not estimator.rules:
         request.pop("ProfilerConfig", None)
-    if NO_OUTPUT in str(request):
+    if NO_OUTPUT in str({**request, "HyperParameters": {}}):
         raise ConfigError("estimator.output_path: missing; its key and format, and what a hook writes, go with it")
     params = {name: _decoded(value) for name, value in (copy.copy(estimator).hyperparameters() or {}).items()}
-    if params.get(MODEL_DIR, "") is None:
+    fitted = getattr(estimator, "_current_job_name", None)
+    if params.get(MODEL_DIR, "") is None or (fitted and f"/{fitted}/" in params.get(MODEL_DIR, "")):
         del params[MODEL_DIR]
+    if getattr(estimator, "entry_point", None):
+        params = {name: value for name, value in params.items() if name not in OF_A_FIT}
     made = job_template(request, params, _source(estimator))
     try:
         command = launch(getattr(estimator, "distribution", None) or {}, made.request.get("ResourceConfig", {}))

@@ -59,6 +59,10 @@ def objects(value: Any) -> Any:
 
 def compile_case(case: dict[str, Any]) -> dict[str, Any]:
     estimator = build(case)
+    if case.get("fitted"):
+        folder, estimator.source_dir = estimator.source_dir, "s3://smsweep-test/source.tar.gz"
+        fit(estimator, None)
+        estimator.source_dir = folder
     before = sealed.seen(estimator)
     sealed.calls.clear()
     started = time.perf_counter()
@@ -84,7 +88,11 @@ def sent(case: dict[str, Any]) -> dict[str, Any]:
     output = {
         "output_path": case["settings"].get("output_path") or "s3://smsweep-test"
     }  # else its session asks AWS
-    estimator = build(case, **output, **(more if has_source else {}))
+    return fit(build(case, **output, **(more if has_source else {})), objects(case.get("inputs")))
+
+
+def fit(estimator: Any, inputs: Any) -> dict[str, Any]:
+    """Let the SDK fit, with nothing sent, and return its request."""
     caught: list[dict[str, Any]] = []
 
     def catch(params: dict[str, Any], **rest: Any) -> tuple[Any, dict[str, str]]:
@@ -93,7 +101,7 @@ def sent(case: dict[str, Any]) -> dict[str, Any]:
 
     client = estimator.sagemaker_session.sagemaker_client
     client.meta.events.register("before-call.sagemaker.CreateTrainingJob", catch)
-    estimator.fit(objects(case.get("inputs")), wait=False)
+    estimator.fit(inputs, wait=False)
     request: dict[str, Any] = json.loads(caught[0]["body"])
     return request
 

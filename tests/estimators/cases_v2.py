@@ -39,6 +39,11 @@ def cases(source_dir: Path) -> dict[str, dict[str, Any]]:
         ),
         "everything": case("PyTorch", {**pytorch, **everything()}, inputs={"images": "TrainingInput"}),
         "nothing": case("PyTorch", {**pytorch, "output_path": None}, inputs=None),
+        "TensorFlow without place": case("TensorFlow", {**tensorflow, "output_path": None}),
+        "PyTorch after a fit": case("PyTorch", {**pytorch, "hyperparameters": {"epochs": 3}}, fitted=True),
+        "TensorFlow after a fit": case(
+            "TensorFlow", {**tensorflow, "hyperparameters": {"epochs": 3}}, fitted=True
+        ),
         "script alone": case(
             "PyTorch", {**pytorch, "source_dir": None, "entry_point": str(source_dir / "train.py")}
         ),

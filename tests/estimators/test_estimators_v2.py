@@ -18,7 +18,13 @@ SCRIPT = Path(__file__).with_name("ask_v2.py")
 CLASSES = ("Estimator", "PyTorch", "HuggingFace", "SKLearn", "XGBoost", "TensorFlow")
 COMPILED = (
     *(*CLASSES, "everything", "nothing", "script alone", "local", "strings", "torchrun", "mpi on one host"),
-    *("model_dir", "model_dir of mpi"),
+    *(
+        "model_dir",
+        "model_dir of mpi",
+        "TensorFlow without place",
+        "PyTorch after a fit",
+        "TensorFlow after a fit",
+    ),
 )
 REFUSED = {
     "no such script": "has no file gone.py",
@@ -29,6 +35,7 @@ REFUSED = {
     "key without place": "output_path: missing",
     "hook without place": "output_path: missing",
 }
+NOWHERE = ("nothing", "TensorFlow without place")  # no output path
 OWN = ("TrainingJobName", "HyperParameters", "ProfilerConfig", "DebugHookConfig")  # ours, or unasked for
 
 
@@ -60,7 +67,7 @@ def test_compiling_twice_gives_the_same(answers: dict[str, Any], name: str) -> N
     assert answers[name]["again"]
 
 
-@pytest.mark.parametrize("name", [name for name in COMPILED if name not in ("local", "nothing", "strings")])
+@pytest.mark.parametrize("name", [name for name in COMPILED if name not in (*NOWHERE, "local", "strings")])
 def test_the_template_is_what_fit_sends_but_for_what_a_trial_owns(answers: dict[str, Any], name: str) -> None:
     ours, theirs = answers[name]["template"]["request"], answers[name]["sent"]
     assert {key: value for key, value in ours.items() if key not in OWN} == {
@@ -130,13 +137,25 @@ def test_text_of_a_plain_estimator_is_read_as_the_toolkit_reads_it(answers: dict
 
 @pytest.mark.parametrize(
     ("name", "model_dir"),
-    [("TensorFlow", None), ("model_dir", "s3://results/shared"), ("model_dir of mpi", "/opt/ml/model")],
+    [
+        ("TensorFlow", None),
+        ("TensorFlow without place", None),
+        ("model_dir", "s3://results/shared"),
+        ("model_dir of mpi", "/opt/ml/model"),
+    ],
 )
 def test_tensorflows_model_dir_is_a_param_where_there_is_one(
     answers: dict[str, Any], name: str, model_dir: str | None
 ) -> None:
     params = json.loads(request_of(answers[name])["HyperParameters"]["smsweep"])["params"]
     assert params == {"lr": 0.1, "momentum": 0.9, **({"model_dir": model_dir} if model_dir else {})}
+
+
+@pytest.mark.parametrize("name", ["PyTorch after a fit", "TensorFlow after a fit"])
+def test_what_a_fit_left_behind_reaches_no_trial(answers: dict[str, Any], name: str) -> None:
+    carried = request_of(answers[name])["HyperParameters"]
+    assert carried.keys() == {"smsweep", "epochs", "lr", "momentum"}
+    assert json.loads(carried["smsweep"])["params"] == {"epochs": 3, "lr": 0.1, "momentum": 0.9}
 
 
 def test_hooks_that_nobody_asked_for_are_dropped(answers: dict[str, Any]) -> None:
@@ -151,8 +170,9 @@ def test_hooks_that_were_asked_for_stay(answers: dict[str, Any]) -> None:
 
 
 def test_without_an_output_path_the_backend_chooses_one(answers: dict[str, Any]) -> None:
-    assert "OutputDataConfig" not in answers["nothing"]["template"]["request"]
-    assert request_of(answers["nothing"])["OutputDataConfig"] == {"S3OutputPath": "s3://smsweep-test/jobs"}
+    for name in NOWHERE:
+        assert "OutputDataConfig" not in answers[name]["template"]["request"]
+        assert request_of(answers[name])["OutputDataConfig"] == {"S3OutputPath": "s3://smsweep-test/jobs"}
 
 
 def test_each_trial_has_checkpoints_of_its_own_below_the_estimators(answers: dict[str, Any]) -> None:
