@@ -172,7 +172,10 @@ class Controller:
         return self._rule is not None or self.sweep.config.method == "bayes"
 
     def _room(self) -> int:
-        if not self.sweep.state.takes_trials or self._targets.are_reached(self._repeats.follow(self.history)):
+        if not self.sweep.state.takes_trials:
+            return 0
+        if self._targets.are_reached(self._repeats.follow(self.history)):
+            self._tell("the target is reached, so no new trials are started")
             return 0
         room = self._purse.room()
         if room <= 0 and not self._is_spent:

@@ -23,6 +23,12 @@ def used(usage: Data) -> str:
     return f"{usage['jobs']} jobs, {usage['hours']:.2f}{of_hours} instance hours{cost}{kept}"
 
 
+def capped(usage: Data) -> str:
+    """Say how many trials the budget allows; "" where it does not."""
+    cap = usage["budget"].get("trials")
+    return "" if cap is None else f"; at most {cap:g} by the budget"
+
+
 def priced(price: Data | None) -> str:
     """Say what AWS's list has told, and when."""
     if price is None:

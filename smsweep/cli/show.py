@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from smsweep import sdk
-from smsweep.cli.money import priced, used
+from smsweep.cli.money import capped, priced, used
 from smsweep.cli.options import Json, Label
 from smsweep.cli.output import answer, answer_json, fields
 from smsweep.cli.text import cell, clean, counts, duration, front, pairs
@@ -47,7 +47,10 @@ def show_sweep(data: Data) -> None:
             ("method", f"{data['method']}, seed {data['seed']}"),
             ("metric", f"{clean(metric['name'])}, {metric['goal']}{target}" if metric else ""),
             ("metrics", "; ".join(f"{clean(each['name'])}, {each['goal']}" for each in data["metrics"])),
-            ("trials", f"{sum(data['trials'].values())}{expected}: {counts(data['trials'])}"),
+            (
+                "trials",
+                f"{sum(data['trials'].values())}{expected}: {counts(data['trials'])}{capped(data['usage'])}",
+            ),
             ("best", f"{data['id']}/{best['number']}  {cell(best['objective'])}" if best else ""),
             ("params", pairs(sdk.views.flat_params(best["params"])) if best else ""),
             ("front", front(data)),

@@ -114,6 +114,7 @@ def test_nothing_new_starts_once_the_target_is_reached(tmp_path: Path) -> None:
     kit = Kit(tmp_path, {**GRID, "metric": {"name": "loss", "goal": "minimize", "target": 1.5}})
     kit.agent(ScriptedBackend(reports_a)).run()
     assert len(kit.trials()) == 3
+    assert "the target is reached" in kit.store.get_note("abcd1234", OUTLOOK_NOTE)
 
 
 def test_a_trial_without_the_metric_fails_and_names_what_is_close(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Any
 
 from botocore.exceptions import (
@@ -78,6 +79,9 @@ REASONS = (
 TIMEOUTS = ("MaxRuntimeExceeded", "MaxWaitTimeExceeded")  # secondary statuses
 
 _EXIT_CODE = re.compile(r",? ?exit code: (\d+)\s*\Z", re.I)
+# The service names all that it knows, hundreds of machines.
+_ENUM = re.compile(r"(?P<said>Value '(?P<value>[^']*)' at [^\[]*enum value set: )\[(?P<known>[^\]]*)\]")
+MOST_NAMED = 5
 # Calls that policies know by another name.
 IAM_NAMES: Mapping[str, str] = {
     "s3:HeadObject": "s3:GetObject",
@@ -124,7 +128,15 @@ def translate(err: BotoCoreError | ClientError, action: str) -> JobError:
         return AccessDenied(_policy(action, message_of(err)))
     if kind is BadCredentials:
         return no_credentials(message_of(err))
-    return kind(f"{action}: {code_of(err)}: {message_of(err)}")
+    return kind(f"{action}: {code_of(err)}: {_ENUM.sub(_closest, message_of(err))}")
+
+
+def _closest(found: re.Match[str]) -> str:
+    """Return the complaint of a value that is none of many with those that it may have meant."""
+    known = found["known"].split(", ")
+    if len(known) > MOST_NAMED:
+        known = [*get_close_matches(found["value"], known, MOST_NAMED), f"... {len(known)} in all"]
+    return f"{found['said']}[{', '.join(known)}]"
 
 
 def failure_class(document: Mapping[str, Any]) -> str:

@@ -36,6 +36,19 @@ def test_each_refusal_has_its_error(err: ClientError, kind: type[Exception]) -> 
     assert type(translate(err, "sagemaker:CreateTrainingJob")) is kind
 
 
+def test_of_hundreds_of_machines_only_those_close_to_what_was_asked_are_named() -> None:
+    machines = [f"ml.{family}{size}.{n}xlarge" for family in "cgmpr" for size in range(3, 9) for n in (2, 4, 8)]
+    place = "at 'resourceConfig.instanceType' failed to satisfy constraint: Member must satisfy enum value set: "
+    said = f"1 validation error detected: Value 'ml.g5.3xlarge' {place}[{', '.join(machines)}]; and more"
+    text = str(translate(refusal("ValidationException", said), "sagemaker:CreateTrainingJob"))
+    assert f"Value 'ml.g5.3xlarge' {place}[" in text
+    assert "ml.g5.2xlarge" in text
+    assert text.endswith(", ... 90 in all]; and more")
+    assert len(text) < 400
+    few = said.replace(", ".join(machines), "a, b")
+    assert few in str(translate(refusal("ValidationException", few), "sagemaker:CreateTrainingJob"))
+
+
 def test_a_denial_names_the_action_that_is_missing_not_the_one_that_was_called() -> None:
     said = (
         "User: x is not authorized to perform: iam:PassRole on resource: arn:aws:iam::1:role/r because no policy"

@@ -273,3 +273,9 @@ def test_completion_prints_a_script_for(cli: Cli, shell: str) -> None:
     script = cli("completion", shell).out
     assert "_SMSWEEP_COMPLETE" in script
     assert json.loads(cli("completion", shell, "--json").out) == {"shell": shell, "script": script[:-1]}
+
+
+def test_show_names_the_trials_that_the_budget_allows(cli: Cli, folder: Path) -> None:
+    (folder / "job.yaml").write_text("budget: {trials: 2}")
+    sweep_id = cli("sweep", "sweep.yaml", "--job", "job.yaml").out.strip()
+    assert "trials   0 of 3: none; at most 2 by the budget" in cli("show", sweep_id).out
