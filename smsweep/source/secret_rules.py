@@ -18,6 +18,7 @@ class Rule:
     regex: re.Pattern[str]  # the group `value` is the secret
     hint: str = ""  # a part of every match: where it is missing, the slower regex need not run
     shown: int = 0  # first characters of the value that every secret of the kind has, and may be shown
+    is_certain: bool = False  # the value is known to be one, whatever it looks like
     must_look_random: bool = False  # the form or name alone does not prove it
 
 
@@ -138,20 +139,28 @@ GENERIC = _rule(
 
 def known_rule(value: str) -> Rule:
     """Return the rule that finds a secret whose value is known."""
-    return Rule(kind="a secret that this machine knows", regex=re.compile(f"(?P<value>{re.escape(value)})"))
+    regex = re.compile(f"(?P<value>{re.escape(value)})")
+    return Rule(kind="a secret that this machine knows", regex=regex, is_certain=True)
 
 
 _UUID = re.compile(r"(?i)[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # names a request or a page far more often
 _PLACEHOLDER = re.compile(
     r"(?i)x{4}|\*{3}|\.\.\.|your|example|change_?-?me|placeholder|dummy|redacted|insert|replace|sample"
-    r"|12345678|abcdefgh|deadbeef|^(?:password|passwd|secret|token|passphrase)$|^(?:sha|md)\d+[-:]|[<>{}]|^\$"
+    r"|^(?:password|passwd|secret|token|passphrase)$|^(?:sha|md)\d+[-:]|[<>{}]|^\$"
 )
+_COUNTED = re.compile(r"(?i)12345678|abcdefgh|deadbeef")
+FULL_LENGTH = 32  # from here on what counts up may be the key of somebody's test server, and is one, too
 
 
 def is_placeholder(value: str) -> bool:
     """Tell whether a value stands for a secret rather than being one: `<key>`, `your-key`, `${KEY}`, `xxxx`."""
     # Not in all of a long value: by chance, one of the words stands somewhere in a few keys of a thousand.
     return bool(_PLACEHOLDER.search(value[:100])) or len(set(value)) < min(8, len(value) / 2)
+
+
+def counts_up(value: str) -> bool:
+    """Tell whether a value is one as instructions print it to show a key's form: `sk-12345678...`."""
+    return len(value) < FULL_LENGTH and _COUNTED.search(value) is not None
 
 
 def looks_random(value: str) -> bool:

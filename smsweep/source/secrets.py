@@ -16,6 +16,7 @@ from smsweep.source.secret_rules import (
     GENERIC,
     SHAPES,
     Rule,
+    counts_up,
     is_placeholder,
     known_rule,
     looks_random,
@@ -32,6 +33,8 @@ _LOCK_FILES = frozenset({"package-lock.json", "pnpm-lock.yaml", "conda-lock.yml"
 _KEY_BEFORE = re.compile(
     r"""(?<![\w./-])([\w.-]{1,60})["']?\]?\s*(?::\s*\w{1,20}\s*=|=>|[=:,(])\s*(?:type\s*=\s*\w{1,20}\s*,\s*)?(?:default\s*=\s*)?[rb]?["']{0,3}$"""
 )
+# A parameter of a sweep: `name: {value: `, `name:\n  values: [`.
+_PARAMETER = re.compile(r"""(?<![\w./-])([\w.-]{1,60})["']?\s*:\s*\{?\s*["']?values?["']?\s*:[^\n}]*$""")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,8 +89,14 @@ def secret_spans(rule: Rule, text: str) -> list[tuple[int, int]]:
     return [
         match.span("value")
         for match in rule.regex.finditer(text)
-        if not is_placeholder(match["value"]) and (looks_random(match["value"]) or not rule.must_look_random)
+        if rule.is_certain or _is_secret(rule, match["value"])
     ]
+
+
+def _is_secret(rule: Rule, value: str) -> bool:
+    if is_placeholder(value) or counts_up(value):
+        return False
+    return looks_random(value) or not rule.must_look_random
 
 
 def scan_bytes(name: str, data: bytes, known: Iterable[str] = ()) -> list[Finding]:
@@ -111,7 +120,9 @@ def refuse_secrets(findings: Sequence[Finding]) -> None:
 
 def _finding(name: str, line: int, text: str, start: int, rule: Rule, claimed: bytearray) -> Finding:
     nearby = max(0, start - 200)
-    before = _KEY_BEFORE.search(text, max(nearby, text.rfind("\n", nearby, start) + 1), start)
+    before = _PARAMETER.search(text, nearby, start) or _KEY_BEFORE.search(
+        text, max(nearby, text.rfind("\n", nearby, start) + 1), start
+    )
     key = ""
     # What stands before a value may be a secret too, as in a table of tokens.
     if before and not looks_random(before[1]) and not any(claimed[before.start(1) : before.end(1)]):

@@ -159,7 +159,7 @@ def test_a_job_that_makes_no_sense_is_told(text: str, message: str) -> None:
 
 
 def test_a_literal_secret_is_refused_without_being_shown() -> None:
-    (problem,) = problems("secrets: {WANDB_API_KEY: 0123456789abcdef0123456789abcdef01234567}")
+    (problem,) = problems(f"secrets: {{WANDB_API_KEY: {'0123456789abcdef' * 2}01234567}}")
     assert problem.startswith(
         "job.yaml:1: secrets.WANDB_API_KEY: not a reference to a secret; give an ARN of Secrets"
     )

@@ -22,6 +22,7 @@ def draw(n: int, alphabet: str = ALNUM) -> str:
 
 
 HEX = draw(40, string.hexdigits.lower())
+COUNTED = ("0123456789abcdef" * 3)[:40]
 WANDB_NEW = f"wandb_v1_{draw(27)}_{draw(49)}"
 AWS_ID = f"AKIA{draw(16, string.ascii_uppercase + '234567')}"
 AWS_SECRET = draw(40, ALNUM + "+/")
@@ -97,6 +98,8 @@ CANARIES = [
     ("train.py", f'COMET_API_KEY = "{GENERIC}"', GENERIC, "COMET_API_KEY", "by its name"),
     ("train.py", f'parser.add_argument("--token", default="{GENERIC}")', GENERIC, "--token", "by its name"),
     ("train.py", f'os.getenv("MY_SECRET", "{GENERIC}")', GENERIC, "MY_SECRET", "by its name"),
+    ("train.py", f'WANDB_API_KEY = "{COUNTED}"', COUNTED, "WANDB_API_KEY", "W&B"),
+    ("sweep.yaml", f"wandb_api_key: {{value: {COUNTED}}}", COUNTED, "wandb_api_key", "W&B"),
     ("train.py", f'WANDB_KEY = "{HEX}"', HEX, "WANDB_KEY", "W&B"),
     ("config.json", f'{{"wandb-token": "{HEX}"}}', HEX, "wandb-token", "W&B"),
     ("train.py", f'p.add_argument("--token", type=str, default="{GENERIC}")', GENERIC, "--token", "by its name"),
@@ -122,7 +125,16 @@ def test_a_secret_is_found_and_never_told(name: str, text: str, secret: str, key
         assert secret[-12:] not in told
 
 
+def test_what_is_known_to_be_secret_is_found_whatever_it_looks_like() -> None:
+    for value in ("hf_abcdefgh12345678", "my-example-password"):
+        assert len(scan_text("notes.md", f"see {value} there", known=[value])) == 1
+
+
 NOT_SECRETS = [
+    (
+        "README.md",
+        "export HF_TOKEN=hf_abcdefghijklmnopqrstuvwxyz\nexport OPENAI_API_KEY=sk-1234567890abcdef12345678",
+    ),
     ("train.py", 'WANDB_API_KEY = os.environ["WANDB_API_KEY"]'),
     ("train.py", 'api_key = os.environ.get("WANDB_API_KEY", "")'),
     ("train.py", "token = load_token_from_the_secret_manager_2(region1, name2)"),
