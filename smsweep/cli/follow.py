@@ -75,5 +75,6 @@ def check(outcome: sdk.Outcome, tally: Tally) -> None:
     )
     grouped = tally.reasons.most_common()
     reasons = "".join(f"  {count} x {clean(reason)}\n" for reason, count in grouped)
-    traceback = indented(tally.details.get(grouped[0][0], "") if len(grouped) == 1 else "", MOST_LINES)
+    is_shared = outcome.trouble and len(grouped) == 1
+    traceback = indented(tally.details.get(grouped[0][0], "") if is_shared else "", MOST_LINES)
     raise TrialsFailed(f"{said}:\n{reasons}{traceback}look closer with: smsweep logs {tally.sweep_id}/N")

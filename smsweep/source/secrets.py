@@ -34,7 +34,9 @@ _KEY_BEFORE = re.compile(
     r"""(?<![\w./-])([\w.-]{1,60})["']?\]?\s*(?::\s*\w{1,20}\s*=|=>|[=:,(])\s*(?:type\s*=\s*\w{1,20}\s*,\s*)?(?:default\s*=\s*)?[rb]?["']{0,3}$"""
 )
 # A parameter of a sweep: `name: {value: `, `name:\n  values: [`.
-_PARAMETER = re.compile(r"""(?<![\w./-])([\w.-]{1,60})["']?\s*:\s*\{?\s*["']?values?["']?\s*:[^\n}]*$""")
+_PARAMETER = re.compile(
+    r"""(?<![\w./-])([\w.-]{1,60})["']?\s*:\s*\{?\s*["']?values?["']?\s*:(?:\s*-[ \t]*|[^\n}]*)["']?$"""
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
