@@ -11,7 +11,17 @@ if TYPE_CHECKING:
     from typing import Any
 
     from smsweep.errors import ConfigError, SmsweepError
-    from smsweep.runtime.report import active_run, config, define_metric, finish, init, log, log_code, summary
+    from smsweep.runtime.report import (
+        active_run,
+        config,
+        define_metric,
+        finish,
+        init,
+        log,
+        log_code,
+        login,
+        summary,
+    )
     from smsweep.runtime.run import Run
     from smsweep.sdk.api import Api
     from smsweep.sdk.create import sweep
@@ -37,6 +47,7 @@ _HOMES = {
     "judge": "smsweep.sdk.simulate",
     "log": "smsweep.runtime.report",
     "log_code": "smsweep.runtime.report",
+    "login": "smsweep.runtime.report",
     "run": "smsweep.sdk.run",
     "suggest": "smsweep.sdk.simulate",
     "summary": "smsweep.runtime.report",
@@ -58,6 +69,7 @@ __all__ = [
     "judge",
     "log",
     "log_code",
+    "login",
     "run",
     "suggest",
     "summary",
@@ -77,7 +89,7 @@ def __getattr__(name: str) -> "Any":
             raise
         raise ImportError(
             f"smsweep.{name} is not available inside a job, which has only init, active_run (W&B's wandb.run), "
-            "log, define_metric, finish, log_code, config and summary; "
+            "log, define_metric, finish, log_code, login, config and summary; "
             "install smsweep in the image to use the rest"
         ) from None
 

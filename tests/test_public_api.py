@@ -30,6 +30,7 @@ SIGNATURES = {
     "judge": "(config, trials, *, stop_if=())",
     "log": "(data, step=None, commit=None, sync=None)",
     "log_code": "(root='.', name=None, **ignored)",
+    "login": "(*ignored, **more_ignored)",
     "run": "(config, *, entity=None, project=None, prior_runs=None, name=None, program=None, job=None,"
     " estimator=None, inputs=None, seed=None, reuse=False, on_created=..., **agent_options)",
     "suggest": "(config, trials, n=1, seed=0)",

@@ -55,6 +55,21 @@ def test_a_sweep_runs_every_cell_and_records_it(folder: Path) -> None:
     ]
 
 
+def test_the_usual_notebook_runs_with_the_word_replaced(folder: Path) -> None:
+    def train(config: Mapping[str, Any] | None = None) -> None:
+        with smsweep.init(config=config):
+            for epoch in range(smsweep.config.epochs):
+                smsweep.log({"loss": smsweep.config.x / (epoch + 1), "epoch": epoch})
+
+    config: dict[str, Any] = {"method": "random", "metric": {"name": "loss", "goal": "minimize"}}
+    config["parameters"] = {"x": {"min": 1.0, "max": 2.0}}
+    config["parameters"].update({"epochs": {"value": 2}})
+    assert smsweep.login()
+    sweep_id = smsweep.sweep(config, project="pytorch-sweeps-demo")
+    smsweep.agent(sweep_id, train, count=2)
+    assert [len(run.history(pandas=False)) for run in smsweep.Api().sweep(sweep_id).runs] == [2, 2]
+
+
 def test_history_comes_back_row_for_row(folder: Path) -> None:
     sweep_id = smsweep.sweep(GRID)
     smsweep.agent(sweep_id, count=1)

@@ -59,6 +59,11 @@ def test_keywords_of_wandb_init_are_accepted(channel: Channel) -> None:
         assert run.config.as_dict() == {"lr": 0.1, "epochs": 3}
 
 
+def test_login_takes_what_wandb_takes(channel: Channel) -> None:
+    assert smsweep.login("never", key="k" * 40, relogin=True, host="https://h", timeout=3) is True
+    assert channel.lines == []
+
+
 def test_the_module_shows_the_active_runs_config_and_summary(channel: Channel) -> None:
     run = smsweep.init()
     assert smsweep.config is run.config
