@@ -100,7 +100,7 @@ class JobError(SmsweepError):
 
 
 class JobRejected(JobError):
-    pass
+    exit_code = 2  # where it is met before there is a sweep
 
 
 class NameTaken(JobRejected):

@@ -103,10 +103,9 @@ def local_channels(request: TrainingJobRequest) -> dict[str, Path]:
         name, uri = channel["ChannelName"], str(_source(channel).get("S3Uri", ""))
         parts = urlsplit(uri)
         if parts.scheme != "file":
-            raise JobRejected(
-                f"channel {name}: {uri or 'no S3Uri'} cannot be read here; give a file:// path, or a backend that "
-                "downloads: docker"
-            )
+            what = uri or "a file system"
+            downloads = ", or a backend that downloads: docker" if uri else ""
+            raise JobRejected(f"channel {name}: {what} cannot be read here; give a file:// path{downloads}")
         path = Path(unquote(parts.path))
         if not path.exists():
             raise JobRejected(f"channel {name}: {path} does not exist")

@@ -43,9 +43,11 @@ def _text(told: Data) -> str:
     name = f"{sweep['name']} ({sweep['id']})" if sweep["name"] else sweep["id"]
     if "trial" in told:
         trial = told["trial"]
-        reason = clean(trial["reason"] or f"exit code {trial['exit_code']}")[:MAX_REASON]
+        lines = (trial["reason"] or f"exit code {trial['exit_code']}").splitlines()
+        reason = "\n".join(clean(line) for line in lines)[:MAX_REASON]
         return f"sweep {clean(name)}: trial {sweep['id']}/{trial['number']} {trial['state']}: {reason}"
-    counts = ", ".join(f"{count} {state}" for state, count in sweep["trials"].items()) or "no trials"
+    states = sorted(sweep["trials"], key=lambda state: state != "finished")  # good news first
+    counts = ", ".join(f"{sweep['trials'][state]} {state}" for state in states) or "no trials"
     best, metric = sweep["best"], sweep["metric"]
     found = ""
     if best and metric:

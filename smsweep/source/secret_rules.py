@@ -71,6 +71,12 @@ SHAPES = (
         hint="hooks.slack.com",
     ),
     _rule(
+        "a Discord webhook",
+        r"\bdiscord(?:app)?\.com/api/webhooks/(?P<value>\d{17,20}/[\w-]{60,80})",
+        hint="/api/webhooks/",
+    ),
+    _rule("the signature of a URL (Azure, Teams)", r"[?&]sig=(?P<value>[\w%-]{40,120})", hint="sig="),
+    _rule(
         "a JSON web token",
         r"\b(?P<value>eyJ[\w-]{10,4000}\.eyJ[\w-]{10,8000}\.[\w-]{20,2000})",
         hint="eyJ",

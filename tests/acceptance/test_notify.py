@@ -122,10 +122,11 @@ def test_a_webhook_hears_of_the_first_failure_and_of_the_end(folder: Path, recei
     failure, end = receiver.got
     assert (failure["trial"]["state"], failure["trial"]["exit_code"]) == ("failed", 1)
     assert failure["text"].startswith(f"sweep tiny ({ended.stdout.strip()}): trial {ended.stdout.strip()}/")
+    assert "\nTraceback (most recent call last):\n" in failure["text"]
     assert end["sweep"]["state"] == "finished"
     assert end["sweep"]["trials"] == {"failed": 2, "finished": 2}
     assert end["sweep"]["best"]["number"] == 1
-    assert "2 failed, 2 finished; best" in end["text"]
+    assert "2 finished, 2 failed; best" in end["text"]
     assert receiver.headers[0]["Authorization"] == "Bearer t0ken-t0ken"
     assert receiver.headers[0]["Content-Type"] == "application/json"
 

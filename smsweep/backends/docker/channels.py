@@ -30,7 +30,7 @@ def check_channels(request: TrainingJobRequest) -> None:
         if mode not in MODES:
             raise _rejected(channel, f"input mode {mode} is not to be had locally; use File or FastFile")
         if urlsplit(uri).scheme not in PLACES:
-            raise _rejected(channel, f"{uri or 'no S3Uri'} cannot be read here; give a file:// or s3:// URI")
+            raise _rejected(channel, f"{uri or 'a file system'} cannot be read here; give a file:// or s3:// URI")
         if urlsplit(uri).scheme == "file" and not local_path(uri).exists():
             raise _rejected(channel, f"{local_path(uri)} does not exist")
 

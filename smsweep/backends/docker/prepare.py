@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from smsweep.backends import local_site
+from smsweep.backends.docker.channels import check_channels
 from smsweep.backends.sagemaker.images import image_uri, machines
 from smsweep.jobs import JobTemplate, Site
 
@@ -16,7 +17,8 @@ ANY_REGION = "us-east-1"  # every region has the same images; this one's are for
 def prepare(
     template: JobTemplate, assets: Path, folder: Path, environ: Mapping[str, str], *, upload: bool
 ) -> tuple[JobTemplate, Site]:
-    """See backends.table.Prepare."""
+    """See backends.table.Prepare. A channel that cannot be read here fails no trial: nothing starts."""
+    check_channels(template.request)
     complete, site = local_site.prepare(template, assets, folder, environ, upload=upload)
     return with_framework_image(complete, environ), site
 

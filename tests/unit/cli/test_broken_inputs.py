@@ -155,6 +155,17 @@ IMAGES = {
     "an engine's address without a port": ("", {"DOCKER_HOST": "nonsense"}, "DOCKER_HOST: Invalid bind address"),
     "an engine by another protocol": ("", {"DOCKER_HOST": "ftp://h"}, "expected a URL such as unix:///var/run"),
     "a cap that is none": ("", {"SMSWEEP_DOCKER_CPUS": "many"}, "SMSWEEP_DOCKER_CPUS: expected a number such as"),
+    "a channel that is piped": (
+        "inputs: {a: {s3_uri: 's3://b/a', input_mode: Pipe}}\n",
+        {},
+        "Pipe is not to be had",
+    ),
+    "a channel on a file system": (
+        "inputs: {a: {file_system_id: fs-12345678, file_system_type: EFS, directory_path: /a}}\n",
+        {},
+        "channel a: a file system cannot be read here; give a file:// or s3:// URI",
+    ),
+    "a channel that is not there": ("inputs: {a: 'file://nowhere'}\n", {}, "nowhere does not exist"),
 }
 
 

@@ -33,6 +33,8 @@ ANTHROPIC = f"sk-ant-api03-{draw(93, ALNUM + '-_')}AA"
 SLACK = f"xoxb-{draw(12, string.digits)}-{draw(13, string.digits)}-{draw(24)}"
 DULL_SLACK = f"xoxp-0192837465-5647382910-{draw(24, string.ascii_letters)}"  # digits at no end
 AZURE = draw(86, ALNUM + "+/") + "=="
+DISCORD = f"{draw(19, string.digits)}/{draw(68, ALNUM + '-_')}"
+SIGNATURE = draw(43, ALNUM + "-_")
 GENERIC = f"{draw(10)}7a3b{draw(16)}"
 PASSWORD = draw(14)
 JWT = ".".join(
@@ -108,6 +110,14 @@ CANARIES = [
     ("train.py", f'get(url, headers={{"Authorization": "Bearer {GENERIC}"}})', GENERIC, "", "HTTP header"),
     ("train.py", f'connect("AccountName=a;AccountKey={AZURE}")', AZURE, "AccountKey", "Azure"),
     ("train.py", f'slack("{DULL_SLACK}")', DULL_SLACK, "slack", "Slack token"),
+    ("job.yaml", f"notify: https://discord.com/api/webhooks/{DISCORD}/slack", DISCORD, "", "Discord webhook"),
+    (
+        "job.yaml",
+        f"notify: https://prod-1.westeurope.logic.azure.com:443/workflows/a/invoke?sv=1.0&sig={SIGNATURE}",
+        SIGNATURE,
+        "sig",
+        "signature of a URL",
+    ),
     ("settings.toml", f'db_password = "{GENERIC}"', GENERIC, "db_password", "by its name"),
 ]
 
