@@ -41,11 +41,7 @@ def test_the_folder_of_everything_is_private_whatever_is_first_in_it(
 
 
 def test_a_source_that_is_refused_leaves_no_folder(cli: Cli, folder: Path) -> None:
-<<<<<<< HEAD
     (folder / "train.py").write_text("api_key = 'kJ8sQ2mN4pR6tV8xZ0bD'\n")  # smsweep: allow-secret
-=======
-    (folder / "train.py").write_text(f"key = 'ghp_{'kJ8sQ2mN4' * 4}'\n")
->>>>>>> 06c3e8c (Webhooks of Discord and Teams are secrets, too; Docker's channels are checked before there is a sweep)
     assert cli("sweep", "sweep.yaml").code == 2
     assert not (folder / ".smsweep").exists()
 
