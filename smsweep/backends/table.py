@@ -52,7 +52,7 @@ SETTINGS: Mapping[str, Callable[[Mapping[str, str]], None]] = LazyTable(
     {
         "docker": "smsweep.backends.docker.engine:check_settings",
         "sagemaker": "smsweep.backends.sagemaker.client:check_settings",
-        "batch": "smsweep.backends.sagemaker.client:check_settings",
+        "batch": "smsweep.backends.sagemaker.queued:check_settings",
     }
 )
 CHECKS: Mapping[str, Check] = LazyTable({"sagemaker": "smsweep.backends.sagemaker.validate:validate"})

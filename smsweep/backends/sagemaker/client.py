@@ -13,6 +13,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, InvalidRegionError
 
 from smsweep.backends.sagemaker.failures import no_credentials, translate
+from smsweep.backends.sagemaker.options import SageMakerOptions
 from smsweep.errors import BadCredentials, UsageError
 
 log = logging.getLogger(__name__)
@@ -142,6 +143,7 @@ class Aws:
 
 def check_settings(environ: Mapping[str, str]) -> None:
     """See backends.table.SETTINGS."""
+    SageMakerOptions.from_environ(environ)
     aws = Aws(environ)
     try:
         aws.check()

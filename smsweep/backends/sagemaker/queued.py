@@ -12,6 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from smsweep.backends.sagemaker.backend import SageMakerBackend
 from smsweep.backends.sagemaker.client import Aws
+from smsweep.backends.sagemaker.client import check_settings as check_settings_of_aws
 from smsweep.backends.sagemaker.options import SageMakerOptions
 from smsweep.backends.sagemaker.rates import Rates
 from smsweep.backends.sagemaker.service_jobs import JobQueue, ServiceJob, named, pages, submission
@@ -25,6 +26,12 @@ log = logging.getLogger(__name__)
 # Calls a second. AWS names no numbers for these; they are few, as they are for all jobs at once.
 RATES = {"SubmitServiceJob": 2.0, "ListServiceJobs": 1.0, "TerminateServiceJob": 2.0}
 WAITS = "Pending"  # secondary status, SageMaker's word for a job that has no machine yet
+
+
+def check_settings(environ: Mapping[str, str]) -> None:
+    """See backends.table.SETTINGS."""
+    JobQueue.from_environ(environ)
+    check_settings_of_aws(environ)
 
 
 class QueuedBackend:

@@ -230,6 +230,31 @@ def test_broken_credentials(
     assert cli("ls", "--json").out.strip() == "[]"
 
 
+SETTINGS = {
+    "no queue": ("batch", {}, "SMSWEEP_BATCH_QUEUE is not set"),
+    "a priority too high": (
+        "batch",
+        {"SMSWEEP_BATCH_QUEUE": "gpus", "SMSWEEP_BATCH_PRIORITY": "10000"},
+        "SMSWEEP_BATCH_PRIORITY: expected a whole number from 0 to 9999",
+    ),
+    "a rate of nothing known": (
+        "sagemaker",
+        {"SMSWEEP_SAGEMAKER_RATES": "foo=1"},
+        "SMSWEEP_SAGEMAKER_RATES: 'foo=1'",
+    ),
+    "a pause that is no number": ("sagemaker", {"SMSWEEP_SAGEMAKER_POLL_S": "x"}, "expected a number, got 'x'"),
+}
+
+
+@pytest.mark.parametrize(("backend", "environ", "said"), SETTINGS.values(), ids=SETTINGS.keys())
+def test_broken_settings(
+    cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch, backend: str, environ: dict[str, str], said: str
+) -> None:
+    sagemaker(folder, monkeypatch, {**KEYS, **environ}, "")
+    expect(cli, ["run", "sweep.yaml", "--job", "job.yaml", "--backend", backend], 2, said)
+    assert cli("ls", "--json").out.strip() == "[]"
+
+
 def test_nobody_answers_where_aws_should_be(cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sagemaker(folder, monkeypatch, {**KEYS, "AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, "")
     said = 'runtime.zip"; check the network, AWS_REGION and AWS_ENDPOINT_URL'
