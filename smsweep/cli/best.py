@@ -45,8 +45,8 @@ def best(
         )
     if trial is None:
         raise NotFound(
-            f"no trial of sweep {shown['id']} has reported {metric['name']!r} yet; "
-            f"see what they did report: smsweep trials {shown['id']} --json"
+            f"no trial of sweep {shown['id']} that counts has a value of {metric['name']!r} yet (failed and "
+            f"crashed ones do not count); see what they did report: smsweep trials {shown['id']} --json"
         )
     if download is not None:
         sdk.results.download_model(shown["id"], trial["number"], download)
@@ -67,7 +67,7 @@ def show_front(sweep_id: str, *, as_json: bool) -> None:
         answer_json(trials)
         return
     if not trials:
-        raise NotFound(f"no trial of sweep {sweep_id} has reported all its metrics yet")
+        raise NotFound(f"no trial of sweep {sweep_id} that counts has values of all its metrics yet")
     for trial in trials:
         answer(f"{sweep_id}/{trial['number']}  {pairs(trial['outcome'])}")
         answer(f"  {pairs(sdk.views.flat_params(trial['params']))}")

@@ -27,8 +27,8 @@ class Axis:
         if value is None and self.name not in params:
             return None
         if self.categories:
-            label = _label(value)
-            return float(self.categories.index(label)) if label in self.categories else None
+            category = _json(value)
+            return float(self.categories.index(category)) if category in self.categories else None
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
         return float(value) if is_number and (value > 0 or not self.is_log) else None
 
@@ -43,14 +43,17 @@ class Axis:
         """Return what Plotly is to know of it as an axis."""
         shown: dict[str, Any] = {"title": {"text": plain(self.name)}, "type": "log" if self.is_log else "linear"}
         if self.categories:
-            shown |= {"tickmode": "array", **self.ticks()}
+            ticks = [plain(label) for label in self.labels()]
+            shown |= {"tickmode": "array", "tickvals": list(range(len(ticks))), "ticktext": ticks}
         return shown
 
-    def ticks(self) -> dict[str, Any]:
+    def labels(self) -> list[str]:
+        """Return the text of each category; a text that would look like another value keeps its quotes."""
         labels = [
-            plain(label if len(label) <= MAX_LABEL else label[:MAX_LABEL] + "…") for label in self.categories
+            text if isinstance(text := json.loads(category), str) and text not in self.categories else category
+            for category in self.categories
         ]
-        return {"tickvals": list(range(len(labels))), "ticktext": labels}
+        return [label if len(label) <= MAX_LABEL else label[:MAX_LABEL] + "…" for label in labels]
 
 
 def axes_of(space: SearchSpace, trials: Iterable[Mapping[str, Any]]) -> list[Axis]:
@@ -64,19 +67,15 @@ def axes_of(space: SearchSpace, trials: Iterable[Mapping[str, Any]]) -> list[Axi
         values = [params[name] for params in seen if name in params]
         if leaf.kind.startswith("categorical"):
             listed = [leaf.value_at(i) for i in range(leaf.size)] if leaf.size and leaf.size <= MAX_LISTED else []
-            axes.append(Axis(name=name, categories=_labels([*listed, *values])))
+            axes.append(Axis(name=name, categories=tuple(dict.fromkeys(map(_json, [*listed, *values])))))
         else:
             is_log = "log" in leaf.kind and all(_is_positive(value) for value in values)
             axes.append(Axis(name=name, is_log=is_log))
     return axes
 
 
-def _labels(values: Iterable[Any]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(map(_label, values)))
-
-
-def _label(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str, sort_keys=True)
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str, sort_keys=True)
 
 
 def _joined(params: Mapping[str, Any], prefix: str) -> dict[str, Any] | None:

@@ -34,7 +34,7 @@ class LogPages:
 
         cursor: "" for the beginning, else that of the page before; of another attempt's job, it begins anew and
         `is_new` tells so. is_last: the job has ended and this is the end of its log. note: where it lies
-        instead. Raises JobError, UsageError.
+        instead, or why there is none. Raises JobError, UsageError.
         """
         known, _, inner = cursor.partition("|")
         is_new = known != job_name
@@ -42,7 +42,8 @@ class LogPages:
             return {"lines": [], "cursor": "", "is_new": is_new, "is_last": False, "note": ""}
         kind, _, host = place.partition("@")
         if kind not in BACKENDS:
-            raise UsageError("the trial was a Python function's: what that printed went to where its agent ran")
+            note = "the trial was a Python function's: what that printed went to where its agent ran"
+            return {"lines": [], "cursor": "", "is_new": is_new, "is_last": True, "note": note}
         backend, lock = self._backend(backend_name(kind, self._workspace))
         with lock:  # not every backend's client may be used by two at once
             try:

@@ -81,6 +81,8 @@ def _document(body: bytes) -> Data:
         document = json.loads(body or b"{}")
     except ValueError as err:
         raise UsageError(f"the request is no JSON: {err}") from err
+    except RecursionError as err:
+        raise UsageError("the request is nested too deeply") from err
     if not isinstance(document, dict):
         raise UsageError("the request is no JSON object")
     return document

@@ -353,7 +353,10 @@ def test_an_empty_folder_says_how_to_begin(browser: Browser, served: Served) -> 
     with seen(browser, served) as visited:
         expect(visited.page.get_by_text("smsweep run sweep.yaml --parallel 2")).to_be_visible()
         sweep_id = record(2)
-        expect(visited.page.locator(f'li[data-id="{sweep_id}"]')).to_be_visible()
+        listed = visited.page.locator(f'li[data-id="{sweep_id}"]')
+        expect(listed).to_be_visible()
+        expect(listed).to_contain_text("optimizer.name")  # nested params, as everywhere
+        expect(listed).not_to_contain_text("[object")
 
 
 def test_a_page_without_the_token_lets_one_sign_in(browser: Browser, served: Served) -> None:

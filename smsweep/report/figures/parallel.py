@@ -49,7 +49,9 @@ def _dimension(axis: Axis, places: list[float | None]) -> dict[str, Any]:
     name = axis.name if len(axis.name) <= LABEL else f"…{axis.name[1 - LABEL :]}"
     shown: dict[str, Any] = {"label": plain(name), "values": values}
     if axis.categories:
-        shown |= axis.ticks() | {"range": [below if None in places else 0, max(len(axis.categories) - 1, 1)]}
+        labels = axis.labels()  # Plotly shows them, unlike all other text, without reading HTML in them
+        shown |= {"tickvals": list(range(len(labels))), "ticktext": labels}
+        shown["range"] = [below if None in places else 0, max(len(labels) - 1, 1)]
     elif axis.is_log:
         ticks = [low + (high - low) * index / (N_TICKS - 1) for index in range(N_TICKS)]
         shown |= {"tickvals": ticks, "ticktext": [f"{axis.unscaled(tick):.3g}" for tick in ticks]}

@@ -1,7 +1,7 @@
 // The list of sweeps.
 
 import { keepReading, path, read } from "./api.js";
-import { ago, badge, command, empty, icon, make, many, number, pairs, progress, spark } from "./dom.js";
+import { ago, badge, command, empty, flat, icon, make, many, number, pairs, progress, spark } from "./dom.js";
 
 const sum = (counts) => Object.values(counts).reduce((a, b) => a + b, 0);
 
@@ -71,5 +71,5 @@ function line(sweep) {
       sweep.front.length ? make("div", {}, make("strong", { textContent: many(sweep.front.length, "trial") }), make("span", { className: "soft", textContent: " on the front" }))
         : best ? make("div", {}, make("strong", { textContent: number(best.objective) }), " ", make("span", { className: "soft", textContent: metric.name }))
         : make("span", { className: "soft", textContent: metric ? `no ${metric.name} yet` : "no metric" }),
-      best ? make("div", { className: "soft line" }, pairs(best.params)) : ""));
+      best ? make("div", { className: "soft line" }, pairs(flat(best.params))) : ""));
 }

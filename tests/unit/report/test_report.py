@@ -130,3 +130,34 @@ def test_a_mapping_among_the_values_of_a_param_is_a_category() -> None:
     (xs,) = [trace["x"] for trace in figure["data"] if set(trace["x"]) <= {0.0, 1.0}]
     assert len(xs) == 27
     assert set(xs) == {0.0, 1.0}
+
+
+def test_values_that_would_look_alike_are_told_apart() -> None:
+    config = {
+        **CONFIG,
+        "parameters": {"x": {"values": [1, "1", True, "true", "one"]}, "lr": {"min": 0.1, "max": 1.0}},
+    }
+    sweep_id = record(60, config=config)
+    labels = ["1", '"1"', "true", '"true"', "one"]
+    trace = sdk.reporting.figure(sweep_id, "parallel_coordinates")["data"][0]
+    (axis,) = [each for each in trace["dimensions"] if each["label"] == "x"]
+    assert axis["ticktext"] == labels
+    assert set(axis["values"]) == {0, 1, 2, 3, 4}
+    layout = sdk.reporting.figure(sweep_id, "slices")["layout"]
+    (ticks,) = [
+        each["ticktext"] for name, each in layout.items() if name.startswith("xaxis") and "ticktext" in each
+    ]
+    assert ticks == labels
+
+
+def test_marks_of_html_are_escaped_where_plotly_reads_html_only() -> None:
+    config = {**CONFIG, "parameters": {"x": {"values": ["R&D", "<b>"]}, "lr": {"min": 0.1, "max": 1.0}}}
+    sweep_id = record(30, config=config)
+    trace = sdk.reporting.figure(sweep_id, "parallel_coordinates")["data"][0]
+    (axis,) = [each for each in trace["dimensions"] if each["label"] == "x"]
+    assert axis["ticktext"] == ["R&D", "<b>"]
+    layout = sdk.reporting.figure(sweep_id, "slices")["layout"]
+    (ticks,) = [
+        each["ticktext"] for name, each in layout.items() if name.startswith("xaxis") and "ticktext" in each
+    ]
+    assert ticks == ["R&amp;D", "&lt;b&gt;"]

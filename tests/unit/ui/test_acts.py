@@ -85,6 +85,7 @@ def test_trials_and_sweeps_are_removed(client: Client) -> None:
         ("/api/create", {"sweep_yaml": "a: [", "prior_runs": []}),
         ("/api/check", "no json"),
         ("/api/check", "[]"),
+        ("/api/check", "[" * 50_000),
     ],
 )
 def test_a_body_that_makes_no_sense_is_refused(client: Client, path: str, body: Any) -> None:

@@ -180,6 +180,15 @@ def test_a_log_of_another_machine_is_said_to_lie_there(client: Client) -> None:
     assert (page["lines"], page["note"]) == ([], "it lies on a")
 
 
+def test_a_function_s_trial_has_no_log_and_says_why(client: Client) -> None:
+    sweep_id = sdk.create.sweep({**CONFIG, "run_cap": 1})
+    sdk.execute.agent(sweep_id, lambda: None)
+    page = client.get(f"/api/sweeps/{sweep_id}/trials/0/log")
+    assert page.status == 200  # a browser's console shows each refused request as an error
+    assert (page.data["lines"], page.data["is_last"]) == ([], True)
+    assert "Python function" in page.data["note"]
+
+
 def test_a_store_in_postgresql_is_followed_as_well(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with run_postgres() as server:
         monkeypatch.setenv("SMSWEEP_STORE", server.new_schema())
