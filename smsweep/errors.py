@@ -14,7 +14,7 @@ SmsweepError                  1
 │   ├── StoreDamaged          1   its file is damaged, or is no store: a person has to see to it
 │   └── SchemaTooNew          1   the store was written by a newer smsweep
 ├── JobError                  1
-│   ├── JobRejected           1   the backend will never accept this request
+│   ├── JobRejected           2   the backend will never accept this request
 │   │   └── NameTaken         1   a job of that name is somebody else's; the next attempt has another
 │   ├── AccessDenied          1   the credentials may not do that; says which action is missing
 │   ├── BackendUnavailable    1   retryable: the backend did not answer
@@ -100,11 +100,11 @@ class JobError(SmsweepError):
 
 
 class JobRejected(JobError):
-    exit_code = 2  # where it is met before there is a sweep
+    exit_code = 2
 
 
 class NameTaken(JobRejected):
-    pass
+    exit_code = 1
 
 
 class AccessDenied(JobError):

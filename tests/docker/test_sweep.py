@@ -98,6 +98,6 @@ def test_a_framework_version_that_aws_has_no_image_of_creates_no_sweep(desk: Des
     (desk.folder / "job.yaml").write_text(
         'framework: huggingface\ntransformers_version: "0.1"\npytorch_version: "9.9"\npy_version: py311\n'
     )
-    said = desk.call("run", "sweep.yaml", "--job", "job.yaml", code=1)
+    said = desk.call("run", "sweep.yaml", "--job", "job.yaml", code=2)
     assert "no huggingface image is known for transformers 0.1 with pytorch 9.9" in said.stderr
     assert not (desk.folder / ".smsweep" / "store.db").exists()
