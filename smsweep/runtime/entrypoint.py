@@ -8,7 +8,7 @@ import errno
 import os
 import sys
 
-from smsweep.runtime import failure
+from smsweep.runtime import failure, wandb_runs
 from smsweep.runtime.assignment import Assignment, read_assignment
 from smsweep.runtime.command import DEFAULT, INTERPRETER, expand
 from smsweep.runtime.disk import leave_success
@@ -127,6 +127,7 @@ def _run(layout: Layout, supervisor: Supervisor, options: argparse.Namespace, re
         )
     except OSError as err:
         raise _cannot_start(err, argv, cwd, path) from err
+    wandb_runs.keep(layout)
     if ended.exit_code:
         said = failure.own_words(layout.failure, secrets) or failure.describe(ended, grace_s=options.grace_s)
         failure.write(layout.failure, said)

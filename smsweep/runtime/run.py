@@ -67,6 +67,7 @@ class Run:
         self._step = 0
         self._history: deque[tuple[int, dict[str, Value]]] = deque(maxlen=MAX_HISTORY)
         self._warned: set[str] = set()
+        self._said: set[str] = set()  # names that the script has put into the summary
         self._step_metrics = StepMetrics()
         self._summaries = SummaryMetrics()
 
@@ -140,10 +141,11 @@ class Run:
         found = self.metrics_of(values)
         self.summary.follow(found)
         self._emit(lines.METRICS, found, _whole(step))
+        self._say_again(found)
 
     def follow_summary(self, values: Any) -> None:
         """The same for that library's summary."""
-        self._emit(lines.SUMMARY, self.metrics_of(values), None)
+        self._say(self.metrics_of(values))
 
     def history(self) -> list[dict[str, Value]]:
         """Return what was logged here, one dict a step with its `_step`; the last 10,000 of them."""
@@ -176,6 +178,7 @@ class Run:
             # What another process counts from 0 as well would fall on rows that are not its own.
             is_known = step is not None or self._pid == self._counting_pid
             self._emit(lines.METRICS, values, self.first_step + at if is_known else None)
+            self._say_again(values)
             return at
 
     def _own_lock(self) -> threading.Lock:
@@ -222,7 +225,17 @@ class Run:
             self._history.append((at, dict(values)))
 
     def _report_summary(self, values: Mapping[str, Any]) -> None:
-        self._emit(lines.SUMMARY, self._plain(values, self._warn_once), None)
+        self._say(self._plain(values, self._warn_once))
+
+    def _say(self, values: Mapping[str, Value]) -> None:
+        self._said.update(values)
+        self._emit(lines.SUMMARY, values, None)
+
+    def _say_again(self, values: Mapping[str, Value]) -> None:
+        """Let what is logged take the place of what the script put into the summary before, as in W&B."""
+        again = {name: values[name] for name in self._said.intersection(values)}
+        if again:
+            self._emit(lines.SUMMARY, again, None)
 
     def _emit(self, kind: str, values: Mapping[str, Value], step: int | None) -> None:
         try:

@@ -10,9 +10,10 @@ from smsweep.runtime.failure import JobFailure
 from smsweep.runtime.kept_source import lay_out
 
 
-def unpack(tar_path: str, folder: str) -> None:
+def unpack(tar_path: str, folder: str, *, leave_out_links: bool = False) -> None:
     """Extract every member into folder, which is created; files already there are replaced.
 
+    leave_out_links: pass over links, wherever they lead.
     Raises JobFailure, naming the member, for an absolute path, `..`, a link that leads out, or a device.
     """
     os.makedirs(folder, exist_ok=True)
@@ -24,6 +25,8 @@ def unpack(tar_path: str, folder: str) -> None:
             return
         with gzip.open(tar_path) as stream, tarfile.open(fileobj=stream, mode="r:") as tar:
             for member in tar:
+                if leave_out_links and (member.issym() or member.islnk()):
+                    continue
                 _check(member, root, tar_path)
                 tar.extract(member, root, **how)  # type: ignore[arg-type]  # 3.8's has no filter
     except (tarfile.TarError, OSError, EOFError) as err:

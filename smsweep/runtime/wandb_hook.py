@@ -19,6 +19,7 @@ from smsweep.runtime.config import as_mapping, merge
 from smsweep.runtime.identity import URL
 from smsweep.runtime.import_hooks import on_import
 from smsweep.runtime.talk import warn
+from smsweep.runtime.wandb_runs import note
 from smsweep.runtime.wandb_steps import StepMetrics
 from smsweep.runtime.wandb_summaries import SummaryMetrics
 
@@ -89,6 +90,9 @@ def _wrap_init(module: Any) -> None:
                 _active_run().follow_summary({URL: url})
             if callable(log) and not hasattr(log, "__self__"):
                 _follow_disabled(run, log)
+            files = getattr(run, "dir", None)
+            if isinstance(files, str):
+                note(os.path.dirname(os.path.abspath(files)), os.environ)
         return run
 
     for place in (module, sys.modules.get("wandb.sdk"), sys.modules.get("wandb")):  # imported before, maybe
@@ -198,16 +202,22 @@ def _wrap_sweep_id(owner: Any) -> None:
 
 
 def _wrap_summary(module: Any) -> None:
-    original = module.Summary.update
+    original = module.Summary._update  # of nested ones, too: summary["a"]["b"] = 1
 
     @functools.wraps(original)
-    def update(self: Any, d: Any) -> Any:
-        result = original(self, d)
+    def update(self: Any, record: Any) -> Any:
+        result = original(self, record)
         if _report().follows_wandb() and ("WANDB_RUN_ID" in os.environ or not _is_in_sweep()):
-            _active_run().follow_summary(d)
+            said: Any = {}
+            for item in record.update:
+                value = item.value
+                for key in reversed(item.key):
+                    value = {key: value}
+                said = merge(said, value)
+            _active_run().follow_summary(said)
         return result
 
-    module.Summary.update = update
+    module.Summary._update = update
 
 
 def _is_trials(run: Any) -> bool:

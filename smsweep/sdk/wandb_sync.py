@@ -25,7 +25,8 @@ from smsweep.trials import Trial
 log = logging.getLogger(__name__)
 
 BATCH = 50  # runs for one `wandb sync`: a command line has an end
-PATTERN = "offline-run-*-{id}"  # as W&B names a run's folder
+# As W&B names a run's folders: those of one second, of several processes or one by one, are counted.
+PATTERNS = ("offline-run-*-{id}", "offline-run-*-{id}-[0-9]*")
 
 
 def sync(label: str, *, project: str | None = None, entity: str | None = None) -> list[Path]:
@@ -37,7 +38,7 @@ def sync(label: str, *, project: str | None = None, entity: str | None = None) -
     """
     workspace = Workspace()
     with workspace.store() as store:
-        folders = [folder for trial in _trials(store, label) for folder in _offline_runs(trial, workspace)]
+        folders = _once(folder for trial in _trials(store, label) for folder in _offline_runs(trial, workspace))
     if not folders:
         raise NotFound(f"{label}: no run of W&B's lies here; where a job has a key, it logs to W&B itself")
     waiting = [folder for folder in folders if not list(folder.glob("*.wandb.synced"))]
@@ -52,6 +53,14 @@ def sync(label: str, *, project: str | None = None, entity: str | None = None) -
     return waiting
 
 
+def _once(folders: Iterable[Path]) -> list[Path]:
+    """Return the first folder of each name: a run in WANDB_DIR is in its job's output as well."""
+    found: dict[str, Path] = {}
+    for folder in folders:
+        found.setdefault(folder.name, folder)
+    return list(found.values())
+
+
 def _trials(store: Store, label: str) -> Iterable[Trial]:
     sweep_id, number = parse_label(label)
     if number is not None:
@@ -61,14 +70,15 @@ def _trials(store: Store, label: str) -> Iterable[Trial]:
 
 def _offline_runs(trial: Trial, workspace: Workspace) -> Iterator[Path]:
     """Yield the folders that W&B made in all of the trial's jobs; those left in S3 are brought here first."""
-    pattern = PATTERN.format(id=run_id(trial.sweep_id, trial.number))
+    patterns = [pattern.format(id=run_id(trial.sweep_id, trial.number)) for pattern in PATTERNS]
     for attempt in range(trial.attempt + 1 if trial.job_name else trial.attempt):
         name = job_name(trial.sweep_id, trial.number, attempt)
         here = workspace.jobs_dir / name / "ml" / "output" / "data"
-        yield from sorted((here if here.is_dir() else _brought(trial, name, workspace)).glob(f"wandb/{pattern}"))
+        output = here if here.is_dir() else _brought(trial, name, workspace)
+        yield from sorted(folder for pattern in patterns for folder in output.glob(f"wandb/{pattern}"))
     chosen = workspace.environ.get("WANDB_DIR")  # of jobs that took over the agent's
     if chosen:
-        yield from sorted(Path(chosen).glob(f"wandb/{pattern}"))
+        yield from sorted(folder for pattern in patterns for folder in Path(chosen).glob(f"wandb/{pattern}"))
 
 
 def _brought(trial: Trial, name: str, workspace: Workspace) -> Path:
@@ -82,7 +92,7 @@ def _brought(trial: Trial, name: str, workspace: Workspace) -> Path:
         archive = Path(scratch) / "output.tar.gz"
         try:
             fetch(uri, archive, workspace.environ)
-            unpack(str(archive), str(Path(scratch) / "data"))
+            unpack(str(archive), str(Path(scratch) / "data"), leave_out_links=True)  # W&B links to its logs
         except (NotFound, JobFailure) as err:
             log.warning("%s: %s", name, err)
             return folder

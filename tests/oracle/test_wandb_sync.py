@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,6 +60,18 @@ def test_a_sweeps_runs_are_uploaded_once(
     told = {(each["entity"], each["project"]) for name, each in server.asked if name == "UpsertBucket"}
     assert told == {("team", "mine")}
     assert wandb_sync.sync(sweep_id) == []
+
+
+def test_runs_that_a_script_began_in_one_second_are_all_uploaded(
+    sweep_id: str, server: FakeWandb, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (first,) = tmp_path.glob(f".smsweep/jobs/*/ml/output/data/wandb/offline-run-*-{sweep_id}-0")
+    shutil.copytree(first, f"{first}-1")
+    for name, value in server.environ.items():
+        monkeypatch.setenv(name, value)
+    uploaded = wandb_sync.sync(f"{sweep_id}/0")
+    assert [folder.name.rpartition(sweep_id)[2] for folder in uploaded] == ["-0", "-0-1"]
+    assert set(server.runs) == {f"{sweep_id}-0"}
 
 
 def test_a_sweep_without_such_runs_is_an_error(sweep_id: str, tmp_path: Path) -> None:

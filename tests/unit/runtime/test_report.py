@@ -230,6 +230,13 @@ def test_what_the_script_sets_in_the_summary_is_reported(channel: Channel) -> No
     assert [record["summary"] for record in channel.records] == [{"best": 0.5}, {"epochs": 3}]
 
 
+def test_what_is_logged_later_is_the_summarys_value_again(channel: Channel) -> None:
+    smsweep.summary["loss"] = 9
+    smsweep.log({"loss": 5, "x": 1})
+    smsweep.log({"x": 2})
+    assert [record["summary"] for record in channel.records if "summary" in record] == [{"loss": 9}, {"loss": 5}]
+
+
 def test_the_summary_shows_the_last_logged_values(channel: Channel) -> None:
     smsweep.log({"loss": 2})
     smsweep.log({"loss": 1})

@@ -74,3 +74,9 @@ def test_a_broken_tarball_is_the_failure(job: Job) -> None:
     (job.channel / "source.tar.gz").write_bytes(b"not a tarball")
     assert job.run().code == 1
     assert "source.tar.gz: cannot be unpacked into" in job.failure
+
+
+def test_links_can_be_left_out(tmp_path: Path) -> None:
+    links = [member("out", tarfile.SYMTYPE, "/etc/passwd"), member("in", tarfile.SYMTYPE, "a")]
+    unpack(tarball(tmp_path / "x.tar.gz", *links, member("a")), str(tmp_path / "x"), leave_out_links=True)
+    assert [path.name for path in (tmp_path / "x").iterdir()] == ["a"]

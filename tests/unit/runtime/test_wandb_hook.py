@@ -22,10 +22,18 @@ class Run:
     def sweep_id(self): return None
 """,
     "wandb/sdk/wandb_summary.py": """
+from types import SimpleNamespace
 class SummaryDict:
+    def __init__(self, parent=None, key=None): self.parent, self.key = parent, key
+    def __getitem__(self, key): return SummaryDict(self, key)
     def __setitem__(self, key, value): self.update({key: value})
-    def update(self, d): pass
-class Summary(SummaryDict): pass
+    def update(self, d):
+        self._update(SimpleNamespace(update=[SimpleNamespace(key=(k,), value=v) for k, v in d.items()]))
+    def _update(self, record):
+        for item in record.update: item.key = (self.key, *item.key)
+        self.parent._update(record)
+class Summary(SummaryDict):
+    def _update(self, record): pass
 """,
 }
 
@@ -47,6 +55,18 @@ def test_steps_are_those_given_to_wandb(job: Job) -> None:
 
 def test_wandbs_summary_is_reported(job: Job) -> None:
     assert '"summary": {"best": 3}}' in records(job, "run.summary['best'] = 3")
+
+
+def test_what_is_put_into_a_nested_summary_is_reported(job: Job) -> None:
+    found = records(job, "run.summary['acc']['top5'] = 3; run.summary.update({'a': 1, 'b': {'c': 2}})")
+    assert '"summary": {"acc.top5": 3}}' in found
+    assert '"summary": {"a": 1, "b.c": 2}}' in found
+
+
+def test_what_is_logged_later_takes_the_place_of_what_the_summary_was_told(job: Job) -> None:
+    found = records(job, "run.summary['loss'] = 9; run.log({'loss': 5, 'x': 1}); run.log({'x': 2})")
+    told = [line.partition('"summary": ')[2] for line in found.splitlines() if "summary" in line]
+    assert told == ['{"loss": 9}}', '{"loss": 5}}']
 
 
 def test_a_row_has_the_last_value_of_the_metric_it_goes_by(job: Job) -> None:
