@@ -97,7 +97,11 @@ def _check_early_terminate(data: Mapping[str, Any], problems: Problems) -> None:
     if not isinstance(section, dict):
         return
     path = ("early_terminate",)
-    if "metric" not in data:
+    if "metrics" in data:
+        problems.add(
+            path, "compares trials by one metric, not by metrics; remove it, or write stop_if in job.yaml"
+        )
+    elif "metric" not in data:
         problems.add(path, "needs a metric to compare trials by; add metric: {name: ..., goal: ...}")
     rule = section.get("type")
     if isinstance(rule, str) and rule in OWN_RULES:

@@ -127,6 +127,19 @@ def test_a_line_that_makes_no_sense_is_told(line: str, message: str) -> None:
     assert problems(top(line)) == [f"sweep.yaml:3: {message}"]
 
 
+def test_early_stopping_does_not_go_together_with_several_metrics() -> None:
+    text = """\
+method: custom
+metrics: [{name: loss, goal: minimize}, {name: size, goal: minimize}]
+early_terminate: {type: hyperband, min_iter: 3}
+parameters: {a: {min: 0.0, max: 1.0}}
+"""
+    assert problems(text) == [
+        "sweep.yaml:3: early_terminate: compares trials by one metric, not by metrics; remove it, or write stop_if in "
+        "job.yaml"
+    ]
+
+
 @pytest.mark.parametrize(
     ("section", "message"),
     [
