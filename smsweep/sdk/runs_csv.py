@@ -19,8 +19,10 @@ from smsweep.trials import TrialState, is_number
 
 # W&B's states of a run that has ended, and ours. Others are still to come to something.
 ENDED = frozenset({"finished", "failed", "crashed", "killed", "stopped"})
-PARAM_PREFIXES = ("", "params.", "config.")  # of columns: W&B's table, smsweep's export, other people's
-METRIC_PREFIXES = ("", "metrics.", "summary.")
+# Of columns: smsweep's export, other people's, W&B's table. What says what it is comes first: a bare `lr` may be
+# a metric of that name, a bare `number` the trial's.
+PARAM_PREFIXES = ("params.", "config.", "")
+METRIC_PREFIXES = ("metrics.", "summary.", "")
 WHOLE = ("config", "summary")  # columns with a mapping in each cell, as W&B's docs show how to export runs
 
 Row = Mapping[str, str]

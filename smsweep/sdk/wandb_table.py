@@ -20,7 +20,8 @@ STATES = {  # where W&B has another word
 def wandb_row(trial: Trial, *, name: str, run_id: str, summary: Mapping[str, Scalar]) -> Row:
     """Return the columns of W&B's own table, then params, then metrics; nested names are joined by dots.
 
-    Runtime is in seconds. Where a param and a metric share a name, the metric's value stays.
+    Runtime is in seconds. Where names meet, W&B's columns and then metrics keep theirs: the param is
+    `config.NAME`, the metric `summary.NAME`.
     """
     seconds = _seconds(trial.started_at, trial.ended_at)
     row = {
@@ -31,7 +32,11 @@ def wandb_row(trial: Trial, *, name: str, run_id: str, summary: Mapping[str, Sca
         "Sweep": trial.sweep_id,
         "ID": run_id,
     }
-    return {**row, **_flat(params_of(trial)), **summary}
+    params = {
+        f"config.{key}" if key in row or key in summary else key: value
+        for key, value in _flat(params_of(trial)).items()
+    }
+    return {**row, **params, **{f"summary.{key}" if key in row else key: value for key, value in summary.items()}}
 
 
 def _seconds(started_at: datetime | None, ended_at: datetime | None) -> float | None:

@@ -324,6 +324,32 @@ def test_names_and_texts_of_other_people_stay_text(browser: Browser, served: Ser
         expect(page.get_by_role("log")).to_contain_text(re.compile(r"^(?!.*\x1b).*red", re.S))
 
 
+def test_a_name_that_every_object_has_is_a_name_like_others(browser: Browser, served: Served) -> None:
+    other = record(1)
+    parameters = {"constructor": {"values": ["built"]}, "lr": {"min": 0.0, "max": 1.0}}
+    metric = {"name": "toString", "goal": "minimize"}
+    sweep_id = record(1, config={"method": "random", "metric": metric, "parameters": parameters})
+    with seen(browser, served, f"/compare?t={sweep_id}/0&t={other}/0") as visited:
+        row = visited.page.get_by_role("row", name="constructor")
+        expect(row.get_by_role("cell")).to_have_text(["built", "–"])
+        expect(visited.page.get_by_label("metric", exact=True)).to_have_value("toString")
+        expect(visited.page.locator('[data-figure="curve"]')).to_have_attribute("data-is-drawn", "true")
+
+
+def test_a_sweep_that_is_deleted_while_it_is_shown_is_said_to_be_gone(browser: Browser, served: Served) -> None:
+    sweep_id = record(0)
+    with visit(browser, served.url) as visited:
+        page = visited.page
+        page.goto(served.entry)
+        page.goto(f"{served.url}/sweeps/{sweep_id}")
+        expect(page.get_by_role("heading", name="recorded")).to_be_visible()
+        sdk.manage.remove([sweep_id])
+        expect(page.get_by_text("It is not here (any more)")).to_be_visible()
+        page.goto(f"{served.url}/sweeps/%E0%A4%A")  # half an escape
+        expect(page.get_by_text("is no sweep id")).to_be_visible()
+        assert all("Failed to load resource" in error for error in visited.errors)
+
+
 def test_all_of_it_can_be_reached_by_keys(browser: Browser, served: Served) -> None:
     sweep_id = record(6)
     with seen(browser, served) as visited:

@@ -69,7 +69,7 @@ export function keepReading(work, signal) {
       isBusy = false;
     }
     const took = performance.now() - started;
-    if (!signal.aborted) timer = setTimeout(turn, Math.max(wait, 4 * took));
+    if (!signal.aborted) timer = setTimeout(begin, Math.max(wait, 4 * took));
   };
   const begin = () => turn().catch((err) => dispatchEvent(new CustomEvent("refused", { detail: err })));
   document.addEventListener("visibilitychange", begin, { signal });

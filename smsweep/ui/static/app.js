@@ -39,6 +39,14 @@ export function place(title, where) {
     ? make("span", { textContent: text, ariaCurrent: "page" }) : make("a", { href: address, textContent: text }))));
 }
 
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part; // half an escape: the server says that nothing is called so
+  }
+}
+
 function open(isNew = true) {
   leave.abort();
   leave = new AbortController();
@@ -51,7 +59,7 @@ function open(isNew = true) {
   }
   const [[, ...parts], page] = found;
   live.hidden = page === createPage; // it shows nothing that goes on
-  page(main, parts.map(decodeURIComponent), { signal: leave.signal, place, go });
+  page(main, parts.map(decoded), { signal: leave.signal, place, go });
   if (isNew) scrollTo(0, 0);
 }
 

@@ -56,7 +56,7 @@ export function comparePage(main, _, { signal, place, go }) {
   function group(field, title) {
     const names = [...new Set(trials.flatMap((trial) => Object.keys(trial[field])))];
     const rows = names.map((name) => {
-      const values = trials.map((trial) => trial[field][name]);
+      const values = trials.map((trial) => (Object.hasOwn(trial[field], name) ? trial[field][name] : undefined)); // not an object's own `constructor`
       const isSame = values.every((value) => JSON.stringify(value) === JSON.stringify(values[0]));
       return isSame && field === "params" && others.checked && trials.length > 1 ? null : row(name, values.map(number), -1, isSame);
     }).filter(Boolean);

@@ -41,7 +41,7 @@ export class CurveFigure {
     await plotly();
     if (this.signal.aborted) return;
     const name = this.select.value;
-    const found = this.trials.filter(({ curves }) => curves[name]);
+    const found = this.trials.filter(({ curves }) => Object.hasOwn(curves, name));
     const data = found.map(({ label, curves }, i) => ({
       type: "scatter", mode: curves[name].y.length < 60 ? "lines+markers" : "lines", name: text(label), x: curves[name].x, y: curves[name].y,
       line: { color: COLOURS[i % COLOURS.length], dash: DASHES[Math.floor(i / COLOURS.length) % DASHES.length] || "solid", width: 2 },

@@ -57,3 +57,22 @@ def test_such_an_export_is_prior_to_another_sweep(cli: Cli, ran: str, folder: Pa
     (folder / "runs.csv").write_text(cli("export", ran, "--format", "wandb").out)
     ended = cli("run", "sweep.yaml", "-R", "runs.csv", "--json")
     assert json.loads(ended.out)["trials"] == {}
+
+
+def test_a_param_that_is_also_a_metric_keeps_its_value_there_and_back(cli: Cli, folder: Path) -> None:
+    (folder / "train.py").write_text(
+        "import smsweep\n"
+        "smsweep.init()\n"
+        "smsweep.log({'loss': 1.0, 'lr': 0.0, 'Name': 7.0})\n"  # as a schedule of the learning rate ends
+    )
+    (folder / "sweep.yaml").write_text(
+        "program: train.py\nmethod: grid\nmetric: {name: loss}\n"
+        "parameters: {lr: {values: [0.5]}, State: {values: [3]}}\n"
+    )
+    ran = json.loads(cli("run", "sweep.yaml", "--json").out)["id"]
+    (folder / "runs.csv").write_text(cli("export", ran, "--format", "wandb").out)
+    (row,) = csv.DictReader(io.StringIO((folder / "runs.csv").read_text()))
+    assert (row["State"], row["lr"], row["config.lr"], row["config.State"]) == ("finished", "0.0", "0.5", "3")
+    assert row["summary.Name"] == "7.0" != row["Name"]
+    ended = cli("run", "sweep.yaml", "-R", "runs.csv", "--json")
+    assert json.loads(ended.out)["trials"] == {}

@@ -138,3 +138,10 @@ def test_nothing_but_a_usage_error_comes_out_of_strange_files(
         read(tmp_path_factory.mktemp("csv"), "\n".join(lines))
     except (UsageError, UnicodeEncodeError):
         return
+
+
+def test_a_column_that_says_that_it_is_a_param_comes_before_a_bare_one(tmp_path: Path) -> None:
+    read_back = read(
+        tmp_path, "state,lr,config.lr,layers,params.layers,metrics.val.loss\nfinished,0.05,0.01,1,3,0.5\n"
+    )
+    assert list(read_back.runs) == [run("finished", 0.5, lr=0.01, layers=3)]
