@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
@@ -43,6 +44,11 @@ def complete_id(incomplete: str) -> list[tuple[str, str]]:
         for sweep in sweeps
         if sweep["id"].startswith(incomplete)
     ]
+
+
+def one_of(words: Iterable[str]) -> Callable[[str], list[str]]:
+    """Return what completes a half-typed word of a few."""
+    return lambda incomplete: [word for word in words if word.startswith(incomplete)]
 
 
 def whole_id(text: str | None) -> str | None:
@@ -138,7 +144,9 @@ Parallel = Annotated[int, typer.Option("--parallel", min=1, help="Trials at once
 Backend = Annotated[
     str | None,
     typer.Option(
-        "--backend", help="What runs the jobs: process (default), docker, sagemaker, batch; or SMSWEEP_BACKEND."
+        "--backend",
+        autocompletion=one_of(("process", "docker", "sagemaker", "batch")),
+        help="What runs the jobs: process (default), docker, sagemaker, batch; or SMSWEEP_BACKEND.",
     ),
 ]
 MaxConsecutiveFailedRuns = Annotated[

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from smsweep import sdk
-from smsweep.cli.options import Json, SweepId
+from smsweep.cli.options import Json, SweepId, one_of
 from smsweep.cli.output import answer_json, say, wide_table
 from smsweep.cli.tally import first_line
 from smsweep.cli.text import STATES, cell, clean, duration, pairs
@@ -31,7 +31,8 @@ MOST_NAMED = 3  # columns that had no room
 def trials(
     sweep_id: SweepId,
     state: Annotated[
-        list[str] | None, typer.Option("--state", help="Only trials in this state; may be repeated.")
+        list[str] | None,
+        typer.Option("--state", autocompletion=one_of(STATES), help="Only trials in this state; may be repeated."),
     ] = None,
     sort: Annotated[
         str,

@@ -12,7 +12,7 @@ from smsweep.backends.table import BACKENDS
 from smsweep.errors import UsageError
 from smsweep.sdk.execute import backend_name, load_job_text, open_backend
 from smsweep.sdk.hidden import make_redact
-from smsweep.sdk.manage import without_records
+from smsweep.sdk.manage import NO_LOG, without_records
 from smsweep.sdk.workspace import Workspace
 from smsweep.sweeps import Sweep
 
@@ -42,8 +42,7 @@ class LogPages:
             return {"lines": [], "cursor": "", "is_new": is_new, "is_last": False, "note": ""}
         kind, _, host = place.partition("@")
         if kind not in BACKENDS:
-            note = "the trial was a Python function's: what that printed went to where its agent ran"
-            return {"lines": [], "cursor": "", "is_new": is_new, "is_last": True, "note": note}
+            return {"lines": [], "cursor": "", "is_new": is_new, "is_last": True, "note": NO_LOG}
         backend, lock = self._backend(backend_name(kind, self._workspace))
         with lock:  # not every backend's client may be used by two at once
             try:

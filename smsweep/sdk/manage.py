@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Iterable, Iterator
 
+from smsweep.backends.table import BACKENDS
 from smsweep.errors import StoreConflict, UsageError
 from smsweep.metrics import split_records
 from smsweep.sdk.away.record import AGENTS_NOTE, all_jobs, read_records
@@ -18,6 +19,7 @@ from smsweep.sweeps import VERBS, Sweep
 from smsweep.trials import Trial, TrialState
 
 FOLLOW_S = 0.3  # between two looks at a growing log
+NO_LOG = "the trial was a Python function's: what that printed went to where its agent ran"
 RETRYABLE = (TrialState.FAILED, TrialState.CRASHED, TrialState.KILLED, TrialState.STOPPED)
 
 
@@ -108,7 +110,10 @@ def read_log(label: str, *, follow: bool = False, raw: bool = False, backend: st
         if not trial.job_name and not follow:
             return
         redact = make_redact(workspace.environ, load_job_text(store.get_sweep(sweep_id).job_yaml))
-        name = backend_name(backend or trial.place.partition("@")[0], workspace)
+        kind = trial.place.partition("@")[0]
+        if kind and kind not in BACKENDS:
+            raise UsageError(f"{label}: {NO_LOG}")
+        name = backend_name(backend or kind, workspace)
         with contextlib.closing(open_backend(name, workspace)) as opened:
             cursor = ""
             while True:

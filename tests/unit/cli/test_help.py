@@ -99,6 +99,12 @@ def test_a_shell_can_complete_flags() -> None:
 
 
 @pytest.mark.slow
+def test_a_shell_can_complete_words_of_a_few() -> None:
+    assert completions("smsweep", "run", "--backend", "pro") == ["process"]
+    assert completions("smsweep", "trials", "abcd1234", "--state", "f") == ["finished", "failed"]
+
+
+@pytest.mark.slow
 def test_a_shell_can_complete_sweeps(cli: Cli) -> None:
     sweep_id = cli("sweep", "sweep.yaml").out.strip()
     assert completions("smsweep", "show", sweep_id[:3]) == [sweep_id]

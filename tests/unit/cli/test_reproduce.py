@@ -166,8 +166,10 @@ def test_from_python(ran: str) -> None:
     assert (found["verdict"], found["trial"]) == ("equal", f"{ran}/0")
 
 
-def test_a_function_cannot_run_again(cli: Cli, folder: Path) -> None:
+def test_a_function_cannot_run_again_and_has_no_log(cli: Cli, folder: Path) -> None:
     sweep_id = smsweep.sweep({"method": "grid", "parameters": {"a": {"value": 1}}})
     smsweep.agent(sweep_id, function=lambda: None)
     ended = cli("reproduce", f"{sweep_id}/0")
+    assert (ended.code, "Python function" in ended.err) == (2, True)
+    ended = cli("logs", f"{sweep_id}/0")
     assert (ended.code, "Python function" in ended.err) == (2, True)
