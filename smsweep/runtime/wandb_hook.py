@@ -55,6 +55,13 @@ class _Followed:
         self.summaries = SummaryMetrics()
 
 
+class _Here:
+    """What is known of this process."""
+
+    is_left_out = False  # the script itself has disabled W&B here, so that one rank alone logs
+
+
+_here = _Here()
 _runs: weakref.WeakKeyDictionary[Any, _Followed] = weakref.WeakKeyDictionary()
 
 
@@ -81,6 +88,7 @@ def _wrap_init(module: Any) -> None:
                 warn(f"wandb.init({name}={kwargs[name]!r}) is ignored in a sweep, as W&B does; it is {said}")
                 del kwargs[name]
         merged = _without_conflicts(kwargs) if _is_in_sweep() and _is_disabled(kwargs) else {}
+        _here.is_left_out = _is_disabled(kwargs, environ={}) and _is_another_rank()
         run = original(*args, **kwargs)
         if merged:
             run.config.update(merged, allow_val_change=True)
@@ -100,11 +108,19 @@ def _wrap_init(module: Any) -> None:
             vars(place)["init"] = init
 
 
-def _is_disabled(given: Mapping[str, Any]) -> bool:
+def _is_disabled(given: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> bool:
     """Tell whether the run will be one of `mode="disabled"`. given: arguments of wandb.init."""
     settings = getattr(given.get("settings"), "mode", None)
-    modes = {given["mode"]} if given.get("mode") else {settings, os.environ.get("WANDB_MODE")}
+    modes = {given["mode"]} if given.get("mode") else {settings, environ.get("WANDB_MODE")}
     return "disabled" in modes
+
+
+def _is_another_rank() -> bool:
+    """Tell whether this process is one of a distributed job's, and not the first of them."""
+    torch = sys.modules.get("torch.distributed")
+    if torch is not None and getattr(torch, "is_initialized", bool)():
+        return bool(torch.get_rank() > 0)
+    return any(os.environ.get(name, "0") != "0" for name in ("RANK", "OMPI_COMM_WORLD_RANK"))
 
 
 def _without_conflicts(given: dict[str, Any]) -> dict[str, Any]:
@@ -207,7 +223,11 @@ def _wrap_summary(module: Any) -> None:
     @functools.wraps(original)
     def update(self: Any, record: Any) -> Any:
         result = original(self, record)
-        if _report().follows_wandb() and ("WANDB_RUN_ID" in os.environ or not _is_in_sweep()):
+        if (
+            _report().follows_wandb()
+            and not _here.is_left_out
+            and ("WANDB_RUN_ID" in os.environ or not _is_in_sweep())
+        ):
             said: Any = {}
             for item in record.update:
                 value = item.value
@@ -225,7 +245,7 @@ def _is_trials(run: Any) -> bool:
 
     W&B's example of cross-validation has such runs, one a fold, in processes of their own.
     """
-    if not _report().follows_wandb():
+    if _here.is_left_out or not _report().follows_wandb():
         return False
     if "WANDB_RUN_ID" in os.environ or not _is_in_sweep():
         return True

@@ -74,6 +74,18 @@ def test_a_row_has_the_last_value_of_the_metric_it_goes_by(job: Job) -> None:
     assert '"metrics": {"val/loss": 1, "epoch": 3}}' in records(job, script)
 
 
+def test_a_rank_that_the_script_keeps_from_logging_reports_nothing(job: Job) -> None:
+    script = """
+import os
+for rank, mode in ("0", "disabled"), ("1", None), ("1", "disabled"):
+    os.environ["RANK"] = rank
+    wandb.init(mode=mode)
+    run.log({"loss": f"{rank} {mode}"}); run.summary["best"] = f"{rank} {mode}"
+"""
+    told = [line for line in records(job, script).splitlines() if line.startswith("@smsweep")]
+    assert [line.rpartition(": ")[2] for line in told] == [*['"0 disabled"}}'] * 2, *['"1 None"}}'] * 2]
+
+
 def test_the_sweep_says_what_its_run_is_called(job: Job) -> None:
     found = records(job, "wandb.init(id='mine', project='mine', name='mine'); print(run.sweep_id)")
     assert "init {'project': 'mine', 'name': 'mine'}" in found  # the sweep has no project
