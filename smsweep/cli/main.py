@@ -45,6 +45,7 @@ from smsweep.cli.completion import COMPLETE_VAR
 from smsweep.cli.options import Debug, Quiet, Verbose
 from smsweep.cli.streams import guard
 from smsweep.cli.talk import NORMAL, set_level
+from smsweep.cli.text import clean_line
 from smsweep.errors import NotInStore, SmsweepError
 
 ISSUES = "https://github.com/smsweep/smsweep/issues"
@@ -159,7 +160,7 @@ def fail(err: BaseException, message: str, code: int) -> None:
     if os.environ.get("SMSWEEP_DEBUG", "0") not in ("", "0"):
         traceback.print_exception(err)
     typer.secho("error: ", fg="red", nl=False, err=True)
-    typer.echo(message, err=True)
+    typer.echo("\n".join(map(clean_line, message.split("\n"))), err=True)  # it may quote what others wrote
     sys.exit(code)
 
 

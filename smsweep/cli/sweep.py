@@ -92,8 +92,9 @@ def existing(config: str | Path) -> Path:
             f"{config}: is a pipe or a device; save the config as a file, which the sweep's source is beside"
         )
     if not path.is_file():
+        found = "is a folder" if path.is_dir() else "no such file"
         raise UsageError(
-            f"{config}: no such file; expected a W&B sweep YAML (`smsweep sweep` also takes the id of a sweep, "
+            f"{config}: {found}; expected a W&B sweep YAML (`smsweep sweep` also takes the id of a sweep, "
             "with one of --pause, --resume, --stop, --cancel)"
         )
     return path
