@@ -11,26 +11,30 @@ import os
 import signal
 import sys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 PR_SET_CHILD_SUBREAPER = 36
+_prctl: Any = None  # the system's function of that name, once it is loaded
 _reaper = 0  # the process that has asked for orphans; a fork of it has not
 
 
 def prepare() -> None:
-    """Load what `become_reaper` needs, so that forks have it already."""
-    with contextlib.suppress(ImportError):
-        import ctypes  # noqa: F401, PLC0415 - slow to load, and only worth it where jobs are forked
+    """Load what `become_reaper` needs, so that forks have it already. Slow, so only where jobs are forked."""
+    global _prctl
+    if sys.platform.startswith("linux"):
+        with contextlib.suppress(ImportError, OSError, AttributeError):
+            import ctypes  # noqa: PLC0415
+
+            _prctl = ctypes.CDLL(None).prctl
 
 
 def become_reaper() -> None:
     """Have the orphans among this process's descendants given to it. Only for one that has no other children."""
     global _reaper
-    if not sys.platform.startswith("linux"):
-        return
-    with contextlib.suppress(ImportError, OSError, AttributeError):
-        import ctypes  # noqa: PLC0415 - see prepare
-
-        if ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0:
-            _reaper = os.getpid()
+    if _prctl is not None and _prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0:
+        _reaper = os.getpid()
 
 
 def has_orphans_given() -> bool:
