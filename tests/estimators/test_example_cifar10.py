@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import functools
+import io
+import os
+import pickle
 import py_compile
 import shutil
+import tarfile
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from smsweep.config.job_yaml import read_job
@@ -16,10 +21,12 @@ from smsweep.config.sweep_yaml import read_sweep
 from smsweep.sdk.api import Api
 from smsweep.sdk.run import run
 from smsweep.trials import TrialState
+from tests.account import BUCKET, open_account
 from tests.oracles import ROOT, oracle
 
 EXAMPLE = ROOT / "examples" / "sagemaker-pytorch-cifar10"
 SCRIPTS = sorted(EXAMPLE.rglob("*.py"))
+ARCHIVE = "cifar-10-python.tar.gz"
 SAME = ("RoleArn", "ResourceConfig", "StoppingCondition", "EnableManagedSpotTraining")
 
 
@@ -50,7 +57,8 @@ def test_its_image_is_the_one_that_job_yaml_names(sdk: int) -> None:
 
 
 @pytest.mark.skipif(not (find_spec("torch") and find_spec("wandb")), reason="needs torch and wandb")
-def test_two_of_its_trials_learn_something(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("backend", ["process", "sagemaker"])
+def test_two_of_its_trials_learn_something(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: str) -> None:
     example = shutil.copytree(EXAMPLE, tmp_path / "example")
     (example / "source" / "requirements.txt").unlink()
     monkeypatch.chdir(example)
@@ -63,9 +71,36 @@ def test_two_of_its_trials_learn_something(tmp_path: Path, monkeypatch: pytest.M
         "parameters": {"lr": {"value": 0.02}, "batch_size": {"values": [64, 128]}, "epochs": {"value": 5}},
     }
     ids: list[str] = []
-    outcome = run(config, job=example / "job.yaml", backend="process", on_created=ids.append)
+    with open_account(tmp_path / "endpoint", os.environ) as account:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", account.endpoint.url)
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.setenv(name, "testing")
+        monkeypatch.setenv("AWS_REGION", "us-east-1")
+        with (example / "job.yaml").open("a") as job:
+            job.write(f"output_path: s3://{BUCKET}/out\n")
+            if backend == "sagemaker":
+                account.s3.create_bucket(Bucket=BUCKET)
+                account.s3.put_object(Bucket=BUCKET, Key=f"data/{ARCHIVE}", Body=a_small_data_set())
+                job.write(f"inputs: {{training: s3://{BUCKET}/data}}\n")
+        outcome = run(config, job=example / "job.yaml", backend=backend, on_created=ids.append)
     assert outcome.ended == {TrialState.FINISHED: 2}
     assert all((run.objective or 0) > 0.5 for run in Api().sweep(ids[0]).runs)  # 0.1 by chance
+
+
+def a_small_data_set() -> bytes:
+    """Return an archive in the form of CIFAR-10's: noisy copies of ten images."""
+    chance = np.random.default_rng(0)
+    labels = [number % 10 for number in range(200)]
+    images = chance.integers(0, 256, (10, 3072))[labels]
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w:gz") as tar:
+        for name in (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"):
+            noisy = np.clip(images + chance.normal(0, 30, images.shape), 0, 255).astype(np.uint8)
+            batch = pickle.dumps({b"data": noisy, b"labels": labels})
+            member = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
+            member.size = len(batch)
+            tar.addfile(member, io.BytesIO(batch))
+    return archive.getvalue()
 
 
 @functools.cache
