@@ -353,8 +353,8 @@ class Agent:
         held = self._held[trial.number] = Held(trial, may_have_job=is_taken_over)
         self._started += 1
         if not is_taken_over and not self._controller.keeps_budget():
-            spent = "waits: with what other agents started at the same time it would go over the budget"
-            self._put_back(held, spent)
+            reason = "waits: with what other agents started at the same time it would go over the budget"
+            self._put_back(held, reason)
             return None
         return trial
 

@@ -51,7 +51,7 @@ def template(estimator: EstimatorBase, inputs: Any = None) -> JobTemplate:
         raise ConfigError("estimator.output_path: missing; its key and format, and what a hook writes, go with it")
     params = {name: _decoded(value) for name, value in (copy.copy(estimator).hyperparameters() or {}).items()}
     fitted = getattr(estimator, "_current_job_name", None)
-    if params.get(MODEL_DIR, "") is None or (fitted and f"/{fitted}/" in params.get(MODEL_DIR, "")):
+    if params.get(MODEL_DIR, "") is None or (fitted and f"/{fitted}/" in str(params.get(MODEL_DIR))):
         del params[MODEL_DIR]
     if getattr(estimator, "entry_point", None):
         params = {name: value for name, value in params.items() if name not in OF_A_FIT}

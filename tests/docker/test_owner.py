@@ -55,16 +55,17 @@ def test_files_written_by_the_container_belong_to_the_caller(folder: Path) -> No
     assert foreign(folder) == []
 
 
-def test_files_of_a_killed_container_do_as_well(folder: Path) -> None:
-    def run() -> None:
-        jobs = Jobs(folder=folder, make=DockerBackend, image=IMAGE)
-        name = jobs.start("killed", LITTER + "print('ready', flush=True)\nimport time; time.sleep(60)")
-        jobs.until_says(name, "ready")
-        jobs.backend.stop(name, grace_s=0)
-        assert jobs.finish(name).status.status == "Stopped"
-        jobs.close()
+def run_and_kill(folder: Path, image: str) -> None:
+    jobs = Jobs(folder=folder, make=DockerBackend, image=image)
+    name = jobs.start("killed", LITTER + "print('ready', flush=True)\nimport time; time.sleep(60)")
+    jobs.until_says(name, "ready")
+    jobs.backend.stop(name, grace_s=0)
+    assert jobs.finish(name).status.status == "Stopped"
+    jobs.close()
 
-    as_user(run)
+
+def test_files_of_a_killed_container_do_as_well(folder: Path) -> None:
+    as_user(lambda: run_and_kill(folder, IMAGE))
     assert foreign(folder) == []
 
 
@@ -73,16 +74,7 @@ def test_an_image_without_chown_keeps_no_job_from_its_end(folder: Path, docker_e
     image, _ = docker_engine.images.build(
         fileobj=io.BytesIO(recipe.encode()), tag="smsweep-test-no-chown", rm=True
     )
-
-    def run() -> None:
-        jobs = Jobs(folder=folder, make=DockerBackend, image=str(image.id))
-        name = jobs.start("no-chown", LITTER + "print('ready', flush=True)\nimport time; time.sleep(60)")
-        jobs.until_says(name, "ready")
-        jobs.backend.stop(name, grace_s=0)
-        assert jobs.finish(name).status.status == "Stopped"
-        jobs.close()
-
-    as_user(run)
+    as_user(lambda: run_and_kill(folder, str(image.id)))
     assert foreign(folder) == []
 
 

@@ -8,6 +8,8 @@ import pytest
 
 from smsweep.backends.docker.requirements_layer import Requirements
 
+ELSEWHERE = "https://host.example"
+
 
 def depends_on_the_source(tmp_path: Path, text: str) -> bool:
     keys = set()
@@ -48,7 +50,7 @@ def test_what_names_a_file_of_the_source_is_installed_anew_for_another_source(tm
         "https://host.example/model-1.0.tar.gz",
         "model[extra]==1.0; sys_platform == 'linux'",
         "zope.interface",
-        "--find-links https://host.example/cpu",
+        f"--find-links {ELSEWHERE}/cpu",
     ],
 )
 def test_what_comes_from_elsewhere_is_installed_once_for_all_sources(tmp_path: Path, line: str) -> None:
