@@ -19,6 +19,7 @@ import pytest
 from tests.interpreters import find_python, supported
 
 ROOT = Path(__file__).parents[1]
+DEBIAN_PYTHON = "/usr/bin/python3"
 VENVS = ROOT / ".venvs"  # kept between test runs; delete it to start afresh
 
 
@@ -27,6 +28,7 @@ class Environment:
     requirements: tuple[str, ...]  # for pip
     python_below: tuple[int, int]  # the first Python version for which its packages have no wheels
     python_minor: int | None = None  # the Python 3 it must have; None: any that is old enough
+    of_debian: bool = False  # on Debian's Python, beside the packages that apt has installed for it
 
 
 ENVIRONMENTS: Mapping[str, Environment] = {
@@ -49,6 +51,7 @@ ENVIRONMENTS: Mapping[str, Environment] = {
     ),
     "moto": Environment(requirements=("moto[s3,server]==5.2.5",), python_below=(3, 15)),
     "optuna": Environment(requirements=("optuna==5.0.0", f"-e{ROOT}"), python_below=(3, 14)),
+    "torch": Environment(requirements=("wandb==0.31.0",), python_below=(3, 15), of_debian=True),  # PyPI's has 5 GB
     "audit": Environment(requirements=("pip-audit==2.10.1",), python_below=(3, 15)),
     "vermin": Environment(requirements=("vermin==1.9.2",), python_below=(3, 15)),
     "build": Environment(requirements=("build==1.3.0", "hatchling==1.27.0"), python_below=(3, 15)),
@@ -129,8 +132,9 @@ def wheels(name: str) -> Path:
 
 
 def _install(home: Path, environment: Environment) -> None:
+    beside = ["--system-site-packages"] if environment.of_debian else []
     for command in (
-        [_interpreter(environment), "-m", "venv", str(home)],
+        [_interpreter(environment), "-m", "venv", *beside, str(home)],
         [
             str(home / "bin" / "python"),
             *("-m", "pip", "install", "--quiet", "--disable-pip-version-check"),
@@ -143,6 +147,8 @@ def _install(home: Path, environment: Environment) -> None:
 
 def _interpreter(environment: Environment) -> str:
     """Return this Python, or the newest to be found that is old enough."""
+    if environment.of_debian:
+        return DEBIAN_PYTHON
     below, exactly = environment.python_below, environment.python_minor
     if sys.version_info < below and exactly in (None, sys.version_info.minor):
         return sys.executable

@@ -45,11 +45,18 @@ def has_postgres() -> bool:
     return any(Path("/usr/lib/postgresql").glob("*/bin/initdb")) or shutil.which("initdb") is not None
 
 
+def has_torch() -> bool:
+    """Whether Debian's Python has PyTorch, and can make environments that see it."""
+    return all(any(Path("/usr/lib").glob(pattern)) for pattern in TORCH_FILES)
+
+
+TORCH_FILES = ("python3/dist-packages/torch", "python3.*/ensurepip")
 PACKAGES: Mapping[str, Sequence[str]] = {
     "postgres": ["postgresql"],
     "slurm": [*slurm.PACKAGES],
     "browser": ["chromium"],
     "terminal": ["tmux"],
+    "torch": ["python3-torch", "python3-venv"],
     "engine": [*engine.APT_PACKAGES],
 }
 IS_THERE: Mapping[str, Callable[[], bool]] = {
@@ -57,6 +64,7 @@ IS_THERE: Mapping[str, Callable[[], bool]] = {
     "slurm": lambda: all(map(shutil.which, slurm.PROGRAMS)),
     "browser": lambda: find_chromium() != "",
     "terminal": lambda: shutil.which("tmux") is not None,
+    "torch": has_torch,
     "engine": engine.can_start,
 }
 if __name__ == "__main__":
