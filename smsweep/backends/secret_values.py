@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from smsweep.errors import JobRejected
-from smsweep.jobs import TrainingJobRequest
+from smsweep.jobs import JobTemplate, TrainingJobRequest
 from smsweep.runtime.secrets import PREFIX
 
 ENV = "env:"
 
 
+def check_here(template: JobTemplate, environ: Mapping[str, str]) -> None:
+    """See backends.table.SETTINGS. Raises JobRejected for a variable that jobs on this machine would miss."""
+    _values(_variables(template.secrets), environ)
+
+
+def check_away(template: JobTemplate) -> None:
+    """Raises JobRejected for what no job on another machine sees."""
+    for problem in unseen(_variables(template.secrets)):
+        raise JobRejected(problem)
+
+
+def unseen(variables: Mapping[str, str]) -> Iterator[str]:
+    """Yield what is wrong with secrets that are variables of this machine, for jobs on another."""
+    for name, variable in variables.items():
+        yield (
+            f"secret {name}: {variable} is a variable of this machine, which no training job sees; `smsweep auth` "
+            "puts its value into Secrets Manager"
+        )
+
+
 def env_references(request: TrainingJobRequest) -> dict[str, str]:
     """Return each secret that the request refers to by a variable's name, and that name."""
-    return {
-        name.removeprefix(PREFIX): value.removeprefix(ENV)
-        for name, value in request.get("Environment", {}).items()
-        if name.startswith(PREFIX) and value.startswith(ENV)
-    }
+    given = request.get("Environment", {}).items()
+    return _variables({name.removeprefix(PREFIX): value for name, value in given if name.startswith(PREFIX)})
 
 
 def secret_values(request: TrainingJobRequest, environ: Mapping[str, str]) -> dict[str, str]:
@@ -25,8 +42,15 @@ def secret_values(request: TrainingJobRequest, environ: Mapping[str, str]) -> di
 
     Those kept in AWS are not here: the job fetches them itself. Raises JobRejected for a missing one.
     """
-    references = env_references(request)
-    for name, variable in references.items():
+    return _values(env_references(request), environ)
+
+
+def _variables(secrets: Mapping[str, str]) -> dict[str, str]:
+    return {name: value.removeprefix(ENV) for name, value in secrets.items() if value.startswith(ENV)}
+
+
+def _values(variables: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
+    for name, variable in variables.items():
         if not environ.get(variable):
             raise JobRejected(f"secret {name}: {variable} is not set here; set it, or change secrets in job.yaml")
-    return {name: environ[variable] for name, variable in references.items()}
+    return {name: environ[variable] for name, variable in variables.items()}

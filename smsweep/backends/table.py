@@ -47,9 +47,11 @@ PREPARE: Mapping[str, Prepare] = LazyTable(
         "batch": "smsweep.backends.sagemaker.prepare:prepare",
     }
 )
-# Called with the environment; raises JobError or UsageError for settings with which nothing can be reached, ever.
-SETTINGS: Mapping[str, Callable[[Mapping[str, str]], None]] = LazyTable(
+# Called with the template and the environment; raises JobError or UsageError for settings with which nothing can
+# be reached, ever, and for secrets that are not there.
+SETTINGS: Mapping[str, Callable[[JobTemplate, Mapping[str, str]], None]] = LazyTable(
     {
+        "process": "smsweep.backends.secret_values:check_here",
         "docker": "smsweep.backends.docker.engine:check_settings",
         "sagemaker": "smsweep.backends.sagemaker.client:check_settings",
         "batch": "smsweep.backends.sagemaker.queued:check_settings",

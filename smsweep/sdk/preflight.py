@@ -34,9 +34,8 @@ def preflight(
     workspace = Workspace()
     given_hooks(notify, workspace.environ)
     name = backend_name(backend, workspace)
-    PREPARE[name](
-        load_job(job).template, workspace.assets_path(""), workspace.dir, workspace.environ, upload=False
-    )
+    template = load_job(job).template
+    PREPARE[name](template, workspace.assets_path(""), workspace.dir, workspace.environ, upload=False)
     check = SETTINGS.get(name)
     if check:
-        check(workspace.environ)
+        check(template, workspace.environ)

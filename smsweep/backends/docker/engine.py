@@ -19,7 +19,9 @@ from docker.errors import APIError, ContextNotFound, DockerException, ImageNotFo
 from docker.utils import kwargs_from_env, parse_host
 
 from smsweep.backends.docker.options import DockerOptions
+from smsweep.backends.secret_values import check_here
 from smsweep.errors import BackendUnavailable, UsageError
+from smsweep.jobs import JobTemplate
 
 DEFAULT_URL = "unix:///var/run/docker.sock"
 START = "`sudo systemctl start docker`, or Docker Desktop"
@@ -130,7 +132,7 @@ def is_missing(err: APIError) -> bool:
     return isinstance(err, ImageNotFound) or err.status_code == requests.codes.not_found
 
 
-def check_settings(environ: Mapping[str, str]) -> None:
+def check_settings(template: JobTemplate, environ: Mapping[str, str]) -> None:
     """See backends.table.SETTINGS. An engine that is merely not there is waited for, so that is no matter here."""
     url = environ.get("DOCKER_HOST")
     try:
@@ -138,3 +140,4 @@ def check_settings(environ: Mapping[str, str]) -> None:
     except DockerException as err:
         raise UsageError(f"DOCKER_HOST: {err}; expected a URL such as {DEFAULT_URL}") from err
     DockerOptions.from_environ(environ)
+    check_here(template, environ)

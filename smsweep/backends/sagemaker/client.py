@@ -14,7 +14,9 @@ from botocore.exceptions import BotoCoreError, ClientError, InvalidRegionError
 
 from smsweep.backends.sagemaker.failures import no_credentials, translate
 from smsweep.backends.sagemaker.options import SageMakerOptions
+from smsweep.backends.secret_values import check_away
 from smsweep.errors import BadCredentials, UsageError
+from smsweep.jobs import JobTemplate
 
 log = logging.getLogger(__name__)
 
@@ -141,8 +143,9 @@ class Aws:
             log.warning("this machine's clock is %s off AWS's; set it right, or calls will be refused", self.skew)
 
 
-def check_settings(environ: Mapping[str, str]) -> None:
+def check_settings(template: JobTemplate, environ: Mapping[str, str]) -> None:
     """See backends.table.SETTINGS."""
+    check_away(template)
     SageMakerOptions.from_environ(environ)
     aws = Aws(environ)
     try:

@@ -19,7 +19,7 @@ from smsweep.backends.sagemaker.service_jobs import JobQueue, ServiceJob, named,
 from smsweep.backends.sagemaker.validate import validate
 from smsweep.backends.sagemaker.watch import common_prefix
 from smsweep.errors import JobRejected, NameTaken
-from smsweep.jobs import JobStatus, LogPage, TrainingJobRequest
+from smsweep.jobs import JobStatus, JobTemplate, LogPage, TrainingJobRequest
 
 log = logging.getLogger(__name__)
 
@@ -28,10 +28,10 @@ RATES = {"SubmitServiceJob": 2.0, "ListServiceJobs": 1.0, "TerminateServiceJob":
 WAITS = "Pending"  # secondary status, SageMaker's word for a job that has no machine yet
 
 
-def check_settings(environ: Mapping[str, str]) -> None:
+def check_settings(template: JobTemplate, environ: Mapping[str, str]) -> None:
     """See backends.table.SETTINGS."""
     JobQueue.from_environ(environ)
-    check_settings_of_aws(environ)
+    check_settings_of_aws(template, environ)
 
 
 class QueuedBackend:

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any
 
 from smsweep import request_model
-from smsweep.backends.secret_values import env_references
+from smsweep.backends.secret_values import env_references, unseen
 from smsweep.errors import JobRejected
 from smsweep.jobs import TrainingJobRequest
 from smsweep.request_model import Violation
@@ -31,11 +31,7 @@ def validate(request: TrainingJobRequest) -> None:
         uri = channel.get("DataSource", {}).get("S3DataSource", {}).get("S3Uri", "")
         if uri.startswith("file://"):
             found.append(f"channel {channel['ChannelName']}: {uri} is on this machine only; give an s3:// URI")
-    for name, variable in env_references(request).items():
-        found.append(
-            f"secret {name}: {variable} is a variable of this machine, which no training job sees; `smsweep auth` "
-            "puts its value into Secrets Manager"
-        )
+    found += unseen(env_references(request))
     if not found:  # else the rules below might trip over what is wrong
         found += broken_rules(request)
     if found:

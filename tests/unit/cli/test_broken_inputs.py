@@ -255,6 +255,24 @@ def test_broken_settings(
     assert cli("ls", "--json").out.strip() == "[]"
 
 
+@pytest.mark.parametrize(
+    ("backend", "said"),
+    [
+        ("process", "secret TOKEN: NOT_SET_AT_ALL is not set here; set it"),
+        ("docker", "secret TOKEN: NOT_SET_AT_ALL is not set here; set it"),
+        ("sagemaker", "secret TOKEN: NOT_SET_AT_ALL is a variable of this machine"),
+    ],
+)
+def test_a_secret_that_no_job_would_find_is_told_before_there_is_a_sweep(
+    cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch, backend: str, said: str
+) -> None:
+    sagemaker(folder, monkeypatch, KEYS, "")
+    with (folder / "job.yaml").open("a") as job:
+        job.write("secrets: {TOKEN: 'env:NOT_SET_AT_ALL'}\n")
+    expect(cli, ["run", "sweep.yaml", "--job", "job.yaml", "--backend", backend], 2, said)
+    assert cli("ls", "--json").out.strip() == "[]"
+
+
 def test_nobody_answers_where_aws_should_be(cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sagemaker(folder, monkeypatch, {**KEYS, "AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, "")
     said = 'runtime.zip"; check the network, AWS_REGION and AWS_ENDPOINT_URL'
