@@ -28,7 +28,7 @@ class Environment:
     requirements: tuple[str, ...]  # for pip
     python_below: tuple[int, int]  # the first Python version for which its packages have no wheels
     python_minor: int | None = None  # the Python 3 it must have; None: any that is old enough
-    of_debian: bool = False  # on Debian's Python, beside the packages that apt has installed for it
+    beside: str = ""  # a module that apt has installed for Debian's Python, on which the environment then stands
 
 
 ENVIRONMENTS: Mapping[str, Environment] = {
@@ -51,7 +51,7 @@ ENVIRONMENTS: Mapping[str, Environment] = {
     ),
     "moto": Environment(requirements=("moto[s3,server]==5.2.5",), python_below=(3, 15)),
     "optuna": Environment(requirements=("optuna==5.0.0", f"-e{ROOT}"), python_below=(3, 14)),
-    "torch": Environment(requirements=("wandb==0.31.0",), python_below=(3, 15), of_debian=True),  # PyPI's has 5 GB
+    "torch": Environment(requirements=("wandb==0.31.0",), python_below=(3, 15), beside="torch"),  # PyPI's has 5 GB
     "audit": Environment(requirements=("pip-audit==2.10.1",), python_below=(3, 15)),
     "vermin": Environment(requirements=("vermin==1.9.2",), python_below=(3, 15)),
     "build": Environment(requirements=("build==1.3.0", "hatchling==1.27.0"), python_below=(3, 15)),
@@ -132,7 +132,7 @@ def wheels(name: str) -> Path:
 
 
 def _install(home: Path, environment: Environment) -> None:
-    beside = ["--system-site-packages"] if environment.of_debian else []
+    beside = ["--system-site-packages"] if environment.beside else []
     for command in (
         [_interpreter(environment), "-m", "venv", *beside, str(home)],
         [
@@ -147,7 +147,9 @@ def _install(home: Path, environment: Environment) -> None:
 
 def _interpreter(environment: Environment) -> str:
     """Return this Python, or the newest to be found that is old enough."""
-    if environment.of_debian:
+    if environment.beside:
+        find = [DEBIAN_PYTHON, "-c", f"import {environment.beside}"]
+        subprocess.run(find, check=True, capture_output=True, text=True, timeout=120)
         return DEBIAN_PYTHON
     below, exactly = environment.python_below, environment.python_minor
     if sys.version_info < below and exactly in (None, sys.version_info.minor):
