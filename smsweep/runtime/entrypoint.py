@@ -23,11 +23,11 @@ from smsweep.runtime.param_files import ParamFiles, write_param_files
 from smsweep.runtime.requirements import install_requirements
 from smsweep.runtime.resources import device_names, find_resources, read_json
 from smsweep.runtime.secrets import known_secrets, with_secrets
-from smsweep.runtime.sm_variables import user_args
 from smsweep.runtime.source_folder import source_folder
 from smsweep.runtime.supervise import Supervisor
 from smsweep.runtime.surroundings import known_surroundings, leave_surroundings
 from smsweep.runtime.talk import warn
+from smsweep.runtime.user_program import user_command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def _run(layout: Layout, supervisor: Supervisor, options: argparse.Namespace, re
         python = find(INTERPRETER, path) or sys.executable
         install_requirements(supervisor, python=python, folder=cwd, env=env)
     leave_surroundings(layout.params, find(INTERPRETER, path) or sys.executable)
-    argv = with_interpreter(_argv(assignment, files, env) + rest, path=path, fallback=sys.executable or "")
+    argv = with_interpreter(_argv(assignment, files, env, cwd) + rest, path=path, fallback=sys.executable or "")
     _check_program(assignment.program, argv, cwd)
     secrets = known_secrets(os.environ, base)
     try:
@@ -136,7 +136,7 @@ def _run(layout: Layout, supervisor: Supervisor, options: argparse.Namespace, re
     return ended.exit_code
 
 
-def _argv(assignment: Assignment, files: ParamFiles, env: Mapping[str, str]) -> list[str]:
+def _argv(assignment: Assignment, files: ParamFiles, env: Mapping[str, str], cwd: str) -> list[str]:
     if assignment.sweep_id:
         command = assignment.command or list(DEFAULT)
         if assignment.program is None and "${program}" in command:
@@ -147,7 +147,7 @@ def _argv(assignment: Assignment, files: ParamFiles, env: Mapping[str, str]) -> 
     program = assignment.program or env.get("SAGEMAKER_PROGRAM")
     if not program:
         raise JobFailure("nothing to run: hyperparameters.json has neither `smsweep` nor `sagemaker_program`")
-    return [INTERPRETER, program, *user_args(assignment.params)]  # as AWS's toolkit starts it
+    return user_command(program, assignment.params, cwd)
 
 
 def _cannot_start(err: OSError, argv: list[str], cwd: str, path: str) -> JobFailure:

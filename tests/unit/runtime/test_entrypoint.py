@@ -81,6 +81,14 @@ def test_a_plain_sagemaker_job_runs_as_with_aws_own_toolkit(job: Job) -> None:
     assert job.run().out == f"{expected}\n"
 
 
+@pytest.mark.parametrize("shebang", ["#!/bin/sh\n", ""])
+def test_a_plain_job_whose_program_is_no_python_runs_as_with_aws_own_toolkit(job: Job, shebang: str) -> None:
+    (job.ml / "code/bin").mkdir(parents=True)
+    (job.ml / "code/bin/train.sh").write_text(f'{shebang}echo "$0" "$@"\n')  # of a mode that only lets it be read
+    job.hyperparameters({"sagemaker_program": '"bin/train.sh"', "name": '"two  words"', "x": "1"})
+    assert job.run().out == "./bin/train.sh --name two  words -x 1\n"
+
+
 def test_source_that_is_already_in_place_is_run(job: Job) -> None:
     job.hyperparameters({"sagemaker_program": "train.py"})
     (job.ml / "code").mkdir()
