@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,8 +12,12 @@ ENGINE = "/var/run/docker.sock"
 
 
 class EngineProxy:
-    def __init__(self, path: Path) -> None:
+    """slow: what a request holds that takes its time: it is passed on after delay_s."""
+
+    def __init__(self, path: Path, *, slow: bytes = b"", delay_s: float = 0.0) -> None:
         self.path = path
+        self._slow = slow
+        self._delay_s = delay_s
         self._open: list[socket.socket] = []
         self._server: socket.socket | None = None
 
@@ -42,14 +47,15 @@ class EngineProxy:
                 far.connect(ENGINE)
                 self._open += [near, far]
                 for source, target in ((near, far), (far, near)):
-                    threading.Thread(target=_copy, args=(source, target), daemon=True).start()
+                    threading.Thread(target=self._copy, args=(source, target), daemon=True).start()
 
-
-def _copy(source: socket.socket, target: socket.socket) -> None:
-    with suppress(OSError):
-        while data := source.recv(1 << 16):
-            target.sendall(data)
-    for end in (source, target):
+    def _copy(self, source: socket.socket, target: socket.socket) -> None:
         with suppress(OSError):
-            end.shutdown(socket.SHUT_RDWR)
-    source.close()
+            while data := source.recv(1 << 16):
+                if self._slow and self._slow in data:
+                    time.sleep(self._delay_s)
+                target.sendall(data)
+        for end in (source, target):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+        source.close()

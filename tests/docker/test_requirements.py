@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from docker import DockerClient
 
+from smsweep.backends.docker import engine
 from smsweep.backends.docker.requirements_layer import LABEL
+from tests.docker.engine_proxy import EngineProxy
 from tests.docker.wheels import make_wheel, serve
 from tests.jobs import Jobs
 
@@ -79,6 +81,26 @@ def test_two_workspaces_install_the_same_side_by_side(jobs: Jobs, package: str, 
         each.backend.submit({**request, "TrainingJobName": each.name("same")})
     assert [each.finish(each.name("same")).status.failure_reason for each in (jobs, elsewhere)] == ["", ""]
     elsewhere.close()
+
+
+def test_a_layer_that_takes_the_engine_long_to_write_is_written_once(
+    jobs: Jobs, package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "TIMEOUT_S", 2)
+    proxy = EngineProxy(tmp_path / "engine.sock", slow=b"/commit?", delay_s=4)
+    proxy.start()
+    make_wheel(jobs.folder / "index" / package, package)
+    with serve(jobs.folder / "index") as (url, asked):
+        jobs.backend = jobs.another(
+            PIP_INDEX_URL=url,
+            HOME=str(jobs.folder),
+            DOCKER_HOST=f"unix://{proxy.path}",
+            PIP_CONFIG_FILE="/dev/null",
+        )
+        done = jobs.run("large", f"import {package}", files={"requirements.txt": package})
+        proxy.cut()
+        assert done.status.status == "Completed"
+        assert len([path for path in asked if path.endswith(".whl")]) == 1
 
 
 def test_a_broken_requirement_fails_the_trial_with_pips_last_lines(jobs: Jobs, package: str) -> None:

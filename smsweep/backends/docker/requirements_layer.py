@@ -47,6 +47,7 @@ OWN_SETTINGS = {
     "PIP_NO_INPUT": "1",
     "PIP_NO_CACHE_DIR": "1",
 }
+COMMIT_S = 3600  # for the engine to write what was installed
 ARCHIVES = (".whl", ".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
 
 
@@ -72,7 +73,8 @@ def _may_name_a_file(line: str) -> bool:
     text = re.split(r"(?:^|\s)#|;", line)[0].strip()
     if "://" in text and "file:" not in text:
         return False
-    return text.startswith((".", "-")) or "/" in text or "file:" in text or text.endswith(ARCHIVES)
+    name = text.partition("[")[0].strip()  # without the extras that are wanted
+    return text.startswith((".", "-")) or "/" in text or "file:" in text or name.endswith(ARCHIVES)
 
 
 def read_requirements(source_tar: Path, *, is_isolated: bool) -> Requirements | None:
@@ -156,7 +158,7 @@ class RequirementsLayers:
                 said = describe_failure(state["ExitCode"], _output(client, container, scratch / "log"))
                 self._failed[f"{REPOSITORY}:{key}"] = said
                 raise JobRejected(said)
-            client.commit(container, repository=REPOSITORY, tag=key, conf=_layer_config(config, key))
+            _commit(client, container, key, _layer_config(config, key))
         finally:
             # With what an agent has left that was killed meanwhile.
             for found in self._installing(client, f"{LABEL}={key}"):
@@ -182,6 +184,15 @@ class RequirementsLayers:
             ),
         )
         return str(made["Id"])
+
+
+def _commit(client: APIClient, container: str, key: str, config: dict[str, Any]) -> None:
+    """Make a layer of a container. The engine says nothing until all is written: gigabytes, of a framework."""
+    before, client.timeout = client.timeout, COMMIT_S
+    try:
+        client.commit(container, repository=REPOSITORY, tag=key, conf=config)
+    finally:
+        client.timeout = before
 
 
 def _layer_config(config: Mapping[str, Any], key: str) -> dict[str, Any]:

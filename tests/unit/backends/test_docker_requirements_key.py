@@ -27,6 +27,7 @@ def depends_on_the_source(tmp_path: Path, text: str) -> bool:
         "pkg/",
         "wheels/model-1.0-py3-none-any.whl",
         "model-1.0.tar.gz",
+        "model-1.0-py3-none-any.whl[extra]",
         "model-1.0-py3-none-any.whl ; python_version > '3'",
         "model @ file:pkg",
         "model[extra] @ file:///opt/ml/code/pkg",
