@@ -102,6 +102,8 @@ def test_a_copied_channel_is_the_jobs_own(jobs: Jobs) -> None:
     data = jobs.folder / "data"
     data.mkdir()
     (data / "old").write_text("1")
+    (data / "dangling").symlink_to("nowhere")
+    os.mkfifo(data / "pipe")
     jobs.backend = jobs.another(SMSWEEP_DOCKER_COPY_CHANNELS="1")
     code = "[open('/opt/ml/input/data/train/old', 'w').write('22'), sorted(os.listdir('/opt/ml/input/data'))]"
     assert show(jobs, code, channels={"train": data.as_uri()}) == [2, ["smsweep", "train"]]

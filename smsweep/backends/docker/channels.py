@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from smsweep.backends.docker.containers import Bind
 from smsweep.backends.docker.modes import open_to_all
 from smsweep.backends.docker.places import PLACES
-from smsweep.backends.docker.places.files import local_path
+from smsweep.backends.docker.places.files import local_path, without_content
 from smsweep.backends.instance_groups import instance_groups
 from smsweep.errors import JobRejected
 from smsweep.jobs import TrainingJobRequest
@@ -100,7 +100,7 @@ def _copy(source: Path, place: Path) -> None:
     draft = place.with_name(f"{place.name}.part")
     shutil.rmtree(draft, ignore_errors=True)
     if source.is_dir():
-        shutil.copytree(source, draft)
+        shutil.copytree(source, draft, ignore=without_content, ignore_dangling_symlinks=True)
     else:
         draft.mkdir()
         shutil.copy2(source, draft)
@@ -134,7 +134,7 @@ def _link_shard(source: Path, shard: Path, index: int, count: int) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         if not target.exists():
             try:
-                os.link(file, target)
+                os.link(file.resolve(), target)  # what a link leads to may be on no other host
             except OSError:  # another file system, or not ours to link
                 shutil.copy(file, target)
     open_to_all(shard, folders=0o755, files=0)

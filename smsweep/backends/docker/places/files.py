@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import stat
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -15,20 +15,24 @@ class FilePlace:
     def __init__(self, environ: Mapping[str, str], cache: Path) -> None:
         del environ, cache  # what is here already needs neither
 
-    def fetch(self, uri: str, data_type: str) -> Path:
+    def fetch(self, uri: str, data_type: str, check: Callable[[], None] = lambda: None) -> Path:
         path = local_path(uri)
         if not path.exists():
             raise JobRejected(f"{path} does not exist")
         return path
 
-    def download(self, uri: str, folder: Path) -> None:
+    def download(self, uri: str, folder: Path, check: Callable[[], None] = lambda: None) -> None:
         if local_path(uri).is_dir():
             shutil.copytree(local_path(uri), folder, dirs_exist_ok=True)
 
     def upload(self, path: Path, uri: str) -> None:
         target = local_path(uri)
         if path.is_dir():
-            shutil.copytree(path, target, dirs_exist_ok=True, symlinks=True, ignore=_without_content)
+            for item in sorted(path.rglob("*")):
+                place = target / item.relative_to(path)
+                if place.is_symlink():  # another host's: copytree would write to where it leads
+                    place.unlink()
+            shutil.copytree(path, target, dirs_exist_ok=True, symlinks=True, ignore=without_content)
             return
         target.parent.mkdir(parents=True, exist_ok=True)
         draft = target.with_name(f"{target.name}.part")
@@ -40,7 +44,7 @@ class FilePlace:
             (local_path(uri) / name).unlink(missing_ok=True)
 
 
-def _without_content(folder: str, names: list[str]) -> list[str]:
+def without_content(folder: str, names: list[str]) -> list[str]:
     """Return which of a folder's entries are pipes, sockets or devices: nothing can be copied of those."""
     modes = {name: Path(folder, name).lstat().st_mode for name in names}
     return [
