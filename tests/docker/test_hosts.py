@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tarfile
+import time
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from docker import DockerClient
 
 from smsweep.backends.docker.network import LABEL, LABEL_ASKING
 from tests.engine import IMAGE
-from tests.jobs import Jobs, channel
+from tests.jobs import Jobs, channel, read_all
 
 TWO = {"InstanceType": "ml.m5.large", "InstanceCount": 2, "VolumeSizeInGB": 10}
 
@@ -48,6 +49,20 @@ time.sleep(60)
     status = jobs.run("half", script, ResourceConfig=TWO).status
     assert (status.status, status.exit_code) == ("Failed", 1)
     assert status.failure_reason.startswith("algo-2: RuntimeError: no peer")
+
+
+def test_a_container_that_somebody_removes_ends_the_job_on_every_host(
+    jobs: Jobs, docker_engine: DockerClient
+) -> None:
+    name = jobs.start("robbed", "import time; print('ready', flush=True); time.sleep(60)", ResourceConfig=TWO)
+    while read_all(jobs.backend, name) != ("ready", "ready"):
+        assert not jobs.backend.describe([name])[name].is_terminal
+        jobs.backend.wait(0.05)
+    started = time.monotonic()
+    docker_engine.containers.get(f"{name}-algo-2").remove(force=True)
+    status = jobs.finish(name).status
+    assert (status.status, status.is_lost) == ("Failed", True)
+    assert time.monotonic() - started < 30
 
 
 def test_a_name_that_is_taken_on_the_second_host_starts_nothing(jobs: Jobs, docker_engine: DockerClient) -> None:
@@ -126,6 +141,22 @@ print(json.dumps({name: sorted(os.listdir(f'/opt/ml/input/data/{name}')) for nam
     seen = [json.loads(line) for line in jobs.finish(request["TrainingJobName"]).lines]
     assert [host["all"] for host in seen] == [list("abcde")] * 2
     assert sorted(host["part"] for host in seen) == [["a", "c", "e"], ["b", "d"]]
+
+
+def test_a_link_in_a_sharded_channel_shows_what_it_leads_to(jobs: Jobs) -> None:
+    data = jobs.folder / "data"
+    data.mkdir()
+    (data / "b").write_text("text")
+    (data / "a").symlink_to("b")
+    script = """
+import os
+if os.environ['SM_CURRENT_HOST'] == 'algo-1':
+    print(open('/opt/ml/input/data/part/a').read())
+"""
+    request = jobs.request("links", script, ResourceConfig=TWO)
+    request["InputDataConfig"] += [channel("part", data.as_uri(), S3DataDistributionType="ShardedByS3Key")]
+    jobs.backend.submit(request)
+    assert jobs.finish(request["TrainingJobName"]).lines == ("text",)
 
 
 def test_the_hosts_models_become_one_archive(jobs: Jobs) -> None:

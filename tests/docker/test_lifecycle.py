@@ -57,6 +57,12 @@ def test_without_a_failure_file_the_last_output_is_told(jobs: Jobs) -> None:
     assert status.failure_reason.endswith("no such device")
 
 
+def test_the_exit_code_of_what_the_engine_did_not_see_is_a_programs_own_when_it_did(jobs: Jobs) -> None:
+    status = raw(jobs, "minus-one", "sh", "-c", "echo no licence; exit 255")
+    assert (status.exit_code, status.is_lost) == (255, False)
+    assert status.failure_reason.endswith("its last output:\nno licence")
+
+
 def test_an_entrypoint_that_does_not_exist_fails_in_the_engines_words(jobs: Jobs) -> None:
     status = raw(jobs, "missing", "no-such-program")
     assert status.status == "Failed"

@@ -96,10 +96,15 @@ class Keeper(threading.Thread):
                 self._tell("Downloading")
                 before = Launch(self._folder, self._around).run(client, self._check_wanted)
                 self._tell("Training", started_at=before or self._around.now())
-            elif not containers.find(client, self._folder.path):
-                return Verdict.lost("its container was removed by somebody else, or the Docker Engine forgot it")
+                was_running = before is None
+            else:
+                found = containers.find(client, self._folder.path)
+                if not found:
+                    return Verdict.lost("its container was removed by somebody else, or the engine forgot it")
+                was_running = all(one["State"] == "running" for one in found)
             self.trouble = ""
-            return self._settle(client, self._watch.run(client, self._hosts))
+            ends = self._watch.run(client, self._hosts)  # raises where the engine goes away meanwhile
+            return self._settle(client, ends, was_watched=was_running)
         except Vanished as err:
             return Verdict.lost(str(err))
         except _Unwanted:
@@ -115,14 +120,15 @@ class Keeper(threading.Thread):
         if self._folder.stop_order() is not None:
             raise _Unwanted
 
-    def _settle(self, client: APIClient, ends: list[HostEnd]) -> Verdict:
+    def _settle(self, client: APIClient, ends: list[HostEnd], *, was_watched: bool) -> Verdict:
         """Take home what the containers leave behind, and judge."""
         self._tell("Uploading")
         order = self._folder.stop_order()
         image, facts = image_name(self._request, self._around.options.image), self._around.engine.facts
         is_mute = any(end.exit_code and not end.reason for end in ends)
         trouble = misfit(client, image, facts) if is_mute else ""
-        verdict = judge(ends, order.by if order else "", self._around.options.memory_bytes, trouble)
+        cap = self._around.options.memory_bytes
+        verdict = judge(ends, order.by if order else "", cap, trouble, was_watched=was_watched)
         trees = [self._folder.ml(host) for host in self._hosts]
         checkpoints = Checkpoints(self._request, trees[0], self._around.place)
         uid, gid = self._around.owner

@@ -50,10 +50,13 @@ class Verdict:
         return replace(cls.failed(reason), is_lost=True)
 
 
-def judge(ends: Sequence[HostEnd], stopped_by: str, memory_bytes: int, misfit: str = "") -> Verdict:
+def judge(
+    ends: Sequence[HostEnd], stopped_by: str, memory_bytes: int, misfit: str = "", *, was_watched: bool = False
+) -> Verdict:
     """Return the job's end. ends: in the order they came. stopped_by: a key of BY_STOP, "" when nobody asked.
 
     memory_bytes: each container's cap, 0 for none. misfit: why its image may not run on this machine at all.
+    was_watched: all the while until it ended, so that the engine was there to see it.
     """
     first = next((end for end in ends if end.exit_code), ends[0])
     if stopped_by:
@@ -63,12 +66,13 @@ def judge(ends: Sequence[HostEnd], stopped_by: str, memory_bytes: int, misfit: s
         return Verdict(status="Completed", secondary_status="Completed", exit_code=0)
     if misfit and not first.reason:
         return replace(Verdict.failed(f"{misfit} (exit code {first.exit_code})"), exit_code=first.exit_code)
-    is_lost = first.exit_code in (KILLED, GONE) and not first.reason and not first.is_out_of_memory
+    unseen = (KILLED,) if was_watched else (KILLED, GONE)
+    is_lost = first.exit_code in unseen and not first.reason and not first.is_out_of_memory
     return Verdict(
         status="Failed",
         secondary_status="Failed",
         exit_code=first.exit_code,
-        failure_reason=_reason(first, len(ends), memory_bytes),
+        failure_reason=_reason(first, len(ends), memory_bytes, is_lost=is_lost),
         is_lost=is_lost,
         failure_class=OOM if first.is_out_of_memory else "",
     )
@@ -87,7 +91,7 @@ def host_end(host: str, state: Mapping[str, Any], reason: str, last_output: str 
     )
 
 
-def _reason(end: HostEnd, n_hosts: int, memory_bytes: int) -> str:
+def _reason(end: HostEnd, n_hosts: int, memory_bytes: int, *, is_lost: bool) -> str:
     where = f"{end.host}: " if n_hosts > 1 else ""
     if end.is_out_of_memory:
         cap = f"its cap of {memory_bytes // 2**20:,} MiB" if memory_bytes else "what the machine has"
@@ -100,7 +104,7 @@ def _reason(end: HostEnd, n_hosts: int, memory_bytes: int) -> str:
         return f"{where}{end.trouble} (exit code {end.exit_code})"
     if end.exit_code == KILLED:
         return f"{where}killed from outside (exit code {KILLED}), and not by smsweep"
-    if end.exit_code == GONE:
+    if is_lost:
         return f"{where}lost: the Docker Engine went down or did not see it end (exit code {GONE})"
     said = f"; its last output:\n{end.last_output}" if end.last_output else ""
     return f"{where}exit code {end.exit_code}, and nothing in /opt/ml/output/failure{said}"

@@ -47,11 +47,10 @@ class Watch:
         ends = []
         with ThreadPoolExecutor(len(hosts), thread_name_prefix=self._folder.name) as pool:
             for future in as_completed([pool.submit(self._see_out_alone, host) for host in hosts]):
-                end = future.result()
-                ends.append(end)
-                if end.exit_code:
+                if isinstance(future.exception(), Vanished) or future.result().exit_code:
                     for host in hosts:
                         send(client, container_name(self._folder.name, host), "SIGKILL")
+                ends.append(future.result())
         return ends
 
     def _see_out_alone(self, host: str) -> HostEnd:

@@ -33,6 +33,14 @@ def test_a_job_ends_as_sagemaker_would_say(
     assert (verdict.status, verdict.secondary_status, verdict.exit_code, verdict.is_lost) == expected
 
 
+def test_an_exit_code_that_the_engine_gives_to_what_it_did_not_see_may_be_a_programs_own() -> None:
+    verdict = judge([end(255)], "", 0, was_watched=True)
+    assert (verdict.is_lost, verdict.failure_reason) == (
+        False,
+        "exit code 255, and nothing in /opt/ml/output/failure",
+    )
+
+
 def test_of_several_hosts_the_first_that_failed_is_named() -> None:
     ends = [end(0), end(5, "out of luck", host="algo-3"), end(137, host="algo-2")]
     verdict = judge(ends, "", 0)
