@@ -6,6 +6,7 @@ import logging
 import re
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from docker import APIClient
@@ -21,6 +22,7 @@ log = logging.getLogger(__name__)
 
 ECR = re.compile(r"\d{12}\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.[a-z0-9.]+(?=/)")  # AWS's registries
 NOT_FOUND = re.compile(r'exec: "([^"]+)": (?:executable file not found|stat .*: no such file)')
+NOT_SEEN = re.compile(r"bind source path does not exist: (\S.*)")
 MALFORMED = re.compile(r"invalid reference format")
 _pulling = threading.Lock()  # a second pull of the same image would only wait for the first
 
@@ -129,6 +131,12 @@ def misfit(client: APIClient, image: str, facts: EngineFacts) -> str:
 
 def cannot_start(image: str, err: APIError) -> JobRejected:
     """Return the engine's refusal to start a container of an image, plainer where a program is missing."""
+    unseen = NOT_SEEN.search(said(err))
+    if unseen and Path(unseen[1]).exists():
+        return JobRejected(
+            f"the Docker Engine does not see {unseen[1]}, which is here: it is another machine's; "
+            "set SMSWEEP_DIR to a folder that both share, or DOCKER_HOST to an engine of this machine"
+        )
     missing = NOT_FOUND.search(said(err))
     if missing is None:
         return JobRejected(f"the Docker Engine cannot run it: {said(err)}")
