@@ -135,6 +135,16 @@ def test_objects_are_downloaded_once_and_again_when_they_change(s3_jobs: Jobs, s
     assert len(cached(s3_jobs)) == 2
 
 
+def test_a_job_told_to_end_while_its_data_is_downloaded_ends(s3_jobs: Jobs, s3: S3Client) -> None:
+    for number in range(200):
+        s3.put_object(Bucket="bucket", Key=f"data/{number}", Body=b"x")
+    name = s3_jobs.start("enough", "", channels={"train": "s3://bucket/data/"})
+    s3_jobs.until(name, lambda status: status.secondary_status == "Downloading")
+    s3_jobs.backend.stop(name)
+    assert s3_jobs.finish(name).status.status == "Stopped"
+    assert list((s3_jobs.folder / "cache" / "s3").glob("*")) == []
+
+
 def test_a_key_that_leads_out_of_the_folder_is_refused_by_name(s3_jobs: Jobs, s3: S3Client) -> None:
     s3.put_object(Bucket="bucket", Key="evil/../../x", Body=b"x")
     status = s3_jobs.run("evil", LIST, channels={"train": "s3://bucket/evil/"}).status

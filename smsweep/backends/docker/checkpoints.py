@@ -30,11 +30,12 @@ class Checkpoints:
         self.folder = local_path(self._uri) if self._is_local else ml / "checkpoints"
         self._restored = ml.parent / "restored.json"  # the paths of what came from S3
 
-    def restore(self) -> None:
+    def restore(self, check: Callable[[], None]) -> None:
+        """check: called now and then; what it raises ends the wait."""
         if self._is_local:
             self.folder.mkdir(parents=True, exist_ok=True)
         elif self.is_copy:
-            self._place(self._uri).download(self._uri, self.folder)
+            self._place(self._uri).download(self._uri, self.folder, check)
             names = [path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*") if path.is_file()]
             self._restored.write_text(json.dumps(names), encoding="utf-8")
         if self._uri:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from docker import APIClient
@@ -46,7 +47,7 @@ class Launch:
         Raises JobRejected.
         """
         check()
-        sources = fetch_channels(self._request, self._fetch)
+        sources = fetch_channels(self._request, partial(self._fetch, check=check))
         check()
         image = image_name(self._request, self._around.options.image)
         ensure_image(client, image, check)
@@ -54,7 +55,9 @@ class Launch:
         try:
             layer = self._with_requirements(client, image, sources.get(RUNTIME_CHANNEL), check)
             if not (self._checkpoints.is_copy and find(client, self._folder.path)):
-                self._checkpoints.restore()  # else a container has them already, and may have written newer ones
+                self._checkpoints.restore(
+                    check
+                )  # else a container has them already, and may have written newer ones
             check()
             volumes = inspect_image(client, layer)["Config"].get("Volumes") or {}
             for host, network in ensure_network(client, self._request, self._hosts).items():
@@ -66,8 +69,8 @@ class Launch:
             raise cannot_start(image, err) from err
         return min(filter(None, before), default=None)
 
-    def _fetch(self, uri: str, data_type: str) -> Path:
-        return self._around.place(uri).fetch(uri, data_type)
+    def _fetch(self, uri: str, data_type: str, check: Callable[[], None]) -> Path:
+        return self._around.place(uri).fetch(uri, data_type, check)
 
     def _with_requirements(
         self, client: APIClient, image: str, assets: Path | None, check: Callable[[], None]

@@ -10,19 +10,22 @@ from urllib.parse import urlsplit
 from smsweep.errors import JobRejected
 from smsweep.tables import LazyTable
 
+Check = Callable[[], None]
+
 
 class Place(Protocol):
     """Made from (the caller's environment, a folder for what is worth keeping between jobs)."""
 
-    def fetch(self, uri: str, data_type: str) -> Path:
+    def fetch(self, uri: str, data_type: str, check: Check = lambda: None) -> Path:
         """Return a file or folder of this machine that shows what is at uri; it is not to be changed.
 
-        data_type: SageMaker's S3DataType. Raises JobRejected when there is nothing.
+        data_type: SageMaker's S3DataType. check: called now and then; what it raises ends the wait.
+        Raises JobRejected when there is nothing.
         """
         ...
 
-    def download(self, uri: str, folder: Path) -> None:
-        """Copy what is below uri into folder. Nothing there: nothing happens."""
+    def download(self, uri: str, folder: Path, check: Check = lambda: None) -> None:
+        """Copy what is below uri into folder. Nothing there: nothing happens. check: as above."""
         ...
 
     def upload(self, path: Path, uri: str) -> None:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -50,7 +50,7 @@ class S3Place:
         endpoint = environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL")
         self._client: S3Client = session.client("s3", endpoint_url=endpoint)
 
-    def fetch(self, uri: str, data_type: str) -> Path:
+    def fetch(self, uri: str, data_type: str, check: Callable[[], None] = lambda: None) -> Path:
         """A key that is the whole prefix shows as a file of that name in the folder, as on SageMaker."""
         bucket, prefix = split_uri(uri)
         with _translated(uri):
@@ -66,14 +66,14 @@ class S3Place:
                 raise JobRejected(f"{uri}: there are no objects")
             folder = self._cache / "s3" / _hash(bucket, objects)
             if not folder.exists():
-                self._download_all(bucket, objects, folder)
+                self._download_all(bucket, objects, folder, check)
         return folder
 
-    def download(self, uri: str, folder: Path) -> None:
+    def download(self, uri: str, folder: Path, check: Callable[[], None] = lambda: None) -> None:
         bucket, prefix = split_uri(uri)
         with _translated(uri):
             for found in self._list(bucket, prefix.rstrip("/") + "/"):
-                self._download(bucket, found, folder)
+                self._download(bucket, found, folder, check)
 
     def upload(self, path: Path, uri: str) -> None:
         bucket, key = split_uri(uri)
@@ -123,11 +123,11 @@ class S3Place:
             found.append(_Object(key=prefix + name, etag=head["ETag"], path=_safe(name, prefix + name)))
         return found
 
-    def _download_all(self, bucket: str, objects: list[_Object], folder: Path) -> None:
+    def _download_all(self, bucket: str, objects: list[_Object], folder: Path, check: Callable[[], None]) -> None:
         draft = folder.with_name(f".{folder.name}.{os.getpid()}.{id(objects)}")
         try:
             for found in objects:
-                self._download(bucket, found, draft)
+                self._download(bucket, found, draft, check)
             open_to_all(draft, folders=0o755, files=0o644)
             draft.rename(folder)
         except OSError:
@@ -136,11 +136,12 @@ class S3Place:
         finally:
             shutil.rmtree(draft, ignore_errors=True)
 
-    def _download(self, bucket: str, found: _Object, folder: Path) -> None:
+    def _download(self, bucket: str, found: _Object, folder: Path, check: Callable[[], None]) -> None:
         target = folder / found.path
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            self._client.download_file(bucket, found.key, str(target))
+            check()
+            self._client.download_file(bucket, found.key, str(target), Callback=lambda _bytes: check())
         except OSError as err:
             if err.errno in NO_PLACE:
                 raise JobRejected(
