@@ -35,12 +35,20 @@ class Admin:
             self._faults.clear()
         elif route == ("POST", "faults"):
             try:
-                self._faults.set(json.loads(request.get_data()))
-            except (ValueError, TypeError, UsageError) as err:
+                self._faults.set(_mapping(request.get_data()))
+            except (ValueError, RecursionError, UsageError) as err:
                 return _json({"error": str(err)}, 400)
         elif route != ("GET", "faults"):
             return _json({"error": f"there are {PREFIX}faults (GET, POST, DELETE) and {PREFIX}ledger (GET)"}, 404)
         return _json(self._faults.now.model_dump())
+
+
+def _mapping(data: bytes) -> dict[str, Any]:
+    """Raises ValueError, RecursionError or UsageError."""
+    document = json.loads(data)
+    if not isinstance(document, dict):
+        raise UsageError('faults: expected a mapping such as {"quota": 3}')
+    return document
 
 
 def _json(document: Any, status: int = 200) -> Response:

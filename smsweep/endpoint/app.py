@@ -132,6 +132,7 @@ class App:
             return protocol.answer(call, self._service_jobs.answer(call.action, body, call.region))
         if call.service == "logs" and call.action == "FilterLogEvents":
             group = str(body.get("logGroupName") or body.get("logGroupIdentifier") or "")
+            group = group.rpartition(":log-group:")[2].removesuffix(":*")  # an identifier may be an ARN
             return protocol.answer(call, filter_log_events(self._cloud.log_group(call.region, group), body))
         if call.service == "pricing" and call.action == "GetProducts":
             return protocol.answer(call, get_products(body))

@@ -79,6 +79,8 @@ class Course:
     def _begin(self, job: Job) -> None:
         if job.is_stopping:
             self._finish(job, "Stopped")
+        elif self._clock() - job.created_at > job.limit("MaxWaitTimeInSeconds"):
+            self._finish(job, "MaxWaitTimeExceeded")
         elif job.secondary_status in ("Interrupted", "Restarting"):
             self._enter(job, "Starting")
         elif job.secondary_status == "Downloading":

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from smsweep.endpoint.job import Job
+from smsweep.request_rules import DEFAULT_MAX_RUN_S
 
 # What EventBridge's event carries of a job, beside its Tags. Source: AWS's example of the event.
 EVENT_FIELDS = (
@@ -45,6 +46,12 @@ def description(job: Job) -> dict[str, Any]:
         "LastModifiedTime": job.modified_at,
         "SecondaryStatusTransitions": job.transitions,
         "ModelArtifacts": {"S3ModelArtifacts": model_uri(job.request)},
+        # What the request left out is there all the same, and SDK 2.x's Estimator.attach needs it.
+        "OutputDataConfig": {"KmsKeyId": "", **job.request["OutputDataConfig"]},
+        "StoppingCondition": {
+            "MaxRuntimeInSeconds": DEFAULT_MAX_RUN_S,
+            **job.request.get("StoppingCondition", {}),
+        },
     }
     for name in ("EnableNetworkIsolation", "EnableInterContainerTrafficEncryption", "EnableManagedSpotTraining"):
         document.setdefault(name, False)

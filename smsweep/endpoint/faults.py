@@ -14,6 +14,7 @@ EVERY = "*"
 
 Seconds = Annotated[float, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0)]
+Action = Annotated[str, Field(pattern=r"^[A-Z][A-Za-z0-9]+$")]  # an API call by its whole name, no pattern
 
 
 class _Document(BaseModel):
@@ -37,11 +38,11 @@ class Faults(_Document):
     """Nothing goes wrong until a field says so."""
 
     quota: int | None = Field(default=None, ge=0)  # live instances of one type and market (on demand or spot)
-    throttle: dict[str, Rate] = {}  # action -> calls per second
+    throttle: dict[Action, Rate] = {}  # action -> calls per second
     latency_s: Seconds | dict[str, Seconds] = 0.0  # before each answer; by action, * for the others
     visible_after_s: Seconds = 0.0  # until List and Search show a new job
     start_s: Seconds = 0.0  # how long a job is Starting
-    deny: list[str] = []  # actions that the caller may not call
+    deny: list[Action] = []  # actions that the caller may not call
     expired: bool = False  # the caller's credentials
     duplicate_events: bool = False  # EventBridge delivers at least once
     lose_response: list[Strike] = []  # the call is carried out, the connection drops

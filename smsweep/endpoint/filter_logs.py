@@ -30,22 +30,24 @@ def filter_log_events(group: Mapping[str, list[LogEvent]] | None, request: Mappi
         raise ApiError("ResourceNotFoundException", "The specified log group does not exist.")
     limit = request.get("limit", MAX_EVENTS)
     if not 1 <= limit <= MAX_EVENTS:
+        bound = f"less than or equal to {MAX_EVENTS}" if limit > 1 else "greater than or equal to 1"
         raise _wrong(
             f"1 validation error detected: Value '{limit}' at 'limit' failed to satisfy constraint: "
-            f"Member must have value less than or equal to {MAX_EVENTS}"
+            f"Member must have value {bound}"
         )
-    after = tuple(paging.read_token(request.get("nextToken")) or (-1, -1))
-    found = sorted(
-        ((event.timestamp, event.event_id, stream, event) for stream, event in _wanted(group, request)),
-        key=lambda item: item[:2],
+    shown, token = paging.page(
+        [(event.timestamp, event.event_id, stream, event) for stream, event in _wanted(group, request)],
+        lambda item: item[:2],
+        request.get("nextToken"),
+        limit,
+        is_reverse=False,
     )
-    rest = [item for item in found if item[:2] > after]
     answer: dict[str, Any] = {
-        "events": [{"logStreamName": stream, **event.to_filter_dict()} for _, _, stream, event in rest[:limit]],
+        "events": [{"logStreamName": stream, **event.to_filter_dict()} for _, _, stream, event in shown],
         "searchedLogStreams": [],
     }
-    if len(rest) > limit:
-        answer["nextToken"] = paging.make_token(rest[limit - 1][:2])
+    if token:
+        answer["nextToken"] = token
     return answer
 
 

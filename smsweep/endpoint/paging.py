@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from smsweep.endpoint import api_error
+from smsweep.endpoint.api_error import ApiError
 
 T = TypeVar("T")
 
@@ -24,17 +25,27 @@ def read_token(token: str | None) -> Any:
     try:
         return json.loads(base64.urlsafe_b64decode(token))
     except (ValueError, binascii.Error) as err:
-        raise api_error.invalid("Invalid pagination token") from err
+        raise _foreign() from err
+
+
+def _foreign() -> ApiError:
+    return api_error.invalid("Invalid pagination token")
 
 
 def page(
     items: Sequence[T], key: Callable[[T], tuple[Any, ...]], token: str | None, size: int, *, is_reverse: bool
 ) -> tuple[list[T], str | None]:
-    """Sort items by key, a unique one, and return those behind the token, with a token if there are more."""
+    """Sort items by key, a unique one, and return those behind the token, with a token if there are more.
+
+    Raises ApiError for a token that is not ours, or that belongs to another order.
+    """
     ordered = sorted(items, key=key, reverse=is_reverse)
     after = read_token(token)
     if after is not None:
-        last = tuple(after)
-        ordered = [item for item in ordered if (key(item) < last if is_reverse else key(item) > last)]
+        try:
+            last = tuple(after)
+            ordered = [item for item in ordered if (key(item) < last if is_reverse else key(item) > last)]
+        except TypeError as err:
+            raise _foreign() from err
     shown = ordered[:size]
     return shown, make_token(key(shown[-1])) if len(ordered) > size else None

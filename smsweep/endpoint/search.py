@@ -105,7 +105,10 @@ def _passes(values: list[Any], rule: Mapping[str, Any]) -> bool:
     if kind == "Contains":
         return any(wanted in _spell(value) for value in values)
     limit = _comparable(name, wanted)
-    return any(ORDERINGS[kind](_comparable(name, value), limit) for value in values)
+    if limit is None:
+        raise api_error.invalid(f"Filter {name}: {wanted!r} cannot be compared with numbers or times.")
+    numbers = [number for value in values if (number := _comparable(name, value)) is not None]
+    return any(ORDERINGS[kind](number, limit) for number in numbers)
 
 
 def _values(record: Any, name: str) -> list[Any]:
@@ -136,15 +139,15 @@ def _spell(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _comparable(name: str, value: Any) -> float:
-    """Read a number or a time. Raises ApiError."""
+def _comparable(name: str, value: Any) -> float | None:
+    """Read a number or a time; None for what is neither, such as the text that a hyperparameter may be."""
     try:
         if name in TIMES and isinstance(value, str):
             at = datetime.fromisoformat(value.replace("Z", "+00:00"))
             return (at if at.tzinfo else at.replace(tzinfo=timezone.utc)).timestamp()
         return float(value)
-    except ValueError as err:
-        raise api_error.invalid(f"Filter {name}: {value!r} cannot be compared with numbers or times.") from err
+    except (TypeError, ValueError):
+        return None
 
 
 def _sort_key(record: Record, name: str) -> tuple[Any, ...]:

@@ -72,11 +72,11 @@ class TrainingJobs:
 
     def describe(self, request: Request, region: str) -> Document:
         with self._table.lock:
-            return description(self._find(request))
+            return description(self._find(request, region))
 
     def stop(self, request: Request, region: str) -> None:
         with self._table.lock:
-            job = self._find(request)
+            job = self._find(request, region)
             if job.is_terminal:
                 raise api_error.invalid(
                     f"The request was rejected because the training job is in status {job.status}."
@@ -89,7 +89,7 @@ class TrainingJobs:
 
     def update(self, request: Request, region: str) -> Document:
         with self._table.lock:
-            job = self._find(request)
+            job = self._find(request, region)
             for name in ("ProfilerConfig", "RemoteDebugConfig"):
                 if name in request:
                     if job.is_terminal:
@@ -105,7 +105,7 @@ class TrainingJobs:
 
     def delete(self, request: Request, region: str) -> None:
         with self._table.lock:
-            job = self._find(request)
+            job = self._find(request, region)
             if not job.is_terminal:
                 raise api_error.ApiError(
                     "ResourceInUse", f"The training job is in status {job.status} and cannot be deleted."
@@ -124,8 +124,8 @@ class TrainingJobs:
             )
         warm_pools.change(job, keep_alive_s, self._clock())
 
-    def _find(self, request: Request) -> Job:
+    def _find(self, request: Request, region: str) -> Job:
         job = self._table.get(request["TrainingJobName"])
-        if job is None:
+        if job is None or job.region != region:
             raise api_error.no_such_job()
         return job

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -82,15 +83,18 @@ def endpoint(
 
 
 def read_faults(given: str | Path | Mapping[str, Any] | None) -> dict[str, Any]:
-    """Raises UsageError for what is no mapping."""
+    """Raises UsageError for what is no mapping, or a file that cannot be read."""
     if given is None or isinstance(given, Mapping):
         return dict(given or {})
-    is_text = str(given).lstrip().startswith("{")
-    text = str(given) if is_text else Path(given).read_text(encoding="utf-8")
+    is_text = isinstance(given, str) and (given.lstrip().startswith("{") or ": " in given)
     try:
+        text = str(given) if is_text else Path(given).read_text(encoding="utf-8")
         document = yaml.safe_load(text)
+    except (OSError, UnicodeDecodeError) as err:
+        words = os.strerror(err.errno or 0) if isinstance(err, OSError) else str(err)
+        raise UsageError(f"faults: {given}: {words}; give a file, or the document itself") from err
     except yaml.YAMLError as err:
-        raise UsageError(f"faults: {'' if is_text else given}: neither YAML nor JSON: {err}") from err
+        raise UsageError(f"faults: {'' if is_text else f'{given}: '}neither YAML nor JSON: {err}") from err
     if not isinstance(document, dict):
         raise UsageError(f"faults: expected a mapping such as {json.dumps({'quota': 3})}, got {text[:80]!r}")
     return document

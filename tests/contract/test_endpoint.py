@@ -41,9 +41,16 @@ def test_describe_shows_the_request_and_the_times(account: Account) -> None:
     request = account.request("shown", "", Environment={"COLOUR": "red"})
     account.sagemaker.create_training_job(**request)
     found = account.wait("shown")
+    request["OutputDataConfig"]["KmsKeyId"] = ""
     assert {name: found[name] for name in request} == request
     assert found["CreationTime"] <= found["TrainingStartTime"] <= found["TrainingEndTime"]
     assert found["TrainingTimeInSeconds"] == found["BillableTimeInSeconds"] >= 1
+
+
+def test_describe_shows_what_a_request_may_leave_out_and_sdk_2_needs_to_attach(account: Account) -> None:
+    found = account.run("bare", "", StoppingCondition={})
+    assert found["OutputDataConfig"]["KmsKeyId"] == ""
+    assert found["StoppingCondition"] == {"MaxRuntimeInSeconds": 86_400}
 
 
 def test_a_script_sees_its_hyperparameters_channels_and_environment(account: Account) -> None:

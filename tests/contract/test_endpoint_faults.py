@@ -138,6 +138,14 @@ def test_capacity_may_be_waited_for(account: Account) -> None:
     assert account.statuses("c-pending") == ["Starting", "Pending", "Failed"]
 
 
+def test_a_spot_job_that_gets_no_capacity_waits_as_long_as_it_may(account: Account) -> None:
+    account.endpoint.faults.set({"no_capacity": [{"after_s": 3600}]})
+    limits = {"MaxRuntimeInSeconds": 1, "MaxWaitTimeInSeconds": 1}
+    found = account.run("c-spot", EnableManagedSpotTraining=True, StoppingCondition=limits)
+    assert (found["TrainingJobStatus"], found["SecondaryStatus"]) == ("Stopped", "MaxWaitTimeExceeded")
+    assert account.statuses("c-spot") == ["Starting", "Pending", "MaxWaitTimeExceeded"]
+
+
 def test_an_interrupted_spot_job_goes_on_from_its_checkpoint(account: Account) -> None:
     account.endpoint.faults.set({"interrupt": [{"job": "spot", "after_s": 0.5}]})
     found = account.run("spot", RESUMES, CheckpointConfig={"S3Uri": f"s3://{BUCKET}/spot"}, **SPOT)
@@ -247,6 +255,7 @@ def test_the_ledger_is_read_over_http(account: Account) -> None:
         ("POST", "faults", {"quota": 1}, "wrong", 403),
         ("POST", "faults", {"quota": -1}, None, 400),
         ("POST", "faults", {"quotas": 1}, None, 400),
+        ("POST", "faults", [{"quota": 1}], None, 400),
         ("GET", "nothing", None, None, 404),
     ],
 )

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from smsweep.endpoint.paging import make_token
 from tests.account import Account, error_of, open_account
 
 COUNT = 7
@@ -100,6 +101,12 @@ def test_a_token_that_is_not_ours_is_refused(account: Account) -> None:
     assert error_of(account.sagemaker.list_training_jobs, NextToken="AAA")[0] == "ValidationException"
 
 
+@pytest.mark.parametrize("value", [5, {"a": 1}, ["job-1"]])
+def test_a_token_of_another_order_is_refused(account: Account, value: Any) -> None:
+    token = make_token(value)
+    assert error_of(account.sagemaker.list_training_jobs, NextToken=token)[0] == "ValidationException"
+
+
 def test_search_without_filters_finds_all(account: Account) -> None:
     assert found(account) == names(*range(COUNT))
 
@@ -115,6 +122,7 @@ def test_search_without_filters_finds_all(account: Account) -> None:
         (("Tags.with.dot", "Equals", "yes"), [0, 1, 2, 3, 4, 5, 6]),
         (("HyperParameters.lr", "LessThan", "0.2"), [0, 1]),
         (("HyperParameters.opt.name", "Equals", "sgd"), []),
+        (("HyperParameters.opt.name", "LessThan", "1"), []),
         (("Environment.NUMBER", "GreaterThanOrEqualTo", "5"), [5, 6]),
         (("ResourceConfig.InstanceCount", "Equals", "1"), [0, 1, 2, 3, 4, 5, 6]),
         (("FailureReason", "Exists"), []),
@@ -160,6 +168,11 @@ def test_a_filter_that_cannot_compare_is_refused(account: Account) -> None:
 
 def test_jobs_of_another_region_are_not_listed(account: Account) -> None:
     assert account.client("sagemaker", region_name="eu-west-1").list_training_jobs()["TrainingJobSummaries"] == []
+
+
+def test_jobs_of_another_region_are_not_described(account: Account) -> None:
+    elsewhere = account.client("sagemaker", region_name="eu-west-1")
+    assert error_of(elsewhere.describe_training_job, TrainingJobName="job-1")[0] == "ValidationException"
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,12 @@ def test_a_group_that_is_not_there_is_not_found(account: Account) -> None:
     assert error_of(account.logs.filter_log_events, logGroupName="nothing")[0] == "ResourceNotFoundException"
 
 
+def test_a_group_is_also_known_by_its_arn(account: Account) -> None:
+    arn = f"arn:aws:logs:us-east-1:123456789012:log-group:{LOG_GROUP}"
+    found = account.logs.filter_log_events(logGroupIdentifier=arn, logStreamNamePrefix="two/")
+    assert [event["message"] for event in found["events"]] == ["c"]
+
+
 def test_a_long_log_arrives_whole(account: Account) -> None:
     account.run("much", "for number in range(12_000): print(number)")
     pages = account.logs.get_paginator("filter_log_events").paginate(

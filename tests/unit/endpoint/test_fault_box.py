@@ -86,6 +86,8 @@ def test_latency_is_for_all_or_by_action() -> None:
         ({"quota": -1}, "quota"),
         ({"quota": "3"}, "quota"),
         ({"throttle": {"Stop": 0}}, r"throttle\.Stop"),
+        ({"throttle": {"*": 1}}, r"throttle\.\*\.\[key\]"),
+        ({"deny": ["Stop*"]}, r"deny\.0"),
         ({"interrupt": {"job": "a"}}, "interrupt"),
         ({"interrupt": [{"jobs": "a"}]}, r"interrupt\.0\.jobs"),
         ({"expired": "no"}, "expired"),

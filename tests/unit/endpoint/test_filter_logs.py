@@ -74,6 +74,7 @@ def test_pages_miss_nothing_and_repeat_nothing(times: dict[str, list[int]], limi
         ({"logStreamNames": ["nobody"]}, "ResourceNotFoundException"),
         ({"logStreamNames": [str(number) for number in range(101)]}, "InvalidParameterException"),
         ({"limit": 10_001}, "InvalidParameterException"),
+        ({"limit": 0}, "InvalidParameterException"),
     ],
 )
 def test_what_the_service_refuses(options: dict[str, Any], code: str) -> None:
