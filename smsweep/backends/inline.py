@@ -102,7 +102,7 @@ class InlineBackend:
                 exit_code = err.code if isinstance(err.code, int) else 1  # as Python itself ends then
         except BaseException as err:  # noqa: BLE001 - the function may raise anything; the trial's end says it
             traceback.print_exc()
-            status, reason, exit_code = "Failed", f"{type(err).__name__}: {err}", 1
+            status, reason, exit_code = "Failed", _said(err), 1
         if call.is_stopping:
             status = "Stopped"
         call.status = JobStatus(
@@ -117,6 +117,11 @@ class InlineBackend:
         self._one_ended.set()
 
 
+def _said(err: BaseException) -> str:
+    name, words = type(err).__name__, str(traceback.TracebackException(type(err), err, None))  # str(err) may raise
+    return f"{name}: {words}" if words else name
+
+
 def _trial(assignment: Assignment) -> dict[str, Any]:
     names = ("sweep_id", "number", "attempt", "params", "name", "project", "entity")
     return {name: getattr(assignment, name) for name in names}
@@ -124,6 +129,15 @@ def _trial(assignment: Assignment) -> dict[str, Any]:
 
 def _status(name: str, call: _Call) -> JobStatus:
     if call.status is not None:
+        return call.status
+    if call.is_stopping and not call.thread.is_alive():  # StopTrial came after the function's own end
+        call.status = JobStatus(
+            name=name,
+            status="Stopped",
+            secondary_status="Stopped",
+            started_at=call.started_at,
+            ended_at=datetime.now(timezone.utc),
+        )
         return call.status
     status, secondary = ("Stopping", "Stopping") if call.is_stopping else ("InProgress", "Training")
     return JobStatus(name=name, status=status, secondary_status=secondary, started_at=call.started_at)

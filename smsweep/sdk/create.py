@@ -79,7 +79,7 @@ def sweep(
         parsed_job,
         source=lambda: snapshot(workspace, parsed, parsed_job, origin_of(sweep)),
         origin=lambda: origin(origin_of(sweep) or Path.cwd()),
-        priors=prior_runs or (),
+        priors=[prior_runs] if isinstance(prior_runs, str) else prior_runs or (),
         entity=entity,
         project=project,
         name=name,

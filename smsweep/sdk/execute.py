@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 import secrets
@@ -230,6 +231,12 @@ def _check(function: object, **counts: int | None) -> None:
     """Raise UsageError for arguments that make no sense."""
     if function is not None and not callable(function):
         raise UsageError(f"function: expected one to call for each trial, got {function!r}")
+    if inspect.isgeneratorfunction(function) or inspect.iscoroutinefunction(function):
+        name = getattr(function, "__name__", "it")
+        raise UsageError(
+            f"function: {name} is async or a generator, and calling it runs nothing of it; "
+            "give one that does, such as lambda: asyncio.run(train())"
+        )
     for name, value in counts.items():
         if value is not None and (isinstance(value, bool) or not hasattr(value, "__index__") or value < 1):
             raise UsageError(f"{name}: expected a whole number above 0, got {value!r}")

@@ -14,7 +14,7 @@ def parse_label(text: str) -> tuple[str, int | None]:
 
     A run's id, `ID-N`, is a trial, too. Raises UsageError.
     """
-    parts = [part for part in text.strip().split("/") if part]
+    parts = [part for part in str(text).strip().split("/") if part]
     if parts and parts[-1].isdecimal() and len(parts) > 1:
         return _sweep_id(text, parts[-2]), int(parts[-1])
     run = _RUN_ID.fullmatch(parts[-1]) if parts else None
@@ -25,7 +25,7 @@ def parse_label(text: str) -> tuple[str, int | None]:
 
 def parse_sweep_id(text: str) -> str:
     """Return the sweep's id of `ID`, `project/ID`, `entity/project/ID` or `entity/project/sweeps/ID`."""
-    parts = [part for part in text.strip().split("/") if part]
+    parts = [part for part in str(text).strip().split("/") if part]
     if len(parts) > 1 and parts[-1].isdecimal() and len(parts[-1]) < 8:  # shorter than any sweep's id
         raise UsageError(f"{text!r} is one trial; this takes its whole sweep: {parts[-2]}")
     return _sweep_id(text, parts[-1] if parts else "")

@@ -54,7 +54,7 @@ def _bring(trial: Trial, workspace: Workspace, folder: Path, archive: Path) -> N
             raise SourceError(f"{uri}: {err}") from err
     elif uri.startswith("s3://"):
         raise UsageError(f"{uri}: is not packed; copy it with `aws s3 cp --recursive {uri} FOLDER`")
-    elif trial.job_name and here.is_dir():
+    elif trial.job_name and here.is_dir() and any(here.iterdir()):
         shutil.copytree(here, folder, symlinks=True)
     else:
         raise NotFound(f"trial {trial.label} has left no model; a script leaves one in $SM_MODEL_DIR")

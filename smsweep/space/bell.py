@@ -16,6 +16,7 @@ from smsweep.space.numeric import MAX_EXPONENT, Continuous
 STANDARD = NormalDist()
 TAIL = 2.0**-53  # the least chance that a random float can stand for; beyond it lie the infinities
 MAX_DEVIATIONS = 8.3  # more than any u between TAIL and 1 - TAIL leads to
+MAX_SHAPE = 1e8  # of a beta: its logarithms lose their digits in rounding beyond
 
 
 def _deviations(u: float) -> float:
@@ -95,6 +96,11 @@ class Beta(Continuous):
         check_number(self.kind, a=self.a, b=self.b)
         if self.a <= 0 or self.b <= 0:
             raise SpaceError(f"{self.kind} needs a > 0 and b > 0, got a {self.a} and b {self.b}")
+        if max(self.a, self.b) > MAX_SHAPE:
+            raise SpaceError(
+                f"{self.kind} leads beyond what floats can hold with a {self.a} and b {self.b}; "
+                f"lower them to at most {MAX_SHAPE:.0e}"
+            )
 
     @property
     def bounds(self) -> tuple[float, float]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 import smsweep
 from smsweep.errors import UsageError
+from smsweep.sdk import manage
 
 SCRIPT = """\
 import argparse, smsweep
@@ -205,7 +207,53 @@ def test_a_function_that_raises_fails_its_trial_alone(folder: Path) -> None:
     assert runs[1].trial.reason == "ValueError: two is too much"
 
 
+@pytest.mark.timeout(30)
+def test_an_exception_without_words_is_the_reason_by_its_name(folder: Path) -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            return str(self.missing)  # type: ignore[attr-defined]  # the point
+
+    def train() -> None:
+        raise AssertionError if smsweep.init().config.x == 1 else Mute
+
+    sweep_id = smsweep.sweep({"method": "grid", "parameters": {"x": {"values": [1, 2]}}})
+    smsweep.agent(sweep_id, function=train)
+    reasons = [run.trial.reason for run in smsweep.Api().sweep(sweep_id).runs]
+    assert reasons == ["AssertionError", "Mute: <exception str() failed>"]
+
+
+@pytest.mark.timeout(30)
+def test_a_function_that_is_stopped_while_its_exception_is_told_has_ended(folder: Path) -> None:
+    class Slow(Exception):
+        def __str__(self) -> str:
+            manage.set_state(sweep_id, "cancel")
+            for _ in range(1000):
+                time.sleep(0.01)
+            return "never"
+
+    def train() -> None:
+        raise Slow
+
+    sweep_id = smsweep.sweep({"method": "grid", "parameters": {"x": {"value": 1}}})
+    smsweep.agent(sweep_id, function=train)
+    assert [run.state for run in smsweep.Api().sweep(sweep_id).runs] == ["killed"]
+
+
+def test_a_single_prior_run_needs_no_list(folder: Path) -> None:
+    first = smsweep.sweep(GRID)
+    smsweep.agent(first, count=1)
+    second = smsweep.sweep(GRID, prior_runs=f"{first}/0")
+    smsweep.agent(second)
+    assert [run.config["x"] for run in smsweep.Api().sweep(second).runs] == [2.0, 1.0]
+
+
 def test_arguments_that_make_no_sense_are_told(folder: Path) -> None:
+    async def awaited() -> None:
+        smsweep.log({"loss": 1})
+
+    def yielding() -> Iterator[int]:
+        yield 1
+
     with pytest.raises(UsageError, match="a sweep is a dict, a path, or a function that returns one, got 3"):
         smsweep.sweep(3)  # type: ignore[arg-type]  # the point
     sweep_id = smsweep.sweep({"method": "random", "parameters": {"a": {"value": 1}}})
@@ -214,9 +262,12 @@ def test_arguments_that_make_no_sense_are_told(folder: Path) -> None:
         ({"parallel": 0}, "parallel: expected a whole number above 0, got 0"),
         ({"count": "3"}, "count: expected a whole number above 0, got '3'"),
         ({"function": 5}, "function: expected one to call"),
+        ({"function": awaited}, "awaited is async or a generator, and calling it runs nothing"),
+        ({"function": yielding}, "yielding is async or a generator, and calling it runs nothing"),
+        ({"sweep_id": None}, "None is no sweep id"),
     ):
         with pytest.raises(UsageError, match=said):
-            smsweep.agent(sweep_id, **{"function": print, **given})  # type: ignore[arg-type]  # likewise
+            smsweep.agent(**{"sweep_id": sweep_id, "function": print, **given})  # type: ignore[arg-type]  # likewise
 
 
 def test_suggest_gives_the_same_at_once_and_one_by_one() -> None:

@@ -149,6 +149,13 @@ def test_best_names_the_trial_and_its_params(cli: Cli, ran: str) -> None:
     assert cli("best", ran).out == f"{ran}/2  loss=2.5\na=4\n"
 
 
+def test_a_best_trial_without_a_model_downloads_nothing(cli: Cli, ran: str, folder: Path) -> None:
+    ended = cli("best", ran, "--download", str(folder / "model"))
+    assert (ended.code, ended.out) == (2, "")
+    assert f"trial {ran}/2 has left no model" in ended.err
+    assert not (folder / "model").exists()
+
+
 def test_logs_are_what_the_script_printed(cli: Cli, ran: str) -> None:
     assert cli("logs", f"{ran}/0").out == "trained with 1\n"
 

@@ -34,6 +34,8 @@ REFUSED: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("normal", {"sigma": 1e308}, "beyond what floats can hold"),
     ("log_normal", {"mu": 700.0, "sigma": 10.0}, "those of the logarithm"),
     ("beta", {"a": 0.0}, "a > 0 and b > 0, got a 0.0"),
+    ("beta", {"b": 10**19}, "beyond what floats can hold with a 1.0 and b 1000"),
+    ("q_beta", {"a": 1.7e308}, "lower them to at most 1e.08"),
 )
 
 
