@@ -28,7 +28,7 @@ def print_table(names: Sequence[str], cells: Sequence[Sequence[str]], best: int 
     """Draw clean cells, never taken for markup, in full. best: index of the row to make stand out."""
     drawn = Table(box=None, pad_edge=False, header_style="bold")
     for name in names:
-        drawn.add_column(Text(name), overflow="fold")
+        drawn.add_column(Text(name), overflow="fold", no_wrap=name == "id")  # an id is to be copied
     for index, row in enumerate(cells):
         drawn.add_row(*_texts(names, row), style="bold green" if index == best else None)
     Console(file=stream).print(drawn)

@@ -172,6 +172,11 @@ def test_trials_with_many_params_stay_one_line_each(folder: Path, monkeypatch: p
     assert "these are 100 of 120; all: --limit 0" in terminal.shown
 
 
+def test_the_ids_of_a_list_stay_whole(folder: Path) -> None:
+    sweep_id = Terminal(folder, "sweep", "sweep.yaml", "--name", "a name of some length").shown.split()[0]
+    assert f"{sweep_id} " in Terminal(folder, "ls", COLUMNS="46").shown
+
+
 def test_show_puts_long_values_below_themselves(folder: Path) -> None:
     parameters = {f"param_{i}": {"value": i} for i in range(30)} | {"a": {"values": [1]}}
     config = {"program": "train.py", "method": "grid", "metric": {"name": "loss"}, "parameters": parameters}
