@@ -35,17 +35,23 @@ class Course:
     end: float  # the objective; only a whole training's is used
 
 
+def first_spread(spreads: Sequence[float], value: float) -> float:
+    """Return the first spread that is more than rounding of the value; 1 where all values are as good as equal."""
+    return next((spread for spread in spreads if spread > max(1e-12 * abs(value), 1e-200)), 1.0)
+
+
 class Yardstick:
     """Measures values from the best whole training, in units of how far the median one is from it.
 
-    Logarithmic beyond one unit, so that a training that diverges is not all that can be seen.
+    Of how far the worst is, where half of them are as good as the best. Logarithmic beyond one unit, so that a
+    training that diverges is not all that can be seen.
     """
 
     def __init__(self, ends: Array) -> None:
         """ends: of whole trainings, at least one."""
         self._best = float(ends.min())
-        unit = float(np.median(ends)) - self._best
-        self._unit = unit if unit > max(1e-12 * abs(self._best), 1e-200) else 1.0
+        spreads = (float(np.median(ends)) - self._best, float(ends.max()) - self._best)
+        self._unit = first_spread(spreads, self._best)
 
     def mark(self, values: Array) -> Array:
         distance = (values - self._best) / self._unit

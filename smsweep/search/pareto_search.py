@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from smsweep.errors import SpaceError
-from smsweep.fronts import Outcome, outcome
+from smsweep.forecasts import Yardstick
+from smsweep.fronts import outcome
+from smsweep.search.bayes.evidence import EXTREME
 from smsweep.search.bayes_search import BayesSearch
 from smsweep.space.likeness import Array
 from smsweep.sweeps import Metric, SweepConfig
@@ -21,9 +23,9 @@ RHO = 0.05  # share of the plain weighted sum, which tells weakly dominated poin
 class ParetoSearch:
     """Lets a bayes search minimise, for each trial, another mixture of the metrics.
 
-    The weights of trial number N follow from (seed, N). Values are scaled to what was seen so far, and mixed so
-    that every point of the front is the best of some mixture, also where the front is not convex. A trial that
-    lacks a metric counts as the worst.
+    The weights of trial number N follow from (seed, N). Values are measured by what was seen so far, so that one
+    diverged training does not squash the rest (see `Yardstick`), and mixed so that every point of the front is the
+    best of some mixture, also where the front is not convex. A trial that lacks a metric counts as the worst.
     Raises SpaceError for fewer than two metrics.
     Source: ParEGO, Knowles 2006, doi:10.1109/TEVC.2005.851274.
     """
@@ -38,36 +40,31 @@ class ParetoSearch:
         self._bayes = BayesSearch(replace(config, method="bayes", metric=MIXTURE, metrics=()), seed)
 
     def suggest(self, history: History, n: int) -> list[Params]:
-        mixed = self._mixer([*history.prior, *history])
+        trials, n_prior = [*history.prior, *history], len(history.prior)
+        marks = self._marks(trials)
         suggested: list[Params] = []
         for number in range(history.next_number, history.next_number + n):
             begun = (Trial(number=history.next_number + i, params=params) for i, params in enumerate(suggested))
             weights = np.random.default_rng([self._seed, number, 1]).dirichlet(np.ones(len(self._metrics)))
-            view = History(
-                [*(mixed(trial, weights) for trial in history), *begun],
-                prior=(mixed(trial, weights) for trial in history.prior),
-            )
+            mixed = [_mixed(trial, mark, weights) for trial, mark in zip(trials, marks, strict=True)]
+            view = History([*mixed[n_prior:], *begun], prior=mixed[:n_prior])
             view.next_number = number  # also where the last trials were removed
             suggested += self._bayes.suggest(view, 1)
         return suggested
 
-    def _mixer(self, trials: Iterable[Trial]) -> Callable[[Trial, Array], Trial]:
-        """Return what gives a trial the mixture as its only metric, on the scale that these trials span."""
-        outcomes = [found for trial in trials if (found := self._outcome(trial)) is not None]
-        values = np.array(outcomes).reshape(-1, len(self._metrics))
-        low = values.min(axis=0, initial=np.inf)
-        span = values.max(axis=0, initial=-np.inf) - low
-        span[span <= 0] = 1.0
+    def _marks(self, trials: Sequence[Trial]) -> list[Array | None]:
+        """Return how far each trial is from the best by each metric; None where it has not ended, or lacks one."""
+        outcomes = [outcome(trial, self._metrics) if trial.state.is_terminal else None for trial in trials]
+        ended = [found for found in outcomes if found is not None]
+        columns = np.clip(np.array(ended).reshape(-1, len(self._metrics)), -EXTREME, EXTREME).T
+        marks = iter(np.array([Yardstick(values).mark(values) for values in columns if len(values)]).T)
+        return [next(marks) if found is not None else None for found in outcomes]
 
-        def mixed(trial: Trial, weights: Array) -> Trial:
-            found = self._outcome(trial)
-            if found is None:
-                return replace(trial, metrics={}, summary={}, curve=())
-            parts = weights * (np.array(found) - low) / span
-            value = float(parts.max() + RHO * parts.sum())
-            return replace(trial, metrics={MIXTURE.name: MetricStats().add(value)}, summary={}, curve=())
 
-        return mixed
-
-    def _outcome(self, trial: Trial) -> Outcome | None:
-        return outcome(trial, self._metrics) if trial.state.is_terminal else None
+def _mixed(trial: Trial, mark: Array | None, weights: Array) -> Trial:
+    """Return the trial with the mixture as its only metric."""
+    if mark is None:
+        return replace(trial, metrics={}, summary={}, curve=())
+    parts = weights * mark
+    value = float(parts.max() + RHO * parts.sum())
+    return replace(trial, metrics={MIXTURE.name: MetricStats().add(value)}, summary={}, curve=())

@@ -62,7 +62,13 @@ class ForecastRule:
         differences = [self._fold_in(number, history.get(number)) for number in changed]
         if any(differences):
             self._decisions = self._verdicts() if len(self._whole) >= self._min_trials else []
-        return list(self._decisions)
+        return [decision for decision in self._decisions if self._is_behind(decision, history)]
+
+    def _is_behind(self, decision: StopDecision, history: History) -> bool:
+        """Tell whether a trial is still worse than the best fifth, with what it reported after its last band."""
+        trial, sign = history.get(decision.number), self._metric.goal.sign
+        threshold = sign * decision.evidence["threshold"]
+        return trial is not None and all(sign * value > threshold for value in trial.curve)
 
     def _fold_in(self, number: int, trial: Trial | None) -> bool:
         """Take in a trial as it is now, and tell whether that makes a difference."""

@@ -11,6 +11,7 @@ from smsweep.sweeps import SweepConfig
 from smsweep.trials import History, StopDecision, TrialState
 
 MIN_TRIALS = 3  # others with as many points, before one is judged
+EXTREME = 1e300  # values beyond count as this: their sums must stay finite
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,7 +62,8 @@ class MedianRule:
         trial = history.get(number)
         if trial is None or not trial.curve:
             return
-        values = [self._metric.goal.sign * value for value in trial.curve]
+        sign = self._metric.goal.sign
+        values = [min(max(sign * value, -EXTREME), EXTREME) for value in trial.curve]
         sums = itertools.accumulate(values)
         averages = tuple(total / n for n, total in enumerate(sums, 1))
         self._courses[number] = Course(averages=averages, best=min(values))

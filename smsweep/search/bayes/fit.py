@@ -14,7 +14,7 @@ from smsweep.search.bayes.minimise import minimise
 from smsweep.space.likeness import SQRT5, Array, gaps
 
 SMALL = 32  # rows of a triangle that is inverted as a whole
-JITTER = 1e-6  # added to every variance, so that equal points stay invertible
+JITTER = 1e-6  # share by which every variance is raised, so that equal points stay invertible however large it is
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,7 +125,7 @@ class _Density:
         self.guess: Array = np.linalg.inv(self.precision + INFORMATION * n * np.eye(d + 3))
 
     def __call__(self, theta: Array) -> tuple[float, Array]:
-        model, n, d = _model(theta), len(self._y), len(self._gaps)
+        model, n, d, raised = _model(theta), len(self._y), len(self._gaps), 1.0 + JITTER
         kernel = model.kernel
         r = self._gaps * (1.0 / kernel.scales)[:, None]
         squares = r * r
@@ -137,7 +137,7 @@ class _Density:
         covariance = np.empty((n, n))
         cells = covariance.reshape(-1)
         cells[self._above] = cells[self._below] = kernel.bias + main + joint
-        cells[:: n + 1] = kernel.variance + model.noise + self._doubt + JITTER
+        cells[:: n + 1] = raised * kernel.variance + model.noise + self._doubt
         try:
             factor = np.linalg.cholesky(covariance)
         except np.linalg.LinAlgError:
@@ -156,8 +156,8 @@ class _Density:
         # d r^2 / d log scale = -2 r^2
         by_main, by_joint = (rates * squares) @ paired, squares @ (joint_rate * paired)
         gradient[:d] = (-2.0 / d) * (kernel.main * by_main + kernel.joint * by_joint)
-        gradient[d] = 2.0 * (float(main @ paired) + kernel.main * alone)
-        gradient[d + 1] = 2.0 * (float(joint @ paired) + kernel.joint * alone)
+        gradient[d] = 2.0 * (float(main @ paired) + raised * kernel.main * alone)
+        gradient[d + 1] = 2.0 * (float(joint @ paired) + raised * kernel.joint * alone)
         gradient[d + 2] = 2.0 * model.noise * alone
         return value, gradient + pull
 

@@ -9,11 +9,12 @@ close in and the other closes in too soon.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from statistics import NormalDist
 
 import numpy as np
 
+from smsweep.forecasts import first_spread
 from smsweep.search.bayes.observations import Observations
 from smsweep.space.likeness import Array
 
@@ -32,7 +33,7 @@ def by_distance(values: Array) -> Array:
     """
     best = float(values.min())
     usual = max(float(np.median(values[:N_START])), float(np.median(values)))
-    unit = _unit((usual - best, float(values.max()) - best), best)
+    unit = first_spread((usual - best, float(values.max()) - best), best)
     target = _eased((values - best) / unit)
     return FAR * _eased(target / FAR) - 0.8
 
@@ -45,7 +46,7 @@ def by_rank(values: Array) -> Array:
     median = float(np.median(values))
     is_better = values <= median
     spread = math.sqrt(float(np.mean((values[is_better] - median) ** 2)))
-    unit = _unit((spread, float(values.max()) - median), median)
+    unit = first_spread((spread, float(values.max()) - median), median)
     linear = (values - median) / unit
     scores = np.empty_like(values)
     scores[np.argsort(values, kind="stable")] = [
@@ -82,8 +83,3 @@ def targets(observations: Observations, view: View) -> tuple[Array, Array]:
 def _eased(x: Array) -> Array:
     """Return x up to 1, and 1 plus its logarithm beyond."""
     return np.where(x > 1.0, 1.0 + np.log(np.maximum(x, 1.0)), x)
-
-
-def _unit(spreads: Sequence[float], value: float) -> float:
-    """Return the first spread that is more than rounding of the value; 1 where all values are as good as equal."""
-    return next((spread for spread in spreads if spread > max(1e-12 * abs(value), 1e-200)), 1.0)

@@ -4,6 +4,7 @@ import dataclasses
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 
 from smsweep.errors import SpaceError
@@ -95,6 +96,15 @@ def test_the_same_history_and_seed_give_the_same_answer() -> None:
 
 def test_another_seed_searches_elsewhere() -> None:
     assert [t.params for t in searched(3)] != [t.params for t in searched(3, seed=1)]
+
+
+@pytest.mark.parametrize("seed", [452, 609])
+def test_values_over_a_hundred_decades_without_any_order_are_searched(seed: int) -> None:
+    space, rng = SearchSpace({"x": Uniform(min=0.0, max=1.0)}), np.random.default_rng(seed)
+    history = History()
+    for _ in range(48):
+        finish(history, add(history, {"x": float(rng.random())}), math.exp(rng.normal(0.0, 50.0)))
+    assert len(BayesSearch(config(space)).suggest(history, 6)) == 6
 
 
 @pytest.mark.parametrize("n_known", [0, 15])

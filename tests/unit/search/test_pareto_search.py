@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
+from collections.abc import Callable
 
 import pytest
 
@@ -31,7 +32,19 @@ def values(params: Params) -> tuple[float, float]:
     return params["x"] + off, params["x"] ** 2 - off
 
 
-def finish(history: History, number: int, *, state: TrialState = TrialState.FINISHED) -> None:
+def diverging(params: Params) -> tuple[float, float]:
+    """Return the same, but an enormous cost in a fifth of the space."""
+    cost, quality = values(params)
+    return cost * (1e9 if params["y"] > 0.8 else 1.0), quality
+
+
+def finish(
+    history: History,
+    number: int,
+    *,
+    state: TrialState = TrialState.FINISHED,
+    values: Callable[[Params], tuple[float, float]] = values,
+) -> None:
     trial = history.get(number)
     assert trial is not None
     found = values(trial.params) if "x" in trial.params else (trial.params["a"], 0.0)
@@ -39,11 +52,13 @@ def finish(history: History, number: int, *, state: TrialState = TrialState.FINI
     history.update([dataclasses.replace(trial, state=state, metrics=stats)])
 
 
-def searched(strategy: SearchStrategy, n: int) -> History:
+def searched(
+    strategy: SearchStrategy, n: int, values: Callable[[Params], tuple[float, float]] = values
+) -> History:
     history = History()
     for _ in range(n):
         (params,) = strategy.suggest(history, 1)
-        finish(history, add(history, params))
+        finish(history, add(history, params), values=values)
     return history
 
 
@@ -61,6 +76,12 @@ def hypervolume(history: History) -> float:
 def test_it_finds_a_better_front_than_chance() -> None:
     by_chance = [hypervolume(searched(RandomSearch(config(), seed), 50)) for seed in range(4)]
     assert hypervolume(searched(ParetoSearch(config()), 50)) > max(by_chance)
+
+
+def test_trainings_that_diverge_do_not_hide_how_the_others_differ() -> None:
+    by_chance = [hypervolume(searched(RandomSearch(config(), seed), 50)) for seed in range(4)]
+    fronts = [hypervolume(searched(ParetoSearch(config(), seed), 50, diverging)) for seed in range(3)]
+    assert min(fronts) > max(by_chance)
 
 
 def test_many_at_once_are_the_same_as_one_by_one() -> None:

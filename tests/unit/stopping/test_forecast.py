@@ -59,6 +59,19 @@ def test_a_slow_learner_goes_on_where_slow_learners_win() -> None:
     assert judged(begun, whole=[*WHOLE, *slow], lr=0.1) == []
 
 
+@pytest.mark.parametrize("unit", [2.0**-30, 2.0**30])
+def test_the_unit_of_a_metric_makes_no_difference_where_most_end_equally_good(unit: float) -> None:
+    floors = (0.0, 0.0, 0.0, 0.0, 0.0, 0.5, 1.0, 3.0)
+    begun = [curve(floor)[:6] for floor in (0.6, 2.0, 3.5, 0.2)]
+
+    def stopped(unit: float) -> list[int]:
+        whole = [trial(i, [unit * value for value in curve(floor)]) for i, floor in enumerate(floors)]
+        running = [[unit * value for value in values] for values in begun]
+        return [decision.number for decision in judged(*running, whole=whole)]
+
+    assert stopped(unit) == stopped(1.0) != []
+
+
 def test_every_third_trial_goes_on_to_its_end() -> None:
     bad = curve(3.5)[:6]
     assert [decision.number for decision in judged(bad, bad, bad, bad)] == [99, 100, 102]
@@ -71,6 +84,12 @@ def test_forecasts_that_were_too_dark_are_trusted_less() -> None:
     assert len(judged(curve(2.0)[:6], whole=foreseen)) == 1
     assert judged(curve(2.0)[:6], whole=surprising) == []
     assert len(judged(curve(3.5)[:6], whole=surprising)) == 1
+
+
+def test_what_came_among_the_best_after_the_look_goes_on_when_others_end() -> None:
+    begun = curve(3.5)[:6]
+    assert len(judged([*begun, 3.5])) == 1
+    assert judged([*begun, 0.01]) == []
 
 
 def test_a_diverging_training_is_stopped() -> None:

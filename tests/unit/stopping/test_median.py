@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -48,6 +49,11 @@ def test_it_takes_so_many_others(min_trials: int, expected: list[int]) -> None:
 
 def test_nobody_is_stopped_before_min_iter() -> None:
     assert stopped(curves(*GOOD, [9, 9]), min_iter=3) == []
+
+
+def test_values_whose_sum_no_float_holds_are_compared() -> None:
+    *_, decision = judged(curves(*[[-1e308] * 3] * 3, [1.0] * 3), type="median", min_iter=2)
+    assert math.isfinite(decision.evidence["threshold"])
 
 
 def test_a_lone_trial_is_never_stopped() -> None:
