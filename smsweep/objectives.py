@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+import statistics
+from collections.abc import Iterable, Sequence
 
 from smsweep.sweeps import Goal, Metric
 from smsweep.trials import Trial, TrialState, is_number
@@ -21,6 +23,14 @@ def objective(trial: Trial, metric: Metric) -> float | None:
     if is_number(stated):
         values.append(float(stated))
     return min(values, key=lambda value: metric.goal.sign * value, default=None)
+
+
+def mean(values: Sequence[float]) -> float:
+    """Return the mean of one value or more, also where no float holds their sum."""
+    try:
+        return statistics.fmean(values)
+    except OverflowError:
+        return math.fsum(value / len(values) for value in values)
 
 
 def is_better(a: float, b: float, goal: Goal) -> bool:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
 
 from smsweep.fronts import last_value
-from smsweep.objectives import objective
+from smsweep.objectives import mean, objective
 from smsweep.sweeps import Metric
 from smsweep.trials import History, MetricStats, Trial, TrialState, is_number
 
@@ -71,7 +70,7 @@ class Repeats:
             params=members[0].params,
             state=counted[0].state,
             metrics=self._mean(counted),
-            curve=tuple(map(statistics.fmean, zip(*(member.curve for member in counted), strict=False))),
+            curve=tuple(map(mean, zip(*(member.curve for member in counted), strict=False))),
         )
 
     def _mean(self, counted: Sequence[Trial]) -> dict[str, MetricStats]:
@@ -79,9 +78,9 @@ class Repeats:
         if self._metric is not None:
             values = [value for trial in counted if (value := objective(trial, self._metric)) is not None]
             if values:
-                means[self._metric.name] = MetricStats().add(statistics.fmean(values))
+                means[self._metric.name] = MetricStats().add(mean(values))
         for name in (metric.name for metric in self._metrics):
             last = [last_value(trial, name) for trial in counted]
             if all(map(is_number, last)):
-                means[name] = MetricStats().add(statistics.fmean(map(float, last)))  # type: ignore[arg-type]  # numbers
+                means[name] = MetricStats().add(mean(list(map(float, last))))  # type: ignore[arg-type]  # numbers
         return means

@@ -88,6 +88,14 @@ def test_curves_are_means_as_far_as_all_went() -> None:
     assert Repeats(2, LOSS).follow(history)[0].curve == (2.0, 3.0)
 
 
+def test_values_whose_sum_no_float_holds_have_a_mean() -> None:
+    curve = (1.5e308,)
+    stats = {"loss": MetricStats().add(*curve)}
+    trials = [Trial(number=i, params={}, state=TrialState.FINISHED, metrics=stats, curve=curve) for i in range(2)]
+    (one,) = Repeats(2, Metric(name="loss")).follow(History(trials))
+    assert (one.metrics["loss"].min, one.curve) == (1.5e308, curve)
+
+
 def test_a_removed_trial_is_left_out_and_an_assignment_without_any_is_offered_again() -> None:
     history, strategy = History(), search()
     run(strategy, history, 6)
