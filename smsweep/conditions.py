@@ -20,12 +20,17 @@ COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
 KINDS: Mapping[str, Callable[[float], bool]] = {"nan": math.isnan, "inf": math.isinf}
 
 MAX_TEXT = 500  # characters of a condition; nobody means a longer one
-FORMS = "METRIC is nan, METRIC is inf, or METRIC < NUMBER (or <=, >, >=), and then maybe: after N"
+FORMS = (
+    "METRIC is nan, METRIC is inf, or METRIC < NUMBER (or <=, >, >=), and then maybe: after N; "
+    "of several, each as an item of its own"
+)
 _FORM = re.compile(
     r"\s*(?P<metric>[^\s<>][^<>]*?)"
     r"(?:\s+is\s+(?P<kind>nan|inf)|\s*(?P<comparison><=|>=|<|>)\s*(?P<number>[^\s<>=]+))"
     r"(?:\s+after\s+(?P<after>[0-9]+))?\s*\Z"
 )
+# What no metric's name holds: there, more was meant than is said, as in "loss is nan or loss > 9".
+_MEANT = re.compile(r"\s(?:is\s+(?:nan|inf)|after\s+[0-9]+)(?:\s|\Z)|=\Z")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,7 +58,7 @@ def parse_condition(text: str) -> Condition:
     Nothing is evaluated but a comparison with one number. Raises ConfigError for anything else.
     """
     found = _FORM.match(text) if len(text) <= MAX_TEXT else None
-    if found is None:
+    if found is None or _MEANT.search(found["metric"]):
         raise ConfigError(f"{text[:MAX_TEXT]!r} is no condition; write {FORMS}")
     metric, kind, comparison = found["metric"], found["kind"], found["comparison"]
     return Condition(

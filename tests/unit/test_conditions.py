@@ -64,6 +64,7 @@ def test_a_metrics_name_may_hold(name: str) -> None:
     [
         *("", "loss", "loss is", "loss is bad", "is nan", "> 3", "loss >", "loss == 3", "loss > 3 after"),
         *("loss > 3 after -1", "loss > 3 after 1.5", "loss > nan", "loss > 1e999", "loss > ten", "1 < loss < 2"),
+        *("loss is nan or loss > 9", "loss is inf and acc<1", "loss after 3 > 9", "loss => 3"),
         *("loss > __import__('os')", "loss > 3; import os", "x" * 501 + " is nan"),
     ],
 )
