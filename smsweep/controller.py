@@ -160,8 +160,7 @@ class Controller:
     def missing_objective(self, trial: Trial) -> str:
         """Return why a trial that ended well still cannot be compared; "" when it reported the sweep's metrics."""
         config, seen = self.sweep.config, sorted({*trial.metrics, *trial.summary})
-        metrics = (config.metric,) if config.metric is not None else config.metrics
-        metric = next((metric for metric in metrics if metric.name not in seen), None)
+        metric = next((metric for metric in config.all_metrics if metric.name not in seen), None)
         if metric is None:
             return ""
         close = difflib.get_close_matches(metric.name, seen, n=3) or seen[:5]

@@ -90,6 +90,11 @@ class SweepConfig:
     scheduler: Mapping[str, Any] | None = None
     document: Mapping[str, Any] = field(default_factory=dict)  # as the user wrote it, numbers read
 
+    @property
+    def all_metrics(self) -> tuple[Metric, ...]:
+        """What trials are compared by: one metric, several, or none."""
+        return (self.metric,) if self.metric is not None else self.metrics
+
     def command_with(self, launch: tuple[str, ...]) -> tuple[str, ...]:
         """Return how a trial is started: the sweep's own words, else the launch that its job asks for.
 

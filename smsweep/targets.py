@@ -18,8 +18,7 @@ class Targets:
     def __init__(self, config: SweepConfig) -> None:
         self._metric = config.metric
         self._metrics = config.metrics
-        metrics = (config.metric,) if config.metric is not None else config.metrics
-        self._has_any = any(metric.target is not None for metric in metrics)
+        self._has_any = any(metric.target is not None for metric in config.all_metrics)
         self._history: History | None = None
 
     def are_reached(self, history: History) -> bool:

@@ -43,7 +43,7 @@ def import_sweep(
     hosted = read_sweep(server, place)
     config = read_yaml(hosted.config, str(place)).data
     parsed = load_sweep(config).config
-    read = read_rows(str(place), [_row(run) for run in read_runs(server, place)], parsed.space, parsed.metric)
+    read = read_rows(str(place), [_row(run) for run in read_runs(server, place)], parsed.space, parsed.all_metrics)
     for warning in read.warnings:
         log.warning("%s", warning)
     sweep_id = sweep(

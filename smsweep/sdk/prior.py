@@ -14,7 +14,7 @@ from smsweep.sdk.labels import parse_label
 from smsweep.sdk.runs_csv import may_be, read_runs_csv
 from smsweep.space.space import MISSING
 from smsweep.store.base import Store
-from smsweep.sweeps import Metric, Sweep, SweepConfig
+from smsweep.sweeps import Sweep, SweepConfig
 from smsweep.trials import MetricStats, Trial, TrialState
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ def read_files(priors: Iterable[str], config: SweepConfig) -> list[dict[str, Any
     runs: list[dict[str, Any]] = []
     for path in priors:
         if is_file(path):
-            read = read_runs_csv(Path(path), config.space, config.metric)
+            read = read_runs_csv(Path(path), config.space, config.all_metrics)
             for warning in read.warnings:
                 log.warning("%s", warning)
             runs += read.runs
@@ -41,9 +41,8 @@ def read_files(priors: Iterable[str], config: SweepConfig) -> list[dict[str, Any
 
 def read_prior(store: Store, sweep: Sweep) -> list[Trial]:
     """Return the trials of earlier sweeps that inform this one's search, marked as such, and the runs of files."""
-    metric = sweep.config.metric
     runs = store.get_note(sweep.id, CSV_NOTE) or []
-    found = itertools.chain(stored_prior(store, sweep), (_as_trial(run, metric) for run in runs))
+    found = itertools.chain(stored_prior(store, sweep), map(_as_trial, runs))
     return [replace(trial, number=number, is_prior=True) for number, trial in enumerate(found)]
 
 
@@ -82,7 +81,6 @@ def _strangeness(trial: Trial, config: SweepConfig) -> Iterator[str]:
             yield f"{name} outside the space"
 
 
-def _as_trial(run: Mapping[str, Any], metric: Metric | None) -> Trial:
-    value = run["value"]
-    stats = {metric.name: MetricStats().add(value)} if metric is not None and value is not None else {}
+def _as_trial(run: Mapping[str, Any]) -> Trial:
+    stats = {name: MetricStats().add(value) for name, value in run["values"].items() if value is not None}
     return Trial(number=0, params=run["params"], state=TrialState(run["state"]), metrics=stats)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import csv
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,36 +25,45 @@ ENDED = frozenset({"finished", "failed", "crashed", "killed", "stopped"})
 PARAM_PREFIXES = ("params.", "config.", "")
 METRIC_PREFIXES = ("metrics.", "summary.", "")
 WHOLE = ("config", "summary")  # columns with a mapping in each cell, as W&B's docs show how to export runs
+# What else a mapping may hold where Python or JSON wrote it.
+WORDS: Mapping[str, Any] = {
+    **dict.fromkeys(("nan", "NaN"), math.nan),
+    **dict.fromkeys(("inf", "Infinity"), math.inf),
+    "true": True,
+    "false": False,
+    "null": None,
+}
 
 Row = Mapping[str, str]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunsCsv:
-    runs: tuple[dict[str, Any], ...]  # JSON: params (nested as in the space), state, value of the metric or None
+    runs: tuple[dict[str, Any], ...]  # JSON: params (nested as in the space), state, values by metric
     warnings: tuple[str, ...]  # one for each reason why something is not used
 
 
-def read_runs_csv(path: Path, space: SearchSpace, metric: Metric | None) -> RunsCsv:
+def read_runs_csv(path: Path, space: SearchSpace, metrics: Sequence[Metric]) -> RunsCsv:
     """Read what a search can use of a table with a run in each row and its params and metrics in columns.
 
     Raises NotFound, UsageError for a file that is no CSV.
     """
-    return read_rows(str(path), list(_rows(path)), space, metric)
+    return read_rows(str(path), list(_rows(path)), space, metrics)
 
 
-def read_rows(place: str, rows: Sequence[Row], space: SearchSpace, metric: Metric | None) -> RunsCsv:
+def read_rows(place: str, rows: Sequence[Row], space: SearchSpace, metrics: Sequence[Metric]) -> RunsCsv:
     """Read what a search can use of rows of such a table. place: where they come from, for the warnings.
 
     A run is used without those params that it has no value for, or none that the space knows.
     """
     runs, reasons = [], Counter[str]()
     for row in rows:
-        run, unused = _read(row, space, metric)
+        run, unused = _read(row, space, metrics)
         reasons.update(unused)
         if run is not None:
             runs.append(run)
     warnings = [f"{place}: {reason}: {n} of {len(rows)} runs" for reason, n in sorted(reasons.items())]
+    warnings += [f"{place}: no runs in it"] if not rows else []
     return RunsCsv(runs=tuple(runs), warnings=tuple(warnings))
 
 
@@ -70,9 +80,9 @@ def _rows(path: Path) -> Iterator[Row]:
 
 
 def _mapping(name: str, cell: str) -> Iterator[tuple[str, str]]:
-    """Yield the flat names and the texts of a cell such as `{'lr': 0.1}`."""
+    """Yield the flat names and the texts of a cell such as `{'lr': 0.1, 'acc': nan}`, also of JSON."""
     try:
-        value = ast.literal_eval(cell) if cell.startswith("{") else {}
+        value = ast.literal_eval(_Meant().visit(ast.parse(cell, mode="eval"))) if cell.startswith("{") else {}
     except (ValueError, SyntaxError, RecursionError, MemoryError):
         return
     ahead = [(name, value)]
@@ -84,14 +94,22 @@ def _mapping(name: str, cell: str) -> Iterator[tuple[str, str]]:
             yield key, value if isinstance(value, str) else repr(value)
 
 
-def _read(row: Row, space: SearchSpace, metric: Metric | None) -> tuple[dict[str, Any] | None, list[str]]:
+class _Meant(ast.NodeTransformer):
+    """Puts values for words that are no literals of Python."""
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        return ast.Constant(WORDS[node.id]) if node.id in WORDS else node
+
+
+def _read(row: Row, space: SearchSpace, metrics: Sequence[Metric]) -> tuple[dict[str, Any] | None, list[str]]:
     """Return a run, or None if nothing of it can be used, and the reasons why something is not."""
     state = _cell(row, "State", ("",)) or _cell(row, "state", ("",)) or "finished"
     if state.lower() not in ENDED:
         return None, ["not ended yet"]
-    value = _value(row, metric) if metric is not None else None
-    if metric is not None and value is None and state.lower() in (TrialState.FINISHED.value, "stopped"):
-        return None, [f"without {metric.name}"]
+    told = {metric.name: _value(row, metric, is_one=len(metrics) == 1) for metric in metrics}
+    missing = [name for name, value in told.items() if value is None]
+    if missing and state.lower() in (TrialState.FINISHED.value, "stopped"):
+        return None, [f"without {name}" for name in missing]
     values, reasons = [], []
     for path, leaf in space.leaves:
         name = ".".join(path)
@@ -104,7 +122,7 @@ def _read(row: Row, space: SearchSpace, metric: Metric | None) -> tuple[dict[str
     if all(found is MISSING for found in values):
         strange = [reason for reason in reasons if reason.endswith("outside the space")]
         return None, strange or ["none of the sweep's parameters"]
-    return {"params": params, "state": state.lower(), "value": value}, reasons
+    return {"params": params, "state": state.lower(), "values": told}, reasons
 
 
 def _cell(row: Row, name: str, prefixes: tuple[str, ...]) -> str:
@@ -112,10 +130,11 @@ def _cell(row: Row, name: str, prefixes: tuple[str, ...]) -> str:
     return next((cell.strip() for cell in cells if cell.strip()), "")
 
 
-def _value(row: Row, metric: Metric) -> float | None:
+def _value(row: Row, metric: Metric, *, is_one: bool) -> float | None:
+    """is_one: whether it is the only metric, of which the best counts; of several the last values are compared."""
     # W&B has no value of the metric's own name where define_metric(summary="min") asks for others.
-    best = ".min" if metric.goal is Goal.MINIMIZE else ".max"
-    for kind in ("", best, ".best", ".last"):
+    best = (".min" if metric.goal is Goal.MINIMIZE else ".max", ".best")
+    for kind in ("", *best, ".last") if is_one else ("", ".last", *best):
         value = _scalar(_cell(row, metric.name + kind, METRIC_PREFIXES))
         if is_number(value):
             return float(value)

@@ -37,7 +37,7 @@ class OptunaSearch:
     """
 
     def __init__(self, config: SweepConfig, seed: int = 0) -> None:
-        self._metrics = config.metrics or ((config.metric,) if config.metric else ())
+        self._metrics = config.all_metrics
         if not self._metrics:
             raise SpaceError("optuna needs to know what to improve: add metric with a name and a goal, or metrics")
         self._sampler = (config.scheduler or {}).get("optimizer", SAMPLER)

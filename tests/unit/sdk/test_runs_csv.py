@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from smsweep.config.sweep_yaml import parse_sweep
 from smsweep.errors import NotFound, UsageError
 from smsweep.sdk.runs_csv import RunsCsv, read_runs_csv
+from smsweep.sweeps import Metric
 
 CONFIG = parse_sweep(
     """
@@ -35,13 +36,13 @@ EXPORTED = """\
 
 def read(folder: Path, text: str) -> RunsCsv:
     (folder / "runs.csv").write_text(text, encoding="utf-8")
-    return read_runs_csv(folder / "runs.csv", CONFIG.space, CONFIG.metric)
+    return read_runs_csv(folder / "runs.csv", CONFIG.space, CONFIG.all_metrics)
 
 
 def run(state: str, value: float | None, **params: Any) -> dict[str, Any]:
     momentum = params.pop("momentum", None)
     nested = {} if momentum is None else {"optimizer": {"momentum": momentum}}
-    return {"state": state, "value": value, "params": {**params, **nested}}
+    return {"state": state, "values": {"val.loss": value}, "params": {**params, **nested}}
 
 
 def test_a_table_exported_from_wandb_is_read(tmp_path: Path) -> None:
@@ -57,7 +58,7 @@ def test_a_table_exported_from_wandb_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["min", "best", "last"])
 def test_a_metric_that_the_script_had_summed_up_is_found(tmp_path: Path, kind: str) -> None:
     summed_up = EXPORTED.replace('"val.loss"', f'"val.loss.max","val.loss.{kind}"').replace('"0.25"', '"9","0.25"')
-    assert read(tmp_path, summed_up).runs[0]["value"] == 0.25
+    assert read(tmp_path, summed_up).runs[0]["values"]["val.loss"] == 0.25
 
 
 def test_a_byte_order_mark_and_windows_line_ends_are_no_matter(tmp_path: Path) -> None:
@@ -74,6 +75,19 @@ def test_mappings_in_cells_are_read(tmp_path: Path) -> None:
     summary, config = "{'val': {'loss': 0.5}}", "{'lr': 0.01, 'act': None, 'optimizer': {'momentum': 0.9}}"
     text = f',summary,config,name\n0,"{summary}","{config}",one\n'
     assert read(tmp_path, text).runs == (run("finished", 0.5, lr=0.01, act=None, momentum=0.9),)
+
+
+@pytest.mark.parametrize(
+    "summary",
+    [
+        "{'val': {'loss': 0.5}, 'acc': nan, 'low': -inf}",
+        '{"val": {"loss": 0.5}, "acc": NaN, "low": -Infinity, "ok": true, "note": null}',
+    ],
+)
+def test_mappings_that_python_or_json_wrote_may_hold_what_is_no_number(tmp_path: Path, summary: str) -> None:
+    quoted = summary.replace('"', '""')
+    (run,) = read(tmp_path, f'summary,lr\n"{quoted}",0.01\n').runs
+    assert run["values"]["val.loss"] == 0.5
 
 
 def test_what_does_not_fit_the_space_is_left_out_with_a_warning_for_each_reason(tmp_path: Path) -> None:
@@ -105,6 +119,22 @@ def test_what_does_not_fit_the_space_is_left_out_with_a_warning_for_each_reason(
     ]
 
 
+def test_of_several_metrics_each_is_read_the_last_value_first(tmp_path: Path) -> None:
+    metrics = (Metric(name="error"), Metric(name="size"))
+    (tmp_path / "runs.csv").write_text(
+        "State,lr,error.min,error.last,size\nfinished,0.01,1,2,3\nfinished,0.1,1,2,\n"
+    )
+    found = read_runs_csv(tmp_path / "runs.csv", CONFIG.space, metrics)
+    assert [one["values"] for one in found.runs] == [{"error": 2.0, "size": 3.0}]
+    assert any("without size: 1 of 2 runs" in warning for warning in found.warnings)
+
+
+def test_a_table_without_runs_is_told(tmp_path: Path) -> None:
+    assert [read(tmp_path, text).warnings for text in ("", "lr,val.loss\n")] == [
+        (f"{tmp_path / 'runs.csv'}: no runs in it",)
+    ] * 2
+
+
 def test_a_table_of_something_else_is_of_no_use_and_no_error(tmp_path: Path) -> None:
     read_back = read(tmp_path, "a,b\n1,2\n")
     assert read_back.runs == ()
@@ -113,10 +143,10 @@ def test_a_table_of_something_else_is_of_no_use_and_no_error(tmp_path: Path) -> 
 
 def test_a_file_that_is_not_there_or_no_text_is_told(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="no such file"):
-        read_runs_csv(tmp_path / "runs.csv", CONFIG.space, None)
+        read_runs_csv(tmp_path / "runs.csv", CONFIG.space, ())
     (tmp_path / "runs.csv").write_bytes(b"PK\x03\x04\xff\xfe\x00")
     with pytest.raises(UsageError, match="cannot be read as CSV"):
-        read_runs_csv(tmp_path / "runs.csv", CONFIG.space, None)
+        read_runs_csv(tmp_path / "runs.csv", CONFIG.space, ())
 
 
 cells = st.sampled_from(
