@@ -16,7 +16,7 @@ from smsweep.space.choices import Categorical, CategoricalWithProbabilities
 from smsweep.space.distribution import Distribution
 from smsweep.space.space import MISSING
 from smsweep.sweeps import Metric, SweepConfig
-from smsweep.trials import History, Params, Trial, TrialState
+from smsweep.trials import History, Params, Trial, TrialState, is_number
 
 SAMPLER = "TPESampler"  # unless scheduler.optimizer names another
 OPTIONS: dict[str, dict[str, Any]] = {  # of the samplers that need nothing but the history, and no more packages
@@ -164,10 +164,7 @@ def _is_listed(leaf: Distribution) -> bool:
 def _encode(leaf: Distribution, value: Any) -> float | int | None:
     if _is_listed(leaf):
         return leaf.index_of(value)
-    try:
-        return leaf.cdf(value)
-    except SpaceError:
-        return None  # of another space
+    return leaf.cdf(value) if is_number(value) else None  # of another space
 
 
 def _decode(leaf: Distribution, place: Any) -> Any:

@@ -72,6 +72,7 @@ def case(config: dict[str, Any], trials: list[dict[str, Any]], n: int = 3, seed:
 @pytest.fixture(scope="module")
 def answers() -> dict[str, dict[str, Any]]:
     strange = [trial(0, {"lr": "x", "layers": 99}, loss=1.0), trial(1, {"a": 7}, loss=1.0)]
+    strange += [trial(2, history()[0]["params"] | {"layers": 10**400}, loss=1.0)]
     cases = {
         "tpe": case(config(), history()),
         "again": case(config(), history()),
