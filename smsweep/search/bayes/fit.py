@@ -14,7 +14,7 @@ from smsweep.search.bayes.minimise import minimise
 from smsweep.space.likeness import SQRT5, Array, gaps
 
 SMALL = 32  # rows of a triangle that is inverted as a whole
-JITTER = 1e-6  # share by which every variance is raised, so that equal points stay invertible however large it is
+JITTER = 1e-6  # added to every variance, so that equal points stay invertible
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,6 +44,7 @@ INFORMATION = 1 / 160  # curvature that each observation adds, roughly
 SKETCH = 40  # observations, the best, the worst and evenly between, that show where to look
 WORTH_A_SKETCH = 1.5  # times as many make a sketch pay
 CLOSELY, ROUGHLY = 3e-3, 3e-2  # gain in log density below which the search for the best theta ends
+BEYOND_BELIEF = 6.0  # a logarithm farther from its mean: such models no float can tell apart
 FARTHEST = 0.5  # variance of a drawn logarithm at most, so that a poor estimate of the spread does little harm
 
 
@@ -125,7 +126,10 @@ class _Density:
         self.guess: Array = np.linalg.inv(self.precision + INFORMATION * n * np.eye(d + 3))
 
     def __call__(self, theta: Array) -> tuple[float, Array]:
-        model, n, d, raised = _model(theta), len(self._y), len(self._gaps), 1.0 + JITTER
+        off = theta - self.mean
+        if np.abs(off).max() > BEYOND_BELIEF:
+            return math.inf, np.zeros_like(theta)
+        model, n, d = _model(theta), len(self._y), len(self._gaps)
         kernel = model.kernel
         r = self._gaps * (1.0 / kernel.scales)[:, None]
         squares = r * r
@@ -137,7 +141,7 @@ class _Density:
         covariance = np.empty((n, n))
         cells = covariance.reshape(-1)
         cells[self._above] = cells[self._below] = kernel.bias + main + joint
-        cells[:: n + 1] = raised * kernel.variance + model.noise + self._doubt
+        cells[:: n + 1] = kernel.variance + model.noise + self._doubt + JITTER
         try:
             factor = np.linalg.cholesky(covariance)
         except np.linalg.LinAlgError:
@@ -145,7 +149,6 @@ class _Density:
         whitener = inverse_of_factor(factor)
         inverse = whitener.T @ whitener
         weights = inverse @ self._y
-        off = theta - self.mean
         pull = self.precision @ off
         value = 0.5 * float(self._y @ weights) + float(np.log(factor.diagonal()).sum()) + 0.5 * float(off @ pull)
 
@@ -156,8 +159,8 @@ class _Density:
         # d r^2 / d log scale = -2 r^2
         by_main, by_joint = (rates * squares) @ paired, squares @ (joint_rate * paired)
         gradient[:d] = (-2.0 / d) * (kernel.main * by_main + kernel.joint * by_joint)
-        gradient[d] = 2.0 * (float(main @ paired) + raised * kernel.main * alone)
-        gradient[d + 1] = 2.0 * (float(joint @ paired) + raised * kernel.joint * alone)
+        gradient[d] = 2.0 * (float(main @ paired) + kernel.main * alone)
+        gradient[d + 1] = 2.0 * (float(joint @ paired) + kernel.joint * alone)
         gradient[d + 2] = 2.0 * model.noise * alone
         return value, gradient + pull
 

@@ -21,7 +21,7 @@ class Posterior:
         self._x = x
         self._is_nominal = is_nominal
         covariance = model.kernel(gaps(x, x, is_nominal))
-        covariance.flat[:: len(x) + 1] += model.noise + doubt + JITTER * model.kernel.variance
+        covariance.flat[:: len(x) + 1] += model.noise + doubt + JITTER
         # the inverse of the factor, not the factor: many batches will be predicted with it
         self._whitener = inverse_of_factor(np.linalg.cholesky(covariance))
         self._weights = self._whitener.T @ (self._whitener @ y)
@@ -44,7 +44,7 @@ class Posterior:
         kernel, n, m = self._model.kernel, len(self._x), len(points)
         shared = self._whitener @ kernel(gaps(self._x, points, self._is_nominal))
         own = kernel(gaps(points, points, self._is_nominal)) - shared.T @ shared
-        own.flat[:: m + 1] += self._model.noise + JITTER * kernel.variance
+        own.flat[:: m + 1] += self._model.noise + JITTER
         # the factor grows by the rows [shared', factor of own], its inverse by the corresponding ones
         corner = inverse_of_factor(np.linalg.cholesky(own))
         wider = copy.copy(self)
