@@ -35,7 +35,7 @@ def best(
     """
     shown = sdk.views.show(sweep_id)
     if shown["metrics"]:
-        show_front(shown["id"], as_json=as_json)
+        show_front(shown["id"], download, as_json=as_json)
         return
     metric, trial = shown["metric"], shown["best"]
     if metric is None:
@@ -60,14 +60,18 @@ def best(
     answer(pairs(sdk.views.flat_params(trial["params"])))
 
 
-def show_front(sweep_id: str, *, as_json: bool) -> None:
-    """Show every trial that no other beats by all metrics at once."""
+def show_front(sweep_id: str, download: Path | None, *, as_json: bool) -> None:
+    """Show every trial that no other beats by all metrics at once. download: for their models, one folder each."""
     trials = sdk.views.front(sweep_id)
+    if not trials and not as_json:
+        raise NotFound(f"no trial of sweep {sweep_id} that counts has values of all its metrics yet")
+    if download is not None:
+        for trial in trials:
+            sdk.results.download_model(sweep_id, trial["number"], download / str(trial["number"]))
+        say(f"the model of trial N is in {download / 'N'}")
     if as_json:
         answer_json(trials)
         return
-    if not trials:
-        raise NotFound(f"no trial of sweep {sweep_id} that counts has values of all its metrics yet")
     for trial in trials:
         answer(f"{sweep_id}/{trial['number']}  {pairs(trial['outcome'])}")
         answer(f"  {pairs(sdk.views.flat_params(trial['params']))}")

@@ -37,7 +37,6 @@ def show(
 
 def show_sweep(data: Data) -> None:
     metric, best = data["metric"], data["best"]
-    target = f", target {cell(metric['target'])}" if metric and metric["target"] is not None else ""
     expected = "" if data["expected_trial_count"] is None else f" of {data['expected_trial_count']}"
     fields(
         [
@@ -45,8 +44,8 @@ def show_sweep(data: Data) -> None:
             ("name", clean(data["name"])),
             ("state", data["state"]),
             ("method", f"{data['method']}, seed {data['seed']}"),
-            ("metric", f"{clean(metric['name'])}, {metric['goal']}{target}" if metric else ""),
-            ("metrics", "; ".join(f"{clean(each['name'])}, {each['goal']}" for each in data["metrics"])),
+            ("metric", aim(metric) if metric else ""),
+            ("metrics", "; ".join(map(aim, data["metrics"]))),
             (
                 "trials",
                 f"{sum(data['trials'].values())}{expected}: {counts(data['trials'])}{capped(data['usage'])}",
@@ -69,6 +68,11 @@ def show_sweep(data: Data) -> None:
             ("created", (data["created_at"] or "")[:19]),
         ]
     )
+
+
+def aim(metric: Data) -> str:
+    target = "" if metric["target"] is None else f", target {cell(metric['target'])}"
+    return f"{clean(metric['name'])}, {metric['goal']}{target}"
 
 
 def agent(found: Data | None) -> str:

@@ -23,7 +23,7 @@ from smsweep.sdk.wandb_facts import params_of, summary_of, usage_of
 from smsweep.sdk.workspace import Workspace, find_trial
 from smsweep.search.methods import expected_trial_count
 from smsweep.store.base import Store
-from smsweep.sweeps import Sweep
+from smsweep.sweeps import Metric, Sweep
 from smsweep.tables import LazyTable
 from smsweep.trials import Params, Trial, TrialState
 from smsweep.waiting import read_waiting
@@ -124,8 +124,8 @@ def sweep_data(sweep: Sweep) -> Data:
         "name": sweep.name,
         "state": sweep.state.value,
         "method": sweep.config.method,
-        "metrics": [{"name": each.name, "goal": each.goal.value} for each in sweep.config.metrics],
-        "metric": {"name": metric.name, "goal": metric.goal.value, "target": metric.target} if metric else None,
+        "metrics": [metric_data(each) for each in sweep.config.metrics],
+        "metric": metric_data(metric) if metric else None,
         "expected_trial_count": expected_trial_count(sweep.config, repeats_of(sweep)),
         "run_cap": sweep.config.run_cap,
         "program": sweep.config.program,
@@ -135,6 +135,10 @@ def sweep_data(sweep: Sweep) -> Data:
         "source_hash": sweep.source_hash,
         "created_at": _time(sweep.created_at),
     }
+
+
+def metric_data(metric: Metric) -> Data:
+    return {"name": metric.name, "goal": metric.goal.value, "target": metric.target}
 
 
 def usage_data(trials: Collection[Trial], sweep: Sweep, price: Data | None) -> Data:

@@ -64,6 +64,17 @@ def test_best_gives_the_front_by_last_values(cli: Cli, folder: Path) -> None:
     assert ("cost, minimize; gain, maximize" in shown, "3 trials: " in shown) == (True, True)
 
 
+def test_the_models_of_the_front_are_told_apart_by_number(cli: Cli, folder: Path) -> None:
+    leaves = "import os, pathlib\n(pathlib.Path(os.environ['SM_MODEL_DIR']) / 'a').write_text(str(a))\n"
+    (folder / "train.py").write_text(TRAIN + leaves)
+    (folder / "sweep.yaml").write_text(SWEEP)
+    sweep_id = cli("run", "sweep.yaml", "--quiet").out.strip()
+    assert "is in models/N" in cli("best", sweep_id, "--download", "models").err
+    front = json.loads(cli("best", sweep_id, "--json").out)
+    found = {int(path.parent.name): int(path.read_text()) for path in (folder / "models").glob("*/a")}
+    assert found == {trial["number"]: trial["params"]["a"] for trial in front}
+
+
 def test_a_trial_without_one_of_the_metrics_has_failed(cli: Cli, folder: Path) -> None:
     (folder / "train.py").write_text("import smsweep\nsmsweep.log({'cost': 1})\n")
     (folder / "sweep.yaml").write_text(SWEEP.replace("run_cap: 4", "run_cap: 1"))
@@ -89,3 +100,4 @@ def test_nothing_new_starts_once_a_trial_meets_all_targets(cli: Cli, folder: Pat
     (folder / "sweep.yaml").write_text(SWEEP.replace("[{name: cost}, {name: gain, goal: maximize}]", metrics))
     sweep_id = cli("run", "sweep.yaml", "--quiet").out.strip()
     assert len(json.loads(cli("trials", sweep_id, "--json").out)) == 1
+    assert "cost, minimize, target 9; gain, maximize, target 1\n" in cli("show", sweep_id).out
