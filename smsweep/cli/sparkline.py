@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-from smsweep.objectives import mean
+from statistics import fmean
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 ASCII = "_.-~=+*#"  # for terminals without Unicode, from low to high
@@ -17,9 +16,9 @@ def sparkline(values: Sequence[float], width: int, *, is_ascii: bool = False) ->
     """
     levels = ASCII if is_ascii else BLOCKS
     n = min(width, len(values))
-    means = [mean(values[i * len(values) // n : (i + 1) * len(values) // n]) for i in range(n)]
+    means = [fmean(values[i * len(values) // n : (i + 1) * len(values) // n]) for i in range(n)]
     low, high = min(means, default=0.0), max(means, default=0.0)
     scale = high - low
     if not 0 < scale < float("inf"):
         return levels[len(levels) // 2 - 1] * n
-    return "".join(levels[min(int((height - low) / scale * len(levels)), len(levels) - 1)] for height in means)
+    return "".join(levels[min(int((mean - low) / scale * len(levels)), len(levels) - 1)] for mean in means)

@@ -15,7 +15,6 @@ from smsweep.cli.sparkline import sparkline
         ([7, 6, 5, 4, 3, 2, 1, 0], 8, "█▇▆▅▄▃▂▁"),
         ([0, 0, 8, 8], 2, "▁█"),
         ([-1e308, 1e308], 4, "▄▄"),
-        ([0.0, 0.0, 1e308, 1e308], 2, "▁█"),
     ],
 )
 def test_a_curve_is_drawn_between_its_lowest_and_highest(values: list[float], width: int, line: str) -> None:

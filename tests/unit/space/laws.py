@@ -107,4 +107,4 @@ assert LAWS.keys() == DISTRIBUTIONS.keys()
 
 any_law = st.one_of(*LAWS.values())
 finite_laws = any_law.filter(lambda law: law.size is not None)
-grid_laws = any_law.filter(lambda law: law.grid_size is not None)
+grid_laws = st.one_of(*(LAWS[kind] for kind in ("constant", "categorical", "int_uniform", "q_uniform")))
