@@ -152,6 +152,15 @@ def test_a_container_killed_by_somebody_else_is_lost_not_failed(jobs: Jobs, dock
     assert "killed from outside" in status.failure_reason
 
 
+def test_a_container_stopped_by_somebody_else_is_lost_not_failed(jobs: Jobs, docker_engine: DockerClient) -> None:
+    name = jobs.start("stopped", SLEEP)
+    jobs.until_says(name, "ready")
+    docker_engine.containers.get(name).stop()  # as an engine does that is restarted
+    status = jobs.finish(name).status
+    assert (status.status, status.exit_code, status.is_lost) == ("Failed", 143, True)
+    assert status.failure_reason.startswith("ended from outside, and not by smsweep; stopped: was sent SIGTERM")
+
+
 def test_a_container_removed_by_somebody_else_is_lost(jobs: Jobs, docker_engine: DockerClient) -> None:
     name = jobs.start("removed", SLEEP)
     jobs.until_says(name, "ready")

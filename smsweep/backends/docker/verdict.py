@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -12,7 +13,9 @@ from smsweep.failures import OOM
 from smsweep.jobs import JobResults
 
 KILLED = 137  # 128 + SIGKILL
+TERMINATED = 143  # 128 + SIGTERM, as of `docker stop`, and of an engine that is restarted
 GONE = 255  # what the engine says of a container whose end it did not see: it was restarted meanwhile
+STOPPED = re.compile(r"stopped: was sent SIG|killed: still running .* after SIG")  # our runtime's words
 # who asked -> (status, secondary status)
 BY_STOP = {"person": ("Stopped", "Stopped"), "max_runtime": ("Stopped", "MaxRuntimeExceeded")}
 
@@ -66,8 +69,7 @@ def judge(
         return Verdict(status="Completed", secondary_status="Completed", exit_code=0)
     if misfit and not first.reason:
         return replace(Verdict.failed(f"{misfit} (exit code {first.exit_code})"), exit_code=first.exit_code)
-    unseen = (KILLED,) if was_watched else (KILLED, GONE)
-    is_lost = first.exit_code in unseen and not first.reason and not first.is_out_of_memory
+    is_lost = _is_lost(first, was_watched=was_watched)
     return Verdict(
         status="Failed",
         secondary_status="Failed",
@@ -76,6 +78,15 @@ def judge(
         is_lost=is_lost,
         failure_class=OOM if first.is_out_of_memory else "",
     )
+
+
+def _is_lost(end: HostEnd, *, was_watched: bool) -> bool:
+    """Tell whether it was ended from outside, or nobody knows how it ended: as good as never run."""
+    if end.is_out_of_memory:
+        return False
+    if end.reason:
+        return STOPPED.match(end.reason) is not None
+    return end.exit_code in (KILLED, TERMINATED) or (end.exit_code == GONE and not was_watched)
 
 
 def host_end(host: str, state: Mapping[str, Any], reason: str, last_output: str = "") -> HostEnd:
@@ -99,11 +110,11 @@ def _reason(end: HostEnd, n_hosts: int, memory_bytes: int, *, is_lost: bool) -> 
         said = f"\n{end.reason}" if end.reason else ""
         return f"{where}OutOfMemory: the container needed more than {cap}; {advice}, or shrink the batch{said}"
     if end.reason:
-        return where + end.reason
+        return f"{where}ended from outside, and not by smsweep; {end.reason}" if is_lost else where + end.reason
     if end.trouble:
         return f"{where}{end.trouble} (exit code {end.exit_code})"
-    if end.exit_code == KILLED:
-        return f"{where}killed from outside (exit code {KILLED}), and not by smsweep"
+    if end.exit_code in (KILLED, TERMINATED):
+        return f"{where}killed from outside (exit code {end.exit_code}), and not by smsweep"
     if is_lost:
         return f"{where}lost: the Docker Engine went down or did not see it end (exit code {GONE})"
     said = f"; its last output:\n{end.last_output}" if end.last_output else ""
