@@ -151,6 +151,23 @@ def test_a_key_that_leads_out_of_the_folder_is_refused_by_name(s3_jobs: Jobs, s3
     assert status.failure_reason.startswith("channel train: S3 key 'evil/../../x': leads out")
 
 
+def test_two_slashes_in_a_key_are_one(s3_jobs: Jobs, s3: S3Client) -> None:
+    s3.put_object(Bucket="bucket", Key="data//a.csv", Body=b"x")
+    assert listed(s3_jobs, "slashes", "s3://bucket/data") == ["a.csv"]
+
+
+def test_a_uri_without_a_bucket_fails_the_job_by_name(s3_jobs: Jobs) -> None:
+    status = s3_jobs.run("nowhere", "", channels={"train": "s3:///data/"}).status
+    assert status.failure_reason.startswith("channel train: 's3:///data/' cannot be a name in S3")
+
+
+def test_a_result_whose_name_s3_cannot_have_fails_the_job_by_that_name(s3_jobs: Jobs) -> None:
+    output = {"S3OutputPath": "s3://bucket/out", "CompressionType": "NONE"}
+    script = "open(b'/opt/ml/model/caf\\xe9', 'w').close()"
+    status = s3_jobs.run("latin", script, OutputDataConfig=output).status
+    assert (status.is_lost, "model/caf\\udce9' cannot be a name in S3" in status.failure_reason) == (False, True)
+
+
 def test_a_prefix_with_nothing_below_it_is_refused_by_name(s3_jobs: Jobs, s3: S3Client) -> None:
     status = s3_jobs.run("nothing", LIST, channels={"train": "s3://bucket/nothing/"}).status
     assert status.failure_reason == "channel train: s3://bucket/nothing/: there are no objects"

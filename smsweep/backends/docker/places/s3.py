@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 from boto3.exceptions import Boto3Error
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
 from smsweep.backends.docker.modes import open_to_all
 from smsweep.errors import BackendUnavailable, JobRejected
@@ -163,8 +163,8 @@ def _path_below(prefix: str, key: str) -> str:
 
 
 def _safe(path: str, key: str) -> str:
-    parts = PurePosixPath(path).parts
-    if not parts or ".." in parts or path.startswith("/") or "\0" in path:
+    parts = PurePosixPath(path.lstrip("/")).parts  # two slashes in a row are one
+    if not parts or ".." in parts or "\0" in path:
         raise JobRejected(f"S3 key {key!r}: leads out of the channel's folder; rename it")
     return "/".join(parts)
 
@@ -178,6 +178,11 @@ def _hash(bucket: str, objects: list[_Object]) -> str:
 def _translated(uri: str) -> Iterator[None]:
     try:
         yield
+    except (ParamValidationError, UnicodeEncodeError) as err:
+        name = err.object if isinstance(err, UnicodeEncodeError) else uri
+        raise JobRejected(
+            f"{name!r} cannot be a name in S3; expected one such as s3://bucket/folder/file"
+        ) from err
     except (ClientError, BotoCoreError, Boto3Error) as err:
         # An upload that S3 refuses is told as an error of boto3's own, around S3's answer.
         answer = err if isinstance(err, ClientError) else err.__cause__ or err.__context__
