@@ -9,7 +9,7 @@ from smsweep.cli.output import answer_json, say
 from smsweep.cli.progress import open_display
 from smsweep.cli.talk import is_quiet
 from smsweep.cli.tally import Tally, indented
-from smsweep.cli.text import clean, counts
+from smsweep.cli.text import agent_command, clean, counts
 from smsweep.cli.trials import sort_trials, trials_table
 from smsweep.errors import TrialsFailed
 
@@ -39,15 +39,15 @@ def follow(sweep_id: str, *, as_json: bool, **options: Any) -> int:
     if as_json:
         answer_json({**shown, "ended": {state.value: n for state, n in outcome.ended.items()}})
     if not is_quiet():
-        sum_up(shown, outcome)
+        sum_up(shown, outcome, options.get("backend"))
     if outcome.asked_by:
         return EXIT_CODES[outcome.asked_by]
     check(outcome, tally)
     return 0
 
 
-def sum_up(shown: dict[str, Any], outcome: sdk.Outcome) -> None:
-    """Show the trials as a table with the best marked, and what to do next."""
+def sum_up(shown: dict[str, Any], outcome: sdk.Outcome, backend: str | None = None) -> None:
+    """Show the trials as a table with the best marked, and what to do next. backend: that was asked for."""
     sweep_id = shown["id"]
     trials = sort_trials(sdk.views.list_trials(sweep_id), "objective" if shown["best"] else "number", shown)
     if trials:
@@ -58,7 +58,7 @@ def sum_up(shown: dict[str, Any], outcome: sdk.Outcome) -> None:
         say("")
     say(f"sweep {sweep_id} is {shown['state']}: {counts(shown['trials'])}")
     if shown["state"] == "running":
-        say(f"go on with: smsweep agent {sweep_id}")
+        say(f"go on with: {agent_command(sweep_id, backend)}")
     elif not outcome.ended:
         say(f"nothing to do here; to go on: smsweep sweep --resume {sweep_id}")
 

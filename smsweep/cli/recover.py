@@ -10,6 +10,7 @@ from smsweep import sdk
 from smsweep.cli.options import Backend, Config, Job, Json, Name, Program, Seed
 from smsweep.cli.output import answer, answer_json, say
 from smsweep.cli.sweep import existing
+from smsweep.cli.text import agent_command
 
 EXAMPLES = """
 smsweep recover abcd1234 sweep.yaml
@@ -41,4 +42,4 @@ def recover(
         answer(found.sweep_id)
     lost = f", {found.n_lost} had none and are lost" if found.n_lost else ""
     say(f"found the jobs of {found.n_trials} trials{lost}")
-    say(f"read their results and go on: smsweep agent {found.sweep_id}")
+    say(f"read their results and go on: {agent_command(found.sweep_id, backend)}")

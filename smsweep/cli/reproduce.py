@@ -12,7 +12,7 @@ from smsweep.cli.options import Backend, Json, Quiet, TrialLabel, Verbose
 from smsweep.cli.output import answer, answer_json, say, table
 from smsweep.cli.progress import open_display
 from smsweep.cli.tally import Tally
-from smsweep.cli.text import clean
+from smsweep.cli.text import agent_command, clean
 
 EXAMPLES = """
 smsweep reproduce abcd1234/7
@@ -49,7 +49,7 @@ def reproduce(
     say(f"{label} runs again as {again_id}/0 on {name}")
     outcome = _run(again_id, name)
     if outcome.asked_by:
-        say(f"not compared; go on with: smsweep agent {again_id}")
+        say(f"not compared; go on with: {agent_command(again_id, name)}")
         raise typer.Exit(EXIT_CODES[outcome.asked_by])
     allowed = sdk.reproduce.TOLERANCE if tolerance is None else tolerance
     found = sdk.reproduce.finish(label, again_id, tolerance=allowed)

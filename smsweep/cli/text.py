@@ -87,3 +87,8 @@ def front(shown: Mapping[str, Any]) -> str:
     numbers = shown["front"]
     named = " ".join(map(str, numbers[:MOST_FRONT])) + (" ..." if numbers[MOST_FRONT:] else "")
     return f"{len(numbers)} trials: {named}" if numbers else ""
+
+
+def agent_command(sweep_id: str, backend: str | None) -> str:
+    """Return the command that runs more of a sweep's trials. backend: that was asked for, if any."""
+    return f"smsweep agent {sweep_id}" + (f" --backend {backend}" if backend else "")

@@ -112,7 +112,7 @@ def reproduce(
     again_id, name = begin(label, backend=backend)
     outcome: Outcome = agent(again_id, backend=name, on_change=on_change)
     if outcome.asked_by:
-        raise UsageError(f"the repetition was interrupted; go on with: smsweep agent {again_id}")
+        raise UsageError(f"the repetition was interrupted; go on with: smsweep agent {again_id} --backend {name}")
     return finish(label, again_id, tolerance=tolerance)
 
 

@@ -52,6 +52,13 @@ def test_sweep_takes_another_program(cli: Cli, folder: Path) -> None:
     assert cli("agent", sweep_id, "--count", "1").code == 0
 
 
+def test_how_to_go_on_names_the_backend_that_was_asked_for(cli: Cli) -> None:
+    ended = cli("run", "sweep.yaml", "--count", "1", "--backend", "process")
+    assert f"go on with: smsweep agent {ended.out.strip()} --backend process\n" in ended.err
+    ended = cli("run", "sweep.yaml", "--count", "1")
+    assert f"go on with: smsweep agent {ended.out.strip()}\n" in ended.err
+
+
 def test_a_state_flag_takes_the_id(cli: Cli) -> None:
     sweep_id = cli("sweep", "sweep.yaml").out.strip()
     assert cli("sweep", "--pause", f"team/p/{sweep_id}").out.strip() == sweep_id
