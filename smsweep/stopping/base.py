@@ -17,3 +17,9 @@ class StoppingRule(Protocol):
         named again.
         """
         ...
+
+
+def told_apart(value: float, threshold: float) -> tuple[str, str]:
+    """Return two different numbers as texts that differ as well, of six digits where those will do."""
+    texts = ((f"{value:.{digits}g}", f"{threshold:.{digits}g}") for digits in range(6, 18))
+    return next((a, b) for a, b in texts if a != b or value == threshold)

@@ -12,6 +12,7 @@ import numpy as np
 from smsweep.errors import ConfigError
 from smsweep.forecasts import Course, Forecaster
 from smsweep.space.cube import Cube
+from smsweep.stopping.base import told_apart
 from smsweep.stopping.hyperband import bands
 from smsweep.sweeps import SweepConfig
 from smsweep.trials import History, StopDecision, Trial, TrialState
@@ -146,6 +147,7 @@ class ForecastRule:
     def _decision(self, number: int, length: int, expected: float, threshold: float, n_whole: int) -> StopDecision:
         name, sign = self._metric.name, self._metric.goal.sign
         value = sign * float(self._running[number].best[-1])
+        end, limit = told_apart(sign * expected, sign * threshold)
         return StopDecision(
             number=number,
             evidence={
@@ -159,7 +161,7 @@ class ForecastRule:
             },
             reason=(
                 f"forecast: after {length} points its best {name} is {value:g} and would end at about "
-                f"{sign * expected:g}, clearly worse than {sign * threshold:g}, which the best fifth of "
+                f"{end}, clearly worse than {limit}, which the best fifth of "
                 f"{n_whole} whole trainings reached"
             ),
         )

@@ -7,6 +7,7 @@ import statistics
 from dataclasses import dataclass
 
 from smsweep.errors import ConfigError
+from smsweep.stopping.base import told_apart
 from smsweep.sweeps import SweepConfig
 from smsweep.trials import History, StopDecision, TrialState
 
@@ -84,6 +85,7 @@ class MedianRule:
         if own.best <= threshold:
             return None
         name, sign = self._metric.name, self._metric.goal.sign
+        is_at, limit = told_apart(sign * own.best, sign * threshold)
         return StopDecision(
             number=number,
             evidence={
@@ -95,7 +97,7 @@ class MedianRule:
                 "peers": len(others),
             },
             reason=(
-                f"median: after {n_points} points its best {name} {sign * own.best:g} is worse than "
-                f"{sign * threshold:g}, the median of what {len(others)} other trials averaged by then"
+                f"median: after {n_points} points its best {name} {is_at} is worse than "
+                f"{limit}, the median of what {len(others)} other trials averaged by then"
             ),
         )

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from smsweep.stopping.base import told_apart
 from smsweep.sweeps import EarlyTerminate, Metric
 from smsweep.trials import History, StopDecision, Trial, TrialState
 
@@ -90,6 +91,7 @@ class RungRule(ABC):
         if value <= threshold:
             return None
         name, sign, band = self._metric.name, self._metric.goal.sign, self._bands[n_bands - 1]
+        is_at, limit = told_apart(sign * value, sign * threshold)
         subject = name if self._rule.strict else f"best {name}"
         return StopDecision(
             number=number,
@@ -102,7 +104,7 @@ class RungRule(ABC):
                 "peers": len(peers),
             },
             reason=(
-                f"{self._rule.type}: at band {band} its {subject} {sign * value:g} is worse than "
-                f"{sign * threshold:g}, the threshold of the {len(peers)} trials with {band} points"
+                f"{self._rule.type}: at band {band} its {subject} {is_at} is worse than "
+                f"{limit}, the threshold of the {len(peers)} trials with {band} points"
             ),
         )

@@ -44,7 +44,7 @@ class StopIf:
                         "value": stats.last,
                     },
                     reason=(
-                        f"stop_if: {condition.text}: its {condition.metric} is {stats.last:g} "
+                        f"stop_if: {condition.text}: its {condition.metric} is {stats.last:.12g} "
                         f"after {stats.count} finite values"
                     ),
                 )

@@ -139,6 +139,11 @@ def test_the_reason_names_rule_band_value_threshold_and_peers() -> None:
     }
 
 
+def test_the_reason_tells_numbers_apart_that_are_nearly_equal() -> None:
+    [decision] = Hyperband(config(eta=3)).judge(curves([0, 1e6 + 0.2], [0, 1e6 + 0.1]))
+    assert "its loss 1000000.2 is worse than 1000000.1, the threshold" in decision.reason
+
+
 @given(updates=UPDATES, strict=st.booleans())
 def test_a_fresh_rule_agrees_with_one_that_was_there_all_along(updates: list[list[Trial]], strict: bool) -> None:
     history, old = History(), Hyperband(config(strict=strict, min_iter=1))
