@@ -142,7 +142,9 @@ def agent(
                 clock=now,
                 sleep=_resting(opened, told),
                 on_change=notifier.watching(on_change),
-                reuse=reuse_none if function else make_reuse(store, stored, name, is_asked=reuse),
+                reuse=reuse_none
+                if function
+                else make_reuse(store, stored, name, workspace.bundles_dir, is_asked=reuse),
                 redact=redact,
             )
             release_dead_agents(store, stored.id)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from smsweep.config.yaml_reader import read_yaml
 from smsweep.objectives import objective
 from smsweep.repeats import repeat_of
+from smsweep.sdk.code_hash import CodeHash
 from smsweep.sdk.repeating import repeats_of
 from smsweep.store.base import Store
 from smsweep.sweeps import Sweep
@@ -34,14 +36,15 @@ Key = tuple[str, int]  # params, and which repetition of them
 class Reuse:
     """Finds a finished trial of another sweep that did what a trial is about to do, and copies what it reported.
 
-    It did if its params, its source, program and command, its job.yaml and its kind of backend are the same; data
-    are the same if they lie at the same place. Looks through the store once, when first asked.
+    It did if its params, its source (see `CodeHash`), program and command, its job.yaml and its kind of backend
+    are the same; data are the same if they lie at the same place. Looks through the store once, when first asked.
     """
 
-    def __init__(self, store: Store, sweep: Sweep, backend: str) -> None:
+    def __init__(self, store: Store, sweep: Sweep, backend: str, bundles_dir: Path) -> None:
         self._store = store
         self._sweep = sweep
         self._backend = backend
+        self._bundles_dir = bundles_dir
         self._repeats = repeats_of(sweep)
         self._twins: dict[Key, Trial] | None = None
 
@@ -71,8 +74,13 @@ class Reuse:
 
     def _find_twins(self) -> Iterator[tuple[Key, Trial]]:
         wanted, metric = _what_runs(self._sweep), self._sweep.config.metric
-        for sweep in self._store.list_sweeps():
+        sweeps = self._store.list_sweeps()
+        code_of = CodeHash(self._bundles_dir, sweeps)
+        for sweep in sweeps:
             if sweep.id == self._sweep.id or _what_runs(sweep) != wanted:
+                continue
+            hashes = {sweep.source_hash, self._sweep.source_hash}
+            if len(hashes) > 1 and len(set(map(code_of, hashes))) > 1:
                 continue
             if self._store.get_note(sweep.id, OTHER_JOB_NOTE):
                 continue
@@ -89,14 +97,16 @@ def reuse_none(trial: Trial) -> str:
     return ""
 
 
-def make_reuse(store: Store, sweep: Sweep, backend: str, *, is_asked: bool) -> Callable[[Trial], str]:
+def make_reuse(
+    store: Store, sweep: Sweep, backend: str, bundles_dir: Path, *, is_asked: bool
+) -> Callable[[Trial], str]:
     """Return what finishes trials without running them. is_asked: now; or else when the sweep was created."""
     if not is_asked and not store.get_note(sweep.id, REUSE_NOTE):
         return reuse_none
     if store.get_note(sweep.id, OTHER_JOB_NOTE):
         log.warning("sweep %s has run by another job.yaml than its own, so nothing is reused for it", sweep.id)
         return reuse_none
-    return Reuse(store, sweep, backend)
+    return Reuse(store, sweep, backend, bundles_dir)
 
 
 def _key(trial: Trial, repeats: int) -> Key:
@@ -106,7 +116,7 @@ def _key(trial: Trial, repeats: int) -> Key:
 def _what_runs(sweep: Sweep) -> tuple[Any, ...]:
     job = (read_yaml(sweep.job_yaml, "job.yaml").data or {}) if sweep.job_yaml else {}
     relevant = {key: value for key, value in job.items() if key not in IRRELEVANT}
-    return sweep.source_hash, sweep.config.program, sweep.config.command, _canonical(relevant)
+    return sweep.config.program, sweep.config.command, _canonical(relevant)
 
 
 def _canonical(value: Params) -> str:

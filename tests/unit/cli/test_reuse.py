@@ -33,7 +33,7 @@ def widen(folder: Path) -> None:
 
 @pytest.fixture(autouse=True)
 def _apart(cli: Cli, folder: Path) -> None:
-    """Keep the configs out of the source's snapshot, so that editing them does not change it."""
+    """Keep the configs out of the source's snapshot."""
     (folder / "code").mkdir()
     (folder / "train.py").rename(folder / "code" / "train.py")
     (folder / "job.yaml").write_text("source_dir: code\n")
@@ -53,6 +53,22 @@ def test_a_trial_that_would_only_repeat_another_takes_its_result(cli: Cli, folde
     assert [trial["metrics"] for trial in after[:2]] == [trial["metrics"] for trial in before[:2]]
     assert cli("logs", f"{sweep_id}/0").out == ""
     assert cli("logs", f"{sweep_id}/2").out == "trained with 5\n"
+
+
+def test_configs_beside_the_program_are_edited_and_joined_by_others_without_running_anew(
+    cli: Cli, folder: Path
+) -> None:
+    (folder / "job.yaml").unlink()
+    (folder / "code" / "train.py").rename(folder / "train.py")
+    first = cli("run", "sweep.yaml", "--quiet").out.strip()
+    widen(folder)
+    assert reasons(cli) == [f"reused from {first}/0", f"reused from {first}/1", ""]
+    (folder / "other.yaml").write_text((folder / "sweep.yaml").read_text().replace("[1, 2, 5]", "[2, 1]"))
+    other = trials(cli, cli("run", "other.yaml", "--reuse", "--quiet").out.strip())
+    assert all(trial["reason"].startswith("reused from ") for trial in other)
+    with (folder / "train.py").open("a") as script:
+        script.write("# changed\n")
+    assert reasons(cli) == ["", "", ""]
 
 
 def test_nothing_is_reused_unasked(cli: Cli, known: str) -> None:
