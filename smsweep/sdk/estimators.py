@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,9 +21,12 @@ class EstimatorJob:
     command: tuple[str, ...]  # how it is started, likewise
     backend: str  # where it asks to run
 
+    def chosen_backend(self, given: str | None, environ: Mapping[str, str]) -> str:
+        return given or environ.get("SMSWEEP_BACKEND") or self.backend
+
 
 def compile_estimator(estimator: Any, inputs: Any, job: object) -> EstimatorJob | None:
-    """Return what the object says, which stays as it is; None for None.
+    """Return what the object says, which stays as it is; None for None, and what is compiled already as it is.
 
     Raises UsageError for a job beside it, or inputs without it; ConfigError for what a sweep cannot run;
     SourceError for a secret in it.
@@ -33,6 +37,8 @@ def compile_estimator(estimator: Any, inputs: Any, job: object) -> EstimatorJob 
         return None
     if job is not None:
         raise UsageError("give an estimator or a job, not both; they say the same things")
+    if isinstance(estimator, EstimatorJob):
+        return estimator
     compiled = template(estimator, inputs)
     request = dict(compiled.request)
     document: dict[str, Any] = {

@@ -103,7 +103,7 @@ def agent(
         stored = store.get_sweep(sweep_id)
         if compiled:
             job = compiled.document
-            backend = backend or workspace.environ.get("SMSWEEP_BACKEND") or compiled.backend
+            backend = compiled.chosen_backend(backend, workspace.environ)
             stored = with_source(stored, compiled, workspace)
         if function is None and not stored.source_hash:
             raise UsageError(f"sweep {stored.id} names no program; give its agent a function, from Python")
@@ -252,14 +252,19 @@ def renderer(
     upload: put the files that the jobs need where they find them; False to leave that, and only look.
     Raises JobError, before anything is sent, for what the backend would refuse of every trial.
     """
-    prepare, check = PREPARE[backend], CHECKS.get(backend)
-    if check:
-        path = workspace.assets_path(stored.source_hash)
-        complete, site = prepare(template, path, workspace.dir, workspace.environ, upload=False)
-        check(training_job(complete, stored, Trial(sweep_id=stored.id, number=0, params={}), site))
+    if backend in CHECKS:
+        check_prepared(template, stored, workspace, backend)
     assets = workspace.assets(stored.source_hash) if upload else workspace.assets_path(stored.source_hash)
-    complete, site = prepare(template, assets, workspace.dir, workspace.environ, upload=upload)
+    complete, site = PREPARE[backend](template, assets, workspace.dir, workspace.environ, upload=upload)
     return lambda trial: training_job(complete, stored, trial, site)
+
+
+def check_prepared(template: JobTemplate, stored: Sweep, workspace: Workspace, backend: str) -> None:
+    """Raise JobError for what the backend would refuse of every trial; nothing is sent."""
+    path = workspace.assets_path(stored.source_hash)
+    complete, site = PREPARE[backend](template, path, workspace.dir, workspace.environ, upload=False)
+    if backend in CHECKS:
+        CHECKS[backend](training_job(complete, stored, Trial(sweep_id=stored.id, number=0, params={}), site))
 
 
 def release_dead_agents(store: Store, sweep_id: str) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from smsweep.backends.table import PREPARE, SETTINGS
+from smsweep.backends.table import SETTINGS
 from smsweep.errors import UsageError
 from smsweep.sdk.create import JobLike, SweepLike, load_job, load_sweep, needs_program
-from smsweep.sdk.execute import backend_name
+from smsweep.sdk.execute import backend_name, check_prepared
 from smsweep.sdk.notifying import HookLike, given_hooks
+from smsweep.sdk.plan import NO_ID
 from smsweep.sdk.workspace import Workspace
+from smsweep.sweeps import Sweep
 
 
 def preflight(
@@ -35,7 +37,7 @@ def preflight(
     given_hooks(notify, workspace.environ)
     name = backend_name(backend, workspace)
     template = load_job(job).template
-    PREPARE[name](template, workspace.assets_path(""), workspace.dir, workspace.environ, upload=False)
+    check_prepared(template, Sweep(id=NO_ID, config=parsed.config), workspace, name)
     check = SETTINGS.get(name)
     if check:
         check(template, workspace.environ)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from smsweep.agents import Outcome
 from smsweep.sdk.create import JobLike, SweepLike, sweep
+from smsweep.sdk.estimators import compile_estimator
 from smsweep.sdk.execute import agent
 from smsweep.sdk.preflight import preflight
 
@@ -31,12 +33,14 @@ def run(
 
     What its backend cannot run raises before anything is created.
     """
-    if estimator is None and agent_options.get("function") is None:
+    compiled = compile_estimator(estimator, inputs, job)
+    backend = agent_options.get("backend")
+    if agent_options.get("function") is None:
         preflight(
             config,
-            program=program,
-            job=job,
-            backend=agent_options.get("backend"),
+            program=program or (compiled.program if compiled else None),
+            job=compiled.document if compiled else job,
+            backend=compiled.chosen_backend(backend, os.environ) if compiled else backend,
             notify=agent_options.get("notify") or (),
         )
     sweep_id = sweep(
@@ -47,10 +51,9 @@ def run(
         name=name,
         program=program,
         job=job,
-        estimator=estimator,
-        inputs=inputs,
+        estimator=compiled,
         seed=seed,
         reuse=reuse,
     )
     on_created(sweep_id)
-    return agent(sweep_id, estimator=estimator, inputs=inputs, **agent_options)
+    return agent(sweep_id, estimator=compiled, **agent_options)

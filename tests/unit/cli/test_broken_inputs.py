@@ -255,20 +255,24 @@ def test_broken_settings(
     assert cli("ls", "--json").out.strip() == "[]"
 
 
+TOKEN = "secrets: {TOKEN: 'env:NOT_SET_AT_ALL'}"
+
+
 @pytest.mark.parametrize(
-    ("backend", "said"),
+    ("backend", "line", "said"),
     [
-        ("process", "secret TOKEN: NOT_SET_AT_ALL is not set here; set it"),
-        ("docker", "secret TOKEN: NOT_SET_AT_ALL is not set here; set it"),
-        ("sagemaker", "secret TOKEN: NOT_SET_AT_ALL is a variable of this machine"),
+        ("process", TOKEN, "secret TOKEN: NOT_SET_AT_ALL is not set here; set it"),
+        ("docker", TOKEN, "secret TOKEN: NOT_SET_AT_ALL is not set here; set it"),
+        ("sagemaker", TOKEN, "secret TOKEN: NOT_SET_AT_ALL is a variable of this machine"),
+        ("sagemaker", "inputs: 'file:///data'", "file:///data is on this machine only; give an s3:// URI"),
     ],
 )
-def test_a_secret_that_no_job_would_find_is_told_before_there_is_a_sweep(
-    cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch, backend: str, said: str
+def test_what_every_job_would_lack_is_told_before_there_is_a_sweep(
+    cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch, backend: str, line: str, said: str
 ) -> None:
     sagemaker(folder, monkeypatch, KEYS, "")
     with (folder / "job.yaml").open("a") as job:
-        job.write("secrets: {TOKEN: 'env:NOT_SET_AT_ALL'}\n")
+        job.write(f"{line}\n")
     expect(cli, ["run", "sweep.yaml", "--job", "job.yaml", "--backend", backend], 2, said)
     assert cli("ls", "--json").out.strip() == "[]"
 

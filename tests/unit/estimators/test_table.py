@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from smsweep.errors import ConfigError, UsageError
+import smsweep
+from smsweep.errors import ConfigError, JobError, UsageError
 from smsweep.estimators.compiled import Source, find_source, job_template
 from smsweep.estimators.table import template
-from smsweep.sdk.estimators import compile_estimator
+from smsweep.sdk.estimators import EstimatorJob, compile_estimator
 
 
 def test_another_object_is_refused_by_its_type() -> None:
@@ -32,6 +33,20 @@ def test_an_estimator_and_a_job_contradict_each_other() -> None:
 def test_inputs_need_an_estimator() -> None:
     with pytest.raises(UsageError, match="inputs: belong to an estimator"):
         compile_estimator(None, "s3://data", None)
+
+
+def test_what_an_estimator_cannot_run_is_told_before_there_is_a_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SMSWEEP_DIR", str(tmp_path))
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    config = {"method": "grid", "parameters": {"x": {"values": [1]}}}
+    job = EstimatorJob(document={"instance_type": "ml.m5.large"}, program="", command=(), backend="sagemaker")
+    with pytest.raises(UsageError, match="the sweep names no program"):
+        smsweep.run(config, estimator=job)
+    with pytest.raises(JobError, match="SageMaker: no role"):
+        smsweep.run({**config, "program": "train.py"}, estimator=job)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_value_that_no_request_can_hold_is_refused() -> None:
