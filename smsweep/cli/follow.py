@@ -11,7 +11,7 @@ from smsweep.cli.talk import is_quiet
 from smsweep.cli.tally import Tally, indented
 from smsweep.cli.text import agent_command, clean, counts
 from smsweep.cli.trials import sort_trials, trials_table
-from smsweep.errors import TrialsFailed
+from smsweep.errors import JobError, TrialsFailed
 
 MOST_ROWS = 20  # of the table at the end
 MOST_LINES = 20  # of the traceback that all failures have in common
@@ -28,13 +28,21 @@ def follow(sweep_id: str, *, as_json: bool, **options: Any) -> int:
     if before["state"] == "paused":
         say(f"sweep {before['id']} is paused; this agent waits for: smsweep sweep --resume {before['id']}")
     tally = Tally(sweep.id, sdk.watching.metric_name(sweep))
-    with open_display(tally) as display:
+    try:
+        with open_display(tally) as display:
 
-        def on_change(trial: sdk.Trial) -> None:
-            data = sdk.views.trial_data(trial, sweep)
-            display.changed(data, tally.note(data))
+            def on_change(trial: sdk.Trial) -> None:
+                data = sdk.views.trial_data(trial, sweep)
+                display.changed(data, tally.note(data))
 
-        outcome = sdk.execute.agent(sweep_id, on_change=on_change, **options)
+            outcome = sdk.execute.agent(sweep_id, on_change=on_change, **options)
+    except JobError:
+        left = sdk.views.show(sweep_id)["trials"].get("running", 0)
+        if left:
+            which = "1 trial goes" if left == 1 else f"{left} trials go"
+            command = agent_command(sweep_id, options.get("backend"))
+            say(f"{which} on without this agent; once that is mended: {command}")
+        raise
     shown = sdk.views.show(sweep_id)
     if as_json:
         answer_json({**shown, "ended": {state.value: n for state, n in outcome.ended.items()}})

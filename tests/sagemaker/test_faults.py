@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from smsweep.cli import show
+from smsweep.cli.follow import follow
 from smsweep.errors import AccessDenied
 from smsweep.sdk import views
+from smsweep.sdk.create import sweep
 from smsweep.sdk.run import run
 from smsweep.trials import Trial, TrialState
 from tests.sagemaker.conftest import Account
@@ -153,6 +155,17 @@ def test_a_denied_action_stops_and_names_the_policy_line(account: Account) -> No
     with pytest.raises(AccessDenied, match=r'"Action": "sagemaker:CreateTrainingJob"'):
         account.run(2)
     assert account.calls(outcome="refused")["CreateTrainingJob"] == 1
+
+
+def test_jobs_that_go_on_without_their_agent_are_mentioned(
+    account: Account, capsys: pytest.CaptureFixture[str]
+) -> None:
+    account.endpoint.faults.set({"deny": ["FilterLogEvents"]})
+    sweep_id = sweep(account.sweep(1), job=account.job)
+    with pytest.raises(AccessDenied):
+        follow(sweep_id, as_json=False, backend="sagemaker")
+    said = "1 trial goes on without this agent; once that is mended: smsweep agent"
+    assert f"{said} {sweep_id} --backend sagemaker" in capsys.readouterr().err
 
 
 def test_a_job_stopped_by_a_person_is_killed_and_not_tried_again(account: Account) -> None:
