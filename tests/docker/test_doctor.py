@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 from docker import DockerClient
 
-from smsweep.backends.docker import doctor
+from smsweep.backends.docker import doctor, engine
 from smsweep.sdk.doctor import examine
 from smsweep.sdk.workspace import Workspace
 from tests.desk import NOTHING, Desk
@@ -44,6 +45,15 @@ def test_an_engine_that_does_not_run_is_told_with_its_cure(desk: Desk) -> None:
         f"MISSING  Docker Engine: no socket at {desk.folder}/docker.sock; start Docker "
         "(`sudo systemctl start docker`, or Docker Desktop), install it, or set DOCKER_HOST"
     ]
+
+
+def test_an_engine_that_hangs_is_told_soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "GREETING_S", 0.2)
+    with socket.socket(socket.AF_UNIX) as hung:
+        hung.bind(str(tmp_path / "docker.sock"))
+        hung.listen()
+        (check,) = doctor.check_docker({"DOCKER_HOST": f"unix://{tmp_path}/docker.sock"})
+    assert (check.is_ok, "timed out" in check.found) == (False, True)
 
 
 def test_for_who_runs_processes_an_engine_is_not_required(desk: Desk) -> None:

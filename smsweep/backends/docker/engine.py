@@ -25,6 +25,7 @@ from smsweep.jobs import JobTemplate
 
 DEFAULT_URL = "unix:///var/run/docker.sock"
 START = "`sudo systemctl start docker`, or Docker Desktop"
+GREETING_S = 15  # of the first answer: an engine that hangs is told soon
 TIMEOUT_S = 120  # of one answer; removing a large container may take its time
 
 
@@ -87,7 +88,7 @@ class Engine:
     @cached_property
     def _version(self) -> str:
         """Ask once what API the engine speaks: each further client is spared the question."""
-        client = APIClient(version="auto", timeout=TIMEOUT_S, **self._address)
+        client = APIClient(version="auto", timeout=GREETING_S, **self._address)
         try:
             return client.api_version
         finally:
