@@ -209,6 +209,14 @@ time.sleep(60)
     assert sorted(path.name for path in (jobs.folder / "checkpoints").iterdir()) == ["0", "1"]
 
 
+def test_checkpoints_that_can_be_no_folder_fail_the_job_by_name(jobs: Jobs) -> None:
+    (jobs.folder / "file").write_text("in the way")
+    place = {"S3Uri": (jobs.folder / "file" / "deep").as_uri()}
+    status = jobs.run("nowhere", "", CheckpointConfig=place).status
+    said = f"checkpoints: {jobs.folder}/file/deep: Not a directory; name a folder that you may write to"
+    assert (status.status, status.failure_reason) == ("Failed", said)
+
+
 def test_checkpoints_may_have_another_place(jobs: Jobs) -> None:
     config = {"S3Uri": (jobs.folder / "elsewhere").as_uri(), "LocalPath": "/root/state"}
     jobs.run("place", "open('/root/state/a', 'w').write('a')", CheckpointConfig=config)

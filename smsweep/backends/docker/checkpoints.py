@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,8 @@ from smsweep.backends.docker.containers import Bind
 from smsweep.backends.docker.modes import open_to_all
 from smsweep.backends.docker.places import Place
 from smsweep.backends.docker.places.files import local_path
+from smsweep.backends.ml_tree import FORBIDDEN
+from smsweep.errors import JobRejected
 from smsweep.jobs import TrainingJobRequest
 
 DEFAULT_PATH = "/opt/ml/checkpoints"
@@ -33,7 +36,7 @@ class Checkpoints:
     def restore(self, check: Callable[[], None]) -> None:
         """check: called now and then; what it raises ends the wait."""
         if self._is_local:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            _make(self.folder)
         elif self.is_copy:
             self._place(self._uri).download(self._uri, self.folder, check)
             names = [path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*") if path.is_file()]
@@ -57,6 +60,16 @@ class Checkpoints:
             return []
         names = json.loads(self._restored.read_text(encoding="utf-8"))
         return [name for name in names if _is_gone(self.folder / name)]
+
+
+def _make(folder: Path) -> None:
+    """Raises JobRejected where waiting does not help."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as err:
+        if err.errno not in (*FORBIDDEN, errno.EEXIST):
+            raise
+        raise JobRejected(f"checkpoints: {folder}: {err.strerror}; name a folder that you may write to") from err
 
 
 def _is_gone(path: Path) -> bool:
