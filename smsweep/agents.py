@@ -38,6 +38,7 @@ class AgentOptions:
     longest_sleep_s: float = 0.25  # between two looks when nothing happens
     retries: Mapping[str, int] = field(default_factory=dict)  # class of failure -> times, where not as usual
     price: Price | None = None  # of one instance; None where nobody knows
+    grace_s: float | None = None  # from SIGTERM to SIGKILL; None: as the backend has it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -259,7 +260,7 @@ class Agent:
             if is_stopping and not held.is_submitted and not held.was_told:
                 self._end_unstarted(held)
             elif is_stopping and (kills or not held.was_told):
-                self._backend.stop(held.trial.job_name, grace_s=0 if kills else None)
+                self._backend.stop(held.trial.job_name, grace_s=0 if kills else self._options.grace_s)
                 held.was_told = True
 
     def _end_unstarted(self, held: Held) -> None:

@@ -100,6 +100,7 @@ def agent(
         "project": project,
         "entity": entity,
         "max_consecutive_failed_runs": max_consecutive_failed_runs,
+        "term_timeout": term_timeout,
         "reuse": reuse,
         "notify": notify or (),
     }

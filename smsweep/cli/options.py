@@ -169,7 +169,13 @@ ForwardSignals = Annotated[
 ]
 TermTimeout = Annotated[
     int | None,
-    typer.Option("--term-timeout", "-t", hidden=True, help="Accepted as W&B's; a third Ctrl-C kills at once."),
+    typer.Option(
+        "--term-timeout",
+        "-t",
+        metavar="S",
+        min=1,
+        help="Seconds from SIGTERM to SIGKILL of scripts on this machine that are told to end; by default 120.",
+    ),
 ]
 Detach = Annotated[
     bool,

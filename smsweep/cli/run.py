@@ -102,6 +102,7 @@ def run(
                 "parallel": parallel,
                 "backend": backend,
                 "max-consecutive-failed-runs": max_consecutive_failed_runs,
+                "term-timeout": term_timeout,
             },
             detach_to,
             notify,
@@ -114,6 +115,7 @@ def run(
         parallel=parallel,
         backend=backend,
         max_consecutive_failed_runs=max_consecutive_failed_runs,
+        term_timeout=term_timeout,
         notify=notify or (),
     )
     raise typer.Exit(code)

@@ -211,6 +211,18 @@ def test_two_ctrl_c_stop_running_trials(folder: Folder) -> None:
     assert folder.states(out.strip()) == ["killed"]
 
 
+def test_a_deaf_trial_is_killed_when_the_term_timeout_is_over(folder: Folder) -> None:
+    folder.configure(deaf="yes")
+    folder.mark("wait-1")
+    with at_work(folder, "run", "sweep.yaml", "-t", "1", until="/0 running") as process:
+        for said in ("Ctrl-C again stops", "Ctrl-C again kills"):
+            process.send_signal(signal.SIGINT)
+            wait_for_line(process, said)
+        out, _ = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 130
+    assert folder.states(out.strip()) == ["killed"]
+
+
 def test_three_ctrl_c_kill_a_deaf_trial_at_once(folder: Folder) -> None:
     folder.configure(deaf="yes")
     folder.mark("wait-1")
