@@ -45,8 +45,9 @@ def best(
         )
     if trial is None:
         raise NotFound(
-            f"no trial of sweep {shown['id']} that counts has a value of {metric['name']!r} yet (failed and "
-            f"crashed ones do not count); see what they did report: smsweep trials {shown['id']} --json"
+            f"no trial of sweep {shown['id']} that counts has a number as its {metric['name']!r} yet (text, "
+            "NaN and infinities are none; failed and crashed ones do not count); see what they did report: "
+            f"smsweep trials {shown['id']} --json"
         )
     if download is not None:
         sdk.results.download_model(shown["id"], trial["number"], download)

@@ -156,6 +156,13 @@ def test_best_names_the_trial_and_its_params(cli: Cli, ran: str) -> None:
     assert cli("best", ran).out == f"{ran}/2  loss=2.5\na=4\n"
 
 
+def test_best_says_that_a_text_is_no_number(cli: Cli, folder: Path) -> None:
+    (folder / "train.py").write_text("import smsweep\nsmsweep.log({'loss': f'{0.5:.4f}'})\n")
+    ended = cli("best", cli("run", "sweep.yaml", "--count", "1").out.strip())
+    assert ended.code == 2
+    assert "has a number as its 'loss' yet (text, NaN and infinities are none" in ended.err
+
+
 def test_a_best_trial_without_a_model_downloads_nothing(cli: Cli, ran: str, folder: Path) -> None:
     ended = cli("best", ran, "--download", str(folder / "model"))
     assert (ended.code, ended.out) == (2, "")
