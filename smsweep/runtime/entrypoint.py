@@ -128,7 +128,7 @@ def _run(layout: Layout, supervisor: Supervisor, options: argparse.Namespace, re
     except OSError as err:
         raise _cannot_start(err, argv, cwd, path) from err
     wandb_runs.keep(layout)
-    if ended.exit_code:
+    if ended.exit_code or ended.stopped_by:  # a script that ends well when it is stopped has not got to its end
         said = failure.own_words(layout.failure, secrets) or failure.describe(ended, grace_s=options.grace_s)
         failure.write(layout.failure, said)
     else:

@@ -161,6 +161,17 @@ def test_a_container_stopped_by_somebody_else_is_lost_not_failed(jobs: Jobs, doc
     assert status.failure_reason.startswith("ended from outside, and not by smsweep; stopped: was sent SIGTERM")
 
 
+def test_a_script_that_ends_well_when_somebody_else_stops_it_is_lost_not_finished(
+    jobs: Jobs, docker_engine: DockerClient
+) -> None:
+    script = "import signal, sys\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\n"
+    name = jobs.start("saved", script + SLEEP)
+    jobs.until_says(name, "ready")
+    docker_engine.containers.get(name).stop()
+    status = jobs.finish(name).status
+    assert (status.status, status.exit_code, status.is_lost) == ("Failed", 0, True)
+
+
 def test_a_container_removed_by_somebody_else_is_lost(jobs: Jobs, docker_engine: DockerClient) -> None:
     name = jobs.start("removed", SLEEP)
     jobs.until_says(name, "ready")

@@ -65,11 +65,11 @@ def judge(
     if stopped_by:
         status, secondary = BY_STOP[stopped_by]
         return Verdict(status=status, secondary_status=secondary, exit_code=first.exit_code)
-    if first.exit_code == 0:
+    is_lost = _is_lost(first, was_watched=was_watched)
+    if first.exit_code == 0 and not is_lost:
         return Verdict(status="Completed", secondary_status="Completed", exit_code=0)
     if misfit and not first.reason:
         return replace(Verdict.failed(f"{misfit} (exit code {first.exit_code})"), exit_code=first.exit_code)
-    is_lost = _is_lost(first, was_watched=was_watched)
     return Verdict(
         status="Failed",
         secondary_status="Failed",

@@ -24,6 +24,8 @@ def end(exit_code: int = 0, reason: str = "", *, host: str = "algo-1", is_out_of
         ([end(255)], "", ("Failed", "Failed", 255, True)),
         ([end(143)], "", ("Failed", "Failed", 143, True)),
         ([end(143, "exit code 143")], "", ("Failed", "Failed", 143, False)),
+        ([end(0, "stopped: was sent SIGTERM, ended with exit code 0")], "", ("Failed", "Failed", 0, True)),
+        ([end(0, "no")], "", ("Completed", "Completed", 0, False)),
         ([end(1, "stopped: was sent SIGTERM, ended with exit code 1")], "", ("Failed", "Failed", 1, True)),
         ([end(137, "the script was killed")], "", ("Failed", "Failed", 137, False)),
         ([end(137, is_out_of_memory=True)], "", ("Failed", "Failed", 137, False)),
