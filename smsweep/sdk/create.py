@@ -48,7 +48,7 @@ def sweep(
     sweep: SweepLike,
     entity: str | None = None,
     project: str | None = None,
-    prior_runs: Iterable[str] | None = None,
+    prior_runs: Iterable[str | Path] | str | Path | None = None,
     *,
     name: str | None = None,
     program: str | None = None,
@@ -79,7 +79,9 @@ def sweep(
         parsed_job,
         source=lambda: snapshot(workspace, parsed, parsed_job, origin_of(sweep)),
         origin=lambda: origin(origin_of(sweep) or Path.cwd()),
-        priors=[prior_runs] if isinstance(prior_runs, str) else prior_runs or (),
+        priors=[
+            str(prior) for prior in ([prior_runs] if isinstance(prior_runs, str | Path) else prior_runs or ())
+        ],
         entity=entity,
         project=project,
         name=name,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 from smsweep.agents import Outcome
@@ -18,7 +19,7 @@ def run(
     *,
     entity: str | None = None,
     project: str | None = None,
-    prior_runs: Iterable[str] | None = None,
+    prior_runs: Iterable[str | Path] | str | Path | None = None,
     name: str | None = None,
     program: str | None = None,
     job: JobLike = None,

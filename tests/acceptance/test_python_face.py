@@ -242,9 +242,11 @@ def test_a_function_that_is_stopped_while_its_exception_is_told_has_ended(folder
 def test_a_single_prior_run_needs_no_list(folder: Path) -> None:
     first = smsweep.sweep(GRID)
     smsweep.agent(first, count=1)
-    second = smsweep.sweep(GRID, prior_runs=f"{first}/0")
-    smsweep.agent(second)
-    assert [run.config["x"] for run in smsweep.Api().sweep(second).runs] == [2.0, 1.0]
+    (folder / "runs.csv").write_text("x,kind,loss\n0.5,a b,1\n")
+    for prior in (f"{first}/0", folder / "runs.csv"):
+        second = smsweep.sweep(GRID, prior_runs=prior)
+        smsweep.agent(second)
+        assert [run.config["x"] for run in smsweep.Api().sweep(second).runs] == [2.0, 1.0]
 
 
 def test_arguments_that_make_no_sense_are_told(folder: Path) -> None:
