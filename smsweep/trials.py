@@ -158,7 +158,7 @@ class History(Sequence[Trial]):
         self._log: list[int] = []  # numbers in the order they changed
         self.prior: tuple[Trial, ...] = tuple(prior)  # of earlier sweeps, fixed
         self.next_number = 0  # one more than the highest number ever seen, removed ones included
-        self._unseen: set[int] = set()  # lower numbers that were never seen: others added them
+        self._removed: set[int] = set()  # numbers
         self.counts: Counter[TrialState] = Counter()  # trials in each state
         self.update(trials)
 
@@ -166,14 +166,14 @@ class History(Sequence[Trial]):
         """Take in new snapshots; a later one of the same number replaces the earlier."""
         for trial in trials:
             number = trial.number
-            self._unseen.discard(number)
-            self._unseen.update(range(self.next_number, number))
+            self._removed.discard(number)
             self.next_number = max(self.next_number, number + 1)
             self._log.append(number)
             known = self._trials.pop(number, None)
             if known is not None:
                 self.counts[known.state] -= 1
             if trial.is_removed:
+                self._removed.add(number)
                 if known is not None:
                     del self._numbers[bisect.bisect_left(self._numbers, number)]
                 continue
@@ -185,7 +185,7 @@ class History(Sequence[Trial]):
     @property
     def has_gaps(self) -> bool:
         """Whether trials below next_number are missing here: what comes next is not to be decided like this."""
-        return bool(self._unseen)
+        return len(self._trials) + len(self._removed) < self.next_number
 
     def since(self, cursor: int) -> tuple[list[int], int]:
         """Return the numbers that changed after `cursor` (each once) and the cursor to ask with next.

@@ -43,6 +43,12 @@ def test_numbers_are_those_of_the_trials() -> None:
     assert stopped(running({"val.loss": 1}, number=7), running({"val.loss": 2}, number=4)) == [4]
 
 
+@pytest.mark.parametrize("method", ["grid", "random", "bayes"])
+def test_a_trial_of_an_enormous_number_costs_what_others_do(method: str) -> None:
+    config = {"method": method, "metric": {"name": "loss"}, "parameters": {"a": {"values": [1, 2]}}}
+    assert suggest(config, [{"number": 10**15, "params": {"a": 1}, "history": [{"loss": 1}]}]) == [{"a": 2}]
+
+
 def test_conditions_are_judged_as_in_a_job_yaml() -> None:
     trials = [running({"val.loss": math.nan}), running({"gpu": 3}), running({"val.loss": 1})]
     decisions = judge(
