@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from smsweep.errors import SpaceError
-from smsweep.forecasts import Yardstick
+from smsweep.forecasts import first_spread
 from smsweep.fronts import outcome
 from smsweep.search.bayes.evidence import EXTREME
 from smsweep.search.bayes_search import BayesSearch
@@ -17,15 +17,16 @@ from smsweep.sweeps import Metric, SweepConfig
 from smsweep.trials import History, MetricStats, Params, Trial
 
 MIXTURE = Metric(name="mixture")  # what the bayes search is told to make smaller
+OUTLYING = 10.0  # times as far from the best as the median is
 RHO = 0.05  # share of the plain weighted sum, which tells weakly dominated points apart
 
 
 class ParetoSearch:
     """Lets a bayes search minimise, for each trial, another mixture of the metrics.
 
-    The weights of trial number N follow from (seed, N). Values are measured by what was seen so far, so that one
-    diverged training does not squash the rest (see `Yardstick`), and mixed so that every point of the front is the
-    best of some mixture, also where the front is not convex. A trial that lacks a metric counts as the worst.
+    The weights of trial number N follow from (seed, N). Values are scaled to what was seen so far, outliers apart,
+    so that diverged trainings do not squash the rest, and mixed so that every point of the front is the best of some
+    mixture, also where the front is not convex. A trial that lacks a metric counts as the worst.
     Raises SpaceError for fewer than two metrics.
     Source: ParEGO, Knowles 2006, doi:10.1109/TEVC.2005.851274.
     """
@@ -57,8 +58,16 @@ class ParetoSearch:
         outcomes = [outcome(trial, self._metrics) if trial.state.is_terminal else None for trial in trials]
         ended = [found for found in outcomes if found is not None]
         columns = np.clip(np.array(ended).reshape(-1, len(self._metrics)), -EXTREME, EXTREME).T
-        marks = iter(np.array([Yardstick(values).mark(values) for values in columns if len(values)]).T)
+        marks = iter(np.array([_distances(values) for values in columns if len(values)]).T)
         return [next(marks) if found is not None else None for found in outcomes]
+
+
+def _distances(values: Array) -> Array:
+    """Return how far each value is from the best one; 1 for the worst, but outliers lie beyond by a logarithm."""
+    distances = values - values.min()
+    usual = distances[distances <= OUTLYING * np.median(distances)]
+    shares = distances / first_spread((float(usual.max()), float(distances.max())), float(values.min()))
+    return np.where(shares > 1.0, 1.0 + np.log(np.maximum(shares, 1.0)), shares)
 
 
 def _mixed(trial: Trial, mark: Array | None, weights: Array) -> Trial:
