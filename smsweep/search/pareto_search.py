@@ -25,8 +25,8 @@ class ParetoSearch:
     """Lets a bayes search minimise, for each trial, another mixture of the metrics.
 
     The weights of trial number N follow from (seed, N). Values are scaled to what was seen so far, outliers apart,
-    so that diverged trainings do not squash the rest, and mixed so that every point of the front is the best of some
-    mixture, also where the front is not convex. A trial that lacks a metric counts as the worst.
+    so that diverged trainings do not squash the rest, and mixed so that every point of the front is the best of
+    some mixture, also where the front is not convex. A trial that lacks a metric counts as the worst.
     Raises SpaceError for fewer than two metrics.
     Source: ParEGO, Knowles 2006, doi:10.1109/TEVC.2005.851274.
     """
