@@ -66,8 +66,9 @@ def _distances(values: Array) -> Array:
     """Return how far each value is from the best one; 1 for the worst, but outliers lie beyond by a logarithm."""
     distances = values - values.min()
     usual = distances[distances <= OUTLYING * np.median(distances)]
-    shares = distances / first_spread((float(usual.max()), float(distances.max())), float(values.min()))
-    return np.where(shares > 1.0, 1.0 + np.log(np.maximum(shares, 1.0)), shares)
+    shares: Array = distances / first_spread((float(usual.max()), float(distances.max())), float(values.min()))
+    shares[shares > 1.0] = 1.0 + np.log(shares[shares > 1.0])
+    return shares
 
 
 def _mixed(trial: Trial, mark: Array | None, weights: Array) -> Trial:
