@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from smsweep.endpoint import validation
+from smsweep.endpoint import paging, validation
 from smsweep.endpoint.account import ACCOUNT
 from smsweep.endpoint.api_error import ApiError
 from smsweep.endpoint.job import Job
@@ -87,16 +87,21 @@ class ServiceJobs:
 
     def _list(self, request: dict[str, Any], region: str) -> dict[str, Any]:
         self._schedule()
-        found = [self._summary(job) for job in reversed(self._jobs.values()) if job.region == region]
+        found = [self._summary(job) for job in self._jobs.values() if job.region == region]
         filters = request.get("filters") or ()
         if filters:
             found = [item for item in found if _fits(item, filters[0])]
         else:
             wanted = request.get("jobStatus", "RUNNING")
             found = [item for item in found if item["status"] == wanted]
-        start, n = int(request.get("nextToken") or 0), request.get("maxResults", PAGE)
-        more = {"nextToken": str(start + n)} if start + n < len(found) else {}
-        return {"jobSummaryList": found[start : start + n], **more}
+        shown, token = paging.page(
+            found,
+            lambda item: (item["createdAt"], item["jobId"]),
+            request.get("nextToken"),
+            request.get("maxResults", PAGE),
+            is_reverse=True,
+        )
+        return {"jobSummaryList": shown, **({"nextToken": token} if token else {})}
 
     def _terminate(self, request: dict[str, Any], region: str) -> dict[str, Any]:
         job = self._find(request)

@@ -101,6 +101,21 @@ def test_what_sagemaker_refuses_fails_with_its_words(account: Account, queue: st
         client.submit_service_job(**submission(JobQueue(name=queue), request))
 
 
+def test_a_queue_is_listed_in_pages_by_tokens_of_its_own(account: Account, queue: str) -> None:
+    client = account.client("batch")
+    for number in range(3):
+        request = {"TrainingJobName": f"smsweep-x-{number}-0", "RoleArn": "no role"}
+        client.submit_service_job(**submission(JobQueue(name=queue), request))
+    listing = client.get_paginator("list_service_jobs").paginate(
+        jobQueue=queue, jobStatus="FAILED", PaginationConfig={"PageSize": 2}
+    )
+    pages = [[item["jobName"] for item in page["jobSummaryList"]] for page in listing]
+    assert [len(page) for page in pages] == [2, 1]
+    assert sorted(sum(pages, [])) == [f"smsweep-x-{number}-0" for number in range(3)]
+    with pytest.raises(ClientError, match="pagination token"):
+        client.list_service_jobs(jobQueue=queue, nextToken="zzz")
+
+
 def test_a_submission_is_what_botocores_model_says(account: Account) -> None:
     request = {"TrainingJobName": "smsweep-x-0-0", "Tags": [{"Key": "smsweep:sweep", "Value": "x"}]}
     made = submission(JobQueue(name="gpus", share="team", priority=10), request)
