@@ -151,11 +151,11 @@ def _check_times(data: Mapping[str, Any], problems: Problems) -> None:
         problems.add(("max_run",), f"{max_run} seconds are more than the API's 28 days (2,419,200)")
     if is_spot and data.get("keep_alive_period_in_seconds"):
         problems.add(("keep_alive_period_in_seconds",), "spot machines cannot be kept; remove one of the two")
-    if is_spot and "checkpoint_s3_uri" not in data:
+    if is_spot and not data.keys() & {"checkpoint_local_path", "checkpoint_s3_uri"}:
         problems.warn(
             ("use_spot_instances",),
             "an interrupted trial starts from the beginning unless it saves checkpoints to "
-            "/opt/ml/checkpoints; checkpoint_s3_uri says where they are kept",
+            "/opt/ml/checkpoints; where it does, say so: checkpoint_local_path: /opt/ml/checkpoints",
         )
 
 

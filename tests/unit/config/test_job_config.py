@@ -219,11 +219,17 @@ def test_a_dict_says_what_a_file_says() -> None:
         ("instance_type: ml.m5.larg", "instance_type: ml.m5.larg is new to the installed botocore, or misspelt"),
         ("use_spot_instances: true\nmax_wait: 90000",
          "use_spot_instances: an interrupted trial starts from the beginning unless "
-         "it saves checkpoints to /opt/ml/checkpoints; checkpoint_s3_uri says where they are kept"),
+         "it saves checkpoints to /opt/ml/checkpoints; where it does, "
+         "say so: checkpoint_local_path: /opt/ml/checkpoints"),
     ],
 )  # fmt: skip
 def test_what_may_go_wrong_later_is_told(text: str, warning: str) -> None:
     assert parse_job(text, name="job.yaml").warnings == (f"job.yaml:1: {warning}",)
+
+
+def test_a_spot_job_that_says_where_its_checkpoints_are_has_nothing_to_be_told() -> None:
+    text = "use_spot_instances: true\nmax_wait: 90000\ncheckpoint_local_path: /opt/ml/checkpoints"
+    assert parse_job(text).warnings == ()
 
 
 def test_a_number_or_nothing_is_no_secret_whatever_its_name() -> None:
