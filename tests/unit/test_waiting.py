@@ -64,6 +64,7 @@ def test_what_an_agent_waited_for_that_is_gone_counts_no_more(tmp_path: Path) ->
 def test_that_nothing_at_all_goes_on_is_told_who_wants_errors_only(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, error: JobError, level: int
 ) -> None:
+    caplog.set_level(logging.INFO, logger="smsweep")  # a quiet command may have run in this process
     backend = ScriptedBackend(lambda trial: Plot(ends=False))
     backend.refusals = [error]
     Kit(tmp_path, GRID).agent(backend).tick()
