@@ -8,8 +8,6 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
-import secrets
-import socket
 import time
 from collections.abc import Callable, Collection
 from contextlib import closing
@@ -24,6 +22,7 @@ from smsweep.jobs import JobStatus, JobTemplate, LogPage, Site, TrainingJobReque
 from smsweep.metrics import MetricReader
 from smsweep.render import training_job
 from smsweep.runtime.lines import METRICS, records
+from smsweep.sdk.agent_ids import new_agent_id
 from smsweep.sdk.execute import listening, release_dead_agents
 from smsweep.search.methods import make_strategy
 from smsweep.stopping.rules import make_rule
@@ -144,7 +143,7 @@ class Crew:
             Controller(store, sweep, strategy, make_rule(sweep.config, ())),
             lambda trial: training_job(JobTemplate(), sweep, trial, SITE),
             MetricReader(),
-            agent_id=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}",
+            agent_id=new_agent_id(),
             options=AgentOptions(parallel=self._parallel, longest_sleep_s=0.05),
             flapping=Flapping(utc_now(), max_consecutive=None),
             clock=utc_now,

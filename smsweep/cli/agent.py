@@ -105,6 +105,8 @@ def agent(
         "notify": notify or (),
     }
     if queue is not None and sweep_id is None:
+        if kept_at or source or detach or detach_to or controller is Controller.WANDB:
+            raise UsageError("--queue does not go with --kept-at, --source, --detach or --controller wandb")
         raise typer.Exit(sdk.queue.work_off(queue, lambda invited: follow(invited, **options), patience_s=wait))
     if sweep_id is None or queue is not None:
         raise UsageError("give an agent either a sweep's id or --queue URL")

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-import os
-import secrets
 import signal
-import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
@@ -29,6 +26,7 @@ from smsweep.jobs import JobTemplate, TrainingJobRequest
 from smsweep.leaving import HandedOver, Leaving
 from smsweep.metrics import MetricReader
 from smsweep.render import training_job
+from smsweep.sdk.agent_ids import is_gone, new_agent_id
 from smsweep.sdk.away.record import own_job, read_records
 from smsweep.sdk.create import JobLike, load_job, with_source
 from smsweep.sdk.estimators import compile_estimator
@@ -100,7 +98,7 @@ def agent(
     workspace = Workspace()
     compiled = compile_estimator(estimator, inputs, job)
     sweep_id = parse_sweep_id(sweep_id)
-    agent_id = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+    agent_id = new_agent_id()
     with _place_of_work(workspace, sweep_id, agent_id) as (store, guard, hands_over):
         stored = store.get_sweep(sweep_id)
         if compiled:
@@ -273,9 +271,7 @@ def check_prepared(template: JobTemplate, stored: Sweep, workspace: Workspace, b
 def release_dead_agents(store: Store, sweep_id: str) -> None:
     """Let go of trials held by agents of this machine that no longer live, without waiting for their leases."""
     for holder in store.holders(sweep_id):
-        host, _, rest = holder.partition(":")
-        pid = rest.partition(":")[0]
-        if host == socket.gethostname() and pid.isdecimal() and not _is_alive(int(pid)):
+        if is_gone(holder):
             log.info("agent %s is gone; its trials are taken over", holder)
             store.release(holder)
 
@@ -313,13 +309,3 @@ def listening(worker: Agent, *, hands_over: threading.Event | None = None) -> It
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

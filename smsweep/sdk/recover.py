@@ -7,9 +7,6 @@ gone: it finds the jobs, reads their logs from the beginning, and settles those 
 from __future__ import annotations
 
 import logging
-import os
-import secrets
-import socket
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -20,6 +17,7 @@ from smsweep.errors import ConfigError, NotFound, UsageError
 from smsweep.jobs import job_name
 from smsweep.runtime.assignment import KEY, Assignment, read_assignment
 from smsweep.runtime.failure import JobFailure
+from smsweep.sdk.agent_ids import new_agent_id
 from smsweep.sdk.create import JobLike, SweepLike, keep, origin_of, read, snapshot
 from smsweep.sdk.execute import backend_name, open_backend, release_dead_agents
 from smsweep.sdk.labels import parse_sweep_id
@@ -98,7 +96,7 @@ def rebuild(
 
     params, attempts: of each trial that has a job, by its number. place: where those jobs are.
     """
-    agent_id = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+    agent_id = new_agent_id()
     store.put_note(sweep_id, NOTE, True)
     release_dead_agents(store, sweep_id)
     while store.claim(sweep_id, agent_id, place, LEASE_S, abandoned_only=True):

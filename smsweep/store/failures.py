@@ -48,11 +48,27 @@ HINDRANCES = (
         "the server refused the access",
         "grant the user its tables and the right to create them",
     ),
+    (
+        "no schema has been selected",
+        "no schema of its search_path exists",
+        "create the one that SMSWEEP_STORE names (CREATE SCHEMA), or correct the name",
+    ),
+    ("read-only transaction", "it is a copy that cannot be written", "name the primary server in SMSWEEP_STORE"),
+    (
+        "no equivalent in encoding",
+        "the database's encoding lacks a character",
+        "create it anew with ENCODING 'UTF8', and name that one in SMSWEEP_STORE",
+    ),
+    ("too many", "the server has no connection left", "raise its limit of connections, or end some agents"),
+    ("connection slots", "the server has no connection left", "raise max_connections, or end some agents"),
     ("does not exist", "the server does not know what was asked for", "check the names in SMSWEEP_STORE"),
 )
 UNKNOWN = ("the database did not answer as it should", "check that it is running and reachable, then try again")
 
 SECRET_WORDS = ("password", "sslpassword")  # libpq's, which a URL may have behind its question mark
+
+# What PostgreSQL says while it restarts, also to who connects just then, when SQLAlchemy takes no notice.
+GONE = ("server closed the connection", "terminating connection", "the database system is ")
 
 # Serialization failure, deadlock, lock not available: gone when tried again.
 TRANSIENT_SQLSTATES = frozenset({"40001", "40P01", "55P03"})
@@ -69,10 +85,13 @@ def has_password(url: sa.URL) -> bool:
     return bool(url.password) or any(word in url.query for word in SECRET_WORDS)
 
 
-def is_transient(err: exc.DBAPIError) -> bool:
-    """Tell whether the same transaction may well succeed in a moment, and surely changed nothing yet."""
-    if err.connection_invalidated:
-        return err.statement is not None  # a commit that got no answer may have happened
+def is_transient(err: exc.DBAPIError, *, may_be_done: bool) -> bool:
+    """Tell whether the same transaction may well succeed in a moment, and surely changed nothing yet.
+
+    may_be_done: all that is not known of it is whether it was committed.
+    """
+    if err.connection_invalidated or any(words in str(err.orig) for words in GONE):
+        return not may_be_done
     return "locked" in str(err.orig) or getattr(err.orig, "sqlstate", None) in TRANSIENT_SQLSTATES
 
 

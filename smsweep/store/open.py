@@ -24,8 +24,9 @@ FILE_NAME = "store.db"
 LOCK_TIMEOUT_S = 5.0  # how long SQLite itself waits for another writer
 # After so long in a transaction PostgreSQL takes an agent for gone, frozen or cut off, and frees what it locked.
 SILENCE_S = 30
-# libpq's words for the other side: a server that does not answer any more is an error, not a wait for ever.
-PATIENCE = {
+# libpq's words. A server that does not answer any more is an error, not a wait for ever.
+LIBPQ_OPTIONS = {
+    "client_encoding": "utf8",  # whatever the database's own is
     "connect_timeout": "10",
     "keepalives_idle": "10",
     "keepalives_interval": "5",
@@ -143,13 +144,13 @@ def engine_of(url: sa.URL) -> sa.Engine:
     """Return an engine set up for the store; it connects at its first use."""
     if url.get_backend_name() != "sqlite":
         try:
-            known = PATIENCE if url.drivername in LIBPQ else {}
-            patience = {name: value for name, value in known.items() if name not in url.query}
-            server = sa.create_engine(url, max_overflow=-1, connect_args=patience)
+            known = LIBPQ_OPTIONS if url.drivername in LIBPQ else {}
+            options = {name: value for name, value in known.items() if name not in url.query}
+            server = sa.create_engine(url, max_overflow=-1, connect_args=options)
         except ModuleNotFoundError as err:
-            raise UsageError(
-                f"SMSWEEP_STORE: the driver {err.name} is not installed; run: pip install 'smsweep[postgres]'"
-            ) from err
+            other = "" if err.name == "psycopg" else "write postgresql:// for smsweep's own, and "
+            cure = f"{other}run: pip install 'smsweep[postgres]'"
+            raise UsageError(f"SMSWEEP_STORE: the driver {err.name} is not installed; {cure}") from err
         except exc.NoSuchModuleError as err:
             raise UsageError(f"SMSWEEP_STORE: there is no driver {url.drivername}; {EXPECTED}") from err
         event.listen(server, "connect", _prepare_postgres)

@@ -57,12 +57,15 @@ class Transactions:
     def _run(self, engine: sa.Engine, work: Callable[[sa.Connection], R]) -> R:
         delays_s = iter(BACKOFF_S)
         while True:
+            may_be_done = False
             try:
                 with engine.begin() as connection:
-                    return work(connection)
+                    result = work(connection)
+                    may_be_done = engine is not self._reader  # a commit that got no answer may have happened
+                return result
             except exc.DBAPIError as err:
                 delay_s = next(delays_s, None)
-                if delay_s is None or not is_transient(err):
+                if delay_s is None or not is_transient(err, may_be_done=may_be_done):
                     raise translate(err, engine.url) from err
                 self._sleep(delay_s)
             except exc.StatementError as err:

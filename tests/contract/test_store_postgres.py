@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import sqlalchemy as sa
 from smsweep.errors import StoreUnavailable
 from smsweep.store import open as open_module
 from smsweep.store.open import open_store
+from smsweep.store.sql import SqlStore
 from tests.fakes.agent_kit import Kit
 from tests.fakes.scripted_backend import Plot, ScriptedBackend
 from tests.fakes.sweeps import CONFIG, a_sweep
@@ -37,6 +39,77 @@ def test_a_connection_that_the_server_closed_is_opened_again(postgres: Postgres)
         store.create_sweep(a_sweep())
         assert [sweep.id for sweep in store.list_sweeps()] == ["abcd1234"]
     assert len(slept) == 1
+
+
+def test_a_connection_lost_at_the_end_of_a_read_costs_nothing_and_at_that_of_a_write_is_told(
+    postgres: Postgres,
+) -> None:
+    url = postgres.new_schema()
+    lost: list[int] = []
+
+    def work_and_lose(connection: sa.Connection) -> int:
+        known = connection.execute(sa.text("SELECT 1")).scalar_one()
+        if not lost:
+            close_all_connections(url)
+        lost.append(1)
+        return int(known)
+
+    engine = open_module.engine_of(sa.make_url(url))
+    with closing(SqlStore(engine, clock=None, parse=lambda _: CONFIG, sleep=lambda _: None)) as store:
+        assert store.transactions.read(work_and_lose) == 1
+        assert len(lost) == 2
+        lost.clear()
+        with pytest.raises(StoreUnavailable):  # it may have been committed
+            store.transactions.write(work_and_lose)
+        assert len(lost) == 1
+
+
+def test_a_connection_lost_while_it_is_made_is_made_again(postgres: Postgres) -> None:
+    url = postgres.new_schema()
+    slept: list[float] = []
+    engine = open_module.engine_of(sa.make_url(url))
+
+    def lose(connection: object, _: object) -> None:
+        if not slept:
+            close_all_connections(url)
+
+    sa.event.listen(engine, "connect", lose, insert=True)
+    with closing(SqlStore(engine, clock=None, parse=lambda _: CONFIG, sleep=slept.append)) as store:
+        store.transactions.read(lambda connection: connection.execute(sa.text("SELECT 1")))
+    assert len(slept) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("&options=-csearch_path%3Dnosuch", r"no schema of its search_path exists .*CREATE SCHEMA"),
+        ("&options=-cdefault_transaction_read_only%3Don", r"a copy that cannot be written .*primary"),
+    ],
+)
+def test_what_a_server_lacks_is_named_with_its_cure(postgres: Postgres, options: str, said: str) -> None:
+    url = postgres.new_schema().partition("&options")[0] + options
+    with pytest.raises(StoreUnavailable, match=said):
+        open_store(url, environ={}, parse=lambda _: CONFIG)
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_a_database_of_another_encoding_keeps_what_it_can_and_names_what_it_cannot(
+    postgres: Postgres, encoding: str
+) -> None:
+    url = sa.make_url(postgres.new_schema())
+    server = sa.create_engine(url, isolation_level="AUTOCOMMIT")
+    with server.connect() as connection:
+        made = f"CREATE DATABASE {encoding.lower()} ENCODING '{encoding}' TEMPLATE template0"
+        connection.execute(sa.text(made))  # of the cluster's locale, which is C
+    server.dispose()
+    there = url.set(database=encoding.lower()).difference_update_query(["options"])
+    with closing(open_store(there.render_as_string(), environ={}, parse=lambda _: CONFIG)) as store:
+        store.create_sweep(a_sweep())
+        store.put_note("abcd1234", "key", "caf\u00e9")
+        assert store.get_note("abcd1234", "key") == "caf\u00e9"
+        if encoding == "LATIN1":
+            with pytest.raises(StoreUnavailable, match=r"encoding lacks a character .*UTF8"):
+                store.create_sweep(replace(a_sweep("efgh5678"), name="\u03bb"))
 
 
 @pytest.mark.parametrize("ahead_s", [600, -600])

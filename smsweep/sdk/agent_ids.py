@@ -1,0 +1,48 @@
+"""Names of agents, which tell the next agent on the same machine whether this one still lives."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import socket
+from pathlib import Path
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+PID_NAMESPACE = Path("/proc/self/ns/pid")
+
+
+def new_agent_id() -> str:
+    """Return HOST:PID:TOKEN; a token begins with where such a process id means something."""
+    return f"{socket.gethostname()}:{os.getpid()}:{_realm()}{secrets.token_hex(4)}"
+
+
+def is_gone(agent_id: str) -> bool:
+    """Tell whether an agent surely lives no more. Of one elsewhere only its lease tells.
+
+    A host name alone is no proof: machines of one image may share it, and containers that share it with their host
+    count processes of their own.
+    """
+    host, _, rest = agent_id.partition(":")
+    pid, _, token = rest.partition(":")
+    is_ours = host == socket.gethostname() and token.startswith(_realm())
+    return is_ours and pid.isdecimal() and not _is_alive(int(pid))
+
+
+def _realm() -> str:
+    """Return what names this boot of this machine and this namespace of processes; "" without Linux."""
+    try:
+        known = f"{BOOT_ID.read_text()}{PID_NAMESPACE.readlink()}"
+    except OSError:
+        return ""
+    return hashlib.sha256(known.encode()).hexdigest()[:8]
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
