@@ -52,7 +52,8 @@ METHODS = {
         "config entity history id name objective project reproduce scan_history state summary sweep"
     ),
     "smsweep.runtime.run:Run": (
-        "define_metric finish follow follow_anew follow_at follow_summary history log log_code metrics_of step"
+        "define_metric finish follow follow_anew follow_at follow_summary history log log_code metrics_of"
+        " own_lock step"
     ),
     "smsweep.runtime.config:Config": "add_defaults as_dict get items keys setdefaults update values",
 }

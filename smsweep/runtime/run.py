@@ -60,7 +60,7 @@ class Run:
         self._write = write
         self._clock = clock
         self._on_finish = on_finish
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal's handler may log in the midst of it
         self._pid = os.getpid()
         self._counting_pid = counting_pid or self._pid
         self.first_step = first_step
@@ -133,7 +133,7 @@ class Run:
 
     def follow_anew(self, starting_step: int) -> None:
         """Follow another run of that library's from here on, whose steps begin there."""
-        with self._own_lock():
+        with self.own_lock():
             self._step = starting_step
 
     def follow_at(self, values: Any, step: Any) -> None:
@@ -149,8 +149,14 @@ class Run:
 
     def history(self) -> list[dict[str, Value]]:
         """Return what was logged here, one dict a step with its `_step`; the last 10,000 of them."""
-        with self._own_lock():
+        with self.own_lock():
             return [{"_step": step, **values} for step, values in self._history]
+
+    def own_lock(self) -> threading.RLock:
+        """Return what lets one thread log at a time."""
+        if self._pid != os.getpid():  # forked: a thread that is not here may have held the lock at that moment
+            self._pid, self._lock = os.getpid(), threading.RLock()
+        return self._lock
 
     def log_code(self, root: str = ".", name: str | None = None, **ignored: object) -> None:
         """Do nothing: the sweep has kept the whole source already. Here so that W&B scripts run."""
@@ -169,7 +175,7 @@ class Run:
         return f"<smsweep run {self.id or 'outside a sweep'}>"
 
     def _log(self, values: Mapping[str, Value], step: int | None, commit: bool | None) -> int | None:
-        with self._own_lock():
+        with self.own_lock():
             at = self._at(step)
             if at is None:
                 return None
@@ -180,11 +186,6 @@ class Run:
             self._emit(lines.METRICS, values, self.first_step + at if is_known else None)
             self._say_again(values)
             return at
-
-    def _own_lock(self) -> threading.Lock:
-        if self._pid != os.getpid():  # forked: a thread that is not here may have held the lock at that moment
-            self._pid, self._lock = os.getpid(), threading.Lock()
-        return self._lock
 
     def _at(self, step: int | None) -> int | None:
         if step is None:

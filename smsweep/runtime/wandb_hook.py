@@ -27,10 +27,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-SWEEP_OWNS = {  # argument of wandb.init -> variable with what the sweep says instead
-    "id": "WANDB_RUN_ID",
-    "project": "WANDB_PROJECT",
-    "entity": "WANDB_ENTITY",
+SWEEP_OWNS = {  # argument of wandb.init -> name in its settings, variable with what the sweep says instead
+    "id": ("run_id", "WANDB_RUN_ID"),
+    "project": ("project", "WANDB_PROJECT"),
+    "entity": ("entity", "WANDB_ENTITY"),
 }
 
 
@@ -82,11 +82,12 @@ def _wrap_init(module: Any) -> None:
         _report().bind_wandb()
         if not _report().follows_wandb():
             return original(*args, **kwargs)
-        for name, variable in SWEEP_OWNS.items():
-            said = os.environ.get(variable) if kwargs.get(name) is not None else None
-            if said and str(kwargs[name]) != said and _is_in_sweep():
-                warn(f"wandb.init({name}={kwargs[name]!r}) is ignored in a sweep, as W&B does; it is {said}")
-                del kwargs[name]
+        for name, (setting, variable) in SWEEP_OWNS.items():
+            said = os.environ.get(variable)
+            asked = kwargs.get(name) or _setting(kwargs, setting)
+            if said and asked and str(asked) != said and _is_in_sweep():
+                warn(f"wandb.init({name}={asked!r}) is ignored in a sweep, as W&B does; it is {said}")
+                kwargs[name] = said  # and not in its settings either
         merged = _without_conflicts(kwargs) if _is_in_sweep() and _is_disabled(kwargs) else {}
         _here.is_left_out = _is_disabled(kwargs, environ={}) and _is_another_rank()
         run = original(*args, **kwargs)
@@ -110,9 +111,14 @@ def _wrap_init(module: Any) -> None:
 
 def _is_disabled(given: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> bool:
     """Tell whether the run will be one of `mode="disabled"`. given: arguments of wandb.init."""
-    settings = getattr(given.get("settings"), "mode", None)
-    modes = {given["mode"]} if given.get("mode") else {settings, environ.get("WANDB_MODE")}
+    modes = {given["mode"]} if given.get("mode") else {_setting(given, "mode"), environ.get("WANDB_MODE")}
     return "disabled" in modes
+
+
+def _setting(given: Mapping[str, Any], name: str) -> Any:
+    """Return what `settings=`, an object or a dict, says; None for nothing."""
+    settings = given.get("settings")
+    return settings.get(name) if isinstance(settings, Mapping) else getattr(settings, name, None)
 
 
 def _is_another_rank() -> bool:
@@ -170,23 +176,29 @@ def _wrap_log(owner: Any) -> None:
         if not _is_trials(self):
             return original(self, data, step, commit, *args, **kwargs)
         run = _active_run()
-        values = run.metrics_of(data)  # first: W&B may put media and long lists in place of what is nested
-        result = original(self, data, step, commit, *args, **kwargs)  # its errors are the script's
-        followed = _followed(self)
-        if not followed.has_begun:
-            run.follow_anew(getattr(self, "starting_step", 0) if step is None else 0)
-            followed.has_begun = True
-        names = {*map(str, data), *values}  # of media, too
-        steps = followed.step_metrics.lacking(names, begin_at_zero=_has_core())
-        at = run.follow({**values, **steps}, step, commit)
-        if at is not None:
-            followed.step_metrics.note(values)
-            summed_up = followed.summaries.take_in(values, at)
-            if summed_up:
-                run.follow_summary(summed_up)
+        with run.own_lock():  # W&B's rows and ours come in one order, whichever threads log
+            values = run.metrics_of(data)  # first: W&B may put media and long lists in place of what is nested
+            result = original(self, data, step, commit, *args, **kwargs)  # its errors are the script's
+            _follow(self, run, data, values, step, commit)
         return result
 
     owner.log = log
+
+
+def _follow(wandb_run: Any, run: Any, data: Any, values: Any, step: Any, commit: Any) -> None:
+    """Log what W&B's run has just logged. values: the metrics of data."""
+    followed = _followed(wandb_run)
+    if not followed.has_begun:
+        run.follow_anew(getattr(wandb_run, "starting_step", 0) if step is None else 0)
+        followed.has_begun = True
+    names = {*map(str, data), *values}  # of media, too
+    steps = followed.step_metrics.lacking(names, begin_at_zero=_has_core())
+    at = run.follow({**values, **steps}, step, commit)
+    if at is not None:
+        followed.step_metrics.note(values)
+        summed_up = followed.summaries.take_in(values, at)
+        if summed_up:
+            run.follow_summary(summed_up)
 
 
 def _wrap_define_metric(owner: Any) -> None:

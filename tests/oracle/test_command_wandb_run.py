@@ -47,7 +47,13 @@ if __name__ == "__main__":
     run.finish()
 """
 
-
+SETTINGS = """
+import wandb
+run = wandb.init(settings=wandb.Settings(run_id="other", project="other"))
+print("called", run.project, run.id)
+run.finish()
+wandb.init(settings=wandb.Settings(console="off")).finish()
+"""
 DISABLED = """
 import wandb
 run = wandb.init(mode=MODE, config={"lr": 1.0, "epochs": 2, "opt": {"name": "sgd", "m": 0.5}})
@@ -112,3 +118,9 @@ def test_the_run_says_nothing_of_a_sweep_that_wandbs_server_does_not_know(wandb_
     )
     files = list(wandb_job.ml.glob("output/data/wandb/offline-run-*-s1-7/run-s1-7.wandb"))
     assert ("had None" in done.out, [b"\x62\x02s1" in file.read_bytes() for file in files]) == (True, [False])
+
+
+def test_the_sweep_says_what_its_run_is_called_whatever_the_settings_say(wandb_job: Job) -> None:
+    done = run(wandb_job, SETTINGS)
+    assert (done.code, "called digits s1-7\n" in done.out) == (0, True), done.out
+    assert done.out.count("is ignored in a sweep") == 2  # id and project

@@ -11,6 +11,7 @@ import json
 import os
 import random
 import struct
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -81,6 +82,20 @@ def log_rows(run: Any, rng: random.Random) -> None:
         (run.log if rng.random() < 0.5 else wandb.log)(row, step=step, commit=commit)
 
 
+def log_in_threads(run: Any) -> None:
+    """Let the threads' rows come in any order: it shall be the same one for the sweep."""
+
+    def log(name: str) -> None:
+        for index in range(100):
+            run.log({name: index})
+
+    threads = [threading.Thread(target=log, args=(f"thread {number}",)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
 def records(path: Path) -> Iterator[bytes]:
     data = path.read_bytes()
     assert data[:4] == b":W&B"
@@ -127,6 +142,7 @@ def main() -> None:
         if seed == 1:
             print("CONFIG", json.dumps(dict(run.config)), flush=True)
         log_rows(run, random.Random(seed))
+        log_in_threads(run)
         run.log({})  # W&B sums up whole rows
         summaries.append({kind: run.summary["count"][kind] for kind in SUMMED_UP})
         run.finish()

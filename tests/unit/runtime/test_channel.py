@@ -39,6 +39,15 @@ if rank == 0:
 """
 
 
+INTERRUPTED = """
+import signal, smsweep
+signal.signal(signal.SIGALRM, lambda *_: smsweep.log({"told": 1}))
+for i in range(2000):
+    if i % 10 == 0: signal.setitimer(signal.ITIMER_REAL, 0.0001)  # it comes within one of the next calls
+    smsweep.log({"i": i})
+"""
+
+
 SAME_NAME = """
 import os, smsweep, subprocess, sys
 if len(sys.argv) > 2:
@@ -133,3 +142,9 @@ def test_a_script_started_by_the_script_finds_the_trial_too(job: Job) -> None:
     }
     done = job.trial(files, {"lr": 0.5}).run()
     assert [(point.name, point.value) for point in points(done)] == [("lr", 0.5)]
+
+
+def test_a_signals_handler_may_log_in_the_midst_of_a_log(job: Job) -> None:
+    done = job.trial({"train.py": INTERRUPTED}).run()
+    found = [point.value for point in points(done) if point.name == "i"]
+    assert (done.code, found, '"told": 1' in done.out) == (0, list(range(2000)), True)
