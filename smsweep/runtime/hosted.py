@@ -17,7 +17,6 @@ from importlib import import_module
 from smsweep.runtime import lines
 from smsweep.runtime.identity import IDLE, PARAMS, RUN, STOPPED
 from smsweep.runtime.scalars import flatten, plain
-from smsweep.runtime.talk import warn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,7 +44,9 @@ def main(argv: list[str]) -> int:
     try:
         agent: Any = import_module("wandb.wandb_agent")
     except ImportError as err:
-        warn(f"W&B's agent cannot be loaded: {err}; put wandb into the source's requirements.txt or the image")
+        # The trial's reason, as the last line that is not smsweep's own.
+        how = f"install wandb for {sys.executable}, in the image or by the source's requirements.txt"
+        sys.stderr.write(f"W&B's agent cannot be loaded: {err}; {how}\n")
         return 127
     agent.subprocess = started = _Subprocess()
     told = _follow(agent.Agent)

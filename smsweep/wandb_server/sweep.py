@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from smsweep.errors import NotFound, UsageError
 from smsweep.wandb_server.client import WandbServer
@@ -66,11 +67,11 @@ class HostedRun:
 
 
 def parse_path(text: str, project: str, entity: str) -> SweepPath:
-    """Return the place of `ID`, `project/ID`, `entity/project/ID` or `entity/project/sweeps/ID`.
+    """Return the place of `ID`, `project/ID`, `entity/project/ID` or the address of the sweep's page.
 
     project, entity: for what the text leaves out. Raises UsageError where no project is to be had.
     """
-    parts = [part for part in text.strip().split("/") if part]
+    parts = [part for part in urlsplit(text.strip()).path.split("/") if part]
     if len(parts) == 4 and parts[2] == "sweeps":
         del parts[2]
     if not 1 <= len(parts) <= 3:

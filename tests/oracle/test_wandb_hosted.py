@@ -160,3 +160,10 @@ def test_the_command_runs_a_sweep_of_wandbs(place: str, server: FakeWandb, tmp_p
     assert done.returncode == 0, done.stderr
     assert f"sweep {server.sweep_id} is finished: 2 finished" in done.stderr
     assert "0.25" in done.stderr
+
+
+def test_a_job_without_wandb_says_so_as_the_trials_reason(place: str, tmp_path: Path) -> None:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    (tmp_path / "job.yaml").write_text(f"environment:\n  PATH: {path}\n")
+    trials, _ = run(place, count=1)
+    assert "No module named 'wandb'; install wandb for " in trials[0]["reason"]

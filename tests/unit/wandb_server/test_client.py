@@ -27,6 +27,7 @@ def served() -> Iterator[FakeWandb]:
         ("digits/abcd1234", "me/digits/abcd1234"),
         ("team/digits/abcd1234", "team/digits/abcd1234"),
         ("team/digits/sweeps/abcd1234", "team/digits/abcd1234"),
+        ("https://wandb.ai/team/digits/sweeps/abcd1234?nw=nwuserme", "team/digits/abcd1234"),
     ],
 )
 def test_a_path_may_leave_out_what_is_known(text: str, place: str) -> None:
