@@ -17,7 +17,9 @@ smsweep import-wandb team/digits/abcd1234 --job job.yaml --program train.py
 
 
 def import_wandb(
-    path: Annotated[str, typer.Argument(metavar="ENTITY/PROJECT/ID", help="A sweep on W&B's server, or its page's address.")],
+    path: Annotated[
+        str, typer.Argument(metavar="ENTITY/PROJECT/ID", help="A sweep on W&B's server, or its page's address.")
+    ],
     project: Project = None,
     entity: Entity = None,
     name: Name = None,

@@ -43,6 +43,7 @@ def parse_trial(text: str) -> tuple[str, int]:
 
 
 def _sweep_id(text: str, part: str) -> str:
+    part = part.partition("?")[0]  # of the address of a page
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", part):
         raise UsageError(f"{text!r} is no sweep id; `smsweep ls` lists them")
     return part

@@ -150,7 +150,7 @@ def test_the_command_runs_a_sweep_of_wandbs(place: str, server: FakeWandb, tmp_p
         "-m",
         "smsweep.cli.main",
         "agent",
-        place,
+        f"https://wandb.ai/{place.replace('/hosted01', '/sweeps/hosted01')}?nw=nwuserme",  # as people copy it
         "--controller",
         "wandb",
         "--job",
