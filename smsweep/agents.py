@@ -303,6 +303,8 @@ class Agent:
                 break
             happened = True
             takes_more = self._submit(self._held[trial.number])
+        if not self._held and (self._trouble or self._is_used_up()) and self._controller.is_exhausted():
+            self._controller.conclude()  # the trial that made this agent leave was also the sweep's last
         return happened
 
     def _give_back(self, held: Held) -> None:

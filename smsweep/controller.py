@@ -157,6 +157,10 @@ class Controller:
         log.info("sweep %s finished", self.sweep.id)
         return True
 
+    def is_exhausted(self) -> bool:
+        """Tell whether `propose` would have nothing to add."""
+        return self._room() <= 0 or not self._strategy.suggest(self.history, 1)
+
     def missing_objective(self, trial: Trial) -> str:
         """Return why a trial that ended well still cannot be compared; "" when it reported the sweep's metrics."""
         config, seen = self.sweep.config, sorted({*trial.metrics, *trial.summary})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from smsweep import sdk
 from smsweep.cli.options import Json
-from smsweep.cli.output import answer_json, say, table
+from smsweep.cli.output import answer_json, say, wide_table
 from smsweep.cli.text import counts
 
 EXAMPLES = """
@@ -14,7 +14,10 @@ smsweep ls --json
 
 
 def ls(as_json: Json = False) -> None:
-    """List sweeps, newest first."""
+    """List sweeps, newest first.
+
+    A terminal shows the columns that it has room for, and the beginning of long names.
+    """
     sweeps = sdk.views.list_sweeps()
     if as_json:
         answer_json(sweeps)
@@ -22,7 +25,7 @@ def ls(as_json: Json = False) -> None:
     if not sweeps:
         say("no sweep yet; create one with: smsweep sweep sweep.yaml")
         return
-    table(
+    left_out = wide_table(
         ["id", "name", "state", "method", "expected", "trials", "created"],
         [
             [
@@ -36,4 +39,8 @@ def ls(as_json: Json = False) -> None:
             ]
             for sweep in sweeps
         ],
+        first=2,
+        last=0,
     )
+    if left_out:
+        say(f"no room for {', '.join(left_out)}; all: smsweep ls | less -S")

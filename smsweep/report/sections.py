@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from html import escape
 from typing import Any
 
+from smsweep.printable import clean
 from smsweep.report.snapshot import Snapshot
 from smsweep.report.trial_params import flat
 
@@ -42,9 +43,9 @@ def facts(snapshot: Snapshot) -> str:
     ]
     wide = [("best params", _pairs(flat(best["params"])) if best else "")]
     wide += [
-        ("failures", "; ".join(f"{each['trials']} × {each['reason']}" for each in sweep["failures"][:REASONS]))
+        ("failures", "; ".join(f"{each['trials']} × {clean(each['reason'])}" for each in sweep["failures"][:REASONS]))
     ]
-    name = sweep["name"] or sweep["id"]
+    name = clean(sweep["name"] or sweep["id"])
     return (
         f'<header class="page"><h1>{escape(name)} <span class="soft">{escape(sweep["id"])}</span></h1>'
         f'<button type="button" id="theme">theme</button></header>{_list(pairs, wide)}'

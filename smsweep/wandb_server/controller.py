@@ -32,7 +32,7 @@ class HostedController(Controller):
         self._looked_at: datetime | None = None
         self._hosted: HostedSweep | None = None
         self._first = 0  # number of the first trial that this agent could have added
-        self._is_exhausted = False
+        self._has_ended = False  # by what a trial heard from the server
 
     def refresh(self) -> None:
         super().refresh()
@@ -41,18 +41,21 @@ class HostedController(Controller):
     def propose(self, n: int) -> int:
         """Add trials as long as the server has runs for them, as far as that can be known beforehand."""
         wanted = min(n, self._room(), self._open_runs())
-        if wanted <= 0 or self._is_exhausted:
+        if wanted <= 0 or self._has_ended:
             return 0
         added = self._store.add_trials(self.sweep.id, self.history.next_number, [{}] * wanted)
         self.note(added)
         return len(added)
 
+    def is_exhausted(self) -> bool:
+        return self._has_ended or min(self._room(), self._open_runs()) <= 0
+
     def missing_objective(self, trial: Trial) -> str:
         """Nothing is missing where the server gave no run: there will be no more."""
         if trial.summary.get(IDLE):
-            if not self._is_exhausted:
+            if not self._has_ended:
                 log.info("sweep %s: W&B gave %s no run: the sweep has no more", self.sweep.id, trial.label)
-            self._is_exhausted = True
+            self._has_ended = True
             return ""
         return super().missing_objective(trial)
 

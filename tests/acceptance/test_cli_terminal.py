@@ -177,6 +177,15 @@ def test_the_ids_of_a_list_stay_whole(folder: Path) -> None:
     assert f"{sweep_id} " in Terminal(folder, "ls", COLUMNS="46").shown
 
 
+def test_a_list_of_sweeps_has_one_line_each_however_long_their_names(folder: Path) -> None:
+    sweep_id = Terminal(folder, "sweep", "sweep.yaml", "--name", "N" * 200).shown.split()[0]
+    head, row, hint = Terminal(folder, "ls", COLUMNS="46", NO_COLOR="1").shown.strip().splitlines()
+    assert clean(head).split()[:3] == ["id", "name", "state"]
+    assert (clean(row).split()[0], len(clean(row).rstrip()) <= 46) == (sweep_id, True)
+    assert "running" in row
+    assert "all: smsweep ls" in hint
+
+
 def test_show_puts_long_values_below_themselves(folder: Path) -> None:
     parameters = {f"param_{i}": {"value": i} for i in range(30)} | {"a": {"values": [1]}}
     config = {"program": "train.py", "method": "grid", "metric": {"name": "loss"}, "parameters": parameters}

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -129,6 +130,21 @@ def test_first_failures_stop_the_agent_with_their_grouped_reason(tmp_path: Path)
     outcome = kit.agent(ScriptedBackend(fails)).run()
     assert outcome.trouble == ("the first 3 trials failed, so this agent starts no more: 3 x ValueError: no")
     assert kit.states() == ["failed"] * 3
+
+
+@pytest.mark.parametrize("config", [{**ENDLESS, "run_cap": 3}, {**GRID, "parameters": {"a": {"values": [1, 2, 3]}}}])
+def test_a_sweep_whose_last_trial_makes_the_agent_give_up_is_finished(tmp_path: Path, config: Any) -> None:
+    kit = Kit(tmp_path, config)
+    assert kit.agent(ScriptedBackend(fails)).run().trouble
+    assert kit.store.get_sweep("abcd1234").state is SweepState.FINISHED
+
+
+def test_a_sweep_whose_last_trial_is_the_last_by_count_is_finished(tmp_path: Path) -> None:
+    kit = Kit(tmp_path, GRID)
+    kit.agent(ScriptedBackend(reports_a), count=5).run()
+    assert kit.store.get_sweep("abcd1234").state is SweepState.RUNNING
+    kit.agent(ScriptedBackend(reports_a), count=1, agent_id="b").run()
+    assert kit.store.get_sweep("abcd1234").state is SweepState.FINISHED
 
 
 def test_one_success_at_the_start_ends_the_flapping_watch(tmp_path: Path) -> None:

@@ -91,6 +91,11 @@ def test_names_of_other_people_stay_text() -> None:
     assert "img" not in tags(html)
 
 
+def test_a_name_that_turns_the_writing_round_does_so_to_nothing_beside_it() -> None:
+    html = sdk.reporting.report(record(3, config={**CONFIG, "name": "new \u202e sweep"}))
+    assert "<h1>new \\u202e sweep <span" in html
+
+
 def test_a_secret_of_the_environment_is_masked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_SERVICE_TOKEN", "correct-horse-battery")
     config = {**CONFIG, "description": "uses correct-horse-battery"}
