@@ -85,6 +85,17 @@ class MetricStats:
         return MetricStats(last=value, count=count, min=low, max=high, step=step, before=before)
 
 
+def flat_params(params: Params, prefix: str = "") -> dict[str, Any]:
+    """Return params with nested names joined by dots, as columns of a table have them."""
+    flat: dict[str, Any] = {}
+    for name, value in params.items():
+        if isinstance(value, Mapping):
+            flat |= flat_params(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
 def is_number(value: object) -> TypeGuard[int | float]:
     """Tell whether a reported value can be compared: finite as a float, and not a bool."""
     if type(value) is float:

@@ -12,7 +12,7 @@ from smsweep.report.marks import plain
 from smsweep.space.space import SearchSpace
 
 MAX_LISTED = 1_000  # values of a categorical; more are taken as they come
-MAX_LABEL = 40  # characters
+MAX_LABEL = 20  # characters: as many as have room under a slice, and beside parallel coordinates
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,7 +53,12 @@ class Axis:
             text if isinstance(text := json.loads(category), str) and text not in self.categories else category
             for category in self.categories
         ]
-        return [label if len(label) <= MAX_LABEL else label[:MAX_LABEL] + "…" for label in labels]
+        return list(map(_short, labels))
+
+
+def _short(label: str) -> str:
+    """Return both ends of a long label: names of models differ at either, paths at their end."""
+    return label if len(label) <= MAX_LABEL else f"{label[: MAX_LABEL // 2 - 1]}…{label[-MAX_LABEL // 2 :]}"
 
 
 def axes_of(space: SearchSpace, trials: Iterable[Mapping[str, Any]]) -> list[Axis]:

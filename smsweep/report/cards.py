@@ -9,7 +9,7 @@ from typing import Any
 from smsweep.printable import clean
 from smsweep.report.figures.parts import COLOURS
 from smsweep.report.thin import thin
-from smsweep.report.trial_params import flat
+from smsweep.trials import flat_params
 
 Data = Mapping[str, Any]
 MOST_ROWS, MOST_PARAMS, MOST_CHARACTERS = 20, 12, 120
@@ -80,7 +80,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def trials(listed: Sequence[Data], best: int | None, most: int = MOST_ROWS) -> str:
     """Return a table of trials as `views.list_trials` has them. best: number of the one to mark."""
     shown = listed[:most]
-    params = [flat(trial["params"]) for trial in shown]
+    params = [flat_params(trial["params"]) for trial in shown]
     names = list(dict.fromkeys(name for row in params for name in row))
     if len(shown) > 1:  # what is the same in all tells nothing apart
         names = [name for name in names if len({str(row.get(name)) for row in params}) > 1]

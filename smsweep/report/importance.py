@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from smsweep.report.axes import Axis
 from smsweep.report.snapshot import Snapshot
-from smsweep.report.trial_params import flat
+from smsweep.trials import flat_params
 
 METHOD = "PED-ANOVA"
 SOURCE = "arXiv:2304.10255"
@@ -40,7 +40,7 @@ def importances(snapshot: Snapshot) -> list[Importance]:
     losses = np.array([value * snapshot.goal.sign for _, value in scored])
     n_best = max(2, round(len(losses) * BEST_SHARE))
     is_best = losses <= np.partition(losses, n_best - 1)[n_best - 1]
-    params = [flat(trial["params"]) for trial, _ in scored]
+    params = [flat_params(trial["params"]) for trial, _ in scored]
     found: list[tuple[Axis, float, float | None]] = []
     for axis in snapshot.axes:
         places = [axis.place(each) for each in params]

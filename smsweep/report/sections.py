@@ -8,7 +8,7 @@ from typing import Any
 
 from smsweep.printable import clean
 from smsweep.report.snapshot import Snapshot
-from smsweep.report.trial_params import flat
+from smsweep.trials import flat_params
 
 REASONS = 3  # of failures that are told
 
@@ -41,9 +41,12 @@ def facts(snapshot: Snapshot) -> str:
         ("created", (sweep["created_at"] or "")[:19]),
         ("report of", snapshot.made_at.isoformat()[:19]),
     ]
-    wide = [("best params", _pairs(flat(best["params"])) if best else "")]
+    wide = [("best params", _pairs(flat_params(best["params"])) if best else "")]
     wide += [
-        ("failures", "; ".join(f"{each['trials']} × {clean(each['reason'])}" for each in sweep["failures"][:REASONS]))
+        (
+            "failures",
+            "; ".join(f"{each['trials']} × {clean(each['reason'])}" for each in sweep["failures"][:REASONS]),
+        )
     ]
     name = clean(sweep["name"] or sweep["id"])
     return (

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from smsweep.report import cards
-from smsweep.report.trial_params import flat
 from smsweep.sdk.looks import Look
 from smsweep.sdk.masking import Cleaner, secrets_of
 from smsweep.sdk.views import json_safe, list_trials, show, trial_data
 from smsweep.sdk.workspace import Workspace
 from smsweep.sweeps import Sweep
-from smsweep.trials import Trial, is_number
+from smsweep.trials import Trial, flat_params, is_number
 
 Data = dict[str, Any]
 BEST_ROWS = 5  # of a sweep's trials
@@ -60,7 +59,7 @@ def run_html(trial: Trial, sweep: Sweep) -> str:
             [
                 ("objective", cards.said(data["objective"])),
                 (clean(metric.name) if metric else "", cards.spark(curve)),
-                ("params", cards.pairs(flat(data["params"]))),
+                ("params", cards.pairs(flat_params(data["params"]))),
                 ("metrics", cards.pairs(data["metrics"])),
                 ("started", cards.said((data["started_at"] or "")[:19])),
                 ("ended", cards.said((data["ended_at"] or "")[:19])),
@@ -95,7 +94,7 @@ def look_html(look: Look, sweep: Sweep) -> str:
             cards.pairs(
                 {
                     name: value
-                    for name, value in flat(clean(slot.trial["params"])).items()
+                    for name, value in flat_params(clean(slot.trial["params"])).items()
                     if name not in look.fixed
                 }
             ),
@@ -130,7 +129,7 @@ def _facts(shown: Data) -> list[tuple[str, str]]:
         ("metric", cards.said("; ".join(f"{metric['goal']} {metric['name']}" for metric in metrics))),
         (
             "best",
-            f"{cards.said(best['objective'])} (trial {best['number']}) {cards.pairs(flat(best['params']))}"
+            f"{cards.said(best['objective'])} (trial {best['number']}) {cards.pairs(flat_params(best['params']))}"
             if best
             else "",
         ),

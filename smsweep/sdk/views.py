@@ -25,7 +25,8 @@ from smsweep.search.methods import expected_trial_count
 from smsweep.store.base import Store
 from smsweep.sweeps import Metric, Sweep
 from smsweep.tables import LazyTable
-from smsweep.trials import Params, Trial, TrialState
+from smsweep.trials import Trial, TrialState
+from smsweep.trials import flat_params as flat_params
 from smsweep.waiting import read_waiting
 
 Data = dict[str, Any]
@@ -196,17 +197,6 @@ def best_data(best: Best, sweep: Sweep) -> Data:
             "objectives": [trial["objective"] for trial in repeats],
         }
     return data
-
-
-def flat_params(params: Params, prefix: str = "") -> Data:
-    """Return params with nested names joined by dots, as columns of a table."""
-    flat: Data = {}
-    for name, value in params.items():
-        if isinstance(value, dict):
-            flat |= flat_params(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = value
-    return flat
 
 
 def table(trials: Iterable[Data]) -> tuple[list[str], list[Data]]:

@@ -132,7 +132,9 @@ def test_first_failures_stop_the_agent_with_their_grouped_reason(tmp_path: Path)
     assert kit.states() == ["failed"] * 3
 
 
-@pytest.mark.parametrize("config", [{**ENDLESS, "run_cap": 3}, {**GRID, "parameters": {"a": {"values": [1, 2, 3]}}}])
+@pytest.mark.parametrize(
+    "config", [{**ENDLESS, "run_cap": 3}, {**GRID, "parameters": {"a": {"values": [1, 2, 3]}}}]
+)
 def test_a_sweep_whose_last_trial_makes_the_agent_give_up_is_finished(tmp_path: Path, config: Any) -> None:
     kit = Kit(tmp_path, config)
     assert kit.agent(ScriptedBackend(fails)).run().trouble

@@ -14,7 +14,7 @@ from smsweep.report.marks import plain
 from smsweep.report.snapshot import Snapshot
 from smsweep.report.surface import surface
 from smsweep.report.thin import some
-from smsweep.report.trial_params import flat
+from smsweep.trials import flat_params
 
 MOST_AXES = 5  # ten pairs
 LEAST_TRIALS = 4
@@ -23,7 +23,7 @@ DIGITS = 5  # of the surface: it is a guess
 
 
 def contours(snapshot: Snapshot) -> Figure:
-    scored = [(trial["number"], value, flat(trial["params"])) for trial, value in snapshot.scored()]
+    scored = [(trial["number"], value, flat_params(trial["params"])) for trial, value in snapshot.scored()]
     traces: list[dict[str, Any]] = []
     labels: list[str] = []
     layouts: list[dict[str, Any]] = []
@@ -36,7 +36,7 @@ def contours(snapshot: Snapshot) -> Figure:
         if len(found) >= LEAST_TRIALS:
             traces += _pair(a, b, found, snapshot, is_shown=not labels)
             labels.append(f"{a.name} × {b.name}")
-            layouts.append({"xaxis": a.layout(), "yaxis": b.layout()})
+            layouts.append({"xaxis": a.layout(), "yaxis": {**b.layout(), "automargin": True}})
     if not labels:
         return nothing(f"needs two params that differ, and {LEAST_TRIALS} trials with the metric")
     menus = menu(labels, 2, layouts)

@@ -9,11 +9,12 @@ from smsweep.report.figures.parts import BY_QUALITY, Figure, figure, nothing
 from smsweep.report.importance import by_importance
 from smsweep.report.marks import plain
 from smsweep.report.snapshot import Snapshot
-from smsweep.report.trial_params import flat
+from smsweep.trials import flat_params
 
 MOST_AXES = 12
 N_TICKS = 5
 LETTERS = 150  # of the axes' names, that stand side by side
+UNITS = (1e-15, 1e15)  # beyond them Plotly writes powers as HTML, which it does not read on these axes
 LABEL = 24  # letters of a name; of a longer one the end, where names differ
 
 
@@ -22,10 +23,10 @@ def parallel(snapshot: Snapshot) -> Figure:
     axes = by_importance(snapshot)[:MOST_AXES]
     if not scored or not axes:
         return nothing("no trial has reported the metric yet" if axes else "the sweep varies no param")
-    params = [flat(trial["params"]) for trial, _ in scored]
+    params = [flat_params(trial["params"]) for trial, _ in scored]
     values = [value for _, value in scored]
     dimensions = [_dimension(axis, [axis.place(each) for each in params]) for axis in axes]
-    objective = {"label": plain(snapshot.metric), "values": values}
+    objective = {"label": plain(snapshot.metric), "values": values, **_format(values)}
     trace: dict[str, Any] = {
         "type": "parcoords",
         # Plotly draws lines of a higher colour above others: the best ones.
@@ -37,7 +38,7 @@ def parallel(snapshot: Snapshot) -> Figure:
     is_crowded = longest * len(dimensions) > LETTERS
     if is_crowded:
         trace["labelangle"] = -25
-    return figure([trace], margin={"t": 120 if is_crowded else 60, "l": 80, "r": 60, "b": 30}, height=480)
+    return figure([trace], margin={"t": 120 if is_crowded else 60, "l": 110, "r": 60, "b": 30}, height=480)
 
 
 def _dimension(axis: Axis, places: list[float | None]) -> dict[str, Any]:
@@ -55,4 +56,11 @@ def _dimension(axis: Axis, places: list[float | None]) -> dict[str, Any]:
     elif axis.is_log:
         ticks = [low + (high - low) * index / (N_TICKS - 1) for index in range(N_TICKS)]
         shown |= {"tickvals": ticks, "ticktext": [f"{axis.unscaled(tick):.3g}" for tick in ticks]}
+    else:
+        shown |= _format(values)
     return shown
+
+
+def _format(values: list[float]) -> dict[str, str]:
+    most = max(map(abs, values))
+    return {} if most == 0 or UNITS[0] <= most < UNITS[1] else {"tickformat": ".3~g"}

@@ -9,7 +9,7 @@ from smsweep.report.figures.parts import BY_AGE, Figure, axis, dots, figure, not
 from smsweep.report.importance import by_importance
 from smsweep.report.snapshot import Snapshot
 from smsweep.report.thin import some
-from smsweep.report.trial_params import flat
+from smsweep.trials import flat_params
 
 MOST_SLICES = 12
 MOST_DOTS = 1_500  # in each
@@ -25,7 +25,7 @@ def slices(snapshot: Snapshot) -> Figure:
         return nothing("no trial has reported the metric yet" if axes else "the sweep varies no param")
     n_columns = min(COLUMNS, len(axes))
     n_rows = -(-len(axes) // n_columns)
-    params = [(trial["number"], value, flat(trial["params"])) for trial, value in scored]
+    params = [(trial["number"], value, flat_params(trial["params"])) for trial, value in scored]
     traces: list[dict[str, Any]] = []
     layout: dict[str, Any] = {}
     for index, each in enumerate(axes):

@@ -155,6 +155,24 @@ def test_values_that_would_look_alike_are_told_apart() -> None:
     assert ticks == labels
 
 
+def test_long_values_show_both_their_ends_where_they_fit() -> None:
+    models = ["google/vit-base-patch16-224-in21k", "google/vit-large-patch16-384-in21k"]
+    config = {**CONFIG, "parameters": {"model": {"values": models}, "lr": {"min": 0.1, "max": 1.0}}}
+    trace = sdk.reporting.figure(record(30, config=config), "parallel_coordinates")["data"][0]
+    (axis,) = [each for each in trace["dimensions"] if each["label"] == "model"]
+    assert axis["ticktext"] == ["google/vi…-224-in21k", "google/vi…-384-in21k"]
+
+
+def test_numbers_beyond_all_units_are_no_html_on_parallel_coordinates() -> None:
+    config = {**CONFIG, "parameters": {"tiny": {"min": 0.0, "max": 1e-20}, "lr": {"min": 0.1, "max": 1.0}}}
+    trace = sdk.reporting.figure(record(30, config=config), "parallel_coordinates")["data"][0]
+    assert {each["label"]: each.get("tickformat") for each in trace["dimensions"]} == {
+        "tiny": ".3~g",
+        "lr": None,
+        "loss": None,
+    }
+
+
 def test_marks_of_html_are_escaped_where_plotly_reads_html_only() -> None:
     config = {**CONFIG, "parameters": {"x": {"values": ["R&D", "<b>"]}, "lr": {"min": 0.1, "max": 1.0}}}
     sweep_id = record(30, config=config)
