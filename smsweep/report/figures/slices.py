@@ -16,6 +16,7 @@ MOST_DOTS = 1_500  # in each
 COLUMNS = 3
 GAP = 0.05  # between columns, of the figure's width
 ROW_PX = 260
+LETTERS = 30  # of all labels below one slice; more of them are slanted
 
 
 def slices(snapshot: Snapshot) -> Figure:
@@ -60,7 +61,15 @@ def _places(each: Axis, suffix: str, row: int, column: int, n_rows: int, n_colum
     gap = 0.28 / n_rows
     high = (1 - gap * (n_rows - 1)) / n_rows
     bottom = 1 - row * (high + gap) - high
+    labels = each.labels()
+    is_crowded = len(labels) * max(map(len, labels), default=0) > LETTERS
+    across = {
+        **each.layout(),
+        "domain": [left, min(left + wide, 1)],
+        "anchor": f"y{suffix}",
+        **({"tickangle": -30} if is_crowded else {}),  # the other way the last one has no room, and is left out
+    }
     return {
-        f"xaxis{suffix}": {**each.layout(), "domain": [left, min(left + wide, 1)], "anchor": f"y{suffix}"},
+        f"xaxis{suffix}": across,
         f"yaxis{suffix}": {"domain": [max(bottom, 0), bottom + high], "anchor": f"x{suffix}"},
     }

@@ -158,9 +158,13 @@ def test_values_that_would_look_alike_are_told_apart() -> None:
 def test_long_values_show_both_their_ends_where_they_fit() -> None:
     models = ["google/vit-base-patch16-224-in21k", "google/vit-large-patch16-384-in21k"]
     config = {**CONFIG, "parameters": {"model": {"values": models}, "lr": {"min": 0.1, "max": 1.0}}}
-    trace = sdk.reporting.figure(record(30, config=config), "parallel_coordinates")["data"][0]
+    sweep_id = record(30, config=config)
+    labels = ["google/vi…-224-in21k", "google/vi…-384-in21k"]
+    trace = sdk.reporting.figure(sweep_id, "parallel_coordinates")["data"][0]
     (axis,) = [each for each in trace["dimensions"] if each["label"] == "model"]
-    assert axis["ticktext"] == ["google/vi…-224-in21k", "google/vi…-384-in21k"]
+    assert axis["ticktext"] == labels
+    layout = sdk.reporting.figure(sweep_id, "slices")["layout"]
+    assert {each.get("tickangle") for each in layout.values() if "ticktext" in each} == {-30}
 
 
 def test_numbers_beyond_all_units_are_no_html_on_parallel_coordinates() -> None:
