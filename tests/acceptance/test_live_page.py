@@ -336,6 +336,13 @@ def test_a_name_that_every_object_has_is_a_name_like_others(browser: Browser, se
         expect(visited.page.locator('[data-figure="curve"]')).to_have_attribute("data-is-drawn", "true")
 
 
+def test_lists_and_mappings_among_params_are_shown_as_json(browser: Browser, served: Served) -> None:
+    parameters = {"sizes": {"value": [1, {"b": None}]}, "lr": {"min": 0.1, "max": 1.0}}
+    sweep_id = record(3, config={**CONFIG, "parameters": parameters})
+    with seen(browser, served, f"/sweeps/{sweep_id}/trials/0") as visited:
+        expect(visited.page.get_by_role("row", name="sizes")).to_contain_text('[1,{"b":null}]')
+
+
 def test_a_sweep_that_is_deleted_while_it_is_shown_is_said_to_be_gone(browser: Browser, served: Served) -> None:
     sweep_id = record(0)
     with visit(browser, served.url) as visited:

@@ -63,7 +63,7 @@ export function progress(counts, expected) {
 }
 
 export function number(value) {
-  return value === null || value === undefined ? "–" : typeof value === "number" ? shown(value) : String(value);
+  return value === null || value === undefined ? "–" : shown(value);
 }
 
 export const many = (n, word) => `${n} ${word}${n === 1 ? "" : "s"}`;

@@ -3,7 +3,7 @@
 import { remove, retry } from "./actions.js";
 import { keepReading, path, read } from "./api.js";
 import { CurveFigure } from "./curve_figure.js";
-import { badge, button, command, copyButton, duration, make, number, say, seconds } from "./dom.js";
+import { badge, button, command, copyButton, duration, make, number, say, seconds, shown } from "./dom.js";
 import { onKey } from "./keys.js";
 import { LogView } from "./log.js";
 
@@ -90,5 +90,5 @@ export function pairsTable(values, none) {
   const names = Object.keys(values);
   if (!names.length) return make("p", { className: "soft", textContent: none });
   return make("table", { className: "pairs-table" }, make("tbody", {}, ...names.map((name) => make("tr", {},
-    make("th", { scope: "row", textContent: name }), make("td", { textContent: number(values[name]), title: String(values[name]) })))));
+    make("th", { scope: "row", textContent: name }), make("td", { textContent: number(values[name]), title: typeof values[name] === "object" ? shown(values[name]) : String(values[name]) })))));
 }
