@@ -7,7 +7,7 @@ image=123456789012.dkr.ecr.eu-west-1.amazonaws.com/train:1
 trap 'shutdown -h now' EXIT
 
 apt-get update -q
-apt-get install -q -y docker.io python3-venv awscli
+apt-get install -q -y curl docker.io python3-venv awscli
 python3 -m venv /opt/smsweep
 /opt/smsweep/bin/pip install --quiet 'smsweep[postgres]==0.1.0'
 

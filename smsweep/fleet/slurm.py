@@ -11,9 +11,11 @@ from smsweep.errors import JobRejected, UsageError
 
 # 120 s for the script to save and end, and some more for the agent to write that down.
 WARNING_S = 150
+EARLY_S = 60  # so much before that SLURM may send it
 MOST_RESTARTS = 20  # of one task: a training that never gets done between two interruptions ends at last
 
 LONG_OPTION = re.compile(r"[a-z][a-z0-9-]+", re.ASCII)
+TIME_LIMIT = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", re.ASCII)
 SPECIAL = re.compile(r"""[\s"'#\\]""")
 
 SCRIPT = """\
@@ -50,7 +52,7 @@ def batch_script(
 
     at_once: tasks that may run at the same time. options: of sbatch, such as "time=02:00:00", which win over ours.
     environment: set in the script; the rest comes from the caller of sbatch. arguments: more of `smsweep agent`.
-    Raises UsageError for an option that would not stay on its line.
+    Raises UsageError for an option that would not stay on its line, or a time limit that is over at once.
     """
     ours = {
         "job-name": f"smsweep-{sweep_id}",
@@ -64,6 +66,13 @@ def batch_script(
         if not LONG_OPTION.fullmatch(name) or not value.isprintable():
             raise UsageError(f"--option {option!r}: write it as sbatch's long option, such as time=02:00:00")
         ours[name] = value
+    limit_s = _limit_s(ours.get("time", ""))
+    if limit_s and limit_s <= WARNING_S + EARLY_S and ours["signal"] == f"B:TERM@{WARNING_S}":
+        raise UsageError(
+            f"--option time={ours['time']}: a task is told to end {WARNING_S} s before its limit, or up to a "
+            "minute earlier, and here as soon as it begins; give it 5 minutes or more, or less notice: "
+            "signal=B:TERM@30"
+        )
     return SCRIPT.format(
         sweep_id=sweep_id,
         directives="\n".join(
@@ -75,6 +84,17 @@ def batch_script(
         arguments=shlex.join(["--count", "1", *arguments, sweep_id]),
         most_restarts=MOST_RESTARTS,
     )
+
+
+def _limit_s(text: str) -> int:
+    """Return a limit as sbatch reads it: MIN[:SEC], HOURS:MIN:SEC, DAYS-HOURS[:MIN[:SEC]]; else 0."""
+    match = TIME_LIMIT.fullmatch(text)
+    if match is None:
+        return 0
+    days, *rest = match.groups()
+    parts = [int(part) for part in rest if part is not None]
+    hours, minutes, seconds = [*([0] if days is None and len(parts) < 3 else []), *parts, 0, 0][:3]
+    return ((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + seconds
 
 
 def _quoted(value: str) -> str:

@@ -38,12 +38,13 @@ def detach(sweep_id: str, arguments: Sequence[str] = (), notify: Sequence[str] =
 
     arguments: of `smsweep agent`. notify: its --notify, kept out of the list of processes. All about
     the sweep is in its store as ever, for any command.
-    Raises NotFound, and SmsweepError when the agent ends at once.
+    Raises NotFound, UsageError for a sweep that is finished, and SmsweepError when the agent ends at once.
     """
     workspace = Workspace()
     sweep_id = parse_sweep_id(sweep_id)
     workspace.make()
     with workspace.store() as store:
+        _refuse_finished(store.get_sweep(sweep_id))
         before = store.holders(sweep_id)
         return leave_behind(
             [sys.executable, "-m", "smsweep.cli.main", "agent", sweep_id, *arguments],
@@ -51,6 +52,14 @@ def detach(sweep_id: str, arguments: Sequence[str] = (), notify: Sequence[str] =
             {**workspace.environ, "SMSWEEP_DIR": str(workspace.dir), **_hooks(notify, workspace.environ)},
             lambda: bool(store.holders(sweep_id) - before),
             PATIENCE_S,
+        )
+
+
+def _refuse_finished(sweep: Sweep) -> None:
+    if sweep.state is SweepState.FINISHED:
+        raise UsageError(
+            f"sweep {sweep.id} is finished, and an agent would end at once; "
+            f"to go on: smsweep sweep --resume {sweep.id}"
         )
 
 
@@ -64,13 +73,14 @@ def send_away(sweep_id: str, arguments: Mapping[str, Any], *, with_agent: bool =
 
     arguments: of `smsweep agent`, by their long names. The sweep's store goes along into S3, unless it is a
     PostgreSQL database. with_agent: False for store and source alone.
-    Raises UsageError where an agent works on the sweep already, JobError, StoreError.
+    Raises UsageError where an agent works on the sweep already, or it is finished, JobError, StoreError.
     """
     workspace = Workspace()
     sweep_id = parse_sweep_id(sweep_id)
     known = read_records(workspace.dir).get(sweep_id)
     with workspace.store() as store:
         sweep = store.get_sweep(sweep_id)
+        _refuse_finished(sweep)
         if not sweep.source_hash:
             raise UsageError(f"sweep {sweep_id} names no program: only this machine has its function")
         file = _sqlite_file(workspace)

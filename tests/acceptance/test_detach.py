@@ -72,6 +72,13 @@ def test_sigterm_has_it_give_its_trial_back(desk: Desk) -> None:
     assert [trial["state"] for trial in desk.trials(sweep_id)] == ["pending"]
 
 
+def test_no_agent_is_left_behind_for_a_sweep_that_is_finished(desk: Desk) -> None:
+    (desk.folder / "wait").unlink()
+    sweep_id = desk.run("--parallel", "4")
+    for flags in (["--detach"], ["--detach=s3"]):
+        assert "--resume" in desk.call("agent", sweep_id, *flags, code=2).stderr
+
+
 def test_an_agent_that_ends_at_once_says_why(desk: Desk) -> None:
     sweep_id = desk.sweep()
     failed = desk.call("agent", sweep_id, "--detach", "--backend", "nowhere", code=1)

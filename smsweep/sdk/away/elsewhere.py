@@ -201,5 +201,5 @@ def refuse_second(away: Away, sweep_id: str, environ: Mapping[str, str]) -> None
     at_work = names[-1] if names else "one that is no training job"
     raise UsageError(
         f"sweep {sweep_id} has its agent already: {at_work}; see how it is: smsweep show {sweep_id}. To go on "
-        "here instead, end that job first: its trials' jobs go on"
+        "here instead, end that one first: its trials' jobs go on"
     )

@@ -30,6 +30,18 @@ def test_an_option_that_is_none_is_refused(option: str) -> None:
         batch_script("abcd1234", 3, options=[option])
 
 
+@pytest.mark.parametrize("limit", ["2", "3:30", "00:02:00", "0-0:3", "0-0:0:59"])
+def test_a_time_limit_that_is_over_as_soon_as_it_is_told_of_is_refused(limit: str) -> None:
+    with pytest.raises(UsageError, match="5 minutes or more"):
+        batch_script("abcd1234", 3, options=[f"time={limit}"])
+    assert f"--time={limit}" in batch_script("abcd1234", 3, options=[f"time={limit}", "signal=B:TERM@30"])
+
+
+@pytest.mark.parametrize("limit", ["0", "5", "5:00", "1:00:00", "1-0", "0-0:10", "0-1:0:0", "UNLIMITED"])
+def test_longer_time_limits_and_those_that_only_sbatch_knows_stand(limit: str) -> None:
+    assert f"--time={limit}" in batch_script("abcd1234", 3, options=[f"time={limit}"])
+
+
 def test_folders_with_strange_names_stay_one_word() -> None:
     script = batch_script("abcd1234", 1, environment={"SMSWEEP_DIR": "/a b/$(c)'d"})
     line = next(line for line in script.splitlines() if line.startswith("export"))
