@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 EXECUTABLE = 0o111  # for everybody
+SHELL = "/bin/sh"
+SAYS_HOW = (b"#!", b"\x7fELF")  # first bytes of a file that the system can start
 
 
 def user_command(program: str, params: Mapping[str, Any], cwd: str) -> list[str]:
@@ -21,8 +23,10 @@ def user_command(program: str, params: Mapping[str, Any], cwd: str) -> list[str]
     args = user_args(params)
     if program.endswith(".py"):
         return [INTERPRETER, program, *args]
-    path = os.path.join(cwd, program)
+    path, beginning = os.path.join(cwd, program), SAYS_HOW[0]
     with contextlib.suppress(OSError):  # not there, or not ours: starting it says so
         os.chmod(path, os.stat(path).st_mode | EXECUTABLE)
-    # By a shell, which also runs a script that names no interpreter.
-    return ["/bin/sh", "-c", 'exec "$0" "$@"', os.path.join(os.curdir, program), *args]
+        with open(path, "rb") as file:
+            beginning = file.read(4)
+    started = os.path.join(os.curdir, program)
+    return [started, *args] if beginning.startswith(SAYS_HOW) else [SHELL, started, *args]  # as execvp does
