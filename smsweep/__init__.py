@@ -4,6 +4,7 @@ Outside a job: `sweep`, `agent`, `run`, `Api`, `suggest`, `judge`. Inside one: `
 Nothing is imported before its first use, so that a training script pays only for what it calls.
 """
 
+import sys
 from importlib import import_module
 
 TYPE_CHECKING = False
@@ -83,7 +84,9 @@ def __getattr__(name: str) -> "Any":
     if home is None:
         raise AttributeError(f"module 'smsweep' has no attribute {name!r}")
     try:
-        return getattr(import_module(home), name)
+        # Loaded ones from here: import_module takes a lock, for which a signal's handler would wait for ever.
+        loaded = sys.modules.get(home)
+        return getattr(loaded if hasattr(loaded, name) else import_module(home), name)
     except ModuleNotFoundError as err:
         if not home.startswith(err.name or "?"):
             raise

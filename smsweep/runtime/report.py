@@ -45,7 +45,7 @@ class _Place:
             bind_wandb  # what makes the run that W&B is about to start the trial's; None: nothing does
         )
         self.is_bound = False  # that has happened
-        self._opening = threading.Lock()
+        self._opening = threading.RLock()  # a signal's handler may log in the midst of it
         self.run: Run | None = None
         self.first_step = 0  # of the next run: a trial's rows are those of all its runs, one after the other
 
@@ -53,7 +53,8 @@ class _Place:
         run = self.run
         if run is None:
             with self._opening:  # two threads that log first shall share one run, and its steps
-                run = self.run = self.run or self._open_run(self)
+                opened = self.run or self._open_run(self)
+                run = self.run = self.run or opened
         return run
 
     def close(self, run: Run) -> None:
