@@ -6,15 +6,18 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from smsweep.endpoint.actions import checked_action, checked_pattern
 from smsweep.errors import UsageError
 
 EVERY = "*"
 
 Seconds = Annotated[float, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0)]
-Action = Annotated[str, Field(pattern=r"^[A-Z][A-Za-z0-9]+$")]  # an API call by its whole name, no pattern
+Action = Annotated[str, AfterValidator(checked_action)]  # an API call by its whole name, no pattern
+ActionPattern = Annotated[str, AfterValidator(checked_pattern)]
+ActionOrRest = Annotated[str, AfterValidator(lambda name: name if name == EVERY else checked_action(name))]
 
 
 class _Document(BaseModel):
@@ -24,7 +27,7 @@ class _Document(BaseModel):
 class Strike(_Document):
     """One thing that goes wrong a number of times. The patterns are the shell's: *, ?, [abc]."""
 
-    action: str = EVERY  # an API call, such as CreateTrainingJob
+    action: ActionPattern = EVERY  # an API call, such as CreateTrainingJob
     job: str = EVERY  # a training job's name
     instance_type: str = EVERY
     times: int = Field(default=1, ge=0)
@@ -39,7 +42,7 @@ class Faults(_Document):
 
     quota: int | None = Field(default=None, ge=0)  # live instances of one type and market (on demand or spot)
     throttle: dict[Action, Rate] = {}  # action -> calls per second
-    latency_s: Seconds | dict[str, Seconds] = 0.0  # before each answer; by action, * for the others
+    latency_s: Seconds | dict[ActionOrRest, Seconds] = 0.0  # before each answer; by action, * for the others
     visible_after_s: Seconds = 0.0  # until List and Search show a new job
     start_s: Seconds = 0.0  # how long a job is Starting
     deny: list[Action] = []  # actions that the caller may not call
@@ -62,5 +65,7 @@ def parse(document: Mapping[str, Any]) -> Faults:
     try:
         return Faults.model_validate(dict(document))
     except ValidationError as err:
-        lines = (f"faults: {'.'.join(map(str, item['loc']))}: {item['msg']}" for item in err.errors())
-        raise UsageError("\n".join(lines)) from err
+        problems = (
+            (".".join(map(str, item["loc"])), item["msg"].removeprefix("Value error, ")) for item in err.errors()
+        )
+        raise UsageError("\n".join(f"faults: {where}: {what}" for where, what in problems)) from err

@@ -270,6 +270,6 @@ def test_what_the_admin_routes_do_not_take(
 
 
 def test_faults_that_cannot_be_understood_change_nothing(account: Account) -> None:
-    with pytest.raises(UsageError, match=r"faults: throttle\.Create: "):
-        account.endpoint.faults.set({"throttle": {"Create": 0}, "quota": 1})
+    with pytest.raises(UsageError, match=r"faults: throttle\.StopTrainingJob: "):
+        account.endpoint.faults.set({"throttle": {"StopTrainingJob": 0}, "quota": 1})
     assert account.endpoint.faults.now.quota is None

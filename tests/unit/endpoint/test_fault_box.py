@@ -28,24 +28,24 @@ def box(clock: Clock) -> FaultBox:
 
 
 def test_a_rate_allows_a_seconds_worth_at_once_and_fills_up_with_time(box: FaultBox, clock: Clock) -> None:
-    box.set({"throttle": {"Stop": 2}})
-    assert [box.is_throttled("Stop") for _ in range(3)] == [False, False, True]
+    box.set({"throttle": {"StopTrainingJob": 2}})
+    assert [box.is_throttled("StopTrainingJob") for _ in range(3)] == [False, False, True]
     clock.now = 0.5
-    assert [box.is_throttled("Stop") for _ in range(2)] == [False, True]
+    assert [box.is_throttled("StopTrainingJob") for _ in range(2)] == [False, True]
     clock.now = 100.0
-    assert [box.is_throttled("Stop") for _ in range(3)] == [False, False, True]
+    assert [box.is_throttled("StopTrainingJob") for _ in range(3)] == [False, False, True]
 
 
 def test_a_rate_below_one_still_allows_the_first_call(box: FaultBox, clock: Clock) -> None:
-    box.set({"throttle": {"Stop": 0.1}})
-    assert [box.is_throttled("Stop") for _ in range(2)] == [False, True]
+    box.set({"throttle": {"StopTrainingJob": 0.1}})
+    assert [box.is_throttled("StopTrainingJob") for _ in range(2)] == [False, True]
     clock.now = 10.0
-    assert not box.is_throttled("Stop")
+    assert not box.is_throttled("StopTrainingJob")
 
 
 def test_each_action_has_a_rate_of_its_own(box: FaultBox) -> None:
-    box.set({"throttle": {"Stop": 1}})
-    assert not any(box.is_throttled("Describe") for _ in range(10))
+    box.set({"throttle": {"StopTrainingJob": 1}})
+    assert not any(box.is_throttled("DescribeTrainingJob") for _ in range(10))
 
 
 def test_a_strike_hits_as_often_as_it_says(box: FaultBox) -> None:
@@ -74,9 +74,9 @@ def test_setting_one_field_leaves_the_others(box: FaultBox) -> None:
 
 
 def test_latency_is_for_all_or_by_action() -> None:
-    assert parse({"latency_s": 0.5}).latency_of("Stop") == 0.5
-    by_action = parse({"latency_s": {"Stop": 1.0, "*": 0.1}})
-    assert (by_action.latency_of("Stop"), by_action.latency_of("Describe")) == (1.0, 0.1)
+    assert parse({"latency_s": 0.5}).latency_of("StopTrainingJob") == 0.5
+    by_action = parse({"latency_s": {"StopTrainingJob": 1.0, "*": 0.1}})
+    assert (by_action.latency_of("StopTrainingJob"), by_action.latency_of("DescribeTrainingJob")) == (1.0, 0.1)
 
 
 @pytest.mark.parametrize(
@@ -85,14 +85,41 @@ def test_latency_is_for_all_or_by_action() -> None:
         ({"quotas": 1}, "quotas"),
         ({"quota": -1}, "quota"),
         ({"quota": "3"}, "quota"),
-        ({"throttle": {"Stop": 0}}, r"throttle\.Stop"),
+        ({"throttle": {"StopTrainingJob": 0}}, r"throttle\.StopTrainingJob"),
         ({"throttle": {"*": 1}}, r"throttle\.\*\.\[key\]"),
         ({"deny": ["Stop*"]}, r"deny\.0"),
         ({"interrupt": {"job": "a"}}, "interrupt"),
         ({"interrupt": [{"jobs": "a"}]}, r"interrupt\.0\.jobs"),
         ({"expired": "no"}, "expired"),
+        ({"latency_s": {"Stop*": 1}}, r"latency_s\..*"),
     ],
 )
 def test_what_cannot_be_understood_is_named(document: dict[str, object], where: str) -> None:
     with pytest.raises(UsageError, match=f"faults: {where}: "):
         parse(document)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"deny": ["CreateTrainingJobs"]},
+        {"throttle": {"CreateTrainingJobs": 1}},
+        {"latency_s": {"CreateTrainingJobs": 1}},
+        {"fail_call": [{"action": "CreateTrainingJobs"}]},
+    ],
+)
+def test_a_call_that_there_is_not_is_no_fault_that_never_happens(document: dict[str, object]) -> None:
+    with pytest.raises(UsageError, match=r"CreateTrainingJobs is no API call; did you mean CreateTrainingJob\?"):
+        parse(document)
+
+
+def test_calls_of_every_service_that_faults_reach_can_be_named() -> None:
+    actions = [
+        "SubmitServiceJob",
+        "FilterLogEvents",
+        "GetSecretValue",
+        "GetParameter",
+        "ReceiveMessage",
+        "PutEvents",
+    ]
+    assert parse({"deny": [*actions, "GetProducts", "ListTrainingJobs"]}).deny[:6] == actions
