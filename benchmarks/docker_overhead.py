@@ -3,10 +3,10 @@
     python -m benchmarks.docker_overhead [--rounds 10] [--trials 50] [--sagemaker PYTHON]
 
 Peers, turn about in one run: the docker SDK's bare create and start of the same script in the same image, and,
-where an interpreter with the SageMaker SDK 2.x is named and Docker Compose is installed, that SDK's local mode: in
-the same image, in which our runtime reads what the SDK leaves for the script, and in one with AWS's toolkit for
-that, as AWS's images have it. Times come from the script, which prints the clock as its first and its last act.
-Then short trials, two at a time.
+where an interpreter with the SageMaker SDK 2.x is named and Docker Compose is installed, that SDK's local mode: an
+estimator for each trial, as a loop over params has it, and one for all; in the same image, in which our runtime
+reads what the SDK leaves for the script, and in one with AWS's toolkit for that, as AWS's images have it. Times
+come from the script, which prints the clock as its first and its last act. Then short trials, two at a time.
 """
 
 from __future__ import annotations
@@ -44,15 +44,20 @@ LOCAL_MODE = """
 import sys, time
 from sagemaker.estimator import Estimator
 from sagemaker.local import LocalSession
-session = LocalSession()
-session.config = {"local": {"local_code": True}}
-estimator = Estimator(
-    image_uri=sys.argv[1], role="arn:aws:iam::000000000000:role/none", instance_type="local", instance_count=1,
-    entry_point="train.py", source_dir=sys.argv[2], sagemaker_session=session, output_path="file://" + sys.argv[3],
-)
-for _ in range(int(sys.argv[4])):
+
+def make(number):
+    session = LocalSession()
+    session.config = {"local": {"local_code": True}}
+    return Estimator(
+        image_uri=sys.argv[1], role="arn:aws:iam::000000000000:role/none", instance_type="local", instance_count=1,
+        entry_point="train.py", source_dir=sys.argv[2], sagemaker_session=session,
+        output_path="file://" + sys.argv[3], hyperparameters={"number": number},
+    )
+
+one_for_all = make(0) if sys.argv[4] == "one for all" else None
+for number in range(int(sys.argv[5])):
     print("called", time.time(), flush=True)
-    estimator.fit()
+    (one_for_all or make(number)).fit()
     print("returned", time.time(), flush=True)
 """
 NO_AWS = {  # that SDK wants a region and keys, and reports each fit to AWS: it may not
@@ -110,8 +115,14 @@ class Bench:
                 if number:
                     spans[who].append(span)
         if sagemaker:
-            for who, image in (("SDK's local mode", IMAGE), ("the same, AWS's toolkit", self.toolkit_image())):
-                spans[who] = list(self.local_mode(sagemaker, image, rounds + 1))[1:]
+            toolkit = self.toolkit_image()
+            for who, image, estimator in (
+                ("SDK's local mode", IMAGE, "each its own"),
+                ("one estimator for all", IMAGE, "one for all"),
+                ("its own, AWS's toolkit", toolkit, "each its own"),
+                ("one for all, AWS's toolkit", toolkit, "one for all"),
+            ):
+                spans[who] = list(self.local_mode(sagemaker, image, estimator, rounds + 1))[1:]
         print(f"{'one trial':28}{'to its first line':>20}{'from its last':>16}{'both':>10}{'ratio':>8}")
         base = median(sum(span) for span in spans["docker SDK, bare"])
         for who, found in spans.items():
@@ -152,10 +163,11 @@ class Bench:
         self._client.images.build(fileobj=io.BytesIO(COMPILED.format(base).encode()), tag=TOOLKIT_IMAGE, rm=True)
         return TOOLKIT_IMAGE
 
-    def local_mode(self, python: str, image: str, rounds: int) -> Iterator[Span]:
+    def local_mode(self, python: str, image: str, estimator: str, rounds: int) -> Iterator[Span]:
         script = self._folder / "local_mode.py"
         script.write_text(LOCAL_MODE)
-        command = [python, str(script), image, str(self._assets), str(self._folder / "local"), str(rounds)]
+        results = str(self._folder / "local")
+        command = [python, str(script), image, str(self._assets), results, estimator, str(rounds)]
         done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **NO_AWS})
         if done.returncode:
             sys.exit(f"the SageMaker SDK's local mode failed:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")

@@ -1,6 +1,6 @@
 """One way to launch trials as training jobs, timed. Run by launch_cost.py in the environment of each.
 
-    launch_clients.py smsweep|v2|v2-config|v3 URL BUCKET SOURCE_DIR N
+    launch_clients.py smsweep|v2|v2-one|v2-config|v3|v3-one URL BUCKET SOURCE_DIR N
 
 Launches once to warm up and N times more, tells the server when that begins and ends, and prints the milliseconds
 of each as JSON. `sealed` is tests/estimators/sealed.py: nothing but this machine can be reached.
@@ -49,23 +49,32 @@ def by_smsweep() -> Launch:
     return lambda number: backend.submit(render(Trial(number=number, params={"lr": number / 100})))
 
 
-def by_v2() -> Launch:
+def by_v2(*, is_one_for_all: bool) -> Launch:
     import boto3
     from sagemaker.pytorch import PyTorch
     from sagemaker.session import Session
     from sagemaker.telemetry import telemetry_logging
 
     report_here(telemetry_logging)
-    estimator = PyTorch(
-        framework_version="2.3.0",
-        py_version="py311",
-        role=ROLE,
-        instance_count=1,
-        instance_type="ml.m5.large",
-        entry_point="train.py",
-        source_dir=SOURCE_DIR,
-        sagemaker_session=Session(boto3.Session(), default_bucket=BUCKET),
-    )
+
+    def make(number: int, **more: Any) -> Any:
+        return PyTorch(
+            framework_version="2.3.0",
+            py_version="py311",
+            role=ROLE,
+            instance_count=1,
+            instance_type="ml.m5.large",
+            entry_point="train.py",
+            source_dir=SOURCE_DIR,
+            output_path=OUTPUT,
+            code_location=OUTPUT,
+            hyperparameters={"lr": number / 100},
+            **more,
+        )
+
+    if not is_one_for_all:
+        return lambda number: make(number).fit(wait=False)
+    estimator = make(0, sagemaker_session=Session(boto3.Session(), default_bucket=BUCKET))
 
     def launch(number: int) -> None:
         estimator.set_hyperparameters(lr=number / 100)
@@ -74,7 +83,7 @@ def by_v2() -> Launch:
     return launch
 
 
-def by_v3() -> Launch:
+def by_v3(*, is_one_for_all: bool) -> Launch:
     import boto3
     from sagemaker.core.helper.session_helper import Session
     from sagemaker.core.telemetry import telemetry_logging
@@ -82,14 +91,21 @@ def by_v3() -> Launch:
     from sagemaker.train.configs import Compute, OutputDataConfig, SourceCode
 
     report_here(telemetry_logging)
-    trainer = ModelTrainer(
-        training_image=IMAGE,
-        role=ROLE,
-        compute=Compute(instance_type="ml.m5.large", instance_count=1),
-        source_code=SourceCode(source_dir=SOURCE_DIR, entry_script="train.py"),
-        output_data_config=OutputDataConfig(s3_output_path=OUTPUT),
-        sagemaker_session=Session(boto3.Session(), default_bucket=BUCKET),
-    )
+
+    def make(number: int, **more: Any) -> Any:
+        return ModelTrainer(
+            training_image=IMAGE,
+            role=ROLE,
+            compute=Compute(instance_type="ml.m5.large", instance_count=1),
+            source_code=SourceCode(source_dir=SOURCE_DIR, entry_script="train.py"),
+            output_data_config=OutputDataConfig(s3_output_path=OUTPUT),
+            hyperparameters={"lr": number / 100},
+            **more,
+        )
+
+    if not is_one_for_all:
+        return lambda number: make(number).train(wait=False, logs=False)
+    trainer = make(0, sagemaker_session=Session(boto3.Session(), default_bucket=BUCKET))
 
     def launch(number: int) -> None:
         trainer.hyperparameters = {"lr": number / 100}
@@ -115,6 +131,16 @@ def report_here(telemetry_logging: Any) -> None:
     telemetry_logging._requests_helper = lambda url, timeout: urllib.request.urlopen(f"{URL}/telemetry").close()
 
 
+WAYS: dict[str, Callable[[], Launch]] = {
+    "smsweep": by_smsweep,
+    "v2": lambda: by_v2(is_one_for_all=False),
+    "v2-one": lambda: by_v2(is_one_for_all=True),
+    "v2-config": lambda: by_v2(is_one_for_all=True),
+    "v3": lambda: by_v3(is_one_for_all=False),
+    "v3-one": lambda: by_v3(is_one_for_all=True),
+}
+
+
 def tell(what: str) -> None:
     urllib.request.urlopen(f"{URL}/benchmark/{what}").close()
 
@@ -127,7 +153,7 @@ def main() -> None:
         config = Path(SOURCE_DIR).with_name("config.yaml")
         config.write_text("SchemaVersion: '1.0'\nSageMaker: {TrainingJob: {EnableNetworkIsolation: false}}\n")
         os.environ["SAGEMAKER_USER_CONFIG_OVERRIDE"] = str(config)
-    launch = {"smsweep": by_smsweep, "v2": by_v2, "v2-config": by_v2, "v3": by_v3}[WAY]()
+    launch = WAYS[WAY]()
     launch(0)
     tell("begin")
     took_ms = []

@@ -3,10 +3,11 @@
 A server on loopback (moto) answers all three, and counts their requests and the bytes of their bodies. It adds 50
 ms to each request; then, in a second round, to each round trip, as a network does: two more for a new connection
 (TCP, and TLS 1.3, which AWS speaks), one more for a body that waits to be asked for (`Expect: 100-continue`). The
-source has 42 files, 1 MB. smsweep launches from a sweep's template, SDK v2 by `PyTorch.fit(wait=False)`, v3 by
-`ModelTrainer.train(wait=False)`: one object each, which is their cheapest way, and as they come, telemetry
-included. Only v3's check of the role is off, which moto cannot answer, and smsweep's limit of launches a second,
-since the SDKs have none. Then a whole sweep runs through the local endpoint, and its requests are counted.
+source has 42 files, 1 MB. smsweep launches from a sweep's template, the SDKs by `PyTorch(...).fit(wait=False)` (2)
+and `ModelTrainer(...).train(wait=False)` (3): an object for each trial, as a loop over params has it, then one
+object and session for all, which is their cheapest way. As they come, telemetry included; only v3's check of the
+role is off, which moto cannot answer, and smsweep's limit of launches a second, since the SDKs have none. Then a
+whole sweep runs through the local endpoint, and its requests are counted.
 
     python -m benchmarks.launch_cost [--launches 20] [--sweep 100]
 """
@@ -49,8 +50,10 @@ UNLIMITED = "create=1e6,list=1e6,describe=1e6,stop=1e6,logs=1e6"
 NAMES = {
     "smsweep": "smsweep",
     "v2": "SDK v2 fit()",
-    "v2-config": "v2, config file",  # the SDK then checks the file's schema at each setting it looks up
+    "v2-one": "v2, one for all",
+    "v2-config": "v2, config file",  # one for all; the SDK checks the file's schema at each setting it looks up
     "v3": "SDK v3 train()",
+    "v3-one": "v3, one for all",
 }
 
 
@@ -116,12 +119,8 @@ def launches(folder: Path, n: int, *, by_round_trip: bool) -> None:
     print(f"a launch, {N_FILES} files of source, {ADDED_S * 1000:.0f} ms added to a {what}, {n} launches each:")
     with served(Network(by_round_trip=by_round_trip)) as (url, network):
         make_bucket(url)
-        for way, python in (
-            ("smsweep", Path(sys.executable)),
-            ("v2", oracle("sagemaker2").python),
-            ("v2-config", oracle("sagemaker2").python),
-            ("v3", oracle("sagemaker3").python),
-        ):
+        for way in NAMES:
+            python = oracle(f"sagemaker{way[1]}").python if way[0] == "v" else Path(sys.executable)
             done = subprocess.run(
                 [str(python), str(CLIENT), way, url, BUCKET, str(source), str(n)],
                 env={
