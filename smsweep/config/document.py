@@ -46,6 +46,10 @@ class Problems:
     def warn(self, path: Path, text: str) -> None:
         self._warnings.append((path, text))
 
+    def any_in(self, path: Path) -> bool:
+        """Tell whether an error was noted at that key or below it."""
+        return any(place[: len(path)] == path for place, _ in self._errors)
+
     def raise_errors(self) -> None:
         """Raise ConfigError if any error was noted, by the reader or since."""
         errors = [(line, f"{self._document.name}:{line}: {text}") for line, text in self._document.errors]

@@ -31,22 +31,25 @@ def keys_of(kind: str) -> dict[str, bool]:
 
 
 def read_space(data: Any, path: Path, problems: Problems) -> SearchSpace | None:
-    """Return the space that a `parameters` mapping spans; None after noting what is wrong with it."""
+    """Return the space that a `parameters` mapping spans, after noting what is wrong with it.
+
+    Parameters that something is wrong with are left out; None where there is no such mapping, or an empty one.
+    """
     if not isinstance(data, dict):
         problems.add(path, f"expected a mapping of names to parameters, got {show(data)}; {SUCH_AS}")
         return None
     if not data:
         problems.add(path, f"no parameters; {SUCH_AS}")
         return None
-    items: dict[str, Distribution | SearchSpace | None] = {}
+    items: dict[str, Distribution | SearchSpace] = {}
     for name, item in data.items():
         if not NAME.match(name):
             advice = "use letters, digits, _ . - and begin with a letter or _"
             problems.add((*path, name), f"{name!r} cannot name a parameter; {advice}")
-        items[name] = _read_parameter(item, (*path, name), problems)
-    if None in items.values():
-        return None
-    return SearchSpace(cast("dict[str, Distribution | SearchSpace]", items))
+        parameter = _read_parameter(item, (*path, name), problems)
+        if parameter is not None:
+            items[name] = parameter
+    return SearchSpace(items)
 
 
 def check_names(data: Any, path: Path, problems: Problems) -> None:

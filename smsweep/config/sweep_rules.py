@@ -50,13 +50,14 @@ def check_rules(data: Mapping[str, Any], problems: Problems) -> None:
 
 
 def check_space(space: SearchSpace, method: object, problems: Problems) -> None:
-    """Note parameters that the method cannot search."""
+    """Note parameters that the method cannot search. space: without those that are already noted."""
     for path, leaf in _leaves(space, ("parameters",)):
         if method == "grid" and leaf.grid_size is None:
             problems.add(path, f"a grid cannot list {leaf.kind}; give values, or use method random or bayes")
         elif method == "grid" and leaf.kind == "q_uniform":
             problems.warn(path, "a grid over q_uniform stops before max, as W&B's does; list values to include it")
-    if method == "bayes" and all(isinstance(leaf, Constant) for _, leaf in _leaves(space, ())):
+    is_whole = not problems.any_in(("parameters",))
+    if method == "bayes" and is_whole and all(isinstance(leaf, Constant) for _, leaf in _leaves(space, ())):
         problems.add(("parameters",), "bayes has nothing to search: every parameter is a constant")
 
 
@@ -113,8 +114,8 @@ def _check_early_terminate(data: Mapping[str, Any], problems: Problems) -> None:
         problems.add(path, "needs min_iter, or max_iter and s")
     if "max_iter" in section and "s" not in section:
         problems.add((*path, "max_iter"), "needs s beside it, the number of checks; or give min_iter alone")
-    if "max_iter" not in section and "s" in section:
-        problems.add((*path, "s"), "counts checks down from max_iter; add max_iter, or remove s")
+    if "max_iter" not in section and "min_iter" in section and "s" in section:
+        problems.warn((*path, "s"), "not used without max_iter, from which it counts checks down, as in W&B")
     if "max_iter" in section and "min_iter" in section:
         problems.warn((*path, "min_iter"), "not used: max_iter and s go first, as in W&B")
     max_iter, eta = section.get("max_iter"), section.get("eta", 3)
@@ -160,10 +161,11 @@ def _check_scheduler(data: Mapping[str, Any], problems: Problems) -> None:
 def _check_command(data: Mapping[str, Any], problems: Problems) -> None:
     """Warn of macros that W&B leaves as they are or replaces by nothing: both are easy to miss."""
     command = data.get("command")
+    names = data["parameters"] if isinstance(data.get("parameters"), dict) else ()
     first = next((item for item in command if item != "${env}"), "") if isinstance(command, list) else ""
     if isinstance(first, str) and first.startswith("${args"):
         text = "begins with params, and W&B puts no program in front; begin with ${interpreter}, ${program}"
         problems.warn(("command",), text)
     for index, item in enumerate(command if isinstance(command, list) else ()):
-        for warning in item_warnings(item) if isinstance(item, str) else ():
+        for warning in item_warnings(item, names) if isinstance(item, str) else ():
             problems.warn(("command", index), warning)

@@ -66,9 +66,9 @@ def _read_space(data: Mapping[str, Any], problems: Problems) -> SearchSpace | No
         problems.add(("parameters",), f"missing; {SUCH_AS}")
         return None
     space = read_space(data["parameters"], ("parameters",), problems)
-    check_names(data["parameters"], ("parameters",), problems)
     if space is not None:
         check_space(space, data.get("method"), problems)
+    check_names(data["parameters"], ("parameters",), problems)
     return space
 
 

@@ -12,7 +12,7 @@ import re
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Container, Mapping, Sequence
     from typing import Any
 
 DEFAULT = ("${env}", "${interpreter}", "${program}", "${args}")
@@ -21,6 +21,8 @@ INTERPRETER = "python"
 
 _ENVVAR = re.compile(r"\$\{envvar:([A-Z0-9_]*)\}")
 _ANY_MACRO = re.compile(r"\$\{[^}]*\}")
+# A shell's variable, or what Hydra resolves, ${now:%H-%M}: nobody took them for macros of W&B's.
+_FOR_OTHERS = re.compile(r"\$\{(?!envvar:)([A-Z0-9_]+\}|[\w.]+:)")
 
 
 def expand(
@@ -85,26 +87,37 @@ def warnings(
                 found.append(f"command: {item}: {name} is not set, so W&B puts its name there; set it for the job")
     if "${program}" in items and program is None:
         found.append("command: ${program} stands for nothing, because the sweep names no program; add `program:`")
-    if program is not None and "${program}" not in items and not any(program in item for item in items):
+    if program is not None and "${program}" not in items and not _names(items, program):
         found.append(f"command: never names the program, so {program} is not run; add ${{program}}")
     if not any(item.startswith("${args") or "envvar" in item for item in items):
         found.append("command: passes no params; the script gets them only through smsweep.init or wandb.init")
     return found
 
 
-def item_warnings(item: str) -> list[str]:
-    """Say which macros of an item stay as they are or vanish, although it looks as if they did not."""
+def _names(items: Sequence[str], program: str) -> bool:
+    """Tell whether an item is the program, or as a module, for `python -m`."""
+    module = (program[:-3] if program.endswith(".py") else program).strip("./").replace("/", ".")
+    return any(program in item or f".{item}".endswith(f".{module}") for item in items)
+
+
+def item_warnings(item: str, names: Container[str] = ()) -> list[str]:
+    """Say which macros of an item stay as they are or vanish, although it looks as if they did not.
+
+    names: of the params.
+    """
     known = sorted(_macros(None, {}, ""))
     rest = _ENVVAR.sub("", item)
     if rest.startswith("${") and rest.endswith("}"):
         name = rest[2:-1]
         if name.startswith("envvar:"):
             return [f"{item} vanishes, because W&B knows only [A-Z0-9_] in a variable's name"]
-        if name not in known:
-            return [f"{item} vanishes, because W&B has no such macro; known: {', '.join(known)}"]
-        return []
+        if name in known:
+            return []
+        if name in names:
+            return [f"{item} vanishes, because W&B has no macro for one parameter; ${{args}} passes them all"]
+        return [f"{item} vanishes, because W&B has no such macro; known: {', '.join(known)}"]
     return [
         f"{macro} stays as it is, because W&B expands only a whole item; make it an item of its own"
         for macro in _ANY_MACRO.findall(rest)
-        if not macro[2:-1].isupper()  # a shell's variable, which nobody took for a macro
+        if not _FOR_OTHERS.match(macro)
     ]

@@ -52,8 +52,8 @@ STRICTER = (
     ),
     Rule(
         id="early-terminate-pair",
-        yaml=f"{HEAD}{PARAMETERS}{METRIC}early_terminate: {{type: hyperband, min_iter: 3, s: 2}}",
-        says="counts checks down from max_iter|needs s beside it",
+        yaml=f"{HEAD}{PARAMETERS}{METRIC}early_terminate: {{type: hyperband, min_iter: 3, max_iter: 9}}",
+        says="needs s beside it",
     ),
     Rule(
         id="early-terminate-whole",

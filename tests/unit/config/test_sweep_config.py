@@ -151,11 +151,15 @@ def test_a_file_is_named_in_its_warnings(tmp_path: Path) -> None:
          "command[1]: ${args} stays as it is, because W&B expands only a whole item; make it an item of its own"),
         ("command: ['${env}', '${args}']", "command: begins with params, and W&B puts no program in front; "
          "begin with ${interpreter}, ${program}"),
+        ("command: ['${p}', '${args}']",
+         "command[0]: ${p} vanishes, because W&B has no macro for one parameter; ${args} passes them all"),
         ("command: ['${batch_size}']", "command[0]: ${batch_size} vanishes, because W&B has no such macro; "
          "known: args, args_append_hydra, args_dict, args_json, args_json_file, args_no_boolean_flags, "
          "args_no_equals, args_no_hyphens, args_override_hydra, env, interpreter, program"),
         ("metric: {name: l}\nearly_terminate: {type: hyperband, min_iter: 1, max_iter: 9, s: 2}",
          "early_terminate.min_iter: not used: max_iter and s go first, as in W&B"),
+        ("metric: {name: l}\nearly_terminate: {type: hyperband, min_iter: 3, s: 2}",
+         "early_terminate.s: not used without max_iter, from which it counts checks down, as in W&B"),
         ("metric: {name: l}\nearly_terminate: {type: asha, min_iter: 1}",
          "early_terminate.type: asha is smsweep's own: W&B knows hyperband only and would stop nothing"),
     ],
@@ -165,8 +169,14 @@ def test_what_has_no_effect_is_told(text: str, warning: str) -> None:
     assert said.partition(" ")[2] == warning
 
 
-def test_a_shell_variable_inside_an_item_is_nobodys_macro() -> None:
-    text = "method: random\nparameters: {p: {value: 1}}\ncommand: [bash, '-c', 'echo ${HOME}', '${envvar:USER}']"
+@pytest.mark.parametrize("item", ["echo ${HOME}", "${envvar:USER}", "dir=${now:%H-%M}/${oc.env:USER}"])
+def test_what_a_shell_or_hydra_resolves_is_no_macro_of_wandbs(item: str) -> None:
+    text = f"method: random\nparameters: {{p: {{value: 1}}}}\ncommand: [bash, '-c', '{item}']"
+    assert parse_sweep(text).warnings == ()
+
+
+def test_a_macro_is_one_whatever_the_parameters_are_called() -> None:
+    text = "method: random\nparameters: {env: {value: 1}}\ncommand: ['${env}', make, '${args}']"
     assert parse_sweep(text).warnings == ()
 
 

@@ -24,6 +24,23 @@ def test_a_key_given_twice_is_told_together_with_what_else_is_wrong() -> None:
     ]
 
 
+def test_what_a_grid_cannot_list_is_told_together_with_a_parameter_that_is_wrong() -> None:
+    text = (
+        "method: grid\nparameters:\n  p: {min: 0.1, max: 0.5}\n  k: {distribution: int_uniform, min: 2.5, max: 8}"
+    )
+    assert problems(text) == [
+        "sweep.yaml:3: parameters.p: a grid cannot list uniform; give values, or use method random or bayes",
+        "sweep.yaml:4: parameters.k: int_uniform needs whole numbers, got min 2.5 and max 8",
+    ]
+
+
+def test_whether_there_is_something_to_search_is_open_while_a_parameter_is_wrong() -> None:
+    text = "method: bayes\nmetric: {name: l}\nparameters:\n  p: {value: 1}\n  k: {min: 5, max: 1}"
+    assert problems(text) == [
+        "sweep.yaml:5: parameters.k: int_uniform needs min < max, got min 5 and max 1; swap them"
+    ]
+
+
 def parameter(line: str) -> str:
     """Return a config whose third line describes the parameter p."""
     return f"method: random\nparameters:\n  p: {line}\n"
@@ -155,8 +172,7 @@ parameters: {a: {min: 0.0, max: 1.0}}
         ("{type: hyperband}", "early_terminate: needs min_iter, or max_iter and s"),
         ("{type: hyperband, max_iter: 27}",
          "early_terminate.max_iter: needs s beside it, the number of checks; or give min_iter alone"),
-        ("{type: hyperband, min_iter: 3, s: 2}",
-         "early_terminate.s: counts checks down from max_iter; add max_iter, or remove s"),
+        ("{type: hyperband, s: 2}", "early_terminate: needs min_iter, or max_iter and s"),
         ("{type: hyperband, max_iter: 27, s: 2.5}", "early_terminate.s: expected a whole number above 0, got 2.5"),
         ("{type: hyperband, max_iter: 2, s: 1}",
          "early_terminate.max_iter: leaves no check: max_iter 2 is less than eta 3; raise max_iter"),

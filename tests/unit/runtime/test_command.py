@@ -79,9 +79,18 @@ def test_a_command_that_lacks_something_is_warned_about(
     assert words in warning
 
 
-@pytest.mark.parametrize("command", [None, ["python", "train.py", "${args}"], ["make", "${args_json}"]])
-def test_a_sound_command_is_not_warned_about(command: list[str] | None) -> None:
-    assert warnings(command, None if command else "train.py") == []
+@pytest.mark.parametrize(
+    ("command", "program"),
+    [
+        (None, "train.py"),
+        (["python", "train.py", "${args}"], None),
+        (["make", "${args_json}"], None),
+        (["python", "-m", "lab.train", "${args}"], "lab/train.py"),
+        (["python", "-m", "lab.train", "${args}"], "train.py"),
+    ],
+)
+def test_a_sound_command_is_not_warned_about(command: list[str] | None, program: str | None) -> None:
+    assert warnings(command, program) == []
 
 
 @pytest.mark.parametrize(
