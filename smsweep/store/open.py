@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import event, exc
@@ -16,6 +17,7 @@ from smsweep.errors import StoreUnavailable, UsageError
 from smsweep.store.base import Store
 from smsweep.store.schema import ensure_schema
 from smsweep.store.sql import SqlStore
+from smsweep.store.transactions import Transactions
 from smsweep.sweeps import SweepConfig
 
 DEFAULT_DIR = ".smsweep"
@@ -78,16 +80,14 @@ def open_store(
     engine = engine_of(_parse_url(given) if given else _default_url(environ))
     if clock is None and engine.dialect.name == "sqlite":
         clock = utc_now
-    store = SqlStore(engine, clock=clock, parse=parse, sleep=sleep)
     try:
-        ensure_schema(store.transactions)
-        if read_only:
-            event.listen(engine, "connect", FORBID_WRITES[engine.dialect.name])
-            engine.dispose()  # its next connections are the first that obey
+        ensure_schema(Transactions(engine, sleep))
     except BaseException:
-        store.close()
+        engine.dispose()
         raise
-    return store
+    if read_only:
+        _forbid_writes(engine)
+    return SqlStore(engine, clock=clock, parse=parse, sleep=sleep)
 
 
 def _default_url(environ: Mapping[str, str]) -> sa.URL:
@@ -145,7 +145,9 @@ def engine_of(url: sa.URL) -> sa.Engine:
     if url.get_backend_name() != "sqlite":
         try:
             known = LIBPQ_OPTIONS if url.drivername in LIBPQ else {}
-            options = {name: value for name, value in known.items() if name not in url.query}
+            options: dict[str, Any] = {name: value for name, value in known.items() if name not in url.query}
+            if url.get_driver_name() == "psycopg":
+                options["prepare_threshold"] = None  # behind a pooler the next session would not know a statement
             server = sa.create_engine(url, max_overflow=-1, connect_args=options)
         except ModuleNotFoundError as err:
             other = "" if err.name == "psycopg" else "write postgresql:// for smsweep's own, and "
@@ -176,22 +178,20 @@ def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:
 
 
 def _prepare_postgres(connection: sa.PoolProxiedConnection, _: object) -> None:
-    _set(connection, f"SET idle_in_transaction_session_timeout = '{SILENCE_S}s'")
-
-
-def _read_only_sqlite(connection: sqlite3.Connection, _: object) -> None:
-    connection.execute("PRAGMA query_only = ON")
-
-
-def _read_only_postgres(connection: sa.PoolProxiedConnection, _: object) -> None:
-    _set(connection, "SET default_transaction_read_only = on")
-
-
-def _set(connection: sa.PoolProxiedConnection, statement: str) -> None:
     cursor = connection.cursor()
-    cursor.execute(statement)
+    cursor.execute(f"SET idle_in_transaction_session_timeout = '{SILENCE_S}s'")
     cursor.close()
     connection.commit()
 
 
-FORBID_WRITES: Mapping[str, Callable[..., None]] = {"sqlite": _read_only_sqlite, "postgresql": _read_only_postgres}
+def _forbid_writes(engine: sa.Engine) -> None:
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _read_only_sqlite)
+        engine.dispose()  # its next connections are the first that obey
+    else:
+        # Said of each transaction, not of the session: behind a pooler that is an agent's next.
+        engine.update_execution_options(postgresql_readonly=True)
+
+
+def _read_only_sqlite(connection: sqlite3.Connection, _: object) -> None:
+    connection.execute("PRAGMA query_only = ON")

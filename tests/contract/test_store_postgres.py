@@ -6,6 +6,7 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
+from typing import cast
 
 import pytest
 import sqlalchemy as sa
@@ -90,6 +91,21 @@ def test_what_a_server_lacks_is_named_with_its_cure(postgres: Postgres, options:
     url = postgres.new_schema().partition("&options")[0] + options
     with pytest.raises(StoreUnavailable, match=said):
         open_store(url, environ={}, parse=lambda _: CONFIG)
+
+
+def test_a_session_is_left_as_it_was_for_a_pooler_may_give_it_to_another_agent(postgres: Postgres) -> None:
+    url = postgres.new_schema()
+    with closing(open_store(url, environ={}, parse=lambda _: CONFIG, read_only=True)) as opened:
+        store = cast("SqlStore", opened)
+        for _ in range(20):
+            store.list_sweeps()
+
+        def left(connection: sa.Connection) -> tuple[object, ...]:
+            statement = "SELECT (SELECT count(*) FROM pg_prepared_statements), reset_val"
+            where = "FROM pg_settings WHERE name = 'default_transaction_read_only'"
+            return tuple(connection.execute(sa.text(f"{statement}, setting {where}")).one())
+
+        assert store.transactions.read(left) == (0, "off", "off")
 
 
 @pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
