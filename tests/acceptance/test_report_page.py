@@ -44,6 +44,26 @@ def test_every_figure_is_drawn_and_nothing_is_fetched(browser: Browser, folder: 
         assert (seen.outside, seen.errors) == ([], [])
 
 
+def test_on_paper_every_figure_is_there_dark_on_light_and_as_wide_as_the_sheet(
+    browser: Browser, folder: Path
+) -> None:
+    url = write(folder, 30)
+    with visit(browser, url, "dark") as seen:
+        page = seen.page
+        page.goto(url)
+        page.wait_for_selector('[data-figure="history"][data-is-drawn]')
+        widths = "[...document.querySelectorAll('[data-is-drawn] .main-svg')].map((svg) => svg.clientWidth)"
+        wide = min(page.evaluate(widths))
+        page.evaluate("dispatchEvent(new Event('beforeprint'))")
+        page.wait_for_function("!document.querySelector('[data-figure]:not([data-is-drawn])')")
+        assert max(page.evaluate(widths)) < 700 < wide
+        assert page.get_attribute("html", "data-theme") == "light"
+        page.evaluate("dispatchEvent(new Event('afterprint'))")
+        page.wait_for_function(f"wide => Math.min(...{widths}) === wide", arg=wide)
+        assert page.get_attribute("html", "data-theme") == "dark"
+        assert (seen.outside, seen.errors) == ([], [])
+
+
 def test_the_table_is_filtered_and_sorted(browser: Browser, folder: Path) -> None:
     url = write(folder, 30)
     with visit(browser, url) as seen:

@@ -1,8 +1,11 @@
 "use strict";
-// Draws figures in the page's colours, each when it first comes into view.
+// Draws figures in the page's colours, each when it first comes into view; all of them, light, when the page is printed.
 
 const OPTIONS = { displaylogo: false, responsive: true };
+const PAPER_PX = 660; // what A4 and letter have room for
 const drawn = new Map(); // element -> its figure
+const unseen = new Map(); // element -> what draws it
+let isPrinting = false;
 
 function themed(layout) {
   const style = getComputedStyle(document.documentElement);
@@ -34,7 +37,9 @@ function themed(layout) {
 function showFigure(element, figure, listeners = {}) {
   const height = figure.layout.height;
   if (height) element.style.minHeight = `${height}px`;
-  const ready = Plotly.react(element, figure.data, themed(figure.layout), OPTIONS);
+  const layout = themed(figure.layout);
+  if (isPrinting && element.checkVisibility()) layout.width = PAPER_PX;
+  const ready = Plotly.react(element, figure.data, layout, OPTIONS);
   if (!drawn.has(element)) {
     ready.then(() => {
       for (const [event, listener] of Object.entries(listeners)) element.on(event, listener);
@@ -46,14 +51,28 @@ function showFigure(element, figure, listeners = {}) {
 }
 
 function showWhenSeen(element, figure, listeners) {
+  const show = () => {
+    watcher.disconnect();
+    unseen.delete(element);
+    showFigure(element, figure, listeners);
+  };
   const watcher = new IntersectionObserver((entries) => {
-    if (entries.some((entry) => entry.isIntersecting)) {
-      watcher.disconnect();
-      showFigure(element, figure, listeners);
-    }
+    if (entries.some((entry) => entry.isIntersecting)) show();
   }, { rootMargin: "300px" });
+  unseen.set(element, show);
   watcher.observe(element);
 }
+
+addEventListener("beforeprint", () => {
+  isPrinting = true;
+  for (const show of [...unseen.values()]) show();
+  setTheme("light");
+});
+addEventListener("afterprint", () => {
+  isPrinting = false;
+  setTheme(themeName());
+  for (const element of drawn.keys()) if (element.checkVisibility()) Plotly.Plots.resize(element);
+});
 
 // Calls back with the numbers of the trials that the axes of parallel coordinates leave; null for all.
 function onBrush(element, tell) {
