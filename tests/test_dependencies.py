@@ -17,7 +17,13 @@ ROOT = Path(__file__).parent.parent
 PYPROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 MAX_BASE_BYTES = 150_000_000
 # Packages that we import although only another one of ours asks for them: they are part of its interface.
-PART_OF = {"botocore": "boto3", "mlflow": "mlflow-skinny", "pydantic_core": "pydantic", "requests": "docker"}
+PART_OF = {
+    "botocore": "boto3",
+    "mlflow": "mlflow-skinny",
+    "pydantic_core": "pydantic",
+    "requests": "docker",
+    "urllib3": "docker",
+}
 
 Pins = dict[str, Requirement]
 

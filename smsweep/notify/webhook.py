@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
 import requests
+from urllib3.exceptions import MaxRetryError
 
 CONNECT_S = 5.0
 ANSWER_S = 10.0
@@ -45,8 +46,10 @@ def _try(url: str, body: bytes, headers: Mapping[str, str], event_id: str) -> tu
         return f"no answer within {ANSWER_S:.0f} s", False  # it may have taken it
     except requests.exceptions.SSLError:
         return "its certificate is not to be trusted", False
-    except requests.ConnectionError:
-        return "cannot be reached", True
+    except requests.ConnectionError as err:
+        if isinstance(err.args[0], MaxRetryError):  # no connection came about
+            return "cannot be reached", True
+        return "no answer, its connection broke", False  # it may have taken it, too
     except (requests.RequestException, ValueError, OSError) as err:
         return f"cannot be sent: {type(err).__name__}", False
     if 200 <= answer.status_code < 300:

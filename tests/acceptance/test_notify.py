@@ -45,7 +45,7 @@ class Receiver:
     url: str = ""
     got: list[Data] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
-    answers: list[int] = field(default_factory=list)  # to give first; then 200
+    answers: list[int] = field(default_factory=list)  # to give first, 0 for none at all; then 200
     delay_s: float = 0.0
 
     def events(self) -> list[str]:
@@ -64,6 +64,8 @@ def receiver() -> Iterator[Receiver]:
             if status == 200:
                 state.got.append(json.loads(body))
             state.headers.append({**self.headers, "path": self.path})
+            if not status:
+                return
             self.send_response(status)
             if status == 302:
                 self.send_header("Location", state.url)
@@ -197,7 +199,13 @@ def test_a_sweep_that_goes_on_ends_anew(folder: Path, receiver: Receiver) -> Non
 
 @pytest.mark.parametrize(
     ("answers", "n_asked", "said"),
-    [([503, 429], 4, ""), ([500] * 3, 4, "answered 500"), ([404], 2, "answered 404"), ([302], 2, "answered 302")],
+    [
+        ([503, 429], 4, ""),
+        ([500] * 3, 4, "answered 500"),
+        ([404], 2, "answered 404"),
+        ([302], 2, "answered 302"),
+        ([0], 2, "no answer"),
+    ],
 )
 def test_what_was_not_taken_is_sent_again(
     folder: Path, receiver: Receiver, answers: list[int], n_asked: int, said: str
