@@ -11,7 +11,6 @@ from contextlib import ExitStack
 from typing import Any, TypeVar
 
 from smsweep.errors import NotFound
-from smsweep.fronts import front as find_front
 from smsweep.report.axes import axes_of
 from smsweep.report.snapshot import Snapshot
 from smsweep.report.thin import thin
@@ -102,14 +101,13 @@ class LiveSweep:
         }
 
     def summary(self) -> Data:
-        """Return what a list says of the sweep: `shown`, its front, how its best came about, what runs now."""
+        """Return what a list says of the sweep: `shown`, how its best came about, what runs now."""
         if self._summary is None:
             snapshot = self.snapshot()
             best = snapshot.best_so_far(value for _, value in snapshot.scored())
             self._summary = {
                 **self.shown,
                 "revision": self.revision,
-                "front": sorted(snapshot.front),
                 "best_so_far": [value for _, value in thin(best, LINE_POINTS)],
                 "running": self._running(),
             }
@@ -139,7 +137,6 @@ class LiveSweep:
         numbers = sorted(self._data)
         trials = [self._data[number] for number in numbers]
         config = self.sweep.config
-        front = find_front(list(self._trials.values()), config.metrics) if config.metrics else []
         curves = {
             name: {number: self._trials[number].curve for number in numbers} for name in (self.metric,) if name
         }
@@ -149,7 +146,7 @@ class LiveSweep:
             trials=trials,
             axes=axes_of(config.space, [flat_params(trial["params"]) for trial in trials]),
             curves=curves,
-            front=frozenset(trial.number for trial in front),
+            front=frozenset(self.shown["front"]),
             config=texts["sweep_yaml"],
             job=texts["job_yaml"],
             origin=self.origin,

@@ -51,6 +51,15 @@ def test_a_store_that_was_replaced_is_read_anew(client: Client, folder: Path) ->
     assert client.get(f"/api/sweeps/{first}").status == 404
 
 
+def test_the_front_of_repeated_assignments_is_that_of_their_means(client: Client) -> None:
+    metrics = [{"name": "loss", "goal": "minimize"}, {"name": "accuracy", "goal": "maximize"}]
+    config = {name: value for name, value in CONFIG.items() if name != "metric"}
+    sweep_id = record(30, config={**config, "method": "custom", "metrics": metrics}, job={"repeats": 3})
+    front = [trial["number"] for trial in sdk.views.front(sweep_id)]
+    assert client.get(f"/api/sweeps/{sweep_id}").data["sweep"]["front"] == front
+    assert sdk.reporting.gather(sweep_id).front == set(front)
+
+
 def test_a_sweep_is_told_as_show_and_export_tell_it(client: Client) -> None:
     sweep_id = record(30)
     told = client.get(f"/api/sweeps/{sweep_id}").data
