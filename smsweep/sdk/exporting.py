@@ -70,10 +70,12 @@ def export(
     to = None if to == STDOUT and is_text else to
     if to is None and not is_text:
         raise UsageError(f"{form} needs a place to write to: --to with {PLACES[form]}")
+    workspace = Workspace()
+    if to is not None:
+        _refuse_own_store(to, workspace)
     if to is not None and is_text:
         files.refuse(Path(to), force=force)  # before anything is read
     write = None if is_text else _writer(form)
-    workspace = Workspace()
     with workspace.store() as store:
         contents = gather(store, sweep_id, progress)
         n_trials = len(contents.trials)
@@ -84,7 +86,6 @@ def export(
             files.write(Path(to), lambda path: path.write_text(text, encoding="utf-8", newline=""), force=force)
             return Exported(n_trials=n_trials, where=to)
         assert to is not None
-        _refuse_own_store(to, workspace)
         written = write(contents, to, force=force)
     place = redact(to)
     return Exported(
@@ -123,6 +124,11 @@ def _writer(form: str) -> Any:
 
 
 def _refuse_own_store(to: str, workspace: Workspace) -> None:
-    """Keep others' tables out of the store itself."""
-    if to == workspace.environ.get("SMSWEEP_STORE") or Path(to.partition(":///")[2] or to) == workspace.store_path:
+    """Keep the store itself from being replaced, or filled with others' tables."""
+    own = workspace.environ.get("SMSWEEP_STORE") or str(workspace.store_path)
+    if _file(to) == _file(own):
         raise UsageError(f"{redact(to)}: is smsweep's own store; name another place")
+
+
+def _file(place: str) -> Path:
+    return Path(place.partition(":///")[2] or place).resolve()

@@ -60,6 +60,14 @@ def test_a_file_is_replaced_only_with_force(cli: Cli, ran: str, folder: Path, na
     assert (folder / name).stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.parametrize("to", [".smsweep/store.db", "sqlite:///.smsweep/store.db"])
+@pytest.mark.parametrize("form", ["csv", "optuna"])
+def test_the_store_itself_is_no_place_even_with_force(cli: Cli, ran: str, to: str, form: str) -> None:
+    refused = cli("export", ran, "--to", to, "--format", form, "--force")
+    assert (refused.code, "own store" in refused.err) == (2, True)
+    assert cli("show", ran).code == 0
+
+
 def test_a_link_stays_one(cli: Cli, ran: str, folder: Path) -> None:
     (folder / "real.csv").touch()
     (folder / "link.csv").symlink_to("real.csv")
