@@ -7,10 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from smsweep.errors import ConfigError
-from smsweep.jobs import JobTemplate
+from smsweep.jobs import DEFAULT_MAX_RUN_S, JobTemplate
 from smsweep.trials import Trial
 
-DEFAULT_MAX_RUN_S = 86_400  # API: StoppingCondition.MaxRuntimeInSeconds defaults to one day
 NO_LIMIT = 1_000_000  # trials
 
 

@@ -18,6 +18,7 @@ MAX_HYPERPARAMETER_KEY = 256
 MAX_HYPERPARAMETER_VALUE = 2_500
 MAX_TAGS = 50
 MAX_FAILURE_REASON = 1_024
+DEFAULT_MAX_RUN_S = 86_400  # of a StoppingCondition without MaxRuntimeInSeconds: one day
 
 STOP_GRACE_S = 120  # between SIGTERM and SIGKILL, as SageMaker does it
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from smsweep.errors import JobRejected
 from smsweep.jobs import (
+    DEFAULT_MAX_RUN_S,
     MAX_HYPERPARAMETER_KEY,
     MAX_HYPERPARAMETER_VALUE,
     MAX_HYPERPARAMETERS,
@@ -24,11 +25,10 @@ from smsweep.jobs import (
 from smsweep.repeats import repeat_of
 from smsweep.runtime.secrets import PREFIX as SECRET_PREFIX
 from smsweep.sweeps import Sweep
-from smsweep.trials import Params, Trial
+from smsweep.trials import Params, Trial, flat_params
 
 TRIAL_KEY = "smsweep"  # hyperparameter that carries the whole trial; what is too long goes on in smsweep.1, ...
 REPEAT_VARIABLE = "SMSWEEP_REPEAT"  # tells a script which repetition of its assignment it is, say as its seed
-DEFAULT_MAX_RUN_S = 86_400  # API: StoppingCondition.MaxRuntimeInSeconds defaults to one day
 
 
 def training_job(template: JobTemplate, sweep: Sweep, trial: Trial, site: Site) -> TrainingJobRequest:
@@ -116,7 +116,7 @@ def _hyperparameters(template: JobTemplate, sweep: Sweep, trial: Trial) -> dict[
             f"of {MAX_HYPERPARAMETER_VALUE} characters, the API takes {MAX_HYPERPARAMETERS}; put the large value "
             "into a file of the source and let the param name it"
         )
-    for key, value in _flat(params):
+    for key, value in flat_params(params).items():
         # API: no ends of lines
         is_line = isinstance(value, str) and value.splitlines() in ([], [value])
         text = value if is_line else json.dumps(value)
@@ -154,11 +154,3 @@ def _cut(text: str) -> Iterator[tuple[str, str]]:
     for index, start in enumerate(range(0, len(text), MAX_HYPERPARAMETER_VALUE)):
         key = TRIAL_KEY if index == 0 else f"{TRIAL_KEY}.{index}"
         yield key, text[start : start + MAX_HYPERPARAMETER_VALUE]
-
-
-def _flat(params: Params, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in params.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value

@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-DEFAULT_MAX_RUN_S = 86_400  # of the API
+from smsweep.jobs import DEFAULT_MAX_RUN_S
+
 LONGEST_RUN_S = 28 * 86_400
 MACHINES = ("InstanceType", "InstanceGroups", "InstancePreferences")
 _MACHINE = re.compile(r"ml\.[a-z0-9-]+\.[a-z0-9]+")

@@ -43,7 +43,7 @@ MAY_IMPORT = {
     "launches": set(),
     "jobs": {"errors", "hooks"},
     "request_model": {"errors", "jobs"},
-    "request_rules": set(),
+    "request_rules": {"jobs"},
     "trials": {"errors", "jobs"},
     "space": {"errors"},
     "sweeps": {"errors", "space"},

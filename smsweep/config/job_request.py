@@ -10,6 +10,7 @@ from urllib.parse import unquote
 
 from smsweep.config.document import Path
 from smsweep.config.job_models import InputSection, JobSection
+from smsweep.jobs import DEFAULT_MAX_RUN_S
 
 # job.yaml's key -> where its value stands in the request, unchanged
 PLACES: dict[str, tuple[str, ...]] = {
@@ -63,7 +64,6 @@ OWN_PLACES = ("checkpoint_s3_uri", "output_path")  # where a job's own files go:
 SAME_SHAPE = ("environment", "subnets", "security_group_ids", "metric_definitions")
 
 DEFAULT_VOLUME_GB = 30  # as in the SDK
-DEFAULT_MAX_RUN_S = 86_400
 
 
 def build_request(job: JobSection, folder: FilePath) -> dict[str, Any]:

@@ -10,9 +10,10 @@ from typing import Any
 from smsweep.conditions import parse_condition
 from smsweep.config.document import Path, Problems
 from smsweep.config.job_models import InputSection
-from smsweep.config.job_request import DEFAULT_MAX_RUN_S, local_path
+from smsweep.config.job_request import local_path
 from smsweep.config.scalars import read_scalar
 from smsweep.errors import ConfigError
+from smsweep.jobs import DEFAULT_MAX_RUN_S
 from smsweep.request_rules import may_be_machine
 
 # Words that users of the SDK may try -> what to do instead.

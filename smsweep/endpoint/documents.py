@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from smsweep.endpoint.job import Job
-from smsweep.request_rules import DEFAULT_MAX_RUN_S
+from smsweep.jobs import DEFAULT_MAX_RUN_S
 
 # What EventBridge's event carries of a job, beside its Tags. Source: AWS's example of the event.
 EVENT_FIELDS = (

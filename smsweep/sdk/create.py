@@ -142,7 +142,7 @@ def keep(
     priors = list(priors)
     runs = read_files(priors, config)
     value = Sweep(
-        id=sweep_id or "".join(secrets.choice(ID_LETTERS) for _ in range(ID_LENGTH)),
+        id=sweep_id or new_sweep_id(),
         config=config,
         seed=random.SystemRandom().getrandbits(32) if seed is None else checked_seed(seed),
         name=name or config.name or "",
@@ -164,6 +164,10 @@ def keep(
         if reuse:
             store.put_note(created.id, REUSE_NOTE, True)
         return created.id
+
+
+def new_sweep_id() -> str:
+    return "".join(secrets.choice(ID_LETTERS) for _ in range(ID_LENGTH))
 
 
 def with_source(stored: Sweep, compiled: EstimatorJob, workspace: Workspace) -> Sweep:

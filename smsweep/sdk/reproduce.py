@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -18,7 +17,7 @@ from smsweep.errors import SourceError, UsageError
 from smsweep.render import REPEAT_VARIABLE
 from smsweep.repeats import repeat_of
 from smsweep.sdk.comparing import DIFFERENT, MISSING, compare, worst
-from smsweep.sdk.create import ID_LENGTH, ID_LETTERS
+from smsweep.sdk.create import new_sweep_id
 from smsweep.sdk.execute import agent, backend_name
 from smsweep.sdk.facts import differing_facts
 from smsweep.sdk.labels import parse_trial
@@ -144,7 +143,7 @@ def _sweep(trial: Trial, sweep: Sweep) -> Sweep:
     parsed = parse_sweep({"method": "random", "run_cap": 1, **kept})
     return replace(
         sweep,
-        id="".join(secrets.choice(ID_LETTERS) for _ in range(ID_LENGTH)),
+        id=new_sweep_id(),
         state=type(sweep.state).RUNNING,
         config=parsed.config,
         sweep_yaml=parsed.text,
