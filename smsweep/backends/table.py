@@ -57,7 +57,9 @@ SETTINGS: Mapping[str, Callable[[JobTemplate, Mapping[str, str]], None]] = LazyT
         "batch": "smsweep.backends.sagemaker.queued:check_settings",
     }
 )
-CHECKS: Mapping[str, Check] = LazyTable({"sagemaker": "smsweep.backends.sagemaker.validate:validate"})
+CHECKS: Mapping[str, Check] = LazyTable(
+    dict.fromkeys(("sagemaker", "batch"), "smsweep.backends.sagemaker.validate:validate")
+)
 FIND_JOBS: Mapping[str, FindJobs] = LazyTable(
     {
         "process": "smsweep.backends.process:find_jobs",

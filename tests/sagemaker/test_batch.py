@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from smsweep import request_model
 from smsweep.backends.sagemaker.service_jobs import JobQueue, submission
-from smsweep.errors import UsageError
+from smsweep.errors import JobRejected, UsageError
 from smsweep.sdk import create, execute, manage, views
 from smsweep.sdk.run import run
 from tests.sagemaker.conftest import Account
@@ -127,6 +127,14 @@ def test_a_submission_is_what_botocores_model_says(account: Account) -> None:
 def test_without_a_queue_it_says_what_is_missing(account: Account) -> None:
     with pytest.raises(UsageError, match="SMSWEEP_BATCH_QUEUE"):
         run(account.sweep(1), job=account.job, backend="batch")
+
+
+@pytest.mark.usefixtures("queue")
+def test_a_job_that_sagemaker_would_refuse_creates_no_sweep(account: Account) -> None:
+    job = {name: value for name, value in account.job.items() if name != "image_uri"}
+    with pytest.raises(JobRejected, match="would refuse it: no image"):
+        run(account.sweep(1), job=job, backend="batch")
+    assert views.list_sweeps() == []
 
 
 @pytest.mark.parametrize("text", ["-1", "high", "10000"])
