@@ -8,7 +8,7 @@ from smsweep import sdk
 from smsweep.cli.output import answer_json, say
 from smsweep.cli.progress import open_display
 from smsweep.cli.talk import is_quiet
-from smsweep.cli.tally import Tally, indented
+from smsweep.cli.tally import Tally, indented, look_closer
 from smsweep.cli.text import agent_command, clean, counts
 from smsweep.cli.trials import sort_trials, trials_table
 from smsweep.errors import JobError, TrialsFailed
@@ -85,4 +85,5 @@ def check(outcome: sdk.Outcome, tally: Tally) -> None:
     reasons = "".join(f"  {count} x {clean(reason)}\n" for reason, count in grouped)
     is_shared = outcome.trouble and len(grouped) == 1
     traceback = indented(tally.details.get(grouped[0][0], "") if is_shared else "", MOST_LINES)
-    raise TrialsFailed(f"{said}:\n{reasons}{traceback}look closer with: smsweep logs {tally.sweep_id}/N")
+    advice = look_closer(tally.sweep_id, tally.reasons)
+    raise TrialsFailed(f"{said}:\n{reasons}{traceback}{advice}")

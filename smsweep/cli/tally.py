@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from smsweep import sdk
@@ -48,6 +49,12 @@ def news(trial: Data, metric: str) -> str:
         return clean(first_line(trial["reason"]))
     names = sorted(trial["metrics"], key=lambda name: name != metric)[:MOST_METRICS]
     return pairs({name: trial["metrics"][name] for name in names}) or pairs(sdk.views.flat_params(trial["params"]))
+
+
+def look_closer(sweep_id: str, reasons: Iterable[str]) -> str:
+    """Return what may be the matter with trials that failed for those reasons, and where to see more."""
+    lost = sdk.left_behind.lost(reasons)
+    return f"{clean(lost)}\n" * bool(lost) + f"look closer with: smsweep logs {sweep_id}/N"
 
 
 def indented(text: str, n_most: int) -> str:

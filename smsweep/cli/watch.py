@@ -19,7 +19,7 @@ from smsweep.cli.options import Quiet, SweepId, Verbose
 from smsweep.cli.output import answer, say
 from smsweep.cli.progress import can_be_live
 from smsweep.cli.talk import is_quiet
-from smsweep.cli.tally import news
+from smsweep.cli.tally import look_closer, news
 from smsweep.cli.text import cell, clean, counts
 from smsweep.errors import TrialsFailed
 from smsweep.sdk.looks import Look
@@ -124,7 +124,8 @@ def check(look: Look) -> None:
     if n_failed and n_failed == look.n_ended:
         said = "the trial failed" if n_failed == 1 else f"all {n_failed} trials failed"
         reasons = "\n".join(f"  {n} x {clean(reason)}" for reason, n in look.reasons)
-        raise TrialsFailed(f"{said}:\n{reasons}\nlook closer with: smsweep logs {look.shown['id']}/N")
+        advice = look_closer(look.shown["id"], (reason for reason, _ in look.reasons))
+        raise TrialsFailed(f"{said}:\n{reasons}\n{advice}")
 
 
 @contextmanager

@@ -87,17 +87,17 @@ def warnings(
                 found.append(f"command: {item}: {name} is not set, so W&B puts its name there; set it for the job")
     if "${program}" in items and program is None:
         found.append("command: ${program} stands for nothing, because the sweep names no program; add `program:`")
-    if program is not None and "${program}" not in items and not _names(items, program):
+    if program is not None and not runs_program(items, program):
         found.append(f"command: never names the program, so {program} is not run; add ${{program}}")
     if not any(item.startswith("${args") or "envvar" in item for item in items):
         found.append("command: passes no params; the script gets them only through smsweep.init or wandb.init")
     return found
 
 
-def _names(items: Sequence[str], program: str) -> bool:
-    """Tell whether an item is the program, or as a module, for `python -m`."""
+def runs_program(command: Sequence[str], program: str) -> bool:
+    """Tell whether an item stands for the program or names it, maybe as a module for `python -m`."""
     module = (program[:-3] if program.endswith(".py") else program).strip("./").replace("/", ".")
-    return any(program in item or f".{item}".endswith(f".{module}") for item in items)
+    return any(item == "${program}" or program in item or f".{item}".endswith(f".{module}") for item in command)
 
 
 def item_warnings(item: str, names: Container[str] = ()) -> list[str]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from smsweep.sdk import iam as iam
     from smsweep.sdk import import_wandb as import_wandb
     from smsweep.sdk import labels as labels
+    from smsweep.sdk import left_behind as left_behind
     from smsweep.sdk import live as live
     from smsweep.sdk import log_pages as log_pages
     from smsweep.sdk import manage as manage
@@ -57,6 +58,7 @@ _PARTS = frozenset(
         "iam",
         "import_wandb",
         "labels",
+        "left_behind",
         "live",
         "log_pages",
         "manage",

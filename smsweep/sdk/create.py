@@ -22,6 +22,7 @@ from smsweep.jobs import JobTemplate
 from smsweep.runtime.secrets import SECRETS_ENV
 from smsweep.sdk.estimators import EstimatorJob, compile_estimator
 from smsweep.sdk.hidden import known_secrets
+from smsweep.sdk.left_behind import left_behind
 from smsweep.sdk.origin import ORIGIN_NOTE, origin
 from smsweep.sdk.placing import placed, source_dir
 from smsweep.sdk.prior import CSV_NOTE, is_file, read_files, stored_prior, warn_of_other_spaces
@@ -230,7 +231,7 @@ def hash_source(parsed: ParsedSweep, job: ParsedJob, sweep: SweepLike) -> str:
     workspace = Workspace()
     known = known_secrets(workspace.environ, job.template)
     found = secrets_in_configs(parsed, job, known)
-    files = _source_files(workspace, parsed, job, origin_of(sweep))
+    files = _source_files(workspace, source_dir(parsed.config, job, origin_of(sweep)), job)
     if files:
         return hash_files(files, found=found, known=known)
     refuse_secrets(found)
@@ -241,8 +242,10 @@ def snapshot(workspace: Workspace, parsed: ParsedSweep, job: ParsedJob, origin: 
     """Pack the source and return its hash; "" when there is none. Raises SourceError for a secret in it."""
     known = known_secrets(workspace.environ, job.template)
     found = secrets_in_configs(parsed, job, known)
-    files = _source_files(workspace, parsed, job, origin)
-    if files:
+    folder = source_dir(parsed.config, job, origin)
+    files = _source_files(workspace, folder, job)
+    if folder and files:
+        warn(left_behind(parsed.config, folder, files))
         with workspace.made():
             return pack(files, workspace.bundles_dir, found=found, known=known).hash
     refuse_secrets(found)
@@ -254,10 +257,7 @@ def secrets_in_configs(parsed: ParsedSweep, job: ParsedJob, known: Sequence[str]
     return [*scan_text("sweep config", parsed.text, known), *scan_text("job config", job.text, known)]
 
 
-def _source_files(
-    workspace: Workspace, parsed: ParsedSweep, job: ParsedJob, origin: Path | None
-) -> list[SourceFile]:
-    folder = source_dir(parsed.config, job, origin)
+def _source_files(workspace: Workspace, folder: Path | None, job: ParsedJob) -> list[SourceFile]:
     files = collect(folder, leave_out=(workspace.dir,)) if folder is not None else []
     return [*files, *_secrets_env(folder, job)]
 

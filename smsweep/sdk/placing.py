@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -12,6 +12,7 @@ from pathlib import Path
 from smsweep.config.job_yaml import ParsedJob
 from smsweep.config.sweep_yaml import ParsedSweep, parse_sweep
 from smsweep.errors import SourceError
+from smsweep.runtime.command import runs_program
 from smsweep.sweeps import SweepConfig
 
 
@@ -49,9 +50,11 @@ def source_dir(config: SweepConfig, job: ParsedJob, origin: Path | None) -> Path
         return folders[0]
     if program is None and "${program}" in config.command:
         return None
+    if program is not None and not runs_program(config.command, program):
+        program = None  # W&B starts the command alone, whatever else the program names
     names = [program] if program is not None else []
     for folder in folders:
-        if any(_has(folder, name) for name in (*names, *_named(config))):
+        if any(_has(folder, name) for name in (*names, *_named(config.command, program))):
             return folder
     if program is None or (os.sep not in program and shutil.which(program)):
         return folders[-1]
@@ -75,23 +78,24 @@ def _folders(job: ParsedJob, origin: Path | None) -> list[Path]:
     return [here] if origin is None or origin == here else [here, origin]
 
 
-def _named(config: SweepConfig) -> Iterator[str]:
+def _named(command: Sequence[str], program: str | None) -> Iterator[str]:
     """Yield the files that a command of the sweep's own may run: words, and modules after `-m`.
 
     A program counts only as a module: it is looked for as a file anyway.
     """
-    for before, item in pairwise(["", *config.command]):
-        word = config.program if item == "${program}" else item
+    for before, item in pairwise(["", *command]):
+        word = program if item == "${program}" else item
         if before == "-m" and word:
             module = word.replace(".", "/")
             yield f"{module}.py"
             yield f"{module}/__main__.py"
-        elif config.program is None:
+        elif program is None:
             yield item
 
 
 def _has(folder: Path, name: str) -> bool:
-    return not _leaves(name) and os.path.isfile(folder / name)  # noqa: PTH113 - a word may be no path at all
+    paths = (folder / name, folder / name / "__main__.py")  # Python runs a folder, too
+    return not _leaves(name) and any(map(os.path.isfile, paths))  # a word may be no path at all
 
 
 def _leaves(name: str) -> bool:

@@ -79,6 +79,19 @@ def test_a_program_may_be_a_command_of_the_system(cli: Cli, folder: Path) -> Non
     assert cli("run", "conf/sweep.yaml").code == 0
 
 
+def test_a_program_may_be_a_folder_that_python_runs(cli: Cli, folder: Path) -> None:
+    project(folder, program="src")
+    (folder / "src/train.py").rename(folder / "src/__main__.py")
+    ran = cli("run", "conf/sweep.yaml")
+    assert "here:  src" in cli("logs", f"{ran.out.strip()}/0").out
+
+
+def test_a_program_that_the_command_does_not_run_may_be_anything(cli: Cli, folder: Path) -> None:
+    project(folder, program="digits", command="[python, src/train.py]")
+    ran = cli("run", "conf/sweep.yaml")
+    assert "here:  src" in cli("logs", f"{ran.out.strip()}/0").out
+
+
 def test_a_program_outside_both_folders_is_refused(
     cli: Cli, folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -1,0 +1,54 @@
+"""Who names a path that trials will not find, is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.unit.cli.conftest import SWEEP, Cli
+
+pytestmark = pytest.mark.slow
+
+CARRIED_OR_NOT = SWEEP.replace(
+    "a: {values: [1, 2, 4]}",
+    "a: {values: [1]}\n  b: {parameters: {data: {values: [data/, ./kept, ../away, ./none, wandb, train.py]}}}",
+)
+SAID = " is no part of the source's snapshot, in which trials run; on this machine an absolute path leads to it"
+
+
+@pytest.fixture
+def data(folder: Path) -> Path:
+    """A working directory with data, of which only `kept` travels."""
+    inner = folder / "inner"
+    for name in ("inner/data", "inner/kept", "inner/wandb", "away"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "x.csv").touch()
+    (inner / ".gitignore").write_text("data/\nwandb/\n")
+    (folder / "train.py").rename(inner / "train.py")
+    return inner
+
+
+def test_paths_that_do_not_travel_are_told_when_a_sweep_is_created(
+    cli: Cli, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = "command: [python, '${program}', --config=data/x.csv, --other=kept/x.csv, '${args}']\n"
+    (data / "sweep.yaml").write_text(CARRIED_OR_NOT + command)
+    monkeypatch.chdir(data)
+    said = [line.partition(SAID)[0] for line in cli("sweep", "sweep.yaml").err.splitlines() if SAID in line]
+    places = "command[2]: data/x.csv", "parameters.b.data: data/", "parameters.b.data: ../away"
+    assert said == [f"warning: {place}" for place in places]
+
+
+@pytest.mark.parametrize(
+    ("name", "is_told"), [("data/x.csv", True), ("data/y.csv", False), ("/data/x.csv", False)]
+)
+def test_a_file_that_trials_miss_though_it_is_here_is_told(
+    cli: Cli, data: Path, monkeypatch: pytest.MonkeyPatch, name: str, is_told: bool
+) -> None:
+    (data / "train.py").write_text(f"open({name!r})")
+    (data / "sweep.yaml").write_text(SWEEP)
+    monkeypatch.chdir(data)
+    ended = cli("run", "sweep.yaml", "--count", "1")
+    assert ended.code == 3
+    assert (f"{name} lies here, but{SAID}" in ended.err) is is_told
