@@ -136,7 +136,6 @@ class Trial:
     usage: Mapping[str, Any] = field(default_factory=dict)  # of all its jobs; see verdicts.usage_after
     revision: int = 0  # grows with every change in the sweep; 0 outside a store
     is_removed: bool = False  # taken out of the sweep by a person; its params are free again
-    is_prior: bool = False  # of an earlier sweep: informs the search, never counts as a trial of this one
 
     @property
     def label(self) -> str:

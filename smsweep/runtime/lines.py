@@ -62,15 +62,6 @@ def records(kind: str, values: Mapping[str, Value], *, time: float, step: int | 
         yield head + ", ".join(items) + "}}"
 
 
-def record_regex(name: str) -> str:
-    """Return a SageMaker metric definition's regex that finds this metric's numbers in our records.
-
-    For the graphs in AWS's console; the records themselves say more.
-    """
-    number = r"(-?[0-9.]+(?:e[-+]?[0-9]+)?|NaN|-?Infinity)"
-    return MARK.rstrip() + ' .*"metrics": .*' + re.escape(_quoted(name, MAX_NAME_BYTES)) + ": " + number
-
-
 class JobOutput:
     """Takes records to the job's stdout, also while the script has it elsewhere: in a file, in nothing, closed.
 

@@ -40,10 +40,10 @@ def read_files(priors: Iterable[str], config: SweepConfig) -> list[dict[str, Any
 
 
 def read_prior(store: Store, sweep: Sweep) -> list[Trial]:
-    """Return the trials of earlier sweeps that inform this one's search, marked as such, and the runs of files."""
+    """Return the trials of earlier sweeps that inform the search, and the runs of files, numbered from 0."""
     runs = store.get_note(sweep.id, CSV_NOTE) or []
     found = itertools.chain(stored_prior(store, sweep), map(_as_trial, runs))
-    return [replace(trial, number=number, is_prior=True) for number, trial in enumerate(found)]
+    return [replace(trial, number=number) for number, trial in enumerate(found)]
 
 
 def stored_prior(store: Store, sweep: Sweep) -> Iterator[Trial]:

@@ -14,7 +14,7 @@ from smsweep.trials import MetricPoint, Scalar, Trial
 
 # Columns are named as the fields they hold, so that a row becomes a value without a table of names.
 SWEEP_FIELDS = tuple(f.name for f in fields(Sweep) if f.name != "config")
-TRIAL_FIELDS = tuple(f.name for f in fields(Trial) if f.name not in ("curve", "is_prior"))
+TRIAL_FIELDS = tuple(f.name for f in fields(Trial) if f.name != "curve")
 
 MAX_BIGINT = 2**63 - 1
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from smsweep.errors import ConfigError
 from smsweep.metrics import MetricReader, Reading
-from smsweep.runtime.lines import METRICS, SUMMARY, record_regex, records
+from smsweep.runtime.lines import METRICS, SUMMARY, records
 
 AT = datetime(2025, 1, 1, tzinfo=timezone.utc)
 LOSS = ("loss", r"loss=([0-9.eE+-]+|nan|inf)")
@@ -161,11 +161,3 @@ def test_a_group_that_took_no_part_is_no_match() -> None:
 def test_a_definition_that_cannot_work_is_refused(regex: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         MetricReader([("loss", regex)])
-
-
-@pytest.mark.parametrize("name", ["loss", "val.loss", 'we"ird (x)', "ä"])
-def test_the_regex_for_awss_console_finds_the_metric_in_its_record(name: str) -> None:
-
-    (line,) = records(METRICS, {"other": 1, name: -1.5e-07, "last": 2}, step=0, time=0)
-    found = re.findall(record_regex(name), line)
-    assert [float(value) for value in found] == [-1.5e-07]

@@ -49,7 +49,7 @@ def test_removing_a_trial_frees_its_cell() -> None:
 
 
 def test_a_cell_that_an_earlier_sweep_covered_is_not_run_again() -> None:
-    history = History(prior=[Trial(number=0, params={**CELLS[0], "more": 1}, is_prior=True)])
+    history = History(prior=[Trial(number=0, params={**CELLS[0], "more": 1})])
     assert grid().suggest(history, 1) == [CELLS[1]]
 
 
