@@ -13,11 +13,11 @@ from typing import Any
 
 import requests
 from docker import APIClient
-from docker.context import ContextAPI
-from docker.context.config import get_current_context_name
-from docker.errors import APIError, ContextNotFound, DockerException, ImageNotFound, TLSParameterError
+from docker.constants import DEFAULT_DOCKER_API_VERSION
+from docker.errors import APIError, ContextException, DockerException, ImageNotFound, TLSParameterError
 from docker.utils import kwargs_from_env, parse_host
 
+from smsweep.backends.docker.contexts import context_address
 from smsweep.backends.docker.options import DockerOptions
 from smsweep.backends.secret_values import check_here
 from smsweep.errors import BackendUnavailable, UsageError
@@ -49,7 +49,7 @@ class Engine:
         try:
             if trouble := self._socket_trouble():
                 raise BackendUnavailable(f"the Docker Engine: {trouble}")
-            client = APIClient(version=self._version, timeout=TIMEOUT_S, **self._address)
+            client = self._open(self._version, TIMEOUT_S)
             try:
                 yield client
             finally:
@@ -75,31 +75,31 @@ class Engine:
     @cached_property
     def _address(self) -> dict[str, Any]:
         address: dict[str, Any] = dict(kwargs_from_env(environment=dict(self._environ)))
-        if "base_url" not in address:
-            # Docker Desktop, colima and rootless engines are found through the CLI's current context.
-            name = self._environ.get("DOCKER_CONTEXT") or get_current_context_name()
-            context = ContextAPI.get_context(name)
-            if context is None:
-                raise ContextNotFound(name)
-            if context.Host:
-                address["base_url"] = context.Host
-        return address
+        if "base_url" in address:
+            return address
+        return address | context_address(self._environ)  # Docker Desktop, colima, rootless engines
 
     @cached_property
     def _version(self) -> str:
         """Ask once what API the engine speaks: each further client is spared the question."""
-        client = APIClient(version="auto", timeout=GREETING_S, **self._address)
+        client = self._open(DEFAULT_DOCKER_API_VERSION, GREETING_S)
         try:
-            return client.api_version
+            return str(client.version(api_version=False)["ApiVersion"])
         finally:
             client.close()
+
+    def _open(self, version: str, timeout_s: int) -> APIClient:
+        client = APIClient(version=version, timeout=timeout_s, **self._address)
+        # No proxy stands before an engine of this machine, and REQUESTS_CA_BUNDLE would go before its own CA.
+        client.trust_env = False
+        return client
 
     def _no_answer(self, err: Exception) -> str:
         """Say why nothing came back, and what to do."""
         if isinstance(err, TLSParameterError):
             return "no certificates for DOCKER_TLS_VERIFY; set DOCKER_CERT_PATH to their folder, or unset both"
-        if isinstance(err, ContextNotFound):
-            return f"there is no context {err.name}; choose one with `docker context use`, or set DOCKER_HOST"
+        if isinstance(err, ContextException):
+            return str(err)
         trouble = self._socket_trouble()
         return trouble or f"no answer ({type(err).__name__}: {err}); start it, or set DOCKER_HOST"
 
@@ -140,5 +140,10 @@ def check_settings(template: JobTemplate, environ: Mapping[str, str]) -> None:
         parse_host(url)
     except DockerException as err:
         raise UsageError(f"DOCKER_HOST: {err}; expected a URL such as {DEFAULT_URL}") from err
+    try:
+        if not url:
+            context_address(environ)
+    except ContextException as err:
+        raise UsageError(f"the Docker Engine: {err}") from err
     DockerOptions.from_environ(environ)
     check_here(template, environ)

@@ -1,0 +1,80 @@
+"""Which engine is meant: the Docker CLI's contexts, and the way to one over TCP."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+from docker.errors import ContextException
+
+from smsweep.backends.docker.contexts import context_address
+from smsweep.backends.docker.engine import Engine, check_settings
+from smsweep.errors import UsageError
+from smsweep.jobs import JobTemplate
+
+
+def write_context(folder: Path, name: str, meta: object, certificates: tuple[str, ...] = ()) -> None:
+    """Write what `docker context create` does, which writes no config.json."""
+    key = hashlib.sha256(name.encode()).hexdigest()
+    for part in ("meta", "tls"):
+        (folder / "contexts" / part / key / "docker").mkdir(parents=True)
+    (folder / "contexts" / "meta" / key / "meta.json").write_text(json.dumps(meta))
+    for certificate in certificates:
+        (folder / "contexts" / "tls" / key / "docker" / certificate).touch()
+
+
+def docker(**endpoint: object) -> dict[str, object]:
+    return {"Name": "any", "Metadata": {}, "Endpoints": {"docker": endpoint}}
+
+
+def test_a_context_is_found_where_the_cli_has_written_nothing_else(tmp_path: Path) -> None:
+    write_context(tmp_path, "far", docker(Host="unix:///far.sock"))
+    environ = {"DOCKER_CONFIG": str(tmp_path)}
+    assert context_address(environ) == {}
+    assert context_address({**environ, "DOCKER_CONTEXT": "far"})["base_url"] == "unix:///far.sock"
+    (tmp_path / "config.json").write_text('{"currentContext": "far"}')
+    assert context_address(environ)["base_url"] == "unix:///far.sock"
+    assert context_address({**environ, "DOCKER_CONTEXT": "default"}) == {}
+
+
+@pytest.mark.parametrize("skips", [False, True])
+def test_a_contexts_certificates_are_used(tmp_path: Path, *, skips: bool) -> None:
+    files = ("ca.pem", "cert.pem", "key.pem")
+    write_context(tmp_path, "far", docker(Host="tcp://far:2376", SkipTLSVerify=skips), files)
+    tls = context_address({"DOCKER_CONFIG": str(tmp_path), "DOCKER_CONTEXT": "far"})["tls"]
+    assert [Path(path).name for path in (tls.ca_cert, *tls.cert)] == list(files)
+    assert tls.verify is not skips
+
+
+def test_a_context_that_is_none_is_told_before_there_is_a_sweep(tmp_path: Path) -> None:
+    environ = {"DOCKER_CONFIG": str(tmp_path), "DOCKER_CONTEXT": "far"}
+    with pytest.raises(UsageError, match="there is no context far; choose one with `docker context use`"):
+        check_settings(JobTemplate(), environ)
+    check_settings(JobTemplate(), {**environ, "DOCKER_HOST": "unix:///var/run/docker.sock"})
+    write_context(tmp_path, "far", {"Endpoints": []})
+    with pytest.raises(ContextException, match="cannot be read"):
+        context_address(environ)
+
+
+def test_no_proxy_stands_before_an_engine_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Greeting(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(b'{"ApiVersion": "1.44"}')
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    with HTTPServer(("127.0.0.1", 0), Greeting) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with Engine({"DOCKER_HOST": f"tcp://127.0.0.1:{server.server_port}"}).client() as client:
+            assert client.version()["ApiVersion"] == "1.44"
+        server.shutdown()
