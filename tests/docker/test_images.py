@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 from docker import DockerClient
@@ -70,6 +71,22 @@ def test_an_image_of_another_architecture_fails_by_name(jobs: Jobs, docker_engin
         reason = jobs.run("other", "").status.failure_reason
         docker_engine.images.remove(registry.address)
     assert reason.startswith(f"image {registry.address} is for s390x, this machine is ")
+
+
+def test_the_image_that_a_job_ran_in_is_kept_though_its_tag_moved(jobs: Jobs, docker_engine: DockerClient) -> None:
+    image, repository = docker_engine.images.get(jobs.image), jobs.prefix
+    image.tag(repository, "moving")
+    jobs.image = f"{repository}:moving"
+    try:
+        name = jobs.start("moved", "print('runs', flush=True); import time; time.sleep(1)")
+        jobs.until_says(name, "runs")
+        docker_engine.images.remove(jobs.image)
+        results = jobs.finish(name).status.results
+    finally:
+        with suppress(ImageNotFound):
+            docker_engine.images.remove(jobs.image)
+    assert results is not None
+    assert results.image == image.id
 
 
 def test_how_to_log_in_to_awss_registries_is_said() -> None:

@@ -187,7 +187,9 @@ def test_a_trial_told_to_end_while_it_waits_for_pip_ends(jobs: Jobs, package: st
 def test_the_layer_keeps_the_images_own_settings(jobs: Jobs, docker_engine: DockerClient, package: str) -> None:
     make_wheel(jobs.folder / "wheels", package)
     jobs.backend = jobs.another(PIP_FIND_LINKS=str(jobs.folder / "wheels"), PIP_NO_INDEX="1")
-    jobs.run("layer", "", files={"requirements.txt": package})
+    results = jobs.run("layer", "", files={"requirements.txt": package}).status.results
+    assert results is not None
+    assert results.image == docker_engine.images.get(jobs.image).id
     (layer,) = [
         image
         for image in docker_engine.images.list(filters={"label": LABEL})

@@ -6,6 +6,7 @@ import logging
 import re
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 ECR = re.compile(r"\d{12}\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.[a-z0-9.]+(?=/)")  # AWS's registries
 NOT_FOUND = re.compile(r'exec: "([^"]+)": (?:executable file not found|stat .*: no such file)')
 NOT_SEEN = re.compile(r"bind source path does not exist: (\S.*)")
+LABEL_BELOW = "smsweep.image"  # of a layer with requirements: the id of the image that it lies on
 MALFORMED = re.compile(r"invalid reference format")
 _pulling = threading.Lock()  # a second pull of the same image would only wait for the first
 
@@ -35,13 +37,17 @@ def inspect_image(client: APIClient, image: str) -> dict[str, Any]:
     return dict(client.inspect_image(image))  # type: ignore[no-untyped-call]  # the stubs do not know it
 
 
-def identify(client: APIClient, image: str) -> str:
-    """Return an image's digest in a registry, else its id here; "" when it is gone."""
-    try:
-        about = inspect_image(client, image)
-    except APIError:
-        return ""
-    return str(next(iter(about.get("RepoDigests") or ()), about.get("Id", "")))
+def identify(client: APIClient, container: str) -> str:
+    """Return the digest in a registry, else the id, of the image that a container was made of.
+
+    What its name means by now may be another one. Of a layer with requirements it is the image below.
+    """
+    found = ""
+    with suppress(APIError):  # what was removed meanwhile says no more
+        found = client.inspect_container(container)["Image"]
+        found = (inspect_image(client, found)["Config"].get("Labels") or {}).get(LABEL_BELOW, found)
+        found = next(iter(inspect_image(client, found).get("RepoDigests") or ()), found)
+    return found
 
 
 def has_image(client: APIClient, image: str) -> bool:

@@ -125,6 +125,7 @@ class Keeper(threading.Thread):
         self._tell("Uploading")
         order = self._folder.stop_order()
         image, facts = image_name(self._request, self._around.options.image), self._around.engine.facts
+        made_of = identify(client, containers.container_name(self._folder.name, self._hosts[0]))
         is_mute = any(end.exit_code and not end.reason for end in ends)
         trouble = misfit(client, image, facts) if is_mute else ""
         cap = self._around.options.memory_bytes
@@ -141,7 +142,7 @@ class Keeper(threading.Thread):
             lost = f"its results cannot be kept: {err}"
             said = f"{verdict.failure_reason}\n{lost}" if verdict.failure_reason else lost
             return replace(verdict, status="Failed", secondary_status="Failed", failure_reason=said)
-        results = self._results(kept, identify(client, image))
+        results = self._results(kept, made_of)
         return replace(verdict, results=results, ended_at=self._end_of(ends))
 
     def _end_of(self, ends: list[HostEnd]) -> datetime | None:

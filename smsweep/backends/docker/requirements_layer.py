@@ -21,7 +21,7 @@ from docker import APIClient
 
 from smsweep.backends.docker.containers import Bind, mount, remove
 from smsweep.backends.docker.engine import EngineFacts
-from smsweep.backends.docker.images import has_image, inspect_image
+from smsweep.backends.docker.images import LABEL_BELOW, has_image, inspect_image
 from smsweep.backends.docker.locks import POLL_S, exclusive, is_held
 from smsweep.backends.docker.logs import LOG_CONFIG, LogCopy, open_log
 from smsweep.backends.docker.pip_settings import PipSettings
@@ -116,7 +116,7 @@ class RequirementsLayers:
                 if layer in self._failed:
                     raise JobRejected(self._failed[layer])
                 if not has_image(client, layer):
-                    self._install(client, image, details["Config"], requirements, key, check)
+                    self._install(client, details, requirements, key, check)
         return layer
 
     def remove_leftovers(self, client: APIClient) -> None:
@@ -137,8 +137,7 @@ class RequirementsLayers:
     def _install(
         self,
         client: APIClient,
-        image: str,
-        config: Mapping[str, Any],
+        image: Mapping[str, Any],
         requirements: Requirements,
         key: str,
         check: Callable[[], None],
@@ -147,7 +146,7 @@ class RequirementsLayers:
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(mode=0o700)  # an index's URL may hold a password
         try:
-            container = self._create(client, image, requirements, key)
+            container = self._create(client, image["Id"], requirements, key)
             with requirements.source_tar.open("rb") as source:
                 client.put_archive(container, CODE, source)
             client.start(container)
@@ -158,7 +157,7 @@ class RequirementsLayers:
                 said = describe_failure(state["ExitCode"], _output(client, container, scratch / "log"))
                 self._failed[f"{REPOSITORY}:{key}"] = said
                 raise JobRejected(said)
-            _commit(client, container, key, _layer_config(config, key))
+            _commit(client, container, key, _layer_config(image, key))
         finally:
             # With what an agent has left that was killed meanwhile.
             for found in self._installing(client, f"{LABEL}={key}"):
@@ -195,14 +194,15 @@ def _commit(client: APIClient, container: str, key: str, config: dict[str, Any])
         client.timeout = before
 
 
-def _layer_config(config: Mapping[str, Any], key: str) -> dict[str, Any]:
+def _layer_config(image: Mapping[str, Any], key: str) -> dict[str, Any]:
     """Return the image's own config, said in full: what is left out would be taken from the installation's."""
+    config = image["Config"]
     return {
         **config,
         "Entrypoint": config.get("Entrypoint") or [],
         "WorkingDir": config.get("WorkingDir") or "/",
         # The scratch is the installation's: a job's container that had its label would be taken for one.
-        "Labels": {**(config.get("Labels") or {}), LABEL: key, LABEL_SCRATCH: ""},
+        "Labels": {**(config.get("Labels") or {}), LABEL: key, LABEL_SCRATCH: "", LABEL_BELOW: image["Id"]},
     }
 
 
