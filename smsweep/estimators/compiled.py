@@ -71,7 +71,7 @@ def translated() -> Iterator[None]:
     """Let the SDK make a request. Raises ConfigError for what it complains of."""
     try:
         yield
-    except (ValueError, TypeError, KeyError, AttributeError) as err:
+    except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as err:
         raise ConfigError(f"estimator: {err}") from err
     except (BotoCoreError, ClientError, Boto3Error) as err:  # it asks what a role's name stands for, and the like
         raise ConfigError(

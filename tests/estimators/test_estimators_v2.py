@@ -33,6 +33,7 @@ REFUSED = {
     "mpi": "distribution: has no place in a sweep; mpi on several instances is a launch that only AWS's toolkit",
     "entrypoint": "container_entry_point: has no place",
     "key without place": "output_path: missing",
+    "profiler and none": "disable_profiler cannot be False when disable_profiler is True",
     "hook without place": "output_path: missing",
 }
 NOWHERE = ("nothing", "TensorFlow without place")  # no output path
