@@ -75,7 +75,7 @@ def open_endpoint(
     port: 0 for a free one. job_host: by which jobs know this machine. has_toolkit: they run in their images.
     clock: seconds since the epoch. Raises UsageError.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    _make(folder)
     with ExitStack() as stack:
         stack.enter_context(_locked(folder))
         stack.enter_context(life())
@@ -123,6 +123,13 @@ def open_endpoint(
         for server in servers:
             server.app = app
         yield endpoint
+
+
+def _make(folder: Path) -> None:
+    """Make the folder unless it is there; one that we make is no part of a sweep's source around it."""
+    if not folder.exists():
+        folder.mkdir(parents=True)
+        (folder / ".gitignore").write_text("*\n")
 
 
 @contextmanager
