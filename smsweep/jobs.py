@@ -76,6 +76,7 @@ class LogPage:
     lines: tuple[str, ...]  # without line ends; what is not UTF-8 is replaced
     cursor: str  # give it back to read on; opaque
     is_last: bool = False  # the job has ended and this page reaches the end of its log
+    is_behind: bool = False  # more is there already, but must wait for its turn: ask again soon
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -39,6 +39,7 @@ BACKENDS: Mapping[str, MakeBackend] = LazyTable(
         "batch": "smsweep.backends.sagemaker.queued:QueuedBackend",
     }
 )
+LOCAL = ("process", "docker")  # they run jobs on this machine, where the logs lie then
 PREPARE: Mapping[str, Prepare] = LazyTable(
     {
         "process": "smsweep.backends.process:prepare",

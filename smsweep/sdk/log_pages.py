@@ -8,7 +8,7 @@ from contextlib import ExitStack, closing
 from typing import Any
 
 from smsweep.backends.base import Backend
-from smsweep.backends.table import BACKENDS
+from smsweep.backends.table import BACKENDS, LOCAL
 from smsweep.errors import UsageError
 from smsweep.sdk.execute import backend_name, load_job_text, open_backend
 from smsweep.sdk.hidden import make_redact
@@ -17,7 +17,6 @@ from smsweep.sdk.workspace import Workspace
 from smsweep.sweeps import Sweep
 
 Data = dict[str, Any]
-LOCAL = ("process", "docker")  # backends whose logs lie where their jobs ran
 
 
 class LogPages:
@@ -46,6 +45,8 @@ class LogPages:
         backend, lock = self._backend(backend_name(kind, self._workspace))
         with lock:  # not every backend's client may be used by two at once
             try:
+                if kind not in LOCAL:
+                    backend.describe([job_name])
                 page = backend.read_logs(job_name, "" if is_new else inner)
             except ValueError as err:
                 raise UsageError(f"{cursor!r}: no place in a log; begin without one") from err

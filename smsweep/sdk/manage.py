@@ -6,8 +6,10 @@ import contextlib
 import time
 from collections.abc import Iterable, Iterator
 
-from smsweep.backends.table import BACKENDS
+from smsweep.backends.base import Backend
+from smsweep.backends.table import BACKENDS, LOCAL
 from smsweep.errors import StoreConflict, UsageError
+from smsweep.jobs import LogPage
 from smsweep.metrics import split_records
 from smsweep.sdk.away.record import AGENTS_NOTE, all_jobs, read_records
 from smsweep.sdk.execute import backend_name, load_job_text, open_backend
@@ -115,20 +117,35 @@ def read_log(label: str, *, follow: bool = False, raw: bool = False, backend: st
             raise UsageError(f"{label}: {NO_LOG}")
         name = backend_name(backend or kind, workspace)
         with contextlib.closing(open_backend(name, workspace)) as opened:
-            cursor = ""
+            job, page = trial.job_name, LogPage(lines=(), cursor="")
             while True:
-                page = opened.read_logs(trial.job_name, cursor) if trial.job_name else None
-                if page is not None and page.cursor != cursor:
+                cursor = page.cursor
+                for page in _pages(opened, job, cursor) if job else ():
                     if page.lines:
                         lines = redact("\n".join(page.lines)).split("\n")  # at once: a key may span several
                         yield from lines if raw else without_records(lines)
-                    cursor = page.cursor
-                    continue
-                is_over = trial.state.is_terminal or (page is not None and page.is_last)
-                if is_over or not follow:
+                if page.is_last or not follow:
+                    return
+                is_over = trial.state.is_terminal or trial.job_name != job
+                # Of a job in the cloud this asks for news, without which there is no more of its log.
+                there = opened.describe([job]) if job and name not in LOCAL else {}
+                if is_over and job not in there:
                     return
                 time.sleep(FOLLOW_S)
                 trial = find_trial(store, sweep_id, number)
+                job = job or trial.job_name
+
+
+def _pages(backend: Backend, job: str, cursor: str) -> Iterator[LogPage]:
+    """Yield what there is of a job's log behind the cursor; the last page tells whether that was all."""
+    while True:
+        page = backend.read_logs(job, cursor)
+        yield page
+        if page.cursor == cursor:
+            if not page.is_behind:
+                return
+            backend.wait(FOLLOW_S)
+        cursor = page.cursor
 
 
 def _read_agent_log(workspace: Workspace, sweep_id: str, *, follow: bool) -> Iterator[str]:
@@ -136,16 +153,15 @@ def _read_agent_log(workspace: Workspace, sweep_id: str, *, follow: bool) -> Ite
     with workspace.store() as store:
         names = all_jobs(read_records(workspace.dir)[sweep_id], store.get_note(sweep_id, AGENTS_NOTE))
     with contextlib.closing(open_backend("sagemaker", workspace)) as opened:
-        cursor = ""
+        page = LogPage(lines=(), cursor="")
         while names:
-            page = opened.read_logs(names[-1], cursor)
-            yield from without_records(page.lines)
-            if page.cursor == cursor:
-                if page.is_last or not follow:
-                    return
-                opened.wait(FOLLOW_S)
-                opened.describe([names[-1]])
             cursor = page.cursor
+            for page in _pages(opened, names[-1], cursor):
+                yield from without_records(page.lines)
+            if page.is_last or not follow:
+                return
+            opened.wait(FOLLOW_S)
+            opened.describe([names[-1]])
 
 
 def without_records(lines: Iterable[str]) -> Iterator[str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from smsweep.backends.base import Backend
-from smsweep.backends.table import BACKENDS
+from smsweep.backends.table import BACKENDS, LOCAL
 from smsweep.errors import UsageError
 from smsweep.sdk.execute import now
 from smsweep.sdk.signals import told_to_end
@@ -22,7 +22,6 @@ from smsweep.tables import LazyTable
 if TYPE_CHECKING:
     from smsweep.endpoint.server import Endpoint
 
-LOCAL = ("process", "docker")  # backends that run jobs on this machine
 
 # moto is an extra, and slow to load.
 PARTS: LazyTable[Any] = LazyTable(

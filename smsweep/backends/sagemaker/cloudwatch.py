@@ -158,6 +158,7 @@ class Logs:
             lines=tuple(line for line in lines if not is_end(line)),
             cursor=tail.cursor,
             is_last=tail.is_drained and not tail.events,
+            is_behind=tail.own_scan is not None or bool(tail.events),
         )
 
     def _take_in(self, scan: _Scan, events: Iterable[Mapping[str, Any]]) -> None:
@@ -170,6 +171,8 @@ class Logs:
             position = scan.counted[event["logStreamName"]] = (at_ms, n + 1 if at_ms == before_ms else 1)
             tail = self._tails.get(name)
             if tail is None or position <= tail.fetched.get(stream, (0, 0)):
+                continue
+            if tail.own_scan not in (None, scan):  # which is still among older lines
                 continue
             tail.fetched = {**tail.fetched, stream: position}
             tail.events.append((stream, position, event["message"]))

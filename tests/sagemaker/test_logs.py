@@ -1,0 +1,69 @@
+"""Logs of jobs in the cloud, read by a person while they grow and when they are long."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import closing
+
+import pytest
+
+from smsweep.sdk import create, execute, manage
+from smsweep.sdk.log_pages import LogPages
+from smsweep.sdk.workspace import Workspace
+from tests.sagemaker.conftest import Account
+
+SLOW = """
+import smsweep, time
+for number in range(20):
+    print("line", number, flush=True)
+    time.sleep(0.1)
+smsweep.log({"loss": 1})
+"""
+LINES = [f"line {number}" for number in range(20)]
+
+
+@pytest.mark.parametrize("backend", ["sagemaker", "batch"])
+def test_a_log_is_followed_to_its_end(account: Account, backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SMSWEEP_BATCH_QUEUE", "any")
+    (account.folder / "train.py").write_text(SLOW)
+    sweep_id = create.sweep(account.sweep(1), job=account.job)
+    agent = threading.Thread(target=execute.agent, args=(sweep_id,), kwargs={"backend": backend})
+    agent.start()
+    try:
+        while not account.trials():
+            agent.join(0.05)
+        assert list(manage.read_log(f"{sweep_id}/0", follow=True)) == LINES
+    finally:
+        agent.join()
+
+
+def test_a_page_that_is_asked_for_again_goes_on_with_the_log(account: Account) -> None:
+    (account.folder / "train.py").write_text(SLOW)
+    sweep_id = create.sweep(account.sweep(1), job=account.job)
+    agent = threading.Thread(target=execute.agent, args=(sweep_id,), kwargs={"backend": "sagemaker"})
+    agent.start()
+    lines: list[str] = []
+    try:
+        while not (account.trials() and account.trials()[0].job_name):
+            agent.join(0.05)
+        with Workspace().store() as store, closing(LogPages(Workspace())) as pages:
+            sweep, cursor = store.get_sweep(sweep_id), ""
+            while True:
+                (trial,) = account.trials()
+                page = pages.page(sweep, trial.job_name, trial.place or "sagemaker@us-east-1", cursor)
+                lines += page["lines"]
+                cursor = page["cursor"]
+                if page["is_last"]:
+                    break
+                agent.join(0.05)
+    finally:
+        agent.join()
+    assert lines == LINES
+
+
+def test_a_log_of_many_pages_is_shown_whole(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    (account.folder / "train.py").write_text("for number in range(25_000): print('line', number)")
+    account.run(1)
+    monkeypatch.setenv("SMSWEEP_SAGEMAKER_RATES", "logs=1")
+    lines = list(manage.read_log(account.trials()[0].label))
+    assert lines == [f"line {number}" for number in range(25_000)]
