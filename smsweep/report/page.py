@@ -11,6 +11,7 @@ from html import escape
 from importlib import resources
 from typing import Any
 
+from smsweep.report.cells import exact
 from smsweep.report.figures.table import FIGURES
 from smsweep.report.sections import environment, facts, head
 from smsweep.report.snapshot import Snapshot, metric_names
@@ -35,7 +36,7 @@ def page(snapshot: Snapshot, columns: list[str], rows: Sequence[Mapping[str, Any
     data = {
         "sweep_id": snapshot.sweep["id"],
         "columns": columns,
-        "rows": [[row.get(name) for name in columns] for row in rows],
+        "rows": [[exact(row.get(name)) for name in columns] for row in rows],
         "usual": usual,
         "goals": goals,
         "figures": {name: FIGURES[name].make(snapshot) for name in names},

@@ -34,7 +34,6 @@ STATUS = (  # of HTTP for each kind of error; the first that fits
     (JobError, 502),
     (SmsweepError, 500),
 )
-MOST_EXACT = 2**53  # beyond it a browser's numbers skip some
 
 
 def answer(value: Any, status: int = 200) -> Response:
@@ -43,12 +42,6 @@ def answer(value: Any, status: int = 200) -> Response:
 
 def as_json(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=True, separators=(",", ":"), default=str, allow_nan=False).encode()
-
-
-def exact(value: Any) -> Any:
-    """Return a cell of a table as a browser can show it: of integers too large for it the digits."""
-    is_large = isinstance(value, int) and abs(value) > MOST_EXACT
-    return str(value) if is_large else value
 
 
 def told(handle: Callable[[Request], Response]) -> Callable[[Request], Response]:

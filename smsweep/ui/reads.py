@@ -12,11 +12,12 @@ from starlette.responses import Response
 
 from smsweep import sdk
 from smsweep.errors import NotFound, UsageError
+from smsweep.report.cells import exact
 from smsweep.report.figures.table import FIGURES
 from smsweep.report.thin import thin
 from smsweep.sdk.live import LiveSweep
 from smsweep.trials import MetricPoint, is_number
-from smsweep.ui.answers import answer, exact, told
+from smsweep.ui.answers import answer, told
 from smsweep.ui.desk import Desk, desk_of
 
 Data = dict[str, Any]

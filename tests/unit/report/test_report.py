@@ -47,6 +47,12 @@ def test_the_table_holds_what_the_export_says() -> None:
     assert set(data["columns"]) == set(columns)
 
 
+def test_an_integer_that_a_browser_cannot_hold_keeps_its_digits() -> None:
+    config = {**CONFIG, "parameters": {**CONFIG["parameters"], "key": {"value": 2**53 + 1}}}
+    data = data_of(sdk.reporting.report(record(1, config=config)))
+    assert dict(zip(data["columns"], data["rows"][0], strict=True))["params.key"] == "9007199254740993"
+
+
 def test_the_history_has_the_exports_objectives() -> None:
     sweep_id = record(30)
     figure = sdk.reporting.figure(sweep_id, "history")
