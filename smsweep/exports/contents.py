@@ -40,7 +40,7 @@ class Contents:
     @property
     def metrics(self) -> tuple[Metric, ...]:
         """What is to be improved: one metric, several, or none."""
-        return self.config.metrics or ((self.config.metric,) if self.config.metric else ())
+        return self.config.all_metrics
 
     def values_of(self, trial: Trial) -> list[float] | None:
         """Return a trial's objective, or its last value of each of several metrics; None when one is missing."""

@@ -19,6 +19,7 @@ from smsweep.sdk.labels import parse_sweep_id
 from smsweep.sdk.masking import Cleaner, secrets_of
 from smsweep.sdk.origin import ORIGIN_NOTE
 from smsweep.sdk.views import flat_params, json_safe, show_data, table_row, trial_data
+from smsweep.sdk.watching import metric_name
 from smsweep.sdk.workspace import Workspace
 from smsweep.store.base import Store
 from smsweep.store.open import FILE_NAME
@@ -79,10 +80,7 @@ class LiveSweep:
     @property
     def metric(self) -> str:
         """The metric that figures show, by the name that scripts report; "" for a sweep without any."""
-        config = self.sweep.config if self.sweep else None
-        if config is None:
-            return ""
-        return next((each.name for each in (*config.metrics, config.metric) if each), "")
+        return metric_name(self.sweep) if self.sweep else ""
 
     def changes(self, since: int) -> Data:
         """Return the rows of trials that changed after a revision, and which were removed. since: 0 for all."""

@@ -51,7 +51,7 @@ def sweeps_html(sweeps: Sequence[Sweep]) -> str:
 def run_html(trial: Trial, sweep: Sweep) -> str:
     clean = _cleaner(sweep)
     data = clean(json_safe(trial_data(trial, sweep)))
-    metric = sweep.config.metrics[0] if sweep.config.metrics else sweep.config.metric
+    metric = next(iter(sweep.config.all_metrics), None)
     curve = _curve(trial, metric.name) if metric else []
     return cards.box(
         cards.title(trial.label, data["place"], data["state"]),

@@ -81,8 +81,7 @@ def finish(label: str, again_id: str, *, tolerance: float = TOLERANCE) -> Data:
     metrics = compare(
         (data[0]["metrics"], points[0]), (data[1]["metrics"], points[1]), tolerance, may_be_cut=is_cut
     )
-    config = sweeps[0].config
-    own = {metric.name for metric in (config.metrics or (config.metric,)) if metric is not None}
+    own = {metric.name for metric in sweeps[0].config.all_metrics}
     judged = [found["verdict"] for found in metrics if not own or found["name"] in own]
     states = [_outcome(trial) for trial in trials]
     return {

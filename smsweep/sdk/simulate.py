@@ -116,8 +116,7 @@ def _read_history(config: SweepConfig, trials: Iterable[TrialLike], others: Coll
     """others: metrics, besides those of the config, that the trials are asked about."""
     if isinstance(trials, (str, Mapping)) or not isinstance(trials, Iterable):
         raise ConfigError(f"trials: expected a list of trials, got {show(trials)}")
-    own = [config.metric, *config.metrics] if config.metric is not None else config.metrics
-    wanted = _Wanted.of({*(metric.name for metric in own), *others})
+    wanted = _Wanted.of({*(metric.name for metric in config.all_metrics), *others})
     read = [_read_trial(config, wanted, index, trial) for index, trial in enumerate(trials)]
     numbers = Counter(trial.number for trial in read)
     for number, times in numbers.items():

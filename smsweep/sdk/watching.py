@@ -133,5 +133,4 @@ class Watcher(AbstractContextManager["Watcher"]):
 
 def metric_name(sweep: Sweep) -> str:
     """Return the metric that is shown where one is; "" for a sweep without any."""
-    metric = sweep.config.metrics[0] if sweep.config.metrics else sweep.config.metric
-    return metric.name if metric else ""
+    return next((metric.name for metric in sweep.config.all_metrics), "")
