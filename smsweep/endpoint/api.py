@@ -62,7 +62,7 @@ class SageMakerApi:
 
     def answer(self, call: Call, request: dict[str, Any]) -> Response:
         """Raises ApiError. request: checked."""
-        document = self._handlers[call.action](_without_nulls(request), call.region)
+        document = self._handlers[call.action](protocol.without_nulls(request), call.region)
         shape = request_model.operation(call.action).output_shape
         return protocol.answer(call, None if shape is None else protocol.fitted(shape, document or {}))
 
@@ -70,13 +70,6 @@ class SageMakerApi:
         """Return the jobs that List and Search know of already."""
         latest = self._clock() - self._faults.now.visible_after_s
         return [job for job in self._table.all() if job.region == region and job.created_at <= latest]
-
-
-def _without_nulls(value: Any) -> Any:
-    """Return a request as it would be without the fields that are null: they say the same as none."""
-    if isinstance(value, dict):
-        return {name: _without_nulls(item) for name, item in value.items() if item is not None}
-    return [_without_nulls(item) for item in value] if isinstance(value, list) else value
 
 
 def subject(request: Mapping[str, Any]) -> str:

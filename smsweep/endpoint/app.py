@@ -128,14 +128,15 @@ class App:
             self._api.check(call, body)
         if self._api.serves(call, body):
             return self._api.answer(call, body)
+        given = protocol.without_nulls(body)
         if call.service == "batch" and call.action in PATHS.values():
-            return protocol.answer(call, self._service_jobs.answer(call.action, body, call.region))
+            return protocol.answer(call, self._service_jobs.answer(call.action, given, call.region))
         if call.service == "logs" and call.action == "FilterLogEvents":
-            group = str(body.get("logGroupName") or body.get("logGroupIdentifier") or "")
+            group = str(given.get("logGroupName") or given.get("logGroupIdentifier") or "")
             group = group.rpartition(":log-group:")[2].removesuffix(":*")  # an identifier may be an ARN
-            return protocol.answer(call, filter_log_events(self._cloud.log_group(call.region, group), body))
+            return protocol.answer(call, filter_log_events(self._cloud.log_group(call.region, group), given))
         if call.service == "pricing" and call.action == "GetProducts":
-            return protocol.answer(call, get_products(body))
+            return protocol.answer(call, get_products(given))
         return None
 
     def _pass_on(

@@ -49,6 +49,13 @@ def read_body(request: Request) -> dict[str, Any]:
     return body
 
 
+def without_nulls(value: Any) -> Any:
+    """Return a request as it would be without the fields that are null: they say the same as none."""
+    if isinstance(value, dict):
+        return {name: without_nulls(item) for name, item in value.items() if item is not None}
+    return [without_nulls(item) for item in value] if isinstance(value, list) else value
+
+
 def answer(call: Call, document: dict[str, Any] | None) -> Response:
     """document: None where the operation's answer is empty."""
     data = b"" if document is None else json.dumps(document).encode()

@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from smsweep.endpoint import paging, validation
-from smsweep.endpoint.account import ACCOUNT
+from smsweep.endpoint import paging, protocol, validation
+from smsweep.endpoint.account import ACCOUNT, job_arn
 from smsweep.endpoint.api_error import ApiError
 from smsweep.endpoint.job import Job
 from smsweep.endpoint.job_table import JobTable
@@ -122,7 +122,7 @@ class ServiceJobs:
             name = f"{PREFIX}{made['TrainingJobName'][:40]}{job.id[:8]}"
             try:
                 validation.check("CreateTrainingJob", made)
-                self._training_jobs.create({**made, "TrainingJobName": name}, job.region)
+                self._training_jobs.create({**protocol.without_nulls(made), "TrainingJobName": name}, job.region)
             except ApiError as err:
                 if err.code != "ResourceLimitExceeded":
                     job.failure = f"{err.code}: {err.message}"
@@ -131,8 +131,8 @@ class ServiceJobs:
 
     def _summary(self, job: _ServiceJob) -> dict[str, Any]:
         status, reason = self._status(job)
-        arn = f"arn:aws:sagemaker:{job.region}:{ACCOUNT}:training-job/{job.training_job}"
-        attempt = {"serviceResourceId": {"name": "TrainingJobArn", "value": arn}}
+        training_arn = job_arn(job.region, job.training_job)
+        attempt = {"serviceResourceId": {"name": "TrainingJobArn", "value": training_arn}}
         return {
             "jobId": job.id,
             "jobArn": _arn(job),

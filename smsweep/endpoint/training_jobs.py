@@ -84,7 +84,6 @@ class TrainingJobs:
             if job.is_stopping:
                 return
             job.enter("Stopping", self._clock())
-            self._table.save(job)
             self._on_change(job)
 
     def update(self, request: Request, region: str) -> Document:
