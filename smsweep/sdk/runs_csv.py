@@ -111,15 +111,17 @@ def _read(row: Row, space: SearchSpace, metrics: Sequence[Metric]) -> tuple[dict
     if missing and state.lower() in (TrialState.FINISHED.value, "stopped"):
         return None, [f"without {name}" for name in missing]
     values, reasons = [], []
+    is_of_this_space = False
     for path, leaf in space.leaves:
         name = ".".join(path)
         cell = _cell(row, name, PARAM_PREFIXES)
-        found = MISSING if cell == "" else _param(cell, leaf)
+        found = _param(cell, leaf) if cell else _blank(row, name, leaf)
         if leaf.size != 1 and found is MISSING:
-            reasons.append(f"without {name}" if cell == "" else f"{name} outside the space")
+            reasons.append(f"{name} outside the space" if cell else f"without {name}")
         values.append(found)
+        is_of_this_space |= bool(cell) and found is not MISSING
     params = space.nest(values)
-    if all(found is MISSING for found in values):
+    if not is_of_this_space:
         strange = [reason for reason in reasons if reason.endswith("outside the space")]
         return None, strange or ["none of the sweep's parameters"]
     return {"params": params, "state": state.lower(), "values": told}, reasons
@@ -145,6 +147,12 @@ def _param(cell: str, leaf: Distribution) -> Any:
     """Return the value of the distribution that a cell stands for; MISSING when it is none."""
     readings = (_scalar(cell), cell, cell.removeprefix("'"), *_literal(cell))  # ' guards what looks like a formula
     return next((reading for reading in readings if may_be(leaf, reading)), MISSING)
+
+
+def _blank(row: Row, name: str, leaf: Distribution) -> Any:
+    """Return what an empty cell stands for: null where that is listed, as tables leave it out."""
+    is_there = any(prefix + name in row for prefix in PARAM_PREFIXES)
+    return None if is_there and leaf.size != 1 and may_be(leaf, None) else MISSING
 
 
 def may_be(leaf: Distribution, value: Any) -> bool:

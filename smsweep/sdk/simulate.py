@@ -139,7 +139,10 @@ def _read_trial(config: SweepConfig, wanted: _Wanted, index: int, trial: TrialLi
     state = trial.get("state", TrialState.FINISHED)
     if not isinstance(state, str) or state not in STATES:
         raise ConfigError(f"trials[{index}].state: {state!r} is no trial state; use one of {', '.join(STATES)}")
-    stats, curve = _read_rows(index, trial.get("history") or (), wanted, config.metric)
+    rows = trial.get("history") or ()
+    if not isinstance(rows, Iterable):
+        raise ConfigError(f"trials[{index}].history: expected a list of rows, got {rows!r}")
+    stats, curve = _read_rows(index, rows, wanted, config.metric)
     return Trial(
         number=number,
         params=_plain_params(trial.get("params") or {}),

@@ -70,7 +70,9 @@ def targets(observations: Observations, view: View) -> tuple[Array, Array]:
     order = np.argsort(scale, kind="stable")
 
     def read(others: Array) -> Array:
-        return np.interp(others, scale[order], scale_targets[order])
+        read_off = np.interp(others, scale[order], scale_targets[order])
+        # the slope between two values that only the smallest floats tell apart is infinite
+        return np.clip(read_off, scale_targets.min(), scale_targets.max())
 
     y = read(values)
     y[observations.sets_scale] = scale_targets

@@ -71,6 +71,13 @@ def test_our_own_export_is_read(tmp_path: Path) -> None:
     assert read(tmp_path, text).runs == (run("finished", 0.5, lr=0.01, momentum=0.9),)
 
 
+def test_an_empty_cell_is_null_where_that_is_listed(tmp_path: Path) -> None:
+    text = "params.act,params.lr,params.optimizer.momentum,metrics.val.loss\n,0.01,,0.5\n,,,0.5\n"
+    read_back = read(tmp_path, text)
+    assert read_back.runs == (run("finished", 0.5, lr=0.01, act=None),)
+    assert "none of the sweep's parameters: 1 of 2 runs" in read_back.warnings[0]
+
+
 def test_mappings_in_cells_are_read(tmp_path: Path) -> None:
     summary, config = "{'val': {'loss': 0.5}}", "{'lr': 0.01, 'act': None, 'optimizer': {'momentum': 0.9}}"
     text = f',summary,config,name\n0,"{summary}","{config}",one\n'

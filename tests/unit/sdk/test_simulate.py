@@ -111,6 +111,7 @@ def test_a_seed_is_a_whole_number_from_zero(method: str) -> None:
     ("trials", "message"),
     [
         ([running([1])], r"trials\[0\].history: a row is a mapping of metrics"),
+        ([running(history=5)], r"trials\[0\].history: expected a list of rows, got 5"),
         ([running(number=1), running(number=1)], "2 of them have number 1"),
         ([{"state": "lost"}], r"trials\[0\].state: 'lost' is no trial state"),
         ([5], r"trials\[0\]: expected a mapping with number, .*, got 5"),

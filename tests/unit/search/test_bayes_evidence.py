@@ -190,6 +190,13 @@ def test_values_at_the_end_of_what_floats_hold_are_no_error(view: View) -> None:
 
 
 @pytest.mark.parametrize("view", VIEWS)
+def test_values_that_only_the_smallest_floats_tell_apart_are_no_error(view: View) -> None:
+    whole = [item(Kind.WHOLE, value) for value in (0.0, 1e-320, -1.0)]
+    y, doubt = targets(observed([*whole, item(Kind.HINT, 5e-324)]), view)
+    assert np.isfinite(y).all() and np.isfinite(doubt).all()
+
+
+@pytest.mark.parametrize("view", VIEWS)
 def test_targets_stay_within_what_a_model_can_fit(view: View) -> None:
     assert np.ptp(view(np.array([*np.linspace(0.0, 1.0, 8), *10.0 ** np.arange(3, 100)]))) < 30.0
 
