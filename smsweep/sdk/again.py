@@ -16,6 +16,7 @@ from smsweep.sdk.hidden import known_secrets
 from smsweep.sdk.labels import parse_label
 from smsweep.sdk.masking import Cleaner, secrets_of
 from smsweep.sdk.origin import ORIGIN_NOTE, origin
+from smsweep.sdk.search_code import code_like, read_code, with_code
 from smsweep.sdk.workspace import Workspace, find_trial
 from smsweep.search.methods import expected_trial_count, make_strategy
 from smsweep.source.bundle import bundle_path
@@ -89,10 +90,16 @@ def check(
     repeats = job.template.repeats
     expected = expected_trial_count(parsed.config, repeats)
     n = N_SHOWN if expected is None else min(N_SHOWN, expected)
+    trials: list[Data] = []
+    try:
+        config = with_code(parsed.config, _code(workspace, parsed, job, like))
+        trials = [dict(params) for params in make_strategy(config, 0, repeats).suggest(History(), n)]
+    except SmsweepError as err:
+        problems.append(str(err))
     return {
         "problems": problems,
         "warnings": [*parsed.warnings, *job.warnings],
-        "trials": [dict(params) for params in make_strategy(parsed.config, 0, repeats).suggest(History(), n)],
+        "trials": trials,
         "expected_trial_count": expected,
     }
 
@@ -117,6 +124,7 @@ def create(
         origin=lambda: _origin(workspace, like),
         priors=prior_runs,
         name=name,
+        code=_code(workspace, parsed, job, like),
     )
 
 
@@ -199,6 +207,15 @@ def _source(workspace: Workspace, parsed: ParsedSweep, job: ParsedJob, like: str
             f"program: sweep {like} has no source to run {program or 'a command'} from; take it from here"
         )
     return found.source_hash
+
+
+def _code(workspace: Workspace, parsed: ParsedSweep, job: ParsedJob, like: str) -> str:
+    """Return the text of a search that is a program: that of the sweep that it is like, else as it is now."""
+    if like:
+        with workspace.store() as store:
+            if known := code_like(store, like, parsed.config):
+                return known
+    return read_code(parsed.config, job, None)
 
 
 def _origin(workspace: Workspace, like: str) -> Mapping[str, Any]:

@@ -27,6 +27,7 @@ from smsweep.sdk.origin import ORIGIN_NOTE, origin
 from smsweep.sdk.placing import placed, source_dir
 from smsweep.sdk.prior import CSV_NOTE, is_file, read_files, stored_prior, warn_of_other_spaces
 from smsweep.sdk.reuse import REUSE_NOTE
+from smsweep.sdk.search_code import CODE_NOTE, check_allowed, read_code
 from smsweep.sdk.workspace import Workspace
 from smsweep.search.methods import engine_of
 from smsweep.source.collect import SourceFile, collect
@@ -88,6 +89,7 @@ def sweep(
         name=name,
         seed=seed,
         reuse=reuse,
+        code=read_code(parsed.config, parsed_job, origin_of(sweep)),
     )
 
 
@@ -134,10 +136,12 @@ def keep(
     seed: int | None = None,
     reuse: bool = False,
     sweep_id: str | None = None,
+    code: str = "",
 ) -> str:
     """Store a new sweep and return its id. source: gives the hash of its source. origin: where that comes from.
 
-    sweep_id: None for a new one. Raises StoreConflict where it is taken.
+    sweep_id: None for a new one. code: the text of its scheduler.source. Raises StoreConflict where the id is
+    taken.
     """
     config, environ = parsed.config, workspace.environ
     priors = list(priors)
@@ -162,6 +166,8 @@ def keep(
         store.put_note(created.id, ORIGIN_NOTE, origin())
         if runs:
             store.put_note(created.id, CSV_NOTE, runs)
+        if code:
+            store.put_note(created.id, CODE_NOTE, code)
         if reuse:
             store.put_note(created.id, REUSE_NOTE, True)
         return created.id
@@ -220,6 +226,7 @@ def warn(*warnings: Iterable[str]) -> None:
 
 def check_can_run(config: SweepConfig, template: JobTemplate) -> None:
     """Raise ConfigError for valid configs of which not one trial could run, before anything starts."""
+    check_allowed(config)
     if engine_of(config, template.repeats) == "optuna" and find_spec("optuna") is None:
         raise ConfigError("scheduler.engine: optuna is not installed; pip install 'smsweep[optuna]'")
     caps = {what: cap for what, cap in template.budget.items() if what != "usd" or not template.asks_price}

@@ -37,6 +37,7 @@ from smsweep.sdk.pricing import with_price
 from smsweep.sdk.prior import read_prior
 from smsweep.sdk.repeating import repeats_of
 from smsweep.sdk.reuse import OTHER_JOB_NOTE, make_reuse, reuse_none
+from smsweep.sdk.search_code import config_of
 from smsweep.sdk.wandb_facts import HOSTED_NOTE
 from smsweep.sdk.workspace import Workspace, read_stored
 from smsweep.search.methods import make_strategy
@@ -214,7 +215,7 @@ def open_backend(name: str, workspace: Workspace) -> Backend:
 
 def make_controller(store: Store, stored: Sweep, template: JobTemplate) -> Controller:
     config = stored.config
-    strategy = make_strategy(config, stored.seed, template.repeats)
+    strategy = make_strategy(config_of(store, stored), stored.seed, template.repeats)
     rule = make_rule(config, template.stop_if)
     cap = template.budget.get("trials")
     options: dict[str, Any] = {

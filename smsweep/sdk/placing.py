@@ -25,13 +25,13 @@ def placed(parsed: ParsedSweep, job: ParsedJob, origin: Path | None) -> ParsedSw
     program = parsed.config.program
     if program is None or not _leaves(program):
         return parsed
-    folders = _folders(job, origin)
+    folders = source_folders(job, origin)
     for base in folders:
         target = Path(os.path.normpath(base / program))
         for folder in folders if target.is_file() else ():
             if target.is_relative_to(folder):
                 name = target.relative_to(folder).as_posix()
-                if next(other for other in folders if _has(other, name)) != folder:
+                if next(other for other in folders if holds(other, name)) != folder:
                     break  # another file of that name would go first
                 moved = parse_sweep({**parsed.config.document, "program": name})
                 note = f"program: {program} is run as {name}, from the snapshot of {folder}"
@@ -45,7 +45,7 @@ def source_dir(config: SweepConfig, job: ParsedJob, origin: Path | None) -> Path
     job.yaml's source_dir, else the working directory if what runs is there (as W&B takes it), else the folder of
     the sweep's file. Raises SourceError when the program is in neither.
     """
-    folders, program = _folders(job, origin), config.program
+    folders, program = source_folders(job, origin), config.program
     if job.template.source_dir:
         return folders[0]
     if program is None and "${program}" in config.command:
@@ -54,7 +54,7 @@ def source_dir(config: SweepConfig, job: ParsedJob, origin: Path | None) -> Path
         program = None  # W&B starts the command alone, whatever else the program names
     names = [program] if program is not None else []
     for folder in folders:
-        if any(_has(folder, name) for name in (*names, *_named(config.command, program))):
+        if any(holds(folder, name) for name in (*names, *_named(config.command, program))):
             return folder
     if program is None or (os.sep not in program and shutil.which(program)):
         return folders[-1]
@@ -70,7 +70,7 @@ def source_dir(config: SweepConfig, job: ParsedJob, origin: Path | None) -> Path
     )
 
 
-def _folders(job: ParsedJob, origin: Path | None) -> list[Path]:
+def source_folders(job: ParsedJob, origin: Path | None) -> list[Path]:
     """Return where the source may be, the likelier first."""
     if job.template.source_dir:
         return [Path(job.template.source_dir)]
@@ -93,7 +93,7 @@ def _named(command: Sequence[str], program: str | None) -> Iterator[str]:
             yield item
 
 
-def _has(folder: Path, name: str) -> bool:
+def holds(folder: Path, name: str) -> bool:
     paths = (folder / name, folder / name / "__main__.py")  # Python runs a folder, too
     return not _leaves(name) and any(map(os.path.isfile, paths))  # a word may be no path at all
 

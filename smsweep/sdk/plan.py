@@ -23,6 +23,7 @@ from smsweep.sdk.hidden import make_redact
 from smsweep.sdk.labels import parse_sweep_id
 from smsweep.sdk.placing import placed
 from smsweep.sdk.repeating import repeats_of
+from smsweep.sdk.search_code import config_of, read_code, with_code
 from smsweep.sdk.workspace import Workspace
 from smsweep.search.methods import expected_trial_count, make_strategy
 from smsweep.sweeps import Sweep, SweepConfig
@@ -68,7 +69,8 @@ def plan(
     sweep_config = parsed.config
     check_can_run(sweep_config, parsed_job.template)
     repeats = parsed_job.template.repeats
-    strategy = make_strategy(sweep_config, checked_seed(seed), repeats)
+    code = read_code(sweep_config, parsed_job, origin_of(config))
+    strategy = make_strategy(with_code(sweep_config, code), checked_seed(seed), repeats)
     expected = expected_trial_count(sweep_config, repeats)
     suggested = strategy.suggest(History(), n if expected is None else min(n, expected))
     trials = [Trial(sweep_id=NO_ID, number=number, params=params) for number, params in enumerate(suggested)]
@@ -102,8 +104,9 @@ def plan_sweep(
     with Workspace().store() as store:
         stored = store.get_sweep(parse_sweep_id(sweep_id))
         history = History(store.list_trials(stored.id))
+        searched = config_of(store, stored)
     pending = [trial for trial in history if trial.state is TrialState.PENDING][:n]
-    strategy = make_strategy(stored.config, stored.seed, repeats_of(stored))
+    strategy = make_strategy(searched, stored.seed, repeats_of(stored))
     suggested = strategy.suggest(history, n - len(pending)) if n > len(pending) else []
     next_ones = [
         Trial(sweep_id=stored.id, number=history.next_number + i, params=params)

@@ -15,8 +15,8 @@ from smsweep.conditions import parse_condition
 from smsweep.config.document import show
 from smsweep.config.sweep_yaml import parse_sweep
 from smsweep.errors import ConfigError
-from smsweep.jobs import JobTemplate
-from smsweep.sdk.create import check_can_run, checked_seed
+from smsweep.sdk.create import check_can_run, checked_seed, load_job
+from smsweep.sdk.search_code import read_code, with_code
 from smsweep.search.base import SearchStrategy
 from smsweep.search.methods import make_strategy
 from smsweep.stopping.rules import make_rule
@@ -24,6 +24,7 @@ from smsweep.sweeps import Metric, SweepConfig
 from smsweep.trials import History, MetricStats, Params, Scalar, StopDecision, Trial, TrialState, is_number
 
 TrialLike = Mapping[str, Any]
+NO_JOB = load_job(None)
 PLAIN = (float, int, str, bool, type(None))  # types that are taken as they are
 STATES: Mapping[str, TrialState] = {
     **{state.value: state for state in TrialState},
@@ -41,7 +42,7 @@ def suggest(config: Mapping[str, Any], trials: Iterable[TrialLike], n: int = 1, 
     Raises ConfigError for a bad config or trial, UsageError for a seed below 0.
     """
     sweep_config = _read_config(config)
-    check_can_run(sweep_config, JobTemplate())
+    check_can_run(sweep_config, NO_JOB.template)
     strategy = _strategy(config, sweep_config, checked_seed(seed))
     return [dict(params) for params in strategy.suggest(_read_history(sweep_config, trials), n)]
 
@@ -77,6 +78,8 @@ def _read_config(document: Mapping[str, Any]) -> SweepConfig:
 
 
 def _strategy(document: Mapping[str, Any], config: SweepConfig, seed: int) -> SearchStrategy:
+    if code := read_code(config, NO_JOB, None):
+        return make_strategy(with_code(config, code), seed)  # the file may be another than at the last call
     key = _as_key(document)
     # a strategy keeps what it derived of the last history, so each thread has its own
     return make_strategy(config, seed) if key is None else _strategy_of(key, seed, threading.get_ident())

@@ -31,11 +31,6 @@ def engine_of(config: SweepConfig, repeats: int = 1) -> str:
     if config.method != "custom":
         return config.method
     scheduler = config.scheduler or {}
-    if "source" in scheduler:
-        raise ConfigError(
-            "scheduler.source: would run a program of yours inside the agent, which smsweep does not; "
-            "say the space as parameters"
-        )
     engine = scheduler.get("engine") or ("pareto" if config.metrics else "")
     if engine not in METHODS:
         told = f"scheduler.engine: {engine} is" if engine else "method: custom is"

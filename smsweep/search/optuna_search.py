@@ -11,9 +11,11 @@ from typing import Any
 from smsweep.errors import SpaceError, UsageError
 from smsweep.fronts import outcome
 from smsweep.objectives import objective
-from smsweep.search.coverage import coverage_of
+from smsweep.search.coverage import Coverage, coverage_of
+from smsweep.search.optuna_program import Program
 from smsweep.space.choices import Categorical, CategoricalWithProbabilities
 from smsweep.space.distribution import Distribution
+from smsweep.space.identity import identity
 from smsweep.space.space import MISSING
 from smsweep.sweeps import Metric, SweepConfig
 from smsweep.trials import History, Params, Trial, TrialState, is_number
@@ -32,7 +34,8 @@ class OptunaSearch:
     Nothing is kept in Optuna: each trial's sampler is seeded with (seed, number) and told all trials, so that any
     agent would ask for the same. Numbers are given to it as their place between 0 and 1 in their distribution,
     lists as the place in the list. Finished trials count with their objective (of several metrics with the last
-    value of each), stopped ones as pruned, failed ones as failed, as Optuna understands these.
+    value of each), stopped ones as pruned, failed ones as failed, as Optuna understands these. A program of the
+    user's may ask for more params, in Optuna's own words, or make the sampler.
     Raises UsageError where Optuna is not installed, SpaceError without a metric or for an unknown sampler.
     """
 
@@ -40,16 +43,27 @@ class OptunaSearch:
         self._metrics = config.all_metrics
         if not self._metrics:
             raise SpaceError("optuna needs to know what to improve: add metric with a name and a goal, or metrics")
-        self._sampler = (config.scheduler or {}).get("optimizer", SAMPLER)
-        if self._sampler not in OPTIONS:
-            raise SpaceError(f"scheduler.optimizer: no sampler {self._sampler!r}; there are {', '.join(OPTIONS)}")
+        scheduler = config.scheduler or {}
         self._optuna = _import_optuna()
+        self._sampler = scheduler.get("optimizer", SAMPLER)
+        self._program = Program(scheduler) if "source" in scheduler else None
+        if self._sampler not in OPTIONS:
+            if self._program is None:
+                known = ", ".join(OPTIONS)
+                raise SpaceError(f"scheduler.optimizer: no sampler {self._sampler!r}; there are {known}")
+            self._make_sampler(0)  # raises where it makes none
         self._space = config.space
         self._seed = seed
         self._distributions = {
             ".".join(path): self._distribution(leaf) for path, leaf in self._space.leaves if leaf.size != 1
         }
         self._coverage = coverage_of(config.space)
+        if self._program is not None and self._program.has_space:
+            if self._distributions:
+                raise SpaceError(
+                    "scheduler.search_space: parameters say the space as well; leave only constants there"
+                )
+            self._coverage = Coverage(None, identity)  # no telling how many there are
 
     def suggest(self, history: History, n: int) -> list[Params]:
         if self._coverage is not None:
@@ -88,14 +102,24 @@ class OptunaSearch:
     def _asked(self, known: Sequence[Any], number: int) -> Iterator[Params]:
         """Yield what the sampler asks for in a study of the known trials, and again as often as wanted."""
         seed = random.Random(f"{self._seed}/{number}").getrandbits(32)  # noqa: S311 - as above
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that some options are experimental
-            sampler = getattr(self._optuna.samplers, self._sampler)(seed=seed, **OPTIONS[self._sampler])
         directions = [metric.goal.value for metric in self._metrics]
-        study = self._optuna.create_study(sampler=sampler, directions=directions)
+        study = self._optuna.create_study(sampler=self._make_sampler(seed), directions=directions)
         study.add_trials(known)
         while True:
-            yield self._decoded(study.ask(self._distributions).params)
+            trial = study.ask(self._distributions)
+            if self._program is not None:
+                self._program.ask(trial)
+            yield self._decoded(trial.params)
+
+    def _make_sampler(self, seed: int) -> Any:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that some options are experimental
+            if self._program is not None and self._sampler not in OPTIONS:
+                return self._program.sampler(self._sampler, self._optuna, seed)
+            options = OPTIONS[self._sampler]
+            if self._program is not None and self._program.has_space and "multivariate" in options:
+                options = options | {"group": True}  # params that come together are drawn together
+            return getattr(self._optuna.samplers, self._sampler)(seed=seed, **options)
 
     def _told(self, trial: Trial) -> Any:
         """Return a trial in Optuna's words; None for one whose params have no place in this space."""
@@ -106,6 +130,12 @@ class OptunaSearch:
                 if place is None:
                     return None
                 encoded[".".join(path)] = place
+        distributions = self._distributions
+        if self._program is not None and self._program.has_space:
+            asked = self._program.distributions(self._optuna, trial)
+            if asked is None:
+                return None
+            encoded, distributions = {name: trial.params[name] for name in asked}, asked
         states = self._optuna.trial.TrialState
         values = _values(trial, self._metrics)
         state = {
@@ -119,18 +149,19 @@ class OptunaSearch:
         return self._optuna.trial.create_trial(
             state=state,
             params=encoded,
-            distributions=self._distributions,
+            distributions=distributions,
             values=values if state == states.COMPLETE else None,
             intermediate_values={max(len(trial.curve), 1): values[0]} if is_pruned and values else {},
         )
 
     def _decoded(self, encoded: dict[str, Any]) -> Params:
-        return self._space.nest(
+        own = self._space.nest(
             [
                 leaf.ppf(0.5) if leaf.size == 1 else _decode(leaf, encoded[".".join(path)])
                 for path, leaf in self._space.leaves
             ]
         )
+        return own | {name: value for name, value in encoded.items() if name not in self._distributions}
 
     def _distribution(self, leaf: Distribution) -> Any:
         if _is_listed(leaf):

@@ -25,6 +25,30 @@ SPACE: dict[str, Any] = {
     "epochs": {"value": 3},
 }
 SMALL: dict[str, Any] = {"a": {"values": [1, 2, 3]}, "b": {"values": [True, False]}, "c": {"min": 0, "max": 1}}
+# What there is to ask for depends on what was answered.
+PROGRAM = """
+import optuna
+
+def space(trial):
+    trial.suggest_float("lr", 1e-5, 0.1, log=True)
+    if trial.suggest_categorical("kind", ["adam", "sgd"]) == "sgd":
+        trial.suggest_float("momentum", 0.0, 0.9)
+
+def small(trial):
+    trial.suggest_int("a", 1, 2)
+
+def sampler(seed):
+    return optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True, n_startup_trials=2)
+
+def study():
+    return optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
+
+def stateful(seed):
+    return optuna.samplers.NSGAIISampler(seed=seed)
+
+def nothing(seed):
+    return 5
+"""
 ONE: dict[str, Any] = {"metric": {"name": "loss", "goal": "minimize"}}
 TWO: dict[str, Any] = {"metrics": [{"name": "loss"}, {"name": "acc", "goal": "maximize"}]}
 
@@ -119,18 +143,97 @@ def test_tpe_learns_where_it_is_good() -> None:
     assert sum(abs(params["x"] - 0.8) for params in answer["at_once"]) / 6 < 0.2
 
 
-def test_a_whole_sweep_runs_through_optuna(tmp_path: Path) -> None:
-    sweep = config({"x": {"min": 0.0, "max": 1.0}}) | {"program": "train.py", "run_cap": 3}
-    (tmp_path / "sweep.yaml").write_text(json.dumps(sweep))
-    (tmp_path / "train.py").write_text("import smsweep\nsmsweep.log({'loss': smsweep.init().config['x']})\n")
-    environ = {name: value for name, value in os.environ.items() if not name.startswith(("SMSWEEP_", "WANDB_"))}
-    done = subprocess.run(
+def run(folder: Path, sweep: dict[str, Any], param: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    (folder / "sweep.yaml").write_text(json.dumps(sweep | {"program": "train.py", "run_cap": 3}))
+    (folder / "train.py").write_text(
+        f"import smsweep\nsmsweep.log({{'loss': smsweep.init().config['{param}']}})\n"
+    )
+    others = {name: value for name, value in os.environ.items() if not name.startswith(("SMSWEEP_", "WANDB_"))}
+    return subprocess.run(
         [str(oracle("optuna").python), "-m", "smsweep.cli.main", "run", "sweep.yaml"],
-        cwd=tmp_path,
-        env=environ,
+        cwd=folder,
+        env=others | environ,
         capture_output=True,
         text=True,
         timeout=120,
     )
+
+
+def test_a_whole_sweep_runs_through_optuna(tmp_path: Path) -> None:
+    done = run(tmp_path, config({"x": {"min": 0.0, "max": 1.0}}), "x")
     assert done.returncode == 0, done.stderr
     assert "3 finished" in done.stderr
+
+
+def of_program(search_space: str = "space", **scheduler: str) -> dict[str, Any]:
+    scheduler = {"engine": "optuna", "source": "space.py", "search_space": search_space, **scheduler}
+    return {"method": "custom", "scheduler": scheduler, **ONE}
+
+
+@pytest.fixture
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "space.py").write_text(PROGRAM)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SMSWEEP_ALLOW_CODE", "1")
+
+
+@pytest.mark.usefixtures("program")
+@pytest.mark.parametrize("sampler", [{}, {"optimizer": "sampler"}])
+def test_a_program_asks_for_params_that_depend_on_others(sampler: dict[str, str]) -> None:
+    known = [
+        trial(number, {"lr": 0.01, "kind": "sgd", "momentum": number / 20}, loss=abs(number - 15))
+        for number in range(18)
+    ]
+    known += [trial(18, {"lr": 0.01, "kind": "sgd"}, loss=0.0), trial(19, {"lr": 7.0, "kind": "adam"}, loss=0.0)]
+    fresh, taught, again = ask(
+        case(of_program(**sampler), [], n=12),
+        case(of_program(**sampler), known, n=8),
+        case(of_program(**sampler), known, n=8),
+    )
+    assert fresh["at_once"] == fresh["one_by_one"]
+    assert taught == again
+    for params in (*fresh["at_once"], *taught["at_once"]):
+        assert set(params) == {"lr", "kind", *(["momentum"] if params["kind"] == "sgd" else [])}
+        assert 1e-5 <= params["lr"] <= 0.1
+    assert {params["kind"] for params in fresh["at_once"]} == {"adam", "sgd"}
+
+
+@pytest.mark.usefixtures("program")
+def test_what_a_program_asked_for_is_drawn_again_while_something_else_is_likely() -> None:
+    small, constant = ask(
+        case(of_program("small") | {"parameters": {"epochs": {"value": 3}}}, [], n=2),
+        case(of_program("small", optimizer="study"), [], n=0),
+    )
+    assert sorted(params["a"] for params in small["at_once"]) == [1, 2]
+    assert all(params["epochs"] == 3 for params in small["at_once"])
+    assert constant["at_once"] == []
+
+
+def test_a_sweep_of_a_program_keeps_it_and_runs_where_that_is_allowed(tmp_path: Path) -> None:
+    (tmp_path / "space.py").write_text(PROGRAM)
+    refused = run(tmp_path, of_program(optimizer="sampler"), "lr")
+    assert refused.returncode == 2
+    assert "set SMSWEEP_ALLOW_CODE=1" in refused.stderr
+    done = run(tmp_path, of_program(optimizer="study"), "lr", SMSWEEP_ALLOW_CODE="1")
+    assert done.returncode == 0, done.stderr
+    assert "3 finished" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("sweep", "message"),
+    [
+        (of_program(optimizer="stateful"), "scheduler.optimizer: NSGAIISampler keeps what it learns in a study"),
+        (
+            of_program(optimizer="nothing"),
+            "scheduler.optimizer: expected a sampler or a study from space.py, got 5",
+        ),
+        (of_program() | {"parameters": SMALL}, "scheduler.search_space: parameters say the space as well"),
+        (of_program(source="none.py"), "scheduler.source: none.py was not found in"),
+    ],
+)
+def test_a_program_that_is_no_search_makes_no_sweep(tmp_path: Path, sweep: dict[str, Any], message: str) -> None:
+    (tmp_path / "space.py").write_text(PROGRAM)
+    done = run(tmp_path, sweep, "lr", SMSWEEP_ALLOW_CODE="1")
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert not (tmp_path / ".smsweep").exists()

@@ -123,3 +123,16 @@ def test_a_seed_is_a_whole_number_from_zero(method: str) -> None:
 def test_what_is_no_trial_is_told(trials: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         judge(CONFIG, trials)
+
+
+@pytest.mark.parametrize("value", [None, "", "0"])
+def test_a_search_that_is_a_program_runs_only_where_that_is_allowed(
+    monkeypatch: pytest.MonkeyPatch, value: str | None
+) -> None:
+    if value is None:
+        monkeypatch.delenv("SMSWEEP_ALLOW_CODE", raising=False)
+    else:
+        monkeypatch.setenv("SMSWEEP_ALLOW_CODE", value)
+    scheduler = {"engine": "optuna", "source": "space.py", "search_space": "space"}
+    with pytest.raises(ConfigError, match=r"scheduler.source: space.py would run .* set SMSWEEP_ALLOW_CODE=1"):
+        suggest({"method": "custom", "scheduler": scheduler, "metric": {"name": "loss"}}, [])

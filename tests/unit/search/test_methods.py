@@ -45,7 +45,7 @@ def test_an_engine_follows_from_method_scheduler_and_metrics(
     [
         (None, "method: custom is valid, but"),
         ({"engine": "ax"}, "scheduler.engine: ax is valid, but"),
-        ({"engine": "optuna", "source": "s.py"}, "scheduler.source: would run a program of yours"),
+        ({"engine": "ax", "source": "s.py"}, "scheduler.engine: ax is valid, but"),
     ],
 )
 def test_what_nothing_here_can_do_is_told(scheduler: dict[str, Any] | None, message: str) -> None:
