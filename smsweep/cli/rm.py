@@ -38,4 +38,5 @@ def rm(
         for label in removed:
             answer(label)
     for sweep_id in dict.fromkeys(label.partition("/")[0] for label in removed if "/" in label):
-        say(f"to run those cells again: smsweep sweep --resume {sweep_id}; smsweep agent {sweep_id}")
+        which = "those cells again" if sdk.views.show(sweep_id)["method"] == "grid" else "others in their place"
+        say(f"to run {which}: smsweep sweep --resume {sweep_id}; smsweep agent {sweep_id}")

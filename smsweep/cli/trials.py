@@ -70,7 +70,7 @@ def trials(
         answer_json(chosen)
         return
     if not chosen:
-        say(f"no such trial yet; to run some: smsweep agent {shown['id']}")
+        say("no such trial" + f" yet; to run some: smsweep agent {shown['id']}" * (shown["state"] == "running"))
         return
     trials_table(chosen, shown)
     if len(chosen) < len(every):

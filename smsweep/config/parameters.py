@@ -10,6 +10,8 @@ from typing import Any, cast
 
 from smsweep.config.document import Path, Problems, non_finite, show, suggest
 from smsweep.config.structure import cure, is_number, unknown_key
+from smsweep.config.structure import keys_of as section_keys
+from smsweep.config.sweep_models import SweepSection
 from smsweep.errors import SpaceError
 from smsweep.space.distributions import DISTRIBUTIONS, Distribution
 from smsweep.space.space import SearchSpace
@@ -71,8 +73,7 @@ def _flat_names(data: Any, path: Path, prefix: str = "") -> Iterator[tuple[str, 
 
 def _read_parameter(item: Any, path: Path, problems: Problems) -> Distribution | SearchSpace | None:
     if not isinstance(item, dict):
-        proposal = "values: [...]" if isinstance(item, list) else f"value: {'...' if item is None else show(item)}"
-        problems.add(path, f"expected a mapping, got {show(item)}; write {{{proposal}}}")
+        problems.add(path, f"expected a mapping, got {show(item)}; {_cure(item, path)}")
         return None
     if "parameters" in item:
         for key in (key for key in item if key != "parameters"):
@@ -82,6 +83,17 @@ def _read_parameter(item: Any, path: Path, problems: Problems) -> Distribution |
     if kind is None or not _has_shape(kind, item, path, problems):
         return None
     return _build(kind, item, path, problems)
+
+
+def _cure(item: Any, path: Path) -> str:
+    """Return what to do about a parameter that is no mapping, such as a key that stands on the wrong level."""
+    name = path[-1]
+    if name in ("distribution", "value", "values", "probabilities", "min", "max") and item is not None:
+        return "indent it below the parameter that it belongs to"
+    is_of_sweep = len(path) == 2 and name in section_keys(SweepSection)
+    own = f"the sweep's own {name} stands outside of parameters; for a parameter " if is_of_sweep else ""
+    proposal = "values: [...]" if isinstance(item, list) else f"value: {'...' if item is None else show(item)}"
+    return f"{own}write {{{proposal}}}"
 
 
 def _kind(item: Mapping[str, Any], path: Path, problems: Problems) -> str | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.cli.conftest import Cli
+from tests.unit.cli.conftest import SWEEP, Cli
 
 
 def test_sweep_prints_the_id_alone(cli: Cli) -> None:
@@ -152,6 +152,10 @@ def test_trials_of_one_state(cli: Cli, ran: str) -> None:
     assert json.loads(cli("trials", ran, "--state", "failed", "--json").out) == []
 
 
+def test_no_agent_is_advised_where_the_sweep_is_finished(cli: Cli, ran: str) -> None:
+    assert cli("trials", ran, "--state", "failed").err == "no such trial\n"
+
+
 def test_best_names_the_trial_and_its_params(cli: Cli, ran: str) -> None:
     assert cli("best", ran).out == f"{ran}/2  loss=2.5\na=4\n"
 
@@ -206,6 +210,13 @@ def test_rm_prints_what_it_removed(cli: Cli, ran: str) -> None:
     assert ended.out.strip() == f"{ran}/1"
     assert f"smsweep sweep --resume {ran}" in ended.err
     assert [trial["number"] for trial in json.loads(cli("trials", ran, "--json").out)] == [0, 2]
+
+
+@pytest.mark.parametrize(("method", "said"), [("grid", "those cells again"), ("random", "others in their place")])
+def test_rm_says_what_runs_then(cli: Cli, folder: Path, method: str, said: str) -> None:
+    (folder / "sweep.yaml").write_text(SWEEP.replace("grid", method))
+    sweep_id = cli("run", "sweep.yaml", "--count", "1").out.strip()
+    assert f"to run {said}: smsweep sweep --resume {sweep_id}" in cli("rm", f"{sweep_id}/0", "--yes").err
 
 
 def test_rm_takes_a_whole_sweep(cli: Cli, ran: str) -> None:

@@ -233,6 +233,20 @@ def test_a_config_that_makes_no_sense_is_told(text: str, message: str) -> None:
     assert problems(text) == [message]
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("run_cap: 20", "parameters.run_cap: expected a mapping, got 20; "
+         "the sweep's own run_cap stands outside of parameters; for a parameter write {value: 20}"),
+        ("value: 3", "parameters.value: expected a mapping, got 3; indent it below the parameter that it belongs to"),
+        ("values: [1, 2]",
+         "parameters.values: expected a mapping, got a list; indent it below the parameter that it belongs to"),
+    ],
+)  # fmt: skip
+def test_a_key_on_the_wrong_level_is_told(line: str, message: str) -> None:
+    assert problems(parameter(f"{{value: 1}}\n  {line}")) == [f"sweep.yaml:4: {message}"]
+
+
 def test_all_problems_are_told_at_once_in_order_of_line() -> None:
     text = (
         "methud: random\nparameters:\n  a: {min: 3, max: 1}\n  b: {valus: [1]}\nrun_cap: x\nmetric: {goal: up}\n"
