@@ -121,6 +121,7 @@ class ProcessBackend:
             **request.get("Environment", {}),
             **secret_values(request, self._environ),
             "SMSWEEP_ML_ROOT": str(folder / "ml"),
+            "SMSWEEP_STARTED_IN": str(Path.cwd()),
             "TRAINING_JOB_NAME": folder.name,
         }
         arguments = request.get("AlgorithmSpecification", {}).get("ContainerArguments", [])

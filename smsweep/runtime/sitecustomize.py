@@ -26,6 +26,14 @@ class _Watch:
 if "SMSWEEP_PARAMS_FILE" in os.environ:
     sys.meta_path.insert(0, _Watch())
 
+# `pip install -e .` and PYTHONPATH may name folders below the one that the agent was started in: their copies in
+# the source go first, so that no trial imports what is edited meanwhile.
+_here, _source = os.environ.get("SMSWEEP_STARTED_IN", ""), os.environ.get("SM_MODULE_DIR", "")
+for _folder in [*sys.path] if _here and _source else []:
+    _copy = _source + _folder[len(_here) :]
+    if _folder.startswith(_here + os.sep) and os.path.isdir(_copy):
+        sys.path.insert(sys.path.index(_folder), _copy)
+
 # Python runs only the first sitecustomize on its path; an image may have one of its own.
 _own = os.path.dirname(__file__)
 _next = PathFinder.find_spec("sitecustomize", [folder for folder in sys.path if folder != _own])

@@ -74,6 +74,17 @@ def test_a_command_finds_what_lies_beside_its_file(cli: Cli, folder: Path) -> No
     assert "here: conf" in cli("logs", f"{ran.out.strip()}/0").out
 
 
+def test_a_package_on_the_path_is_imported_from_the_snapshot(
+    cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "lib/pack").mkdir(parents=True)
+    (folder / "lib/pack/__init__.py").touch()
+    monkeypatch.setenv("PYTHONPATH", f"{folder}/lib")  # `pip install -e .` does the same
+    (folder / "train.py").write_text("import pack, smsweep; smsweep.log({'loss': 1}); print(pack.__file__)")
+    ran = cli("run", "sweep.yaml", "--count", "1")
+    assert cli("logs", f"{ran.out.strip()}/0").out.startswith(f"{folder}/.smsweep/jobs/")
+
+
 def test_a_program_may_be_a_command_of_the_system(cli: Cli, folder: Path) -> None:
     project(folder, program="echo", command='["${program}", "@smsweep {\\"metrics\\": {\\"loss\\": 1}}"]')
     assert cli("run", "conf/sweep.yaml").code == 0

@@ -172,6 +172,16 @@ def test_the_runtime_and_the_source_come_before_what_pythonpath_had(job: Job) ->
     assert job.run().out == f"{job.channel}/runtime.zip:{job.ml}/code:/mine\n"
 
 
+def test_what_is_installed_from_the_agents_folder_is_imported_from_the_source(job: Job, tmp_path: Path) -> None:
+    for name in ("lab/src", "elsewhere"):  # as `pip install -e` and PYTHONPATH put them on the path
+        (tmp_path / name / "pack").mkdir(parents=True)
+        (tmp_path / name / "pack" / "__init__.py").write_text("NOW = 'the working copy'")
+    job.environ["PYTHONPATH"] = f"{tmp_path}/lab/src:{tmp_path}/elsewhere"
+    job.environ["SMSWEEP_STARTED_IN"] = f"{tmp_path}/lab"
+    job.trial({"train.py": "import pack; print(pack.NOW)", "src/pack/__init__.py": "NOW = 'the snapshot'"})
+    assert job.run().out == "the snapshot\n"
+
+
 def test_a_script_in_a_folder_finds_the_modules_beside_that_folder(job: Job) -> None:
     files = {"tools/train.py": "import model.net; print(model.net.DEPTH)", "model/net.py": "DEPTH = 3"}
     job.trial(files, program="tools/train.py")
