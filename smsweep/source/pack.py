@@ -15,7 +15,8 @@ from typing import IO
 from smsweep.errors import SourceError
 from smsweep.source.bundle import Bundle, Member, bundle_path, content_hash
 from smsweep.source.collect import SourceFile
-from smsweep.source.secrets import SCANNED_BYTES, Finding, refuse_secrets, scan_bytes
+from smsweep.source.file_scan import FileScan
+from smsweep.source.secrets import Finding, refuse_secrets
 from smsweep.source.unpack import open_bundle
 
 GZIP_LEVEL = 6
@@ -106,9 +107,8 @@ class _HashingReader:
         self.findings: list[Finding] = []  # once the file has been read to its end
         self._file = file
         self._raw = raw
-        self._known = known
         self._digest = hashlib.sha256()
-        self._head = bytearray()
+        self._scan = FileScan(file.name, known)
 
     def read(self, n: int) -> bytes:
         try:
@@ -119,14 +119,14 @@ class _HashingReader:
             raise _changed(self._file)
         self.n_read += len(data)
         self._digest.update(data)
-        self._head += data[: SCANNED_BYTES - len(self._head)]
+        if not self._file.may_hold_secrets:
+            self._scan.feed(data)
         return data
 
     def scan(self) -> None:
         """Look for secrets in what was read."""
-        if not self._file.may_hold_secrets:
-            self.findings = scan_bytes(self._file.name, bytes(self._head), self._known)
-        self._head.clear()
+        self.findings = self._scan.findings()
+        del self._scan  # and what it keeps of the file
 
     def member(self) -> Member:
         return Member(

@@ -143,10 +143,13 @@ GENERIC = _rule(
 )
 
 
+KNOWN = "a secret that this machine knows"
+
+
 def known_rule(value: str) -> Rule:
     """Return the rule that finds a secret whose value is known."""
     regex = re.compile(f"(?P<value>{re.escape(value)})")
-    return Rule(kind="a secret that this machine knows", regex=regex, is_certain=True)
+    return Rule(kind=KNOWN, regex=regex, is_certain=True)
 
 
 _UUID = re.compile(r"(?i)[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # names a request or a page far more often

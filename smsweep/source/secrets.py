@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bisect
-import codecs
 import itertools
 import re
 from collections.abc import Iterable, Sequence
@@ -22,7 +21,6 @@ from smsweep.source.secret_rules import (
     looks_random,
 )
 
-SCANNED_BYTES = 1024**2  # of each file, from its beginning
 SHOWN_FINDINGS = 20  # in one error
 
 _ALLOWED = re.compile(r"smsweep:\s*allow-secret")
@@ -101,12 +99,6 @@ def _is_secret(rule: Rule, value: str) -> bool:
     return looks_random(value) or not rule.must_look_random
 
 
-def scan_bytes(name: str, data: bytes, known: Iterable[str] = ()) -> list[Finding]:
-    """Scan the first SCANNED_BYTES of a file, if it is text."""
-    text = _decode(data[:SCANNED_BYTES])
-    return [] if text is None else scan_text(name, text, known)
-
-
 def refuse_secrets(findings: Sequence[Finding]) -> None:
     """Raise SourceError that names the findings, file and key; return when there is none."""
     if findings:
@@ -146,10 +138,3 @@ def _allowed_lines(lines: Sequence[str]) -> set[int]:
         if _ALLOWED.search(line):
             allowed |= {number, number + 1} if line.lstrip().startswith(("#", "//")) else {number}
     return allowed
-
-
-def _decode(data: bytes) -> str | None:
-    """Return the text of a file, or None if it is none."""
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return data.decode("utf-16", errors="replace")
-    return None if b"\0" in data[:8192] else data.decode(errors="replace")

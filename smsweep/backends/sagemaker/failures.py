@@ -166,8 +166,9 @@ def own_words(reason: str) -> str:
 
 def no_credentials(said: str) -> BadCredentials:
     """Return the error about credentials that are not there or refused. said: what is wrong with them."""
+    in_a_line = " ".join(said.split()).rstrip(".")
     return BadCredentials(
-        f"AWS credentials: {said.rstrip('.')}; refresh them (aws sso login, aws configure, or your own way). "
+        f"AWS credentials: {in_a_line}; refresh them (aws sso login, aws configure, or your own way). "
         "Running training jobs are not concerned"
     )
 

@@ -7,7 +7,7 @@ from botocore.exceptions import ClientError, NoCredentialsError, ReadTimeoutErro
 
 from smsweep import errors
 from smsweep.backends.sagemaker.backend import quota_exceeded
-from smsweep.backends.sagemaker.failures import exit_code, failure_class, own_words, translate
+from smsweep.backends.sagemaker.failures import exit_code, failure_class, no_credentials, own_words, translate
 from smsweep.backends.sagemaker.log_cursor import parse_cursor, write_cursor
 from smsweep.backends.sagemaker.status import log_url
 from smsweep.failures import RETRIES
@@ -34,6 +34,12 @@ def refusal(code: str, message: str = "no", status: int = 400) -> ClientError:
 )
 def test_each_refusal_has_its_error(err: ClientError, kind: type[Exception]) -> None:
     assert type(translate(err, "sagemaker:CreateTrainingJob")) is kind
+
+
+def test_what_a_program_for_credentials_says_is_told_in_one_line() -> None:
+    assert str(no_credentials("Error from custom-process: expired,\n  log in\n")).startswith(
+        "AWS credentials: Error from custom-process: expired, log in; refresh them "
+    )
 
 
 def test_of_hundreds_of_machines_only_those_close_to_what_was_asked_are_named() -> None:

@@ -4,6 +4,7 @@ import base64
 import random
 import string
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smsweep.errors import SourceError
-from smsweep.source.secrets import Finding, refuse_secrets, scan_bytes, scan_text
+from smsweep.source.file_scan import FileScan
+from smsweep.source.secrets import Finding, refuse_secrets, scan_text
 
 ALNUM = string.ascii_letters + string.digits
 RNG = random.Random(20260101)
@@ -256,8 +258,11 @@ def test_a_mebibyte_of_secrets_is_scanned_in_moments(between: str) -> None:
     assert time.perf_counter() - started < 15
 
 
-def findings_in(data: bytes) -> list[Finding]:
-    return scan_bytes("file.txt", data)
+def findings_in(data: bytes, known: Sequence[str] = (), *, piece: int = 2**24) -> list[Finding]:
+    scan = FileScan("file.txt", known)
+    for start in range(0, len(data), piece):
+        scan.feed(data[start : start + piece])
+    return scan.findings()
 
 
 def test_files_are_scanned_by_their_names() -> None:
@@ -277,6 +282,23 @@ def test_a_text_of_another_encoding_is_scanned() -> None:
 def test_a_big_file_is_scanned_at_its_beginning() -> None:
     secret = f"token={GENERIC}\n".encode()
     assert len(findings_in(secret + b"x\n" * 2**20 + secret)) == 1
+
+
+KNOWN = "horse-battery-staple"
+
+
+@pytest.mark.parametrize("piece", [1, 7, 2**24])
+def test_a_known_secret_is_found_in_what_is_no_text(piece: int) -> None:
+    data = b"\0\n\0\n" + KNOWN.encode() + b"\n" + KNOWN.encode()
+    assert [finding.line for finding in findings_in(data, [KNOWN, "another"], piece=piece)] == [3]
+
+
+def test_a_known_secret_is_found_far_behind_a_texts_beginning() -> None:
+    allowed = f"{KNOWN}  # smsweep: allow-secret\n".encode()
+    far = b"x\n" * 2**20
+    (finding,) = findings_in(far + KNOWN.encode(), [KNOWN], piece=2**14)
+    assert str(finding) == f"file.txt:{2**20 + 1}: ***: looks like a secret that this machine knows"
+    assert findings_in(allowed + far, [KNOWN], piece=2**14) == []
 
 
 def test_no_finding_stops_nothing() -> None:
