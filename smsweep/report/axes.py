@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from smsweep.report.marks import plain
 from smsweep.space.space import SearchSpace
 
 MAX_LISTED = 1_000  # values of a categorical; more are taken as they come
+MAGNITUDES = 100  # a param whose greatest value is so many times its least is taken to be of several magnitudes
 MAX_LABEL = 20  # characters: as many as have room under a slice, and beside parallel coordinates
 
 
@@ -76,7 +77,17 @@ def axes_of(space: SearchSpace, trials: Iterable[Mapping[str, Any]]) -> list[Axi
         else:
             is_log = "log" in leaf.kind and all(_is_positive(value) for value in values)
             axes.append(Axis(name=name, is_log=is_log))
+    if not axes:  # a program may have drawn them, of which only the values are known
+        names = dict.fromkeys(name for params in seen for name in params)
+        guessed = {name: [params[name] for params in seen if name in params] for name in names}
+        axes = [_guess(name, values) for name, values in guessed.items() if len(set(map(_json, values))) > 1]
     return axes
+
+
+def _guess(name: str, values: Sequence[Any]) -> Axis:
+    if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values):
+        return Axis(name=name, is_log=min(values) > 0 and max(values) >= MAGNITUDES * min(values))
+    return Axis(name=name, categories=tuple(dict.fromkeys(map(_json, values))))
 
 
 def _json(value: Any) -> str:
