@@ -27,9 +27,9 @@ from smsweep.sdk.origin import ORIGIN_NOTE, origin
 from smsweep.sdk.placing import placed, source_dir
 from smsweep.sdk.prior import CSV_NOTE, is_file, read_files, stored_prior, warn_of_other_spaces
 from smsweep.sdk.reuse import REUSE_NOTE
-from smsweep.sdk.search_code import CODE_NOTE, check_allowed, read_code
+from smsweep.sdk.search_code import CODE_NOTE, check_allowed, read_code, with_code
 from smsweep.sdk.workspace import Workspace
-from smsweep.search.methods import engine_of
+from smsweep.search.methods import engine_of, make_strategy
 from smsweep.source.collect import SourceFile, collect
 from smsweep.source.pack import hash_files, pack
 from smsweep.source.secrets import Finding, refuse_secrets, scan_text
@@ -144,6 +144,8 @@ def keep(
     taken.
     """
     config, environ = parsed.config, workspace.environ
+    if code:
+        make_strategy(with_code(config, code), 0)  # raises before there is a sweep
     priors = list(priors)
     runs = read_files(priors, config)
     value = Sweep(

@@ -10,7 +10,6 @@ from smsweep.config.job_yaml import ParsedJob
 from smsweep.errors import ConfigError
 from smsweep.sdk.hidden import known_secrets
 from smsweep.sdk.placing import holds, source_folders
-from smsweep.search.methods import make_strategy
 from smsweep.source.secrets import refuse_secrets, scan_text
 from smsweep.store.base import Store
 from smsweep.sweeps import Sweep, SweepConfig
@@ -31,7 +30,7 @@ def check_allowed(config: SweepConfig) -> None:
 def read_code(config: SweepConfig, job: ParsedJob, origin: Path | None) -> str:
     """Return the text of the program; "" where there is none. origin: as for `placed`.
 
-    Raises ConfigError, SourceError for a secret in it, SpaceError for what no search can be made of.
+    Raises ConfigError, SourceError for a secret in it.
     """
     file = _file(config)
     if not file:
@@ -46,8 +45,9 @@ def read_code(config: SweepConfig, job: ParsedJob, origin: Path | None) -> str:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as err:
         raise ConfigError(f"scheduler.source: {file} cannot be read: {err}") from err
+    if not text.strip():
+        raise ConfigError(f"scheduler.source: {file} is empty")
     refuse_secrets(scan_text(file, text, known_secrets(os.environ, job.template)))
-    make_strategy(with_code(config, text), 0)  # so that it raises before there is a sweep
     return text
 
 
