@@ -382,6 +382,26 @@ def test_all_of_it_can_be_reached_by_keys(browser: Browser, served: Served) -> N
         expect(page.get_by_text("0 of 1 sweep")).to_be_visible()
 
 
+def test_what_has_the_keyboard_keeps_it_when_there_is_news(browser: Browser, served: Served) -> None:
+    sweep_id = record(6)
+    *_, gone = (trial["number"] for trial in sdk.views.list_trials(sweep_id))
+    with seen(browser, served, f"/sweeps/{sweep_id}") as visited:
+        page = visited.page
+        link = page.locator(".card", has_text="Best trials").get_by_role("link").first
+        link.focus()
+        sdk.manage.remove([f"{sweep_id}/{gone}"])
+        expect(page.get_by_text("5 ended")).to_be_visible()
+        expect(link).to_be_focused()
+        page.get_by_role("button", name="Pause").press("Enter")
+        expect(page.get_by_role("button", name="Resume")).to_be_focused()
+
+        page.goto(f"{served.url}/compare?t={sweep_id}%2F0&t={sweep_id}%2F1")
+        box = page.get_by_label("only params that differ")
+        box.press(" ")
+        expect(box).to_be_focused()
+        expect(box).not_to_be_checked()
+
+
 def test_an_empty_folder_says_how_to_begin(browser: Browser, served: Served) -> None:
     with seen(browser, served) as visited:
         expect(visited.page.get_by_text("smsweep run sweep.yaml --parallel 2")).to_be_visible()

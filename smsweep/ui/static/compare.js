@@ -1,7 +1,7 @@
 // Chosen trials side by side.
 
 import { keepReading, path, read } from "./api.js";
-import { badge, button, duration, empty, make, number, seconds } from "./dom.js";
+import { badge, button, duration, empty, make, number, refill, seconds } from "./dom.js";
 import { CurveFigure } from "./curve_figure.js";
 
 export function comparePage(main, _, { signal, place, go }) {
@@ -23,6 +23,7 @@ export function comparePage(main, _, { signal, place, go }) {
   }
   const curves = make("section", { className: "card" });
   const table = make("section", { className: "card" });
+  const bar = make("div", { className: "bar" }, make("h2", { textContent: "Side by side" }), make("label", {}, others, " only params that differ"));
   main.append(curves, table);
   const figure = new CurveFigure(curves, signal);
   let trials = [];
@@ -40,8 +41,7 @@ export function comparePage(main, _, { signal, place, go }) {
       ["time", (trial) => duration(seconds(trial.started_at, trial.ended_at))], ["attempt", (trial) => String(trial.attempt + 1)]];
     const body = [...facts.map(([name, show, value]) => row(name, trials.map(show), value && best(trials, value))),
       ...group("params", "Params"), ...group("metrics", "Metrics, last values")];
-    table.replaceChildren(
-      make("div", { className: "bar" }, make("h2", { textContent: "Side by side" }), make("label", {}, others, " only params that differ")),
+    refill(table, bar,
       make("div", { className: "scroll" }, make("table", { className: "compare", ariaLabel: "trials side by side" },
         make("thead", {}, make("tr", {}, make("th", { scope: "col" }, make("span", {}, make("span", { className: "hidden-text", textContent: "what" }))), ...trials.map(head))), make("tbody", {}, ...body))));
   }

@@ -102,6 +102,15 @@ export function flat(params, prefix = "") {
       ? flat(value, `${prefix}${name}.`) : { [prefix + name]: value }) }), {});
 }
 
+// Gives an element other children; what had the keyboard among the old ones has it among the new.
+export function refill(element, ...children) {
+  const held = element.contains(document.activeElement) && document.activeElement;
+  const key = (each) => each.dataset.key ?? `${each.textContent} ${each.href ?? ""}`;
+  const name = held && key(held);
+  element.replaceChildren(...children);
+  if (held) [...element.querySelectorAll(held.localName)].find((each) => key(each) === name)?.focus({ preventScroll: true });
+}
+
 export function button(text, onclick, options = {}) {
   return make("button", { type: "button", textContent: text, onclick, ...options });
 }

@@ -2,7 +2,7 @@
 
 import { path } from "./api.js";
 import { LiveFigure } from "./figures_live.js";
-import { STATES, badge, duration, empty, flat, make, many, number, pairs, progress, seconds, spark, command } from "./dom.js";
+import { STATES, badge, duration, empty, flat, make, many, number, pairs, progress, refill, seconds, spark, command } from "./dom.js";
 
 const ENDED = ["finished", "stopped", "failed", "crashed", "killed"];
 const N_BEST = 5;
@@ -28,7 +28,7 @@ export class Overview {
   update() {
     const { sweep, revision, rows } = this.model;
     const all = [...rows.values()];
-    this.tiles.replaceChildren(...tiles(sweep, all));
+    refill(this.tiles, ...tiles(sweep, all));
     this.drawRunning(sweep);
     this.drawFailures(sweep);
     this.drawBest(sweep, all);
@@ -44,7 +44,7 @@ export class Overview {
     if (!sweep.running.length) {
       const isIdle = sweep.state === "running";
       const text = isIdle ? (this.model.rows.size ? "No trial runs right now" : "Nothing has run yet") : "";
-      this.running.replaceChildren(...(isIdle ? [make("section", { className: "card hint" },
+      refill(this.running, ...(isIdle ? [make("section", { className: "card hint" },
         make("p", {}, `${text}. If no agent works on this sweep, start one:`), command(`smsweep agent ${sweep.id}`))] : []));
       return;
     }
@@ -59,7 +59,7 @@ export class Overview {
       make("td", {}, waiting.has(trial.number) ? make("span", { className: "bad", textContent: waiting.get(trial.number) }) : pairs(flat(trial.params)))));
     const heads = ["trial", "state", "so far", numbers(sweep.metric?.name ?? "metric"), numbers("reports"), numbers("time"), "params"];
     const more = (sweep.trials.running ?? 0) + (sweep.trials.stopping ?? 0) - sweep.running.length;
-    this.running.replaceChildren(make("section", { className: "card" }, make("h2", { textContent: "Running now" }), table(heads, lines),
+    refill(this.running, make("section", { className: "card" }, make("h2", { textContent: "Running now" }), table(heads, lines),
       more > 0 ? make("p", { className: "soft", textContent: `and ${more} more` }) : ""));
   }
 
@@ -76,7 +76,7 @@ export class Overview {
     const lines = sweep.front.map((n) => this.model.rows.get(n)).filter(Boolean).map((row) => make("tr", {},
       make("td", {}, make("a", { href: path("sweeps", sweep.id, "trials", String(row.number)), textContent: row.number })),
       ...names.map((name) => make("td", { className: "number", textContent: number(row[`metrics.${name}`]) })), make("td", {}, pairs(params(row)))));
-    this.best.replaceChildren(...(lines.length ? [make("section", { className: "card" }, make("h2", { textContent: "The front" }),
+    refill(this.best, ...(lines.length ? [make("section", { className: "card" }, make("h2", { textContent: "The front" }),
       table(["trial", ...names.map(numbers), "params"], lines))] : []));
   }
 
@@ -93,9 +93,9 @@ export class Overview {
       make("td", {}, badge(row.state)), make("td", { className: "number strong", textContent: number(row.objective) }),
       make("td", { className: "number", textContent: duration(seconds(row.started_at, row.ended_at)) }),
       make("td", {}, pairs(params(row)))));
-    this.best.replaceChildren(...(lines.length ? [make("section", { className: "card" }, make("h2", { textContent: "Best trials" }),
+    refill(this.best, ...(lines.length ? [make("section", { className: "card" }, make("h2", { textContent: "Best trials" }),
       table(["trial", "state", numbers(sweep.metric?.name ?? "metric"), numbers("time"), "params"], lines))] : []));
-    if (!all.length && sweep.state !== "running") this.best.replaceChildren(empty("This sweep ended without a trial"));
+    if (!all.length && sweep.state !== "running") refill(this.best, empty("This sweep ended without a trial"));
   }
 }
 

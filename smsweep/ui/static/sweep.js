@@ -2,7 +2,7 @@
 
 import { remove, retry, setState } from "./actions.js";
 import { keepReading, path, read } from "./api.js";
-import { ago, badge, button, copyButton, make, say } from "./dom.js";
+import { ago, badge, button, copyButton, make, refill, say } from "./dom.js";
 import { onKey } from "./keys.js";
 import { Overview } from "./overview.js";
 import { Analysis } from "./analysis.js";
@@ -72,7 +72,7 @@ export function sweepPage(main, [sweepId], page) {
       state.replaceChildren(badge(sweep.state, true));
     }
     const goals = (sweep.metrics.length ? sweep.metrics : [sweep.metric].filter(Boolean)).map(({ name: metric, goal }) => `${goal} ${metric}`);
-    facts.replaceChildren(...[
+    refill(facts, ...[
       make("span", {}, make("code", { textContent: sweep.id }), " ", copyButton(sweep.id)),
       make("span", { textContent: `${sweep.method}, seed ${sweep.seed}` }),
       ...goals.map((goal) => make("span", { textContent: goal })),
@@ -89,8 +89,7 @@ export function sweepPage(main, [sweepId], page) {
     acts.dataset.key = key;
     const isOn = sweep.state === "running";
     const act = (text, run, options = {}) => button(text, async () => { await run(); again(); }, options);
-    const held = document.activeElement?.closest?.(".acts") && document.activeElement.textContent;
-    acts.replaceChildren(
+    refill(acts,
       isOn ? act("Pause", () => setState(sweepId, "pause"), { "data-key": "p" })
         : act("Resume", () => setState(sweepId, "resume"), { "data-key": "p" }),
       act("Stop", () => setState(sweepId, "stop"), { disabled: OVER.includes(sweep.state) || sweep.state === "stopped" }),
@@ -98,7 +97,6 @@ export function sweepPage(main, [sweepId], page) {
       failed ? act(`Retry ${failed} failed`, () => retry([sweepId], true)) : "",
       make("a", { className: "button", href: `/new?t=${encodeURIComponent(sweepId)}`, textContent: "New from this", "data-key": "n" }),
       button("Remove", async () => { if (await remove([sweepId])) go("/"); }, { className: "danger" }));
-    if (held) [...acts.children].find((child) => child.textContent === held)?.focus();
   }
 
   function take(news) {

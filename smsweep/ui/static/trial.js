@@ -3,7 +3,7 @@
 import { remove, retry } from "./actions.js";
 import { keepReading, path, read } from "./api.js";
 import { CurveFigure } from "./curve_figure.js";
-import { badge, button, command, copyButton, duration, make, number, say, seconds, shown } from "./dom.js";
+import { badge, button, command, copyButton, duration, make, number, refill, say, seconds, shown } from "./dom.js";
 import { onKey } from "./keys.js";
 import { LogView } from "./log.js";
 
@@ -41,7 +41,7 @@ export function trialPage(main, [sweepId, numberText], { signal, place, go }) {
       explain(trial);
       log.begin();
     }
-    facts.replaceChildren(...[
+    refill(facts, ...[
       make("span", {}, make("code", { textContent: label }), " ", copyButton(label)),
       trial.objective !== null && trial.sweep.metric && make("span", {}, `${trial.sweep.metric.name} `, make("strong", { textContent: number(trial.objective) })),
       trial.started_at && make("span", { textContent: duration(seconds(trial.started_at, trial.ended_at)) }),
@@ -55,7 +55,7 @@ export function trialPage(main, [sweepId, numberText], { signal, place, go }) {
   }
 
   function drawActs(trial) {
-    acts.replaceChildren(
+    refill(acts,
       button("Retry", async () => { if (await retry([label])) again(); }, { disabled: !RETRYABLE.includes(trial.state) }),
       make("a", { className: "button", href: `/new?t=${encodeURIComponent(label)}`, textContent: "New sweep from this", "data-key": "n" }),
       button("Remove", async () => { if (await remove([label])) go(path("sweeps", sweepId)); }, { className: "danger", disabled: ["running", "stopping"].includes(trial.state) }),
@@ -67,7 +67,7 @@ export function trialPage(main, [sweepId, numberText], { signal, place, go }) {
     const found = await read(`${own}/why`, signal);
     why.hidden = false;
     why.dataset.state = trial.state;
-    why.replaceChildren(
+    refill(why,
       make("p", { className: "reason" }, make("strong", { textContent: `It ${found.why}.` }), " ", make("span", { textContent: trial.reason })),
       make("div", { className: "again" }, make("span", { className: "soft", textContent: "Run it again: " }), command(`smsweep reproduce ${label}`)));
   }
