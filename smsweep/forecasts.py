@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,13 +26,20 @@ NOISE = 0.4  # deviation around a forecast, as a first guess
 FAITH = 1.5  # observations, halved, that the guess is worth
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Course:
-    """One training as far as it went; of values, lower is better."""
+class Course(Protocol):
+    """One training as far as it went; of values, lower is better. Of many, few are asked for their point."""
 
-    point: Array  # where its params lie in the cube
-    best: Array  # after each point of its curve, the best so far
-    end: float  # the objective; only a whole training's is used
+    @property
+    def point(self) -> Array:
+        """Where its params lie in the cube."""
+
+    @property
+    def best(self) -> Array:
+        """After each point of its curve, the best so far."""
+
+    @property
+    def end(self) -> float:
+        """The objective; only a whole training's is used."""
 
 
 def first_spread(spreads: Sequence[float], value: float) -> float:

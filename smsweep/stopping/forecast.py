@@ -5,13 +5,14 @@ from __future__ import annotations
 import bisect
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from smsweep.errors import ConfigError
-from smsweep.forecasts import Course, Forecaster
+from smsweep.forecasts import Forecaster
 from smsweep.space.cube import Cube
+from smsweep.space.likeness import Array
 from smsweep.stopping.base import told_apart
 from smsweep.stopping.hyperband import bands
 from smsweep.sweeps import SweepConfig
@@ -25,6 +26,15 @@ CHECKED = 30  # latest whole trainings, of which it is checked what would have b
 FAITH = 5.0  # forecasts that came out right, before any was checked
 SPARED = 3  # one trial in so many always goes on to its end
 EXTREME = 1e100  # values beyond count as this: their squares must stay finite
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Seen:
+    """What the rule keeps of one trial: its course, see `forecasts.Course`."""
+
+    point: Array
+    best: Array
+    end: float
 
 
 class ForecastRule:
@@ -55,8 +65,8 @@ class ForecastRule:
         if history is not self._history:
             self._history = history
             self._cursor = 0
-            self._whole: dict[int, Course] = {}  # by trial number
-            self._running: dict[int, Course] = {}  # as far as the last band that each has reached
+            self._whole: dict[int, Seen] = {}  # by trial number
+            self._running: dict[int, Seen] = {}  # as far as the last band that each has reached
             self._surprises: dict[tuple[int, ...], float] = {}
             self._decisions: list[StopDecision] = []
         changed, self._cursor = history.since(self._cursor)
@@ -88,10 +98,10 @@ class ForecastRule:
         self._running[number] = running if running is not None and is_known else self._course(trial, length)
         return not is_known
 
-    def _course(self, trial: Trial, length: int) -> Course:
+    def _course(self, trial: Trial, length: int) -> Seen:
         curve = np.clip(self._metric.goal.sign * np.array(trial.curve[:length]), -EXTREME, EXTREME)
         best = np.minimum.accumulate(curve)
-        return Course(point=self._cube.encode(trial.params)[0], best=best, end=float(best[-1]))
+        return Seen(point=self._cube.encode(trial.params)[0], best=best, end=float(best[-1]))
 
     def _verdicts(self) -> list[StopDecision]:
         decisions = []
@@ -123,15 +133,13 @@ class ForecastRule:
         luck = 2.0 * sum(max(surprise, 0.0) ** 2 for surprise in surprises.values())
         return max(MARGIN * math.sqrt((FAITH + luck) / (FAITH + len(surprises))), LEAST)
 
-    def _surprise(self, course: Course, length: int, before: Sequence[int]) -> float:
+    def _surprise(self, course: Seen, length: int, before: Sequence[int]) -> float:
         """Return by how many deviations a training ended better than was to be expected of it at that length."""
         forecaster = Forecaster([self._whole[number] for number in before], self._cube.is_nominal)
         (mean,), (deviation,) = forecaster([replace(course, best=course.best[:length])])
         return float((mean - forecaster.yardstick.mark(np.array(course.end))) / deviation)
 
-    def _at(
-        self, length: int, numbers: Sequence[int], whole: Sequence[Course], margin: float
-    ) -> list[StopDecision]:
+    def _at(self, length: int, numbers: Sequence[int], whole: Sequence[Seen], margin: float) -> list[StopDecision]:
         forecaster = Forecaster(whole, self._cube.is_nominal)
         mean, deviation = forecaster([self._running[number] for number in numbers])
         ends = np.sort([course.end for course in whole])

@@ -9,7 +9,6 @@ from enum import Enum
 
 import numpy as np
 
-from smsweep.forecasts import Course
 from smsweep.objectives import objective
 from smsweep.space.cube import Cube
 from smsweep.space.likeness import Array
@@ -42,14 +41,18 @@ class Evidence:
         """The point where params lie, and how many coordinates are guesses, see `Cube.encode`."""
         return self.cube.encode(self.params)
 
-    @functools.cached_property
-    def best_so_far(self) -> Array:
-        """After each point of the curve."""
-        return np.minimum.accumulate(np.clip(self.sign * np.array(self.curve), -EXTREME, EXTREME))
+    @property
+    def point(self) -> Array:
+        return self.place[0]
 
     @functools.cached_property
-    def course(self) -> Course:
-        return Course(point=self.place[0], best=self.best_so_far, end=self.value)
+    def best(self) -> Array:
+        """After each point of the curve, the best so far."""
+        return np.minimum.accumulate(np.clip(self.sign * np.array(self.curve), -EXTREME, EXTREME))
+
+    @property
+    def end(self) -> float:
+        return self.value
 
 
 class Ledger:
