@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
-from math import inf
+from math import inf, isnan
 from os import PathLike, fspath
 from typing import Any
 
@@ -231,9 +231,10 @@ class ApiSweep:
             best = find_best([run.trial for run in runs], metric, repeats_of(self.sweep)) if metric else None
             return ApiRun(best.trial, self.sweep) if best else None
         name, is_ascending = order.lstrip("+-").removeprefix("summary_metrics."), order.startswith("+")
-        with_value = [run for run in runs if isinstance(run.summary.get(name), (int, float))]
+        found = [(run, run.summary.get(name)) for run in runs]
+        with_value = [(run, value) for run, value in found if isinstance(value, (int, float)) and not isnan(value)]
         choose = min if is_ascending else max
-        return choose(with_value, key=lambda run: float(run.summary[name] or 0), default=None)
+        return choose(with_value, key=lambda pair: pair[1], default=(None, 0))[0]
 
     def __repr__(self) -> str:
         return f"<Sweep {self.id} ({self.state})>"

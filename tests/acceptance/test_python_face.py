@@ -124,6 +124,16 @@ def test_the_best_run_is_the_one_with_the_best_objective(folder: Path) -> None:
     assert best.config["x"] == 0.5
 
 
+def test_the_best_run_by_another_metric_has_a_number_for_it(folder: Path) -> None:
+    def train() -> None:
+        smsweep.log({"loss": 1, "other": float(smsweep.init().config["x"])})
+
+    sweep_id = smsweep.sweep({**GRID, "parameters": {"x": {"values": ["nan", "1", "2"]}}})
+    smsweep.agent(sweep_id, train)
+    best_run = smsweep.Api().sweep(sweep_id).best_run
+    assert [run and run.summary["other"] for run in map(best_run, ("+other", "other", "+none"))] == [1, 2, None]
+
+
 def test_expected_run_count_is_the_size_of_the_grid(folder: Path) -> None:
     config = {**GRID, "parameters": {"x": {"values": [1, 2, 3]}, "y": {"values": [1, 2, 3]}}}
     assert smsweep.Api().sweep(smsweep.sweep(config)).expected_run_count == 9
