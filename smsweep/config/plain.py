@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import yaml
 
 from smsweep.config.document import Document, Path, show, show_path
-from smsweep.config.scalars import FLOAT, HEX, INT, OCTAL, SPECIAL
+from smsweep.config.scalars import FLOAT, HEX, INT, OCTAL, SPECIAL, is_text_to_pyyaml
 from smsweep.config.yaml_reader import MAX_DEPTH, MAX_VALUES
 from smsweep.errors import ConfigError
 
@@ -21,7 +21,7 @@ def from_mapping(document: Mapping[str, Any]) -> Document:
     data = copier.copy(document, ())
     if copier.problems:
         raise ConfigError(copier.problems)
-    return Document(data=data, text=to_yaml(data))
+    return Document(data=data, text=to_yaml(data), warnings=tuple(copier.warnings.items()))
 
 
 def to_yaml(data: Any) -> str:
@@ -32,6 +32,7 @@ def to_yaml(data: Any) -> str:
 class _Copier:
     def __init__(self) -> None:
         self.problems: list[str] = []
+        self.warnings: dict[Path, str] = {}
         self._n_values = 0
 
     def copy(self, value: Any, path: Path) -> Any:
@@ -79,6 +80,10 @@ class _Copier:
     def _text(self, value: str, path: Path) -> str:
         if not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
             self._problem(path, "half a surrogate pair is no text; decode it first")
+        if path[:1] == ("parameters",) and is_text_to_pyyaml(value):
+            place = path[:-1] if isinstance(path[-1], int) else path
+            text = f"has {value!r} as text, as PyYAML reads it; write 1.0e-5 and the like, or give the file's path"
+            self.warnings.setdefault(place, text)
         return str.__str__(value)
 
     def _problem(self, path: Path, text: str) -> None:

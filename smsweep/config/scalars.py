@@ -65,8 +65,7 @@ def other_reading(word: str) -> tuple[str, str] | None:
     Numbers such as 1e-5, which YAML 1.1 takes for text, are no difference: wandb hands them on unquoted, and they
     end as numbers.
     """
-    tag = _OLD_READER.resolve(yaml.ScalarNode, word, (True, False))  # type: ignore[no-untyped-call]  # PyYAML's stubs
-    node = yaml.ScalarNode(tag, word)
+    node = yaml.ScalarNode(_old_tag(word), word)
     kind = _OLD_KINDS.get(node.tag)
     if kind is None:
         return None
@@ -78,6 +77,16 @@ def other_reading(word: str) -> tuple[str, str] | None:
     if type(old) is type(ours) and (old == ours or old != old):
         return None
     return kind, str(old).lower() if isinstance(old, bool) else str(old)
+
+
+def is_text_to_pyyaml(word: str) -> bool:
+    """Tell a number that PyYAML, which wants a point and a sign (1.0e-5), takes for text: 1e-5."""
+    return bool(FLOAT.match(word)) and _old_tag(word) == "tag:yaml.org,2002:str"
+
+
+def _old_tag(word: str) -> str:
+    tag: str = _OLD_READER.resolve(yaml.ScalarNode, word, (True, False))  # type: ignore[no-untyped-call]  # PyYAML's stubs
+    return tag
 
 
 def _base(word: str) -> int:

@@ -19,7 +19,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from smsweep.config.document import Path, Problems, show, suggest
-from smsweep.config.scalars import read_scalar
+from smsweep.config.scalars import is_text_to_pyyaml, read_scalar
 
 
 class Section(BaseModel):
@@ -174,7 +174,8 @@ def cure(wanted: str, value: object) -> str:
     if value is None:
         return "; give it a value, or remove the key"
     if "number" in wanted and isinstance(value, str) and is_number(read_scalar(value[:50])):
-        return "; remove the quotes"
+        is_pyyamls = is_text_to_pyyaml(value)
+        return f"; remove the quotes{', or write 1.0e-5 and the like for PyYAML' if is_pyyamls else ''}"
     if wanted.startswith("text") and isinstance(value, (bool, int, float)):
         return "; quote it"
     if wanted == "true or false" and isinstance(value, str) and value.lower() in _WORDS:

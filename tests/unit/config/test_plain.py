@@ -44,6 +44,17 @@ def test_values_become_plain(given_value: Any, plain: Any) -> None:
     assert (value, type(value)) == (plain, type(plain))
 
 
+@pytest.mark.parametrize(
+    ("value", "is_warned"),
+    [("1e-5", True), ("-2E3", True), ("1.0e-5", False), ("5", False), ("adam", False), (1e-5, False)],
+)
+def test_a_number_that_pyyaml_left_as_text_is_told(value: object, is_warned: bool) -> None:
+    document = from_mapping({"name": value, "parameters": {"lr": {"values": [value, value]}}})
+    said = "has {!r} as text, as PyYAML reads it; write 1.0e-5 and the like, or give the file's path"
+    place = ("parameters", "lr", "values")
+    assert document.warnings == (((place, said.format(value)),) if is_warned else ())
+
+
 def test_the_callers_dict_is_copied() -> None:
     mine = {"a": {"b": [1]}}
     from_mapping(mine).data["a"]["b"].append(2)

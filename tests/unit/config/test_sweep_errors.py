@@ -64,6 +64,8 @@ def top(line: str) -> str:
          "write both as whole numbers for int_uniform, or both with a point for uniform"),
         ("{min: true, max: 2}", "parameters.p.min: expected a number, got true"),
         ("{min: '1', max: 2}", "parameters.p.min: expected a number, got '1'; remove the quotes"),
+        ("{min: '1e-5', max: 2}", "parameters.p.min: expected a number, got '1e-5'; remove the quotes, or write 1.0e-5 "
+         "and the like for PyYAML"),
         ("{min: 1, max: 9, q: 2}", "parameters.p.q: needs a distribution to mean something; add distribution: q_uniform"),
         ("{mu: 1}", "parameters.p.mu: needs a distribution to mean something; add distribution: normal"),
         ("{distribution: unifrom, min: 1, max: 2}",
