@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 
 MAX_BYTES = 256 * 1024**2  # of a source in all: it is downloaded by every job
 MAX_ENTRIES = 100_000  # files and folders; more is a data set, or links that multiply
+MANY_FILES = 5_000  # each trial takes a second to unpack so many
 
 # Never part of a source, whatever an ignore file says: keys, histories, caches, and logs of earlier runs.
 ALWAYS_LEFT_OUT = Rules().below(
@@ -130,6 +131,11 @@ def collect(
         )
     if not files:
         raise SourceError(f"{root}: nothing to pack: the folder is empty or all of it is ignored")
+    if len(files) > MANY_FILES:
+        log.warning(
+            "each trial unpacks %s files of %s, many of them in %s; if the script does not need them, add that to %s",
+            *(f"{len(files):,}", root, _fullest(files, ()), root / ".smsweepignore"),
+        )
     return sorted(files, key=lambda file: file.name)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from smsweep.errors import SourceError
-from smsweep.source.collect import collect, human_size
+from smsweep.source.collect import MANY_FILES, collect, human_size
 
 
 def write(root: Path, *names: str, text: str = "x") -> None:
@@ -146,6 +146,20 @@ def test_links_that_multiply_meet_the_cap(tmp_path: Path) -> None:
             (folder / name).symlink_to(tmp_path / f"level{level - 1}")
     with pytest.raises(SourceError, match=r"more than 1,000 files and folders, many of them in level\d+/"):
         collect(tmp_path, max_entries=1000)
+
+
+def test_many_files_are_told_as_each_trial_unpacks_them(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "data").mkdir()
+    for number in range(MANY_FILES):
+        (tmp_path / "data" / str(number)).touch()
+    collect(tmp_path)
+    assert caplog.messages == []
+    (tmp_path / "train.py").touch()
+    collect(tmp_path)
+    (said,) = caplog.messages
+    assert said.startswith(
+        f"each trial unpacks 5,001 files of {tmp_path}, many of them in data/; if the script does"
+    )
 
 
 def test_a_pipe_is_named(tmp_path: Path) -> None:
