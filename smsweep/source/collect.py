@@ -133,7 +133,7 @@ def collect(
         raise SourceError(f"{root}: nothing to pack: the folder is empty or all of it is ignored")
     if len(files) > MANY_FILES:
         log.warning(
-            "each trial unpacks %s files of %s, many of them in %s; if the script does not need them, add that to %s",
+            "each trial unpacks %s files of %s, many of them in %s; if the script can do without, add that to %s",
             *(f"{len(files):,}", root, _fullest(files, ()), root / ".smsweepignore"),
         )
     return sorted(files, key=lambda file: file.name)

@@ -158,7 +158,7 @@ def test_many_files_are_told_as_each_trial_unpacks_them(tmp_path: Path, caplog: 
     collect(tmp_path)
     (said,) = caplog.messages
     assert said.startswith(
-        f"each trial unpacks 5,001 files of {tmp_path}, many of them in data/; if the script does"
+        f"each trial unpacks 5,001 files of {tmp_path}, many of them in data/; if the script can"
     )
 
 
