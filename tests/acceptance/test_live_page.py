@@ -436,6 +436,20 @@ def test_an_outage_is_told_and_outlived(browser: Browser, folder: Path, monkeypa
         expect(page.locator(".live")).to_have_text("live")
 
 
+def test_why_a_trial_ended_is_told_after_an_outage(browser: Browser, served: Served) -> None:
+    sweep_id = record(1)
+    outage = [503]
+    with visit(browser, served.url) as visited:
+        page = visited.page
+        page.goto(served.entry)
+        page.route(
+            "**/why", lambda route: route.fulfill(status=outage.pop(), body="{}") if outage else route.fallback()
+        )
+        page.goto(f"{served.url}/sweeps/{sweep_id}/trials/0")
+        expect(page.locator(".why")).to_contain_text(f"smsweep reproduce {sweep_id}/0")
+        assert all("Failed to load resource" in error for error in visited.errors)
+
+
 @pytest.mark.slow
 def test_five_thousand_trials_stay_quick_and_small(browser: Browser, served: Served) -> None:
     sweep_id = record(5_000)

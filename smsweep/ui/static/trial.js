@@ -30,6 +30,7 @@ export function trialPage(main, [sweepId, numberText], { signal, place, go }) {
   const figure = new CurveFigure(curves, signal);
   let key = "";
   let shownState = "";
+  let explained = "";
 
   function draw(trial) {
     place(`trial ${n} ${trial.state}`, [["sweeps", "/"], [trial.sweep.name || sweepId, path("sweeps", sweepId)], [`trial ${n}`, ""]]);
@@ -38,7 +39,6 @@ export function trialPage(main, [sweepId, numberText], { signal, place, go }) {
       shownState = trial.state;
       state.replaceChildren(badge(trial.state));
       drawActs(trial);
-      explain(trial);
       log.begin();
     }
     refill(facts, ...[
@@ -77,6 +77,9 @@ export function trialPage(main, [sweepId, numberText], { signal, place, go }) {
     const now = JSON.stringify(trial);
     if (now !== key) draw(trial);
     key = now;
+    const run = `${trial.attempt} ${trial.state}`;
+    if (explained !== run) await explain(trial);
+    explained = run;
     return OPEN.includes(trial.state) ? 1500 : 6000;
   }, signal);
 
