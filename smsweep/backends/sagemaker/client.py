@@ -140,7 +140,9 @@ class Aws:
         self.skew = parsedate_to_datetime(date) - datetime.now(timezone.utc)
         if abs(self.skew) > WORST_SKEW and not self._has_warned:
             self._has_warned = True
-            log.warning("this machine's clock is %s off AWS's; set it right, or calls will be refused", self.skew)
+            minutes = round(self.skew / timedelta(minutes=1))
+            by = f"{minutes} minutes behind" if minutes > 0 else f"{-minutes} minutes ahead of"
+            log.warning("this machine's clock is %s AWS's; set it right, or calls will be refused", by)
 
 
 def check_settings(template: JobTemplate, environ: Mapping[str, str]) -> None:

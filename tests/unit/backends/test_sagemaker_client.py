@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from botocore.exceptions import UnauthorizedSSOTokenError
@@ -43,3 +46,20 @@ def test_an_endpoint_that_is_no_url_is_told() -> None:
 
 def test_an_expired_single_sign_on_is_a_matter_of_credentials() -> None:
     assert isinstance(translate(UnauthorizedSSOTokenError(), "sagemaker:CreateTrainingJob"), BadCredentials)
+
+
+@pytest.mark.parametrize(
+    ("minutes", "said"), [(-30, "is 30 minutes ahead of AWS's"), (90, "is 90 minutes behind AWS's")]
+)
+def test_a_clock_that_is_wrong_is_told_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, minutes: int, said: str
+) -> None:
+    date = format_datetime(datetime.now(timezone.utc) + timedelta(minutes=minutes))
+    answer = {"ResponseMetadata": {"HTTPHeaders": {"date": date}}}
+    client = SimpleNamespace(list_training_jobs=lambda: answer)
+    monkeypatch.setattr(Aws, "_client", lambda self, service: client)
+    aws = Aws({})
+    for _ in range(2):
+        aws.call("sagemaker", "list_training_jobs")
+    (message,) = caplog.messages
+    assert said in message
