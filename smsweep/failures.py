@@ -56,6 +56,7 @@ ADVICE: Mapping[str, str] = {
 SPARES_NONE = re.compile(
     r"(?:AlgorithmError: |ClientError: )?"
     r"(?:requirements\.txt: pip ended with "
+    r"|python3 is \d[\d.]+ here; a job needs "
     r"|Cannot pull algorithm container|Data download failed:\s*Please ensure that "  # SageMaker's words
     r"|image .{1,300}? (?:is not on this machine|is no image's name|has no|is for)\b)"
 )

@@ -48,6 +48,8 @@ OWNED = {
     ("ServerlessJobConfig",): "such a job runs a recipe of AWS's own, and no script",
 }
 
+TOO_OLD = ("py2", "py27", "py35", "py36")  # Pythons on which no job starts
+
 ON_FILE_SYSTEM = {"file_system_id", "file_system_type", "directory_path", "file_system_access_mode"}
 ANYWHERE = {"content_type", "input_mode"}
 IN_S3 = InputSection.model_fields.keys() - ON_FILE_SYSTEM - ANYWHERE | {"s3_data"}
@@ -84,6 +86,8 @@ def _check_image(data: Mapping[str, Any], problems: Problems) -> None:
         problems.add(("image_uri",), f"{image} is a type of machine, no image; it goes under instance_type")
     if "image_uri" in data and "framework" in data:
         problems.add(("framework",), "cannot stand beside image_uri; keep one of the two")
+    if data.get("py_version") in TOO_OLD:
+        problems.add(("py_version",), "a job needs Python 3.8 or newer; name a later framework_version")
     if framework is None:
         for key in (
             "framework_version",

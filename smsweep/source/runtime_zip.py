@@ -11,7 +11,15 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the oldest date a zip can say: the same files give the same bytes
-MAIN = b"""import sys
+# What comes before the import is for a Python that cannot even read the runtime: its image is told by its name.
+MAIN = b"""import os
+import sys
+
+if sys.version_info < (3, 7):
+    reason = "python3 is %d.%d here; a job needs 3.8 or newer: name another image" % sys.version_info[:2]
+    with open(os.path.join(os.environ.get("SMSWEEP_ML_ROOT") or "/opt/ml", "output", "failure"), "w") as failure:
+        failure.write(reason)
+    sys.exit(reason)
 
 from smsweep.runtime.entrypoint import main
 

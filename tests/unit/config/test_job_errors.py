@@ -52,6 +52,8 @@ def problems(text: str) -> list[str]:
         ("framework: pytorch\npy_version: py310\nframework_version: 2.10",
          "job.yaml:3: framework_version: expected text, got 2.1; quote it"),
         ("framework: pytorch\nframework_version: '2.1'", "job.yaml:1: py_version: missing; framework pytorch needs it"),
+        ("framework: pytorch\nframework_version: 1.6.0\npy_version: py36",
+         "job.yaml:3: py_version: a job needs Python 3.8 or newer; name a later framework_version"),
         ("framework: sklearn", "job.yaml:1: framework_version: missing; framework sklearn needs it"),
         ("py_version: py310", "job.yaml:1: py_version: needs framework beside it, such as framework: pytorch"),
         ("framework: huggingface\ntransformers_version: '4.49'\npy_version: py311",

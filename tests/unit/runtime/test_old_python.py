@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import smsweep
+from smsweep.failures import spares_no_trial
 from tests.interpreters import find_python
 from tests.oracles import oracle
 from tests.unit.runtime.jobs import Job
@@ -62,6 +63,18 @@ def test_a_trial_runs_on(minor: int, job: Job) -> None:
     done = job.trial({"train.py": SCRIPT}, {"lr": 0.5}, command=[python, "${program}"]).run(python=python)
     assert (done.code, done.err) == (0, "")
     assert done.out.endswith("{'lr': 0.5, 'e': 1}\n")
+
+
+def test_a_python_that_cannot_read_the_runtime_is_told(job: Job) -> None:
+    python = find_python(6)
+    if python is None:
+        pytest.skip("there is no python3.6")
+    (job.ml / "output").mkdir()
+    done = job.trial({"train.py": SCRIPT}).run(python=python)
+    reason = "python3 is 3.6 here; a job needs 3.8 or newer: name another image"
+    assert (done.code, done.err.strip()) == (1, reason)
+    assert (job.ml / "output/failure").read_text() == reason
+    assert spares_no_trial(reason)
 
 
 @pytest.mark.slow
