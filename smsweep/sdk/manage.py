@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import ParamSpec, TypeVar
 
 from smsweep.backends.base import Backend
 from smsweep.backends.table import BACKENDS, LOCAL
-from smsweep.errors import StoreConflict, UsageError
+from smsweep.errors import StoreConflict, Throttled, UsageError
 from smsweep.jobs import LogPage
 from smsweep.metrics import split_records
 from smsweep.sdk.away.record import AGENTS_NOTE, all_jobs, read_records
@@ -20,6 +21,8 @@ from smsweep.sdk.workspace import Workspace, find_trial
 from smsweep.sweeps import VERBS, Sweep
 from smsweep.trials import Trial, TrialState
 
+P = ParamSpec("P")
+T = TypeVar("T")
 FOLLOW_S = 0.3  # between two looks at a growing log
 NO_LOG = "the trial was a Python function's: what that printed went to where its agent ran"
 RETRYABLE = (TrialState.FAILED, TrialState.CRASHED, TrialState.KILLED, TrialState.STOPPED)
@@ -128,7 +131,7 @@ def read_log(label: str, *, follow: bool = False, raw: bool = False, backend: st
                     return
                 is_over = trial.state.is_terminal or trial.job_name != job
                 # Of a job in the cloud this asks for news, without which there is no more of its log.
-                there = opened.describe([job]) if job and name not in LOCAL else {}
+                there = _in_turn(opened.describe, [job]) if job and name not in LOCAL else {}
                 if is_over and job not in there:
                     return
                 time.sleep(FOLLOW_S)
@@ -139,13 +142,22 @@ def read_log(label: str, *, follow: bool = False, raw: bool = False, backend: st
 def _pages(backend: Backend, job: str, cursor: str) -> Iterator[LogPage]:
     """Yield what there is of a job's log behind the cursor; the last page tells whether that was all."""
     while True:
-        page = backend.read_logs(job, cursor)
+        page = _in_turn(backend.read_logs, job, cursor)
         yield page
         if page.cursor == cursor:
             if not page.is_behind:
                 return
             backend.wait(FOLLOW_S)
         cursor = page.cursor
+
+
+def _in_turn(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call, and again for as long as an API is too busy."""
+    while True:
+        try:
+            return call(*args, **kwargs)
+        except Throttled:
+            time.sleep(FOLLOW_S)
 
 
 def _read_agent_log(workspace: Workspace, sweep_id: str, *, follow: bool) -> Iterator[str]:
@@ -161,7 +173,7 @@ def _read_agent_log(workspace: Workspace, sweep_id: str, *, follow: bool) -> Ite
             if page.is_last or not follow:
                 return
             opened.wait(FOLLOW_S)
-            opened.describe([names[-1]])
+            _in_turn(opened.describe, [names[-1]])
 
 
 def without_records(lines: Iterable[str]) -> Iterator[str]:

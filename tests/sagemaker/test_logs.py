@@ -61,6 +61,13 @@ def test_a_page_that_is_asked_for_again_goes_on_with_the_log(account: Account) -
     assert lines == LINES
 
 
+def test_a_log_is_read_in_its_turn(account: Account) -> None:
+    account.run(1)
+    account.endpoint.faults.set({"throttle": {"DescribeTrainingJob": 0.3, "FilterLogEvents": 0.3}})
+    for _ in range(3):
+        assert list(manage.read_log(account.trials()[0].label)) == ["x is 0"]
+
+
 def test_a_log_of_many_pages_is_shown_whole(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     (account.folder / "train.py").write_text("for number in range(25_000): print('line', number)")
     account.run(1)
