@@ -7,7 +7,7 @@ gone: it finds the jobs, reads their logs from the beginning, and settles those 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +22,7 @@ from smsweep.sdk.create import JobLike, SweepLike, keep, origin_of, read, snapsh
 from smsweep.sdk.execute import backend_name, open_backend, release_dead_agents
 from smsweep.sdk.labels import parse_sweep_id
 from smsweep.sdk.origin import origin
+from smsweep.sdk.search_code import read_code
 from smsweep.sdk.workspace import Workspace
 from smsweep.store.base import Store
 from smsweep.sweeps import SweepConfig
@@ -62,7 +63,8 @@ def recover(
     place = backend_name(backend, workspace)
     parsed, parsed_job = read(sweep, job, program=program)
     found = _assignments(sweep_id, place, workspace)
-    params = {number: _params(assignment, parsed.config) for number, assignment in found.items()}
+    fixed = parsed_job.template.request.get("HyperParameters", {})
+    params = {number: _params(assignment, parsed.config, fixed) for number, assignment in found.items()}
     attempts = {number: assignment.attempt for number, assignment in found.items()}
     with workspace.store(create=True) as store:
         is_new = sweep_id not in {known.id for known in store.list_sweeps()}
@@ -84,6 +86,7 @@ def recover(
             name=name,
             seed=seed,
             sweep_id=sweep_id,
+            code=read_code(parsed.config, parsed_job, origin_of(sweep)),
         )
     with workspace.store() as store, closing(open_backend(place, workspace)) as opened:
         return rebuild(store, sweep_id, params, attempts, opened.place)
@@ -156,8 +159,8 @@ def _assignments(sweep_id: str, backend: str, workspace: Workspace) -> dict[int,
     return found
 
 
-def _params(assignment: Assignment, config: SweepConfig) -> Params:
-    """Return a trial's own params: without what its template adds. Raises ConfigError for another sweep's."""
+def _params(assignment: Assignment, config: SweepConfig, fixed: Collection[str]) -> Params:
+    """Return a trial's own params, without its template's fixed ones. Raises ConfigError for another sweep's."""
     named: Mapping[str, Any] = config.document.get("parameters", {})
     missing = [name for name in named if name not in assignment.params]
     if missing:
@@ -165,4 +168,6 @@ def _params(assignment: Assignment, config: SweepConfig) -> Params:
             f"parameters: trial {assignment.number} has no {', '.join(missing)}; give the config that the sweep "
             "was created with"
         )
+    if "search_space" in (config.scheduler or {}):  # a program, which knows more of them
+        return {name: value for name, value in assignment.params.items() if name in named or name not in fixed}
     return {name: assignment.params[name] for name in named}

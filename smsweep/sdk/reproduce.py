@@ -138,6 +138,7 @@ def _sweep(trial: Trial, sweep: Sweep) -> Sweep:
     if "metric" not in kept and sweep.config.metrics:
         first = sweep.config.metrics[0]
         kept["metric"] = {"name": first.name, "goal": first.goal.value}
+    kept.setdefault("parameters", {name: {"value": value} for name, value in trial.params.items()})  # of a program
     name = f"{sweep.name or sweep.id}-{trial.number} again"
     parsed = parse_sweep({"method": "random", "run_cap": 1, **kept})
     return replace(

@@ -145,12 +145,15 @@ def test_tpe_learns_where_it_is_good() -> None:
 
 def run(folder: Path, sweep: dict[str, Any], param: str, **environ: str) -> subprocess.CompletedProcess[str]:
     (folder / "sweep.yaml").write_text(json.dumps(sweep | {"program": "train.py", "run_cap": 3}))
-    (folder / "train.py").write_text(
-        f"import smsweep\nsmsweep.log({{'loss': smsweep.init().config['{param}']}})\n"
-    )
+    script = f"import smsweep\nsmsweep.log({{'loss': smsweep.init().config['{param}']}})\n"
+    (folder / "train.py").write_text(script)
+    return smsweep(folder, "run", "sweep.yaml", **environ)
+
+
+def smsweep(folder: Path, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
     others = {name: value for name, value in os.environ.items() if not name.startswith(("SMSWEEP_", "WANDB_"))}
     return subprocess.run(
-        [str(oracle("optuna").python), "-m", "smsweep.cli.main", "run", "sweep.yaml"],
+        [str(oracle("optuna").python), "-m", "smsweep.cli.main", *words],
         cwd=folder,
         env=others | environ,
         capture_output=True,
@@ -217,6 +220,23 @@ def test_a_sweep_of_a_program_keeps_it_and_runs_where_that_is_allowed(tmp_path: 
     done = run(tmp_path, of_program(optimizer="study"), "lr", SMSWEEP_ALLOW_CODE="1")
     assert done.returncode == 0, done.stderr
     assert "3 finished" in done.stderr
+
+
+def test_a_trial_of_a_program_runs_again_and_its_sweep_outlives_its_store(tmp_path: Path) -> None:
+    (tmp_path / "space.py").write_text(PROGRAM)
+    sweep_id = run(tmp_path, of_program(), "lr", SMSWEEP_ALLOW_CODE="1").stdout.split()[0]
+
+    def params() -> list[dict[str, Any]]:
+        return [trial["params"] for trial in json.loads(smsweep(tmp_path, "trials", sweep_id, "--json").stdout)]
+
+    assert smsweep(tmp_path, "reproduce", f"{sweep_id}/0").returncode == 0
+    known = params()
+    for file in (tmp_path / ".smsweep").glob("*.db*"):
+        file.unlink()
+    recovered = smsweep(tmp_path, "recover", sweep_id, "sweep.yaml", "--seed", "1", SMSWEEP_ALLOW_CODE="1")
+    assert recovered.returncode == 0, recovered.stderr
+    assert params() == known
+    assert smsweep(tmp_path, "agent", sweep_id, SMSWEEP_ALLOW_CODE="1").returncode == 0
 
 
 @pytest.mark.parametrize(
