@@ -27,7 +27,8 @@ def left_behind(config: SweepConfig, folder: Path, files: Sequence[SourceFile]) 
     return [
         f"{place}: {name} is {NOT_CARRIED}"
         for place, name in _names(config)
-        if _is_here(name, folder) and os.path.relpath(folder / name, folder) not in carried
+        # a word without a slash is hardly ever meant for a path, and `wandb` lies in many folders
+        if "/" in name and _is_here(name, folder) and os.path.relpath(folder / name, folder) not in carried
     ]
 
 
@@ -52,5 +53,4 @@ def _names(config: SweepConfig) -> Iterator[tuple[str, str]]:
 
 
 def _is_here(name: str, folder: Path) -> bool:
-    # a word without a slash is hardly ever meant for a path, and `wandb` lies in many folders
-    return "/" in name and not os.path.isabs(name) and os.path.lexists(folder / name)  # noqa: PTH117
+    return not os.path.isabs(name) and os.path.lexists(folder / name)  # noqa: PTH117

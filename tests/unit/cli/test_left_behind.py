@@ -24,7 +24,8 @@ def data(folder: Path) -> Path:
     for name in ("inner/data", "inner/kept", "inner/wandb", "away"):
         (folder / name).mkdir(parents=True)
         (folder / name / "x.csv").touch()
-    (inner / ".gitignore").write_text("data/\nwandb/\n")
+    (inner / "x.pt").touch()
+    (inner / ".gitignore").write_text("data/\nwandb/\n*.pt\n")
     (folder / "train.py").rename(inner / "train.py")
     return inner
 
@@ -41,7 +42,7 @@ def test_paths_that_do_not_travel_are_told_when_a_sweep_is_created(
 
 
 @pytest.mark.parametrize(
-    ("name", "is_told"), [("data/x.csv", True), ("data/y.csv", False), ("/data/x.csv", False)]
+    ("name", "is_told"), [("data/x.csv", True), ("x.pt", True), ("data/y.csv", False), ("/data/x.csv", False)]
 )
 def test_a_file_that_trials_miss_though_it_is_here_is_told(
     cli: Cli, data: Path, monkeypatch: pytest.MonkeyPatch, name: str, is_told: bool
