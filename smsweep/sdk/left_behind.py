@@ -13,19 +13,18 @@ from smsweep.space.distribution import Listed
 from smsweep.sweeps import SweepConfig
 
 MOST_VALUES = 100  # of each parameter
-NOT_CARRIED = (
-    "no part of the source's snapshot, in which trials run; "
-    "on this machine an absolute path leads to it, see docs/source.md"
-)
+NOT_CARRIED = "no part of the source's snapshot, in which trials run"
+A_WAY = "on this machine an absolute path leads to it, see docs/source.md"
 
 _NOT_FOUND = re.compile(r"No such file or directory: '([^'/][^']*)'")
+_NO_MODULE = re.compile(r"No module named '(\w+\.[\w.]+)'")  # its package was found
 
 
 def left_behind(config: SweepConfig, folder: Path, files: Sequence[SourceFile]) -> list[str]:
     """Say which paths of the folder the command and the values of params name that are not among the files."""
     carried = {str(path) for file in files for path in (file.name, *PurePosixPath(file.name).parents)}
     return [
-        f"{place}: {name} is {NOT_CARRIED}"
+        f"{place}: {name} is {NOT_CARRIED}; {A_WAY}"
         for place, name in _names(config)
         # a word without a slash is hardly ever meant for a path, and `wandb` lies in many folders
         if "/" in name and _is_here(name, folder) and os.path.relpath(folder / name, folder) not in carried
@@ -37,7 +36,11 @@ def lost(reasons: Iterable[str]) -> str:
     for reason in reasons:
         for name in _NOT_FOUND.findall(reason):
             if _is_here(name, Path.cwd()):
-                return f"{name} lies here, but is {NOT_CARRIED}"
+                return f"{name} lies here, but is {NOT_CARRIED}; {A_WAY}"
+        for module in _NO_MODULE.findall(reason):  # a `_version.py` that git ignores, say
+            for name in (f"{base}{module.replace('.', '/')}.py" for base in ("", "src/")):
+                if _is_here(name, Path.cwd()):
+                    return f"{name} lies here, but is {NOT_CARRIED}; name it in .smsweepignore as !/{name}"
     return ""
 
 

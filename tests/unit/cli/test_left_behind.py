@@ -41,6 +41,23 @@ def test_paths_that_do_not_travel_are_told_when_a_sweep_is_created(
     assert said == [f"warning: {place}" for place in places]
 
 
+def test_a_module_of_a_package_that_did_not_travel_is_told(
+    cli: Cli, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (data / "src/pack").mkdir(parents=True)
+    for name in ("__init__.py", "_version.py"):
+        (data / "src/pack" / name).touch()
+    (data / ".gitignore").write_text("_version.py\n")
+    (data / "train.py").write_text("import pack._version")
+    (data / "sweep.yaml").write_text(SWEEP)
+    monkeypatch.chdir(data)
+    monkeypatch.setenv("PYTHONPATH", f"{data}/src")
+    said = "name it in .smsweepignore as !/src/pack/_version.py"
+    assert said in cli("run", "sweep.yaml", "--count", "1").err
+    (data / ".smsweepignore").write_text("!/src/pack/_version.py\n")
+    assert said not in cli("run", "sweep.yaml", "--count", "1").err
+
+
 @pytest.mark.parametrize(
     ("name", "is_told"), [("data/x.csv", True), ("x.pt", True), ("data/y.csv", False), ("/data/x.csv", False)]
 )
