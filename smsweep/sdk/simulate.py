@@ -52,12 +52,13 @@ def judge(
 ) -> list[StopDecision]:
     """Return which running trials should end early, and why, by ascending number.
 
-    Arguments as for `suggest`; stop_if: conditions as in job.yaml. Without these and without `early_terminate` in
-    the config nobody is stopped.
+    Arguments as for `suggest`; stop_if: conditions as in job.yaml, or a single one. Without these and without
+    `early_terminate` in the config nobody is stopped.
     """
     sweep_config = _read_config(config)
-    rule = make_rule(sweep_config, stop_if)
-    asked_of = {parse_condition(text).metric for text in stop_if}
+    conditions = [stop_if] if isinstance(stop_if, str) else stop_if
+    rule = make_rule(sweep_config, conditions)
+    asked_of = {parse_condition(text).metric for text in conditions}
     return rule.judge(_read_history(sweep_config, trials, asked_of)) if rule is not None else []
 
 
@@ -142,10 +143,10 @@ def _read_trial(config: SweepConfig, wanted: _Wanted, index: int, trial: TrialLi
     state = trial.get("state", TrialState.FINISHED)
     if not isinstance(state, str) or state not in STATES:
         raise ConfigError(f"trials[{index}].state: {state!r} is no trial state; use one of {', '.join(STATES)}")
-    rows = trial.get("history") or ()
-    if not isinstance(rows, Iterable):
+    rows = trial.get("history")
+    if rows is not None and not isinstance(rows, Iterable):
         raise ConfigError(f"trials[{index}].history: expected a list of rows, got {rows!r}")
-    stats, curve = _read_rows(index, rows, wanted, config.metric)
+    stats, curve = _read_rows(index, () if rows is None else rows, wanted, config.metric)
     return Trial(
         number=number,
         params=_plain_params(trial.get("params") or {}),

@@ -61,6 +61,7 @@ def test_conditions_see_metrics_that_are_nested_or_not_the_sweeps_own() -> None:
     trials = [running({"gpu": {"mem": 3}}, {"gpu.mem": 9}), running({"gpu": {"mem": 9}, "val": {"loss": 1}})]
     assert [decision.number for decision in judge(CONFIG, trials, stop_if=["gpu.mem > 5 after 2"])] == [0]
     assert [decision.number for decision in judge(CONFIG, trials, stop_if=["gpu.mem > 5"])] == [0, 1]
+    assert judge(CONFIG, trials, stop_if="gpu.mem > 5") == judge(CONFIG, trials, stop_if=["gpu.mem > 5"])
 
 
 @pytest.mark.parametrize("state", ["preempting", "preempted"])
