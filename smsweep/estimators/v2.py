@@ -20,16 +20,11 @@ ELSEWHERE = {
     "container_arguments": "smsweep starts the job itself; the sweep's command says what it starts",
     "dependencies": "put the folders below source_dir",
     "git_config": "check the repository out and name its folder as source_dir",
+    "compiler_config": "only AWS's toolkit starts that compiler, and in a sweep smsweep starts the script",
     "training_recipe_file": "a recipe brings a program of its own; give a script as entry_point",
 }
-# What `fit` leaves in an estimator's hyperparameters of the job that it started.
-OF_A_FIT = {
-    "sagemaker_submit_directory",
-    "sagemaker_program",
-    "sagemaker_container_log_level",
-    "sagemaker_job_name",
-    "sagemaker_region",
-}
+# Of hyperparameters that AWS's toolkit keeps from the script: the SDK's own words to it, and what `fit` leaves.
+FOR_THE_TOOLKIT = "sagemaker_"
 MODEL_DIR = "model_dir"  # TensorFlow's: None until a job's name is known, below whose output it then lies
 NO_OUTPUT = "s3://smsweep"  # stands for the output_path that a trial's backend chooses
 
@@ -54,7 +49,7 @@ def template(estimator: EstimatorBase, inputs: Any = None) -> JobTemplate:
     if params.get(MODEL_DIR, "") is None or (fitted and f"/{fitted}/" in str(params.get(MODEL_DIR))):
         del params[MODEL_DIR]
     if getattr(estimator, "entry_point", None):
-        params = {name: value for name, value in params.items() if name not in OF_A_FIT}
+        params = {name: value for name, value in params.items() if not name.startswith(FOR_THE_TOOLKIT)}
     made = job_template(request, params, _source(estimator))
     try:
         command = launch(getattr(estimator, "distribution", None) or {}, made.request.get("ResourceConfig", {}))

@@ -20,6 +20,7 @@ sealed.seal()
 
 import boto3  # noqa: E402  # after the seal
 from sagemaker.debugger import DebuggerHookConfig, ProfilerConfig  # noqa: E402
+from sagemaker.huggingface import TrainingCompilerConfig  # noqa: E402
 from sagemaker.inputs import TrainingInput  # noqa: E402
 from sagemaker.local import LocalSession  # noqa: E402
 from sagemaker.session import Session  # noqa: E402
@@ -40,6 +41,7 @@ HOMES = {
 OBJECTS = {  # words of a case that stand for objects
     "TrainingInput": lambda: TrainingInput("s3://data/images", content_type="image/png", input_mode="FastFile"),
     "DebuggerHookConfig": lambda: DebuggerHookConfig(hook_parameters={"save_interval": "7"}),
+    "TrainingCompilerConfig": TrainingCompilerConfig,
     "ProfilerConfig": lambda: ProfilerConfig(system_monitor_interval_millis=500),
 }
 

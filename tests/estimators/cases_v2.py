@@ -30,6 +30,18 @@ def cases(source_dir: Path) -> dict[str, dict[str, Any]]:
                 "py_version": "py310",
             },
         ),
+        "compiler": case(
+            "HuggingFace",
+            {
+                **script,
+                "instance_type": "ml.p3.2xlarge",
+                "transformers_version": "4.21",
+                "pytorch_version": "1.11",
+                "py_version": "py38",
+                "compiler_config": "TrainingCompilerConfig",
+            },
+        ),
+        "words to the toolkit": case("PyTorch", {**pytorch, "hyperparameters": {"sagemaker_s3_output": None}}),
         "SKLearn": case("SKLearn", {**script, "framework_version": "1.2-1"}),
         "XGBoost": case("XGBoost", {**script, "framework_version": "1.7-1"}),
         "TensorFlow": case("TensorFlow", tensorflow),

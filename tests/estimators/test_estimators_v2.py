@@ -24,6 +24,7 @@ COMPILED = (
         "TensorFlow without place",
         "PyTorch after a fit",
         "TensorFlow after a fit",
+        "words to the toolkit",
     ),
 )
 REFUSED = {
@@ -33,6 +34,7 @@ REFUSED = {
     "mpi": "distribution: has no place in a sweep; mpi on several instances is a launch that only AWS's toolkit",
     "entrypoint": "container_entry_point: has no place",
     "key without place": "output_path: missing",
+    "compiler": "compiler_config: has no place",
     "profiler and none": "disable_profiler cannot be False when disable_profiler is True",
     "hook without place": "output_path: missing",
 }
@@ -157,6 +159,11 @@ def test_what_a_fit_left_behind_reaches_no_trial(answers: dict[str, Any], name: 
     carried = request_of(answers[name])["HyperParameters"]
     assert carried.keys() == {"smsweep", "epochs", "lr", "momentum"}
     assert json.loads(carried["smsweep"])["params"] == {"epochs": 3, "lr": 0.1, "momentum": 0.9}
+
+
+def test_what_the_toolkit_would_keep_from_the_script_is_no_param(answers: dict[str, Any]) -> None:
+    carried = request_of(answers["words to the toolkit"])["HyperParameters"]
+    assert json.loads(carried["smsweep"])["params"] == {"lr": 0.1, "momentum": 0.9}
 
 
 def test_hooks_that_nobody_asked_for_are_dropped(answers: dict[str, Any]) -> None:
