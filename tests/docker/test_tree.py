@@ -233,6 +233,24 @@ def test_what_the_image_has_below_opt_ml_is_hidden(jobs: Jobs, docker_engine: Do
     docker_engine.images.remove("smsweep-test-hidden")
 
 
+def test_code_that_the_image_brings_runs_where_the_job_brings_none(
+    jobs: Jobs, docker_engine: DockerClient
+) -> None:
+    made = docker_engine.containers.run(
+        IMAGE, ["sh", "-c", "mkdir -p /opt/ml/code && echo 'print(\"own\")' > /opt/ml/code/own.py"], detach=True
+    )
+    made.wait()
+    made.commit("smsweep-test-code")
+    made.remove()
+    jobs.image = "smsweep-test-code"
+    algorithm = {"TrainingImage": jobs.image, "TrainingInputMode": "File"}
+    start = {"ContainerEntrypoint": ["python3", "/opt/ml/code/own.py"]}
+    own = jobs.run("own", "", InputDataConfig=[], AlgorithmSpecification={**algorithm, **start})
+    assert (own.status.status, own.lines) == ("Completed", ("own",))
+    assert show(jobs, "os.listdir('/opt/ml/code')") == ["train.py"]
+    docker_engine.images.remove("smsweep-test-code")
+
+
 def test_volumes_and_the_entrypoint_of_the_image_do_not_get_in_the_way(
     jobs: Jobs, docker_engine: DockerClient
 ) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from docker import APIClient
 from docker.errors import APIError
 
+from smsweep.backends.docker.baked_code import ML, bring_code
 from smsweep.backends.docker.channels import channel_binds, fetch_channels
 from smsweep.backends.docker.checkpoints import Checkpoints
 from smsweep.backends.docker.containers import LABEL_GPU, Bind, ContainerPlan, container_name, create, find
@@ -25,8 +26,6 @@ from smsweep.backends.docker.requirements_layer import read_requirements
 from smsweep.backends.docker.surroundings import Surroundings
 from smsweep.backends.instance_groups import host_names
 from smsweep.jobs import RUNTIME_CHANNEL, SOURCE_TAR
-
-ML = "/opt/ml"
 
 
 class Launch:
@@ -53,7 +52,8 @@ class Launch:
         ensure_image(client, image, check)
         check()
         try:
-            layer = self._with_requirements(client, image, sources.get(RUNTIME_CHANNEL), check)
+            assets = sources.get(RUNTIME_CHANNEL)
+            layer = self._with_requirements(client, image, assets, check)
             if not (self._checkpoints.is_copy and find(client, self._folder.path)):
                 self._checkpoints.restore(
                     check
@@ -64,7 +64,8 @@ class Launch:
                 binds = self._binds(sources, host)
                 binds += _instead_of(volumes, binds, self._folder.ml(host))
                 self._create(client, host, network, layer, binds)
-            before = [_start_once(client, container_name(self._folder.name, host)) for host in self._hosts]
+            has_source = assets is not None and (assets / SOURCE_TAR).exists()
+            before = [self._start_once(client, host, "" if has_source else layer) for host in self._hosts]
         except APIError as err:
             raise cannot_start(image, err) from err
         return min(filter(None, before), default=None)
@@ -110,17 +111,19 @@ class Launch:
             labels = [found["Labels"] for found in client.containers(all=True, filters={"label": [LABEL_GPU]})]
             create(client, replace(plan, gpu=choose_gpu(self._around.gpus, labels, LABEL_GPU)))
 
+    def _start_once(self, client: APIClient, host: str, code_from: str) -> datetime | None:
+        """Start a container that never ran; one that has ended already would run a second time.
 
-def _start_once(client: APIClient, container: str) -> datetime | None:
-    """Start a container that never ran; one that has ended already would run a second time.
-
-    Return when it was started, if it was before.
-    """
-    state = client.inspect_container(container)["State"]
-    if state["Status"] == "created":
+        code_from: the image whose code it is to have; "" for none. Return when it was started, if it was before.
+        """
+        container = container_name(self._folder.name, host)
+        state = client.inspect_container(container)["State"]
+        if state["Status"] != "created":
+            return engine_time(state["StartedAt"])
+        if code_from:
+            bring_code(client, code_from, container, self._folder)
         client.start(container)
         return None
-    return engine_time(state["StartedAt"])
 
 
 def _instead_of(volumes: Iterable[str], binds: Iterable[Bind], ml: Path) -> list[Bind]:
