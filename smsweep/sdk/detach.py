@@ -5,10 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
-
-import sqlalchemy as sa
 
 from smsweep.errors import UsageError
 from smsweep.fleet.daemon import Daemon as Daemon
@@ -21,7 +18,6 @@ from smsweep.sdk.labels import parse_sweep_id
 from smsweep.sdk.reuse import REUSE_NOTE
 from smsweep.sdk.workspace import Workspace
 from smsweep.store.base import Store
-from smsweep.store.open import FILE_NAME
 from smsweep.sweeps import Sweep, SweepState
 from smsweep.tables import LazyTable
 
@@ -83,7 +79,7 @@ def send_away(sweep_id: str, arguments: Mapping[str, Any], *, with_agent: bool =
         _refuse_finished(sweep)
         if not sweep.source_hash:
             raise UsageError(f"sweep {sweep_id} names no program: only this machine has its function")
-        file = _sqlite_file(workspace)
+        file = workspace.store_file
         if file is None and not with_agent:
             raise UsageError("--detach=s3: the store is a database already, which an agent anywhere may reach")
         luggage = AWAY["Luggage"](
@@ -133,15 +129,6 @@ def attach(sweep_id: str, uri: str) -> None:
     if known is None or known.uri != uri.rstrip("/"):
         workspace.make()
         write_record(workspace.dir, Record(sweep_id=sweep_id, uri=uri.rstrip("/")))
-
-
-def _sqlite_file(workspace: Workspace) -> Path | None:
-    """Return the store's file; None for a database that others reach, too."""
-    given = workspace.environ.get("SMSWEEP_STORE")
-    if not given:
-        return workspace.dir / FILE_NAME
-    url = sa.make_url(given)
-    return Path(str(url.database)) if url.get_backend_name() == "sqlite" else None
 
 
 def _refuse_agents(store: Store, sweep_id: str) -> None:

@@ -125,7 +125,7 @@ def _writer(form: str) -> Any:
 
 def _refuse_own_store(to: str, workspace: Workspace) -> None:
     """Keep the store itself from being replaced, or filled with others' tables."""
-    own = workspace.environ.get("SMSWEEP_STORE") or str(workspace.store_path)
+    own = str(workspace.store_file or workspace.environ["SMSWEEP_STORE"])
     if _file(to) == _file(own):
         raise UsageError(f"{redact(to)}: is smsweep's own store; name another place")
 

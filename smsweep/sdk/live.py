@@ -22,7 +22,6 @@ from smsweep.sdk.views import flat_params, json_safe, show_data, table_row, tria
 from smsweep.sdk.watching import metric_name
 from smsweep.sdk.workspace import Workspace
 from smsweep.store.base import Store
-from smsweep.store.open import FILE_NAME
 from smsweep.sweeps import Sweep
 from smsweep.trials import MetricPoint, Trial
 
@@ -249,8 +248,9 @@ class LiveStore:
             return self._store
 
     def _identity(self) -> tuple[int, int] | None:
+        file = self._workspace.store_file
         try:
-            found = (self._workspace.dir / FILE_NAME).stat()
+            found = file.stat() if file else None
         except OSError:
             return None
-        return found.st_dev, found.st_ino
+        return (found.st_dev, found.st_ino) if found else None

@@ -16,7 +16,7 @@ from smsweep.sdk.away.record import has_records
 from smsweep.source.bundle import bundle_path
 from smsweep.source.runtime_zip import runtime_zip
 from smsweep.store.base import Store
-from smsweep.store.open import DEFAULT_DIR, FILE_NAME, IGNORE_FILE, home_dir, make_home, open_store
+from smsweep.store.open import DEFAULT_DIR, FILE_NAME, IGNORE_FILE, home_dir, make_home, open_store, store_file
 from smsweep.store.routed import Elsewhere, RoutedStore
 from smsweep.sweeps import SweepConfig
 from smsweep.tables import LazyTable
@@ -36,13 +36,17 @@ class Workspace:
         self.bundles_dir = self.dir / "bundles"
 
     @property
-    def store_path(self) -> Path:
-        """Where the store's file is, unless `SMSWEEP_STORE` names another."""
-        return self.dir / FILE_NAME
+    def store_file(self) -> Path | None:
+        """The store's file; None for a database that others reach, too. Raises UsageError for what is neither."""
+        return store_file(self.environ)
 
     @property
     def has_store(self) -> bool:
-        return bool(self.environ.get("SMSWEEP_STORE")) or self.store_path.exists() or has_records(self.dir)
+        return self._has_database or has_records(self.dir)
+
+    @property
+    def _has_database(self) -> bool:
+        return bool(self.environ.get("SMSWEEP_STORE")) or (self.dir / FILE_NAME).exists()
 
     def make(self) -> None:
         """Make the folder, before anything is written into it."""
@@ -72,8 +76,8 @@ class Workspace:
                 f"{self.dir}: there are no sweeps here; go to the folder where yours were created, "
                 f"or set SMSWEEP_DIR to the {DEFAULT_DIR} folder there"
             )
-        is_there = bool(self.environ.get("SMSWEEP_STORE")) or self.store_path.exists()
-        store: Store = open_store(environ=self.environ, parse=read_stored, read_only=read_only and is_there)
+        read_only = read_only and self._has_database
+        store: Store = open_store(environ=self.environ, parse=read_stored, read_only=read_only)
         if has_records(self.dir):
             away = AWAY["Away"](self.dir, self.environ, read_stored)
             store = RoutedStore(store, away, read_only=read_only)

@@ -116,6 +116,15 @@ def home_dir(environ: Mapping[str, str]) -> Path:
     return Path(os.path.expanduser(folder)).absolute()  # noqa: PTH111 - pathlib's raises where there is no home
 
 
+def store_file(environ: Mapping[str, str]) -> Path | None:
+    """Return where SQLite's file is or would be; None for a database that others reach, too. Raises UsageError."""
+    given = environ.get("SMSWEEP_STORE")
+    if not given:
+        return home_dir(environ) / FILE_NAME
+    url = _parse_url(given)
+    return Path(str(url.database)) if url.get_backend_name() == "sqlite" else None
+
+
 def _parse_url(text: str) -> sa.URL:
     try:
         url = sa.make_url(text)

@@ -51,6 +51,20 @@ def test_a_store_that_was_replaced_is_read_anew(client: Client, folder: Path) ->
     assert client.get(f"/api/sweeps/{first}").status == 404
 
 
+def test_a_file_that_smsweep_store_names_is_read_anew_likewise(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SMSWEEP_STORE", f"sqlite:///{folder}/own.db")
+    first = record(2)
+    with serving() as served:
+        client = Client(served=served, usual={"Authorization": f"Bearer {served.token}"})
+        assert client.get(f"/api/sweeps/{first}").status == 200
+        for file in folder.glob("own.db*"):
+            file.unlink()
+        second = record(2)
+        assert [sweep["id"] for sweep in client.get("/api/sweeps").data["sweeps"]] == [second]
+
+
 def test_the_front_of_repeated_assignments_is_that_of_their_means(client: Client) -> None:
     metrics = [{"name": "loss", "goal": "minimize"}, {"name": "accuracy", "goal": "maximize"}]
     config = {name: value for name, value in CONFIG.items() if name != "metric"}
