@@ -73,6 +73,7 @@ def sweep(
         answer_json(sdk.views.show(sweep_id))
     else:
         answer(sweep_id)
+    say(f"Creating sweep with ID: {sweep_id}")  # W&B's words, which scripts that start agents look for
     say(f"run its trials with: smsweep agent {sweep_id}")
 
 

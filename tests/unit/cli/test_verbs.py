@@ -18,7 +18,10 @@ def test_sweep_prints_the_id_alone(cli: Cli) -> None:
     ended = cli("sweep", "sweep.yaml", "--project", "p")
     assert ended.code == 0
     assert len(ended.out.strip()) == 8
-    assert f"smsweep agent {ended.out.strip()}" in ended.err
+    assert ended.err.splitlines() == [
+        f"Creating sweep with ID: {ended.out.strip()}",  # as W&B has it
+        f"run its trials with: smsweep agent {ended.out.strip()}",
+    ]
 
 
 def test_sweep_takes_wandb_flags(cli: Cli) -> None:
