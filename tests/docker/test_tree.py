@@ -233,9 +233,7 @@ def test_what_the_image_has_below_opt_ml_is_hidden(jobs: Jobs, docker_engine: Do
     docker_engine.images.remove("smsweep-test-hidden")
 
 
-def test_code_that_the_image_brings_runs_where_the_job_brings_none(
-    jobs: Jobs, docker_engine: DockerClient
-) -> None:
+def test_code_that_the_image_brings_is_there_below_the_jobs_own(jobs: Jobs, docker_engine: DockerClient) -> None:
     made = docker_engine.containers.run(
         IMAGE, ["sh", "-c", "mkdir -p /opt/ml/code && echo 'print(\"own\")' > /opt/ml/code/own.py"], detach=True
     )
@@ -247,7 +245,7 @@ def test_code_that_the_image_brings_runs_where_the_job_brings_none(
     start = {"ContainerEntrypoint": ["python3", "/opt/ml/code/own.py"]}
     own = jobs.run("own", "", InputDataConfig=[], AlgorithmSpecification={**algorithm, **start})
     assert (own.status.status, own.lines) == ("Completed", ("own",))
-    assert show(jobs, "os.listdir('/opt/ml/code')") == ["train.py"]
+    assert show(jobs, "sorted(os.listdir('/opt/ml/code'))") == ["own.py", "train.py"]
     docker_engine.images.remove("smsweep-test-code")
 
 

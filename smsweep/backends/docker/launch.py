@@ -65,7 +65,7 @@ class Launch:
                 binds += _instead_of(volumes, binds, self._folder.ml(host))
                 self._create(client, host, network, layer, binds)
             has_source = assets is not None and (assets / SOURCE_TAR).exists()
-            before = [self._start_once(client, host, "" if has_source else layer) for host in self._hosts]
+            before = [self._start_once(client, host, image, has_source=has_source) for host in self._hosts]
         except APIError as err:
             raise cannot_start(image, err) from err
         return min(filter(None, before), default=None)
@@ -111,17 +111,16 @@ class Launch:
             labels = [found["Labels"] for found in client.containers(all=True, filters={"label": [LABEL_GPU]})]
             create(client, replace(plan, gpu=choose_gpu(self._around.gpus, labels, LABEL_GPU)))
 
-    def _start_once(self, client: APIClient, host: str, code_from: str) -> datetime | None:
+    def _start_once(self, client: APIClient, host: str, image: str, *, has_source: bool) -> datetime | None:
         """Start a container that never ran; one that has ended already would run a second time.
 
-        code_from: the image whose code it is to have; "" for none. Return when it was started, if it was before.
+        Return when it was started, if it was before.
         """
         container = container_name(self._folder.name, host)
         state = client.inspect_container(container)["State"]
         if state["Status"] != "created":
             return engine_time(state["StartedAt"])
-        if code_from:
-            bring_code(client, code_from, container, self._folder)
+        bring_code(client, image, container, self._folder, has_source=has_source)
         client.start(container)
         return None
 
