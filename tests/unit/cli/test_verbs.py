@@ -266,10 +266,15 @@ def test_rm_removes_nothing_while_a_job_still_runs(cli: Cli, ran: str, folder: P
     assert len(jobs_in(folder)) == len(json.loads(cli("trials", ran, "--json").out)) == 3
 
 
-def test_an_agent_of_a_finished_sweep_says_how_to_go_on(cli: Cli, ran: str) -> None:
-    ended = cli("agent", ran)
-    assert ended.code == 0
-    assert f"smsweep sweep --resume {ran}" in ended.err
+def test_an_agent_of_a_sweep_that_is_over_says_how_to_go_on(cli: Cli, ran: str) -> None:
+    finished = cli("agent", ran)
+    assert (finished.code, "--resume" in finished.err) == (0, False)  # it would find nothing to do
+    assert f"smsweep retry {ran}/N" in finished.err
+    other = cli("sweep", "sweep.yaml").out.strip()
+    cli("sweep", "--cancel", other)
+    cancelled = cli("agent", other)
+    assert cancelled.code == 0
+    assert f"smsweep sweep --resume {other}" in cancelled.err
 
 
 def test_an_empty_folder_is_no_error_and_stays_empty(cli: Cli, folder: Path) -> None:
