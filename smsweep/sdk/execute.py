@@ -16,6 +16,7 @@ from typing import Any
 from smsweep.agents import Agent, AgentOptions, Outcome
 from smsweep.backends.base import Backend
 from smsweep.backends.inline import InlineBackend
+from smsweep.backends.sagemaker.options import EVENTS_QUEUE
 from smsweep.backends.table import BACKENDS, CHECKS, PREPARE
 from smsweep.budget import Purse, budgets_of
 from smsweep.config.job_yaml import parse_job
@@ -208,9 +209,11 @@ def backend_name(name: str | None, workspace: Workspace) -> str:
     return name
 
 
-def open_backend(name: str, workspace: Workspace) -> Backend:
+def open_backend(name: str, workspace: Workspace, *, only_reads: bool = False) -> Backend:
+    """only_reads: it leaves the queue of an agent's events to that agent."""
+    environ = {key: value for key, value in workspace.environ.items() if not (only_reads and key == EVENTS_QUEUE)}
     make = BACKENDS[name]
-    return make(workspace.jobs_dir, workspace.runtime_zip(), workspace.environ, lambda: now().timestamp())
+    return make(workspace.jobs_dir, workspace.runtime_zip(), environ, lambda: now().timestamp())
 
 
 def make_controller(store: Store, stored: Sweep, template: JobTemplate) -> Controller:

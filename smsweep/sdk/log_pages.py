@@ -68,6 +68,6 @@ class LogPages:
     def _backend(self, name: str) -> tuple[Backend, threading.Lock]:
         with self._lock:
             if name not in self._backends:
-                opened = self._opened.enter_context(closing(open_backend(name, self._workspace)))
+                opened = self._opened.enter_context(closing(open_backend(name, self._workspace, only_reads=True)))
                 self._backends[name] = opened, threading.Lock()
             return self._backends[name]

@@ -112,18 +112,21 @@ def read_log(label: str, *, follow: bool = False, raw: bool = False, backend: st
     sweep_id, number = parse_trial(label)
     with workspace.store() as store:
         trial = find_trial(store, sweep_id, number)
-        if not trial.job_name and not follow:
+        while follow and not trial.place and not trial.state.is_terminal:  # nobody has taken it up yet
+            time.sleep(FOLLOW_S)
+            trial = find_trial(store, sweep_id, number)
+        if not trial.job_name:
             return
         redact = make_redact(workspace.environ, load_job_text(store.get_sweep(sweep_id).job_yaml))
         kind = trial.place.partition("@")[0]
         if kind and kind not in BACKENDS:
             raise UsageError(f"{label}: {NO_LOG}")
         name = backend_name(backend or kind, workspace)
-        with contextlib.closing(open_backend(name, workspace)) as opened:
+        with contextlib.closing(open_backend(name, workspace, only_reads=True)) as opened:
             job, page = trial.job_name, LogPage(lines=(), cursor="")
             while True:
                 cursor = page.cursor
-                for page in _pages(opened, job, cursor) if job else ():
+                for page in _pages(opened, job, cursor):
                     if page.lines:
                         lines = redact("\n".join(page.lines)).split("\n")  # at once: a key may span several
                         yield from lines if raw else without_records(lines)
@@ -131,12 +134,11 @@ def read_log(label: str, *, follow: bool = False, raw: bool = False, backend: st
                     return
                 is_over = trial.state.is_terminal or trial.job_name != job
                 # Of a job in the cloud this asks for news, without which there is no more of its log.
-                there = _in_turn(opened.describe, [job]) if job and name not in LOCAL else {}
+                there = _in_turn(opened.describe, [job]) if name not in LOCAL else {}
                 if is_over and job not in there:
                     return
                 time.sleep(FOLLOW_S)
                 trial = find_trial(store, sweep_id, number)
-                job = job or trial.job_name
 
 
 def _pages(backend: Backend, job: str, cursor: str) -> Iterator[LogPage]:
@@ -164,7 +166,7 @@ def _read_agent_log(workspace: Workspace, sweep_id: str, *, follow: bool) -> Ite
     """Yield the lines of a detached agent's own log, of the training job that it is now."""
     with workspace.store() as store:
         names = all_jobs(read_records(workspace.dir)[sweep_id], store.get_note(sweep_id, AGENTS_NOTE))
-    with contextlib.closing(open_backend("sagemaker", workspace)) as opened:
+    with contextlib.closing(open_backend("sagemaker", workspace, only_reads=True)) as opened:
         page = LogPage(lines=(), cursor="")
         while names:
             cursor = page.cursor

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import closing
 
 import pytest
@@ -31,7 +32,7 @@ def test_a_log_is_followed_to_its_end(account: Account, backend: str, monkeypatc
     agent.start()
     try:
         while not account.trials():
-            agent.join(0.05)
+            time.sleep(0.001)  # it may be that nobody has taken it up yet
         assert list(manage.read_log(f"{sweep_id}/0", follow=True)) == LINES
     finally:
         agent.join()
@@ -59,6 +60,24 @@ def test_a_page_that_is_asked_for_again_goes_on_with_the_log(account: Account) -
     finally:
         agent.join()
     assert lines == LINES
+
+
+def test_who_only_reads_leaves_an_agent_its_events(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    (account.folder / "train.py").write_text(SLOW)
+    sqs = account.client("sqs")
+    queue = sqs.create_queue(QueueName="events")["QueueUrl"]
+    sqs.send_message(QueueUrl=queue, MessageBody="for the agent")
+    sweep_id = create.sweep(account.sweep(1), job=account.job)
+    agent = threading.Thread(target=execute.agent, args=(sweep_id,), kwargs={"backend": "sagemaker"})
+    agent.start()
+    try:
+        while not account.trials():
+            agent.join(0.05)
+        monkeypatch.setenv("SMSWEEP_SAGEMAKER_EVENTS", queue)
+        assert list(manage.read_log(f"{sweep_id}/0", follow=True)) == LINES
+    finally:
+        agent.join()
+    assert sqs.receive_message(QueueUrl=queue)["Messages"][0]["Body"] == "for the agent"
 
 
 def test_a_log_is_read_in_its_turn(account: Account) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from smsweep.errors import UsageError
 
+EVENTS_QUEUE = "SMSWEEP_SAGEMAKER_EVENTS"
 # Calls a second, well below what AWS allows: CreateTrainingJob 1/s (quota L-21A1652A), ListTrainingJobs 2/s and
 # FilterLogEvents 5/s (neither adjustable). For the others AWS names no number.
 DEFAULT_RATES: Mapping[str, float] = {
@@ -35,9 +36,7 @@ class SageMakerOptions:
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> SageMakerOptions:
         """Raises UsageError, naming the variable, for a value that cannot be read."""
-        options = cls(
-            rates={**DEFAULT_RATES, **_rates(environ)}, events_queue=environ.get("SMSWEEP_SAGEMAKER_EVENTS", "")
-        )
+        options = cls(rates={**DEFAULT_RATES, **_rates(environ)}, events_queue=environ.get(EVENTS_QUEUE, ""))
         for name in ("poll_s", "log_lag_s"):
             variable = f"SMSWEEP_SAGEMAKER_{name.upper()}"
             if environ.get(variable):
