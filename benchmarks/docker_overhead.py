@@ -169,6 +169,8 @@ class Bench:
         results = str(self._folder / "local")
         command = [python, str(script), image, str(self._assets), results, estimator, str(rounds)]
         done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **NO_AWS})
+        for left in self._client.containers.list(all=True, filters={"ancestor": image, "name": "-algo-1-"}):
+            left.remove()  # the SDK does not
         if done.returncode:
             sys.exit(f"the SageMaker SDK's local mode failed:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
         found: dict[str, float] = {}
