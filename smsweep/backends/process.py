@@ -6,6 +6,7 @@ finds it, reads its log and learns how it ended.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import logging
@@ -53,6 +54,8 @@ class ProcessBackend:
     ) -> None:
         self._root = root.absolute()
         self._environ = job_environment(environ)
+        with contextlib.suppress(FileNotFoundError):  # who deletes the folder ends no sweep
+            self._environ["SMSWEEP_STARTED_IN"] = str(Path.cwd())
         self._clock = clock
         self._launcher = LauncherClient(runtime_zip.absolute())
         self._ended: dict[str, JobStatus] = {}  # a job ends once: no second look at its folder
@@ -121,7 +124,6 @@ class ProcessBackend:
             **request.get("Environment", {}),
             **secret_values(request, self._environ),
             "SMSWEEP_ML_ROOT": str(folder / "ml"),
-            "SMSWEEP_STARTED_IN": str(Path.cwd()),
             "TRAINING_JOB_NAME": folder.name,
         }
         arguments = request.get("AlgorithmSpecification", {}).get("ContainerArguments", [])

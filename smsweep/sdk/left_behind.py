@@ -35,11 +35,11 @@ def lost(reasons: Iterable[str]) -> str:
     """Say which file trials failed to find although it lies in the working directory; "" for none."""
     for reason in reasons:
         for name in _NOT_FOUND.findall(reason):
-            if _is_here(name, Path.cwd()):
+            if _is_here(name, Path()):
                 return f"{name} lies here, but is {NOT_CARRIED}; {A_WAY}"
         for module in _NO_MODULE.findall(reason):  # a `_version.py` that git ignores, say
             for name in (f"{base}{module.replace('.', '/')}.py" for base in ("", "src/")):
-                if _is_here(name, Path.cwd()):
+                if _is_here(name, Path()):
                     return f"{name} lies here, but is {NOT_CARRIED}; name it in .smsweepignore as !/{name}"
     return ""
 

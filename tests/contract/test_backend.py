@@ -7,7 +7,7 @@ import secrets
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -329,6 +329,18 @@ print('done')
     done = jobs.run("outlive", script)
     assert (done.status.status, done.lines) == ("Completed", ("done",))
     assert seconds not in {argument for argv in running() for argument in argv}
+
+
+def test_jobs_start_as_processes_after_the_folder_that_the_agent_is_in_was_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    jobs = Jobs(folder=tmp_path, make=ProcessBackend)
+    gone.rmdir()
+    with closing(jobs):
+        assert jobs.run("later", "print('done')").lines == ("done",)
 
 
 def running() -> Iterator[list[str]]:
