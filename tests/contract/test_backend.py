@@ -331,6 +331,26 @@ print('done')
     assert seconds not in {argument for argv in running() for argument in argv}
 
 
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="elsewhere a process's environment is not to be seen"
+)
+def test_nothing_is_left_of_a_process_whose_entrypoint_was_killed(tmp_path: Path) -> None:
+    seconds = str(10**6 + secrets.randbelow(10**6))  # by which the children are known
+    script = f"""
+import os, signal, subprocess
+for is_apart in (False, True):
+    subprocess.Popen(["sleep", "{seconds}"], start_new_session=is_apart)
+os.kill(os.getppid(), signal.SIGKILL)
+"""
+    with closing(Jobs(folder=tmp_path, make=ProcessBackend)) as jobs:
+        name = jobs.start("orphans", script)
+        assert jobs.finish(name).status.is_lost
+        deadline = time.monotonic() + 30
+        while seconds in {argument for argv in running() for argument in argv}:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+
 def test_jobs_start_as_processes_after_the_folder_that_the_agent_is_in_was_deleted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
