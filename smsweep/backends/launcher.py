@@ -34,6 +34,9 @@ def main() -> None:
         orphans.become_reaper()
         return entrypoint.main(argv)
 
+    signal.signal(
+        signal.SIGINT, signal.SIG_DFL
+    )  # whoever sends it here gets no traceback; the agent starts another
     signal.signal(signal.SIGCHLD, on_child)
     for line in sys.stdin:
         order = json.loads(line)
