@@ -42,7 +42,11 @@ def main() -> None:
         order = json.loads(line)
         with contextlib.suppress(Exception):
             entrypoint.prepare_fork(order["folder"], order["environ"])
-        say(start(order, entry))
+        answer = start(order, entry)
+        try:
+            say(answer)
+        except BrokenPipeError:  # the agent was killed meanwhile; the job goes on
+            return
 
 
 def say(answer: dict[str, Any]) -> None:

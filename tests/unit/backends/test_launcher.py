@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from smsweep.backends import launcher
+from smsweep.source.runtime_zip import runtime_zip
 
 FORK = os.fork
 
@@ -43,3 +47,18 @@ def test_a_job_is_known_to_have_started_though_its_launcher_was_killed_in_the_fo
     assert launcher.start(order, entry) == {"already": True}
     assert (tmp_path / "pid").read_text() != str(pid)
     assert (tmp_path / "output.log").read_text() == "once\n"
+
+
+def test_a_launcher_whose_agent_was_killed_as_it_waited_for_an_answer_says_nothing(tmp_path: Path) -> None:
+    archive = tmp_path / "runtime.zip"
+    archive.write_bytes(runtime_zip())
+    argv = [sys.executable, "-I", "-S", launcher.__file__, str(archive)]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        process.stdin.write(json.dumps({"folder": str(tmp_path), "argv": [], "environ": {}}).encode() + b"\n")
+        process.stdin.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
