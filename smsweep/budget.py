@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from smsweep.errors import ConfigError
-from smsweep.jobs import DEFAULT_MAX_RUN_S, JobTemplate
+from smsweep.jobs import DEFAULT_MAX_RUN_S, JobTemplate, instance_count
 from smsweep.trials import Trial
 
 NO_LIMIT = 1_000_000  # trials
@@ -31,7 +31,7 @@ def budgets_of(template: JobTemplate) -> list[Budget]:
     Raises ConfigError for dollars without a price, and where not even one trial fits: its worst case is
     max_run on every instance, and the time a warm pool is kept.
     """
-    caps, n_instances, max_run_s = template.budget, instance_count(template), _max_run_s(template)
+    caps, n_instances, max_run_s = template.budget, _n_instances(template), _max_run_s(template)
     worst_s = worst_instance_s(template)
     found = []
     if "hours" in caps:
@@ -55,15 +55,11 @@ def budgets_of(template: JobTemplate) -> list[Budget]:
 def worst_instance_s(template: JobTemplate) -> float:
     """Return the seconds of instances that one trial may use, those of a warm pool after it included."""
     kept_s = template.request.get("ResourceConfig", {}).get("KeepAlivePeriodInSeconds", 0)
-    return float(instance_count(template) * (_max_run_s(template) + kept_s))
+    return float(_n_instances(template) * (_max_run_s(template) + kept_s))
 
 
-def instance_count(template: JobTemplate) -> int:
-    """Of several preferences, the one with the most instances."""
-    resources = template.request.get("ResourceConfig", {})
-    in_groups = sum(group["InstanceCount"] for group in resources.get("InstanceGroups", ()))
-    preferred = max((item.get("InstanceCount", 1) for item in resources.get("InstancePreferences", ())), default=0)
-    return int(resources.get("InstanceCount") or in_groups or preferred or 1)
+def _n_instances(template: JobTemplate) -> int:
+    return instance_count(template.request.get("ResourceConfig", {}))
 
 
 def _max_run_s(template: JobTemplate) -> int:

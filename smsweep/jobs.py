@@ -53,9 +53,7 @@ class JobStatus:
 
     name: str
     status: str  # InProgress | Completed | Failed | Stopping | Stopped
-    secondary_status: str = (
-        ""  # Starting | Downloading | Training | Uploading | Completed | Failed | Stopped | ...
-    )
+    secondary_status: str = ""  # of its status: Starting | Downloading | Training | Uploading | ...
     failure_reason: str = ""  # first 1,024 characters of output/failure, or the platform's own words
     exit_code: int | None = None  # of the script; None where the backend cannot tell
     is_lost: bool = False  # it ended without a verdict: its machine or its supervisor went away
@@ -108,9 +106,7 @@ class JobTemplate:
     source_dir: str = ""  # folder to snapshot; "" to choose one from `program`
     program: str = ""  # script that the template's author names, for a sweep that names none
     command: tuple[str, ...] = ()  # likewise, how it is started; as W&B writes it
-    carries_secrets_env: bool = (
-        False  # the source's secrets.env travels with it, readable by whoever reads the source
-    )
+    carries_secrets_env: bool = False  # the source's secrets.env travels with it, for whoever reads the source
     secrets: Mapping[str, str] = field(default_factory=dict)  # environment name -> where the job finds its value
     metric_definitions: tuple[tuple[str, str], ...] = ()  # (name, regex) for printed lines
     retries: Mapping[str, int] = field(default_factory=dict)  # class of failure -> how many times
@@ -121,6 +117,13 @@ class JobTemplate:
     asks_price: bool = False  # it is to be asked of AWS's price list
     budget: Mapping[str, float] = field(default_factory=dict)  # usd, hours, trials: hard caps
     agent: Mapping[str, Any] = field(default_factory=dict)  # how a detached agent's own job differs
+
+
+def instance_count(resources: Mapping[str, Any]) -> int:
+    """Return how many instances a job with this ResourceConfig has; of several preferences, the most."""
+    in_groups = sum(group["InstanceCount"] for group in resources.get("InstanceGroups", ()))
+    preferred = max((item.get("InstanceCount", 1) for item in resources.get("InstancePreferences", ())), default=0)
+    return int(resources.get("InstanceCount") or in_groups or preferred or 1)
 
 
 def job_name(sweep_id: str, number: int, attempt: int) -> str:

@@ -6,6 +6,8 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from smsweep.jobs import instance_count
+
 FIRST_HOST = "algo-1"
 PORT = 29_400  # torchrun's own
 BY_TORCHRUN = ("torch_distributed", "pytorchddp")  # keys of SDK 2.x's `distribution`
@@ -38,7 +40,8 @@ def launch(distribution: Mapping[str, Any], resources: Mapping[str, Any]) -> tup
 def torchrun(resources: Mapping[str, Any], per_host: int | None = None) -> tuple[str, ...]:
     """Return the command that starts the program on every host of a job.
 
-    per_host: processes; None for one a GPU, without any one a CPU.
+    per_host: processes; None for one a GPU, without any one a CPU. Raises ValueError where the number of hosts
+    is open.
     """
     n_hosts = _n_hosts(resources)
     meet = (f"--nnodes={n_hosts}", "--rdzv_backend=c10d", f"--rdzv_endpoint={FIRST_HOST}:{PORT}", "--rdzv_id=job")
@@ -62,8 +65,12 @@ def mpirun(resources: Mapping[str, Any], per_host: int | None, options: Sequence
 
 
 def _n_hosts(resources: Mapping[str, Any]) -> int:
-    groups = resources.get("InstanceGroups", ())
-    return int(resources.get("InstanceCount") or sum(group["InstanceCount"] for group in groups) or 1)
+    counts = {item.get("InstanceCount", 1) for item in resources.get("InstancePreferences", ())}
+    if len(counts) > 1:
+        raise ValueError(
+            "a launch needs to know how many instances there are: give all preferences the same number"
+        )
+    return instance_count(resources)
 
 
 def _switched_on(distribution: Mapping[str, Any]) -> Iterator[str]:

@@ -40,7 +40,7 @@ MAY_IMPORT = {
     "runtime": set(),
     "tables": set(),
     "hooks": set(),
-    "launches": set(),
+    "launches": {"jobs"},
     "jobs": {"errors", "hooks"},
     "request_model": {"errors", "jobs"},
     "request_rules": {"jobs"},

@@ -66,9 +66,9 @@ def _command(distributed: Any, resources: Mapping[str, Any]) -> tuple[str, ...]:
     if not distributed:
         return ()
     kind, per_host = type(distributed).__name__, getattr(distributed, "process_count_per_node", None)
-    if kind == "Torchrun" and distributed.smp is None:  # its library for model parallelism
-        return torchrun(resources, per_host)
     try:
+        if kind == "Torchrun" and distributed.smp is None:  # its library for model parallelism
+            return torchrun(resources, per_host)
         if kind == "MPI":
             return mpirun(resources, per_host, distributed.mpi_additional_options or ())
         raise ValueError(f"{kind} {TOOLKIT_ONLY}")

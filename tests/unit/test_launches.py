@@ -48,6 +48,18 @@ def test_the_hosts_of_all_groups_meet() -> None:
     assert "--nnodes=3" in torchrun(resources)
 
 
+def test_the_hosts_of_an_instance_preference_meet() -> None:
+    resources = {"InstancePreferences": [{"InstanceCount": 2}, {"InstanceCount": 2}]}
+    assert "--nnodes=2" in torchrun(resources)
+    with pytest.raises(ValueError, match="mpi on several instances"):
+        launch({"mpi": {"enabled": True, "processes_per_host": 8}}, resources)
+
+
+def test_preferences_of_different_numbers_of_instances_leave_a_launch_open() -> None:
+    with pytest.raises(ValueError, match="the same number"):
+        torchrun({"InstancePreferences": [{"InstanceCount": 2}, {}]})
+
+
 def test_only_what_is_switched_on_counts() -> None:
     given = {
         "torch_distributed": {"enabled": True},
