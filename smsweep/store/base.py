@@ -58,11 +58,9 @@ class Store(Protocol):
     ) -> Trial | None:
         """Take an active trial whose lease has run out, else the oldest pending one; None if there is neither.
 
-        abandoned_only: never a pending one.
-
         One with an expired lease keeps state, attempt, job and place, and changes hands; it comes first, for its
         job may be running unwatched. A pending trial becomes running with its job's name, place and start
-        written; pending ones are only given out while the sweep is running.
+        written; pending ones are only given out while the sweep is running. abandoned_only: never a pending one.
         """
         ...
 
@@ -96,7 +94,7 @@ class Store(Protocol):
 
         retries, usage: replace the trial's; None leaves them.
 
-        asked_by: with a move to stopping, who asked ("rule" or "person"); kept until the next attempt.
+        asked_by: with a move to stopping, who asked ("rule", "person" or "agent"); kept until the next attempt.
 
         Raises StoreConflict when the trial is in none of the expected states or, with agent_id, when that
         agent does not hold it.

@@ -11,9 +11,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from smsweep.errors import NotInStore, StoreConflict
-from smsweep.jobs import job_name
 from smsweep.store import queries
 from smsweep.store.base import Store
+from smsweep.store.moves import moved, started
 from smsweep.store.point_log import add_points
 from smsweep.store.rows import clean, curve_of, point_of, sweep_of, sweep_row, trial_of, trial_row
 from smsweep.store.transactions import Transactions, reads, writes
@@ -154,7 +154,7 @@ class SqlStore(Store):
         if row is None:
             return None
         trial = trial_of(row)
-        return self._change(connection, trial, **_start(trial, now), place=clean(place), **hold)
+        return self._change(connection, trial, **started(trial, now), place=clean(place), **hold)
 
     @writes
     def renew(self, connection: sa.Connection, agent_id: str, lease_s: float) -> set[tuple[str, int]]:
@@ -201,7 +201,7 @@ class SqlStore(Store):
                 f"trial {trial.label} is {trial.state.value}, not {_either(expected)}: read it again"
             )
         _check_holder(trial, agent_id)
-        changes = _moved(trial, to, self._now(connection))
+        changes = moved(trial, to, self._now(connection))
         changes |= {"reason": clean(reason), "exit_code": exit_code}
         if asked_by:
             changes["asked_by"] = asked_by
@@ -264,9 +264,8 @@ class SqlStore(Store):
 
     @writes
     def remove_sweep(self, connection: sa.Connection, sweep_id: str) -> None:
+        self._lock_sweep(connection, sweep_id)
         of_sweep = {"of_sweep": sweep_id}
-        if connection.execute(queries.SWEEP_TO_CHANGE, of_sweep).one_or_none() is None:
-            raise self._no_sweep(sweep_id)
         if connection.execute(queries.ANY_ACTIVE, of_sweep).scalar_one():
             raise StoreConflict(f"sweep {sweep_id} has active trials: cancel it and let them end first")
         connection.execute(queries.DELETE_SWEEP, of_sweep)
@@ -274,16 +273,14 @@ class SqlStore(Store):
 
     @writes
     def put_note(self, connection: sa.Connection, sweep_id: str, key: str, value: Any) -> None:
-        if connection.execute(queries.SWEEP_TO_CHANGE, {"of_sweep": sweep_id}).one_or_none() is None:
-            raise self._no_sweep(sweep_id)
+        self._lock_sweep(connection, sweep_id)
         changed = connection.execute(queries.UPDATE_NOTE, {"of_sweep": sweep_id, "of_key": key, "value": value})
         if not changed.rowcount:
             connection.execute(queries.INSERT_NOTE, {"sweep_id": sweep_id, "key": key, "value": value})
 
     @writes
     def add_note(self, connection: sa.Connection, sweep_id: str, key: str, value: Any) -> bool:
-        if connection.execute(queries.SWEEP_TO_CHANGE, {"of_sweep": sweep_id}).one_or_none() is None:
-            raise self._no_sweep(sweep_id)
+        self._lock_sweep(connection, sweep_id)
         if connection.execute(queries.NOTE, {"of_sweep": sweep_id, "of_key": key}).one_or_none() is not None:
             return False
         connection.execute(queries.INSERT_NOTE, {"sweep_id": sweep_id, "key": key, "value": value})
@@ -349,41 +346,15 @@ class SqlStore(Store):
             raise self._no_sweep(sweep_id)
         return state
 
+    def _lock_sweep(self, connection: sa.Connection, sweep_id: str) -> None:
+        if connection.execute(queries.SWEEP_TO_CHANGE, {"of_sweep": sweep_id}).one_or_none() is None:
+            raise self._no_sweep(sweep_id)
+
     def _no_sweep(self, sweep_id: str) -> NotInStore:
         return NotInStore(
             f"{self.transactions.name}: no sweep {sweep_id!r} in this store; list the sweeps to see which "
             "there are, or set SMSWEEP_DIR or SMSWEEP_STORE to the store that has it"
         )
-
-
-def _start(trial: Trial, now: datetime) -> dict[str, Any]:
-    return {
-        "state": TrialState.RUNNING,
-        "reason": "",
-        "job_name": job_name(trial.sweep_id, trial.number, trial.attempt),
-        "started_at": now,
-    }
-
-
-def _moved(trial: Trial, to: TrialState, now: datetime) -> dict[str, Any]:
-    """Return what else changes with the state."""
-    changes: dict[str, Any] = {"state": to}
-    if to is TrialState.RUNNING:
-        return _start(trial, now) | {"lease_expires_at": now}  # free for any agent to take over
-    if to is TrialState.STOPPING:
-        return changes
-    changes |= {"agent_id": "", "lease_expires_at": None}
-    if to is TrialState.PENDING:
-        return changes | {
-            "attempt": trial.attempt + 1,
-            "asked_by": "",
-            "job_name": "",
-            "place": "",
-            "cursor": "",
-            "started_at": None,
-            "ended_at": None,
-        }
-    return changes | {"ended_at": now}
 
 
 def _check_holder(trial: Trial, agent_id: str | None) -> None:
