@@ -129,9 +129,7 @@ class Trial:
     n_points: int = 0  # points stored so far and not replaced by a later attempt
     metrics: Mapping[str, MetricStats] = field(default_factory=dict)
     summary: Mapping[str, Scalar] = field(default_factory=dict)  # what the script set as its own summary
-    curve: tuple[
-        float, ...
-    ] = ()  # finite values of the sweep's metric, oldest first, one a row; only if asked for
+    curve: tuple[float, ...] = ()  # finite values of the sweep's metric, oldest first, one a row; if asked for
     retries: Mapping[str, int] = field(default_factory=dict)  # class of failure -> times it was retried after one
     usage: Mapping[str, Any] = field(default_factory=dict)  # of all its jobs; see verdicts.usage_after
     revision: int = 0  # grows with every change in the sweep; 0 outside a store

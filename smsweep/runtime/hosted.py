@@ -66,7 +66,8 @@ def main(argv: list[str]) -> int:
 
 def _follow(owner: Any) -> list[str]:
     """Report what the agent is told to run; the list returned gets the runs it is told to stop."""
-    run, stop, told = owner._command_run, owner._command_stop, []  # type: ignore[var-annotated]  # list[str]
+    run, stop = owner._command_run, owner._command_stop
+    told: list[str] = []
 
     def command_run(self: Any, command: Mapping[str, Any]) -> Any:
         args = {name: item["value"] for name, item in command["args"].items() if name != "_wandb"}

@@ -39,9 +39,8 @@ def _wrap_writer(module: Any) -> None:
     def add_scalar(
         self: Any, tag: Any, scalar_value: Any, global_step: Any = None, *args: Any, **kwargs: Any
     ) -> Any:
-        result = original(
-            self, tag, scalar_value, global_step, *args, **kwargs
-        )  # first: its errors are the script's
+        # First, for its errors are the script's.
+        result = original(self, tag, scalar_value, global_step, *args, **kwargs)
         _report({tag: scalar_value}, global_step)
         return result
 

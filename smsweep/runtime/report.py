@@ -41,9 +41,7 @@ class _Place:
 
     def __init__(self, open_run: Callable[[_Place], Run], bind_wandb: Callable[[], None] | None = None) -> None:
         self._open_run = open_run
-        self.bind_wandb = (
-            bind_wandb  # what makes the run that W&B is about to start the trial's; None: nothing does
-        )
+        self.bind_wandb = bind_wandb  # makes the run that W&B is about to start the trial's; None: nothing does
         self.is_bound = False  # that has happened
         self._opening = threading.RLock()  # a signal's handler may log in the midst of it
         self.run: Run | None = None

@@ -229,7 +229,7 @@ def warn(*warnings: Iterable[str]) -> None:
 def check_can_run(config: SweepConfig, template: JobTemplate) -> None:
     """Raise ConfigError for valid configs of which not one trial could run, before anything starts."""
     check_allowed(config)
-    if engine_of(config, template.repeats) == "optuna" and find_spec("optuna") is None:
+    if engine_of(config) == "optuna" and find_spec("optuna") is None:
         raise ConfigError("scheduler.engine: optuna is not installed; pip install 'smsweep[optuna]'")
     caps = {what: cap for what, cap in template.budget.items() if what != "usd" or not template.asks_price}
     budgets_of(replace(template, budget=caps))

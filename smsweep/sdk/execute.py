@@ -83,14 +83,13 @@ def agent(
     """Run trials of a sweep until none is left, and return how they ended.
 
     function: run in this process, a thread per trial; `smsweep.init()` in it finds the trial's params, and with
-    parallel=1 `wandb.init()` does. Without
-    one, the sweep's program runs on the backend ("process" by default). count: trials to start at most.
-    parallel: at once. job: another job.yaml than the sweep was created with. estimator: an Estimator or a
-    ModelTrainer of the SageMaker SDK instead, with inputs as its `fit` or `train` takes them; without a backend
-    it runs where it asks to. term_timeout: seconds from SIGTERM to SIGKILL of a script on this machine that is
-    told to end (120). reuse: take the results of earlier sweeps for trials that would only repeat them.
-    notify: webhooks and commands to tell of the sweep's end and its first failure, beside those of job.yaml: as
-    `--notify` or an entry of `notify:` there.
+    parallel=1 `wandb.init()` does. Without one, the sweep's program runs on the backend ("process" by default).
+    count: trials to start at most. parallel: at once. job: another job.yaml than the sweep was created with.
+    estimator: an Estimator or a ModelTrainer of the SageMaker SDK instead, with inputs as its `fit` or `train`
+    takes them; without a backend it runs where it asks to. term_timeout: seconds from SIGTERM to SIGKILL of a
+    script on this machine that is told to end (120). reuse: take the results of earlier sweeps for trials that
+    would only repeat them. notify: webhooks and commands to tell of the sweep's end and its first failure, beside
+    those of job.yaml: as `--notify` or an entry of `notify:` there.
     on_change: called with each trial whose state or metrics changed. Ctrl-C once lets running trials finish, twice
     ends them, three times kills them; SIGTERM puts them back into the queue. In a notebook progress is shown
     below the cell.

@@ -23,7 +23,7 @@ METHODS: Mapping[str, Callable[[SweepConfig, int], SearchStrategy]] = LazyTable(
 )
 
 
-def engine_of(config: SweepConfig, repeats: int = 1) -> str:
+def engine_of(config: SweepConfig) -> str:
     """Return what proposes a sweep's trials, a key of METHODS. Raises ConfigError for what none of them can.
 
     `method: custom` leaves it to a scheduler; where there is none, several metrics are a search for their front.
@@ -43,7 +43,7 @@ def engine_of(config: SweepConfig, repeats: int = 1) -> str:
 
 def make_strategy(config: SweepConfig, seed: int, repeats: int = 1) -> SearchStrategy:
     """Return what proposes the sweep's trials. repeats: how often each assignment is tried."""
-    strategy = METHODS[engine_of(config, repeats)](config, seed)
+    strategy = METHODS[engine_of(config)](config, seed)
     return strategy if repeats == 1 else Repeated(strategy, Repeats(repeats, config.metric, config.metrics))
 
 

@@ -55,9 +55,8 @@ class Launch:
             assets = sources.get(RUNTIME_CHANNEL)
             layer = self._with_requirements(client, image, assets, check)
             if not (self._checkpoints.is_copy and find(client, self._folder.path)):
-                self._checkpoints.restore(
-                    check
-                )  # else a container has them already, and may have written newer ones
+                # Else a container has them already, and may have written newer ones.
+                self._checkpoints.restore(check)
             check()
             volumes = inspect_image(client, layer)["Config"].get("Volumes") or {}
             for host, network in ensure_network(client, self._request, self._hosts).items():

@@ -19,9 +19,7 @@ class Record:
     """One sweep."""
 
     sweep_id: str
-    uri: (
-        str  # s3://BUCKET/PREFIX below which the store lies; "" where it is a database, and only its agent is away
-    )
+    uri: str  # s3://BUCKET/PREFIX below which the store lies; "" where it is a database: only its agent is away
     jobs: tuple[str, ...] = ()  # training jobs that its agents are or were, oldest first
     kms_key: str = ""
     instance_type: str = ""  # of the agent
