@@ -12,10 +12,10 @@ from typing import Any
 
 from smsweep.errors import ConfigError
 from smsweep.runtime.lines import MARK, MARKUP, MAX_RECORD_BYTES, METRICS, SUMMARY
+from smsweep.runtime.scalars import MAX_INT
 from smsweep.trials import MetricPoint, Scalar
 
 MAX_TEXT = 65_536  # characters of one shown line that definitions are tried on: 1 MB must not stall the agent
-MAX_INT = 2**63  # beyond it databases cannot follow; such numbers become floats
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # NUL and lone surrogates: no database takes them
 _JSON = json.JSONDecoder()

@@ -23,11 +23,12 @@ from smsweep.jobs import (
     job_name,
 )
 from smsweep.repeats import repeat_of
+from smsweep.runtime.assignment import KEY as TRIAL_KEY
+from smsweep.runtime.assignment import VERSION as TRIAL_VERSION
 from smsweep.runtime.secrets import PREFIX as SECRET_PREFIX
 from smsweep.sweeps import Sweep
 from smsweep.trials import Params, Trial, flat_params
 
-TRIAL_KEY = "smsweep"  # hyperparameter that carries the whole trial; what is too long goes on in smsweep.1, ...
 REPEAT_VARIABLE = "SMSWEEP_REPEAT"  # tells a script which repetition of its assignment it is, say as its seed
 
 
@@ -136,7 +137,7 @@ def _decoded(text: str) -> Any:
 def _trial_document(sweep: Sweep, trial: Trial, params: Params, command: Sequence[str]) -> str:
     config = sweep.config
     document = {
-        "version": 1,
+        "version": TRIAL_VERSION,
         "sweep_id": sweep.id,
         "number": trial.number,
         "attempt": trial.attempt,

@@ -6,11 +6,12 @@ import errno
 import json
 import os
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
+from smsweep.backends.channels import input_mode, s3_source
 from smsweep.backends.instance_groups import instance_groups
 from smsweep.errors import BackendUnavailable, JobError, JobRejected
 from smsweep.jobs import MAX_FAILURE_REASON, TrainingJobRequest
@@ -58,12 +59,11 @@ def not_prepared(name: str, err: OSError) -> JobError:
 
 def input_data_config(request: TrainingJobRequest) -> dict[str, dict[str, str]]:
     """Return what inputdataconfig.json says of each channel."""
-    default_mode = request.get("AlgorithmSpecification", {}).get("TrainingInputMode", "File")
     channels = {}
     for channel in request.get("InputDataConfig", ()):
         entry = {
-            "TrainingInputMode": channel.get("InputMode", default_mode),
-            "S3DistributionType": _source(channel).get("S3DataDistributionType", "FullyReplicated"),
+            "TrainingInputMode": input_mode(request, channel),
+            "S3DistributionType": s3_source(channel).get("S3DataDistributionType", "FullyReplicated"),
             "RecordWrapperType": channel.get("RecordWrapperType", "None"),
         }
         if "ContentType" in channel:
@@ -100,13 +100,13 @@ def local_channels(request: TrainingJobRequest) -> dict[str, Path]:
     """
     channels = {}
     for channel in request.get("InputDataConfig", ()):
-        name, uri = channel["ChannelName"], str(_source(channel).get("S3Uri", ""))
+        name, uri = channel["ChannelName"], str(s3_source(channel).get("S3Uri", ""))
         parts = urlsplit(uri)
         if parts.scheme != "file":
             what = uri or "a file system"
             downloads = ", or a backend that downloads: docker" if uri else ""
             raise JobRejected(f"channel {name}: {what} cannot be read here; give a file:// path{downloads}")
-        path = _path(parts)
+        path = Path(unquote(parts.path))
         if not path.exists():
             raise JobRejected(f"channel {name}: {path} does not exist")
         channels[name] = path
@@ -116,7 +116,7 @@ def local_channels(request: TrainingJobRequest) -> dict[str, Path]:
 def local_checkpoints(request: TrainingJobRequest) -> Path | None:
     """Return the local folder of the job's checkpoints; None when it has none, or they are elsewhere."""
     parts = urlsplit(str(request.get("CheckpointConfig", {}).get("S3Uri", "")))
-    return _path(parts) if parts.scheme == "file" else None
+    return Path(unquote(parts.path)) if parts.scheme == "file" else None
 
 
 def failure_reason(root: Path) -> str:
@@ -129,12 +129,3 @@ def failure_reason(root: Path) -> str:
     except OSError:
         return ""
     return text.decode("utf-8", errors="replace").strip()[:MAX_FAILURE_REASON]
-
-
-def _path(uri: SplitResult) -> Path:
-    return Path(unquote(uri.path, errors="surrogateescape"))  # a folder's name need be no text
-
-
-def _source(channel: Mapping[str, Any]) -> Mapping[str, Any]:
-    source: Mapping[str, Any] = channel.get("DataSource", {}).get("S3DataSource", {})
-    return source

@@ -6,9 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from smsweep.errors import JobRejected
 from smsweep.jobs import JobTemplate, TrainingJobRequest
-from smsweep.runtime.secrets import PREFIX
-
-ENV = "env:"
+from smsweep.runtime.secrets import ENV, PREFIX
 
 
 def check_here(template: JobTemplate, environ: Mapping[str, str]) -> None:

@@ -14,7 +14,7 @@ from smsweep.config.job_request import local_path
 from smsweep.config.scalars import read_scalar
 from smsweep.errors import ConfigError
 from smsweep.jobs import DEFAULT_MAX_RUN_S
-from smsweep.request_rules import may_be_machine
+from smsweep.request_rules import LONGEST_RUN_S, may_be_machine
 
 # Words that users of the SDK may try -> what to do instead.
 ELSEWHERE = {
@@ -152,8 +152,8 @@ def _check_times(data: Mapping[str, Any], problems: Problems) -> None:
         problems.add(
             ("max_wait",), f"{max_wait} is less than max_run {max_run}; it includes it, so raise max_wait"
         )
-    if isinstance(max_run, int) and max_run > 28 * 86_400:
-        problems.add(("max_run",), f"{max_run} seconds are more than the API's 28 days (2,419,200)")
+    if isinstance(max_run, int) and max_run > LONGEST_RUN_S:
+        problems.add(("max_run",), f"{max_run} seconds are more than the API's 28 days ({LONGEST_RUN_S:,})")
     if is_spot and data.get("keep_alive_period_in_seconds"):
         problems.add(("keep_alive_period_in_seconds",), "spot machines cannot be kept; remove one of the two")
     if is_spot and not data.keys() & {"checkpoint_local_path", "checkpoint_s3_uri"}:

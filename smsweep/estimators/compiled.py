@@ -16,10 +16,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from smsweep.errors import ConfigError
 from smsweep.jobs import JobTemplate
+from smsweep.runtime.secrets import PREFIX
 
 DEFAULT_CHANNEL = "training"  # SDK v2's name for the only channel
-# The SDKs have no word for a secret: SMSWEEP_SECRET_<name> in an object's environment says where <name> is kept.
-REFERENCE_PREFIX = "SMSWEEP_SECRET_"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,8 +50,8 @@ def job_template(request: Mapping[str, Any], params: Mapping[str, Any], source: 
         channel["DataSource"] = _local_as_s3(channel["DataSource"])
     secrets, environment = {}, {}
     for name, value in fields.pop("Environment", {}).items():
-        if name.startswith(REFERENCE_PREFIX):
-            secrets[name.removeprefix(REFERENCE_PREFIX)] = value
+        if name.startswith(PREFIX):
+            secrets[name.removeprefix(PREFIX)] = value
         else:
             environment[name] = value
     fields["Environment"] = environment

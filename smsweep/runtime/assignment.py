@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-KEY = "smsweep"  # then smsweep.1, smsweep.2, ... where one value is too short for it all
-VERSION = 1
+KEY = "smsweep"  # the hyperparameter; then smsweep.1, smsweep.2, ... where one value is too short for it all
+VERSION = 1  # of what it carries
 
 
 class Assignment:

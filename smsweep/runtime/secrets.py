@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 SECRETS_ENV = "secrets.env"
 PREFIX = "SMSWEEP_SECRET_"  # SMSWEEP_SECRET_<name> holds a reference; the script gets <name> with the value
+ENV = "env:"  # of a reference to a variable of whoever starts the job
 
 # arn:<partition>:<service>:<region>:<account>:<rest>, then #key for one key of a JSON secret
 _ARN = re.compile(
@@ -58,8 +59,8 @@ def _secrets_env(folder: str) -> dict[str, str]:
 
 
 def _fetch(name: str, reference: str, environ: Mapping[str, str]) -> str:
-    if reference.startswith("env:"):
-        source = reference[len("env:") :]
+    if reference.startswith(ENV):
+        source = reference[len(ENV) :]
         if not environ.get(source):
             raise JobFailure(f"secret {name}: {source} is not set where this job runs")
         return environ[source]

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable, Mapping
 
 from smsweep.errors import ConfigError
 from smsweep.jobs import JobTemplate
+from smsweep.runtime.secrets import ENV
 from smsweep.sdk.auth import find_wandb_key
 from smsweep.source.redaction import environment_secrets, redact
 from smsweep.source.secret_rules import looks_random
 
 MIN_SURE = 16  # characters of what is taken for a secret wherever it stands
-ENV = "env:"  # of a reference in job.yaml's `secrets` to a variable here
 
 
 def known_secrets(environ: Mapping[str, str], template: JobTemplate | None = None) -> tuple[str, ...]:

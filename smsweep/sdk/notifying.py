@@ -16,9 +16,9 @@ from smsweep.jobs import JobTemplate
 from smsweep.notify.courier import Courier
 from smsweep.notify.event import event
 from smsweep.runtime.failure import JobFailure
-from smsweep.runtime.secrets import PREFIX, with_secrets
+from smsweep.runtime.secrets import ENV, PREFIX, with_secrets
 from smsweep.sdk.execute import now
-from smsweep.sdk.hidden import ENV, make_redact
+from smsweep.sdk.hidden import make_redact
 from smsweep.sdk.views import show, trial_data
 from smsweep.store.base import Store
 from smsweep.sweeps import Sweep, SweepState

@@ -63,11 +63,10 @@ def _bring(trial: Trial, workspace: Workspace, folder: Path, archive: Path) -> N
 def fetch(uri: str, target: Path, environ: Mapping[str, str]) -> None:
     parts = urlsplit(uri)
     if parts.scheme == "file":
-        model = unquote(parts.path, errors="surrogateescape")  # a folder's name need be no text
         try:
-            shutil.copyfile(model, target)
+            shutil.copyfile(unquote(parts.path), target)
         except FileNotFoundError as err:
-            raise NotFound(f"{model}: the model is no longer there") from err
+            raise NotFound(f"{unquote(parts.path)}: the model is no longer there") from err
         return
     aws = AWS["Aws"](environ)
     try:

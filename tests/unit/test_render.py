@@ -9,7 +9,8 @@ import pytest
 from smsweep import request_model
 from smsweep.config.sweep_yaml import parse_sweep
 from smsweep.jobs import JobTemplate, Site
-from smsweep.render import TRIAL_KEY, training_job
+from smsweep.render import training_job
+from smsweep.runtime.assignment import KEY
 from smsweep.sweeps import Sweep
 from smsweep.trials import Trial
 
@@ -23,6 +24,6 @@ def test_texts_of_several_lines_are_no_reason_to_refuse_a_trial(text: str) -> No
     request = training_job(JobTemplate(), Sweep(id="s", config=CONFIG, name=text), trial, SITE)
     told = {item.path for item in request_model.violations("CreateTrainingJob", request)}
     assert not [path for path in told if path[0] == "HyperParameters"]
-    assert json.loads(request["HyperParameters"][TRIAL_KEY])["params"]["prompt"] == text
+    assert json.loads(request["HyperParameters"][KEY])["params"]["prompt"] == text
     assert json.loads(request["HyperParameters"]["prompt"]) == text
     assert request["HyperParameters"]["plain"] == "one line"

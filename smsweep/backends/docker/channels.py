@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from smsweep.backends.channels import input_mode, s3_source
 from smsweep.backends.docker.containers import Bind
 from smsweep.backends.docker.modes import open_to_all
 from smsweep.backends.docker.places import PLACES
@@ -26,7 +27,7 @@ Fetch = Callable[[str, str], Path]  # (URI, S3DataType) -> what shows it
 def check_channels(request: TrainingJobRequest) -> None:
     """Find what is wrong with the channels before anything is fetched. Raises JobRejected, naming the channel."""
     for channel in request.get("InputDataConfig", ()):
-        mode, uri = _mode(request, channel), _s3_source(channel).get("S3Uri", "")
+        mode, uri = input_mode(request, channel), s3_source(channel).get("S3Uri", "")
         if mode not in MODES:
             raise _rejected(channel, f"input mode {mode} is not to be had locally; use File or FastFile")
         if urlsplit(uri).scheme not in PLACES:
@@ -39,7 +40,7 @@ def fetch_channels(request: TrainingJobRequest, fetch: Fetch) -> dict[str, Path]
     """Return the local file or folder behind each channel. Raises JobRejected, naming the channel."""
     found = {}
     for channel in request.get("InputDataConfig", ()):
-        source = _s3_source(channel)
+        source = s3_source(channel)
         try:
             found[channel["ChannelName"]] = fetch(source["S3Uri"], source.get("S3DataType", "S3Prefix"))
         except JobRejected as err:
@@ -69,12 +70,12 @@ def channel_binds(
             continue
         place = ml / "input" / "data" / name
         place.mkdir(parents=True, exist_ok=True)
-        is_sharded = _s3_source(channels[name]).get("S3DataDistributionType") == "ShardedByS3Key"
+        is_sharded = s3_source(channels[name]).get("S3DataDistributionType") == "ShardedByS3Key"
         if is_sharded and len(takers) > 1:
             shard = ml.parent / "shards" / host / name
             _link_shard(source, shard, takers.index(host), len(takers))
             source = shard
-        if copies and _mode(request, channels[name]) == "File":
+        if copies and input_mode(request, channels[name]) == "File":
             _copy(source, place)
         elif source.is_dir():
             binds.append(Bind(source=source, target=f"{DATA}/{name}", is_read_only=True))
@@ -87,7 +88,7 @@ def channel_binds(
 
 def _takers(request: TrainingJobRequest, channel: Mapping[str, Any], hosts: Sequence[str]) -> list[str]:
     """Return the hosts that a channel is for: all, or those of the instance groups it names."""
-    names = _s3_source(channel).get("InstanceGroupNames")
+    names = s3_source(channel).get("InstanceGroupNames")
     if not names:
         return list(hosts)
     return [host for group in instance_groups(request) if group.name in names for host in group.hosts]
@@ -108,18 +109,8 @@ def _copy(source: Path, place: Path) -> None:
     draft.replace(place)
 
 
-def _mode(request: TrainingJobRequest, channel: Mapping[str, Any]) -> str:
-    default = request.get("AlgorithmSpecification", {}).get("TrainingInputMode", "File")
-    return str(channel.get("InputMode", default))
-
-
 def _rejected(channel: Mapping[str, Any], why: str) -> JobRejected:
     return JobRejected(f"channel {channel['ChannelName']}: {why}")
-
-
-def _s3_source(channel: Mapping[str, Any]) -> Mapping[str, Any]:
-    source: Mapping[str, Any] = channel.get("DataSource", {}).get("S3DataSource", {})
-    return source
 
 
 def _link_shard(source: Path, shard: Path, index: int, count: int) -> None:

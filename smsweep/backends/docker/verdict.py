@@ -9,10 +9,9 @@ from datetime import datetime
 from typing import Any
 
 from smsweep.backends.docker.engine import engine_time
-from smsweep.failures import OOM
+from smsweep.failures import KILLED, OOM
 from smsweep.jobs import JobResults
 
-KILLED = 137  # 128 + SIGKILL
 TERMINATED = 143  # 128 + SIGTERM, as of `docker stop`, and of an engine that is restarted
 GONE = 255  # what the engine says of a container whose end it did not see: it was restarted meanwhile
 STOPPED = re.compile(r"stopped: was sent SIG|killed: still running .* after SIG")  # our runtime's words

@@ -35,6 +35,7 @@ from smsweep.errors import (
     Throttled,
 )
 from smsweep.failures import CAPACITY, INTERNAL, TIMEOUT, classify
+from smsweep.verdicts import TIMEOUTS
 
 # Error code -> what it is. Codes that are not here and have an HTTP status below 500 are the request's own fault.
 CODES: Mapping[str, type[JobError]] = {
@@ -76,7 +77,6 @@ REASONS = (
     (re.compile(r"CapacityError\b"), CAPACITY),
     (re.compile(r"InternalServerError\b"), INTERNAL),
 )
-TIMEOUTS = ("MaxRuntimeExceeded", "MaxWaitTimeExceeded")  # secondary statuses
 
 _EXIT_CODE = re.compile(r",? ?exit code: (\d+)\s*\Z", re.I)
 # The service names all that it knows, hundreds of machines.
