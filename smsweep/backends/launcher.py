@@ -34,12 +34,19 @@ def main() -> None:
         orphans.become_reaper()
         return entrypoint.main(argv)
 
+    signal.signal(
+        signal.SIGINT, signal.SIG_DFL
+    )  # whoever sends it here gets no traceback; the agent starts another
     signal.signal(signal.SIGCHLD, on_child)
     for line in sys.stdin:
         order = json.loads(line)
         with contextlib.suppress(Exception):
             entrypoint.prepare_fork(order["folder"], order["environ"])
-        say(start(order, entry))
+        answer = start(order, entry)
+        try:
+            say(answer)
+        except BrokenPipeError:  # the agent was killed meanwhile; the job goes on
+            return
 
 
 def say(answer: dict[str, Any]) -> None:
@@ -71,7 +78,9 @@ def start(order: dict[str, Any], entry: Callable[[list[str]], int]) -> dict[str,
             return {"error": str(err)}
         if pid == 0:
             run_child(order, entry)
-        write(folder, "pid", str(pid))
+        write(
+            folder, "pid", str(pid)
+        )  # the child does so, too: whoever of the two is killed, it is known to have started
         return {"pid": pid}
     finally:
         os.close(lock)  # the child's copy keeps the lock
@@ -81,6 +90,7 @@ def run_child(order: dict[str, Any], entry: Callable[[list[str]], int]) -> None:
     """Be the job: take a session and a log of its own, run the entrypoint, leave its exit code behind."""
     code = 70  # EX_SOFTWARE: our own failure, not the script's
     try:
+        write(order["folder"], "pid", str(os.getpid()))
         os.setsid()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         with open(os.devnull, "rb") as nothing:  # noqa: PTH123
@@ -105,9 +115,10 @@ def run_child(order: dict[str, Any], entry: Callable[[list[str]], int]) -> None:
 def write(folder: str, name: str, text: str) -> None:
     """Put a small file in place whole or not at all."""
     path = os.path.join(folder, name)  # noqa: PTH118
-    with open(path + ".part", "w") as file:  # noqa: PTH123
+    draft = "%s.%d.part" % (path, os.getpid())  # noqa: UP031
+    with open(draft, "w") as file:  # noqa: PTH123
         file.write(text)
-    os.rename(path + ".part", path)  # noqa: PTH104
+    os.rename(draft, path)  # noqa: PTH104
 
 
 if __name__ == "__main__":

@@ -58,7 +58,9 @@ class LauncherClient:
             self._process = None
 
     def _running(self) -> subprocess.Popen[bytes]:
-        if self._process is None or self._process.poll() is not None:
+        if self._process is not None and self._process.poll() is not None:
+            self.close()
+        if self._process is None:
             argv = [sys.executable, "-I", "-S", str(LAUNCHER), str(self._runtime_zip)]
             # A session of its own: Ctrl-C in the terminal is for the agent to understand, not for the jobs.
             self._process = subprocess.Popen(

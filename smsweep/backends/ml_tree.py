@@ -9,7 +9,7 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from smsweep.backends.channels import input_mode, s3_source
 from smsweep.backends.instance_groups import instance_groups
@@ -106,7 +106,7 @@ def local_channels(request: TrainingJobRequest) -> dict[str, Path]:
             what = uri or "a file system"
             downloads = ", or a backend that downloads: docker" if uri else ""
             raise JobRejected(f"channel {name}: {what} cannot be read here; give a file:// path{downloads}")
-        path = Path(unquote(parts.path))
+        path = _path(parts)
         if not path.exists():
             raise JobRejected(f"channel {name}: {path} does not exist")
         channels[name] = path
@@ -116,7 +116,7 @@ def local_channels(request: TrainingJobRequest) -> dict[str, Path]:
 def local_checkpoints(request: TrainingJobRequest) -> Path | None:
     """Return the local folder of the job's checkpoints; None when it has none, or they are elsewhere."""
     parts = urlsplit(str(request.get("CheckpointConfig", {}).get("S3Uri", "")))
-    return Path(unquote(parts.path)) if parts.scheme == "file" else None
+    return _path(parts) if parts.scheme == "file" else None
 
 
 def failure_reason(root: Path) -> str:
@@ -129,3 +129,7 @@ def failure_reason(root: Path) -> str:
     except OSError:
         return ""
     return text.decode("utf-8", errors="replace").strip()[:MAX_FAILURE_REASON]
+
+
+def _path(uri: SplitResult) -> Path:
+    return Path(unquote(uri.path, errors="surrogateescape"))  # a folder's name need be no text

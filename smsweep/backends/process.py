@@ -215,7 +215,7 @@ def _ended_status(folder: Path, order: _StopOrder | None, started_at: datetime) 
     exit_code = None if ended_at is None else int((folder / "exit_code").read_text())
     reason = failure_reason(folder / "ml")
     if exit_code is None:
-        _kill_group(folder)
+        _kill_leftovers(folder)
         reason = reason or "the job's entrypoint was killed, or the machine went down"
     if order is not None:
         status, secondary = "Stopped", TERMINAL_BY_STOP[order.by]
@@ -257,14 +257,13 @@ def _signal_pid(file: Path, number: signal.Signals) -> None:
         return  # ended meanwhile
 
 
-def _kill_group(folder: Path) -> None:
-    """Kill what an entrypoint that was itself killed left behind, unless its process id has another owner now."""
-    try:
-        group = int((folder / "group").read_text())
-        if Path(f"/proc/{group}/environ").read_bytes().find(str(folder).encode()) >= 0:
-            os.killpg(group, signal.SIGKILL)
-    except (OSError, ValueError):
-        return
+def _kill_leftovers(folder: Path) -> None:
+    """Kill what an entrypoint that was itself killed left behind: all that has the job in its environment."""
+    mark = os.fsencode(f"SMSWEEP_ML_ROOT={folder / 'ml'}") + b"\0"
+    for environ in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if mark in environ.read_bytes():
+                os.killpg(os.getpgid(int(environ.parent.name)), signal.SIGKILL)
 
 
 def _read_stop(folder: Path) -> _StopOrder | None:

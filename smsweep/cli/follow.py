@@ -68,8 +68,9 @@ def sum_up(shown: dict[str, Any], outcome: sdk.Outcome, backend: str | None = No
     if shown["state"] == "running":
         say(f"go on with: {agent_command(sweep_id, backend)}")
     elif not outcome.ended:
+        is_through = shown["state"] == "finished" and not shown["trials"].get("pending")
         again = f"run a trial again: smsweep retry {sweep_id}/N"
-        go_on = again if shown["state"] == "finished" else f"go on: smsweep sweep --resume {sweep_id}"
+        go_on = again if is_through else f"go on: smsweep sweep --resume {sweep_id}"
         say(f"nothing to do here; to {go_on}")
 
 

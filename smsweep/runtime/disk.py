@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import errno
 import os
 
 from smsweep.runtime.failure import JobFailure, release
+from smsweep.runtime.pump import FULL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from smsweep.runtime.layout import Layout
+    from smsweep.runtime.supervise import Ended
 
 SIGN = "No space left on device"
-FULL = (errno.ENOSPC, errno.EDQUOT)
 PROBE_BYTES = 64 * 1024
 
 
-def leave_success(layout: Layout, tail: bytes) -> None:
+def leave_success(layout: Layout, ended: Ended) -> None:
     """Leave an empty output/success behind, as AWS's toolkit does.
 
-    tail: the end of the script's output. Raises JobFailure when the disk is full, or when the script spoke of a
-    full disk and left no model.
+    ended: the script, well. Raises JobFailure when the disk is full or did not take all of its output, or when the
+    script spoke of a full disk and left no model.
     """
-    told = [line for line in tail.decode("utf-8", "replace").splitlines() if SIGN in line]
+    if ended.lost_output:
+        raise JobFailure(f"{SIGN}: the script ended well, but some of its output is lost, and metrics with it")
+    told = [line for line in ended.tail.decode("utf-8", "replace").splitlines() if SIGN in line]
     if told and not _has_files(layout.model):
         raise JobFailure(f"the script ended well but left no model, and had said: {told[-1].strip()}")
     try:

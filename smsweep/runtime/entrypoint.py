@@ -132,7 +132,7 @@ def _run(layout: Layout, supervisor: Supervisor, options: argparse.Namespace, re
         said = failure.own_words(layout.failure, secrets) or failure.describe(ended, grace_s=options.grace_s)
         failure.write(layout.failure, said)
     else:
-        leave_success(layout, ended.tail)
+        leave_success(layout, ended)
     return ended.exit_code
 
 

@@ -89,7 +89,9 @@ def _listable(path: str, cwd: str) -> str:
 
 def _is_possible(name: str, value: str) -> bool:
     """Tell whether the system takes the variable at all: one odd param must not keep the script from starting."""
-    return "=" not in name and "\0" not in name + value and len(f"{name}={value}".encode()) < MAX_VARIABLE_BYTES
+    return (
+        "=" not in name and "\0" not in name + value and len(os.fsencode(f"{name}={value}")) < MAX_VARIABLE_BYTES
+    )
 
 
 def _reaches_wandb(env: Mapping[str, str]) -> bool:

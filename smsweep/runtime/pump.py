@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES = 64 * 1024  # a Linux pipe's capacity
 TAIL_BYTES = 64 * 1024  # of output, kept for the failure text
+FULL = (errno.ENOSPC, errno.EDQUOT)
 DRAIN_S = 5.0  # at most this long for what is still in the pipe when all is over
 
 
@@ -27,6 +28,7 @@ class Pump:
         self._source = source
         self._target = target
         self._tail = bytearray()
+        self.met_full_disk = False  # what came from then on is lost
         self._over_read, self._over_write = os.pipe()  # closing the write end means: all is over
         self._thread = threading.Thread(target=self._run, name="smsweep-output", daemon=True)
         self._thread.start()
@@ -76,4 +78,5 @@ class Pump:
                 if err.errno == errno.EAGAIN:  # someone made it non-blocking
                     select.select([], [self._target], [], 1.0)
                 else:
+                    self.met_full_disk = err.errno in FULL
                     self._target = -1  # nobody reads any more; the program need not suffer for it

@@ -28,10 +28,19 @@ LEFTOVER_S = 5.0  # what background processes of an ended script get between SIG
 class Ended:
     """How a program ended, its exit code as a shell tells it: 128 + n for signal n."""
 
-    def __init__(self, *, status: int, tail: bytes, stopped_by: int = 0, was_killed: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        status: int,
+        tail: bytes,
+        lost_output: bool = False,
+        stopped_by: int = 0,
+        was_killed: bool = False,
+    ) -> None:
         self.signal_number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0  # it died of; 0 if it exited
         self.exit_code = 128 + self.signal_number if self.signal_number else os.WEXITSTATUS(status)
         self.tail = tail  # the last of its output
+        self.lost_output = lost_output  # to a full disk
         self.stopped_by = stopped_by  # the first signal that asked for an end; 0 when none did
         self.was_killed = was_killed  # by us, because the grace was over
 
@@ -106,7 +115,13 @@ class Supervisor:
         self._end_leftovers()
         self._group = 0
         tail = pump.finish()
-        return Ended(status=status, tail=tail, stopped_by=self.stopped_by, was_killed=self.was_killed)
+        return Ended(
+            status=status,
+            tail=tail,
+            lost_output=pump.met_full_disk,
+            stopped_by=self.stopped_by,
+            was_killed=self.was_killed,
+        )
 
     def _on_stop(self, number: int, _frame: FrameType | None) -> None:
         if not self.stopped_by:

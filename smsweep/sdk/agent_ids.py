@@ -45,4 +45,8 @@ def _is_alive(pid: int) -> bool:
         return False
     except PermissionError:
         return True
-    return True
+    try:
+        state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
+    except OSError:
+        return True  # no /proc (macOS): believe kill
+    return state not in (b"Z", b"X")  # in some containers nobody ever reaps the dead

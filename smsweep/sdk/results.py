@@ -63,10 +63,11 @@ def _bring(trial: Trial, workspace: Workspace, folder: Path, archive: Path) -> N
 def fetch(uri: str, target: Path, environ: Mapping[str, str]) -> None:
     parts = urlsplit(uri)
     if parts.scheme == "file":
+        model = unquote(parts.path, errors="surrogateescape")  # a folder's name need be no text
         try:
-            shutil.copyfile(unquote(parts.path), target)
+            shutil.copyfile(model, target)
         except FileNotFoundError as err:
-            raise NotFound(f"{unquote(parts.path)}: the model is no longer there") from err
+            raise NotFound(f"{model}: the model is no longer there") from err
         return
     aws = AWS["Aws"](environ)
     try:

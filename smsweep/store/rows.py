@@ -28,7 +28,8 @@ def sweep_of(row: Sequence[Any], config: SweepConfig) -> Sweep:
 
 
 def sweep_row(sweep: Sweep) -> dict[str, Any]:
-    return {name: getattr(sweep, name) for name in SWEEP_FIELDS} | {"seed": str(sweep.seed)}
+    labels = {name: clean(getattr(sweep, name)) for name in ("name", "project", "entity")}
+    return {name: getattr(sweep, name) for name in SWEEP_FIELDS} | labels | {"seed": str(sweep.seed)}
 
 
 def trial_of(row: Sequence[Any]) -> Trial:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -331,6 +333,26 @@ print('done')
     assert seconds not in {argument for argv in running() for argument in argv}
 
 
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="elsewhere a process's environment is not to be seen"
+)
+def test_nothing_is_left_of_a_process_whose_entrypoint_was_killed(tmp_path: Path) -> None:
+    seconds = str(10**6 + secrets.randbelow(10**6))  # by which the children are known
+    script = f"""
+import os, signal, subprocess
+for is_apart in (False, True):
+    subprocess.Popen(["sleep", "{seconds}"], start_new_session=is_apart)
+os.kill(os.getppid(), signal.SIGKILL)
+"""
+    with closing(Jobs(folder=tmp_path, make=ProcessBackend)) as jobs:
+        name = jobs.start("orphans", script)
+        assert jobs.finish(name).status.is_lost
+        deadline = time.monotonic() + 30
+        while seconds in {argument for argv in running() for argument in argv}:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+
 def test_jobs_start_as_processes_after_the_folder_that_the_agent_is_in_was_deleted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -341,6 +363,26 @@ def test_jobs_start_as_processes_after_the_folder_that_the_agent_is_in_was_delet
     gone.rmdir()
     with closing(jobs):
         assert jobs.run("later", "print('done')").lines == ("done",)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere names of folders are text")
+def test_a_folder_whose_name_is_no_text_runs_jobs_as_processes(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    with closing(Jobs(folder=folder, make=ProcessBackend)) as jobs:
+        assert jobs.run("named", "print('done')").lines == ("done",)
+
+
+def test_a_launcher_that_somebody_interrupts_ends_without_a_traceback(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with closing(Jobs(folder=tmp_path, make=ProcessBackend)) as jobs:
+        jobs.run("first", "")
+        (launcher,) = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
+        os.kill(int(launcher), signal.SIGINT)
+        os.waitid(os.P_PID, int(launcher), os.WEXITED | os.WNOWAIT)
+        assert jobs.run("second", "print('done')").lines == ("done",)
+    assert capfd.readouterr().err == ""
 
 
 def running() -> Iterator[list[str]]:

@@ -34,6 +34,12 @@ def test_a_sweep_comes_back_as_it_was_created(store: Store, open_another: Callab
     assert created == replace(sweep, created_at=created.created_at, revision=created.revision)
 
 
+def test_labels_that_are_no_text_are_kept_as_well_as_may_be(store: Store) -> None:
+    store.create_sweep(replace(a_sweep(), name="caf\udce9", project="\ud800", entity="a\0b"))
+    kept = store.get_sweep(SWEEP)
+    assert (kept.name, kept.project, kept.entity) == ("caf?", "?", "a\N{REPLACEMENT CHARACTER}b")
+
+
 def test_a_sweep_is_dated_by_the_clock_in_utc(store: Store, clock: FakeClock) -> None:
     store.create_sweep(a_sweep())
     created_at = store.get_sweep(SWEEP).created_at

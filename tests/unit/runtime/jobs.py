@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from smsweep.source.runtime_zip import runtime_zip
 
@@ -66,10 +66,12 @@ class Job:
                 member.mode = 0o755
                 tar.addfile(member, io.BytesIO(data))
 
-    def start(self, flags: Sequence[str] = (), python: str = PYTHON) -> subprocess.Popen[bytes]:
+    def start(
+        self, flags: Sequence[str] = (), python: str = PYTHON, stdout: int | IO[bytes] = subprocess.PIPE
+    ) -> subprocess.Popen[bytes]:
         argv = [python, str(self.channel / "runtime.zip"), "--pid-file", str(self.pid_file), *flags]
         return subprocess.Popen(
-            argv, env=self.environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            argv, env=self.environ, stdin=subprocess.PIPE, stdout=stdout, stderr=subprocess.PIPE
         )
 
     def run(self, flags: Sequence[str] = (), python: str = PYTHON) -> Done:

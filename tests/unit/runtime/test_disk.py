@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from smsweep.failures import DISK, classify
@@ -35,6 +37,15 @@ def test_a_model_that_the_disk_did_not_take_fails_the_job(job: Job) -> None:
     assert done.code == 1
     assert "checkpoint not saved: [Errno 28] No space left on device" in failure(job)
     assert classify(failure(job), done.code) == DISK
+
+
+def test_output_that_the_disk_did_not_take_fails_the_job(job: Job) -> None:
+    with Path("/dev/full").open("wb") as log:
+        process = job.trial({"train.py": LEAVES_A_MODEL + "print('loss: 1')"}).start(stdout=log)
+        process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "some of its output is lost" in failure(job)
+    assert classify(failure(job), process.returncode) == DISK
 
 
 def test_words_of_a_full_disk_do_no_harm_beside_a_model(job: Job) -> None:

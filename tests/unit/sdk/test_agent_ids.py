@@ -19,6 +19,20 @@ def test_an_agent_that_died_on_this_machine_is_gone_and_one_that_lives_is_not() 
     assert not is_gone(new_agent_id())
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere its lease tells")
+def test_an_agent_that_was_killed_is_gone_though_nobody_has_reaped_it() -> None:
+    stay = f"{SAY[-1].removesuffix(')')}, flush=True); input()"
+    argv = [sys.executable, "-c", stay]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as agent:
+        assert agent.stdout is not None
+        said = agent.stdout.readline().strip()
+        assert not is_gone(said)
+        agent.kill()
+        assert agent.stdout.read() == ""  # it has ended, and is a zombie until it is waited for
+        os.waitid(os.P_PID, agent.pid, os.WEXITED | os.WNOWAIT)
+        assert is_gone(said)
+
+
 def test_an_agent_of_another_machine_with_the_same_host_name_is_left_to_its_lease() -> None:
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
