@@ -39,7 +39,7 @@ HINDRANCES = (
     (
         "unable to open database file",
         "it cannot be opened or created",
-        "make sure that its folder exists and is writable, or set SMSWEEP_DIR to another",
+        "make sure that its folder exists and is writable, or set SMSWEEP_DIR to another, such as a copy of it",
     ),
     ("already exists", "it holds tables of another program", "give smsweep a database or schema of its own"),
     ("password", "the server refused the login", "check user and password in SMSWEEP_STORE"),

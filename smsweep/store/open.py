@@ -72,7 +72,7 @@ def open_store(
     url: a database URL of SQLAlchemy; else SMSWEEP_STORE; else SQLite in SMSWEEP_DIR or ./.smsweep.
     parse: reads the text of a sweep's YAML, which the store itself does not understand. clock: of leases and
     times; None for that of the machine with the store on it: this one, or PostgreSQL's. read_only: from then on
-    the database itself refuses every write.
+    the database itself refuses every write, as an SQLite file does that cannot be written.
     Raises StoreUnavailable or StoreDamaged with the cause and a cure, SchemaTooNew, or UsageError for a URL that
     makes no sense.
     """
@@ -91,7 +91,10 @@ def open_store(
 
 
 def _default_url(environ: Mapping[str, str]) -> sa.URL:
-    return sa.URL.create("sqlite", database=str(make_home(environ) / FILE_NAME))
+    folder = home_dir(environ)
+    if not (folder / FILE_NAME).exists():  # one that is there may be somebody else's, or a backup
+        make_home(environ)
+    return sa.URL.create("sqlite", database=str(folder / FILE_NAME))
 
 
 def make_home(environ: Mapping[str, str]) -> Path:
@@ -168,17 +171,36 @@ def engine_of(url: sa.URL) -> sa.Engine:
         return server
     if "timeout" not in url.query:
         url = url.update_query_dict({"timeout": str(LOCK_TIMEOUT_S)})
+    is_writable = "uri" in url.query or _is_writable(Path(str(url.database)))
+    # One connection a thread, however many there are; or one a transaction, see _connect_to_read.
+    pool: dict[str, Any] = {"max_overflow": -1} if is_writable else {"poolclass": sa.NullPool}
     # Autocommit as far as the driver goes: transactions.py says BEGIN, in the right kind.
     try:
-        engine = sa.create_engine(
-            url,
-            max_overflow=-1,  # one connection a thread, however many there are
-            connect_args={"isolation_level": None},
-        )
+        engine = sa.create_engine(url, connect_args={"isolation_level": None}, **pool)
     except ValueError as err:
         raise UsageError(f"SMSWEEP_STORE: a value behind its `?` makes no sense ({err}); {EXPECTED}") from err
-    event.listen(engine, "connect", _prepare_sqlite)
+    if is_writable:
+        event.listen(engine, "connect", _prepare_sqlite)
+    else:
+        event.listen(engine, "do_connect", _connect_to_read)
     return engine
+
+
+def _is_writable(file: Path) -> bool:
+    """Tell whether a file may be written, as SQLite does it: with others beside it. One to be made may."""
+    return not file.is_file() or (os.access(file, os.W_OK) and os.access(file.parent, os.W_OK))
+
+
+def _connect_to_read(_: object, __: object, names: list[str], options: dict[str, Any]) -> None:
+    """Open a file that cannot be written, by SQLite's words for that. Asked anew for each transaction.
+
+    Where somebody is at work on it, the files that he keeps beside it say how far he is. Otherwise SQLite would
+    want to make them, unless it is told that nobody can change the file.
+    """
+    log = Path(f"{names[0]}-wal")
+    nobody = "" if log.exists() and log.stat().st_size else "&immutable=1"
+    names[0] = f"{Path(names[0]).absolute().as_uri()}?mode=ro{nobody}"
+    options["uri"] = True
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:

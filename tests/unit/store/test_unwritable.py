@@ -1,0 +1,93 @@
+"""Somebody else's store, or a backup on a disk that cannot be written: it can be read, and nothing more."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import pytest
+
+from smsweep.errors import StoreUnavailable
+from smsweep.store.base import Store
+from smsweep.store.open import open_store
+from smsweep.sweeps import SweepState
+from tests.fakes.sweeps import CONFIG, a_sweep
+
+
+def open_at(folder: Path) -> Store:
+    return open_store(environ={"SMSWEEP_DIR": str(folder)}, parse=lambda _: CONFIG, sleep=lambda _: None)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A store with one sweep, its name one that a URL would have to quote."""
+    folder = tmp_path / "50% of #1?"
+    with closing(open_at(folder)) as store:
+        store.create_sweep(a_sweep())
+    return folder
+
+
+@pytest.fixture
+def protect() -> Iterator[Callable[[Path], None]]:
+    """Takes the right to write from a folder and its files; from root, who may write anywhere, by a mount."""
+    with ExitStack() as undone:
+
+        def protect(folder: Path) -> None:
+            if os.geteuid() != 0:
+                for path in (folder, *folder.iterdir()):
+                    undone.callback(path.chmod, path.stat().st_mode)
+                    path.chmod(0o555)
+                return
+            commands = (["--bind", str(folder), str(folder)], ["-o", "remount,ro,bind", str(folder)])
+            for number, command in enumerate(commands):
+                if shutil.which("mount") is None or subprocess.run(["mount", *command], check=False).returncode:
+                    pytest.skip("root may not mount here")
+                if number == 0:
+                    undone.callback(subprocess.run, ["umount", "--lazy", str(folder)], check=True)
+
+        yield protect
+
+
+def test_it_is_read_and_a_write_says_why_it_fails(folder: Path, protect: Callable[[Path], None]) -> None:
+    (folder / ".gitignore").unlink()  # a copy of the file alone
+    protect(folder)
+    with closing(open_at(folder)) as store:
+        assert [sweep.id for sweep in store.list_sweeps()] == ["abcd1234"]
+        with pytest.raises(StoreUnavailable, match=r"store\.db: it cannot be written .*; make the file and"):
+            store.set_sweep_state("abcd1234", list(SweepState), SweepState.PAUSED)
+
+
+def test_what_its_owner_writes_meanwhile_is_seen(folder: Path, protect: Callable[[Path], None]) -> None:
+    with ExitStack() as stack:
+        owner = stack.enter_context(closing(open_at(folder)))
+        owner.set_sweep_state("abcd1234", list(SweepState), SweepState.PAUSED)  # from here on the files are there
+        protect(folder)
+        reader = stack.enter_context(closing(open_at(folder)))
+        assert reader.get_sweep("abcd1234").state is SweepState.PAUSED
+
+
+def test_changes_that_only_a_writer_can_fold_in_are_not_left_out(
+    folder: Path, protect: Callable[[Path], None]
+) -> None:
+    with closing(open_at(folder)) as owner:
+        owner.set_sweep_state("abcd1234", list(SweepState), SweepState.PAUSED)
+        copy = folder.with_name("copy")
+        copy.mkdir()
+        for name in ("store.db", "store.db-wal"):
+            shutil.copyfile(folder / name, copy / name)
+    protect(copy)
+    with pytest.raises(StoreUnavailable, match=r"store\.db: it cannot be opened .*such as a copy of it"):
+        open_at(copy)
+
+
+def test_a_file_in_another_journal_mode_is_read(folder: Path, protect: Callable[[Path], None]) -> None:
+    with closing(sqlite3.connect(folder / "store.db")) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")
+    protect(folder)
+    with closing(open_at(folder)) as store:
+        assert len(store.list_sweeps()) == 1
