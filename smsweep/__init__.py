@@ -82,7 +82,8 @@ def __getattr__(name: str) -> "Any":
     # Nothing is kept in the module: `config` and `summary` are those of the run that is active now.
     home = _HOMES.get(name)
     if home is None:
-        raise AttributeError(f"module 'smsweep' has no attribute {name!r}")
+        advice = import_module("smsweep.runtime.talk").KEEP_WANDB
+        raise AttributeError(f"module 'smsweep' has no attribute {name!r}; {advice}")
     try:
         # Loaded ones from here: import_module takes a lock, for which a signal's handler would wait for ever.
         loaded = sys.modules.get(home)

@@ -6,6 +6,7 @@ import importlib
 import inspect
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib import resources
 
 import pytest
@@ -42,14 +43,16 @@ SIGNATURES = {
 METHODS = {
     "smsweep.sdk.api:Api": "diff run sweep sweeps",
     "smsweep.sdk.api:ApiSweep": (
-        "best_run config entity expected_run_count export id name plot project report runs state to_dataframe"
+        "best_run config entity expected_run_count export id name order plot project report runs state"
+        " to_dataframe"
     ),
     "smsweep.sdk.plots:Plots": (
         "contours cost curves front history importance parallel_coordinates slices timeline"
     ),
     "smsweep.sdk.plots:Report": "save",
     "smsweep.sdk.api:ApiRun": (
-        "config entity history id name objective project reproduce scan_history state summary sweep"
+        "config entity history id name objective project reproduce scan_history state summary summary_metrics"
+        " sweep url"
     ),
     "smsweep.runtime.run:Run": (
         "define_metric finish follow follow_anew follow_at follow_summary history log log_code metrics_of"
@@ -101,6 +104,21 @@ def test_importing_smsweep_imports_nothing_of_it_and_nothing_heavy() -> None:
 def test_a_name_that_does_not_exist_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'sweeep'"):
         smsweep.sweeep  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("holder", "name", "advice"),
+    [
+        (lambda: smsweep, "Image", "a script that needs more of W&B than .* keeps `import wandb`"),
+        (smsweep.init, "watch", "a script that needs more of W&B than .* keeps `import wandb`"),
+        (smsweep.Api, "runs", "it has: diff, run, sweep, sweeps"),
+    ],
+)
+def test_what_only_wandb_has_is_an_attribute_error_with_a_way_out(
+    holder: Callable[[], object], name: str, advice: str
+) -> None:
+    with pytest.raises(AttributeError, match=f"has no.* '{name}'; {advice}"):
+        getattr(holder(), name)
 
 
 def shown(value: object) -> str:

@@ -12,7 +12,7 @@ from smsweep.runtime.config import Config
 from smsweep.runtime.identity import run_id
 from smsweep.runtime.scalars import flatten, plain
 from smsweep.runtime.summary import Summary
-from smsweep.runtime.talk import warn
+from smsweep.runtime.talk import KEEP_WANDB, warn
 from smsweep.runtime.wandb_steps import StepMetrics
 from smsweep.runtime.wandb_summaries import SummaryMetrics
 
@@ -170,6 +170,11 @@ class Run:
 
     def __exit__(self, kind: object, *_: object) -> None:
         self.finish(exit_code=0 if kind is None else 1)
+
+    if not TYPE_CHECKING:  # which would take any name for one that is there
+
+        def __getattr__(self, name: str) -> Any:
+            raise AttributeError(f"a run of smsweep has no {name!r}; {KEEP_WANDB}")
 
     def __repr__(self) -> str:
         return f"<smsweep run {self.id or 'outside a sweep'}>"

@@ -6,16 +6,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 from math import inf, isnan
 from os import PathLike, fspath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from smsweep.objectives import objective
+from smsweep.runtime.identity import URL
 from smsweep.sdk.labels import parse_sweep_id, parse_trial
 from smsweep.sdk.repeating import find_best, repeats_of
 from smsweep.sdk.wandb_facts import params_of, summary_of
 from smsweep.sdk.wandb_table import wandb_row
 from smsweep.sdk.workspace import Workspace, find_trial
 from smsweep.search.methods import expected_trial_count
-from smsweep.sweeps import Sweep
+from smsweep.sweeps import Goal, Sweep
 from smsweep.tables import LazyTable
 from smsweep.trials import MetricPoint, Scalar, Trial
 
@@ -31,7 +32,20 @@ FORWARD: LazyTable[Any] = LazyTable(  # these read runs through this file
 )
 
 
-class ApiRun:
+class _Shaped:
+    """Shaped like an object of W&B's API: what it lacks of that is told with what there is."""
+
+    if not TYPE_CHECKING:  # which would take any name for one that is there
+
+        def __getattr__(self, name: str) -> Any:
+            own = type(self)
+            if hasattr(own, name):  # a property that raised
+                return object.__getattribute__(self, name)
+            there = ", ".join(each for each in sorted({*dir(own), *vars(self)}) if not each.startswith("_"))
+            raise AttributeError(f"smsweep's {own.__name__} has no {name!r}; it has: {there}")
+
+
+class ApiRun(_Shaped):
     """One trial. A snapshot; `Api().run(label)` reads it anew."""
 
     def __init__(self, trial: Trial, sweep: Sweep) -> None:
@@ -59,6 +73,17 @@ class ApiRun:
     def summary(self) -> dict[str, Scalar]:
         """Last value of each metric, under what the script set as its own summary."""
         return {**last_values(self.trial), **summary_of(self.trial)}
+
+    @property
+    def summary_metrics(self) -> dict[str, Scalar]:
+        """The summary, by W&B's other name for it."""
+        return self.summary
+
+    @property
+    def url(self) -> str | None:
+        """Its page on W&B, where the script has one."""
+        url = self.trial.summary.get(URL)
+        return url if isinstance(url, str) else None
 
     @property
     def objective(self) -> float | None:
@@ -143,7 +168,7 @@ class Runs(list[ApiRun]):
         return str(FORWARD["runs"]([run.trial for run in self], self[0]._sweep)) if self else "no runs"
 
 
-class ApiSweep:
+class ApiSweep(_Shaped):
     """One sweep. A snapshot of the sweep; its runs are read when asked for."""
 
     def __init__(self, sweep: Sweep) -> None:
@@ -173,6 +198,12 @@ class ApiSweep:
     def config(self) -> dict[str, Any]:
         """The sweep's config as its author wrote it."""
         return dict(self.sweep.config.document)
+
+    @property
+    def order(self) -> str | None:
+        """What `best_run` sorts by, in W&B's words, such as "+summary_metrics.loss" (the least first)."""
+        metric = self.sweep.config.metric
+        return f"{'+' if metric.goal is Goal.MINIMIZE else '-'}summary_metrics.{metric.name}" if metric else None
 
     @property
     def expected_run_count(self) -> int | None:
@@ -250,7 +281,7 @@ class Sweeps(list[ApiSweep]):
         return str(FORWARD["sweeps"]([each.sweep for each in self]))
 
 
-class Api:
+class Api(_Shaped):
     """Reads the store of the current `SMSWEEP_DIR` or `SMSWEEP_STORE`."""
 
     def __init__(self, overrides: Mapping[str, Any] | None = None, **ignored: Any) -> None:

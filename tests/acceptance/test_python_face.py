@@ -104,6 +104,14 @@ def test_rows_are_asked_for_as_from_wandbs_api(folder: Path) -> None:
     )
 
 
+def test_a_sweep_tells_its_order_and_a_run_its_summary_in_wandbs_words(folder: Path) -> None:
+    sweep_id = smsweep.sweep({**GRID, "metric": {"name": "loss", "goal": "maximize"}})
+    smsweep.agent(sweep_id, lambda: smsweep.log({"loss": 1}), count=1)
+    sweep = smsweep.Api().sweep(sweep_id)
+    assert sweep.order == "-summary_metrics.loss"
+    assert (sweep.runs[0].summary_metrics, sweep.runs[0].url) == ({"loss": 1}, None)
+
+
 def test_runs_of_an_earlier_sweep_are_named_by_their_ids(folder: Path) -> None:
     first = smsweep.sweep(GRID)
     smsweep.agent(first, count=2)
