@@ -14,6 +14,7 @@ from smsweep.trials import MetricPoint, Scalar, Trial
 Data = dict[str, Any]
 PARAMS = "params."
 METRICS = "metrics."
+WANDB_COLUMNS = ("Name", "State", "Created", "Runtime", "Sweep", "ID")  # of its table of runs, before all others
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

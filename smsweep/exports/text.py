@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from smsweep.exports.contents import Contents, Data
+from smsweep.exports.contents import WANDB_COLUMNS, Contents, Data
 from smsweep.printable import clean
 
 # A spreadsheet runs a cell that starts so; the wide ones count in some of them.
@@ -26,7 +26,7 @@ def as_json(contents: Contents) -> str:
 
 def as_wandb_csv(contents: Contents) -> str:
     rows = contents.wandb_rows
-    return write_csv(list(dict.fromkeys(name for row in rows for name in row)), rows)
+    return write_csv(list(dict.fromkeys((*WANDB_COLUMNS, *(name for row in rows for name in row)))), rows)
 
 
 def write_csv(columns: Sequence[str], rows: Sequence[Data]) -> str:

@@ -199,17 +199,23 @@ def best_data(best: Best, sweep: Sweep) -> Data:
     return data
 
 
+FIELDS = (  # of a trial, that are one value each
+    *("number", "state", "objective", "attempt", "reason", "exit_code", "job_name", "place"),
+    *("created_at", "started_at", "ended_at"),
+)
+
+
 def table(trials: Iterable[Data]) -> tuple[list[str], list[Data]]:
     """Return the columns and flat rows of an export: trial fields, then `params.*`, `metrics.*` and so on."""
     rows = [table_row(trial) for trial in trials]
-    columns = list(dict.fromkeys(name for row in rows for name in row))
+    columns = list(dict.fromkeys((*FIELDS, *(name for row in rows for name in row))))
     groups = ("params.", "metrics.", "retries.", "usage.")
     columns.sort(key=lambda name: next((i + 1 for i, group in enumerate(groups) if name.startswith(group)), 0))
     return columns, rows
 
 
 def table_row(trial: Data) -> Data:
-    row = {key: value for key, value in trial.items() if not isinstance(value, dict)}
+    row = {name: trial[name] for name in FIELDS}
     row |= {f"params.{name}": value for name, value in flat_params(trial["params"]).items()}
     for group in ("metrics", "retries", "usage"):
         row |= {f"{group}.{name}": value for name, value in trial[group].items()}

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from smsweep.exports.contents import WANDB_COLUMNS
 from smsweep.sdk.wandb_facts import params_of
 from smsweep.trials import Scalar, Trial, TrialState
 
@@ -24,14 +25,9 @@ def wandb_row(trial: Trial, *, name: str, run_id: str, summary: Mapping[str, Sca
     `config.NAME`, the metric `summary.NAME`.
     """
     seconds = _seconds(trial.started_at, trial.ended_at)
-    row = {
-        "Name": name,
-        "State": STATES.get(trial.state, trial.state.value),
-        "Created": trial.created_at.isoformat() if trial.created_at else None,
-        "Runtime": seconds,
-        "Sweep": trial.sweep_id,
-        "ID": run_id,
-    }
+    state = STATES.get(trial.state, trial.state.value)
+    created = trial.created_at.isoformat() if trial.created_at else None
+    row = dict(zip(WANDB_COLUMNS, (name, state, created, seconds, trial.sweep_id, run_id), strict=True))
     params = {
         f"config.{key}" if key in row or key in summary else key: value
         for key, value in _flat(params_of(trial)).items()

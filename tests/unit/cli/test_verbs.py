@@ -190,6 +190,13 @@ def test_export_is_csv_with_a_column_each(cli: Cli, ran: str) -> None:
     assert [(row["params.a"], row["metrics.loss"]) for row in rows] == [("1", "10.0"), ("2", "5.0"), ("4", "2.5")]
 
 
+@pytest.mark.parametrize(("form", "first"), [("csv", "number"), ("wandb", "Name")])
+def test_an_export_before_the_first_trial_has_its_header(cli: Cli, folder: Path, form: str, first: str) -> None:
+    sweep_id = cli("sweep", "sweep.yaml").out.strip()
+    (header,) = csv.reader(cli("export", sweep_id, "--format", form).out.splitlines())
+    assert header[0] == first
+
+
 def test_export_to_a_json_file(cli: Cli, ran: str, folder: Path) -> None:
     ended = cli("export", ran, "-o", "trials.json")
     assert ended.out == ""
