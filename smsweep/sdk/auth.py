@@ -5,19 +5,23 @@ from __future__ import annotations
 import configparser
 import netrc
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from smsweep.errors import ConfigError, NotFound
+from smsweep.errors import ConfigError, NotFound, UsageError
 from smsweep.sdk.workspace import Workspace
 from smsweep.tables import LazyTable
 
 WANDB_KEY = "WANDB_API_KEY"
 DEFAULT_HOST = "api.wandb.ai"
 DEFAULT_NAME = "smsweep/wandb"
+# What wandb takes for a key before it asks the server: forty characters or more, behind a prefix where the server
+# is one's own; or a JSON Web Token.
+WANDB_KEY_FORM = re.compile(r"\w{40,}|[^-]*-[\w-]{40,}|[\w-]+\.[\w-]+\.[\w-]+")
 
 # boto3 is slow to load, and finding a key does not need it.
 AWS: LazyTable[Any] = LazyTable(
@@ -48,13 +52,18 @@ def auth(*, variable: str = WANDB_KEY, name: str = "", ssm: bool = False) -> Sto
     """Put a secret of this machine into Secrets Manager, or SSM, and return what job.yaml refers to it by.
 
     variable: the environment variable that holds it; the W&B key is also looked for where `wandb login` puts it.
-    name: in AWS; drawn from the variable when empty. Raises NotFound, or JobError.
+    name: in AWS; drawn from the variable when empty. Raises NotFound, UsageError for what wandb
+    would not take as its key, or JobError.
     """
     environ = Workspace().environ
     found = find_wandb_key(environ) if variable == WANDB_KEY else _variable(environ, variable)
     if found is None:
         places = " nor in netrc or wandb's settings; run `wandb login`" if variable == WANDB_KEY else ""
         raise NotFound(f"{variable} is not set{places}")
+    if variable == WANDB_KEY and not WANDB_KEY_FORM.fullmatch(found.value):
+        raise UsageError(
+            f"{found.where}: this is no key of W&B's, which has 40 or more letters, digits, - and _; copy it anew"
+        )
     name = name or (DEFAULT_NAME if variable == WANDB_KEY else f"smsweep/{variable.lower()}")
     aws = AWS["Aws"](environ)
     try:

@@ -51,7 +51,7 @@ def test_the_key_reaches_the_script_and_nothing_else(
 
 @pytest.mark.parametrize("ssm", [False, True])
 def test_a_stored_secret_can_be_stored_again(account: Account, monkeypatch: pytest.MonkeyPatch, ssm: bool) -> None:
-    monkeypatch.setenv("WANDB_API_KEY", "old" * 10)
+    monkeypatch.setenv("WANDB_API_KEY", CANARY[::-1])
     first = sdk_auth.auth(ssm=ssm)
     monkeypatch.setenv("WANDB_API_KEY", CANARY)
     assert sdk_auth.auth(ssm=ssm).arn == first.arn
