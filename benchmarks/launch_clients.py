@@ -26,7 +26,7 @@ Launch = Callable[[int], object]  # number of the trial
 
 
 def by_smsweep() -> Launch:
-    from smsweep.sdk import execute
+    from smsweep.sdk import backends, job_text
     from smsweep.sdk.create import sweep
     from smsweep.sdk.workspace import Workspace
     from smsweep.trials import Trial
@@ -43,9 +43,9 @@ def by_smsweep() -> Launch:
     workspace = Workspace()
     with workspace.store() as store:
         stored = store.get_sweep(sweep_id)
-    template = execute.load_job_text(stored.job_yaml)
-    render = execute.renderer(template, stored, workspace, "sagemaker", upload=True)
-    backend = execute.open_backend("sagemaker", workspace)
+    template = job_text.load_job_text(stored.job_yaml)
+    render = backends.renderer(template, stored, workspace, "sagemaker", upload=True)
+    backend = backends.open_backend("sagemaker", workspace)
     return lambda number: backend.submit(render(Trial(number=number, params={"lr": number / 100})))
 
 

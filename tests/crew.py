@@ -11,7 +11,6 @@ import os
 import time
 from collections.abc import Callable, Collection
 from contextlib import closing
-from datetime import datetime, timezone
 from pathlib import Path
 
 from smsweep.agents import Agent, AgentOptions
@@ -22,12 +21,12 @@ from smsweep.jobs import JobStatus, JobTemplate, LogPage, Site, TrainingJobReque
 from smsweep.metrics import MetricReader
 from smsweep.render import training_job
 from smsweep.runtime.lines import METRICS, records
-from smsweep.sdk.agent_ids import new_agent_id
-from smsweep.sdk.execute import listening, release_dead_agents
+from smsweep.sdk.agent_ids import new_agent_id, release_dead_agents
+from smsweep.sdk.execute import listening
 from smsweep.search.methods import make_strategy
 from smsweep.stopping.rules import make_rule
 from smsweep.store.base import Store
-from smsweep.store.open import open_store
+from smsweep.store.open import open_store, utc_now
 from smsweep.sweeps import Sweep, SweepConfig
 
 SITE = Site(assets_uri="file:///assets", output_uri="file:///jobs", checkpoint_uri="file:///checkpoints")
@@ -149,7 +148,3 @@ class Crew:
             clock=utc_now,
             sleep=backend.wait,
         )
-
-
-def utc_now() -> datetime:
-    return datetime.now(timezone.utc)

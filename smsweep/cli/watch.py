@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -34,7 +31,7 @@ smsweep watch -q abcd1234 && smsweep report abcd1234
 
 Data = dict[str, Any]
 Tell = Callable[[Data], None]
-INTERRUPTED, TERMINATED = 130, 143  # exit codes
+INTERRUPTED = 130  # exit code
 FRAME_S = 0.25  # between two drawings, or two thoughts of looking
 LIVE: LazyTable[Any] = LazyTable(  # rich is slow to load
     {"Screen": "smsweep.cli.live:Screen", "show": "smsweep.cli.live:show"}
@@ -56,7 +53,7 @@ def watch(
     machines, and Ctrl-C ends the watching, never the sweep. Exit codes: 0 when the sweep has ended, 3 when all its
     trials failed, 130 after Ctrl-C.
     """
-    with sdk.watching.Watcher(sweep_id) as watcher, terminating():
+    with sdk.watching.Watcher(sweep_id) as watcher, sdk.signals.leaving_at_once():
         looker = Looker(watcher, interval)
         try:
             if can_be_live(sys.stdout) and not as_json:
@@ -126,17 +123,3 @@ def check(look: Look) -> None:
         reasons = "\n".join(f"  {n} x {clean(reason)}" for reason, n in look.reasons)
         advice = look_closer(look.shown["id"], (reason for reason, _ in look.reasons))
         raise TrialsFailed(f"{said}:\n{reasons}\n{advice}")
-
-
-@contextmanager
-def terminating() -> Iterator[None]:
-    """Turn SIGTERM into an orderly end, which gives the terminal its cursor back."""
-
-    def on_terminate(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(TERMINATED)
-
-    before = signal.signal(signal.SIGTERM, on_terminate)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

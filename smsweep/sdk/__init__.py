@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from smsweep.sdk import results as results
     from smsweep.sdk import serve as serve
     from smsweep.sdk import signals as signals
+    from smsweep.sdk import simulate as simulate
     from smsweep.sdk import slurm as slurm
     from smsweep.sdk import views as views
     from smsweep.sdk import wandb_sync as wandb_sync
@@ -63,16 +64,16 @@ _PARTS = frozenset(
         "log_pages",
         "manage",
         "plan",
-        "queue",
         "prefixes",
         "preflight",
+        "queue",
         "recover",
         "reporting",
         "reproduce",
         "results",
         "serve",
-        "simulate",
         "signals",
+        "simulate",
         "slurm",
         "views",
         "wandb_sync",

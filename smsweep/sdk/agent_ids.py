@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import secrets
 import socket
 from pathlib import Path
+
+from smsweep.store.base import Store
+
+log = logging.getLogger(__name__)
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 PID_NAMESPACE = Path("/proc/self/ns/pid")
@@ -27,6 +32,14 @@ def is_gone(agent_id: str) -> bool:
     pid, _, token = rest.partition(":")
     is_ours = host == socket.gethostname() and token.startswith(_realm())
     return is_ours and pid.isdecimal() and not _is_alive(int(pid))
+
+
+def release_dead_agents(store: Store, sweep_id: str) -> None:
+    """Let go of trials held by agents of this machine that no longer live, without waiting for their leases."""
+    for holder in store.holders(sweep_id):
+        if is_gone(holder):
+            log.info("agent %s is gone; its trials are taken over", holder)
+            store.release(holder)
 
 
 def _realm() -> str:

@@ -11,9 +11,10 @@ from smsweep.errors import UsageError
 from smsweep.fleet.daemon import Daemon as Daemon
 from smsweep.fleet.daemon import leave_behind
 from smsweep.hooks import VARIABLE
+from smsweep.sdk.agent_ids import release_dead_agents
 from smsweep.sdk.away.record import Record as Record
 from smsweep.sdk.away.record import read_records, write_record
-from smsweep.sdk.execute import load_job_text, release_dead_agents
+from smsweep.sdk.job_text import load_job_text
 from smsweep.sdk.labels import parse_sweep_id
 from smsweep.sdk.reuse import REUSE_NOTE
 from smsweep.sdk.workspace import Workspace

@@ -9,8 +9,8 @@ from typing import Any
 from smsweep.config.yaml_reader import read_yaml
 from smsweep.errors import UsageError
 from smsweep.printable import with_texts
-from smsweep.sdk.execute import load_job_text
 from smsweep.sdk.hidden import make_redact
+from smsweep.sdk.job_text import load_job_text
 from smsweep.sdk.labels import parse_label
 from smsweep.sdk.origin import ORIGIN_NOTE
 from smsweep.sdk.source_diff import source_diff

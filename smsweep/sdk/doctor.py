@@ -17,8 +17,8 @@ from smsweep.backends.docker.prepare import with_framework_image
 from smsweep.errors import SmsweepError
 from smsweep.runtime import interpreter
 from smsweep.runtime.command import INTERPRETER
+from smsweep.sdk.backends import backend_name
 from smsweep.sdk.create import JobLike, load_job
-from smsweep.sdk.execute import backend_name
 from smsweep.sdk.workspace import Workspace
 
 LEAST_FREE_BYTES = 1_000_000_000  # below, checkpoints and logs of a few trials may not fit

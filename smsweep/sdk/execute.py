@@ -9,55 +9,53 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
-from datetime import datetime, timezone
 from types import FrameType
 from typing import Any
 
 from smsweep.agents import Agent, AgentOptions, Outcome
 from smsweep.backends.base import Backend
 from smsweep.backends.inline import InlineBackend
-from smsweep.backends.sagemaker.options import EVENTS_QUEUE
-from smsweep.backends.table import BACKENDS, CHECKS, PREPARE
 from smsweep.budget import Purse, budgets_of
-from smsweep.config.job_yaml import parse_job
 from smsweep.controller import Controller
 from smsweep.errors import UsageError
 from smsweep.flapping import Flapping
-from smsweep.jobs import JobTemplate, TrainingJobRequest
+from smsweep.jobs import JobTemplate
 from smsweep.leaving import HandedOver, Leaving
 from smsweep.metrics import MetricReader
-from smsweep.render import training_job
-from smsweep.sdk.agent_ids import is_gone, new_agent_id
+from smsweep.sdk.agent_ids import new_agent_id, release_dead_agents
 from smsweep.sdk.away.record import own_job, read_records
+from smsweep.sdk.backends import DEFAULT_BACKEND, backend_name, open_backend, renderer
 from smsweep.sdk.create import JobLike, load_job, with_source
 from smsweep.sdk.estimators import compile_estimator
 from smsweep.sdk.hidden import known_secrets, make_redact
+from smsweep.sdk.job_text import load_job_text
 from smsweep.sdk.jupyter import is_kernel
 from smsweep.sdk.labels import parse_sweep_id
+from smsweep.sdk.notifying import make_notifier
 from smsweep.sdk.pricing import with_price
 from smsweep.sdk.prior import read_prior
 from smsweep.sdk.repeating import repeats_of
 from smsweep.sdk.reuse import OTHER_JOB_NOTE, make_reuse, reuse_none
 from smsweep.sdk.search_code import config_of
+from smsweep.sdk.signals import handling
 from smsweep.sdk.wandb_facts import HOSTED_NOTE
 from smsweep.sdk.workspace import Workspace, read_stored
 from smsweep.search.methods import make_strategy
 from smsweep.source.secrets import refuse_secrets, scan_text
 from smsweep.stopping.rules import make_rule
 from smsweep.store.base import Store
+from smsweep.store.open import utc_now
 from smsweep.sweeps import Sweep
 from smsweep.tables import LazyTable
 from smsweep.trials import Trial
 
 log = logging.getLogger(__name__)
 
-DEFAULT_BACKEND = "process"
 HOSTED: LazyTable[Any] = LazyTable(  # HTTP is slow to load, and few sweeps are W&B's
     {"HostedController": "smsweep.wandb_server.controller:HostedController", "looker": "smsweep.sdk.hosted:looker"}
 )
-NOTIFY: LazyTable[Any] = LazyTable({"make": "smsweep.sdk.notifying:make_notifier"})  # it reads views
 DESK: LazyTable[Any] = LazyTable({"at_desk": "smsweep.sdk.away.desk:at_desk"})  # needs boto3
-NOTEBOOK: LazyTable[Any] = LazyTable({"progress": "smsweep.sdk.notebook_live:progress"})  # reads through this file
+NOTEBOOK: LazyTable[Any] = LazyTable({"progress": "smsweep.sdk.notebook_live:progress"})  # rarely needed
 Listener = Callable[[Trial], None]
 Guard = Callable[[Backend], Backend]
 
@@ -116,10 +114,10 @@ def agent(
             store.put_note(stored.id, OTHER_JOB_NOTE, True)
         template = replace(template, repeats=repeats_of(stored))  # a sweep's trials are numbered by it
         name = DEFAULT_BACKEND if function else backend_name(backend, workspace)
-        template = with_price(template, name, store, stored.id, workspace.environ, now())
+        template = with_price(template, name, store, stored.id, workspace.environ, utc_now())
         render = renderer(template, stored, workspace, name, upload=True)
         redact = make_redact(workspace.environ, template)
-        notifier = NOTIFY["make"](store, stored, template, notify, workspace.environ)
+        notifier = make_notifier(store, stored, template, notify, workspace.environ)
         if function:
             unguarded: Backend = InlineBackend(function, workspace.jobs_dir, parallel=parallel)
         else:
@@ -140,8 +138,8 @@ def agent(
                     price=template.price,
                     grace_s=term_timeout,
                 ),
-                flapping=Flapping.from_environ(workspace.environ, now(), max_consecutive_failed_runs),
-                clock=now,
+                flapping=Flapping.from_environ(workspace.environ, utc_now(), max_consecutive_failed_runs),
+                clock=utc_now,
                 sleep=_resting(opened, told),
                 on_change=notifier.watching(on_change),
                 reuse=reuse_none
@@ -168,7 +166,7 @@ def _place_of_work(workspace: Workspace, sweep_id: str, agent_id: str) -> Iterat
     workspace.make()
     record = read_records(workspace.dir).get(sweep_id)
     if record is not None and record.uri:
-        opened = DESK["at_desk"](workspace.dir, workspace.environ, read_stored, sweep_id, agent_id, now)
+        opened = DESK["at_desk"](workspace.dir, workspace.environ, read_stored, sweep_id, agent_id, utc_now)
         with opened as desk:
             yield desk.store, desk.guard, True
         return
@@ -191,30 +189,6 @@ def _resting(backend: Backend, told: threading.Event) -> Callable[[float], None]
     return rest
 
 
-def now() -> datetime:
-    return datetime.now(timezone.utc)
-
-
-def load_job_text(text: str) -> JobTemplate:
-    """Read a job config that was validated when its sweep was created."""
-    return parse_job(text).template if text else JobTemplate()
-
-
-def backend_name(name: str | None, workspace: Workspace) -> str:
-    """Return the backend to use: the one given, `SMSWEEP_BACKEND`, or processes. Raises UsageError."""
-    name = name or workspace.environ.get("SMSWEEP_BACKEND") or DEFAULT_BACKEND
-    if name not in BACKENDS:
-        raise UsageError(f"no backend {name!r}; there are {', '.join(sorted(BACKENDS))}")
-    return name
-
-
-def open_backend(name: str, workspace: Workspace, *, only_reads: bool = False) -> Backend:
-    """only_reads: it leaves the queue of an agent's events to that agent."""
-    environ = {key: value for key, value in workspace.environ.items() if not (only_reads and key == EVENTS_QUEUE)}
-    make = BACKENDS[name]
-    return make(workspace.jobs_dir, workspace.runtime_zip(), environ, lambda: now().timestamp())
-
-
 def make_controller(store: Store, stored: Sweep, template: JobTemplate) -> Controller:
     config = stored.config
     strategy = make_strategy(config_of(store, stored), stored.seed, template.repeats)
@@ -228,7 +202,7 @@ def make_controller(store: Store, stored: Sweep, template: JobTemplate) -> Contr
     }
     note = store.get_note(stored.id, HOSTED_NOTE)
     if note:
-        options |= {"look": HOSTED["looker"](note, Workspace()), "clock": now}
+        options |= {"look": HOSTED["looker"](note, Workspace()), "clock": utc_now}
     make = HOSTED["HostedController"] if note else Controller
     return make(store, stored, strategy, rule, **options)
 
@@ -246,37 +220,6 @@ def _check(function: object, **counts: int | None) -> None:
     for name, value in counts.items():
         if value is not None and (isinstance(value, bool) or not hasattr(value, "__index__") or value < 1):
             raise UsageError(f"{name}: expected a whole number above 0, got {value!r}")
-
-
-def renderer(
-    template: JobTemplate, stored: Sweep, workspace: Workspace, backend: str, *, upload: bool
-) -> Callable[[Trial], TrainingJobRequest]:
-    """Return what turns a trial into the request that the backend will get.
-
-    upload: put the files that the jobs need where they find them; False to leave that, and only look.
-    Raises JobError, before anything is sent, for what the backend would refuse of every trial.
-    """
-    if backend in CHECKS:
-        check_prepared(template, stored, workspace, backend)
-    assets = workspace.assets(stored.source_hash) if upload else workspace.assets_path(stored.source_hash)
-    complete, site = PREPARE[backend](template, assets, workspace.dir, workspace.environ, upload=upload)
-    return lambda trial: training_job(complete, stored, trial, site)
-
-
-def check_prepared(template: JobTemplate, stored: Sweep, workspace: Workspace, backend: str) -> None:
-    """Raise JobError for what the backend would refuse of every trial; nothing is sent."""
-    path = workspace.assets_path(stored.source_hash)
-    complete, site = PREPARE[backend](template, path, workspace.dir, workspace.environ, upload=False)
-    if backend in CHECKS:
-        CHECKS[backend](training_job(complete, stored, Trial(sweep_id=stored.id, number=0, params={}), site))
-
-
-def release_dead_agents(store: Store, sweep_id: str) -> None:
-    """Let go of trials held by agents of this machine that no longer live, without waiting for their leases."""
-    for holder in store.holders(sweep_id):
-        if is_gone(holder):
-            log.info("agent %s is gone; its trials are taken over", holder)
-            store.release(holder)
 
 
 @contextmanager
@@ -305,10 +248,5 @@ def listening(worker: Agent, *, hands_over: threading.Event | None = None) -> It
         worker.leave(Leaving.STOP, machine_goes=True)
         log.warning("told to end: running trials are stopped and go back to the queue")
 
-    handlers = {signal.SIGINT: on_interrupt, signal.SIGTERM: on_terminate}
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-    try:
+    with handling({signal.SIGINT: on_interrupt, signal.SIGTERM: on_terminate}):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from smsweep.runtime.surroundings import FILE
-from smsweep.sdk.execute import load_job_text
+from smsweep.sdk.job_text import load_job_text
 from smsweep.sdk.origin import ORIGIN_NOTE
 from smsweep.sdk.reuse import OTHER_JOB_NOTE
 from smsweep.sdk.workspace import Workspace

@@ -14,7 +14,6 @@ from smsweep.errors import NotFound
 from smsweep.report.axes import axes_of
 from smsweep.report.snapshot import Snapshot
 from smsweep.report.thin import thin
-from smsweep.sdk.execute import now
 from smsweep.sdk.labels import parse_sweep_id
 from smsweep.sdk.masking import Cleaner, secrets_of
 from smsweep.sdk.origin import ORIGIN_NOTE
@@ -22,6 +21,7 @@ from smsweep.sdk.views import flat_params, json_safe, show_data, table_row, tria
 from smsweep.sdk.watching import metric_name
 from smsweep.sdk.workspace import Workspace
 from smsweep.store.base import Store
+from smsweep.store.open import utc_now
 from smsweep.sweeps import Sweep
 from smsweep.trials import MetricPoint, Trial
 
@@ -147,7 +147,7 @@ class LiveSweep:
             config=texts["sweep_yaml"],
             job=texts["job_yaml"],
             origin=self.origin,
-            made_at=now(),
+            made_at=utc_now(),
         )
         return self._snapshot
 

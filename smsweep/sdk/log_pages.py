@@ -10,8 +10,9 @@ from typing import Any
 from smsweep.backends.base import Backend
 from smsweep.backends.table import BACKENDS, LOCAL
 from smsweep.errors import UsageError
-from smsweep.sdk.execute import backend_name, load_job_text, open_backend
+from smsweep.sdk.backends import backend_name, open_backend
 from smsweep.sdk.hidden import make_redact
+from smsweep.sdk.job_text import load_job_text
 from smsweep.sdk.manage import NO_LOG, without_records
 from smsweep.sdk.workspace import Workspace
 from smsweep.sweeps import Sweep

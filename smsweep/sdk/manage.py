@@ -13,8 +13,9 @@ from smsweep.errors import StoreConflict, Throttled, UsageError
 from smsweep.jobs import LogPage
 from smsweep.metrics import split_records
 from smsweep.sdk.away.record import AGENTS_NOTE, all_jobs, read_records
-from smsweep.sdk.execute import backend_name, load_job_text, open_backend
+from smsweep.sdk.backends import backend_name, open_backend
 from smsweep.sdk.hidden import make_redact
+from smsweep.sdk.job_text import load_job_text
 from smsweep.sdk.labels import parse_label, parse_sweep_id, parse_trial
 from smsweep.sdk.leftovers import Leftovers
 from smsweep.sdk.workspace import Workspace, find_trial

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from smsweep.sdk.execute import load_job_text
+from smsweep.sdk.job_text import load_job_text
 from smsweep.sdk.workspace import Workspace
 from smsweep.source.redaction import environment_secrets, redact
 from smsweep.sweeps import Sweep

@@ -17,10 +17,10 @@ from smsweep.notify.courier import Courier
 from smsweep.notify.event import event
 from smsweep.runtime.failure import JobFailure
 from smsweep.runtime.secrets import ENV, PREFIX, with_secrets
-from smsweep.sdk.execute import now
 from smsweep.sdk.hidden import make_redact
 from smsweep.sdk.views import show, trial_data
 from smsweep.store.base import Store
+from smsweep.store.open import utc_now
 from smsweep.sweeps import Sweep, SweepState
 from smsweep.trials import Trial, TrialState
 
@@ -86,7 +86,7 @@ class Notifier:
         if not any(counts.get(state) for state in BAD):
             return
         failed = [trial for trial in self._store.list_trials(self._sweep.id) if trial.state in BAD]
-        self._tell_of_failure(min(failed, key=lambda trial: (trial.ended_at or now(), trial.number)))
+        self._tell_of_failure(min(failed, key=lambda trial: (trial.ended_at or utc_now(), trial.number)))
 
     def _tell_of_failure(self, trial: Trial) -> None:
         self._tell(FAILURE, FAILURE, trial)
@@ -107,12 +107,12 @@ class Notifier:
         told = None
         for hook in self._hooks:
             if kind not in hook.events or not self._store.add_note(
-                self._sweep.id, f"{NOTE}/{occasion}/{hook.key}", now().isoformat(timespec="seconds")
+                self._sweep.id, f"{NOTE}/{occasion}/{hook.key}", utc_now().isoformat(timespec="seconds")
             ):
                 continue
             if told is None:
                 data = trial_data(trial, self._sweep) if trial is not None else None
-                told = event(kind, show(self._sweep.id), data, now(), self._redact)
+                told = event(kind, show(self._sweep.id), data, utc_now(), self._redact)
             self._courier.send(hook, f"{self._sweep.id}/{occasion}", told)
 
     def _safely(self, act: Callable[[], None]) -> None:

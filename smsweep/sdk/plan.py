@@ -8,6 +8,7 @@ from typing import Any
 
 from smsweep.jobs import JobTemplate, TrainingJobRequest
 from smsweep.runtime import command
+from smsweep.sdk.backends import backend_name, renderer
 from smsweep.sdk.create import (
     JobLike,
     SweepLike,
@@ -18,8 +19,8 @@ from smsweep.sdk.create import (
     load_sweep,
     origin_of,
 )
-from smsweep.sdk.execute import backend_name, load_job_text, renderer
 from smsweep.sdk.hidden import make_redact
+from smsweep.sdk.job_text import load_job_text
 from smsweep.sdk.labels import parse_sweep_id
 from smsweep.sdk.placing import placed
 from smsweep.sdk.repeating import repeats_of

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from smsweep.errors import SourceError, UsageError
 from smsweep.fleet.consumer import HIDDEN_S, PATIENCE_S, consume
 from smsweep.fleet.invitation import Invitation
 from smsweep.fleet.queue import Queue
-from smsweep.sdk.execute import now
 from smsweep.sdk.labels import parse_sweep_id
+from smsweep.sdk.signals import leaving_at_once
 from smsweep.sdk.workspace import Workspace
 from smsweep.source.bundle import bundle_path
 from smsweep.source.unpack import open_bundle
+from smsweep.store.open import utc_now
 from smsweep.tables import LazyTable
 
 # boto3 is slow to load.
@@ -62,12 +61,12 @@ def work_off(queue: str, work: Callable[[str], int], *, patience_s: float | None
             _download(aws, workspace, sweep_id, invitation.source)
         return work(sweep_id)
 
-    with closing(AWS["Aws"](workspace.environ)) as aws, _leaving_at_once():
+    with closing(AWS["Aws"](workspace.environ)) as aws, leaving_at_once():
         return consume(
             Queue(aws, queue, HIDDEN_S),
             accept,
             patience_s=PATIENCE_S if patience_s is None else patience_s,
-            clock=now,
+            clock=utc_now,
             sleep=time.sleep,
         )
 
@@ -80,20 +79,6 @@ def fetch_source(sweep_id: str, source: str) -> None:
     workspace = Workspace()
     with closing(AWS["Aws"](workspace.environ)) as aws:
         _download(aws, workspace, parse_sweep_id(sweep_id), source)
-
-
-@contextmanager
-def _leaving_at_once() -> Iterator[None]:
-    """End at SIGTERM, also where this is a container's first process, which the kernel spares otherwise."""
-
-    def on_terminate(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(143)
-
-    before = signal.signal(signal.SIGTERM, on_terminate)  # while an agent runs it has a handler of its own
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _upload(aws: Any, workspace: Workspace, source_hash: str, source: str) -> None:

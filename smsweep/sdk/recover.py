@@ -17,9 +17,9 @@ from smsweep.errors import ConfigError, NotFound, UsageError
 from smsweep.jobs import job_name
 from smsweep.runtime.assignment import KEY, Assignment, read_assignment
 from smsweep.runtime.failure import JobFailure
-from smsweep.sdk.agent_ids import new_agent_id
+from smsweep.sdk.agent_ids import new_agent_id, release_dead_agents
+from smsweep.sdk.backends import backend_name, open_backend
 from smsweep.sdk.create import JobLike, SweepLike, keep, origin_of, read, snapshot
-from smsweep.sdk.execute import backend_name, open_backend, release_dead_agents
 from smsweep.sdk.labels import parse_sweep_id
 from smsweep.sdk.origin import origin
 from smsweep.sdk.search_code import read_code

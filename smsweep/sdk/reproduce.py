@@ -16,9 +16,10 @@ from smsweep.config.yaml_reader import read_yaml
 from smsweep.errors import SourceError, UsageError
 from smsweep.render import REPEAT_VARIABLE
 from smsweep.repeats import repeat_of
+from smsweep.sdk.backends import backend_name
 from smsweep.sdk.comparing import DIFFERENT, MISSING, compare, worst
 from smsweep.sdk.create import new_sweep_id
-from smsweep.sdk.execute import agent, backend_name
+from smsweep.sdk.execute import agent
 from smsweep.sdk.facts import differing_facts
 from smsweep.sdk.labels import parse_trial
 from smsweep.sdk.origin import ORIGIN_NOTE, origin

@@ -14,9 +14,9 @@ import yaml
 from smsweep.backends.base import Backend
 from smsweep.backends.table import BACKENDS, LOCAL
 from smsweep.errors import UsageError
-from smsweep.sdk.execute import now
 from smsweep.sdk.signals import told_to_end
 from smsweep.sdk.workspace import Workspace
+from smsweep.store.open import utc_now
 from smsweep.tables import LazyTable
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def endpoint(
         raise UsageError(f"the endpoint needs moto ({err}); pip install 'smsweep[endpoint]'") from err
 
     def clock() -> float:
-        return now().timestamp()
+        return utc_now().timestamp()
 
     def make_backend(runs: Path, job_environ: Mapping[str, str]) -> Backend:
         return BACKENDS[backend](runs, workspace.runtime_zip(), job_environ, clock)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from smsweep.fleet.slurm import batch_script
 from smsweep.fleet.slurm import submit as submit
-from smsweep.sdk.execute import backend_name
+from smsweep.sdk.backends import backend_name
 from smsweep.sdk.labels import parse_sweep_id
 from smsweep.sdk.workspace import Workspace
 

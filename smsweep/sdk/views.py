@@ -15,7 +15,7 @@ from smsweep.fronts import last_value
 from smsweep.objectives import objective
 from smsweep.sdk.api import last_values
 from smsweep.sdk.away.record import read_records
-from smsweep.sdk.execute import load_job_text
+from smsweep.sdk.job_text import load_job_text
 from smsweep.sdk.labels import parse_sweep_id, parse_trial
 from smsweep.sdk.pricing import PRICE_NOTE, known_price
 from smsweep.sdk.repeating import Best, find_best, find_front, repeats_of

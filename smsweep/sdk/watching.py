@@ -8,12 +8,12 @@ from datetime import datetime
 from typing import Any
 
 from smsweep.sdk.eta import seconds_left
-from smsweep.sdk.execute import now
 from smsweep.sdk.labels import parse_sweep_id
 from smsweep.sdk.looks import Curve, Data, Look, Slot
 from smsweep.sdk.views import show_data, trial_data
 from smsweep.sdk.workspace import Workspace
 from smsweep.store.base import Store
+from smsweep.store.open import utc_now
 from smsweep.sweeps import Sweep, SweepState
 from smsweep.trials import Trial
 
@@ -46,7 +46,7 @@ class Watcher(AbstractContextManager["Watcher"]):
         that run), also `removed`; "metrics" `number`, `step` and `metrics` of one that reported; "best"
         `metric`, `number`, `objective` and `params`. Of what came and went between two looks only the end is told.
         """
-        at = now()
+        at = utc_now()
         is_first = not self._told
         self.sweep = self._store.get_sweep(self._sweep_id)
         changed = self._store.list_trials(self._sweep_id, since=self._revision)

@@ -14,6 +14,8 @@ import pytest
 from smsweep.backends.sagemaker.backend import SageMakerBackend
 from smsweep.errors import NotFound, SourceError, UsageError
 from smsweep.sdk import create, execute, plan, results
+from smsweep.sdk.backends import renderer
+from smsweep.sdk.job_text import load_job_text
 from smsweep.sdk.workspace import Workspace
 from smsweep.trials import TrialState
 from tests.sagemaker.conftest import Account
@@ -87,8 +89,8 @@ def test_the_warm_pool_of_a_job_that_was_taken_over_is_let_go_too(account: Accou
         trial = store.add_trials(sweep_id, 0, [planned.params])[0]
         claimed = store.claim(sweep_id, "gone:0", "sagemaker@us-east-1", 0.0)
     assert claimed is not None
-    template = execute.load_job_text(stored.job_yaml)
-    render = execute.renderer(template, stored, workspace, "sagemaker", upload=True)
+    template = load_job_text(stored.job_yaml)
+    render = renderer(template, stored, workspace, "sagemaker", upload=True)
     SageMakerBackend(account.folder, account.folder, os.environ, time.time).submit(render(trial))
     assert execute.agent(sweep_id, backend="sagemaker").ended == {TrialState.FINISHED: 1}
     (name,) = account.created()
