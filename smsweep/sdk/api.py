@@ -8,6 +8,7 @@ from math import inf, isnan
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any
 
+from smsweep.errors import UsageError
 from smsweep.objectives import objective
 from smsweep.runtime.identity import URL
 from smsweep.sdk.labels import parse_sweep_id, parse_trial
@@ -108,21 +109,22 @@ class ApiRun(_Shaped):
         page_size: int = 1000,
         min_step: int | None = None,
         max_step: int | None = None,
+        use_cache: bool = True,
     ) -> Iterator[Row]:
         """Yield every row the script logged, oldest first, with `_step` and `_timestamp`.
 
-        keys: only rows that have all of these, and only these columns. min_step, max_step: only rows from the one
-        to below the other. page_size: accepted as W&B's.
+        keys: only rows that have all of these, and only these columns; none for all. min_step, max_step: only
+        rows from the one to below the other. page_size, use_cache: accepted as W&B's.
         """
-        del page_size  # nothing is fetched
-        wanted = None if keys is None else list(keys)
+        del page_size, use_cache  # nothing is fetched
+        wanted = _names(keys)
         first, end = (-inf if min_step is None else min_step), (inf if max_step is None else max_step)
         with Workspace().store() as store:
             points = store.read_points(self.trial.sweep_id, self.trial.number)
         for row in rows(points):
             if not first <= float(row["_step"] or 0) < end:
                 continue
-            if wanted is None:
+            if not wanted:
                 yield row
             elif all(key in row for key in wanted):
                 yield {key: row[key] for key in wanted}
@@ -138,10 +140,11 @@ class ApiRun(_Shaped):
         """Return at most `samples` rows, evenly chosen.
 
         A pandas DataFrame where pandas is installed and not declined, else a list. keys: only rows that have
-        all of these and x_axis, and only these columns. stream: accepted as W&B's; there is one.
+        all of these and x_axis, and only these columns; none for all. stream: accepted as W&B's; there is one.
         """
         del stream
-        every = list(self.scan_history(None if keys is None else dict.fromkeys((x_axis, *keys))))
+        wanted = _names(keys)
+        every = list(self.scan_history(wanted and dict.fromkeys((x_axis, *wanted))))
         if len(every) > samples:
             every = [every[index * len(every) // samples] for index in range(samples)]
         return _data_frame(every) if pandas else every
@@ -344,6 +347,13 @@ def rows(points: Iterable[MetricPoint]) -> Iterator[Row]:
             row[point.name] = point.value
     if row:
         yield row
+
+
+def _names(keys: Iterable[str] | None) -> list[str]:
+    """Raises UsageError for a single name, which would be taken for a list of letters."""
+    if isinstance(keys, str):
+        raise UsageError(f"keys: expected a list of names, got {keys!r}; write [{keys!r}]")
+    return list(keys or ())
 
 
 def _data_frame(every: list[Row]) -> Any:

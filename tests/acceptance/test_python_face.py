@@ -89,7 +89,10 @@ def test_rows_are_asked_for_as_from_wandbs_api(folder: Path) -> None:
     sweep_id = smsweep.sweep(GRID, project="demo", entity="me")
     smsweep.agent(sweep_id, count=1)
     (run,) = smsweep.Api().sweep(sweep_id).runs
-    assert list(run.scan_history(keys=["loss"], page_size=2, min_step=1, max_step=3)) == [{"loss": 3}, {"loss": 2}]
+    assert list(run.scan_history(keys=["loss"], page_size=2, min_step=1, max_step=3, use_cache=False)) == [
+        {"loss": 3},
+        {"loss": 2},
+    ]
     assert run.history(keys=["acc"], x_axis="_step", pandas=False) == [
         {"_step": 1, "acc": 1},
         {"_step": 3, "acc": 3},
@@ -102,6 +105,16 @@ def test_rows_are_asked_for_as_from_wandbs_api(folder: Path) -> None:
         "me",
         "demo",
     )
+
+
+def test_no_keys_are_all_and_one_name_is_no_list(folder: Path) -> None:
+    sweep_id = smsweep.sweep(GRID)
+    smsweep.agent(sweep_id, lambda: smsweep.log({"loss": 1}), count=1)
+    (run,) = smsweep.Api().sweep(sweep_id).runs
+    assert list(run.scan_history(keys=[])) == list(run.scan_history()) == run.history(keys=[], pandas=False)
+    for ask in (run.history, run.scan_history):
+        with pytest.raises(UsageError, match="keys: expected a list of names, got 'loss'"):
+            list(ask(keys="loss"))
 
 
 def test_a_sweep_tells_its_order_and_a_run_its_summary_in_wandbs_words(folder: Path) -> None:
