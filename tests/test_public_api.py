@@ -22,7 +22,7 @@ SIGNATURES = {
     "active_run": "()",
     "agent": "(sweep_id, function=None, entity=None, project=None, count=None, *, parallel=1, backend=None,"
     " job=None, estimator=None, inputs=None, max_consecutive_failed_runs=None,"
-    " term_timeout=None, reuse=False, notify=(), on_change=...)",
+    " term_timeout=None, forward_signals=False, reuse=False, notify=(), on_change=...)",
     "config": "a mapping",
     "define_metric": "(name, step_metric=None, step_sync=None, hidden=None, summary=None, overwrite=None, *,"
     " goal=None)",

@@ -74,6 +74,7 @@ def agent(
     inputs: Any = None,
     max_consecutive_failed_runs: int | None = None,
     term_timeout: float | None = None,
+    forward_signals: bool = False,
     reuse: bool = False,
     notify: Iterable[str | Mapping[str, Any]] = (),
     on_change: Listener = lambda trial: None,
@@ -87,13 +88,14 @@ def agent(
     takes them; without a backend it runs where it asks to. term_timeout: seconds from SIGTERM to SIGKILL of a
     script on this machine that is told to end (120). reuse: take the results of earlier sweeps for trials that
     would only repeat them. notify: webhooks and commands to tell of the sweep's end and its first failure, beside
-    those of job.yaml: as `--notify` or an entry of `notify:` there.
+    those of job.yaml: as `--notify` or an entry of `notify:` there. forward_signals: accepted as W&B's.
     on_change: called with each trial whose state or metrics changed. Ctrl-C once lets running trials finish, twice
     ends them, three times kills them; SIGTERM puts them back into the queue. In a notebook progress is shown
     below the cell.
     """
     _check(function, count=count, parallel=parallel, max_consecutive_failed_runs=max_consecutive_failed_runs)
-    del entity, project  # accepted as W&B does; a sweep's id is enough to find it here
+    # Accepted as W&B does: a sweep's id is enough to find it here, and scripts always get a second Ctrl-C.
+    del entity, project, forward_signals
     workspace = Workspace()
     compiled = compile_estimator(estimator, inputs, job)
     sweep_id = parse_sweep_id(sweep_id)
