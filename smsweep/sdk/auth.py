@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import logging
 import netrc
 import os
 import re
@@ -12,9 +13,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from smsweep.errors import ConfigError, NotFound, UsageError
+from smsweep.errors import ConfigError, NotFound
 from smsweep.sdk.workspace import Workspace
 from smsweep.tables import LazyTable
+
+log = logging.getLogger(__name__)
 
 WANDB_KEY = "WANDB_API_KEY"
 DEFAULT_HOST = "api.wandb.ai"
@@ -52,8 +55,8 @@ def auth(*, variable: str = WANDB_KEY, name: str = "", ssm: bool = False) -> Sto
     """Put a secret of this machine into Secrets Manager, or SSM, and return what job.yaml refers to it by.
 
     variable: the environment variable that holds it; the W&B key is also looked for where `wandb login` puts it.
-    name: in AWS; drawn from the variable when empty. Raises NotFound, UsageError for what wandb
-    would not take as its key, or JobError.
+    name: in AWS; drawn from the variable when empty. What wandb would not take as its key is told, but
+    stored: a server of one's own may have others. Raises NotFound, or JobError.
     """
     environ = Workspace().environ
     found = find_wandb_key(environ) if variable == WANDB_KEY else _variable(environ, variable)
@@ -61,8 +64,8 @@ def auth(*, variable: str = WANDB_KEY, name: str = "", ssm: bool = False) -> Sto
         places = " nor in netrc or wandb's settings; run `wandb login`" if variable == WANDB_KEY else ""
         raise NotFound(f"{variable} is not set{places}")
     if variable == WANDB_KEY and not WANDB_KEY_FORM.fullmatch(found.value):
-        raise UsageError(
-            f"{found.where}: this is no key of W&B's, which has 40 or more letters, digits, - and _; copy it anew"
+        log.warning(
+            "%s: wandb would not take this as a key, which has 40 or more letters, digits, - and _", found.where
         )
     name = name or (DEFAULT_NAME if variable == WANDB_KEY else f"smsweep/{variable.lower()}")
     aws = AWS["Aws"](environ)

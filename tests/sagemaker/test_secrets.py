@@ -50,11 +50,16 @@ def test_the_key_reaches_the_script_and_nothing_else(
 
 
 @pytest.mark.parametrize("ssm", [False, True])
-def test_a_stored_secret_can_be_stored_again(account: Account, monkeypatch: pytest.MonkeyPatch, ssm: bool) -> None:
-    monkeypatch.setenv("WANDB_API_KEY", CANARY[::-1])
+def test_a_stored_secret_can_be_stored_again(
+    account: Account, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, ssm: bool
+) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", CANARY[:30])
     first = sdk_auth.auth(ssm=ssm)
+    assert "WANDB_API_KEY: wandb would not take this as a key" in caplog.text
+    caplog.clear()
     monkeypatch.setenv("WANDB_API_KEY", CANARY)
     assert sdk_auth.auth(ssm=ssm).arn == first.arn
+    assert "would not take" not in caplog.text
     (account.folder / "train.py").write_text(TELLS)
     account.run(1, job={"secrets": {"WANDB_API_KEY": first.arn}})
     assert account.trials()[0].metrics["loss"].last == 40
