@@ -60,15 +60,16 @@ class Flapping:
             return ""
         self._reasons.append(alike(trial.reason) or "no reason given")
         failures = len(self._reasons)
+        trials = "1 trial" if failures == 1 else f"{failures} trials"
         if self._max_consecutive is not None and failures >= self._max_consecutive:
-            return self._give_up(f"{failures} trials in a row failed")
+            return self._give_up(f"{trials} in a row failed")
         if self._is_off or self._succeeded:
             return ""
         if spares_no_trial(self._reasons[-1]):
             return self._give_up("no trial of this sweep can start")
         is_quick = (now - self._started_at).total_seconds() < QUICK_S
         if failures >= self._first_failures or (is_quick and failures >= QUICK_FAILURES):
-            return self._give_up(f"the first {failures} trials failed")
+            return self._give_up(f"the first {trials} failed")
         if len(set(self._reasons[-SAME_FAILURES:])) == 1 and failures >= SAME_FAILURES:
             return self._give_up(f"{SAME_FAILURES} trials failed in the very same way")
         return ""

@@ -58,3 +58,12 @@ def test_dollars_need_a_price() -> None:
 def test_a_budget_for_less_than_one_trial_is_told_at_once() -> None:
     with pytest.raises(ConfigError, match="lower max_run, or raise the budget"):
         budgets_of(JobTemplate(budget={"hours": 23}))
+
+
+def test_a_budget_for_exactly_one_trial_covers_it() -> None:
+    assert purse(hours=1).room() == 1
+
+
+def test_what_was_rounded_on_its_way_costs_no_trial() -> None:
+    money = purse(hours=0.3 / 0.1)  # 2.9999999999999996
+    assert money.room() == 3

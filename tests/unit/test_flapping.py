@@ -73,3 +73,44 @@ def test_requirements_that_could_be_installed_before_are_not_what_is_broken() ->
 
 def test_a_script_that_speaks_of_requirements_is_not_what_is_meant() -> None:
     assert Flapping(START).note(failed("ValueError: requirements.txt: pip ended badly"), LATE) == ""
+
+
+def test_within_the_first_minute_three_different_failures_are_enough() -> None:
+    flapping = Flapping(START)
+    times = [START + timedelta(seconds=seconds) for seconds in (57, 58, 59)]
+    troubles = [flapping.note(failed(f"KeyError: {at}"), at) for at in times]
+    assert [bool(trouble) for trouble in troubles] == [False, False, True]
+    assert troubles[2].startswith("the first 3 trials failed")
+
+
+def test_after_the_first_minute_three_different_failures_are_not() -> None:
+    flapping = Flapping(START)
+    minute = START + timedelta(seconds=60)
+    assert not any(flapping.note(failed(f"KeyError: {n}"), minute) for n in range(3))
+
+
+def test_a_success_breaks_a_row_of_failures() -> None:
+    flapping = Flapping(START, max_consecutive=2)
+    well = Trial(number=0, params={}, state=TrialState.FINISHED)
+    assert [flapping.note(trial, LATE) for trial in (well, failed("a"), well, failed("b"))] == [""] * 4
+    assert flapping.note(failed("c"), LATE).startswith("2 trials in a row failed")
+
+
+def test_what_a_person_killed_is_no_failure() -> None:
+    flapping = Flapping(START, max_consecutive=1)
+    assert flapping.note(Trial(number=0, params={}, state=TrialState.KILLED), LATE) == ""
+
+
+@pytest.mark.parametrize(
+    "environ", [{"WANDB_AGENT_DISABLE_FLAPPING": "True"}, {"WANDB_AGENT_MAX_INITIAL_FAILURES": "99"}]
+)
+def test_wandbs_variables_have_an_agent_go_on(environ: dict[str, str]) -> None:
+    flapping = Flapping.from_environ(environ, START)
+    assert not any(flapping.note(failed(f"KeyError: {n}"), LATE) for n in range(9))
+    is_off = "WANDB_AGENT_DISABLE_FLAPPING" in environ
+    assert bool(flapping.note(failed(PIP), LATE)) is not is_off
+
+
+def test_even_where_flapping_is_off_a_row_may_be_too_long() -> None:
+    flapping = Flapping.from_environ({"WANDB_AGENT_DISABLE_FLAPPING": "true"}, START, max_consecutive=1)
+    assert flapping.note(failed(TRACEBACK), LATE).startswith("1 trial in a row failed")

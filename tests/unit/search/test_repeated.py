@@ -63,6 +63,13 @@ def test_an_assignment_that_was_begun_is_completed_first() -> None:
     assert [params["a"] for params in search(n=3).suggest(history, 3)] == [1, 1, 2]
 
 
+def test_an_assignment_of_which_all_begun_were_removed_is_followed_by_another() -> None:
+    history = History()
+    run(search(n=3), history, 1)
+    remove(history, 0)
+    assert len(search(n=3).suggest(history, 2)) == 2
+
+
 def test_the_search_sees_a_mean_once_all_have_ended() -> None:
     history = History()
     run(search(), history, 3)

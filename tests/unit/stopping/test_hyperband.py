@@ -150,3 +150,9 @@ def test_a_fresh_rule_agrees_with_one_that_was_there_all_along(updates: list[lis
     for update in updates:
         history.update(update)
         assert old.judge(history) == Hyperband(config(strict=strict, min_iter=1)).judge(history)
+
+
+def test_another_history_is_judged_afresh() -> None:
+    rule = Hyperband(config(min_iter=1))
+    assert [decision.number for decision in rule.judge(curves([1.0], [2.0], [3.0]))] != []
+    assert rule.judge(curves([3.0])) == []

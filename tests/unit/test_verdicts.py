@@ -1,0 +1,139 @@
+"""What a job's end means for its trial."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from smsweep.failures import CAPACITY, CRASHED, DISK, EXTERNAL, INTERNAL, OOM, RETRIES, TIMEOUT, USER
+from smsweep.jobs import JobResults, JobStatus, Price
+from smsweep.trials import MOVES, Trial, TrialState
+from smsweep.verdicts import VERDICTS, failure_class, rule, usage_after
+
+NOON = datetime(2026, 1, 2, 12, tzinfo=timezone.utc)
+RUNNING = Trial(number=0, params={}, state=TrialState.RUNNING)
+ENDS = ("Completed", "Failed", "Stopped")
+
+
+def stopping(by: str, reason: str = "") -> Trial:
+    return dataclasses.replace(RUNNING, state=TrialState.STOPPING, asked_by=by, reason=reason)
+
+
+def ended(status: str, **more: object) -> JobStatus:
+    return JobStatus(name="job", status=status, **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("by", "states"),
+    [
+        ("", ["finished", "failed", "killed"]),
+        ("rule", ["finished", "stopped", "stopped"]),
+        ("person", ["finished", "killed", "killed"]),
+        ("agent", ["finished", "pending", "pending"]),
+    ],
+)
+def test_who_asked_decides_what_an_end_means(by: str, states: list[str]) -> None:
+    trial = stopping(by) if by else RUNNING
+    rulings = [rule(trial, ended(status, exit_code=1), {}) for status in ENDS]
+    assert [ruling.to.value for ruling in rulings] == states
+    assert all(ruling.to in MOVES[trial.state] for ruling in rulings)
+
+
+def test_every_end_has_a_verdict_whoever_asked() -> None:
+    assert set(VERDICTS) == {(status, by) for status in ENDS for by in ("", "rule", "person", "agent")}
+
+
+def test_a_job_that_goes_on_has_none() -> None:
+    with pytest.raises(KeyError):
+        rule(RUNNING, ended("InProgress"), {})
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (ended("Completed"), ""),
+        (ended("Failed", failure_reason="ValueError: no", exit_code=1), USER),
+        (ended("Failed", failure_reason="CUDA out of memory", exit_code=1), OOM),
+        (ended("Failed", exit_code=137), OOM),
+        (ended("Failed", failure_reason="No space left on device", exit_code=1), DISK),
+        (ended("Failed", exit_code=1, is_lost=True), CRASHED),
+        (ended("Failed", failure_class=CAPACITY), CAPACITY),
+        (ended("Stopped"), EXTERNAL),
+        (ended("Stopped", secondary_status="MaxRuntimeExceeded"), TIMEOUT),
+        (ended("Stopped", secondary_status="MaxWaitTimeExceeded"), TIMEOUT),
+    ],
+)
+def test_a_failures_class(status: JobStatus, expected: str) -> None:
+    assert failure_class(status, "") == expected
+    assert failure_class(status, "person") == ""
+
+
+@pytest.mark.parametrize("failure", [CRASHED, CAPACITY, INTERNAL])
+def test_what_the_script_had_no_say_in_is_tried_again_as_often_as_usual(failure: str) -> None:
+    status, trial = ended("Failed", failure_class=failure, failure_reason="gone"), RUNNING
+    for n in range(1, RETRIES[failure] + 1):
+        ruling = rule(trial, status, {})
+        assert (ruling.to, ruling.retries) == (TrialState.PENDING, {failure: n})
+        trial = dataclasses.replace(trial, retries=ruling.retries)
+    ruling = rule(trial, status, {})
+    assert (ruling.to, ruling.reason, ruling.retries) == (TrialState.CRASHED, "gone", trial.retries)
+
+
+def test_a_job_config_says_how_often_instead() -> None:
+    status = ended("Failed", failure_reason="ValueError: no", exit_code=1)
+    assert rule(RUNNING, status, {USER: 1}).to is TrialState.PENDING
+    once_more = dataclasses.replace(RUNNING, retries={USER: 1})
+    assert rule(once_more, status, {USER: 1}).to is TrialState.FAILED
+    assert rule(RUNNING, ended("Failed", is_lost=True), {CRASHED: 0}).to is TrialState.CRASHED
+
+
+def test_what_was_asked_to_end_is_not_tried_again_and_says_why_it_was_asked() -> None:
+    ruling = rule(stopping("rule", "hyperband: too slow"), ended("Failed", failure_reason="SIGTERM"), {USER: 9})
+    assert (ruling.to, ruling.reason, ruling.retries) == (TrialState.STOPPED, "hyperband: too slow", {})
+
+
+def test_what_ended_well_before_the_order_reached_it_says_nothing() -> None:
+    ruling = rule(stopping("rule", "hyperband: too slow"), ended("Completed"), {})
+    assert (ruling.to, ruling.reason) == (TrialState.FINISHED, "")
+
+
+@pytest.mark.parametrize(
+    ("secondary", "limit"), [("MaxRuntimeExceeded", "max_run"), ("MaxWaitTimeExceeded", "max_wait")]
+)
+def test_a_job_that_its_limit_stopped_has_failed(secondary: str, limit: str) -> None:
+    ruling = rule(RUNNING, ended("Stopped", secondary_status=secondary), {})
+    assert ruling.to is TrialState.FAILED
+    assert f"({limit})" in ruling.reason
+
+
+def test_advice_stands_on_the_first_line_and_only_where_there_is_none_yet() -> None:
+    reason = rule(RUNNING, ended("Failed", failure_reason="MemoryError\n  line 3; in f"), {}).reason
+    assert reason.startswith("MemoryError (memory ran out; ")
+    assert reason.endswith(")\n  line 3; in f")
+    advised = "out of memory; use a larger machine"
+    assert rule(RUNNING, ended("Failed", failure_reason=advised), {}).reason == advised
+
+
+def test_usage_adds_up_over_a_trials_jobs() -> None:
+    results = JobResults(billable_s=90, instance_type="ml.a", instance_count=2)
+    price = Price(per_hour=100.0, by_type={"ml.a": 20.0})
+    status = ended("Completed", results=results)
+    usage = usage_after(RUNNING, status, price)
+    assert usage == {
+        "n_jobs": 1,
+        "billable_s": 90,
+        "instance_s": 180,
+        "usd": 1.0,
+        "instance_type": "ml.a",
+        "instance_count": 2,
+    }
+    again = usage_after(dataclasses.replace(RUNNING, usage=usage), status, price)
+    assert (again["n_jobs"], again["billable_s"], again["instance_s"], again["usd"]) == (2, 180, 360, 2.0)
+
+
+def test_where_nobody_counts_a_jobs_seconds_it_is_those_from_its_start_to_its_end() -> None:
+    status = ended("Completed", started_at=NOON, ended_at=NOON + timedelta(seconds=7))
+    assert usage_after(RUNNING, status, None) == {"n_jobs": 1, "billable_s": 7, "instance_s": 7}
+    assert usage_after(RUNNING, ended("Failed"), None)["billable_s"] == 0
