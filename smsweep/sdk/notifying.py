@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import logging
-import os
-import shlex
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
 
-from smsweep.config.job_models import SECRET_REFERENCES
-from smsweep.config.job_yaml import parse_job
-from smsweep.errors import NotFound, SmsweepError, UsageError
-from smsweep.hooks import END, FAILURE, VARIABLE, Hook
+from smsweep.errors import NotFound, SmsweepError
+from smsweep.hooks import END, FAILURE, Hook
 from smsweep.jobs import JobTemplate
 from smsweep.notify.courier import Courier
 from smsweep.notify.event import event
-from smsweep.runtime.failure import JobFailure
-from smsweep.runtime.secrets import ENV, PREFIX, with_secrets
+from smsweep.runtime.secrets import ENV
 from smsweep.sdk.hidden import make_redact
+from smsweep.sdk.hooks import HookLike, given_hooks, resolve, values
 from smsweep.sdk.views import show, trial_data
 from smsweep.store.base import Store
 from smsweep.store.open import utc_now
@@ -28,8 +23,6 @@ log = logging.getLogger(__name__)
 
 BAD = (TrialState.FAILED, TrialState.CRASHED)
 NOTE = "notified"  # of a sweep: first part of the key of what was told to whom
-
-HookLike = str | Mapping[str, Any]
 
 
 class Notifier:
@@ -50,7 +43,7 @@ class Notifier:
         self._store = store
         self._sweep = sweep
         self._hooks = hooks
-        self._redact = make_redact(environ, template, also=_values(hooks, environ))
+        self._redact = make_redact(environ, template, also=values(hooks, environ))
         self._courier = Courier(lambda text: resolve(text, environ), environ, self._redact)
         self._failure_is_told = not any(FAILURE in hook.events for hook in hooks)
 
@@ -137,52 +130,3 @@ def make_notifier(
             if text.startswith(ENV) and not environ.get(text.removeprefix(ENV)):
                 log.warning("notify: %s is not set here, so this agent cannot tell it", text.removeprefix(ENV))
     return Notifier(store, sweep, template, tuple(hooks.values()), environ)
-
-
-def given_hooks(also: Iterable[HookLike], environ: Mapping[str, str]) -> list[Hook]:
-    """Return the hooks in `also` and those of SMSWEEP_NOTIFY, one a line. Raises UsageError, ConfigError."""
-    return [
-        parse_hook(each)
-        for each in (*also, *(line for line in environ.get(VARIABLE, "").splitlines() if line.strip()))
-    ]
-
-
-def parse_hook(given: HookLike) -> Hook:
-    """Return a hook as --notify takes it (a URL, a reference to one, or a command line), or as job.yaml does.
-
-    A command line is cut into words as a shell would; no shell runs it. Raises UsageError, ConfigError.
-    """
-    if isinstance(given, Mapping):
-        return parse_job({"notify": dict(given)}).template.notify[0]
-    text = given.strip()
-    if text.startswith(("http://", "https://")) or any(form.match(text) for form in SECRET_REFERENCES):
-        return Hook(url=text)
-    try:
-        words = tuple(shlex.split(text))
-    except ValueError as err:
-        raise UsageError(f"--notify: cannot be read as a command: {err}") from err
-    if not words or "://" in words[0]:
-        raise UsageError("--notify: give http://..., https://..., env:NAME, an ARN of a secret, or a command")
-    return Hook(command=words)
-
-
-def resolve(text: str, environ: Mapping[str, str]) -> str:
-    """Return a text itself, or the secret that it refers to. Raises ValueError for one that cannot be had."""
-    if not any(form.match(text) for form in SECRET_REFERENCES):
-        return text
-    if text.startswith(ENV):
-        value = environ.get(text.removeprefix(ENV))
-        if not value:
-            raise ValueError(f"{text.removeprefix(ENV)} is not set where the agent runs")
-        return value
-    try:
-        return with_secrets({**environ, f"{PREFIX}NOTIFY": text, "NOTIFY": ""}, os.devnull)["NOTIFY"]
-    except JobFailure as err:
-        raise ValueError(str(err)) from err
-
-
-def _values(hooks: Iterable[Hook], environ: Mapping[str, str]) -> Iterable[str]:
-    """Return what the hooks' URLs and headers are, as far as this environment knows: nothing to show."""
-    for hook in hooks:
-        for text in filter(None, (hook.url, *hook.headers.values())):
-            yield environ.get(text.removeprefix(ENV), "") if text.startswith(ENV) else text

@@ -8,7 +8,7 @@ from smsweep.backends.table import SETTINGS
 from smsweep.errors import UsageError
 from smsweep.sdk.backends import backend_name, check_prepared
 from smsweep.sdk.create import JobLike, SweepLike, load_job, load_sweep, needs_program
-from smsweep.sdk.notifying import HookLike, given_hooks
+from smsweep.sdk.hooks import HookLike, given_hooks
 from smsweep.sdk.plan import NO_ID
 from smsweep.sdk.workspace import Workspace
 from smsweep.sweeps import Sweep

@@ -14,8 +14,8 @@ from smsweep.backends.base import Backend
 from smsweep.errors import SmsweepError
 from smsweep.sdk.away.elsewhere import Away, refuse_second
 from smsweep.sdk.away.guard import GuardedBackend
-from smsweep.sdk.away.launch import Successor
 from smsweep.sdk.away.record import own_job
+from smsweep.sdk.away.successor import Successor
 from smsweep.sdk.away.writer import Writer
 from smsweep.store.base import Store
 from smsweep.sweeps import SweepConfig

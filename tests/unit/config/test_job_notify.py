@@ -10,7 +10,7 @@ from smsweep.config.job_yaml import parse_job
 from smsweep.errors import ConfigError, SourceError, UsageError
 from smsweep.hooks import Hook
 from smsweep.sdk.create import sweep
-from smsweep.sdk.notifying import parse_hook
+from smsweep.sdk.hooks import parse_hook
 
 ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:hook-AbCdEf"
 
