@@ -280,9 +280,10 @@ def test_only_the_first_points_of_an_attempt_replace_others(trial: Store) -> Non
 
 
 def test_an_attempt_after_all_earlier_steps_replaces_nothing(trial: Store) -> None:
-    append(trial, at_steps(0, 1))
+    append(trial, at_steps(0, None, 1, None))
     retry(trial)
-    assert append(trial, at_steps(2)).n_points == 3
+    assert append(trial, at_steps(2)).n_points == 5
+    assert steps(trial) == [0, None, 1, None, 2]
 
 
 def test_an_attempt_that_reported_nothing_replaces_nothing(trial: Store) -> None:
