@@ -128,6 +128,16 @@ def test_an_abandoned_trial_goes_before_a_pending_one(sweep: Store, clock: FakeC
     assert [claim(sweep, "bob").number, claim(sweep, "bob").number] == [0, 1]
 
 
+def test_who_may_take_abandoned_trials_only_gets_no_pending_one(sweep: Store, clock: FakeClock) -> None:
+    add(sweep, 2)
+    claim(sweep)
+    assert sweep.claim(SWEEP, "bob", "process@here", 60, abandoned_only=True) is None
+    clock.advance(61)
+    taken = sweep.claim(SWEEP, "bob", "process@here", 60, abandoned_only=True)
+    assert taken is not None
+    assert taken.number == 0
+
+
 def test_renewed_leases_do_not_expire(sweep: Store, clock: FakeClock) -> None:
     add(sweep, 3)
     claim(sweep, "ann"), claim(sweep, "bob"), claim(sweep, "ann")

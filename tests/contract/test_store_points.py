@@ -257,6 +257,13 @@ def test_an_attempt_from_scratch_starts_over(trial: Store) -> None:
     assert after.metrics == {"loss": MetricStats(last=5.0, count=1, min=5.0, max=5.0)}
 
 
+def test_the_first_step_of_an_attempt_counts_also_after_points_without_one(trial: Store) -> None:
+    append(trial, at_steps(0, 1, 2))
+    retry(trial)
+    append(trial, at_steps(None, 2))
+    assert steps(trial) == [0, 1, None, 2]
+
+
 def test_an_attempt_without_steps_starts_over(trial: Store) -> None:
     append(trial, at_steps(None, None))
     retry(trial)

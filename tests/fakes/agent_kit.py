@@ -9,6 +9,7 @@ from typing import Any
 
 from smsweep.agents import Agent, AgentOptions
 from smsweep.backends.base import Backend
+from smsweep.budget import Purse, budgets_of
 from smsweep.config.sweep_yaml import parse_sweep
 from smsweep.controller import Controller
 from smsweep.flapping import Flapping
@@ -23,6 +24,7 @@ from smsweep.store.open import open_store
 from smsweep.sweeps import Sweep
 from smsweep.trials import Trial
 
+AN_HOUR = {"StoppingCondition": {"MaxRuntimeInSeconds": 3600}}
 SITE = Site(assets_uri="file:///assets", output_uri="file:///jobs", checkpoint_uri="file:///checkpoints")
 
 
@@ -61,11 +63,17 @@ class Kit:
         trial_cap: int | None = None,
         stop_if: Sequence[str] = (),
         repeats: int = 1,
+        hours: float | None = None,
     ) -> Agent:
+        """hours: a budget for trials that may take one each; None for none."""
         config = self.sweep.config
         rule = make_rule(config, stop_if)
         strategy = make_strategy(config, self.sweep.seed, repeats)
-        controller = Controller(self.store, self.sweep, strategy, rule, trial_cap=trial_cap, repeats=repeats)
+        budget = {} if hours is None else {"hours": hours}
+        purse = Purse(budgets_of(JobTemplate(request=AN_HOUR, budget=budget)))
+        controller = Controller(
+            self.store, self.sweep, strategy, rule, trial_cap=trial_cap, repeats=repeats, purse=purse
+        )
         return Agent(
             self.store,
             backend,

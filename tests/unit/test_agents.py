@@ -100,6 +100,36 @@ def test_run_cap_counts_over_all_agents(tmp_path: Path) -> None:
     assert len(kit.trials()) == 5
 
 
+def test_a_budget_covers_as_many_trials_at_once_as_it_says(tmp_path: Path) -> None:
+    kit = Kit(tmp_path, ENDLESS)
+    backend = ScriptedBackend(never_ends)
+    agents = [kit.agent(backend, agent_id=name, parallel=3, hours=2) for name in "ab"]
+    for _ in range(5):
+        for agent in agents:
+            agent.tick()
+    assert kit.states() == ["running", "running"]
+    assert sorted(backend.submitted) == ["smsweep-abcd1234-0-0", "smsweep-abcd1234-1-0"]
+
+
+def test_a_trial_that_another_agent_put_over_the_budget_goes_back(tmp_path: Path) -> None:
+    kit = Kit(tmp_path, ENDLESS)
+    kit.store.add_trials("abcd1234", 0, [{"a": 0.1}, {"a": 0.2}])
+    backend = ScriptedBackend(never_ends)
+    agent = kit.agent(backend, hours=1)
+    claim = kit.store.claim
+
+    def claim_late(*args: Any, **options: Any) -> Any:
+        kit.store.claim = claim  # type: ignore[method-assign]
+        assert claim("abcd1234", "b", "elsewhere", 60) is not None
+        return claim(*args, **options)
+
+    kit.store.claim = claim_late  # type: ignore[method-assign]
+    agent.tick()
+    assert kit.states() == ["running", "pending"]
+    assert not backend.submitted
+    assert "over the budget" in kit.trials()[1].reason
+
+
 def test_a_hint_that_nothing_is_left_to_gain_is_kept_and_stops_nothing(tmp_path: Path) -> None:
     kit = Kit(tmp_path, {**GRID, "method": "random", "run_cap": 9})
     agent = kit.agent(ScriptedBackend(reports_a))
