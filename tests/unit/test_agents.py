@@ -100,6 +100,17 @@ def test_run_cap_counts_over_all_agents(tmp_path: Path) -> None:
     assert len(kit.trials()) == 5
 
 
+@pytest.mark.parametrize("state", [TrialState.RUNNING, TrialState.STOPPING])
+def test_a_sweep_is_not_finished_while_another_agent_has_a_trial(tmp_path: Path, state: TrialState) -> None:
+    kit = Kit(tmp_path, {**ENDLESS, "run_cap": 1})
+    kit.agent(ScriptedBackend(never_ends)).tick()
+    if state is TrialState.STOPPING:
+        kit.store.move("abcd1234", 0, [TrialState.RUNNING], state, asked_by="person")
+    kit.agent(ScriptedBackend(never_ends), agent_id="b").tick()
+    assert kit.states() == [state.value]
+    assert kit.store.get_sweep("abcd1234").state is SweepState.RUNNING
+
+
 def test_a_budget_covers_as_many_trials_at_once_as_it_says(tmp_path: Path) -> None:
     kit = Kit(tmp_path, ENDLESS)
     backend = ScriptedBackend(never_ends)
