@@ -88,6 +88,14 @@ def test_a_claimed_trial_runs_for_its_agent(sweep: Store, clock: FakeClock) -> N
     assert sweep.get_trial(SWEEP, 0) == trial
 
 
+def test_a_place_that_is_no_text_is_kept_as_well_as_may_be(sweep: Store) -> None:
+    add(sweep)
+    taken = sweep.claim(SWEEP, "ann", "process@caf\udce9\0", 60)
+    assert taken is not None
+    assert taken.place == "process@caf?\N{REPLACEMENT CHARACTER}"
+    assert sweep.get_trial(SWEEP, 0) == taken
+
+
 def test_pending_trials_are_claimed_oldest_first_then_none(sweep: Store) -> None:
     add(sweep, 3)
     assert [claim(sweep).number for _ in range(3)] == [0, 1, 2]
