@@ -14,7 +14,7 @@ AWS: LazyTable[Any] = LazyTable(
         "LAUNCHER": "smsweep.backends.sagemaker.iam:LAUNCHER",
         "ROLE": "smsweep.backends.sagemaker.iam:ROLE",
         "AGENT": "smsweep.backends.sagemaker.iam:AGENT",
-        "scope_of": "smsweep.backends.sagemaker.iam:scope_of",
+        "scope_of": "smsweep.backends.sagemaker.iam_scope:scope_of",
         "policy": "smsweep.backends.sagemaker.iam:policy",
     }
 )
