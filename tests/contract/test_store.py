@@ -146,6 +146,13 @@ def test_who_may_take_abandoned_trials_only_gets_no_pending_one(sweep: Store, cl
     assert taken.number == 0
 
 
+def test_a_trial_that_is_told_to_run_is_anybodys(sweep: Store) -> None:
+    add(sweep)
+    sweep.move(SWEEP, 0, [PENDING], RUNNING)
+    taken = claim(sweep, "bob")
+    assert (taken.number, taken.attempt, taken.job_name) == (0, 0, f"smsweep-{SWEEP}-0-0")
+
+
 def test_renewed_leases_do_not_expire(sweep: Store, clock: FakeClock) -> None:
     add(sweep, 3)
     claim(sweep, "ann"), claim(sweep, "bob"), claim(sweep, "ann")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
-from smsweep.errors import JobError
-from smsweep.jobs import JobStatus, LogPage, TrainingJobRequest
+from smsweep.errors import BackendUnavailable, JobError
+from smsweep.jobs import JobResults, JobStatus, LogPage, TrainingJobRequest
 from smsweep.runtime.assignment import Assignment, read_assignment
 
 Script = Callable[[Assignment], "Plot"]
@@ -23,6 +23,7 @@ class Plot:
     is_lost: bool = False
     secondary_status: str = ""
     ends: bool = True  # False: runs until it is stopped
+    final_metrics: Mapping[str, float] = field(default_factory=dict)  # what the platform saw last
 
 
 @dataclass
@@ -42,6 +43,7 @@ class ScriptedBackend:
         self.jobs: dict[str, _Job] = {}
         self.submitted: list[str] = []  # names, in order, each time a job was really started
         self.refusals: list[JobError] = []  # raised by the next submits
+        self.loses_answers = 0  # of so many of the next submits, which start their jobs nevertheless
         self.forgotten: list[str] = []
         self.stops: list[tuple[str, float | None]] = []
         self.most_alive = 0
@@ -59,6 +61,9 @@ class ScriptedBackend:
             self.submitted.append(name)
         alive = [job for job in self.jobs.values() if not self._has_ended(job)]
         self.most_alive = max(self.most_alive, len(alive))
+        if self.loses_answers:
+            self.loses_answers -= 1
+            raise BackendUnavailable("no answer")
 
     def describe(self, names: Collection[str]) -> dict[str, JobStatus]:
         return {name: self._step(name, self.jobs[name]) for name in names if name in self.jobs}
@@ -103,4 +108,5 @@ class ScriptedBackend:
             failure_reason=plot.failure_reason,
             exit_code=plot.exit_code,
             is_lost=plot.is_lost,
+            results=JobResults(final_metrics=plot.final_metrics),
         )

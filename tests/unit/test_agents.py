@@ -100,6 +100,27 @@ def test_run_cap_counts_over_all_agents(tmp_path: Path) -> None:
     assert len(kit.trials()) == 5
 
 
+def test_a_job_whose_start_nobody_heard_of_is_found_and_told_to_end(tmp_path: Path) -> None:
+    kit = Kit(tmp_path, {**ENDLESS, "run_cap": 1})
+    backend = ScriptedBackend(never_ends)
+    backend.loses_answers = 1
+    agent = kit.agent(backend)
+    agent.tick()
+    set_state(kit, "cancel")
+    agent.run()
+    assert backend.submitted == ["smsweep-abcd1234-0-0"]
+    assert backend.jobs["smsweep-abcd1234-0-0"].stopped
+    assert kit.states() == ["killed"]
+
+
+def test_what_the_platform_saw_fills_in_only_metrics_whose_lines_never_came(tmp_path: Path) -> None:
+    kit = Kit(tmp_path, {**ENDLESS, "run_cap": 1})
+    plot = Plot(pages=[[logged(0, loss=1.0)]], final_metrics={"loss": 9.0, "acc": 0.5})
+    kit.agent(ScriptedBackend(lambda trial: plot)).run()
+    points = kit.store.read_points("abcd1234", 0)
+    assert [(point.name, point.value) for point in points] == [("loss", 1.0), ("acc", 0.5)]
+
+
 @pytest.mark.parametrize("state", [TrialState.RUNNING, TrialState.STOPPING])
 def test_a_sweep_is_not_finished_while_another_agent_has_a_trial(tmp_path: Path, state: TrialState) -> None:
     kit = Kit(tmp_path, {**ENDLESS, "run_cap": 1})
