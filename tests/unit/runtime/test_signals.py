@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from smsweep.runtime.supervise import Supervisor
 from tests.unit.runtime.jobs import Job, finish, is_running, wait_for
 
 pytestmark = pytest.mark.slow
@@ -141,3 +142,10 @@ def test_as_pid_1_it_reaps_orphans_and_passes_signals_on(job: Job) -> None:
     (pid_1,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     os.kill(int(pid_1), signal.SIGTERM)
     assert finish(process).code == 143
+
+
+def test_a_signal_that_comes_before_the_program_reaches_it() -> None:
+    with Supervisor(grace_s=60, out_fd=-1) as supervisor:
+        os.kill(os.getpid(), signal.SIGTERM)
+        ended = supervisor.run(["sleep", "60"], cwd="/", env=os.environ)
+    assert (ended.stopped_by, ended.signal_number, ended.was_killed) == (signal.SIGTERM, signal.SIGTERM, False)
