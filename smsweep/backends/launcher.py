@@ -34,15 +34,16 @@ def main() -> None:
         orphans.become_reaper()
         return entrypoint.main(argv)
 
-    signal.signal(
-        signal.SIGINT, signal.SIG_DFL
-    )  # whoever sends it here gets no traceback; the agent starts another
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback; the agent starts another launcher
     signal.signal(signal.SIGCHLD, on_child)
     for line in sys.stdin:
         order = json.loads(line)
         with contextlib.suppress(Exception):
             entrypoint.prepare_fork(order["folder"], order["environ"])
-        answer = start(order, entry)
+        try:
+            answer = start(order, entry)
+        except OSError as err:  # a full disk, no process to be had
+            answer = {"error": str(err)}
         try:
             say(answer)
         except BrokenPipeError:  # the agent was killed meanwhile; the job goes on
@@ -72,34 +73,53 @@ def start(order: dict[str, Any], entry: Callable[[list[str]], int]) -> dict[str,
             return {"already": True}
         if os.path.exists(os.path.join(folder, "pid")):  # noqa: PTH110, PTH118
             return {"already": True}
-        try:
-            pid = os.fork()
-        except OSError as err:
-            return {"error": str(err)}
-        if pid == 0:
-            run_child(order, entry)
-        write(
-            folder, "pid", str(pid)
-        )  # the child does so, too: whoever of the two is killed, it is known to have started
-        return {"pid": pid}
+        return fork(order, entry)
     finally:
         os.close(lock)  # the child's copy keeps the lock
 
 
-def run_child(order: dict[str, Any], entry: Callable[[list[str]], int]) -> None:
-    """Be the job: take a session and a log of its own, run the entrypoint, leave its exit code behind."""
-    code = 70  # EX_SOFTWARE: our own failure, not the script's
+def fork(order: dict[str, Any], entry: Callable[[list[str]], int]) -> dict[str, Any]:
+    """Start the child, and wait until it has written down that it was, or said why it could not."""
+    heard, told = os.pipe()
     try:
-        write(order["folder"], "pid", str(os.getpid()))
+        pid = os.fork()
+    except OSError:
+        os.close(heard)
+        os.close(told)
+        raise
+    if pid == 0:
+        os.close(heard)
+        run_child(order, entry, told)
+    os.close(told)
+    with open(heard, "rb") as file:  # noqa: PTH123
+        said = file.read().decode(errors="replace")
+    return {"error": said} if said else {"pid": pid}
+
+
+def run_child(order: dict[str, Any], entry: Callable[[list[str]], int], told: int) -> None:
+    """Be the job: take a session and a log of its own, run the entrypoint, leave its exit code behind.
+
+    told: hears why that cannot begin, on a full disk say, and is closed once it has.
+    """
+    folder = order["folder"]
+    try:
         os.setsid()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         with open(os.devnull, "rb") as nothing:  # noqa: PTH123
             os.dup2(nothing.fileno(), 0)
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-        log = os.open(os.path.join(order["folder"], "output.log"), flags, 0o600)  # noqa: PTH118
+        log = os.open(os.path.join(folder, "output.log"), flags, 0o600)  # noqa: PTH118
         os.dup2(log, 1)
         os.dup2(log, 2)
         os.close(log)
+        write(folder, "pid", str(os.getpid()))  # by nobody else: a launcher that is killed now leaves no doubt
+        os.close(told)
+    except BaseException as err:  # noqa: BLE001 - it must not get back into the launcher's loop
+        with contextlib.suppress(OSError):
+            os.write(told, (str(err) or type(err).__name__).encode(errors="replace"))
+        os._exit(70)
+    code = 70  # EX_SOFTWARE: our own failure, not the script's
+    try:
         os.environ.clear()
         os.environ.update(order["environ"])
         code = entry(order["argv"])
@@ -108,17 +128,16 @@ def run_child(order: dict[str, Any], entry: Callable[[list[str]], int]) -> None:
             os.write(2, ("smsweep: %s: %s\n" % (type(err).__name__, err)).encode())  # noqa: UP031
     finally:
         with contextlib.suppress(OSError):
-            write(order["folder"], "exit_code", str(code))
+            write(folder, "exit_code", str(code))
         os._exit(code & 0xFF)
 
 
 def write(folder: str, name: str, text: str) -> None:
     """Put a small file in place whole or not at all."""
     path = os.path.join(folder, name)  # noqa: PTH118
-    draft = "%s.%d.part" % (path, os.getpid())  # noqa: UP031
-    with open(draft, "w") as file:  # noqa: PTH123
+    with open(path + ".part", "w") as file:  # noqa: PTH123
         file.write(text)
-    os.rename(draft, path)  # noqa: PTH104
+    os.rename(path + ".part", path)  # noqa: PTH104
 
 
 if __name__ == "__main__":

@@ -376,13 +376,18 @@ def test_a_folder_whose_name_is_no_text_runs_jobs_as_processes(tmp_path: Path) -
 def test_a_launcher_that_somebody_interrupts_ends_without_a_traceback(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    before = children()
     with closing(Jobs(folder=tmp_path, make=ProcessBackend)) as jobs:
         jobs.run("first", "")
-        (launcher,) = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
-        os.kill(int(launcher), signal.SIGINT)
-        os.waitid(os.P_PID, int(launcher), os.WEXITED | os.WNOWAIT)
+        (launcher,) = children() - before
+        os.kill(launcher, signal.SIGINT)
+        os.waitid(os.P_PID, launcher, os.WEXITED | os.WNOWAIT)
         assert jobs.run("second", "print('done')").lines == ("done",)
     assert capfd.readouterr().err == ""
+
+
+def children() -> set[int]:
+    return set(map(int, Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()))
 
 
 def running() -> Iterator[list[str]]:

@@ -49,6 +49,24 @@ def test_a_job_is_known_to_have_started_though_its_launcher_was_killed_in_the_fo
     assert (tmp_path / "output.log").read_text() == "once\n"
 
 
+def test_a_job_that_the_disk_has_no_room_for_is_not_started_and_says_so(tmp_path: Path) -> None:
+    order = {"folder": str(tmp_path), "argv": [], "environ": {}}
+    (tmp_path / "pid.part").symlink_to("/dev/full")  # which refuses what is written to it as a full disk does
+    ran = tmp_path / "ran"
+
+    def entry(argv: list[str]) -> int:
+        ran.touch()
+        return 0
+
+    answer = launcher.start(order, entry)
+    assert "No space left on device" in answer["error"]
+    (tmp_path / "pid.part").unlink()
+    pid = launcher.start(order, entry)["pid"]
+    assert (tmp_path / "pid").read_text() == str(pid)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert ran.exists()
+
+
 def test_a_launcher_whose_agent_was_killed_as_it_waited_for_an_answer_says_nothing(tmp_path: Path) -> None:
     archive = tmp_path / "runtime.zip"
     archive.write_bytes(runtime_zip())
