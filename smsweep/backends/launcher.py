@@ -37,6 +37,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback; the agent starts another launcher
     signal.signal(signal.SIGCHLD, on_child)
     for line in sys.stdin:
+        if not line.endswith("\n"):
+            return  # the agent was killed as it wrote
         order = json.loads(line)
         with contextlib.suppress(Exception):
             entrypoint.prepare_fork(order["folder"], order["environ"])

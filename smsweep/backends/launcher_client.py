@@ -31,7 +31,7 @@ class LauncherClient:
         """Give one order and return its answer. Raises BackendUnavailable when the launcher is gone."""
         process = self._running()
         try:
-            _stdin(process).write(json.dumps(order).encode() + b"\n")
+            _write(_stdin(process), json.dumps(order).encode() + b"\n")
             while True:
                 for line in self._lines(process):
                     answer: dict[str, Any] = json.loads(line)
@@ -77,6 +77,13 @@ class LauncherClient:
             raise BackendUnavailable("the process launcher ended without an answer; its error is on stderr")
         *lines, self._unread = (self._unread + data).split(b"\n")
         yield from lines
+
+
+def _write(pipe: IO[bytes], data: bytes) -> None:
+    """Write it all: a signal whose handler we run leaves a pipe that was full with less."""
+    view = memoryview(data)
+    while view:
+        view = view[pipe.write(view) :]
 
 
 def _stdin(process: subprocess.Popen[bytes]) -> IO[bytes]:

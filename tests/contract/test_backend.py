@@ -386,6 +386,21 @@ def test_a_launcher_that_somebody_interrupts_ends_without_a_traceback(
     assert capfd.readouterr().err == ""
 
 
+def test_a_job_with_a_large_environment_starts_although_a_signal_comes_in_between(tmp_path: Path) -> None:
+    before = children()
+    with closing(Jobs(folder=tmp_path, make=ProcessBackend)) as jobs:
+        jobs.backend = jobs.another(LARGE="x" * 100_000)  # more than a pipe holds
+        jobs.run("first", "")
+        (launcher,) = children() - before
+        os.kill(launcher, signal.SIGSTOP)
+        old = signal.signal(signal.SIGALRM, lambda *_: os.kill(launcher, signal.SIGCONT))
+        signal.setitimer(signal.ITIMER_REAL, 0.5)  # while the order is written
+        try:
+            assert jobs.run("second", "print('done')").lines == ("done",)
+        finally:
+            signal.signal(signal.SIGALRM, old)
+
+
 def children() -> set[int]:
     return set(map(int, Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()))
 
