@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback; the agent starts another launcher
     sys.path.insert(0, sys.argv[1])
     from smsweep.runtime import entrypoint, orphans  # noqa: PLC0415 - of the zip just put on the path
 
@@ -34,7 +35,6 @@ def main() -> None:
         orphans.become_reaper()
         return entrypoint.main(argv)
 
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback; the agent starts another launcher
     signal.signal(signal.SIGCHLD, on_child)
     for line in sys.stdin:
         if not line.endswith("\n"):
