@@ -7,8 +7,8 @@ import json
 import secrets
 import tarfile
 import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -163,3 +163,10 @@ def read_all(backend: Backend, name: str) -> tuple[str, ...]:
 def said_by_script(lines: Iterable[str]) -> tuple[str, ...]:
     """Return the lines without the runtime's own records, which may stand at the end of one."""
     return tuple(line.partition(MARK)[0] for line in lines if not line.startswith(MARK))
+
+
+def running() -> Iterator[list[str]]:
+    """Yield the arguments of every process that runs here."""
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            yield file.read_bytes().decode(errors="replace").split("\0")

@@ -16,6 +16,7 @@ from smsweep.sdk.away.record import Record as Record
 from smsweep.sdk.away.record import read_records, write_record
 from smsweep.sdk.job_text import load_job_text
 from smsweep.sdk.labels import parse_sweep_id
+from smsweep.sdk.manage import closed_to_agents
 from smsweep.sdk.reuse import REUSE_NOTE
 from smsweep.sdk.workspace import Workspace
 from smsweep.store.base import Store
@@ -23,7 +24,6 @@ from smsweep.sweeps import Sweep, SweepState
 from smsweep.tables import LazyTable
 
 PATIENCE_S = 5.0  # for the agent's first claim
-OPEN = (SweepState.RUNNING, SweepState.PAUSED)  # states in which agents stay
 # boto3 is slow to load.
 AWAY: LazyTable[Any] = LazyTable(
     {"send": "smsweep.sdk.away.send:send", "Luggage": "smsweep.sdk.away.send:Luggage"}
@@ -109,15 +109,9 @@ def _stopped_here(store: Store, sweep: Sweep) -> Iterator[None]:
 
     Raises UsageError where one has trials of it.
     """
-    if sweep.state in OPEN:
-        store.set_sweep_state(sweep.id, [sweep.state], SweepState.STOPPED)
-    try:
+    with closed_to_agents(store, sweep):
         _refuse_agents(store, sweep.id)
         yield
-    except BaseException:
-        if sweep.state in OPEN:
-            store.set_sweep_state(sweep.id, [SweepState.STOPPED], sweep.state)
-        raise
 
 
 def attach(sweep_id: str, uri: str) -> None:

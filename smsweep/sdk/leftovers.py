@@ -27,6 +27,10 @@ class Leftovers:
         attempts = f"smsweep-{sweep_id}-*" if number is None else f"smsweep-{sweep_id}-{number}-*"
         self._jobs = sorted(workspace.jobs_dir.glob(attempts))
 
+    @property
+    def are_there(self) -> bool:
+        return bool(self._jobs) or self._checkpoints.exists()
+
     def refuse_alive(self) -> None:
         """Raise UsageError if a job still runs, although its trial is written down as ended."""
         for job in self._jobs:

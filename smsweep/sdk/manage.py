@@ -9,7 +9,7 @@ from typing import ParamSpec, TypeVar
 
 from smsweep.backends.base import Backend
 from smsweep.backends.table import BACKENDS, LOCAL
-from smsweep.errors import StoreConflict, Throttled, UsageError
+from smsweep.errors import NotInStore, StoreConflict, Throttled, UsageError
 from smsweep.jobs import LogPage
 from smsweep.metrics import split_records
 from smsweep.sdk.away.record import AGENTS_NOTE, all_jobs, read_records
@@ -19,11 +19,13 @@ from smsweep.sdk.job_text import load_job_text
 from smsweep.sdk.labels import parse_label, parse_sweep_id, parse_trial
 from smsweep.sdk.leftovers import Leftovers
 from smsweep.sdk.workspace import Workspace, find_trial
-from smsweep.sweeps import VERBS, Sweep
+from smsweep.store.base import Store
+from smsweep.sweeps import VERBS, Sweep, SweepState
 from smsweep.trials import Trial, TrialState
 
 P = ParamSpec("P")
 T = TypeVar("T")
+OPEN = (SweepState.RUNNING, SweepState.PAUSED)  # states in which agents stay
 FOLLOW_S = 0.3  # between two looks at a growing log
 NO_LOG = "the trial was a Python function's: what that printed went to where its agent ran"
 RETRYABLE = (TrialState.FAILED, TrialState.CRASHED, TrialState.KILLED, TrialState.STOPPED)
@@ -44,28 +46,65 @@ def remove(labels: Iterable[str]) -> list[str]:
     """Take trials ("ID/N") or whole sweeps ("ID") out, with what their jobs left on this machine.
 
     A removed grid cell is offered again. Returns the labels removed. Raises UsageError for what is still running;
-    nothing is removed then.
+    nothing is removed then. May be repeated after it was interrupted.
     """
     targets = [parse_label(label) for label in labels]
     workspace = Workspace()
     with workspace.store() as store:
         for sweep_id, number in targets:
             if number is None:
-                counts = store.count_trials(sweep_id)
-                active = sum(n for state, n in counts.items() if state.is_active)
-                if active:
-                    raise UsageError(
-                        f"sweep {sweep_id} has {active} running trials; `smsweep sweep --cancel` it first"
-                    )
-            elif find_trial(store, sweep_id, number).state.is_active:
-                raise UsageError(f"trial {sweep_id}/{number} is running; stop its sweep first")
-        leftovers = [Leftovers(workspace, sweep_id, number) for sweep_id, number in targets]
-        for left in leftovers:
-            left.refuse_alive()
-        for (sweep_id, number), left in zip(targets, leftovers, strict=True):
-            left.delete()  # first: what is interrupted here can be repeated
-            store.remove_sweep(sweep_id) if number is None else store.remove_trial(sweep_id, number)
+                _refuse_active(store, sweep_id)
+            else:
+                _refuse_running(store, workspace, sweep_id, number)
+            Leftovers(workspace, sweep_id, number).refuse_alive()
+        for sweep_id, number in targets:
+            if number is None:
+                _remove_sweep(store, workspace, sweep_id)
+            else:
+                store.remove_trial(sweep_id, number)  # first: from now on no agent takes it up
+                Leftovers(workspace, sweep_id, number).delete()
     return [sweep_id if number is None else f"{sweep_id}/{number}" for sweep_id, number in targets]
+
+
+def _refuse_active(store: Store, sweep_id: str) -> None:
+    active = sum(n for state, n in store.count_trials(sweep_id).items() if state.is_active)
+    if active:
+        raise UsageError(f"sweep {sweep_id} has {active} running trials; `smsweep sweep --cancel` it first")
+
+
+def _refuse_running(store: Store, workspace: Workspace, sweep_id: str, number: int) -> None:
+    try:
+        trial = find_trial(store, sweep_id, number)
+    except NotInStore:
+        if Leftovers(workspace, sweep_id, number).are_there and store.get_trial(sweep_id, number).is_removed:
+            return  # by a call that was interrupted
+        raise
+    if trial.state.is_active:
+        raise UsageError(f"trial {sweep_id}/{number} is running; stop its sweep first")
+
+
+def _remove_sweep(store: Store, workspace: Workspace, sweep_id: str) -> None:
+    if sweep_id in read_records(workspace.dir):  # its agent is elsewhere
+        Leftovers(workspace, sweep_id, None).delete()
+        store.remove_sweep(sweep_id)
+        return
+    with closed_to_agents(store, store.get_sweep(sweep_id)):
+        _refuse_active(store, sweep_id)
+        Leftovers(workspace, sweep_id, None).delete()  # first: what is interrupted here can be repeated
+        store.remove_sweep(sweep_id)
+
+
+@contextlib.contextmanager
+def closed_to_agents(store: Store, sweep: Sweep) -> Iterator[None]:
+    """Let no agent start anything of a sweep from now on, and again where the `with` fails."""
+    if sweep.state in OPEN:
+        store.set_sweep_state(sweep.id, [sweep.state], SweepState.STOPPED)
+    try:
+        yield
+    except BaseException:
+        if sweep.state in OPEN:
+            store.set_sweep_state(sweep.id, [SweepState.STOPPED], sweep.state)
+        raise
 
 
 def retry(labels: Iterable[str], *, failed: bool = False) -> list[Trial]:

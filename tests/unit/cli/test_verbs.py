@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from smsweep.sdk.workspace import Workspace
 from tests.unit.cli.conftest import SWEEP, Cli
 
 
@@ -271,6 +272,40 @@ def test_rm_removes_nothing_while_a_job_still_runs(cli: Cli, ran: str, folder: P
         refused = cli("rm", f"{ran}/0", f"{ran}/1")
     assert (refused.code, "still runs" in refused.err) == (2, True)
     assert len(jobs_in(folder)) == len(json.loads(cli("trials", ran, "--json").out)) == 3
+
+
+@pytest.mark.parametrize("label", ["ID", "ID/1"])
+def test_rm_removes_nothing_of_what_an_agent_takes_up_meanwhile(
+    cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch, label: str
+) -> None:
+    sweep_id = cli("run", "sweep.yaml", "--count", "1").out.strip()
+    checkpoints = folder / f".smsweep/checkpoints/{sweep_id}/1"
+    checkpoints.mkdir(parents=True)
+    with Workspace().store() as store:
+        store.add_trials(sweep_id, 1, [{"a": 2}])
+
+        def flock(descriptor: int, operation: int) -> None:  # as rm asks whether the jobs still run
+            store.claim(sweep_id, "agent", "elsewhere", 60)
+
+        earlier = folder / f".smsweep/jobs/smsweep-{sweep_id}-1-0"
+        earlier.mkdir()
+        (earlier / "lock").touch()
+        jobs = jobs_in(folder)
+        with monkeypatch.context() as patch:
+            patch.setattr(fcntl, "flock", flock)
+            refused = cli("rm", "-y", label.replace("ID", sweep_id))
+        assert (refused.code != 0, "running" in refused.err) == (True, True)
+        assert (jobs_in(folder), checkpoints.exists()) == (jobs, True)
+        assert store.get_trial(sweep_id, 1).state == "running"
+        assert store.get_sweep(sweep_id).state == "running"
+
+
+def test_rm_of_a_trial_may_be_repeated_after_it_was_interrupted(cli: Cli, ran: str, folder: Path) -> None:
+    with Workspace().store() as store:
+        store.remove_trial(ran, 1)
+    assert cli("rm", f"{ran}/1").code == 0
+    assert jobs_in(folder) == [f"smsweep-{ran}-0-0", f"smsweep-{ran}-2-0"]
+    assert cli("rm", f"{ran}/1").code == 2
 
 
 def test_an_agent_of_a_sweep_that_is_over_says_how_to_go_on(cli: Cli, ran: str) -> None:

@@ -1,0 +1,88 @@
+"""What jobs as processes of this machine promise beyond what every backend does."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from smsweep.backends.process import ProcessBackend
+from tests.jobs import Jobs, running
+
+
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="elsewhere a process's environment is not to be seen"
+)
+def test_nothing_is_left_of_a_process_whose_entrypoint_was_killed(tmp_path: Path) -> None:
+    seconds = str(10**6 + secrets.randbelow(10**6))  # by which the children are known
+    script = f"""
+import os, signal, subprocess
+for is_apart in (False, True):
+    subprocess.Popen(["sleep", "{seconds}"], start_new_session=is_apart)
+os.kill(os.getppid(), signal.SIGKILL)
+"""
+    with closing(Jobs(folder=tmp_path, make=ProcessBackend)) as jobs:
+        name = jobs.start("orphans", script)
+        assert jobs.finish(name).status.is_lost
+        deadline = time.monotonic() + 30
+        while seconds in {argument for argv in running() for argument in argv}:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+
+def test_jobs_start_as_processes_after_the_folder_that_the_agent_is_in_was_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    jobs = Jobs(folder=tmp_path, make=ProcessBackend)
+    gone.rmdir()
+    with closing(jobs):
+        assert jobs.run("later", "print('done')").lines == ("done",)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere names of folders are text")
+def test_a_folder_whose_name_is_no_text_runs_jobs_as_processes(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    with closing(Jobs(folder=folder, make=ProcessBackend)) as jobs:
+        assert jobs.run("named", "print('done')").lines == ("done",)
+
+
+def test_a_launcher_that_somebody_interrupts_ends_without_a_traceback(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    before = children()
+    with closing(Jobs(folder=tmp_path, make=ProcessBackend)) as jobs:
+        jobs.run("first", "")
+        (launcher,) = children() - before
+        os.kill(launcher, signal.SIGINT)
+        os.waitid(os.P_PID, launcher, os.WEXITED | os.WNOWAIT)
+        assert jobs.run("second", "print('done')").lines == ("done",)
+    assert capfd.readouterr().err == ""
+
+
+def test_a_job_with_a_large_environment_starts_although_a_signal_comes_in_between(tmp_path: Path) -> None:
+    before = children()
+    with closing(Jobs(folder=tmp_path, make=ProcessBackend)) as jobs:
+        jobs.backend = jobs.another(LARGE="x" * 100_000)  # more than a pipe holds
+        jobs.run("first", "")
+        (launcher,) = children() - before
+        os.kill(launcher, signal.SIGSTOP)
+        old = signal.signal(signal.SIGALRM, lambda *_: os.kill(launcher, signal.SIGCONT))
+        signal.setitimer(signal.ITIMER_REAL, 0.5)  # while the order is written
+        try:
+            assert jobs.run("second", "print('done')").lines == ("done",)
+        finally:
+            signal.signal(signal.SIGALRM, old)
+
+
+def children() -> set[int]:
+    return set(map(int, Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()))
