@@ -11,8 +11,9 @@ from typing import Any
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, InvalidRegionError
+from botocore.parsers import ResponseParserError
 
-from smsweep.backends.sagemaker.failures import no_credentials, translate
+from smsweep.backends.sagemaker.failures import no_credentials, not_of_aws, translate
 from smsweep.backends.sagemaker.options import SageMakerOptions
 from smsweep.backends.secret_values import check_away
 from smsweep.errors import BadCredentials, UsageError
@@ -28,6 +29,13 @@ CONFIG = Config(
     retries={"mode": "standard", "total_max_attempts": 3},
 )
 ELSEWHERE = {"pricing": "us-east-1"}  # services that are not in every region
+# What AWS's answer always has.
+ALWAYS = {
+    "create_training_job": "TrainingJobArn",
+    "describe_training_job": "TrainingJobStatus",
+    "list_training_jobs": "TrainingJobSummaries",
+    "filter_log_events": "events",
+}
 WORST_SKEW = timedelta(minutes=5)  # beyond it AWS refuses signatures
 
 
@@ -55,13 +63,19 @@ class Aws:
     def call(self, service: str, operation: str, **arguments: Any) -> dict[str, Any]:
         """Call an operation, in boto3's spelling (create_training_job).
 
-        Raises ClientError for an answer that the caller may want to look at: see `translated`.
+        Raises ClientError for an answer that the caller may want to look at (see `translated`), BackendUnavailable
+        for one that is not AWS's.
         """
         try:
             answer: dict[str, Any] = getattr(self._client(service), operation)(**arguments)
         except ClientError as err:
             self._note_time(err.response)
             raise
+        except ResponseParserError as err:
+            raise not_of_aws(_action(service, operation), str(err)) from err
+        is_page = service == "sagemaker" and _headers(answer).get("content-type", "").startswith("text/html")
+        if is_page or ALWAYS.get(operation, "ResponseMetadata") not in answer:
+            raise not_of_aws(_action(service, operation), "a page" if is_page else "empty")
         self._note_time(answer)
         return answer
 
@@ -74,8 +88,7 @@ class Aws:
 
     def error(self, err: BotoCoreError | ClientError, service: str, operation: str) -> Exception:
         """Translate; refused credentials are forgotten."""
-        action = "".join(part.capitalize() for part in operation.split("_"))
-        found = translate(err, f"{service}:{action}")
+        found = translate(err, _action(service, operation))
         if isinstance(found, BadCredentials):
             self._session = None
             self._clients.clear()
@@ -134,15 +147,28 @@ class Aws:
         return self._session
 
     def _note_time(self, answer: Mapping[str, Any]) -> None:
-        date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
+        date = _headers(answer).get("date")
         if not date:
             return
-        self.skew = parsedate_to_datetime(date) - datetime.now(timezone.utc)
+        try:
+            self.skew = parsedate_to_datetime(date) - datetime.now(timezone.utc)
+        except (TypeError, ValueError):  # cut off, or without its zone
+            return
         if abs(self.skew) > WORST_SKEW and not self._has_warned:
             self._has_warned = True
             minutes = round(self.skew / timedelta(minutes=1))
             by = f"{minutes} minutes behind" if minutes > 0 else f"{-minutes} minutes ahead of"
             log.warning("this machine's clock is %s AWS's; set it right, or calls will be refused", by)
+
+
+def _action(service: str, operation: str) -> str:
+    """Return IAM's name of a call: sagemaker:CreateTrainingJob."""
+    return f"{service}:{''.join(part.capitalize() for part in operation.split('_'))}"
+
+
+def _headers(answer: Mapping[str, Any]) -> Mapping[str, str]:
+    headers: Mapping[str, str] = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    return headers
 
 
 def check_settings(template: JobTemplate, environ: Mapping[str, str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from difflib import get_close_matches
+from http.client import responses
 from typing import Any
 
 from botocore.exceptions import (
@@ -121,6 +122,8 @@ def translate(err: BotoCoreError | ClientError, action: str) -> JobError:
         )
         return BackendUnavailable(f"{action}: {err}{cure}")
     kind = CODES.get(code_of(err))
+    if _is_foreign(err):
+        return not_of_aws(action, message_of(err)[:100])
     if kind is None:
         status = int(err.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
         kind = BackendUnavailable if status >= 500 else JobRejected
@@ -129,6 +132,17 @@ def translate(err: BotoCoreError | ClientError, action: str) -> JobError:
     if kind is BadCredentials:
         return no_credentials(message_of(err))
     return kind(f"{action}: {code_of(err)}: {_ENUM.sub(_closest, message_of(err))}")
+
+
+def not_of_aws(action: str, said: str) -> BackendUnavailable:
+    """Return the error about an answer from whoever stands between: nobody knows whether the call arrived."""
+    return BackendUnavailable(f"{action}: an answer that is not AWS's ({said}); is there a proxy in between?")
+
+
+def _is_foreign(err: ClientError) -> bool:
+    """Tell an answer without AWS's words. That to a HEAD has no body, and botocore the words of its status."""
+    code = code_of(err)
+    return not code or (code.isdecimal() and message_of(err) != responses.get(int(code)))
 
 
 def _closest(found: re.Match[str]) -> str:

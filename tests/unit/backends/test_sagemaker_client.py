@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,7 +16,7 @@ from botocore.exceptions import UnauthorizedSSOTokenError
 
 from smsweep.backends.sagemaker.client import Aws
 from smsweep.backends.sagemaker.failures import translate
-from smsweep.errors import BadCredentials, UsageError
+from smsweep.errors import BackendUnavailable, BadCredentials, UsageError
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +59,7 @@ def test_a_clock_that_is_wrong_is_told_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, minutes: int, said: str
 ) -> None:
     date = format_datetime(datetime.now(timezone.utc) + timedelta(minutes=minutes))
-    answer = {"ResponseMetadata": {"HTTPHeaders": {"date": date}}}
+    answer = {"TrainingJobSummaries": [], "ResponseMetadata": {"HTTPHeaders": {"date": date}}}
     client = SimpleNamespace(list_training_jobs=lambda: answer)
     monkeypatch.setattr(Aws, "_client", lambda self, service: client)
     aws = Aws({})
@@ -63,3 +67,75 @@ def test_a_clock_that_is_wrong_is_told_once(
         aws.call("sagemaker", "list_training_jobs")
     (message,) = caplog.messages
     assert said in message
+
+
+@contextmanager
+def answering(status: int, kind: str, body: bytes, **headers: str) -> Iterator[Aws]:
+    """Stand between us and AWS, and answer every call."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self._answer()
+
+        def do_GET(self) -> None:
+            self._answer()
+
+        def _answer(self) -> None:
+            self.send_response_only(status)
+            for name, value in {"Content-Type": kind, "Content-Length": str(len(body)), **headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
+        aws = Aws({"AWS_REGION": "eu-west-1", "AWS_ENDPOINT_URL": url, **keys})
+        try:
+            yield aws
+        finally:
+            aws.close()
+            server.shutdown()
+            thread.join()
+
+
+PAGE = b"<html>Log in to go on</html>"
+
+
+@pytest.mark.parametrize(
+    ("service", "operation", "arguments", "status"),
+    [
+        ("sagemaker", "list_training_jobs", {}, 200),
+        ("sagemaker", "list_training_jobs", {}, 403),
+        ("sagemaker", "stop_training_job", {"TrainingJobName": "a"}, 200),
+        ("sagemaker", "stop_training_job", {"TrainingJobName": "a"}, 400),
+        ("logs", "filter_log_events", {"logGroupName": "a"}, 200),
+        ("logs", "filter_log_events", {"logGroupName": "a"}, 407),
+        ("s3", "list_objects_v2", {"Bucket": "abc"}, 403),
+    ],
+)
+def test_the_page_of_a_proxy_says_nothing_about_a_job(
+    service: str, operation: str, arguments: dict[str, str], status: int
+) -> None:
+    with answering(status, "text/html", PAGE) as aws, pytest.raises(BackendUnavailable, match="not AWS's"):
+        aws.translated(service, operation, **arguments)
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b'{"TrainingJobSummar'])
+def test_an_answer_that_was_cut_off_is_none(body: bytes) -> None:
+    with answering(200, "application/x-amz-json-1.1", body) as aws, pytest.raises(BackendUnavailable):
+        aws.translated("sagemaker", "list_training_jobs")
+
+
+@pytest.mark.parametrize("date", ["Thu, 26 Nov ", "soon", "Thu, 26 Nov 2026 09:00:00 -0000"])
+def test_a_date_that_is_none_is_passed_over(date: str) -> None:
+    body = b'{"TrainingJobSummaries": []}'
+    with answering(200, "application/x-amz-json-1.1", body, Date=date) as aws:
+        assert aws.call("sagemaker", "list_training_jobs")["TrainingJobSummaries"] == []
+    assert aws.skew == timedelta(0)
