@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ import pytest
 
 from smsweep.errors import UsageError
 from smsweep.sdk import create, detach, execute, iam, manage, views
+from smsweep.sdk.away import elsewhere
 from smsweep.sdk.away.record import read_records
+from smsweep.sdk.notes import NOTE
 from tests.sagemaker.conftest import Account
 from tests.sagemaker.test_iam import actions, called
 
@@ -226,6 +229,23 @@ def test_an_agent_that_is_no_training_job_hands_over_at_sigterm(laptop: Laptop, 
     laptop.gate.unlink()
     subprocess.run(start, env=environ, check=True, stderr=subprocess.DEVNULL, timeout=PATIENCE_S)
     laptop.check(sweep_id, 2)
+
+
+@pytest.mark.slow
+def test_an_agent_that_is_on_its_way_is_not_missing(
+    laptop: Laptop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    sweep_id = laptop.detach(1)
+    assert laptop.end(sweep_id)["status"] == "Completed"
+    monkeypatch.setattr(elsewhere, "SILENT", timedelta(0))
+    caplog.set_level(NOTE)
+    laptop.show(sweep_id)
+    assert "no agent has been at work since" in caplog.messages[-1]
+    manage.set_state(sweep_id, "resume")
+    laptop.account.endpoint.faults.set({"start_s": 60})
+    detach.send_away(sweep_id, {})
+    laptop.show(sweep_id)
+    assert caplog.messages[-1].endswith("its agent has said nothing since")
 
 
 def test_what_cannot_start_stays_at_home(laptop: Laptop) -> None:

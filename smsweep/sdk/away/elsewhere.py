@@ -172,8 +172,10 @@ class Away:
         return True
 
     def _say_age(self, sweep_id: str, copy: Copy) -> None:
+        is_at_work = False
         try:
             _, age = self.shelf(sweep_id).look()
+            is_at_work = age is not None and (age < SILENT or self.is_worked_on(sweep_id))
         except SmsweepError as err:
             log.debug("%s", err)
             age = None
@@ -183,6 +185,13 @@ class Away:
             log.log(NOTE, "sweep %s is kept in S3; its agent has not begun yet", sweep_id)
         elif age < SILENT:
             log.log(NOTE, "sweep %s as its agent wrote it %.0f s ago", sweep_id, age.total_seconds())
+        elif is_at_work:
+            log.log(
+                NOTE,
+                "sweep %s as of %s; its agent has said nothing since",
+                sweep_id,
+                copy.written_at.isoformat()[:19],
+            )
         else:
             log.log(
                 NOTE,
