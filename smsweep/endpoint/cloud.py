@@ -11,6 +11,7 @@ import logging
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from operator import attrgetter
 from typing import Any
 
 from moto.events.models import EventsBackend, events_backends
@@ -58,11 +59,12 @@ class Cloud:
         streams = logs.groups[LOG_GROUP].streams
         if job.log_stream not in streams:
             logs.create_log_stream(LOG_GROUP, job.log_stream)
-        events = [{"timestamp": round(now * 1000), "message": line[:MAX_MESSAGE]} for line in lines]
-        streams[job.log_stream].put_log_events(events)
+        stream: LogStream = streams[job.log_stream]
+        at_ms = max([round(now * 1000), *(event.timestamp for event in stream.events[-1:])])  # clocks may go back
+        stream.put_log_events([{"timestamp": at_ms, "message": line[:MAX_MESSAGE]} for line in lines])
 
     def log_group(self, region: str, name: str) -> dict[str, list[LogEvent]] | None:
-        """Return a group's streams and their events, as they are now; None when there is no such group."""
+        """Return a group's streams and their events, in order of time; None when there is no such group."""
         logs: LogsBackend = logs_backends[ACCOUNT][region]
         group: LogGroup | None = logs.groups.get(name)
         return None if group is None else dict(_events(group))
@@ -96,4 +98,5 @@ class Cloud:
 def _events(group: LogGroup) -> Iterator[tuple[str, list[LogEvent]]]:
     streams: dict[str, LogStream] = group.streams
     for name, stream in list(streams.items()):
-        yield name, list(stream.events)
+        events: list[LogEvent] = list(stream.events)
+        yield name, events if group.name == LOG_GROUP else sorted(events, key=attrgetter("timestamp"))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import heapq
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping
+from operator import attrgetter
 from typing import Any
 
 from moto.logs.models import LogEvent
@@ -11,11 +14,17 @@ from smsweep.endpoint import paging
 from smsweep.endpoint.api_error import ApiError
 
 MAX_EVENTS = 10_000  # API: of a page, and the default
+MAX_BYTES = 1 << 20  # API: of a page; an event counts as its message and 26
 MAX_STREAMS = 100  # API: names in one call
+
+_TIME = attrgetter("timestamp")
+_PLACE = attrgetter("timestamp", "event_id")
 
 
 def filter_log_events(group: Mapping[str, list[LogEvent]] | None, request: Mapping[str, Any]) -> dict[str, Any]:
     """Answer from a group's streams, or raise ApiError. Events come interleaved: by time, then as they came in.
+
+    group: by name, each stream's events in order of time.
 
     A token goes on behind the last event shown, so that events that came in meanwhile with a later time are not
     lost. A filter pattern is taken as words that must all be in the message.
@@ -35,29 +44,36 @@ def filter_log_events(group: Mapping[str, list[LogEvent]] | None, request: Mappi
             f"1 validation error detected: Value '{limit}' at 'limit' failed to satisfy constraint: "
             f"Member must have value {bound}"
         )
-    shown, token = paging.page(
-        [(event.timestamp, event.event_id, stream, event) for stream, event in _wanted(group, request)],
-        lambda item: item[:2],
-        request.get("nextToken"),
-        limit,
-        is_reverse=False,
-    )
-    answer: dict[str, Any] = {
-        "events": [{"logStreamName": stream, **event.to_filter_dict()} for _, _, stream, event in shown],
-        "searchedLogStreams": [],
-    }
-    if token:
-        answer["nextToken"] = token
-    return answer
+    found = _wanted(group, request, paging.read_place(request.get("nextToken")))
+    shown: list[dict[str, Any]] = []
+    place, size = (0, 0), 0
+    for stream, event in found:
+        size += len(event.message.encode()) + 26
+        if shown and (len(shown) == limit or size > MAX_BYTES):
+            return {"events": shown, "searchedLogStreams": [], "nextToken": paging.make_token(place)}
+        shown.append({"logStreamName": stream, **event.to_filter_dict()})
+        place = _PLACE(event)
+    return {"events": shown, "searchedLogStreams": []}
 
 
-def _wanted(group: Mapping[str, list[LogEvent]], request: Mapping[str, Any]) -> Iterator[tuple[str, LogEvent]]:
+def _wanted(
+    group: Mapping[str, list[LogEvent]], request: Mapping[str, Any], after: tuple[int, int]
+) -> Iterator[tuple[str, LogEvent]]:
+    """Yield events and their streams, oldest first. after: the place of the last one that was shown."""
     start, end = request.get("startTime", 0), request.get("endTime", float("inf"))
     words = request.get("filterPattern", "").replace('"', " ").split()
-    for stream in _streams(group, request):
-        for event in group[stream]:
-            if start <= event.timestamp <= end and all(word in event.message for word in words):
-                yield stream, event
+
+    def of_stream(name: str) -> Iterator[tuple[str, LogEvent]]:
+        events = group[name]
+        first = max(bisect_left(events, start, key=_TIME), bisect_right(events, after, key=_PLACE))
+        return ((name, events[n]) for n in range(first, len(events)))
+
+    streams = [of_stream(name) for name in _streams(group, request)]
+    for name, event in heapq.merge(*streams, key=lambda item: _PLACE(item[1])):
+        if event.timestamp > end:
+            return
+        if all(word in event.message for word in words):
+            yield name, event
 
 
 def _streams(group: Mapping[str, list[LogEvent]], request: Mapping[str, Any]) -> list[str]:

@@ -28,6 +28,14 @@ def read_token(token: str | None) -> Any:
         raise _foreign() from err
 
 
+def read_place(token: str | None) -> tuple[int, int]:
+    """Return the two numbers that make_token was given; without a token what is before all. Raises ApiError."""
+    place = read_token(token) or [-1, -1]
+    if isinstance(place, list) and [type(part) for part in place] == [int, int]:
+        return place[0], place[1]
+    raise _foreign()
+
+
 def _foreign() -> ApiError:
     return api_error.invalid("Invalid pagination token")
 

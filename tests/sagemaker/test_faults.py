@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from smsweep.backends.base import Backend
 from smsweep.cli import show
 from smsweep.cli.follow import follow
-from smsweep.errors import AccessDenied
+from smsweep.errors import AccessDenied, BackendUnavailable
 from smsweep.sdk import views
 from smsweep.sdk.create import sweep
 from smsweep.sdk.run import run
 from smsweep.trials import Trial, TrialState
 from tests.sagemaker.conftest import Account
+from tests.sagemaker.jobs import cloud_jobs
 
 FINISHED_3 = {TrialState.FINISHED: 3}
 
@@ -31,6 +34,37 @@ def test_an_answer_lost_again_and_again_starts_no_second_job(account: Account) -
     account.endpoint.faults.set({"lose_response": [{"action": "CreateTrainingJob", "times": 2}]})
     assert account.run(2).ended == {TrialState.FINISHED: 2}
     assert sorted(account.created().values()) == [1, 1]
+
+
+def test_an_end_seen_before_another_look_failed_is_not_forgotten(account: Account, tmp_path: Path) -> None:
+    folder = tmp_path / "jobs"
+    folder.mkdir()
+    jobs = cloud_jobs(account.endpoint, folder)
+    try:
+        one, two = (jobs.start(label, f"print('{label}')") for label in ("one", "two"))
+        watched = jobs.another()
+        for name in (one, two):
+            jobs.finish(name, watched)
+        account.endpoint.faults.set({"fail_call": [{"action": "DescribeTrainingJob", "job": two, "times": 3}]})
+        with pytest.raises(BackendUnavailable, match="DescribeTrainingJob"):
+            jobs.backend.describe([one, two])  # the end of one, and then no answer
+        for name in (one, two):
+            jobs.finish(name)
+            assert is_read_out(jobs.backend, name)
+    finally:
+        jobs.close()
+
+
+def is_read_out(backend: Backend, name: str) -> bool:
+    """Read an ended job's log; False where it has no end within ten seconds."""
+    cursor, deadline = "", time.monotonic() + 10
+    while time.monotonic() < deadline:
+        page = backend.read_logs(name, cursor)
+        if page.is_last:
+            return True
+        cursor = page.cursor
+        backend.wait(0.02)
+    return False
 
 
 def test_throttling_fails_no_trial(account: Account) -> None:

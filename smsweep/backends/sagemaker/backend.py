@@ -135,11 +135,13 @@ class SageMakerBackend:
         if self._events and live and self._rates.take(EVENTS):
             for name in self._events.receive():
                 self._watch.hurry(name)
-        self._watch.poll()
-        for name in live:
-            status = self._watch.get(name)
-            if status is not None and status.is_terminal:
-                self._note_end(status)
+        try:
+            self._watch.poll()
+        finally:  # one job may have been seen to end before the look at another failed
+            for name in live:
+                status = self._watch.get(name)
+                if status is not None and status.is_terminal:
+                    self._note_end(status)
         self._logs.poll()
 
     def _create(self, request: TrainingJobRequest, kind: str) -> JobStatus:

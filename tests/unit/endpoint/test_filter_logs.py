@@ -11,6 +11,7 @@ from moto.logs.models import LogEvent
 
 from smsweep.endpoint.api_error import ApiError
 from smsweep.endpoint.filter_logs import filter_log_events
+from smsweep.endpoint.paging import make_token
 
 Group = dict[str, list[LogEvent]]
 
@@ -67,6 +68,19 @@ def test_pages_miss_nothing_and_repeat_nothing(times: dict[str, list[int]], limi
     assert shown == whole
 
 
+def test_a_page_ends_at_a_megabyte() -> None:
+    found = group(a=[(number, "é" * 300_000) for number in range(3)] + [(3, "x" * 2_000_000), (4, "end")])
+    sizes = []
+    request: dict[str, Any] = {"logGroupName": "group"}
+    while True:
+        page = filter_log_events(found, request)
+        sizes.append([len(event["message"]) for event in page["events"]])
+        if "nextToken" not in page:
+            break
+        request["nextToken"] = page["nextToken"]
+    assert sizes == [[300_000], [300_000], [300_000], [2_000_000], [3]]
+
+
 @pytest.mark.parametrize(
     ("options", "code"),
     [
@@ -75,6 +89,8 @@ def test_pages_miss_nothing_and_repeat_nothing(times: dict[str, list[int]], limi
         ({"logStreamNames": [str(number) for number in range(101)]}, "InvalidParameterException"),
         ({"limit": 10_001}, "InvalidParameterException"),
         ({"limit": 0}, "InvalidParameterException"),
+        ({"nextToken": make_token(["a", "b"])}, "ValidationException"),
+        ({"nextToken": "x"}, "ValidationException"),
     ],
 )
 def test_what_the_service_refuses(options: dict[str, Any], code: str) -> None:
