@@ -49,12 +49,12 @@ PREPARE: Mapping[str, Prepare] = LazyTable(
     }
 )
 # Called with the template and the environment; raises JobError or UsageError for settings with which nothing can
-# be reached, ever, and for secrets that are not there.
+# be reached, ever, and for secrets or a bucket that are not there.
 SETTINGS: Mapping[str, Callable[[JobTemplate, Mapping[str, str]], None]] = LazyTable(
     {
         "process": "smsweep.backends.secret_values:check_here",
         "docker": "smsweep.backends.docker.engine:check_settings",
-        "sagemaker": "smsweep.backends.sagemaker.client:check_settings",
+        "sagemaker": "smsweep.backends.sagemaker.prepare:check_place",
         "batch": "smsweep.backends.sagemaker.queued:check_settings",
     }
 )

@@ -186,3 +186,4 @@ def test_the_bucket_of_the_sdk_is_used_where_none_is_named(account: Account) -> 
 def test_a_missing_bucket_is_named_with_the_command_that_makes_it(account: Account) -> None:
     with pytest.raises(JobRejected, match="aws s3 mb s3://not-there-at-all"):
         account.run(1, job={"output_path": "s3://not-there-at-all/x"})
+    assert not Path(".smsweep").exists()  # told before there is a sweep

@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from smsweep.backends.sagemaker.client import Aws
 from smsweep.backends.sagemaker.failures import code_of
-from smsweep.errors import JobRejected, NotFound
+from smsweep.errors import BackendUnavailable, JobRejected, NotFound
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +35,20 @@ def upload_once(aws: Aws, folder: Path, bucket: str, prefix: str, *, kms_key: st
         where = {"Bucket": bucket, "Key": f"{prefix}/{file.name}", **guard}
         if not _is_there(aws, where):
             _put(aws, file, where, kms_key)
+
+
+def check_bucket(aws: Aws, bucket: str, prefix: str) -> None:
+    """Raise JobRejected where there is no such bucket; whatever else is wrong, the upload below prefix is told.
+
+    Asks for an object, which takes no permission that the upload does not.
+    """
+    try:
+        aws.call("s3", "get_object", Bucket=bucket, Key=f"{prefix}/")["Body"].close()
+    except (BotoCoreError, BackendUnavailable) as err:
+        log.debug("bucket %s: %s", bucket, err)
+    except ClientError as err:
+        if code_of(err) == "NoSuchBucket":
+            raise _no_bucket(bucket) from err
 
 
 def fetch(aws: Aws, uri: str, target: Path) -> None:
@@ -68,10 +82,13 @@ def _put(aws: Aws, file: Path, where: dict[str, Any], kms_key: str) -> None:
         if isinstance(err, ClientError) and code_of(err) in WAS_FIRST:
             return
         if isinstance(err, ClientError) and code_of(err) == "NoSuchBucket":
-            bucket = where["Bucket"]
-            raise JobRejected(
-                f"S3: there is no bucket {bucket}; make it with `aws s3 mb s3://{bucket}`, "
-                "or name another in job.yaml: output_path: s3://BUCKET/PREFIX"
-            ) from err
+            raise _no_bucket(where["Bucket"]) from err
         raise aws.error(err, "s3", "put_object") from err
     log.info("uploaded s3://%s/%s, %d bytes", where["Bucket"], where["Key"], file.stat().st_size)
+
+
+def _no_bucket(bucket: str) -> JobRejected:
+    return JobRejected(
+        f"S3: there is no bucket {bucket}; make it with `aws s3 mb s3://{bucket}`, "
+        "or name another in job.yaml: output_path: s3://BUCKET/PREFIX"
+    )

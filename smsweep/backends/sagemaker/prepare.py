@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from smsweep.backends.sagemaker.assets import upload_once
-from smsweep.backends.sagemaker.client import Aws
+from smsweep.backends.sagemaker.assets import check_bucket, upload_once
+from smsweep.backends.sagemaker.client import Aws, check_settings
 from smsweep.backends.sagemaker.images import image_uri, machines
 from smsweep.errors import JobRejected
 from smsweep.jobs import JobTemplate, Site
@@ -17,6 +17,17 @@ from smsweep.jobs import JobTemplate, Site
 PREFIX = "smsweep"  # in the bucket; all of ours is below it
 # Of the runtime: AWS's images do not have the requirements, and CloudWatch does not say when a log is complete.
 FLAGS = ("--install-requirements", "--say-end")
+
+
+def check_place(template: JobTemplate, environ: Mapping[str, str]) -> None:
+    """See backends.table.SETTINGS."""
+    check_settings(template, environ)
+    aws = Aws(environ)
+    try:
+        bucket, _ = _bucket(template.request, aws.region)
+        check_bucket(aws, bucket, f"{PREFIX}/assets")
+    finally:
+        aws.close()
 
 
 def prepare(

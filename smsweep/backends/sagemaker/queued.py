@@ -12,8 +12,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from smsweep.backends.sagemaker.backend import SageMakerBackend
 from smsweep.backends.sagemaker.client import Aws
-from smsweep.backends.sagemaker.client import check_settings as check_settings_of_aws
 from smsweep.backends.sagemaker.options import SageMakerOptions
+from smsweep.backends.sagemaker.prepare import check_place
 from smsweep.backends.sagemaker.rates import Rates
 from smsweep.backends.sagemaker.service_jobs import JobQueue, ServiceJob, named, pages, submission
 from smsweep.backends.sagemaker.validate import validate
@@ -31,7 +31,7 @@ WAITS = "Pending"  # secondary status, SageMaker's word for a job that has no ma
 def check_settings(template: JobTemplate, environ: Mapping[str, str]) -> None:
     """See backends.table.SETTINGS."""
     JobQueue.from_environ(environ)
-    check_settings_of_aws(template, environ)
+    check_place(template, environ)
 
 
 class QueuedBackend:

@@ -9,7 +9,7 @@ from threading import Thread
 
 import pytest
 
-from smsweep.backends.sagemaker.assets import upload_once
+from smsweep.backends.sagemaker.assets import check_bucket, upload_once
 from smsweep.backends.sagemaker.client import Aws
 from smsweep.errors import BadCredentials
 
@@ -21,6 +21,9 @@ class _Expired(BaseHTTPRequestHandler):
 
     def do_HEAD(self) -> None:
         self._refuse(b"")
+
+    def do_GET(self) -> None:
+        self._refuse(EXPIRED)
 
     def do_PUT(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
@@ -46,15 +49,24 @@ def expired() -> Iterator[str]:
         thread.join()
 
 
-def test_expired_credentials_are_told_though_a_head_does_not_say_so(expired: str, tmp_path: Path) -> None:
-    (tmp_path / "runtime.zip").write_bytes(b"zip")
+@pytest.fixture
+def aws(expired: str) -> Iterator[Aws]:
     environ = {
         "AWS_ENDPOINT_URL": expired,
         "AWS_REGION": "eu-west-1",
         "AWS_ACCESS_KEY_ID": "user",
         "AWS_SECRET_ACCESS_KEY": "secret",
     }
-    aws = Aws(environ)
+    opened = Aws(environ)
+    yield opened
+    opened.close()
+
+
+def test_expired_credentials_are_told_though_a_head_does_not_say_so(aws: Aws, tmp_path: Path) -> None:
+    (tmp_path / "runtime.zip").write_bytes(b"zip")
     with pytest.raises(BadCredentials, match="The provided token has expired; refresh them"):
         upload_once(aws, tmp_path, "bucket", "prefix")
-    aws.close()
+
+
+def test_a_bucket_of_which_s3_says_nothing_is_left_to_the_upload(aws: Aws) -> None:
+    check_bucket(aws, "bucket", "prefix")
