@@ -198,6 +198,14 @@ def test_an_export_before_the_first_trial_has_its_header(cli: Cli, folder: Path,
     assert header[0] == first
 
 
+@pytest.mark.parametrize("form", [(), ("--format", "json")])
+def test_a_database_is_no_place_for_a_file(cli: Cli, ran: str, form: tuple[str, ...]) -> None:
+    ended = cli("export", ran, *form, "--to", "sqlite:///study.db")
+    assert ended.code == 2
+    assert "sqlite:///study.db: is no file, as" in ended.err
+    assert "--format optuna and mlflow" in ended.err
+
+
 def test_export_to_a_json_file(cli: Cli, ran: str, folder: Path) -> None:
     ended = cli("export", ran, "-o", "trials.json")
     assert ended.out == ""
