@@ -238,7 +238,7 @@ def _ended_status(folder: Path, order: _StopOrder | None, started_at: datetime) 
 def _is_alive(folder: Path) -> bool:
     """Tell whether the job's entrypoint still holds its lock."""
     try:
-        lock = os.open(folder / "lock", os.O_RDWR)
+        lock = os.open(folder / "lock", os.O_RDONLY)  # the log of a copy that cannot be written can be read
     except FileNotFoundError:
         return False
     try:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sqlite3
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
 
@@ -30,27 +28,6 @@ def folder(tmp_path: Path) -> Path:
     with closing(open_at(folder)) as store:
         store.create_sweep(a_sweep())
     return folder
-
-
-@pytest.fixture
-def protect() -> Iterator[Callable[[Path], None]]:
-    """Takes the right to write from a folder and its files; from root, who may write anywhere, by a mount."""
-    with ExitStack() as undone:
-
-        def protect(folder: Path) -> None:
-            if os.geteuid() != 0:
-                for path in (folder, *folder.iterdir()):
-                    undone.callback(path.chmod, path.stat().st_mode)
-                    path.chmod(0o555)
-                return
-            commands = (["--bind", str(folder), str(folder)], ["-o", "remount,ro,bind", str(folder)])
-            for number, command in enumerate(commands):
-                if shutil.which("mount") is None or subprocess.run(["mount", *command], check=False).returncode:
-                    pytest.skip("root may not mount here")
-                if number == 0:
-                    undone.callback(subprocess.run, ["umount", "--lazy", str(folder)], check=True)
-
-        yield protect
 
 
 def test_it_is_read_and_a_write_says_why_it_fails(folder: Path, protect: Callable[[Path], None]) -> None:
