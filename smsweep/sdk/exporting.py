@@ -70,13 +70,13 @@ def export(
     to = None if to == STDOUT and is_text else to
     if to is None and not is_text:
         raise UsageError(f"{form} needs a place to write to: --to with {PLACES[form]}")
+    workspace = Workspace()
+    if to is not None:
+        _refuse_own_store(to, workspace)
     if to is not None and "://" in to and form in (*TEXTS, "parquet"):
         raise UsageError(
             f"{redact(to)}: is no file, as {form} wants; --format optuna and mlflow write to such places"
         )
-    workspace = Workspace()
-    if to is not None:
-        _refuse_own_store(to, workspace)
     if to is not None and is_text:
         files.refuse(Path(to), force=force)  # before anything is read
     write = None if is_text else _writer(form)
