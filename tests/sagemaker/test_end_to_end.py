@@ -20,7 +20,7 @@ QUOTA = 3
 TRAIN = """
 import os, time, smsweep
 run = smsweep.init()
-file = "/opt/ml/checkpoints/step" if os.path.isdir("/opt/ml/checkpoints") else "../checkpoints/step"
+file = os.environ.get("SMSWEEP_ML_ROOT", "/opt/ml") + "/checkpoints/step"
 first = int(open(file).read()) if os.path.exists(file) else 0
 for step in range(first, 3):
     smsweep.log({"loss": run.config["x"] + 3 - step}, step=step)
