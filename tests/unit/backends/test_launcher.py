@@ -76,7 +76,8 @@ def test_a_launcher_whose_agent_was_killed_as_it_waited_for_an_answer_says_nothi
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.close()
-        process.stdin.write(json.dumps({"folder": str(tmp_path), "argv": [], "environ": {}}).encode() + b"\n")
+        environ = {"SMSWEEP_ML_ROOT": str(tmp_path / "ml")}
+        process.stdin.write(json.dumps({"folder": str(tmp_path), "argv": [], "environ": environ}).encode() + b"\n")
         process.stdin.close()
         assert process.stderr.read() == b""
     assert process.returncode == 0
