@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from smsweep.backends.base import Backend
-from smsweep.controller import Controller
+from smsweep.controller import Controller, Proposal
 from smsweep.errors import JobRejected, NameTaken, SmsweepError, StoreConflict
 from smsweep.failures import CRASHED, NAME
 from smsweep.flapping import Flapping
@@ -91,7 +92,9 @@ class Agent:
         self._leaving = Leaving.NO
         self._leaves_for_machine = False  # trials go back to the queue instead of being killed
         self._renewed_at = clock()
-        self._is_idle = False  # nothing to claim and nothing to propose at the last look
+        self._is_idle = False  # nothing is left to try, as of the last tick
+        self._is_contended = False  # other agents were faster in the last tick
+        self._rng = random.Random(agent_id)  # noqa: S311 - spreads the pauses of agents, no secret
         self._trouble = ""
 
     def leave(self, how: Leaving | None = None, *, machine_goes: bool = False) -> Leaving:
@@ -121,7 +124,8 @@ class Agent:
             if self._is_done():
                 return Outcome(ended=dict(self._ended), trouble=self._trouble, asked_by=self._asked_by())
             pause_s = SHORTEST_SLEEP_S if happened else min(pause_s * 1.5, self._options.longest_sleep_s)
-            self._sleep(pause_s)
+            # agents that met at the same moment must not meet again
+            self._sleep(pause_s * self._rng.random() if self._is_contended else pause_s)
 
     def tick(self) -> bool:
         """Look once at everything and act once on it. Returns whether anything changed."""
@@ -293,18 +297,18 @@ class Agent:
         for held in list(self._held.values()):
             if takes_more and not held.is_submitted and not held.was_told:
                 takes_more = self._submit(held)
-        happened = False
+        happened = self._is_contended = False
         while takes_more and self._may_start():
-            trial = self._claim()
+            trial, proposal = self._claim()
             if trial is None:
-                self._is_idle = self._controller.sweep.state is SweepState.RUNNING
-                if self._is_idle:
-                    self._controller.conclude()
+                self._is_contended = proposal in (Proposal.ADDED, Proposal.CONTENDED, Proposal.RESERVED)
+                if proposal is Proposal.EXHAUSTED and not self._held:
+                    self._is_idle = self._controller.conclude()
                 break
             happened = True
             takes_more = self._submit(self._held[trial.number])
-        if not self._held and (self._trouble or self._is_used_up()) and self._controller.is_exhausted():
-            self._controller.conclude()  # the trial that made this agent leave was also the sweep's last
+        if not self._held and (self._trouble or self._is_used_up()):
+            self._controller.conclude()  # the trial that made this agent leave was perhaps the sweep's last
         return happened
 
     def _give_back(self, held: Held) -> None:
@@ -332,18 +336,24 @@ class Agent:
             and self._controller.sweep.state in (SweepState.RUNNING, SweepState.STOPPED, SweepState.CANCELLED)
         )
 
-    def _claim(self) -> Trial | None:
-        """Take an abandoned or pending trial; when there is none, have new ones proposed for the free slots."""
+    def _claim(self) -> tuple[Trial | None, Proposal]:
+        """Claim an abandoned or pending trial; if there is none, propose new ones for the free slots first.
+
+        Returns:
+            The trial, or None with the reason. With None, ADDED means that other agents claimed what was added.
+        """
         counts = self._controller.history.counts
         n_active = counts[TrialState.RUNNING] + counts[TrialState.STOPPING]
         may_be_pending = counts[TrialState.PENDING] and self._controller.affords_more()
         trial = self._claim_known() if may_be_pending or n_active > len(self._held) else None
         if trial is not None:
-            return trial
+            return trial, Proposal.ADDED
         free = self._options.parallel - len(self._held)
         if self._options.count is not None:
             free = min(free, self._options.count - self._started)
-        return self._claim_known() if self._controller.propose(free) else None
+        proposal = self._controller.propose(free)
+        may_be_pending = proposal in (Proposal.ADDED, Proposal.CONTENDED) and self._controller.affords_more()
+        return self._claim_known() if may_be_pending else None, proposal
 
     def _claim_known(self) -> Trial | None:
         place, is_spent = self._backend.place, not self._controller.affords_more()

@@ -73,6 +73,7 @@ class Purse:
         self._budgets = budgets
         self._used: dict[int, tuple[float, ...]] = {}  # by trial: of each budget, worst cases included
         self._totals = [0.0] * len(budgets)
+        self._active: set[int] = set()  # numbers of the trials whose worst case is reserved
 
     @property
     def has_limits(self) -> bool:
@@ -85,12 +86,21 @@ class Purse:
             before = self._used.get(trial.number, (0.0,) * len(now))
             self._used[trial.number] = now
             self._totals = [total + new - old for total, new, old in zip(self._totals, now, before, strict=True)]
+            (self._active.add if trial.state.is_active else self._active.discard)(trial.number)
 
     def room(self) -> int:
         """Return how many more trials may be active at once; below 0 when too many are."""
+        return self._fit(self._totals)
+
+    def is_spent(self) -> bool:
+        """Return True if no further trial fits even if the active trials cost nothing more."""
+        used = zip(self._budgets, self._totals, strict=True)
+        return self._fit([total - budget.worst * len(self._active) for budget, total in used]) <= 0
+
+    def _fit(self, totals: Sequence[float]) -> int:
         rooms = [
             math.floor((budget.cap - total) / budget.worst + 1e-9)
-            for budget, total in zip(self._budgets, self._totals, strict=True)
+            for budget, total in zip(self._budgets, totals, strict=True)
         ]
         return min(rooms, default=NO_LIMIT)
 

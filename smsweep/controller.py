@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import logging
 from collections.abc import Iterable, Sequence
+from enum import Enum
 
 from smsweep.budget import Purse
 from smsweep.errors import StoreConflict
@@ -14,12 +15,24 @@ from smsweep.stopping.base import StoppingRule
 from smsweep.store.base import Store
 from smsweep.sweeps import Sweep, SweepState
 from smsweep.targets import Targets
-from smsweep.trials import History, Trial, TrialState
+from smsweep.trials import History, Params, Trial, TrialState
 
 log = logging.getLogger(__name__)
 
 OUTLOOK_NOTE = "outlook"  # of a sweep: why more trials will hardly find anything better
-ATTEMPTS = 20  # to add trials while other agents add theirs
+ATTEMPTS = 3  # insertions before the agent pauses, while other agents add their trials
+
+
+class Proposal(Enum):
+    """The outcome of one call of `Controller.propose`. Only EXHAUSTED is final."""
+
+    ADDED = "added"  # pending trials were added; another agent may claim them first
+    CONTENDED = "contended"  # other agents added trials at the same moment; try again after a pause
+    RESERVED = (
+        "reserved"  # running trials reserve the rest of the budget, or the rest of W&B's runs; wait for them
+    )
+    CLOSED = "closed"  # the sweep accepts no trials in its state (paused, stopped, ...)
+    EXHAUSTED = "exhausted"  # the search space, a cap, a target or the budget is used up
 
 
 class Controller:
@@ -48,7 +61,7 @@ class Controller:
         self._store = store
         self._strategy = strategy
         self._rule = rule
-        self._is_spent = False  # the budget covered no further trial at the last look
+        self._is_over_budget = False  # the budget covered no further trial when it was last checked
         self._revision = 0
         self._repeats = Repeats(repeats, sweep.config.metric, sweep.config.metrics)
         self._targets = Targets(sweep.config)
@@ -90,26 +103,30 @@ class Controller:
             self.refresh()
         return self._purse.room() >= 0
 
-    def propose(self, n: int) -> int:
-        """Add up to n pending trials and return how many; fewer than n means there is nothing more to try now."""
+    def propose(self, n: int) -> Proposal:
+        """Add up to n pending trials, n > 0."""
         for _ in range(ATTEMPTS):
             if self.history.has_gaps:  # a trial that was claimed is younger than what was read
                 self.refresh()
-            wanted = min(n, self._room())
-            if wanted <= 0:
-                return 0
-            params = self._strategy.suggest(self.history, wanted)
+            if (blocked := self._blocked()) is not None:
+                return blocked
+            params = self._strategy.suggest(self.history, min(n, self._room()))
             self._tell(outlook(self._strategy, self.history))
             if not params:
-                return 0
-            try:
-                added = self._store.add_trials(self.sweep.id, self.history.next_number, params)
-            except StoreConflict:
-                self.refresh()
-                continue
-            self.note(added)
-            return len(added)
-        return 0
+                return Proposal.EXHAUSTED
+            if self._add(params):
+                return Proposal.ADDED
+        return Proposal.CONTENDED
+
+    def _add(self, params: Sequence[Params]) -> bool:
+        """Add pending trials at the next number; on a conflict, read what changed and return False."""
+        try:
+            added = self._store.add_trials(self.sweep.id, self.history.next_number, params)
+        except StoreConflict:
+            self.refresh()
+            return False
+        self.note(added)
+        return True
 
     def _tell(self, hint: str) -> None:
         """Keep the strategy's outlook with the sweep, and say it when it changes."""
@@ -145,21 +162,34 @@ class Controller:
         return stopping
 
     def conclude(self) -> bool:
-        """Mark the sweep finished if nothing is pending or active; call it when propose had nothing to add."""
+        """Return True if an agent without trials of its own can exit, and mark the sweep finished if it is.
+
+        The decision rests on what the store holds now. A sweep is finished when nothing is left to try and no
+        trial is pending or active; if anything in the sweep changes at the same moment, nothing is marked.
+        """
         self.refresh()
-        counts = self.history.counts
-        if counts[TrialState.PENDING] or counts[TrialState.RUNNING] or counts[TrialState.STOPPING]:
+        if not self.is_exhausted():
             return False
+        counts = self.history.counts
+        if counts[TrialState.RUNNING] or counts[TrialState.STOPPING]:
+            return True  # their agents mark the end of the sweep
+        if counts[TrialState.PENDING]:
+            return self._purse.is_spent()
         try:
-            self.sweep = self._store.set_sweep_state(self.sweep.id, [SweepState.RUNNING], SweepState.FINISHED)
+            self.sweep = self._store.set_sweep_state(
+                self.sweep.id, [SweepState.RUNNING], SweepState.FINISHED, revision=self._revision
+            )
         except StoreConflict:
             return False
         log.info("sweep %s finished", self.sweep.id)
         return True
 
     def is_exhausted(self) -> bool:
-        """Tell whether `propose` would have nothing to add."""
-        return self._room() <= 0 or not self._strategy.suggest(self.history, 1)
+        """Return True if `propose` would return EXHAUSTED for what was read last."""
+        blocked = self._blocked()
+        if blocked is not None:
+            return blocked is Proposal.EXHAUSTED
+        return not self._strategy.suggest(self.history, 1)
 
     def missing_objective(self, trial: Trial) -> str:
         """Return why a trial that ended well still cannot be compared; "" when it reported the sweep's metrics."""
@@ -174,18 +204,28 @@ class Controller:
     def _reads_curves(self) -> bool:
         return self._rule is not None or self.sweep.config.method == "bayes"
 
-    def _room(self) -> int:
+    def _blocked(self) -> Proposal | None:
+        """Return why no trial can be added, whatever the strategy suggests; None if one can."""
         if not self.sweep.state.takes_trials:
-            return 0
+            return Proposal.CLOSED
         if self._targets.are_reached(self._repeats.follow(self.history)):
             self._tell("the target is reached, so no new trials are started")
-            return 0
-        room = self._purse.room()
-        if room <= 0 and not self._is_spent:
+            return Proposal.EXHAUSTED
+        if self._cap is not None and len(self.history) >= self._cap:
+            return Proposal.EXHAUSTED
+        is_over_budget = self._purse.room() <= 0
+        if is_over_budget and not self._is_over_budget:
             log.warning(
                 "sweep %s starts no trial now: its budget of %s covers no other", self.sweep.id, self._purse
             )
-        self._is_spent = room <= 0
+        self._is_over_budget = is_over_budget
+        if not is_over_budget:
+            return None
+        return Proposal.EXHAUSTED if self._purse.is_spent() else Proposal.RESERVED
+
+    def _room(self) -> int:
+        """Return how many trials the cap and the budget allow beyond those that exist."""
+        room = self._purse.room()
         return room if self._cap is None else min(room, self._cap - len(self.history))
 
 

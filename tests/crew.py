@@ -106,7 +106,7 @@ class Crew:
     def finish(self, n_agents: int = 1) -> None:
         """Let fresh agents do what is left."""
         for process in [self.start() for _ in range(n_agents)]:
-            process.join(120)
+            process.join(250)  # on a busy machine 32 agents of one PostgreSQL need two minutes
             assert process.exitcode == 0
 
     def check(self, n_trials: int) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import functools
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -184,19 +183,3 @@ def test_a_room_says_what_it_is_for(room: str) -> None:
     package = PACKAGE / room / "__init__.py"
     text = (package if package.exists() else PACKAGE / f"{room}.py").read_text(encoding="utf-8")
     assert ast.get_docstring(ast.parse(text))
-
-
-def sources() -> list[Path]:
-    folders = ("smsweep", "tests", "benchmarks", "examples", "docs", "container")
-    return sorted(file for folder in folders for file in (PACKAGE.parent / folder).rglob("*.py"))
-
-
-def test_files_stay_small() -> None:
-    """Past 400 lines a file asks to be two, or gives its reason in a line `# One file: ...`."""
-    long = {
-        str(file.relative_to(PACKAGE.parent)): n
-        for file in sources()
-        if (n := len((text := file.read_text(encoding="utf-8")).splitlines())) > 400
-        and not re.search(r"^# One file: \S+", text, re.M)
-    }
-    assert not long

@@ -26,8 +26,14 @@ class Store(Protocol):
         """Newest first."""
         ...
 
-    def set_sweep_state(self, sweep_id: str, expect: Collection[SweepState], to: SweepState) -> Sweep:
-        """Raises StoreConflict when the sweep is in none of the expected states."""
+    def set_sweep_state(
+        self, sweep_id: str, expect: Collection[SweepState], to: SweepState, *, revision: int | None = None
+    ) -> Sweep:
+        """Change a sweep's state.
+
+        Raises StoreConflict when the sweep is in none of the expected states or, with revision, when the sweep or
+        any of its trials changed after that revision.
+        """
         ...
 
     def add_trials(self, sweep_id: str, first_number: int, params: Sequence[Params]) -> list[Trial]:

@@ -62,9 +62,13 @@ class RoutedStore:
             found, key=lambda sweep: sweep.created_at.timestamp() if sweep.created_at else 0, reverse=True
         )
 
-    def set_sweep_state(self, sweep_id: str, expect: Collection[SweepState], to: SweepState) -> Sweep:
+    def set_sweep_state(
+        self, sweep_id: str, expect: Collection[SweepState], to: SweepState, *, revision: int | None = None
+    ) -> Sweep:
         if sweep_id not in self._elsewhere.ids():
-            return self._home.set_sweep_state(sweep_id, expect, to)
+            return self._home.set_sweep_state(sweep_id, expect, to, revision=revision)
+        if revision is not None:  # only an agent names one, and the sweep's own agent does not come through here
+            return self._writable(sweep_id).set_sweep_state(sweep_id, expect, to, revision=revision)
         order = {"do": "set_sweep_state", "expect": [state.value for state in expect], "to": to.value}
         return self._change(sweep_id, lambda store: store.set_sweep_state(sweep_id, expect, to), order)
 

@@ -61,12 +61,20 @@ class SqlStore(Store):
 
     @writes
     def set_sweep_state(
-        self, connection: sa.Connection, sweep_id: str, expect: Collection[SweepState], to: SweepState
+        self,
+        connection: sa.Connection,
+        sweep_id: str,
+        expect: Collection[SweepState],
+        to: SweepState,
+        *,
+        revision: int | None = None,
     ) -> Sweep:
         row = connection.execute(queries.SWEEP_TO_CHANGE, {"of_sweep": sweep_id}).one_or_none()
         sweep = self._sweep_of(row, sweep_id)
         if sweep.state not in (expected := tuple(expect)):
             raise StoreConflict(f"sweep {sweep_id} is {sweep.state.value}, not {_either(expected)}: read it again")
+        if revision is not None and sweep.revision != revision:
+            raise StoreConflict(f"sweep {sweep_id} changed after revision {revision}: read it again")
         changes = {"state": to, "revision": sweep.revision + 1}
         connection.execute(queries.UPDATE_SWEEP, {"of_sweep": sweep_id, **changes})
         return replace(sweep, state=to, revision=sweep.revision + 1)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from smsweep.controller import Controller
+from smsweep.controller import ATTEMPTS, Controller, Proposal
 from smsweep.runtime.identity import IDLE, RUN
 from smsweep.trials import Trial
 from smsweep.wandb_server.sweep import HostedSweep
@@ -31,24 +31,19 @@ class HostedController(Controller):
         self._clock = clock
         self._looked_at: datetime | None = None
         self._hosted: HostedSweep | None = None
-        self._first = 0  # number of the first trial that this agent could have added
         self._has_ended = False  # by what a trial heard from the server
 
-    def refresh(self) -> None:
-        super().refresh()
-        self._first = self._first or self.history.next_number
-
-    def propose(self, n: int) -> int:
+    def propose(self, n: int) -> Proposal:
         """Add trials as long as the server has runs for them, as far as that can be known beforehand."""
-        wanted = min(n, self._room(), self._open_runs())
-        if wanted <= 0 or self._has_ended:
-            return 0
-        added = self._store.add_trials(self.sweep.id, self.history.next_number, [{}] * wanted)
-        self.note(added)
-        return len(added)
+        for _ in range(ATTEMPTS):
+            if (blocked := self._blocked()) is not None:
+                return blocked
+            if self._add([{}] * min(n, self._room())):
+                return Proposal.ADDED
+        return Proposal.CONTENDED
 
     def is_exhausted(self) -> bool:
-        return self._has_ended or min(self._room(), self._open_runs()) <= 0
+        return self._blocked() is Proposal.EXHAUSTED
 
     def missing_objective(self, trial: Trial) -> str:
         """Nothing is missing where the server gave no run: there will be no more."""
@@ -59,14 +54,28 @@ class HostedController(Controller):
             return ""
         return super().missing_objective(trial)
 
-    def _open_runs(self) -> int:
-        """Return how many runs the server may still give, beyond those that our trials are about to get."""
+    def _blocked(self) -> Proposal | None:
+        if self._has_ended:
+            return Proposal.EXHAUSTED
+        blocked = super()._blocked()
+        if blocked is not None:
+            return blocked
+        hosted = self._read_hosted()
+        if hosted.is_paused:
+            return Proposal.CLOSED
+        if not hosted.is_open or hosted.n_open <= 0:
+            return Proposal.EXHAUSTED
+        return None if hosted.n_open > self._n_waiting() else Proposal.RESERVED
+
+    def _room(self) -> int:
+        return min(super()._room(), self._read_hosted().n_open - self._n_waiting())
+
+    def _n_waiting(self) -> int:
+        """Return how many of our trials are about to get a run from the server."""
+        return sum(1 for trial in self.history if not trial.state.is_terminal and RUN not in trial.summary)
+
+    def _read_hosted(self) -> HostedSweep:
         now = self._clock()
         if self._hosted is None or self._looked_at is None or (now - self._looked_at).total_seconds() >= LOOK_S:
             self._hosted, self._looked_at = self._look(), now
-        if not self._hosted.is_open:
-            return 0
-        if self._hosted.n_expected is None:
-            return len(self.history) + 1_000_000  # no end
-        waiting = sum(1 for trial in self.history if not trial.state.is_terminal and RUN not in trial.summary)
-        return self._hosted.n_expected - self._hosted.n_runs - waiting
+        return self._hosted

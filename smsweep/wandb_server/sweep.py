@@ -30,6 +30,8 @@ query Runs($entity: String, $project: String, $filters: JSONString, $cursor: Str
 """
 PAGE = 100  # runs an answer
 OPEN = ("PENDING", "RUNNING")  # states in which a sweep hands out runs
+PAUSED = "PAUSED"
+ENDLESS = 1_000_000_000  # runs
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,6 +57,15 @@ class HostedSweep:
     @property
     def is_open(self) -> bool:
         return self.state in OPEN
+
+    @property
+    def is_paused(self) -> bool:
+        return self.state == PAUSED
+
+    @property
+    def n_open(self) -> int:
+        """How many runs the server can still give; a number without meaning above any n for an endless sweep."""
+        return ENDLESS if self.n_expected is None else self.n_expected - self.n_runs
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -15,7 +17,7 @@ from smsweep.errors import BackendUnavailable, CapacityError, SmsweepError, Stor
 from smsweep.leaving import Leaving
 from smsweep.runtime.assignment import Assignment
 from smsweep.sweeps import SweepState
-from smsweep.trials import TrialState
+from smsweep.trials import Params, Trial, TrialState
 from tests.fakes.agent_kit import Kit, logged
 from tests.fakes.scripted_backend import Plot, ScriptedBackend
 
@@ -53,6 +55,10 @@ class Interleavings(RuleBasedStateMachine):
         self.agents: dict[str, Agent] = {}
         self.n_agents = 0
         self.seen_end: dict[int, tuple[TrialState, int]] = {}
+        self.n_conflicts = self.n_outrun = 0
+        self._add_trials, self._claim = self.kit.store.add_trials, self.kit.store.claim
+        self.kit.store.add_trials = self._add_late  # type: ignore[method-assign]
+        self.kit.store.claim = self._claim_late  # type: ignore[method-assign]
 
     @initialize()
     def start_one(self) -> None:
@@ -89,12 +95,36 @@ class Interleavings(RuleBasedStateMachine):
     def refuse(self) -> None:
         self.backend.refusals += [BackendUnavailable("no answer"), CapacityError("no machine")]
 
+    @rule(n=st.integers(1, 6))
+    def conflict(self, n: int) -> None:
+        """Let the next n insertions of trials meet another agent's, which adds one trial first."""
+        self.n_conflicts = n
+
+    @rule(n=st.integers(1, 3))
+    def outrun(self, n: int) -> None:
+        """Let the next n claims come too late: another agent, soon lost, claims the oldest pending trial."""
+        self.n_outrun = n
+
     @rule(to=st.sampled_from([SweepState.PAUSED, SweepState.RUNNING]))
     def pause_or_resume(self, to: SweepState) -> None:
         try:
             self.kit.store.set_sweep_state(self.kit.sweep.id, [SweepState.RUNNING, SweepState.PAUSED], to)
         except StoreConflict:
             return
+
+    def _add_late(self, sweep_id: str, first_number: int, params: Sequence[Params]) -> list[Trial]:
+        if self.n_conflicts:
+            self.n_conflicts -= 1
+            self._add_trials(sweep_id, first_number, params[:1])
+        return self._add_trials(sweep_id, first_number, params)
+
+    def _claim_late(
+        self, sweep_id: str, agent_id: str, place: str, lease_s: float, **options: Any
+    ) -> Trial | None:
+        if self.n_outrun:
+            self.n_outrun -= 1
+            self._claim(sweep_id, "outrunner", place, lease_s, **options)
+        return self._claim(sweep_id, agent_id, place, lease_s, **options)
 
     def _tick(self, name: str) -> None:
         if name not in self.agents:
@@ -128,9 +158,17 @@ class Interleavings(RuleBasedStateMachine):
         assert len(alive) == len(set(alive))
         assert len(self.backend.submitted) == len(set(self.backend.submitted))
 
+    @invariant()
+    def finished_sweep_has_tried_every_cell(self) -> None:
+        if self.kit.store.get_sweep(self.kit.sweep.id).state is SweepState.FINISHED:
+            trials = self.kit.trials()
+            assert len(trials) == N_CELLS
+            assert {trial.state for trial in trials} <= ENDED
+
     def teardown(self) -> None:
         """Whatever happened: one more agent, once the leases have run out, brings everything to its end."""
         self.backend.refusals.clear()
+        self.n_outrun = 0
         self.pause_or_resume(SweepState.RUNNING)
         self.kit.advance(120)
         self.kit.slept = 0

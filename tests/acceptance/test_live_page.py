@@ -1,6 +1,5 @@
 """The live page in a real browser without a network, over sweeps that really run."""
 
-# One file: one browser and one server are started for all of these tests.
 from __future__ import annotations
 
 import json

@@ -19,6 +19,7 @@ from tests.postgres import Postgres, run_postgres
 
 N_TRIALS = 8
 SCHEDULES = 10  # a test: a hundred in all on SQLite
+ROUNDS = int(os.environ.get("SMSWEEP_TEST_ROUNDS", "1"))  # of the crowd, on each database
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +75,18 @@ def test_many_agents_share_a_sweep_on_postgresql(postgres: Postgres, tmp_path: P
     crew = Crew(postgres.new_schema(), tmp_path, 200, lasts_s=0.0, parallel=4)
     crew.finish(16)
     crew.check(200)
+
+
+@pytest.mark.parametrize("round_", range(ROUNDS))
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_crowd_of_agents_finishes_every_trial_of_a_sweep(
+    postgres: Postgres, tmp_path: Path, database: str, round_: int
+) -> None:
+    """32 agents on trials without length: nearly every insert and claim meets another agent's."""
+    url = postgres.new_schema() if database == "postgresql" else f"sqlite:///{tmp_path / 'store.db'}"
+    crew = Crew(url, tmp_path, 500, lasts_s=0.0)
+    crew.finish(32)
+    crew.check(500)
 
 
 def test_a_holder_that_was_frozen_past_its_lease_leaves_its_trials_alone(

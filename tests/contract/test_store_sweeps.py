@@ -73,6 +73,16 @@ def test_a_sweep_in_another_state_is_a_conflict(sweep: Store) -> None:
         sweep.set_sweep_state(SWEEP, [SweepState.PAUSED], SweepState.STOPPED)
 
 
+def test_sweep_state_changes_only_at_the_expected_revision(sweep: Store) -> None:
+    revision = sweep.get_sweep(SWEEP).revision
+    sweep.add_trials(SWEEP, 0, [{"x": 1}])
+    with pytest.raises(StoreConflict, match=f"changed after revision {revision}"):
+        sweep.set_sweep_state(SWEEP, [SweepState.RUNNING], SweepState.FINISHED, revision=revision)
+    revision = sweep.get_sweep(SWEEP).revision
+    finished = sweep.set_sweep_state(SWEEP, [SweepState.RUNNING], SweepState.FINISHED, revision=revision)
+    assert finished.state is SweepState.FINISHED
+
+
 @pytest.mark.parametrize(
     "ask",
     [

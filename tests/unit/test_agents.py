@@ -1,4 +1,3 @@
-# One file: one agent on one scripted backend, tick by tick, in the order of a trial's life.
 from __future__ import annotations
 
 from collections.abc import Collection
