@@ -30,6 +30,7 @@ RETRIES: Mapping[str, int] = {
 
 # In a failure's text -> class. The first that is found counts.
 SIGNS = (
+    (INTERNAL, re.compile(r"(?:AlgorithmError: )?secret \S+: \S+ cannot be read now: ")),  # see runtime.secrets
     (
         OOM,
         re.compile(

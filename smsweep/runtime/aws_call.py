@@ -5,8 +5,11 @@ from __future__ import annotations
 import datetime
 import hashlib
 import hmac
+import http.client
 import importlib
+import io
 import json
+import random
 import time
 import urllib.error
 import urllib.request
@@ -20,7 +23,8 @@ if TYPE_CHECKING:
     Keys = Tuple[str, str, str]  # key id, secret key, session token or ""
 
 TIMEOUT_S = 20
-PAUSES_S = (0.5, 2.0)  # between tries
+PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # between tries; up to half of each is cut off at random
+THROTTLED = ("throttl", "toomanyrequests", "requestlimitexceeded", "internalserviceerror", "internalservererror")
 CONTAINER_CREDENTIALS = "http://169.254.170.2"  # where SageMaker hands a job its role's keys
 DOMAINS = {  # by partition; of the others it is amazonaws.com
     "aws-cn": "amazonaws.com.cn",
@@ -42,8 +46,9 @@ def aws_call(
 ) -> Dict[str, Any]:
     """Call an action, such as target secretsmanager.GetSecretValue, and return its answer.
 
-    Goes to AWS_ENDPOINT_URL_<SERVICE> or AWS_ENDPOINT_URL where one is set. Raises OSError (HTTPError for a
-    refusal), ValueError for an answer that is no JSON, KeyError where there are no credentials.
+    Goes to AWS_ENDPOINT_URL_<SERVICE> or AWS_ENDPOINT_URL where one is set. Raises HTTPError for a refusal,
+    Unavailable if the service cannot be reached, ValueError for an answer that is no JSON, KeyError where there are
+    no credentials.
     """
     url = _endpoint(service, region, partition, environ)
     data = json.dumps(body).encode()
@@ -63,19 +68,44 @@ def aws_call(
     return document
 
 
+class Unavailable(OSError):
+    """The service gave no usable answer to any of the tries; a later job may get one."""
+
+
 def _patiently(request: urllib.request.Request) -> bytes:
-    """Send a request, again while the trouble may pass. Raises OSError."""
+    """Send a request; retry while the service is throttled, fails, or cannot be reached.
+
+    Raises HTTPError for a refusal, Unavailable if the last try fails as well.
+    """
+    rng = random.Random()  # noqa: S311 - spreads the tries of many jobs, no secret
     for pause_s in (*PAUSES_S, None):
         try:
             with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
                 body: bytes = answer.read()
                 return body
-        except OSError as err:
-            is_refusal = isinstance(err, urllib.error.HTTPError) and err.code < 500 and err.code != 429
-            if is_refusal or pause_s is None:
-                raise
-        time.sleep(pause_s)
-    raise AssertionError  # the last try returns or raises
+        except urllib.error.HTTPError as err:
+            text = err.read(2_000)
+            if err.code < 500 and err.code != 429 and not _is_throttled(text):
+                raise urllib.error.HTTPError(err.url, err.code, err.msg, err.hdrs, io.BytesIO(text)) from None
+            trouble = "HTTP %d: %s" % (err.code, text.decode("utf-8", "replace"))
+        except (OSError, http.client.HTTPException) as err:
+            trouble = str(err) or type(err).__name__
+        if pause_s is not None:
+            time.sleep(pause_s * rng.uniform(0.5, 1.0))
+    raise Unavailable(f"no answer in {len(PAUSES_S) + 1} tries; the last one: {trouble}")
+
+
+def _is_throttled(text: bytes) -> bool:
+    """Return True for the error document of a service that accepts the same request later.
+
+    AWS answers with status 400 then. Source: Secrets Manager and Systems Manager API, common errors.
+    """
+    try:
+        document = json.loads(text)
+        kind = str(document.get("__type") or document.get("code") or "").lower()
+    except (ValueError, AttributeError):
+        return False
+    return any(sign in kind for sign in THROTTLED)
 
 
 def credentials(environ: Mapping[str, str]) -> Keys:

@@ -71,7 +71,8 @@ def _fetch(name: str, reference: str, environ: Mapping[str, str]) -> str:
     try:
         text = _ask(found.group("service"), found.group("region"), found.group("partition"), arn, environ)
     except (OSError, ValueError, KeyError) as err:
-        raise JobFailure(f"secret {name}: cannot read {arn}: {_reason(err)}") from err
+        how = "cannot be read now" if type(err).__name__ == "Unavailable" else "cannot be read"
+        raise JobFailure(f"secret {name}: {arn} {how}: {_reason(err)}") from err
     return _part(name, text, key) if key else text
 
 

@@ -86,7 +86,7 @@ def test_a_secret_that_cannot_be_read_fails_the_trial_and_names_its_place(accoun
     account.run(1, job={"secrets": {"TOKEN": arn}})
     (trial,) = account.trials()
     assert trial.state is TrialState.FAILED
-    assert f"secret TOKEN: cannot read {arn}" in trial.reason
+    assert f"secret TOKEN: {arn} cannot be read" in trial.reason
 
 
 def test_a_variable_of_this_machine_is_refused_with_the_cure(account: Account) -> None:

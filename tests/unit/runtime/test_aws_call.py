@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import socket
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+
 import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+from smsweep.failures import INTERNAL, classify
+from smsweep.runtime import aws_call
 from smsweep.runtime.aws_call import signature
+from smsweep.runtime.failure import JobFailure
+from smsweep.runtime.secrets import with_secrets
 
 DATE = "20260102T030405Z"
 HEADERS = {
@@ -29,3 +39,85 @@ def test_a_signature_is_botocores_own(token: str) -> None:
     request.context["timestamp"] = DATE
     to_sign = theirs.string_to_sign(request, theirs.canonical_request(request))
     assert ours.endswith(f"Signature={theirs.signature(to_sign, request)}")
+
+
+ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:token-AbCdEf"
+KEYS = {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "secret"}
+DROPPED = (0, "")  # the connection is closed without an answer
+THROTTLED = (400, '{"__type": "ThrottlingException", "message": "Rate exceeded"}')
+
+
+class Service:
+    """An AWS JSON API on loopback that gives prepared answers first."""
+
+    def __init__(self, answers: list[tuple[int, str]]) -> None:
+        self.answers = answers
+        self.n_requests = 0
+        service = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                service.n_requests += 1
+                self.rfile.read(int(self.headers["content-length"]))
+                status, text = service.answers.pop(0) if service.answers else (200, '{"SecretString": "s3cret"}')
+                if not status:
+                    self.connection.shutdown(socket.SHUT_RDWR)
+                    return
+                self.send_response(status)
+                self.send_header("content-length", str(len(text)))
+                self.end_headers()
+                self.wfile.write(text.encode())
+
+            def log_message(self, *args: Any) -> None:
+                pass
+
+        self.server = HTTPServer(("127.0.0.1", 0), Handler)
+        self.environ = {**KEYS, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.server.server_port}"}
+
+
+@pytest.fixture
+def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
+    monkeypatch.setattr(aws_call, "PAUSES_S", (0.01, 0.01, 0.01))
+    service = Service([])
+    thread = threading.Thread(target=service.server.serve_forever)
+    thread.start()
+    yield service
+    service.server.shutdown()
+    thread.join()
+    service.server.server_close()
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        DROPPED,
+        THROTTLED,
+        (400, '{"__type": "com.amazonaws.ssm#TooManyRequestsException"}'),
+        (429, "slow down"),
+        (500, '{"__type": "InternalServiceError"}'),
+        (503, "<html>unavailable</html>"),
+    ],
+)
+def test_secret_is_fetched_after_passing_trouble(service: Service, trouble: tuple[int, str]) -> None:
+    service.answers = [trouble] * 3
+    found = with_secrets({**service.environ, "SMSWEEP_SECRET_TOKEN": ARN}, "/nowhere")
+    assert (found["TOKEN"], service.n_requests) == ("s3cret", 4)
+
+
+def test_refusal_is_final(service: Service) -> None:
+    service.answers = [(400, '{"__type": "AccessDeniedException", "Message": "not authorized"}')]
+    with pytest.raises(JobFailure, match=r"cannot be read: HTTP 400.*AccessDenied") as caught:
+        with_secrets({**service.environ, "SMSWEEP_SECRET_TOKEN": ARN}, "/nowhere")
+    assert service.n_requests == 1
+    assert classify(str(caught.value), 1) != INTERNAL
+
+
+@pytest.mark.parametrize("trouble", [DROPPED, THROTTLED, (500, "")])
+def test_trial_whose_secret_is_unavailable_is_retried_as_an_internal_failure(
+    service: Service, trouble: tuple[int, str]
+) -> None:
+    service.answers = [trouble] * 9
+    with pytest.raises(JobFailure, match="cannot be read now: no answer in 4 tries") as caught:
+        with_secrets({**service.environ, "SMSWEEP_SECRET_TOKEN": ARN}, "/nowhere")
+    assert classify(str(caught.value), 1) == INTERNAL
+    assert classify(f"AlgorithmError: {caught.value}", 1) == INTERNAL
