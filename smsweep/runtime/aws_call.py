@@ -47,7 +47,7 @@ def aws_call(
     """Call an action, such as target secretsmanager.GetSecretValue, and return its answer.
 
     Goes to AWS_ENDPOINT_URL_<SERVICE> or AWS_ENDPOINT_URL where one is set. Raises HTTPError for a refusal,
-    Unavailable if the service cannot be reached, ValueError for an answer that is not JSON, KeyError if there are no
+    Unavailable if the service cannot be reached, ValueError for an answer that is not JSON, KeyError without
     credentials.
     """
     url = _endpoint(service, region, partition, environ)
