@@ -43,6 +43,7 @@ def detach(sweep_id: str, arguments: Sequence[str] = (), notify: Sequence[str] =
     with workspace.store() as store:
         _refuse_finished(store.get_sweep(sweep_id))
         before = store.holders(sweep_id)
+        (workspace.dir / "agents").mkdir(mode=0o700, exist_ok=True)
         return leave_behind(
             [sys.executable, "-m", "smsweep.cli.main", "agent", sweep_id, *arguments],
             workspace.dir / "agents" / sweep_id,

@@ -121,6 +121,7 @@ def agent(
         redact = make_redact(workspace.environ, template)
         notifier = make_notifier(store, stored, template, notify, workspace.environ)
         if function:
+            workspace.jobs_dir.mkdir(mode=0o700, exist_ok=True)
             unguarded: Backend = InlineBackend(function, workspace.jobs_dir, parallel=parallel)
         else:
             unguarded = open_backend(name, workspace)
@@ -166,6 +167,7 @@ def _place_of_work(workspace: Workspace, sweep_id: str, agent_id: str) -> Iterat
     And whether an agent that is told to end leaves its jobs to the next.
     """
     workspace.make()
+    workspace.check_contents()
     record = read_records(workspace.dir).get(sweep_id)
     if record is not None and record.uri:
         opened = DESK["at_desk"](workspace.dir, workspace.environ, read_stored, sweep_id, agent_id, utc_now)

@@ -100,11 +100,12 @@ def _download(aws: Any, workspace: Workspace, sweep_id: str, source: str) -> Non
         return
     bucket, prefix = _place(source)
     workspace.make()
-    workspace.bundles_dir.mkdir(parents=True, exist_ok=True)
+    workspace.bundles_dir.mkdir(mode=0o700, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=workspace.bundles_dir) as folder:
         draft = Path(folder) / bundle.name
         AWS["fetch"](aws, f"s3://{bucket}/{prefix}/{bundle.name}", draft)
         open_bundle(draft, expect=source_hash)
+        draft.chmod(0o644)  # not writable by others, whatever the umask
         draft.rename(bundle)
 
 
