@@ -143,7 +143,7 @@ class Workspace:
     def assets(self, source_hash: str) -> Path:
         """Return the folder that a job's `smsweep` channel shows: the runtime's zip and the source's tarball.
 
-        Both are hashed at each call, so once for each agent: 0.5 s for a source of 100 MB. A folder with other
+        Both are hashed at each call, so once for each agent: 0.4 s for a source of 100 MB. A folder with other
         content is replaced.
 
         Raises:

@@ -1,5 +1,7 @@
 """User to user: what another user of this machine puts into, or in place of, the folder of a user's sweeps."""
 
+# One file: the hostile inputs of one boundary
+
 from __future__ import annotations
 
 import io
