@@ -57,20 +57,24 @@ def refuse_code(codes: Iterable[Code], environ: Mapping[str, str]) -> None:
 
     The message names the file, the hash and the value to set.
     """
-    value = environ.get(ALLOW, "")
-    known = list(codes)
+    value, known = environ.get(ALLOW, ""), list(codes)
     refused = [code for code in known if not is_allowed(code, environ)]
     if not refused:
         return
-    needed = ",".join(dict.fromkeys([*DIGEST.findall(value), *(code.digest for code in known)]))
-    now = "" if value in ("", "0") or DIGEST.search(value) else f", {value[:20]!r} allows nothing"
+    allowed = _digests(value)
+    needed = ",".join(dict.fromkeys([*allowed, *(code.digest for code in known)]))
+    now = "" if value in ("", "0") or allowed else f", {value[:20]!r} allows nothing"
     how = f"read it, and if you trust it, set {ALLOW}={needed} ({ALLOW}={ANY} allows any code{now})"
     raise ConfigError([f"{code.where}: it {code.what} ({code.digest}); {how}" for code in refused])
 
 
 def is_allowed(code: Code, environ: Mapping[str, str]) -> bool:
     value = environ.get(ALLOW, "")
-    return value == ANY or code.digest in re.split(r"[,\s]+", value)
+    return value == ANY or code.digest in _digests(value)
+
+
+def _digests(value: str) -> list[str]:
+    return [word for word in re.split(r"[,\s]+", value) if DIGEST.fullmatch(word)]
 
 
 def allowing(codes: Iterable[Code]) -> str:

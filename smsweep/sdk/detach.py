@@ -21,6 +21,8 @@ from smsweep.sdk.manage import closed_to_agents
 from smsweep.sdk.reuse import REUSE_NOTE
 from smsweep.sdk.search_code import codes_of, stored_code
 from smsweep.sdk.workspace import Workspace
+from smsweep.source.bundle import bundle_path
+from smsweep.source.unpack import open_bundle
 from smsweep.store.base import Store
 from smsweep.sweeps import Sweep, SweepState
 from smsweep.tables import LazyTable
@@ -86,6 +88,9 @@ def send_away(sweep_id: str, arguments: Mapping[str, Any], *, with_agent: bool =
         template, file = load_job_text(sweep.job_yaml), workspace.store_file
         codes = codes_of(sweep.config, stored_code(store, sweep), template)
         refuse_code(codes, workspace.environ)
+        bundle = bundle_path(workspace.bundles_dir, sweep.source_hash)
+        if bundle.exists():  # else `send` says what to do
+            open_bundle(bundle, expect=sweep.source_hash)
         if file is None and not with_agent:
             raise UsageError("--detach=s3: the store is a database already, which an agent anywhere may reach")
         luggage = AWAY["Luggage"](

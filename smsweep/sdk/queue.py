@@ -85,6 +85,7 @@ def _upload(aws: Any, workspace: Workspace, source_hash: str, source: str) -> No
     bundle = bundle_path(workspace.bundles_dir, source_hash)
     if not source_hash or not bundle.exists():
         raise SourceError(f"{bundle}: the sweep's source is not in this folder; publish it where it was created")
+    open_bundle(bundle, expect=source_hash)
     bucket, prefix = _place(source)
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / bundle.name).symlink_to(bundle)

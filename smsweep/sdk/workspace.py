@@ -50,9 +50,8 @@ class Workspace:
     @functools.cached_property
     def dir(self) -> Path:
         """The folder. Raises UsageError if another user can change it, see `check_folder`."""
-        folder = home_dir(self.environ)
-        check_folder(folder, self.environ)
-        return folder
+        self.check()
+        return home_dir(self.environ)
 
     @property
     def jobs_dir(self) -> Path:
@@ -78,6 +77,10 @@ class Workspace:
     def make(self) -> None:
         """Make the folder, before anything is written into it. Raises UsageError as `dir`."""
         make_home(self.environ)
+
+    def check(self) -> None:
+        """Raise UsageError if another user can change the folder."""
+        check_folder(home_dir(self.environ), self.environ)
 
     def check_contents(self) -> None:
         """Raise UsageError if a job, a snapshot or a record in the folder is another user's.
@@ -105,6 +108,7 @@ class Workspace:
 
         create: make it where it is missing; otherwise that raises NotFound. read_only: it refuses writes.
         """
+        self.check()  # again: a page opens the store many times
         if not create and not self.has_store:
             raise NotFound(
                 f"{self.dir}: there are no sweeps here; go to the folder where yours were created, "

@@ -98,9 +98,8 @@ def _refuse_owner(folder: Path, own: set[int]) -> None:
             who = _user(info.st_uid)
             what = "this link" if stat.S_ISLNK(info.st_mode) else "this folder"
             raise UsageError(
-                f"{folder}: {what} belongs to {who}, and its content can run code as you "
-                f"({_user(os.geteuid())}); set SMSWEEP_DIR to a folder of your own, or, if you trust {who}, "
-                f"set {_trust(folder)}"
+                f"{folder}: {what} belongs to {who}, you are {_user(os.geteuid())}, and its content can run code "
+                f"as you; set SMSWEEP_DIR to a folder of your own, or, if you trust {who}, set {_trust(folder)}"
             )
 
 
@@ -139,9 +138,9 @@ def _refuse_foreign(folder: Path, entries: Iterable[Path], own: set[int]) -> Non
             if info.st_uid not in {0, *own}:
                 who, me = _user(info.st_uid), os.geteuid()
                 raise UsageError(
-                    f"{entry}: this belongs to {who}, and can run code as you ({_user(me)}); remove it, or, if "
-                    f"you know what it is, run `chown -Rh {me} {_quoted(entry)}`, or, if you trust {who}, set "
-                    f"{_trust(folder)}"
+                    f"{entry}: this belongs to {who}, you are {_user(me)}, and it can run code as you; remove it, "
+                    f"or, if you know what it is, run `chown -Rh {me} {_quoted(entry)}`, or, if you trust {who}, "
+                    f"set {_trust(folder)}"
                 )
 
 

@@ -15,12 +15,14 @@ import tarfile
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from smsweep.errors import SourceError, UsageError
 from smsweep.sdk.doctor import examine
+from smsweep.sdk.live import LiveStore
 from smsweep.sdk.workspace import Workspace
 from smsweep.source.runtime_zip import runtime_zip
 from smsweep.store.trust import check_folder
@@ -233,6 +235,24 @@ def test_commands_that_only_read_refuse_a_strangers_folder(desk: Desk, verb: tup
     assert "this folder belongs to user nobody" in desk.call(*words, code=2).stderr
 
 
+@pytest.mark.parametrize("verb", ["ui", "endpoint"])
+def test_servers_do_not_start_in_a_strangers_folder(desk: Desk, verb: str) -> None:
+    home(desk).mkdir()
+    os.chown(home(desk), STRANGER, STRANGER)
+    assert "this folder belongs to user nobody" in desk.call(verb, "--port", "0", code=2).stderr
+
+
+def test_page_refuses_a_store_that_was_put_in_place_of_its_own(desk: Desk) -> None:
+    desk.sweep()
+    with closing(LiveStore(Workspace({"SMSWEEP_DIR": str(home(desk))}))) as live:
+        assert len(live.sweeps()) == 1
+        home(desk).rename(desk.folder / "kept")
+        shutil.copytree(desk.folder / "kept", home(desk))
+        os.chown(home(desk), STRANGER, STRANGER)
+        with pytest.raises(UsageError, match="belongs to user nobody"):
+            live.sweeps()
+
+
 def test_command_in_the_error_makes_the_folder_usable(desk: Desk) -> None:
     for name in ("", "jobs", "runtime", "bundles"):
         (home(desk) / name).mkdir()
@@ -289,7 +309,7 @@ def test_user_refuses_a_folder_of_root(desk: Desk) -> None:
     home(desk).mkdir()
 
     def look() -> None:
-        with pytest.raises(UsageError, match=r"belongs to user root \(uid 0\), .* as you \(uid 54321\)"):
+        with pytest.raises(UsageError, match=r"belongs to user root \(uid 0\), you are uid 54321,"):
             check_folder(home(desk), {})
 
     as_user(look, may_use_engine=False)
