@@ -30,8 +30,8 @@ def check_folder(folder: Path, environ: Mapping[str, str]) -> None:
 
     Raises:
         UsageError: If the folder, or a link in its place, belongs to another user; if its group or others can
-            write to it; if a folder above it is writable by all and not sticky; or if an entry of the folder is
-            not the user's or root's. The message names the command or the variable that helps.
+            write to it; if all users can write to a folder above it that is not sticky; or if an entry of the
+            folder is not the user's or root's. The message names the command or the variable that helps.
     """
     if not os.path.lexists(folder) or is_trusted(folder, environ):
         return
@@ -105,7 +105,8 @@ def _refuse_owner(folder: Path, own: set[int]) -> None:
 
 def _refuse_parents(folder: Path) -> None:
     """A folder that another user can replace is that user's from then on, also under a running agent."""
-    for parent in dict.fromkeys([*folder.parents, *Path(os.path.realpath(folder)).parents]):
+    above = [*reversed(folder.parents)], [*reversed(Path(os.path.realpath(folder)).parents)]
+    for parent in (parent for parents in above for parent in _reachable(parents)):
         mode = parent.stat().st_mode
         if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
             raise UsageError(
@@ -113,6 +114,14 @@ def _refuse_parents(folder: Path) -> None:
                 f"run `chmod o-w {_quoted(parent)}`, or set SMSWEEP_DIR to a folder in your home, or, if you "
                 f"trust every user, set {_trust(folder)}"
             )
+
+
+def _reachable(parents: Iterable[Path]) -> Iterator[Path]:
+    """Yield the folders that other users can get to. parents: from the root of the file system down."""
+    for parent in parents:
+        if not parent.stat().st_mode & REACHABLE:
+            return
+        yield parent
 
 
 def _refuse_writable(folder: Path, entries: Iterable[Path]) -> None:

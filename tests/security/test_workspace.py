@@ -332,6 +332,14 @@ def test_folder_in_a_project_of_a_group_is_used(desk: Desk) -> None:
     desk.run()
 
 
+def test_folder_that_all_could_replace_is_used_where_only_its_owner_gets_to_it(desk: Desk) -> None:
+    desk.folder.chmod(0o700)
+    (desk.folder / "open").mkdir()
+    (desk.folder / "open").chmod(0o777)
+    desk.environ["SMSWEEP_DIR"] = str(desk.folder / "open" / ".smsweep")
+    desk.run()
+
+
 def test_folder_is_not_made_where_all_can_replace_it(desk: Desk) -> None:
     desk.folder.chmod(0o777)
     desk.call("run", "sweep.yaml", code=2)
