@@ -22,7 +22,12 @@ class Hook:
     headers: Mapping[str, str] = field(default_factory=dict)  # of the request; values or references
 
     @property
+    def digest(self) -> str:
+        """The SHA-256 of URL, command and headers, as 64 hex digits."""
+        text = json.dumps([self.url, self.command, dict(self.headers)], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
     def key(self) -> str:
         """A name of the same hook for all agents, from which nobody can tell its URL."""
-        text = json.dumps([self.url, self.command, dict(self.headers)], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return self.digest[:16]

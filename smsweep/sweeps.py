@@ -117,6 +117,7 @@ class Sweep:
     sweep_yaml: str = ""  # the document as text
     job_yaml: str = ""  # "" when none was given
     source_hash: str = ""  # of the source bundle; "" for a sweep of a Python function
+    code_hash: str = ""  # sha256:HEX of the program that scheduler.source names; "" without one
     prior_runs: tuple[str, ...] = ()  # labels of earlier trials that inform the search
     created_at: datetime | None = None  # aware UTC
     revision: int = 0  # grows with every change to the sweep or one of its trials

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from smsweep.jobs import JobTemplate, Site, TrainingJobRequest
@@ -13,7 +14,10 @@ def prepare(
     template: JobTemplate, assets: Path, folder: Path, environ: Mapping[str, str], *, upload: bool
 ) -> tuple[JobTemplate, Site]:
     """See backends.table.Prepare. The template is complete as it is."""
-    del environ, upload
+    del environ
+    for name in ("jobs", "checkpoints") if upload else ():
+        with suppress(OSError):  # the job that needs it says so
+            (folder / name).mkdir(mode=0o700, exist_ok=True)
     return template, Site(
         assets_uri=assets.as_uri(),
         output_uri=(folder / "jobs").as_uri(),

@@ -105,6 +105,7 @@ class ProcessBackend:
         draft = folder.with_name(f".{folder.name}.{os.getpid()}")
         try:
             shutil.rmtree(draft, ignore_errors=True)
+            draft.mkdir(mode=0o700, parents=True)  # its script runs as the caller: nobody else may change it
             checkpoints = local_checkpoints(request)
             if checkpoints is not None:  # of all attempts, where the next one finds them
                 checkpoints.mkdir(parents=True, exist_ok=True)

@@ -305,6 +305,11 @@ def _check_notify(hooks: Any, problems: Problems) -> None:
         if "headers" in hook and "command" in hook:
             problems.add((*path, "headers"), "is for a url only")
         for name, value in hook["headers"].items() if isinstance(hook.get("headers"), dict) else ():
+            if str(value).lower().startswith("env:aws_"):
+                problems.add(
+                    (*path, "headers", name),
+                    f"{value} is a variable of AWS's, which no webhook may get; name another variable",
+                )
             if _SECRET_HEADER.search(str(name)) and not str(value).startswith(("env:", "arn:")):
                 problems.add(
                     (*path, "headers", name), "is a secret by its name; give where it is kept, such as env:NAME"

@@ -11,6 +11,7 @@ from smsweep.config.job_yaml import ParsedJob, parse_job
 from smsweep.config.plain import to_yaml
 from smsweep.config.sweep_yaml import ParsedSweep, parse_sweep
 from smsweep.errors import ConfigError, NotFound, SmsweepError
+from smsweep.sdk.consent import hook_codes, refuse_code
 from smsweep.sdk.create import check_can_run, keep, needs_program, secrets_in_configs, snapshot
 from smsweep.sdk.hidden import known_secrets
 from smsweep.sdk.labels import parse_label
@@ -85,6 +86,7 @@ def check(
     try:
         _known(workspace, prior_runs)
         _source(workspace, parsed, job, like, is_dry=True)
+        refuse_code(hook_codes(job.template.notify), workspace.environ)
     except SmsweepError as err:
         problems.append(str(err))
     repeats = job.template.repeats

@@ -20,6 +20,7 @@ from smsweep.config.sweep_yaml import ParsedSweep, parse_sweep, read_sweep
 from smsweep.errors import ConfigError, SourceError, UsageError
 from smsweep.jobs import JobTemplate
 from smsweep.runtime.secrets import SECRETS_ENV
+from smsweep.sdk.consent import digest_of, refuse_code
 from smsweep.sdk.estimators import EstimatorJob, compile_estimator
 from smsweep.sdk.hidden import known_secrets
 from smsweep.sdk.left_behind import left_behind
@@ -27,7 +28,7 @@ from smsweep.sdk.origin import ORIGIN_NOTE, origin
 from smsweep.sdk.placing import placed, source_dir
 from smsweep.sdk.prior import CSV_NOTE, is_file, read_files, stored_prior, warn_of_other_spaces
 from smsweep.sdk.reuse import REUSE_NOTE
-from smsweep.sdk.search_code import CODE_NOTE, check_allowed, read_code, with_code
+from smsweep.sdk.search_code import CODE_NOTE, codes_of, has_program, read_code, with_code
 from smsweep.sdk.workspace import Workspace
 from smsweep.search.methods import engine_of, make_strategy
 from smsweep.source.collect import SourceFile, collect
@@ -140,10 +141,11 @@ def keep(
 ) -> str:
     """Store a new sweep and return its id. source: gives the hash of its source. origin: where that comes from.
 
-    sweep_id: None for a new one. code: the text of its scheduler.source. Raises StoreConflict where the id is
-    taken.
+    sweep_id: None for a new one. code: the text of its scheduler.source. Raises ConfigError for code without
+    consent, StoreConflict where the id is taken.
     """
     config, environ = parsed.config, workspace.environ
+    refuse_code(codes_of(config, code, parsed_job.template), environ)
     if code:
         make_strategy(with_code(config, code), 0)  # raises before there is a sweep
     priors = list(priors)
@@ -159,6 +161,7 @@ def keep(
         sweep_yaml=parsed.text,
         job_yaml=parsed_job.text,
         source_hash=source(),
+        code_hash=digest_of(code) if code else "",
         prior_runs=tuple(prior for prior in priors if not is_file(prior)),
         created_at=datetime.now(timezone.utc),
     )
@@ -228,8 +231,8 @@ def warn(*warnings: Iterable[str]) -> None:
 
 def check_can_run(config: SweepConfig, template: JobTemplate) -> None:
     """Raise ConfigError for valid configs of which not one trial could run, before anything starts."""
-    check_allowed(config)
-    if engine_of(config) == "optuna" and find_spec("optuna") is None:
+    is_optuna = engine_of(config) == "optuna" and not has_program(config)  # a program needs consent first
+    if is_optuna and find_spec("optuna") is None:
         raise ConfigError("scheduler.engine: optuna is not installed; pip install 'smsweep[optuna]'")
     caps = {what: cap for what, cap in template.budget.items() if what != "usd" or not template.asks_price}
     budgets_of(replace(template, budget=caps))

@@ -14,11 +14,15 @@ from smsweep.hooks import VARIABLE
 from smsweep.sdk.agent_ids import release_dead_agents
 from smsweep.sdk.away.record import Record as Record
 from smsweep.sdk.away.record import read_records, write_record
+from smsweep.sdk.consent import ALLOW, Code, allowing, refuse_code
 from smsweep.sdk.job_text import load_job_text
 from smsweep.sdk.labels import parse_sweep_id
 from smsweep.sdk.manage import closed_to_agents
 from smsweep.sdk.reuse import REUSE_NOTE
+from smsweep.sdk.search_code import codes_of, stored_code
 from smsweep.sdk.workspace import Workspace
+from smsweep.source.bundle import bundle_path
+from smsweep.source.unpack import open_bundle
 from smsweep.store.base import Store
 from smsweep.sweeps import Sweep, SweepState
 from smsweep.tables import LazyTable
@@ -43,6 +47,7 @@ def detach(sweep_id: str, arguments: Sequence[str] = (), notify: Sequence[str] =
     with workspace.store() as store:
         _refuse_finished(store.get_sweep(sweep_id))
         before = store.holders(sweep_id)
+        (workspace.dir / "agents").mkdir(mode=0o700, exist_ok=True)
         return leave_behind(
             [sys.executable, "-m", "smsweep.cli.main", "agent", sweep_id, *arguments],
             workspace.dir / "agents" / sweep_id,
@@ -80,12 +85,17 @@ def send_away(sweep_id: str, arguments: Mapping[str, Any], *, with_agent: bool =
         _refuse_finished(sweep)
         if not sweep.source_hash:
             raise UsageError(f"sweep {sweep_id} names no program: only this machine has its function")
-        file = workspace.store_file
+        template, file = load_job_text(sweep.job_yaml), workspace.store_file
+        codes = codes_of(sweep.config, stored_code(store, sweep), template)
+        refuse_code(codes, workspace.environ)
+        bundle = bundle_path(workspace.bundles_dir, sweep.source_hash)
+        if bundle.exists():  # else `send` says what to do
+            open_bundle(bundle, expect=sweep.source_hash)
         if file is None and not with_agent:
             raise UsageError("--detach=s3: the store is a database already, which an agent anywhere may reach")
         luggage = AWAY["Luggage"](
             sweep=sweep,
-            template=load_job_text(sweep.job_yaml),
+            template=template,
             store=file,
             keep=_needed(store, sweep),
             bundles=workspace.bundles_dir,
@@ -93,13 +103,17 @@ def send_away(sweep_id: str, arguments: Mapping[str, Any], *, with_agent: bool =
             arguments=arguments,
         )
         if file is None or (known is not None and known.uri):
-            return _send(luggage, known, workspace, with_agent)
+            return _send(luggage, known, workspace, codes, with_agent)
         with _stopped_here(store, sweep):
-            return _send(luggage, known, workspace, with_agent)
+            return _send(luggage, known, workspace, codes, with_agent)
 
 
-def _send(luggage: Any, known: Record | None, workspace: Workspace, with_agent: bool) -> Record:
-    record: Record = AWAY["send"](luggage, known, workspace.dir, workspace.environ, with_agent=with_agent)
+def _send(
+    luggage: Any, known: Record | None, workspace: Workspace, codes: Sequence[Code], with_agent: bool
+) -> Record:
+    """Send an agent away with the consent to what was just allowed by its hash, and to no other code."""
+    environ = {**workspace.environ, ALLOW: allowing(codes)}
+    record: Record = AWAY["send"](luggage, known, workspace.dir, environ, with_agent=with_agent)
     return record
 
 

@@ -14,12 +14,13 @@ from typing import Any
 from smsweep import __version__
 from smsweep.backends.docker.doctor import check_docker
 from smsweep.backends.docker.prepare import with_framework_image
-from smsweep.errors import SmsweepError
+from smsweep.errors import SmsweepError, UsageError
 from smsweep.runtime import interpreter
 from smsweep.runtime.command import INTERPRETER
 from smsweep.sdk.backends import backend_name
 from smsweep.sdk.create import JobLike, load_job
 from smsweep.sdk.workspace import Workspace
+from smsweep.store.open import home_dir
 
 LEAST_FREE_BYTES = 1_000_000_000  # below, checkpoints and logs of a few trials may not fit
 
@@ -60,8 +61,13 @@ def check_job_python(workspace: Workspace) -> Finding:
 
 
 def check_folder(workspace: Workspace) -> Finding:
-    """Tell whether the workspace's folder can be written, or be made where it is missing."""
-    folder = workspace.dir
+    """Check that the folder is the user's own and can be written; one that is missing, that it can be made."""
+    what = "folder (SMSWEEP_DIR)"
+    try:
+        folder = workspace.dir
+    except UsageError as err:
+        found, _, cure = str(err).partition("; ")
+        return Finding(what=what, found=found, is_ok=False, cure=cure)
     nearest = _nearest(folder)
     try:
         with TemporaryFile(dir=nearest):
@@ -69,7 +75,7 @@ def check_folder(workspace: Workspace) -> Finding:
     except OSError as err:
         trouble = f"{nearest}: cannot be written ({err.strerror})"
     return Finding(
-        what="folder (SMSWEEP_DIR)",
+        what=what,
         found=trouble or f"{folder}{'' if folder.exists() else ' (made with the first sweep)'}",
         is_ok=not trouble,
         cure="set SMSWEEP_DIR to a folder that you may write to",
@@ -77,7 +83,7 @@ def check_folder(workspace: Workspace) -> Finding:
 
 
 def check_disk(workspace: Workspace) -> Finding:
-    free = shutil.disk_usage(_nearest(workspace.dir)).free
+    free = shutil.disk_usage(_nearest(home_dir(workspace.environ))).free
     return Finding(
         what="disk",
         found=f"{free / 1e9:.1f} GB free",
@@ -90,9 +96,9 @@ def check_disk(workspace: Workspace) -> Finding:
 def check_store(workspace: Workspace) -> Finding:
     """Open the store, unless that would only now create it."""
     what = "store (SMSWEEP_STORE)"
-    if not workspace.has_store:
-        return Finding(what=what, found="none yet (made with the first sweep)", is_ok=True)
     try:
+        if not workspace.has_store:
+            return Finding(what=what, found="none yet (made with the first sweep)", is_ok=True)
         with workspace.store() as store:
             n_sweeps = len(store.list_sweeps())
     except SmsweepError as err:

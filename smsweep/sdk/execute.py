@@ -25,6 +25,7 @@ from smsweep.metrics import MetricReader
 from smsweep.sdk.agent_ids import new_agent_id, release_dead_agents
 from smsweep.sdk.away.record import own_job, read_records
 from smsweep.sdk.backends import DEFAULT_BACKEND, backend_name, open_backend, renderer
+from smsweep.sdk.consent import refuse_code
 from smsweep.sdk.create import JobLike, load_job, with_source
 from smsweep.sdk.estimators import compile_estimator
 from smsweep.sdk.hidden import known_secrets, make_redact
@@ -36,7 +37,7 @@ from smsweep.sdk.pricing import with_price
 from smsweep.sdk.prior import read_prior
 from smsweep.sdk.repeating import repeats_of
 from smsweep.sdk.reuse import OTHER_JOB_NOTE, make_reuse, reuse_none
-from smsweep.sdk.search_code import config_of
+from smsweep.sdk.search_code import codes_of, config_of, stored_code
 from smsweep.sdk.signals import handling
 from smsweep.sdk.wandb_facts import HOSTED_NOTE
 from smsweep.sdk.workspace import Workspace, read_stored
@@ -110,6 +111,7 @@ def agent(
             raise UsageError(f"sweep {stored.id} names no program; give its agent a function, from Python")
         given = load_job(job) if job else None
         template = given.template if given else load_job_text(stored.job_yaml)
+        refuse_code(codes_of(stored.config, stored_code(store, stored), template), workspace.environ)
         if given:
             refuse_secrets(scan_text("job config", given.text, known_secrets(workspace.environ, template)))
         if given and given.text != stored.job_yaml:
@@ -121,6 +123,7 @@ def agent(
         redact = make_redact(workspace.environ, template)
         notifier = make_notifier(store, stored, template, notify, workspace.environ)
         if function:
+            workspace.jobs_dir.mkdir(mode=0o700, exist_ok=True)
             unguarded: Backend = InlineBackend(function, workspace.jobs_dir, parallel=parallel)
         else:
             unguarded = open_backend(name, workspace)
@@ -166,6 +169,7 @@ def _place_of_work(workspace: Workspace, sweep_id: str, agent_id: str) -> Iterat
     And whether an agent that is told to end leaves its jobs to the next.
     """
     workspace.make()
+    workspace.check_contents()
     record = read_records(workspace.dir).get(sweep_id)
     if record is not None and record.uri:
         opened = DESK["at_desk"](workspace.dir, workspace.environ, read_stored, sweep_id, agent_id, utc_now)

@@ -15,6 +15,7 @@ from smsweep.errors import AccessDenied, ConfigError, NotFound, UsageError
 from smsweep.runtime.environment import WANDB_URL
 from smsweep.runtime.identity import WANDB_AGENT
 from smsweep.sdk.auth import find_wandb_key
+from smsweep.sdk.consent import hook_codes, refuse_code
 from smsweep.sdk.create import JobLike, load_job, snapshot, warn
 from smsweep.sdk.labels import parse_sweep_id
 from smsweep.sdk.origin import ORIGIN_NOTE, origin
@@ -81,6 +82,7 @@ def _find(store: Store, place: SweepPath) -> Sweep | None:
 def _create(store: Store, workspace: Workspace, place: SweepPath, hosted: HostedSweep, job: JobLike) -> None:
     parsed, parsed_job = _parsed(place, hosted), load_job(job)
     warn(parsed_job.warnings)
+    refuse_code(hook_codes(parsed_job.template.notify), workspace.environ)
     store.create_sweep(
         Sweep(
             id=place.id,

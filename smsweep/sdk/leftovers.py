@@ -45,7 +45,8 @@ class Leftovers:
         for job in self._jobs:
             for run in _unsynced(job):
                 home = self._kept / job.name
-                home.mkdir(parents=True, exist_ok=True)
+                self._kept.mkdir(mode=0o700, exist_ok=True)
+                home.mkdir(exist_ok=True)
                 shutil.move(run, home / run.name)
                 log.warning("kept a W&B run that was never synced; upload it with: wandb sync %s", home / run.name)
             shutil.rmtree(job)

@@ -181,6 +181,8 @@ class LiveStore:
     """
 
     def __init__(self, workspace: Workspace) -> None:
+        """Raises UsageError if another user can change the folder, now and at each read of a new store."""
+        workspace.check()
         self._workspace = workspace
         self._opened = ExitStack()
         self._store: Store | None = None

@@ -85,6 +85,7 @@ def _upload(aws: Any, workspace: Workspace, source_hash: str, source: str) -> No
     bundle = bundle_path(workspace.bundles_dir, source_hash)
     if not source_hash or not bundle.exists():
         raise SourceError(f"{bundle}: the sweep's source is not in this folder; publish it where it was created")
+    open_bundle(bundle, expect=source_hash)
     bucket, prefix = _place(source)
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / bundle.name).symlink_to(bundle)
@@ -100,11 +101,12 @@ def _download(aws: Any, workspace: Workspace, sweep_id: str, source: str) -> Non
         return
     bucket, prefix = _place(source)
     workspace.make()
-    workspace.bundles_dir.mkdir(parents=True, exist_ok=True)
+    workspace.bundles_dir.mkdir(mode=0o700, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=workspace.bundles_dir) as folder:
         draft = Path(folder) / bundle.name
         AWS["fetch"](aws, f"s3://{bucket}/{prefix}/{bundle.name}", draft)
         open_bundle(draft, expect=source_hash)
+        draft.chmod(0o644)  # not writable by others, whatever the umask
         draft.rename(bundle)
 
 

@@ -149,6 +149,7 @@ def _sweep(trial: Trial, sweep: Sweep) -> Sweep:
         config=parsed.config,
         sweep_yaml=parsed.text,
         job_yaml=_job(trial, sweep),
+        code_hash="",  # a given trial needs no search
         name=name,
         prior_runs=(),
         created_at=datetime.now(timezone.utc),

@@ -1,4 +1,4 @@
-"""Searches that are programs of the user's own (`scheduler.source`): where their text is, and who may run them."""
+"""Searches that are programs of the user's own (`scheduler.source`): where their text is, and if it may run."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 
 from smsweep.config.job_yaml import ParsedJob
 from smsweep.errors import ConfigError
+from smsweep.jobs import JobTemplate
+from smsweep.sdk.consent import Code, digest_of, hook_codes, refuse_code, search_code
 from smsweep.sdk.hidden import known_secrets
 from smsweep.sdk.placing import holds, source_folders
 from smsweep.source.secrets import refuse_secrets, scan_text
@@ -15,16 +17,7 @@ from smsweep.store.base import Store
 from smsweep.sweeps import Sweep, SweepConfig
 
 CODE_NOTE = "search_code"  # of a sweep: the text of its scheduler.source, as it was when the sweep was created
-ALLOW = "SMSWEEP_ALLOW_CODE"  # says that such programs may run inside commands and agents
-
-
-def check_allowed(config: SweepConfig) -> None:
-    """Raise ConfigError for a search that is a program, where nobody said that it may run."""
-    if _file(config) and os.environ.get(ALLOW, "") in ("", "0"):
-        raise ConfigError(
-            f"scheduler.source: {_file(config)} would run inside smsweep itself, with all that it may do; "
-            f"if you trust it, set {ALLOW}=1, or say the space as parameters"
-        )
+MAX_BYTES = 1_000_000  # of that text
 
 
 def read_code(config: SweepConfig, job: ParsedJob, origin: Path | None) -> str:
@@ -42,9 +35,13 @@ def read_code(config: SweepConfig, job: ParsedJob, origin: Path | None) -> str:
             f"scheduler.source: {file} was not found in {' and '.join(map(str, looked))}; run from its folder"
         )
     try:
-        text = path.read_text("utf-8")
+        with path.open("rb") as opened:
+            content = opened.read(MAX_BYTES + 1)
+        text = content.decode()
     except (OSError, UnicodeDecodeError) as err:
         raise ConfigError(f"scheduler.source: {file} cannot be read: {err}") from err
+    if len(content) > MAX_BYTES:
+        raise ConfigError(f"scheduler.source: {file} has more than {MAX_BYTES:,} bytes; name a smaller file")
     if not text.strip():
         raise ConfigError(f"scheduler.source: {file} is empty")
     refuse_secrets(scan_text(file, text, known_secrets(os.environ, job.template)))
@@ -52,21 +49,50 @@ def read_code(config: SweepConfig, job: ParsedJob, origin: Path | None) -> str:
 
 
 def with_code(config: SweepConfig, code: str) -> SweepConfig:
-    """Return the config with the program's text, for the search to run. Raises ConfigError where it may not."""
-    check_allowed(config)
-    return replace(config, scheduler={**(config.scheduler or {}), "code": code}) if code else config
+    """Return the config with the program's text, for the search to run. Raises ConfigError without consent."""
+    if not code:
+        return config
+    refuse_code([search_code(_file(config), code)], os.environ)
+    return replace(config, scheduler={**(config.scheduler or {}), "code": code})
+
+
+def codes_of(config: SweepConfig, code: str, template: JobTemplate) -> list[Code]:
+    """Return the code that needs consent before a sweep is created or run. code: as from `read_code`."""
+    return [*([search_code(_file(config), code)] if code else []), *hook_codes(template.notify)]
+
+
+def has_program(config: SweepConfig) -> bool:
+    """Return True if the search is a program of the user's own."""
+    return bool(_file(config))
 
 
 def config_of(store: Store, sweep: Sweep) -> SweepConfig:
     """Return a stored sweep's config, as `with_code`."""
-    code = store.get_note(sweep.id, CODE_NOTE) if _file(sweep.config) else ""
-    return with_code(sweep.config, code or "")
+    return with_code(sweep.config, stored_code(store, sweep))
+
+
+def stored_code(store: Store, sweep: Sweep) -> str:
+    """Return the text of a stored sweep's program; "" where it has none.
+
+    Raises:
+        ConfigError: If the text is not the one that the sweep was created with.
+    """
+    file = _file(sweep.config)
+    note = store.get_note(sweep.id, CODE_NOTE) if file else ""
+    code = note if isinstance(note, str) else ""
+    if code and digest_of(code) != sweep.code_hash:
+        raise ConfigError(
+            f"scheduler.source: {file}: the code in the store ({digest_of(code)}) is not the code that sweep "
+            f"{sweep.id} was created with ({sweep.code_hash or 'none'}); find out who changed it, and create the "
+            "sweep again"
+        )
+    return code
 
 
 def code_like(store: Store, sweep_id: str, config: SweepConfig) -> str:
     """Return the text that another sweep has of this config's program; "" where it has none."""
-    is_same = _file(store.get_sweep(sweep_id).config) == _file(config)
-    return (store.get_note(sweep_id, CODE_NOTE) or "") if is_same else ""
+    other = store.get_sweep(sweep_id)
+    return stored_code(store, other) if _file(other.config) == _file(config) else ""
 
 
 def _file(config: SweepConfig) -> str:

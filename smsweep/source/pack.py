@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+import stat
 import tarfile
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
@@ -40,8 +41,9 @@ def pack(
     partial = into / f".{uuid.uuid4().hex}.partial"
     made = [folder for folder in (into, *into.parents) if not folder.exists()]
     try:
-        into.mkdir(parents=True, exist_ok=True)
-        with partial.open("xb") as raw:
+        into.mkdir(mode=0o700, parents=True, exist_ok=True)
+        partial.touch(mode=0o644, exist_ok=False)  # not writable by others, whatever the umask
+        with partial.open("wb") as raw:
             readers = _write(files, raw, known)
             _refuse_secrets(readers, found)
             raw.flush()
@@ -49,7 +51,7 @@ def pack(
         members = tuple(reader.member() for reader in readers)
         source_hash = content_hash(members)
         path = bundle_path(into, source_hash)
-        if not _is_intact(path):
+        if not _is_intact(path, source_hash):
             partial.replace(path)
             _sync_folder(into)
         return Bundle(hash=source_hash, path=path, size=path.stat().st_size, members=members)
@@ -167,12 +169,14 @@ def _changed(file: SourceFile) -> SourceError:
     )
 
 
-def _is_intact(path: Path) -> bool:
-    if not path.exists():
-        return False
+def _is_intact(path: Path, source_hash: str) -> bool:
+    """Return True if a bundle has the content of its name, and no other user can change it."""
     try:
-        open_bundle(path)
-    except SourceError:
+        info = path.lstat()
+        if not stat.S_ISREG(info.st_mode) or info.st_uid != os.geteuid() or info.st_mode & 0o022:
+            return False
+        open_bundle(path, expect=source_hash)
+    except (FileNotFoundError, SourceError):
         return False
     return True
 

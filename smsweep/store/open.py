@@ -18,6 +18,7 @@ from smsweep.store.base import Store
 from smsweep.store.schema import ensure_schema
 from smsweep.store.sql import SqlStore
 from smsweep.store.transactions import Transactions
+from smsweep.store.trust import check_folder
 from smsweep.sweeps import SweepConfig
 
 DEFAULT_DIR = ".smsweep"
@@ -98,12 +99,25 @@ def _default_url(environ: Mapping[str, str]) -> sa.URL:
 
 
 def make_home(environ: Mapping[str, str]) -> Path:
-    """Make the folder of everything where there is none: for its owner alone, and ignored by git."""
+    """Make the folder of everything where there is none: for its owner alone, and ignored by git.
+
+    Raises UsageError if another user can change it, see `check_folder`; StoreUnavailable if it cannot be made.
+    """
     folder = home_dir(environ)
+    is_new = not os.path.lexists(folder)
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for parent in reversed([parent for parent in folder.parents if not parent.exists()]):
+            parent.mkdir(mode=0o755, exist_ok=True)  # not writable by others, whatever the umask
+        folder.mkdir(mode=0o700, exist_ok=True)
+        try:
+            check_folder(folder, environ)
+        except UsageError:
+            if is_new:
+                folder.rmdir()
+            raise
         ignore = folder / IGNORE_FILE
         if not ignore.exists():
+            ignore.touch(mode=0o644)  # not writable by others, whatever the umask
             ignore.write_text("*\n")
     except OSError as err:
         raise StoreUnavailable(

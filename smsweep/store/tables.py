@@ -11,7 +11,7 @@ from smsweep.store.columns import Json, Stats, UtcTime
 from smsweep.sweeps import SweepState
 from smsweep.trials import TrialState
 
-SCHEMA = 2  # the newest file in migrations/versions leads here
+SCHEMA = 3  # the newest file in migrations/versions leads here
 VERSION_TABLE = "smsweep_version"
 
 metadata = sa.MetaData()
@@ -59,6 +59,9 @@ sweeps = sa.Table(
     _required("sweep_yaml", sa.Text, "the config as the user wrote it; never changes"),
     _required("job_yaml", sa.Text, "the job file as the user wrote it, empty when there was none"),
     _required("source_hash", sa.Text, "of the source bundle, empty for a Python function"),
+    _required(
+        "code_hash", sa.Text, "sha256:HEX of the program of scheduler.source, empty without one", default=""
+    ),
     _required("prior_runs", Json, "JSON list of labels of earlier trials that inform the search"),
     _required("created_at", UtcTime, "microseconds since 1970, UTC"),
     _required("revision", sa.BigInteger, "grows by one with each change to the sweep or one of its trials"),

@@ -118,7 +118,8 @@ def wait_until(is_so: Callable[[], bool]) -> None:
 
 def test_a_webhook_hears_of_the_first_failure_and_of_the_end(folder: Path, receiver: Receiver) -> None:
     words = job(folder, "notify: {url: 'env:HOOK', headers: {Authorization: 'env:HOOK_TOKEN'}}\n")
-    ended = cli("run", "sweep.yaml", *words, "--parallel", "2", HOOK=receiver.url, HOOK_TOKEN="Bearer t0ken-t0ken")
+    values = {"HOOK": receiver.url, "HOOK_TOKEN": "Bearer t0ken-t0ken", "SMSWEEP_ALLOW_CODE": "1"}
+    ended = cli("run", "sweep.yaml", *words, "--parallel", "2", **values)
     assert ended.returncode == 0, ended.stderr
     assert receiver.events() == ["trial_failure", "sweep_end"]
     failure, end = receiver.got
@@ -150,7 +151,8 @@ def test_a_command_reads_the_event_and_no_shell_takes_part(folder: Path) -> None
         "print('on stdout')\n"
     )
     command = json.dumps([sys.executable, "hook.py", "$(touch hacked); `id` > x"])
-    ended = cli("run", "sweep.yaml", *job(folder, f"notify:\n  - command: {command}\n    events: end\n"))
+    words = job(folder, f"notify:\n  - command: {command}\n    events: end\n")
+    ended = cli("run", "sweep.yaml", *words, SMSWEEP_ALLOW_CODE="1")
     (told,) = [json.loads(line) for line in (folder / "told.jsonl").read_text().splitlines()]
     assert told[0] == ["$(touch hacked); `id` > x"]
     assert told[1]["event"] == "sweep_end"

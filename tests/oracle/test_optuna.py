@@ -216,7 +216,7 @@ def test_a_sweep_of_a_program_keeps_it_and_runs_where_that_is_allowed(tmp_path: 
     (tmp_path / "space.py").write_text(PROGRAM)
     refused = run(tmp_path, of_program(optimizer="sampler"), "lr")
     assert refused.returncode == 2
-    assert "set SMSWEEP_ALLOW_CODE=1" in refused.stderr
+    assert "set SMSWEEP_ALLOW_CODE=sha256:" in refused.stderr
     done = run(tmp_path, of_program(optimizer="study"), "lr", SMSWEEP_ALLOW_CODE="1")
     assert done.returncode == 0, done.stderr
     assert "3 finished" in done.stderr

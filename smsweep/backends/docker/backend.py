@@ -12,6 +12,7 @@ import shutil
 import socket
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -123,6 +124,8 @@ class DockerBackend:
     @cached_property
     def _around(self) -> Surroundings:
         cache = self._root.parent / "cache"
+        with suppress(OSError):  # the job that needs it says so
+            cache.mkdir(mode=0o700, parents=True, exist_ok=True)
         settings = host_settings(self._environ) if self._options.passes_pip_settings else PipSettings(environ={})
         layers = RequirementsLayers(cache / "requirements", settings, self._engine.facts)
         with self._engine.client() as client:

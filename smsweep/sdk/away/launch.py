@@ -14,6 +14,7 @@ from smsweep.errors import UsageError
 from smsweep.jobs import RUNTIME_CHANNEL, RUNTIME_ZIP, TAG_SWEEP, JobTemplate, Site
 from smsweep.runtime.secrets import PREFIX as SECRET_PREFIX
 from smsweep.sdk.away.record import JOB
+from smsweep.sdk.consent import ALLOW
 from smsweep.store.failures import has_password
 
 TAG_AGENT = "smsweep:agent"
@@ -97,6 +98,8 @@ def request(
 
 def _environment(template: JobTemplate, environ: Mapping[str, str]) -> dict[str, str]:
     handed = {name: value for name, value in environ.items() if name.startswith(HANDED_ON)}
+    if environ.get(ALLOW):
+        handed[ALLOW] = environ[ALLOW]
     if reference := template.agent.get("store"):
         return {**handed, f"{SECRET_PREFIX}SMSWEEP_STORE": reference}
     store = environ.get("SMSWEEP_STORE", "")

@@ -37,7 +37,7 @@ def read_records(workspace_dir: Path) -> dict[str, Record]:
 def write_record(workspace_dir: Path, record: Record) -> None:
     """Put it in place whole."""
     file = record_path(workspace_dir, record.sweep_id)
-    file.parent.mkdir(parents=True, exist_ok=True)
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = file.with_suffix(f".{os.getpid()}.part")
     draft.write_text(json.dumps(asdict(record)), encoding="utf-8")
     draft.replace(file)

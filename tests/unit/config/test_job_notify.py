@@ -40,6 +40,7 @@ def test_hooks_are_read(text: str, hooks: list[Hook]) -> None:
         ("notify: {url: env:A, events: [start]}", "events"),
         ("notify: {url: env:A, headers: {Authorization: Bearer 123}}", "give where it is kept"),
         ("notify: {command: [a], headers: {X: y}}", "for a url only"),
+        ("notify: {url: http://h, headers: {X: env:AWS_SESSION_TOKEN}}", "is a variable of AWS's"),
     ],
 )
 def test_what_cannot_be_is_refused(text: str, said: str) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import hashlib
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -126,14 +128,20 @@ def test_what_is_no_trial_is_told(trials: Any, message: str) -> None:
         judge(CONFIG, trials)
 
 
-@pytest.mark.parametrize("value", [None, "", "0"])
-def test_a_search_that_is_a_program_runs_only_where_that_is_allowed(
-    monkeypatch: pytest.MonkeyPatch, value: str | None
+@pytest.mark.parametrize("value", [None, "", "0", "no", "true", f"sha256:{'0' * 64}"])
+def test_program_as_a_search_needs_consent(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, value: str | None
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     if value is None:
         monkeypatch.delenv("SMSWEEP_ALLOW_CODE", raising=False)
     else:
         monkeypatch.setenv("SMSWEEP_ALLOW_CODE", value)
+    text = "raise SystemExit('it ran')\n"
+    (tmp_path / "space.py").write_text(text)
+    digest = hashlib.sha256(text.encode()).hexdigest()
     scheduler = {"engine": "optuna", "source": "space.py", "search_space": "space"}
-    with pytest.raises(ConfigError, match=r"scheduler.source: space.py would run .* set SMSWEEP_ALLOW_CODE=1"):
+    with pytest.raises(
+        ConfigError, match=rf"space.py: it runs inside .* set SMSWEEP_ALLOW_CODE=\S*sha256:{digest}"
+    ):
         suggest({"method": "custom", "scheduler": scheduler, "metric": {"name": "loss"}}, [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import signal
 import sqlite3
@@ -96,6 +97,16 @@ def test_a_store_of_each_version_ever_is_read_after_its_upgrade(dump: Path, tmp_
         assert (failed.metrics["loss"].last, point.value, point.step) == (0.5, 0.5, 1)
         assert (pending.params, pending.retries, pending.usage) == ({"lr": 2}, {}, {})
     assert version(file) == f"{SCHEMA:04}"
+
+
+def test_program_of_a_search_gets_its_hash_with_the_upgrade(tmp_path: Path) -> None:
+    file = tmp_path / "store.db"
+    with closing(sqlite3.connect(file)) as connection:
+        connection.executescript((STORES / "v2.sql").read_text())
+    with closing(open_store(f"sqlite:///{file}", environ={}, parse=lambda _: CONFIG)) as store:
+        code = store.get_note("abcd1234", "search_code")
+        digest = f"sha256:{hashlib.sha256(code.encode()).hexdigest()}"
+        assert store.get_sweep("abcd1234").code_hash == digest
 
 
 def test_foreign_keys_are_minded_again_after_an_upgrade(

@@ -1,0 +1,506 @@
+"""User to user: what another user of this machine puts into, or in place of, the folder of a user's sweeps."""
+
+# One file: the hostile inputs of one boundary
+
+from __future__ import annotations
+
+import io
+import os
+import shlex
+import shutil
+import stat
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from smsweep.errors import SourceError, UsageError
+from smsweep.sdk.doctor import examine
+from smsweep.sdk.live import LiveStore
+from smsweep.sdk.workspace import Workspace
+from smsweep.source.runtime_zip import runtime_zip
+from smsweep.store.trust import check_folder
+from tests.desk import Desk, grid
+from tests.docker.users import USER, as_user
+
+STRANGER = 65534  # the user id of the attacker; the tests themselves run as root
+TRAIN = "import smsweep\nsmsweep.log({'loss': smsweep.init().config.x})\n"
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as a second user")
+
+
+@pytest.fixture
+def desk() -> Iterator[Desk]:
+    """A folder that every user can enter, as pytest's own is not. The runner's umask does not matter."""
+    folder = Path(tempfile.mkdtemp(prefix="smsweep-users-"))
+    folder.chmod(0o755)
+    desk = Desk(folder, {"train.py": TRAIN, "sweep.yaml": grid(x=[1, 2])})
+    yield desk
+    shutil.rmtree(folder)
+
+
+def stranger(*argv: str, cwd: Path) -> None:
+    """Run a program of the system as the second user."""
+    environ = {"PATH": os.environ["PATH"]}
+    subprocess.run(argv, user=STRANGER, group=STRANGER, extra_groups=[], cwd=cwd, env=environ, check=True, umask=0)
+
+
+def home(desk: Desk) -> Path:
+    return desk.folder / ".smsweep"
+
+
+def runtime_of(folder: Path) -> Path:
+    return Workspace({"SMSWEEP_DIR": str(folder)}).runtime_zip()
+
+
+def payload(desk: Desk) -> bytes:
+    """Return a runtime that shows that it ran: the launcher imports it in the agent's own account."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(runtime_zip())) as source, zipfile.ZipFile(made, "w") as target:
+        for name in source.namelist():
+            if name.endswith("/entrypoint.py"):
+                code = f"open({str(desk.folder / 'PWNED')!r}, 'w').close()\n"
+                text = source.read(name).decode()
+                future = "from __future__ import annotations\n"
+                target.writestr(name, text.replace(future, future + code, 1))
+            elif not name.endswith("/entrypoint.pyc"):
+                target.writestr(name, source.read(name))
+    return made.getvalue()
+
+
+def is_safe(desk: Desk) -> bool:
+    return not (desk.folder / "PWNED").exists()
+
+
+# Hostile folders. Each function lets the second user act where that user could, and returns what the error names.
+
+
+def opened_for_strangers(desk: Desk) -> None:
+    desk.folder.chmod(0o1777)
+
+
+def folder_of_a_stranger(desk: Desk) -> str:
+    opened_for_strangers(desk)
+    (desk.folder / "payload.zip").write_bytes(payload(desk))
+    name = runtime_of(desk.folder / "mine").name
+    shutil.rmtree(desk.folder / "mine")
+    stranger("mkdir", "-p", ".smsweep/runtime", cwd=desk.folder)
+    stranger("cp", "payload.zip", f".smsweep/runtime/{name}", cwd=desk.folder)
+    return f"this folder belongs to user nobody (uid {STRANGER})"
+
+
+def link_of_a_stranger_to_a_folder_of_theirs(desk: Desk) -> str:
+    opened_for_strangers(desk)
+    stranger("mkdir", "theirs", cwd=desk.folder)
+    stranger("ln", "-s", "theirs", ".smsweep", cwd=desk.folder)
+    return "this link belongs to user nobody"
+
+
+def link_of_a_stranger_to_a_folder_of_mine(desk: Desk) -> str:
+    opened_for_strangers(desk)
+    Workspace({"SMSWEEP_DIR": str(desk.folder / "mine")}).make()
+    stranger("ln", "-s", "mine", ".smsweep", cwd=desk.folder)
+    return "this link belongs to user nobody"
+
+
+def own_link_to_a_folder_of_a_stranger(desk: Desk) -> str:
+    opened_for_strangers(desk)
+    stranger("mkdir", "theirs", cwd=desk.folder)
+    home(desk).symlink_to("theirs")
+    return "this folder belongs to user nobody"
+
+
+def folder_that_all_can_write(desk: Desk) -> str:
+    home(desk).mkdir()
+    home(desk).chmod(0o777)
+    return f"other users can write to {home(desk)} (mode 0777)"
+
+
+def folder_that_its_group_can_write(desk: Desk) -> str:
+    home(desk).mkdir()
+    home(desk).chmod(0o775)
+    return f"run `chmod go-w {home(desk)}`"
+
+
+def sticky_folder_that_all_can_write(desk: Desk) -> str:
+    home(desk).mkdir()
+    home(desk).chmod(0o1777)
+    return f"other users can write to {home(desk)} (mode 1777)"
+
+
+def folder_that_was_open_once(name: str) -> Callable[[Desk], str]:
+    """An entry of the second user's, from before the folder was closed. It may have any name and depth."""
+
+    def plant(desk: Desk) -> str:
+        path = home(desk) / name
+        path.parent.mkdir(parents=True)
+        path.parent.chmod(0o777)
+        kind = "mkdir" if "." not in name else "touch"
+        stranger(kind, str(path), cwd=desk.folder)
+        for folder in {path.parent, home(desk)}:
+            folder.chmod(0o755)
+        return f"{path}: this belongs to user nobody"
+
+    return plant
+
+
+def hard_link_to_a_runtime_of_a_stranger(desk: Desk) -> str:
+    opened_for_strangers(desk)
+    name = runtime_of(home(desk)).name
+    content = (home(desk) / "runtime" / name).read_bytes()
+    (desk.folder / "copy.zip").write_bytes(content)
+    stranger("cp", "copy.zip", "theirs.zip", cwd=desk.folder)
+    (home(desk) / "runtime" / name).unlink()
+    os.link(desk.folder / "theirs.zip", home(desk) / "runtime" / name)  # as earlier versions did
+    return f"{name}: this belongs to user nobody"
+
+
+def entry_that_its_group_can_write(desk: Desk) -> str:
+    Workspace({"SMSWEEP_DIR": str(home(desk))}).make()
+    home(desk).chmod(0o755)
+    (home(desk) / "jobs").mkdir()
+    (home(desk) / "jobs").chmod(0o775)
+    return f"run `chmod go-w {home(desk) / 'jobs'}`"
+
+
+def store_that_all_can_write(desk: Desk) -> str:
+    desk.sweep()
+    home(desk).chmod(0o711)
+    (home(desk) / "store.db").chmod(0o666)
+    return f"other users can write to {home(desk) / 'store.db'} (mode 0666)"
+
+
+def store_that_is_a_link_to_a_strangers(desk: Desk) -> str:
+    opened_for_strangers(desk)
+    stranger("touch", "theirs.db", cwd=desk.folder)
+    Workspace({"SMSWEEP_DIR": str(home(desk))}).make()
+    (home(desk) / "store.db").symlink_to(desk.folder / "theirs.db")
+    return f"{home(desk) / 'store.db'}: this belongs to user nobody"
+
+
+def folder_that_all_can_replace(desk: Desk) -> str:
+    desk.sweep()
+    desk.folder.chmod(0o777)
+    return f"every user can write to {desk.folder} (mode 0777), and so replace this folder"
+
+
+HOSTILE: Mapping[str, Callable[[Desk], str]] = {
+    "folder of a stranger": folder_of_a_stranger,
+    "link of a stranger to theirs": link_of_a_stranger_to_a_folder_of_theirs,
+    "link of a stranger to mine": link_of_a_stranger_to_a_folder_of_mine,
+    "link to a folder of a stranger": own_link_to_a_folder_of_a_stranger,
+    "all can write": folder_that_all_can_write,
+    "group can write": folder_that_its_group_can_write,
+    "all can write, sticky": sticky_folder_that_all_can_write,
+    "store of a stranger": folder_that_was_open_once("store.db"),
+    "log of a store of a stranger": folder_that_was_open_once("store.db-wal"),
+    "jobs of a stranger": folder_that_was_open_once("jobs"),
+    "runtime of a stranger": folder_that_was_open_once("runtime"),
+    "assets of a stranger": folder_that_was_open_once("assets"),
+    "bundles of a stranger": folder_that_was_open_once("bundles"),
+    "one job of a stranger": folder_that_was_open_once("jobs/smsweep-abcd1234-0"),
+    "one bundle of a stranger": folder_that_was_open_once("bundles/x.tar.gz"),
+    "one record of a stranger": folder_that_was_open_once("away/note.txt"),
+    "hard link": hard_link_to_a_runtime_of_a_stranger,
+    "entry for the group": entry_that_its_group_can_write,
+    "store for all": store_that_all_can_write,
+    "store is a link": store_that_is_a_link_to_a_strangers,
+    "folder above for all": folder_that_all_can_replace,
+}
+
+
+@pytest.mark.parametrize("plant", HOSTILE.values(), ids=HOSTILE.keys())
+def test_planted_folder_is_refused_with_instructions(desk: Desk, plant: Callable[[Desk], str]) -> None:
+    said = plant(desk)
+    refused = desk.call("run", "sweep.yaml", code=2)
+    assert said in refused.stderr
+    assert "SMSWEEP_TRUSTED_DIRS=" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert is_safe(desk)
+    assert not list(home(desk).glob("jobs/*/output.log"))
+
+
+@pytest.mark.parametrize("verb", [("ls",), ("show", "abcd1234"), ("plan", "abcd1234"), ("logs", "abcd1234/0")])
+def test_commands_that_only_read_refuse_a_strangers_folder(desk: Desk, verb: tuple[str, ...]) -> None:
+    sweep_id = desk.sweep()
+    for path in (home(desk), *home(desk).rglob("*")):
+        os.chown(path, STRANGER, STRANGER)
+    words = [word.replace("abcd1234", sweep_id) for word in verb]
+    assert "this folder belongs to user nobody" in desk.call(*words, code=2).stderr
+
+
+@pytest.mark.parametrize("verb", ["ui", "endpoint"])
+def test_servers_do_not_start_in_a_strangers_folder(desk: Desk, verb: str) -> None:
+    home(desk).mkdir()
+    os.chown(home(desk), STRANGER, STRANGER)
+    assert "this folder belongs to user nobody" in desk.call(verb, "--port", "0", code=2).stderr
+
+
+def test_page_refuses_a_store_that_was_put_in_place_of_its_own(desk: Desk) -> None:
+    desk.sweep()
+    with closing(LiveStore(Workspace({"SMSWEEP_DIR": str(home(desk))}))) as live:
+        assert len(live.sweeps()) == 1
+        home(desk).rename(desk.folder / "kept")
+        shutil.copytree(desk.folder / "kept", home(desk))
+        os.chown(home(desk), STRANGER, STRANGER)
+        with pytest.raises(UsageError, match="belongs to user nobody"):
+            live.sweeps()
+
+
+def test_command_in_the_error_makes_the_folder_usable(desk: Desk) -> None:
+    for name in ("", "jobs", "runtime", "bundles"):
+        (home(desk) / name).mkdir()
+        (home(desk) / name).chmod(0o775)
+    said = desk.call("run", "sweep.yaml", code=2).stderr
+    subprocess.run(shlex.split(said.split("run `")[1].split("`")[0]), check=True)
+    desk.run()
+
+
+def test_trusted_folder_is_used(desk: Desk) -> None:
+    opened_for_strangers(desk)
+    stranger("mkdir", ".smsweep", cwd=desk.folder)
+    said = desk.call("run", "sweep.yaml", code=2).stderr
+    name, _, value = said.rsplit("set ", 1)[1].strip().partition("=")
+    desk.environ[name] = f"/elsewhere:{shlex.split(value)[0]}"
+    sweep_id = desk.run()
+    assert [trial["state"] for trial in desk.trials(sweep_id)] == ["finished", "finished"]
+
+
+@pytest.mark.parametrize("value", ["", ".smsweep", ".", "*", "1", "/", "..", "{folder}", "{folder}/.smsweep/jobs"])
+def test_only_the_folder_itself_is_trusted_by_its_absolute_path(desk: Desk, value: str) -> None:
+    opened_for_strangers(desk)
+    stranger("mkdir", ".smsweep", cwd=desk.folder)
+    desk.environ["SMSWEEP_TRUSTED_DIRS"] = value.format(folder=desk.folder)
+    assert "belongs to user nobody" in desk.call("ls", code=2).stderr
+
+
+def test_content_of_a_trusted_folder_is_hashed_all_the_same(desk: Desk) -> None:
+    folder_of_a_stranger(desk)
+    desk.environ["SMSWEEP_TRUSTED_DIRS"] = str(home(desk))
+    desk.run()
+    assert is_safe(desk)
+
+
+@pytest.mark.parametrize(("value", "code"), [(str(STRANGER), 0), ("1", 2), ("", 2), ("-1", 2), ("nobody", 2)])
+def test_root_may_use_the_folder_of_sudos_caller(desk: Desk, value: str, code: int) -> None:
+    opened_for_strangers(desk)
+    stranger("mkdir", "-m", "755", ".smsweep", cwd=desk.folder)
+    desk.environ["SUDO_UID"] = value
+    desk.call("run", "sweep.yaml", "-q", code=code)
+
+
+def test_variable_of_sudo_counts_for_root_only(desk: Desk) -> None:
+    home(desk).mkdir()
+
+    def look() -> None:
+        with pytest.raises(UsageError, match="belongs to user root"):
+            check_folder(home(desk), {"SUDO_UID": "0"})
+
+    as_user(look, may_use_engine=False)
+
+
+def test_user_refuses_a_folder_of_root(desk: Desk) -> None:
+    home(desk).mkdir()
+
+    def look() -> None:
+        with pytest.raises(UsageError, match=r"belongs to user root \(uid 0\), you are uid 54321,"):
+            check_folder(home(desk), {})
+
+    as_user(look, may_use_engine=False)
+
+
+def test_files_of_root_in_a_users_folder_are_accepted(desk: Desk) -> None:
+    (home(desk) / "jobs").mkdir(parents=True)
+    os.chown(home(desk), USER, USER)
+    as_user(lambda: check_folder(home(desk), {}), may_use_engine=False)
+
+
+def test_folder_in_a_shared_sticky_folder_is_used(desk: Desk) -> None:
+    desk.folder.chmod(0o1777)
+    desk.run()
+
+
+def test_folder_in_a_project_of_a_group_is_used(desk: Desk) -> None:
+    """Systems with a private group for each user have umask 002, so that every project is like this."""
+    desk.folder.chmod(0o2775)
+    desk.run()
+
+
+def test_folder_that_all_could_replace_is_used_where_only_its_owner_gets_to_it(desk: Desk) -> None:
+    desk.folder.chmod(0o700)
+    (desk.folder / "open").mkdir()
+    (desk.folder / "open").chmod(0o777)
+    desk.environ["SMSWEEP_DIR"] = str(desk.folder / "open" / ".smsweep")
+    desk.run()
+
+
+def test_folder_is_not_made_where_all_can_replace_it(desk: Desk) -> None:
+    desk.folder.chmod(0o777)
+    desk.call("run", "sweep.yaml", code=2)
+    assert not home(desk).exists()
+
+
+def test_doctor_reports_an_untrusted_folder(desk: Desk) -> None:
+    home(desk).mkdir(mode=0o755)
+    os.chown(home(desk), STRANGER, STRANGER)
+    found = {each.what: each for each in examine(Workspace({"SMSWEEP_DIR": str(home(desk))}))}
+    folder = found["folder (SMSWEEP_DIR)"]
+    assert not folder.is_ok
+    assert "belongs to user nobody" in folder.found
+    assert "SMSWEEP_TRUSTED_DIRS" in folder.cure
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o002, 0o022, 0o077])
+@pytest.mark.parametrize("is_made_by_user", [True, False])
+def test_nothing_made_in_the_folder_is_writable_by_others(desk: Desk, umask: int, is_made_by_user: bool) -> None:
+    if is_made_by_user:
+        home(desk).mkdir()
+        home(desk).chmod(0o755)
+    before = os.umask(umask)
+    try:
+        sweep_id = desk.run()
+        desk.call("ls")
+    finally:
+        os.umask(before)
+    assert is_made_by_user or stat.S_IMODE(home(desk).stat().st_mode) == 0o700
+    for path in home(desk).iterdir():
+        assert not path.stat().st_mode & 0o022, path
+    for path in (*home(desk).glob("jobs/*"), *home(desk).glob("bundles/*"), *home(desk).glob("runtime/*")):
+        assert not path.stat().st_mode & 0o022, path
+    for path in home(desk).glob("assets/*/*"):
+        assert not path.stat().st_mode & 0o022, path
+    assert len(desk.trials(sweep_id)) == 2
+
+
+# Content: a name says nothing about it.
+
+
+def test_runtime_with_other_content_is_replaced(desk: Desk) -> None:
+    path = runtime_of(home(desk))
+    path.write_bytes(payload(desk))
+    desk.run()
+    assert is_safe(desk)
+    assert path.read_bytes() == runtime_zip()
+
+
+def test_payload_of_these_tests_runs_where_it_is_not_refused(desk: Desk) -> None:
+    """Otherwise the tests here would show nothing."""
+    file = desk.folder / "payload.zip"
+    file.write_bytes(payload(desk))
+    argv = [sys.executable, "-I", "-S", "-c", "import sys; sys.path.insert(0, sys.argv[1]); "]
+    argv[-1] += "from smsweep.runtime import entrypoint"
+    subprocess.run([*argv, str(file)], check=True)
+    assert not is_safe(desk)
+
+
+def link_to_a_payload(path: Path, desk: Desk) -> None:
+    (home(desk) / "payload.zip").write_bytes(payload(desk))
+    path.symlink_to(home(desk) / "payload.zip")
+
+
+def pipe_in_place(path: Path, desk: Desk) -> None:
+    os.mkfifo(path)
+
+
+def empty_file(path: Path, desk: Desk) -> None:
+    path.touch()
+
+
+def same_content_for_the_group(path: Path, desk: Desk) -> None:
+    path.write_bytes(runtime_zip())
+    path.chmod(0o664)
+
+
+@pytest.mark.parametrize("plant", [link_to_a_payload, pipe_in_place, empty_file, same_content_for_the_group])
+@pytest.mark.parametrize("where", ["runtime", "assets"])
+def test_whatever_is_in_place_of_the_runtime_is_replaced(
+    desk: Desk, where: str, plant: Callable[[Path, Desk], None]
+) -> None:
+    desk.run()
+    (path,) = home(desk).glob({"runtime": "runtime/*.zip", "assets": "assets/*/runtime.zip"}[where])
+    path.unlink()
+    plant(path, desk)
+    desk.run()
+    assert is_safe(desk)
+    assert stat.S_IMODE(path.lstat().st_mode) & 0o022 == 0
+    assert path.read_bytes() == runtime_zip()
+
+
+def other_source(path: Path, desk: Desk) -> None:
+    content = f"open({str(desk.folder / 'PWNED')!r}, 'w').close()\n".encode()
+    with tarfile.open(path, "w:gz") as tar:
+        info = tarfile.TarInfo("train.py")
+        info.size = len(content)
+        tar.addfile(info, io.BytesIO(content))
+
+
+def same_source_for_the_group(path: Path, desk: Desk) -> None:
+    shutil.copyfile(desk.folder / "kept.tar.gz", path)
+    path.chmod(0o664)
+
+
+@pytest.mark.parametrize("plant", [other_source, pipe_in_place, empty_file, same_source_for_the_group])
+def test_assets_with_another_source_are_replaced(desk: Desk, plant: Callable[[Path, Desk], None]) -> None:
+    desk.run()
+    (path,) = home(desk).glob("assets/*/source.tar.gz")
+    shutil.copyfile(path, desk.folder / "kept.tar.gz")
+    path.unlink()
+    plant(path, desk)
+    (desk.folder / "kept.tar.gz").unlink()
+    sweep_id = desk.run()
+    assert is_safe(desk)
+    assert [trial["state"] for trial in desk.trials(sweep_id)] == ["finished", "finished"]
+    assert stat.S_IMODE(path.lstat().st_mode) & 0o022 == 0
+
+
+def test_assets_with_a_file_more_are_replaced(desk: Desk) -> None:
+    desk.run()
+    (folder,) = home(desk).glob("assets/*")
+    (folder / "sitecustomize.py").write_text("")
+    desk.run()
+    assert sorted(path.name for path in folder.iterdir()) == ["runtime.zip", "source.tar.gz"]
+
+
+@pytest.mark.parametrize("plant", [other_source, empty_file])
+def test_bundle_with_another_content_is_not_run(desk: Desk, plant: Callable[[Path, Desk], None]) -> None:
+    sweep_id = desk.sweep()
+    (bundle,) = home(desk).glob("bundles/*.tar.gz")
+    bundle.unlink()
+    plant(bundle, desk)
+    refused = desk.call("agent", sweep_id, code=2)
+    assert "source" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert is_safe(desk)
+    assert not list(home(desk).glob("assets/*"))
+
+
+def test_bundle_is_written_anew_where_its_name_is_taken_by_another_content(desk: Desk) -> None:
+    desk.sweep()
+    (bundle,) = home(desk).glob("bundles/*.tar.gz")
+    other_source(bundle, desk)
+    desk.run()
+    assert is_safe(desk)
+
+
+def test_bundle_that_others_could_write_is_copied_not_linked(desk: Desk) -> None:
+    sweep_id = desk.sweep()
+    (bundle,) = home(desk).glob("bundles/*.tar.gz")
+    bundle.chmod(0o666)
+    desk.call("agent", sweep_id)
+    (source,) = home(desk).glob("assets/*/source.tar.gz")
+    assert source.stat().st_ino != bundle.stat().st_ino
+    assert source.read_bytes() == bundle.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["../../x", "/../../../x", "abc", "A" * 64, "0" * 63, "0" * 65, "0" * 64 + "\n"])
+def test_hash_of_a_store_that_is_none_leads_to_no_path(tmp_path: Path, name: str) -> None:
+    workspace = Workspace({"SMSWEEP_DIR": str(tmp_path / "home")})
+    with pytest.raises(SourceError, match="is not the hash of a source snapshot"):
+        workspace.assets(name)
+    assert list(tmp_path.iterdir()) == []
