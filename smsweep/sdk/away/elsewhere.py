@@ -81,7 +81,7 @@ class Away:
         shelf = self.shelf(sweep_id)
         shelf.send(sent)
         if not self._wait_for(sweep_id, shelf, sent.id):
-            shelf.drop(sent.id)  # nobody is there any more who would read it
+            shelf.drop(sent)  # nobody is there any more who would read it
             return self._write(sweep_id, work)
         obeyed = self._fetch(sweep_id).store.get_note(sweep_id, OBEYED_NOTE) or {}
         if why := obeyed.get(sent.id):
