@@ -7,7 +7,6 @@ import json
 import secrets
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -53,6 +52,8 @@ class FaultyS3:
         self._faults: list[Fault] = []
         self._lock = threading.Lock()
         self._late: list[threading.Thread] = []
+        self._session = boto3.Session()  # boto3 reads its models once for all its clients
+        self._clients: dict[tuple[Any, ...], Any] = {}
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         method, path = environ["REQUEST_METHOD"], unquote(environ.get("RAW_URI", "").partition("?")[0])
@@ -100,6 +101,11 @@ class FaultyS3:
         while self._late:
             self._late.pop().join()
 
+    def close(self) -> None:
+        self.settle()
+        for client in self._clients.values():
+            client.close()
+
     def count(self, method: str, path: str) -> int:
         """Return how many requests there were, those that failed included."""
         return sum(fnmatchcase(seen, path) for verb, seen in self.requests if verb == method)
@@ -117,14 +123,17 @@ class FaultyS3:
 
     def client(self, service: str = "s3", **more: Any) -> Any:
         """Return a client that never retries. more: options of boto3.client."""
-        options = {
-            "endpoint_url": self.url,
-            "region_name": REGION,
-            "aws_access_key_id": "test",
-            "aws_secret_access_key": "test",
-            "config": Config(retries={"total_max_attempts": 1}),
-        }
-        return boto3.client(service, **{**options, **more})
+        key = (service, *more.items())
+        if key not in self._clients:
+            options = {
+                "endpoint_url": self.url,
+                "region_name": REGION,
+                "aws_access_key_id": "test",
+                "aws_secret_access_key": "test",
+                "config": Config(retries={"total_max_attempts": 1}),
+            }
+            self._clients[key] = self._session.client(service, **{**options, **more})
+        return self._clients[key]
 
     def new_bucket(self) -> str:
         name = f"test-{secrets.token_hex(6)}"
@@ -176,7 +185,7 @@ def serve_s3() -> Iterator[FaultyS3]:
         app.url = f"http://127.0.0.1:{server.port}"
         with serving(server):
             yield app
-            app.settle()
+            app.close()
 
 
 def _body_of(environ: WSGIEnvironment) -> bytes:

@@ -11,9 +11,11 @@ from smsweep.errors import UsageError
 from smsweep.fleet.daemon import Daemon as Daemon
 from smsweep.fleet.daemon import leave_behind
 from smsweep.hooks import VARIABLE
+from smsweep.jobs import JobTemplate
 from smsweep.sdk.agent_ids import release_dead_agents
 from smsweep.sdk.away.record import Record as Record
 from smsweep.sdk.away.record import read_records, write_record
+from smsweep.sdk.create import JobLike, load_job
 from smsweep.sdk.job_text import load_job_text
 from smsweep.sdk.labels import parse_sweep_id
 from smsweep.sdk.manage import closed_to_agents
@@ -80,12 +82,15 @@ def send_away(sweep_id: str, arguments: Mapping[str, Any], *, with_agent: bool =
         _refuse_finished(sweep)
         if not sweep.source_hash:
             raise UsageError(f"sweep {sweep_id} names no program: only this machine has its function")
+        template = load_job_text(sweep.job_yaml)
+        if with_agent:
+            check_agent_role(template)
         file = workspace.store_file
         if file is None and not with_agent:
             raise UsageError("--detach=s3: the store is a database already, which an agent anywhere may reach")
         luggage = AWAY["Luggage"](
             sweep=sweep,
-            template=load_job_text(sweep.job_yaml),
+            template=template,
             store=file,
             keep=_needed(store, sweep),
             bundles=workspace.bundles_dir,
@@ -112,6 +117,29 @@ def _stopped_here(store: Store, sweep: Sweep) -> Iterator[None]:
     with closed_to_agents(store, sweep):
         _refuse_agents(store, sweep.id)
         yield
+
+
+def check_agent_role(job: JobLike | JobTemplate) -> None:
+    """Check that a detached agent's job has a role of its own.
+
+    The agent's role may write the agent's store. If trials had the same role, a training script could write it,
+    too, and the agent, which may start jobs, obeys what is in its store.
+
+    Args:
+        job: A job.yaml, or what was read from it.
+
+    Raises:
+        UsageError: If the agent has no role of its own. A job.yaml without any role is left to other checks.
+        ConfigError: If `job` is not a valid job.yaml.
+    """
+    template = job if isinstance(job, JobTemplate) else load_job(job).template
+    role = template.request.get("RoleArn")
+    if role and template.agent.get("role") in (None, role):
+        raise UsageError(
+            "job.yaml: agent.role: a detached agent needs a role of its own, because with the trials' role any "
+            "training script could change the agent's store; create a role with the policy that `smsweep iam "
+            "--job job.yaml --of agent` prints, and name it: agent: {role: arn:aws:iam::ACCOUNT:role/NAME}"
+        )
 
 
 def attach(sweep_id: str, uri: str) -> None:

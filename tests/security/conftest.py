@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from smsweep.sweeps import Sweep, SweepConfig
 from tests.s3 import FaultyS3, serve_s3
 
 SWEEP = "abcd1234"
+PAUSE = b'{"do": "set_sweep_state", "expect": ["running", "paused"], "to": "paused"}'
 CONFIG = parse_sweep({"program": "t.py", "method": "grid", "parameters": {"x": {"values": [1, 2, 3]}}})
 
 
@@ -78,19 +79,19 @@ def s3(s3_server: FaultyS3) -> Iterator[FaultyS3]:
     s3_server.settle()
 
 
-@pytest.fixture
-def make_aws(s3: FaultyS3) -> Iterator[Callable[[], Aws]]:
-    with ExitStack() as stack:
-        yield lambda: stack.enter_context(closing(Aws(s3.environ())))
+@pytest.fixture(scope="session")
+def aws(s3_server: FaultyS3) -> Iterator[Aws]:
+    with closing(Aws(s3_server.environ())) as opened:
+        yield opened
 
 
 @pytest.fixture
-def remote(s3: FaultyS3, make_aws: Callable[[], Aws], tmp_path: Path) -> Iterator[RemoteStore]:
+def remote(s3: FaultyS3, aws: Aws, tmp_path: Path) -> Iterator[RemoteStore]:
     file = tmp_path / "first.db"
     with closing(open_store(f"sqlite:///{file}", environ={}, parse=parse)) as store:
         store.create_sweep(Sweep(id=SWEEP, config=CONFIG.config, seed=0, sweep_yaml=CONFIG.text))
     bucket = s3.new_bucket()
-    shelf = Shelf(make_aws(), f"s3://{bucket}/smsweep/agents/{SWEEP}")
+    shelf = Shelf(aws, f"s3://{bucket}/smsweep/agents/{SWEEP}")
     shelf.replace(file, version="", stamp="first")
     with ExitStack() as on_exit:
         yield RemoteStore(s3, bucket, shelf, tmp_path, on_exit)

@@ -8,7 +8,7 @@ from smsweep.backends.sagemaker.shelf import MOST_ORDER_BYTES
 from smsweep.errors import StoreUnavailable, Superseded
 from smsweep.sdk.away.record import REJECTED_NOTE
 from smsweep.sweeps import SweepState
-from tests.security.conftest import SWEEP, RemoteStore
+from tests.security.conftest import PAUSE, SWEEP, RemoteStore
 
 CONFLICTS = ("ConditionalRequestConflict", "OperationAborted")
 
@@ -105,12 +105,11 @@ HOSTILE_COMMANDS = {
     "a thousand states": b'{"do": "set_sweep_state", "to": "paused", "expect": [%s]}'
     % b",".join([b'"running"'] * 1_000),
     "a running trial started again": b'{"do": "move", "number": 0, "expect": ["running"], "to": "pending"}',
-    "a trial that never ran called finished": b'{"do": "move", "number": 0, "expect": ["pending"], "to": "finished"}',
+    "a trial that never ran finished": b'{"do": "move", "number": 0, "expect": ["pending"], "to": "finished"}',
     "half a surrogate": rb'{"do": "move", "number": 0, "expect": ["failed"], "to": "pending", "reason": "\ud800"}',
     "a reason without end": b'{"do": "move", "number": 0, "expect": ["failed"], "to": "pending", "reason": "%s"}'
     % (b"x" * 50_000),
 }
-PAUSE = b'{"do": "set_sweep_state", "expect": ["running", "paused"], "to": "paused"}'
 
 
 @pytest.mark.parametrize("body", HOSTILE_COMMANDS.values(), ids=HOSTILE_COMMANDS)

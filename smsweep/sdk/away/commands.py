@@ -1,4 +1,4 @@
-"""The commands that a detached agent accepts: what a user's `smsweep sweep --pause`, `retry` or `rm` sends to it."""
+"""The commands that a detached agent accepts, such as what `smsweep sweep --pause` sends to it."""
 
 from __future__ import annotations
 
