@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from smsweep.sdk import iam, results
-from tests.sagemaker.conftest import Account
+from tests.sagemaker.conftest import AGENT_ROLE, Account
 
 IMPLIED = {"sagemaker:AddTags", "iam:PassRole"}  # checked by AWS inside CreateTrainingJob, never called
 DETACHED = {"s3:DeleteObject", "s3:ListBucket"}  # see test_detached.py
@@ -39,7 +39,7 @@ def test_policies_name_the_templates_own_resources(account: Account) -> None:
     found = iam.policies({**account.job, "secrets": {"WANDB_API_KEY": f"{arn}#key"}})
     launcher = {statement["Sid"]: statement for statement in found["launcher"]["Statement"]}
     role = {statement["Sid"]: statement for statement in found["role"]["Statement"]}
-    assert launcher["JobRole"]["Resource"] == [account.job["role"]]
+    assert launcher["JobRole"]["Resource"] == [account.job["role"], AGENT_ROLE]
     assert launcher["Jobs"]["Resource"] == ["arn:aws:sagemaker:us-east-1:123456789012:training-job/smsweep-*"]
     assert launcher["Source"]["Resource"] == [f"arn:aws:s3:::{account.bucket}/smsweep/assets/*"]
     assert role["Secrets"]["Resource"] == [arn]
@@ -140,7 +140,7 @@ def test_an_agents_role_of_its_own_does_for_the_agents_job(account: Account) -> 
     }
     agent = statements(iam.policies({**account.job, **job})["agent"])
     assert agent["Write"]["Resource"] == [f"arn:aws:s3:::{account.bucket}/out/*"]
-    assert agent["ListSource"]["Resource"] == [f"arn:aws:s3:::{account.bucket}"]
+    assert agent["List"]["Resource"] == [f"arn:aws:s3:::{account.bucket}"]
     assert agent["VolumeKey"]["Action"] == ["kms:CreateGrant"]
     assert "ec2:CreateNetworkInterface" in agent["Network"]["Action"]
 
