@@ -20,7 +20,10 @@ from smsweep.runtime.command import INTERPRETER
 from smsweep.sdk.backends import backend_name
 from smsweep.sdk.create import JobLike, load_job
 from smsweep.sdk.workspace import Workspace
+from smsweep.tables import LazyTable
 
+# boto3 is slow to load.
+AWS: LazyTable[Any] = LazyTable({"check_bucket": "smsweep.backends.sagemaker.doctor:check_bucket"})
 LEAST_FREE_BYTES = 1_000_000_000  # below, checkpoints and logs of a few trials may not fit
 
 
@@ -109,7 +112,8 @@ def examine(
 ) -> list[Finding]:
     """Return what every check found, required or not. Changes nothing.
 
-    backend: what it needs is required; what another one would need is only told. job: whose image is looked for.
+    backend: what it needs is required; what another one would need is only told. job: whose image and bucket in S3
+    are looked at.
     Raises ConfigError, UsageError for an unknown backend, JobRejected for a framework without an image.
     """
     workspace = workspace or Workspace()
@@ -119,6 +123,7 @@ def examine(
     return [
         *(check(workspace) for check in CHECKS),
         *(Finding(**asdict(found), is_required=is_required) for found in check_docker(workspace.environ, image)),
+        *(Finding(**asdict(each), is_required=False) for each in AWS["check_bucket"](template, workspace.environ)),
     ]
 
 

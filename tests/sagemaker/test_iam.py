@@ -11,6 +11,7 @@ from smsweep.sdk import iam, results
 from tests.sagemaker.conftest import AGENT_ROLE, Account
 
 IMPLIED = {"sagemaker:AddTags", "iam:PassRole"}  # checked by AWS inside CreateTrainingJob, never called
+DOCTOR = {"s3:GetBucketVersioning", "s3:GetLifecycleConfiguration"}  # see test_doctor.py
 DETACHED = {"s3:DeleteObject", "s3:ListBucket"}  # see test_detached.py
 QUEUE_ACTIONS = {"ReceiveMessage": "sqs:ReceiveMessage", "DeleteMessageBatch": "sqs:DeleteMessage"}
 S3_ACTIONS = {"HEAD": "s3:GetObject", "GET": "s3:GetObject", "PUT": "s3:PutObject", "DELETE": "s3:DeleteObject"}
@@ -197,4 +198,4 @@ def test_the_launchers_policy_is_what_the_launcher_was_seen_to_call(
     account.run(3, job=job, parallel=3)
     results.download_model(account.trials()[0].sweep_id, 0, tmp_path / "model")
     allowed = actions(iam.policies({**account.job, **job})["launcher"])
-    assert called(account) == allowed - IMPLIED - DETACHED
+    assert called(account) == allowed - IMPLIED - DETACHED - DOCTOR

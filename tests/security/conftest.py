@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,7 +62,7 @@ class RemoteStore:
     def writer(self, who: str) -> Writer:
         return self.on_exit.enter_context(closing(Writer(self.shelf, SWEEP, self.folder / who, parse, who)))
 
-    def note(self, key: str) -> object:
+    def note(self, key: str) -> Any:
         """Return what a reader sees of a note of the sweep."""
         with closing(Copies(self.folder / "copies", self.shelf, parse)) as copies:
             return copies.newest().store.get_note(SWEEP, key)

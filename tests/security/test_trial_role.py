@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -162,8 +163,9 @@ def test_trials_role_of_one_sweep_reaches_its_own_checkpoints_alone(cloud: Cloud
     with cloud.s3.policies_enforced():
         for sweep_id, may in ((cloud.own, True), (cloud.other, False), (f"{cloud.own}x", False), ("*", False)):
             for key in (f"smsweep/checkpoints/{sweep_id}/0/c", f"out/smsweep-{sweep_id}-0-0/output/model.tar.gz"):
-                put = is_denied(lambda key=key: trial.put_object(Bucket=cloud.bucket, Key=key, Body=b"x"))
-                got = is_denied(lambda key=key: trial.get_object(Bucket=cloud.bucket, Key=key))
+                where = {"Bucket": cloud.bucket, "Key": key}
+                put = is_denied(partial(trial.put_object, **where, Body=b"x"))
+                got = is_denied(partial(trial.get_object, **where))
                 assert (put, got) == (not may, not may), key
 
 

@@ -121,6 +121,11 @@ LAUNCHER = (
     # Without it S3 calls what is not there forbidden.
     Grant(sid="List", actions=("s3:ListBucket",), resources=lambda scope: _buckets(scope, scope.bucket)),
     Grant(
+        sid="BucketSettings",  # for `smsweep doctor`
+        actions=("s3:GetBucketVersioning", "s3:GetLifecycleConfiguration"),
+        resources=lambda scope: _buckets(scope, scope.bucket),
+    ),
+    Grant(
         sid="Events",
         actions=("sqs:ReceiveMessage", "sqs:DeleteMessage"),
         resources=lambda scope: [scope.queue] if scope.queue else [],
@@ -248,7 +253,7 @@ ROLE = (
 
 # A detached agent's job does what a launcher does, and is a training job like any other.
 AGENT = (
-    *LAUNCHER,
+    *(grant for grant in LAUNCHER if grant.sid != "BucketSettings"),
     *(grant for grant in ROLE if grant.sid in ("Write", "Metrics", "ImageLogin", "Image", "VolumeKey", "Network")),
     Grant(sid="OwnLog", actions=OWN_LOG, resources=_log_group),
     Grant(

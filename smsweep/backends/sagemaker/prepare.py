@@ -64,6 +64,16 @@ def prepare(
     )
 
 
+def bucket_of(template: JobTemplate, region: str) -> str:
+    """Return the bucket that a template's jobs and agents use; "" if it names neither a bucket nor a role."""
+    request = template.request
+    if "RoleArn" not in request and not request.get("OutputDataConfig", {}).get("S3OutputPath", "").startswith(
+        "s3:"
+    ):
+        return ""
+    return _bucket(request, region)[0]
+
+
 def _completed(template: JobTemplate, region: str) -> dict[str, Any]:
     request = dict(template.request)
     if "RoleArn" not in request:

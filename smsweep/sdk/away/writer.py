@@ -49,9 +49,13 @@ class Writer:
         self.store: Store = open_store(f"sqlite:///{self._file}", environ={}, parse=parse)
         self._changes = Changes(self._file)
         self._saved = -1
-        for holder in self.store.holders(sweep_id):
-            self.store.release(holder)  # from the next line on they cannot write any more
-        self.save()
+        try:
+            for holder in self.store.holders(sweep_id):
+                self.store.release(holder)  # from the next line on they cannot write any more
+            self.save()
+        except BaseException:
+            self.close()
+            raise
 
     def save(self) -> None:
         """Bring S3 up to date. Raises Superseded, StoreUnavailable, StoreError; the copy here stays as it is."""
