@@ -96,6 +96,16 @@ class FaultyS3:
 
         return self._add(Fault(method, path, act, times))
 
+    def cut_answer(self, method: str, path: str, *, times: int = 1) -> Fault:
+        """Answer with half of the body, and drop the connection."""
+
+        def act(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+            body = b"".join(self._moto(environ, start_response))
+            yield body[: len(body) // 2]
+            yield from _hang_up(environ)
+
+        return self._add(Fault(method, path, act, times))
+
     def settle(self) -> None:
         """Wait until all requests that were in flight have arrived."""
         while self._late:

@@ -15,6 +15,7 @@ from smsweep.backends.sagemaker.shelf import Shelf
 from smsweep.errors import StoreError
 from smsweep.store.base import Store
 from smsweep.store.open import open_store
+from smsweep.store.snapshot import check_copy
 from smsweep.sweeps import SweepConfig
 
 KNOWN = "known.json"  # which version the newest copy is
@@ -51,6 +52,7 @@ class Copies:
         try:
             version = self._shelf.fetch(draft, known=etag)
             if version is not None:
+                check_copy(draft, self._shelf.uri)
                 opened = self._open_file(draft)  # first: one that cannot be read does not replace one that can
                 self._keep(version.etag, draft.name, version.written_at)
                 self.close()

@@ -15,7 +15,7 @@ from smsweep.sdk.away.commands import Malformed, carry_out, parse_command
 from smsweep.sdk.away.record import AGENTS_NOTE, REJECTED_NOTE
 from smsweep.store.base import Store
 from smsweep.store.open import FILE_NAME, open_store
-from smsweep.store.snapshot import Changes, snapshot
+from smsweep.store.snapshot import Changes, check_copy, snapshot
 from smsweep.sweeps import SweepConfig
 
 log = logging.getLogger(__name__)
@@ -46,6 +46,7 @@ class Writer:
             (folder / name).unlink(missing_ok=True)  # of a writer before us: what counts is in S3
         version = shelf.fetch(self._file)
         self._etag = version.etag if version else ""
+        check_copy(self._file, shelf.uri)
         self.store: Store = open_store(f"sqlite:///{self._file}", environ={}, parse=parse)
         self._changes = Changes(self._file)
         self._saved = -1
