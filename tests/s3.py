@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import random
 import secrets
 import socket
 import threading
@@ -64,37 +65,33 @@ class FaultyS3:
 
     def refuse(self, method: str, path: str, status: int, code: str, *, times: int = 1) -> Fault:
         """Answer with an error of S3's, and do nothing."""
-
-        def act(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-            _body_of(environ)
-            body = f"<Error><Code>{code}</Code><Message>told to by a test</Message></Error>".encode()
-            start_response(f"{status} {code}", [("Content-Type", "application/xml")])
-            return [] if method == "HEAD" else [body]
-
-        return self._add(Fault(method, path, act, times))
+        return self._add(Fault(method, path, _refusing(status, code), times))
 
     def lose_answer(self, method: str, path: str, *, times: int = 1) -> Fault:
         """Do what is asked for, and drop the connection instead of answering."""
-
-        def act(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-            for _ in self._moto(environ, lambda *_: lambda data: None):
-                pass
-            return _hang_up(environ)
-
-        return self._add(Fault(method, path, act, times))
+        return self._add(Fault(method, path, self._losing_answer, times))
 
     def lose_request(self, method: str, path: str, *, times: int = 1, late_s: float | None = None) -> Fault:
         """Drop the connection. late_s: after so long S3 does what was asked for: the request was in flight."""
+        return self._add(Fault(method, path, self._losing_request(late_s), times))
+
+    def shake(self, method: str, path: str, *, seed: int, rate: float) -> Fault:
+        """Have so many of the requests fail, each in one of the ways above. rate: from 0 to 1."""
+        rng = random.Random(seed)
+        ways = [
+            _refusing(409, "ConditionalRequestConflict"),
+            _refusing(503, "SlowDown"),
+            self._losing_answer,
+            self._losing_request(None),
+            self._losing_request(0.3),
+        ]
 
         def act(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-            again = {**environ, "wsgi.input": io.BytesIO(_body_of(environ)), "wsgi.input_terminated": True}
-            if late_s is not None:
-                later = threading.Timer(late_s, lambda: list(self._moto(again, lambda *_: lambda data: None)))
-                later.start()
-                self._late.append(later)
-            return _hang_up(environ)
+            with self._lock:
+                chosen = rng.choice(ways) if rng.random() < rate else self._moto
+            return chosen(environ, start_response)
 
-        return self._add(Fault(method, path, act, times))
+        return self._add(Fault(method, path, act, 1_000_000))
 
     def cut_answer(self, method: str, path: str, *, times: int = 1) -> Fault:
         """Answer with half of the body, and drop the connection."""
@@ -173,6 +170,22 @@ class FaultyS3:
         with enable_iam_authentication():
             yield
 
+    def _losing_answer(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        for _ in self._moto(environ, lambda *_: lambda data: None):
+            pass
+        return _hang_up(environ)
+
+    def _losing_request(self, late_s: float | None) -> Act:
+        def act(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+            again = {**environ, "wsgi.input": io.BytesIO(_body_of(environ)), "wsgi.input_terminated": True}
+            if late_s is not None:
+                later = threading.Timer(late_s, lambda: list(self._moto(again, lambda *_: lambda data: None)))
+                later.start()
+                self._late.append(later)
+            return _hang_up(environ)
+
+        return act
+
     def _add(self, fault: Fault) -> Fault:
         with self._lock:
             self._faults.append(fault)
@@ -196,6 +209,16 @@ def serve_s3() -> Iterator[FaultyS3]:
         with serving(server):
             yield app
             app.close()
+
+
+def _refusing(status: int, code: str) -> Act:
+    def act(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        _body_of(environ)
+        body = f"<Error><Code>{code}</Code><Message>told to by a test</Message></Error>".encode()
+        start_response(f"{status} {code}", [("Content-Type", "application/xml")])
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+
+    return act
 
 
 def _body_of(environ: WSGIEnvironment) -> bytes:

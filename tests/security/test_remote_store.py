@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import sqlite3
+import tempfile
 from contextlib import closing
 from pathlib import Path
 
@@ -208,11 +209,11 @@ def packed(content: bytes) -> bytes:
 
 def database(*statements: str) -> bytes:
     """Return an SQLite file."""
-    with closing(sqlite3.connect(":memory:")) as connection:
+    with tempfile.NamedTemporaryFile() as file, closing(sqlite3.connect(file.name)) as connection:
         for statement in statements:
             connection.execute(statement)
         connection.commit()
-        return connection.serialize()
+        return Path(file.name).read_bytes()
 
 
 HOSTILE_STORES = {
