@@ -6,6 +6,7 @@ import datetime
 import hashlib
 import hmac
 import importlib
+import io
 import json
 import time
 import urllib.error
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 20
 PAUSES_S = (0.5, 2.0)  # between tries
+THROTTLED_PAUSES_S = (0.5, 2.0, 4.0, 8.0)  # likewise: a sweep's trials may all begin at once
+# Codes of errors with HTTP status 400 that pass.
+PASSING = (b"Throttl", b"TooManyRequests", b"RequestLimitExceeded", b"RequestTimeout")
 CONTAINER_CREDENTIALS = "http://169.254.170.2"  # where SageMaker hands a job its role's keys
 DOMAINS = {  # by partition; of the others it is amazonaws.com
     "aws-cn": "amazonaws.com.cn",
@@ -65,17 +69,28 @@ def aws_call(
 
 def _patiently(request: urllib.request.Request) -> bytes:
     """Send a request, again while the trouble may pass. Raises OSError."""
-    for pause_s in (*PAUSES_S, None):
+    attempt = 0
+    while True:
         try:
             with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
                 body: bytes = answer.read()
                 return body
-        except OSError as err:
-            is_refusal = isinstance(err, urllib.error.HTTPError) and err.code < 500 and err.code != 429
-            if is_refusal or pause_s is None:
+        except urllib.error.HTTPError as err:
+            with err:
+                said = err.read(1 << 16)
+            is_throttled = err.code == 429 or (err.code == 400 and any(code in said for code in PASSING))
+            pauses_s = THROTTLED_PAUSES_S if is_throttled else PAUSES_S if err.code >= 500 else ()
+            if attempt >= len(pauses_s):
+                # With what was read: callers show it.
+                raise urllib.error.HTTPError(
+                    err.url, err.code, err.reason, err.headers, io.BytesIO(said)
+                ) from None
+        except OSError:
+            pauses_s = PAUSES_S
+            if attempt >= len(pauses_s):
                 raise
-        time.sleep(pause_s)
-    raise AssertionError  # the last try returns or raises
+        time.sleep(pauses_s[attempt])
+        attempt += 1
 
 
 def credentials(environ: Mapping[str, str]) -> Keys:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -15,6 +15,7 @@ from smsweep import __version__
 from smsweep.backends.docker.doctor import check_docker
 from smsweep.backends.docker.prepare import with_framework_image
 from smsweep.errors import SmsweepError
+from smsweep.jobs import JobTemplate
 from smsweep.runtime import interpreter
 from smsweep.runtime.command import INTERPRETER
 from smsweep.sdk.backends import backend_name
@@ -123,8 +124,13 @@ def examine(
     return [
         *(check(workspace) for check in CHECKS),
         *(Finding(**asdict(found), is_required=is_required) for found in check_docker(workspace.environ, image)),
-        *(Finding(**asdict(each), is_required=False) for each in AWS["check_bucket"](template, workspace.environ)),
+        *(Finding(**asdict(each), is_required=False) for each in _check_bucket(template, workspace.environ)),
     ]
+
+
+def _check_bucket(template: JobTemplate, environ: Mapping[str, str]) -> Iterable[Any]:
+    """Ask AWS about the bucket of a job that runs there; a job.yaml without a role is of this machine."""
+    return AWS["check_bucket"](template, environ) if "RoleArn" in template.request else ()
 
 
 def _nearest(folder: Path) -> Path:

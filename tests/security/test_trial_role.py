@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -216,6 +218,18 @@ def test_agent_without_a_role_of_its_own_is_not_started(cloud: Cloud, agent: dic
     with pytest.raises(UsageError, match="needs a role of its own"):
         detach.send_away(create.sweep(CONFIG, job=job), {})
     assert (cloud.agents(), read_records(Path(".smsweep"))) == (before, records)
+
+
+def test_run_with_an_agent_without_a_role_of_its_own_creates_no_sweep(cloud: Cloud, tmp_path: Path) -> None:
+    job = {**cloud.job("output below a prefix"), "instance_type": "ml.m5.large", "agent": {}}
+    for name, text in (("sweep.yaml", json.dumps(CONFIG)), ("job.yaml", json.dumps(job)), ("train.py", "")):
+        (tmp_path / name).write_text(text)
+    words = ["run", "sweep.yaml", "--job", "job.yaml", "--backend", "sagemaker", "--detach"]
+    command = [sys.executable, "-m", "smsweep.cli.main", *words]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "job.yaml: agent.role: a detached agent needs a role of its own" in " ".join(ended.stderr.split())
+    assert not (tmp_path / ".smsweep" / "store.db").exists()
 
 
 ACTIONS = (

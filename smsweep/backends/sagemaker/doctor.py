@@ -18,15 +18,13 @@ NO_RULES = "NoSuchLifecycleConfiguration"
 
 
 def check_bucket(template: JobTemplate, environ: Mapping[str, str]) -> Iterator[Check]:
-    """Yield a finding about the bucket that holds the stores of detached sweeps; none without a role or a bucket.
+    """Yield a finding about the bucket that holds the stores of detached sweeps.
 
     A versioned bucket keeps each version of a store that an agent saves, up to one every two seconds.
     """
     aws = Aws(environ)
     try:
-        bucket = bucket_of(template, aws.region)
-        if not bucket:
-            return
+        bucket, _ = bucket_of(template.request, aws.region)
         what = f"lifecycle rule of bucket {bucket}"
         status = aws.translated("s3", "get_bucket_versioning", Bucket=bucket).get("Status", "")
         if status != "Enabled":
@@ -42,8 +40,9 @@ def check_bucket(template: JobTemplate, environ: Mapping[str, str]) -> Iterator[
                 "PostgreSQL store",
             )
     except SmsweepError as err:
-        found, _, cure = str(err).partition("\n")
-        yield Check(what="bucket of detached sweeps", found=found, is_ok=False, cure=cure or "try again later")
+        found, _, cure = str(err).partition("\n" if "\n" in str(err) else "; ")
+        cure = cure or "check output_path in job.yaml"
+        yield Check(what="bucket of detached sweeps", found=found, is_ok=False, cure=cure)
     finally:
         aws.close()
 

@@ -26,7 +26,7 @@ def check_place(template: JobTemplate, environ: Mapping[str, str]) -> None:
     check_settings(template, environ)
     aws = Aws(environ)
     try:
-        bucket, _ = _bucket(template.request, aws.region)
+        bucket, _ = bucket_of(template.request, aws.region)
         check_bucket(aws, bucket, ASSETS)
     finally:
         aws.close()
@@ -51,7 +51,7 @@ def prepare(
         if not aws.region:
             raise JobRejected("SageMaker: no region; set AWS_REGION, or region in your AWS profile")
         complete = replace(template, request=_completed(template, aws.region))
-        bucket, owner = _bucket(template.request, aws.region)
+        bucket, owner = bucket_of(template.request, aws.region)
         key = f"{prefix}/{assets.name}"
         if upload:
             kms_key = template.request.get("OutputDataConfig", {}).get("KmsKeyId", "")
@@ -62,16 +62,6 @@ def prepare(
     return complete, Site(
         assets_uri=f"s3://{bucket}/{key}", output_uri=f"{root}/jobs", checkpoint_uri=f"{root}/checkpoints"
     )
-
-
-def bucket_of(template: JobTemplate, region: str) -> str:
-    """Return the bucket that a template's jobs and agents use; "" if it names neither a bucket nor a role."""
-    request = template.request
-    if "RoleArn" not in request and not request.get("OutputDataConfig", {}).get("S3OutputPath", "").startswith(
-        "s3:"
-    ):
-        return ""
-    return _bucket(request, region)[0]
 
 
 def _completed(template: JobTemplate, region: str) -> dict[str, Any]:
@@ -85,7 +75,7 @@ def _completed(template: JobTemplate, region: str) -> dict[str, Any]:
     return {**request, "AlgorithmSpecification": algorithm}
 
 
-def _bucket(request: Mapping[str, Any], region: str) -> tuple[str, str]:
+def bucket_of(request: Mapping[str, Any], region: str) -> tuple[str, str]:
     """Return the bucket, and the account that must own it where its name could be anybody's."""
     output = urlsplit(request.get("OutputDataConfig", {}).get("S3OutputPath", ""))
     if output.scheme == "s3":

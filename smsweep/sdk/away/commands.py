@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from smsweep.errors import SmsweepError
+from smsweep.printable import clean
 from smsweep.store.base import Store
 from smsweep.sweeps import VERBS, SweepState
 from smsweep.trials import TrialState
@@ -115,9 +116,9 @@ def carry_out(store: Store, sweep_id: str, command: Command) -> None:
     except SmsweepError:
         raise
     except Exception as err:  # whatever it is: one command must not end the agent
-        raise Malformed(f"{type(err).__name__}: {err}"[:MOST_PROBLEM]) from err
+        raise Malformed(clean(f"{type(err).__name__}: {err}")[:MOST_PROBLEM]) from err
 
 
 def _problem(err: ValidationError) -> str:
     first = err.errors(include_url=False, include_input=False, include_context=False)[0]
-    return "".join((*(f"{part}: " for part in first["loc"]), first["msg"]))[:MOST_PROBLEM]
+    return clean("".join((*(f"{part}: " for part in first["loc"]), first["msg"])))[:MOST_PROBLEM]

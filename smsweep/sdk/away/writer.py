@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from smsweep.backends.sagemaker.shelf import Received, Shelf
-from smsweep.errors import NotFound, SmsweepError, StoreConflict, Superseded
+from smsweep.errors import NotFound, SmsweepError, StoreConflict
 from smsweep.sdk.away.commands import Malformed, carry_out, parse_command
 from smsweep.sdk.away.record import AGENTS_NOTE, REJECTED_NOTE
 from smsweep.store.base import Store
@@ -97,7 +97,7 @@ class Writer:
             try:
                 (self._shelf.reject if order.id in rejected else self._shelf.drop)(order)
             except SmsweepError as err:
-                if err.retryable or isinstance(err, Superseded):
+                if err.retryable:
                     raise
                 log.warning("command %r stays in S3, without effect: %s", order.id, err)
         return len(received)
