@@ -89,7 +89,7 @@ def agent(found: Data | None) -> str:
 
 
 def rejected_commands(found: Data | None) -> list[str]:
-    """Return a line for each of the last objects among a detached agent's commands that were none."""
+    """Return a line for each of the last objects among a detached agent's commands that were not commands."""
     last = found["rejected"][-MOST_REASONS:] if found else []
     return [f"command {clean(each['id'])}: {clean(each['reason'])}" for each in last]
 

@@ -53,7 +53,7 @@ CODES: Mapping[str, type[JobError]] = {
     "SlowDown": Throttled,
     **dict.fromkeys(CONFLICTS, BackendUnavailable),
     **dict.fromkeys(BROKEN_OFF, BackendUnavailable),
-    "RequestTimeTooSkewed": BackendUnavailable,  # this machine's clock is wrong, which can be mended
+    "RequestTimeTooSkewed": BackendUnavailable,  # this machine's clock is wrong, and can be corrected
     "AccessDeniedException": AccessDenied,
     "AccessDenied": AccessDenied,
     "UnauthorizedOperation": AccessDenied,

@@ -28,17 +28,17 @@ from smsweep.errors import NotFound, SmsweepError, StoreDamaged, StoreError, Sto
 STORE = "store.db.gz"
 SIGN = "alive.json"  # the writer's last sign of life
 ORDERS = "orders/"
-REJECTED = "rejected/"  # what was below ORDERS and is no command
+REJECTED = "rejected/"  # objects that were below ORDERS and are not commands
 SAME = ("304", "NotModified")
 CHANGED = ("412", "PreconditionFailed")
 LEVEL = 1  # of compression: what takes time is the way to S3
 MOST_ORDERS = 1_000  # that one look reads; the rest come at the next
-MOST_ORDER_BYTES = 1 << 16  # of one order; a longer one is no command
+MOST_ORDER_BYTES = 1 << 16  # of one order; a longer object is not a command
 MOST_SIGN_BYTES = 1 << 16
 MOST_STORE_BYTES = 1 << 34  # of an unpacked store
 CHUNK = 1 << 20  # bytes held in memory
 RESTORE = "restore an earlier version of the object, or rebuild the sweep from its jobs with `smsweep recover`"
-OWN_WRITES = 5  # earlier writes whose answers got lost, that one call finds out about
+OWN_WRITES = 5  # earlier writes of the same writer that one call replaces
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,7 +67,7 @@ class Order:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Received:
-    """An object below ORDERS, which anybody may have put there who can write to the bucket."""
+    """An object below ORDERS. Any writer of the bucket may have put it there."""
 
     name: str  # its key below ORDERS
     body: bytes  # the first MOST_ORDER_BYTES
@@ -109,7 +109,7 @@ class Shelf:
                 self._unpack(body, file)
         except (gzip.BadGzipFile, zlib.error) as err:
             target.unlink()
-            raise StoreDamaged(f"{self.uri}/{STORE}: it is no packed store: {err}; {RESTORE}") from err
+            raise StoreDamaged(f"{self.uri}/{STORE}: it is not a packed store: {err}; {RESTORE}") from err
         except (BotoCoreError, EOFError, OSError) as err:
             target.unlink(missing_ok=True)
             raise StoreUnavailable(f"{self.uri}/{STORE}: the download broke off: {err}") from err
@@ -192,7 +192,7 @@ class Shelf:
         self._call("delete_object", **self._at(f"{ORDERS}{name}"))
 
     def reject(self, order: Received) -> None:
-        """Move an object that is no command out of the way, to REJECTED."""
+        """Move an object that is not a command out of the way, to REJECTED."""
         self._put(f"{REJECTED}{quote(order.name, safe='')}", order.body)
         self.drop(order)
 

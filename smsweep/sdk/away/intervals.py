@@ -8,7 +8,7 @@ from typing import Any
 
 SHORTEST = timedelta(seconds=2)
 LONGEST = timedelta(minutes=5)
-BYTES_PER_S = 100_000  # of the packed store, on average: at most 8.6 GB a day
+BYTES_PER_S = 100_000  # of the packed store, on average, besides what is saved before jobs start and end
 KEY = "saves_every_s"  # in an agent's sign of life
 
 

@@ -73,7 +73,7 @@ class Writer:
     def obey(self) -> int:
         """Carry out the commands that are in S3, each once, and return how many there were.
 
-        What is no command is moved aside in S3, and noted in the store with the reason.
+        An object that is not a command is moved aside in S3, and noted in the store with the reason.
         """
         received = self._shelf.orders()
         if not received:
