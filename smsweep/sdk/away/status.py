@@ -18,8 +18,8 @@ UNKNOWN = "unknown"
 def agent_data(record: Record, store: Store, environ: Mapping[str, str]) -> dict[str, Any]:
     """Return `job`, its `status` and `reason`, instance `hours` and `usd` of all its jobs, and `kept_at`.
 
-    Where AWS cannot be asked the status is unknown, and the reason says why. `rejected` lists the last objects among the
-    agent's commands in S3 that were not commands, the newest last, each with its `id` and the `reason`.
+    Where AWS cannot be asked the status is unknown, and the reason says why. `rejected` lists the last objects
+    among the agent's commands in S3 that were not commands, the newest last, each with its `id` and the `reason`.
     """
     names = all_jobs(record, store.get_note(record.sweep_id, AGENTS_NOTE))
     rejected: dict[str, str] = store.get_note(record.sweep_id, REJECTED_NOTE) or {}
