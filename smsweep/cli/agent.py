@@ -114,9 +114,9 @@ def agent(
         sweep_id = sdk.hosted.attach(sweep_id, project=project, entity=entity, job=job)
     if kept_at is not None:
         sdk.detach.attach(sweep_id, kept_at)
-    if source is not None:
-        sdk.queue.fetch_source(sweep_id, source)
     if detach or detach_to:
+        if source is not None:
+            sdk.queue.fetch_source(sweep_id, source)
         unknown = ("as_json", "project", "entity", "notify")
         return leave_agent(
             sweep_id,
@@ -125,4 +125,10 @@ def agent(
             notify,
             as_json=as_json,
         )
-    raise typer.Exit(follow(sweep_id, **options))
+
+    def work() -> int:
+        if source is not None:
+            sdk.queue.fetch_source(sweep_id, source)
+        return follow(sweep_id, **options)
+
+    raise typer.Exit(sdk.detach.work_on(work))

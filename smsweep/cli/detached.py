@@ -73,6 +73,8 @@ def _send_away(sweep_id: str, options: Mapping[str, object], *, with_agent: bool
         )
         say(command)
         return {"kept_at": record.uri, "command": command}
+    better = "; a PostgreSQL store (SMSWEEP_STORE) is safer than one in S3" if record.uri else ""
+    say(f"detached agents on SageMaker are beta{better}")
     cost = "" if record.per_hour is None else f", ${record.per_hour:g} an hour"
     say(f"its agent is training job {record.jobs[-1]} on {record.instance_type}{cost}; this machine may go")
     say(f"look with: smsweep show {sweep_id}; smsweep logs {sweep_id}/0 -f; smsweep logs {sweep_id}, of the agent")

@@ -19,7 +19,7 @@ def doctor(job: Job = None, backend: Backend = None, as_json: Json = False) -> N
     """Check what sweeps need on this machine.
 
     And say how to get what is missing. Exit code 1 when something required is missing: what --backend needs, not
-    what another would need. With --job its image is looked for.
+    what another would need. With --job its image and its bucket in S3 are looked at.
     """
     findings = sdk.doctor.examine(backend=backend, job=job)
     if as_json:

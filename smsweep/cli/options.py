@@ -181,7 +181,7 @@ Detach = Annotated[
     bool,
     typer.Option(
         "--detach",
-        help="Leave the agent behind: with --backend sagemaker as a training job, else as a process here.",
+        help="Leave the agent behind: with --backend sagemaker as a training job (beta), else as a process here.",
     ),
 ]
 

@@ -30,6 +30,7 @@ from smsweep.cli.options import (
     Seed,
     TermTimeout,
     Verbose,
+    Where,
 )
 from smsweep.cli.output import answer, say
 from smsweep.cli.sweep import create, existing
@@ -79,6 +80,8 @@ def run(
         backend=REMOTE if leaves else backend,
         notify=notify or (),
     )
+    if leaves and detach_to is not Where.S3:
+        sdk.detach.check_agent_role(job)
     sweep_id = create(
         config,
         project=project,

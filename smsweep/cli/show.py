@@ -61,6 +61,7 @@ def show_sweep(data: Data) -> None:
             ("outlook", clean(data["outlook"])),
             ("used", used(data["usage"])),
             ("agent", agent(data["agent"])),
+            *(("rejected", rejected) for rejected in rejected_commands(data["agent"])),
             ("price", priced(data["usage"]["price"])),
             ("program", clean(data["program"] or "")),
             ("project", clean("/".join(part for part in (data["entity"], data["project"]) if part))),
@@ -85,6 +86,12 @@ def agent(found: Data | None) -> str:
     spent = "" if found["hours"] is None else f"; {found['hours']:.2f} hours on {found['instance_type']}{cost}"
     reason = f": {clean(found['reason'].splitlines()[0])}" if found["reason"] else ""
     return f"{found['job']} is {found['status']}{reason}{spent}"
+
+
+def rejected_commands(found: Data | None) -> list[str]:
+    """Return a line for each of the last objects among a detached agent's commands that were not commands."""
+    last = found["rejected"][-MOST_REASONS:] if found else []
+    return [f"command {clean(each['id'])}: {clean(each['reason'])}" for each in last]
 
 
 def waits(found: Data) -> str:

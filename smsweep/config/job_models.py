@@ -195,7 +195,7 @@ class AgentSection(Section):
     """How the agent of `--detach` runs, as a training job of its own."""
 
     image_uri: Text | None = Field(None, description="with Python 3.10 or newer; one of AWS's own if left out")
-    role: Text | None = Field(None, description="the trials' own if left out; `smsweep iam` prints what it may do")
+    role: Text | None = Field(None, description="not the trials'; `smsweep iam --of agent` prints its policy")
     instance_type: Text | None = Field(None, description="ml.t3.medium if left out")
     max_run: Count | None = Field(None, description="seconds, five days if left out; another agent goes on then")
     use_spot_instances: bool | None = None

@@ -8,6 +8,7 @@ from pathlib import Path
 from botocore.exceptions import BotoCoreError, ClientError
 
 from smsweep.endpoint.s3 import S3
+from smsweep.errors import JobError
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +37,8 @@ class Checkpoints:
             if self._known.get(path) != version and self._send(path):
                 self._known[path] = version
         for path in self._known.keys() - present.keys():
-            self._s3.delete(f"{self._uri}/{path}")
-            del self._known[path]
+            if self._delete(path):
+                del self._known[path]
 
     def _present(self) -> dict[str, Version]:
         found = {}
@@ -53,7 +54,15 @@ class Checkpoints:
     def _send(self, path: str) -> bool:
         try:
             self._s3.place.upload(self.folder / path, f"{self._uri}/{path}")
-        except (OSError, BotoCoreError, ClientError) as err:
+        except (OSError, JobError) as err:
+            log.debug("checkpoint %s: %s", path, err)
+            return False
+        return True
+
+    def _delete(self, path: str) -> bool:
+        try:
+            self._s3.delete(f"{self._uri}/{path}")
+        except (BotoCoreError, ClientError) as err:
             log.debug("checkpoint %s: %s", path, err)
             return False
         return True

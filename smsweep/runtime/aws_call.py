@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 20
 PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # between tries; up to half of each is cut off at random
-THROTTLED = ("throttl", "toomanyrequests", "requestlimitexceeded", "internalserviceerror", "internalservererror")
+# In the error codes of services that accept the same request later.
+THROTTLED = ("throttl", "toomanyrequests", "requestlimitexceeded", "requesttimeout", "internalserv")
 CONTAINER_CREDENTIALS = "http://169.254.170.2"  # where SageMaker hands a job its role's keys
 DOMAINS = {  # by partition; of the others it is amazonaws.com
     "aws-cn": "amazonaws.com.cn",

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from smsweep.errors import UsageError
+from smsweep.errors import SmsweepError, UsageError
 from smsweep.fleet.daemon import Daemon as Daemon
 from smsweep.fleet.daemon import leave_behind
 from smsweep.hooks import VARIABLE
+from smsweep.jobs import JobTemplate
 from smsweep.sdk.agent_ids import release_dead_agents
 from smsweep.sdk.away.record import Record as Record
-from smsweep.sdk.away.record import read_records, write_record
+from smsweep.sdk.away.record import own_job, read_records, write_record
 from smsweep.sdk.consent import ALLOW, Code, allowing, refuse_code
+from smsweep.sdk.create import JobLike, load_job
 from smsweep.sdk.job_text import load_job_text
 from smsweep.sdk.labels import parse_sweep_id
 from smsweep.sdk.manage import closed_to_agents
@@ -27,7 +31,10 @@ from smsweep.store.base import Store
 from smsweep.sweeps import Sweep, SweepState
 from smsweep.tables import LazyTable
 
+log = logging.getLogger(__name__)
+
 PATIENCE_S = 5.0  # for the agent's first claim
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 2.0, 60.0  # before an agent that could not reach AWS begins again
 # boto3 is slow to load.
 AWAY: LazyTable[Any] = LazyTable(
     {"send": "smsweep.sdk.away.send:send", "Luggage": "smsweep.sdk.away.send:Luggage"}
@@ -86,6 +93,8 @@ def send_away(sweep_id: str, arguments: Mapping[str, Any], *, with_agent: bool =
         if not sweep.source_hash:
             raise UsageError(f"sweep {sweep_id} names no program: only this machine has its function")
         template, file = load_job_text(sweep.job_yaml), workspace.store_file
+        if with_agent:
+            check_agent_role(template)
         codes = codes_of(sweep.config, stored_code(store, sweep), template)
         refuse_code(codes, workspace.environ)
         bundle = bundle_path(workspace.bundles_dir, sweep.source_hash)
@@ -126,6 +135,55 @@ def _stopped_here(store: Store, sweep: Sweep) -> Iterator[None]:
     with closed_to_agents(store, sweep):
         _refuse_agents(store, sweep.id)
         yield
+
+
+def work_on(work: Callable[[], int], sleep: Callable[[float], None] = time.sleep) -> int:
+    """Run an agent from its first call of AWS to its end, and return its exit code.
+
+    A detached agent that cannot reach AWS when it starts, or when it puts its store back, begins again. Its job
+    would fail otherwise, and no other agent would be started. Any other agent ends with the error.
+
+    Args:
+        work: What runs the agent.
+        sleep: Waits so many seconds.
+
+    Raises:
+        SmsweepError: What `work` raises, apart from that.
+    """
+    is_job = bool(own_job(Workspace().environ))
+    pause_s = FIRST_PAUSE_S
+    while True:
+        try:
+            return work()
+        except SmsweepError as err:
+            if not is_job or not err.retryable:
+                raise
+            log.warning("%s; trying again in %.0f s", err, pause_s)
+        sleep(pause_s)
+        pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+
+
+def check_agent_role(job: JobLike | JobTemplate) -> None:
+    """Check that a detached agent's job has a role of its own.
+
+    The agent's role may write the agent's store. If trials had the same role, a training script could write it,
+    too, and the agent, which may start jobs, obeys what is in its store.
+
+    Args:
+        job: A job.yaml, or what was read from it.
+
+    Raises:
+        UsageError: If the agent has no role of its own. A job.yaml without any role is left to other checks.
+        ConfigError: If `job` is not a valid job.yaml.
+    """
+    template = job if isinstance(job, JobTemplate) else load_job(job).template
+    role = template.request.get("RoleArn")
+    if role and template.agent.get("role") in (None, role):
+        raise UsageError(
+            "job.yaml: agent.role: a detached agent needs a role of its own, because with the trials' role any "
+            "training script could change the agent's store; create a role with the policy that `smsweep iam "
+            "--job job.yaml --of agent` prints, and name it: agent: {role: arn:aws:iam::ACCOUNT:role/NAME}"
+        )
 
 
 def attach(sweep_id: str, uri: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -15,13 +15,17 @@ from smsweep import __version__
 from smsweep.backends.docker.doctor import check_docker
 from smsweep.backends.docker.prepare import with_framework_image
 from smsweep.errors import SmsweepError, UsageError
+from smsweep.jobs import JobTemplate
 from smsweep.runtime import interpreter
 from smsweep.runtime.command import INTERPRETER
 from smsweep.sdk.backends import backend_name
 from smsweep.sdk.create import JobLike, load_job
 from smsweep.sdk.workspace import Workspace
 from smsweep.store.open import home_dir
+from smsweep.tables import LazyTable
 
+# boto3 is slow to load.
+AWS: LazyTable[Any] = LazyTable({"check_bucket": "smsweep.backends.sagemaker.doctor:check_bucket"})
 LEAST_FREE_BYTES = 1_000_000_000  # below, checkpoints and logs of a few trials may not fit
 
 
@@ -115,7 +119,8 @@ def examine(
 ) -> list[Finding]:
     """Return what every check found, required or not. Changes nothing.
 
-    backend: what it needs is required; what another one would need is only told. job: whose image is looked for.
+    backend: what it needs is required; what another one would need is only told. job: whose image and bucket in S3
+    are looked at.
     Raises ConfigError, UsageError for an unknown backend, JobRejected for a framework without an image.
     """
     workspace = workspace or Workspace()
@@ -125,7 +130,13 @@ def examine(
     return [
         *(check(workspace) for check in CHECKS),
         *(Finding(**asdict(found), is_required=is_required) for found in check_docker(workspace.environ, image)),
+        *(Finding(**asdict(each), is_required=False) for each in _check_bucket(template, workspace.environ)),
     ]
+
+
+def _check_bucket(template: JobTemplate, environ: Mapping[str, str]) -> Iterable[Any]:
+    """Ask AWS about the bucket of a job that runs there; a job.yaml without a role is of this machine."""
+    return AWS["check_bucket"](template, environ) if "RoleArn" in template.request else ()
 
 
 def _nearest(folder: Path) -> Path:

@@ -179,10 +179,7 @@ class RoutedStore:
         self._home.remove_sweep(sweep_id)
 
     def put_note(self, sweep_id: str, key: str, value: Any) -> None:
-        if sweep_id not in self._elsewhere.ids():
-            return self._home.put_note(sweep_id, key, value)
-        order = {"do": "put_note", "key": key, "value": value}
-        return self._change(sweep_id, lambda store: store.put_note(sweep_id, key, value), order)
+        self._writable(sweep_id).put_note(sweep_id, key, value)  # no command sets a note: some of them are code
 
     def add_note(self, sweep_id: str, key: str, value: Any) -> bool:
         return self._writable(sweep_id).add_note(sweep_id, key, value)

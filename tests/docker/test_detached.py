@@ -10,7 +10,7 @@ from docker import DockerClient
 
 from smsweep.sdk import create, detach, views
 from tests.docker.conftest import ours
-from tests.sagemaker.conftest import Account
+from tests.sagemaker.conftest import AGENT_ROLE, Account
 from tests.sagemaker.conftest import account as account  # a fixture
 from tests.sagemaker.test_detached import until
 
@@ -37,7 +37,7 @@ def test_a_killed_container_is_followed_by_another(
     (account.folder / "train.py").write_text(TRAIN)
     config = account.sweep(3)
     config["parameters"]["gate"] = {"value": f"{account.bucket}/go"}
-    sweep_id = create.sweep(config, job={**account.job, "agent": {"image_uri": agent_image}})
+    sweep_id = create.sweep(config, job={**account.job, "agent": {"role": AGENT_ROLE, "image_uri": agent_image}})
     detach.send_away(sweep_id, {"parallel": 2})
     until(lambda: [trial["state"] for trial in views.list_trials(sweep_id)] == ["running"] * 2)
     (agent,) = agents(docker_engine, tmp_path)

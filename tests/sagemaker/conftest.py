@@ -21,6 +21,7 @@ from smsweep.trials import Trial
 from tests.engine import IMAGE
 
 ROLE = "arn:aws:iam::123456789012:role/smsweep-test"
+AGENT_ROLE = "arn:aws:iam::123456789012:role/smsweep-test-agent"
 TRAIN = """
 import smsweep
 run = smsweep.init()
@@ -50,6 +51,7 @@ class Account:
             "instance_type": "ml.m5.large",
             "output_path": f"s3://{self.bucket}/out",
             "max_run": 600,
+            "agent": {"role": AGENT_ROLE},
         }
         (folder / "train.py").write_text(TRAIN)
 

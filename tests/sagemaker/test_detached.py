@@ -20,7 +20,7 @@ from smsweep.sdk import create, detach, execute, iam, manage, views
 from smsweep.sdk.away import elsewhere
 from smsweep.sdk.away.record import read_records
 from smsweep.sdk.notes import NOTE
-from tests.sagemaker.conftest import Account
+from tests.sagemaker.conftest import AGENT_ROLE, Account
 from tests.sagemaker.test_iam import actions, called
 
 PATIENCE_S = 180
@@ -109,7 +109,9 @@ def command(*args: str, code: int = 0) -> subprocess.CompletedProcess[str]:
 
 def test_a_sweep_runs_to_its_end_without_this_machine(laptop: Laptop) -> None:
     Path("sweep.yaml").write_text(json.dumps(laptop.config(3)))
-    Path("job.yaml").write_text(json.dumps({**laptop.account.job, "agent": {"price_per_hour": 3.6}}))
+    Path("job.yaml").write_text(
+        json.dumps({**laptop.account.job, "agent": {"role": AGENT_ROLE, "price_per_hour": 3.6}})
+    )
     run = command(
         "run", "sweep.yaml", "--job", "job.yaml", "--backend", "sagemaker", "--parallel", "2", "--detach"
     )
@@ -203,7 +205,7 @@ def test_trials_go_on_where_the_agents_job_is_stopped(laptop: Laptop) -> None:
 @pytest.mark.slow
 def test_before_its_time_is_over_an_agent_has_a_successor(laptop: Laptop) -> None:
     laptop.gate.touch()
-    sweep_id = laptop.detach(2, parallel=2, agent={"max_run": 100})  # half of it is its time
+    sweep_id = laptop.detach(2, parallel=2, agent={"role": AGENT_ROLE, "max_run": 100})  # half of it is its time
     until(lambda: laptop.show(sweep_id)["agent"]["job"].endswith("-agent-1"))
     laptop.gate.unlink()
     assert laptop.end(sweep_id)["status"] == "Completed"

@@ -12,7 +12,7 @@ from smsweep.errors import UsageError
 from smsweep.sdk import create, detach, manage
 from smsweep.sdk.away.record import read_records
 from tests.postgres import Postgres, run_postgres
-from tests.sagemaker.conftest import Account
+from tests.sagemaker.conftest import AGENT_ROLE, Account
 from tests.sagemaker.test_detached import Laptop, until
 
 PASSWORD = "hunter2-0123456789abcdef"
@@ -60,7 +60,7 @@ def test_a_password_goes_by_secrets_manager_or_stays_at_home(
     assert not read_records(Path(".smsweep"))
     vault = laptop.account.client("secretsmanager")
     arn = vault.create_secret(Name="smsweep/store", SecretString=told)["ARN"]
-    sweep_id = laptop.detach(1, agent={"store": arn})
+    sweep_id = laptop.detach(1, agent={"role": AGENT_ROLE, "store": arn})
     assert laptop.end(sweep_id)["status"] == "Completed"
     laptop.check(sweep_id, 1)
     files = [file for file in tmp_path.rglob("*") if file.is_file()]

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from smsweep.sdk import iam, results
-from tests.sagemaker.conftest import Account
+from tests.sagemaker.conftest import AGENT_ROLE, Account
 
 IMPLIED = {"sagemaker:AddTags", "iam:PassRole"}  # checked by AWS inside CreateTrainingJob, never called
+DOCTOR = {"s3:GetBucketVersioning", "s3:GetLifecycleConfiguration"}  # see test_doctor.py
 DETACHED = {"s3:DeleteObject", "s3:ListBucket"}  # see test_detached.py
 QUEUE_ACTIONS = {"ReceiveMessage": "sqs:ReceiveMessage", "DeleteMessageBatch": "sqs:DeleteMessage"}
 S3_ACTIONS = {"HEAD": "s3:GetObject", "GET": "s3:GetObject", "PUT": "s3:PutObject", "DELETE": "s3:DeleteObject"}
@@ -39,7 +40,7 @@ def test_policies_name_the_templates_own_resources(account: Account) -> None:
     found = iam.policies({**account.job, "secrets": {"WANDB_API_KEY": f"{arn}#key"}})
     launcher = {statement["Sid"]: statement for statement in found["launcher"]["Statement"]}
     role = {statement["Sid"]: statement for statement in found["role"]["Statement"]}
-    assert launcher["JobRole"]["Resource"] == [account.job["role"]]
+    assert launcher["JobRole"]["Resource"] == [account.job["role"], AGENT_ROLE]
     assert launcher["Jobs"]["Resource"] == ["arn:aws:sagemaker:us-east-1:123456789012:training-job/smsweep-*"]
     assert launcher["Source"]["Resource"] == [f"arn:aws:s3:::{account.bucket}/smsweep/assets/*"]
     assert role["Secrets"]["Resource"] == [arn]
@@ -140,7 +141,7 @@ def test_an_agents_role_of_its_own_does_for_the_agents_job(account: Account) -> 
     }
     agent = statements(iam.policies({**account.job, **job})["agent"])
     assert agent["Write"]["Resource"] == [f"arn:aws:s3:::{account.bucket}/out/*"]
-    assert agent["ListSource"]["Resource"] == [f"arn:aws:s3:::{account.bucket}"]
+    assert agent["List"]["Resource"] == [f"arn:aws:s3:::{account.bucket}"]
     assert agent["VolumeKey"]["Action"] == ["kms:CreateGrant"]
     assert "ec2:CreateNetworkInterface" in agent["Network"]["Action"]
 
@@ -197,4 +198,4 @@ def test_the_launchers_policy_is_what_the_launcher_was_seen_to_call(
     account.run(3, job=job, parallel=3)
     results.download_model(account.trials()[0].sweep_id, 0, tmp_path / "model")
     allowed = actions(iam.policies({**account.job, **job})["launcher"])
-    assert called(account) == allowed - IMPLIED - DETACHED
+    assert called(account) == allowed - IMPLIED - DETACHED - DOCTOR

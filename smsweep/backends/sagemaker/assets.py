@@ -21,7 +21,7 @@ MISSING = ("404", "NotFound", "NoSuchKey")
 # A HEAD has no body to say why: without s3:ListBucket a missing object answers 403, and credentials that have
 # expired 400. The put that follows is told.
 UNTOLD = ("400", "403")
-WAS_FIRST = ("412", "PreconditionFailed", "ConditionalRequestConflict")  # another agent's upload
+WAS_FIRST = ("412", "PreconditionFailed")  # another agent's upload
 
 
 def upload_once(aws: Aws, folder: Path, bucket: str, prefix: str, *, kms_key: str = "", owner: str = "") -> None:
@@ -60,8 +60,11 @@ def fetch(aws: Aws, uri: str, target: Path) -> None:
         if isinstance(err, ClientError) and code_of(err) in MISSING:
             raise NotFound(f"{uri}: there is nothing; did the job end before it left something?") from err
         raise aws.error(err, "s3", "get_object") from err
-    with closing(body), target.open("wb") as file:
-        shutil.copyfileobj(body, file, CHUNK)
+    try:
+        with closing(body), target.open("wb") as file:
+            shutil.copyfileobj(body, file, CHUNK)
+    except BotoCoreError as err:  # the connection broke off
+        raise aws.error(err, "s3", "get_object") from err
 
 
 def _is_there(aws: Aws, where: dict[str, Any]) -> bool:

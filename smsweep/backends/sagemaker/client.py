@@ -13,6 +13,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, InvalidRegionError
 from botocore.parsers import ResponseParserError
 
+from smsweep.backends.sagemaker.conflicts import retry_conflicts
 from smsweep.backends.sagemaker.failures import no_credentials, not_of_aws, translate
 from smsweep.backends.sagemaker.options import SageMakerOptions
 from smsweep.backends.secret_values import check_away
@@ -128,6 +129,8 @@ class Aws:
                 raise UsageError(f"AWS_REGION: {str(err).rstrip('.')}; expected one such as eu-west-1") from err
             except ValueError as err:
                 raise UsageError(f"AWS_ENDPOINT_URL: {err}; expected a URL such as http://127.0.0.1:8471") from err
+            if service == "s3":
+                retry_conflicts(self._clients[service])
         return self._clients[service]
 
     def _open_session(self) -> boto3.Session:

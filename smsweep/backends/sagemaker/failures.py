@@ -26,6 +26,7 @@ from botocore.exceptions import (
     TokenRetrievalError,
 )
 
+from smsweep.backends.sagemaker.conflicts import CODES as CONFLICTS
 from smsweep.errors import (
     AccessDenied,
     BackendUnavailable,
@@ -38,7 +39,11 @@ from smsweep.errors import (
 from smsweep.failures import CAPACITY, INTERNAL, TIMEOUT, classify
 from smsweep.verdicts import TIMEOUTS
 
-# Error code -> what it is. Codes that are not here and have an HTTP status below 500 are the request's own fault.
+PASSING = (408, 425, 429)  # HTTP status below 500 of a request that may well succeed later
+# S3's codes with HTTP status 400 for a body that did not arrive whole, or not in time.
+BROKEN_OFF = ("RequestTimeout", "IncompleteBody", "BadDigest", "XAmzContentSHA256Mismatch")
+# Error code -> what it is. Codes that are not here and have an HTTP status below 500 are the request's own fault,
+# unless the status is one of PASSING.
 CODES: Mapping[str, type[JobError]] = {
     "ResourceLimitExceeded": QuotaExceeded,
     "ThrottlingException": Throttled,
@@ -46,6 +51,9 @@ CODES: Mapping[str, type[JobError]] = {
     "TooManyRequestsException": Throttled,
     "RequestLimitExceeded": Throttled,
     "SlowDown": Throttled,
+    **dict.fromkeys(CONFLICTS, BackendUnavailable),
+    **dict.fromkeys(BROKEN_OFF, BackendUnavailable),
+    "RequestTimeTooSkewed": BackendUnavailable,  # this machine's clock is wrong, and can be corrected
     "AccessDeniedException": AccessDenied,
     "AccessDenied": AccessDenied,
     "UnauthorizedOperation": AccessDenied,
@@ -126,7 +134,7 @@ def translate(err: BotoCoreError | ClientError, action: str) -> JobError:
         return not_of_aws(action, message_of(err)[:100])
     if kind is None:
         status = int(err.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-        kind = BackendUnavailable if status >= 500 else JobRejected
+        kind = BackendUnavailable if status >= 500 or status in PASSING else JobRejected
     if kind is AccessDenied:
         return AccessDenied(_policy(action, message_of(err)))
     if kind is BadCredentials:

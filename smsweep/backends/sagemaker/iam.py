@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from smsweep.backends.sagemaker.iam_scope import Scope
-from smsweep.backends.sagemaker.prepare import PREFIX
+from smsweep.backends.sagemaker.prepare import AGENTS, ASSETS
 
 Policy = dict[str, Any]
 
@@ -20,10 +20,31 @@ class Grant:
     actions: tuple[str, ...]
     resources: Callable[[Scope], Iterable[str]]
     condition: Callable[[Scope], Mapping[str, Any]] = lambda scope: {}
+    effect: str = "Allow"
+
+
+def _job_names(scope: Scope) -> str:
+    """Return the pattern of the names of a sweep's jobs, its agents' included."""
+    return f"smsweep-{scope.sweep}-*" if scope.sweep else "smsweep-*"
 
 
 def _jobs(scope: Scope) -> list[str]:
-    return [f"arn:{scope.partition}:sagemaker:{scope.region}:{scope.account}:training-job/smsweep-*"]
+    return [f"arn:{scope.partition}:sagemaker:{scope.region}:{scope.account}:training-job/{_job_names(scope)}"]
+
+
+def _outputs(scope: Scope) -> list[str]:
+    """Return what jobs leave behind. A service adds the name of the job to the prefix."""
+    names = f"{_job_names(scope)}/*" if scope.sweep else "*"
+    return [f"arn:{scope.partition}:s3:::{scope.output}/{names}"]
+
+
+def _checkpoints(scope: Scope) -> list[str]:
+    return _objects(scope, f"{scope.checkpoints}/{scope.sweep}")
+
+
+def _agent(scope: Scope) -> list[str]:
+    """Return what detached agents work with: the store, its commands, the sources."""
+    return _objects(scope, f"{scope.bucket}/{AGENTS}/{scope.sweep}")
 
 
 def _objects(scope: Scope, *places: str) -> list[str]:
@@ -93,20 +114,17 @@ LAUNCHER = (
     Grant(
         sid="Source",
         actions=("s3:GetObject", "s3:PutObject"),
-        resources=lambda scope: _objects(scope, f"{scope.bucket}/{PREFIX}/assets"),
+        resources=lambda scope: _objects(scope, f"{scope.bucket}/{ASSETS}"),
     ),
-    Grant(
-        sid="Results",
-        actions=("s3:GetObject",),
-        resources=lambda scope: _objects(scope, scope.output),
-    ),
-    Grant(
-        sid="Detached",
-        actions=("s3:GetObject", "s3:PutObject", "s3:DeleteObject"),
-        resources=lambda scope: _objects(scope, f"{scope.checkpoints}/*/agent"),
-    ),
+    Grant(sid="Results", actions=("s3:GetObject",), resources=_outputs),
+    Grant(sid="Detached", actions=("s3:GetObject", "s3:PutObject", "s3:DeleteObject"), resources=_agent),
     # Without it S3 calls what is not there forbidden.
-    Grant(sid="List", actions=("s3:ListBucket",), resources=lambda scope: _buckets(scope, scope.checkpoints)),
+    Grant(sid="List", actions=("s3:ListBucket",), resources=lambda scope: _buckets(scope, scope.bucket)),
+    Grant(
+        sid="BucketSettings",  # for `smsweep doctor`
+        actions=("s3:GetBucketVersioning", "s3:GetLifecycleConfiguration"),
+        resources=lambda scope: _buckets(scope, scope.bucket),
+    ),
     Grant(
         sid="Events",
         actions=("sqs:ReceiveMessage", "sqs:DeleteMessage"),
@@ -135,10 +153,23 @@ LAUNCHER = (
 )
 
 ROLE = (
+    # A Deny, in any bucket: output_path, an input or another policy of the role may be of the whole bucket.
+    Grant(
+        sid="NoAgents",
+        effect="Deny",
+        actions=("s3:*",),
+        resources=lambda scope: [f"arn:{scope.partition}:s3:::*/{AGENTS}/*"],
+    ),
+    Grant(
+        sid="NoSourceOfOthers",
+        effect="Deny",
+        actions=("s3:Put*", "s3:Delete*"),
+        resources=lambda scope: [f"arn:{scope.partition}:s3:::*/{ASSETS}/*"],
+    ),
     Grant(
         sid="Read",
         actions=("s3:GetObject",),
-        resources=lambda scope: [*_objects(scope, f"{scope.bucket}/{PREFIX}/assets"), *_inputs(scope)],
+        resources=lambda scope: [*_objects(scope, f"{scope.bucket}/{ASSETS}"), *_inputs(scope)],
     ),
     Grant(
         sid="List",
@@ -148,7 +179,7 @@ ROLE = (
     Grant(
         sid="Write",
         actions=("s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"),
-        resources=lambda scope: _objects(scope, scope.output),
+        resources=_outputs,
     ),
     Grant(
         sid="Hooks",
@@ -158,7 +189,7 @@ ROLE = (
     Grant(
         sid="Checkpoints",
         actions=("s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"),
-        resources=lambda scope: _objects(scope, scope.checkpoints),
+        resources=_checkpoints,
     ),
     Grant(
         sid="Logs",
@@ -222,15 +253,8 @@ ROLE = (
 
 # A detached agent's job does what a launcher does, and is a training job like any other.
 AGENT = (
-    *LAUNCHER,
+    *(grant for grant in LAUNCHER if grant.sid != "BucketSettings"),
     *(grant for grant in ROLE if grant.sid in ("Write", "Metrics", "ImageLogin", "Image", "VolumeKey", "Network")),
-    Grant(
-        sid="ListSource",
-        actions=("s3:ListBucket",),
-        resources=lambda scope: [
-            bucket for bucket in _buckets(scope, scope.bucket) if bucket not in _buckets(scope, scope.checkpoints)
-        ],
-    ),
     Grant(sid="OwnLog", actions=OWN_LOG, resources=_log_group),
     Grant(
         sid="Store",
@@ -253,7 +277,7 @@ def policy(grants: Iterable[Grant], scope: Scope) -> Policy:
         if resources:
             statement = {
                 "Sid": grant.sid,
-                "Effect": "Allow",
+                "Effect": grant.effect,
                 "Action": list(grant.actions),
                 "Resource": resources,
             }

@@ -42,6 +42,7 @@ class Scope:
     volume_key: str  # likewise
     has_vpc: bool
     is_debugged: bool  # a person may open a shell in its containers
+    sweep: str  # id of the only sweep; "" for any
     hooks: tuple[str, ...]  # bucket/prefix of what debugger, profiler and TensorBoard write
     registry: str  # ARN of the function that knows how to log into a registry; "" for none
     queue: str  # ARN of the queue of events; "" for none
@@ -49,10 +50,13 @@ class Scope:
     asks_price: bool
 
 
-def scope_of(template: JobTemplate, region: str, events_queue: str = "", job_queue: str = "") -> Scope:
+def scope_of(
+    template: JobTemplate, region: str, events_queue: str = "", job_queue: str = "", sweep: str = ""
+) -> Scope:
     """Read from a template what its jobs will touch.
 
-    region: "" for any. events_queue: its URL. job_queue: name or ARN of AWS Batch's queue.
+    region: "" for any. events_queue: its URL. job_queue: name or ARN of AWS Batch's queue. sweep: id of the only
+    sweep; "" for any.
     """
     request = template.request
     role = str(request.get("RoleArn", "*"))
@@ -79,6 +83,7 @@ def scope_of(template: JobTemplate, region: str, events_queue: str = "", job_que
         volume_key=str(request.get("ResourceConfig", {}).get("VolumeKmsKeyId", "")),
         has_vpc="VpcConfig" in request,
         is_debugged=bool(request.get("RemoteDebugConfig", {}).get("EnableRemoteDebug")),
+        sweep=sweep,
         hooks=tuple(filter(None, map(_place, _hooks(request)))),
         registry=str(
             request.get("AlgorithmSpecification", {})

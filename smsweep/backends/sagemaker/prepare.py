@@ -15,6 +15,8 @@ from smsweep.errors import JobRejected
 from smsweep.jobs import JobTemplate, Site
 
 PREFIX = "smsweep"  # in the bucket; all of ours is below it
+ASSETS = f"{PREFIX}/assets"  # what trials' jobs read
+AGENTS = f"{PREFIX}/agents"  # what detached agents work with: the role of trials may not read or write it
 # Of the runtime: AWS's images do not have the requirements, and CloudWatch does not say when a log is complete.
 FLAGS = ("--install-requirements", "--say-end")
 
@@ -24,24 +26,33 @@ def check_place(template: JobTemplate, environ: Mapping[str, str]) -> None:
     check_settings(template, environ)
     aws = Aws(environ)
     try:
-        bucket, _ = _bucket(template.request, aws.region)
-        check_bucket(aws, bucket, f"{PREFIX}/assets")
+        bucket, _ = bucket_of(template.request, aws.region)
+        check_bucket(aws, bucket, ASSETS)
     finally:
         aws.close()
 
 
 def prepare(
-    template: JobTemplate, assets: Path, folder: Path, environ: Mapping[str, str], *, upload: bool
+    template: JobTemplate,
+    assets: Path,
+    folder: Path,
+    environ: Mapping[str, str],
+    *,
+    upload: bool,
+    prefix: str = ASSETS,
 ) -> tuple[JobTemplate, Site]:
-    """See backends.table.Prepare. The bucket is output_path's, else the one that the SageMaker SDK uses too."""
+    """See backends.table.Prepare. The bucket is output_path's, else the one that the SageMaker SDK uses too.
+
+    prefix: in that bucket, for the folder of assets.
+    """
     del folder
     aws = Aws(environ)
     try:
         if not aws.region:
             raise JobRejected("SageMaker: no region; set AWS_REGION, or region in your AWS profile")
         complete = replace(template, request=_completed(template, aws.region))
-        bucket, owner = _bucket(template.request, aws.region)
-        key = f"{PREFIX}/assets/{assets.name}"
+        bucket, owner = bucket_of(template.request, aws.region)
+        key = f"{prefix}/{assets.name}"
         if upload:
             kms_key = template.request.get("OutputDataConfig", {}).get("KmsKeyId", "")
             upload_once(aws, assets, bucket, key, kms_key=kms_key, owner=owner)
@@ -64,7 +75,7 @@ def _completed(template: JobTemplate, region: str) -> dict[str, Any]:
     return {**request, "AlgorithmSpecification": algorithm}
 
 
-def _bucket(request: Mapping[str, Any], region: str) -> tuple[str, str]:
+def bucket_of(request: Mapping[str, Any], region: str) -> tuple[str, str]:
     """Return the bucket, and the account that must own it where its name could be anybody's."""
     output = urlsplit(request.get("OutputDataConfig", {}).get("S3OutputPath", ""))
     if output.scheme == "s3":

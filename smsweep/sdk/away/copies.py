@@ -7,7 +7,7 @@ import os
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from smsweep.backends.sagemaker.shelf import Shelf
 from smsweep.errors import StoreError
 from smsweep.store.base import Store
 from smsweep.store.open import open_store
+from smsweep.store.snapshot import check_copy
 from smsweep.sweeps import SweepConfig
 
 KNOWN = "known.json"  # which version the newest copy is
@@ -50,19 +51,23 @@ class Copies:
         trouble = ""
         try:
             version = self._shelf.fetch(draft, known=etag)
+            if version is not None:
+                check_copy(draft, self._shelf.uri)
+                opened = self._open_file(draft)  # first: one that cannot be read does not replace one that can
+                self._keep(version.etag, draft.name, version.written_at)
+                self.close()
+                self._open = Copy(store=opened, file=draft, written_at=version.written_at)
+                return self._open
         except StoreError as err:
+            draft.unlink(missing_ok=True)
             if not name:
                 raise
-            version, trouble = None, str(err)
-        if version is not None:
-            name, written_at = draft.name, version.written_at
-            self._keep(version.etag, name, written_at)
+            trouble = str(err)
         if self._open is None or self._open.file.name != name:
             self.close()
             file = self._folder / name
-            store = open_store(f"sqlite:///{file}", environ={}, parse=self._parse)
-            self._open = Copy(store=store, file=file, written_at=written_at, trouble=trouble)
-        return self._open
+            self._open = Copy(store=self._open_file(file), file=file, written_at=written_at)
+        return replace(self._open, trouble=trouble) if trouble else self._open
 
     def forget(self) -> None:
         """Have the next reader fetch a fresh copy: this one was written to."""
@@ -73,6 +78,9 @@ class Copies:
         if self._open is not None:
             self._open.store.close()
             self._open = None
+
+    def _open_file(self, file: Path) -> Store:
+        return open_store(f"sqlite:///{file}", environ={}, parse=self._parse)
 
     def _known(self) -> tuple[str, str, datetime]:
         try:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import logging
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 from smsweep.backends.base import Backend
+from smsweep.backends.sagemaker.shelf import Shelf
 from smsweep.errors import SmsweepError
 from smsweep.sdk.away.elsewhere import Away, refuse_second
 from smsweep.sdk.away.guard import GuardedBackend
@@ -21,6 +25,10 @@ from smsweep.store.base import Store
 from smsweep.sweeps import SweepConfig
 
 log = logging.getLogger(__name__)
+
+PATIENCE_S = 300.0  # of an agent that has ended, until what it did is saved
+LAST_TRIES_S = 10.0  # of one that fails, or is told to go
+LONGEST_PAUSE_S = 30.0  # between two tries
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,8 +59,8 @@ def at_desk(
         shelf = away.shelf(sweep_id)
         with tempfile.TemporaryDirectory(prefix="smsweep-") as folder:
             writer = Writer(shelf, sweep_id, Path(folder), parse, job or agent_id)
+            sign: dict[str, Any] = {"job": job, "agent_id": agent_id}
             try:
-                sign = {"job": job, "agent_id": agent_id}
                 successor = None
                 if job:
                     began_at = datetime.fromisoformat(writer.note_job(job, clock().isoformat()))
@@ -64,13 +72,34 @@ def at_desk(
                     return GuardedBackend(backend, writer, shelf, clock, sign, is_over)
 
                 yield Desk(store=writer.store, guard=guard)
+            except BaseException:
+                _leave(writer, shelf, agent_id, sign, LAST_TRIES_S)
+                raise
+            else:
+                if err := _leave(writer, shelf, agent_id, sign, PATIENCE_S):
+                    raise err  # what was done since the last save is lost to others
             finally:
-                try:
-                    writer.store.release(agent_id)  # the next agent need not wait for our leases
-                    writer.save()
-                    shelf.say_alive({**sign, "is_over": True})
-                except SmsweepError as err:
-                    log.warning("%s", err)
                 writer.close()
     finally:
         away.close()
+
+
+def _leave(
+    writer: Writer, shelf: Shelf, agent_id: str, sign: dict[str, Any], patience_s: float
+) -> SmsweepError | None:
+    """Give all leases back and save; return why that failed in the end. patience_s: for S3 to answer."""
+    pauses_s = (2.0**n for n in count())
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            writer.store.release(agent_id)  # the next agent need not wait for our leases
+            writer.save()
+            shelf.say_alive({**sign, "is_over": True})
+            return None
+        except SmsweepError as err:
+            pause_s = min(next(pauses_s), LONGEST_PAUSE_S)
+            if not err.retryable or time.monotonic() + pause_s > deadline:
+                log.warning("%s", err)
+                return err
+            log.warning("%s; trying again", err)
+        time.sleep(pause_s)

@@ -16,6 +16,7 @@ from smsweep.backends.sagemaker.client import Aws
 from smsweep.backends.sagemaker.shelf import Order, Shelf
 from smsweep.errors import BackendUnavailable, SmsweepError, StoreConflict, UsageError
 from smsweep.sdk.away.copies import Copies, Copy
+from smsweep.sdk.away.intervals import SHORTEST, interval_of
 from smsweep.sdk.away.jobs import look_at
 from smsweep.sdk.away.record import AGENTS_NOTE, FOLDER, Record, all_jobs, own_job, read_records, record_path
 from smsweep.sdk.away.writer import OBEYED_NOTE, Writer
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 FRESH_S = 2.0  # a copy is not asked about again for so long
 ORDER_S = 60.0  # for an order to be carried out
 LOOK_S = 0.3  # between two looks whether it was
+WRITE_S = 20.0  # for S3 to answer
 JOB_S = 5.0  # between two looks whether its agent is still there
 SILENT = timedelta(seconds=60)  # without a sign of life an agent is gone, unless it is a job that says otherwise
 
@@ -79,11 +81,11 @@ class Away:
         now = datetime.now(timezone.utc)
         sent = Order(id=f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}", document=dict(order))
         shelf = self.shelf(sweep_id)
-        shelf.send(sent)
+        self._patiently(lambda: shelf.send(sent))
         if not self._wait_for(sweep_id, shelf, sent.id):
-            shelf.drop(sent.id)  # nobody is there any more who would read it
+            shelf.drop(sent)  # nobody is there any more who would read it
             return self._write(sweep_id, work)
-        obeyed = self._fetch(sweep_id).store.get_note(sweep_id, OBEYED_NOTE) or {}
+        obeyed = self._patiently(lambda: self._fetch(sweep_id)).store.get_note(sweep_id, OBEYED_NOTE) or {}
         if why := obeyed.get(sent.id):
             raise StoreConflict(why)
         return done
@@ -147,7 +149,7 @@ class Away:
             writer = Writer(self.shelf(sweep_id), sweep_id, Path(folder), self._parse, "person")
             try:
                 done = work(writer.store)
-                writer.save()
+                self._patiently(writer.save)
             finally:
                 writer.close()
                 self._forget(sweep_id)
@@ -156,25 +158,45 @@ class Away:
     def _wait_for(self, sweep_id: str, shelf: Shelf, order_id: str) -> bool:
         """Wait until an order was carried out; False where its agent is gone."""
         begin = looked = self._monotonic()
-        while shelf.has(order_id):
+        while True:
             now = self._monotonic()
+            try:
+                if not shelf.has(order_id):
+                    break
+                if now - looked > JOB_S:
+                    looked = now
+                    if not self.is_worked_on(sweep_id) and shelf.has(order_id):
+                        return False
+            except SmsweepError as err:  # the command is on its way, whether S3 can be asked now or not
+                if not err.retryable:
+                    raise
+                log.debug("%s", err)
             if now - begin > ORDER_S:
                 raise BackendUnavailable(
                     f"sweep {sweep_id}: the order lies ready, but its agent has not read it for {ORDER_S:.0f} s; "
                     f"it will when it comes to it. See how it is: smsweep show {sweep_id}"
                 )
-            if now - looked > JOB_S:
-                looked = now
-                if not self.is_worked_on(sweep_id) and shelf.has(order_id):
-                    return False
             self._sleep(LOOK_S)
         self._forget(sweep_id)
         return True
 
+    def _patiently(self, call: Callable[[], R]) -> R:
+        """Call something that may be repeated, for a while if S3 does not answer. Raises SmsweepError."""
+        begin = self._monotonic()
+        while True:
+            try:
+                return call()
+            except SmsweepError as err:
+                if not err.retryable or self._monotonic() - begin > WRITE_S:
+                    raise
+                log.debug("%s", err)
+            self._sleep(LOOK_S)
+
     def _say_age(self, sweep_id: str, copy: Copy) -> None:
-        is_at_work = False
+        is_at_work, interval = False, SHORTEST
         try:
-            _, age = self.shelf(sweep_id).look()
+            sign, age = self.shelf(sweep_id).look()
+            interval = interval_of(sign)
             is_at_work = age is not None and (age < SILENT or self.is_worked_on(sweep_id))
         except SmsweepError as err:
             log.debug("%s", err)
@@ -184,7 +206,8 @@ class Away:
         elif age is None:
             log.log(NOTE, "sweep %s is kept in S3; its agent has not begun yet", sweep_id)
         elif age < SILENT:
-            log.log(NOTE, "sweep %s as its agent wrote it %.0f s ago", sweep_id, age.total_seconds())
+            most = max(age, interval).total_seconds()
+            log.log(NOTE, "sweep %s as its agent wrote it, at most %.0f s ago", sweep_id, most)
         elif is_at_work:
             log.log(
                 NOTE,

@@ -12,16 +12,19 @@ from smsweep.backends.sagemaker.shelf import Shelf
 from smsweep.errors import SmsweepError
 from smsweep.jobs import JobStatus, LogPage, TrainingJobRequest
 from smsweep.leaving import HandedOver
+from smsweep.sdk.away.intervals import KEY, save_interval
 from smsweep.sdk.away.writer import Writer
 
 log = logging.getLogger(__name__)
 
-LOOK = timedelta(seconds=2)  # between two looks for orders; news are saved as often
+LOOK = timedelta(seconds=2)  # between two looks for orders
 SIGN = timedelta(seconds=10)  # between two signs of life
 
 
 class GuardedBackend:
     """Saves before each job is started or ended: after a kill -9 the next agent knows of it.
+
+    Other news are saved at intervals that grow with the store: see `intervals`.
 
     sign: what a sign of life says. is_over: tells when this agent's own job ends soon, and sees to a successor.
     """
@@ -41,7 +44,7 @@ class GuardedBackend:
         self._clock = clock
         self._sign = sign
         self._is_over = is_over
-        self._looked_at = self._signed_at = clock() - SIGN
+        self._looked_at = self._signed_at = self._saved_at = clock() - SIGN
         self._told = ""
 
     @property
@@ -75,7 +78,8 @@ class GuardedBackend:
             self._looked_at = now
             try:
                 self._writer.obey()
-                self._writer.save()
+                if now - self._saved_at >= save_interval(self._writer.n_bytes) or now < self._saved_at:
+                    self._save(now)
                 self._say_alive(now)
                 self._told = ""
             except SmsweepError as err:
@@ -91,12 +95,17 @@ class GuardedBackend:
 
     def _say_alive(self, now: datetime) -> None:
         if now - self._signed_at >= SIGN or now < self._signed_at:
-            self._shelf.say_alive(self._sign)
+            interval_s = save_interval(self._writer.n_bytes).total_seconds()
+            self._shelf.say_alive({**self._sign, KEY: interval_s})
             self._signed_at = now
+
+    def _save(self, now: datetime) -> None:
+        self._writer.save()
+        self._saved_at = now
 
     def _save_first(self) -> None:
         try:
-            self._writer.save()
+            self._save(self._clock())
         except SmsweepError as err:
             err.is_unsent = True  # no job has heard of it
             raise

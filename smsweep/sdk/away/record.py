@@ -11,6 +11,7 @@ from pathlib import Path
 FOLDER = "away"  # in the workspace
 JOB = "SMSWEEP_AGENT_JOB"  # environment of an agent that is a training job itself: its name
 AGENTS_NOTE = "agents"  # of a sweep: training jobs that its agents were -> when each began
+REJECTED_NOTE = "rejected_commands"  # of a sweep: the last objects in S3 that were not commands, id -> why
 NAMES = "smsweep-{sweep_id}-agent-{number}"
 
 

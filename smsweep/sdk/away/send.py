@@ -13,11 +13,11 @@ from typing import Any
 
 from smsweep.backends.sagemaker.assets import upload_once
 from smsweep.backends.sagemaker.client import Aws
-from smsweep.backends.sagemaker.prepare import prepare
+from smsweep.backends.sagemaker.prepare import AGENTS, prepare
 from smsweep.backends.sagemaker.prices import ask_price
 from smsweep.backends.sagemaker.shelf import Shelf
 from smsweep.errors import SmsweepError, SourceError, Superseded, UsageError
-from smsweep.jobs import RUNTIME_ZIP, SOURCE_TAR, JobTemplate, Site
+from smsweep.jobs import RUNTIME_ZIP, SOURCE_TAR, JobTemplate
 from smsweep.sdk.away.baggage import pack_agent
 from smsweep.sdk.away.jobs import look_at, start
 from smsweep.sdk.away.launch import INSTANCE_TYPE, request
@@ -29,7 +29,9 @@ from smsweep.sweeps import Sweep
 
 log = logging.getLogger(__name__)
 
-SOURCE = "source"  # below a sweep's prefix
+# Below a sweep's prefix:
+SOURCE = "source"  # of its trials
+CODE = "code"  # of the agent itself
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,8 +63,11 @@ def send(
     sweep = luggage.sweep
     with closing(Aws(environ)) as aws, tempfile.TemporaryDirectory(prefix="smsweep-") as folder:
         assets = _assets(luggage, Path(folder), workspace_dir)
-        complete, site = prepare(luggage.template, assets, workspace_dir, environ, upload=True)
-        uri = (known and known.uri) or _prefix(complete, site, sweep.id)
+        place = f"{AGENTS}/{sweep.id}"
+        complete, site = prepare(
+            luggage.template, assets, workspace_dir, environ, upload=True, prefix=f"{place}/{CODE}"
+        )
+        uri = (known and known.uri) or site.assets_uri.partition(f"/{place}/")[0] + f"/{place}"
         key = complete.request.get("OutputDataConfig", {}).get("KmsKeyId", "")
         machine = str(luggage.template.agent.get("instance_type", INSTANCE_TYPE))
         record = known or Record(sweep_id=sweep.id, uri=uri if luggage.store else "", kms_key=key)
@@ -90,12 +95,6 @@ def send(
                 record_path(workspace_dir, sweep.id).unlink()  # the sweep stays at home
             raise
         return record
-
-
-def _prefix(template: JobTemplate, site: Site, sweep_id: str) -> str:
-    """Return where the store is kept: beside the checkpoints of the sweep's trials."""
-    base = str(template.request.get("CheckpointConfig", {}).get("S3Uri", site.checkpoint_uri)).rstrip("/")
-    return f"{base}/{sweep_id}/agent"
 
 
 def _assets(luggage: Luggage, folder: Path, workspace_dir: Path) -> Path:

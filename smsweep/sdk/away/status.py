@@ -9,7 +9,7 @@ from typing import Any
 from smsweep.backends.sagemaker.client import Aws
 from smsweep.errors import SmsweepError
 from smsweep.sdk.away.jobs import look_at, total_s
-from smsweep.sdk.away.record import AGENTS_NOTE, Record, all_jobs
+from smsweep.sdk.away.record import AGENTS_NOTE, REJECTED_NOTE, Record, all_jobs
 from smsweep.store.base import Store
 
 UNKNOWN = "unknown"
@@ -18,9 +18,11 @@ UNKNOWN = "unknown"
 def agent_data(record: Record, store: Store, environ: Mapping[str, str]) -> dict[str, Any]:
     """Return `job`, its `status` and `reason`, instance `hours` and `usd` of all its jobs, and `kept_at`.
 
-    Where AWS cannot be asked the status is unknown, and the reason says why.
+    Where AWS cannot be asked the status is unknown, and the reason says why. `rejected` lists the last objects
+    among the agent's commands in S3 that were not commands, the newest last, each with its `id` and the `reason`.
     """
     names = all_jobs(record, store.get_note(record.sweep_id, AGENTS_NOTE))
+    rejected: dict[str, str] = store.get_note(record.sweep_id, REJECTED_NOTE) or {}
     found = {
         "job": names[-1] if names else "",
         "status": UNKNOWN,
@@ -30,6 +32,7 @@ def agent_data(record: Record, store: Store, environ: Mapping[str, str]) -> dict
         "hours": None,
         "usd": None,
         "kept_at": record.uri,
+        "rejected": [{"id": id_, "reason": why} for id_, why in rejected.items()],
     }
     try:
         with closing(Aws(environ)) as aws:

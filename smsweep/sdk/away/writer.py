@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import logging
+import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from smsweep.backends.sagemaker.shelf import Order, Shelf
-from smsweep.errors import NotFound, StoreConflict
-from smsweep.sdk.away.record import AGENTS_NOTE
+from smsweep.backends.sagemaker.shelf import Received, Shelf
+from smsweep.errors import NotFound, SmsweepError, StoreConflict
+from smsweep.sdk.away.commands import Malformed, carry_out, parse_command
+from smsweep.sdk.away.record import AGENTS_NOTE, REJECTED_NOTE
 from smsweep.store.base import Store
 from smsweep.store.open import FILE_NAME, open_store
-from smsweep.store.snapshot import Changes, snapshot
-from smsweep.sweeps import SweepConfig, SweepState
-from smsweep.trials import TrialState
+from smsweep.store.snapshot import Changes, check_copy, snapshot
+from smsweep.sweeps import SweepConfig
 
 log = logging.getLogger(__name__)
 
-OBEYED_NOTE = "orders"  # of a sweep: the last orders that were carried out, id -> "" or why not
-MOST_OBEYED = 100  # kept: an order is read again only until it is deleted
+OBEYED_NOTE = "orders"  # of a sweep: the last commands that were read, id -> "" or why it was not carried out
+MOST_NOTED = 100  # kept in a note: a command is read again only until it is deleted
+NAME = re.compile(r"[\w-]{1,100}\.json", re.ASCII)  # of a command in S3
 
 
 class Writer:
@@ -38,17 +40,23 @@ class Writer:
         self._draft = folder / "draft.db"
         self._stamp = f"{who}:{secrets.token_hex(4)}"
         self._n_saved = 0
+        self.n_bytes = 0  # of the packed store, when it was last sent
         folder.mkdir(parents=True, exist_ok=True)
         for name in (FILE_NAME, f"{FILE_NAME}-wal", f"{FILE_NAME}-shm"):
             (folder / name).unlink(missing_ok=True)  # of a writer before us: what counts is in S3
         version = shelf.fetch(self._file)
         self._etag = version.etag if version else ""
+        check_copy(self._file, shelf.uri)
         self.store: Store = open_store(f"sqlite:///{self._file}", environ={}, parse=parse)
         self._changes = Changes(self._file)
         self._saved = -1
-        for holder in self.store.holders(sweep_id):
-            self.store.release(holder)  # from the next line on they cannot write any more
-        self.save()
+        try:
+            for holder in self.store.holders(sweep_id):
+                self.store.release(holder)  # from the next line on they cannot write any more
+            self.save()
+        except BaseException:
+            self.close()
+            raise
 
     def save(self) -> None:
         """Bring S3 up to date. Raises Superseded, StoreUnavailable, StoreError; the copy here stays as it is."""
@@ -57,23 +65,42 @@ class Writer:
             return
         snapshot(self._file, self._draft)
         self._n_saved += 1
-        self._etag = self._shelf.replace(self._draft, version=self._etag, stamp=f"{self._stamp}:{self._n_saved}")
-        self._saved = version
+        written = self._shelf.replace(
+            self._draft, version=self._etag, stamp=f"{self._stamp}:{self._n_saved}", writer=self._stamp
+        )
+        self._etag, self.n_bytes, self._saved = written.etag, written.n_bytes, version
 
     def obey(self) -> int:
-        """Carry out the orders that lie in S3, each once, and return how many there were."""
-        orders = self._shelf.orders()
-        obeyed: dict[str, str] = self.store.get_note(self._sweep_id, OBEYED_NOTE) or {} if orders else {}
-        for order in orders:
-            if order.id not in obeyed:
+        """Carry out the commands that are in S3, each once, and return how many there were.
+
+        An object that is not a command is moved aside in S3, and noted in the store with the reason.
+        """
+        received = self._shelf.orders()
+        if not received:
+            return 0
+        obeyed: dict[str, str] = self.store.get_note(self._sweep_id, OBEYED_NOTE) or {}
+        rejected: dict[str, str] = self.store.get_note(self._sweep_id, REJECTED_NOTE) or {}
+        present = {order.id for order in received}
+        for order in received:
+            if order.id in obeyed:
+                continue
+            try:
                 obeyed[order.id] = self._carry_out(order)
-                kept = dict(list(obeyed.items())[-MOST_OBEYED:])
-                self.store.put_note(self._sweep_id, OBEYED_NOTE, kept)
-        if orders:
-            self.save()  # first: an order that is gone has been carried out for good
-        for order in orders:
-            self._shelf.drop(order.id)
-        return len(orders)
+            except Malformed as err:
+                log.warning("command %r is malformed and set aside: %s", order.id, err)
+                obeyed[order.id] = f"not a command: {err}"
+                rejected[order.id] = str(err)
+                self.store.put_note(self._sweep_id, REJECTED_NOTE, _newest(rejected, present))
+            self.store.put_note(self._sweep_id, OBEYED_NOTE, _newest(obeyed, present))
+        self.save()  # first: a command that is gone from S3 has been carried out for good
+        for order in received:
+            try:
+                (self._shelf.reject if order.id in rejected else self._shelf.drop)(order)
+            except SmsweepError as err:
+                if err.retryable:
+                    raise
+                log.warning("command %r stays in S3, without effect: %s", order.id, err)
+        return len(received)
 
     def note_job(self, name: str, now: str) -> str:
         """Write down that a training job works on the sweep, and return when it first did."""
@@ -87,39 +114,30 @@ class Writer:
         self._changes.close()
         self.store.close()
 
-    def _carry_out(self, order: Order) -> str:
-        """Return why not; "" when it was done."""
+    def _carry_out(self, order: Received) -> str:
+        """Return why a command could not be carried out; "" when it was. Raises Malformed."""
+        if order.problem:
+            raise Malformed(order.problem)
+        if not NAME.fullmatch(order.name):
+            raise Malformed("its name in S3 is not a command's")
+        command = parse_command(order.body)
         try:
-            carry_out(self.store, self._sweep_id, order.document)
+            carry_out(self.store, self._sweep_id, command)
         except (StoreConflict, NotFound) as err:
-            log.warning("order %s: %s", order.id, err)
+            log.warning("command %s: %s", order.id, err)
             return str(err)
-        except (KeyError, TypeError, ValueError) as err:
-            log.warning("order %s is none that can be carried out: %s: %s", order.id, type(err).__name__, err)
-            return f"no order: {type(err).__name__}: {err}"
-        log.warning("told to: %s", described(order.document))
+        log.warning("told to: %s", described(command.model_dump(mode="json")))
         return ""
 
 
-def carry_out(store: Store, sweep_id: str, order: Mapping[str, Any]) -> None:
-    """Raises StoreConflict, NotFound, or KeyError, TypeError, ValueError for what is no order."""
-    kind = order["do"]
-    if kind == "set_sweep_state":
-        store.set_sweep_state(sweep_id, [SweepState(state) for state in order["expect"]], SweepState(order["to"]))
-    elif kind == "move":
-        expect = [TrialState(state) for state in order["expect"]]
-        reason, by = str(order["reason"]), str(order["asked_by"])
-        store.move(sweep_id, int(order["number"]), expect, TrialState(order["to"]), reason=reason, asked_by=by)
-    elif kind == "remove_trial":
-        store.remove_trial(sweep_id, int(order["number"]))
-    elif kind == "put_note":
-        store.put_note(sweep_id, str(order["key"]), order["value"])
-    else:
-        raise ValueError(f"nobody knows how to {kind!r}")
+def _newest(noted: dict[str, str], present: Collection[str]) -> dict[str, str]:
+    """Return the last entries of a note, and those of commands that are in S3 still and would be read again."""
+    newest = set(list(noted)[-MOST_NOTED:])
+    return {order_id: why for order_id, why in noted.items() if order_id in newest or order_id in present}
 
 
 def described(order: Mapping[str, Any]) -> str:
-    """Return an order as a person reads it."""
+    """Return a command as a person reads it."""
     about = f" trial {order['number']}" if "number" in order else ""
     to = f" to {order['to']}" if "to" in order else ""
-    return f"{str(order['do']).replace('_', ' ')}{about}{to}"
+    return f"{order['do'].replace('_', ' ')}{about}{to}"

@@ -18,12 +18,13 @@ from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
 from smsweep.backends.docker.modes import open_to_all
+from smsweep.backends.sagemaker.conflicts import retry_conflicts
+from smsweep.backends.sagemaker.failures import translate
 from smsweep.errors import BackendUnavailable, JobRejected
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-RETRYABLE_STATUS = 500  # and above: the service's own trouble
 # A key below another object's, or one too long: waiting does not help.
 NO_PLACE = (errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY, errno.ENAMETOOLONG)
 
@@ -49,6 +50,7 @@ class S3Place:
         )
         endpoint = environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL")
         self._client: S3Client = session.client("s3", endpoint_url=endpoint)
+        retry_conflicts(self._client)
 
     def fetch(self, uri: str, data_type: str, check: Callable[[], None] = lambda: None) -> Path:
         """A key that is the whole prefix shows as a file of that name in the folder, as on SageMaker."""
@@ -188,7 +190,6 @@ def _translated(uri: str) -> Iterator[None]:
         answer = err if isinstance(err, ClientError) else err.__cause__ or err.__context__
         if not isinstance(answer, ClientError):
             raise BackendUnavailable(f"{uri}: {err}") from err
-        status = answer.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        if status >= RETRYABLE_STATUS:
+        if translate(answer, answer.operation_name).retryable:
             raise BackendUnavailable(f"{uri}: {answer}") from err
         raise JobRejected(f"{uri}: {answer}; check the bucket's name and your credentials") from err

@@ -1,0 +1,98 @@
+"""A sweep whose store is in S3, on a server whose requests can fail."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from smsweep.backends.sagemaker.client import Aws
+from smsweep.backends.sagemaker.shelf import Shelf
+from smsweep.config.sweep_yaml import parse_sweep
+from smsweep.sdk.away.copies import Copies
+from smsweep.sdk.away.writer import Writer
+from smsweep.store.open import open_store
+from smsweep.sweeps import Sweep, SweepConfig
+from tests.s3 import FaultyS3, serve_s3
+
+SWEEP = "abcd1234"
+PAUSE = b'{"do": "set_sweep_state", "expect": ["running", "paused"], "to": "paused"}'
+CONFIG = parse_sweep({"program": "t.py", "method": "grid", "parameters": {"x": {"values": [1, 2, 3]}}})
+
+
+def parse(text: str) -> SweepConfig:
+    return CONFIG.config
+
+
+@dataclass
+class RemoteStore:
+    """One sweep's store, as a writer and a reader see it."""
+
+    s3: FaultyS3
+    bucket: str
+    shelf: Shelf
+    folder: Path
+    on_exit: ExitStack
+
+    @property
+    def path(self) -> str:
+        """Return the path that all requests for it begin with."""
+        return f"/{self.bucket}/smsweep/agents/{SWEEP}"
+
+    def key(self, name: str) -> str:
+        return f"smsweep/agents/{SWEEP}/{name}"
+
+    def put(self, name: str, body: bytes) -> None:
+        self.s3.client().put_object(Bucket=self.bucket, Key=self.key(name), Body=body)
+
+    def objects(self, below: str = "") -> dict[str, bytes]:
+        """Return what is stored below a prefix, by the rest of its key."""
+        client = self.s3.client()
+        prefix = self.key(below)
+        found = client.list_objects_v2(Bucket=self.bucket, Prefix=prefix).get("Contents", [])
+        return {
+            item["Key"].removeprefix(prefix): client.get_object(Bucket=self.bucket, Key=item["Key"])["Body"].read()
+            for item in found
+        }
+
+    def writer(self, who: str) -> Writer:
+        return self.on_exit.enter_context(closing(Writer(self.shelf, SWEEP, self.folder / who, parse, who)))
+
+    def note(self, key: str) -> Any:
+        """Return what a reader sees of a note of the sweep."""
+        with closing(Copies(self.folder / "copies", self.shelf, parse)) as copies:
+            return copies.newest().store.get_note(SWEEP, key)
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[FaultyS3]:
+    with serve_s3() as server:
+        yield server
+
+
+@pytest.fixture
+def s3(s3_server: FaultyS3) -> Iterator[FaultyS3]:
+    yield s3_server
+    s3_server.settle()
+
+
+@pytest.fixture(scope="session")
+def aws(s3_server: FaultyS3) -> Iterator[Aws]:
+    with closing(Aws(s3_server.environ())) as opened:
+        yield opened
+
+
+@pytest.fixture
+def remote(s3: FaultyS3, aws: Aws, tmp_path: Path) -> Iterator[RemoteStore]:
+    file = tmp_path / "first.db"
+    with closing(open_store(f"sqlite:///{file}", environ={}, parse=parse)) as store:
+        store.create_sweep(Sweep(id=SWEEP, config=CONFIG.config, seed=0, sweep_yaml=CONFIG.text))
+    bucket = s3.new_bucket()
+    shelf = Shelf(aws, f"s3://{bucket}/smsweep/agents/{SWEEP}")
+    shelf.replace(file, version="", stamp="first")
+    with ExitStack() as on_exit:
+        yield RemoteStore(s3, bucket, shelf, tmp_path, on_exit)

@@ -1,0 +1,184 @@
+"""Network to store, with a real agent: over an S3 that fails it runs each trial and obeys each command once."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+
+from smsweep.backends.process import ProcessBackend
+from smsweep.sdk import create, detach, manage, views
+from smsweep.sdk.away.guard import GuardedBackend
+from smsweep.sdk.away.intervals import LONGEST, SHORTEST, save_interval
+from tests.s3 import FaultyS3
+from tests.sagemaker.conftest import Account
+from tests.sagemaker.conftest import account as account  # a fixture
+from tests.security.conftest import PAUSE, SWEEP, RemoteStore
+
+PATIENCE_S = 240
+TRAIN = """
+import os, time, smsweep
+run = smsweep.init()
+smsweep.log({"loss": run.config["x"] * 2})
+while os.path.exists(run.config["wait"]):
+    time.sleep(0.1)
+"""
+
+
+def until(is_so: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.3)
+
+
+class Remote:
+    """A sweep whose store is in S3, and an agent in a process of its own."""
+
+    def __init__(self, account: Account, s3: FaultyS3, monkeypatch: pytest.MonkeyPatch, n: int) -> None:
+        self.account = account
+        self.gate = account.folder / "wait"
+        self.gate.touch()
+        (account.folder / "train.py").write_text(TRAIN)
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3.url)
+        config = account.sweep(n)
+        config["parameters"]["wait"] = {"value": str(self.gate)}
+        self.sweep_id = create.sweep(config, job=account.job)
+        self.uri = detach.send_away(self.sweep_id, {}, with_agent=False).uri
+        self.path = self.uri.removeprefix("s3:/")
+
+    def start(self, **environ: str) -> subprocess.Popen[str]:
+        words = [sys.executable, "-m", "smsweep.cli.main", "agent", self.sweep_id, "--backend", "sagemaker"]
+        words += ["--kept-at", self.uri, "--source", f"{self.uri}/source", "--parallel", "2"]
+        return subprocess.Popen(words, env={**os.environ, **environ}, stderr=subprocess.PIPE, text=True)
+
+    def states(self) -> list[str]:
+        return [trial["state"] for trial in views.list_trials(self.sweep_id)]
+
+    def check(self, n: int) -> None:
+        """Check that each trial ran once, and none was lost."""
+        trials = views.list_trials(self.sweep_id)
+        assert [(trial["state"], trial["attempt"]) for trial in trials] == [("finished", 0)] * n
+        assert [trial["metrics"]["loss"] for trial in trials] == [2 * x for x in range(n)]
+        assert self.account.created() == {f"smsweep-{self.sweep_id}-{number}-0": 1 for number in range(n)}
+        assert views.show(self.sweep_id)["state"] == "finished"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+def test_agent_runs_each_trial_once_over_an_unreliable_s3(
+    account: Account, s3: FaultyS3, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    remote = Remote(account, s3, monkeypatch, 4)
+    with remote.start() as agent:
+        until(lambda: remote.states() == ["running"] * 2)
+        for method in ("PUT", "GET", "DELETE"):
+            s3.shake(method, f"{remote.path}/*", seed=seed, rate=0.4)
+        assert manage.set_state(remote.sweep_id, "pause").state == "paused"
+        assert manage.set_state(remote.sweep_id, "resume").state == "running"
+        remote.gate.unlink()
+        _, said = agent.communicate(timeout=PATIENCE_S)
+    assert agent.returncode == 0, said
+    remote.check(4)
+    assert views.show(remote.sweep_id)["agent"]["rejected"] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+def test_agent_that_is_a_job_waits_for_an_s3_that_is_away_when_it_starts(
+    account: Account, s3: FaultyS3, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, method: str
+) -> None:
+    remote = Remote(account, s3, monkeypatch, 1)
+    remote.gate.unlink()
+    fault = s3.refuse(method, f"{remote.path}/store.db.gz", 503, "SlowDown", times=6)
+    name = f"smsweep-{remote.sweep_id}-agent-0"
+    with remote.start(SMSWEEP_AGENT_JOB=name, SMSWEEP_DIR=str(tmp_path / "job")) as agent:
+        _, said = agent.communicate(timeout=PATIENCE_S)
+    assert agent.returncode == 0, said
+    assert fault.hits == 6
+    assert "trying again" in said
+    remote.check(1)
+
+
+@pytest.mark.slow
+def test_agent_saves_its_end_once_s3_is_back(
+    account: Account, s3: FaultyS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remote = Remote(account, s3, monkeypatch, 1)
+    with remote.start() as agent:
+        until(lambda: remote.states() == ["running"])
+        until(lambda: views.list_trials(remote.sweep_id)[0]["metrics"])
+        fault = s3.refuse("PUT", f"{remote.path}/*", 503, "SlowDown", times=1_000)
+        remote.gate.unlink()
+        time.sleep(8)
+        assert agent.poll() is None, "it does not end before its last changes are safe"
+        fault.times = 0
+        _, said = agent.communicate(timeout=PATIENCE_S)
+    assert agent.returncode == 0, said
+    remote.check(1)
+
+
+def test_rejected_commands_are_shown(account: Account, s3: FaultyS3, monkeypatch: pytest.MonkeyPatch) -> None:
+    remote = Remote(account, s3, monkeypatch, 1)
+    remote.gate.unlink()
+    bucket, _, prefix = remote.path.strip("/").partition("/")
+    s3.client().put_object(Bucket=bucket, Key=f"{prefix}/orders/\x1b[31mred.json", Body=PAUSE)
+    s3.client().put_object(Bucket=bucket, Key=f"{prefix}/orders/9.json", Body=b'{"do": "\x1b[31mrm -rf"}')
+    with remote.start() as agent:
+        agent.communicate(timeout=PATIENCE_S)
+    remote.check(1)
+    found = views.show(remote.sweep_id)["agent"]["rejected"]
+    assert [each["id"] for each in found] == ["\x1b[31mred", "9"]
+    assert all(each["reason"] for each in found)
+    words = [sys.executable, "-m", "smsweep.cli.main", "show", remote.sweep_id]
+    shown = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    assert "rejected  command 9: Invalid JSON" in " ".join(shown.split(" "))
+    assert "\x1b" not in shown
+
+
+def test_store_is_saved_the_less_often_the_larger_it_is() -> None:
+    assert save_interval(0) == save_interval(200_000) == SHORTEST
+    assert save_interval(1_000_000) == timedelta(seconds=10)
+    assert save_interval(10**12) == LONGEST
+
+
+def test_agent_with_a_large_store_saves_news_seldom_and_commands_and_jobs_at_once(remote: RemoteStore) -> None:
+    writer = remote.writer("one")
+    now = datetime(2030, 1, 1, tzinfo=timezone.utc)
+
+    def clock() -> datetime:
+        return now
+
+    backend = ProcessBackend(remote.folder / "jobs", remote.folder / "runtime.zip", {}, lambda: now.timestamp())
+    guarded = GuardedBackend(backend, writer, remote.shelf, clock, {}, lambda: False)
+    path = f"{remote.path}/store.db.gz"
+
+    def ticks(n: int) -> int:
+        """Return how often the store is saved in so many seconds, each of which has news."""
+        nonlocal now
+        before = remote.s3.count("PUT", path)
+        for _ in range(n):
+            now += timedelta(seconds=1)
+            writer.store.put_note(SWEEP, "n", now.isoformat())
+            guarded.wait(0)
+        return remote.s3.count("PUT", path) - before
+
+    assert ticks(60) == 30
+    writer.store.put_note(SWEEP, "large", os.urandom(750_000).hex())  # 10 s: it cannot be packed well
+    writer.save()
+    assert 0.9e6 > writer.n_bytes > 0.7e6
+    assert 6 <= ticks(60) <= 8
+    ticks(1)
+    remote.put("orders/1.json", PAUSE)
+    assert ticks(3) >= 1
+    assert remote.note("orders") == {"1": ""}
+    before = remote.s3.count("PUT", path)
+    writer.store.put_note(SWEEP, "n", 1)
+    guarded.stop("job")
+    assert remote.s3.count("PUT", path) == before + 1

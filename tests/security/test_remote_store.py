@@ -1,0 +1,392 @@
+"""Network to store: whatever S3 answers, and whatever is stored there, no agent ends and nothing is lost."""
+
+from __future__ import annotations
+
+import gzip
+import sqlite3
+import tempfile
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from smsweep.backends.docker.places.s3 import S3Place
+from smsweep.backends.sagemaker import shelf
+from smsweep.backends.sagemaker.assets import fetch, upload_once
+from smsweep.backends.sagemaker.client import Aws
+from smsweep.backends.sagemaker.shelf import MOST_ORDER_BYTES
+from smsweep.endpoint.checkpoints import Checkpoints
+from smsweep.endpoint.s3 import S3
+from smsweep.errors import (
+    BackendUnavailable,
+    JobRejected,
+    StoreDamaged,
+    StoreError,
+    StoreUnavailable,
+    Superseded,
+)
+from smsweep.sdk.away.copies import Copies
+from smsweep.sdk.away.intervals import SHORTEST, interval_of
+from smsweep.sdk.away.record import REJECTED_NOTE
+from smsweep.sweeps import SweepState
+from tests.security.conftest import PAUSE, SWEEP, RemoteStore, parse
+
+CONFLICTS = ("ConditionalRequestConflict", "OperationAborted")
+
+
+def test_writer_continues_after_the_answer_to_a_save_was_lost(remote: RemoteStore) -> None:
+    writer = remote.writer("one")
+    store = f"{remote.path}/store.db.gz"
+    writer.store.put_note(SWEEP, "n", 1)
+    remote.s3.lose_answer("PUT", store)
+    remote.s3.lose_request("PUT", store, times=2)  # botocore's own second and third attempt
+    with pytest.raises(StoreUnavailable):
+        writer.save()
+    writer.store.put_note(SWEEP, "n", 2)
+    writer.save()
+    assert remote.note("n") == 2
+
+
+def test_writer_continues_after_a_save_that_arrives_late(remote: RemoteStore) -> None:
+    writer = remote.writer("one")
+    store = f"{remote.path}/store.db.gz"
+    for n in (1, 2):  # two saves in flight, of which only the first can count
+        writer.store.put_note(SWEEP, "n", n)
+        remote.s3.lose_request("PUT", store, times=3, late_s=0.1 * n)
+        with pytest.raises(StoreUnavailable):
+            writer.save()
+    remote.s3.settle()
+    writer.store.put_note(SWEEP, "n", 3)
+    writer.save()
+    assert remote.note("n") == 3
+
+
+def test_writer_that_was_superseded_does_not_take_the_other_for_itself(remote: RemoteStore) -> None:
+    old = remote.writer("agent")
+    store = f"{remote.path}/store.db.gz"
+    old.store.put_note(SWEEP, "n", "old")
+    remote.s3.lose_answer("PUT", store)
+    remote.s3.lose_request("PUT", store, times=2)
+    with pytest.raises(StoreUnavailable):
+        old.save()
+    new = remote.writer("agent")  # the same name: the next process of the same job
+    new.store.put_note(SWEEP, "n", "new")
+    new.save()
+    old.store.put_note(SWEEP, "n", "old again")
+    with pytest.raises(Superseded):
+        old.save()
+    assert remote.note("n") == "new"
+
+
+@pytest.mark.parametrize("code", CONFLICTS)
+def test_conflicting_save_is_sent_again(remote: RemoteStore, code: str) -> None:
+    writer = remote.writer("one")
+    writer.store.put_note(SWEEP, "n", 1)
+    fault = remote.s3.refuse("PUT", f"{remote.path}/store.db.gz", 409, code, times=2)
+    writer.save()
+    assert fault.hits == 2
+    assert remote.note("n") == 1
+
+
+@pytest.mark.parametrize("code", CONFLICTS)
+def test_save_that_conflicts_for_long_is_retryable(remote: RemoteStore, code: str) -> None:
+    writer = remote.writer("one")
+    writer.store.put_note(SWEEP, "n", 1)
+    fault = remote.s3.refuse("PUT", f"{remote.path}/store.db.gz", 409, code, times=1_000)
+    with pytest.raises(StoreUnavailable):
+        writer.save()
+    fault.times = 0
+    writer.save()
+    assert remote.note("n") == 1
+
+
+HOSTILE_COMMANDS = {
+    "not JSON": b"\0not json",
+    "empty": b"",
+    "text of another encoding": '{"do": "remove_trial", "number": 0}'.encode("utf-16"),
+    "200 KB of brackets": b"[" * 200_000,
+    "deep within its size": b'{"do":' * 10_000,
+    "longer than any command": b'{"do": "remove_trial", "number": 0' + b" " * 100_000 + b"}",
+    "a number of 5,000 digits": b'{"do": "remove_trial", "number": ' + b"9" * 5_000 + b"}",
+    "a number that SQLite cannot hold": b'{"do": "remove_trial", "number": 100000000000000000000000}',
+    "infinity": b'{"do": "remove_trial", "number": 1e999}',
+    "not a number": b'{"do": "remove_trial", "number": NaN}',
+    "a fraction": b'{"do": "remove_trial", "number": 0.5}',
+    "true for a number": b'{"do": "remove_trial", "number": true}',
+    "below zero": b'{"do": "remove_trial", "number": -1}',
+    "a list": b"[1, 2, 3]",
+    "no verb": b'{"number": 0}',
+    "a verb that is no text": b'{"do": {"do": "remove_trial"}, "number": 0}',
+    "an unknown verb": b'{"do": "rm -rf /", "to": "running"}',
+    "more than the verb needs": b'{"do": "remove_trial", "number": 0, "sweep_id": "other"}',
+    "code in a note": b'{"do": "put_note", "key": "search_code", "value": "import os"}',
+    "a note of the agent's own": b'{"do": "put_note", "key": "agents", "value": {}}',
+    "a state that is none": b'{"do": "set_sweep_state", "expect": ["x"], "to": "gone"}',
+    "a state only an agent sets": b'{"do": "set_sweep_state", "expect": ["running"], "to": "finished"}',
+    "a thousand states": b'{"do": "set_sweep_state", "to": "paused", "expect": [%s]}'
+    % b",".join([b'"running"'] * 1_000),
+    "a running trial started again": b'{"do": "move", "number": 0, "expect": ["running"], "to": "pending"}',
+    "a trial that never ran finished": b'{"do": "move", "number": 0, "expect": ["pending"], "to": "finished"}',
+    "half a surrogate": rb'{"do": "move", "number": 0, "expect": ["failed"], "to": "pending", "reason": "\ud800"}',
+    "a reason without end": b'{"do": "move", "number": 0, "expect": ["failed"], "to": "pending", "reason": "%s"}'
+    % (b"x" * 50_000),
+}
+
+
+@pytest.mark.parametrize("body", HOSTILE_COMMANDS.values(), ids=HOSTILE_COMMANDS)
+def test_hostile_command_is_set_aside_after_one_attempt(remote: RemoteStore, body: bytes) -> None:
+    writer = remote.writer("one")
+    writer.store.add_trials(SWEEP, 0, [{"x": 1}])
+    remote.put("orders/1.json", body)
+    remote.put("orders/2.json", PAUSE)
+    assert writer.obey() == 2
+    assert writer.store.get_sweep(SWEEP).state == "paused", "the next command is carried out"
+    assert writer.store.get_trial(SWEEP, 0).state == "pending"
+    assert not writer.store.get_trial(SWEEP, 0).is_removed
+    assert writer.store.get_note(SWEEP, "search_code") is None
+    assert remote.objects("orders/") == {}
+    assert remote.objects("rejected/") == {"1.json": body[:MOST_ORDER_BYTES]}
+    assert list(remote.note(REJECTED_NOTE)) == ["1"]
+    assert writer.obey() == 0
+
+
+NAMES = ("no-suffix", "folder/in/it.json", "../../store.db.gz", "é.json", "a" * 900 + ".json", ".json")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_command_with_a_hostile_name_is_set_aside(remote: RemoteStore, name: str) -> None:
+    writer = remote.writer("one")
+    remote.put(f"orders/{name}", PAUSE)
+    assert writer.obey() == 1
+    assert writer.store.get_sweep(SWEEP).state == "running"
+    assert remote.objects("orders/") == {}
+    assert list(remote.objects("rejected/").values()) == [PAUSE]
+    assert writer.obey() == 0
+
+
+def test_hostile_command_is_not_tried_by_the_next_agent_either(remote: RemoteStore) -> None:
+    remote.put("orders/1.json", b"\0")
+    fault = remote.s3.refuse("PUT", f"{remote.path}/rejected/*", 503, "SlowDown", times=1_000)
+    first = remote.writer("one")
+    with pytest.raises(StoreUnavailable):
+        first.obey()
+    fault.times = 0
+    second = remote.writer("two")
+    assert second.obey() == 1
+    assert remote.objects("rejected/") == {"1.json": b"\0"}
+    assert remote.objects("orders/") == {}
+
+
+def test_command_that_cannot_be_read_or_deleted_does_not_end_the_agent(remote: RemoteStore) -> None:
+    writer = remote.writer("one")
+    remote.put("orders/1.json", PAUSE)
+    for method in ("GET", "DELETE"):  # encrypted with a key of somebody else's, and locked
+        remote.s3.refuse(method, f"{remote.path}/orders/1.json", 403, "AccessDenied", times=2)
+    assert writer.obey() == 1
+    assert writer.obey() == 1
+    assert writer.store.get_sweep(SWEEP).state == "running"
+    assert "access denied" in writer.store.get_note(SWEEP, REJECTED_NOTE)["1"]
+
+
+def test_many_commands_are_each_carried_out_once_although_the_agent_is_killed(remote: RemoteStore) -> None:
+    first = remote.writer("one")
+    first.store.add_trials(SWEEP, 0, [{"x": 1}])
+    for n in range(150):
+        remote.put(f"orders/{n:03}.json", PAUSE)
+    remote.s3.refuse("DELETE", f"{remote.path}/orders/*", 503, "SlowDown", times=3)
+    with pytest.raises(StoreUnavailable):
+        first.obey()
+    first.store.set_sweep_state(SWEEP, [SweepState.PAUSED], SweepState.RUNNING)
+    first.save()
+    second = remote.writer("two")
+    assert second.obey() == 150
+    assert second.store.get_sweep(SWEEP).state == "running", "not a second time"
+
+
+def packed(content: bytes) -> bytes:
+    return gzip.compress(content, 1)
+
+
+def database(*statements: str) -> bytes:
+    """Return an SQLite file."""
+    with tempfile.NamedTemporaryFile() as file, closing(sqlite3.connect(file.name)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+        connection.commit()
+        return Path(file.name).read_bytes()
+
+
+HOSTILE_STORES = {
+    "nothing": b"",
+    "no archive": b"SQLite format 3\0" + b"x" * 1_000,
+    "HTML": b"<html>an error of somebody's proxy</html>",
+    "half an archive": packed(b"x" * 100_000)[:60],
+    "an archive with a flipped bit": packed(bytes(range(256)) * 40)[:200] + b"\xff" * 100,
+    "an archive of nothing": packed(b""),
+    "an archive of text": packed(b"not a database" * 1_000),
+    "a torn database": packed(database("CREATE TABLE t (x)", "INSERT INTO t VALUES (1)")[:5_000]),
+    "another program's database": packed(database("CREATE TABLE sweeps (x)")),
+    "a version that is no number": packed(
+        database("CREATE TABLE smsweep_version (version_num)", "INSERT INTO smsweep_version VALUES ('x')")
+    ),
+    "a version of the future": packed(
+        database("CREATE TABLE smsweep_version (version_num)", "INSERT INTO smsweep_version VALUES ('9999')")
+    ),
+    "two versions": packed(
+        database("CREATE TABLE smsweep_version (version_num)", "INSERT INTO smsweep_version VALUES (1), (2)")
+    ),
+    "a version without tables": packed(
+        database("CREATE TABLE smsweep_version (version_num)", "INSERT INTO smsweep_version VALUES ('0001')")
+    ),
+    "a view in a table's place": packed(database("CREATE VIEW sweeps AS SELECT 1 AS id")),
+}
+
+
+@pytest.mark.parametrize("body", HOSTILE_STORES.values(), ids=HOSTILE_STORES)
+def test_hostile_store_object_hides_no_good_copy(remote: RemoteStore, body: bytes) -> None:
+    with closing(Copies(remote.folder / "copies", remote.shelf, parse)) as copies:
+        good = copies.newest().written_at
+        remote.put("store.db.gz", body)
+        for _ in range(2):
+            found = copies.newest()
+            assert found.store.get_sweep(SWEEP).id == SWEEP
+            assert (found.written_at, bool(found.trouble)) == (good, True)
+    with closing(Copies(remote.folder / "copies", remote.shelf, parse)) as later:
+        assert later.newest().store.get_sweep(SWEEP).id == SWEEP
+
+
+@pytest.mark.parametrize("body", HOSTILE_STORES.values(), ids=HOSTILE_STORES)
+def test_hostile_store_object_is_an_error_and_leaves_no_file(remote: RemoteStore, body: bytes) -> None:
+    remote.put("store.db.gz", body)
+    with pytest.raises(StoreError, match="smsweep/agents/"):
+        remote.writer("one")
+    with closing(Copies(remote.folder / "copies", remote.shelf, parse)) as copies, pytest.raises(StoreError):
+        copies.newest()
+    assert not list((remote.folder / "copies").glob("*.db"))
+    assert remote.objects()["store.db.gz"] == body, "nothing is written over it"
+
+
+def test_store_that_unpacks_to_more_than_a_disk_is_refused(
+    remote: RemoteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shelf, "MOST_STORE_BYTES", 10 << 20)
+    remote.put("store.db.gz", packed(bytes(20 << 20)))
+    with pytest.raises(StoreDamaged, match="unpacks to more than"):
+        remote.shelf.fetch(remote.folder / "bomb.db")
+    assert not (remote.folder / "bomb.db").exists()
+
+
+def test_download_that_breaks_off_is_tried_again_later(remote: RemoteStore) -> None:
+    remote.s3.cut_answer("GET", f"{remote.path}/store.db.gz")
+    with pytest.raises(StoreUnavailable, match="broke off"):
+        remote.shelf.fetch(remote.folder / "cut.db")
+    assert not (remote.folder / "cut.db").exists()
+    assert remote.shelf.fetch(remote.folder / "cut.db") is not None
+
+
+SIGNS = (b"", b"\0", b"[]", b"null", b"[" * 100_000, b"{" * 60_000, b'{"job": 1e999}', b'{"saves_every_s": NaN}')
+MORE_SIGNS = (b'{"saves_every_s": -1}', b'{"saves_every_s": "x"}', b'{"saves_every_s": 1e400}', b'"text"')
+
+
+@pytest.mark.parametrize("body", [*SIGNS, *MORE_SIGNS], ids=lambda body: body[:30].decode())
+def test_hostile_sign_of_life_is_read_as_none(remote: RemoteStore, body: bytes) -> None:
+    remote.put("alive.json", body)
+    sign, age = remote.shelf.look()
+    assert isinstance(sign, dict)
+    assert age is not None
+    assert interval_of(sign) == SHORTEST
+
+
+@pytest.mark.parametrize("code", CONFLICTS)
+def test_source_upload_that_conflicts_is_sent_again(
+    remote: RemoteStore, aws: Aws, tmp_path: Path, code: str
+) -> None:
+    (tmp_path / "assets").mkdir()
+    (tmp_path / "assets" / "source.tar.gz").write_bytes(b"source")
+    fault = remote.s3.refuse("PUT", f"/{remote.bucket}/assets/*", 409, code, times=3)
+    upload_once(aws, tmp_path / "assets", remote.bucket, "assets")
+    assert fault.hits == 3
+    assert (
+        remote.s3.client().get_object(Bucket=remote.bucket, Key="assets/source.tar.gz")["Body"].read() == b"source"
+    )
+
+
+def test_source_upload_that_conflicts_for_long_is_no_upload(remote: RemoteStore, aws: Aws, tmp_path: Path) -> None:
+    (tmp_path / "assets").mkdir()
+    (tmp_path / "assets" / "source.tar.gz").write_bytes(b"source")
+    remote.s3.refuse("PUT", f"/{remote.bucket}/assets/*", 409, CONFLICTS[0], times=1_000)
+    with pytest.raises(BackendUnavailable):
+        upload_once(aws, tmp_path / "assets", remote.bucket, "assets")
+
+
+@pytest.mark.parametrize("code", CONFLICTS)
+def test_results_and_checkpoints_that_conflict_are_sent_again(
+    remote: RemoteStore, tmp_path: Path, code: str
+) -> None:
+    place = S3Place(remote.s3.environ(), tmp_path / "cache")
+    (tmp_path / "ck").mkdir()
+    (tmp_path / "ck" / "a").write_bytes(b"a")
+    for method in ("PUT", "DELETE"):
+        remote.s3.refuse(method, f"/{remote.bucket}/ck/*", 409, code, times=2)
+    place.upload(tmp_path / "ck", f"s3://{remote.bucket}/ck")
+    assert remote.s3.client().get_object(Bucket=remote.bucket, Key="ck/a")["Body"].read() == b"a"
+    place.remove(f"s3://{remote.bucket}/ck", ["a"])
+    assert "Contents" not in remote.s3.client().list_objects_v2(Bucket=remote.bucket, Prefix="ck/")
+
+
+PASSING = (
+    *((409, code) for code in CONFLICTS),
+    *((400, code) for code in ("RequestTimeout", "ExpiredToken", "IncompleteBody")),
+    *((503, "SlowDown"), (500, "InternalError"), (403, "RequestTimeTooSkewed"), (429, "TooManyRequests")),
+)
+
+
+@pytest.mark.parametrize(("status", "code"), PASSING)
+def test_trouble_that_passes_fails_no_job(remote: RemoteStore, tmp_path: Path, status: int, code: str) -> None:
+    place = S3Place(remote.s3.environ(), tmp_path / "cache")
+    (tmp_path / "model.tar.gz").write_bytes(b"model")
+    fault = remote.s3.refuse("PUT", f"/{remote.bucket}/out/*", status, code, times=1_000)
+    with pytest.raises(BackendUnavailable):
+        place.upload(tmp_path / "model.tar.gz", f"s3://{remote.bucket}/out/model.tar.gz")
+    fault.times = 0
+    place.upload(tmp_path / "model.tar.gz", f"s3://{remote.bucket}/out/model.tar.gz")
+
+
+@pytest.mark.parametrize(("status", "code"), PASSING)
+def test_trouble_that_passes_ends_no_agent(remote: RemoteStore, status: int, code: str) -> None:
+    writer = remote.writer("one")
+    writer.store.put_note(SWEEP, "n", 1)
+    fault = remote.s3.refuse("PUT", f"{remote.path}/*", status, code, times=1_000)
+    with pytest.raises(StoreUnavailable):
+        writer.save()
+    fault.times = 0
+    writer.save()
+    assert remote.note("n") == 1
+
+
+def test_refusal_that_does_not_pass_fails_the_job(remote: RemoteStore, tmp_path: Path) -> None:
+    place = S3Place(remote.s3.environ(), tmp_path / "cache")
+    (tmp_path / "model.tar.gz").write_bytes(b"model")
+    remote.s3.refuse("PUT", f"/{remote.bucket}/out/*", 403, "AccessDenied", times=10)
+    with pytest.raises(JobRejected):
+        place.upload(tmp_path / "model.tar.gz", f"s3://{remote.bucket}/out/model.tar.gz")
+
+
+def test_result_whose_download_breaks_off_is_an_error_that_may_pass(
+    remote: RemoteStore, aws: Aws, tmp_path: Path
+) -> None:
+    remote.s3.client().put_object(Bucket=remote.bucket, Key="out/model.tar.gz", Body=b"x" * 100_000)
+    remote.s3.cut_answer("GET", f"/{remote.bucket}/out/*")
+    with pytest.raises(BackendUnavailable):
+        fetch(aws, f"s3://{remote.bucket}/out/model.tar.gz", tmp_path / "model.tar.gz")
+
+
+def test_endpoint_keeps_checkpoints_that_could_not_be_sent(remote: RemoteStore, tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path / "ck", f"s3://{remote.bucket}/ck", S3(remote.s3.environ(), tmp_path / "c"))
+    checkpoints.restore()
+    (tmp_path / "ck" / "a").write_bytes(b"a")
+    fault = remote.s3.refuse("PUT", f"/{remote.bucket}/ck/a", 409, CONFLICTS[0], times=1_000)
+    checkpoints.sync()
+    fault.times = 0
+    checkpoints.sync()
+    assert remote.s3.client().get_object(Bucket=remote.bucket, Key="ck/a")["Body"].read() == b"a"
