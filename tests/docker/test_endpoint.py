@@ -65,7 +65,10 @@ def test_a_container_trains_on_a_channel_and_leaves_a_model(account: Account) ->
 def test_a_container_reaches_the_endpoint(account: Account) -> None:
     account.s3.put_object(Bucket=BUCKET, Key="seen", Body=b"from inside")
     code = f"{OPEN_S3}print(open_s3('{BUCKET}/seen').read().decode(), os.environ['TRAINING_JOB_ARN'])"
-    found = account.run("d-reaches", AlgorithmSpecification=algorithm(code))
+    # A part of a command has at most 256 characters, a hyperparameter at most one line.
+    run_it = "import json; exec(eval(json.load(open('/opt/ml/input/config/hyperparameters.json'))['code']))"
+    parameters = {"code": repr(code)}
+    found = account.run("d-reaches", AlgorithmSpecification=algorithm(run_it), HyperParameters=parameters)
     assert account.lines("d-reaches") == [f"from inside {found['TrainingJobArn']}"]
 
 
