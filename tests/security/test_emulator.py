@@ -49,6 +49,7 @@ OWNER = {  # in the environment of the endpoint's owner; no job may read it
     "WANDB_API_KEY": "key-of-the-owner",
 }
 NO_RETRIES = Config(retries={"total_max_attempts": 1})
+OTHER_KEY = "AKIA" + "X" * 16  # in the form of AWS
 # Key ids that were accepted once, or that are the same everywhere.
 OTHER_KEYS = (
     "any",
@@ -67,7 +68,7 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SMSWEEP_"))}
     with open_account(tmp_path_factory.mktemp("endpoint"), {**kept, **OWNER}) as opened:
         opened.client("secretsmanager").create_secret(Name="key", SecretString=SECRET)
-        opened.s3.put_object(Bucket=BUCKET, Key="a b/secret.txt", Body=SECRET.encode())
+        opened.s3.put_object(Bucket=BUCKET, Key="a b/secret.txt", Body=SECRET.encode(), ContentType="text/plain")
         opened.run("existing", "print('ran')")
         yield opened
 
@@ -105,7 +106,7 @@ def objects(s3: Any, bucket: str) -> list[dict[str, Any]]:
 # Wrong keys, by boto3: the client gets AWS's own error.
 
 
-def other_client(account: Account, service: str, key: str = "AKIAOTHEROTHEROTHERO", secret: str = "secret") -> Any:
+def other_client(account: Account, service: str, key: str = OTHER_KEY, secret: str = "secret") -> Any:
     return client_of(
         account.endpoint, service, aws_access_key_id=key, aws_secret_access_key=secret, config=NO_RETRIES
     )
@@ -284,7 +285,7 @@ def test_presigned_url_gives_what_it_names_and_no_more(account: Account, version
         "a copy": ("PUT", target, copied),
         "a copy by a signed read": ("GET", target, copied),
         "a longer life": ("GET", expired, {}),
-        "another key": ("GET", target.replace(account.endpoint.access_key_id, "AKIAOTHEROTHEROTHERO"), {}),
+        "another key": ("GET", target.replace(account.endpoint.access_key_id, OTHER_KEY), {}),
         "no signature": ("GET", re.sub(r"&(X-Amz-)?Signature=[^&]+", "", target), {}),
         "an empty signature": ("GET", re.sub(r"((?:X-Amz-)?Signature)=[^&]+", r"\1=", target), {}),
         "moto's control API": ("GET", f"/moto-api/data.json?{urlsplit(target).query}", {}),
@@ -461,6 +462,7 @@ def test_jobs_inherit_a_short_list_and_no_secret(account: Account) -> None:
 def test_request_cannot_name_a_variable_of_the_owner(account: Account, name: str) -> None:
     job = f"names-{name.lower().replace('_', '-')}"
     found = account.run(job, SHOW, Environment={"SMSWEEP_SECRET_STOLEN": f"env:{name}"})
+    assert f"{name} is not set here" in found["FailureReason"]
     assert OWNER[name] not in json.dumps([account.lines(job), found], default=str)
 
 

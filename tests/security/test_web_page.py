@@ -3,6 +3,7 @@
 Each request is refused, no answer holds data, and no sweep changes.
 """
 
+# One file: one page is served for all of these tests.
 from __future__ import annotations
 
 import json
