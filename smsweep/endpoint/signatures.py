@@ -242,13 +242,14 @@ def _bucket(request: Request) -> str:
 
 
 def _target(request: Request) -> tuple[str, str]:
-    """Return path and query as they were sent, percent-encoded."""
-    target = str(request.environ["REQUEST_URI"])
-    if not target.startswith("/"):  # a proxy's form: a whole URL
-        parts = urlsplit(target)
-        return parts.path or "/", parts.query
-    path, _, query = target.partition("?")
-    return path, query
+    """Return path and query as they were sent, percent-encoded.
+
+    They are split as werkzeug splits them for whatever serves the request: where the two differ, one object's
+    signature opens another.
+    """
+    parts = urlsplit(str(request.environ["REQUEST_URI"]))
+    path = parts.path if parts.scheme else f"/{parts.netloc}{parts.path}" if parts.netloc else parts.path
+    return path or "/", parts.query
 
 
 def _headers(request: Request) -> HTTPHeaders:

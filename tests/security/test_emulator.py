@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import unquote, urlencode, urlsplit
 from xml.etree import ElementTree
 
 import pytest
@@ -316,6 +316,25 @@ def test_presigned_upload_cannot_be_turned_into_a_copy(account: Account) -> None
     copied = {"x-amz-copy-source": f"/{BUCKET}/a%20b/secret.txt"}
     assert account.send("PUT", url.removeprefix(account.endpoint.url), copied, b"")[0] == 403
     assert account.keys("mine") == []
+
+
+SPELLINGS = (  # keys whose presigned URL an attacker writes so that another parser reads "a b/secret.txt"
+    *("a b/secret.txt#1", "a b/secret.txt?1", "a b/secret.txt;1", "a b/secret.txt&1", "a b/secret.txt 1"),
+    *("x/../a b/secret.txt", "./a b/secret.txt", "a b//secret.txt", "a%20b/secret.txt", "a+b/secret.txt"),
+    *("/a b/secret.txt", "a b/secret.txt/", "a b\\secret.txt", "A B/SECRET.TXT", "a b/secret.txt\t"),
+)
+
+
+@pytest.mark.usefixtures("unchanged")
+@pytest.mark.parametrize("version", ["s3", "s3v4"])
+@pytest.mark.parametrize("key", SPELLINGS)
+def test_presigned_url_opens_no_other_object_by_another_spelling(account: Account, version: str, key: str) -> None:
+    s3 = account.client("s3", config=Config(signature_version=version))
+    url = s3.generate_presigned_url("get_object", Params={"Bucket": BUCKET, "Key": key})
+    path, _, query = url.removeprefix(account.endpoint.url).partition("?")
+    decoded = unquote(path).replace(" ", "%20").replace("\t", "%09")
+    for spelled in (path, decoded, decoded.replace("/../", "/%2e%2e/"), path.replace("/", "//", 1)):
+        assert SECRET not in account.send("GET", f"{spelled}?{query}", {})[1]
 
 
 @pytest.mark.usefixtures("unchanged")
