@@ -184,14 +184,11 @@ def whole_sweep(folder: Path, n: int) -> None:
     config = {"program": "train.py", "method": "grid", "parameters": {"x": {"min": 1, "max": n}}}
     with serve.endpoint(folder=folder / "endpoint") as endpoint:
         os.environ.update(
-            AWS_ENDPOINT_URL=endpoint.url,
-            AWS_ACCESS_KEY_ID="testing",
-            AWS_SECRET_ACCESS_KEY="testing",
-            AWS_REGION="us-east-1",
+            endpoint.environ,
             SMSWEEP_DIR=str(folder / "whole"),
             SMSWEEP_SAGEMAKER_RATES="create=10",
         )
-        make_bucket(endpoint.url)
+        boto3.client("s3").create_bucket(Bucket=BUCKET)
         before = len(endpoint.ledger.read())
         job = {
             "image_uri": "123456789012.dkr.ecr.us-east-1.amazonaws.com/own:1",

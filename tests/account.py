@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import io
 import json
 import tarfile
@@ -11,10 +12,14 @@ from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 import boto3
+from botocore.auth import S3SigV4Auth, SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
+from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
 from smsweep.sdk.serve import endpoint
@@ -38,6 +43,31 @@ time.sleep(60)
 """
 
 
+# Part of a job's script: opens an object of S3 with the job's own keys, by the standard library alone.
+# The signature is of version 2, as in the presigned URLs of boto3.
+OPEN_S3 = """
+import base64, hashlib, hmac, os, time, urllib.parse, urllib.request
+def open_s3(path):
+    expires = str(int(time.time()) + 60)
+    signed = f"GET\\n\\n\\n{expires}\\n/{path}".encode()
+    digest = hmac.new(os.environ["AWS_SECRET_ACCESS_KEY"].encode(), signed, hashlib.sha1).digest()
+    query = {"AWSAccessKeyId": os.environ["AWS_ACCESS_KEY_ID"], "Expires": expires}
+    query["Signature"] = base64.b64encode(digest)
+    return urllib.request.urlopen(f"{os.environ['AWS_ENDPOINT_URL']}/{path}?{urllib.parse.urlencode(query)}")
+"""
+
+
+def client_of(endpoint: Endpoint, service: str, **more: Any) -> Any:
+    """Return a boto3 client that uses the endpoint with its key. more: options of boto3.client."""
+    options = {
+        "endpoint_url": endpoint.url,
+        "region_name": endpoint.region,
+        "aws_access_key_id": endpoint.access_key_id,
+        "aws_secret_access_key": endpoint.secret_access_key,
+    }
+    return boto3.client(service, **{**options, **more})
+
+
 class Account:
     """Clients that never retry, so that each test sees the answer it provoked."""
 
@@ -45,14 +75,7 @@ class Account:
         self.endpoint = opened
 
     def client(self, service: str, **more: Any) -> Any:
-        options = {
-            "endpoint_url": self.endpoint.url,
-            "region_name": "us-east-1",
-            "aws_access_key_id": "user",
-            "aws_secret_access_key": "secret",
-            "config": Config(retries={"total_max_attempts": 1}),
-        }
-        return boto3.client(service, **{**options, **more})
+        return client_of(self.endpoint, service, **{"config": Config(retries={"total_max_attempts": 1}), **more})
 
     @cached_property
     def sagemaker(self) -> SageMakerClient:
@@ -160,6 +183,35 @@ class Account:
         )
         with urlopen(request, timeout=10) as response:
             return json.load(response)
+
+    def send(
+        self, method: str, target: str, headers: Mapping[str, str], body: bytes | None = None
+    ) -> tuple[int, str]:
+        """Send one request exactly as it is given, and return status and body."""
+        where = urlsplit(self.endpoint.url)
+        connection = http.client.HTTPConnection(where.hostname or "", where.port, timeout=30)
+        try:
+            connection.putrequest(method, target, skip_host="Host" in headers, skip_accept_encoding=True)
+            for name, value in headers.items():
+                connection.putheader(name, value)
+            if body is not None:
+                connection.putheader("Content-Length", str(len(body)))
+            connection.endheaders(body)
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode(errors="replace")
+        finally:
+            connection.close()
+
+    def signed(
+        self, service: str, method: str, target: str, headers: Mapping[str, str], body: bytes = b""
+    ) -> dict[str, str]:
+        """Return the headers of a request that the endpoint's key has signed. headers: to be signed, too."""
+        keys = Credentials(self.endpoint.access_key_id, self.endpoint.secret_access_key)
+        given = {"Host": urlsplit(self.endpoint.url).netloc, **headers}
+        request = AWSRequest(method, self.endpoint.url + target, data=body, headers=given)
+        make = S3SigV4Auth if service == "s3" else SigV4Auth
+        make(keys, service, self.endpoint.region).add_auth(request)
+        return dict(request.headers.items())
 
     def ledger(self, action: str) -> list[dict[str, Any]]:
         return [entry for entry in self.endpoint.ledger.read() if entry["action"] == action]

@@ -25,8 +25,8 @@ def find_chromium() -> str:
 
 
 @contextmanager
-def chromium() -> Iterator[Browser]:
-    """Start a browser; without one the test is skipped aloud, in CI it fails."""
+def chromium(*more: str) -> Iterator[Browser]:
+    """Start a browser; without one the test is skipped aloud, in CI it fails. more: of its command line."""
     path = find_chromium()
     if not path:
         reason = "no Chromium; `python -m tests.services` installs one where it may"
@@ -34,7 +34,7 @@ def chromium() -> Iterator[Browser]:
             pytest.fail(reason)
         pytest.skip(reason)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=list(ARGS))
+        browser = playwright.chromium.launch(executable_path=path, args=[*ARGS, *more])
         try:
             yield browser
         finally:

@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "smsweep"
 
 # Room -> rooms it may import, besides itself. A room is a package or a module directly below smsweep.
-GROUND = {"errors", "printable", "runtime", "tables"}
+GROUND = {"errors", "local_requests", "printable", "runtime", "tables"}
 VALUES = {
     *("hooks", "jobs", "launches", "request_model", "request_rules", "trials", "space", "sweeps"),
     *(
@@ -35,6 +35,7 @@ SIDES = {
 LOOP = {"controller", "agents", "flapping", "intake", "slots", "waiting"}
 MAY_IMPORT = {
     "errors": set(),
+    "local_requests": set(),
     "printable": set(),
     "runtime": set(),
     "tables": set(),
@@ -80,7 +81,7 @@ MAY_IMPORT = {
     "endpoint": GROUND | {"jobs", "request_model", "request_rules", "backends"},
     "report": GROUND | VALUES,
     "exports": GROUND | VALUES,
-    "ui": {"errors", "sdk", "report", "sweeps", "trials"},
+    "ui": {"errors", "local_requests", "sdk", "report", "sweeps", "trials"},
     "cli": {"errors", "printable", "sdk", "tables"},
     "__main__": {"cli"},
 }

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -40,18 +41,39 @@ def endpoint(
 ) -> None:
     """Serve SageMaker's training API here.
 
-    Any boto3, SDK or CLI client that sets AWS_ENDPOINT_URL runs its jobs on this machine. Ctrl-C stops them all.
+    Any boto3, SDK or CLI client that has the printed variables in its environment runs its jobs on this machine.
+    The access key in them is new each time, and no other is accepted. Ctrl-C stops all jobs.
     """
 
-    def on_ready(url: str, token: str) -> None:
-        answer(json.dumps({"url": url, "token": token}) if as_json else url)  # one line: the client waits for it
-        say(f"export AWS_ENDPOINT_URL={url}   # Ctrl-C stops the endpoint and its jobs; token: {token}")
+    def on_ready(opened: Any) -> None:
+        answer(_as_json(opened) if as_json else _as_exports(opened))  # in one write: programs wait for it
+        say(f"serving on {opened.url}; Ctrl-C stops the endpoint and its jobs")
+        say("run the lines above in the shell of a client; whoever has the key runs jobs as you")
+        say(f"token for {opened.url}/_smsweep/: {opened.token}")
 
     sdk.serve.serve(
-        lambda opened: on_ready(opened.url, opened.token),
+        on_ready,
         port=port,
         backend=backend,
         folder=folder,
         quota=quota,
         faults=faults,
     )
+
+
+def _as_exports(opened: Any) -> str:
+    """Return lines for a POSIX shell: what clients need, without a session of the user's own AWS account."""
+    exports = (f"export {name}={shlex.quote(value)}" for name, value in opened.environ.items())
+    return "\n".join((*exports, "unset AWS_PROFILE AWS_SESSION_TOKEN"))
+
+
+def _as_json(opened: Any) -> str:
+    known = {
+        "url": opened.url,
+        "access_key_id": opened.access_key_id,
+        "secret_access_key": opened.secret_access_key,
+        "region": opened.region,
+        "token": opened.token,
+        "environ": opened.environ,
+    }
+    return json.dumps(known)

@@ -8,10 +8,6 @@ DEFAULT_REGION = "us-east-1"
 
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 
-# By this access key id the endpoint knows its own calls to itself: no fault meets them, no ledger lists them.
-OWN_KEY = "SMSWEEPENDPOINT"
-JOB_KEY = "SMSWEEPJOB"  # what jobs call with, as with their role's credentials
-
 
 def job_arn(region: str, name: str) -> str:
     return f"arn:aws:sagemaker:{region}:{ACCOUNT}:training-job/{name}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 import json
 from typing import Any
 
@@ -11,6 +10,7 @@ from werkzeug.wrappers import Request, Response
 from smsweep.endpoint.fault_box import FaultBox
 from smsweep.endpoint.ledger import Ledger
 from smsweep.errors import UsageError
+from smsweep.local_requests import is_same_secret
 
 PREFIX = "/_smsweep/"
 TOKEN_HEADER = "X-Smsweep-Token"  # noqa: S105 - the header's name
@@ -26,7 +26,7 @@ class Admin:
         return request.path.startswith(PREFIX)
 
     def answer(self, request: Request) -> Response:
-        if not hmac.compare_digest(request.headers.get(TOKEN_HEADER, "").encode(), self._token.encode()):
+        if not is_same_secret(request.headers.get(TOKEN_HEADER, ""), self._token):
             return _json({"error": f"give the token that the endpoint printed, as the header {TOKEN_HEADER}"}, 403)
         route = (request.method, request.path.removeprefix(PREFIX))
         if route == ("GET", "ledger"):

@@ -82,6 +82,38 @@ def unsigned() -> ApiError:
     return ApiError("MissingAuthenticationTokenException", "Missing Authentication Token", FORBIDDEN)
 
 
+def unknown_key() -> ApiError:
+    return ApiError("UnrecognizedClientException", "The security token included in the request is invalid.")
+
+
+def wrong_signature() -> ApiError:
+    return ApiError(
+        "InvalidSignatureException",
+        "The request signature we calculated does not match the signature you provided. Check your AWS Secret "
+        "Access Key and signing method. Consult the service documentation for details.",
+    )
+
+
+def url_expired() -> ApiError:
+    return ApiError("AccessDeniedException", "Request has expired", FORBIDDEN)
+
+
+def wrong_host(name: str, url: str) -> ApiError:
+    return ApiError(
+        "MisdirectedRequestException",
+        f"The local endpoint is not served under the name {name!r}; set AWS_ENDPOINT_URL to {url}",
+        FORBIDDEN,
+    )
+
+
+def from_page() -> ApiError:
+    return ApiError("MisdirectedRequestException", "The local endpoint does not serve web pages", FORBIDDEN)
+
+
+def closed() -> ApiError:
+    return ApiError("AccessDeniedException", "moto's control API is closed; use /_smsweep/faults", FORBIDDEN)
+
+
 def internal() -> ApiError:
     return ApiError("InternalFailure", "We encountered an internal error. Please try again.", UNAVAILABLE)
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from werkzeug.wrappers import Request, Response
 
 from smsweep.endpoint import api_error, protocol, roles
-from smsweep.endpoint.account import OWN_KEY, job_arn
+from smsweep.endpoint.access import Access
+from smsweep.endpoint.account import job_arn
 from smsweep.endpoint.admin import Admin
 from smsweep.endpoint.api import SageMakerApi, subject
 from smsweep.endpoint.api_error import ApiError
@@ -26,21 +27,34 @@ from smsweep.endpoint.job_network import LOOPBACK
 from smsweep.endpoint.ledger import Ledger
 from smsweep.endpoint.prices import get_products
 from smsweep.endpoint.protocol import Call
+from smsweep.endpoint.refusals import refusal
 from smsweep.endpoint.service_jobs import PATHS, ServiceJobs
+from smsweep.endpoint.signatures import read_signature
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 log = logging.getLogger(__name__)
 
+# moto answers these with a key that is the same everywhere, and so is not accepted here.
+FIXED_KEYS = ("GetSessionToken", "GetFederationToken")
 ADDRESS = re.compile(r"[\d.]+(:\d+)?")  # of IPv4, with or without a port
 
 
 class App:
-    """clock: seconds since the epoch. moto: what answers for the other services."""
+    """The application.
+
+    Args:
+        access: Decides which requests are answered.
+        internal_key: Access key id of the endpoint's own calls to its S3.
+        moto: Answers for the other services.
+        clock: Returns seconds since the epoch.
+    """
 
     def __init__(
         self,
+        access: Access,
+        internal_key: str,
         api: SageMakerApi,
         service_jobs: ServiceJobs,
         cloud: Cloud,
@@ -50,6 +64,8 @@ class App:
         moto: WSGIApplication,
         clock: Callable[[], float],
     ) -> None:
+        self._access = access
+        self._internal_key = internal_key
         self._api = api
         self._service_jobs = service_jobs
         self._cloud = cloud
@@ -60,25 +76,30 @@ class App:
         self._clock = clock
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if ADDRESS.fullmatch(environ.get("HTTP_HOST", "")):
-            environ["HTTP_HOST"] = LOOPBACK  # in any other address moto sees a bucket's name
         request = Request(environ)
-        if "Origin" in request.headers:  # a browser: some page out there would have jobs run on this machine
-            return Response("for programs, not for pages\n", status=403)(environ, start_response)
-        if self._admin.serves(request):
-            return self._admin.answer(request)(environ, start_response)
-        call = protocol.read_call(request)
+        signature = read_signature(request)
+        call = protocol.read_call(request, signature)
+        try:
+            self._access.check_source(request)
+            if self._admin.serves(request):  # its routes have a token of their own
+                return self._admin.answer(request)(environ, start_response)
+            self._access.check_key(request, signature)
+        except ApiError as err:
+            return refusal(call, err)(environ, start_response)
+        if ADDRESS.fullmatch(environ["HTTP_HOST"]):
+            environ["HTTP_HOST"] = LOOPBACK  # in any other address moto sees a bucket's name
         if call.service == "batch" and request.path in PATHS:
             call = replace(call, action=PATHS[request.path])
-        if call.caller == OWN_KEY:
+        if call.caller == self._internal_key:
             return self._moto(environ, start_response)
         time.sleep(self._faults.now.latency_of(call.action))
         if call.action or (call.service == "sagemaker" and request.path == "/"):
             return self._json(call, request)(environ, start_response)
         entry = self._entry(call, action=f"{request.method} {request.path}")
+        if call.service == "sts" and request.values.get("Action") in FIXED_KEYS:
+            return self._not_served(replace(call, action=request.values["Action"]), entry)(environ, start_response)
         if call.service == "iam":
             response = roles.answer(request, self._cloud)
-            request.environ["wsgi.input"] = io.BytesIO(request.get_data())  # it has been read
             if response is not None:
                 self._write(entry, 200)
                 return response(environ, start_response)
@@ -93,11 +114,11 @@ class App:
             response = self._own_answer(call, body)
         except ApiError as err:
             self._write(self._entry(call, subject=subject(body)), err.status, code=err.code)
-            return protocol.refusal(call, err)
+            return refusal(call, err)
         except Exception:  # whatever it is, a client must get an answer that it understands
             log.exception("%s %s", call.service, call.action)
             self._write(self._entry(call, subject=subject(body)), 500, code="InternalFailure")
-            return protocol.refusal(call, api_error.internal())
+            return refusal(call, api_error.internal())
         digest = hashlib.sha256(request.get_data()).hexdigest()
         entry = self._entry(call, subject=subject(body), body_sha256=digest)
         if response is None:
@@ -110,8 +131,6 @@ class App:
     def _let_fail(self, call: Call, body: dict[str, Any]) -> None:
         """Raise what the faults in force say of this call."""
         faults = self._faults.now
-        if not call.caller:
-            raise api_error.unsigned()
         if faults.expired:
             raise api_error.expired()
         if self._faults.is_throttled(call.action):
@@ -149,9 +168,12 @@ class App:
         try:
             return self._moto(environ, noting)
         except NotImplementedError:
-            refused = api_error.not_served(call.service, call.action)
-            self._write(entry, refused.status, code=refused.code)
-            return protocol.refusal(call, refused)(environ, start_response)
+            return self._not_served(call, entry)(environ, start_response)
+
+    def _not_served(self, call: Call, entry: dict[str, Any]) -> Response:
+        refused = api_error.not_served(call.service, call.action)
+        self._write(entry, refused.status, code=refused.code)
+        return refusal(call, refused)
 
     def _entry(self, call: Call, **more: str) -> dict[str, Any]:
         return {

@@ -10,6 +10,7 @@ from smsweep.backends.docker.engine import Engine
 LOOPBACK = "127.0.0.1"
 DESKTOP = "Docker Desktop"  # runs its engine in a machine of its own and forwards this name to our loopback
 DESKTOP_HOST = "host.docker.internal"
+HOST_NAMES = ("localhost", DESKTOP_HOST)  # names of this machine; S3 clients put a bucket before them
 
 
 def container_host(environ: Mapping[str, str]) -> str:

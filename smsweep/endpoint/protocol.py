@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import uuid
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,11 +12,11 @@ from werkzeug.wrappers import Request, Response
 
 from smsweep.endpoint import api_error
 from smsweep.endpoint.account import DEFAULT_REGION
-from smsweep.endpoint.api_error import ApiError
+from smsweep.endpoint.signatures import Signature
 
 CONTENT_TYPE = "application/x-amz-json-1.1"
-# Signature version 4: Credential=<key id>/<date>/<region>/<service>/aws4_request
-_CREDENTIAL = re.compile(r"Credential=([^/,\s]+)/\d+/([^/]+)/([^/]+)/aws4_request")
+FORM = "application/x-www-form-urlencoded"
+REST_XML = ("cloudfront", "route53")  # besides S3: services whose errors are XML
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,15 +27,32 @@ class Call:
     action: str  # "" where the protocol does not say it in a header
     caller: str  # access key id; "" unsigned
     region: str
+    protocol: str  # of errors: json, rest-json, query, ec2, s3, rest-xml
     request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
 
-def read_call(request: Request) -> Call:
-    """Read what the headers say. The signature itself is not checked: there is no secret to check it with."""
-    found = _CREDENTIAL.search(request.headers.get("Authorization", ""))
-    caller, region, service = found.groups() if found else ("", DEFAULT_REGION, "")
-    action = request.headers.get("X-Amz-Target", "").rpartition(".")[2]
-    return Call(service=service, action=action, caller=caller, region=region)
+def read_call(request: Request, signature: Signature | None) -> Call:
+    """Read what the headers and the signature say; neither is verified."""
+    service = signature.service if signature else ""
+    return Call(
+        service=service,
+        action=request.headers.get("X-Amz-Target", "").rpartition(".")[2],
+        caller=signature.access_key_id if signature else "",
+        region=signature.region if signature else DEFAULT_REGION,
+        protocol=_protocol(request, service),
+    )
+
+
+def _protocol(request: Request, service: str) -> str:
+    if "X-Amz-Target" in request.headers:
+        return "json"
+    if service in ("ec2", "s3"):
+        return service
+    if request.mimetype == FORM or "Action" in request.args:
+        return "query"
+    if not service:  # unsigned: moto takes it for S3's
+        return "s3"
+    return "rest-xml" if service in REST_XML else "rest-json"
 
 
 def read_body(request: Request) -> dict[str, Any]:
@@ -59,13 +75,8 @@ def without_nulls(value: Any) -> Any:
 def answer(call: Call, document: dict[str, Any] | None) -> Response:
     """document: None where the operation's answer is empty."""
     data = b"" if document is None else json.dumps(document).encode()
-    return _response(call, data, 200)
-
-
-def refusal(call: Call, error: ApiError) -> Response:
-    data = json.dumps({"__type": error.code, "message": error.message}).encode()
-    response = _response(call, data, error.status)
-    response.headers["x-amzn-ErrorType"] = error.code
+    response = Response(data, content_type=CONTENT_TYPE)
+    response.headers["x-amzn-RequestId"] = call.request_id
     return response
 
 
@@ -78,9 +89,3 @@ def fitted(shape: Shape, value: Any) -> Any:
     if isinstance(shape, MapShape):
         return {key: fitted(shape.value, item) for key, item in value.items()}
     return value
-
-
-def _response(call: Call, data: bytes, status: int) -> Response:
-    response = Response(data, status=status, content_type=CONTENT_TYPE)
-    response.headers["x-amzn-RequestId"] = call.request_id
-    return response

@@ -5,16 +5,18 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
 from smsweep.backends.base import Backend
-from smsweep.endpoint.account import DEFAULT_REGION, JOB_KEY, OWN_KEY
+from smsweep.endpoint.access import Access
+from smsweep.endpoint.account import DEFAULT_REGION
 from smsweep.endpoint.admin import Admin
 from smsweep.endpoint.api import SageMakerApi
 from smsweep.endpoint.app import App
@@ -23,8 +25,10 @@ from smsweep.endpoint.course import Course
 from smsweep.endpoint.fault_box import FaultBox
 from smsweep.endpoint.faults import Faults
 from smsweep.endpoint.job import Job
+from smsweep.endpoint.job_environment import client_environment, job_environment
 from smsweep.endpoint.job_network import DESKTOP_HOST, LOOPBACK
 from smsweep.endpoint.job_table import JobTable
+from smsweep.endpoint.keys import AccessKey, Keys
 from smsweep.endpoint.ledger import Ledger
 from smsweep.endpoint.listen import listening, serving
 from smsweep.endpoint.runner import running
@@ -34,27 +38,27 @@ from smsweep.endpoint.staging import Site, Staging
 from smsweep.endpoint.training_jobs import TrainingJobs
 from smsweep.errors import UsageError
 
-# The user's own AWS: no job on this machine is to see it by accident.
-FOREIGN = (
-    "AWS_PROFILE",
-    "AWS_SESSION_TOKEN",
-    "AWS_ROLE_ARN",
-    "AWS_WEB_IDENTITY_TOKEN_FILE",
-    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-)
-
+LOCK = "lock"  # file in the data folder, held while an endpoint serves
+PRIVATE, OTHERS = 0o700, 0o077  # modes
 MakeBackend = Callable[[Path, Mapping[str, str]], Backend]  # (folder for jobs, their environment) -> backend
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Endpoint:
-    """What is to know of an endpoint that serves."""
+    """An endpoint that serves. Key and token are new at each start."""
 
     url: str  # for AWS_ENDPOINT_URL
-    token: str  # for its own routes
+    access_key_id: str
+    secret_access_key: str = field(repr=False)
+    token: str = field(repr=False)  # for its own routes
     faults: FaultBox
     ledger: Ledger
+    region = DEFAULT_REGION
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The environment variables by which AWS's SDKs and tools use this endpoint."""
+        return client_environment(self.url, AccessKey(id=self.access_key_id, secret=self.secret_access_key))
 
 
 @contextmanager
@@ -76,6 +80,7 @@ def open_endpoint(
     clock: seconds since the epoch. Raises UsageError.
     """
     _make(folder)
+    keys = Keys(clock)
     with ExitStack() as stack:
         stack.enter_context(_locked(folder))
         stack.enter_context(life())
@@ -85,6 +90,8 @@ def open_endpoint(
             servers.append(stack.enter_context(listening(job_host, port)))
         endpoint = Endpoint(
             url=f"http://{LOOPBACK}:{port}",
+            access_key_id=keys.user.id,
+            secret_access_key=keys.user.secret,
             token=secrets.token_urlsafe(16),
             faults=FaultBox(faults or Faults(), time.monotonic),
             ledger=stack.enter_context(closing(Ledger(folder / "ledger.jsonl"))),
@@ -95,8 +102,10 @@ def open_endpoint(
             job_url=f"http://{job_host}:{port}",
             has_toolkit=has_toolkit,
         )
-        s3 = S3(aws_environment(environ, endpoint.url, OWN_KEY), folder / "cache")
-        job_environ = {**aws_environment(environ, site.job_url, JOB_KEY), "SMSWEEP_DOCKER_COPY_CHANNELS": "1"}
+        s3 = S3(client_environment(endpoint.url, keys.internal), folder / "cache")
+        job_environ = job_environment(environ, site.job_url, keys.jobs, in_containers=has_toolkit)
+        if has_toolkit:
+            job_environ["SMSWEEP_DOCKER_COPY_CHANNELS"] = "1"
         backend = make_backend(site.runs, job_environ)
         stack.enter_context(closing(backend))
         table, cloud = JobTable(folder / "jobs"), Cloud()
@@ -111,6 +120,8 @@ def open_endpoint(
 
         jobs = TrainingJobs(table, endpoint.faults, s3.has_objects, clock, on_change, runner.forget)
         app = App(
+            Access(keys, endpoint.url, {"localhost", job_host}, clock),
+            keys.internal.id,
             SageMakerApi(table, jobs, endpoint.faults, clock),
             ServiceJobs(table, jobs, clock),
             cloud,
@@ -126,16 +137,35 @@ def open_endpoint(
 
 
 def _make(folder: Path) -> None:
-    """Make the folder unless it is there; one that we make is no part of a sweep's source around it."""
-    if not folder.exists():
-        folder.mkdir(parents=True)
-        (folder / ".gitignore").write_text("*\n")
+    """Make the data folder, for its owner alone: jobs, their files and the ledger are in it.
+
+    A folder that exists is closed to other users if it is empty, or was a data folder before.
+
+    Raises:
+        UsageError: If the folder belongs to another user, or holds other files and is open to other users.
+    """
+    try:
+        if not folder.exists():
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=PRIVATE, exist_ok=True)
+            (folder / ".gitignore").write_text("*\n")  # it is no part of a sweep's source around it
+        found = folder.stat()
+    except OSError as err:
+        raise UsageError(f"{folder}: {os.strerror(err.errno or 0)}; give another --dir") from err
+    if found.st_uid != os.geteuid():
+        raise UsageError(f"{folder}: the folder belongs to another user; give another --dir")
+    if stat.S_IMODE(found.st_mode) & OTHERS:
+        if any(folder.iterdir()) and not (folder / LOCK).exists():
+            raise UsageError(
+                f"{folder}: other users may enter this folder; run `chmod 700 {folder}`, or give another --dir"
+            )
+        folder.chmod(PRIVATE)
 
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """Take the folder for this endpoint alone. Raises UsageError."""
-    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
@@ -145,20 +175,3 @@ def _locked(folder: Path) -> Iterator[None]:
         ) from err
     finally:
         os.close(lock)
-
-
-def aws_environment(environ: Mapping[str, str], url: str, key: str) -> dict[str, str]:
-    """Return environ with an endpoint in AWS's place. key: access key id."""
-    kept = {
-        name: value
-        for name, value in environ.items()
-        if name not in FOREIGN and not name.startswith("AWS_ENDPOINT_URL")
-    }
-    return {
-        **kept,
-        "AWS_ENDPOINT_URL": url,
-        "AWS_ACCESS_KEY_ID": key,
-        "AWS_SECRET_ACCESS_KEY": "none",
-        "AWS_REGION": DEFAULT_REGION,
-        "AWS_DEFAULT_REGION": DEFAULT_REGION,
-    }

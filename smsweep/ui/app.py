@@ -8,7 +8,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from smsweep.ui import acts, assets, reads
-from smsweep.ui.desk import Desk, desk_of
+from smsweep.ui.desk import Desk
 from smsweep.ui.drafts import draft
 from smsweep.ui.pages import frame, shell
 
@@ -40,7 +40,7 @@ def make_app(desk: Desk) -> Starlette:
 
 
 def _page(request: Request) -> Response:
-    return shell(desk_of(request).csrf)
+    return shell()
 
 
 def _frame(request: Request) -> Response:

@@ -26,7 +26,7 @@ def serve(request: Request) -> Response:
     name = request.path_params["name"]
     try:
         body = _read(name)
-    except (FileNotFoundError, KeyError):
+    except (OSError, ValueError, KeyError):  # ValueError: a NUL
         return PlainTextResponse("no such file\n", 404)
     return Response(body, media_type=KINDS[name.rpartition(".")[2]], headers={"Cache-Control": FOR_EVER})
 

@@ -39,7 +39,6 @@ class Figures:
 class Desk:
     live: LiveStore
     logs: LogPages
-    csrf: str  # what the page's own scripts send along with a change
     figures: Figures = field(default_factory=Figures)
 
 

@@ -1,10 +1,9 @@
-"""Who may talk to the live page: the right name, a token, and for changes proof that the page itself asked."""
+"""Decides which requests the live page answers: right host name, valid token, and asked for by the page itself."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-import ipaddress
 from collections.abc import Collection
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
@@ -14,11 +13,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from smsweep.local_requests import OTHER_SITES, host_name, is_address, is_same_secret
 from smsweep.ui.pages import PAGE_POLICY, sign_in
 
 SAFE = ("GET", "HEAD")
 MAX_BODY = 1 << 20  # bytes of a request
 PUBLIC = "/static/"  # scripts and styles: nothing in them is anybody's
+API = "/api/"
 CSRF_HEADER = "x-csrf-token"
 HEADERS = {
     "Content-Security-Policy": PAGE_POLICY,
@@ -34,10 +35,14 @@ HEADERS = {
 class Gate:
     """Lets through what may pass; everything else ends here.
 
-    token: a secret of whoever started the page. It comes once in the address, or as `Authorization: Bearer`; a
-    browser then has a cookie that scripts cannot read and other sites cannot send. names: by which this machine
-    is called, besides its addresses: a name that somebody else's DNS points here is turned away. port: of the
-    page, for the cookie's name: browsers keep one set of cookies for all ports.
+    A browser sends the token once, in the address. It then has two secrets, and each request for data needs both:
+    a cookie, which scripts cannot read and other sites cannot send, but which the browser sends to other ports of
+    this machine, too; and a page key, which the page keeps in its own storage, so that no other port receives it.
+
+    Args:
+        token: The secret of the user who started the page; scripts send it as `Authorization: Bearer`.
+        names: Names of this machine, besides its addresses. Others are refused: DNS may point any name here.
+        port: Port of the page, for the cookie's name: browsers keep one set of cookies for all ports.
     """
 
     app: ASGIApp  # behind the gate
@@ -47,10 +52,6 @@ class Gate:
         self._names = {name.lower() for name in names} | {"localhost"}
         self._cookie = f"smsweep-{port}"
         self._tickets: set[str] = set()
-
-    @property
-    def csrf(self) -> str:
-        return self._derived("csrf")
 
     def ticket(self, text: str) -> str:
         """Let one reader in without the token: for addresses that others on this machine may see."""
@@ -81,13 +82,19 @@ class Gate:
             )
         if path.startswith(PUBLIC):
             return None
+        is_api = path.startswith(API)
+        if is_api and headers.get("sec-fetch-site") in OTHER_SITES:
+            return JSONResponse({"error": "other pages get nothing from this one"}, 403)
         given = request.query_params.get("token") if request.method in SAFE else None
         if given is not None and path == "/":
-            return self._enter() if self._is_token(given) else sign_in("That token is not this page's.")
+            if self._is_token(given):
+                return self._enter()
+            return sign_in("That token is not this page's." if given else "")
         is_bearer = self._has_bearer(headers)
         if not is_bearer and not self._has_cookie(headers):
-            is_api = path.startswith("/api/")
             return JSONResponse({"error": "sign in first: a token is needed"}, 401) if is_api else sign_in()
+        if is_api and not is_bearer and not is_same_secret(headers.get(CSRF_HEADER, ""), self._page_key):
+            return JSONResponse({"error": "the page is out of date; sign in again"}, 403)
         if request.method in SAFE:
             return None
         return self._refuse_change(request, is_bearer)
@@ -98,8 +105,6 @@ class Gate:
             origin = headers.get("origin")
             if origin is not None and urlsplit(origin).netloc.lower() != headers["host"].lower():
                 return JSONResponse({"error": f"{origin} may not change anything here"}, 403)
-            if not _same(headers.get(CSRF_HEADER, ""), self.csrf):
-                return JSONResponse({"error": "the page is out of date; load it again"}, 403)
         if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             return JSONResponse({"error": "send JSON"}, 415)
         length = headers.get("content-length", "")
@@ -108,7 +113,8 @@ class Gate:
         return None
 
     def _enter(self) -> Response:
-        response = RedirectResponse("/", 303)  # away from the address with the token
+        # Away from the address with the token. What follows # stays in the browser: static/api.js keeps it.
+        response = RedirectResponse(f"/#key={self._page_key}", 303)
         response.set_cookie(self._cookie, self._derived("session"), httponly=True, samesite="strict", path="/")
         return response
 
@@ -116,38 +122,26 @@ class Gate:
         if given in self._tickets:
             self._tickets.discard(given)
             return True
-        return _same(given, self._token)
+        return is_same_secret(given, self._token)
+
+    @property
+    def _page_key(self) -> str:
+        return self._derived("csrf")
 
     def _has_bearer(self, headers: Headers) -> bool:
         kind, _, given = headers.get("authorization", "").partition(" ")
-        return kind.lower() == "bearer" and _same(given.strip(), self._token)
+        return kind.lower() == "bearer" and is_same_secret(given.strip(), self._token)
 
     def _has_cookie(self, headers: Headers) -> bool:
         try:
             cookies = SimpleCookie(headers.get("cookie", ""))
         except CookieError:
             return False
-        return self._cookie in cookies and _same(cookies[self._cookie].value, self._derived("session"))
+        return self._cookie in cookies and is_same_secret(cookies[self._cookie].value, self._derived("session"))
 
     def _is_own_name(self, host: str) -> bool:
-        try:
-            name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
-        except ValueError:
-            return False
-        return name in self._names or _is_address(name)
+        name = host_name(host)
+        return name in self._names or is_address(name)
 
     def _derived(self, purpose: str) -> str:
         return hmac.new(self._token.encode(), purpose.encode(), hashlib.sha256).hexdigest()
-
-
-def _is_address(name: str) -> bool:
-    """Tell whether a name is a number: no DNS stands between it and this machine."""
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
-
-
-def _same(given: str, wanted: str) -> bool:
-    return hmac.compare_digest(given.encode("utf-8", "replace"), wanted.encode())

@@ -72,7 +72,7 @@ def serving(
         logs = stack.enter_context(closing(sdk.log_pages.LogPages(workspace)))
         known = [*names, host, socket.gethostname(), socket.getfqdn()]
         gate = Gate(token=token, names=[name for name in known if name], port=port)
-        gate.app = make_app(Desk(live=live, logs=logs, csrf=gate.csrf))
+        gate.app = make_app(Desk(live=live, logs=logs))
         url = f"http://{_shown(host)}:{port}"
         stack.enter_context(_answering(gate, opened))
         yield Served(

@@ -27,11 +27,11 @@ HEAD = (
 )
 
 
-def shell(csrf: str) -> HTMLResponse:
+def shell() -> HTMLResponse:
     """Return the page that all others are drawn in."""
     return HTMLResponse(
         f'<!doctype html><html lang="en"><head>{HEAD}<title>smsweep</title>'
-        f'<meta name="csrf" content="{escape(csrf)}"><meta name="plotly" content="{address("plotly.js")}">'
+        f'<meta name="plotly" content="{address("plotly.js")}">'
         f'<link rel="icon" href="{address(ICON)}">'
         f"{_style('plotly.css', 'plotly.js-style-global')}{_style('smsweep.css')}{_style('ui.css')}"
         f"{_script('theme.js')}{_script('figures.js', defer=True)}{_script('trial_table.js', defer=True)}"

@@ -48,9 +48,6 @@ SWEEP = {
 }
 JOB: dict[str, Any] = {"stop_if": ["loss > 25 after 3"], "retries": {"user": 1}, "max_run": 600}
 IN_THE_CLOUD = {
-    "AWS_ACCESS_KEY_ID": "test",
-    "AWS_SECRET_ACCESS_KEY": "test",
-    "AWS_REGION": "us-east-1",
     "AWS_EC2_METADATA_DISABLED": "true",
     **FAST,
     "SMSWEEP_SAGEMAKER_LOG_LAG_S": "0.3",  # of an endpoint on this machine
@@ -58,13 +55,13 @@ IN_THE_CLOUD = {
 
 
 @pytest.fixture(scope="module")
-def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """URL of an endpoint in a process of its own: this one is forked, and has to stay without threads."""
+def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Variables of an endpoint in a process of its own: this one is forked, and has to stay without threads."""
     command = [sys.executable, "-m", "smsweep.cli.main", "--quiet", "endpoint", "--port", "0", "--json"]
     environ = {**os.environ, "SMSWEEP_DIR": str(tmp_path_factory.mktemp("endpoint"))}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environ) as process:
         assert process.stdout is not None
-        yield json.loads(process.stdout.readline())["url"]
+        yield json.loads(process.stdout.readline())["environ"]
         process.terminate()
 
 
@@ -103,8 +100,7 @@ class Bench:
 
 
 def client(service: str) -> Any:
-    session = boto3.Session("test", "test", region_name="us-east-1")
-    return session.client(service, endpoint_url=os.environ["AWS_ENDPOINT_URL"])
+    return boto3.client(service)
 
 
 @pytest.fixture(
@@ -123,7 +119,7 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     # away: its store is in S3, and a killed agent's copy of it is lost
     if request.param in ("sagemaker", "away"):
         monkeypatch.setattr(elsewhere, "SILENT", timedelta(0))  # whoever was killed counts as gone at once
-        for name, value in {**IN_THE_CLOUD, "AWS_ENDPOINT_URL": request.getfixturevalue("endpoint")}.items():
+        for name, value in {**IN_THE_CLOUD, **request.getfixturevalue("endpoint")}.items():
             monkeypatch.setenv(name, value)
         bucket = f"test-{secrets.token_hex(6)}"
         client("s3").create_bucket(Bucket=bucket)

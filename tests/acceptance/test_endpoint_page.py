@@ -9,12 +9,13 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from urllib.request import urlopen
 
 import pytest
 
 from smsweep.endpoint.faults import Faults, parse
+from tests.desk import SMSWEEP
 from tests.markdown import ROOT, Block, blocks
+from tests.walkthrough import environment
 
 PAGE = ROOT / "docs" / "endpoint.md"
 
@@ -47,31 +48,61 @@ def test_the_table_explains_every_fault() -> None:
     assert [name for name in Faults.model_fields if f"\n| `{name}` |" not in text] == []
 
 
-def test_the_command_says_where_it_is_and_ends_when_told(tmp_path: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "smsweep.cli.main",
-        "endpoint",
-        "--port",
-        "0",
-        "--json",
-        "--dir",
-        str(tmp_path),
-    ]
+LIST_JOBS = "import boto3; print(boto3.client('sagemaker').list_training_jobs()['TrainingJobSummaries'])"
+
+
+def test_command_prints_json_for_programs_and_ends_on_sigterm(tmp_path: Path) -> None:
+    command = [*SMSWEEP, "endpoint", "--port", "0", "--json", "--dir", str(tmp_path)]
     served = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
     try:
         assert served.stdout is not None
         said = json.loads(served.stdout.readline())
-        with urlopen(said["url"], timeout=10) as answer:
-            assert answer.status == 200
+        listed = subprocess.run(
+            [sys.executable, "-c", LIST_JOBS],
+            env={**os.environ, **said["environ"]},
+            capture_output=True,
+            text=True,
+        )
         served.send_signal(signal.SIGTERM)
         _, talk = served.communicate(timeout=30)
     finally:
         served.kill()
         served.communicate()
     assert served.returncode == 0
-    assert f"export AWS_ENDPOINT_URL={said['url']}" in talk
+    assert listed.stdout == "[]\n", listed.stderr
+    assert said["environ"] == {
+        "AWS_ENDPOINT_URL": said["url"],
+        "AWS_ACCESS_KEY_ID": said["access_key_id"],
+        "AWS_SECRET_ACCESS_KEY": said["secret_access_key"],
+        "AWS_REGION": said["region"],
+        "AWS_DEFAULT_REGION": said["region"],
+    }
+    assert said["token"] in talk
+    assert said["secret_access_key"] not in talk
+
+
+def test_printed_lines_configure_a_shell(tmp_path: Path) -> None:
+    """The script of the page, with a free port; the shell has an AWS account of its own."""
+    (block,) = [block for block in blocks(PAGE) if "mktemp" in block.text]
+    (tmp_path / ".aws").mkdir()
+    (tmp_path / ".aws" / "config").write_text("[profile production]\nregion = eu-west-1\n")
+    script = f"""trap 'kill $(jobs -p) || true' EXIT
+{block.text.replace("smsweep endpoint", "smsweep endpoint --port 0")}
+stat -c %a $settings
+python -c "{LIST_JOBS}; import os; print(sorted(set(os.environ) & {{'AWS_PROFILE', 'AWS_SESSION_TOKEN'}}))"
+rm $settings
+"""
+    own = {"AWS_PROFILE": "production", "AWS_SESSION_TOKEN": "session", "AWS_ACCESS_KEY_ID": "AKIA"}
+    done = subprocess.run(
+        ["bash", "-euc", script],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**environment(tmp_path), **own},
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout.splitlines()) == (0, ["600", "[]", "[]"]), done.stderr
 
 
 @pytest.mark.parametrize(
@@ -83,7 +114,7 @@ def test_the_command_says_where_it_is_and_ends_when_told(tmp_path: Path) -> None
     ],
 )
 def test_the_command_explains_what_it_cannot_do(tmp_path: Path, options: list[str], words: str) -> None:
-    command = [sys.executable, "-m", "smsweep.cli.main", "endpoint", "--port", "0", *options]
+    command = [*SMSWEEP, "endpoint", "--port", "0", *options]
     environ = {**os.environ, "SMSWEEP_DIR": str(tmp_path)}
     done = subprocess.run(
         command, capture_output=True, text=True, cwd=tmp_path, env=environ, timeout=60, check=False

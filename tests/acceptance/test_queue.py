@@ -10,14 +10,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 
+from smsweep.endpoint.server import Endpoint
 from smsweep.errors import NotFound
 from smsweep.fleet import consumer
 from smsweep.fleet.invitation import Invitation
 from smsweep.sdk import serve
 from smsweep.sdk.queue import work_off
+from tests.account import client_of
 from tests.desk import Desk, grid
 
 # Says that it runs, then waits for the file that lets it go on.
@@ -35,14 +36,9 @@ smsweep.log({"loss": run.config.x})
 class Account:
     """SQS and S3 of an account on this machine."""
 
-    def __init__(self, url: str) -> None:
-        self.environ = {
-            "AWS_ENDPOINT_URL": url,
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_REGION": "us-east-1",
-            "AWS_EC2_METADATA_DISABLED": "true",
-        }
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.environ = {**endpoint.environ, "AWS_EC2_METADATA_DISABLED": "true"}
+        self._endpoint = endpoint
         self.sqs = self.client("sqs")
         self.s3 = self.client("s3")
         self._make_queues({}, "")
@@ -59,8 +55,7 @@ class Account:
         self.queue = self.sqs.create_queue(QueueName=f"sweeps{ending}", Attributes=attributes)["QueueUrl"]
 
     def client(self, service: str) -> Any:
-        session = boto3.Session("test", "test", region_name="us-east-1")
-        return session.client(service, endpoint_url=self.environ["AWS_ENDPOINT_URL"])
+        return client_of(self._endpoint, service)
 
     def count(self, queue: str | None = None, *, hidden: bool = False) -> int:
         name = "ApproximateNumberOfMessages" + ("NotVisible" if hidden else "")
@@ -76,7 +71,7 @@ class Account:
 def account(tmp_path: Path) -> Iterator[Account]:
     environ = {"PATH": os.environ["PATH"], "SMSWEEP_DIR": str(tmp_path / "e")}
     with serve.endpoint(folder=tmp_path / "endpoint", environ=environ) as endpoint:
-        yield Account(endpoint.url)
+        yield Account(endpoint)
 
 
 @pytest.fixture

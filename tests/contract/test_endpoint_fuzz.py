@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import random
 from collections.abc import Iterator
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -58,9 +56,6 @@ FIELDS = (
     "StoppingCondition",
     "InputDataConfig",
 )
-SIGNED = (
-    "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/sagemaker/aws4_request, SignedHeaders=host, Signature=0"
-)
 
 
 @pytest.fixture(scope="module")
@@ -69,20 +64,13 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
         yield opened
 
 
-def post(account: Account, action: str, body: bytes, **headers: str) -> tuple[int, bytes]:
-    where = urlsplit(account.endpoint.url)
-    connection = http.client.HTTPConnection(where.hostname or "", where.port, timeout=30)
-    try:
-        common = {
-            "X-Amz-Target": f"SageMaker.{action}",
-            "Content-Type": "application/x-amz-json-1.1",
-            "Authorization": SIGNED,
-        }
-        connection.request("POST", "/", body, {**common, **headers})
-        answer = connection.getresponse()
-        return answer.status, answer.read()
-    finally:
-        connection.close()
+def post(
+    account: Account, action: str, body: bytes, service: str = "sagemaker", **headers: str
+) -> tuple[int, str]:
+    """Send a body with a valid signature. headers: laid over the signed ones."""
+    target = "Logs_20140328" if service == "logs" else "SageMaker"
+    given = {"X-Amz-Target": f"{target}.{action}", "Content-Type": "application/x-amz-json-1.1"}
+    return account.send("POST", "/", {**account.signed(service, "POST", "/", given, body), **headers}, body)
 
 
 @pytest.mark.parametrize("action", ACTIONS)
@@ -123,12 +111,7 @@ def test_nulls_in_a_request_that_is_queued_stop_no_queue(account: Account) -> No
     )
     assert batch.describe_service_job(jobId=queued["jobId"])["status"] != "RUNNABLE"
     body = json.dumps({"logGroupName": "/aws/none", "limit": None, "filterPattern": None}).encode()
-    status, said = post(
-        account,
-        "",
-        body,
-        **{"X-Amz-Target": "Logs_20140328.FilterLogEvents", "Authorization": SIGNED.replace("sagemaker", "logs")},
-    )
+    status, said = post(account, "FilterLogEvents", body, service="logs")
     assert (status, json.loads(said)["__type"]) == (400, "ResourceNotFoundException")
 
 

@@ -9,20 +9,20 @@ import pytest
 from docker import DockerClient
 
 from smsweep.sdk import create, detach, views
+from tests.account import OPEN_S3
 from tests.docker.conftest import ours
 from tests.sagemaker.conftest import AGENT_ROLE, Account
 from tests.sagemaker.conftest import account as account  # a fixture
 from tests.sagemaker.test_detached import until
 
 # As long as there is no object of that name in the bucket: the only place that all containers see.
-TRAIN = """
-import os, time, urllib.error, urllib.request, smsweep
+TRAIN = f"""{OPEN_S3}
+import urllib.error, smsweep
 run = smsweep.init()
-smsweep.log({"loss": run.config["x"] * 2})
-url = os.environ["AWS_ENDPOINT_URL"] + "/" + run.config["gate"]
+smsweep.log({{"loss": run.config["x"] * 2}})
 while True:
     try:
-        urllib.request.urlopen(url).close()
+        open_s3(run.config["gate"]).close()
         break
     except urllib.error.HTTPError:
         time.sleep(0.3)
@@ -45,7 +45,7 @@ def test_a_killed_container_is_followed_by_another(
     until(lambda: views.show(sweep_id)["agent"]["status"] == "Failed")
 
     detach.send_away(sweep_id, {"parallel": 2})
-    account.s3.put_object(Bucket=account.bucket, Key="go", Body=b"", ACL="public-read")
+    account.s3.put_object(Bucket=account.bucket, Key="go", Body=b"")
     until(lambda: views.show(sweep_id)["agent"]["status"] == "Completed")
     trials = views.list_trials(sweep_id)
     assert [(trial["state"], trial["attempt"]) for trial in trials] == [("finished", 0)] * 3

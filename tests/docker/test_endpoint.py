@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from docker import DockerClient
 
-from tests.account import BUCKET, Account, open_account
+from tests.account import BUCKET, OPEN_S3, Account, open_account
 from tests.docker.conftest import ours
 from tests.engine import IMAGE
 
@@ -63,12 +63,12 @@ def test_a_container_trains_on_a_channel_and_leaves_a_model(account: Account) ->
 
 
 def test_a_container_reaches_the_endpoint(account: Account) -> None:
-    account.s3.put_object(Bucket=BUCKET, Key="seen", Body=b"from inside", ACL="public-read")
-    code = (
-        "import os, urllib.request as r; url = os.environ['AWS_ENDPOINT_URL']; "
-        f"print(r.urlopen(url + '/{BUCKET}/seen').read().decode(), os.environ['TRAINING_JOB_ARN'])"
-    )
-    found = account.run("d-reaches", AlgorithmSpecification=algorithm(code))
+    account.s3.put_object(Bucket=BUCKET, Key="seen", Body=b"from inside")
+    code = f"{OPEN_S3}print(open_s3('{BUCKET}/seen').read().decode(), os.environ['TRAINING_JOB_ARN'])"
+    # A part of a command has at most 256 characters, a hyperparameter at most one line.
+    run_it = "import json; exec(eval(json.load(open('/opt/ml/input/config/hyperparameters.json'))['code']))"
+    parameters = {"code": repr(code)}
+    found = account.run("d-reaches", AlgorithmSpecification=algorithm(run_it), HyperParameters=parameters)
     assert account.lines("d-reaches") == [f"from inside {found['TrainingJobArn']}"]
 
 

@@ -1,6 +1,7 @@
 """Runs a whole sweep from an SDK object against a SageMaker endpoint of this machine, in the SDK's environment.
 
-stdin: {"sdk": 2 or 3, "url": ..., "bucket": ..., "source_dir": ..., "home": ..., "way": "run" or "agent"}.
+stdin: {"sdk": 2 or 3, "environ": {"AWS_ENDPOINT_URL": ..., ...}, "bucket": ..., "source_dir": ..., "home": ...,
+"way": "run" or "agent"}.
 stdout: what each trial was given and logged, and which connections were tried.
 """
 
@@ -14,7 +15,7 @@ import sealed  # type: ignore[import-not-found]  # beside this script
 asked = sealed.question()
 sealed.seal()
 os.environ.update(
-    AWS_ENDPOINT_URL=asked["url"],
+    asked["environ"],
     SMSWEEP_DIR=asked["home"],
     SMSWEEP_SAGEMAKER_POLL_S="0.05",
     SMSWEEP_SAGEMAKER_LOG_LAG_S="2",

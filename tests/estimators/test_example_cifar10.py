@@ -72,10 +72,8 @@ def test_two_of_its_trials_learn_something(tmp_path: Path, monkeypatch: pytest.M
     }
     ids: list[str] = []
     with open_account(tmp_path / "endpoint", os.environ) as account:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", account.endpoint.url)
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-            monkeypatch.setenv(name, "testing")
-        monkeypatch.setenv("AWS_REGION", "us-east-1")
+        for name, value in account.endpoint.environ.items():
+            monkeypatch.setenv(name, value)
         with (example / "job.yaml").open("a") as job:
             job.write(f"output_path: s3://{BUCKET}/out\n")
             if backend == "sagemaker":

@@ -37,7 +37,7 @@ def test_each_trial_is_one_training_job_of_the_estimator(
             Path(__file__).with_name("run_sweep.py"),
             {
                 "sdk": sdk,
-                "url": endpoint.url,
+                "environ": endpoint.environ,
                 "bucket": f"estimators-{sdk}-{way}",
                 "source_dir": str(source),
                 "home": str(tmp_path / "home"),

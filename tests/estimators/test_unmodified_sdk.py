@@ -64,10 +64,7 @@ def run_program(sdk: int, account: Account, image: str, work: Path) -> subproces
     environ = {
         "PATH": os.environ["PATH"],
         "HOME": str(work),
-        "AWS_ENDPOINT_URL": account.endpoint.url,
-        "AWS_ACCESS_KEY_ID": "any",
-        "AWS_SECRET_ACCESS_KEY": "any",
-        "AWS_DEFAULT_REGION": "us-east-1",
+        **account.endpoint.environ,
         "IMAGE": image,
         "BUCKET": BUCKET,
     }

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 
 from smsweep.agents import Outcome
@@ -18,6 +17,7 @@ from smsweep.sdk import serve
 from smsweep.sdk.run import run
 from smsweep.sdk.workspace import Workspace
 from smsweep.trials import Trial
+from tests.account import client_of
 from tests.engine import IMAGE
 
 ROLE = "arn:aws:iam::123456789012:role/smsweep-test"
@@ -56,8 +56,7 @@ class Account:
         (folder / "train.py").write_text(TRAIN)
 
     def client(self, service: str) -> Any:
-        session = boto3.Session("test", "test", region_name="us-east-1")
-        return session.client(service, endpoint_url=self.endpoint.url)
+        return client_of(self.endpoint, service)
 
     def sweep(self, n: int = 3, **changes: Any) -> dict[str, Any]:
         """Return a sweep config of n cells."""
@@ -118,10 +117,7 @@ def account(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
         environ={"PATH": os.environ["PATH"], "SMSWEEP_DIR": str(tmp_path / "e")},
     ) as endpoint:
         environ = {
-            "AWS_ENDPOINT_URL": endpoint.url,
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_REGION": "us-east-1",
+            **endpoint.environ,
             "AWS_CONFIG_FILE": str(tmp_path / "none"),
             "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "none"),
             "AWS_EC2_METADATA_DISABLED": "true",

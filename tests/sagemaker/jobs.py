@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import boto3
-
 from smsweep.backends.sagemaker.backend import SageMakerBackend
 from smsweep.endpoint.server import Endpoint
+from tests.account import client_of
 from tests.jobs import Jobs
 
 ROLE = "arn:aws:iam::123456789012:role/smsweep-test"
@@ -26,8 +25,7 @@ class CloudJobs(Jobs):
 
     def __post_init__(self) -> None:
         self._bucket = f"test-{secrets.token_hex(6)}"
-        session = boto3.Session("test", "test", region_name="us-east-1")
-        self._s3 = session.client("s3", endpoint_url=self.endpoint.url)
+        self._s3 = client_of(self.endpoint, "s3")
         self._s3.create_bucket(Bucket=self._bucket)
         super().__post_init__()
 
@@ -66,10 +64,7 @@ class CloudJobs(Jobs):
 
 def cloud_jobs(endpoint: Endpoint, folder: Path) -> CloudJobs:
     environ = {
-        "AWS_ENDPOINT_URL": endpoint.url,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_REGION": "us-east-1",
+        **endpoint.environ,
         "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",
         "SMSWEEP_SAGEMAKER_POLL_S": "0.05",
         "SMSWEEP_SAGEMAKER_LOG_LAG_S": "2",

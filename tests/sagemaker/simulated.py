@@ -19,6 +19,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
+from urllib.parse import urlsplit
 
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.compat import HTTPHeaders
@@ -30,6 +31,7 @@ from smsweep.agents import Agent, AgentOptions, Outcome
 from smsweep.backends.sagemaker.backend import SageMakerBackend
 from smsweep.config.sweep_yaml import parse_sweep
 from smsweep.controller import Controller
+from smsweep.endpoint.access import Access
 from smsweep.endpoint.admin import Admin
 from smsweep.endpoint.api import SageMakerApi
 from smsweep.endpoint.app import App
@@ -37,7 +39,9 @@ from smsweep.endpoint.cloud import Cloud, life
 from smsweep.endpoint.fault_box import FaultBox
 from smsweep.endpoint.faults import Faults
 from smsweep.endpoint.job import Job
+from smsweep.endpoint.job_environment import client_environment
 from smsweep.endpoint.job_table import JobTable
+from smsweep.endpoint.keys import Keys
 from smsweep.endpoint.ledger import Ledger
 from smsweep.endpoint.service_jobs import ServiceJobs
 from smsweep.endpoint.training_jobs import TrainingJobs
@@ -55,12 +59,6 @@ START = datetime(2026, 1, 2, tzinfo=timezone.utc).timestamp()
 STARTING_S, LOG_S = 90.0, 60.0  # until a job trains; between two of its lines
 # What AWS allows: of these three it names a number.
 AWS = Faults(throttle={"CreateTrainingJob": 1, "ListTrainingJobs": 2, "FilterLogEvents": 5})
-ENVIRON = {
-    "AWS_ENDPOINT_URL": "http://127.0.0.1",
-    "AWS_ACCESS_KEY_ID": "test",
-    "AWS_SECRET_ACCESS_KEY": "test",
-    "AWS_REGION": "us-east-1",
-}
 TEMPLATE = JobTemplate(
     request={
         "RoleArn": ROLE,
@@ -84,7 +82,11 @@ class Simulation:
         box = FaultBox(faults, self.clock)
         self.ledger = Ledger(folder / "ledger.jsonl")
         jobs = TrainingJobs(self._table, box, lambda uri: True, self.clock, lambda job: None, lambda name: None)
+        keys = Keys(self.clock)
+        self.environ = client_environment("http://127.0.0.1", keys.user)
         app = App(
+            Access(keys, "http://127.0.0.1", (), self.clock),
+            keys.internal.id,
             SageMakerApi(self._table, jobs, box, self.clock),
             ServiceJobs(self._table, jobs, self.clock),
             self._cloud,
@@ -109,6 +111,7 @@ class Simulation:
     def send(self, request: AWSPreparedRequest) -> AWSResponse:
         """Take botocore's request to the application, in place of the network."""
         headers = {name: _text(value) for name, value in request.headers.items()}
+        headers["Host"] = urlsplit(request.url).netloc
         answer = self._client.open(
             request.url, method=request.method, headers=headers, data=request.body, buffered=True
         )
@@ -168,7 +171,7 @@ def run(
         clock=lambda: datetime.fromtimestamp(simulation.now, timezone.utc),
     )
     sweep = store.create_sweep(Sweep(id="abcd1234", config=parsed.config, seed=0, sweep_yaml=parsed.text))
-    backend = SageMakerBackend(folder, folder, ENVIRON, simulation.clock, simulation.clock)
+    backend = SageMakerBackend(folder, folder, simulation.environ, simulation.clock, simulation.clock)
     agent = Agent(
         store,
         backend,

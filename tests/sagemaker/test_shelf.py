@@ -36,8 +36,7 @@ def shelf(account: Account, tmp_path: Path) -> Iterator[Shelf]:
     file = tmp_path / "first.db"
     with closing(open_store(f"sqlite:///{file}", environ={}, parse=parse)) as store:
         store.create_sweep(Sweep(id=SWEEP, config=CONFIG.config, seed=0, sweep_yaml=CONFIG.text))
-    environ = {"AWS_ENDPOINT_URL": account.endpoint.url, "AWS_REGION": "us-east-1"}
-    with closing(Aws({**environ, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"})) as aws:
+    with closing(Aws(account.endpoint.environ)) as aws:
         made = Shelf(aws, f"s3://{account.bucket}/agent")
         made.replace(file, version="", stamp="first")
         yield made

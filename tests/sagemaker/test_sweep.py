@@ -27,5 +27,6 @@ def test_a_broken_requirement_stops_the_sweep_at_its_first_trial(account: Accoun
 
 def test_an_endpoint_in_a_relative_folder_runs_jobs(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     with serve.endpoint(folder=Path("here")) as opened:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", opened.url)
+        for name, value in opened.environ.items():
+            monkeypatch.setenv(name, value)
         assert account.run(1).ended == {TrialState.FINISHED: 1}

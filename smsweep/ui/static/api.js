@@ -1,6 +1,26 @@
 // Talk with the server: read, change, and read again for as long as somebody looks.
 
-const csrf = document.querySelector("meta[name=csrf]").content;
+// Signing in left this page's key behind the #. A browser sends the cookie to other ports of this machine, too;
+// what is in storage, it keeps for this page alone.
+const STORED = "smsweep-page-key";
+const arrived = location.hash.match(/^#key=(\w+)$/)?.[1];
+if (arrived) history.replaceState(null, "", location.pathname + location.search);
+const pageKey = arrived ?? stored();
+if (arrived) keep(arrived);
+
+function stored() {
+  try {
+    return localStorage.getItem(STORED) ?? "";
+  } catch {
+    return ""; // a page without storage asks for the token at each load
+  }
+}
+
+function keep(key) {
+  try {
+    localStorage.setItem(STORED, key);
+  } catch { /* likewise */ }
+}
 
 export class Refused extends Error {
   constructor(status, answer) {
@@ -10,10 +30,11 @@ export class Refused extends Error {
   }
 }
 
-async function ask(path, options) {
-  const response = await fetch(path, { credentials: "same-origin", ...options });
-  if (response.status === 401) {
-    location.reload(); // the token is another now: to the page that asks for it
+async function ask(path, { headers, ...options }) {
+  const own = { "X-CSRF-Token": pageKey };
+  const response = await fetch(path, { credentials: "same-origin", headers: { ...own, ...headers }, ...options });
+  if (response.status === 401 || response.status === 403) {
+    location.assign("/?token="); // the token is another now: to the page that asks for it
     return new Promise(() => {});
   }
   const answer = await response.json().catch(() => ({}));
@@ -25,7 +46,7 @@ export const read = (path, signal) => ask(path, { signal });
 
 export const change = (path, body = {}) => ask(path, {
   method: "POST",
-  headers: { "Content-Type": "application/json", "X-CSRF-Token": csrf },
+  headers: { "Content-Type": "application/json" },
   body: JSON.stringify(body),
 });
 

@@ -1,8 +1,7 @@
-"""Who gets in, and what a browser may be tricked into: nothing."""
+"""Who gets in. What attackers try is in tests/security/test_web_page.py."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
@@ -22,14 +21,16 @@ pytestmark = pytest.mark.slow
 
 def cookie_of(stranger: Client) -> str:
     entered = stranger.get(f"/?token={stranger.served.token}")
-    assert (entered.status, entered.headers["location"]) == (303, "/")
+    assert entered.status == 303
     return entered.headers["set-cookie"].partition(";")[0]
 
 
-def csrf_of(stranger: Client, cookie: str) -> str:
-    found = re.search(r'<meta name="csrf" content="(\w+)">', stranger.get("/", Cookie=cookie).text)
-    assert found is not None
-    return found[1]
+def key_of(stranger: Client) -> str:
+    """Return the page key that a browser keeps: what follows # in the address after signing in."""
+    location = stranger.get(f"/?token={stranger.served.token}").headers["location"]
+    path, _, key = location.partition("#key=")
+    assert path == "/"
+    return key
 
 
 @pytest.mark.parametrize("path", ["/api/sweeps", "/api/sweeps/abcd1234", "/api/draft", "/api/compare?t=a/1"])
@@ -44,14 +45,15 @@ def test_a_page_without_the_token_asks_for_it(stranger: Client, path: str) -> No
     answer = stranger.get(path)
     assert answer.status == 401
     assert 'name="token"' in answer.text
-    assert "csrf" not in answer.text
+    assert key_of(stranger) not in answer.text
 
 
 def test_the_token_becomes_a_cookie_that_no_script_reads_and_no_other_site_sends(stranger: Client) -> None:
     given = stranger.get(f"/?token={stranger.served.token}").headers["set-cookie"].lower()
     assert "httponly" in given and "samesite=strict" in given
     assert stranger.served.token.lower() not in given
-    assert stranger.get("/api/sweeps", Cookie=cookie_of(stranger)).status == 200
+    signed_in = {"Cookie": cookie_of(stranger), "X_CSRF_Token": key_of(stranger)}
+    assert stranger.get("/api/sweeps", **signed_in).status == 200
 
 
 def test_a_wrong_token_is_told_so_and_gives_no_cookie(stranger: Client) -> None:
@@ -64,13 +66,6 @@ def test_a_wrong_token_is_told_so_and_gives_no_cookie(stranger: Client) -> None:
 def test_the_address_that_a_browser_is_started_with_works_once(stranger: Client) -> None:
     path = stranger.served.ticket_url.removeprefix(stranger.served.url)
     assert [stranger.get(path).status for _ in range(2)] == [303, 401]
-
-
-@pytest.mark.parametrize(
-    "host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:8472", "", "[::1"]
-)
-def test_a_foreign_name_for_this_machine_is_turned_away(client: Client, host: str) -> None:
-    assert client.get("/api/sweeps", Host=host or " ").status in (400, 421)
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1:1", "[::1]:8472", "LOCALHOST:9", "10.1.2.3"])
@@ -90,7 +85,7 @@ def test_a_change_needs_what_only_the_page_itself_knows(stranger: Client) -> Non
     path = f"/api/sweeps/{sweep_id}/pause"
     assert stranger.post(path, Cookie=cookie).status == 403
     assert stranger.post(path, Cookie=cookie, X_CSRF_Token="wrong").status == 403
-    csrf = csrf_of(stranger, cookie)
+    csrf = key_of(stranger)
     assert stranger.post(path, Cookie=cookie, X_CSRF_Token=csrf, Origin="http://evil.example").status == 403
     assert stranger.post(path, Cookie=cookie, X_CSRF_Token=csrf, Origin="null").status == 403
     assert stranger.post(path, X_CSRF_Token=csrf).status == 401
@@ -99,33 +94,11 @@ def test_a_change_needs_what_only_the_page_itself_knows(stranger: Client) -> Non
     assert sdk.views.show(sweep_id)["state"] == "paused"
 
 
-def test_a_form_of_another_site_cannot_be_a_change(client: Client) -> None:
-    for kind in ("application/x-www-form-urlencoded", "text/plain", "multipart/form-data; boundary=x"):
-        assert client.post("/api/retry", "labels=a", Content_Type=kind).status == 415
-
-
-def test_too_much_or_nobody_knows_how_much_is_refused(client: Client) -> None:
-    assert client.post("/api/check", '"' + "x" * (1 << 20) + '"').status == 413
-    assert client.ask("POST", "/api/check", "{}", Content_Length="", Transfer_Encoding="chunked").status in (
-        400,
-        413,
-    )
-
-
 def test_what_changes_something_is_asked_for_by_post_alone() -> None:
-    desk = Desk(live=None, logs=None, csrf="")  # type: ignore[arg-type]  # nobody asks them
+    desk = Desk(live=None, logs=None)  # type: ignore[arg-type]  # nobody asks them
     routes = [route for route in make_app(desk).routes if isinstance(route, Route)]
     methods = {(route.endpoint is change, frozenset(route.methods or ())) for route in routes}
     assert methods == {(True, frozenset({"POST"})), (False, frozenset({"GET", "HEAD"}))}
-
-
-@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE"])
-def test_a_change_asked_for_by_another_method_does_not_happen(client: Client, method: str) -> None:
-    sweep_id = record(1)
-    for path in (f"/api/sweeps/{sweep_id}/cancel", "/api/remove"):
-        body = None if method in ("GET", "HEAD") else {"labels": [sweep_id]}
-        assert client.ask(method, path, body).status in (404, 405)
-    assert sdk.views.show(sweep_id)["state"] == "running"
 
 
 @pytest.mark.parametrize("path", ["/", "/api/sweeps", "/nowhere", "/?token=wrong"])
@@ -143,13 +116,6 @@ def test_the_frame_that_may_compile_code_has_no_origin(client: Client) -> None:
     policy = client.get("/frame").headers["content-security-policy"]
     assert policy.startswith("sandbox allow-scripts;")
     assert "allow-same-origin" not in policy and "connect-src" not in policy
-
-
-@pytest.mark.parametrize(
-    "path", ["/static/x/../gate.py", "/static/x/..%2fgate.py", "/static/x/%2e%2e/gate.py", "/static/x/no.js"]
-)
-def test_only_the_pages_own_files_are_served(stranger: Client, path: str) -> None:
-    assert stranger.get(path).status == 404
 
 
 def test_a_token_that_can_be_guessed_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
