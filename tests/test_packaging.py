@@ -15,7 +15,7 @@ from tests.interpreters import find_python, supported
 from tests.markdown import ROOT
 from tests.oracles import oracle
 
-PARTS = ("smsweep", "pyproject.toml", "README.md", "LICENSE", "requirements.txt")
+PARTS = ("smsweep", "pyproject.toml", "README.md", "LICENSE")
 TRAIN = "import smsweep\nwith smsweep.init() as run:\n    run.log({'loss': run.config.x})\n"
 SWEEP = {
     "program": "train.py",
@@ -28,7 +28,7 @@ SWEEP = {
 @pytest.fixture(scope="module")
 def builds(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Two folders with wheel and sdist, built of copies of the source at different places and times."""
-    python = oracle("build").python
+    python = oracle("tools").python
     folders = []
     for mtime in (1_000_000_000, 1_500_000_000):
         source = tmp_path_factory.mktemp("source")
@@ -67,7 +67,18 @@ def test_the_wheel_runs_a_sweep_on(minor: int, builds: list[Path], tmp_path: Pat
     wheel = next(builds[0].glob("*.whl"))
     installed = tmp_path / "installed"
     subprocess.run(
-        [python, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(installed), str(wheel)],
+        [
+            python,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--no-index",
+            "--target",
+            str(installed),
+            str(wheel),
+        ],
         check=True,
         capture_output=True,
     )

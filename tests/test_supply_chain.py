@@ -1,22 +1,62 @@
-"""What is installed: from files with known hashes, under licences that allow it, and written down."""
+"""Dependencies have known files, permissive licences and documentation; code and workflows pass the scanners."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
+import yaml
 
-from tests import audit
+from tests import audit, pins
+from tests.engine import PULLED
+from tests.lock import wanted
 from tests.markdown import ROOT
+from tests.oracles import ENVIRONMENTS
+
+PIN = re.compile(r"[a-z0-9-]+==[^ ,;*]+( ; .+)?")
+HASH = re.compile(r"sha256:[0-9a-f]{64}")
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 
 
-def test_the_lock_has_the_pins_and_no_others() -> None:
-    pins = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    assert list(audit.locked()) == [pin for pin in pins if not pin.startswith("#")]
+def all_pins() -> dict[str, pins.Pins]:
+    """Return the pins of each requirement file and of each environment, by its name."""
+    return {
+        **{file.name: pins.read(file) for file in pins.FILES},
+        **{name: pins.read_environment(name) for name in ENVIRONMENTS},
+    }
 
 
-def test_each_pin_has_the_hash_of_a_file() -> None:
-    assert [pin for pin, hashes in audit.locked().items() if not hashes] == []
+@pytest.mark.parametrize("name", list(all_pins()))
+def test_every_pin_is_one_version_with_hashes_of_its_files(name: str) -> None:
+    found = all_pins()[name]
+    assert found
+    assert [pin for pin in found if not PIN.fullmatch(pin)] == []
+    assert [pin for pin, hashes in found.items() if not hashes or not all(map(HASH.fullmatch, hashes))] == []
+
+
+@pytest.mark.parametrize("file", pins.FILES, ids=lambda file: file.name)
+def test_pip_refuses_unknown_files_wherever_a_file_is_installed(file: Path) -> None:
+    options = re.findall(r"^--.*$", file.read_text(encoding="utf-8"), re.M)
+    assert tuple(options) == pins.OPTIONS
+
+
+@pytest.mark.parametrize("file", [*pins.FILES, pins.ENVIRONMENTS], ids=lambda file: file.name)
+def test_no_pin_names_an_index(file: Path) -> None:
+    assert not re.search(r"https?:|file:|index-url|find-links", file.read_text(encoding="utf-8"))
+
+
+def test_environments_are_pinned_for_what_they_ask_for() -> None:
+    pinned = {name: found["for"] for name, found in pins.read_environments()["environments"].items()}
+    assert pinned == {name: wanted(environment) for name, environment in ENVIRONMENTS.items()}
+
+
+def test_one_package_has_the_same_hashes_everywhere() -> None:
+    seen: dict[str, set[tuple[str, ...]]] = {}
+    for found in all_pins().values():
+        for pin, hashes in found.items():
+            seen.setdefault(pins.without_marker(pin), set()).add(tuple(sorted(hashes)))
+    assert {pin: found for pin, found in seen.items() if len(found) > 1} == {}
 
 
 def test_every_licence_is_a_permissive_one() -> None:
@@ -34,7 +74,43 @@ def test_the_docs_list_the_licences() -> None:
     assert listed == audit.licences()
 
 
+@pytest.mark.parametrize(
+    "dockerfile", sorted((ROOT / "container").glob("*Dockerfile")), ids=lambda file: file.name
+)
+def test_base_images_are_pinned_by_digest(dockerfile: Path) -> None:
+    text = dockerfile.read_text(encoding="utf-8")
+    assert re.findall(r"^ARG BASE=(.*)$", text, re.M) == [PULLED]
+    assert re.fullmatch(r"[\w.-]+:[\w.-]+@sha256:[0-9a-f]{64}", PULLED)
+    assert set(re.findall(r"^FROM (\S+)", text, re.M)) == {"${BASE}"}
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda file: file.name)
+def test_actions_are_pinned_by_commit(workflow: Path) -> None:
+    used = re.findall(r"uses: *(.*)$", workflow.read_text(encoding="utf-8"), re.M)
+    assert used
+    assert [use for use in used if not re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", use)] == []
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda file: file.name)
+def test_each_job_has_only_the_permissions_that_it_names(workflow: Path) -> None:
+    content = yaml.safe_load(workflow.read_text(encoding="utf-8"))
+    assert content["permissions"] == {}
+    writing = {name: job["permissions"] for name, job in content["jobs"].items()}
+    assert writing == {
+        "build": {"contents": "read"},
+        "reproduce": {"contents": "read"},
+        "attest": {"id-token": "write", "attestations": "write"},
+        "publish": {"id-token": "write"},
+        "announce": {"contents": "write"},
+    }
+
+
+@pytest.mark.oracle
+def test_scanners_find_nothing() -> None:
+    assert list(audit.findings()) == []
+
+
 @pytest.mark.slow
 @pytest.mark.oracle
-def test_an_index_has_the_files_of_the_lock() -> None:
+def test_an_index_has_the_files_of_the_pins() -> None:
     assert list(audit.wrong_hashes()) == []

@@ -17,10 +17,11 @@ from docker.errors import APIError
 from smsweep.backends.docker.backend import DockerBackend
 from tests.engine import IMAGE
 from tests.jobs import Jobs
+from tests.pins import BASE, BUILD, POSTGRES, pinned
 
 ROOT = Path(__file__).parents[2]
 # What agent.Dockerfile copies.
-PARTS = ("smsweep", "container", "pyproject.toml", "README.md", "LICENSE", "requirements.txt", ".dockerignore")
+PARTS = ("smsweep", "container", "pyproject.toml", "README.md", "LICENSE", "requirements", ".dockerignore")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -54,9 +55,8 @@ def agent_image(docker_engine: DockerClient, tmp_path_factory: pytest.TempPathFa
         source = ROOT / name
         copy = shutil.copytree if source.is_dir() else shutil.copyfile
         copy(source, context / name)
-    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--wheel-dir", str(context / "wheels")]
-    pinned = ["-c", str(ROOT / "requirements.txt"), "hatchling>=1.27"]
-    subprocess.run([*pip, *pinned, f"{ROOT}[postgres]"], check=True)
+    pip = [sys.executable, "-m", "pip", "--quiet", *pinned("download", BASE, POSTGRES, BUILD)]
+    subprocess.run([*pip, "--dest", str(context / "wheels")], check=True)
     built, _ = docker_engine.images.build(
         path=str(context),
         dockerfile="container/agent.Dockerfile",
