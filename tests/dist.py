@@ -54,19 +54,21 @@ def make(out: Path, tag: str = "", source: Path = ROOT) -> Mapping[str, str]:
     """
     with tempfile.TemporaryDirectory(prefix="smsweep-dist-") as name:
         folder = Path(name)
-        builds = [folder / f"dist-{number}" for number, _ in enumerate(CLONES)]
-        for clone, build in zip(CLONES, builds, strict=True):
-            _run(["git", "clone", "--quiet", "--no-local", str(source), str(folder / clone)])
-            _build(folder / clone, build)
-        first, second = map(digests, builds)
-        if first != second:
-            raise ValueError(f"two builds of the same commit differ: {first} and {second}; see RELEASING.md")
-        version = _version(next(builds[0].glob("*.whl")))
+        clones = [folder / clone for clone in CLONES]
+        builds = [folder / f"dist-{number}" for number, _ in enumerate(clones)]
+        for clone in clones:
+            _run(["git", "clone", "--quiet", "--no-local", str(source), str(clone)])
+        (version,) = re.findall(r'^version = "(.*)"$', (clones[0] / "pyproject.toml").read_text(), re.M)
         if tag not in ("", f"v{version}"):
             raise ValueError(
                 f"the tag is {tag}, but the version in pyproject.toml is {version}; change one of them"
             )
-        write_sbom(folder / CLONES[0], builds[0] / f"smsweep-{version}.cdx.json", folder / "venv")
+        for clone, build in zip(clones, builds, strict=True):
+            _build(clone, build)
+        first, second = map(digests, builds)
+        if first != second:
+            raise ValueError(f"two builds of the same commit differ: {first} and {second}; see RELEASING.md")
+        write_sbom(clones[0], builds[0] / f"smsweep-{version}.cdx.json", folder / "venv")
         found = digests(builds[0])
         sums = "".join(f"{digest}  {name}\n" for name, digest in found.items())
         (builds[0] / "SHA256SUMS").write_text(sums, encoding="utf-8")
@@ -108,11 +110,6 @@ def _build(source: Path, out: Path) -> None:
 def _epoch(source: Path) -> str:
     """Return the time of the last commit: it takes the place of the time of the build."""
     return _run(["git", "-C", str(source), "log", "-1", "--format=%ct"]).strip()
-
-
-def _version(wheel: Path) -> str:
-    (version,) = re.findall(r"^smsweep-([^-]+)-", wheel.name)
-    return str(version)
 
 
 def _run(argv: Sequence[str], *, epoch: str = "") -> str:
