@@ -16,6 +16,9 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from importlib import metadata
+from pathlib import Path
+
+from packaging.requirements import Requirement
 
 from tests.oracles import oracle
 from tests.pins import BASE, FILES, ROOT, pinned, read
@@ -55,12 +58,12 @@ def wrong_hashes() -> Iterator[str]:
         yield f"pip download: {done.stderr[-2000:]}"
 
 
-def findings() -> Iterator[str]:
-    """Yield what the scanners of source code report."""
+def findings(root: Path = ROOT) -> Iterator[str]:
+    """Yield what the scanners of source code report about a checkout."""
     for name, *arguments in SCANS:
         program = str(oracle("tools").python.with_name(name))
         done = subprocess.run(
-            [program, *arguments], cwd=ROOT, capture_output=True, text=True, check=False, timeout=600
+            [program, *arguments], cwd=root, capture_output=True, text=True, check=False, timeout=600
         )
         if done.returncode:
             yield f"{name}: {done.stdout}{done.stderr}"
@@ -72,9 +75,8 @@ def licences() -> Mapping[str, str]:
 
 
 def installed_pins() -> list[str]:
-    names = {re.split(r"[=\[]", pin)[0] for pin in read(BASE)}
-    here = {str(found.metadata["Name"]).lower().replace("_", "-") for found in metadata.distributions()}
-    return sorted(names & here)
+    pinned = [Requirement(pin) for pin in read(BASE)]
+    return sorted(pin.name for pin in pinned if pin.marker is None or pin.marker.evaluate())
 
 
 def licence(name: str) -> str:

@@ -30,7 +30,7 @@ from tests.pins import BASE, BUILD, DEV, EXAMPLES, POSTGRES, ROOT, Pins, read, r
 PROJECT = "pyproject.toml"
 EXTRAS = ("postgres", "endpoint", "report", "ui")  # that the tests need
 EDITABLE = "editables>=0.5"  # which hatchling asks for when it makes an editable install
-PINNED_IMAGE = re.compile(r"(?P<tag>\S+)@(?P<digest>sha256:[0-9a-f]{64})")
+PINNED_IMAGE = re.compile(r"(?P<tag>[^\s=@]+)@(?P<digest>sha256:[0-9a-f]{64})")
 
 
 def main() -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -59,6 +61,89 @@ def test_one_package_has_the_same_hashes_everywhere() -> None:
     assert {pin: found for pin, found in seen.items() if len(found) > 1} == {}
 
 
+def unpinned_commands(text: str) -> list[str]:
+    """Return the commands of a shell script, Makefile, Dockerfile or workflow that install what no hash pins."""
+    commands = re.split(r"&&|\|\||;|\n", text.replace("\\\n", " "))
+    installs = [command for command in commands if INSTALLS.search(command)]
+    return [command for command in installs if not PINNED.search(command)]
+
+
+def unpinned_calls(text: str) -> list[str]:
+    """Return the lists of arguments in Python source that have pip install what no hash pins."""
+    found = []
+    for node in ast.walk(ast.parse(text)):
+        parts = (
+            node.elts
+            if isinstance(node, (ast.List, ast.Tuple))
+            else node.args
+            if isinstance(node, ast.Call)
+            else ()
+        )
+        words = {str(part.value) for part in parts if isinstance(part, ast.Constant)}
+        is_ours = isinstance(node, ast.Call) and ast.unparse(node.func) in ("pinned", "pins.pinned")
+        if words & VERBS and not is_ours and not words & {"--require-hashes", "--no-index"}:
+            found.append(ast.unparse(node))
+    return found
+
+
+VERBS = {"install", "download", "wheel"}
+INSTALLS = re.compile(
+    r"(\bpip3?|\$\(PIP\)).* (install|download|wheel)\b|\b(uv|uvx|pipx|npm|npx|easy_install) +[a-z]"
+)
+PINNED = re.compile(r"--require-hashes|--no-index")
+SCRIPTS = ("Makefile", ".ci/run", "container/*", "examples/*/*.sh", ".github/workflows/*.yml")
+OTHERS = {  # calls that are no installation of Python packages by the project
+    "tests/apt.py": "Debian's packages, which are signed",
+    "smsweep/runtime/requirements.py": "a user's requirements, as the user states them",
+    "smsweep/backends/docker/pip_settings.py": "sections of pip's configuration",
+    "tests/docker/test_takeover.py": "parts of a message",
+}
+
+
+@pytest.mark.parametrize("script", [file for glob in SCRIPTS for file in sorted(ROOT.glob(glob))], ids=str)
+def test_scripts_install_only_what_is_pinned(script: Path) -> None:
+    if script.suffix != ".md":
+        assert unpinned_commands(script.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("folder", ["smsweep", "tests", "benchmarks", "examples"])
+def test_python_installs_only_what_is_pinned(folder: str) -> None:
+    names = [file.relative_to(ROOT).as_posix() for file in sorted((ROOT / folder).rglob("*.py"))]
+    found = {name: unpinned_calls((ROOT / name).read_text(encoding="utf-8")) for name in names}
+    assert {name: calls for name, calls in found.items() if calls and name not in OTHERS} == {}
+    assert all(found[name] for name in OTHERS if name.startswith(folder))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "pip install build",
+        "RUN python3 -m pip install --no-cache-dir '.[postgres]'",
+        "\t$(PIP) install -r requirements.txt",
+        "apt-get update && pip3 download six",
+        "/opt/x/bin/pip install \\\n    --upgrade pip",
+        "uv pip install six",
+        "uvx ruff",
+        "npm install left-pad",
+    ],
+)
+def test_a_script_that_installs_anything_is_found(line: str) -> None:
+    assert unpinned_commands(line) != []
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "run([python, '-m', 'pip', 'install', 'six'])",
+        "run([*pip, 'wheel', '.'])",
+        "pip('install', '-r', 'requirements.txt')",
+        "run((python, '-m', 'pip', 'download', '--no-deps', 'six'))",
+    ],
+)
+def test_python_that_installs_anything_is_found(code: str) -> None:
+    assert unpinned_calls(code) != []
+
+
 def test_every_licence_is_a_permissive_one() -> None:
     assert list(audit.wrong_licences(audit.licences())) == []
 
@@ -108,6 +193,20 @@ def test_each_job_has_only_the_permissions_that_it_names(workflow: Path) -> None
 @pytest.mark.oracle
 def test_scanners_find_nothing() -> None:
     assert list(audit.findings()) == []
+
+
+@pytest.mark.oracle
+def test_scanners_find_an_unsafe_call_and_an_action_without_a_commit(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    for name, text in {
+        "smsweep/unsafe.py": "import subprocess\nsubprocess.run(input(), shell=True)\n",
+        ".github/workflows/unsafe.yml": "on: push\njobs: {a: {runs-on: x, steps: [{uses: a/b@v4}]}}\n",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text(text)
+    code, workflow = audit.findings(tmp_path)
+    assert "B602" in code
+    assert "unpinned-uses" in workflow
 
 
 @pytest.mark.slow

@@ -48,8 +48,8 @@ def job_image(docker_engine: DockerClient) -> str:
 
 
 @pytest.fixture(scope="session")
-def agent_image(docker_engine: DockerClient, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The image of container/agent.Dockerfile, from wheels that were fetched by this machine's pip."""
+def agent_context(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What container/agent.Dockerfile is built from, and wheels that were fetched by this machine's pip."""
     context = tmp_path_factory.mktemp("context")
     for name in PARTS:
         source = ROOT / name
@@ -57,15 +57,25 @@ def agent_image(docker_engine: DockerClient, tmp_path_factory: pytest.TempPathFa
         copy(source, context / name)
     pip = [sys.executable, "-m", "pip", "--quiet", *pinned("download", BASE, POSTGRES, BUILD)]
     subprocess.run([*pip, "--dest", str(context / "wheels")], check=True)
-    built, _ = docker_engine.images.build(
-        path=str(context),
-        dockerfile="container/agent.Dockerfile",
-        buildargs={"BASE": IMAGE, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/build"},
-        rm=True,
-    )
-    yield str(built.id)
+    return context
+
+
+@pytest.fixture(scope="session")
+def agent_image(docker_engine: DockerClient, agent_context: Path) -> Iterator[str]:
+    """The image of container/agent.Dockerfile."""
+    built = build_agent(docker_engine, agent_context)
+    yield built
     with suppress(APIError):
-        docker_engine.images.remove(str(built.id), force=True)
+        docker_engine.images.remove(built, force=True)
+
+
+def build_agent(engine: DockerClient, context: Path) -> str:
+    """Build container/agent.Dockerfile on the base image, without a network for pip, and return the image's id."""
+    arguments = {"BASE": IMAGE, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/build"}
+    built, _ = engine.images.build(
+        path=str(context), dockerfile="container/agent.Dockerfile", buildargs=arguments, rm=True, forcerm=True
+    )
+    return str(built.id)
 
 
 def build(engine: DockerClient, tag: str, **arguments: str) -> str:
