@@ -24,7 +24,7 @@ import requests
 from docker import DockerClient
 from docker.errors import DockerException
 
-from tests.oracles import ENVIRONMENTS, Environment, oracle
+from tests.oracles import ENVIRONMENTS, IN_CONTAINERS, Environment, oracle
 from tests.pins import BASE, BUILD, DEV, EXAMPLES, POSTGRES, ROOT, Pins, read, render, write_environments
 
 PROJECT = "pyproject.toml"
@@ -34,6 +34,15 @@ PINNED_IMAGE = re.compile(r"(?P<tag>[^\s=@]+)@(?P<digest>sha256:[0-9a-f]{64})")
 
 
 def main() -> int:
+    try:
+        renew()
+    except subprocess.CalledProcessError as err:
+        print(f"lock: {err.cmd[0]} ended with {err.returncode}, see above; no pin was changed", file=sys.stderr)
+        return 1
+    return 0
+
+
+def renew() -> None:
     uv = str(oracle("tools").python.with_name("uv"))
     project = (ROOT / PROJECT).read_text(encoding="utf-8")
     (backend,) = re.findall(r"\[build-system\]\nrequires = \[(.*?)\]", project)
@@ -48,7 +57,7 @@ def main() -> int:
     dev = [PROJECT, *extras, "--group", "dev"]
     found[DEV] = resolve(uv, dev, [*build, *examples], list(found.values()))
     environments = {}
-    for name, environment in ENVIRONMENTS.items():
+    for name, environment in {**ENVIRONMENTS, **IN_CONTAINERS}.items():
         sources = [PROJECT, *(word for extra in environment.extras for word in ("--extra", extra))]
         environments[name] = (
             wanted(environment),
@@ -66,7 +75,6 @@ def main() -> int:
     write_environments(environments)
     for dockerfile in sorted((ROOT / "container").glob("*Dockerfile")):
         print(renew_digests(dockerfile))
-    return 0
 
 
 ABOUT = {

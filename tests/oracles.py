@@ -124,6 +124,9 @@ ENVIRONMENTS = _by_name(
         has_smsweep=True,
         keeps_pins=False,
     ),
+)
+# Packages for containers, which are not installed here.
+IN_CONTAINERS = _by_name(
     # What a job of one host imports of what sagemaker-training's setup.py asks for.
     Environment(
         name="toolkit",

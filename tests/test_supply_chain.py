@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -14,18 +15,23 @@ from tests import audit, pins
 from tests.engine import PULLED
 from tests.lock import wanted
 from tests.markdown import ROOT
-from tests.oracles import ENVIRONMENTS
+from tests.oracles import ENVIRONMENTS, IN_CONTAINERS, oracle
 
 PIN = re.compile(r"[a-z0-9-]+==[^ ,;*]+( ; .+)?")
 HASH = re.compile(r"sha256:[0-9a-f]{64}")
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 
 
+PINNED_ENVIRONMENTS = {**ENVIRONMENTS, **IN_CONTAINERS}
+# As uv names them; what docs/installation.md says smsweep runs on.
+PLATFORMS = ("x86_64-manylinux_2_28", "aarch64-manylinux_2_28", "aarch64-apple-darwin", "x86_64-apple-darwin")
+
+
 def all_pins() -> dict[str, pins.Pins]:
     """Return the pins of each requirement file and of each environment, by its name."""
     return {
         **{file.name: pins.read(file) for file in pins.FILES},
-        **{name: pins.read_environment(name) for name in ENVIRONMENTS},
+        **{name: pins.read_environment(name) for name in PINNED_ENVIRONMENTS},
     }
 
 
@@ -50,7 +56,7 @@ def test_no_pin_names_an_index(file: Path) -> None:
 
 def test_environments_are_pinned_for_what_they_ask_for() -> None:
     pinned = {name: found["for"] for name, found in pins.read_environments()["environments"].items()}
-    assert pinned == {name: wanted(environment) for name, environment in ENVIRONMENTS.items()}
+    assert pinned == {name: wanted(environment) for name, environment in PINNED_ENVIRONMENTS.items()}
 
 
 def test_one_package_has_the_same_hashes_everywhere() -> None:
@@ -207,6 +213,24 @@ def test_scanners_find_an_unsafe_call_and_an_action_without_a_commit(tmp_path: P
     code, workflow = audit.findings(tmp_path)
     assert "B602" in code
     assert "unpinned-uses" in workflow
+
+
+@pytest.mark.slow
+@pytest.mark.oracle
+@pytest.mark.parametrize("platform", PLATFORMS)
+@pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13", "3.14"])
+def test_the_pins_have_wheels_for(python: str, platform: str, tmp_path: Path) -> None:
+    uv = str(oracle("tools").python.with_name("uv"))
+    files = [word for file in (pins.BASE, pins.POSTGRES) for word in ("--requirement", str(file))]
+    target = ["--python-version", python, "--python-platform", platform, "--target", str(tmp_path / "none")]
+    done = subprocess.run(
+        [uv, "pip", "install", "--dry-run", "--no-deps", "--require-hashes", "--no-build", *target, *files],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"Would install \d+ packages", done.stderr)
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from docker import DockerClient
 from docker.errors import ImageNotFound
 
 from tests.engine import CACHE, IMAGE
-from tests.oracles import ENVIRONMENTS, oracle
+from tests.oracles import IN_CONTAINERS, oracle
 from tests.pins import pinned
 
 VERSION = "5.1.4"
@@ -63,7 +63,7 @@ def ensure_toolkit_image(engine: DockerClient, scratch: Path) -> str:
         shutil.copytree(toolkit_sources(), packages)
         version = ".".join(python.split(".")[:2])
         wanted = scratch / "toolkit.txt"
-        wanted.write_text(ENVIRONMENTS["toolkit"].pins())
+        wanted.write_text(IN_CONTAINERS["toolkit"].pins())
         _pip([*pinned("install", wanted), "--python-version", version, "--target", str(packages)])
         (scratch / "train").write_text(TRAIN)
         (scratch / "Dockerfile").write_text(DOCKERFILE)

@@ -15,7 +15,7 @@ from smsweep.jobs import RUNTIME_CHANNEL, SOURCE_TAR
 from tests.docker.conftest import ROOT
 from tests.engine import IMAGE
 from tests.jobs import ENTRYPOINT, Done, Jobs
-from tests.oracles import ENVIRONMENTS
+from tests.oracles import IN_CONTAINERS
 from tests.toolkit import toolkit_sources
 
 pytestmark = pytest.mark.oracle
@@ -115,7 +115,7 @@ def both(
         request = jobs.request(
             who,
             SHOW,
-            files={"requirements.txt": ENVIRONMENTS["toolkit"].pins()},
+            files={"requirements.txt": IN_CONTAINERS["toolkit"].pins()},
             params=PARAMS,
             environment={"PIP_BREAK_SYSTEM_PACKAGES": "1"},  # the toolkit installs once more, on Debian's Python
             channels={"train": (folder / "data").as_uri(), "toolkit": toolkit.as_uri()},
