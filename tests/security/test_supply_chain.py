@@ -98,21 +98,26 @@ def sha256(data: bytes) -> str:
 Attack = Callable[[Place, Path], Sequence[str]]
 
 
-def evil_wheel(place: Place, version: str = "1.0", requires: str = "") -> bytes:
+def evil_wheel(place: Place, version: str = "1.0", requires: str = "", name: str = NAME) -> bytes:
     """Return a wheel that is valid but not the pinned one; Python runs its code at each start."""
-    info = f"{NAME}-{version}.dist-info"
-    metadata = f"Metadata-Version: 2.1\nName: {PROJECT}\nVersion: {version}\n" + requires
     files = {
         f"{NAME}.py": "VERSION = 'evil'\n",
         f"{NAME}.pth": f"import pathlib; pathlib.Path({str(place.mark)!r}).touch()\n",
-        f"{info}/METADATA": metadata,
+    }
+    return wheel_of(files, name, version, requires)
+
+
+def wheel_of(files: Mapping[str, str], name: str, version: str, requires: str = "") -> bytes:
+    info = f"{name}-{version}.dist-info"
+    about = {
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n" + requires,
         f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         f"{info}/RECORD": "",
     }
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w") as archive:
-        for name, text in files.items():
-            archive.writestr(name, text)
+        for path, text in {**files, **about}.items():
+            archive.writestr(path, text)
     return data.getvalue()
 
 
@@ -364,3 +369,30 @@ def test_building_this_folder_asks_no_index(place: Place, tmp_path: Path) -> Non
             done = run(line, place.copy, pip_environment(url, tmp_path))
             assert done.returncode != 0, done.stdout
     assert asked == []
+
+
+@pytest.mark.parametrize("swapped", ["", "smsweep", PROJECT])
+def test_user_data_installs_only_the_release_and_its_pins(swapped: str, place: Place, tmp_path: Path) -> None:
+    """examples/ec2/user-data.sh knows the hash of the release's wheel, which knows those of the other files."""
+    text = (ROOT / "examples" / "ec2" / "user-data.sh").read_text(encoding="utf-8")
+    (version,) = re.findall(r"smsweep==([\d.]+) ", text)
+    (lines,) = re.findall(r"^python3 -m venv .*?postgres.txt\"$", text, re.M | re.S)
+    folder = place.copy / "smsweep" / "requirements"
+    files = {f"smsweep/requirements/{file.name}": file.read_text() for file in folder.iterdir()}
+    release = wheel_of(files, "smsweep", version)
+    served = {"smsweep": (f"smsweep-{version}-py3-none-any.whl", release), PROJECT: (WHEEL, place.honest)}
+    if swapped:
+        name, _ = served[swapped]
+        served[swapped] = (name, evil_wheel(place, version=name.split("-")[1], name=name.split("-")[0]))
+    for project, (name, data) in served.items():
+        (tmp_path / "index" / project).mkdir(parents=True)
+        (tmp_path / "index" / project / name).write_bytes(data)
+        (tmp_path / "index" / project / "index.html").write_text(f'<html><a href="{name}">{name}</a></html>')
+    venv = tmp_path / "venv"
+    script = f"set -euo pipefail\nwheel={sha256(release)}\n{lines.replace('/opt/smsweep', str(venv))}\n"
+    with serve(tmp_path / "index") as (url, _):
+        done = run(["bash", "-c", script], tmp_path, pip_environment(url, tmp_path))
+    assert (done.returncode == 0) == (not swapped), done.stdout
+    assert bool(swapped) == ("DO NOT MATCH THE HASHES" in done.stdout)
+    assert bool(list(venv.glob(f"lib/python*/site-packages/{NAME}.py"))) == (not swapped)
+    assert not place.mark.exists()
