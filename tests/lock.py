@@ -24,10 +24,12 @@ import requests
 from docker import DockerClient
 from docker.errors import DockerException
 
+from tests.interpreters import supported
 from tests.oracles import ENVIRONMENTS, IN_CONTAINERS, Environment, oracle
 from tests.pins import BASE, BUILD, DEV, EXAMPLES, POSTGRES, ROOT, Pins, read, render, write_environments
 
 PROJECT = "pyproject.toml"
+OLDEST = (3, supported()[0])  # Python that the pins hold for
 EXTRAS = ("postgres", "endpoint", "report", "ui")  # that the tests need
 EDITABLE = "editables>=0.5"  # which hatchling asks for when it makes an editable install
 PINNED_IMAGE = re.compile(r"(?P<tag>[^\s=@]+)@(?P<digest>sha256:[0-9a-f]{64})")
@@ -103,7 +105,7 @@ def resolve(
     sources: Sequence[str],
     requirements: Sequence[str] = (),
     below: Sequence[Pins] = (),
-    python: tuple[int, int] = (3, 10),
+    python: tuple[int, int] = OLDEST,
 ) -> Pins:
     """Return the pins of all that is needed.
 
