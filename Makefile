@@ -2,8 +2,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
+# A file lists all that its packages need, so pip resolves nothing. It refuses what does not have the listed hash.
+PINNED = $(PIP) install --require-hashes --no-deps
 
-.PHONY: quickstart test test-fast test-pythons check audit bench docs lock clean
+.PHONY: quickstart test test-fast test-pythons check audit bench docs dist lock clean
 
 quickstart: $(VENV)/.example  ## set up everything and run the digits sweep to its end
 	$(BIN)/smsweep run examples/digits/sweep.yaml --parallel 2
@@ -29,28 +31,29 @@ bench: $(VENV)/.dev  ## every benchmark in short, and one table beside the peers
 docs: $(VENV)/.dev  ## the site, at http://127.0.0.1:8000
 	$(BIN)/python -m tests.oracles docs mkdocs serve
 
-audit: $(VENV)/.dev  ## hashes, licences and known weaknesses of what is installed
+audit: $(VENV)/.dev  ## hashes, licences and known vulnerabilities of dependencies; unsafe calls
 	$(BIN)/python -m tests.audit
 
-lock:  ## renew the pinned requirement files
-	rm -rf $(VENV)/lock && $(PYTHON) -m venv $(VENV)/lock
-	$(VENV)/lock/bin/python -m pip --disable-pip-version-check --quiet install uv
-	$(BIN)/python -m tests.lock $(VENV)/lock/bin/uv
+dist: $(VENV)/.dev  ## wheel, source archive and SBOM of the last commit, built twice and compared
+	$(BIN)/python -m tests.dist $(ARGS)
+
+lock: $(VENV)/.dev  ## renew all pinned packages, and the digests of base images
+	$(BIN)/python -m tests.lock
 
 clean:
 	rm -rf $(VENV) .venvs .smsweep
 
-$(VENV)/.base: requirements.txt pyproject.toml
+$(VENV)/.base: smsweep/requirements/base.txt requirements/build.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "smsweep needs Python 3.10 or newer; say which: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) install -r requirements.txt
-	$(PIP) install --no-deps --editable .
+	$(PINNED) -r smsweep/requirements/base.txt -r requirements/build.txt
+	$(PIP) install --no-deps --no-index --no-build-isolation --editable .
 	touch $@
 
-$(VENV)/.example: $(VENV)/.base examples/digits/requirements.txt
-	$(PIP) install -r examples/digits/requirements.txt
+$(VENV)/.example: $(VENV)/.base requirements/examples.txt
+	$(PINNED) -r requirements/examples.txt
 	touch $@
 
-$(VENV)/.dev: $(VENV)/.example requirements-dev.txt
-	$(PIP) install -r requirements-dev.txt
+$(VENV)/.dev: $(VENV)/.example smsweep/requirements/postgres.txt requirements/dev.txt
+	$(PINNED) -r smsweep/requirements/postgres.txt -r requirements/dev.txt
 	touch $@

@@ -1,8 +1,9 @@
 """What `pip install smsweep` brings: packages, their licences, megabytes.
 
-Installs this folder into a fresh virtual environment. Compiled bytecode and pip are left out of the sum.
+Installs the pinned packages into a fresh virtual environment. Compiled bytecode, pip and smsweep itself are left
+out of the sum.
 
-    python benchmarks/install_size.py [EXTRA ...]
+    python benchmarks/install_size.py
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+PINS = Path(__file__).parents[1] / "smsweep" / "requirements" / "base.txt"
 # Run by the fresh interpreter: every distribution with its licence and the bytes of its files.
 LIST = """
 import json
@@ -34,12 +35,11 @@ print(json.dumps([
 
 
 def main() -> None:
-    extras = sys.argv[1:]
-    wanted = f"{ROOT}[{','.join(extras)}]" if extras else str(ROOT)
     with tempfile.TemporaryDirectory() as name:
         subprocess.run([sys.executable, "-m", "venv", name], check=True)
         python = str(Path(name, "bin", "python"))
-        subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-compile", wanted], check=True)
+        pip = [python, "-m", "pip", "install", "--require-hashes", "--no-deps", "--quiet", "--no-compile"]
+        subprocess.run([*pip, "-r", str(PINS)], check=True)
         listed = subprocess.run([python, "-c", LIST], check=True, stdout=subprocess.PIPE).stdout
     rows = [row for row in json.loads(listed) if row[0] not in ("pip", "setuptools")]
     rows.sort(key=lambda row: -row[3])

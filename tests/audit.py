@@ -1,8 +1,11 @@
-"""The supply chain: `python -m tests.audit`, as `make audit` calls it.
+"""The supply chain and the code: `python -m tests.audit`, as `make audit` calls it.
 
-Every file that pip would install is compared with the hashes of requirements.lock, every licence with those that
-are allowed, and every version with the public lists of known weaknesses, where those can be reached. Ends with 1
-where something is not as it should be; a list that cannot be reached is said, and no failure.
+* Every file that pip would install has one of the pinned hashes.
+* Every licence of the base install is a permissive one.
+* No pinned version is in the public lists of known vulnerabilities, where these can be reached.
+* bandit finds no unsafe call in smsweep, and zizmor no unsafe step in the release workflow.
+
+Exits with 1 if a check fails. A list that cannot be reached is reported, and is not a failure.
 """
 
 from __future__ import annotations
@@ -13,48 +16,57 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from importlib import metadata
+from pathlib import Path
 
-from tests.markdown import ROOT
+from packaging.requirements import Requirement
+
 from tests.oracles import oracle
+from tests.pins import BASE, FILES, ROOT, pinned, read
 
-LOCK = ROOT / "requirements.lock"
 PERMISSIVE = re.compile(r"\b(MIT|BSD|Apache|ISC|PSF|Python Software Foundation|0BSD|Unlicense|Zlib)\b", re.I)
 EXCEPTIONS = {"certifi": "MPL"}  # a list of certificates, taken as it is
 UNREACHED = ("not found on PyPI and could not be audited", "Failed to resolve", "ConnectionError", "timed out")
+# pyproject.toml says which findings of bandit are none, and why.
+SCANS = (
+    ("bandit", "--quiet", "--configfile", "pyproject.toml", "--recursive", "smsweep"),
+    ("zizmor", "--quiet", "--offline", "--no-progress", "--persona", "pedantic", ".github/workflows"),
+)
 
 
 def main() -> int:
-    problems = [*wrong_hashes(), *wrong_licences(licences())]
-    weaknesses, was_reached = known_weaknesses()
+    problems = [*wrong_hashes(), *wrong_licences(licences()), *findings()]
+    vulnerabilities, was_reached = known_vulnerabilities()
     if not was_reached:
-        print("audit: the lists of known weaknesses cannot be reached from here: nothing was compared with them")
-    for problem in [*problems, *weaknesses]:
+        print("audit: the lists of known vulnerabilities cannot be reached; nothing was compared with them")
+    for problem in [*problems, *vulnerabilities]:
         print(f"audit: {problem}", file=sys.stderr)
-    if problems or weaknesses:
+    if problems or vulnerabilities:
         return 1
-    print(f"audit: {len(locked())} packages; files, licences{' and weaknesses' if was_reached else ''} are well")
+    n_pins = sum(len(read(file)) for file in FILES)
+    print(f"audit: {n_pins} pins: no problem in files, licences, code{', vulnerabilities' if was_reached else ''}")
     return 0
 
 
-def locked() -> Mapping[str, list[str]]:
-    """Return the hashes of requirements.lock by `name==version`, as that stands there with its marker."""
-    found: dict[str, list[str]] = {}
-    for entry in re.split(r"\n(?=\S)", LOCK.read_text(encoding="utf-8")):
-        if not entry.startswith("#"):
-            name = entry.partition("\\")[0].strip()
-            found[name] = re.findall(r"--hash=(sha256:[0-9a-f]{64})", entry)
-    return found
-
-
 def wrong_hashes() -> Iterator[str]:
-    """Have pip fetch all that would be installed here; it compares each file with the lock."""
+    """Have pip download all that `make` would install; it compares each file with its hashes."""
     with tempfile.TemporaryDirectory() as folder:
-        argv = ["download", "--quiet", "--require-hashes", "--no-deps", "--dest", folder, "-r", str(LOCK)]
+        argv = [*pinned("download", *FILES), "--quiet", "--dest", folder]
         done = subprocess.run(
             [sys.executable, "-m", "pip", *argv], capture_output=True, text=True, check=False, timeout=600
         )
     if done.returncode:
-        yield f"{LOCK.name}: {done.stderr[-2000:]}"
+        yield f"pip download: {done.stderr[-2000:]}"
+
+
+def findings(root: Path = ROOT) -> Iterator[str]:
+    """Yield what the scanners of source code report about a checkout."""
+    for name, *arguments in SCANS:
+        program = str(oracle("tools").python.with_name(name))
+        done = subprocess.run(
+            [program, *arguments], cwd=root, capture_output=True, text=True, check=False, timeout=600
+        )
+        if done.returncode:
+            yield f"{name}: {done.stdout}{done.stderr}"
 
 
 def licences() -> Mapping[str, str]:
@@ -63,9 +75,8 @@ def licences() -> Mapping[str, str]:
 
 
 def installed_pins() -> list[str]:
-    names = {re.split(r"[=\[]", pin)[0] for pin in locked()}
-    here = {str(found.metadata["Name"]).lower().replace("_", "-") for found in metadata.distributions()}
-    return sorted(names & here)
+    pinned = [Requirement(pin) for pin in read(BASE)]
+    return sorted(pin.name for pin in pinned if pin.marker is None or pin.marker.evaluate())
 
 
 def licence(name: str) -> str:
@@ -81,10 +92,11 @@ def wrong_licences(found: Mapping[str, str]) -> Iterator[str]:
             yield f"{name} is under {text!r}, which is none of the permissive licences"
 
 
-def known_weaknesses() -> tuple[list[str], bool]:
-    """Return what pip-audit knows against the pins, and whether its list could be reached."""
-    program = str(oracle("audit").python.with_name("pip-audit"))
-    argv = [program, "--requirement", str(ROOT / "requirements.txt"), "--no-deps", "--disable-pip"]
+def known_vulnerabilities() -> tuple[list[str], bool]:
+    """Return what pip-audit reports about the pins, and whether its list could be reached."""
+    program = str(oracle("tools").python.with_name("pip-audit"))
+    files = [word for file in FILES for word in ("--requirement", str(file))]
+    argv = [program, *files, "--require-hashes", "--disable-pip"]
     done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=600)
     said = done.stdout + done.stderr
     if any(word in said for word in UNREACHED):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,9 +23,11 @@ from docker.errors import APIError, DockerException, ImageNotFound
 
 from tests import apt
 
-CACHE = Path(__file__).parents[1] / ".venvs"  # kept between test runs
+ROOT = Path(__file__).parents[1]
+CACHE = ROOT / ".venvs"  # kept between test runs
 IMAGE = "smsweep-test-base"
-PULLED = "python:3.11-slim"  # where a registry can be reached
+# Where a registry can be reached: the base image of container/Dockerfile, by its digest.
+PULLED = re.findall(r"^ARG BASE=(\S+)$", (ROOT / "container" / "Dockerfile").read_text(), re.M)[0]
 PACKAGES = ("python3", "python3-pip", "python3-venv", "ca-certificates")
 APT_PACKAGES = ("docker.io", "iptables")
 DAEMON_PID = Path("/var/run/docker.pid")

@@ -1,8 +1,14 @@
-"""Renew the pinned requirement files: `make lock`, which hands over the uv of an environment of its own.
+"""Renew the pinned packages and the digests of base images: `make lock`.
 
-requirements.txt is what pyproject's dependencies bring in, requirements.lock the same with the hashes of every
-file that an index has of it, requirements-dev.txt what tests, linters and the examples need on top. All hold for
-every Python that pyproject allows: where an older one needs an older release, or more packages, a marker says so.
+Pins hold for every Python that pyproject.toml allows: a marker says where an older Python needs another release.
+Each file pins only what the files before it do not:
+
+    smsweep/requirements/base.txt      pyproject.toml's dependencies
+    smsweep/requirements/postgres.txt  its extra `postgres`
+    requirements/build.txt             its build backend
+    requirements/examples.txt          examples/*/requirements.txt
+    requirements/dev.txt               tests and linters
+    requirements/environments.json     the environments of tests/oracles.py
 """
 
 from __future__ import annotations
@@ -10,38 +16,139 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-BASE, DEV, LOCK = (ROOT / f"requirements{end}" for end in (".txt", "-dev.txt", ".lock"))
-BASE_HEAD = "# The pinned base install, from pyproject.toml. Renew with `make lock`.\n"
-LOCK_HEAD = (
-    "# requirements.txt with hashes: pip install --require-hashes -r requirements.lock. Renew with `make lock`.\n"
-)
-DEV_HEAD = "# What tests, linters and the examples need on top of requirements.txt. Renew with `make lock`.\n"
+import requests
+from docker import DockerClient
+from docker.errors import DockerException
+
+from tests.interpreters import supported
+from tests.oracles import ENVIRONMENTS, IN_CONTAINERS, Environment, oracle
+from tests.pins import BASE, BUILD, DEV, EXAMPLES, POSTGRES, ROOT, Pins, read, render, write_environments
+
+PROJECT = "pyproject.toml"
+OLDEST = (3, supported()[0])  # Python that the pins hold for
+EXTRAS = ("postgres", "endpoint", "report", "ui")  # that the tests need
+EDITABLE = "editables>=0.5"  # which hatchling asks for when it makes an editable install
+PINNED_IMAGE = re.compile(r"(?P<tag>[^\s=@]+)@(?P<digest>sha256:[0-9a-f]{64})")
 
 
-def main(uv: str) -> None:
-    base = resolved(uv)
-    BASE.write_text(BASE_HEAD + "".join(f"{line}\n" for line in base))
-    hashed = resolved(uv, "--generate-hashes", "--constraint", str(BASE))
-    LOCK.write_text(LOCK_HEAD + "".join(f"{line}\n" for line in hashed))
-    extras = [word for name in ("postgres", "endpoint", "report", "ui") for word in ("--extra", name)]
-    wanted = (*extras, "--group", "dev", "--constraint", str(BASE))
-    both = resolved(uv, *wanted, str(ROOT / "examples" / "digits" / "requirements.txt"))
-    DEV.write_text(DEV_HEAD + "-r requirements.txt\n" + "".join(f"{line}\n" for line in both if line not in base))
+def main() -> int:
+    try:
+        renew()
+    except subprocess.CalledProcessError as err:
+        print(f"lock: {err.cmd[0]} ended with {err.returncode}, see above; no pin was changed", file=sys.stderr)
+        return 1
+    return 0
 
 
-def resolved(uv: str, *options: str) -> Sequence[str]:
-    """Return all that the project needs, pinned, for each Python that it supports."""
-    oldest = re.findall(r'requires-python = ">=([\d.]+)"', (ROOT / "pyproject.toml").read_text())[0]
-    argv = [uv, "pip", "compile", "--universal", "--python-version", oldest, "--no-header", "--no-annotate"]
-    done = subprocess.run(
-        [*argv, "--quiet", *options, "pyproject.toml"], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True
-    )
-    return done.stdout.splitlines()
+def renew() -> None:
+    uv = str(oracle("tools").python.with_name("uv"))
+    project = (ROOT / PROJECT).read_text(encoding="utf-8")
+    (backend,) = re.findall(r"\[build-system\]\nrequires = \[(.*?)\]", project)
+    build = [*re.findall(r'"(.*?)"', backend), EDITABLE]
+    examples = [line for file in sorted((ROOT / "examples").glob("*/requirements.txt")) for line in lines(file)]
+    extras = [word for extra in EXTRAS for word in ("--extra", extra)]
+
+    found: dict[Path, Pins] = {BASE: resolve(uv, [PROJECT])}
+    found[POSTGRES] = resolve(uv, [PROJECT, "--extra", "postgres"], below=[found[BASE]])
+    found[BUILD] = resolve(uv, [], build)
+    found[EXAMPLES] = resolve(uv, [PROJECT], [*build, *examples], [found[BASE], found[BUILD]])
+    dev = [PROJECT, *extras, "--group", "dev"]
+    found[DEV] = resolve(uv, dev, [*build, *examples], list(found.values()))
+    environments = {}
+    for name, environment in {**ENVIRONMENTS, **IN_CONTAINERS}.items():
+        sources = [PROJECT, *(word for extra in environment.extras for word in ("--extra", extra))]
+        environments[name] = (
+            wanted(environment),
+            resolve(
+                uv,
+                sources if environment.has_smsweep else [],
+                [*environment.requirements, *(build if environment.has_smsweep else ())],
+                [found[file] for file in environment.below],
+                python=environment.python_from,
+            ),
+        )
+
+    for file, pins in found.items():
+        file.write_text(render(f"{ABOUT[file]} Renew with `make lock`.", pins), encoding="utf-8")
+    write_environments(environments)
+    for dockerfile in sorted((ROOT / "container").glob("*Dockerfile")):
+        print(renew_digests(dockerfile))
+
+
+ABOUT = {
+    BASE: "The base install, from pyproject.toml: pip install --require-hashes -r base.txt.",
+    POSTGRES: "What the extra `postgres` needs on top of base.txt.",
+    BUILD: "What builds smsweep.",
+    EXAMPLES: "What the examples need on top of base.txt and build.txt.",
+    DEV: "What tests and linters need on top of the other files.",
+}
+
+
+def wanted(environment: Environment) -> list[str]:
+    """Return what an environment's pins depend on; when that changes, the pins are out of date."""
+    extras = f"[{','.join(environment.extras)}]" if environment.extras else ""
+    return [*environment.requirements, *([f"smsweep{extras}"] if environment.has_smsweep else [])]
+
+
+def lines(file: Path) -> list[str]:
+    """Return the requirements in a file."""
+    text = file.read_text(encoding="utf-8").splitlines()
+    return [line for line in text if line and not line.startswith(("#", "-"))]
+
+
+def resolve(
+    uv: str,
+    sources: Sequence[str],
+    requirements: Sequence[str] = (),
+    below: Sequence[Pins] = (),
+    python: tuple[int, int] = OLDEST,
+) -> Pins:
+    """Return the pins of all that is needed.
+
+    Args:
+        uv: Path of the program.
+        sources: Arguments of `uv pip compile`: files, extras, groups.
+        requirements: More requirements.
+        below: Pins to agree with, left out of the result.
+        python: The oldest Python that the result is for.
+    """
+    print(*sources, *requirements, flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        constraints, more, out = (Path(folder, f"{name}.txt") for name in ("constraints", "more", "out"))
+        known = {pin: hashes for pins in below for pin, hashes in pins.items()}
+        constraints.write_text(render("", known), encoding="utf-8")
+        more.write_text("".join(f"{line}\n" for line in requirements), encoding="utf-8")
+        options = ["--universal", "--python-version", f"{python[0]}.{python[1]}", "--generate-hashes"]
+        options += ["--no-build", "--no-header", "--no-annotate", "--quiet", "--constraint", str(constraints)]
+        argv = [uv, "pip", "compile", *options, "--output-file", str(out), *sources, str(more)]
+        subprocess.run(argv, cwd=ROOT, check=True)
+        return {pin: hashes for pin, hashes in read(out).items() if pin not in known}
+
+
+def renew_digests(dockerfile: Path) -> str:
+    """Replace the digests in a Dockerfile by those that the registry has now.
+
+    Returns:
+        What was done. Without a Docker Engine or a registry the digests are kept.
+    """
+    old = dockerfile.read_text(encoding="utf-8")
+    try:
+        engine = DockerClient.from_env(timeout=60)
+        try:
+            new = PINNED_IMAGE.sub(
+                lambda image: f"{image['tag']}@{engine.images.get_registry_data(image['tag']).id}", old
+            )
+        finally:
+            engine.close()
+    except (DockerException, requests.RequestException) as err:
+        return f"{dockerfile.name}: digests kept, because the registry cannot be reached: {err}"
+    dockerfile.write_text(new, encoding="utf-8")
+    return f"{dockerfile.name}: digests {'are current' if new == old else 'renewed'}"
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    sys.exit(main())

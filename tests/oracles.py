@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,57 +17,133 @@ from typing import Any
 import pytest
 
 from tests.interpreters import find_python, supported
+from tests.pins import BASE, BUILD, THIS_FOLDER, pinned, read_environment, render
 
 ROOT = Path(__file__).parents[1]
 DEBIAN_PYTHON = "/usr/bin/python3"
+PINS = "pins.txt"  # in an environment's folder: what was installed
 VENVS = ROOT / ".venvs"  # kept between test runs; delete it to start afresh
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Environment:
-    requirements: tuple[str, ...]  # for pip
-    python_below: tuple[int, int]  # the first Python version for which its packages have no wheels
-    python_minor: int | None = None  # the Python 3 it must have; None: any that is old enough
+    """An environment, whose packages `make lock` pins in requirements/environments.json."""
+
+    name: str
+    requirements: tuple[str, ...] = ()  # what it is for; without any it has smsweep's base install alone
+    python_from: tuple[int, int] = (3, 10)  # the first Python version for which its packages have wheels
+    python_below: tuple[int, int]  # the first for which they have none
+    has_smsweep: bool = False  # whether this folder's smsweep is in it, too
+    extras: tuple[str, ...] = ()  # of smsweep
+    keeps_pins: bool = True  # of smsweep's base install; False where its packages exclude some of them
     beside: str = ""  # a module that apt has installed for Debian's Python, on which the environment then stands
 
+    @property
+    def below(self) -> tuple[Path, ...]:
+        """The pinned requirement files that its own pins extend."""
+        if not self.requirements:
+            return (BASE,)
+        return (BASE, BUILD) if self.has_smsweep and self.keeps_pins else ()
 
-ENVIRONMENTS: Mapping[str, Environment] = {
-    "sweeps": Environment(requirements=("sweeps==0.3.0", "numpy<2", "pyyaml"), python_below=(3, 13)),
-    "wandb": Environment(requirements=("wandb==0.31.0", "numpy"), python_below=(3, 15)),
-    "wandb-0.23": Environment(requirements=("wandb==0.23.1", "numpy"), python_below=(3, 14)),
-    "wandb-0.19": Environment(requirements=("wandb==0.19.11", "numpy"), python_below=(3, 13)),
-    "wandb-0.16": Environment(requirements=("wandb==0.16.6", "numpy<2", "setuptools<81"), python_below=(3, 12)),
-    "loggers": Environment(requirements=("tensorboardX==2.6.5", "mlflow-skinny==3.17.2"), python_below=(3, 15)),
-    "pandas": Environment(requirements=("pandas==3.1.1", f"-e{ROOT}"), python_below=(3, 15)),
-    "exports": Environment(
+    def pins(self) -> str:
+        """Return its own pins as a requirement file."""
+        return render(self.name, read_environment(self.name) if self.requirements else {})
+
+
+def _by_name(*environments: Environment) -> Mapping[str, Environment]:
+    return {environment.name: environment for environment in environments}
+
+
+ENVIRONMENTS = _by_name(
+    Environment(name="sweeps", requirements=("sweeps==0.3.0", "numpy<2", "pyyaml"), python_below=(3, 13)),
+    Environment(name="wandb", requirements=("wandb==0.31.0", "numpy"), python_below=(3, 15)),
+    Environment(name="wandb-0.23", requirements=("wandb==0.23.1", "numpy"), python_below=(3, 14)),
+    Environment(name="wandb-0.19", requirements=("wandb==0.19.11", "numpy"), python_below=(3, 13)),
+    Environment(
+        name="wandb-0.16", requirements=("wandb==0.16.6", "numpy<2", "setuptools<81"), python_below=(3, 12)
+    ),
+    Environment(
+        name="loggers", requirements=("tensorboardX==2.6.5", "mlflow-skinny==3.17.2"), python_below=(3, 15)
+    ),
+    Environment(
+        name="pandas",
+        requirements=("pandas==3.1.1",),
+        python_from=(3, 11),
+        python_below=(3, 15),
+        has_smsweep=True,
+    ),
+    Environment(
+        name="exports",
         requirements=(
             *("optuna==5.0.0", "optuna-dashboard==0.21.0", "pyarrow==26.0.1"),
-            *("mlflow-skinny==3.17.2", "tensorboard==2.21.0", f"-e{ROOT}"),
+            *("mlflow-skinny==3.17.2", "tensorboard==2.21.0"),
         ),
+        python_from=(3, 11),
         python_below=(3, 14),
+        has_smsweep=True,
     ),
-    "notebook": Environment(
-        requirements=("nbclient==0.11.0", "ipykernel==7.4.0", f"-e{ROOT}[report]"), python_below=(3, 15)
+    Environment(
+        name="notebook",
+        requirements=("nbclient==0.11.0", "ipykernel==7.4.0"),
+        python_from=(3, 11),
+        python_below=(3, 15),
+        has_smsweep=True,
+        extras=("report",),
     ),
-    "moto": Environment(requirements=("moto[s3,server]==5.2.5",), python_below=(3, 15)),
-    "optuna": Environment(requirements=("optuna==5.0.0", f"-e{ROOT}"), python_below=(3, 14)),
-    "torch": Environment(requirements=("wandb==0.31.0",), python_below=(3, 15), beside="torch"),  # PyPI's has 5 GB
-    "audit": Environment(requirements=("pip-audit==2.10.1",), python_below=(3, 15)),
-    "vermin": Environment(requirements=("vermin==1.9.2",), python_below=(3, 15)),
-    "build": Environment(requirements=("build==1.3.0", "hatchling==1.27.0"), python_below=(3, 15)),
-    "docs": Environment(
-        requirements=("mkdocs-material==9.8.1", "mkdocstrings-python==2.0.11", f"-e{ROOT}"), python_below=(3, 15)
+    Environment(name="moto", requirements=("moto[s3,server]==5.2.5",), python_below=(3, 15)),
+    Environment(name="optuna", requirements=("optuna==5.0.0",), python_below=(3, 14), has_smsweep=True),
+    # PyPI's PyTorch has 5 GB, Debian's is smaller.
+    Environment(name="torch", requirements=("wandb==0.31.0",), python_below=(3, 15), beside="torch"),
+    Environment(
+        name="tools",
+        requirements=(
+            *("bandit==1.9.4", "build==1.6.1", "cyclonedx-bom==7.5.0", "hatchling==1.33.0"),
+            *("pip-audit==2.10.1", "setuptools", "uv", "vermin==1.9.2", "zizmor==1.32.0"),
+        ),
+        python_from=(3, 11),
+        python_below=(3, 15),
     ),
-    "sagemaker2": Environment(requirements=("sagemaker==2.257.7", f"-e{ROOT}"), python_below=(3, 13)),
-    "sagemaker3": Environment(requirements=("sagemaker==3.27.0", f"-e{ROOT}"), python_below=(3, 13)),
-}
+    Environment(
+        name="docs",
+        requirements=("mkdocs-material==9.8.1", "mkdocstrings-python==2.0.11"),
+        python_from=(3, 11),
+        python_below=(3, 15),
+        has_smsweep=True,
+    ),
+    Environment(
+        name="sagemaker2",
+        requirements=("sagemaker==2.257.7",),
+        python_below=(3, 13),
+        has_smsweep=True,
+        keeps_pins=False,
+    ),
+    Environment(
+        name="sagemaker3",
+        requirements=("sagemaker==3.27.0",),
+        python_below=(3, 13),
+        has_smsweep=True,
+        keeps_pins=False,
+    ),
+)
+# Packages for containers, which are not installed here.
+IN_CONTAINERS = _by_name(
+    # What a job of one host imports of what sagemaker-training's setup.py asks for.
+    Environment(
+        name="toolkit",
+        requirements=(
+            *("boto3", "gevent", "inotify_simple", "numpy", "paramiko", "protobuf", "psutil", "retrying"),
+            *("scipy", "six", "werkzeug"),
+        ),
+        python_below=(3, 15),
+    ),
+)
 # The pinned base install on each Python: what README and docs say it runs on.
-PYTHONS = {
-    f"python3.{minor}": Environment(
-        requirements=("-r", str(ROOT / "requirements.txt")), python_below=(3, minor + 1), python_minor=minor
+PYTHONS = _by_name(
+    *(
+        Environment(name=f"python3.{minor}", python_from=(3, minor), python_below=(3, minor + 1))
+        for minor in supported()
     )
-    for minor in supported()
-}
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,7 +174,7 @@ def oracle(name: str) -> Oracle:
     environment = {**ENVIRONMENTS, **PYTHONS}[name]
     home = VENVS / name
     ready = home / "ready"  # written last: an interrupted installation is done again
-    wanted = "\n".join(environment.requirements)
+    wanted = "".join([*(file.read_text(encoding="utf-8") for file in environment.below), environment.pins()])
     VENVS.mkdir(exist_ok=True)
     with (VENVS / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -124,8 +200,9 @@ def wheels(name: str) -> Path:
         if not folder.is_dir():
             draft = folder.with_suffix(".part")
             shutil.rmtree(draft, ignore_errors=True)
-            wanted = ["--only-binary", ":all:", *ENVIRONMENTS[name].requirements]
-            command = [str(python), "-m", "pip", "download", "--quiet", "--dest", str(draft), *wanted]
+            own = VENVS / name / PINS
+            wanted = pinned("download", *ENVIRONMENTS[name].below, own)
+            command = [str(python), "-m", "pip", *wanted, "--quiet", "--dest", str(draft)]
             subprocess.run(command, check=True, capture_output=True, text=True, timeout=600)
             draft.rename(folder)
     return folder
@@ -133,31 +210,34 @@ def wheels(name: str) -> Path:
 
 def _install(home: Path, environment: Environment) -> None:
     beside = ["--system-site-packages"] if environment.beside else []
-    for command in (
-        [_interpreter(environment), "-m", "venv", *beside, str(home)],
-        [
-            str(home / "bin" / "python"),
-            *("-m", "pip", "install", "--quiet", "--disable-pip-version-check"),
-            "--no-compile",  # of these packages little is ever imported
-            *("--only-binary", ":all:", *environment.requirements),
-        ],
-    ):
-        subprocess.run(command, check=True, capture_output=True, text=True, timeout=1800)
+    pip = [str(home / "bin" / "python"), "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    own = home / PINS
+    commands = [[*pip, *pinned("install", *environment.below, own), "--no-compile"]]  # little is ever imported
+    if environment.has_smsweep:
+        commands.append([*pip, *THIS_FOLDER])
+    _run([_interpreter(environment), "-m", "venv", *beside, str(home)])
+    own.write_text(environment.pins(), encoding="utf-8")
+    for command in commands:
+        _run(command)
+
+
+def _run(command: Sequence[str]) -> None:
+    subprocess.run(command, check=True, capture_output=True, text=True, timeout=1800)
 
 
 def _interpreter(environment: Environment) -> str:
-    """Return this Python, or the newest to be found that is old enough."""
+    """Return this Python, or the newest to be found that its packages have wheels for."""
     if environment.beside:
         find = [DEBIAN_PYTHON, "-c", f"import {environment.beside}"]
         subprocess.run(find, check=True, capture_output=True, text=True, timeout=120)
         return DEBIAN_PYTHON
-    below, exactly = environment.python_below, environment.python_minor
-    if sys.version_info < below and exactly in (None, sys.version_info.minor):
+    oldest, below = environment.python_from, environment.python_below
+    if oldest <= sys.version_info[:2] < below:
         return sys.executable
-    for minor in range(below[1] - 1, 9, -1):
+    for minor in range(below[1] - 1, oldest[1] - 1, -1):
         if found := find_python(minor):
             return found
-    raise FileNotFoundError(f"no Python below {below[0]}.{below[1]} is to be found")
+    raise FileNotFoundError(f"no Python from {oldest[0]}.{oldest[1]} to below {below[0]}.{below[1]} is available")
 
 
 def make_all() -> None:

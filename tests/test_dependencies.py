@@ -13,6 +13,9 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.lock import EDITABLE
+from tests.pins import BASE, FILES, read
+
 ROOT = Path(__file__).parent.parent
 PYPROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 MAX_BASE_BYTES = 150_000_000
@@ -47,17 +50,17 @@ def test_what_is_imported_is_declared() -> None:
 
 
 def test_the_pins_are_all_that_the_base_install_needs_and_no_more() -> None:
-    assert closure(base()) == set(pins("requirements.txt"))
+    assert closure(base()) == set(pins(BASE))
 
 
 def test_the_pins_for_development_are_all_that_it_needs_and_no_more() -> None:
-    roots = [*base(), *development(), *examples()]
-    assert closure(roots) == set(pins("requirements.txt") | pins("requirements-dev.txt"))
+    roots = [*base(), *development(), *examples(), *build()]
+    assert closure(roots) == set(pins(*FILES))
 
 
 def test_the_pins_are_of_versions_that_all_agree_on() -> None:
-    pinned = pins("requirements.txt") | pins("requirements-dev.txt")
-    for requirement in [*base(), *development(), *examples()]:
+    pinned = pins(*FILES)
+    for requirement in [*base(), *development(), *examples(), *build()]:
         check(requirement, pinned)
     for name in pinned:
         for requirement in requires(name):
@@ -65,14 +68,14 @@ def test_the_pins_are_of_versions_that_all_agree_on() -> None:
 
 
 def test_what_is_installed_here_is_what_is_pinned() -> None:
-    pinned = pins("requirements.txt") | pins("requirements-dev.txt")
+    pinned = pins(*FILES)
     assert {name: f"=={metadata.version(name)}" for name in pinned} == {
         name: str(requirement.specifier) for name, requirement in pinned.items()
     }
 
 
 def test_the_base_install_is_small() -> None:
-    sizes = {name: size_of(name) for name in pins("requirements.txt")}
+    sizes = {name: size_of(name) for name in pins(BASE)}
     total = sum(sizes.values())
     biggest = sorted(sizes, key=lambda name: -sizes[name])[:3]
     assert total <= MAX_BASE_BYTES, f"{total / 1e6:.0f} MB; the biggest: {', '.join(biggest)}"
@@ -81,7 +84,7 @@ def test_the_base_install_is_small() -> None:
 def test_the_size_that_the_docs_state_is_so() -> None:
     said = re.search(r"base install of (\d+) MB", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
     assert said is not None
-    total = sum(size_of(name) for name in pins("requirements.txt"))
+    total = sum(size_of(name) for name in pins(BASE))
     assert int(said[1]) == pytest.approx(total / 1e6, rel=0.1)
 
 
@@ -100,6 +103,10 @@ def extras() -> list[Requirement]:
     return read_array(r"\n\[project.optional-dependencies\]\n(.*?)\n\n")
 
 
+def build() -> list[Requirement]:
+    return [*read_array(r"\[build-system\]\nrequires = \[(.*?)\]"), Requirement(EDITABLE)]
+
+
 def examples() -> list[Requirement]:
     files = (ROOT / "examples").glob("*/requirements.txt")
     return [requirement for file in files for requirement in read_lines(file)]
@@ -115,11 +122,12 @@ def read_lines(file: Path) -> list[Requirement]:
     return [Requirement(line) for line in lines if line and not line.startswith(("#", "-"))]
 
 
-def pins(file: str) -> Pins:
-    """Return a pinned file's requirements by name, those for other Pythons and systems left out."""
+def pins(*files: Path) -> Pins:
+    """Return the requirements of pinned files by name, those for other Pythons and systems left out."""
+    found = [Requirement(pin) for file in files for pin in read(file)]
     return {
         canonicalize_name(requirement.name): requirement
-        for requirement in read_lines(ROOT / file)
+        for requirement in found
         if requirement.marker is None or requirement.marker.evaluate()
     }
 

@@ -1,21 +1,25 @@
-"""What is published: the same bytes from the same commit, and a wheel that runs a sweep where nothing else is."""
+"""What is published: the same bytes from the same commit, an SBOM, and a wheel that runs a sweep on its own."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
-from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
+from tests import dist
 from tests.interpreters import find_python, supported
 from tests.markdown import ROOT
 from tests.oracles import oracle
+from tests.pins import BASE, read
 
-PARTS = ("smsweep", "pyproject.toml", "README.md", "LICENSE", "requirements.txt")
+PARTS = ("smsweep", "pyproject.toml", "README.md", "LICENSE")
 TRAIN = "import smsweep\nwith smsweep.init() as run:\n    run.log({'loss': run.config.x})\n"
 SWEEP = {
     "program": "train.py",
@@ -23,51 +27,147 @@ SWEEP = {
     "metric": {"name": "loss"},
     "parameters": {"x": {"values": [2, 1]}},
 }
+VALIDATE = """
+import sys
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+print(JsonStrictValidator(SchemaVersion.V1_6).validate_str(sys.stdin.read()))
+"""
+HOOK = """
+import os
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+class Hook(BuildHookInterface):
+    def initialize(self, version, build_data):
+        with open(os.path.join(self.root, "smsweep", "built_at.txt"), "w") as file:
+            file.write(os.urandom(8).hex())
+"""
+
+
+def commit(folder: Path) -> Path:
+    """Make a folder a repository with one commit of what is in it."""
+    git = ["git", "-C", str(folder), "-c", "user.name=test", "-c", "user.email=test@example.com"]
+    for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "all"]):
+        subprocess.run([*git, *command], check=True, capture_output=True)
+    return folder
+
+
+def copy_source(folder: Path) -> Path:
+    for part in PARTS:
+        if (ROOT / part).is_dir():
+            shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(ROOT / part, folder)
+    return folder
 
 
 @pytest.fixture(scope="module")
-def builds(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Two folders with wheel and sdist, built of copies of the source at different places and times."""
-    python = oracle("build").python
-    folders = []
-    for mtime in (1_000_000_000, 1_500_000_000):
-        source = tmp_path_factory.mktemp("source")
-        for part in PARTS:
-            if (ROOT / part).is_dir():
-                shutil.copytree(ROOT / part, source / part, ignore=shutil.ignore_patterns("__pycache__"))
-            else:
-                shutil.copy(ROOT / part, source)
-        for path in source.rglob("*"):
-            os.utime(path, (mtime, mtime))
-        out = tmp_path_factory.mktemp("dist")
-        subprocess.run(
-            [str(python), "-m", "build", "--no-isolation", "--outdir", str(out), str(source)],
-            check=True,
-            capture_output=True,
-        )
-        folders.append(out)
-    return folders
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository with this working tree, as it is, as its last commit."""
+    return commit(copy_source(tmp_path_factory.mktemp("source")))
+
+
+@pytest.fixture(scope="module")
+def published(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what `make dist` makes of it."""
+    out = tmp_path_factory.mktemp("published") / "dist"
+    dist.make(out, "v0.1.0", source)
+    return out
 
 
 @pytest.mark.oracle
-def test_a_build_can_be_repeated(builds: list[Path]) -> None:
-    first, second = (
-        {file.name: sha256(file.read_bytes()).hexdigest() for file in out.iterdir()} for out in builds
+def test_an_sbom_can_be_repeated(source: Path, published: Path, tmp_path: Path) -> None:
+    again = tmp_path / "again.json"
+    dist.write_sbom(source, again, tmp_path / "venv")
+    assert again.read_bytes() == (published / "smsweep-0.1.0.cdx.json").read_bytes()
+
+
+@pytest.mark.oracle
+def test_checksums_are_of_all_files(published: Path) -> None:
+    checked = subprocess.run(
+        ["sha256sum", "--check", "--strict", "SHA256SUMS"],
+        cwd=published,
+        capture_output=True,
+        text=True,
+        check=True,
     )
-    assert len(first) == 2
-    assert first == second
+    names = sorted(line.partition(": ")[0] for line in checked.stdout.splitlines())
+    assert names == ["smsweep-0.1.0-py3-none-any.whl", "smsweep-0.1.0.cdx.json", "smsweep-0.1.0.tar.gz"]
+    assert {path.name for path in published.iterdir()} == {*names, "SHA256SUMS"}
+
+
+@pytest.mark.oracle
+def test_a_build_that_cannot_be_repeated_is_not_published(tmp_path: Path) -> None:
+    folder = tmp_path / "source"
+    folder.mkdir()
+    copy_source(folder)
+    (folder / "hatch_build.py").write_text(HOOK)
+    with (folder / "pyproject.toml").open("a") as file:
+        file.write("\n[tool.hatch.build.hooks.custom]\n")
+    out = tmp_path / "dist"
+    with pytest.raises(ValueError, match="two builds of the same commit differ"):
+        dist.make(out, source=commit(folder))
+    assert not out.exists()
+
+
+@pytest.mark.oracle
+def test_a_tag_of_another_version_is_refused(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"the tag is v9\.9, but the version in pyproject\.toml is 0\.1\.0"):
+        dist.make(tmp_path / "dist", "v9.9", source)
+    assert not (tmp_path / "dist").exists()
+
+
+@pytest.mark.oracle
+def test_the_sbom_is_valid_and_lists_the_base_install(published: Path) -> None:
+    text = (published / "smsweep-0.1.0.cdx.json").read_text(encoding="utf-8")
+    argv = [str(oracle("tools").python), "-c", VALIDATE]
+    assert subprocess.run(argv, input=text, capture_output=True, text=True, check=True).stdout == "None\n"
+    sbom = json.loads(text)
+    assert (sbom["bomFormat"], sbom["metadata"]["component"]["name"]) == ("CycloneDX", "smsweep")
+    pinned = [Requirement(pin) for pin in read(BASE)]
+    assert {(canonicalize_name(found["name"]), found["version"]) for found in sbom["components"]} == {
+        (canonicalize_name(pin.name), str(pin.specifier).removeprefix("=="))
+        for pin in pinned
+        if pin.marker is None or pin.marker.evaluate()
+    }
+    assert [found["name"] for found in sbom["components"] if not found.get("licenses")] == []
+    (direct,) = (found["dependsOn"] for found in sbom["dependencies"] if found["ref"] == "root-component")
+    declared = re.findall(r"\ndependencies = \[\n(.*?)\n\]", (ROOT / "pyproject.toml").read_text(), re.S)[0]
+    wanted = {canonicalize_name(Requirement(found).name) for found in re.findall(r'"([^"]+)"', declared)}
+    assert {canonicalize_name(ref.partition("==")[0]) for ref in direct} == wanted
+
+
+@pytest.mark.oracle
+def test_the_wheel_has_the_pins_that_a_remote_agent_installs(published: Path) -> None:
+    python = str(oracle("tools").python)
+    listed = subprocess.run(
+        [python, "-m", "zipfile", "--list", str(next(published.glob("*.whl")))], check=True, capture_output=True
+    )
+    assert b"smsweep/requirements/base.txt" in listed.stdout
+    assert b"smsweep/requirements/postgres.txt" in listed.stdout
 
 
 @pytest.mark.oracle
 @pytest.mark.parametrize("minor", supported())
-def test_the_wheel_runs_a_sweep_on(minor: int, builds: list[Path], tmp_path: Path) -> None:
+def test_the_wheel_runs_a_sweep_on(minor: int, published: Path, tmp_path: Path) -> None:
     if find_python(minor) is None:
         pytest.skip(f"there is no python3.{minor}")
     python = str(oracle(f"python3.{minor}").python)
-    wheel = next(builds[0].glob("*.whl"))
+    wheel = next(published.glob("*.whl"))
     installed = tmp_path / "installed"
     subprocess.run(
-        [python, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(installed), str(wheel)],
+        [
+            python,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--no-index",
+            "--target",
+            str(installed),
+            str(wheel),
+        ],
         check=True,
         capture_output=True,
     )

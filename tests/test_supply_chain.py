@@ -1,22 +1,153 @@
-"""What is installed: from files with known hashes, under licences that allow it, and written down."""
+"""Dependencies have known files, permissive licences and documentation; code and workflows pass the scanners."""
 
 from __future__ import annotations
 
+import ast
 import re
+import shutil
+import subprocess
+from pathlib import Path
 
 import pytest
+import yaml
 
-from tests import audit
+from tests import audit, pins
+from tests.engine import PULLED
+from tests.lock import wanted
 from tests.markdown import ROOT
+from tests.oracles import ENVIRONMENTS, IN_CONTAINERS, oracle
+
+PIN = re.compile(r"[a-z0-9-]+==[^ ,;*]+( ; .+)?")
+HASH = re.compile(r"sha256:[0-9a-f]{64}")
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 
 
-def test_the_lock_has_the_pins_and_no_others() -> None:
-    pins = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    assert list(audit.locked()) == [pin for pin in pins if not pin.startswith("#")]
+PINNED_ENVIRONMENTS = {**ENVIRONMENTS, **IN_CONTAINERS}
+# As uv names them; what docs/installation.md says smsweep runs on.
+PLATFORMS = ("x86_64-manylinux_2_28", "aarch64-manylinux_2_28", "aarch64-apple-darwin", "x86_64-apple-darwin")
 
 
-def test_each_pin_has_the_hash_of_a_file() -> None:
-    assert [pin for pin, hashes in audit.locked().items() if not hashes] == []
+def all_pins() -> dict[str, pins.Pins]:
+    """Return the pins of each requirement file and of each environment, by its name."""
+    return {
+        **{file.name: pins.read(file) for file in pins.FILES},
+        **{name: pins.read_environment(name) for name in PINNED_ENVIRONMENTS},
+    }
+
+
+@pytest.mark.parametrize("name", list(all_pins()))
+def test_every_pin_is_one_version_with_hashes_of_its_files(name: str) -> None:
+    found = all_pins()[name]
+    assert found
+    assert [pin for pin in found if not PIN.fullmatch(pin)] == []
+    assert [pin for pin, hashes in found.items() if not hashes or not all(map(HASH.fullmatch, hashes))] == []
+
+
+@pytest.mark.parametrize("file", pins.FILES, ids=lambda file: file.name)
+def test_pip_refuses_unknown_files_wherever_a_file_is_installed(file: Path) -> None:
+    options = re.findall(r"^--.*$", file.read_text(encoding="utf-8"), re.M)
+    assert tuple(options) == pins.OPTIONS
+
+
+@pytest.mark.parametrize("file", [*pins.FILES, pins.ENVIRONMENTS], ids=lambda file: file.name)
+def test_no_pin_names_an_index(file: Path) -> None:
+    assert not re.search(r"https?:|file:|index-url|find-links", file.read_text(encoding="utf-8"))
+
+
+def test_environments_are_pinned_for_what_they_ask_for() -> None:
+    pinned = {name: found["for"] for name, found in pins.read_environments()["environments"].items()}
+    assert pinned == {name: wanted(environment) for name, environment in PINNED_ENVIRONMENTS.items()}
+
+
+def test_one_package_has_the_same_hashes_everywhere() -> None:
+    seen: dict[str, set[tuple[str, ...]]] = {}
+    for found in all_pins().values():
+        for pin, hashes in found.items():
+            seen.setdefault(pins.without_marker(pin), set()).add(tuple(sorted(hashes)))
+    assert {pin: found for pin, found in seen.items() if len(found) > 1} == {}
+
+
+def unpinned_commands(text: str) -> list[str]:
+    """Return the commands of a shell script, Makefile, Dockerfile or workflow that install what no hash pins."""
+    commands = re.split(r"&&|\|\||;|\n", text.replace("\\\n", " "))
+    installs = [command for command in commands if INSTALLS.search(command)]
+    return [command for command in installs if not PINNED.search(command)]
+
+
+def unpinned_calls(text: str) -> list[str]:
+    """Return the lists of arguments in Python source that have pip install what no hash pins."""
+    found = []
+    for node in ast.walk(ast.parse(text)):
+        parts = (
+            node.elts
+            if isinstance(node, (ast.List, ast.Tuple))
+            else node.args
+            if isinstance(node, ast.Call)
+            else ()
+        )
+        words = {str(part.value) for part in parts if isinstance(part, ast.Constant)}
+        is_ours = isinstance(node, ast.Call) and ast.unparse(node.func) in ("pinned", "pins.pinned")
+        if words & VERBS and not is_ours and not words & {"--require-hashes", "--no-index"}:
+            found.append(ast.unparse(node))
+    return found
+
+
+VERBS = {"install", "download", "wheel"}
+INSTALLS = re.compile(
+    r"(\bpip3?|\$\(PIP\)).* (install|download|wheel)\b|\b(uv|uvx|pipx|npm|npx|easy_install) +[a-z]"
+)
+PINNED = re.compile(r"--require-hashes|--no-index")
+SCRIPTS = ("Makefile", ".ci/run", "container/*", "examples/*/*.sh", ".github/workflows/*.yml")
+OTHERS = {  # calls that are no installation of Python packages by the project
+    "tests/apt.py": "Debian's packages, which are signed",
+    "smsweep/runtime/requirements.py": "a user's requirements, as the user states them",
+    "smsweep/backends/docker/pip_settings.py": "sections of pip's configuration",
+    "tests/docker/test_takeover.py": "parts of a message",
+}
+
+
+@pytest.mark.parametrize("script", [file for glob in SCRIPTS for file in sorted(ROOT.glob(glob))], ids=str)
+def test_scripts_install_only_what_is_pinned(script: Path) -> None:
+    if script.suffix != ".md":
+        assert unpinned_commands(script.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("folder", ["smsweep", "tests", "benchmarks", "examples"])
+def test_python_installs_only_what_is_pinned(folder: str) -> None:
+    names = [file.relative_to(ROOT).as_posix() for file in sorted((ROOT / folder).rglob("*.py"))]
+    found = {name: unpinned_calls((ROOT / name).read_text(encoding="utf-8")) for name in names}
+    assert {name: calls for name, calls in found.items() if calls and name not in OTHERS} == {}
+    assert all(found[name] for name in OTHERS if name.startswith(folder))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "pip install build",
+        "RUN python3 -m pip install --no-cache-dir '.[postgres]'",
+        "\t$(PIP) install -r requirements.txt",
+        "apt-get update && pip3 download six",
+        "/opt/x/bin/pip install \\\n    --upgrade pip",
+        "uv pip install six",
+        "uvx ruff",
+        "npm install left-pad",
+    ],
+)
+def test_a_script_that_installs_anything_is_found(line: str) -> None:
+    assert unpinned_commands(line) != []
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "run([python, '-m', 'pip', 'install', 'six'])",
+        "run([*pip, 'wheel', '.'])",
+        "pip('install', '-r', 'requirements.txt')",
+        "run((python, '-m', 'pip', 'download', '--no-deps', 'six'))",
+    ],
+)
+def test_python_that_installs_anything_is_found(code: str) -> None:
+    assert unpinned_calls(code) != []
 
 
 def test_every_licence_is_a_permissive_one() -> None:
@@ -34,7 +165,75 @@ def test_the_docs_list_the_licences() -> None:
     assert listed == audit.licences()
 
 
+@pytest.mark.parametrize(
+    "dockerfile", sorted((ROOT / "container").glob("*Dockerfile")), ids=lambda file: file.name
+)
+def test_base_images_are_pinned_by_digest(dockerfile: Path) -> None:
+    text = dockerfile.read_text(encoding="utf-8")
+    assert re.findall(r"^ARG BASE=(.*)$", text, re.M) == [PULLED]
+    assert re.fullmatch(r"[\w.-]+:[\w.-]+@sha256:[0-9a-f]{64}", PULLED)
+    assert set(re.findall(r"^FROM (\S+)", text, re.M)) == {"${BASE}"}
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda file: file.name)
+def test_actions_are_pinned_by_commit(workflow: Path) -> None:
+    used = re.findall(r"uses: *(.*)$", workflow.read_text(encoding="utf-8"), re.M)
+    assert used
+    assert [use for use in used if not re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", use)] == []
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda file: file.name)
+def test_each_job_has_only_the_permissions_that_it_names(workflow: Path) -> None:
+    content = yaml.safe_load(workflow.read_text(encoding="utf-8"))
+    assert content["permissions"] == {}
+    writing = {name: job["permissions"] for name, job in content["jobs"].items()}
+    assert writing == {
+        "build": {"contents": "read"},
+        "reproduce": {"contents": "read"},
+        "attest": {"id-token": "write", "attestations": "write"},
+        "publish": {"id-token": "write"},
+        "announce": {"contents": "write"},
+    }
+
+
+@pytest.mark.oracle
+def test_scanners_find_nothing() -> None:
+    assert list(audit.findings()) == []
+
+
+@pytest.mark.oracle
+def test_scanners_find_an_unsafe_call_and_an_action_without_a_commit(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    for name, text in {
+        "smsweep/unsafe.py": "import subprocess\nsubprocess.run(input(), shell=True)\n",
+        ".github/workflows/unsafe.yml": "on: push\njobs: {a: {runs-on: x, steps: [{uses: a/b@v4}]}}\n",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text(text)
+    code, workflow = audit.findings(tmp_path)
+    assert "B602" in code
+    assert "unpinned-uses" in workflow
+
+
 @pytest.mark.slow
 @pytest.mark.oracle
-def test_an_index_has_the_files_of_the_lock() -> None:
+@pytest.mark.parametrize("platform", PLATFORMS)
+@pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13", "3.14"])
+def test_the_pins_have_wheels_for(python: str, platform: str, tmp_path: Path) -> None:
+    uv = str(oracle("tools").python.with_name("uv"))
+    files = [word for file in (pins.BASE, pins.POSTGRES) for word in ("--requirement", str(file))]
+    target = ["--python-version", python, "--python-platform", platform, "--target", str(tmp_path / "none")]
+    done = subprocess.run(
+        [uv, "pip", "install", "--dry-run", "--no-deps", "--require-hashes", "--no-build", *target, *files],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"Would install \d+ packages", done.stderr)
+
+
+@pytest.mark.slow
+@pytest.mark.oracle
+def test_an_index_has_the_files_of_the_pins() -> None:
     assert list(audit.wrong_hashes()) == []

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -14,22 +14,14 @@ from docker import DockerClient
 from docker.errors import ImageNotFound
 
 from tests.engine import CACHE, IMAGE
+from tests.oracles import IN_CONTAINERS, oracle
+from tests.pins import pinned
 
 VERSION = "5.1.4"
+SHA256 = "4b6147670ccee4b14cbd86dbfdf416fcfffe486b3ef7ac8d1caf6bc361386121"
+# There is no wheel of it, so no pinned file of ours can have it.
+SDIST = f"sagemaker-training=={VERSION} --hash=sha256:{SHA256}\n"
 TOOLKIT_IMAGE = f"smsweep-test-toolkit:{VERSION}"
-# Of what its setup.py asks for, what a job of one host imports.
-IMPORTED = (
-    "boto3",
-    "inotify_simple",
-    "numpy",
-    "paramiko",
-    "protobuf",
-    "psutil",
-    "retrying",
-    "scipy",
-    "six",
-    "gevent",
-)
 TRAIN = "#!/usr/bin/env python3\nfrom sagemaker_training.cli.train import main\n\nmain()\n"
 DOCKERFILE = f"""\
 FROM {IMAGE}
@@ -45,8 +37,11 @@ def toolkit_sources() -> Path:
     home = CACHE / f"sagemaker-training-{VERSION}"
     if not home.exists():
         CACHE.mkdir(exist_ok=True)
-        pip = ["download", "--no-deps", "--no-binary", ":all:"]
-        _pip([*pip, "--dest", str(CACHE), f"sagemaker-training=={VERSION}"])
+        wanted = CACHE / "toolkit.txt"
+        wanted.write_text(SDIST)
+        # pip asks the archive for its metadata; its setup.py uses the environment's setuptools, which is pinned.
+        source = ["--no-binary", ":all:", "--no-build-isolation", "--dest", str(CACHE)]
+        _pip([*pinned("download", wanted), *source])
         (archive,) = CACHE.glob(f"sagemaker[_-]training-{VERSION}.tar.gz")
         with tarfile.open(archive) as tar:
             tar.extractall(CACHE / "toolkit.part", filter="data")
@@ -67,17 +62,21 @@ def ensure_toolkit_image(engine: DockerClient, scratch: Path) -> str:
         packages = scratch / "packages"
         shutil.copytree(toolkit_sources(), packages)
         version = ".".join(python.split(".")[:2])
-        wheels = ["--only-binary", ":all:", "--python-version", version, "--target", str(packages)]
-        _pip(["install", *wheels, *IMPORTED])
+        wanted = scratch / "toolkit.txt"
+        wanted.write_text(IN_CONTAINERS["toolkit"].pins())
+        _pip([*pinned("install", wanted), "--python-version", version, "--target", str(packages)])
         (scratch / "train").write_text(TRAIN)
         (scratch / "Dockerfile").write_text(DOCKERFILE)
         engine.images.build(path=str(scratch), tag=TOOLKIT_IMAGE, rm=True)
     return TOOLKIT_IMAGE
 
 
-def _pip(arguments: list[str]) -> None:
+def _pip(arguments: Sequence[str]) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "pip", "--quiet", *arguments], capture_output=True, text=True, check=False
+        [str(oracle("tools").python), "-m", "pip", "--quiet", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         reason = f"cannot fetch the toolkit: {done.stderr[-500:]}"

@@ -4,12 +4,18 @@
 set -euo pipefail
 queue=https://sqs.eu-west-1.amazonaws.com/123456789012/sweeps
 image=123456789012.dkr.ecr.eu-west-1.amazonaws.com/train:1
+wheel=0000000000000000000000000000000000000000000000000000000000000000
 trap 'shutdown -h now' EXIT
 
 apt-get update -q
 apt-get install -q -y curl docker.io python3-venv awscli
+# The wheel's digest is in SHA256SUMS on the release's page. The wheel has the digests of all that it needs.
 python3 -m venv /opt/smsweep
-/opt/smsweep/bin/pip install --quiet 'smsweep[postgres]==0.1.0'
+echo "smsweep==0.1.0 --hash=sha256:$wheel" > /opt/smsweep/wheel.txt
+install=(/opt/smsweep/bin/pip install --quiet --require-hashes --only-binary :all: --no-deps)
+"${install[@]}" -r /opt/smsweep/wheel.txt
+pins=$(echo /opt/smsweep/lib/python3*/site-packages/smsweep/requirements)
+"${install[@]}" -r "$pins/base.txt" -r "$pins/postgres.txt"
 
 export AWS_REGION=eu-west-1 HOME=/root SMSWEEP_DIR=/var/lib/smsweep SMSWEEP_DOCKER_IMAGE=$image
 SMSWEEP_STORE=$(aws secretsmanager get-secret-value --secret-id smsweep/store --query SecretString --output text)

@@ -13,7 +13,7 @@ from smsweep.errors import UsageError
 from smsweep.local_requests import is_same_secret
 
 PREFIX = "/_smsweep/"
-TOKEN_HEADER = "X-Smsweep-Token"  # noqa: S105 - the header's name
+TOKEN_HEADER = "X-Smsweep-Token"  # noqa: S105 - the header's name # nosec B105
 
 
 class Admin:

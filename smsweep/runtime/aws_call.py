@@ -64,7 +64,7 @@ def aws_call(
     if keys[2]:
         headers["x-amz-security-token"] = keys[2]
     headers["authorization"] = signature(headers, data, service, region, keys)
-    request = urllib.request.Request(url, data=data, headers=headers, method="POST")  # noqa: S310 - http(s), as set
+    request = urllib.request.Request(url, data=data, headers=headers, method="POST")  # noqa: S310 - checked
     document: Dict[str, Any] = json.loads(_patiently(request))
     return document
 
@@ -76,12 +76,18 @@ class Unavailable(OSError):
 def _patiently(request: urllib.request.Request) -> bytes:
     """Send a request; retry while the service is throttled, fails, or cannot be reached.
 
-    Raises HTTPError for a refusal, Unavailable if the last try fails as well.
+    Raises HTTPError for a refusal, Unavailable if the last try fails as well, ValueError for a URL that is not one
+    of a web server.
     """
-    rng = random.Random()  # noqa: S311 - spreads the tries of many jobs, no secret
+    if request.type not in ("http", "https"):  # urllib would read a local file as the answer
+        raise ValueError(
+            f"{request.type}: is not a scheme that AWS answers; set AWS_ENDPOINT_URL and "
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI to https://... or unset them"
+        )
+    rng = random.Random()  # noqa: S311 # nosec B311
     for pause_s in (*PAUSES_S, None):
         try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310 # nosec B310
                 body: bytes = answer.read()
                 return body
         except urllib.error.HTTPError as err:
@@ -119,7 +125,7 @@ def credentials(environ: Mapping[str, str]) -> Keys:
     if not full:
         return _keys_of_botocore()
     permit = environ.get("AWS_CONTAINER_AUTHORIZATION_TOKEN")
-    request = urllib.request.Request(full, headers={"authorization": permit} if permit else {})  # noqa: S310
+    request = urllib.request.Request(full, headers={"authorization": permit} if permit else {})  # noqa: S310 - checked
     keys = json.loads(_patiently(request))
     return keys["AccessKeyId"], keys["SecretAccessKey"], keys.get("Token", "")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-import pickle
+import pickle  # writes a comparison key, and loads nothing # nosec B403
 import threading
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence

@@ -32,7 +32,7 @@ class Program:
         module.__file__ = self._file
         sys.modules[module.__name__] = module  # where dataclasses look for it
         try:
-            exec(compile(scheduler["code"], self._file, "exec"), module.__dict__)  # noqa: S102 - the user allowed it
+            exec(compile(scheduler["code"], self._file, "exec"), module.__dict__)  # noqa: S102 - the user allowed it # nosec B102
         except (Exception, SystemExit) as err:
             raise self._broken("source", err) from err
         self._module = module

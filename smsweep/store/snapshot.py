@@ -25,7 +25,7 @@ def keep_only(file: Path, sweep_ids: Collection[str]) -> None:
     with closing(sqlite3.connect(file, isolation_level=None)) as copy:
         copy.execute("PRAGMA foreign_keys = ON")
         marks = ", ".join("?" * len(sweep_ids))
-        copy.execute(f"DELETE FROM sweeps WHERE id NOT IN ({marks})", tuple(sweep_ids))  # noqa: S608 - only marks
+        copy.execute(f"DELETE FROM sweeps WHERE id NOT IN ({marks})", tuple(sweep_ids))  # noqa: S608 - only marks # nosec B608
         copy.execute("VACUUM")
 
 
@@ -43,7 +43,7 @@ def check_copy(file: Path, name: str) -> None:
     """
     try:
         with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as copy:
-            versions = copy.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchmany(2)  # noqa: S608 - ours
+            versions = copy.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchmany(2)  # noqa: S608 # nosec B608 - our own table
             sweeps = copy.execute("SELECT id FROM sweeps LIMIT 1").fetchall()
     except sqlite3.Error as err:
         raise StoreDamaged(f"{name}: it is not a store of smsweep: {err}") from err

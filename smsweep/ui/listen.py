@@ -22,7 +22,7 @@ from smsweep.ui.assets import address
 from smsweep.ui.desk import Desk
 from smsweep.ui.gate import Gate
 
-TOKEN_VAR = "SMSWEEP_UI_TOKEN"  # noqa: S105 - a name
+TOKEN_VAR = "SMSWEEP_UI_TOKEN"  # noqa: S105 - a name # nosec B105
 LEAST_TOKEN = 16  # characters
 PATIENCE_S = 2  # for answers that are under way when the page is told to end
 LOOPBACK = "127.0.0.1"
@@ -132,6 +132,6 @@ def bound(host: str, port: int) -> Iterator[socket.socket]:
 
 
 def _shown(host: str) -> str:
-    if host in ("", "0.0.0.0", "::"):  # noqa: S104 - compared, not bound
+    if host in ("", "0.0.0.0", "::"):  # noqa: S104 - compared, not bound # nosec B104
         return socket.gethostname()
     return f"[{host}]" if ":" in host else host

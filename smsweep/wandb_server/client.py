@@ -32,7 +32,7 @@ class WandbServer:
             headers={"Content-Type": "application/json", "Authorization": self._authorization},
         )
         try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:  # noqa: S310 - likewise
+            with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:  # noqa: S310 - likewise # nosec B310
                 answer = json.load(response)
         except urllib.error.HTTPError as err:
             raise self._refused(err) from err

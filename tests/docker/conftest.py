@@ -17,10 +17,11 @@ from docker.errors import APIError
 from smsweep.backends.docker.backend import DockerBackend
 from tests.engine import IMAGE
 from tests.jobs import Jobs
+from tests.pins import BASE, BUILD, POSTGRES, pinned
 
 ROOT = Path(__file__).parents[2]
 # What agent.Dockerfile copies.
-PARTS = ("smsweep", "container", "pyproject.toml", "README.md", "LICENSE", "requirements.txt", ".dockerignore")
+PARTS = ("smsweep", "container", "pyproject.toml", "README.md", "LICENSE", "requirements", ".dockerignore")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -47,25 +48,34 @@ def job_image(docker_engine: DockerClient) -> str:
 
 
 @pytest.fixture(scope="session")
-def agent_image(docker_engine: DockerClient, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The image of container/agent.Dockerfile, from wheels that were fetched by this machine's pip."""
+def agent_context(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What container/agent.Dockerfile is built from, and wheels that were fetched by this machine's pip."""
     context = tmp_path_factory.mktemp("context")
     for name in PARTS:
         source = ROOT / name
         copy = shutil.copytree if source.is_dir() else shutil.copyfile
         copy(source, context / name)
-    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--wheel-dir", str(context / "wheels")]
-    pinned = ["-c", str(ROOT / "requirements.txt"), "hatchling>=1.27"]
-    subprocess.run([*pip, *pinned, f"{ROOT}[postgres]"], check=True)
-    built, _ = docker_engine.images.build(
-        path=str(context),
-        dockerfile="container/agent.Dockerfile",
-        buildargs={"BASE": IMAGE, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/build"},
-        rm=True,
-    )
-    yield str(built.id)
+    pip = [sys.executable, "-m", "pip", "--quiet", *pinned("download", BASE, POSTGRES, BUILD)]
+    subprocess.run([*pip, "--dest", str(context / "wheels")], check=True)
+    return context
+
+
+@pytest.fixture(scope="session")
+def agent_image(docker_engine: DockerClient, agent_context: Path) -> Iterator[str]:
+    """The image of container/agent.Dockerfile."""
+    built = build_agent(docker_engine, agent_context)
+    yield built
     with suppress(APIError):
-        docker_engine.images.remove(str(built.id), force=True)
+        docker_engine.images.remove(built, force=True)
+
+
+def build_agent(engine: DockerClient, context: Path) -> str:
+    """Build container/agent.Dockerfile on the base image, without a network for pip, and return the image's id."""
+    arguments = {"BASE": IMAGE, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/build"}
+    built, _ = engine.images.build(
+        path=str(context), dockerfile="container/agent.Dockerfile", buildargs=arguments, rm=True, forcerm=True
+    )
+    return str(built.id)
 
 
 def build(engine: DockerClient, tag: str, **arguments: str) -> str:

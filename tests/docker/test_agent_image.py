@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 from docker import DockerClient
+from docker.errors import BuildError
 
 from tests.desk import Desk, grid
+from tests.docker.conftest import build_agent
+from tests.docker.wheels import make_wheel
 
 
 @pytest.mark.slow
@@ -29,3 +33,19 @@ def test_the_agent_image_works_off_a_sweep(agent_image: str, docker_engine: Dock
     )
     assert b"2 finished" in said
     assert [trial["state"] for trial in desk.trials(sweep_id)] == ["finished", "finished"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("project", "stage"), [("hatchling", "build"), ("typing_inspection", "final")])
+def test_a_swapped_wheel_breaks_the_build(
+    project: str, stage: str, agent_context: Path, docker_engine: DockerClient, tmp_path: Path
+) -> None:
+    context = tmp_path / "context"
+    shutil.copytree(agent_context, context)
+    (wheel,) = context.glob(f"wheels/{project}-*.whl")
+    make_wheel(context / "wheels", project, wheel.name.split("-")[1])
+    with pytest.raises(BuildError) as refused:
+        build_agent(docker_engine, context)
+    said = "".join(str(line.get("stream", "")) for line in refused.value.build_log)
+    assert "DO NOT MATCH THE HASHES" in said
+    assert (" AS build" in said, "COPY --from=build" in said) == (True, stage == "final")

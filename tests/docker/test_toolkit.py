@@ -15,12 +15,11 @@ from smsweep.jobs import RUNTIME_CHANNEL, SOURCE_TAR
 from tests.docker.conftest import ROOT
 from tests.engine import IMAGE
 from tests.jobs import ENTRYPOINT, Done, Jobs
+from tests.oracles import IN_CONTAINERS
 from tests.toolkit import toolkit_sources
 
 pytestmark = pytest.mark.oracle
 
-# What its setup.py asks for, but for pip and boto3's own needs.
-REQUIREMENTS = "boto3,gevent,inotify_simple,numpy,paramiko,protobuf,psutil,retrying,scipy,six,werkzeug"
 TOOLKIT = "/opt/ml/input/data/toolkit"
 # What the console script `train` does, with the toolkit found in a channel.
 TRAIN = f"import sys; sys.path.insert(0, {TOOLKIT!r}); from sagemaker_training.cli.train import main; main()"
@@ -116,7 +115,7 @@ def both(
         request = jobs.request(
             who,
             SHOW,
-            files={"requirements.txt": REQUIREMENTS.replace(",", "\n")},
+            files={"requirements.txt": IN_CONTAINERS["toolkit"].pins()},
             params=PARAMS,
             environment={"PIP_BREAK_SYSTEM_PACKAGES": "1"},  # the toolkit installs once more, on Debian's Python
             channels={"train": (folder / "data").as_uri(), "toolkit": toolkit.as_uri()},

@@ -543,7 +543,7 @@ def attempts():
     yield "read a secret", clients["secretsmanager"].get_secret_value, {"SecretId": "key"}
     yield "create a bucket", clients["s3"].create_bucket, {"Bucket": "other"}
     yield "upload", clients["s3"].put_object, {"Bucket": "bucket", "Key": "x", "Body": b"x"}
-    yield "download", clients["s3"].get_object, {"Bucket": "bucket", "Key": "a b/secret.txt"}
+    yield "get an object", clients["s3"].get_object, {"Bucket": "bucket", "Key": "a b/secret.txt"}
     yield "assume a role", clients["sts"].assume_role, {"RoleArn": request["RoleArn"], "RoleSessionName": "name"}
     yield "create a key", clients["iam"].create_access_key, {"UserName": "x"}
 
@@ -596,7 +596,7 @@ def test_another_user_of_the_machine_gets_nothing(account: Account) -> None:
             ("list jobs", "create a job", "stop a job", "describe a job"), "UnrecognizedClientException"
         ),
         "read a secret": "UnrecognizedClientException",
-        **dict.fromkeys(("create a bucket", "upload", "download"), "InvalidAccessKeyId"),
+        **dict.fromkeys(("create a bucket", "upload", "get an object"), "InvalidAccessKeyId"),
         **dict.fromkeys(("assume a role", "create a key"), "InvalidClientTokenId"),
         **dict.fromkeys(("/moto-api/data.json", "/_smsweep/ledger", "/"), 403),
         **dict.fromkeys(

@@ -76,7 +76,12 @@ def submission(queue: JobQueue, request: TrainingJobRequest) -> dict[str, Any]:
     return {name: value for name, value in made.items() if value}
 
 
-def pages(aws: Aws, queue: JobQueue, name: str, token: str = "") -> tuple[list[ServiceJob], str]:
+def pages(
+    aws: Aws,
+    queue: JobQueue,
+    name: str,
+    token: str = "",  # a page's # nosec B107
+) -> tuple[list[ServiceJob], str]:
     """Return one page of the jobs of that name, or that begin so where it ends in *, and the next one's token.
 
     Newest first, in any status. Raises JobError.
@@ -94,7 +99,7 @@ def pages(aws: Aws, queue: JobQueue, name: str, token: str = "") -> tuple[list[S
 
 def named(aws: Aws, queue: JobQueue, name: str) -> Iterator[ServiceJob]:
     """Yield the service jobs of exactly that name, newest first."""
-    token = ""
+    token = ""  # a page's # nosec B105
     while True:
         found, token = pages(aws, queue, name, token)
         yield from (job for job in found if job.name == name)  # AWS does not mind upper and lower case

@@ -51,7 +51,7 @@ class WarmPools:
     def _idle(self) -> set[str]:
         """Return the jobs with an idle pool; of several jobs that shared one, only the last has it."""
         found: set[str] = set()
-        token = ""
+        token = ""  # a page's # nosec B105
         while True:
             more = {"NextToken": token} if token else {}
             answer = self._aws.translated(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
-from importlib import metadata
 from pathlib import Path
 
 from smsweep.fleet import agent_job
@@ -14,15 +12,15 @@ from smsweep.source.collect import SourceFile
 from smsweep.source.pack import pack
 
 PACKAGE = Path(agent_job.__file__).parent.parent
+PINS = PACKAGE / "requirements"
 LEFT_OUT = {"__pycache__"}
-EXTRA = re.compile(r"""extra\s*==\s*['"](?P<name>[\w-]+)['"]""")
 
 
 def pack_agent(into: Path, extras: tuple[str, ...] = ()) -> Bundle:
     """Pack this smsweep as a source that runs an agent. extras: of it, such as postgres."""
     with tempfile.TemporaryDirectory() as folder:
         wanted = Path(folder) / "requirements.txt"
-        wanted.write_text("".join(f"{line}\n" for line in requirements(extras)))
+        wanted.write_text(requirements(extras), encoding="utf-8")
         files = [_file("requirements.txt", wanted), _file(PROGRAM, Path(agent_job.__file__))]
         for path in sorted(PACKAGE.rglob("*")):
             name = path.relative_to(PACKAGE.parent).as_posix()
@@ -31,17 +29,17 @@ def pack_agent(into: Path, extras: tuple[str, ...] = ()) -> Bundle:
         return pack(files, into)
 
 
-def requirements(extras: tuple[str, ...] = ()) -> list[str]:
-    """Return what this smsweep was installed with, as ranges: an image that has it all needs no network."""
-    found = []
-    for line in metadata.requires("smsweep") or ():
-        requirement, _, marker = line.partition(";")
-        extra = EXTRA.search(marker)
-        if extra is None:
-            found.append(line)
-        elif extra["name"] in extras:
-            found.append(requirement.strip())
-    return found
+def requirements(extras: tuple[str, ...] = ()) -> str:
+    """Return what an agent's job installs, as the text of a requirement file.
+
+    Args:
+        extras: Of smsweep, such as postgres; each has a file in smsweep/requirements.
+
+    Returns:
+        Exact versions with their hashes, and the options that make pip refuse all other files. In an image that
+        has these versions pip downloads nothing.
+    """
+    return "".join((PINS / f"{name}.txt").read_text(encoding="utf-8") for name in ("base", *extras))
 
 
 def _file(name: str, path: Path) -> SourceFile:

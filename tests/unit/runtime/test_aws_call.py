@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from botocore.credentials import Credentials
 
 from smsweep.failures import INTERNAL, classify
 from smsweep.runtime import aws_call
-from smsweep.runtime.aws_call import signature
+from smsweep.runtime.aws_call import credentials, signature
 from smsweep.runtime.failure import JobFailure
 from smsweep.runtime.secrets import with_secrets
 
@@ -121,3 +122,15 @@ def test_trial_whose_secret_is_unavailable_is_retried_as_an_internal_failure(
         with_secrets({**service.environ, "SMSWEEP_SECRET_TOKEN": ARN}, "/nowhere")
     assert classify(str(caught.value), 1) == INTERNAL
     assert classify(f"AlgorithmError: {caught.value}", 1) == INTERNAL
+
+
+@pytest.mark.parametrize("scheme", ["file", "ftp", "data"])
+def test_only_a_web_server_is_asked(scheme: str, tmp_path: Path) -> None:
+    """urllib would return the file, and the job would take it for its secret or its keys."""
+    (tmp_path / "answer").write_text('{"AccessKeyId": "a", "SecretAccessKey": "b", "SecretString": "planted"}')
+    url = f"{scheme}://localhost{tmp_path / 'answer'}" if scheme != "data" else "data:application/json,{}"
+    with pytest.raises(ValueError, match=f"{scheme}: is not a scheme that AWS answers"):
+        credentials({"AWS_CONTAINER_CREDENTIALS_FULL_URI": url})
+    keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_ENDPOINT_URL": url}
+    with pytest.raises(ValueError, match=f"{scheme}: is not a scheme that AWS answers"):
+        aws_call.aws_call("secretsmanager", "eu-west-1", "aws", "secretsmanager.GetSecretValue", {}, keys)

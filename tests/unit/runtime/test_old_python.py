@@ -34,7 +34,7 @@ def test_every_module_is_python_3_8_syntax(file: Path) -> None:
 
 @pytest.mark.oracle
 def test_no_module_uses_what_python_3_8_does_not_have() -> None:
-    vermin = oracle("vermin").python.with_name("vermin")
+    vermin = oracle("tools").python.with_name("vermin")
     files = [str(PACKAGE / "__init__.py"), str(PACKAGE / "runtime")]
     done = subprocess.run(
         [str(vermin), "--target=3.8-", "--violations", "--no-tips", *files], capture_output=True, text=True
