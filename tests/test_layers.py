@@ -82,7 +82,7 @@ MAY_IMPORT = {
     "report": GROUND | VALUES,
     "exports": GROUND | VALUES,
     "ui": {"errors", "local_requests", "sdk", "report", "sweeps", "trials"},
-    "cli": {"errors", "printable", "sdk", "tables"},
+    "cli": {"agents", "errors", "printable", "sdk", "tables", "trials"},
     "__main__": {"cli"},
 }
 MAY_NOT_SEE = {  # room -> foreign packages it must not know

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import typer
 
-from smsweep import sdk
 from smsweep.cli.detached import detach as leave_agent
 from smsweep.cli.follow import follow
 from smsweep.cli.options import (
@@ -30,6 +29,9 @@ from smsweep.cli.options import (
     Verbose,
 )
 from smsweep.errors import UsageError
+from smsweep.sdk import detach as detach_service
+from smsweep.sdk import hosted
+from smsweep.sdk import queue as queue_service
 
 EXAMPLES = """
 smsweep agent abcd1234
@@ -107,16 +109,18 @@ def agent(
     if queue is not None and sweep_id is None:
         if kept_at or source or detach or detach_to or controller is Controller.WANDB:
             raise UsageError("--queue does not go with --kept-at, --source, --detach or --controller wandb")
-        raise typer.Exit(sdk.queue.work_off(queue, lambda invited: follow(invited, **options), patience_s=wait))
+        raise typer.Exit(
+            queue_service.work_off(queue, lambda invited: follow(invited, **options), patience_s=wait)
+        )
     if sweep_id is None or queue is not None:
         raise UsageError("give an agent either a sweep's id or --queue URL")
     if controller is Controller.WANDB:
-        sweep_id = sdk.hosted.attach(sweep_id, project=project, entity=entity, job=job)
+        sweep_id = hosted.attach(sweep_id, project=project, entity=entity, job=job)
     if kept_at is not None:
-        sdk.detach.attach(sweep_id, kept_at)
+        detach_service.attach(sweep_id, kept_at)
     if detach or detach_to:
         if source is not None:
-            sdk.queue.fetch_source(sweep_id, source)
+            queue_service.fetch_source(sweep_id, source)
         unknown = ("as_json", "project", "entity", "notify")
         return leave_agent(
             sweep_id,
@@ -128,7 +132,7 @@ def agent(
 
     def work() -> int:
         if source is not None:
-            sdk.queue.fetch_source(sweep_id, source)
+            queue_service.fetch_source(sweep_id, source)
         return follow(sweep_id, **options)
 
-    raise typer.Exit(sdk.detach.work_on(work))
+    raise typer.Exit(detach_service.work_on(work))

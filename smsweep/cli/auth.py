@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from smsweep import sdk
 from smsweep.cli.options import Json
 from smsweep.cli.output import answer, answer_json, say
+from smsweep.sdk import auth as auth_service
 
 EXAMPLES = """
 smsweep auth
@@ -32,7 +32,7 @@ def auth(
     The key is found as wandb finds it: WANDB_API_KEY, wandb's settings, netrc. It goes into Secrets Manager, once;
     job.yaml refers to it, and no request, log or file of smsweep ever holds it.
     """
-    stored = sdk.auth.auth(variable=variable, name=name, ssm=ssm)
+    stored = auth_service.auth(variable=variable, name=name, ssm=ssm)
     if as_json:
         answer_json({"variable": stored.variable, "arn": stored.arn})
         return

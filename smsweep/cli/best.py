@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from smsweep import sdk
 from smsweep.cli.options import Json, SweepId
 from smsweep.cli.output import answer, answer_json, say
 from smsweep.cli.text import cell, clean, pairs
 from smsweep.errors import NotFound, UsageError
+from smsweep.sdk import results, views
 
 EXAMPLES = """
 smsweep best abcd1234
@@ -33,7 +33,7 @@ def best(
 
     Best over all that a trial reported of the sweep's metric; failed and crashed trials do not count.
     """
-    shown = sdk.views.show(sweep_id)
+    shown = views.show(sweep_id)
     if shown["metrics"]:
         show_front(shown["id"], download, as_json=as_json)
         return
@@ -50,7 +50,7 @@ def best(
             f"smsweep trials {shown['id']} --json"
         )
     if download is not None:
-        sdk.results.download_model(shown["id"], trial["number"], download)
+        results.download_model(shown["id"], trial["number"], download)
         say(f"its model is in {download}")
     if as_json:
         answer_json(trial)
@@ -58,21 +58,21 @@ def best(
     repeats = trial.get("repeats")
     mean = f"  mean {cell(repeats['mean'])} of {len(repeats['trials'])} repeats" if repeats else ""
     answer(f"{shown['id']}/{trial['number']}  {clean(metric['name'])}={cell(trial['objective'])}{mean}")
-    answer(pairs(sdk.views.flat_params(trial["params"])))
+    answer(pairs(views.flat_params(trial["params"])))
 
 
 def show_front(sweep_id: str, download: Path | None, *, as_json: bool) -> None:
     """Show every trial that no other beats by all metrics at once. download: for their models, one folder each."""
-    trials = sdk.views.front(sweep_id)
+    trials = views.front(sweep_id)
     if not trials and not as_json:
         raise NotFound(f"no trial of sweep {sweep_id} that counts has values of all its metrics yet")
     if download is not None:
         for trial in trials:
-            sdk.results.download_model(sweep_id, trial["number"], download / str(trial["number"]))
+            results.download_model(sweep_id, trial["number"], download / str(trial["number"]))
         say(f"the model of trial N is in {download / 'N'}")
     if as_json:
         answer_json(trials)
         return
     for trial in trials:
         answer(f"{sweep_id}/{trial['number']}  {pairs(trial['outcome'])}")
-        answer(f"  {pairs(sdk.views.flat_params(trial['params']))}")
+        answer(f"  {pairs(views.flat_params(trial['params']))}")

@@ -11,10 +11,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from smsweep import sdk
 from smsweep.cli.money import used
 from smsweep.cli.sparkline import sparkline
 from smsweep.cli.text import cell, clean, counts, front, lasting, pairs
+from smsweep.sdk import views
 from smsweep.sdk.looks import Look, Slot
 
 Row = tuple[str, ...]
@@ -145,7 +145,7 @@ def _row(slot: Slot) -> Row:
 
 def _params(look: Look, trial: dict[str, Any]) -> str:
     """Return the params that make a trial differ from others."""
-    params = sdk.views.flat_params(trial["params"])
+    params = views.flat_params(trial["params"])
     return pairs({name: value for name, value in params.items() if name not in look.fixed}, DIGITS)
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 
-from smsweep import sdk
 from smsweep.cli.options import Where
 from smsweep.cli.output import answer_json, say
 from smsweep.errors import UsageError
+from smsweep.sdk import detach as detach_service
+from smsweep.sdk import views
 
 REMOTE = "sagemaker"  # a backend whose jobs need no machine of ours, so that neither does its agent
 
@@ -24,7 +25,7 @@ def detach(
     """Leave an agent behind, and say how to look after it. options: of `smsweep agent`, by their long names."""
     left = _leave(sweep_id, options, where, notify)
     if as_json:
-        answer_json({**sdk.views.show(sweep_id), "detached": left})
+        answer_json({**views.show(sweep_id), "detached": left})
 
 
 def is_far(backend: object, where: Where | None, notify: Sequence[str] | None) -> bool:
@@ -51,7 +52,7 @@ def _leave(
             arguments.append(f"--{name}")
         elif value not in (None, False):
             arguments.append(f"--{name}={value}")
-    daemon = sdk.detach.detach(sweep_id, arguments, notify or ())
+    daemon = detach_service.detach(sweep_id, arguments, notify or ())
     say(f"agent {daemon.pid} goes on without this terminal; it says what it does in {daemon.log}")
     say(f"look with: smsweep show {sweep_id}; smsweep logs {sweep_id}/0 -f")
     say(f"end it with: smsweep sweep --stop {sweep_id}, when running trials have finished; kill {daemon.pid}, now")
@@ -65,7 +66,7 @@ def _send_away(sweep_id: str, options: Mapping[str, object], *, with_agent: bool
         )
     left = ("backend", "job")
     arguments = {name: value for name, value in options.items() if name not in left and value not in (None, False)}
-    record = sdk.detach.send_away(sweep_id, arguments, with_agent=with_agent)
+    record = detach_service.send_away(sweep_id, arguments, with_agent=with_agent)
     if not with_agent:
         say(f"its store and source are in {record.uri}; start its agent, wherever that is, with:")
         command = (

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from smsweep import sdk
 from smsweep.cli.options import Json, complete_id, whole_id
 from smsweep.cli.output import answer, answer_json, table
 from smsweep.cli.text import clean
+from smsweep.sdk import diff as diff_service
 
 EXAMPLES = """
 smsweep diff abcd1234/3 abcd1234/7
@@ -61,7 +61,7 @@ def diff(
     Params, metrics, states, both config files, the job's request, what they were created with, and the source file
     by file. Of sweeps, params and metrics are those of the best trials. Only what differs is shown.
     """
-    found = sdk.diff.diff(a, b)
+    found = diff_service.diff(a, b)
     if as_json:
         answer_json(found)
     else:

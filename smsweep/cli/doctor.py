@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import typer
 
-from smsweep import sdk
 from smsweep.cli.options import Backend, Job, Json
 from smsweep.cli.output import answer, answer_json
+from smsweep.sdk import doctor as doctor_service
 
 EXAMPLES = """
 smsweep doctor
@@ -21,7 +21,7 @@ def doctor(job: Job = None, backend: Backend = None, as_json: Json = False) -> N
     And say how to get what is missing. Exit code 1 when something required is missing: what --backend needs, not
     what another would need. With --job its image and its bucket in S3 are looked at.
     """
-    findings = sdk.doctor.examine(backend=backend, job=job)
+    findings = doctor_service.examine(backend=backend, job=job)
     if as_json:
         answer_json([finding.as_data() for finding in findings])
     else:

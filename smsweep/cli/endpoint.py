@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from smsweep import sdk
 from smsweep.cli.options import Json
 from smsweep.cli.output import answer, say
+from smsweep.sdk import serve
 
 EXAMPLES = """
 smsweep endpoint --backend docker
@@ -51,7 +51,7 @@ def endpoint(
         say("run the lines above in the shell of a client; whoever has the key runs jobs as you")
         say(f"token for {opened.url}/_smsweep/: {opened.token}")
 
-    sdk.serve.serve(
+    serve.serve(
         on_ready,
         port=port,
         backend=backend,

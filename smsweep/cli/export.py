@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
-from smsweep import sdk
 from smsweep.cli.options import Json, SweepId
 from smsweep.cli.output import answer_json, say
 from smsweep.cli.talk import is_quiet
 from smsweep.errors import UsageError
+from smsweep.sdk import exporting
 
 EXAMPLES = """
 smsweep export abcd1234 > trials.csv
@@ -56,11 +56,11 @@ def export(
     mlflow and tensorboard need the extra of that name. --json: the trials as JSON on stdout; with --to, what was
     written where.
     """
-    if as_json and to in (None, sdk.exporting.STDOUT):
+    if as_json and to in (None, exporting.STDOUT):
         if form not in (None, Format.JSON):
             raise UsageError(f"--json prints JSON, not {form.value}; leave one of the two out, or add --to")
         form = Format.JSON
-    done = sdk.exporting.export(sweep_id, to, form=form.value if form else None, force=force, progress=_progress)
+    done = exporting.export(sweep_id, to, form=form.value if form else None, force=force, progress=_progress)
     if done.where and as_json:
         answer_json({"trials": done.n_trials, "where": done.where})
     elif done.where:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from smsweep import sdk
+from smsweep.agents import Outcome
 from smsweep.cli.output import answer_json, say
 from smsweep.cli.progress import open_display
 from smsweep.cli.talk import is_quiet
@@ -12,6 +12,8 @@ from smsweep.cli.tally import Tally, indented, look_closer
 from smsweep.cli.text import agent_command, clean, counts
 from smsweep.cli.trials import sort_trials, trials_table
 from smsweep.errors import JobError, TrialsFailed
+from smsweep.sdk import api, execute, views, watching
+from smsweep.trials import Trial
 
 MOST_ROWS = 20  # of the table at the end
 MOST_LINES = 20  # of the traceback that all failures have in common
@@ -23,27 +25,27 @@ def follow(sweep_id: str, *, as_json: bool, **options: Any) -> int:
 
     options: as for `sdk.execute.agent`. Raises TrialsFailed when it gave up or nothing succeeded.
     """
-    sweep = sdk.api.Api().sweep(sweep_id).sweep
-    before = sdk.views.show(sweep_id)
+    sweep = api.Api().sweep(sweep_id).sweep
+    before = views.show(sweep_id)
     if before["state"] == "paused":
         say(f"sweep {before['id']} is paused; this agent waits for: smsweep sweep --resume {before['id']}")
-    tally = Tally(sweep.id, sdk.watching.metric_name(sweep))
+    tally = Tally(sweep.id, watching.metric_name(sweep))
     try:
         with open_display(tally) as display:
 
-            def on_change(trial: sdk.Trial) -> None:
-                data = sdk.views.trial_data(trial, sweep)
+            def on_change(trial: Trial) -> None:
+                data = views.trial_data(trial, sweep)
                 display.changed(data, tally.note(data))
 
-            outcome = sdk.execute.agent(sweep_id, on_change=on_change, **options)
+            outcome = execute.agent(sweep_id, on_change=on_change, **options)
     except JobError:
-        left = sdk.views.show(sweep_id)["trials"].get("running", 0)
+        left = views.show(sweep_id)["trials"].get("running", 0)
         if left:
             which = "1 trial goes" if left == 1 else f"{left} trials go"
             command = agent_command(sweep_id, options.get("backend"))
             say(f"{which} on without this agent; once that is mended: {command}")
         raise
-    shown = sdk.views.show(sweep_id)
+    shown = views.show(sweep_id)
     if as_json:
         answer_json({**shown, "ended": {state.value: n for state, n in outcome.ended.items()}})
     if not is_quiet():
@@ -54,10 +56,10 @@ def follow(sweep_id: str, *, as_json: bool, **options: Any) -> int:
     return 0
 
 
-def sum_up(shown: dict[str, Any], outcome: sdk.Outcome, backend: str | None = None) -> None:
+def sum_up(shown: dict[str, Any], outcome: Outcome, backend: str | None = None) -> None:
     """Show the trials as a table with the best marked, and what to do next. backend: that was asked for."""
     sweep_id = shown["id"]
-    trials = sort_trials(sdk.views.list_trials(sweep_id), "objective" if shown["best"] else "number", shown)
+    trials = sort_trials(views.list_trials(sweep_id), "objective" if shown["best"] else "number", shown)
     if trials:
         say("")
         trials_table(trials[:MOST_ROWS], shown, err=True)
@@ -74,7 +76,7 @@ def sum_up(shown: dict[str, Any], outcome: sdk.Outcome, backend: str | None = No
         say(f"nothing to do here; to {go_on}")
 
 
-def check(outcome: sdk.Outcome, tally: Tally) -> None:
+def check(outcome: Outcome, tally: Tally) -> None:
     """Raise TrialsFailed, with the reasons grouped, when the agent gave up or all its trials failed."""
     ended = {state.value: n for state, n in outcome.ended.items()}
     failed = ended.get("failed", 0) + ended.get("crashed", 0)

@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from smsweep import sdk
 from smsweep.cli.options import Job, complete_id, whole_id
 from smsweep.cli.output import answer_json
 from smsweep.errors import UsageError
+from smsweep.sdk import iam as iam_service
 
 EXAMPLES = """
 smsweep iam --job job.yaml
@@ -39,7 +39,7 @@ def iam(
     allow the calls that are made, and nothing else; a job.yaml narrows them to its own role, buckets, keys and
     secrets. --sweep narrows them to one sweep, whose own job.yaml counts if --job names none.
     """
-    policies = sdk.iam.policies(job, sweep)
+    policies = iam_service.policies(job, sweep)
     if of is not None and of not in policies:
         raise UsageError(f"--of: no {of!r}; there are {', '.join(policies)}")
     answer_json(policies[of] if of else policies)

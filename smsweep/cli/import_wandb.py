@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from smsweep import sdk
 from smsweep.cli.options import Entity, Job, Json, Name, Program, Project, Seed
 from smsweep.cli.output import answer, answer_json, say
+from smsweep.sdk import import_wandb as import_wandb_service
 
 EXAMPLES = """
 smsweep import-wandb team/digits/abcd1234
@@ -33,7 +33,7 @@ def import_wandb(
     Prints the new sweep's id. The search knows the results of the runs; a grid leaves out the cells they cover.
     The sweep on W&B's server stays as it is.
     """
-    sweep_id, n_runs = sdk.import_wandb.import_sweep(
+    sweep_id, n_runs = import_wandb_service.import_sweep(
         path, project=project, entity=entity, name=name, program=program, job=job, seed=seed
     )
     if as_json:

@@ -9,13 +9,13 @@ from typing import Any, TextIO
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from smsweep import sdk
 from smsweep.cli.board import Board
 from smsweep.cli.cursor import CursorAbove
 from smsweep.cli.looker import Looker
 from smsweep.cli.output import say
 from smsweep.cli.tally import BROKEN, Tally
 from smsweep.errors import SmsweepError
+from smsweep.sdk import watching
 
 FRAME_S = 0.25  # between two drawings
 LOOK_S = 0.5  # between two looks, at least
@@ -75,7 +75,7 @@ class LiveDisplay(AbstractContextManager["LiveDisplay"]):
 
     def _run(self) -> None:
         try:
-            with sdk.watching.Watcher(self._tally.sweep_id) as watcher:
+            with watching.Watcher(self._tally.sweep_id) as watcher:
                 looker = Looker(watcher, LOOK_S)
                 while not self._done.wait(FRAME_S):
                     show(self._screen, looker)

@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from smsweep import sdk
 from smsweep.cli.options import Label
 from smsweep.cli.output import answer
 from smsweep.cli.text import clean_line
+from smsweep.sdk import manage
 
 EXAMPLES = """
 smsweep logs abcd1234/7
@@ -35,7 +35,7 @@ def logs(
     says. On a terminal only colours pass; into a pipe or file the lines go as they are.
     """
     is_terminal = sys.stdout.isatty()
-    for line in sdk.manage.read_log(label, follow=follow, raw=raw):
+    for line in manage.read_log(label, follow=follow, raw=raw):
         if as_json:
             answer(json.dumps({"line": line}))
         else:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from smsweep import sdk
 from smsweep.errors import SmsweepError
+from smsweep.sdk import watching
 from smsweep.sdk.looks import Look
 
 LOOK_SHARE = 0.2  # of the time that looking may take: a sweep of many trials is looked at less often
@@ -16,7 +16,7 @@ class Looker:
     """Looks at a sweep now and then, past troubles of its store."""
 
     def __init__(
-        self, watcher: sdk.watching.Watcher, interval_s: float, clock: Callable[[], float] = time.monotonic
+        self, watcher: watching.Watcher, interval_s: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
         """interval_s: between two looks, at least."""
         self._watcher = watcher

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from smsweep import sdk
 from smsweep.cli.options import Json
 from smsweep.cli.output import answer_json, say, wide_table
 from smsweep.cli.text import counts
+from smsweep.sdk import views
 
 EXAMPLES = """
 smsweep ls
@@ -18,7 +18,7 @@ def ls(as_json: Json = False) -> None:
 
     A terminal shows the columns that it has room for, and the beginning of long names.
     """
-    sweeps = sdk.views.list_sweeps()
+    sweeps = views.list_sweeps()
     if as_json:
         answer_json(sweeps)
         return

@@ -11,9 +11,9 @@ from typing import Any
 
 import typer
 
-from smsweep import sdk
 from smsweep.cli.talk import is_quiet, write_err
 from smsweep.cli.text import cell, clean
+from smsweep.sdk import views
 from smsweep.tables import LazyTable
 
 GAP = "  "
@@ -31,7 +31,7 @@ def answer(text: str) -> None:
 
 def answer_json(value: Any) -> None:
     """Print a value on stdout as one JSON document."""
-    typer.echo(json.dumps(sdk.views.json_safe(value), indent=2, default=str))
+    typer.echo(json.dumps(views.json_safe(value), indent=2, default=str))
 
 
 def say(text: str) -> None:

@@ -9,10 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
-from smsweep import sdk
 from smsweep.cli.options import Backend, Job, Json
 from smsweep.cli.output import answer, answer_json, say, table
 from smsweep.cli.text import clean
+from smsweep.sdk import plan as plan_service
+from smsweep.sdk import views
 
 EXAMPLES = """
 smsweep plan sweep.yaml
@@ -38,9 +39,9 @@ def plan(
     """
     environ = dict(os.environ)
     if config.exists() or config.suffix:
-        planned = sdk.plan.plan(config, job=job, n=n, seed=seed, environ=environ, backend=backend)
+        planned = plan_service.plan(config, job=job, n=n, seed=seed, environ=environ, backend=backend)
     else:
-        planned = sdk.plan.plan_sweep(str(config), n=n, environ=environ, backend=backend)
+        planned = plan_service.plan_sweep(str(config), n=n, environ=environ, backend=backend)
     for warning in planned.warnings:
         say(f"warning: {warning}")
     if as_json:
@@ -52,7 +53,7 @@ def plan(
     if not planned.trials:
         return
     answer("")
-    params = [sdk.views.flat_params(trial.params) for trial in planned.trials]
+    params = [views.flat_params(trial.params) for trial in planned.trials]
     names = list(dict.fromkeys(name for row in params for name in row))
     table(
         ["trial", *names],
@@ -63,7 +64,7 @@ def plan(
         answer(clean(shlex.join(trial.argv)))
 
 
-def as_data(planned: sdk.plan.Plan) -> dict[str, Any]:
+def as_data(planned: plan_service.Plan) -> dict[str, Any]:
     return {
         "method": planned.method,
         "expected_trial_count": planned.expected_trial_count,

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from smsweep import sdk
 from smsweep.cli.options import Json, SweepId
 from smsweep.cli.output import answer, answer_json, say
+from smsweep.sdk import queue as queue_service
 
 EXAMPLES = """
 smsweep publish abcd1234 --queue https://sqs.eu-west-1.amazonaws.com/123456789012/sweeps --agents 20
@@ -29,6 +29,6 @@ def publish(
 
     Each message calls one `smsweep agent --queue URL`, wherever it runs.
     """
-    published = sdk.queue.publish(sweep_id, queue, agents=agents, source=source)
+    published = queue_service.publish(sweep_id, queue, agents=agents, source=source)
     answer_json({"id": published, "agents": agents, "queue": queue}) if as_json else answer(published)
     say(f"{agents} sent; agents take them with: smsweep agent --queue {queue}")

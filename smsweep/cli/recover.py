@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from smsweep import sdk
 from smsweep.cli.options import Backend, Config, Job, Json, Name, Program, Seed
 from smsweep.cli.output import answer, answer_json, say
 from smsweep.cli.sweep import existing
 from smsweep.cli.text import agent_command
+from smsweep.sdk import recover as recover_service
 
 EXAMPLES = """
 smsweep recover abcd1234 sweep.yaml
@@ -33,7 +33,7 @@ def recover(
     Give what it was created with. Each of its jobs carries its trial; `smsweep agent ID` then finds them, reads
     their logs, and goes on with the sweep. No job is started or ended by this.
     """
-    found = sdk.recover.recover(
+    found = recover_service.recover(
         sweep_id, existing(config), program=program, job=job, backend=backend, name=name, seed=seed
     )
     if as_json:

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from smsweep import sdk
 from smsweep.cli.options import Json, SweepId
 from smsweep.cli.output import answer, answer_json, say
+from smsweep.sdk import labels, reporting
 
 EXAMPLES = """
 smsweep report abcd1234
@@ -29,7 +29,7 @@ def report(
     History, importance, parallel coordinates, slices, contours, learning curves, timeline, costs, and every trial
     in a table to sort and filter. Secrets are masked. Needs the extra `report`.
     """
-    output = output or Path(f"{sdk.labels.parse_sweep_id(sweep_id)}.html")
-    sdk.reporting.write(sdk.reporting.report(sweep_id), output)
+    output = output or Path(f"{labels.parse_sweep_id(sweep_id)}.html")
+    reporting.write(reporting.report(sweep_id), output)
     answer_json({"file": str(output)}) if as_json else answer(str(output))
     say("open it in a browser; it needs no network")

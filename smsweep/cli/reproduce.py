@@ -6,13 +6,16 @@ from typing import Annotated, Any
 
 import typer
 
-from smsweep import sdk
+from smsweep.agents import Outcome
 from smsweep.cli.follow import EXIT_CODES
 from smsweep.cli.options import Backend, Json, Quiet, TrialLabel, Verbose
 from smsweep.cli.output import answer, answer_json, say, table
 from smsweep.cli.progress import open_display
 from smsweep.cli.tally import Tally
 from smsweep.cli.text import agent_command, clean
+from smsweep.sdk import api, execute, views, watching
+from smsweep.sdk import reproduce as reproduce_service
+from smsweep.trials import Trial
 
 EXAMPLES = """
 smsweep reproduce abcd1234/7
@@ -45,32 +48,32 @@ def reproduce(
     a new sweep. Exit code 0 when the sweep's metrics are equal or within the tolerance and both ended alike, else
     1.
     """
-    again_id, name = sdk.reproduce.begin(label, backend=backend)
+    again_id, name = reproduce_service.begin(label, backend=backend)
     say(f"{label} runs again as {again_id}/0 on {name}")
     outcome = _run(again_id, name)
     if outcome.asked_by:
         say(f"not compared; go on with: {agent_command(again_id, name)}")
         raise typer.Exit(EXIT_CODES[outcome.asked_by])
-    allowed = sdk.reproduce.TOLERANCE if tolerance is None else tolerance
-    found = sdk.reproduce.finish(label, again_id, tolerance=allowed)
+    allowed = reproduce_service.TOLERANCE if tolerance is None else tolerance
+    found = reproduce_service.finish(label, again_id, tolerance=allowed)
     if as_json:
         answer_json(found)
     else:
         _show(found)
-    if not sdk.reproduce.is_good(found):
+    if not reproduce_service.is_good(found):
         raise typer.Exit(DIFFERENT)
 
 
-def _run(again_id: str, backend: str) -> sdk.Outcome:
-    sweep = sdk.api.Api().sweep(again_id).sweep
-    tally = Tally(sweep.id, sdk.watching.metric_name(sweep))
+def _run(again_id: str, backend: str) -> Outcome:
+    sweep = api.Api().sweep(again_id).sweep
+    tally = Tally(sweep.id, watching.metric_name(sweep))
     with open_display(tally) as display:
 
-        def on_change(trial: sdk.Trial) -> None:
-            data = sdk.views.trial_data(trial, sweep)
+        def on_change(trial: Trial) -> None:
+            data = views.trial_data(trial, sweep)
             display.changed(data, tally.note(data))
 
-        return sdk.execute.agent(again_id, backend=backend, on_change=on_change)
+        return execute.agent(again_id, backend=backend, on_change=on_change)
 
 
 def _show(found: Data) -> None:

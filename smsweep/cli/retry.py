@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from smsweep import sdk
 from smsweep.cli.options import Json, Labels
 from smsweep.cli.output import answer, answer_json, say
+from smsweep.sdk import manage
 
 EXAMPLES = """
 smsweep retry abcd1234/3
@@ -26,7 +26,7 @@ def retry(
     Failed, crashed, stopped or killed ones go back into the queue; finished ones never repeat. Resume the
     sweep if it has ended, and start an agent.
     """
-    trials = sdk.manage.retry(labels, failed=failed)
+    trials = manage.retry(labels, failed=failed)
     if as_json:
         answer_json([trial.label for trial in trials])
     else:

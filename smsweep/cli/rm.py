@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from smsweep import sdk
 from smsweep.cli.options import Json, Labels
 from smsweep.cli.output import answer, answer_json, say
+from smsweep.sdk import manage, views
 
 EXAMPLES = """
 smsweep rm abcd1234/3
@@ -31,12 +31,12 @@ def rm(
     """
     if not yes and sys.stdin.isatty():
         typer.confirm(f"Remove {', '.join(labels)} with all results?", abort=True, err=True)
-    removed = sdk.manage.remove(labels)
+    removed = manage.remove(labels)
     if as_json:
         answer_json(removed)
     else:
         for label in removed:
             answer(label)
     for sweep_id in dict.fromkeys(label.partition("/")[0] for label in removed if "/" in label):
-        which = "those cells again" if sdk.views.show(sweep_id)["method"] == "grid" else "others in their place"
+        which = "those cells again" if views.show(sweep_id)["method"] == "grid" else "others in their place"
         say(f"to run {which}: smsweep sweep --resume {sweep_id}; smsweep agent {sweep_id}")

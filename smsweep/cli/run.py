@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import typer
 
-from smsweep import sdk
 from smsweep.cli.detached import REMOTE, is_far
 from smsweep.cli.detached import detach as leave_agent
 from smsweep.cli.follow import follow
@@ -34,6 +33,8 @@ from smsweep.cli.options import (
 )
 from smsweep.cli.output import answer, say
 from smsweep.cli.sweep import create, existing
+from smsweep.sdk import detach as detach_service
+from smsweep.sdk import preflight
 
 EXAMPLES = """
 smsweep run sweep.yaml
@@ -73,7 +74,7 @@ def run(
     agent ID` goes on where it stopped.
     """
     leaves = (detach or detach_to is not None) and is_far(backend, detach_to, notify)
-    sdk.preflight.preflight(
+    preflight.preflight(
         existing(config),
         program=program,
         job=job,
@@ -81,7 +82,7 @@ def run(
         notify=notify or (),
     )
     if leaves and detach_to is not Where.S3:
-        sdk.detach.check_agent_role(job)
+        detach_service.check_agent_role(job)
     sweep_id = create(
         config,
         project=project,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from smsweep import sdk
 from smsweep.cli.money import capped, priced, used
 from smsweep.cli.options import Json, Label
 from smsweep.cli.output import answer, answer_json, fields
 from smsweep.cli.text import cell, clean, counts, duration, front, pairs
+from smsweep.sdk import labels, views
 
 EXAMPLES = """
 smsweep show abcd1234
@@ -25,8 +25,8 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Show all about a sweep, or about one trial."""
-    is_trial = sdk.labels.parse_label(label)[1] is not None
-    data = sdk.views.show_trial(label) if is_trial else sdk.views.show(label)
+    is_trial = labels.parse_label(label)[1] is not None
+    data = views.show_trial(label) if is_trial else views.show(label)
     if as_json:
         answer_json(data)
     elif is_trial:
@@ -51,7 +51,7 @@ def show_sweep(data: Data) -> None:
                 f"{sum(data['trials'].values())}{expected}: {counts(data['trials'])}{capped(data['usage'])}",
             ),
             ("best", f"{data['id']}/{best['number']}  {cell(best['objective'])}" if best else ""),
-            ("params", pairs(sdk.views.flat_params(best["params"])) if best else ""),
+            ("params", pairs(views.flat_params(best["params"])) if best else ""),
             ("front", front(data)),
             *(("waiting", f"{data['id']}/{found['number']}  {waits(found)}") for found in data["waiting"]),
             *(
@@ -121,7 +121,7 @@ def show_trial(data: Data) -> None:
             ("wandb", clean(usage.get("wandb_url", ""))),
         ]
     )
-    for title, values in (("params", sdk.views.flat_params(data["params"])), ("metrics", data["metrics"])):
+    for title, values in (("params", views.flat_params(data["params"])), ("metrics", data["metrics"])):
         if values:
             answer(f"{title}:")
             fields([(f"  {clean(name)}", cell(value)) for name, value in values.items()])

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from smsweep import sdk
 from smsweep.cli.options import Backend, Json, SweepId
 from smsweep.cli.output import answer, answer_json, say
+from smsweep.sdk import slurm as slurm_service
 
 EXAMPLES = """
 smsweep slurm abcd1234 --array 100 > sweep.sbatch
@@ -33,10 +33,10 @@ def slurm(
     Each of its tasks runs one trial of the sweep. A task whose time is nearly up, or that is preempted, puts
     its trial and itself back into their queues.
     """
-    script = sdk.slurm.script(sweep_id, array, at_once=at_once, options=option or (), backend=backend)
+    script = slurm_service.script(sweep_id, array, at_once=at_once, options=option or (), backend=backend)
     if not submit:
         answer_json({"script": script}) if as_json else answer(script.rstrip("\n"))
         return
-    job_id = sdk.slurm.submit(script)
+    job_id = slurm_service.submit(script)
     answer_json({"job_id": job_id}) if as_json else answer(job_id)
     say(f"watch it with: squeue --me; smsweep trials {sweep_id}")

@@ -7,10 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from smsweep import sdk
 from smsweep.cli.options import Entity, Job, Json, Name, PriorRuns, Program, Project, Quiet, Reuse, Seed, Verbose
 from smsweep.cli.output import answer, answer_json, say
 from smsweep.errors import UsageError
+from smsweep.sdk import create as create_service
+from smsweep.sdk import manage, views
 
 EXAMPLES = """
 smsweep sweep sweep.yaml
@@ -70,7 +71,7 @@ def sweep(
         reuse=reuse,
     )
     if as_json:
-        answer_json(sdk.views.show(sweep_id))
+        answer_json(views.show(sweep_id))
     else:
         answer(sweep_id)
     say(f"Creating sweep with ID: {sweep_id}")  # W&B's words, which scripts that start agents look for
@@ -82,7 +83,7 @@ def create(config: str | Path, **options: Any) -> str:
 
     options: as for `sdk.create.sweep`.
     """
-    return sdk.create.sweep(existing(config), **options)
+    return create_service.sweep(existing(config), **options)
 
 
 def existing(config: str | Path) -> Path:
@@ -102,9 +103,9 @@ def existing(config: str | Path) -> Path:
 
 
 def change_state(sweep_id: str, verb: str, *, as_json: bool) -> None:
-    changed = sdk.manage.set_state(sweep_id, verb)
+    changed = manage.set_state(sweep_id, verb)
     if as_json:
-        answer_json(sdk.views.show(changed.id))
+        answer_json(views.show(changed.id))
     else:
         answer(changed.id)
     say(f"sweep {changed.id} is {changed.state.value}")

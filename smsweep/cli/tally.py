@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from smsweep import sdk
 from smsweep.cli.text import clean, pairs
+from smsweep.sdk import left_behind, views
 
 Data = dict[str, Any]
 BROKEN = ("failed", "crashed")
@@ -33,7 +33,7 @@ class Tally:
         if trial["state"] in ENDED:
             del self._told[number]
         if trial["state"] in BROKEN:
-            reason = sdk.views.alike(first_line(trial["reason"])) or "no reason given"
+            reason = views.alike(first_line(trial["reason"])) or "no reason given"
             self.reasons[reason] += 1
             self.details.setdefault(reason, trial["reason"].partition("\n")[2])
         return is_news
@@ -48,12 +48,12 @@ def news(trial: Data, metric: str) -> str:
     if trial["reason"]:
         return clean(first_line(trial["reason"]))
     names = sorted(trial["metrics"], key=lambda name: name != metric)[:MOST_METRICS]
-    return pairs({name: trial["metrics"][name] for name in names}) or pairs(sdk.views.flat_params(trial["params"]))
+    return pairs({name: trial["metrics"][name] for name in names}) or pairs(views.flat_params(trial["params"]))
 
 
 def look_closer(sweep_id: str, reasons: Iterable[str]) -> str:
     """Return what may be the matter with trials that failed for those reasons, and where to see more."""
-    lost = sdk.left_behind.lost(reasons)
+    lost = left_behind.lost(reasons)
     return f"{clean(lost)}\n" * bool(lost) + f"look closer with: smsweep logs {sweep_id}/N"
 
 

@@ -8,12 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
-from smsweep import sdk
 from smsweep.cli.options import Json, SweepId, one_of
 from smsweep.cli.output import answer_json, say, wide_table
 from smsweep.cli.tally import first_line
 from smsweep.cli.text import STATES, cell, clean, duration, pairs
 from smsweep.errors import UsageError
+from smsweep.sdk import views
 
 EXAMPLES = """
 smsweep trials abcd1234
@@ -60,8 +60,8 @@ def trials(
     columns that it has room for; into a pipe or file go all of them, uncut.
     """
     check_states(state or ())
-    shown = sdk.views.show(sweep_id)
-    chosen = [trial for trial in sdk.views.list_trials(sweep_id) if not state or trial["state"] in state]
+    shown = views.show(sweep_id)
+    chosen = [trial for trial in views.list_trials(sweep_id) if not state or trial["state"] in state]
     every = sort_trials(chosen, sort, shown)
     if limit is None and sys.stdout.isatty() and not as_json:
         limit = ON_A_TERMINAL
@@ -109,7 +109,7 @@ def sort_trials(trials: Sequence[Data], by: str, shown: Data) -> list[Data]:
 
 def sortable(trial: Data) -> Data:
     """Return everything of a trial that a column can be sorted by; only numbers and text compare."""
-    params = sdk.views.flat_params(trial["params"])
+    params = views.flat_params(trial["params"])
     fields = {name: value for name, value in trial.items() if name not in ("params", "metrics")}
     columns = {
         **{f"metrics.{name}": value for name, value in trial["metrics"].items()},
@@ -134,7 +134,7 @@ def trials_table(trials: Sequence[Data], shown: Data, *, err: bool = False) -> N
         (row for row, trial in enumerate(trials) if shown["best"] and trial["number"] in best), None
     )
     metrics = [metric["name"] for metric in shown["metrics"]]
-    params = [sdk.views.flat_params(trial["params"]) for trial in trials]
+    params = [views.flat_params(trial["params"]) for trial in trials]
     names = list(dict.fromkeys(name for row in params for name in row))
     same: Data = {}
     if (sys.stderr if err else sys.stdout).isatty() and len(trials) > 1:

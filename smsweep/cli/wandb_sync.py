@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from smsweep import sdk
 from smsweep.cli.options import Entity, Json, Label, Project
 from smsweep.cli.output import answer, answer_json, say
+from smsweep.sdk import wandb_sync as wandb_sync_service
 
 EXAMPLES = """
 smsweep wandb-sync abcd1234
@@ -18,7 +18,7 @@ def wandb_sync(label: Label, project: Project = None, entity: Entity = None, as_
     Prints the folders uploaded. Needs W&B's client and a key for its server; what was uploaded before is passed
     over.
     """
-    folders = [str(folder) for folder in sdk.wandb_sync.sync(label, project=project, entity=entity)]
+    folders = [str(folder) for folder in wandb_sync_service.sync(label, project=project, entity=entity)]
     if as_json:
         answer_json({"uploaded": folders})
     else:

@@ -10,7 +10,6 @@ from typing import Annotated, Any
 
 import typer
 
-from smsweep import sdk
 from smsweep.cli.looker import Looker
 from smsweep.cli.options import Quiet, SweepId, Verbose
 from smsweep.cli.output import answer, say
@@ -19,6 +18,7 @@ from smsweep.cli.talk import is_quiet
 from smsweep.cli.tally import look_closer, news
 from smsweep.cli.text import cell, clean, counts
 from smsweep.errors import TrialsFailed
+from smsweep.sdk import signals, views, watching
 from smsweep.sdk.looks import Look
 from smsweep.tables import LazyTable
 
@@ -53,7 +53,7 @@ def watch(
     machines, and Ctrl-C ends the watching, never the sweep. Exit codes: 0 when the sweep has ended, 3 when all its
     trials failed, 130 after Ctrl-C.
     """
-    with sdk.watching.Watcher(sweep_id) as watcher, sdk.signals.leaving_at_once():
+    with watching.Watcher(sweep_id) as watcher, signals.leaving_at_once():
         looker = Looker(watcher, interval)
         try:
             if can_be_live(sys.stdout) and not as_json:
@@ -90,12 +90,12 @@ def watch_lines(looker: Looker, tell: Tell) -> None:
 
 
 def tell_json(event: Data) -> None:
-    answer(json.dumps(sdk.views.json_safe(event), default=str))
+    answer(json.dumps(views.json_safe(event), default=str))
 
 
-def line_teller(watcher: sdk.watching.Watcher) -> Tell:
+def line_teller(watcher: watching.Watcher) -> Tell:
     """Return what prints an event as one line; that a trial has reported is none."""
-    sweep_id, metric = watcher.sweep.id, sdk.watching.metric_name(watcher.sweep)
+    sweep_id, metric = watcher.sweep.id, watching.metric_name(watcher.sweep)
 
     def tell(event: Data) -> None:
         if event["event"] == "sweep":

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from smsweep import sdk
 from smsweep.cli.options import Json, TrialLabel
 from smsweep.cli.output import answer, answer_json
 from smsweep.cli.text import clean, clean_line, duration
+from smsweep.sdk import why as why_service
 
 EXAMPLES = """
 smsweep why abcd1234/7
@@ -20,7 +20,7 @@ def why(label: TrialLabel, as_json: Json = False) -> None:
 
     Which rule stopped it, at what value against which threshold; or how it failed, with the end of its log.
     """
-    told = sdk.why.why(label)
+    told = why_service.why(label)
     if as_json:
         answer_json(told)
         return

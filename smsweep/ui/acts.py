@@ -9,8 +9,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from smsweep import sdk
 from smsweep.errors import NotFound, UsageError
+from smsweep.sdk import again, manage
 from smsweep.sweeps import VERBS
 from smsweep.ui.answers import answer, told
 
@@ -29,26 +29,26 @@ def _change(request: Request) -> Response:
     if "sweep_id" in words:
         if words["verb"] not in VERBS:
             raise NotFound(f"nothing called {words['verb']!r}; a sweep can {', '.join(VERBS)}")
-        swept = sdk.manage.set_state(words["sweep_id"], words["verb"])
+        swept = manage.set_state(words["sweep_id"], words["verb"])
         return answer({"id": swept.id, "state": swept.state.value})
     return answer(ACTS[words["act"]](given) if words["act"] in ACTS else _unknown(words["act"]))
 
 
 def _retry(given: Data) -> Data:
-    trials = sdk.manage.retry(_labels(given), failed=given.get("failed") is True)
+    trials = manage.retry(_labels(given), failed=given.get("failed") is True)
     return {"labels": [trial.label for trial in trials]}
 
 
 def _remove(given: Data) -> Data:
-    return {"labels": sdk.manage.remove(_labels(given))}
+    return {"labels": manage.remove(_labels(given))}
 
 
 def _check(given: Data) -> Data:
-    return sdk.again.check(**_draft(given))
+    return again.check(**_draft(given))
 
 
 def _create(given: Data) -> Data:
-    sweep_id = sdk.again.create(**_draft(given))
+    sweep_id = again.create(**_draft(given))
     return {"id": sweep_id, "agent": f"smsweep agent {sweep_id}"}
 
 

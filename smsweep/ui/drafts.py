@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
-from smsweep import sdk
+from smsweep.sdk import again
 from smsweep.ui.answers import answer, told
 
 
@@ -13,4 +13,4 @@ from smsweep.ui.answers import answer, told
 def draft(request: Request) -> Response:
     """A draft. `t`: trials or whole sweeps whose results are to inform it; `narrow=1`: within their ranges."""
     asked = request.query_params
-    return answer(sdk.again.draft(asked.getlist("t"), is_narrow=asked.get("narrow") == "1"))
+    return answer(again.draft(asked.getlist("t"), is_narrow=asked.get("narrow") == "1"))

@@ -15,8 +15,10 @@ from typing import Any
 
 import uvicorn
 
-from smsweep import sdk
 from smsweep.errors import UsageError
+from smsweep.sdk import live as live_service
+from smsweep.sdk import log_pages, signals
+from smsweep.sdk import workspace as workspace_service
 from smsweep.ui.app import make_app
 from smsweep.ui.assets import address
 from smsweep.ui.desk import Desk
@@ -44,7 +46,7 @@ class Served:
 
 def serve(on_ready: Callable[[Served], None], **options: Any) -> None:
     """Serve until Ctrl-C or SIGTERM; main thread only. Takes the options of `serving`."""
-    with sdk.signals.told_to_end() as is_over, serving(**options) as served:
+    with signals.told_to_end() as is_over, serving(**options) as served:
         on_ready(served)
         is_over.wait()
 
@@ -58,7 +60,7 @@ def serving(
     port: 0 for a free one. names: others by which this machine is called. Raises UsageError for an address that
     cannot be had, a token that is too short, or without Plotly.
     """
-    workspace = sdk.workspace.Workspace(environ)
+    workspace = workspace_service.Workspace(environ)
     token = workspace.environ.get(TOKEN_VAR) or secrets.token_urlsafe(24)
     if len(token) < LEAST_TOKEN:
         raise UsageError(
@@ -68,8 +70,8 @@ def serving(
     with ExitStack() as stack:
         opened = stack.enter_context(bound(host, port))
         port = opened.getsockname()[1]
-        live = stack.enter_context(closing(sdk.live.LiveStore(workspace)))
-        logs = stack.enter_context(closing(sdk.log_pages.LogPages(workspace)))
+        live = stack.enter_context(closing(live_service.LiveStore(workspace)))
+        logs = stack.enter_context(closing(log_pages.LogPages(workspace)))
         known = [*names, host, socket.gethostname(), socket.getfqdn()]
         gate = Gate(token=token, names=[name for name in known if name], port=port)
         gate.app = make_app(Desk(live=live, logs=logs))

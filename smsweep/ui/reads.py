@@ -10,11 +10,13 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from smsweep import sdk
 from smsweep.errors import NotFound, UsageError
 from smsweep.report.cells import exact
 from smsweep.report.figures.table import FIGURES
 from smsweep.report.thin import thin
+from smsweep.sdk import labels as labels_service
+from smsweep.sdk import views
+from smsweep.sdk import why as why_service
 from smsweep.sdk.live import LiveSweep
 from smsweep.trials import MetricPoint, is_number
 from smsweep.ui.answers import answer, told
@@ -74,7 +76,7 @@ def trial(request: Request) -> Response:
 def why(request: Request) -> Response:
     """Why a trial is in the state it is in."""
     found = request.path_params
-    return answer(sdk.views.json_safe(sdk.why.why(f"{found['sweep_id']}/{found['number']}")))
+    return answer(views.json_safe(why_service.why(f"{found['sweep_id']}/{found['number']}")))
 
 
 @told
@@ -83,7 +85,7 @@ def compared(request: Request) -> Response:
     labels = list(dict.fromkeys(request.query_params.getlist("t")))
     if len(labels) > MOST_COMPARED:
         raise UsageError(f"{len(labels)} trials are more than can be told apart; choose at most {MOST_COMPARED}")
-    pairs = [sdk.labels.parse_trial(label) for label in labels]
+    pairs = [labels_service.parse_trial(label) for label in labels]
     return answer({"trials": [_trial(desk_of(request), sweep_id, number) for sweep_id, number in pairs]})
 
 
@@ -102,7 +104,7 @@ def log_page(request: Request) -> Response:
 
 def _trial(desk: Desk, sweep_id: str, number: int) -> Data:
     data, shown = desk.live.read(sweep_id, lambda live: (live.trial(number), live.shown))
-    params = sdk.views.flat_params(data["params"])
+    params = views.flat_params(data["params"])
     return {
         **data,
         "params": {name: exact(value) for name, value in params.items()},

@@ -15,7 +15,7 @@ from urllib.parse import quote, urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from smsweep import sdk
+from smsweep.sdk import manage, views
 from smsweep.ui.gate import MAX_BODY
 from smsweep.ui.listen import TOKEN_VAR, serving
 from tests.desk import alone_in
@@ -35,14 +35,14 @@ class Target:
     def __init__(self, client: Client) -> None:
         self.client = client
         self.sweep_id = record(2)
-        sdk.manage.set_state(self.sweep_id, "pause")
+        manage.set_state(self.sweep_id, "pause")
         self.reads = [path.format(id=self.sweep_id) for path in READS]
         self.changes = [path.format(id=self.sweep_id) for path in CHANGES]
         self.before = self.state()
 
     def state(self) -> object:
-        shown = sdk.views.show(self.sweep_id)
-        return shown["state"], sdk.views.list_trials(self.sweep_id), len(sdk.views.list_sweeps())
+        shown = views.show(self.sweep_id)
+        return shown["state"], views.list_trials(self.sweep_id), len(views.list_sweeps())
 
     def entered(self) -> tuple[str, str]:
         """Sign in as a browser does, and return the cookie and the page key."""

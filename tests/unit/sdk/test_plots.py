@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 import smsweep
-from smsweep import sdk
 from smsweep.errors import UsageError
 from smsweep.report.figures.table import FIGURES
+from smsweep.sdk import api, reporting
 from smsweep.sdk.plots import Plots
 from tests.recorded import record
 from tests.unit.report.test_report import data_of
@@ -34,14 +34,14 @@ def test_there_is_a_method_for_each_figure() -> None:
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_figure_is_the_reports(sweep_id: str, name: str) -> None:
     figure = getattr(smsweep.Api().sweep(sweep_id).plot, name)()
-    reported = sdk.reporting.figure(sweep_id, name)
-    assert json.loads(figure.to_json()) == json.loads(sdk.reporting.drawn(reported).to_json())
+    reported = reporting.figure(sweep_id, name)
+    assert json.loads(figure.to_json()) == json.loads(reporting.drawn(reported).to_json())
 
 
 def test_a_report_is_saved_as_the_command_writes_it(sweep_id: str, tmp_path: Path) -> None:
     report = smsweep.Api().sweep(sweep_id).report()
     path = report.save(tmp_path / "report.html")
-    assert data_of(path.read_text())["rows"] == data_of(sdk.reporting.report(sweep_id))["rows"]
+    assert data_of(path.read_text())["rows"] == data_of(reporting.report(sweep_id))["rows"]
     assert f"Report of {sweep_id}" in repr(report)
 
 
@@ -58,7 +58,7 @@ def test_without_plotly_it_says_what_to_install(sweep_id: str, monkeypatch: pyte
 
 def test_a_secret_does_not_get_into_a_notebook(sweep_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_SERVICE_TOKEN", SECRET)
-    told = record(3, config={**sdk.api.Api().sweep(sweep_id).config, "name": SECRET})
+    told = record(3, config={**api.Api().sweep(sweep_id).config, "name": SECRET})
     sweep = smsweep.Api().sweep(told)
     shown: list[Any] = [sweep, sweep.runs, sweep.runs[0], smsweep.Api().sweeps()]
     assert not any(SECRET in each._repr_html_() for each in shown)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from starlette.routing import Route
 
-from smsweep import sdk
 from smsweep.errors import UsageError
+from smsweep.sdk import views
 from smsweep.ui.acts import change
 from smsweep.ui.app import make_app
 from smsweep.ui.desk import Desk
@@ -89,9 +89,9 @@ def test_a_change_needs_what_only_the_page_itself_knows(stranger: Client) -> Non
     assert stranger.post(path, Cookie=cookie, X_CSRF_Token=csrf, Origin="http://evil.example").status == 403
     assert stranger.post(path, Cookie=cookie, X_CSRF_Token=csrf, Origin="null").status == 403
     assert stranger.post(path, X_CSRF_Token=csrf).status == 401
-    assert sdk.views.show(sweep_id)["state"] == "running"
+    assert views.show(sweep_id)["state"] == "running"
     assert stranger.post(path, Cookie=cookie, X_CSRF_Token=csrf, Origin=stranger.served.url).status == 200
-    assert sdk.views.show(sweep_id)["state"] == "paused"
+    assert views.show(sweep_id)["state"] == "paused"
 
 
 def test_what_changes_something_is_asked_for_by_post_alone() -> None:
