@@ -21,9 +21,9 @@ from typing import Any, Protocol
 
 from benchmarks.curve_tasks import NAMES, CurveTask, load
 from benchmarks.ratios import leave
-from smsweep.search.methods import METHODS
-from smsweep.stopping.rules import make_rule
-from smsweep.trials import History, MetricStats, Params, Trial, TrialState
+from smsweep.core.trial import History, MetricStats, Params, Trial, TrialState
+from smsweep.search.registry import METHODS
+from smsweep.stopping.registry import make_rule
 from tests.oracles import oracle
 
 WORKERS = 8

@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.search_tasks import Task
-from smsweep.config.sweep_yaml import parse_sweep
-from smsweep.sweeps import SweepConfig
-from smsweep.trials import Params
+from smsweep.config_files.sweep_yaml import parse_sweep
+from smsweep.core.sweep import SweepConfig
+from smsweep.core.trial import Params
 
 Array = NDArray[np.float64]
 REFERENCE = 20_000  # random trials that tell the best and the median

@@ -26,10 +26,10 @@ Launch = Callable[[int], object]  # number of the trial
 
 
 def by_smsweep() -> Launch:
-    from smsweep.sdk import backends, job_text
-    from smsweep.sdk.create import sweep
-    from smsweep.sdk.workspace import Workspace
-    from smsweep.trials import Trial
+    from smsweep.core.trial import Trial
+    from smsweep.services import backends, job_config
+    from smsweep.services.sweeps.create import sweep
+    from smsweep.services.workspace import Workspace
 
     job = {
         "image_uri": IMAGE,
@@ -43,7 +43,7 @@ def by_smsweep() -> Launch:
     workspace = Workspace()
     with workspace.store() as store:
         stored = store.get_sweep(sweep_id)
-    template = job_text.load_job_text(stored.job_yaml)
+    template = job_config.load_job_text(stored.job_yaml)
     render = backends.renderer(template, stored, workspace, "sagemaker", upload=True)
     backend = backends.open_backend("sagemaker", workspace)
     return lambda number: backend.submit(render(Trial(number=number, params={"lr": number / 100})))

@@ -38,8 +38,8 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from uvicorn.middleware.wsgi import WSGIMiddleware  # type: ignore[attr-defined]  # which of two is up to uvicorn
 
 from benchmarks.ratios import leave
-from smsweep.sdk import serve
-from smsweep.sdk.run import run
+from smsweep.api.run import run
+from smsweep.services import emulator
 from tests.oracles import ROOT, oracle
 
 CLIENT = Path(__file__).with_name("launch_clients.py")
@@ -182,7 +182,7 @@ def whole_sweep(folder: Path, n: int) -> None:
     (folder / "train.py").write_text("print('loss 1')\n")
     os.chdir(folder)
     config = {"program": "train.py", "method": "grid", "parameters": {"x": {"min": 1, "max": n}}}
-    with serve.endpoint(folder=folder / "endpoint") as endpoint:
+    with emulator.endpoint(folder=folder / "endpoint") as endpoint:
         os.environ.update(
             endpoint.environ,
             SMSWEEP_DIR=str(folder / "whole"),

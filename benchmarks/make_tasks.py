@@ -21,7 +21,7 @@ from sklearn.ensemble import ExtraTreesRegressor
 from benchmarks.search_functions import FUNCTIONS
 from benchmarks.search_tasks import HOME, Task, features
 from benchmarks.trainings import TRAININGS
-from smsweep.config.sweep_yaml import read_sweep
+from smsweep.config_files.sweep_yaml import read_sweep
 
 N_TRAININGS = {"gbdt_friedman": 800, "mlp_friedman": 600}
 USUALLY = 1500

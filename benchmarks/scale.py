@@ -20,20 +20,21 @@ from pathlib import Path
 from unittest import mock
 
 from benchmarks.simulated_account import Clock, SimulatedAccount
-from smsweep import agents as agents_module
-from smsweep.agents import Agent, AgentOptions
 from smsweep.backends.sagemaker import backend as backend_module
-from smsweep.config.job_yaml import parse_job
-from smsweep.config.sweep_yaml import parse_sweep
-from smsweep.controller import Controller
-from smsweep.flapping import Flapping
-from smsweep.jobs import Site
-from smsweep.metrics import MetricReader
-from smsweep.render import training_job
-from smsweep.search.methods import make_strategy
-from smsweep.stopping.rules import make_rule
+from smsweep.config_files.job_yaml import parse_job
+from smsweep.config_files.sweep_yaml import parse_sweep
+from smsweep.core.job import Site
+from smsweep.core.sweep import Sweep
+from smsweep.engine import agent as agents_module
+from smsweep.engine.agent import Agent
+from smsweep.engine.agent_state import AgentOptions
+from smsweep.engine.controller import Controller
+from smsweep.engine.failure_limit import Flapping
+from smsweep.engine.job_request import training_job
+from smsweep.engine.metric_parser import MetricReader
+from smsweep.search.registry import make_strategy
+from smsweep.stopping.registry import make_rule
 from smsweep.store.open import open_store
-from smsweep.sweeps import Sweep
 
 JOB = """
 image_uri: 123456789012.dkr.ecr.eu-west-1.amazonaws.com/train:1

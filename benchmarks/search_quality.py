@@ -23,8 +23,8 @@ from typing import Any, Protocol
 
 from benchmarks.ratios import leave
 from benchmarks.search_tasks import NAMES, Task
-from smsweep.search.methods import METHODS
-from smsweep.trials import History, MetricStats, Params, Trial, TrialState
+from smsweep.core.trial import History, MetricStats, Params, Trial, TrialState
+from smsweep.search.registry import METHODS
 from tests.oracles import oracle
 
 TRIALS = 100

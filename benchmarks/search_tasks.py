@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.search_functions import FUNCTIONS
-from smsweep.config.sweep_yaml import read_sweep
+from smsweep.config_files.sweep_yaml import read_sweep
+from smsweep.core.sweep import SweepConfig
 from smsweep.space.choices import Categorical, Constant
 from smsweep.space.numeric import LogScale
-from smsweep.sweeps import SweepConfig
 
 Array = NDArray[np.float64]
 Values = Mapping[str, Any]

@@ -16,9 +16,9 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from smsweep.backends.sagemaker.failures import translate
-from smsweep.backends.sagemaker.rates import LIMITS
-from smsweep.runtime.lines import METRICS, end_record, records
+from smsweep.aws.errors import translate
+from smsweep.backends.sagemaker.rate_limit import LIMITS
+from smsweep.runtime.script.records import METRICS, end_record, records
 
 BEGIN = datetime(2026, 1, 1, tzinfo=timezone.utc)
 STARTS_S = 150.0  # from the call to the script's first line: machine, image, data

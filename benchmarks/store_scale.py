@@ -20,14 +20,14 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from smsweep.config.sweep_yaml import parse_sweep
-from smsweep.controller import Controller
-from smsweep.search.methods import METHODS
+from smsweep.config_files.sweep_yaml import parse_sweep
+from smsweep.core.sweep import Sweep
+from smsweep.core.trial import MetricPoint, TrialState
+from smsweep.engine.controller import Controller
+from smsweep.search.registry import METHODS
 from smsweep.store.open import open_store
 from smsweep.store.sql import SqlStore
 from smsweep.store.tables import trials
-from smsweep.sweeps import Sweep
-from smsweep.trials import MetricPoint, TrialState
 
 SWEEPS = {
     "grid of 10^9 cells": "{method: grid, parameters: {a: {min: 1, max: 1000000000}}}",

@@ -18,8 +18,8 @@ from typing import Any
 
 import smsweep
 from benchmarks.search_tasks import Task
-from smsweep.search.bayes_search import BayesSearch
-from smsweep.trials import History, MetricStats, Trial, TrialState
+from smsweep.core.trial import History, MetricStats, Trial, TrialState
+from smsweep.search.bayes.search import BayesSearch
 
 TASK = "sgd_cancer"
 HISTORIES = 7

@@ -13,8 +13,8 @@ from typing import Any
 from mkdocs.structure.files import File
 
 import smsweep
-from smsweep.config.job_models import JobSection
-from smsweep.config.sweep_schema import sweep_schema
+from smsweep.config_files.job_models import JobSection
+from smsweep.config_files.json_schema import sweep_schema
 
 ROOT = Path(__file__).parents[1]
 REPOSITORY = "https://github.com/smsweep/smsweep/blob/main/"

@@ -11,8 +11,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from smsweep._version import __version__ as __version__
+    from smsweep.api.api import Api
+    from smsweep.api.run import run
+    from smsweep.api.simulate import judge, suggest
+    from smsweep.core.trial import StopDecision
     from smsweep.errors import ConfigError, SmsweepError
-    from smsweep.runtime.report import (
+    from smsweep.runtime.script.api import (
         active_run,
         config,
         define_metric,
@@ -23,36 +28,32 @@ if TYPE_CHECKING:
         login,
         summary,
     )
-    from smsweep.runtime.run import Run
-    from smsweep.sdk.api import Api
-    from smsweep.sdk.create import sweep
-    from smsweep.sdk.execute import agent
-    from smsweep.sdk.run import run
-    from smsweep.sdk.simulate import judge, suggest
-    from smsweep.trials import StopDecision
+    from smsweep.runtime.script.run import Run
+    from smsweep.services.agents.run_agent import agent
+    from smsweep.services.sweeps.create import sweep
 
-__version__ = "0.1.0"
 
 _HOMES = {
-    "Api": "smsweep.sdk.api",
+    "Api": "smsweep.api.api",
     "ConfigError": "smsweep.errors",
-    "Run": "smsweep.runtime.run",
+    "Run": "smsweep.runtime.script.run",
     "SmsweepError": "smsweep.errors",
-    "StopDecision": "smsweep.trials",
-    "active_run": "smsweep.runtime.report",
-    "agent": "smsweep.sdk.execute",
-    "config": "smsweep.runtime.report",
-    "define_metric": "smsweep.runtime.report",
-    "finish": "smsweep.runtime.report",
-    "init": "smsweep.runtime.report",
-    "judge": "smsweep.sdk.simulate",
-    "log": "smsweep.runtime.report",
-    "log_code": "smsweep.runtime.report",
-    "login": "smsweep.runtime.report",
-    "run": "smsweep.sdk.run",
-    "suggest": "smsweep.sdk.simulate",
-    "summary": "smsweep.runtime.report",
-    "sweep": "smsweep.sdk.create",
+    "StopDecision": "smsweep.core.trial",
+    "__version__": "smsweep._version",
+    "active_run": "smsweep.runtime.script.api",
+    "agent": "smsweep.services.agents.run_agent",
+    "config": "smsweep.runtime.script.api",
+    "define_metric": "smsweep.runtime.script.api",
+    "finish": "smsweep.runtime.script.api",
+    "init": "smsweep.runtime.script.api",
+    "judge": "smsweep.api.simulate",
+    "log": "smsweep.runtime.script.api",
+    "log_code": "smsweep.runtime.script.api",
+    "login": "smsweep.runtime.script.api",
+    "run": "smsweep.api.run",
+    "suggest": "smsweep.api.simulate",
+    "summary": "smsweep.runtime.script.api",
+    "sweep": "smsweep.services.sweeps.create",
 }
 
 __all__ = [
@@ -82,7 +83,7 @@ def __getattr__(name: str) -> "Any":
     # Nothing is kept in the module: `config` and `summary` are those of the run that is active now.
     home = _HOMES.get(name)
     if home is None:
-        advice = import_module("smsweep.runtime.talk").KEEP_WANDB
+        advice = import_module("smsweep.runtime.script.messages").KEEP_WANDB
         raise AttributeError(f"module 'smsweep' has no attribute {name!r}; {advice}")
     try:
         # Loaded ones from here: import_module takes a lock, for which a signal's handler would wait for ever.
@@ -96,21 +97,6 @@ def __getattr__(name: str) -> "Any":
             "log, define_metric, finish, log_code, login, config and summary; "
             "install smsweep in the image to use the rest"
         ) from None
-
-
-class _Face(type(import_module(__name__))):  # type: ignore[misc]  # the type of modules, without an import for it
-    """Keeps `config` the active run's when the package smsweep.config is loaded and would take its place."""
-
-    @property
-    def config(self) -> "Any":
-        return __getattr__("config")
-
-    @config.setter
-    def config(self, package: object) -> None:
-        pass  # found in sys.modules all the same
-
-
-import_module(__name__).__class__ = _Face
 
 
 def __dir__() -> "list[str]":

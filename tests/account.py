@@ -22,14 +22,14 @@ from botocore.config import Config
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
-from smsweep.sdk.serve import endpoint
+from smsweep.services.emulator import endpoint
 
 if TYPE_CHECKING:
     from mypy_boto3_logs import CloudWatchLogsClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sagemaker import SageMakerClient
 
-    from smsweep.endpoint.server import Endpoint
+    from smsweep.emulator.server import Endpoint
 
 ROLE = "arn:aws:iam::123456789012:role/trainer"
 BUCKET = "bucket"

@@ -13,21 +13,23 @@ from collections.abc import Callable, Collection
 from contextlib import closing
 from pathlib import Path
 
-from smsweep.agents import Agent, AgentOptions
-from smsweep.config.sweep_yaml import parse_sweep
-from smsweep.controller import Controller
-from smsweep.flapping import Flapping
-from smsweep.jobs import JobStatus, JobTemplate, LogPage, Site, TrainingJobRequest
-from smsweep.metrics import MetricReader
-from smsweep.render import training_job
-from smsweep.runtime.lines import METRICS, records
-from smsweep.sdk.agent_ids import new_agent_id, release_dead_agents
-from smsweep.sdk.execute import listening
-from smsweep.search.methods import make_strategy
-from smsweep.stopping.rules import make_rule
+from smsweep.config_files.sweep_yaml import parse_sweep
+from smsweep.core.job import JobStatus, JobTemplate, LogPage, Site, TrainingJobRequest
+from smsweep.core.sweep import Sweep, SweepConfig
+from smsweep.engine.agent import Agent
+from smsweep.engine.agent_state import AgentOptions
+from smsweep.engine.controller import Controller
+from smsweep.engine.failure_limit import Flapping
+from smsweep.engine.job_request import training_job
+from smsweep.engine.metric_parser import MetricReader
+from smsweep.runtime.script.records import METRICS, records
+from smsweep.search.registry import make_strategy
+from smsweep.services.agent_ids import new_agent_id, release_dead_agents
+from smsweep.services.agents.run_agent import listening
+from smsweep.stopping.registry import make_rule
 from smsweep.store.base import Store
-from smsweep.store.open import open_store, utc_now
-from smsweep.sweeps import Sweep, SweepConfig
+from smsweep.store.open import open_store
+from smsweep.util.clock import utc_now
 
 SITE = Site(assets_uri="file:///assets", output_uri="file:///jobs", checkpoint_uri="file:///checkpoints")
 SWEEP = "abcd1234"

@@ -58,10 +58,10 @@ def make(out: Path, tag: str = "", source: Path = ROOT) -> Mapping[str, str]:
         builds = [folder / f"dist-{number}" for number, _ in enumerate(clones)]
         for clone in clones:
             _run(["git", "clone", "--quiet", "--no-local", str(source), str(clone)])
-        (version,) = re.findall(r'^version = "(.*)"$', (clones[0] / "pyproject.toml").read_text(), re.M)
+        (version,) = re.findall(r'^__version__ = "(.*)"$', (clones[0] / "smsweep/_version.py").read_text(), re.M)
         if tag not in ("", f"v{version}"):
             raise ValueError(
-                f"the tag is {tag}, but the version in pyproject.toml is {version}; change one of them"
+                f"the tag is {tag}, but the version in smsweep/_version.py is {version}; change one of them"
             )
         for clone, build in zip(clones, builds, strict=True):
             _build(clone, build)

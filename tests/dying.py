@@ -15,7 +15,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from smsweep.backends.process import ProcessBackend
+from smsweep.backends.process.backend import ProcessBackend
 from smsweep.cli.main import main
 from smsweep.store.sql import SqlStore
 

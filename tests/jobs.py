@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from smsweep.backends.base import Backend
-from smsweep.jobs import RUNTIME_CHANNEL, RUNTIME_ZIP, SOURCE_TAR, JobStatus
-from smsweep.runtime.lines import MARK
+from smsweep.core.job import RUNTIME_CHANNEL, RUNTIME_ZIP, SOURCE_TAR, JobStatus
+from smsweep.runtime.script.records import MARK
 from smsweep.source.runtime_zip import runtime_zip
 
 PATIENCE_S = 180  # an installation on a busy machine takes its time

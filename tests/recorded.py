@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from smsweep.sdk.create import sweep as create_sweep
-from smsweep.sdk.workspace import Workspace
-from smsweep.search.methods import make_strategy
+from smsweep.core.sweep import Sweep
+from smsweep.core.trial import History, MetricPoint, Trial, TrialState
+from smsweep.search.registry import make_strategy
+from smsweep.services.sweeps.create import sweep as create_sweep
+from smsweep.services.workspace import Workspace
 from smsweep.store.base import Store
-from smsweep.sweeps import Sweep
-from smsweep.trials import History, MetricPoint, Trial, TrialState
 
 CONFIG: Mapping[str, Any] = {
     "name": "recorded",

@@ -11,13 +11,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import typer.main
-from typer.core import TyperGroup
 
-from smsweep.cli.main import app
-from smsweep.config.job_yaml import parse_job
-from smsweep.config.sweep_yaml import parse_sweep
-from smsweep.config.yaml_reader import read_yaml
+from smsweep.cli.lazy_group import COMMANDS as COMMAND_NAMES
+from smsweep.cli.lazy_group import load_command
+from smsweep.config_files.job_yaml import parse_job
+from smsweep.config_files.sweep_yaml import parse_sweep
+from smsweep.config_files.yaml_reader import read_yaml
 from tests.markdown import PAGES, ROOT, Block, anchors, blocks, commands, links
 
 # Words that may follow a block's language, and why such a block is not run where others of its page are.
@@ -38,11 +37,9 @@ BLOCKS = [block for page in PAGES for block in blocks(page)]
 
 
 def flags_by_verb() -> dict[str, set[str]]:
-    group = typer.main.get_command(app)
-    assert isinstance(group, TyperGroup)
     return {
-        name: {"--help", "-h", *(option for parameter in command.params for option in parameter.opts)}
-        for name, command in group.commands.items()
+        name: {"--help", "-h", *(option for parameter in load_command(name).params for option in parameter.opts)}
+        for name in COMMAND_NAMES
     }
 
 

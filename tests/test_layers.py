@@ -1,4 +1,4 @@
-"""The floors of docs/architecture.md: who may import whom."""
+"""The layers of docs/architecture.md: which package may import which."""
 
 from __future__ import annotations
 
@@ -11,88 +11,28 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "smsweep"
 
-# Room -> rooms it may import, besides itself. A room is a package or a module directly below smsweep.
-GROUND = {"errors", "local_requests", "printable", "runtime", "tables"}
-VALUES = {
-    *("hooks", "jobs", "launches", "request_model", "request_rules", "trials", "space", "sweeps"),
-    *(
-        "budget",
-        "conditions",
-        "failures",
-        "forecasts",
-        "fronts",
-        "leaving",
-        "objectives",
-        "repeats",
-        "targets",
-        "verdicts",
-    ),
-}
-SIDES = {
-    *("search", "stopping", "store", "backends", "fleet", "notify", "estimators", "source", "config"),
-    *("render", "metrics"),
-}
-LOOP = {"controller", "agents", "flapping", "intake", "slots", "waiting"}
-MAY_IMPORT = {
-    "errors": set(),
-    "local_requests": set(),
-    "printable": set(),
-    "runtime": set(),
-    "tables": set(),
-    "hooks": set(),
-    "launches": {"jobs"},
-    "jobs": {"hooks"},
-    "request_model": set(),
-    "request_rules": {"jobs"},
-    "trials": set(),
-    "space": {"errors"},
-    "sweeps": {"space"},
-    "conditions": {"errors", "trials"},
-    "failures": set(),
-    "leaving": set(),
-    "budget": {"errors", "jobs", "trials"},
-    "forecasts": {"space"},
-    "objectives": {"sweeps", "trials"},
-    "fronts": {"sweeps", "trials"},
-    "repeats": {"fronts", "objectives", "sweeps", "trials"},
-    "targets": {"fronts", "objectives", "sweeps", "trials"},
-    "verdicts": {"failures", "jobs", "trials"},
-    **dict.fromkeys(SIDES, GROUND | VALUES),
-    "flapping": {"failures", "trials"},
-    "controller": GROUND | VALUES | {"search.base", "stopping.base", "store.base"},
-    "slots": {"trials"},
-    "waiting": {"errors", "trials", "store.base"},
-    "intake": GROUND | VALUES | {"backends.base", "store.base", "metrics"},
-    "agents": GROUND
-    | VALUES
-    | {
-        "backends.base",
-        "store.base",
-        "controller",
-        "flapping",
-        "intake",
-        "metrics",
-        "render",
-        "slots",
-        "waiting",
-    },
-    "wandb_server": GROUND | VALUES | {"controller"},
-    "sdk": GROUND | VALUES | SIDES | LOOP | {"endpoint", "exports", "report", "wandb_server"},
-    "endpoint": GROUND | {"jobs", "request_model", "request_rules", "backends"},
-    "report": GROUND | VALUES,
-    "exports": GROUND | VALUES,
-    "ui": {"errors", "local_requests", "sdk", "report", "sweeps", "trials"},
-    "cli": {"agents", "errors", "printable", "sdk", "tables", "trials"},
-    "__main__": {"cli"},
-}
-MAY_NOT_SEE = {  # room -> foreign packages it must not know
+# Each package imports only from packages of earlier rows, besides itself.
+LAYERS: Sequence[set[str]] = (
+    {"errors", "runtime", "_version"},
+    {"util"},
+    {"space"},
+    {"core"},
+    {"search", "stopping", "store", "secrets", "report", "exports", "sagemaker_sdk"},
+    {"aws", "source"},
+    {"config_files", "backends"},
+    {"engine", "notify", "emulator"},
+    {"remote", "wandb_compat"},
+    {"services"},
+    {"api", "web"},
+    {"cli"},
+    {"__main__"},
+)
+MAY_NOT_IMPORT = {  # package -> foreign packages
     "runtime": {"yaml", "numpy", "boto3", "pydantic", "sqlalchemy"},
-    "jobs": {"boto3"},
-    "trials": {"sqlalchemy", "boto3", "yaml"},
-    "agents": {"sqlalchemy", "docker", "boto3"},
-    "controller": {"sqlalchemy", "docker", "boto3"},
+    "core": {"sqlalchemy", "boto3", "yaml", "docker", "pydantic"},
+    "engine": {"sqlalchemy", "docker", "boto3"},
     "store": {"boto3", "docker"},
-    "sdk": {"argparse", "typer", "rich", "starlette", "uvicorn"},
+    "services": {"argparse", "typer", "rich", "starlette", "uvicorn"},
     "cli": {"sqlalchemy", "pydantic", "boto3", "docker", "numpy"},
 }
 
@@ -101,7 +41,7 @@ def modules() -> list[Path]:
     return sorted(PACKAGE.rglob("*.py"))
 
 
-def room_of(file: Path) -> str:
+def package_of(file: Path) -> str:
     return file.relative_to(PACKAGE).with_suffix("").parts[0]
 
 
@@ -125,26 +65,30 @@ def own_imports(file: Path) -> Iterator[str]:
             yield name.removeprefix("smsweep.")
 
 
-def modules_of(room: str) -> list[Path]:
-    return [file for file in modules() if room_of(file) == room]
+def modules_of(package: str) -> list[Path]:
+    return [file for file in modules() if package_of(file) == package]
 
 
-@pytest.mark.parametrize("room", sorted({room_of(file) for file in modules()} - {"__init__"}))
-def test_a_room_imports_only_what_its_floor_allows(room: str) -> None:
-    allowed = MAY_IMPORT[room] | {room}
+PACKAGES = sorted({package_of(file) for file in modules()} - {"__init__"})
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_package_imports_only_from_earlier_layers(package: str) -> None:
+    (number,) = (number for number, layer in enumerate(LAYERS) if package in layer)
+    allowed = {package}.union(*LAYERS[:number])
     wrong = {
         (file.name, name)
-        for file in modules_of(room)
+        for file in modules_of(package)
         for name in own_imports(file)
-        if not any(name == top or name.startswith(top + ".") for top in allowed)
+        if name.split(".")[0] not in allowed
     }
     assert not wrong
 
 
-@pytest.mark.parametrize("room", sorted({room_of(file) for file in modules()}))
-def test_a_room_does_not_know_foreign_packages_of_others(room: str) -> None:
-    banned = MAY_NOT_SEE.get(room, set())
-    found = {(file.name, name) for file in modules_of(room) for name in imports(file)}
+@pytest.mark.parametrize("package", PACKAGES)
+def test_package_does_not_import_foreign_packages_of_others(package: str) -> None:
+    banned = MAY_NOT_IMPORT.get(package, set())
+    found = {(file.name, name) for file in modules_of(package) for name in imports(file)}
     assert not {(file, name) for file, name in found if name.split(".")[0] in banned}
 
 
@@ -168,19 +112,18 @@ def test_no_module_imports_itself_in_a_circle() -> None:
         visit(name, ())
 
 
-def test_loading_the_face_imports_nothing() -> None:
+def test_importing_smsweep_imports_nothing_else() -> None:
     names = {name.split(".")[0] for name in imports(PACKAGE / "__init__.py")}
     assert names <= {"__future__", "importlib", "sys", "typing", "smsweep"}
 
 
-def test_the_house_has_every_room() -> None:
+def test_architecture_page_names_every_package() -> None:
     page = (PACKAGE.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
-    rooms = {room_of(file) for file in modules()} - {"__init__"}
-    assert {room for room in rooms if f"`{room}`" not in page} == set()
+    assert {package for package in PACKAGES if f"`{package}`" not in page} == set()
 
 
-@pytest.mark.parametrize("room", sorted({room_of(file) for file in modules()}))
-def test_a_room_says_what_it_is_for(room: str) -> None:
-    package = PACKAGE / room / "__init__.py"
-    text = (package if package.exists() else PACKAGE / f"{room}.py").read_text(encoding="utf-8")
+@pytest.mark.parametrize("package", PACKAGES)
+def test_package_says_what_it_is_for(package: str) -> None:
+    init = PACKAGE / package / "__init__.py"
+    text = (init if init.exists() else PACKAGE / f"{package}.py").read_text(encoding="utf-8")
     assert ast.get_docstring(ast.parse(text))

@@ -112,7 +112,7 @@ def test_a_build_that_cannot_be_repeated_is_not_published(tmp_path: Path) -> Non
 
 @pytest.mark.oracle
 def test_a_tag_of_another_version_is_refused(source: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"the tag is v9\.9, but the version in pyproject\.toml is 0\.1\.0"):
+    with pytest.raises(ValueError, match=r"the tag is v9\.9, but the version in smsweep/_version\.py is 0\.1\.0"):
         dist.make(tmp_path / "dist", "v9.9", source)
     assert not (tmp_path / "dist").exists()
 

@@ -41,24 +41,24 @@ SIGNATURES = {
 }
 # Of the objects that public functions hand out: what W&B's have, and ours.
 METHODS = {
-    "smsweep.sdk.api:Api": "diff run sweep sweeps",
-    "smsweep.sdk.api:ApiSweep": (
+    "smsweep.api.api:Api": "diff run sweep sweeps",
+    "smsweep.api.api:ApiSweep": (
         "best_run config entity expected_run_count export id name order plot project report runs state"
         " to_dataframe"
     ),
-    "smsweep.sdk.plots:Plots": (
+    "smsweep.api.plots:Plots": (
         "contours cost curves front history importance parallel_coordinates slices timeline"
     ),
-    "smsweep.sdk.plots:Report": "save",
-    "smsweep.sdk.api:ApiRun": (
+    "smsweep.api.plots:Report": "save",
+    "smsweep.api.api:ApiRun": (
         "config entity history id name objective project reproduce scan_history state summary summary_metrics"
         " sweep url"
     ),
-    "smsweep.runtime.run:Run": (
+    "smsweep.runtime.script.run:Run": (
         "define_metric finish follow follow_anew follow_at follow_summary history log log_code metrics_of"
         " own_lock step"
     ),
-    "smsweep.runtime.config:Config": "add_defaults as_dict get items keys setdefaults update values",
+    "smsweep.runtime.script.config:Config": "add_defaults as_dict get items keys setdefaults update values",
 }
 
 
@@ -85,7 +85,7 @@ def test_a_public_name_has_a_docstring(name: str) -> None:
 
 
 def test_config_is_the_runs_though_a_package_has_that_name() -> None:
-    importlib.import_module("smsweep.config.sweep_yaml")
+    importlib.import_module("smsweep.config_files.sweep_yaml")
     with smsweep.init(config={"lr": 0.1}):
         assert smsweep.config["lr"] == 0.1
         assert importlib.import_module("smsweep").config.lr == 0.1

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from smsweep.config.job_models import JobSection
-from smsweep.config.sweep_models import SweepSection
+from smsweep.config_files.job_models import JobSection
+from smsweep.config_files.sweep_models import SweepSection
 from tests.markdown import ROOT
 from tests.oracles import oracle
 

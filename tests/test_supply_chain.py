@@ -100,8 +100,8 @@ PINNED = re.compile(r"--require-hashes|--no-index")
 SCRIPTS = ("Makefile", ".ci/run", "container/*", "examples/*/*.sh", ".github/workflows/*.yml")
 OTHERS = {  # calls that are no installation of Python packages by the project
     "tests/apt.py": "Debian's packages, which are signed",
-    "smsweep/runtime/requirements.py": "a user's requirements, as the user states them",
-    "smsweep/backends/docker/pip_settings.py": "sections of pip's configuration",
+    "smsweep/runtime/job/requirements.py": "a user's requirements, as the user states them",
+    "smsweep/backends/docker/pip_config.py": "sections of pip's configuration",
     "tests/docker/test_takeover.py": "parts of a message",
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Protocol
 
-from smsweep.jobs import JobStatus, LogPage, TrainingJobRequest
+from smsweep.core.job import JobStatus, LogPage, TrainingJobRequest
 
 
 class Backend(Protocol):

@@ -10,41 +10,11 @@ from typing import Annotated
 
 import typer
 
-from smsweep import __version__
-from smsweep.cli import (
-    agent,
-    auth,
-    best,
-    completion,
-    diff,
-    doctor,
-    endpoint,
-    export,
-    iam,
-    import_wandb,
-    logs,
-    ls,
-    plan,
-    publish,
-    recover,
-    report,
-    reproduce,
-    retry,
-    rm,
-    run,
-    show,
-    slurm,
-    sweep,
-    trials,
-    ui,
-    wandb_sync,
-    watch,
-    why,
-)
-from smsweep.cli.completion import COMPLETE_VAR
+from smsweep._version import __version__
+from smsweep.cli.broken_pipe import guard
+from smsweep.cli.lazy_group import CONTEXT_SETTINGS, LazyGroup
+from smsweep.cli.logging_setup import NORMAL, set_level
 from smsweep.cli.options import Debug, Quiet, Verbose
-from smsweep.cli.streams import guard
-from smsweep.cli.talk import NORMAL, set_level
 from smsweep.cli.text import clean_line
 from smsweep.errors import NotInStore, SmsweepError
 
@@ -56,49 +26,17 @@ Exit codes:  0 done, 1 error, 2 wrong config or usage, 3 trials failed, 130 Ctrl
 Environment: SMSWEEP_DIR (default ./.smsweep), SMSWEEP_STORE, SMSWEEP_BACKEND, SMSWEEP_DEBUG, NO_COLOR
 """
 
-# Plain help: rich's costs a fifth of a second. Completion is a verb here, so its two options only work unseen.
+COMPLETE_VAR = "_SMSWEEP_COMPLETE"  # set by the script of `smsweep completion` when it asks for completions
+# Plain help, because rich takes a fifth of a second. Completion is a command, so its two options stay hidden.
 app = typer.Typer(
+    cls=LazyGroup,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     no_args_is_help=True,
     add_completion=COMPLETE_VAR in os.environ,
     epilog=EPILOG,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=CONTEXT_SETTINGS,
 )
-
-VERBS = (
-    (run.run, run.EXAMPLES),
-    (sweep.sweep, sweep.EXAMPLES),
-    (agent.agent, agent.EXAMPLES),
-    (watch.watch, watch.EXAMPLES),
-    (plan.plan, plan.EXAMPLES),
-    (ls.ls, ls.EXAMPLES),
-    (show.show, show.EXAMPLES),
-    (trials.trials, trials.EXAMPLES),
-    (best.best, best.EXAMPLES),
-    (why.why, why.EXAMPLES),
-    (diff.diff, diff.EXAMPLES),
-    (reproduce.reproduce, reproduce.EXAMPLES),
-    (logs.logs, logs.EXAMPLES),
-    (export.export, export.EXAMPLES),
-    (report.report, report.EXAMPLES),
-    (ui.ui, ui.EXAMPLES),
-    (retry.retry, retry.EXAMPLES),
-    (rm.rm, rm.EXAMPLES),
-    (recover.recover, recover.EXAMPLES),
-    (slurm.slurm, slurm.EXAMPLES),
-    (publish.publish, publish.EXAMPLES),
-    (import_wandb.import_wandb, import_wandb.EXAMPLES),
-    (wandb_sync.wandb_sync, wandb_sync.EXAMPLES),
-    (auth.auth, auth.EXAMPLES),
-    (iam.iam, iam.EXAMPLES),
-    (doctor.doctor, doctor.EXAMPLES),
-    (endpoint.endpoint, endpoint.EXAMPLES),
-    (completion.completion, completion.EXAMPLES),
-)
-for verb, examples in VERBS:
-    lines = "\n".join(f"  {line}" for line in examples.strip().splitlines())
-    app.command(epilog=f"\b\nExamples:\n{lines}", context_settings=app.info.context_settings)(verb)
 
 
 def _print_version(is_asked: bool) -> None:

@@ -10,9 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from smsweep.cli.talk import QUIET, set_level
+from smsweep.cli.logging_setup import QUIET, set_level
 from smsweep.errors import SmsweepError
-from smsweep.sdk import prefixes, views
 
 
 def _set_verbosity(count: int) -> int:
@@ -35,8 +34,10 @@ def _set_debug(is_debug: bool) -> bool:
 
 def complete_id(incomplete: str) -> list[tuple[str, str]]:
     """Return the sweeps that a half-typed id may mean, for a shell's completion; never an error there."""
+    from smsweep.services.views import json_views  # here: it is slow to load, and `--help` needs none of it
+
     try:
-        sweeps = views.list_sweeps()
+        sweeps = json_views.list_sweeps()
     except SmsweepError:
         return []
     return [
@@ -53,7 +54,9 @@ def one_of(words: Iterable[str]) -> Callable[[str], list[str]]:
 
 def whole_id(text: str | None) -> str | None:
     """Take the beginning of a sweep's id for the id."""
-    return prefixes.whole(text) if text and len(text.split("/")[0]) < 8 else text
+    from smsweep.services import labels  # here: it is slow to load, and `--help` needs none of it
+
+    return labels.whole(text) if text and len(text.split("/")[0]) < 8 else text
 
 
 def whole_ids(texts: Any) -> list[str]:  # a list of str, which typer would take for a class on Python 3.10

@@ -11,16 +11,19 @@ from typing import Any
 
 import typer
 
-from smsweep.cli.talk import is_quiet, write_err
+from smsweep.cli.logging_setup import is_quiet, write_err
 from smsweep.cli.text import cell, clean
-from smsweep.sdk import views
-from smsweep.tables import LazyTable
+from smsweep.services.views import json_views
+from smsweep.util.lazy_registry import LazyTable
 
 GAP = "  "
 
 LEAST_VALUE = 20  # columns of a terminal for a value beside its name
 TERMINAL: LazyTable[Any] = LazyTable(  # rich is slow to load
-    {"table": "smsweep.cli.rich_table:print_table", "fitting": "smsweep.cli.rich_table:print_fitting"}
+    {
+        "table": "smsweep.cli.display.rich_table:print_table",
+        "fitting": "smsweep.cli.display.rich_table:print_fitting",
+    }
 )
 
 
@@ -31,7 +34,7 @@ def answer(text: str) -> None:
 
 def answer_json(value: Any) -> None:
     """Print a value on stdout as one JSON document."""
-    typer.echo(json.dumps(views.json_safe(value), indent=2, default=str))
+    typer.echo(json.dumps(json_views.json_safe(value), indent=2, default=str))
 
 
 def say(text: str) -> None:

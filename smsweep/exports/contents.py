@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from smsweep.fronts import last_value
-from smsweep.objectives import objective
-from smsweep.sweeps import Metric, SweepConfig
-from smsweep.trials import MetricPoint, Scalar, Trial
+from smsweep.core.objective import objective
+from smsweep.core.pareto import last_value
+from smsweep.core.sweep import Metric, SweepConfig
+from smsweep.core.trial import MetricPoint, Scalar, Trial
 
 Data = dict[str, Any]
 PARAMS = "params."

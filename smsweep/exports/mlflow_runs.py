@@ -15,10 +15,10 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH, MAX_TAG_VAL_LENGTH
 
+from smsweep.core.trial import MetricPoint, Trial, TrialState
 from smsweep.errors import UsageError
 from smsweep.exports.contents import METRICS, PARAMS, Contents, Data, params_in
 from smsweep.exports.text import json_safe
-from smsweep.trials import MetricPoint, Trial, TrialState
 
 MARK = "smsweep.export"  # tag of an experiment: "unfinished" until all of it is there
 UNFINISHED, COMPLETE = "unfinished", "complete"

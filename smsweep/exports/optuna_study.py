@@ -19,12 +19,12 @@ from optuna.trial import TrialState as Theirs
 from sqlalchemy import event
 from sqlalchemy.exc import SQLAlchemyError
 
+from smsweep.core.trial import MetricPoint, Trial, TrialState
 from smsweep.errors import UsageError
-from smsweep.exports import files
 from smsweep.exports.contents import PARAMS, Contents, Data, curve, params_in
 from smsweep.exports.optuna_space import Fitting, fittings
 from smsweep.exports.text import json_safe
-from smsweep.trials import MetricPoint, Trial, TrialState
+from smsweep.util import atomic_file
 
 SQLITE = "sqlite:///"
 MARK = "smsweep.export"  # user attribute of a study: "unfinished" until all of it is there
@@ -61,7 +61,7 @@ def write(contents: Contents, url: str, *, force: bool) -> str:
                 _refuse_others(path)
             _add_study(url, contents, trials, force=force)
         else:
-            with files.draft(path, force=force) as scratch:
+            with atomic_file.draft(path, force=force) as scratch:
                 _add_study(f"{SQLITE}{scratch}", contents, trials, force=force, is_draft=True)
                 with scratch.open("rb") as file:
                     os.fsync(file.fileno())

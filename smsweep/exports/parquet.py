@@ -11,9 +11,9 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import parquet
 
-from smsweep.exports import files
 from smsweep.exports.contents import METRICS, Contents
 from smsweep.exports.text import json_safe
+from smsweep.util import atomic_file
 
 TIMES = ("created_at", "started_at", "ended_at")
 WHOLE = ("number", "attempt", "exit_code")
@@ -25,9 +25,9 @@ Cast = Callable[[Any], Any]
 
 def write(contents: Contents, path: str, *, force: bool) -> None:
     """Write one row a trial. Raises UsageError for a file that is there, or cannot be written."""
-    files.refuse(Path(path), force=force)
+    atomic_file.refuse(Path(path), force=force)
     table = as_table(contents)
-    files.write(Path(path), lambda scratch: parquet.write_table(table, scratch), force=force)
+    atomic_file.write(Path(path), lambda scratch: parquet.write_table(table, scratch), force=force)
 
 
 def as_table(contents: Contents) -> Any:

@@ -18,10 +18,10 @@ from tensorboard.plugins.hparams import plugin_data_pb2 as plugin_data
 from tensorboard.plugins.hparams import summary_v2 as hparams
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
+from smsweep.core.trial import MetricPoint, Trial, TrialState
 from smsweep.errors import UsageError
 from smsweep.exports.contents import PARAMS, Contents, Data, params_in
 from smsweep.exports.text import json_safe
-from smsweep.trials import MetricPoint, Trial, TrialState
 
 STATES: Mapping[TrialState, Any] = {
     TrialState.FINISHED: api_pb2.STATUS_SUCCESS,

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from smsweep.exports.contents import WANDB_COLUMNS, Contents, Data
-from smsweep.printable import clean
+from smsweep.util.terminal_text import clean
 
 # A spreadsheet runs a cell that starts so; the wide ones count in some of them.
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")

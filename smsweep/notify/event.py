@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from smsweep.hooks import END, FAILURE
-from smsweep.printable import clean, with_texts
+from smsweep.core.notify_hook import END, FAILURE
+from smsweep.util.terminal_text import clean, with_texts
 
 Data = dict[str, Any]
 NAMES = {END: "sweep_end", FAILURE: "trial_failure"}

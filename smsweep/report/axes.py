@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from smsweep.report.marks import plain
+from smsweep.report.browser_text import plain
 from smsweep.space.space import SearchSpace
 
 MAX_LISTED = 1_000  # values of a categorical; more are taken as they come

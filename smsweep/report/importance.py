@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from smsweep.core.trial import flat_params
 from smsweep.report.axes import Axis
 from smsweep.report.snapshot import Snapshot
-from smsweep.trials import flat_params
 
 METHOD = "PED-ANOVA"
 SOURCE = "arXiv:2304.10255"

@@ -11,8 +11,8 @@ from html import escape
 from importlib import resources
 from typing import Any
 
-from smsweep.report.cells import exact
-from smsweep.report.figures.table import FIGURES
+from smsweep.report.browser_text import exact
+from smsweep.report.figures.registry import FIGURES
 from smsweep.report.sections import environment, facts, head
 from smsweep.report.snapshot import Snapshot, metric_names
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from html import escape
 from typing import Any
 
-from smsweep.printable import clean
+from smsweep.core.trial import flat_params
 from smsweep.report.snapshot import Snapshot
-from smsweep.trials import flat_params
+from smsweep.util.terminal_text import clean
 
 REASONS = 3  # of failures that are told
 

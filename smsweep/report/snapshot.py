@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from smsweep.core.sweep import Goal
 from smsweep.report.axes import Axis
-from smsweep.sweeps import Goal
 
 Data = dict[str, Any]
 NO_BEST = ("failed", "crashed")  # what these reported before they broke cannot be had again

@@ -6,10 +6,10 @@ from importlib import import_module
 from importlib.machinery import PathFinder
 
 _FOLLOWED = {  # library -> what follows its metrics
-    "wandb": "smsweep.runtime.wandb_hook",
-    "tensorboardX": "smsweep.runtime.logger_hooks",
-    "torch.utils.tensorboard": "smsweep.runtime.logger_hooks",
-    "mlflow": "smsweep.runtime.logger_hooks",
+    "wandb": "smsweep.runtime.wandb.init_hook",
+    "tensorboardX": "smsweep.runtime.wandb.other_loggers",
+    "torch.utils.tensorboard": "smsweep.runtime.wandb.other_loggers",
+    "mlflow": "smsweep.runtime.wandb.other_loggers",
 }
 
 

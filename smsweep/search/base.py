@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
-from smsweep.trials import History, Params
+from smsweep.core.trial import History, Params
 
 
 class SearchStrategy(Protocol):

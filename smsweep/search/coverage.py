@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
+from smsweep.core.trial import History, Params
 from smsweep.space.space import SearchSpace
-from smsweep.trials import History, Params
 
 BULK = 64  # from so many new cells on, sorting once is cheaper than inserting each
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from smsweep.core.sweep import SweepConfig
+from smsweep.core.trial import History, Params
 from smsweep.errors import SpaceError
 from smsweep.search.coverage import Coverage
-from smsweep.sweeps import SweepConfig
-from smsweep.trials import History, Params
 
 
 class GridSearch:

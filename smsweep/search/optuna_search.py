@@ -8,17 +8,17 @@ from collections.abc import Hashable, Iterator, Sequence
 from importlib import import_module
 from typing import Any
 
+from smsweep.core.objective import objective
+from smsweep.core.pareto import outcome
+from smsweep.core.sweep import Metric, SweepConfig
+from smsweep.core.trial import History, Params, Trial, TrialState, is_number
 from smsweep.errors import SpaceError, UsageError
-from smsweep.fronts import outcome
-from smsweep.objectives import objective
 from smsweep.search.coverage import Coverage, coverage_of
-from smsweep.search.optuna_program import Program
+from smsweep.search.define_by_run import Program
 from smsweep.space.choices import Categorical, CategoricalWithProbabilities
 from smsweep.space.distribution import Distribution
-from smsweep.space.identity import identity
 from smsweep.space.space import MISSING
-from smsweep.sweeps import Metric, SweepConfig
-from smsweep.trials import History, Params, Trial, TrialState, is_number
+from smsweep.space.value_key import identity
 
 SAMPLER = "TPESampler"  # unless scheduler.optimizer names another
 OPTIONS: dict[str, dict[str, Any]] = {  # of the samplers that need nothing but the history, and no more packages

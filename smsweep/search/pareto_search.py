@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 
+from smsweep.core.learning_curve import first_spread
+from smsweep.core.pareto import outcome
+from smsweep.core.sweep import Metric, SweepConfig
+from smsweep.core.trial import History, MetricStats, Params, Trial
 from smsweep.errors import SpaceError
-from smsweep.forecasts import first_spread
-from smsweep.fronts import outcome
 from smsweep.search.bayes.evidence import EXTREME
-from smsweep.search.bayes_search import BayesSearch
-from smsweep.space.likeness import Array
-from smsweep.sweeps import Metric, SweepConfig
-from smsweep.trials import History, MetricStats, Params, Trial
+from smsweep.search.bayes.search import BayesSearch
+from smsweep.space.unit_cube import Array
 
 MIXTURE = Metric(name="mixture")  # what the bayes search is told to make smaller
 OUTLYING = 10.0  # times as far from the best as the median is

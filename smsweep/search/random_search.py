@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 from collections.abc import Hashable
 
+from smsweep.core.sweep import SweepConfig
+from smsweep.core.trial import History, Params
 from smsweep.search.coverage import Coverage, coverage_of
-from smsweep.sweeps import SweepConfig
-from smsweep.trials import History, Params
 
 DRAWS = 32  # before the rest is listed and chosen from; only nearly used up or very uneven spaces get there
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from smsweep.repeats import Repeats, repeat_of
+from smsweep.core.repeats import Repeats, repeat_of
+from smsweep.core.trial import History, Params
 from smsweep.search.base import SearchStrategy, outlook
-from smsweep.trials import History, Params
 
 
 class Repeated:

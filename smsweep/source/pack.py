@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import IO
 
 from smsweep.errors import SourceError
+from smsweep.secrets.scan import FileScan, Finding, refuse_secrets
 from smsweep.source.bundle import Bundle, Member, bundle_path, content_hash
 from smsweep.source.collect import SourceFile
-from smsweep.source.file_scan import FileScan
-from smsweep.source.secrets import Finding, refuse_secrets
 from smsweep.source.unpack import open_bundle
 
 GZIP_LEVEL = 6

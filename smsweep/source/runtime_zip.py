@@ -21,7 +21,7 @@ if sys.version_info < (3, 7):
         failure.write(reason)
     sys.exit(reason)
 
-from smsweep.runtime.entrypoint import main
+from smsweep.runtime.job.entrypoint import main
 
 sys.exit(main())
 """
@@ -29,17 +29,18 @@ sys.exit(main())
 
 @functools.cache
 def runtime_zip() -> bytes:
-    """Return the zip: `__main__.py`, the lazy `smsweep/__init__.py`, and smsweep/runtime.
+    """Return the zip: `__main__.py`, the lazy `smsweep/__init__.py` with its version, and smsweep/runtime.
 
     Beside each module lies its bytecode for the Python that runs now: a zip has no __pycache__, and without it
     every trial compiles the runtime again (15 to 25 ms for `import smsweep` in the script alone). Other Pythons
     pass over bytecode that is not theirs. Nothing is deflated, so that no Python has to load zlib for it. The
     same smsweep on the same Python gives the same bytes.
     """
-    sources = {"smsweep/__init__.py": (PACKAGE / "__init__.py").read_bytes()}
-    for path in (PACKAGE / "runtime").glob("*.py"):
-        folder = "" if path.name == "sitecustomize.py" else "smsweep/runtime/"  # Python looks for it at the top
-        sources[folder + path.name] = path.read_bytes()
+    sources = {f"smsweep/{name}": (PACKAGE / name).read_bytes() for name in ("__init__.py", "_version.py")}
+    for path in (PACKAGE / "runtime").rglob("*.py"):
+        name = path.relative_to(PACKAGE.parent).as_posix()
+        is_hook = path.name == "sitecustomize.py"  # Python looks for it at the top
+        sources[path.name if is_hook else name] = path.read_bytes()
     members = {"__main__.py": MAIN, **sources}
     for name, source in sources.items():
         members[f"{name}c"] = _bytecode(name, source)

@@ -17,7 +17,7 @@ from smsweep.space.distribution import (
     check_probability,
     share,
 )
-from smsweep.space.identity import identity
+from smsweep.space.value_key import identity
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

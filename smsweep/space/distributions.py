@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from smsweep.space.bell import Beta, LogNormal, Normal
 from smsweep.space.choices import Categorical, CategoricalWithProbabilities, Constant
 from smsweep.space.distribution import Distribution
+from smsweep.space.normal import Beta, LogNormal, Normal
 from smsweep.space.numeric import (
     IntUniform,
     InvLogUniform,

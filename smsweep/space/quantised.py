@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from smsweep.errors import SpaceError
-from smsweep.space.bell import Beta, LogNormal, Normal
 from smsweep.space.distribution import are_whole, check_index, check_number, check_probability, is_number
+from smsweep.space.normal import Beta, LogNormal, Normal
 from smsweep.space.numeric import Continuous, LogUniform, LogUniformValues, Uniform
 
 MAX_MULTIPLE = 2**50  # up to here a multiple of q tells by division which one it is

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from smsweep.space.distribution import Distribution, check_index
-from smsweep.space.identity import identity
+from smsweep.space.value_key import identity
 
 Path = tuple[str, ...]
 

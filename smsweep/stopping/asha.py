@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from smsweep.core.sweep import SweepConfig
 from smsweep.errors import ConfigError
 from smsweep.stopping.hyperband import bands
 from smsweep.stopping.rungs import RungRule
-from smsweep.sweeps import SweepConfig
 
 
 class Asha(RungRule):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from smsweep.trials import History, StopDecision
+from smsweep.core.trial import History, StopDecision
 
 
 class StoppingRule(Protocol):

@@ -9,14 +9,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from smsweep.core.learning_curve import Forecaster
+from smsweep.core.sweep import SweepConfig
+from smsweep.core.trial import History, StopDecision, Trial, TrialState
 from smsweep.errors import ConfigError
-from smsweep.forecasts import Forecaster
-from smsweep.space.cube import Cube
-from smsweep.space.likeness import Array
+from smsweep.space.unit_cube import Array, Cube
 from smsweep.stopping.base import told_apart
 from smsweep.stopping.hyperband import bands
-from smsweep.sweeps import SweepConfig
-from smsweep.trials import History, StopDecision, Trial, TrialState
 
 MIN_TRIALS = 6  # whole trainings to learn from, before anything is stopped
 AMONG = 5  # "the best" are the best fifth of the whole trainings

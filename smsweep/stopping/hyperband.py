@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 import operator
 
+from smsweep.core.sweep import EarlyTerminate, SweepConfig
 from smsweep.errors import ConfigError
 from smsweep.stopping.rungs import RungRule
-from smsweep.sweeps import EarlyTerminate, SweepConfig
 
 MAX_BANDS = 100  # counted up from min_iter, as in W&B
 MAX_POINTS = 10**15  # no trial reports more; a band beyond it is never reached

@@ -6,10 +6,10 @@ import itertools
 import statistics
 from dataclasses import dataclass
 
+from smsweep.core.sweep import SweepConfig
+from smsweep.core.trial import History, StopDecision, TrialState
 from smsweep.errors import ConfigError
 from smsweep.stopping.base import told_apart
-from smsweep.sweeps import SweepConfig
-from smsweep.trials import History, StopDecision, TrialState
 
 MIN_TRIALS = 3  # others with as many points, before one is judged
 EXTREME = 1e300  # values beyond count as this: their sums must stay finite

@@ -7,9 +7,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from smsweep.core.sweep import EarlyTerminate, Metric
+from smsweep.core.trial import History, StopDecision, Trial, TrialState
 from smsweep.stopping.base import told_apart
-from smsweep.sweeps import EarlyTerminate, Metric
-from smsweep.trials import History, StopDecision, Trial, TrialState
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from smsweep.conditions import parse_condition
-from smsweep.trials import History, StopDecision, Trial, TrialState
+from smsweep.core.stop_condition import parse_condition
+from smsweep.core.trial import History, StopDecision, Trial, TrialState
 
 
 class StopIf:

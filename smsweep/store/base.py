@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
-from smsweep.sweeps import Sweep, SweepState
-from smsweep.trials import MetricPoint, Params, Scalar, Trial, TrialState
+from smsweep.core.sweep import Sweep, SweepState
+from smsweep.core.trial import MetricPoint, Params, Scalar, Trial, TrialState
 
 
 class Store(Protocol):

@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from smsweep.trials import MetricStats, Scalar
+from smsweep.core.trial import MetricStats, Scalar
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 MICROSECOND = timedelta(microseconds=1)

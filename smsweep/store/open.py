@@ -6,24 +6,22 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Mapping
-from datetime import datetime, timezone
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import event, exc
 
-from smsweep.errors import StoreUnavailable, UsageError
+from smsweep.core.sweep import SweepConfig
+from smsweep.errors import UsageError
 from smsweep.store.base import Store
+from smsweep.store.home import FILE_NAME, home_dir, make_home
 from smsweep.store.schema import ensure_schema
 from smsweep.store.sql import SqlStore
 from smsweep.store.transactions import Transactions
-from smsweep.store.trust import check_folder
-from smsweep.sweeps import SweepConfig
+from smsweep.util.clock import utc_now
 
-DEFAULT_DIR = ".smsweep"
-IGNORE_FILE = ".gitignore"
-FILE_NAME = "store.db"
 LOCK_TIMEOUT_S = 5.0  # how long SQLite itself waits for another writer
 # After so long in a transaction PostgreSQL takes an agent for gone, frozen or cut off, and frees what it locked.
 SILENCE_S = 30
@@ -53,10 +51,6 @@ PRAGMAS = (
     "PRAGMA journal_mode = WAL",  # readers and the writer do not wait for each other
     "PRAGMA synchronous = NORMAL",  # kill -9 loses nothing; a power cut may lose the last commits, never the file
 )
-
-
-def utc_now() -> datetime:
-    return datetime.now(timezone.utc)
 
 
 def open_store(
@@ -96,41 +90,6 @@ def _default_url(environ: Mapping[str, str]) -> sa.URL:
     if not (folder / FILE_NAME).exists():  # one that is there may be somebody else's, or a backup
         make_home(environ)
     return sa.URL.create("sqlite", database=str(folder / FILE_NAME))
-
-
-def make_home(environ: Mapping[str, str]) -> Path:
-    """Make the folder of everything where there is none: for its owner alone, and ignored by git.
-
-    Raises UsageError if another user can change it, see `check_folder`; StoreUnavailable if it cannot be made.
-    """
-    folder = home_dir(environ)
-    is_new = not os.path.lexists(folder)
-    try:
-        for parent in reversed([parent for parent in folder.parents if not parent.exists()]):
-            parent.mkdir(mode=0o755, exist_ok=True)  # not writable by others, whatever the umask
-        folder.mkdir(mode=0o700, exist_ok=True)
-        try:
-            check_folder(folder, environ)
-        except UsageError:
-            if is_new:
-                folder.rmdir()
-            raise
-        ignore = folder / IGNORE_FILE
-        if not ignore.exists():
-            ignore.touch(mode=0o644)  # not writable by others, whatever the umask
-            ignore.write_text("*\n")
-    except OSError as err:
-        raise StoreUnavailable(
-            f"{folder}: the store's folder cannot be made or written ({err.strerror}); "
-            "set SMSWEEP_DIR to a folder that you may write to"
-        ) from err
-    return folder
-
-
-def home_dir(environ: Mapping[str, str]) -> Path:
-    """Return the folder of everything: SMSWEEP_DIR, by default ./.smsweep."""
-    folder = environ.get("SMSWEEP_DIR") or DEFAULT_DIR
-    return Path(os.path.expanduser(folder)).absolute()  # noqa: PTH111 - pathlib's raises where there is no home
 
 
 def store_file(environ: Mapping[str, str]) -> Path | None:

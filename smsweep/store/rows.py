@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import Any
 
+from smsweep.core.sweep import Sweep, SweepConfig
+from smsweep.core.trial import MetricPoint, Scalar, Trial
 from smsweep.store.columns import to_json
-from smsweep.sweeps import Sweep, SweepConfig
-from smsweep.trials import MetricPoint, Scalar, Trial
 
 # Columns are named as the fields they hold, so that a row becomes a value without a table of names.
 SWEEP_FIELDS = tuple(f.name for f in fields(Sweep) if f.name != "config")

@@ -10,15 +10,15 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from smsweep.core.sweep import Sweep, SweepConfig, SweepState
+from smsweep.core.trial import MOVES, MetricPoint, Params, Scalar, Trial, TrialState
 from smsweep.errors import NotInStore, StoreConflict
 from smsweep.store import queries
 from smsweep.store.base import Store
-from smsweep.store.moves import moved, started
-from smsweep.store.point_log import add_points
+from smsweep.store.points import add_points
 from smsweep.store.rows import clean, curve_of, point_of, sweep_of, sweep_row, trial_of, trial_row
 from smsweep.store.transactions import Transactions, reads, writes
-from smsweep.sweeps import Sweep, SweepConfig, SweepState
-from smsweep.trials import MOVES, MetricPoint, Params, Scalar, Trial, TrialState
+from smsweep.store.transitions import moved, started
 
 
 class SqlStore(Store):

@@ -7,9 +7,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from smsweep.core.sweep import SweepState
+from smsweep.core.trial import TrialState
 from smsweep.store.columns import Json, Stats, UtcTime
-from smsweep.sweeps import SweepState
-from smsweep.trials import TrialState
 
 SCHEMA = 3  # the newest file in migrations/versions leads here
 VERSION_TABLE = "smsweep_version"

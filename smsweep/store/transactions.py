@@ -9,7 +9,7 @@ from typing import Concatenate, ParamSpec, Protocol, TypeVar
 import sqlalchemy as sa
 from sqlalchemy import event, exc
 
-from smsweep.store.failures import is_transient, name_of, translate
+from smsweep.store.db_errors import is_transient, name_of, translate
 
 P = ParamSpec("P")
 R = TypeVar("R")

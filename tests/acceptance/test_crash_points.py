@@ -18,11 +18,12 @@ import boto3
 import pytest
 
 from smsweep.backends.docker.backend import DockerBackend
-from smsweep.backends.process import ProcessBackend
+from smsweep.backends.process.backend import ProcessBackend
 from smsweep.backends.sagemaker.backend import SageMakerBackend
-from smsweep.sdk import create, detach, execute
-from smsweep.sdk.away import elsewhere
-from smsweep.sdk.workspace import Workspace
+from smsweep.remote.s3_store import remote_sweeps
+from smsweep.services.agents import detach, run_agent
+from smsweep.services.sweeps import create
+from smsweep.services.workspace import Workspace
 from tests.dying import CRASH_POINTS, CrashPoint, die
 from tests.engine import IMAGE
 from tests.sagemaker.conftest import FAST, ROLE
@@ -95,7 +96,7 @@ class Bench:
     def _work(self, point: CrashPoint | None) -> None:
         if point is not None:
             die(point, CLASSES[self._backend])
-        execute.agent(self.sweep_id, backend=self._backend)
+        run_agent.agent(self.sweep_id, backend=self._backend)
         os._exit(0)
 
 
@@ -118,7 +119,7 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
         job["image_uri"] = IMAGE
     # away: its store is in S3, and a killed agent's copy of it is lost
     if request.param in ("sagemaker", "away"):
-        monkeypatch.setattr(elsewhere, "SILENT", timedelta(0))  # whoever was killed counts as gone at once
+        monkeypatch.setattr(remote_sweeps, "SILENT", timedelta(0))  # whoever was killed counts as gone at once
         for name, value in {**IN_THE_CLOUD, **request.getfixturevalue("endpoint")}.items():
             monkeypatch.setenv(name, value)
         bucket = f"test-{secrets.token_hex(6)}"

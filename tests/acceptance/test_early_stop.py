@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import smsweep
-from smsweep.sdk.api import ApiRun
+from smsweep.api.api import ApiRun
 
 PATIENCE_S = 3.0  # a tick is at most a quarter of a second, but this machine may be busy
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from smsweep.endpoint.faults import Faults, parse
+from smsweep.emulator.faults import Faults, parse
 from tests.desk import SMSWEEP
 from tests.markdown import ROOT, Block, blocks
 from tests.walkthrough import environment

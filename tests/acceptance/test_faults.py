@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from smsweep.trials import TrialState
+from smsweep.core.trial import TrialState
 from tests.desk import SMSWEEP, TIMEOUT_S, Desk, grid
 from tests.fakes.agent_kit import Kit, logged
 from tests.fakes.scripted_backend import Plot, ScriptedBackend

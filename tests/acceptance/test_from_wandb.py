@@ -27,7 +27,7 @@ def test_the_page_does_what_it_shows(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_every_key_of_a_sweep_has_its_line() -> None:
-    schema = json.loads((ROOT / "smsweep" / "config" / "sweep_schema.json").read_text(encoding="utf-8"))
+    schema = json.loads((ROOT / "smsweep" / "config_files" / "sweep_schema.json").read_text(encoding="utf-8"))
     table = TEXT.partition("## Key by key")[2].partition("\n## ")[0]
     named = {
         name for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)

@@ -12,12 +12,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from smsweep.agents import Agent
+from smsweep.core.sweep import SweepState
+from smsweep.core.trial import Params, Trial, TrialState
+from smsweep.engine.agent import Agent
+from smsweep.engine.shutdown import Leaving
 from smsweep.errors import BackendUnavailable, CapacityError, SmsweepError, StoreConflict
-from smsweep.leaving import Leaving
-from smsweep.runtime.assignment import Assignment
-from smsweep.sweeps import SweepState
-from smsweep.trials import Params, Trial, TrialState
+from smsweep.runtime.job.trial_document import Assignment
 from tests.fakes.agent_kit import Kit, logged
 from tests.fakes.scripted_backend import Plot, ScriptedBackend
 

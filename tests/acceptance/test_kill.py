@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from smsweep.sdk.workspace import read_stored
+from smsweep.services.workspace import read_stored
 from smsweep.store.base import Store
 from smsweep.store.open import open_store
 from tests.desk import Desk, grid

@@ -16,10 +16,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from smsweep.sdk import create, manage, views
-from smsweep.sdk.workspace import Workspace
-from smsweep.trials import MetricPoint
-from smsweep.ui.listen import Served, serving
+from smsweep.core.trial import MetricPoint
+from smsweep.services.sweeps import control, create
+from smsweep.services.views import json_views
+from smsweep.services.workspace import Workspace
+from smsweep.web.server import Served, serving
 from tests.browser import PATIENCE_MS, Scheme, Visit, chromium, visit
 from tests.desk import alone_in
 from tests.recorded import CONFIG, record
@@ -118,7 +119,7 @@ def test_a_sweep_is_followed_and_steered(
 
         page.get_by_role("button", name="Pause").click()
         expect(badge).to_have_text("paused")
-        assert views.show(sweep_id)["state"] == "paused"
+        assert json_views.show(sweep_id)["state"] == "paused"
         let_go()
         expect(page.get_by_text("2 of 4 ended")).to_be_visible()
         page.keyboard.press("p")
@@ -144,7 +145,7 @@ def test_a_sweep_is_cancelled_only_when_one_says_so_twice(
         expect(page.get_by_role("button", name="Leave it")).to_be_focused()
         page.keyboard.press("Enter")
         expect(page.get_by_role("dialog")).not_to_be_visible()
-        assert views.show(sweep_id)["state"] == "running"
+        assert json_views.show(sweep_id)["state"] == "running"
         page.get_by_role("button", name="Cancel").click()
         page.get_by_role("button", name="Cancel it").click()
         expect(page.locator(".head .badge")).to_have_text("cancelled")
@@ -193,7 +194,7 @@ def test_a_sweep_of_two_metrics_shows_its_front(browser: Browser, served: Served
         page.wait_for_selector('[data-figure="front"][data-is-drawn]')
         page.get_by_role("tab", name="Overview").click()
         expect(page.get_by_role("heading", name="The front")).to_be_visible()
-        numbers = [trial["number"] for trial in views.front(sweep_id)]
+        numbers = [trial["number"] for trial in json_views.front(sweep_id)]
         shown = page.locator("section", has=page.get_by_role("heading", name="The front")).locator("tbody tr")
         expect(shown).to_have_count(len(numbers))
 
@@ -221,7 +222,7 @@ def test_trials_are_ticked_compared_and_made_a_new_sweep_of(
         page.wait_for_selector('[data-figure="curve"][data-is-drawn]')
         table = page.get_by_role("table", name="trials side by side")
         expect(table.get_by_role("columnheader")).to_have_count(3 + 2)  # and two titles of groups
-        trials = {trial["number"]: trial for trial in views.list_trials(sweep_id)}
+        trials = {trial["number"]: trial for trial in json_views.list_trials(sweep_id)}
         momentum = table.get_by_role("row", name="optimizer.momentum")
         for number in (2, 5):
             expect(momentum).to_contain_text(f"{trials[number]['params']['optimizer']['momentum']:.5g}"[:5])
@@ -257,7 +258,7 @@ def test_trials_are_removed_and_the_table_follows(browser: Browser, served: Serv
         page.get_by_role("button", name="Remove", exact=True).last.click()
         page.get_by_role("dialog").get_by_role("button", name="Remove", exact=True).click()
         expect(page.locator("#panel-trials tbody tr")).to_have_count(5)
-        assert 4 not in [trial["number"] for trial in views.list_trials(sweep_id)]
+        assert 4 not in [trial["number"] for trial in json_views.list_trials(sweep_id)]
 
 
 def test_brushing_an_axis_leaves_its_trials_in_the_table(browser: Browser, served: Served) -> None:
@@ -349,7 +350,7 @@ def test_a_sweep_that_is_deleted_while_it_is_shown_is_said_to_be_gone(browser: B
         page.goto(served.entry)
         page.goto(f"{served.url}/sweeps/{sweep_id}")
         expect(page.get_by_role("heading", name="recorded")).to_be_visible()
-        manage.remove([sweep_id])
+        control.remove([sweep_id])
         expect(page.get_by_text("It is not here (any more)")).to_be_visible()
         page.goto(f"{served.url}/sweeps/%E0%A4%A")  # half an escape
         expect(page.get_by_text("is no sweep id")).to_be_visible()
@@ -383,12 +384,12 @@ def test_all_of_it_can_be_reached_by_keys(browser: Browser, served: Served) -> N
 
 def test_what_has_the_keyboard_keeps_it_when_there_is_news(browser: Browser, served: Served) -> None:
     sweep_id = record(6)
-    *_, gone = (trial["number"] for trial in views.list_trials(sweep_id))
+    *_, gone = (trial["number"] for trial in json_views.list_trials(sweep_id))
     with seen(browser, served, f"/sweeps/{sweep_id}") as visited:
         page = visited.page
         link = page.locator(".card", has_text="Best trials").get_by_role("link").first
         link.focus()
-        manage.remove([f"{sweep_id}/{gone}"])
+        control.remove([f"{sweep_id}/{gone}"])
         expect(page.get_by_text("5 ended")).to_be_visible()
         expect(link).to_be_focused()
         page.get_by_role("button", name="Pause").press("Enter")

@@ -14,7 +14,7 @@ import pytest
 
 import smsweep
 from smsweep.errors import UsageError
-from smsweep.sdk import manage
+from smsweep.services.sweeps import control
 
 SCRIPT = """\
 import argparse, smsweep
@@ -257,7 +257,7 @@ def test_an_exception_without_words_is_the_reason_by_its_name(folder: Path) -> N
 def test_a_function_that_is_stopped_while_its_exception_is_told_has_ended(folder: Path) -> None:
     class Slow(Exception):
         def __str__(self) -> str:
-            manage.set_state(sweep_id, "cancel")
+            control.set_state(sweep_id, "cancel")
             for _ in range(1000):
                 time.sleep(0.01)
             return "never"

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from smsweep.endpoint.server import Endpoint
+from smsweep.emulator.server import Endpoint
 from smsweep.errors import NotFound
-from smsweep.fleet import consumer
-from smsweep.fleet.invitation import Invitation
-from smsweep.sdk import serve
-from smsweep.sdk.queue import work_off
+from smsweep.remote.queue import consumer
+from smsweep.remote.queue.invitation import Invitation
+from smsweep.services import emulator
+from smsweep.services.agents.queue import work_off
 from tests.account import client_of
 from tests.desk import Desk, grid
 
@@ -70,7 +70,7 @@ class Account:
 @pytest.fixture
 def account(tmp_path: Path) -> Iterator[Account]:
     environ = {"PATH": os.environ["PATH"], "SMSWEEP_DIR": str(tmp_path / "e")}
-    with serve.endpoint(folder=tmp_path / "endpoint", environ=environ) as endpoint:
+    with emulator.endpoint(folder=tmp_path / "endpoint", environ=environ) as endpoint:
         yield Account(endpoint)
 
 
@@ -212,7 +212,7 @@ def test_visibility_is_extended_while_an_agent_works(
     here: Desk, account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(consumer, "HIDDEN_S", 1)
-    monkeypatch.setattr("smsweep.sdk.queue.HIDDEN_S", 1)
+    monkeypatch.setattr("smsweep.services.agents.queue.HIDDEN_S", 1)
     account.send(Invitation(sweep_id="abcd1234").text())
     seen: list[int] = []
 

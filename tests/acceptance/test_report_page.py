@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
-from smsweep.sdk import reporting
+from smsweep.services import report
 from tests.browser import Scheme, chromium, see_all_figures, visit
 from tests.recorded import record
 
@@ -30,7 +30,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def write(folder: Path, n_trials: int) -> str:
     file = folder / "report.html"
-    file.write_text(reporting.report(record(n_trials)))
+    file.write_text(report.report(record(n_trials)))
     return file.as_uri()
 
 

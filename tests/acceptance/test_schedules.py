@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from smsweep import agents
+from smsweep.engine import agent
 from smsweep.store.base import Store
 from tests.crew import SWEEP, Crew, Process
 from tests.postgres import Postgres, run_postgres
@@ -92,7 +92,7 @@ def test_crowd_of_agents_finishes_every_trial_of_a_sweep(
 def test_a_holder_that_was_frozen_past_its_lease_leaves_its_trials_alone(
     postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(agents, "LEASE_S", 1.0)
+    monkeypatch.setattr(agent, "LEASE_S", 1.0)
     crew = Crew(postgres.new_schema(), tmp_path, N_TRIALS, lasts_s=0.3, parallel=3)
     frozen = crew.start()
     with crew.store() as store:

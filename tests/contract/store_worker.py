@@ -8,10 +8,11 @@ from __future__ import annotations
 import random
 import sys
 
+from smsweep.core.trial import MetricPoint, TrialState
 from smsweep.errors import StoreConflict
 from smsweep.store.base import Store
-from smsweep.store.open import open_store, utc_now
-from smsweep.trials import MetricPoint, TrialState
+from smsweep.store.open import open_store
+from smsweep.util.clock import utc_now
 from tests.fakes.sweeps import CONFIG
 
 

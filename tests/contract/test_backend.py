@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from smsweep.backends.docker.backend import DockerBackend
-from smsweep.backends.process import ProcessBackend
+from smsweep.backends.process.backend import ProcessBackend
 from smsweep.errors import JobRejected
-from smsweep.sdk import serve
+from smsweep.services import emulator
 from tests.engine import IMAGE
 from tests.jobs import Jobs, read_all, running, said_by_script
 from tests.sagemaker.jobs import cloud_jobs
@@ -53,7 +53,7 @@ def jobs(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Jobs]:
     if request.param == "sagemaker":
         if request.node.originalname in NOT_ON_SAGEMAKER:
             pytest.skip("not a promise of SageMaker's")
-        with serve.endpoint(folder=tmp_path / "endpoint", environ=ENDPOINT) as endpoint:
+        with emulator.endpoint(folder=tmp_path / "endpoint", environ=ENDPOINT) as endpoint:
             in_the_cloud = cloud_jobs(endpoint, tmp_path)
             yield in_the_cloud
             in_the_cloud.close()

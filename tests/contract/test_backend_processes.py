@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from smsweep.backends.process import ProcessBackend
+from smsweep.backends.process.backend import ProcessBackend
 from tests.jobs import Jobs, running
 
 

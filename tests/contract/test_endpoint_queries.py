@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from smsweep.endpoint.paging import make_token
+from smsweep.emulator.api.paging import make_token
 from tests.account import Account, error_of, open_account
 
 COUNT = 7

@@ -8,10 +8,10 @@ from datetime import timedelta
 
 import pytest
 
+from smsweep.core.sweep import SweepState
+from smsweep.core.trial import MOVES, History, MetricPoint, Trial, TrialState
 from smsweep.errors import StoreConflict
 from smsweep.store.base import Store
-from smsweep.sweeps import SweepState
-from smsweep.trials import MOVES, History, MetricPoint, Trial, TrialState
 from tests.fakes.clock import FakeClock
 from tests.fakes.sweeps import a_sweep
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from smsweep.core.trial import MetricPoint, MetricStats, Scalar, Trial, TrialState
 from smsweep.errors import StoreConflict
 from smsweep.store.base import Store
-from smsweep.trials import MetricPoint, MetricStats, Scalar, Trial, TrialState
 from tests.fakes.clock import FakeClock
 from tests.fakes.sweeps import a_sweep
 

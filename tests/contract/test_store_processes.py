@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from smsweep.core.trial import History, TrialState
 from smsweep.errors import StoreConflict
 from smsweep.store.base import Store
-from smsweep.trials import History, TrialState
 
 SWEEP = "abcd1234"
 ROOT = Path(__file__).parents[2]

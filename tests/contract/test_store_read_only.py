@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from smsweep.core.sweep import SweepState
 from smsweep.errors import StoreError
 from smsweep.store.base import Store
 from smsweep.store.open import open_store
-from smsweep.sweeps import SweepState
 from tests.fakes.sweeps import CONFIG
 
 

@@ -8,10 +8,10 @@ from datetime import timedelta
 
 import pytest
 
+from smsweep.core.sweep import SweepState
+from smsweep.core.trial import MetricPoint, TrialState
 from smsweep.errors import NotFound, StoreConflict
 from smsweep.store.base import Store
-from smsweep.sweeps import SweepState
-from smsweep.trials import MetricPoint, TrialState
 from tests.fakes.clock import FakeClock
 from tests.fakes.sweeps import CONFIG, a_sweep
 

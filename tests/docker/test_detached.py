@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from docker import DockerClient
 
-from smsweep.sdk import create, detach, views
+from smsweep.services.agents import detach
+from smsweep.services.sweeps import create
+from smsweep.services.views import json_views
 from tests.account import OPEN_S3
 from tests.docker.conftest import ours
 from tests.sagemaker.conftest import AGENT_ROLE, Account
@@ -39,20 +41,20 @@ def test_a_killed_container_is_followed_by_another(
     config["parameters"]["gate"] = {"value": f"{account.bucket}/go"}
     sweep_id = create.sweep(config, job={**account.job, "agent": {"role": AGENT_ROLE, "image_uri": agent_image}})
     detach.send_away(sweep_id, {"parallel": 2})
-    until(lambda: [trial["state"] for trial in views.list_trials(sweep_id)] == ["running"] * 2)
+    until(lambda: [trial["state"] for trial in json_views.list_trials(sweep_id)] == ["running"] * 2)
     (agent,) = agents(docker_engine, tmp_path)
     agent.kill()
-    until(lambda: views.show(sweep_id)["agent"]["status"] == "Failed")
+    until(lambda: json_views.show(sweep_id)["agent"]["status"] == "Failed")
 
     detach.send_away(sweep_id, {"parallel": 2})
     account.s3.put_object(Bucket=account.bucket, Key="go", Body=b"")
-    until(lambda: views.show(sweep_id)["agent"]["status"] == "Completed")
-    trials = views.list_trials(sweep_id)
+    until(lambda: json_views.show(sweep_id)["agent"]["status"] == "Completed")
+    trials = json_views.list_trials(sweep_id)
     assert [(trial["state"], trial["attempt"]) for trial in trials] == [("finished", 0)] * 3
     assert [trial["metrics"]["loss"] for trial in trials] == [0, 2, 4]
     numbers = ("agent-0", "agent-1", "0-0", "1-0", "2-0")
     assert account.created() == {f"smsweep-{sweep_id}-{number}": 1 for number in numbers}
-    assert views.show(sweep_id)["state"] == "finished"
+    assert json_views.show(sweep_id)["state"] == "finished"
 
 
 def agents(engine: DockerClient, folder: Path) -> list[Any]:

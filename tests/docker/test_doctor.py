@@ -13,8 +13,8 @@ import pytest
 from docker import DockerClient
 
 from smsweep.backends.docker import doctor, engine
-from smsweep.sdk.doctor import examine
-from smsweep.sdk.workspace import Workspace
+from smsweep.services.doctor import examine
+from smsweep.services.workspace import Workspace
 from tests.desk import NOTHING, Desk
 from tests.docker.registry import FOREIGN_PROGRAM, Registry
 from tests.docker.users import SOCKET, as_user

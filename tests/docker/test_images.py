@@ -10,7 +10,7 @@ from docker import DockerClient
 from docker.errors import ImageNotFound
 
 from smsweep.backends.docker.images import how_to_get
-from smsweep.failures import spares_no_trial
+from smsweep.core.failure_kind import spares_no_trial
 from tests.docker.registry import FOREIGN_PROGRAM, Registry
 from tests.jobs import Jobs
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from docker import DockerClient
 
+from smsweep.core.job import JobStatus
 from smsweep.errors import JobRejected
-from smsweep.jobs import JobStatus
 from tests.docker.conftest import build
 from tests.engine import IMAGE
 from tests.jobs import Jobs

@@ -10,7 +10,7 @@ import pytest
 from docker import DockerClient
 
 from smsweep.backends.docker import engine
-from smsweep.backends.docker.requirements_layer import LABEL
+from smsweep.backends.docker.requirements_image import LABEL
 from tests.docker.engine_proxy import EngineProxy
 from tests.docker.wheels import make_wheel, serve
 from tests.jobs import Jobs

@@ -16,7 +16,7 @@ from docker import DockerClient
 
 from smsweep.backends.docker.backend import DockerBackend
 from smsweep.backends.docker.engine import engine_time
-from smsweep.backends.docker.folder import JobFolder
+from smsweep.backends.local.job_folder import JobFolder
 from tests.docker.conftest import ours
 from tests.docker.registry import Registry
 from tests.jobs import Jobs

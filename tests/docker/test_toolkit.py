@@ -11,7 +11,7 @@ import pytest
 from docker import DockerClient
 
 from smsweep.backends.docker.backend import DockerBackend
-from smsweep.jobs import RUNTIME_CHANNEL, SOURCE_TAR
+from smsweep.core.job import RUNTIME_CHANNEL, SOURCE_TAR
 from tests.docker.conftest import ROOT
 from tests.engine import IMAGE
 from tests.jobs import ENTRYPOINT, Done, Jobs

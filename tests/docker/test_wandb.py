@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from docker import DockerClient
 
-from smsweep.backends.docker.requirements_layer import LABEL
+from smsweep.backends.docker.requirements_image import LABEL
 from tests.desk import Desk, grid
 from tests.engine import IMAGE
 from tests.oracles import wheels

@@ -20,7 +20,7 @@ from sagemaker.estimator import Estimator  # noqa: E402
 from sagemaker.session import Session  # noqa: E402
 
 import smsweep  # noqa: E402
-from smsweep.sdk.workspace import Workspace  # noqa: E402
+from smsweep.services.workspace import Workspace  # noqa: E402
 
 CONFIG = {"method": "grid", "parameters": {"x": {"values": [1]}}}
 

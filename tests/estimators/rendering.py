@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from smsweep import request_model
-from smsweep.config.sweep_yaml import parse_sweep
-from smsweep.jobs import JobTemplate, Site, TrainingJobRequest
-from smsweep.render import training_job
-from smsweep.sweeps import Sweep
-from smsweep.trials import Trial
+from smsweep.aws import request_model
+from smsweep.config_files.sweep_yaml import parse_sweep
+from smsweep.core.job import JobTemplate, Site, TrainingJobRequest
+from smsweep.core.sweep import Sweep
+from smsweep.core.trial import Trial
+from smsweep.engine.job_request import training_job
 
 ROLE = "arn:aws:iam::123456789012:role/trainer"
 SITE = Site(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from smsweep.config.job_yaml import parse_job
+from smsweep.config_files.job_yaml import parse_job
 from tests.oracles import oracle
 
 pytestmark = pytest.mark.oracle

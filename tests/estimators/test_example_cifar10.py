@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from smsweep.config.job_yaml import read_job
-from smsweep.config.sweep_yaml import read_sweep
-from smsweep.sdk.api import Api
-from smsweep.sdk.run import run
-from smsweep.trials import TrialState
+from smsweep.api.api import Api
+from smsweep.api.run import run
+from smsweep.config_files.job_yaml import read_job
+from smsweep.config_files.sweep_yaml import read_sweep
+from smsweep.core.trial import TrialState
 from tests.account import BUCKET, open_account
 from tests.oracles import ROOT, oracle
 

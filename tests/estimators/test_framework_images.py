@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from smsweep.backends.sagemaker.images import image_uri
+from smsweep.aws.image_uris import image_uri
 from smsweep.errors import JobRejected
 from tests.oracles import oracle
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from smsweep.sdk import serve
+from smsweep.services import emulator
 from tests.oracles import oracle
 
 pytestmark = pytest.mark.oracle
@@ -32,7 +32,7 @@ def test_each_trial_is_one_training_job_of_the_estimator(
     source.mkdir()
     (source / "train.py").write_text(TRAIN)
     monkeypatch.chdir(tmp_path)
-    with serve.endpoint(folder=tmp_path / "endpoint") as endpoint:
+    with emulator.endpoint(folder=tmp_path / "endpoint") as endpoint:
         told = oracle(f"sagemaker{sdk}").ask(
             Path(__file__).with_name("run_sweep.py"),
             {

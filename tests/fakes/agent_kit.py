@@ -7,22 +7,23 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
-from smsweep.agents import Agent, AgentOptions
 from smsweep.backends.base import Backend
-from smsweep.budget import Purse, budgets_of
-from smsweep.config.sweep_yaml import parse_sweep
-from smsweep.controller import Controller
-from smsweep.flapping import Flapping
-from smsweep.jobs import JobTemplate, Site
-from smsweep.metrics import MetricReader
-from smsweep.render import training_job
-from smsweep.runtime.lines import METRICS, records
-from smsweep.search.methods import make_strategy
-from smsweep.stopping.rules import make_rule
+from smsweep.config_files.sweep_yaml import parse_sweep
+from smsweep.core.budget import Purse, budgets_of
+from smsweep.core.job import JobTemplate, Site
+from smsweep.core.sweep import Sweep
+from smsweep.core.trial import Trial
+from smsweep.engine.agent import Agent
+from smsweep.engine.agent_state import AgentOptions
+from smsweep.engine.controller import Controller
+from smsweep.engine.failure_limit import Flapping
+from smsweep.engine.job_request import training_job
+from smsweep.engine.metric_parser import MetricReader
+from smsweep.runtime.script.records import METRICS, records
+from smsweep.search.registry import make_strategy
+from smsweep.stopping.registry import make_rule
 from smsweep.store.base import Store
 from smsweep.store.open import open_store
-from smsweep.sweeps import Sweep
-from smsweep.trials import Trial
 
 AN_HOUR = {"StoppingCondition": {"MaxRuntimeInSeconds": 3600}}
 SITE = Site(assets_uri="file:///assets", output_uri="file:///jobs", checkpoint_uri="file:///checkpoints")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
+from smsweep.core.job import JobResults, JobStatus, LogPage, TrainingJobRequest
 from smsweep.errors import BackendUnavailable, JobError
-from smsweep.jobs import JobResults, JobStatus, LogPage, TrainingJobRequest
-from smsweep.runtime.assignment import Assignment, read_assignment
+from smsweep.runtime.job.trial_document import Assignment, read_assignment
 
 Script = Callable[[Assignment], "Plot"]
 

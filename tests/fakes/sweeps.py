@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from smsweep.core.sweep import Metric, Sweep, SweepConfig
 from smsweep.space.space import SearchSpace
-from smsweep.sweeps import Metric, Sweep, SweepConfig
 
 CONFIG = SweepConfig(method="random", space=SearchSpace({}), metric=Metric(name="loss"))
 

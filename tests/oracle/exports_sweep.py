@@ -10,7 +10,7 @@ import json
 import math
 
 import smsweep
-from smsweep.sdk.exporting import export
+from smsweep.services.export import export
 
 PARAMETERS = {
     "lr": {"distribution": "log_uniform_values", "min": 1e-4, "max": 1.0},

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from smsweep.runtime.command import expand
-from smsweep.runtime.wandb_yaml import param_document
+from smsweep.runtime.job.command_macros import expand
+from smsweep.runtime.wandb.config_yaml import param_document
 from tests.oracle.wandb_cases import ENVIRON, ITEMS, MACROS, NUMBERS, TEXTS, ask, command, params
 
 pytestmark = pytest.mark.oracle

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from smsweep.config.sweep_schema import sweep_schema
-from smsweep.config.sweep_yaml import parse_sweep
-from smsweep.config.yaml_reader import read_yaml
+from smsweep.config_files.json_schema import sweep_schema
+from smsweep.config_files.sweep_yaml import parse_sweep
+from smsweep.config_files.yaml_reader import read_yaml
 from smsweep.errors import ConfigError
 from tests.oracle.config_cases import cases
 from tests.oracles import oracle

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from smsweep.backends.sagemaker.images import image_uri
+from smsweep.aws.image_uris import image_uri
 from tests.oracles import oracle
 
 ASK = Path(__file__).with_name("ask_image_uris.py")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from smsweep.config.sweep_yaml import parse_sweep
+from smsweep.config_files.sweep_yaml import parse_sweep
 from tests.oracles import oracle
 
 pytestmark = pytest.mark.oracle

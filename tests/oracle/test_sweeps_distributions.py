@@ -11,9 +11,9 @@ import pytest
 
 from smsweep.errors import SpaceError
 from smsweep.space.distributions import DISTRIBUTIONS
-from smsweep.space.identity import identity
 from smsweep.space.numeric import Continuous
 from smsweep.space.quantised import Quantised
+from smsweep.space.value_key import identity
 from tests.oracle.sweeps_cases import Parameter, ask, distribution_of, nested, parameter, space_of
 
 pytestmark = pytest.mark.oracle

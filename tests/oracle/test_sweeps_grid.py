@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from smsweep.core.sweep import SweepConfig
+from smsweep.core.trial import History, Trial, TrialState
 from smsweep.search.grid_search import GridSearch
-from smsweep.space.identity import identity
 from smsweep.space.space import SearchSpace
-from smsweep.sweeps import SweepConfig
-from smsweep.trials import History, Trial, TrialState
+from smsweep.space.value_key import identity
 from tests.oracle.sweeps_cases import Parameter, ask, distribution_of, grid_parameter, nested, space_of
 
 pytestmark = pytest.mark.oracle

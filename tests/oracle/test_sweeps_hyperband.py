@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from smsweep.core.sweep import EarlyTerminate, Goal, Metric, SweepConfig
+from smsweep.core.trial import History, Trial, TrialState, is_number
 from smsweep.space.space import SearchSpace
 from smsweep.stopping.hyperband import Hyperband
-from smsweep.sweeps import EarlyTerminate, Goal, Metric, SweepConfig
-from smsweep.trials import History, Trial, TrialState, is_number
 from tests.oracle.sweeps_cases import ask
 
 pytestmark = pytest.mark.oracle

@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 
+from smsweep.core.trial import TrialState
 from smsweep.errors import NotFound
-from smsweep.runtime.identity import WANDB_AGENT
-from smsweep.sdk import execute, hosted, views
-from smsweep.trials import TrialState
+from smsweep.runtime.script.run_identity import WANDB_AGENT
+from smsweep.services.agents import run_agent
+from smsweep.services.views import json_views
+from smsweep.services.wandb import hosted
 from tests.fakes.wandb_server import FakeWandb, fake_wandb
 from tests.oracles import oracle
 from tests.unit.runtime.jobs import Job, finish, is_running, wait_for
@@ -77,8 +79,8 @@ def place(
 
 def run(place: str, **options: Any) -> tuple[list[dict[str, Any]], dict[TrialState, int]]:
     sweep_id = hosted.attach(place, job="job.yaml")
-    outcome = execute.agent(sweep_id, **options)
-    return views.list_trials(sweep_id), outcome.ended
+    outcome = run_agent.agent(sweep_id, **options)
+    return json_views.list_trials(sweep_id), outcome.ended
 
 
 @old_and_new
@@ -110,7 +112,7 @@ def test_where_wandb_has_no_run_left_the_trial_says_so_and_the_sweep_ends(place:
     trials, ended = run(place)
     assert ended == {TrialState.FINISHED: 2}
     assert [(trial["params"], trial["objective"]) for trial in trials] == [({"lr": 0.5}, 0.25), ({}, None)]
-    assert views.show(server.sweep_id)["state"] == "finished"
+    assert json_views.show(server.sweep_id)["state"] == "finished"
 
 
 def test_a_run_that_wandb_ends_is_a_finished_trial(place: str, server: FakeWandb, tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from smsweep.metrics import MetricReader
-from smsweep.sdk.api import rows
+from smsweep.api.api import rows
+from smsweep.engine.metric_parser import MetricReader
 from tests.unit.runtime.jobs import Done, Job, finish
 
 pytestmark = pytest.mark.oracle

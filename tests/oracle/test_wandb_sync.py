@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from smsweep.errors import NotFound
-from smsweep.sdk import execute, wandb_sync
-from smsweep.sdk.create import sweep
+from smsweep.services.agents import run_agent
+from smsweep.services.sweeps.create import sweep
+from smsweep.services.wandb import sync
 from tests.fakes.wandb_server import FakeWandb, fake_wandb
 from tests.oracles import oracle
 
@@ -44,7 +45,7 @@ def sweep_id(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest
     monkeypatch.chdir(tmp_path)
     (tmp_path / "train.py").write_text(SCRIPT)
     made = sweep(CONFIG, job={"environment": {"PATH": path}})
-    execute.agent(made, parallel=2)
+    run_agent.agent(made, parallel=2)
     return made
 
 
@@ -53,13 +54,13 @@ def test_a_sweeps_runs_are_uploaded_once(
 ) -> None:
     for name, value in server.environ.items():
         monkeypatch.setenv(name, value)
-    uploaded = wandb_sync.sync(sweep_id, entity="team")
+    uploaded = sync.sync(sweep_id, entity="team")
     assert [folder.name.rpartition(sweep_id)[2] for folder in uploaded] == ["-0", "-1"]
     runs = {name: (run.group, [row["loss"] for row in run.history]) for name, run in server.runs.items()}
     assert runs == {f"{sweep_id}-0": (sweep_id, [0, 0.5, 1]), f"{sweep_id}-1": (sweep_id, [0, 0.25, 0.5])}
     told = {(each["entity"], each["project"]) for name, each in server.asked if name == "UpsertBucket"}
     assert told == {("team", "mine")}
-    assert wandb_sync.sync(sweep_id) == []
+    assert sync.sync(sweep_id) == []
 
 
 def test_runs_that_a_script_began_in_one_second_are_all_uploaded(
@@ -69,7 +70,7 @@ def test_runs_that_a_script_began_in_one_second_are_all_uploaded(
     shutil.copytree(first, f"{first}-1")
     for name, value in server.environ.items():
         monkeypatch.setenv(name, value)
-    uploaded = wandb_sync.sync(f"{sweep_id}/0")
+    uploaded = sync.sync(f"{sweep_id}/0")
     assert [folder.name.rpartition(sweep_id)[2] for folder in uploaded] == ["-0", "-0-1"]
     assert set(server.runs) == {f"{sweep_id}-0"}
 
@@ -78,4 +79,4 @@ def test_a_sweep_without_such_runs_is_an_error(sweep_id: str, tmp_path: Path) ->
     for file in tmp_path.glob(".smsweep/jobs/*/ml/output/data/wandb"):
         file.rename(file.with_name("elsewhere"))
     with pytest.raises(NotFound, match="no run of W&B's lies here"):
-        wandb_sync.sync(sweep_id)
+        sync.sync(sweep_id)

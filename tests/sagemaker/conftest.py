@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from smsweep.agents import Outcome
-from smsweep.endpoint.server import Endpoint
-from smsweep.sdk import serve
-from smsweep.sdk.run import run
-from smsweep.sdk.workspace import Workspace
-from smsweep.trials import Trial
+from smsweep.api.run import run
+from smsweep.core.trial import Trial
+from smsweep.emulator.server import Endpoint
+from smsweep.engine.agent_state import Outcome
+from smsweep.services import emulator
+from smsweep.services.workspace import Workspace
 from tests.account import client_of
 from tests.engine import IMAGE
 
@@ -111,7 +111,7 @@ def account(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
     folder = tmp_path / "work"
     folder.mkdir()
     monkeypatch.chdir(folder)
-    with serve.endpoint(
+    with emulator.endpoint(
         backend=backend,
         folder=tmp_path / "endpoint",
         environ={"PATH": os.environ["PATH"], "SMSWEEP_DIR": str(tmp_path / "e")},

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from smsweep.backends.sagemaker.backend import SageMakerBackend
-from smsweep.endpoint.server import Endpoint
+from smsweep.emulator.server import Endpoint
 from tests.account import client_of
 from tests.jobs import Jobs
 

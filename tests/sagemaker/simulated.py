@@ -27,32 +27,33 @@ from botocore.httpsession import URLLib3Session
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.test import Client
 
-from smsweep.agents import Agent, AgentOptions, Outcome
 from smsweep.backends.sagemaker.backend import SageMakerBackend
-from smsweep.config.sweep_yaml import parse_sweep
-from smsweep.controller import Controller
-from smsweep.endpoint.access import Access
-from smsweep.endpoint.admin import Admin
-from smsweep.endpoint.api import SageMakerApi
-from smsweep.endpoint.app import App
-from smsweep.endpoint.cloud import Cloud, life
-from smsweep.endpoint.fault_box import FaultBox
-from smsweep.endpoint.faults import Faults
-from smsweep.endpoint.job import Job
-from smsweep.endpoint.job_environment import client_environment
-from smsweep.endpoint.job_table import JobTable
-from smsweep.endpoint.keys import Keys
-from smsweep.endpoint.ledger import Ledger
-from smsweep.endpoint.service_jobs import ServiceJobs
-from smsweep.endpoint.training_jobs import TrainingJobs
-from smsweep.flapping import Flapping
-from smsweep.jobs import JobTemplate, Site
-from smsweep.metrics import MetricReader
-from smsweep.render import training_job
-from smsweep.runtime.lines import METRICS, end_record, records
-from smsweep.search.methods import make_strategy
+from smsweep.config_files.sweep_yaml import parse_sweep
+from smsweep.core.job import JobTemplate, Site
+from smsweep.core.sweep import Sweep
+from smsweep.emulator.api.access import Access
+from smsweep.emulator.api.access_keys import Keys
+from smsweep.emulator.api.admin import Admin
+from smsweep.emulator.api.app import App
+from smsweep.emulator.api.batch_api import ServiceJobs
+from smsweep.emulator.api.sagemaker_api import SageMakerApi
+from smsweep.emulator.api.training_jobs import TrainingJobs
+from smsweep.emulator.call_log import Ledger
+from smsweep.emulator.fault_injector import FaultBox
+from smsweep.emulator.faults import Faults
+from smsweep.emulator.jobs.environment import client_environment
+from smsweep.emulator.jobs.job import Job
+from smsweep.emulator.jobs.job_table import JobTable
+from smsweep.emulator.jobs.moto_services import Cloud, life
+from smsweep.engine.agent import Agent
+from smsweep.engine.agent_state import AgentOptions, Outcome
+from smsweep.engine.controller import Controller
+from smsweep.engine.failure_limit import Flapping
+from smsweep.engine.job_request import training_job
+from smsweep.engine.metric_parser import MetricReader
+from smsweep.runtime.script.records import METRICS, end_record, records
+from smsweep.search.registry import make_strategy
 from smsweep.store.open import open_store
-from smsweep.sweeps import Sweep
 from tests.sagemaker.conftest import ROLE
 
 START = datetime(2026, 1, 2, tzinfo=timezone.utc).timestamp()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from smsweep.trials import TrialState
+from smsweep.core.trial import TrialState
 from tests.sagemaker.simulated import AWS, calls, most_in_a_second, run
 
 N = 500

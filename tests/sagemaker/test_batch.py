@@ -9,11 +9,14 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from smsweep import request_model
-from smsweep.backends.sagemaker.service_jobs import JobQueue, submission
+from smsweep.api.run import run
+from smsweep.aws import request_model
+from smsweep.backends.aws_batch.service_jobs import JobQueue, submission
 from smsweep.errors import JobRejected, UsageError
-from smsweep.sdk import create, execute, manage, views
-from smsweep.sdk.run import run
+from smsweep.services.agents import run_agent
+from smsweep.services.sweeps import control, create
+from smsweep.services.views import json_views
+from smsweep.services.views import logs as log_views
 from tests.sagemaker.conftest import Account
 
 LONG = """
@@ -52,8 +55,8 @@ def test_a_sweep_runs_through_a_queue(account: Account, queue: str) -> None:
         for name in (job["latestAttempt"]["serviceResourceId"]["value"].rpartition("/")[2] for job in jobs)
     )
     assert all(trial.usage["instance_s"] > 0 for trial in trials)
-    assert "x is 2" in "\n".join(manage.read_log(trials[2].label))
-    assert views.show(trials[0].sweep_id)["waiting"] == []
+    assert "x is 2" in "\n".join(log_views.read_log(trials[2].label))
+    assert json_views.show(trials[0].sweep_id)["waiting"] == []
 
 
 def test_an_answer_that_got_lost_leads_to_no_second_job(account: Account, queue: str) -> None:
@@ -73,14 +76,14 @@ def test_a_job_is_ended_in_the_queue_and_out_of_it(account: Account, queue: str)
 
     def watch() -> None:
         while not stop.wait(0.3):
-            if len(account.trials()) == 2 and "begun" in "".join(manage.read_log(f"{sweep_id}/0")):
-                manage.set_state(sweep_id, "cancel")
+            if len(account.trials()) == 2 and "begun" in "".join(log_views.read_log(f"{sweep_id}/0")):
+                control.set_state(sweep_id, "cancel")
                 return
 
     thread = threading.Thread(target=watch)
     thread.start()
     try:
-        assert execute.agent(sweep_id, backend="batch", parallel=2).ended == {"killed": 2}
+        assert run_agent.agent(sweep_id, backend="batch", parallel=2).ended == {"killed": 2}
     finally:
         stop.set()
         thread.join()
@@ -134,7 +137,7 @@ def test_a_job_that_sagemaker_would_refuse_creates_no_sweep(account: Account) ->
     job = {name: value for name, value in account.job.items() if name != "image_uri"}
     with pytest.raises(JobRejected, match="would refuse it: no image"):
         run(account.sweep(1), job=job, backend="batch")
-    assert views.list_sweeps() == []
+    assert json_views.list_sweeps() == []
 
 
 @pytest.mark.parametrize("text", ["-1", "high", "10000"])

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from smsweep.cli.main import main
-from smsweep.sdk import auth
-from smsweep.ui.listen import serving
+from smsweep.services import auth
+from smsweep.web.server import serving
 from tests.sagemaker.conftest import Account
 from tests.unit.ui.conftest import Client
 

@@ -16,10 +16,13 @@ from typing import Any
 import pytest
 
 from smsweep.errors import UsageError
-from smsweep.sdk import create, detach, execute, iam, manage, views
-from smsweep.sdk.away import elsewhere
-from smsweep.sdk.away.record import read_records
-from smsweep.sdk.notes import NOTE
+from smsweep.remote.record import read_records
+from smsweep.remote.s3_store import remote_sweeps
+from smsweep.services import iam
+from smsweep.services.agents import detach, run_agent
+from smsweep.services.sweeps import control, create
+from smsweep.services.views import json_views
+from smsweep.util.log_levels import NOTE
 from tests.sagemaker.conftest import AGENT_ROLE, Account
 from tests.sagemaker.test_iam import actions, called
 
@@ -53,10 +56,10 @@ class Laptop:
         return sweep_id
 
     def show(self, sweep_id: str) -> dict[str, Any]:
-        return views.show(sweep_id)
+        return json_views.show(sweep_id)
 
     def states(self, sweep_id: str) -> list[str]:
-        return [trial["state"] for trial in views.list_trials(sweep_id)]
+        return [trial["state"] for trial in json_views.list_trials(sweep_id)]
 
     def end(self, sweep_id: str) -> dict[str, Any]:
         """Wait until the sweep's agent has ended, and return what is said of it."""
@@ -66,7 +69,7 @@ class Laptop:
 
     def check(self, sweep_id: str, n: int) -> None:
         """Check that each trial ran once, and none was lost."""
-        trials = views.list_trials(sweep_id)
+        trials = json_views.list_trials(sweep_id)
         assert [(trial["params"]["x"], trial["state"], trial["attempt"]) for trial in trials] == [
             (x, "finished", 0) for x in range(n)
         ]
@@ -135,25 +138,25 @@ def test_orders_from_the_laptop_are_obeyed(laptop: Laptop) -> None:
     sweep_id = laptop.detach(4)
     until(lambda: laptop.states(sweep_id) == ["running"])
     with pytest.raises(UsageError, match="running trials"):
-        manage.remove([sweep_id])
-    assert manage.set_state(sweep_id, "pause").state == "paused"
+        control.remove([sweep_id])
+    assert control.set_state(sweep_id, "pause").state == "paused"
     assert laptop.show(sweep_id)["state"] == "paused"
-    assert manage.set_state(sweep_id, "resume").state == "running"
-    manage.set_state(sweep_id, "cancel")
+    assert control.set_state(sweep_id, "resume").state == "running"
+    control.set_state(sweep_id, "cancel")
     with pytest.raises(UsageError, match="cannot pause"):
-        manage.set_state(sweep_id, "pause")
+        control.set_state(sweep_id, "pause")
     assert laptop.end(sweep_id)["status"] == "Completed"
     assert laptop.states(sweep_id) == ["killed"]
     assert {"s3:DeleteObject", "sagemaker:StopTrainingJob"} <= called(laptop.account)
     assert called(laptop.account) <= actions(iam.policies(laptop.account.job)["agent"])
-    manage.set_state(sweep_id, "resume")  # its agent is gone: written here
-    manage.retry([f"{sweep_id}/0"])
+    control.set_state(sweep_id, "resume")  # its agent is gone: written here
+    control.retry([f"{sweep_id}/0"])
     laptop.gate.unlink()
     assert (laptop.show(sweep_id)["state"], laptop.states(sweep_id)) == ("running", ["pending"])
-    assert execute.agent(sweep_id, backend="sagemaker", parallel=4).ended == {"finished": 4}
+    assert run_agent.agent(sweep_id, backend="sagemaker", parallel=4).ended == {"finished": 4}
     assert laptop.show(sweep_id)["trials"] == {"finished": 4}
-    assert manage.remove([sweep_id]) == [sweep_id]
-    assert views.list_sweeps() == []
+    assert control.remove([sweep_id]) == [sweep_id]
+    assert json_views.list_sweeps() == []
     assert not [key for key in laptop.account.objects() if key.endswith("/store.db.gz")]
 
 
@@ -177,7 +180,7 @@ def test_a_job_that_was_killed_is_followed_by_another(laptop: Laptop) -> None:
     with pytest.raises(UsageError, match="has its agent already"):
         detach.send_away(sweep_id, {})
     with pytest.raises(UsageError, match="has its agent already"):
-        execute.agent(sweep_id, backend="sagemaker")
+        run_agent.agent(sweep_id, backend="sagemaker")
     for word in ("agent.py", "smsweep.cli.main"):
         for pid in laptop.pids(sweep_id, word):
             os.kill(pid, signal.SIGKILL)
@@ -198,7 +201,7 @@ def test_trials_go_on_where_the_agents_job_is_stopped(laptop: Laptop) -> None:
     assert laptop.end(sweep_id)["status"] == "Stopped"
     assert laptop.states(sweep_id) == ["running"] * 2
     laptop.gate.unlink()
-    execute.agent(sweep_id, backend="sagemaker", parallel=2)
+    run_agent.agent(sweep_id, backend="sagemaker", parallel=2)
     laptop.check(sweep_id, 2)
 
 
@@ -223,11 +226,11 @@ def test_an_agent_that_is_no_training_job_hands_over_at_sigterm(laptop: Laptop, 
     start = [sys.executable, "-m", "smsweep.cli.main", *words, "--parallel", "2"]
     with subprocess.Popen(start, env=environ, stderr=subprocess.DEVNULL) as agent:
         until(lambda: laptop.states(sweep_id) == ["running"] * 2)
-        assert manage.set_state(sweep_id, "pause").state == "paused"
+        assert control.set_state(sweep_id, "pause").state == "paused"
         agent.terminate()
         assert agent.wait(PATIENCE_S) == 143
     assert laptop.states(sweep_id) == ["running"] * 2
-    manage.set_state(sweep_id, "resume")
+    control.set_state(sweep_id, "resume")
     laptop.gate.unlink()
     subprocess.run(start, env=environ, check=True, stderr=subprocess.DEVNULL, timeout=PATIENCE_S)
     laptop.check(sweep_id, 2)
@@ -239,11 +242,11 @@ def test_an_agent_that_is_on_its_way_is_not_missing(
 ) -> None:
     sweep_id = laptop.detach(1)
     assert laptop.end(sweep_id)["status"] == "Completed"
-    monkeypatch.setattr(elsewhere, "SILENT", timedelta(0))
+    monkeypatch.setattr(remote_sweeps, "SILENT", timedelta(0))
     caplog.set_level(NOTE)
     laptop.show(sweep_id)
     assert "no agent has been at work since" in caplog.messages[-1]
-    manage.set_state(sweep_id, "resume")
+    control.set_state(sweep_id, "resume")
     laptop.account.endpoint.faults.set({"start_s": 60})
     detach.send_away(sweep_id, {})
     laptop.show(sweep_id)

@@ -9,8 +9,9 @@ import pytest
 import sqlalchemy as sa
 
 from smsweep.errors import UsageError
-from smsweep.sdk import create, detach, manage
-from smsweep.sdk.away.record import read_records
+from smsweep.remote.record import read_records
+from smsweep.services.agents import detach
+from smsweep.services.sweeps import control, create
 from tests.postgres import Postgres, run_postgres
 from tests.sagemaker.conftest import AGENT_ROLE, Account
 from tests.sagemaker.test_detached import Laptop, until
@@ -38,9 +39,9 @@ def test_a_sweep_in_a_database_runs_to_its_end_without_this_machine(
     sweep_id = laptop.detach(4, parallel=2)
     until(lambda: laptop.states(sweep_id) == ["running"] * 2)
     postgres.restart()
-    manage.set_state(sweep_id, "pause")
+    control.set_state(sweep_id, "pause")
     assert laptop.show(sweep_id)["state"] == "paused"
-    manage.set_state(sweep_id, "resume")
+    control.set_state(sweep_id, "resume")
     laptop.gate.unlink()
     assert laptop.end(sweep_id)["status"] == "Completed"
     laptop.check(sweep_id, 4)

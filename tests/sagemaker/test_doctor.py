@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from smsweep.sdk.doctor import Finding, examine
+from smsweep.services.doctor import Finding, examine
 from tests.sagemaker.conftest import Account
 
 EXPIRES = {"NoncurrentDays": 1}

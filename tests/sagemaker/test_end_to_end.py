@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from smsweep.sdk import create
-from smsweep.trials import TrialState
+from smsweep.core.trial import TrialState
+from smsweep.services.sweeps import create
 from tests.sagemaker.conftest import Account
 
 N_TRIALS = 30

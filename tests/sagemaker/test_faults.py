@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
+from smsweep.api.run import run
 from smsweep.backends.base import Backend
-from smsweep.cli import show
-from smsweep.cli.follow import follow
+from smsweep.cli.commands import show
+from smsweep.cli.run_agent import follow
+from smsweep.core.trial import Trial, TrialState
 from smsweep.errors import AccessDenied, BackendUnavailable
-from smsweep.sdk import views
-from smsweep.sdk.create import sweep
-from smsweep.sdk.run import run
-from smsweep.trials import Trial, TrialState
+from smsweep.services.sweeps.create import sweep
+from smsweep.services.views import json_views
 from tests.sagemaker.conftest import Account
 from tests.sagemaker.jobs import cloud_jobs
 
@@ -95,7 +95,7 @@ def test_show_says_what_waits_for_quota_and_the_limit(
     told: list[dict[str, Any]] = []
 
     def look(trial: Trial) -> None:
-        data = views.show(trial.sweep_id)
+        data = json_views.show(trial.sweep_id)
         if data["waiting"] and not told:
             told.append(data)
             show.show_sweep(data)
@@ -107,8 +107,8 @@ def test_show_says_what_waits_for_quota_and_the_limit(
     assert (waiting["number"], waiting["for"], waiting["limit"]) == (1, "quota", 1)
     assert "/1  waiting for quota: The account-level service limit 'ml.m5.large" in capsys.readouterr().out
     sweep_id = account.trials()[0].sweep_id
-    assert views.show(sweep_id)["waiting"] == []
-    assert views.show_trial(f"{sweep_id}/1")["waiting"] is None
+    assert json_views.show(sweep_id)["waiting"] == []
+    assert json_views.show_trial(f"{sweep_id}/1")["waiting"] is None
 
 
 def test_lack_of_capacity_is_a_new_attempt(account: Account) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from smsweep.sdk import iam, results
+from smsweep.services import iam
+from smsweep.services.views import model_download
 from tests.sagemaker.conftest import AGENT_ROLE, Account
 
 IMPLIED = {"sagemaker:AddTags", "iam:PassRole"}  # checked by AWS inside CreateTrainingJob, never called
@@ -196,6 +197,6 @@ def test_the_launchers_policy_is_what_the_launcher_was_seen_to_call(
     account.endpoint.faults.set({"lose_response": [{"action": "CreateTrainingJob"}]})
     job = {"keep_alive_period_in_seconds": 600, "stop_if": "loss < -1", "price_per_hour": "aws"}
     account.run(3, job=job, parallel=3)
-    results.download_model(account.trials()[0].sweep_id, 0, tmp_path / "model")
+    model_download.download_model(account.trials()[0].sweep_id, 0, tmp_path / "model")
     allowed = actions(iam.policies({**account.job, **job})["launcher"])
     assert called(account) == allowed - IMPLIED - DETACHED - DOCTOR

@@ -8,9 +8,11 @@ from contextlib import closing
 
 import pytest
 
-from smsweep.sdk import create, execute, manage
-from smsweep.sdk.log_pages import LogPages
-from smsweep.sdk.workspace import Workspace
+from smsweep.services.agents import run_agent
+from smsweep.services.sweeps import create
+from smsweep.services.views import logs as log_views
+from smsweep.services.views.log_pages import LogPages
+from smsweep.services.workspace import Workspace
 from tests.sagemaker.conftest import Account
 
 SLOW = """
@@ -28,12 +30,12 @@ def test_a_log_is_followed_to_its_end(account: Account, backend: str, monkeypatc
     monkeypatch.setenv("SMSWEEP_BATCH_QUEUE", "any")
     (account.folder / "train.py").write_text(SLOW)
     sweep_id = create.sweep(account.sweep(1), job=account.job)
-    agent = threading.Thread(target=execute.agent, args=(sweep_id,), kwargs={"backend": backend})
+    agent = threading.Thread(target=run_agent.agent, args=(sweep_id,), kwargs={"backend": backend})
     agent.start()
     try:
         while not account.trials():
             time.sleep(0.001)  # it may be that nobody has taken it up yet
-        assert list(manage.read_log(f"{sweep_id}/0", follow=True)) == LINES
+        assert list(log_views.read_log(f"{sweep_id}/0", follow=True)) == LINES
     finally:
         agent.join()
 
@@ -41,7 +43,7 @@ def test_a_log_is_followed_to_its_end(account: Account, backend: str, monkeypatc
 def test_a_page_that_is_asked_for_again_goes_on_with_the_log(account: Account) -> None:
     (account.folder / "train.py").write_text(SLOW)
     sweep_id = create.sweep(account.sweep(1), job=account.job)
-    agent = threading.Thread(target=execute.agent, args=(sweep_id,), kwargs={"backend": "sagemaker"})
+    agent = threading.Thread(target=run_agent.agent, args=(sweep_id,), kwargs={"backend": "sagemaker"})
     agent.start()
     lines: list[str] = []
     try:
@@ -68,13 +70,13 @@ def test_who_only_reads_leaves_an_agent_its_events(account: Account, monkeypatch
     queue = sqs.create_queue(QueueName="events")["QueueUrl"]
     sqs.send_message(QueueUrl=queue, MessageBody="for the agent")
     sweep_id = create.sweep(account.sweep(1), job=account.job)
-    agent = threading.Thread(target=execute.agent, args=(sweep_id,), kwargs={"backend": "sagemaker"})
+    agent = threading.Thread(target=run_agent.agent, args=(sweep_id,), kwargs={"backend": "sagemaker"})
     agent.start()
     try:
         while not account.trials():
             agent.join(0.05)
         monkeypatch.setenv("SMSWEEP_SAGEMAKER_EVENTS", queue)
-        assert list(manage.read_log(f"{sweep_id}/0", follow=True)) == LINES
+        assert list(log_views.read_log(f"{sweep_id}/0", follow=True)) == LINES
     finally:
         agent.join()
     assert sqs.receive_message(QueueUrl=queue)["Messages"][0]["Body"] == "for the agent"
@@ -84,12 +86,12 @@ def test_a_log_is_read_in_its_turn(account: Account) -> None:
     account.run(1)
     account.endpoint.faults.set({"throttle": {"DescribeTrainingJob": 0.3, "FilterLogEvents": 0.3}})
     for _ in range(3):
-        assert list(manage.read_log(account.trials()[0].label)) == ["x is 0"]
+        assert list(log_views.read_log(account.trials()[0].label)) == ["x is 0"]
 
 
 def test_a_log_of_many_pages_is_shown_whole(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     (account.folder / "train.py").write_text("for number in range(25_000): print('line', number)")
     account.run(1)
     monkeypatch.setenv("SMSWEEP_SAGEMAKER_RATES", "logs=1")
-    lines = list(manage.read_log(account.trials()[0].label))
+    lines = list(log_views.read_log(account.trials()[0].label))
     assert lines == [f"line {number}" for number in range(25_000)]

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from smsweep.cli import show
+from smsweep.cli.commands import show
+from smsweep.core.trial import Trial, TrialState
 from smsweep.errors import ConfigError
-from smsweep.sdk import views
-from smsweep.trials import Trial, TrialState
+from smsweep.services.views import json_views
 from tests.sagemaker.conftest import Account
 
 PRICED = {"price_per_hour": 3.6, "max_run": 100}  # at worst 10 cents a trial
@@ -20,7 +20,7 @@ def test_cost_follows_from_billable_seconds(account: Account) -> None:
     (trial,) = account.trials()
     assert trial.usage["usd"] == round(trial.usage["billable_s"] * 0.001, 6)
     assert trial.usage["instance_type"] == "ml.m5.large"
-    assert views.show(trial.sweep_id)["usage"]["usd"] == trial.usage["usd"]
+    assert json_views.show(trial.sweep_id)["usage"]["usd"] == trial.usage["usd"]
 
 
 def test_a_spot_trial_costs_its_billable_seconds_only(account: Account) -> None:
@@ -47,14 +47,14 @@ def test_what_a_running_trial_may_cost_is_set_aside_and_shown(
 
     def look(trial: Trial) -> None:
         if not told:
-            told.append(views.show(trial.sweep_id))
+            told.append(json_views.show(trial.sweep_id))
             show.show_sweep(told[0])
 
     account.run(1, job={**PRICED, "budget": {"usd": 0.25, "hours": 1}}, on_change=look)
     usage = told[0]["usage"]
     assert usage["set_aside"] == {"usd": 0.1, "hours": round(100 / 3600, 6)}
     assert "$0.00 of $0.25; $0.10 and 0.03 hours set aside for running trials" in capsys.readouterr().out
-    assert views.show(account.trials()[0].sweep_id)["usage"]["set_aside"] == {"usd": 0.0, "hours": 0.0}
+    assert json_views.show(account.trials()[0].sweep_id)["usage"]["set_aside"] == {"usd": 0.0, "hours": 0.0}
 
 
 def test_awss_price_list_is_asked_where_the_job_says_so(
@@ -63,7 +63,7 @@ def test_awss_price_list_is_asked_where_the_job_says_so(
     account.run(1, job={"price_per_hour": "aws", "max_run": 3600, "budget": {"usd": 1.5}})
     (trial,) = account.trials()
     assert trial.usage["usd"] == pytest.approx(trial.usage["billable_s"] / 3600, abs=1e-6)  # a dollar an hour
-    data = views.show(trial.sweep_id)
+    data = json_views.show(trial.sweep_id)
     assert data["usage"]["price"]["by_type"] == {"ml.m5.large": 1.0}
     show.show_sweep(data)
     assert "ml.m5.large $1 an hour, by AWS's price list of 20" in capsys.readouterr().out
@@ -88,5 +88,5 @@ def test_a_used_up_budget_finishes_the_sweep(account: Account) -> None:
     (account.folder / "train.py").write_text("import smsweep, time; smsweep.log({'loss': 1}); time.sleep(2)")
     job = {"max_run": 3, "budget": {"hours": 4 / 3600}}
     assert account.run(4, job=job).ended == {TrialState.FINISHED: 1}
-    (sweep,) = views.list_sweeps()
+    (sweep,) = json_views.list_sweeps()
     assert sweep["state"] == "finished"

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from smsweep.sdk import create, execute, iam
-from smsweep.sdk.recover import recover
+from smsweep.services import iam
+from smsweep.services.agents import run_agent
+from smsweep.services.recover import recover
+from smsweep.services.sweeps import create
 from tests.sagemaker.conftest import Account
 from tests.sagemaker.test_iam import actions, called
 
@@ -20,14 +22,14 @@ def test_a_sweep_is_rebuilt_from_its_training_jobs(
     monkeypatch.setenv("SMSWEEP_BATCH_QUEUE", "gpus")
     job = {**account.job, "request": {"HyperParameters": {"depth": "3"}}}
     sweep_id = create.sweep(account.sweep(4), project="digits", job=job)
-    execute.agent(sweep_id, backend=backend, count=3)
+    run_agent.agent(sweep_id, backend=backend, count=3)
     before = account.trials()
     shutil.rmtree(Path(".smsweep"))
     account.endpoint.faults.set({"throttle": {"DescribeTrainingJob": 1}})
     found = recover(sweep_id, account.sweep(4), job=job, backend=backend)
     account.endpoint.faults.set({"throttle": {}})
     assert (found.n_trials, found.n_lost) == (3, 0)
-    assert execute.agent(sweep_id, backend=backend, parallel=2).ended == {"finished": 4}
+    assert run_agent.agent(sweep_id, backend=backend, parallel=2).ended == {"finished": 4}
     after = account.trials()
     told = [[(t.params, t.state, t.attempt, t.metrics, t.usage) for t in trials] for trials in (before, after[:3])]
     assert told[0] == told[1]

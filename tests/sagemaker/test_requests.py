@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 
+from smsweep.api.run import run
+from smsweep.aws.request_check import validate
 from smsweep.backends.sagemaker.backend import SageMakerBackend
-from smsweep.backends.sagemaker.validate import validate
-from smsweep.cli import plan as cli_plan
+from smsweep.cli.commands import plan as cli_plan
+from smsweep.core.trial import TrialState
 from smsweep.errors import JobRejected
-from smsweep.sdk import create, execute, plan
-from smsweep.sdk.run import run
-from smsweep.trials import TrialState
+from smsweep.services.agents import run_agent
+from smsweep.services.sweeps import create, plan
 from tests.sagemaker.conftest import ROLE, Account
 
 
@@ -35,7 +36,7 @@ def sent(account: Account) -> list[dict[str, Any]]:
 def test_plan_shows_the_requests_that_are_sent(account: Account) -> None:
     sweep_id = create.sweep(account.sweep(3), job=account.job)
     planned = plan.plan_sweep(sweep_id, backend="sagemaker")
-    execute.agent(sweep_id, backend="sagemaker")
+    run_agent.agent(sweep_id, backend="sagemaker")
     assert [trial.request for trial in planned.trials] == sent(account)
 
 
@@ -43,7 +44,7 @@ def test_what_plan_prints_arrives_byte_for_byte(account: Account, capsys: pytest
     sweep_id = create.sweep(account.sweep(3), job=account.job)
     cli_plan.plan(Path(sweep_id), backend="sagemaker", as_json=True)
     printed = json.loads(capsys.readouterr().out)["trials"]
-    execute.agent(sweep_id, backend="sagemaker", parallel=3)
+    run_agent.agent(sweep_id, backend="sagemaker", parallel=3)
     arrived = {
         entry["subject"]: entry["body_sha256"]
         for entry in account.endpoint.ledger.read()
@@ -153,7 +154,7 @@ def test_a_strangers_job_of_the_same_name_is_left_alone(account: Account) -> Non
         "StoppingCondition": {"MaxRuntimeInSeconds": 60},
     }
     account.client("sagemaker").create_training_job(**theirs)
-    assert execute.agent(sweep_id, backend="sagemaker").ended == {TrialState.FINISHED: 1}
+    assert run_agent.agent(sweep_id, backend="sagemaker").ended == {TrialState.FINISHED: 1}
     (trial,) = account.trials()
     assert (trial.attempt, trial.retries) == (1, {"name": 1})
 

@@ -12,12 +12,14 @@ from pathlib import Path
 import pytest
 
 from smsweep.backends.sagemaker.backend import SageMakerBackend
+from smsweep.core.trial import TrialState
 from smsweep.errors import NotFound, SourceError, UsageError
-from smsweep.sdk import create, execute, plan, results
-from smsweep.sdk.backends import renderer
-from smsweep.sdk.job_text import load_job_text
-from smsweep.sdk.workspace import Workspace
-from smsweep.trials import TrialState
+from smsweep.services.agents import run_agent
+from smsweep.services.backends import renderer
+from smsweep.services.job_config import load_job_text
+from smsweep.services.sweeps import create, plan
+from smsweep.services.views import model_download
+from smsweep.services.workspace import Workspace
 from tests.sagemaker.conftest import Account
 
 MODEL = """
@@ -43,10 +45,10 @@ def test_each_trial_names_its_model_its_output_and_its_log(account: Account) -> 
 def test_the_best_model_comes_here_unpacked(account: Account, tmp_path: Path) -> None:
     (account.folder / "train.py").write_text(MODEL)
     account.run(2)
-    folder = results.download_model(account.trials()[0].sweep_id, 1, tmp_path / "model")
+    folder = model_download.download_model(account.trials()[0].sweep_id, 1, tmp_path / "model")
     assert (folder / "weights").read_text() == "weights of 1"
     with pytest.raises(UsageError, match="is not an empty folder"):
-        results.download_model(account.trials()[0].sweep_id, 1, folder)
+        model_download.download_model(account.trials()[0].sweep_id, 1, folder)
 
 
 def test_a_model_that_leads_out_of_its_folder_is_refused_whole(account: Account, tmp_path: Path) -> None:
@@ -60,7 +62,7 @@ def test_a_model_that_leads_out_of_its_folder_is_refused_whole(account: Account,
     key = trial.usage["model_uri"].removeprefix(f"s3://{account.bucket}/")
     account.s3.put_object(Bucket=account.bucket, Key=key, Body=evil.getvalue())
     with pytest.raises(SourceError, match=r"\.\./evil"):
-        results.download_model(trial.sweep_id, 0, tmp_path / "model")
+        model_download.download_model(trial.sweep_id, 0, tmp_path / "model")
     assert list(tmp_path.glob("*evil*")) == []
     assert not (tmp_path / "model").exists()
 
@@ -69,7 +71,7 @@ def test_a_trial_without_a_model_is_told(account: Account, tmp_path: Path) -> No
     account.endpoint.faults.set({"no_capacity": [{"times": 9}]})
     account.run(1, job={"retries": {"capacity": 0}})
     with pytest.raises(NotFound, match="there is nothing"):
-        results.download_model(account.trials()[0].sweep_id, 0, tmp_path / "model")
+        model_download.download_model(account.trials()[0].sweep_id, 0, tmp_path / "model")
 
 
 def test_a_warm_pool_is_reused_and_let_go_at_the_end(account: Account) -> None:
@@ -92,7 +94,7 @@ def test_the_warm_pool_of_a_job_that_was_taken_over_is_let_go_too(account: Accou
     template = load_job_text(stored.job_yaml)
     render = renderer(template, stored, workspace, "sagemaker", upload=True)
     SageMakerBackend(account.folder, account.folder, os.environ, time.time).submit(render(trial))
-    assert execute.agent(sweep_id, backend="sagemaker").ended == {TrialState.FINISHED: 1}
+    assert run_agent.agent(sweep_id, backend="sagemaker").ended == {TrialState.FINISHED: 1}
     (name,) = account.created()
     described = account.client("sagemaker").describe_training_job(TrainingJobName=name)
     assert described["WarmPoolStatus"]["Status"] == "Terminated"

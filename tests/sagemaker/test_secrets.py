@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from smsweep.core.trial import TrialState
 from smsweep.errors import ConfigError, JobRejected, NotFound, SourceError
-from smsweep.sdk import auth as sdk_auth
-from smsweep.sdk.workspace import Workspace
-from smsweep.trials import TrialState
+from smsweep.secrets.wandb_key import find_wandb_key
+from smsweep.services import auth as sdk_auth
+from smsweep.services.workspace import Workspace
 from tests.sagemaker.conftest import Account
 
 CANARY = hashlib.sha1(b"canary").hexdigest()  # forty hexadecimal digits, as a W&B key has
@@ -116,7 +117,7 @@ def test_the_wandb_key_is_found_where_wandb_keeps_it(tmp_path: Path, file: str, 
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
     path.chmod(0o600)
-    found = sdk_auth.find_wandb_key({"HOME": str(tmp_path)})
+    found = find_wandb_key({"HOME": str(tmp_path)})
     assert found is not None
     assert found.value == CANARY
 
@@ -125,7 +126,7 @@ def test_what_cannot_be_read_holds_no_key(tmp_path: Path) -> None:
     (tmp_path / ".netrc").mkdir()  # root may read any file, but no folder as one
     (tmp_path / "_netrc").write_text(f"machine api.wandb.ai login user password {CANARY}\n")
     (tmp_path / "_netrc").chmod(0o600)
-    found = sdk_auth.find_wandb_key({"HOME": str(tmp_path)})
+    found = find_wandb_key({"HOME": str(tmp_path)})
     assert found is not None
     assert found.value == CANARY
 
@@ -133,7 +134,7 @@ def test_what_cannot_be_read_holds_no_key(tmp_path: Path) -> None:
 def test_settings_that_are_no_text_are_told(tmp_path: Path) -> None:
     (tmp_path / "settings").write_bytes(b"\xff\xfe\0")
     with pytest.raises(ConfigError, match="settings: not settings of wandb"):
-        sdk_auth.find_wandb_key({"HOME": str(tmp_path), "WANDB_CONFIG_DIR": str(tmp_path)})
+        find_wandb_key({"HOME": str(tmp_path), "WANDB_CONFIG_DIR": str(tmp_path)})
 
 
 def test_another_server_has_another_key(tmp_path: Path) -> None:
@@ -142,7 +143,7 @@ def test_another_server_has_another_key(tmp_path: Path) -> None:
     (tmp_path / ".netrc").write_text("\n".join(lines))
     (tmp_path / ".netrc").chmod(0o600)
     environ = {"HOME": str(tmp_path), "WANDB_BASE_URL": "https://wandb.example.com"}
-    found = sdk_auth.find_wandb_key(environ)
+    found = find_wandb_key(environ)
     assert found is not None
     assert found.value == CANARY
 

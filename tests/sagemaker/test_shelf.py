@@ -9,16 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from smsweep.backends.sagemaker.client import Aws
-from smsweep.backends.sagemaker.shelf import Order, Shelf
-from smsweep.config.sweep_yaml import parse_sweep
+from smsweep.aws.client import Aws
+from smsweep.config_files.sweep_yaml import parse_sweep
+from smsweep.core.sweep import Sweep, SweepConfig
 from smsweep.errors import NotFound, StoreUnavailable, Superseded
-from smsweep.sdk import create, detach, views
-from smsweep.sdk.away import writer as writer_module
-from smsweep.sdk.away.copies import Copies
-from smsweep.sdk.away.writer import Writer
+from smsweep.remote.s3_store.replica import Copies
+from smsweep.remote.s3_store.s3_object import Order, Shelf
+from smsweep.remote.s3_store.writer import Writer
+from smsweep.services.agents import detach
+from smsweep.services.sweeps import create
+from smsweep.services.views import json_views
+from smsweep.store.notes import OBEYED_NOTE
 from smsweep.store.open import open_store
-from smsweep.sweeps import Sweep, SweepConfig
 from tests.sagemaker.conftest import Account
 
 SWEEP = "abcd1234"
@@ -122,7 +124,7 @@ def test_an_order_is_carried_out_once_and_a_broken_one_set_aside(
     with closing(writer(shelf, tmp_path, "two")) as two:
         assert two.obey() == 5
         assert two.store.get_sweep(SWEEP).state == "running", "not a second time"
-        obeyed = two.store.get_note(SWEEP, writer_module.OBEYED_NOTE)
+        obeyed = two.store.get_note(SWEEP, OBEYED_NOTE)
         assert obeyed["1"] == ""
         assert all(obeyed[name] for name in "2345")
     assert shelf.orders() == []
@@ -151,7 +153,10 @@ def test_a_sweep_that_cannot_be_reached_does_not_hide_the_others(
     here, away = create.sweep(account.sweep(1), job=account.job), create.sweep(account.sweep(1), job=account.job)
     detach.send_away(away, {}, with_agent=False)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    assert {sweep["id"]: sweep["state"] for sweep in views.list_sweeps()} == {here: "running", away: "stopped"}
+    assert {sweep["id"]: sweep["state"] for sweep in json_views.list_sweeps()} == {
+        here: "running",
+        away: "stopped",
+    }
     assert f"sweep {away} is shown as it was before it was detached" in caplog.text
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from smsweep.sdk import serve
-from smsweep.trials import TrialState
+from smsweep.core.trial import TrialState
+from smsweep.services import emulator
 from tests.sagemaker.conftest import Account
 
 
@@ -26,7 +26,7 @@ def test_a_broken_requirement_stops_the_sweep_at_its_first_trial(account: Accoun
 
 
 def test_an_endpoint_in_a_relative_folder_runs_jobs(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
-    with serve.endpoint(folder=Path("here")) as opened:
+    with emulator.endpoint(folder=Path("here")) as opened:
         for name, value in opened.environ.items():
             monkeypatch.setenv(name, value)
         assert account.run(1).ended == {TrialState.FINISHED: 1}

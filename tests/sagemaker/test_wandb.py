@@ -7,8 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from smsweep.sdk import auth, execute, hosted, views, wandb_sync
-from smsweep.trials import TrialState
+from smsweep.core.trial import TrialState
+from smsweep.services import auth
+from smsweep.services.agents import run_agent
+from smsweep.services.views import json_views
+from smsweep.services.wandb import hosted, sync
 from tests.fakes.wandb_server import FakeWandb, fake_wandb
 from tests.oracles import oracle
 from tests.sagemaker.conftest import Account
@@ -50,8 +53,8 @@ def test_what_it_wrote_for_wandb_can_be_uploaded_later(
     monkeypatch.setenv("PATH", account.job["environment"]["PATH"])
     for name, value in server.environ.items():
         monkeypatch.setenv(name, value)
-    assert len(wandb_sync.sync(sweep_id)) == 2
-    assert wandb_sync.sync(sweep_id) == []
+    assert len(sync.sync(sweep_id)) == 2
+    assert sync.sync(sweep_id) == []
     told = {name: (len(run.history), run.group) for name, run in server.runs.items()}
     assert told == {f"{sweep_id}-0": (2, sweep_id), f"{sweep_id}-1": (2, sweep_id)}
 
@@ -66,9 +69,9 @@ def test_a_sweep_on_wandbs_server_is_training_jobs(
     sweep_id = hosted.attach(
         f"team/digits/{server.sweep_id}", job={**account.job, "secrets": {"WANDB_API_KEY": stored.arn}}
     )
-    outcome = execute.agent(sweep_id, backend="sagemaker", parallel=2)
+    outcome = run_agent.agent(sweep_id, backend="sagemaker", parallel=2)
     assert outcome.ended == {TrialState.FINISHED: 2}
-    found = sorted((trial["params"]["x"], trial["objective"]) for trial in views.list_trials(sweep_id))
+    found = sorted((trial["params"]["x"], trial["objective"]) for trial in json_views.list_trials(sweep_id))
     assert found == [(0, 0.5), (1, 1.5)]
     assert len(account.created()) == 2
     assert {name: len(run.history) for name, run in server.runs.items()} == {"run0": 2, "run1": 2}

@@ -17,8 +17,8 @@ from typing import Literal
 
 from playwright.sync_api import Browser, Page
 
-from smsweep.sdk import views
-from smsweep.ui.listen import Served, serving
+from smsweep.services.views import json_views
+from smsweep.web.server import Served, serving
 from tests.browser import chromium, visit
 
 HERE = Path(__file__).parent
@@ -68,7 +68,7 @@ def main(into: Path) -> None:
         ]
         running = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         with chromium() as browser, serving() as served:
-            while not (sweeps := views.list_sweeps()) or sweeps[0]["trials"].get("finished", 0) < 3:
+            while not (sweeps := json_views.list_sweeps()) or sweeps[0]["trials"].get("finished", 0) < 3:
                 time.sleep(0.5)
             own = f"/sweeps/{sweeps[0]['id']}"
 
@@ -85,9 +85,11 @@ def main(into: Path) -> None:
 
             shoot("ui-sweep", "#overview", "[data-figure=curves][data-is-drawn]")
             running.wait()
-            best = views.show(sweeps[0]["id"])["best"]["number"]
+            best = json_views.show(sweeps[0]["id"])["best"]["number"]
             others = [
-                trial["number"] for trial in views.list_trials(sweeps[0]["id"]) if trial["state"] == "finished"
+                trial["number"]
+                for trial in json_views.list_trials(sweeps[0]["id"])
+                if trial["state"] == "finished"
             ]
             chosen = [best, *(number for number in others if number != best)][:4]
             query = "&".join(f"t={sweeps[0]['id']}/{number}" for number in chosen)

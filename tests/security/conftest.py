@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from smsweep.backends.sagemaker.client import Aws
-from smsweep.backends.sagemaker.shelf import Shelf
-from smsweep.config.sweep_yaml import parse_sweep
-from smsweep.sdk.away.copies import Copies
-from smsweep.sdk.away.writer import Writer
+from smsweep.aws.client import Aws
+from smsweep.config_files.sweep_yaml import parse_sweep
+from smsweep.core.sweep import Sweep, SweepConfig
+from smsweep.remote.s3_store.replica import Copies
+from smsweep.remote.s3_store.s3_object import Shelf
+from smsweep.remote.s3_store.writer import Writer
 from smsweep.store.open import open_store
-from smsweep.sweeps import Sweep, SweepConfig
 from tests.s3 import FaultyS3, serve_s3
 
 SWEEP = "abcd1234"

@@ -18,13 +18,15 @@ from typing import Any
 
 import pytest
 
-from smsweep.config.job_yaml import parse_job
+from smsweep.config_files.code_consent import Code, hook_codes, is_allowed
+from smsweep.config_files.job_yaml import parse_job
 from smsweep.errors import ConfigError
-from smsweep.sdk import again, create, detach
-from smsweep.sdk.consent import Code, hook_codes, is_allowed
-from smsweep.sdk.hooks import parse_hook
-from smsweep.sdk.search_code import stored_code
-from smsweep.sdk.workspace import Workspace
+from smsweep.notify.parse import parse_hook
+from smsweep.services.agents import detach
+from smsweep.services.sweeps import create
+from smsweep.services.sweeps import draft as again
+from smsweep.services.sweeps.search_program import stored_code
+from smsweep.services.workspace import Workspace
 from tests.desk import SMSWEEP, Desk, alone_in, grid
 from tests.oracles import oracle
 from tests.sagemaker.conftest import Account, account  # noqa: F401 - a fixture

@@ -29,10 +29,10 @@ from botocore.exceptions import ClientError
 from moto.sts.models import sts_backends
 from playwright.sync_api import Browser
 
-from smsweep.endpoint.account import ACCOUNT
-from smsweep.endpoint.job_environment import NAMES, PREFIXES
+from smsweep.emulator.account import ACCOUNT
+from smsweep.emulator.jobs.environment import NAMES, PREFIXES
 from smsweep.errors import UsageError
-from smsweep.sdk import serve
+from smsweep.services import emulator
 from tests.account import BUCKET, ROLE, Account, client_of, error_of, open_account
 from tests.oracles import ROOT
 from tests.security.attacker import READABLE, rebound_browser, rebound_page, site
@@ -174,7 +174,7 @@ def test_wrong_key_creates_no_job(account: Account) -> None:
 
 
 def test_keys_are_new_at_each_start(account: Account, tmp_path: Path) -> None:
-    with serve.endpoint(folder=tmp_path / "endpoint", environ={"SMSWEEP_DIR": str(tmp_path)}) as other:
+    with emulator.endpoint(folder=tmp_path / "endpoint", environ={"SMSWEEP_DIR": str(tmp_path)}) as other:
         first, second = account.endpoint, other
         assert first.access_key_id != second.access_key_id
         assert first.secret_access_key != second.secret_access_key
@@ -489,10 +489,10 @@ def test_data_folder_is_closed_to_other_users(account: Account, tmp_path: Path) 
     folder = account.endpoint.ledger.path.parent
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     for made in (tmp_path / "new", tmp_path / "deep" / "new"):
-        with serve.endpoint(folder=made, environ={"SMSWEEP_DIR": str(tmp_path / "s")}):
+        with emulator.endpoint(folder=made, environ={"SMSWEEP_DIR": str(tmp_path / "s")}):
             assert stat.S_IMODE(made.stat().st_mode) == 0o700
     made.chmod(0o755)  # as earlier versions left it
-    with serve.endpoint(folder=made, environ={"SMSWEEP_DIR": str(tmp_path / "s")}):
+    with emulator.endpoint(folder=made, environ={"SMSWEEP_DIR": str(tmp_path / "s")}):
         assert stat.S_IMODE(made.stat().st_mode) == 0o700
 
 
@@ -503,7 +503,7 @@ def test_folder_that_is_open_to_others_is_refused(tmp_path: Path) -> None:
     (shared / "thesis.tex").touch()
     with (
         pytest.raises(UsageError, match="other users may enter"),
-        serve.endpoint(folder=shared, environ={"SMSWEEP_DIR": str(tmp_path / "s")}),
+        emulator.endpoint(folder=shared, environ={"SMSWEEP_DIR": str(tmp_path / "s")}),
     ):
         pass
     assert stat.S_IMODE(shared.stat().st_mode) == 0o755

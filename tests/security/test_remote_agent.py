@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from smsweep.backends.process import ProcessBackend
-from smsweep.sdk import create, detach, manage, views
-from smsweep.sdk.away.guard import GuardedBackend
-from smsweep.sdk.away.intervals import LONGEST, SHORTEST, save_interval
+from smsweep.backends.process.backend import ProcessBackend
+from smsweep.remote.agent_job.guarded_backend import GuardedBackend
+from smsweep.remote.s3_store.save_interval import LONGEST, SHORTEST, save_interval
+from smsweep.services.agents import detach
+from smsweep.services.sweeps import control, create
+from smsweep.services.views import json_views
 from tests.s3 import FaultyS3
 from tests.sagemaker.conftest import Account
 from tests.sagemaker.conftest import account as account  # a fixture
@@ -59,15 +61,15 @@ class Remote:
         return subprocess.Popen(words, env={**os.environ, **environ}, stderr=subprocess.PIPE, text=True)
 
     def states(self) -> list[str]:
-        return [trial["state"] for trial in views.list_trials(self.sweep_id)]
+        return [trial["state"] for trial in json_views.list_trials(self.sweep_id)]
 
     def check(self, n: int) -> None:
         """Check that each trial ran once, and none was lost."""
-        trials = views.list_trials(self.sweep_id)
+        trials = json_views.list_trials(self.sweep_id)
         assert [(trial["state"], trial["attempt"]) for trial in trials] == [("finished", 0)] * n
         assert [trial["metrics"]["loss"] for trial in trials] == [2 * x for x in range(n)]
         assert self.account.created() == {f"smsweep-{self.sweep_id}-{number}-0": 1 for number in range(n)}
-        assert views.show(self.sweep_id)["state"] == "finished"
+        assert json_views.show(self.sweep_id)["state"] == "finished"
 
 
 @pytest.mark.slow
@@ -80,13 +82,13 @@ def test_agent_runs_each_trial_once_over_an_unreliable_s3(
         until(lambda: remote.states() == ["running"] * 2)
         for method in ("PUT", "GET", "DELETE"):
             s3.shake(method, f"{remote.path}/*", seed=seed, rate=0.4)
-        assert manage.set_state(remote.sweep_id, "pause").state == "paused"
-        assert manage.set_state(remote.sweep_id, "resume").state == "running"
+        assert control.set_state(remote.sweep_id, "pause").state == "paused"
+        assert control.set_state(remote.sweep_id, "resume").state == "running"
         remote.gate.unlink()
         _, said = agent.communicate(timeout=PATIENCE_S)
     assert agent.returncode == 0, said
     remote.check(4)
-    assert views.show(remote.sweep_id)["agent"]["rejected"] == []
+    assert json_views.show(remote.sweep_id)["agent"]["rejected"] == []
 
 
 @pytest.mark.slow
@@ -113,7 +115,7 @@ def test_agent_saves_its_end_once_s3_is_back(
     remote = Remote(account, s3, monkeypatch, 1)
     with remote.start() as agent:
         until(lambda: remote.states() == ["running"])
-        until(lambda: views.list_trials(remote.sweep_id)[0]["metrics"])
+        until(lambda: json_views.list_trials(remote.sweep_id)[0]["metrics"])
         fault = s3.refuse("PUT", f"{remote.path}/*", 503, "SlowDown", times=1_000)
         remote.gate.unlink()
         time.sleep(8)
@@ -133,7 +135,7 @@ def test_rejected_commands_are_shown(account: Account, s3: FaultyS3, monkeypatch
     with remote.start() as agent:
         agent.communicate(timeout=PATIENCE_S)
     remote.check(1)
-    found = views.show(remote.sweep_id)["agent"]["rejected"]
+    found = json_views.show(remote.sweep_id)["agent"]["rejected"]
     assert [each["id"] for each in found] == ["\x1b[31mred", "9"]
     assert all(each["reason"] for each in found)
     words = [sys.executable, "-m", "smsweep.cli.main", "show", remote.sweep_id]

@@ -10,13 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from smsweep.backends.docker.places.s3 import S3Place
-from smsweep.backends.sagemaker import shelf
-from smsweep.backends.sagemaker.assets import fetch, upload_once
-from smsweep.backends.sagemaker.client import Aws
-from smsweep.backends.sagemaker.shelf import MOST_ORDER_BYTES
-from smsweep.endpoint.checkpoints import Checkpoints
-from smsweep.endpoint.s3 import S3
+from smsweep.aws.client import Aws
+from smsweep.aws.s3_transfer import fetch, upload_once
+from smsweep.backends.local.storage.s3 import S3Place
+from smsweep.core.sweep import SweepState
+from smsweep.emulator.jobs.checkpoints import Checkpoints
+from smsweep.emulator.jobs.s3 import S3
 from smsweep.errors import (
     BackendUnavailable,
     JobRejected,
@@ -25,10 +24,11 @@ from smsweep.errors import (
     StoreUnavailable,
     Superseded,
 )
-from smsweep.sdk.away.copies import Copies
-from smsweep.sdk.away.intervals import SHORTEST, interval_of
-from smsweep.sdk.away.record import REJECTED_NOTE
-from smsweep.sweeps import SweepState
+from smsweep.remote.record import REJECTED_NOTE
+from smsweep.remote.s3_store import s3_object
+from smsweep.remote.s3_store.replica import Copies
+from smsweep.remote.s3_store.s3_object import MOST_ORDER_BYTES
+from smsweep.remote.s3_store.save_interval import SHORTEST, interval_of
 from tests.security.conftest import PAUSE, SWEEP, RemoteStore, parse
 
 CONFLICTS = ("ConditionalRequestConflict", "OperationAborted")
@@ -269,7 +269,7 @@ def test_hostile_store_object_is_an_error_and_leaves_no_file(remote: RemoteStore
 def test_store_that_unpacks_to_more_than_a_disk_is_refused(
     remote: RemoteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shelf, "MOST_STORE_BYTES", 10 << 20)
+    monkeypatch.setattr(s3_object, "MOST_STORE_BYTES", 10 << 20)
     remote.put("store.db.gz", packed(bytes(20 << 20)))
     with pytest.raises(StoreDamaged, match="unpacks to more than"):
         remote.shelf.fetch(remote.folder / "bomb.db")

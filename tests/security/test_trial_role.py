@@ -17,13 +17,15 @@ import pytest
 from botocore.exceptions import ClientError
 from moto.iam.access_control import IAMPolicy, PermissionResult
 
-from smsweep.backends.sagemaker.client import Aws
-from smsweep.backends.sagemaker.shelf import Order, Shelf
+from smsweep.aws.client import Aws
 from smsweep.errors import StoreError, UsageError
-from smsweep.sdk import create, detach, iam
-from smsweep.sdk.away.record import read_records
-from smsweep.sdk.away.writer import Writer
-from smsweep.sdk.workspace import read_stored
+from smsweep.remote.record import read_records
+from smsweep.remote.s3_store.s3_object import Order, Shelf
+from smsweep.remote.s3_store.writer import Writer
+from smsweep.services import iam
+from smsweep.services.agents import detach
+from smsweep.services.sweeps import create
+from smsweep.services.workspace import read_stored
 from tests.s3 import ACCOUNT, FaultyS3
 from tests.security.conftest import PAUSE
 

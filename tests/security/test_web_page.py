@@ -15,9 +15,10 @@ from urllib.parse import quote, urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from smsweep.sdk import manage, views
-from smsweep.ui.gate import MAX_BODY
-from smsweep.ui.listen import TOKEN_VAR, serving
+from smsweep.services.sweeps import control
+from smsweep.services.views import json_views
+from smsweep.web.auth import MAX_BODY
+from smsweep.web.server import TOKEN_VAR, serving
 from tests.desk import alone_in
 from tests.recorded import record
 from tests.security.attacker import READABLE, Site, rebound_browser, rebound_page, site
@@ -35,14 +36,14 @@ class Target:
     def __init__(self, client: Client) -> None:
         self.client = client
         self.sweep_id = record(2)
-        manage.set_state(self.sweep_id, "pause")
+        control.set_state(self.sweep_id, "pause")
         self.reads = [path.format(id=self.sweep_id) for path in READS]
         self.changes = [path.format(id=self.sweep_id) for path in CHANGES]
         self.before = self.state()
 
     def state(self) -> object:
-        shown = views.show(self.sweep_id)
-        return shown["state"], views.list_trials(self.sweep_id), len(views.list_sweeps())
+        shown = json_views.show(self.sweep_id)
+        return shown["state"], json_views.list_trials(self.sweep_id), len(json_views.list_sweeps())
 
     def entered(self) -> tuple[str, str]:
         """Sign in as a browser does, and return the cookie and the page key."""

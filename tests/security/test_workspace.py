@@ -21,11 +21,11 @@ from pathlib import Path
 import pytest
 
 from smsweep.errors import SourceError, UsageError
-from smsweep.sdk.doctor import examine
-from smsweep.sdk.live import LiveStore
-from smsweep.sdk.workspace import Workspace
+from smsweep.services.doctor import examine
+from smsweep.services.views.live_store import LiveStore
+from smsweep.services.workspace import Workspace
 from smsweep.source.runtime_zip import runtime_zip
-from smsweep.store.trust import check_folder
+from smsweep.store.folder_trust import check_folder
 from tests.desk import Desk, grid
 from tests.docker.users import USER, as_user
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from smsweep.controller import OUTLOOK_NOTE
+from smsweep.core.job import JobStatus
+from smsweep.core.sweep import VERBS, SweepState
+from smsweep.core.trial import TrialState
+from smsweep.engine.shutdown import Leaving
 from smsweep.errors import BackendUnavailable, CapacityError, JobRejected, QuotaExceeded, StoreDamaged
-from smsweep.jobs import JobStatus
-from smsweep.leaving import Leaving
-from smsweep.runtime.assignment import Assignment
-from smsweep.sweeps import VERBS, SweepState
-from smsweep.trials import TrialState
+from smsweep.runtime.job.trial_document import Assignment
+from smsweep.store.notes import OUTLOOK_NOTE
 from tests.fakes.agent_kit import Kit, logged
 from tests.fakes.scripted_backend import Plot, ScriptedBackend
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from smsweep.budget import Purse, budgets_of
+from smsweep.core.budget import Purse, budgets_of
+from smsweep.core.job import JobTemplate, Price
+from smsweep.core.trial import Trial, TrialState
 from smsweep.errors import ConfigError
-from smsweep.jobs import JobTemplate, Price
-from smsweep.trials import Trial, TrialState
 
 HOUR = {"StoppingCondition": {"MaxRuntimeInSeconds": 3600}}
 

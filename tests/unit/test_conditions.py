@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smsweep.conditions import parse_condition
+from smsweep.core.stop_condition import parse_condition
+from smsweep.core.trial import MetricStats, Scalar, Trial
 from smsweep.errors import ConfigError
-from smsweep.trials import MetricStats, Scalar, Trial
 
 NAN, INF = math.nan, math.inf
 

@@ -7,13 +7,13 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
-from smsweep.controller import Controller, Proposal
-from smsweep.search.methods import make_strategy
+from smsweep.core.sweep import SweepState
+from smsweep.core.trial import Params, Trial, TrialState
+from smsweep.engine.controller import Controller, Proposal
+from smsweep.search.registry import make_strategy
 from smsweep.store.base import Store
-from smsweep.sweeps import SweepState
-from smsweep.trials import Params, Trial, TrialState
-from smsweep.wandb_server.controller import LOOK_S, HostedController
-from smsweep.wandb_server.sweep import HostedSweep
+from smsweep.wandb_compat.hosted_controller import LOOK_S, HostedController
+from smsweep.wandb_compat.hosted_sweep import HostedSweep
 from tests.fakes.agent_kit import Kit, logged
 from tests.fakes.scripted_backend import Plot, ScriptedBackend
 

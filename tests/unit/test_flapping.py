@@ -6,8 +6,8 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from smsweep.flapping import Flapping
-from smsweep.trials import Trial, TrialState
+from smsweep.core.trial import Trial, TrialState
+from smsweep.engine.failure_limit import Flapping
 
 START = datetime(2026, 1, 2, tzinfo=timezone.utc)
 LATE = START + timedelta(hours=1)

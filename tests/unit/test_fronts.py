@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smsweep.fronts import dominates, front, outcome
-from smsweep.sweeps import Goal, Metric
-from smsweep.trials import MetricStats, Scalar, Trial, TrialState
+from smsweep.core.pareto import dominates, front, outcome
+from smsweep.core.sweep import Goal, Metric
+from smsweep.core.trial import MetricStats, Scalar, Trial, TrialState
 
 BOTH = (Metric(name="loss"), Metric(name="acc", goal=Goal.MAXIMIZE))
 

@@ -19,15 +19,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import smsweep
-from smsweep.config.job_yaml import parse_job
-from smsweep.config.sweep_yaml import parse_sweep
-from smsweep.config.yaml_reader import read_yaml
+from smsweep.config_files.job_yaml import parse_job
+from smsweep.config_files.sweep_yaml import parse_sweep
+from smsweep.config_files.yaml_reader import read_yaml
+from smsweep.core.trial import TrialState
+from smsweep.engine.metric_parser import MetricReader
 from smsweep.errors import SmsweepError
-from smsweep.metrics import MetricReader
-from smsweep.runtime.failure import JobFailure
-from smsweep.runtime.lines import METRICS, records
-from smsweep.runtime.unpack import unpack
-from smsweep.trials import TrialState
+from smsweep.runtime.job.failure import JobFailure
+from smsweep.runtime.job.unpack import unpack
+from smsweep.runtime.script.records import METRICS, records
 
 NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)
 SWEEPS: list[dict[str, Any]] = [

@@ -8,17 +8,17 @@ from typing import Any
 
 import pytest
 
-from smsweep.config.job_yaml import parse_job
-from smsweep.config.sweep_yaml import parse_sweep
+from smsweep.config_files.job_yaml import parse_job
+from smsweep.config_files.sweep_yaml import parse_sweep
+from smsweep.core.distributed_launch import launch, torchrun
+from smsweep.core.job import Site
+from smsweep.core.sweep import Sweep
+from smsweep.core.trial import Trial
+from smsweep.engine.job_request import training_job
 from smsweep.errors import ConfigError
-from smsweep.jobs import Site
-from smsweep.launches import launch, torchrun
-from smsweep.render import training_job
-from smsweep.sdk.create import with_command
-from smsweep.sdk.estimators import EstimatorJob
-from smsweep.sdk.plan import plan
-from smsweep.sweeps import Sweep
-from smsweep.trials import Trial
+from smsweep.services.sweeps.estimators import EstimatorJob
+from smsweep.services.sweeps.load import with_command
+from smsweep.services.sweeps.plan import plan
 
 SWEEP = {"method": "grid", "program": "train.py", "parameters": {"lr": {"values": [1]}}}
 JOB = EstimatorJob(document={}, program="train.py", command=torchrun({"InstanceCount": 1}), backend="sagemaker")

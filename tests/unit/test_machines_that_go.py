@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from smsweep.leaving import Leaving
-from smsweep.trials import TrialState
+from smsweep.core.trial import TrialState
+from smsweep.engine.shutdown import Leaving
 from tests.fakes.agent_kit import Kit, logged
 from tests.fakes.scripted_backend import Plot, ScriptedBackend
 

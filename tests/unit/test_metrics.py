@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from smsweep.engine.metric_parser import MetricReader, Reading
 from smsweep.errors import ConfigError
-from smsweep.metrics import MetricReader, Reading
-from smsweep.runtime.lines import METRICS, SUMMARY, records
+from smsweep.runtime.script.records import METRICS, SUMMARY, records
 
 AT = datetime(2025, 1, 1, tzinfo=timezone.utc)
 LOSS = ("loss", r"loss=([0-9.eE+-]+|nan|inf)")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from smsweep import suggest
-from smsweep.runtime.assignment import Assignment
+from smsweep.runtime.job.trial_document import Assignment
 from tests.fakes.agent_kit import Kit, logged
 from tests.fakes.scripted_backend import Plot, ScriptedBackend
 

@@ -6,13 +6,13 @@ import json
 
 import pytest
 
-from smsweep import request_model
-from smsweep.config.sweep_yaml import parse_sweep
-from smsweep.jobs import JobTemplate, Site
-from smsweep.render import training_job
-from smsweep.runtime.assignment import KEY
-from smsweep.sweeps import Sweep
-from smsweep.trials import Trial
+from smsweep.aws import request_model
+from smsweep.config_files.sweep_yaml import parse_sweep
+from smsweep.core.job import JobTemplate, Site
+from smsweep.core.sweep import Sweep
+from smsweep.core.trial import Trial
+from smsweep.engine.job_request import training_job
+from smsweep.runtime.job.trial_document import KEY
 
 SITE = Site(assets_uri="s3://a", output_uri="s3://b", checkpoint_uri="s3://c")
 CONFIG = parse_sweep({"method": "grid", "program": "train.py", "parameters": {"prompt": {"values": ["x"]}}}).config

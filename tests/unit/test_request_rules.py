@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from smsweep.request_rules import broken_rules
+from smsweep.aws.request_rules import broken_rules
 
 GROUP = {"InstanceGroupName": "a", "InstanceType": "ml.m5.large", "InstanceCount": 1}
 EFS = {"FileSystemId": "fs-01234567", "FileSystemAccessMode": "ro", "FileSystemType": "EFS", "DirectoryPath": "/x"}

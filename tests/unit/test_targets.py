@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
+from smsweep.core.sweep import Goal, Metric, SweepConfig
+from smsweep.core.target import Targets
+from smsweep.core.trial import History, MetricStats, Trial, TrialState
 from smsweep.space.space import SearchSpace
-from smsweep.sweeps import Goal, Metric, SweepConfig
-from smsweep.targets import Targets
-from smsweep.trials import History, MetricStats, Trial, TrialState
 
 S = TrialState
 ERROR, SPEED = Metric(name="error", target=0.2), Metric(name="speed", goal=Goal.MAXIMIZE, target=50.0)

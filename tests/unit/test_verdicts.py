@@ -7,10 +7,20 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from smsweep.failures import CAPACITY, CRASHED, DISK, EXTERNAL, INTERNAL, OOM, RETRIES, TIMEOUT, USER
-from smsweep.jobs import JobResults, JobStatus, Price
-from smsweep.trials import MOVES, Trial, TrialState
-from smsweep.verdicts import VERDICTS, failure_class, rule, usage_after
+from smsweep.core.failure_kind import (
+    CAPACITY,
+    CRASHED,
+    DISK,
+    EXTERNAL,
+    INTERNAL,
+    OOM,
+    RETRIES,
+    TIMEOUT,
+    USER,
+)
+from smsweep.core.job import JobResults, JobStatus, Price
+from smsweep.core.outcome import VERDICTS, failure_class, rule, usage_after
+from smsweep.core.trial import MOVES, Trial, TrialState
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=timezone.utc)
 RUNNING = Trial(number=0, params={}, state=TrialState.RUNNING)

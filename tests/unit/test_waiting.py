@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from smsweep.engine.wait_reason import read_waiting
 from smsweep.errors import BackendUnavailable, CapacityError, JobError, QuotaExceeded, Throttled
-from smsweep.waiting import read_waiting
 from tests.fakes.agent_kit import Kit
 from tests.fakes.scripted_backend import Plot, ScriptedBackend
 

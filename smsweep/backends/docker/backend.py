@@ -19,19 +19,19 @@ from pathlib import Path
 
 from smsweep.backends.docker import containers
 from smsweep.backends.docker.channels import check_channels
+from smsweep.backends.docker.context import Surroundings
 from smsweep.backends.docker.engine import Engine
-from smsweep.backends.docker.folder import JobFolder, StopOrder
 from smsweep.backends.docker.gpus import host_gpus
 from smsweep.backends.docker.images import check_default_image, image_name
-from smsweep.backends.docker.keeper import Keeper
+from smsweep.backends.docker.job_supervisor import Keeper
 from smsweep.backends.docker.options import DockerOptions
-from smsweep.backends.docker.pip_settings import PipSettings, host_settings
-from smsweep.backends.docker.requirements_layer import RequirementsLayers
-from smsweep.backends.docker.surroundings import Surroundings
-from smsweep.backends.instance_groups import host_names
-from smsweep.backends.log_file import read_page
+from smsweep.backends.docker.pip_config import PipSettings, host_settings
+from smsweep.backends.docker.requirements_image import RequirementsLayers
+from smsweep.backends.local.job_folder import JobFolder, StopOrder
+from smsweep.backends.local.log_pages import read_page
+from smsweep.backends.local.request_fields import host_names
+from smsweep.core.job import STOP_GRACE_S, JobStatus, LogPage, TrainingJobRequest
 from smsweep.errors import BackendUnavailable
-from smsweep.jobs import STOP_GRACE_S, JobStatus, LogPage, TrainingJobRequest
 
 START_UP_S = 1.0  # a PID 1 that has not set up its handlers yet never sees a SIGTERM: the kernel drops it
 CLOSE_S = 5.0  # for keepers to put down what they hold

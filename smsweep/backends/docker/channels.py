@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from smsweep.backends.channels import input_mode, s3_source
 from smsweep.backends.docker.containers import Bind
-from smsweep.backends.docker.modes import open_to_all
-from smsweep.backends.docker.places import PLACES
-from smsweep.backends.docker.places.files import local_path, without_content
-from smsweep.backends.instance_groups import instance_groups
+from smsweep.backends.local.permissions import open_to_all
+from smsweep.backends.local.request_fields import input_mode, instance_groups, s3_source
+from smsweep.backends.local.storage import PLACES
+from smsweep.backends.local.storage.files import local_path, without_content
+from smsweep.core.job import TrainingJobRequest
 from smsweep.errors import JobRejected
-from smsweep.jobs import TrainingJobRequest
 
 DATA = "/opt/ml/input/data"
 MODES = ("File", "FastFile")  # both show whole files; FastFile only reads them later

@@ -9,12 +9,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from smsweep.backends.docker.containers import Bind
-from smsweep.backends.docker.modes import open_to_all
-from smsweep.backends.docker.places import Place
-from smsweep.backends.docker.places.files import local_path
-from smsweep.backends.ml_tree import FORBIDDEN
+from smsweep.backends.local.opt_ml import FORBIDDEN
+from smsweep.backends.local.permissions import open_to_all
+from smsweep.backends.local.storage import Place
+from smsweep.backends.local.storage.files import local_path
+from smsweep.core.job import TrainingJobRequest
 from smsweep.errors import JobRejected
-from smsweep.jobs import TrainingJobRequest
 
 DEFAULT_PATH = "/opt/ml/checkpoints"
 

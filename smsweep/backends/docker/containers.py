@@ -12,14 +12,14 @@ from docker.errors import APIError
 from docker.types import DeviceRequest, Mount
 
 from smsweep.backends.docker.engine import EngineFacts, is_missing
-from smsweep.backends.docker.folder import FIRST_HOST
 from smsweep.backends.docker.logs import LOG_CONFIG
 from smsweep.backends.docker.network import HostNetwork
 from smsweep.backends.docker.options import DockerOptions
-from smsweep.backends.secret_values import secret_values
+from smsweep.backends.local.job_folder import FIRST_HOST
+from smsweep.core.job import TrainingJobRequest
 from smsweep.errors import NameTaken
-from smsweep.jobs import TrainingJobRequest
-from smsweep.runtime.ownership import VARIABLE as OWNER
+from smsweep.runtime.job.file_owner import VARIABLE as OWNER
+from smsweep.secrets.references import secret_values
 
 INSTALL_FLAG = "--install-requirements"  # of the runtime: here the image already has them
 # What a job on SageMaker has through its role; profiles and files of the caller stay outside.

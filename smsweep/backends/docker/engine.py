@@ -17,11 +17,11 @@ from docker.constants import DEFAULT_DOCKER_API_VERSION
 from docker.errors import APIError, ContextException, DockerException, ImageNotFound, TLSParameterError
 from docker.utils import kwargs_from_env, parse_host
 
-from smsweep.backends.docker.contexts import context_address
+from smsweep.backends.docker.cli_contexts import context_address
 from smsweep.backends.docker.options import DockerOptions
-from smsweep.backends.secret_values import check_here
+from smsweep.core.job import JobTemplate
 from smsweep.errors import BackendUnavailable, UsageError
-from smsweep.jobs import JobTemplate
+from smsweep.secrets.references import check_here
 
 DEFAULT_URL = "unix:///var/run/docker.sock"
 START = "`sudo systemctl start docker`, or Docker Desktop"

@@ -12,8 +12,8 @@ from docker.errors import APIError
 from docker.types import IPAMConfig, IPAMPool
 
 from smsweep.backends.docker.engine import is_missing, said
+from smsweep.core.job import TrainingJobRequest
 from smsweep.errors import NameTaken
-from smsweep.jobs import TrainingJobRequest
 
 LABEL = "smsweep.network"  # the name of the job it is for
 LABEL_ASKING = "smsweep.asking"  # on one that is made only to see which subnet is free

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from smsweep.backends import local_site
+from smsweep.aws.image_uris import image_uri, machines
 from smsweep.backends.docker.channels import check_channels
-from smsweep.backends.sagemaker.images import image_uri, machines
-from smsweep.jobs import JobTemplate, Site
+from smsweep.backends.local import site as local_site
+from smsweep.core.job import JobTemplate, Site
 
 ANY_REGION = "us-east-1"  # every region has the same images; this one's are for who has not chosen any
 

@@ -15,20 +15,20 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from smsweep.backends.sagemaker.adopt import adopt
-from smsweep.backends.sagemaker.client import Aws
+from smsweep.aws.client import Aws
+from smsweep.aws.errors import code_of, message_of
+from smsweep.aws.options import SageMakerOptions
+from smsweep.aws.request_check import validate
+from smsweep.backends.sagemaker.backoff import Gates
 from smsweep.backends.sagemaker.cloudwatch import Logs
 from smsweep.backends.sagemaker.events import Events
-from smsweep.backends.sagemaker.failures import code_of, message_of
-from smsweep.backends.sagemaker.gates import Gates
-from smsweep.backends.sagemaker.options import SageMakerOptions
-from smsweep.backends.sagemaker.rates import Rates
-from smsweep.backends.sagemaker.validate import validate
+from smsweep.backends.sagemaker.job_poller import Watch
+from smsweep.backends.sagemaker.rate_limit import Rates
+from smsweep.backends.sagemaker.status import adopt
 from smsweep.backends.sagemaker.warm_pools import WarmPools
-from smsweep.backends.sagemaker.watch import Watch
+from smsweep.core.failure_kind import CAPACITY
+from smsweep.core.job import JobStatus, LogPage, TrainingJobRequest
 from smsweep.errors import JobRejected, QuotaExceeded, Throttled
-from smsweep.failures import CAPACITY
-from smsweep.jobs import JobStatus, LogPage, TrainingJobRequest
 
 log = logging.getLogger(__name__)
 

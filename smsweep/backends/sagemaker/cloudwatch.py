@@ -9,15 +9,14 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from smsweep.backends.sagemaker.client import Aws
-from smsweep.backends.sagemaker.failures import code_of
-from smsweep.backends.sagemaker.log_cursor import Cursor, Position, parse_cursor, write_cursor
-from smsweep.backends.sagemaker.rates import Rates
+from smsweep.aws.client import Aws
+from smsweep.aws.errors import code_of
+from smsweep.backends.sagemaker.job_poller import common_prefix
+from smsweep.backends.sagemaker.rate_limit import Rates
 from smsweep.backends.sagemaker.status import LOG_GROUP
-from smsweep.backends.sagemaker.watch import common_prefix
+from smsweep.core.job import LogPage
 from smsweep.errors import Throttled
-from smsweep.jobs import LogPage
-from smsweep.runtime.lines import END, MARK
+from smsweep.runtime.script.records import END, MARK
 
 OVERLAP_MS = 10_000  # each shared look begins so much before the newest line seen: streams arrive unevenly
 PAGES_A_POLL = 4  # of 10,000 events or 1 MB each
@@ -209,3 +208,23 @@ class Logs:
 def is_end(line: str) -> bool:
     """Tell whether a line is the entrypoint's last word."""
     return line.startswith(f'{MARK}{{"{END}"')
+
+
+Position = tuple[int, int]  # milliseconds since the epoch; n-th event of the stream with that time, from 1
+
+
+Cursor = Mapping[str, Position]  # stream without the job's name -> position
+
+
+def write_cursor(cursor: Cursor) -> str:
+    """Write as text, such as `algo-1-1700000000@1700000012345.2`; several joined by commas, "" for none."""
+    return ",".join(f"{stream}@{at_ms}.{n}" for stream, (at_ms, n) in sorted(cursor.items()))
+
+
+def parse_cursor(text: str) -> dict[str, Position]:
+    cursor = {}
+    for item in filter(None, text.split(",")):
+        stream, _, position = item.rpartition("@")
+        at_ms, _, n = position.partition(".")
+        cursor[stream] = (int(at_ms), int(n))
+    return cursor

@@ -7,12 +7,12 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from smsweep.aws.client import Aws
+from smsweep.aws.errors import code_of
+from smsweep.aws.job_template import AGENTS, bucket_of
 from smsweep.backends.docker.doctor import Check
-from smsweep.backends.sagemaker.client import Aws
-from smsweep.backends.sagemaker.failures import code_of
-from smsweep.backends.sagemaker.prepare import AGENTS, bucket_of
+from smsweep.core.job import JobTemplate
 from smsweep.errors import SmsweepError
-from smsweep.jobs import JobTemplate
 
 NO_RULES = "NoSuchLifecycleConfiguration"
 

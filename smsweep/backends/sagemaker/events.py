@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from smsweep.backends.sagemaker.client import Aws
+from smsweep.aws.client import Aws
 
 MOST = 10  # API: messages in one answer
 

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from smsweep.backends.sagemaker.failures import exit_code, failure_class, own_words
-from smsweep.failures import CAPACITY, EXTERNAL, INTERNAL
-from smsweep.jobs import JobResults, JobStatus
+from smsweep.aws.client import Aws
+from smsweep.backends.sagemaker.failure_kind import exit_code, failure_class, own_words
+from smsweep.core.failure_kind import CAPACITY, EXTERNAL, INTERNAL
+from smsweep.core.job import JobResults, JobStatus, TrainingJobRequest
+from smsweep.errors import NameTaken
 
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 CONSOLES = {"aws-cn": "console.amazonaws.cn", "aws-us-gov": "console.amazonaws-us-gov.com"}
@@ -89,3 +91,27 @@ def log_url(arn: str, name: str) -> str:
         f"https://{region}.{host}/cloudwatch/home?region={region}#logsV2:log-groups/log-group/{group}"
         f"$3FlogStreamNameFilter$3D{stream}"
     )
+
+
+def adopt(aws: Aws, request: TrainingJobRequest) -> JobStatus:
+    """Return the status of the job that has the request's name, if it came from this very request.
+
+    That is so when it carries our tags and our hyperparameters, which hold sweep, trial, attempt and params: an
+    earlier call of ours was carried out although we never saw its answer. Raises NameTaken otherwise, or JobError.
+    """
+    name = request["TrainingJobName"]
+    document = aws.translated("sagemaker", "describe_training_job", TrainingJobName=name)
+    arn = document["TrainingJobArn"]
+    tags = _tags(aws.translated("sagemaker", "list_tags", ResourceArn=arn, MaxResults=50))
+    wanted = _tags(request)
+    is_ours = wanted.items() <= tags.items() and document.get("HyperParameters", {}) == request["HyperParameters"]
+    if not is_ours:
+        raise NameTaken(
+            f"a training job {name} exists already and is not of this trial ({arn}); it is left alone. "
+            "Was the store copied, or the sweep run from two stores?"
+        )
+    return from_description(document)
+
+
+def _tags(answer: Mapping[str, Any]) -> dict[str, str]:
+    return {tag["Key"]: tag["Value"] for tag in answer.get("Tags", ())}

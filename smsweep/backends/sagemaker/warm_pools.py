@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 
-from smsweep.backends.sagemaker.client import Aws
-from smsweep.backends.sagemaker.watch import PAGE, common_prefix
+from smsweep.aws.client import Aws
+from smsweep.backends.sagemaker.job_poller import PAGE, common_prefix
+from smsweep.core.job import TrainingJobRequest
 from smsweep.errors import JobError
-from smsweep.jobs import TrainingJobRequest
 
 log = logging.getLogger(__name__)
 

@@ -6,15 +6,15 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from smsweep.core.trial import flat_params
 from smsweep.report.axes import Axis
-from smsweep.report.figures.parts import SCALE, Figure, dots, figure, menu, nothing
+from smsweep.report.browser_text import plain
+from smsweep.report.downsample import some
+from smsweep.report.figures.common import SCALE, Figure, dots, figure, menu, nothing
 from smsweep.report.importance import by_importance
-from smsweep.report.marks import plain
 from smsweep.report.snapshot import Snapshot
-from smsweep.report.surface import surface
-from smsweep.report.thin import some
-from smsweep.trials import flat_params
 
 MOST_AXES = 5  # ten pairs
 LEAST_TRIALS = 4
@@ -65,3 +65,31 @@ def _pair(
     numbers, xs, ys = (some(each, MOST_DOTS) for each in (numbers, xs, ys))
     marker = {"color": "#ffffff", "size": 5, "line": {"color": "#000000", "width": 1}}
     return [contour, dots(xs, ys, numbers, marker=marker, visible=is_shown)]
+
+
+SIDE = 40  # cells along each axis
+
+
+MOST_TRIALS = 2_000  # that a surface is computed from, evenly chosen; more change nothing that is seen
+
+
+Floats = NDArray[np.float64]
+
+
+def surface(x: Floats, y: Floats, z: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return the ticks of a grid over all points and a weighted mean of z at each of its places, z[row of y, x].
+
+    Weights fall with the fourth power of the distance, both axes scaled to one, so that near trials decide.
+    """
+    if len(x) > MOST_TRIALS:
+        chosen = np.linspace(0, len(x) - 1, MOST_TRIALS).astype(int)
+        x, y, z = x[chosen], y[chosen], z[chosen]
+    xs, ys = np.linspace(x.min(), x.max(), SIDE), np.linspace(y.min(), y.max(), SIDE)
+    wide, high = np.ptp(x) or 1.0, np.ptp(y) or 1.0
+    across = ((xs[:, None] - x[None, :]) / wide) ** 2
+    rows = []
+    for tick in ys:
+        squared = across + ((tick - y[None, :]) / high) ** 2
+        weights = 1.0 / (squared**2 + 1e-6)
+        rows.append(weights @ z / weights.sum(axis=1))
+    return xs, ys, np.array(rows)

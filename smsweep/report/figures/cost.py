@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from itertools import accumulate
 
-from smsweep.report.figures.parts import BEST, Figure, axis, dots, figure, nothing
+from smsweep.report.figures.common import BEST, Figure, axis, dots, figure, nothing
 from smsweep.report.figures.timeline import span
 from smsweep.report.snapshot import Data, Snapshot
 

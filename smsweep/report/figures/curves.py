@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from smsweep.report.figures.parts import Figure, axis, figure, nothing
+from smsweep.report.downsample import thin
+from smsweep.report.figures.common import Figure, axis, figure, nothing
 from smsweep.report.snapshot import Snapshot
-from smsweep.report.thin import thin
 
 MOST_POINTS = 60_000  # of all curves together
 FEWEST, MOST = 8, 400  # of one curve

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import combinations
 from typing import Any
 
-from smsweep.report.figures.parts import BEST, COLOURS, Figure, axis, dots, figure, menu, nothing
+from smsweep.report.figures.common import BEST, COLOURS, Figure, axis, dots, figure, menu, nothing
 from smsweep.report.snapshot import NO_BEST, Data, Snapshot, metric_names
 
 OTHERS = COLOURS["pending"]

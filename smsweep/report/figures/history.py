@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import groupby
 
-from smsweep.report.figures.parts import BEST, COLOURS, SYMBOLS, Figure, axis, dots, figure, nothing
+from smsweep.report.figures.common import BEST, COLOURS, SYMBOLS, Figure, axis, dots, figure, nothing
 from smsweep.report.snapshot import Snapshot
 
 MANY = 1_000  # trials: their marks become smaller

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from smsweep.report.figures.parts import COLOURS, Figure, axis, figure, nothing
+from smsweep.report.browser_text import plain
+from smsweep.report.figures.common import COLOURS, Figure, axis, figure, nothing
 from smsweep.report.importance import BEST_SHARE, LEAST_TRIALS, METHOD, SOURCE, importances
-from smsweep.report.marks import plain
 from smsweep.report.snapshot import Snapshot
 
 MOST_BARS = 30

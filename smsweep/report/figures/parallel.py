@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from smsweep.core.trial import flat_params
 from smsweep.report.axes import Axis
-from smsweep.report.figures.parts import BY_QUALITY, Figure, figure, nothing
+from smsweep.report.browser_text import plain
+from smsweep.report.figures.common import BY_QUALITY, Figure, figure, nothing
 from smsweep.report.importance import by_importance
-from smsweep.report.marks import plain
 from smsweep.report.snapshot import Snapshot
-from smsweep.trials import flat_params
 
 MOST_AXES = 12
 N_TICKS = 5

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from smsweep.core.trial import flat_params
 from smsweep.report.axes import Axis
-from smsweep.report.figures.parts import BY_AGE, Figure, axis, dots, figure, nothing
+from smsweep.report.downsample import some
+from smsweep.report.figures.common import BY_AGE, Figure, axis, dots, figure, nothing
 from smsweep.report.importance import by_importance
 from smsweep.report.snapshot import Snapshot
-from smsweep.report.thin import some
-from smsweep.trials import flat_params
 
 MOST_SLICES = 12
 MOST_DOTS = 1_500  # in each

@@ -7,8 +7,8 @@ from collections import defaultdict
 from datetime import datetime, timedelta
 from typing import Any
 
-from smsweep.report.figures.parts import COLOURS, Figure, axis, figure, nothing
-from smsweep.report.marks import plain
+from smsweep.report.browser_text import plain
+from smsweep.report.figures.common import COLOURS, Figure, axis, figure, nothing
 from smsweep.report.snapshot import Data, Snapshot
 
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from smsweep.space.likeness import Array
+from smsweep.space.unit_cube import Array
 
 LOW, HIGH, KNOTS = -40.0, 8.0, 9601  # of the table behind log_expected_improvement
 FAITH = 10.0  # observations that weigh as much as the belief that the optimum lies inside

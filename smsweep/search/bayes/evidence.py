@@ -9,11 +9,10 @@ from enum import Enum
 
 import numpy as np
 
-from smsweep.objectives import objective
-from smsweep.space.cube import Cube
-from smsweep.space.likeness import Array
-from smsweep.sweeps import Metric
-from smsweep.trials import History, Params, Trial, TrialState, is_number
+from smsweep.core.objective import objective
+from smsweep.core.sweep import Metric
+from smsweep.core.trial import History, Params, Trial, TrialState, is_number
+from smsweep.space.unit_cube import Array, Cube
 
 EXTREME = 1e100  # values beyond count as this: their squares must stay finite
 

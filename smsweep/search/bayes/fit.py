@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smsweep.search.bayes.kernel import Kernel
-from smsweep.search.bayes.minimise import minimise
-from smsweep.space.likeness import SQRT5, Array, gaps
+from smsweep.search.bayes.optimizer import minimise
+from smsweep.space.unit_cube import SQRT5, Array, gaps
 
 SMALL = 32  # rows of a triangle that is inverted as a whole
 JITTER = 1e-6  # added to every variance, so that equal points stay invertible

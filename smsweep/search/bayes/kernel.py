@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from smsweep.space.likeness import Array, matern
+from smsweep.space.unit_cube import Array, matern
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

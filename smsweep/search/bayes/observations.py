@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from smsweep.core.learning_curve import Forecaster
 from smsweep.search.bayes.evidence import Evidence, Kind
-from smsweep.search.bayes.hints import expected_whole
-from smsweep.space.likeness import Array
+from smsweep.space.unit_cube import Array
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -84,3 +84,27 @@ def thinned(values: Array, limit: int) -> NDArray[np.intp]:
     n_best = limit // 2
     rest = np.linspace(n_best, len(order) - 1, limit - n_best).astype(np.intp)
     return np.sort(np.r_[order[:n_best], order[rest]])
+
+
+def expected_whole(hints: Sequence[Evidence], whole: Sequence[Evidence]) -> Array:
+    """Return [2, n]: for each hint the objective to expect of the whole training, and its deviation.
+
+    Forecast from the whole trainings, see `Forecaster`; so being cut short is not held against slow learners.
+    Where there is nothing to go by, the value stands as it is, with an infinite deviation.
+    """
+    values = np.array([hint.value for hint in hints])
+    expected = np.stack([values, np.full(len(hints), np.inf)])
+    which = np.array([i for i, hint in enumerate(hints) if len(hint.curve)], dtype=int)
+    if not len(which) or not whole:
+        return expected
+    forecaster = Forecaster(whole, hints[0].cube.is_nominal)
+    mean, deviation = forecaster([hints[i] for i in which.tolist()])
+    is_known = np.isfinite(deviation)
+    which, mean, deviation = which[is_known], mean[is_known], deviation[is_known]
+    now = forecaster.yardstick.mark(values[which])
+    value = forecaster.yardstick.value
+    expected[0, which] = value(np.minimum(mean, now))
+    expected[1, which] = (
+        value(np.minimum(mean + deviation, now)) - value(np.minimum(mean, now) - deviation)
+    ) / 2.0
+    return expected

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smsweep.search.bayes.fit import JITTER, Model, inverse_of_factor
-from smsweep.space.likeness import Array, gaps
+from smsweep.space.unit_cube import Array, gaps
 
 CHUNK = 128  # points predicted at once: their distances to all observations should fit a core's cache
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from docker.errors import ContextException
 
-from smsweep.backends.docker.contexts import context_address
+from smsweep.backends.docker.cli_contexts import context_address
 from smsweep.backends.docker.engine import Engine, check_settings
+from smsweep.core.job import JobTemplate
 from smsweep.errors import UsageError
-from smsweep.jobs import JobTemplate
 
 
 def write_context(folder: Path, name: str, meta: object, certificates: tuple[str, ...] = ()) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from smsweep.backends.docker.folder import JobFolder
+from smsweep.backends.local.job_folder import JobFolder
 
 
 def test_a_job_has_spoken_when_all_its_hosts_have(tmp_path: Path) -> None:

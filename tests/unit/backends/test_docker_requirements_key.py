@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from smsweep.backends.docker.requirements_layer import Requirements
+from smsweep.backends.docker.requirements_image import Requirements
 
 ELSEWHERE = "https://host.example"
 

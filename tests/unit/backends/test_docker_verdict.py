@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from smsweep.backends.docker.engine import engine_time
-from smsweep.backends.docker.verdict import HostEnd, host_end, judge
+from smsweep.backends.docker.job_outcome import HostEnd, host_end, judge
 
 
 def end(exit_code: int = 0, reason: str = "", *, host: str = "algo-1", is_out_of_memory: bool = False) -> HostEnd:

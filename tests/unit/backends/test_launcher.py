@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from smsweep.backends import launcher
+from smsweep.backends.process import fork_server
 from smsweep.source.runtime_zip import runtime_zip
 
 FORK = os.fork
@@ -37,14 +37,14 @@ def test_a_job_is_known_to_have_started_though_its_launcher_was_killed_in_the_fo
     pid = FORK()
     if pid == 0:
         monkeypatch.setattr(os, "fork", fork_and_die)
-        launcher.start(order, entry)
+        fork_server.start(order, entry)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
     deadline = time.monotonic() + 30
     while not (tmp_path / "exit_code").exists():
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    assert launcher.start(order, entry) == {"already": True}
+    assert fork_server.start(order, entry) == {"already": True}
     assert (tmp_path / "pid").read_text() != str(pid)
     assert (tmp_path / "output.log").read_text() == "once\n"
 
@@ -58,10 +58,10 @@ def test_a_job_that_the_disk_has_no_room_for_is_not_started_and_says_so(tmp_path
         ran.touch()
         return 0
 
-    answer = launcher.start(order, entry)
+    answer = fork_server.start(order, entry)
     assert "No space left on device" in answer["error"]
     (tmp_path / "pid.part").unlink()
-    pid = launcher.start(order, entry)["pid"]
+    pid = fork_server.start(order, entry)["pid"]
     assert (tmp_path / "pid").read_text() == str(pid)
     assert os.waitpid(pid, 0)[1] == 0
     assert ran.exists()
@@ -70,7 +70,7 @@ def test_a_job_that_the_disk_has_no_room_for_is_not_started_and_says_so(tmp_path
 def test_a_launcher_whose_agent_was_killed_as_it_waited_for_an_answer_says_nothing(tmp_path: Path) -> None:
     archive = tmp_path / "runtime.zip"
     archive.write_bytes(runtime_zip())
-    argv = [sys.executable, "-I", "-S", launcher.__file__, str(archive)]
+    argv = [sys.executable, "-I", "-S", fork_server.__file__, str(archive)]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None

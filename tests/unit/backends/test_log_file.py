@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from smsweep.backends.log_file import LINE_BYTES, read_page
-from smsweep.runtime.lines import METRICS, records
+from smsweep.backends.local.log_pages import LINE_BYTES, read_page
+from smsweep.runtime.script.records import METRICS, records
 
 
 def read_all(log: Path) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from smsweep.backends.process import TOOL_MARKS, job_environment
+from smsweep.backends.process.backend import TOOL_MARKS, job_environment
 
 OWN = str(Path(sys.executable).parent)
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from smsweep.backends.process import prepare
-from smsweep.jobs import JobTemplate
+from smsweep.backends.process.backend import prepare
+from smsweep.core.job import JobTemplate
 
 SEVERAL = {"InstanceGroups": [{"InstanceGroupName": name, "InstanceCount": 1} for name in ("a", "b")]}
 

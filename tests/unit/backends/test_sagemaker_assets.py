@@ -9,8 +9,8 @@ from threading import Thread
 
 import pytest
 
-from smsweep.backends.sagemaker.assets import check_bucket, upload_once
-from smsweep.backends.sagemaker.client import Aws
+from smsweep.aws.client import Aws
+from smsweep.aws.s3_transfer import check_bucket, upload_once
 from smsweep.errors import BadCredentials
 
 EXPIRED = b"<Error><Code>ExpiredToken</Code><Message>The provided token has expired.</Message></Error>"

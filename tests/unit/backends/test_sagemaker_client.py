@@ -14,8 +14,8 @@ from types import SimpleNamespace
 import pytest
 from botocore.exceptions import UnauthorizedSSOTokenError
 
-from smsweep.backends.sagemaker.client import Aws
-from smsweep.backends.sagemaker.failures import translate
+from smsweep.aws.client import Aws
+from smsweep.aws.errors import translate
 from smsweep.errors import BackendUnavailable, BadCredentials, UsageError
 
 

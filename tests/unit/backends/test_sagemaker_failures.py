@@ -6,11 +6,12 @@ import pytest
 from botocore.exceptions import ClientError, NoCredentialsError, ReadTimeoutError
 
 from smsweep import errors
+from smsweep.aws.errors import no_credentials, translate
 from smsweep.backends.sagemaker.backend import quota_exceeded
-from smsweep.backends.sagemaker.failures import exit_code, failure_class, no_credentials, own_words, translate
-from smsweep.backends.sagemaker.log_cursor import parse_cursor, write_cursor
+from smsweep.backends.sagemaker.cloudwatch import parse_cursor, write_cursor
+from smsweep.backends.sagemaker.failure_kind import exit_code, failure_class, own_words
 from smsweep.backends.sagemaker.status import log_url
-from smsweep.failures import RETRIES
+from smsweep.core.failure_kind import RETRIES
 
 
 def refusal(code: str, message: str = "no", status: int = 400) -> ClientError:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from smsweep.backends.sagemaker.client import Aws
+from smsweep.aws.client import Aws
 from smsweep.backends.sagemaker.cloudwatch import Logs
-from smsweep.backends.sagemaker.rates import Rates
+from smsweep.backends.sagemaker.rate_limit import Rates
 
 PAGE = 2
 HOUR_MS = 3_600_000

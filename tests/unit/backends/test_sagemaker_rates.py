@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from smsweep.backends.sagemaker.gates import FIRST_PAUSE_S, Gates
-from smsweep.backends.sagemaker.options import SageMakerOptions
-from smsweep.backends.sagemaker.rates import Bucket, Rates
+from smsweep.aws.options import SageMakerOptions
+from smsweep.backends.sagemaker.backoff import FIRST_PAUSE_S, Gates
+from smsweep.backends.sagemaker.rate_limit import Bucket, Rates
 from smsweep.errors import CapacityError, QuotaExceeded, Throttled, UsageError
 
 

@@ -11,8 +11,8 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from smsweep.cli.board import Board
-from smsweep.sdk.looks import Look, Slot
+from smsweep.cli.display.dashboard import Board
+from smsweep.services.views.watcher import Look, Slot
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
 USAGE = {"jobs": 3, "hours": 1.5, "usd": 2.25, "budget": {"usd": 10.0}, "set_aside": {"usd": 0.5}, "price": None}

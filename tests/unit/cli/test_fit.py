@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from smsweep.cli.fit import GAP, fit
+from smsweep.cli.display.rich_table import GAP, fit
 
 
 def test_what_fits_stays_as_it_is() -> None:

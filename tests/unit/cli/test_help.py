@@ -9,20 +9,19 @@ import sys
 from pathlib import Path
 
 import pytest
-import typer
 
-from smsweep.cli.main import VERBS, app
+from smsweep.cli.lazy_group import COMMANDS, load_command
 from tests.unit.cli.conftest import Cli
 
 DOCS = Path(__file__).parents[3] / "docs" / "cli.md"
-NAMES = [verb.__name__.replace("_", "-") for verb, _ in VERBS]
+NAMES = list(COMMANDS)
 HEAVY = {"pydantic", "sqlalchemy", "numpy", "boto3", "docker", "yaml", "rich", "alembic"}
 
 
 @functools.cache
 def flags(verb: str) -> frozenset[str]:
     """Return the long flags that a verb shows in its help."""
-    command = typer.main.get_group(app).commands[verb]
+    command = load_command(verb)
     shown = [param for param in command.params if not getattr(param, "hidden", False)]
     return frozenset(flag for param in shown for flag in param.opts if flag.startswith("--"))
 
@@ -47,6 +46,11 @@ def test_help_lists_every_verb_with_an_uncut_summary(cli: Cli) -> None:
     out = cli("--help").out
     assert "..." not in out.partition("Commands:")[2]
     assert [line.split()[0] for line in out.partition("Commands:\n")[2].partition("\n\n")[0].splitlines()] == NAMES
+
+
+@pytest.mark.parametrize("verb", NAMES)
+def test_summary_of_a_command_is_the_first_line_of_its_docstring(verb: str) -> None:
+    assert (load_command(verb).help or "").splitlines()[0] == COMMANDS[verb]
 
 
 @pytest.mark.parametrize("verb", NAMES)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from smsweep.sdk.workspace import Workspace
+from smsweep.services.workspace import Workspace
 from tests.unit.cli.conftest import Cli
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import smsweep
-from smsweep.sdk.workspace import Workspace
+from smsweep.services.workspace import Workspace
 from tests.unit.cli.conftest import SWEEP, Cli
 
 pytestmark = pytest.mark.slow

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from smsweep.cli.sparkline import sparkline
+from smsweep.cli.display.sparkline import sparkline
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from smsweep.agents import Outcome
-from smsweep.cli.follow import check
-from smsweep.cli.tally import Tally, news
+from smsweep.cli.display.agent_log import Tally, news
+from smsweep.cli.run_agent import check
+from smsweep.core.trial import TrialState
+from smsweep.engine.agent_state import Outcome
 from smsweep.errors import TrialsFailed
-from smsweep.trials import TrialState
 
 
 def trial(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from smsweep.sdk.workspace import Workspace
+from smsweep.services.workspace import Workspace
 from tests.unit.cli.conftest import SWEEP, Cli
 
 

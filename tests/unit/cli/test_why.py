@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from smsweep.engine.wait_reason import Waiting
 from smsweep.errors import QuotaExceeded
-from smsweep.sdk.workspace import Workspace
-from smsweep.waiting import Waiting
+from smsweep.services.workspace import Workspace
 from tests.unit.cli.conftest import Cli
 
 pytestmark = pytest.mark.slow

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from smsweep.config.job_models import InputSection, JobSection
-from smsweep.config.job_rules import ELSEWHERE
-from smsweep.config.job_yaml import parse_job
-from smsweep.config.structure import keys_of
-from smsweep.config.sweep_models import EarlyTerminateSection, MetricSection, SweepSection
-from smsweep.config.sweep_rules import IGNORED
-from smsweep.config.sweep_yaml import parse_sweep
+from smsweep.config_files.job_models import InputSection, JobSection
+from smsweep.config_files.job_rules import ELSEWHERE
+from smsweep.config_files.job_yaml import parse_job
+from smsweep.config_files.sweep_models import EarlyTerminateSection, MetricSection, SweepSection
+from smsweep.config_files.sweep_rules import IGNORED
+from smsweep.config_files.sweep_yaml import parse_sweep
+from smsweep.config_files.validation import keys_of
 from smsweep.space.distributions import DISTRIBUTIONS
 from tests.oracle.wandb_cases import MACROS
 from tests.unit.config.sweep_rules_documented import ENFORCED, MILDER, STRICTER

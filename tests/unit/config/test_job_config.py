@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smsweep.config.job_models import JobSection
-from smsweep.config.job_request import PLACES
-from smsweep.config.job_yaml import ParsedJob, parse_job, read_job
+from smsweep.config_files.job_models import JobSection
+from smsweep.config_files.job_request import PLACES
+from smsweep.config_files.job_yaml import ParsedJob, parse_job, read_job
+from smsweep.core.job import JobTemplate
 from smsweep.errors import ConfigError
-from smsweep.jobs import JobTemplate
 
 ROLE = "arn:aws:iam::123456789012:role/service-role/trainer"
 

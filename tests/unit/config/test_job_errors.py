@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from smsweep.config.job_yaml import parse_job
+from smsweep.config_files.job_yaml import parse_job
 from smsweep.errors import ConfigError
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from smsweep.config.job_yaml import parse_job
+from smsweep.config_files.job_yaml import parse_job
+from smsweep.core.notify_hook import Hook
 from smsweep.errors import ConfigError, SourceError, UsageError
-from smsweep.hooks import Hook
-from smsweep.sdk.create import sweep
-from smsweep.sdk.hooks import parse_hook
+from smsweep.notify.parse import parse_hook
+from smsweep.services.sweeps.create import sweep
 
 ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:hook-AbCdEf"
 

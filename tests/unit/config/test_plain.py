@@ -15,8 +15,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smsweep.config.plain import from_mapping, to_yaml
-from smsweep.config.yaml_reader import read_yaml
+from smsweep.config_files.from_python import from_mapping, to_yaml
+from smsweep.config_files.yaml_reader import read_yaml
 from smsweep.errors import ConfigError
 
 

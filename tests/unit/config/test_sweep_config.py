@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smsweep.config.sweep_yaml import parse_sweep, read_sweep
+from smsweep.config_files.sweep_yaml import parse_sweep, read_sweep
+from smsweep.core.sweep import DEFAULT_COMMAND, EarlyTerminate, Goal, Metric, SweepConfig
 from smsweep.errors import ConfigError
 from smsweep.space.distributions import (
     Categorical,
@@ -24,7 +25,6 @@ from smsweep.space.distributions import (
     Uniform,
 )
 from smsweep.space.space import SearchSpace
-from smsweep.sweeps import DEFAULT_COMMAND, EarlyTerminate, Goal, Metric, SweepConfig
 from tests.unit.config.example_sweeps import EXAMPLES, GRID_CELLS
 
 WHOLE = """

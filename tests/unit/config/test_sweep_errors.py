@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from smsweep.config.sweep_yaml import parse_sweep
+from smsweep.config_files.sweep_yaml import parse_sweep
 from smsweep.errors import ConfigError
 from tests.unit.config.sweep_rules_documented import ENFORCED, MILDER, STRICTER, Rule
 

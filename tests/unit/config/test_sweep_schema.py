@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from smsweep.config.sweep_schema import SCHEMA_FILE, schema_text, sweep_schema
+from smsweep.config_files.json_schema import SCHEMA_FILE, schema_text, sweep_schema
 from smsweep.space.distributions import DISTRIBUTIONS
 
 

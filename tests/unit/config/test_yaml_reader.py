@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smsweep.config.document import Problems
-from smsweep.config.yaml_reader import MAX_BYTES, read_file, read_yaml
+from smsweep.config_files.document import Problems
+from smsweep.config_files.yaml_reader import MAX_BYTES, read_file, read_yaml
 from smsweep.errors import ConfigError, NotFound
 
 

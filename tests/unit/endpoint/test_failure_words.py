@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from smsweep.endpoint import failure_words
-from smsweep.jobs import JobStatus
+from smsweep.core.job import JobStatus
+from smsweep.emulator.jobs import lifecycle
 
 
 def failed(**more: object) -> str:
-    return failure_words.of(JobStatus(name="job", status="Failed", **more))  # type: ignore[arg-type]  # by the test
+    return lifecycle.of(JobStatus(name="job", status="Failed", **more))  # type: ignore[arg-type]  # by the test
 
 
 def test_a_scripts_own_words_and_exit_code() -> None:
@@ -29,4 +29,4 @@ def test_a_job_that_never_ran_is_the_clients_error() -> None:
 
 
 def test_a_lost_job_is_an_internal_error() -> None:
-    assert failed(is_lost=True, failure_reason="its machine went down") == failure_words.INTERNAL
+    assert failed(is_lost=True, failure_reason="its machine went down") == lifecycle.INTERNAL

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from smsweep.endpoint.fault_box import FaultBox
-from smsweep.endpoint.faults import Faults, parse
+from smsweep.emulator.fault_injector import FaultBox
+from smsweep.emulator.faults import Faults, parse
 from smsweep.errors import UsageError
 
 

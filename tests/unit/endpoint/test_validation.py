@@ -9,9 +9,9 @@ from botocore.model import ListShape, MapShape, Shape, StructureShape
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smsweep import request_model
-from smsweep.endpoint import validation
-from smsweep.endpoint.api_error import ApiError
+from smsweep.aws import request_model
+from smsweep.emulator.api import validation
+from smsweep.emulator.api_error import ApiError
 
 ROLE = "arn:aws:iam::123456789012:role/trainer"
 REQUEST: dict[str, Any] = {

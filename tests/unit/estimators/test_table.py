@@ -9,9 +9,9 @@ import pytest
 
 import smsweep
 from smsweep.errors import ConfigError, JobError, UsageError
-from smsweep.estimators.compiled import Source, find_source, job_template
-from smsweep.estimators.table import template
-from smsweep.sdk.estimators import EstimatorJob, compile_estimator
+from smsweep.sagemaker_sdk.compiled import Source, find_source, job_template
+from smsweep.sagemaker_sdk.registry import template
+from smsweep.services.sweeps.estimators import EstimatorJob, compile_estimator
 
 
 def test_another_object_is_refused_by_its_type() -> None:
@@ -22,7 +22,7 @@ def test_another_object_is_refused_by_its_type() -> None:
 def test_asking_about_an_object_does_not_load_the_sdk() -> None:
     with pytest.raises(UsageError):
         template(object())
-    assert not any(name.startswith("smsweep.estimators.v") for name in sys.modules)
+    assert not any(name.startswith("smsweep.sagemaker_sdk.v") for name in sys.modules)
 
 
 def test_an_estimator_and_a_job_contradict_each_other() -> None:

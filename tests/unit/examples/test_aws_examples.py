@@ -9,11 +9,10 @@ from typing import Any
 
 import botocore.session
 import pytest
-import typer.main
 from botocore.model import ListShape, MapShape, Shape, StringShape, StructureShape
 from botocore.validate import validate_parameters
 
-from smsweep.cli.main import app
+from smsweep.cli.lazy_group import load_command
 from tests.markdown import ROOT
 
 EXAMPLES = ROOT / "examples"
@@ -72,7 +71,7 @@ def test_each_json_file_is_checked() -> None:
 @pytest.mark.parametrize(("name", "command"), COMMANDS)
 def test_a_containers_command_is_one_that_smsweep_knows(name: str, command: Any) -> None:
     verb, *arguments = command(read(name))
-    known = typer.main.get_group(app).commands[verb]
+    known = load_command(verb)
     options = {option for parameter in known.params for option in parameter.opts}
     assert {word for word in arguments if word.startswith("-")} <= options
 
@@ -82,7 +81,7 @@ def test_the_task_role_allows_the_calls_that_are_made_and_no_more() -> None:
     for statement in read("ecs/task-role.json")["Statement"]:
         assert "*" not in str(statement["Resource"]).removesuffix("/*")
         actions |= {statement["Action"]} if isinstance(statement["Action"], str) else set(statement["Action"])
-    source = (ROOT / "smsweep" / "fleet" / "queue.py").read_text()
+    source = (ROOT / "smsweep" / "remote" / "queue" / "sqs.py").read_text()
     made = {
         f"sqs:{''.join(word.capitalize() for word in name.split('_'))}"
         for name in ("receive_message", "delete_message", "change_message_visibility", "get_queue_attributes")

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from smsweep.errors import UsageError
-from smsweep.fleet.slurm import batch_script, submit
+from smsweep.remote.slurm import batch_script, submit
 from tests.markdown import ROOT
 
 

@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
+from smsweep.core.trial import TrialState
 from smsweep.errors import UsageError
-from smsweep.report.figures.table import FIGURES
-from smsweep.sdk import exporting, reporting, views
-from smsweep.sdk.workspace import Workspace
-from smsweep.trials import TrialState
+from smsweep.report.figures.registry import FIGURES
+from smsweep.services import export, report
+from smsweep.services.views import json_views
+from smsweep.services.workspace import Workspace
 from tests.recorded import CONFIG, record
 
 KEY = "ghp_" + "Zx81" * 9
@@ -39,9 +40,9 @@ def data_of(html: str) -> dict[str, Any]:
 
 def test_the_table_holds_what_the_export_says() -> None:
     sweep_id = record(30)
-    data = data_of(reporting.report(sweep_id))
-    exported = json.loads(exporting.export(sweep_id, form="json").text)
-    columns, rows = views.table(exported)
+    data = data_of(report.report(sweep_id))
+    exported = json.loads(export.export(sweep_id, form="json").text)
+    columns, rows = json_views.table(exported)
     told = [dict(zip(data["columns"], row, strict=True)) for row in data["rows"]]
     assert told == [{name: row.get(name) for name in data["columns"]} for row in rows]
     assert set(data["columns"]) == set(columns)
@@ -49,39 +50,39 @@ def test_the_table_holds_what_the_export_says() -> None:
 
 def test_an_integer_that_a_browser_cannot_hold_keeps_its_digits() -> None:
     config = {**CONFIG, "parameters": {**CONFIG["parameters"], "key": {"value": 2**53 + 1}}}
-    data = data_of(reporting.report(record(1, config=config)))
+    data = data_of(report.report(record(1, config=config)))
     assert dict(zip(data["columns"], data["rows"][0], strict=True))["params.key"] == "9007199254740993"
 
 
 def test_the_history_has_the_exports_objectives() -> None:
     sweep_id = record(30)
-    figure = reporting.figure(sweep_id, "history")
+    figure = report.figure(sweep_id, "history")
     drawn = {
         x: y
         for trace in figure["data"]
         if trace["mode"] == "markers"
         for x, y in zip(trace["x"], trace["y"], strict=True)
     }
-    ended_well = [trial for trial in views.list_trials(sweep_id) if trial["state"] != "failed"]
+    ended_well = [trial for trial in json_views.list_trials(sweep_id) if trial["state"] != "failed"]
     assert drawn == {trial["number"]: trial["objective"] for trial in ended_well}
 
 
 @pytest.mark.parametrize("n_trials", [0, 1, 5])
 def test_a_young_sweep_has_a_report(n_trials: int) -> None:
-    assert len(data_of(reporting.report(record(n_trials)))["rows"]) == n_trials
+    assert len(data_of(report.report(record(n_trials)))["rows"]) == n_trials
 
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_figure_is_one_that_plotly_knows(name: str) -> None:
-    figure = reporting.figure(record(30), name)
-    assert len(reporting.drawn(figure).data) == len(figure["data"])
+    figure = report.figure(record(30), name)
+    assert len(report.drawn(figure).data) == len(figure["data"])
 
 
 def test_each_point_of_a_learning_curve_knows_its_trial() -> None:
     sweep_id = record(30)
-    traces = reporting.figure(sweep_id, "curves")["data"]
+    traces = report.figure(sweep_id, "curves")["data"]
     known = {n for trace in traces for n in trace["customdata"]} - {None}
-    assert known == {trial["number"] for trial in views.list_trials(sweep_id) if trial["metrics"]}
+    assert known == {trial["number"] for trial in json_views.list_trials(sweep_id) if trial["metrics"]}
     assert all(len(trace["customdata"]) == len(trace["x"]) == len(trace["y"]) for trace in traces)
 
 
@@ -92,20 +93,20 @@ def test_names_of_other_people_stay_text() -> None:
         "metric": {"name": HOSTILE, "goal": "minimize"},
         "parameters": {"a": {"values": [HOSTILE, "<a href='https://example.org'>x</a>"]}},
     }
-    html = reporting.report(record(12, config=config))
-    assert tags(html).count("script") == tags(reporting.report(record(1))).count("script")
+    html = report.report(record(12, config=config))
+    assert tags(html).count("script") == tags(report.report(record(1))).count("script")
     assert "img" not in tags(html)
 
 
 def test_a_name_that_turns_the_writing_round_does_so_to_nothing_beside_it() -> None:
-    html = reporting.report(record(3, config={**CONFIG, "name": "new \u202e sweep"}))
+    html = report.report(record(3, config={**CONFIG, "name": "new \u202e sweep"}))
     assert "<h1>new \\u202e sweep <span" in html
 
 
 def test_a_secret_of_the_environment_is_masked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_SERVICE_TOKEN", "correct-horse-battery")
     config = {**CONFIG, "description": "uses correct-horse-battery"}
-    html = reporting.report(record(12, config=config | {"name": "correct-horse-battery"}))
+    html = report.report(record(12, config=config | {"name": "correct-horse-battery"}))
     assert "correct-horse" not in html
 
 
@@ -114,13 +115,13 @@ def test_what_looks_like_a_key_is_masked_wherever_it_shows() -> None:
     with Workspace().store() as store:
         trial = store.get_trial(sweep_id, 9)
         store.move(sweep_id, 9, [trial.state], TrialState.PENDING, reason=f"bad key {KEY}")
-    assert KEY not in reporting.report(sweep_id)
+    assert KEY not in report.report(sweep_id)
 
 
 def test_without_plotly_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "plotly.offline", None)
     with pytest.raises(UsageError, match=r"pip install 'smsweep\[report\]'"):
-        reporting.report(record(1))
+        report.report(record(1))
 
 
 def tags(html: str) -> list[str]:
@@ -137,7 +138,7 @@ def tags(html: str) -> list[str]:
 def test_a_mapping_among_the_values_of_a_param_is_a_category() -> None:
     values = [{"flip": True, "crop": [1, 2], "deep": {"a": 1}}, {"flip": False}]
     config = {**CONFIG, "parameters": {"augment": {"values": values}, "lr": {"min": 0.1, "max": 1.0}}}
-    figure = reporting.figure(record(30, config=config), "slices")
+    figure = report.figure(record(30, config=config), "slices")
     (xs,) = [trace["x"] for trace in figure["data"] if set(trace["x"]) <= {0.0, 1.0}]
     assert len(xs) == 27
     assert set(xs) == {0.0, 1.0}
@@ -150,11 +151,11 @@ def test_values_that_would_look_alike_are_told_apart() -> None:
     }
     sweep_id = record(60, config=config)
     labels = ["1", '"1"', "true", '"true"', "one"]
-    trace = reporting.figure(sweep_id, "parallel_coordinates")["data"][0]
+    trace = report.figure(sweep_id, "parallel_coordinates")["data"][0]
     (axis,) = [each for each in trace["dimensions"] if each["label"] == "x"]
     assert axis["ticktext"] == labels
     assert set(axis["values"]) == {0, 1, 2, 3, 4}
-    layout = reporting.figure(sweep_id, "slices")["layout"]
+    layout = report.figure(sweep_id, "slices")["layout"]
     (ticks,) = [
         each["ticktext"] for name, each in layout.items() if name.startswith("xaxis") and "ticktext" in each
     ]
@@ -166,16 +167,16 @@ def test_long_values_show_both_their_ends_where_they_fit() -> None:
     config = {**CONFIG, "parameters": {"model": {"values": models}, "lr": {"min": 0.1, "max": 1.0}}}
     sweep_id = record(30, config=config)
     labels = ["google/vi…-224-in21k", "google/vi…-384-in21k"]
-    trace = reporting.figure(sweep_id, "parallel_coordinates")["data"][0]
+    trace = report.figure(sweep_id, "parallel_coordinates")["data"][0]
     (axis,) = [each for each in trace["dimensions"] if each["label"] == "model"]
     assert axis["ticktext"] == labels
-    layout = reporting.figure(sweep_id, "slices")["layout"]
+    layout = report.figure(sweep_id, "slices")["layout"]
     assert {each.get("tickangle") for name, each in layout.items() if name[:5] == "xaxis"} == {-30, None}
 
 
 def test_numbers_beyond_all_units_are_no_html_on_parallel_coordinates() -> None:
     config = {**CONFIG, "parameters": {"tiny": {"min": 0.0, "max": 1e-20}, "lr": {"min": 0.1, "max": 1.0}}}
-    trace = reporting.figure(record(30, config=config), "parallel_coordinates")["data"][0]
+    trace = report.figure(record(30, config=config), "parallel_coordinates")["data"][0]
     assert {each["label"]: each.get("tickformat") for each in trace["dimensions"]} == {
         "tiny": ".3~g",
         "lr": None,
@@ -186,10 +187,10 @@ def test_numbers_beyond_all_units_are_no_html_on_parallel_coordinates() -> None:
 def test_marks_of_html_are_escaped_where_plotly_reads_html_only() -> None:
     config = {**CONFIG, "parameters": {"x": {"values": ["R&D", "<b>"]}, "lr": {"min": 0.1, "max": 1.0}}}
     sweep_id = record(30, config=config)
-    trace = reporting.figure(sweep_id, "parallel_coordinates")["data"][0]
+    trace = report.figure(sweep_id, "parallel_coordinates")["data"][0]
     (axis,) = [each for each in trace["dimensions"] if each["label"] == "x"]
     assert axis["ticktext"] == ["R&D", "<b>"]
-    layout = reporting.figure(sweep_id, "slices")["layout"]
+    layout = report.figure(sweep_id, "slices")["layout"]
     (ticks,) = [
         each["ticktext"] for name, each in layout.items() if name.startswith("xaxis") and "ticktext" in each
     ]

@@ -14,11 +14,11 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from smsweep.failures import INTERNAL, classify
-from smsweep.runtime import aws_call
-from smsweep.runtime.aws_call import credentials, signature
-from smsweep.runtime.failure import JobFailure
-from smsweep.runtime.secrets import with_secrets
+from smsweep.core.failure_kind import INTERNAL, classify
+from smsweep.runtime.job import aws_call
+from smsweep.runtime.job.aws_call import credentials, signature
+from smsweep.runtime.job.failure import JobFailure
+from smsweep.runtime.job.secrets import with_secrets
 
 DATE = "20260102T030405Z"
 HEADERS = {

@@ -5,9 +5,9 @@ from __future__ import annotations
 import textwrap
 from datetime import datetime, timezone
 
-from smsweep.metrics import MetricReader
-from smsweep.sdk.api import rows
-from smsweep.trials import MetricPoint
+from smsweep.api.api import rows
+from smsweep.core.trial import MetricPoint
+from smsweep.engine.metric_parser import MetricReader
 from tests.unit.runtime.jobs import Done, Job
 
 AT = datetime(2025, 1, 1, tzinfo=timezone.utc)

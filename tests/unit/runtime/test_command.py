@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from smsweep.runtime.command import expand, item_warnings, warnings
-from smsweep.runtime.interpreter import with_interpreter
+from smsweep.runtime.job.command_macros import expand, item_warnings, warnings
+from smsweep.runtime.job.interpreter import with_interpreter
 
 PARAMS = {"a": 1, "flag": True, "off": False}
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from smsweep.runtime.config import Config
-from smsweep.runtime.summary import Summary
+from smsweep.runtime.script.config import Config
+from smsweep.runtime.script.summary import Summary
 
 
 def config(warned: list[str] | None = None) -> Config:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from smsweep.failures import DISK, classify
-from smsweep.runtime.failure import MAX_CHARS, RESERVE
+from smsweep.core.failure_kind import DISK, classify
+from smsweep.runtime.job.failure import MAX_CHARS, RESERVE
 from tests.unit.runtime.jobs import Job
 
 # /dev/full refuses what is written to it as a full disk does.

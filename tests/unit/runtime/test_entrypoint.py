@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from smsweep.runtime.entrypoint import main
+from smsweep.runtime.job.entrypoint import main
 from tests.unit.runtime.jobs import PYTHON, Job, finish
 
 pytestmark = pytest.mark.slow

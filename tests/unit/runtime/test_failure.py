@@ -8,8 +8,8 @@ import subprocess
 
 import pytest
 
-from smsweep.runtime.failure import MAX_CHARS, describe
-from smsweep.runtime.supervise import Ended
+from smsweep.runtime.job.failure import MAX_CHARS, describe
+from smsweep.runtime.job.supervisor import Ended
 from tests.unit.runtime.jobs import PYTHON, Job
 
 JOB_VERSION = tuple(

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from smsweep.runtime import kept_source
-from smsweep.runtime.failure import JobFailure
-from smsweep.runtime.kept_source import keep, lay_out
-from smsweep.runtime.unpack import unpack
+from smsweep.runtime.job import source_cache
+from smsweep.runtime.job.failure import JobFailure
+from smsweep.runtime.job.source_cache import keep, lay_out
+from smsweep.runtime.job.unpack import unpack
 from tests.unit.runtime.test_unpack import UNSAFE, member, tarball
 
 FILES = {"train.py": 0o644, "run.sh": 0o755, "conf/deep/a.yaml": 0o600, "shared.txt": 0o666, "empty": 0o444}
@@ -21,9 +21,9 @@ FILES = {"train.py": 0o644, "run.sh": 0o755, "conf/deep/a.yaml": 0o600, "shared.
 
 @pytest.fixture(autouse=True)
 def nothing_kept() -> Iterator[None]:
-    kept_source._kept.clear()
+    source_cache._kept.clear()
     yield
-    kept_source._kept.clear()
+    source_cache._kept.clear()
 
 
 def source(path: Path, files: dict[str, int] = FILES) -> str:
@@ -88,7 +88,7 @@ def test_what_is_unusual_is_not_kept_and_refused_by_name(tmp_path: Path, kind: s
 
 
 def test_a_large_source_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kept_source, "MAX_BYTES", 20)
+    monkeypatch.setattr(source_cache, "MAX_BYTES", 20)
     path = source(tmp_path / "source.tar.gz")
     keep(path)
     (tmp_path / "code").mkdir()

@@ -8,8 +8,8 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smsweep.runtime.masking import Masker
-from smsweep.runtime.secrets import known_secrets
+from smsweep.runtime.job.masking import Masker
+from smsweep.runtime.job.secrets import known_secrets
 
 texts = st.text("abc1.", max_size=12)
 secret_texts = st.text("abc1.", min_size=8, max_size=12)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import smsweep
-from smsweep.failures import spares_no_trial
+from smsweep.core.failure_kind import spares_no_trial
 from tests.interpreters import find_python
 from tests.oracles import oracle
 from tests.unit.runtime.jobs import Job

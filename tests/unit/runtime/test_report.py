@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 
 import smsweep
-from smsweep.runtime import report
-from smsweep.runtime.lines import MARK, MAX_RECORD_BYTES
-from smsweep.runtime.report import activate
-from smsweep.runtime.run import Run
+from smsweep.runtime.script import api
+from smsweep.runtime.script.api import activate
+from smsweep.runtime.script.records import MARK, MAX_RECORD_BYTES
+from smsweep.runtime.script.run import Run
 
 TRIAL = {"sweep_id": "s1", "number": 2, "attempt": 1, "params": {"lr": 0.1}, "project": "p", "entity": "e"}
 
@@ -326,8 +326,8 @@ def in_a_thread(call: Callable[[], object]) -> None:
 
 
 def test_a_thread_of_the_only_trials_function_logs_to_it(channel: Channel) -> None:
-    in_a_thread(lambda: report.log({"loss": 1}))
-    report.log({"loss": 2})
+    in_a_thread(lambda: api.log({"loss": 1}))
+    api.log({"loss": 2})
     assert [record["metrics"] for record in channel.records] == [{"loss": 1}, {"loss": 2}]
     assert [record["step"] for record in channel.records] == [0, 1]
 
@@ -336,11 +336,11 @@ def test_a_thread_of_one_of_several_trials_is_told_why_it_cannot_log(
     channel: Channel, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("SMSWEEP_PARAMS_FILE", raising=False)
-    report._warn_of_thread.cache_clear()
+    api._warn_of_thread.cache_clear()
     with activate({**TRIAL, "number": 3}, channel.lines.append):
         for n in range(3):
-            in_a_thread(functools.partial(report.log, {"loss": n}))
-        in_a_thread(report.finish)
+            in_a_thread(functools.partial(api.log, {"loss": n}))
+        in_a_thread(api.finish)
     assert capsys.readouterr().err.count("logged in a thread") == 1
     assert not channel.lines
 
@@ -361,7 +361,7 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A process outside any sweep."""
     monkeypatch.delenv("SMSWEEP_PARAMS_FILE", raising=False)
     yield
-    report.finish()
+    api.finish()
 
 
 def test_outside_a_sweep_defaults_are_the_config_and_lines_are_for_people(

@@ -31,8 +31,8 @@ def test_the_same_files_give_the_same_bytes_in_any_process() -> None:
 def test_it_holds_the_runtime_and_nothing_else_of_smsweep() -> None:
     names = zipfile.ZipFile(io.BytesIO(runtime_zip())).namelist()
     sources = {name.removesuffix("c") for name in names}
-    assert {"__main__.py", "smsweep/__init__.py", "smsweep/runtime/entrypoint.py"} <= sources
-    top = {"__main__.py", "sitecustomize.py", "smsweep/__init__.py"}
+    assert {"__main__.py", "smsweep/__init__.py", "smsweep/runtime/job/entrypoint.py"} <= sources
+    top = {"__main__.py", "sitecustomize.py", "smsweep/__init__.py", "smsweep/_version.py"}
     assert all(name.startswith("smsweep/runtime/") for name in sources - top)
 
 

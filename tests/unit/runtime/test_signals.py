@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from smsweep.runtime.supervise import Supervisor
+from smsweep.runtime.job.supervisor import Supervisor
 from tests.unit.runtime.jobs import Job, finish, is_running, wait_for
 
 pytestmark = pytest.mark.slow

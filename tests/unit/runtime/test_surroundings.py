@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from smsweep.runtime import surroundings
-from smsweep.runtime.surroundings import known_surroundings
+from smsweep.runtime.job import environment_info
+from smsweep.runtime.job.environment_info import known_surroundings
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def interpreter(tmp_path: Path) -> str:
 def test_it_is_found_out_once(interpreter: str, monkeypatch: pytest.MonkeyPatch) -> None:
     first = known_surroundings(interpreter)
     assert (first["python"], first["packages"]) == ("3.9", ["numpy==1.2"])
-    monkeypatch.setattr(surroundings, "_packages", lambda folders: pytest.fail("looked again"))
+    monkeypatch.setattr(environment_info, "_packages", lambda folders: pytest.fail("looked again"))
     assert known_surroundings(interpreter) == first
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from smsweep.runtime.failure import JobFailure
-from smsweep.runtime.unpack import unpack
+from smsweep.runtime.job.failure import JobFailure
+from smsweep.runtime.job.unpack import unpack
 from tests.unit.runtime.jobs import Job
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from smsweep.runtime.wandb_summaries import SummaryMetrics
+from smsweep.runtime.script.define_metric import SummaryMetrics
 from tests.unit.runtime.jobs import Job
 from tests.unit.runtime.test_wandb_hook import records
 

@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from smsweep.sdk.agent_ids import is_gone, new_agent_id
+from smsweep.services.agent_ids import is_gone, new_agent_id
 
-SAY = [sys.executable, "-c", "from smsweep.sdk.agent_ids import new_agent_id; print(new_agent_id())"]
+SAY = [sys.executable, "-c", "from smsweep.services.agent_ids import new_agent_id; print(new_agent_id())"]
 CONTAINED = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc"]
 
 
@@ -42,7 +42,7 @@ def test_an_agent_of_another_machine_with_the_same_host_name_is_left_to_its_leas
 def test_a_container_with_the_hosts_name_does_not_take_the_hosts_agents_for_dead() -> None:
     if subprocess.run([*CONTAINED, "true"], capture_output=True, check=False).returncode:
         pytest.skip("no namespaces of processes to be had here")
-    ask = f"from smsweep.sdk.agent_ids import is_gone; print(is_gone({new_agent_id()!r}))"
+    ask = f"from smsweep.services.agent_ids import is_gone; print(is_gone({new_agent_id()!r}))"
     said = subprocess.run(
         [*CONTAINED, sys.executable, "-c", f"import os; {ask}; assert os.getpid() != {os.getpid()}"],
         capture_output=True,

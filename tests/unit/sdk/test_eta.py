@@ -4,8 +4,8 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from smsweep.sdk.eta import seconds_left
-from smsweep.trials import Trial, TrialState
+from smsweep.core.trial import Trial, TrialState
+from smsweep.services.views.watcher import seconds_left
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from smsweep.errors import SourceError
-from smsweep.sdk.create import sweep
-from smsweep.sdk.execute import agent
-from smsweep.sdk.hidden import known_secrets
+from smsweep.secrets.known import known_secrets
+from smsweep.services.agents.run_agent import agent
+from smsweep.services.sweeps.create import sweep
 
 KEY = hashlib.sha1(b"a key of nobody").hexdigest()
 SWEEP = {"program": "train.py", "method": "grid", "parameters": {"lr": {"values": [1]}}}

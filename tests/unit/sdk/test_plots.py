@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 import smsweep
+from smsweep.api import api
+from smsweep.api.plots import Plots
 from smsweep.errors import UsageError
-from smsweep.report.figures.table import FIGURES
-from smsweep.sdk import api, reporting
-from smsweep.sdk.plots import Plots
+from smsweep.report.figures.registry import FIGURES
+from smsweep.services import report as reporting
 from tests.recorded import record
 from tests.unit.report.test_report import data_of
 

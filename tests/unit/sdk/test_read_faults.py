@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from smsweep.errors import UsageError
-from smsweep.sdk.serve import read_faults
+from smsweep.services.emulator import read_faults
 
 
 def test_a_document_is_given_as_json_as_yaml_or_in_a_file(tmp_path: Path) -> None:

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smsweep.config.sweep_yaml import parse_sweep
+from smsweep.config_files.sweep_yaml import parse_sweep
+from smsweep.core.sweep import Metric
 from smsweep.errors import NotFound, UsageError
-from smsweep.sdk.runs_csv import RunsCsv, read_runs_csv
-from smsweep.sweeps import Metric
+from smsweep.wandb_compat.runs_csv import RunsCsv, read_runs_csv
 
 CONFIG = parse_sweep(
     """

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
+from smsweep.core.sweep import SweepState
+from smsweep.core.trial import MetricPoint, TrialState
 from smsweep.errors import NotFound
-from smsweep.sdk import views
-from smsweep.sdk.create import sweep as create_sweep
-from smsweep.sdk.watching import Watcher
-from smsweep.sdk.workspace import Workspace
+from smsweep.services.sweeps.create import sweep as create_sweep
+from smsweep.services.views import json_views
+from smsweep.services.views.watcher import Watcher
+from smsweep.services.workspace import Workspace
 from smsweep.store.base import Store
-from smsweep.sweeps import SweepState
-from smsweep.trials import MetricPoint, TrialState
 
 CONFIG: dict[str, Any] = {
     "method": "random",
@@ -95,7 +95,7 @@ def test_who_comes_late_is_told_what_runs_and_not_all_that_was(store: Store, swe
 def test_a_look_has_the_numbers_of_show(store: Store, sweep_id: str, watcher: Watcher) -> None:
     start(store, sweep_id, 2)
     report(store, sweep_id, 0.5, 0.25)
-    assert watcher.look().shown == views.show(sweep_id)
+    assert watcher.look().shown == json_views.show(sweep_id)
     assert watcher.look().fixed == {"epochs"}
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from smsweep.core.trial import History, Params, Trial, TrialState
 from smsweep.search.base import SearchStrategy
-from smsweep.trials import History, Params, Trial, TrialState
 
 
 def add(history: History, params: Params, state: TrialState = TrialState.PENDING) -> int:

@@ -6,12 +6,10 @@ import numpy as np
 import pytest
 
 from smsweep.search.bayes.acquisition import log_expected_improvement
-from smsweep.search.bayes.candidates import maximise, mutated
-from smsweep.search.bayes.design import design_point
-from smsweep.space.cube import Cube
+from smsweep.search.bayes.candidates import design_point, maximise, mutated
 from smsweep.space.distributions import Categorical, IntUniform, Uniform
-from smsweep.space.likeness import Array
 from smsweep.space.space import SearchSpace
+from smsweep.space.unit_cube import Array, Cube
 
 CUBE = Cube(
     SearchSpace(

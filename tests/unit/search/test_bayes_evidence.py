@@ -8,15 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from smsweep.core.sweep import Goal, Metric
+from smsweep.core.trial import History, MetricStats, Trial, TrialState
 from smsweep.search.bayes.evidence import Evidence, Kind, Ledger, evidence
-from smsweep.search.bayes.hints import expected_whole
-from smsweep.search.bayes.observations import observed, thinned
-from smsweep.search.bayes.targets import VIEWS, View, by_distance, by_rank, targets
-from smsweep.space.cube import Cube
+from smsweep.search.bayes.observations import expected_whole, observed, thinned
+from smsweep.search.bayes.target_transform import VIEWS, View, by_distance, by_rank, targets
 from smsweep.space.distributions import Uniform
 from smsweep.space.space import SearchSpace
-from smsweep.sweeps import Goal, Metric
-from smsweep.trials import History, MetricStats, Trial, TrialState
+from smsweep.space.unit_cube import Cube
 
 S = TrialState
 CUBE = Cube(SearchSpace({"x": Uniform(min=0.0, max=1.0), "y": Uniform(min=0.0, max=1.0)}))

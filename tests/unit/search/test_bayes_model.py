@@ -7,10 +7,10 @@ from threadpoolctl import threadpool_info
 from smsweep.search.bayes import fit as fit_module
 from smsweep.search.bayes.fit import PRIORS, Model, fit, inverse_of_factor
 from smsweep.search.bayes.kernel import Kernel
-from smsweep.search.bayes.minimise import minimise
+from smsweep.search.bayes.optimizer import minimise
 from smsweep.search.bayes.posterior import Posterior
-from smsweep.search.bayes.threads import one_thread
-from smsweep.space.likeness import Array, gaps, matern
+from smsweep.search.bayes.search import one_thread
+from smsweep.space.unit_cube import Array, gaps, matern
 
 NOMINAL = np.array([False, False, True])
 

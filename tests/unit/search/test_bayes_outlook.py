@@ -5,12 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
+from smsweep.core.sweep import Metric, SweepConfig
+from smsweep.core.trial import History, MetricStats, Params, Trial, TrialState
 from smsweep.search.base import outlook
-from smsweep.search.bayes_search import BayesSearch
+from smsweep.search.bayes.search import BayesSearch
 from smsweep.space.distributions import Categorical, Uniform
 from smsweep.space.space import SearchSpace
-from smsweep.sweeps import Metric, SweepConfig
-from smsweep.trials import History, MetricStats, Params, Trial, TrialState
 
 LINE = SweepConfig(method="bayes", space=SearchSpace({"x": Uniform(min=0.0, max=1.0)}), metric=Metric(name="loss"))
 

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from smsweep.core.sweep import Goal, Metric, SweepConfig
+from smsweep.core.trial import History, MetricStats, Params, TrialState
 from smsweep.errors import SpaceError
-from smsweep.search.bayes_search import BayesSearch
+from smsweep.search.bayes.search import BayesSearch
 from smsweep.space.distributions import (
     DISTRIBUTIONS,
     Categorical,
@@ -19,8 +21,6 @@ from smsweep.space.distributions import (
     Uniform,
 )
 from smsweep.space.space import SearchSpace
-from smsweep.sweeps import Goal, Metric, SweepConfig
-from smsweep.trials import History, MetricStats, Params, TrialState
 from tests.unit.search.histories import add, run
 
 SPACE = SearchSpace(

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
+from smsweep.core.trial import History, Params, Trial
 from smsweep.search.coverage import BULK, Coverage
-from smsweep.trials import History, Params, Trial
 from tests.unit.search.histories import add, remove
 
 SIZE = 300

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from smsweep.core.sweep import SweepConfig
+from smsweep.core.trial import History, Trial, TrialState
 from smsweep.errors import SpaceError
 from smsweep.search.grid_search import GridSearch
 from smsweep.space.distributions import Categorical, Constant, IntUniform, Uniform
 from smsweep.space.space import SearchSpace
-from smsweep.sweeps import SweepConfig
-from smsweep.trials import History, Trial, TrialState
 from tests.unit.search.histories import add, remove, run
 
 SPACE = SearchSpace({"a": IntUniform(min=0, max=2), "b": Categorical(values=("x", "y"))})

@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
+from smsweep.core.sweep import Metric, SweepConfig
 from smsweep.errors import ConfigError
 from smsweep.search.grid_search import GridSearch
-from smsweep.search.methods import METHODS, engine_of, expected_trial_count
+from smsweep.search.registry import METHODS, engine_of, expected_trial_count
 from smsweep.space.distributions import Categorical, Constant, IntUniform
 from smsweep.space.space import SearchSpace
-from smsweep.sweeps import Metric, SweepConfig
 
 SPACE = SearchSpace(
     {

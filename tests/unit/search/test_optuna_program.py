@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from smsweep.errors import SpaceError
-from smsweep.search.optuna_program import Program
+from smsweep.search.define_by_run import Program
 
 SPACE = """
 from __future__ import annotations

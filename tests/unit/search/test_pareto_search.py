@@ -6,15 +6,15 @@ from collections.abc import Callable
 
 import pytest
 
+from smsweep.core.pareto import front
+from smsweep.core.sweep import Goal, Metric, SweepConfig
+from smsweep.core.trial import History, MetricStats, Params, TrialState
 from smsweep.errors import SpaceError
-from smsweep.fronts import front
 from smsweep.search.base import SearchStrategy
 from smsweep.search.pareto_search import ParetoSearch
 from smsweep.search.random_search import RandomSearch
 from smsweep.space.distributions import Categorical, IntUniform, Uniform
 from smsweep.space.space import SearchSpace
-from smsweep.sweeps import Goal, Metric, SweepConfig
-from smsweep.trials import History, MetricStats, Params, TrialState
 from tests.unit.search.histories import add, remove, run
 
 SPACE = SearchSpace({name: Uniform(min=0.0, max=1.0) for name in ("x", "y", "z")})

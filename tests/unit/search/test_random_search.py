@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from smsweep.core.sweep import SweepConfig
+from smsweep.core.trial import History, Trial
 from smsweep.search.random_search import RandomSearch
 from smsweep.space.distributions import (
     Categorical,
@@ -17,8 +19,6 @@ from smsweep.space.distributions import (
     QNormal,
 )
 from smsweep.space.space import SearchSpace
-from smsweep.sweeps import SweepConfig
-from smsweep.trials import History, Trial
 from tests.unit.search.histories import add, remove, run
 
 FINITE = SearchSpace({"a": IntUniform(min=1, max=4), "b": Categorical(values=("x", "y")), "c": Constant(value=0)})

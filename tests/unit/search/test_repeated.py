@@ -4,16 +4,16 @@ import dataclasses
 
 import pytest
 
-from smsweep.fronts import outcome
-from smsweep.objectives import objective
-from smsweep.repeats import Repeats
+from smsweep.core.objective import objective
+from smsweep.core.pareto import outcome
+from smsweep.core.repeats import Repeats
+from smsweep.core.sweep import Metric, SweepConfig
+from smsweep.core.trial import History, MetricStats, Trial, TrialState
 from smsweep.search.base import outlook
-from smsweep.search.methods import METHODS
+from smsweep.search.registry import METHODS
 from smsweep.search.repeated import Repeated
 from smsweep.space.distributions import Categorical, Uniform
 from smsweep.space.space import SearchSpace
-from smsweep.sweeps import Metric, SweepConfig
-from smsweep.trials import History, MetricStats, Trial, TrialState
 from tests.unit.search.histories import add, remove, run
 
 LOSS = Metric(name="loss")

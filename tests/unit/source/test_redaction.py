@@ -7,7 +7,7 @@ from urllib.parse import quote
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smsweep.source.redaction import environment_secrets, redact
+from smsweep.secrets.redact import environment_secrets, redact
 
 RNG = random.Random(7)
 TOKEN = "".join(RNG.choices(string.ascii_letters + string.digits, k=34))

@@ -12,8 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smsweep.errors import SourceError
-from smsweep.source.file_scan import FileScan
-from smsweep.source.secrets import Finding, refuse_secrets, scan_text
+from smsweep.secrets.scan import FileScan, Finding, refuse_secrets, scan_text
 
 ALNUM = string.ascii_letters + string.digits
 RNG = random.Random(20260101)

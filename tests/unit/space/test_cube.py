@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smsweep.space.choices import Categorical, CategoricalWithProbabilities, Constant
-from smsweep.space.cube import Cube
 from smsweep.space.distributions import (
     DISTRIBUTIONS,
     Distribution,
@@ -18,6 +17,7 @@ from smsweep.space.distributions import (
     Uniform,
 )
 from smsweep.space.space import SearchSpace
+from smsweep.space.unit_cube import Cube
 
 
 def cube(**parameters: Distribution) -> Cube:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from smsweep.space.identity import identity
+from smsweep.space.value_key import identity
 
 NAN = float("nan")
 

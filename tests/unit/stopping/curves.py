@@ -7,10 +7,10 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from smsweep.core.sweep import EarlyTerminate, Goal, Metric, SweepConfig
+from smsweep.core.trial import History, StopDecision, Trial, TrialState
 from smsweep.space.space import SearchSpace
-from smsweep.stopping.rules import RULES
-from smsweep.sweeps import EarlyTerminate, Goal, Metric, SweepConfig
-from smsweep.trials import History, StopDecision, Trial, TrialState
+from smsweep.stopping.registry import RULES
 
 
 def config(goal: Goal = Goal.MINIMIZE, **rule: Any) -> SweepConfig:

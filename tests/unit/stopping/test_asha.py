@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 
+from smsweep.core.sweep import Goal
+from smsweep.core.trial import History, Trial, TrialState
 from smsweep.errors import ConfigError
-from smsweep.stopping.rules import RULES
-from smsweep.sweeps import Goal
-from smsweep.trials import History, Trial, TrialState
+from smsweep.stopping.registry import RULES
 from tests.unit.stopping.curves import UPDATES, config, curves, judged, numbers
 
 

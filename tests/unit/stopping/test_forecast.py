@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from smsweep.core.sweep import EarlyTerminate, Goal, Metric, SweepConfig
+from smsweep.core.trial import History, StopDecision, Trial, TrialState
 from smsweep.errors import ConfigError
 from smsweep.space.distributions import Uniform
 from smsweep.space.space import SearchSpace
-from smsweep.stopping.rules import RULES
-from smsweep.sweeps import EarlyTerminate, Goal, Metric, SweepConfig
-from smsweep.trials import History, StopDecision, Trial, TrialState
+from smsweep.stopping.registry import RULES
 
 LENGTH = 18
 

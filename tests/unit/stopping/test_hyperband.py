@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from smsweep.core.sweep import EarlyTerminate, Goal, SweepConfig
+from smsweep.core.trial import History, Trial, TrialState
 from smsweep.errors import ConfigError
 from smsweep.space.space import SearchSpace
 from smsweep.stopping.hyperband import Hyperband, bands
-from smsweep.stopping.rules import RULES
-from smsweep.sweeps import EarlyTerminate, Goal, SweepConfig
-from smsweep.trials import History, Trial, TrialState
+from smsweep.stopping.registry import RULES
 from tests.unit.stopping import curves as curves_of
 from tests.unit.stopping.curves import UPDATES, curves
 

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 
+from smsweep.core.sweep import EarlyTerminate, Goal, SweepConfig
+from smsweep.core.trial import History, Trial, TrialState
 from smsweep.errors import ConfigError
 from smsweep.space.space import SearchSpace
-from smsweep.stopping.rules import RULES
-from smsweep.sweeps import EarlyTerminate, Goal, SweepConfig
-from smsweep.trials import History, Trial, TrialState
+from smsweep.stopping.registry import RULES
 from tests.unit.stopping.curves import UPDATES, config, curves, judged, numbers
 
 GOOD = ([1, 1], [2, 2], [3, 3])

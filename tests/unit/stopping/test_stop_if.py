@@ -4,12 +4,12 @@ import math
 
 import pytest
 
+from smsweep.core.sweep import EarlyTerminate, Metric, SweepConfig
+from smsweep.core.trial import History, MetricStats, Trial, TrialState
 from smsweep.errors import ConfigError
 from smsweep.space.space import SearchSpace
-from smsweep.stopping.rules import make_rule
+from smsweep.stopping.registry import make_rule
 from smsweep.stopping.stop_if import StopIf
-from smsweep.sweeps import EarlyTerminate, Metric, SweepConfig
-from smsweep.trials import History, MetricStats, Trial, TrialState
 
 CONDITIONS = ("loss is nan", "loss > 10 after 2")
 NO_RULE = SweepConfig(method="random", space=SearchSpace({}), metric=Metric(name="loss"))

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from smsweep.core.trial import TrialState
 from smsweep.store import queries
 from smsweep.store.base import Store
 from smsweep.store.open import engine_of, open_store
-from smsweep.trials import TrialState
 from tests.fakes.sweeps import CONFIG, a_sweep
 
 SWEEP = "abcd1234"

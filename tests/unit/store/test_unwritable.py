@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from smsweep.core.sweep import SweepState
 from smsweep.errors import StoreUnavailable
 from smsweep.store.base import Store
 from smsweep.store.open import open_store
-from smsweep.sweeps import SweepState
 from tests.fakes.sweeps import CONFIG, a_sweep
 
 

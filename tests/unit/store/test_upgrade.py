@@ -17,11 +17,11 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from smsweep.core.trial import MetricPoint
 from smsweep.store.open import engine_of, open_store
 from smsweep.store.schema import SCRIPTS, ensure_schema
 from smsweep.store.tables import SCHEMA
 from smsweep.store.transactions import Transactions
-from smsweep.trials import MetricPoint
 from tests.fakes.sweeps import CONFIG, a_sweep
 
 NEWER = SCHEMA + 1

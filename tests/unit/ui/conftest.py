@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from smsweep.ui.listen import Served, serving
+from smsweep.web.server import Served, serving
 from tests.desk import alone_in
 
 

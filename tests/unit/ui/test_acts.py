@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from smsweep.config.sweep_yaml import parse_sweep
-from smsweep.sdk import create, execute, manage, views
-from smsweep.sdk.workspace import Workspace
+from smsweep.config_files.sweep_yaml import parse_sweep
+from smsweep.services.agents import run_agent
+from smsweep.services.sweeps import control, create
+from smsweep.services.views import json_views
+from smsweep.services.workspace import Workspace
 from tests.recorded import CONFIG, record
 from tests.unit.ui.conftest import Client
 
@@ -41,12 +43,12 @@ def test_the_states_follow_their_verbs(client: Client) -> None:
     sweep_id = record(1)
     for verb, state in (("pause", "paused"), ("resume", "running"), ("stop", "stopped"), ("cancel", "cancelled")):
         assert client.post(f"/api/sweeps/{sweep_id}/{verb}").data == {"id": sweep_id, "state": state}
-        assert views.show(sweep_id)["state"] == state
+        assert json_views.show(sweep_id)["state"] == state
 
 
 def test_what_is_not_legal_is_said_so(client: Client) -> None:
     sweep_id = record(1)
-    manage.set_state(sweep_id, "cancel")
+    control.set_state(sweep_id, "cancel")
     answer = client.post(f"/api/sweeps/{sweep_id}/pause")
     assert (answer.status, answer.data["error"]) == (
         400,
@@ -67,9 +69,9 @@ def test_failed_trials_run_again(client: Client) -> None:
 def test_trials_and_sweeps_are_removed(client: Client) -> None:
     sweep_id = record(3)
     assert client.post("/api/remove", {"labels": [f"{sweep_id}/1"]}).status == 200
-    assert [trial["number"] for trial in views.list_trials(sweep_id)] == [0, 2]
+    assert [trial["number"] for trial in json_views.list_trials(sweep_id)] == [0, 2]
     assert client.post("/api/remove", {"labels": [sweep_id]}).status == 200
-    assert views.list_sweeps() == []
+    assert json_views.list_sweeps() == []
     assert client.get("/api/sweeps").data["sweeps"] == []
 
 
@@ -111,7 +113,7 @@ def test_a_draft_has_the_files_of_its_sweep_and_the_trials_as_prior_runs(client:
 
 def test_a_narrow_draft_has_the_ranges_of_its_trials(client: Client) -> None:
     sweep_id = record(8)
-    chosen = [trial for trial in views.list_trials(sweep_id) if trial["number"] in (1, 2, 5)]
+    chosen = [trial for trial in json_views.list_trials(sweep_id) if trial["number"] in (1, 2, 5)]
     query = "&".join(f"t={sweep_id}/{trial['number']}" for trial in chosen)
     document = parse_sweep(client.get(f"/api/draft?{query}&narrow=1").data["sweep_yaml"]).config.document
     rates = [trial["params"]["lr"] for trial in chosen]
@@ -153,12 +155,12 @@ def test_a_new_sweep_shares_the_source_of_the_old_one(client: Client, folder: Pa
 
 
 def test_a_new_sweep_runs_and_leaves_out_what_is_known(client: Client, folder: Path, with_source: str) -> None:
-    execute.agent(with_source, count=2)
+    run_agent.agent(with_source, count=2)
     draft = client.get(f"/api/draft?t={with_source}").data
     body = {key: draft[key] for key in ("sweep_yaml", "job_yaml", "like", "prior_runs")}
     made = client.post("/api/create", body).data
-    execute.agent(made["id"])
-    assert [trial["params"]["lr"] for trial in views.list_trials(made["id"])] == [0.2]
+    run_agent.agent(made["id"])
+    assert [trial["params"]["lr"] for trial in json_views.list_trials(made["id"])] == [0.2]
 
 
 def test_a_program_that_the_old_source_lacks_is_refused(client: Client, with_source: str) -> None:
@@ -166,7 +168,7 @@ def test_a_program_that_the_old_source_lacks_is_refused(client: Client, with_sou
     answer = client.post("/api/create", {"sweep_yaml": text, "like": with_source})
     assert answer.status == 404
     assert "other.py is not in the source" in answer.data["error"]
-    assert len(views.list_sweeps()) == 1
+    assert len(json_views.list_sweeps()) == 1
 
 
 def test_prior_runs_that_are_not_there_are_refused_before_anything_is_made(
@@ -175,4 +177,4 @@ def test_prior_runs_that_are_not_there_are_refused_before_anything_is_made(
     body = {"sweep_yaml": SWEEP, "like": with_source, "prior_runs": ["zzzzzzzz/1"]}
     assert client.post("/api/create", body).status == 404
     assert any("zzzzzzzz" in problem for problem in client.post("/api/check", body).data["problems"])
-    assert len(views.list_sweeps()) == 1
+    assert len(json_views.list_sweeps()) == 1

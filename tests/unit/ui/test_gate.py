@@ -8,11 +8,11 @@ import pytest
 from starlette.routing import Route
 
 from smsweep.errors import UsageError
-from smsweep.sdk import views
-from smsweep.ui.acts import change
-from smsweep.ui.app import make_app
-from smsweep.ui.desk import Desk
-from smsweep.ui.listen import TOKEN_VAR, serving
+from smsweep.services.views import json_views
+from smsweep.web.actions import change
+from smsweep.web.app import make_app
+from smsweep.web.server import TOKEN_VAR, serving
+from smsweep.web.state import Desk
 from tests.recorded import record
 from tests.unit.ui.conftest import Client
 
@@ -89,9 +89,9 @@ def test_a_change_needs_what_only_the_page_itself_knows(stranger: Client) -> Non
     assert stranger.post(path, Cookie=cookie, X_CSRF_Token=csrf, Origin="http://evil.example").status == 403
     assert stranger.post(path, Cookie=cookie, X_CSRF_Token=csrf, Origin="null").status == 403
     assert stranger.post(path, X_CSRF_Token=csrf).status == 401
-    assert views.show(sweep_id)["state"] == "running"
+    assert json_views.show(sweep_id)["state"] == "running"
     assert stranger.post(path, Cookie=cookie, X_CSRF_Token=csrf, Origin=stranger.served.url).status == 200
-    assert views.show(sweep_id)["state"] == "paused"
+    assert json_views.show(sweep_id)["state"] == "paused"
 
 
 def test_what_changes_something_is_asked_for_by_post_alone() -> None:

@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from smsweep.errors import UsageError
-from smsweep.ui.listen import LOOPBACK, bound
+from smsweep.web.server import LOOPBACK, bound
 
 
 def test_the_end_of_an_answer_waits_for_no_acknowledgement() -> None:

@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from smsweep.report.figures.table import FIGURES
-from smsweep.sdk import create, execute, manage, reporting, views
-from smsweep.sdk.workspace import Workspace
-from smsweep.trials import MetricPoint, TrialState
-from smsweep.ui.listen import serving
+from smsweep.core.trial import MetricPoint, TrialState
+from smsweep.report.figures.registry import FIGURES
+from smsweep.services import report
+from smsweep.services.agents import run_agent
+from smsweep.services.sweeps import control, create
+from smsweep.services.views import json_views
+from smsweep.services.workspace import Workspace
+from smsweep.web.server import serving
 from tests.postgres import run_postgres
 from tests.recorded import CONFIG, record
 from tests.unit.ui.conftest import Client
@@ -69,17 +72,17 @@ def test_the_front_of_repeated_assignments_is_that_of_their_means(client: Client
     metrics = [{"name": "loss", "goal": "minimize"}, {"name": "accuracy", "goal": "maximize"}]
     config = {name: value for name, value in CONFIG.items() if name != "metric"}
     sweep_id = record(30, config={**config, "method": "custom", "metrics": metrics}, job={"repeats": 3})
-    front = [trial["number"] for trial in views.front(sweep_id)]
+    front = [trial["number"] for trial in json_views.front(sweep_id)]
     assert client.get(f"/api/sweeps/{sweep_id}").data["sweep"]["front"] == front
-    assert reporting.gather(sweep_id).front == set(front)
+    assert report.gather(sweep_id).front == set(front)
 
 
 def test_a_sweep_is_told_as_show_and_export_tell_it(client: Client) -> None:
     sweep_id = record(30)
     told = client.get(f"/api/sweeps/{sweep_id}").data
-    shown = views.json_safe(views.show(sweep_id))
+    shown = json_views.json_safe(json_views.show(sweep_id))
     assert {key: told["sweep"][key] for key in shown} == json.loads(json.dumps(shown))
-    columns, rows = views.table(views.list_trials(sweep_id))
+    columns, rows = json_views.table(json_views.list_trials(sweep_id))
     assert set(told["columns"]) == set(columns)
     assert rows_of(told) == [{name: row.get(name) for name in told["columns"]} for row in rows]
 
@@ -88,8 +91,8 @@ def test_only_what_is_new_is_told_again(client: Client) -> None:
     sweep_id = record(20)
     first = client.get(f"/api/sweeps/{sweep_id}").data
     assert client.get(f"/api/sweeps/{sweep_id}?since={first['revision']}").data["rows"] == []
-    manage.retry([f"{sweep_id}/9"])
-    manage.remove([f"{sweep_id}/3"])
+    control.retry([f"{sweep_id}/9"])
+    control.remove([f"{sweep_id}/3"])
     news = client.get(f"/api/sweeps/{sweep_id}?since={first['revision']}").data
     assert [(row["number"], row["state"]) for row in rows_of(news)] == [(9, "pending")]
     assert news["removed"] == [3]
@@ -99,7 +102,7 @@ def test_only_what_is_new_is_told_again(client: Client) -> None:
 def test_a_change_of_the_sweep_alone_is_news_too(client: Client) -> None:
     sweep_id = record(2)
     first = client.get(f"/api/sweeps/{sweep_id}").data
-    manage.set_state(sweep_id, "pause")
+    control.set_state(sweep_id, "pause")
     news = client.get(f"/api/sweeps/{sweep_id}?since={first['revision']}").data
     assert news["sweep"]["state"] == "paused"
     assert news["revision"] > first["revision"]
@@ -126,7 +129,7 @@ def test_reading_writes_nothing(client: Client, folder: Path) -> None:
 def test_a_figure_is_that_of_the_report(client: Client, name: str) -> None:
     sweep_id = record(30)
     told = client.get(f"/api/sweeps/{sweep_id}/figures/{name}").data
-    assert told == json.loads(json.dumps(reporting.figure(sweep_id, name)))
+    assert told == json.loads(json.dumps(report.figure(sweep_id, name)))
 
 
 def test_a_trial_has_a_curve_of_each_metric(client: Client) -> None:
@@ -205,7 +208,7 @@ def test_a_log_of_another_machine_is_said_to_lie_there(client: Client) -> None:
 
 def test_a_function_s_trial_has_no_log_and_says_why(client: Client) -> None:
     sweep_id = create.sweep({**CONFIG, "run_cap": 1})
-    execute.agent(sweep_id, lambda: None)
+    run_agent.agent(sweep_id, lambda: None)
     page = client.get(f"/api/sweeps/{sweep_id}/trials/0/log")
     assert page.status == 200  # a browser's console shows each refused request as an error
     assert (page.data["lines"], page.data["is_last"]) == ([], True)

@@ -1,0 +1,3 @@
+"""The version of smsweep."""
+
+__version__ = "0.1.0"

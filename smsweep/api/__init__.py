@@ -1,0 +1,1 @@
+"""The Python interface: `Api`, `run`, `suggest`, plots, notebooks."""

@@ -1,0 +1,165 @@
+"""What sweeps, runs and reports look like in a notebook. Where a secret would show, `***` stands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from smsweep.core.sweep import Sweep
+from smsweep.core.trial import Trial, flat_params, is_number
+from smsweep.report import notebook_html
+from smsweep.secrets.mask_json import Cleaner
+from smsweep.services.job_config import secrets_of
+from smsweep.services.views.json_views import json_safe, list_trials, show, trial_data
+from smsweep.services.views.watcher import Look
+from smsweep.services.workspace import Workspace
+
+Data = dict[str, Any]
+BEST_ROWS = 5  # of a sweep's trials
+
+
+def sweep_html(sweep: Sweep) -> str:
+    clean = _cleaner(sweep)
+    shown = clean(json_safe(show(sweep.id)))
+    listed = clean(json_safe(list_trials(sweep.id)))
+    best = shown["best"]["number"] if shown["best"] else None
+    ranked = sorted(listed, key=lambda trial: _rank(trial, shown))
+    return notebook_html.box(
+        *_head(shown),
+        notebook_html.facts(_facts(shown)),
+        notebook_html.trials(ranked, best, BEST_ROWS) if ranked else "",
+    )
+
+
+def sweeps_html(sweeps: Sequence[Sweep]) -> str:
+    rows = []
+    for sweep in sweeps[: notebook_html.MOST_ROWS]:
+        shown = _cleaner(sweep)(json_safe(show(sweep.id)))
+        best = shown["best"]
+        counts = ", ".join(f"{n} {state}" for state, n in shown["trials"].items())
+        texts = [
+            shown["id"],
+            shown["name"],
+            shown["method"],
+            counts,
+            best and best["objective"],
+            (shown["created_at"] or "")[:19],
+        ]
+        rows.append([notebook_html.badge(shown["state"]), *map(notebook_html.said, texts)])
+    return notebook_html.box(
+        notebook_html.table(["state", "id", "name", "method", "trials", "best", "created"], rows)
+    )
+
+
+def run_html(trial: Trial, sweep: Sweep) -> str:
+    clean = _cleaner(sweep)
+    data = clean(json_safe(trial_data(trial, sweep)))
+    metric = next(iter(sweep.config.all_metrics), None)
+    curve = _curve(trial, metric.name) if metric else []
+    return notebook_html.box(
+        notebook_html.title(trial.label, data["place"], data["state"]),
+        notebook_html.facts(
+            [
+                ("objective", notebook_html.said(data["objective"])),
+                (clean(metric.name) if metric else "", notebook_html.spark(curve)),
+                ("params", notebook_html.pairs(flat_params(data["params"]))),
+                ("metrics", notebook_html.pairs(data["metrics"])),
+                ("started", notebook_html.said((data["started_at"] or "")[:19])),
+                ("ended", notebook_html.said((data["ended_at"] or "")[:19])),
+                ("reason", notebook_html.said(data["reason"].partition("\n")[0])),
+            ]
+        ),
+    )
+
+
+def runs_html(trials: Sequence[Trial], sweep: Sweep) -> str:
+    clean = _cleaner(sweep)
+    listed = [clean(json_safe(trial_data(trial, sweep))) for trial in trials[: notebook_html.MOST_ROWS + 1]]
+    more = len(trials) - notebook_html.MOST_ROWS
+    shown = notebook_html.trials(listed[: notebook_html.MOST_ROWS], None)
+    return notebook_html.box(shown, f"<div style='{notebook_html.SOFT}'>and {more} more</div>" if more > 0 else "")
+
+
+def look_html(look: Look, sweep: Sweep) -> str:
+    """Return a look at a sweep that goes on."""
+    clean = _cleaner(sweep)
+    shown = clean(json_safe(look.shown))
+    left = f"about {look.eta_s:.0f} s left" if look.eta_s is not None and not look.is_over else ""
+    rows = [
+        [
+            notebook_html.said(slot.trial["number"]),
+            notebook_html.badge(
+                "lost" if slot.is_lost else f"waits: {slot.waits_for}" if slot.waits_for else slot.trial["state"]
+            ),
+            notebook_html.said(slot.step),
+            notebook_html.said(slot.curve[-1] if slot.curve else None),
+            notebook_html.spark(slot.curve),
+            notebook_html.pairs(
+                {
+                    name: value
+                    for name, value in flat_params(clean(slot.trial["params"])).items()
+                    if name not in look.fixed
+                }
+            ),
+        ]
+        for slot in look.slots[: notebook_html.MOST_ROWS]
+    ]
+    slots = notebook_html.table(["trial", "state", "step", "last", "", "params"], rows) if rows else ""
+    return notebook_html.box(
+        *_head(shown), notebook_html.facts([("time", notebook_html.said(left)), *_facts(shown)]), slots
+    )
+
+
+def _head(shown: Data) -> list[str]:
+    ended = sum(n for state, n in shown["trials"].items() if state not in ("pending", "running", "stopping"))
+    name = shown["name"] or shown["id"]
+    return [
+        notebook_html.title(name, shown["id"] if shown["name"] else "", shown["state"]),
+        notebook_html.bar(ended, shown["expected_trial_count"]),
+    ]
+
+
+def _facts(shown: Data) -> list[tuple[str, str]]:
+    best, usage = shown["best"], shown["usage"]
+    metrics = shown["metrics"] or ([shown["metric"]] if shown["metric"] else [])
+    of = "" if shown["expected_trial_count"] is None else f" of {shown['expected_trial_count']}"
+    counts = ", ".join(f"{n} {state}" for state, n in shown["trials"].items())
+    spent = [] if usage["usd"] is None else [f"${usage['usd']:.2f}"]
+    spent += [f"{usage['hours']:.2f} instance hours"] if spent or usage["budget"] else []
+    budget = " and ".join(
+        f"${cap:g}" if name == "usd" else f"{cap:g} {name}" for name, cap in usage["budget"].items()
+    )
+    return [
+        ("trials", notebook_html.said(f"{sum(shown['trials'].values())}{of}: {counts or 'none'}")),
+        ("metric", notebook_html.said("; ".join(f"{metric['goal']} {metric['name']}" for metric in metrics))),
+        (
+            "best",
+            f"{notebook_html.said(best['objective'])} (trial {best['number']}) "
+            f"{notebook_html.pairs(flat_params(best['params']))}"
+            if best
+            else "",
+        ),
+        ("spent", notebook_html.said(", ".join(spent) + (f"; budget {budget}" if budget else ""))),
+        *(
+            ("failures", notebook_html.said(f"{each['trials']} × {each['reason']}"))
+            for each in shown["failures"][:3]
+        ),
+    ]
+
+
+def _rank(trial: Data, shown: Data) -> tuple[bool, float, int]:
+    """Return what sorts trials best first: those with an objective that ended well, then the others."""
+    value, metric = trial["objective"], shown["metric"]
+    is_good = is_number(value) and trial["state"] not in ("failed", "crashed")
+    sign = -1 if metric and metric["goal"] == "maximize" else 1
+    return not is_good, value * sign if is_good else 0.0, trial["number"]
+
+
+def _curve(trial: Trial, name: str) -> list[float]:
+    with Workspace().store() as store:
+        points = store.read_points(trial.sweep_id, trial.number, names=[name])
+    return [float(point.value or 0) for point in points if is_number(point.value)]
+
+
+def _cleaner(sweep: Sweep) -> Cleaner:
+    return Cleaner(secrets_of(sweep, Workspace()))

@@ -1,0 +1,119 @@
+"""What the resources of a sweep are called in AWS, for policies that name them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from smsweep.aws.job_template import PREFIX
+from smsweep.core.job import JobTemplate
+
+# Where a region's name begins so, it belongs to the partition.
+PARTITIONS = (
+    ("cn-", "aws-cn"),
+    ("us-gov-", "aws-us-gov"),
+    ("us-isob-", "aws-iso-b"),
+    ("us-isof-", "aws-iso-f"),
+    ("us-iso-", "aws-iso"),
+    ("eu-isoe-", "aws-iso-e"),
+    ("eusc-", "aws-eusc"),
+    ("", "aws"),
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scope:
+    """What the resources' names are made of; * where it is not known."""
+
+    partition: str
+    region: str
+    account: str
+    role: str  # ARN
+    agent_role: str  # ARN: of a detached agent's job; often the same
+    bucket: str
+    output: str  # bucket/prefix of what jobs leave behind
+    checkpoints: str  # likewise
+    inputs: tuple[str, ...]  # bucket/prefix of the channels, which may be a name's beginning only
+    secrets: tuple[str, ...]  # ARNs
+    agent_store: tuple[str, ...]  # ARN of where the URL of its store is kept
+    output_key: str  # a KMS key's ARN, id or alias, as the request names it; "" for none
+    volume_key: str  # likewise
+    has_vpc: bool
+    is_debugged: bool  # a person may open a shell in its containers
+    sweep: str  # id of the only sweep; "" for any
+    hooks: tuple[str, ...]  # bucket/prefix of what debugger, profiler and TensorBoard write
+    registry: str  # ARN of the function that knows how to log into a registry; "" for none
+    queue: str  # ARN of the queue of events; "" for none
+    job_queue: str  # ARN of AWS Batch's queue before SageMaker; "" for none
+    asks_price: bool
+
+
+def scope_of(
+    template: JobTemplate, region: str, events_queue: str = "", job_queue: str = "", sweep: str = ""
+) -> Scope:
+    """Read from a template what its jobs will touch.
+
+    region: "" for any. events_queue: its URL. job_queue: name or ARN of AWS Batch's queue. sweep: id of the only
+    sweep; "" for any.
+    """
+    request = template.request
+    role = str(request.get("RoleArn", "*"))
+    _, partition, _, _, account, *_ = role.split(":") if role != "*" else ["", _partition(region), "", "", "*", ""]
+    outputs = request.get("OutputDataConfig", {})
+    output = _place(outputs.get("S3OutputPath", ""))
+    bucket = output.partition("/")[0] or f"sagemaker-{region or '*'}-{account}"
+    checkpoints = _place(request.get("CheckpointConfig", {}).get("S3Uri", ""))
+    sources = [channel.get("DataSource", {}) for channel in request.get("InputDataConfig", ())]
+    uris = [source.get("S3DataSource", {}).get("S3Uri", "") for source in sources]
+    return Scope(
+        partition=partition,
+        region=region or "*",
+        account=account,
+        role=role,
+        agent_role=str(template.agent.get("role", role)),
+        bucket=bucket,
+        output=output or f"{bucket}/{PREFIX}/jobs",
+        checkpoints=checkpoints or f"{bucket}/{PREFIX}/checkpoints",
+        inputs=tuple(uri.removeprefix("s3://") for uri in uris if _place(uri)),
+        secrets=tuple(value.partition("#")[0] for value in template.secrets.values()),
+        agent_store=tuple(filter(None, [str(template.agent.get("store", "")).partition("#")[0]])),
+        output_key=str(outputs.get("KmsKeyId", "")),
+        volume_key=str(request.get("ResourceConfig", {}).get("VolumeKmsKeyId", "")),
+        has_vpc="VpcConfig" in request,
+        is_debugged=bool(request.get("RemoteDebugConfig", {}).get("EnableRemoteDebug")),
+        sweep=sweep,
+        hooks=tuple(filter(None, map(_place, _hooks(request)))),
+        registry=str(
+            request.get("AlgorithmSpecification", {})
+            .get("TrainingImageConfig", {})
+            .get("TrainingRepositoryAuthConfig", {})
+            .get("TrainingRepositoryCredentialsProviderArn", "")
+        ),
+        queue=f"arn:{partition}:sqs:{region or '*'}:" + ":".join(events_queue.split("/")[-2:])
+        if events_queue
+        else "",
+        job_queue=job_queue
+        if job_queue.startswith("arn:") or not job_queue
+        else f"arn:{partition}:batch:{region or '*'}:{account}:job-queue/{job_queue}",
+        asks_price=template.asks_price,
+    )
+
+
+def _hooks(request: Mapping[str, Any]) -> Iterator[str]:
+    """Yield where debugger, profiler and TensorBoard leave what they have seen."""
+    rules = (request.get(f"{kind}RuleConfigurations", ()) for kind in ("Debug", "Profiler"))
+    named = (request.get(name, {}) for name in ("DebugHookConfig", "ProfilerConfig", "TensorBoardOutputConfig"))
+    for place in (*named, *(rule for some in rules for rule in some)):
+        yield place.get("S3OutputPath", "")
+
+
+def _partition(region: str) -> str:
+    return next(partition for beginning, partition in PARTITIONS if region.startswith(beginning))
+
+
+def _place(uri: str) -> str:
+    """Return bucket/prefix of an S3 URI; "" for none."""
+    parts = urlsplit(uri)
+    return f"{parts.netloc}{parts.path}".rstrip("/") if parts.scheme == "s3" else ""

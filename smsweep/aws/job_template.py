@@ -1,0 +1,84 @@
+"""From a template in a person's words to one that SageMaker takes, and the files it names in S3."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from smsweep.aws.client import Aws, check_settings
+from smsweep.aws.image_uris import image_uri, machines
+from smsweep.aws.s3_transfer import check_bucket, upload_once
+from smsweep.core.job import JobTemplate, Site
+from smsweep.errors import JobRejected
+
+PREFIX = "smsweep"  # in the bucket; all of ours is below it
+ASSETS = f"{PREFIX}/assets"  # what trials' jobs read
+AGENTS = f"{PREFIX}/agents"  # what detached agents work with: the role of trials may not read or write it
+# Of the runtime: AWS's images do not have the requirements, and CloudWatch does not say when a log is complete.
+FLAGS = ("--install-requirements", "--say-end")
+
+
+def check_place(template: JobTemplate, environ: Mapping[str, str]) -> None:
+    """See backends.table.SETTINGS."""
+    check_settings(template, environ)
+    aws = Aws(environ)
+    try:
+        bucket, _ = bucket_of(template.request, aws.region)
+        check_bucket(aws, bucket, ASSETS)
+    finally:
+        aws.close()
+
+
+def prepare(
+    template: JobTemplate,
+    assets: Path,
+    folder: Path,
+    environ: Mapping[str, str],
+    *,
+    upload: bool,
+    prefix: str = ASSETS,
+) -> tuple[JobTemplate, Site]:
+    """See backends.table.Prepare. The bucket is output_path's, else the one that the SageMaker SDK uses too.
+
+    prefix: in that bucket, for the folder of assets.
+    """
+    del folder
+    aws = Aws(environ)
+    try:
+        if not aws.region:
+            raise JobRejected("SageMaker: no region; set AWS_REGION, or region in your AWS profile")
+        complete = replace(template, request=_completed(template, aws.region))
+        bucket, owner = bucket_of(template.request, aws.region)
+        key = f"{prefix}/{assets.name}"
+        if upload:
+            kms_key = template.request.get("OutputDataConfig", {}).get("KmsKeyId", "")
+            upload_once(aws, assets, bucket, key, kms_key=kms_key, owner=owner)
+    finally:
+        aws.close()
+    root = f"s3://{bucket}/{PREFIX}"
+    return complete, Site(
+        assets_uri=f"s3://{bucket}/{key}", output_uri=f"{root}/jobs", checkpoint_uri=f"{root}/checkpoints"
+    )
+
+
+def _completed(template: JobTemplate, region: str) -> dict[str, Any]:
+    request = dict(template.request)
+    if "RoleArn" not in request:
+        raise JobRejected("SageMaker: no role; give role: arn:aws:iam::ACCOUNT:role/NAME in job.yaml")
+    algorithm = dict(request.get("AlgorithmSpecification", {}))
+    if "TrainingImage" not in algorithm and template.framework:
+        algorithm["TrainingImage"] = image_uri(template.framework, region, machines(request))
+    algorithm.setdefault("ContainerArguments", list(FLAGS))
+    return {**request, "AlgorithmSpecification": algorithm}
+
+
+def bucket_of(request: Mapping[str, Any], region: str) -> tuple[str, str]:
+    """Return the bucket, and the account that must own it where its name could be anybody's."""
+    output = urlsplit(request.get("OutputDataConfig", {}).get("S3OutputPath", ""))
+    if output.scheme == "s3":
+        return output.netloc, ""
+    account = request["RoleArn"].split(":")[4]
+    return f"sagemaker-{region}-{account}", account

@@ -1,0 +1,57 @@
+"""What machines cost, by AWS's own price list."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+
+from smsweep.aws.client import Aws
+from smsweep.aws.image_uris import machines
+from smsweep.core.job import JobTemplate, Price
+from smsweep.errors import NotFound
+
+SERVICE = "AmazonSageMaker"
+PART = "train"  # in what the list says of a machine of training jobs; the same machine has other prices elsewhere
+HOUR = "Hrs"
+
+
+def ask_price(template: JobTemplate, environ: Mapping[str, str]) -> Price:
+    """Return what each machine that a template may run on costs an hour, in dollars, on demand.
+
+    A spot job costs the same for each of its billable seconds, which are fewer. Raises NotFound where the list has
+    no dollar price, or JobError.
+    """
+    aws = Aws(environ)
+    try:
+        found = {name: _per_hour(aws, name) for name in dict.fromkeys(machines(template.request))}
+    finally:
+        aws.close()
+    if not found:
+        raise NotFound("no instance_type to ask a price for")
+    return Price(per_hour=max(found.values()), by_type=found)
+
+
+def _per_hour(aws: Aws, instance_type: str) -> float:
+    prices = set(_prices(aws, instance_type))
+    if not prices:
+        raise NotFound(
+            f"AWS's price list has no price in dollars for training on {instance_type} in {aws.region}; "
+            "give price_per_hour: DOLLARS in job.yaml"
+        )
+    return max(prices)  # of several, the one that no bill exceeds
+
+
+def _prices(aws: Aws, instance_type: str) -> Iterator[float]:
+    wanted = {"regionCode": aws.region, "instanceName": instance_type}
+    filters = [{"Type": "TERM_MATCH", "Field": name, "Value": value} for name, value in wanted.items()]
+    answer = aws.translated("pricing", "get_products", ServiceCode=SERVICE, Filters=filters, MaxResults=100)
+    for text in answer["PriceList"]:
+        product = json.loads(text)
+        attributes = product["product"]["attributes"]
+        said = " ".join(attributes.get(name, "") for name in ("component", "platoinstancetype", "usagetype"))
+        if PART not in said.lower():
+            continue
+        for offer in product["terms"].get("OnDemand", {}).values():
+            for dimension in offer["priceDimensions"].values():
+                if dimension["unit"] == HOUR and "USD" in dimension["pricePerUnit"]:
+                    yield float(dimension["pricePerUnit"]["USD"])

@@ -1,0 +1,1 @@
+"""Training jobs through an AWS Batch job queue."""

@@ -1,0 +1,165 @@
+"""Training jobs through a job queue of AWS Batch, which starts them where there is room."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from smsweep.aws.client import Aws
+from smsweep.aws.job_template import check_place
+from smsweep.aws.options import SageMakerOptions
+from smsweep.aws.request_check import validate
+from smsweep.backends.aws_batch.service_jobs import JobQueue, ServiceJob, named, pages, submission
+from smsweep.backends.sagemaker.backend import SageMakerBackend
+from smsweep.backends.sagemaker.job_poller import common_prefix
+from smsweep.backends.sagemaker.rate_limit import Rates
+from smsweep.core.job import JobStatus, JobTemplate, LogPage, TrainingJobRequest
+from smsweep.errors import JobRejected, NameTaken
+
+log = logging.getLogger(__name__)
+
+# Calls a second. AWS names no numbers for these; they are few, as they are for all jobs at once.
+RATES = {"SubmitServiceJob": 2.0, "ListServiceJobs": 1.0, "TerminateServiceJob": 2.0}
+WAITS = "Pending"  # secondary status, SageMaker's word for a job that has no machine yet
+
+
+def check_settings(template: JobTemplate, environ: Mapping[str, str]) -> None:
+    """See backends.table.SETTINGS."""
+    JobQueue.from_environ(environ)
+    check_place(template, environ)
+
+
+class QueuedBackend:
+    """The SageMaker backend behind a queue: the same requests, the same jobs, started when it is their turn.
+
+    Made as all backends are; SMSWEEP_BATCH_QUEUE in environ names the queue. monotonic: seconds.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        runtime_zip: Path,
+        environ: Mapping[str, str],
+        clock: Callable[[], float],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._queue = JobQueue.from_environ(environ)
+        self._jobs = SageMakerBackend(root, runtime_zip, environ, clock, monotonic)
+        self._aws = Aws(environ)
+        self._monotonic = monotonic
+        self._poll_s = SageMakerOptions.from_environ(environ).poll_s
+        self._rates = Rates(RATES if self._poll_s >= 1 else {}, monotonic)
+        self._known: dict[str, ServiceJob] = {}  # by our name
+        self._listed_at = float("-inf")
+        self._to_stop: set[str] = set()
+
+    @property
+    def place(self) -> str:
+        return self._jobs.place.replace("sagemaker@", "batch@")
+
+    def submit(self, request: TrainingJobRequest) -> None:
+        name = request["TrainingJobName"]
+        if name in self._known:
+            return
+        validate(request)
+        self._rates.demand("SubmitServiceJob")
+        try:
+            answer = self._aws.call("batch", "submit_service_job", **submission(self._queue, request))
+        except (BotoCoreError, ClientError) as err:
+            found = self._aws.error(err, "batch", "submit_service_job")
+            if isinstance(found, JobRejected) and self._find(name) is not None:
+                return  # refused as a second one: the first is what we wanted
+            raise found from err
+        if answer["jobName"] != name:
+            raise NameTaken(f"service job {answer['jobId']} has our token and is {answer['jobName']}")
+        self._known[name] = ServiceJob(id=answer["jobId"], name=name, status="SUBMITTED")
+
+    def describe(self, names: Collection[str]) -> dict[str, JobStatus]:
+        for name in names:
+            if name not in self._known:
+                self._find(name)
+        self._stop_some()
+        self._poll()
+        known = {name: self._known[name] for name in names if name in self._known}
+        real = {job.training_job for job in known.values() if job.training_job}
+        statuses = self._jobs.describe(real) if real else {}
+        return {name: _status(job, statuses.get(job.training_job)) for name, job in known.items()}
+
+    def stop(self, name: str, *, grace_s: float | None = None) -> None:
+        del grace_s  # SageMaker's is always 120 s
+        if name in self._known or self._find(name) is not None:
+            self._to_stop.add(name)
+            self._stop_some()
+
+    def read_logs(self, name: str, cursor: str = "") -> LogPage:
+        job = self._known.get(name) or self._find(name)
+        if job is None or not job.training_job:
+            return LogPage(lines=(), cursor=cursor, is_last=job is not None and job.has_ended)
+        return self._jobs.read_logs(job.training_job, cursor)
+
+    def forget(self, name: str) -> None:
+        job = self._known.pop(name, None)
+        self._to_stop.discard(name)
+        if job is not None and job.training_job:
+            self._jobs.forget(job.training_job)
+
+    def wait(self, timeout_s: float) -> None:
+        self._jobs.wait(timeout_s)
+
+    def close(self) -> None:
+        self._jobs.close()
+        self._aws.close()
+
+    def _find(self, name: str) -> ServiceJob | None:
+        """Look for a job that another agent has submitted, and watch it. Raises JobError."""
+        self._rates.demand("ListServiceJobs")
+        for job in named(self._aws, self._queue, name):
+            self._known[name] = job
+            return job
+        return None
+
+    def _poll(self) -> None:
+        """Learn what became of all jobs that have not ended, at most once in so long."""
+        live = [name for name, job in self._known.items() if not job.has_ended]
+        now = self._monotonic()
+        if not live or now - self._listed_at < self._poll_s or not self._rates.take("ListServiceJobs"):
+            return
+        self._listed_at = now
+        wanted, token = set(live), ""
+        prefix = live[0] if len(live) == 1 else f"{common_prefix(live)}*"
+        while wanted:
+            found, token = pages(self._aws, self._queue, prefix, token)
+            for job in found:
+                if job.name in wanted:  # the newest of that name
+                    wanted.remove(job.name)
+                    self._known[job.name] = job
+            if not token:
+                return
+
+    def _stop_some(self) -> None:
+        for name in sorted(self._to_stop):
+            job = self._known.get(name)
+            if job is not None and not job.has_ended:
+                if not self._rates.take("TerminateServiceJob"):
+                    return
+                reason = "its trial was told to end"
+                self._aws.translated("batch", "terminate_service_job", jobId=job.id, reason=reason)
+            self._to_stop.discard(name)
+
+
+def _status(job: ServiceJob, training: JobStatus | None) -> JobStatus:
+    """Return a job's status in SageMaker's words. training: of its training job, where there is one already."""
+    if training is not None:
+        return replace(training, name=job.name)
+    if not job.has_ended:
+        return JobStatus(name=job.name, status="InProgress", secondary_status=WAITS)
+    if job.status == "SUCCEEDED":
+        return JobStatus(name=job.name, status="Completed", secondary_status="Completed", exit_code=0)
+    if job.was_terminated:
+        return JobStatus(name=job.name, status="Stopped", secondary_status="Stopped", failure_reason=job.reason)
+    return JobStatus(name=job.name, status="Failed", secondary_status="Failed", failure_reason=job.reason)

@@ -1,0 +1,119 @@
+"""AWS Batch's service jobs: training jobs that a queue starts when there is room for them.
+
+The queue names the training job itself, so each job has two names: ours, which the service job has, and that one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from smsweep.aws.client import Aws
+from smsweep.core.job import TrainingJobRequest
+from smsweep.errors import UsageError
+
+KIND = "SAGEMAKER_TRAINING"
+PAGE = 100  # API: the most ListServiceJobs shows at once
+ENDED = ("SUCCEEDED", "FAILED")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobQueue:
+    """A job queue of type SAGEMAKER_TRAINING, and how its jobs are to be treated."""
+
+    name: str  # or ARN
+    share: str = ""  # of a queue with fair shares
+    priority: int | None = None  # 0 to 9999, the highest first
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> JobQueue:
+        """Read SMSWEEP_BATCH_QUEUE, SMSWEEP_BATCH_SHARE and SMSWEEP_BATCH_PRIORITY. Raises UsageError."""
+        name = environ.get("SMSWEEP_BATCH_QUEUE", "")
+        if not name:
+            raise UsageError(
+                "--backend batch: SMSWEEP_BATCH_QUEUE is not set; give the name or ARN of a job queue of type "
+                "SAGEMAKER_TRAINING"
+            )
+        text = environ.get("SMSWEEP_BATCH_PRIORITY", "")
+        if text and not (text.isdecimal() and int(text) <= 9999):
+            raise UsageError(f"SMSWEEP_BATCH_PRIORITY: expected a whole number from 0 to 9999, got {text!r}")
+        return cls(name=name, share=environ.get("SMSWEEP_BATCH_SHARE", ""), priority=int(text) if text else None)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServiceJob:
+    """One submission, as ListServiceJobs shows it."""
+
+    id: str
+    name: str  # ours
+    status: str
+    training_job: str = ""  # "" as long as it waits in the queue
+    reason: str = ""
+    was_terminated: bool = False
+
+    @property
+    def has_ended(self) -> bool:
+        return self.status in ENDED
+
+
+def submission(queue: JobQueue, request: TrainingJobRequest) -> dict[str, Any]:
+    """Return the arguments of SubmitServiceJob. The same request has the same token: it is accepted once."""
+    made: dict[str, Any] = {
+        "jobName": request["TrainingJobName"],
+        "jobQueue": queue.name,
+        "serviceJobType": KIND,
+        "serviceRequestPayload": json.dumps(request, sort_keys=True),
+        "clientToken": request["TrainingJobName"],
+        "retryStrategy": {"attempts": 1},  # a trial that is tried again is ours to see to
+        "tags": {tag["Key"]: tag["Value"] for tag in request.get("Tags", ())},
+    }
+    if queue.share:
+        made["shareIdentifier"] = queue.share
+    if queue.priority is not None:
+        made["schedulingPriority"] = queue.priority
+    return {name: value for name, value in made.items() if value}
+
+
+def pages(
+    aws: Aws,
+    queue: JobQueue,
+    name: str,
+    token: str = "",  # a page's # nosec B107
+) -> tuple[list[ServiceJob], str]:
+    """Return one page of the jobs of that name, or that begin so where it ends in *, and the next one's token.
+
+    Newest first, in any status. Raises JobError.
+    """
+    answer = aws.translated(
+        "batch",
+        "list_service_jobs",
+        jobQueue=queue.name,
+        filters=[{"name": "JOB_NAME", "values": [name]}],
+        maxResults=PAGE,
+        **({"nextToken": token} if token else {}),
+    )
+    return list(map(read_summary, answer.get("jobSummaryList", ()))), answer.get("nextToken") or ""
+
+
+def named(aws: Aws, queue: JobQueue, name: str) -> Iterator[ServiceJob]:
+    """Yield the service jobs of exactly that name, newest first."""
+    token = ""  # a page's # nosec B105
+    while True:
+        found, token = pages(aws, queue, name, token)
+        yield from (job for job in found if job.name == name)  # AWS does not mind upper and lower case
+        if not token:
+            return
+
+
+def read_summary(summary: Mapping[str, Any]) -> ServiceJob:
+    arn = str(summary.get("latestAttempt", {}).get("serviceResourceId", {}).get("value", ""))
+    return ServiceJob(
+        id=summary["jobId"],
+        name=summary["jobName"],
+        status=summary.get("status", "SUBMITTED"),
+        training_job=arn.rpartition("/")[2],
+        reason=summary.get("statusReason", ""),
+        was_terminated=bool(summary.get("isTerminated", False)),
+    )

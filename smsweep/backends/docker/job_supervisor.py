@@ -1,0 +1,188 @@
+"""A thread that sees one job from its folder to its end.
+
+Each step looks at what is there before it acts, so that the whole can be begun again by whoever takes the job
+over: after a kill -9, after the engine went away, after a restart.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+from docker import APIClient
+
+from smsweep.backends.docker import containers
+from smsweep.backends.docker.checkpoints import Checkpoints
+from smsweep.backends.docker.container_watch import Closed, Vanished, Watch
+from smsweep.backends.docker.context import Surroundings
+from smsweep.backends.docker.file_owner import give_back
+from smsweep.backends.docker.images import identify, image_name, misfit
+from smsweep.backends.docker.job_outcome import HostEnd, Verdict, judge
+from smsweep.backends.docker.job_start import Launch
+from smsweep.backends.docker.network import remove_network
+from smsweep.backends.local.artifacts import keep_artifacts
+from smsweep.backends.local.job_folder import JobFolder
+from smsweep.backends.local.request_fields import host_names
+from smsweep.core.failure_kind import NAME
+from smsweep.core.job import MAX_FAILURE_REASON, JobResults, JobStatus
+from smsweep.errors import BackendUnavailable, JobRejected, NameTaken
+
+log = logging.getLogger(__name__)
+
+RETRY_S = 1.0  # between two attempts to reach an engine that is away
+
+
+class _Unwanted(Exception):
+    """The job was told to end before it began."""
+
+
+class Keeper(threading.Thread):
+    """lock: held on the job's folder; closed at the end. on_end: called when the job has ended."""
+
+    def __init__(self, folder: JobFolder, lock: int, around: Surroundings, on_end: Callable[[], None]) -> None:
+        super().__init__(name=f"keep-{folder.name}", daemon=True)
+        self._folder = folder
+        self._lock = lock
+        self._around = around
+        self._on_end = on_end
+        self._request = folder.request()
+        self._hosts = list(host_names(self._request))
+        self._watch = Watch(folder, around.engine)
+        self._closing = threading.Event()
+        self.status = folder.status()
+        self.trouble = ""  # why the engine cannot be reached at the moment
+
+    def run(self) -> None:
+        try:
+            while not self._closing.is_set() and self._folder.exists():
+                try:
+                    self._keep()
+                    return
+                except Closed:
+                    return
+                except (BackendUnavailable, OSError) as err:  # the engine is away, or the disk is full
+                    self.trouble = str(err)
+                except Exception as err:  # whatever it is, a job must end, or its agent waits for ever
+                    log.exception("%s: cannot be seen to its end", self._folder.name)
+                    self._decide(Verdict.lost(f"smsweep itself failed: {err!r}"))
+                self._closing.wait(RETRY_S)
+        finally:
+            os.close(self._lock)
+            self._on_end()
+
+    def close(self) -> None:
+        """Stop looking; the job goes on."""
+        self._closing.set()
+        self._watch.close()
+
+    def _keep(self) -> None:
+        with self._around.engine.client() as client:
+            if self._folder.verdict() is None:
+                self._decide(self._verdict(client))
+            for found in containers.find(client, self._folder.path):  # by label: the name may be somebody else's
+                containers.remove(client, found["Id"])
+            if len(self._hosts) > 1:
+                remove_network(client, self._folder.name)
+            self._folder.publish_verdict()
+
+    def _verdict(self, client: APIClient) -> Verdict:
+        try:
+            if self.status.started_at is None:
+                self._tell("Downloading")
+                before = Launch(self._folder, self._around).run(client, self._check_wanted)
+                self._tell("Training", started_at=before or self._around.now())
+                was_running = before is None
+            else:
+                found = containers.find(client, self._folder.path)
+                if not found:
+                    return Verdict.lost("its container was removed by somebody else, or the engine forgot it")
+                was_running = all(one["State"] == "running" for one in found)
+            self.trouble = ""
+            ends = self._watch.run(client, self._hosts)  # raises where the engine goes away meanwhile
+            return self._settle(client, ends, was_watched=was_running)
+        except Vanished as err:
+            return Verdict.lost(str(err))
+        except _Unwanted:
+            return Verdict(status="Stopped", secondary_status="Stopped")
+        except NameTaken as err:
+            return replace(Verdict.failed(str(err)), failure_class=NAME)
+        except JobRejected as err:
+            return Verdict.failed(str(err))
+
+    def _check_wanted(self) -> None:
+        if self._closing.is_set():
+            raise Closed
+        if self._folder.stop_order() is not None:
+            raise _Unwanted
+
+    def _settle(self, client: APIClient, ends: list[HostEnd], *, was_watched: bool) -> Verdict:
+        """Take home what the containers leave behind, and judge."""
+        self._tell("Uploading")
+        order = self._folder.stop_order()
+        image, facts = image_name(self._request, self._around.options.image), self._around.engine.facts
+        made_of = identify(client, containers.container_name(self._folder.name, self._hosts[0]))
+        is_mute = any(end.exit_code and not end.reason for end in ends)
+        trouble = misfit(client, image, facts) if is_mute else ""
+        cap = self._around.options.memory_bytes
+        verdict = judge(ends, order.by if order else "", cap, trouble, was_watched=was_watched)
+        trees = [self._folder.ml(host) for host in self._hosts]
+        checkpoints = Checkpoints(self._request, trees[0], self._around.place)
+        uid, gid = self._around.owner
+        folders = [*trees, checkpoints.folder]
+        give_back(client, self._folder.path, image, folders, facts, uid=uid, gid=gid)
+        try:
+            kept = keep_artifacts(self._request, trees, self._folder.path / "parts", self._upload)
+            checkpoints.keep()
+        except (OSError, JobRejected) as err:
+            lost = f"its results cannot be kept: {err}"
+            said = f"{verdict.failure_reason}\n{lost}" if verdict.failure_reason else lost
+            return replace(verdict, status="Failed", secondary_status="Failed", failure_reason=said)
+        results = self._results(kept, made_of)
+        return replace(verdict, results=results, ended_at=self._end_of(ends))
+
+    def _end_of(self, ends: list[HostEnd]) -> datetime | None:
+        """Return when the last container ended, which may have been long before anybody looked."""
+        times = [end.ended_at for end in ends if end.ended_at]
+        started_at = self.status.started_at
+        return max((*times, started_at)) if times and started_at else None
+
+    def _results(self, kept: Mapping[str, str], image: str) -> JobResults:
+        return JobResults(
+            instance_type=self._request.get("ResourceConfig", {}).get("InstanceType", ""),
+            instance_count=len(self._hosts),
+            image=image,
+            model_uri=kept.get("model", ""),
+            output_uri=kept.get("output", ""),
+            log_url=self._folder.log().as_uri(),
+        )
+
+    def _upload(self, path: Path, uri: str) -> None:
+        self._around.place(uri).upload(path, uri)
+
+    def _tell(self, secondary_status: str, *, started_at: datetime | None = None) -> None:
+        """Make known how far the job is, here and in its folder."""
+        started_at = started_at or self.status.started_at
+        status = replace(self.status, secondary_status=secondary_status, started_at=started_at)
+        self._folder.write_status(status)  # first: a crash must not lose what was told
+        self.status = status
+
+    def _decide(self, verdict: Verdict) -> None:
+        self._folder.write_verdict(
+            JobStatus(
+                name=self._folder.name,
+                status=verdict.status,
+                secondary_status=verdict.secondary_status,
+                failure_reason=verdict.failure_reason[:MAX_FAILURE_REASON],
+                exit_code=verdict.exit_code,
+                is_lost=verdict.is_lost,
+                failure_class=verdict.failure_class,
+                results=verdict.results,
+                started_at=self.status.started_at,
+                ended_at=verdict.ended_at or self._around.now(),
+            )
+        )

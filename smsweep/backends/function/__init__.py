@@ -1,0 +1,1 @@
+"""Trials as calls of a Python function in this process."""

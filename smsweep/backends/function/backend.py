@@ -1,0 +1,143 @@
+"""Trials as calls of a Python function in this process, a thread each, as `wandb.agent(id, function)` does it."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+import traceback
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from smsweep.backends.function.wandb_run import wandb_run
+from smsweep.core.job import MAX_FAILURE_REASON, JobStatus, LogPage, TrainingJobRequest
+from smsweep.runtime.job.trial_document import Assignment, read_assignment
+from smsweep.runtime.script import api
+
+
+class StopTrial(BaseException):
+    """Raised inside the function when its trial was told to end."""
+
+
+@dataclass(slots=True)
+class _Call:
+    thread: threading.Thread
+    lines: list[str] = field(default_factory=list)  # of metric records, in order
+    status: JobStatus | None = None  # once it has ended
+    is_stopping: bool = False
+    started_at: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
+
+
+class InlineBackend:
+    """Calls `function` with no arguments, once per job; `smsweep.init()` in it finds the trial."""
+
+    place = "inline"  # nothing of it outlives the process, so nobody else can take its jobs over
+
+    def __init__(self, function: Callable[[], Any], jobs_dir: Path, *, parallel: int = 1) -> None:
+        """jobs_dir: where a job's folder is made, should it need one. parallel: how many may run at once."""
+        self._function = function
+        self._jobs_dir = jobs_dir
+        self._is_alone = parallel == 1
+        self._calls: dict[str, _Call] = {}
+        self._one_ended = threading.Event()
+
+    def submit(self, request: TrainingJobRequest) -> None:
+        name = request["TrainingJobName"]
+        if name in self._calls:
+            return
+        thread = threading.Thread(target=self._run, args=(name, request), name=name, daemon=True)
+        self._calls[name] = _Call(thread)
+        thread.start()
+
+    def describe(self, names: Collection[str]) -> dict[str, JobStatus]:
+        return {name: _status(name, self._calls[name]) for name in names if name in self._calls}
+
+    def stop(self, name: str, *, grace_s: float | None = None) -> None:
+        """Raise StopTrial in the function's thread; it takes effect at its next Python instruction."""
+        call = self._calls.get(name)
+        if call is None or call.status is not None:
+            return
+        call.is_stopping = True
+        ident = call.thread.ident
+        if ident is not None:
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), ctypes.py_object(StopTrial))
+
+    def read_logs(self, name: str, cursor: str = "") -> LogPage:
+        call = self._calls.get(name)
+        if call is None:
+            return LogPage(lines=(), cursor=cursor)
+        is_complete = call.status is not None  # asked before reading: what comes later is on the next page
+        start = int(cursor or 0)
+        lines = tuple(call.lines[start:])
+        return LogPage(lines=lines, cursor=str(start + len(lines)) if lines else cursor, is_last=is_complete)
+
+    def forget(self, name: str) -> None:
+        self._calls.pop(name, None)
+
+    def wait(self, timeout_s: float) -> None:
+        if self._one_ended.wait(timeout_s):
+            self._one_ended.clear()
+
+    def close(self) -> None:
+        self._calls.clear()
+
+    def _run(self, name: str, request: TrainingJobRequest) -> None:
+        call = self._calls[name]
+        status, reason, exit_code = "Completed", "", 0
+        try:
+            assignment = read_assignment(request["HyperParameters"])
+            folder = self._jobs_dir / name / "ml"
+            with (
+                wandb_run(assignment, name, folder, is_alone=self._is_alone) as bind,
+                api.activate(_trial(assignment), call.lines.append, bind),
+            ):
+                self._function()
+        except StopTrial:
+            status = "Stopped"
+        except SystemExit as err:
+            if err.code not in (None, 0):
+                status, reason = "Failed", f"SystemExit: {err.code}"
+                exit_code = err.code if isinstance(err.code, int) else 1  # as Python itself ends then
+        except BaseException as err:  # noqa: BLE001 - the function may raise anything; the trial's end says it
+            traceback.print_exc()
+            status, reason, exit_code = "Failed", _said(err), 1
+        if call.is_stopping:
+            status = "Stopped"
+        call.status = JobStatus(
+            name=name,
+            status=status,
+            secondary_status=status,
+            failure_reason=reason[:MAX_FAILURE_REASON],
+            exit_code=exit_code,
+            started_at=call.started_at,
+            ended_at=datetime.now(timezone.utc),
+        )
+        self._one_ended.set()
+
+
+def _said(err: BaseException) -> str:
+    name, words = type(err).__name__, str(traceback.TracebackException(type(err), err, None))  # str(err) may raise
+    return f"{name}: {words}" if words else name
+
+
+def _trial(assignment: Assignment) -> dict[str, Any]:
+    names = ("sweep_id", "number", "attempt", "params", "name", "project", "entity")
+    return {name: getattr(assignment, name) for name in names}
+
+
+def _status(name: str, call: _Call) -> JobStatus:
+    if call.status is not None:
+        return call.status
+    if call.is_stopping and not call.thread.is_alive():  # StopTrial came after the function's own end
+        call.status = JobStatus(
+            name=name,
+            status="Stopped",
+            secondary_status="Stopped",
+            started_at=call.started_at,
+            ended_at=datetime.now(timezone.utc),
+        )
+        return call.status
+    status, secondary = ("Stopping", "Stopping") if call.is_stopping else ("InProgress", "Training")
+    return JobStatus(name=name, status=status, secondary_status=secondary, started_at=call.started_at)

@@ -1,0 +1,1 @@
+"""What the process and Docker backends share: job folders, /opt/ml, storage."""

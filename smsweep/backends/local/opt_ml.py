@@ -1,0 +1,134 @@
+"""The folder that a training container knows as /opt/ml: written before a job starts, read after it ends."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from smsweep.backends.local.request_fields import input_mode, instance_groups, s3_source
+from smsweep.core.job import MAX_FAILURE_REASON, TrainingJobRequest
+from smsweep.errors import BackendUnavailable, JobError, JobRejected
+
+MAX_FAILURE_BYTES = 8 * MAX_FAILURE_REASON  # at four bytes a character, and blanks before the first
+FOLDERS = ("input", "input/config", "input/data", "output", "output/data", "model", "code")  # parents first
+CHECKPOINTS = "checkpoints"
+FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)  # what waiting does not mend
+
+
+def write_tree(
+    root: Path,
+    request: TrainingJobRequest,
+    hosts: Sequence[str] = ("algo-1",),
+    host: str = "algo-1",
+    checkpoints: Path | None = None,
+) -> None:
+    """Create the folders of /opt/ml below root and the three files of input/config, in SageMaker's form.
+
+    checkpoints: the folder that `checkpoints` leads to; None to make it a folder of its own.
+    Source: AWS's description of how SageMaker provides training information.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    for folder in (*FOLDERS, *(() if checkpoints else (CHECKPOINTS,))):
+        (root / folder).mkdir(exist_ok=True)
+    if checkpoints:
+        (root / CHECKPOINTS).symlink_to(checkpoints)
+    config = root / "input" / "config"
+    documents = {
+        "hyperparameters.json": dict(request.get("HyperParameters", {})),
+        "inputdataconfig.json": input_data_config(request),
+        "resourceconfig.json": resource_config(request, hosts, host),
+    }
+    for name, document in documents.items():
+        (config / name).write_text(json.dumps(document), encoding="utf-8")
+
+
+def not_prepared(name: str, err: OSError) -> JobError:
+    """Return the error for a job whose files cannot be written; a full disk is waited out."""
+    what = f"cannot prepare job {name}: {err.filename or 'its folder'}: {err.strerror or err}"
+    if err.errno in FORBIDDEN:
+        return JobError(f"{what}; make it a folder that you may write to, or set SMSWEEP_DIR to another")
+    return BackendUnavailable(what)
+
+
+def input_data_config(request: TrainingJobRequest) -> dict[str, dict[str, str]]:
+    """Return what inputdataconfig.json says of each channel."""
+    channels = {}
+    for channel in request.get("InputDataConfig", ()):
+        entry = {
+            "TrainingInputMode": input_mode(request, channel),
+            "S3DistributionType": s3_source(channel).get("S3DataDistributionType", "FullyReplicated"),
+            "RecordWrapperType": channel.get("RecordWrapperType", "None"),
+        }
+        if "ContentType" in channel:
+            entry["ContentType"] = channel["ContentType"]
+        channels[channel["ChannelName"]] = entry
+    return channels
+
+
+def resource_config(request: TrainingJobRequest, hosts: Sequence[str], host: str) -> dict[str, Any]:
+    """Return what resourceconfig.json says to one host of a job. hosts: those that take part."""
+    groups = [group for group in instance_groups(request) if set(group.hosts) & set(hosts)]
+    own = next(group for group in groups if host in group.hosts)
+    return {
+        "current_host": host,
+        "current_instance_type": own.instance_type,
+        "current_group_name": own.name,
+        "hosts": sorted(hosts),
+        "instance_groups": [
+            {
+                "instance_group_name": group.name,
+                "instance_type": group.instance_type,
+                "hosts": [each for each in group.hosts if each in hosts],
+            }
+            for group in groups
+        ],
+        "network_interface_name": "eth0",
+    }
+
+
+def local_channels(request: TrainingJobRequest) -> dict[str, Path]:
+    """Return the local folder or file behind each channel.
+
+    Raises JobRejected for a channel that is not file:// or whose path does not exist.
+    """
+    channels = {}
+    for channel in request.get("InputDataConfig", ()):
+        name, uri = channel["ChannelName"], str(s3_source(channel).get("S3Uri", ""))
+        parts = urlsplit(uri)
+        if parts.scheme != "file":
+            what = uri or "a file system"
+            downloads = ", or a backend that downloads: docker" if uri else ""
+            raise JobRejected(f"channel {name}: {what} cannot be read here; give a file:// path{downloads}")
+        path = _path(parts)
+        if not path.exists():
+            raise JobRejected(f"channel {name}: {path} does not exist")
+        channels[name] = path
+    return channels
+
+
+def local_checkpoints(request: TrainingJobRequest) -> Path | None:
+    """Return the local folder of the job's checkpoints; None when it has none, or they are elsewhere."""
+    parts = urlsplit(str(request.get("CheckpointConfig", {}).get("S3Uri", "")))
+    return _path(parts) if parts.scheme == "file" else None
+
+
+def failure_reason(root: Path) -> str:
+    """Return what the job wrote to output/failure, cut as SageMaker cuts it; "" when it wrote nothing."""
+    # Whatever the job has put there: a link is not followed out of its folder, and a pipe would never end.
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        with os.fdopen(os.open(root / "output" / "failure", flags), "rb") as file:
+            text = file.read(MAX_FAILURE_BYTES) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else b""
+    except OSError:
+        return ""
+    return text.decode("utf-8", errors="replace").strip()[:MAX_FAILURE_REASON]
+
+
+def _path(uri: SplitResult) -> Path:
+    return Path(unquote(uri.path, errors="surrogateescape"))  # a folder's name need be no text

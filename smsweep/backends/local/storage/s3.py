@@ -1,0 +1,195 @@
+"""S3, each set of objects downloaded once into a folder named by what is in it."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from boto3.exceptions import Boto3Error
+from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
+
+from smsweep.aws.errors import translate
+from smsweep.aws.s3_conflicts import retry_conflicts
+from smsweep.backends.local.permissions import open_to_all
+from smsweep.errors import BackendUnavailable, JobRejected
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+# A key below another object's, or one too long: waiting does not help.
+NO_PLACE = (errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY, errno.ENAMETOOLONG)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Object:
+    key: str
+    etag: str  # changes with the content
+    path: str  # below the channel's folder, with slashes
+
+
+class S3Place:
+    """Credentials, region and endpoint come from the caller's environment, or else from where boto3 finds them."""
+
+    def __init__(self, environ: Mapping[str, str], cache: Path) -> None:
+        self._cache = cache
+        session = boto3.Session(
+            aws_access_key_id=environ.get("AWS_ACCESS_KEY_ID"),
+            aws_secret_access_key=environ.get("AWS_SECRET_ACCESS_KEY"),
+            aws_session_token=environ.get("AWS_SESSION_TOKEN"),
+            region_name=environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION"),
+            profile_name=environ.get("AWS_PROFILE"),
+        )
+        endpoint = environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL")
+        self._client: S3Client = session.client("s3", endpoint_url=endpoint)
+        retry_conflicts(self._client)
+
+    def fetch(self, uri: str, data_type: str, check: Callable[[], None] = lambda: None) -> Path:
+        """A key that is the whole prefix shows as a file of that name in the folder, as on SageMaker."""
+        bucket, prefix = split_uri(uri)
+        with _translated(uri):
+            if data_type == "ManifestFile":
+                objects = self._manifest(bucket, prefix)
+            elif data_type == "S3Prefix":
+                objects = self._list(bucket, prefix)
+            else:
+                raise JobRejected(
+                    f"{uri}: S3DataType {data_type} is not read locally; use S3Prefix or ManifestFile"
+                )
+            if not objects:
+                raise JobRejected(f"{uri}: there are no objects")
+            folder = self._cache / "s3" / _hash(bucket, objects)
+            if not folder.exists():
+                self._download_all(bucket, objects, folder, check)
+        return folder
+
+    def download(self, uri: str, folder: Path, check: Callable[[], None] = lambda: None) -> None:
+        bucket, prefix = split_uri(uri)
+        with _translated(uri):
+            for found in self._list(bucket, prefix.rstrip("/") + "/"):
+                self._download(bucket, found, folder, check)
+
+    def upload(self, path: Path, uri: str) -> None:
+        bucket, key = split_uri(uri)
+        with _translated(uri):
+            if path.is_file():
+                self._client.upload_file(str(path), bucket, key)
+                return
+            # A link that a container made leads to whatever this machine has in that place.
+            for file in sorted(file for file in path.rglob("*") if file.is_file() and not file.is_symlink()):
+                self._client.upload_file(
+                    str(file), bucket, f"{key.rstrip('/')}/{file.relative_to(path).as_posix()}"
+                )
+
+    def remove(self, uri: str, names: Collection[str]) -> None:
+        bucket, prefix = split_uri(uri)
+        with _translated(uri):
+            for name in names:
+                self._client.delete_object(Bucket=bucket, Key=f"{prefix.rstrip('/')}/{name}")
+
+    def _list(self, bucket: str, prefix: str) -> list[_Object]:
+        """Return the objects whose keys begin with prefix, by key; what stands for a folder is left out."""
+        found = []
+        for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+            for item in page.get("Contents", ()):
+                if not item["Key"].endswith("/"):
+                    path = _path_below(prefix, item["Key"])
+                    found.append(_Object(key=item["Key"], etag=item["ETag"], path=path))
+        return sorted(found, key=lambda item: item.key)
+
+    def _manifest(self, bucket: str, key: str) -> list[_Object]:
+        """Read SageMaker's manifest: `[{"prefix": "s3://bucket/some/"}, "a.csv", "b.csv"]`."""
+        try:
+            first, *names = json.loads(self._client.get_object(Bucket=bucket, Key=key)["Body"].read())
+            listed, prefix = split_uri(first["prefix"])
+            if not all(isinstance(name, str) for name in names):
+                raise TypeError("a name that is no text")
+        except (ValueError, TypeError, KeyError, AttributeError) as err:
+            raise JobRejected(
+                f"s3://{bucket}/{key}: not a manifest; expected JSON such as "
+                '[{"prefix": "s3://bucket/some/"}, "a.csv", "b.csv"]'
+            ) from err
+        if listed != bucket:
+            raise JobRejected(f"s3://{bucket}/{key}: the manifest names another bucket, {listed}; keep to one")
+        found = []
+        for name in names:
+            head = self._client.head_object(Bucket=bucket, Key=prefix + name)
+            found.append(_Object(key=prefix + name, etag=head["ETag"], path=_safe(name, prefix + name)))
+        return found
+
+    def _download_all(self, bucket: str, objects: list[_Object], folder: Path, check: Callable[[], None]) -> None:
+        draft = folder.with_name(f".{folder.name}.{os.getpid()}.{id(objects)}")
+        try:
+            for found in objects:
+                self._download(bucket, found, draft, check)
+            open_to_all(draft, folders=0o755, files=0o644)
+            draft.rename(folder)
+        except OSError:
+            if not folder.exists():  # else another job was first
+                raise
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+
+    def _download(self, bucket: str, found: _Object, folder: Path, check: Callable[[], None]) -> None:
+        target = folder / found.path
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            check()
+            self._client.download_file(bucket, found.key, str(target), Callback=lambda _bytes: check())
+        except OSError as err:
+            if err.errno in NO_PLACE:
+                raise JobRejected(
+                    f"S3 key {found.key!r}: cannot be a file here: {err.strerror}; rename it, or leave it out"
+                ) from err
+            raise
+
+
+def split_uri(uri: str) -> tuple[str, str]:
+    """Return bucket and key."""
+    bucket, _, key = uri.partition("://")[2].partition("/")  # a key may hold a question mark: it is no URL's
+    return bucket, key.lstrip("/")
+
+
+def _path_below(prefix: str, key: str) -> str:
+    """Return where a key shows in the channel: what follows the prefix, or its last folder."""
+    folder = prefix if prefix.endswith("/") or not key.startswith(prefix + "/") else prefix + "/"
+    return _safe(key[folder.rfind("/") + 1 :], key)
+
+
+def _safe(path: str, key: str) -> str:
+    parts = PurePosixPath(path.lstrip("/")).parts  # two slashes in a row are one
+    if not parts or ".." in parts or "\0" in path:
+        raise JobRejected(f"S3 key {key!r}: leads out of the channel's folder; rename it")
+    return "/".join(parts)
+
+
+def _hash(bucket: str, objects: list[_Object]) -> str:
+    content: list[Any] = [bucket, [[found.path, found.etag] for found in objects]]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
+
+
+@contextmanager
+def _translated(uri: str) -> Iterator[None]:
+    try:
+        yield
+    except (ParamValidationError, UnicodeEncodeError) as err:
+        name = err.object if isinstance(err, UnicodeEncodeError) else uri
+        raise JobRejected(
+            f"{name!r} cannot be a name in S3; expected one such as s3://bucket/folder/file"
+        ) from err
+    except (ClientError, BotoCoreError, Boto3Error) as err:
+        # An upload that S3 refuses is told as an error of boto3's own, around S3's answer.
+        answer = err if isinstance(err, ClientError) else err.__cause__ or err.__context__
+        if not isinstance(answer, ClientError):
+            raise BackendUnavailable(f"{uri}: {err}") from err
+        if translate(answer, answer.operation_name).retryable:
+            raise BackendUnavailable(f"{uri}: {answer}") from err
+        raise JobRejected(f"{uri}: {answer}; check the bucket's name and your credentials") from err

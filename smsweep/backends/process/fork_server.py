@@ -1,0 +1,146 @@
+"""A small process that starts jobs by forking itself, so that a job does not pay for a Python start-up.
+
+Run as a file: `python -I -S fork_server.py RUNTIME_ZIP`. Standard library only. It reads one JSON object a line
+from stdin, {"folder", "argv", "environ"}, and answers each with a line: {"pid": n}, {"already": true}
+or {"error": text}. In between come lines {"ended": true} whenever a job of its own has ended. At the end of
+stdin it ends; its jobs, each in a session of its own, go on.
+
+A job's life is a lock on the file `lock` in its folder: held by the child from before the answer until it
+ends, so that whoever comes later can tell a live job from a dead one without trusting process ids.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import sys
+
+TYPE_CHECKING = False  # typing is slow to import, and this program is on every short trial's way
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+
+def main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback; the agent starts another launcher
+    sys.path.insert(0, sys.argv[1])
+    from smsweep.runtime.job import child_reaper, entrypoint  # from the zip that was just put on the path
+
+    child_reaper.prepare()
+
+    def entry(argv: list[str]) -> int:
+        child_reaper.become_reaper()
+        return entrypoint.main(argv)
+
+    signal.signal(signal.SIGCHLD, on_child)
+    for line in sys.stdin:
+        if not line.endswith("\n"):
+            return  # the agent was killed as it wrote
+        order = json.loads(line)
+        with contextlib.suppress(Exception):
+            entrypoint.prepare_fork(order["folder"], order["environ"])
+        try:
+            answer = start(order, entry)
+        except OSError as err:  # a full disk, no process to be had
+            answer = {"error": str(err)}
+        try:
+            say(answer)
+        except BrokenPipeError:  # the agent was killed meanwhile; the job goes on
+            return
+
+
+def say(answer: dict[str, Any]) -> None:
+    os.write(1, (json.dumps(answer) + "\n").encode())  # one write: an event cannot get into an answer
+
+
+def on_child(number: int, frame: object) -> None:
+    """Reap what has ended; how it ended is in its folder."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            with contextlib.suppress(OSError):  # the agent has gone
+                say({"ended": True})
+
+
+def start(order: dict[str, Any], entry: Callable[[list[str]], int]) -> dict[str, Any]:
+    """Fork the job unless its folder shows that it was started before."""
+    folder = order["folder"]
+    lock = os.open(os.path.join(folder, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)  # noqa: PTH118
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return {"already": True}
+        if os.path.exists(os.path.join(folder, "pid")):  # noqa: PTH110, PTH118
+            return {"already": True}
+        return fork(order, entry)
+    finally:
+        os.close(lock)  # the child's copy keeps the lock
+
+
+def fork(order: dict[str, Any], entry: Callable[[list[str]], int]) -> dict[str, Any]:
+    """Start the child, and wait until it has written down that it was, or said why it could not."""
+    heard, told = os.pipe()
+    try:
+        pid = os.fork()
+    except OSError:
+        os.close(heard)
+        os.close(told)
+        raise
+    if pid == 0:
+        os.close(heard)
+        run_child(order, entry, told)
+    os.close(told)
+    with open(heard, "rb") as file:  # noqa: PTH123
+        said = file.read().decode(errors="replace")
+    return {"error": said} if said else {"pid": pid}
+
+
+def run_child(order: dict[str, Any], entry: Callable[[list[str]], int], told: int) -> None:
+    """Be the job: take a session and a log of its own, run the entrypoint, leave its exit code behind.
+
+    told: hears why that cannot begin, on a full disk say, and is closed once it has.
+    """
+    folder = order["folder"]
+    try:
+        os.setsid()
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        with open(os.devnull, "rb") as nothing:  # noqa: PTH123
+            os.dup2(nothing.fileno(), 0)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        log = os.open(os.path.join(folder, "output.log"), flags, 0o600)  # noqa: PTH118
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        os.close(log)
+        write(folder, "pid", str(os.getpid()))  # by nobody else: a launcher that is killed now leaves no doubt
+        os.close(told)
+    except BaseException as err:  # noqa: BLE001 - it must not get back into the launcher's loop
+        with contextlib.suppress(OSError):
+            os.write(told, (str(err) or type(err).__name__).encode(errors="replace"))
+        os._exit(70)
+    code = 70  # EX_SOFTWARE: our own failure, not the script's
+    try:
+        os.environ.clear()
+        os.environ.update(order["environ"])
+        code = entry(order["argv"])
+    except BaseException as err:  # noqa: BLE001 - whatever it was, the folder must say how the job ended
+        with contextlib.suppress(OSError):
+            os.write(2, ("smsweep: %s: %s\n" % (type(err).__name__, err)).encode())  # noqa: UP031
+    finally:
+        with contextlib.suppress(OSError):
+            write(folder, "exit_code", str(code))
+        os._exit(code & 0xFF)
+
+
+def write(folder: str, name: str, text: str) -> None:
+    """Put a small file in place whole or not at all."""
+    path = os.path.join(folder, name)  # noqa: PTH118
+    with open(path + ".part", "w") as file:  # noqa: PTH123
+        file.write(text)
+    os.rename(path + ".part", path)  # noqa: PTH104
+
+
+if __name__ == "__main__":
+    main()

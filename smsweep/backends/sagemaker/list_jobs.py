@@ -1,0 +1,50 @@
+"""All jobs of a name's beginning that an account has, ended ones included: for who knows of none of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from smsweep.aws.client import Aws
+from smsweep.aws.options import SageMakerOptions
+from smsweep.backends.sagemaker.job_poller import PAGE
+from smsweep.backends.sagemaker.rate_limit import Rates
+from smsweep.core.job import TrainingJobRequest
+from smsweep.errors import Throttled
+
+LOOK_S = 0.05  # between two looks whether it is our turn
+
+
+def find_jobs(beginning: str, folder: Path, environ: Mapping[str, str]) -> Iterator[TrainingJobRequest]:
+    """See backends.table.FindJobs. Raises JobError."""
+    del folder
+    with closing(Aws(environ)) as aws:
+        rates = Rates(SageMakerOptions.from_environ(environ).rates, time.monotonic)
+        token: dict[str, str] = {}
+        while True:
+            wanted = {"NameContains": beginning, "MaxResults": PAGE, **token}
+            page = _in_turn(aws, rates, "ListTrainingJobs", "list_training_jobs", wanted)
+            for name in (summary["TrainingJobName"] for summary in page["TrainingJobSummaries"]):
+                if name.startswith(beginning):
+                    job = {"TrainingJobName": name}
+                    yield _in_turn(aws, rates, "DescribeTrainingJob", "describe_training_job", job)
+            if "NextToken" not in page:
+                return
+            token = {"NextToken": page["NextToken"]}
+
+
+def _in_turn(aws: Aws, rates: Rates, action: str, operation: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Call as often as AWS asks to wait, and no faster than it allows. Raises JobError."""
+    while True:
+        while not rates.take(action):
+            time.sleep(LOOK_S)
+        try:
+            answer = aws.translated("sagemaker", operation, **arguments)
+        except Throttled:
+            rates.note(action, was_throttled=True)
+        else:
+            rates.note(action, was_throttled=False)
+            return answer

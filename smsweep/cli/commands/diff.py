@@ -1,0 +1,122 @@
+"""`smsweep diff`: two trials, or two sweeps, side by side."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from smsweep.cli.options import Json, complete_id, whole_id
+from smsweep.cli.output import answer, answer_json, table
+from smsweep.cli.text import clean
+from smsweep.services.views import diff as diff_service
+
+EXAMPLES = """
+smsweep diff abcd1234/3 abcd1234/7
+smsweep diff abcd1234 efgh5678
+smsweep diff abcd1234 efgh5678 --stat
+smsweep diff abcd1234/3 efgh5678/0 --json
+"""
+
+SECTIONS = {
+    "facts": "",
+    "params": "params",
+    "metrics": "metrics",
+    "config": "sweep.yaml",
+    "job": "job.yaml",
+    "request": "request",
+    "environment": "created with",
+}
+MOST_ROWS = 12  # of one section
+COLOURS = {"+": "green", "-": "red", "@": "cyan"}
+LETTERS = {"added": "A", "removed": "D", "changed": "M", "mode": "M"}  # as git has them
+
+Data = dict[str, Any]
+
+One = Annotated[
+    str,
+    typer.Argument(
+        metavar="A", callback=whole_id, autocompletion=complete_id, help="A sweep, or a trial: ID or ID/N."
+    ),
+]
+Other = Annotated[
+    str,
+    typer.Argument(metavar="B", callback=whole_id, autocompletion=complete_id, help="Another of the same kind."),
+]
+
+
+def diff(
+    a: One,
+    b: Other,
+    stat: Annotated[bool, typer.Option("--stat", help="Name the files that differ, not their lines.")] = False,
+    exit_code: Annotated[
+        bool, typer.Option("--exit-code", help="End with 1 when they differ, as git does.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Compare two trials or two sweeps.
+
+    Params, metrics, states, both config files, the job's request, what they were created with, and the source file
+    by file. Of sweeps, params and metrics are those of the best trials. Only what differs is shown.
+    """
+    found = diff_service.diff(a, b)
+    if as_json:
+        answer_json(found)
+    else:
+        _tables(found)
+        _source(found["source"], stat=stat)
+    if exit_code and not found["is_same"]:
+        raise typer.Exit(1)
+
+
+def _tables(found: Data) -> None:
+    rows: list[tuple[object, ...]] = []
+    for section, title in SECTIONS.items():
+        for pair in found[section][:MOST_ROWS]:
+            name = f"{title}: {pair['name']}" if title else pair["name"]
+            rows.append((name, pair.get("a"), pair.get("b"), _change(pair)))
+        n_left = len(found[section]) - MOST_ROWS
+        if n_left > 0:
+            rows.append((f"{title}: {n_left} more, see --json", "", "", ""))
+    if rows:
+        table(("", found["a"], found["b"], "change"), rows)
+    what = ", ".join(
+        f"{found['same'][section]} {section}" for section in ("params", "metrics") if found["same"][section]
+    )
+    if what:
+        answer(f"the same: {what}")
+
+
+def _change(pair: Data) -> str:
+    """Return a number's change, and its share of the first where that is not 0."""
+    if "delta" not in pair:
+        return ""
+    share = f" ({pair['delta'] / abs(pair['a']):+.1%})" if pair["a"] else ""
+    return f"{pair['delta']:+.6g}{share}"
+
+
+def _source(source: Data, *, stat: bool) -> None:
+    if source["is_same"]:
+        answer("the source is the same" if source["a"] else "neither has a source")
+        return
+    if source["files"] is None:
+        missing = ", ".join(source["missing"])
+        answer(f"the sources differ; which files is not to be known without {missing}, not on this machine")
+        return
+    for file in source["files"]:
+        n_added, n_removed = _counted(file["diff"])
+        counts = "no text" if file["diff"] is None else f"+{n_added} -{n_removed}"
+        answer(
+            f"{LETTERS[file['change']]} {clean(file['name'])}  {'mode' if file['change'] == 'mode' else counts}"
+        )
+    for file in () if stat else source["files"]:
+        for line in file["diff"] or ():
+            colour = COLOURS.get(line[:1]) if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else None
+            answer(typer.style(clean(line), fg=colour) if colour else clean(line))
+
+
+def _counted(lines: list[str] | None) -> tuple[int, int]:
+    body = [line for line in lines or () if not line.startswith(("+++", "---"))]
+    return sum(line.startswith("+") for line in body), sum(line.startswith("-") for line in body)

@@ -1,0 +1,101 @@
+"""`smsweep trials`: the trials of a sweep as a table or JSON."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from smsweep.cli.display.agent_log import first_line
+from smsweep.cli.output import say, wide_table
+from smsweep.cli.text import cell, clean, duration, pairs
+from smsweep.errors import UsageError
+from smsweep.services.views import json_views
+
+Data = dict[str, Any]
+
+
+MOST_NAMED = 3  # columns that had no room
+
+
+def sort_trials(trials: Sequence[Data], by: str, shown: Data) -> list[Data]:
+    """Return trials by ascending value; those without one come last. Raises UsageError for an unknown name.
+
+    by: a field of a trial, a param or a metric, as shown or as `params.x`, `metrics.x`; "-" in front turns it
+    round. The objective's natural order is best first, by the goal in shown (`views.show`).
+    """
+    name, is_descending = by.removeprefix("-"), by.startswith("-")
+    if name == "objective" and shown["metric"] and shown["metric"]["goal"] == "maximize":
+        is_descending = not is_descending
+    known: dict[str, None] = {}
+    keyed: list[tuple[Any, Data]] = []
+    without: list[tuple[Any, Data]] = []
+    for trial in trials:
+        columns = sortable(trial)
+        known |= dict.fromkeys(columns)
+        value = columns.get(name)
+        is_sortable = value is not None and value == value  # NaN is not
+        (keyed if is_sortable else without).append((value, trial))
+    if trials and name not in known:
+        raise UsageError(f"--sort: no trial has {name!r}; there are {', '.join(known)}")
+    keyed.sort(key=lambda pair: (isinstance(pair[0], str), pair[0]), reverse=is_descending)
+    return [trial for _, trial in [*keyed, *without]]
+
+
+def sortable(trial: Data) -> Data:
+    """Return everything of a trial that a column can be sorted by; only numbers and text compare."""
+    params = json_views.flat_params(trial["params"])
+    fields = {name: value for name, value in trial.items() if name not in ("params", "metrics")}
+    columns = {
+        **{f"metrics.{name}": value for name, value in trial["metrics"].items()},
+        **{f"params.{name}": value for name, value in params.items()},
+        **trial["metrics"],
+        **params,
+        **fields,
+    }
+    return {
+        name: value if isinstance(value, (int, float, str, type(None))) else str(value)
+        for name, value in columns.items()
+    }
+
+
+def trials_table(trials: Sequence[Data], shown: Data, *, err: bool = False) -> None:
+    """Print number, state, objective or metrics, time, params and reason of each, with the sweep's best marked.
+
+    On a terminal, params that are the same in all of them are told once, below.
+    """
+    best = {shown["best"]["number"]} if shown["best"] else set(shown["front"])
+    row_of_best = next(
+        (row for row, trial in enumerate(trials) if shown["best"] and trial["number"] in best), None
+    )
+    metrics = [metric["name"] for metric in shown["metrics"]]
+    params = [json_views.flat_params(trial["params"]) for trial in trials]
+    names = list(dict.fromkeys(name for row in params for name in row))
+    same: Data = {}
+    if (sys.stderr if err else sys.stdout).isatty() and len(trials) > 1:
+        same = {name: params[0][name] for name in names if all(_is_same(row, params[0], name) for row in params)}
+        names = [name for name in names if name not in same]
+    has_reason = any(trial["reason"] for trial in trials)
+    rows = [
+        [
+            f"{trial['number']}{'*' if trial['number'] in best else ''}",
+            trial["state"],
+            *([trial["metrics"].get(name) for name in metrics] or [trial["objective"]]),
+            duration(trial["started_at"], trial["ended_at"]),
+            *(values.get(name) for name in names),
+            *([first_line(trial["reason"])] if has_reason else ()),
+        ]
+        for trial, values in zip(trials, params, strict=True)
+    ]
+    columns = ["trial", "state", *(metrics or ["objective"]), "time", *names, *(["reason"] if has_reason else ())]
+    left_out = wide_table(columns, rows, first=3, last=int(has_reason), best=row_of_best, err=err)
+    if same:
+        say(f"the same in all: {pairs(same)}")
+    if left_out:
+        others = f" and {len(left_out) - MOST_NAMED} more columns" if left_out[MOST_NAMED:] else ""
+        named = ", ".join(map(clean, left_out[:MOST_NAMED]))
+        say(f"no room for {named}{others}; all: smsweep trials {shown['id']} | less -S")
+
+
+def _is_same(a: Data, b: Data, name: str) -> bool:
+    return name in a and name in b and cell(a[name]) == cell(b[name])

@@ -1,0 +1,259 @@
+"""The keys of a job.yaml: the SageMaker estimator's words, and a few of smsweep's own."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from smsweep.config_files.validation import Count, Positive, Section, Text, Whole, expected
+
+InputMode = Literal["File", "Pipe", "FastFile"]
+HookEvent = Literal["end", "failure"]
+
+# What `secrets` may hold: where a value is kept, never the value.
+SECRET_REFERENCES = (
+    re.compile(r"arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{12}:secret:[\w/+=.@!-]+(#[\w.-]+)?\Z"),
+    re.compile(r"arn:aws[a-z-]*:ssm:[a-z0-9-]+:\d{12}:parameter/[\w/.-]+\Z"),
+    re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*\Z"),
+)
+_REFERENCE_FORMS = (
+    "an ARN of Secrets Manager (with #key for one key of a JSON secret), an ARN of an SSM parameter, "
+    "or env:NAME for a variable of the agent's own environment"
+)
+
+
+def _secret_reference(value: Any) -> Any:
+    if not isinstance(value, str) or not any(form.match(value) for form in SECRET_REFERENCES):
+        # the value is not shown: it may be the secret itself
+        raise PydanticCustomError(
+            "hidden", "not a reference to a secret; give {forms}", {"forms": _REFERENCE_FORMS}
+        )
+    return value
+
+
+def _environment_value(value: Any) -> Any:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str):
+        raise expected("text")
+    return value
+
+
+def _tag_mapping(value: Any) -> Any:
+    """Take the API's list of {Key, Value} for the mapping that it stands for."""
+    if not isinstance(value, list):
+        return value
+    if not all(isinstance(tag, dict) and tag.keys() == {"Key", "Value"} for tag in value):
+        raise expected("a mapping, or a list of {Key: ..., Value: ...}")
+    if len({str(tag["Key"]) for tag in value}) < len(value):
+        raise expected("each Key once")
+    return {str(tag["Key"]): tag["Value"] for tag in value}
+
+
+def _channel_mapping(value: Any) -> Any:
+    return {"training": value} if isinstance(value, str) else value  # the SDK's name for the only channel
+
+
+def _price(value: Any) -> Any:
+    """Take AWS's own list for a number."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if value != "aws" and not (is_number and 0 < value < float("inf")):
+        raise expected("dollars above 0 for an hour of one instance, or aws to ask AWS's price list")
+    return value
+
+
+def _hook_url(value: Any) -> Any:
+    if isinstance(value, str) and value.startswith(("http://", "https://")):
+        return value
+    if not isinstance(value, str) or not any(form.match(value) for form in SECRET_REFERENCES):
+        # the value is not shown: whoever knows a webhook's address may write to it
+        raise PydanticCustomError(
+            "hidden", "not a webhook; give http://..., https://..., {forms}", {"forms": _REFERENCE_FORMS}
+        )
+    return value
+
+
+def _notify_list(value: Any) -> Any:
+    return value if isinstance(value, list) else [value]
+
+
+def _condition_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+EnvironmentValue = Annotated[str, BeforeValidator(_environment_value)]
+PricePerHour = Annotated[float | Literal["aws"], BeforeValidator(_price)]
+SecretReference = Annotated[str, BeforeValidator(_secret_reference)]
+
+
+class InputSection(Section):
+    """One channel of data, in S3 or on a file system. A URI alone stands for its s3_uri."""
+
+    s3_uri: Text | None = None
+    file_system_id: Text | None = None
+    file_system_type: Literal["EFS", "FSxLustre"] | None = None
+    directory_path: Text | None = None
+    file_system_access_mode: Literal["ro", "rw"] = "ro"
+    content_type: Text | None = None
+    distribution: Literal["FullyReplicated", "ShardedByS3Key"] = "FullyReplicated"
+    input_mode: InputMode | None = None
+    compression: Literal["None", "Gzip"] | None = None
+    record_wrapping: Literal["None", "RecordIO"] | None = None
+    s3_data_type: Literal["S3Prefix", "ManifestFile", "AugmentedManifestFile"] = "S3Prefix"
+    attribute_names: list[Text] | None = None
+    instance_groups: list[Text] | None = None
+    shuffle_seed: Whole | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_uri(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return {"s3_uri": value}
+        if isinstance(value, dict) and "s3_data" in value and "s3_uri" not in value:  # TrainingInput's own word
+            return {"s3_uri" if key == "s3_data" else key: item for key, item in value.items()}
+        return value
+
+
+class MetricDefinitionSection(Section):
+    """A metric in printed lines, as the SDK and the API write it."""
+
+    name: Text = Field(alias="Name", description="the metric's name")
+    regex: Text = Field(alias="Regex", description="a regular expression with one group around the number")
+
+
+class InstanceGroupSection(Section):
+    """One group of a cluster of several kinds of machines."""
+
+    instance_group_name: Text = Field(description="the group's name")
+    instance_type: Text = Field(description="such as ml.m5.xlarge")
+    instance_count: Count = Field(description="how many machines")
+
+
+class LaunchSection(Section):
+    """A distributed launch, switched on or off."""
+
+    enabled: bool = False
+    custom_mpi_options: Text | None = Field(None, description="more of mpirun's options, in one text")
+
+
+class MpiSection(LaunchSection):
+    """Processes that mpirun starts."""
+
+    processes_per_host: Count | None = Field(None, description="how many")
+
+
+class DistributionSection(Section):
+    """How the script is started several times, as the SDK's frameworks take it."""
+
+    torch_distributed: LaunchSection | None = None
+    pytorchddp: LaunchSection | None = None
+    mpi: MpiSection | None = None
+    smdistributed: dict[str, Any] | None = None
+    parameter_server: LaunchSection | None = None
+    multi_worker_mirrored_strategy: LaunchSection | None = None
+
+
+class BudgetSection(Section):
+    """Hard caps on a sweep."""
+
+    usd: Positive | None = Field(None, description="dollars")
+    hours: Positive | None = Field(None, description="hours of training, over all trials")
+    trials: Count | None = Field(None, description="trials")
+
+
+class NotifySection(Section):
+    """Whom to tell when the sweep has ended, or when its first trial fails. A text alone stands for its url."""
+
+    url: Annotated[Text, BeforeValidator(_hook_url)] | None = None
+    command: Annotated[list[Text], Field(min_length=1)] | None = None
+    events: Annotated[list[HookEvent], BeforeValidator(_condition_list), Field(min_length=1)] | None = None
+    headers: dict[str, Text] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_url(cls, value: Any) -> Any:
+        return {"url": value} if isinstance(value, str) else value
+
+
+class RetriesSection(Section):
+    """How often a trial is tried again, by what went wrong."""
+
+    crashed: Whole = Field(1, description="its job was lost without a verdict")
+    capacity: Whole = Field(10, description="no machine was to be had")
+    internal: Whole = Field(2, description="trouble of SageMaker itself")
+    user: Whole = Field(0, description="the script failed")
+    oom: Whole = Field(0, description="memory ran out")
+    disk: Whole = Field(0, description="the disk was full")
+    timeout: Whole = Field(0, description="it ran into max_run or max_wait")
+    external: Whole = Field(0, description="somebody stopped its job")
+
+
+class AgentSection(Section):
+    """How the agent of `--detach` runs, as a training job of its own."""
+
+    image_uri: Text | None = Field(None, description="with Python 3.10 or newer; one of AWS's own if left out")
+    role: Text | None = Field(None, description="not the trials'; `smsweep iam --of agent` prints its policy")
+    instance_type: Text | None = Field(None, description="ml.t3.medium if left out")
+    max_run: Count | None = Field(None, description="seconds, five days if left out; another agent goes on then")
+    use_spot_instances: bool | None = None
+    price_per_hour: Positive | None = Field(None, description="dollars for an hour of its machine")
+    store: SecretReference | None = Field(None, description="where the URL of a PostgreSQL store is kept")
+
+
+class JobSection(Section):
+    """How a trial's job runs."""
+
+    image_uri: Text | None = None
+    framework: Literal["huggingface", "pytorch", "sklearn", "tensorflow", "xgboost"] | None = None
+    framework_version: Text | None = None
+    py_version: Text | None = None
+    transformers_version: Text | None = None
+    pytorch_version: Text | None = None
+    tensorflow_version: Text | None = None
+    role: Text | None = None
+    instance_type: Text | None = None
+    instance_count: Count | None = None
+    instance_groups: Annotated[list[InstanceGroupSection], Field(min_length=1)] | None = None
+    volume_size: Count | None = None
+    volume_kms_key: Text | None = None
+    keep_alive_period_in_seconds: Whole | None = None
+    training_plan: Text | None = None
+    max_run: Count | None = None
+    max_wait: Count | None = None
+    use_spot_instances: bool | None = None
+    max_retry_attempts: Count | None = None
+    checkpoint_s3_uri: Text | None = None
+    checkpoint_local_path: Text | None = None
+    inputs: Annotated[dict[str, InputSection], BeforeValidator(_channel_mapping)] | None = None
+    input_mode: InputMode | None = None
+    output_path: Text | None = None
+    output_kms_key: Text | None = None
+    disable_output_compression: bool | None = None
+    source_dir: Text | None = None
+    distribution: DistributionSection | None = None
+    environment: dict[str, EnvironmentValue] | None = None
+    tags: Annotated[dict[str, EnvironmentValue], BeforeValidator(_tag_mapping)] | None = None
+    metric_definitions: list[MetricDefinitionSection] | None = None
+    subnets: list[Text] | None = None
+    security_group_ids: list[Text] | None = None
+    enable_network_isolation: bool | None = None
+    encrypt_inter_container_traffic: bool | None = None
+    enable_sagemaker_metrics: bool | None = None
+    enable_remote_debug: bool | None = None
+    enable_session_tag_chaining: bool | None = None
+    enable_infra_check: bool | None = None
+    training_repository_access_mode: Literal["Platform", "Vpc"] | None = None
+    training_repository_credentials_provider_arn: Text | None = None
+    secrets: dict[str, SecretReference] | None = None
+    secrets_env: bool | None = None
+    repeats: Count | None = None
+    stop_if: Annotated[list[Text], BeforeValidator(_condition_list)] | None = None
+    price_per_hour: PricePerHour | None = None
+    budget: BudgetSection | None = None
+    retries: RetriesSection | None = None
+    notify: Annotated[list[NotifySection], BeforeValidator(_notify_list)] | None = None
+    agent: AgentSection | None = None
+    request: dict[str, Any] | None = None

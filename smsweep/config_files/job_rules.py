@@ -1,0 +1,316 @@
+"""What one key of a job.yaml demands of another, and words of the SDK that have no place in it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path as FilePath
+from typing import Any
+
+from smsweep.aws.request_rules import LONGEST_RUN_S, may_be_machine
+from smsweep.config_files.document import Path, Problems
+from smsweep.config_files.job_models import InputSection
+from smsweep.config_files.job_request import local_path
+from smsweep.config_files.yaml_scalars import read_scalar
+from smsweep.core.job import DEFAULT_MAX_RUN_S
+from smsweep.core.stop_condition import parse_condition
+from smsweep.errors import ConfigError
+
+# Words that users of the SDK may try -> what to do instead.
+ELSEWHERE = {
+    "entry_point": "the sweep's program says which script runs",
+    "hyperparameters": "fixed values stand in sweep.yaml: parameters: {epochs: {value: 3}}",
+    "dependencies": "put the folders below source_dir",
+    "git_config": "check the repository out and name its folder as source_dir",
+    "container_entry_point": "smsweep starts the job itself; the sweep's command says what it starts",
+    "container_arguments": "smsweep starts the job itself; the sweep's command says what it starts",
+    "job_name": "smsweep names the jobs, so that it knows them again",
+    "base_job_name": "smsweep names the jobs, so that it knows them again",
+    "code_location": "smsweep uploads the source once a sweep, beside its other files",
+    "model_uri": "name it as a channel: inputs: {model: s3://...}",
+    "model_channel_name": "name it as a channel: inputs: {model: s3://...}",
+    "container_log_level": "it is the SDK's own toolkit that reads it; give the script an environment variable",
+    "model_dir": "it is a param: parameters: {model_dir: {value: ...}} in sweep.yaml",
+    "training_recipe": "a recipe brings a program of its own; name a script as the sweep's program",
+    "rules": "the API's fields for it go under request: {DebugRuleConfigurations: [...]}",
+    "debugger_hook_config": "the API's fields for it go under request: {DebugHookConfig: {...}}",
+    "profiler_config": "the API's fields for it go under request: {ProfilerConfig: {...}}",
+    "disable_profiler": "no profiler runs unless request: {ProfilerConfig: {...}} asks for one",
+    "tensorboard_output_config": "the API's fields for it go under request: {TensorBoardOutputConfig: {...}}",
+    "instance_placement_config": "the API's fields for it go under request: {ResourceConfig: {...}}",
+}
+
+# Fields under `request:` that are smsweep's own to set -> why.
+OWNED = {
+    ("TrainingJobName",): "smsweep names the jobs, so that it knows them again",
+    ("AlgorithmSpecification", "ContainerEntrypoint"): "smsweep starts the job itself",
+    ("AlgorithmSpecification", "ContainerArguments"): "smsweep starts the job itself",
+    ("ServerlessJobConfig",): "such a job runs a recipe of AWS's own, and no script",
+}
+
+TOO_OLD = ("py2", "py27", "py35", "py36")  # Pythons on which no job starts
+
+ON_FILE_SYSTEM = {"file_system_id", "file_system_type", "directory_path", "file_system_access_mode"}
+ANYWHERE = {"content_type", "input_mode"}
+IN_S3 = InputSection.model_fields.keys() - ON_FILE_SYSTEM - ANYWHERE | {"s3_data"}
+OWN_CHANNEL = "is the name of smsweep's own channel; rename yours"
+
+# A variable of such a name holds a secret, whatever the value looks like.
+_SECRET_NAME = re.compile(
+    r"(API_?KEY|SECRET|SECRET_KEY|SECRET_ACCESS_KEY|PASSWORD|PASSWD|TOKEN|PRIVATE_KEY)\Z", re.I
+)
+_SECRET_HEADER = re.compile(r"authorization|token|key|secret|password|cookie", re.I)
+_RESERVED_TAGS = ("aws:", "smsweep:")
+
+
+def check_rules(data: Mapping[str, Any], folder: FilePath, problems: Problems) -> None:
+    """Note what does not go together. data: the document, of which anything may still be of the wrong type."""
+    for key, why in ELSEWHERE.items():
+        if key in data:
+            problems.add((key,), f"has no place here; {why}")
+    _check_request(data.get("request"), problems)
+    _check_image(data, problems)
+    _check_machines(data, problems)
+    _check_times(data, problems)
+    _check_pairs(data, problems)
+    _check_inputs(data.get("inputs"), folder, problems)
+    _check_names(data, problems)
+    _check_metric_definitions(data.get("metric_definitions"), problems)
+    _check_conditions(data.get("stop_if"), problems)
+    _check_notify(data.get("notify"), problems)
+
+
+def _check_image(data: Mapping[str, Any], problems: Problems) -> None:
+    framework, image = data.get("framework"), data.get("image_uri")
+    if isinstance(image, str) and may_be_machine(image):
+        problems.add(("image_uri",), f"{image} is a type of machine, no image; it goes under instance_type")
+    if "image_uri" in data and "framework" in data:
+        problems.add(("framework",), "cannot stand beside image_uri; keep one of the two")
+    if data.get("py_version") in TOO_OLD:
+        problems.add(("py_version",), "a job needs Python 3.8 or newer; name a later framework_version")
+    if framework is None:
+        for key in (
+            "framework_version",
+            "py_version",
+            "transformers_version",
+            "pytorch_version",
+            "tensorflow_version",
+        ):
+            if key in data:
+                problems.add((key,), "needs framework beside it, such as framework: pytorch")
+    elif framework == "huggingface":
+        for key in ("transformers_version", "py_version"):
+            if key not in data:
+                problems.add((key,), "missing; framework huggingface needs it")
+        if ("pytorch_version" in data) == ("tensorflow_version" in data):
+            problems.add(("framework",), "huggingface needs one of pytorch_version and tensorflow_version")
+    else:
+        needed = (
+            ("framework_version", "py_version")
+            if framework in ("pytorch", "tensorflow")
+            else ("framework_version",)
+        )
+        for key in needed:
+            if key not in data:
+                problems.add((key,), f"missing; framework {framework} needs it")
+
+
+def _check_machines(data: Mapping[str, Any], problems: Problems) -> None:
+    machine = data.get("instance_type")
+    if machine in ("local", "local_gpu"):
+        problems.add(("instance_type",), "is chosen when the agent starts: --backend docker; remove the key")
+    elif isinstance(machine, str) and not may_be_machine(machine):
+        problems.add(("instance_type",), f"expected a type such as ml.m5.xlarge, got {machine!r}{_ml(machine)}")
+    if "instance_groups" in data:
+        for key in ("instance_type", "instance_count"):
+            if key in data:
+                problems.add((key,), "cannot stand beside instance_groups, which say it for each group")
+        if "keep_alive_period_in_seconds" in data:
+            problems.add(
+                ("keep_alive_period_in_seconds",), "has no effect with instance_groups: such machines are not kept"
+            )
+    elif "instance_type" not in data:
+        for key in ("instance_count", "keep_alive_period_in_seconds"):
+            if key in data:
+                problems.add((key,), "needs instance_type beside it, such as instance_type: ml.m5.xlarge")
+
+
+def _ml(machine: str) -> str:
+    return f"; did you mean ml.{machine}?" if may_be_machine(f"ml.{machine}") else ""
+
+
+def _check_times(data: Mapping[str, Any], problems: Problems) -> None:
+    is_spot = data.get("use_spot_instances") is True
+    max_run, max_wait = data.get("max_run", DEFAULT_MAX_RUN_S), data.get("max_wait")
+    if is_spot and max_wait is None:
+        problems.add(
+            ("max_wait",), "missing; spot machines need the longest time to wait and run together, in seconds"
+        )
+    if max_wait is not None and not is_spot:
+        problems.add(("max_wait",), "is for spot machines only; add use_spot_instances: true, or remove it")
+    if isinstance(max_run, int) and isinstance(max_wait, int) and max_wait < max_run:
+        problems.add(
+            ("max_wait",), f"{max_wait} is less than max_run {max_run}; it includes it, so raise max_wait"
+        )
+    if isinstance(max_run, int) and max_run > LONGEST_RUN_S:
+        problems.add(("max_run",), f"{max_run} seconds are more than the API's 28 days ({LONGEST_RUN_S:,})")
+    if is_spot and data.get("keep_alive_period_in_seconds"):
+        problems.add(("keep_alive_period_in_seconds",), "spot machines cannot be kept; remove one of the two")
+    if is_spot and not data.keys() & {"checkpoint_local_path", "checkpoint_s3_uri"}:
+        problems.warn(
+            ("use_spot_instances",),
+            "an interrupted trial starts from the beginning unless it saves checkpoints to "
+            "/opt/ml/checkpoints; where it does, say so: checkpoint_local_path: /opt/ml/checkpoints",
+        )
+
+
+def _check_pairs(data: Mapping[str, Any], problems: Problems) -> None:
+    source_dir = data.get("source_dir")
+    if isinstance(source_dir, str) and "://" in source_dir:
+        problems.add(("source_dir",), f"expected a folder, got {source_dir!r}; smsweep uploads the source itself")
+    for key, other in (("subnets", "security_group_ids"), ("security_group_ids", "subnets")):
+        if key in data and other not in data:
+            problems.add((key,), f"needs {other} beside it")
+
+
+def _check_inputs(inputs: Any, folder: FilePath, problems: Problems) -> None:
+    for channel, value in inputs.items() if isinstance(inputs, dict) else [("", inputs)]:
+        path = ("inputs", channel) if channel else ("inputs",)
+        uri = value.get("s3_uri", value.get("s3_data")) if isinstance(value, dict) else value
+        if channel == "smsweep":
+            problems.add(path, OWN_CHANNEL)
+        if isinstance(value, dict):
+            _check_place(path, value, problems)
+        if not isinstance(uri, str):
+            continue
+        if not uri.startswith(("s3://", "file://")):
+            problems.add(path, f"expected s3://... or file://..., got {uri!r}; a folder here is file://{uri}")
+        elif uri.startswith("file://") and not local_path(uri, folder).exists():
+            problems.warn(path, f"{local_path(uri, folder)} does not exist on this machine")
+
+
+def _check_place(path: Path, channel: Mapping[str, Any], problems: Problems) -> None:
+    if "file_system_id" in channel:
+        for key in ("file_system_type", "directory_path"):
+            if key not in channel:
+                problems.add((*path, key), "missing; file_system_id needs it")
+        for key in sorted(channel.keys() & IN_S3):
+            problems.add((*path, key), "is for data in S3; a channel with file_system_id is none")
+    elif not {"s3_uri", "s3_data"} & channel.keys():
+        problems.add((*path, "s3_uri"), "missing; where the data lies: s3://... or file://...")
+
+
+def _check_paths(path: Path, value: Any, problems: Problems) -> None:
+    """Note relative paths in raw fields: nobody says there what they are relative to."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        _check_paths((*path, key), item, problems)
+    is_relative = isinstance(value, str) and value.startswith("file://") and not value.startswith("file:///")
+    if is_relative and path[-1] in ("S3Uri", "S3OutputPath"):
+        keys = "inputs, output_path and checkpoint_s3_uri may be relative to this file"
+        problems.add(path, f"expected s3://... or file:///..., got {value!r}; {keys}")
+
+
+def _check_request(request: Any, problems: Problems) -> None:
+    """Note what raw fields may not say, as the keys above them may not."""
+    _check_paths(("request",), request, problems)
+    for (field, *rest), why in OWNED.items():
+        section = request.get(field) if isinstance(request, dict) else None
+        if section is not None and (not rest or (isinstance(section, dict) and rest[0] in section)):
+            problems.add(("request", field, *rest), f"has no place here; {why}")
+    channels = request.get("InputDataConfig") if isinstance(request, dict) else None
+    for index, channel in enumerate(channels if isinstance(channels, list) else ()):
+        if isinstance(channel, dict) and channel.get("ChannelName") == "smsweep":
+            problems.add(("request", "InputDataConfig", index, "ChannelName"), OWN_CHANNEL)
+
+
+def _check_names(data: Mapping[str, Any], problems: Problems) -> None:
+    secrets, tags, request = (data.get(key) for key in ("secrets", "tags", "request"))
+    raw = request if isinstance(request, dict) else {}
+    _check_environment(("environment",), data.get("environment"), secrets, problems)
+    _check_isolation(data, problems)
+    if isinstance(request, dict):
+        _check_environment(("request", "Environment"), request.get("Environment"), secrets, problems)
+    for name in secrets if isinstance(secrets, dict) else ():
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            problems.add(("secrets", name), "cannot name an environment variable; use letters, digits and _")
+    for path, name in [*_tag_names(("tags",), tags), *_tag_names(("request", "Tags"), raw.get("Tags"))]:
+        if name.startswith(_RESERVED_TAGS):
+            problems.add(path, f"tags that begin with {name.partition(':')[0]}: are not yours to set")
+
+
+def _tag_names(path: Path, tags: Any) -> Iterator[tuple[Path, str]]:
+    """Yield where each tag stands, and its name; whatever is of a wrong type is somebody else's to tell."""
+    if isinstance(tags, dict):
+        yield from (((*path, name), name) for name in tags)
+    for index, tag in enumerate(tags if isinstance(tags, list) else ()):
+        if isinstance(tag, dict) and isinstance(tag.get("Key"), str):
+            yield (*path, index, "Key"), tag["Key"]
+
+
+def _check_isolation(data: Mapping[str, Any], problems: Problems) -> None:
+    secrets, request = data.get("secrets"), data.get("request")
+    raw = request.get("EnableNetworkIsolation") if isinstance(request, dict) else None
+    if isinstance(secrets, dict) and True in (raw, data.get("enable_network_isolation")):
+        for name, reference in secrets.items():
+            if str(reference).startswith("arn:"):
+                problems.add(("secrets", name), "cannot be fetched by a job without a network (network isolation)")
+
+
+def _check_environment(path: Path, environment: Any, secrets: Any, problems: Problems) -> None:
+    for name, value in environment.items() if isinstance(environment, dict) else ():
+        if isinstance(secrets, dict) and name in secrets and value is not None:
+            problems.add((*path, name), "is under secrets too; keep one of the two")
+        elif _SECRET_NAME.search(name) and isinstance(value, str) and isinstance(read_scalar(value[:50]), str):
+            problems.add(
+                (*path, name),
+                "is a secret by its name, and whoever may describe the job can read it; name it under secrets",
+            )
+
+
+def _check_metric_definitions(definitions: Any, problems: Problems) -> None:
+    for index, definition in enumerate(definitions if isinstance(definitions, list) else ()):
+        regex = definition.get("Regex") if isinstance(definition, dict) else None
+        if not isinstance(regex, str):
+            continue
+        path = ("metric_definitions", index, "Regex")
+        try:
+            n_groups = re.compile(regex).groups
+        except re.error as err:
+            problems.add(path, f"{regex!r} is no regular expression: {err}")
+            continue
+        if not n_groups:
+            problems.add(path, f"{regex!r} has no group; put ( ) around the number")
+
+
+def _check_conditions(conditions: Any, problems: Problems) -> None:
+    for index, text in enumerate(
+        [conditions] if isinstance(conditions, str) else conditions if isinstance(conditions, list) else ()
+    ):
+        try:
+            if isinstance(text, str):
+                parse_condition(text)
+        except ConfigError as err:
+            problems.add(("stop_if",) if isinstance(conditions, str) else ("stop_if", index), str(err))
+
+
+def _check_notify(hooks: Any, problems: Problems) -> None:
+    listed = hooks if isinstance(hooks, list) else [hooks]
+    for index, hook in enumerate(listed):
+        path = ("notify", index) if isinstance(hooks, list) else ("notify",)
+        if not isinstance(hook, dict):
+            continue
+        if ("url" in hook) == ("command" in hook):
+            problems.add(path, "needs one of url and command")
+        if "headers" in hook and "command" in hook:
+            problems.add((*path, "headers"), "is for a url only")
+        for name, value in hook["headers"].items() if isinstance(hook.get("headers"), dict) else ():
+            if str(value).lower().startswith("env:aws_"):
+                problems.add(
+                    (*path, "headers", name),
+                    f"{value} is a variable of AWS's, which no webhook may get; name another variable",
+                )
+            if _SECRET_HEADER.search(str(name)) and not str(value).startswith(("env:", "arn:")):
+                problems.add(
+                    (*path, "headers", name), "is a secret by its name; give where it is kept, such as env:NAME"
+                )

@@ -1,0 +1,147 @@
+"""Reads a job.yaml, which says in the SageMaker estimator's words how a trial's job runs, into a JobTemplate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from smsweep.config_files.document import Document, Problems, non_finite, show
+from smsweep.config_files.from_python import from_mapping, to_yaml
+from smsweep.config_files.job_models import JobSection, NotifySection
+from smsweep.config_files.job_request import OWN_PLACES, build_request, home_expanded, key_of, local_path
+from smsweep.config_files.job_rules import ELSEWHERE, check_rules
+from smsweep.config_files.validation import check
+from smsweep.config_files.yaml_reader import read_file, read_yaml
+from smsweep.core.distributed_launch import launch
+from smsweep.core.job import JobTemplate, Price
+from smsweep.core.notify_hook import EVENTS, Hook
+
+FRAMEWORK_KEYS = (
+    "framework",
+    "framework_version",
+    "py_version",
+    "transformers_version",
+    "pytorch_version",
+    "tensorflow_version",
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ParsedJob:
+    """A job template and what its author should hear about it."""
+
+    template: JobTemplate
+    warnings: tuple[str, ...]  # one line each, with file and line where there are any
+    text: str  # the YAML to keep with the sweep, paths made absolute; reading it again gives the same template
+
+
+def read_job(path: Path) -> ParsedJob:
+    """Read a job.yaml. Raises NotFound, or ConfigError with every problem of the file."""
+    return _parse(read_file(path), path.absolute().parent)
+
+
+def parse_job(document: Mapping[str, Any] | str, *, name: str = "<job>", folder: Path | None = None) -> ParsedJob:
+    """Read a job's settings from a dict, which is left as it is, or from YAML text; both may be empty.
+
+    name: stands for the file in messages about a text. folder: what relative paths are relative to, the working
+    directory if None. Raises ConfigError with every problem.
+    """
+    parsed = read_yaml(document, name) if isinstance(document, str) else from_mapping(document)
+    return _parse(parsed, folder or Path.cwd())
+
+
+def _parse(document: Document, folder: Path) -> ParsedJob:
+    data, problems = {} if document.data is None else document.data, Problems(document)
+    if not isinstance(data, dict):
+        problems.add((), f"expected keys such as instance_type and role, got {show(data)}")
+        problems.raise_errors()
+    for path in non_finite(data):
+        problems.add(path, "not a finite number")
+    known = {key: value for key, value in data.items() if key not in ELSEWHERE}
+    job = check(JobSection, known, (), problems)
+    check_rules(data, folder, problems)
+    problems.raise_errors()
+    assert job is not None
+    request = build_request(job, folder)
+    _check_limits(request, job, problems)
+    command = _launch(job, request, problems)
+    problems.raise_errors()
+    template = JobTemplate(
+        request=request,
+        framework={key: value for key in FRAMEWORK_KEYS if (value := getattr(job, key)) is not None},
+        source_dir=str(_source_dir(job.source_dir, folder)) if job.source_dir else "",
+        command=command,
+        secrets=dict(job.secrets or {}),
+        carries_secrets_env=bool(job.secrets_env),
+        metric_definitions=_metric_definitions(request),
+        retries=job.retries.model_dump(exclude_unset=True) if job.retries else {},
+        repeats=job.repeats or 1,
+        stop_if=tuple(job.stop_if or ()),
+        price=Price(per_hour=job.price_per_hour) if isinstance(job.price_per_hour, float) else None,
+        asks_price=job.price_per_hour == "aws",
+        notify=tuple(_hook(section) for section in job.notify or ()),
+        budget=job.budget.model_dump(exclude_none=True) if job.budget else {},
+        agent=job.agent.model_dump(exclude_none=True) if job.agent else {},
+    )
+    return ParsedJob(template=template, warnings=problems.warnings, text=_text(document, data, folder))
+
+
+def _launch(job: JobSection, request: Mapping[str, Any], problems: Problems) -> tuple[str, ...]:
+    try:
+        distribution = job.distribution.model_dump(exclude_none=True) if job.distribution else {}
+        return launch(distribution, request.get("ResourceConfig", {}))
+    except ValueError as err:
+        problems.add(("distribution",), str(err))
+        return ()
+
+
+def _hook(section: NotifySection) -> Hook:
+    return Hook(
+        url=section.url or "",
+        command=tuple(section.command or ()),
+        events=tuple(section.events or EVENTS),
+        headers=dict(section.headers or {}),
+    )
+
+
+def _check_limits(request: Mapping[str, Any], job: JobSection, problems: Problems) -> None:
+    if not request:
+        return
+    # botocore and its model take a third of a second: only now
+    api = import_module("smsweep.config_files.api_messages")
+    for place, text in api.violations(request):
+        problems.add(key_of(place, job), text)
+    if job.instance_type and api.unknown_instance_type(job.instance_type):
+        problems.warn(("instance_type",), f"{job.instance_type} is new to the installed botocore, or misspelt")
+
+
+def _metric_definitions(request: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    definitions = request.get("AlgorithmSpecification", {}).get("MetricDefinitions", ())
+    return tuple((definition["Name"], definition["Regex"]) for definition in definitions)
+
+
+def _source_dir(source_dir: str, folder: Path) -> Path:
+    return (folder / home_expanded(source_dir)).absolute()
+
+
+def _text(document: Document, data: Mapping[str, Any], folder: Path) -> str:
+    """Return the document with relative paths made absolute, since it will be read elsewhere; else as it is."""
+    resolved = dict(data)
+    if "source_dir" in data:
+        resolved["source_dir"] = str(_source_dir(data["source_dir"], folder))
+    for key in ("inputs", *OWN_PLACES):
+        if key in data:
+            resolved[key] = _resolved(data[key], folder)
+    return document.text if resolved == data else to_yaml(resolved)
+
+
+def _resolved(value: Any, folder: Path) -> Any:
+    """Return what names places with every file:// path made absolute."""
+    if isinstance(value, dict):
+        return {key: _resolved(item, folder) for key, item in value.items()}
+    if isinstance(value, str) and value.startswith("file://"):
+        return f"file://{local_path(value, folder)}"
+    return value

@@ -1,0 +1,227 @@
+"""Checks the shape of a document with pydantic models, and says in our words what does not fit."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from typing import Annotated, Any, TypeGuard, TypeVar, get_args
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    field_validator,
+)
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from smsweep.config_files.document import Path, Problems, show, suggest
+from smsweep.config_files.yaml_scalars import is_text_to_pyyaml, read_scalar
+
+
+class Section(BaseModel):
+    """A mapping with known keys. A field's description completes the messages about it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_null(cls, value: Any) -> Any:
+        # None is the default of most fields; a null in the document is a key that somebody forgot to fill in
+        if value is None:
+            raise expected("a value")
+        return value
+
+
+SectionT = TypeVar("SectionT", bound=Section)
+
+
+def expected(what: str) -> PydanticCustomError:
+    """Return the error that a validator raises for a value of the wrong kind."""
+    return PydanticCustomError("expected", "{what}", {"what": what})
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def is_whole(value: object) -> bool:
+    return is_number(value) and (isinstance(value, int) or value.is_integer())
+
+
+def _number(value: Any) -> Any:
+    # infinities and NaN are noted for the whole document at once
+    if not is_number(value):
+        raise expected("a number")
+    if isinstance(value, int) and abs(value) > sys.float_info.max:
+        raise expected("a number that a float can hold")
+    return value
+
+
+def _whole(value: Any) -> Any:
+    if not is_whole(value) or value < 0:
+        raise expected("a whole number, 0 or more")
+    return int(value)
+
+
+def _positive(value: Any) -> Any:
+    if not is_number(value) or not value > 0:
+        raise expected("a number above 0")
+    return _number(value)
+
+
+def _above_one(value: Any) -> Any:
+    if not is_number(value) or not value > 1:
+        raise expected("a number above 1")
+    return _number(value)
+
+
+def _count(value: Any) -> Any:
+    if not is_whole(value) or value < 1:
+        raise expected("a whole number above 0")
+    return int(value)
+
+
+def _text(value: Any) -> Any:
+    if not isinstance(value, str):
+        raise expected("text")
+    if not value.strip():
+        raise expected("text that is not blank")
+    return value
+
+
+Number = Annotated[float, BeforeValidator(_number), WithJsonSchema({"type": "number"})]
+Positive = Annotated[float, BeforeValidator(_positive), WithJsonSchema({"type": "number", "exclusiveMinimum": 0})]
+AboveOne = Annotated[float, BeforeValidator(_above_one), WithJsonSchema({"type": "number", "exclusiveMinimum": 1})]
+Whole = Annotated[int, BeforeValidator(_whole), WithJsonSchema({"type": "integer", "minimum": 0})]
+Count = Annotated[int, BeforeValidator(_count), WithJsonSchema({"type": "integer", "minimum": 1})]
+Text = Annotated[str, BeforeValidator(_text), Field(json_schema_extra={"minLength": 1})]
+
+
+def check(model: type[SectionT], data: Any, path: Path, problems: Problems) -> SectionT | None:
+    """Return the data as a model, or None after noting everything that does not fit."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as err:
+        for error in err.errors(include_url=False):
+            problems.add((*path, *error["loc"]), _explain(model, error))
+    return None
+
+
+def _explain(model: type[Section], error: ErrorDetails) -> str:
+    kind, loc = error["type"], error["loc"]
+    owner = _section_at(model, loc[:-1])
+    if kind == "extra_forbidden":
+        return unknown_key(loc[-1], keys_of(owner))
+    if kind == "missing":
+        return f"missing; {_describe(owner, loc)}"
+    if kind == "literal_error":
+        choices = re.findall(r"'([^']*)'", error["ctx"]["expected"])
+        return f"expected {one_of(choices)}, got {show(error['input'])}{_did_you_mean(error['input'], choices)}"
+    if kind == "too_short":
+        n = error["ctx"]["min_length"]
+        return f"expected at least {n} item{'s' * (n > 1)}, got {error['ctx']['actual_length']}"
+    if kind == "hidden":  # what was found is not for a log
+        return error["msg"]
+    wanted = error["ctx"]["what"] if kind == "expected" else _TYPES.get(kind, error["msg"])
+    if wanted == "a mapping" and isinstance(error["input"], (str, int, float)):
+        return f"expected a mapping, got {show(error['input'])}{_as_mapping(model, loc, error['input'])}"
+    return f"expected {wanted}, got {show(error['input'])}{cure(wanted, error['input'])}"
+
+
+_TYPES = {
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+    "dict_type": "a mapping",
+    "list_type": "a list",
+    "bool_type": "true or false",
+}
+
+
+# What people write for a boolean, which is text in YAML 1.2.
+_WORDS = {"yes": "true", "on": "true", "true": "true", "no": "false", "off": "false", "false": "false"}
+
+
+def unknown_key(key: object, known: list[str]) -> str:
+    return f"unknown key; {suggest(key, known)}"
+
+
+def one_of(choices: list[str]) -> str:
+    """Return `a, b or c`."""
+    *head, last = choices
+    return f"{', '.join(head)} or {last}" if head else last
+
+
+def keys_of(section: type[Section]) -> list[str]:
+    """Return the section's keys as the user writes them."""
+    return [field.alias or name for name, field in section.model_fields.items()]
+
+
+def _one_word(text: str) -> str:
+    return text if len(text) < 40 and text.isprintable() else "..."
+
+
+def _did_you_mean(value: object, choices: list[str]) -> str:
+    hint = suggest(value, choices) if isinstance(value, str) else ""
+    return f"; {hint}" if hint.startswith("did") else ""
+
+
+def cure(wanted: str, value: object) -> str:
+    """Return what to do about a value that is not what was wanted, from the `;` on; "" when that is plain."""
+    if value is None:
+        return "; give it a value, or remove the key"
+    if "number" in wanted and isinstance(value, str) and is_number(read_scalar(value[:50])):
+        is_pyyamls = is_text_to_pyyaml(value)
+        return f"; remove the quotes{', or write 1.0e-5 and the like for PyYAML' if is_pyyamls else ''}"
+    if wanted.startswith("text") and isinstance(value, (bool, int, float)):
+        return "; quote it"
+    if wanted == "true or false" and isinstance(value, str) and value.lower() in _WORDS:
+        return f"; write {_WORDS[value.lower()]} without quotes"
+    if wanted == "a list" and isinstance(value, (str, int, float)):
+        words = ", ".join(str(value).split())
+        return f"; write [{words if len(words) < 40 else '...'}]"
+    return ""
+
+
+def _as_mapping(model: type[Section], loc: tuple[int | str, ...], value: str | float) -> str:
+    """Return how to write what a short form may have meant, from the `;` on; "" where nothing comes of it."""
+    section = _section_at(model, loc)
+    if section is _section_at(model, loc[:-1]):  # a mapping of any keys
+        return ""
+    keys = keys_of(section)
+    if value in keys:
+        inner = _section_at(section, (value,))
+        return f"; write {{{value}: {'...' if inner is section else f'{{{keys_of(inner)[0]}: ...}}'}}}"
+    try:
+        section.model_validate({keys[0]: value})
+    except ValidationError as err:
+        if any(error["loc"][:1] == (keys[0],) for error in err.errors(include_url=False)):
+            return ""
+    return f"; write {{{keys[0]}: {_one_word(str(value))}}}"
+
+
+def _describe(owner: type[Section], loc: tuple[int | str, ...]) -> str:
+    for name, field in owner.model_fields.items():
+        if loc[-1] in (name, field.alias):
+            return field.description or "it is needed"
+    return "it is needed"
+
+
+def _section_at(model: type[Section], loc: tuple[int | str, ...]) -> type[Section]:
+    """Return the model that describes the mapping at loc."""
+    section = model
+    for step in loc:
+        for name, field in section.model_fields.items():
+            if step in (name, field.alias):
+                section = next(_sections_in(field.annotation), section)
+    return section
+
+
+def _sections_in(annotation: Any) -> Iterator[type[Section]]:
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _sections_in(part)

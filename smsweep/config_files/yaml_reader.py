@@ -1,0 +1,263 @@
+"""Reads YAML into plain data, with the line of every key; refuses what a config has no use for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path as FilePath
+from typing import Any, ClassVar
+
+import yaml
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from yaml.reader import ReaderError
+
+from smsweep.config_files.document import Document, Path, show_path
+from smsweep.config_files.yaml_scalars import TAGS, other_reading, read_scalar, read_tagged
+from smsweep.errors import ConfigError, NotFound
+
+MAX_BYTES = 1 << 20
+MAX_DEPTH = 64  # of mappings and lists within one another
+MAX_VALUES = 100_000  # with each alias counted in full, so that a small file cannot unfold into a huge one
+
+_PLAIN = "plain"  # our tag for a word without quotes and without a tag of its own
+_TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
+_OPEN = "a quote that is never closed"
+_ODD_BREAK = re.compile("[\x85\u2028\u2029]")  # line breaks to YAML, and invisible in an editor
+_STANDARD = "tag:yaml.org,2002:"
+
+_ADVICE = {
+    "found character '\\t' that cannot start any token": "a tab cannot indent or start a value; use spaces",
+    "mapping values are not allowed here": "a ':' where no key can be; quote the text, or check the indentation",
+    _OPEN: f"{_OPEN}; close it, or double a ' within '...'",
+    _TOO_DEEP: f"{_TOO_DEEP}; a config needs a few",
+    "but found another document": "a second document ('---'); keep one document in the file",
+}
+
+
+def read_file(path: FilePath) -> Document:
+    """Read a YAML file. Raises NotFound when there is none, ConfigError for all that is wrong with it."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+    except FileNotFoundError as err:
+        raise NotFound(f"{path}: no such file") from err
+    except OSError as err:
+        raise ConfigError(f"{path}: cannot be read: {err.strerror}") from err
+    if len(raw) > MAX_BYTES:
+        raise ConfigError(f"{path}: larger than {MAX_BYTES:,} bytes; a config is a few lines of text")
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as err:
+        line = raw.count(b"\n", 0, err.start) + 1
+        byte = f"0x{raw[err.start]:02x}"
+        raise ConfigError(f"{path}:{line}: not UTF-8 (byte {byte}); save the file as UTF-8") from err
+    return read_yaml(text, str(path))
+
+
+def read_yaml(text: str, name: str) -> Document:
+    """Read a YAML text; an empty one is None. Raises ConfigError for all that is wrong with it.
+
+    Keys given twice are in the document's errors instead, to be told of with what else is wrong in it.
+    name: stands for the file in messages.
+    """
+    if len(text) > MAX_BYTES:
+        raise ConfigError(f"{name}: larger than {MAX_BYTES:,} characters; a config is a few lines of text")
+    builder = _Builder(name)
+    root = _compose(text, name)
+    if root is None:
+        return Document(data=None, text=text, name=name)
+    data = builder.build(root, ())
+    if builder.problems:  # what was read is not what was meant: nothing more to be said of it
+        problems = sorted([*builder.problems, *builder.repeats])
+        raise ConfigError([f"{name}:{line}: {text}" for line, text in problems])
+    return Document(
+        data=data,
+        text=text,
+        name=name,
+        lines=builder.lines,
+        errors=tuple(builder.repeats),
+        warnings=tuple(builder.warnings),
+    )
+
+
+def _compose(text: str, name: str) -> Node | None:
+    try:
+        loader = _Loader(text)
+        return loader.get_single_node()
+    except yaml.MarkedYAMLError as err:
+        for number, row in enumerate(text.split("\n"), 1):
+            if odd := _ODD_BREAK.search(row):
+                raise ConfigError(
+                    f"{name}:{number}: character U+{ord(odd[0]):04X} ends a line; remove it"
+                ) from err
+        is_open = err.context == "while scanning a quoted scalar" and "end of stream" in (err.problem or "")
+        mark = err.context_mark if is_open else err.problem_mark or err.context_mark
+        line = mark.line + 1 if mark else 1
+        problem = _OPEN if is_open else err.problem or err.context or "unreadable"
+        raise ConfigError(f"{name}:{line}: {_ADVICE.get(problem, f'not valid YAML: {problem}')}") from err
+    except ReaderError as err:
+        line = text.count("\n", 0, err.position) + 1
+        raise ConfigError(
+            f"{name}:{line}: character U+{ord(text[err.position]):04X} cannot stand in YAML; remove it"
+        ) from err
+    except (ValueError, OverflowError) as err:  # PyYAML hands an escape such as "\UFFFFFFFF" straight to chr()
+        raise ConfigError(f"{name}:1: an escape in double quotes names no character") from err
+
+
+class _Loader(yaml.SafeLoader):
+    """Composes nodes only: what they mean is for _Builder to say."""
+
+    yaml_implicit_resolvers: ClassVar[dict[Any, Any]] = {  # type: ignore[misc]  # the stubs take it for an instance's
+        None: [(_PLAIN, re.compile(""))]
+    }
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._depth = 0
+
+    def compose_node(self, parent: Node | None, index: int) -> Node | None:
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise yaml.MarkedYAMLError(problem=_TOO_DEEP, problem_mark=self.get_mark())
+        node: Node | None = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+
+class _Builder:
+    """Turns nodes into data. Collects problems, but raises at once where going on could take for ever."""
+
+    def __init__(self, name: str) -> None:
+        self.lines: dict[Path, int] = {}
+        self.warnings: list[tuple[Path, str]] = []
+        self.problems: list[tuple[int, str]] = []  # line, text
+        self.repeats: list[tuple[int, str]] = []  # of keys given before: the first of them stands
+        self._name = name
+        self._n_values = 0
+        self._open: list[Node] = []  # mappings and lists that we are inside of
+
+    def build(self, node: Node, path: Path) -> Any:
+        self.lines.setdefault(path, _line(node))
+        self._count(node)
+        if isinstance(node, ScalarNode):
+            return self._scalar(node, path)
+        self._check_tag(node, path)
+        self._enter(node, path)
+        value = self._sequence(node, path) if isinstance(node, SequenceNode) else self._mapping(node, path)
+        self._open.pop()
+        return value
+
+    def _sequence(self, node: SequenceNode, path: Path) -> list[Any]:
+        items = []
+        for index, item in enumerate(node.value):
+            items.append(self.build(item, (*path, index)))
+        return items
+
+    def _mapping(self, node: Node, path: Path) -> dict[str, Any]:
+        mapping: dict[str, Any] = {}
+        for key_node, value_node in self._entries(node, path):
+            key = self._key(key_node, path)
+            if key is None:
+                continue
+            place = (*path, key)
+            if key in mapping:
+                text = f"{show_path(place)}: given twice, first in line {self.lines[place]}; keep one"
+                self.repeats.append((_line(key_node), text))
+                continue
+            self.lines[place] = _line(key_node)
+            mapping[key] = self.build(value_node, place)
+        return mapping
+
+    def _entries(self, node: Node, path: Path) -> Iterator[tuple[Node, Node]]:
+        """Yield the mapping's own entries, then those merged in by `<<` that it does not have itself."""
+        merged: list[Node] = []
+        own: set[str] = set()
+        for key_node, value_node in node.value:
+            if key_node.tag == _PLAIN and key_node.value == "<<":
+                merged += value_node.value if isinstance(value_node, SequenceNode) else [value_node]
+                continue
+            own.add(str(key_node.value))
+            yield key_node, value_node
+        for source in merged:
+            self._count(source)
+            if not isinstance(source, MappingNode):
+                self._problem(source, path, "<< takes a mapping or a list of mappings")
+                continue
+            self._enter(source, path)
+            for key_node, value_node in self._entries(source, path):
+                self._count(key_node)
+                if str(key_node.value) not in own:
+                    own.add(str(key_node.value))
+                    yield key_node, value_node
+            self._open.remove(source)
+
+    def _enter(self, node: Node, path: Path) -> None:
+        if node in self._open or len(self._open) == MAX_DEPTH:
+            what = "contains itself" if node in self._open else _TOO_DEEP
+            raise ConfigError(f"{self._name}:{_line(node)}: {show_path(path)}: {what}")
+        self._open.append(node)
+
+    def _key(self, node: Node, path: Path) -> str | None:
+        if not isinstance(node, ScalarNode):
+            self._problem(node, path, "a list or a mapping as a key; use text")
+            return None
+        key = self._scalar(node, (*path, str(node.value)))
+        if not isinstance(key, str):
+            self._problem(node, (*path, str(node.value)), "a key must be text; quote it")
+            return None
+        return key
+
+    def _scalar(self, node: ScalarNode, path: Path) -> Any:
+        if not self._check_tag(node, path):
+            return None
+        try:
+            word = _whole(node.value)
+            if node.tag != _PLAIN:
+                return read_tagged(node.tag.removeprefix(_STANDARD), word)
+            value = read_scalar(word)
+        except ValueError as err:
+            self._problem(node, path, str(err))
+            return None
+        if other := other_reading(word):
+            ours = "the text" if isinstance(value, str) else "the number"
+            kind, theirs = other
+            cure = f"write {theirs}, or quote it" if kind == "the boolean" else "quote it if it is text"
+            self.warnings.append((path, f"{ours} {value!r} here, but {kind} {theirs} to W&B; {cure}"))
+        return value
+
+    def _check_tag(self, node: Node, path: Path) -> bool:
+        """Allow the tags of plain values only: anything else asks a reader to build objects."""
+        allowed = {
+            ScalarNode: tuple(TAGS),
+            SequenceNode: ("seq",),
+            MappingNode: ("map",),
+        }[type(node)]
+        if node.tag == _PLAIN or node.tag in [_STANDARD + tag for tag in allowed]:
+            return True
+        shown = f"!!{node.tag.removeprefix(_STANDARD)}" if node.tag.startswith(_STANDARD) else node.tag
+        self._problem(node, path, f"the tag {shown[:60]} is not allowed; write a plain value")
+        return False
+
+    def _problem(self, node: Node, path: Path, text: str) -> None:
+        key = f"{show_path(path)}: " if path else ""
+        self.problems.append((_line(node), key + text))
+
+    def _count(self, node: Node) -> None:
+        self._n_values += 1
+        if self._n_values > MAX_VALUES:
+            raise ConfigError(
+                f"{self._name}:{_line(node)}: more than {MAX_VALUES:,} values, each alias counted in full"
+            )
+
+
+def _whole(word: str) -> str:
+    """Join what JSON's escapes cut in two: a character beyond U+FFFF. Raises ValueError for a half alone."""
+    try:
+        return word.encode("utf-16", "surrogatepass").decode("utf-16")
+    except UnicodeDecodeError:
+        raise ValueError("an escape names half a character; write the character itself") from None
+
+
+def _line(node: Node) -> int:
+    line: int = node.start_mark.line
+    return line + 1

@@ -1,0 +1,1 @@
+"""Nouns and pure rules: sweeps, trials, jobs, objectives, outcomes, budgets."""

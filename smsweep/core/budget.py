@@ -1,0 +1,108 @@
+"""Hard caps on what a sweep may cost: the worst case of a trial is set aside before it starts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from smsweep.core.job import DEFAULT_MAX_RUN_S, JobTemplate, instance_count
+from smsweep.core.trial import Trial
+from smsweep.errors import ConfigError
+
+NO_LIMIT = 1_000_000  # trials
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Budget:
+    """What a sweep may use of one thing."""
+
+    what: str  # usd | instance_s: a key of Trial.usage
+    cap: float
+    worst: float  # what one trial can use at most
+
+    def __str__(self) -> str:
+        return f"${self.cap:g}" if self.what == "usd" else f"{self.cap / 3600:g} hours"
+
+
+def budgets_of(template: JobTemplate) -> list[Budget]:
+    """Return a template's budgets in dollars and hours.
+
+    Raises ConfigError for dollars without a price, and where not even one trial fits: its worst case is
+    max_run on every instance, and the time a warm pool is kept.
+    """
+    caps, n_instances, max_run_s = template.budget, _n_instances(template), _max_run_s(template)
+    worst_s = worst_instance_s(template)
+    found = []
+    if "hours" in caps:
+        found.append(Budget(what="instance_s", cap=caps["hours"] * 3600, worst=worst_s))
+    if "usd" in caps:
+        if template.price is None:
+            raise ConfigError(
+                "budget.usd: needs price_per_hour beside it: dollars for one instance, or aws for AWS's own list"
+            )
+        found.append(Budget(what="usd", cap=caps["usd"], worst=worst_s * template.price.per_hour / 3600))
+    for budget in found:
+        if budget.worst > budget.cap:
+            worst = f"${budget.worst:.2f}" if budget.what == "usd" else f"{budget.worst / 3600:g} hours"
+            raise ConfigError(
+                f"budget: {budget} do not cover one trial, which may take {worst} "
+                f"({n_instances} x max_run {max_run_s:,} s); lower max_run, or raise the budget"
+            )
+    return found
+
+
+def worst_instance_s(template: JobTemplate) -> float:
+    """Return the seconds of instances that one trial may use, those of a warm pool after it included."""
+    kept_s = template.request.get("ResourceConfig", {}).get("KeepAlivePeriodInSeconds", 0)
+    return float(_n_instances(template) * (_max_run_s(template) + kept_s))
+
+
+def _n_instances(template: JobTemplate) -> int:
+    return instance_count(template.request.get("ResourceConfig", {}))
+
+
+def _max_run_s(template: JobTemplate) -> int:
+    return int(template.request.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", DEFAULT_MAX_RUN_S))
+
+
+class Purse:
+    """Counts what a sweep's trials have used and says how many more fit, their worst cases set aside."""
+
+    def __init__(self, budgets: Sequence[Budget] = ()) -> None:
+        self._budgets = budgets
+        self._used: dict[int, tuple[float, ...]] = {}  # by trial: of each budget, worst cases included
+        self._totals = [0.0] * len(budgets)
+        self._active: set[int] = set()  # numbers of the trials whose worst case is reserved
+
+    @property
+    def has_limits(self) -> bool:
+        return bool(self._budgets)
+
+    def update(self, trials: Iterable[Trial]) -> None:
+        """Take in trials that changed; what one that was taken out of the sweep has cost stays."""
+        for trial in trials if self._budgets else ():
+            now = tuple(trial.usage.get(b.what, 0.0) + b.worst * trial.state.is_active for b in self._budgets)
+            before = self._used.get(trial.number, (0.0,) * len(now))
+            self._used[trial.number] = now
+            self._totals = [total + new - old for total, new, old in zip(self._totals, now, before, strict=True)]
+            (self._active.add if trial.state.is_active else self._active.discard)(trial.number)
+
+    def room(self) -> int:
+        """Return how many more trials may be active at once; below 0 when too many are."""
+        return self._fit(self._totals)
+
+    def is_spent(self) -> bool:
+        """Return True if no further trial fits even if the active trials cost nothing more."""
+        used = zip(self._budgets, self._totals, strict=True)
+        return self._fit([total - budget.worst * len(self._active) for budget, total in used]) <= 0
+
+    def _fit(self, totals: Sequence[float]) -> int:
+        rooms = [
+            math.floor((budget.cap - total) / budget.worst + 1e-9)
+            for budget, total in zip(self._budgets, totals, strict=True)
+        ]
+        return min(rooms, default=NO_LIMIT)
+
+    def __str__(self) -> str:
+        return " and ".join(map(str, self._budgets))

@@ -1,0 +1,83 @@
+"""The distributed launch that an estimator or a job.yaml asks for, in the words of a sweep's command."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from smsweep.core.job import instance_count
+
+FIRST_HOST = "algo-1"
+PORT = 29_400  # torchrun's own
+BY_TORCHRUN = ("torch_distributed", "pytorchddp")  # keys of SDK 2.x's `distribution`
+TOOLKIT_ONLY = (
+    "is a launch that only AWS's toolkit in the image can do (ssh between the hosts, libraries of its own), and "
+    "in a sweep smsweep starts the script; use torch_distributed (SDK 3.x: Torchrun), or a launcher as the "
+    "sweep's command"
+)
+
+
+def launch(distribution: Mapping[str, Any], resources: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the command that SDK 2.x's `distribution` stands for; () where it switches nothing on.
+
+    resources: the request's ResourceConfig. Raises ValueError, which says why, for a launch that no command does.
+    """
+    names = list(_switched_on(distribution))
+    if not names:
+        return ()
+    if len(names) > 1:
+        raise ValueError(f"{' and '.join(names)} cannot both start the script; keep one")
+    if names[0] in BY_TORCHRUN:
+        return torchrun(resources)
+    if names[0] != "mpi":
+        raise ValueError(f"{names[0]} {TOOLKIT_ONLY}")
+    options = distribution["mpi"]
+    own = shlex.split(options.get("custom_mpi_options") or "")
+    return mpirun(resources, options.get("processes_per_host"), own)
+
+
+def torchrun(resources: Mapping[str, Any], per_host: int | None = None) -> tuple[str, ...]:
+    """Return the command that starts the program on every host of a job.
+
+    per_host: processes; None for one a GPU, without any one a CPU. Raises ValueError where the number of hosts
+    is open.
+    """
+    n_hosts = _n_hosts(resources)
+    meet = (f"--nnodes={n_hosts}", "--rdzv_backend=c10d", f"--rdzv_endpoint={FIRST_HOST}:{PORT}", "--rdzv_id=job")
+    place = ("--standalone",) if n_hosts == 1 else meet
+    return ("torchrun", *place, f"--nproc_per_node={per_host or 'auto'}", "${program}", "${args}")
+
+
+def mpirun(resources: Mapping[str, Any], per_host: int | None, options: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return the command that starts the program several times on a job's only host, as AWS's toolkit does there.
+
+    options: more of mpirun's own. Raises ValueError where it would take what only the toolkit has.
+    """
+    if _n_hosts(resources) > 1:
+        raise ValueError(f"mpi on several instances {TOOLKIT_ONLY}")
+    if not per_host:
+        raise ValueError("mpi needs the number of processes: processes_per_host (SDK 3.x: process_count_per_node)")
+    where = ("--host", f"localhost:{per_host}", "-np", str(per_host), "-bind-to", "none", "-map-by", "slot")
+    # python3 as the entrypoint itself, because W&B's ${interpreter} may not be there.
+    program = ("python3", "-m", "mpi4py", "${program}", "${args}")
+    return ("mpirun", "--allow-run-as-root", *where, *options, *program)
+
+
+def _n_hosts(resources: Mapping[str, Any]) -> int:
+    counts = {item.get("InstanceCount", 1) for item in resources.get("InstancePreferences", ())}
+    if len(counts) > 1:
+        raise ValueError(
+            "a launch needs to know how many instances there are: give all preferences the same number"
+        )
+    return instance_count(resources)
+
+
+def _switched_on(distribution: Mapping[str, Any]) -> Iterator[str]:
+    return (name for name, options in distribution.items() if _is_on(options))
+
+
+def _is_on(options: Any) -> bool:
+    if not isinstance(options, Mapping):
+        return bool(options)
+    return bool(options.get("enabled")) or any(_is_on(item) for item in options.values() if isinstance(item, dict))

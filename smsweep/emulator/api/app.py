@@ -1,0 +1,201 @@
+"""The one WSGI application behind the URL: SageMaker's training API and its faults here, the rest by moto."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import re
+import socket
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from werkzeug.wrappers import Request, Response
+
+from smsweep.emulator import api_error
+from smsweep.emulator.account import job_arn
+from smsweep.emulator.api import iam_roles, protocol
+from smsweep.emulator.api.access import Access
+from smsweep.emulator.api.admin import Admin
+from smsweep.emulator.api.batch_api import PATHS, ServiceJobs
+from smsweep.emulator.api.error_responses import refusal
+from smsweep.emulator.api.filter_logs import filter_log_events
+from smsweep.emulator.api.pricing_api import get_products
+from smsweep.emulator.api.protocol import Call
+from smsweep.emulator.api.sagemaker_api import SageMakerApi, subject
+from smsweep.emulator.api.signatures import read_signature
+from smsweep.emulator.api_error import ApiError
+from smsweep.emulator.call_log import Ledger
+from smsweep.emulator.fault_injector import FaultBox
+from smsweep.emulator.jobs.moto_services import Cloud
+from smsweep.emulator.jobs.network import LOOPBACK
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+log = logging.getLogger(__name__)
+
+# moto answers these with a key that is the same everywhere, and so is not accepted here.
+FIXED_KEYS = ("GetSessionToken", "GetFederationToken")
+ADDRESS = re.compile(r"[\d.]+(:\d+)?")  # of IPv4, with or without a port
+
+
+class App:
+    """The application.
+
+    Args:
+        access: Decides which requests are answered.
+        internal_key: Access key id of the endpoint's own calls to its S3.
+        moto: Answers for the other services.
+        clock: Returns seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        access: Access,
+        internal_key: str,
+        api: SageMakerApi,
+        service_jobs: ServiceJobs,
+        cloud: Cloud,
+        admin: Admin,
+        faults: FaultBox,
+        ledger: Ledger,
+        moto: WSGIApplication,
+        clock: Callable[[], float],
+    ) -> None:
+        self._access = access
+        self._internal_key = internal_key
+        self._api = api
+        self._service_jobs = service_jobs
+        self._cloud = cloud
+        self._admin = admin
+        self._faults = faults
+        self._ledger = ledger
+        self._moto = moto
+        self._clock = clock
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        request = Request(environ)
+        signature = read_signature(request)
+        call = protocol.read_call(request, signature)
+        try:
+            self._access.check_source(request)
+            if self._admin.serves(request):  # its routes have a token of their own
+                return self._admin.answer(request)(environ, start_response)
+            self._access.check_key(request, signature)
+        except ApiError as err:
+            return refusal(call, err)(environ, start_response)
+        if ADDRESS.fullmatch(environ["HTTP_HOST"]):
+            environ["HTTP_HOST"] = LOOPBACK  # in any other address moto sees a bucket's name
+        if call.service == "batch" and request.path in PATHS:
+            call = replace(call, action=PATHS[request.path])
+        if call.caller == self._internal_key:
+            return self._moto(environ, start_response)
+        time.sleep(self._faults.now.latency_of(call.action))
+        if call.action or (call.service == "sagemaker" and request.path == "/"):
+            return self._json(call, request)(environ, start_response)
+        entry = self._entry(call, action=f"{request.method} {request.path}")
+        if call.service == "sts" and request.values.get("Action") in FIXED_KEYS:
+            return self._not_served(replace(call, action=request.values["Action"]), entry)(environ, start_response)
+        if call.service == "iam":
+            response = iam_roles.answer(request, self._cloud)
+            if response is not None:
+                self._write(entry, 200)
+                return response(environ, start_response)
+        return self._pass_on(call, entry, environ, start_response)
+
+    def _json(self, call: Call, request: Request) -> WSGIApplication:
+        """Answer a call whose protocol names its action, or find who does."""
+        body: dict[str, Any] = {}
+        try:
+            body = protocol.read_body(request)
+            self._let_fail(call, body)
+            response = self._own_answer(call, body)
+        except ApiError as err:
+            self._write(self._entry(call, subject=subject(body)), err.status, code=err.code)
+            return refusal(call, err)
+        except Exception:  # whatever it is, a client must get an answer that it understands
+            log.exception("%s %s", call.service, call.action)
+            self._write(self._entry(call, subject=subject(body)), 500, code="InternalFailure")
+            return refusal(call, api_error.internal())
+        digest = hashlib.sha256(request.get_data()).hexdigest()
+        entry = self._entry(call, subject=subject(body), body_sha256=digest)
+        if response is None:
+            request.environ["wsgi.input"] = io.BytesIO(request.get_data())  # it has been read
+            return lambda environ, start_response: self._pass_on(call, entry, environ, start_response)
+        is_lost = self._faults.take("lose_response", _target(call, body)) is not None
+        self._write(entry, 200, is_lost=is_lost)
+        return _hang_up if is_lost else response
+
+    def _let_fail(self, call: Call, body: dict[str, Any]) -> None:
+        """Raise what the faults in force say of this call."""
+        faults = self._faults.now
+        if faults.expired:
+            raise api_error.expired()
+        if self._faults.is_throttled(call.action):
+            raise api_error.throttled()
+        if call.action in faults.deny:
+            name = body.get("TrainingJobName")
+            resource = job_arn(call.region, name) if isinstance(name, str) else str(body.get("ResourceArn", "*"))
+            raise api_error.denied(f"{call.service}:{call.action}", resource)
+        if self._faults.take("fail_call", _target(call, body)):
+            raise api_error.internal()
+
+    def _own_answer(self, call: Call, body: dict[str, Any]) -> Response | None:
+        if call.service == "sagemaker":
+            self._api.check(call, body)
+        if self._api.serves(call, body):
+            return self._api.answer(call, body)
+        given = protocol.without_nulls(body)
+        if call.service == "batch" and call.action in PATHS.values():
+            return protocol.answer(call, self._service_jobs.answer(call.action, given, call.region))
+        if call.service == "logs" and call.action == "FilterLogEvents":
+            group = str(given.get("logGroupName") or given.get("logGroupIdentifier") or "")
+            group = group.rpartition(":log-group:")[2].removesuffix(":*")  # an identifier may be an ARN
+            return protocol.answer(call, filter_log_events(self._cloud.log_group(call.region, group), given))
+        if call.service == "pricing" and call.action == "GetProducts":
+            return protocol.answer(call, get_products(given))
+        return None
+
+    def _pass_on(
+        self, call: Call, entry: dict[str, Any], environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        def noting(status: str, *rest: Any) -> Any:
+            self._write(entry, int(status.split()[0]))
+            return start_response(status, *rest)
+
+        try:
+            return self._moto(environ, noting)
+        except NotImplementedError:
+            return self._not_served(call, entry)(environ, start_response)
+
+    def _not_served(self, call: Call, entry: dict[str, Any]) -> Response:
+        refused = api_error.not_served(call.service, call.action)
+        self._write(entry, refused.status, code=refused.code)
+        return refusal(call, refused)
+
+    def _entry(self, call: Call, **more: str) -> dict[str, Any]:
+        return {
+            "request_id": call.request_id,
+            "service": call.service,
+            "action": call.action,
+            "region": call.region,
+            **more,
+        }
+
+    def _write(self, entry: dict[str, Any], status: int, **more: Any) -> None:
+        outcome = "accepted" if status < 400 else "refused"
+        self._ledger.write({"at": self._clock(), **entry, "outcome": outcome, "status": status, **more})
+
+
+def _target(call: Call, body: dict[str, Any]) -> dict[str, str]:
+    return {"action": call.action, "job": str(body.get("TrainingJobName", ""))}
+
+
+def _hang_up(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    """Close the connection as if the network had."""
+    connection: socket.socket = environ["werkzeug.socket"]
+    connection.shutdown(socket.SHUT_RDWR)
+    raise ConnectionAbortedError("a fault: the response is lost")

@@ -1,0 +1,101 @@
+"""A job as the API and the events show it. Times are seconds since the epoch."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from smsweep.core.job import DEFAULT_MAX_RUN_S
+from smsweep.emulator.jobs.job import Job
+
+# What EventBridge's event carries of a job, beside its Tags. Source: AWS's example of the event.
+EVENT_FIELDS = (
+    "TrainingJobName",
+    "TrainingJobArn",
+    "TrainingJobStatus",
+    "SecondaryStatus",
+    "FailureReason",
+    "HyperParameters",
+    "AlgorithmSpecification",
+    "RoleArn",
+    "InputDataConfig",
+    "OutputDataConfig",
+    "ResourceConfig",
+    "VpcConfig",
+    "StoppingCondition",
+    "CreationTime",
+    "TrainingStartTime",
+    "TrainingEndTime",
+    "LastModifiedTime",
+    "SecondaryStatusTransitions",
+    "FinalMetricDataList",
+    "EnableManagedSpotTraining",
+    "CheckpointConfig",
+)
+
+
+def description(job: Job) -> dict[str, Any]:
+    """Return what DescribeTrainingJob answers; safe to keep while the job goes on."""
+    document = {
+        **job.request,
+        "TrainingJobArn": job.arn,
+        "TrainingJobStatus": job.status,
+        "SecondaryStatus": job.secondary_status,
+        "CreationTime": job.created_at,
+        "LastModifiedTime": job.modified_at,
+        "SecondaryStatusTransitions": job.transitions,
+        "ModelArtifacts": {"S3ModelArtifacts": model_uri(job.request)},
+        # What the request left out is there all the same, and SDK 2.x's Estimator.attach needs it.
+        "OutputDataConfig": {"KmsKeyId": "", **job.request["OutputDataConfig"]},
+        "StoppingCondition": {
+            "MaxRuntimeInSeconds": DEFAULT_MAX_RUN_S,
+            **job.request.get("StoppingCondition", {}),
+        },
+    }
+    for name in ("EnableNetworkIsolation", "EnableInterContainerTrafficEncryption", "EnableManagedSpotTraining"):
+        document.setdefault(name, False)
+    optional = {
+        "FailureReason": job.failure_reason,
+        "TrainingStartTime": job.started_at,
+        "TrainingEndTime": job.ended_at,
+        "WarmPoolStatus": job.warm_pool,
+        "FinalMetricDataList": [
+            {"MetricName": name, "Value": value, "Timestamp": at}
+            for name, (value, at) in job.final_metrics.items()
+        ],
+    }
+    if job.is_terminal and job.started_at is not None:
+        optional |= {"TrainingTimeInSeconds": job.training_s, "BillableTimeInSeconds": job.billable_s}
+    return copy.deepcopy({**document, **{name: value for name, value in optional.items() if value}})
+
+
+def summary(job: Job) -> dict[str, Any]:
+    """Return what ListTrainingJobs says of a job."""
+    document = {
+        "TrainingJobName": job.name,
+        "TrainingJobArn": job.arn,
+        "CreationTime": job.created_at,
+        "TrainingEndTime": job.ended_at,
+        "LastModifiedTime": job.modified_at,
+        "TrainingJobStatus": job.status,
+        "SecondaryStatus": job.secondary_status,
+        "WarmPoolStatus": dict(job.warm_pool),
+    }
+    return {name: value for name, value in document.items() if value}
+
+
+def search_record(job: Job) -> dict[str, Any]:
+    """Return what Search shows of a job: all of it, tags included."""
+    return {**description(job), "Tags": tag_list(job.tags)}
+
+
+def tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"Key": key, "Value": value} for key, value in tags.items()]
+
+
+def model_uri(request: Mapping[str, Any]) -> str:
+    """Return where a job's model will be."""
+    output = request["OutputDataConfig"]
+    suffix = "/" if output.get("CompressionType") == "NONE" else ".tar.gz"
+    return f"{output['S3OutputPath'].rstrip('/')}/{request['TrainingJobName']}/output/model{suffix}"

@@ -1,0 +1,41 @@
+"""What clients ask IAM about a job's role before they launch: here every role exists, and may do everything.
+
+SDK 3.x asks both. moto simulates no policies, and has only the roles that were made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import parse_qsl
+from xml.etree import ElementTree  # writes XML, and reads none # nosec B405
+
+from werkzeug.wrappers import Request, Response
+
+from smsweep.emulator.jobs.moto_services import Cloud
+
+NAMESPACE = "https://iam.amazonaws.com/doc/2010-05-08/"
+ACTION_NAMES = "ActionNames.member."
+
+
+def answer(request: Request, cloud: Cloud) -> Response | None:
+    """Answer SimulatePrincipalPolicy; None for what moto answers, which then has the role that is asked for."""
+    form = dict(parse_qsl(request.get_data(as_text=True)))
+    if form.get("Action") == "SimulatePrincipalPolicy":
+        return Response(_allowed(form), content_type="text/xml")
+    if form.get("Action") == "GetRole":
+        cloud.ensure_role(form.get("RoleName", ""))
+    return None
+
+
+def _allowed(form: Mapping[str, str]) -> bytes:
+    root = ElementTree.Element("SimulatePrincipalPolicyResponse", xmlns=NAMESPACE)
+    found = ElementTree.SubElement(root, "SimulatePrincipalPolicyResult")
+    results = ElementTree.SubElement(found, "EvaluationResults")
+    for name, action in form.items():
+        if name.startswith(ACTION_NAMES):
+            member = ElementTree.SubElement(results, "member")
+            ElementTree.SubElement(member, "EvalActionName").text = action
+            ElementTree.SubElement(member, "EvalDecision").text = "allowed"
+    ElementTree.SubElement(found, "IsTruncated").text = "false"
+    data: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+    return data

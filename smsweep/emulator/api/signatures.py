@@ -1,0 +1,267 @@
+"""AWS signatures: read the one that a request carries, and compute the one that its key would give.
+
+The forms are those of AWS's SDKs: version 4 in a header or in a presigned URL, and version 2 of S3, which boto3
+still uses for presigned URLs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
+from urllib.parse import SplitResult, parse_qsl, quote, unquote_to_bytes, urlsplit
+
+from botocore.auth import SIGV4_TIMESTAMP, UNSIGNED_PAYLOAD, HmacV1Auth, S3SigV4Auth, SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.compat import HTTPHeaders
+from botocore.credentials import Credentials
+from moto.core.request import PRESERVED_HEADER_NAMES_ENVIRON_KEY
+from werkzeug.wrappers import Request
+
+from smsweep.emulator import api_error
+from smsweep.emulator.account import DEFAULT_REGION
+from smsweep.emulator.jobs.network import HOST_NAMES
+from smsweep.util.local_requests import host_name, is_same_secret
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+V4 = "AWS4-HMAC-SHA256"
+CONTENT_HASH = "X-Amz-Content-SHA256"
+UNRESERVED = "-_.~"  # characters that AWS never percent-encodes, besides letters and digits
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Signature:
+    """A signature as a request carries it; nothing in it is verified."""
+
+    access_key_id: str
+    service: str  # signing name: sagemaker, logs, s3, ...
+    region: str
+    value: str
+    version: int = 4  # or 2
+    signed_headers: tuple[str, ...] = ()  # lower case; version 4 only
+    time: str = ""  # version 4: SIGV4_TIMESTAMP; version 2: HTTP date, or the end of a presigned URL
+    is_presigned: bool = False
+    expires_at: float | None = None  # seconds since the epoch; presigned URLs only
+
+
+def read_signature(request: Request) -> Signature | None:
+    """Return the signature that a request carries; None if it has none, or none of a known form."""
+    try:
+        if "Authorization" in request.headers:
+            return _from_header(request)
+        return _from_query(request)
+    except (KeyError, ValueError, OverflowError):
+        return None
+
+
+def verify(request: Request, signature: Signature, secret: str, now: float) -> None:
+    """Check a request against the secret of its access key.
+
+    Reads the body, unless the request is for S3: its objects can be larger than memory, and it sends their hash.
+
+    Args:
+        request: As it arrived, with the Host header that was signed.
+        signature: The signature of the request.
+        secret: The secret of its access key.
+        now: Seconds since the epoch.
+
+    Raises:
+        ApiError: If the signature is wrong, or the presigned URL has expired.
+    """
+    expected = (
+        _version_4(request, signature, secret)
+        if signature.version == 4
+        else _version_2(request, signature, secret)
+    )
+    if not is_same_secret(signature.value, expected) or _has_unsigned_header(request, signature):
+        raise api_error.wrong_signature()
+    if signature.expires_at is not None and now > signature.expires_at:
+        raise api_error.url_expired()
+
+
+def _from_header(request: Request) -> Signature | None:
+    kind, _, rest = request.headers["Authorization"].partition(" ")
+    if kind == "AWS":
+        access_key_id, _, value = rest.strip().partition(":")
+        date = request.headers.get("Date", "")
+        return Signature(
+            access_key_id=access_key_id, service="s3", region=DEFAULT_REGION, value=value, version=2, time=date
+        )
+    if kind != V4:
+        return None
+    given = dict(part.strip().partition("=")[::2] for part in rest.split(","))
+    sent = request.headers.get("X-Amz-Date") or _version_4_time(request.headers["Date"])
+    return _signature_4(given["Credential"], given["SignedHeaders"], given["Signature"], sent)
+
+
+def _from_query(request: Request) -> Signature | None:
+    given = request.args
+    if given.get("X-Amz-Algorithm") == V4:
+        signed_at = datetime.strptime(given["X-Amz-Date"], SIGV4_TIMESTAMP).replace(tzinfo=timezone.utc)
+        return _signature_4(
+            given["X-Amz-Credential"],
+            given["X-Amz-SignedHeaders"],
+            given["X-Amz-Signature"],
+            given["X-Amz-Date"],
+            expires_at=signed_at.timestamp() + int(given["X-Amz-Expires"]),
+        )
+    if "AWSAccessKeyId" in given:
+        return Signature(
+            access_key_id=given["AWSAccessKeyId"],
+            service="s3",
+            region=DEFAULT_REGION,
+            value=given["Signature"],
+            version=2,
+            time=given["Expires"],
+            is_presigned=True,
+            expires_at=int(given["Expires"]),
+        )
+    return None
+
+
+def _signature_4(
+    credential: str, signed_headers: str, value: str, time: str, expires_at: float | None = None
+) -> Signature | None:
+    access_key_id, date, region, service, end = credential.split("/")
+    names = tuple(sorted(signed_headers.lower().split(";")))
+    # An unsigned Host would let the request be sent to another server; AWS requires it, too.
+    if end != "aws4_request" or date != time[:8] or "host" not in names:
+        return None
+    return Signature(
+        access_key_id=access_key_id,
+        service=service,
+        region=region,
+        value=value,
+        signed_headers=names,
+        time=time,
+        is_presigned=expires_at is not None,
+        expires_at=expires_at,
+    )
+
+
+def _version_4_time(http_date: str) -> str:
+    return parsedate_to_datetime(http_date).astimezone(timezone.utc).strftime(SIGV4_TIMESTAMP)
+
+
+class _SignedHeaders:
+    """For botocore's signers: exactly the headers that the client signed, whatever botocore itself would sign."""
+
+    def headers_to_sign(self, request: AWSRequest) -> HTTPHeaders:
+        found = HTTPHeaders()
+        for name in request.context["signed_headers"]:
+            found[name] = request.headers.get(name, "")
+        return found
+
+
+class _ServiceSigner(_SignedHeaders, SigV4Auth):
+    pass
+
+
+class _S3Signer(_SignedHeaders, S3SigV4Auth):
+    pass
+
+
+class _S3Signer2(HmacV1Auth):
+    def __init__(self, credentials: Credentials, date: str) -> None:
+        super().__init__(credentials)
+        self._date = date
+
+    def _get_date(self) -> str:
+        return self._date
+
+
+def _version_4(request: Request, signature: Signature, secret: str) -> str:
+    path, query = _target(request)
+    if signature.service == "s3":  # a canonical path is encoded once there, and twice elsewhere
+        path = quote(unquote_to_bytes(path), safe=f"/{UNRESERVED}")
+    credentials = Credentials(signature.access_key_id, secret)
+    make = _S3Signer if signature.service == "s3" else _ServiceSigner
+    signer = make(credentials, signature.service, signature.region)
+    url = f"http://{request.environ.get('HTTP_HOST', '')}{path}?{_canonical_query(query)}"
+    unsigned = AWSRequest(method=request.method, url=url, headers=dict(_headers(request).items()))
+    unsigned.context.update(timestamp=signature.time, signed_headers=signature.signed_headers)
+    del unsigned.headers[CONTENT_HASH]  # botocore's headers keep both values otherwise
+    unsigned.headers[CONTENT_HASH] = _content_hash(request, signature)
+    return str(signer.signature(signer.string_to_sign(unsigned, signer.canonical_request(unsigned)), unsigned))
+
+
+def _has_unsigned_header(request: Request, signature: Signature) -> bool:
+    """Return True if an S3 request has a header that changes its meaning, and that was not signed.
+
+    Without this check, the holder of a presigned URL for an upload turns it into a copy of another object.
+    """
+    names = {name for name in _pairs(request.environ) if name.startswith("x-amz-")} - {CONTENT_HASH.lower()}
+    return signature.service == "s3" and signature.version == 4 and not names.issubset(signature.signed_headers)
+
+
+def _content_hash(request: Request, signature: Signature) -> str:
+    sent = request.headers.get(CONTENT_HASH) or request.args.get(CONTENT_HASH) or UNSIGNED_PAYLOAD
+    if signature.service == "s3" or (CONTENT_HASH in request.headers and sent == UNSIGNED_PAYLOAD):
+        return sent
+    return hashlib.sha256(request.get_data()).hexdigest()
+
+
+def _canonical_query(query: str) -> str:
+    """Return a query with each name and value in AWS's own encoding, without the signature itself."""
+    pairs = [part.partition("=")[::2] for part in query.split("&") if part]
+    encoded = [(_encoded(name), _encoded(value)) for name, value in pairs]
+    return "&".join(f"{name}={value}" for name, value in encoded if name != "X-Amz-Signature")
+
+
+def _encoded(part: str) -> str:
+    return quote(unquote_to_bytes(part), safe=UNRESERVED)
+
+
+def _version_2(request: Request, signature: Signature, secret: str) -> str:
+    path, query = _target(request)
+    headers = _headers(request)
+    if signature.is_presigned:  # what was signed as a header travels in the query
+        for name, value in parse_qsl(query, keep_blank_values=True):
+            is_header = name.startswith("x-amz-") or name in ("content-md5", "content-type")
+            if is_header and name not in headers:
+                headers[name] = value
+    signer = _S3Signer2(Credentials(signature.access_key_id, secret), signature.time)
+    path = _bucket(request) + path
+    if path.count("/") == 1 and path != "/":
+        path += "/"  # S3 signs a bucket with a slash after its name
+    target = SplitResult("", "", path, query, "")
+    return str(signer.get_signature(request.method, target, headers))  # type: ignore[arg-type]  # the stub is too narrow
+
+
+def _bucket(request: Request) -> str:
+    """Return the bucket in a Host header as a path, for version 2: my-bucket.localhost -> /my-bucket."""
+    name = host_name(request.environ.get("HTTP_HOST", ""))
+    for own in HOST_NAMES:
+        if name.endswith(f".{own}"):
+            return f"/{name.removesuffix(f'.{own}')}"
+    return ""
+
+
+def _target(request: Request) -> tuple[str, str]:
+    """Return path and query as they were sent, percent-encoded.
+
+    They are split as werkzeug splits them for whatever serves the request: where the two differ, one object's
+    signature opens another.
+    """
+    parts = urlsplit(str(request.environ["REQUEST_URI"]))
+    path = parts.path if parts.scheme else f"/{parts.netloc}{parts.path}" if parts.netloc else parts.path
+    return path or "/", parts.query
+
+
+def _headers(request: Request) -> HTTPHeaders:
+    headers = HTTPHeaders()
+    for name, value in _pairs(request.environ).items():
+        headers[name] = value.encode("latin-1").decode("utf-8", "replace")  # WSGI's strings are bytes
+    return headers
+
+
+def _pairs(environ: WSGIEnvironment) -> dict[str, str]:
+    """Return the headers by their names in lower case; those that moto knows to have underscores keep them."""
+    names = {key: key.removeprefix("HTTP_").replace("_", "-") for key in environ if key.startswith("HTTP_")}
+    names |= {key: key.replace("_", "-") for key in ("CONTENT_TYPE", "CONTENT_LENGTH") if key in environ}
+    names |= environ.get(PRESERVED_HEADER_NAMES_ENVIRON_KEY, {})
+    return {name.lower(): str(environ[key]) for key, name in names.items()}

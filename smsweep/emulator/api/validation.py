@@ -1,0 +1,100 @@
+"""Broken rules of the API's model, as the service words them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from itertools import islice
+from typing import Any
+
+from botocore.model import ListShape, MapShape, Shape
+
+from smsweep.aws import request_model
+from smsweep.aws.request_model import Path, Violation
+from smsweep.aws.request_rules import broken_rules
+from smsweep.emulator import api_error
+
+MAX_LISTED = 10  # of the problems of one request
+
+
+def check(action: str, request: Mapping[str, Any]) -> None:
+    """Raises ApiError: SerializationException for a wrong type, ValidationException for anything else."""
+    found = list(islice(request_model.violations(action, request), MAX_LISTED))
+    for violation in found:
+        if violation.rule == "type":
+            raise api_error.garbled(_type_words(violation))
+        if violation.rule == "unknown":
+            raise api_error.invalid(f"Unknown field {_place(violation.path)}: the API of this model has none")
+    if found:
+        number = "1 validation error" if len(found) == 1 else f"{len(found)} validation errors"
+        raise api_error.invalid(f"{number} detected: {'; '.join(_words(action, item) for item in found)}")
+
+
+def _words(action: str, violation: Violation) -> str:
+    if violation.rule == "missing":
+        return f"Value null at '{_place(violation.path)}' failed to satisfy constraint: Member must not be null"
+    constraint = _constraint(violation.shape, violation.rule)
+    path, value = violation.path, violation.value
+    parent = _shape_at(action, path[:-1])
+    if isinstance(parent, MapShape):  # the service names the map, not the entry
+        part = "keys" if violation.is_key else "value"
+        rules = ", ".join(_constraint(violation.shape, rule) for rule in _rules(violation.shape))
+        constraint, path, value = f"Map {part} must satisfy constraint: [{rules}]", path[:-1], f"{{{value}}}"
+    return f"Value '{value}' at '{_place(path)}' failed to satisfy constraint: {constraint}"
+
+
+def _rules(shape: Shape) -> list[str]:
+    return [rule for rule in ("max", "min", "pattern", "enum") if rule in shape.metadata]
+
+
+def _constraint(shape: Shape, rule: str) -> str:
+    limit = shape.metadata[rule]
+    if rule == "pattern":
+        return f"Member must satisfy regular expression pattern: {limit}"
+    if rule == "enum":
+        return f"Member must satisfy enum value set: [{', '.join(limit)}]"
+    what = "length" if shape.type_name in ("string", "list", "map") else "value"
+    side = "less" if rule == "max" else "greater"
+    return f"Member must have {what} {side} than or equal to {limit}"
+
+
+def _type_words(violation: Violation) -> str:
+    expected = violation.shape.type_name
+    return f"{_place(violation.path)}: expected {expected}, got {type(violation.value).__name__}"
+
+
+def _place(path: Path) -> str:
+    """Spell a path as the service does: trainingJobName, tags.1.member.key."""
+    return ".".join(
+        f"{item + 1}.member" if isinstance(item, int) else item[:1].lower() + item[1:] for item in path
+    )
+
+
+def _shape_at(action: str, path: Path) -> Shape:
+    shape: Any = request_model.operation(action).input_shape
+    for item in path:
+        if isinstance(shape, ListShape):
+            shape = shape.member
+        elif isinstance(shape, MapShape):
+            shape = shape.value
+        else:
+            shape = shape.members[item]
+    found: Shape = shape
+    return found
+
+
+HasObjects = Callable[[str], bool]  # whether an S3 URI leads to anything
+
+
+def check_create(request: Mapping[str, Any], region: str, has_objects: HasObjects) -> None:
+    """Raises ApiError (ValidationException) for the first rule broken."""
+    for words in broken_rules(request):
+        raise api_error.invalid(words)
+    for channel in request.get("InputDataConfig", ()):
+        uri = channel["DataSource"].get("S3DataSource", {}).get("S3Uri", "")
+        if uri and not has_objects(uri):
+            bucket = uri.removeprefix("s3://").partition("/")[0]
+            raise api_error.invalid(
+                f'No S3 objects found under S3 URL "{uri}" given in input data source. Please ensure that the '
+                f"bucket exists in the selected region ({region}), that objects exist under that S3 prefix, and "
+                f'that the role "{request["RoleArn"]}" has "s3:ListBucket" permissions on bucket "{bucket}".'
+            )

@@ -1,0 +1,122 @@
+"""What the API answers when it does not do what it was asked to, in AWS's words."""
+
+from __future__ import annotations
+
+from smsweep.emulator.account import USER_ARN
+
+FORBIDDEN, UNAVAILABLE, NOT_SERVED = 403, 500, 501
+
+
+class ApiError(Exception):
+    """A refusal: its code, as botocore shows it, and its HTTP status."""
+
+    def __init__(self, code: str, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.status = status
+
+
+def invalid(message: str) -> ApiError:
+    return ApiError("ValidationException", message)
+
+
+def no_such_action(action: str) -> ApiError:
+    return ApiError("UnknownOperationException", f"The requested operation {action!r} is not recognized")
+
+
+def not_served(service: str, action: str) -> ApiError:
+    return ApiError("NotImplementedException", f"The local endpoint does not serve {service}:{action}", NOT_SERVED)
+
+
+def reserved_tag() -> ApiError:
+    return invalid("aws: prefixed tag key names are not allowed for external use.")
+
+
+def no_such_job() -> ApiError:
+    # The model promises ResourceNotFound; the service says this (aws/aws-sdk#165).
+    return invalid("Requested resource not found.")
+
+
+def no_such_resource(arn: str) -> ApiError:
+    return invalid(f"Could not find resource with ARN {arn}")
+
+
+def name_taken(arn: str) -> ApiError:
+    return ApiError(
+        "ResourceInUse",
+        "Training job names must be unique within an AWS account and region, and a training job with this name "
+        f"already exists ({arn})",
+    )
+
+
+def quota_reached(what: str, limit: int, used: int, wanted: int) -> ApiError:
+    """what: the quota's name. limit, used, wanted: instances."""
+    return ApiError(
+        "ResourceLimitExceeded",
+        f"The account-level service limit '{what}' is {limit} Instances, with current utilization of {used} "
+        f"Instances and a request delta of {wanted} Instances. Please use AWS Service Quotas to request an "
+        "increase for this quota. If AWS Service Quotas is not available, contact AWS support to request an "
+        "increase for this quota.",
+    )
+
+
+def throttled() -> ApiError:
+    return ApiError("ThrottlingException", "Rate exceeded")
+
+
+def denied(action: str, resource: str) -> ApiError:
+    """action: with its service, such as sagemaker:CreateTrainingJob."""
+    return ApiError(
+        "AccessDeniedException",
+        f"User: {USER_ARN} is not authorized to perform: {action} on resource: {resource} because no "
+        f"identity-based policy allows the {action} action",
+    )
+
+
+def expired() -> ApiError:
+    return ApiError("ExpiredTokenException", "The security token included in the request is expired", FORBIDDEN)
+
+
+def unsigned() -> ApiError:
+    return ApiError("MissingAuthenticationTokenException", "Missing Authentication Token", FORBIDDEN)
+
+
+def unknown_key() -> ApiError:
+    return ApiError("UnrecognizedClientException", "The security token included in the request is invalid.")
+
+
+def wrong_signature() -> ApiError:
+    return ApiError(
+        "InvalidSignatureException",
+        "The request signature we calculated does not match the signature you provided. Check your AWS Secret "
+        "Access Key and signing method. Consult the service documentation for details.",
+    )
+
+
+def url_expired() -> ApiError:
+    return ApiError("AccessDeniedException", "Request has expired", FORBIDDEN)
+
+
+def wrong_host(name: str, url: str) -> ApiError:
+    return ApiError(
+        "MisdirectedRequestException",
+        f"The local endpoint is not served under the name {name!r}; set AWS_ENDPOINT_URL to {url}",
+        FORBIDDEN,
+    )
+
+
+def from_page() -> ApiError:
+    return ApiError("MisdirectedRequestException", "The local endpoint does not serve web pages", FORBIDDEN)
+
+
+def closed() -> ApiError:
+    return ApiError("AccessDeniedException", "moto's control API is closed; use /_smsweep/faults", FORBIDDEN)
+
+
+def internal() -> ApiError:
+    return ApiError("InternalFailure", "We encountered an internal error. Please try again.", UNAVAILABLE)
+
+
+def garbled(message: str) -> ApiError:
+    return ApiError("SerializationException", message)

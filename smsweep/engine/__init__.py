@@ -1,0 +1,1 @@
+"""The loop over one sweep: the controller decides, the agent acts."""

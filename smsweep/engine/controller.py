@@ -1,0 +1,229 @@
+"""Decides: which params come next, which trials end early, when a sweep is finished. Never acts on a job."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from collections.abc import Iterable, Sequence
+from enum import Enum
+
+from smsweep.core.budget import Purse
+from smsweep.core.repeats import Repeats
+from smsweep.core.sweep import Sweep, SweepState
+from smsweep.core.target import Targets
+from smsweep.core.trial import History, Params, Trial, TrialState
+from smsweep.errors import StoreConflict
+from smsweep.search.base import SearchStrategy, outlook
+from smsweep.stopping.base import StoppingRule
+from smsweep.store.base import Store
+from smsweep.store.notes import OUTLOOK_NOTE, stop_note
+
+log = logging.getLogger(__name__)
+
+ATTEMPTS = 3  # insertions before the agent pauses, while other agents add their trials
+
+
+class Proposal(Enum):
+    """The outcome of one call of `Controller.propose`. Only EXHAUSTED is final."""
+
+    ADDED = "added"  # pending trials were added; another agent may claim them first
+    CONTENDED = "contended"  # other agents added trials at the same moment; try again after a pause
+    RESERVED = (
+        "reserved"  # running trials reserve the rest of the budget, or the rest of W&B's runs; wait for them
+    )
+    CLOSED = "closed"  # the sweep accepts no trials in its state (paused, stopped, ...)
+    EXHAUSTED = "exhausted"  # the search space, a cap, a target or the budget is used up
+
+
+class Controller:
+    """Reads the trials of one sweep, thinks, and writes if nothing changed meanwhile.
+
+    Several may serve one sweep at once: of two that think at the same time one insert wins, the other reads
+    again. trial_cap: at most so many trials, whatever the config says; None for no such cap. repeats: how often
+    each assignment is tried; the strategy takes care of it. purse: what the trials may cost; None for anything.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        sweep: Sweep,
+        strategy: SearchStrategy,
+        rule: StoppingRule | None,
+        *,
+        prior: Iterable[Trial] = (),
+        trial_cap: int | None = None,
+        repeats: int = 1,
+        purse: Purse | None = None,
+    ) -> None:
+        self.sweep = sweep
+        self._purse = purse or Purse()
+        self.history = History(prior=prior)
+        self._store = store
+        self._strategy = strategy
+        self._rule = rule
+        self._is_over_budget = False  # the budget covered no further trial when it was last checked
+        self._revision = 0
+        self._repeats = Repeats(repeats, sweep.config.metric, sweep.config.metrics)
+        self._targets = Targets(sweep.config)
+        caps = [cap for cap in (sweep.config.run_cap, trial_cap) if cap is not None]
+        self._outlook: str | None = None  # as last told; None before it was read
+        self._cap = min(caps) if caps else None
+
+    def refresh(self) -> None:
+        """Read the sweep's state and what changed in its trials since the last time."""
+        sweep = self._store.get_sweep(self.sweep.id)
+        if sweep.revision == self._revision:
+            self.sweep = sweep
+            return
+        metric = self.sweep.config.metric
+        curve_of = metric.name if metric is not None and self._reads_curves() else None
+        trials = self._store.list_trials(self.sweep.id, since=self._revision, curve_of=curve_of)
+        self.history.update(trials)
+        self._purse.update(trials)
+        self._revision = max([sweep.revision, *(trial.revision for trial in trials)])
+        self.sweep = sweep
+
+    def note(self, written: Sequence[Trial]) -> None:
+        """Take in trials as this process has just written them, in that order.
+
+        If nobody else wrote in between, they need not be read again.
+        """
+        self.history.update(written)
+        self._purse.update(written)
+        if written[0].revision == self._revision + 1 and not self._reads_curves():
+            self._revision = written[-1].revision
+
+    def affords_more(self) -> bool:
+        """Tell whether the budget covers the worst case of one more trial."""
+        return self._purse.room() > 0
+
+    def keeps_budget(self) -> bool:
+        """Tell, with all that other agents started meanwhile, whether the budget covers every active trial."""
+        if self._purse.has_limits:
+            self.refresh()
+        return self._purse.room() >= 0
+
+    def propose(self, n: int) -> Proposal:
+        """Add up to n pending trials, n > 0."""
+        for _ in range(ATTEMPTS):
+            if self.history.has_gaps:  # a trial that was claimed is younger than what was read
+                self.refresh()
+            if (blocked := self._blocked()) is not None:
+                return blocked
+            params = self._strategy.suggest(self.history, min(n, self._room()))
+            self._tell(outlook(self._strategy, self.history))
+            if not params:
+                return Proposal.EXHAUSTED
+            if self._add(params):
+                return Proposal.ADDED
+        return Proposal.CONTENDED
+
+    def _add(self, params: Sequence[Params]) -> bool:
+        """Add pending trials at the next number; on a conflict, read what changed and return False."""
+        try:
+            added = self._store.add_trials(self.sweep.id, self.history.next_number, params)
+        except StoreConflict:
+            self.refresh()
+            return False
+        self.note(added)
+        return True
+
+    def _tell(self, hint: str) -> None:
+        """Keep the strategy's outlook with the sweep, and say it when it changes."""
+        if self._outlook is None:
+            self._outlook = self._store.get_note(self.sweep.id, OUTLOOK_NOTE) or ""
+        if hint == self._outlook:
+            return
+        self._outlook = hint
+        self._store.put_note(self.sweep.id, OUTLOOK_NOTE, hint)
+        if hint:
+            log.warning("sweep %s: %s", self.sweep.id, hint)
+
+    def judge(self) -> list[Trial]:
+        """Move the running trials that the rule wants to end to stopping, and return them."""
+        if self._rule is None or not self.history.counts[TrialState.RUNNING]:
+            return []
+        stopping = []
+        for decision in self._rule.judge(self.history):
+            try:
+                trial = self._store.move(
+                    self.sweep.id,
+                    decision.number,
+                    [TrialState.RUNNING],
+                    TrialState.STOPPING,
+                    reason=decision.reason,
+                    asked_by="rule",
+                )
+            except StoreConflict:
+                continue  # it ended, or another agent's controller was first
+            self._store.put_note(self.sweep.id, stop_note(trial), dict(decision.evidence))
+            log.info("%s stopping: %s", trial.label, trial.reason)
+            stopping.append(trial)
+        return stopping
+
+    def conclude(self) -> bool:
+        """Return True if an agent without trials of its own can exit, and mark the sweep finished if it is.
+
+        The decision rests on what the store holds now. A sweep is finished when nothing is left to try and no
+        trial is pending or active; if anything in the sweep changes at the same moment, nothing is marked.
+        """
+        self.refresh()
+        if not self.is_exhausted():
+            return False
+        counts = self.history.counts
+        if counts[TrialState.RUNNING] or counts[TrialState.STOPPING]:
+            return True  # their agents mark the end of the sweep
+        if counts[TrialState.PENDING]:
+            return self._purse.is_spent()
+        try:
+            self.sweep = self._store.set_sweep_state(
+                self.sweep.id, [SweepState.RUNNING], SweepState.FINISHED, revision=self._revision
+            )
+        except StoreConflict:
+            return False
+        log.info("sweep %s finished", self.sweep.id)
+        return True
+
+    def is_exhausted(self) -> bool:
+        """Return True if `propose` would return EXHAUSTED for what was read last."""
+        blocked = self._blocked()
+        if blocked is not None:
+            return blocked is Proposal.EXHAUSTED
+        return not self._strategy.suggest(self.history, 1)
+
+    def missing_objective(self, trial: Trial) -> str:
+        """Return why a trial that ended well still cannot be compared; "" when it reported the sweep's metrics."""
+        config, seen = self.sweep.config, sorted({*trial.metrics, *trial.summary})
+        metric = next((metric for metric in config.all_metrics if metric.name not in seen), None)
+        if metric is None:
+            return ""
+        close = difflib.get_close_matches(metric.name, seen, n=3) or seen[:5]
+        said = f"it reported {', '.join(close)}" if close else "it reported nothing"
+        return f"it ended without ever reporting the sweep's metric {metric.name!r}; {said}"
+
+    def _reads_curves(self) -> bool:
+        return self._rule is not None or self.sweep.config.method == "bayes"
+
+    def _blocked(self) -> Proposal | None:
+        """Return why no trial can be added, whatever the strategy suggests; None if one can."""
+        if not self.sweep.state.takes_trials:
+            return Proposal.CLOSED
+        if self._targets.are_reached(self._repeats.follow(self.history)):
+            self._tell("the target is reached, so no new trials are started")
+            return Proposal.EXHAUSTED
+        if self._cap is not None and len(self.history) >= self._cap:
+            return Proposal.EXHAUSTED
+        is_over_budget = self._purse.room() <= 0
+        if is_over_budget and not self._is_over_budget:
+            log.warning(
+                "sweep %s starts no trial now: its budget of %s covers no other", self.sweep.id, self._purse
+            )
+        self._is_over_budget = is_over_budget
+        if not is_over_budget:
+            return None
+        return Proposal.EXHAUSTED if self._purse.is_spent() else Proposal.RESERVED
+
+    def _room(self) -> int:
+        """Return how many trials the cap and the budget allow beyond those that exist."""
+        room = self._purse.room()
+        return room if self._cap is None else min(room, self._cap - len(self.history))

@@ -1,0 +1,157 @@
+"""From a trial to the CreateTrainingJob request that runs it. Pure, and the same for every backend."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from smsweep.core.job import (
+    DEFAULT_MAX_RUN_S,
+    MAX_HYPERPARAMETER_KEY,
+    MAX_HYPERPARAMETER_VALUE,
+    MAX_HYPERPARAMETERS,
+    RUNTIME_CHANNEL,
+    RUNTIME_ZIP,
+    TAG_ATTEMPT,
+    TAG_SWEEP,
+    TAG_TRIAL,
+    JobTemplate,
+    Site,
+    TrainingJobRequest,
+    job_name,
+)
+from smsweep.core.repeats import repeat_of
+from smsweep.core.sweep import Sweep
+from smsweep.core.trial import Params, Trial, flat_params
+from smsweep.errors import JobRejected
+from smsweep.runtime.job.secrets import PREFIX as SECRET_PREFIX
+from smsweep.runtime.job.trial_document import KEY as TRIAL_KEY
+from smsweep.runtime.job.trial_document import VERSION as TRIAL_VERSION
+
+REPEAT_VARIABLE = "SMSWEEP_REPEAT"  # tells a script which repetition of its assignment it is, say as its seed
+
+
+def training_job(template: JobTemplate, sweep: Sweep, trial: Trial, site: Site) -> TrainingJobRequest:
+    """Return the whole request for a trial's current attempt.
+
+    The template's own fields stay; what a trial owns is laid over them. Raises JobRejected where the params
+    do not fit the API's limits.
+    """
+    request = dict(template.request)
+    request["TrainingJobName"] = job_name(sweep.id, trial.number, trial.attempt)
+    request["AlgorithmSpecification"] = _algorithm(template)
+    request["HyperParameters"] = _hyperparameters(template, sweep, trial)
+    request["InputDataConfig"] = [
+        _assets_channel(site, request["AlgorithmSpecification"]["TrainingInputMode"]),
+        *request.get("InputDataConfig", ()),
+    ]
+    request["OutputDataConfig"] = {"S3OutputPath": site.output_uri, **request.get("OutputDataConfig", {})}
+    request.setdefault("StoppingCondition", {"MaxRuntimeInSeconds": DEFAULT_MAX_RUN_S})
+    request["CheckpointConfig"] = _checkpoints(template, sweep, trial, site)
+    if template.secrets:
+        references = {f"{SECRET_PREFIX}{name}": reference for name, reference in template.secrets.items()}
+        request["Environment"] = {**request.get("Environment", {}), **references}
+    request["Tags"] = [*request.get("Tags", ()), *_tags(sweep, trial)]
+    if template.repeats > 1:
+        repeat = str(repeat_of(trial.number, template.repeats))
+        request["Environment"] = {**request.get("Environment", {}), REPEAT_VARIABLE: repeat}
+    return request
+
+
+def _algorithm(template: JobTemplate) -> dict[str, Any]:
+    algorithm = dict(template.request.get("AlgorithmSpecification", {}))
+    algorithm.setdefault("TrainingInputMode", "File")
+    algorithm.setdefault("ContainerEntrypoint", ["python3", f"/opt/ml/input/data/{RUNTIME_CHANNEL}/{RUNTIME_ZIP}"])
+    if template.metric_definitions:
+        algorithm["MetricDefinitions"] = [
+            {"Name": name, "Regex": regex} for name, regex in template.metric_definitions
+        ]
+    return algorithm
+
+
+def _assets_channel(site: Site, input_mode: str) -> dict[str, Any]:
+    # It must be files, whatever way the data takes; where all do, a launch is spared the bytes.
+    mode = {} if input_mode == "File" else {"InputMode": "File"}
+    return {
+        "ChannelName": RUNTIME_CHANNEL,
+        **mode,
+        "DataSource": {
+            "S3DataSource": {
+                "S3DataType": "S3Prefix",
+                "S3Uri": site.assets_uri + "/",
+                "S3DataDistributionType": "FullyReplicated",
+            }
+        },
+    }
+
+
+def _checkpoints(template: JobTemplate, sweep: Sweep, trial: Trial, site: Site) -> dict[str, Any]:
+    # A shared prefix would mix the checkpoints of trials and restore another trial's.
+    checkpoints = dict(template.request.get("CheckpointConfig", {}))
+    base = str(checkpoints.get("S3Uri", site.checkpoint_uri)).rstrip("/")
+    checkpoints["S3Uri"] = f"{base}/{sweep.id}/{trial.number}"
+    checkpoints.setdefault("LocalPath", "/opt/ml/checkpoints")
+    return checkpoints
+
+
+def _tags(sweep: Sweep, trial: Trial) -> list[dict[str, str]]:
+    pairs = ((TAG_SWEEP, sweep.id), (TAG_TRIAL, str(trial.number)), (TAG_ATTEMPT, str(trial.attempt)))
+    return [{"Key": key, "Value": value} for key, value in pairs]
+
+
+def _hyperparameters(template: JobTemplate, sweep: Sweep, trial: Trial) -> dict[str, str]:
+    """Carry the trial as one JSON value, cut where it is too long, and its params once more for the console.
+
+    The template's own hyperparameters are params that every trial has; a trial's come first. Those of AWS's
+    toolkit stay as they are.
+    """
+    fixed: Mapping[str, str] = template.request.get("HyperParameters", {})
+    platform = {name: text for name, text in fixed.items() if name.startswith("sagemaker_")}
+    params = {name: _decoded(text) for name, text in fixed.items() if name not in platform} | dict(trial.params)
+    command = sweep.config.command_with(template.command)
+    carried = dict(_cut(_trial_document(sweep, trial, params, command))) | platform
+    if len(carried) > MAX_HYPERPARAMETERS:
+        raise JobRejected(
+            f"trial {trial.label}: its params are too long for a training job: {len(carried)} hyperparameters "
+            f"of {MAX_HYPERPARAMETER_VALUE} characters, the API takes {MAX_HYPERPARAMETERS}; put the large value "
+            "into a file of the source and let the param name it"
+        )
+    for key, value in flat_params(params).items():
+        # API: no ends of lines
+        is_line = isinstance(value, str) and value.splitlines() in ([], [value])
+        text = value if is_line else json.dumps(value)
+        fits = len(key) <= MAX_HYPERPARAMETER_KEY and len(text) <= MAX_HYPERPARAMETER_VALUE
+        if fits and key not in carried and len(carried) < MAX_HYPERPARAMETERS:
+            carried[key] = text
+    return carried
+
+
+def _decoded(text: str) -> Any:
+    try:
+        return json.loads(text)  # as the SDK writes them
+    except ValueError:
+        return text
+
+
+def _trial_document(sweep: Sweep, trial: Trial, params: Params, command: Sequence[str]) -> str:
+    config = sweep.config
+    document = {
+        "version": TRIAL_VERSION,
+        "sweep_id": sweep.id,
+        "number": trial.number,
+        "attempt": trial.attempt,
+        "name": f"{sweep.name or sweep.id}-{trial.number}",
+        "project": sweep.project,
+        "entity": sweep.entity,
+        "program": config.program,
+        "command": list(command),
+        "params": params,
+    }
+    return json.dumps(document, separators=(",", ":"))
+
+
+def _cut(text: str) -> Iterator[tuple[str, str]]:
+    for index, start in enumerate(range(0, len(text), MAX_HYPERPARAMETER_VALUE)):
+        key = TRIAL_KEY if index == 0 else f"{TRIAL_KEY}.{index}"
+        yield key, text[start : start + MAX_HYPERPARAMETER_VALUE]

@@ -1,0 +1,156 @@
+"""Metrics out of log lines: smsweep's own records, and printed lines that a metric definition matches."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+from smsweep.core.trial import MetricPoint, Scalar
+from smsweep.errors import ConfigError
+from smsweep.runtime.script.records import MARK, MARKUP, MAX_RECORD_BYTES, METRICS, SUMMARY
+from smsweep.runtime.script.scalars import MAX_INT
+
+MAX_TEXT = 65_536  # characters of one shown line that definitions are tried on: 1 MB must not stall the agent
+
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # NUL and lone surrogates: no database takes them
+_JSON = json.JSONDecoder()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reading:
+    """What some lines of a job's log reported."""
+
+    points: list[MetricPoint]  # in the order of the lines
+    summary: dict[str, Scalar]  # what the script set as its own summary; later values win
+
+
+class MetricReader:
+    """Reads lines, statelessly: what a page of lines says does not depend on the pages before.
+
+    definitions: (name, regex) as in SageMaker's MetricDefinitions: the regex's first group is a number, and every
+    match in a line counts. redact: masks secrets in texts that are reported as metrics. Raises ConfigError for a
+    regex that cannot do that.
+    """
+
+    def __init__(
+        self, definitions: Sequence[tuple[str, str]] = (), redact: Callable[[str], str] = lambda text: text
+    ) -> None:
+        self._redact = redact
+        self._definitions = [(name, _compiled(name, regex)) for name, regex in definitions]
+
+    def read(self, lines: Iterable[str], at: datetime) -> Reading:
+        """Return what the lines report. at: aware UTC, the time of points that do not bring their own."""
+        points: list[MetricPoint] = []
+        summary: dict[str, Scalar] = {}
+        for line in lines:
+            text = line
+            if MARK in line:
+                text, records = split_records(line)
+                for record in records:
+                    summary.update(self._scalars(record.get(SUMMARY)))
+                    points += self._points(record, at)
+            if self._definitions:
+                points += self._matches(text, at)
+        return Reading(points=points, summary=summary)
+
+    def _matches(self, text: str, at: datetime) -> Iterator[MetricPoint]:
+        # A progress bar redraws itself after each carriage return: every state is a line of its own.
+        for state in text.split("\r"):
+            shown = MARKUP.sub("", state[:MAX_TEXT])
+            for name, regex in self._definitions:
+                for match in _all_matches(regex, shown):
+                    value = _number(match.group(1))
+                    if value is not None:
+                        yield MetricPoint(name=name, value=value, time=at)
+
+    def _points(self, record: dict[str, Any], at: datetime) -> Iterator[MetricPoint]:
+        step = record.get("step")
+        is_step = isinstance(step, int) and not isinstance(step, bool) and abs(step) < MAX_INT
+        time = _time(record.get("time"), at)
+        for name, value in self._scalars(record.get(METRICS)).items():
+            yield MetricPoint(name=name, value=value, step=step if is_step else None, time=time)
+
+    def _scalars(self, values: object) -> dict[str, Scalar]:
+        """Keep what a metric may be, in a form that any database takes and anybody may see."""
+        if not isinstance(values, dict):
+            return {}
+        kept: dict[str, Scalar] = {}
+        for name, value in values.items():
+            if isinstance(value, str):
+                kept[_storable(name)] = self._redact(_storable(value))
+            elif isinstance(value, int) and not isinstance(value, bool) and abs(value) >= MAX_INT:
+                kept[_storable(name)] = _as_float(value)
+            elif value is None or isinstance(value, (bool, int, float)):
+                kept[_storable(name)] = value
+        return kept
+
+
+def _compiled(name: str, regex: str) -> re.Pattern[str]:
+    try:
+        pattern = re.compile(regex)
+    except re.error as err:
+        raise ConfigError(f"metric_definitions: {name}: {regex!r} is not a regex: {err}") from err
+    if not pattern.groups:
+        raise ConfigError(f"metric_definitions: {name}: {regex!r} has no group; put the number in parentheses")
+    return pattern
+
+
+def _all_matches(regex: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
+    """As `finditer` in one line of text, but `.*loss=(.*)` and such take linear time where they find nothing.
+
+    Such a regex matches at the first place or at none.
+    """
+    if not regex.pattern.startswith(".*") or regex.pattern.startswith(".*+") or "|" in regex.pattern:
+        yield from regex.finditer(text)
+        return
+    at = 0
+    while at <= len(text) and (match := regex.match(text, at)):
+        yield match
+        at = match.end() + (match.end() == match.start())
+
+
+def split_records(line: str) -> tuple[str, list[dict[str, Any]]]:
+    """Return the line without its records, and the records; one that is broken takes the text up to the next."""
+    text, *candidates = line.split(MARK)
+    records = []
+    for candidate in candidates:
+        try:
+            record, end = _JSON.raw_decode(candidate[:MAX_RECORD_BYTES])
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(record, dict):
+            records.append(record)
+            text += candidate[end:]
+    return text, records
+
+
+def _as_float(value: int) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.copysign(math.inf, value)
+
+
+def _storable(text: str) -> str:
+    return _UNSTORABLE.sub("\ufffd", text)
+
+
+def _time(seconds: object, at: datetime) -> datetime:
+    if isinstance(seconds, (int, float)) and not isinstance(seconds, bool):
+        try:
+            return datetime.fromtimestamp(seconds, timezone.utc)
+        except (ValueError, OverflowError, OSError):
+            pass  # no such time
+    return at
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return None if text is None or "_" in text else float(text)  # Python alone takes 1_000
+    except ValueError:
+        return None

@@ -1,0 +1,185 @@
+"""Send a sweep's agent away: its store and its source to S3, itself into a training job."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import tempfile
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from smsweep.aws.client import Aws
+from smsweep.aws.job_template import AGENTS, prepare
+from smsweep.aws.prices import ask_price
+from smsweep.aws.s3_transfer import upload_once
+from smsweep.core.job import RUNTIME_ZIP, SOURCE_TAR, JobTemplate
+from smsweep.core.sweep import Sweep
+from smsweep.errors import SmsweepError, SourceError, Superseded, UsageError
+from smsweep.remote.agent_job.package import pack_agent
+from smsweep.remote.agent_job.request import INSTANCE_TYPE, request
+from smsweep.remote.agent_jobs import look_at, start
+from smsweep.remote.record import NAMES, Record, record_path, write_record
+from smsweep.remote.s3_store.s3_object import Shelf
+from smsweep.remote.s3_store.sqlite_backup import keep_only, snapshot
+from smsweep.source.bundle import bundle_path
+from smsweep.store.open import open_store
+
+log = logging.getLogger(__name__)
+
+# Below a sweep's prefix:
+SOURCE = "source"  # of its trials
+CODE = "code"  # of the agent itself
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Luggage:
+    """What goes along."""
+
+    sweep: Sweep
+    template: JobTemplate
+    store: Path | None  # SQLite file to put into S3; None where the agent reaches the store as it is
+    keep: tuple[str, ...] | None  # sweeps of it that the agent needs; None for all
+    bundles: Path  # folder with the sweep's source
+    runtime_zip: Path
+    arguments: Mapping[str, Any]  # of the agent, by name
+
+
+def send(
+    luggage: Luggage,
+    known: Record | None,
+    workspace_dir: Path,
+    environ: Mapping[str, str],
+    *,
+    with_agent: bool = True,
+) -> Record:
+    """Start a sweep's agent as a training job, and return where it is. known: of earlier agents.
+
+    with_agent: False to put only store and source into S3, for an agent that somebody else starts.
+    Raises UsageError where one is at work, SourceError, JobError, StoreError; nothing is started then.
+    """
+    sweep = luggage.sweep
+    with closing(Aws(environ)) as aws, tempfile.TemporaryDirectory(prefix="smsweep-") as folder:
+        assets = _assets(luggage, Path(folder), workspace_dir)
+        place = f"{AGENTS}/{sweep.id}"
+        complete, site = prepare(
+            luggage.template, assets, workspace_dir, environ, upload=True, prefix=f"{place}/{CODE}"
+        )
+        uri = (known and known.uri) or site.assets_uri.partition(f"/{place}/")[0] + f"/{place}"
+        key = complete.request.get("OutputDataConfig", {}).get("KmsKeyId", "")
+        machine = str(luggage.template.agent.get("instance_type", INSTANCE_TYPE))
+        record = known or Record(sweep_id=sweep.id, uri=uri if luggage.store else "", kms_key=key)
+        if not with_agent:
+            _upload(aws, luggage, known, Path(folder), uri, key)
+            write_record(workspace_dir, record)
+            return record
+        name = _free_name(aws, record)
+        record = replace(
+            record,
+            jobs=tuple(dict.fromkeys([*record.jobs, name])),
+            instance_type=machine,
+            per_hour=_price(luggage.template, machine, environ),
+        )
+        arguments: dict[str, Any] = {"sweep": sweep.id, **luggage.arguments, "source": f"{uri}/{SOURCE}"}
+        if luggage.store is not None:
+            arguments["kept-at"] = uri
+        made = request(sweep.id, name, complete, site, arguments, environ, aws.region)
+        _upload(aws, luggage, known, Path(folder), uri, key)
+        write_record(workspace_dir, record)  # first: a crash here must not lose the job
+        try:
+            start(aws, made)
+        except SmsweepError:
+            if known is None:
+                record_path(workspace_dir, sweep.id).unlink()  # the sweep stays at home
+            raise
+        return record
+
+
+def _assets(luggage: Luggage, folder: Path, workspace_dir: Path) -> Path:
+    """Return a folder, named by its content, with the runtime and the agent."""
+    extras = () if luggage.store is not None else ("postgres",)
+    bundle = pack_agent(workspace_dir / "bundles", extras)
+    runtime = luggage.runtime_zip.read_bytes()
+    made = folder / f"agent-{hashlib.sha256(runtime).hexdigest()[:16]}-{bundle.hash[:16]}"
+    made.mkdir()
+    (made / RUNTIME_ZIP).write_bytes(runtime)
+    (made / SOURCE_TAR).write_bytes(bundle.path.read_bytes())
+    return made
+
+
+def _free_name(aws: Aws, record: Record) -> str:
+    """Return the name of the next agent's job. Raises UsageError where the last one is at work."""
+    if record.jobs:
+        last = look_at(aws, record.jobs[-1])
+        if last.is_alive:
+            raise UsageError(
+                f"sweep {record.sweep_id} has its agent already: training job {last.name} is {last.status}; see "
+                f"how it is: smsweep show {record.sweep_id}"
+            )
+        if not last.status:
+            return last.name  # it never came to be
+    number = len(record.jobs)
+    while look_at(aws, NAMES.format(sweep_id=record.sweep_id, number=number)).status:
+        number += 1
+    return NAMES.format(sweep_id=record.sweep_id, number=number)
+
+
+def _upload(aws: Aws, luggage: Luggage, known: Record | None, folder: Path, uri: str, key: str) -> None:
+    _upload_source(aws, luggage, folder, uri, key)
+    if known is None and luggage.store is not None:
+        _upload_store(aws, luggage, luggage.store, folder, uri, key)
+
+
+def _upload_source(aws: Aws, luggage: Luggage, folder: Path, uri: str, key: str) -> None:
+    bundle = bundle_path(luggage.bundles, luggage.sweep.source_hash)
+    if not bundle.exists():
+        raise SourceError(f"{bundle}: the sweep's source is not in this folder; detach it where it was created")
+    there = folder / "source"
+    there.mkdir()
+    (there / bundle.name).symlink_to(bundle)
+    bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+    upload_once(aws, there, bucket, f"{prefix}/{SOURCE}", kms_key=key)
+
+
+def _upload_store(aws: Aws, luggage: Luggage, store: Path, folder: Path, uri: str, key: str) -> None:
+    copy = folder / "store.db"
+    snapshot(store, copy)
+    if luggage.keep is not None:
+        keep_only(copy, luggage.keep)
+    _open_again(copy, luggage.sweep)
+    shelf, stamp = Shelf(aws, uri, key), f"sent:{folder.name}"
+    try:
+        shelf.replace(copy, version="", stamp=stamp)
+    except Superseded:
+        # One that was sent and never started: whoever had started it would have kept a record of it here.
+        _, age = shelf.look()
+        version = shelf.fetch(folder / "other.db")
+        if age is not None or version is None:
+            raise UsageError(
+                f"{uri}: a store of this sweep is there already, and an agent has worked on it; to look at it "
+                f"from here: smsweep agent {luggage.sweep.id} --kept-at {uri}"
+            ) from None
+        shelf.replace(copy, version=version.etag, stamp=stamp)
+
+
+def _open_again(copy: Path, sweep: Sweep) -> None:
+    """Give a copy the sweep's state from before it was stopped here."""
+    with closing(open_store(f"sqlite:///{copy}", environ={}, parse=lambda text: sweep.config)) as store:
+        now = store.get_sweep(sweep.id).state
+        if now is not sweep.state:
+            store.set_sweep_state(sweep.id, [now], sweep.state)
+
+
+def _price(template: JobTemplate, machine: str, environ: Mapping[str, str]) -> float | None:
+    """Return dollars an hour; None where nobody knows."""
+    if "price_per_hour" in template.agent:
+        return float(template.agent["price_per_hour"])
+    if not template.asks_price:
+        return None
+    try:
+        return ask_price(JobTemplate(request={"ResourceConfig": {"InstanceType": machine}}), environ).per_hour
+    except SmsweepError as err:
+        log.warning("nobody knows what the agent costs: %s", err)
+        return None

@@ -1,0 +1,1 @@
+"""Agents that take their sweeps from an SQS queue."""

@@ -1,0 +1,124 @@
+"""The commands that a detached agent accepts, such as what `smsweep sweep --pause` sends to it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+from smsweep.core.sweep import VERBS, SweepState
+from smsweep.core.trial import TrialState
+from smsweep.errors import SmsweepError
+from smsweep.store.base import Store
+from smsweep.util.terminal_text import clean
+
+MOST_NUMBER = 2**63 - 1  # of a trial: what a database counts to
+MOST_STATES = 20
+MOST_REASON = 10_000  # characters
+MOST_PROBLEM = 300  # characters of what is said about a malformed command
+TARGETS = {to for _, to in VERBS.values()}
+# Where to -> from where: another move would start a job twice, or hide how one ended.
+MOVES = {
+    TrialState.PENDING: {TrialState.FAILED, TrialState.CRASHED, TrialState.KILLED, TrialState.STOPPED},
+    TrialState.STOPPING: {TrialState.RUNNING},
+}
+
+Number = Annotated[int, Field(ge=0, le=MOST_NUMBER)]
+
+
+class Malformed(ValueError):
+    """What was received is not a command."""
+
+
+class _Command(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class SetSweepState(_Command):
+    """Pause, resume, stop or cancel the sweep."""
+
+    do: Literal["set_sweep_state"]
+    expect: Annotated[list[SweepState], Field(min_length=1, max_length=MOST_STATES)]
+    to: SweepState
+
+    @model_validator(mode="after")
+    def _check(self) -> SetSweepState:
+        if self.to not in TARGETS:
+            raise ValueError(f"no command sets a sweep to {self.to.value}")
+        return self
+
+    def carry_out(self, store: Store, sweep_id: str) -> None:
+        store.set_sweep_state(sweep_id, self.expect, self.to)
+
+
+class Move(_Command):
+    """Stop a trial, or have one that has ended run again."""
+
+    do: Literal["move"]
+    number: Number
+    expect: Annotated[list[TrialState], Field(min_length=1, max_length=MOST_STATES)]
+    to: TrialState
+    reason: Annotated[str, Field(max_length=MOST_REASON)] = ""
+    asked_by: Literal["", "person"] = ""
+
+    @model_validator(mode="after")
+    def _check(self) -> Move:
+        if not set(self.expect) <= MOVES.get(self.to, set()):
+            states = " or ".join(state.value for state in self.expect)
+            raise ValueError(f"no command moves a trial from {states} to {self.to.value}")
+        return self
+
+    def carry_out(self, store: Store, sweep_id: str) -> None:
+        store.move(sweep_id, self.number, self.expect, self.to, reason=self.reason, asked_by=self.asked_by)
+
+
+class RemoveTrial(_Command):
+    """Take a trial out of the sweep."""
+
+    do: Literal["remove_trial"]
+    number: Number
+
+    def carry_out(self, store: Store, sweep_id: str) -> None:
+        store.remove_trial(sweep_id, self.number)
+
+
+Command = SetSweepState | Move | RemoveTrial
+_READER: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminator="do")])
+
+
+def parse_command(text: bytes) -> Command:
+    """Return a command that is safe to carry out.
+
+    Args:
+        text: JSON from anybody who can write to the bucket.
+
+    Raises:
+        Malformed: If it is not one of the commands above, with nothing missing, nothing else, and all values in
+            their range. No command sets a note of a sweep: some of them are code.
+    """
+    try:
+        return _READER.validate_json(text)
+    except ValidationError as err:
+        raise Malformed(_problem(err)) from None
+
+
+def carry_out(store: Store, sweep_id: str, command: Command) -> None:
+    """Carry out a command.
+
+    Raises:
+        StoreConflict: If the sweep or the trial is in another state than the command expects.
+        NotFound: If there is no such trial.
+        StoreError: If the store cannot be written. The command can be carried out later.
+        Malformed: If the store fails because of the command's values.
+    """
+    try:
+        command.carry_out(store, sweep_id)
+    except SmsweepError:
+        raise
+    except Exception as err:  # whatever it is: one command must not end the agent
+        raise Malformed(clean(f"{type(err).__name__}: {err}")[:MOST_PROBLEM]) from err
+
+
+def _problem(err: ValidationError) -> str:
+    first = err.errors(include_url=False, include_input=False, include_context=False)[0]
+    return clean("".join((*(f"{part}: " for part in first["loc"]), first["msg"])))[:MOST_PROBLEM]

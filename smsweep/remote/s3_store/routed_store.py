@@ -1,0 +1,217 @@
+"""A store of which some sweeps are kept elsewhere, each in a store of its own."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Protocol, TypeVar
+
+from smsweep.core.sweep import Sweep, SweepState
+from smsweep.core.trial import MetricPoint, Params, Scalar, Trial, TrialState
+from smsweep.errors import NotFound, StoreError, UsageError
+from smsweep.store.base import Store
+
+log = logging.getLogger(__name__)
+
+R = TypeVar("R")
+
+
+class Elsewhere(Protocol):
+    """The sweeps that are kept elsewhere."""
+
+    def ids(self) -> Collection[str]: ...
+
+    def reader(self, sweep_id: str) -> Store:
+        """Return a store to read one of them in. Nothing that is written to it counts."""
+        ...
+
+    def change(self, sweep_id: str, work: Callable[[Store], R], order: Mapping[str, Any]) -> R:
+        """Change one of them by this work on its store, or by an order to whoever else writes it."""
+        ...
+
+    def drop(self, sweep_id: str) -> None:
+        """Delete one of them. Raises UsageError while somebody works on it."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class RoutedStore:
+    """Reads come from wherever a sweep is kept. Agents' own calls only reach the store at home."""
+
+    def __init__(self, home: Store, elsewhere: Elsewhere, *, read_only: bool = False) -> None:
+        """read_only: nothing may be changed elsewhere, either; home sees to itself."""
+        self._is_read_only = read_only
+        self._home = home
+        self._unreachable: set[str] = set()  # lists show what was known of these before they went away
+        self._elsewhere = elsewhere
+
+    def create_sweep(self, sweep: Sweep) -> Sweep:
+        return self._home.create_sweep(sweep)
+
+    def get_sweep(self, sweep_id: str) -> Sweep:
+        return self._of(sweep_id).get_sweep(sweep_id)
+
+    def list_sweeps(self) -> list[Sweep]:
+        home, away = self._home.list_sweeps(), self._elsewhere.ids()
+        found = [self._as_it_is(sweep) if sweep.id in away else sweep for sweep in home]
+        known = {sweep.id for sweep in home}
+        found += [self.get_sweep(sweep_id) for sweep_id in away if sweep_id not in known]
+        return sorted(
+            found, key=lambda sweep: sweep.created_at.timestamp() if sweep.created_at else 0, reverse=True
+        )
+
+    def set_sweep_state(
+        self, sweep_id: str, expect: Collection[SweepState], to: SweepState, *, revision: int | None = None
+    ) -> Sweep:
+        if sweep_id not in self._elsewhere.ids():
+            return self._home.set_sweep_state(sweep_id, expect, to, revision=revision)
+        if revision is not None:  # only an agent names one, and the sweep's own agent does not come through here
+            return self._writable(sweep_id).set_sweep_state(sweep_id, expect, to, revision=revision)
+        order = {"do": "set_sweep_state", "expect": [state.value for state in expect], "to": to.value}
+        return self._change(sweep_id, lambda store: store.set_sweep_state(sweep_id, expect, to), order)
+
+    def add_trials(self, sweep_id: str, first_number: int, params: Sequence[Params]) -> list[Trial]:
+        return self._writable(sweep_id).add_trials(sweep_id, first_number, params)
+
+    def list_trials(self, sweep_id: str, *, since: int | None = None, curve_of: str | None = None) -> list[Trial]:
+        return self._of(sweep_id).list_trials(sweep_id, since=since, curve_of=curve_of)
+
+    def get_trial(self, sweep_id: str, number: int) -> Trial:
+        return self._of(sweep_id).get_trial(sweep_id, number)
+
+    def count_trials(self, sweep_id: str) -> Mapping[TrialState, int]:
+        return self._of(sweep_id).count_trials(sweep_id)
+
+    def claim(
+        self, sweep_id: str, agent_id: str, place: str, lease_s: float, *, abandoned_only: bool = False
+    ) -> Trial | None:
+        return self._writable(sweep_id).claim(sweep_id, agent_id, place, lease_s, abandoned_only=abandoned_only)
+
+    def renew(self, agent_id: str, lease_s: float) -> set[tuple[str, int]]:
+        return self._home.renew(agent_id, lease_s)
+
+    def release(self, agent_id: str) -> None:
+        self._home.release(agent_id)
+
+    def holders(self, sweep_id: str) -> set[str]:
+        return self._of(sweep_id).holders(sweep_id)
+
+    def move(
+        self,
+        sweep_id: str,
+        number: int,
+        expect: Collection[TrialState],
+        to: TrialState,
+        *,
+        reason: str = "",
+        asked_by: str = "",
+        exit_code: int | None = None,
+        agent_id: str | None = None,
+        retries: Mapping[str, int] | None = None,
+        usage: Mapping[str, Any] | None = None,
+    ) -> Trial:
+        if sweep_id not in self._elsewhere.ids():
+            return self._home.move(
+                sweep_id,
+                number,
+                expect,
+                to,
+                reason=reason,
+                asked_by=asked_by,
+                exit_code=exit_code,
+                agent_id=agent_id,
+                retries=retries,
+                usage=usage,
+            )
+        order = {
+            "do": "move",
+            "number": number,
+            "expect": [state.value for state in expect],
+            "to": to.value,
+            "reason": reason,
+            "asked_by": asked_by,
+        }
+
+        def work(store: Store) -> Trial:
+            return store.move(sweep_id, number, expect, to, reason=reason, asked_by=asked_by)
+
+        return self._change(sweep_id, work, order)
+
+    def append_points(
+        self,
+        sweep_id: str,
+        number: int,
+        points: Sequence[MetricPoint],
+        cursor: str,
+        *,
+        expect_cursor: str,
+        summary: Mapping[str, Scalar] | None = None,
+        agent_id: str | None = None,
+    ) -> Trial:
+        return self._writable(sweep_id).append_points(
+            sweep_id, number, points, cursor, expect_cursor=expect_cursor, summary=summary, agent_id=agent_id
+        )
+
+    def read_points(
+        self, sweep_id: str, number: int, *, names: Collection[str] | None = None, after: int = 0
+    ) -> list[MetricPoint]:
+        return self._of(sweep_id).read_points(sweep_id, number, names=names, after=after)
+
+    def remove_trial(self, sweep_id: str, number: int) -> Trial:
+        if sweep_id not in self._elsewhere.ids():
+            return self._home.remove_trial(sweep_id, number)
+        order = {"do": "remove_trial", "number": number}
+        return self._change(sweep_id, lambda store: store.remove_trial(sweep_id, number), order)
+
+    def remove_sweep(self, sweep_id: str) -> None:
+        if sweep_id in self._elsewhere.ids():
+            if self._is_read_only:
+                raise UsageError(f"sweep {sweep_id} was opened to be read only")
+            self._elsewhere.drop(sweep_id)
+            with suppress(NotFound):  # what it was here before it went away
+                for trial in self._home.list_trials(sweep_id):
+                    if trial.state.is_active:
+                        self._home.move(sweep_id, trial.number, [trial.state], TrialState.CRASHED)
+                self._home.remove_sweep(sweep_id)
+            return
+        self._home.remove_sweep(sweep_id)
+
+    def put_note(self, sweep_id: str, key: str, value: Any) -> None:
+        self._writable(sweep_id).put_note(sweep_id, key, value)  # no command sets a note: some of them are code
+
+    def add_note(self, sweep_id: str, key: str, value: Any) -> bool:
+        return self._writable(sweep_id).add_note(sweep_id, key, value)
+
+    def get_note(self, sweep_id: str, key: str) -> Any:
+        return self._of(sweep_id).get_note(sweep_id, key)
+
+    def close(self) -> None:
+        self._elsewhere.close()
+        self._home.close()
+
+    def _as_it_is(self, sweep: Sweep) -> Sweep:
+        """Return a sweep that is kept elsewhere, or as it was here where nobody can tell: one hides not all."""
+        try:
+            return self.get_sweep(sweep.id)
+        except StoreError as err:
+            log.warning("sweep %s is shown as it was before it was detached: %s", sweep.id, err)
+            self._unreachable.add(sweep.id)
+            return sweep
+
+    def _change(self, sweep_id: str, work: Callable[[Store], R], order: Mapping[str, Any]) -> R:
+        if self._is_read_only:
+            raise UsageError(f"sweep {sweep_id} was opened to be read only")
+        return self._elsewhere.change(sweep_id, work, order)
+
+    def _of(self, sweep_id: str) -> Store:
+        is_away = sweep_id in self._elsewhere.ids() and sweep_id not in self._unreachable
+        return self._elsewhere.reader(sweep_id) if is_away else self._home
+
+    def _writable(self, sweep_id: str) -> Store:
+        if sweep_id in self._elsewhere.ids():
+            raise UsageError(
+                f"sweep {sweep_id} is kept elsewhere, by its own agent; nothing of it can be written here"
+            )
+        return self._home

@@ -1,0 +1,67 @@
+"""What figures have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from smsweep.report.browser_text import plain
+
+Figure = dict[str, Any]
+
+# Colours that people who confuse red and green tell apart (Okabe and Ito), on white and on black.
+COLOURS: Mapping[str, str] = {
+    "finished": "#0072b2",
+    "running": "#56b4e9",
+    "stopping": "#56b4e9",
+    "pending": "#999999",
+    "stopped": "#e69f00",
+    "killed": "#cc79a7",
+    "failed": "#d55e00",
+    "crashed": "#d55e00",
+}
+SYMBOLS: Mapping[str, str] = {"stopped": "diamond", "killed": "square", "running": "circle-open"}
+BEST = "#009e73"
+SCALE = "Cividis"  # of surfaces; reads the same to everybody
+GREY, BLUE, ORANGE = "#9aa5ab", "#0072b2", "#e69f00"  # to be seen on white and on black
+BY_QUALITY = [[0, ORANGE], [0.5, GREY], [1, BLUE]]  # from the worst to the best
+BY_AGE = [[0, GREY], [1, BLUE]]
+
+
+def figure(data: Iterable[Mapping[str, Any]], **layout: Any) -> Figure:
+    return {"data": list(data), "layout": {"margin": {"t": 30, "r": 20}, "hovermode": "closest", **layout}}
+
+
+def nothing(why: str) -> Figure:
+    """Return a figure that says why there is none."""
+    said = [{"text": plain(why), "showarrow": False}]
+    return figure([], annotations=said, xaxis=HIDDEN, yaxis=HIDDEN, height=120)
+
+
+HIDDEN = {"visible": False}
+
+
+def axis(title: str, **more: Any) -> dict[str, Any]:
+    return {"title": {"text": plain(title)}, "automargin": True, **more}
+
+
+def dots(x: list[Any], y: list[Any], numbers: list[int], **more: Any) -> dict[str, Any]:
+    """Return a trace of points that each stand for a trial; the page shows it when one is chosen."""
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "x": x,
+        "y": y,
+        "customdata": numbers,
+        "hovertemplate": "trial %{customdata}<br>%{x}<br>%{y}<extra></extra>",
+        **more,
+    }
+
+
+def menu(labels: list[str], traces_each: int, layouts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return Plotly's own menu that shows one group of traces at a time."""
+    buttons = []
+    for index, (label, layout) in enumerate(zip(labels, layouts, strict=True)):
+        shown = [group == index for group in range(len(labels)) for _ in range(traces_each)]
+        buttons.append({"label": plain(label), "method": "update", "args": [{"visible": shown}, layout]})
+    return [{"buttons": buttons, "x": 0, "xanchor": "left", "y": 1.15, "yanchor": "bottom"}] if labels[1:] else []

@@ -1,0 +1,126 @@
+"""Sweeps, trials and their progress as small pieces of HTML for notebooks: styles inline, no script, any theme."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import Any
+
+from smsweep.core.trial import flat_params
+from smsweep.report.downsample import thin
+from smsweep.report.figures.common import COLOURS
+from smsweep.util.terminal_text import clean
+
+Data = Mapping[str, Any]
+MOST_ROWS, MOST_PARAMS, MOST_CHARACTERS = 20, 12, 120
+SPARK = (120, 20)  # pixels
+# Colours are the page's own or half transparent, so that they do on a light and on a dark ground.
+BOX = (
+    "border:1px solid rgba(128,128,128,.4);border-radius:6px;padding:.5em .9em;margin:.3em 0;max-width:75em;"
+    "font:13px/1.5 system-ui,sans-serif;color:inherit;overflow-x:auto"
+)
+CELL = "text-align:left;padding:.1em .8em .1em 0;vertical-align:top;font:inherit;color:inherit;background:none;"
+CELL += "border:0"
+TABLE = "border-collapse:collapse;border:0;margin:.3em 0;font:inherit"
+SOFT = "opacity:.7"
+TRACK = "background:rgba(128,128,128,.25);border-radius:4px;height:8px;margin:.3em 0;max-width:40em"
+BLUE = COLOURS["finished"]
+
+
+def box(*parts: str) -> str:
+    return f'<div style="{BOX}">{"".join(part for part in parts if part)}</div>'
+
+
+def title(name: str, more: str, state: str) -> str:
+    return (
+        f"<div><strong>{said(name)}</strong> <span style='{SOFT}'>{said(more)}</span> &nbsp;{badge(state)}</div>"
+    )
+
+
+def badge(state: str) -> str:
+    """Return a state with a dot in its colour."""
+    dot = f'<span style="color:{COLOURS.get(state, BLUE)}">●</span>'
+    return f'<span style="white-space:nowrap">{dot} {said(state)}</span>'
+
+
+def said(value: Any) -> str:
+    """Return a value as HTML text: short numbers, nothing of a script's that could be markup."""
+    if value is None or value == "":
+        return ""
+    text = f"{value:.6g}" if isinstance(value, float) else clean(str(value))
+    return escape(text if len(text) <= MOST_CHARACTERS else text[:MOST_CHARACTERS] + "…")
+
+
+def pairs(values: Data) -> str:
+    """Return `name=value` for each, as HTML text."""
+    return " ".join(f"{said(name)}={said(value)}" for name, value in values.items())
+
+
+def facts(values: Iterable[tuple[str, str]]) -> str:
+    """Return names and HTML texts in two columns; those without a text are left out."""
+    rows = "".join(
+        f'<tr style="background:none"><td style="{CELL};{SOFT}">{said(name)}</td>'
+        f'<td style="{CELL}">{text}</td></tr>'
+        for name, text in values
+        if text
+    )
+    return f'<table style="{TABLE}">{rows}</table>' if rows else ""
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return rows of HTML texts below their columns' names."""
+    head = "".join(f'<th style="{CELL};font-weight:600">{said(name)}</th>' for name in columns)
+    body = "".join(
+        f'<tr style="background:none">{"".join(f"<td style={CELL!r}>{text}</td>" for text in row)}</tr>'
+        for row in rows
+    )
+    return f'<table style="{TABLE}"><tr>{head}</tr>{body}</table>'
+
+
+def trials(listed: Sequence[Data], best: int | None, most: int = MOST_ROWS) -> str:
+    """Return a table of trials as `views.list_trials` has them. best: number of the one to mark."""
+    shown = listed[:most]
+    params = [flat_params(trial["params"]) for trial in shown]
+    names = list(dict.fromkeys(name for row in params for name in row))
+    if len(shown) > 1:  # what is the same in all tells nothing apart
+        names = [name for name in names if len({str(row.get(name)) for row in params}) > 1]
+    names = names[:MOST_PARAMS]
+    rows = [
+        [
+            f"{trial['number']}{'*' if trial['number'] == best else ''}",
+            badge(trial["state"]),
+            said(trial["objective"]),
+            *(said(values.get(name)) for name in names),
+            said(trial["reason"].partition("\n")[0]),
+        ]
+        for trial, values in zip(shown, params, strict=True)
+    ]
+    more = f"<div style='{SOFT}'>and {len(listed) - most} more</div>" if len(listed) > most else ""
+    return table(["trial", "state", "objective", *names, "reason"], rows) + more
+
+
+def bar(done: int, of: int | None) -> str:
+    if not of:
+        return ""
+    share = min(100.0, 100.0 * done / of)
+    filled = f"width:{share:.1f}%;background:{BLUE};border-radius:4px;height:8px"
+    return f'<div style="{TRACK}" role="img" aria-label="{done} of {of}"><div style="{filled}"></div></div>'
+
+
+def spark(values: Sequence[float]) -> str:
+    """Return a curve as a small drawing; "" for less than two values. values: finite, oldest first."""
+    if len(values) < 2:
+        return ""
+    points = thin(values, SPARK[0])
+    low, high = min(values), max(values)
+    scale = (high - low) or 1.0
+    wide, high_px = SPARK
+    drawn = " ".join(
+        f"{(x - 1) / (len(values) - 1) * wide:.1f},{high_px - 1 - (y - low) / scale * (high_px - 2):.1f}"
+        for x, y in points
+    )
+    label = f"from {values[0]:.6g} to {values[-1]:.6g}"
+    return (
+        f'<svg width="{wide}" height="{high_px}" viewBox="0 0 {wide} {high_px}" role="img" aria-label="{label}">'
+        f'<polyline fill="none" stroke="{BLUE}" stroke-width="1.5" points="{drawn}"/></svg>'
+    )

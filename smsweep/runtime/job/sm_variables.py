@@ -1,0 +1,113 @@
+"""The `SM_*` variables that training scripts know from AWS's sagemaker-training toolkit (5.1), under its names.
+
+One difference: hyperparameters here are the trial's params, not the strings that carried them.
+"""
+
+from __future__ import annotations
+
+import json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from smsweep.runtime.job.resources import Resources
+    from smsweep.runtime.job.trial_document import Assignment
+    from smsweep.runtime.opt_ml_layout import Layout
+
+_to_json = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+LOG_LEVEL = 20  # logging.INFO, the toolkit's default
+KNOWN_PLATFORM = (  # hyperparameters the toolkit reads itself; the rest of `sagemaker_*` is for frameworks
+    "sagemaker_program",
+    "sagemaker_submit_directory",
+    "sagemaker_enable_cloudwatch_metrics",
+    "sagemaker_region",
+    "sagemaker_container_log_level",
+    "sagemaker_job_name",
+    "sagemaker_s3_output",
+    "default_user_module_name",
+    "_tuning_objective_metric",
+)
+
+
+def sm_variables(layout: Layout, assignment: Assignment, resources: Resources, job_name: str) -> dict[str, str]:
+    """Return name -> value; lists and objects as compact JSON with sorted keys, None as an empty string."""
+    config = resources.resource_config
+    program = assignment.program
+    channels = {name: layout.channel(name) for name in resources.input_data_config}
+    groups = config.get("instance_groups") or []
+    group_name = config.get("current_group_name", "homogeneousCluster")
+    shared: dict[str, Any] = {  # what both the variables and SM_TRAINING_ENV say
+        "current_host": config["current_host"],
+        "current_instance_group": group_name,
+        "current_instance_group_hosts": next(
+            (group["hosts"] for group in groups if group["instance_group_name"] == group_name), []
+        ),
+        "current_instance_type": config.get("current_instance_type", "local"),
+        "distribution_instance_groups": [],
+        "framework_module": None,
+        "hosts": config["hosts"],
+        "input_config_dir": layout.config,
+        "input_data_config": resources.input_data_config,
+        "input_dir": layout.input,
+        "instance_groups": [group["instance_group_name"] for group in groups],
+        "instance_groups_dict": {group["instance_group_name"]: group for group in groups},
+        "is_hetero": len(groups) > 1,
+        "log_level": assignment.platform.get("sagemaker_container_log_level", LOG_LEVEL),
+        "model_dir": layout.model,
+        "module_dir": assignment.platform.get("sagemaker_submit_directory", layout.code),
+        "module_name": program[:-3] if program and program.endswith(".py") else program,
+        "network_interface_name": config["network_interface_name"],
+        "num_cpus": resources.num_cpus,
+        "num_gpus": resources.num_gpus,
+        "num_neurons": resources.num_neurons,
+        "output_data_dir": layout.output_data,
+        "output_dir": layout.output,
+        "output_intermediate_dir": layout.output_intermediate,
+        "resource_config": config,
+    }
+    training_env = {
+        **shared,
+        "additional_framework_parameters": _framework_params(assignment),
+        "channel_input_dirs": channels,
+        "distribution_hosts": config["hosts"],
+        "hyperparameters": assignment.params,
+        "is_master": config["current_host"] == config["hosts"][0],
+        "job_name": job_name,
+        "master_hostname": config["hosts"][0],
+        "user_entry_point": program,
+    }
+    named = {
+        **shared,
+        "channels": sorted(channels),
+        "framework_params": _framework_params(assignment),
+        "hps": assignment.params,
+        "training_env": training_env,
+        "user_args": user_args(assignment.params),
+        "user_entry_point": program,
+        **{f"channel_{name}": path for name, path in channels.items()},
+        **{f"hp_{name}": value for name, value in assignment.params.items()},
+    }
+    return {f"SM_{name.upper()}": _text(value) for name, value in named.items()}
+
+
+def user_args(params: Mapping[str, Any]) -> list[str]:
+    """Return the arguments as AWS's toolkit hands them to a script: by name, `-x` for a one-letter one."""
+    args: list[str] = []
+    for name in sorted(params):
+        value = params[name]
+        if isinstance(value, dict):
+            value = ",".join(f"{key}={value[key]}" for key in sorted(value))
+        args += [f"--{name}" if len(name) > 1 else f"-{name}", "" if value is None else str(value)]
+    return args
+
+
+def _framework_params(assignment: Assignment) -> dict[str, Any]:
+    return {name: value for name, value in assignment.platform.items() if name not in KNOWN_PLATFORM}
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else _to_json(value)

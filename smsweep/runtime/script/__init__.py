@@ -1,0 +1,1 @@
+"""The interface that a training script uses: `init`, `log`, `config`, `summary`."""

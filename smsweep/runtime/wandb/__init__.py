@@ -1,0 +1,1 @@
+"""Hooks on W&B's package inside a job."""

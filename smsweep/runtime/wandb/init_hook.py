@@ -1,0 +1,282 @@
+"""What a script reports to W&B reaches the sweep, too, while the script runs and without changing it.
+
+W&B's own files cannot be read for this: they are buffered until the run ends, and a stopped run loses them. So its
+`Run.log` and summary are wrapped as soon as the script imports wandb. Works from wandb 0.13 to 0.31. Does not see
+scripts started with `python -I`, `-E` or `-S`.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import sys
+import weakref
+from collections.abc import Mapping
+from importlib import import_module
+
+from smsweep.runtime.script.config import as_mapping, merge
+from smsweep.runtime.script.define_metric import StepMetrics, SummaryMetrics
+from smsweep.runtime.script.messages import warn
+from smsweep.runtime.script.run_identity import URL
+from smsweep.runtime.wandb.import_hook import on_import
+from smsweep.runtime.wandb.offline_runs import note
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+SWEEP_OWNS = {  # argument of wandb.init -> name in its settings, variable with what the sweep says instead
+    "id": ("run_id", "WANDB_RUN_ID"),
+    "project": ("project", "WANDB_PROJECT"),
+    "entity": ("entity", "WANDB_ENTITY"),
+}
+
+
+def install() -> None:
+    """Watch for wandb's modules; nothing of it or of the rest of the runtime is imported yet."""
+    on_import(
+        {
+            "wandb.sdk.wandb_init": _wrap_init,
+            "wandb.sdk.wandb_run": _wrap_run,
+            "wandb.sdk.lib.noop_run": _wrap_noop_run,  # wandb.init(mode="disabled") before 0.16
+            "wandb.sdk.wandb_summary": _wrap_summary,
+        }
+    )
+
+
+class _Followed:
+    """What is kept of one of W&B's runs; a script may have several, one by one."""
+
+    def __init__(self) -> None:
+        self.has_begun = False  # something was logged to it
+        self.step_metrics = StepMetrics()
+        self.summaries = SummaryMetrics()
+
+
+class _Here:
+    """What is known of this process."""
+
+    is_left_out = False  # the script itself has disabled W&B here, so that one rank alone logs
+
+
+_here = _Here()
+_runs: weakref.WeakKeyDictionary[Any, _Followed] = weakref.WeakKeyDictionary()
+
+
+def _followed(run: Any) -> _Followed:
+    return _runs.setdefault(run, _Followed())
+
+
+def _wrap_init(module: Any) -> None:
+    """Let a trial's run be the sweep's, whatever the script would call it: in a W&B sweep the same is ignored.
+
+    W&B itself does so only where WANDB_SWEEP_ID is set; then its server asks for a sweep that it has never heard
+    of, at once or when an offline run is uploaded.
+    """
+    original = module.init
+
+    @functools.wraps(original)
+    def init(*args: Any, **kwargs: Any) -> Any:
+        _report().bind_wandb()
+        if not _report().follows_wandb():
+            return original(*args, **kwargs)
+        for name, (setting, variable) in SWEEP_OWNS.items():
+            said = os.environ.get(variable)
+            asked = kwargs.get(name) or _setting(kwargs, setting)
+            if said and asked and str(asked) != said and _is_in_sweep():
+                warn(f"wandb.init({name}={asked!r}) is ignored in a sweep, as W&B does; it is {said}")
+                kwargs[name] = said  # and not in its settings either
+        merged = _without_conflicts(kwargs) if _is_in_sweep() and _is_disabled(kwargs) else {}
+        _here.is_left_out = _is_disabled(kwargs, environ={}) and _is_another_rank()
+        run = original(*args, **kwargs)
+        if merged:
+            run.config.update(merged, allow_val_change=True)
+        if _is_in_sweep() and _is_trials(run):
+            url, log = getattr(run, "url", None), getattr(run, "log", None)
+            if isinstance(url, str) and url.startswith("http"):
+                _active_run().follow_summary({URL: url})
+            if callable(log) and not hasattr(log, "__self__"):
+                _follow_disabled(run, log)
+            files = getattr(run, "dir", None)
+            if isinstance(files, str):
+                note(os.path.dirname(os.path.abspath(files)), os.environ)
+        return run
+
+    for place in (module, sys.modules.get("wandb.sdk"), sys.modules.get("wandb")):  # imported before, maybe
+        if place is not None and vars(place).get("init") is original:
+            vars(place)["init"] = init
+
+
+def _is_disabled(given: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> bool:
+    """Tell whether the run will be one of `mode="disabled"`. given: arguments of wandb.init."""
+    modes = {given["mode"]} if given.get("mode") else {_setting(given, "mode"), environ.get("WANDB_MODE")}
+    return "disabled" in modes
+
+
+def _setting(given: Mapping[str, Any], name: str) -> Any:
+    """Return what `settings=`, an object or a dict, says; None for nothing."""
+    settings = given.get("settings")
+    return settings.get(name) if isinstance(settings, Mapping) else getattr(settings, name, None)
+
+
+def _is_another_rank() -> bool:
+    """Tell whether this process is one of a distributed job's, and not the first of them."""
+    torch = sys.modules.get("torch.distributed")
+    if torch is not None and getattr(torch, "is_initialized", bool)():
+        return bool(torch.get_rank() > 0)
+    return any(os.environ.get(name, "0") != "0" for name in ("RANK", "OMPI_COMM_WORLD_RANK"))
+
+
+def _without_conflicts(given: dict[str, Any]) -> dict[str, Any]:
+    """Take what the sweep says out of the script's defaults, and return nested values merged, to be set later.
+
+    A disabled run knows no sweep: it fails over a default that is not the sweep's value, or takes the one or the
+    other of two nested ones.
+    """
+    defaults = given.get("config")
+    if not isinstance(defaults, Mapping) and type(defaults).__name__ != "Namespace":
+        return {}
+    defaults, params = as_mapping(defaults), _active_run().config.as_dict()
+    given["config"] = {name: value for name, value in defaults.items() if name not in params}
+    shared = {name: merge(value, params[name]) for name, value in defaults.items() if name in params}
+    return {name: value for name, value in shared.items() if isinstance(value, Mapping)}
+
+
+def _follow_disabled(run: Any, log: Any) -> None:
+    """Follow a run of `wandb.init(mode="disabled")` before 0.24, whose `log` is a function and no method."""
+
+    def followed(data: Any, step: Any = None, commit: Any = None, *args: Any, **kwargs: Any) -> Any:
+        result = log(data, step, commit, *args, **kwargs)
+        if not _report().follows_wandb():
+            return result
+        trial = _active_run()
+        trial.follow(trial.metrics_of(data), step, commit)
+        return result
+
+    run.log = sys.modules["wandb"].log = followed  # type: ignore[attr-defined]  # it is there by now
+
+
+def _wrap_run(module: Any) -> None:
+    _wrap_log(module.Run)
+    _wrap_define_metric(module.Run)
+    _wrap_sweep_id(module.Run)
+
+
+def _wrap_noop_run(module: Any) -> None:
+    _wrap_log(module.NoopRun)
+
+
+def _wrap_log(owner: Any) -> None:
+    original = owner.log
+
+    @functools.wraps(original)
+    def log(self: Any, data: Any, step: Any = None, commit: Any = None, *args: Any, **kwargs: Any) -> Any:
+        if not _is_trials(self):
+            return original(self, data, step, commit, *args, **kwargs)
+        run = _active_run()
+        with run.own_lock():  # W&B's rows and ours come in one order, whichever threads log
+            values = run.metrics_of(data)  # first: W&B may put media and long lists in place of what is nested
+            result = original(self, data, step, commit, *args, **kwargs)  # its errors are the script's
+            _follow(self, run, data, values, step, commit)
+        return result
+
+    owner.log = log
+
+
+def _follow(wandb_run: Any, run: Any, data: Any, values: Any, step: Any, commit: Any) -> None:
+    """Log what W&B's run has just logged. values: the metrics of data."""
+    followed = _followed(wandb_run)
+    if not followed.has_begun:
+        run.follow_anew(getattr(wandb_run, "starting_step", 0) if step is None else 0)
+        followed.has_begun = True
+    names = {*map(str, data), *values}  # of media, too
+    steps = followed.step_metrics.lacking(names, begin_at_zero=_has_core())
+    at = run.follow({**values, **steps}, step, commit)
+    if at is not None:
+        followed.step_metrics.note(values)
+        summed_up = followed.summaries.take_in(values, at)
+        if summed_up:
+            run.follow_summary(summed_up)
+
+
+def _wrap_define_metric(owner: Any) -> None:
+    original = owner.define_metric
+
+    @functools.wraps(original)
+    def define_metric(
+        self: Any, name: Any, step_metric: Any = None, step_sync: Any = None, *args: Any, **kwargs: Any
+    ) -> Any:
+        result = original(self, name, step_metric, step_sync, *args, **kwargs)
+        kinds = kwargs.get("summary", args[1] if len(args) > 1 else None)  # after `hidden`
+        goal = kwargs.get("goal", args[2] if len(args) > 2 else None)  # in newer versions `overwrite` is here
+        if isinstance(kinds, str):
+            _followed(self).summaries.define(str(name), kinds, goal if isinstance(goal, str) else None)
+        if step_sync is not False and step_metric is not None:
+            _followed(self).step_metrics.define(str(name), str(getattr(step_metric, "name", step_metric)))
+        return result
+
+    owner.define_metric = define_metric
+
+
+def _wrap_sweep_id(owner: Any) -> None:
+    """Let `run.sweep_id` be our sweep's, which W&B must not be told: see _wrap_init."""
+    original = owner.sweep_id
+    owner.sweep_id = property(
+        lambda self: original.fget(self) or (_report().follows_wandb() and _active_run().sweep_id) or None,
+        doc=original.__doc__,
+    )
+
+
+def _wrap_summary(module: Any) -> None:
+    original = module.Summary._update  # of nested ones, too: summary["a"]["b"] = 1
+
+    @functools.wraps(original)
+    def update(self: Any, record: Any) -> Any:
+        result = original(self, record)
+        if (
+            _report().follows_wandb()
+            and not _here.is_left_out
+            and ("WANDB_RUN_ID" in os.environ or not _is_in_sweep())
+        ):
+            said: Any = {}
+            for item in record.update:
+                value = item.value
+                for key in reversed(item.key):
+                    value = {key: value}
+                said = merge(said, value)
+            _active_run().follow_summary(said)
+        return result
+
+    module.Summary._update = update
+
+
+def _is_trials(run: Any) -> bool:
+    """Tell the trial's own run from others that a script starts beside it, without the trial's variables.
+
+    W&B's example of cross-validation has such runs, one a fold, in processes of their own.
+    """
+    if _here.is_left_out or not _report().follows_wandb():
+        return False
+    if "WANDB_RUN_ID" in os.environ or not _is_in_sweep():
+        return True
+    return bool(getattr(run, "id", None) == _active_run().id)
+
+
+def _has_core() -> bool:
+    """Tell whether this wandb keeps its rows in Go, as from 0.18 on."""
+    version = re.match(r"(\d+)\.(\d+)", getattr(sys.modules.get("wandb"), "__version__", ""))
+    return version is None or (int(version.group(1)), int(version.group(2))) >= (0, 18)
+
+
+def _is_in_sweep() -> bool:
+    return bool(_active_run().sweep_id)
+
+
+def _active_run() -> Any:
+    return _report().active_run()
+
+
+def _report() -> Any:
+    # Only now: every Python process of the job loads this module, few of them report anything.
+    return import_module("smsweep.runtime.script.api")

@@ -1,0 +1,196 @@
+"""Bayesian optimisation: each trial goes where improvement is expected most. W&B's `method: bayes`."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import AbstractContextManager
+
+import numpy as np
+from threadpoolctl import ThreadpoolController
+
+from smsweep.core.sweep import SweepConfig
+from smsweep.core.trial import History, Params
+from smsweep.errors import SpaceError
+from smsweep.search.bayes.acquisition import log_belief_inside, log_expected_improvement
+from smsweep.search.bayes.candidates import design_point, maximise
+from smsweep.search.bayes.evidence import Evidence, Kind, Ledger
+from smsweep.search.bayes.fit import fit
+from smsweep.search.bayes.observations import Observations, observed, thinned
+from smsweep.search.bayes.posterior import Posterior
+from smsweep.search.bayes.target_transform import N_START, VIEWS, View, by_distance, targets
+from smsweep.search.coverage import coverage_of
+from smsweep.space.unit_cube import Array, Cube
+
+MIN_START, MAX_START = 6, 12  # trials of the space-filling start: two more than there are dimensions, within this
+INNER = 0.8  # part of each edge, its middle, over which the start is spread: what is hoped for lies inside
+N_NEAR = 8  # best observations around which the acquisition is searched
+MAX_FITTED = 90  # observations from which the model is chosen; each costs tens of times more than below
+MAX_BELIEVED = 128  # observations on which the belief rests; its cost grows with their square
+REFIT = 20  # the model is chosen anew when the observations have grown by one part in this many
+GUESS = 0.1  # variance that each guessed coordinate adds to a target
+OUTLOOK_FROM = 18  # trials, or three for each parameter and six, before anything is said of what is left
+TOO_LITTLE = 2e-3  # of what the search has gained: less is not worth a trial
+DRAWS = 32  # at random, where nothing better is free, before the free assignments are counted
+
+
+class BayesSearch:
+    """Fits a Gaussian process to what is known, and proposes the point of the highest expected improvement.
+
+    The first trials are spread evenly over the space. Pending ones count as if they had come out as expected, so
+    that many at once look in different places. An assignment that any trial holds is not proposed again; a finite
+    space can be used up. All chance follows from the seed and the trial's number.
+    Raises SpaceError without a metric.
+    """
+
+    def __init__(self, config: SweepConfig, seed: int = 0) -> None:
+        if config.metric is None:
+            raise SpaceError("method bayes needs to know what to improve: add metric with a name and a goal")
+        self._space = config.space
+        self._seed = seed
+        self._cube = Cube(config.space)
+        self._ledger = Ledger(self._cube, config.metric)
+        self._coverage = coverage_of(config.space)
+        self._n_start = min(max(self._cube.d + 2, MIN_START), MAX_START)
+
+    def suggest(self, history: History, n: int) -> list[Params]:
+        evidence = self._ledger.follow(history)
+        if self._coverage is not None:
+            self._coverage.follow(history)
+        suggested: list[Params] = []
+        held: list[Hashable] = []
+        for number in range(history.next_number, history.next_number + n):
+            with one_thread():
+                params = self._first_free(self._points(evidence, number), number)
+            if params is None:
+                break
+            suggested.append(params)
+            evidence.append(Evidence(kind=Kind.PENDING, params=params, cube=self._cube))
+            if self._coverage is not None:
+                held.append(self._coverage.cell_of(params))
+                self._coverage.take(held[-1:])
+        if self._coverage is not None:
+            self._coverage.release(held)  # whether these become trials is for others to decide
+        return suggested
+
+    def outlook(self, history: History) -> str:
+        """Return a hint once the space is used up, or the likeliest model sees nothing to gain worth a trial."""
+        evidence = self._ledger.follow(history)
+        if self._coverage is not None:
+            self._coverage.follow(history)
+            if self._coverage.is_used_up:
+                return f"all {self._coverage.size} assignments of the space have been tried"
+        known = observed(evidence)
+        n_valued = int(known.sets_scale.sum())
+        if not self._cube.d or n_valued < max(OUTLOOK_FROM, 3 * self._cube.d + 6):
+            return ""
+        values = known.values[known.sets_scale]
+        spread = float(np.median(values[:N_START]) - values.min())
+        if spread <= 0.0:
+            return ""
+        with one_thread():
+            gain = self._expected_gain(known, np.random.default_rng([self._seed, n_valued])) / spread
+        if gain > TOO_LITTLE:
+            return ""
+        return (
+            f"after {n_valued} trials the model expects less than {TOO_LITTLE:.1%} of what the search has gained "
+            "so far from one more; more trials will hardly find anything better"
+        )
+
+    def _points(self, evidence: Sequence[Evidence], number: int) -> Iterator[Array]:
+        """Yield points for the trial of that number, best first, and then without end at random."""
+        rng = np.random.default_rng([self._seed, number])
+        known = observed(evidence)
+        n_valued = int(known.sets_scale.sum())
+        if not self._cube.d:
+            pass  # constants alone: there is one point
+        elif n_valued < self._n_start // 2 or max(number, n_valued) < self._n_start:
+            point = design_point(number, self._cube.d, self._seed)
+            yield self._cube.snap((0.5 + INNER * (point - 0.5))[None])[0]
+        else:
+            pending = [item.place[0] for item in evidence if item.kind is Kind.PENDING]
+            yield from self._promising(known, pending, number, rng)
+        while True:
+            yield self._cube.snap(rng.random((1, self._cube.d)))[0]
+
+    def _promising(
+        self, known: Observations, pending: list[Array], number: int, rng: np.random.Generator
+    ) -> Array:
+        """Return points where improvement is likely, best first."""
+        view = VIEWS[number % len(VIEWS)]
+        model = fit(*self._data(known.settled(REFIT), view, MAX_FITTED), self._cube.is_nominal).draw(rng)
+        data = self._data(known, view, MAX_BELIEVED)
+        belief = Posterior(model, *data, self._cube.is_nominal)
+        # where there is noise, the best that was seen was lucky: improve on what is believed of it
+        points = data[0]
+        mean, _ = belief.predict(points)
+        best = float(mean.min())
+        near = points[np.argsort(mean, kind="stable")[:N_NEAR]]
+        if pending:
+            belief = belief.believing(np.array(pending))
+
+        def score(at: Array) -> Array:
+            improvement = log_expected_improvement(*belief.predict(at), best)
+            return improvement + log_belief_inside(at, self._cube.is_nominal, len(known))
+
+        taken = {point.tobytes() for point in (*points, *pending)}
+        return maximise(score, self._cube, near, taken, rng)
+
+    def _expected_gain(self, known: Observations, rng: np.random.Generator) -> float:
+        """Return by how much the best point to try is expected to improve the objective."""
+        model = fit(*self._data(known.settled(REFIT), by_distance, MAX_FITTED), self._cube.is_nominal).likeliest()
+        points, y, doubt = self._data(known, by_distance, MAX_BELIEVED)
+        belief = Posterior(model, points, y, doubt, self._cube.is_nominal)
+        mean, _ = belief.predict(points)
+        near = points[np.argsort(mean, kind="stable")[:N_NEAR]]
+
+        def score(at: Array) -> Array:
+            return log_expected_improvement(*belief.predict(at), float(mean.min()))
+
+        best = maximise(score, self._cube, near, (), rng)
+        values = known.values[known.sets_scale]
+        # the view is linear between the best and the median
+        targets_of = by_distance(values)
+        gap = float(np.median(targets_of) - targets_of.min())
+        share = math.exp(float(score(best[:1])[0])) / gap if gap > 0.0 else 0.0
+        return share * float(np.median(values) - values.min())
+
+    @staticmethod
+    def _data(known: Observations, view: View, limit: int) -> tuple[Array, Array, Array]:
+        """Return points, targets and their doubt, of so many observations at most."""
+        y, doubt = targets(known, view)
+        chosen = thinned(known.values, limit)
+        places = [known.evidence[i].place for i in chosen.tolist()]
+        guessed = GUESS * np.array([n_guesses for _, n_guesses in places])
+        return np.array([point for point, _ in places]), y[chosen], doubt[chosen] + guessed
+
+    def _first_free(self, points: Iterator[Array], number: int) -> Params | None:
+        """Return the params at the first of the points that no trial holds; None when the space is used up."""
+        if self._coverage is None:
+            return self._cube.decode(next(points))
+        if self._coverage.is_used_up:
+            return None
+        for _, point in zip(range(DRAWS), points, strict=False):
+            params = self._cube.decode(point)
+            if self._coverage.cell_of(params) not in self._coverage:
+                return params
+        if self._coverage.size is None:
+            return params
+        rng = np.random.default_rng([self._seed, number])
+        return self._space.assignment(self._coverage.free(int(rng.integers(self._coverage.n_free))))
+
+
+def one_thread() -> AbstractContextManager[object]:
+    """Return a context in which numpy's linear algebra uses one thread.
+
+    Matrices of a hundred rows gain nothing from more: left alone, its threads wait for one another, and where
+    trainings keep the cores busy a suggestion takes twenty times as long.
+    """
+    limit: AbstractContextManager[object] = _controller().limit(limits=1, user_api="blas")
+    return limit
+
+
+@functools.cache
+def _controller() -> ThreadpoolController:
+    return ThreadpoolController()  # looks through all loaded libraries, so once

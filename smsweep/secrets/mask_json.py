@@ -1,0 +1,26 @@
+"""Secrets masked in what is shown of a sweep: reports, pages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from smsweep.secrets.redact import redact
+
+
+class Cleaner:
+    """Masks secrets in all texts of JSON data; each different text is looked at once."""
+
+    def __init__(self, secrets: tuple[str, ...]) -> None:
+        self._secrets = secrets
+        self._known: dict[str, str] = {}
+
+    def __call__(self, value: Any) -> Any:
+        if isinstance(value, str):
+            if value not in self._known:
+                self._known[value] = redact(value, self._secrets)
+            return self._known[value]
+        if isinstance(value, dict):
+            return {self(key): self(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self(item) for item in value]
+        return value

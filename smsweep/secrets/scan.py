@@ -1,0 +1,192 @@
+"""Find secrets in what is about to leave this machine: the source, job.yaml, sweep.yaml."""
+
+from __future__ import annotations
+
+import bisect
+import codecs
+import itertools
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from smsweep.errors import SourceError
+from smsweep.secrets.rules import (
+    ASSIGNMENTS,
+    GENERIC,
+    KNOWN,
+    SHAPES,
+    Rule,
+    counts_up,
+    is_placeholder,
+    known_rule,
+    looks_random,
+)
+
+SHOWN_FINDINGS = 20  # in one error
+
+_ALLOWED = re.compile(r"smsweep:\s*allow-secret")
+_CONFIG_SUFFIXES = frozenset(
+    ("", ".bash", ".cfg", ".conf", ".env", ".ini", ".properties", ".sh", ".toml", ".txt", ".yaml", ".yml")
+)
+_LOCK_FILES = frozenset({"package-lock.json", "pnpm-lock.yaml", "conda-lock.yml", "npm-shrinkwrap.json", "go.sum"})
+_KEY_BEFORE = re.compile(
+    r"""(?<![\w./-])([\w.-]{1,60})["']?\]?\s*(?::\s*\w{1,20}\s*=|=>|[=:,(])\s*(?:type\s*=\s*\w{1,20}\s*,\s*)?(?:default\s*=\s*)?[rb]?["']{0,3}$"""
+)
+# A parameter of a sweep: `name: {value: `, `name:\n  values: [`.
+_PARAMETER = re.compile(
+    r"""(?<![\w./-])([\w.-]{1,60})["']?\s*:\s*\{?\s*["']?values?["']?\s*:(?:\s*-[ \t]*|[^\n}]*)["']?$"""
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """Where a secret is, and never what it is."""
+
+    file: str  # name as scanned
+    line: int  # 1-based, where the value begins
+    key: str  # the name it is assigned to; "" when there is none
+    kind: str  # "a W&B API key"
+    excerpt: str  # `WANDB_API_KEY = ***`: what to look for, without the secret
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.excerpt}: looks like {self.kind}"
+
+
+def scan_text(name: str, text: str, known: Iterable[str] = ()) -> list[Finding]:
+    """Return what looks like a secret, by ascending line, each once.
+
+    name: of the file; its suffix tells configuration, where values stand without quotes, from code.
+    known: secrets that are found wherever they stand.
+    Not findings: placeholders, and what `smsweep: allow-secret` stands beside or, as a comment, above.
+    """
+    # The first to claim a value names its kind.
+    rules = [*SHAPES, *ASSIGNMENTS, GENERIC, *(known_rule(value) for value in known if value in text)]
+    file = PurePosixPath(name)
+    if file.name in _LOCK_FILES or file.suffix == ".lock":  # full of hashes
+        rules.remove(GENERIC)
+    is_config = file.suffix.lower() in _CONFIG_SUFFIXES
+    claimed = bytearray(len(text))
+    found: list[tuple[int, Rule]] = []
+    for rule in rules:
+        for start, end in secret_spans(rule, text):
+            is_expression = rule is GENERIC and not is_config and text[start - 1] not in "\"'"
+            if not is_expression and not any(claimed[start:end]):
+                found.append((start, rule))
+                claimed[start:end] = b"\1" * (end - start)
+    lines = text.split("\n") if found else []
+    starts = [0, *itertools.accumulate(len(line) + 1 for line in lines)]
+    findings = [
+        _finding(name, bisect.bisect_right(starts, start), text, start, rule, claimed)
+        for start, rule in sorted(found, key=lambda item: item[0])
+    ]
+    allowed = _allowed_lines(lines)
+    return [finding for finding in findings if finding.line not in allowed]
+
+
+def secret_spans(rule: Rule, text: str) -> list[tuple[int, int]]:
+    """Return where a rule finds its secrets, placeholders left out."""
+    if rule.hint not in text:
+        return []
+    return [
+        match.span("value")
+        for match in rule.regex.finditer(text)
+        if rule.is_certain or _is_secret(rule, match["value"])
+    ]
+
+
+def _is_secret(rule: Rule, value: str) -> bool:
+    if is_placeholder(value) or counts_up(value):
+        return False
+    return looks_random(value) or not rule.must_look_random
+
+
+def refuse_secrets(findings: Sequence[Finding]) -> None:
+    """Raise SourceError that names the findings, file and key; return when there is none."""
+    if findings:
+        places = "\n".join(f"  {finding}" for finding in findings[:SHOWN_FINDINGS])
+        if len(findings) > SHOWN_FINDINGS:
+            places += f"\n  and {len(findings) - SHOWN_FINDINGS} more"
+        raise SourceError(
+            f"a secret would be stored with the sweep and in every job:\n{places}\n"
+            "take it out and name it under `secrets:` in job.yaml, or leave the file out with .smsweepignore; "
+            "where it is none, write `# smsweep: allow-secret` on its line"
+        )
+
+
+def _finding(name: str, line: int, text: str, start: int, rule: Rule, claimed: bytearray) -> Finding:
+    nearby = max(0, start - 200)
+    before = _PARAMETER.search(text, nearby, start) or _KEY_BEFORE.search(
+        text, max(nearby, text.rfind("\n", nearby, start) + 1), start
+    )
+    key = ""
+    # What stands before a value may be a secret too, as in a table of tokens.
+    if before and not looks_random(before[1]) and not any(claimed[before.start(1) : before.end(1)]):
+        key = before[1]
+    masked = f"{text[start : start + rule.shown]}***"
+    return Finding(
+        file=name,
+        line=line,
+        key=key,
+        kind=rule.kind,
+        excerpt=f"{key} = {masked}" if key else masked,
+    )
+
+
+def _allowed_lines(lines: Sequence[str]) -> set[int]:
+    """Return the 1-based numbers of lines that may hold a secret: a comment allows the line below it too."""
+    allowed = set()
+    for number, line in enumerate(lines, start=1):
+        if _ALLOWED.search(line):
+            allowed |= {number, number + 1} if line.lstrip().startswith(("#", "//")) else {number}
+    return allowed
+
+
+SCANNED_BYTES = 1024**2  # of each text, from its beginning
+
+
+class FileScan:
+    """name: of the file, see scan_text. known: secrets that are found wherever they stand."""
+
+    def __init__(self, name: str, known: Sequence[str] = ()) -> None:
+        self._name = name
+        self._known = known
+        self._head = bytearray()
+        self._left = [value.encode() for value in known]
+        self._found: list[tuple[int, int]] = []  # offset and line of each known secret, where it first stands
+        self._overlap = max(map(len, self._left), default=1) - 1
+        self._window = b""  # the end of what was fed: a secret may lie across two pieces
+        self._offset, self._line = 0, 1  # where the window begins
+
+    def feed(self, data: bytes) -> None:
+        self._head += data[: SCANNED_BYTES - len(self._head)]
+        if self._left:
+            self._search(self._window + data)
+
+    def findings(self) -> list[Finding]:
+        """Return what was found, once all of the file was fed."""
+        text = _decode(bytes(self._head))
+        in_text = [] if text is None else scan_text(self._name, text, self._known)
+        behind = 0 if text is None else len(self._head)
+        elsewhere = [line for offset, line in sorted(self._found) if offset >= behind]
+        return in_text + [
+            Finding(file=self._name, line=line, key="", kind=KNOWN, excerpt="***") for line in elsewhere
+        ]
+
+    def _search(self, window: bytes) -> None:
+        for value in list(self._left):
+            at = window.find(value)
+            if at >= 0:
+                self._found.append((self._offset + at, self._line + window.count(b"\n", 0, at)))
+                self._left.remove(value)
+        cut = max(0, len(window) - self._overlap)
+        self._line += window.count(b"\n", 0, cut)
+        self._offset += cut
+        self._window = window[cut:]
+
+
+def _decode(data: bytes) -> str | None:
+    """Return the text of a file, or None if it is none."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16", errors="replace")
+    return None if b"\0" in data[:8192] else data.decode(errors="replace")

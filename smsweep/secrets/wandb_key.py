@@ -1,0 +1,84 @@
+"""Find the W&B key as wandb finds it, and put it where training jobs can fetch it."""
+
+from __future__ import annotations
+
+import configparser
+import netrc
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from smsweep.errors import ConfigError
+
+WANDB_KEY = "WANDB_API_KEY"
+
+
+DEFAULT_HOST = "api.wandb.ai"
+
+
+# What wandb takes for a key before it asks the server: forty characters or more, behind a prefix where the server
+# is one's own; or a JSON Web Token.
+WANDB_KEY_FORM = re.compile(r"\w{40,}|[^-]*-[\w-]{40,}|[\w-]+\.[\w-]+\.[\w-]+")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """A secret, and where it was: only the latter is ever shown."""
+
+    value: str
+    where: str
+
+
+def find_wandb_key(environ: Mapping[str, str]) -> Found | None:
+    """Return the key that `wandb.init()` would use here: WANDB_API_KEY, wandb's settings, netrc; None for none."""
+    settings = _settings(environ)
+    found = _variable(environ, WANDB_KEY)
+    if found is None and settings.get("api_key"):
+        found = Found(value=settings["api_key"], where="wandb's settings")
+    base_url = environ.get("WANDB_BASE_URL") or settings.get("base_url") or f"https://{DEFAULT_HOST}"
+    return found or _netrc(environ, urlsplit(base_url).hostname or DEFAULT_HOST)
+
+
+def _variable(environ: Mapping[str, str], name: str) -> Found | None:
+    return Found(value=environ[name].strip(), where=name) if environ.get(name, "").strip() else None
+
+
+def _home(environ: Mapping[str, str]) -> Path:
+    return Path(environ.get("HOME") or os.path.expanduser("~"))  # noqa: PTH111 - pathlib's raises where there is no home
+
+
+def _settings(environ: Mapping[str, str]) -> dict[str, str]:
+    """Read wandb's settings files; those of the working directory count more."""
+    user = Path(environ.get("WANDB_CONFIG_DIR") or _home(environ) / ".config" / "wandb") / "settings"
+    settings: dict[str, str] = {}
+    for file in (user, Path("wandb") / "settings"):
+        parser = configparser.ConfigParser(interpolation=None)
+        try:
+            parser.read(file)
+        except (configparser.Error, UnicodeDecodeError) as err:
+            raise ConfigError(f"{file}: not settings of wandb: {type(err).__name__}") from None
+        if parser.has_section("default"):
+            settings |= dict(parser["default"])
+    return settings
+
+
+def _netrc(environ: Mapping[str, str], host: str) -> Found | None:
+    home = _home(environ)
+    candidates = [Path(environ["NETRC"])] if environ.get("NETRC") else [home / ".netrc", home / "_netrc"]
+    for file in candidates:
+        try:
+            entry = netrc.netrc(file).authenticators(host)
+        except OSError:  # it is not there, or not for us to read
+            continue
+        except UnicodeDecodeError:
+            raise ConfigError(f"{file}: not a netrc file: it is no text in UTF-8") from None
+        except netrc.NetrcParseError as err:
+            raise ConfigError(
+                f"{file}:{err.lineno}: not a netrc file: {err.msg}"
+            ) from None  # it may quote a secret
+        if entry and entry[2]:
+            return Found(value=entry[2], where=str(file))
+    return None

@@ -1,0 +1,1 @@
+"""The application layer: what every interface (CLI, Python, web page) calls."""

@@ -1,0 +1,1 @@
+"""Run agents: in this process, detached, from a queue, on SLURM."""

@@ -1,0 +1,155 @@
+"""Results of earlier sweeps for trials that would only repeat them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from smsweep.config_files.yaml_reader import read_yaml
+from smsweep.core.objective import objective
+from smsweep.core.repeats import repeat_of
+from smsweep.core.sweep import Sweep
+from smsweep.core.trial import Params, Trial, TrialState
+from smsweep.errors import SourceError
+from smsweep.services.job_config import repeats_of
+from smsweep.source.bundle import bundle_path, content_hash
+from smsweep.source.unpack import open_bundle
+from smsweep.store.base import Store
+from smsweep.store.notes import OTHER_JOB_NOTE, REUSE_NOTE
+
+log = logging.getLogger(__name__)
+
+
+# Keys of a job.yaml that change nothing about a trial's results.
+IRRELEVANT = frozenset(
+    {
+        *("budget", "notify", "price_per_hour", "repeats", "retries", "stop_if", "tags"),
+        *("keep_alive_period_in_seconds", "max_retry_attempts", "max_run", "max_wait", "use_spot_instances"),
+    }
+)
+
+Key = tuple[str, int]  # params, and which repetition of them
+
+
+class Reuse:
+    """Finds a finished trial of another sweep that did what a trial is about to do, and copies what it reported.
+
+    It did if its params, its source (see `CodeHash`), program and command, its job.yaml and its kind of backend
+    are the same; data are the same if they lie at the same place. Looks through the store once, when first asked.
+    """
+
+    def __init__(self, store: Store, sweep: Sweep, backend: str, bundles_dir: Path) -> None:
+        self._store = store
+        self._sweep = sweep
+        self._backend = backend
+        self._bundles_dir = bundles_dir
+        self._repeats = repeats_of(sweep)
+        self._twins: dict[Key, Trial] | None = None
+
+    def __call__(self, trial: Trial) -> str:
+        """Return why the trial is finished already, after copying points and summary; "" when it has to run.
+
+        trial: held by its agent. One that a person sent to run again always runs.
+        """
+        if trial.attempt or trial.n_points or not self._sweep.source_hash:
+            return ""
+        if self._twins is None:
+            self._twins = dict(self._find_twins())
+        twin = self._twins.get(_key(trial, self._repeats))
+        if twin is None:
+            return ""
+        points = self._store.read_points(twin.sweep_id, twin.number)
+        self._store.append_points(
+            trial.sweep_id,
+            trial.number,
+            points,
+            trial.cursor,
+            expect_cursor=trial.cursor,
+            summary=twin.summary,
+            agent_id=trial.agent_id,
+        )
+        return f"reused from {twin.label}"
+
+    def _find_twins(self) -> Iterator[tuple[Key, Trial]]:
+        wanted, metric = _what_runs(self._sweep), self._sweep.config.metric
+        sweeps = self._store.list_sweeps()
+        code_of = CodeHash(self._bundles_dir, sweeps)
+        for sweep in sweeps:
+            if sweep.id == self._sweep.id or _what_runs(sweep) != wanted:
+                continue
+            hashes = {sweep.source_hash, self._sweep.source_hash}
+            if len(hashes) > 1 and len(set(map(code_of, hashes))) > 1:
+                continue
+            if self._store.get_note(sweep.id, OTHER_JOB_NOTE):
+                continue
+            repeats = repeats_of(sweep)
+            for trial in self._store.list_trials(sweep.id):
+                is_here = trial.place.partition("@")[0] == self._backend
+                has_result = metric is None or objective(trial, metric) is not None
+                if trial.state is TrialState.FINISHED and is_here and has_result:
+                    yield _key(trial, repeats), trial
+
+
+def reuse_none(trial: Trial) -> str:
+    """Stand in for Reuse where every trial is to run."""
+    return ""
+
+
+def make_reuse(
+    store: Store, sweep: Sweep, backend: str, bundles_dir: Path, *, is_asked: bool
+) -> Callable[[Trial], str]:
+    """Return what finishes trials without running them. is_asked: now; or else when the sweep was created."""
+    if not is_asked and not store.get_note(sweep.id, REUSE_NOTE):
+        return reuse_none
+    if store.get_note(sweep.id, OTHER_JOB_NOTE):
+        log.warning("sweep %s has run by another job.yaml than its own, so nothing is reused for it", sweep.id)
+        return reuse_none
+    return Reuse(store, sweep, backend, bundles_dir)
+
+
+def _key(trial: Trial, repeats: int) -> Key:
+    return _canonical(trial.params), repeat_of(trial.number, repeats)
+
+
+def _what_runs(sweep: Sweep) -> tuple[Any, ...]:
+    job = (read_yaml(sweep.job_yaml, "job.yaml").data or {}) if sweep.job_yaml else {}
+    relevant = {key: value for key, value in job.items() if key not in IRRELEVANT}
+    return sweep.config.program, sweep.config.command, _canonical(relevant)
+
+
+def _canonical(value: Params) -> str:
+    return json.dumps(value, sort_keys=True, default=str)
+
+
+class CodeHash:
+    """Returns for a source's hash another one, which no sweep.yaml or job.yaml of a known sweep changes.
+
+    So a sweep whose config was edited in the folder of its program still runs the same code. A file counts as such
+    a config if it is word for word that of one of the sweeps.
+    """
+
+    def __init__(self, bundles_dir: Path, sweeps: Iterable[Sweep]) -> None:
+        self._bundles_dir = bundles_dir
+        texts = {text for sweep in sweeps for text in (sweep.sweep_yaml, sweep.job_yaml) if text}
+        self._configs = {hashlib.sha256(text.encode()).hexdigest() for text in texts}
+        self._known: dict[str, str] = {}
+
+    def __call__(self, source_hash: str) -> str:
+        if source_hash not in self._known:
+            self._known[source_hash] = self._read(source_hash)
+        return self._known[source_hash]
+
+    def _read(self, source_hash: str) -> str:
+        path = bundle_path(self._bundles_dir, source_hash)
+        if not source_hash or not path.is_file():
+            return source_hash
+        try:
+            members = open_bundle(path, expect=source_hash).members
+        except SourceError as err:
+            log.warning("%s", err)
+            return source_hash
+        return content_hash(member for member in members if member.sha256 not in self._configs)

@@ -1,0 +1,262 @@
+"""Run an agent: open what it needs, listen to signals, close again."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager, nullcontext
+from dataclasses import replace
+from types import FrameType
+from typing import Any
+
+from smsweep.backends.base import Backend
+from smsweep.backends.function.backend import InlineBackend
+from smsweep.config_files.code_consent import refuse_code
+from smsweep.core.budget import Purse, budgets_of
+from smsweep.core.job import JobTemplate
+from smsweep.core.sweep import Sweep
+from smsweep.core.trial import Trial
+from smsweep.engine.agent import Agent
+from smsweep.engine.agent_state import AgentOptions, Outcome
+from smsweep.engine.controller import Controller
+from smsweep.engine.failure_limit import Flapping
+from smsweep.engine.metric_parser import MetricReader
+from smsweep.engine.shutdown import HandedOver, Leaving
+from smsweep.errors import UsageError
+from smsweep.remote.record import own_job, read_records
+from smsweep.search.registry import make_strategy
+from smsweep.secrets.known import known_secrets, make_redact
+from smsweep.secrets.scan import refuse_secrets, scan_text
+from smsweep.services.agent_ids import new_agent_id, release_dead_agents
+from smsweep.services.agents.notifier import make_notifier
+from smsweep.services.agents.reuse import make_reuse, reuse_none
+from smsweep.services.backends import DEFAULT_BACKEND, backend_name, open_backend, renderer
+from smsweep.services.job_config import load_job_text, repeats_of
+from smsweep.services.labels import parse_sweep_id
+from smsweep.services.pricing import with_price
+from smsweep.services.signals import handling
+from smsweep.services.sweeps.create import with_source
+from smsweep.services.sweeps.estimators import compile_estimator
+from smsweep.services.sweeps.load import JobLike, load_job
+from smsweep.services.sweeps.prior_runs import read_prior
+from smsweep.services.sweeps.search_program import codes_of, config_of, stored_code
+from smsweep.services.workspace import Workspace, read_stored
+from smsweep.stopping.registry import make_rule
+from smsweep.store.base import Store
+from smsweep.store.notes import HOSTED_NOTE, OTHER_JOB_NOTE
+from smsweep.util.clock import utc_now
+from smsweep.util.jupyter import is_kernel
+from smsweep.util.lazy_registry import LazyTable
+
+log = logging.getLogger(__name__)
+
+HOSTED: LazyTable[Any] = LazyTable(  # HTTP is slow to load, and few sweeps are W&B's
+    {
+        "HostedController": "smsweep.wandb_compat.hosted_controller:HostedController",
+        "looker": "smsweep.services.wandb.hosted:looker",
+    }
+)
+DESK: LazyTable[Any] = LazyTable({"at_desk": "smsweep.remote.agent_job.session:at_desk"})  # needs boto3
+NOTEBOOK: LazyTable[Any] = LazyTable({"progress": "smsweep.api.notebook_progress:progress"})  # rarely needed
+Listener = Callable[[Trial], None]
+Guard = Callable[[Backend], Backend]
+
+
+def agent(
+    sweep_id: str,
+    function: Callable[[], Any] | None = None,
+    entity: str | None = None,
+    project: str | None = None,
+    count: int | None = None,
+    *,
+    parallel: int = 1,
+    backend: str | None = None,
+    job: JobLike = None,
+    estimator: Any = None,
+    inputs: Any = None,
+    max_consecutive_failed_runs: int | None = None,
+    term_timeout: float | None = None,
+    forward_signals: bool = False,
+    reuse: bool = False,
+    notify: Iterable[str | Mapping[str, Any]] = (),
+    on_change: Listener = lambda trial: None,
+) -> Outcome:
+    """Run trials of a sweep until none is left, and return how they ended.
+
+    function: run in this process, a thread per trial; `smsweep.init()` in it finds the trial's params, and with
+    parallel=1 `wandb.init()` does. Without one, the sweep's program runs on the backend ("process" by default).
+    count: trials to start at most. parallel: at once. job: another job.yaml than the sweep was created with.
+    estimator: an Estimator or a ModelTrainer of the SageMaker SDK instead, with inputs as its `fit` or `train`
+    takes them; without a backend it runs where it asks to. term_timeout: seconds from SIGTERM to SIGKILL of a
+    script on this machine that is told to end (120). reuse: take the results of earlier sweeps for trials that
+    would only repeat them. notify: webhooks and commands to tell of the sweep's end and its first failure, beside
+    those of job.yaml: as `--notify` or an entry of `notify:` there. forward_signals: accepted as W&B's.
+    on_change: called with each trial whose state or metrics changed. Ctrl-C once lets running trials finish, twice
+    ends them, three times kills them; SIGTERM puts them back into the queue. In a notebook progress is shown
+    below the cell.
+    """
+    _check(function, count=count, parallel=parallel, max_consecutive_failed_runs=max_consecutive_failed_runs)
+    # Accepted as W&B does: a sweep's id is enough to find it here, and scripts always get a second Ctrl-C.
+    del entity, project, forward_signals
+    workspace = Workspace()
+    compiled = compile_estimator(estimator, inputs, job)
+    sweep_id = parse_sweep_id(sweep_id)
+    agent_id = new_agent_id()
+    with _place_of_work(workspace, sweep_id, agent_id) as (store, guard, hands_over):
+        stored = store.get_sweep(sweep_id)
+        if compiled:
+            job = compiled.document
+            backend = compiled.chosen_backend(backend, workspace.environ)
+            stored = with_source(stored, compiled, workspace)
+        if function is None and not stored.source_hash:
+            raise UsageError(f"sweep {stored.id} names no program; give its agent a function, from Python")
+        given = load_job(job) if job else None
+        template = given.template if given else load_job_text(stored.job_yaml)
+        refuse_code(codes_of(stored.config, stored_code(store, stored), template), workspace.environ)
+        if given:
+            refuse_secrets(scan_text("job config", given.text, known_secrets(workspace.environ, template)))
+        if given and given.text != stored.job_yaml:
+            store.put_note(stored.id, OTHER_JOB_NOTE, True)
+        template = replace(template, repeats=repeats_of(stored))  # a sweep's trials are numbered by it
+        name = DEFAULT_BACKEND if function else backend_name(backend, workspace)
+        template = with_price(template, name, store, stored.id, workspace.environ, utc_now())
+        render = renderer(template, stored, workspace, name, upload=True)
+        redact = make_redact(workspace.environ, template)
+        notifier = make_notifier(store, stored, template, notify, workspace.environ)
+        if function:
+            workspace.jobs_dir.mkdir(mode=0o700, exist_ok=True)
+            unguarded: Backend = InlineBackend(function, workspace.jobs_dir, parallel=parallel)
+        else:
+            unguarded = open_backend(name, workspace)
+        with closing(guard(unguarded)) as opened:
+            told = threading.Event()
+            worker = Agent(
+                store,
+                opened,
+                make_controller(store, stored, template),
+                render,
+                MetricReader(template.metric_definitions, redact),
+                agent_id=agent_id,
+                options=AgentOptions(
+                    parallel=parallel,
+                    count=count,
+                    retries=template.retries,
+                    price=template.price,
+                    grace_s=term_timeout,
+                ),
+                flapping=Flapping.from_environ(workspace.environ, utc_now(), max_consecutive_failed_runs),
+                clock=utc_now,
+                sleep=_resting(opened, told),
+                on_change=notifier.watching(on_change),
+                reuse=reuse_none
+                if function
+                else make_reuse(store, stored, name, workspace.bundles_dir, is_asked=reuse),
+                redact=redact,
+            )
+            release_dead_agents(store, stored.id)
+            notifier.look_back()
+            try:
+                showing = NOTEBOOK["progress"](stored.id) if is_kernel() else nullcontext()
+                with listening(worker, hands_over=told if hands_over else None), showing:
+                    return worker.run()
+            finally:
+                notifier.left()
+
+
+@contextmanager
+def _place_of_work(workspace: Workspace, sweep_id: str, agent_id: str) -> Iterator[tuple[Store, Guard, bool]]:
+    """Open the store that a sweep is kept in; return also what its backend is to be guarded by.
+
+    And whether an agent that is told to end leaves its jobs to the next.
+    """
+    workspace.make()
+    workspace.check_contents()
+    record = read_records(workspace.dir).get(sweep_id)
+    if record is not None and record.uri:
+        opened = DESK["at_desk"](workspace.dir, workspace.environ, read_stored, sweep_id, agent_id, utc_now)
+        with opened as desk:
+            yield desk.store, desk.guard, True
+        return
+    with workspace.store() as store:
+        try:
+            yield store, lambda backend: backend, bool(own_job(workspace.environ))
+        finally:
+            if own_job(workspace.environ):
+                store.release(agent_id)  # the next agent need not wait for our leases
+
+
+def _resting(backend: Backend, told: threading.Event) -> Callable[[float], None]:
+    """Return how an agent rests; once it is told to hand over, that raises HandedOver."""
+
+    def rest(timeout_s: float) -> None:
+        if told.is_set():
+            raise HandedOver(143)
+        backend.wait(timeout_s)
+
+    return rest
+
+
+def make_controller(store: Store, stored: Sweep, template: JobTemplate) -> Controller:
+    config = stored.config
+    strategy = make_strategy(config_of(store, stored), stored.seed, template.repeats)
+    rule = make_rule(config, template.stop_if)
+    cap = template.budget.get("trials")
+    options: dict[str, Any] = {
+        "prior": read_prior(store, stored),
+        "trial_cap": None if cap is None else int(cap),
+        "repeats": template.repeats,
+        "purse": Purse(budgets_of(template)),
+    }
+    note = store.get_note(stored.id, HOSTED_NOTE)
+    if note:
+        options |= {"look": HOSTED["looker"](note, Workspace()), "clock": utc_now}
+    make = HOSTED["HostedController"] if note else Controller
+    return make(store, stored, strategy, rule, **options)
+
+
+def _check(function: object, **counts: int | None) -> None:
+    """Raise UsageError for arguments that make no sense."""
+    if function is not None and not callable(function):
+        raise UsageError(f"function: expected one to call for each trial, got {function!r}")
+    if inspect.isgeneratorfunction(function) or inspect.iscoroutinefunction(function):
+        name = getattr(function, "__name__", "it")
+        raise UsageError(
+            f"function: {name} is async or a generator, and calling it runs nothing of it; "
+            "give one that does, such as lambda: asyncio.run(train())"
+        )
+    for name, value in counts.items():
+        if value is not None and (isinstance(value, bool) or not hasattr(value, "__index__") or value < 1):
+            raise UsageError(f"{name}: expected a whole number above 0, got {value!r}")
+
+
+@contextmanager
+def listening(worker: Agent, *, hands_over: threading.Event | None = None) -> Iterator[None]:
+    """Turn Ctrl-C and SIGTERM into the agent's leaving, where this is the main thread.
+
+    hands_over: set by SIGTERM instead, where the agent's jobs go on without it.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def on_interrupt(number: int, frame: FrameType | None) -> None:
+        said = {
+            Leaving.DRAIN: "finishing running trials; Ctrl-C again stops them",
+            Leaving.STOP: "stopping running trials; Ctrl-C again kills them",
+            Leaving.KILL: "killing running trials",
+        }[worker.leave()]
+        log.warning("%s", said)
+
+    def on_terminate(number: int, frame: FrameType | None) -> None:
+        if hands_over is not None:
+            hands_over.set()
+            log.warning("told to end: running jobs go on, and the next agent takes them over")
+            return
+        worker.leave(Leaving.STOP, machine_goes=True)
+        log.warning("told to end: running trials are stopped and go back to the queue")
+
+    with handling({signal.SIGINT: on_interrupt, signal.SIGTERM: on_terminate}):
+        yield

@@ -1,0 +1,60 @@
+"""Find the W&B key as wandb finds it, and put it where training jobs can fetch it."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from smsweep.errors import NotFound
+from smsweep.secrets.wandb_key import WANDB_KEY, WANDB_KEY_FORM, _variable, find_wandb_key
+from smsweep.services.workspace import Workspace
+from smsweep.util.lazy_registry import LazyTable
+
+log = logging.getLogger(__name__)
+
+DEFAULT_NAME = "smsweep/wandb"
+
+# boto3 is slow to load, and finding a key does not need it.
+AWS: LazyTable[Any] = LazyTable(
+    {
+        "Aws": "smsweep.aws.client:Aws",
+        "secretsmanager": "smsweep.aws.secret_store:store_secret",
+        "ssm": "smsweep.aws.secret_store:store_parameter",
+    }
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stored:
+    variable: str  # that jobs get
+    found_in: str
+    arn: str
+
+
+def auth(*, variable: str = WANDB_KEY, name: str = "", ssm: bool = False) -> Stored:
+    """Put a secret of this machine into Secrets Manager, or SSM, and return what job.yaml refers to it by.
+
+    variable: the environment variable that holds it; the W&B key is also looked for where `wandb login` puts it.
+    name: in AWS; drawn from the variable when empty. What wandb would not take as its key is told, but
+    stored: a server of one's own may have others. Raises NotFound, or JobError.
+    """
+    environ = Workspace().environ
+    found = find_wandb_key(environ) if variable == WANDB_KEY else _variable(environ, variable)
+    if found is None:
+        places = " nor in netrc or wandb's settings; run `wandb login`" if variable == WANDB_KEY else ""
+        raise NotFound(f"{variable} is not set{places}")
+    if variable == WANDB_KEY and not WANDB_KEY_FORM.fullmatch(found.value):
+        log.warning(
+            "%s: wandb would not take this as a key, which has 40 or more letters, digits, - and _", found.where
+        )
+    name = name or (DEFAULT_NAME if variable == WANDB_KEY else f"smsweep/{variable.lower()}")
+    aws = AWS["Aws"](environ)
+    try:
+        if ssm:
+            arn = AWS["ssm"](aws, f"/{name.lstrip('/')}", found.value)
+        else:
+            arn = AWS["secretsmanager"](aws, name, found.value)
+    finally:
+        aws.close()
+    return Stored(variable=variable, found_in=found.where, arn=arn)

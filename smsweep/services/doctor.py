@@ -1,0 +1,144 @@
+"""Whether everything is there that sweeps need on this machine, and how to get what is not."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any
+
+from smsweep._version import __version__
+from smsweep.backends.docker.doctor import check_docker
+from smsweep.backends.docker.prepare import with_framework_image
+from smsweep.core.job import JobTemplate
+from smsweep.errors import SmsweepError, UsageError
+from smsweep.runtime.job import interpreter
+from smsweep.runtime.job.command_macros import INTERPRETER
+from smsweep.services.backends import backend_name
+from smsweep.services.sweeps.load import JobLike, load_job
+from smsweep.services.workspace import Workspace
+from smsweep.store.home import home_dir
+from smsweep.util.lazy_registry import LazyTable
+
+# boto3 is slow to load.
+AWS: LazyTable[Any] = LazyTable({"check_bucket": "smsweep.backends.sagemaker.doctor:check_bucket"})
+LEAST_FREE_BYTES = 1_000_000_000  # below, checkpoints and logs of a few trials may not fit
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    what: str  # was looked at, in a few words
+    found: str  # what is there, or what is wrong
+    is_ok: bool
+    is_required: bool = True  # no sweep runs without it
+    cure: str = ""  # what to do when it is not ok
+
+    def as_data(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+Check = Callable[[Workspace], Finding]
+
+
+def check_python(workspace: Workspace) -> Finding:
+    return Finding(
+        what="smsweep",
+        found=f"{__version__} on Python {platform.python_version()} ({sys.executable})",
+        is_ok=True,
+    )
+
+
+def check_job_python(workspace: Workspace) -> Finding:
+    """Look for the `python` that `${interpreter}` means in a trial's command."""
+    found = interpreter.find(INTERPRETER, workspace.environ.get("PATH", ""))
+    return Finding(
+        what="python of the trials",
+        found=found or f"no `python` on PATH; trials run on {sys.executable}",
+        is_ok=bool(found),
+        is_required=False,
+        cure="activate the environment that your training script needs",
+    )
+
+
+def check_folder(workspace: Workspace) -> Finding:
+    """Check that the folder is the user's own and can be written; one that is missing, that it can be made."""
+    what = "folder (SMSWEEP_DIR)"
+    try:
+        folder = workspace.dir
+    except UsageError as err:
+        found, _, cure = str(err).partition("; ")
+        return Finding(what=what, found=found, is_ok=False, cure=cure)
+    nearest = _nearest(folder)
+    try:
+        with TemporaryFile(dir=nearest):
+            trouble = ""
+    except OSError as err:
+        trouble = f"{nearest}: cannot be written ({err.strerror})"
+    return Finding(
+        what=what,
+        found=trouble or f"{folder}{'' if folder.exists() else ' (made with the first sweep)'}",
+        is_ok=not trouble,
+        cure="set SMSWEEP_DIR to a folder that you may write to",
+    )
+
+
+def check_disk(workspace: Workspace) -> Finding:
+    free = shutil.disk_usage(_nearest(home_dir(workspace.environ))).free
+    return Finding(
+        what="disk",
+        found=f"{free / 1e9:.1f} GB free",
+        is_ok=free >= LEAST_FREE_BYTES,
+        is_required=False,
+        cure="free some space, or set SMSWEEP_DIR to a larger disk",
+    )
+
+
+def check_store(workspace: Workspace) -> Finding:
+    """Open the store, unless that would only now create it."""
+    what = "store (SMSWEEP_STORE)"
+    try:
+        if not workspace.has_store:
+            return Finding(what=what, found="none yet (made with the first sweep)", is_ok=True)
+        with workspace.store() as store:
+            n_sweeps = len(store.list_sweeps())
+    except SmsweepError as err:
+        found, _, cure = str(err).rpartition("; ")
+        return Finding(what=what, found=found or cure, is_ok=False, cure=cure)
+    return Finding(what=what, found=f"opens; {n_sweeps} sweeps", is_ok=True)
+
+
+CHECKS: Sequence[Check] = (check_python, check_job_python, check_folder, check_disk, check_store)
+
+
+def examine(
+    workspace: Workspace | None = None, *, backend: str | None = None, job: JobLike = None
+) -> list[Finding]:
+    """Return what every check found, required or not. Changes nothing.
+
+    backend: what it needs is required; what another one would need is only told. job: whose image and bucket in S3
+    are looked at.
+    Raises ConfigError, UsageError for an unknown backend, JobRejected for a framework without an image.
+    """
+    workspace = workspace or Workspace()
+    is_required = backend_name(backend, workspace) == "docker"
+    template = with_framework_image(load_job(job).template, workspace.environ)
+    image = template.request.get("AlgorithmSpecification", {}).get("TrainingImage", "")
+    return [
+        *(check(workspace) for check in CHECKS),
+        *(Finding(**asdict(found), is_required=is_required) for found in check_docker(workspace.environ, image)),
+        *(Finding(**asdict(each), is_required=False) for each in _check_bucket(template, workspace.environ)),
+    ]
+
+
+def _check_bucket(template: JobTemplate, environ: Mapping[str, str]) -> Iterable[Any]:
+    """Ask AWS about the bucket of a job that runs there; a job.yaml without a role is of this machine."""
+    return AWS["check_bucket"](template, environ) if "RoleArn" in template.request else ()
+
+
+def _nearest(folder: Path) -> Path:
+    """Return the folder, or the closest one above it that exists."""
+    return next(path for path in (folder, *folder.parents) if path.exists())

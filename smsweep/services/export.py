@@ -1,0 +1,140 @@
+"""Write a sweep for other programs: files, Optuna, MLflow, TensorBoard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from smsweep.errors import UsageError
+from smsweep.exports.contents import Contents
+from smsweep.exports.text import as_csv, as_json, as_wandb_csv
+from smsweep.secrets.redact import redact
+from smsweep.services.labels import parse_sweep_id
+from smsweep.services.views.json_views import sweep_data, table, trial_data
+from smsweep.services.workspace import Workspace
+from smsweep.store.base import Store
+from smsweep.store.notes import ORIGIN_NOTE
+from smsweep.util import atomic_file
+from smsweep.util.lazy_registry import LazyTable
+from smsweep.wandb_compat.runs_table import runs_table
+
+STDOUT = "-"
+TEXTS: dict[str, Callable[[Contents], str]] = {"csv": as_csv, "json": as_json, "wandb": as_wandb_csv}
+WRITERS: LazyTable[Any] = LazyTable(  # what others' packages write, each an extra of its own name
+    {
+        "mlflow": "smsweep.exports.mlflow_runs:write",
+        "optuna": "smsweep.exports.optuna_study:write",
+        "parquet": "smsweep.exports.parquet:write",
+        "tensorboard": "smsweep.exports.tensorboard_runs:write",
+    }
+)
+PLACES = {  # what --to may be where it is no file
+    "mlflow": "a tracking URI, such as sqlite:///mlflow.db, a folder, or http://...",
+    "optuna": "a storage, such as sqlite:///study.db",
+    "parquet": "a file, such as trials.parquet",
+    "tensorboard": "a log folder, such as runs",
+}
+FORMATS = (*TEXTS, *PLACES)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Exported:
+    n_trials: int
+    where: str  # file, folder, or what it is called in which storage; "" where text has it all
+    text: str = ""  # what belongs on stdout
+
+
+def export(
+    sweep_id: str,
+    to: str | None = None,
+    *,
+    form: str | None = None,
+    force: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Exported:
+    """Write all trials of a sweep.
+
+    form: csv, json, parquet, wandb (a CSV as W&B's), optuna, mlflow or tensorboard; by the name's ending if None,
+    and csv where it has none of these. to: a file, a storage, a folder; None or "-": the text is returned.
+    force: replace what is there. progress: told how many trials of how many are written.
+    Raises NotFound; UsageError for what is there already, cannot be written, or needs an extra.
+    """
+    if form is None:
+        suffix = Path(to or "").suffix.lower().lstrip(".")
+        form = suffix if suffix in ("json", "parquet") else "csv"
+    if form not in FORMATS:
+        raise UsageError(f"no format {form!r}; there are {', '.join(FORMATS)}")
+    is_text = form in TEXTS
+    to = None if to == STDOUT and is_text else to
+    if to is None and not is_text:
+        raise UsageError(f"{form} needs a place to write to: --to with {PLACES[form]}")
+    workspace = Workspace()
+    if to is not None:
+        _refuse_own_store(to, workspace)
+    if to is not None and "://" in to and form in (*TEXTS, "parquet"):
+        raise UsageError(
+            f"{redact(to)}: is no file, as {form} wants; --format optuna and mlflow write to such places"
+        )
+    if to is not None and is_text:
+        atomic_file.refuse(Path(to), force=force)  # before anything is read
+    write = None if is_text else _writer(form)
+    with workspace.store() as store:
+        contents = gather(store, sweep_id, progress)
+        n_trials = len(contents.trials)
+        if write is None:
+            text = TEXTS[form](contents)
+            if to is None:
+                return Exported(n_trials=n_trials, where="", text=text)
+            atomic_file.write(
+                Path(to), lambda path: path.write_text(text, encoding="utf-8", newline=""), force=force
+            )
+            return Exported(n_trials=n_trials, where=to)
+        assert to is not None
+        written = write(contents, to, force=force)
+    place = redact(to)
+    return Exported(
+        n_trials=n_trials,
+        where={"parquet": place, "tensorboard": str(written)}.get(form) or f"{written} in {place}",
+    )
+
+
+def gather(
+    store: Store, sweep_id: str, progress: Callable[[int, int], None] = lambda done, total: None
+) -> Contents:
+    """Read a sweep for an export; the store has to stay open as long as points are to be had."""
+    sweep = store.get_sweep(parse_sweep_id(sweep_id))
+    trials = sorted(store.list_trials(sweep.id), key=lambda trial: trial.number)
+    data = [trial_data(trial, sweep) for trial in trials]
+    columns, rows = table(data)
+    return Contents(
+        sweep=sweep_data(sweep),
+        config=sweep.config,
+        trials=trials,
+        data=data,
+        columns=columns,
+        rows=rows,
+        wandb_rows=runs_table(trials, sweep),
+        origin=store.get_note(sweep.id, ORIGIN_NOTE) or {},
+        points=lambda number: store.read_points(sweep.id, number),
+        progress=progress,
+    )
+
+
+def _writer(form: str) -> Any:
+    try:
+        return WRITERS[form]
+    except ImportError as err:
+        raise UsageError(f"{form} is not installed here ({err}); pip install 'smsweep[{form}]'") from err
+
+
+def _refuse_own_store(to: str, workspace: Workspace) -> None:
+    """Keep the store itself from being replaced, or filled with others' tables."""
+    own = str(workspace.store_file or workspace.environ["SMSWEEP_STORE"])
+    if _file(to) == _file(own):
+        raise UsageError(f"{redact(to)}: is smsweep's own store; name another place")
+
+
+def _file(place: str) -> Path:
+    return Path(place.partition(":///")[2] or place).resolve()

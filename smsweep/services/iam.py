@@ -1,0 +1,54 @@
+"""The IAM policies of who runs sweeps on SageMaker, and of their jobs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from smsweep.services.job_config import load_job_text
+from smsweep.services.labels import parse_sweep_id
+from smsweep.services.sweeps.load import JobLike, load_job
+from smsweep.services.workspace import Workspace
+from smsweep.util.lazy_registry import LazyTable
+
+# boto3 is slow to load.
+AWS: LazyTable[Any] = LazyTable(
+    {
+        "LAUNCHER": "smsweep.aws.iam_policy:LAUNCHER",
+        "ROLE": "smsweep.aws.iam_policy:ROLE",
+        "AGENT": "smsweep.aws.iam_policy:AGENT",
+        "scope_of": "smsweep.aws.iam_scope:scope_of",
+        "policy": "smsweep.aws.iam_policy:policy",
+    }
+)
+
+
+def policies(job: JobLike = None, sweep: str | None = None) -> dict[str, dict[str, Any]]:
+    """Return the IAM policy documents that sweeps on SageMaker need.
+
+    Args:
+        job: A job.yaml, whose role, buckets, keys and secrets the policies name. Without one and with `sweep`:
+            that sweep's own.
+        sweep: Id of a sweep. The policies are good for its jobs, checkpoints, results and detached agent alone.
+            None for all sweeps. A policy of a role is static: one for all sweeps lets a trial reach the
+            checkpoints of all of them.
+
+    Returns:
+        The documents of `launcher`, `role` and `agent`.
+
+    Raises:
+        UsageError: If `sweep` is not a sweep's id.
+        NotFound: If there is no `job`, and no such sweep in this store.
+        ConfigError: If `job` is not a valid job.yaml.
+    """
+    workspace = Workspace()
+    environ = workspace.environ
+    sweep_id = parse_sweep_id(sweep) if sweep is not None else ""
+    if sweep_id and job is None:
+        with workspace.store() as store:
+            template = load_job_text(store.get_sweep(sweep_id).job_yaml)
+    else:
+        template = load_job(job).template
+    region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or ""
+    queues = environ.get("SMSWEEP_SAGEMAKER_EVENTS", ""), environ.get("SMSWEEP_BATCH_QUEUE", "")
+    scope = AWS["scope_of"](template, region, *queues, sweep_id)
+    return {name.lower(): AWS["policy"](AWS[name], scope) for name in ("LAUNCHER", "ROLE", "AGENT")}

@@ -1,0 +1,57 @@
+"""The price of a sweep's machines, from AWS's own list where job.yaml says so; kept with the sweep."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from smsweep.core.job import JobTemplate, Price
+from smsweep.errors import ConfigError, SmsweepError
+from smsweep.store.base import Store
+from smsweep.store.notes import PRICE_NOTE
+from smsweep.util.lazy_registry import LazyTable
+
+log = logging.getLogger(__name__)
+
+# Backend -> what its machines cost. One that is not here costs nothing.
+ASK: Mapping[str, Callable[[JobTemplate, Mapping[str, str]], Price]] = LazyTable(
+    dict.fromkeys(("sagemaker", "batch"), "smsweep.aws.prices:ask_price")
+)
+
+
+def with_price(
+    template: JobTemplate, backend: str, store: Store, sweep_id: str, environ: Mapping[str, str], now: datetime
+) -> JobTemplate:
+    """Return a template with the price of its machines, asked for where it wants that.
+
+    Raises ConfigError where a budget of dollars could not be held without it.
+    """
+    if not template.asks_price:
+        return template
+    if backend not in ASK:
+        return replace(template, budget={name: cap for name, cap in template.budget.items() if name != "usd"})
+    try:
+        price = ASK[backend](template, environ)
+    except SmsweepError as err:
+        if "usd" in template.budget:
+            raise ConfigError(
+                f"budget.usd: no price to hold it by: {err}\ngive price_per_hour in dollars in job.yaml"
+            ) from err
+        log.warning("sweep %s: nobody knows what it costs: %s", sweep_id, err)
+        return template
+    store.put_note(sweep_id, PRICE_NOTE, price_data(price) | {"asked_at": now.isoformat()})
+    return replace(template, price=price)
+
+
+def known_price(template: JobTemplate, note: Mapping[str, Any] | None) -> JobTemplate:
+    """Return a template with the price that was asked for last, if it was."""
+    if not template.asks_price or not note:
+        return template
+    return replace(template, price=Price(per_hour=note["per_hour"], by_type=note["by_type"]))
+
+
+def price_data(price: Price) -> dict[str, Any]:
+    return {"per_hour": price.per_hour, "by_type": dict(price.by_type)}

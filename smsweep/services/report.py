@@ -1,0 +1,70 @@
+"""Gather what a report or a figure shows of a sweep, without secrets, and write the report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from smsweep.errors import UsageError
+from smsweep.report.figures.common import Figure
+from smsweep.report.figures.registry import FIGURES
+from smsweep.report.page import page
+from smsweep.report.snapshot import Snapshot
+from smsweep.services.labels import parse_sweep_id
+from smsweep.services.views.json_views import table
+from smsweep.services.views.live_store import LiveSweep
+from smsweep.services.workspace import Workspace
+from smsweep.util.lazy_registry import LazyTable
+
+# Plotly is an extra, and slow to load.
+PLOTLY: LazyTable[Any] = LazyTable(
+    {"javascript": "plotly.offline:get_plotlyjs", "Figure": "plotly.graph_objects:Figure"}
+)
+
+
+def report(sweep_id: str) -> str:
+    """Return a sweep's report: one HTML page that needs no network. Raises NotFound, UsageError without Plotly."""
+    plotly_js = plotly_source()
+    seen = gather(sweep_id)
+    columns, rows = table(seen.trials)
+    return page(seen, columns, rows, plotly_js)
+
+
+def figure(sweep_id: str, name: str) -> Figure:
+    """Return one figure as Plotly's JSON. Raises UsageError for a name that none has."""
+    if name not in FIGURES:
+        raise UsageError(f"no figure {name!r}; there are {', '.join(FIGURES)}")
+    return FIGURES[name].make(gather(sweep_id))
+
+
+def gather(sweep_id: str) -> Snapshot:
+    """Read a sweep as it is now. Where a secret would show, `***` stands."""
+    workspace = Workspace()
+    live = LiveSweep(parse_sweep_id(sweep_id), workspace)
+    with workspace.store() as store:
+        live.read(store)
+    return live.snapshot()
+
+
+def plotly_source() -> str:
+    """Return the plotting library that goes into pages. Raises UsageError where it is not installed."""
+    return str(_plotly("javascript")())
+
+
+def drawn(figure: Figure) -> Any:
+    """Return a figure as Plotly's own object, which notebooks show. Raises UsageError without Plotly."""
+    return _plotly("Figure")(figure)
+
+
+def write(text: str, path: Path) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as err:
+        raise UsageError(f"{path}: cannot be written: {err.strerror}; name another file with -o") from err
+
+
+def _plotly(part: str) -> Any:
+    try:
+        return PLOTLY[part]
+    except ImportError as err:
+        raise UsageError(f"figures need Plotly ({err}); pip install 'smsweep[report]'") from err

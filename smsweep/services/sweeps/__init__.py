@@ -1,0 +1,1 @@
+"""Create, plan, control and remove sweeps."""

@@ -1,0 +1,236 @@
+"""A new sweep that begins where others ended: their config, their source, their trials as prior runs."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from smsweep.config_files.code_consent import hook_codes, refuse_code
+from smsweep.config_files.from_python import to_yaml
+from smsweep.config_files.job_yaml import ParsedJob, parse_job
+from smsweep.config_files.sweep_yaml import ParsedSweep, parse_sweep
+from smsweep.core.sweep import Sweep, SweepConfig
+from smsweep.core.trial import History, Trial
+from smsweep.errors import ConfigError, NotFound, SmsweepError
+from smsweep.search.registry import expected_trial_count, make_strategy
+from smsweep.secrets.known import known_secrets
+from smsweep.secrets.mask_json import Cleaner
+from smsweep.secrets.scan import refuse_secrets
+from smsweep.services.job_config import secrets_of
+from smsweep.services.labels import parse_label
+from smsweep.services.sweeps.create import keep
+from smsweep.services.sweeps.load import check_can_run, needs_program
+from smsweep.services.sweeps.provenance import origin
+from smsweep.services.sweeps.search_program import code_like, read_code, with_code
+from smsweep.services.sweeps.snapshot import secrets_in_configs, snapshot
+from smsweep.services.workspace import Workspace, find_trial
+from smsweep.source.bundle import bundle_path
+from smsweep.source.unpack import open_bundle
+from smsweep.store.base import Store
+from smsweep.store.notes import ORIGIN_NOTE
+
+Data = dict[str, Any]
+N_SHOWN = 5  # trials of a check
+EXPONENTS = ("log_uniform", "q_log_uniform")  # their min and max are no values
+BEGINNING = """\
+program: train.py
+method: bayes
+metric:
+  name: loss
+  goal: minimize
+parameters:
+  lr:
+    distribution: log_uniform_values
+    min: 0.0001
+    max: 0.1
+  batch_size:
+    values: [16, 32, 64]
+"""
+
+
+def draft(labels: Sequence[str], *, is_narrow: bool = False) -> Data:
+    """Return what a new sweep may begin with, given trials ("ID/N") or sweeps ("ID") that it is to learn from.
+
+    Its files are those of the first one named, whose source it shares (`like`). is_narrow: ranges and values are
+    cut down to those of the trials. Without labels: an example. Raises NotFound, UsageError.
+    """
+    if not labels:
+        return {"sweep_yaml": BEGINNING, "job_yaml": "", "name": "", "like": "", "prior_runs": [], "source": ""}
+    workspace = Workspace()
+    with workspace.store() as store:
+        targets = [parse_label(label) for label in labels]
+        found = store.get_sweep(targets[0][0])
+        trials = [trial for target in targets for trial in _trials(store, *target)]
+    clean = Cleaner(secrets_of(found, workspace))
+    text = to_yaml(narrowed(found.config, trials)) if is_narrow else found.sweep_yaml
+    return {
+        "sweep_yaml": clean(text),
+        "job_yaml": clean(found.job_yaml),
+        "name": found.name,
+        "like": found.id,
+        "source": found.source_hash,
+        "prior_runs": list(labels),
+    }
+
+
+def check(
+    *, sweep_yaml: str, job_yaml: str = "", name: str = "", like: str = "", prior_runs: Sequence[str] = ()
+) -> Data:
+    """Return what is wrong with a draft (`problems`, all of them), what may surprise, and its first trials."""
+    problems: list[str] = []
+    try:
+        parsed, job = _parsed(sweep_yaml, job_yaml)
+        check_can_run(parsed.config, job.template)
+    except ConfigError as err:
+        problems += err.problems
+        return {"problems": problems, "warnings": [], "trials": [], "expected_trial_count": None}
+    workspace = Workspace()
+    try:
+        _known(workspace, prior_runs)
+        _source(workspace, parsed, job, like, is_dry=True)
+        refuse_code(hook_codes(job.template.notify), workspace.environ)
+    except SmsweepError as err:
+        problems.append(str(err))
+    repeats = job.template.repeats
+    expected = expected_trial_count(parsed.config, repeats)
+    n = N_SHOWN if expected is None else min(N_SHOWN, expected)
+    trials: list[Data] = []
+    try:
+        config = with_code(parsed.config, _code(workspace, parsed, job, like))
+        trials = [dict(params) for params in make_strategy(config, 0, repeats).suggest(History(), n)]
+    except SmsweepError as err:
+        problems.append(str(err))
+    return {
+        "problems": problems,
+        "warnings": [*parsed.warnings, *job.warnings],
+        "trials": trials,
+        "expected_trial_count": expected,
+    }
+
+
+def create(
+    *, sweep_yaml: str, job_yaml: str = "", name: str = "", like: str = "", prior_runs: Sequence[str] = ()
+) -> str:
+    """Create a sweep from the text of its files and return its id.
+
+    like: a sweep whose source snapshot it shares; "" to take the source from the working directory. prior_runs:
+    trials and sweeps whose results inform the search. Raises ConfigError with all problems, SourceError, NotFound.
+    """
+    parsed, job = _parsed(sweep_yaml, job_yaml)
+    check_can_run(parsed.config, job.template)
+    workspace = Workspace()
+    _known(workspace, prior_runs)
+    return keep(
+        workspace,
+        parsed,
+        job,
+        source=lambda: _source(workspace, parsed, job, like),
+        origin=lambda: _origin(workspace, like),
+        priors=prior_runs,
+        name=name,
+        code=_code(workspace, parsed, job, like),
+    )
+
+
+def narrowed(config: SweepConfig, trials: Iterable[Trial]) -> Mapping[str, Any]:
+    """Return the config's document with each range and list of values cut down to what the trials have."""
+    document = copy.deepcopy(dict(config.document))
+    rows = [config.space.flatten(trial.params) for trial in trials]
+    for index, (path, _) in enumerate(config.space.leaves):
+        section = document["parameters"]
+        for depth, part in enumerate(path):
+            section = section[part] if depth == len(path) - 1 else section[part]["parameters"]
+        _narrow(section, [row[index] for row in rows])
+    return document
+
+
+def _narrow(section: Any, seen: Sequence[Any]) -> None:
+    if not isinstance(section, dict):
+        return
+    if isinstance(section.get("values"), list):
+        kept = [i for i, value in enumerate(section["values"]) if value in seen]
+        for key in ("values", "probabilities"):
+            if kept and key in section:
+                section[key] = [section[key][i] for i in kept]
+        if "probabilities" in section:
+            total = sum(section["probabilities"]) or 1.0
+            section["probabilities"] = [share / total for share in section["probabilities"]]
+        return
+    numbers = [value for value in seen if isinstance(value, (int, float)) and not isinstance(value, bool)]
+    has_range = "min" in section and "max" in section and section.get("distribution") not in EXPONENTS
+    if has_range and numbers and min(numbers) < max(numbers):
+        section["min"], section["max"] = min(numbers), max(numbers)
+
+
+def _parsed(sweep_yaml: str, job_yaml: str) -> tuple[ParsedSweep, ParsedJob]:
+    """Raises ConfigError with the problems of both files."""
+    problems: list[str] = []
+    parsed, job = None, None
+    try:
+        parsed = parse_sweep(sweep_yaml, name="sweep.yaml")
+    except ConfigError as err:
+        problems += err.problems
+    try:
+        job = parse_job(job_yaml, name="job.yaml")
+    except ConfigError as err:
+        problems += err.problems
+    if parsed is None or job is None:
+        raise ConfigError(problems)
+    return parsed, job
+
+
+def _trials(store: Store, sweep_id: str, number: int | None) -> list[Trial]:
+    return store.list_trials(sweep_id) if number is None else [find_trial(store, sweep_id, number)]
+
+
+def _known(workspace: Workspace, labels: Iterable[str]) -> None:
+    """Raises NotFound, UsageError for a label of no trial or sweep."""
+    targets = [parse_label(label) for label in labels]
+    if targets:
+        with workspace.store() as store:
+            for sweep_id, number in targets:
+                store.get_sweep(sweep_id) if number is None else find_trial(store, sweep_id, number)
+
+
+def _source(workspace: Workspace, parsed: ParsedSweep, job: ParsedJob, like: str, *, is_dry: bool = False) -> str:
+    """Return the hash of the source: of the sweep that it is like, else of a snapshot taken now."""
+    if not like:
+        return "" if is_dry else snapshot(workspace, parsed, job, None)
+    refuse_secrets(secrets_in_configs(parsed, job, known_secrets(workspace.environ, job.template)))
+    found = _sweep(workspace, like)
+    program = parsed.config.program
+    path = bundle_path(workspace.bundles_dir, found.source_hash)
+    if found.source_hash and program and path.exists():
+        names = {member.name for member in open_bundle(path).members}
+        if program not in names:
+            raise NotFound(
+                f"program: {program} is not in the source of sweep {like}; it has {', '.join(sorted(names)[:8])}"
+            )
+    if not found.source_hash and not needs_program(parsed.config):
+        raise NotFound(
+            f"program: sweep {like} has no source to run {program or 'a command'} from; take it from here"
+        )
+    return found.source_hash
+
+
+def _code(workspace: Workspace, parsed: ParsedSweep, job: ParsedJob, like: str) -> str:
+    """Return the text of a search that is a program: that of the sweep that it is like, else as it is now."""
+    if like:
+        with workspace.store() as store:
+            if known := code_like(store, like, parsed.config):
+                return known
+    return read_code(parsed.config, job, None)
+
+
+def _origin(workspace: Workspace, like: str) -> Mapping[str, Any]:
+    if not like:
+        return origin(Path.cwd())
+    with workspace.store() as store:
+        return store.get_note(like, ORIGIN_NOTE) or {}
+
+
+def _sweep(workspace: Workspace, sweep_id: str) -> Sweep:
+    with workspace.store() as store:
+        return store.get_sweep(sweep_id)

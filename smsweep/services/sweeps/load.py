@@ -1,0 +1,99 @@
+"""Create a sweep: read its config, snapshot its source, store both."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from smsweep.config_files.job_yaml import ParsedJob, parse_job, read_job
+from smsweep.config_files.sweep_yaml import ParsedSweep, parse_sweep, read_sweep
+from smsweep.core.budget import budgets_of
+from smsweep.core.job import JobTemplate
+from smsweep.core.sweep import SweepConfig
+from smsweep.errors import ConfigError, UsageError
+from smsweep.search.registry import engine_of
+from smsweep.services.sweeps.estimators import EstimatorJob
+from smsweep.services.sweeps.program_location import placed
+from smsweep.services.sweeps.search_program import has_program
+
+log = logging.getLogger(__name__)
+
+SHELL = ("bash", "${program}", "${args}")  # for a script of the shell, which the SDK starts without Python, too
+
+
+SweepLike = Mapping[str, Any] | str | Path | Callable[[], Mapping[str, Any]]
+
+
+JobLike = Mapping[str, Any] | str | Path | None
+
+
+def read(
+    sweep: SweepLike, job: JobLike, *, program: str | None = None, compiled: EstimatorJob | None = None
+) -> tuple[ParsedSweep, ParsedJob]:
+    """Read both configs of a sweep that is to be created here. Raises ConfigError, SourceError."""
+    parsed = load_sweep(sweep)
+    if compiled and needs_program(parsed.config):
+        program = program or compiled.program
+    if program:
+        parsed = parse_sweep({**parsed.config.document, "program": program})
+    if compiled:
+        parsed = with_command(parsed, compiled)
+    parsed_job = load_job(job)
+    parsed = placed(parsed, parsed_job, origin_of(sweep))
+    warn(parsed.warnings, parsed_job.warnings)
+    check_can_run(parsed.config, parsed_job.template)
+    return parsed, parsed_job
+
+
+def with_command(parsed: ParsedSweep, compiled: EstimatorJob) -> ParsedSweep:
+    """Return a sweep without a command of its own with the estimator's launcher; any other as it is."""
+    is_shells = compiled.program.endswith(".sh") and parsed.config.program == compiled.program
+    command = compiled.command or (SHELL if is_shells else ())
+    if not command or "command" in parsed.config.document:
+        return parsed
+    return parse_sweep({**parsed.config.document, "command": list(command)})
+
+
+def needs_program(config: SweepConfig) -> bool:
+    return config.program is None and "${program}" in config.command
+
+
+def load_sweep(sweep: SweepLike) -> ParsedSweep:
+    if callable(sweep):
+        sweep = sweep()
+    if isinstance(sweep, Mapping):
+        return parse_sweep(sweep)
+    if not isinstance(sweep, (str, os.PathLike)):
+        raise UsageError(f"a sweep is a dict, a path, or a function that returns one, got {sweep!r}")
+    return read_sweep(Path(sweep))
+
+
+def load_job(job: JobLike) -> ParsedJob:
+    if isinstance(job, Mapping):
+        return parse_job(job)
+    return read_job(Path(job)) if job else ParsedJob(template=JobTemplate(), warnings=(), text="")
+
+
+def warn(*warnings: Iterable[str]) -> None:
+    for group in warnings:
+        for warning in group:
+            log.warning("%s", warning)
+
+
+def check_can_run(config: SweepConfig, template: JobTemplate) -> None:
+    """Raise ConfigError for valid configs of which not one trial could run, before anything starts."""
+    is_optuna = engine_of(config) == "optuna" and not has_program(config)  # a program needs consent first
+    if is_optuna and find_spec("optuna") is None:
+        raise ConfigError("scheduler.engine: optuna is not installed; pip install 'smsweep[optuna]'")
+    caps = {what: cap for what, cap in template.budget.items() if what != "usd" or not template.asks_price}
+    budgets_of(replace(template, budget=caps))
+
+
+def origin_of(sweep: SweepLike) -> Path | None:
+    """Return the folder of the sweep's file; None for a config given in Python."""
+    return Path(sweep).absolute().parent if isinstance(sweep, (str, Path)) else None

@@ -1,0 +1,148 @@
+"""What a sweep would run, without running or writing anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from smsweep.core.job import JobTemplate, TrainingJobRequest
+from smsweep.core.sweep import Sweep, SweepConfig
+from smsweep.core.trial import History, Params, Trial, TrialState
+from smsweep.runtime.job import command_macros
+from smsweep.search.registry import expected_trial_count, make_strategy
+from smsweep.secrets.known import make_redact
+from smsweep.services.backends import backend_name, renderer
+from smsweep.services.job_config import load_job_text, repeats_of
+from smsweep.services.labels import parse_sweep_id
+from smsweep.services.sweeps.create import checked_seed
+from smsweep.services.sweeps.load import JobLike, SweepLike, check_can_run, load_job, load_sweep, origin_of
+from smsweep.services.sweeps.program_location import placed
+from smsweep.services.sweeps.search_program import config_of, read_code, with_code
+from smsweep.services.sweeps.snapshot import hash_source
+from smsweep.services.workspace import Workspace
+
+JSON_FILE = "$WANDB_DIR/wandb/sweep-<sweep id>/config-<run id>.json"  # known only when a trial runs
+NO_ID = "00000000"  # stands for the id that a sweep gets when it is created
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlannedTrial:
+    number: int
+    params: Params
+    argv: tuple[str, ...]  # exactly what its job will execute, secrets masked; no shell is involved
+    request: TrainingJobRequest | None = None  # exactly what its backend will get; None where nobody asked
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    method: str
+    expected_trial_count: int | None  # None: as many as you let it run
+    trials: tuple[PlannedTrial, ...]  # the first ones
+    warnings: tuple[str, ...]
+
+
+def plan(
+    config: SweepLike,
+    *,
+    job: JobLike = None,
+    n: int = 5,
+    seed: int = 0,
+    environ: Mapping[str, str] | None = None,
+    backend: str | None = None,
+) -> Plan:
+    """Return the first n trials a sweep would run, and what may surprise. Raises ConfigError.
+
+    seed: draws of random and bayes follow from it; give the one you create the sweep with to see its own.
+    environ: what `${envvar:NAME}` reads; nothing when None. With a job or a backend each trial comes with its
+    request, under an id of zeros: the sweep gets its own when it is created. Raises JobError where there is none.
+    """
+    parsed_job = load_job(job)
+    parsed = placed(load_sweep(config), parsed_job, origin_of(config))
+    sweep_config = parsed.config
+    check_can_run(sweep_config, parsed_job.template)
+    repeats = parsed_job.template.repeats
+    code = read_code(sweep_config, parsed_job, origin_of(config))
+    strategy = make_strategy(with_code(sweep_config, code), checked_seed(seed), repeats)
+    expected = expected_trial_count(sweep_config, repeats)
+    suggested = strategy.suggest(History(), n if expected is None else min(n, expected))
+    trials = [Trial(sweep_id=NO_ID, number=number, params=params) for number, params in enumerate(suggested)]
+    requests: list[TrainingJobRequest] = []
+    if job is not None or backend is not None:
+        planned = Sweep(
+            id=NO_ID,
+            config=sweep_config,
+            name=sweep_config.name or "",
+            source_hash=hash_source(parsed, parsed_job, config),
+        )
+        requests = _requests(planned, parsed_job.template, trials, backend)
+    return Plan(
+        method=sweep_config.method,
+        expected_trial_count=expected,
+        trials=tuple(_planned(sweep_config, parsed_job.template, trials, requests, environ or {})),
+        warnings=(
+            *parsed.warnings,
+            *parsed_job.warnings,
+            *command_macros.warnings(
+                sweep_config.command_with(parsed_job.template.command), sweep_config.program, environ=environ
+            ),
+        ),
+    )
+
+
+def plan_sweep(
+    sweep_id: str, *, n: int = 5, environ: Mapping[str, str] | None = None, backend: str | None = None
+) -> Plan:
+    """Return the next n trials of a sweep that exists, each with the very request that an agent will send."""
+    with Workspace().store() as store:
+        stored = store.get_sweep(parse_sweep_id(sweep_id))
+        history = History(store.list_trials(stored.id))
+        searched = config_of(store, stored)
+    pending = [trial for trial in history if trial.state is TrialState.PENDING][:n]
+    strategy = make_strategy(searched, stored.seed, repeats_of(stored))
+    suggested = strategy.suggest(history, n - len(pending)) if n > len(pending) else []
+    next_ones = [
+        Trial(sweep_id=stored.id, number=history.next_number + i, params=params)
+        for i, params in enumerate(suggested)
+    ]
+    trials = [*pending, *next_ones]
+    template = load_job_text(stored.job_yaml)
+    requests = _requests(stored, template, trials, backend)
+    return Plan(
+        method=stored.config.method,
+        expected_trial_count=expected_trial_count(stored.config, repeats_of(stored)),
+        trials=tuple(_planned(stored.config, template, trials, requests, environ or {})),
+        warnings=(),
+    )
+
+
+def _requests(
+    stored: Sweep, template: JobTemplate, trials: Iterable[Trial], backend: str | None
+) -> list[TrainingJobRequest]:
+    workspace = Workspace()
+    render = renderer(template, stored, workspace, backend_name(backend, workspace), upload=False)
+    return [render(trial) for trial in trials]
+
+
+def _planned(
+    config: SweepConfig,
+    template: JobTemplate,
+    trials: list[Trial],
+    requests: list[TrainingJobRequest],
+    environ: Mapping[str, str],
+) -> Iterable[PlannedTrial]:
+    redact = make_redact(environ)  # of `${envvar:NAME}`
+    for index, trial in enumerate(trials):
+        argv: list[Any] = command_macros.expand(
+            config.command_with(template.command),
+            config.program,
+            trial.params,
+            environ=environ,
+            json_file=JSON_FILE,
+        )
+        yield PlannedTrial(
+            number=trial.number,
+            params=trial.params,
+            argv=tuple(redact(str(item)) for item in argv),
+            request=requests[index] if requests else None,
+        )

@@ -1,0 +1,1 @@
+"""Read sweeps and trials: documents, logs, differences, reasons."""

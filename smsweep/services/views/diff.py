@@ -1,0 +1,244 @@
+"""Two trials, or two sweeps, side by side: what is not the same."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from smsweep.config_files.yaml_reader import read_yaml
+from smsweep.core.sweep import Sweep
+from smsweep.core.trial import Trial, is_number
+from smsweep.errors import SourceError, UsageError
+from smsweep.runtime.job.secrets import SECRETS_ENV
+from smsweep.secrets.known import make_redact
+from smsweep.services.job_config import load_job_text
+from smsweep.services.labels import parse_label
+from smsweep.services.views.json_views import flat_params, show, sweep_data, trial_data
+from smsweep.services.workspace import Workspace, find_trial
+from smsweep.source.bundle import Bundle, bundle_path
+from smsweep.source.unpack import extract
+from smsweep.store.base import Store
+from smsweep.store.notes import ORIGIN_NOTE
+from smsweep.util.terminal_text import with_texts
+
+Data = dict[str, Any]
+ABSENT = object()
+
+# Of a sweep: what is its own in any case, and what another section shows.
+OWN = ("id", "created_at", "trials", "best", "usage", "waiting", "source_hash", "metric", "metrics")
+# Of a trial, likewise.
+OWN_OF_TRIAL = (
+    *("number", "params", "metrics", "objective", "job_name", "created_at", "started_at", "ended_at"),
+    *("retries", "usage"),
+)
+NO_AMOUNTS = ("seed", "exit_code", "attempt")  # numbers without a distance between them
+# Of a request: the trial's identity, its params, and where its own files lie.
+OWN_OF_REQUEST = ("TrainingJobName", "HyperParameters", "OutputDataConfig", "CheckpointConfig", "Tags")
+
+
+def diff(a: str, b: str) -> Data:
+    """Compare two trials ("ID/N") or two sweeps ("ID"), secrets masked.
+
+    Returns `kind` (trial or sweep), `a`, `b`, `is_same`, and what differs in each of `facts`, `params`, `metrics`,
+    `config`, `job`, `request`, `environment`: lists of {name, a, b}, numbers with `delta` (b minus a) as well; a
+    side that has no such thing lacks the key. Params and metrics of sweeps are those of their best trials. Beside
+    them `same`, how many entries of each section are equal, and `source` as of source_diff.
+    Raises NotFound; UsageError for a trial and a sweep.
+    """
+    labels = [parse_label(text) for text in (a, b)]
+    is_trial = [number is not None for _, number in labels]
+    if len(set(is_trial)) > 1:
+        raise UsageError(f"{a} and {b}: one is a trial, the other a sweep; name two of a kind, such as ID/0 ID/1")
+    workspace = Workspace()
+    with workspace.store() as store:
+        sweeps = [store.get_sweep(sweep_id) for sweep_id, _ in labels]
+        trials = [find_trial(store, sweep_id, number) for sweep_id, number in labels if number is not None]
+        origins = [store.get_note(sweep.id, ORIGIN_NOTE) or {} for sweep in sweeps]
+        redact = _redact(workspace, sweeps)
+        if trials:
+            sides = [_of_trial(workspace, trial, sweep) for trial, sweep in zip(trials, sweeps, strict=True)]
+        else:
+            sides = [_of_sweep(store, sweep) for sweep in sweeps]
+    for side, sweep, origin in zip(sides, sweeps, origins, strict=True):
+        side |= {"config": _document(sweep.sweep_yaml), "job": _document(sweep.job_yaml), "environment": origin}
+    found: Data = {
+        "kind": "trial" if trials else "sweep",
+        "a": a.strip(),
+        "b": b.strip(),
+        "source": source_diff(workspace, (sweeps[0].source_hash, sweeps[1].source_hash), redact),
+        "same": {},
+    }
+    for section in ("facts", "params", "metrics", "config", "job", "request", "environment"):
+        pairs = list(_pairs(*(dict(_leaves(side[section])) for side in sides)))
+        found[section] = [with_texts(pair, redact) for pair in pairs if not _is_same(pair)]
+        found["same"][section] = len(pairs) - len(found[section])
+    told = ("params", "metrics", "config", "job", "request")
+    found["is_same"] = found["source"]["is_same"] and not any(found[section] for section in told)
+    return found
+
+
+def _leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the leaves of nested mappings and lists with their paths; of lists of packages, each by its name."""
+    if isinstance(value, Mapping) and value:
+        for key, item in value.items():
+            yield from _leaves(item, f"{prefix}.{key}" if prefix else str(key))
+    elif isinstance(value, list) and value and all(isinstance(item, str) and "==" in item for item in value):
+        for item in value:
+            name, _, version = item.partition("==")
+            yield f"{prefix}.{name}", version
+    elif isinstance(value, list) and any(isinstance(item, (dict, list)) for item in value):
+        for index, item in enumerate(value):
+            yield from _leaves(item, f"{prefix}[{index}]")
+    elif value not in ({}, [], ""):
+        yield prefix, value
+
+
+def _of_trial(workspace: Workspace, trial: Trial, sweep: Sweep) -> Data:
+    data = trial_data(trial, sweep)
+    seconds = (trial.ended_at - trial.started_at).total_seconds() if trial.ended_at and trial.started_at else None
+    facts = {name: value for name, value in data.items() if name not in OWN_OF_TRIAL}
+    facts |= {"seconds": seconds, "sweep": sweep.id, "seed": sweep.seed, **data["usage"]}
+    return {
+        "facts": _known(facts),
+        "params": flat_params(data["params"]),
+        "metrics": {
+            **data["metrics"],
+            **({"objective": data["objective"]} if data["objective"] is not None else {}),
+        },
+        "request": _request(workspace, trial, sweep),
+    }
+
+
+def _of_sweep(store: Store, sweep: Sweep) -> Data:
+    shown = show(sweep.id)
+    best = shown["best"] or {"params": {}, "metrics": {}, "objective": None}
+    facts = {name: value for name, value in sweep_data(sweep).items() if name not in OWN}
+    facts |= {f"trials.{state}": count for state, count in shown["trials"].items()}
+    facts |= {f"usage.{name}": shown["usage"][name] for name in ("jobs", "hours", "usd")}
+    metrics = {**best["metrics"], **({"objective": best["objective"]} if best["objective"] is not None else {})}
+    request = dict(load_job_text(sweep.job_yaml).request)
+    return {"facts": _known(facts), "params": flat_params(best["params"]), "metrics": metrics, "request": request}
+
+
+def _request(workspace: Workspace, trial: Trial, sweep: Sweep) -> Data:
+    """Return the request of a trial's job as it was sent, or else as job.yaml has it, without what is its own."""
+    path = workspace.jobs_dir / trial.job_name / "request.json"
+    try:
+        request = json.loads(path.read_text(encoding="utf-8")) if trial.job_name else None
+    except (OSError, ValueError):  # it ran elsewhere, or its folder is gone
+        request = None
+    if request is None:
+        request = dict(load_job_text(sweep.job_yaml).request)
+    kept = {name: value for name, value in request.items() if name not in OWN_OF_REQUEST}
+    kept["InputDataConfig"] = [
+        channel for channel in request.get("InputDataConfig", ()) if channel.get("ChannelName") != "smsweep"
+    ]
+    tags = {tag["Key"]: tag["Value"] for tag in request.get("Tags", ())}
+    kept["Tags"] = {name: value for name, value in tags.items() if not name.startswith("smsweep:")}
+    return kept
+
+
+def _known(facts: Data) -> Data:
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def _document(text: str) -> Any:
+    return (read_yaml(text, "document").data or {}) if text else {}
+
+
+def _pairs(a: Data, b: Data) -> Iterator[Data]:
+    for name in dict.fromkeys([*a, *b]):
+        pair: Data = {"name": name}
+        for side, values in (("a", a), ("b", b)):
+            if name in values:
+                pair[side] = values[name]
+        if name not in NO_AMOUNTS and all(map(is_number, (pair.get("a"), pair.get("b")))):
+            pair["delta"] = pair["b"] - pair["a"]
+        yield pair
+
+
+def _is_same(pair: Data) -> bool:
+    a, b = pair.get("a", ABSENT), pair.get("b", ABSENT)
+    return (a == b and isinstance(a, bool) == isinstance(b, bool)) or (a != a and b != b)
+
+
+def _redact(workspace: Workspace, sweeps: list[Sweep]) -> Callable[[str], str]:
+    both = [make_redact(_environ(workspace, sweep), load_job_text(sweep.job_yaml)) for sweep in sweeps]
+    return lambda text: both[1](both[0](text))
+
+
+def _environ(workspace: Workspace, sweep: Sweep) -> dict[str, str]:
+    return {**workspace.environ, **load_job_text(sweep.job_yaml).request.get("Environment", {})}
+
+
+MAX_TEXT = 512_000  # bytes of a file whose lines are compared
+
+
+def source_diff(workspace: Workspace, hashes: tuple[str, str], redact: Callable[[str], str]) -> Data:
+    """Return `is_same` and, where the sources differ, `files`: name, change, and a unified diff of texts.
+
+    change: added, removed, changed, or mode (it became executable, or ceased to be). A file of another kind than
+    text, a very large one, and one with secrets have no diff. `missing`: which snapshot is not on this machine;
+    files are null then.
+    """
+    about: Data = {"a": hashes[0], "b": hashes[1], "is_same": hashes[0] == hashes[1], "files": [], "missing": []}
+    if about["is_same"]:
+        return about
+    about["missing"] = [name for name in hashes if name and not bundle_path(workspace.bundles_dir, name).is_file()]
+    if about["missing"]:
+        return about | {"files": None}
+    with tempfile.TemporaryDirectory(prefix="smsweep-diff-") as scratch:
+        folders = (Path(scratch) / "a", Path(scratch) / "b")
+        try:
+            bundles = [_extract(workspace, name, folder) for name, folder in zip(hashes, folders, strict=True)]
+        except SourceError as err:
+            return about | {"files": None, "missing": [str(err)]}
+        return about | {"files": _files(bundles, folders, redact)}
+
+
+def _extract(workspace: Workspace, source_hash: str, into: Path) -> Bundle | None:
+    if not source_hash:
+        return None  # a sweep of a Python function
+    return extract(bundle_path(workspace.bundles_dir, source_hash), into, expect=source_hash)
+
+
+def _files(bundles: list[Bundle | None], folders: tuple[Path, Path], redact: Callable[[str], str]) -> list[Data]:
+    before, after = ({member.name: member for member in bundle.members} if bundle else {} for bundle in bundles)
+    found = []
+    for name in sorted({*before, *after}):
+        a, b = before.get(name), after.get(name)
+        if a == b:
+            continue
+        if a is None or b is None:
+            change = "added" if a is None else "removed"
+        else:
+            change = "changed" if a.sha256 != b.sha256 else "mode"
+        texts = [
+            _lines(folder / name, name) if member else [] for folder, member in zip(folders, (a, b), strict=True)
+        ]
+        found.append({"name": name, "change": change, "diff": _unified(name, *texts, redact=redact)})
+    return found
+
+
+def _lines(path: Path, name: str) -> list[str] | None:
+    """Return a text's lines; None for what is no text, is too long, or is for nobody's eyes."""
+    if name == SECRETS_ENV or path.stat().st_size > MAX_TEXT:
+        return None
+    try:
+        text = path.read_bytes().decode()
+    except UnicodeDecodeError:
+        return None
+    return None if "\0" in text else text.splitlines()
+
+
+def _unified(
+    name: str, before: list[str] | None, after: list[str] | None, *, redact: Callable[[str], str]
+) -> list[str] | None:
+    if before is None or after is None:
+        return None
+    lines = difflib.unified_diff(before, after, f"a/{name}", f"b/{name}", lineterm="")
+    return redact("\n".join(lines)).splitlines()

@@ -1,0 +1,225 @@
+"""Sweeps and trials as plain data for `--json`, tables and exports: one shape each, used everywhere."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable
+from datetime import datetime
+from typing import Any
+
+from smsweep.core.budget import worst_instance_s
+from smsweep.core.failure_kind import alike as alike
+from smsweep.core.objective import objective
+from smsweep.core.pareto import last_value
+from smsweep.core.sweep import Metric, Sweep
+from smsweep.core.trial import Trial, TrialState
+from smsweep.core.trial import flat_params as flat_params
+from smsweep.engine.wait_reason import read_waiting
+from smsweep.exports.text import json_safe as json_safe
+from smsweep.remote.record import read_records
+from smsweep.search.registry import expected_trial_count
+from smsweep.services.job_config import load_job_text, repeats_of
+from smsweep.services.labels import parse_sweep_id, parse_trial
+from smsweep.services.pricing import known_price
+from smsweep.services.views.best_of_repeats import Best, find_best, find_front
+from smsweep.services.workspace import Workspace, find_trial
+from smsweep.store.base import Store
+from smsweep.store.notes import OUTLOOK_NOTE, PRICE_NOTE
+from smsweep.util.lazy_registry import LazyTable
+from smsweep.wandb_compat.run_facts import metrics_of, params_of, usage_of
+
+Data = dict[str, Any]
+AWAY: LazyTable[Any] = LazyTable({"agent_data": "smsweep.services.views.agent_status:agent_data"})  # needs boto3
+FAILURES = (TrialState.FAILED, TrialState.CRASHED)
+
+
+def show(sweep_id: str) -> Data:
+    """Return a sweep with its trials counted by state, its best or its front, its outlook; a detached `agent`."""
+    workspace = Workspace()
+    with workspace.store() as store:
+        sweep = store.get_sweep(parse_sweep_id(sweep_id))
+        record = read_records(workspace.dir).get(sweep.id)
+        agent = AWAY["agent_data"](record, store, workspace.environ) if record else None
+        return show_data(store, sweep, store.list_trials(sweep.id), agent)
+
+
+def show_data(store: Store, sweep: Sweep, trials: Collection[Trial], agent: Data | None = None) -> Data:
+    """Return what `show` does. trials: of the sweep as they are now, removed ones apart. agent: a detached one."""
+    counts = Counter(trial.state.value for trial in trials)
+    waiting = {trial.number: read_waiting(store, trial) for trial in trials}
+    best = find_best(trials, sweep.config.metric, repeats_of(sweep)) if sweep.config.metric else None
+    metrics = sweep.config.metrics
+    front = find_front(trials, metrics, repeats_of(sweep)) if metrics else []
+    reasons = Counter(first_reason(trial) for trial in trials if trial.state in FAILURES)
+    return {
+        **sweep_data(sweep),
+        "trials": dict(sorted(counts.items())),
+        "best": best_data(best, sweep) if best else None,
+        "front": [found.trial.number for found in front],  # of several metrics
+        "outlook": store.get_note(sweep.id, OUTLOOK_NOTE) or "",
+        "usage": usage_data(trials, sweep, store.get_note(sweep.id, PRICE_NOTE)),
+        "agent": agent,
+        "waiting": [{"number": number, **found} for number, found in sorted(waiting.items()) if found],
+        "failures": [{"reason": reason, "trials": n} for reason, n in reasons.most_common()],
+    }
+
+
+def first_reason(trial: Trial) -> str:
+    """Return why a trial failed as it is counted: the first line, without what is the trial's own."""
+    return alike(trial.reason.partition("\n")[0]) or "no reason given"
+
+
+def front(sweep_id: str) -> list[Data]:
+    """Return the trials of a sweep of several metrics that no other beats, with `outcome`, by ascending number.
+
+    Where assignments are repeated: one trial of each that no other beats by its means, which are the `outcome`,
+    and with the numbers of all its `repeats`.
+    """
+    with Workspace().store() as store:
+        sweep = store.get_sweep(parse_sweep_id(sweep_id))
+        trials = store.list_trials(sweep.id)
+    metrics = sweep.config.metrics
+    return [
+        trial_data(found.trial, sweep)
+        | {"outcome": {metric.name: last_value(found.seen, metric.name) for metric in metrics}}
+        | ({"repeats": [trial.number for trial in found.repeats]} if found.repeats else {})
+        for found in find_front(trials, metrics, repeats_of(sweep))
+    ]
+
+
+def list_sweeps() -> list[Data]:
+    """Return every sweep, newest first, with its trials counted by state."""
+    workspace = Workspace()
+    if not workspace.has_store:
+        return []
+    with workspace.store() as store:
+        return [
+            {
+                **sweep_data(sweep),
+                "trials": {state.value: count for state, count in sorted(store.count_trials(sweep.id).items())},
+            }
+            for sweep in store.list_sweeps()
+        ]
+
+
+def list_trials(sweep_id: str) -> list[Data]:
+    """Return a sweep's trials by ascending number."""
+    with Workspace().store() as store:
+        sweep = store.get_sweep(parse_sweep_id(sweep_id))
+        trials = store.list_trials(sweep.id)
+    return [trial_data(trial, sweep) for trial in sorted(trials, key=lambda trial: trial.number)]
+
+
+def show_trial(label: str) -> Data:
+    sweep_id, number = parse_trial(label)
+    with Workspace().store() as store:
+        trial = find_trial(store, sweep_id, number)
+        return {**trial_data(trial, store.get_sweep(sweep_id)), "waiting": read_waiting(store, trial)}
+
+
+def sweep_data(sweep: Sweep) -> Data:
+    metric = sweep.config.metric
+    return {
+        "id": sweep.id,
+        "name": sweep.name,
+        "state": sweep.state.value,
+        "method": sweep.config.method,
+        "metrics": [metric_data(each) for each in sweep.config.metrics],
+        "metric": metric_data(metric) if metric else None,
+        "expected_trial_count": expected_trial_count(sweep.config, repeats_of(sweep)),
+        "run_cap": sweep.config.run_cap,
+        "program": sweep.config.program,
+        "project": sweep.project,
+        "entity": sweep.entity,
+        "seed": sweep.seed,
+        "source_hash": sweep.source_hash,
+        "created_at": _time(sweep.created_at),
+    }
+
+
+def metric_data(metric: Metric) -> Data:
+    return {"name": metric.name, "goal": metric.goal.value, "target": metric.target}
+
+
+def usage_data(trials: Collection[Trial], sweep: Sweep, price: Data | None) -> Data:
+    """Return what a sweep's jobs have used, and may use yet.
+
+    `jobs`, instance `hours`, `usd` (null without a price) of jobs that have ended; `budget`, and what of it is
+    `set_aside` for active trials; `price` as AWS's list had it, null where it was not asked. price: its note.
+    """
+    template = known_price(load_job_text(sweep.job_yaml), price)
+    worst_s = worst_instance_s(template) * sum(trial.state.is_active for trial in trials)
+    worst = {"hours": round(worst_s / 3600, 6)}
+    if template.price is not None:
+        worst["usd"] = round(worst_s * template.price.per_hour / 3600, 6)
+    used = [trial.usage for trial in trials]
+    priced = [usage["usd"] for usage in used if "usd" in usage]
+    return {
+        "jobs": sum(usage.get("n_jobs", 0) for usage in used),
+        "hours": round(sum(usage.get("instance_s", 0.0) for usage in used) / 3600, 6),
+        "usd": round(sum(priced), 6) if priced else None,
+        "budget": dict(template.budget),
+        "set_aside": {name: value for name, value in worst.items() if name in template.budget},
+        "price": price,
+    }
+
+
+def trial_data(trial: Trial, sweep: Sweep) -> Data:
+    metric = sweep.config.metric
+    return {
+        "number": trial.number,
+        "state": trial.state.value,
+        "params": dict(params_of(trial)),
+        "metrics": metrics_of(trial),
+        "objective": objective(trial, metric) if metric else None,
+        "attempt": trial.attempt,
+        "reason": trial.reason,
+        "exit_code": trial.exit_code,
+        "job_name": trial.job_name,
+        "place": trial.place,
+        "retries": dict(trial.retries),
+        "usage": usage_of(trial),
+        "created_at": _time(trial.created_at),
+        "started_at": _time(trial.started_at),
+        "ended_at": _time(trial.ended_at),
+    }
+
+
+def best_data(best: Best, sweep: Sweep) -> Data:
+    """Return a sweep's best trial; with `repeats`, where its assignment was tried more than once."""
+    data = trial_data(best.trial, sweep)
+    if best.repeats:
+        repeats = [trial_data(trial, sweep) for trial in best.repeats]
+        data["repeats"] = {
+            "mean": best.objective,
+            "trials": [trial["number"] for trial in repeats],
+            "objectives": [trial["objective"] for trial in repeats],
+        }
+    return data
+
+
+FIELDS = (  # of a trial, that are one value each
+    *("number", "state", "objective", "attempt", "reason", "exit_code", "job_name", "place"),
+    *("created_at", "started_at", "ended_at"),
+)
+
+
+def table(trials: Iterable[Data]) -> tuple[list[str], list[Data]]:
+    """Return the columns and flat rows of an export: trial fields, then `params.*`, `metrics.*` and so on."""
+    rows = [table_row(trial) for trial in trials]
+    columns = list(dict.fromkeys((*FIELDS, *(name for row in rows for name in row))))
+    groups = ("params.", "metrics.", "retries.", "usage.")
+    columns.sort(key=lambda name: next((i + 1 for i, group in enumerate(groups) if name.startswith(group)), 0))
+    return columns, rows
+
+
+def table_row(trial: Data) -> Data:
+    row = {name: trial[name] for name in FIELDS}
+    row |= {f"params.{name}": value for name, value in flat_params(trial["params"]).items()}
+    for group in ("metrics", "retries", "usage"):
+        row |= {f"{group}.{name}": value for name, value in trial[group].items()}
+    return row
+
+
+def _time(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment else None

@@ -1,0 +1,89 @@
+"""Why a trial is in the state that it is in."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from smsweep.core.trial import Trial, TrialState
+from smsweep.engine.wait_reason import read_waiting
+from smsweep.errors import SmsweepError
+from smsweep.services.labels import parse_trial
+from smsweep.services.views.logs import read_log
+from smsweep.services.workspace import Workspace, find_trial
+from smsweep.store.notes import stop_note
+
+LOG_LINES = 15  # of a failed trial: a traceback's end, and what led to it
+
+ASKERS = {"rule": "by a rule", "person": "by a person", "agent": "because its agent had to leave"}
+
+
+def why(label: str) -> dict[str, Any]:
+    """Return what is known of how a trial came into its state, as data with one sentence for a person.
+
+    rule: the evidence of a rule that stopped it, or None. waiting: for what it waits though an agent has it.
+    job_name: "" where none ran. log: the last lines of one that failed or crashed, as far as they are to be had.
+    """
+    sweep_id, number = parse_trial(label)
+    with Workspace().store() as store:
+        trial = find_trial(store, sweep_id, number)
+        evidence = store.get_note(sweep_id, stop_note(trial)) if trial.asked_by == "rule" else None
+        waiting = read_waiting(store, trial)
+    had_job = not trial.state.is_terminal or bool(trial.usage.get("n_jobs"))  # else its result was reused
+    is_bad = trial.state in (TrialState.FAILED, TrialState.CRASHED)
+    return {
+        "trial": trial.label,
+        "state": trial.state.value,
+        "why": f"waits for its job: {waiting['reason']}" if waiting else SENTENCES[trial.state](trial),
+        "reason": trial.reason,
+        "rule": evidence,
+        "exit_code": trial.exit_code,
+        "attempt": trial.attempt,
+        "retries": dict(trial.retries),
+        "waiting": waiting,
+        "job_name": trial.job_name if had_job else "",
+        "place": trial.place,
+        "started_at": trial.started_at.isoformat() if trial.started_at else None,
+        "ended_at": trial.ended_at.isoformat() if trial.ended_at else None,
+        "log": _log_tail(trial.label) if is_bad else [],
+    }
+
+
+def _log_tail(label: str) -> list[str]:
+    try:
+        return list(deque(read_log(label), maxlen=LOG_LINES))
+    except SmsweepError:
+        return []  # its log lies with another machine or account
+
+
+def _running(trial: Trial) -> str:
+    since = f" since {trial.started_at:%Y-%m-%d %H:%M:%S} UTC" if trial.started_at else ""
+    return f"runs at {trial.place}{since}"
+
+
+def _failed(trial: Trial) -> str:
+    code = "" if trial.exit_code in (None, 0) else f" with exit code {trial.exit_code}"
+    return f"failed{code}"
+
+
+def _pending(trial: Trial) -> str:
+    again = f" to run again, for the {_times(trial.attempt + 1)} time" if trial.attempt else ""
+    return f"waits for an agent{again}"
+
+
+def _times(n: int) -> str:
+    ending = {1: "st", 2: "nd", 3: "rd"}.get(n % 10, "th") if n % 100 not in (11, 12, 13) else "th"
+    return f"{n}{ending}"
+
+
+SENTENCES: Mapping[TrialState, Callable[[Trial], str]] = {
+    TrialState.PENDING: _pending,
+    TrialState.RUNNING: _running,
+    TrialState.STOPPING: lambda trial: f"has been told to end {ASKERS.get(trial.asked_by, '')}".rstrip(),
+    TrialState.FINISHED: lambda trial: "finished: its script ended well",
+    TrialState.FAILED: _failed,
+    TrialState.CRASHED: lambda trial: "crashed: its job was lost without a verdict",
+    TrialState.STOPPED: lambda trial: "was stopped by a rule",
+    TrialState.KILLED: lambda trial: "was ended by a person, or by what stands behind its job",
+}

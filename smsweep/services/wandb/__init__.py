@@ -1,0 +1,1 @@
+"""Sweeps on W&B's server: attach, import, sync."""

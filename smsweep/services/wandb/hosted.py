@@ -1,0 +1,117 @@
+"""Sweeps that W&B's server controls: beside each stands a sweep of ours, with a trial for each job."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from smsweep.config_files.code_consent import hook_codes, refuse_code
+from smsweep.config_files.sweep_yaml import ParsedSweep, parse_sweep
+from smsweep.config_files.yaml_reader import read_yaml
+from smsweep.core.sweep import Sweep, SweepState
+from smsweep.errors import AccessDenied, ConfigError, NotFound, UsageError
+from smsweep.runtime.job.script_environment import WANDB_URL
+from smsweep.runtime.script.run_identity import WANDB_AGENT
+from smsweep.secrets.wandb_key import find_wandb_key
+from smsweep.services.labels import parse_sweep_id
+from smsweep.services.sweeps.load import JobLike, load_job, warn
+from smsweep.services.sweeps.provenance import origin
+from smsweep.services.sweeps.snapshot import snapshot
+from smsweep.services.workspace import Workspace
+from smsweep.store.base import Store
+from smsweep.store.notes import HOSTED_NOTE, ORIGIN_NOTE
+from smsweep.wandb_compat.client import WandbServer
+from smsweep.wandb_compat.hosted_sweep import HostedSweep, SweepPath, parse_path, read_sweep
+
+SERVERS = ("program", "name", "description", "metric", "method", "parameters")  # what we show of W&B's config
+
+
+def attach(path: str, *, project: str | None = None, entity: str | None = None, job: JobLike = None) -> str:
+    """Return the id of our sweep beside the one on W&B's server; it is made at the first call, with W&B's id.
+
+    path: "ID", "project/ID" or "entity/project/ID". The program of W&B's sweep is taken from the working directory
+    or from job.yaml's source_dir, and kept as for any sweep.
+    Raises NotFound, AccessDenied, ConfigError, SourceError.
+    """
+    workspace = Workspace()
+    environ = workspace.environ
+    place = parse_path(
+        path, project or environ.get("WANDB_PROJECT") or "", entity or environ.get("WANDB_ENTITY") or ""
+    )
+    hosted = read_sweep(open_server(environ), place)
+    with workspace.store(create=True) as store:
+        stored = _find(store, place)
+        if stored is None:
+            _create(store, workspace, place, hosted, job)
+        elif stored.state is SweepState.FINISHED and hosted.is_open:
+            store.set_sweep_state(stored.id, [SweepState.FINISHED], SweepState.RUNNING)  # W&B resumed it
+    return place.id
+
+
+def open_server(environ: Mapping[str, str]) -> WandbServer:
+    """Return W&B's server as W&B's own client would ask it. Raises AccessDenied where there is no key."""
+    url = environ.get("WANDB_BASE_URL") or WANDB_URL
+    key = find_wandb_key(environ)
+    if key is None:
+        raise AccessDenied(f"no key for W&B at {url}; run `wandb login`, or set WANDB_API_KEY")
+    return WandbServer(url, key.value)
+
+
+def looker(note: Mapping[str, str], workspace: Workspace) -> Callable[[], HostedSweep]:
+    """Return what reads the sweep anew from W&B's server. note: HOSTED_NOTE of ours beside it."""
+    path = SweepPath(**note)
+    server = open_server(workspace.environ)
+    return lambda: read_sweep(server, path)
+
+
+def _find(store: Store, place: SweepPath) -> Sweep | None:
+    try:
+        stored = store.get_sweep(parse_sweep_id(place.id))
+    except NotFound:
+        return None
+    if store.get_note(stored.id, HOSTED_NOTE) != asdict(place):
+        raise UsageError(
+            f"there is another sweep {stored.id} here already; set SMSWEEP_DIR to a folder of its own for {place}"
+        )
+    return stored
+
+
+def _create(store: Store, workspace: Workspace, place: SweepPath, hosted: HostedSweep, job: JobLike) -> None:
+    parsed, parsed_job = _parsed(place, hosted), load_job(job)
+    warn(parsed_job.warnings)
+    refuse_code(hook_codes(parsed_job.template.notify), workspace.environ)
+    store.create_sweep(
+        Sweep(
+            id=place.id,
+            config=parsed.config,
+            seed=random.SystemRandom().getrandbits(32),
+            name=hosted.name or parsed.config.name or "",
+            project=place.project,
+            entity=place.entity,
+            sweep_yaml=parsed.text,
+            job_yaml=parsed_job.text,
+            source_hash=snapshot(workspace, parsed, parsed_job, None),
+            created_at=datetime.now(timezone.utc),
+        )
+    )
+    store.put_note(place.id, ORIGIN_NOTE, origin(Path.cwd()))
+    store.put_note(place.id, HOSTED_NOTE, asdict(place))
+
+
+def _parsed(place: SweepPath, hosted: HostedSweep) -> ParsedSweep:
+    """Return W&B's config with the command that each of our trials runs.
+
+    W&B's server has accepted it, and only W&B reads its parameters: where they are none for us, they are left out.
+    """
+    theirs: dict[str, Any] = read_yaml(hosted.config, str(place)).data or {}
+    document = {name: theirs[name] for name in SERVERS if theirs.get(name) is not None}
+    document["command"] = ["${env}", "${interpreter}", "-m", WANDB_AGENT, str(place)]
+    try:
+        return parse_sweep(document, name=str(place))
+    except ConfigError:
+        stand_in = {"method": "random", "parameters": {"wandb_sweep": {"value": str(place)}}}
+        return parse_sweep({**document, **stand_in}, name=str(place))

@@ -1,0 +1,251 @@
+"""The folder that holds everything of a user's sweeps, and what is opened in it."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import hashlib
+import logging
+import os
+import re
+import shutil
+import stat
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from smsweep.config_files.sweep_yaml import parse_sweep
+from smsweep.core.job import RUNTIME_ZIP, SOURCE_TAR
+from smsweep.core.sweep import SweepConfig
+from smsweep.core.trial import Trial
+from smsweep.errors import NotFound, NotInStore, SourceError
+from smsweep.remote.record import has_records
+from smsweep.remote.s3_store.routed_store import Elsewhere, RoutedStore
+from smsweep.source.bundle import bundle_path
+from smsweep.source.runtime_zip import runtime_zip
+from smsweep.source.unpack import open_bundle
+from smsweep.store.base import Store
+from smsweep.store.folder_trust import check_contents, check_folder, is_private, is_trusted
+from smsweep.store.home import DEFAULT_DIR, FILE_NAME, IGNORE_FILE, home_dir, make_home
+from smsweep.store.open import open_store, store_file
+from smsweep.util.lazy_registry import LazyTable
+
+CLOSED = functools.partial(
+    os.open, mode=0o644
+)  # opener of files that only their owner can write, whatever the umask
+log = logging.getLogger(__name__)
+
+SOURCE_HASH = re.compile(r"[0-9a-f]{64}")
+MOST_TRIALS = 2**63 - 1  # what a database counts to
+AWAY: LazyTable[Callable[..., Elsewhere]] = LazyTable(
+    {"Away": "smsweep.remote.s3_store.remote_sweeps:Away"}
+)  # needs boto3
+
+
+class Workspace:
+    """`SMSWEEP_DIR`, by default ./.smsweep: the store, the source bundles and the jobs of this machine."""
+
+    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
+        self.environ: Mapping[str, str] = dict(os.environ if environ is None else environ)
+
+    @functools.cached_property
+    def dir(self) -> Path:
+        """The folder. Raises UsageError if another user can change it, see `check_folder`."""
+        self.check()
+        return home_dir(self.environ)
+
+    @property
+    def jobs_dir(self) -> Path:
+        return self.dir / "jobs"
+
+    @property
+    def bundles_dir(self) -> Path:
+        return self.dir / "bundles"
+
+    @property
+    def store_file(self) -> Path | None:
+        """The store's file; None for a database that others reach, too. Raises UsageError for what is neither."""
+        return store_file(self.environ)
+
+    @property
+    def has_store(self) -> bool:
+        return self._has_database or has_records(self.dir)
+
+    @property
+    def _has_database(self) -> bool:
+        return bool(self.environ.get("SMSWEEP_STORE")) or (self.dir / FILE_NAME).exists()
+
+    def make(self) -> None:
+        """Make the folder, before anything is written into it. Raises UsageError as `dir`."""
+        make_home(self.environ)
+
+    def check(self) -> None:
+        """Raise UsageError if another user can change the folder."""
+        check_folder(home_dir(self.environ), self.environ)
+
+    def check_contents(self) -> None:
+        """Raise UsageError if a job, a snapshot or a record in the folder is another user's.
+
+        An agent calls this once: it executes what is there from before.
+        """
+        check_contents(self.dir, self.environ)
+
+    @contextmanager
+    def made(self) -> Iterator[None]:
+        """Make the folder; one that was not there before goes again where nothing gets into it."""
+        was_there = self.dir.exists()
+        self.make()
+        try:
+            yield
+        except BaseException:
+            if not was_there and [path.name for path in self.dir.iterdir()] == [IGNORE_FILE]:
+                (self.dir / IGNORE_FILE).unlink()
+                self.dir.rmdir()
+            raise
+
+    @contextmanager
+    def store(self, *, create: bool = False, read_only: bool = False) -> Iterator[Store]:
+        """Open the store (`SMSWEEP_STORE`, by default a SQLite file in the folder) and close it afterwards.
+
+        create: make it where it is missing; otherwise that raises NotFound. read_only: it refuses writes.
+        """
+        self.check()  # again: a page opens the store many times
+        if not create and not self.has_store:
+            raise NotFound(
+                f"{self.dir}: there are no sweeps here; go to the folder where yours were created, "
+                f"or set SMSWEEP_DIR to the {DEFAULT_DIR} folder there"
+            )
+        read_only = read_only and self._has_database
+        store: Store = open_store(environ=self.environ, parse=read_stored, read_only=read_only)
+        if has_records(self.dir):
+            away = AWAY["Away"](self.dir, self.environ, read_stored)
+            store = RoutedStore(store, away, read_only=read_only)
+        try:
+            yield store
+        finally:
+            store.close()
+
+    def runtime_zip(self) -> Path:
+        """Return the zip of the in-job runtime. A file in its place with other content is replaced."""
+        path = self.dir / "runtime" / f"{_runtime_hash()}.zip"
+        if not self._is_runtime(path):
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            draft = path.with_suffix(f".{os.getpid()}.part")
+            draft.unlink(missing_ok=True)
+            with _create(draft) as file:
+                file.write(runtime_zip())
+            draft.rename(path)
+        return path
+
+    def assets_path(self, source_hash: str) -> Path:
+        """Return where `assets` puts its folder, whether it is there or not. Raises SourceError for no hash."""
+        if source_hash and not SOURCE_HASH.fullmatch(source_hash):
+            raise SourceError(
+                f"{source_hash!r}: this is not the hash of a source snapshot; create the sweep again"
+            )
+        return self.dir / "assets" / f"{_runtime_hash()}-{source_hash[:16] or 'none'}"
+
+    def assets(self, source_hash: str) -> Path:
+        """Return the folder that a job's `smsweep` channel shows: the runtime's zip and the source's tarball.
+
+        Both are hashed at each call, so once for each agent: 0.4 s for a source of 100 MB. A folder with other
+        content is replaced.
+
+        Raises:
+            SourceError: If there is no snapshot with that hash, or its content has another hash.
+        """
+        folder = self.assets_path(source_hash)
+        if self._are_assets(folder, source_hash):
+            return folder
+        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
+            draft = Path(scratch) / "new"
+            draft.mkdir(mode=0o755)
+            _copy(self.runtime_zip(), draft / RUNTIME_ZIP)
+            if source_hash:
+                bundle = bundle_path(self.bundles_dir, source_hash)
+                if not bundle.exists():
+                    raise SourceError(
+                        f"{bundle}: the sweep's source snapshot is not in this folder; "
+                        "run the agent where the sweep was created, or set SMSWEEP_DIR to that place"
+                    )
+                _copy(bundle, draft / SOURCE_TAR)
+                open_bundle(draft / SOURCE_TAR, expect=source_hash)
+            self._put(draft, folder, source_hash)
+        return folder
+
+    def _put(self, draft: Path, folder: Path, source_hash: str) -> None:
+        """Move assets to their place. What is in it already stays if it is the same, else it is removed."""
+        try:
+            draft.rename(folder)
+        except OSError as err:
+            if self._are_assets(folder, source_hash):  # another agent was first
+                return
+            if err.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                raise
+            log.warning("%s: its content is not what its name says; it is replaced", folder)
+            folder.rename(draft.with_name("old"))
+            draft.rename(folder)
+
+    def _is_runtime(self, path: Path) -> bool:
+        return self._is_own(path) and path.read_bytes() == runtime_zip()
+
+    def _are_assets(self, folder: Path, source_hash: str) -> bool:
+        """Return True if a folder holds the runtime and the source with that hash, and nothing else."""
+        names = {RUNTIME_ZIP, *([SOURCE_TAR] if source_hash else [])}
+        if folder.is_symlink() or not folder.is_dir() or {path.name for path in folder.iterdir()} != names:
+            return False
+        if not self._is_runtime(folder / RUNTIME_ZIP):
+            return False
+        try:
+            return not source_hash or (
+                self._is_own(folder / SOURCE_TAR)
+                and bool(open_bundle(folder / SOURCE_TAR, expect=source_hash).members)
+            )
+        except SourceError:
+            return False
+
+    def _is_own(self, path: Path) -> bool:
+        """Return True for a plain file that no other user can change once it was read."""
+        try:
+            info = path.lstat()
+        except OSError:
+            return False
+        return is_private(info) or (is_trusted(self.dir, self.environ) and stat.S_ISREG(info.st_mode))
+
+
+def find_trial(store: Store, sweep_id: str, number: int) -> Trial:
+    """Return a trial that a person named. Raises NotFound, also for one that was removed."""
+    if number > MOST_TRIALS:
+        raise NotInStore(f"sweep {sweep_id} has no trial {number}")
+    trial = store.get_trial(sweep_id, number)
+    if trial.is_removed:
+        raise NotInStore(f"trial {trial.label} was removed from its sweep; its params may be tried by another now")
+    return trial
+
+
+@functools.cache
+def _runtime_hash() -> str:
+    return hashlib.sha256(runtime_zip()).hexdigest()[:16]
+
+
+def read_stored(text: str) -> SweepConfig:
+    """Read a config that was validated when its sweep was created."""
+    return parse_sweep(text).config
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Link a file that no other user can change, else copy it."""
+    if is_private(source.lstat()):
+        with suppress(OSError):  # another file system
+            os.link(source, target)
+            return
+    with source.open("rb") as file, _create(target) as copy:
+        shutil.copyfileobj(file, copy)
+
+
+def _create(path: Path) -> IO[bytes]:
+    """Open a new file that only its owner can write, whatever the umask."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644), "wb")

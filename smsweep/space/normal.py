@@ -1,0 +1,214 @@
+"""Distributions around a centre: normal, log-normal, beta."""
+
+from __future__ import annotations
+
+import math
+import sys
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any, ClassVar
+
+from smsweep.errors import SpaceError
+from smsweep.space.distribution import check_number, comparable
+from smsweep.space.numeric import MAX_EXPONENT, Continuous
+
+STANDARD = NormalDist()
+TAIL = 2.0**-53  # the least chance that a random float can stand for; beyond it lie the infinities
+MAX_DEVIATIONS = 8.3  # more than any u between TAIL and 1 - TAIL leads to
+MAX_SHAPE = 1e8  # of a beta: its logarithms lose their digits in rounding beyond
+
+
+def _deviations(u: float) -> float:
+    return STANDARD.inv_cdf(min(max(u, TAIL), 1.0 - TAIL))
+
+
+def _probability(deviations: float) -> float:
+    return 0.5 * math.erfc(-deviations / math.sqrt(2))  # NormalDist.cdf is coarse far below the mean
+
+
+def _check_centre(kind: str, mu: float, sigma: float, limit: float) -> None:
+    check_number(kind, mu=mu, sigma=sigma)
+    if sigma < 0:
+        raise SpaceError(f"{kind} needs sigma of at least 0, got {sigma}")
+    if abs(mu) + MAX_DEVIATIONS * sigma > limit:
+        raise SpaceError(
+            f"{kind} leads beyond what floats can hold with mu {mu} and sigma {sigma}; lower them"
+            + (", they are those of the logarithm" if kind.endswith("log_normal") else "")
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Normal(Continuous):
+    kind: ClassVar[str] = "normal"
+    mu: float = 0.0  # mean
+    sigma: float = 1.0  # standard deviation; with 0, all values are mu
+
+    def __post_init__(self) -> None:
+        _check_centre(self.kind, self.mu, self.sigma, sys.float_info.max)
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        return (-math.inf, math.inf) if self.sigma else (self.mu, self.mu)
+
+    def quantile(self, u: float) -> float:
+        return self.mu + self.sigma * _deviations(u)
+
+    def cdf(self, value: Any) -> float:
+        distance = comparable(self.kind, value) - self.mu
+        if not self.sigma:
+            return float(distance >= 0)
+        return _probability(distance / self.sigma)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LogNormal(Continuous):
+    kind: ClassVar[str] = "log_normal"
+    mu: float = 0.0  # mean of the natural logarithm
+    sigma: float = 1.0  # standard deviation of the natural logarithm; with 0, all values are e^mu
+
+    def __post_init__(self) -> None:
+        _check_centre(self.kind, self.mu, self.sigma, MAX_EXPONENT)
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        return (0.0, math.inf) if self.sigma else (math.exp(self.mu), math.exp(self.mu))
+
+    def quantile(self, u: float) -> float:
+        return math.exp(self.mu + self.sigma * _deviations(u))
+
+    def cdf(self, value: Any) -> float:
+        number = comparable(self.kind, value)
+        if number <= 0:
+            return 0.0
+        if not self.sigma:
+            return float(number >= math.exp(self.mu))
+        return _probability((math.log(number) - self.mu) / self.sigma)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Beta(Continuous):
+    kind: ClassVar[str] = "beta"
+    a: float = 1.0  # above 0; the larger, the less weight near 0
+    b: float = 1.0  # above 0; the larger, the less weight near 1
+
+    def __post_init__(self) -> None:
+        check_number(self.kind, a=self.a, b=self.b)
+        if self.a <= 0 or self.b <= 0:
+            raise SpaceError(f"{self.kind} needs a > 0 and b > 0, got a {self.a} and b {self.b}")
+        if max(self.a, self.b) > MAX_SHAPE:
+            raise SpaceError(
+                f"{self.kind} leads beyond what floats can hold with a {self.a} and b {self.b}; "
+                f"lower them to at most {MAX_SHAPE:.0e}"
+            )
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        return 0.0, 1.0
+
+    def quantile(self, u: float) -> float:
+        return beta_ppf(u, self.a, self.b)
+
+    def cdf(self, value: Any) -> float:
+        return beta_cdf(comparable(self.kind, value), self.a, self.b)
+
+
+EPSILON = 2.0**-53
+
+
+TINY = 1e-300  # stands for 0 in a denominator
+
+
+MAX_TERMS = 10_000  # of the fraction: some tens where a and b are small, about sqrt(a + b) where large
+
+
+MAX_STEPS = 100  # of the inversion: mostly five to ten
+
+
+CLOSE = 1e-6  # a move that Newton's method makes only next to the solution
+
+
+def beta_cdf(x: float, a: float, b: float) -> float:
+    """Return the probability that a Beta(a, b) value is at most x. a, b: above 0."""
+    if x <= 0.0:
+        return 0.0
+    if x >= 1.0:
+        return 1.0
+    # the fraction converges fast only left of the mean
+    if x < (a + 1) / (a + b + 2):
+        return min(_power(x, a, b) / a * _fraction(x, a, b), 1.0)
+    return max(1.0 - _power(1 - x, b, a) / b * _fraction(1 - x, b, a), 0.0)
+
+
+def beta_ppf(u: float, a: float, b: float) -> float:
+    """Return the x below which a Beta(a, b) value lies with probability u in [0, 1]."""
+    if u <= 0.0:
+        return 0.0
+    if u >= 1.0:
+        return 1.0
+    if u <= beta_cdf(0.5, a, b):
+        return _lower_half(u, a, b)
+    return 1.0 - _lower_half(1.0 - u, b, a)
+
+
+def _lower_half(u: float, a: float, b: float) -> float:
+    """Return the x in [0, 0.5] of that cumulative probability.
+
+    Solves log cdf = log u over log x, where the curve is nearly straight, however small x is: Newton's steps,
+    and halving the bracket where one would leave it.
+    """
+    low, high = math.log(TINY), math.log(0.5)
+    if beta_cdf(TINY, a, b) >= u:
+        return 0.0
+    target = math.log(u)
+    t = min(max((target + math.log(a) + _log_beta(a, b)) / a, low), high)  # exact for very small x
+    last_move = math.inf
+    for _ in range(MAX_STEPS):
+        x = math.exp(t)
+        probability = beta_cdf(x, a, b)
+        slope = _power(x, a, b) / (1 - x)  # of the probability over log x
+        error = math.log(probability) - target if probability > 0 else -math.inf
+        if error > 0:
+            high = t
+        else:
+            low = t
+        step = error * probability / slope if probability > 0 and slope > 0 else math.inf
+        goal = t - step if low <= t - step <= high else (low + high) / 2
+        move = abs(goal - t)
+        t = goal
+        # Newton's moves shrink fast near the end; where they no longer do, the rest is rounding
+        if move < CLOSE and (move >= last_move or move == 0.0):
+            break
+        last_move = move
+    return math.exp(t)
+
+
+def _log_beta(a: float, b: float) -> float:
+    return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
+
+
+def _power(x: float, a: float, b: float) -> float:
+    """Return x^a (1-x)^b / B(a, b)."""
+    return math.exp(a * math.log(x) + b * math.log1p(-x) - _log_beta(a, b))
+
+
+def _fraction(x: float, a: float, b: float) -> float:
+    """Evaluate the continued fraction of the incomplete beta function by Lentz's method.
+
+    Source: DLMF 8.17.22.
+    """
+    c, d = 1.0, 1.0 / _nonzero(1.0 - (a + b) * x / (a + 1))
+    value = d
+    for m in range(1, MAX_TERMS):
+        even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
+        odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
+        for term in (even, odd):
+            d = 1.0 / _nonzero(1.0 + term * d)
+            c = _nonzero(1.0 + term / c)
+            value *= c * d
+        if abs(c * d - 1.0) <= EPSILON:
+            break
+    return value
+
+
+def _nonzero(value: float) -> float:
+    return value if abs(value) > TINY else TINY

@@ -1,0 +1,168 @@
+"""Params as points of the unit cube: one coordinate per parameter that varies, on its own distribution's scale."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smsweep.space.choices import Categorical, CategoricalWithProbabilities
+from smsweep.space.distribution import Distribution, is_number
+from smsweep.space.numeric import IntUniform
+from smsweep.space.quantised import Quantised
+from smsweep.space.space import SearchSpace
+
+MAX_LEVELS = 1024  # an axis of more values is treated as continuous
+TAIL = 1 / 512  # where a distribution has no end, levels are listed up to this far into its tails
+MIDDLE = 0.5
+UNLISTED = -1.0  # on a nominal axis: a value unlike all that are listed
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Axis:
+    """One dimension of the cube."""
+
+    distribution: Distribution
+    levels: tuple[Any, ...] = ()  # the values that it can take, by coordinate; () when continuous
+    coordinates: Array = field(default_factory=lambda: np.empty(0))  # of the levels, ascending
+    is_nominal: bool = False  # the levels have no order: two are alike, or they are not
+    by_number: tuple[float, ...] = ()  # of listed values, the coordinate of each by its number
+    by_level: Mapping[Any, float] = field(default_factory=dict)  # of levels that are numbers, the coordinate
+
+    def encode(self, value: Any) -> tuple[float, bool]:
+        """Return where the value lies, and whether it is a value of this axis at all.
+
+        A number out of range lies at the nearer end. What is missing or of another kind lies in the middle, or,
+        where there is no order, apart from all levels.
+        """
+        if isinstance(self.distribution, (Categorical, CategoricalWithProbabilities)):
+            number = self.distribution.index_of(value)
+            if number is None:
+                return (UNLISTED if self.is_nominal else MIDDLE), False
+            return self.by_number[number], True
+        if type(value) in (int, float) and (place := self.by_level.get(value)) is not None:
+            return place, True
+        if not is_number(value):
+            return MIDDLE, False
+        coordinate = _coordinate(self.distribution, value)
+        if 0.0 < coordinate < 1.0:
+            return coordinate, True
+        end = float(self.distribution.ppf(coordinate))
+        return coordinate, abs(value - end) <= 1e-9 * max(abs(end), 1.0)
+
+    def decode(self, coordinate: float) -> Any:
+        if self.levels:
+            return self.levels[int(self._nearest(coordinate))]
+        return self.distribution.ppf(min(max(coordinate, 0.0), 1.0))
+
+    def snap(self, coordinates: Array) -> Array:
+        """Move each coordinate to the nearest that the axis has."""
+        if self.levels:
+            return self.coordinates[self._nearest(coordinates)]
+        return np.clip(coordinates, 0.0, 1.0)
+
+    def _nearest(self, coordinates: Array | float) -> NDArray[np.intp]:
+        borders = (self.coordinates[1:] + self.coordinates[:-1]) / 2
+        return np.asarray(np.searchsorted(borders, coordinates))
+
+
+class Cube:
+    """The unit cube over those parameters of a space that have more than one value."""
+
+    def __init__(self, space: SearchSpace) -> None:
+        self._space = space
+        self._axes = {i: _axis(leaf) for i, (_, leaf) in enumerate(space.leaves) if leaf.size != 1}
+        self.is_nominal = np.array([axis.is_nominal for axis in self._axes.values()], dtype=bool)
+
+    @property
+    def d(self) -> int:
+        return len(self._axes)
+
+    def encode(self, params: Mapping[str, Any]) -> tuple[Array, int]:
+        """Return the point where params lie, and how many of its coordinates are guesses (see `Axis.encode`)."""
+        values = self._space.flatten(params)
+        places = [axis.encode(values[i]) for i, axis in self._axes.items()]
+        return np.array([place for place, _ in places]), sum(not is_own for _, is_own in places)
+
+    def decode(self, point: Array) -> dict[str, Any]:
+        values = [leaf.ppf(0.5) if leaf.size == 1 else None for _, leaf in self._space.leaves]
+        for (i, axis), coordinate in zip(self._axes.items(), point.tolist(), strict=True):
+            values[i] = axis.decode(coordinate)
+        return self._space.nest(values)
+
+    def snap(self, points: Array) -> Array:
+        """Move points to the nearest that params can have, so that what is scored is what will be tried."""
+        snapped = np.empty_like(points)
+        for j, axis in enumerate(self._axes.values()):
+            snapped[:, j] = axis.snap(points[:, j])
+        return snapped
+
+
+def _axis(distribution: Distribution) -> Axis:
+    if isinstance(distribution, (Categorical, CategoricalWithProbabilities)):
+        values = [distribution.value_at(i) for i in range(distribution.size)]
+        # numbers are ranked, as 16, 32, 64 are steps in one direction; two values need no order
+        is_ranked = len(values) > 2 and all(is_number(value) for value in values)
+        order = sorted(range(len(values)), key=values.__getitem__) if is_ranked else list(range(len(values)))
+        coordinates = (np.arange(len(values)) + 0.5) / len(values)
+        return Axis(
+            distribution=distribution,
+            levels=tuple(values[number] for number in order),
+            coordinates=coordinates,
+            is_nominal=not is_ranked,
+            by_number=tuple(coordinates[np.argsort(order)].tolist()),
+        )
+    levels = tuple(_numeric_levels(distribution))
+    coordinates = np.array([_coordinate(distribution, level) for level in levels])
+    by_level = dict(zip(levels, coordinates.tolist(), strict=True))
+    return Axis(distribution=distribution, levels=levels, coordinates=coordinates, by_level=by_level)
+
+
+def _numeric_levels(distribution: Distribution) -> list[Any]:
+    """Return the values of a numeric distribution in ascending order; [] where they are too many to list."""
+    size = distribution.size
+    if size is not None:
+        return [distribution.value_at(i) for i in range(size)] if size <= MAX_LEVELS else []
+    if isinstance(distribution, Quantised):
+        met = {distribution.ppf(u) for u in np.arange(TAIL, 1.0, TAIL).tolist()}
+        return sorted(met) if len(met) <= MAX_LEVELS / 4 else []
+    return []
+
+
+def _coordinate(distribution: Distribution, value: float) -> float:
+    coordinate = distribution.cdf(value)
+    if isinstance(distribution, IntUniform):
+        # an int holds a whole share of the edge: take the middle of it
+        coordinate = max(coordinate - 0.5 / distribution.size, 0.0)
+    return coordinate
+
+
+Array = NDArray[np.float64]
+
+
+SQRT5 = 5.0**0.5
+
+
+def matern(r: Array, square: Array) -> Array:
+    """Return the Matérn 5/2 correlation at the distances r >= 0, which are also given squared."""
+    t = -SQRT5 * r
+    decay = np.exp(t)
+    # in place from here on: this is where most of a suggestion's time goes
+    polynomial = square * (5.0 / 3.0)
+    polynomial -= t
+    polynomial += 1.0
+    polynomial *= decay
+    return polynomial
+
+
+def gaps(a: Array, b: Array, is_nominal: NDArray[np.bool_]) -> Iterator[Array]:
+    """Yield, per dimension, the distances [len(a), len(b)] between the points of a and of b.
+
+    In a nominal dimension any two different values are 1 apart.
+    """
+    for column_a, column_b, nominal in zip(a.T, b.T, is_nominal.tolist(), strict=True):
+        gap = column_a[:, None] - column_b
+        yield (gap != 0.0).astype(float) if nominal else np.abs(gap)

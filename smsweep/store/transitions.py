@@ -1,0 +1,40 @@
+"""What a trial's row changes with its state."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from smsweep.core.job import job_name
+from smsweep.core.trial import Trial, TrialState
+
+
+def started(trial: Trial, now: datetime) -> dict[str, Any]:
+    """Return what a start changes."""
+    return {
+        "state": TrialState.RUNNING,
+        "reason": "",
+        "job_name": job_name(trial.sweep_id, trial.number, trial.attempt),
+        "started_at": now,
+    }
+
+
+def moved(trial: Trial, to: TrialState, now: datetime) -> dict[str, Any]:
+    """Return what changes with the state; the lease's end is now where any agent may take it over."""
+    changes: dict[str, Any] = {"state": to}
+    if to is TrialState.RUNNING:
+        return started(trial, now) | {"lease_expires_at": now}
+    if to is TrialState.STOPPING:
+        return changes
+    changes |= {"agent_id": "", "lease_expires_at": None}
+    if to is TrialState.PENDING:
+        return changes | {
+            "attempt": trial.attempt + 1,
+            "asked_by": "",
+            "job_name": "",
+            "place": "",
+            "cursor": "",
+            "started_at": None,
+            "ended_at": None,
+        }
+    return changes | {"ended_at": now}

@@ -1,0 +1,1 @@
+"""Small helpers that know nothing of sweeps: clock, locks, atomic files, text for terminals."""

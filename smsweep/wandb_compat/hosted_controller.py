@@ -1,0 +1,81 @@
+"""Decides for a sweep on W&B's server: one trial for each run that it still has to give; it chooses the params."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from smsweep.core.trial import Trial
+from smsweep.engine.controller import ATTEMPTS, Controller, Proposal
+from smsweep.runtime.script.run_identity import IDLE, RUN
+from smsweep.wandb_compat.hosted_sweep import HostedSweep
+
+log = logging.getLogger(__name__)
+
+LOOK_S = 10.0  # between two looks at the server
+
+
+class HostedController(Controller):
+    """As any other, but W&B says whether there is more to do. Its trials have no params of their own.
+
+    look: reads the sweep from the server; clock: aware UTC.
+    """
+
+    def __init__(
+        self, *args: Any, look: Callable[[], HostedSweep], clock: Callable[[], datetime], **options: Any
+    ) -> None:
+        super().__init__(*args, **options)
+        self._look = look
+        self._clock = clock
+        self._looked_at: datetime | None = None
+        self._hosted: HostedSweep | None = None
+        self._has_ended = False  # by what a trial heard from the server
+
+    def propose(self, n: int) -> Proposal:
+        """Add trials as long as the server has runs for them, as far as that can be known beforehand."""
+        for _ in range(ATTEMPTS):
+            if (blocked := self._blocked()) is not None:
+                return blocked
+            if self._add([{}] * min(n, self._room())):
+                return Proposal.ADDED
+        return Proposal.CONTENDED
+
+    def is_exhausted(self) -> bool:
+        return self._blocked() is Proposal.EXHAUSTED
+
+    def missing_objective(self, trial: Trial) -> str:
+        """Nothing is missing where the server gave no run: there will be no more."""
+        if trial.summary.get(IDLE):
+            if not self._has_ended:
+                log.info("sweep %s: W&B gave %s no run: the sweep has no more", self.sweep.id, trial.label)
+            self._has_ended = True
+            return ""
+        return super().missing_objective(trial)
+
+    def _blocked(self) -> Proposal | None:
+        if self._has_ended:
+            return Proposal.EXHAUSTED
+        blocked = super()._blocked()
+        if blocked is not None:
+            return blocked
+        hosted = self._read_hosted()
+        if hosted.is_paused:
+            return Proposal.CLOSED
+        if not hosted.is_open or hosted.n_open <= 0:
+            return Proposal.EXHAUSTED
+        return None if hosted.n_open > self._n_waiting() else Proposal.RESERVED
+
+    def _room(self) -> int:
+        return min(super()._room(), self._read_hosted().n_open - self._n_waiting())
+
+    def _n_waiting(self) -> int:
+        """Return how many of our trials are about to get a run from the server."""
+        return sum(1 for trial in self.history if not trial.state.is_terminal and RUN not in trial.summary)
+
+    def _read_hosted(self) -> HostedSweep:
+        now = self._clock()
+        if self._hosted is None or self._looked_at is None or (now - self._looked_at).total_seconds() >= LOOK_S:
+            self._hosted, self._looked_at = self._look(), now
+        return self._hosted

@@ -1,0 +1,177 @@
+"""Runs of elsewhere from a CSV file: a table exported from W&B, or smsweep's own export."""
+
+from __future__ import annotations
+
+import ast
+import csv
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from smsweep.config_files.yaml_scalars import read_scalar
+from smsweep.core.sweep import Goal, Metric
+from smsweep.core.trial import TrialState, is_number
+from smsweep.errors import NotFound, UsageError
+from smsweep.space.distribution import Distribution
+from smsweep.space.space import MISSING, SearchSpace
+
+# W&B's states of a run that has ended, and ours. Others are still to come to something.
+ENDED = frozenset({"finished", "failed", "crashed", "killed", "stopped"})
+# Of columns: smsweep's export, other people's, W&B's table. What says what it is comes first: a bare `lr` may be
+# a metric of that name, a bare `number` the trial's.
+PARAM_PREFIXES = ("params.", "config.", "")
+METRIC_PREFIXES = ("metrics.", "summary.", "")
+WHOLE = ("config", "summary")  # columns with a mapping in each cell, as W&B's docs show how to export runs
+# What else a mapping may hold where Python or JSON wrote it.
+WORDS: Mapping[str, Any] = {
+    **dict.fromkeys(("nan", "NaN"), math.nan),
+    **dict.fromkeys(("inf", "Infinity"), math.inf),
+    "true": True,
+    "false": False,
+    "null": None,
+}
+
+Row = Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunsCsv:
+    runs: tuple[dict[str, Any], ...]  # JSON: params (nested as in the space), state, values by metric
+    warnings: tuple[str, ...]  # one for each reason why something is not used
+
+
+def read_runs_csv(path: Path, space: SearchSpace, metrics: Sequence[Metric]) -> RunsCsv:
+    """Read what a search can use of a table with a run in each row and its params and metrics in columns.
+
+    Raises NotFound, UsageError for a file that is no CSV.
+    """
+    return read_rows(str(path), list(_rows(path)), space, metrics)
+
+
+def read_rows(place: str, rows: Sequence[Row], space: SearchSpace, metrics: Sequence[Metric]) -> RunsCsv:
+    """Read what a search can use of rows of such a table. place: where they come from, for the warnings.
+
+    A run is used without those params that it has no value for, or none that the space knows.
+    """
+    runs, reasons = [], Counter[str]()
+    for row in rows:
+        run, unused = _read(row, space, metrics)
+        reasons.update(unused)
+        if run is not None:
+            runs.append(run)
+    warnings = [f"{place}: {reason}: {n} of {len(rows)} runs" for reason, n in sorted(reasons.items())]
+    warnings += [f"{place}: no runs in it"] if not rows else []
+    return RunsCsv(runs=tuple(runs), warnings=tuple(warnings))
+
+
+def _rows(path: Path) -> Iterator[Row]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            for row in csv.DictReader(file):
+                cells = {name: cell for name, cell in row.items() if name and isinstance(cell, str)}
+                yield cells | {key: cell for name in WHOLE for key, cell in _mapping(name, cells.get(name, ""))}
+    except FileNotFoundError as err:
+        raise NotFound(f"{path}: no such file") from err
+    except (OSError, UnicodeDecodeError, csv.Error) as err:
+        raise UsageError(f"{path}: cannot be read as CSV: {err}; export the table of runs again") from err
+
+
+def _mapping(name: str, cell: str) -> Iterator[tuple[str, str]]:
+    """Yield the flat names and the texts of a cell such as `{'lr': 0.1, 'acc': nan}`, also of JSON."""
+    try:
+        value = ast.literal_eval(_Meant().visit(ast.parse(cell, mode="eval"))) if cell.startswith("{") else {}
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return
+    ahead = [(name, value)]
+    while ahead:
+        key, value = ahead.pop()
+        if isinstance(value, dict):
+            ahead += [(f"{key}.{inner}", item) for inner, item in value.items()]
+        else:
+            yield key, value if isinstance(value, str) else repr(value)
+
+
+class _Meant(ast.NodeTransformer):
+    """Puts values for words that are no literals of Python."""
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        return ast.Constant(WORDS[node.id]) if node.id in WORDS else node
+
+
+def _read(row: Row, space: SearchSpace, metrics: Sequence[Metric]) -> tuple[dict[str, Any] | None, list[str]]:
+    """Return a run, or None if nothing of it can be used, and the reasons why something is not."""
+    state = _cell(row, "State", ("",)) or _cell(row, "state", ("",)) or "finished"
+    if state.lower() not in ENDED:
+        return None, ["not ended yet"]
+    told = {metric.name: _value(row, metric, is_one=len(metrics) == 1) for metric in metrics}
+    missing = [name for name, value in told.items() if value is None]
+    if missing and state.lower() in (TrialState.FINISHED.value, "stopped"):
+        return None, [f"without {name}" for name in missing]
+    values, reasons = [], []
+    is_of_this_space = False
+    for path, leaf in space.leaves:
+        name = ".".join(path)
+        cell = _cell(row, name, PARAM_PREFIXES)
+        found = _param(cell, leaf) if cell else _blank(row, name, leaf)
+        if leaf.size != 1 and found is MISSING:
+            reasons.append(f"{name} outside the space" if cell else f"without {name}")
+        values.append(found)
+        is_of_this_space |= bool(cell) and found is not MISSING
+    params = space.nest(values)
+    if not is_of_this_space:
+        strange = [reason for reason in reasons if reason.endswith("outside the space")]
+        return None, strange or ["none of the sweep's parameters"]
+    return {"params": params, "state": state.lower(), "values": told}, reasons
+
+
+def _cell(row: Row, name: str, prefixes: tuple[str, ...]) -> str:
+    cells = (row.get(prefix + name, "") for prefix in prefixes)
+    return next((cell.strip() for cell in cells if cell.strip()), "")
+
+
+def _value(row: Row, metric: Metric, *, is_one: bool) -> float | None:
+    """is_one: whether it is the only metric, of which the best counts; of several the last values are compared."""
+    # W&B has no value of the metric's own name where define_metric(summary="min") asks for others.
+    best = (".min" if metric.goal is Goal.MINIMIZE else ".max", ".best")
+    for kind in ("", *best, ".last") if is_one else ("", ".last", *best):
+        value = _scalar(_cell(row, metric.name + kind, METRIC_PREFIXES))
+        if is_number(value):
+            return float(value)
+    return None
+
+
+def _param(cell: str, leaf: Distribution) -> Any:
+    """Return the value of the distribution that a cell stands for; MISSING when it is none."""
+    readings = (_scalar(cell), cell, cell.removeprefix("'"), *_literal(cell))  # ' guards what looks like a formula
+    return next((reading for reading in readings if may_be(leaf, reading)), MISSING)
+
+
+def _blank(row: Row, name: str, leaf: Distribution) -> Any:
+    """Return what an empty cell stands for: null where that is listed, as tables leave it out."""
+    is_there = any(prefix + name in row for prefix in PARAM_PREFIXES)
+    return None if is_there and leaf.size != 1 and may_be(leaf, None) else MISSING
+
+
+def may_be(leaf: Distribution, value: Any) -> bool:
+    """Tell whether a distribution could draw the value, or for infinitely many values one about as large."""
+    if leaf.size is not None:
+        return leaf.index_of(value) is not None
+    return is_number(value) and leaf.ppf(0.0) <= value <= leaf.ppf(1.0)
+
+
+def _scalar(cell: str) -> Any:
+    try:
+        return read_scalar(cell)
+    except ValueError:
+        return cell
+
+
+def _literal(cell: str) -> list[Any]:
+    """Return what a list, a mapping or None in a cell says; [] for anything else."""
+    try:
+        return [ast.literal_eval(cell)] if cell[:1] in ("[", "{") or cell == "None" else []
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return []

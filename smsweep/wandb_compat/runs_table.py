@@ -1,0 +1,55 @@
+"""A sweep's trials in the shape of the table of runs that W&B exports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from smsweep.core.sweep import Sweep
+from smsweep.core.trial import Scalar, Trial, TrialState
+from smsweep.exports.contents import WANDB_COLUMNS
+from smsweep.wandb_compat.run_facts import metrics_of, params_of, run_id, run_name
+
+Row = dict[str, Any]
+
+STATES = {  # where W&B has another word
+    TrialState.STOPPED: "killed",  # as its own scheduler records a run that early termination ended
+    TrialState.STOPPING: "running",
+}
+
+
+def runs_table(trials: Iterable[Trial], sweep: Sweep) -> list[Row]:
+    """Return a sweep's trials as rows of the table that W&B exports."""
+    return [wandb_row(trial, name=run_name(trial, sweep), summary=metrics_of(trial)) for trial in trials]
+
+
+def wandb_row(trial: Trial, *, name: str, summary: Mapping[str, Scalar]) -> Row:
+    """Return the columns of W&B's own table, then params, then metrics; nested names are joined by dots.
+
+    Runtime is in seconds. Where names meet, W&B's columns and then metrics keep theirs: the param is
+    `config.NAME`, the metric `summary.NAME`.
+    """
+    seconds = _seconds(trial.started_at, trial.ended_at)
+    state = STATES.get(trial.state, trial.state.value)
+    created = trial.created_at.isoformat() if trial.created_at else None
+    row = dict(zip(WANDB_COLUMNS, (name, state, created, seconds, trial.sweep_id, run_id(trial)), strict=True))
+    params = {
+        f"config.{key}" if key in row or key in summary else key: value
+        for key, value in _flat(params_of(trial)).items()
+    }
+    return {**row, **params, **{f"summary.{key}" if key in row else key: value for key, value in summary.items()}}
+
+
+def _seconds(started_at: datetime | None, ended_at: datetime | None) -> float | None:
+    return (ended_at - started_at).total_seconds() if started_at and ended_at else None
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Row:
+    flat: Row = {}
+    for name, value in values.items():
+        if isinstance(value, dict) and value:
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
