@@ -394,7 +394,7 @@ def test_payload_of_these_tests_runs_where_it_is_not_refused(desk: Desk) -> None
     file = desk.folder / "payload.zip"
     file.write_bytes(payload(desk))
     argv = [sys.executable, "-I", "-S", "-c", "import sys; sys.path.insert(0, sys.argv[1]); "]
-    argv[-1] += "from smsweep.runtime import entrypoint"
+    argv[-1] += "from smsweep.runtime.job import entrypoint"
     subprocess.run([*argv, str(file)], check=True)
     assert not is_safe(desk)
 
