@@ -29,6 +29,7 @@ SHORT: dict[str, list[str]] = {
     "store_scale": ["--sizes", "100", "10000", "--repeat", "20"],
     "scale": ["--trials", "1000", "--slots", "100"],
     "many_agents": ["--agents", "4", "--trials", "200"],
+    "worst_regexes": ["--limit", "1"],
     "install_size": [],
 }
 

@@ -9,7 +9,8 @@ SmsweepError                  1
 ├── SpaceError                2   a value or a space the search method cannot handle
 ├── StoreError                1
 │   ├── StoreConflict         1   retryable: somebody else changed it first; read again
-│   ├── StoreUnavailable      1   retryable: locked, unreachable, disk full
+│   ├── StoreUnavailable      1   retryable: unreachable, disk full, no permission
+│   │   └── StoreDown         1   retryable: locked, or its server is down; an agent that starts waits for it
 │   ├── Superseded            1   another agent has taken the store over; this one must not write to it any more
 │   ├── StoreDamaged          1   its file is damaged, or is no store: a person has to see to it
 │   └── SchemaTooNew          1   the store was written by a newer smsweep
@@ -81,6 +82,10 @@ class StoreConflict(StoreError):
 
 class StoreUnavailable(StoreError):
     retryable = True
+
+
+class StoreDown(StoreUnavailable):
+    pass
 
 
 class Superseded(StoreError):

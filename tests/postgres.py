@@ -21,11 +21,26 @@ USER = "smsweep"
 class Postgres:
     """A running server that hands out empty schemas."""
 
-    def __init__(self, folder: Path, restart: Callable[[], None]) -> None:
+    def __init__(self, folder: Path, control: Callable[..., None]) -> None:
         self.folder = folder  # of its socket
-        self.restart = restart  # as after a crash: every connection is lost
+        self._control = control  # runs pg_ctl with these words
         self._url = f"postgresql+psycopg://{USER}@/postgres?host={quote(str(folder))}"
         self._n_schemas = 0
+
+    def restart(self) -> None:
+        """Restart as after a crash: every connection is lost."""
+        self._control("restart", "-s", "-m", "immediate")
+
+    def stop(self) -> None:
+        self._control("stop", "-s", "-m", "immediate")
+
+    def start(self) -> None:
+        self._control("start", "-s", "-l", str(self.folder / "log"), "-o", self.options)
+
+    @property
+    def options(self) -> str:
+        """The server's own arguments."""
+        return f"-k {self.folder} -c listen_addresses='' -c fsync=off -c max_connections=200"
 
     def new_schema(self) -> str:
         """Return the URL of an empty schema; nobody else gets the same."""
@@ -53,12 +68,12 @@ def run_postgres() -> Iterator[Postgres]:
         data = folder / "data"
         pg_ctl = [*as_user, str(binaries / "pg_ctl"), "-D", str(data), "-w"]
         _run([*pg_ctl, "initdb", "-s", "-o", f"-U {USER} -A trust -E UTF8 --no-locale --no-sync"], folder)
-        options = f"-k {folder} -c listen_addresses='' -c fsync=off -c max_connections=200"
-        _run([*pg_ctl, "start", "-s", "-l", str(folder / "log"), "-o", options], folder)
+        server = Postgres(folder, lambda *words: _run([*pg_ctl, *words], folder))
+        server.start()
         try:
-            yield Postgres(folder, lambda: _run([*pg_ctl, "restart", "-s", "-m", "immediate"], folder))
+            yield server
         finally:
-            _run([*pg_ctl, "stop", "-s", "-m", "immediate"], folder)
+            server.stop()
     finally:
         shutil.rmtree(folder)
 

@@ -14,6 +14,7 @@ from smsweep.cli.text import agent_command, clean, counts
 from smsweep.core.trial import Trial
 from smsweep.engine.agent_state import Outcome
 from smsweep.errors import JobError, TrialsFailed
+from smsweep.services import workspace
 from smsweep.services.agents import run_agent
 from smsweep.services.views import json_views, watcher
 
@@ -27,6 +28,7 @@ def follow(sweep_id: str, *, as_json: bool, **options: Any) -> int:
 
     options: as for `sdk.execute.agent`. Raises TrialsFailed when it gave up or nothing succeeded.
     """
+    workspace.Workspace().wait_for_store()
     sweep = api.Api().sweep(sweep_id).sweep
     before = json_views.show(sweep_id)
     if before["state"] == "paused":

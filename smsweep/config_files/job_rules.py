@@ -13,6 +13,8 @@ from smsweep.config_files.job_models import InputSection
 from smsweep.config_files.job_request import local_path
 from smsweep.config_files.yaml_scalars import read_scalar
 from smsweep.core.job import DEFAULT_MAX_RUN_S
+from smsweep.core.line_regex import LineRegex
+from smsweep.core.regex_syntax import RegexError, nested_quantifier
 from smsweep.core.stop_condition import parse_condition
 from smsweep.errors import ConfigError
 
@@ -75,7 +77,7 @@ def check_rules(data: Mapping[str, Any], folder: FilePath, problems: Problems) -
     _check_pairs(data, problems)
     _check_inputs(data.get("inputs"), folder, problems)
     _check_names(data, problems)
-    _check_metric_definitions(data.get("metric_definitions"), problems)
+    _check_metric_definitions(data, problems)
     _check_conditions(data.get("stop_if"), problems)
     _check_notify(data.get("notify"), problems)
 
@@ -268,19 +270,33 @@ def _check_environment(path: Path, environment: Any, secrets: Any, problems: Pro
             )
 
 
-def _check_metric_definitions(definitions: Any, problems: Problems) -> None:
+def _check_metric_definitions(data: Mapping[str, Any], problems: Problems) -> None:
+    _check_regexes(("metric_definitions",), data.get("metric_definitions"), problems)
+    request = data.get("request")
+    algorithm = request.get("AlgorithmSpecification") if isinstance(request, dict) else None
+    if isinstance(algorithm, dict):  # where those of an estimator are
+        path = ("request", "AlgorithmSpecification", "MetricDefinitions")
+        _check_regexes(path, algorithm.get("MetricDefinitions"), problems)
+
+
+def _check_regexes(place: Path, definitions: Any, problems: Problems) -> None:
     for index, definition in enumerate(definitions if isinstance(definitions, list) else ()):
         regex = definition.get("Regex") if isinstance(definition, dict) else None
         if not isinstance(regex, str):
             continue
-        path = ("metric_definitions", index, "Regex")
+        path = (*place, index, "Regex")
         try:
-            n_groups = re.compile(regex).groups
-        except re.error as err:
-            problems.add(path, f"{regex!r} is no regular expression: {err}")
+            LineRegex(regex)
+        except RegexError as err:
+            problems.add(path, f"{regex!r} {err}")
             continue
-        if not n_groups:
-            problems.add(path, f"{regex!r} has no group; put ( ) around the number")
+        if nested := nested_quantifier(regex):
+            problems.warn(
+                path,
+                f"{nested!r} repeats a group that repeats itself; drop one of the two repeats: smsweep needs "
+                "linear time for it, but another engine may need exponential time, and SageMaker reads the same "
+                "regex for the graphs of its console",
+            )
 
 
 def _check_conditions(conditions: Any, problems: Problems) -> None:

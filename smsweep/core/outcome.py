@@ -118,6 +118,25 @@ def usage_after(trial: Trial, status: JobStatus, price: Price | None) -> dict[st
     return usage
 
 
+def duration_s(trial: Trial, status: JobStatus, watched_s: float | None) -> float | None:
+    """Return the seconds from a trial's start to the end of its job, whenever that end was noticed.
+
+    A clock may have been set since. So only a job's own two times are compared, which its backend keeps as far
+    apart as the job ran, and the job's start with that of its trial, which is just before.
+
+    Args:
+        watched_s: Seconds since this agent started the trial, by a clock that nobody sets; None if another did.
+
+    Returns:
+        None if it is not known when the job ran: then its end is now.
+    """
+    if trial.started_at is None or status.started_at is None or status.ended_at is None:
+        return None
+    ran_s = max(0.0, (status.ended_at - status.started_at).total_seconds())
+    waited_s = max(0.0, (status.started_at - trial.started_at).total_seconds())
+    return ran_s + waited_s if watched_s is None else max(ran_s, min(ran_s + waited_s, watched_s))
+
+
 def _with_advice(reason: str, failure: str) -> str:
     advice = ADVICE.get(failure)
     if advice is None or "; " in reason.partition("\n")[0]:  # a backend that knew more has given its own

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from smsweep.backends.base import Backend
 from smsweep.core.failure_kind import CRASHED, NAME
 from smsweep.core.job import JobStatus, TrainingJobRequest
-from smsweep.core.outcome import Ruling, retry, rule, usage_after
+from smsweep.core.outcome import Ruling, duration_s, retry, rule, usage_after
 from smsweep.core.sweep import SweepState
 from smsweep.core.trial import Trial, TrialState
 from smsweep.engine.agent_state import AgentOptions, Held, Outcome
@@ -169,6 +169,9 @@ class Agent:
         statuses = self._backend.describe(names) if names else {}
         happened = False
         for name, held in names.items():
+            self._renew_leases()  # reading a talkative job takes its time
+            if held.trial.number not in self._held:
+                continue
             status = statuses.get(name)
             held.trial, is_complete = self._intake.read(held.trial)
             if status is None:
@@ -197,17 +200,15 @@ class Agent:
         if ruling.to is TrialState.FINISHED and (missing := self._controller.missing_objective(current)):
             ruling = Ruling(to=TrialState.FAILED, reason=missing, retries=current.retries)
         usage = usage_after(current, status, self._options.price)
-        if self._end(held, ruling, status.exit_code, usage):
+        lasted_s = duration_s(current, status, held.watched_s)
+        if self._end(held, ruling, exit_code=status.exit_code, usage=usage, lasted_s=lasted_s):
             self._backend.forget(status.name)
 
-    def _end(
-        self,
-        held: Held,
-        ruling: Ruling,
-        exit_code: int | None = None,
-        usage: Mapping[str, Any] | None = None,
-    ) -> bool:
-        """Write down a trial's end; False when somebody changed it meanwhile, to be looked at again."""
+    def _end(self, held: Held, ruling: Ruling, **known: Any) -> bool:
+        """Write down a trial's end; False when somebody changed it meanwhile, to be looked at again.
+
+        known: what else is known of it, as Store.move takes it.
+        """
         number, to, reason = held.trial.number, ruling.to, self._redact(ruling.reason)
         try:
             trial = self._store.move(
@@ -216,10 +217,9 @@ class Agent:
                 [held.trial.state],
                 to,
                 reason=reason,
-                exit_code=exit_code,
                 agent_id=self._agent_id,
                 retries=ruling.retries,
-                usage=usage,
+                **known,
             )
         except StoreConflict as err:
             log.debug("%s: looking again: %s", held.trial.label, err)
@@ -344,7 +344,7 @@ class Agent:
         known = self._controller.history.get(trial.number)
         is_taken_over = known is None or known.state is not TrialState.PENDING
         self._controller.note([trial])
-        held = self._held[trial.number] = Held(trial, may_have_job=is_taken_over)
+        held = self._held[trial.number] = Held(trial, is_taken_over, may_have_job=is_taken_over)
         self._started += 1
         if not is_taken_over and not self._controller.keeps_budget():
             reason = "waits: with what other agents started at the same time it would go over the budget"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -14,9 +15,16 @@ class Held:
     """A trial in one of an agent's slots."""
 
     trial: Trial
+    is_taken_over: bool  # another agent started it
     is_submitted: bool = False
     may_have_job: bool = False  # an earlier submission's answer is unknown: look before believing there is none
     was_told: bool = False  # its job has been told to end
+    _since_s: float = field(default_factory=time.monotonic)
+
+    @property
+    def watched_s(self) -> float | None:
+        """Seconds since this agent started the trial, whoever sets the clock; None if another agent did."""
+        return None if self.is_taken_over else time.monotonic() - self._since_s
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

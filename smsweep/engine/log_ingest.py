@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
@@ -12,6 +13,7 @@ from smsweep.errors import StoreConflict
 from smsweep.store.base import Store
 
 PAGES_A_LOOK = 8  # of one job's log, so that one talkative job does not starve the others
+SECONDS_A_LOOK = 1.0  # likewise; a page that has begun is read to its end
 
 
 class Intake:
@@ -25,6 +27,7 @@ class Intake:
         agent_id: str,
         clock: Callable[[], datetime],
         on_change: Callable[[Trial], None],
+        stopwatch: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._backend = backend
@@ -32,9 +35,11 @@ class Intake:
         self._agent_id = agent_id
         self._clock = clock
         self._on_change = on_change
+        self._stopwatch = stopwatch
 
     def read(self, trial: Trial) -> tuple[Trial, bool]:
         """Take in a job's new lines. Returns the trial as it is then, and whether its log is read to the end."""
+        until_s = self._stopwatch() + SECONDS_A_LOOK
         for _ in range(PAGES_A_LOOK):
             before = trial.cursor
             page = self._backend.read_logs(trial.job_name, before)
@@ -45,7 +50,7 @@ class Intake:
                     return trial, False
             if page.is_last:
                 return trial, True
-            if page.cursor == before:
+            if page.cursor == before or self._stopwatch() > until_s:
                 return trial, False
         return trial, False
 

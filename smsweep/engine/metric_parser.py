@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
+from smsweep.core.line_regex import MAX_BYTES, LineRegex, LineSearch
+from smsweep.core.regex_syntax import RegexError
 from smsweep.core.trial import MetricPoint, Scalar
 from smsweep.errors import ConfigError
 from smsweep.runtime.script.records import MARK, MARKUP, MAX_RECORD_BYTES, METRICS, SUMMARY
 from smsweep.runtime.script.scalars import MAX_INT
-
-MAX_TEXT = 65_536  # characters of one shown line that definitions are tried on: 1 MB must not stall the agent
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # NUL and lone surrogates: no database takes them
 _JSON = json.JSONDecoder()
@@ -30,23 +30,33 @@ class Reading:
 
 
 class MetricReader:
-    """Reads lines, statelessly: what a page of lines says does not depend on the pages before.
+    """Reads lines. What a page of lines reports does not depend on the pages before.
 
-    definitions: (name, regex) as in SageMaker's MetricDefinitions: the regex's first group is a number, and every
-    match in a line counts. redact: masks secrets in texts that are reported as metrics. Raises ConfigError for a
-    regex that cannot do that.
+    Args:
+        definitions: (name, regex) as in SageMaker's MetricDefinitions. The regex's first group is a number, and
+            every match in a line counts.
+        redact: Masks secrets in texts that are reported as metrics.
+
+    Raises:
+        ConfigError: If a regex cannot be used.
     """
 
     def __init__(
         self, definitions: Sequence[tuple[str, str]] = (), redact: Callable[[str], str] = lambda text: text
     ) -> None:
         self._redact = redact
-        self._definitions = [(name, _compiled(name, regex)) for name, regex in definitions]
+        self._search = LineSearch([(name, _compiled(name, regex)) for name, regex in definitions])
 
     def read(self, lines: Iterable[str], at: datetime) -> Reading:
-        """Return what the lines report. at: aware UTC, the time of points that do not bring their own."""
+        """Return the points and the summary that lines report.
+
+        Args:
+            lines: In order, without their ends.
+            at: Aware UTC, the time of points that do not carry their own.
+        """
         points: list[MetricPoint] = []
         summary: dict[str, Scalar] = {}
+        self._search.begin_page()
         for line in lines:
             text = line
             if MARK in line:
@@ -54,19 +64,20 @@ class MetricReader:
                 for record in records:
                     summary.update(self._scalars(record.get(SUMMARY)))
                     points += self._points(record, at)
-            if self._definitions:
-                points += self._matches(text, at)
+            points += self._matches(text, at)
         return Reading(points=points, summary=summary)
 
     def _matches(self, text: str, at: datetime) -> Iterator[MetricPoint]:
+        has_markup = "\x1b" in text  # perhaps in the middle of a metric's name
+        if not self._search.begin(text, is_plain=not has_markup):
+            return
         # A progress bar redraws itself after each carriage return: every state is a line of its own.
         for state in text.split("\r"):
-            shown = MARKUP.sub("", state[:MAX_TEXT])
-            for name, regex in self._definitions:
-                for match in _all_matches(regex, shown):
-                    value = _number(match.group(1))
-                    if value is not None:
-                        yield MetricPoint(name=name, value=value, time=at)
+            shown = MARKUP.sub("", state[:MAX_BYTES]) if has_markup else state
+            for name, found in self._search.find(shown):
+                value = _number(found)
+                if value is not None:
+                    yield MetricPoint(name=name, value=value, time=at)
 
     def _points(self, record: dict[str, Any], at: datetime) -> Iterator[MetricPoint]:
         step = record.get("step")
@@ -90,28 +101,11 @@ class MetricReader:
         return kept
 
 
-def _compiled(name: str, regex: str) -> re.Pattern[str]:
+def _compiled(name: str, regex: str) -> LineRegex:
     try:
-        pattern = re.compile(regex)
-    except re.error as err:
-        raise ConfigError(f"metric_definitions: {name}: {regex!r} is not a regex: {err}") from err
-    if not pattern.groups:
-        raise ConfigError(f"metric_definitions: {name}: {regex!r} has no group; put the number in parentheses")
-    return pattern
-
-
-def _all_matches(regex: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
-    """As `finditer` in one line of text, but `.*loss=(.*)` and such take linear time where they find nothing.
-
-    Such a regex matches at the first place or at none.
-    """
-    if not regex.pattern.startswith(".*") or regex.pattern.startswith(".*+") or "|" in regex.pattern:
-        yield from regex.finditer(text)
-        return
-    at = 0
-    while at <= len(text) and (match := regex.match(text, at)):
-        yield match
-        at = match.end() + (match.end() == match.start())
+        return LineRegex(regex)
+    except RegexError as err:
+        raise ConfigError(f"metric_definitions: {name}: {regex!r} {err}") from err
 
 
 def split_records(line: str) -> tuple[str, list[dict[str, Any]]]:
@@ -149,8 +143,8 @@ def _time(seconds: object, at: datetime) -> datetime:
     return at
 
 
-def _number(text: str | None) -> float | None:
+def _number(text: str) -> float | None:
     try:
-        return None if text is None or "_" in text else float(text)  # Python alone takes 1_000
+        return None if "_" in text else float(text)  # Python alone takes 1_000
     except ValueError:
         return None

@@ -88,10 +88,11 @@ def secret_spans(rule: Rule, text: str) -> list[tuple[int, int]]:
     """Return where a rule finds its secrets, placeholders left out."""
     if rule.hint not in text:
         return []
+    group = rule.regex.groupindex["value"]
     return [
-        match.span("value")
+        match.span(group)
         for match in rule.regex.finditer(text)
-        if rule.is_certain or _is_secret(rule, match["value"])
+        if rule.is_certain or _is_secret(rule, match[group])
     ]
 
 

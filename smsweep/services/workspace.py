@@ -11,8 +11,10 @@ import re
 import shutil
 import stat
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import IO
 
@@ -20,9 +22,10 @@ from smsweep.config_files.sweep_yaml import parse_sweep
 from smsweep.core.job import RUNTIME_ZIP, SOURCE_TAR
 from smsweep.core.sweep import SweepConfig
 from smsweep.core.trial import Trial
-from smsweep.errors import NotFound, NotInStore, SourceError
+from smsweep.errors import NotFound, NotInStore, SourceError, StoreDown
 from smsweep.remote.record import has_records
 from smsweep.remote.s3_store.routed_store import Elsewhere, RoutedStore
+from smsweep.services.signals import leaving_at_once
 from smsweep.source.bundle import bundle_path
 from smsweep.source.runtime_zip import runtime_zip
 from smsweep.source.unpack import open_bundle
@@ -32,12 +35,10 @@ from smsweep.store.home import DEFAULT_DIR, FILE_NAME, IGNORE_FILE, home_dir, ma
 from smsweep.store.open import open_store, store_file
 from smsweep.util.lazy_registry import LazyTable
 
-CLOSED = functools.partial(
-    os.open, mode=0o644
-)  # opener of files that only their owner can write, whatever the umask
 log = logging.getLogger(__name__)
 
 SOURCE_HASH = re.compile(r"[0-9a-f]{64}")
+WAIT_S = 2.0  # between two attempts to reach a store that is down
 MOST_TRIALS = 2**63 - 1  # what a database counts to
 AWAY: LazyTable[Callable[..., Elsewhere]] = LazyTable(
     {"Away": "smsweep.remote.s3_store.remote_sweeps:Away"}
@@ -126,6 +127,23 @@ class Workspace:
             yield store
         finally:
             store.close()
+
+    def wait_for_store(self) -> None:
+        """Return once the store can be opened. While its server is down, or its file locked, that is logged once.
+
+        Ctrl-C and SIGTERM end the wait. Raises as `store` does where waiting does not help.
+        """
+        told = ""
+        with leaving_at_once() if threading.current_thread() is threading.main_thread() else nullcontext():
+            while True:
+                try:
+                    with self.store():
+                        return
+                except StoreDown as err:
+                    if str(err) != told:  # once, however long it lasts
+                        log.error("%s; this agent waits for it, Ctrl-C ends it", err)
+                    told = str(err)
+                time.sleep(WAIT_S)
 
     def runtime_zip(self) -> Path:
         """Return the zip of the in-job runtime. A file in its place with other content is replaced."""

@@ -95,10 +95,12 @@ class Store(Protocol):
         agent_id: str | None = None,
         retries: Mapping[str, int] | None = None,
         usage: Mapping[str, Any] | None = None,
+        lasted_s: float | None = None,
     ) -> Trial:
         """Change a trial's state. To pending: attempt + 1, unclaimed, cursor "", job's name empty.
 
-        retries, usage: replace the trial's; None leaves them.
+        retries, usage: replace the trial's; None leaves them. lasted_s: seconds from the trial's start to its end,
+        by a clock that nobody sets; None if its end is now.
 
         asked_by: with a move to stopping, who asked ("rule", "person" or "agent"); kept until the next attempt.
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy import exc
 
-from smsweep.errors import StoreDamaged, StoreError, StoreUnavailable
+from smsweep.errors import StoreDamaged, StoreDown, StoreError, StoreUnavailable
+
+START = "start the server, or correct host and port in SMSWEEP_STORE"
+REACH = "check the network, or correct host and port in SMSWEEP_STORE"
 
 # (what the driver says, what that means, what to do); the first that fits counts.
 DAMAGES = (
@@ -26,13 +29,32 @@ DAMAGES = (
         "stop all agents, and restore a backup, or set SMSWEEP_DIR to another folder",
     ),
 )
-HINDRANCES = (
+# What passes without anybody changing SMSWEEP_STORE.
+DOWN = (
     (
         "locked",
         "another process keeps it locked",
         "wait for it or end it, then try again; a network drive cannot lock SQLite files: "
         "for several machines set SMSWEEP_STORE to a PostgreSQL URL",
     ),
+    ("too many", "the server has no connection left", "raise its limit of connections, or end some agents"),
+    ("connection slots", "the server has no connection left", "raise max_connections, or end some agents"),
+    ("the database system is ", "the server is starting or stopping", "try again in a moment"),
+    ("connection refused", "no server answers there", START),
+    ("is the server running", "no server answers there", START),
+    ("timeout expired", "the server does not answer", REACH),
+    ("timed out", "the server does not answer", REACH),
+    ("unreachable", "the network does not lead to the server", REACH),
+    ("no route to host", "the network does not lead to the server", REACH),
+    ("host is down", "the network does not lead to the server", REACH),
+    ("temporary failure in name resolution", "no name server answers", REACH),
+    ("connection reset", "the server ended the connection", START),
+    ("server closed the connection", "the server ended the connection", START),
+    ("closed unexpectedly", "the server ended the connection", START),
+    ("terminating connection", "the server ended the connection", START),
+    ("server login has been failing", "the pooler does not reach the server", START),
+)
+HINDRANCES = (
     ("is full", "the disk is full", "free some space, then try again; running jobs are not affected"),
     ("disk i/o error", "the disk failed or is full", "check its free space and its health, then try again"),
     ("readonly", "it cannot be written", "make the file and its folder writable, or set SMSWEEP_DIR to another"),
@@ -59,8 +81,6 @@ HINDRANCES = (
         "the database's encoding lacks a character",
         "create it anew with ENCODING 'UTF8', and name that one in SMSWEEP_STORE",
     ),
-    ("too many", "the server has no connection left", "raise its limit of connections, or end some agents"),
-    ("connection slots", "the server has no connection left", "raise max_connections, or end some agents"),
     ("does not exist", "the server does not know what was asked for", "check the names in SMSWEEP_STORE"),
 )
 UNKNOWN = ("the database did not answer as it should", "check that it is running and reachable, then try again")
@@ -97,7 +117,7 @@ def is_transient(err: exc.DBAPIError, *, may_be_done: bool) -> bool:
 
 def translate(err: exc.SQLAlchemyError, url: sa.URL) -> StoreError:
     said = " ".join(str(getattr(err, "orig", None) or err).split())
-    for kind, cures in ((StoreDamaged, DAMAGES), (StoreUnavailable, HINDRANCES)):
+    for kind, cures in ((StoreDamaged, DAMAGES), (StoreUnavailable, HINDRANCES), (StoreDown, DOWN)):
         for needle, cause, cure in cures:
             if needle in said.lower():
                 return kind(f"{name_of(url)}: {cause} ({said}); {cure}")

@@ -16,6 +16,7 @@ from sqlalchemy import event, exc
 from smsweep.core.sweep import SweepConfig
 from smsweep.errors import UsageError
 from smsweep.store.base import Store
+from smsweep.store.file_locks import check_locks, database_file
 from smsweep.store.home import FILE_NAME, home_dir, make_home
 from smsweep.store.schema import ensure_schema
 from smsweep.store.sql import SqlStore
@@ -69,10 +70,13 @@ def open_store(
     times; None for that of the machine with the store on it: this one, or PostgreSQL's. read_only: from then on
     the database itself refuses every write, as an SQLite file does that cannot be written.
     Raises StoreUnavailable or StoreDamaged with the cause and a cure, SchemaTooNew, or UsageError for a URL that
-    makes no sense.
+    makes no sense and a folder in which a new SQLite store could not be locked.
     """
     given = url or environ.get("SMSWEEP_STORE")
-    engine = engine_of(_parse_url(given) if given else _default_url(environ))
+    parsed = _parse_url(given) if given else _default_url(environ)
+    if parsed.get_backend_name() == "sqlite" and not database_file(parsed).exists():
+        check_locks(parsed)
+    engine = engine_of(parsed)
     if clock is None and engine.dialect.name == "sqlite":
         clock = utc_now
     try:

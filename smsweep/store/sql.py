@@ -196,6 +196,7 @@ class SqlStore(Store):
         agent_id: str | None = None,
         retries: Mapping[str, int] | None = None,
         usage: Mapping[str, Any] | None = None,
+        lasted_s: float | None = None,
     ) -> Trial:
         expected = tuple(expect)
         for state in expected:
@@ -209,7 +210,7 @@ class SqlStore(Store):
                 f"trial {trial.label} is {trial.state.value}, not {_either(expected)}: read it again"
             )
         _check_holder(trial, agent_id)
-        changes = moved(trial, to, self._now(connection))
+        changes = moved(trial, to, self._now(connection), lasted_s)
         changes |= {"reason": clean(reason), "exit_code": exit_code}
         if asked_by:
             changes["asked_by"] = asked_by

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from smsweep.core.job import job_name
@@ -19,8 +19,11 @@ def started(trial: Trial, now: datetime) -> dict[str, Any]:
     }
 
 
-def moved(trial: Trial, to: TrialState, now: datetime) -> dict[str, Any]:
-    """Return what changes with the state; the lease's end is now where any agent may take it over."""
+def moved(trial: Trial, to: TrialState, now: datetime, lasted_s: float | None = None) -> dict[str, Any]:
+    """Return what changes with the state; the lease's end is now where any agent may take it over.
+
+    lasted_s: see Store.move.
+    """
     changes: dict[str, Any] = {"state": to}
     if to is TrialState.RUNNING:
         return started(trial, now) | {"lease_expires_at": now}
@@ -37,4 +40,6 @@ def moved(trial: Trial, to: TrialState, now: datetime) -> dict[str, Any]:
             "started_at": None,
             "ended_at": None,
         }
+    if lasted_s is not None and trial.started_at is not None:
+        return changes | {"ended_at": trial.started_at + timedelta(seconds=lasted_s)}
     return changes | {"ended_at": now}

@@ -226,6 +226,15 @@ def test_an_ended_trial_is_held_by_nobody(sweep: Store, clock: FakeClock) -> Non
     assert sweep.renew("ann", 60) == set()
 
 
+def test_a_trial_that_ended_before_anybody_noticed_has_ended_then(sweep: Store, clock: FakeClock) -> None:
+    before = reach(sweep, RUNNING)
+    assert before.started_at is not None
+    clock.advance(-86_400)  # and the clock was set back
+    ended = sweep.move(SWEEP, 0, [RUNNING], TrialState.FINISHED, lasted_s=7.5)
+    assert ended.ended_at == before.started_at + timedelta(seconds=7.5)
+    assert sweep.get_trial(SWEEP, 0) == ended
+
+
 def test_who_asked_for_the_end_is_kept_until_the_next_attempt(sweep: Store) -> None:
     reach(sweep, RUNNING)
     stopping = sweep.move(SWEEP, 0, [RUNNING], STOPPING, reason="band 1", asked_by="rule")

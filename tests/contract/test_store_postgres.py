@@ -11,7 +11,7 @@ from typing import cast
 import pytest
 import sqlalchemy as sa
 
-from smsweep.errors import StoreUnavailable
+from smsweep.errors import StoreDown, StoreUnavailable
 from smsweep.store import open as open_module
 from smsweep.store.open import open_store
 from smsweep.store.sql import SqlStore
@@ -189,5 +189,5 @@ def test_who_is_frozen_in_a_transaction_does_not_keep_its_locks(
 
 
 def test_a_server_that_is_not_there_is_named_with_a_cure() -> None:
-    with pytest.raises(StoreUnavailable, match=r"127\.0\.0\.1:9/db: .*; check that it is running"):
+    with pytest.raises(StoreDown, match=r"127\.0\.0\.1:9/db: no server answers there .*; start the server"):
         open_store("postgresql://me@127.0.0.1:9/db", environ={}, parse=lambda _: CONFIG)

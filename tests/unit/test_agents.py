@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
-from smsweep.core.job import JobStatus
+from smsweep.core.job import JobStatus, LogPage
 from smsweep.core.sweep import VERBS, SweepState
 from smsweep.core.trial import TrialState
+from smsweep.engine.log_ingest import Intake
+from smsweep.engine.metric_parser import MetricReader
 from smsweep.engine.shutdown import Leaving
 from smsweep.errors import BackendUnavailable, CapacityError, JobRejected, QuotaExceeded, StoreDamaged
 from smsweep.runtime.job.trial_document import Assignment
@@ -275,6 +277,45 @@ def test_a_dead_agents_lease_is_respected_until_it_runs_out(tmp_path: Path) -> N
     other = kit.agent(backend, agent_id="heir")
     other.tick()
     assert kit.trials()[0].agent_id == "dead"
+
+
+def test_leases_are_renewed_while_logs_take_long_to_read(tmp_path: Path) -> None:
+    kit = Kit(tmp_path, GRID)
+
+    class Slow(ScriptedBackend):
+        def read_logs(self, name: str, cursor: str = "") -> LogPage:
+            kit.advance(25)
+            return super().read_logs(name, cursor)
+
+    agent = kit.agent(Slow(never_ends), parallel=4)
+    for _ in range(3):  # reading all four takes longer than a lease
+        agent.tick()
+        assert kit.store.claim(kit.sweep.id, "other", "scripted@here", 60, abandoned_only=True) is None
+    assert [trial.agent_id for trial in kit.trials()] == ["a"] * 4
+
+
+def test_a_job_that_floods_its_log_does_not_hold_its_agent_up(tmp_path: Path) -> None:
+    kit = Kit(tmp_path, GRID)
+    seconds = iter(range(1_000))
+
+    class Endless(ScriptedBackend):
+        def read_logs(self, name: str, cursor: str = "") -> LogPage:
+            return LogPage(lines=("more",), cursor=str(int(cursor or 0) + 1))
+
+    intake = Intake(
+        kit.store,
+        Endless(never_ends),
+        MetricReader(),
+        "a",
+        lambda: kit.clock_now,
+        lambda trial: None,
+        lambda: next(seconds),  # each page takes a second
+    )
+    kit.store.add_trials(kit.sweep.id, 0, [{"a": 3, "b": "x"}])
+    trial = kit.store.claim(kit.sweep.id, "a", "scripted@here", 60)
+    assert trial is not None
+    read, is_complete = intake.read(trial)
+    assert (read.cursor, is_complete) == ("2", False)
 
 
 def test_an_agent_that_lost_its_lease_leaves_the_trial_alone(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from smsweep.core.failure_kind import (
     USER,
 )
 from smsweep.core.job import JobResults, JobStatus, Price
-from smsweep.core.outcome import VERDICTS, failure_class, rule, usage_after
+from smsweep.core.outcome import VERDICTS, duration_s, failure_class, rule, usage_after
 from smsweep.core.trial import MOVES, Trial, TrialState
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=timezone.utc)
@@ -147,3 +147,29 @@ def test_where_nobody_counts_a_jobs_seconds_it_is_those_from_its_start_to_its_en
     status = ended("Completed", started_at=NOON, ended_at=NOON + timedelta(seconds=7))
     assert usage_after(RUNNING, status, None) == {"n_jobs": 1, "billable_s": 7, "instance_s": 7}
     assert usage_after(RUNNING, ended("Failed"), None)["billable_s"] == 0
+
+
+@pytest.mark.parametrize(
+    ("trial_start_s", "job_s", "watched_s", "expected_s"),
+    [
+        (0, (1, 41), 90, 41),  # noticed late
+        (0, (1, 41), None, 41),  # by another agent
+        (0, (600, 640), None, 640),  # after a long pull of its image
+        (-86_400, (1, 41), 42, 42),  # the store's clock is a day behind
+        (86_400, (1, 41), 42, 40),  # or ahead
+        (86_400, (1, 41), None, 40),
+        (0, (1, 41), 30, 40),  # a stopwatch that stands still while the machine sleeps
+    ],
+)
+def test_a_trial_lasted_from_its_start_to_the_end_of_its_job(
+    trial_start_s: float, job_s: tuple[float, float], watched_s: float | None, expected_s: float
+) -> None:
+    trial = dataclasses.replace(RUNNING, started_at=NOON + timedelta(seconds=trial_start_s))
+    start, end = (NOON + timedelta(seconds=seconds) for seconds in job_s)
+    assert duration_s(trial, ended("Completed", started_at=start, ended_at=end), watched_s) == expected_s
+
+
+def test_how_long_a_trial_lasted_is_not_known_without_its_jobs_times() -> None:
+    trial = dataclasses.replace(RUNNING, started_at=NOON)
+    assert duration_s(trial, ended("Completed"), 5.0) is None
+    assert duration_s(RUNNING, ended("Completed", started_at=NOON, ended_at=NOON), 5.0) is None

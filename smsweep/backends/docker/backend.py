@@ -7,6 +7,7 @@ the next one to ask about the job takes it over.
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import socket
@@ -14,6 +15,7 @@ import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
@@ -27,11 +29,15 @@ from smsweep.backends.docker.job_supervisor import Keeper
 from smsweep.backends.docker.options import DockerOptions
 from smsweep.backends.docker.pip_config import PipSettings, host_settings
 from smsweep.backends.docker.requirements_image import RequirementsLayers
+from smsweep.backends.local.job_files import BrokenFile
 from smsweep.backends.local.job_folder import JobFolder, StopOrder
 from smsweep.backends.local.log_pages import read_page
 from smsweep.backends.local.request_fields import host_names
 from smsweep.core.job import STOP_GRACE_S, JobStatus, LogPage, TrainingJobRequest
 from smsweep.errors import BackendUnavailable
+from smsweep.runtime.uptime import uptime_s
+
+log = logging.getLogger(__name__)
 
 START_UP_S = 1.0  # a PID 1 that has not set up its handlers yet never sees a SIGTERM: the kernel drops it
 CLOSE_S = 5.0  # for keepers to put down what they hold
@@ -41,7 +47,10 @@ class DockerBackend:
     """Runs each job in containers of its own, with their files in a folder below `root`.
 
     runtime_zip: not needed here, because a job's own channel brings it; taken so that all backends are made alike.
+    A job's folder is smsweep's alone. If a file in it is not what smsweep put there, that job fails alone.
+
     environ: the caller's. clock: seconds since the epoch, also across restarts. options: None reads environ.
+    uptime: seconds since the machine was started, whatever anybody does to its clock.
     """
 
     def __init__(
@@ -51,11 +60,13 @@ class DockerBackend:
         environ: Mapping[str, str],
         clock: Callable[[], float],
         options: DockerOptions | None = None,
+        uptime: Callable[[], float] = uptime_s,
     ) -> None:
         del runtime_zip
         self._root = root.absolute()
         self._environ = environ
         self._clock = clock
+        self._uptime = uptime
         self._options = options or DockerOptions.from_environ(environ)
         self._engine = Engine(environ)
         self._keepers: dict[str, Keeper] = {}
@@ -74,7 +85,10 @@ class DockerBackend:
                 check_default_image(client, image_name(request, self._options.image))
             check_channels(request)
             folder.create(request)
-        self._look_after(folder)
+        try:
+            self._look_after(folder)
+        except BrokenFile as err:
+            self._give_up(folder, err)
 
     def describe(self, names: Collection[str]) -> dict[str, JobStatus]:
         found = {}
@@ -89,15 +103,23 @@ class DockerBackend:
 
     def stop(self, name: str, *, grace_s: float | None = None) -> None:
         folder = self._folder(name)
-        if name not in self._ended and folder.exists() and folder.ended() is None:
-            self._order_stop(folder, "person", STOP_GRACE_S if grace_s is None else grace_s)
+        try:
+            if name not in self._ended and folder.exists() and folder.ended() is None:
+                self._order_stop(folder, "person", STOP_GRACE_S if grace_s is None else grace_s)
+        except BrokenFile as err:
+            self._give_up(folder, err)
 
     def read_logs(self, name: str, cursor: str = "") -> LogPage:
         folder = self._folder(name)
         if not folder.exists():
             return LogPage(lines=(), cursor=cursor)
-        is_complete = folder.ended() is not None  # asked before reading: what is written later is on the next page
-        return read_pages(folder.logs(), cursor, is_complete=is_complete)
+        try:
+            # Asked before reading: what is written later is on the next page.
+            is_complete = name in self._ended or folder.ended() is not None
+            return read_pages(folder.logs(), cursor, is_complete=is_complete)
+        except BrokenFile as err:
+            log.warning("%s: %s", name, err)
+            return LogPage(lines=(), cursor=cursor, is_last=True)
 
     def forget(self, name: str) -> None:
         # Logs, model and output stay for the person; the unpacked source can be had again.
@@ -136,6 +158,7 @@ class DockerBackend:
             layers=layers,
             environ=self._environ,
             clock=self._clock,
+            uptime=self._uptime,
             cache=cache,
             gpus=tuple(host_gpus()),
             owner=(os.getuid(), os.getgid()),
@@ -144,7 +167,7 @@ class DockerBackend:
     def _look_after(self, folder: JobFolder) -> Keeper | None:
         """Return the job's keeper, becoming it if nobody is; None when another process is, or it has ended."""
         keeper = self._keepers.get(folder.name)
-        if keeper is not None and keeper.is_alive():
+        if keeper is not None and (keeper.is_alive() or keeper.broken is not None):
             return keeper
         lock = folder.lock()
         if lock is None:
@@ -158,6 +181,13 @@ class DockerBackend:
 
     def _look(self, name: str) -> JobStatus | None:
         folder = self._folder(name)
+        try:
+            return self._status(folder)
+        except BrokenFile as err:
+            return self._give_up(folder, err)
+
+    def _status(self, folder: JobFolder) -> JobStatus | None:
+        name = folder.name
         if not folder.exists():
             return None
         status = folder.ended()
@@ -166,6 +196,8 @@ class DockerBackend:
             self._keepers.pop(name, None)
             return status
         keeper = self._look_after(folder)
+        if keeper is not None and keeper.broken is not None:
+            raise keeper.broken
         status = keeper.status if keeper else folder.status()
         order = folder.stop_order()
         if order is not None:
@@ -176,13 +208,30 @@ class DockerBackend:
             return status
         return replace(status, status="Stopping", secondary_status="Stopping")
 
+    def _give_up(self, folder: JobFolder, err: BrokenFile) -> JobStatus:
+        """Remove the containers of a job whose folder is damaged, and let its trial fail."""
+        log.warning("%s: %s", folder.name, err)
+        keeper = self._keepers.pop(folder.name, None)
+        if keeper is not None:
+            keeper.close()
+        with self._engine.client() as client:
+            for found in containers.find(client, folder.path):
+                containers.remove(client, found["Id"])
+        status = JobStatus(name=folder.name, status="Failed", secondary_status="Failed", failure_reason=str(err))
+        self._ended[folder.name] = status
+        return status
+
+    def _age_s(self, folder: JobFolder, started_at: datetime) -> float:
+        started_s = folder.uptime_s()
+        return self._clock() - started_at.timestamp() if started_s is None else self._uptime() - started_s
+
     def _is_overdue(self, folder: JobFolder, status: JobStatus) -> bool:
         if status.started_at is None:
             return False
         if folder.name not in self._max_runtime_s:
             limit = folder.request().get("StoppingCondition", {}).get("MaxRuntimeInSeconds", float("inf"))
             self._max_runtime_s[folder.name] = float(limit)
-        return self._clock() - status.started_at.timestamp() > self._max_runtime_s[folder.name]
+        return self._age_s(folder, status.started_at) > self._max_runtime_s[folder.name]
 
     def _still_runs(self, folder: JobFolder) -> bool:
         """Tell whether a container of the job does; one that ended while nobody looked may have been in time."""
@@ -191,9 +240,9 @@ class DockerBackend:
 
     def _order_stop(self, folder: JobFolder, by: str, grace_s: float) -> None:
         """Keep the order and act on it; of two, the first says who asked, the more impatient one when to kill."""
-        kill_at = self._clock() + grace_s
-        order = folder.stop_order() or StopOrder(by=by, kill_at=kill_at)
-        order = replace(order, kill_at=min(order.kill_at, kill_at))
+        kill_at_s = self._uptime() + grace_s
+        order = folder.stop_order() or StopOrder(by=by, kill_at_s=kill_at_s)
+        order = replace(order, kill_at_s=min(order.kill_at_s, kill_at_s))
         folder.write_stop_order(order)  # first: a crash here must not lose it
         self._enforce(folder, order, folder.status())
 
@@ -201,8 +250,8 @@ class DockerBackend:
         """Send what is due. Before the start nothing is: the keeper sees the order and does not begin."""
         if status.started_at is None or status.secondary_status != "Training":
             return
-        age_s = self._clock() - status.started_at.timestamp()
-        if self._clock() >= order.kill_at:
+        age_s = self._age_s(folder, status.started_at)
+        if self._uptime() >= order.kill_at_s:
             self._send(folder, "SIGKILL")
         elif not order.is_sent and (age_s >= START_UP_S or folder.has_spoken()):
             folder.write_stop_order(replace(order, is_sent=True))

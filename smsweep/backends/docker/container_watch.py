@@ -75,9 +75,13 @@ class Watch:
         return host_end(host, state, failure_reason(self._folder.ml(host)), tail(self._folder.log(host)))
 
     def _copy_log(self, client: APIClient, container: str, host: str, *, follow: bool) -> None:
-        stream = open_log(client, container, follow=follow)
-        self._streams.append(stream)
         copy = LogCopy(self._folder.log(host))
+        try:
+            stream = open_log(client, container, follow=follow)
+        except BaseException:
+            copy.close()
+            raise
+        self._streams.append(stream)
         try:
             self._check_open()  # a close that came too early to see this stream
             for chunk in stream:

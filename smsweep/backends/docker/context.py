@@ -20,6 +20,7 @@ class Surroundings:
     layers: RequirementsLayers
     environ: Mapping[str, str]  # the caller's
     clock: Callable[[], float]  # seconds since the epoch
+    uptime: Callable[[], float]  # seconds since the machine was started
     cache: Path  # folder for what is worth keeping between jobs
     gpus: tuple[str, ...]  # devices of this machine
     owner: tuple[int, int]  # user and group that a job's files are to belong to

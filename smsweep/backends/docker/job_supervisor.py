@@ -11,7 +11,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from docker import APIClient
@@ -26,6 +26,7 @@ from smsweep.backends.docker.job_outcome import HostEnd, Verdict, judge
 from smsweep.backends.docker.job_start import Launch
 from smsweep.backends.docker.network import remove_network
 from smsweep.backends.local.artifacts import keep_artifacts
+from smsweep.backends.local.job_files import BrokenFile
 from smsweep.backends.local.job_folder import JobFolder
 from smsweep.backends.local.request_fields import host_names
 from smsweep.core.failure_kind import NAME
@@ -35,6 +36,7 @@ from smsweep.errors import BackendUnavailable, JobRejected, NameTaken
 log = logging.getLogger(__name__)
 
 RETRY_S = 1.0  # between two attempts to reach an engine that is away
+SLACK = timedelta(seconds=2)  # between the engine's clock and ours
 
 
 class _Unwanted(Exception):
@@ -56,6 +58,7 @@ class Keeper(threading.Thread):
         self._closing = threading.Event()
         self.status = folder.status()
         self.trouble = ""  # why the engine cannot be reached at the moment
+        self.broken: BrokenFile | None = None  # why the job cannot be seen to its end
 
     def run(self) -> None:
         try:
@@ -65,11 +68,18 @@ class Keeper(threading.Thread):
                     return
                 except Closed:
                     return
+                except BrokenFile as err:
+                    self.broken = err
+                    return
                 except (BackendUnavailable, OSError) as err:  # the engine is away, or the disk is full
                     self.trouble = str(err)
                 except Exception as err:  # whatever it is, a job must end, or its agent waits for ever
                     log.exception("%s: cannot be seen to its end", self._folder.name)
-                    self._decide(Verdict.lost(f"smsweep itself failed: {err!r}"))
+                    try:
+                        self._decide(Verdict.lost(f"smsweep itself failed: {err!r}"))
+                    except BrokenFile as broken:
+                        self.broken = broken
+                        return
                 self._closing.wait(RETRY_S)
         finally:
             os.close(self._lock)
@@ -95,7 +105,10 @@ class Keeper(threading.Thread):
             if self.status.started_at is None:
                 self._tell("Downloading")
                 before = Launch(self._folder, self._around).run(client, self._check_wanted)
-                self._tell("Training", started_at=before or self._around.now())
+                now = self._around.now()
+                since_s = max(0.0, (now - before).total_seconds()) if before else 0.0
+                self._folder.write_uptime(self._around.uptime() - since_s)
+                self._tell("Training", started_at=before or now)
                 was_running = before is None
             else:
                 found = containers.find(client, self._folder.path)
@@ -148,8 +161,20 @@ class Keeper(threading.Thread):
     def _end_of(self, ends: list[HostEnd]) -> datetime | None:
         """Return when the last container ended, which may have been long before anybody looked."""
         times = [end.ended_at for end in ends if end.ended_at]
-        started_at = self.status.started_at
-        return max((*times, started_at)) if times and started_at else None
+        started_at, seen_at = self.status.started_at, self._seen_at()
+        if started_at is None or not times:
+            return None
+        ended_at = max(times)
+        if seen_at and not started_at - SLACK <= ended_at <= seen_at + SLACK:
+            return seen_at  # the clock was set meanwhile
+        return max(ended_at, started_at)
+
+    def _seen_at(self) -> datetime | None:
+        """Return the time now, so long after the job's start as the machine was up since; None if not known."""
+        started_s, started_at = self._folder.uptime_s(), self.status.started_at
+        if started_s is None or started_at is None:
+            return None
+        return started_at + timedelta(seconds=max(0.0, self._around.uptime() - started_s))
 
     def _results(self, kept: Mapping[str, str], image: str) -> JobResults:
         return JobResults(
@@ -183,6 +208,6 @@ class Keeper(threading.Thread):
                 failure_class=verdict.failure_class,
                 results=verdict.results,
                 started_at=self.status.started_at,
-                ended_at=verdict.ended_at or self._around.now(),
+                ended_at=verdict.ended_at or self._seen_at() or self._around.now(),
             )
         )

@@ -16,6 +16,7 @@ from docker import APIClient
 from docker.errors import create_api_error_from_http_exception
 from docker.types import CancellableStream, LogConfig
 
+from smsweep.backends.local.job_files import open_file
 from smsweep.backends.local.log_pages import LINE_BYTES
 
 # `local` keeps bytes as they are, where json-file replaces what is not UTF-8, which includes any character that
@@ -49,7 +50,7 @@ def open_log(client: APIClient, container: str, *, follow: bool) -> CancellableS
 
 def tail(file: Path) -> str:
     """Return the last lines of a log, as far as they fit into a failure's reason."""
-    with file.open("rb") as log:
+    with os.fdopen(open_file(file, os.O_RDONLY), "rb") as log:
         log.seek(max(0, log.seek(0, os.SEEK_END) - TAIL_BYTES))
         return log.read().decode("utf-8", errors="replace").strip()
 
@@ -58,7 +59,7 @@ class LogCopy:
     """Turns one reading of a container's output, from its beginning, into more of a file."""
 
     def __init__(self, file: Path) -> None:
-        self._file = file.open("ab", buffering=0)
+        self._file = os.fdopen(open_file(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND), "ab", buffering=0)
         self._skip = self._file.tell()  # bytes that an earlier copy has written
         self._rest = b""  # of a frame whose end has not come
         self._streams = {1: _Stream(), 2: _Stream()}  # stdout and stderr

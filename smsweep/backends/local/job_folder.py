@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -13,25 +14,39 @@ from pathlib import Path
 from typing import Any
 
 from smsweep.backends.local import site
+from smsweep.backends.local.job_files import (
+    UPTIME,
+    BrokenFile,
+    open_file,
+    read_object,
+    read_request,
+    read_uptime,
+    rename,
+    write_text,
+)
 from smsweep.backends.local.opt_ml import not_prepared, write_tree
 from smsweep.backends.local.permissions import open_to_all
 from smsweep.backends.local.request_fields import host_names
 from smsweep.core.job import JobResults, JobStatus, TrainingJobRequest
 
 FIRST_HOST = "algo-1"
+STOPPERS = ("person", "max_runtime")  # who may order a job to stop
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StopOrder:
     """That a job was told to end; kept in its folder, so that another agent knows."""
 
-    by: str  # person | max_runtime
-    kill_at: float  # clock seconds when patience ends
+    by: str  # one of STOPPERS
+    kill_at_s: float  # uptime of the machine when patience ends
     is_sent: bool = False  # SIGTERM is on its way
 
 
 class JobFolder:
-    """One job's files. Everything is put in place whole, by renaming."""
+    """One job's files. Everything is put in place whole, by renaming.
+
+    Whatever reads a file that is not what smsweep put there raises BrokenFile.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -53,7 +68,7 @@ class JobFolder:
                 write_tree(draft.ml(host), request, hosts, host)
                 # The job's folder around it is closed to others here.
                 open_to_all(draft.ml(host), folders=0o777, files=0o644)
-            _write(draft.path / "request.json", request)
+            (draft.path / "request.json").write_text(json.dumps(request), encoding="utf-8")
             draft.path.rename(self.path)
         except OSError as err:
             shutil.rmtree(draft.path, ignore_errors=True)
@@ -61,7 +76,8 @@ class JobFolder:
                 raise not_prepared(self.name, err) from err
 
     def request(self) -> dict[str, Any]:
-        return dict(json.loads((self.path / "request.json").read_text(encoding="utf-8")))
+        file = self.path / "request.json"
+        return read_request(file)
 
     def ml(self, host: str = FIRST_HOST) -> Path:
         """Return what one host knows as /opt/ml."""
@@ -76,11 +92,11 @@ class JobFolder:
 
     def has_spoken(self) -> bool:
         """Tell whether every host has written something."""
-        return all(file.exists() and file.stat().st_size > 0 for file in self.logs())
+        return all(_size(file) > 0 for file in self.logs())
 
     def lock(self) -> int | None:
         """Become the one who looks after this job: a file descriptor to close, or None when somebody else is."""
-        lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = open_file(self.path / "lock", os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -107,11 +123,24 @@ class JobFolder:
         _write(self.path / "verdict.json", _plain(status))
 
     def publish_verdict(self) -> None:
-        (self.path / "verdict.json").rename(self.path / "ended.json")
+        rename(self.path / "verdict.json", self.path / "ended.json")
+
+    def uptime_s(self) -> float | None:
+        """Return the machine's uptime in seconds when the job started; None where it is not known."""
+        return next(iter(read_uptime(self.path)), None)
+
+    def write_uptime(self, started_s: float) -> None:
+        write_text(self.path / UPTIME, json.dumps([started_s]))
 
     def stop_order(self) -> StopOrder | None:
-        document = _read(self.path / "stop.json")
-        return None if document is None else StopOrder(**document)
+        file = self.path / "stop.json"
+        document = _read(file)
+        if document is None:
+            return None
+        by, kill_at_s = document.get("by"), document.get("kill_at_s")
+        if by not in STOPPERS or not isinstance(kill_at_s, float) or not math.isfinite(kill_at_s):
+            raise BrokenFile(file, "not an order to stop")
+        return StopOrder(by=by, kill_at_s=kill_at_s, is_sent=document.get("is_sent") is True)
 
     def write_stop_order(self, order: StopOrder) -> None:
         _write(self.path / "stop.json", asdict(order))
@@ -132,22 +161,30 @@ def _read_status(path: Path) -> JobStatus | None:
     document = _read(path)
     if document is None:
         return None
-    for key in ("started_at", "ended_at"):
-        if document[key] is not None:
-            document[key] = datetime.fromisoformat(document[key])
-    if document["results"] is not None:
-        document["results"] = JobResults(**document["results"])
-    return JobStatus(**{field.name: document[field.name] for field in fields(JobStatus)})
+    try:
+        for key in ("started_at", "ended_at"):
+            if document[key] is not None:
+                document[key] = datetime.fromisoformat(document[key])
+        if document["results"] is not None:
+            document["results"] = JobResults(**document["results"])
+        return JobStatus(**{field.name: document[field.name] for field in fields(JobStatus)})
+    except (KeyError, TypeError, ValueError):
+        raise BrokenFile(path, "not a job's status") from None
 
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        return read_object(path)
     except FileNotFoundError:
         return None
 
 
 def _write(path: Path, document: object) -> None:
-    draft = path.with_name(f"{path.name}.part")
-    draft.write_text(json.dumps(document), encoding="utf-8")
-    draft.rename(path)
+    write_text(path, json.dumps(document))
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.lstat().st_size
+    except FileNotFoundError:
+        return 0

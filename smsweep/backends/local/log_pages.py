@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+from smsweep.backends.local.job_files import open_file
 from smsweep.core.job import LogPage
 from smsweep.runtime.script.records import MARK, MAX_RECORD_BYTES
 
@@ -15,11 +17,12 @@ def read_page(file: Path, cursor: str, *, is_complete: bool) -> LogPage:
     """Return the whole lines after cursor (a byte offset; "" for 0), at most PAGE_BYTES of them.
 
     is_complete: nothing more will be written, so a last line without an end counts as whole. A line longer
-    than LINE_BYTES is handed out in pieces, so that memory stays bounded. No file: an empty page.
+    than LINE_BYTES is handed out in pieces, so that memory stays bounded. No file: an empty page. Raises
+    BrokenFile for what is not a regular file.
     """
     offset = int(cursor or 0)
     try:
-        with file.open("rb") as log:
+        with os.fdopen(open_file(file, os.O_RDONLY), "rb") as log:
             log.seek(offset)
             data = log.read(PAGE_BYTES)
     except FileNotFoundError:

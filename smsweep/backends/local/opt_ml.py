@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from smsweep.backends.local.request_fields import input_mode, instance_groups, s3_source
 from smsweep.core.job import MAX_FAILURE_REASON, TrainingJobRequest
 from smsweep.errors import BackendUnavailable, JobError, JobRejected
+from smsweep.runtime.plain_files import open_plain
 
 MAX_FAILURE_BYTES = 8 * MAX_FAILURE_REASON  # at four bytes a character, and blanks before the first
 FOLDERS = ("input", "input/config", "input/data", "output", "output/data", "model", "code")  # parents first
@@ -121,10 +121,11 @@ def local_checkpoints(request: TrainingJobRequest) -> Path | None:
 def failure_reason(root: Path) -> str:
     """Return what the job wrote to output/failure, cut as SageMaker cuts it; "" when it wrote nothing."""
     # Whatever the job has put there: a link is not followed out of its folder, and a pipe would never end.
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
-        with os.fdopen(os.open(root / "output" / "failure", flags), "rb") as file:
-            text = file.read(MAX_FAILURE_BYTES) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else b""
+        if (root / "output").is_symlink():
+            return ""
+        with os.fdopen(open_plain(str(root / "output" / "failure")), "rb") as file:
+            text = file.read(MAX_FAILURE_BYTES)
     except OSError:
         return ""
     return text.decode("utf-8", errors="replace").strip()[:MAX_FAILURE_REASON]

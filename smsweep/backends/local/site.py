@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import json
+import logging
+import os
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from smsweep.backends.local.job_files import BrokenFile, read_request
 from smsweep.core.job import JobTemplate, Site, TrainingJobRequest
+
+log = logging.getLogger(__name__)
 
 
 def prepare(
@@ -26,7 +30,14 @@ def prepare(
 
 
 def find_jobs(beginning: str, folder: Path, leave_out: Collection[str]) -> Iterator[TrainingJobRequest]:
-    """Yield the requests of the jobs in a folder. leave_out: files that only another backend's jobs have."""
+    """Yield the requests of the jobs in a folder. leave_out: files that only another backend's jobs have.
+
+    A job whose request cannot be read is left out, with a warning.
+    """
     for file in sorted(folder.glob("*/request.json")):
-        if file.parent.name.startswith(beginning) and not any((file.parent / name).exists() for name in leave_out):
-            yield json.loads(file.read_text(encoding="utf-8"))
+        job = file.parent
+        if job.name.startswith(beginning) and not any(os.path.lexists(job / name) for name in leave_out):
+            try:
+                yield read_request(file)
+            except BrokenFile as err:
+                log.warning("%s is left out: %s", job.name, err)

@@ -7,30 +7,34 @@ finds it, reads its log and learns how it ended.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import logging
+import math
 import os
 import shutil
 import signal
 import socket
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime
 from pathlib import Path
 
 from smsweep.backends.local import site
+from smsweep.backends.local.job_files import BrokenFile, modified_at, open_file, read_request, read_uptime
 from smsweep.backends.local.log_pages import read_page
-from smsweep.backends.local.opt_ml import (
-    failure_reason,
-    local_channels,
-    local_checkpoints,
-    not_prepared,
-    write_tree,
-)
+from smsweep.backends.local.opt_ml import local_channels, local_checkpoints, not_prepared, write_tree
 from smsweep.backends.local.request_fields import host_names
 from smsweep.backends.process.fork_client import LauncherClient
+from smsweep.backends.process.process_folder import (
+    StopOrder,
+    ended_status,
+    has_begun,
+    is_alive,
+    kill_leftovers,
+    read_stop,
+    signal_job,
+    write_stop,
+)
 from smsweep.core.job import (
     STOP_GRACE_S,
     JobStatus,
@@ -39,38 +43,42 @@ from smsweep.core.job import (
     Site,
     TrainingJobRequest,
 )
-from smsweep.errors import BackendUnavailable
+from smsweep.errors import BackendUnavailable, JobRejected
+from smsweep.runtime.uptime import uptime_s
 from smsweep.secrets.references import secret_values
 
 log = logging.getLogger(__name__)
 
 TOOL_MARKS = ("pipx_metadata.json", "uv-receipt.toml")  # in environments that hold one command-line tool
-TERMINAL_BY_STOP = {"person": "Stopped", "max_runtime": "MaxRuntimeExceeded"}  # who asked -> secondary status
-
-
-@dataclass(slots=True)
-class _StopOrder:
-    """That a job was told to end; kept in its folder, so that another agent knows."""
-
-    by: str  # a key of TERMINAL_BY_STOP
-    kill_at: float  # clock seconds when patience ends
 
 
 class ProcessBackend:
     """Runs each job's entrypoint in a folder below `root`.
 
-    environ: what jobs inherit. clock: seconds since the epoch, also across restarts.
+    A script may write to its job's folder. If a file there is not what smsweep put there, that job fails alone.
+
+    Args:
+        environ: What jobs inherit.
+        clock: Seconds since the epoch; used only for jobs that an older smsweep started.
+        uptime: Seconds since the machine was started, whatever anybody does to its clock.
     """
 
     def __init__(
-        self, root: Path, runtime_zip: Path, environ: Mapping[str, str], clock: Callable[[], float]
+        self,
+        root: Path,
+        runtime_zip: Path,
+        environ: Mapping[str, str],
+        clock: Callable[[], float],
+        uptime: Callable[[], float] = uptime_s,
     ) -> None:
         self._root = root.absolute()
         self._environ = job_environment(environ)
         with contextlib.suppress(FileNotFoundError):  # who deletes the folder ends no sweep
             self._environ["SMSWEEP_STARTED_IN"] = str(Path.cwd())
         self._clock = clock
+        self._uptime = uptime
         self._launcher = LauncherClient(runtime_zip.absolute())
+        self._begun: set[str] = set()  # names of jobs that were seen to run
         self._ended: dict[str, JobStatus] = {}  # a job ends once: no second look at its folder
         self._max_runtime_s: dict[str, float] = {}  # per job, from its request
 
@@ -81,10 +89,11 @@ class ProcessBackend:
     def submit(self, request: TrainingJobRequest) -> None:
         name = request["TrainingJobName"]
         folder = self._root / name
-        if not folder.exists():
+        if not os.path.lexists(folder):
             self._prepare(folder, request)
-        if not (folder / "pid").exists():
+        if not has_begun(folder):
             self._start(folder, request)
+        self._begun.add(name)
 
     def describe(self, names: Collection[str]) -> dict[str, JobStatus]:
         found = {}
@@ -95,16 +104,27 @@ class ProcessBackend:
         return found
 
     def stop(self, name: str, *, grace_s: float | None = None) -> None:
-        self._order_stop(name, "person", STOP_GRACE_S if grace_s is None else grace_s)
+        try:
+            self._order_stop(name, "person", STOP_GRACE_S if grace_s is None else grace_s)
+        except BrokenFile as err:
+            self._give_up(name, err)
 
     def read_logs(self, name: str, cursor: str = "") -> LogPage:
         folder = self._root / name
-        ended = not _is_alive(folder)  # asked before reading: what is written later is on the next page
-        return read_page(folder / "output.log", cursor, is_complete=ended)
+        try:
+            ended = not is_alive(folder)  # asked before reading: what is written later is on the next page
+        except BrokenFile:
+            ended = True
+        try:
+            return read_page(folder / "output.log", cursor, is_complete=ended or name in self._ended)
+        except BrokenFile as err:
+            log.warning("%s: %s", name, err)
+            return LogPage(lines=(), cursor=cursor, is_last=True)
 
     def forget(self, name: str) -> None:
         # Everything stays for the person: log, model, and what the script wrote into its working directory.
         self._ended.pop(name, None)
+        self._begun.discard(name)
 
     def wait(self, timeout_s: float) -> None:
         self._launcher.wait(timeout_s)
@@ -143,51 +163,86 @@ class ProcessBackend:
         arguments = request.get("AlgorithmSpecification", {}).get("ContainerArguments", [])
         argv = ["--pid-file", str(folder / "group"), *arguments]
         answer = self._launcher.ask({"folder": str(folder), "argv": argv, "environ": environ})
+        if "refused" in answer:
+            raise JobRejected(f"cannot start job {folder.name}: {answer['refused']}")
         if "error" in answer:
             raise BackendUnavailable(f"cannot start job {folder.name}: {answer['error']}")
 
     def _look(self, name: str) -> JobStatus | None:
-        folder = self._root / name
-        started_at = _mtime(folder / "pid")
+        try:
+            status = self._status(self._root / name)
+        except BrokenFile as err:
+            return self._give_up(name, err)
+        if status is not None and status.is_terminal:
+            self._ended[name] = status
+        return status
+
+    def _status(self, folder: Path) -> JobStatus | None:
+        name, pid_file = folder.name, folder / "pid"
+        started_at = modified_at(pid_file)
         if started_at is None:
+            is_gone = has_begun(folder)
+            if not is_gone and is_alive(folder):  # another agent is just starting it
+                return JobStatus(name=name, status="InProgress", secondary_status="Starting")
+            if is_gone or name in self._begun:
+                raise BrokenFile(pid_file, "missing")  # a second start would be a second run
             return None
-        order = _read_stop(folder)
-        if _is_alive(folder):
-            if order is not None:
-                self._enforce(folder, order)
-                return JobStatus(name=name, status="Stopping", secondary_status="Stopping", started_at=started_at)
-            if self._clock() - started_at.timestamp() > self._limit_s(folder):
-                self._order_stop(name, "max_runtime", STOP_GRACE_S)
-            return JobStatus(name=name, status="InProgress", secondary_status="Training", started_at=started_at)
-        status = _ended_status(folder, order, started_at)
+        self._begun.add(name)
+        runs, order = is_alive(folder), read_stop(folder)
+        if not runs:
+            return ended_status(folder, order, started_at)
+        with contextlib.suppress(FileNotFoundError):
+            os.close(open_file(folder / "output.log", os.O_RDONLY))
+        if order is not None:
+            self._enforce(folder, order)
+            return JobStatus(name=name, status="Stopping", secondary_status="Stopping", started_at=started_at)
+        if self._age_s(folder, started_at) > self._limit_s(folder):
+            self._order_stop(name, "max_runtime", STOP_GRACE_S)
+        return JobStatus(name=name, status="InProgress", secondary_status="Training", started_at=started_at)
+
+    def _give_up(self, name: str, err: BrokenFile) -> JobStatus:
+        """End a job whose folder is damaged, as far as it can be found, and let its trial fail."""
+        folder = self._root / name
+        log.warning("%s: %s", name, err)
+        with contextlib.suppress(BrokenFile, BackendUnavailable):
+            signal_job(folder, signal.SIGQUIT)
+        kill_leftovers(folder)
+        status = JobStatus(name=name, status="Failed", secondary_status="Failed", failure_reason=str(err))
         self._ended[name] = status
         return status
 
     def _order_stop(self, name: str, by: str, grace_s: float) -> None:
         folder = self._root / name
-        if name in self._ended or not _is_alive(folder):
+        if name in self._ended or not is_alive(folder):
             return
-        kill_at = self._clock() + grace_s
-        order = _read_stop(folder)
+        kill_at_s = self._uptime() + grace_s
+        order = read_stop(folder)
         if order is None:
-            order = _StopOrder(by=by, kill_at=kill_at)
-            _write_stop(folder, order)
-        elif kill_at < order.kill_at:
-            order.kill_at = kill_at
-            _write_stop(folder, order)
-        _signal_pid(folder / "pid", signal.SIGTERM)  # again if repeated: the first may have been lost in a crash
+            order = StopOrder(by=by, kill_at_s=kill_at_s)
+            write_stop(folder, order)
+        elif kill_at_s < order.kill_at_s:
+            order.kill_at_s = kill_at_s
+            write_stop(folder, order)
+        signal_job(folder, signal.SIGTERM)  # again if repeated: the first may have been lost in a crash
         self._enforce(folder, order)
+
+    def _age_s(self, folder: Path, started_at: datetime) -> float:
+        begun_s = read_uptime(folder)[:1]
+        return self._uptime() - begun_s[0] if begun_s else self._clock() - started_at.timestamp()
 
     def _limit_s(self, folder: Path) -> float:
         if folder.name not in self._max_runtime_s:
-            request = json.loads((folder / "request.json").read_text(encoding="utf-8"))
-            limit = request.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", float("inf"))
-            self._max_runtime_s[folder.name] = float(limit)
+            file = folder / "request.json"
+            try:
+                limit = read_request(file).get("StoppingCondition", {}).get("MaxRuntimeInSeconds", math.inf)
+                self._max_runtime_s[folder.name] = float(limit)
+            except (AttributeError, TypeError, ValueError):
+                raise BrokenFile(file, "not the job's request") from None
         return self._max_runtime_s[folder.name]
 
-    def _enforce(self, folder: Path, order: _StopOrder) -> None:
-        if self._clock() >= order.kill_at:
-            _signal_pid(folder / "pid", signal.SIGQUIT)  # the entrypoint then kills the script's group
+    def _enforce(self, folder: Path, order: StopOrder) -> None:
+        if self._uptime() >= order.kill_at_s:
+            signal_job(folder, signal.SIGQUIT)  # the entrypoint then kills the script's group
 
 
 def prepare(
@@ -222,79 +277,3 @@ def job_environment(environ: Mapping[str, str], prefix: Path = Path(sys.prefix))
         own = str(Path(sys.executable).parent)
         inherited["PATH"] = os.pathsep.join([own, environ.get("PATH", os.defpath)])
     return inherited
-
-
-def _ended_status(folder: Path, order: _StopOrder | None, started_at: datetime) -> JobStatus:
-    ended_at = _mtime(folder / "exit_code")
-    exit_code = None if ended_at is None else int((folder / "exit_code").read_text())
-    reason = failure_reason(folder / "ml")
-    if exit_code is None:
-        _kill_leftovers(folder)
-        reason = reason or "the job's entrypoint was killed, or the machine went down"
-    if order is not None:
-        status, secondary = "Stopped", TERMINAL_BY_STOP[order.by]
-    elif exit_code == 0:
-        status, secondary = "Completed", "Completed"
-    else:
-        status, secondary = "Failed", "Failed"
-    return JobStatus(
-        name=folder.name,
-        status=status,
-        secondary_status=secondary,
-        failure_reason=reason if status == "Failed" else "",
-        exit_code=exit_code,
-        is_lost=exit_code is None,
-        started_at=started_at,
-        ended_at=ended_at,
-    )
-
-
-def _is_alive(folder: Path) -> bool:
-    """Tell whether the job's entrypoint still holds its lock."""
-    try:
-        lock = os.open(folder / "lock", os.O_RDONLY)  # the log of a copy that cannot be written can be read
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(lock)
-    return False
-
-
-def _signal_pid(file: Path, number: signal.Signals) -> None:
-    try:
-        os.kill(int(file.read_text()), number)
-    except (OSError, ValueError):
-        return  # ended meanwhile
-
-
-def _kill_leftovers(folder: Path) -> None:
-    """Kill what an entrypoint that was itself killed left behind: all that has the job in its environment."""
-    mark = os.fsencode(f"SMSWEEP_ML_ROOT={folder / 'ml'}") + b"\0"
-    for environ in Path("/proc").glob("[0-9]*/environ"):
-        with contextlib.suppress(OSError):
-            if mark in environ.read_bytes():
-                os.killpg(os.getpgid(int(environ.parent.name)), signal.SIGKILL)
-
-
-def _read_stop(folder: Path) -> _StopOrder | None:
-    try:
-        return _StopOrder(**json.loads((folder / "stop").read_text()))
-    except FileNotFoundError:
-        return None
-
-
-def _write_stop(folder: Path, order: _StopOrder) -> None:
-    draft = folder / "stop.part"
-    draft.write_text(json.dumps({"by": order.by, "kill_at": order.kill_at}))
-    draft.rename(folder / "stop")
-
-
-def _mtime(file: Path) -> datetime | None:
-    try:
-        return datetime.fromtimestamp(file.stat().st_mtime, timezone.utc)
-    except FileNotFoundError:
-        return None

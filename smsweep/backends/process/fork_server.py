@@ -1,9 +1,9 @@
 """A small process that starts jobs by forking itself, so that a job does not pay for a Python start-up.
 
 Run as a file: `python -I -S fork_server.py RUNTIME_ZIP`. Standard library only. It reads one JSON object a line
-from stdin, {"folder", "argv", "environ"}, and answers each with a line: {"pid": n}, {"already": true}
-or {"error": text}. In between come lines {"ended": true} whenever a job of its own has ended. At the end of
-stdin it ends; its jobs, each in a session of its own, go on.
+from stdin, {"folder", "argv", "environ"}, and answers each with a line: {"pid": n}, {"already": true},
+{"error": text}, or {"refused": text} where the job's folder is damaged. In between come lines {"ended": true}
+whenever a job of its own has ended. At the end of stdin it ends; its jobs, each in a session of its own, go on.
 
 A job's life is a lock on the file `lock` in its folder: held by the child from before the answer until it
 ends, so that whoever comes later can tell a live job from a dead one without trusting process ids.
@@ -12,6 +12,7 @@ ends, so that whoever comes later can tell a live job from a dead one without tr
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -24,12 +25,17 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+DAMAGED = (errno.EINVAL, errno.EISDIR, errno.ELOOP, errno.ENOTDIR, errno.ENXIO)  # see runtime.plain_files
+
+
 def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback; the agent starts another launcher
     sys.path.insert(0, sys.argv[1])
-    from smsweep.runtime.job import child_reaper, entrypoint  # from the zip that was just put on the path
+    from smsweep.runtime import uptime  # from the zip that was just put on the path
+    from smsweep.runtime.job import child_reaper, entrypoint
 
     child_reaper.prepare()
+    uptime.uptime_s()  # the zip need not be there any more when a job begins
 
     def entry(argv: list[str]) -> int:
         child_reaper.become_reaper()
@@ -44,8 +50,8 @@ def main() -> None:
             entrypoint.prepare_fork(order["folder"], order["environ"])
         try:
             answer = start(order, entry)
-        except OSError as err:  # a full disk, no process to be had
-            answer = {"error": str(err)}
+        except OSError as err:
+            answer = trouble(err)
         try:
             say(answer)
         except BrokenPipeError:  # the agent was killed meanwhile; the job goes on
@@ -64,16 +70,26 @@ def on_child(number: int, frame: object) -> None:
                 say({"ended": True})
 
 
+def trouble(err: OSError) -> dict[str, Any]:
+    """Return the answer for a job that cannot start: at all, or not while a disk is full, say."""
+    if err.errno in DAMAGED:
+        return {"refused": f"{err.filename} is not what smsweep puts there"}
+    return {"error": str(err)}
+
+
 def start(order: dict[str, Any], entry: Callable[[list[str]], int]) -> dict[str, Any]:
     """Fork the job unless its folder shows that it was started before."""
+    from smsweep.runtime.plain_files import open_plain
+
     folder = order["folder"]
-    lock = os.open(os.path.join(folder, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)  # noqa: PTH118
+    lock = open_plain(os.path.join(folder, "lock"), os.O_RDWR | os.O_CREAT, 0o600)  # noqa: PTH118
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             return {"already": True}
-        if os.path.exists(os.path.join(folder, "pid")):  # noqa: PTH110, PTH118
+        # Any of them: a script may have deleted the others, and must not run again.
+        if any(os.path.lexists(os.path.join(folder, name)) for name in ("pid", "uptime", "exit_code")):  # noqa: PTH118
             return {"already": True}
         return fork(order, entry)
     finally:
@@ -94,32 +110,42 @@ def fork(order: dict[str, Any], entry: Callable[[list[str]], int]) -> dict[str, 
         run_child(order, entry, told)
     os.close(told)
     with open(heard, "rb") as file:  # noqa: PTH123
-        said = file.read().decode(errors="replace")
-    return {"error": said} if said else {"pid": pid}
+        said = file.read()
+    return json.loads(said) if said else {"pid": pid}
 
 
 def run_child(order: dict[str, Any], entry: Callable[[list[str]], int], told: int) -> None:
     """Be the job: take a session and a log of its own, run the entrypoint, leave its exit code behind.
 
-    told: hears why that cannot begin, on a full disk say, and is closed once it has.
+    told: hears why that cannot begin, as an answer, and is closed once it has.
     """
-    folder = order["folder"]
+    from smsweep.runtime.plain_files import open_plain, write_whole
+    from smsweep.runtime.uptime import uptime_s
+
+    folder, begun_s = order["folder"], uptime_s()
+
+    def write(name: str, text: str) -> None:
+        write_whole(os.path.join(folder, name), text)  # noqa: PTH118
+
     try:
         os.setsid()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         with open(os.devnull, "rb") as nothing:  # noqa: PTH123
             os.dup2(nothing.fileno(), 0)
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-        log = os.open(os.path.join(folder, "output.log"), flags, 0o600)  # noqa: PTH118
+        log = open_plain(os.path.join(folder, "output.log"), flags, 0o600)  # noqa: PTH118
         os.dup2(log, 1)
         os.dup2(log, 2)
         os.close(log)
-        write(folder, "pid", str(os.getpid()))  # by nobody else: a launcher that is killed now leaves no doubt
+        write("pid", str(os.getpid()))  # by nobody else: a launcher that is killed now leaves no doubt
         os.close(told)
     except BaseException as err:  # noqa: BLE001 - it must not get back into the launcher's loop
+        answer = trouble(err) if isinstance(err, OSError) else {"error": type(err).__name__}
         with contextlib.suppress(OSError):
-            os.write(told, (str(err) or type(err).__name__).encode(errors="replace"))
+            os.write(told, json.dumps(answer).encode())
         os._exit(70)
+    with contextlib.suppress(OSError):
+        write("uptime", json.dumps([begun_s]))
     code = 70  # EX_SOFTWARE: our own failure, not the script's
     try:
         os.environ.clear()
@@ -130,16 +156,10 @@ def run_child(order: dict[str, Any], entry: Callable[[list[str]], int], told: in
             os.write(2, ("smsweep: %s: %s\n" % (type(err).__name__, err)).encode())  # noqa: UP031
     finally:
         with contextlib.suppress(OSError):
-            write(folder, "exit_code", str(code))
+            write("uptime", json.dumps([begun_s, uptime_s()]))
+        with contextlib.suppress(OSError):
+            write("exit_code", str(code))
         os._exit(code & 0xFF)
-
-
-def write(folder: str, name: str, text: str) -> None:
-    """Put a small file in place whole or not at all."""
-    path = os.path.join(folder, name)  # noqa: PTH118
-    with open(path + ".part", "w") as file:  # noqa: PTH123
-        file.write(text)
-    os.rename(path + ".part", path)  # noqa: PTH104
 
 
 if __name__ == "__main__":

@@ -3,44 +3,47 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-MAX_LINE = 65_536  # characters of a line that are looked at
+from smsweep.core.line_regex import LineRegex, LineSearch
+from smsweep.core.regex_syntax import RegexError
 
 
 class MetricReader:
-    """definitions: the request's; one whose regex Python cannot read finds nothing, as on SageMaker."""
+    """Reads a job's log lines.
+
+    Args:
+        definitions: Those of the request. One whose regex is not valid finds nothing, as on SageMaker.
+    """
 
     def __init__(self, definitions: Sequence[Mapping[str, Any]]) -> None:
-        self._definitions = [
-            (item["Name"], pattern) for item in definitions if (pattern := _compiled(item["Regex"])) is not None
-        ]
+        regexes = [(item["Name"], _compiled(item["Regex"])) for item in definitions]
+        self._search = LineSearch([(name, regex) for name, regex in regexes if regex is not None])
 
     def read(self, lines: Iterable[str], now: float) -> dict[str, tuple[float, float]]:
         """Return each metric's last value in the lines, with the time."""
         found = {}
+        self._search.begin_page()
         for line in lines:
-            for name, pattern in self._definitions:
-                for match in pattern.finditer(line[:MAX_LINE]):
-                    value = _number(match)
+            if self._search.begin(line):
+                for name, text in self._search.find(line):
+                    value = _number(text)
                     if value is not None:
                         found[name] = (value, now)
         return found
 
 
-def _compiled(regex: str) -> re.Pattern[str] | None:
+def _compiled(regex: str) -> LineRegex | None:
     try:
-        pattern = re.compile(regex)
-    except re.error:
+        return LineRegex(regex)
+    except RegexError:
         return None
-    return pattern if pattern.groups else None
 
 
-def _number(match: re.Match[str]) -> float | None:
+def _number(text: str) -> float | None:
     try:
-        value = float(match[1] or "")
+        value = float(text)
     except ValueError:
         return None
     return value if math.isfinite(value) else None  # CloudWatch takes no others

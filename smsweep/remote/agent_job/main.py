@@ -26,7 +26,9 @@ def main() -> int:
     parser.add_argument("--source", default="")
     options, rest = parser.parse_known_args()
     here = Path(__file__).resolve().parent
-    env = {**os.environ, "PYTHONPATH": str(here), "SMSWEEP_DIR": str(here / ".smsweep")}
+    folder = str(here / ".smsweep")
+    # The platform makes /opt/ml writable to every user of the container, and the container is this job's alone.
+    env = {**os.environ, "PYTHONPATH": str(here), "SMSWEEP_DIR": folder, "SMSWEEP_TRUSTED_DIRS": folder}
     argv = [sys.executable, "-m", "smsweep.cli.main", "agent", options.sweep, "--backend", "sagemaker"]
     argv += ["--kept-at", options.kept_at] if options.kept_at else []
     argv += ["--source", options.source] if options.source else []

@@ -111,6 +111,7 @@ class RoutedStore:
         agent_id: str | None = None,
         retries: Mapping[str, int] | None = None,
         usage: Mapping[str, Any] | None = None,
+        lasted_s: float | None = None,
     ) -> Trial:
         if sweep_id not in self._elsewhere.ids():
             return self._home.move(
@@ -124,6 +125,7 @@ class RoutedStore:
                 agent_id=agent_id,
                 retries=retries,
                 usage=usage,
+                lasted_s=lasted_s,
             )
         order = {
             "do": "move",

@@ -25,6 +25,7 @@ from smsweep.runtime.job.source_folder import source_folder, user_command
 from smsweep.runtime.job.supervisor import Supervisor
 from smsweep.runtime.job.trial_document import Assignment, read_assignment
 from smsweep.runtime.opt_ml_layout import Layout
+from smsweep.runtime.plain_files import write_whole
 from smsweep.runtime.script.messages import warn
 from smsweep.runtime.script.records import end_record
 from smsweep.runtime.wandb import offline_runs
@@ -173,8 +174,6 @@ def _write_pid(path: str, pid: int) -> None:
     if not path:
         return
     try:
-        with open(path + ".part", "w") as file:
-            file.write(f"{pid}\n")
-        os.replace(path + ".part", path)
+        write_whole(path, f"{pid}\n")
     except OSError as err:  # the script runs already, and that is what counts
         warn(f"--pid-file {path}: {err}")

@@ -9,6 +9,7 @@ import signal
 import stat
 
 from smsweep.runtime.job.masking import Masker
+from smsweep.runtime.plain_files import write_whole
 from smsweep.runtime.script.messages import TALK
 from smsweep.runtime.script.records import MARK, MARKUP
 
@@ -80,9 +81,7 @@ def write(path: str, text: str) -> None:
     release(path)
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path + ".part", "w", encoding="utf-8", errors="replace") as file:
-            file.write(text[:MAX_CHARS])
-        os.replace(path + ".part", path)  # whatever is there: writing to a pipe would never end
+        write_whole(path, text[:MAX_CHARS])
     except OSError as err:
         os.write(2, f"smsweep: cannot write {path}: {err}\n".encode())
 

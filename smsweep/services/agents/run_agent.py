@@ -40,7 +40,7 @@ from smsweep.services.pricing import with_price
 from smsweep.services.signals import handling
 from smsweep.services.sweeps.create import with_source
 from smsweep.services.sweeps.estimators import compile_estimator
-from smsweep.services.sweeps.load import JobLike, load_job
+from smsweep.services.sweeps.load import JobLike, load_job, warn
 from smsweep.services.sweeps.prior_runs import read_prior
 from smsweep.services.sweeps.search_program import codes_of, config_of, stored_code
 from smsweep.services.workspace import Workspace, read_stored
@@ -117,6 +117,7 @@ def agent(
         template = given.template if given else load_job_text(stored.job_yaml)
         refuse_code(codes_of(stored.config, stored_code(store, stored), template), workspace.environ)
         if given:
+            warn(given.warnings)
             refuse_secrets(scan_text("job config", given.text, known_secrets(workspace.environ, template)))
         if given and given.text != stored.job_yaml:
             store.put_note(stored.id, OTHER_JOB_NOTE, True)
@@ -180,6 +181,7 @@ def _place_of_work(workspace: Workspace, sweep_id: str, agent_id: str) -> Iterat
         with opened as desk:
             yield desk.store, desk.guard, True
         return
+    workspace.wait_for_store()
     with workspace.store() as store:
         try:
             yield store, lambda backend: backend, bool(own_job(workspace.environ))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from smsweep.errors import UsageError
+from smsweep.runtime.plain_files import open_plain
 from smsweep.services.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -57,12 +59,12 @@ class Leftovers:
 def _is_alive(job: Path) -> bool:
     """Tell whether somebody holds the job's lock: the job itself, or who looks after its container."""
     try:
-        with (job / "lock").open("rb") as lock:
+        with os.fdopen(open_plain(str(job / "lock")), "rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
     except BlockingIOError:
         return True
+    except OSError:  # there is none, or the script has put something else in its place
+        return False
     return False
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 
+from smsweep.backends.local.job_files import find_object
 from smsweep.core.trial import Trial
 from smsweep.runtime.job.environment_info import FILE
 from smsweep.services.job_config import load_job_text
@@ -63,8 +63,4 @@ def canonical(name: str) -> str:
 
 def _read(trial: Trial, *parts: str) -> Data | None:
     """Return a JSON file of the trial's job; None where it is not here."""
-    path = Workspace().jobs_dir.joinpath(trial.job_name, *parts)
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8"))) if trial.job_name else None
-    except (OSError, ValueError):
-        return None
+    return find_object(Workspace().jobs_dir.joinpath(trial.job_name, *parts)) if trial.job_name else None

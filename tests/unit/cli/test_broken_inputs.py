@@ -97,7 +97,7 @@ JOBS = {
     "max_run with a unit": ("max_run: 1h\n", "max_run: expected a whole number above 0, got '1h'"),
     "max_wait too short": ("max_run: 9\nmax_wait: 1\nuse_spot_instances: true\n", "raise max_wait"),
     "a role's name alone": ("role: trainer\n", "expected a whole ARN"),
-    "a regex that is none": ("metric_definitions: [{Name: x, Regex: '('}]\n", "no regular expression"),
+    "a regex that is none": ("metric_definitions: [{Name: x, Regex: '('}]\n", "is not a valid regular expression"),
     "a regex without a group": ("metric_definitions: [{Name: x, Regex: abc}]\n", "has no group"),
     "a channel by its path": ("inputs: {train: ./data}\n", "a folder here is file://"),
     "a condition that is none": ("stop_if: ['loss >> 3']\n", "is no condition"),

@@ -77,6 +77,25 @@ def test_plan_json_holds_what_will_run(cli: Cli) -> None:
     assert planned["warnings"] == []
 
 
+@pytest.mark.parametrize("verb", ["plan", "sweep", "run"])
+def test_a_metric_definition_that_nests_repeats_is_warned_of_before_anything_runs(
+    cli: Cli, folder: Path, verb: str
+) -> None:
+    (folder / "job.yaml").write_text("metric_definitions: [{Name: x, Regex: 'x=([0-9]+)+'}]\n")
+    ended = cli(verb, "sweep.yaml", "--job", "job.yaml")
+    assert ended.code == 0
+    assert (
+        ended.err.count("job.yaml:1: metric_definitions[0].Regex: '([0-9]+)+' repeats a group that repeats itself")
+        == 1
+    )
+
+
+def test_an_agent_with_a_job_config_of_its_own_warns_of_its_metric_definitions(cli: Cli, folder: Path) -> None:
+    (folder / "job.yaml").write_text("metric_definitions: [{Name: x, Regex: 'x=([0-9]+)+'}]\n")
+    sweep_id = cli("sweep", "sweep.yaml").out.strip()
+    assert "repeats a group that repeats itself" in cli("agent", sweep_id, "--job", "job.yaml").err
+
+
 def test_plan_masks_what_a_command_takes_from_the_environment(
     cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

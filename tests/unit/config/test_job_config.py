@@ -18,6 +18,12 @@ from smsweep.errors import ConfigError
 
 ROLE = "arn:aws:iam::123456789012:role/service-role/trainer"
 
+NESTED = (
+    "'([0-9]+)+' repeats a group that repeats itself; drop one of the two repeats: smsweep needs linear time for "
+    "it, but another engine may need exponential time, and SageMaker reads the same regex for the graphs of its "
+    "console"
+)
+
 
 def request(text: str) -> Any:
     return parse_job(text).template.request
@@ -221,6 +227,9 @@ def test_a_dict_says_what_a_file_says() -> None:
          "use_spot_instances: an interrupted trial starts from the beginning unless "
          "it saves checkpoints to /opt/ml/checkpoints; where it does, "
          "say so: checkpoint_local_path: /opt/ml/checkpoints"),
+        ("metric_definitions: [{Name: a, Regex: 'x=([0-9]+)+'}]", f"metric_definitions[0].Regex: {NESTED}"),
+        ("request: {AlgorithmSpecification: {MetricDefinitions: [{Name: a, Regex: 'x=([0-9]+)+'}]}}",
+         f"request.AlgorithmSpecification.MetricDefinitions[0].Regex: {NESTED}"),
     ],
 )  # fmt: skip
 def test_what_may_go_wrong_later_is_told(text: str, warning: str) -> None:

@@ -4,6 +4,7 @@ import string
 import time
 from urllib.parse import quote
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -55,6 +56,43 @@ def test_a_megabyte_of_log_is_masked_in_no_time() -> None:
     started = time.process_time()
     assert redact(text, (TOKEN, f"{TOKEN}xyz")) == text
     assert time.process_time() - started < 2
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "-eyJ",
+        "-eyJ.eyJ",
+        "-eyJaaaaaaaaaaaa.eyJaaaaaaaaaaaaa",
+        "-sk-ant-",
+        "-xoxb-1234567890-",
+        "-----BEGIN PRIVATE " + "KEY-----\n",
+        "a: -----BEGIN PRIVATE " + "KEY-----\n",
+        "Authorization: Bearer ",
+        "://a:b",
+        "?sig=%",
+        "AKIA" + "2B7DEFGHIJ3KLMNO ",
+        f"hf_{TOKEN} ",
+        f"eyJ{TOKEN}.eyJ{TOKEN}.{TOKEN} ",
+    ],
+    ids=lambda piece: piece[:16],
+)
+def test_a_hostile_megabyte_of_log_is_masked_in_two_seconds(piece: str) -> None:
+    text = piece * (2**20 // len(piece))
+    started = time.process_time()
+    redact(text, (f"{TOKEN}xyz",))
+    assert time.process_time() - started < 2
+
+
+def test_a_json_web_token_is_masked_wherever_it_begins_and_however_long_it_is() -> None:
+    for before in ("", "-", "token-", "x=", "é"):
+        for length in (20, 12_000):
+            token = ".".join("eyJ" + (TOKEN * length)[:length] for _ in range(3))
+            assert redact(f"{before}{token} end") == f"{before}*** end"
+
+
+def test_a_lone_surrogate_beside_a_token_does_not_keep_it_from_being_masked() -> None:
+    assert redact(f"\ud800 eyJ{TOKEN}.eyJ{TOKEN}.{TOKEN}") == "\ud800 ***"
 
 
 def test_a_secret_that_begins_like_another_is_masked_whole() -> None:

@@ -234,6 +234,7 @@ def test_no_text_around_a_secret_makes_it_told(before: str, after: str, name: st
             "token" * 200_000,
             "sk-" * 300_000,
             "eyJ." * 250_000,
+            "-eyJ" * 250_000,
             'password="' * 100_000,
             "a1" * 500_000,
         ),

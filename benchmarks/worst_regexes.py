@@ -1,0 +1,102 @@
+"""CPU milliseconds that the worst metric definitions need for the worst line, beside Python's `re`.
+
+smsweep gets lines of 64 KiB, which is what it reads of one. `re` gets shorter ones where those keep it busy, and
+as many seconds as `--limit` says; then its process is killed. Fails if a line takes smsweep more than 50 ms.
+
+    python -m benchmarks.worst_regexes [--limit 5]
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import subprocess
+import sys
+import time
+from datetime import datetime, timezone
+
+from benchmarks.ratios import leave
+from smsweep.core.line_regex import MAX_BYTES, LineRegex
+from smsweep.engine.metric_parser import MetricReader
+
+MOST_MS = 50.0
+ROUNDS = 3  # of each line; the fastest counts
+NOW = datetime.now(timezone.utc)
+
+# (pattern, what its worst line repeats, how long the line is for re); the first four are from a review of smsweep.
+WORST = (
+    (r"[\w ]*loss=([0-9.]+)", "a ", MAX_BYTES),
+    (r"\s*loss: ([0-9.]+)", " ", MAX_BYTES),
+    (r"(.*?)loss=(.*?);", "loss=", MAX_BYTES),
+    (r"([0-9]+)+;", "1", 40),
+    (r"(x+x+)+y", "x", 40),
+    (r"(a|aa)+$", "a", 60),
+    (r"(a|a)*b", "a", 40),
+    (r"^(\w+\s?)*$", "word ", 60),
+    (r"(([a-z])+.)+[A-Z]([a-z])+$", "a", 40),
+    (r"((1+)+)+;", "1", 40),
+    (r"(?:.*,){20}([0-9])$", "x,", 200),
+    (r"([0-9.]+)e", "1", MAX_BYTES),
+    (r"(.*)(.*)(.*)(.*)(.*)([0-9]);", "1", 400),
+    (r"(1)(?:.*Z)?", "1", MAX_BYTES),
+    (r"([0-9])(?:.*x)?(?:.*y)?", "1", MAX_BYTES),
+    (r"((a?){0,300}b?)*c([0-9])", "a", MAX_BYTES),
+    (r"((?:(?:\w{0,10}){0,10}){0,10})([0-9])z", "x", MAX_BYTES),
+    (r"(?:[^,]*,?){100}([0-9])$", "10", MAX_BYTES),
+    (r"(?:(?:1|0|10|01|11|00)*){30}([0-9])$", "10", MAX_BYTES),
+    (r"(?i)(?:[^\W\d_]|\w|.)*?([0-9])z", "é1", MAX_BYTES // 3),
+)
+BY_RE = """
+import re, sys, time
+started = time.thread_time()
+for match in re.finditer(sys.argv[1], sys.stdin.read()):
+    pass
+print(1000 * (time.thread_time() - started))
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--limit", type=float, default=5.0, help="seconds for re")
+    limit_s = parser.parse_args().limit
+    logging.disable(logging.WARNING)  # of what is cut short
+    ours, theirs = [], []
+    print("| metric definition | line of | smsweep, ms | re, ms | re's line |\n|---|---|---|---|---|")
+    for pattern, piece, length in WORST:
+        line = (piece * MAX_BYTES)[: MAX_BYTES // len(piece.encode()) * len(piece)]
+        ours.append(by_smsweep(pattern, line))
+        theirs.append(by_re(pattern, line[:length] + "!", limit_s))
+        shown = f"{theirs[-1]:.1f}" if theirs[-1] < 1000 * limit_s else f"> {theirs[-1]:.0f}"
+        cells = pattern.replace("|", r"\|"), piece, f"{ours[-1]:.2f}", shown, length
+        print("| `{}` | `{}` | {} | {} | {} |".format(*cells))
+    leave("slowest line of 20 bad regexes, ms", "re, stopped", max(ours), max(theirs))
+    if max(ours) > MOST_MS:
+        sys.exit(f"a line takes {max(ours):.0f} ms; {MOST_MS:.0f} are the most that it may")
+
+
+def by_smsweep(pattern: str, line: str) -> float:
+    """Return the milliseconds of the worst variant of a line: with and without what the pattern asks for."""
+    reader = MetricReader([("metric", pattern)])
+    reader.read(["1é"], NOW)  # compiles both of its programs
+    literal = LineRegex(pattern).literal  # without which the line is not even searched
+    variants = (line, literal + line[len(literal) :], line[: -len(literal) - 1] + literal + "!")
+    return max(min(milliseconds(reader, variant) for _ in range(ROUNDS)) for variant in variants)
+
+
+def milliseconds(reader: MetricReader, line: str) -> float:
+    started_s = time.thread_time()
+    reader.read([line], NOW)
+    return 1000 * (time.thread_time() - started_s)
+
+
+def by_re(pattern: str, line: str, limit_s: float) -> float:
+    argv = [sys.executable, "-W", "ignore", "-c", BY_RE, pattern]
+    try:
+        done = subprocess.run(argv, input=line, capture_output=True, text=True, timeout=limit_s, check=True)
+    except subprocess.TimeoutExpired:
+        return 1000 * limit_s
+    return float(done.stdout)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+"""Small files of a job's folder, which its script can reach: whatever is in their place, only that job fails."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from smsweep.errors import BackendUnavailable
+from smsweep.runtime.plain_files import open_plain, write_whole
+
+MAX_BYTES = 1 << 16  # of a small file
+MAX_REQUEST_BYTES = 1 << 24  # its hyperparameters alone may have 250,000
+LAST_TIME_S = 2e11  # since 1970, in the year 8307: a duration may still be added
+LONGEST_S = 1e10  # no machine runs for three hundred years
+UPTIME = "uptime"  # the file's name
+WHAT = {
+    errno.EINVAL: "not a regular file",
+    errno.EISDIR: "a folder",
+    errno.ELOOP: "a symbolic link",
+    errno.ENOTDIR: "not in a folder",
+    errno.ENXIO: "a pipe or a socket",
+    errno.EACCES: "not open to smsweep",
+    errno.EPERM: "not open to smsweep",
+}
+
+
+class BrokenFile(Exception):
+    """Something in a job's folder is not what smsweep put there. The text says so to the user."""
+
+    def __init__(self, path: Path, what: str) -> None:
+        super().__init__(
+            f"its job folder is damaged: {path.name} is {what}; only smsweep may write to {path.parent}, "
+            "so let the script write elsewhere"
+        )
+
+
+def read_text(path: Path, max_bytes: int = MAX_BYTES) -> str:
+    """Return the text of a regular file.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        BrokenFile: If it is something else, too large, or not text.
+        BackendUnavailable: If this machine cannot read it now.
+    """
+    with _translated(path), os.fdopen(open_plain(os.fspath(path)), "rb") as file:
+        data = file.read(max_bytes + 1)
+    if len(data) > max_bytes:
+        raise BrokenFile(path, f"larger than {max_bytes:,} bytes")
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise BrokenFile(path, "not text") from None
+
+
+def read_object(path: Path, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
+    """Return the JSON object in a regular file. Raises as `read_text` does."""
+    try:
+        document = json.loads(read_text(path, max_bytes))
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict):
+        raise BrokenFile(path, "not a JSON object")
+    return document
+
+
+def read_request(path: Path) -> dict[str, Any]:
+    """Return the request of the job in whose folder the file is. Raises BrokenFile, BackendUnavailable."""
+    try:
+        request = read_object(path, MAX_REQUEST_BYTES)
+    except FileNotFoundError:
+        raise BrokenFile(path, "missing") from None
+    if request.get("TrainingJobName") != path.parent.name:
+        raise BrokenFile(path, "not the job's request")
+    return request
+
+
+def find_object(path: Path) -> dict[str, Any] | None:
+    """Return the JSON object in a regular file; None if there is none that can be read."""
+    try:
+        return read_object(path, MAX_REQUEST_BYTES)
+    except (OSError, BrokenFile, BackendUnavailable):
+        return None
+
+
+def write_text(path: Path, text: str) -> None:
+    """Put a small file in place whole. Raises BrokenFile, BackendUnavailable."""
+    with _translated(path):
+        write_whole(os.fspath(path), text)
+
+
+def rename(path: Path, to: Path) -> None:
+    """Rename a file. Raises BrokenFile, BackendUnavailable."""
+    with _translated(to):
+        path.rename(to)
+
+
+def open_file(path: Path, flags: int, mode: int = 0o600) -> int:
+    """Open a regular file and return its descriptor. Raises as `read_text` does."""
+    with _translated(path):
+        return open_plain(os.fspath(path), flags, mode)
+
+
+def read_uptime(folder: Path) -> list[float]:
+    """Return the machine's uptime in seconds at a job's start and, where it is known, at its end.
+
+    An empty list where neither is known, as of a job that an older smsweep started.
+    """
+    try:
+        found = json.loads(read_text(folder / UPTIME))
+        return [float(seconds) for seconds in found if 0 <= seconds < LONGEST_S]
+    except (BrokenFile, FileNotFoundError, TypeError, ValueError, RecursionError):
+        return []
+
+
+def modified_at(path: Path) -> datetime | None:
+    """Return when a regular file was written, None if there is none. Raises as `read_text` does."""
+    try:
+        fd = open_file(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    try:
+        seconds = os.fstat(fd).st_mtime
+    finally:
+        os.close(fd)
+    if not 0 <= seconds < LAST_TIME_S:
+        raise BrokenFile(path, "of no date")
+    return datetime.fromtimestamp(seconds, timezone.utc)
+
+
+@contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as err:
+        if err.errno in WHAT:
+            raise BrokenFile(path, WHAT[err.errno]) from err
+        raise BackendUnavailable(f"{path}: {err.strerror or err}") from err

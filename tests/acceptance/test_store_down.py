@@ -1,0 +1,126 @@
+"""An agent that starts while its database is down waits for it, as a running one does; at a mistake it ends."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.desk import TIMEOUT_S, Desk, grid
+from tests.postgres import Postgres, run_postgres
+
+TRAIN = "import smsweep\nsmsweep.log({'loss': smsweep.init().config.x})"
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[Postgres]:
+    """A server of these tests' own, which they stop."""
+    with run_postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def desk(tmp_path: Path, postgres: Postgres) -> Desk:
+    desk = Desk(tmp_path, {"train.py": TRAIN, "sweep.yaml": grid(x=[1, 2])})
+    desk.environ["SMSWEEP_STORE"] = postgres.new_schema()
+    return desk
+
+
+def read_until(process: subprocess.Popen[str], text: str) -> str:
+    assert process.stderr is not None
+    read = ""
+    for line in process.stderr:
+        read += line
+        if text in line:
+            return read
+    raise AssertionError(f"it never said {text!r}, but {read}")
+
+
+def test_an_agent_that_starts_while_its_server_is_down_waits_and_then_works(
+    desk: Desk, postgres: Postgres
+) -> None:
+    sweep_id = desk.sweep()
+    postgres.stop()
+    try:
+        with desk.start("agent", sweep_id, "--json") as agent:
+            said = read_until(agent, "this agent waits for it")
+            postgres.start()
+            _, rest = agent.communicate(timeout=TIMEOUT_S)
+    finally:
+        postgres.restart()
+    assert "no server answers there" in said
+    assert (agent.returncode, rest.count("this agent waits for it")) == (0, 0)
+    assert [trial["state"] for trial in desk.trials(sweep_id)] == ["finished"] * 2
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_agent_that_waits_for_its_server_ends_when_told_to(
+    desk: Desk, postgres: Postgres, number: signal.Signals, code: int
+) -> None:
+    sweep_id = desk.sweep()
+    postgres.stop()
+    try:
+        with desk.start("agent", sweep_id) as agent:
+            read_until(agent, "this agent waits for it")
+            agent.send_signal(number)
+            _, rest = agent.communicate(timeout=TIMEOUT_S)
+    finally:
+        postgres.start()
+    assert agent.returncode == code, rest
+    assert "Traceback" not in rest
+
+
+def test_other_commands_say_at_once_that_the_server_is_down(desk: Desk, postgres: Postgres) -> None:
+    sweep_id = desk.sweep()
+    postgres.stop()
+    try:
+        for words in (("show", sweep_id), ("sweep", "sweep.yaml"), ("run", "sweep.yaml")):
+            assert "no server answers there" in desk.call(*words, code=1).stderr
+    finally:
+        postgres.start()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("smsweep@", "nobody@", 'role "nobody" does not exist'),
+        ("/postgres?", "/typo?", 'database "typo" does not exist'),
+        ("search_path%3Dtest_", "search_path%3Dtypo_", "no schema of its search_path exists"),
+    ],
+)
+def test_a_mistake_in_the_stores_url_ends_the_agent_at_once(desk: Desk, old: str, new: str, says: str) -> None:
+    sweep_id = desk.sweep()
+    url = desk.environ["SMSWEEP_STORE"]
+    assert old in url
+    ended = desk.call("agent", sweep_id, code=1, environ={"SMSWEEP_STORE": url.replace(old, new)})
+    assert says in ended.stderr
+    assert "waits" not in ended.stderr
+
+
+def test_a_host_that_does_not_exist_ends_the_agent_at_once(desk: Desk) -> None:
+    sweep_id = desk.sweep()
+    url = "postgresql://smsweep@no-such-host.invalid/postgres"
+    ended = desk.call("agent", sweep_id, code=1, environ={"SMSWEEP_STORE": url})
+    assert "no-such-host.invalid" in ended.stderr
+    assert "waits" not in ended.stderr
+
+
+def test_an_agent_that_starts_while_its_file_is_locked_waits(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, {"train.py": TRAIN, "sweep.yaml": grid(x=[1, 2])})
+    desk.environ["SMSWEEP_STORE"] = f"sqlite:///{tmp_path}/store.db?timeout=0.01"
+    sweep_id = desk.sweep()
+    with closing(sqlite3.connect(tmp_path / "store.db", isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        with desk.start("agent", sweep_id) as agent:
+            read_until(agent, "another process keeps it locked")
+            other.execute("ROLLBACK")
+            other.close()
+            agent.communicate(timeout=TIMEOUT_S)
+    assert agent.returncode == 0
+    assert [trial["state"] for trial in desk.trials(sweep_id)] == ["finished"] * 2

@@ -1,0 +1,383 @@
+"""From a trial to its agent: whatever a script does to its job's folder, or prints, concerns that trial alone."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from docker import DockerClient
+
+from smsweep.backends.docker.backend import DockerBackend
+from smsweep.backends.local.job_files import BrokenFile, modified_at
+from smsweep.backends.process.backend import ProcessBackend
+from smsweep.backends.process.process_folder import signal_job
+from smsweep.errors import JobRejected
+from tests.desk import Desk, grid
+from tests.engine import IMAGE
+from tests.jobs import Jobs
+
+HOSTILE = """
+import json, os, pathlib, shutil, signal, smsweep, sys, time
+run = smsweep.init()
+job = pathlib.Path(os.environ["SMSWEEP_ML_ROOT"]).parent
+with open(f"{run.config.here}/runs", "a") as runs:
+    runs.write(run.config.kind + "\\n")
+smsweep.log({"loss": 1})
+
+def parent(pid):
+    return int(pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+def instead(name, make):
+    path = job / name
+    path.unlink(missing_ok=True)
+    make(path)
+
+def wait():
+    time.sleep(120)
+
+def drafts_taken():
+    for name in ("stop", "exit_code", "uptime", "pid", "ml/output/failure"):
+        os.mkfifo(job / f"{name}.part")
+        os.mkfifo(job / f"{name}.{os.getppid()}.part")
+
+def failure_pipe():
+    os.mkfifo(job / "ml/output/failure")
+    raise ValueError("its own words")
+
+acts = {
+    "honest": lambda: None,
+    "stop is garbage": lambda: (instead("stop", lambda path: path.write_text("{")), wait()),
+    "stop is of nobody": lambda: (
+        instead("stop", lambda path: path.write_text('{"by": ["nobody"], "kill_at_s": 1.0}')), wait()),
+    "stop has no time": lambda: (
+        instead("stop", lambda path: path.write_text('{"by": "person", "kill_at_s": NaN}')), wait()),
+    "stop is a folder": lambda: (instead("stop", os.mkdir), wait()),
+    "stop is a pipe": lambda: (instead("stop", os.mkfifo), wait()),
+    "stop is endless": lambda: (instead("stop", lambda path: path.symlink_to("/dev/zero")), wait()),
+    "exit_code is a folder": lambda: instead("exit_code", os.mkdir),
+    "exit_code is text": lambda: (
+        instead("exit_code", lambda path: path.write_text("none")), os.kill(os.getppid(), signal.SIGKILL)),
+    "exit_code is huge": lambda: (
+        instead("exit_code", lambda path: path.write_text("9" * 10_000)), os.kill(os.getppid(), signal.SIGKILL)),
+    "output.log is a folder": lambda: (instead("output.log", os.mkdir), wait()),
+    "output.log is a pipe": lambda: (instead("output.log", os.mkfifo), wait()),
+    "output.log is a link": lambda: (instead("output.log", lambda path: path.symlink_to("/etc/passwd")), wait()),
+    "pid is a bystander": lambda: (
+        instead("pid", lambda path: path.write_text(str(run.config.bystander))), wait()),
+    "pid is text": lambda: (instead("pid", lambda path: path.write_text("1x")), wait()),
+    "pid is the agent": lambda: (
+        instead("pid", lambda path: path.write_text(str(parent(parent(os.getppid()))))), wait()),
+    "pid is missing": lambda: instead("pid", lambda path: None),
+    "lock is a pipe": lambda: (instead("lock", os.mkfifo), wait()),
+    "the folder is gone": lambda: (shutil.rmtree(job), wait()),
+    "the folder is a file": lambda: (shutil.rmtree(job), job.write_text(""), wait()),
+    "exit_code is of no process": lambda: (
+        instead("exit_code", lambda path: path.write_text("9" * 19)), os.kill(os.getppid(), signal.SIGKILL)),
+    "stop is large": lambda: (
+        instead("stop", lambda path: path.write_text(json.dumps({"by": "person", "x": "x" * 1_000_000}))), wait()),
+    "uptime is endless": lambda: instead("uptime", lambda path: path.write_text("[0, 1e308]")),
+    "uptime is garbage": lambda: instead("uptime", lambda path: path.write_text("[1e999, {}]")),
+    "drafts are taken": drafts_taken,
+    "failure is a pipe": failure_pipe,
+}
+acts[run.config.kind]()
+"""
+FAILS = {  # what the script does -> what the trial's reason says
+    "stop is garbage": "stop is not a JSON object",
+    "stop is of nobody": "stop is not an order to stop",
+    "stop has no time": "stop is not an order to stop",
+    "stop is a folder": "stop is a folder",
+    "stop is a pipe": "stop is not a regular file",
+    "stop is endless": "stop is a symbolic link",
+    "exit_code is a folder": "exit_code is a folder",
+    "exit_code is text": "exit_code is not an exit code",
+    "exit_code is huge": "exit_code is larger than",
+    "exit_code is of no process": "exit_code is not an exit code",
+    "stop is large": "stop is larger than",
+    "output.log is a folder": "output.log is a folder",
+    "output.log is a pipe": "output.log is not a regular file",
+    "output.log is a link": "output.log is a symbolic link",
+    "pid is a bystander": "pid is not the number of the job's process",
+    "pid is text": "pid is not the number of the job's process",
+    "pid is the agent": "pid is not the number of the job's process",
+    "pid is missing": "pid is missing",
+    "lock is a pipe": "lock is not a regular file",
+    "the folder is gone": "pid is missing",
+    "the folder is a file": "its job folder is damaged",
+    "failure is a pipe": "its own words",
+}
+HARMLESS = ("honest", "uptime is garbage", "uptime is endless", "drafts are taken")
+
+
+@pytest.fixture(scope="module")
+def attacked(tmp_path_factory: pytest.TempPathFactory) -> Desk:
+    """One agent, which has met a script for each attack, with honest ones before and after them."""
+    folder = tmp_path_factory.mktemp("attacked")
+    kinds = ["honest", *FAILS, *HARMLESS[1:]]
+    job = {"max_run": 5, "retries": {"crashed": 0}}  # by which jobs are stopped whose `pid` lies
+    with subprocess.Popen(["sleep", "300"], start_new_session=True) as bystander:
+        config = grid(kind=kinds, here=str(folder), bystander=bystander.pid)
+        desk = Desk(folder, {"train.py": HOSTILE, "sweep.yaml": config, "job.yaml": job})
+        ended = desk.call(
+            "run", "sweep.yaml", "--job", "job.yaml", "--parallel", "8", "--term-timeout", "2", "--quiet",
+            environ={"WANDB_AGENT_DISABLE_FLAPPING": "true"},
+        )  # fmt: skip
+        assert bystander.poll() is None
+        bystander.kill()
+    assert "Traceback" not in ended.stderr
+    (folder / "id").write_text(ended.stdout.strip())
+    return desk
+
+
+def trial_of(desk: Desk, kind: str) -> dict[str, Any]:
+    (found,) = [
+        trial for trial in desk.trials((desk.folder / "id").read_text()) if trial["params"]["kind"] == kind
+    ]
+    return found
+
+
+@pytest.mark.parametrize("kind", FAILS)
+def test_a_script_that_damages_its_job_folder_fails_its_trial(attacked: Desk, kind: str) -> None:
+    trial = trial_of(attacked, kind)
+    assert (trial["state"], trial["attempt"]) == ("failed", 0)
+    assert FAILS[kind] in trial["reason"]
+    assert (attacked.folder / "runs").read_text().splitlines().count(kind) == 1, "it ran again"
+
+
+@pytest.mark.parametrize("kind", HARMLESS)
+def test_other_trials_of_that_agent_finish(attacked: Desk, kind: str) -> None:
+    trial = trial_of(attacked, kind)
+    assert (trial["state"], trial["objective"]) == ("finished", 1)
+
+
+@pytest.mark.parametrize("text", ["-1", "0", "1", "", "-15", "1 2", "9" * 19])
+def test_a_pid_that_means_other_processes_is_never_signalled(
+    tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signalled: list[int] = []
+    monkeypatch.setattr(os, "kill", lambda pid, number: signalled.append(pid))  # for everybody's sake
+    (tmp_path / "pid").write_text(text)
+    with contextlib.suppress(BrokenFile):
+        signal_job(tmp_path, signal.SIGTERM)
+    assert signalled == []
+
+
+LINES = """
+import smsweep, sys
+run = smsweep.init()
+out = sys.stdout.buffer
+out.write({
+    "honest": b"",
+    "letters": b"a " * (1 << 19),
+    "blanks": b" " * (1 << 20),
+    "names without values": b"loss=" * 200_000,
+    "digits": b"1" * (1 << 20),
+    "states of a progress bar": b"1\\r" * (1 << 19),
+    "endless markup": b"\\x1b]" * (1 << 19),
+    "half of an escape": b"\\x1b[" + b"0" * (1 << 20),
+    "beginnings of records": b"@smsweep " * 100_000,
+    "deep records": (b'@smsweep {"metrics": ' + b"[" * 4_000) * 250,
+    "records of nonsense": b'@smsweep {"step": 1e999, "time": "x", "metrics": {"a": [], "b": "\\\\ud8"}}\\n' * 99,
+    "no text": b"\\x00\\xff\\xfe" * 300_000,
+    "letters of other languages": "é٣ß ".encode() * 150_000,
+    "beginnings of tokens": b"-eyJ" * (1 << 18),
+    "lines of one letter": b"x\\n" * (1 << 19),
+    "values": b"loss=9;" * 2_000 + b"\\n" + b"loss=9;\\n" * 2_000,
+}[run.config.kind])
+out.write(b"\\nloss=0.5;\\n")
+"""
+KINDS = [
+    *("letters", "blanks", "names without values", "digits", "states of a progress bar", "endless markup"),
+    *("half of an escape", "beginnings of records", "deep records", "records of nonsense", "no text"),
+    *("letters of other languages", "beginnings of tokens", "lines of one letter", "values", "honest"),
+]
+REGEXES = {
+    "loss": r"loss=([0-9.]+);",
+    "letters": r"[\w ]*loss=([0-9.]+)",
+    "blanks": r"\s*loss: ([0-9.]+)",
+    "anything": r"(.*?)loss=(.*?);",
+    "digits": r"([0-9]+)+;",
+    "rest": r"([0-9])(?:.*x)?;",
+}
+
+
+@pytest.fixture(scope="module")
+def flooded(tmp_path_factory: pytest.TempPathFactory) -> Desk:
+    """One agent, which has read a megabyte of each kind of hostile lines."""
+    folder = tmp_path_factory.mktemp("flooded")
+    job = {"metric_definitions": [{"Name": name, "Regex": regex} for name, regex in REGEXES.items()]}
+    desk = Desk(folder, {"train.py": LINES, "sweep.yaml": grid(kind=KINDS), "job.yaml": job})
+    ended = desk.call("run", "sweep.yaml", "--job", "job.yaml", "--parallel", "4", "--quiet")
+    assert "Traceback" not in ended.stderr
+    (folder / "id").write_text(ended.stdout.strip())
+    return desk
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_megabyte_of_hostile_lines_keeps_no_metric_behind_it_from_being_read(flooded: Desk, kind: str) -> None:
+    trial = trial_of(flooded, kind)
+    assert (trial["state"], trial["objective"]) == ("finished", 0.5)
+    shown = flooded.call("logs", f"{(flooded.folder / 'id').read_text()}/{trial['number']}")
+    assert shown.stdout.endswith("loss=0.5;\n")
+
+
+@pytest.fixture
+def containers(docker_engine: object, tmp_path: Path) -> Iterator[Jobs]:
+    with closing(Jobs(folder=tmp_path, make=DockerBackend, image=IMAGE)) as jobs:
+        yield jobs
+
+
+@pytest.fixture
+def processes(tmp_path: Path) -> Iterator[Jobs]:
+    with closing(Jobs(folder=tmp_path, make=ProcessBackend)) as jobs:
+        yield jobs
+
+
+def instead(path: Path, make: Callable[[Path], object]) -> None:
+    path.unlink(missing_ok=True)
+    make(path)
+
+
+def garbage(path: Path) -> None:
+    path.write_bytes(b"\xff{")
+
+
+def other(path: Path) -> None:
+    path.write_text('{"TrainingJobName": "another", "by": "person", "kill_at_s": "soon"}')
+
+
+DAMAGE = [
+    *[
+        (name, make)
+        for name in ("request.json", "stop.json", "ended.json")
+        for make in (garbage, other, os.mkfifo)
+    ],
+    *[("output.log", make) for make in (os.mkdir, os.mkfifo, lambda path: path.symlink_to("/etc/passwd"))],
+    *[("verdict.json", make) for make in (garbage, os.mkdir)],
+    *[("status.json", make) for make in (garbage, os.mkfifo)],
+    ("lock", os.mkdir),
+]
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize(("name", "make"), DAMAGE)
+def test_a_container_whose_job_folder_is_damaged_fails_alone_for_the_agent_that_takes_it_over(
+    containers: Jobs, name: str, make: Callable[[Path], object]
+) -> None:
+    script = "import time; print('ready', flush=True); time.sleep({})"
+    broken = containers.start("broken", script.format(120))
+    whole = containers.start("whole", script.format(3))
+    for job in (broken, whole):
+        containers.until_says(job, "ready")
+    containers.backend.close()  # as an agent that goes
+    instead(containers.folder / "jobs" / broken / name, make)
+    next_agent = containers.another()
+    assert containers.finish(whole, next_agent).status.status == "Completed"
+    done = containers.finish(broken, next_agent)
+    assert done.status.status == "Failed"
+    assert f"{name} is " in done.status.failure_reason
+    next_agent.stop(broken)
+    with closing(DockerClient()) as engine:
+        assert not engine.containers.list(all=True, filters={"name": broken})
+
+
+@pytest.mark.docker
+def test_a_container_that_replaces_its_output_folder_by_a_link_reads_nothing_of_this_machine(
+    containers: Jobs, tmp_path: Path
+) -> None:
+    private = tmp_path / "private"
+    private.mkdir()
+    (private / "failure").write_text("a secret of this machine")
+    script = f"""
+import os, shutil
+shutil.rmtree("/opt/ml/output")
+os.symlink({str(private)!r}, "/opt/ml/output")
+os.kill(os.getppid(), 9)
+"""
+    reason = containers.run("link", script).status.failure_reason
+    assert "secret" not in reason
+
+
+@pytest.mark.parametrize("make", [garbage, other, os.mkdir, os.mkfifo])
+def test_a_process_whose_request_is_damaged_fails_alone_for_the_agent_that_takes_it_over(
+    processes: Jobs, make: Callable[[Path], object]
+) -> None:
+    script = "import time; print('ready', flush=True); time.sleep({})"
+    broken = processes.start("broken", script.format(120))
+    whole = processes.start("whole", script.format(2))
+    for job in (broken, whole):
+        processes.until_says(job, "ready")
+    instead(processes.folder / "jobs" / broken / "request.json", make)
+    next_agent = processes.another()
+    assert processes.finish(whole, next_agent).status.status == "Completed"
+    done = processes.finish(broken, next_agent)
+    assert "request.json is " in done.status.failure_reason
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.write_text("")], ids=["pipe", "file"])
+def test_a_job_whose_folder_another_script_has_taken_is_refused(
+    processes: Jobs, make: Callable[[Path], object]
+) -> None:
+    (processes.folder / "jobs").mkdir()
+    make(processes.folder / "jobs" / processes.name("taken"))
+    with pytest.raises(JobRejected, match="cannot start job"):
+        processes.start("taken", "print('ran')")
+
+
+@pytest.mark.parametrize("name", ["lock", "output.log"])
+def test_a_job_whose_folder_holds_a_pipe_before_it_starts_is_refused(processes: Jobs, name: str) -> None:
+    request = processes.request("piped", "print('ran')")
+    folder = processes.folder / "jobs" / request["TrainingJobName"]
+    folder.mkdir(parents=True)
+    os.mkfifo(folder / name)
+    with pytest.raises(JobRejected, match=f"{name} is not what smsweep puts there"):
+        processes.backend.submit(request)
+
+
+def test_recover_leaves_out_a_job_whose_request_is_damaged(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, {"train.py": "import smsweep\nsmsweep.log({'loss': 1})", "sweep.yaml": grid(x=[1, 2])})
+    sweep_id = desk.run()
+    for file in tmp_path.glob(".smsweep/store.db*"):
+        file.unlink()
+    instead(tmp_path / f".smsweep/jobs/smsweep-{sweep_id}-0-0/request.json", os.mkfifo)
+    ended = desk.call("recover", sweep_id, "sweep.yaml")
+    assert f"smsweep-{sweep_id}-0-0 is left out: its job folder is damaged" in ended.stderr
+    assert "found the jobs of 1 trial" in ended.stderr
+    assert [trial["number"] for trial in desk.trials(sweep_id)] == [1]
+
+
+def test_commands_that_read_a_damaged_job_folder_end(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, {"train.py": "import smsweep\nsmsweep.log({'loss': 1})", "sweep.yaml": grid(x=[1, 2])})
+    sweep_id = desk.run()
+    job = tmp_path / f".smsweep/jobs/smsweep-{sweep_id}-0-0"
+    for name in ("request.json", "output.log", "lock", "ml/output/failure"):
+        instead(job / name, os.mkfifo)
+    assert "output.log is not a regular file" in desk.call("logs", f"{sweep_id}/0").stderr
+    desk.call("diff", f"{sweep_id}/0", f"{sweep_id}/1")
+    desk.call("why", f"{sweep_id}/0")
+    desk.call("rm", f"{sweep_id}/0")
+    assert not job.exists()
+
+
+@pytest.mark.parametrize("seconds", [1e18, 1e300, 250_000_000_000.0])
+def test_a_date_outside_of_the_calendar_damages_a_file(
+    tmp_path: Path, seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pid").write_text("1")
+
+    known = os.fstat
+
+    def dated(fd: int) -> os.stat_result:
+        found = known(fd)
+        return os.stat_result((*found[:8], seconds, found[9]), {"st_mtime": seconds})
+
+    monkeypatch.setattr(os, "fstat", dated)  # as on a file system with dates of 64 bits
+    with pytest.raises(BrokenFile, match="pid is of no date"):
+        modified_at(tmp_path / "pid")
