@@ -122,7 +122,7 @@ class LineSearch:
         self._patterns = patterns
         self._wanted = patterns  # of this line
         self._length = 0  # of this line
-        self._line = _Budget(1_000_000, 0.002, 3e-7)
+        self._line = _Budget(1_000_000, 0.02, 3e-7)
         self._page = _Budget(200_000_000, 1.0, 7e-7)
         self._is_timed = False  # whether seconds are counted, and since when, of this thread's CPU time
         self._since_s = 0.0
