@@ -25,9 +25,12 @@ SCRIPT = """\
 
 # Before the time is up SLURM sends SIGTERM to this shell, and when it preempts the job, to all of it. The agent
 # then ends its script, which may save a checkpoint first, puts the trial back into the queue, and exits with 143.
-{environment}smsweep agent {arguments} &
+{environment}agent=
+early=
+trap 'if [ "$agent" ]; then kill -TERM "$agent"; else early=yes; fi' TERM
+smsweep agent {arguments} &
 agent=$!
-trap 'kill -TERM "$agent"' TERM
+if [ "$early" ]; then kill -TERM "$agent"; fi
 until wait "$agent"; code=$?; ! kill -0 "$agent" 2> /dev/null; do :; done
 trap '' TERM
 

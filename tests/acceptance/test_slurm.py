@@ -94,8 +94,10 @@ def went_on(desk: Desk, slurm: Slurm, sweep_id: str, job: str) -> None:
 
 def test_the_time_limits_signal_saves_and_requeues(desk: Desk, slurm: Slurm) -> None:
     (desk.folder / "wait").touch()
-    sweep_id, job = submit(desk, 1, 0, "-o", "time=1", "-o", "signal=B:TERM@40")
+    sweep_id, job = submit(desk, 1, 0, "-o", "time=30", "-o", "signal=B:TERM@40")
     until((desk.folder / "running").exists, slurm, desk)
+    # Now only: SLURM may send the signal a minute early, and on a slow machine the trial would not have begun.
+    slurm.call("scontrol", "update", f"JobId={job}", "TimeLimit=1")
     went_on(desk, slurm, sweep_id, job)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -49,6 +50,22 @@ def test_folders_with_strange_names_stay_one_word() -> None:
         ["bash", "-c", f'{line}; echo -n "$SMSWEEP_DIR"'], capture_output=True, text=True, check=True
     )
     assert said.stdout == "/a b/$(c)'d"
+
+
+def test_task_is_requeued_when_the_signal_comes_before_the_agent_has_started(tmp_path: Path) -> None:
+    """The trap of BASH_ENV sends SIGTERM to the shell right after the agent was started."""
+    (tmp_path / "early").write_text('trap \'[ "$BASH_COMMAND" = "agent=\\$!" ] && kill -TERM $$\' DEBUG\n')
+    for name, text in {"smsweep": "exec sleep 60", "scontrol": f'echo "$@" >> {tmp_path}/calls'}.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    done = subprocess.run(
+        ["bash", "-c", batch_script("abcd1234", 1, arguments=["abcd1234"])],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin", "BASH_ENV": str(tmp_path / "early"), "SLURM_JOB_ID": "7"},
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 143
+    assert (tmp_path / "calls").read_text() == "requeue 7\n"
 
 
 def test_the_example_is_what_the_verb_writes() -> None:
