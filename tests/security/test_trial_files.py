@@ -35,9 +35,12 @@ def parent(pid):
     return int(pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 def instead(name, make):
-    path = job / name
-    path.unlink(missing_ok=True)
-    make(path)
+    path, draft = job / name, job / "draft"
+    make(draft)
+    if draft.is_dir() or not os.path.lexists(draft):
+        path.unlink(missing_ok=True)
+    if os.path.lexists(draft):
+        os.replace(draft, path)  # whole at once: the agent may read it at any moment
 
 def wait():
     time.sleep(120)
