@@ -85,7 +85,8 @@ acts = {
         instead("exit_code", lambda path: path.write_text("9" * 19)), os.kill(os.getppid(), signal.SIGKILL)),
     "stop is large": lambda: (
         instead("stop", lambda path: path.write_text(json.dumps({"by": "person", "x": "x" * 1_000_000}))), wait()),
-    "uptime is endless": lambda: instead("uptime", lambda path: path.write_text("[0, 1e308]")),
+    "uptime is endless": lambda: instead("uptime", lambda path: path.write_text(
+        json.dumps([json.loads((job / "uptime").read_text())[0], 1e308]))),
     "uptime is garbage": lambda: instead("uptime", lambda path: path.write_text("[1e999, {}]")),
     "drafts are taken": drafts_taken,
     "failure is a pipe": failure_pipe,
@@ -124,7 +125,7 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> Desk:
     """One agent, which has met a script for each attack, with honest ones before and after them."""
     folder = tmp_path_factory.mktemp("attacked")
     kinds = ["honest", *FAILS, *HARMLESS[1:]]
-    job = {"max_run": 5, "retries": {"crashed": 0}}  # by which jobs are stopped whose `pid` lies
+    job = {"max_run": 15, "retries": {"crashed": 0}}  # by which jobs are stopped whose `pid` lies
     with subprocess.Popen(["sleep", "300"], start_new_session=True) as bystander:
         config = grid(kind=kinds, here=str(folder), bystander=bystander.pid)
         desk = Desk(folder, {"train.py": HOSTILE, "sweep.yaml": config, "job.yaml": job})
