@@ -1,0 +1,131 @@
+"""Find the plug-ins of other distributions through their entry points."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Generic, Protocol, TypeVar
+
+from smsweep.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plugin:
+    """An entry point of an installed distribution. Nothing of the distribution is imported before `load`."""
+
+    group: str  # such as smsweep.backends
+    name: str  # as sweep.yaml and the command line write it
+    distributions: tuple[str, ...]  # NAME VERSION of each distribution that provides the name
+    entry_point: EntryPoint
+
+    def __str__(self) -> str:
+        return f"plug-in {self.name} ({self.group}) of {' and '.join(self.distributions)}"
+
+    def load(self) -> Any:
+        """Import and return the object that the entry point names.
+
+        Raises:
+            UsageError: The import failed, or several distributions provide the name. The message names them.
+        """
+        if len(self.distributions) > 1:
+            raise UsageError(f"{self}: the name must be unique; uninstall all but one of these distributions")
+        try:
+            return self.entry_point.load()
+        except (Exception, SystemExit) as err:  # any exception of foreign code
+            raise self.error(f"cannot import {self.entry_point.value}: {type(err).__name__}: {err}") from err
+
+    def error(self, problem: str) -> UsageError:
+        """Return the error for a problem with this plug-in; the message names the distribution and a fix."""
+        name = self.distributions[0].split(" ")[0]
+        return UsageError(f"{self}: {problem}; repair the distribution, or remove it: pip uninstall {name}")
+
+
+@functools.cache
+def load_plugins(group: str) -> Mapping[str, Plugin]:
+    """Return the plug-ins of an entry-point group, by name.
+
+    Reads the metadata of the installed distributions once per process, and imports none of them.
+
+    Args:
+        group: An entry-point group, such as `smsweep.backends`.
+    """
+    found: dict[str, Plugin] = {}
+    for point in entry_points(group=group):
+        owner = f"{point.dist.name} {point.dist.version}" if point.dist is not None else "an unknown distribution"
+        others = found[point.name].distributions if point.name in found else ()
+        if owner not in others:
+            owners = (*others, owner)
+            found[point.name] = Plugin(group=group, name=point.name, distributions=owners, entry_point=point)
+    return found
+
+
+def import_object(place: str) -> Any:
+    """Import and return the object at a place, written `package.module:name`."""
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+class Spec(Protocol):
+    """An entry of a registry."""
+
+    @property
+    def name(self) -> str: ...
+
+
+SpecT = TypeVar("SpecT", bound=Spec)
+
+
+class PluginRegistry(Mapping[str, SpecT], Generic[SpecT]):
+    """Specs by name: the built-in ones first, then the plug-ins of an entry-point group.
+
+    A plug-in's entry point names a spec of the same class. A plug-in cannot replace a built-in entry. Iteration and
+    `in` import nothing. A lookup imports the plug-in of that name only, so a broken plug-in does not affect others.
+    """
+
+    def __init__(self, group: str, spec_class: type[SpecT], builtin: Sequence[SpecT]) -> None:
+        self.group = group
+        self._class = spec_class
+        self.builtin: Mapping[str, SpecT] = {spec.name: spec for spec in builtin}
+
+    def __getitem__(self, name: str) -> SpecT:
+        """Return the spec of that name.
+
+        Raises:
+            KeyError: No built-in entry and no plug-in has the name.
+            UsageError: The plug-in cannot be loaded, or its entry point does not name a spec.
+        """
+        if name in self.builtin:
+            return self.builtin[name]
+        plugin = load_plugins(self.group)[name]
+        spec = plugin.load()
+        if not isinstance(spec, self._class):
+            raise plugin.error(f"{plugin.entry_point.value} must be a {self._class.__name__}, got {spec!r:.100}")
+        if spec.name != name:
+            raise plugin.error(f"its {self._class.__name__} has the name {spec.name!r}; it must be {name!r}")
+        return spec
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.builtin or name in load_plugins(self.group)
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self.builtin
+        yield from (name for name in sorted(load_plugins(self.group)) if name not in self.builtin)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def plugins(self) -> Sequence[tuple[Plugin, str]]:
+        """Return each installed plug-in of the group with its problem, "" if it can be used. Imports all of them."""
+        return [(plugin, self._problem(plugin)) for _, plugin in sorted(load_plugins(self.group).items())]
+
+    def _problem(self, plugin: Plugin) -> str:
+        if plugin.name in self.builtin:
+            return str(plugin.error("the name of a built-in entry cannot be used"))
+        try:
+            self[plugin.name]
+        except UsageError as err:
+            return str(err)
+        return ""
