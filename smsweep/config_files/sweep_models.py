@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, WithJsonSchema, field_validator
 
-from smsweep.config_files.validation import AboveOne, Count, Number, Section, Text
+from smsweep.util.sections import AboveOne, Count, Number, Section, Text
 
 Impute = Literal["latest", "best", "worst"]
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, Protocol, TypeVar
 
-from smsweep.errors import UsageError
+from smsweep.errors import SmsweepError, UsageError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,8 +81,9 @@ SpecT = TypeVar("SpecT", bound=Spec)
 class PluginRegistry(Mapping[str, SpecT], Generic[SpecT]):
     """Specs by name: the built-in ones first, then the plug-ins of an entry-point group.
 
-    A plug-in's entry point names a spec of the same class. A plug-in cannot replace a built-in entry. Iteration and
-    `in` import nothing. A lookup imports the plug-in of that name only, so a broken plug-in does not affect others.
+    A plug-in's entry point names a spec of the same class. A plug-in cannot replace a built-in entry.
+    Iteration and `in` import nothing. A lookup imports the plug-in of that name only, so a broken plug-in does not
+    affect the others.
     """
 
     def __init__(self, group: str, spec_class: type[SpecT], builtin: Sequence[SpecT]) -> None:
@@ -117,8 +118,33 @@ class PluginRegistry(Mapping[str, SpecT], Generic[SpecT]):
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
+    def create(self, name: str, factory: Any, **arguments: Any) -> Any:
+        """Call the factory of an entry.
+
+        Args:
+            name: The name of the entry, for error messages.
+            factory: A callable, or its place, written `package.module:name`.
+            arguments: The keyword arguments of the factory.
+
+        Raises:
+            UsageError: The factory of a plug-in raised an exception that is not an error of smsweep.
+        """
+        try:
+            make = import_object(factory) if isinstance(factory, str) else factory
+            return make(**arguments)
+        except SmsweepError:
+            raise
+        except Exception as err:
+            if name in self.builtin:
+                raise
+            problem = f"its factory raised {type(err).__name__}: {err}"
+            raise load_plugins(self.group)[name].error(problem) from err
+
     def plugins(self) -> Sequence[tuple[Plugin, str]]:
-        """Return each installed plug-in of the group with its problem, "" if it can be used. Imports all of them."""
+        """Return each installed plug-in of the group with its problem, "" if there is none.
+
+        Imports all plug-ins of the group.
+        """
         return [(plugin, self._problem(plugin)) for _, plugin in sorted(load_plugins(self.group).items())]
 
     def _problem(self, plugin: Plugin) -> str:
