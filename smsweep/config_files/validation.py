@@ -35,8 +35,7 @@ def _explain(model: type[BaseModel], error: ErrorDetails) -> str:
     if kind == "missing":
         return f"missing; {_describe(owner, loc)}"
     if kind == "literal_error":
-        choices = re.findall(r"'([^']*)'", error["ctx"]["expected"])
-        return f"expected {one_of(choices)}, got {show(error['input'])}{_did_you_mean(error['input'], choices)}"
+        return not_a_choice(error["input"], re.findall(r"'([^']*)'", error["ctx"]["expected"]))
     if kind == "too_short":
         n = error["ctx"]["min_length"]
         return f"expected at least {n} item{'s' * (n > 1)}, got {error['ctx']['actual_length']}"
@@ -71,6 +70,11 @@ def one_of(choices: list[str]) -> str:
     """Return `a, b or c`."""
     *head, last = choices
     return f"{', '.join(head)} or {last}" if head else last
+
+
+def not_a_choice(value: object, choices: list[str]) -> str:
+    """Return the message for a value that must be one of the choices."""
+    return f"expected {one_of(choices)}, got {show(value)}{_did_you_mean(value, choices)}"
 
 
 def keys_of(section: type[BaseModel]) -> list[str]:

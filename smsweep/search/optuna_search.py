@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import random
 import warnings
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
 from smsweep.core.objective import objective
 from smsweep.core.pareto import outcome
-from smsweep.core.sweep import Metric, SweepConfig
+from smsweep.core.sweep import Metric
 from smsweep.core.trial import History, Params, Trial, TrialState, is_number
 from smsweep.errors import SpaceError, UsageError
 from smsweep.search.coverage import Coverage, coverage_of
 from smsweep.search.define_by_run import Program
 from smsweep.space.choices import Categorical, CategoricalWithProbabilities
 from smsweep.space.distribution import Distribution
-from smsweep.space.space import MISSING
+from smsweep.space.space import MISSING, SearchSpace
 from smsweep.space.value_key import identity
 
 SAMPLER = "TPESampler"  # unless scheduler.optimizer names another
@@ -39,11 +39,12 @@ class OptunaSearch:
     Raises UsageError where Optuna is not installed, SpaceError without a metric or for an unknown sampler.
     """
 
-    def __init__(self, config: SweepConfig, seed: int = 0) -> None:
-        self._metrics = config.all_metrics
+    def __init__(
+        self, space: SearchSpace, metrics: Sequence[Metric], scheduler: Mapping[str, Any], seed: int = 0
+    ) -> None:
+        self._metrics = metrics
         if not self._metrics:
             raise SpaceError("optuna needs to know what to improve: add metric with a name and a goal, or metrics")
-        scheduler = config.scheduler or {}
         self._optuna = _import_optuna()
         self._sampler = scheduler.get("optimizer", SAMPLER)
         self._program = Program(scheduler) if "source" in scheduler else None
@@ -52,12 +53,12 @@ class OptunaSearch:
                 known = ", ".join(OPTIONS)
                 raise SpaceError(f"scheduler.optimizer: no sampler {self._sampler!r}; there are {known}")
             self._make_sampler(0)  # raises where it makes none
-        self._space = config.space
+        self._space = space
         self._seed = seed
         self._distributions = {
             ".".join(path): self._distribution(leaf) for path, leaf in self._space.leaves if leaf.size != 1
         }
-        self._coverage = coverage_of(config.space)
+        self._coverage = coverage_of(space)
         if self._program is not None and self._program.has_space:
             if self._distributions:
                 raise SpaceError(

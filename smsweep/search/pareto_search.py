@@ -9,11 +9,12 @@ import numpy as np
 
 from smsweep.core.learning_curve import first_spread
 from smsweep.core.pareto import outcome
-from smsweep.core.sweep import Metric, SweepConfig
+from smsweep.core.sweep import Metric
 from smsweep.core.trial import History, MetricStats, Params, Trial
 from smsweep.errors import SpaceError
 from smsweep.search.bayes.evidence import EXTREME
 from smsweep.search.bayes.search import BayesSearch
+from smsweep.space.space import SearchSpace
 from smsweep.space.unit_cube import Array
 
 MIXTURE = Metric(name="mixture")  # what the bayes search is told to make smaller
@@ -31,14 +32,14 @@ class ParetoSearch:
     Source: ParEGO, Knowles 2006, doi:10.1109/TEVC.2005.851274.
     """
 
-    def __init__(self, config: SweepConfig, seed: int = 0) -> None:
-        if len(config.metrics) < 2:
+    def __init__(self, space: SearchSpace, metrics: Sequence[Metric], seed: int = 0) -> None:
+        if len(metrics) < 2:
             raise SpaceError(
                 "a search for a front needs two metrics or more; for one, use metric and method bayes"
             )
-        self._metrics = config.metrics
+        self._metrics = metrics
         self._seed = seed
-        self._bayes = BayesSearch(replace(config, method="bayes", metric=MIXTURE, metrics=()), seed)
+        self._bayes = BayesSearch(space, MIXTURE, seed)
 
     def suggest(self, history: History, n: int) -> list[Params]:
         trials, n_prior = [*history.prior, *history], len(history.prior)

@@ -12,15 +12,18 @@ from tempfile import TemporaryFile
 from typing import Any
 
 from smsweep._version import __version__
+from smsweep.backends import registry as backends
 from smsweep.backends.docker.doctor import check_docker
 from smsweep.backends.docker.prepare import with_framework_image
 from smsweep.core.job import JobTemplate
 from smsweep.errors import SmsweepError, UsageError
 from smsweep.runtime.job import interpreter
 from smsweep.runtime.job.command_macros import INTERPRETER
+from smsweep.search.registry import METHODS
 from smsweep.services.backends import backend_name
 from smsweep.services.sweeps.load import JobLike, load_job
 from smsweep.services.workspace import Workspace
+from smsweep.stopping.registry import RULES
 from smsweep.store.home import home_dir
 from smsweep.util.lazy_registry import LazyTable
 
@@ -131,7 +134,26 @@ def examine(
         *(check(workspace) for check in CHECKS),
         *(Finding(**asdict(found), is_required=is_required) for found in check_docker(workspace.environ, image)),
         *(Finding(**asdict(each), is_required=False) for each in _check_bucket(template, workspace.environ)),
+        *check_plugins(),
     ]
+
+
+def check_plugins() -> list[Finding]:
+    """Import each installed plug-in and report whether it can be used."""
+    findings = []
+    for registry in (backends.PLUGINS, METHODS, RULES):
+        for plugin, problem in registry.plugins():
+            found, _, cure = problem.rpartition("; ")
+            findings.append(
+                Finding(
+                    what=f"plug-in {plugin.name} ({plugin.group})",
+                    found=found or " and ".join(plugin.distributions),
+                    is_ok=not problem,
+                    is_required=False,
+                    cure=cure,
+                )
+            )
+    return findings
 
 
 def _check_bucket(template: JobTemplate, environ: Mapping[str, str]) -> Iterable[Any]:

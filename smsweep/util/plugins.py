@@ -68,14 +68,29 @@ def import_object(place: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
-class Spec(Protocol):
-    """An entry of a registry."""
+class SpecWithNeeds(Protocol):
+    """An entry of a registry whose factory receives named values."""
 
     @property
     def name(self) -> str: ...
 
+    @property
+    def needs(self) -> Sequence[str]: ...
 
-SpecT = TypeVar("SpecT", bound=Spec)
+    @property
+    def options(self) -> object: ...
+
+
+def check_needs(spec: SpecWithNeeds, known: Sequence[str]) -> None:
+    """Raise ValueError if a spec needs an unknown value, or `options` without an options model."""
+    for need in spec.needs:
+        if need not in known:
+            raise ValueError(f"{spec.name}: unknown need {need!r}; choose from {', '.join(known)}")
+    if ("options" in spec.needs) != (spec.options is not None):
+        raise ValueError(f"{spec.name}: give options a model and list 'options' in needs, or do neither")
+
+
+SpecT = TypeVar("SpecT")
 
 
 class PluginRegistry(Mapping[str, SpecT], Generic[SpecT]):
@@ -86,10 +101,21 @@ class PluginRegistry(Mapping[str, SpecT], Generic[SpecT]):
     affect the others.
     """
 
-    def __init__(self, group: str, spec_class: type[SpecT], builtin: Sequence[SpecT]) -> None:
+    def __init__(
+        self, group: str, spec_class: type[SpecT], builtin: Mapping[str, SpecT], *, reserved: Sequence[str] = ()
+    ) -> None:
+        """Create a registry.
+
+        Args:
+            group: The entry-point group of the plug-ins.
+            spec_class: The class of the specs.
+            builtin: The specs of smsweep, by name.
+            reserved: More names that plug-ins cannot use.
+        """
         self.group = group
+        self._reserved = reserved
         self._class = spec_class
-        self.builtin: Mapping[str, SpecT] = {spec.name: spec for spec in builtin}
+        self.builtin = builtin
 
     def __getitem__(self, name: str) -> SpecT:
         """Return the spec of that name.
@@ -100,20 +126,20 @@ class PluginRegistry(Mapping[str, SpecT], Generic[SpecT]):
         """
         if name in self.builtin:
             return self.builtin[name]
-        plugin = load_plugins(self.group)[name]
+        plugin = self._usable()[name]
         spec = plugin.load()
         if not isinstance(spec, self._class):
             raise plugin.error(f"{plugin.entry_point.value} must be a {self._class.__name__}, got {spec!r:.100}")
-        if spec.name != name:
-            raise plugin.error(f"its {self._class.__name__} has the name {spec.name!r}; it must be {name!r}")
+        if getattr(spec, "name", name) != name:
+            raise plugin.error(f"the name of {plugin.entry_point.value} must be {name!r}, got {spec.name!r}")  # type: ignore[attr-defined]
         return spec
 
     def __contains__(self, name: object) -> bool:
-        return name in self.builtin or name in load_plugins(self.group)
+        return name in self.builtin or name in self._usable()
 
     def __iter__(self) -> Iterator[str]:
         yield from self.builtin
-        yield from (name for name in sorted(load_plugins(self.group)) if name not in self.builtin)
+        yield from sorted(self._usable())
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -135,7 +161,7 @@ class PluginRegistry(Mapping[str, SpecT], Generic[SpecT]):
         except SmsweepError:
             raise
         except Exception as err:
-            if name in self.builtin:
+            if name not in self._usable():
                 raise
             problem = f"its factory raised {type(err).__name__}: {err}"
             raise load_plugins(self.group)[name].error(problem) from err
@@ -147,9 +173,18 @@ class PluginRegistry(Mapping[str, SpecT], Generic[SpecT]):
         """
         return [(plugin, self._problem(plugin)) for _, plugin in sorted(load_plugins(self.group).items())]
 
+    def _usable(self) -> Mapping[str, Plugin]:
+        """Return the plug-ins whose names smsweep itself does not use."""
+        found = load_plugins(self.group)
+        return {
+            name: plugin
+            for name, plugin in found.items()
+            if name not in self.builtin and name not in self._reserved
+        }
+
     def _problem(self, plugin: Plugin) -> str:
-        if plugin.name in self.builtin:
-            return str(plugin.error("the name of a built-in entry cannot be used"))
+        if plugin.name not in self._usable():
+            return str(plugin.error("smsweep itself uses the name, so the plug-in is ignored"))
         try:
             self[plugin.name]
         except UsageError as err:

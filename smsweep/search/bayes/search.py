@@ -10,9 +10,8 @@ from contextlib import AbstractContextManager
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from smsweep.core.sweep import SweepConfig
+from smsweep.core.sweep import Metric
 from smsweep.core.trial import History, Params
-from smsweep.errors import SpaceError
 from smsweep.search.bayes.acquisition import log_belief_inside, log_expected_improvement
 from smsweep.search.bayes.candidates import design_point, maximise
 from smsweep.search.bayes.evidence import Evidence, Kind, Ledger
@@ -21,6 +20,7 @@ from smsweep.search.bayes.observations import Observations, observed, thinned
 from smsweep.search.bayes.posterior import Posterior
 from smsweep.search.bayes.target_transform import N_START, VIEWS, View, by_distance, targets
 from smsweep.search.coverage import coverage_of
+from smsweep.space.space import SearchSpace
 from smsweep.space.unit_cube import Array, Cube
 
 MIN_START, MAX_START = 6, 12  # trials of the space-filling start: two more than there are dimensions, within this
@@ -44,14 +44,12 @@ class BayesSearch:
     Raises SpaceError without a metric.
     """
 
-    def __init__(self, config: SweepConfig, seed: int = 0) -> None:
-        if config.metric is None:
-            raise SpaceError("method bayes needs to know what to improve: add metric with a name and a goal")
-        self._space = config.space
+    def __init__(self, space: SearchSpace, metric: Metric, seed: int = 0) -> None:
+        self._space = space
         self._seed = seed
-        self._cube = Cube(config.space)
-        self._ledger = Ledger(self._cube, config.metric)
-        self._coverage = coverage_of(config.space)
+        self._cube = Cube(space)
+        self._ledger = Ledger(self._cube, metric)
+        self._coverage = coverage_of(space)
         self._n_start = min(max(self._cube.d + 2, MIN_START), MAX_START)
 
     def suggest(self, history: History, n: int) -> list[Params]:

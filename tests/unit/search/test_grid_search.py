@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smsweep.core.sweep import SweepConfig
 from smsweep.core.trial import History, Trial, TrialState
 from smsweep.errors import SpaceError
 from smsweep.search.grid_search import GridSearch
@@ -19,7 +18,7 @@ CELLS = [SPACE.grid_cell(i) for i in range(6)]
 
 
 def grid(space: SearchSpace = SPACE) -> GridSearch:
-    return GridSearch(SweepConfig(method="grid", space=space))
+    return GridSearch(space)
 
 
 def test_every_cell_is_proposed_once_in_order() -> None:

@@ -7,7 +7,7 @@ import pytest
 from smsweep.core.sweep import Metric, SweepConfig
 from smsweep.errors import ConfigError
 from smsweep.search.grid_search import GridSearch
-from smsweep.search.registry import METHODS, engine_of, expected_trial_count
+from smsweep.search.registry import METHODS, engine_of, expected_trial_count, make_strategy
 from smsweep.space.distributions import Categorical, Constant, IntUniform
 from smsweep.space.space import SearchSpace
 
@@ -21,7 +21,7 @@ TWO = (Metric(name="loss"), Metric(name="size"))
 
 
 def test_the_methods_are_those_of_wandb_and_what_may_stand_behind_custom() -> None:
-    assert list(METHODS) == ["grid", "random", "bayes", "pareto", "optuna"]
+    assert list(METHODS.builtin) == ["grid", "random", "bayes", "pareto", "optuna"]
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_an_engine_follows_from_method_scheduler_and_metrics(
 @pytest.mark.parametrize(
     ("scheduler", "message"),
     [
-        (None, "method: custom is valid, but"),
+        (None, "method: custom is valid, but smsweep cannot run it"),
         ({"engine": "ax"}, "scheduler.engine: ax is valid, but"),
         ({"engine": "ax", "source": "s.py"}, "scheduler.engine: ax is valid, but"),
     ],
@@ -54,7 +54,7 @@ def test_what_nothing_here_can_do_is_told(scheduler: dict[str, Any] | None, mess
 
 
 def test_a_method_is_built_from_a_config_and_a_seed() -> None:
-    assert isinstance(METHODS["grid"](SweepConfig(method="grid", space=SPACE), 0), GridSearch)
+    assert isinstance(make_strategy(SweepConfig(method="grid", space=SPACE), 0), GridSearch)
 
 
 @pytest.mark.parametrize(

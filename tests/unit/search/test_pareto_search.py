@@ -74,33 +74,33 @@ def hypervolume(history: History) -> float:
 
 
 def test_it_finds_a_better_front_than_chance() -> None:
-    by_chance = [hypervolume(searched(RandomSearch(config(), seed), 50)) for seed in range(4)]
-    assert hypervolume(searched(ParetoSearch(config()), 50)) > max(by_chance)
+    by_chance = [hypervolume(searched(RandomSearch(SPACE, seed), 50)) for seed in range(4)]
+    assert hypervolume(searched(ParetoSearch(SPACE, METRICS), 50)) > max(by_chance)
 
 
 def test_trainings_that_diverge_do_not_hide_how_the_others_differ() -> None:
-    by_chance = [hypervolume(searched(RandomSearch(config(), seed), 50)) for seed in range(4)]
-    fronts = [hypervolume(searched(ParetoSearch(config(), seed), 50, diverging)) for seed in range(3)]
+    by_chance = [hypervolume(searched(RandomSearch(SPACE, seed), 50)) for seed in range(4)]
+    fronts = [hypervolume(searched(ParetoSearch(SPACE, METRICS, seed), 50, diverging)) for seed in range(3)]
     assert min(fronts) > max(by_chance)
 
 
 def test_many_at_once_are_the_same_as_one_by_one() -> None:
-    history = searched(ParetoSearch(config()), 12)
-    at_once = ParetoSearch(config()).suggest(history, 4)
-    assert at_once == run(ParetoSearch(config()), history, 4)
+    history = searched(ParetoSearch(SPACE, METRICS), 12)
+    at_once = ParetoSearch(SPACE, METRICS).suggest(history, 4)
+    assert at_once == run(ParetoSearch(SPACE, METRICS), history, 4)
     assert len({str(params) for params in at_once}) == 4
 
 
 def test_a_fresh_search_goes_on_as_the_old_one_would() -> None:
-    old = ParetoSearch(config(), 5)
+    old = ParetoSearch(SPACE, METRICS, 5)
     history = searched(old, 10)
-    assert old.suggest(history, 2) == ParetoSearch(config(), 5).suggest(history, 2)
+    assert old.suggest(history, 2) == ParetoSearch(SPACE, METRICS, 5).suggest(history, 2)
 
 
 def test_no_assignment_of_a_finite_space_comes_twice() -> None:
-    history = searched(ParetoSearch(config(SMALL)), 12)
+    history = searched(ParetoSearch(SMALL, METRICS), 12)
     assert len({str(trial.params) for trial in history}) == 12
-    assert ParetoSearch(config(SMALL)).suggest(history, 1) == []
+    assert ParetoSearch(SMALL, METRICS).suggest(history, 1) == []
 
 
 def test_failures_missing_values_and_removed_trials_are_no_hindrance() -> None:
@@ -112,9 +112,9 @@ def test_failures_missing_values_and_removed_trials_are_no_hindrance() -> None:
         if number % 2:
             finish(history, number)
     remove(history, 19)
-    assert len(ParetoSearch(config()).suggest(history, 3)) == 3
+    assert len(ParetoSearch(SPACE, METRICS).suggest(history, 3)) == 3
 
 
 def test_one_metric_has_no_front() -> None:
     with pytest.raises(SpaceError, match="two metrics or more"):
-        ParetoSearch(dataclasses.replace(config(), metrics=METRICS[:1]))
+        ParetoSearch(SPACE, METRICS[:1])

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smsweep.core.sweep import SweepConfig
 from smsweep.core.trial import History, Trial
 from smsweep.search.random_search import RandomSearch
 from smsweep.space.distributions import (
@@ -27,7 +26,7 @@ ENDLESS = SearchSpace({"n": QNormal(mu=8, sigma=2, q=1), "b": Categorical(values
 
 
 def search(space: SearchSpace, seed: int = 0) -> RandomSearch:
-    return RandomSearch(SweepConfig(method="random", space=space), seed)
+    return RandomSearch(space, seed)
 
 
 def test_the_draw_of_a_number_ignores_the_other_trials() -> None:

@@ -10,7 +10,7 @@ from smsweep.core.repeats import Repeats
 from smsweep.core.sweep import Metric, SweepConfig
 from smsweep.core.trial import History, MetricStats, Trial, TrialState
 from smsweep.search.base import outlook
-from smsweep.search.registry import METHODS
+from smsweep.search.registry import make_strategy
 from smsweep.search.repeated import Repeated
 from smsweep.space.distributions import Categorical, Uniform
 from smsweep.space.space import SearchSpace
@@ -26,7 +26,7 @@ SPACES = {
 
 def search(method: str = "grid", n: int = 2) -> Repeated:
     config = SweepConfig(method=method, space=SPACES[method], metric=LOSS)
-    return Repeated(METHODS[method](config, 3), Repeats(n, LOSS))
+    return Repeated(make_strategy(config, 3), Repeats(n, LOSS))
 
 
 def end(history: History, number: int, value: float, state: TrialState = TrialState.FINISHED) -> None:
@@ -53,7 +53,7 @@ def test_many_at_once_are_the_same_as_one_by_one(method: str, n: int) -> None:
 
 @pytest.mark.parametrize("method", ["random", "bayes"])
 def test_the_assignments_are_those_of_the_strategy_alone(method: str) -> None:
-    alone = METHODS[method](SweepConfig(method=method, space=SPACES[method], metric=LOSS), 3)
+    alone = make_strategy(SweepConfig(method=method, space=SPACES[method], metric=LOSS), 3)
     assert search(method, 3).suggest(History(), 9)[::3] == alone.suggest(History(), 3)
 
 
@@ -118,7 +118,7 @@ def test_a_removed_trial_is_left_out_and_an_assignment_without_any_is_offered_ag
 @pytest.mark.parametrize(("n", "is_used_up"), [(4, False), (5, True)])
 def test_the_outlook_is_that_of_the_strategy(n: int, is_used_up: bool) -> None:
     config = SweepConfig(method="random", space=SPACES["grid"])
-    history, strategy = History(), Repeated(METHODS["random"](config, 0), Repeats(2, None))
+    history, strategy = History(), Repeated(make_strategy(config, 0), Repeats(2, None))
     run(strategy, history, n)
     assert bool(outlook(strategy, history)) is is_used_up
 

@@ -9,8 +9,7 @@ from hypothesis import given
 from smsweep.core.sweep import Goal
 from smsweep.core.trial import History, Trial, TrialState
 from smsweep.errors import ConfigError
-from smsweep.stopping.registry import RULES
-from tests.unit.stopping.curves import UPDATES, config, curves, judged, numbers
+from tests.unit.stopping.curves import UPDATES, config, curves, judged, numbers, rule_of
 
 
 def stopped(history: History, goal: Goal = Goal.MINIMIZE, **rule: Any) -> list[int]:
@@ -61,16 +60,16 @@ def test_the_reason_names_rule_rung_value_threshold_and_peers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rule", "message"), [({}, "needs min_iter"), ({"min_iter": 3, "max_iter": 3}, "must be above min_iter")]
+    ("rule", "message"), [({}, "min_iter"), ({"min_iter": 3, "max_iter": 3}, "must be above min_iter")]
 )
 def test_a_rule_without_rungs_is_refused(rule: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        RULES["asha"](config(type="asha", **rule))
+        rule_of(config(type="asha", **rule))
 
 
 def test_most_trials_end_at_the_first_rung() -> None:
     rng, history = random.Random(1), History()
-    rule = RULES["asha"](config(type="asha", min_iter=1, eta=3))
+    rule = rule_of(config(type="asha", min_iter=1, eta=3))
     for number in range(81):  # one after the other, each as long as it may
         level = rng.random()
         for length in range(1, 28):
@@ -86,7 +85,7 @@ def test_most_trials_end_at_the_first_rung() -> None:
 
 @given(updates=UPDATES)
 def test_a_fresh_rule_agrees_with_one_that_was_there_all_along(updates: list[list[Trial]]) -> None:
-    history, old = History(), RULES["asha"](config(type="asha", min_iter=1, eta=2))
+    history, old = History(), rule_of(config(type="asha", min_iter=1, eta=2))
     for update in updates:
         history.update(update)
         assert old.judge(history) == judged(history, type="asha", min_iter=1, eta=2)

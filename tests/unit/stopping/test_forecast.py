@@ -10,7 +10,7 @@ from smsweep.core.trial import History, StopDecision, Trial, TrialState
 from smsweep.errors import ConfigError
 from smsweep.space.distributions import Uniform
 from smsweep.space.space import SearchSpace
-from smsweep.stopping.registry import RULES
+from tests.unit.stopping.curves import rule_of
 
 LENGTH = 18
 
@@ -20,7 +20,7 @@ def config(goal: Goal = Goal.MINIMIZE, **rule: Any) -> SweepConfig:
         method="random",
         space=SearchSpace({"lr": Uniform(min=0.0, max=1.0)}),
         metric=Metric(name="loss", goal=goal),
-        early_terminate=EarlyTerminate(type="forecast", **{"min_iter": 2} | rule),
+        early_terminate=EarlyTerminate(type="forecast", options={"min_iter": 2} | rule),
     )
 
 
@@ -38,7 +38,7 @@ WHOLE = [trial(i, curve(floor)) for i, floor in enumerate((0.0, 0.1, 0.2, 0.5, 1
 
 def judged(*running: list[float], whole: list[Trial] = WHOLE, lr: float = 0.5, **rule: Any) -> list[StopDecision]:
     begun = [trial(99 + i, values, TrialState.RUNNING, lr) for i, values in enumerate(running)]
-    return RULES["forecast"](config(**rule)).judge(History([*whole, *begun]))
+    return rule_of(config(**rule)).judge(History([*whole, *begun]))
 
 
 def test_what_goes_the_way_of_bad_trainings_is_stopped() -> None:
@@ -117,14 +117,14 @@ def test_a_stop_says_what_was_forecast_and_what_it_takes() -> None:
 
 def test_judged_step_by_step_is_judged_at_once() -> None:
     history = History()
-    rule = RULES["forecast"](config())
+    rule = rule_of(config())
     for state, values in ((TrialState.FINISHED, WHOLE), (TrialState.RUNNING, [trial(99, curve(3.5)[:1])])):
         history.update(Trial(number=t.number, params=t.params, state=state, curve=t.curve) for t in values)
         assert rule.judge(history) == []
     history.update([trial(99, curve(3.5)[:6], TrialState.RUNNING)])
-    assert rule.judge(history) == RULES["forecast"](config()).judge(history) != []
+    assert rule.judge(history) == rule_of(config()).judge(history) != []
     history.update([trial(3, curve(0.5, rate=0.3)), trial(40, curve(0.3))])
-    assert rule.judge(history) == RULES["forecast"](config()).judge(History(history)) != []
+    assert rule.judge(history) == rule_of(config()).judge(History(history)) != []
     history.update([trial(99, curve(3.5)[:6], TrialState.STOPPING)])
     assert rule.judge(history) == []
 
@@ -138,4 +138,4 @@ def test_equal_and_enormous_values_are_no_error() -> None:
 
 def test_it_needs_a_metric_and_min_iter() -> None:
     with pytest.raises(ConfigError, match="min_iter"):
-        RULES["forecast"](config(min_iter=None))
+        rule_of(config(min_iter=None))

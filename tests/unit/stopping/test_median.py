@@ -10,8 +10,7 @@ from smsweep.core.sweep import EarlyTerminate, Goal, SweepConfig
 from smsweep.core.trial import History, Trial, TrialState
 from smsweep.errors import ConfigError
 from smsweep.space.space import SearchSpace
-from smsweep.stopping.registry import RULES
-from tests.unit.stopping.curves import UPDATES, config, curves, judged, numbers
+from tests.unit.stopping.curves import UPDATES, config, curves, judged, numbers, rule_of
 
 GOOD = ([1, 1], [2, 2], [3, 3])
 
@@ -79,14 +78,14 @@ def test_the_reason_names_rule_points_value_threshold_and_peers() -> None:
 
 
 def test_a_rule_without_a_metric_is_refused() -> None:
-    rule = EarlyTerminate(type="median", min_iter=1)
+    rule = EarlyTerminate(type="median", options={"min_iter": 1})
     with pytest.raises(ConfigError, match="add `metric`"):
-        RULES["median"](SweepConfig(method="random", space=SearchSpace({}), early_terminate=rule))
+        rule_of(SweepConfig(method="random", space=SearchSpace({}), early_terminate=rule))
 
 
 @given(updates=UPDATES)
 def test_a_fresh_rule_agrees_with_one_that_was_there_all_along(updates: list[list[Trial]]) -> None:
-    history, old = History(), RULES["median"](config(type="median", min_iter=1, min_trials=2))
+    history, old = History(), rule_of(config(type="median", min_iter=1, min_trials=2))
     for update in updates:
         history.update(update)
         assert old.judge(history) == judged(history, type="median", min_iter=1, min_trials=2)

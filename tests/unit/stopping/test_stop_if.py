@@ -48,7 +48,7 @@ def test_conditions_and_a_rule_work_side_by_side() -> None:
         method="random",
         space=SearchSpace({}),
         metric=Metric(name="loss"),
-        early_terminate=EarlyTerminate(type="hyperband", min_iter=1),
+        early_terminate=EarlyTerminate(type="hyperband", options={"min_iter": 1}),
     )
     rule = make_rule(config, ["loss is nan", "loss > 50"])
     assert rule is not None
