@@ -20,10 +20,11 @@ build-backend = "hatchling.build"
 name = "{name}"
 version = "2.0"
 
-[project.entry-points."{group}"]
-{entry}
+[project.entry-points."smsweep.search"]
+{method} = "{package}:SPEC"
 """
-SEARCH = """
+SOURCE = """
+import random
 from smsweep.search.registry import SearchSpec
 
 class Method:
@@ -31,99 +32,101 @@ class Method:
         {body}
 
     def suggest(self, history, n):
-        return [self.space.sample(__import__("random").Random(history.next_number + i)) for i in range(n)]
+        return [self.space.sample(random.Random(history.next_number + i)) for i in range(n)]
 
-SPEC = SearchSpec(name="{name}", summary="a method", factory=Method)
+SPEC = SearchSpec(name="{method}", summary="a method", factory=Method)
 """
+WORKING = "self.space = space"
+# name of the distribution -> name of its search method, code
+DISTRIBUTIONS = {
+    "no-import": ("m-import", "import no_such_module\n"),
+    "no-exit": ("m-exit", "raise SystemExit(9)\n"),
+    "no-spec": ("m-spec", "SPEC = 'm-spec'\n"),
+    "no-name": ("m-name", SOURCE.format(method="other", body=WORKING)),
+    "no-factory": ("m-factory", SOURCE.format(method="m-factory", body="raise ValueError('no primes')")),
+    "imposter": ("random", SOURCE.format(method="random", body="raise ValueError('the plug-in was used')")),
+    "imposter-two": ("custom", SOURCE.format(method="custom", body="raise ValueError('the plug-in was used')")),
+    "first-one": ("m-twice", SOURCE.format(method="m-twice", body=WORKING)),
+    "second-one": ("m-twice", SOURCE.format(method="m-twice", body=WORKING)),
+    "works": ("m-works", SOURCE.format(method="m-works", body=WORKING)),
+}
 CONFIG = "program: train.py\nmethod: {method}\nrun_cap: 2\nparameters: {{x: {{values: [1, 2]}}}}\n"
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> Run:
-    """Run a command in an environment that plug-ins can be installed into."""
-    bin_folder = make_environment(tmp_path / "venv")
-    environ = environment(tmp_path)
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Return a function that runs a command in an environment with all of the distributions."""
+    folder = tmp_path_factory.mktemp("plugins")
+    bin_folder = make_environment(folder / "venv")
+    environ = environment(folder)
     environ["PATH"] = f"{bin_folder}:{environ['PATH']}"
-    (tmp_path / "train.py").write_text("import smsweep\n")
-    for method in ("random", "sobol"):
-        (tmp_path / f"{method}.yaml").write_text(CONFIG.format(method=method))
+    (folder / "train.py").write_text("import smsweep\n")
 
     def run(*command: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, timeout=240)
         assert done.returncode == code, done.stdout + done.stderr
         assert "Traceback" not in done.stderr
         return done
 
+    for name, (method, source) in DISTRIBUTIONS.items():
+        package = folder / "distributions" / name / name.replace("-", "_")
+        package.mkdir(parents=True)
+        (package / "__init__.py").write_text(source)
+        text = PYPROJECT.format(name=name, method=method, package=package.name)
+        (package.parent / "pyproject.toml").write_text(text)
+        (folder / f"{method}.yaml").write_text(CONFIG.format(method=method))
+    run("pip", "install", "--quiet", *(str(folder / "distributions" / name) for name in DISTRIBUTIONS))
     return run
 
 
-def install(run: Run, folder: Path, name: str, entry: str, source: str, group: str = "smsweep.search") -> None:
-    package = folder / "dist" / name / name.replace("-", "_")
-    package.mkdir(parents=True)
-    (package / "__init__.py").write_text(source)
-    (package.parent / "pyproject.toml").write_text(PYPROJECT.format(name=name, group=group, entry=entry))
-    run("pip", "install", "--quiet", str(package.parent))
-
-
 @pytest.mark.parametrize(
-    ("source", "problem"),
+    ("name", "problem"),
     [
-        ("import no_such_module\n", "cannot import broken_one:SPEC: ModuleNotFoundError: No module"),
-        ("raise SystemExit(9)\n", "cannot import broken_one:SPEC: SystemExit: 9"),
-        ("SPEC = 'sobol'\n", "broken_one:SPEC must be a SearchSpec, got 'sobol'"),
-        (SEARCH.format(name="other", body="pass"), "the name of broken_one:SPEC must be 'sobol', got 'other'"),
+        ("no-import", "cannot import no_import:SPEC: ModuleNotFoundError: No module named 'no_such_module'"),
+        ("no-exit", "cannot import no_exit:SPEC: SystemExit: 9"),
+        ("no-spec", "no_spec:SPEC must be a SearchSpec, got 'm-spec'"),
+        ("no-name", "the name of no_name:SPEC must be 'm-name', got 'other'"),
+        ("no-factory", "its factory raised ValueError: no primes"),
     ],
-)  # fmt: skip
-def test_broken_plugin_is_reported_and_affects_only_its_own_commands(
-    tmp_path: Path, run: Run, source: str, problem: str
-) -> None:
-    install(run, tmp_path, "broken-one", 'sobol = "broken_one:SPEC"', source)
-    failed = run("smsweep", "plan", "sobol.yaml", code=2).stderr
-    assert problem in failed
-    assert "of broken-one 2.0" in failed
-    assert "pip uninstall broken-one" in failed
+)
+def test_broken_plugin_is_reported_with_its_distribution(run: Run, name: str, problem: str) -> None:
+    method, _ = DISTRIBUTIONS[name]
+    failed = run("smsweep", "plan", f"{method}.yaml", code=2).stderr
+    assert f"plug-in {method} (smsweep.search) of {name} 2.0: {problem}" in failed
+    assert failed.rstrip().endswith(f"pip uninstall {name}")
+
+
+def test_broken_plugins_do_not_affect_other_commands(run: Run) -> None:
     assert "2 trials" in run("smsweep", "plan", "random.yaml").stdout
-    assert "smsweep" in run("smsweep", "--help").stdout
-    (line,) = (line for line in run("smsweep", "doctor").stdout.splitlines() if "plug-in sobol" in line)
-    assert line.startswith("missing") and problem in line
+    assert "2 trials" in run("smsweep", "plan", "m-works.yaml").stdout
+    assert "method: custom is valid, but smsweep cannot run it" in run(
+        "smsweep", "plan", "custom.yaml", code=2
+    ).stderr  # fmt: skip
+    run("smsweep", "--help")
 
 
-def test_exception_in_a_factory_names_the_distribution(tmp_path: Path, run: Run) -> None:
-    source = SEARCH.format(name="sobol", body="raise ValueError('no primes')")
-    install(run, tmp_path, "broken-one", 'sobol = "broken_one:SPEC"', source)
-    failed = run("smsweep", "plan", "sobol.yaml", code=2).stderr
-    assert "of broken-one 2.0: its factory raised ValueError: no primes" in failed
+def test_doctor_reports_each_plugin(run: Run) -> None:
+    lines = [line for line in run("smsweep", "doctor").stdout.splitlines() if "plug-in" in line]
+    found = {line.split("plug-in ")[1].split(" ")[0]: line for line in lines}
+    assert found.keys() == {method for method, _ in DISTRIBUTIONS.values()}
+    assert [name for name, line in found.items() if line.startswith("ok")] == ["m-factory", "m-works"]
+    assert "imposter 2.0: smsweep itself uses the name" in found["random"]
+    assert "imposter-two 2.0: smsweep itself uses the name" in found["custom"]
+    assert "SystemExit: 9" in found["m-exit"]
 
 
-def test_built_in_name_is_refused(tmp_path: Path, run: Run) -> None:
-    source = SEARCH.format(name="random", body="raise ValueError('the plug-in was used')")
-    install(run, tmp_path, "imposter", 'random = "imposter:SPEC"', source)
-    assert "2 trials" in run("smsweep", "plan", "random.yaml").stdout
-    (line,) = (line for line in run("smsweep", "doctor").stdout.splitlines() if "plug-in random" in line)
-    assert "imposter 2.0: smsweep itself uses the name" in line
+def test_name_of_two_distributions_is_refused(run: Run) -> None:
+    failed = run("smsweep", "plan", "m-twice.yaml", code=2).stderr
+    assert "first-one 2.0 and second-one 2.0: the name must be unique" in failed
 
 
-def test_name_of_two_distributions_is_refused(tmp_path: Path, run: Run) -> None:
-    source = SEARCH.format(name="sobol", body="self.space = space")
-    for name in ("first-one", "second-one"):
-        install(run, tmp_path, name, f'sobol = "{name.replace("-", "_")}:SPEC"', source)
-    failed = run("smsweep", "plan", "sobol.yaml", code=2).stderr
-    assert "first-one 2.0 and second-one 2.0" in failed
-    run("pip", "uninstall", "--quiet", "--yes", "second-one")
-    assert "2 trials" in run("smsweep", "plan", "sobol.yaml").stdout
-
-
-def test_sweep_is_readable_after_its_plugin_was_removed(tmp_path: Path, run: Run) -> None:
-    source = SEARCH.format(name="sobol", body="self.space = space")
-    install(run, tmp_path, "sobol-search", 'sobol = "sobol_search:SPEC"', source)
-    sweep_id = run("smsweep", "run", "sobol.yaml", "--quiet").stdout.strip()
-    run("pip", "uninstall", "--quiet", "--yes", "sobol-search")
+def test_sweep_is_readable_after_its_plugin_was_removed(run: Run) -> None:
+    sweep_id = run("smsweep", "run", "m-works.yaml", "--quiet").stdout.strip()
+    run("pip", "uninstall", "--quiet", "--yes", "works")
     assert sweep_id in run("smsweep", "ls").stdout
     assert "2 finished" in run("smsweep", "show", sweep_id).stdout
-    assert (
-        "expected grid, random, bayes or custom, got 'sobol'"
-        in run("smsweep", "plan", "sobol.yaml", code=2).stderr
-    )
+    failed = run("smsweep", "plan", "m-works.yaml", code=2).stderr
+    assert "got 'm-works'" in failed
     failed = run("smsweep", "agent", sweep_id, code=2).stderr
-    assert "the search method 'sobol' is not installed; install the plug-in" in failed
+    assert "the search method 'm-works' is not installed; install the plug-in that provides it" in failed

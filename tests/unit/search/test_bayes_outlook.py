@@ -28,27 +28,27 @@ def valley(params: Params) -> float:
     return float((params["x"] - 0.3) ** 2)
 
 
-def test_a_valley_whose_floor_was_found_has_nothing_left() -> None:
+def test_outlook_reports_a_search_that_found_the_minimum() -> None:
     history = searched(25, valley)
     hint = outlook(make_strategy(LINE, 3), history)
-    assert hint.startswith("after 25 trials the model expects less than 0.2% of what the search has gained")
+    assert hint.startswith("after 25 trials the model expects less than 0.2% of the gain so far from one more")
     assert make_strategy(LINE, 3).suggest(history, 1)  # said, not done
 
 
-def test_nothing_is_said_of_a_search_that_has_just_begun() -> None:
+def test_outlook_is_empty_after_few_trials() -> None:
     assert outlook(make_strategy(LINE, 3), searched(8, valley)) == ""
 
 
-def test_nothing_is_said_where_the_model_sees_only_chance() -> None:
+def test_outlook_is_empty_for_pure_noise() -> None:
     chance = random.Random(1)
     assert outlook(make_strategy(LINE, 3), searched(25, lambda _: chance.gauss(0.0, 1.0))) == ""
 
 
-def test_equal_values_are_no_error() -> None:
+def test_equal_values_are_accepted() -> None:
     assert outlook(make_strategy(LINE, 3), searched(25, lambda _: 1.0)) == ""
 
 
-def test_a_used_up_space_is_told() -> None:
+def test_outlook_reports_a_used_up_space() -> None:
     config = SweepConfig(
         method="bayes", space=SearchSpace({"x": Categorical(values=("a", "b"))}), metric=Metric(name="loss")
     )

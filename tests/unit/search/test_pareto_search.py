@@ -73,37 +73,37 @@ def hypervolume(history: History) -> float:
     return area
 
 
-def test_it_finds_a_better_front_than_chance() -> None:
+def test_pareto_search_finds_a_better_front_than_random_search() -> None:
     by_chance = [hypervolume(searched(RandomSearch(SPACE, seed), 50)) for seed in range(4)]
     assert hypervolume(searched(ParetoSearch(SPACE, METRICS), 50)) > max(by_chance)
 
 
-def test_trainings_that_diverge_do_not_hide_how_the_others_differ() -> None:
+def test_diverged_trainings_do_not_hide_differences_of_the_others() -> None:
     by_chance = [hypervolume(searched(RandomSearch(SPACE, seed), 50)) for seed in range(4)]
     fronts = [hypervolume(searched(ParetoSearch(SPACE, METRICS, seed), 50, diverging)) for seed in range(3)]
     assert min(fronts) > max(by_chance)
 
 
-def test_many_at_once_are_the_same_as_one_by_one() -> None:
+def test_trials_at_once_equal_trials_one_by_one() -> None:
     history = searched(ParetoSearch(SPACE, METRICS), 12)
     at_once = ParetoSearch(SPACE, METRICS).suggest(history, 4)
     assert at_once == run(ParetoSearch(SPACE, METRICS), history, 4)
     assert len({str(params) for params in at_once}) == 4
 
 
-def test_a_fresh_search_goes_on_as_the_old_one_would() -> None:
+def test_new_search_continues_like_the_old_one() -> None:
     old = ParetoSearch(SPACE, METRICS, 5)
     history = searched(old, 10)
     assert old.suggest(history, 2) == ParetoSearch(SPACE, METRICS, 5).suggest(history, 2)
 
 
-def test_no_assignment_of_a_finite_space_comes_twice() -> None:
+def test_assignments_of_a_finite_space_are_not_repeated() -> None:
     history = searched(ParetoSearch(SMALL, METRICS), 12)
     assert len({str(trial.params) for trial in history}) == 12
     assert ParetoSearch(SMALL, METRICS).suggest(history, 1) == []
 
 
-def test_failures_missing_values_and_removed_trials_are_no_hindrance() -> None:
+def test_failures_missing_values_and_removed_trials_are_accepted() -> None:
     history = History()
     states = [TrialState.FAILED, TrialState.KILLED, TrialState.STOPPED, TrialState.CRASHED]
     rng = random.Random(0)
@@ -115,6 +115,6 @@ def test_failures_missing_values_and_removed_trials_are_no_hindrance() -> None:
     assert len(ParetoSearch(SPACE, METRICS).suggest(history, 3)) == 3
 
 
-def test_one_metric_has_no_front() -> None:
+def test_single_metric_is_refused() -> None:
     with pytest.raises(SpaceError, match="two metrics or more"):
         ParetoSearch(SPACE, METRICS[:1])
