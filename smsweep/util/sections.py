@@ -30,7 +30,7 @@ class Section(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _refuse_null(cls, value: Any) -> Any:
-        # None is the default of most fields; a null in the document is a key that somebody forgot to fill in
+        # None is the default of most fields, but a null in a document is a key without a value
         if value is None:
             raise expected("a value")
         return value
@@ -50,7 +50,7 @@ def is_whole(value: object) -> bool:
 
 
 def _number(value: Any) -> Any:
-    # infinities and NaN are noted for the whole document at once
+    # the reader reports infinities and NaN once for the whole document
     if not is_number(value):
         raise expected("a number")
     if isinstance(value, int) and abs(value) > sys.float_info.max:

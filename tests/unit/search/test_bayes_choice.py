@@ -1,4 +1,4 @@
-"""Where the next trial goes: the even start, the acquisition and its maximisation."""
+"""The even start, the acquisition function and its maximisation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each trial of a history means to a Bayesian search."""
+"""The evidence of each trial for a Bayesian search."""
 
 from __future__ import annotations
 

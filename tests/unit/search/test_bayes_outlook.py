@@ -1,4 +1,4 @@
-"""What a Bayesian search says of what is left to gain."""
+"""The outlook of a Bayesian search."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_outlook_reports_a_search_that_found_the_minimum() -> None:
     history = searched(25, valley)
     hint = outlook(make_strategy(LINE, 3), history)
     assert hint.startswith("after 25 trials the model expects less than 0.2% of the gain so far from one more")
-    assert make_strategy(LINE, 3).suggest(history, 1)  # said, not done
+    assert make_strategy(LINE, 3).suggest(history, 1)  # the outlook does not stop the search
 
 
 def test_outlook_is_empty_after_few_trials() -> None:

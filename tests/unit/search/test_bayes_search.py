@@ -72,7 +72,7 @@ def finish(history: History, number: int, value: float) -> None:
 
 
 def searched(n: int, goal: Goal = Goal.MINIMIZE, seed: int = 0) -> History:
-    """A sweep of so many trials, each finished before the next is asked for."""
+    """Return a history of n trials, each finished before the next is proposed."""
     history, strategy = History(), make_strategy(config(goal=goal), seed)
     for _ in range(n):
         (params,) = strategy.suggest(history, 1)

@@ -17,7 +17,7 @@ def cell_of(params: Params) -> int | None:
 
 
 class CoverageMachine(RuleBasedStateMachine):
-    """Whatever happens to a history, a coverage that followed it all along equals one that sees it now."""
+    """A coverage that follows a history always equals a new coverage of the same history."""
 
     numbers: Bundle[int] = Bundle("numbers")
 

@@ -1,4 +1,4 @@
-"""A space or a sampler that is a program: what is wrong with it is told."""
+"""Programs of the user that define a space or a sampler, and their errors."""
 
 from __future__ import annotations
 

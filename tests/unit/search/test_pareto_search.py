@@ -27,13 +27,13 @@ def config(space: SearchSpace = SPACE) -> SweepConfig:
 
 
 def values(params: Params) -> tuple[float, float]:
-    """Return cost and quality, of which the front is quality = cost squared: no weighted sum finds its middle."""
+    """Return cost and quality. The front is quality = cost squared, whose middle no weighted sum finds."""
     off = (params["y"] - 0.5) ** 2 + (params["z"] - 0.5) ** 2
     return params["x"] + off, params["x"] ** 2 - off
 
 
 def diverging(params: Params) -> tuple[float, float]:
-    """Return the same, but an enormous cost in a fifth of the space."""
+    """Return the same values, with a huge cost in a fifth of the space."""
     cost, quality = values(params)
     return cost * (1e9 if params["y"] > 0.8 else 1.0), quality
 
@@ -63,7 +63,7 @@ def searched(
 
 
 def hypervolume(history: History) -> float:
-    """Return the area between the front and a point that is bad by both metrics."""
+    """Return the area between the front and a point that is bad in both metrics."""
     points = sorted((trial.metrics["cost"].min, trial.metrics["quality"].max) for trial in front(history, METRICS))
     area, floor = 0.0, -1.0
     for cost, quality in points:

@@ -37,9 +37,9 @@ def test_ppf_inverts_cdf_of_a_discrete_value(kind: str, data: st.DataObject, u: 
 def test_cdf_inverts_ppf_of_a_continuous_distribution(kind: str, data: st.DataObject, u: float) -> None:
     law = data.draw(LAWS[kind])
     value = law.ppf(u)
-    if value in (0.0, 1.0):  # where a beta's value is nearer to its end than a float can say
+    if value in (0.0, 1.0):  # the value of a beta is closer to its bound than the smallest float
         return
-    # The float next to it may be far away in probability where the density is steep: near the end of a beta.
+    # If the density is steep, near the bound of a beta, the next float can differ much in probability.
     below, above = law.cdf(math.nextafter(value, -math.inf)), law.cdf(math.nextafter(value, math.inf))
     assert below - 1e-8 <= u <= above + 1e-8
 

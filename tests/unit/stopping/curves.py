@@ -1,4 +1,4 @@
-"""Histories of trials of which only the curves matter, and rules to judge them."""
+"""Histories of trials with curves, and rules to judge them."""
 
 from __future__ import annotations
 

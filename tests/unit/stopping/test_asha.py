@@ -31,7 +31,7 @@ def test_rung_is_judged_without_waiting_for_other_trials() -> None:
 
 
 def test_each_rung_has_its_own_peers() -> None:
-    # all three came to 2 points, two of them to 6
+    # all three reached 2 points, two of them 6
     history = curves([9, 1, 1, 1, 1, 5], [9, 2, 1, 1, 1, 4], [9, 3])
     assert stopped(history) == [0, 2]
 
@@ -70,7 +70,7 @@ def test_options_without_rungs_are_refused(rule: dict[str, Any], message: str) -
 def test_most_trials_are_stopped_at_the_first_rung() -> None:
     rng, history = random.Random(1), History()
     rule = rule_of(config(type="asha", min_iter=1, eta=3))
-    for number in range(81):  # one after the other, each as long as it may
+    for number in range(81):  # one after the other, each until it is stopped
         level = rng.random()
         for length in range(1, 28):
             history.update([Trial(number=number, params={}, state=TrialState.RUNNING, curve=(level,) * length)])

@@ -25,7 +25,7 @@ def config(goal: Goal = Goal.MINIMIZE, **rule: Any) -> SweepConfig:
 
 
 def curve(floor: float, rate: float = 1.0) -> list[float]:
-    """Return one that falls from 1 above the floor, by that rate a point."""
+    """Return a curve that decreases from floor + 1 towards the floor, at a rate per point."""
     return [floor + float(np.exp(-rate * i)) for i in range(LENGTH)]
 
 
@@ -55,7 +55,7 @@ def test_no_trial_is_stopped_before_min_iter_or_enough_complete_trainings() -> N
 def test_slow_trial_continues_if_slow_trials_end_well() -> None:
     slow = [trial(20 + i, curve(-1.0 - 0.1 * i, rate=0.15), lr=0.05 * i) for i in range(4)]
     begun = curve(-1.2, rate=0.15)[:3]
-    assert begun[-1] > curve(-0.6)[2]  # behind what would be stopped
+    assert begun[-1] > curve(-0.6)[2]  # worse than a trial that is stopped
     assert judged(begun, whole=[*WHOLE, *slow], lr=0.1) == []
 
 
@@ -78,7 +78,7 @@ def test_every_third_trial_is_never_stopped() -> None:
 
 
 def test_pessimistic_forecasts_raise_the_margin() -> None:
-    late = [3.0 - 0.01 * i for i in range(12)] + [1.0] * 6  # nothing tells what is to come
+    late = [3.0 - 0.01 * i for i in range(12)] + [1.0] * 6  # the early values do not predict the late ones
     foreseen = [*(trial(i, late, lr=0.95) for i in range(2)), *(trial(t.number + 2, [*t.curve]) for t in WHOLE)]
     surprising = [*WHOLE, *(trial(20 + i, late, lr=0.95) for i in range(2))]
     assert len(judged(curve(2.0)[:6], whole=foreseen)) == 1
