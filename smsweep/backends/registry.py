@@ -51,7 +51,7 @@ class Backends(LazyTable[MakeBackend]):
     """The backends, with those of plug-ins."""
 
     def __getitem__(self, name: str) -> MakeBackend:
-        return super().__getitem__(name) if super().__contains__(name) else _opener(PLUGINS[name])
+        return super().__getitem__(name) if super().__contains__(name) else _opener(name, PLUGINS[name])
 
     def __contains__(self, name: object) -> bool:
         return super().__contains__(name) or name in PLUGINS
@@ -61,10 +61,15 @@ class Backends(LazyTable[MakeBackend]):
         yield from PLUGINS
 
 
-def _opener(spec: BackendSpec) -> MakeBackend:
-    return lambda jobs_dir, runtime_zip, environ, clock: spec.open(
-        BackendContext(jobs_dir=jobs_dir, runtime_zip=runtime_zip, environ=environ, clock=clock)
-    )
+def _opener(name: str, spec: BackendSpec) -> MakeBackend:
+    def open_backend(
+        jobs_dir: Path, runtime_zip: Path, environ: Mapping[str, str], clock: Callable[[], float]
+    ) -> Backend:
+        context = BackendContext(jobs_dir=jobs_dir, runtime_zip=runtime_zip, environ=environ, clock=clock)
+        with PLUGINS.guard(name, "open"):
+            return spec.open(context)
+
+    return open_backend
 
 
 BACKENDS: Mapping[str, MakeBackend] = Backends(

@@ -140,7 +140,7 @@ def _method_options(data: Mapping[str, Any], problems: Problems, is_stored: bool
             problems.add(("method_options",), f"{method} has no options; remove it")
         return {}
     checked = check(spec.model, options, ("method_options",), problems)
-    return checked.model_dump(exclude_unset=True) if checked is not None else {}
+    return options if checked is not None else {}
 
 
 def _early_terminate(data: Mapping[str, Any], problems: Problems, is_stored: bool) -> EarlyTerminate | None:
@@ -168,6 +168,4 @@ def _early_terminate(data: Mapping[str, Any], problems: Problems, is_stored: boo
             problems.add((*path, key), f"unknown key; {rule} has no options; remove it")
         return EarlyTerminate(type=rule)
     checked = check(model, options, path, problems)
-    return (
-        EarlyTerminate(type=rule, options=checked.model_dump(exclude_unset=True)) if checked is not None else None
-    )
+    return EarlyTerminate(type=rule, options=options) if checked is not None else None

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from smsweep.core.repeats import Repeats
 from smsweep.core.sweep import SweepConfig
+from smsweep.core.trial import History, Params
 from smsweep.errors import ConfigError, SpaceError
-from smsweep.search.base import SearchStrategy
+from smsweep.search.base import SearchStrategy, outlook
 from smsweep.search.repeated import Repeated
 from smsweep.util.plugins import PluginRegistry, check_needs, import_object
 
@@ -168,7 +169,23 @@ def build_strategy(spec: SearchSpec, config: SweepConfig, seed: int) -> SearchSt
         values["options"] = read_options(spec.model, config.method_options, "method_options")
     arguments = {need: values[need] for need in spec.needs}
     strategy: SearchStrategy = METHODS.create(spec.name, spec.factory, **arguments)
-    return strategy
+    return strategy if spec.name in METHODS.builtin else PluginStrategy(spec.name, strategy)
+
+
+class PluginStrategy:
+    """The strategy of a plug-in. If it raises an exception, the error names the distribution."""
+
+    def __init__(self, name: str, strategy: SearchStrategy) -> None:
+        self._name = name
+        self._strategy = strategy
+
+    def suggest(self, history: History, n: int) -> list[Params]:
+        with METHODS.guard(self._name, "suggest"):
+            return self._strategy.suggest(history, n)
+
+    def outlook(self, history: History) -> str:
+        with METHODS.guard(self._name, "outlook"):
+            return outlook(self._strategy, history)
 
 
 def expected_trial_count(config: SweepConfig, repeats: int = 1) -> int | None:

@@ -143,4 +143,16 @@ def build_rule(spec: StoppingSpec, config: SweepConfig) -> StoppingRule:
         options = config.early_terminate.options if config.early_terminate is not None else {}
         values["options"] = read_options(spec.model, options, "early_terminate")
     rule: StoppingRule = RULES.create(spec.name, spec.factory, **{need: values[need] for need in spec.needs})
-    return rule
+    return rule if spec.name in RULES.builtin else PluginRule(spec.name, rule)
+
+
+class PluginRule:
+    """The rule of a plug-in. If it raises an exception, the error names the distribution."""
+
+    def __init__(self, name: str, rule: StoppingRule) -> None:
+        self._name = name
+        self._rule = rule
+
+    def judge(self, history: History) -> list[StopDecision]:
+        with RULES.guard(self._name, "judge"):
+            return self._rule.judge(history)

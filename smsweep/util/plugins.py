@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, Protocol, TypeVar
@@ -155,16 +156,30 @@ class PluginRegistry(Mapping[str, SpecT], Generic[SpecT]):
         Raises:
             UsageError: The factory of a plug-in raised an exception that is not an error of smsweep.
         """
-        try:
+        with self.guard(name, "its factory"):
             make = import_object(factory) if isinstance(factory, str) else factory
             return make(**arguments)
+
+    @contextmanager
+    def guard(self, name: str, action: str) -> Iterator[None]:
+        """Turn unexpected exceptions of a plug-in's code into errors that name the distribution.
+
+        Args:
+            name: The name of the entry. Exceptions of built-in entries are not changed.
+            action: The code that runs, for the message.
+
+        Raises:
+            UsageError: The code of a plug-in raised an exception that is not an error of smsweep.
+        """
+        try:
+            yield
         except SmsweepError:
             raise
         except Exception as err:
             if name not in self._usable():
                 raise
-            problem = f"its factory raised {type(err).__name__}: {err}"
-            raise load_plugins(self.group)[name].error(problem) from err
+            problem = f"{action} raised {type(err).__name__}: {err}"
+            raise self._usable()[name].error(problem) from err
 
     def plugins(self) -> Sequence[tuple[Plugin, str]]:
         """Return each installed plug-in of the group with its problem, "" if there is none.

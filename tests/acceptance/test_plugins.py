@@ -43,6 +43,7 @@ DISTRIBUTIONS = {
     "no-spec": ("m-spec", "SPEC = 'm-spec'\n"),
     "no-name": ("m-name", SOURCE.format(method="other", body=WORKING)),
     "no-factory": ("m-factory", SOURCE.format(method="m-factory", body="raise ValueError('no primes')")),
+    "no-suggest": ("m-suggest", SOURCE.format(method="m-suggest", body="pass")),
     "imposter": ("random", SOURCE.format(method="random", body="raise ValueError('the plug-in was used')")),
     "imposter-two": ("custom", SOURCE.format(method="custom", body="raise ValueError('the plug-in was used')")),
     "first-one": ("m-twice", SOURCE.format(method="m-twice", body=WORKING)),
@@ -86,6 +87,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         ("no-exit", "cannot import no_exit:SPEC: SystemExit: 9"),
         ("no-spec", "no_spec:SPEC must be a SearchSpec, got 'm-spec'"),
         ("no-name", "the name of no_name:SPEC must be 'm-name', got 'other'"),
+        ("no-suggest", "suggest raised AttributeError: 'Method' object has no attribute 'space'"),
         ("no-factory", "its factory raised ValueError: no primes"),
     ],
 )
@@ -109,7 +111,7 @@ def test_doctor_reports_each_plugin(run: Run) -> None:
     lines = [line for line in run("smsweep", "doctor").stdout.splitlines() if "plug-in" in line]
     found = {line.split("plug-in ")[1].split(" ")[0]: line for line in lines}
     assert found.keys() == {method for method, _ in DISTRIBUTIONS.values()}
-    assert [name for name, line in found.items() if line.startswith("ok")] == ["m-factory", "m-works"]
+    assert [name for name, line in found.items() if line.startswith("ok")] == ["m-factory", "m-suggest", "m-works"]
     assert "imposter 2.0: smsweep itself uses the name" in found["random"]
     assert "imposter-two 2.0: smsweep itself uses the name" in found["custom"]
     assert "SystemExit: 9" in found["m-exit"]
