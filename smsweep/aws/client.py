@@ -175,7 +175,7 @@ def _headers(answer: Mapping[str, Any]) -> Mapping[str, str]:
 
 
 def check_settings(template: JobTemplate, environ: Mapping[str, str]) -> None:
-    """See backends.table.SETTINGS."""
+    """Check the secrets, the settings and the credentials. Raises JobError, UsageError."""
     check_away(template)
     SageMakerOptions.from_environ(environ)
     aws = Aws(environ)

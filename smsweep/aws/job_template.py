@@ -22,7 +22,7 @@ FLAGS = ("--install-requirements", "--say-end")
 
 
 def check_place(template: JobTemplate, environ: Mapping[str, str]) -> None:
-    """See backends.table.SETTINGS."""
+    """Check the secrets, the settings, the credentials and the bucket. Raises JobError, UsageError."""
     check_settings(template, environ)
     aws = Aws(environ)
     try:
@@ -41,9 +41,12 @@ def prepare(
     upload: bool,
     prefix: str = ASSETS,
 ) -> tuple[JobTemplate, Site]:
-    """See backends.table.Prepare. The bucket is output_path's, else the one that the SageMaker SDK uses too.
+    """Return the template with its image, and upload the assets to S3. See `spec.Prepare`.
 
-    prefix: in that bucket, for the folder of assets.
+    The bucket is the one of `output_path`, or else the default bucket of the SageMaker SDK.
+
+    Args:
+        prefix: The key prefix of the assets in the bucket.
     """
     del folder
     aws = Aws(environ)

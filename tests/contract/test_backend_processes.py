@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from smsweep.backends.process.backend import ProcessBackend
 from tests.jobs import Jobs, running
 
 
@@ -27,7 +26,7 @@ for is_apart in (False, True):
     subprocess.Popen(["sleep", "{seconds}"], start_new_session=is_apart)
 os.kill(os.getppid(), signal.SIGKILL)
 """
-    with closing(Jobs(folder=tmp_path, make=ProcessBackend)) as jobs:
+    with closing(Jobs(folder=tmp_path, kind="process")) as jobs:
         name = jobs.start("orphans", script)
         assert jobs.finish(name).status.is_lost
         deadline = time.monotonic() + 30
@@ -42,7 +41,7 @@ def test_jobs_start_as_processes_after_the_folder_that_the_agent_is_in_was_delet
     gone = tmp_path / "gone"
     gone.mkdir()
     monkeypatch.chdir(gone)
-    jobs = Jobs(folder=tmp_path, make=ProcessBackend)
+    jobs = Jobs(folder=tmp_path, kind="process")
     gone.rmdir()
     with closing(jobs):
         assert jobs.run("later", "print('done')").lines == ("done",)
@@ -52,7 +51,7 @@ def test_jobs_start_as_processes_after_the_folder_that_the_agent_is_in_was_delet
 def test_a_folder_whose_name_is_no_text_runs_jobs_as_processes(tmp_path: Path) -> None:
     folder = tmp_path / os.fsdecode(b"caf\xe9")
     folder.mkdir()
-    with closing(Jobs(folder=folder, make=ProcessBackend)) as jobs:
+    with closing(Jobs(folder=folder, kind="process")) as jobs:
         assert jobs.run("named", "print('done')").lines == ("done",)
 
 
@@ -60,7 +59,7 @@ def test_a_launcher_that_somebody_interrupts_ends_without_a_traceback(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     before = children()
-    with closing(Jobs(folder=tmp_path, make=ProcessBackend)) as jobs:
+    with closing(Jobs(folder=tmp_path, kind="process")) as jobs:
         jobs.run("first", "")
         (launcher,) = children() - before
         os.kill(launcher, signal.SIGINT)
@@ -71,7 +70,7 @@ def test_a_launcher_that_somebody_interrupts_ends_without_a_traceback(
 
 def test_a_job_with_a_large_environment_starts_although_a_signal_comes_in_between(tmp_path: Path) -> None:
     before = children()
-    with closing(Jobs(folder=tmp_path, make=ProcessBackend)) as jobs:
+    with closing(Jobs(folder=tmp_path, kind="process")) as jobs:
         jobs.backend = jobs.another(LARGE="x" * 100_000)  # more than a pipe holds
         jobs.run("first", "")
         (launcher,) = children() - before

@@ -14,9 +14,7 @@ from typing import Any
 import pytest
 from docker import DockerClient
 
-from smsweep.backends.docker.backend import DockerBackend
 from smsweep.backends.local.job_files import BrokenFile, modified_at
-from smsweep.backends.process.backend import ProcessBackend
 from smsweep.backends.process.process_folder import signal_job
 from smsweep.errors import JobRejected
 from tests.desk import Desk, grid
@@ -230,13 +228,13 @@ def test_a_megabyte_of_hostile_lines_keeps_no_metric_behind_it_from_being_read(f
 
 @pytest.fixture
 def containers(docker_engine: object, tmp_path: Path) -> Iterator[Jobs]:
-    with closing(Jobs(folder=tmp_path, make=DockerBackend, image=IMAGE)) as jobs:
+    with closing(Jobs(folder=tmp_path, kind="docker", image=IMAGE)) as jobs:
         yield jobs
 
 
 @pytest.fixture
 def processes(tmp_path: Path) -> Iterator[Jobs]:
-    with closing(Jobs(folder=tmp_path, make=ProcessBackend)) as jobs:
+    with closing(Jobs(folder=tmp_path, kind="process")) as jobs:
         yield jobs
 
 

@@ -6,18 +6,20 @@ import logging
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
-from pathlib import Path
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from smsweep.aws.client import Aws
-from smsweep.aws.job_template import check_place
+from smsweep.aws.job_template import check_place, prepare
 from smsweep.aws.options import SageMakerOptions
+from smsweep.aws.prices import ask_price
 from smsweep.aws.request_check import validate
+from smsweep.backends.aws_batch.list_jobs import find_queued_jobs
 from smsweep.backends.aws_batch.service_jobs import JobQueue, ServiceJob, named, pages, submission
 from smsweep.backends.sagemaker.backend import SageMakerBackend
 from smsweep.backends.sagemaker.job_poller import common_prefix
 from smsweep.backends.sagemaker.rate_limit import Rates
+from smsweep.backends.spec import BackendSpec
 from smsweep.core.job import JobStatus, JobTemplate, LogPage, TrainingJobRequest
 from smsweep.errors import JobRejected, NameTaken
 
@@ -29,7 +31,7 @@ WAITS = "Pending"  # secondary status, SageMaker's word for a job that has no ma
 
 
 def check_settings(template: JobTemplate, environ: Mapping[str, str]) -> None:
-    """See backends.table.SETTINGS."""
+    """Check the queue's name, the secrets, the credentials and the bucket. Raises JobError, UsageError."""
     JobQueue.from_environ(environ)
     check_place(template, environ)
 
@@ -42,14 +44,12 @@ class QueuedBackend:
 
     def __init__(
         self,
-        root: Path,
-        runtime_zip: Path,
         environ: Mapping[str, str],
         clock: Callable[[], float],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._queue = JobQueue.from_environ(environ)
-        self._jobs = SageMakerBackend(root, runtime_zip, environ, clock, monotonic)
+        self._jobs = SageMakerBackend(environ, clock, monotonic)
         self._aws = Aws(environ)
         self._monotonic = monotonic
         self._poll_s = SageMakerOptions.from_environ(environ).poll_s
@@ -163,3 +163,13 @@ def _status(job: ServiceJob, training: JobStatus | None) -> JobStatus:
     if job.was_terminated:
         return JobStatus(name=job.name, status="Stopped", secondary_status="Stopped", failure_reason=job.reason)
     return JobStatus(name=job.name, status="Failed", secondary_status="Failed", failure_reason=job.reason)
+
+
+SPEC = BackendSpec(
+    open=lambda context: QueuedBackend(context.environ, context.clock),
+    prepare=prepare,
+    check_settings=check_settings,
+    check_request=validate,
+    find_jobs=find_queued_jobs,
+    ask_price=ask_price,
+)

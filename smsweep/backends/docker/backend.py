@@ -22,17 +22,20 @@ from pathlib import Path
 from smsweep.backends.docker import containers
 from smsweep.backends.docker.channels import check_channels
 from smsweep.backends.docker.context import Surroundings
-from smsweep.backends.docker.engine import Engine
+from smsweep.backends.docker.doctor import diagnose
+from smsweep.backends.docker.engine import Engine, check_settings
 from smsweep.backends.docker.gpus import host_gpus
 from smsweep.backends.docker.images import check_default_image, image_name
 from smsweep.backends.docker.job_supervisor import Keeper
 from smsweep.backends.docker.options import DockerOptions
 from smsweep.backends.docker.pip_config import PipSettings, host_settings
+from smsweep.backends.docker.prepare import prepare
 from smsweep.backends.docker.requirements_image import RequirementsLayers
 from smsweep.backends.local.job_files import BrokenFile
-from smsweep.backends.local.job_folder import JobFolder, StopOrder
+from smsweep.backends.local.job_folder import JobFolder, StopOrder, find_jobs
 from smsweep.backends.local.log_pages import read_page
 from smsweep.backends.local.request_fields import host_names
+from smsweep.backends.spec import BackendSpec
 from smsweep.core.job import STOP_GRACE_S, JobStatus, LogPage, TrainingJobRequest
 from smsweep.errors import BackendUnavailable
 from smsweep.runtime.uptime import uptime_s
@@ -46,7 +49,6 @@ CLOSE_S = 5.0  # for keepers to put down what they hold
 class DockerBackend:
     """Runs each job in containers of its own, with their files in a folder below `root`.
 
-    runtime_zip: not needed here, because a job's own channel brings it; taken so that all backends are made alike.
     A job's folder is smsweep's alone. If a file in it is not what smsweep put there, that job fails alone.
 
     environ: the caller's. clock: seconds since the epoch, also across restarts. options: None reads environ.
@@ -56,13 +58,11 @@ class DockerBackend:
     def __init__(
         self,
         root: Path,
-        runtime_zip: Path,
         environ: Mapping[str, str],
         clock: Callable[[], float],
         options: DockerOptions | None = None,
         uptime: Callable[[], float] = uptime_s,
     ) -> None:
-        del runtime_zip
         self._root = root.absolute()
         self._environ = environ
         self._clock = clock
@@ -272,3 +272,14 @@ def read_pages(files: Sequence[Path], cursor: str, *, is_complete: bool) -> LogP
         cursor=",".join(page.cursor for page in pages) if any(page.cursor for page in pages) else cursor,
         is_last=all(page.is_last for page in pages),
     )
+
+
+SPEC = BackendSpec(
+    open=lambda context: DockerBackend(context.jobs_dir, context.environ, context.clock),
+    prepare=prepare,
+    check_settings=check_settings,
+    find_jobs=find_jobs,
+    diagnose=diagnose,
+    is_local=True,
+    uses_images=True,
+)

@@ -146,10 +146,10 @@ class JobFolder:
         _write(self.path / "stop.json", asdict(order))
 
 
-def find_jobs(beginning: str, folder: Path, environ: Mapping[str, str]) -> Iterator[TrainingJobRequest]:
-    """See backends.table.FindJobs."""
+def find_jobs(prefix: str, jobs_dir: Path, environ: Mapping[str, str]) -> Iterator[TrainingJobRequest]:
+    """Find jobs that have a folder. See `spec.FindJobs`."""
     del environ
-    return site.find_jobs(beginning, folder, leave_out=("pid",))  # a process has one
+    return site.find_jobs(prefix, jobs_dir, leave_out=("pid",))  # a process has one
 
 
 def _plain(status: JobStatus) -> dict[str, Any]:

@@ -35,6 +35,7 @@ from smsweep.backends.process.process_folder import (
     signal_job,
     write_stop,
 )
+from smsweep.backends.spec import BackendSpec
 from smsweep.core.job import (
     STOP_GRACE_S,
     JobStatus,
@@ -45,7 +46,7 @@ from smsweep.core.job import (
 )
 from smsweep.errors import BackendUnavailable, JobRejected
 from smsweep.runtime.uptime import uptime_s
-from smsweep.secrets.references import secret_values
+from smsweep.secrets.references import check_here, secret_values
 
 log = logging.getLogger(__name__)
 
@@ -248,7 +249,11 @@ class ProcessBackend:
 def prepare(
     template: JobTemplate, assets: Path, folder: Path, environ: Mapping[str, str], *, upload: bool
 ) -> tuple[JobTemplate, Site]:
-    """See backends.table.Prepare. A channel that cannot be read here fails no trial: nothing starts."""
+    """Return the template with the places of its files. See `spec.Prepare`.
+
+    Raises:
+        JobRejected: If a channel cannot be read on this machine.
+    """
     local_channels(template.request)
     if (n_hosts := len(host_names(template.request))) > 1:
         log.warning(
@@ -259,10 +264,10 @@ def prepare(
     return site.prepare(template, assets, folder, environ, upload=upload)
 
 
-def find_jobs(beginning: str, folder: Path, environ: Mapping[str, str]) -> Iterator[TrainingJobRequest]:
-    """See backends.table.FindJobs."""
+def find_jobs(prefix: str, jobs_dir: Path, environ: Mapping[str, str]) -> Iterator[TrainingJobRequest]:
+    """Find jobs that have a folder. See `spec.FindJobs`."""
     del environ
-    return site.find_jobs(beginning, folder, leave_out=("status.json", "ended.json"))
+    return site.find_jobs(prefix, jobs_dir, leave_out=("status.json", "ended.json"))
 
 
 def job_environment(environ: Mapping[str, str], prefix: Path = Path(sys.prefix)) -> dict[str, str]:
@@ -277,3 +282,12 @@ def job_environment(environ: Mapping[str, str], prefix: Path = Path(sys.prefix))
         own = str(Path(sys.executable).parent)
         inherited["PATH"] = os.pathsep.join([own, environ.get("PATH", os.defpath)])
     return inherited
+
+
+SPEC = BackendSpec(
+    open=lambda context: ProcessBackend(context.jobs_dir, context.runtime_zip, context.environ, context.clock),
+    prepare=prepare,
+    check_settings=check_here,
+    find_jobs=find_jobs,
+    is_local=True,
+)

@@ -10,22 +10,26 @@ import logging
 import re
 import time
 from collections.abc import Callable, Collection, Mapping
-from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from smsweep.aws.client import Aws
 from smsweep.aws.errors import code_of, message_of
+from smsweep.aws.job_template import check_place, prepare
 from smsweep.aws.options import SageMakerOptions
+from smsweep.aws.prices import ask_price
 from smsweep.aws.request_check import validate
 from smsweep.backends.sagemaker.backoff import Gates
 from smsweep.backends.sagemaker.cloudwatch import Logs
+from smsweep.backends.sagemaker.doctor import diagnose
 from smsweep.backends.sagemaker.events import Events
 from smsweep.backends.sagemaker.job_poller import Watch
+from smsweep.backends.sagemaker.list_jobs import find_jobs
 from smsweep.backends.sagemaker.rate_limit import Rates
 from smsweep.backends.sagemaker.status import adopt
 from smsweep.backends.sagemaker.warm_pools import WarmPools
+from smsweep.backends.spec import BackendSpec
 from smsweep.core.failure_kind import CAPACITY
 from smsweep.core.job import JobStatus, LogPage, TrainingJobRequest
 from smsweep.errors import JobRejected, QuotaExceeded, Throttled
@@ -43,19 +47,15 @@ QUOTA = re.compile(r"\bis (\d+) (\w+), with .*? request delta of (\d+) \2\b", re
 class SageMakerBackend:
     """Runs each job as a training job of the account and region that `environ` leads to.
 
-    root, runtime_zip: not needed here; taken so that all backends are made alike.
     clock: seconds since the epoch. monotonic: seconds.
     """
 
     def __init__(
         self,
-        root: Path,
-        runtime_zip: Path,
         environ: Mapping[str, str],
         clock: Callable[[], float],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        del root, runtime_zip
         options = SageMakerOptions.from_environ(environ)
         self._aws = Aws(environ)
         self._clock = clock
@@ -219,3 +219,14 @@ def quota_exceeded(err: BotoCoreError | ClientError) -> QuotaExceeded:
     if found and int(found[3]) > int(found[1]):
         said += " That is more than the whole limit: raise it (AWS Service Quotas), or ask for less in job.yaml."
     return QuotaExceeded(f"waiting for quota: {said}", limit=limit)
+
+
+SPEC = BackendSpec(
+    open=lambda context: SageMakerBackend(context.environ, context.clock),
+    prepare=prepare,
+    check_settings=check_place,
+    check_request=validate,
+    find_jobs=find_jobs,
+    ask_price=ask_price,
+    diagnose=diagnose,
+)

@@ -1,4 +1,4 @@
-"""All jobs of a name's beginning that an account has, ended ones included: for who knows of none of them."""
+"""Find the training jobs of a sweep in an account, ended ones included."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from smsweep.errors import Throttled
 LOOK_S = 0.05  # between two looks whether it is our turn
 
 
-def find_jobs(beginning: str, folder: Path, environ: Mapping[str, str]) -> Iterator[TrainingJobRequest]:
-    """See backends.table.FindJobs. Raises JobError."""
-    del folder
+def find_jobs(prefix: str, jobs_dir: Path, environ: Mapping[str, str]) -> Iterator[TrainingJobRequest]:
+    """Find training jobs in the account and region. See `spec.FindJobs`. Raises JobError."""
+    del jobs_dir  # the jobs do not run on this machine
     with closing(Aws(environ)) as aws:
         rates = Rates(SageMakerOptions.from_environ(environ).rates, time.monotonic)
         token: dict[str, str] = {}
         while True:
-            wanted = {"NameContains": beginning, "MaxResults": PAGE, **token}
+            wanted = {"NameContains": prefix, "MaxResults": PAGE, **token}
             page = _in_turn(aws, rates, "ListTrainingJobs", "list_training_jobs", wanted)
             for name in (summary["TrainingJobName"] for summary in page["TrainingJobSummaries"]):
-                if name.startswith(beginning):
+                if name.startswith(prefix):
                     job = {"TrainingJobName": name}
                     yield _in_turn(aws, rates, "DescribeTrainingJob", "describe_training_job", job)
             if "NextToken" not in page:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import ParamSpec, TypeVar
 
 from smsweep.backends.base import Backend
-from smsweep.backends.registry import BACKENDS, LOCAL
+from smsweep.backends.registry import backend_names, backend_spec
 from smsweep.core.job import LogPage
 from smsweep.engine.metric_parser import split_records
 from smsweep.errors import Throttled, UsageError
@@ -50,7 +50,7 @@ def read_log(label: str, *, follow: bool = False, raw: bool = False, backend: st
             return
         redact = make_redact(workspace.environ, load_job_text(store.get_sweep(sweep_id).job_yaml))
         kind = trial.place.partition("@")[0]
-        if kind and kind not in BACKENDS:
+        if kind and kind not in backend_names():
             raise UsageError(f"{label}: {NO_LOG}")
         name = backend_name(backend or kind, workspace)
         with contextlib.closing(open_backend(name, workspace, only_reads=True)) as opened:
@@ -65,7 +65,7 @@ def read_log(label: str, *, follow: bool = False, raw: bool = False, backend: st
                     return
                 is_over = trial.state.is_terminal or trial.job_name != job
                 # Of a job in the cloud this asks for news, without which there is no more of its log.
-                there = _in_turn(opened.describe, [job]) if name not in LOCAL else {}
+                there = _in_turn(opened.describe, [job]) if not backend_spec(name).is_local else {}
                 if is_over and job not in there:
                     return
                 time.sleep(FOLLOW_S)
