@@ -1,4 +1,4 @@
-"""What in AWS costs more than it needs to, and the fix of each."""
+"""Checks of AWS resources for `smsweep doctor`."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _rules(aws: Aws, bucket: str) -> list[dict[str, Any]]:
 
 
 def _expires(rule: Mapping[str, Any]) -> bool:
-    """Return True if a rule expires the old versions of what agents write."""
+    """Return True if a rule expires the old versions of agents' objects."""
     condition = rule.get("Filter", {})
     narrower = {"Tag", "And", "ObjectSizeGreaterThan", "ObjectSizeLessThan"} & condition.keys()
     prefix = str(condition.get("Prefix", rule.get("Prefix", "")))
