@@ -12,6 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from smsweep.backends.process import fork_client
+from smsweep.errors import JobError
+from smsweep.services.agents import run_agent
+from smsweep.services.sweeps import create
 from tests.jobs import Jobs, running
 
 
@@ -81,6 +85,18 @@ def test_a_job_with_a_large_environment_starts_although_a_signal_comes_in_betwee
             assert jobs.run("second", "print('done')").lines == ("done",)
         finally:
             signal.signal(signal.SIGALRM, old)
+
+
+def test_agent_ends_with_an_error_when_no_process_can_be_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(fork_client, "START_S", 0.5)
+    monkeypatch.setattr(fork_client, "FORK_SERVER", tmp_path / "missing.py")  # an incomplete installation
+    Path("train.py").write_text("")
+    sweep_id = create.sweep({"program": "train.py", "method": "grid", "parameters": {"x": {"values": [1, 2]}}})
+    with pytest.raises(JobError, match=r"--backend process: the fork server exited with code 2: .*missing\.py"):
+        run_agent.agent(sweep_id, backend="process")
 
 
 def children() -> set[int]:

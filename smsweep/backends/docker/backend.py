@@ -34,6 +34,8 @@ from smsweep.backends.docker.requirements_image import RequirementsLayers
 from smsweep.backends.local.job_files import BrokenFile
 from smsweep.backends.local.job_folder import JobFolder, StopOrder, find_jobs
 from smsweep.backends.local.log_pages import read_page
+from smsweep.backends.local.opt_ml import write_tree
+from smsweep.backends.local.permissions import open_to_all
 from smsweep.backends.local.request_fields import host_names
 from smsweep.backends.spec import BackendSpec
 from smsweep.core.job import STOP_GRACE_S, JobStatus, LogPage, TrainingJobRequest
@@ -84,7 +86,7 @@ class DockerBackend:
             with self._engine.client() as client:
                 check_default_image(client, image_name(request, self._options.image))
             check_channels(request)
-            folder.create(request)
+            folder.create(request, lambda draft: write_trees(draft, request))
         try:
             self._look_after(folder)
         except BrokenFile as err:
@@ -222,15 +224,13 @@ class DockerBackend:
         return status
 
     def _age_s(self, folder: JobFolder, started_at: datetime) -> float:
-        started_s = folder.uptime_s()
-        return self._clock() - started_at.timestamp() if started_s is None else self._uptime() - started_s
+        return folder.age_s(started_at, uptime_s=self._uptime(), now_s=self._clock())
 
     def _is_overdue(self, folder: JobFolder, status: JobStatus) -> bool:
         if status.started_at is None:
             return False
         if folder.name not in self._max_runtime_s:
-            limit = folder.request().get("StoppingCondition", {}).get("MaxRuntimeInSeconds", float("inf"))
-            self._max_runtime_s[folder.name] = float(limit)
+            self._max_runtime_s[folder.name] = folder.max_runtime_s()
         return self._age_s(folder, status.started_at) > self._max_runtime_s[folder.name]
 
     def _still_runs(self, folder: JobFolder) -> bool:
@@ -253,7 +253,7 @@ class DockerBackend:
         age_s = self._age_s(folder, status.started_at)
         if self._uptime() >= order.kill_at_s:
             self._send(folder, "SIGKILL")
-        elif not order.is_sent and (age_s >= START_UP_S or folder.has_spoken()):
+        elif not order.is_sent and (age_s >= START_UP_S or folder.has_output()):
             folder.write_stop_order(replace(order, is_sent=True))
             self._send(folder, "SIGTERM")
 
@@ -261,6 +261,14 @@ class DockerBackend:
         with self._engine.client() as client:
             for host in host_names(folder.request()):
                 containers.send(client, containers.container_name(folder.name, host), signal)
+
+
+def write_trees(folder: JobFolder, request: TrainingJobRequest) -> None:
+    """Create the /opt/ml of each host. The user of a container can write to it, whoever that is."""
+    hosts = host_names(request)
+    for host in hosts:
+        write_tree(folder.ml(host), request, hosts, host)
+        open_to_all(folder.ml(host), folders=0o777, files=0o644)
 
 
 def read_pages(files: Sequence[Path], cursor: str, *, is_complete: bool) -> LogPage:
