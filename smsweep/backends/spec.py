@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from smsweep.backends.base import Backend
-from smsweep.core.job import JobTemplate, Site, TrainingJobRequest
+from smsweep.core.job import JobTemplate, Price, Site, TrainingJobRequest
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -19,6 +19,17 @@ class BackendContext:
     runtime_zip: Path  # the program that runs inside a job
     environ: Mapping[str, str]  # the user's environment variables
     clock: Callable[[], float]  # the time in seconds since the epoch
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Check:
+    """A result that `smsweep doctor` prints."""
+
+    what: str  # the thing that was checked, in a few words
+    found: str  # the state of that thing, or the problem
+    is_ok: bool
+    cure: str = ""  # one line that says how to fix the problem; "" without a problem
+    is_required: bool = True  # False if jobs run although the check fails
 
 
 class Prepare(Protocol):
@@ -65,7 +76,10 @@ class BackendSpec:
             such checks.
         find_jobs: Finds the jobs of a sweep whose store is lost (`smsweep recover`). None if the backend has no
             list of its jobs.
+        ask_price: Returns the price of the machines that the template asks for. None for a free backend.
+        diagnose: Yields what `smsweep doctor` prints about the backend. None for nothing.
         is_local: Jobs run on this machine. Each has a folder in `jobs_dir`, with its log.
+        uses_images: Jobs on this machine run in the container image that the request names.
     """
 
     open: Callable[[BackendContext], Backend]
@@ -73,4 +87,7 @@ class BackendSpec:
     check_settings: Callable[[JobTemplate, Mapping[str, str]], None]
     check_request: Callable[[TrainingJobRequest], None] | None = None
     find_jobs: FindJobs | None = None
+    ask_price: Callable[[JobTemplate, Mapping[str, str]], Price] | None = None
+    diagnose: Callable[[JobTemplate, Mapping[str, str]], Iterable[Check]] | None = None
     is_local: bool = False
+    uses_images: bool = False
