@@ -127,7 +127,7 @@ class PluginRegistry(Mapping[str, SpecT], Generic[SpecT]):
         """
         if name in self.builtin:
             return self.builtin[name]
-        plugin = self._usable()[name]
+        plugin = self._allowed()[name]
         spec = plugin.load()
         if not isinstance(spec, self._class):
             raise plugin.error(f"{plugin.entry_point.value} must be a {self._class.__name__}, got {spec!r:.100}")
@@ -136,11 +136,11 @@ class PluginRegistry(Mapping[str, SpecT], Generic[SpecT]):
         return spec
 
     def __contains__(self, name: object) -> bool:
-        return name in self.builtin or name in self._usable()
+        return name in self.builtin or name in self._allowed()
 
     def __iter__(self) -> Iterator[str]:
         yield from self.builtin
-        yield from sorted(self._usable())
+        yield from sorted(self._allowed())
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -176,10 +176,10 @@ class PluginRegistry(Mapping[str, SpecT], Generic[SpecT]):
         except SmsweepError:
             raise
         except Exception as err:
-            if name not in self._usable():
+            if name not in self._allowed():
                 raise
             problem = f"{action} raised {type(err).__name__}: {err}"
-            raise self._usable()[name].error(problem) from err
+            raise self._allowed()[name].error(problem) from err
 
     def plugins(self) -> Sequence[tuple[Plugin, str]]:
         """Return each installed plug-in of the group with its problem, "" if there is none.
@@ -188,7 +188,12 @@ class PluginRegistry(Mapping[str, SpecT], Generic[SpecT]):
         """
         return [(plugin, self._problem(plugin)) for _, plugin in sorted(load_plugins(self.group).items())]
 
-    def _usable(self) -> Mapping[str, Plugin]:
+    def usable(self) -> Iterator[str]:
+        """Yield the names of all entries that can be used. Imports the plug-ins."""
+        yield from self.builtin
+        yield from (plugin.name for plugin, problem in self.plugins() if not problem)
+
+    def _allowed(self) -> Mapping[str, Plugin]:
         """Return the plug-ins whose names smsweep itself does not use."""
         found = load_plugins(self.group)
         return {
@@ -198,7 +203,7 @@ class PluginRegistry(Mapping[str, SpecT], Generic[SpecT]):
         }
 
     def _problem(self, plugin: Plugin) -> str:
-        if plugin.name not in self._usable():
+        if plugin.name not in self._allowed():
             return str(plugin.error("smsweep itself uses the name, so the plug-in is ignored"))
         try:
             self[plugin.name]
