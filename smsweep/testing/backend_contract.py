@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
+from unittest import SkipTest
 
 from smsweep.backends.base import Backend
 from smsweep.backends.spec import BackendContext, BackendSpec
@@ -192,6 +193,4 @@ class BackendContract:
 
     def _needs_scripts(self) -> None:
         if not self.runs_scripts:
-            import pytest  # not a dependency of smsweep
-
-            pytest.skip("the backend does not run scripts")
+            raise SkipTest("the backend does not run scripts")
