@@ -21,9 +21,10 @@ from typing import Any, Protocol
 
 from benchmarks.curve_tasks import NAMES, CurveTask, load
 from benchmarks.ratios import leave
+from smsweep.core.sweep import EarlyTerminate
 from smsweep.core.trial import History, MetricStats, Params, Trial, TrialState
-from smsweep.search.registry import METHODS
-from smsweep.stopping.registry import make_rule
+from smsweep.search.registry import make_strategy
+from smsweep.stopping.registry import RULES, make_rule
 from tests.oracles import oracle
 
 WORKERS = 8
@@ -49,10 +50,13 @@ class Ours:
         method, _, rule = name.partition("+")
         terminate = task.config.early_terminate
         assert terminate is not None and task.config.metric is not None
-        config = replace(
-            task.config, method=method, early_terminate=replace(terminate, type=rule) if rule != "none" else None
-        )
-        self._strategy, self._rule = METHODS[method](config, seed), make_rule(config)
+        if rule != "none":
+            model = RULES[rule].model
+            assert model is not None
+            options = {key: value for key, value in terminate.options.items() if key in model.model_fields}
+            terminate = EarlyTerminate(type=rule, options=options)
+        config = replace(task.config, method=method, early_terminate=terminate if rule != "none" else None)
+        self._strategy, self._rule = make_strategy(config, seed), make_rule(config)
         self._metric, self._history = task.config.metric.name, History()
 
     def ask(self, number: int) -> Params:

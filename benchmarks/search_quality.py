@@ -18,13 +18,14 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from benchmarks.ratios import leave
 from benchmarks.search_tasks import NAMES, Task
 from smsweep.core.trial import History, MetricStats, Params, Trial, TrialState
-from smsweep.search.registry import METHODS
+from smsweep.search.registry import make_strategy
 from tests.oracles import oracle
 
 TRIALS = 100
@@ -44,7 +45,7 @@ class Engine(Protocol):
 
 class Ours:
     def __init__(self, task: Task, method: str, seed: int) -> None:
-        self._strategy = METHODS[method](task.config, seed)
+        self._strategy = make_strategy(replace(task.config, method=method), seed)
         self._metric = task.metric.name
         self._history = History()
 

@@ -24,7 +24,7 @@ from smsweep.config_files.sweep_yaml import parse_sweep
 from smsweep.core.sweep import Sweep
 from smsweep.core.trial import MetricPoint, TrialState
 from smsweep.engine.controller import Controller
-from smsweep.search.registry import METHODS
+from smsweep.search.registry import make_strategy
 from smsweep.store.open import open_store
 from smsweep.store.sql import SqlStore
 from smsweep.store.tables import trials
@@ -92,7 +92,7 @@ def measure(file: Path, text: str, size: int, repeat: int) -> dict[str, float]:
 
 
 def a_controller(store: SqlStore, sweep: Sweep) -> Controller:
-    return Controller(store, sweep, METHODS[sweep.config.method](sweep.config, sweep.seed), None)
+    return Controller(store, sweep, make_strategy(sweep.config, sweep.seed), None)
 
 
 def fill(store: SqlStore, controller: Controller, size: int) -> None:

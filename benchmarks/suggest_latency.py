@@ -58,7 +58,7 @@ def agent(task: Task, n_trials: int) -> float:
     for number, (params, value) in enumerate(known(task, n_trials, seed=0)):
         stats = {task.metric.name: MetricStats().add(value)}
         history.update([Trial(number=number, params=params, state=TrialState.FINISHED, metrics=stats)])
-    strategy = BayesSearch(task.config, seed=0)
+    strategy = BayesSearch(task.config.space, task.metric, seed=0)
 
     def ask() -> None:
         (params,) = strategy.suggest(history, 1)

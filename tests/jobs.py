@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from smsweep.backends.base import Backend
+from smsweep.backends.registry import backend_spec
+from smsweep.backends.spec import BackendContext
 from smsweep.core.job import RUNTIME_CHANNEL, RUNTIME_ZIP, SOURCE_TAR, JobStatus
 from smsweep.runtime.script.records import MARK
 from smsweep.source.runtime_zip import runtime_zip
@@ -35,7 +37,7 @@ class Jobs:
     """Makes requests and runs them on a backend, all below one folder."""
 
     folder: Path
-    make: Callable[..., Backend]  # takes (root, runtime_zip, environ, clock)
+    kind: str  # the backend's name
     image: str = ""
     environ: Mapping[str, str] = field(default_factory=lambda: {"PATH": "/usr/local/bin:/usr/bin:/bin"})
     prefix: str = field(default_factory=lambda: f"test-{secrets.token_hex(4)}")
@@ -46,9 +48,15 @@ class Jobs:
         self._runtime.write_bytes(runtime_zip())
         self.backend = self.another()
 
-    def another(self, **environ: str) -> Backend:
-        """Open the backend once more, as another process would; more variables join its environment."""
-        backend = self.make(self.folder / "jobs", self._runtime, {**self.environ, **environ}, time.time)
+    def another(self, clock: Callable[[], float] = time.time, **environ: str) -> Backend:
+        """Open another client of the backend, as another process does. environ: additional variables."""
+        context = BackendContext(
+            jobs_dir=self.folder / "jobs",
+            runtime_zip=self._runtime,
+            environ={**self.environ, **environ},
+            clock=clock,
+        )
+        backend = backend_spec(self.kind).open(context)
         self._opened.callback(backend.close)
         return backend
 

@@ -30,7 +30,7 @@ MARKS = {
     "sweep": "a whole sweep.yaml, read below",
     "job": "a whole job.yaml, read below",
 }
-LANGUAGES = ("bash", "console", "python", "yaml", "text", "json", "gitignore", "csv", "diff", "")
+LANGUAGES = ("bash", "console", "python", "yaml", "toml", "text", "json", "gitignore", "csv", "diff", "")
 # What it shows exists once it has been followed: tests/acceptance/test_extending.py follows it.
 EXTENDING = ROOT / "docs" / "extending.md"
 BLOCKS = [block for page in PAGES for block in blocks(page)]

@@ -20,7 +20,7 @@ LAYERS: Sequence[set[str]] = (
     {"search", "stopping", "store", "secrets", "report", "exports", "sagemaker_sdk"},
     {"aws", "source"},
     {"config_files", "backends"},
-    {"engine", "notify", "emulator"},
+    {"engine", "notify", "emulator", "testing"},
     {"remote", "wandb_compat"},
     {"services"},
     {"api", "web"},

@@ -1,4 +1,4 @@
-"""One way to AWS: the clients, their credentials, and every error in smsweep's own words."""
+"""AWS clients, their credentials, and the translation of their errors."""
 
 from __future__ import annotations
 
@@ -22,50 +22,62 @@ from smsweep.secrets.references import check_away
 
 log = logging.getLogger(__name__)
 
-# Few retries of botocore's own: they would wait inside the call, and a call that waits keeps all trials waiting.
+# botocore retries inside a call, which delays all trials. So it retries rarely, and the backends retry later.
 CONFIG = Config(
     connect_timeout=10,
     read_timeout=60,
     max_pool_connections=10,
     retries={"mode": "standard", "total_max_attempts": 3},
 )
-ELSEWHERE = {"pricing": "us-east-1"}  # services that are not in every region
-# What AWS's answer always has.
-ALWAYS = {
+SERVICE_REGIONS = {"pricing": "us-east-1"}  # services that do not exist in every region
+# A field that each answer of AWS has.
+REQUIRED_FIELD = {
     "create_training_job": "TrainingJobArn",
     "describe_training_job": "TrainingJobStatus",
     "list_training_jobs": "TrainingJobSummaries",
     "filter_log_events": "events",
 }
-WORST_SKEW = timedelta(minutes=5)  # beyond it AWS refuses signatures
+MAX_SKEW = timedelta(minutes=5)  # with a larger difference AWS refuses signatures
 
 
 class Aws:
-    """Makes each service's client once; again after the credentials were refused, to find refreshed ones.
+    """Calls AWS. It creates one client per service, and new ones after AWS has refused the credentials.
 
-    environ: AWS_PROFILE, AWS_REGION, AWS_ENDPOINT_URL (also per service, AWS_ENDPOINT_URL_S3) and the keys.
+    Args:
+        environ: The user's environment variables. `AWS_PROFILE`, `AWS_REGION`, `AWS_ENDPOINT_URL` (also per
+            service, such as `AWS_ENDPOINT_URL_S3`) and the access keys are used.
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
         self._session: boto3.Session | None = None
         self._clients: dict[str, Any] = {}
-        self.skew = timedelta(0)  # AWS's clock minus ours
+        self.skew = timedelta(0)  # AWS's clock minus this machine's clock
         self._has_warned = False
 
     @property
     def region(self) -> str:
-        """Return the region to work in; "" when none is set anywhere. Raises JobError for an unknown profile."""
+        """The region of all calls; "" if no setting names one. Raises JobError for an unknown profile."""
         try:
             return str(self._open_session().region_name or "")
         except BotoCoreError as err:
             raise translate(err, "AWS") from err
 
     def call(self, service: str, operation: str, **arguments: Any) -> dict[str, Any]:
-        """Call an operation, in boto3's spelling (create_training_job).
+        """Call an operation.
 
-        Raises ClientError for an answer that the caller may want to look at (see `translated`), BackendUnavailable
-        for one that is not AWS's.
+        Args:
+            service: The service's name in boto3.
+            operation: The operation's name in boto3, such as `create_training_job`.
+            arguments: The parameters of the operation.
+
+        Returns:
+            The answer of AWS.
+
+        Raises:
+            ClientError: If AWS returns an error (see `translated`).
+            BotoCoreError: If the call cannot be made, or its answer does not arrive.
+            BackendUnavailable: If the answer is not from AWS.
         """
         try:
             answer: dict[str, Any] = getattr(self._client(service), operation)(**arguments)
@@ -75,20 +87,20 @@ class Aws:
         except ResponseParserError as err:
             raise not_of_aws(_action(service, operation), str(err)) from err
         is_page = service == "sagemaker" and _headers(answer).get("content-type", "").startswith("text/html")
-        if is_page or ALWAYS.get(operation, "ResponseMetadata") not in answer:
+        if is_page or REQUIRED_FIELD.get(operation, "ResponseMetadata") not in answer:
             raise not_of_aws(_action(service, operation), "a page" if is_page else "empty")
         self._note_time(answer)
         return answer
 
     def translated(self, service: str, operation: str, **arguments: Any) -> dict[str, Any]:
-        """Call an operation. Raises JobError, never one of botocore's."""
+        """Call an operation, as `call` does. Raises JobError instead of botocore's errors."""
         try:
             return self.call(service, operation, **arguments)
         except (BotoCoreError, ClientError) as err:
             raise self.error(err, service, operation) from err
 
     def error(self, err: BotoCoreError | ClientError, service: str, operation: str) -> Exception:
-        """Translate; refused credentials are forgotten."""
+        """Return the error of smsweep for an error of botocore. Refused credentials are loaded again."""
         found = translate(err, _action(service, operation))
         if isinstance(found, BadCredentials):
             self._session = None
@@ -96,20 +108,20 @@ class Aws:
         return found
 
     def now(self, clock: Callable[[], float]) -> datetime:
-        """Return the time as AWS has it. clock: seconds since the epoch."""
+        """Return the time of AWS's clock. clock: returns seconds since the epoch."""
         return datetime.fromtimestamp(clock(), timezone.utc) + self.skew
 
     def check(self) -> None:
-        """Raise JobError or UsageError for settings with which no call can succeed; call nothing of theirs."""
+        """Raise JobError or UsageError for settings with which no call can succeed. AWS is not called."""
         try:
             self._client("sagemaker")
             found = self._open_session().get_credentials()
             if found is None:
                 raise no_credentials("there are none")
-            found.get_frozen_credentials()  # runs what the profile names: a program, single sign-on, a role
+            found.get_frozen_credentials()  # uses the profile: a program, single sign-on, or a role
         except BotoCoreError as err:
             raise translate(err, "AWS") from err
-        except OSError as err:  # of a credential_process that is no program
+        except OSError as err:  # credential_process is not a program
             raise no_credentials(str(err)) from err
 
     def close(self) -> None:
@@ -123,7 +135,10 @@ class Aws:
             endpoint = self._environ.get(f"AWS_ENDPOINT_URL_{name}") or self._environ.get("AWS_ENDPOINT_URL")
             try:
                 self._clients[service] = self._open_session().client(
-                    service, region_name=ELSEWHERE.get(service), endpoint_url=endpoint or None, config=CONFIG
+                    service,
+                    region_name=SERVICE_REGIONS.get(service),
+                    endpoint_url=endpoint or None,
+                    config=CONFIG,
                 )
             except InvalidRegionError as err:
                 raise UsageError(f"AWS_REGION: {str(err).rstrip('.')}; expected one such as eu-west-1") from err
@@ -137,9 +152,9 @@ class Aws:
         if self._session is None:
             environ = self._environ
             key, secret = environ.get("AWS_ACCESS_KEY_ID"), environ.get("AWS_SECRET_ACCESS_KEY")
-            if bool(key) != bool(secret):  # boto3 would sign with half of it
-                there, lacking = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")[:: 1 if key else -1]
-                raise no_credentials(f"{there} is set and {lacking} is not")
+            if bool(key) != bool(secret):  # boto3 signs with one of them
+                present, missing = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")[:: 1 if key else -1]
+                raise no_credentials(f"{present} is set and {missing} is not")
             self._session = boto3.Session(
                 aws_access_key_id=key or None,
                 aws_secret_access_key=secret or None,
@@ -155,17 +170,17 @@ class Aws:
             return
         try:
             self.skew = parsedate_to_datetime(date) - datetime.now(timezone.utc)
-        except (TypeError, ValueError):  # cut off, or without its zone
+        except (TypeError, ValueError):  # incomplete, or without a time zone
             return
-        if abs(self.skew) > WORST_SKEW and not self._has_warned:
+        if abs(self.skew) > MAX_SKEW and not self._has_warned:
             self._has_warned = True
             minutes = round(self.skew / timedelta(minutes=1))
             by = f"{minutes} minutes behind" if minutes > 0 else f"{-minutes} minutes ahead of"
-            log.warning("this machine's clock is %s AWS's; set it right, or calls will be refused", by)
+            log.warning("this machine's clock is %s AWS's; set it correctly, or AWS refuses calls", by)
 
 
 def _action(service: str, operation: str) -> str:
-    """Return IAM's name of a call: sagemaker:CreateTrainingJob."""
+    """Return the name of a call in IAM, such as sagemaker:CreateTrainingJob."""
     return f"{service}:{''.join(part.capitalize() for part in operation.split('_'))}"
 
 
@@ -175,7 +190,7 @@ def _headers(answer: Mapping[str, Any]) -> Mapping[str, str]:
 
 
 def check_settings(template: JobTemplate, environ: Mapping[str, str]) -> None:
-    """See backends.table.SETTINGS."""
+    """Check the secrets, the settings and the credentials. Raises JobError, UsageError."""
     check_away(template)
     SageMakerOptions.from_environ(environ)
     aws = Aws(environ)

@@ -1,4 +1,4 @@
-"""From what AWS says went wrong to what it means: one table for refused calls, one for failed jobs."""
+"""The translation of AWS's errors into errors of smsweep."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ from smsweep.errors import (
     Throttled,
 )
 
-PASSING = (408, 425, 429)  # HTTP status below 500 of a request that may well succeed later
-# S3's codes with HTTP status 400 for a body that did not arrive whole, or not in time.
-BROKEN_OFF = ("RequestTimeout", "IncompleteBody", "BadDigest", "XAmzContentSHA256Mismatch")
-# Error code -> what it is. Codes that are not here and have an HTTP status below 500 are the request's own fault,
-# unless the status is one of PASSING.
+TEMPORARY = (408, 425, 429)  # HTTP statuses below 500 of requests that can succeed later
+# S3's codes with HTTP status 400 for a body that arrived incomplete or late.
+INCOMPLETE = ("RequestTimeout", "IncompleteBody", "BadDigest", "XAmzContentSHA256Mismatch")
+# Error code -> error of smsweep. For other codes, an HTTP status below 500 means that the request is wrong, unless
+# the status is one of TEMPORARY.
 CODES: Mapping[str, type[JobError]] = {
     "ResourceLimitExceeded": QuotaExceeded,
     "ThrottlingException": Throttled,
@@ -49,12 +49,12 @@ CODES: Mapping[str, type[JobError]] = {
     "RequestLimitExceeded": Throttled,
     "SlowDown": Throttled,
     **dict.fromkeys(CONFLICTS, BackendUnavailable),
-    **dict.fromkeys(BROKEN_OFF, BackendUnavailable),
-    "RequestTimeTooSkewed": BackendUnavailable,  # this machine's clock is wrong, and can be corrected
+    **dict.fromkeys(INCOMPLETE, BackendUnavailable),
+    "RequestTimeTooSkewed": BackendUnavailable,  # the user can correct this machine's clock
     "AccessDeniedException": AccessDenied,
     "AccessDenied": AccessDenied,
     "UnauthorizedOperation": AccessDenied,
-    "403": AccessDenied,  # of a HEAD, which has no body to say more
+    "403": AccessDenied,  # of a HEAD request, whose answer has no body
     "ExpiredToken": BadCredentials,
     "ExpiredTokenException": BadCredentials,
     "RequestExpired": BadCredentials,
@@ -79,17 +79,17 @@ NO_CREDENTIALS = (
 )
 
 
-# The service names all that it knows, hundreds of machines.
-_ENUM = re.compile(r"(?P<said>Value '(?P<value>[^']*)' at [^\[]*enum value set: )\[(?P<known>[^\]]*)\]")
-MOST_NAMED = 5
-# Calls that policies know by another name.
+# The message lists all valid values, such as hundreds of instance types.
+_ENUM = re.compile(r"(?P<start>Value '(?P<value>[^']*)' at [^\[]*enum value set: )\[(?P<known>[^\]]*)\]")
+MAX_NAMED = 5
+# Calls that have another name in policies.
 IAM_NAMES: Mapping[str, str] = {
     "s3:HeadObject": "s3:GetObject",
     "s3:ListObjectsV2": "s3:ListBucket",
     "sqs:DeleteMessageBatch": "sqs:DeleteMessage",
     "sqs:SendMessageBatch": "sqs:SendMessage",
 }
-# S3 puts the resource into quotes, the others do not.
+# S3 quotes the resource; other services do not.
 _DENIED = re.compile(
     r"is not authorized to perform: (?P<action>[\w-]+:\w+)(?: on resource: \"?(?P<resource>[^\s\"]+))?"
 )
@@ -107,13 +107,18 @@ def message_of(err: ClientError) -> str:
 
 
 def translate(err: BotoCoreError | ClientError, action: str) -> JobError:
-    """Return what a failed call means. action: IAM's name of the call, such as s3:PutObject."""
+    """Return the error of smsweep for a failed call.
+
+    Args:
+        err: The error of botocore.
+        action: The name of the call in IAM, such as s3:PutObject.
+    """
     if isinstance(err, NO_CREDENTIALS):
         return no_credentials(str(err))
     if isinstance(err, NoRegionError):
         return AccessDenied("AWS: no region; set AWS_REGION, or region in your AWS profile")
     if not isinstance(err, ClientError):
-        # The network: nobody knows whether the call arrived.
+        # A problem of the network. AWS may have received the call.
         cure = (
             "; check the network, AWS_REGION and AWS_ENDPOINT_URL"
             if isinstance(err, (EndpointConnectionError, HTTPClientError))
@@ -125,7 +130,7 @@ def translate(err: BotoCoreError | ClientError, action: str) -> JobError:
         return not_of_aws(action, message_of(err)[:100])
     if kind is None:
         status = int(err.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-        kind = BackendUnavailable if status >= 500 or status in PASSING else JobRejected
+        kind = BackendUnavailable if status >= 500 or status in TEMPORARY else JobRejected
     if kind is AccessDenied:
         return AccessDenied(_policy(action, message_of(err)))
     if kind is BadCredentials:
@@ -134,30 +139,30 @@ def translate(err: BotoCoreError | ClientError, action: str) -> JobError:
 
 
 def not_of_aws(action: str, said: str) -> BackendUnavailable:
-    """Return the error about an answer from whoever stands between: nobody knows whether the call arrived."""
-    return BackendUnavailable(f"{action}: an answer that is not AWS's ({said}); is there a proxy in between?")
+    """Return the error for an answer that is not from AWS. AWS may have received the call."""
+    return BackendUnavailable(f"{action}: the answer is not from AWS ({said}); check the proxy of this machine")
 
 
 def _is_foreign(err: ClientError) -> bool:
-    """Tell an answer without AWS's words. That to a HEAD has no body, and botocore the words of its status."""
+    """Return True if the answer is not from AWS. For a HEAD request, botocore's message is that of the status."""
     code = code_of(err)
     return not code or (code.isdecimal() and message_of(err) != responses.get(int(code)))
 
 
 def _closest(found: re.Match[str]) -> str:
-    """Return the complaint of a value that is none of many with those that it may have meant."""
+    """Shorten a message about an invalid value to the most similar valid values."""
     known = found["known"].split(", ")
-    if len(known) > MOST_NAMED:
-        known = [*get_close_matches(found["value"], known, MOST_NAMED), f"... {len(known)} in all"]
-    return f"{found['said']}[{', '.join(known)}]"
+    if len(known) > MAX_NAMED:
+        known = [*get_close_matches(found["value"], known, MAX_NAMED), f"... {len(known)} in all"]
+    return f"{found['start']}[{', '.join(known)}]"
 
 
 def no_credentials(said: str) -> BadCredentials:
-    """Return the error about credentials that are not there or refused. said: what is wrong with them."""
+    """Return the error for missing or refused credentials. said: the problem."""
     in_a_line = " ".join(said.split()).rstrip(".")
     return BadCredentials(
         f"AWS credentials: {in_a_line}; refresh them (aws sso login, aws configure, or your own way). "
-        "Running training jobs are not concerned"
+        "Running training jobs are not affected"
     )
 
 
@@ -171,8 +176,8 @@ def _policy(action: str, said: str) -> str:
 def _cure(action: str, resource: str, said: str) -> str:
     if forbidden := _FORBIDDEN_BY.search(said):
         return (
-            f"{forbidden['article']} {forbidden['policy']} forbids it, which no other can allow: take {action} on "
-            f"{resource} out of its Deny"
+            f"{forbidden['article']} {forbidden['policy']} denies it explicitly: remove {action} on {resource} "
+            "from its Deny"
         )
     lacking = _LACKING_IN.search(said)
     where = (
@@ -180,5 +185,5 @@ def _cure(action: str, resource: str, said: str) -> str:
     )
     return (
         f'add {{"Effect": "Allow", "Action": "{action}", "Resource": "{resource}"}} to {where}; '
-        "`smsweep iam` prints all that is needed"
+        "`smsweep iam` prints all required permissions"
     )

@@ -1,4 +1,4 @@
-"""The IAM policies that sweeps need, from one table of the calls that are made."""
+"""The IAM policies that sweeps need, from one table of all calls."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Policy = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Grant:
-    """One statement. It is left out when there is nothing that it would be for."""
+    """One statement of a policy. It is omitted if it has no resources."""
 
     sid: str
     actions: tuple[str, ...]
@@ -33,7 +33,7 @@ def _jobs(scope: Scope) -> list[str]:
 
 
 def _outputs(scope: Scope) -> list[str]:
-    """Return what jobs leave behind. A service adds the name of the job to the prefix."""
+    """Return the output of jobs. SageMaker adds the name of the job to the prefix."""
     names = f"{_job_names(scope)}/*" if scope.sweep else "*"
     return [f"arn:{scope.partition}:s3:::{scope.output}/{names}"]
 
@@ -43,7 +43,7 @@ def _checkpoints(scope: Scope) -> list[str]:
 
 
 def _agent(scope: Scope) -> list[str]:
-    """Return what detached agents work with: the store, its commands, the sources."""
+    """Return the objects of detached agents: the store, its commands, the sources."""
     return _objects(scope, f"{scope.bucket}/{AGENTS}/{scope.sweep}")
 
 
@@ -65,7 +65,7 @@ def _log_group(scope: Scope) -> list[str]:
 
 
 def _key(scope: Scope, key: str) -> list[str]:
-    """Return a key's ARN; of an alias, which is no resource of a policy, all keys: see _alias."""
+    """Return a key's ARN. For an alias, return all keys, because a policy cannot name an alias; see `_alias`."""
     arn = f"arn:{scope.partition}:kms:{scope.region}:{scope.account}:key/"
     if _alias(key):
         return [arn + "*"]
@@ -73,7 +73,7 @@ def _key(scope: Scope, key: str) -> list[str]:
 
 
 def _alias(key: str) -> dict[str, Any]:
-    """Return the condition that leaves only the keys of an alias; {} for what is none."""
+    """Return the condition that selects the keys of an alias; {} for a key that is not an alias."""
     name = key.rpartition(":")[2]
     is_alias = name.startswith("alias/")
     return {"ForAnyValue:StringEquals": {"kms:ResourceAliases": name}} if is_alias else {}
@@ -95,7 +95,7 @@ LAUNCHER = (
         sid="Jobs",
         actions=(
             "sagemaker:CreateTrainingJob",
-            "sagemaker:AddTags",  # asked for by CreateTrainingJob with tags
+            "sagemaker:AddTags",  # required by CreateTrainingJob with tags
             "sagemaker:DescribeTrainingJob",
             "sagemaker:StopTrainingJob",
             "sagemaker:UpdateTrainingJob",  # lets go of a warm pool
@@ -251,7 +251,7 @@ ROLE = (
 )
 
 
-# A detached agent's job does what a launcher does, and is a training job like any other.
+# A detached agent's job makes the calls of a launcher, and is itself a training job.
 AGENT = (
     *(grant for grant in LAUNCHER if grant.sid != "BucketSettings"),
     *(grant for grant in ROLE if grant.sid in ("Write", "Metrics", "ImageLogin", "Image", "VolumeKey", "Network")),

@@ -1,4 +1,4 @@
-"""What the resources of a sweep are called in AWS, for policies that name them."""
+"""The names of a sweep's AWS resources, for policies."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from smsweep.aws.job_template import PREFIX
 from smsweep.core.job import JobTemplate
 
-# Where a region's name begins so, it belongs to the partition.
+# (prefix of a region's name, partition)
 PARTITIONS = (
     ("cn-", "aws-cn"),
     ("us-gov-", "aws-us-gov"),
@@ -25,7 +25,7 @@ PARTITIONS = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scope:
-    """What the resources' names are made of; * where it is not known."""
+    """The parts of the resources' names; * for an unknown part."""
 
     partition: str
     region: str
@@ -33,18 +33,18 @@ class Scope:
     role: str  # ARN
     agent_role: str  # ARN: of a detached agent's job; often the same
     bucket: str
-    output: str  # bucket/prefix of what jobs leave behind
-    checkpoints: str  # likewise
-    inputs: tuple[str, ...]  # bucket/prefix of the channels, which may be a name's beginning only
+    output: str  # bucket/prefix of models and output
+    checkpoints: str  # bucket/prefix
+    inputs: tuple[str, ...]  # bucket/prefix of the channels; the prefix can end inside a name
     secrets: tuple[str, ...]  # ARNs
-    agent_store: tuple[str, ...]  # ARN of where the URL of its store is kept
+    agent_store: tuple[str, ...]  # ARN of the secret or parameter with the URL of its store
     output_key: str  # a KMS key's ARN, id or alias, as the request names it; "" for none
-    volume_key: str  # likewise
+    volume_key: str  # a KMS key, in the same form
     has_vpc: bool
-    is_debugged: bool  # a person may open a shell in its containers
+    is_debugged: bool  # remote debugging is enabled
     sweep: str  # id of the only sweep; "" for any
-    hooks: tuple[str, ...]  # bucket/prefix of what debugger, profiler and TensorBoard write
-    registry: str  # ARN of the function that knows how to log into a registry; "" for none
+    hooks: tuple[str, ...]  # bucket/prefix of the output of debugger, profiler and TensorBoard
+    registry: str  # ARN of the function that returns the credentials of a registry; "" for none
     queue: str  # ARN of the queue of events; "" for none
     job_queue: str  # ARN of AWS Batch's queue before SageMaker; "" for none
     asks_price: bool
@@ -53,10 +53,14 @@ class Scope:
 def scope_of(
     template: JobTemplate, region: str, events_queue: str = "", job_queue: str = "", sweep: str = ""
 ) -> Scope:
-    """Read from a template what its jobs will touch.
+    """Return the names of the resources that the jobs of a template use.
 
-    region: "" for any. events_queue: its URL. job_queue: name or ARN of AWS Batch's queue. sweep: id of the only
-    sweep; "" for any.
+    Args:
+        template: The template.
+        region: The region; "" for any.
+        events_queue: The URL of the queue of events; "" for none.
+        job_queue: The name or ARN of AWS Batch's queue; "" for none.
+        sweep: The id of the only sweep; "" for any.
     """
     request = template.request
     role = str(request.get("RoleArn", "*"))
@@ -102,7 +106,7 @@ def scope_of(
 
 
 def _hooks(request: Mapping[str, Any]) -> Iterator[str]:
-    """Yield where debugger, profiler and TensorBoard leave what they have seen."""
+    """Yield the output URIs of debugger, profiler and TensorBoard."""
     rules = (request.get(f"{kind}RuleConfigurations", ()) for kind in ("Debug", "Profiler"))
     named = (request.get(name, {}) for name in ("DebugHookConfig", "ProfilerConfig", "TensorBoardOutputConfig"))
     for place in (*named, *(rule for some in rules for rule in some)):

@@ -1,4 +1,4 @@
-"""The AWS accounts whose registries hold AWS's own framework images, by region.
+"""The AWS accounts whose registries have AWS's framework images, by region.
 
 Source: the SageMaker Python SDK 2.257.7, image_uri_config, November 2025.
 """

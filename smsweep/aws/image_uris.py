@@ -1,4 +1,4 @@
-"""The URIs of AWS's own framework images, from the words that the SageMaker estimators take."""
+"""The URIs of AWS's framework images, from the same arguments as SageMaker's estimators."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from smsweep.aws.image_accounts import (
 )
 from smsweep.errors import JobRejected
 
-# Where a region's name begins so, its registry's host ends so.
+# (prefix of a region's name, domain of its registry)
 DOMAINS = (
     ("cn-", "amazonaws.com.cn"),
     ("us-isob-", "sc2s.sgov.gov"),
@@ -28,22 +28,27 @@ OTHER_CHIPS = re.compile(r"ml\.((trn|inf)\d|[cmrt]\dg)")  # Trainium, Inferentia
 
 
 def machines(request: Mapping[str, Any]) -> list[str]:
-    """Return the instance types that a request names, in its order."""
+    """Return the instance types of a request, in its order."""
     resources = request.get("ResourceConfig", {})
     groups = [resources, *resources.get("InstanceGroups", ()), *resources.get("InstancePreferences", ())]
     return [group["InstanceType"] for group in groups if "InstanceType" in group]
 
 
 def image_uri(framework: Mapping[str, str], region: str, instance_types: Sequence[str]) -> str:
-    """Return the image that an estimator of the SDK would take.
+    """Return the image that an estimator of the SageMaker SDK uses.
 
-    framework: job.yaml's framework, framework_version, py_version and so on. instance_types: all that the job may
-    run on; one with a GPU makes it the GPU image. Raises JobRejected where AWS has none.
+    Args:
+        framework: `framework`, `framework_version`, `py_version` and so on of job.yaml.
+        region: The region of the registry.
+        instance_types: All types that the job may run on. If one has a GPU, the result is the GPU image.
+
+    Raises:
+        JobRejected: If AWS has no such image.
     """
     for instance_type in filter(OTHER_CHIPS.match, instance_types):
         raise JobRejected(
-            f"SageMaker: framework names images for CPU and GPU machines, and {instance_type} is neither; give "
-            "one that is made for it as image_uri in job.yaml"
+            f"SageMaker: framework selects images for CPU and GPU machines, and {instance_type} is neither; set "
+            "image_uri in job.yaml to an image for that type"
         )
     name, version = framework["framework"], framework.get("framework_version", "")
     python = framework.get("py_version", "")

@@ -1,4 +1,4 @@
-"""From a template in a person's words to one that SageMaker takes, and the files it names in S3."""
+"""Complete a job template for SageMaker, and upload the files of its jobs to S3."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from smsweep.aws.s3_transfer import check_bucket, upload_once
 from smsweep.core.job import JobTemplate, Site
 from smsweep.errors import JobRejected
 
-PREFIX = "smsweep"  # in the bucket; all of ours is below it
-ASSETS = f"{PREFIX}/assets"  # what trials' jobs read
-AGENTS = f"{PREFIX}/agents"  # what detached agents work with: the role of trials may not read or write it
-# Of the runtime: AWS's images do not have the requirements, and CloudWatch does not say when a log is complete.
+PREFIX = "smsweep"  # of all keys that smsweep writes to the bucket
+ASSETS = f"{PREFIX}/assets"  # source and runtime, which the jobs of trials read
+AGENTS = f"{PREFIX}/agents"  # of detached agents; the role of trials must not have access
+# Of the runtime. AWS's images do not have the requirements, and CloudWatch does not mark the end of a log.
 FLAGS = ("--install-requirements", "--say-end")
 
 
 def check_place(template: JobTemplate, environ: Mapping[str, str]) -> None:
-    """See backends.table.SETTINGS."""
+    """Check the secrets, the settings, the credentials and the bucket. Raises JobError, UsageError."""
     check_settings(template, environ)
     aws = Aws(environ)
     try:
@@ -41,9 +41,12 @@ def prepare(
     upload: bool,
     prefix: str = ASSETS,
 ) -> tuple[JobTemplate, Site]:
-    """See backends.table.Prepare. The bucket is output_path's, else the one that the SageMaker SDK uses too.
+    """Return the template with its image, and upload the assets to S3. See `spec.Prepare`.
 
-    prefix: in that bucket, for the folder of assets.
+    The bucket is the one of `output_path`, or else the default bucket of the SageMaker SDK.
+
+    Args:
+        prefix: The key prefix of the assets in the bucket.
     """
     del folder
     aws = Aws(environ)
@@ -76,7 +79,7 @@ def _completed(template: JobTemplate, region: str) -> dict[str, Any]:
 
 
 def bucket_of(request: Mapping[str, Any], region: str) -> tuple[str, str]:
-    """Return the bucket, and the account that must own it where its name could be anybody's."""
+    """Return the bucket, and the account that must own it; "" if the user has named the bucket."""
     output = urlsplit(request.get("OutputDataConfig", {}).get("S3OutputPath", ""))
     if output.scheme == "s3":
         return output.netloc, ""

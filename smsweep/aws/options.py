@@ -1,4 +1,4 @@
-"""What a person may set about how we talk to AWS; a training job's request has no words for it."""
+"""Settings of the calls to AWS, from environment variables."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from smsweep.errors import UsageError
 
 EVENTS_QUEUE = "SMSWEEP_SAGEMAKER_EVENTS"
-# Calls a second, well below what AWS allows: CreateTrainingJob 1/s (quota L-21A1652A), ListTrainingJobs 2/s and
-# FilterLogEvents 5/s (neither adjustable). For the others AWS names no number.
+# Calls per second, well below the limits of AWS: CreateTrainingJob 1/s (quota L-21A1652A), ListTrainingJobs 2/s
+# and FilterLogEvents 5/s (neither adjustable). AWS documents no limits for the others.
 DEFAULT_RATES: Mapping[str, float] = {
     "CreateTrainingJob": 1.0,
     "ListTrainingJobs": 1.0,
@@ -25,17 +25,17 @@ SHORT["events"] = SHORT.pop("receivemessage")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SageMakerOptions:
-    """Each comes from an environment variable, named beside it."""
+    """Settings of the SageMaker backend. A comment names the environment variable of each."""
 
-    poll_s: float = 5.0  # SMSWEEP_SAGEMAKER_POLL_S: between two looks at all jobs, and at their logs
-    log_lag_s: float = 30.0  # SMSWEEP_SAGEMAKER_LOG_LAG_S: how late CloudWatch may be with a job's last lines
+    poll_s: float = 5.0  # SMSWEEP_SAGEMAKER_POLL_S: seconds between two polls of all jobs, and of their logs
+    log_lag_s: float = 30.0  # SMSWEEP_SAGEMAKER_LOG_LAG_S: the longest delay of a job's last lines in CloudWatch
     rates: Mapping[str, float] = field(default_factory=lambda: DEFAULT_RATES)
-    # SMSWEEP_SAGEMAKER_RATES: calls a second, such as create=2,list=1,describe=4,stop=2,logs=4
-    events_queue: str = ""  # SMSWEEP_SAGEMAKER_EVENTS: URL of an SQS queue that gets the jobs' state changes
+    # SMSWEEP_SAGEMAKER_RATES: calls per second, such as create=2,list=1,describe=4,stop=2,logs=4
+    events_queue: str = ""  # SMSWEEP_SAGEMAKER_EVENTS: URL of an SQS queue that receives the state changes of jobs
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> SageMakerOptions:
-        """Raises UsageError, naming the variable, for a value that cannot be read."""
+        """Read the settings. Raises UsageError for an invalid value; the message names the variable."""
         options = cls(rates={**DEFAULT_RATES, **_rates(environ)}, events_queue=environ.get(EVENTS_QUEUE, ""))
         for name in ("poll_s", "log_lag_s"):
             variable = f"SMSWEEP_SAGEMAKER_{name.upper()}"

@@ -1,4 +1,4 @@
-"""What machines cost, by AWS's own price list."""
+"""The prices of instances, from AWS's price list."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ from smsweep.core.job import JobTemplate, Price
 from smsweep.errors import NotFound
 
 SERVICE = "AmazonSageMaker"
-PART = "train"  # in what the list says of a machine of training jobs; the same machine has other prices elsewhere
+PART = "train"  # in the attributes of a price for training; for other purposes the instance has other prices
 HOUR = "Hrs"
 
 
 def ask_price(template: JobTemplate, environ: Mapping[str, str]) -> Price:
-    """Return what each machine that a template may run on costs an hour, in dollars, on demand.
+    """Return the on-demand price of each instance type of a template, in dollars per hour.
 
-    A spot job costs the same for each of its billable seconds, which are fewer. Raises NotFound where the list has
-    no dollar price, or JobError.
+    The price of a spot job's billable second is the same, but the job has fewer billable seconds.
+
+    Raises:
+        NotFound: If the list has no price in dollars.
+        JobError: If AWS does not return the list.
     """
     aws = Aws(environ)
     try:
@@ -27,7 +30,7 @@ def ask_price(template: JobTemplate, environ: Mapping[str, str]) -> Price:
     finally:
         aws.close()
     if not found:
-        raise NotFound("no instance_type to ask a price for")
+        raise NotFound("the job has no instance_type, so it has no price")
     return Price(per_hour=max(found.values()), by_type=found)
 
 
@@ -38,7 +41,7 @@ def _per_hour(aws: Aws, instance_type: str) -> float:
             f"AWS's price list has no price in dollars for training on {instance_type} in {aws.region}; "
             "give price_per_hour: DOLLARS in job.yaml"
         )
-    return max(prices)  # of several, the one that no bill exceeds
+    return max(prices)  # the highest, so that a bill cannot exceed it
 
 
 def _prices(aws: Aws, instance_type: str) -> Iterator[float]:

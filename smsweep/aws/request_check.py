@@ -1,4 +1,4 @@
-"""A request is held against AWS's own model before it is sent."""
+"""Check a request against AWS's model before it is sent."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from smsweep.core.job import TrainingJobRequest
 from smsweep.errors import JobRejected
 from smsweep.secrets.references import env_references, unseen
 
-MOST = 5  # problems told at once
-SHOWN_VALUES = 8  # of an enum
+MAX_PROBLEMS = 5  # in one message
+MAX_VALUES = 8  # of an enum, in a message
 
 
 def validate(request: TrainingJobRequest) -> None:
-    """Raises JobRejected, naming each field and its rule, for what the API would refuse."""
+    """Raise JobRejected if the API refuses the request. The message names each field and its rule."""
     violations = request_model.violations("CreateTrainingJob", request)
-    found = [_words(item) for item in islice((item for item in violations if not _is_new(item)), MOST)]
+    found = [_words(item) for item in islice((item for item in violations if not _is_new(item)), MAX_PROBLEMS)]
     algorithm, resources = request.get("AlgorithmSpecification", {}), request.get("ResourceConfig", {})
     if not algorithm.get("TrainingImage") and not algorithm.get("AlgorithmName"):
         found.append("no image; give image_uri or framework in job.yaml")
@@ -32,7 +32,7 @@ def validate(request: TrainingJobRequest) -> None:
         if uri.startswith("file://"):
             found.append(f"channel {channel['ChannelName']}: {uri} is on this machine only; give an s3:// URI")
     found += unseen(env_references(request))
-    if not found:  # else the rules below might trip over what is wrong
+    if not found:  # the rules require a request without violations
         found += broken_rules(request)
     if found:
         raise JobRejected(f"{request.get('TrainingJobName')}: SageMaker would refuse it: " + "; ".join(found))
@@ -59,10 +59,10 @@ def _instead(value: str, known: Sequence[str]) -> str:
     near = difflib.get_close_matches(value, known, n=1)
     if near:
         return f"; did you mean {near[0]}?"
-    return f"; it knows {', '.join(known)}" if len(known) <= SHOWN_VALUES else ""
+    return f"; it knows {', '.join(known)}" if len(known) <= MAX_VALUES else ""
 
 
 def _is_new(violation: Violation) -> bool:
-    """Tell whether it is a type of machine that a newer model may list."""
+    """Return True if the value can be an instance type of a newer model."""
     is_type = violation.rule == "enum" and violation.shape.name == "TrainingInstanceType"
     return is_type and may_be_machine(violation.value)

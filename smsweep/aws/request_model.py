@@ -1,8 +1,7 @@
-"""AWS's own model of the SageMaker API: which fields a request has and what each may hold.
+"""AWS's model of the SageMaker API: the fields of a request and their valid values.
 
-botocore checks only types and minimum lengths before it sends a request; the service checks the rest. Whoever
-wants to know before, or is the service, asks here. Loading the model takes a moment: import this module only with
-a request at hand.
+botocore checks only types and minimum lengths before it sends a request; the service checks the rest. The backends
+check everything before they send a request, and the emulator checks what it receives. Loading the model is slow.
 """
 
 from __future__ import annotations
@@ -16,11 +15,11 @@ from typing import Any
 from botocore.loaders import Loader
 from botocore.model import ListShape, MapShape, OperationModel, ServiceModel, Shape, StructureShape
 
-# Java's character classes in the model's patterns, as near as Python's re has them.
+# Java's character classes in the model's patterns, with their closest equivalents in Python's re.
 _SEPARATORS = r" \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 _CLASSES = {r"\p{L}\p{Z}\p{N}": rf"\w{_SEPARATORS}", r"\p{Alnum}": "a-zA-Z0-9"}
 
-# A dot in the model's patterns is no end of a line, of which Java knows five.
+# A dot in the model's patterns matches no line terminator. Java has five of them.
 _DOT = re.compile(r"\\.|\[(?:\\.|[^\]\\])*\]|(?P<dot>\.)")
 _NO_LINE_END = r"[^\n\r\u0085\u2028\u2029]"
 
@@ -44,11 +43,11 @@ Path = tuple[str | int, ...]  # field names, map keys, and list indexes from 0
 class Violation:
     """One value that breaks one rule of the model."""
 
-    path: Path  # where the value is
+    path: Path  # of the value
     rule: str  # missing | unknown | type | pattern | min | max | enum
-    shape: Shape  # of the value; of the structure around it where rule is missing or unknown
+    shape: Shape  # of the value; of the enclosing structure if the rule is missing or unknown
     value: Any = None
-    is_key: bool = False  # the value is a map's key, path's last item
+    is_key: bool = False  # the value is a map's key, which is the last item of the path
 
 
 @functools.cache
@@ -62,12 +61,12 @@ def operation(name: str) -> OperationModel:
 
 
 def is_operation(name: str) -> bool:
-    """Tell whether SageMaker has it."""
+    """Return True if SageMaker has the operation."""
     return name in _service("sagemaker").operation_names
 
 
 def members(name: str) -> frozenset[str]:
-    """Return the names of the fields of one of SageMaker's structures."""
+    """Return the field names of a structure of SageMaker."""
     shape = _service("sagemaker").shape_for(name)
     return frozenset(shape.members) if isinstance(shape, StructureShape) else frozenset()
 
@@ -78,12 +77,14 @@ def _service(name: str) -> ServiceModel:
 
 
 def violations(name: str, request: Mapping[str, Any]) -> Iterator[Violation]:
-    """Yield what is wrong with an operation's request, in the order of its fields.
+    """Yield the violations of an operation's request, in the order of its fields.
 
-    Times are seconds since the epoch, as the protocol sends them.
+    Args:
+        name: The operation, such as CreateTrainingJob.
+        request: The request. Times are seconds since the epoch, as in the protocol.
     """
     shape = operation(name).input_shape
-    if shape is not None:  # else it takes nothing, and ignores what it gets
+    if shape is not None:  # otherwise the operation has no parameters
         yield from _value(shape, request, ())
 
 
@@ -110,12 +111,12 @@ def _structure(shape: StructureShape, value: Mapping[str, Any], path: Path) -> I
     for name, item in value.items():
         if name not in shape.members:
             yield Violation(path=(*path, name), rule="unknown", shape=shape, value=item)
-        elif item is not None:  # null says the same as nothing
+        elif item is not None:  # null means that the field is missing
             yield from _value(shape.members[name], item, (*path, name))
 
 
 def _has_type(shape: Shape, value: Any) -> bool:
-    is_boolean = shape.type_name == "boolean"  # Python takes True for an int
+    is_boolean = shape.type_name == "boolean"  # in Python, True is an int
     return isinstance(value, _TYPES[shape.type_name]) and isinstance(value, bool) == is_boolean
 
 

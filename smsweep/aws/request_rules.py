@@ -1,4 +1,4 @@
-"""What CreateTrainingJob checks that its model cannot say: fields that need or exclude each other."""
+"""Rules of CreateTrainingJob that its model does not contain: fields that require or exclude each other."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ _MACHINE = re.compile(r"ml\.[a-z0-9-]+\.[a-z0-9]+")
 
 
 def may_be_machine(name: str) -> bool:
-    """Tell whether a text has the form of a machine's type: AWS has more of them than any list of them."""
+    """Return True if a text has the form of an instance type. No list has all types of AWS."""
     return _MACHINE.fullmatch(name) is not None
 
 
 def broken_rules(request: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a sentence for each rule that a request breaks, where AWS's words are known in those.
+    """Yield a message for each rule that a request breaks. It is AWS's message, as far as that is known.
 
-    The request must be in the model's form; nothing in it is None.
+    Args:
+        request: A request without violations of the model and without None.
     """
     missing = [
         name for name in ("AlgorithmSpecification", "ResourceConfig", "StoppingCondition") if name not in request
     ]
-    yield from (f"{name} is required." for name in missing)  # the model lets serverless jobs do without
+    yield from (f"{name} is required." for name in missing)  # optional in the model, because of serverless jobs
     if not missing:
         yield from _images(request["AlgorithmSpecification"])
         yield from _machines(request["ResourceConfig"])
@@ -49,7 +50,7 @@ def _machines(resources: Mapping[str, Any]) -> Iterator[str]:
     elif given == ["InstanceGroups"] and "InstanceCount" in resources:
         yield "InstanceCount is not supported with InstanceGroups, which state it for each group."
     counted = [resources, *resources.get("InstanceGroups", ()), *resources.get("InstancePreferences", ())]
-    if any(item.get("InstanceCount") == 0 for item in counted):  # the model lets it pass
+    if any(item.get("InstanceCount") == 0 for item in counted):  # valid in the model
         yield "InstanceCount must be greater than 0."
     for name in ("SelectedInstanceType", "SelectedInstanceCount"):
         if name in resources:

@@ -1,4 +1,4 @@
-"""S3 requests that conflict with another request at the same moment: sent again, as S3 asks for."""
+"""Retry S3 requests that conflict with another request, as S3's documentation requires."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PAUSES_S = (0.1, 0.2, 0.4, 0.8, 1.6)  # before each further attempt
 
 
 def retry_conflicts(client: Any) -> None:
-    """Have an S3 client send a request again after a conflict, which botocore does not.
+    """Make an S3 client retry a request after a conflict. botocore does not.
 
     Args:
         client: A boto3 client of S3, also one that a transfer manager uses.
@@ -21,7 +21,7 @@ def retry_conflicts(client: Any) -> None:
 
 
 def _pause_s(response: tuple[Any, Mapping[str, Any]] | None, attempts: int, **_: Any) -> float | None:
-    """Return how long to wait before the next attempt, in seconds; None for no attempt because of a conflict."""
+    """Return the seconds to wait before the next attempt; None without a conflict, or after the last attempt."""
     if response is None or attempts > len(PAUSES_S) or response[0].status_code != CONFLICT:
         return None
     return PAUSES_S[attempts - 1] if response[1].get("Error", {}).get("Code") in CODES else None

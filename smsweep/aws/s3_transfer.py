@@ -1,4 +1,4 @@
-"""Source and runtime to S3, under a key named by their content: each is uploaded once ever. Results from S3."""
+"""Upload source and runtime to S3, once per content, and download results."""
 
 from __future__ import annotations
 
@@ -16,19 +16,27 @@ from smsweep.errors import BackendUnavailable, JobRejected, NotFound
 
 log = logging.getLogger(__name__)
 
-CHUNK = 1 << 20  # bytes held in memory
+CHUNK = 1 << 20  # bytes in memory
 MISSING = ("404", "NotFound", "NoSuchKey")
-# A HEAD has no body to say why: without s3:ListBucket a missing object answers 403, and credentials that have
-# expired 400. The put that follows is told.
-UNTOLD = ("400", "403")
+# The answer to a HEAD request has no reason: it is 403 for a missing object without s3:ListBucket, and 400 for
+# expired credentials. The following upload reports the reason.
+WITHOUT_REASON = ("400", "403")
 WAS_FIRST = ("412", "PreconditionFailed")  # another agent's upload
 
 
 def upload_once(aws: Aws, folder: Path, bucket: str, prefix: str, *, kms_key: str = "", owner: str = "") -> None:
-    """Put each file of a folder below prefix, unless it is there. Raises JobError.
+    """Upload each file of a folder, unless the object exists.
 
-    The prefix must be named by the content. kms_key: encrypts what is uploaded; "" for the bucket's own way.
-    owner: account that must own the bucket; "" for any.
+    Args:
+        aws: Calls S3.
+        folder: The folder, without subfolders.
+        bucket: The bucket.
+        prefix: The key prefix. It must depend on the content of the files.
+        kms_key: The key that encrypts the objects; "" for the bucket's default encryption.
+        owner: The account that must own the bucket; "" for any.
+
+    Raises:
+        JobError: If the files cannot be uploaded.
     """
     guard = {"ExpectedBucketOwner": owner} if owner else {}
     for file in sorted(folder.iterdir()):
@@ -38,9 +46,9 @@ def upload_once(aws: Aws, folder: Path, bucket: str, prefix: str, *, kms_key: st
 
 
 def check_bucket(aws: Aws, bucket: str, prefix: str) -> None:
-    """Raise JobRejected where there is no such bucket; whatever else is wrong, the upload below prefix is told.
+    """Raise JobRejected if the bucket does not exist. The upload reports all other problems.
 
-    Asks for an object, which takes no permission that the upload does not.
+    The check reads an object below the prefix, so it needs no permission that the upload does not need.
     """
     try:
         aws.call("s3", "get_object", Bucket=bucket, Key=f"{prefix}/")["Body"].close()
@@ -58,12 +66,12 @@ def fetch(aws: Aws, uri: str, target: Path) -> None:
         body = aws.call("s3", "get_object", Bucket=bucket, Key=key)["Body"]
     except (BotoCoreError, ClientError) as err:
         if isinstance(err, ClientError) and code_of(err) in MISSING:
-            raise NotFound(f"{uri}: there is nothing; did the job end before it left something?") from err
+            raise NotFound(f"{uri}: the object does not exist; the job may have ended before it wrote it") from err
         raise aws.error(err, "s3", "get_object") from err
     try:
         with closing(body), target.open("wb") as file:
             shutil.copyfileobj(body, file, CHUNK)
-    except BotoCoreError as err:  # the connection broke off
+    except BotoCoreError as err:  # the connection was lost
         raise aws.error(err, "s3", "get_object") from err
 
 
@@ -71,7 +79,7 @@ def _is_there(aws: Aws, where: dict[str, Any]) -> bool:
     try:
         aws.call("s3", "head_object", **where)
     except (BotoCoreError, ClientError) as err:
-        if isinstance(err, ClientError) and code_of(err) in (*MISSING, *UNTOLD):
+        if isinstance(err, ClientError) and code_of(err) in (*MISSING, *WITHOUT_REASON):
             return False
         raise aws.error(err, "s3", "head_object") from err
     return True
@@ -92,6 +100,6 @@ def _put(aws: Aws, file: Path, where: dict[str, Any], kms_key: str) -> None:
 
 def _no_bucket(bucket: str) -> JobRejected:
     return JobRejected(
-        f"S3: there is no bucket {bucket}; make it with `aws s3 mb s3://{bucket}`, "
-        "or name another in job.yaml: output_path: s3://BUCKET/PREFIX"
+        f"S3: bucket {bucket} does not exist; create it with `aws s3 mb s3://{bucket}`, "
+        "or set another in job.yaml: output_path: s3://BUCKET/PREFIX"
     )

@@ -1,4 +1,4 @@
-"""Put a secret where training jobs can fetch it."""
+"""Store secrets where training jobs can read them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ TAG = {"Key": "smsweep", "Value": "secret"}
 
 
 def store_secret(aws: Aws, name: str, value: str) -> str:
-    """Keep a value in Secrets Manager, in place of what the name held, and return its ARN. Raises JobError."""
+    """Store a value in Secrets Manager, or replace it there, and return its ARN. Raises JobError."""
     try:
         return str(aws.call("secretsmanager", "create_secret", Name=name, SecretString=value, Tags=[TAG])["ARN"])
     except (BotoCoreError, ClientError) as err:
@@ -22,6 +22,6 @@ def store_secret(aws: Aws, name: str, value: str) -> str:
 
 
 def store_parameter(aws: Aws, name: str, value: str) -> str:
-    """Keep a value as an SSM SecureString, likewise. name: begins with a slash."""
+    """Store a value as an SSM SecureString and return its ARN. The name starts with a slash. Raises JobError."""
     aws.translated("ssm", "put_parameter", Name=name, Value=value, Type="SecureString", Overwrite=True)
     return str(aws.translated("ssm", "get_parameter", Name=name)["Parameter"]["ARN"])

@@ -52,6 +52,13 @@ def one_of(words: Iterable[str]) -> Callable[[str], list[str]]:
     return lambda incomplete: [word for word in words if word.startswith(incomplete)]
 
 
+def complete_backend(incomplete: str) -> list[str]:
+    """Return the names of backends that start with `incomplete`, for a shell's completion."""
+    from smsweep.backends.registry import backend_names  # slow to import, and `--help` does not need it
+
+    return [name for name in backend_names() if name.startswith(incomplete)]
+
+
 def whole_id(text: str | None) -> str | None:
     """Take the beginning of a sweep's id for the id."""
     from smsweep.services import labels  # here: it is slow to load, and `--help` needs none of it
@@ -148,7 +155,7 @@ Backend = Annotated[
     str | None,
     typer.Option(
         "--backend",
-        autocompletion=one_of(("process", "docker", "sagemaker", "batch")),
+        autocompletion=complete_backend,
         help="What runs the jobs: process (default), docker, sagemaker, batch; or SMSWEEP_BACKEND.",
     ),
 ]

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from smsweep.config_files.validation import Count, Positive, Section, Text, Whole, expected
+from smsweep.util.sections import Count, Positive, Section, Text, Whole, expected
 
 InputMode = Literal["File", "Pipe", "FastFile"]
 HookEvent = Literal["end", "failure"]

@@ -14,9 +14,11 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from smsweep.config_files.parameters import DEPRECATED, LISTS, NAME, keys_of
-from smsweep.config_files.sweep_models import SweepSection
+from smsweep.config_files.sweep_models import EarlyTerminateSection, SweepSection
 from smsweep.config_files.sweep_rules import IGNORED, LAUNCH
+from smsweep.search.registry import METHODS
 from smsweep.space.distributions import DISTRIBUTIONS
+from smsweep.stopping.registry import RULES
 
 SCHEMA_FILE = Path(__file__).with_name("sweep_schema.json")
 
@@ -38,9 +40,32 @@ def sweep_schema() -> dict[str, Any]:
         schema["properties"][key]["deprecated"] = True
     for key, why in IGNORED.items():
         schema["properties"][key] = {"description": f"not used by smsweep ({why})", "deprecated": True}
+    methods = [name for name, spec in METHODS.builtin.items() if not spec.is_engine]
+    schema["properties"]["method"]["anyOf"] = [{"enum": [*methods, "custom"]}, {"type": "string"}]  # a plug-in's
+    schema["$defs"]["EarlyTerminateSection"] = _early_terminate()
     schema["anyOf"] = [{"required": ["parameters"]}, {"required": ["scheduler"]}]
     schema["$defs"] |= _parameter_definitions()
     return schema
+
+
+def _early_terminate() -> dict[str, Any]:
+    """Return the schema of the section: the keys of each built-in rule, and any keys for the rule of a plug-in."""
+    own = EarlyTerminateSection.model_json_schema()
+    kind = own["properties"]["type"]
+    rules = []
+    for name, spec in RULES.builtin.items():
+        model = spec.model.model_json_schema(schema_generator=_Generator) if spec.model is not None else {}
+        rules.append(
+            {
+                "title": name,
+                "description": spec.summary,
+                "properties": {"type": {**kind, "const": name}, **model.get("properties", {})},
+                "required": ["type", *model.get("required", [])],
+                "additionalProperties": False,
+            }
+        )
+    plugin = {"properties": {"type": {**kind, "not": {"enum": list(RULES.builtin)}}}, "required": ["type"]}
+    return {"type": "object", "description": own["description"], "anyOf": [*rules, plugin]}
 
 
 def _parameter_definitions() -> dict[str, Any]:

@@ -10,11 +10,12 @@ from typing import Any, cast
 
 from smsweep.config_files.document import Path, Problems, non_finite, show, suggest
 from smsweep.config_files.sweep_models import SweepSection
-from smsweep.config_files.validation import cure, is_number, unknown_key
+from smsweep.config_files.validation import cure, unknown_key
 from smsweep.config_files.validation import keys_of as section_keys
 from smsweep.errors import SpaceError
 from smsweep.space.distributions import DISTRIBUTIONS, Distribution
 from smsweep.space.space import SearchSpace
+from smsweep.util.sections import is_number
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*\Z")  # W&B's schema
 LISTS = ("values", "probabilities")

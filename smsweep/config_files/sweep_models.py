@@ -6,8 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, WithJsonSchema, field_validator
 
-from smsweep.config_files.validation import AboveOne, Count, Number, Section, Text
+from smsweep.util.sections import Count, Number, Section, Text
 
+Engine = Literal["wandb", "optuna", "ax"]  # W&B's
 Impute = Literal["latest", "best", "worst"]
 
 
@@ -30,25 +31,19 @@ class MetricSection(Section):
 
 
 class EarlyTerminateSection(Section):
-    """Ends trials early that do worse than most. Give min_iter, or for hyperband max_iter and s."""
+    """Stops trials early that do worse than most. The stopping rule defines the other keys."""
 
-    type: Literal["hyperband", "asha", "median", "forecast"] = Field(
+    model_config = ConfigDict(extra="allow")
+
+    type: Text = Field(
         description="hyperband; asha, median and forecast are smsweep's own, which W&B does not know"
-    )
-    min_iter: Count | None = Field(None, description="how many values of the metric before the first check")
-    max_iter: Count | None = Field(None, description="how many values of the metric a whole training logs")
-    s: Count | None = Field(None, description="how many checks, counted down from max_iter")
-    eta: AboveOne = Field(3, description="each check lets the best 1/eta go on")
-    strict: bool = Field(True, description="compare the value at the check, not the best so far")
-    min_trials: Count | None = Field(
-        None, description="median, forecast: how many other trials to compare with at least"
     )
 
 
 class SchedulerSection(Section):
     """A search of the user's own; smsweep reads the section and hands it on."""
 
-    engine: Literal["wandb", "optuna", "ax"] = Field(description="what proposes params: wandb, optuna or ax")
+    engine: Engine = Field(description="what proposes params: wandb, optuna or ax")
     source: Text | None = Field(None, description="Python file that holds the functions")
     optimizer: Text | None = Field(None, description="function in source that makes the study")
     search_space: Text | None = Field(None, description="function in source that defines the space")
@@ -65,9 +60,8 @@ class ControllerSection(Section):
 class SweepSection(Section):
     """A W&B sweep configuration, as smsweep accepts it."""
 
-    method: Literal["grid", "random", "bayes", "custom"] = Field(
-        description="how params are chosen: grid, random, bayes or custom"
-    )
+    method: Text = Field(description="how params are chosen: grid, random, bayes or custom")
+    method_options: dict[str, Any] | None = Field(None, description="options of a plug-in's search method")
     parameters: Any = Field(None, description="what to search: a mapping of names to values or ranges")
     metric: MetricSection | None = Field(None, description="what the search makes better")
     metrics: list[MetricSection] | None = Field(

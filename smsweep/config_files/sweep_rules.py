@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, get_args
 
 from smsweep.config_files.document import Path, Problems
+from smsweep.config_files.sweep_models import Engine
 from smsweep.runtime.job.command_macros import item_warnings
+from smsweep.search.registry import METHODS, SearchSpec
 from smsweep.space.distributions import Constant, Distribution
 from smsweep.space.space import SearchSpace
-
-# engine -> the methods that it serves
-ENGINES = {"wandb": ("grid", "random", "bayes"), "optuna": ("custom",), "ax": ("custom",)}
+from smsweep.stopping.registry import RULES, StoppingSpec
 
 # Keys that W&B's own tools write or read though its schema has none of them; nothing here depends on them.
 IGNORED = {
@@ -20,20 +20,21 @@ IGNORED = {
     "imports": "W&B's old launch form",
     "tags": "W&B ignores it too; tags of the training jobs are job.yaml's",
 }
-# Rules of early_terminate that W&B does not know -> the keys that mean something to them.
-OWN_RULES: Mapping[str, tuple[str, ...]] = {
-    "asha": ("min_iter", "max_iter", "eta", "strict"),
-    "median": ("min_iter", "min_trials"),
-    "forecast": ("min_iter", "eta", "min_trials"),
-}
-
+WANDB_METHODS = ("grid", "random", "bayes")
+WANDB_RULE = "hyperband"
 LAUNCH = ("job", "image_uri")  # in W&B's schema, for W&B Launch
 
 
-def check_rules(data: Mapping[str, Any], problems: Problems) -> None:
-    """Note what does not go together. data: the document, of which anything may still be of the wrong type."""
-    _check_metrics(data, problems)
-    _check_early_terminate(data, problems)
+def check_rules(data: Mapping[str, Any], problems: Problems, *, is_stored: bool = False) -> None:
+    """Add the problems of keys that do not fit each other.
+
+    Args:
+        data: The document. Any value can still have the wrong type.
+        problems: Receives the problems.
+        is_stored: The document was valid when its sweep was created. Plug-ins are not imported.
+    """
+    _check_metrics(data, METHODS.builtin if is_stored else METHODS, problems)
+    _check_early_terminate(data, RULES.builtin if is_stored else RULES, problems)
     _check_scheduler(data, problems)
     _check_command(data, problems)
     for key in LAUNCH:
@@ -61,6 +62,11 @@ def check_space(space: SearchSpace, method: object, problems: Problems) -> None:
         problems.add(("parameters",), "bayes has nothing to search: every parameter is a constant")
 
 
+def _needs(registry: Mapping[str, SearchSpec] | Mapping[str, StoppingSpec], name: object) -> Sequence[str]:
+    """Return the needs of a registry's entry, () if it has no entry of that name."""
+    return registry[name].needs if isinstance(name, str) and name in registry else ()
+
+
 def _leaves(space: SearchSpace, path: Path) -> Iterator[tuple[Path, Distribution]]:
     for name, item in space.parameters.items():
         if isinstance(item, SearchSpace):
@@ -69,18 +75,18 @@ def _leaves(space: SearchSpace, path: Path) -> Iterator[tuple[Path, Distribution
             yield (*path, name), item
 
 
-def _check_metrics(data: Mapping[str, Any], problems: Problems) -> None:
+def _check_metrics(data: Mapping[str, Any], methods: Mapping[str, SearchSpec], problems: Problems) -> None:
     method = data.get("method")
     if "metric" in data and "metrics" in data:
         problems.add(("metrics",), "cannot stand beside metric; keep one of the two")
-    elif "metrics" in data and method in ("grid", "random", "bayes"):
+    elif "metrics" in data and method in WANDB_METHODS:
         problems.add(("metrics",), f"needs method: custom, got {method}; for one metric write metric")
     for index, name in _repeated_names(data.get("metrics")):
         text = f"{name!r} is there twice; give each metric once, with one goal"
         problems.add(("metrics", index, "name"), text)
-    if method == "bayes" and "metric" not in data and "metrics" not in data:
+    if "metric" in _needs(methods, method) and "metric" not in data and "metrics" not in data:
         problems.add(
-            ("metric",), "missing; bayes needs a metric to make better: add metric: {name: ..., goal: ...}"
+            ("metric",), f"missing; {method} needs a metric to make better: add metric: {{name: ..., goal: ...}}"
         )
 
 
@@ -93,49 +99,28 @@ def _repeated_names(metrics: object) -> Iterator[tuple[int, str]]:
         seen.add(name if isinstance(name, str) else None)
 
 
-def _check_early_terminate(data: Mapping[str, Any], problems: Problems) -> None:
+def _check_early_terminate(data: Mapping[str, Any], rules: Mapping[str, StoppingSpec], problems: Problems) -> None:
     section = data.get("early_terminate")
     if not isinstance(section, dict):
         return
     path = ("early_terminate",)
-    if "metrics" in data:
-        problems.add(
-            path, "compares trials by one metric, not by metrics; remove it, or write stop_if in job.yaml"
-        )
-    elif "metric" not in data:
-        problems.add(path, "needs a metric to compare trials by; add metric: {name: ..., goal: ...}")
     rule = section.get("type")
-    if isinstance(rule, str) and rule in OWN_RULES:
-        _check_own_rule(section, rule, problems)
+    if not isinstance(rule, str) or "metric" in _needs(rules, rule):
+        if "metrics" in data:
+            problems.add(
+                path, "compares trials by one metric, not by metrics; remove it, or write stop_if in job.yaml"
+            )
+        elif "metric" not in data:
+            problems.add(path, "needs a metric to compare trials by; add metric: {name: ..., goal: ...}")
+    if isinstance(rule, str) and rule != WANDB_RULE and rule in rules:
+        warning = f"{rule} is smsweep's own" if rule in RULES.builtin else f"{rule} is a plug-in's rule"
+        problems.warn((*path, "type"), f"{warning}: W&B knows hyperband only and would stop nothing")
+    if rule != WANDB_RULE:
         return
-    if "min_trials" in section:
-        problems.add((*path, "min_trials"), "is for types median and forecast; remove it")
-    if "min_iter" not in section and "max_iter" not in section:
-        problems.add(path, "needs min_iter, or max_iter and s")
-    if "max_iter" in section and "s" not in section:
-        problems.add((*path, "max_iter"), "needs s beside it, the number of checks; or give min_iter alone")
     if "max_iter" not in section and "min_iter" in section and "s" in section:
         problems.warn((*path, "s"), "not used without max_iter, from which it counts checks down, as in W&B")
     if "max_iter" in section and "min_iter" in section:
         problems.warn((*path, "min_iter"), "not used: max_iter and s go first, as in W&B")
-    max_iter, eta = section.get("max_iter"), section.get("eta", 3)
-    if isinstance(max_iter, int) and isinstance(eta, (int, float)) and eta > 1 and max_iter < eta:
-        problems.add(
-            (*path, "max_iter"), f"leaves no check: max_iter {max_iter} is less than eta {eta}; raise max_iter"
-        )
-
-
-def _check_own_rule(section: Mapping[str, Any], rule: str, problems: Problems) -> None:
-    path = ("early_terminate",)
-    problems.warn((*path, "type"), f"{rule} is smsweep's own: W&B knows hyperband only and would stop nothing")
-    if "min_iter" not in section:
-        problems.add(path, f"{rule} needs min_iter, the number of values before the first check")
-    for key in section:
-        if key in ("min_iter", "max_iter", "s", "eta", "strict", "min_trials") and key not in OWN_RULES[rule]:
-            problems.add((*path, key), f"means nothing to {rule}; remove it")
-    min_iter, max_iter = section.get("min_iter"), section.get("max_iter")
-    if isinstance(min_iter, int) and isinstance(max_iter, int) and max_iter <= min_iter:
-        problems.add((*path, "max_iter"), f"leaves no check: it must be above min_iter {min_iter}")
 
 
 def _check_scheduler(data: Mapping[str, Any], problems: Problems) -> None:
@@ -144,9 +129,9 @@ def _check_scheduler(data: Mapping[str, Any], problems: Problems) -> None:
         return
     path = ("scheduler",)
     engine, method = scheduler.get("engine"), data.get("method")
-    if isinstance(engine, str) and engine in ENGINES and isinstance(method, str) and method not in ENGINES[engine]:
-        methods = " or ".join(ENGINES[engine])
-        problems.add((*path, "engine"), f"{engine} needs method: {methods}, got {method}")
+    methods = WANDB_METHODS if engine == "wandb" else ("custom",)
+    if engine in get_args(Engine) and isinstance(method, str) and method not in methods:
+        problems.add((*path, "engine"), f"{engine} needs method: {' or '.join(methods)}, got {method}")
     for key in ("optimizer", "search_space"):
         is_sampler = key == "optimizer" and engine == "optuna" and str(scheduler.get(key)).endswith("Sampler")
         if key in scheduler and "source" not in scheduler and not is_sampler:

@@ -10,12 +10,14 @@ from typing import Any
 from smsweep.config_files.document import Document, Problems, non_finite, show
 from smsweep.config_files.from_python import from_mapping
 from smsweep.config_files.parameters import SUCH_AS, check_names, read_space
-from smsweep.config_files.sweep_models import EarlyTerminateSection, MetricSection, SweepSection
+from smsweep.config_files.sweep_models import MetricSection, SweepSection
 from smsweep.config_files.sweep_rules import IGNORED, check_rules, check_space
-from smsweep.config_files.validation import check
+from smsweep.config_files.validation import check, keys_of, not_a_choice
 from smsweep.config_files.yaml_reader import read_file, read_yaml
 from smsweep.core.sweep import DEFAULT_COMMAND, EarlyTerminate, Goal, Metric, SweepConfig
+from smsweep.search.registry import METHODS, is_method, method_names
 from smsweep.space.space import SearchSpace
+from smsweep.stopping.registry import RULES
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,15 +34,25 @@ def read_sweep(path: Path) -> ParsedSweep:
     return _parse(read_file(path))
 
 
-def parse_sweep(document: Mapping[str, Any] | str, *, name: str = "<sweep>") -> ParsedSweep:
-    """Read a config from a dict, which is left as it is, or from YAML text.
+def parse_sweep(
+    document: Mapping[str, Any] | str, *, name: str = "<sweep>", is_stored: bool = False
+) -> ParsedSweep:
+    """Read a config from a dict, which is not changed, or from YAML text.
 
-    name: stands for the file in messages about a text. Raises ConfigError with every problem.
+    Args:
+        document: The config.
+        name: The name of the file in messages about a text.
+        is_stored: The config was valid when its sweep was created. Its plug-ins are neither imported nor required,
+            so that a sweep can still be read after its plug-in was removed.
+
+    Raises:
+        ConfigError: The config is not valid. The error has every problem.
+        UsageError: The config names a plug-in that is broken.
     """
-    return _parse(read_yaml(document, name) if isinstance(document, str) else from_mapping(document))
+    return _parse(read_yaml(document, name) if isinstance(document, str) else from_mapping(document), is_stored)
 
 
-def _parse(document: Document) -> ParsedSweep:
+def _parse(document: Document, is_stored: bool = False) -> ParsedSweep:
     data, problems = document.data, Problems(document)
     if not isinstance(data, dict):
         found = "an empty file" if data is None and document.name else show(data)
@@ -51,11 +63,17 @@ def _parse(document: Document) -> ParsedSweep:
     apart = {*IGNORED, "prior_runs", "parameters"}  # what the model does not judge
     known = {key: value for key, value in data.items() if key not in apart}
     section = check(SweepSection, known, (), problems)
-    check_rules(data, problems)
+    check_rules(data, problems, is_stored=is_stored)
+    method_options = _method_options(data, problems, is_stored)
+    early_terminate = _early_terminate(data, problems, is_stored)
     space = _read_space(data, problems)
     problems.raise_errors()
     assert section is not None and space is not None
-    return ParsedSweep(config=_config(section, space, data), warnings=problems.warnings, text=document.text)
+    return ParsedSweep(
+        config=_config(section, space, method_options, early_terminate, data),
+        warnings=problems.warnings,
+        text=document.text,
+    )
 
 
 def _read_space(data: Mapping[str, Any], problems: Problems) -> SearchSpace | None:
@@ -72,13 +90,20 @@ def _read_space(data: Mapping[str, Any], problems: Problems) -> SearchSpace | No
     return space
 
 
-def _config(section: SweepSection, space: SearchSpace, data: Mapping[str, Any]) -> SweepConfig:
+def _config(
+    section: SweepSection,
+    space: SearchSpace,
+    method_options: Mapping[str, Any],
+    early_terminate: EarlyTerminate | None,
+    data: Mapping[str, Any],
+) -> SweepConfig:
     return SweepConfig(
         method=section.method,
         space=space,
         metric=_metric(section.metric) if section.metric else None,
         metrics=tuple(_metric(metric) for metric in section.metrics or ()),
-        early_terminate=_early_terminate(section.early_terminate) if section.early_terminate else None,
+        method_options=method_options,
+        early_terminate=early_terminate,
         run_cap=section.run_cap,
         program=section.program,
         command=tuple(str(item) for item in section.command) if section.command else DEFAULT_COMMAND,
@@ -101,13 +126,46 @@ def _metric(section: MetricSection) -> Metric:
     )
 
 
-def _early_terminate(section: EarlyTerminateSection) -> EarlyTerminate:
-    return EarlyTerminate(
-        type=section.type,
-        min_iter=section.min_iter,
-        max_iter=section.max_iter,
-        s=section.s,
-        eta=section.eta,
-        strict=section.strict,
-        min_trials=section.min_trials,
-    )
+def _method_options(data: Mapping[str, Any], problems: Problems, is_stored: bool) -> Mapping[str, Any]:
+    """Return the checked options of the search method, {} if there are none."""
+    method, options = data.get("method"), data.get("method_options", {})
+    if not isinstance(method, str) or not isinstance(options, dict) or is_stored:
+        return options if isinstance(options, dict) else {}
+    if not is_method(method):
+        problems.add(("method",), not_a_choice(method, method_names()))
+        return {}
+    spec = METHODS.get(method)
+    if spec is None or spec.model is None:
+        if "method_options" in data:
+            problems.add(("method_options",), f"{method} has no options; remove it")
+        return {}
+    checked = check(spec.model, options, ("method_options",), problems)
+    return options if checked is not None else {}
+
+
+def _early_terminate(data: Mapping[str, Any], problems: Problems, is_stored: bool) -> EarlyTerminate | None:
+    """Return the section with the checked options of its rule, None if there is no valid one."""
+    section = data.get("early_terminate")
+    rule = section.get("type") if isinstance(section, dict) else None
+    if not isinstance(section, dict) or not isinstance(rule, str):
+        return None
+    options = {key: value for key, value in section.items() if key != "type"}
+    if is_stored and rule not in RULES.builtin:
+        return EarlyTerminate(type=rule, options=options)
+    path = ("early_terminate",)
+    if rule not in RULES:
+        problems.add((*path, "type"), not_a_choice(rule, list(RULES)))
+        return None
+    model = RULES[rule].model
+    known = keys_of(model) if model is not None else []
+    models = [spec.model for spec in RULES.builtin.values()]
+    others = {key for other in models if other is not None for key in keys_of(other)}
+    for key in options.keys() & others - set(known):
+        problems.add((*path, key), f"means nothing to {rule}; remove it")
+        del options[key]
+    if model is None:
+        for key in options:
+            problems.add((*path, key), f"unknown key; {rule} has no options; remove it")
+        return EarlyTerminate(type=rule)
+    checked = check(model, options, path, problems)
+    return EarlyTerminate(type=rule, options=options) if checked is not None else None

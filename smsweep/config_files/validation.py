@@ -3,115 +3,31 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator
-from typing import Annotated, Any, TypeGuard, TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    WithJsonSchema,
-    field_validator,
-)
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from smsweep.config_files.document import Path, Problems, show, suggest
 from smsweep.config_files.yaml_scalars import is_text_to_pyyaml, read_scalar
+from smsweep.util.sections import is_number
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
-class Section(BaseModel):
-    """A mapping with known keys. A field's description completes the messages about it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _refuse_null(cls, value: Any) -> Any:
-        # None is the default of most fields; a null in the document is a key that somebody forgot to fill in
-        if value is None:
-            raise expected("a value")
-        return value
-
-
-SectionT = TypeVar("SectionT", bound=Section)
-
-
-def expected(what: str) -> PydanticCustomError:
-    """Return the error that a validator raises for a value of the wrong kind."""
-    return PydanticCustomError("expected", "{what}", {"what": what})
-
-
-def is_number(value: object) -> TypeGuard[int | float]:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def is_whole(value: object) -> bool:
-    return is_number(value) and (isinstance(value, int) or value.is_integer())
-
-
-def _number(value: Any) -> Any:
-    # infinities and NaN are noted for the whole document at once
-    if not is_number(value):
-        raise expected("a number")
-    if isinstance(value, int) and abs(value) > sys.float_info.max:
-        raise expected("a number that a float can hold")
-    return value
-
-
-def _whole(value: Any) -> Any:
-    if not is_whole(value) or value < 0:
-        raise expected("a whole number, 0 or more")
-    return int(value)
-
-
-def _positive(value: Any) -> Any:
-    if not is_number(value) or not value > 0:
-        raise expected("a number above 0")
-    return _number(value)
-
-
-def _above_one(value: Any) -> Any:
-    if not is_number(value) or not value > 1:
-        raise expected("a number above 1")
-    return _number(value)
-
-
-def _count(value: Any) -> Any:
-    if not is_whole(value) or value < 1:
-        raise expected("a whole number above 0")
-    return int(value)
-
-
-def _text(value: Any) -> Any:
-    if not isinstance(value, str):
-        raise expected("text")
-    if not value.strip():
-        raise expected("text that is not blank")
-    return value
-
-
-Number = Annotated[float, BeforeValidator(_number), WithJsonSchema({"type": "number"})]
-Positive = Annotated[float, BeforeValidator(_positive), WithJsonSchema({"type": "number", "exclusiveMinimum": 0})]
-AboveOne = Annotated[float, BeforeValidator(_above_one), WithJsonSchema({"type": "number", "exclusiveMinimum": 1})]
-Whole = Annotated[int, BeforeValidator(_whole), WithJsonSchema({"type": "integer", "minimum": 0})]
-Count = Annotated[int, BeforeValidator(_count), WithJsonSchema({"type": "integer", "minimum": 1})]
-Text = Annotated[str, BeforeValidator(_text), Field(json_schema_extra={"minLength": 1})]
-
-
-def check(model: type[SectionT], data: Any, path: Path, problems: Problems) -> SectionT | None:
+def check(model: type[ModelT], data: Any, path: Path, problems: Problems) -> ModelT | None:
     """Return the data as a model, or None after noting everything that does not fit."""
     try:
         return model.model_validate(data)
     except ValidationError as err:
         for error in err.errors(include_url=False):
-            problems.add((*path, *error["loc"]), _explain(model, error))
+            key = error["ctx"]["key"] if error["type"] == "problem" else ""
+            problems.add((*path, *error["loc"], *([key] if key else [])), _explain(model, error))
     return None
 
 
-def _explain(model: type[Section], error: ErrorDetails) -> str:
+def _explain(model: type[BaseModel], error: ErrorDetails) -> str:
     kind, loc = error["type"], error["loc"]
     owner = _section_at(model, loc[:-1])
     if kind == "extra_forbidden":
@@ -119,14 +35,15 @@ def _explain(model: type[Section], error: ErrorDetails) -> str:
     if kind == "missing":
         return f"missing; {_describe(owner, loc)}"
     if kind == "literal_error":
-        choices = re.findall(r"'([^']*)'", error["ctx"]["expected"])
-        return f"expected {one_of(choices)}, got {show(error['input'])}{_did_you_mean(error['input'], choices)}"
+        return not_a_choice(error["input"], re.findall(r"'([^']*)'", error["ctx"]["expected"]))
     if kind == "too_short":
         n = error["ctx"]["min_length"]
         return f"expected at least {n} item{'s' * (n > 1)}, got {error['ctx']['actual_length']}"
-    if kind == "hidden":  # what was found is not for a log
+    if kind in ("hidden", "problem"):  # a hidden value must not be logged
         return error["msg"]
-    wanted = error["ctx"]["what"] if kind == "expected" else _TYPES.get(kind, error["msg"])
+    if kind != "expected" and kind not in _TYPES:  # a constraint of a plug-in's model, in pydantic's words
+        return f"{error['msg'][:1].lower()}{error['msg'][1:]}, got {show(error['input'])}"
+    wanted = error["ctx"]["what"] if kind == "expected" else _TYPES[kind]
     if wanted == "a mapping" and isinstance(error["input"], (str, int, float)):
         return f"expected a mapping, got {show(error['input'])}{_as_mapping(model, loc, error['input'])}"
     return f"expected {wanted}, got {show(error['input'])}{cure(wanted, error['input'])}"
@@ -155,7 +72,12 @@ def one_of(choices: list[str]) -> str:
     return f"{', '.join(head)} or {last}" if head else last
 
 
-def keys_of(section: type[Section]) -> list[str]:
+def not_a_choice(value: object, choices: list[str]) -> str:
+    """Return the message for a value that must be one of the choices."""
+    return f"expected {one_of(choices)}, got {show(value)}{_did_you_mean(value, choices)}"
+
+
+def keys_of(section: type[BaseModel]) -> list[str]:
     """Return the section's keys as the user writes them."""
     return [field.alias or name for name, field in section.model_fields.items()]
 
@@ -186,7 +108,7 @@ def cure(wanted: str, value: object) -> str:
     return ""
 
 
-def _as_mapping(model: type[Section], loc: tuple[int | str, ...], value: str | float) -> str:
+def _as_mapping(model: type[BaseModel], loc: tuple[int | str, ...], value: str | float) -> str:
     """Return how to write what a short form may have meant, from the `;` on; "" where nothing comes of it."""
     section = _section_at(model, loc)
     if section is _section_at(model, loc[:-1]):  # a mapping of any keys
@@ -203,14 +125,14 @@ def _as_mapping(model: type[Section], loc: tuple[int | str, ...], value: str | f
     return f"; write {{{keys[0]}: {_one_word(str(value))}}}"
 
 
-def _describe(owner: type[Section], loc: tuple[int | str, ...]) -> str:
+def _describe(owner: type[BaseModel], loc: tuple[int | str, ...]) -> str:
     for name, field in owner.model_fields.items():
         if loc[-1] in (name, field.alias):
             return field.description or "it is needed"
     return "it is needed"
 
 
-def _section_at(model: type[Section], loc: tuple[int | str, ...]) -> type[Section]:
+def _section_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseModel]:
     """Return the model that describes the mapping at loc."""
     section = model
     for step in loc:
@@ -220,8 +142,8 @@ def _section_at(model: type[Section], loc: tuple[int | str, ...]) -> type[Sectio
     return section
 
 
-def _sections_in(annotation: Any) -> Iterator[type[Section]]:
-    if isinstance(annotation, type) and issubclass(annotation, Section):
+def _sections_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for part in get_args(annotation):
         yield from _sections_in(part)

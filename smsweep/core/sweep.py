@@ -60,25 +60,21 @@ class Metric:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EarlyTerminate:
-    """The `early_terminate` section; which keys mean something depends on the type."""
+    """The `early_terminate` section."""
 
-    type: str  # a key of stopping.RULES
-    min_iter: int | None = None  # points of the metric before the first band
-    max_iter: int | None = None  # points of a whole training; with s, the bands are counted down from it
-    s: int | None = None  # number of bands below max_iter
-    eta: float = 3.0  # keep the best 1/eta at each band
-    strict: bool = True  # compare the value at the band, not the best so far
-    min_trials: int | None = None  # others to compare with before the median rule judges
+    type: str  # the name of a stopping rule
+    options: Mapping[str, Any] = field(default_factory=dict)  # the other keys, as far as the user set them
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SweepConfig:
     """A validated W&B sweep config."""
 
-    method: str  # a key of search.METHODS
+    method: str  # grid, random, bayes, custom or the name of a plug-in's search method
     space: SearchSpace  # what `parameters` says
     metric: Metric | None = None
     metrics: tuple[Metric, ...] = ()  # two or more, only for method custom
+    method_options: Mapping[str, Any] = field(default_factory=dict)  # of a plug-in's search method
     early_terminate: EarlyTerminate | None = None
     run_cap: int | None = None  # trials over all agents
     program: str | None = None

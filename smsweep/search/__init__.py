@@ -1,1 +1,1 @@
-"""Search methods: which params come next, as a function of the trials so far."""
+"""Search methods: they propose params, based on the trials so far."""

@@ -1,4 +1,4 @@
-"""What a search method must be able to do."""
+"""The interface of a search method."""
 
 from __future__ import annotations
 
@@ -8,29 +8,35 @@ from smsweep.core.trial import History, Params
 
 
 class SearchStrategy(Protocol):
-    """Proposes params. Built as `METHODS[method](config, seed)`; holds nothing that history could not rebuild."""
+    """Proposes params. An instance keeps no state that it cannot rebuild from the history."""
 
     def suggest(self, history: History, n: int) -> list[Params]:
         """Return params for at most n new trials, numbered from `history.next_number` on.
 
-        Fewer than n means the space is used up. Same history and seed, same answer; n at once equal n one
-        by one. Trials still pending or running are in the history as such.
+        The same history and seed give the same params. n trials at once equal n trials one by one.
+
+        Args:
+            history: All trials, pending and running ones included.
+            n: The number of trials that can start.
+
+        Returns:
+            n params, or fewer if the space is used up.
         """
         ...
 
 
 @runtime_checkable
 class Foresighted(Protocol):
-    """A search method that can also tell what there is left to gain."""
+    """A search method that can also estimate how much is left to gain."""
 
     def outlook(self, history: History) -> str:
-        """Return in one sentence why more trials will hardly find anything better; "" while they may.
+        """Return one sentence that explains why more trials are unlikely to find better params; "" otherwise.
 
-        A hint for a person, who decides: nothing stops by itself. Called after `suggest` for the same history.
+        The sentence is a hint to the user. It stops nothing. Called after `suggest` for the same history.
         """
         ...
 
 
 def outlook(strategy: SearchStrategy, history: History) -> str:
-    """Return the strategy's outlook, "" for one that has none."""
+    """Return the strategy's outlook, or "" if it has no such method."""
     return strategy.outlook(history) if isinstance(strategy, Foresighted) else ""

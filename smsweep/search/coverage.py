@@ -1,4 +1,4 @@
-"""Which assignments of a space the trials of a history hold."""
+"""The assignments of a space that the trials of a history hold."""
 
 from __future__ import annotations
 
@@ -10,18 +10,23 @@ from typing import Any
 from smsweep.core.trial import History, Params
 from smsweep.space.space import SearchSpace
 
-BULK = 64  # from so many new cells on, sorting once is cheaper than inserting each
+BULK = 64  # from this many new cells on, one sort is cheaper than single insertions
 
 
 class Coverage:
-    """Keeps the covered cells in step with a history, at the cost of what changed.
+    """Tracks the cells that a history covers. An update costs as much as the changed trials.
 
-    Trials of any state cover their cell, prior ones too; a removed trial frees it. Params that are no cell
-    (cell_of gives None) cover nothing. All answers are for the history last followed.
+    A trial covers its cell in any state; prior trials do too. A removed trial frees its cell. Params without a
+    cell (`cell_of` returns None) cover nothing. All results are for the history that `follow` received last.
     """
 
     def __init__(self, size: int | None, cell_of: Callable[[Params], Hashable]) -> None:
-        """size: how many cells there are, which then are the numbers of `range(size)`; None for no end of them."""
+        """Create a coverage.
+
+        Args:
+            size: The number of cells, which are then the numbers of `range(size)`; None for infinitely many cells.
+            cell_of: Returns the cell of params, or None.
+        """
         self.size = size
         self.cell_of = cell_of
         self._history: History | None = None
@@ -31,10 +36,10 @@ class Coverage:
         self._cursor = 0
         self._cell_of: dict[int, Hashable] = {}  # trial number -> cell
         self._holders: Counter[Hashable] = Counter()  # cell -> trials that hold it
-        self._taken: list[Any] = []  # cells with a holder, ascending; kept where they are numbers
+        self._taken: list[Any] = []  # cells with a holder, ascending; only if cells are numbers
 
     def follow(self, history: History) -> None:
-        """Fold in what changed in the history since the last call; another history starts afresh."""
+        """Read the changes of the history since the last call; read all trials of another history."""
         taken: list[Hashable] = []
         if history is not self._history:
             self._restart()
@@ -93,20 +98,20 @@ class Coverage:
 
     @property
     def n_free(self) -> int:
-        """How many cells are free. Raises ValueError where there is no end of them."""
+        """The number of free cells. Raises ValueError if there are infinitely many cells."""
         if self.size is None:
-            raise ValueError("without end")
+            raise ValueError("the number of cells is infinite")
         return self.size - len(self._taken)
 
     def free(self, k: int) -> int:
-        """Return the k-th free cell in ascending order, k from 0 to n_free - 1, in logarithmic time."""
-        # _taken[j] - j free cells lie below the j-th taken one
+        """Return the k-th free cell in ascending order, with k in range(n_free), in logarithmic time."""
+        # _taken[j] - j free cells are below the j-th taken cell
         taken_before = bisect.bisect_right(range(len(self._taken)), k, key=lambda j: self._taken[j] - j)
         return k + taken_before
 
 
 def coverage_of(space: SearchSpace) -> Coverage | None:
-    """Return a coverage of the space's assignments; None where no two draws are the same."""
+    """Return a coverage of the space's assignments; None if two draws are never equal."""
     if space.size is not None:
         return Coverage(space.size, space.index)
     return Coverage(None, space.key) if space.is_discrete else None

@@ -1,4 +1,4 @@
-"""A space or a sampler of Optuna's that is a program: functions of `scheduler.source`."""
+"""A program of the user, `scheduler.source`, that defines an Optuna space or sampler."""
 
 from __future__ import annotations
 
@@ -12,25 +12,31 @@ from typing import Any
 from smsweep.core.trial import Trial
 from smsweep.errors import SpaceError
 
-# Samplers that keep what they learn in a study, where the next agent would not find it.
+# These samplers keep state in a study, and an agent that restarts does not have that study.
 STATEFUL = ("CmaEsSampler", "GridSampler", "NSGAIIISampler", "NSGAIISampler", "QMCSampler")
 
 
 class Program:
-    """The functions that `search_space` and `optimizer` name in the source, whose text is `code`.
+    """The functions of the source that `search_space` and `optimizer` name. The key `code` has the source's text.
 
-    search_space takes a trial of Optuna's and asks it for each param; which ones may depend on what it answered.
-    optimizer takes a seed, or nothing, and returns a sampler, or a study with one.
-    Raises SpaceError where the source is not to be run, or cannot be.
+    `search_space` receives an Optuna trial and asks it for each param. The params can depend on earlier params.
+    `optimizer` receives a seed, or nothing. It returns a sampler, or a study with a sampler.
+
+    Args:
+        scheduler: The section `scheduler` of sweep.yaml, with the text of the source as `code`.
+
+    Raises:
+        SpaceError: The user has not allowed the source to run, or the source raised an exception.
     """
 
     def __init__(self, scheduler: Mapping[str, Any]) -> None:
         self._file = str(scheduler["source"])
         if "code" not in scheduler:
-            raise SpaceError(f"scheduler.source: the text of {self._file} is not at hand; create the sweep anew")
+            problem = f"scheduler.source: the text of {self._file} is not available"
+            raise SpaceError(f"{problem}; create the sweep again")
         module = ModuleType(f"{__name__}:{self._file}")
         module.__file__ = self._file
-        sys.modules[module.__name__] = module  # where dataclasses look for it
+        sys.modules[module.__name__] = module  # dataclasses need it there
         try:
             exec(compile(scheduler["code"], self._file, "exec"), module.__dict__)  # noqa: S102 - the user allowed it # nosec B102
         except (Exception, SystemExit) as err:
@@ -44,7 +50,7 @@ class Program:
         return self._space is not None
 
     def ask(self, trial: Any) -> None:
-        """Have the space ask a trial of Optuna's for its params. Raises SpaceError."""
+        """Call `search_space` with an Optuna trial. Raises SpaceError."""
         if self._space is not None:
             try:
                 self._space(trial)
@@ -52,22 +58,30 @@ class Program:
                 raise self._broken("search_space", err) from err
 
     def distributions(self, optuna: Any, trial: Trial) -> dict[str, Any] | None:
-        """Return what the params of a known trial were drawn from, by name; None where this space has others."""
+        """Return the distributions of a trial's params by name; None if the trial does not fit this space."""
         known = optuna.trial.FixedTrial(dict(trial.params), number=trial.number)
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of values out of range, which the next line refuses
+                warnings.simplefilter("ignore")  # about values out of range, which the next statement refuses
                 self.ask(known)
             optuna.trial.create_trial(value=0.0, params=known.params, distributions=known.distributions)
         except (SpaceError, ValueError):
-            return None  # it lacks a param that the space asks for, or has a value that it does not hold
+            return None  # a param is missing, or its value is not in the space
         found: dict[str, Any] = known.distributions
         return found
 
     def sampler(self, name: str, optuna: Any, seed: int) -> Any:
-        """Return what the function makes; where it takes no seed, that draws as chance will have it.
+        """Return the sampler that a function of the source creates.
 
-        Raises SpaceError.
+        A function without a seed argument returns a sampler with random draws.
+
+        Args:
+            name: The name of the function.
+            optuna: The module optuna.
+            seed: The seed of the sampler.
+
+        Raises:
+            SpaceError: The function failed, or its result is not a sampler that smsweep can use.
         """
         optimizer = self._function("optimizer", name)
         try:
@@ -80,8 +94,8 @@ class Program:
             raise SpaceError(f"scheduler.optimizer: expected a sampler or a study from {self._file}, got {made!r}")
         if {kind.__name__ for kind in type(sampler).__mro__} & set(STATEFUL):
             raise SpaceError(
-                f"scheduler.optimizer: {type(sampler).__name__} keeps what it learns in a study, and each trial "
-                "is asked for in one made anew; use TPESampler, GPSampler or another that learns from the trials"
+                f"scheduler.optimizer: {type(sampler).__name__} keeps its state in a study, but smsweep "
+                "creates a new study for each trial; use TPESampler, GPSampler or another that learns from trials"
             )
         if not takes_seed:
             sampler.reseed_rng()
@@ -94,4 +108,4 @@ class Program:
         return found
 
     def _broken(self, key: str, err: BaseException) -> SpaceError:
-        return SpaceError(f"scheduler.{key}: {self._file} ended in {type(err).__name__}: {err}")
+        return SpaceError(f"scheduler.{key}: {self._file} raised {type(err).__name__}: {err}")

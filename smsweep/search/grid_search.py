@@ -1,21 +1,25 @@
-"""Grid search: every cell once, in W&B's order."""
+"""Grid search: each cell once, in W&B's order."""
 
 from __future__ import annotations
 
-from smsweep.core.sweep import SweepConfig
 from smsweep.core.trial import History, Params
 from smsweep.errors import SpaceError
 from smsweep.search.coverage import Coverage
+from smsweep.space.space import SearchSpace
 
 
 class GridSearch:
-    """Proposes the first cells that no trial holds, whatever became of it; removing a trial frees its cell.
+    """Proposes the first cells that no trial holds, in any state. Removing a trial frees its cell.
 
-    seed is not used. Raises SpaceError for a parameter that cannot be in a grid.
+    Args:
+        space: The parameters; each of them must be a list of values.
+
+    Raises:
+        SpaceError: A parameter cannot be in a grid.
     """
 
-    def __init__(self, config: SweepConfig, seed: int = 0) -> None:
-        self._space = config.space
+    def __init__(self, space: SearchSpace) -> None:
+        self._space = space
         for path, leaf in self._space.leaves:
             if leaf.grid_size is None:
                 raise SpaceError(

@@ -4,46 +4,56 @@ from __future__ import annotations
 
 import random
 import warnings
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
 from smsweep.core.objective import objective
 from smsweep.core.pareto import outcome
-from smsweep.core.sweep import Metric, SweepConfig
+from smsweep.core.sweep import Metric
 from smsweep.core.trial import History, Params, Trial, TrialState, is_number
 from smsweep.errors import SpaceError, UsageError
 from smsweep.search.coverage import Coverage, coverage_of
 from smsweep.search.define_by_run import Program
 from smsweep.space.choices import Categorical, CategoricalWithProbabilities
 from smsweep.space.distribution import Distribution
-from smsweep.space.space import MISSING
+from smsweep.space.space import MISSING, SearchSpace
 from smsweep.space.value_key import identity
 
 SAMPLER = "TPESampler"  # unless scheduler.optimizer names another
-OPTIONS: dict[str, dict[str, Any]] = {  # of the samplers that need nothing but the history, and no more packages
-    "TPESampler": {"constant_liar": True, "multivariate": True},  # running trials count as bad, and repel
+OPTIONS: dict[str, dict[str, Any]] = {  # of samplers that need only the history and no other package
+    "TPESampler": {"constant_liar": True, "multivariate": True},  # constant_liar: running trials count as bad
     "RandomSampler": {},
 }
-DRAWS = 8  # asks for one trial, where a finite space has something new, before it is drawn at random
+DRAWS = 8  # attempts to get a new assignment from the sampler before one is drawn at random
 
 
 class OptunaSearch:
-    """Asks an Optuna sampler for each trial, in a study made of the history.
+    """Asks an Optuna sampler for each trial, in a study that is created from the history.
 
-    Nothing is kept in Optuna: each trial's sampler is seeded with (seed, number) and told all trials, so that any
-    agent would ask for the same. Numbers are given to it as their place between 0 and 1 in their distribution,
-    lists as the place in the list. Finished trials count with their objective (of several metrics with the last
-    value of each), stopped ones as pruned, failed ones as failed, as Optuna understands these. A program of the
-    user's may ask for more params, in Optuna's own words, or make the sampler.
-    Raises UsageError where Optuna is not installed, SpaceError without a metric or for an unknown sampler.
+    Optuna keeps no state: the sampler of each trial has the seed (seed, number) and receives all trials, so that
+    any agent gets the same params. Optuna gets a number as its probability in its distribution, and a listed value
+    as its index. Finished trials have their objective, or with several metrics the last value of each. Stopped
+    trials are pruned, and failed trials failed, in Optuna's terms. A program of the user can define the space or
+    the sampler.
+
+    Args:
+        space: The parameters.
+        metrics: One metric or more.
+        scheduler: The section `scheduler` of sweep.yaml.
+        seed: The seed of all draws.
+
+    Raises:
+        UsageError: Optuna is not installed.
+        SpaceError: There is no metric, or the sampler is unknown.
     """
 
-    def __init__(self, config: SweepConfig, seed: int = 0) -> None:
-        self._metrics = config.all_metrics
+    def __init__(
+        self, space: SearchSpace, metrics: Sequence[Metric], scheduler: Mapping[str, Any], seed: int = 0
+    ) -> None:
+        self._metrics = metrics
         if not self._metrics:
             raise SpaceError("optuna needs to know what to improve: add metric with a name and a goal, or metrics")
-        scheduler = config.scheduler or {}
         self._optuna = _import_optuna()
         self._sampler = scheduler.get("optimizer", SAMPLER)
         self._program = Program(scheduler) if "source" in scheduler else None
@@ -51,24 +61,24 @@ class OptunaSearch:
             if self._program is None:
                 known = ", ".join(OPTIONS)
                 raise SpaceError(f"scheduler.optimizer: no sampler {self._sampler!r}; there are {known}")
-            self._make_sampler(0)  # raises where it makes none
-        self._space = config.space
+            self._make_sampler(0)  # raises if the function returns no sampler
+        self._space = space
         self._seed = seed
         self._distributions = {
             ".".join(path): self._distribution(leaf) for path, leaf in self._space.leaves if leaf.size != 1
         }
-        self._coverage = coverage_of(config.space)
+        self._coverage = coverage_of(space)
         if self._program is not None and self._program.has_space:
             if self._distributions:
                 raise SpaceError(
-                    "scheduler.search_space: parameters say the space as well; leave only constants there"
+                    "scheduler.search_space: parameters define the space too; keep only constants there"
                 )
-            self._coverage = Coverage(None, identity)  # no telling how many there are
+            self._coverage = Coverage(None, identity)  # the number of assignments is unknown
 
     def suggest(self, history: History, n: int) -> list[Params]:
         if self._coverage is not None:
             self._coverage.follow(history)
-        known = [told for trial in (*history.prior, *history) if (told := self._told(trial)) is not None]
+        known = [seen for trial in (*history.prior, *history) if (seen := self._frozen(trial)) is not None]
         suggested: list[Params] = []
         held: list[Hashable] = []
         for number in range(history.next_number, history.next_number + n):
@@ -76,17 +86,17 @@ class OptunaSearch:
             if params is None:
                 break
             suggested.append(params)
-            running = self._told(Trial(number=number, params=params))
+            running = self._frozen(Trial(number=number, params=params))
             known += [running] if running is not None else []
             if self._coverage is not None:
                 held.append(self._coverage.cell_of(params))
                 self._coverage.take(held[-1:])
         if self._coverage is not None:
-            self._coverage.release(held)  # whether these become trials is for others to decide
+            self._coverage.release(held)  # the caller decides which of them become trials
         return suggested
 
     def _first_free(self, known: Sequence[Any], number: int) -> Params | None:
-        """Return what the sampler asks for and no trial holds; None when the space is used up."""
+        """Return params from the sampler that no trial holds; None if the space is used up."""
         if self._coverage is None:
             return next(self._asked(known, number))
         if self._coverage.is_used_up:
@@ -96,11 +106,11 @@ class OptunaSearch:
                 return params
         if self._coverage.size is None:
             return params
-        rng = random.Random(f"{self._seed}/{number}")  # noqa: S311 - chance that can be repeated, no secret
+        rng = random.Random(f"{self._seed}/{number}")  # noqa: S311 - reproducible, not a secret
         return self._space.assignment(self._coverage.free(rng.randrange(self._coverage.n_free)))
 
     def _asked(self, known: Sequence[Any], number: int) -> Iterator[Params]:
-        """Yield what the sampler asks for in a study of the known trials, and again as often as wanted."""
+        """Yield params from the sampler, in a study of the known trials, without end."""
         seed = random.Random(f"{self._seed}/{number}").getrandbits(32)  # noqa: S311 - as above
         directions = [metric.goal.value for metric in self._metrics]
         study = self._optuna.create_study(sampler=self._make_sampler(seed), directions=directions)
@@ -113,16 +123,16 @@ class OptunaSearch:
 
     def _make_sampler(self, seed: int) -> Any:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that some options are experimental
+            warnings.simplefilter("ignore")  # about experimental options
             if self._program is not None and self._sampler not in OPTIONS:
                 return self._program.sampler(self._sampler, self._optuna, seed)
             options = OPTIONS[self._sampler]
             if self._program is not None and self._program.has_space and "multivariate" in options:
-                options = options | {"group": True}  # params that come together are drawn together
+                options = options | {"group": True}  # params that occur together are drawn together
             return getattr(self._optuna.samplers, self._sampler)(seed=seed, **options)
 
-    def _told(self, trial: Trial) -> Any:
-        """Return a trial in Optuna's words; None for one whose params have no place in this space."""
+    def _frozen(self, trial: Trial) -> Any:
+        """Return an Optuna trial; None if the params do not fit this space."""
         encoded = {}
         for (path, leaf), value in zip(self._space.leaves, self._space.flatten(trial.params), strict=True):
             if leaf.size != 1:
@@ -171,7 +181,7 @@ class OptunaSearch:
 
 def _import_optuna() -> Any:
     try:
-        optuna = import_module("optuna")  # an extra, and slow to import
+        optuna = import_module("optuna")  # an optional dependency, slow to import
     except ImportError as err:
         raise UsageError(
             "scheduler.engine: optuna is not installed; pip install 'smsweep[optuna]', or use method bayes"
@@ -195,7 +205,7 @@ def _is_listed(leaf: Distribution) -> bool:
 def _encode(leaf: Distribution, value: Any) -> float | int | None:
     if _is_listed(leaf):
         return leaf.index_of(value)
-    return leaf.cdf(value) if is_number(value) else None  # of another space
+    return leaf.cdf(value) if is_number(value) else None  # the value is from another space
 
 
 def _decode(leaf: Distribution, place: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Search for the front of several metrics: each trial improves on its own mixture of them."""
+"""Search for the Pareto front of several metrics: each trial improves its own mixture of them."""
 
 from __future__ import annotations
 
@@ -9,36 +9,46 @@ import numpy as np
 
 from smsweep.core.learning_curve import first_spread
 from smsweep.core.pareto import outcome
-from smsweep.core.sweep import Metric, SweepConfig
+from smsweep.core.sweep import Metric
 from smsweep.core.trial import History, MetricStats, Params, Trial
 from smsweep.errors import SpaceError
 from smsweep.search.bayes.evidence import EXTREME
 from smsweep.search.bayes.search import BayesSearch
+from smsweep.space.space import SearchSpace
 from smsweep.space.unit_cube import Array
 
-MIXTURE = Metric(name="mixture")  # what the bayes search is told to make smaller
-OUTLYING = 10.0  # times as far from the best as the median is
-RHO = 0.05  # share of the plain weighted sum, which tells weakly dominated points apart
+MIXTURE = Metric(name="mixture")  # the metric that the Bayesian search minimises
+OUTLYING = 10.0  # values farther from the best than this multiple of the median distance are outliers
+RHO = 0.05  # weight of the plain weighted sum, which separates weakly dominated points
 
 
 class ParetoSearch:
-    """Lets a bayes search minimise, for each trial, another mixture of the metrics.
+    """Minimises another mixture of the metrics for each trial, with a Bayesian search.
 
-    The weights of trial number N follow from (seed, N). Values are scaled to what was seen so far, outliers apart,
-    so that diverged trainings do not squash the rest, and mixed so that every point of the front is the best of
-    some mixture, also where the front is not convex. A trial that lacks a metric counts as the worst.
-    Raises SpaceError for fewer than two metrics.
+    The weights of trial number N depend only on (seed, N). Values are scaled to the range of the values so far,
+    without outliers, so that diverged trainings do not compress the other values. The mixture is such that each
+    point of the front is the best point of some mixture, also if the front is not convex. A trial that lacks a
+    metric counts as the worst.
+
+    Args:
+        space: The parameters.
+        metrics: Two or more metrics.
+        seed: The seed of all draws.
+
+    Raises:
+        SpaceError: There are fewer than two metrics.
+
     Source: ParEGO, Knowles 2006, doi:10.1109/TEVC.2005.851274.
     """
 
-    def __init__(self, config: SweepConfig, seed: int = 0) -> None:
-        if len(config.metrics) < 2:
+    def __init__(self, space: SearchSpace, metrics: Sequence[Metric], seed: int = 0) -> None:
+        if len(metrics) < 2:
             raise SpaceError(
                 "a search for a front needs two metrics or more; for one, use metric and method bayes"
             )
-        self._metrics = config.metrics
+        self._metrics = metrics
         self._seed = seed
-        self._bayes = BayesSearch(replace(config, method="bayes", metric=MIXTURE, metrics=()), seed)
+        self._bayes = BayesSearch(space, MIXTURE, seed)
 
     def suggest(self, history: History, n: int) -> list[Params]:
         trials, n_prior = [*history.prior, *history], len(history.prior)
@@ -49,12 +59,12 @@ class ParetoSearch:
             weights = np.random.default_rng([self._seed, number, 1]).dirichlet(np.ones(len(self._metrics)))
             mixed = [_mixed(trial, mark, weights) for trial, mark in zip(trials, marks, strict=True)]
             view = History([*mixed[n_prior:], *begun], prior=mixed[:n_prior])
-            view.next_number = number  # also where the last trials were removed
+            view.next_number = number  # also if the last trials were removed
             suggested += self._bayes.suggest(view, 1)
         return suggested
 
     def _marks(self, trials: Sequence[Trial]) -> list[Array | None]:
-        """Return how far each trial is from the best by each metric; None where it has not ended, or lacks one."""
+        """Return each trial's distance from the best, by metric; None if it has not ended or lacks a metric."""
         outcomes = [outcome(trial, self._metrics) if trial.state.is_terminal else None for trial in trials]
         ended = [found for found in outcomes if found is not None]
         columns = np.clip(np.array(ended).reshape(-1, len(self._metrics)), -EXTREME, EXTREME).T
@@ -63,7 +73,7 @@ class ParetoSearch:
 
 
 def _distances(values: Array) -> Array:
-    """Return how far each value is from the best one; 1 for the worst, but outliers lie beyond by a logarithm."""
+    """Return the scaled distance of each value from the best: 1 for the worst, logarithmic for outliers."""
     distances = values - values.min()
     usual = distances[distances <= OUTLYING * np.median(distances)]
     shares: Array = distances / first_spread((float(usual.max()), float(distances.max())), float(values.min()))

@@ -1,27 +1,31 @@
-"""Random search: independent draws, without repeats while a finite space has something new."""
+"""Random search: independent draws, without repeats until a finite space is used up."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Hashable
 
-from smsweep.core.sweep import SweepConfig
 from smsweep.core.trial import History, Params
 from smsweep.search.coverage import Coverage, coverage_of
+from smsweep.space.space import SearchSpace
 
-DRAWS = 32  # before the rest is listed and chosen from; only nearly used up or very uneven spaces get there
+DRAWS = 32  # draws before a free cell is chosen directly; only nearly used up or very uneven spaces need it
 
 
 class RandomSearch:
-    """Draws the params of trial number N from (seed, N) alone, whatever the other trials reported.
+    """Draws the params of trial number N from (seed, N). Metrics have no influence.
 
-    W&B draws blindly. Here, where a space has finitely many assignments, one that a trial holds already is
-    drawn again until all have been used; from then on repeats are let through, so that it never ends. Where there
-    is no end of them but some are likely, as between multiples of q under a bell, it is drawn again DRAWS times.
+    W&B draws independently and can repeat an assignment. This search avoids repeats. In a finite space, it
+    proposes each assignment once before it repeats any. In an infinite discrete space, such as the multiples of q
+    of a normal distribution, it replaces a repeated draw up to DRAWS times.
+
+    Args:
+        space: The parameters.
+        seed: The seed of all draws.
     """
 
-    def __init__(self, config: SweepConfig, seed: int = 0) -> None:
-        self._space = config.space
+    def __init__(self, space: SearchSpace, seed: int = 0) -> None:
+        self._space = space
         self._seed = seed
         self._coverage = coverage_of(self._space)
 
@@ -36,10 +40,11 @@ class RandomSearch:
             self._coverage.take([cell])
             held.append(cell)
             drawn.append(params)
-        self._coverage.release(held)  # whether these become trials is for others to decide
+        self._coverage.release(held)  # the caller decides which of them become trials
         return drawn
 
     def outlook(self, history: History) -> str:
+        """Return a hint if the space is used up."""
         if self._coverage is None:
             return ""
         self._coverage.follow(history)
@@ -60,4 +65,4 @@ class RandomSearch:
         return self._space.assignment(number), number
 
     def _rng(self, number: int) -> random.Random:
-        return random.Random(f"{self._seed}/{number}")  # noqa: S311 - chance that can be repeated, no secret
+        return random.Random(f"{self._seed}/{number}")  # noqa: S311 - reproducible, not a secret

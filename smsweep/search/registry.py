@@ -1,56 +1,197 @@
-"""The search methods, by W&B's names, and how many trials they will make."""
+"""The search methods: the built-in ones and plug-ins, and how many trials a sweep makes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from smsweep.core.repeats import Repeats
 from smsweep.core.sweep import SweepConfig
-from smsweep.errors import ConfigError
-from smsweep.search.base import SearchStrategy
+from smsweep.core.trial import History, Params
+from smsweep.errors import ConfigError, SpaceError
+from smsweep.search.base import SearchStrategy, outlook
 from smsweep.search.repeated import Repeated
-from smsweep.util.lazy_registry import LazyTable
+from smsweep.util.plugins import PluginRegistry, check_needs, import_object
 
-# W&B's own three, and what stands behind `custom`; see `engine_of`.
-METHODS: Mapping[str, Callable[[SweepConfig, int], SearchStrategy]] = LazyTable(
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+CUSTOM = "custom"  # the value of `method` that selects an engine
+NEEDS = ("space", "seed", "metric", "metrics", "scheduler", "options")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SearchSpec:
+    """The definition of one search method.
+
+    A plug-in provides one through the entry-point group `smsweep.search`.
+
+    Attributes:
+        name: The value of `method` in sweep.yaml.
+        summary: One line that describes the method.
+        factory: Returns a `SearchStrategy`, or the place of such a callable, written `package.module:name`. It
+            receives the values that `needs` lists as keyword arguments.
+        needs: Arguments of the factory: `space` (the `SearchSpace`), `seed` (an int), `metric` (the `Metric`; a
+            sweep without one is refused), `metrics` (a tuple of all metrics, which can be empty), `scheduler` (the
+            section of that name), `options` (an instance of the options model).
+        options: A frozen pydantic model of `method_options`, or its place; None if the method has no options.
+        is_engine: `method: custom` selects the method, not its own name.
+    """
+
+    name: str
+    summary: str
+    factory: Callable[..., SearchStrategy] | str
+    needs: Sequence[str] = ("space", "seed")
+    options: type[BaseModel] | str | None = None
+    is_engine: bool = False
+
+    def __post_init__(self) -> None:
+        check_needs(self, NEEDS)
+
+    @property
+    def model(self) -> type[BaseModel] | None:
+        """The options model, imported."""
+        found: type[BaseModel] | None
+        found = import_object(self.options) if isinstance(self.options, str) else self.options
+        return found
+
+
+METHODS = PluginRegistry(
+    "smsweep.search",
+    SearchSpec,
     {
-        "grid": "smsweep.search.grid_search:GridSearch",
-        "random": "smsweep.search.random_search:RandomSearch",
-        "bayes": "smsweep.search.bayes.search:BayesSearch",
-        "pareto": "smsweep.search.pareto_search:ParetoSearch",
-        "optuna": "smsweep.search.optuna_search:OptunaSearch",
-    }
+        spec.name: spec
+        for spec in (
+            SearchSpec(
+                name="grid",
+                summary="every combination once, in W&B's order",
+                factory="smsweep.search.grid_search:GridSearch",
+                needs=("space",),
+            ),
+            SearchSpec(
+                name="random",
+                summary="independent draws, without repeats in a finite space",
+                factory="smsweep.search.random_search:RandomSearch",
+            ),
+            SearchSpec(
+                name="bayes",
+                summary="Bayesian optimisation with a Gaussian process",
+                factory="smsweep.search.bayes.search:BayesSearch",
+                needs=("space", "metric", "seed"),
+            ),
+            SearchSpec(
+                name="pareto",
+                summary="the Pareto front of several metrics",
+                factory="smsweep.search.pareto_search:ParetoSearch",
+                needs=("space", "metrics", "seed"),
+                is_engine=True,
+            ),
+            SearchSpec(
+                name="optuna",
+                summary="a sampler of Optuna",
+                factory="smsweep.search.optuna_search:OptunaSearch",
+                needs=("space", "metrics", "scheduler", "seed"),
+                is_engine=True,
+            ),
+        )
+    },
+    reserved=(CUSTOM,),
 )
 
 
-def engine_of(config: SweepConfig) -> str:
-    """Return what proposes a sweep's trials, a key of METHODS. Raises ConfigError for what none of them can.
+def is_method(name: str) -> bool:
+    """Return True if `method` can have this value."""
+    builtin = METHODS.builtin.get(name)
+    return not builtin.is_engine if builtin is not None else name == CUSTOM or name in METHODS
 
-    `method: custom` leaves it to a scheduler; where there is none, several metrics are a search for their front.
+
+def method_names() -> list[str]:
+    """Return all values that `method` can have."""
+    return [*(name for name in METHODS if is_method(name)), CUSTOM]
+
+
+def engine_of(config: SweepConfig) -> str:
+    """Return the name of the search method that proposes a sweep's trials.
+
+    `method: custom` selects `scheduler.engine`. Without a scheduler, several metrics select the Pareto search.
+
+    Raises:
+        ConfigError: The method is not installed, or smsweep does not have the engine.
     """
-    if config.method != "custom":
+    if config.method != CUSTOM:
+        if config.method not in METHODS:
+            problem = f"method: the search method {config.method!r} is not installed"
+            raise ConfigError(f"{problem}; install the plug-in that provides it")
         return config.method
     scheduler = config.scheduler or {}
     engine = scheduler.get("engine") or ("pareto" if config.metrics else "")
-    if engine not in METHODS:
-        told = f"scheduler.engine: {engine} is" if engine else "method: custom is"
+    if engine not in METHODS.builtin:
+        subject = f"scheduler.engine: {engine}" if engine else "method: custom"
         raise ConfigError(
-            f"{told} valid, but needs something that smsweep has not; "
+            f"{subject} is valid, but smsweep cannot run it; "
             "use metrics, two or more, or scheduler: {engine: optuna}, or method grid, random or bayes"
         )
     return engine
 
 
 def make_strategy(config: SweepConfig, seed: int, repeats: int = 1) -> SearchStrategy:
-    """Return what proposes the sweep's trials. repeats: how often each assignment is tried."""
-    strategy = METHODS[engine_of(config)](config, seed)
+    """Return the strategy that proposes the sweep's trials.
+
+    Args:
+        config: The sweep.
+        seed: The seed of the search.
+        repeats: How often each assignment is tried.
+
+    Raises:
+        ConfigError: The method is not installed, or its options are not valid.
+        SpaceError: The method cannot search the space, or lacks a metric.
+        UsageError: The plug-in that provides the method is broken.
+    """
+    strategy = build_strategy(METHODS[engine_of(config)], config, seed)
     return strategy if repeats == 1 else Repeated(strategy, Repeats(repeats, config.metric, config.metrics))
 
 
-def expected_trial_count(config: SweepConfig, repeats: int = 1) -> int | None:
-    """Return how many trials the sweep makes if nobody intervenes; None when it goes on until stopped.
+def build_strategy(spec: SearchSpec, config: SweepConfig, seed: int) -> SearchStrategy:
+    """Return the strategy of a spec for a sweep. `make_strategy` documents the errors."""
+    if "metric" in spec.needs and config.metric is None:
+        raise SpaceError(f"method {spec.name} needs to know what to improve: add metric with a name and a goal")
+    values: dict[str, Any] = {
+        "space": config.space,
+        "seed": seed,
+        "metric": config.metric,
+        "metrics": config.all_metrics,
+        "scheduler": config.scheduler or {},
+    }
+    if spec.model is not None:
+        from smsweep.util.sections import read_options  # pydantic is slow to import
 
-    Cells that trials of an earlier sweep cover are counted, though they will not be run.
+        values["options"] = read_options(spec.model, config.method_options, "method_options")
+    arguments = {need: values[need] for need in spec.needs}
+    strategy: SearchStrategy = METHODS.create(spec.name, spec.factory, **arguments)
+    return strategy if spec.name in METHODS.builtin else PluginStrategy(spec.name, strategy)
+
+
+class PluginStrategy:
+    """The strategy of a plug-in. If it raises an exception, the error names the distribution."""
+
+    def __init__(self, name: str, strategy: SearchStrategy) -> None:
+        self._name = name
+        self._strategy = strategy
+
+    def suggest(self, history: History, n: int) -> list[Params]:
+        with METHODS.guard(self._name, "suggest"):
+            return self._strategy.suggest(history, n)
+
+    def outlook(self, history: History) -> str:
+        with METHODS.guard(self._name, "outlook"):
+            return outlook(self._strategy, history)
+
+
+def expected_trial_count(config: SweepConfig, repeats: int = 1) -> int | None:
+    """Return how many trials the sweep makes if no user intervenes; None if it continues until stopped.
+
+    Cells that trials of an earlier sweep cover are counted, although they are not run.
     """
     cells = config.space.grid_size if config.method == "grid" else None
     wanted = cells * repeats if cells is not None else None

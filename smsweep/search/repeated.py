@@ -1,4 +1,4 @@
-"""Each assignment several times: any search method, behind `repeats` of a job.yaml."""
+"""`repeats` in job.yaml: any search method, with each assignment several times."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from smsweep.search.base import SearchStrategy, outlook
 
 
 class Repeated:
-    """Has each assignment of another strategy tried n times in a row, and shows it the n as one trial."""
+    """Proposes each assignment of another strategy n times in a row, and shows it the n trials as one."""
 
     def __init__(self, strategy: SearchStrategy, repeats: Repeats) -> None:
         self._strategy = strategy
@@ -31,4 +31,5 @@ class Repeated:
         return made
 
     def outlook(self, history: History) -> str:
+        """Return the outlook of the other strategy."""
         return outlook(self._strategy, self._repeats.follow(history))

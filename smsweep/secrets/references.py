@@ -10,7 +10,7 @@ from smsweep.runtime.job.secrets import ENV, PREFIX
 
 
 def check_here(template: JobTemplate, environ: Mapping[str, str]) -> None:
-    """See backends.table.SETTINGS. Raises JobRejected for a variable that jobs on this machine would miss."""
+    """Raise JobRejected if a secret of the template is a variable that `environ` does not have."""
     _values(_variables(template.secrets), environ)
 
 

@@ -5,27 +5,24 @@ from __future__ import annotations
 import platform
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
 from smsweep._version import __version__
-from smsweep.backends.docker.doctor import check_docker
-from smsweep.backends.docker.prepare import with_framework_image
-from smsweep.core.job import JobTemplate
+from smsweep.backends.registry import BACKENDS, backend_spec
 from smsweep.errors import SmsweepError, UsageError
 from smsweep.runtime.job import interpreter
 from smsweep.runtime.job.command_macros import INTERPRETER
+from smsweep.search.registry import METHODS
 from smsweep.services.backends import backend_name
 from smsweep.services.sweeps.load import JobLike, load_job
 from smsweep.services.workspace import Workspace
+from smsweep.stopping.registry import RULES
 from smsweep.store.home import home_dir
-from smsweep.util.lazy_registry import LazyTable
 
-# boto3 is slow to load.
-AWS: LazyTable[Any] = LazyTable({"check_bucket": "smsweep.backends.sagemaker.doctor:check_bucket"})
 LEAST_FREE_BYTES = 1_000_000_000  # below, checkpoints and logs of a few trials may not fit
 
 
@@ -124,19 +121,31 @@ def examine(
     Raises ConfigError, UsageError for an unknown backend, JobRejected for a framework without an image.
     """
     workspace = workspace or Workspace()
-    is_required = backend_name(backend, workspace) == "docker"
-    template = with_framework_image(load_job(job).template, workspace.environ)
-    image = template.request.get("AlgorithmSpecification", {}).get("TrainingImage", "")
-    return [
-        *(check(workspace) for check in CHECKS),
-        *(Finding(**asdict(found), is_required=is_required) for found in check_docker(workspace.environ, image)),
-        *(Finding(**asdict(each), is_required=False) for each in _check_bucket(template, workspace.environ)),
-    ]
+    chosen, template = backend_name(backend, workspace), load_job(job).template
+    findings = [check(workspace) for check in CHECKS]
+    for name in BACKENDS.usable():
+        diagnose = backend_spec(name).diagnose
+        for found in diagnose(template, workspace.environ) if diagnose else ():
+            findings.append(Finding(**asdict(found) | {"is_required": found.is_required and name == chosen}))
+    return findings + check_plugins()
 
 
-def _check_bucket(template: JobTemplate, environ: Mapping[str, str]) -> Iterable[Any]:
-    """Ask AWS about the bucket of a job that runs there; a job.yaml without a role is of this machine."""
-    return AWS["check_bucket"](template, environ) if "RoleArn" in template.request else ()
+def check_plugins() -> list[Finding]:
+    """Import each installed plug-in and report whether it can be used."""
+    findings = []
+    for registry in (BACKENDS, METHODS, RULES):
+        for plugin, problem in registry.plugins():
+            found, _, cure = problem.rpartition("; ")
+            findings.append(
+                Finding(
+                    what=f"plug-in {plugin.name} ({plugin.group})",
+                    found=found or " and ".join(plugin.distributions),
+                    is_ok=not problem,
+                    is_required=False,
+                    cure=cure,
+                )
+            )
+    return findings
 
 
 def _nearest(folder: Path) -> Path:

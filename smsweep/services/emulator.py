@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from smsweep.backends.base import Backend
-from smsweep.backends.registry import BACKENDS, LOCAL
+from smsweep.backends.registry import BACKENDS, backend_spec
+from smsweep.backends.spec import BackendContext
 from smsweep.errors import UsageError
 from smsweep.services.signals import told_to_end
 from smsweep.services.workspace import Workspace
@@ -56,8 +57,11 @@ def endpoint(
     type. faults: a document, or a file or text that holds one as YAML or JSON. Raises UsageError.
     """
     workspace = Workspace(environ)
-    if backend not in LOCAL:
-        raise UsageError(f"no backend {backend!r} behind an endpoint; there are {', '.join(LOCAL)}")
+    spec = backend_spec(backend) if backend in BACKENDS else None
+    if spec is None or not spec.is_local:
+        names = [name for name in BACKENDS.usable() if backend_spec(name).is_local]
+        raise UsageError(f"no backend {backend!r} behind an endpoint; there are {', '.join(names)}")
+    open_backend = spec.open
     document = read_faults(faults) | ({} if quota is None else {"quota": quota})
     try:
         parsed, open_endpoint = PARTS["parse"](document), PARTS["open"]
@@ -68,10 +72,13 @@ def endpoint(
         return utc_now().timestamp()
 
     def make_backend(runs: Path, job_environ: Mapping[str, str]) -> Backend:
-        return BACKENDS[backend](runs, workspace.runtime_zip(), job_environ, clock)
+        context = BackendContext(
+            jobs_dir=runs, runtime_zip=workspace.runtime_zip(), environ=job_environ, clock=clock
+        )
+        return open_backend(context)
 
     containers: dict[str, Any] = {}
-    if backend == "docker":
+    if spec.uses_images:
         containers = {"job_host": PARTS["job_host"](workspace.environ), "has_toolkit": True}
     workspace.make()
     where = (folder or workspace.dir / "endpoint").absolute()  # jobs have a working directory of their own

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from smsweep.backends.registry import backend_spec
 from smsweep.core.job import JobTemplate, Price
 from smsweep.errors import ConfigError, SmsweepError
 from smsweep.store.base import Store
 from smsweep.store.notes import PRICE_NOTE
-from smsweep.util.lazy_registry import LazyTable
 
 log = logging.getLogger(__name__)
-
-# Backend -> what its machines cost. One that is not here costs nothing.
-ASK: Mapping[str, Callable[[JobTemplate, Mapping[str, str]], Price]] = LazyTable(
-    dict.fromkeys(("sagemaker", "batch"), "smsweep.aws.prices:ask_price")
-)
 
 
 def with_price(
@@ -31,10 +26,11 @@ def with_price(
     """
     if not template.asks_price:
         return template
-    if backend not in ASK:
+    ask_price = backend_spec(backend).ask_price
+    if ask_price is None:
         return replace(template, budget={name: cap for name, cap in template.budget.items() if name != "usd"})
     try:
-        price = ASK[backend](template, environ)
+        price = ask_price(template, environ)
     except SmsweepError as err:
         if "usd" in template.budget:
             raise ConfigError(

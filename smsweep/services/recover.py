@@ -12,7 +12,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-from smsweep.backends.registry import FIND_JOBS
+from smsweep.backends.registry import backend_spec
 from smsweep.core.job import job_name
 from smsweep.core.sweep import SweepConfig
 from smsweep.core.trial import Params, Trial, TrialState
@@ -134,7 +134,7 @@ def _bring(store: Store, trial: Trial, attempt: int, agent_id: str, place: str) 
 def _assignments(sweep_id: str, backend: str, workspace: Workspace) -> dict[int, Assignment]:
     """Return what each trial's last job was told to run, by the trial's number. Raises NotFound for none."""
     found: dict[int, Assignment] = {}
-    find = FIND_JOBS.get(backend)
+    find = backend_spec(backend).find_jobs
     if find is None:
         raise UsageError(f"--backend {backend} cannot tell which jobs there are")
     beginning = job_name(sweep_id, 0, 0).removesuffix("0-0")

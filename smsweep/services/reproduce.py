@@ -33,7 +33,16 @@ from smsweep.store.notes import HOSTED_NOTE, ORIGIN_NOTE, REPRODUCES_NOTE
 
 TOLERANCE = 0.01  # relative
 # Of a config, what a single given trial has no use for; the search would ask for more than is there.
-SEARCH_KEYS = ("method", "early_terminate", "scheduler", "run_cap", "metrics", "name", "description")
+SEARCH_KEYS = (
+    "method",
+    "method_options",
+    "early_terminate",
+    "scheduler",
+    "run_cap",
+    "metrics",
+    "name",
+    "description",
+)
 # Of a job.yaml, what is about the sweep around a trial.
 SWEEP_KEYS = ("budget", "repeats", "notify")
 

@@ -251,7 +251,7 @@ def _runtime_hash() -> str:
 
 def read_stored(text: str) -> SweepConfig:
     """Read a config that was validated when its sweep was created."""
-    return parse_sweep(text).config
+    return parse_sweep(text, is_stored=True).config
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -1,1 +1,1 @@
-"""What may be drawn: one class per W&B distribution, and the space that parameters span together."""
+"""The distributions of parameters, one class per W&B distribution, and the search space."""

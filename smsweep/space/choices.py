@@ -22,10 +22,10 @@ from smsweep.space.value_key import identity
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Constant(Listed):
-    """One value, which the search leaves alone: any assignment agrees with it."""
+    """One value, which the search does not vary. All assignments match it."""
 
     kind: ClassVar[str] = "constant"
-    value: Any  # anything YAML can say, null included
+    value: Any  # any YAML value, null included
 
     def ppf(self, u: float) -> Any:
         check_probability(u)
@@ -48,15 +48,15 @@ class Constant(Listed):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Categorical(Listed):
-    """Any of the listed values, each place in the list equally likely.
+    """One of the listed values. All positions of the list have the same probability.
 
-    A value listed twice is drawn twice as often, but is one value to the grid: the first.
+    A value that is listed twice is drawn twice as often. A grid has it once, at its first position.
     """
 
     kind: ClassVar[str] = "categorical"
-    values: tuple[Any, ...]  # at least one; anything YAML can say, of mixed types too
+    values: tuple[Any, ...]  # at least one; any YAML values, also of mixed types
     _numbers: dict[Hashable, int] = field(init=False, repr=False, compare=False)  # identity -> number
-    _places: tuple[int, ...] = field(init=False, repr=False, compare=False)  # number -> first place in values
+    _places: tuple[int, ...] = field(init=False, repr=False, compare=False)  # number -> first index in values
     _keys: frozenset[Any] = field(init=False, repr=False, compare=False)  # keys of all dicts among the values
 
     def __post_init__(self) -> None:
@@ -74,7 +74,7 @@ class Categorical(Listed):
         return self.values[share(u, len(self.values))]
 
     def cdf(self, value: Any) -> float:
-        """Return the share of the list up to and including the value's first place, by position."""
+        """Return the share of the list up to and including the value's first position."""
         number = self.index_of(value)
         if number is None:
             raise SpaceError(f"{self.kind} does not list {value!r}")
@@ -89,7 +89,7 @@ class Categorical(Listed):
         return self.values[self._places[index]]
 
     def index_of(self, value: Any) -> int | None:
-        """A dict is found also with further keys in it, which no listed dict has: scripts add some."""
+        """Return the value's number. A dict matches also with extra keys, because scripts add keys."""
         if isinstance(value, dict) and self._keys:
             value = {key: item for key, item in value.items() if key in self._keys}
         return self._numbers.get(identity(value))
@@ -97,13 +97,13 @@ class Categorical(Listed):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CategoricalWithProbabilities(Distribution):
-    """Any of the listed values, each as likely as the user says."""
+    """One of the listed values, with the probabilities that the user gives."""
 
     kind: ClassVar[str] = "categorical_w_probabilities"
     values: tuple[Any, ...]  # at least one
-    probabilities: tuple[float, ...]  # one for each value, none negative, summing to about 1
+    probabilities: tuple[float, ...]  # one for each value, 0 or more, with a sum of about 1
     _reach: tuple[float, ...] = field(init=False, repr=False, compare=False)  # running sums
-    _possible: Categorical = field(init=False, repr=False, compare=False)  # values with a chance above 0
+    _possible: Categorical = field(init=False, repr=False, compare=False)  # values with a probability above 0
 
     def __post_init__(self) -> None:
         if len(self.values) != len(self.probabilities):
@@ -124,12 +124,12 @@ class CategoricalWithProbabilities(Distribution):
 
     def ppf(self, u: float) -> Any:
         check_probability(u)
-        # at u = 1, or where the sum stops a little short of it, the last value with a chance
+        # at u = 1, or if the sum is a little below 1, use the last possible value
         last = bisect.bisect_left(self._reach, self._reach[-1])
         return self.values[min(bisect.bisect_right(self._reach, u), last)]
 
     def cdf(self, value: Any) -> float:
-        """Return the middle of the value's share of [0, 1]: its ends may belong to a neighbour."""
+        """Return the middle of the value's part of [0, 1], because its ends can belong to a neighbour."""
         wanted = identity(value)
         for place, listed in enumerate(self.values):
             if identity(listed) == wanted:

@@ -1,4 +1,4 @@
-"""What every distribution of a parameter can do, and the checks they share."""
+"""The base class of all distributions of a parameter, and common checks."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from smsweep.errors import SpaceError
 
 
 class Distribution(ABC):
-    """The law of one parameter, under W&B's name for it.
+    """The distribution of one parameter.
 
-    A distribution with finitely many values numbers them from 0 (`size`, `value_at`, `index_of`). Those that
-    W&B allows in a grid number their grid too (`grid_size`, `grid_value`, `grid_index`); the two need not
-    agree. Values are recognised as W&B does it, see `identity`.
+    A finite distribution numbers its values from 0 (`size`, `value_at`, `index_of`). A distribution that W&B
+    allows in a grid numbers its grid values as well (`grid_size`, `grid_value`, `grid_index`). The two
+    numberings can differ. `identity` defines equal values.
     """
 
     __slots__ = ()
@@ -24,57 +24,61 @@ class Distribution(ABC):
 
     @abstractmethod
     def ppf(self, u: float) -> Any:
-        """Return the value at the cumulative probability u in [0, 1]; finite at both ends.
+        """Return the value at the cumulative probability u, which is finite also at 0 and 1.
 
-        Raises ValueError for any other u.
+        Raises:
+            ValueError: u is outside [0, 1].
         """
 
     @abstractmethod
     def cdf(self, value: Any) -> float:
-        """Return a number in [0, 1] at which `ppf` gives the value back.
+        """Return a number in [0, 1] for which `ppf` returns the value.
 
-        Where values are numbers it is the probability of a draw at most as large. Raises SpaceError for a
-        value of the wrong kind; numbers out of range get 0 or 1.
+        For numeric values, it is the probability of a draw that is at most as large. Numbers out of range give 0
+        or 1.
+
+        Raises:
+            SpaceError: The value has the wrong type.
         """
 
     def sample(self, rng: random.Random) -> Any:
-        """Draw a value; takes exactly one number from rng."""
+        """Draw a value, with exactly one number of rng."""
         return self.ppf(rng.random())
 
     @property
     def size(self) -> int | None:
-        """How many different values it has; None for infinitely many."""
+        """The number of different values; None for infinitely many."""
         return None
 
     @property
     def is_discrete(self) -> bool:
-        """Whether a value may well be drawn twice."""
+        """True if the same value can be drawn twice."""
         return self.size is not None
 
     def value_at(self, index: int) -> Any:
-        """Return the value of that number. Raises IndexError outside `range(size)`."""
+        """Return the value with that number. Raises IndexError outside `range(size)`."""
         raise IndexError(f"{self.kind} has no numbered values")
 
     def index_of(self, value: Any) -> int | None:
-        """Return the value's number; None when it is not one of them."""
+        """Return the value's number; None for another value."""
         return None
 
     @property
     def grid_size(self) -> int | None:
-        """How many values it gives to a grid; None where W&B allows no grid over it."""
+        """The number of values in a grid; None if W&B does not allow the distribution in a grid."""
         return None
 
     def grid_value(self, index: int) -> Any:
-        """Return the value of that place in the grid. Raises IndexError outside `range(grid_size)`."""
+        """Return the grid value with that number. Raises IndexError outside `range(grid_size)`."""
         raise IndexError(f"{self.kind} has no grid")
 
     def grid_index(self, value: Any) -> int | None:
-        """Return the value's place in the grid; None when it has none."""
+        """Return the value's number in the grid; None if it is not in the grid."""
         return None
 
 
 class Listed(Distribution):
-    """A finite distribution whose grid is simply all of its values."""
+    """A finite distribution whose grid has all of its values."""
 
     __slots__ = ()
 
@@ -90,24 +94,24 @@ class Listed(Distribution):
 
 
 def is_number(value: object) -> TypeGuard[int | float]:
-    """Tell a number that a float can hold from everything else, bools and the infinities included."""
+    """Return True for a finite number that a float can represent, False for everything else and for bools."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def are_whole(*values: object) -> bool:
-    """Tell whether all are ints, as opposed to floats with nothing behind the point."""
+    """Return True if all values are ints. 1.0 is not an int."""
     return all(isinstance(value, int) for value in values)
 
 
 def check_number(kind: str, **values: object) -> None:
-    """Raise SpaceError for the first of the named values that is not a finite number."""
+    """Raise SpaceError for the first named value that is not a finite number."""
     for name, value in values.items():
         if not is_number(value):
             raise SpaceError(f"{kind} needs a finite number as {name}, got {value!r}")
 
 
 def check_bounds(kind: str, minimum: float, maximum: float) -> None:
-    """Raise SpaceError unless both are finite numbers and the first is smaller."""
+    """Raise SpaceError unless both are finite numbers and the minimum is less than the maximum."""
     check_number(kind, min=minimum, max=maximum)
     if minimum >= maximum:
         cure = "swap them" if minimum > maximum else f"for this one value write value: {minimum}"
@@ -118,7 +122,7 @@ def check_bounds(kind: str, minimum: float, maximum: float) -> None:
 
 def check_probability(u: float) -> None:
     if not 0.0 <= u <= 1.0:
-        raise ValueError(f"a cumulative probability lies in [0, 1], got {u!r}")
+        raise ValueError(f"a cumulative probability must be in [0, 1], got {u!r}")
 
 
 def check_index(index: int, size: int | None) -> None:
@@ -127,15 +131,15 @@ def check_index(index: int, size: int | None) -> None:
 
 
 def comparable(kind: str, value: object) -> float:
-    """Return the value if numbers can be compared with it, infinities included; raise SpaceError if not."""
+    """Return the value if it is a number, also an infinite one; raise SpaceError otherwise."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value):
         raise SpaceError(f"{kind} holds numbers, got {value!r}")
     return value
 
 
 def share(u: float, n: int) -> int:
-    """Return which of n equal shares of [0, 1] holds u, from 0; a border belongs to the share below it."""
+    """Return the number, from 0, of the part of [0, 1] that has u. A border belongs to the part below it."""
     check_probability(u)
     index = max(math.ceil(u * n) - 1, 0)
-    # u * n may round up past a border
+    # u * n can be rounded up beyond a border
     return index - 1 if index and index / n >= u else index

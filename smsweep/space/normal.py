@@ -13,9 +13,9 @@ from smsweep.space.distribution import check_number, comparable
 from smsweep.space.numeric import MAX_EXPONENT, Continuous
 
 STANDARD = NormalDist()
-TAIL = 2.0**-53  # the least chance that a random float can stand for; beyond it lie the infinities
-MAX_DEVIATIONS = 8.3  # more than any u between TAIL and 1 - TAIL leads to
-MAX_SHAPE = 1e8  # of a beta: its logarithms lose their digits in rounding beyond
+TAIL = 2.0**-53  # the smallest probability of a random float; quantiles beyond it are infinite
+MAX_DEVIATIONS = 8.3  # more than the quantiles of all u between TAIL and 1 - TAIL
+MAX_SHAPE = 1e8  # of a beta distribution; beyond, rounding makes its logarithms inaccurate
 
 
 def _deviations(u: float) -> float:
@@ -23,7 +23,7 @@ def _deviations(u: float) -> float:
 
 
 def _probability(deviations: float) -> float:
-    return 0.5 * math.erfc(-deviations / math.sqrt(2))  # NormalDist.cdf is coarse far below the mean
+    return 0.5 * math.erfc(-deviations / math.sqrt(2))  # NormalDist.cdf is inaccurate far below the mean
 
 
 def _check_centre(kind: str, mu: float, sigma: float, limit: float) -> None:
@@ -32,8 +32,8 @@ def _check_centre(kind: str, mu: float, sigma: float, limit: float) -> None:
         raise SpaceError(f"{kind} needs sigma of at least 0, got {sigma}")
     if abs(mu) + MAX_DEVIATIONS * sigma > limit:
         raise SpaceError(
-            f"{kind} leads beyond what floats can hold with mu {mu} and sigma {sigma}; lower them"
-            + (", they are those of the logarithm" if kind.endswith("log_normal") else "")
+            f"{kind} exceeds the range of floats with mu {mu} and sigma {sigma}; lower them"
+            + (", they describe the logarithm" if kind.endswith("log_normal") else "")
         )
 
 
@@ -88,8 +88,8 @@ class LogNormal(Continuous):
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Beta(Continuous):
     kind: ClassVar[str] = "beta"
-    a: float = 1.0  # above 0; the larger, the less weight near 0
-    b: float = 1.0  # above 0; the larger, the less weight near 1
+    a: float = 1.0  # above 0; a larger a has less weight near 0
+    b: float = 1.0  # above 0; a larger b has less weight near 1
 
     def __post_init__(self) -> None:
         check_number(self.kind, a=self.a, b=self.b)
@@ -97,7 +97,7 @@ class Beta(Continuous):
             raise SpaceError(f"{self.kind} needs a > 0 and b > 0, got a {self.a} and b {self.b}")
         if max(self.a, self.b) > MAX_SHAPE:
             raise SpaceError(
-                f"{self.kind} leads beyond what floats can hold with a {self.a} and b {self.b}; "
+                f"{self.kind} exceeds the precision of floats with a {self.a} and b {self.b}; "
                 f"lower them to at most {MAX_SHAPE:.0e}"
             )
 
@@ -113,34 +113,26 @@ class Beta(Continuous):
 
 
 EPSILON = 2.0**-53
-
-
-TINY = 1e-300  # stands for 0 in a denominator
-
-
-MAX_TERMS = 10_000  # of the fraction: some tens where a and b are small, about sqrt(a + b) where large
-
-
-MAX_STEPS = 100  # of the inversion: mostly five to ten
-
-
-CLOSE = 1e-6  # a move that Newton's method makes only next to the solution
+TINY = 1e-300  # replaces 0 in a denominator
+MAX_TERMS = 10_000  # of the fraction: tens for small a and b, about sqrt(a + b) for large ones
+MAX_STEPS = 100  # of the inversion: usually five to ten
+CLOSE = 1e-6  # Newton's method makes smaller moves only next to the solution
 
 
 def beta_cdf(x: float, a: float, b: float) -> float:
-    """Return the probability that a Beta(a, b) value is at most x. a, b: above 0."""
+    """Return the probability that a Beta(a, b) value is at most x, with a > 0 and b > 0."""
     if x <= 0.0:
         return 0.0
     if x >= 1.0:
         return 1.0
-    # the fraction converges fast only left of the mean
+    # the fraction converges fast only below the mean
     if x < (a + 1) / (a + b + 2):
         return min(_power(x, a, b) / a * _fraction(x, a, b), 1.0)
     return max(1.0 - _power(1 - x, b, a) / b * _fraction(1 - x, b, a), 0.0)
 
 
 def beta_ppf(u: float, a: float, b: float) -> float:
-    """Return the x below which a Beta(a, b) value lies with probability u in [0, 1]."""
+    """Return the quantile of Beta(a, b) at the probability u in [0, 1]."""
     if u <= 0.0:
         return 0.0
     if u >= 1.0:
@@ -151,10 +143,10 @@ def beta_ppf(u: float, a: float, b: float) -> float:
 
 
 def _lower_half(u: float, a: float, b: float) -> float:
-    """Return the x in [0, 0.5] of that cumulative probability.
+    """Return the quantile in [0, 0.5] at the probability u.
 
-    Solves log cdf = log u over log x, where the curve is nearly straight, however small x is: Newton's steps,
-    and halving the bracket where one would leave it.
+    Solve log cdf = log u for log x, which is nearly linear also for small x. Use Newton's method, and bisection
+    if a step leaves the bracket.
     """
     low, high = math.log(TINY), math.log(0.5)
     if beta_cdf(TINY, a, b) >= u:
@@ -165,7 +157,7 @@ def _lower_half(u: float, a: float, b: float) -> float:
     for _ in range(MAX_STEPS):
         x = math.exp(t)
         probability = beta_cdf(x, a, b)
-        slope = _power(x, a, b) / (1 - x)  # of the probability over log x
+        slope = _power(x, a, b) / (1 - x)  # of the probability by log x
         error = math.log(probability) - target if probability > 0 else -math.inf
         if error > 0:
             high = t
@@ -175,7 +167,7 @@ def _lower_half(u: float, a: float, b: float) -> float:
         goal = t - step if low <= t - step <= high else (low + high) / 2
         move = abs(goal - t)
         t = goal
-        # Newton's moves shrink fast near the end; where they no longer do, the rest is rounding
+        # near the solution, moves shrink fast until only rounding errors remain
         if move < CLOSE and (move >= last_move or move == 0.0):
             break
         last_move = move

@@ -20,14 +20,14 @@ from smsweep.space.distribution import (
     share,
 )
 
-MAX_EXPONENT = math.log(1e308)  # exp of more is not a float
+MAX_EXPONENT = math.log(1e308)  # exp of a larger number is not a float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IntUniform(Listed):
     kind: ClassVar[str] = "int_uniform"
     min: int  # the smallest value
-    max: int  # the largest, included
+    max: int  # the largest value, included
 
     def __post_init__(self) -> None:
         check_bounds(self.kind, self.min, self.max)
@@ -56,7 +56,7 @@ class IntUniform(Listed):
 
 
 class Continuous(Distribution):
-    """A distribution over floats, infinitely many unless it is all in one point."""
+    """A distribution over floats. It has infinitely many values, or a single one."""
 
     __slots__ = ()
 
@@ -71,7 +71,7 @@ class Continuous(Distribution):
     @property
     @abstractmethod
     def bounds(self) -> tuple[float, float]:
-        """The smallest and the largest value, either of which may be infinite."""
+        """The smallest and the largest value. Each can be infinite."""
 
     @property
     def size(self) -> int | None:
@@ -115,7 +115,7 @@ class LogScale(Continuous):
     @property
     @abstractmethod
     def exponents(self) -> tuple[float, float]:
-        """Natural logarithms of the bounds, ascending."""
+        """The natural logarithms of the bounds, ascending."""
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -125,7 +125,7 @@ class LogScale(Continuous):
     def quantile(self, u: float) -> float:
         low, high = self.exponents
         smallest, largest = self.bounds
-        # exp of a rounded logarithm may overshoot a bound by the last bit
+        # exp of a rounded logarithm can exceed a bound by the last bit
         return min(max(math.exp(low + u * (high - low)), smallest), largest)
 
     def cdf(self, value: Any) -> float:
@@ -138,11 +138,11 @@ class LogScale(Continuous):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LogUniform(LogScale):
-    """W&B's old form, deprecated there: the bounds are exponents of e."""
+    """W&B's old form, which W&B has deprecated: the bounds are exponents of e."""
 
     kind: ClassVar[str] = "log_uniform"
     min: float  # natural logarithm of the smallest value
-    max: float  # of the largest
+    max: float  # natural logarithm of the largest value
 
     def __post_init__(self) -> None:
         check_bounds(self.kind, self.min, self.max)
@@ -159,7 +159,7 @@ class LogUniform(LogScale):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InvLogUniform(LogUniform):
-    """As log_uniform, with the exponents' signs turned: values from e^-max to e^-min."""
+    """log_uniform with negated exponents: values from e^-max to e^-min."""
 
     kind: ClassVar[str] = "inv_log_uniform"
 
@@ -172,7 +172,7 @@ class InvLogUniform(LogUniform):
 class LogUniformValues(LogScale):
     kind: ClassVar[str] = "log_uniform_values"
     min: float  # the smallest value, above 0
-    max: float  # the largest
+    max: float  # the largest value
 
     def __post_init__(self) -> None:
         check_bounds(self.kind, self.min, self.max)
@@ -192,6 +192,6 @@ class LogUniformValues(LogScale):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InvLogUniformValues(LogUniformValues):
-    """The same law as log_uniform_values: the inverse of a log-uniform value is log-uniform."""
+    """The same distribution as log_uniform_values: the inverse of a log-uniform value is log-uniform."""
 
     kind: ClassVar[str] = "inv_log_uniform_values"

@@ -11,27 +11,27 @@ from smsweep.space.distribution import are_whole, check_index, check_number, che
 from smsweep.space.normal import Beta, LogNormal, Normal
 from smsweep.space.numeric import Continuous, LogUniform, LogUniformValues, Uniform
 
-MAX_MULTIPLE = 2**50  # up to here a multiple of q tells by division which one it is
+MAX_MULTIPLE = 2**50  # up to this size, division gives the exact multiple of q
 
 
 class Quantised(Continuous):
-    """Mixin in front of a distribution: its values rounded to the nearest multiple of q.
+    """Mixin for a distribution whose values are rounded to the nearest multiple of q.
 
-    A tie goes to the even multiple. Rounded values may lie outside the bounds, as in W&B: between 5 and 14
-    with q 10 they are 0 and 10. They are ints where q is one. `cdf` is that of the value before rounding.
+    A tie is rounded to the even multiple. As in W&B, rounded values can be outside the bounds: between 5 and 14
+    with q 10, they are 0 and 10. The values are ints if q is an int. `cdf` does not round.
     """
 
     __slots__ = ()
     q: float  # above 0
 
     def __post_init__(self) -> None:
-        super().__post_init__()  # type: ignore[misc]  # every class it is mixed into has one
+        super().__post_init__()  # type: ignore[misc]  # each class with this mixin has one
         check_number(self.kind, q=self.q)
         if self.q <= 0:
             raise SpaceError(f"{self.kind} needs q > 0, got {self.q}")
         largest = max(abs(self.quantile(0.0)), abs(self.quantile(1.0)))
         if not is_number(largest / self.q):
-            raise SpaceError(f"{self.kind} needs a larger q: {largest} holds {self.q} too many times to count")
+            raise SpaceError(f"{self.kind} needs a larger q: {largest} / {self.q} is too large")
 
     def _multiple(self, value: float) -> int:
         return round(value / self.q)
@@ -52,7 +52,7 @@ class Quantised(Continuous):
 
     @property
     def is_discrete(self) -> bool:
-        return True  # also where the bell has no end
+        return True  # also with infinitely many values
 
     def value_at(self, index: int) -> int | float:
         check_index(index, self.size)
@@ -69,15 +69,15 @@ class Quantised(Continuous):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class QUniform(Quantised, Uniform):
-    """Its grid is another than its values: from min in steps of q, max excluded, as W&B does it."""
+    """Multiples of q. The grid is different, as in W&B: from min in steps of q, without max."""
 
     kind: ClassVar[str] = "q_uniform"
-    q: float = 1.0  # as a float it makes the values floats
+    q: float = 1.0  # if q is a float, the values are floats
 
     def __post_init__(self) -> None:
         Quantised.__post_init__(self)
         if not self._is_whole and self.q < 4 * math.ulp(max(abs(self.min), abs(self.max))):
-            raise SpaceError(f"{self.kind} needs a larger q: {self.q} is lost in rounding next to the bounds")
+            raise SpaceError(f"{self.kind} needs a larger q: {self.q} is below the rounding error at the bounds")
 
     @property
     def _is_whole(self) -> bool:
@@ -86,12 +86,12 @@ class QUniform(Quantised, Uniform):
     @property
     def grid_size(self) -> int:
         if self._is_whole:
-            return int(-((self.min - self.max) // self.q))  # rounded up, exact for ints of any size
+            return int(-((self.min - self.max) // self.q))  # rounded up, exact for all ints
         return math.ceil((self.max - self.min) / self.q)
 
     @property
     def _step(self) -> int | float:
-        # numpy's arange goes on by its first step as that came out of rounding
+        # numpy's arange repeats its first step, with the rounding error of that step
         return self.q if self._is_whole else float(self.min) + self.q - self.min
 
     def grid_value(self, index: int) -> int | float:
@@ -111,7 +111,7 @@ class QUniform(Quantised, Uniform):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class QLogUniform(Quantised, LogUniform):
-    """W&B's old form, deprecated there: the bounds are exponents of e."""
+    """W&B's old form, which W&B has deprecated: the bounds are exponents of e."""
 
     kind: ClassVar[str] = "q_log_uniform"
     q: float = 1.0

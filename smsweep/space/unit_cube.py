@@ -1,4 +1,4 @@
-"""Params as points of the unit cube: one coordinate per parameter that varies, on its own distribution's scale."""
+"""Params as points of the unit cube: one coordinate per variable parameter, on the scale of its distribution."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from smsweep.space.numeric import IntUniform
 from smsweep.space.quantised import Quantised
 from smsweep.space.space import SearchSpace
 
-MAX_LEVELS = 1024  # an axis of more values is treated as continuous
-TAIL = 1 / 512  # where a distribution has no end, levels are listed up to this far into its tails
+MAX_LEVELS = 1024  # an axis with more values is treated as continuous
+TAIL = 1 / 512  # the levels of an infinite distribution end at this probability
 MIDDLE = 0.5
-UNLISTED = -1.0  # on a nominal axis: a value unlike all that are listed
+UNLISTED = -1.0  # on a nominal axis: a value that is not listed
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -26,17 +26,17 @@ class Axis:
     """One dimension of the cube."""
 
     distribution: Distribution
-    levels: tuple[Any, ...] = ()  # the values that it can take, by coordinate; () when continuous
+    levels: tuple[Any, ...] = ()  # the values by coordinate; () if the axis is continuous
     coordinates: Array = field(default_factory=lambda: np.empty(0))  # of the levels, ascending
-    is_nominal: bool = False  # the levels have no order: two are alike, or they are not
-    by_number: tuple[float, ...] = ()  # of listed values, the coordinate of each by its number
-    by_level: Mapping[Any, float] = field(default_factory=dict)  # of levels that are numbers, the coordinate
+    is_nominal: bool = False  # the levels have no order
+    by_number: tuple[float, ...] = ()  # number of a listed value -> coordinate
+    by_level: Mapping[Any, float] = field(default_factory=dict)  # numeric level -> coordinate
 
     def encode(self, value: Any) -> tuple[float, bool]:
-        """Return where the value lies, and whether it is a value of this axis at all.
+        """Return the coordinate of a value, and True if the value belongs to this axis.
 
-        A number out of range lies at the nearer end. What is missing or of another kind lies in the middle, or,
-        where there is no order, apart from all levels.
+        A number out of range gets the nearer end. A missing value, or a value of another type, gets the middle;
+        on a nominal axis, it gets a coordinate apart from all levels.
         """
         if isinstance(self.distribution, (Categorical, CategoricalWithProbabilities)):
             number = self.distribution.index_of(value)
@@ -59,7 +59,7 @@ class Axis:
         return self.distribution.ppf(min(max(coordinate, 0.0), 1.0))
 
     def snap(self, coordinates: Array) -> Array:
-        """Move each coordinate to the nearest that the axis has."""
+        """Return the nearest valid coordinate of each coordinate."""
         if self.levels:
             return self.coordinates[self._nearest(coordinates)]
         return np.clip(coordinates, 0.0, 1.0)
@@ -70,7 +70,7 @@ class Axis:
 
 
 class Cube:
-    """The unit cube over those parameters of a space that have more than one value."""
+    """The unit cube over the parameters of a space that have more than one value."""
 
     def __init__(self, space: SearchSpace) -> None:
         self._space = space
@@ -82,7 +82,7 @@ class Cube:
         return len(self._axes)
 
     def encode(self, params: Mapping[str, Any]) -> tuple[Array, int]:
-        """Return the point where params lie, and how many of its coordinates are guesses (see `Axis.encode`)."""
+        """Return the point of params, and how many of its coordinates are guesses (see `Axis.encode`)."""
         values = self._space.flatten(params)
         places = [axis.encode(values[i]) for i, axis in self._axes.items()]
         return np.array([place for place, _ in places]), sum(not is_own for _, is_own in places)
@@ -94,7 +94,7 @@ class Cube:
         return self._space.nest(values)
 
     def snap(self, points: Array) -> Array:
-        """Move points to the nearest that params can have, so that what is scored is what will be tried."""
+        """Return the nearest points that params can have, so that a search scores exactly what it proposes."""
         snapped = np.empty_like(points)
         for j, axis in enumerate(self._axes.values()):
             snapped[:, j] = axis.snap(points[:, j])
@@ -104,7 +104,7 @@ class Cube:
 def _axis(distribution: Distribution) -> Axis:
     if isinstance(distribution, (Categorical, CategoricalWithProbabilities)):
         values = [distribution.value_at(i) for i in range(distribution.size)]
-        # numbers are ranked, as 16, 32, 64 are steps in one direction; two values need no order
+        # numbers such as 16, 32, 64 are ordered; two values need no order
         is_ranked = len(values) > 2 and all(is_number(value) for value in values)
         order = sorted(range(len(values)), key=values.__getitem__) if is_ranked else list(range(len(values)))
         coordinates = (np.arange(len(values)) + 0.5) / len(values)
@@ -122,7 +122,7 @@ def _axis(distribution: Distribution) -> Axis:
 
 
 def _numeric_levels(distribution: Distribution) -> list[Any]:
-    """Return the values of a numeric distribution in ascending order; [] where they are too many to list."""
+    """Return the values of a numeric distribution in ascending order; [] if there are too many."""
     size = distribution.size
     if size is not None:
         return [distribution.value_at(i) for i in range(size)] if size <= MAX_LEVELS else []
@@ -135,22 +135,20 @@ def _numeric_levels(distribution: Distribution) -> list[Any]:
 def _coordinate(distribution: Distribution, value: float) -> float:
     coordinate = distribution.cdf(value)
     if isinstance(distribution, IntUniform):
-        # an int holds a whole share of the edge: take the middle of it
+        # an int covers a part of the edge: use the middle of that part
         coordinate = max(coordinate - 0.5 / distribution.size, 0.0)
     return coordinate
 
 
 Array = NDArray[np.float64]
-
-
 SQRT5 = 5.0**0.5
 
 
 def matern(r: Array, square: Array) -> Array:
-    """Return the Matérn 5/2 correlation at the distances r >= 0, which are also given squared."""
+    """Return the Matérn 5/2 correlation at the distances r >= 0. square: r * r."""
     t = -SQRT5 * r
     decay = np.exp(t)
-    # in place from here on: this is where most of a suggestion's time goes
+    # in place, because this function takes most of the time of a suggestion
     polynomial = square * (5.0 / 3.0)
     polynomial -= t
     polynomial += 1.0
@@ -159,9 +157,9 @@ def matern(r: Array, square: Array) -> Array:
 
 
 def gaps(a: Array, b: Array, is_nominal: NDArray[np.bool_]) -> Iterator[Array]:
-    """Yield, per dimension, the distances [len(a), len(b)] between the points of a and of b.
+    """Yield the distances [len(a), len(b)] between the points of a and of b, one array per dimension.
 
-    In a nominal dimension any two different values are 1 apart.
+    In a nominal dimension, the distance of two different values is 1.
     """
     for column_a, column_b, nominal in zip(a.T, b.T, is_nominal.tolist(), strict=True):
         gap = column_a[:, None] - column_b

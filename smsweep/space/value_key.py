@@ -1,4 +1,4 @@
-"""When two parameter values are the same value to a grid."""
+"""Equality of parameter values, as W&B defines it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import Any
 
 
 def identity(value: Any) -> Hashable:
-    """Return a key that is equal for two values if and only if W&B takes them for the same.
+    """Return a key that is equal for two values if and only if W&B treats them as the same value.
 
-    A whole float is its int (1.0 and 1), but only at the top: [1.0] is not [1]. True is not 1, "1" is not 1,
-    a list is not a tuple, the order of a dict's keys does not matter, and NaN is NaN.
+    A whole float equals its int (1.0 and 1), but not inside a list: [1.0] differs from [1]. True differs from 1,
+    "1" differs from 1, and a list differs from a tuple. The order of a dict's keys does not matter. NaN equals
+    NaN.
     """
     if isinstance(value, float) and value.is_integer():
         value = int(value)
@@ -25,5 +26,5 @@ def _frozen(value: Any) -> Hashable:
         return kind, tuple(_frozen(item) for item in value)
     if isinstance(value, dict):
         return dict, frozenset((_frozen(key), _frozen(item)) for key, item in value.items())
-    # repr tells floats apart to the last bit, and NaN equals itself
+    # repr distinguishes floats to the last bit, and NaN equals itself
     return kind, repr(value)

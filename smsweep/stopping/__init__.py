@@ -1,1 +1,1 @@
-"""Rules that end trials early, as a function of the curves so far."""
+"""Rules that stop trials early, based on the curves of all trials."""

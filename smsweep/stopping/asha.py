@@ -1,37 +1,42 @@
-"""Asynchronous successive halving: at each rung the best 1/eta go on, and nobody waits for anybody."""
+"""Asynchronous successive halving: at each rung the best 1/eta continue, and no trial waits for another."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from smsweep.core.sweep import SweepConfig
+from smsweep.core.sweep import Metric
 from smsweep.errors import ConfigError
-from smsweep.stopping.hyperband import bands
+from smsweep.stopping.hyperband import bands_from
+from smsweep.stopping.options import AshaOptions
 from smsweep.stopping.rungs import RungRule
 
 
 class Asha(RungRule):
-    """Stops what is not among the best n/eta, rounded down, of the n that reached its rung; one may always stay.
+    """Stops each trial that is not among the best n/eta, rounded down, of the n that reached its rung.
 
-    Rungs are at min_iter points and from there eta times as far each; max_iter points are a whole training, so
-    none lies there. A trial whose rung fills up with better ones is stopped also between rungs, since here it
-    cannot be paused and promoted later.
-    Raises ConfigError when the config names no metric or leads to no rung.
-    Source: the stopping form of arXiv:1810.05934.
+    The best trial of a rung always continues. Rungs are at min_iter points, then at eta times as many points each.
+    A complete training has max_iter points, so there is no rung at max_iter. A trial is also stopped between rungs
+    if better trials fill its rung, because the rule cannot pause a trial and promote it later.
+
+    Args:
+        metric: The metric that trials are compared by.
+        options: The keys of `early_terminate`.
+
+    Raises:
+        ConfigError: The options lead to no rung.
+
+    Source: the stopping variant of arXiv:1810.05934.
     """
 
-    def __init__(self, config: SweepConfig) -> None:
-        rule, metric = config.early_terminate, config.metric
-        if rule is None or metric is None:
-            raise ConfigError("early_terminate: asha compares trials by the sweep's metric; add `metric`")
-        if rule.min_iter is None:
-            raise ConfigError("early_terminate: asha needs min_iter, the number of points at the first rung")
-        self._eta = rule.eta
-        end = rule.max_iter
-        rungs = [rung for rung in bands(replace(rule, max_iter=None)) if end is None or rung < end]
-        if not rungs:
-            raise ConfigError("early_terminate.max_iter: must be above min_iter, or nobody is ever compared")
-        super().__init__(metric, rule, rungs)
+    name = "asha"
 
-    def place(self, n: int) -> int:
+    def __init__(self, metric: Metric, options: AshaOptions) -> None:
+        self._eta = options.eta
+        end = options.max_iter
+        rungs = [rung for rung in bands_from(options.min_iter, options.eta) if end is None or rung < end]
+        if not rungs:
+            raise ConfigError(
+                "early_terminate.max_iter: leaves no check: it must be above min_iter; raise max_iter"
+            )
+        super().__init__(metric, rungs, is_strict=options.strict)
+
+    def rank(self, n: int) -> int:
         return max(int(n / self._eta), 1) - 1

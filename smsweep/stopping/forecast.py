@@ -1,4 +1,4 @@
-"""The forecast rule: stop what, by all that earlier curves tell, will not end among the best."""
+"""The forecast rule: stop a trial that, judged by earlier curves, will not end among the best."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from smsweep.core.learning_curve import Forecaster
-from smsweep.core.sweep import SweepConfig
+from smsweep.core.sweep import Metric
 from smsweep.core.trial import History, StopDecision, Trial, TrialState
-from smsweep.errors import ConfigError
+from smsweep.space.space import SearchSpace
 from smsweep.space.unit_cube import Array, Cube
-from smsweep.stopping.base import told_apart
-from smsweep.stopping.hyperband import bands
+from smsweep.stopping.base import distinct_texts
+from smsweep.stopping.hyperband import bands_from
+from smsweep.stopping.options import ForecastOptions
 
-MIN_TRIALS = 6  # whole trainings to learn from, before anything is stopped
-AMONG = 5  # "the best" are the best fifth of the whole trainings
-MARGIN = 2.0  # deviations by which the forecast must miss them, where forecasts are as good as they say
-LEAST = 1.0  # however much better they are
-CHECKED = 30  # latest whole trainings, of which it is checked what would have been forecast
-FAITH = 5.0  # forecasts that came out right, before any was checked
-SPARED = 3  # one trial in so many always goes on to its end
-EXTREME = 1e100  # values beyond count as this: their squares must stay finite
+BEST_PART = 5  # "the best" are the best fifth of the complete trainings
+MARGIN = 2.0  # standard deviations by which the forecast must miss the best, if forecasts are well calibrated
+MIN_MARGIN = 1.0  # lower limit of the margin
+N_CHECKED = 30  # latest complete trainings whose forecasts are compared with their ends
+PRIOR_COUNT = 5.0  # weight of the assumption that forecasts are well calibrated, in checked forecasts
+SPARED = 3  # one trial in this many is never stopped
+EXTREME = 1e100  # larger values count as this value, so that squares stay finite
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Seen:
-    """What the rule keeps of one trial: its course, see `forecasts.Course`."""
+    """The data of one trial; a `Course` of core/learning_curve.py."""
 
     point: Array
     best: Array
@@ -37,27 +37,26 @@ class Seen:
 
 
 class ForecastRule:
-    """Stops a running trial that is forecast to end outside the best fifth of the whole trainings, with a margin.
+    """Stops a running trial that is forecast to end outside the best fifth of the complete trainings.
 
-    Looked at after min_iter points, and eta times as many each time, with all that it reported by then. What
-    starts slowly goes on if others that did came far, or if nobody knows. Every third goes on in any case: a rule
-    that stopped whatever it does not believe in would never hear that it is wrong. Nothing is stopped before
-    min_trials whole trainings (6 unless given) are longer. The margin is two deviations of the forecast, more
-    where trainings of this sweep ended better than forecast by as much, less where they did not. `Forecaster` says
-    how curves are forecast.
-    Raises ConfigError when the config names no metric or no min_iter.
+    A trial is judged after min_iter points, then each time that the number of points has grown by the factor eta.
+    The forecast must miss the best fifth by a margin of two standard deviations. The margin grows if trainings of
+    this sweep ended better than forecast, and shrinks if they did not. A trial with a slow start continues if
+    other slow trials ended well, or if there are no such trials. One trial in three is never stopped, so that the
+    rule can observe its own errors. No trial is stopped before min_trials complete trainings are longer than it.
+    `Forecaster` documents the forecast.
+
+    Args:
+        metric: The metric that trials are compared by.
+        space: The space of the params.
+        options: The keys of `early_terminate`.
     """
 
-    def __init__(self, config: SweepConfig) -> None:
-        rule, metric = config.early_terminate, config.metric
-        if rule is None or metric is None:
-            raise ConfigError("early_terminate: forecast compares trials by the sweep's metric; add `metric`")
-        if rule.min_iter is None:
-            raise ConfigError("early_terminate: forecast needs min_iter, the number of points at the first look")
+    def __init__(self, metric: Metric, space: SearchSpace, options: ForecastOptions) -> None:
         self._metric = metric
-        self._min_trials = rule.min_trials or MIN_TRIALS
-        self._bands = bands(replace(rule, max_iter=None))
-        self._cube = Cube(config.space)
+        self._min_trials = options.min_trials
+        self._bands = bands_from(options.min_iter, options.eta)
+        self._cube = Cube(space)
         self._history: History | None = None
 
     def judge(self, history: History) -> list[StopDecision]:
@@ -65,26 +64,26 @@ class ForecastRule:
             self._history = history
             self._cursor = 0
             self._whole: dict[int, Seen] = {}  # by trial number
-            self._running: dict[int, Seen] = {}  # as far as the last band that each has reached
+            self._running: dict[int, Seen] = {}  # up to the last band that each trial has reached
             self._surprises: dict[tuple[int, ...], float] = {}
             self._decisions: list[StopDecision] = []
         changed, self._cursor = history.since(self._cursor)
-        differences = [self._fold_in(number, history.get(number)) for number in changed]
+        differences = [self._update(number, history.get(number)) for number in changed]
         if any(differences):
             self._decisions = self._verdicts() if len(self._whole) >= self._min_trials else []
         return [decision for decision in self._decisions if self._is_behind(decision, history)]
 
     def _is_behind(self, decision: StopDecision, history: History) -> bool:
-        """Tell whether a trial is still worse than the best fifth, with what it reported after its last band."""
+        """Return True if no value of the trial, also after its last band, is as good as the best fifth."""
         trial, sign = history.get(decision.number), self._metric.goal.sign
         threshold = sign * decision.evidence["threshold"]
         return trial is not None and all(sign * value > threshold for value in trial.curve)
 
-    def _fold_in(self, number: int, trial: Trial | None) -> bool:
-        """Take in a trial as it is now, and tell whether that makes a difference."""
+    def _update(self, number: int, trial: Trial | None) -> bool:
+        """Read the current state of a trial; return True if it can change a decision."""
         whole, running = self._whole.pop(number, None), self._running.pop(number, None)
         if whole is not None:
-            self._surprises.clear()  # it may have been another curve
+            self._surprises.clear()  # the curve may have changed
         if trial is not None and trial.state is TrialState.FINISHED and trial.curve:
             self._whole[number] = self._course(trial, len(trial.curve))
             return True
@@ -113,13 +112,13 @@ class ForecastRule:
         return sorted(decisions, key=lambda decision: decision.number)
 
     def _margin(self) -> float:
-        """Return by how many deviations a forecast must miss the best, as good as forecasts have been so far.
+        """Return the margin, in standard deviations, that follows from the errors of earlier forecasts.
 
-        Each whole training is forecast from those begun before it, as it was at each band. What counts is by how
-        much trainings ended better than that.
+        Each complete training is forecast at each band, from the trainings that were started before it. Only
+        trainings that ended better than forecast raise the margin.
         """
         numbers, surprises = sorted(self._whole), {}
-        for i in range(len(numbers))[-CHECKED:]:
+        for i in range(len(numbers))[-N_CHECKED:]:
             course = self._whole[numbers[i]]
             for length in self._bands:
                 before = [number for number in numbers[:i] if len(self._whole[number].best) > length]
@@ -130,10 +129,10 @@ class ForecastRule:
                 surprises[key] = known if known is not None else self._surprise(course, length, before)
         self._surprises = surprises
         luck = 2.0 * sum(max(surprise, 0.0) ** 2 for surprise in surprises.values())
-        return max(MARGIN * math.sqrt((FAITH + luck) / (FAITH + len(surprises))), LEAST)
+        return max(MARGIN * math.sqrt((PRIOR_COUNT + luck) / (PRIOR_COUNT + len(surprises))), MIN_MARGIN)
 
     def _surprise(self, course: Seen, length: int, before: Sequence[int]) -> float:
-        """Return by how many deviations a training ended better than was to be expected of it at that length."""
+        """Return by how many standard deviations a training ended better than its forecast at that length."""
         forecaster = Forecaster([self._whole[number] for number in before], self._cube.is_nominal)
         (mean,), (deviation,) = forecaster([replace(course, best=course.best[:length])])
         return float((mean - forecaster.yardstick.mark(np.array(course.end))) / deviation)
@@ -142,7 +141,7 @@ class ForecastRule:
         forecaster = Forecaster(whole, self._cube.is_nominal)
         mean, deviation = forecaster([self._running[number] for number in numbers])
         ends = np.sort([course.end for course in whole])
-        threshold = float(ends[len(ends) // AMONG])
+        threshold = float(ends[len(ends) // BEST_PART])
         limit = forecaster.yardstick.mark(np.array(threshold))
         expected = forecaster.yardstick.value(mean)
         return [
@@ -154,7 +153,7 @@ class ForecastRule:
     def _decision(self, number: int, length: int, expected: float, threshold: float, n_whole: int) -> StopDecision:
         name, sign = self._metric.name, self._metric.goal.sign
         value = sign * float(self._running[number].best[-1])
-        end, limit = told_apart(sign * expected, sign * threshold)
+        end, limit = distinct_texts(sign * expected, sign * threshold)
         return StopDecision(
             number=number,
             evidence={

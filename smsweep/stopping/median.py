@@ -1,4 +1,4 @@
-"""The median rule: stop what at its best does worse than others did on average."""
+"""The median rule: stop a trial whose best value is worse than the other trials' averages."""
 
 from __future__ import annotations
 
@@ -6,40 +6,40 @@ import itertools
 import statistics
 from dataclasses import dataclass
 
-from smsweep.core.sweep import SweepConfig
+from smsweep.core.sweep import Metric
 from smsweep.core.trial import History, StopDecision, TrialState
-from smsweep.errors import ConfigError
-from smsweep.stopping.base import told_apart
+from smsweep.stopping.base import distinct_texts
+from smsweep.stopping.options import MedianOptions
 
-MIN_TRIALS = 3  # others with as many points, before one is judged
-EXTREME = 1e300  # values beyond count as this: their sums must stay finite
+EXTREME = 1e300  # larger values count as this value, so that sums stay finite
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Course:
-    """What the rule keeps of one trial; of values, lower is better. Neither is empty."""
+    """The values of one trial, with the sign that makes lower better. At least one value."""
 
     averages: tuple[float, ...]  # of the values up to each point
     best: float  # of all values
 
 
 class MedianRule:
-    """Stops a running trial whose best value is worse than the median of what others averaged by then.
+    """Stops a running trial whose best value is worse than the median of the other trials' averages.
 
-    The others are all trials of this sweep, in whatever state, with at least as many points as it has; each
-    counts with the mean of its first so many values. From min_iter points on, and once there are min_trials
-    others (3 unless given).
-    Raises ConfigError when the config names no metric.
+    The others are all trials of this sweep, in any state, that have at least as many points as the trial. Each of
+    them counts with the mean of its values up to that number of points.
+
+    Args:
+        metric: The metric that trials are compared by.
+        options: The keys of `early_terminate`. A trial is judged from min_iter points on, if there are at least
+            min_trials others.
+
     Source: Google Vizier, doi:10.1145/3097983.3098043, section 3.2.2.
     """
 
-    def __init__(self, config: SweepConfig) -> None:
-        rule, metric = config.early_terminate, config.metric
-        if rule is None or metric is None:
-            raise ConfigError("early_terminate: median compares trials by the sweep's metric; add `metric`")
+    def __init__(self, metric: Metric, options: MedianOptions) -> None:
         self._metric = metric
-        self._min_points = rule.min_iter or 1
-        self._min_trials = rule.min_trials or MIN_TRIALS
+        self._min_points = options.min_iter
+        self._min_trials = options.min_trials
         self._history: History | None = None
 
     def judge(self, history: History) -> list[StopDecision]:
@@ -51,13 +51,13 @@ class MedianRule:
             self._decisions: list[StopDecision] = []
         changed, self._cursor = history.since(self._cursor)
         for number in changed:
-            self._fold_in(number, history)
+            self._update(number, history)
         if changed:
             verdicts = (self._verdict(number) for number in sorted(self._running))
             self._decisions = [verdict for verdict in verdicts if verdict is not None]
         return list(self._decisions)
 
-    def _fold_in(self, number: int, history: History) -> None:
+    def _update(self, number: int, history: History) -> None:
         self._courses.pop(number, None)
         self._running.discard(number)
         trial = history.get(number)
@@ -85,7 +85,7 @@ class MedianRule:
         if own.best <= threshold:
             return None
         name, sign = self._metric.name, self._metric.goal.sign
-        is_at, limit = told_apart(sign * own.best, sign * threshold)
+        own_best, limit = distinct_texts(sign * own.best, sign * threshold)
         return StopDecision(
             number=number,
             evidence={
@@ -97,7 +97,7 @@ class MedianRule:
                 "peers": len(others),
             },
             reason=(
-                f"median: after {n_points} points its best {name} {is_at} is worse than "
+                f"median: after {n_points} points its best {name} {own_best} is worse than "
                 f"{limit}, the median of what {len(others)} other trials averaged by then"
             ),
         )

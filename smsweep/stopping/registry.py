@@ -1,28 +1,99 @@
-"""The stopping rules, by the words of `early_terminate.type`, and how several work together."""
+"""The stopping rules that `early_terminate.type` selects: the built-in ones and plug-ins."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from smsweep.core.sweep import SweepConfig
 from smsweep.core.trial import History, StopDecision
+from smsweep.errors import ConfigError
 from smsweep.stopping.base import StoppingRule
 from smsweep.stopping.stop_if import StopIf
-from smsweep.util.lazy_registry import LazyTable
+from smsweep.util.plugins import PluginRegistry, check_needs, import_object
 
-# hyperband is W&B's only one, the others are ours.
-RULES: Mapping[str, Callable[[SweepConfig], StoppingRule]] = LazyTable(
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+NEEDS = ("metric", "space", "options")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoppingSpec:
+    """The definition of one stopping rule.
+
+    A plug-in provides one through the entry-point group `smsweep.stopping_rules`.
+
+    Attributes:
+        name: The value of `early_terminate.type`.
+        summary: One line that describes the rule.
+        factory: Returns a `StoppingRule`, or the place of such a callable, written `package.module:name`. It
+            receives the values that `needs` lists as keyword arguments.
+        needs: Arguments of the factory: `metric` (the sweep's `Metric`; a sweep without one is refused), `space`
+            (its `SearchSpace`), `options` (an instance of the options model).
+        options: A frozen pydantic model of the keys beside `type`, or its place; None if there are none.
+    """
+
+    name: str
+    summary: str
+    factory: Callable[..., StoppingRule] | str
+    needs: Sequence[str] = ("metric",)
+    options: type[BaseModel] | str | None = None
+
+    def __post_init__(self) -> None:
+        check_needs(self, NEEDS)
+
+    @property
+    def model(self) -> type[BaseModel] | None:
+        """The options model, imported."""
+        found: type[BaseModel] | None
+        found = import_object(self.options) if isinstance(self.options, str) else self.options
+        return found
+
+
+# W&B has only hyperband.
+RULES = PluginRegistry(
+    "smsweep.stopping_rules",
+    StoppingSpec,
     {
-        "hyperband": "smsweep.stopping.hyperband:Hyperband",
-        "asha": "smsweep.stopping.asha:Asha",
-        "median": "smsweep.stopping.median:MedianRule",
-        "forecast": "smsweep.stopping.forecast:ForecastRule",
-    }
+        spec.name: spec
+        for spec in (
+            StoppingSpec(
+                name="hyperband",
+                summary="stops the trials that are not among the best 1/eta at a check, as W&B does",
+                factory="smsweep.stopping.hyperband:Hyperband",
+                needs=("metric", "options"),
+                options="smsweep.stopping.options:HyperbandOptions",
+            ),
+            StoppingSpec(
+                name="asha",
+                summary="asynchronous successive halving",
+                factory="smsweep.stopping.asha:Asha",
+                needs=("metric", "options"),
+                options="smsweep.stopping.options:AshaOptions",
+            ),
+            StoppingSpec(
+                name="median",
+                summary="stops a trial whose best value is worse than the median of the other trials' averages",
+                factory="smsweep.stopping.median:MedianRule",
+                needs=("metric", "options"),
+                options="smsweep.stopping.options:MedianOptions",
+            ),
+            StoppingSpec(
+                name="forecast",
+                summary="stops a trial that is forecast to end outside the best fifth",
+                factory="smsweep.stopping.forecast:ForecastRule",
+                needs=("metric", "space", "options"),
+                options="smsweep.stopping.options:ForecastOptions",
+            ),
+        )
+    },
 )
 
 
 class AnyOf:
-    """Stops what any of the rules stops; of several the first one gives the reason."""
+    """Stops each trial that any of the rules stops; the first of them gives the reason."""
 
     def __init__(self, rules: Sequence[StoppingRule]) -> None:
         self._rules = rules
@@ -36,8 +107,52 @@ class AnyOf:
 
 
 def make_rule(config: SweepConfig, stop_if: Sequence[str] = ()) -> StoppingRule | None:
-    """Return what ends this sweep's trials early: its `stop_if`, then its `early_terminate`; None for neither."""
+    """Return the rule that stops this sweep's trials early.
+
+    Args:
+        config: The sweep; its `early_terminate` selects a rule.
+        stop_if: The conditions of `stop_if` in job.yaml. They are checked first.
+
+    Returns:
+        The rule, or None if there is neither `early_terminate` nor `stop_if`.
+
+    Raises:
+        ConfigError: The rule is unknown, or the config lacks a value that the rule needs.
+        UsageError: The plug-in that provides the rule is broken.
+    """
     rules: list[StoppingRule] = [StopIf(stop_if)] if stop_if else []
     if config.early_terminate is not None:
-        rules.append(RULES[config.early_terminate.type](config))
+        name = config.early_terminate.type
+        if name not in RULES:
+            raise ConfigError(
+                f"early_terminate.type: the stopping rule {name!r} is not installed; "
+                "install the plug-in that provides it"
+            )
+        rules.append(build_rule(RULES[name], config))
     return AnyOf(rules) if rules else None
+
+
+def build_rule(spec: StoppingSpec, config: SweepConfig) -> StoppingRule:
+    """Return the rule of a spec for a sweep with `early_terminate`. `make_rule` documents the errors."""
+    if "metric" in spec.needs and config.metric is None:
+        raise ConfigError(f"early_terminate: {spec.name} compares trials by the sweep's metric; add `metric`")
+    values: dict[str, Any] = {"metric": config.metric, "space": config.space, "options": None}
+    if spec.model is not None:
+        from smsweep.util.sections import read_options  # pydantic is slow to import
+
+        options = config.early_terminate.options if config.early_terminate is not None else {}
+        values["options"] = read_options(spec.model, options, "early_terminate")
+    rule: StoppingRule = RULES.create(spec.name, spec.factory, **{need: values[need] for need in spec.needs})
+    return rule if spec.name in RULES.builtin else PluginRule(spec.name, rule)
+
+
+class PluginRule:
+    """The rule of a plug-in. If it raises an exception, the error names the distribution."""
+
+    def __init__(self, name: str, rule: StoppingRule) -> None:
+        self._name = name
+        self._rule = rule
+
+    def judge(self, history: History) -> list[StopDecision]:
+        with RULES.guard(self._name, "judge"):
+            return self._rule.judge(history)

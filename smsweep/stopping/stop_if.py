@@ -1,4 +1,4 @@
-"""Conditions of a job.yaml's `stop_if`: what no trial should go on with, whatever the others do."""
+"""The conditions of `stop_if` in job.yaml: a trial is stopped as soon as one of them holds."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ from smsweep.core.trial import History, StopDecision, Trial, TrialState
 
 
 class StopIf:
-    """Stops a running trial of which one of the conditions is true now; the first one is told as the reason.
+    """Stops a running trial as soon as one of the conditions holds; the first of them is the reason.
 
-    Raises ConfigError for a text that is no condition.
+    Args:
+        conditions: Texts such as `loss is nan` or `loss > 10 after 3`.
+
+    Raises:
+        ConfigError: A text is not a valid condition.
     """
 
     def __init__(self, conditions: Iterable[str]) -> None:
@@ -22,20 +26,20 @@ class StopIf:
         if history is not self._history:
             self._history = history
             self._cursor = 0
-            self._guilty: dict[int, StopDecision] = {}
+            self._decisions: dict[int, StopDecision] = {}
         changed, self._cursor = history.since(self._cursor)
         for number in changed:
-            self._guilty.pop(number, None)
+            self._decisions.pop(number, None)
             trial = history.get(number)
             if trial is not None and trial.state is TrialState.RUNNING:
-                self._look_at(trial)
-        return [self._guilty[number] for number in sorted(self._guilty)]
+                self._check(trial)
+        return [self._decisions[number] for number in sorted(self._decisions)]
 
-    def _look_at(self, trial: Trial) -> None:
+    def _check(self, trial: Trial) -> None:
         for condition in self._conditions:
             if condition.holds(trial):
                 stats = trial.metrics[condition.metric]
-                self._guilty[trial.number] = StopDecision(
+                self._decisions[trial.number] = StopDecision(
                     number=trial.number,
                     evidence={
                         "rule": "stop_if",

@@ -14,8 +14,6 @@ import pytest
 
 import smsweep
 from smsweep.backends.base import Backend
-from smsweep.backends.docker.backend import DockerBackend
-from smsweep.backends.process.backend import ProcessBackend
 from smsweep.core.job import JobStatus
 from smsweep.core.trial import Trial, TrialState
 from smsweep.services.workspace import Workspace
@@ -42,12 +40,12 @@ def lasted_s(trial: Trial | JobStatus) -> float:
 def jobs(request: pytest.FixtureRequest, tmp_path: Path) -> Jobs:
     if request.param == "docker":
         request.getfixturevalue("docker_engine")
-        return Jobs(folder=tmp_path, make=DockerBackend, image=IMAGE)
-    return Jobs(folder=tmp_path, make=ProcessBackend)
+        return Jobs(folder=tmp_path, kind="docker", image=IMAGE)
+    return Jobs(folder=tmp_path, kind="process")
 
 
 def with_clock(jobs: Jobs, clock: Callable[[], float]) -> Backend:
-    return jobs.make(jobs.folder / "jobs", jobs.folder / "runtime.zip", jobs.environ, clock)
+    return jobs.another(clock)
 
 
 @pytest.mark.parametrize("jump_s", [400 * DAY_S, -2 * DAY_S, -3650 * DAY_S])
@@ -115,7 +113,7 @@ def test_a_clock_that_jumps_under_an_agent_leaves_trials_as_long_as_they_were(
 
 
 def test_a_job_of_an_older_smsweep_has_the_times_of_its_files(tmp_path: Path) -> None:
-    with closing(Jobs(folder=tmp_path, make=ProcessBackend)) as jobs:
+    with closing(Jobs(folder=tmp_path, kind="process")) as jobs:
         name = jobs.run("older", "").status.name
         folder = tmp_path / "jobs" / name
         (folder / "uptime").unlink()

@@ -12,8 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from smsweep.backends.docker.backend import DockerBackend
-from smsweep.backends.process.backend import ProcessBackend
 from smsweep.errors import JobRejected
 from smsweep.services import emulator
 from tests.engine import IMAGE
@@ -60,9 +58,9 @@ def jobs(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Jobs]:
         return
     if request.param == "docker":
         request.getfixturevalue("docker_engine")
-        made = Jobs(folder=tmp_path, make=DockerBackend, image=IMAGE)
+        made = Jobs(folder=tmp_path, kind="docker", image=IMAGE)
     else:
-        made = Jobs(folder=tmp_path, make=ProcessBackend)
+        made = Jobs(folder=tmp_path, kind="process")
     yield made
     made.close()
 

@@ -12,7 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from smsweep.backends.process.backend import ProcessBackend
+from smsweep.backends.process import fork_client
+from smsweep.errors import JobError
+from smsweep.services.agents import run_agent
+from smsweep.services.sweeps import create
 from tests.jobs import Jobs, running
 
 
@@ -27,7 +30,7 @@ for is_apart in (False, True):
     subprocess.Popen(["sleep", "{seconds}"], start_new_session=is_apart)
 os.kill(os.getppid(), signal.SIGKILL)
 """
-    with closing(Jobs(folder=tmp_path, make=ProcessBackend)) as jobs:
+    with closing(Jobs(folder=tmp_path, kind="process")) as jobs:
         name = jobs.start("orphans", script)
         assert jobs.finish(name).status.is_lost
         deadline = time.monotonic() + 30
@@ -42,7 +45,7 @@ def test_jobs_start_as_processes_after_the_folder_that_the_agent_is_in_was_delet
     gone = tmp_path / "gone"
     gone.mkdir()
     monkeypatch.chdir(gone)
-    jobs = Jobs(folder=tmp_path, make=ProcessBackend)
+    jobs = Jobs(folder=tmp_path, kind="process")
     gone.rmdir()
     with closing(jobs):
         assert jobs.run("later", "print('done')").lines == ("done",)
@@ -52,7 +55,7 @@ def test_jobs_start_as_processes_after_the_folder_that_the_agent_is_in_was_delet
 def test_a_folder_whose_name_is_no_text_runs_jobs_as_processes(tmp_path: Path) -> None:
     folder = tmp_path / os.fsdecode(b"caf\xe9")
     folder.mkdir()
-    with closing(Jobs(folder=folder, make=ProcessBackend)) as jobs:
+    with closing(Jobs(folder=folder, kind="process")) as jobs:
         assert jobs.run("named", "print('done')").lines == ("done",)
 
 
@@ -60,7 +63,7 @@ def test_a_launcher_that_somebody_interrupts_ends_without_a_traceback(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     before = children()
-    with closing(Jobs(folder=tmp_path, make=ProcessBackend)) as jobs:
+    with closing(Jobs(folder=tmp_path, kind="process")) as jobs:
         jobs.run("first", "")
         (launcher,) = children() - before
         os.kill(launcher, signal.SIGINT)
@@ -71,7 +74,7 @@ def test_a_launcher_that_somebody_interrupts_ends_without_a_traceback(
 
 def test_a_job_with_a_large_environment_starts_although_a_signal_comes_in_between(tmp_path: Path) -> None:
     before = children()
-    with closing(Jobs(folder=tmp_path, make=ProcessBackend)) as jobs:
+    with closing(Jobs(folder=tmp_path, kind="process")) as jobs:
         jobs.backend = jobs.another(LARGE="x" * 100_000)  # more than a pipe holds
         jobs.run("first", "")
         (launcher,) = children() - before
@@ -82,6 +85,18 @@ def test_a_job_with_a_large_environment_starts_although_a_signal_comes_in_betwee
             assert jobs.run("second", "print('done')").lines == ("done",)
         finally:
             signal.signal(signal.SIGALRM, old)
+
+
+def test_agent_ends_with_an_error_when_no_process_can_be_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(fork_client, "START_S", 0.5)
+    monkeypatch.setattr(fork_client, "FORK_SERVER", tmp_path / "missing.py")  # an incomplete installation
+    Path("train.py").write_text("")
+    sweep_id = create.sweep({"program": "train.py", "method": "grid", "parameters": {"x": {"values": [1, 2]}}})
+    with pytest.raises(JobError, match=r"--backend process: the fork server exited with code 2: .*missing\.py"):
+        run_agent.agent(sweep_id, backend="process")
 
 
 def children() -> set[int]:

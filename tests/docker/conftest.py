@@ -14,7 +14,6 @@ import pytest
 from docker import DockerClient
 from docker.errors import APIError
 
-from smsweep.backends.docker.backend import DockerBackend
 from tests.engine import IMAGE
 from tests.jobs import Jobs
 from tests.pins import BASE, BUILD, POSTGRES, pinned
@@ -32,7 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def jobs(docker_engine: DockerClient, tmp_path: Path) -> Iterator[Jobs]:
-    made = Jobs(folder=tmp_path, make=DockerBackend, image=IMAGE)
+    made = Jobs(folder=tmp_path, kind="docker", image=IMAGE)
     yield made
     made.close()
     left = ours(docker_engine, tmp_path)

@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 from docker import DockerClient
 
-from smsweep.backends.docker.backend import DockerBackend
 from tests.docker.conftest import build
 from tests.docker.users import SOCKET, USER, as_user
 from tests.engine import IMAGE
@@ -47,7 +46,7 @@ def foreign(folder: Path) -> list[Path]:
 
 def test_files_written_by_the_container_belong_to_the_caller(folder: Path) -> None:
     def run() -> None:
-        jobs = Jobs(folder=folder, make=DockerBackend, image=IMAGE)
+        jobs = Jobs(folder=folder, kind="docker", image=IMAGE)
         assert jobs.run("owned", LITTER).status.status == "Completed"
         jobs.close()
 
@@ -56,7 +55,7 @@ def test_files_written_by_the_container_belong_to_the_caller(folder: Path) -> No
 
 
 def run_and_kill(folder: Path, image: str) -> None:
-    jobs = Jobs(folder=folder, make=DockerBackend, image=image)
+    jobs = Jobs(folder=folder, kind="docker", image=image)
     name = jobs.start("killed", LITTER + "print('ready', flush=True)\nimport time; time.sleep(60)")
     jobs.until_says(name, "ready")
     jobs.backend.stop(name, grace_s=0)
@@ -82,7 +81,7 @@ def test_a_link_that_leads_out_keeps_its_target_as_it_is(folder: Path) -> None:
     before = Path("/etc/passwd").stat()
 
     def run() -> None:
-        jobs = Jobs(folder=folder, make=DockerBackend, image=IMAGE)
+        jobs = Jobs(folder=folder, kind="docker", image=IMAGE)
         jobs.run("link", LITTER)
         jobs.close()
 
@@ -93,7 +92,7 @@ def test_a_link_that_leads_out_keeps_its_target_as_it_is(folder: Path) -> None:
 
 def test_results_that_only_root_could_read_are_in_the_archive(folder: Path) -> None:
     def run() -> None:
-        jobs = Jobs(folder=folder, make=DockerBackend, image=IMAGE)
+        jobs = Jobs(folder=folder, kind="docker", image=IMAGE)
         jobs.run("private", LITTER)
         jobs.close()
 
@@ -117,7 +116,7 @@ print(step, os.getuid())
 """
 
     def run() -> None:
-        jobs = Jobs(folder=folder, make=DockerBackend, image=image)
+        jobs = Jobs(folder=folder, kind="docker", image=image)
         assert [jobs.run(f"step-{n}", script).lines for n in range(2)] == [("0 12345",), ("1 12345",)]
         jobs.close()
 

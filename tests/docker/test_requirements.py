@@ -69,7 +69,7 @@ def test_another_agent_lets_jobs_run_that_started_from_a_layer(jobs: Jobs, packa
 
 def test_two_workspaces_install_the_same_side_by_side(jobs: Jobs, package: str, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
-    elsewhere = Jobs(folder=tmp_path / "other", make=jobs.make, image=jobs.image)
+    elsewhere = Jobs(folder=tmp_path / "other", kind=jobs.kind, image=jobs.image)
     files = {
         "requirements.txt": "./slow\n",
         "slow/setup.py": f"import time; time.sleep(1.5); from setuptools import setup; setup(name='{package}')",

@@ -28,7 +28,7 @@ from pathlib import Path
 from smsweep.backends.docker.backend import DockerBackend
 
 root, request, moment = Path(sys.argv[1]), json.loads(sys.argv[2]), sys.argv[3]
-backend = DockerBackend(root, root, dict(os.environ), time.time)
+backend = DockerBackend(root, dict(os.environ), time.time)
 backend.submit(request)
 while backend.describe([request["TrainingJobName"]])[request["TrainingJobName"]].secondary_status != moment:
     time.sleep(0.002)
@@ -95,7 +95,7 @@ def test_a_job_that_ended_in_time_while_nobody_looked_was_not_stopped(
     container = docker_engine.containers.get(request["TrainingJobName"])
     container.wait()
     container.reload()
-    much_later = DockerBackend(jobs.folder / "jobs", jobs.folder, jobs.environ, lambda: time.time() + 3600)
+    much_later = DockerBackend(jobs.folder / "jobs", jobs.environ, lambda: time.time() + 3600)
     with closing(much_later):
         status = jobs.finish(request["TrainingJobName"], much_later).status
     assert status.status == "Completed"

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from docker import DockerClient
 
-from smsweep.backends.docker.backend import DockerBackend
 from smsweep.core.job import RUNTIME_CHANNEL, SOURCE_TAR
 from tests.docker.conftest import ROOT
 from tests.engine import IMAGE
@@ -109,7 +108,7 @@ def both(
     folder = tmp_path_factory.mktemp("toolkit")
     (folder / "data").mkdir()
     environ = {**os.environ}
-    jobs = Jobs(folder=folder, make=DockerBackend, image=IMAGE, environ=environ)
+    jobs = Jobs(folder=folder, kind="docker", image=IMAGE, environ=environ)
     shown = {}
     for who, entrypoint in (("toolkit", ["python3", "-c", TRAIN]), ("smsweep", ENTRYPOINT)):
         request = jobs.request(

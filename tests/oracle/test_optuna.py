@@ -247,7 +247,7 @@ def test_a_trial_of_a_program_runs_again_and_its_sweep_outlives_its_store(tmp_pa
             of_program(optimizer="nothing"),
             "scheduler.optimizer: expected a sampler or a study from space.py, got 5",
         ),
-        (of_program() | {"parameters": SMALL}, "scheduler.search_space: parameters say the space as well"),
+        (of_program() | {"parameters": SMALL}, "scheduler.search_space: parameters define the space too"),
         (of_program(source="none.py"), "scheduler.source: none.py was not found in"),
     ],
 )

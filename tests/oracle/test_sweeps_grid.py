@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from smsweep.core.sweep import SweepConfig
 from smsweep.core.trial import History, Trial, TrialState
 from smsweep.search.grid_search import GridSearch
 from smsweep.space.space import SearchSpace
@@ -132,7 +131,7 @@ def test_remaining_cells_and_their_order_are_those_of_wandb(
     differences = []
     for case, theirs in zip(cases, answers, strict=True):
         space = space_of(case["parameters"])
-        ours = GridSearch(SweepConfig(method="grid", space=space)).suggest(history_of(case["runs"]), case["n"])
+        ours = GridSearch(space).suggest(history_of(case["runs"]), case["n"])
         # with equal values listed, W&B takes the last of them: see INTENDED
         if has_equal_values(case["parameters"]):
             same = [space.grid_index(cell) for cell in ours] == [space.grid_index(cell) for cell in theirs]
@@ -156,10 +155,10 @@ def test_the_generated_grids_cover_what_matters(
 
 def test_asking_cell_by_cell_gives_the_cells_of_one_ask(cases: list[dict[str, Any]]) -> None:
     for case in cases[:50]:
-        config = SweepConfig(method="grid", space=space_of(case["parameters"]))
+        space = space_of(case["parameters"])
         history = history_of(copy.deepcopy(case["runs"]))
-        at_once = GridSearch(config).suggest(history, 250)
-        strategy, one_by_one = GridSearch(config), []
+        at_once = GridSearch(space).suggest(history, 250)
+        strategy, one_by_one = GridSearch(space), []
         while suggested := strategy.suggest(history, 1):
             one_by_one.extend(suggested)
             history.update([Trial(number=history.next_number, params=suggested[0])])

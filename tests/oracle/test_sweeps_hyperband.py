@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from smsweep.core.sweep import EarlyTerminate, Goal, Metric, SweepConfig
+from smsweep.core.sweep import Goal, Metric
 from smsweep.core.trial import History, Trial, TrialState, is_number
-from smsweep.space.space import SearchSpace
 from smsweep.stopping.hyperband import Hyperband
+from smsweep.stopping.options import HyperbandOptions
 from tests.oracle.sweeps_cases import ask
 
 pytestmark = pytest.mark.oracle
@@ -65,14 +65,10 @@ def made_case(rng: random.Random) -> dict[str, Any]:
     }
 
 
-def config_of(theirs: dict[str, Any]) -> SweepConfig:
+def stopping_rule(theirs: dict[str, Any]) -> Hyperband:
     goal = Goal(theirs["metric"].get("goal", "minimize"))
-    return SweepConfig(
-        method="grid",
-        space=SearchSpace({}),
-        metric=Metric(name="loss", goal=goal),
-        early_terminate=EarlyTerminate(**theirs["early_terminate"]),
-    )
+    options = {key: value for key, value in theirs["early_terminate"].items() if key != "type"}
+    return Hyperband(Metric(name="loss", goal=goal), HyperbandOptions(**options))
 
 
 def trials_of(runs: list[dict[str, Any]]) -> list[Trial]:
@@ -94,7 +90,7 @@ def test_stopped_trials_are_those_of_wandb() -> None:
     answers = ask("stop", cases)
     differences = []
     for case, theirs in zip(cases, answers, strict=True):
-        decisions = Hyperband(config_of(case["config"])).judge(History(trials_of(case["runs"])))
+        decisions = stopping_rule(case["config"]).judge(History(trials_of(case["runs"])))
         if [decision.number for decision in decisions] != theirs:
             differences.append((case, decisions, theirs))
     assert not differences

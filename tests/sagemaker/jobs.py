@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from smsweep.backends.sagemaker.backend import SageMakerBackend
 from smsweep.emulator.server import Endpoint
 from tests.account import client_of
 from tests.jobs import Jobs
@@ -70,4 +69,4 @@ def cloud_jobs(endpoint: Endpoint, folder: Path) -> CloudJobs:
         "SMSWEEP_SAGEMAKER_LOG_LAG_S": "2",
         "SMSWEEP_SAGEMAKER_RATES": "create=1000,list=1000,describe=1000,stop=1000,logs=1000",
     }
-    return CloudJobs(folder=folder, make=SageMakerBackend, environ=environ, endpoint=endpoint)
+    return CloudJobs(folder=folder, kind="sagemaker", environ=environ, endpoint=endpoint)

@@ -172,7 +172,7 @@ def run(
         clock=lambda: datetime.fromtimestamp(simulation.now, timezone.utc),
     )
     sweep = store.create_sweep(Sweep(id="abcd1234", config=parsed.config, seed=0, sweep_yaml=parsed.text))
-    backend = SageMakerBackend(folder, folder, simulation.environ, simulation.clock, simulation.clock)
+    backend = SageMakerBackend(simulation.environ, simulation.clock, simulation.clock)
     agent = Agent(
         store,
         backend,

@@ -66,7 +66,7 @@ def test_what_the_api_would_refuse_is_refused_here_with_every_field_named(accoun
     (trial,) = plan.plan(account.sweep(1), job=account.job, backend="sagemaker").trials
     broken = {**(trial.request or {}), "TrainingJobName": "a_b", "RoleArn": None, "Colour": "red"}
     broken["Environment"] = {"KEY": "v" * 600}
-    backend = SageMakerBackend(account.folder, account.folder, os.environ, time.time)
+    backend = SageMakerBackend(os.environ, time.time)
     with closing(backend), pytest.raises(JobRejected) as caught:
         backend.submit(broken)
     for words in (

@@ -93,7 +93,7 @@ def test_the_warm_pool_of_a_job_that_was_taken_over_is_let_go_too(account: Accou
     assert claimed is not None
     template = load_job_text(stored.job_yaml)
     render = renderer(template, stored, workspace, "sagemaker", upload=True)
-    SageMakerBackend(account.folder, account.folder, os.environ, time.time).submit(render(trial))
+    SageMakerBackend(os.environ, time.time).submit(render(trial))
     assert run_agent.agent(sweep_id, backend="sagemaker").ended == {TrialState.FINISHED: 1}
     (name,) = account.created()
     described = account.client("sagemaker").describe_training_job(TrainingJobName=name)

@@ -14,9 +14,8 @@ from typing import Any
 import pytest
 from docker import DockerClient
 
-from smsweep.backends.docker.backend import DockerBackend
-from smsweep.backends.local.job_files import BrokenFile, modified_at
-from smsweep.backends.process.backend import ProcessBackend
+from smsweep.backends.local.job_files import BrokenFile
+from smsweep.backends.local.job_folder import JobFolder
 from smsweep.backends.process.process_folder import signal_job
 from smsweep.errors import JobRejected
 from tests.desk import Desk, grid
@@ -46,7 +45,7 @@ def wait():
     time.sleep(120)
 
 def drafts_taken():
-    for name in ("stop", "exit_code", "uptime", "pid", "ml/output/failure"):
+    for name in ("stop.json", "exit_code", "uptime", "pid", "ml/output/failure"):
         os.mkfifo(job / f"{name}.part")
         os.mkfifo(job / f"{name}.{os.getppid()}.part")
 
@@ -56,14 +55,14 @@ def failure_pipe():
 
 acts = {
     "honest": lambda: None,
-    "stop is garbage": lambda: (instead("stop", lambda path: path.write_text("{")), wait()),
+    "stop is garbage": lambda: (instead("stop.json", lambda path: path.write_text("{")), wait()),
     "stop is of nobody": lambda: (
-        instead("stop", lambda path: path.write_text('{"by": ["nobody"], "kill_at_s": 1.0}')), wait()),
+        instead("stop.json", lambda path: path.write_text('{"by": ["nobody"], "kill_at_s": 1.0}')), wait()),
     "stop has no time": lambda: (
-        instead("stop", lambda path: path.write_text('{"by": "person", "kill_at_s": NaN}')), wait()),
-    "stop is a folder": lambda: (instead("stop", os.mkdir), wait()),
-    "stop is a pipe": lambda: (instead("stop", os.mkfifo), wait()),
-    "stop is endless": lambda: (instead("stop", lambda path: path.symlink_to("/dev/zero")), wait()),
+        instead("stop.json", lambda path: path.write_text('{"by": "person", "kill_at_s": NaN}')), wait()),
+    "stop is a folder": lambda: (instead("stop.json", os.mkdir), wait()),
+    "stop is a pipe": lambda: (instead("stop.json", os.mkfifo), wait()),
+    "stop is endless": lambda: (instead("stop.json", lambda path: path.symlink_to("/dev/zero")), wait()),
     "exit_code is a folder": lambda: instead("exit_code", os.mkdir),
     "exit_code is text": lambda: (
         instead("exit_code", lambda path: path.write_text("none")), os.kill(os.getppid(), signal.SIGKILL)),
@@ -84,7 +83,8 @@ acts = {
     "exit_code is of no process": lambda: (
         instead("exit_code", lambda path: path.write_text("9" * 19)), os.kill(os.getppid(), signal.SIGKILL)),
     "stop is large": lambda: (
-        instead("stop", lambda path: path.write_text(json.dumps({"by": "person", "x": "x" * 1_000_000}))), wait()),
+        instead("stop.json", lambda path: path.write_text(json.dumps({"by": "person", "x": "x" * 1_000_000}))),
+        wait()),
     "uptime is endless": lambda: instead("uptime", lambda path: path.write_text(
         json.dumps([json.loads((job / "uptime").read_text())[0], 1e308]))),
     "uptime is garbage": lambda: instead("uptime", lambda path: path.write_text("[1e999, {}]")),
@@ -94,17 +94,17 @@ acts = {
 acts[run.config.kind]()
 """
 FAILS = {  # what the script does -> what the trial's reason says
-    "stop is garbage": "stop is not a JSON object",
-    "stop is of nobody": "stop is not an order to stop",
-    "stop has no time": "stop is not an order to stop",
-    "stop is a folder": "stop is a folder",
-    "stop is a pipe": "stop is not a regular file",
-    "stop is endless": "stop is a symbolic link",
+    "stop is garbage": "stop.json is not a JSON object",
+    "stop is of nobody": "stop.json is not an order to stop",
+    "stop has no time": "stop.json is not an order to stop",
+    "stop is a folder": "stop.json is a folder",
+    "stop is a pipe": "stop.json is not a regular file",
+    "stop is endless": "stop.json is a symbolic link",
     "exit_code is a folder": "exit_code is a folder",
     "exit_code is text": "exit_code is not an exit code",
     "exit_code is huge": "exit_code is larger than",
     "exit_code is of no process": "exit_code is not an exit code",
-    "stop is large": "stop is larger than",
+    "stop is large": "stop.json is larger than",
     "output.log is a folder": "output.log is a folder",
     "output.log is a pipe": "output.log is not a regular file",
     "output.log is a link": "output.log is a symbolic link",
@@ -169,7 +169,7 @@ def test_a_pid_that_means_other_processes_is_never_signalled(
     monkeypatch.setattr(os, "kill", lambda pid, number: signalled.append(pid))  # for everybody's sake
     (tmp_path / "pid").write_text(text)
     with contextlib.suppress(BrokenFile):
-        signal_job(tmp_path, signal.SIGTERM)
+        signal_job(JobFolder(tmp_path), signal.SIGTERM)
     assert signalled == []
 
 
@@ -234,13 +234,13 @@ def test_a_megabyte_of_hostile_lines_keeps_no_metric_behind_it_from_being_read(f
 
 @pytest.fixture
 def containers(docker_engine: object, tmp_path: Path) -> Iterator[Jobs]:
-    with closing(Jobs(folder=tmp_path, make=DockerBackend, image=IMAGE)) as jobs:
+    with closing(Jobs(folder=tmp_path, kind="docker", image=IMAGE)) as jobs:
         yield jobs
 
 
 @pytest.fixture
 def processes(tmp_path: Path) -> Iterator[Jobs]:
-    with closing(Jobs(folder=tmp_path, make=ProcessBackend)) as jobs:
+    with closing(Jobs(folder=tmp_path, kind="process")) as jobs:
         yield jobs
 
 
@@ -384,4 +384,4 @@ def test_a_date_outside_of_the_calendar_damages_a_file(
 
     monkeypatch.setattr(os, "fstat", dated)  # as on a file system with dates of 64 bits
     with pytest.raises(BrokenFile, match="pid is of no date"):
-        modified_at(tmp_path / "pid")
+        JobFolder(tmp_path).started_at()

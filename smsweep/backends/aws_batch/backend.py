@@ -1,4 +1,4 @@
-"""Training jobs through a job queue of AWS Batch, which starts them where there is room."""
+"""Training jobs through a job queue of AWS Batch, which starts them when there is capacity."""
 
 from __future__ import annotations
 
@@ -6,55 +6,61 @@ import logging
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
-from pathlib import Path
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from smsweep.aws.client import Aws
-from smsweep.aws.job_template import check_place
+from smsweep.aws.job_template import check_place, prepare
 from smsweep.aws.options import SageMakerOptions
+from smsweep.aws.prices import ask_price
 from smsweep.aws.request_check import validate
+from smsweep.backends.aws_batch.list_jobs import find_queued_jobs
 from smsweep.backends.aws_batch.service_jobs import JobQueue, ServiceJob, named, pages, submission
 from smsweep.backends.sagemaker.backend import SageMakerBackend
 from smsweep.backends.sagemaker.job_poller import common_prefix
 from smsweep.backends.sagemaker.rate_limit import Rates
+from smsweep.backends.spec import BackendSpec
 from smsweep.core.job import JobStatus, JobTemplate, LogPage, TrainingJobRequest
 from smsweep.errors import JobRejected, NameTaken
 
 log = logging.getLogger(__name__)
 
-# Calls a second. AWS names no numbers for these; they are few, as they are for all jobs at once.
+# Calls per second, for all jobs together. AWS documents no limits.
 RATES = {"SubmitServiceJob": 2.0, "ListServiceJobs": 1.0, "TerminateServiceJob": 2.0}
-WAITS = "Pending"  # secondary status, SageMaker's word for a job that has no machine yet
+WAITS = "Pending"  # secondary status of SageMaker for a job without a machine
 
 
 def check_settings(template: JobTemplate, environ: Mapping[str, str]) -> None:
-    """See backends.table.SETTINGS."""
+    """Check the queue's name, the secrets, the credentials and the bucket. Raises JobError, UsageError."""
     JobQueue.from_environ(environ)
     check_place(template, environ)
 
 
 class QueuedBackend:
-    """The SageMaker backend behind a queue: the same requests, the same jobs, started when it is their turn.
+    """The SageMaker backend behind a queue. The requests and the training jobs are the same.
 
-    Made as all backends are; SMSWEEP_BATCH_QUEUE in environ names the queue. monotonic: seconds.
+    Args:
+        environ: The user's environment variables. `SMSWEEP_BATCH_QUEUE` names the queue.
+        clock: The time in seconds since the epoch.
+        monotonic: The time in seconds, for pauses and rates.
+
+    Raises:
+        UsageError: If a setting is missing or invalid.
     """
 
     def __init__(
         self,
-        root: Path,
-        runtime_zip: Path,
         environ: Mapping[str, str],
         clock: Callable[[], float],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._queue = JobQueue.from_environ(environ)
-        self._jobs = SageMakerBackend(root, runtime_zip, environ, clock, monotonic)
+        self._jobs = SageMakerBackend(environ, clock, monotonic)
         self._aws = Aws(environ)
         self._monotonic = monotonic
         self._poll_s = SageMakerOptions.from_environ(environ).poll_s
         self._rates = Rates(RATES if self._poll_s >= 1 else {}, monotonic)
-        self._known: dict[str, ServiceJob] = {}  # by our name
+        self._known: dict[str, ServiceJob] = {}  # by the service job's name
         self._listed_at = float("-inf")
         self._to_stop: set[str] = set()
 
@@ -73,17 +79,19 @@ class QueuedBackend:
         except (BotoCoreError, ClientError) as err:
             found = self._aws.error(err, "batch", "submit_service_job")
             if isinstance(found, JobRejected) and self._find(name) is not None:
-                return  # refused as a second one: the first is what we wanted
+                return  # an earlier call has submitted the job
             raise found from err
         if answer["jobName"] != name:
-            raise NameTaken(f"service job {answer['jobId']} has our token and is {answer['jobName']}")
+            raise NameTaken(
+                f"service job {answer['jobId']} has the token of {name} but is named {answer['jobName']}"
+            )
         self._known[name] = ServiceJob(id=answer["jobId"], name=name, status="SUBMITTED")
 
     def describe(self, names: Collection[str]) -> dict[str, JobStatus]:
         for name in names:
             if name not in self._known:
                 self._find(name)
-        self._stop_some()
+        self._send_stops()
         self._poll()
         known = {name: self._known[name] for name in names if name in self._known}
         real = {job.training_job for job in known.values() if job.training_job}
@@ -91,10 +99,10 @@ class QueuedBackend:
         return {name: _status(job, statuses.get(job.training_job)) for name, job in known.items()}
 
     def stop(self, name: str, *, grace_s: float | None = None) -> None:
-        del grace_s  # SageMaker's is always 120 s
+        del grace_s  # SageMaker's grace period is always 120 s
         if name in self._known or self._find(name) is not None:
             self._to_stop.add(name)
-            self._stop_some()
+            self._send_stops()
 
     def read_logs(self, name: str, cursor: str = "") -> LogPage:
         job = self._known.get(name) or self._find(name)
@@ -116,7 +124,7 @@ class QueuedBackend:
         self._aws.close()
 
     def _find(self, name: str) -> ServiceJob | None:
-        """Look for a job that another agent has submitted, and watch it. Raises JobError."""
+        """Find a job that another agent has submitted, and poll it from now on. Raises JobError."""
         self._rates.demand("ListServiceJobs")
         for job in named(self._aws, self._queue, name):
             self._known[name] = job
@@ -124,7 +132,7 @@ class QueuedBackend:
         return None
 
     def _poll(self) -> None:
-        """Learn what became of all jobs that have not ended, at most once in so long."""
+        """Update the status of all jobs that have not ended, at most once per poll interval."""
         live = [name for name, job in self._known.items() if not job.has_ended]
         now = self._monotonic()
         if not live or now - self._listed_at < self._poll_s or not self._rates.take("ListServiceJobs"):
@@ -141,19 +149,19 @@ class QueuedBackend:
             if not token:
                 return
 
-    def _stop_some(self) -> None:
+    def _send_stops(self) -> None:
         for name in sorted(self._to_stop):
             job = self._known.get(name)
             if job is not None and not job.has_ended:
                 if not self._rates.take("TerminateServiceJob"):
                     return
-                reason = "its trial was told to end"
+                reason = "its trial was stopped"
                 self._aws.translated("batch", "terminate_service_job", jobId=job.id, reason=reason)
             self._to_stop.discard(name)
 
 
 def _status(job: ServiceJob, training: JobStatus | None) -> JobStatus:
-    """Return a job's status in SageMaker's words. training: of its training job, where there is one already."""
+    """Return a job's status in SageMaker's terms. training: the status of its training job, if that exists."""
     if training is not None:
         return replace(training, name=job.name)
     if not job.has_ended:
@@ -163,3 +171,13 @@ def _status(job: ServiceJob, training: JobStatus | None) -> JobStatus:
     if job.was_terminated:
         return JobStatus(name=job.name, status="Stopped", secondary_status="Stopped", failure_reason=job.reason)
     return JobStatus(name=job.name, status="Failed", secondary_status="Failed", failure_reason=job.reason)
+
+
+SPEC = BackendSpec(
+    open=lambda context: QueuedBackend(context.environ, context.clock),
+    prepare=prepare,
+    check_settings=check_settings,
+    check_request=validate,
+    find_jobs=find_queued_jobs,
+    ask_price=ask_price,
+)

@@ -1,6 +1,7 @@
-"""AWS Batch's service jobs: training jobs that a queue starts when there is room for them.
+"""AWS Batch's service jobs: training jobs that a queue starts when there is capacity.
 
-The queue names the training job itself, so each job has two names: ours, which the service job has, and that one.
+The queue chooses the name of the training job. So each job has two names: the one of the request, which the
+service job has, and the one of the training job.
 """
 
 from __future__ import annotations
@@ -15,17 +16,17 @@ from smsweep.core.job import TrainingJobRequest
 from smsweep.errors import UsageError
 
 KIND = "SAGEMAKER_TRAINING"
-PAGE = 100  # API: the most ListServiceJobs shows at once
+PAGE = 100  # maximum of ListServiceJobs
 ENDED = ("SUCCEEDED", "FAILED")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobQueue:
-    """A job queue of type SAGEMAKER_TRAINING, and how its jobs are to be treated."""
+    """A job queue of type SAGEMAKER_TRAINING, and the settings of its jobs."""
 
     name: str  # or ARN
-    share: str = ""  # of a queue with fair shares
-    priority: int | None = None  # 0 to 9999, the highest first
+    share: str = ""  # of a fair-share queue
+    priority: int | None = None  # 0 to 9999; the highest starts first
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> JobQueue:
@@ -44,12 +45,12 @@ class JobQueue:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ServiceJob:
-    """One submission, as ListServiceJobs shows it."""
+    """One item of ListServiceJobs."""
 
     id: str
-    name: str  # ours
+    name: str  # of the request
     status: str
-    training_job: str = ""  # "" as long as it waits in the queue
+    training_job: str = ""  # "" while the job waits in the queue
     reason: str = ""
     was_terminated: bool = False
 
@@ -59,14 +60,14 @@ class ServiceJob:
 
 
 def submission(queue: JobQueue, request: TrainingJobRequest) -> dict[str, Any]:
-    """Return the arguments of SubmitServiceJob. The same request has the same token: it is accepted once."""
+    """Return the arguments of SubmitServiceJob. The token makes sure that a request is accepted only once."""
     made: dict[str, Any] = {
         "jobName": request["TrainingJobName"],
         "jobQueue": queue.name,
         "serviceJobType": KIND,
         "serviceRequestPayload": json.dumps(request, sort_keys=True),
         "clientToken": request["TrainingJobName"],
-        "retryStrategy": {"attempts": 1},  # a trial that is tried again is ours to see to
+        "retryStrategy": {"attempts": 1},  # the agent retries trials
         "tags": {tag["Key"]: tag["Value"] for tag in request.get("Tags", ())},
     }
     if queue.share:
@@ -82,9 +83,18 @@ def pages(
     name: str,
     token: str = "",  # a page's # nosec B107
 ) -> tuple[list[ServiceJob], str]:
-    """Return one page of the jobs of that name, or that begin so where it ends in *, and the next one's token.
+    """Return one page of service jobs, and the token of the next page ("" after the last).
 
-    Newest first, in any status. Raises JobError.
+    The newest job is first. All statuses are included.
+
+    Args:
+        aws: Calls AWS.
+        queue: The queue.
+        name: A name, or a prefix that ends in `*`.
+        token: The token of the page; "" for the first.
+
+    Raises:
+        JobError: If AWS does not answer.
     """
     answer = aws.translated(
         "batch",
@@ -98,11 +108,11 @@ def pages(
 
 
 def named(aws: Aws, queue: JobQueue, name: str) -> Iterator[ServiceJob]:
-    """Yield the service jobs of exactly that name, newest first."""
+    """Yield the service jobs of that name, the newest first."""
     token = ""  # a page's # nosec B105
     while True:
         found, token = pages(aws, queue, name, token)
-        yield from (job for job in found if job.name == name)  # AWS does not mind upper and lower case
+        yield from (job for job in found if job.name == name)  # AWS ignores upper and lower case
         if not token:
             return
 

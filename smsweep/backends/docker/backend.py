@@ -22,17 +22,22 @@ from pathlib import Path
 from smsweep.backends.docker import containers
 from smsweep.backends.docker.channels import check_channels
 from smsweep.backends.docker.context import Surroundings
-from smsweep.backends.docker.engine import Engine
+from smsweep.backends.docker.doctor import diagnose
+from smsweep.backends.docker.engine import Engine, check_settings
 from smsweep.backends.docker.gpus import host_gpus
 from smsweep.backends.docker.images import check_default_image, image_name
 from smsweep.backends.docker.job_supervisor import Keeper
 from smsweep.backends.docker.options import DockerOptions
 from smsweep.backends.docker.pip_config import PipSettings, host_settings
+from smsweep.backends.docker.prepare import prepare
 from smsweep.backends.docker.requirements_image import RequirementsLayers
 from smsweep.backends.local.job_files import BrokenFile
-from smsweep.backends.local.job_folder import JobFolder, StopOrder
+from smsweep.backends.local.job_folder import JobFolder, StopOrder, find_jobs
 from smsweep.backends.local.log_pages import read_page
+from smsweep.backends.local.opt_ml import write_tree
+from smsweep.backends.local.permissions import open_to_all
 from smsweep.backends.local.request_fields import host_names
+from smsweep.backends.spec import BackendSpec
 from smsweep.core.job import STOP_GRACE_S, JobStatus, LogPage, TrainingJobRequest
 from smsweep.errors import BackendUnavailable
 from smsweep.runtime.uptime import uptime_s
@@ -46,7 +51,6 @@ CLOSE_S = 5.0  # for keepers to put down what they hold
 class DockerBackend:
     """Runs each job in containers of its own, with their files in a folder below `root`.
 
-    runtime_zip: not needed here, because a job's own channel brings it; taken so that all backends are made alike.
     A job's folder is smsweep's alone. If a file in it is not what smsweep put there, that job fails alone.
 
     environ: the caller's. clock: seconds since the epoch, also across restarts. options: None reads environ.
@@ -56,13 +60,11 @@ class DockerBackend:
     def __init__(
         self,
         root: Path,
-        runtime_zip: Path,
         environ: Mapping[str, str],
         clock: Callable[[], float],
         options: DockerOptions | None = None,
         uptime: Callable[[], float] = uptime_s,
     ) -> None:
-        del runtime_zip
         self._root = root.absolute()
         self._environ = environ
         self._clock = clock
@@ -84,7 +86,7 @@ class DockerBackend:
             with self._engine.client() as client:
                 check_default_image(client, image_name(request, self._options.image))
             check_channels(request)
-            folder.create(request)
+            folder.create(request, lambda draft: write_trees(draft, request))
         try:
             self._look_after(folder)
         except BrokenFile as err:
@@ -222,15 +224,13 @@ class DockerBackend:
         return status
 
     def _age_s(self, folder: JobFolder, started_at: datetime) -> float:
-        started_s = folder.uptime_s()
-        return self._clock() - started_at.timestamp() if started_s is None else self._uptime() - started_s
+        return folder.age_s(started_at, uptime_s=self._uptime(), now_s=self._clock())
 
     def _is_overdue(self, folder: JobFolder, status: JobStatus) -> bool:
         if status.started_at is None:
             return False
         if folder.name not in self._max_runtime_s:
-            limit = folder.request().get("StoppingCondition", {}).get("MaxRuntimeInSeconds", float("inf"))
-            self._max_runtime_s[folder.name] = float(limit)
+            self._max_runtime_s[folder.name] = folder.max_runtime_s()
         return self._age_s(folder, status.started_at) > self._max_runtime_s[folder.name]
 
     def _still_runs(self, folder: JobFolder) -> bool:
@@ -253,7 +253,7 @@ class DockerBackend:
         age_s = self._age_s(folder, status.started_at)
         if self._uptime() >= order.kill_at_s:
             self._send(folder, "SIGKILL")
-        elif not order.is_sent and (age_s >= START_UP_S or folder.has_spoken()):
+        elif not order.is_sent and (age_s >= START_UP_S or folder.has_output()):
             folder.write_stop_order(replace(order, is_sent=True))
             self._send(folder, "SIGTERM")
 
@@ -261,6 +261,14 @@ class DockerBackend:
         with self._engine.client() as client:
             for host in host_names(folder.request()):
                 containers.send(client, containers.container_name(folder.name, host), signal)
+
+
+def write_trees(folder: JobFolder, request: TrainingJobRequest) -> None:
+    """Create the /opt/ml of each host. The user of a container can write to it, whoever that is."""
+    hosts = host_names(request)
+    for host in hosts:
+        write_tree(folder.ml(host), request, hosts, host)
+        open_to_all(folder.ml(host), folders=0o777, files=0o644)
 
 
 def read_pages(files: Sequence[Path], cursor: str, *, is_complete: bool) -> LogPage:
@@ -272,3 +280,14 @@ def read_pages(files: Sequence[Path], cursor: str, *, is_complete: bool) -> LogP
         cursor=",".join(page.cursor for page in pages) if any(page.cursor for page in pages) else cursor,
         is_last=all(page.is_last for page in pages),
     )
+
+
+SPEC = BackendSpec(
+    open=lambda context: DockerBackend(context.jobs_dir, context.environ, context.clock),
+    prepare=prepare,
+    check_settings=check_settings,
+    find_jobs=find_jobs,
+    diagnose=diagnose,
+    is_local=True,
+    uses_images=True,
+)

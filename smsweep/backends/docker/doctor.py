@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +14,24 @@ from smsweep.backends.docker.engine import Engine, EngineFacts
 from smsweep.backends.docker.gpus import host_gpus
 from smsweep.backends.docker.images import has_image, how_to_get, is_awss, misfit
 from smsweep.backends.docker.options import DEFAULT_IMAGE, DockerOptions
+from smsweep.backends.docker.prepare import with_framework_image
+from smsweep.backends.spec import Check
+from smsweep.core.job import JobTemplate
 from smsweep.errors import BackendUnavailable, JobRejected, UsageError
 
 LOW_DISK_BYTES = 5_000_000_000  # an image of a deep learning framework takes more
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Check:
-    what: str  # was looked at, in a few words
-    found: str  # what is there, or what is wrong
-    is_ok: bool
-    cure: str = ""  # one line; "" when all is well
+def diagnose(template: JobTemplate, environ: Mapping[str, str]) -> Iterator[Check]:
+    """Yield the checks of the engine and of the template's image.
 
+    The checks end early if the engine cannot be reached.
 
-def check_docker(environ: Mapping[str, str], image: str = "") -> Iterator[Check]:
-    """Yield one finding after the other; ends early when there is no engine to ask.
-
-    image: the job's; "" for the default one.
+    Raises:
+        JobRejected: If AWS has no image for the template's framework.
     """
+    request = with_framework_image(template, environ).request
+    image = request.get("AlgorithmSpecification", {}).get("TrainingImage", "")
     engine, options = Engine(environ), DockerOptions()
     try:
         options = DockerOptions.from_environ(environ)

@@ -134,7 +134,12 @@ def is_missing(err: APIError) -> bool:
 
 
 def check_settings(template: JobTemplate, environ: Mapping[str, str]) -> None:
-    """See backends.table.SETTINGS. An engine that is merely not there is waited for, so that is no matter here."""
+    """Check the settings of the engine and the secrets of the job. An engine that is down is not an error.
+
+    Raises:
+        UsageError: If a setting is invalid.
+        JobRejected: If a secret is missing.
+    """
     url = environ.get("DOCKER_HOST")
     try:
         parse_host(url)

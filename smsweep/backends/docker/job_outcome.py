@@ -9,14 +9,13 @@ from datetime import datetime
 from typing import Any
 
 from smsweep.backends.docker.engine import engine_time
+from smsweep.backends.local.job_folder import SECONDARY_BY_STOP
 from smsweep.core.failure_kind import KILLED, OOM
 from smsweep.core.job import JobResults
 
 TERMINATED = 143  # 128 + SIGTERM, as of `docker stop`, and of an engine that is restarted
 GONE = 255  # what the engine says of a container whose end it did not see: it was restarted meanwhile
 STOPPED = re.compile(r"stopped: was sent SIG|killed: still running .* after SIG")  # our runtime's words
-# who asked -> (status, secondary status)
-BY_STOP = {"person": ("Stopped", "Stopped"), "max_runtime": ("Stopped", "MaxRuntimeExceeded")}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,15 +54,19 @@ class Verdict:
 def judge(
     ends: Sequence[HostEnd], stopped_by: str, memory_bytes: int, misfit: str = "", *, was_watched: bool = False
 ) -> Verdict:
-    """Return the job's end. ends: in the order they came. stopped_by: a key of BY_STOP, "" when nobody asked.
+    """Return how the job ended.
 
-    memory_bytes: each container's cap, 0 for none. misfit: why its image may not run on this machine at all.
-    was_watched: all the while until it ended, so that the engine was there to see it.
+    Args:
+        ends: The ends of the containers, in the order of time.
+        stopped_by: A key of SECONDARY_BY_STOP; "" without an order to stop.
+        memory_bytes: The memory limit of each container; 0 for no limit.
+        misfit: Why the image may not run on this machine; "" if it fits.
+        was_watched: smsweep watched the containers until they ended, so the engine was up and saw the end.
     """
     first = next((end for end in ends if end.exit_code), ends[0])
     if stopped_by:
-        status, secondary = BY_STOP[stopped_by]
-        return Verdict(status=status, secondary_status=secondary, exit_code=first.exit_code)
+        secondary = SECONDARY_BY_STOP[stopped_by]
+        return Verdict(status="Stopped", secondary_status=secondary, exit_code=first.exit_code)
     is_lost = _is_lost(first, was_watched=was_watched)
     if first.exit_code == 0 and not is_lost:
         return Verdict(status="Completed", secondary_status="Completed", exit_code=0)

@@ -171,10 +171,10 @@ class Keeper(threading.Thread):
 
     def _seen_at(self) -> datetime | None:
         """Return the time now, so long after the job's start as the machine was up since; None if not known."""
-        started_s, started_at = self._folder.uptime_s(), self.status.started_at
-        if started_s is None or started_at is None:
+        uptimes_s, started_at = self._folder.uptimes_s(), self.status.started_at
+        if not uptimes_s or started_at is None:
             return None
-        return started_at + timedelta(seconds=max(0.0, self._around.uptime() - started_s))
+        return started_at + timedelta(seconds=max(0.0, self._around.uptime() - uptimes_s[0]))
 
     def _results(self, kept: Mapping[str, str], image: str) -> JobResults:
         return JobResults(

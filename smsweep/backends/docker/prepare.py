@@ -17,7 +17,11 @@ ANY_REGION = "us-east-1"  # every region has the same images; this one's are for
 def prepare(
     template: JobTemplate, assets: Path, folder: Path, environ: Mapping[str, str], *, upload: bool
 ) -> tuple[JobTemplate, Site]:
-    """See backends.table.Prepare. A channel that cannot be read here fails no trial: nothing starts."""
+    """Return the template with its image and the places of its files. See `spec.Prepare`.
+
+    Raises:
+        JobRejected: If a channel cannot be read, or AWS has no image for the framework.
+    """
     check_channels(template.request)
     complete, site = local_site.prepare(template, assets, folder, environ, upload=upload)
     return with_framework_image(complete, environ), site

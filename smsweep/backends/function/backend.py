@@ -1,4 +1,4 @@
-"""Trials as calls of a Python function in this process, a thread each, as `wandb.agent(id, function)` does it."""
+"""Trials as calls of a Python function in this process, each in a thread, as with `wandb.agent(id, function)`."""
 
 from __future__ import annotations
 
@@ -18,25 +18,30 @@ from smsweep.runtime.script import api
 
 
 class StopTrial(BaseException):
-    """Raised inside the function when its trial was told to end."""
+    """Raised inside the function to stop its trial."""
 
 
 @dataclass(slots=True)
 class _Call:
     thread: threading.Thread
-    lines: list[str] = field(default_factory=list)  # of metric records, in order
-    status: JobStatus | None = None  # once it has ended
+    lines: list[str] = field(default_factory=list)  # metric records, in order
+    status: JobStatus | None = None  # after its end
     is_stopping: bool = False
     started_at: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
 
 
 class InlineBackend:
-    """Calls `function` with no arguments, once per job; `smsweep.init()` in it finds the trial."""
+    """Calls a function without arguments, once per job. `smsweep.init()` in the function returns the trial.
 
-    place = "inline"  # nothing of it outlives the process, so nobody else can take its jobs over
+    Args:
+        function: The function.
+        jobs_dir: The folder for the jobs' folders, which are created only if needed.
+        parallel: The maximum number of concurrent calls.
+    """
+
+    place = "inline"  # no job outlives the process, so no other agent can take it over
 
     def __init__(self, function: Callable[[], Any], jobs_dir: Path, *, parallel: int = 1) -> None:
-        """jobs_dir: where a job's folder is made, should it need one. parallel: how many may run at once."""
         self._function = function
         self._jobs_dir = jobs_dir
         self._is_alone = parallel == 1
@@ -55,7 +60,7 @@ class InlineBackend:
         return {name: _status(name, self._calls[name]) for name in names if name in self._calls}
 
     def stop(self, name: str, *, grace_s: float | None = None) -> None:
-        """Raise StopTrial in the function's thread; it takes effect at its next Python instruction."""
+        """Raise StopTrial in the function's thread, at its next Python instruction."""
         call = self._calls.get(name)
         if call is None or call.status is not None:
             return
@@ -68,7 +73,7 @@ class InlineBackend:
         call = self._calls.get(name)
         if call is None:
             return LogPage(lines=(), cursor=cursor)
-        is_complete = call.status is not None  # asked before reading: what comes later is on the next page
+        is_complete = call.status is not None  # before reading: later lines are on the next page
         start = int(cursor or 0)
         lines = tuple(call.lines[start:])
         return LogPage(lines=lines, cursor=str(start + len(lines)) if lines else cursor, is_last=is_complete)
@@ -99,10 +104,10 @@ class InlineBackend:
         except SystemExit as err:
             if err.code not in (None, 0):
                 status, reason = "Failed", f"SystemExit: {err.code}"
-                exit_code = err.code if isinstance(err.code, int) else 1  # as Python itself ends then
+                exit_code = err.code if isinstance(err.code, int) else 1  # as Python does
         except BaseException as err:  # noqa: BLE001 - the function may raise anything; the trial's end says it
             traceback.print_exc()
-            status, reason, exit_code = "Failed", _said(err), 1
+            status, reason, exit_code = "Failed", _message(err), 1
         if call.is_stopping:
             status = "Stopped"
         call.status = JobStatus(
@@ -117,7 +122,7 @@ class InlineBackend:
         self._one_ended.set()
 
 
-def _said(err: BaseException) -> str:
+def _message(err: BaseException) -> str:
     name, words = type(err).__name__, str(traceback.TracebackException(type(err), err, None))  # str(err) may raise
     return f"{name}: {words}" if words else name
 
@@ -130,7 +135,7 @@ def _trial(assignment: Assignment) -> dict[str, Any]:
 def _status(name: str, call: _Call) -> JobStatus:
     if call.status is not None:
         return call.status
-    if call.is_stopping and not call.thread.is_alive():  # StopTrial came after the function's own end
+    if call.is_stopping and not call.thread.is_alive():  # the function returned before StopTrial was raised
         call.status = JobStatus(
             name=name,
             status="Stopped",

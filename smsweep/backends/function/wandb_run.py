@@ -1,7 +1,7 @@
-"""`wandb.init()` in a function that the agent calls, as in one that `wandb.agent` calls: its run is the trial's.
+"""`wandb.init()` in a function that the agent calls starts the trial's run, as with `wandb.agent`.
 
-W&B reads what a run is to be called, and its params, once, from the variables of the process, and has one active
-run. So this holds for one trial at a time, and what was changed for it is changed back at its end.
+W&B reads the name and the params of a run from the process's environment variables, and has one active run. So
+this works for one trial at a time. The variables are restored when the trial ends.
 """
 
 from __future__ import annotations
@@ -19,17 +19,20 @@ from smsweep.runtime.job.trial_document import Assignment
 from smsweep.runtime.opt_ml_layout import Layout
 from smsweep.runtime.wandb import init_hook
 
-LEAKED = ("WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH")  # of an agent around this one
+LEAKED = ("WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH")  # a surrounding W&B agent may have set them
 _installed: list[bool] = []
-_bound: list[str] = []  # the job whose run W&B's is now
+_bound: list[str] = []  # the job of W&B's active run
 
 
 @contextmanager
 def wandb_run(assignment: Assignment, job: str, folder: Path, *, is_alone: bool) -> Iterator[Callable[[], None]]:
-    """Yield what makes W&B's next run the trial's; at the end that run is finished, failed if the function was.
+    """Yield a function that binds W&B's next run to the trial. At the end, finish that run.
 
-    job: the trial's. folder: of its files, made if need be; W&B's are where other jobs have them. is_alone: no
-    other trial runs beside it.
+    Args:
+        assignment: The trial's params and identity.
+        job: The name of the trial's job.
+        folder: The folder of the job's files. It is created if needed.
+        is_alone: No other trial can run at the same time.
     """
     _install()
     before: dict[str, str | None] = {}
@@ -37,14 +40,14 @@ def wandb_run(assignment: Assignment, job: str, folder: Path, *, is_alone: bool)
     def bind() -> None:
         if _bound or not is_alone:
             raise RuntimeError(
-                "wandb.init() in a function is for one trial at a time, as W&B has one run in a process; "
-                "use parallel=1, or smsweep.init(), or a script instead of a function"
+                "wandb.init() in a function works for one trial at a time, because W&B has one run per process; "
+                "use parallel=1, smsweep.init(), or a script"
             )
         _bound.append(job)
         variables = _variables(assignment, Layout(str(folder)), os.environ)
         before.update({name: os.environ.get(name) for name in {*variables, *LEAKED}})
         _set({**dict.fromkeys(LEAKED), **variables})
-        sys.modules["wandb"].teardown()  # it has read the variables; so does W&B's own agent
+        sys.modules["wandb"].teardown()  # wandb reads the variables again; W&B's agent does the same
 
     has_failed = True
     try:
@@ -90,4 +93,4 @@ def _end(has_failed: bool) -> None:
     wandb: Any = sys.modules["wandb"]
     if wandb.run is not None:
         wandb.finish(exit_code=int(has_failed))
-    wandb.teardown()  # the next run of this process is nobody's trial
+    wandb.teardown()  # the next run of this process belongs to no trial

@@ -1,4 +1,7 @@
-"""A job's folder: all that is known of a job, so that the next agent can take it over."""
+"""The folder of a job on this machine. The next agent reads everything that it needs from there.
+
+The script of a job can change its folder, so each method raises BrokenFile for a file that smsweep did not write.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from pathlib import Path
@@ -15,37 +18,52 @@ from typing import Any
 
 from smsweep.backends.local import site
 from smsweep.backends.local.job_files import (
-    UPTIME,
     BrokenFile,
+    find_object,
+    modified_at,
     open_file,
     read_object,
     read_request,
+    read_text,
     read_uptime,
     rename,
     write_text,
 )
-from smsweep.backends.local.opt_ml import not_prepared, write_tree
-from smsweep.backends.local.permissions import open_to_all
+from smsweep.backends.local.opt_ml import not_prepared
 from smsweep.backends.local.request_fields import host_names
 from smsweep.core.job import JobResults, JobStatus, TrainingJobRequest
 
 FIRST_HOST = "algo-1"
-STOPPERS = ("person", "max_runtime")  # who may order a job to stop
+# Who ordered a stop -> the secondary status of the stopped job.
+SECONDARY_BY_STOP: Mapping[str, str] = {"person": "Stopped", "max_runtime": "MaxRuntimeExceeded"}
+STARTED_FILES = ("pid", "uptime", "exit_code")  # each shows that a process was started
+LONGEST_NUMBER = 20  # characters of a process id or an exit code
+LAST_EXIT_CODE = 255
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StopOrder:
-    """That a job was told to end; kept in its folder, so that another agent knows."""
+    """An order to stop the job. It is stored in the job's folder, so that each agent can carry it out."""
 
-    by: str  # one of STOPPERS
-    kill_at_s: float  # uptime of the machine when patience ends
-    is_sent: bool = False  # SIGTERM is on its way
+    by: str  # a key of SECONDARY_BY_STOP
+    kill_at_s: float  # the machine's uptime in seconds when the grace period ends
+    is_sent: bool = False  # SIGTERM was sent; used by the Docker backend
 
 
 class JobFolder:
-    """One job's files. Everything is put in place whole, by renaming.
+    """The files of one job, with the same layout for every backend on this machine.
 
-    Whatever reads a file that is not what smsweep put there raises BrokenFile.
+    Both backends: `request.json`, the job's request; `ml`, its /opt/ml (`ml-HOST` for further hosts); `output.log`
+    (`output-HOST.log`); `lock`, which the job or the supervisor of its containers holds; `uptime`, the machine's
+    uptime when the job started and ended; `stop.json`, an order to stop.
+
+    Processes: `pid` and `exit_code` of the entrypoint. Docker: `status.json`, the status of a running job;
+    `verdict.json`, how the job ended, while its containers are being removed; `ended.json`, the final status.
+
+    Files are written under another name and then renamed, so that no reader sees half of a file.
+
+    Args:
+        path: The folder. Its name is the job's name. It need not exist.
     """
 
     def __init__(self, path: Path) -> None:
@@ -55,47 +73,76 @@ class JobFolder:
     def exists(self) -> bool:
         return self.path.exists()
 
-    def create(self, request: TrainingJobRequest) -> None:
-        """Make the whole folder aside and put it in place at once. No-op when it is there."""
+    def create(self, request: TrainingJobRequest, fill: Callable[[JobFolder], None]) -> None:
+        """Create the folder and its content in one step. If the folder exists, do nothing.
+
+        Args:
+            request: The job's request.
+            fill: Writes the trees of the hosts into the given draft of this folder. It may raise OSError.
+
+        Raises:
+            JobError: If the folder cannot be written, ever.
+            BackendUnavailable: If it cannot be written now, for example because the disk is full.
+        """
         if self.exists():
             return
         draft = JobFolder(self.path.with_name(f".{self.name}.{os.getpid()}"))
-        hosts = host_names(request)
         try:
             shutil.rmtree(draft.path, ignore_errors=True)
+            # A process runs as the user, so nobody else may change its files.
             draft.path.mkdir(parents=True, mode=0o700)
-            for host in hosts:
-                write_tree(draft.ml(host), request, hosts, host)
-                # The job's folder around it is closed to others here.
-                open_to_all(draft.ml(host), folders=0o777, files=0o644)
+            fill(draft)
             (draft.path / "request.json").write_text(json.dumps(request), encoding="utf-8")
             draft.path.rename(self.path)
         except OSError as err:
             shutil.rmtree(draft.path, ignore_errors=True)
-            if not self.exists():  # else somebody else was first
+            if not self.exists():  # otherwise another agent created it first
                 raise not_prepared(self.name, err) from err
 
     def request(self) -> dict[str, Any]:
-        file = self.path / "request.json"
-        return read_request(file)
+        return read_request(self.path / "request.json")
+
+    def find_request(self) -> dict[str, Any] | None:
+        """Return the job's request, or None if it is missing or damaged."""
+        return find_object(self.path / "request.json")
+
+    def max_runtime_s(self) -> float:
+        """Return MaxRuntimeInSeconds of the request; infinity if it has none."""
+        try:
+            limit = self.request().get("StoppingCondition", {}).get("MaxRuntimeInSeconds", math.inf)
+            return float(limit)
+        except (AttributeError, TypeError, ValueError):
+            raise BrokenFile(self.path / "request.json", "not the job's request") from None
 
     def ml(self, host: str = FIRST_HOST) -> Path:
-        """Return what one host knows as /opt/ml."""
+        """Return the folder that a host sees as /opt/ml."""
         return self.path / ("ml" if host == FIRST_HOST else f"ml-{host}")
+
+    def trees(self, hosts: Sequence[str]) -> list[Path]:
+        """Return the /opt/ml of each host that has one."""
+        return [tree for host in hosts if (tree := self.ml(host)).exists()]
+
+    def find_document(self, *parts: str) -> dict[str, Any] | None:
+        """Return a JSON object below the first host's /opt/ml, or None if it is missing or damaged."""
+        return find_object(self.ml().joinpath(*parts))
 
     def log(self, host: str = FIRST_HOST) -> Path:
         return self.path / ("output.log" if host == FIRST_HOST else f"output-{host}.log")
 
     def logs(self) -> list[Path]:
-        """Return the log of each host; algo-1's first."""
+        """Return the log of each host, in the hosts' order."""
         return [self.log(host) for host in host_names(self.request())]
 
-    def has_spoken(self) -> bool:
-        """Tell whether every host has written something."""
+    def has_output(self) -> bool:
+        """Return True if every host has written to its log."""
         return all(_size(file) > 0 for file in self.logs())
 
     def lock(self) -> int | None:
-        """Become the one who looks after this job: a file descriptor to close, or None when somebody else is."""
+        """Lock the job for this process.
+
+        Returns:
+            A file descriptor; close it to release the lock. None if another process holds the lock.
+        """
         lock = open_file(self.path / "lock", os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -104,41 +151,107 @@ class JobFolder:
             return None
         return lock
 
+    def is_alive(self) -> bool:
+        """Return True if the job runs: its entrypoint, or the supervisor of its containers, holds the lock."""
+        try:
+            lock = open_file(self.path / "lock", os.O_RDONLY)  # works in a folder that is not writable
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+        finally:
+            os.close(lock)
+        return False
+
+    def has_started(self) -> bool:
+        """Return True if a process was started for the job, even if its script has deleted some files."""
+        return any(os.path.lexists(self.path / name) for name in STARTED_FILES)
+
+    def started_at(self) -> datetime | None:
+        """Return when the process was started; None if there is no `pid` file."""
+        return modified_at(self.path / "pid")
+
+    def pid(self) -> int:
+        """Return the process id of the entrypoint."""
+        file = self.path / "pid"
+        try:
+            text = read_text(file, LONGEST_NUMBER)
+        except FileNotFoundError:
+            raise BrokenFile(file, "missing") from None
+        pid = int(text) if text.isascii() and text.isdecimal() else 0
+        if pid < 2:  # os.kill would signal other processes
+            raise BrokenFile(file, "not the number of the job's process")
+        return pid
+
+    def exit_code(self) -> int | None:
+        """Return the exit code of the entrypoint; None if there is none yet."""
+        file = self.path / "exit_code"
+        try:
+            text = read_text(file, LONGEST_NUMBER)
+        except FileNotFoundError:
+            return None
+        if not (text.isascii() and text.isdecimal() and int(text) <= LAST_EXIT_CODE):
+            raise BrokenFile(file, "not an exit code")
+        return int(text)
+
+    def exited_at(self) -> datetime | None:
+        """Return when the exit code was written; None if there is none yet."""
+        return modified_at(self.path / "exit_code")
+
+    def uptimes_s(self) -> list[float]:
+        """Return the machine's uptime in seconds at the job's start and at its end, as far as they are known."""
+        return read_uptime(self.path)
+
+    def write_uptime(self, started_s: float) -> None:
+        write_text(self.path / "uptime", json.dumps([started_s]))
+
+    def age_s(self, started_at: datetime, *, uptime_s: float, now_s: float) -> float:
+        """Return the seconds since the job's start. A change of the machine's clock does not affect the result.
+
+        Args:
+            started_at: The job's start. It is used only if the uptime at the start is unknown.
+            uptime_s: The machine's uptime.
+            now_s: The time since the epoch.
+        """
+        uptimes_s = self.uptimes_s()
+        return uptime_s - uptimes_s[0] if uptimes_s else now_s - started_at.timestamp()
+
     def ended(self) -> JobStatus | None:
+        """Return the final status; None if the job has not ended."""
         return _read_status(self.path / "ended.json")
 
     def status(self) -> JobStatus:
-        """Return how far a job is that has not ended."""
-        found = _read_status(self.path / "status.json")
-        return found or JobStatus(name=self.name, status="InProgress", secondary_status="Starting")
+        """Return the last status of a job that has not ended."""
+        status = _read_status(self.path / "status.json")
+        return status or JobStatus(name=self.name, status="InProgress", secondary_status="Starting")
 
     def write_status(self, status: JobStatus) -> None:
         _write(self.path / "status.json", _plain(status))
 
     def verdict(self) -> JobStatus | None:
+        """Return how the job ended; None if that is not decided, or `publish_verdict` was called."""
         return _read_status(self.path / "verdict.json")
 
     def write_verdict(self, status: JobStatus) -> None:
-        """Keep how the job ended, while its containers are still being removed."""
+        """Store how the job ended, while its containers are being removed."""
         _write(self.path / "verdict.json", _plain(status))
 
     def publish_verdict(self) -> None:
+        """Make the verdict the final status."""
         rename(self.path / "verdict.json", self.path / "ended.json")
 
-    def uptime_s(self) -> float | None:
-        """Return the machine's uptime in seconds when the job started; None where it is not known."""
-        return next(iter(read_uptime(self.path)), None)
-
-    def write_uptime(self, started_s: float) -> None:
-        write_text(self.path / UPTIME, json.dumps([started_s]))
-
     def stop_order(self) -> StopOrder | None:
+        """Return the order to stop the job, if there is one."""
         file = self.path / "stop.json"
         document = _read(file)
         if document is None:
             return None
         by, kill_at_s = document.get("by"), document.get("kill_at_s")
-        if by not in STOPPERS or not isinstance(kill_at_s, float) or not math.isfinite(kill_at_s):
+        if not (isinstance(by, str) and by in SECONDARY_BY_STOP):
+            raise BrokenFile(file, "not an order to stop")
+        if not (isinstance(kill_at_s, float) and math.isfinite(kill_at_s)):
             raise BrokenFile(file, "not an order to stop")
         return StopOrder(by=by, kill_at_s=kill_at_s, is_sent=document.get("is_sent") is True)
 
@@ -146,10 +259,10 @@ class JobFolder:
         _write(self.path / "stop.json", asdict(order))
 
 
-def find_jobs(beginning: str, folder: Path, environ: Mapping[str, str]) -> Iterator[TrainingJobRequest]:
-    """See backends.table.FindJobs."""
+def find_jobs(prefix: str, jobs_dir: Path, environ: Mapping[str, str]) -> Iterator[TrainingJobRequest]:
+    """Find jobs that have a folder. See `spec.FindJobs`."""
     del environ
-    return site.find_jobs(beginning, folder, leave_out=("pid",))  # a process has one
+    return site.find_jobs(prefix, jobs_dir, leave_out=("pid",))  # a process has one
 
 
 def _plain(status: JobStatus) -> dict[str, Any]:

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 def prepare(
     template: JobTemplate, assets: Path, folder: Path, environ: Mapping[str, str], *, upload: bool
 ) -> tuple[JobTemplate, Site]:
-    """See backends.table.Prepare. The template is complete as it is."""
+    """Return the template unchanged, with the places of its files. See `spec.Prepare`."""
     del environ
     for name in ("jobs", "checkpoints") if upload else ():
         with suppress(OSError):  # the job that needs it says so
@@ -29,14 +29,14 @@ def prepare(
     )
 
 
-def find_jobs(beginning: str, folder: Path, leave_out: Collection[str]) -> Iterator[TrainingJobRequest]:
+def find_jobs(prefix: str, jobs_dir: Path, leave_out: Collection[str]) -> Iterator[TrainingJobRequest]:
     """Yield the requests of the jobs in a folder. leave_out: files that only another backend's jobs have.
 
     A job whose request cannot be read is left out, with a warning.
     """
-    for file in sorted(folder.glob("*/request.json")):
+    for file in sorted(jobs_dir.glob("*/request.json")):
         job = file.parent
-        if job.name.startswith(beginning) and not any(os.path.lexists(job / name) for name in leave_out):
+        if job.name.startswith(prefix) and not any(os.path.lexists(job / name) for name in leave_out):
             try:
                 yield read_request(file)
             except BrokenFile as err:

@@ -1,62 +1,40 @@
-"""The folder of a job that runs as a process: files that say how far it is, and that its script can change.
-
-`lock` is held while the job runs. `pid` names its entrypoint, `uptime` says when it began and ended, `exit_code`
-how it ended, `stop` that it was told to.
-"""
+"""How a job that is a process is signalled, and how its end is read from its folder."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import json
-import math
 import os
 import signal
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from smsweep.backends.local.job_files import (
-    BrokenFile,
-    modified_at,
-    open_file,
-    read_object,
-    read_text,
-    read_uptime,
-    write_text,
-)
+from smsweep.backends.local.job_files import BrokenFile
+from smsweep.backends.local.job_folder import SECONDARY_BY_STOP, JobFolder, StopOrder
 from smsweep.backends.local.opt_ml import failure_reason
-from smsweep.backends.process.fork_client import LAUNCHER
+from smsweep.backends.process.fork_client import FORK_SERVER
 from smsweep.core.job import JobStatus
 
-TERMINAL_BY_STOP = {"person": "Stopped", "max_runtime": "MaxRuntimeExceeded"}  # who asked -> secondary status
-BEGUN = ("pid", "uptime", "exit_code")  # any of these files shows that a job was started
-LONGEST_NUMBER = 20  # characters of a process id or an exit code
-LAST_EXIT_CODE = 255
 
+def ended_status(folder: JobFolder, order: StopOrder | None, started_at: datetime) -> JobStatus:
+    """Return the final status of a job whose entrypoint has exited. If it was killed, kill its processes.
 
-@dataclass(slots=True)
-class StopOrder:
-    """That a job was told to end; kept in its folder, so that another agent knows."""
+    Args:
+        folder: The job's folder.
+        order: The order to stop it, if there was one.
+        started_at: The job's start.
 
-    by: str  # a key of TERMINAL_BY_STOP
-    kill_at_s: float  # uptime of the machine when patience ends
-
-
-def has_begun(folder: Path) -> bool:
-    return any(os.path.lexists(folder / name) for name in BEGUN)
-
-
-def ended_status(folder: Path, order: StopOrder | None, started_at: datetime) -> JobStatus:
-    exit_code, ended_at = _read_exit_code(folder), None
-    reason = failure_reason(folder / "ml")
+    Raises:
+        BrokenFile: If the folder is damaged.
+    """
+    exit_code, ended_at = folder.exit_code(), None
+    reason = failure_reason(folder.ml())
     if exit_code is None:
-        kill_leftovers(folder)
+        kill_processes(folder)
         reason = reason or "the job's entrypoint was killed, or the machine went down"
     else:
-        ended_at = _end_of(folder, started_at)
+        ended_at = _ended_at(folder, started_at)
     if order is not None:
-        status, secondary = "Stopped", TERMINAL_BY_STOP[order.by]
+        status, secondary = "Stopped", SECONDARY_BY_STOP[order.by]
     elif exit_code == 0:
         status, secondary = "Completed", "Completed"
     else:
@@ -73,95 +51,44 @@ def ended_status(folder: Path, order: StopOrder | None, started_at: datetime) ->
     )
 
 
-def _end_of(folder: Path, started_at: datetime) -> datetime:
-    """Return when a job ended, so long after its start as it ran, whoever set the clock meanwhile."""
-    uptimes_s = read_uptime(folder)
-    if len(uptimes_s) == 2:
-        return started_at + timedelta(seconds=max(0.0, uptimes_s[1] - uptimes_s[0]))
-    return max(started_at, modified_at(folder / "exit_code") or started_at)
+def signal_job(folder: JobFolder, number: signal.Signals) -> None:
+    """Send a signal to a job's entrypoint. If the entrypoint has exited, do nothing.
 
-
-def _read_exit_code(folder: Path) -> int | None:
-    """Return a job's exit code, None if it has left none. Raises BrokenFile."""
-    file = folder / "exit_code"
-    try:
-        text = read_text(file, LONGEST_NUMBER)
-    except FileNotFoundError:
-        return None
-    if not (text.isascii() and text.isdecimal() and int(text) <= LAST_EXIT_CODE):
-        raise BrokenFile(file, "not an exit code")
-    return int(text)
-
-
-def is_alive(folder: Path) -> bool:
-    """Tell whether the job's entrypoint still holds its lock. Raises BrokenFile."""
-    try:
-        lock = open_file(folder / "lock", os.O_RDONLY)  # the log of a copy that cannot be written can be read
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(lock)
-    return False
-
-
-def signal_job(folder: Path, number: signal.Signals) -> None:
-    """Signal a job's entrypoint; no-op if it has ended. Raises BrokenFile if `pid` names another process."""
-    file = folder / "pid"
-    try:
-        text = read_text(file, LONGEST_NUMBER)
-    except FileNotFoundError:
-        raise BrokenFile(file, "missing") from None
-    pid = int(text) if text.isascii() and text.isdecimal() else 0
-    # Below 2 it would mean other processes, or all of them.
-    if pid < 2 or _is_another(pid):
-        raise BrokenFile(file, "not the number of the job's process")
+    Raises:
+        BrokenFile: If the `pid` file is missing, or names another process.
+    """
+    pid = folder.pid()
+    if _is_other_process(pid):
+        raise BrokenFile(folder.path / "pid", "not the number of the job's process")
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.kill(pid, number)
 
 
-def _is_another(pid: int) -> bool:
-    """Tell whether a live process is surely no entrypoint: each leads a session, and was forked by a launcher."""
-    try:
-        if os.getsid(pid) != pid:
-            return True
-        command = Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OverflowError:  # no process has such a number
-        return True
-    except OSError:  # it has ended, or there is no /proc
-        return False
-    return bool(command) and LAUNCHER.name.encode() not in command
-
-
-def kill_leftovers(folder: Path) -> None:
-    """Kill what an entrypoint that was itself killed left behind: all that has the job in its environment."""
-    mark = os.fsencode(f"SMSWEEP_ML_ROOT={folder / 'ml'}") + b"\0"
+def kill_processes(folder: JobFolder) -> None:
+    """Kill all processes that have the job in their environment. Their entrypoint is not running any more."""
+    mark = os.fsencode(f"SMSWEEP_ML_ROOT={folder.ml()}") + b"\0"
     for environ in Path("/proc").glob("[0-9]*/environ"):
         with contextlib.suppress(OSError):
             if mark in environ.read_bytes():
                 os.killpg(os.getpgid(int(environ.parent.name)), signal.SIGKILL)
 
 
-def read_stop(folder: Path) -> StopOrder | None:
-    """Return the order to end that a job was given. Raises BrokenFile."""
-    file = folder / "stop"
+def _ended_at(folder: JobFolder, started_at: datetime) -> datetime:
+    """Return when a job ended. A change of the machine's clock does not affect the duration."""
+    uptimes_s = folder.uptimes_s()
+    if len(uptimes_s) == 2:
+        return started_at + timedelta(seconds=max(0.0, uptimes_s[1] - uptimes_s[0]))
+    return max(started_at, folder.exited_at() or started_at)
+
+
+def _is_other_process(pid: int) -> bool:
+    """Return True if a live process cannot be an entrypoint, which leads a session and is a fork of the server."""
     try:
-        document = read_object(file)
-    except FileNotFoundError:
-        return None
-    by, kill_at_s = document.get("by"), document.get("kill_at_s")
-    if (
-        isinstance(by, str)
-        and by in TERMINAL_BY_STOP
-        and isinstance(kill_at_s, float)
-        and math.isfinite(kill_at_s)
-    ):
-        return StopOrder(by=by, kill_at_s=kill_at_s)
-    raise BrokenFile(file, "not an order to stop")
-
-
-def write_stop(folder: Path, order: StopOrder) -> None:
-    write_text(folder / "stop", json.dumps({"by": order.by, "kill_at_s": order.kill_at_s}))
+        if os.getsid(pid) != pid:
+            return True
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OverflowError:  # no process has such a number
+        return True
+    except OSError:  # the process has exited, or there is no /proc
+        return False
+    return bool(command) and FORK_SERVER.name.encode() not in command

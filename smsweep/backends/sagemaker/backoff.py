@@ -1,4 +1,4 @@
-"""What keeps new jobs back while AWS has no room for them: an account's quota, or a lack of machines."""
+"""Delay new jobs while AWS cannot start them: because of a quota, or because machines are missing."""
 
 from __future__ import annotations
 
@@ -9,52 +9,55 @@ from dataclasses import dataclass
 from smsweep.errors import CapacityError, JobError, QuotaExceeded
 
 FIRST_PAUSE_S = 15.0
-LONGEST_PAUSE_S = 300.0
+MAX_PAUSE_S = 300.0
 
 
 @dataclass(slots=True)
-class _Gate:
-    error: JobError  # why it is closed
-    opens_at: float  # monotonic seconds
+class _Backoff:
+    error: JobError  # why AWS started no job
+    ends_at: float  # monotonic seconds
     pause_s: float
-    n_live: int  # our jobs of that kind when it was closed
+    n_live: int  # live jobs of this agent, of that kind, when AWS refused the job
 
 
-class Gates:
-    """One gate for each kind of machine. monotonic: seconds.
+class Backoffs:
+    """One pause for each kind of machine.
 
-    A gate opens after a while, each time a longer one; that of a quota also when one of our own jobs has ended,
-    because only then there is room. Jobs that are stopping have not ended.
+    Each pause of a kind is twice as long as the one before. The pause for a quota also ends when a job of this
+    agent has ended. Jobs that are stopping have not ended.
+
+    Args:
+        monotonic: The time in seconds.
     """
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
-        self._gates: dict[str, _Gate] = {}
+        self._backoffs: dict[str, _Backoff] = {}
 
     def check(self, kind: str, n_live: int) -> None:
-        """Raises QuotaExceeded or CapacityError while the gate is closed. n_live: our jobs of that kind."""
-        gate = self._gates.get(kind)
-        if gate is None:
+        """Raise QuotaExceeded or CapacityError during a pause. n_live: live jobs of this agent, of that kind."""
+        backoff = self._backoffs.get(kind)
+        if backoff is None:
             return
-        has_room = isinstance(gate.error, QuotaExceeded) and n_live < gate.n_live
-        if not has_room and self._monotonic() < gate.opens_at:
-            err = copy(gate.error)
+        has_room = isinstance(backoff.error, QuotaExceeded) and n_live < backoff.n_live
+        if not has_room and self._monotonic() < backoff.ends_at:
+            err = copy(backoff.error)
             err.is_unsent = True
             raise err
 
-    def close(self, kind: str, error: JobError, n_live: int) -> None:
-        before = self._gates.get(kind)
-        pause_s = min(LONGEST_PAUSE_S, 2 * before.pause_s) if before else FIRST_PAUSE_S
-        self._gates[kind] = _Gate(error, self._monotonic() + pause_s, pause_s, n_live)
+    def start(self, kind: str, error: JobError, n_live: int) -> None:
+        before = self._backoffs.get(kind)
+        pause_s = min(MAX_PAUSE_S, 2 * before.pause_s) if before else FIRST_PAUSE_S
+        self._backoffs[kind] = _Backoff(error, self._monotonic() + pause_s, pause_s, n_live)
 
-    def close_for_capacity(self, kind: str, reason: str) -> None:
-        self.close(kind, CapacityError(f"{kind}: {reason}; waiting before the next try"), n_live=0)
+    def start_for_capacity(self, kind: str, reason: str) -> None:
+        self.start(kind, CapacityError(f"{kind}: {reason}; waiting before the next attempt"), n_live=0)
 
-    def open(self, kind: str, n_live: int) -> None:
-        """A job of that kind was accepted. n_live: our jobs of that kind now.
+    def end(self, kind: str, n_live: int) -> None:
+        """End the pause of a kind after AWS has accepted a job. n_live: live jobs of this agent, of that kind.
 
-        A quota that was met stays known: up to as many jobs there is room, and no call is made beyond.
+        A quota that was reached stays known. Up to that number of jobs, new ones are submitted without a pause.
         """
-        gate = self._gates.get(kind)
-        if gate is not None and not (isinstance(gate.error, QuotaExceeded) and n_live <= gate.n_live):
-            del self._gates[kind]
+        backoff = self._backoffs.get(kind)
+        if backoff is not None and not (isinstance(backoff.error, QuotaExceeded) and n_live <= backoff.n_live):
+            del self._backoffs[kind]

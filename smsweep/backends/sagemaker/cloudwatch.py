@@ -1,4 +1,4 @@
-"""The logs of all running jobs from shared calls of FilterLogEvents, with a position for each stream."""
+"""Read the logs of all running jobs with shared calls of FilterLogEvents."""
 
 from __future__ import annotations
 
@@ -18,37 +18,45 @@ from smsweep.core.job import LogPage
 from smsweep.errors import Throttled
 from smsweep.runtime.script.records import END, MARK
 
-OVERLAP_MS = 10_000  # each shared look begins so much before the newest line seen: streams arrive unevenly
+OVERLAP_MS = 10_000  # a shared scan starts that much before the newest line, because some streams are late
 PAGES_A_POLL = 4  # of 10,000 events or 1 MB each
-PAGE_BYTES = 1 << 20  # of what read() hands out at once
+PAGE_BYTES = 1 << 20  # of one result of read()
 
 
 @dataclass(slots=True)
 class _Scan:
-    """One look at some streams from a point in time on, page by page."""
+    """A scan of some streams from a point in time, page by page."""
 
     prefix: str
     start_ms: int
     token: str = ""
-    counted: dict[str, Position] = field(default_factory=dict)  # by stream: the last event met in this look
+    counted: dict[str, Position] = field(default_factory=dict)  # by stream: the last event of this scan
 
 
 @dataclass(slots=True)
 class _Tail:
-    """One job's log, as far as it was fetched."""
+    """The fetched part of a job's log."""
 
     fetched: Cursor  # positions of the newest fetched event of each stream
-    handed: Cursor  # positions of what has been handed out
-    cursor: str  # the same as text
-    events: deque[tuple[str, Position, str]] = field(default_factory=deque)  # fetched, not yet handed out
-    own_scan: _Scan | None = None  # catches up, or reads to the end
-    look_at: float = float("-inf")  # monotonic: not before it is an ended job's log looked at again
-    is_drained: bool = False  # nothing more will come
-    n_ends: int = 0  # entrypoints that have said that they are over: one a host and run
+    returned: Cursor  # positions of the last events that read() has returned
+    cursor: str  # `returned` as text
+    events: deque[tuple[str, Position, str]] = field(default_factory=deque)  # fetched, but not yet returned
+    own_scan: _Scan | None = None  # reads older lines, or the end of the log
+    scan_at: float = float("-inf")  # monotonic: the next scan of an ended job's log
+    is_drained: bool = False  # all lines were fetched
+    n_ends: int = 0  # end marks in the log: one per host and run
 
 
 class Logs:
-    """monotonic: seconds. lag_s: how late an ended job's last lines may come."""
+    """Reads the logs of one client's jobs.
+
+    Args:
+        aws: Calls AWS.
+        rates: Limits the calls.
+        poll_s: The seconds between two scans.
+        lag_s: The longest delay of an ended job's last lines.
+        monotonic: The time in seconds.
+    """
 
     def __init__(
         self, aws: Aws, rates: Rates, poll_s: float, lag_s: float, monotonic: Callable[[], float]
@@ -59,19 +67,19 @@ class Logs:
         self._lag_s = lag_s
         self._monotonic = monotonic
         self._tails: dict[str, _Tail] = {}
-        self._ended_at: dict[str, float] = {}  # by job: monotonic time when we learnt of its end
-        self._n_ends: dict[str, int] = {}  # by job: last words to expect
+        self._ended_at: dict[str, float] = {}  # by job: monotonic time when its end was seen
+        self._n_ends: dict[str, int] = {}  # by job: the expected number of end marks
         self._shared: _Scan | None = None
         self._newest_ms = 0  # of all events seen
         self._polled_at = float("-inf")
 
     def follow(self, name: str, *, started_ms: int) -> None:
-        """Follow a job that was submitted just now. started_ms: AWS's time, in milliseconds since the epoch."""
-        self._tails.setdefault(name, _Tail(fetched={}, handed={}, cursor=""))
+        """Follow a new job. started_ms: the time of AWS's clock, in milliseconds since the epoch."""
+        self._tails.setdefault(name, _Tail(fetched={}, returned={}, cursor=""))
         self._newest_ms = self._newest_ms or started_ms
 
     def note_end(self, name: str, n_ends: int) -> None:
-        """The job has ended; read what is left of its log. n_ends: entrypoints that were started for it."""
+        """Read the rest of an ended job's log. n_ends: the number of entrypoints that were started for the job."""
         self._ended_at.setdefault(name, self._monotonic())
         self._n_ends[name] = n_ends
 
@@ -81,7 +89,7 @@ class Logs:
         self._n_ends.pop(name, None)
 
     def poll(self) -> None:
-        """Fetch new lines of all followed jobs that still run. Raises JobError."""
+        """Fetch new lines of all running jobs that are followed. Raises JobError."""
         now = self._monotonic()
         running = [name for name in self._tails if name not in self._ended_at]
         if not running or (self._shared is None and now - self._polled_at < self._poll_s):
@@ -94,7 +102,7 @@ class Logs:
             events = self._page(self._shared)
             if events is None:
                 return
-            self._take_in(self._shared, events)
+            self._add_events(self._shared, events)
             if not self._shared.token:
                 self._shared = None
                 return
@@ -105,15 +113,15 @@ class Logs:
         if tail.own_scan is None and not tail.is_drained and not tail.events and self._is_drain_due(name, tail):
             tail.own_scan = self._own_scan(name, tail)
         if tail.own_scan is not None and not tail.events:
-            self._read_on(name, tail, tail.own_scan)
-        return self._hand_out(tail)
+            self._continue_scan(name, tail, tail.own_scan)
+        return self._next_page(tail)
 
     def _tail(self, name: str, cursor: str) -> _Tail:
-        """Return the job's tail at the cursor, beginning anew where it stands elsewhere."""
+        """Return the job's tail at the cursor. If the known tail is at another position, start a new one."""
         tail = self._tails.get(name)
         if tail is None or tail.cursor != cursor:
             position = parse_cursor(cursor)
-            tail = self._tails[name] = _Tail(fetched=position, handed=position, cursor=cursor)
+            tail = self._tails[name] = _Tail(fetched=position, returned=position, cursor=cursor)
             tail.own_scan = self._own_scan(name, tail)
         return tail
 
@@ -122,37 +130,37 @@ class Logs:
         return _Scan(prefix=f"{name}/", start_ms=start_ms)
 
     def _is_drain_due(self, name: str, tail: _Tail) -> bool:
-        """Tell whether to look for an ended job's last lines, or, by its own word, there are none."""
-        if name not in self._ended_at or self._monotonic() < tail.look_at:
+        """Return True if an ended job's log must be scanned again. If it has all end marks, it is complete."""
+        if name not in self._ended_at or self._monotonic() < tail.scan_at:
             return False
         if tail.n_ends >= self._n_ends[name]:
             tail.is_drained = True
             return False
         return True
 
-    def _read_on(self, name: str, tail: _Tail, scan: _Scan) -> None:
+    def _continue_scan(self, name: str, tail: _Tail, scan: _Scan) -> None:
         events = self._page(scan)
         if events is None:
             return
-        self._take_in(scan, events)
+        self._add_events(scan, events)
         if scan.token:
             return
         tail.own_scan = None
-        tail.look_at = self._monotonic() + self._poll_s
+        tail.scan_at = self._monotonic() + self._poll_s
         ended_at = self._ended_at.get(name)
         if ended_at is not None:
             tail.is_drained = tail.n_ends >= self._n_ends[name] or self._monotonic() - ended_at >= self._lag_s
 
-    def _hand_out(self, tail: _Tail) -> LogPage:
+    def _next_page(self, tail: _Tail) -> LogPage:
         lines: list[str] = []
         size = 0
         while tail.events and size < PAGE_BYTES:
             stream, position, message = tail.events.popleft()
-            tail.handed = {**tail.handed, stream: position}
+            tail.returned = {**tail.returned, stream: position}
             lines.append(message.rstrip("\r\n"))
             size += len(message)
         if lines:
-            tail.cursor = write_cursor(tail.handed)
+            tail.cursor = write_cursor(tail.returned)
         return LogPage(
             lines=tuple(line for line in lines if not is_end(line)),
             cursor=tail.cursor,
@@ -160,8 +168,8 @@ class Logs:
             is_behind=tail.own_scan is not None or bool(tail.events),
         )
 
-    def _take_in(self, scan: _Scan, events: Iterable[Mapping[str, Any]]) -> None:
-        """Give each event to its job, unless it has had it. Within one stream events come in order."""
+    def _add_events(self, scan: _Scan, events: Iterable[Mapping[str, Any]]) -> None:
+        """Add each new event to the tail of its job. The events of one stream are in order."""
         for event in events:
             name, _, stream = event["logStreamName"].partition("/")
             at_ms = int(event["timestamp"])
@@ -171,14 +179,14 @@ class Logs:
             tail = self._tails.get(name)
             if tail is None or position <= tail.fetched.get(stream, (0, 0)):
                 continue
-            if tail.own_scan not in (None, scan):  # which is still among older lines
+            if tail.own_scan not in (None, scan):  # that scan reads older lines first
                 continue
             tail.fetched = {**tail.fetched, stream: position}
             tail.events.append((stream, position, event["message"]))
             tail.n_ends += is_end(event["message"])
 
     def _page(self, scan: _Scan) -> list[Mapping[str, Any]] | None:
-        """Return the scan's next page, and move it on; None when it must wait."""
+        """Return the scan's next page; None if the rate does not allow the call now."""
         if not self._rates.take("FilterLogEvents"):
             return None
         more = {"nextToken": scan.token} if scan.token else {}
@@ -193,7 +201,7 @@ class Logs:
             )
         except (BotoCoreError, ClientError) as err:
             if isinstance(err, ClientError) and code_of(err) == "ResourceNotFoundException":
-                return []  # no job of this account has ever written a line
+                return []  # no job of this account has written a line
             found = self._aws.error(err, "logs", "filter_log_events")
             if isinstance(found, Throttled):
                 self._rates.note("FilterLogEvents", was_throttled=True)
@@ -206,7 +214,7 @@ class Logs:
 
 
 def is_end(line: str) -> bool:
-    """Tell whether a line is the entrypoint's last word."""
+    """Return True if a line is an entrypoint's end mark."""
     return line.startswith(f'{MARK}{{"{END}"')
 
 
@@ -217,7 +225,7 @@ Cursor = Mapping[str, Position]  # stream without the job's name -> position
 
 
 def write_cursor(cursor: Cursor) -> str:
-    """Write as text, such as `algo-1-1700000000@1700000012345.2`; several joined by commas, "" for none."""
+    """Return a cursor as text, such as `algo-1-1700000000@1700000012345.2`. Commas separate the streams."""
     return ",".join(f"{stream}@{at_ms}.{n}" for stream, (at_ms, n) in sorted(cursor.items()))
 
 

@@ -1,4 +1,4 @@
-"""State changes as they happen: from EventBridge through an SQS queue of this agent's own."""
+"""State changes of jobs, from EventBridge through an SQS queue of this agent."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Any
 
 from smsweep.aws.client import Aws
 
-MOST = 10  # API: messages in one answer
+MAX_MESSAGES = 10  # limit of the API
 
 
 class Events:
-    """Reads which jobs have changed. An event is only a reason to look: duplicates and old ones do no harm."""
+    """Reads the names of changed jobs. Duplicate and old events only cause one more Describe."""
 
     def __init__(self, aws: Aws, queue_url: str) -> None:
         self._aws = aws
         self._queue_url = queue_url
 
     def receive(self) -> list[str]:
-        """Return the names of jobs that changed, and take their messages from the queue. Raises JobError."""
+        """Return the names of changed jobs, and delete their messages from the queue. Raises JobError."""
         answer = self._aws.translated(
-            "sqs", "receive_message", QueueUrl=self._queue_url, MaxNumberOfMessages=MOST, WaitTimeSeconds=0
+            "sqs", "receive_message", QueueUrl=self._queue_url, MaxNumberOfMessages=MAX_MESSAGES, WaitTimeSeconds=0
         )
         messages = answer.get("Messages", [])
         if messages:
@@ -34,7 +34,7 @@ class Events:
 
 
 def _names(message: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the job that a message is about; nothing for one that is not such an event."""
+    """Yield the job of a message. A message that is not such an event is ignored."""
     try:
         name = json.loads(message["Body"])["detail"]["TrainingJobName"]
     except (ValueError, KeyError, TypeError):

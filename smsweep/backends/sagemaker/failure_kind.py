@@ -1,4 +1,4 @@
-"""From what AWS says went wrong to what it means: one table for refused calls, one for failed jobs."""
+"""Why a training job failed: the class of its FailureReason."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from smsweep.core.failure_kind import CAPACITY, INTERNAL, TIMEOUT, classify
 from smsweep.core.outcome import TIMEOUTS
 
-# How a FailureReason begins -> class; what begins otherwise is the script's own failure.
+# Start of a FailureReason -> class. Other reasons are failures of the script.
 REASONS = (
     (re.compile(r"CapacityError\b"), CAPACITY),
     (re.compile(r"InternalServerError\b"), INTERNAL),
@@ -20,7 +20,7 @@ _EXIT_CODE = re.compile(r",? ?exit code: (\d+)\s*\Z", re.I)
 
 
 def failure_class(document: Mapping[str, Any]) -> str:
-    """Return the class of an ended job that did not complete. document: as DescribeTrainingJob answers."""
+    """Return the failure class of an ended job; "" without failure. document: DescribeTrainingJob's answer."""
     if document.get("SecondaryStatus") in TIMEOUTS:
         return TIMEOUT
     if document["TrainingJobStatus"] != "Failed":
@@ -38,7 +38,7 @@ def exit_code(reason: str) -> int | None:
 
 
 def own_words(reason: str) -> str:
-    """Return a FailureReason without what SageMaker adds to output/failure; the exit code where that is all."""
+    """Return a FailureReason without SageMaker's additions to output/failure, or else the exit code."""
     code = exit_code(reason)
     words = re.sub(r"\AAlgorithmError:\s*", "", _EXIT_CODE.sub("", reason))
     return words if words or code is None else f"exit code {code}"

@@ -1,4 +1,4 @@
-"""All jobs of a name's beginning that an account has, ended ones included: for who knows of none of them."""
+"""Find the training jobs of a sweep in an account, ended ones included."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from smsweep.backends.sagemaker.rate_limit import Rates
 from smsweep.core.job import TrainingJobRequest
 from smsweep.errors import Throttled
 
-LOOK_S = 0.05  # between two looks whether it is our turn
+PAUSE_S = 0.05  # between two attempts to take a token
 
 
-def find_jobs(beginning: str, folder: Path, environ: Mapping[str, str]) -> Iterator[TrainingJobRequest]:
-    """See backends.table.FindJobs. Raises JobError."""
-    del folder
+def find_jobs(prefix: str, jobs_dir: Path, environ: Mapping[str, str]) -> Iterator[TrainingJobRequest]:
+    """Find training jobs in the account and region. See `spec.FindJobs`. Raises JobError."""
+    del jobs_dir  # the jobs do not run on this machine
     with closing(Aws(environ)) as aws:
         rates = Rates(SageMakerOptions.from_environ(environ).rates, time.monotonic)
         token: dict[str, str] = {}
         while True:
-            wanted = {"NameContains": beginning, "MaxResults": PAGE, **token}
-            page = _in_turn(aws, rates, "ListTrainingJobs", "list_training_jobs", wanted)
+            wanted = {"NameContains": prefix, "MaxResults": PAGE, **token}
+            page = _call(aws, rates, "ListTrainingJobs", "list_training_jobs", wanted)
             for name in (summary["TrainingJobName"] for summary in page["TrainingJobSummaries"]):
-                if name.startswith(beginning):
+                if name.startswith(prefix):
                     job = {"TrainingJobName": name}
-                    yield _in_turn(aws, rates, "DescribeTrainingJob", "describe_training_job", job)
+                    yield _call(aws, rates, "DescribeTrainingJob", "describe_training_job", job)
             if "NextToken" not in page:
                 return
             token = {"NextToken": page["NextToken"]}
 
 
-def _in_turn(aws: Aws, rates: Rates, action: str, operation: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Call as often as AWS asks to wait, and no faster than it allows. Raises JobError."""
+def _call(aws: Aws, rates: Rates, action: str, operation: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Call within the rate, and again after a throttled call. Raises JobError."""
     while True:
         while not rates.take(action):
-            time.sleep(LOOK_S)
+            time.sleep(PAUSE_S)
         try:
             answer = aws.translated("sagemaker", operation, **arguments)
         except Throttled:

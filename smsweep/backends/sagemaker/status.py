@@ -1,4 +1,4 @@
-"""From SageMaker's documents to a job's status."""
+"""The status of a job, from SageMaker's documents."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from smsweep.errors import NameTaken
 
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 CONSOLES = {"aws-cn": "console.amazonaws.cn", "aws-us-gov": "console.amazonaws-us-gov.com"}
-AGAIN = ("Interrupted", "Restarting")  # secondary statuses after which the containers are started anew
-LOST = (CAPACITY, INTERNAL)  # classes in which the script never had its say
+AGAIN = ("Interrupted", "Restarting")  # secondary statuses after which the containers start again
+LOST = (CAPACITY, INTERNAL)  # failures that the script did not cause
 
 
 def from_summary(summary: Mapping[str, Any]) -> JobStatus:
-    """Read one item of ListTrainingJobs. Only for jobs that have not ended: it says nothing of how they did."""
+    """Read an item of ListTrainingJobs. It is complete only for a job that has not ended."""
     return JobStatus(
         name=summary["TrainingJobName"],
         status=summary["TrainingJobStatus"],
@@ -47,7 +47,7 @@ def from_description(document: Mapping[str, Any]) -> JobStatus:
 
 
 def deleted(name: str) -> JobStatus:
-    """Return the status of a job that was there and is no more."""
+    """Return the status of a job that was deleted."""
     return JobStatus(
         name=name,
         status="Stopped",
@@ -58,7 +58,7 @@ def deleted(name: str) -> JobStatus:
 
 
 def results(document: Mapping[str, Any]) -> JobResults:
-    """Return what an ended job cost and left behind."""
+    """Return the cost and the results of an ended job."""
     resources, name = document.get("ResourceConfig", {}), document["TrainingJobName"]
     groups = resources.get("InstanceGroups", ())
     base = document.get("OutputDataConfig", {}).get("S3OutputPath", "").rstrip("/")
@@ -84,7 +84,7 @@ def log_url(arn: str, name: str) -> str:
     """Return the CloudWatch page with a job's log."""
     _, partition, _, region, *_ = arn.split(":")
     host = CONSOLES.get(partition, "console.aws.amazon.com")
-    # The console's own spelling: what is quoted stands quoted once more, with $ for %.
+    # The console quotes twice, and uses $ instead of %.
     group = quote(quote(LOG_GROUP, safe=""), safe="").replace("%", "$")
     stream = quote(quote(f"{name}/", safe=""), safe="").replace("%", "$")
     return (
@@ -94,10 +94,14 @@ def log_url(arn: str, name: str) -> str:
 
 
 def adopt(aws: Aws, request: TrainingJobRequest) -> JobStatus:
-    """Return the status of the job that has the request's name, if it came from this very request.
+    """Return the status of the existing job with the request's name, if the same request created it.
 
-    That is so when it carries our tags and our hyperparameters, which hold sweep, trial, attempt and params: an
-    earlier call of ours was carried out although we never saw its answer. Raises NameTaken otherwise, or JobError.
+    An earlier call succeeded, but its answer was lost. The tags and the hyperparameters identify the request: they
+    contain sweep, trial, attempt and params.
+
+    Raises:
+        NameTaken: If another request created the job.
+        JobError: If AWS does not answer.
     """
     name = request["TrainingJobName"]
     document = aws.translated("sagemaker", "describe_training_job", TrainingJobName=name)
@@ -107,8 +111,8 @@ def adopt(aws: Aws, request: TrainingJobRequest) -> JobStatus:
     is_ours = wanted.items() <= tags.items() and document.get("HyperParameters", {}) == request["HyperParameters"]
     if not is_ours:
         raise NameTaken(
-            f"a training job {name} exists already and is not of this trial ({arn}); it is left alone. "
-            "Was the store copied, or the sweep run from two stores?"
+            f"training job {name} exists already and does not belong to this trial ({arn}); it is not changed. "
+            "Check whether the store was copied, or the sweep runs from two stores"
         )
     return from_description(document)
 

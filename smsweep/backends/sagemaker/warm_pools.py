@@ -1,4 +1,4 @@
-"""Instances kept for the next trial: let go of once there is none."""
+"""Release the warm pools of jobs when no trial needs them any more."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 
 class WarmPools:
-    """Remembers which jobs of this client ask for their instances to be kept."""
+    """Stores which jobs of this client have a warm pool."""
 
     def __init__(self, aws: Aws) -> None:
         self._aws = aws
@@ -24,11 +24,11 @@ class WarmPools:
             self._names.add(request["TrainingJobName"])
 
     def note_found(self, name: str) -> None:
-        """Take over a job of an agent that is gone; nobody here knows whether it asked for that."""
+        """Add a job of an earlier agent, which may have a warm pool."""
         self._names.add(name)
 
     def release(self) -> None:
-        """Let go of what these jobs left idle: it costs as much as a running job. Never raises."""
+        """Release the idle pools of these jobs, which cost as much as running jobs. Never raises JobError."""
         if not self._names:
             return
         try:
@@ -39,9 +39,9 @@ class WarmPools:
                     TrainingJobName=name,
                     ResourceConfig={"KeepAlivePeriodInSeconds": 0},
                 )
-                log.info("%s: its warm pool is let go", name)
+                log.info("%s: its warm pool was released", name)
         except JobError as err:
-            log.warning("warm pools of %s could not be let go and end by themselves: %s", self._prefix, err)
+            log.warning("warm pools of %s were not released and end at their timeout: %s", self._prefix, err)
         self._names.clear()
 
     @property
@@ -49,7 +49,7 @@ class WarmPools:
         return common_prefix(sorted(self._names))
 
     def _idle(self) -> set[str]:
-        """Return the jobs with an idle pool; of several jobs that shared one, only the last has it."""
+        """Return the jobs with an idle pool. Of several jobs that share a pool, only the last has it."""
         found: set[str] = set()
         token = ""  # a page's # nosec B105
         while True:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from smsweep.backends.local.artifacts import keep_artifacts
+from smsweep.backends.local.job_folder import JobFolder
 from smsweep.emulator.jobs.checkpoints import Checkpoints
 from smsweep.emulator.jobs.job import Job
 from smsweep.emulator.jobs.quota import instance_count, offers
@@ -67,10 +68,9 @@ class Staging:
 
     def keep_artifacts(self, job: Job) -> None:
         """Upload model and output. Raises OSError, JobError or boto3's errors."""
-        folder = self._site.runs / job.name
-        hosts = [f"ml-algo-{number}" for number in range(2, instance_count(job) + 1)]
-        trees = [tree for name in ("ml", *hosts) if (tree := folder / name).exists()]
-        keep_artifacts(job.request, trees, folder / "parts", self._s3.place.upload)
+        folder = JobFolder(self._site.runs / job.name)
+        trees = folder.trees([f"algo-{number}" for number in range(1, instance_count(job) + 1)])
+        keep_artifacts(job.request, trees, folder.path / "parts", self._s3.place.upload)
 
     def put_aside(self, job: Job) -> None:
         """Free the job's name at the backend for another run; what the last one left stays beside it."""

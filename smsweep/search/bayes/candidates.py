@@ -1,4 +1,4 @@
-"""Maximising a score over a cube of mixed axes: a scan, then round after round of mutations of the best."""
+"""Maximise a score over a cube of mixed axes: a scan, then several rounds of mutations of the best points."""
 
 from __future__ import annotations
 
@@ -9,18 +9,23 @@ import numpy as np
 from smsweep.space.unit_cube import Array, Cube
 
 N_ANYWHERE = 400  # points of the scan, drawn from the whole cube
-N_NEAR = 300  # and around the given ones
-STEPS = (0.15, 0.07, 0.03, 0.015, 0.006)  # lengths of mutations, in edges of the cube, round after round
-N_MUTATIONS = 80  # a round
-N_KEPT = 12  # best points, from which the next round starts
+N_NEAR = 300  # points of the scan, near the given points
+STEPS = (0.15, 0.07, 0.03, 0.015, 0.006)  # lengths of the mutations of each round, in edges of the cube
+N_MUTATIONS = 80  # per round
+N_KEPT = 12  # best points that the next round starts from
 
 
 def maximise(
     score: Callable[[Array], Array], cube: Cube, near: Array, taken: Collection[bytes], rng: np.random.Generator
 ) -> Array:
-    """Return points of high score, best first.
+    """Return points with a high score, best first.
 
-    near: [k, d] points that are worth searching around, k >= 1. taken: points, as bytes, that are not wanted.
+    Args:
+        score: Returns the score of each of [n, d] points.
+        cube: The cube of the points.
+        near: [k, d] points to search around, k >= 1.
+        taken: Points to leave out, as bytes.
+        rng: The random numbers.
     """
 
     def scored(points: Array) -> tuple[Array, Array]:
@@ -41,9 +46,9 @@ def maximise(
 
 
 def mutated(points: Array, lengths: Array, cube: Cube, rng: np.random.Generator) -> Array:
-    """Return, per length, a random one of the points with some coordinates moved by about that length.
+    """Return one point per length: one of the points, with some coordinates moved by about the length.
 
-    A coordinate without order is drawn anew. What would leave the cube is reflected at its side.
+    A coordinate without an order is drawn again. A coordinate that leaves the cube is reflected at its side.
     """
     shape = (len(lengths), cube.d)
     base = points[rng.integers(len(points), size=len(lengths))]
@@ -59,17 +64,24 @@ def _best(points: Array, scores: Array) -> tuple[Array, Array]:
     return points[order], scores[order]
 
 
-BLOCK = 8  # points that together form one Latin hypercube
-
-
+BLOCK = 8  # points of one Latin hypercube
 DRAWS = 40  # hypercubes to choose from
 
 
 def design_point(number: int, d: int, seed: int) -> Array:
-    """Return the point of that number, from 0, of an endless even sequence.
+    """Return the point of that number, from 0, of an infinite even sequence.
 
-    Each block of eight is a Latin hypercube: along every axis each eighth holds one point. Of many such, the
-    one whose points keep farthest apart.
+    Each block of eight points is a Latin hypercube: each eighth of each axis has one point. Of 40 random
+    hypercubes, the function chooses the one with the largest minimum distance.
+
+    Args:
+        number: The number of the point.
+        d: The number of dimensions.
+        seed: The seed of the sequence.
+
+    Returns:
+        [d] coordinates.
+
     Source: Morris and Mitchell, Exploratory designs for computational experiments, 1995.
     """
     block, place = divmod(number, BLOCK)

@@ -1,4 +1,4 @@
-"""What each trial says about the objective at its point."""
+"""The evidence of each trial about the objective at its point."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from smsweep.core.sweep import Metric
 from smsweep.core.trial import History, Params, Trial, TrialState, is_number
 from smsweep.space.unit_cube import Array, Cube
 
-EXTREME = 1e100  # values beyond count as this: their squares must stay finite
+EXTREME = 1e100  # larger values count as this value, so that squares stay finite
 
 
 class Kind(Enum):
-    WHOLE = "whole"  # the objective of a whole training
-    HINT = "hint"  # of a training cut short or still going on: it may yet have become better
-    WORST = "worst"  # as bad as the worst that is known
-    PENDING = "pending"  # somebody is looking; what is known is the curve so far, if there is one
+    WHOLE = "whole"  # the objective of a complete training
+    HINT = "hint"  # the value of an incomplete training, which could have become better
+    WORST = "worst"  # as bad as the worst known value
+    PENDING = "pending"  # the trial is not over; its curve so far is known, if it has one
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Evidence:
-    """One trial's. What costs time is worked out when it is first asked for: few of many trials are used."""
+    """The evidence of one trial. Expensive values are computed on first use: few of many trials are used."""
 
     kind: Kind
-    value: float = 0.0  # of WHOLE and HINT, and of PENDING so far; lower is better
+    value: float = 0.0  # for WHOLE and HINT, and so far for PENDING; lower is better
     params: Params
     cube: Cube
-    curve: Sequence[float] = ()  # as reported on the way
-    sign: int = 1  # of the curve: multiplied by it, lower is better
+    curve: Sequence[float] = ()  # as reported
+    sign: int = 1  # multiply the curve by the sign and lower is better
 
     @functools.cached_property
     def place(self) -> tuple[Array, int]:
-        """The point where params lie, and how many coordinates are guesses, see `Cube.encode`."""
+        """The point of the params, and how many coordinates are guesses. See `Cube.encode`."""
         return self.cube.encode(self.params)
 
     @property
@@ -46,7 +46,7 @@ class Evidence:
 
     @functools.cached_property
     def best(self) -> Array:
-        """After each point of the curve, the best so far."""
+        """The best value up to each point of the curve."""
         return np.minimum.accumulate(np.clip(self.sign * np.array(self.curve), -EXTREME, EXTREME))
 
     @property
@@ -55,7 +55,7 @@ class Evidence:
 
 
 class Ledger:
-    """The evidence of a history's trials, kept in step with it at the cost of what changed."""
+    """Tracks the evidence of a history. An update costs as much as the changed trials."""
 
     def __init__(self, cube: Cube, metric: Metric) -> None:
         self._cube = cube
@@ -63,9 +63,9 @@ class Ledger:
         self._history: History | None = None
 
     def follow(self, history: History) -> list[Evidence]:
-        """Return the evidence of prior trials, then of the sweep's own in order of number.
+        """Return the evidence of the prior trials, then of the sweep's own trials by ascending number.
 
-        A prior trial that shares no parameter with this space is left out.
+        Prior trials that share no parameter with this space are left out.
         """
         if history is not self._history:
             self._history = history
@@ -84,15 +84,15 @@ class Ledger:
 
 
 def evidence(trial: Trial, metric: Metric, cube: Cube) -> Evidence:
-    """Read one trial.
+    """Return the evidence of one trial.
 
-    finished: its objective, the best over history and summary; without a finite one, WORST.
-    failed, crashed, killed: WORST, or as `metric.impute` says a HINT by its own best or latest value, if any.
-    stopped: a HINT, as it was ended for being slow, not for being done.
-    pending: PENDING.
-    running, stopping: PENDING, with the curve so far; or as `metric.impute_while_running` says WORST, or a HINT by
-    its own best or latest value as soon as it has one.
-    A trial of another space lies where this one comes nearest to it.
+    - finished: WHOLE with its objective, the best over history and summary; WORST if no value is finite. -
+    failed, crashed, killed: WORST, or HINT with its best or latest value if `metric.impute` asks for it. -
+    stopped: HINT, because a rule ended the training before it was complete. - pending: PENDING. - running,
+    stopping: PENDING with the curve so far. `metric.impute_while_running` can select WORST, or HINT with
+      the best or latest value.
+
+    A trial of another space gets the nearest point of this space.
     """
     kind, value = _reading(trial, metric)
     sign = metric.goal.sign
@@ -120,7 +120,7 @@ def _reading(trial: Trial, metric: Metric) -> tuple[Kind, float]:
 
 
 def _latest(trial: Trial, metric: Metric) -> float | None:
-    """Return the newest finite value; None when there is none or it cannot be told."""
+    """Return the newest finite value; None if there is no such value or it is unknown."""
     if trial.curve:
         return trial.curve[-1]
     stats = trial.metrics.get(metric.name)

@@ -1,4 +1,4 @@
-"""Which kernels and how much noise are likely, given what was observed."""
+"""The posterior distribution of kernels and noise, given the observations."""
 
 from __future__ import annotations
 
@@ -13,68 +13,73 @@ from smsweep.search.bayes.kernel import Kernel
 from smsweep.search.bayes.optimizer import minimise
 from smsweep.space.unit_cube import SQRT5, Array, gaps
 
-SMALL = 32  # rows of a triangle that is inverted as a whole
-JITTER = 1e-6  # added to every variance, so that equal points stay invertible
+SMALL = 32  # rows of a triangle that is inverted without halving
+JITTER = 1e-6  # added to each variance, so that the matrix stays invertible with equal points
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Priors:
-    """Normal densities of logarithms. They fit any sweep: targets are standardised, the cube has edges of 1."""
+    """Normal densities of logarithms, for all sweeps: targets are standardised, and the cube has edges of 1."""
 
     scale: float = -0.2  # mean of log scale
-    shared: float = 1.0  # deviation of what all scales have in common: how wiggly the objective is
-    own: float = 0.5  # deviation of each scale around that: how much more one parameter matters than another
+    shared: float = 1.0  # standard deviation of the common part of all scales: how fast the objective varies
+    own: float = 0.5  # standard deviation of each scale around it: how much the importance of parameters differs
     main: float = -0.7  # mean of log amplitude (square root of a variance) of the main effects
-    joint: float = -0.3  # and of the interaction
-    amplitude: float = 0.7  # deviation of both
-    noise: float = -2.0  # mean of log noise deviation
-    noise_spread: float = 1.2  # its deviation
+    joint: float = -0.3  # the same for the interaction
+    amplitude: float = 0.7  # standard deviation of both
+    noise: float = -2.0  # mean of the log standard deviation of the noise
+    noise_spread: float = 1.2  # its standard deviation
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Model:
-    """What is learnt apart from the observations themselves."""
+    """The fitted kernel and noise."""
 
     kernel: Kernel
-    noise: float  # variance of one observation around the objective
+    noise: float  # variance of an observation around the objective
 
 
 PRIORS = Priors()
-INFORMATION = 1 / 160  # curvature that each observation adds, roughly
-SKETCH = 40  # observations, the best, the worst and evenly between, that show where to look
-WORTH_A_SKETCH = 1.5  # times as many make a sketch pay
-CLOSELY, ROUGHLY = 3e-3, 3e-2  # gain in log density below which the search for the best theta ends
-BEYOND_BELIEF = 6.0  # a logarithm farther from its mean: such models no float can tell apart
-FARTHEST = 0.5  # variance of a drawn logarithm at most, so that a poor estimate of the spread does little harm
+INFORMATION = 1 / 160  # rough curvature that each observation adds
+SKETCH = 40  # observations, evenly spread over the ranks, for a first approximate fit
+SKETCH_FACTOR = 1.5  # use a sketch for more than this many times SKETCH observations
+FINE, COARSE = 3e-3, 3e-2  # gain in log density below which the search for the best theta ends
+MAX_DISTANCE = 6.0  # of a logarithm from its mean: floats cannot distinguish models beyond
+MAX_VARIANCE = 0.5  # of a drawn logarithm, which limits the effect of a poor estimate
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Likely:
-    """The models that are likely, as a normal density over logarithms: Laplace's approximation."""
+    """The posterior of the models: Laplace's approximation, a normal density over logarithms."""
 
-    best: Array  # theta of the highest density
+    best: Array  # theta with the highest density
     covariance: Array  # of theta
 
     def likeliest(self) -> Model:
+        """Return the model with the highest density."""
         return _model(self.best)
 
     def draw(self, rng: np.random.Generator) -> Model:
-        """Return one of them, as likely as it is.
+        """Return a model that is drawn from the posterior.
 
-        The single best model is too sure of itself: few observations are explained by many others as well. When
-        each trial draws its own, the search does not hold on to one explanation.
+        Many models explain few observations equally well, so the best model alone is overconfident. The search
+        draws another model for each trial.
         """
         variances, axes = np.linalg.eigh((self.covariance + self.covariance.T) / 2.0)
-        steps = np.sqrt(np.clip(variances, 0.0, FARTHEST)) * rng.standard_normal(len(variances))
+        steps = np.sqrt(np.clip(variances, 0.0, MAX_VARIANCE)) * rng.standard_normal(len(variances))
         return _model(self.best + axes @ steps)
 
 
 def fit(x: Array, y: Array, doubt: Array, is_nominal: NDArray[np.bool_]) -> Likely:
-    """Return the models that explain the observations.
+    """Return the posterior of the models.
 
-    x: [n, d] points of the cube, n >= 1. y: [n] standardised targets. doubt: [n] variances that are known
-    beforehand, on top of the common noise. Recent answers are remembered, as the same data often serve several
-    trials.
+    Recent results are cached, because several trials often use the same data.
+
+    Args:
+        x: [n, d] points of the cube, n >= 1.
+        y: [n] standardised targets.
+        doubt: [n] known variances, in addition to the common noise.
+        is_nominal: [d] True for dimensions without an order.
     """
     return _fit(x.shape, x.tobytes(), y.tobytes(), doubt.tobytes(), is_nominal.tobytes())
 
@@ -85,49 +90,49 @@ def _fit(shape: tuple[int, int], x: bytes, y: bytes, doubt: bytes, is_nominal: b
     nominal = np.frombuffer(is_nominal, dtype=bool)
     n = shape[0]
     start, inverse_hessian = None, None
-    if n > WORTH_A_SKETCH * SKETCH:
-        # most of the way is gone with few of the observations, at a tenth of the cost
+    if n > SKETCH_FACTOR * SKETCH:
+        # a few of the observations give a good start at a tenth of the cost
         few = np.sort(np.argsort(targets, kind="stable")[np.linspace(0, n - 1, SKETCH).astype(np.intp)])
         sketch = _Density(points[few], targets[few], doubts[few], nominal, PRIORS)
-        start, inverse_hessian = minimise(sketch, sketch.mean, sketch.guess, tolerance=CLOSELY)
+        start, inverse_hessian = minimise(sketch, sketch.mean, sketch.guess, tolerance=FINE)
         inverse_hessian = inverse_hessian * math.sqrt(SKETCH / n)
     density = _Density(points, targets, doubts, nominal, PRIORS)
     best, covariance = minimise(
         density,
         density.mean if start is None else start,
         density.guess if inverse_hessian is None else inverse_hessian,
-        tolerance=ROUGHLY if inverse_hessian is not None else CLOSELY,
+        tolerance=COARSE if inverse_hessian is not None else FINE,
     )
     return Likely(best=best, covariance=covariance)
 
 
 def _model(theta: Array) -> Model:
-    """theta: logarithms of the scales, of both amplitudes and of the noise deviation."""
+    """Return a model. theta: logarithms of the scales, both amplitudes and the noise's standard deviation."""
     scales, (main, joint, noise) = np.exp(theta[:-3]), np.exp(2.0 * theta[-3:])
     return Model(kernel=Kernel(scales=scales, main=float(main), joint=float(joint)), noise=float(noise))
 
 
 class _Density:
-    """Minus the log posterior density as a function of theta, with its gradient."""
+    """The negative log posterior density as a function of theta, with its gradient."""
 
     def __init__(self, x: Array, y: Array, doubt: Array, is_nominal: NDArray[np.bool_], priors: Priors) -> None:
         n, d = x.shape
-        rows, columns = np.triu_indices(n, 1)  # the covariance is symmetric: half of it will do
-        self._above, self._below = rows * n + columns, columns * n + rows  # where each pair stands in it
+        rows, columns = np.triu_indices(n, 1)  # the covariance is symmetric: half of it is enough
+        self._above, self._below = rows * n + columns, columns * n + rows  # the index of each pair in it
         self._gaps = np.array([gap.take(self._above) for gap in gaps(x, x, is_nominal)])
         self._rows, self._columns = rows, columns
         self._y = y
         self._doubt = doubt
         self.mean = np.r_[np.full(d, priors.scale), priors.main, priors.joint, priors.noise]
         self.precision = np.diag(np.r_[np.zeros(d), [priors.amplitude**-2] * 2, priors.noise_spread**-2])
-        # scales vary each on its own and all together
+        # scales vary separately and together
         self.precision[:d, :d] = np.linalg.inv(priors.own**2 * np.eye(d) + priors.shared**2)
-        # a first guess of the covariance of theta, which the search corrects
+        # a first estimate of the covariance of theta
         self.guess: Array = np.linalg.inv(self.precision + INFORMATION * n * np.eye(d + 3))
 
     def __call__(self, theta: Array) -> tuple[float, Array]:
         off = theta - self.mean
-        if np.abs(off).max() > BEYOND_BELIEF:
+        if np.abs(off).max() > MAX_DISTANCE:
             return math.inf, np.zeros_like(theta)
         model, n, d = _model(theta), len(self._y), len(self._gaps)
         kernel = model.kernel
@@ -152,7 +157,7 @@ class _Density:
         pull = self.precision @ off
         value = 0.5 * float(self._y @ weights) + float(np.log(factor.diagonal()).sum()) + 0.5 * float(off @ pull)
 
-        # by how much the value grows with each covariance: half as much on the diagonal, as a pair has two places
+        # derivative of the value by each covariance: half of it on the diagonal, because a pair has two entries
         paired = inverse.take(self._above) - weights.take(self._rows) * weights.take(self._columns)
         alone = 0.5 * float(inverse.trace() - weights @ weights)
         gradient = np.empty_like(theta)
@@ -166,7 +171,7 @@ class _Density:
 
 
 def inverse_of_factor(factor: NDArray[np.floating]) -> Array:
-    """Return the inverse of a lower triangle, by halves: as exact as solving, and several times as fast."""
+    """Return the inverse of a lower triangle, by halving: as exact as solving, and several times as fast."""
     n = len(factor)
     if n <= SMALL:
         inverse: Array = np.tril(np.linalg.inv(factor))

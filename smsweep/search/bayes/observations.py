@@ -1,4 +1,4 @@
-"""The evidence as numbers that a model can be fitted to."""
+"""The evidence as numbers for the model."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from smsweep.space.unit_cube import Array
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Observations:
-    """What is known: of all trials that are over, in their order, then of those that run and have a curve."""
+    """The known values: of all ended trials in their order, then of running trials that have a curve."""
 
-    evidence: Sequence[Evidence]  # n of them
+    evidence: Sequence[Evidence]  # [n]
     values: Array  # [n], lower is better
-    spreads: Array  # [n], deviation of what a whole training would have given; 0 for whole trainings
-    sets_scale: NDArray[np.bool_]  # [n], trials that are over and came to a value, or to a forecast of it
+    spreads: Array  # [n], standard deviation of the forecast; 0 for complete trainings
+    sets_scale: NDArray[np.bool_]  # [n], True for ended trials with a value or a forecast
 
     def __len__(self) -> int:
         return len(self.evidence)
 
     def settled(self, parts: int) -> Observations:
-        """Return the first of them, the same until those that set the scale have grown by one part in so many."""
+        """Return the first observations; the result changes after 1/parts more observations that set the scale."""
         scaled = np.flatnonzero(self.sets_scale)
         n_scaled = len(scaled) - len(scaled) % max(len(scaled) // parts, 1)
         n = int(scaled[n_scaled - 1]) + 1
@@ -39,9 +39,9 @@ class Observations:
 
 
 def observed(evidence: Sequence[Evidence]) -> Observations:
-    """Return what can be compared; nothing as long as there is no value at all to compare with.
+    """Return the observations, or none as long as no trial has a value.
 
-    So a sweep whose first trials crash is still at its start.
+    A sweep whose first trials crash is therefore still at its start.
     """
     whole = [item for item in evidence if item.kind is Kind.WHOLE]
     hints = [item for item in evidence if item.kind is Kind.HINT]
@@ -51,19 +51,19 @@ def observed(evidence: Sequence[Evidence]) -> Observations:
         )
     running = [item for item in evidence if item.kind is Kind.PENDING and len(item.curve)]
     expected, spread = expected_whole([*hints, *running], whole)
-    # what is not yet known to beat the best is not taken to
+    # an incomplete training is not assumed to beat the best complete one
     expected = np.maximum(expected, min((item.value for item in whole), default=-np.inf))
-    is_told = np.isfinite(spread[len(hints) :])  # of those that run
-    running = [item for item, told in zip(running, is_told.tolist(), strict=True) if told]
+    has_forecast = np.isfinite(spread[len(hints) :])  # of running trials
+    running = [item for item, known in zip(running, has_forecast.tolist(), strict=True) if known]
     known = [*(item for item in evidence if item.kind is not Kind.PENDING), *running]
     kinds = np.array([item.kind.value for item in known])
     is_hint = kinds == Kind.HINT.value
-    values = np.full(len(known), max(item.value for item in (*whole, *hints)))  # as bad as the worst that is known
+    values = np.full(len(known), max(item.value for item in (*whole, *hints)))  # initially the worst known value
     spreads = np.zeros(len(known))
     values[kinds == Kind.WHOLE.value] = [item.value for item in whole]
     values[is_hint], spreads[is_hint] = expected[: len(hints)], spread[: len(hints)]
-    values[len(known) - len(running) :] = expected[len(hints) :][is_told]
-    spreads[len(known) - len(running) :] = spread[len(hints) :][is_told]
+    values[len(known) - len(running) :] = expected[len(hints) :][has_forecast]
+    spreads[len(known) - len(running) :] = spread[len(hints) :][has_forecast]
     is_forecast = is_hint & (np.isfinite(spreads) if whole else True)
     return Observations(
         evidence=known,
@@ -74,9 +74,9 @@ def observed(evidence: Sequence[Evidence]) -> Observations:
 
 
 def thinned(values: Array, limit: int) -> NDArray[np.intp]:
-    """Return the places of at most so many values, ascending: the best half, and an even choice of the rest.
+    """Return the indices of at most `limit` values, ascending: the best half, and an even choice of the rest.
 
-    The best are what the search must tell apart; every k-th of the others still shows where it is bad.
+    The search must distinguish the best values. A part of the others is enough to show bad regions.
     """
     if len(values) <= limit:
         return np.arange(len(values))
@@ -87,10 +87,10 @@ def thinned(values: Array, limit: int) -> NDArray[np.intp]:
 
 
 def expected_whole(hints: Sequence[Evidence], whole: Sequence[Evidence]) -> Array:
-    """Return [2, n]: for each hint the objective to expect of the whole training, and its deviation.
+    """Return [2, n]: for each hint the expected objective of the complete training, and its standard deviation.
 
-    Forecast from the whole trainings, see `Forecaster`; so being cut short is not held against slow learners.
-    Where there is nothing to go by, the value stands as it is, with an infinite deviation.
+    `Forecaster` forecasts them from the complete trainings, so that slow trainings are not penalised for their
+    early end. Without a forecast, the result is the value itself with an infinite standard deviation.
     """
     values = np.array([hint.value for hint in hints])
     expected = np.stack([values, np.full(len(hints), np.inf)])

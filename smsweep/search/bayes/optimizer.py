@@ -1,4 +1,4 @@
-"""A small quasi-Newton minimiser for smooth functions of a dozen variables."""
+"""A small quasi-Newton minimiser for smooth functions of about twelve variables."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import numpy as np
 
 from smsweep.space.unit_cube import Array
 
-LONGEST_STEP = 1.5  # in any variable; ours are logarithms, so a factor of 4.5
-ENOUGH = 1e-4  # of the gain that the slope promises, for a step to be taken
-SHORTER = 0.35  # by so much when it is not
+LONGEST_STEP = 1.5  # in any variable; the variables are logarithms, so this is a factor of 4.5
+ENOUGH = 1e-4  # minimum share of the gain that the slope predicts, to accept a step
+SHORTER = 0.35  # factor for a step that is not accepted
 
 
 def minimise(
@@ -20,10 +20,18 @@ def minimise(
     max_evaluations: int = 40,
     tolerance: float = 2e-3,
 ) -> tuple[Array, Array]:
-    """Return the best point found by BFGS with backtracking, and the inverse Hessian there as far as known.
+    """Minimise a function by BFGS with backtracking.
 
-    function: point -> (value, gradient); its value may be inf, but not at start. inverse_hessian: a positive
-    definite guess of it at start. tolerance: the search ends once a step gains less.
+    Args:
+        function: Returns value and gradient at a point. The value can be inf, except at `start`.
+        start: [n] the first point.
+        inverse_hessian: [n, n] a positive definite estimate at `start`.
+        max_evaluations: The maximum number of calls of the function.
+        tolerance: The search ends when a step gains less than this.
+
+    Returns:
+        The best point, and the estimate of the inverse Hessian at that point.
+
     Source: Nocedal and Wright, Numerical Optimization, chapter 6.
     """
     x, (value, slope) = start, function(start)
@@ -41,14 +49,14 @@ def minimise(
             n_evaluations += 1
         gain, turn = value - next_value, next_slope - slope
         x, value, slope = x + step, next_value, next_slope
-        inverse_hessian = _learnt(inverse_hessian, step, turn)
+        inverse_hessian = _updated(inverse_hessian, step, turn)
         if gain < tolerance:
             break
     return x, inverse_hessian
 
 
-def _learnt(inverse_hessian: Array, step: Array, turn: Array) -> Array:
-    """Return the inverse Hessian as corrected by how far the gradient turned over a step."""
+def _updated(inverse_hessian: Array, step: Array, turn: Array) -> Array:
+    """Return the inverse Hessian after the BFGS update for a step and its change of the gradient."""
     curvature = float(step @ turn)
     if curvature < 1e-10:
         return inverse_hessian

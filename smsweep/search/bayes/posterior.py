@@ -1,4 +1,4 @@
-"""What is believed of the objective anywhere, given the model and the observations."""
+"""The posterior distribution of the objective, given the model and the observations."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from smsweep.search.bayes.fit import JITTER, Model, inverse_of_factor
 from smsweep.space.unit_cube import Array, gaps
 
-CHUNK = 128  # points predicted at once: their distances to all observations should fit a core's cache
+CHUNK = 128  # points per batch: their distances to all observations fit the cache of a core
 
 
 class Posterior:
@@ -22,12 +22,12 @@ class Posterior:
         self._is_nominal = is_nominal
         covariance = model.kernel(gaps(x, x, is_nominal))
         covariance.flat[:: len(x) + 1] += model.noise + doubt + JITTER
-        # the inverse of the factor, not the factor: many batches will be predicted with it
+        # the inverse of the factor makes the prediction of many batches cheaper
         self._whitener = inverse_of_factor(np.linalg.cholesky(covariance))
         self._weights = self._whitener.T @ (self._whitener @ y)
 
     def predict(self, points: Array) -> tuple[Array, Array]:
-        """Return mean and deviation of the objective itself, without noise, at each point."""
+        """Return mean and standard deviation of the objective without noise at [n, d] points."""
         mean, variance = np.empty(len(points)), np.full(len(points), self._model.kernel.variance)
         for start in range(0, len(points), CHUNK):
             chunk = slice(start, start + CHUNK)
@@ -37,9 +37,9 @@ class Posterior:
         return mean, np.sqrt(np.maximum(variance, 1e-10))
 
     def believing(self, points: Array) -> Posterior:
-        """Return the posterior as if each point had been observed at its mean.
+        """Return the posterior after an observation of the mean at each point, for pending trials.
 
-        No mean moves, only the uncertainty near the points goes: what pending trials must do.
+        The means do not change. The uncertainty near the points decreases.
         """
         kernel, n, m = self._model.kernel, len(self._x), len(points)
         shared = self._whitener @ kernel(gaps(self._x, points, self._is_nominal))
@@ -53,6 +53,6 @@ class Posterior:
         wider._whitener[:n, :n] = self._whitener
         wider._whitener[n:, :n] = -corner @ shared.T @ self._whitener
         wider._whitener[n:, n:] = corner
-        # what comes out as expected has no weight
+        # an observation equal to the mean has no weight
         wider._weights = np.r_[self._weights, np.zeros(m)]
         return wider

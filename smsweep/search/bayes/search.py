@@ -1,4 +1,4 @@
-"""Bayesian optimisation: each trial goes where improvement is expected most. W&B's `method: bayes`."""
+"""Bayesian optimisation, W&B's `method: bayes`: each trial maximises the expected improvement."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from contextlib import AbstractContextManager
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from smsweep.core.sweep import SweepConfig
+from smsweep.core.sweep import Metric
 from smsweep.core.trial import History, Params
-from smsweep.errors import SpaceError
 from smsweep.search.bayes.acquisition import log_belief_inside, log_expected_improvement
 from smsweep.search.bayes.candidates import design_point, maximise
 from smsweep.search.bayes.evidence import Evidence, Kind, Ledger
@@ -21,37 +20,40 @@ from smsweep.search.bayes.observations import Observations, observed, thinned
 from smsweep.search.bayes.posterior import Posterior
 from smsweep.search.bayes.target_transform import N_START, VIEWS, View, by_distance, targets
 from smsweep.search.coverage import coverage_of
+from smsweep.space.space import SearchSpace
 from smsweep.space.unit_cube import Array, Cube
 
-MIN_START, MAX_START = 6, 12  # trials of the space-filling start: two more than there are dimensions, within this
-INNER = 0.8  # part of each edge, its middle, over which the start is spread: what is hoped for lies inside
+MIN_START, MAX_START = 6, 12  # limits of the space-filling start, which has two trials more than dimensions
+INNER = 0.8  # middle part of each edge that the start covers: optima at the border are rare
 N_NEAR = 8  # best observations around which the acquisition is searched
-MAX_FITTED = 90  # observations from which the model is chosen; each costs tens of times more than below
-MAX_BELIEVED = 128  # observations on which the belief rests; its cost grows with their square
-REFIT = 20  # the model is chosen anew when the observations have grown by one part in this many
+MAX_FITTED = 90  # observations for the choice of the model; each costs tens of times more than below
+MAX_BELIEVED = 128  # observations for the posterior; its cost grows with their square
+REFIT = 20  # the model is chosen again when the observations have grown by 1/20
 GUESS = 0.1  # variance that each guessed coordinate adds to a target
-OUTLOOK_FROM = 18  # trials, or three for each parameter and six, before anything is said of what is left
-TOO_LITTLE = 2e-3  # of what the search has gained: less is not worth a trial
-DRAWS = 32  # at random, where nothing better is free, before the free assignments are counted
+OUTLOOK_FROM = 18  # minimum number of trials for an outlook; with many parameters, 3 * d + 6
+MIN_GAIN = 2e-3  # share of the gain so far; a smaller expected gain is not worth a trial
+DRAWS = 32  # random draws before a free assignment is chosen directly
 
 
 class BayesSearch:
-    """Fits a Gaussian process to what is known, and proposes the point of the highest expected improvement.
+    """Fits a Gaussian process to the trials, and proposes the point of the highest expected improvement.
 
-    The first trials are spread evenly over the space. Pending ones count as if they had come out as expected, so
-    that many at once look in different places. An assignment that any trial holds is not proposed again; a finite
-    space can be used up. All chance follows from the seed and the trial's number.
-    Raises SpaceError without a metric.
+    The first trials are spread evenly over the space. Pending trials count with their expected result, so that
+    parallel trials explore different regions. An assignment that any trial holds is not proposed again, so a
+    finite space can be used up. All random numbers depend only on the seed and the trial's number.
+
+    Args:
+        space: The parameters.
+        metric: The metric to improve.
+        seed: The seed of all draws.
     """
 
-    def __init__(self, config: SweepConfig, seed: int = 0) -> None:
-        if config.metric is None:
-            raise SpaceError("method bayes needs to know what to improve: add metric with a name and a goal")
-        self._space = config.space
+    def __init__(self, space: SearchSpace, metric: Metric, seed: int = 0) -> None:
+        self._space = space
         self._seed = seed
-        self._cube = Cube(config.space)
-        self._ledger = Ledger(self._cube, config.metric)
-        self._coverage = coverage_of(config.space)
+        self._cube = Cube(space)
+        self._ledger = Ledger(self._cube, metric)
+        self._coverage = coverage_of(space)
         self._n_start = min(max(self._cube.d + 2, MIN_START), MAX_START)
 
     def suggest(self, history: History, n: int) -> list[Params]:
@@ -71,11 +73,11 @@ class BayesSearch:
                 held.append(self._coverage.cell_of(params))
                 self._coverage.take(held[-1:])
         if self._coverage is not None:
-            self._coverage.release(held)  # whether these become trials is for others to decide
+            self._coverage.release(held)  # the caller decides which of them become trials
         return suggested
 
     def outlook(self, history: History) -> str:
-        """Return a hint once the space is used up, or the likeliest model sees nothing to gain worth a trial."""
+        """Return a hint if the space is used up, or if the most likely model expects too little gain."""
         evidence = self._ledger.follow(history)
         if self._coverage is not None:
             self._coverage.follow(history)
@@ -91,20 +93,20 @@ class BayesSearch:
             return ""
         with one_thread():
             gain = self._expected_gain(known, np.random.default_rng([self._seed, n_valued])) / spread
-        if gain > TOO_LITTLE:
+        if gain > MIN_GAIN:
             return ""
         return (
-            f"after {n_valued} trials the model expects less than {TOO_LITTLE:.1%} of what the search has gained "
-            "so far from one more; more trials will hardly find anything better"
+            f"after {n_valued} trials the model expects less than {MIN_GAIN:.1%} of the gain so far from one more "
+            "trial; more trials are unlikely to find better params"
         )
 
     def _points(self, evidence: Sequence[Evidence], number: int) -> Iterator[Array]:
-        """Yield points for the trial of that number, best first, and then without end at random."""
+        """Yield points for the trial of that number, best first, then random points without end."""
         rng = np.random.default_rng([self._seed, number])
         known = observed(evidence)
         n_valued = int(known.sets_scale.sum())
         if not self._cube.d:
-            pass  # constants alone: there is one point
+            pass  # only constants: there is one point
         elif n_valued < self._n_start // 2 or max(number, n_valued) < self._n_start:
             point = design_point(number, self._cube.d, self._seed)
             yield self._cube.snap((0.5 + INNER * (point - 0.5))[None])[0]
@@ -117,12 +119,12 @@ class BayesSearch:
     def _promising(
         self, known: Observations, pending: list[Array], number: int, rng: np.random.Generator
     ) -> Array:
-        """Return points where improvement is likely, best first."""
+        """Return points with a high expected improvement, best first."""
         view = VIEWS[number % len(VIEWS)]
         model = fit(*self._data(known.settled(REFIT), view, MAX_FITTED), self._cube.is_nominal).draw(rng)
         data = self._data(known, view, MAX_BELIEVED)
         belief = Posterior(model, *data, self._cube.is_nominal)
-        # where there is noise, the best that was seen was lucky: improve on what is believed of it
+        # the best noisy value was partly luck, so improve on the predicted means instead
         points = data[0]
         mean, _ = belief.predict(points)
         best = float(mean.min())
@@ -138,7 +140,7 @@ class BayesSearch:
         return maximise(score, self._cube, near, taken, rng)
 
     def _expected_gain(self, known: Observations, rng: np.random.Generator) -> float:
-        """Return by how much the best point to try is expected to improve the objective."""
+        """Return the expected improvement of the objective at the best point."""
         model = fit(*self._data(known.settled(REFIT), by_distance, MAX_FITTED), self._cube.is_nominal).likeliest()
         points, y, doubt = self._data(known, by_distance, MAX_BELIEVED)
         belief = Posterior(model, points, y, doubt, self._cube.is_nominal)
@@ -150,7 +152,7 @@ class BayesSearch:
 
         best = maximise(score, self._cube, near, (), rng)
         values = known.values[known.sets_scale]
-        # the view is linear between the best and the median
+        # the view is linear between the best value and the median
         targets_of = by_distance(values)
         gap = float(np.median(targets_of) - targets_of.min())
         share = math.exp(float(score(best[:1])[0])) / gap if gap > 0.0 else 0.0
@@ -158,7 +160,7 @@ class BayesSearch:
 
     @staticmethod
     def _data(known: Observations, view: View, limit: int) -> tuple[Array, Array, Array]:
-        """Return points, targets and their doubt, of so many observations at most."""
+        """Return points, targets and extra variances of at most `limit` observations."""
         y, doubt = targets(known, view)
         chosen = thinned(known.values, limit)
         places = [known.evidence[i].place for i in chosen.tolist()]
@@ -166,7 +168,7 @@ class BayesSearch:
         return np.array([point for point, _ in places]), y[chosen], doubt[chosen] + guessed
 
     def _first_free(self, points: Iterator[Array], number: int) -> Params | None:
-        """Return the params at the first of the points that no trial holds; None when the space is used up."""
+        """Return the params at the first point that no trial holds; None if the space is used up."""
         if self._coverage is None:
             return self._cube.decode(next(points))
         if self._coverage.is_used_up:
@@ -184,8 +186,8 @@ class BayesSearch:
 def one_thread() -> AbstractContextManager[object]:
     """Return a context in which numpy's linear algebra uses one thread.
 
-    Matrices of a hundred rows gain nothing from more: left alone, its threads wait for one another, and where
-    trainings keep the cores busy a suggestion takes twenty times as long.
+    Matrices of a hundred rows do not benefit from more threads. If trainings keep the cores busy, more threads
+    wait for each other, and a suggestion takes twenty times as long.
     """
     limit: AbstractContextManager[object] = _controller().limit(limits=1, user_api="blas")
     return limit
@@ -193,4 +195,4 @@ def one_thread() -> AbstractContextManager[object]:
 
 @functools.cache
 def _controller() -> ThreadpoolController:
-    return ThreadpoolController()  # looks through all loaded libraries, so once
+    return ThreadpoolController()  # searches all loaded libraries, so only once

@@ -1,9 +1,9 @@
-"""Objectives as targets of a model: two views of them, which the search takes by turns.
+"""Objectives as targets of a model, in two views that the search alternates.
 
-A Gaussian process expects targets of one scale, roughly normal. Objectives are not: one diverged training is a
-thousand times worse than the rest, and late in a search all that matters happens in a sliver at the good end.
-Each view is a monotone map that keeps the good end in proportion and compresses the bad. Alone, one is slow to
-close in and the other closes in too soon.
+A Gaussian process needs targets that are roughly normal. Objectives are not normal: a diverged training can be a
+thousand times worse than the rest, and late in a search only a small range of good values matters. Each view is a
+monotone map that keeps the good values in proportion and compresses the bad values. One view alone converges too
+slowly, the other too early.
 """
 
 from __future__ import annotations
@@ -18,30 +18,31 @@ from smsweep.core.learning_curve import first_spread
 from smsweep.search.bayes.observations import Observations
 from smsweep.space.unit_cube import Array
 
-View = Callable[[Array], Array]  # whole values in order of trial, lower is better -> targets
+View = Callable[[Array], Array]  # values of complete trainings by trial, lower is better -> targets
 
 N_START = 10  # values that set the unit of by_distance
-FAR = 8.0  # a target that is as good as infinite, some thousand units from the best
-UNSURE = 1.0  # variance of a target of which next to nothing is known
+FAR = 8.0  # a target beyond which values are compressed again, thousands of units from the best
+UNKNOWN = 1.0  # variance of a target without a forecast
 
 
 def by_distance(values: Array) -> Array:
-    """Measure from the best, in units of how far the first few are from it; linear up to 1, logarithmic beyond.
+    """Return the distance from the best value, linear up to one unit and logarithmic beyond.
 
-    Beyond FAR logarithmic once more: no model fits targets of hundreds, and all that counts there is to be bad.
-    The unit stays while the search closes in: sees the whole landscape, however long it has dwelt in one valley.
+    The unit is the median distance of the first values. Beyond FAR, the map is logarithmic again, because models
+    do not fit targets of hundreds. The unit does not shrink during the search, so that this view keeps the
+    global structure of the objective.
     """
     best = float(values.min())
     usual = max(float(np.median(values[:N_START])), float(np.median(values)))
     unit = first_spread((usual - best, float(values.max()) - best), best)
-    target = _eased((values - best) / unit)
-    return FAR * _eased(target / FAR) - 0.8
+    target = _compressed((values - best) / unit)
+    return FAR * _compressed(target / FAR) - 0.8
 
 
 def by_rank(values: Array) -> Array:
-    """Standardise the better half around the median; give the worse half the normal scores of its ranks.
+    """Return the better half standardised around the median, and the normal scores of the worse half's ranks.
 
-    The unit shrinks with the spread of the better half: zooms in as the search closes in.
+    The unit shrinks with the spread of the better half, so that this view resolves ever smaller differences.
     """
     median = float(np.median(values))
     is_better = values <= median
@@ -59,29 +60,29 @@ VIEWS: tuple[View, ...] = (by_distance, by_rank)
 
 
 def targets(observations: Observations, view: View) -> tuple[Array, Array]:
-    """Return a target for each observation and the variance by which it is in doubt.
+    """Return a target for each observation, and its extra variance.
 
-    The view is made from the values that set the scale. All others are read off it between them, and so are never
-    better than the best nor worse than the worst.
+    The values that set the scale define the view. The other values are interpolated between them, so that no
+    target is better than the best or worse than the worst.
     """
     values, spreads = observations.values, observations.spreads
     scale = values[observations.sets_scale]
     scale_targets = view(scale)
     order = np.argsort(scale, kind="stable")
 
-    def read(others: Array) -> Array:
-        read_off = np.interp(others, scale[order], scale_targets[order])
-        # the slope between two values that only the smallest floats tell apart is infinite
-        return np.clip(read_off, scale_targets.min(), scale_targets.max())
+    def interpolate(others: Array) -> Array:
+        between = np.interp(others, scale[order], scale_targets[order])
+        # two values that differ by the smallest float have an infinite slope between them
+        return np.clip(between, scale_targets.min(), scale_targets.max())
 
-    y = read(values)
+    y = interpolate(values)
     y[observations.sets_scale] = scale_targets
-    is_blind = np.isinf(spreads)
-    finite = np.where(is_blind, 0.0, spreads)
-    width = (read(values + finite) - read(values - finite)) / 2.0
-    return y, np.where(is_blind, UNSURE, width**2)
+    is_unknown = np.isinf(spreads)
+    finite = np.where(is_unknown, 0.0, spreads)
+    width = (interpolate(values + finite) - interpolate(values - finite)) / 2.0
+    return y, np.where(is_unknown, UNKNOWN, width**2)
 
 
-def _eased(x: Array) -> Array:
-    """Return x up to 1, and 1 plus its logarithm beyond."""
+def _compressed(x: Array) -> Array:
+    """Return x up to 1, and 1 + log(x) beyond."""
     return np.where(x > 1.0, 1.0 + np.log(np.maximum(x, 1.0)), x)

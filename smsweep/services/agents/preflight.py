@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from smsweep.backends.registry import SETTINGS
+from smsweep.backends.registry import backend_spec
 from smsweep.core.sweep import Sweep
 from smsweep.errors import UsageError
 from smsweep.notify.parse import HookLike, given_hooks
@@ -38,6 +38,4 @@ def preflight(
     name = backend_name(backend, workspace)
     template = load_job(job).template
     check_prepared(template, Sweep(id=NO_ID, config=parsed.config), workspace, name)
-    check = SETTINGS.get(name)
-    if check:
-        check(template, workspace.environ)
+    backend_spec(name).check_settings(template, workspace.environ)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
-import os
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+from smsweep.backends.local.job_files import BrokenFile
+from smsweep.backends.local.job_folder import JobFolder
 from smsweep.errors import UsageError
-from smsweep.runtime.plain_files import open_plain
 from smsweep.services.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -36,8 +36,9 @@ class Leftovers:
     def refuse_alive(self) -> None:
         """Raise UsageError if a job still runs, although its trial is written down as ended."""
         for job in self._jobs:
-            if _is_alive(job):
-                raise UsageError(f"{job}: its job still runs; wait for its end, or end it, then remove it")
+            with suppress(BrokenFile):  # without a usable lock, the job counts as ended
+                if JobFolder(job).is_alive():
+                    raise UsageError(f"{job}: its job still runs; wait for its end, or end it, then remove it")
 
     def delete(self) -> None:
         """Take everything away but W&B's offline runs that were never synced: those go to `wandb/` beside `jobs/`.
@@ -54,18 +55,6 @@ class Leftovers:
             shutil.rmtree(job)
         if self._checkpoints.exists():
             shutil.rmtree(self._checkpoints)
-
-
-def _is_alive(job: Path) -> bool:
-    """Tell whether somebody holds the job's lock: the job itself, or who looks after its container."""
-    try:
-        with os.fdopen(open_plain(str(job / "lock")), "rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:  # there is none, or the script has put something else in its place
-        return False
-    return False
 
 
 def _unsynced(job: Path) -> Iterator[Path]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from smsweep.backends.local.job_files import find_object
+from smsweep.backends.local.job_folder import JobFolder
 from smsweep.config_files.yaml_reader import read_yaml
 from smsweep.core.sweep import Sweep
 from smsweep.core.trial import Trial, is_number
@@ -126,8 +126,8 @@ def _of_sweep(store: Store, sweep: Sweep) -> Data:
 
 def _request(workspace: Workspace, trial: Trial, sweep: Sweep) -> Data:
     """Return the request of a trial's job as it was sent, or else as job.yaml has it, without what is its own."""
-    path = workspace.jobs_dir / trial.job_name / "request.json"
-    request = find_object(path) if trial.job_name else None
+    folder = JobFolder(workspace.jobs_dir / trial.job_name)
+    request = folder.find_request() if trial.job_name else None
     if request is None:  # it ran elsewhere, or its folder is gone or damaged
         request = dict(load_job_text(sweep.job_yaml).request)
     kept = {name: value for name, value in request.items() if name not in OWN_OF_REQUEST}

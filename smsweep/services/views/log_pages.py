@@ -8,7 +8,7 @@ from contextlib import ExitStack, closing
 from typing import Any
 
 from smsweep.backends.base import Backend
-from smsweep.backends.registry import BACKENDS, LOCAL
+from smsweep.backends.registry import BACKENDS, backend_spec
 from smsweep.core.sweep import Sweep
 from smsweep.errors import UsageError
 from smsweep.secrets.known import make_redact
@@ -43,10 +43,11 @@ class LogPages:
         kind, _, host = place.partition("@")
         if kind not in BACKENDS:
             return {"lines": [], "cursor": "", "is_new": is_new, "is_last": True, "note": NO_LOG}
+        is_local = backend_spec(kind).is_local
         backend, lock = self._backend(backend_name(kind, self._workspace))
         with lock:  # not every backend's client may be used by two at once
             try:
-                if kind not in LOCAL:
+                if not is_local:
                     backend.describe([job_name])
                 page = backend.read_logs(job_name, "" if is_new else inner)
             except ValueError as err:
@@ -58,9 +59,7 @@ class LogPages:
             "cursor": f"{job_name}|{page.cursor}",
             "is_new": is_new,
             "is_last": page.is_last,
-            "note": ""
-            if page.cursor or kind not in LOCAL or host == socket.gethostname()
-            else f"it lies on {host}",
+            "note": "" if page.cursor or not is_local or host == socket.gethostname() else f"it lies on {host}",
         }
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import ParamSpec, TypeVar
 
 from smsweep.backends.base import Backend
-from smsweep.backends.registry import BACKENDS, LOCAL
+from smsweep.backends.registry import BACKENDS, backend_spec
 from smsweep.core.job import LogPage
 from smsweep.engine.metric_parser import split_records
 from smsweep.errors import Throttled, UsageError
@@ -65,7 +65,7 @@ def read_log(label: str, *, follow: bool = False, raw: bool = False, backend: st
                     return
                 is_over = trial.state.is_terminal or trial.job_name != job
                 # Of a job in the cloud this asks for news, without which there is no more of its log.
-                there = _in_turn(opened.describe, [job]) if name not in LOCAL else {}
+                there = _in_turn(opened.describe, [job]) if not backend_spec(name).is_local else {}
                 if is_over and job not in there:
                     return
                 time.sleep(FOLLOW_S)

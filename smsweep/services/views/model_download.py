@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from smsweep.backends.local.job_folder import JobFolder
 from smsweep.core.trial import Trial
 from smsweep.errors import NotFound, SourceError, UsageError
 from smsweep.runtime.job.failure import JobFailure
@@ -43,7 +44,7 @@ def download_model(sweep_id: str, number: int, into: Path) -> Path:
 
 def _bring(trial: Trial, workspace: Workspace, folder: Path, archive: Path) -> None:
     uri = str(trial.usage.get("model_uri", ""))
-    here = workspace.jobs_dir / trial.job_name / "ml" / "model"
+    here = JobFolder(workspace.jobs_dir / trial.job_name).ml() / "model"
     if uri.endswith(".tar.gz"):
         fetch(uri, archive, workspace.environ)
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from smsweep.backends.local.job_files import find_object
+from smsweep.backends.local.job_folder import JobFolder
 from smsweep.core.trial import Trial
 from smsweep.runtime.job.environment_info import FILE
 from smsweep.services.job_config import load_job_text
@@ -32,10 +32,11 @@ def facts_of(store: Store, trial: Trial) -> dict[str, str]:
     process whose folder is gone, as they were when its sweep was created.
     """
     sweep = store.get_sweep(trial.sweep_id)
-    request = _read(trial, "request.json") or dict(load_job_text(sweep.job_yaml).request)
+    folder = JobFolder(Workspace().jobs_dir / trial.job_name) if trial.job_name else None
+    request = (folder and folder.find_request()) or dict(load_job_text(sweep.job_yaml).request)
     origin = store.get_note(trial.sweep_id, ORIGIN_NOTE) or {}
     backend, _, machine = trial.place.partition("@")
-    around = _read(trial, "ml", PARAMS, FILE) or (origin if backend == "process" else {})
+    around = (folder and folder.find_document(PARAMS, FILE)) or (origin if backend == "process" else {})
     has_other_job = store.get_note(sweep.id, OTHER_JOB_NOTE)
     resources = request.get("ResourceConfig", {})
     facts = {
@@ -59,8 +60,3 @@ def facts_of(store: Store, trial: Trial) -> dict[str, str]:
 def canonical(name: str) -> str:
     """Return a package's name in the one spelling that stands for all. Source: PEP 503."""
     return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def _read(trial: Trial, *parts: str) -> Data | None:
-    """Return a JSON file of the trial's job; None where it is not here."""
-    return find_object(Workspace().jobs_dir.joinpath(trial.job_name, *parts)) if trial.job_name else None

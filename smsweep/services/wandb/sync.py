@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
+from smsweep.backends.local.job_folder import JobFolder
 from smsweep.core.job import job_name
 from smsweep.core.trial import Trial
 from smsweep.errors import NotFound, SmsweepError, UsageError
@@ -73,7 +74,7 @@ def _offline_runs(trial: Trial, workspace: Workspace) -> Iterator[Path]:
     patterns = [pattern.format(id=run_id(trial.sweep_id, trial.number)) for pattern in PATTERNS]
     for attempt in range(trial.attempt + 1 if trial.job_name else trial.attempt):
         name = job_name(trial.sweep_id, trial.number, attempt)
-        here = workspace.jobs_dir / name / "ml" / "output" / "data"
+        here = JobFolder(workspace.jobs_dir / name).ml() / "output" / "data"
         output = here if here.is_dir() else _brought(trial, name, workspace)
         yield from sorted(folder for pattern in patterns for folder in output.glob(f"wandb/{pattern}"))
     chosen = workspace.environ.get("WANDB_DIR")  # of jobs that took over the agent's

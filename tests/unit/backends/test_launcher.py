@@ -1,4 +1,4 @@
-"""The process that forks jobs: killed at the worst moment, it has started each job once."""
+"""The fork server: killed at any moment, it has started each job once; its client gives up in bounded time."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from smsweep.backends.process import fork_server
+from smsweep.backends.process import fork_client, fork_server
+from smsweep.backends.process.fork_client import START_S, ForkClient
+from smsweep.errors import BackendUnavailable, JobError
 from smsweep.source.runtime_zip import runtime_zip
 
 FORK = os.fork
@@ -84,3 +88,81 @@ def test_a_launcher_whose_agent_was_killed_as_it_waited_for_an_answer_says_nothi
         process.stdin.close()
         assert process.stderr.read() == b""
     assert process.returncode == 0
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def no_runtime(folder: Path) -> None:
+    """Leave out the runtime's zip."""
+
+
+def damaged_runtime(folder: Path) -> None:
+    (folder / "runtime.zip").write_bytes(b"PK")
+
+
+@pytest.mark.parametrize(
+    ("make", "python", "problem"),
+    [
+        (no_runtime, sys.executable, "exited with code 1: ModuleNotFoundError: No module named 'smsweep'"),
+        (damaged_runtime, sys.executable, "exited with code 1: ModuleNotFoundError: No module named 'smsweep'"),
+        (no_runtime, "/no/such/python", "cannot start: [Errno 2] No such file or directory: '/no/such/python'"),
+    ],
+    ids=["no runtime", "damaged runtime", "no interpreter"],
+)
+def test_fork_client_gives_up_when_the_server_cannot_start(
+    tmp_path: Path, make: Callable[[Path], None], python: str, problem: str
+) -> None:
+    make(tmp_path)
+    clock = Clock()
+    client = ForkClient(tmp_path / "runtime.zip", clock, python)
+    with closing(client):
+        for _ in range(3):
+            with pytest.raises(BackendUnavailable) as caught:
+                client.ask({})
+            assert problem in str(caught.value)
+            assert caught.value.retryable
+        clock.now_s = START_S
+        with pytest.raises(JobError) as last:
+            client.ask({})
+    assert not last.value.retryable
+    assert problem in str(last.value)
+    assert f"Check that {python} and {tmp_path}/runtime.zip can be read" in str(last.value)
+
+
+def test_fork_client_waits_for_a_server_that_works_again(tmp_path: Path) -> None:
+    archive = tmp_path / "runtime.zip"
+    clock = Clock()
+    order = {"folder": str(tmp_path / "none"), "argv": [], "environ": {}}
+    with closing(ForkClient(archive, clock)) as client:
+        with pytest.raises(BackendUnavailable):
+            client.ask(order)
+        archive.write_bytes(runtime_zip())
+        clock.now_s = START_S
+        assert "No such file" in client.ask(order)["error"]  # the server answers
+        client.close()
+        archive.unlink()
+        clock.now_s = 2 * START_S
+        with pytest.raises(BackendUnavailable):
+            client.ask(order)
+
+
+@pytest.mark.parametrize("shortage", fork_client.SHORTAGES)
+def test_fork_client_waits_without_a_limit_for_a_machine_that_is_short_of_something(
+    tmp_path: Path, shortage: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(shortage, os.strerror(shortage))
+
+    clock = Clock()
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    client = ForkClient(tmp_path / "runtime.zip", clock)
+    for clock.now_s in (0.0, START_S, 10 * START_S):
+        with pytest.raises(BackendUnavailable, match="the fork server cannot start"):
+            client.ask({})
+    client.close()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from smsweep.backends.process.backend import TOOL_MARKS, job_environment
+from smsweep.backends.process.backend import TOOL_FILES, job_environment
 
 OWN = str(Path(sys.executable).parent)
 
@@ -26,7 +26,7 @@ def test_it_is_that_of_the_active_environment(tmp_path: Path, variable: str) -> 
     assert first_on_path(tmp_path, **{variable: "/home/me/env"}) == "/usr/bin"
 
 
-@pytest.mark.parametrize("mark", TOOL_MARKS)
+@pytest.mark.parametrize("mark", TOOL_FILES)
 def test_it_is_the_users_where_smsweep_is_a_tool_by_itself(tmp_path: Path, mark: str) -> None:
     (tmp_path / mark).touch()
     assert first_on_path(tmp_path) == "/usr/bin"

@@ -123,7 +123,7 @@ PAGE = b"<html>Log in to go on</html>"
 def test_the_page_of_a_proxy_says_nothing_about_a_job(
     service: str, operation: str, arguments: dict[str, str], status: int
 ) -> None:
-    with answering(status, "text/html", PAGE) as aws, pytest.raises(BackendUnavailable, match="not AWS's"):
+    with answering(status, "text/html", PAGE) as aws, pytest.raises(BackendUnavailable, match="not from AWS"):
         aws.translated(service, operation, **arguments)
 
 

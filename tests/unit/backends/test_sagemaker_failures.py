@@ -82,9 +82,9 @@ def test_a_denial_without_a_word_names_the_action_as_policies_do() -> None:
         ),
         (
             "with an explicit deny in a service control policy",
-            "a service control policy forbids it, which no other can allow: take s3:PutObject on arn:aws:s3:::b/k",
+            "a service control policy denies it explicitly: remove s3:PutObject on arn:aws:s3:::b/k from its Deny",
         ),
-        ("with an explicit deny in an identity-based policy", "an identity-based policy forbids it"),
+        ("with an explicit deny in an identity-based policy", "an identity-based policy denies it explicitly"),
     ],
 )
 def test_a_denial_of_s3_is_cured_where_it_comes_from(why: str, cure: str) -> None:
@@ -165,5 +165,5 @@ def test_a_limit_is_learned_and_one_that_no_job_can_keep_is_told(
     said = LIMIT.format(name, limit, unit, used, unit, delta, unit)
     found = quota_exceeded(refusal("ResourceLimitExceeded", said + ADVICE))
     assert found.limit == learned
-    assert ("more than the whole limit" in str(found)) is is_hopeless
+    assert ("exceeds the limit" in str(found)) is is_hopeless
     assert str(found).startswith(f"waiting for quota: {said}")

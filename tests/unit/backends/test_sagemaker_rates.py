@@ -1,11 +1,11 @@
-"""Token buckets and gates, on a clock of the test's own."""
+"""Token buckets and backoffs, on a clock of the test's own."""
 
 from __future__ import annotations
 
 import pytest
 
 from smsweep.aws.options import SageMakerOptions
-from smsweep.backends.sagemaker.backoff import FIRST_PAUSE_S, Gates
+from smsweep.backends.sagemaker.backoff import FIRST_PAUSE_S, Backoffs
 from smsweep.backends.sagemaker.rate_limit import Bucket, Rates
 from smsweep.errors import CapacityError, QuotaExceeded, Throttled, UsageError
 
@@ -54,44 +54,44 @@ def test_what_has_no_rate_is_free_and_what_has_says_why_it_waits() -> None:
     rates = Rates({"CreateTrainingJob": 1.0}, Clock())
     rates.demand("ListTags")
     rates.demand("CreateTrainingJob")
-    with pytest.raises(Throttled, match="CreateTrainingJob: waits its turn, 1 a second"):
+    with pytest.raises(Throttled, match="CreateTrainingJob: waits for its rate limit, 1 calls per second"):
         rates.demand("CreateTrainingJob")
 
 
 def test_a_quota_gate_opens_when_a_job_has_ended() -> None:
-    gates = Gates(Clock())
-    gates.close("ml.m5.large", QuotaExceeded("full"), n_live=3)
+    backoffs = Backoffs(Clock())
+    backoffs.start("ml.m5.large", QuotaExceeded("full"), n_live=3)
     with pytest.raises(QuotaExceeded, match="full"):
-        gates.check("ml.m5.large", 3)
-    gates.check("ml.m5.large", 2)
-    gates.check("ml.g5.xlarge", 3)
+        backoffs.check("ml.m5.large", 3)
+    backoffs.check("ml.m5.large", 2)
+    backoffs.check("ml.g5.xlarge", 3)
 
 
 def test_a_quota_that_was_met_stays_known_until_more_fit() -> None:
     clock = Clock()
-    gates = Gates(clock)
-    gates.close("ml.m5.large", QuotaExceeded("full", limit=3), n_live=3)
-    gates.check("ml.m5.large", 2)
-    gates.open("ml.m5.large", 3)
+    backoffs = Backoffs(clock)
+    backoffs.start("ml.m5.large", QuotaExceeded("full", limit=3), n_live=3)
+    backoffs.check("ml.m5.large", 2)
+    backoffs.end("ml.m5.large", 3)
     with pytest.raises(QuotaExceeded) as caught:
-        gates.check("ml.m5.large", 3)
+        backoffs.check("ml.m5.large", 3)
     assert caught.value.limit == 3
     clock.now += FIRST_PAUSE_S + 1
-    gates.check("ml.m5.large", 3)  # perhaps there are more by now
-    gates.open("ml.m5.large", 4)
-    gates.check("ml.m5.large", 9)
+    backoffs.check("ml.m5.large", 3)  # perhaps there are more by now
+    backoffs.end("ml.m5.large", 4)
+    backoffs.check("ml.m5.large", 9)
 
 
 def test_a_capacity_gate_opens_with_time_and_each_time_later() -> None:
     clock = Clock()
-    gates = Gates(clock)
+    backoffs = Backoffs(clock)
     for factor in (1, 2, 4):
-        gates.close_for_capacity("ml.p4d.24xlarge", "no machine")
+        backoffs.start_for_capacity("ml.p4d.24xlarge", "no machine")
         clock.now += factor * FIRST_PAUSE_S - 1
         with pytest.raises(CapacityError):
-            gates.check("ml.p4d.24xlarge", 0)
+            backoffs.check("ml.p4d.24xlarge", 0)
         clock.now += 2
-        gates.check("ml.p4d.24xlarge", 0)
+        backoffs.check("ml.p4d.24xlarge", 0)
 
 
 def test_rates_are_set_by_short_names() -> None:

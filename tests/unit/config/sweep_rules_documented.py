@@ -82,7 +82,7 @@ STRICTER = (
     Rule(
         id="float-range",
         yaml=f"{HEAD}parameters: {{p: {{distribution: log_normal, mu: 900}}}}",
-        says="(what floats|a float) can hold|takes exponents of e|is lost in the rounding",
+        says="the range of floats|a float can hold|takes exponents of e|below the rounding error",
     ),
 )
 

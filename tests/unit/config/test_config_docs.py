@@ -10,17 +10,20 @@ import pytest
 from smsweep.config_files.job_models import InputSection, JobSection
 from smsweep.config_files.job_rules import ELSEWHERE
 from smsweep.config_files.job_yaml import parse_job
-from smsweep.config_files.sweep_models import EarlyTerminateSection, MetricSection, SweepSection
+from smsweep.config_files.sweep_models import MetricSection, SweepSection
 from smsweep.config_files.sweep_rules import IGNORED
 from smsweep.config_files.sweep_yaml import parse_sweep
 from smsweep.config_files.validation import keys_of
 from smsweep.space.distributions import DISTRIBUTIONS
+from smsweep.stopping.registry import RULES
 from tests.oracle.wandb_cases import MACROS
 from tests.unit.config.sweep_rules_documented import ENFORCED, MILDER, STRICTER
 
 DOCS = Path(__file__).parents[3] / "docs"
 REFERENCE = (DOCS / "config.md").read_text(encoding="utf-8")
 DIFFERENCES = (DOCS / "differences-from-wandb.md").read_text(encoding="utf-8")
+
+RULE_OPTIONS = [spec.model for spec in RULES.builtin.values() if spec.model is not None]
 
 
 def blocks(kind: str) -> list[str]:
@@ -50,7 +53,7 @@ def test_the_python_shown_runs(text: str) -> None:
 @pytest.mark.parametrize(
     "word",
     [
-        *(key for section in (SweepSection, MetricSection, EarlyTerminateSection) for key in keys_of(section)),
+        *(key for section in (SweepSection, MetricSection, *RULE_OPTIONS) for key in keys_of(section)),
         *(key for section in (JobSection, InputSection) for key in keys_of(section)),
         *DISTRIBUTIONS,
         *IGNORED,

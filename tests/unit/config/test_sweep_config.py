@@ -94,7 +94,9 @@ def test_every_key_is_taken_over() -> None:
     assert read.metric == Metric(
         name="val.loss", goal=Goal.MAXIMIZE, target=3.0, impute="best", impute_while_running="latest"
     )
-    assert read.early_terminate == EarlyTerminate(type="hyperband", max_iter=27, s=2, eta=2, strict=False)
+    assert read.early_terminate == EarlyTerminate(
+        type="hyperband", options={"max_iter": 27, "s": 2, "eta": 2, "strict": False}
+    )
 
 
 def test_command_items_become_text_as_wandbs_agent_makes_them() -> None:

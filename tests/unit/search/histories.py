@@ -1,4 +1,4 @@
-"""Histories that tests grow step by step."""
+"""Histories that tests extend step by step."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def remove(history: History, number: int) -> None:
 
 
 def run(strategy: SearchStrategy, history: History, n: int) -> list[Params]:
-    """Ask for trials one by one, add each, and return their params."""
+    """Propose n trials one by one, add each of them, and return their params."""
     made = []
     for _ in range(n):
         for params in strategy.suggest(history, 1):

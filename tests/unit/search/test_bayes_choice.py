@@ -1,4 +1,4 @@
-"""Where the next trial goes: the even start, the acquisition and its maximisation."""
+"""The even start, the acquisition function and its maximisation."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def test_expected_improvement_is_the_mean_of_improvements(mean: float, deviation
     assert found == pytest.approx(simulated, abs=0.06)
 
 
-def test_expected_improvement_keeps_order_where_floats_would_not() -> None:
+def test_expected_improvement_orders_points_beyond_the_smallest_float() -> None:
     scores = log_expected_improvement(np.linspace(0.0, 60.0, 2000), np.ones(2000), 0.0)
     assert np.isfinite(scores).all()
     assert (np.diff(scores) < 0).all()
 
 
 @pytest.mark.parametrize("d", [1, 2, 9, 30])
-def test_each_axis_is_covered_evenly_at_the_start(d: int) -> None:
+def test_start_covers_each_axis_evenly(d: int) -> None:
     points = np.array([design_point(number, d, seed=3) for number in range(8)])
     assert (np.sort(np.floor(points * 8), axis=0) == np.arange(8)[:, None]).all()
 
@@ -52,15 +52,15 @@ def best(taken: set[bytes]) -> Array:
     return found
 
 
-def test_the_highest_point_is_found_on_mixed_axes() -> None:
+def test_maximise_finds_the_highest_point_on_mixed_axes() -> None:
     assert best(set()) == pytest.approx([0.37, 0.25, 5 / 6], abs=0.01)
 
 
-def test_a_taken_point_is_not_found_again() -> None:
+def test_taken_point_is_left_out() -> None:
     assert best({best(set()).tobytes()}).tolist() != best(set()).tolist()
 
 
-def test_mutations_stay_on_the_values_that_params_can_have() -> None:
+def test_mutations_are_valid_points() -> None:
     rng = np.random.default_rng(0)
     points = mutated(CUBE.snap(rng.random((5, 3))), np.full(200, 0.5), CUBE, rng)
     assert (points == CUBE.snap(points)).all()

@@ -1,4 +1,4 @@
-"""What each trial of a history means to a Bayesian search."""
+"""The evidence of each trial for a Bayesian search."""
 
 from __future__ import annotations
 
@@ -43,25 +43,25 @@ def read(one: Trial, **metric: Any) -> tuple[Kind, float]:
     return item.kind, item.value
 
 
-def test_a_finished_trial_counts_with_its_best_value_not_its_last() -> None:
+def test_finished_trial_counts_with_its_best_value() -> None:
     assert read(trial(S.FINISHED, (3.0, 1.0, 2.0))) == (Kind.WHOLE, 1.0)
 
 
-def test_a_better_summary_counts_too() -> None:
+def test_finished_trial_counts_with_a_better_summary() -> None:
     assert read(trial(S.FINISHED, (3.0, 1.0), summary={"loss": 0.5})) == (Kind.WHOLE, 0.5)
 
 
-def test_what_is_maximised_counts_negative() -> None:
+def test_values_of_a_maximised_metric_are_negated() -> None:
     assert read(trial(S.FINISHED, (3.0, 1.0)), goal=Goal.MAXIMIZE) == (Kind.WHOLE, -3.0)
 
 
 @pytest.mark.parametrize("curve", [(), (float("nan"),), (float("inf"), float("-inf"))])
-def test_a_finished_trial_without_a_finite_value_counts_as_the_worst(curve: tuple[float, ...]) -> None:
+def test_finished_trial_without_a_finite_value_counts_as_the_worst(curve: tuple[float, ...]) -> None:
     assert read(trial(S.FINISHED, curve))[0] is Kind.WORST
 
 
 @pytest.mark.parametrize("state", [S.FAILED, S.CRASHED, S.KILLED])
-def test_a_broken_trial_counts_as_impute_says(state: TrialState) -> None:
+def test_impute_decides_how_a_failed_trial_counts(state: TrialState) -> None:
     broken = trial(state, (1.0, 4.0))
     assert read(broken)[0] is Kind.WORST
     assert read(broken, impute="best") == (Kind.HINT, 1.0)
@@ -70,12 +70,12 @@ def test_a_broken_trial_counts_as_impute_says(state: TrialState) -> None:
 
 
 @pytest.mark.parametrize("impute", ["worst", "best", "latest"])
-def test_a_stopped_trial_is_a_hint(impute: str) -> None:
+def test_stopped_trial_is_a_hint(impute: str) -> None:
     assert read(trial(S.STOPPED, (3.0, 2.0)), impute=impute) == (Kind.HINT, 2.0)
 
 
 @pytest.mark.parametrize("state", [S.RUNNING, S.STOPPING])
-def test_a_running_trial_is_pending_unless_imputed(state: TrialState) -> None:
+def test_running_trial_is_pending_unless_imputed(state: TrialState) -> None:
     going_on = trial(state, (1.0, 4.0))
     assert read(going_on)[0] is Kind.PENDING
     assert read(going_on, impute_while_running="best") == (Kind.HINT, 1.0)
@@ -85,16 +85,16 @@ def test_a_running_trial_is_pending_unless_imputed(state: TrialState) -> None:
 
 
 @pytest.mark.parametrize("impute", ["worst", "best", "latest"])
-def test_a_trial_that_has_not_begun_is_never_imputed(impute: str) -> None:
+def test_pending_trial_is_never_imputed(impute: str) -> None:
     assert read(trial(S.PENDING, (1.0, 4.0)), impute_while_running=impute)[0] is Kind.PENDING
 
 
-def test_a_prior_trial_of_another_space_says_nothing() -> None:
+def test_prior_trial_of_another_space_is_left_out() -> None:
     history = History(prior=[trial(S.FINISHED, (1.0,), params={"z": 1}), trial(S.FINISHED, (2.0,))])
     assert [item.value for item in Ledger(CUBE, Metric(name="loss")).follow(history)] == [2.0]
 
 
-def test_a_ledger_follows_what_changes() -> None:
+def test_ledger_follows_changes_of_the_history() -> None:
     history = History([trial(S.RUNNING)], prior=[trial(S.FINISHED, (5.0,))])
     ledger = Ledger(CUBE, Metric(name="loss"))
     assert [item.kind for item in ledger.follow(history)] == [Kind.WHOLE, Kind.PENDING]
@@ -112,28 +112,28 @@ WHOLE = [item(Kind.WHOLE, value) for value in (3.0, 1.0, 2.0, 8.0)]
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_the_worst_is_as_bad_as_the_worst_known(view: View) -> None:
+def test_worst_trial_gets_the_worst_known_value(view: View) -> None:
     y, _ = targets(observed([*WHOLE, item(Kind.WORST)]), view)
     assert y[-1] == max(y)
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_a_hint_is_never_better_than_the_best_whole_training(view: View) -> None:
+def test_hint_is_never_better_than_the_best_complete_training(view: View) -> None:
     y, doubt = targets(observed([*WHOLE, item(Kind.HINT, 0.1)]), view)
     assert y[-1] == min(y)
     assert doubt[-1] > 0.0
 
 
-def test_only_failures_are_no_observations() -> None:
+def test_failures_alone_give_no_observation() -> None:
     assert len(observed([item(Kind.WORST), item(Kind.PENDING)])) == 0
 
 
-def test_hints_alone_must_do_as_long_as_there_is_nothing_else() -> None:
+def test_hints_are_used_without_complete_trainings() -> None:
     known = observed([item(Kind.HINT, 1.0), item(Kind.HINT, 2.0), item(Kind.WORST)])
     assert known.sets_scale.tolist() == [True, True, False]
 
 
-def test_a_trial_cut_short_is_expected_to_gain_what_its_peers_gained() -> None:
+def test_stopped_trial_is_forecast_from_its_peers() -> None:
     starts = (2.0, 2.1, 2.2, 2.3, 2.4, 2.5, 2.6, 2.7)
     peers = [item(Kind.WHOLE, start - 0.5, [start, start - 0.5]) for start in starts]
     expected, deviation = expected_whole([item(Kind.HINT, 2.25, [2.25])], peers)[:, 0]
@@ -141,13 +141,13 @@ def test_a_trial_cut_short_is_expected_to_gain_what_its_peers_gained() -> None:
     assert deviation < 0.1
 
 
-def test_peers_that_differ_leave_doubt() -> None:
+def test_different_peers_give_a_larger_deviation() -> None:
     ends = (1.9, 1.5, 0.5, 1.0, 1.8)
     peers = [item(Kind.WHOLE, end, [2.0, end]) for end in ends]
     assert expected_whole([item(Kind.HINT, 2.0, [2.0])], peers)[1, 0] > 0.3
 
 
-def test_a_running_trial_counts_by_its_curve_but_not_for_the_scale() -> None:
+def test_running_trial_counts_with_its_curve_but_does_not_set_the_scale() -> None:
     peers = [item(Kind.WHOLE, end, [end + 1.0, end]) for end in (1.0, 2.0, 3.0, 4.0)]
     known = observed([item(Kind.PENDING, 2.5, [2.5]), *peers, item(Kind.PENDING)])
     assert known.sets_scale.tolist() == [True, True, True, True, False]
@@ -155,7 +155,7 @@ def test_a_running_trial_counts_by_its_curve_but_not_for_the_scale() -> None:
     assert known.spreads[-1] > 0.0
 
 
-def test_a_hint_of_which_a_forecast_is_known_sets_the_scale() -> None:
+def test_hint_with_a_forecast_sets_the_scale() -> None:
     peers = [item(Kind.WHOLE, end, [end + 1.0, end]) for end in (1.0, 2.0, 3.0, 4.0)]
     known = observed([*peers, item(Kind.HINT, 9.0, [9.0]), item(Kind.HINT, 9.0)])
     assert known.sets_scale.tolist() == [True] * 5 + [False]
@@ -163,25 +163,25 @@ def test_a_hint_of_which_a_forecast_is_known_sets_the_scale() -> None:
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_views_keep_the_order(view: View) -> None:
+def test_views_are_monotone(view: View) -> None:
     values = np.random.default_rng(0).standard_cauchy(50)
     assert (np.argsort(view(values)) == np.argsort(values)).all()
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_one_diverged_training_does_not_squash_the_rest(view: View) -> None:
+def test_diverged_training_does_not_compress_the_rest(view: View) -> None:
     y = view(np.array([1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1e9]))
     assert y[3] - y[0] > 0.3
     assert y[-1] < 30.0
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_equal_values_are_no_error(view: View) -> None:
+def test_equal_values_are_accepted(view: View) -> None:
     assert np.ptp(view(np.full(8, 3.0))) < 1e-9
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_values_at_the_end_of_what_floats_hold_are_no_error(view: View) -> None:
+def test_extreme_values_are_accepted(view: View) -> None:
     values = (1e308, -1e308, 1e300, 0.0, 5e-324)
     history = History([trial(S.FINISHED, (value,), number=n) for n, value in enumerate(values)])
     y, _ = targets(observed(Ledger(CUBE, Metric(name="loss")).follow(history)), view)
@@ -189,31 +189,31 @@ def test_values_at_the_end_of_what_floats_hold_are_no_error(view: View) -> None:
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_values_that_only_the_smallest_floats_tell_apart_are_no_error(view: View) -> None:
+def test_values_that_differ_by_the_smallest_float_are_accepted(view: View) -> None:
     whole = [item(Kind.WHOLE, value) for value in (0.0, 1e-320, -1.0)]
     y, doubt = targets(observed([*whole, item(Kind.HINT, 5e-324)]), view)
     assert np.isfinite(y).all() and np.isfinite(doubt).all()
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_targets_stay_within_what_a_model_can_fit(view: View) -> None:
+def test_targets_are_bounded(view: View) -> None:
     assert np.ptp(view(np.array([*np.linspace(0.0, 1.0, 8), *10.0 ** np.arange(3, 100)]))) < 30.0
 
 
 @pytest.mark.parametrize("view", VIEWS)
 @pytest.mark.parametrize("unit", [2.0**-40, 2.0**40])
 @pytest.mark.parametrize("values", [[1.0, 3.0, 2.0, 5.0], [0.0] * 6 + [1.0, 3.0], [2.0] * 9 + [1.0]])
-def test_the_unit_of_a_metric_makes_no_difference(view: View, unit: float, values: list[float]) -> None:
+def test_unit_of_a_metric_has_no_effect(view: View, unit: float, values: list[float]) -> None:
     assert view(unit * np.array(values)) == pytest.approx(view(np.array(values)))
 
 
-def test_the_rank_view_zooms_in_and_the_distance_view_does_not() -> None:
+def test_rank_view_shrinks_its_unit_and_distance_view_does_not() -> None:
     start, later = [8.0, 4.0, 6.0, 2.0, 7.0, 5.0, 9.0, 3.0, 10.0, 11.0], np.linspace(1.0, 1.2, 30)
     values = np.r_[start, later]
     assert np.ptp(by_rank(values)[10:]) > 1.0 > 0.2 > np.ptp(by_distance(values)[10:])
 
 
-def test_of_many_observations_the_best_half_and_an_even_choice_stay() -> None:
+def test_thinning_keeps_the_best_half_and_an_even_choice() -> None:
     kept = thinned(np.arange(1000.0)[::-1], 100)
     assert len(kept) == 100
     assert set(range(950, 1000)) <= set(kept.tolist())

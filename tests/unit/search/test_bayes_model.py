@@ -27,18 +27,18 @@ def best(observations: tuple[Array, Array, Array]) -> Model:
     return fit_module._model(fit(*observations, NOMINAL).best)
 
 
-def test_matern_falls_from_one_towards_none() -> None:
+def test_matern_decreases_from_one_to_zero() -> None:
     r = np.array([0.0, 0.5, 1.0, 50.0])
     assert matern(r, r * r) == pytest.approx([1.0, 0.8286, 0.5240, 0.0], abs=1e-4)
 
 
-def test_different_choices_are_equally_far_apart() -> None:
+def test_nominal_values_have_equal_distances() -> None:
     a = np.array([[0.1], [0.5], [0.9]])
     (gap,) = gaps(a, a, np.array([True]))
     assert gap.tolist() == [[0, 1, 1], [1, 0, 1], [1, 1, 0]]
 
 
-def test_main_effects_reach_along_one_axis_and_the_interaction_does_not() -> None:
+def test_main_effects_depend_on_one_axis_and_the_interaction_on_all() -> None:
     far_along_one = [np.array([0.0]), np.array([100.0])]
     scales = np.ones(2)
     main = Kernel(scales=scales, main=1.0, joint=0.0, bias=0.0)
@@ -47,7 +47,7 @@ def test_main_effects_reach_along_one_axis_and_the_interaction_does_not() -> Non
     assert float(joint(far_along_one)[0]) == pytest.approx(0.0)
 
 
-def test_the_slope_of_the_density_is_that_of_its_values() -> None:
+def test_gradient_of_the_density_matches_its_values() -> None:
     x, y, doubt = data()
     density = fit_module._Density(x, y, doubt + 0.01, NOMINAL, PRIORS)
     theta = density.mean + 0.2 * np.random.default_rng(0).standard_normal(6)
@@ -57,13 +57,13 @@ def test_the_slope_of_the_density_is_that_of_its_values() -> None:
 
 
 @pytest.mark.parametrize("n", [1, 32, 33, 100])
-def test_a_factor_is_inverted_by_halves(n: int) -> None:
+def test_inverse_of_factor_is_exact(n: int) -> None:
     rows = np.random.default_rng(n).standard_normal((n, n))
     factor = np.linalg.cholesky(np.eye(n) + rows @ rows.T)
     assert inverse_of_factor(factor) @ factor == pytest.approx(np.eye(n), abs=1e-9)
 
 
-def test_a_fit_that_began_with_a_sketch_ends_where_one_without_does(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fit_with_a_sketch_equals_fit_without(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y, doubt = data(100)
     density = fit_module._Density(x, y, doubt, NOMINAL, PRIORS)
     sketched = fit(x, y, doubt, NOMINAL)
@@ -75,23 +75,23 @@ def test_a_fit_that_began_with_a_sketch_ends_where_one_without_does(monkeypatch:
     assert density(sketched.best)[0] == pytest.approx(density(whole.best)[0], abs=0.2)
 
 
-def test_linear_algebra_is_kept_on_one_core() -> None:
+def test_linear_algebra_uses_one_thread() -> None:
     with one_thread():
         assert {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"} == {1}
 
 
-def test_the_fit_tells_the_axis_that_matters_and_the_noise() -> None:
+def test_fit_finds_the_important_axis_and_the_noise() -> None:
     model = best(data(60))
     assert model.kernel.scales[0] < model.kernel.scales[1] / 1.5
     assert 0.02 < model.noise**0.5 < 0.15
 
 
-def test_equal_points_with_different_values_are_noise_not_an_error() -> None:
+def test_equal_points_with_different_values_count_as_noise() -> None:
     x, y = np.full((6, 3), 0.5), np.arange(6.0)
     assert best((x, y, np.zeros(6))).noise > 0.1
 
 
-def test_minimise_reaches_the_bottom_of_a_curved_valley() -> None:
+def test_minimise_finds_the_minimum_of_a_curved_valley() -> None:
     def rosenbrock(p: Array) -> tuple[float, Array]:
         a, b = 1.0 - p[0], p[1] - p[0] ** 2
         return float(a * a + 100 * b * b), np.array([-2 * a - 400 * p[0] * b, 200 * b])
@@ -107,20 +107,20 @@ def posterior(doubt: float = 0.0) -> tuple[Posterior, Array, Array]:
     return Posterior(Model(kernel=kernel, noise=1e-6), x, y, none + doubt, NOMINAL), x, y
 
 
-def test_what_was_observed_is_believed() -> None:
+def test_posterior_reproduces_the_observations() -> None:
     belief, x, y = posterior()
     mean, deviation = belief.predict(x)
     assert mean == pytest.approx(y, abs=0.01)
     assert deviation.max() < 0.01
 
 
-def test_what_is_in_doubt_is_believed_less() -> None:
+def test_posterior_weighs_uncertain_observations_less() -> None:
     mean, deviation = posterior(doubt=1.0)[0].predict(data()[0])
     assert np.abs(mean - data()[1]).max() > 0.1
     assert deviation.min() > 0.1
 
 
-def test_pending_points_take_uncertainty_away_and_move_nothing() -> None:
+def test_pending_points_reduce_uncertainty_and_keep_the_means() -> None:
     belief, _, _ = posterior()
     rng = np.random.default_rng(2)
     pending, elsewhere = rng.random((3, 3)), rng.random((50, 3))

@@ -10,7 +10,7 @@ import pytest
 from smsweep.core.sweep import Goal, Metric, SweepConfig
 from smsweep.core.trial import History, MetricStats, Params, TrialState
 from smsweep.errors import SpaceError
-from smsweep.search.bayes.search import BayesSearch
+from smsweep.search.registry import make_strategy
 from smsweep.space.distributions import (
     DISTRIBUTIONS,
     Categorical,
@@ -72,93 +72,93 @@ def finish(history: History, number: int, value: float) -> None:
 
 
 def searched(n: int, goal: Goal = Goal.MINIMIZE, seed: int = 0) -> History:
-    """A sweep of so many trials, each finished before the next is asked for."""
-    history, strategy = History(), BayesSearch(config(goal=goal), seed)
+    """Return a history of n trials, each finished before the next is proposed."""
+    history, strategy = History(), make_strategy(config(goal=goal), seed)
     for _ in range(n):
         (params,) = strategy.suggest(history, 1)
         finish(history, add(history, params), goal.sign * loss(params))
     return history
 
 
-def test_it_finds_a_better_optimum_than_chance_would() -> None:
+def test_bayes_finds_a_better_optimum_than_random_search() -> None:
     assert min(loss(trial.params) for trial in searched(40)) < 0.15
 
 
-def test_a_metric_to_maximise_is_the_same_search_upside_down() -> None:
+def test_maximising_equals_minimising_the_negated_metric() -> None:
     down, up = searched(15), searched(15, goal=Goal.MAXIMIZE)
     assert [trial.params for trial in down] == [trial.params for trial in up]
 
 
-def test_the_same_history_and_seed_give_the_same_answer() -> None:
+def test_same_history_and_seed_give_same_params() -> None:
     history = searched(15)
-    assert BayesSearch(config(), 0).suggest(history, 3) == BayesSearch(config(), 0).suggest(history, 3)
+    assert make_strategy(config(), 0).suggest(history, 3) == make_strategy(config(), 0).suggest(history, 3)
 
 
-def test_another_seed_searches_elsewhere() -> None:
+def test_other_seed_gives_other_params() -> None:
     assert [t.params for t in searched(3)] != [t.params for t in searched(3, seed=1)]
 
 
 @pytest.mark.parametrize("seed", [452, 609])
-def test_values_over_a_hundred_decades_without_any_order_are_searched(seed: int) -> None:
+def test_random_values_over_a_hundred_decades_are_accepted(seed: int) -> None:
     space, rng = SearchSpace({"x": Uniform(min=0.0, max=1.0)}), np.random.default_rng(seed)
     history = History()
     for _ in range(48):
         finish(history, add(history, {"x": float(rng.random())}), math.exp(rng.normal(0.0, 50.0)))
-    assert len(BayesSearch(config(space)).suggest(history, 6)) == 6
+    assert len(make_strategy(config(space), 0).suggest(history, 6)) == 6
 
 
 @pytest.mark.parametrize("n_known", [0, 15])
-def test_n_at_once_are_the_same_as_one_by_one(n_known: int) -> None:
+def test_trials_at_once_equal_trials_one_by_one(n_known: int) -> None:
     history = searched(n_known)
-    at_once = BayesSearch(config(), 0).suggest(history, 5)
-    assert run(BayesSearch(config(), 0), history, 5) == at_once
+    at_once = make_strategy(config(), 0).suggest(history, 5)
+    assert run(make_strategy(config(), 0), history, 5) == at_once
 
 
-def test_a_finite_space_is_used_up_without_repeats() -> None:
+def test_finite_space_is_used_up_without_repeats() -> None:
     history = History()
-    made = run(BayesSearch(config(SMALL), 0), history, 12)
+    made = run(make_strategy(config(SMALL), 0), history, 12)
     assert len({(params["a"], params["b"]) for params in made}) == 12
-    assert BayesSearch(config(SMALL), 0).suggest(history, 1) == []
+    assert make_strategy(config(SMALL), 0).suggest(history, 1) == []
 
 
-def test_likely_multiples_under_a_bell_come_once() -> None:
+def test_likely_multiples_of_a_normal_distribution_are_not_repeated() -> None:
     space = SearchSpace({"n": QNormal(mu=8, sigma=2, q=1)})
-    made = run(BayesSearch(config(space), 0), History(), 8)
+    made = run(make_strategy(config(space), 0), History(), 8)
     assert len({params["n"] for params in made}) == 8
-    assert BayesSearch(config(space), 0).suggest(History(), 8) == made
+    assert make_strategy(config(space), 0).suggest(History(), 8) == made
 
 
-def test_more_than_a_finite_space_holds_gives_what_it_holds() -> None:
-    assert len(BayesSearch(config(SMALL), 0).suggest(History(), 100)) == 12
+def test_request_for_too_many_trials_gives_all_assignments() -> None:
+    assert len(make_strategy(config(SMALL), 0).suggest(History(), 100)) == 12
 
 
-def test_constants_alone_make_one_trial() -> None:
+def test_space_of_constants_gives_one_trial() -> None:
     only = SearchSpace({"a": Constant(value=[1])})
-    assert BayesSearch(config(only), 0).suggest(History(), 3) == [{"a": [1]}]
+    assert make_strategy(config(only), 0).suggest(History(), 3) == [{"a": [1]}]
 
 
 @pytest.mark.slow
-def test_a_hundred_pending_trials_stay_apart() -> None:
+def test_hundred_pending_trials_differ() -> None:
     history = searched(15)
-    made = BayesSearch(config(), 0).suggest(history, 100)
+    made = make_strategy(config(), 0).suggest(history, 100)
     assert len({repr(params) for params in made}) == 100
 
 
-def test_without_a_metric_it_says_what_to_add() -> None:
+def test_missing_metric_is_refused() -> None:
     with pytest.raises(SpaceError, match="add metric"):
-        BayesSearch(SweepConfig(method="bayes", space=SPACE), 0)
+        make_strategy(SweepConfig(method="bayes", space=SPACE), 0)
 
 
-def test_trials_that_all_crash_do_not_end_the_start() -> None:
+def test_crashed_trials_do_not_end_the_start() -> None:
     history = History()
-    run(BayesSearch(config(), 0), history, 20)
+    run(make_strategy(config(), 0), history, 20)
     history.update([dataclasses.replace(trial, state=TrialState.CRASHED) for trial in history])
-    assert len(BayesSearch(config(), 0).suggest(history, 1)) == 1
+    assert len(make_strategy(config(), 0).suggest(history, 1)) == 1
 
 
 @pytest.mark.slow
-def test_a_search_gets_going_after_any_number_of_crashes() -> None:
-    history, strategy = History(), BayesSearch(config(), 0)
+def test_search_starts_after_any_number_of_crashes() -> None:
+    history, strategy = History(), make_strategy(config(), 0)
     run(strategy, history, 100)
     history.update([dataclasses.replace(trial, state=TrialState.CRASHED) for trial in history])
     for _ in range(8):
@@ -168,10 +168,10 @@ def test_a_search_gets_going_after_any_number_of_crashes() -> None:
 
 
 @pytest.mark.parametrize("kind", sorted(DISTRIBUTIONS))
-def test_every_distribution_can_be_searched(kind: str) -> None:
+def test_bayes_searches_every_distribution(kind: str) -> None:
     leaf: Distribution = DISTRIBUTIONS[kind](**ARGUMENTS.get(kind, {}))
     space = SearchSpace({"x": leaf, "other": Uniform(min=0.0, max=1.0)})
-    history, strategy = History(), BayesSearch(config(space), 0)
+    history, strategy = History(), make_strategy(config(space), 0)
     for value in (3.0, 1.0, 2.0, 5.0, 4.0, 7.0, 6.0, 9.0, 8.0, 0.0):
         (params,) = strategy.suggest(history, 1)
         finish(history, add(history, params), value)

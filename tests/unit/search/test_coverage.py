@@ -17,7 +17,7 @@ def cell_of(params: Params) -> int | None:
 
 
 class CoverageMachine(RuleBasedStateMachine):
-    """Whatever happens to a history, a coverage that followed it all along equals one that sees it now."""
+    """A coverage that follows a history always equals a new coverage of the same history."""
 
     numbers: Bundle[int] = Bundle("numbers")
 
@@ -59,14 +59,14 @@ class CoverageMachine(RuleBasedStateMachine):
 TestCoverage = pytest.mark.slow(CoverageMachine.TestCase)
 
 
-def test_another_history_starts_afresh() -> None:
+def test_another_history_resets_the_coverage() -> None:
     coverage = Coverage(2, cell_of)
     coverage.follow(History([Trial(number=0, params={"cell": 0})]))
     coverage.follow(History([Trial(number=0, params={"cell": 1})]))
     assert [coverage.free(k) for k in range(coverage.n_free)] == [0]
 
 
-def test_what_has_no_end_is_covered_but_never_used_up() -> None:
+def test_infinite_space_is_never_used_up() -> None:
     history, coverage = History(), Coverage(None, cell_of)
     number = add(history, {"cell": 3})
     coverage.follow(history)
@@ -74,11 +74,11 @@ def test_what_has_no_end_is_covered_but_never_used_up() -> None:
     remove(history, number)
     coverage.follow(history)
     assert 3 not in coverage
-    with pytest.raises(ValueError, match="without end"):
+    with pytest.raises(ValueError, match="infinite"):
         assert coverage.n_free
 
 
-def test_a_cell_with_two_holders_is_free_when_both_are_gone() -> None:
+def test_cell_is_free_after_both_of_its_trials_are_removed() -> None:
     history, coverage = History(), Coverage(1, cell_of)
     numbers = [add(history, {"cell": 0}) for _ in range(2)]
     for number, n_free in zip(numbers, (0, 1), strict=True):

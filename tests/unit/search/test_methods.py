@@ -7,7 +7,7 @@ import pytest
 from smsweep.core.sweep import Metric, SweepConfig
 from smsweep.errors import ConfigError
 from smsweep.search.grid_search import GridSearch
-from smsweep.search.registry import METHODS, engine_of, expected_trial_count
+from smsweep.search.registry import METHODS, engine_of, expected_trial_count, make_strategy
 from smsweep.space.distributions import Categorical, Constant, IntUniform
 from smsweep.space.space import SearchSpace
 
@@ -20,8 +20,8 @@ SPACE = SearchSpace(
 TWO = (Metric(name="loss"), Metric(name="size"))
 
 
-def test_the_methods_are_those_of_wandb_and_what_may_stand_behind_custom() -> None:
-    assert list(METHODS) == ["grid", "random", "bayes", "pareto", "optuna"]
+def test_methods_are_those_of_wandb_and_the_engines() -> None:
+    assert list(METHODS.builtin) == ["grid", "random", "bayes", "pareto", "optuna"]
 
 
 @pytest.mark.parametrize(
@@ -34,27 +34,25 @@ def test_the_methods_are_those_of_wandb_and_what_may_stand_behind_custom() -> No
         ("custom", {"scheduler": {"engine": "optuna"}, "metrics": TWO}, "optuna"),
     ],
 )
-def test_an_engine_follows_from_method_scheduler_and_metrics(
-    method: str, more: dict[str, Any], engine: str
-) -> None:
+def test_engine_depends_on_method_scheduler_and_metrics(method: str, more: dict[str, Any], engine: str) -> None:
     assert engine_of(SweepConfig(method=method, space=SPACE, **more)) == engine
 
 
 @pytest.mark.parametrize(
     ("scheduler", "message"),
     [
-        (None, "method: custom is valid, but"),
+        (None, "method: custom is valid, but smsweep cannot run it"),
         ({"engine": "ax"}, "scheduler.engine: ax is valid, but"),
         ({"engine": "ax", "source": "s.py"}, "scheduler.engine: ax is valid, but"),
     ],
 )
-def test_what_nothing_here_can_do_is_told(scheduler: dict[str, Any] | None, message: str) -> None:
+def test_unsupported_engine_is_refused(scheduler: dict[str, Any] | None, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         engine_of(SweepConfig(method="custom", space=SPACE, scheduler=scheduler))
 
 
-def test_a_method_is_built_from_a_config_and_a_seed() -> None:
-    assert isinstance(METHODS["grid"](SweepConfig(method="grid", space=SPACE), 0), GridSearch)
+def test_make_strategy_returns_the_class_of_the_method() -> None:
+    assert isinstance(make_strategy(SweepConfig(method="grid", space=SPACE), 0), GridSearch)
 
 
 @pytest.mark.parametrize(
@@ -69,5 +67,5 @@ def test_a_method_is_built_from_a_config_and_a_seed() -> None:
         ("bayes", 40, 40),
     ],
 )
-def test_the_expected_count_is_the_grid_or_the_cap(method: str, run_cap: int | None, count: int | None) -> None:
+def test_expected_count_is_the_grid_size_or_the_cap(method: str, run_cap: int | None, count: int | None) -> None:
     assert expected_trial_count(SweepConfig(method=method, space=SPACE, run_cap=run_cap)) == count

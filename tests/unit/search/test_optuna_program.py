@@ -1,4 +1,4 @@
-"""A space or a sampler that is a program: what is wrong with it is told."""
+"""Programs of the user that define a space or a sampler, and their errors."""
 
 from __future__ import annotations
 
@@ -24,37 +24,37 @@ def program(code: str, **named: str) -> Program:
     return Program({"engine": "optuna", "source": "space.py", "code": code, **named})
 
 
-def test_a_space_asks_a_trial_for_its_params() -> None:
+def test_search_space_asks_an_optuna_trial_for_params() -> None:
     asked: list[float] = []
     program(SPACE, search_space="space").ask(asked)
     assert asked == [1.0]
 
 
-def test_a_program_may_be_there_for_its_sampler_alone() -> None:
+def test_program_can_define_only_a_sampler() -> None:
     assert not program("", optimizer="sampler").has_space
 
 
 @pytest.mark.parametrize(
     ("code", "message"),
     [
-        ("1 / 0", "scheduler.source: space.py ended in ZeroDivisionError: division by zero"),
-        ("def f(:", "scheduler.source: space.py ended in SyntaxError"),
-        ("import sys; sys.exit(3)", "scheduler.source: space.py ended in SystemExit: 3"),
+        ("1 / 0", "scheduler.source: space.py raised ZeroDivisionError: division by zero"),
+        ("def f(:", "scheduler.source: space.py raised SyntaxError"),
+        ("import sys; sys.exit(3)", "scheduler.source: space.py raised SystemExit: 3"),
         ("other = 1", "scheduler.search_space: space.py has no function 'space'"),
         ("space = 1", "scheduler.search_space: space.py has no function 'space'"),
     ],
 )
-def test_a_broken_program_is_told(code: str, message: str) -> None:
+def test_broken_program_is_reported(code: str, message: str) -> None:
     with pytest.raises(SpaceError, match=message):
         program(code, search_space="space")
 
 
-def test_a_space_that_fails_is_told() -> None:
+def test_exception_in_search_space_is_reported() -> None:
     failing = program("def space(trial):\n    raise KeyError(trial)", search_space="space")
-    with pytest.raises(SpaceError, match=r"scheduler.search_space: space.py ended in KeyError: 7"):
+    with pytest.raises(SpaceError, match=r"scheduler.search_space: space.py raised KeyError: 7"):
         failing.ask(7)
 
 
-def test_a_program_whose_text_was_lost_is_told() -> None:
-    with pytest.raises(SpaceError, match=r"scheduler.source: the text of space.py is not at hand"):
+def test_missing_text_of_a_program_is_reported() -> None:
+    with pytest.raises(SpaceError, match=r"scheduler.source: the text of space.py is not available"):
         Program({"engine": "optuna", "source": "space.py"})

@@ -27,13 +27,13 @@ def config(space: SearchSpace = SPACE) -> SweepConfig:
 
 
 def values(params: Params) -> tuple[float, float]:
-    """Return cost and quality, of which the front is quality = cost squared: no weighted sum finds its middle."""
+    """Return cost and quality. The front is quality = cost squared, whose middle no weighted sum finds."""
     off = (params["y"] - 0.5) ** 2 + (params["z"] - 0.5) ** 2
     return params["x"] + off, params["x"] ** 2 - off
 
 
 def diverging(params: Params) -> tuple[float, float]:
-    """Return the same, but an enormous cost in a fifth of the space."""
+    """Return the same values, with a huge cost in a fifth of the space."""
     cost, quality = values(params)
     return cost * (1e9 if params["y"] > 0.8 else 1.0), quality
 
@@ -63,7 +63,7 @@ def searched(
 
 
 def hypervolume(history: History) -> float:
-    """Return the area between the front and a point that is bad by both metrics."""
+    """Return the area between the front and a point that is bad in both metrics."""
     points = sorted((trial.metrics["cost"].min, trial.metrics["quality"].max) for trial in front(history, METRICS))
     area, floor = 0.0, -1.0
     for cost, quality in points:
@@ -73,37 +73,37 @@ def hypervolume(history: History) -> float:
     return area
 
 
-def test_it_finds_a_better_front_than_chance() -> None:
-    by_chance = [hypervolume(searched(RandomSearch(config(), seed), 50)) for seed in range(4)]
-    assert hypervolume(searched(ParetoSearch(config()), 50)) > max(by_chance)
+def test_pareto_search_finds_a_better_front_than_random_search() -> None:
+    by_chance = [hypervolume(searched(RandomSearch(SPACE, seed), 50)) for seed in range(4)]
+    assert hypervolume(searched(ParetoSearch(SPACE, METRICS), 50)) > max(by_chance)
 
 
-def test_trainings_that_diverge_do_not_hide_how_the_others_differ() -> None:
-    by_chance = [hypervolume(searched(RandomSearch(config(), seed), 50)) for seed in range(4)]
-    fronts = [hypervolume(searched(ParetoSearch(config(), seed), 50, diverging)) for seed in range(3)]
+def test_diverged_trainings_do_not_hide_differences_of_the_others() -> None:
+    by_chance = [hypervolume(searched(RandomSearch(SPACE, seed), 50)) for seed in range(4)]
+    fronts = [hypervolume(searched(ParetoSearch(SPACE, METRICS, seed), 50, diverging)) for seed in range(3)]
     assert min(fronts) > max(by_chance)
 
 
-def test_many_at_once_are_the_same_as_one_by_one() -> None:
-    history = searched(ParetoSearch(config()), 12)
-    at_once = ParetoSearch(config()).suggest(history, 4)
-    assert at_once == run(ParetoSearch(config()), history, 4)
+def test_trials_at_once_equal_trials_one_by_one() -> None:
+    history = searched(ParetoSearch(SPACE, METRICS), 12)
+    at_once = ParetoSearch(SPACE, METRICS).suggest(history, 4)
+    assert at_once == run(ParetoSearch(SPACE, METRICS), history, 4)
     assert len({str(params) for params in at_once}) == 4
 
 
-def test_a_fresh_search_goes_on_as_the_old_one_would() -> None:
-    old = ParetoSearch(config(), 5)
+def test_new_search_continues_like_the_old_one() -> None:
+    old = ParetoSearch(SPACE, METRICS, 5)
     history = searched(old, 10)
-    assert old.suggest(history, 2) == ParetoSearch(config(), 5).suggest(history, 2)
+    assert old.suggest(history, 2) == ParetoSearch(SPACE, METRICS, 5).suggest(history, 2)
 
 
-def test_no_assignment_of_a_finite_space_comes_twice() -> None:
-    history = searched(ParetoSearch(config(SMALL)), 12)
+def test_assignments_of_a_finite_space_are_not_repeated() -> None:
+    history = searched(ParetoSearch(SMALL, METRICS), 12)
     assert len({str(trial.params) for trial in history}) == 12
-    assert ParetoSearch(config(SMALL)).suggest(history, 1) == []
+    assert ParetoSearch(SMALL, METRICS).suggest(history, 1) == []
 
 
-def test_failures_missing_values_and_removed_trials_are_no_hindrance() -> None:
+def test_failures_missing_values_and_removed_trials_are_accepted() -> None:
     history = History()
     states = [TrialState.FAILED, TrialState.KILLED, TrialState.STOPPED, TrialState.CRASHED]
     rng = random.Random(0)
@@ -112,9 +112,9 @@ def test_failures_missing_values_and_removed_trials_are_no_hindrance() -> None:
         if number % 2:
             finish(history, number)
     remove(history, 19)
-    assert len(ParetoSearch(config()).suggest(history, 3)) == 3
+    assert len(ParetoSearch(SPACE, METRICS).suggest(history, 3)) == 3
 
 
-def test_one_metric_has_no_front() -> None:
+def test_single_metric_is_refused() -> None:
     with pytest.raises(SpaceError, match="two metrics or more"):
-        ParetoSearch(dataclasses.replace(config(), metrics=METRICS[:1]))
+        ParetoSearch(SPACE, METRICS[:1])

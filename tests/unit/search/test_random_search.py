@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smsweep.core.sweep import SweepConfig
 from smsweep.core.trial import History, Trial
 from smsweep.search.random_search import RandomSearch
 from smsweep.space.distributions import (
@@ -27,44 +26,44 @@ ENDLESS = SearchSpace({"n": QNormal(mu=8, sigma=2, q=1), "b": Categorical(values
 
 
 def search(space: SearchSpace, seed: int = 0) -> RandomSearch:
-    return RandomSearch(SweepConfig(method="random", space=space), seed)
+    return RandomSearch(space, seed)
 
 
-def test_the_draw_of_a_number_ignores_the_other_trials() -> None:
+def test_draw_depends_only_on_the_trial_number() -> None:
     lonely = History([Trial(number=4, params={})])
     crowded = History(Trial(number=number, params={"lr": 0.1}) for number in range(5))
     assert search(INFINITE).suggest(lonely, 1) == search(INFINITE).suggest(crowded, 1)
 
 
-def test_another_number_or_seed_is_another_draw() -> None:
+def test_other_number_or_seed_gives_another_draw() -> None:
     params = [*search(INFINITE).suggest(History(), 5), *search(INFINITE, 1).suggest(History(), 5)]
     assert len({json.dumps(item) for item in params}) == 10
 
 
 @given(space=st.sampled_from([FINITE, INFINITE, ENDLESS]), seed=st.integers(0, 10**6), n=st.integers(1, 12))
-def test_many_at_once_are_the_same_as_one_by_one(space: SearchSpace, seed: int, n: int) -> None:
+def test_trials_at_once_equal_trials_one_by_one(space: SearchSpace, seed: int, n: int) -> None:
     assert search(space, seed).suggest(History(), n) == run(search(space, seed), History(), n)
 
 
 @given(seed=st.integers(0, 10**6))
-def test_a_finite_space_is_used_up_before_anything_repeats(seed: int) -> None:
+def test_finite_space_is_used_up_before_repeats(seed: int) -> None:
     params = run(search(FINITE, seed), History(), 8)
     assert sorted(FINITE.index(item) or 0 for item in params) == list(range(8))
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_likely_multiples_under_a_bell_come_once(seed: int) -> None:
+def test_likely_multiples_of_a_normal_distribution_are_not_repeated(seed: int) -> None:
     params = run(search(ENDLESS, seed), History(), 15)
     assert len({(item["n"], item["b"]) for item in params}) == 15
     assert all(0 < item["n"] < 16 for item in params)
 
 
-def test_random_search_never_ends() -> None:
+def test_random_search_continues_after_all_assignments() -> None:
     assert len(run(search(FINITE), History(), 20)) == 20
     assert len(run(search(SearchSpace({"n": QNormal(mu=8, sigma=0.1, q=1)})), History(), 20)) == 20
 
 
-def test_the_outlook_tells_when_the_space_is_used_up() -> None:
+def test_outlook_reports_a_used_up_space() -> None:
     history, strategy = History(), search(FINITE)
     run(strategy, history, 7)
     assert strategy.outlook(history) == ""
@@ -73,19 +72,19 @@ def test_the_outlook_tells_when_the_space_is_used_up() -> None:
     assert search(INFINITE).outlook(history) == ""
 
 
-def test_what_an_earlier_sweep_tried_is_not_drawn_while_there_is_something_new() -> None:
+def test_prior_assignment_is_not_drawn_while_others_are_free() -> None:
     history = History(prior=[Trial(number=0, params=FINITE.assignment(i)) for i in range(7)])
     assert search(FINITE).suggest(history, 1) == [FINITE.assignment(7)]
 
 
-def test_what_a_removed_trial_tried_may_be_drawn_again() -> None:
+def test_assignment_of_a_removed_trial_can_be_drawn_again() -> None:
     strategy, history = search(FINITE), History()
     params = run(strategy, history, 8)
     remove(history, 3)
     assert strategy.suggest(history, 1) == [params[3]]
 
 
-def test_the_last_unlikely_value_is_found() -> None:
+def test_last_unlikely_value_is_drawn() -> None:
     values, probabilities = tuple(range(4)), (1 - 3e-12, 1e-12, 1e-12, 1e-12)
     space = SearchSpace({"p": CategoricalWithProbabilities(values=values, probabilities=probabilities)})
     assert sorted(item["p"] for item in run(search(space), History(), 4)) == [0, 1, 2, 3]
@@ -93,7 +92,7 @@ def test_the_last_unlikely_value_is_found() -> None:
 
 @settings(max_examples=20)
 @given(taken=st.lists(st.integers(0, 7), max_size=8))
-def test_a_fresh_strategy_agrees_with_one_that_was_there_all_along(taken: list[int]) -> None:
+def test_new_strategy_agrees_with_one_that_followed_the_history(taken: list[int]) -> None:
     history, old = History(), search(FINITE)
     for index in taken:
         old.suggest(history, 2)

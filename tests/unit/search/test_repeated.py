@@ -10,7 +10,7 @@ from smsweep.core.repeats import Repeats
 from smsweep.core.sweep import Metric, SweepConfig
 from smsweep.core.trial import History, MetricStats, Trial, TrialState
 from smsweep.search.base import outlook
-from smsweep.search.registry import METHODS
+from smsweep.search.registry import make_strategy
 from smsweep.search.repeated import Repeated
 from smsweep.space.distributions import Categorical, Uniform
 from smsweep.space.space import SearchSpace
@@ -26,7 +26,7 @@ SPACES = {
 
 def search(method: str = "grid", n: int = 2) -> Repeated:
     config = SweepConfig(method=method, space=SPACES[method], metric=LOSS)
-    return Repeated(METHODS[method](config, 3), Repeats(n, LOSS))
+    return Repeated(make_strategy(config, 3), Repeats(n, LOSS))
 
 
 def end(history: History, number: int, value: float, state: TrialState = TrialState.FINISHED) -> None:
@@ -41,36 +41,36 @@ def seen(history: History, n: int = 2) -> list[tuple[str, float | None]]:
     return [(trial.state.value, objective(trial, LOSS)) for trial in Repeats(n, LOSS).follow(history)]
 
 
-def test_each_assignment_comes_so_many_times_in_a_row() -> None:
+def test_each_assignment_is_repeated_in_a_row() -> None:
     assert [params["a"] for params in search().suggest(History(), 9)] == [1, 1, 2, 2, 3, 3]
 
 
 @pytest.mark.parametrize("method", SPACES)
 @pytest.mark.parametrize("n", [1, 2, 3])
-def test_many_at_once_are_the_same_as_one_by_one(method: str, n: int) -> None:
+def test_trials_at_once_equal_trials_one_by_one(method: str, n: int) -> None:
     assert search(method, n).suggest(History(), 6) == run(search(method, n), History(), 6)
 
 
 @pytest.mark.parametrize("method", ["random", "bayes"])
-def test_the_assignments_are_those_of_the_strategy_alone(method: str) -> None:
-    alone = METHODS[method](SweepConfig(method=method, space=SPACES[method], metric=LOSS), 3)
+def test_repeated_assignments_are_those_of_the_strategy(method: str) -> None:
+    alone = make_strategy(SweepConfig(method=method, space=SPACES[method], metric=LOSS), 3)
     assert search(method, 3).suggest(History(), 9)[::3] == alone.suggest(History(), 3)
 
 
-def test_an_assignment_that_was_begun_is_completed_first() -> None:
+def test_started_assignment_is_completed_first() -> None:
     history = History()
     add(history, {"a": 1})
     assert [params["a"] for params in search(n=3).suggest(history, 3)] == [1, 1, 2]
 
 
-def test_an_assignment_of_which_all_begun_were_removed_is_followed_by_another() -> None:
+def test_assignment_with_only_removed_trials_is_replaced() -> None:
     history = History()
     run(search(n=3), history, 1)
     remove(history, 0)
     assert len(search(n=3).suggest(history, 2)) == 2
 
 
-def test_the_search_sees_a_mean_once_all_have_ended() -> None:
+def test_search_gets_the_mean_after_all_repeats_ended() -> None:
     history = History()
     run(search(), history, 3)
     end(history, 0, 1.0)
@@ -79,7 +79,7 @@ def test_the_search_sees_a_mean_once_all_have_ended() -> None:
     assert seen(history)[0] == ("finished", 1.5)
 
 
-def test_the_mean_is_over_those_that_finished() -> None:
+def test_mean_covers_only_finished_repeats() -> None:
     history = History()
     run(search(), history, 6)
     for number, state in enumerate(["finished", "failed", "stopped", "failed", "failed", "killed"]):
@@ -87,7 +87,7 @@ def test_the_mean_is_over_those_that_finished() -> None:
     assert seen(history) == [("finished", 0.0), ("stopped", 2.0), ("failed", None)]
 
 
-def test_curves_are_means_as_far_as_all_went() -> None:
+def test_mean_curve_has_the_length_of_the_shortest_repeat() -> None:
     history = History(
         Trial(number=number, params={"a": 1}, state=TrialState.FINISHED, curve=curve)
         for number, curve in enumerate([(1.0, 2.0, 9.0), (3.0, 4.0)])
@@ -95,7 +95,7 @@ def test_curves_are_means_as_far_as_all_went() -> None:
     assert Repeats(2, LOSS).follow(history)[0].curve == (2.0, 3.0)
 
 
-def test_values_whose_sum_no_float_holds_have_a_mean() -> None:
+def test_mean_of_huge_values_is_finite() -> None:
     curve = (1.5e308,)
     stats = {"loss": MetricStats().add(*curve)}
     trials = [Trial(number=i, params={}, state=TrialState.FINISHED, metrics=stats, curve=curve) for i in range(2)]
@@ -103,7 +103,7 @@ def test_values_whose_sum_no_float_holds_have_a_mean() -> None:
     assert (one.metrics["loss"].min, one.curve) == (1.5e308, curve)
 
 
-def test_a_removed_trial_is_left_out_and_an_assignment_without_any_is_offered_again() -> None:
+def test_assignment_is_proposed_again_after_all_its_trials_are_removed() -> None:
     history, strategy = History(), search()
     run(strategy, history, 6)
     for number in range(6):
@@ -116,14 +116,14 @@ def test_a_removed_trial_is_left_out_and_an_assignment_without_any_is_offered_ag
 
 
 @pytest.mark.parametrize(("n", "is_used_up"), [(4, False), (5, True)])
-def test_the_outlook_is_that_of_the_strategy(n: int, is_used_up: bool) -> None:
+def test_outlook_is_that_of_the_strategy(n: int, is_used_up: bool) -> None:
     config = SweepConfig(method="random", space=SPACES["grid"])
-    history, strategy = History(), Repeated(METHODS["random"](config, 0), Repeats(2, None))
+    history, strategy = History(), Repeated(make_strategy(config, 0), Repeats(2, None))
     run(strategy, history, n)
     assert bool(outlook(strategy, history)) is is_used_up
 
 
-def test_a_fresh_view_agrees_with_one_that_was_there_all_along() -> None:
+def test_new_view_agrees_with_one_that_followed_the_history() -> None:
     history, old = History(), Repeats(3, LOSS)
     for step in range(30):
         add(history, {"a": step // 3})
@@ -132,7 +132,7 @@ def test_a_fresh_view_agrees_with_one_that_was_there_all_along() -> None:
     assert list(old.follow(history)) == list(Repeats(3, LOSS).follow(history))
 
 
-def test_of_several_metrics_an_assignment_has_the_means_of_the_last_values() -> None:
+def test_several_metrics_have_the_means_of_the_last_values() -> None:
     metrics = (Metric(name="cost"), Metric(name="gain"))
     curves = [((5.0, 1.0), (2.0,)), ((9.0, 3.0), (4.0,))]
     history = History()
@@ -147,7 +147,7 @@ def test_of_several_metrics_an_assignment_has_the_means_of_the_last_values() -> 
     assert outcome(one, metrics) == (2.0, 3.0)
 
 
-def test_of_several_metrics_one_that_a_repeat_lacks_is_missing() -> None:
+def test_metric_that_a_repeat_lacks_is_missing() -> None:
     trials = [Trial(number=i, params={"a": 1}, state=TrialState.FINISHED) for i in range(2)]
     with_cost = dataclasses.replace(trials[0], metrics={"cost": MetricStats().add(1.0)})
     (one,) = Repeats(2, None, (Metric(name="cost"),)).follow(History([with_cost, trials[1]]))

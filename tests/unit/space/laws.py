@@ -1,4 +1,4 @@
-"""Hypothesis strategies for distributions with arguments of every sensible size."""
+"""Hypothesis strategies for distributions with arguments of all sizes."""
 
 from __future__ import annotations
 

@@ -43,58 +43,58 @@ POINTS = st.lists(st.floats(0.0, 1.0), min_size=7, max_size=7).map(np.array)
 
 
 @given(POINTS)
-def test_params_of_a_snapped_point_lead_back_to_it(point: np.ndarray[Any, np.dtype[np.float64]]) -> None:
+def test_encode_inverts_decode_of_a_snapped_point(point: np.ndarray[Any, np.dtype[np.float64]]) -> None:
     (snapped,) = MIXED.snap(point[None])
     again, n_guesses = MIXED.encode(MIXED.decode(snapped))
     assert again == pytest.approx(snapped, abs=1e-9)
     assert n_guesses == 0
 
 
-def test_each_distribution_lies_on_its_own_scale() -> None:
+def test_coordinate_is_on_the_scale_of_the_distribution() -> None:
     assert place(LogUniformValues(min=1e-4, max=1.0), 1e-2) == pytest.approx(0.5)
     assert place(DISTRIBUTIONS["normal"](mu=3.0, sigma=2.0), 3.0) == pytest.approx(0.5)  # type: ignore[call-arg]
 
 
-def test_ints_lie_in_the_middle_of_their_shares() -> None:
+def test_coordinate_of_an_int_is_the_middle_of_its_part() -> None:
     assert [place(IntUniform(min=1, max=4), value) for value in (1, 2, 3, 4)] == [0.125, 0.375, 0.625, 0.875]
 
 
-def test_listed_numbers_are_ranked_however_they_are_listed() -> None:
+def test_listed_numbers_are_ordered_by_value() -> None:
     sizes = Categorical(values=(64, 8, 1024))
     assert place(sizes, 8) < place(sizes, 64) < place(sizes, 1024)
     assert not cube(x=sizes).is_nominal.any()
 
 
-def test_listed_words_have_no_order() -> None:
+def test_listed_texts_have_no_order() -> None:
     assert cube(x=Categorical(values=("relu", "tanh", "gelu"))).is_nominal.all()
 
 
-def test_falsy_values_are_values_of_their_own() -> None:
+def test_falsy_values_are_distinguished() -> None:
     falsy = Categorical(values=(0, False, None, "", 1, True))
     assert len({place(falsy, value) for value in falsy.values}) == 6
 
 
-def test_constants_take_no_dimension_and_come_back() -> None:
+def test_constants_have_no_dimension_and_are_decoded() -> None:
     both = cube(x=Uniform(min=0.0, max=1.0), y=Constant(value=[1, 2]))
     assert both.d == 1
     assert both.decode(np.array([0.5])) == {"x": 0.5, "y": [1, 2]}
 
 
-def test_a_value_out_of_range_lies_at_the_nearer_end_and_counts_as_a_guess() -> None:
+def test_value_out_of_range_gets_the_nearer_end_and_is_a_guess() -> None:
     point, n_guesses = cube(x=Uniform(min=0.0, max=1.0)).encode({"x": 7.0})
     assert (point.tolist(), n_guesses) == ([1.0], 1)
 
 
-def test_a_bound_itself_is_no_guess() -> None:
+def test_bound_is_not_a_guess() -> None:
     assert cube(x=LogUniformValues(min=1e-4, max=1.0)).encode({"x": 1e-4})[1] == 0
 
 
 @pytest.mark.parametrize("params", [{}, {"x": "text"}, {"x": None}])
-def test_a_missing_or_foreign_number_lies_in_the_middle(params: dict[str, Any]) -> None:
+def test_missing_value_or_other_type_gets_the_middle(params: dict[str, Any]) -> None:
     point, n_guesses = cube(x=Uniform(min=0.0, max=1.0)).encode(params)
     assert (point.tolist(), n_guesses) == ([0.5], 1)
 
 
-def test_an_unlisted_choice_is_unlike_all_listed_ones() -> None:
+def test_unlisted_choice_differs_from_all_listed_ones() -> None:
     choices = Categorical(values=("adam", "sgd"))
     assert place(choices, "lion") not in {place(choices, "adam"), place(choices, "sgd")}

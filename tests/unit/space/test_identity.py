@@ -22,7 +22,7 @@ NAN = float("nan")
         (date(2024, 1, 2), date(2024, 1, 2)),
     ],
 )
-def test_these_are_the_same_value(a: Any, b: Any) -> None:
+def test_equal_values_have_equal_keys(a: Any, b: Any) -> None:
     assert identity(a) == identity(b)
 
 
@@ -43,5 +43,5 @@ def test_these_are_the_same_value(a: Any, b: Any) -> None:
         ({}, []),
     ],
 )
-def test_these_are_different_values(a: Any, b: Any) -> None:
+def test_different_values_have_different_keys(a: Any, b: Any) -> None:
     assert identity(a) != identity(b)

@@ -1,4 +1,4 @@
-"""Histories of trials of which only the curves matter, and rules to judge them."""
+"""Histories of trials with curves, and rules to judge them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from smsweep.core.sweep import EarlyTerminate, Goal, Metric, SweepConfig
 from smsweep.core.trial import History, StopDecision, Trial, TrialState
 from smsweep.space.space import SearchSpace
-from smsweep.stopping.registry import RULES
+from smsweep.stopping.base import StoppingRule
+from smsweep.stopping.registry import make_rule
 
 
 def config(goal: Goal = Goal.MINIMIZE, **rule: Any) -> SweepConfig:
@@ -18,8 +19,14 @@ def config(goal: Goal = Goal.MINIMIZE, **rule: Any) -> SweepConfig:
         method="random",
         space=SearchSpace({}),
         metric=Metric(name="loss", goal=goal),
-        early_terminate=EarlyTerminate(**rule),
+        early_terminate=EarlyTerminate(type=rule.pop("type"), options=rule),
     )
+
+
+def rule_of(config: SweepConfig) -> StoppingRule:
+    rule = make_rule(config)
+    assert rule is not None
+    return rule
 
 
 def curves(*values: Sequence[float], state: TrialState = TrialState.RUNNING) -> History:
@@ -27,7 +34,7 @@ def curves(*values: Sequence[float], state: TrialState = TrialState.RUNNING) -> 
 
 
 def judged(history: History, goal: Goal = Goal.MINIMIZE, **rule: Any) -> list[StopDecision]:
-    return RULES[rule["type"]](config(goal, **rule)).judge(history)
+    return rule_of(config(goal, **rule)).judge(history)
 
 
 def numbers(decisions: list[StopDecision]) -> list[int]:

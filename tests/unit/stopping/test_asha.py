@@ -9,8 +9,7 @@ from hypothesis import given
 from smsweep.core.sweep import Goal
 from smsweep.core.trial import History, Trial, TrialState
 from smsweep.errors import ConfigError
-from smsweep.stopping.registry import RULES
-from tests.unit.stopping.curves import UPDATES, config, curves, judged, numbers
+from tests.unit.stopping.curves import UPDATES, config, curves, judged, numbers, rule_of
 
 
 def stopped(history: History, goal: Goal = Goal.MINIMIZE, **rule: Any) -> list[int]:
@@ -18,42 +17,42 @@ def stopped(history: History, goal: Goal = Goal.MINIMIZE, **rule: Any) -> list[i
 
 
 @pytest.mark.parametrize(("n", "survivors"), [(1, 1), (2, 1), (3, 1), (5, 1), (6, 2), (9, 3), (10, 3)])
-def test_the_best_nth_part_goes_on_and_at_least_one(n: int, survivors: int) -> None:
+def test_best_part_and_at_least_one_trial_continue(n: int, survivors: int) -> None:
     assert stopped(curves(*([9, value] for value in range(n)))) == list(range(survivors, n))
 
 
-def test_equals_of_the_last_survivor_go_on() -> None:
+def test_trials_equal_to_the_last_survivor_continue() -> None:
     assert stopped(curves([9, 1], [9, 1], [9, 1], [9, 2])) == [3]
 
 
-def test_nobody_waits_for_the_others() -> None:
+def test_rung_is_judged_without_waiting_for_other_trials() -> None:
     assert stopped(curves([9, 5], [9])) == []
     assert stopped(curves([9, 5], [9, 6], [9])) == [1]
 
 
-def test_each_rung_has_peers_of_its_own() -> None:
-    # all three came to 2 points, two of them to 6
+def test_each_rung_has_its_own_peers() -> None:
+    # all three reached 2 points, two of them 6
     history = curves([9, 1, 1, 1, 1, 5], [9, 2, 1, 1, 1, 4], [9, 3])
     assert stopped(history) == [0, 2]
 
 
-def test_no_rung_lies_at_the_end_of_a_training() -> None:
+def test_max_iter_is_not_a_rung() -> None:
     history = curves([9, 1, 1, 1, 1, 5], [9, 1, 1, 1, 1, 4])
     assert stopped(history, max_iter=6) == []
     assert stopped(history, max_iter=7) == [0]
 
 
-def test_more_is_better_where_the_goal_says_so() -> None:
+def test_goal_maximize_stops_low_values() -> None:
     assert stopped(curves([0, 1], [0, 2]), Goal.MAXIMIZE) == [0]
 
 
-def test_without_strict_the_best_value_counts() -> None:
+def test_best_value_counts_without_strict() -> None:
     history = curves([9, 1], [0, 2])
     assert stopped(history, strict=True) == [1]
     assert stopped(history, strict=False) == []
 
 
-def test_the_reason_names_rule_rung_value_threshold_and_peers() -> None:
+def test_reason_names_rule_rung_value_threshold_and_peers() -> None:
     [decision] = judged(curves([0, 0.25], [0, 0.5]), type="asha", min_iter=2)
     assert decision.reason == (
         "asha: at band 2 its loss 0.5 is worse than 0.25, the threshold of the 2 trials with 2 points"
@@ -61,17 +60,17 @@ def test_the_reason_names_rule_rung_value_threshold_and_peers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rule", "message"), [({}, "needs min_iter"), ({"min_iter": 3, "max_iter": 3}, "must be above min_iter")]
+    ("rule", "message"), [({}, "min_iter"), ({"min_iter": 3, "max_iter": 3}, "must be above min_iter")]
 )
-def test_a_rule_without_rungs_is_refused(rule: dict[str, Any], message: str) -> None:
+def test_options_without_rungs_are_refused(rule: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        RULES["asha"](config(type="asha", **rule))
+        rule_of(config(type="asha", **rule))
 
 
-def test_most_trials_end_at_the_first_rung() -> None:
+def test_most_trials_are_stopped_at_the_first_rung() -> None:
     rng, history = random.Random(1), History()
-    rule = RULES["asha"](config(type="asha", min_iter=1, eta=3))
-    for number in range(81):  # one after the other, each as long as it may
+    rule = rule_of(config(type="asha", min_iter=1, eta=3))
+    for number in range(81):  # one after the other, each until it is stopped
         level = rng.random()
         for length in range(1, 28):
             history.update([Trial(number=number, params={}, state=TrialState.RUNNING, curve=(level,) * length)])
@@ -85,8 +84,8 @@ def test_most_trials_end_at_the_first_rung() -> None:
 
 
 @given(updates=UPDATES)
-def test_a_fresh_rule_agrees_with_one_that_was_there_all_along(updates: list[list[Trial]]) -> None:
-    history, old = History(), RULES["asha"](config(type="asha", min_iter=1, eta=2))
+def test_new_rule_agrees_with_one_that_followed_the_sweep(updates: list[list[Trial]]) -> None:
+    history, old = History(), rule_of(config(type="asha", min_iter=1, eta=2))
     for update in updates:
         history.update(update)
         assert old.judge(history) == judged(history, type="asha", min_iter=1, eta=2)

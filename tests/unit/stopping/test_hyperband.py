@@ -10,10 +10,9 @@ from smsweep.core.sweep import EarlyTerminate, Goal, SweepConfig
 from smsweep.core.trial import History, Trial, TrialState
 from smsweep.errors import ConfigError
 from smsweep.space.space import SearchSpace
-from smsweep.stopping.hyperband import Hyperband, bands
-from smsweep.stopping.registry import RULES
+from smsweep.stopping.hyperband import bands_below, bands_from
 from tests.unit.stopping import curves as curves_of
-from tests.unit.stopping.curves import UPDATES, curves
+from tests.unit.stopping.curves import UPDATES, curves, rule_of
 
 RUNNING, FINISHED = TrialState.RUNNING, TrialState.FINISHED
 
@@ -23,67 +22,74 @@ def config(goal: Goal = Goal.MINIMIZE, **rule: Any) -> SweepConfig:
 
 
 def stopped(history: History, **rule: Any) -> list[int]:
-    return [decision.number for decision in Hyperband(config(**rule)).judge(history)]
+    return [decision.number for decision in rule_of(config(**rule)).judge(history)]
 
 
 @pytest.mark.parametrize(
-    ("rule", "expected"),
+    ("arguments", "expected"),
     [
-        ({"max_iter": 27, "s": 2}, [3, 9]),
-        ({"max_iter": 5, "s": 2, "eta": 2}, [1, 2]),
-        ({"max_iter": 27, "s": 50}, [1, 3, 9]),
-        ({"max_iter": 49, "s": 2, "eta": 7}, [1, 7]),
-        ({"max_iter": 27, "s": 1, "min_iter": 5}, [9]),
+        ((27, 3, 2), [3, 9]),
+        ((5, 2, 2), [1, 2]),
+        ((27, 3, 50), [1, 3, 9]),
+        ((49, 7, 2), [1, 7]),
+        ((27, 3, 1), [9]),
     ],
 )
-def test_bands_are_counted_down_from_max_iter_which_is_none(rule: dict[str, Any], expected: list[int]) -> None:
-    assert bands(EarlyTerminate(type="hyperband", **rule)) == expected
+def test_bands_below_max_iter_exclude_max_iter(arguments: tuple[int, float, int], expected: list[int]) -> None:
+    assert bands_below(*arguments) == expected
+
+
+def test_max_iter_overrides_min_iter() -> None:
+    worse_at_9 = curves([1] * 9, [2] * 9)
+    assert stopped(worse_at_9, max_iter=27, s=1, eta=3, min_iter=5) == [1]
+    assert stopped(curves([1] * 8, [2] * 8), max_iter=27, s=1, eta=3, min_iter=5) == []
 
 
 @pytest.mark.parametrize(
     ("eta", "expected"), [(3.0, [1, 3, 9, 27, 81, 243]), (1.5, [1, 2, 3, 5, 7, 11]), (2, [1, 2, 4, 8, 16, 32])]
 )
 def test_bands_are_counted_up_from_min_iter(eta: float, expected: list[int]) -> None:
-    assert bands(EarlyTerminate(type="hyperband", min_iter=1, eta=eta))[:6] == expected
+    assert bands_from(1, eta)[:6] == expected
 
 
-def test_at_most_a_hundred_bands_are_counted_up() -> None:
-    assert bands(EarlyTerminate(type="hyperband", min_iter=1, eta=1.01)) == [1, 2]
+def test_number_of_bands_is_limited() -> None:
+    assert bands_from(1, 1.01) == [1, 2]
 
 
 @pytest.mark.parametrize(
     ("rule", "message"),
     [
-        ({"max_iter": 2, "s": 3}, "leave no band"),
-        ({"max_iter": 9}, "add `s`"),
+        ({"max_iter": 2, "s": 3}, "max_iter 2 is less than eta 3"),
+        ({"max_iter": 9}, "needs s beside it"),
         ({}, "needs min_iter, or max_iter and s"),
-        ({"min_iter": 1, "eta": 1.0}, "above 1, got 1.0"),
+        ({"min_iter": 10**16}, "leave no band"),
+        ({"min_iter": 1, "eta": 1.0}, "a number above 1"),
     ],
 )
-def test_a_rule_without_bands_is_refused(rule: dict[str, Any], message: str) -> None:
+def test_options_without_bands_are_refused(rule: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        bands(EarlyTerminate(type="hyperband", **rule))
+        rule_of(curves_of.config(type="hyperband", **rule))
 
 
-def test_a_rule_without_a_metric_is_refused() -> None:
-    rule = EarlyTerminate(type="hyperband", min_iter=1)
+def test_rule_without_a_metric_is_refused() -> None:
+    rule = EarlyTerminate(type="hyperband", options={"min_iter": 1})
     with pytest.raises(ConfigError, match="add `metric`"):
-        RULES["hyperband"](SweepConfig(method="random", space=SearchSpace({}), early_terminate=rule))
+        rule_of(SweepConfig(method="random", space=SearchSpace({}), early_terminate=rule))
 
 
-def test_the_worse_half_is_stopped_at_a_band() -> None:
+def test_worse_half_is_stopped_at_a_band() -> None:
     assert stopped(curves([9, 1], [9, 2], [9, 3], [9, 4])) == [3]
 
 
-def test_a_lone_trial_is_never_stopped() -> None:
+def test_single_trial_is_never_stopped() -> None:
     assert stopped(curves([9, 99])) == []
 
 
-def test_equals_are_never_stopped() -> None:
+def test_equal_trials_are_never_stopped() -> None:
     assert stopped(curves([9, 1], [9, 1], [9, 1])) == []
 
 
-def test_a_trial_short_of_the_first_band_is_left_alone() -> None:
+def test_trial_before_the_first_band_is_not_judged() -> None:
     assert stopped(curves([1, 1], [99])) == []
 
 
@@ -95,37 +101,37 @@ def test_only_running_trials_are_stopped_but_all_set_the_threshold(state: TrialS
     assert stopped(curves([9, 1], [9, 2], state=state), eta=3) == []
 
 
-def test_more_is_better_where_the_goal_says_so() -> None:
+def test_goal_maximize_stops_low_values() -> None:
     assert stopped(curves([0, 1], [0, 2]), goal=Goal.MAXIMIZE, eta=3) == [0]
 
 
-def test_a_strict_rule_compares_at_the_band_and_a_lenient_one_the_best() -> None:
+def test_strict_compares_the_value_at_the_band_instead_of_the_best() -> None:
     history = curves([9, 1, 1], [0.5, 2, 2])
     assert stopped(history, eta=3, strict=True) == [1]
     assert stopped(history, eta=3, strict=False) == []
 
 
-def test_only_the_highest_band_reached_counts() -> None:
+def test_only_the_highest_reached_band_counts() -> None:
     worst_at_band_2, worst_at_band_4 = [0, 3, 0, 7], [0, 1, 0, 9]
     assert stopped(curves([0, 2, 0, 8], worst_at_band_2, worst_at_band_4)) == [2]
 
 
-def test_a_trial_may_be_stopped_later_when_others_get_better() -> None:
-    rule, history = Hyperband(config(eta=3)), curves([9, 2])
+def test_trial_is_stopped_later_if_others_improve() -> None:
+    rule, history = rule_of(config(eta=3)), curves([9, 2])
     assert rule.judge(history) == []
     history.update([Trial(number=1, params={}, state=RUNNING, curve=(9, 1))])
     assert [decision.number for decision in rule.judge(history)] == [0]
 
 
-def test_a_removed_trial_no_longer_sets_the_threshold() -> None:
-    rule, history = Hyperband(config(eta=3)), curves([9, 1], [9, 2])
+def test_removed_trial_does_not_set_the_threshold() -> None:
+    rule, history = rule_of(config(eta=3)), curves([9, 1], [9, 2])
     assert len(rule.judge(history)) == 1
     history.update([Trial(number=0, params={}, is_removed=True)])
     assert rule.judge(history) == []
 
 
-def test_the_reason_names_rule_band_value_threshold_and_peers() -> None:
-    [decision] = Hyperband(config(goal=Goal.MAXIMIZE, eta=3)).judge(curves([0, 0.25], [0, 0.5], [0, 0.75]))[:1]
+def test_reason_names_rule_band_value_threshold_and_peers() -> None:
+    [decision] = rule_of(config(goal=Goal.MAXIMIZE, eta=3)).judge(curves([0, 0.25], [0, 0.5], [0, 0.75]))[:1]
     assert decision.reason == (
         "hyperband: at band 2 its loss 0.25 is worse than 0.5, the threshold of the 3 trials with 2 points"
     )
@@ -139,20 +145,20 @@ def test_the_reason_names_rule_band_value_threshold_and_peers() -> None:
     }
 
 
-def test_the_reason_tells_numbers_apart_that_are_nearly_equal() -> None:
-    [decision] = Hyperband(config(eta=3)).judge(curves([0, 1e6 + 0.2], [0, 1e6 + 0.1]))
+def test_reason_shows_enough_digits_of_nearly_equal_numbers() -> None:
+    [decision] = rule_of(config(eta=3)).judge(curves([0, 1e6 + 0.2], [0, 1e6 + 0.1]))
     assert "its loss 1000000.2 is worse than 1000000.1, the threshold" in decision.reason
 
 
 @given(updates=UPDATES, strict=st.booleans())
-def test_a_fresh_rule_agrees_with_one_that_was_there_all_along(updates: list[list[Trial]], strict: bool) -> None:
-    history, old = History(), Hyperband(config(strict=strict, min_iter=1))
+def test_new_rule_agrees_with_one_that_followed_the_sweep(updates: list[list[Trial]], strict: bool) -> None:
+    history, old = History(), rule_of(config(strict=strict, min_iter=1))
     for update in updates:
         history.update(update)
-        assert old.judge(history) == Hyperband(config(strict=strict, min_iter=1)).judge(history)
+        assert old.judge(history) == rule_of(config(strict=strict, min_iter=1)).judge(history)
 
 
-def test_another_history_is_judged_afresh() -> None:
-    rule = Hyperband(config(min_iter=1))
+def test_another_history_is_judged_from_the_start() -> None:
+    rule = rule_of(config(min_iter=1))
     assert [decision.number for decision in rule.judge(curves([1.0], [2.0], [3.0]))] != []
     assert rule.judge(curves([3.0])) == []

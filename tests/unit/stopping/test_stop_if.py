@@ -36,19 +36,19 @@ def test_only_running_trials_are_stopped(state: TrialState) -> None:
     assert StopIf(CONDITIONS).judge(History([trial(0, math.nan, state=state)])) == []
 
 
-def test_a_trial_that_recovers_is_left_alone() -> None:
+def test_trial_that_recovers_is_not_stopped() -> None:
     rule, history = StopIf(CONDITIONS), History([trial(0, math.nan)])
     assert len(rule.judge(history)) == 1
     history.update([trial(0, math.nan, 1.0)])
     assert rule.judge(history) == []
 
 
-def test_conditions_and_a_rule_work_side_by_side() -> None:
+def test_conditions_and_a_rule_work_together() -> None:
     config = SweepConfig(
         method="random",
         space=SearchSpace({}),
         metric=Metric(name="loss"),
-        early_terminate=EarlyTerminate(type="hyperband", min_iter=1),
+        early_terminate=EarlyTerminate(type="hyperband", options={"min_iter": 1}),
     )
     rule = make_rule(config, ["loss is nan", "loss > 50"])
     assert rule is not None
@@ -59,10 +59,10 @@ def test_conditions_and_a_rule_work_side_by_side() -> None:
     assert reasons == {0: "stop_if", 2: "stop_if", 3: "hyperband"}
 
 
-def test_without_any_there_is_no_rule() -> None:
+def test_no_rule_without_conditions_and_early_terminate() -> None:
     assert make_rule(NO_RULE) is None
 
 
-def test_what_is_no_condition_is_refused() -> None:
+def test_invalid_condition_is_refused() -> None:
     with pytest.raises(ConfigError):
         make_rule(NO_RULE, ["loss is bad"])

@@ -1,0 +1,66 @@
+"""The keys of `early_terminate` that each built-in stopping rule accepts."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from smsweep.util.sections import AboveOne, Count, Section, problem
+
+MinIter = Annotated[Count, Field(description="how many values of the metric before the first check")]
+MaxIter = Annotated[Count | None, Field(description="how many values of the metric a complete training logs")]
+Eta = Annotated[AboveOne, Field(description="each check keeps the best 1/eta")]
+MinTrials = Annotated[Count, Field(description="minimum number of other trials to compare with")]
+Strict = Annotated[bool, Field(description="compare the value at the check, not the best value so far")]
+
+
+class HyperbandOptions(Section):
+    """Give min_iter, or max_iter and s."""
+
+    min_iter: MinIter | None = None
+    max_iter: MaxIter = None
+    s: Count | None = Field(None, description="how many checks, counted down from max_iter")
+    eta: Eta = 3
+    strict: Strict = True
+
+    @model_validator(mode="after")
+    def _has_checks(self) -> HyperbandOptions:
+        if self.min_iter is None and self.max_iter is None:
+            raise problem("", "needs min_iter, or max_iter and s")
+        if self.max_iter is not None and self.s is None:
+            raise problem("max_iter", "needs s beside it, the number of checks; or give min_iter alone")
+        if self.max_iter is not None and self.max_iter < self.eta:
+            text = f"leaves no check: max_iter {self.max_iter} is less than eta {self.eta:g}; raise max_iter"
+            raise problem("max_iter", text)
+        return self
+
+
+class AshaOptions(Section):
+    """Give min_iter."""
+
+    min_iter: MinIter
+    max_iter: MaxIter = None
+    eta: Eta = 3
+    strict: Strict = True
+
+    @model_validator(mode="after")
+    def _has_checks(self) -> AshaOptions:
+        if self.max_iter is not None and self.max_iter <= self.min_iter:
+            raise problem("max_iter", f"leaves no check: it must be above min_iter {self.min_iter}")
+        return self
+
+
+class MedianOptions(Section):
+    """Give min_iter."""
+
+    min_iter: MinIter
+    min_trials: MinTrials = 3
+
+
+class ForecastOptions(Section):
+    """Give min_iter."""
+
+    min_iter: MinIter
+    eta: Eta = 3
+    min_trials: MinTrials = 6
