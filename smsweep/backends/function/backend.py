@@ -105,7 +105,7 @@ class InlineBackend:
             if err.code not in (None, 0):
                 status, reason = "Failed", f"SystemExit: {err.code}"
                 exit_code = err.code if isinstance(err.code, int) else 1  # as Python does
-        except BaseException as err:  # noqa: BLE001 - the function may raise anything; the trial's end says it
+        except BaseException as err:  # noqa: BLE001 - the function may raise anything
             traceback.print_exc()
             status, reason, exit_code = "Failed", _message(err), 1
         if call.is_stopping:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import signal
 import socket
@@ -31,6 +32,7 @@ from smsweep.secrets.references import check_here, secret_values
 
 log = logging.getLogger(__name__)
 
+QUIT_PAUSE_S = 1.0  # between two SIGQUITs: on a busy machine, more of them overrun the entrypoint's handler
 TOOL_FILES = ("pipx_metadata.json", "uv-receipt.toml")  # in an environment that holds one command-line tool
 
 
@@ -65,6 +67,7 @@ class ProcessBackend:
         self._started: set[str] = set()  # names of jobs that were seen to run
         self._ended: dict[str, JobStatus] = {}  # final statuses, which are read once
         self._max_runtime_s: dict[str, float] = {}  # per job, from its request
+        self._quit_at_s: dict[str, float] = {}  # per job, the uptime when SIGQUIT was sent last
 
     @property
     def place(self) -> str:
@@ -109,6 +112,7 @@ class ProcessBackend:
         # The folder stays for the user: log, model, and the files that the script wrote.
         self._ended.pop(name, None)
         self._started.discard(name)
+        self._quit_at_s.pop(name, None)
 
     def wait(self, timeout_s: float) -> None:
         self._server.wait(timeout_s)
@@ -209,8 +213,11 @@ class ProcessBackend:
         return self._max_runtime_s[folder.name]
 
     def _enforce(self, folder: JobFolder, order: StopOrder) -> None:
-        if self._uptime() >= order.kill_at_s:
-            signal_job(folder, signal.SIGQUIT)  # the entrypoint then kills the script's process group
+        now_s = self._uptime()
+        if now_s < order.kill_at_s or now_s - self._quit_at_s.get(folder.name, -math.inf) < QUIT_PAUSE_S:
+            return
+        self._quit_at_s[folder.name] = now_s
+        signal_job(folder, signal.SIGQUIT)  # the entrypoint then kills the script's process group
 
 
 def prepare(
