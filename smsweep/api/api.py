@@ -14,7 +14,6 @@ from smsweep.core.trial import MetricPoint, Scalar, Trial
 from smsweep.errors import UsageError
 from smsweep.runtime.script.run_identity import URL
 from smsweep.search.registry import expected_trial_count
-from smsweep.services.job_config import repeats_of
 from smsweep.services.labels import parse_sweep_id, parse_trial
 from smsweep.services.views.best_of_repeats import find_best
 from smsweep.services.workspace import Workspace, find_trial
@@ -212,7 +211,7 @@ class ApiSweep(_Shaped):
     @property
     def expected_run_count(self) -> int | None:
         """Cells of a grid, at most run_cap; None where there is no end."""
-        return expected_trial_count(self.sweep.config, repeats_of(self.sweep))
+        return expected_trial_count(self.sweep.config, self.sweep.job.repeats)
 
     @property
     def runs(self) -> Runs:
@@ -263,7 +262,7 @@ class ApiSweep(_Shaped):
         runs = self.runs
         if order is None:
             metric = self.sweep.config.metric
-            best = find_best([run.trial for run in runs], metric, repeats_of(self.sweep)) if metric else None
+            best = find_best([run.trial for run in runs], metric, self.sweep.job.repeats) if metric else None
             return ApiRun(best.trial, self.sweep) if best else None
         name, is_ascending = order.lstrip("+-").removeprefix("summary_metrics."), order.startswith("+")
         found = [(run, run.summary.get(name)) for run in runs]

@@ -117,6 +117,7 @@ class JobTemplate:
     asks_price: bool = False  # it is to be asked of AWS's price list
     budget: Mapping[str, float] = field(default_factory=dict)  # usd, hours, trials: hard caps
     agent: Mapping[str, Any] = field(default_factory=dict)  # how a detached agent's own job differs
+    document: Mapping[str, Any] = field(default_factory=dict)  # job.yaml as plain data, with absolute paths
 
 
 def instance_count(resources: Mapping[str, Any]) -> int:

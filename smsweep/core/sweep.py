@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any
 
+from smsweep.core.job import JobTemplate
 from smsweep.space.space import SearchSpace
 
 DEFAULT_COMMAND = ("${env}", "${interpreter}", "${program}", "${args}")
@@ -109,13 +110,14 @@ class Sweep:
 
     id: str  # 8 characters of [a-z0-9]
     config: SweepConfig
+    job: JobTemplate = field(default_factory=JobTemplate)  # parsed from job_yaml
     state: SweepState = SweepState.RUNNING
     seed: int = 0  # all chance in the search follows from it and from the trials' numbers
     name: str = ""  # what lists show
     project: str = ""  # "" when none was named
     entity: str = ""
-    sweep_yaml: str = ""  # the document as text
-    job_yaml: str = ""  # "" when none was given
+    sweep_yaml: str = ""  # the config as YAML text
+    job_yaml: str = ""  # the job config as YAML text; "" without one
     source_hash: str = ""  # of the source bundle; "" for a sweep of a Python function
     code_hash: str = ""  # sha256:HEX of the program that scheduler.source names; "" without one
     prior_runs: tuple[str, ...] = ()  # labels of earlier trials that inform the search

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from smsweep.services.job_config import load_job_text
 from smsweep.services.labels import parse_sweep_id
 from smsweep.services.sweeps.load import JobLike, load_job
 from smsweep.services.workspace import Workspace
@@ -45,7 +44,7 @@ def policies(job: JobLike = None, sweep: str | None = None) -> dict[str, dict[st
     sweep_id = parse_sweep_id(sweep) if sweep is not None else ""
     if sweep_id and job is None:
         with workspace.store() as store:
-            template = load_job_text(store.get_sweep(sweep_id).job_yaml)
+            template = store.get_sweep(sweep_id).job
     else:
         template = load_job(job).template
     region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or ""

@@ -18,8 +18,9 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import IO
 
+from smsweep.config_files.job_yaml import parse_stored_job
 from smsweep.config_files.sweep_yaml import parse_sweep
-from smsweep.core.job import RUNTIME_ZIP, SOURCE_TAR
+from smsweep.core.job import RUNTIME_ZIP, SOURCE_TAR, JobTemplate
 from smsweep.core.sweep import SweepConfig
 from smsweep.core.trial import Trial
 from smsweep.errors import NotFound, NotInStore, SourceError, StoreDown
@@ -249,9 +250,9 @@ def _runtime_hash() -> str:
     return hashlib.sha256(runtime_zip()).hexdigest()[:16]
 
 
-def read_stored(text: str) -> SweepConfig:
-    """Read a config that was validated when its sweep was created."""
-    return parse_sweep(text).config
+def read_stored(sweep_yaml: str, job_yaml: str) -> tuple[SweepConfig, JobTemplate]:
+    """Read the texts of a stored sweep, which were validated when the sweep was created."""
+    return parse_sweep(sweep_yaml).config, parse_stored_job(job_yaml)
 
 
 def _copy(source: Path, target: Path) -> None:

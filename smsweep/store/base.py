@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
-from smsweep.core.sweep import Sweep, SweepState
+from smsweep.core.job import JobTemplate
+from smsweep.core.sweep import Sweep, SweepConfig, SweepState
 from smsweep.core.trial import MetricPoint, Params, Scalar, Trial, TrialState
+
+# Parses a stored sweep's sweep.yaml and job.yaml, in this order. job.yaml is "" for a sweep without one.
+ParseStored = Callable[[str, str], tuple[SweepConfig, JobTemplate]]
 
 
 class Store(Protocol):

@@ -13,9 +13,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import event, exc
 
-from smsweep.core.sweep import SweepConfig
 from smsweep.errors import UsageError
-from smsweep.store.base import Store
+from smsweep.store.base import ParseStored, Store
 from smsweep.store.file_locks import check_locks, database_file
 from smsweep.store.home import FILE_NAME, home_dir, make_home
 from smsweep.store.schema import ensure_schema
@@ -58,19 +57,30 @@ def open_store(
     url: str | None = None,
     *,
     environ: Mapping[str, str],
-    parse: Callable[[str], SweepConfig],
+    parse: ParseStored,
     clock: Callable[[], datetime] | None = None,
     sleep: Callable[[float], None] = time.sleep,
     read_only: bool = False,
 ) -> Store:
-    """Open the store, and create or upgrade it first where needed.
+    """Open the store. Create or upgrade its schema first if needed.
 
-    url: a database URL of SQLAlchemy; else SMSWEEP_STORE; else SQLite in SMSWEEP_DIR or ./.smsweep.
-    parse: reads the text of a sweep's YAML, which the store itself does not understand. clock: of leases and
-    times; None for that of the machine with the store on it: this one, or PostgreSQL's. read_only: from then on
-    the database itself refuses every write, as an SQLite file does that cannot be written.
-    Raises StoreUnavailable or StoreDamaged with the cause and a cure, SchemaTooNew, or UsageError for a URL that
-    makes no sense and a folder in which a new SQLite store could not be locked.
+    Args:
+        url: An SQLAlchemy database URL. Default: SMSWEEP_STORE, or the SQLite file in SMSWEEP_DIR or ./.smsweep.
+        environ: The environment variables that name the store.
+        parse: Parses the sweep.yaml and job.yaml of a stored sweep.
+        clock: Returns the current time for leases and timestamps. Default: the clock of the machine that has the
+            store (this machine for SQLite, the server for PostgreSQL).
+        sleep: Waits between retries of a transaction, in seconds.
+        read_only: If True, the database refuses every write, and an SQLite file need not be writable.
+
+    Returns:
+        The store. Close it after use.
+
+    Raises:
+        StoreUnavailable: If the database cannot be reached or stays locked.
+        StoreDamaged: If the database file is damaged.
+        SchemaTooNew: If a newer version of smsweep upgraded the store.
+        UsageError: If the URL is not valid, or if SQLite cannot lock files in the folder of a new store.
     """
     given = url or environ.get("SMSWEEP_STORE")
     parsed = _parse_url(given) if given else _default_url(environ)

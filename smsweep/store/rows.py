@@ -8,23 +8,24 @@ from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import Any
 
+from smsweep.core.job import JobTemplate
 from smsweep.core.sweep import Sweep, SweepConfig
 from smsweep.core.trial import MetricPoint, Scalar, Trial
 from smsweep.store.columns import to_json
 
 # Columns are named as the fields they hold, so that a row becomes a value without a table of names.
-SWEEP_FIELDS = tuple(f.name for f in fields(Sweep) if f.name != "config")
+SWEEP_FIELDS = tuple(f.name for f in fields(Sweep) if f.name not in ("config", "job"))
 TRIAL_FIELDS = tuple(f.name for f in fields(Trial) if f.name != "curve")
 
 MAX_BIGINT = 2**63 - 1
 
 
-def sweep_of(row: Sequence[Any], config: SweepConfig) -> Sweep:
-    """row: SWEEP_FIELDS in order."""
+def sweep_of(row: Sequence[Any], config: SweepConfig, job: JobTemplate) -> Sweep:
+    """Return the sweep of a row, whose columns are SWEEP_FIELDS in order."""
     values = dict(zip(SWEEP_FIELDS, row, strict=True))
     values["seed"] = int(values["seed"])
     values["prior_runs"] = tuple(values["prior_runs"])
-    return Sweep(config=config, **values)
+    return Sweep(config=config, job=job, **values)
 
 
 def sweep_row(sweep: Sweep) -> dict[str, Any]:

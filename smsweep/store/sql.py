@@ -10,11 +10,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from smsweep.core.job import JobTemplate
 from smsweep.core.sweep import Sweep, SweepConfig, SweepState
 from smsweep.core.trial import MOVES, MetricPoint, Params, Scalar, Trial, TrialState
 from smsweep.errors import NotInStore, StoreConflict
 from smsweep.store import queries
-from smsweep.store.base import Store
+from smsweep.store.base import ParseStored, Store
 from smsweep.store.points import add_points
 from smsweep.store.rows import clean, curve_of, point_of, sweep_of, sweep_row, trial_of, trial_row
 from smsweep.store.transactions import Transactions, reads, writes
@@ -28,17 +29,18 @@ class SqlStore(Store):
         self,
         engine: sa.Engine,
         clock: Callable[[], datetime] | None,
-        parse: Callable[[str], SweepConfig],
+        parse: ParseStored,
         sleep: Callable[[float], None],
     ) -> None:
         """engine: its schema is in place. clock: aware times; None for the server's own.
 
-        parse: reads the text of a sweep's YAML.
+        parse: reads the texts of a stored sweep.
         """
         self.transactions = Transactions(engine, sleep)
         self._clock = clock
         self._parse = parse
-        self._configs: dict[str, SweepConfig] = {}  # by sweep id; a sweep's config never changes
+        # By sweep id. They never change, so each sweep's texts are parsed once.
+        self._parsed: dict[str, tuple[SweepConfig, JobTemplate]] = {}
 
     @writes
     def create_sweep(self, connection: sa.Connection, sweep: Sweep) -> Sweep:
@@ -278,7 +280,7 @@ class SqlStore(Store):
         if connection.execute(queries.ANY_ACTIVE, of_sweep).scalar_one():
             raise StoreConflict(f"sweep {sweep_id} has active trials: cancel it and let them end first")
         connection.execute(queries.DELETE_SWEEP, of_sweep)
-        self._configs.pop(sweep_id, None)
+        self._parsed.pop(sweep_id, None)
 
     @writes
     def put_note(self, connection: sa.Connection, sweep_id: str, key: str, value: Any) -> None:
@@ -339,9 +341,9 @@ class SqlStore(Store):
     def _sweep_of(self, row: sa.Row[Any] | None, sweep_id: str) -> Sweep:
         if row is None:
             raise self._no_sweep(sweep_id)
-        if sweep_id not in self._configs:
-            self._configs[sweep_id] = self._parse(row.sweep_yaml)
-        return sweep_of(row, self._configs[sweep_id])
+        if sweep_id not in self._parsed:
+            self._parsed[sweep_id] = self._parse(row.sweep_yaml, row.job_yaml)
+        return sweep_of(row, *self._parsed[sweep_id])
 
     def _find_state(self, connection: sa.Connection, sweep_id: str) -> SweepState | None:
         state: SweepState | None = connection.execute(

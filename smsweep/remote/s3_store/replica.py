@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-from smsweep.core.sweep import SweepConfig
 from smsweep.errors import StoreError
 from smsweep.remote.s3_store.s3_object import Shelf
 from smsweep.remote.s3_store.sqlite_backup import check_copy
-from smsweep.store.base import Store
+from smsweep.store.base import ParseStored, Store
 from smsweep.store.open import open_store
 
 KNOWN = "known.json"  # which version the newest copy is
@@ -34,7 +32,7 @@ class Copy:
 class Copies:
     """Of one sweep. folder: for the files; several processes may use it."""
 
-    def __init__(self, folder: Path, shelf: Shelf, parse: Callable[[str], SweepConfig]) -> None:
+    def __init__(self, folder: Path, shelf: Shelf, parse: ParseStored) -> None:
         self._folder = folder
         self._shelf = shelf
         self._parse = parse

@@ -19,7 +19,6 @@ from smsweep.remote.daemon import leave_behind
 from smsweep.remote.record import Record as Record
 from smsweep.remote.record import own_job, read_records, write_record
 from smsweep.services.agent_ids import release_dead_agents
-from smsweep.services.job_config import load_job_text
 from smsweep.services.labels import parse_sweep_id
 from smsweep.services.sweeps.control import closed_to_agents
 from smsweep.services.sweeps.load import JobLike, load_job
@@ -92,7 +91,7 @@ def send_away(sweep_id: str, arguments: Mapping[str, Any], *, with_agent: bool =
         _refuse_finished(sweep)
         if not sweep.source_hash:
             raise UsageError(f"sweep {sweep_id} names no program: only this machine has its function")
-        template, file = load_job_text(sweep.job_yaml), workspace.store_file
+        template, file = sweep.job, workspace.store_file
         if with_agent:
             check_agent_role(template)
         codes = codes_of(sweep.config, stored_code(store, sweep), template)

@@ -37,7 +37,7 @@ def preflight(
     given_hooks(notify, workspace.environ)
     name = backend_name(backend, workspace)
     template = load_job(job).template
-    check_prepared(template, Sweep(id=NO_ID, config=parsed.config), workspace, name)
+    check_prepared(template, Sweep(id=NO_ID, config=parsed.config, job=template), workspace, name)
     check = SETTINGS.get(name)
     if check:
         check(template, workspace.environ)

@@ -34,7 +34,6 @@ from smsweep.services.agent_ids import new_agent_id, release_dead_agents
 from smsweep.services.agents.notifier import make_notifier
 from smsweep.services.agents.reuse import make_reuse, reuse_none
 from smsweep.services.backends import DEFAULT_BACKEND, backend_name, open_backend, renderer
-from smsweep.services.job_config import load_job_text, repeats_of
 from smsweep.services.labels import parse_sweep_id
 from smsweep.services.pricing import with_price
 from smsweep.services.signals import handling
@@ -114,14 +113,14 @@ def agent(
         if function is None and not stored.source_hash:
             raise UsageError(f"sweep {stored.id} names no program; give its agent a function, from Python")
         given = load_job(job) if job else None
-        template = given.template if given else load_job_text(stored.job_yaml)
+        template = given.template if given else stored.job
         refuse_code(codes_of(stored.config, stored_code(store, stored), template), workspace.environ)
         if given:
             warn(given.warnings)
             refuse_secrets(scan_text("job config", given.text, known_secrets(workspace.environ, template)))
         if given and given.text != stored.job_yaml:
             store.put_note(stored.id, OTHER_JOB_NOTE, True)
-        template = replace(template, repeats=repeats_of(stored))  # a sweep's trials are numbered by it
+        template = replace(template, repeats=stored.job.repeats)  # a sweep's trials are numbered by it
         name = DEFAULT_BACKEND if function else backend_name(backend, workspace)
         template = with_price(template, name, store, stored.id, workspace.environ, utc_now())
         render = renderer(template, stored, workspace, name, upload=True)

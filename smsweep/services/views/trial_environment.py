@@ -8,7 +8,6 @@ from typing import Any
 from smsweep.backends.local.job_files import find_object
 from smsweep.core.trial import Trial
 from smsweep.runtime.job.environment_info import FILE
-from smsweep.services.job_config import load_job_text
 from smsweep.services.workspace import Workspace
 from smsweep.store.base import Store
 from smsweep.store.notes import ORIGIN_NOTE, OTHER_JOB_NOTE
@@ -32,7 +31,7 @@ def facts_of(store: Store, trial: Trial) -> dict[str, str]:
     process whose folder is gone, as they were when its sweep was created.
     """
     sweep = store.get_sweep(trial.sweep_id)
-    request = _read(trial, "request.json") or dict(load_job_text(sweep.job_yaml).request)
+    request = _read(trial, "request.json") or dict(sweep.job.request)
     origin = store.get_note(trial.sweep_id, ORIGIN_NOTE) or {}
     backend, _, machine = trial.place.partition("@")
     around = _read(trial, "ml", PARAMS, FILE) or (origin if backend == "process" else {})

@@ -14,14 +14,14 @@ import pytest
 from smsweep.errors import UsageError
 from smsweep.store import file_locks
 from smsweep.store.open import open_store
-from tests.fakes.sweeps import CONFIG
+from tests.fakes.sweeps import parse_stored
 
 MOUNT = "36 35 {device} / /mnt rw,noatime shared:7 - {kind} server:/export rw,vers=4.2\n"
 OTHERS = "22 27 0:9999 / /proc rw,relatime - proc proc rw\n23 27 0:9998 / /sys rw - sysfs sysfs rw\nnonsense\n"
 
 
 def open_at(folder: Path) -> None:
-    open_store(environ={"SMSWEEP_DIR": str(folder)}, parse=lambda _: CONFIG).close()
+    open_store(environ={"SMSWEEP_DIR": str(folder)}, parse=parse_stored).close()
 
 
 def mounts_of(folder: Path, kind: str) -> Path:
@@ -80,13 +80,13 @@ def test_locks_that_keep_nobody_out_get_no_store(tmp_path: Path, monkeypatch: py
 def test_a_url_that_tells_sqlite_not_to_lock_is_refused(tmp_path: Path) -> None:
     url = f"sqlite:///file:{tmp_path}/store.db?vfs=unix-none&uri=true"
     with pytest.raises(UsageError, match="files cannot be locked here"):
-        open_store(url, environ={}, parse=lambda _: CONFIG)
+        open_store(url, environ={}, parse=parse_stored)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_url_with_another_way_to_lock_is_fine(tmp_path: Path) -> None:
     url = f"sqlite:///file:{tmp_path}/50%25.db?vfs=unix-dotfile&uri=true&timeout=1"
-    with closing(open_store(url, environ={}, parse=lambda _: CONFIG)):
+    with closing(open_store(url, environ={}, parse=parse_stored)):
         assert (tmp_path / "50%.db").exists()
 
 

@@ -14,11 +14,11 @@ from smsweep.core.sweep import SweepState
 from smsweep.errors import StoreUnavailable
 from smsweep.store.base import Store
 from smsweep.store.open import open_store
-from tests.fakes.sweeps import CONFIG, a_sweep
+from tests.fakes.sweeps import a_sweep, parse_stored
 
 
 def open_at(folder: Path) -> Store:
-    return open_store(environ={"SMSWEEP_DIR": str(folder)}, parse=lambda _: CONFIG, sleep=lambda _: None)
+    return open_store(environ={"SMSWEEP_DIR": str(folder)}, parse=parse_stored, sleep=lambda _: None)
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from smsweep.store.open import engine_of, open_store
 from smsweep.store.schema import SCRIPTS, ensure_schema
 from smsweep.store.tables import SCHEMA
 from smsweep.store.transactions import Transactions
-from tests.fakes.sweeps import CONFIG, a_sweep
+from tests.fakes.sweeps import a_sweep, parse_stored
 
 NEWER = SCHEMA + 1
 STORES = Path(__file__).with_name("stores")  # one of each version there was, as SQL
@@ -45,7 +45,7 @@ def upgrade():
 def file(tmp_path: Path) -> Path:
     """A store of the present schema with one trial and one point."""
     file = tmp_path / "store.db"
-    with closing(open_store(f"sqlite:///{file}", environ={}, parse=lambda _: CONFIG)) as store:
+    with closing(open_store(f"sqlite:///{file}", environ={}, parse=parse_stored)) as store:
         store.create_sweep(a_sweep())
         store.add_trials("abcd1234", 0, [{"lr": 1}])
         now = datetime(2026, 1, 2, tzinfo=timezone.utc)
@@ -90,7 +90,7 @@ def test_a_store_of_each_version_ever_is_read_after_its_upgrade(dump: Path, tmp_
     file = tmp_path / "store.db"
     with closing(sqlite3.connect(file)) as connection:
         connection.executescript(dump.read_text())
-    with closing(open_store(f"sqlite:///{file}", environ={}, parse=lambda _: CONFIG)) as store:
+    with closing(open_store(f"sqlite:///{file}", environ={}, parse=parse_stored)) as store:
         failed, pending = sorted(store.list_trials("abcd1234"), key=lambda trial: trial.number)
         (point,) = store.read_points("abcd1234", 0)
         assert (failed.state.value, failed.reason, failed.cursor) == ("failed", "ValueError: no", "7")
@@ -103,7 +103,7 @@ def test_program_of_a_search_gets_its_hash_with_the_upgrade(tmp_path: Path) -> N
     file = tmp_path / "store.db"
     with closing(sqlite3.connect(file)) as connection:
         connection.executescript((STORES / "v2.sql").read_text())
-    with closing(open_store(f"sqlite:///{file}", environ={}, parse=lambda _: CONFIG)) as store:
+    with closing(open_store(f"sqlite:///{file}", environ={}, parse=parse_stored)) as store:
         code = store.get_note("abcd1234", "search_code")
         digest = f"sha256:{hashlib.sha256(code.encode()).hexdigest()}"
         assert store.get_sweep("abcd1234").code_hash == digest
