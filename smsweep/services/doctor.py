@@ -22,10 +22,7 @@ from smsweep.services.backends import backend_name
 from smsweep.services.sweeps.load import JobLike, load_job
 from smsweep.services.workspace import Workspace
 from smsweep.store.home import home_dir
-from smsweep.util.lazy_registry import LazyTable
 
-# boto3 is slow to load.
-AWS: LazyTable[Any] = LazyTable({"check_bucket": "smsweep.backends.sagemaker.doctor:check_bucket"})
 LEAST_FREE_BYTES = 1_000_000_000  # below, checkpoints and logs of a few trials may not fit
 
 
@@ -136,7 +133,11 @@ def examine(
 
 def _check_bucket(template: JobTemplate, environ: Mapping[str, str]) -> Iterable[Any]:
     """Ask AWS about the bucket of a job that runs there; a job.yaml without a role is of this machine."""
-    return AWS["check_bucket"](template, environ) if "RoleArn" in template.request else ()
+    if "RoleArn" not in template.request:
+        return ()
+    from smsweep.backends.sagemaker.doctor import check_bucket  # boto3 is slow to import
+
+    return check_bucket(template, environ)
 
 
 def _nearest(folder: Path) -> Path:

@@ -17,20 +17,9 @@ from smsweep.errors import UsageError
 from smsweep.services.signals import told_to_end
 from smsweep.services.workspace import Workspace
 from smsweep.util.clock import utc_now
-from smsweep.util.lazy_registry import LazyTable
 
 if TYPE_CHECKING:
     from smsweep.emulator.server import Endpoint
-
-
-# moto is an extra, and slow to load.
-PARTS: LazyTable[Any] = LazyTable(
-    {
-        "open": "smsweep.emulator.server:open_endpoint",
-        "parse": "smsweep.emulator.faults:parse",
-        "job_host": "smsweep.emulator.jobs.network:container_host",
-    }
-)
 
 
 def serve(on_ready: Callable[[Endpoint], None], **options: Any) -> None:
@@ -60,9 +49,13 @@ def endpoint(
         raise UsageError(f"no backend {backend!r} behind an endpoint; there are {', '.join(LOCAL)}")
     document = read_faults(faults) | ({} if quota is None else {"quota": quota})
     try:
-        parsed, open_endpoint = PARTS["parse"](document), PARTS["open"]
+        # moto is an extra, and slow to import.
+        from smsweep.emulator.faults import parse
+        from smsweep.emulator.jobs.network import container_host
+        from smsweep.emulator.server import open_endpoint
     except ImportError as err:
         raise UsageError(f"the endpoint needs moto ({err}); pip install 'smsweep[endpoint]'") from err
+    parsed = parse(document)
 
     def clock() -> float:
         return utc_now().timestamp()
@@ -72,7 +65,7 @@ def endpoint(
 
     containers: dict[str, Any] = {}
     if backend == "docker":
-        containers = {"job_host": PARTS["job_host"](workspace.environ), "has_toolkit": True}
+        containers = {"job_host": container_host(workspace.environ), "has_toolkit": True}
     workspace.make()
     where = (folder or workspace.dir / "endpoint").absolute()  # jobs have a working directory of their own
     with open_endpoint(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -12,14 +12,10 @@ from smsweep.core.job import JobTemplate, Price
 from smsweep.errors import ConfigError, SmsweepError
 from smsweep.store.base import Store
 from smsweep.store.notes import PRICE_NOTE
-from smsweep.util.lazy_registry import LazyTable
 
 log = logging.getLogger(__name__)
 
-# Backend -> what its machines cost. One that is not here costs nothing.
-ASK: Mapping[str, Callable[[JobTemplate, Mapping[str, str]], Price]] = LazyTable(
-    dict.fromkeys(("sagemaker", "batch"), "smsweep.aws.prices:ask_price")
-)
+PRICED_BACKENDS = ("sagemaker", "batch")  # jobs of other backends cost nothing
 
 
 def with_price(
@@ -31,10 +27,12 @@ def with_price(
     """
     if not template.asks_price:
         return template
-    if backend not in ASK:
+    if backend not in PRICED_BACKENDS:
         return replace(template, budget={name: cap for name, cap in template.budget.items() if name != "usd"})
+    from smsweep.aws.prices import ask_price  # boto3 is slow to import
+
     try:
-        price = ASK[backend](template, environ)
+        price = ask_price(template, environ)
     except SmsweepError as err:
         if "usd" in template.budget:
             raise ConfigError(

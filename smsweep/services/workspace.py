@@ -13,7 +13,7 @@ import stat
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import IO
@@ -25,7 +25,7 @@ from smsweep.core.sweep import SweepConfig
 from smsweep.core.trial import Trial
 from smsweep.errors import NotFound, NotInStore, SourceError, StoreDown
 from smsweep.remote.record import has_records
-from smsweep.remote.s3_store.routed_store import Elsewhere, RoutedStore
+from smsweep.remote.s3_store.routed_store import RoutedStore
 from smsweep.services.signals import leaving_at_once
 from smsweep.source.bundle import bundle_path
 from smsweep.source.runtime_zip import runtime_zip
@@ -34,16 +34,12 @@ from smsweep.store.base import Store
 from smsweep.store.folder_trust import check_contents, check_folder, is_private, is_trusted
 from smsweep.store.home import DEFAULT_DIR, FILE_NAME, IGNORE_FILE, home_dir, make_home
 from smsweep.store.open import open_store, store_file
-from smsweep.util.lazy_registry import LazyTable
 
 log = logging.getLogger(__name__)
 
 SOURCE_HASH = re.compile(r"[0-9a-f]{64}")
 WAIT_S = 2.0  # between two attempts to reach a store that is down
 MOST_TRIALS = 2**63 - 1  # what a database counts to
-AWAY: LazyTable[Callable[..., Elsewhere]] = LazyTable(
-    {"Away": "smsweep.remote.s3_store.remote_sweeps:Away"}
-)  # needs boto3
 
 
 class Workspace:
@@ -122,8 +118,9 @@ class Workspace:
         read_only = read_only and self._has_database
         store: Store = open_store(environ=self.environ, parse=read_stored, read_only=read_only)
         if has_records(self.dir):
-            away = AWAY["Away"](self.dir, self.environ, read_stored)
-            store = RoutedStore(store, away, read_only=read_only)
+            from smsweep.remote.s3_store.remote_sweeps import Away  # boto3 is slow to import
+
+            store = RoutedStore(store, Away(self.dir, self.environ, read_stored), read_only=read_only)
         try:
             yield store
         finally:

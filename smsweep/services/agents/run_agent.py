@@ -7,8 +7,9 @@ import logging
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import replace
+from importlib import import_module
 from types import FrameType
 from typing import Any
 
@@ -48,18 +49,9 @@ from smsweep.store.base import Store
 from smsweep.store.notes import HOSTED_NOTE, OTHER_JOB_NOTE
 from smsweep.util.clock import utc_now
 from smsweep.util.jupyter import is_kernel
-from smsweep.util.lazy_registry import LazyTable
 
 log = logging.getLogger(__name__)
 
-HOSTED: LazyTable[Any] = LazyTable(  # HTTP is slow to load, and few sweeps are W&B's
-    {
-        "HostedController": "smsweep.wandb_compat.hosted_controller:HostedController",
-        "looker": "smsweep.services.wandb.hosted:looker",
-    }
-)
-DESK: LazyTable[Any] = LazyTable({"at_desk": "smsweep.remote.agent_job.session:at_desk"})  # needs boto3
-NOTEBOOK: LazyTable[Any] = LazyTable({"progress": "smsweep.api.notebook_progress:progress"})  # rarely needed
 Listener = Callable[[Trial], None]
 Guard = Callable[[Backend], Backend]
 
@@ -159,11 +151,17 @@ def agent(
             release_dead_agents(store, stored.id)
             notifier.look_back()
             try:
-                showing = NOTEBOOK["progress"](stored.id) if is_kernel() else nullcontext()
+                showing = _notebook_progress(stored.id) if is_kernel() else nullcontext()
                 with listening(worker, hands_over=told if hands_over else None), showing:
                     return worker.run()
             finally:
                 notifier.left()
+
+
+def _notebook_progress(sweep_id: str) -> AbstractContextManager[None]:
+    # Only a notebook needs it. The api package is above this one, so the import is by name.
+    shown: AbstractContextManager[None] = import_module("smsweep.api.notebook_progress").progress(sweep_id)
+    return shown
 
 
 @contextmanager
@@ -176,8 +174,9 @@ def _place_of_work(workspace: Workspace, sweep_id: str, agent_id: str) -> Iterat
     workspace.check_contents()
     record = read_records(workspace.dir).get(sweep_id)
     if record is not None and record.uri:
-        opened = DESK["at_desk"](workspace.dir, workspace.environ, read_stored, sweep_id, agent_id, utc_now)
-        with opened as desk:
+        from smsweep.remote.agent_job.session import at_desk  # boto3 is slow to import
+
+        with at_desk(workspace.dir, workspace.environ, read_stored, sweep_id, agent_id, utc_now) as desk:
             yield desk.store, desk.guard, True
         return
     workspace.wait_for_store()
@@ -212,10 +211,14 @@ def make_controller(store: Store, stored: Sweep, template: JobTemplate) -> Contr
         "purse": Purse(budgets_of(template)),
     }
     note = store.get_note(stored.id, HOSTED_NOTE)
-    if note:
-        options |= {"look": HOSTED["looker"](note, Workspace()), "clock": utc_now}
-    make = HOSTED["HostedController"] if note else Controller
-    return make(store, stored, strategy, rule, **options)
+    if not note:
+        return Controller(store, stored, strategy, rule, **options)
+    # The HTTP client is slow to import, and few sweeps are hosted by W&B.
+    from smsweep.services.wandb.hosted import looker
+    from smsweep.wandb_compat.hosted_controller import HostedController
+
+    look = looker(note, Workspace())
+    return HostedController(store, stored, strategy, rule, look=look, clock=utc_now, **options)
 
 
 def _check(function: object, **counts: int | None) -> None:

@@ -24,11 +24,9 @@ from smsweep.services.views.best_of_repeats import Best, find_best, find_front
 from smsweep.services.workspace import Workspace, find_trial
 from smsweep.store.base import Store
 from smsweep.store.notes import OUTLOOK_NOTE, PRICE_NOTE
-from smsweep.util.lazy_registry import LazyTable
 from smsweep.wandb_compat.run_facts import metrics_of, params_of, usage_of
 
 Data = dict[str, Any]
-AWAY: LazyTable[Any] = LazyTable({"agent_data": "smsweep.services.views.agent_status:agent_data"})  # needs boto3
 FAILURES = (TrialState.FAILED, TrialState.CRASHED)
 
 
@@ -38,7 +36,11 @@ def show(sweep_id: str) -> Data:
     with workspace.store() as store:
         sweep = store.get_sweep(parse_sweep_id(sweep_id))
         record = read_records(workspace.dir).get(sweep.id)
-        agent = AWAY["agent_data"](record, store, workspace.environ) if record else None
+        agent = None
+        if record:
+            from smsweep.services.views.agent_status import agent_data  # boto3 is slow to import
+
+            agent = agent_data(record, store, workspace.environ)
         return show_data(store, sweep, store.list_trials(sweep.id), agent)
 
 
