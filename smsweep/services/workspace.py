@@ -34,6 +34,7 @@ from smsweep.store.base import Store
 from smsweep.store.folder_trust import check_contents, check_folder, is_private, is_trusted
 from smsweep.store.home import DEFAULT_DIR, FILE_NAME, IGNORE_FILE, home_dir, make_home
 from smsweep.store.open import open_store, store_file
+from smsweep.util.atomic_file import replacing
 
 log = logging.getLogger(__name__)
 
@@ -148,11 +149,8 @@ class Workspace:
         path = self.dir / "runtime" / f"{_runtime_hash()}.zip"
         if not self._is_runtime(path):
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            draft = path.with_suffix(f".{os.getpid()}.part")
-            draft.unlink(missing_ok=True)
-            with _create(draft) as file:
+            with replacing(path) as draft, _create(draft) as file:
                 file.write(runtime_zip())
-            draft.rename(path)
         return path
 
     def assets_path(self, source_hash: str) -> Path:

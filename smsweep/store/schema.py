@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from smsweep.errors import SchemaTooNew
 from smsweep.store.tables import SCHEMA, VERSION_TABLE, metadata, version
 from smsweep.store.transactions import Transactions
+from smsweep.util.atomic_file import replacing
 
 # Any constant will do; all smsweeps that open one PostgreSQL database must use the same.
 ADVISORY_LOCK = 0x736D7377_65657000
@@ -66,8 +67,10 @@ def _refuse_newer(name: str, found: int | None, newest: int) -> None:
 def back_up(path: Path, found: int) -> Path:
     """Copy an SQLite database beside itself, as it was last committed. The copy is complete or not there."""
     copy = path.with_name(f"{path.name}.v{found}.bak")
-    partial = copy.with_suffix(".part")
-    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(partial)) as target:
+    with (
+        replacing(copy) as partial,
+        closing(sqlite3.connect(path)) as source,
+        closing(sqlite3.connect(partial)) as target,
+    ):
         source.backup(target)
-    partial.replace(copy)
     return copy
