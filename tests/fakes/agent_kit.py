@@ -70,9 +70,9 @@ class Kit:
         rule = make_rule(config, stop_if)
         strategy = make_strategy(config, self.sweep.seed, repeats)
         budget = {} if hours is None else {"hours": hours}
-        purse = Purse(budgets_of(JobTemplate(request=AN_HOUR, budget=budget)))
+        budget_tracker = Purse(budgets_of(JobTemplate(request=AN_HOUR, budget=budget)))
         controller = Controller(
-            self.store, self.sweep, strategy, rule, trial_cap=trial_cap, repeats=repeats, purse=purse
+            self.store, self.sweep, strategy, rule, trial_cap=trial_cap, repeats=repeats, budget=budget_tracker
         )
         return Agent(
             self.store,

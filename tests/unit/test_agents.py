@@ -160,7 +160,7 @@ def test_a_trial_that_another_agent_put_over_the_budget_goes_back(tmp_path: Path
     agent.tick()
     assert kit.states() == ["running", "pending"]
     assert not backend.submitted
-    assert "over the budget" in kit.trials()[1].reason
+    assert "the budget does not cover this one" in kit.trials()[1].reason
 
 
 def test_a_hint_that_nothing_is_left_to_gain_is_kept_and_stops_nothing(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_a_metrics_name_may_hold(name: str) -> None:
     ],
 )
 def test_anything_else_is_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match=r"is no condition; write METRIC is nan|compares with"):
+    with pytest.raises(ConfigError, match=r"is not a valid condition; write METRIC is nan|compares with"):
         parse_condition(text)
 
 

@@ -19,7 +19,7 @@ from smsweep.core.failure_kind import (
     USER,
 )
 from smsweep.core.job import JobResults, JobStatus, Price
-from smsweep.core.outcome import VERDICTS, duration_s, failure_class, rule, usage_after
+from smsweep.core.outcome import VERDICTS, decide, duration_s, failure_class, usage_after
 from smsweep.core.trial import MOVES, Trial, TrialState
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=timezone.utc)
@@ -46,7 +46,7 @@ def ended(status: str, **more: object) -> JobStatus:
 )
 def test_who_asked_decides_what_an_end_means(by: str, states: list[str]) -> None:
     trial = stopping(by) if by else RUNNING
-    rulings = [rule(trial, ended(status, exit_code=1), {}) for status in ENDS]
+    rulings = [decide(trial, ended(status, exit_code=1), {}) for status in ENDS]
     assert [ruling.to.value for ruling in rulings] == states
     assert all(ruling.to in MOVES[trial.state] for ruling in rulings)
 
@@ -57,7 +57,7 @@ def test_every_end_has_a_verdict_whoever_asked() -> None:
 
 def test_a_job_that_goes_on_has_none() -> None:
     with pytest.raises(KeyError):
-        rule(RUNNING, ended("InProgress"), {})
+        decide(RUNNING, ended("InProgress"), {})
 
 
 @pytest.mark.parametrize(
@@ -84,28 +84,28 @@ def test_a_failures_class(status: JobStatus, expected: str) -> None:
 def test_what_the_script_had_no_say_in_is_tried_again_as_often_as_usual(failure: str) -> None:
     status, trial = ended("Failed", failure_class=failure, failure_reason="gone"), RUNNING
     for n in range(1, RETRIES[failure] + 1):
-        ruling = rule(trial, status, {})
+        ruling = decide(trial, status, {})
         assert (ruling.to, ruling.retries) == (TrialState.PENDING, {failure: n})
         trial = dataclasses.replace(trial, retries=ruling.retries)
-    ruling = rule(trial, status, {})
+    ruling = decide(trial, status, {})
     assert (ruling.to, ruling.reason, ruling.retries) == (TrialState.CRASHED, "gone", trial.retries)
 
 
 def test_a_job_config_says_how_often_instead() -> None:
     status = ended("Failed", failure_reason="ValueError: no", exit_code=1)
-    assert rule(RUNNING, status, {USER: 1}).to is TrialState.PENDING
+    assert decide(RUNNING, status, {USER: 1}).to is TrialState.PENDING
     once_more = dataclasses.replace(RUNNING, retries={USER: 1})
-    assert rule(once_more, status, {USER: 1}).to is TrialState.FAILED
-    assert rule(RUNNING, ended("Failed", is_lost=True), {CRASHED: 0}).to is TrialState.CRASHED
+    assert decide(once_more, status, {USER: 1}).to is TrialState.FAILED
+    assert decide(RUNNING, ended("Failed", is_lost=True), {CRASHED: 0}).to is TrialState.CRASHED
 
 
 def test_what_was_asked_to_end_is_not_tried_again_and_says_why_it_was_asked() -> None:
-    ruling = rule(stopping("rule", "hyperband: too slow"), ended("Failed", failure_reason="SIGTERM"), {USER: 9})
+    ruling = decide(stopping("rule", "hyperband: too slow"), ended("Failed", failure_reason="SIGTERM"), {USER: 9})
     assert (ruling.to, ruling.reason, ruling.retries) == (TrialState.STOPPED, "hyperband: too slow", {})
 
 
 def test_what_ended_well_before_the_order_reached_it_says_nothing() -> None:
-    ruling = rule(stopping("rule", "hyperband: too slow"), ended("Completed"), {})
+    ruling = decide(stopping("rule", "hyperband: too slow"), ended("Completed"), {})
     assert (ruling.to, ruling.reason) == (TrialState.FINISHED, "")
 
 
@@ -113,17 +113,17 @@ def test_what_ended_well_before_the_order_reached_it_says_nothing() -> None:
     ("secondary", "limit"), [("MaxRuntimeExceeded", "max_run"), ("MaxWaitTimeExceeded", "max_wait")]
 )
 def test_a_job_that_its_limit_stopped_has_failed(secondary: str, limit: str) -> None:
-    ruling = rule(RUNNING, ended("Stopped", secondary_status=secondary), {})
+    ruling = decide(RUNNING, ended("Stopped", secondary_status=secondary), {})
     assert ruling.to is TrialState.FAILED
     assert f"({limit})" in ruling.reason
 
 
 def test_advice_stands_on_the_first_line_and_only_where_there_is_none_yet() -> None:
-    reason = rule(RUNNING, ended("Failed", failure_reason="MemoryError\n  line 3; in f"), {}).reason
+    reason = decide(RUNNING, ended("Failed", failure_reason="MemoryError\n  line 3; in f"), {}).reason
     assert reason.startswith("MemoryError (memory ran out; ")
     assert reason.endswith(")\n  line 3; in f")
     advised = "out of memory; use a larger machine"
-    assert rule(RUNNING, ended("Failed", failure_reason=advised), {}).reason == advised
+    assert decide(RUNNING, ended("Failed", failure_reason=advised), {}).reason == advised
 
 
 def test_usage_adds_up_over_a_trials_jobs() -> None:

@@ -208,7 +208,7 @@ def make_controller(store: Store, stored: Sweep, template: JobTemplate) -> Contr
         "prior": read_prior(store, stored),
         "trial_cap": None if cap is None else int(cap),
         "repeats": template.repeats,
-        "purse": Purse(budgets_of(template)),
+        "budget": Purse(budgets_of(template)),
     }
     note = store.get_note(stored.id, HOSTED_NOTE)
     if not note:
