@@ -1,4 +1,4 @@
-"""The store in an SQL database: SQLite in a file by default, PostgreSQL where several machines share it."""
+"""The store in an SQL database: an SQLite file by default, or PostgreSQL for several machines."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from smsweep.store.transitions import moved, started
 
 
 class SqlStore(Store):
-    """See Store for what each method promises."""
+    """Implements `Store`. The methods are documented there."""
 
     def __init__(
         self,
@@ -32,9 +32,13 @@ class SqlStore(Store):
         parse: ParseStored,
         sleep: Callable[[float], None],
     ) -> None:
-        """engine: its schema is in place. clock: aware times; None for the server's own.
+        """Make a store of a database that has the current schema.
 
-        parse: reads the texts of a stored sweep.
+        Args:
+            engine: The database.
+            clock: Returns the current time, aware UTC; None for the clock of the server.
+            parse: Parses the texts of a stored sweep.
+            sleep: Waits between retries of a transaction, in seconds.
         """
         self.transactions = Transactions(engine, sleep)
         self._clock = clock
@@ -238,7 +242,7 @@ class SqlStore(Store):
         if trial.cursor != expect_cursor:
             raise StoreConflict(
                 f"the log of trial {trial.label} was read up to {trial.cursor!r}, not {expect_cursor!r}: "
-                "read the trial again and go on from there"
+                "read the trial again and continue from there"
             )
         if cursor == expect_cursor and not points and not summary:
             return trial
@@ -309,14 +313,14 @@ class SqlStore(Store):
         self.transactions.close()
 
     def _now(self, connection: sa.Connection) -> datetime:
-        """Return the time that leases and records go by, the same for all who share the store."""
+        """Return the current time, from the clock that all users of the store share."""
         if self._clock is not None:
             return self._clock()
         now: datetime = connection.execute(queries.SERVER_TIME).scalar_one()
         return now
 
     def _change(self, connection: sa.Connection, trial: Trial, **changes: Any) -> Trial:
-        """Write the changed fields of a trial whose row is locked, at the sweep's next revision."""
+        """Write the changed fields of a trial at the next revision of the sweep. The row must be locked."""
         of_sweep = {"of_sweep": trial.sweep_id}
         changes["revision"] = connection.execute(queries.NEXT_REVISION, of_sweep).scalar_one()
         connection.execute(queries.UPDATE_TRIAL, {**of_sweep, "of_number": trial.number, **changes})
@@ -370,12 +374,12 @@ class SqlStore(Store):
 
 def _check_holder(trial: Trial, agent_id: str | None) -> None:
     if agent_id is not None and trial.agent_id != agent_id:
-        holder = f"held by agent {trial.agent_id}" if trial.agent_id else "held by nobody"
+        holder = f"held by agent {trial.agent_id}" if trial.agent_id else "not held by any agent"
         raise StoreConflict(f"trial {trial.label} is {holder}, not by agent {agent_id}: leave it alone")
 
 
 def _taken(sweep_id: str) -> StoreConflict:
-    return StoreConflict(f"a sweep {sweep_id} exists already: choose another id")
+    return StoreConflict(f"a sweep {sweep_id} already exists: choose another id")
 
 
 def _either(states: Iterable[SweepState | TrialState]) -> str:

@@ -46,7 +46,7 @@ def write_text(path: Path, text: str) -> None:
         scratch.write_text(text, encoding="utf-8")
 
 
-def refuse(path: Path, *, force: bool) -> None:
+def check_output(path: Path, *, force: bool) -> None:
     """Check that the user can write an output file.
 
     Args:
@@ -65,7 +65,7 @@ def refuse(path: Path, *, force: bool) -> None:
 
 
 @contextmanager
-def draft(path: Path, *, force: bool) -> Iterator[Path]:
+def open_output(path: Path, *, force: bool) -> Iterator[Path]:
     """Yield the path to write an output file to. After the block the file is complete, and on an error unchanged.
 
     An existing file keeps its mode, and a link stays a link. A pipe or a device is written to directly.
@@ -75,10 +75,10 @@ def draft(path: Path, *, force: bool) -> Iterator[Path]:
         force: If True, an existing file can be replaced.
 
     Raises:
-        UsageError: If `refuse` rejects the path.
+        UsageError: If `check_output` rejects the path.
         OSError: If the file cannot be written.
     """
-    refuse(path, force=force)
+    check_output(path, force=force)
     if path.exists() and not path.is_file():
         yield path
         return
@@ -89,7 +89,7 @@ def draft(path: Path, *, force: bool) -> Iterator[Path]:
             scratch.chmod(target.stat().st_mode)
 
 
-def write(path: Path, fill: Callable[[Path], object], *, force: bool) -> None:
+def write_output(path: Path, fill: Callable[[Path], object], *, force: bool) -> None:
     """Let `fill` write an output file.
 
     Args:
@@ -101,7 +101,7 @@ def write(path: Path, fill: Callable[[Path], object], *, force: bool) -> None:
         UsageError: If the file cannot be written.
     """
     try:
-        with draft(path, force=force) as scratch:
+        with open_output(path, force=force) as scratch:
             fill(scratch)
     except OSError as err:
         why = err.strerror or str(err)

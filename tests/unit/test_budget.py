@@ -20,7 +20,7 @@ def trial(number: int, state: TrialState, **usage: float) -> Trial:
     return Trial(number=number, params={}, state=state, usage=usage)
 
 
-def test_without_a_budget_there_is_always_room() -> None:
+def test_tracker_without_budget_covers_any_number_of_trials() -> None:
     assert tracker().n_affordable() > 1000
 
 
@@ -31,7 +31,7 @@ def test_active_trials_count_with_their_worst_case() -> None:
     assert money.n_affordable() == 3
 
 
-def test_ended_trials_count_with_what_they_cost() -> None:
+def test_ended_trials_count_with_their_usage() -> None:
     money = tracker(usd=10)
     money.update([trial(0, TrialState.RUNNING)])
     money.update([trial(0, TrialState.FINISHED, usd=0.5)])
@@ -40,30 +40,30 @@ def test_ended_trials_count_with_what_they_cost() -> None:
     assert money.n_affordable() == 0
 
 
-def test_the_tightest_budget_counts() -> None:
+def test_smallest_budget_limits_trials() -> None:
     assert tracker(usd=10, hours=3).n_affordable() == 3
 
 
-def test_instances_and_warm_pools_are_part_of_the_worst_case() -> None:
+def test_worst_case_includes_instances_and_warm_pools() -> None:
     request = {**HOUR, "ResourceConfig": {"InstanceCount": 2, "KeepAlivePeriodInSeconds": 1800}}
     (budget,) = budgets_of(JobTemplate(request=request, budget={"hours": 10}))
     assert budget.worst == 2 * 5400
 
 
-def test_dollars_need_a_price() -> None:
+def test_budget_in_dollars_needs_price() -> None:
     with pytest.raises(ConfigError, match="needs price_per_hour"):
         budgets_of(JobTemplate(request=HOUR, budget={"usd": 10}))
 
 
-def test_a_budget_for_less_than_one_trial_is_told_at_once() -> None:
+def test_budget_for_less_than_one_trial_raises() -> None:
     with pytest.raises(ConfigError, match="lower max_run, or raise the budget"):
         budgets_of(JobTemplate(budget={"hours": 23}))
 
 
-def test_a_budget_for_exactly_one_trial_covers_it() -> None:
+def test_budget_for_exactly_one_trial_covers_it() -> None:
     assert tracker(hours=1).n_affordable() == 1
 
 
-def test_what_was_rounded_on_its_way_costs_no_trial() -> None:
+def test_rounding_error_does_not_cost_a_trial() -> None:
     money = tracker(hours=0.3 / 0.1)  # 2.9999999999999996
     assert money.n_affordable() == 3

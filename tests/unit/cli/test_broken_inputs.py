@@ -309,8 +309,8 @@ STORES = {
         2,
         "sqlite+aiosqlite is not supported; the store is an SQLite file",
     ),
-    "a word that SQLite does not know": ("sqlite:///x.db?mode=ro", 2, "takes no `?mode=`"),
-    "a number that is none": ("sqlite:///x.db?timeout=long", 2, "makes no sense"),
+    "a word that SQLite does not know": ("sqlite:///x.db?mode=ro", 2, "`?mode=` is not an option"),
+    "a number that is none": ("sqlite:///x.db?timeout=long", 2, "is not valid"),
     "nobody answers": ("postgresql+psycopg://u:hidden@127.0.0.1:1/d", 1, "u:***@127.0.0.1"),
 }
 

@@ -76,9 +76,7 @@ def version(file: Path) -> str:
     return str(look(file, "SELECT version_num FROM smsweep_version")[0][0])
 
 
-def test_an_older_schema_is_upgraded_with_all_it_holds(
-    transactions: Transactions, file: Path, tmp_path: Path
-) -> None:
+def test_older_schema_is_upgraded_with_its_data(transactions: Transactions, file: Path, tmp_path: Path) -> None:
     ensure_schema(transactions, newest=NEWER, scripts=scripts_with(tmp_path, MIGRATION))
     assert version(file) == f"{NEWER:04}"
     assert look(file, "SELECT count(venue) FROM trials") == [(1,)]
@@ -86,7 +84,7 @@ def test_an_older_schema_is_upgraded_with_all_it_holds(
 
 
 @pytest.mark.parametrize("dump", sorted(STORES.glob("v*.sql")), ids=lambda dump: dump.stem)
-def test_a_store_of_each_version_ever_is_read_after_its_upgrade(dump: Path, tmp_path: Path) -> None:
+def test_store_of_every_version_is_read_after_upgrade(dump: Path, tmp_path: Path) -> None:
     file = tmp_path / "store.db"
     with closing(sqlite3.connect(file)) as connection:
         connection.executescript(dump.read_text())
@@ -109,22 +107,20 @@ def test_program_of_a_search_gets_its_hash_with_the_upgrade(tmp_path: Path) -> N
         assert store.get_sweep("abcd1234").code_hash == digest
 
 
-def test_foreign_keys_are_minded_again_after_an_upgrade(
-    transactions: Transactions, file: Path, tmp_path: Path
-) -> None:
+def test_foreign_keys_are_checked_after_upgrade(transactions: Transactions, file: Path, tmp_path: Path) -> None:
     ensure_schema(transactions, newest=NEWER, scripts=scripts_with(tmp_path, MIGRATION))
     transactions.write(lambda connection: connection.execute(sa.text("DELETE FROM sweeps")))
     assert look(file, "SELECT count(*) FROM points") == [(0,)]
 
 
-def test_the_file_is_copied_before_an_upgrade(transactions: Transactions, file: Path, tmp_path: Path) -> None:
+def test_file_is_copied_before_upgrade(transactions: Transactions, file: Path, tmp_path: Path) -> None:
     ensure_schema(transactions, newest=NEWER, scripts=scripts_with(tmp_path, MIGRATION))
     copy = file.with_name(f"store.db.v{SCHEMA}.bak")
     assert version(copy) == f"{SCHEMA:04}"
     assert look(copy, "SELECT count(place) FROM trials") == [(1,)]
 
 
-def test_an_upgrade_that_fails_changes_nothing(transactions: Transactions, file: Path, tmp_path: Path) -> None:
+def test_failed_upgrade_changes_nothing(transactions: Transactions, file: Path, tmp_path: Path) -> None:
     before = look(file, "SELECT sql FROM sqlite_master")
     scripts = scripts_with(tmp_path, MIGRATION + "    raise RuntimeError('in the middle')\n")
     with pytest.raises(RuntimeError, match="in the middle"):

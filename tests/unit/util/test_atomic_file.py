@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from smsweep.util.atomic_file import draft, replacing, write_text
+from smsweep.util.atomic_file import open_output, replacing, write_text
 
 
 def test_write_text_replaces_file_and_leaves_no_other_file(tmp_path: Path) -> None:
@@ -59,11 +59,11 @@ def test_replacing_does_not_write_through_a_link_with_a_known_name(tmp_path: Pat
     assert (tmp_path / "other").read_text() == "theirs"
 
 
-def test_draft_keeps_mode_and_link_of_existing_file(tmp_path: Path) -> None:
+def test_open_output_keeps_mode_and_link_of_existing_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("old")
     (tmp_path / "file").chmod(0o640)
     (tmp_path / "link").symlink_to("file")
-    with draft(tmp_path / "link", force=True) as scratch:
+    with open_output(tmp_path / "link", force=True) as scratch:
         scratch.write_text("new")
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "file").read_text() == "new"
