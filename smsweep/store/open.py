@@ -125,7 +125,7 @@ def _parse_url(text: str) -> sa.URL:
         kind = url.get_backend_name()
     except (exc.ArgumentError, ValueError):
         # The message and its cause must not contain the text, which may have a password.
-        raise UsageError(f"SMSWEEP_STORE: not a database URL; {EXPECTED}") from None
+        raise UsageError(f"SMSWEEP_STORE: the value is not a database URL; {EXPECTED}") from None
     if url.drivername in ("postgres", "postgresql"):
         url, kind = url.set(drivername="postgresql+psycopg"), "postgresql"
     if kind not in ("sqlite", "postgresql"):
