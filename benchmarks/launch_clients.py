@@ -27,7 +27,7 @@ Launch = Callable[[int], object]  # number of the trial
 
 def by_smsweep() -> Launch:
     from smsweep.core.trial import Trial
-    from smsweep.services import backends, job_config
+    from smsweep.services import backends
     from smsweep.services.sweeps.create import sweep
     from smsweep.services.workspace import Workspace
 
@@ -43,8 +43,7 @@ def by_smsweep() -> Launch:
     workspace = Workspace()
     with workspace.store() as store:
         stored = store.get_sweep(sweep_id)
-    template = job_config.load_job_text(stored.job_yaml)
-    render = backends.renderer(template, stored, workspace, "sagemaker", upload=True)
+    render = backends.renderer(stored.job, stored, workspace, "sagemaker", upload=True)
     backend = backends.open_backend("sagemaker", workspace)
     return lambda number: backend.submit(render(Trial(number=number, params={"lr": number / 100})))
 

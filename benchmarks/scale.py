@@ -99,8 +99,8 @@ def sweep_through(
     }
     parsed, template = parse_sweep(config), parse_job(JOB).template
     url = f"sqlite:///{folder / 'store.db'}"
-    store = open_store(url, environ={}, parse=lambda text: parsed.config, clock=clock.utc)
-    sweep = store.create_sweep(Sweep(id="abcd1234", config=parsed.config, seed=0, sweep_yaml=parsed.text))
+    store = open_store(url, environ={}, parse=lambda *_: (parsed.config, template), clock=clock.utc)
+    sweep = store.create_sweep(Sweep(id="abcd1234", config=parsed.config, job=template, sweep_yaml=parsed.text))
     strategy = make_strategy(sweep.config, sweep.seed, 1)
     with mock.patch.object(backend_module, "Aws", lambda environ: account):
         backend = backend_module.SageMakerBackend(folder, folder, {}, clock.time, clock.monotonic)

@@ -25,6 +25,7 @@ from smsweep.core.sweep import Sweep
 from smsweep.core.trial import MetricPoint, TrialState
 from smsweep.engine.controller import Controller
 from smsweep.search.registry import make_strategy
+from smsweep.services.workspace import read_stored
 from smsweep.store.open import open_store
 from smsweep.store.sql import SqlStore
 from smsweep.store.tables import trials
@@ -70,7 +71,7 @@ def main() -> None:
 
 def measure(file: Path, text: str, size: int, repeat: int) -> dict[str, float]:
     """Return row -> ms (memory: MB) for a sweep that has so many finished trials."""
-    store = open_store(f"sqlite:///{file}", environ={}, parse=lambda text: parse_sweep(text).config)
+    store = open_store(f"sqlite:///{file}", environ={}, parse=read_stored)
     assert isinstance(store, SqlStore)
     sweep = store.create_sweep(Sweep(id="scale", config=parse_sweep(text).config, sweep_yaml=text))
     fill(store, a_controller(store, sweep), size)

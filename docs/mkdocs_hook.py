@@ -62,7 +62,7 @@ def _from_root(text: str) -> str:
 
 
 def _python() -> str:
-    sections = [f"::: {smsweep._HOMES[name]}.{name}" for name in smsweep.__all__]
+    sections = [f"::: {smsweep._MODULES[name]}.{name}" for name in smsweep.__all__]
     return "# Python\n\n" + "\n\n".join(["What `import smsweep` offers.", *sections])
 
 

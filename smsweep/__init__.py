@@ -1,7 +1,7 @@
 """Run W&B sweeps as Amazon SageMaker training jobs, one job per trial, and on your own machine first.
 
-Outside a job: `sweep`, `agent`, `run`, `Api`, `suggest`, `judge`. Inside one: `init`, `log`, `config`, `summary`.
-Nothing is imported before its first use, so that a training script pays only for what it calls.
+Outside a job: `sweep`, `agent`, `run`, `Api`, `suggest`, `judge`. In a job: `init`, `log`, `config`, `summary`.
+Each name is imported at its first use, so that a training script loads only what it calls.
 """
 
 import sys
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from smsweep.services.sweeps.create import sweep
 
 
-_HOMES = {
+_MODULES = {
     "Api": "smsweep.api.api",
     "ConfigError": "smsweep.errors",
     "Run": "smsweep.runtime.script.run",
@@ -80,17 +80,17 @@ __all__ = [
 
 
 def __getattr__(name: str) -> "Any":
-    # Nothing is kept in the module: `config` and `summary` are those of the run that is active now.
-    home = _HOMES.get(name)
-    if home is None:
+    # The value is not cached: `config` and `summary` belong to the active run, which changes.
+    module = _MODULES.get(name)
+    if module is None:
         advice = import_module("smsweep.runtime.script.messages").KEEP_WANDB
         raise AttributeError(f"module 'smsweep' has no attribute {name!r}; {advice}")
     try:
-        # Loaded ones from here: import_module takes a lock, for which a signal's handler would wait for ever.
-        loaded = sys.modules.get(home)
-        return getattr(loaded if hasattr(loaded, name) else import_module(home), name)
+        # Use a loaded module directly: import_module takes a lock, and a signal handler can deadlock on it.
+        loaded = sys.modules.get(module)
+        return getattr(loaded if hasattr(loaded, name) else import_module(module), name)
     except ModuleNotFoundError as err:
-        if not home.startswith(err.name or "?"):
+        if not module.startswith(err.name or "?"):
             raise
         raise ImportError(
             f"smsweep.{name} is not available inside a job, which has only init, active_run (W&B's wandb.run), "

@@ -1,29 +1,29 @@
-"""Every exception of smsweep, the exit code the CLI ends with, and whether trying again can help.
+"""All exceptions of smsweep, with the exit code of the command, and whether a retry can help.
 
 SmsweepError                  1
-├── ConfigError               2   a file or an argument the user wrote is wrong
-├── UsageError                2   a command that cannot be carried out as given
-├── NotFound                  2   there is no such thing: a file, a key, a job
-│   └── NotInStore            2   no such sweep or trial
-├── SourceError               2   the source cannot be packed (too large, holds a secret, unsafe member)
-├── SpaceError                2   a value or a space the search method cannot handle
+├── ConfigError               2   a config file or an argument is not valid
+├── UsageError                2   the command cannot run with these arguments
+├── NotFound                  2   a file, a key or a job does not exist
+│   └── NotInStore            2   a sweep or a trial does not exist
+├── SourceError               2   the source cannot be packed (too large, contains a secret, unsafe member)
+├── SpaceError                2   the search method does not support a value or a search space
 ├── StoreError                1
-│   ├── StoreConflict         1   retryable: somebody else changed it first; read again
+│   ├── StoreConflict         1   retryable: another process changed it first; read it again
 │   ├── StoreUnavailable      1   retryable: unreachable, disk full, no permission
-│   │   └── StoreDown         1   retryable: locked, or its server is down; an agent that starts waits for it
-│   ├── Superseded            1   another agent has taken the store over; this one must not write to it any more
-│   ├── StoreDamaged          1   its file is damaged, or is no store: a person has to see to it
-│   └── SchemaTooNew          1   the store was written by a newer smsweep
+│   │   └── StoreDown         1   retryable: locked, or its server is down; a starting agent waits for it
+│   ├── Superseded            1   another agent took the store over; this one must not write to it
+│   ├── StoreDamaged          1   the file is damaged or is not a store; the user must fix it
+│   └── SchemaTooNew          1   a newer smsweep wrote the store
 ├── JobError                  1
-│   ├── JobRejected           2   the backend will never accept this request
-│   │   └── NameTaken         1   a job of that name is somebody else's; the next attempt has another
-│   ├── AccessDenied          1   the credentials may not do that; says which action is missing
+│   ├── JobRejected           2   the backend rejects this request on every attempt
+│   │   └── NameTaken         1   another job has this name; the next attempt has a new name
+│   ├── AccessDenied          1   the credentials lack a permission; the message names the action
 │   ├── BackendUnavailable    1   retryable: the backend did not answer
-│   │   ├── Throttled         1   retryable: it will take the call later; nothing to worry about
-│   │   └── BadCredentials    1   retryable: none, or expired; goes on once they are refreshed
-│   ├── CapacityError         1   retryable: no machine to be had now
-│   └── QuotaExceeded         1   retryable: as many jobs as the account may have
-└── TrialsFailed              3   every trial failed, or the first ones did and the agent gave up
+│   │   ├── Throttled         1   retryable: the backend limits the rate of calls
+│   │   └── BadCredentials    1   retryable: missing or expired; continues after a refresh
+│   ├── CapacityError         1   retryable: no machine is available now
+│   └── QuotaExceeded         1   retryable: the account's limit of jobs is reached
+└── TrialsFailed              3   every trial failed, or the agent gave up after the first failures
 """
 
 from __future__ import annotations
@@ -32,17 +32,18 @@ from collections.abc import Sequence
 
 
 class SmsweepError(Exception):
-    """Say where, what was found and what to do, in one message for a person."""
+    """Base class. The message is `WHERE: WHAT IS WRONG; HOW TO FIX IT`."""
 
-    exit_code: int = 1  # of the command that meets it
-    retryable: bool = False  # whether the same call may succeed later
-    is_unsent: bool = False  # it was held back here: whoever would have carried it out has not heard of it
+    exit_code: int = 1  # of the command that raises it
+    retryable: bool = False  # True if the same call can succeed later
+    is_unsent: bool = False  # True if the request was not sent, so that nothing was started
 
 
 class ConfigError(SmsweepError):
-    """Report every problem of one document at once.
+    """All problems of one document.
 
-    problems: one line each, `file:line: key: what is wrong; what to do`.
+    Args:
+        problems: One line each, `FILE:LINE: KEY: WHAT IS WRONG; HOW TO FIX IT`.
     """
 
     exit_code = 2
@@ -133,7 +134,12 @@ class CapacityError(JobError):
 
 
 class QuotaExceeded(JobError):
-    """limit: how many instances of the type the account may have; None where nobody said."""
+    """The account's limit of jobs or instances is reached.
+
+    Args:
+        message: The message for the user.
+        limit: Number of instances of the type that the account can have; None if unknown.
+    """
 
     retryable = True
 

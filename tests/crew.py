@@ -122,8 +122,8 @@ class Crew:
             assert store.holders(SWEEP) == set()
         assert {file.name for file in self.jobs.iterdir()} == {trial.job_name for trial in trials}, "no orphan"
 
-    def _parse(self, text: str) -> SweepConfig:
-        return self._parsed.config
+    def _parse(self, sweep_yaml: str, job_yaml: str) -> tuple[SweepConfig, JobTemplate]:
+        return self._parsed.config, JobTemplate()
 
     def _work(self, before: Callable[[], None]) -> None:
         logging.disable()

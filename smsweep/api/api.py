@@ -14,24 +14,13 @@ from smsweep.core.trial import MetricPoint, Scalar, Trial
 from smsweep.errors import UsageError
 from smsweep.runtime.script.run_identity import URL
 from smsweep.search.registry import expected_trial_count
-from smsweep.services.job_config import repeats_of
 from smsweep.services.labels import parse_sweep_id, parse_trial
 from smsweep.services.views.best_of_repeats import find_best
 from smsweep.services.workspace import Workspace, find_trial
-from smsweep.util.lazy_registry import LazyTable
 from smsweep.wandb_compat.run_facts import metrics_of, params_of, run_id, run_name
 from smsweep.wandb_compat.runs_table import runs_table
 
 Row = dict[str, Scalar]
-FORWARD: LazyTable[Any] = LazyTable(  # these read runs through this file
-    {
-        "export": "smsweep.services.export:export",
-        "diff": "smsweep.services.views.diff:diff",
-        "reproduce": "smsweep.services.reproduce:reproduce",
-    }
-    | {name: f"smsweep.api.plots:{name}" for name in ("Plots", "Report")}
-    | {name: f"smsweep.api.notebook_html:{name}_html" for name in ("run", "runs", "sweep", "sweeps")}
-)
 
 
 class _Shaped:
@@ -156,20 +145,26 @@ class ApiRun(_Shaped):
         As `smsweep reproduce --json`. backend: the one that ran it if None. tolerance: relative to the values.
         Raises NotFound, SourceError; UsageError for a run that has not ended or called a Python function.
         """
-        return dict(FORWARD["reproduce"](self.trial.label, backend=backend, tolerance=tolerance))
+        from smsweep.services.reproduce import reproduce  # slow to import
+
+        return dict(reproduce(self.trial.label, backend=backend, tolerance=tolerance))
 
     def __repr__(self) -> str:
         return f"<Run {self.trial.label} ({self.state})>"
 
     def _repr_html_(self) -> str:
-        return str(FORWARD["run"](self.trial, self._sweep))
+        from smsweep.api.notebook_html import run_html  # only notebooks need it
+
+        return str(run_html(self.trial, self._sweep))
 
 
 class Runs(list[ApiRun]):
     """The runs of a sweep."""
 
     def _repr_html_(self) -> str:
-        return str(FORWARD["runs"]([run.trial for run in self], self[0]._sweep)) if self else "no runs"
+        from smsweep.api.notebook_html import runs_html  # only notebooks need it
+
+        return str(runs_html([run.trial for run in self], self[0]._sweep)) if self else "no runs"
 
 
 class ApiSweep(_Shaped):
@@ -212,7 +207,7 @@ class ApiSweep(_Shaped):
     @property
     def expected_run_count(self) -> int | None:
         """Cells of a grid, at most run_cap; None where there is no end."""
-        return expected_trial_count(self.sweep.config, repeats_of(self.sweep))
+        return expected_trial_count(self.sweep.config, self.sweep.job.repeats)
 
     @property
     def runs(self) -> Runs:
@@ -224,14 +219,18 @@ class ApiSweep(_Shaped):
     @property
     def plot(self) -> Any:
         """The report's figures for a notebook: `plot.history()` and so on. Need the extra `report`."""
-        return FORWARD["Plots"](self.id)
+        from smsweep.api.plots import Plots  # numpy is slow to import
+
+        return Plots(self.id)
 
     def report(self) -> Any:
         """Return the report as it is now: shown in a notebook, `.html` as text, `.save(path)` as a file.
 
         Raises UsageError without the extra `report`.
         """
-        return FORWARD["Report"](self.id)
+        from smsweep.api.plots import Report  # numpy is slow to import
+
+        return Report(self.id)
 
     def to_dataframe(self) -> Any:
         """Return a pandas DataFrame with a row for each run, its columns those of the table that W&B exports.
@@ -252,8 +251,9 @@ class ApiSweep(_Shaped):
         format: csv, json, parquet, wandb, optuna, mlflow or tensorboard; by the file's ending if None, else csv.
         Raises UsageError for what is there already (force replaces it), cannot be written, or needs an extra.
         """
-        exported = FORWARD["export"](self.id, fspath(to), form=format, force=force)
-        return int(exported.n_trials)
+        from smsweep.services.export import export  # slow to import
+
+        return export(self.id, fspath(to), form=format, force=force).n_trials
 
     def best_run(self, order: str | None = None) -> ApiRun | None:
         """Return the run with the best objective; None when there is none.
@@ -263,7 +263,7 @@ class ApiSweep(_Shaped):
         runs = self.runs
         if order is None:
             metric = self.sweep.config.metric
-            best = find_best([run.trial for run in runs], metric, repeats_of(self.sweep)) if metric else None
+            best = find_best([run.trial for run in runs], metric, self.sweep.job.repeats) if metric else None
             return ApiRun(best.trial, self.sweep) if best else None
         name, is_ascending = order.lstrip("+-").removeprefix("summary_metrics."), order.startswith("+")
         found = [(run, run.summary.get(name)) for run in runs]
@@ -275,14 +275,18 @@ class ApiSweep(_Shaped):
         return f"<Sweep {self.id} ({self.state})>"
 
     def _repr_html_(self) -> str:
-        return str(FORWARD["sweep"](self.sweep))
+        from smsweep.api.notebook_html import sweep_html  # only notebooks need it
+
+        return str(sweep_html(self.sweep))
 
 
 class Sweeps(list[ApiSweep]):
     """Sweeps of one store."""
 
     def _repr_html_(self) -> str:
-        return str(FORWARD["sweeps"]([each.sweep for each in self]))
+        from smsweep.api.notebook_html import sweeps_html  # only notebooks need it
+
+        return str(sweeps_html([each.sweep for each in self]))
 
 
 class Api(_Shaped):
@@ -315,7 +319,9 @@ class Api(_Shaped):
 
         Raises NotFound; UsageError for a run and a sweep.
         """
-        return dict(FORWARD["diff"](a, b))
+        from smsweep.services.views.diff import diff  # slow to import
+
+        return dict(diff(a, b))
 
 
 def rows(points: Iterable[MetricPoint]) -> Iterator[Row]:

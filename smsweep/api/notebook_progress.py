@@ -12,12 +12,10 @@ from smsweep.api.notebook_html import look_html
 from smsweep.core.sweep import Sweep
 from smsweep.errors import SmsweepError
 from smsweep.services.views.watcher import Look, Watcher
-from smsweep.util.lazy_registry import LazyTable
 
 log = logging.getLogger(__name__)
 
 LOOK_S = 1.0  # between two looks
-IPYTHON: LazyTable[Any] = LazyTable({"display": "IPython.display:display"})  # there is one in every kernel
 
 
 class Progress:
@@ -38,9 +36,11 @@ class Progress:
 @contextmanager
 def progress(sweep_id: str) -> Iterator[None]:
     """Show a sweep below the cell while the body runs."""
+    from IPython.display import display  # every Jupyter kernel has it; smsweep does not depend on it
+
     done = threading.Event()
     with Watcher(sweep_id) as watcher:
-        shown = IPYTHON["display"](Progress(watcher.look(), watcher.sweep), display_id=True)
+        shown = display(Progress(watcher.look(), watcher.sweep), display_id=True)
     thread = threading.Thread(target=_follow, args=(sweep_id, shown, done), name="smsweep-display", daemon=True)
     thread.start()
     try:

@@ -14,17 +14,10 @@ import typer
 from smsweep.cli.logging_setup import is_quiet, write_err
 from smsweep.cli.text import cell, clean
 from smsweep.services.views import json_views
-from smsweep.util.lazy_registry import LazyTable
 
 GAP = "  "
 
 LEAST_VALUE = 20  # columns of a terminal for a value beside its name
-TERMINAL: LazyTable[Any] = LazyTable(  # rich is slow to load
-    {
-        "table": "smsweep.cli.display.rich_table:print_table",
-        "fitting": "smsweep.cli.display.rich_table:print_fitting",
-    }
-)
 
 
 def answer(text: str) -> None:
@@ -51,7 +44,9 @@ def table(
     cells = [[cell(value) for value in row] for row in rows]
     stream = sys.stderr if err else sys.stdout
     if stream.isatty():
-        TERMINAL["table"](names, cells, best, stream)
+        from smsweep.cli.display.rich_table import print_table  # rich is slow to import
+
+        print_table(names, cells, best, stream)
         return
     for line in plain_table(names, cells):
         typer.echo(line, err=err)
@@ -74,9 +69,10 @@ def wide_table(
     if not stream.isatty():
         table(columns, rows, best=best, err=err)
         return []
+    from smsweep.cli.display.rich_table import print_fitting  # rich is slow to import
+
     cells = [[cell(value) for value in row] for row in rows]
-    left_out: list[str] = TERMINAL["fitting"](list(map(clean, columns)), cells, best, stream, first, last)
-    return left_out
+    return print_fitting(list(map(clean, columns)), cells, best, stream, first, last)
 
 
 def plain_table(names: Sequence[str], cells: Sequence[Sequence[str]]) -> list[str]:

@@ -53,7 +53,24 @@ def parse_job(document: Mapping[str, Any] | str, *, name: str = "<job>", folder:
     return _parse(parsed, folder or Path.cwd())
 
 
-def _parse(document: Document, folder: Path) -> ParsedJob:
+def parse_stored_job(text: str) -> JobTemplate:
+    """Read the job.yaml of a stored sweep. It was validated when the sweep was created.
+
+    The limits of the SageMaker API are not checked again, so botocore is not imported.
+
+    Args:
+        text: YAML with absolute paths; "" for a sweep without a job.yaml.
+
+    Returns:
+        The job template.
+
+    Raises:
+        ConfigError: If the text is not a valid job.yaml.
+    """
+    return _parse(read_yaml(text, "job.yaml"), Path.cwd(), checks_limits=False).template if text else JobTemplate()
+
+
+def _parse(document: Document, folder: Path, *, checks_limits: bool = True) -> ParsedJob:
     data, problems = {} if document.data is None else document.data, Problems(document)
     if not isinstance(data, dict):
         problems.add((), f"expected keys such as instance_type and role, got {show(data)}")
@@ -66,9 +83,11 @@ def _parse(document: Document, folder: Path) -> ParsedJob:
     problems.raise_errors()
     assert job is not None
     request = build_request(job, folder)
-    _check_limits(request, job, problems)
+    if checks_limits:
+        _check_limits(request, job, problems)
     command = _launch(job, request, problems)
     problems.raise_errors()
+    resolved = _with_absolute_paths(data, folder)
     template = JobTemplate(
         request=request,
         framework={key: value for key in FRAMEWORK_KEYS if (value := getattr(job, key)) is not None},
@@ -85,8 +104,10 @@ def _parse(document: Document, folder: Path) -> ParsedJob:
         notify=tuple(_hook(section) for section in job.notify or ()),
         budget=job.budget.model_dump(exclude_none=True) if job.budget else {},
         agent=job.agent.model_dump(exclude_none=True) if job.agent else {},
+        document=resolved,
     )
-    return ParsedJob(template=template, warnings=problems.warnings, text=_text(document, data, folder))
+    text = document.text if resolved == data else to_yaml(resolved)
+    return ParsedJob(template=template, warnings=problems.warnings, text=text)
 
 
 def _launch(job: JobSection, request: Mapping[str, Any], problems: Problems) -> tuple[str, ...]:
@@ -127,15 +148,15 @@ def _source_dir(source_dir: str, folder: Path) -> Path:
     return (folder / home_expanded(source_dir)).absolute()
 
 
-def _text(document: Document, data: Mapping[str, Any], folder: Path) -> str:
-    """Return the document with relative paths made absolute, since it will be read elsewhere; else as it is."""
+def _with_absolute_paths(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Return the document with absolute paths, so that it can be read from another working directory."""
     resolved = dict(data)
     if "source_dir" in data:
         resolved["source_dir"] = str(_source_dir(data["source_dir"], folder))
     for key in ("inputs", *OWN_PLACES):
         if key in data:
             resolved[key] = _resolved(data[key], folder)
-    return document.text if resolved == data else to_yaml(resolved)
+    return resolved
 
 
 def _resolved(value: Any, folder: Path) -> Any:

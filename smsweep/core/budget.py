@@ -1,4 +1,4 @@
-"""Hard caps on what a sweep may cost: the worst case of a trial is set aside before it starts."""
+"""Hard limits on the cost of a sweep. The worst case of a trial is reserved before it starts."""
 
 from __future__ import annotations
 
@@ -15,21 +15,29 @@ NO_LIMIT = 1_000_000  # trials
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Budget:
-    """What a sweep may use of one thing."""
+    """The limit of one resource, in dollars or in seconds of instances."""
 
     what: str  # usd | instance_s: a key of Trial.usage
-    cap: float
-    worst: float  # what one trial can use at most
+    cap: float  # for the whole sweep
+    worst: float  # worst case of one trial
 
     def __str__(self) -> str:
         return f"${self.cap:g}" if self.what == "usd" else f"{self.cap / 3600:g} hours"
 
 
 def budgets_of(template: JobTemplate) -> list[Budget]:
-    """Return a template's budgets in dollars and hours.
+    """Return the budgets of a job template.
 
-    Raises ConfigError for dollars without a price, and where not even one trial fits: its worst case is
-    max_run on every instance, and the time a warm pool is kept.
+    The worst case of a trial is `max_run` on every instance, plus the time that a warm pool is kept.
+
+    Args:
+        template: A job template. Its `budget` can have the keys `usd` (dollars) and `hours` (instance hours).
+
+    Returns:
+        One budget for each of the two keys that the template has.
+
+    Raises:
+        ConfigError: If `usd` is set but the price is unknown, or if a budget does not cover one trial.
     """
     caps, n_instances, max_run_s = template.budget, _n_instances(template), _max_run_s(template)
     worst_s = worst_instance_s(template)
@@ -53,7 +61,7 @@ def budgets_of(template: JobTemplate) -> list[Budget]:
 
 
 def worst_instance_s(template: JobTemplate) -> float:
-    """Return the seconds of instances that one trial may use, those of a warm pool after it included."""
+    """Return the instance seconds that one trial can use at most, including its warm pool."""
     kept_s = template.request.get("ResourceConfig", {}).get("KeepAlivePeriodInSeconds", 0)
     return float(_n_instances(template) * (_max_run_s(template) + kept_s))
 
@@ -67,11 +75,17 @@ def _max_run_s(template: JobTemplate) -> int:
 
 
 class Purse:
-    """Counts what a sweep's trials have used and says how many more fit, their worst cases set aside."""
+    """Counts what the trials of a sweep used, and how many more the budgets cover.
+
+    An active trial counts with its worst case, because its final usage is not known yet.
+
+    Args:
+        budgets: Limits of the sweep; without any, every number of trials is covered.
+    """
 
     def __init__(self, budgets: Sequence[Budget] = ()) -> None:
         self._budgets = budgets
-        self._used: dict[int, tuple[float, ...]] = {}  # by trial: of each budget, worst cases included
+        self._used: dict[int, tuple[float, ...]] = {}  # trial number -> usage per budget, with worst cases
         self._totals = [0.0] * len(budgets)
         self._active: set[int] = set()  # numbers of the trials whose worst case is reserved
 
@@ -80,7 +94,7 @@ class Purse:
         return bool(self._budgets)
 
     def update(self, trials: Iterable[Trial]) -> None:
-        """Take in trials that changed; what one that was taken out of the sweep has cost stays."""
+        """Update the usage of changed trials. The usage of a removed trial stays in the total."""
         for trial in trials if self._budgets else ():
             now = tuple(trial.usage.get(b.what, 0.0) + b.worst * trial.state.is_active for b in self._budgets)
             before = self._used.get(trial.number, (0.0,) * len(now))
@@ -88,21 +102,21 @@ class Purse:
             self._totals = [total + new - old for total, new, old in zip(self._totals, now, before, strict=True)]
             (self._active.add if trial.state.is_active else self._active.discard)(trial.number)
 
-    def room(self) -> int:
-        """Return how many more trials may be active at once; below 0 when too many are."""
+    def n_affordable(self) -> int:
+        """Return how many more trials can be active now. The number is negative if too many are active."""
         return self._fit(self._totals)
 
     def is_spent(self) -> bool:
-        """Return True if no further trial fits even if the active trials cost nothing more."""
+        """Return True if the budgets cover no further trial, even if active trials cost nothing more."""
         used = zip(self._budgets, self._totals, strict=True)
         return self._fit([total - budget.worst * len(self._active) for budget, total in used]) <= 0
 
     def _fit(self, totals: Sequence[float]) -> int:
-        rooms = [
+        counts = [
             math.floor((budget.cap - total) / budget.worst + 1e-9)
             for budget, total in zip(self._budgets, totals, strict=True)
         ]
-        return min(rooms, default=NO_LIMIT)
+        return min(counts, default=NO_LIMIT)
 
     def __str__(self) -> str:
         return " and ".join(map(str, self._budgets))

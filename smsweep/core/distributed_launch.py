@@ -1,4 +1,4 @@
-"""The distributed launch that an estimator or a job.yaml asks for, in the words of a sweep's command."""
+"""Commands for distributed training: torchrun and mpirun, as an estimator or a job.yaml requests them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 from smsweep.core.job import instance_count
 
 FIRST_HOST = "algo-1"
-PORT = 29_400  # torchrun's own
-BY_TORCHRUN = ("torch_distributed", "pytorchddp")  # keys of SDK 2.x's `distribution`
+PORT = 29_400  # torchrun's default
+BY_TORCHRUN = ("torch_distributed", "pytorchddp")  # keys of `distribution` in SDK 2.x
 TOOLKIT_ONLY = (
     "is a launch that only AWS's toolkit in the image can do (ssh between the hosts, libraries of its own), and "
     "in a sweep smsweep starts the script; use torch_distributed (SDK 3.x: Torchrun), or a launcher as the "
@@ -19,9 +19,17 @@ TOOLKIT_ONLY = (
 
 
 def launch(distribution: Mapping[str, Any], resources: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the command that SDK 2.x's `distribution` stands for; () where it switches nothing on.
+    """Return the command for a `distribution` of SDK 2.x.
 
-    resources: the request's ResourceConfig. Raises ValueError, which says why, for a launch that no command does.
+    Args:
+        distribution: As an estimator of SDK 2.x accepts it.
+        resources: The ResourceConfig of the request.
+
+    Returns:
+        The command with W&B's macros; () if no distribution is enabled.
+
+    Raises:
+        ValueError: If no command can do this launch. The message says why.
     """
     names = list(_switched_on(distribution))
     if not names:
@@ -38,10 +46,17 @@ def launch(distribution: Mapping[str, Any], resources: Mapping[str, Any]) -> tup
 
 
 def torchrun(resources: Mapping[str, Any], per_host: int | None = None) -> tuple[str, ...]:
-    """Return the command that starts the program on every host of a job.
+    """Return the torchrun command that starts the program on every host of a job.
 
-    per_host: processes; None for one a GPU, without any one a CPU. Raises ValueError where the number of hosts
-    is open.
+    Args:
+        resources: The ResourceConfig of the request.
+        per_host: Processes on each host; None for one per GPU, or one per CPU without a GPU.
+
+    Returns:
+        The command with W&B's macros.
+
+    Raises:
+        ValueError: If the number of hosts is not fixed.
     """
     n_hosts = _n_hosts(resources)
     meet = (f"--nnodes={n_hosts}", "--rdzv_backend=c10d", f"--rdzv_endpoint={FIRST_HOST}:{PORT}", "--rdzv_id=job")
@@ -50,16 +65,25 @@ def torchrun(resources: Mapping[str, Any], per_host: int | None = None) -> tuple
 
 
 def mpirun(resources: Mapping[str, Any], per_host: int | None, options: Sequence[str] = ()) -> tuple[str, ...]:
-    """Return the command that starts the program several times on a job's only host, as AWS's toolkit does there.
+    """Return the mpirun command that starts the program several times on one host, as AWS's toolkit does.
 
-    options: more of mpirun's own. Raises ValueError where it would take what only the toolkit has.
+    Args:
+        resources: The ResourceConfig of the request.
+        per_host: Number of processes.
+        options: Further options of mpirun.
+
+    Returns:
+        The command with W&B's macros.
+
+    Raises:
+        ValueError: If the job has several hosts, which needs AWS's toolkit, or `per_host` is not set.
     """
     if _n_hosts(resources) > 1:
         raise ValueError(f"mpi on several instances {TOOLKIT_ONLY}")
     if not per_host:
         raise ValueError("mpi needs the number of processes: processes_per_host (SDK 3.x: process_count_per_node)")
     where = ("--host", f"localhost:{per_host}", "-np", str(per_host), "-bind-to", "none", "-map-by", "slot")
-    # python3 as the entrypoint itself, because W&B's ${interpreter} may not be there.
+    # python3, as in the entrypoint, because the image may not have W&B's ${interpreter}.
     program = ("python3", "-m", "mpi4py", "${program}", "${args}")
     return ("mpirun", "--allow-run-as-root", *where, *options, *program)
 

@@ -1,4 +1,4 @@
-"""What kinds of failure there are, how to tell one, and how often a trial is tried again after it."""
+"""Failure classes of jobs, how to recognize them, and how often a trial is retried after each."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ TIMEOUT = "timeout"
 EXTERNAL = "external"
 NAME = "name"
 
-# Class -> how many further attempts it is worth, unless job.yaml's `retries` says otherwise.
+# Failure class -> number of retries, unless `retries` in job.yaml changes it.
 RETRIES: Mapping[str, int] = {
-    CRASHED: 1,  # its job was lost without a verdict
-    CAPACITY: 10,  # no machine was to be had
-    INTERNAL: 2,  # the platform's own trouble
-    USER: 0,  # the script said no: it would say it again
-    OOM: 0,  # memory ran out, on a machine that the next attempt would have too
+    CRASHED: 1,  # the job was lost: neither a success nor a failure is known
+    CAPACITY: 10,  # no machine was available
+    INTERNAL: 2,  # an internal error of the platform
+    USER: 0,  # the script failed, and probably fails again
+    OOM: 0,  # out of memory; the next attempt has the same instance type
     DISK: 0,  # the disk was full
-    TIMEOUT: 0,  # it ran into max_run or max_wait
-    EXTERNAL: 0,  # somebody stopped its job
-    NAME: 3,  # its job's name was somebody else's; the next attempt has another
+    TIMEOUT: 0,  # max_run or max_wait exceeded
+    EXTERNAL: 0,  # the job was stopped outside smsweep
+    NAME: 3,  # another job has the same name; the next attempt has a new name
 }
 
-# In a failure's text -> class. The first that is found counts.
+# (failure class, pattern of the failure text). The first match counts.
 SIGNS = (
     (INTERNAL, re.compile(r"(?:AlgorithmError: )?secret \S+: \S+ cannot be read now: ")),  # see runtime.secrets
     (
@@ -53,7 +53,7 @@ ADVICE: Mapping[str, str] = {
     OOM: "memory ran out; a larger instance_type, or a smaller batch, may help",
     DISK: "the disk was full; raise volume_size, or write less",
 }
-# What comes before the script, and is the same for every trial of a sweep.
+# Failures before the script starts, which every trial of the sweep has.
 SPARES_NONE = re.compile(
     r"(?:AlgorithmError: |ClientError: )?"
     r"(?:requirements\.txt: pip ended with "
@@ -66,7 +66,13 @@ KILLED = 137  # 128 + SIGKILL, which is what the kernel sends when memory runs o
 
 
 def classify(reason: str, exit_code: int | None, *, is_lost: bool = False) -> str:
-    """Return the class of a job that failed. reason: its failure's text."""
+    """Return the failure class of a failed job.
+
+    Args:
+        reason: The failure text of the job.
+        exit_code: The exit code of the script; None if unknown.
+        is_lost: True if the job was lost with its machine or its supervisor.
+    """
     if is_lost:
         return CRASHED
     for name, sign in SIGNS:
@@ -76,10 +82,10 @@ def classify(reason: str, exit_code: int | None, *, is_lost: bool = False) -> st
 
 
 def spares_no_trial(reason: str) -> bool:
-    """Tell whether a failure has nothing to do with its trial: all others would fail in the same way."""
+    """Return True if a failure does not depend on the params, so that every other trial fails as well."""
     return SPARES_NONE.match(reason) is not None
 
 
 def alike(reason: str) -> str:
-    """Return a reason without the name of its job, which stands in paths: what two trials have in common."""
+    """Return a failure text with the job name replaced, to compare the failures of two trials."""
     return JOB_NAME.sub("JOB", reason)

@@ -1,4 +1,4 @@
-"""A job: one CreateTrainingJob request and what a backend says of its execution."""
+"""A job: one CreateTrainingJob request, and its status as a backend reports it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from smsweep.core.notify_hook import Hook
 
-# The keyword arguments of boto3's create_training_job; botocore's service model owns the shape.
+# The keyword arguments of boto3's create_training_job. botocore's service model defines the shape.
 TrainingJobRequest = Mapping[str, Any]
 
 # API limits, from botocore's model of CreateTrainingJob.
@@ -18,11 +18,11 @@ MAX_HYPERPARAMETER_KEY = 256
 MAX_HYPERPARAMETER_VALUE = 2_500
 MAX_TAGS = 50
 MAX_FAILURE_REASON = 1_024
-DEFAULT_MAX_RUN_S = 86_400  # of a StoppingCondition without MaxRuntimeInSeconds: one day
+DEFAULT_MAX_RUN_S = 86_400  # one day: SageMaker's default of MaxRuntimeInSeconds
 
-STOP_GRACE_S = 120  # between SIGTERM and SIGKILL, as SageMaker does it
+STOP_GRACE_S = 120  # from SIGTERM to SIGKILL, as on SageMaker
 
-# Channels and files by which a job finds its program. See render.py and runtime/layout.py.
+# The channel and the files that contain a job's program. See engine/job_request.py and runtime/opt_ml_layout.py.
 RUNTIME_CHANNEL = "smsweep"
 RUNTIME_ZIP = "runtime.zip"
 SOURCE_TAR = "source.tar.gz"
@@ -34,101 +34,123 @@ TAG_ATTEMPT = "smsweep:attempt"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobResults:
-    """What an ended job cost and left behind, as far as its backend can tell."""
+    """The cost and the output of an ended job, as far as its backend knows them."""
 
-    billable_s: float | None = None  # seconds to pay for on each instance; None where nobody counts them
+    billable_s: float | None = None  # billable seconds of each instance; None if the backend does not count them
     instance_type: str = ""
     instance_count: int = 1
-    image: str = ""  # what it ran in: a digest that names it anywhere, else the id that it has on its machine
-    n_runs: int = 1  # times it was begun: once, and again after each interruption
+    image: str = ""  # digest of the image, or its id on the machine of the job
+    n_runs: int = 1  # number of starts: 1, plus 1 for each interruption
     model_uri: str = ""  # of model.tar.gz
-    output_uri: str = ""  # of output.tar.gz, which is there only if the script wrote something
-    log_url: str = ""  # where a person reads its log
-    final_metrics: Mapping[str, float] = field(default_factory=dict)  # last values that the platform saw
+    output_uri: str = ""  # of output.tar.gz; the file exists only if the script wrote output
+    log_url: str = ""  # page that shows the log
+    final_metrics: Mapping[str, float] = field(
+        default_factory=dict
+    )  # metric name -> last value that the platform saw
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobStatus:
-    """What a backend knows of one job, in SageMaker's words."""
+    """The status of one job, with SageMaker's names."""
 
     name: str
     status: str  # InProgress | Completed | Failed | Stopping | Stopped
-    secondary_status: str = ""  # of its status: Starting | Downloading | Training | Uploading | ...
-    failure_reason: str = ""  # first 1,024 characters of output/failure, or the platform's own words
-    exit_code: int | None = None  # of the script; None where the backend cannot tell
-    is_lost: bool = False  # it ended without a verdict: its machine or its supervisor went away
+    secondary_status: str = ""  # Starting | Downloading | Training | Uploading | ...
+    failure_reason: str = ""  # first 1,024 characters of output/failure, or the platform's message
+    exit_code: int | None = None  # exit code of the script; None if unknown
+    is_lost: bool = False  # the job was lost with its machine or its supervisor
     started_at: datetime | None = None  # TrainingStartTime, aware UTC
     ended_at: datetime | None = None  # TrainingEndTime
-    failure_class: str = ""  # a key of failures.RETRIES, where the backend knows better than its words say
-    results: JobResults | None = None  # of an ended job
+    failure_class: str = ""  # a key of failure_kind.RETRIES, if the backend knows more than the failure text
+    results: JobResults | None = None  # only of an ended job
 
     @property
     def is_terminal(self) -> bool:
+        """True if the job has ended."""
         return self.status in ("Completed", "Failed", "Stopped")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LogPage:
-    """Whole lines of a job's log, in order, and where to go on."""
+    """Complete lines of a job's log, in order, and the position after them."""
 
-    lines: tuple[str, ...]  # without line ends; what is not UTF-8 is replaced
-    cursor: str  # give it back to read on; opaque
+    lines: tuple[str, ...]  # without line ends; bytes that are not UTF-8 are replaced
+    cursor: str  # opaque; pass it to the next read
     is_last: bool = False  # the job has ended and this page reaches the end of its log
-    is_behind: bool = False  # more is there already, but must wait for its turn: ask again soon
+    is_behind: bool = False  # more lines exist, but the backend limits the rate: read again soon
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Site:
-    """Where a sweep's files lie, as the backend's jobs see them. URIs without a slash at the end."""
+    """The locations of a sweep's files, as its jobs see them. URIs without a trailing slash."""
 
     assets_uri: str  # folder with runtime.zip and source.tar.gz, content-addressed
-    output_uri: str  # below it, <job name>/output holds what a job leaves behind
-    checkpoint_uri: str  # below it, each trial has its own prefix
+    output_uri: str  # prefix; <job name>/output below it has the output of a job
+    checkpoint_uri: str  # prefix; each trial has its own prefix below it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Price:
-    """What one instance costs an hour, in dollars."""
+    """The price of one instance, in dollars per hour."""
 
-    per_hour: float  # of whichever machine; of several, the dearest
-    by_type: Mapping[str, float] = field(default_factory=dict)  # instance type -> its own, where it is known
+    per_hour: float  # of the most expensive instance type
+    by_type: Mapping[str, float] = field(default_factory=dict)  # instance type -> price, if known
 
     def of(self, instance_type: str) -> float:
+        """Return the price of an instance type; `per_hour` if the type is not in `by_type`."""
+        """Return the price of an instance type; `per_hour` if the type is not in `by_type`."""
         return self.by_type.get(instance_type, self.per_hour)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobTemplate:
-    """A CreateTrainingJob request minus what a trial owns, plus what smsweep itself needs to know."""
+    """A CreateTrainingJob request without the fields of a trial, and the settings of smsweep for its jobs."""
 
-    request: Mapping[str, Any] = field(default_factory=dict)  # no name, no params, no per-trial prefix
-    framework: Mapping[str, str] = field(default_factory=dict)  # names an AWS image; empty where request has one
-    source_dir: str = ""  # folder to snapshot; "" to choose one from `program`
-    program: str = ""  # script that the template's author names, for a sweep that names none
-    command: tuple[str, ...] = ()  # likewise, how it is started; as W&B writes it
-    carries_secrets_env: bool = False  # the source's secrets.env travels with it, for whoever reads the source
-    secrets: Mapping[str, str] = field(default_factory=dict)  # environment name -> where the job finds its value
-    metric_definitions: tuple[tuple[str, str], ...] = ()  # (name, regex) for printed lines
-    retries: Mapping[str, int] = field(default_factory=dict)  # class of failure -> how many times
-    notify: tuple[Hook, ...] = ()  # whom to tell of the sweep's end and its first failure
-    repeats: int = 1  # trials of each assignment
-    stop_if: tuple[str, ...] = ()  # conditions of which none may become true of a trial; see conditions.py
-    price: Price | None = None  # of one instance; None where nobody knows
-    asks_price: bool = False  # it is to be asked of AWS's price list
-    budget: Mapping[str, float] = field(default_factory=dict)  # usd, hours, trials: hard caps
-    agent: Mapping[str, Any] = field(default_factory=dict)  # how a detached agent's own job differs
+    request: Mapping[str, Any] = field(default_factory=dict)  # without name, params and prefixes of a trial
+    framework: Mapping[str, str] = field(
+        default_factory=dict
+    )  # selects an AWS image; empty if the request names an image
+    source_dir: str = ""  # folder to snapshot; "" for the folder of `program`
+    program: str = ""  # script for a sweep that names none
+    command: tuple[str, ...] = ()  # command for a sweep that has none, with W&B's macros
+    carries_secrets_env: bool = (
+        False  # the source snapshot includes secrets.env, so readers of the source can read it
+    )
+    secrets: Mapping[str, str] = field(
+        default_factory=dict
+    )  # environment variable -> reference that the job resolves
+    metric_definitions: tuple[tuple[str, str], ...] = ()  # (name, regex) of metrics in printed lines
+    retries: Mapping[str, int] = field(default_factory=dict)  # failure class -> number of retries
+    notify: tuple[Hook, ...] = ()  # notified of the sweep's end and of its first failure
+    repeats: int = 1  # number of trials of each assignment
+    stop_if: tuple[str, ...] = ()  # a trial is stopped if one of these becomes true; see stop_condition.py
+    price: Price | None = None  # of one instance; None if unknown
+    asks_price: bool = False  # read the price from AWS's price list
+    budget: Mapping[str, float] = field(default_factory=dict)  # usd, hours, trials: hard limits
+    agent: Mapping[str, Any] = field(default_factory=dict)  # settings of a detached agent's own job
+    document: Mapping[str, Any] = field(default_factory=dict)  # job.yaml as plain data, with absolute paths
 
 
 def instance_count(resources: Mapping[str, Any]) -> int:
-    """Return how many instances a job with this ResourceConfig has; of several preferences, the most."""
+    """Return the number of instances of a job.
+
+    Args:
+        resources: The ResourceConfig of the request. Of several instance preferences, the largest number counts.
+    """
     in_groups = sum(group["InstanceCount"] for group in resources.get("InstanceGroups", ()))
     preferred = max((item.get("InstanceCount", 1) for item in resources.get("InstancePreferences", ())), default=0)
     return int(resources.get("InstanceCount") or in_groups or preferred or 1)
 
 
 def job_name(sweep_id: str, number: int, attempt: int) -> str:
-    """Return the name of a trial's job, known before it is submitted.
+    """Return the name of a trial's job. It is known before the job is submitted.
 
-    At most 63 characters of [a-z0-9-], as the API demands, unique per (sweep, trial, attempt).
+    Args:
+        sweep_id: Id of the sweep.
+        number: Number of the trial.
+        attempt: Attempt of the trial, from 0.
+
+    Returns:
+        At most 63 characters of [a-z0-9-], unique for each attempt.
     """
     return f"smsweep-{sweep_id}-{number}-{attempt}"

@@ -1,4 +1,4 @@
-"""Whom a sweep tells of what happens to it."""
+"""Notification hooks of a sweep."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 END, FAILURE = "end", "failure"
-VARIABLE = "SMSWEEP_NOTIFY"  # environment: hooks of every agent, one a line, as --notify takes them
-EVENTS = (END, FAILURE)  # the sweep has ended; its first trial has failed
+VARIABLE = "SMSWEEP_NOTIFY"  # environment variable: hooks of every agent, one per line, as in --notify
+EVENTS = (END, FAILURE)  # the sweep ended; the first trial failed
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Hook:
-    """A webhook or a command, told of some events."""
+    """A webhook or a command that is notified of events."""
 
-    url: str = ""  # http or https, or a reference to where it is kept; "" for a command
-    command: tuple[str, ...] = ()  # an argv; the event is its standard input
+    url: str = ""  # http or https URL, or a reference to one; "" for a command
+    command: tuple[str, ...] = ()  # argument list; the event is written to its standard input
     events: tuple[str, ...] = EVENTS
-    headers: Mapping[str, str] = field(default_factory=dict)  # of the request; values or references
+    headers: Mapping[str, str] = field(default_factory=dict)  # of the HTTP request; values or references to values
 
     @property
     def digest(self) -> str:
@@ -29,5 +29,5 @@ class Hook:
 
     @property
     def key(self) -> str:
-        """A name of the same hook for all agents, from which nobody can tell its URL."""
+        """An identifier of the hook that does not reveal its URL, the same for all agents."""
         return self.digest[:16]

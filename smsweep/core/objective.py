@@ -1,4 +1,4 @@
-"""A trial's objective: the one number by which trials of a sweep are compared."""
+"""The objective of a trial: the number by which the trials of a sweep are compared."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from smsweep.core.trial import Trial, TrialState, is_number
 
 
 def objective(trial: Trial, metric: Metric) -> float | None:
-    """Return the best finite value the trial reported of the metric, over its history and its own summary.
+    """Return the best finite value of a metric in a trial's history and summary.
 
-    None when there is none. Best over the history, not last, is also what W&B's bayes search uses.
+    W&B's bayes search also uses the best value, not the last one.
+
+    Returns:
+        The value; None if the trial reported no finite value.
     """
     values = []
     stats = trial.metrics.get(metric.name)
@@ -26,7 +29,7 @@ def objective(trial: Trial, metric: Metric) -> float | None:
 
 
 def mean(values: Sequence[float]) -> float:
-    """Return the mean of one value or more, also where no float holds their sum."""
+    """Return the mean of one or more values, also if their sum is too large for a float."""
     try:
         return statistics.fmean(values)
     except OverflowError:
@@ -34,13 +37,17 @@ def mean(values: Sequence[float]) -> float:
 
 
 def is_better(a: float, b: float, goal: Goal) -> bool:
+    """Return True if a is better than b."""
     return a * goal.sign < b * goal.sign
 
 
 def best_trial(trials: Iterable[Trial], metric: Metric) -> Trial | None:
-    """Return the trial with the best objective, the earlier one of equals; None when no trial has any.
+    """Return the trial with the best objective.
 
-    A failed or crashed trial never wins: what it reported before it broke cannot be had again.
+    Failed and crashed trials are ignored, because their values may not be reproducible.
+
+    Returns:
+        The best trial, the first one of equal trials; None if no trial has an objective.
     """
     best, best_objective = None, 0.0
     for trial in trials:

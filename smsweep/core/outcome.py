@@ -1,4 +1,4 @@
-"""What a job's end means for its trial: one total table, and whether the trial is tried again."""
+"""The state of a trial after its job ended, and whether the trial is retried."""
 
 from __future__ import annotations
 
@@ -19,42 +19,50 @@ from smsweep.core.failure_kind import (
 from smsweep.core.job import JobStatus, Price
 from smsweep.core.trial import Trial, TrialState
 
-# (job's status, who asked it to end) -> the trial's state. Statuses that are not here are not an end.
+# (job status, who asked the job to end) -> trial state. Statuses that are not in the table are not final.
 VERDICTS = {
     ("Completed", ""): TrialState.FINISHED,
-    ("Completed", "rule"): TrialState.FINISHED,  # it was done before the order reached it
+    ("Completed", "rule"): TrialState.FINISHED,  # the script finished before the stop arrived
     ("Completed", "person"): TrialState.FINISHED,
     ("Completed", "agent"): TrialState.FINISHED,
     ("Failed", ""): TrialState.FAILED,
     ("Failed", "rule"): TrialState.STOPPED,
     ("Failed", "person"): TrialState.KILLED,
     ("Failed", "agent"): TrialState.PENDING,
-    ("Stopped", ""): TrialState.KILLED,  # somebody stopped the job behind our back
+    ("Stopped", ""): TrialState.KILLED,  # stopped outside smsweep, for example in the console
     ("Stopped", "rule"): TrialState.STOPPED,
     ("Stopped", "person"): TrialState.KILLED,
-    ("Stopped", "agent"): TrialState.PENDING,  # the agent had to leave: the trial goes back to the queue
+    ("Stopped", "agent"): TrialState.PENDING,  # the agent's machine shuts down: another agent retries the trial
 }
 
 TIMEOUTS = {
     "MaxRuntimeExceeded": "ran longer than its limit (max_run)",
     "MaxWaitTimeExceeded": "waited and ran longer than its limit (max_wait)",
 }
-NO_VERDICT = (CRASHED, CAPACITY, INTERNAL)  # classes of failure in which the script did not have its say
+NO_VERDICT = (CRASHED, CAPACITY, INTERNAL)  # failure classes that say nothing about the script
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ruling:
-    """What becomes of a trial whose job has ended."""
+    """The next state of a trial whose job ended."""
 
     to: TrialState
-    reason: str  # for a person; "" when there is nothing to say
-    retries: Mapping[str, int] = field(default_factory=dict)  # of the trial, this one included
+    reason: str  # for the user; "" if there is none
+    retries: Mapping[str, int] = field(default_factory=dict)  # failure class -> retries so far, with this one
 
 
 def verdict(status: JobStatus, asked_by: str) -> tuple[TrialState, str]:
-    """Return the end state of a trial whose job has ended, and the reason for a person.
+    """Return the final state of a trial whose job ended, before retries are considered.
 
-    asked_by: who asked the trial to end, as in Trial.asked_by. Raises KeyError for a job that has not ended.
+    Args:
+        status: The final status of the job.
+        asked_by: Who asked the trial to end, as in `Trial.asked_by`.
+
+    Returns:
+        The state, and a reason for the user.
+
+    Raises:
+        KeyError: If the job has not ended.
     """
     state = VERDICTS[(status.status, asked_by)]
     if status.status == "Stopped" and not asked_by:
@@ -68,7 +76,15 @@ def verdict(status: JobStatus, asked_by: str) -> tuple[TrialState, str]:
 
 
 def failure_class(status: JobStatus, asked_by: str) -> str:
-    """Return what kind of failure an end is, a key of failures.RETRIES; "" for a success or an end asked for."""
+    """Return the failure class of a job that ended.
+
+    Args:
+        status: The final status of the job.
+        asked_by: Who asked the trial to end, as in `Trial.asked_by`.
+
+    Returns:
+        A key of `failure_kind.RETRIES`; "" for a success, or if the end was asked for.
+    """
     if status.status == "Completed" or asked_by:
         return ""
     if status.failure_class:
@@ -78,17 +94,33 @@ def failure_class(status: JobStatus, asked_by: str) -> str:
     return classify(status.failure_reason, status.exit_code, is_lost=status.is_lost)
 
 
-def rule(trial: Trial, status: JobStatus, allowed: Mapping[str, int]) -> Ruling:
-    """Decide how a trial whose job has ended goes on. allowed: class of failure -> retries, where not as usual."""
+def decide(trial: Trial, status: JobStatus, allowed: Mapping[str, int]) -> Ruling:
+    """Return the next state of a trial whose job ended.
+
+    Args:
+        trial: The trial, in its last state.
+        status: The final status of its job.
+        allowed: Failure class -> number of retries, where it differs from `failure_kind.RETRIES`.
+
+    Returns:
+        The next state: pending if the trial is retried, else its final state.
+    """
     to, reason = verdict(status, trial.asked_by)
     if trial.asked_by and to is not TrialState.FINISHED:
-        reason = trial.reason  # why it was asked to end says more than how its job did
+        reason = trial.reason  # the reason for the stop is more useful than the end of the job
     found = failure_class(status, trial.asked_by)
     return retry(trial, found, allowed, Ruling(to=to, reason=reason, retries=trial.retries))
 
 
 def retry(trial: Trial, failure: str, allowed: Mapping[str, int], otherwise: Ruling) -> Ruling:
-    """Send a trial back to the queue if its kind of failure may happen once more, else rule as said."""
+    """Return a ruling that retries the trial if retries of its failure class are left, else `otherwise`.
+
+    Args:
+        trial: The trial, with the retries so far.
+        failure: The failure class; "" if there was no failure.
+        allowed: Failure class -> number of retries, where it differs from `failure_kind.RETRIES`.
+        otherwise: The ruling if the trial is not retried.
+    """
     so_far = trial.retries.get(failure, 0)
     if not failure or so_far >= allowed.get(failure, RETRIES[failure]):
         return otherwise
@@ -96,7 +128,16 @@ def retry(trial: Trial, failure: str, allowed: Mapping[str, int], otherwise: Rul
 
 
 def usage_after(trial: Trial, status: JobStatus, price: Price | None) -> dict[str, Any]:
-    """Return a trial's usage with that of its ended job added."""
+    """Return the usage of a trial, including its job that just ended.
+
+    Args:
+        trial: The trial, with the usage of its earlier jobs.
+        status: The final status of the job.
+        price: Price of one instance; None if unknown, so that no dollars are counted.
+
+    Returns:
+        `n_jobs`, `billable_s`, `instance_s` (seconds times instances), `usd`, and facts about the last job.
+    """
     results = status.results
     span_s = (
         (status.ended_at - status.started_at).total_seconds() if status.started_at and status.ended_at else 0.0
@@ -119,16 +160,19 @@ def usage_after(trial: Trial, status: JobStatus, price: Price | None) -> dict[st
 
 
 def duration_s(trial: Trial, status: JobStatus, watched_s: float | None) -> float | None:
-    """Return the seconds from a trial's start to the end of its job, whenever that end was noticed.
+    """Return the seconds from the start of a trial to the end of its job.
 
-    A clock may have been set since. So only a job's own two times are compared, which its backend keeps as far
-    apart as the job ran, and the job's start with that of its trial, which is just before.
+    The system clock can be set while the job runs. So the two times of the job are only compared with each
+    other, and the start of the job only with the start of the trial, which is shortly before.
 
     Args:
-        watched_s: Seconds since this agent started the trial, by a clock that nobody sets; None if another did.
+        trial: The trial.
+        status: The final status of its job.
+        watched_s: Seconds since this agent started the trial, by a monotonic clock. None if another agent
+            started it.
 
     Returns:
-        None if it is not known when the job ran: then its end is now.
+        The seconds; None if the times of the job are unknown. Then the trial ends now.
     """
     if trial.started_at is None or status.started_at is None or status.ended_at is None:
         return None
@@ -139,7 +183,7 @@ def duration_s(trial: Trial, status: JobStatus, watched_s: float | None) -> floa
 
 def _with_advice(reason: str, failure: str) -> str:
     advice = ADVICE.get(failure)
-    if advice is None or "; " in reason.partition("\n")[0]:  # a backend that knew more has given its own
+    if advice is None or "; " in reason.partition("\n")[0]:  # the backend gave more specific advice
         return reason
     first, newline, rest = reason.partition("\n")
     return f"{first} ({advice}){newline}{rest}"

@@ -1,4 +1,4 @@
-"""Trials compared by several metrics at once: none is best, some are not beaten."""
+"""Comparison of trials by several metrics: the Pareto front."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from smsweep.core.sweep import Metric
 from smsweep.core.trial import Scalar, Trial, TrialState, is_number
 
-Outcome = tuple[float, ...]  # one for each metric; of each, lower is better
+Outcome = tuple[float, ...]  # one value for each metric; lower is better
 
 
 def last_value(trial: Trial, name: str) -> Scalar:
-    """Return what the script stated as its summary of a metric, else the newest value."""
+    """Return the summary value of a metric if the script set one, else the newest value."""
     if name in trial.summary:
         return trial.summary[name]
     stats = trial.metrics.get(name)
@@ -19,9 +19,12 @@ def last_value(trial: Trial, name: str) -> Scalar:
 
 
 def outcome(trial: Trial, metrics: Sequence[Metric]) -> Outcome | None:
-    """Return a trial's last value of each metric; None when one is missing or not finite.
+    """Return the last value of each metric of a trial.
 
-    The last and not the best: one metric is often best when another is not, and no model has both.
+    The last values belong to one model. The best values of two metrics can belong to different models.
+
+    Returns:
+        The values, negated for metrics to maximize; None if a value is missing or not finite.
     """
     values = [last_value(trial, metric.name) for metric in metrics]
     if not all(map(is_number, values)):
@@ -30,14 +33,15 @@ def outcome(trial: Trial, metrics: Sequence[Metric]) -> Outcome | None:
 
 
 def dominates(a: Outcome, b: Outcome) -> bool:
-    """Tell whether a is at least as good by every metric, and better by one."""
+    """Return True if a is at least as good as b in every metric, and better in one."""
     return a != b and all(x <= y for x, y in zip(a, b, strict=True))
 
 
 def front(trials: Iterable[Trial], metrics: Sequence[Metric]) -> list[Trial]:
-    """Return the trials that no other dominates, by ascending number; equals are all among them.
+    """Return the Pareto front: the trials that no other trial dominates, sorted by number.
 
-    Failed and crashed trials do not count, nor those without a value of each metric.
+    Equal trials are all returned. Failed and crashed trials, and trials without a value of each metric, are
+    ignored.
     """
     best: list[tuple[Outcome, Trial]] = []
     for trial in trials:

@@ -1,4 +1,4 @@
-"""Several trials of one assignment on purpose: a search sees them as one trial with their mean."""
+"""Repeated trials of one assignment. A search strategy gets them as one trial with their mean."""
 
 from __future__ import annotations
 
@@ -11,17 +11,27 @@ from smsweep.core.trial import History, MetricStats, Trial, TrialState, is_numbe
 
 
 def repeat_of(number: int, n: int) -> int:
-    """Return which repetition of its assignment a trial is, from 0."""
+    """Return the repetition of a trial, from 0.
+
+    Args:
+        number: Number of the trial.
+        n: Number of trials of each assignment.
+    """
     return number % n
 
 
 class Repeats:
-    """Takes each n trials with successive numbers for one, at the cost of what changed.
+    """Combines each group of n consecutive trials into one. Only changed groups are computed again.
 
-    Such a trial runs until all of its n have ended; then it is finished if any of them is. Its objective is the
-    mean over those that finished (over those that were stopped, if none did), its curve the mean of their curves
-    as far as all of them went. Of several metrics it has the means of their last values, as far as all reported
-    them. A removed trial is left out, and not made up for.
+    A combined trial runs until all its members have ended. It is finished if a member is finished. Its objective
+    is the mean of the finished members, or of the stopped members if none is finished. Its curve is the mean of
+    their curves, up to the shortest one. With several metrics, it has the mean of the last values of each metric
+    that all of these members reported. A removed member is left out.
+
+    Args:
+        n: Number of trials of each assignment.
+        metric: The metric of the sweep; None for none or several.
+        metrics: The metrics of a sweep with several.
     """
 
     def __init__(self, n: int, metric: Metric | None, metrics: Sequence[Metric] = ()) -> None:
@@ -31,7 +41,7 @@ class Repeats:
         self._history: History | None = None
 
     def follow(self, history: History) -> History:
-        """Return the trials of a history as the search sees them: itself, where nothing is repeated."""
+        """Return the combined trials of a history; the history itself if n is 1."""
         if self.n == 1:
             return history
         if history is not self._history:
@@ -40,14 +50,15 @@ class Repeats:
             self._seen = History(prior=history.prior)
         changed, self._cursor = history.since(self._cursor)
         groups = dict.fromkeys(number // self.n for number in changed)
-        self._seen.update(self._as_one(history, group) for group in groups)
+        self._seen.update(self._combined(history, group) for group in groups)
         return self._seen
 
     def members(self, history: History, group: int) -> list[Trial]:
+        """Return the trials of a group, without removed ones."""
         numbers = range(group * self.n, (group + 1) * self.n)
         return [trial for trial in map(history.get, numbers) if trial is not None]
 
-    def _as_one(self, history: History, group: int) -> Trial:
+    def _combined(self, history: History, group: int) -> Trial:
         members = self.members(history, group)
         if not members:
             return Trial(number=group, params={}, is_removed=True)

@@ -1,4 +1,4 @@
-"""Conditions on what a trial reports, as people write them: `val_loss > 10 after 3`."""
+"""Conditions on the metrics of a trial, as text: `val_loss > 10 after 3`."""
 
 from __future__ import annotations
 
@@ -19,47 +19,56 @@ COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
 }
 KINDS: Mapping[str, Callable[[float], bool]] = {"nan": math.isnan, "inf": math.isinf}
 
-MAX_TEXT = 500  # characters of a condition; nobody means a longer one
+MAX_TEXT = 500  # characters of a condition
 FORMS = (
-    "METRIC is nan, METRIC is inf, or METRIC < NUMBER (or <=, >, >=), and then maybe: after N; "
-    "of several, each as an item of its own"
+    "METRIC is nan, METRIC is inf, or METRIC < NUMBER (or <=, >, >=), optionally followed by: after N; "
+    "write several conditions as a list"
 )
 _FORM = re.compile(
     r"\s*(?P<metric>[^\s<>][^<>]*?)"
     r"(?:\s+is\s+(?P<kind>nan|inf)|\s*(?P<comparison><=|>=|<|>)\s*(?P<number>[^\s<>=]+))"
     r"(?:\s+after\s+(?P<after>[0-9]+))?\s*\Z"
 )
-# What no metric's name holds: there, more was meant than is said, as in "loss is nan or loss > 9".
-_MEANT = re.compile(r"\s(?:is\s+(?:nan|inf)|after\s+[0-9]+)(?:\s|\Z)|=\Z")
+# Parts of a second condition, as in "loss is nan or loss > 9". A metric name must not contain them.
+_SECOND_CONDITION = re.compile(r"\s(?:is\s+(?:nan|inf)|after\s+[0-9]+)(?:\s|\Z)|=\Z")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Condition:
-    """True of a trial, or not, by the newest value that it reported of one metric."""
+    """A condition on the newest value of one metric."""
 
-    text: str  # as written
+    text: str  # as the user wrote it, with single spaces
     metric: str
-    after: int = 0  # it takes so many finite values of the metric before it can be true
-    is_true_of: Callable[[float], bool]  # of any float, NaN included
+    after: int = 0  # the condition is False until the trial reported so many finite values
+    is_true_of: Callable[[float], bool]  # accepts any float, including NaN
 
     def holds(self, trial: Trial) -> bool:
+        """Return True if the condition is true for a trial."""
         stats = trial.metrics.get(self.metric)
         if stats is None or stats.count < self.after:
             return False
         value = stats.last
-        if is_number(value) or isinstance(value, float):  # bools and text are no values to compare
+        if is_number(value) or isinstance(value, float):  # bool and str cannot be compared
             return self.is_true_of(float(value))
         return False
 
 
 def parse_condition(text: str) -> Condition:
-    """Read one condition; a metric's name may hold dots, slashes and blanks.
+    """Parse one condition.
 
-    Nothing is evaluated but a comparison with one number. Raises ConfigError for anything else.
+    Args:
+        text: `METRIC is nan`, `METRIC is inf` or `METRIC < NUMBER` (also `<=`, `>`, `>=`), optionally followed
+            by `after N`. A metric name can contain dots, slashes and spaces.
+
+    Returns:
+        The condition.
+
+    Raises:
+        ConfigError: If the text has another form, or the number is not finite.
     """
     found = _FORM.match(text) if len(text) <= MAX_TEXT else None
-    if found is None or _MEANT.search(found["metric"]):
-        raise ConfigError(f"{text[:MAX_TEXT]!r} is no condition; write {FORMS}")
+    if found is None or _SECOND_CONDITION.search(found["metric"]):
+        raise ConfigError(f"{text[:MAX_TEXT]!r} is not a valid condition; write {FORMS}")
     metric, kind, comparison = found["metric"], found["kind"], found["comparison"]
     return Condition(
         text=" ".join(text.split()),

@@ -1,4 +1,4 @@
-"""A sweep: its config, which never changes once created, and its state."""
+"""A sweep: its config, which never changes, and its state."""
 
 from __future__ import annotations
 
@@ -8,26 +8,28 @@ from datetime import datetime
 from enum import Enum
 from typing import Any
 
+from smsweep.core.job import JobTemplate
 from smsweep.space.space import SearchSpace
 
 DEFAULT_COMMAND = ("${env}", "${interpreter}", "${program}", "${args}")
 
 
 class SweepState(str, Enum):
-    """W&B's words."""
+    """The state of a sweep, with W&B's names."""
 
     RUNNING = "running"
-    PAUSED = "paused"  # no new trials; resume leads back
-    STOPPED = "stopped"  # no new trials, running ones may end
-    CANCELLED = "cancelled"  # no new trials, running ones are killed
-    FINISHED = "finished"  # used up, capped, or target reached, and nothing active
+    PAUSED = "paused"  # no new trials until it is resumed
+    STOPPED = "stopped"  # no new trials; running trials finish
+    CANCELLED = "cancelled"  # no new trials; running trials are killed
+    FINISHED = "finished"  # nothing is left to try and no trial is active
 
     @property
     def takes_trials(self) -> bool:
+        """True if trials can be added."""
         return self is SweepState.RUNNING
 
 
-# verb -> (states it is legal from, state it leads to). Resume is legal from any, as in W&B.
+# command -> (states in which it is valid, next state). As in W&B, resume is valid in every state.
 VERBS: Mapping[str, tuple[frozenset[SweepState], SweepState]] = {
     "pause": (frozenset({SweepState.RUNNING, SweepState.PAUSED}), SweepState.PAUSED),
     "resume": (frozenset(SweepState), SweepState.RUNNING),
@@ -40,22 +42,26 @@ VERBS: Mapping[str, tuple[frozenset[SweepState], SweepState]] = {
 
 
 class Goal(str, Enum):
+    """The direction in which a metric improves."""
+
     MINIMIZE = "minimize"
     MAXIMIZE = "maximize"
 
     @property
     def sign(self) -> int:
-        """Multiply a value by it and lower is better."""
+        """1 or -1. Of values multiplied by it, a lower value is better."""
         return 1 if self is Goal.MINIMIZE else -1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Metric:
-    name: str  # as logged; nested metrics flattened with dots
+    """A metric of the sweep config."""
+
+    name: str  # as logged; nested names are joined by dots
     goal: Goal = Goal.MINIMIZE
-    target: float | None = None  # no new trials once one is at least this good
-    impute: str = "worst"  # latest | best | worst: what a failed trial counts as in the search
-    impute_while_running: str = "false"  # latest | best | worst | false: what a running trial counts as
+    target: float | None = None  # no new trials after a trial is at least this good
+    impute: str = "worst"  # latest | best | worst: the value of a failed trial in the search
+    impute_while_running: str = "false"  # latest | best | worst | false: the value of a running trial
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,7 +82,7 @@ class SweepConfig:
     metrics: tuple[Metric, ...] = ()  # two or more, only for method custom
     method_options: Mapping[str, Any] = field(default_factory=dict)  # of a plug-in's search method
     early_terminate: EarlyTerminate | None = None
-    run_cap: int | None = None  # trials over all agents
+    run_cap: int | None = None  # maximum number of trials of all agents
     program: str | None = None
     command: tuple[str, ...] = DEFAULT_COMMAND
     name: str | None = None
@@ -84,36 +90,41 @@ class SweepConfig:
     project: str | None = None
     entity: str | None = None
     scheduler: Mapping[str, Any] | None = None
-    document: Mapping[str, Any] = field(default_factory=dict)  # as the user wrote it, numbers read
+    document: Mapping[str, Any] = field(default_factory=dict)  # sweep.yaml as plain data
 
     @property
     def all_metrics(self) -> tuple[Metric, ...]:
-        """What trials are compared by: one metric, several, or none."""
+        """The metrics by which trials are compared: one, several, or none."""
         return (self.metric,) if self.metric is not None else self.metrics
 
     def command_with(self, launch: tuple[str, ...]) -> tuple[str, ...]:
-        """Return how a trial is started: the sweep's own words, else the launch that its job asks for.
+        """Return the command that starts a trial.
 
-        launch: a command; () where the job asks for none.
+        Args:
+            launch: The command of the job template; () without one.
+
+        Returns:
+            The sweep's own command if it has one, else `launch`, else the default command.
         """
         return self.command if "command" in self.document or not launch else launch
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sweep:
-    """A sweep as stored. A snapshot: the store holds the truth."""
+    """A snapshot of a stored sweep. The store can have a newer state."""
 
     id: str  # 8 characters of [a-z0-9]
     config: SweepConfig
+    job: JobTemplate = field(default_factory=JobTemplate)  # parsed from job_yaml
     state: SweepState = SweepState.RUNNING
-    seed: int = 0  # all chance in the search follows from it and from the trials' numbers
-    name: str = ""  # what lists show
-    project: str = ""  # "" when none was named
+    seed: int = 0  # random numbers of the search depend only on it and on the trial numbers
+    name: str = ""  # shown in lists
+    project: str = ""  # W&B project; "" for none
     entity: str = ""
-    sweep_yaml: str = ""  # the document as text
-    job_yaml: str = ""  # "" when none was given
-    source_hash: str = ""  # of the source bundle; "" for a sweep of a Python function
-    code_hash: str = ""  # sha256:HEX of the program that scheduler.source names; "" without one
+    sweep_yaml: str = ""  # the config as YAML text
+    job_yaml: str = ""  # the job config as YAML text; "" without one
+    source_hash: str = ""  # hash of the source bundle; "" for a sweep of a Python function
+    code_hash: str = ""  # sha256:HEX of the file that scheduler.source names; "" without one
     prior_runs: tuple[str, ...] = ()  # labels of earlier trials that inform the search
     created_at: datetime | None = None  # aware UTC
-    revision: int = 0  # grows with every change to the sweep or one of its trials
+    revision: int = 0  # grows with each change of the sweep or of one of its trials

@@ -1,4 +1,4 @@
-"""When a sweep is good enough: the targets of its metrics."""
+"""The targets of a sweep's metrics, after which no new trials start."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from smsweep.core.trial import History, Trial, TrialState
 
 
 class Targets:
-    """Tells whether any trial of a history was ever good enough, at the cost of what changed.
+    """Checks whether a trial has reached the targets. Only changed trials are checked again.
 
-    With one metric: a trial whose objective is at least as good as the target, in whatever state it is. With
-    several: one that has ended, and whose last values meet each target that is given at the same time.
+    With one metric, the objective of a trial in any state must be at least as good as the target. With several
+    metrics, the last values of an ended trial must meet all targets at the same time.
+
+    Args:
+        config: The config of the sweep.
     """
 
     def __init__(self, config: SweepConfig) -> None:
@@ -22,7 +25,7 @@ class Targets:
         self._history: History | None = None
 
     def are_reached(self, history: History) -> bool:
-        """Tell; False where no target is set."""
+        """Return True if a trial of the history has reached the targets; False if the sweep has no target."""
         if not self._has_any:
             return False
         if history is not self._history:

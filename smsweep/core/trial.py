@@ -1,4 +1,4 @@
-"""A trial: one assignment of params, its state and what it reported; and the history of a sweep's trials."""
+"""A trial: one assignment of params with its state and metrics; and the history of a sweep's trials."""
 
 from __future__ import annotations
 
@@ -12,26 +12,29 @@ from enum import Enum
 from typing import Any, TypeGuard, overload
 
 Params = Mapping[str, Any]  # nested as in the sweep's YAML: {"lr": 0.1, "optimizer": {"name": "sgd"}}
-Scalar = float | int | bool | str | None  # what a metric may be; NaN and the infinities are floats
+Scalar = float | int | bool | str | None  # value of a metric; a float can be NaN or infinite
 
 
 class TrialState(str, Enum):
+    """The state of a trial."""
+
     PENDING = "pending"  # waits for an agent
-    RUNNING = "running"  # claimed; its job is starting, at work, or waiting in the backend's queue
-    STOPPING = "stopping"  # was told to end; its last metrics still count
-    FINISHED = "finished"  # the script ended with exit code 0
-    FAILED = "failed"  # the script said no
-    CRASHED = "crashed"  # lost without a verdict
-    STOPPED = "stopped"  # ended early by a rule
-    KILLED = "killed"  # ended by a person
+    RUNNING = "running"  # claimed by an agent; its job starts, runs, or waits in the backend's queue
+    STOPPING = "stopping"  # asked to end; its last metrics still count
+    FINISHED = "finished"  # the script exited with code 0
+    FAILED = "failed"  # the script failed
+    CRASHED = "crashed"  # the job was lost
+    STOPPED = "stopped"  # ended early by a stopping rule
+    KILLED = "killed"  # ended by the user
 
     @property
     def is_terminal(self) -> bool:
+        """True if the trial has ended."""
         return self in TERMINAL
 
     @property
     def is_active(self) -> bool:
-        """Whether a job may be alive for it."""
+        """True if the trial can have a live job."""
         return self in (TrialState.RUNNING, TrialState.STOPPING)
 
 
@@ -39,7 +42,7 @@ TERMINAL = frozenset(
     {TrialState.FINISHED, TrialState.FAILED, TrialState.CRASHED, TrialState.STOPPED, TrialState.KILLED}
 )
 
-# A retry, by policy or by a person, leads from any end but `finished` back to pending with attempt + 1.
+# A retry, automatic or by the user, moves a trial from every final state except `finished` to pending.
 MOVES: Mapping[TrialState, frozenset[TrialState]] = {
     TrialState.PENDING: frozenset({TrialState.RUNNING, TrialState.KILLED}),
     TrialState.RUNNING: TERMINAL | {TrialState.STOPPING, TrialState.PENDING},
@@ -56,25 +59,25 @@ MOVES: Mapping[TrialState, frozenset[TrialState]] = {
 class MetricPoint:
     """One value that a script reported."""
 
-    name: str  # nested metrics are flattened: "val.loss"
+    name: str  # nested names are joined by dots: "val.loss"
     value: Scalar
-    step: int | None = None  # the script's own step; None for a value matched in a printed line
+    step: int | None = None  # step that the script gave; None for a value from a printed line
     time: datetime  # aware UTC, when it was reported
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MetricStats:
-    """What a trial said of one metric so far."""
+    """Statistics of one metric of a trial."""
 
-    last: Scalar = None  # the newest value of any kind
-    count: int = 0  # finite numbers seen (bools, text and NaN do not count)
-    min: float = math.inf  # of those
+    last: Scalar = None  # newest value of any type
+    count: int = 0  # finite numbers (bool, text and NaN do not count)
+    min: float = math.inf  # of the finite numbers
     max: float = -math.inf
-    step: int | None = field(default=None, compare=False)  # of the newest value; None where it has none
+    step: int | None = field(default=None, compare=False)  # step of the newest value
     before: tuple[int, float, float] | None = field(default=None, compare=False)  # count, min, max without it
 
     def add(self, value: Scalar, step: int | None = None) -> MetricStats:
-        """Take in the next value. One more for the step of the last one takes its place, as it does in a row."""
+        """Return the statistics with one more value. A value with the last step replaces the last value."""
         count, low, high = known = (self.count, self.min, self.max)
         if step is not None and step == self.step and self.before is not None:
             count, low, high = known = self.before
@@ -86,7 +89,7 @@ class MetricStats:
 
 
 def flat_params(params: Params, prefix: str = "") -> dict[str, Any]:
-    """Return params with nested names joined by dots, as columns of a table have them."""
+    """Return params with nested names joined by dots, as in the columns of a table."""
     flat: dict[str, Any] = {}
     for name, value in params.items():
         if isinstance(value, Mapping):
@@ -97,56 +100,61 @@ def flat_params(params: Params, prefix: str = "") -> dict[str, Any]:
 
 
 def is_number(value: object) -> TypeGuard[int | float]:
-    """Tell whether a reported value can be compared: finite as a float, and not a bool."""
+    """Return True if a value can be compared: a finite number, and not a bool."""
     if type(value) is float:
         return math.isfinite(value)
     try:
         return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
     except OverflowError:
-        return False  # an int beyond all floats
+        return False  # an int that is too large for a float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trial:
-    """One assignment of params and all that is known of it. A snapshot: the store holds the truth."""
+    """A snapshot of one trial. The store can have a newer state."""
 
     sweep_id: str = ""
-    number: int  # from 0, in the order proposed; never used twice within a sweep
-    params: Params  # as assigned; never what the script logs about itself
+    number: int  # from 0, in the order of creation; never reused within a sweep
+    params: Params  # as assigned; values that the script logs do not change them
     state: TrialState = TrialState.PENDING
-    attempt: int = 0  # from 0; one job per (number, attempt)
-    reason: str = ""  # why it is in this state, for a person; "" when there is nothing to say
-    asked_by: str = ""  # who asked it to end: "rule", "person", "agent"; "" when nobody did
-    job_name: str = ""  # of the current attempt; "" before the first claim
-    place: str = ""  # backend and where it runs, such as "process@host"; "" before the first claim
-    agent_id: str = ""  # who holds it; "" when nobody does
-    lease_expires_at: datetime | None = None  # aware UTC; None when nobody holds it
+    attempt: int = 0  # from 0; each attempt has its own job
+    reason: str = ""  # why the trial is in this state, for the user; "" for no reason
+    asked_by: str = ""  # who asked the trial to end: "rule", "person" (the user), "agent"; "" for nobody
+    job_name: str = ""  # job of the current attempt; "" before the first claim
+    place: str = ""  # backend and location, such as "process@host"; "" before the first claim
+    agent_id: str = ""  # agent that holds the trial; "" for none
+    lease_expires_at: datetime | None = None  # aware UTC; None if no agent holds the trial
     created_at: datetime | None = None
     started_at: datetime | None = None  # first claim of the current attempt
     ended_at: datetime | None = None
-    exit_code: int | None = None  # of the script, where the backend could tell
-    cursor: str = ""  # how far the job's log has been read; the backend's own words
-    n_points: int = 0  # points stored so far and not replaced by a later attempt
+    exit_code: int | None = None  # of the script; None if unknown
+    cursor: str = ""  # read position in the job's log; opaque, from the backend
+    n_points: int = 0  # number of stored points; a later attempt can replace points
     metrics: Mapping[str, MetricStats] = field(default_factory=dict)
-    summary: Mapping[str, Scalar] = field(default_factory=dict)  # what the script set as its own summary
-    curve: tuple[float, ...] = ()  # finite values of the sweep's metric, oldest first, one a row; if asked for
-    retries: Mapping[str, int] = field(default_factory=dict)  # class of failure -> times it was retried after one
-    usage: Mapping[str, Any] = field(default_factory=dict)  # of all its jobs; see verdicts.usage_after
-    revision: int = 0  # grows with every change in the sweep; 0 outside a store
-    is_removed: bool = False  # taken out of the sweep by a person; its params are free again
+    summary: Mapping[str, Scalar] = field(default_factory=dict)  # values that the script set in its summary
+    curve: tuple[float, ...] = ()  # finite values of the sweep's metric, oldest first; () if not requested
+    retries: Mapping[str, int] = field(default_factory=dict)  # failure class -> number of retries so far
+    usage: Mapping[str, Any] = field(default_factory=dict)  # of all its jobs; see outcome.usage_after
+    revision: int = 0  # grows with each change in the sweep; 0 outside a store
+    is_removed: bool = False  # removed by the user; its params can be tried again
 
     @property
     def label(self) -> str:
+        """`SWEEP/NUMBER`, as commands accept it."""
         return f"{self.sweep_id}/{self.number}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StopDecision:
-    """A rule's verdict on one running trial."""
+    """The decision of a stopping rule to end one running trial.
+
+    Raises:
+        ValueError: If the reason is empty.
+    """
 
     number: int
-    reason: str  # never empty: rule, band, value, threshold
-    evidence: Mapping[str, Any] = field(default_factory=dict)  # the same for programs, as far as it applies
+    reason: str  # not empty; names rule, band, value and threshold
+    evidence: Mapping[str, Any] = field(default_factory=dict)  # the facts of the reason, for programs
 
     def __post_init__(self) -> None:
         if not self.reason:
@@ -154,24 +162,29 @@ class StopDecision:
 
 
 class History(Sequence[Trial]):
-    """The trials of one sweep in order of number, and cheap answers to what changed since.
+    """The trials of one sweep, sorted by number, with incremental reads of changes.
 
-    A strategy that keeps something it derived asks `since(cursor)` and folds in only the changes, so that
-    the 100,000th trial costs what the 10th did. Removed trials are not in the sequence; `since` tells of them.
+    A strategy that keeps derived data calls `since(cursor)` and updates its data with the changes only. So the
+    100,000th trial costs as much as the 10th. Removed trials are not in the sequence, but `since` returns their
+    numbers.
+
+    Args:
+        trials: The trials of the sweep.
+        prior: Trials of earlier sweeps, which never change.
     """
 
     def __init__(self, trials: Iterable[Trial] = (), prior: Iterable[Trial] = ()) -> None:
         self._trials: dict[int, Trial] = {}
         self._numbers: list[int] = []  # ascending
-        self._log: list[int] = []  # numbers in the order they changed
-        self.prior: tuple[Trial, ...] = tuple(prior)  # of earlier sweeps, fixed
-        self.next_number = 0  # one more than the highest number ever seen, removed ones included
+        self._log: list[int] = []  # numbers in the order of their changes
+        self.prior: tuple[Trial, ...] = tuple(prior)  # trials of earlier sweeps
+        self.next_number = 0  # highest number so far plus 1, including removed trials
         self._removed: set[int] = set()  # numbers
         self.counts: Counter[TrialState] = Counter()  # trials in each state
         self.update(trials)
 
     def update(self, trials: Iterable[Trial]) -> None:
-        """Take in new snapshots; a later one of the same number replaces the earlier."""
+        """Add trials, or replace the snapshots of known trials."""
         for trial in trials:
             number = trial.number
             self._removed.discard(number)
@@ -192,17 +205,23 @@ class History(Sequence[Trial]):
 
     @property
     def has_gaps(self) -> bool:
-        """Whether trials below next_number are missing here: what comes next is not to be decided like this."""
+        """True if a trial below `next_number` is missing, so that no decision must be made from this history."""
         return len(self._trials) + len(self._removed) < self.next_number
 
     def since(self, cursor: int) -> tuple[list[int], int]:
-        """Return the numbers that changed after `cursor` (each once) and the cursor to ask with next.
+        """Return what changed after a cursor.
 
-        A number that `get` no longer knows was removed. cursor: 0 for everything.
+        Args:
+            cursor: The cursor of the last call; 0 for all trials.
+
+        Returns:
+            The numbers of the changed trials, each once, and the next cursor. If `get` returns None for a
+            number, the trial was removed.
         """
         return list(dict.fromkeys(self._log[cursor:])), len(self._log)
 
     def get(self, number: int) -> Trial | None:
+        """Return the trial with a number; None if it does not exist or was removed."""
         return self._trials.get(number)
 
     def __len__(self) -> int:
@@ -216,7 +235,7 @@ class History(Sequence[Trial]):
     @overload
     def __getitem__(self, index: slice) -> list[Trial]: ...
     def __getitem__(self, index: int | slice) -> Trial | list[Trial]:
-        """By position, not by number: after a removal the two differ."""
+        """Return a trial by position. After a removal, positions and numbers differ."""
         if isinstance(index, slice):
             return [self._trials[number] for number in self._numbers[index]]
         return self._trials[self._numbers[index]]

@@ -1,4 +1,4 @@
-"""Acts: claims trials, submits their jobs, reads what they report, ends them, and writes down how they ended."""
+"""Claims trials, submits their jobs, reads their logs, stops them, and stores their final states."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from smsweep.backends.base import Backend
 from smsweep.core.failure_kind import CRASHED, NAME
 from smsweep.core.job import JobStatus, TrainingJobRequest
-from smsweep.core.outcome import Ruling, duration_s, retry, rule, usage_after
+from smsweep.core.outcome import Ruling, decide, duration_s, retry, usage_after
 from smsweep.core.sweep import SweepState
 from smsweep.core.trial import Trial, TrialState
 from smsweep.engine.agent_state import AgentOptions, Held, Outcome
@@ -27,13 +27,29 @@ from smsweep.store.base import Store
 
 log = logging.getLogger(__name__)
 
-LEASE_S = 60.0  # how long a trial stays ours without a sign of life
-LAST_TRIES_S = 10.0  # for an agent told to go at once whose store or backend is out of reach
-SHORTEST_SLEEP_S = 0.05  # a backend that knows when a job ends cuts it short
+LEASE_S = 60.0  # without a renewal, another agent can take the trial over after this time
+LAST_TRIES_S = 10.0  # retries of an agent that must exit at once but cannot reach its store or backend
+SHORTEST_SLEEP_S = 0.05  # a backend that notices the end of a job ends the sleep earlier
 
 
 class Agent:
-    """One loop over one sweep. The clock and the sleep come from outside; so does who is told of changes."""
+    """Runs trials of one sweep in a loop, until nothing is left to do.
+
+    Args:
+        store: The store that has the sweep.
+        backend: Runs the jobs.
+        controller: Makes the decisions.
+        render: Returns the job request of a trial.
+        reader: Parses metrics from log lines.
+        agent_id: Unique id of this agent, which the store keeps with each trial that the agent holds.
+        options: Number of slots, limits and retries.
+        flapping: Decides after which failures the agent gives up.
+        clock: Returns the current time, aware UTC.
+        sleep: Waits for a number of seconds, or until a job ends.
+        on_change: Called with each trial whose state or metrics changed.
+        reuse: Returns a reason if a trial finished with a known result, without a job; else "".
+        redact: Masks secrets in the failure texts of jobs.
+    """
 
     def __init__(
         self,
@@ -58,8 +74,8 @@ class Agent:
         self._render = render
         self._intake = Intake(store, backend, reader, agent_id, clock, on_change)
         self._waiting = Waiting(store, agent_id, clock)
-        self._reuse = reuse  # gives a trial a known result and says whose; "" where there is none
-        self._redact = redact  # masks secrets in what jobs say of their end
+        self._reuse = reuse
+        self._redact = redact
         self._agent_id = agent_id
         self._options = options
         self._flapping = flapping
@@ -71,49 +87,59 @@ class Agent:
         self._started = 0
         self._ended: dict[TrialState, int] = {}
         self._leaving = Leaving.NO
-        self._leaves_for_machine = False  # trials go back to the queue instead of being killed
+        self._leaves_for_machine = False  # the machine shuts down: trials become pending again instead of killed
         self._renewed_at = clock()
-        self._is_idle = False  # nothing is left to try, as of the last tick
-        self._is_contended = False  # other agents were faster in the last tick
-        self._rng = random.Random(agent_id)  # noqa: S311 - spreads the pauses of agents, no secret
+        self._is_idle = False  # as of the last tick: no trial is left to start
+        self._is_contended = False  # as of the last tick: other agents were faster
+        self._rng = random.Random(agent_id)  # noqa: S311 - spreads the pauses of agents; not a secret
         self._trouble = ""
 
     def leave(self, how: Leaving | None = None, *, machine_goes: bool = False) -> Leaving:
-        """Ask the agent to go: one step more urgently than before, or as said. Safe in a signal handler.
+        """Ask the agent to exit. Safe in a signal handler.
 
-        machine_goes: end running trials so that another agent takes them up again.
+        Args:
+            how: How urgently; None for one level more than before.
+            machine_goes: If True, the machine shuts down: running trials become pending again, so that another
+                agent continues them.
+
+        Returns:
+            The level that holds now.
         """
         self._leaving = max(self._leaving, how if how is not None else Leaving(min(self._leaving + 1, 3)))
         self._leaves_for_machine |= machine_goes
         return self._leaving
 
     def run(self) -> Outcome:
-        """Tick until there is nothing left to do here."""
-        pause_s, told = SHORTEST_SLEEP_S, ""
+        """Run ticks until nothing is left to do, and return how the trials ended."""
+        pause_s, logged = SHORTEST_SLEEP_S, ""
         failing_since: datetime | None = None
         while True:
             try:
-                happened, told, failing_since = self.tick(), "", None
+                happened, logged, failing_since = self.tick(), "", None
             except SmsweepError as err:
                 failing_since = failing_since or self._clock()
                 if not err.retryable or self._must_go(failing_since):
                     raise
-                if str(err) != told:  # once, however long it lasts
+                if str(err) != logged:  # log each error once, however long it lasts
                     log.error("%s; trying again", err)
-                told = str(err)
+                logged = str(err)
                 happened, pause_s = False, self._options.longest_sleep_s
             if self._is_done():
                 return Outcome(ended=dict(self._ended), trouble=self._trouble, asked_by=self._asked_by())
             pause_s = SHORTEST_SLEEP_S if happened else min(pause_s * 1.5, self._options.longest_sleep_s)
-            # agents that met at the same moment must not meet again
+            # A random pause keeps agents that collided from colliding again.
             self._sleep(pause_s * self._rng.random() if self._is_contended else pause_s)
 
     def tick(self) -> bool:
-        """Look once at everything and act once on it. Returns whether anything changed."""
+        """Run one round: renew leases, read jobs, judge trials, pass on stops, start trials.
+
+        Returns:
+            True if anything changed.
+        """
         self._renew_leases()
         happened = self._observe()
         self._controller.refresh()
-        self._take_in_news()
+        self._apply_remote_changes()
         happened |= self._judge()
         self._pass_on_stops()
         happened |= self._fill_slots()
@@ -125,7 +151,10 @@ class Agent:
         return "person" if self._leaving else ""
 
     def _must_go(self, failing_since: datetime) -> bool:
-        """Tell whether to leave although trials cannot be settled; the next agent finds them."""
+        """Return True if the agent must exit although it cannot store the ends of its trials.
+
+        The next agent finds the jobs of these trials.
+        """
         is_urgent = self._leaves_for_machine or self._leaving is Leaving.KILL
         return is_urgent and (self._clock() - failing_since).total_seconds() > LAST_TRIES_S
 
@@ -144,45 +173,45 @@ class Agent:
 
     def _renew_leases(self) -> None:
         now = self._clock()
-        elapsed_s = (now - self._renewed_at).total_seconds()  # below 0 when our clock was set back
+        elapsed_s = (now - self._renewed_at).total_seconds()  # negative if the clock was set back
         if not self._held or 0 <= elapsed_s < LEASE_S / 3:
             return
         kept = self._store.renew(self._agent_id, LEASE_S)
         self._renewed_at = now
         for number in [number for number in self._held if (self._sweep_id, number) not in kept]:
-            log.warning("%s/%s is no longer ours: another agent took it over", self._sweep_id, number)
+            log.warning("%s/%s: another agent took over this trial", self._sweep_id, number)
             del self._held[number]
 
-    def _take_in_news(self) -> None:
-        """Learn what others did to our trials: told them to end, or took them over."""
+    def _apply_remote_changes(self) -> None:
+        """Update held trials that other processes stopped, and drop those that other agents took over."""
         for number, held in list(self._held.items()):
             known = self._controller.history.get(number)
             if known is not None and known.revision > held.trial.revision:
                 held.trial = known
             if held.trial.agent_id != self._agent_id:
-                log.warning("%s is no longer ours: another agent took it over", held.trial.label)
+                log.warning("%s: another agent took over this trial", held.trial.label)
                 del self._held[number]
 
     def _observe(self) -> bool:
-        """Read status and logs of all held jobs, and settle those that have ended."""
+        """Read the status and the new log lines of all held jobs, and store the ends of those that ended."""
         names = {held.trial.job_name: held for held in self._held.values() if held.is_submitted}
         statuses = self._backend.describe(names) if names else {}
         happened = False
         for name, held in names.items():
-            self._renew_leases()  # reading a talkative job takes its time
+            self._renew_leases()  # reading a long log takes time
             if held.trial.number not in self._held:
                 continue
             status = statuses.get(name)
             held.trial, is_complete = self._intake.read(held.trial)
             if status is None:
-                held.is_submitted = held.was_told = False  # the backend has forgotten it, or never got it
+                held.is_submitted = held.is_stop_sent = False  # the backend does not know the job
             elif status.is_terminal and is_complete:
                 self._settle(held, status)
                 happened = True
         return happened
 
     def _judge(self) -> bool:
-        """End what the rule wants to end, in view of all that was reported up to this tick."""
+        """Move trials to stopping that the stopping rule selects by the metrics up to this tick."""
         stopping = self._controller.judge()
         for trial in stopping:
             if trial.number in self._held:
@@ -190,13 +219,13 @@ class Agent:
         return bool(stopping)
 
     def _settle(self, held: Held, status: JobStatus) -> None:
-        """Write down how a trial ended, then let the backend forget its job."""
+        """Store how a trial ended, then let the backend forget its job."""
         if status.results is not None:
             held.trial = self._intake.keep(held.trial, status.results.final_metrics)
         if self._leaves_for_machine and not held.trial.asked_by and self._order_stop(held, ""):
-            status = replace(status, status="Stopped")  # it may have ended for the same reason
+            status = replace(status, status="Stopped")  # the job may have ended for the same reason
         current = held.trial
-        ruling = rule(current, status, self._options.retries)
+        ruling = decide(current, status, self._options.retries)
         if ruling.to is TrialState.FINISHED and (missing := self._controller.missing_objective(current)):
             ruling = Ruling(to=TrialState.FAILED, reason=missing, retries=current.retries)
         usage = usage_after(current, status, self._options.price)
@@ -205,9 +234,15 @@ class Agent:
             self._backend.forget(status.name)
 
     def _end(self, held: Held, ruling: Ruling, **known: Any) -> bool:
-        """Write down a trial's end; False when somebody changed it meanwhile, to be looked at again.
+        """Store the next state of a held trial, and stop holding it.
 
-        known: what else is known of it, as Store.move takes it.
+        Args:
+            held: The trial.
+            ruling: Its next state.
+            **known: More facts about the end, as `Store.move` accepts them.
+
+        Returns:
+            False if another process changed the trial at the same time. The next tick tries again.
         """
         number, to, reason = held.trial.number, ruling.to, self._redact(ruling.reason)
         try:
@@ -222,7 +257,7 @@ class Agent:
                 **known,
             )
         except StoreConflict as err:
-            log.debug("%s: looking again: %s", held.trial.label, err)
+            log.debug("%s: reading the trial again: %s", held.trial.label, err)
             return False
         del self._held[number]
         self._controller.note([trial])
@@ -235,30 +270,30 @@ class Agent:
         return True
 
     def _pass_on_stops(self) -> None:
-        """Tell jobs to end whose trials were told to, by a rule, a person, or our own leaving."""
+        """Stop the jobs of trials that a rule, the user or this agent's shutdown ended."""
         cancelled = self._controller.sweep.state is SweepState.CANCELLED
         for held in list(self._held.values()):
             is_stopping = held.trial.state is TrialState.STOPPING
             if not is_stopping and (cancelled or self._leaving >= Leaving.STOP):
                 is_stopping = self._order_stop(held, "the sweep was cancelled" if cancelled else "")
             kills = cancelled or self._leaving >= Leaving.KILL
-            if is_stopping and not held.is_submitted and not held.was_told:
+            if is_stopping and not held.is_submitted and not held.is_stop_sent:
                 self._end_unstarted(held)
-            elif is_stopping and (kills or not held.was_told):
+            elif is_stopping and (kills or not held.is_stop_sent):
                 self._backend.stop(held.trial.job_name, grace_s=0 if kills else self._options.grace_s)
-                held.was_told = True
+                held.is_stop_sent = True
 
     def _end_unstarted(self, held: Held) -> None:
-        """End a trial that was told to end before we saw its job start."""
+        """End a stopping trial whose job this agent has not seen."""
         name = held.trial.job_name
         if held.may_have_job and name in self._backend.describe([name]):
-            held.is_submitted = True  # there is one after all: it is told at the next tick
+            held.is_submitted = True  # the job exists; the next tick stops it
             return
-        self._end(held, rule(held.trial, JobStatus(name=name, status="Stopped"), self._options.retries))
+        self._end(held, decide(held.trial, JobStatus(name=name, status="Stopped"), self._options.retries))
 
     def _order_stop(self, held: Held, reason: str) -> bool:
         by = "agent" if self._leaves_for_machine else "person"
-        reason = reason or ("its agent had to leave" if by == "agent" else "stopped by Ctrl-C")
+        reason = reason or ("the machine of its agent shut down" if by == "agent" else "stopped by Ctrl-C")
         try:
             held.trial = self._store.move(
                 self._sweep_id,
@@ -269,14 +304,14 @@ class Agent:
                 asked_by=by,
             )
         except StoreConflict:
-            return False  # read again at the next tick
+            return False  # the next tick reads the trial again
         return True
 
     def _fill_slots(self) -> bool:
         self._is_idle = False
-        takes_more = True  # the backend, as far as we know
+        takes_more = True  # the backend accepts more jobs
         for held in list(self._held.values()):
-            if takes_more and not held.is_submitted and not held.was_told:
+            if takes_more and not held.is_submitted and not held.is_stop_sent:
                 takes_more = self._submit(held)
         happened = self._is_contended = False
         while takes_more and self._may_start():
@@ -289,23 +324,23 @@ class Agent:
             happened = True
             takes_more = self._submit(self._held[trial.number])
         if not self._held and (self._trouble or self._is_used_up()):
-            self._controller.conclude()  # the trial that made this agent leave was perhaps the sweep's last
+            self._controller.conclude()  # the last trial of this agent may be the last of the sweep
         return happened
 
-    def _give_back(self, held: Held) -> None:
-        """End a trial whose agent is gone and whose job runs, if at all, where we cannot see it."""
-        reason = f"its agent was lost, and its job ran at {held.trial.place}, out of sight from here"
+    def _end_unreachable(self, held: Held) -> None:
+        """End a trial of a lost agent whose job this agent cannot reach."""
+        reason = f"its agent was lost, and its job ran at {held.trial.place}, which this agent cannot reach"
         lost = Ruling(to=TrialState.CRASHED, reason=reason, retries=held.trial.retries)
         self._started -= self._end(held, retry(held.trial, CRASHED, self._options.retries, lost))
 
-    def _put_back(self, held: Held, reason: str) -> None:
-        """Leave a trial that has no job to whoever starts anything next."""
+    def _return_to_queue(self, held: Held, reason: str) -> None:
+        """Make a trial without a job pending again."""
         self._waiting.clear(held.trial)
         back = Ruling(to=TrialState.PENDING, reason=reason, retries=held.trial.retries)
         self._started -= self._end(held, back)
 
     def _is_closing(self) -> bool:
-        """Tell whether running trials may end, but none may begin."""
+        """Return True if no trial may start. Running trials continue to their end."""
         return bool(self._leaving or self._trouble or self._controller.sweep.state is not SweepState.RUNNING)
 
     def _may_start(self) -> bool:
@@ -321,7 +356,7 @@ class Agent:
         """Claim an abandoned or pending trial; if there is none, propose new ones for the free slots first.
 
         Returns:
-            The trial, or None with the reason. With None, ADDED means that other agents claimed what was added.
+            The trial, or None with the reason. None with ADDED means that other agents claimed the new trials.
         """
         counts = self._controller.history.counts
         n_active = counts[TrialState.RUNNING] + counts[TrialState.STOPPING]
@@ -347,31 +382,35 @@ class Agent:
         held = self._held[trial.number] = Held(trial, is_taken_over, may_have_job=is_taken_over)
         self._started += 1
         if not is_taken_over and not self._controller.keeps_budget():
-            reason = "waits: with what other agents started at the same time it would go over the budget"
-            self._put_back(held, reason)
+            reason = "waits: other agents started trials at the same time, and the budget does not cover this one"
+            self._return_to_queue(held, reason)
             return None
         return trial
 
     def _submit(self, held: Held) -> bool:
-        """Start the trial's job; False when the backend takes no more now, and it waits."""
+        """Start the job of a trial.
+
+        Returns:
+            False if the backend accepts no more jobs now. Then the trial waits in its slot.
+        """
         trial = held.trial
         if trial.place != self._backend.place:
-            self._give_back(held)
+            self._end_unreachable(held)
             return True
         try:
             if held.may_have_job and trial.job_name in self._backend.describe([trial.job_name]):
-                log.info("%s goes on: found its job %s", trial.label, trial.job_name)
+                log.info("%s continues: found its job %s", trial.label, trial.job_name)
             elif trial.state is TrialState.STOPPING:
                 self._end_unstarted(held)
                 return True
             elif self._is_closing():
-                self._put_back(held, "it had no job yet, and nothing new is started now")
+                self._return_to_queue(held, "it had no job yet, and no new jobs are started now")
                 return True
             elif reason := self._reuse(trial):
                 self._end(held, Ruling(to=TrialState.FINISHED, reason=reason, retries=trial.retries))
                 return True
             else:
-                held.may_have_job = False  # it was looked for
+                held.may_have_job = False  # the backend was asked
                 self._backend.submit(self._render(trial))
                 log.info("%s running: job %s", trial.label, trial.job_name)
         except JobRejected as err:
@@ -382,7 +421,7 @@ class Agent:
         except SmsweepError as err:
             if not err.retryable:
                 raise
-            held.may_have_job |= not err.is_unsent  # an answer may have got lost
+            held.may_have_job |= not err.is_unsent  # the answer may have been lost, and the job started
             self._waiting.note(trial, err)
             return False
         held.is_submitted = True

@@ -1,4 +1,4 @@
-"""What an agent knows of a trial that it has taken."""
+"""The options of an agent, its held trials, and its result."""
 
 from __future__ import annotations
 
@@ -17,30 +17,32 @@ class Held:
     trial: Trial
     is_taken_over: bool  # another agent started it
     is_submitted: bool = False
-    may_have_job: bool = False  # an earlier submission's answer is unknown: look before believing there is none
-    was_told: bool = False  # its job has been told to end
+    may_have_job: bool = False  # an earlier submission may have started a job: ask the backend first
+    is_stop_sent: bool = False  # this agent stopped the job
     _since_s: float = field(default_factory=time.monotonic)
 
     @property
     def watched_s(self) -> float | None:
-        """Seconds since this agent started the trial, whoever sets the clock; None if another agent did."""
+        """Seconds since this agent started the trial, by a monotonic clock; None if another agent started it."""
         return None if self.is_taken_over else time.monotonic() - self._since_s
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AgentOptions:
-    parallel: int = 1  # slots
-    count: int | None = None  # trials to start, then leave; None for no limit
-    longest_sleep_s: float = 0.25  # between two looks when nothing happens
-    retries: Mapping[str, int] = field(default_factory=dict)  # class of failure -> times, where not as usual
-    price: Price | None = None  # of one instance; None where nobody knows
-    grace_s: float | None = None  # from SIGTERM to SIGKILL; None: as the backend has it
+    """The options of an agent."""
+
+    parallel: int = 1  # slots: trials that run at the same time
+    count: int | None = None  # exit after starting so many trials; None for no limit
+    longest_sleep_s: float = 0.25  # between two ticks if nothing happens
+    retries: Mapping[str, int] = field(default_factory=dict)  # failure class -> retries, where not the default
+    price: Price | None = None  # of one instance; None if unknown
+    grace_s: float | None = None  # from SIGTERM to SIGKILL; None for the backend's default
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """What one agent did."""
+    """The result of one agent."""
 
-    ended: dict[TrialState, int]  # trials that ended in its hands, by state
-    trouble: str = ""  # why it gave up; "" when it did not
-    asked_by: str = ""  # who asked it to go: "person" (Ctrl-C), "machine" (SIGTERM); "" when nobody did
+    ended: dict[TrialState, int]  # final state -> number of trials that this agent ended
+    trouble: str = ""  # why the agent gave up; "" if it did not
+    asked_by: str = ""  # "person" after Ctrl-C, "machine" after SIGTERM; "" if the agent exited by itself

@@ -1,4 +1,4 @@
-"""Decides: which params come next, which trials end early, when a sweep is finished. Never acts on a job."""
+"""Decides which params come next, which trials end early, and when a sweep is finished. Never calls a backend."""
 
 from __future__ import annotations
 
@@ -36,11 +36,20 @@ class Proposal(Enum):
 
 
 class Controller:
-    """Reads the trials of one sweep, thinks, and writes if nothing changed meanwhile.
+    """Makes the decisions for one sweep and writes them to the store.
 
-    Several may serve one sweep at once: of two that think at the same time one insert wins, the other reads
-    again. trial_cap: at most so many trials, whatever the config says; None for no such cap. repeats: how often
-    each assignment is tried; the strategy takes care of it. purse: what the trials may cost; None for anything.
+    Several controllers can serve one sweep. If two of them add trials at the same time, one insert succeeds and
+    the other controller reads the sweep again.
+
+    Args:
+        store: The store that has the sweep.
+        sweep: The sweep.
+        strategy: Suggests params. It also repeats each assignment.
+        rule: Selects trials to stop early; None for no early stopping.
+        prior: Ended trials of earlier sweeps that inform the strategy.
+        trial_cap: Maximum number of trials, in addition to the sweep's `run_cap`; None for no limit.
+        repeats: Number of trials of each assignment.
+        budget: The limits on cost; None for no limits.
     """
 
     def __init__(
@@ -53,24 +62,24 @@ class Controller:
         prior: Iterable[Trial] = (),
         trial_cap: int | None = None,
         repeats: int = 1,
-        purse: Purse | None = None,
+        budget: Purse | None = None,
     ) -> None:
         self.sweep = sweep
-        self._purse = purse or Purse()
+        self._budget = budget or Purse()
         self.history = History(prior=prior)
         self._store = store
         self._strategy = strategy
         self._rule = rule
-        self._is_over_budget = False  # the budget covered no further trial when it was last checked
+        self._is_over_budget = False  # as of the last check: the budget covers no further trial
         self._revision = 0
         self._repeats = Repeats(repeats, sweep.config.metric, sweep.config.metrics)
         self._targets = Targets(sweep.config)
         caps = [cap for cap in (sweep.config.run_cap, trial_cap) if cap is not None]
-        self._outlook: str | None = None  # as last told; None before it was read
+        self._outlook: str | None = None  # the stored outlook; None before the first read
         self._cap = min(caps) if caps else None
 
     def refresh(self) -> None:
-        """Read the sweep's state and what changed in its trials since the last time."""
+        """Read the state of the sweep, and the trials that changed since the last call."""
         sweep = self._store.get_sweep(self.sweep.id)
         if sweep.revision == self._revision:
             self.sweep = sweep
@@ -79,39 +88,49 @@ class Controller:
         curve_of = metric.name if metric is not None and self._reads_curves() else None
         trials = self._store.list_trials(self.sweep.id, since=self._revision, curve_of=curve_of)
         self.history.update(trials)
-        self._purse.update(trials)
+        self._budget.update(trials)
         self._revision = max([sweep.revision, *(trial.revision for trial in trials)])
         self.sweep = sweep
 
     def note(self, written: Sequence[Trial]) -> None:
-        """Take in trials as this process has just written them, in that order.
+        """Update the history with trials that this process wrote.
 
-        If nobody else wrote in between, they need not be read again.
+        If no other process wrote in between, the next `refresh` does not read them again.
+
+        Args:
+            written: Trials as the store returned them, in the order of the writes.
         """
         self.history.update(written)
-        self._purse.update(written)
+        self._budget.update(written)
         if written[0].revision == self._revision + 1 and not self._reads_curves():
             self._revision = written[-1].revision
 
     def affords_more(self) -> bool:
-        """Tell whether the budget covers the worst case of one more trial."""
-        return self._purse.room() > 0
+        """Return True if the budget covers the worst case of one more trial."""
+        return self._budget.n_affordable() > 0
 
     def keeps_budget(self) -> bool:
-        """Tell, with all that other agents started meanwhile, whether the budget covers every active trial."""
-        if self._purse.has_limits:
+        """Return True if the budget covers every active trial, including those that other agents just started."""
+        if self._budget.has_limits:
             self.refresh()
-        return self._purse.room() >= 0
+        return self._budget.n_affordable() >= 0
 
     def propose(self, n: int) -> Proposal:
-        """Add up to n pending trials, n > 0."""
+        """Add pending trials.
+
+        Args:
+            n: Maximum number of trials to add, greater than 0.
+
+        Returns:
+            Whether trials were added, or why not.
+        """
         for _ in range(ATTEMPTS):
-            if self.history.has_gaps:  # a trial that was claimed is younger than what was read
+            if self.history.has_gaps:  # a claimed trial is newer than the last read
                 self.refresh()
             if (blocked := self._blocked()) is not None:
                 return blocked
-            params = self._strategy.suggest(self.history, min(n, self._room()))
-            self._tell(outlook(self._strategy, self.history))
+            params = self._strategy.suggest(self.history, min(n, self._n_allowed()))
+            self._save_outlook(outlook(self._strategy, self.history))
             if not params:
                 return Proposal.EXHAUSTED
             if self._add(params):
@@ -128,8 +147,8 @@ class Controller:
         self.note(added)
         return True
 
-    def _tell(self, hint: str) -> None:
-        """Keep the strategy's outlook with the sweep, and say it when it changes."""
+    def _save_outlook(self, hint: str) -> None:
+        """Store why more trials probably find nothing better, and log it when it changes."""
         if self._outlook is None:
             self._outlook = self._store.get_note(self.sweep.id, OUTLOOK_NOTE) or ""
         if hint == self._outlook:
@@ -140,7 +159,7 @@ class Controller:
             log.warning("sweep %s: %s", self.sweep.id, hint)
 
     def judge(self) -> list[Trial]:
-        """Move the running trials that the rule wants to end to stopping, and return them."""
+        """Move the running trials that the stopping rule selects to stopping, and return them."""
         if self._rule is None or not self.history.counts[TrialState.RUNNING]:
             return []
         stopping = []
@@ -155,7 +174,7 @@ class Controller:
                     asked_by="rule",
                 )
             except StoreConflict:
-                continue  # it ended, or another agent's controller was first
+                continue  # the trial ended, or another agent's controller was faster
             self._store.put_note(self.sweep.id, stop_note(trial), dict(decision.evidence))
             log.info("%s stopping: %s", trial.label, trial.reason)
             stopping.append(trial)
@@ -174,7 +193,7 @@ class Controller:
         if counts[TrialState.RUNNING] or counts[TrialState.STOPPING]:
             return True  # their agents mark the end of the sweep
         if counts[TrialState.PENDING]:
-            return self._purse.is_spent()
+            return self._budget.is_spent()
         try:
             self.sweep = self._store.set_sweep_state(
                 self.sweep.id, [SweepState.RUNNING], SweepState.FINISHED, revision=self._revision
@@ -192,14 +211,14 @@ class Controller:
         return not self._strategy.suggest(self.history, 1)
 
     def missing_objective(self, trial: Trial) -> str:
-        """Return why a trial that ended well still cannot be compared; "" when it reported the sweep's metrics."""
+        """Return why a finished trial cannot be compared; "" if it reported all metrics of the sweep."""
         config, seen = self.sweep.config, sorted({*trial.metrics, *trial.summary})
         metric = next((metric for metric in config.all_metrics if metric.name not in seen), None)
         if metric is None:
             return ""
         close = difflib.get_close_matches(metric.name, seen, n=3) or seen[:5]
-        said = f"it reported {', '.join(close)}" if close else "it reported nothing"
-        return f"it ended without ever reporting the sweep's metric {metric.name!r}; {said}"
+        reported = f"it reported {', '.join(close)}" if close else "it reported nothing"
+        return f"it ended without ever reporting the sweep's metric {metric.name!r}; {reported}"
 
     def _reads_curves(self) -> bool:
         return self._rule is not None or self.sweep.config.method == "bayes"
@@ -209,21 +228,23 @@ class Controller:
         if not self.sweep.state.takes_trials:
             return Proposal.CLOSED
         if self._targets.are_reached(self._repeats.follow(self.history)):
-            self._tell("the target is reached, so no new trials are started")
+            self._save_outlook("the target is reached, so no new trials are started")
             return Proposal.EXHAUSTED
         if self._cap is not None and len(self.history) >= self._cap:
             return Proposal.EXHAUSTED
-        is_over_budget = self._purse.room() <= 0
+        is_over_budget = self._budget.n_affordable() <= 0
         if is_over_budget and not self._is_over_budget:
             log.warning(
-                "sweep %s starts no trial now: its budget of %s covers no other", self.sweep.id, self._purse
+                "sweep %s starts no trial now: its budget of %s does not cover another one",
+                self.sweep.id,
+                self._budget,
             )
         self._is_over_budget = is_over_budget
         if not is_over_budget:
             return None
-        return Proposal.EXHAUSTED if self._purse.is_spent() else Proposal.RESERVED
+        return Proposal.EXHAUSTED if self._budget.is_spent() else Proposal.RESERVED
 
-    def _room(self) -> int:
-        """Return how many trials the cap and the budget allow beyond those that exist."""
-        room = self._purse.room()
-        return room if self._cap is None else min(room, self._cap - len(self.history))
+    def _n_allowed(self) -> int:
+        """Return how many more trials the cap and the budget allow."""
+        n_allowed = self._budget.n_affordable()
+        return n_allowed if self._cap is None else min(n_allowed, self._cap - len(self.history))

@@ -1,4 +1,4 @@
-"""When failures at the start mean that something is wrong with the sweep, not with single trials."""
+"""The limit of failed trials after which an agent gives up."""
 
 from __future__ import annotations
 
@@ -9,17 +9,24 @@ from datetime import datetime
 from smsweep.core.failure_kind import alike, spares_no_trial
 from smsweep.core.trial import Trial, TrialState
 
-QUICK_FAILURES = 3  # W&B: so many within the first minute
+QUICK_FAILURES = 3  # as W&B: within the first minute
 QUICK_S = 60.0
-FIRST_FAILURES = 5  # W&B: WANDB_AGENT_MAX_INITIAL_FAILURES
-SAME_FAILURES = 3  # with the very same traceback: the next one would have it too
+FIRST_FAILURES = 5  # as W&B's WANDB_AGENT_MAX_INITIAL_FAILURES
+SAME_FAILURES = 3  # with the same traceback: the next trial probably fails in the same way
 
 
 class Flapping:
-    """Counts an agent's failed trials and says when to give up.
+    """Counts the failed trials of an agent, and decides when the agent gives up.
 
-    W&B's two rules, one for equal tracebacks and one for what keeps every trial from its start, but only as long
-    as no trial has succeeded; plus max_consecutive at any time.
+    Until the first success, four rules hold: W&B's two rules (quick failures, first failures), the same failure
+    several times, and a failure that every trial has before its script starts. After a success only
+    `max_consecutive` holds.
+
+    Args:
+        started_at: When the agent started, aware UTC.
+        first_failures: Number of failures without a success.
+        max_consecutive: Number of failures in a row, at any time; None for no limit.
+        is_off: If True, only `max_consecutive` holds.
     """
 
     def __init__(
@@ -41,7 +48,13 @@ class Flapping:
     def from_environ(
         cls, environ: Mapping[str, str], started_at: datetime, max_consecutive: int | None = None
     ) -> Flapping:
-        """Honour W&B's environment variables."""
+        """Read the limits from W&B's environment variables.
+
+        Args:
+            environ: `WANDB_AGENT_MAX_INITIAL_FAILURES` and `WANDB_AGENT_DISABLE_FLAPPING` are used.
+            started_at: When the agent started, aware UTC.
+            max_consecutive: Number of failures in a row; None for no limit.
+        """
         first = environ.get("WANDB_AGENT_MAX_INITIAL_FAILURES", "")
         return cls(
             started_at,
@@ -51,7 +64,15 @@ class Flapping:
         )
 
     def note(self, trial: Trial, now: datetime) -> str:
-        """Take in how a trial ended; return why to give up, "" to go on."""
+        """Count a trial that ended.
+
+        Args:
+            trial: The trial, in its final state.
+            now: The current time, aware UTC.
+
+        Returns:
+            Why the agent must give up; "" if it continues.
+        """
         if trial.state in (TrialState.FINISHED, TrialState.STOPPED):
             self._succeeded += 1
             self._reasons.clear()
@@ -71,10 +92,10 @@ class Flapping:
         if failures >= self._first_failures or (is_quick and failures >= QUICK_FAILURES):
             return self._give_up(f"the first {trials} failed")
         if len(set(self._reasons[-SAME_FAILURES:])) == 1 and failures >= SAME_FAILURES:
-            return self._give_up(f"{SAME_FAILURES} trials failed in the very same way")
+            return self._give_up(f"{SAME_FAILURES} trials failed in the same way")
         return ""
 
     def _give_up(self, what: str) -> str:
         groups = Counter(self._reasons).most_common()
-        told = "; ".join(f"{count} x {reason}" for reason, count in groups)
-        return f"{what}, so this agent starts no more: {told}"
+        failures = "; ".join(f"{count} x {reason}" for reason, count in groups)
+        return f"{what}, so this agent starts no more: {failures}"

@@ -1,4 +1,4 @@
-"""From a trial to the CreateTrainingJob request that runs it. Pure, and the same for every backend."""
+"""Renders the CreateTrainingJob request of a trial. The request is the same for every backend."""
 
 from __future__ import annotations
 
@@ -29,14 +29,23 @@ from smsweep.runtime.job.secrets import PREFIX as SECRET_PREFIX
 from smsweep.runtime.job.trial_document import KEY as TRIAL_KEY
 from smsweep.runtime.job.trial_document import VERSION as TRIAL_VERSION
 
-REPEAT_VARIABLE = "SMSWEEP_REPEAT"  # tells a script which repetition of its assignment it is, say as its seed
+REPEAT_VARIABLE = "SMSWEEP_REPEAT"  # which repetition of its assignment a script runs, for example as its seed
 
 
 def training_job(template: JobTemplate, sweep: Sweep, trial: Trial, site: Site) -> TrainingJobRequest:
-    """Return the whole request for a trial's current attempt.
+    """Return the request for the current attempt of a trial.
 
-    The template's own fields stay; what a trial owns is laid over them. Raises JobRejected where the params
-    do not fit the API's limits.
+    Args:
+        template: The request without the fields of a trial.
+        sweep: The sweep of the trial.
+        trial: The trial.
+        site: The locations of the sweep's files.
+
+    Returns:
+        The keyword arguments of boto3's `create_training_job`.
+
+    Raises:
+        JobRejected: If the params exceed a limit of the SageMaker API.
     """
     request = dict(template.request)
     request["TrainingJobName"] = job_name(sweep.id, trial.number, trial.attempt)
@@ -71,7 +80,7 @@ def _algorithm(template: JobTemplate) -> dict[str, Any]:
 
 
 def _assets_channel(site: Site, input_mode: str) -> dict[str, Any]:
-    # It must be files, whatever way the data takes; where all do, a launch is spared the bytes.
+    # The runtime needs files, whatever the input mode of the job. Leave the key out if the job has the same mode.
     mode = {} if input_mode == "File" else {"InputMode": "File"}
     return {
         "ChannelName": RUNTIME_CHANNEL,
@@ -101,10 +110,10 @@ def _tags(sweep: Sweep, trial: Trial) -> list[dict[str, str]]:
 
 
 def _hyperparameters(template: JobTemplate, sweep: Sweep, trial: Trial) -> dict[str, str]:
-    """Carry the trial as one JSON value, cut where it is too long, and its params once more for the console.
+    """Return the hyperparameters of a job: the trial as JSON, and its params, so that the console shows them.
 
-    The template's own hyperparameters are params that every trial has; a trial's come first. Those of AWS's
-    toolkit stay as they are.
+    JSON that is too long for one value is split. Hyperparameters of the template are params of every trial, but
+    params of the trial replace them. Names of AWS's toolkit (`sagemaker_...`) are not changed.
     """
     fixed: Mapping[str, str] = template.request.get("HyperParameters", {})
     platform = {name: text for name, text in fixed.items() if name.startswith("sagemaker_")}
@@ -113,12 +122,12 @@ def _hyperparameters(template: JobTemplate, sweep: Sweep, trial: Trial) -> dict[
     carried = dict(_cut(_trial_document(sweep, trial, params, command))) | platform
     if len(carried) > MAX_HYPERPARAMETERS:
         raise JobRejected(
-            f"trial {trial.label}: its params are too long for a training job: {len(carried)} hyperparameters "
-            f"of {MAX_HYPERPARAMETER_VALUE} characters, the API takes {MAX_HYPERPARAMETERS}; put the large value "
-            "into a file of the source and let the param name it"
+            f"trial {trial.label}: its params are too long for a training job: they need {len(carried)} "
+            f"hyperparameters of {MAX_HYPERPARAMETER_VALUE} characters, the API accepts {MAX_HYPERPARAMETERS}; "
+            "put the large value into a file of the source, and use the name of the file as the param"
         )
     for key, value in flat_params(params).items():
-        # API: no ends of lines
+        # The API accepts no line breaks.
         is_line = isinstance(value, str) and value.splitlines() in ([], [value])
         text = value if is_line else json.dumps(value)
         fits = len(key) <= MAX_HYPERPARAMETER_KEY and len(text) <= MAX_HYPERPARAMETER_VALUE
@@ -129,7 +138,7 @@ def _hyperparameters(template: JobTemplate, sweep: Sweep, trial: Trial) -> dict[
 
 def _decoded(text: str) -> Any:
     try:
-        return json.loads(text)  # as the SDK writes them
+        return json.loads(text)  # the SDK writes JSON
     except ValueError:
         return text
 

@@ -1,4 +1,4 @@
-"""From a job's log to its trial's points: each counts once, whoever reads and however often."""
+"""Reads the logs of jobs and stores the metric points, each exactly once."""
 
 from __future__ import annotations
 
@@ -12,12 +12,25 @@ from smsweep.engine.metric_parser import MetricReader
 from smsweep.errors import StoreConflict
 from smsweep.store.base import Store
 
-PAGES_A_LOOK = 8  # of one job's log, so that one talkative job does not starve the others
-SECONDS_A_LOOK = 1.0  # likewise; a page that has begun is read to its end
+MAX_PAGES = 8  # per job and tick, so that a long log does not delay the other jobs
+MAX_SECONDS = 1.0  # per job and tick; a page is always read to its end
 
 
 class Intake:
-    """Reads for one agent, and writes only to trials that it holds. on_change: told of trials with new points."""
+    """Reads the logs for one agent, and writes only to trials that this agent holds.
+
+    The points and the read position are stored in one transaction. So each line counts once, also if the agent
+    is killed or another agent takes the trial over.
+
+    Args:
+        store: The store of the sweep.
+        backend: Has the logs.
+        reader: Parses metrics from log lines.
+        agent_id: Id of the agent.
+        clock: Returns the current time, aware UTC.
+        on_change: Called with each trial that got new points.
+        stopwatch: Returns seconds of a monotonic clock.
+    """
 
     def __init__(
         self,
@@ -38,9 +51,13 @@ class Intake:
         self._stopwatch = stopwatch
 
     def read(self, trial: Trial) -> tuple[Trial, bool]:
-        """Take in a job's new lines. Returns the trial as it is then, and whether its log is read to the end."""
-        until_s = self._stopwatch() + SECONDS_A_LOOK
-        for _ in range(PAGES_A_LOOK):
+        """Read the new lines of a job, and store what they report.
+
+        Returns:
+            The updated trial, and True if its log was read to the end.
+        """
+        until_s = self._stopwatch() + MAX_SECONDS
+        for _ in range(MAX_PAGES):
             before = trial.cursor
             page = self._backend.read_logs(trial.job_name, before)
             if page.cursor != before:
@@ -55,7 +72,15 @@ class Intake:
         return trial, False
 
     def keep(self, trial: Trial, final: Mapping[str, float]) -> Trial:
-        """Take in what the platform saw last of metrics whose lines never arrived."""
+        """Store the platform's last values of metrics that no log line reported.
+
+        Args:
+            trial: The trial.
+            final: Metric name -> last value that the platform saw.
+
+        Returns:
+            The updated trial.
+        """
         now = self._clock()
         missing = [item for item in final.items() if item[0] not in trial.metrics]
         points = [MetricPoint(name=name, value=value, time=now) for name, value in missing]
@@ -64,7 +89,7 @@ class Intake:
     def _append(
         self, trial: Trial, points: Sequence[MetricPoint], cursor: str, summary: Mapping[str, Scalar]
     ) -> tuple[Trial, bool]:
-        """Store points and how far the log was read. False when somebody else has read those lines."""
+        """Store points and the read position. Return False if another agent already read these lines."""
         try:
             written = self._store.append_points(
                 trial.sweep_id,

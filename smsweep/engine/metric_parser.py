@@ -1,4 +1,4 @@
-"""Metrics out of log lines: smsweep's own records, and printed lines that a metric definition matches."""
+"""Parses metrics from log lines: records of `smsweep.log`, and printed lines that a metric definition matches."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from smsweep.errors import ConfigError
 from smsweep.runtime.script.records import MARK, MARKUP, MAX_RECORD_BYTES, METRICS, SUMMARY
 from smsweep.runtime.script.scalars import MAX_INT
 
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # NUL and lone surrogates: no database takes them
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # NUL and lone surrogates: databases reject them
 _JSON = json.JSONDecoder()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reading:
-    """What some lines of a job's log reported."""
+    """The metrics in some lines of a job's log."""
 
     points: list[MetricPoint]  # in the order of the lines
-    summary: dict[str, Scalar]  # what the script set as its own summary; later values win
+    summary: dict[str, Scalar]  # values that the script set in its summary; later values replace earlier ones
 
 
 class MetricReader:
-    """Reads lines. What a page of lines reports does not depend on the pages before.
+    """Parses pages of log lines. The result of a page does not depend on earlier pages.
 
     Args:
-        definitions: (name, regex) as in SageMaker's MetricDefinitions. The regex's first group is a number, and
-            every match in a line counts.
-        redact: Masks secrets in texts that are reported as metrics.
+        definitions: (name, regex) as in SageMaker's MetricDefinitions. The first group of the regex is a number.
+            Every match in a line counts.
+        redact: Masks secrets in metrics that are texts.
 
     Raises:
         ConfigError: If a regex cannot be used.
@@ -48,11 +48,14 @@ class MetricReader:
         self._search = LineSearch([(name, _compiled(name, regex)) for name, regex in definitions])
 
     def read(self, lines: Iterable[str], at: datetime) -> Reading:
-        """Return the points and the summary that lines report.
+        """Parse one page of lines.
 
         Args:
-            lines: In order, without their ends.
-            at: Aware UTC, the time of points that do not carry their own.
+            lines: In order, without line ends.
+            at: Time of the points that have no time of their own, aware UTC.
+
+        Returns:
+            The points and the summary of the page.
         """
         points: list[MetricPoint] = []
         summary: dict[str, Scalar] = {}
@@ -68,10 +71,10 @@ class MetricReader:
         return Reading(points=points, summary=summary)
 
     def _matches(self, text: str, at: datetime) -> Iterator[MetricPoint]:
-        has_markup = "\x1b" in text  # perhaps in the middle of a metric's name
+        has_markup = "\x1b" in text  # it can be inside a metric name
         if not self._search.begin(text, is_plain=not has_markup):
             return
-        # A progress bar redraws itself after each carriage return: every state is a line of its own.
+        # A progress bar writes a carriage return before each update, so each update is a line of its own.
         for state in text.split("\r"):
             shown = MARKUP.sub("", state[:MAX_BYTES]) if has_markup else state
             for name, found in self._search.find(shown):
@@ -87,7 +90,7 @@ class MetricReader:
             yield MetricPoint(name=name, value=value, step=step if is_step else None, time=time)
 
     def _scalars(self, values: object) -> dict[str, Scalar]:
-        """Keep what a metric may be, in a form that any database takes and anybody may see."""
+        """Return the valid metric values, in a form that every database accepts, with secrets masked."""
         if not isinstance(values, dict):
             return {}
         kept: dict[str, Scalar] = {}
@@ -109,7 +112,7 @@ def _compiled(name: str, regex: str) -> LineRegex:
 
 
 def split_records(line: str) -> tuple[str, list[dict[str, Any]]]:
-    """Return the line without its records, and the records; one that is broken takes the text up to the next."""
+    """Split a line into its text and its records. A damaged record is dropped with the text up to the next one."""
     text, *candidates = line.split(MARK)
     records = []
     for candidate in candidates:
@@ -139,12 +142,12 @@ def _time(seconds: object, at: datetime) -> datetime:
         try:
             return datetime.fromtimestamp(seconds, timezone.utc)
         except (ValueError, OverflowError, OSError):
-            pass  # no such time
+            pass  # out of range
     return at
 
 
 def _number(text: str) -> float | None:
     try:
-        return None if "_" in text else float(text)  # Python alone takes 1_000
+        return None if "_" in text else float(text)  # only Python accepts 1_000
     except ValueError:
         return None

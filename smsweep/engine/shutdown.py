@@ -1,4 +1,4 @@
-"""How an agent is asked to go."""
+"""Requests to shut an agent down."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from enum import IntEnum
 
 
 class HandedOver(SystemExit):
-    """This agent goes, its jobs go on, and another agent takes them over."""
+    """Exit the agent while its jobs continue, so that another agent takes them over."""
 
 
 class Leaving(IntEnum):
-    """How urgently the agent has been asked to go; each further Ctrl-C is one step up."""
+    """How urgently an agent must exit. Each further Ctrl-C is one level more."""
 
-    NO = 0
-    DRAIN = 1  # start nothing new, let running trials finish
-    STOP = 2  # end running trials, with their grace
-    KILL = 3  # at once
+    NO = 0  # continue
+    DRAIN = 1  # start no more trials, let running trials finish
+    STOP = 2  # stop running trials, with their grace period
+    KILL = 3  # kill running trials at once

@@ -1,4 +1,4 @@
-"""Why a trial that an agent has taken has no job yet: kept with the sweep, for whoever looks at it."""
+"""Why a claimed trial has no job yet. The reason is stored with the sweep, so that commands can show it."""
 
 from __future__ import annotations
 
@@ -21,22 +21,28 @@ KINDS: Mapping[type[SmsweepError], str] = {
 
 
 class Waiting:
-    """Notes for one agent; a trial's note counts only as long as that agent has it."""
+    """Stores the reasons of one agent. A reason counts only while that agent holds the trial.
+
+    Args:
+        store: The store of the sweep.
+        agent_id: Id of the agent.
+        clock: Returns the current time, aware UTC.
+    """
 
     def __init__(self, store: Store, agent_id: str, clock: Callable[[], datetime]) -> None:
         self._store = store
         self._agent_id = agent_id
         self._clock = clock
-        self._noted: dict[int, str] = {}  # by trial: what it waits for, as last said
+        self._noted: dict[int, str] = {}  # trial number -> the last stored reason
 
     def note(self, trial: Trial, err: SmsweepError) -> None:
-        """Say and keep once why a trial waits. That its turn has not come yet is nothing to tell of."""
+        """Log and store why a trial waits, once per reason. A throttled call is not stored."""
         if self._noted.get(trial.number) == str(err):
             return
         if isinstance(err, Throttled):
             log.debug("%s waits: %s", trial.label, err)
             return
-        # An error where nothing at all goes on: who asked to hear of errors only must know what is waited for.
+        # An error if no trial can continue, so that the user sees it with --quiet too.
         level = logging.WARNING if isinstance(err, (QuotaExceeded, CapacityError)) else logging.ERROR
         log.log(level, "%s waits: %s", trial.label, err)
         self._noted[trial.number] = str(err)
@@ -50,13 +56,22 @@ class Waiting:
         self._store.put_note(trial.sweep_id, _key(trial), document)
 
     def clear(self, trial: Trial) -> None:
-        """The trial has its job, or needs none any more."""
+        """Delete the reason of a trial that has a job, or needs no job."""
         if self._noted.pop(trial.number, ""):
             self._store.put_note(trial.sweep_id, _key(trial), None)
 
 
 def read_waiting(store: Store, trial: Trial) -> dict[str, Any] | None:
-    """Return what a trial waits for (`for`, `reason`, `limit`, `since`); None for one that does not wait."""
+    """Return why a trial waits.
+
+    Args:
+        store: The store of the sweep.
+        trial: The trial.
+
+    Returns:
+        `for` (quota, capacity, credentials or backend), `reason`, `limit` (instances, or None) and `since`
+        (ISO 8601). None if the trial does not wait.
+    """
     if not trial.state.is_active:
         return None
     document = store.get_note(trial.sweep_id, _key(trial))

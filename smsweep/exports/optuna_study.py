@@ -61,7 +61,7 @@ def write(contents: Contents, url: str, *, force: bool) -> str:
                 _refuse_others(path)
             _add_study(url, contents, trials, force=force)
         else:
-            with atomic_file.draft(path, force=force) as scratch:
+            with atomic_file.open_output(path, force=force) as scratch:
                 _add_study(f"{SQLITE}{scratch}", contents, trials, force=force, is_draft=True)
                 with scratch.open("rb") as file:
                     os.fsync(file.fileno())

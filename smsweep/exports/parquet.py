@@ -25,9 +25,9 @@ Cast = Callable[[Any], Any]
 
 def write(contents: Contents, path: str, *, force: bool) -> None:
     """Write one row a trial. Raises UsageError for a file that is there, or cannot be written."""
-    atomic_file.refuse(Path(path), force=force)
+    atomic_file.check_output(Path(path), force=force)
     table = as_table(contents)
-    atomic_file.write(Path(path), lambda scratch: parquet.write_table(table, scratch), force=force)
+    atomic_file.write_output(Path(path), lambda scratch: parquet.write_table(table, scratch), force=force)
 
 
 def as_table(contents: Contents) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -22,6 +21,7 @@ from smsweep.core.trial import MetricPoint, Trial, TrialState
 from smsweep.errors import UsageError
 from smsweep.exports.contents import PARAMS, Contents, Data, params_in
 from smsweep.exports.text import json_safe
+from smsweep.util.atomic_file import replacing
 
 STATES: Mapping[TrialState, Any] = {
     TrialState.FINISHED: api_pb2.STATUS_SUCCESS,
@@ -46,17 +46,15 @@ def write(contents: Contents, folder: str, *, force: bool) -> str:
     target = Path(folder) / _file_name(contents.title)
     if target.exists() and not force:
         raise UsageError(f"{target}: exists; name another folder, or replace it with --force")
-    scratch = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        scratch.mkdir(parents=True)
-        _write_all(contents, scratch)
-        if target.exists():
-            shutil.rmtree(target)
-        scratch.rename(target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(target) as scratch:
+            scratch.mkdir()
+            _write_all(contents, scratch)
+            if target.exists():
+                shutil.rmtree(target)
     except OSError as err:
         raise UsageError(f"{target}: cannot be written: {err.strerror or err}; name another folder") from err
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
     return str(target)
 
 

@@ -12,12 +12,10 @@ from typing import Any
 
 from smsweep.core.notify_hook import Hook
 from smsweep.notify import command
-from smsweep.util.lazy_registry import LazyTable
 from smsweep.util.terminal_text import clean
 
 log = logging.getLogger(__name__)
 
-WEBHOOK: LazyTable[Callable[..., str]] = LazyTable({"post": "smsweep.notify.webhook:post"})  # HTTP is slow to load
 PATIENCE_S = 90.0  # for what is under way when the agent leaves
 
 Resolve = Callable[[str], str]  # from a reference to the value; raises ValueError with what a person should know
@@ -73,4 +71,6 @@ class Courier:
             return str(err)
         if not url.startswith(("http://", "https://")):
             return "its URL begins with neither http:// nor https://"
-        return WEBHOOK["post"](url, body, headers, event_id, time.sleep)
+        from smsweep.notify.webhook import post  # urllib3 is slow to import
+
+        return post(url, body, headers, event_id, time.sleep)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from smsweep.util.atomic_file import write_text
 
 FOLDER = "away"  # in the workspace
 JOB = "SMSWEEP_AGENT_JOB"  # environment of an agent that is a training job itself: its name
@@ -35,12 +36,10 @@ def read_records(workspace_dir: Path) -> dict[str, Record]:
 
 
 def write_record(workspace_dir: Path, record: Record) -> None:
-    """Put it in place whole."""
+    """Store the record of a detached sweep, in one step."""
     file = record_path(workspace_dir, record.sweep_id)
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = file.with_suffix(f".{os.getpid()}.part")
-    draft.write_text(json.dumps(asdict(record)), encoding="utf-8")
-    draft.replace(file)
+    write_text(file, json.dumps(asdict(record)))
 
 
 def record_path(workspace_dir: Path, sweep_id: str) -> Path:

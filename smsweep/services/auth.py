@@ -4,25 +4,14 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Any
 
 from smsweep.errors import NotFound
 from smsweep.secrets.wandb_key import WANDB_KEY, WANDB_KEY_FORM, _variable, find_wandb_key
 from smsweep.services.workspace import Workspace
-from smsweep.util.lazy_registry import LazyTable
 
 log = logging.getLogger(__name__)
 
 DEFAULT_NAME = "smsweep/wandb"
-
-# boto3 is slow to load, and finding a key does not need it.
-AWS: LazyTable[Any] = LazyTable(
-    {
-        "Aws": "smsweep.aws.client:Aws",
-        "secretsmanager": "smsweep.aws.secret_store:store_secret",
-        "ssm": "smsweep.aws.secret_store:store_parameter",
-    }
-)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,12 +38,15 @@ def auth(*, variable: str = WANDB_KEY, name: str = "", ssm: bool = False) -> Sto
             "%s: wandb would not take this as a key, which has 40 or more letters, digits, - and _", found.where
         )
     name = name or (DEFAULT_NAME if variable == WANDB_KEY else f"smsweep/{variable.lower()}")
-    aws = AWS["Aws"](environ)
+    from smsweep.aws.client import Aws  # boto3 is slow to import, and finding a key does not need it
+    from smsweep.aws.secret_store import store_parameter, store_secret
+
+    aws = Aws(environ)
     try:
         if ssm:
-            arn = AWS["ssm"](aws, f"/{name.lstrip('/')}", found.value)
+            arn = store_parameter(aws, f"/{name.lstrip('/')}", found.value)
         else:
-            arn = AWS["secretsmanager"](aws, name, found.value)
+            arn = store_secret(aws, name, found.value)
     finally:
         aws.close()
     return Stored(variable=variable, found_in=found.where, arn=arn)

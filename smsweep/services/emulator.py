@@ -18,20 +18,9 @@ from smsweep.errors import UsageError
 from smsweep.services.signals import told_to_end
 from smsweep.services.workspace import Workspace
 from smsweep.util.clock import utc_now
-from smsweep.util.lazy_registry import LazyTable
 
 if TYPE_CHECKING:
     from smsweep.emulator.server import Endpoint
-
-
-# moto is an extra, and slow to load.
-PARTS: LazyTable[Any] = LazyTable(
-    {
-        "open": "smsweep.emulator.server:open_endpoint",
-        "parse": "smsweep.emulator.faults:parse",
-        "job_host": "smsweep.emulator.jobs.network:container_host",
-    }
-)
 
 
 def serve(on_ready: Callable[[Endpoint], None], **options: Any) -> None:
@@ -64,9 +53,13 @@ def endpoint(
     open_backend = spec.open
     document = read_faults(faults) | ({} if quota is None else {"quota": quota})
     try:
-        parsed, open_endpoint = PARTS["parse"](document), PARTS["open"]
+        # moto is an extra, and slow to import.
+        from smsweep.emulator.faults import parse
+        from smsweep.emulator.jobs.network import container_host
+        from smsweep.emulator.server import open_endpoint
     except ImportError as err:
         raise UsageError(f"the endpoint needs moto ({err}); pip install 'smsweep[endpoint]'") from err
+    parsed = parse(document)
 
     def clock() -> float:
         return utc_now().timestamp()
@@ -79,7 +72,7 @@ def endpoint(
 
     containers: dict[str, Any] = {}
     if spec.uses_images:
-        containers = {"job_host": PARTS["job_host"](workspace.environ), "has_toolkit": True}
+        containers = {"job_host": container_host(workspace.environ), "has_toolkit": True}
     workspace.make()
     where = (folder or workspace.dir / "endpoint").absolute()  # jobs have a working directory of their own
     with open_endpoint(

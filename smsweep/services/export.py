@@ -78,7 +78,7 @@ def export(
             f"{redact(to)}: is no file, as {form} wants; --format optuna and mlflow write to such places"
         )
     if to is not None and is_text:
-        atomic_file.refuse(Path(to), force=force)  # before anything is read
+        atomic_file.check_output(Path(to), force=force)  # before anything is read
     write = None if is_text else _writer(form)
     with workspace.store() as store:
         contents = gather(store, sweep_id, progress)
@@ -87,7 +87,7 @@ def export(
             text = TEXTS[form](contents)
             if to is None:
                 return Exported(n_trials=n_trials, where="", text=text)
-            atomic_file.write(
+            atomic_file.write_output(
                 Path(to), lambda path: path.write_text(text, encoding="utf-8", newline=""), force=force
             )
             return Exported(n_trials=n_trials, where=to)

@@ -4,22 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from smsweep.services.job_config import load_job_text
 from smsweep.services.labels import parse_sweep_id
 from smsweep.services.sweeps.load import JobLike, load_job
 from smsweep.services.workspace import Workspace
-from smsweep.util.lazy_registry import LazyTable
-
-# boto3 is slow to load.
-AWS: LazyTable[Any] = LazyTable(
-    {
-        "LAUNCHER": "smsweep.aws.iam_policy:LAUNCHER",
-        "ROLE": "smsweep.aws.iam_policy:ROLE",
-        "AGENT": "smsweep.aws.iam_policy:AGENT",
-        "scope_of": "smsweep.aws.iam_scope:scope_of",
-        "policy": "smsweep.aws.iam_policy:policy",
-    }
-)
 
 
 def policies(job: JobLike = None, sweep: str | None = None) -> dict[str, dict[str, Any]]:
@@ -40,15 +27,19 @@ def policies(job: JobLike = None, sweep: str | None = None) -> dict[str, dict[st
         NotFound: If there is no `job`, and no such sweep in this store.
         ConfigError: If `job` is not a valid job.yaml.
     """
+    from smsweep.aws import iam_policy  # boto3 is slow to import
+    from smsweep.aws.iam_scope import scope_of
+
     workspace = Workspace()
     environ = workspace.environ
     sweep_id = parse_sweep_id(sweep) if sweep is not None else ""
     if sweep_id and job is None:
         with workspace.store() as store:
-            template = load_job_text(store.get_sweep(sweep_id).job_yaml)
+            template = store.get_sweep(sweep_id).job
     else:
         template = load_job(job).template
     region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or ""
     queues = environ.get("SMSWEEP_SAGEMAKER_EVENTS", ""), environ.get("SMSWEEP_BATCH_QUEUE", "")
-    scope = AWS["scope_of"](template, region, *queues, sweep_id)
-    return {name.lower(): AWS["policy"](AWS[name], scope) for name in ("LAUNCHER", "ROLE", "AGENT")}
+    scope = scope_of(template, region, *queues, sweep_id)
+    actions = {"launcher": iam_policy.LAUNCHER, "role": iam_policy.ROLE, "agent": iam_policy.AGENT}
+    return {name: iam_policy.policy(each, scope) for name, each in actions.items()}

@@ -29,6 +29,7 @@ def with_price(
     ask_price = backend_spec(backend).ask_price
     if ask_price is None:
         return replace(template, budget={name: cap for name, cap in template.budget.items() if name != "usd"})
+
     try:
         price = ask_price(template, environ)
     except SmsweepError as err:

@@ -14,12 +14,6 @@ from smsweep.services.labels import parse_sweep_id
 from smsweep.services.views.json_views import table
 from smsweep.services.views.live_store import LiveSweep
 from smsweep.services.workspace import Workspace
-from smsweep.util.lazy_registry import LazyTable
-
-# Plotly is an extra, and slow to load.
-PLOTLY: LazyTable[Any] = LazyTable(
-    {"javascript": "plotly.offline:get_plotlyjs", "Figure": "plotly.graph_objects:Figure"}
-)
 
 
 def report(sweep_id: str) -> str:
@@ -48,12 +42,20 @@ def gather(sweep_id: str) -> Snapshot:
 
 def plotly_source() -> str:
     """Return the plotting library that goes into pages. Raises UsageError where it is not installed."""
-    return str(_plotly("javascript")())
+    try:
+        from plotly.offline import get_plotlyjs  # an extra, and slow to import
+    except ImportError as err:
+        raise _without_plotly(err) from err
+    return str(get_plotlyjs())
 
 
 def drawn(figure: Figure) -> Any:
     """Return a figure as Plotly's own object, which notebooks show. Raises UsageError without Plotly."""
-    return _plotly("Figure")(figure)
+    try:
+        from plotly.graph_objects import Figure as PlotlyFigure  # an extra, and slow to import
+    except ImportError as err:
+        raise _without_plotly(err) from err
+    return PlotlyFigure(figure)
 
 
 def write(text: str, path: Path) -> None:
@@ -63,8 +65,5 @@ def write(text: str, path: Path) -> None:
         raise UsageError(f"{path}: cannot be written: {err.strerror}; name another file with -o") from err
 
 
-def _plotly(part: str) -> Any:
-    try:
-        return PLOTLY[part]
-    except ImportError as err:
-        raise UsageError(f"figures need Plotly ({err}); pip install 'smsweep[report]'") from err
+def _without_plotly(err: ImportError) -> UsageError:
+    return UsageError(f"figures need Plotly ({err}); pip install 'smsweep[report]'")

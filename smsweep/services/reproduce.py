@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from smsweep.config_files.from_python import to_yaml
-from smsweep.config_files.job_yaml import parse_job
+from smsweep.config_files.job_yaml import parse_stored_job
 from smsweep.config_files.sweep_yaml import parse_sweep
-from smsweep.config_files.yaml_reader import read_yaml
 from smsweep.core.repeats import repeat_of
 from smsweep.core.sweep import Sweep
 from smsweep.core.trial import MetricPoint, Scalar, Trial, TrialState, is_number
@@ -21,7 +20,6 @@ from smsweep.errors import SourceError, UsageError
 from smsweep.exports.contents import curve
 from smsweep.services.agents.run_agent import agent
 from smsweep.services.backends import backend_name
-from smsweep.services.job_config import repeats_of
 from smsweep.services.labels import new_sweep_id, parse_trial
 from smsweep.services.sweeps.provenance import origin
 from smsweep.services.views.json_views import flat_params, trial_data
@@ -149,13 +147,15 @@ def _sweep(trial: Trial, sweep: Sweep) -> Sweep:
     kept.setdefault("parameters", {name: {"value": value} for name, value in trial.params.items()})  # of a program
     name = f"{sweep.name or sweep.id}-{trial.number} again"
     parsed = parse_sweep({"method": "random", "run_cap": 1, **kept})
+    job_yaml = _job_yaml(trial, sweep)
     return replace(
         sweep,
         id=new_sweep_id(),
         state=type(sweep.state).RUNNING,
         config=parsed.config,
+        job=parse_stored_job(job_yaml),
         sweep_yaml=parsed.text,
-        job_yaml=_job(trial, sweep),
+        job_yaml=job_yaml,
         code_hash="",  # a given trial needs no search
         name=name,
         prior_runs=(),
@@ -163,17 +163,16 @@ def _sweep(trial: Trial, sweep: Sweep) -> Sweep:
     )
 
 
-def _job(trial: Trial, sweep: Sweep) -> str:
+def _job_yaml(trial: Trial, sweep: Sweep) -> str:
     """Return the sweep's job.yaml for this one trial, which stays the repetition that it was."""
     if not sweep.job_yaml:
         return ""
-    job = dict(read_yaml(sweep.job_yaml, "job.yaml").data or {})
-    kept = {key: value for key, value in job.items() if key not in SWEEP_KEYS}
-    repeats = repeats_of(sweep)
+    kept = {key: value for key, value in sweep.job.document.items() if key not in SWEEP_KEYS}
+    repeats = sweep.job.repeats
     if repeats > 1:
         repeat = str(repeat_of(trial.number, repeats))
         kept["environment"] = {**kept.get("environment", {}), REPEAT_VARIABLE: repeat}
-    return parse_job(to_yaml(kept)).text if kept else ""
+    return to_yaml(kept) if kept else ""
 
 
 def _outcome(trial: Trial) -> str:

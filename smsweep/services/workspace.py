@@ -13,18 +13,19 @@ import stat
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import IO
 
+from smsweep.config_files.job_yaml import parse_stored_job
 from smsweep.config_files.sweep_yaml import parse_sweep
-from smsweep.core.job import RUNTIME_ZIP, SOURCE_TAR
+from smsweep.core.job import RUNTIME_ZIP, SOURCE_TAR, JobTemplate
 from smsweep.core.sweep import SweepConfig
 from smsweep.core.trial import Trial
 from smsweep.errors import NotFound, NotInStore, SourceError, StoreDown
 from smsweep.remote.record import has_records
-from smsweep.remote.s3_store.routed_store import Elsewhere, RoutedStore
+from smsweep.remote.s3_store.routed_store import RoutedStore
 from smsweep.services.signals import leaving_at_once
 from smsweep.source.bundle import bundle_path
 from smsweep.source.runtime_zip import runtime_zip
@@ -33,16 +34,13 @@ from smsweep.store.base import Store
 from smsweep.store.folder_trust import check_contents, check_folder, is_private, is_trusted
 from smsweep.store.home import DEFAULT_DIR, FILE_NAME, IGNORE_FILE, home_dir, make_home
 from smsweep.store.open import open_store, store_file
-from smsweep.util.lazy_registry import LazyTable
+from smsweep.util.atomic_file import replacing
 
 log = logging.getLogger(__name__)
 
 SOURCE_HASH = re.compile(r"[0-9a-f]{64}")
 WAIT_S = 2.0  # between two attempts to reach a store that is down
 MOST_TRIALS = 2**63 - 1  # what a database counts to
-AWAY: LazyTable[Callable[..., Elsewhere]] = LazyTable(
-    {"Away": "smsweep.remote.s3_store.remote_sweeps:Away"}
-)  # needs boto3
 
 
 class Workspace:
@@ -121,8 +119,9 @@ class Workspace:
         read_only = read_only and self._has_database
         store: Store = open_store(environ=self.environ, parse=read_stored, read_only=read_only)
         if has_records(self.dir):
-            away = AWAY["Away"](self.dir, self.environ, read_stored)
-            store = RoutedStore(store, away, read_only=read_only)
+            from smsweep.remote.s3_store.remote_sweeps import Away  # boto3 is slow to import
+
+            store = RoutedStore(store, Away(self.dir, self.environ, read_stored), read_only=read_only)
         try:
             yield store
         finally:
@@ -150,11 +149,8 @@ class Workspace:
         path = self.dir / "runtime" / f"{_runtime_hash()}.zip"
         if not self._is_runtime(path):
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            draft = path.with_suffix(f".{os.getpid()}.part")
-            draft.unlink(missing_ok=True)
-            with _create(draft) as file:
+            with replacing(path) as draft, _create(draft) as file:
                 file.write(runtime_zip())
-            draft.rename(path)
         return path
 
     def assets_path(self, source_hash: str) -> Path:
@@ -249,9 +245,9 @@ def _runtime_hash() -> str:
     return hashlib.sha256(runtime_zip()).hexdigest()[:16]
 
 
-def read_stored(text: str) -> SweepConfig:
-    """Read a config that was validated when its sweep was created."""
-    return parse_sweep(text, is_stored=True).config
+def read_stored(sweep_yaml: str, job_yaml: str) -> tuple[SweepConfig, JobTemplate]:
+    """Read the texts of a stored sweep, which were validated when the sweep was created."""
+    return parse_sweep(sweep_yaml, is_stored=True).config, parse_stored_job(job_yaml)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -1,85 +1,124 @@
-"""The table of sweeps and trials, as everything above sees it."""
+"""The interface of the store: sweeps, their trials, metric points and notes."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
-from smsweep.core.sweep import Sweep, SweepState
+from smsweep.core.job import JobTemplate
+from smsweep.core.sweep import Sweep, SweepConfig, SweepState
 from smsweep.core.trial import MetricPoint, Params, Scalar, Trial, TrialState
+
+# Parses a stored sweep's sweep.yaml and job.yaml, in this order. job.yaml is "" for a sweep without one.
+ParseStored = Callable[[str, str], tuple[SweepConfig, JobTemplate]]
 
 
 class Store(Protocol):
-    """Returns snapshots; every method is one transaction and leaves all or nothing.
+    """Stores sweeps. Methods return snapshots, and each method is one transaction.
 
-    Every method raises StoreUnavailable when the database cannot be reached or stays locked, StoreDamaged when no
-    further try can help, and NotFound for an id that does not exist.
+    Every method raises StoreUnavailable if the database cannot be reached or stays locked, StoreDamaged if a retry
+    cannot help, and NotFound for an id that does not exist.
     """
 
     def create_sweep(self, sweep: Sweep) -> Sweep:
-        """Keep a new sweep as it is. Raises StoreConflict when its id is taken."""
+        """Store a new sweep.
+
+        Raises:
+            StoreConflict: If the id is in use.
+        """
         ...
 
-    def get_sweep(self, sweep_id: str) -> Sweep: ...
+    def get_sweep(self, sweep_id: str) -> Sweep:
+        """Return a sweep."""
+        ...
 
     def list_sweeps(self) -> list[Sweep]:
-        """Newest first."""
+        """Return all sweeps, newest first."""
         ...
 
     def set_sweep_state(
         self, sweep_id: str, expect: Collection[SweepState], to: SweepState, *, revision: int | None = None
     ) -> Sweep:
-        """Change a sweep's state.
+        """Change the state of a sweep.
 
-        Raises StoreConflict when the sweep is in none of the expected states or, with revision, when the sweep or
-        any of its trials changed after that revision.
+        Args:
+            sweep_id: Id of the sweep.
+            expect: States from which the change is valid.
+            to: The new state.
+            revision: If set, the sweep and its trials must not have changed after this revision.
+
+        Raises:
+            StoreConflict: If the sweep has another state or a newer revision.
         """
         ...
 
     def add_trials(self, sweep_id: str, first_number: int, params: Sequence[Params]) -> list[Trial]:
-        """Add pending trials numbered from first_number.
+        """Add pending trials.
 
-        Raises StoreConflict when a number is taken or is not the next (somebody else decided: read again),
-        or when the sweep takes no trials in its state.
+        Args:
+            sweep_id: Id of the sweep.
+            first_number: Number of the first trial, which must be the next free number.
+            params: Params of each trial.
+
+        Returns:
+            The new trials.
+
+        Raises:
+            StoreConflict: If another process added trials first, or the state of the sweep allows no new trials.
         """
         ...
 
     def list_trials(self, sweep_id: str, *, since: int | None = None, curve_of: str | None = None) -> list[Trial]:
-        """Return trials by ascending revision.
+        """Return trials, sorted by revision.
 
-        since: only what changed after this revision (0 for everything ever), removed trials included; None for
-        the trials that are in the sweep now. curve_of: fill `curve` with the finite values of that metric, one a
-        row: of several consecutive points with the same step the last counts.
+        Args:
+            sweep_id: Id of the sweep.
+            since: Return the trials that changed after this revision, including removed trials; 0 for all
+                changes. None for all trials of the sweep without removed ones.
+            curve_of: A metric. `Trial.curve` gets its finite values. Of consecutive points with the same step,
+                the last one counts.
         """
         ...
 
-    def get_trial(self, sweep_id: str, number: int) -> Trial: ...
+    def get_trial(self, sweep_id: str, number: int) -> Trial:
+        """Return a trial, also if it was removed."""
+        ...
 
     def count_trials(self, sweep_id: str) -> Mapping[TrialState, int]:
-        """How many trials are in each state, removed ones apart; states without any are absent."""
+        """Return state -> number of trials, without removed trials. States without trials are left out."""
         ...
 
     def claim(
         self, sweep_id: str, agent_id: str, place: str, lease_s: float, *, abandoned_only: bool = False
     ) -> Trial | None:
-        """Take an active trial whose lease has run out, else the oldest pending one; None if there is neither.
+        """Assign a trial to an agent: an active trial with an expired lease, else the oldest pending trial.
 
-        One with an expired lease keeps state, attempt, job and place, and changes hands; it comes first, for its
-        job may be running unwatched. A pending trial becomes running with its job's name, place and start
-        written; pending ones are only given out while the sweep is running. abandoned_only: never a pending one.
+        A trial with an expired lease comes first, because its job may run without an agent. It keeps its state,
+        attempt, job and place. A pending trial becomes running, with its job name, place and start time. Pending
+        trials are only assigned while the sweep is running.
+
+        Args:
+            sweep_id: Id of the sweep.
+            agent_id: Id of the agent.
+            place: Backend and location of the agent's jobs.
+            lease_s: Seconds until the lease expires.
+            abandoned_only: If True, no pending trial is assigned.
+
+        Returns:
+            The trial; None if there is none to assign.
         """
         ...
 
     def renew(self, agent_id: str, lease_s: float) -> set[tuple[str, int]]:
-        """Prolong all leases of an agent and return the (sweep id, number) it still holds."""
+        """Extend all leases of an agent, and return (sweep id, number) of the trials that it still holds."""
         ...
 
     def release(self, agent_id: str) -> None:
-        """Let all leases of an agent run out now: it is known to be gone."""
+        """End all leases of an agent that has exited."""
         ...
 
     def holders(self, sweep_id: str) -> set[str]:
-        """Ids of the agents that hold active trials of the sweep."""
+        """Return the ids of the agents that hold active trials of a sweep."""
         ...
 
     def move(
@@ -97,15 +136,30 @@ class Store(Protocol):
         usage: Mapping[str, Any] | None = None,
         lasted_s: float | None = None,
     ) -> Trial:
-        """Change a trial's state. To pending: attempt + 1, unclaimed, cursor "", job's name empty.
+        """Change the state of a trial.
 
-        retries, usage: replace the trial's; None leaves them. lasted_s: seconds from the trial's start to its end,
-        by a clock that nobody sets; None if its end is now.
+        A move to pending starts the next attempt: no agent holds the trial, and cursor and job name are "".
 
-        asked_by: with a move to stopping, who asked ("rule", "person" or "agent"); kept until the next attempt.
+        Args:
+            sweep_id: Id of the sweep.
+            number: Number of the trial.
+            expect: States from which the change is valid.
+            to: The new state.
+            reason: Why, for the user.
+            asked_by: With a move to stopping, who asked: "rule", "person" (the user) or "agent". It is kept until
+                the next attempt.
+            exit_code: Exit code of the script; None if unknown.
+            agent_id: If set, this agent must hold the trial.
+            retries: New value of `Trial.retries`; None keeps the old one.
+            usage: New value of `Trial.usage`; None keeps the old one.
+            lasted_s: Seconds from the start of the trial to its end; None if it ends now.
 
-        Raises StoreConflict when the trial is in none of the expected states or, with agent_id, when that
-        agent does not hold it.
+        Returns:
+            The trial after the change.
+
+        Raises:
+            StoreConflict: If the trial has another state, was removed, or `agent_id` does not hold it.
+            ValueError: If no trial can move from an expected state to the new one.
         """
         ...
 
@@ -120,46 +174,72 @@ class Store(Protocol):
         summary: Mapping[str, Scalar] | None = None,
         agent_id: str | None = None,
     ) -> Trial:
-        """Add points and the log position they were read up to, or neither.
+        """Add metric points of a trial, and store the read position of its log.
 
-        Raises StoreConflict when the stored cursor is not expect_cursor: somebody else read those lines; or, with
-        agent_id, when that agent does not hold the trial.
-        summary: values to merge into the trial's own summary.
-        The first points of a new attempt replace what earlier attempts reported at the same or a later step
-        (all of it, when they have no step): a restart from a checkpoint goes on, one from scratch starts over.
+        The first points of a new attempt replace the points of earlier attempts at the same or a later step. If
+        they have no step, they replace all earlier points. So a restart from a checkpoint continues the curve,
+        and a restart from the beginning replaces it.
+
+        Args:
+            sweep_id: Id of the sweep.
+            number: Number of the trial.
+            points: In the order in which the script reported them.
+            cursor: The new read position.
+            expect_cursor: The read position before.
+            summary: Values to merge into the summary of the trial.
+            agent_id: If set, this agent must hold the trial.
+
+        Returns:
+            The trial after the change.
+
+        Raises:
+            StoreConflict: If another process already read these lines, or `agent_id` does not hold the trial.
         """
         ...
 
     def read_points(
         self, sweep_id: str, number: int, *, names: Collection[str] | None = None, after: int = 0
     ) -> list[MetricPoint]:
-        """Return a trial's points in the order reported, as far as no later attempt replaced them.
+        """Return the points of a trial in the order in which they were reported.
 
-        after: leave out so many, for one who has read them.
+        Points that a later attempt replaced are not returned.
+
+        Args:
+            sweep_id: Id of the sweep.
+            number: Number of the trial.
+            names: Metrics to return; None for all.
+            after: Number of points to skip.
         """
         ...
 
     def remove_trial(self, sweep_id: str, number: int) -> Trial:
-        """Take a trial out of the sweep; its number is never used again.
+        """Remove a trial from its sweep. Its number is never reused.
 
-        Raises StoreConflict while it is active.
+        Raises:
+            StoreConflict: If the trial is active.
         """
         ...
 
     def remove_sweep(self, sweep_id: str) -> None:
-        """Delete a sweep with its trials and points. Raises StoreConflict while a trial is active."""
+        """Delete a sweep with its trials, points and notes.
+
+        Raises:
+            StoreConflict: If a trial is active.
+        """
         ...
 
     def put_note(self, sweep_id: str, key: str, value: Any) -> None:
-        """Keep a small JSON value with a sweep (where its source lies, what an agent noticed)."""
+        """Store a small JSON value with a sweep. A value with the same key is replaced. See `store/notes.py`."""
         ...
 
     def add_note(self, sweep_id: str, key: str, value: Any) -> bool:
-        """Keep a value where there is none yet; False when there is. Of several callers one is first."""
+        """Store a value if the key has none yet. Return False if it has one."""
         ...
 
     def get_note(self, sweep_id: str, key: str) -> Any:
-        """Return that value; None when there is none."""
+        """Return the value of a key; None if it has none."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Close the connections to the database."""
+        ...

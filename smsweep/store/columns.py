@@ -1,4 +1,4 @@
-"""How values lie in columns: instants, JSON, and the stats of metrics, the same in every database."""
+"""Column types for times, JSON and metric statistics, with the same encoding in every database."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ MICROSECOND = timedelta(microseconds=1)
 
 
 def to_json(value: Any) -> str:
-    """Encode as compact ASCII; NaN and the infinities become Python's own words for them."""
+    """Encode a value as compact ASCII. NaN and infinities become NaN, Infinity and -Infinity."""
     return json.dumps(value, separators=(",", ":"), default=_plain)
 
 
 def _plain(value: object) -> dict[str, Any]:
     if isinstance(value, Mapping):
         return dict(value)
-    raise TypeError(f"{value!r} of type {type(value).__name__} cannot be kept in a store: it is not JSON")
+    raise TypeError(f"{value!r} of type {type(value).__name__} cannot be stored: it is not JSON")
 
 
 class UtcTime(sa.types.TypeDecorator[datetime]):
-    """An aware instant as microseconds since 1970 in UTC: exact, and ordered as a number."""
+    """An aware time, stored as microseconds since 1970 in UTC."""
 
     impl = sa.BigInteger
     cache_ok = True
@@ -40,7 +40,7 @@ class UtcTime(sa.types.TypeDecorator[datetime]):
 
 
 class Json(sa.types.TypeDecorator[Any]):
-    """Any JSON value as text. Not the database's own type, which knows neither NaN nor the zero character."""
+    """A JSON value, stored as text. JSON types of databases accept neither NaN nor NUL."""
 
     impl = sa.Text
     cache_ok = True
@@ -53,7 +53,7 @@ class Json(sa.types.TypeDecorator[Any]):
 
 
 class Stats(sa.types.TypeDecorator[Mapping[str, MetricStats]]):
-    """Stats by metric name, as JSON: {"loss": [last, count, min, max]}, followed by step and `before` if any."""
+    """Statistics by metric name, as JSON: {"loss": [last, count, min, max]}, with step and `before` if known."""
 
     impl = sa.Text
     cache_ok = True

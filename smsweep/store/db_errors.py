@@ -1,4 +1,4 @@
-"""What can be wrong with a database, and what to do about it, in our own words."""
+"""Messages for database errors: the cause, and how to fix it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from smsweep.errors import StoreDamaged, StoreDown, StoreError, StoreUnavailable
 START = "start the server, or correct host and port in SMSWEEP_STORE"
 REACH = "check the network, or correct host and port in SMSWEEP_STORE"
 
-# (what the driver says, what that means, what to do); the first that fits counts.
-DAMAGES = (
+# (part of the driver's message, cause, fix). The first match counts.
+DAMAGED = (
     (
         "file is not a database",
         "it is not an SQLite database",
@@ -29,7 +29,7 @@ DAMAGES = (
         "stop all agents, and restore a backup, or set SMSWEEP_DIR to another folder",
     ),
 )
-# What passes without anybody changing SMSWEEP_STORE.
+# Errors that can disappear without a change of SMSWEEP_STORE.
 DOWN = (
     (
         "locked",
@@ -54,7 +54,7 @@ DOWN = (
     ("terminating connection", "the server ended the connection", START),
     ("server login has been failing", "the pooler does not reach the server", START),
 )
-HINDRANCES = (
+UNAVAILABLE = (
     ("is full", "the disk is full", "free some space, then try again; running jobs are not affected"),
     ("disk i/o error", "the disk failed or is full", "check its free space and its health, then try again"),
     ("readonly", "it cannot be written", "make the file and its folder writable, or set SMSWEEP_DIR to another"),
@@ -85,30 +85,33 @@ HINDRANCES = (
 )
 UNKNOWN = ("the database did not answer as it should", "check that it is running and reachable, then try again")
 
-SECRET_WORDS = ("password", "sslpassword")  # libpq's, which a URL may have behind its question mark
+SECRET_OPTIONS = ("password", "sslpassword")  # options of libpq that a URL can have after its question mark
 
-# What PostgreSQL says while it restarts, also to who connects just then, when SQLAlchemy takes no notice.
+# Messages of PostgreSQL while it restarts. SQLAlchemy does not recognize them as a lost connection.
 GONE = ("server closed the connection", "terminating connection", "the database system is ")
 
-# Serialization failure, deadlock, lock not available: gone when tried again.
+# Serialization failure, deadlock, lock not available: a retry can succeed.
 TRANSIENT_SQLSTATES = frozenset({"40001", "40P01", "55P03"})
 
 
 def name_of(url: sa.URL) -> str:
-    """Return the file of an SQLite database, the URL of any other, never a password."""
+    """Return the file of an SQLite database, or the URL of another database without its password."""
     if url.get_backend_name() == "sqlite":
         return url.database or "SQLite in memory"
-    return url.difference_update_query(SECRET_WORDS).render_as_string(hide_password=True)
+    return url.difference_update_query(SECRET_OPTIONS).render_as_string(hide_password=True)
 
 
 def has_password(url: sa.URL) -> bool:
-    return bool(url.password) or any(word in url.query for word in SECRET_WORDS)
+    """Return True if a URL contains a password."""
+    return bool(url.password) or any(word in url.query for word in SECRET_OPTIONS)
 
 
 def is_transient(err: exc.DBAPIError, *, may_be_done: bool) -> bool:
-    """Tell whether the same transaction may well succeed in a moment, and surely changed nothing yet.
+    """Return True if a transaction changed nothing and a retry can succeed.
 
-    may_be_done: all that is not known of it is whether it was committed.
+    Args:
+        err: The error of the transaction.
+        may_be_done: True if the commit was sent, so that the transaction may have succeeded.
     """
     if err.connection_invalidated or any(words in str(err.orig) for words in GONE):
         return not may_be_done
@@ -116,10 +119,11 @@ def is_transient(err: exc.DBAPIError, *, may_be_done: bool) -> bool:
 
 
 def translate(err: exc.SQLAlchemyError, url: sa.URL) -> StoreError:
-    said = " ".join(str(getattr(err, "orig", None) or err).split())
-    for kind, cures in ((StoreDamaged, DAMAGES), (StoreUnavailable, HINDRANCES), (StoreDown, DOWN)):
-        for needle, cause, cure in cures:
-            if needle in said.lower():
-                return kind(f"{name_of(url)}: {cause} ({said}); {cure}")
-    cause, cure = UNKNOWN
-    return StoreUnavailable(f"{name_of(url)}: {cause} ({said}); {cure}")
+    """Return the store error for a database error, with the cause and the fix."""
+    message = " ".join(str(getattr(err, "orig", None) or err).split())
+    for kind, causes in ((StoreDamaged, DAMAGED), (StoreUnavailable, UNAVAILABLE), (StoreDown, DOWN)):
+        for needle, cause, fix in causes:
+            if needle in message.lower():
+                return kind(f"{name_of(url)}: {cause} ({message}); {fix}")
+    cause, fix = UNKNOWN
+    return StoreUnavailable(f"{name_of(url)}: {cause} ({message}); {fix}")

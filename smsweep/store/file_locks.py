@@ -1,4 +1,4 @@
-"""Whether files in a folder can be locked, without which several processes damage an SQLite store."""
+"""Checks that files in a folder can be locked. Without locks, several processes damage an SQLite store."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from smsweep.errors import UsageError
 log = logging.getLogger(__name__)
 
 MOUNTS = Path("/proc/self/mountinfo")
-# Types of file systems that other machines can have mounted, too; Linux's names.
+# Linux's names of file systems that other machines can mount too.
 NETWORK = (
     "9p",
     "afs",
@@ -43,20 +43,20 @@ OF_DRIVER = (
     "cached_statements",
     "check_same_thread",
     "detect_types",
-)  # not SQLite's own options
+)  # options of the driver, not of SQLite
 
 
 def check_locks(url: sa.URL) -> None:
-    """Try the locks of the folder in which an SQLite store is about to be made, and warn of a network drive.
+    """Test the locks in the folder of a new SQLite store, and warn if it is on a network drive.
 
     Args:
-        url: Of the store, with SQLite's options; its folder exists.
+        url: URL of the store, with SQLite's options. Its folder exists.
 
     Raises:
-        UsageError: If locks do not keep others out.
+        UsageError: If a lock does not exclude other processes.
     """
     folder = database_file(url).absolute().parent
-    with contextlib.suppress(OSError, sqlite3.Error):  # opening the store says what is wrong with the folder
+    with contextlib.suppress(OSError, sqlite3.Error):  # opening the store reports what is wrong with the folder
         with tempfile.TemporaryDirectory(prefix=".smsweep-locks-", dir=folder) as scratch:
             file = Path(scratch, "store.db")
             if not (_excludes(file) and _sqlite_excludes(file, url)):
@@ -75,15 +75,16 @@ def check_locks(url: sa.URL) -> None:
 
 
 def database_file(url: sa.URL) -> Path:
-    """Return the file of an SQLite URL, also where it is one of SQLite's own URIs."""
+    """Return the file of an SQLite URL, also if it is a URI of SQLite."""
     name = str(url.database)
     return Path(unquote(name.removeprefix("file:").removeprefix("//")) if "uri" in url.query else name)
 
 
 def network_type(folder: Path, mounts: Path) -> str:
-    """Return the type of the file system that a folder is on, if it may be a network's; "" if not, or unknown.
+    """Return the type of a folder's file system if it can be a network drive; "" if not, or if it is unknown.
 
     Args:
+        folder: The folder.
         mounts: The kernel's table of mounts, which only Linux has.
     """
     device = folder.stat().st_dev
@@ -101,7 +102,7 @@ def network_type(folder: Path, mounts: Path) -> str:
 
 
 def _excludes(file: Path) -> bool:
-    """Tell whether a lock on a file, of the kind that SQLite takes, keeps another opener out."""
+    """Return True if a lock of the kind that SQLite uses excludes another open file description."""
     first, second = (os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600) for _ in range(2))
     try:
         return _lock(first) and not _lock(second)
@@ -111,13 +112,13 @@ def _excludes(file: Path) -> bool:
 
 
 def _lock(fd: int) -> bool:
-    """Try to lock a file for its opener rather than for this process, which would never keep itself out."""
+    """Lock an open file description. A lock of the process does not exclude the process itself."""
     try:
         fcntl.fcntl(fd, fcntl.F_OFD_SETLK, struct.pack("hhqqi", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
-    except AttributeError:  # only Linux has them
+    except AttributeError:  # only Linux has these locks
         return _flock(fd)
     except OSError as err:
-        return err.errno == errno.EINVAL and _flock(fd)  # nor has every sandbox
+        return err.errno == errno.EINVAL and _flock(fd)  # some sandboxes do not have them
     return True
 
 
@@ -130,7 +131,7 @@ def _flock(fd: int) -> bool:
 
 
 def _sqlite_excludes(file: Path, url: sa.URL) -> bool:
-    """Tell the same of SQLite itself, whose options in the store's URL may name another way to lock, or none."""
+    """Return True if SQLite excludes a second writer. Options in the URL can change or disable its locks."""
     options = {name: value for name, value in url.query.items() if "uri" in url.query and name not in OF_DRIVER}
     name = f"{file.as_uri()}?{urlencode(options)}"
     with contextlib.ExitStack() as stack:

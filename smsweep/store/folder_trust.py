@@ -1,6 +1,6 @@
-"""Whether the folder of a user's sweeps can be trusted: no other user can have put something into it.
+"""Checks that no other user can put files into the folder of a user's sweeps.
 
-What is in the folder runs as the user: the in-job runtime, source snapshots, and the commands in the store.
+Files in the folder run as the user: the in-job runtime, source snapshots, and the commands in the store.
 """
 
 from __future__ import annotations

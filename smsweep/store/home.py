@@ -1,4 +1,4 @@
-"""Find the store, make its folder and schema where they are missing, and open it."""
+"""The folder of the store and of everything else: SMSWEEP_DIR."""
 
 from __future__ import annotations
 
@@ -10,24 +10,28 @@ from smsweep.errors import StoreUnavailable, UsageError
 from smsweep.store.folder_trust import check_folder
 
 DEFAULT_DIR = ".smsweep"
-
-
 IGNORE_FILE = ".gitignore"
-
-
 FILE_NAME = "store.db"
 
 
 def make_home(environ: Mapping[str, str]) -> Path:
-    """Make the folder of everything where there is none: for its owner alone, and ignored by git.
+    """Create the folder if it does not exist. Only its owner can read it, and git ignores it.
 
-    Raises UsageError if another user can change it, see `check_folder`; StoreUnavailable if it cannot be made.
+    Args:
+        environ: Environment variables; SMSWEEP_DIR names the folder.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UsageError: If another user can change the folder. See `check_folder`.
+        StoreUnavailable: If the folder cannot be created.
     """
     folder = home_dir(environ)
     is_new = not os.path.lexists(folder)
     try:
         for parent in reversed([parent for parent in folder.parents if not parent.exists()]):
-            parent.mkdir(mode=0o755, exist_ok=True)  # not writable by others, whatever the umask
+            parent.mkdir(mode=0o755, exist_ok=True)  # not writable by others, for every umask
         folder.mkdir(mode=0o700, exist_ok=True)
         try:
             check_folder(folder, environ)
@@ -37,17 +41,17 @@ def make_home(environ: Mapping[str, str]) -> Path:
             raise
         ignore = folder / IGNORE_FILE
         if not ignore.exists():
-            ignore.touch(mode=0o644)  # not writable by others, whatever the umask
+            ignore.touch(mode=0o644)  # not writable by others, for every umask
             ignore.write_text("*\n")
     except OSError as err:
         raise StoreUnavailable(
-            f"{folder}: the store's folder cannot be made or written ({err.strerror}); "
+            f"{folder}: the store's folder cannot be created or written ({err.strerror}); "
             "set SMSWEEP_DIR to a folder that you may write to"
         ) from err
     return folder
 
 
 def home_dir(environ: Mapping[str, str]) -> Path:
-    """Return the folder of everything: SMSWEEP_DIR, by default ./.smsweep."""
+    """Return the absolute path of SMSWEEP_DIR, by default ./.smsweep."""
     folder = environ.get("SMSWEEP_DIR") or DEFAULT_DIR
     return Path(os.path.expanduser(folder)).absolute()  # noqa: PTH111 - pathlib's raises where there is no home

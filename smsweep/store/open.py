@@ -1,4 +1,4 @@
-"""Find the store, make its folder and schema where they are missing, and open it."""
+"""Open the store. Create its folder and schema if they are missing."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import event, exc
 
-from smsweep.core.sweep import SweepConfig
 from smsweep.errors import UsageError
-from smsweep.store.base import Store
+from smsweep.store.base import ParseStored, Store
 from smsweep.store.file_locks import check_locks, database_file
 from smsweep.store.home import FILE_NAME, home_dir, make_home
 from smsweep.store.schema import ensure_schema
@@ -23,12 +22,12 @@ from smsweep.store.sql import SqlStore
 from smsweep.store.transactions import Transactions
 from smsweep.util.clock import utc_now
 
-LOCK_TIMEOUT_S = 5.0  # how long SQLite itself waits for another writer
-# After so long in a transaction PostgreSQL takes an agent for gone, frozen or cut off, and frees what it locked.
+LOCK_TIMEOUT_S = 5.0  # SQLite waits so long for another writer
+# PostgreSQL ends a transaction after so many idle seconds, and frees its locks: the agent is lost or frozen.
 SILENCE_S = 30
-# libpq's words. A server that does not answer any more is an error, not a wait for ever.
+# Options of libpq. With them, a server that stops answering is an error instead of an endless wait.
 LIBPQ_OPTIONS = {
-    "client_encoding": "utf8",  # whatever the database's own is
+    "client_encoding": "utf8",  # independent of the encoding of the database
     "connect_timeout": "10",
     "keepalives_idle": "10",
     "keepalives_interval": "5",
@@ -44,13 +43,13 @@ SQLITE_OPTIONS = (
     "cached_statements",
     "check_same_thread",
     "detect_types",
-)  # with `uri` SQLite's own, too
+)  # with `uri`, SQLite's own options are accepted too
 LIBPQ = ("postgresql+psycopg", "postgresql+psycopg2")
 
 PRAGMAS = (
     "PRAGMA foreign_keys = ON",
-    "PRAGMA journal_mode = WAL",  # readers and the writer do not wait for each other
-    "PRAGMA synchronous = NORMAL",  # kill -9 loses nothing; a power cut may lose the last commits, never the file
+    "PRAGMA journal_mode = WAL",  # readers and the writer do not block each other
+    "PRAGMA synchronous = NORMAL",  # kill -9 loses nothing; a power failure can lose the last commits
 )
 
 
@@ -58,19 +57,30 @@ def open_store(
     url: str | None = None,
     *,
     environ: Mapping[str, str],
-    parse: Callable[[str], SweepConfig],
+    parse: ParseStored,
     clock: Callable[[], datetime] | None = None,
     sleep: Callable[[float], None] = time.sleep,
     read_only: bool = False,
 ) -> Store:
-    """Open the store, and create or upgrade it first where needed.
+    """Open the store. Create or upgrade its schema first if needed.
 
-    url: a database URL of SQLAlchemy; else SMSWEEP_STORE; else SQLite in SMSWEEP_DIR or ./.smsweep.
-    parse: reads the text of a sweep's YAML, which the store itself does not understand. clock: of leases and
-    times; None for that of the machine with the store on it: this one, or PostgreSQL's. read_only: from then on
-    the database itself refuses every write, as an SQLite file does that cannot be written.
-    Raises StoreUnavailable or StoreDamaged with the cause and a cure, SchemaTooNew, or UsageError for a URL that
-    makes no sense and a folder in which a new SQLite store could not be locked.
+    Args:
+        url: An SQLAlchemy database URL. Default: SMSWEEP_STORE, or the SQLite file in SMSWEEP_DIR or ./.smsweep.
+        environ: The environment variables that name the store.
+        parse: Parses the sweep.yaml and job.yaml of a stored sweep.
+        clock: Returns the current time for leases and timestamps. Default: the clock of the machine that has the
+            store (this machine for SQLite, the server for PostgreSQL).
+        sleep: Waits between retries of a transaction, in seconds.
+        read_only: If True, the database refuses every write, and an SQLite file need not be writable.
+
+    Returns:
+        The store. Close it after use.
+
+    Raises:
+        StoreUnavailable: If the database cannot be reached or stays locked.
+        StoreDamaged: If the database file is damaged.
+        SchemaTooNew: If a newer version of smsweep upgraded the store.
+        UsageError: If the URL is not valid, or if SQLite cannot lock files in the folder of a new store.
     """
     given = url or environ.get("SMSWEEP_STORE")
     parsed = _parse_url(given) if given else _default_url(environ)
@@ -91,13 +101,17 @@ def open_store(
 
 def _default_url(environ: Mapping[str, str]) -> sa.URL:
     folder = home_dir(environ)
-    if not (folder / FILE_NAME).exists():  # one that is there may be somebody else's, or a backup
+    if not (folder / FILE_NAME).exists():  # an existing store may belong to another user, or be a backup
         make_home(environ)
     return sa.URL.create("sqlite", database=str(folder / FILE_NAME))
 
 
 def store_file(environ: Mapping[str, str]) -> Path | None:
-    """Return where SQLite's file is or would be; None for a database that others reach, too. Raises UsageError."""
+    """Return the SQLite file of the store, which may not exist yet; None for PostgreSQL.
+
+    Raises:
+        UsageError: If SMSWEEP_STORE is not a valid URL.
+    """
     given = environ.get("SMSWEEP_STORE")
     if not given:
         return home_dir(environ) / FILE_NAME
@@ -110,52 +124,56 @@ def _parse_url(text: str) -> sa.URL:
         url = sa.make_url(text)
         kind = url.get_backend_name()
     except (exc.ArgumentError, ValueError):
-        # Without the text, and without a cause that has it: a password may be anywhere in it.
-        raise UsageError(f"SMSWEEP_STORE: it is not a database URL; {EXPECTED}") from None
+        # The message and its cause must not contain the text, which may have a password.
+        raise UsageError(f"SMSWEEP_STORE: the value is not a database URL; {EXPECTED}") from None
     if url.drivername in ("postgres", "postgresql"):
         url, kind = url.set(drivername="postgresql+psycopg"), "postgresql"
     if kind not in ("sqlite", "postgresql"):
         raise UsageError(f"SMSWEEP_STORE: {kind} is not supported; {EXPECTED}")
     if kind == "sqlite" and url.database in (None, "", ":memory:"):
-        raise UsageError(f"SMSWEEP_STORE: it names no file, and no command would find it again; {EXPECTED}")
+        raise UsageError(
+            f"SMSWEEP_STORE: the URL names no file, so no other command can find the store; {EXPECTED}"
+        )
     if kind == "sqlite":
         if url.get_driver_name() != "pysqlite":
             raise UsageError(f"SMSWEEP_STORE: {url.drivername} is not supported; {EXPECTED}")
         unknown = [name for name in url.query if name not in SQLITE_OPTIONS]
         if unknown and "uri" not in url.query:
-            raise UsageError(f"SMSWEEP_STORE: an SQLite file takes no `?{unknown[0]}=`; {EXPECTED}")
+            raise UsageError(f"SMSWEEP_STORE: `?{unknown[0]}=` is not an option of an SQLite file; {EXPECTED}")
     if "@" in (url.host or ""):
         raise UsageError(f"SMSWEEP_STORE: write each @ of its user or password as %40; {EXPECTED}")
     return url
 
 
 def engine_of(url: sa.URL) -> sa.Engine:
-    """Return an engine set up for the store; it connects at its first use."""
+    """Return an engine with the settings of the store. It connects at its first use."""
     if url.get_backend_name() != "sqlite":
         try:
             known = LIBPQ_OPTIONS if url.drivername in LIBPQ else {}
             options: dict[str, Any] = {name: value for name, value in known.items() if name not in url.query}
             if url.get_driver_name() == "psycopg":
-                options["prepare_threshold"] = None  # behind a pooler the next session would not know a statement
+                options["prepare_threshold"] = (
+                    None  # behind a pooler, the next session does not have the prepared statement
+                )
             server = sa.create_engine(url, max_overflow=-1, connect_args=options)
         except ModuleNotFoundError as err:
             other = "" if err.name == "psycopg" else "write postgresql:// for smsweep's own, and "
             cure = f"{other}run: pip install 'smsweep[postgres]'"
             raise UsageError(f"SMSWEEP_STORE: the driver {err.name} is not installed; {cure}") from err
         except exc.NoSuchModuleError as err:
-            raise UsageError(f"SMSWEEP_STORE: there is no driver {url.drivername}; {EXPECTED}") from err
+            raise UsageError(f"SMSWEEP_STORE: the driver {url.drivername} does not exist; {EXPECTED}") from err
         event.listen(server, "connect", _prepare_postgres)
         return server
     if "timeout" not in url.query:
         url = url.update_query_dict({"timeout": str(LOCK_TIMEOUT_S)})
     is_writable = "uri" in url.query or _is_writable(Path(str(url.database)))
-    # One connection a thread, however many there are; or one a transaction, see _connect_to_read.
+    # One connection per thread without a limit; for a read-only file, one per transaction (see _connect_to_read).
     pool: dict[str, Any] = {"max_overflow": -1} if is_writable else {"poolclass": sa.NullPool}
-    # Autocommit as far as the driver goes: transactions.py says BEGIN, in the right kind.
+    # Autocommit in the driver: transactions.py sends the right kind of BEGIN.
     try:
         engine = sa.create_engine(url, connect_args={"isolation_level": None}, **pool)
     except ValueError as err:
-        raise UsageError(f"SMSWEEP_STORE: a value behind its `?` makes no sense ({err}); {EXPECTED}") from err
+        raise UsageError(f"SMSWEEP_STORE: an option after the `?` is not valid ({err}); {EXPECTED}") from err
     if is_writable:
         event.listen(engine, "connect", _prepare_sqlite)
     else:
@@ -164,19 +182,19 @@ def engine_of(url: sa.URL) -> sa.Engine:
 
 
 def _is_writable(file: Path) -> bool:
-    """Tell whether a file may be written, as SQLite does it: with others beside it. One to be made may."""
+    """Return True if SQLite can write a file, and create files next to it. A new file counts as writable."""
     return not file.is_file() or (os.access(file, os.W_OK) and os.access(file.parent, os.W_OK))
 
 
 def _connect_to_read(_: object, __: object, names: list[str], options: dict[str, Any]) -> None:
-    """Open a file that cannot be written, by SQLite's words for that. Asked anew for each transaction.
+    """Open a file that this process cannot write. SQLAlchemy calls this for each transaction.
 
-    Where somebody is at work on it, the files that he keeps beside it say how far he is. Otherwise SQLite would
-    want to make them, unless it is told that nobody can change the file.
+    If another process writes the file, its WAL file is next to it, and SQLite reads both. Without a WAL file,
+    SQLite tries to create one, unless the file is opened as immutable.
     """
     log = Path(f"{names[0]}-wal")
-    nobody = "" if log.exists() and log.stat().st_size else "&immutable=1"
-    names[0] = f"{Path(names[0]).absolute().as_uri()}?mode=ro{nobody}"
+    immutable = "" if log.exists() and log.stat().st_size else "&immutable=1"
+    names[0] = f"{Path(names[0]).absolute().as_uri()}?mode=ro{immutable}"
     options["uri"] = True
 
 
@@ -195,9 +213,9 @@ def _prepare_postgres(connection: sa.PoolProxiedConnection, _: object) -> None:
 def _forbid_writes(engine: sa.Engine) -> None:
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _read_only_sqlite)
-        engine.dispose()  # its next connections are the first that obey
+        engine.dispose()  # new connections run the listener
     else:
-        # Said of each transaction, not of the session: behind a pooler that is an agent's next.
+        # For each transaction, not for the session: behind a pooler, an agent may get the session next.
         engine.update_execution_options(postgresql_readonly=True)
 
 

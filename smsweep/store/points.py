@@ -1,4 +1,4 @@
-"""Appending to a trial's points, and what a new attempt does to those of earlier ones."""
+"""Append metric points to a trial, and replace points of its earlier attempts."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from smsweep.store.rows import point_of, point_row
 
 
 def add_points(connection: sa.Connection, trial: Trial, points: Sequence[MetricPoint]) -> dict[str, Any]:
-    """Store a trial's next points and return the fields of the trial that follow from them.
+    """Store the next points of a trial, and return the changed fields of the trial.
 
-    The first points of a new attempt replace what earlier attempts reported at the same or a later step.
+    The first points of a new attempt replace points of earlier attempts. See `Store.append_points`.
     """
     if not points:
         return {}
@@ -42,7 +42,7 @@ def add_points(connection: sa.Connection, trial: Trial, points: Sequence[MetricP
 
 
 def _drop_replaced(connection: sa.Connection, key: dict[str, Any], points: Sequence[MetricPoint]) -> bool:
-    """Delete what the first points of a new attempt replace; False when that was nothing."""
+    """Delete the points that the first points of a new attempt replace. Return False if there are none."""
     step = next((row["step"] for row in map(point_row, points) if row["step"] is not None), None)
     if step is None:
         connection.execute(queries.DELETE_POINTS, key)

@@ -1,4 +1,4 @@
-"""All statements, built once; SQLAlchemy compiles each once per database and keeps it."""
+"""All SQL statements. They are built once, and SQLAlchemy compiles each once per database."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _this_trial = _of_sweep & (trials.c.number == bindparam("of_number"))
 _of_trial = (points.c.sweep_id == bindparam("of_sweep")) & (points.c.number == bindparam("of_number"))
 _in_order = (points.c.number, points.c.seq)
 
-SERVER_TIME = select(func.clock_timestamp())  # of PostgreSQL: not that of the transaction's begin
+SERVER_TIME = select(func.clock_timestamp())  # the current time, not the begin of the transaction
 
 SWEEP = select(*_sweep_columns).where(_this_sweep)
 SWEEP_TO_CHANGE = SWEEP.with_for_update()
@@ -25,8 +25,8 @@ INSERT_SWEEP = insert(sweeps)
 UPDATE_SWEEP = update(sweeps).where(_this_sweep)
 DELETE_SWEEP = delete(sweeps).where(_this_sweep)
 
-# The row lock that this takes is held until the commit, so that revisions become visible in their order.
-# It comes after the lock on a trial's row everywhere: two transactions never wait for each other.
+# The row lock is held until the commit, so that revisions become visible in order.
+# Every transaction locks the trial's row first, so that there are no deadlocks.
 NEXT_REVISION = (
     update(sweeps).where(_this_sweep).values(revision=sweeps.c.revision + 1).returning(sweeps.c.revision)
 )
@@ -84,11 +84,11 @@ POINTS_NAMED = POINTS_AFTER.where(points.c.name.in_(bindparam("names", expanding
 INSERT_POINTS = insert(points)
 DELETE_POINTS = delete(points).where(_of_trial)
 FIRST_AT_STEP = select(func.min(points.c.seq)).where(_of_trial, points.c.step >= bindparam("at_step"))
-# A point without a step lies where it was reported: after the first point of that step, it goes too.
+# A point without a step is deleted if it was reported after the first point of that step.
 DELETE_POINTS_FROM = DELETE_POINTS.where(
     (points.c.step >= bindparam("at_step")) | (points.c.step.is_(None) & (points.c.seq > bindparam("after_seq")))
 )
-# Ordered as CHANGED_TRIALS, so that the two are read side by side.
+# In the order of CHANGED_TRIALS, so that both can be read together.
 CURVES = (
     select(points.c.number, points.c.step, points.c.value)
     .join(trials, (trials.c.sweep_id == points.c.sweep_id) & (trials.c.number == points.c.number))

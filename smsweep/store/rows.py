@@ -1,4 +1,4 @@
-"""Rows to values and back."""
+"""Conversion between rows of tables and values."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import Any
 
+from smsweep.core.job import JobTemplate
 from smsweep.core.sweep import Sweep, SweepConfig
 from smsweep.core.trial import MetricPoint, Scalar, Trial
 from smsweep.store.columns import to_json
 
-# Columns are named as the fields they hold, so that a row becomes a value without a table of names.
-SWEEP_FIELDS = tuple(f.name for f in fields(Sweep) if f.name != "config")
+# Columns have the names of the fields that they store.
+SWEEP_FIELDS = tuple(f.name for f in fields(Sweep) if f.name not in ("config", "job"))
 TRIAL_FIELDS = tuple(f.name for f in fields(Trial) if f.name != "curve")
 
 MAX_BIGINT = 2**63 - 1
 
 
-def sweep_of(row: Sequence[Any], config: SweepConfig) -> Sweep:
-    """row: SWEEP_FIELDS in order."""
+def sweep_of(row: Sequence[Any], config: SweepConfig, job: JobTemplate) -> Sweep:
+    """Return the sweep of a row, whose columns are SWEEP_FIELDS in order."""
     values = dict(zip(SWEEP_FIELDS, row, strict=True))
     values["seed"] = int(values["seed"])
     values["prior_runs"] = tuple(values["prior_runs"])
-    return Sweep(config=config, **values)
+    return Sweep(config=config, job=job, **values)
 
 
 def sweep_row(sweep: Sweep) -> dict[str, Any]:
@@ -33,7 +34,7 @@ def sweep_row(sweep: Sweep) -> dict[str, Any]:
 
 
 def trial_of(row: Sequence[Any]) -> Trial:
-    """row: TRIAL_FIELDS in order."""
+    """Return the trial of a row, whose columns are TRIAL_FIELDS in order."""
     return Trial(**dict(zip(TRIAL_FIELDS, row, strict=True)))
 
 
@@ -42,14 +43,14 @@ def trial_row(trial: Trial) -> dict[str, Any]:
 
 
 def point_row(point: MetricPoint) -> dict[str, Any]:
-    """Return what the points table keeps of it, without the columns that say whose it is."""
+    """Return the columns of a point, without those of its trial."""
     number, exact = _split(point.value)
     step = point.step
     return {
         "name": clean(point.name),
         "value": number,
         "exact": exact,
-        # A script may call anything a step; what no database can count is kept without one.
+        # A script can use any int as a step. A point whose step does not fit into a BIGINT is stored without it.
         "step": step if step is None or -MAX_BIGINT <= step <= MAX_BIGINT else None,
         "time": point.time,
     }
@@ -60,14 +61,14 @@ def point_of(row: Any) -> MetricPoint:
 
 
 def _split(value: Scalar) -> tuple[float | None, str | None]:
-    """Return the number to compare by and the JSON that brings back exactly this value; None where needless."""
+    """Return a number to compare by, and JSON of the exact value; None for each if it is not needed."""
     if isinstance(value, float) and math.isfinite(value):
         return value, "-0.0" if value == 0 and math.copysign(1, value) < 0 else None  # SQLite drops the sign
     if isinstance(value, int) and not isinstance(value, bool):
         try:
             return float(value), to_json(value)
         except OverflowError:
-            pass  # beyond all floats: kept, never compared
+            pass  # too large for a float: stored, but not compared
     return None, to_json(value)
 
 
@@ -77,9 +78,11 @@ def _join(number: float | None, exact: str | None) -> Scalar:
 
 
 def curve_of(rows: Iterable[tuple[int | None, float | None]]) -> tuple[float, ...]:
-    """Return the finite values of one metric, one a row of the script's.
+    """Return the finite values of one metric.
 
-    rows: (step, number or None) in the order reported; the last of several with the same step counts.
+    Args:
+        rows: (step, number or None), in the order in which they were reported. Of consecutive rows with the same
+            step, the last one counts.
     """
     curve: list[float | None] = []
     previous: int | None = None
@@ -93,7 +96,7 @@ def curve_of(rows: Iterable[tuple[int | None, float | None]]) -> tuple[float, ..
 
 
 def clean(text: str) -> str:
-    """Replace what a database cannot keep as text: the zero character and halves of surrogate pairs."""
+    """Replace characters that a database cannot store: NUL and lone surrogates."""
     if text.isprintable():
         return text
     return text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")

@@ -1,8 +1,7 @@
-"""Bring a database to the schema of this smsweep: create it, upgrade it, or refuse one from the future."""
+"""Create or upgrade the schema of a database, and refuse a schema of a newer smsweep."""
 
 from __future__ import annotations
 
-import importlib
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -12,19 +11,27 @@ import sqlalchemy as sa
 from smsweep.errors import SchemaTooNew
 from smsweep.store.tables import SCHEMA, VERSION_TABLE, metadata, version
 from smsweep.store.transactions import Transactions
+from smsweep.util.atomic_file import replacing
 
-# Any constant will do; all smsweeps that open one PostgreSQL database must use the same.
+# An arbitrary constant that all versions of smsweep must share.
 ADVISORY_LOCK = 0x736D7377_65657000
 
 SCRIPTS = Path(__file__).with_name("migrations")
 
 
 def ensure_schema(transactions: Transactions, *, newest: int = SCHEMA, scripts: Path = SCRIPTS) -> None:
-    """Leave the schema as it is when it fits, which is one plain query; else create or upgrade it.
+    """Create or upgrade the schema if needed. If it is current, this is one query.
 
-    Safe when several processes do it at once, or one is killed at it. An SQLite file is copied beside
-    itself before it is upgraded. scripts: the folder of the migrations, the last of which leads to `newest`.
-    Raises SchemaTooNew and changes nothing when a newer smsweep wrote the database.
+    Several processes can call this at the same time, and each can be killed at any time. An SQLite file is
+    copied before it is upgraded.
+
+    Args:
+        transactions: The database.
+        newest: The version of the schema after the last migration.
+        scripts: The folder of the migrations.
+
+    Raises:
+        SchemaTooNew: If a newer smsweep wrote the database. Nothing is changed.
     """
     found = transactions.read(_version)
     if found == newest:
@@ -34,7 +41,7 @@ def ensure_schema(transactions: Transactions, *, newest: int = SCHEMA, scripts: 
     def create_or_upgrade(connection: sa.Connection) -> None:
         if connection.dialect.name == "postgresql":
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(ADVISORY_LOCK)))
-        found = _version(connection)  # again, now that nobody else can change it
+        found = _version(connection)  # read it again, now that this transaction has the lock
         _refuse_newer(transactions.name, found, newest)
         if found is None:
             metadata.create_all(connection, checkfirst=False)
@@ -42,14 +49,15 @@ def ensure_schema(transactions: Transactions, *, newest: int = SCHEMA, scripts: 
         elif found < newest:
             if connection.dialect.name == "sqlite":
                 back_up(Path(transactions.name), found)
-            # Alembic takes longer to import than everything else here: only where it has work to do.
-            importlib.import_module("smsweep.store.migrations.upgrade").upgrade(connection, scripts)
+            from smsweep.store.migrations.upgrade import upgrade  # Alembic is slow to import
+
+            upgrade(connection, scripts)
 
     transactions.alter(create_or_upgrade)
 
 
 def _version(connection: sa.Connection) -> int | None:
-    """Return the schema's version; None for an empty database."""
+    """Return the version of the schema; None for an empty database."""
     if not sa.inspect(connection).has_table(VERSION_TABLE):
         return None
     return int(connection.execute(sa.select(version.c.version_num)).scalar_one())
@@ -64,10 +72,20 @@ def _refuse_newer(name: str, found: int | None, newest: int) -> None:
 
 
 def back_up(path: Path, found: int) -> Path:
-    """Copy an SQLite database beside itself, as it was last committed. The copy is complete or not there."""
+    """Copy the committed state of an SQLite database to a file next to it.
+
+    Args:
+        path: The database.
+        found: The version of its schema, which is part of the name of the copy.
+
+    Returns:
+        The copy.
+    """
     copy = path.with_name(f"{path.name}.v{found}.bak")
-    partial = copy.with_suffix(".part")
-    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(partial)) as target:
+    with (
+        replacing(copy) as partial,
+        closing(sqlite3.connect(path)) as source,
+        closing(sqlite3.connect(partial)) as target,
+    ):
         source.backup(target)
-    partial.replace(copy)
     return copy

@@ -1,4 +1,4 @@
-"""The store in an SQL database: SQLite in a file by default, PostgreSQL where several machines share it."""
+"""The store in an SQL database: an SQLite file by default, or PostgreSQL for several machines."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from smsweep.core.job import JobTemplate
 from smsweep.core.sweep import Sweep, SweepConfig, SweepState
 from smsweep.core.trial import MOVES, MetricPoint, Params, Scalar, Trial, TrialState
 from smsweep.errors import NotInStore, StoreConflict
 from smsweep.store import queries
-from smsweep.store.base import Store
+from smsweep.store.base import ParseStored, Store
 from smsweep.store.points import add_points
 from smsweep.store.rows import clean, curve_of, point_of, sweep_of, sweep_row, trial_of, trial_row
 from smsweep.store.transactions import Transactions, reads, writes
@@ -22,23 +23,28 @@ from smsweep.store.transitions import moved, started
 
 
 class SqlStore(Store):
-    """See Store for what each method promises."""
+    """Implements `Store`. The methods are documented there."""
 
     def __init__(
         self,
         engine: sa.Engine,
         clock: Callable[[], datetime] | None,
-        parse: Callable[[str], SweepConfig],
+        parse: ParseStored,
         sleep: Callable[[float], None],
     ) -> None:
-        """engine: its schema is in place. clock: aware times; None for the server's own.
+        """Make a store of a database that has the current schema.
 
-        parse: reads the text of a sweep's YAML.
+        Args:
+            engine: The database.
+            clock: Returns the current time, aware UTC; None for the clock of the server.
+            parse: Parses the texts of a stored sweep.
+            sleep: Waits between retries of a transaction, in seconds.
         """
         self.transactions = Transactions(engine, sleep)
         self._clock = clock
         self._parse = parse
-        self._configs: dict[str, SweepConfig] = {}  # by sweep id; a sweep's config never changes
+        # By sweep id. They never change, so each sweep's texts are parsed once.
+        self._parsed: dict[str, tuple[SweepConfig, JobTemplate]] = {}
 
     @writes
     def create_sweep(self, connection: sa.Connection, sweep: Sweep) -> Sweep:
@@ -236,7 +242,7 @@ class SqlStore(Store):
         if trial.cursor != expect_cursor:
             raise StoreConflict(
                 f"the log of trial {trial.label} was read up to {trial.cursor!r}, not {expect_cursor!r}: "
-                "read the trial again and go on from there"
+                "read the trial again and continue from there"
             )
         if cursor == expect_cursor and not points and not summary:
             return trial
@@ -278,7 +284,7 @@ class SqlStore(Store):
         if connection.execute(queries.ANY_ACTIVE, of_sweep).scalar_one():
             raise StoreConflict(f"sweep {sweep_id} has active trials: cancel it and let them end first")
         connection.execute(queries.DELETE_SWEEP, of_sweep)
-        self._configs.pop(sweep_id, None)
+        self._parsed.pop(sweep_id, None)
 
     @writes
     def put_note(self, connection: sa.Connection, sweep_id: str, key: str, value: Any) -> None:
@@ -307,14 +313,14 @@ class SqlStore(Store):
         self.transactions.close()
 
     def _now(self, connection: sa.Connection) -> datetime:
-        """Return the time that leases and records go by, the same for all who share the store."""
+        """Return the current time, from the clock that all users of the store share."""
         if self._clock is not None:
             return self._clock()
         now: datetime = connection.execute(queries.SERVER_TIME).scalar_one()
         return now
 
     def _change(self, connection: sa.Connection, trial: Trial, **changes: Any) -> Trial:
-        """Write the changed fields of a trial whose row is locked, at the sweep's next revision."""
+        """Write the changed fields of a trial at the next revision of the sweep. The row must be locked."""
         of_sweep = {"of_sweep": trial.sweep_id}
         changes["revision"] = connection.execute(queries.NEXT_REVISION, of_sweep).scalar_one()
         connection.execute(queries.UPDATE_TRIAL, {**of_sweep, "of_number": trial.number, **changes})
@@ -339,9 +345,9 @@ class SqlStore(Store):
     def _sweep_of(self, row: sa.Row[Any] | None, sweep_id: str) -> Sweep:
         if row is None:
             raise self._no_sweep(sweep_id)
-        if sweep_id not in self._configs:
-            self._configs[sweep_id] = self._parse(row.sweep_yaml)
-        return sweep_of(row, self._configs[sweep_id])
+        if sweep_id not in self._parsed:
+            self._parsed[sweep_id] = self._parse(row.sweep_yaml, row.job_yaml)
+        return sweep_of(row, *self._parsed[sweep_id])
 
     def _find_state(self, connection: sa.Connection, sweep_id: str) -> SweepState | None:
         state: SweepState | None = connection.execute(
@@ -368,12 +374,12 @@ class SqlStore(Store):
 
 def _check_holder(trial: Trial, agent_id: str | None) -> None:
     if agent_id is not None and trial.agent_id != agent_id:
-        holder = f"held by agent {trial.agent_id}" if trial.agent_id else "held by nobody"
+        holder = f"held by agent {trial.agent_id}" if trial.agent_id else "not held by any agent"
         raise StoreConflict(f"trial {trial.label} is {holder}, not by agent {agent_id}: leave it alone")
 
 
 def _taken(sweep_id: str) -> StoreConflict:
-    return StoreConflict(f"a sweep {sweep_id} exists already: choose another id")
+    return StoreConflict(f"a sweep {sweep_id} already exists: choose another id")
 
 
 def _either(states: Iterable[SweepState | TrialState]) -> str:

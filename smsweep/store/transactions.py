@@ -1,4 +1,4 @@
-"""Transactions: all or nothing, tried again for a while when another process is in the way."""
+"""Transactions, with retries while another process blocks them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,17 @@ from smsweep.store.db_errors import is_transient, name_of, translate
 P = ParamSpec("P")
 R = TypeVar("R")
 
-BACKOFF_S = (0.05, 0.2, 0.8, 2.0)  # on top of the seconds that the database itself waits for a lock
+BACKOFF_S = (0.05, 0.2, 0.8, 2.0)  # pauses between attempts; the database itself also waits for locks
 
 
 class Transactions:
-    """Runs functions of a connection, each in one transaction.
+    """Runs functions that take a connection, each in one transaction.
 
-    A function may run more than once, so it must have no other effect than on the database.
+    A function can run more than once, so it must change only the database.
+
+    Args:
+        engine: The database.
+        sleep: Waits between attempts, in seconds.
     """
 
     def __init__(self, engine: sa.Engine, sleep: Callable[[float], None]) -> None:
@@ -33,23 +37,25 @@ class Transactions:
             self._writer = engine.execution_options(smsweep_work="write")
             self._alterer = engine.execution_options(smsweep_work="alter")
         else:
-            # All statements of a read see the same moment; writers lock the rows they read instead.
+            # All statements of a read see the same snapshot. Writers lock the rows that they read instead.
             self._reader = engine.execution_options(isolation_level="REPEATABLE READ")
             self._writer = engine.execution_options(isolation_level="READ COMMITTED")
             self._alterer = self._writer
 
     def read(self, work: Callable[[sa.Connection], R]) -> R:
+        """Run a function that only reads."""
         return self._run(self._reader, work)
 
     def write(self, work: Callable[[sa.Connection], R]) -> R:
+        """Run a function that can write."""
         return self._run(self._writer, work)
 
     def alter(self, work: Callable[[sa.Connection], R]) -> R:
-        """Write, with leave to alter tables: what refers to a table that SQLite copies and drops stays."""
+        """Run a function that can alter tables. SQLite does not check foreign keys meanwhile."""
         try:
             return self._run(self._alterer, work)
         finally:
-            self._engine.dispose()  # its next connections mind foreign keys again
+            self._engine.dispose()  # new connections check foreign keys again
 
     def close(self) -> None:
         self._engine.dispose()
@@ -61,7 +67,7 @@ class Transactions:
             try:
                 with engine.begin() as connection:
                     result = work(connection)
-                    may_be_done = engine is not self._reader  # a commit that got no answer may have happened
+                    may_be_done = engine is not self._reader  # a commit without an answer may have succeeded
                 return result
             except exc.DBAPIError as err:
                 delay_s = next(delays_s, None)
@@ -69,16 +75,16 @@ class Transactions:
                     raise translate(err, engine.url) from err
                 self._sleep(delay_s)
             except exc.StatementError as err:
-                raise err.orig or err from None  # a value that its column cannot hold: the caller's mistake
+                raise err.orig or err from None  # the caller passed a value that the column cannot store
             except exc.SQLAlchemyError as err:
                 raise translate(err, engine.url) from err
 
 
 def _begin(connection: sa.Connection) -> None:
-    """Take SQLite's write lock at once: a transaction that first reads would lose it to another and fail."""
+    """Take SQLite's write lock at the begin. A transaction that reads first can fail when it needs the lock."""
     work = connection.get_execution_options().get("smsweep_work")
     if work == "alter":
-        connection.exec_driver_sql("PRAGMA foreign_keys = OFF")  # has no effect once a transaction began
+        connection.exec_driver_sql("PRAGMA foreign_keys = OFF")  # has no effect inside a transaction
     connection.exec_driver_sql("BEGIN IMMEDIATE" if work else "BEGIN")
 
 
@@ -90,7 +96,7 @@ S = TypeVar("S", bound=Transactional)
 
 
 def reads(method: Callable[Concatenate[S, sa.Connection, P], R]) -> Callable[Concatenate[S, P], R]:
-    """Run a method in a transaction that sees one moment and changes nothing."""
+    """Run a method in a transaction that reads one snapshot."""
 
     @functools.wraps(method)
     def run(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -100,7 +106,7 @@ def reads(method: Callable[Concatenate[S, sa.Connection, P], R]) -> Callable[Con
 
 
 def writes(method: Callable[Concatenate[S, sa.Connection, P], R]) -> Callable[Concatenate[S, P], R]:
-    """Run a method in a transaction that commits when it returns and leaves no trace when it raises."""
+    """Run a method in a transaction that commits when it returns, and rolls back when it raises."""
 
     @functools.wraps(method)
     def run(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:

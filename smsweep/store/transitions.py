@@ -1,4 +1,4 @@
-"""What a trial's row changes with its state."""
+"""The columns of a trial that change with its state."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from smsweep.core.trial import Trial, TrialState
 
 
 def started(trial: Trial, now: datetime) -> dict[str, Any]:
-    """Return what a start changes."""
+    """Return the changes of a trial that becomes running."""
     return {
         "state": TrialState.RUNNING,
         "reason": "",
@@ -20,9 +20,13 @@ def started(trial: Trial, now: datetime) -> dict[str, Any]:
 
 
 def moved(trial: Trial, to: TrialState, now: datetime, lasted_s: float | None = None) -> dict[str, Any]:
-    """Return what changes with the state; the lease's end is now where any agent may take it over.
+    """Return the changes of a trial that gets a new state.
 
-    lasted_s: see Store.move.
+    Args:
+        trial: The trial before.
+        to: The new state. If it is running, the lease ends now, so that any agent can claim the trial.
+        now: The current time, aware UTC.
+        lasted_s: See `Store.move`.
     """
     changes: dict[str, Any] = {"state": to}
     if to is TrialState.RUNNING:

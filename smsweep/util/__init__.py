@@ -1,1 +1,1 @@
-"""Small helpers that know nothing of sweeps: clock, locks, atomic files, text for terminals."""
+"""Helpers that do not depend on sweeps: clock, file locks, atomic files, text for terminals."""

@@ -1,17 +1,61 @@
-"""Write a file whole or not at all, and never over another by accident."""
+"""Write a file or folder completely or not at all, and never over an existing file by accident."""
 
 from __future__ import annotations
 
-import os
+import shutil
+import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from smsweep.errors import UsageError
 
 
-def refuse(path: Path, *, force: bool) -> None:
-    """Raise UsageError for a file that is there, unless it may be replaced; for a folder that is not there."""
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a new path in the same folder. After the block it replaces `path` in one step.
+
+    If the block raises, `path` keeps its content and the new path is removed. A reader sees the old content or
+    the new content, never a part. Code inside a job uses `runtime.plain_files.write_whole` instead.
+
+    Args:
+        path: The file to create or replace. A folder can only be created, or replace an empty folder.
+
+    Yields:
+        A path that does not exist. The block creates a file or a folder there.
+
+    Raises:
+        OSError: If the new content cannot be written or moved.
+    """
+    scratch = path.with_name(f".{uuid.uuid4().hex}.part")
+    try:
+        yield scratch
+        scratch.replace(path)
+    finally:
+        with suppress(FileNotFoundError):
+            shutil.rmtree(scratch) if scratch.is_dir() else scratch.unlink()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file in one step, as UTF-8.
+
+    Raises:
+        OSError: If the file cannot be written.
+    """
+    with replacing(path) as scratch:
+        scratch.write_text(text, encoding="utf-8")
+
+
+def check_output(path: Path, *, force: bool) -> None:
+    """Check that the user can write an output file.
+
+    Args:
+        path: The output file.
+        force: If True, an existing file can be replaced.
+
+    Raises:
+        UsageError: If the path is a folder, its folder does not exist, or the file exists and `force` is False.
+    """
     if path.is_dir():
         raise UsageError(f"{path}: is a folder; name a file in it")
     if path.is_file() and not force:
@@ -21,30 +65,43 @@ def refuse(path: Path, *, force: bool) -> None:
 
 
 @contextmanager
-def draft(path: Path, *, force: bool) -> Iterator[Path]:
-    """Yield where to write what becomes the file, with the mode it will have; on an error nothing is left.
+def open_output(path: Path, *, force: bool) -> Iterator[Path]:
+    """Yield the path to write an output file to. After the block the file is complete, and on an error unchanged.
 
-    A pipe or a device is written to as it is. Raises UsageError.
+    An existing file keeps its mode, and a link stays a link. A pipe or a device is written to directly.
+
+    Args:
+        path: The output file.
+        force: If True, an existing file can be replaced.
+
+    Raises:
+        UsageError: If `check_output` rejects the path.
+        OSError: If the file cannot be written.
     """
-    refuse(path, force=force)
+    check_output(path, force=force)
     if path.exists() and not path.is_file():
         yield path
         return
-    target = path.resolve()  # a link stays one
-    scratch = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
+    target = path.resolve()
+    with replacing(target) as scratch:
         yield scratch
         if target.exists():
             scratch.chmod(target.stat().st_mode)
-        scratch.replace(target)
-    finally:
-        scratch.unlink(missing_ok=True)
 
 
-def write(path: Path, fill: Callable[[Path], object], *, force: bool) -> None:
-    """Let fill write the file. Raises UsageError when it cannot be written."""
+def write_output(path: Path, fill: Callable[[Path], object], *, force: bool) -> None:
+    """Let `fill` write an output file.
+
+    Args:
+        path: The output file.
+        fill: Writes the content to the path that it gets.
+        force: If True, an existing file can be replaced.
+
+    Raises:
+        UsageError: If the file cannot be written.
+    """
     try:
-        with draft(path, force=force) as scratch:
+        with open_output(path, force=force) as scratch:
             fill(scratch)
     except OSError as err:
         why = err.strerror or str(err)

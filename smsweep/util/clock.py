@@ -1,4 +1,4 @@
-"""Find the store, make its folder and schema where they are missing, and open it."""
+"""The current time."""
 
 from __future__ import annotations
 
@@ -6,4 +6,5 @@ from datetime import datetime, timezone
 
 
 def utc_now() -> datetime:
+    """Return the current time, aware UTC."""
     return datetime.now(timezone.utc)

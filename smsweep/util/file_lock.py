@@ -1,4 +1,4 @@
-"""One at a time, among threads and processes of this machine."""
+"""Exclusive locks between threads and processes of this machine."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ POLL_S = 0.05
 
 @contextmanager
 def exclusive(file: Path, check: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Wait until nobody else is in such a block for this file; whoever dies in it leaves it.
+    """Hold an exclusive lock on a file during the block. The operating system releases it if the process dies.
 
-    check: called while waiting; what it raises ends the wait.
+    Args:
+        file: The lock file. It is created, with its folder, if it does not exist.
+        check: Called every 50 ms while waiting. If it raises, the wait ends.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("a") as lock:
@@ -30,7 +32,7 @@ def exclusive(file: Path, check: Callable[[], None] = lambda: None) -> Iterator[
 
 
 def is_held(file: Path) -> bool:
-    """Tell whether somebody is in such a block."""
+    """Return True if a thread or a process holds the lock."""
     with file.open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

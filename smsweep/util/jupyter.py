@@ -1,4 +1,4 @@
-"""Whether somebody looks on in a notebook."""
+"""Detection of Jupyter notebooks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 
 
 def is_kernel() -> bool:
-    """Tell whether this process is a Jupyter kernel, where what is displayed can be HTML and can change."""
+    """Return True if this process is a Jupyter kernel, which can display HTML and update it."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
     return getattr(shell, "kernel", None) is not None

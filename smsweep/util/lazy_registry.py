@@ -1,4 +1,4 @@
-"""Tables of implementations by name, each imported when somebody asks for it."""
+"""Tables of implementations by name. An implementation is imported at its first use."""
 
 from __future__ import annotations
 
@@ -10,9 +10,13 @@ T = TypeVar("T")
 
 
 class LazyTable(Mapping[str, T], Generic[T]):
-    """Maps a name to an object given as "package.module:Name"; `in`, `len` and iteration import nothing.
+    """Maps names to objects. `in`, `len` and iteration import nothing.
 
-    Raises KeyError for a name it does not have.
+    Args:
+        places: Name -> "package.module:attribute".
+
+    Raises:
+        KeyError: By a lookup of an unknown name.
     """
 
     def __init__(self, places: Mapping[str, str]) -> None:
@@ -23,7 +27,7 @@ class LazyTable(Mapping[str, T], Generic[T]):
         return cast(T, getattr(importlib.import_module(module), attribute))
 
     def __contains__(self, name: object) -> bool:
-        return name in self._places  # Mapping's own would import
+        return name in self._places  # the default of Mapping imports the object
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)

@@ -1,4 +1,4 @@
-"""Checks of HTTP requests that the web page and the local AWS endpoint share."""
+"""Checks of HTTP requests that the web page and the emulator share."""
 
 from __future__ import annotations
 

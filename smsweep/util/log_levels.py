@@ -1,4 +1,4 @@
-"""What a person should know of an answer although nothing is wrong: below a warning, above progress."""
+"""The log level `note`, between info and warning: a fact about a result that is not a problem."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text that is safe to show: whatever a script reported, only printable characters reach a terminal or a table."""
+"""Makes text of scripts safe to show: only printable characters reach a terminal or a table."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ ANSI = re.compile(
 
 
 def clean(text: str) -> str:
-    """Drop ANSI sequences and show other control characters as their escapes (`\\n`, `\\x07`, `\\u202e`)."""
+    """Remove ANSI sequences, and replace other control characters by their escapes (`\\n`, `\\x07`, `\\u202e`)."""
     if text.isprintable():
         return text
     return "".join(map(_visible, ANSI.sub("", text)))
 
 
 def with_texts(value: Any, change: Callable[[str], str]) -> Any:
-    """Return a JSON value with each of its texts changed; the keys of its mappings stay."""
+    """Return a JSON value with each text replaced by `change(text)`. Keys of mappings are not changed."""
     if isinstance(value, str):
         return change(value)
     if isinstance(value, dict):
@@ -32,7 +32,7 @@ def with_texts(value: Any, change: Callable[[str], str]) -> Any:
 
 
 def _visible(character: str) -> str:
-    # Beyond control characters: format characters (bidi overrides), surrogates, line separators.
+    # Not printable: control characters, format characters (bidi overrides), surrogates, line separators.
     if character.isprintable() or unicodedata.category(character) == "Zs":
         return character
     return character.encode("unicode_escape").decode("ascii")

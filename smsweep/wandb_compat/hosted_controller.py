@@ -38,7 +38,7 @@ class HostedController(Controller):
         for _ in range(ATTEMPTS):
             if (blocked := self._blocked()) is not None:
                 return blocked
-            if self._add([{}] * min(n, self._room())):
+            if self._add([{}] * min(n, self._n_allowed())):
                 return Proposal.ADDED
         return Proposal.CONTENDED
 
@@ -67,8 +67,8 @@ class HostedController(Controller):
             return Proposal.EXHAUSTED
         return None if hosted.n_open > self._n_waiting() else Proposal.RESERVED
 
-    def _room(self) -> int:
-        return min(super()._room(), self._read_hosted().n_open - self._n_waiting())
+    def _n_allowed(self) -> int:
+        return min(super()._n_allowed(), self._read_hosted().n_open - self._n_waiting())
 
     def _n_waiting(self) -> int:
         """Return how many of our trials are about to get a run from the server."""

@@ -125,7 +125,7 @@ def wait_for_line(process: subprocess.Popen[str], text: str) -> None:
     raise AssertionError(f"ended without saying {text!r}: {''.join(said)}")
 
 
-def test_a_grid_runs_to_its_end(folder: Folder) -> None:
+def test_grid_runs_to_its_end(folder: Folder) -> None:
     ended = folder.call("run", "sweep.yaml", "--parallel", "2")
     sweep_id = ended.stdout.strip()
     assert folder.states(sweep_id) == ["finished"] * 3

@@ -11,7 +11,7 @@ import pytest
 from smsweep.store.base import Store
 from smsweep.store.open import open_store
 from tests.fakes.clock import FakeClock
-from tests.fakes.sweeps import CONFIG, a_sweep
+from tests.fakes.sweeps import a_sweep, parse_stored
 from tests.postgres import Postgres, run_postgres
 
 
@@ -41,7 +41,7 @@ def open_another(store_url: str, clock: FakeClock) -> Iterator[Callable[[], Stor
     with ExitStack() as stack:
 
         def open_it() -> Store:
-            store = open_store(store_url, environ={}, parse=lambda _: CONFIG, clock=clock)
+            store = open_store(store_url, environ={}, parse=parse_stored, clock=clock)
             stack.callback(store.close)
             return store
 

@@ -13,7 +13,7 @@ from smsweep.errors import StoreConflict
 from smsweep.store.base import Store
 from smsweep.store.open import open_store
 from smsweep.util.clock import utc_now
-from tests.fakes.sweeps import CONFIG
+from tests.fakes.sweeps import parse_stored
 
 
 def claim_all(store: Store, sweep_id: str, name: str, _: int) -> None:
@@ -53,7 +53,7 @@ def report(store: Store, sweep_id: str, _: str, n: int) -> None:
 
 
 def main(url: str, sweep_id: str, work: str, name: str, n: str) -> None:
-    store = open_store(url, environ={}, parse=lambda _: CONFIG)
+    store = open_store(url, environ={}, parse=parse_stored)
     WORK[work](store, sweep_id, name, int(n))
     store.close()
 

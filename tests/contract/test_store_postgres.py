@@ -17,7 +17,7 @@ from smsweep.store.open import open_store
 from smsweep.store.sql import SqlStore
 from tests.fakes.agent_kit import Kit
 from tests.fakes.scripted_backend import Plot, ScriptedBackend
-from tests.fakes.sweeps import CONFIG, a_sweep
+from tests.fakes.sweeps import a_sweep, parse_stored
 from tests.postgres import Postgres
 
 GRID = {"method": "grid", "program": "train.py", "parameters": {"a": {"values": [1, 2]}}}
@@ -34,7 +34,7 @@ def close_all_connections(url: str) -> None:
 def test_a_connection_that_the_server_closed_is_opened_again(postgres: Postgres) -> None:
     url = postgres.new_schema()
     slept: list[float] = []
-    with closing(open_store(url, environ={}, parse=lambda _: CONFIG, sleep=slept.append)) as store:
+    with closing(open_store(url, environ={}, parse=parse_stored, sleep=slept.append)) as store:
         assert store.list_sweeps() == []
         close_all_connections(url)
         store.create_sweep(a_sweep())
@@ -56,7 +56,7 @@ def test_a_connection_lost_at_the_end_of_a_read_costs_nothing_and_at_that_of_a_w
         return int(known)
 
     engine = open_module.engine_of(sa.make_url(url))
-    with closing(SqlStore(engine, clock=None, parse=lambda _: CONFIG, sleep=lambda _: None)) as store:
+    with closing(SqlStore(engine, clock=None, parse=parse_stored, sleep=lambda _: None)) as store:
         assert store.transactions.read(work_and_lose) == 1
         assert len(lost) == 2
         lost.clear()
@@ -75,7 +75,7 @@ def test_a_connection_lost_while_it_is_made_is_made_again(postgres: Postgres) ->
             close_all_connections(url)
 
     sa.event.listen(engine, "connect", lose, insert=True)
-    with closing(SqlStore(engine, clock=None, parse=lambda _: CONFIG, sleep=slept.append)) as store:
+    with closing(SqlStore(engine, clock=None, parse=parse_stored, sleep=slept.append)) as store:
         store.transactions.read(lambda connection: connection.execute(sa.text("SELECT 1")))
     assert len(slept) == 1
 
@@ -90,12 +90,12 @@ def test_a_connection_lost_while_it_is_made_is_made_again(postgres: Postgres) ->
 def test_what_a_server_lacks_is_named_with_its_cure(postgres: Postgres, options: str, said: str) -> None:
     url = postgres.new_schema().partition("&options")[0] + options
     with pytest.raises(StoreUnavailable, match=said):
-        open_store(url, environ={}, parse=lambda _: CONFIG)
+        open_store(url, environ={}, parse=parse_stored)
 
 
 def test_a_session_is_left_as_it_was_for_a_pooler_may_give_it_to_another_agent(postgres: Postgres) -> None:
     url = postgres.new_schema()
-    with closing(open_store(url, environ={}, parse=lambda _: CONFIG, read_only=True)) as opened:
+    with closing(open_store(url, environ={}, parse=parse_stored, read_only=True)) as opened:
         store = cast("SqlStore", opened)
         for _ in range(20):
             store.list_sweeps()
@@ -119,7 +119,7 @@ def test_a_database_of_another_encoding_keeps_what_it_can_and_names_what_it_cann
         connection.execute(sa.text(made))  # of the cluster's locale, which is C
     server.dispose()
     there = url.set(database=encoding.lower()).difference_update_query(["options"])
-    with closing(open_store(there.render_as_string(), environ={}, parse=lambda _: CONFIG)) as store:
+    with closing(open_store(there.render_as_string(), environ={}, parse=parse_stored)) as store:
         store.create_sweep(a_sweep())
         store.put_note("abcd1234", "key", "caf\u00e9")
         assert store.get_note("abcd1234", "key") == "caf\u00e9"
@@ -133,12 +133,12 @@ def test_a_lease_goes_by_the_servers_clock(
     postgres: Postgres, monkeypatch: pytest.MonkeyPatch, ahead_s: int
 ) -> None:
     url = postgres.new_schema()
-    with closing(open_store(url, environ={}, parse=lambda _: CONFIG)) as store:
+    with closing(open_store(url, environ={}, parse=parse_stored)) as store:
         store.create_sweep(a_sweep())
         store.add_trials("abcd1234", 0, [{"lr": 1}, {"lr": 2}])
         here = store.claim("abcd1234", "here", "p", lease_s=60)
         monkeypatch.setattr("smsweep.store.open.datetime", a_clock_that_is(ahead_s))
-        with closing(open_store(url, environ={}, parse=lambda _: CONFIG)) as elsewhere:
+        with closing(open_store(url, environ={}, parse=parse_stored)) as elsewhere:
             there = elsewhere.claim("abcd1234", "there", "p", lease_s=60)
             assert elsewhere.claim("abcd1234", "there", "p", lease_s=60) is None
         assert store.claim("abcd1234", "here", "p", lease_s=60) is None
@@ -178,7 +178,7 @@ def test_who_is_frozen_in_a_transaction_does_not_keep_its_locks(
     url = postgres.new_schema()
     monkeypatch.setattr(open_module, "SILENCE_S", 1)
     frozen = open_module.engine_of(sa.make_url(url))
-    with closing(open_store(url, environ={}, parse=lambda _: CONFIG)) as store:
+    with closing(open_store(url, environ={}, parse=parse_stored)) as store:
         store.create_sweep(a_sweep())
         with pytest.raises(sa.exc.DBAPIError), frozen.begin() as connection:
             connection.execute(sa.text("SELECT * FROM sweeps FOR UPDATE"))
@@ -190,4 +190,4 @@ def test_who_is_frozen_in_a_transaction_does_not_keep_its_locks(
 
 def test_a_server_that_is_not_there_is_named_with_a_cure() -> None:
     with pytest.raises(StoreDown, match=r"127\.0\.0\.1:9/db: no server answers there .*; start the server"):
-        open_store("postgresql://me@127.0.0.1:9/db", environ={}, parse=lambda _: CONFIG)
+        open_store("postgresql://me@127.0.0.1:9/db", environ={}, parse=parse_stored)

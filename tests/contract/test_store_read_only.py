@@ -8,11 +8,11 @@ from smsweep.core.sweep import SweepState
 from smsweep.errors import StoreError
 from smsweep.store.base import Store
 from smsweep.store.open import open_store
-from tests.fakes.sweeps import CONFIG
+from tests.fakes.sweeps import parse_stored
 
 
 def open_to_read(url: str) -> Store:
-    return open_store(url, environ={}, parse=lambda _: CONFIG, sleep=lambda _: None, read_only=True)
+    return open_store(url, environ={}, parse=parse_stored, sleep=lambda _: None, read_only=True)
 
 
 def test_the_database_refuses_writes_and_says_what_others_write(sweep: Store, store_url: str) -> None:

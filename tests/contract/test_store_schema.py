@@ -15,7 +15,7 @@ from smsweep.store.migrations.upgrade import upgrade
 from smsweep.store.open import open_store
 from smsweep.store.schema import SCRIPTS
 from smsweep.store.tables import SCHEMA, VERSION_TABLE, metadata
-from tests.fakes.sweeps import CONFIG
+from tests.fakes.sweeps import parse_stored
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def engine(store_url: str) -> Iterator[sa.Engine]:
 
 
 def open_and_close(url: str) -> None:
-    open_store(url, environ={}, parse=lambda _: CONFIG).close()
+    open_store(url, environ={}, parse=parse_stored).close()
 
 
 def differences(connection: sa.Connection) -> list[object]:

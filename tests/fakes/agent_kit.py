@@ -21,6 +21,7 @@ from smsweep.engine.job_request import training_job
 from smsweep.engine.metric_parser import MetricReader
 from smsweep.runtime.script.records import METRICS, records
 from smsweep.search.registry import make_strategy
+from smsweep.services.workspace import read_stored
 from smsweep.stopping.registry import make_rule
 from smsweep.store.base import Store
 from smsweep.store.open import open_store
@@ -48,9 +49,7 @@ class Kit:
         self.on_sleep: Callable[[], None] = lambda: None
 
     def open_store(self) -> Store:
-        return open_store(
-            self._url, environ={}, parse=lambda text: parse_sweep(text).config, clock=self._store_clock
-        )
+        return open_store(self._url, environ={}, parse=read_stored, clock=self._store_clock)
 
     def agent(
         self,
@@ -71,9 +70,9 @@ class Kit:
         rule = make_rule(config, stop_if)
         strategy = make_strategy(config, self.sweep.seed, repeats)
         budget = {} if hours is None else {"hours": hours}
-        purse = Purse(budgets_of(JobTemplate(request=AN_HOUR, budget=budget)))
+        budget_tracker = Purse(budgets_of(JobTemplate(request=AN_HOUR, budget=budget)))
         controller = Controller(
-            self.store, self.sweep, strategy, rule, trial_cap=trial_cap, repeats=repeats, purse=purse
+            self.store, self.sweep, strategy, rule, trial_cap=trial_cap, repeats=repeats, budget=budget_tracker
         )
         return Agent(
             self.store,

@@ -53,6 +53,7 @@ from smsweep.engine.job_request import training_job
 from smsweep.engine.metric_parser import MetricReader
 from smsweep.runtime.script.records import METRICS, end_record, records
 from smsweep.search.registry import make_strategy
+from smsweep.services.workspace import read_stored
 from smsweep.store.open import open_store
 from tests.sagemaker.conftest import ROLE
 
@@ -168,7 +169,7 @@ def run(
     store = open_store(
         f"sqlite:///{folder / 'store.db'}",
         environ={},
-        parse=lambda text: parse_sweep(text).config,
+        parse=read_stored,
         clock=lambda: datetime.fromtimestamp(simulation.now, timezone.utc),
     )
     sweep = store.create_sweep(Sweep(id="abcd1234", config=parsed.config, seed=0, sweep_yaml=parsed.text))

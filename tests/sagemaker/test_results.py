@@ -16,7 +16,6 @@ from smsweep.core.trial import TrialState
 from smsweep.errors import NotFound, SourceError, UsageError
 from smsweep.services.agents import run_agent
 from smsweep.services.backends import renderer
-from smsweep.services.job_config import load_job_text
 from smsweep.services.sweeps import create, plan
 from smsweep.services.views import model_download
 from smsweep.services.workspace import Workspace
@@ -91,8 +90,7 @@ def test_the_warm_pool_of_a_job_that_was_taken_over_is_let_go_too(account: Accou
         trial = store.add_trials(sweep_id, 0, [planned.params])[0]
         claimed = store.claim(sweep_id, "gone:0", "sagemaker@us-east-1", 0.0)
     assert claimed is not None
-    template = load_job_text(stored.job_yaml)
-    render = renderer(template, stored, workspace, "sagemaker", upload=True)
+    render = renderer(stored.job, stored, workspace, "sagemaker", upload=True)
     SageMakerBackend(os.environ, time.time).submit(render(trial))
     assert run_agent.agent(sweep_id, backend="sagemaker").ended == {TrialState.FINISHED: 1}
     (name,) = account.created()

@@ -11,6 +11,7 @@ import pytest
 
 from smsweep.aws.client import Aws
 from smsweep.config_files.sweep_yaml import parse_sweep
+from smsweep.core.job import JobTemplate
 from smsweep.core.sweep import Sweep, SweepConfig
 from smsweep.errors import NotFound, StoreUnavailable, Superseded
 from smsweep.remote.s3_store.replica import Copies
@@ -28,8 +29,8 @@ PAUSE = {"do": "set_sweep_state", "expect": ["running", "paused"], "to": "paused
 CONFIG = parse_sweep({"program": "t.py", "method": "grid", "parameters": {"x": {"values": [1, 2]}}})
 
 
-def parse(text: str) -> SweepConfig:
-    return CONFIG.config
+def parse(sweep_yaml: str, job_yaml: str) -> tuple[SweepConfig, JobTemplate]:
+    return CONFIG.config, JobTemplate()
 
 
 @pytest.fixture

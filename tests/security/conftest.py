@@ -12,6 +12,7 @@ import pytest
 
 from smsweep.aws.client import Aws
 from smsweep.config_files.sweep_yaml import parse_sweep
+from smsweep.core.job import JobTemplate
 from smsweep.core.sweep import Sweep, SweepConfig
 from smsweep.remote.s3_store.replica import Copies
 from smsweep.remote.s3_store.s3_object import Shelf
@@ -24,8 +25,8 @@ PAUSE = b'{"do": "set_sweep_state", "expect": ["running", "paused"], "to": "paus
 CONFIG = parse_sweep({"program": "t.py", "method": "grid", "parameters": {"x": {"values": [1, 2, 3]}}})
 
 
-def parse(text: str) -> SweepConfig:
-    return CONFIG.config
+def parse(sweep_yaml: str, job_yaml: str) -> tuple[SweepConfig, JobTemplate]:
+    return CONFIG.config, JobTemplate()
 
 
 @dataclass

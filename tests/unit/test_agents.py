@@ -44,14 +44,14 @@ def set_state(kit: Kit, verb: str) -> None:
     kit.store.set_sweep_state(kit.sweep.id, expect, to)
 
 
-def test_a_grid_runs_to_its_end(tmp_path: Path) -> None:
+def test_grid_runs_to_its_end(tmp_path: Path) -> None:
     kit = Kit(tmp_path, GRID)
     outcome = kit.agent(ScriptedBackend(reports_a), parallel=2).run()
     assert outcome.ended == {TrialState.FINISHED: 6}
     assert kit.store.get_sweep("abcd1234").state is SweepState.FINISHED
 
 
-def test_cells_come_in_the_grids_order(tmp_path: Path) -> None:
+def test_trials_follow_the_order_of_the_grid(tmp_path: Path) -> None:
     kit = Kit(tmp_path, GRID)
     kit.agent(ScriptedBackend(reports_a)).run()
     assert [(trial.params["a"], trial.params["b"]) for trial in kit.trials()] == [
@@ -64,7 +64,7 @@ def test_cells_come_in_the_grids_order(tmp_path: Path) -> None:
     ]
 
 
-def test_no_more_jobs_than_slots_are_alive(tmp_path: Path) -> None:
+def test_agent_runs_no_more_jobs_than_slots(tmp_path: Path) -> None:
     kit = Kit(tmp_path, GRID)
     backend = ScriptedBackend(reports_a)
     kit.agent(backend, parallel=3).run()
@@ -101,7 +101,7 @@ def test_run_cap_counts_over_all_agents(tmp_path: Path) -> None:
     assert len(kit.trials()) == 5
 
 
-def test_a_job_whose_start_nobody_heard_of_is_found_and_told_to_end(tmp_path: Path) -> None:
+def test_job_whose_submission_got_no_answer_is_found_and_stopped(tmp_path: Path) -> None:
     kit = Kit(tmp_path, {**ENDLESS, "run_cap": 1})
     backend = ScriptedBackend(never_ends)
     backend.loses_answers = 1
@@ -114,7 +114,7 @@ def test_a_job_whose_start_nobody_heard_of_is_found_and_told_to_end(tmp_path: Pa
     assert kit.states() == ["killed"]
 
 
-def test_what_the_platform_saw_fills_in_only_metrics_whose_lines_never_came(tmp_path: Path) -> None:
+def test_final_metrics_of_platform_fill_only_missing_metrics(tmp_path: Path) -> None:
     kit = Kit(tmp_path, {**ENDLESS, "run_cap": 1})
     plot = Plot(pages=[[logged(0, loss=1.0)]], final_metrics={"loss": 9.0, "acc": 0.5})
     kit.agent(ScriptedBackend(lambda trial: plot)).run()
@@ -123,7 +123,7 @@ def test_what_the_platform_saw_fills_in_only_metrics_whose_lines_never_came(tmp_
 
 
 @pytest.mark.parametrize("state", [TrialState.RUNNING, TrialState.STOPPING])
-def test_a_sweep_is_not_finished_while_another_agent_has_a_trial(tmp_path: Path, state: TrialState) -> None:
+def test_sweep_is_not_finished_while_another_agent_holds_a_trial(tmp_path: Path, state: TrialState) -> None:
     kit = Kit(tmp_path, {**ENDLESS, "run_cap": 1})
     kit.agent(ScriptedBackend(never_ends)).tick()
     if state is TrialState.STOPPING:
@@ -133,7 +133,7 @@ def test_a_sweep_is_not_finished_while_another_agent_has_a_trial(tmp_path: Path,
     assert kit.store.get_sweep("abcd1234").state is SweepState.RUNNING
 
 
-def test_a_budget_covers_as_many_trials_at_once_as_it_says(tmp_path: Path) -> None:
+def test_budget_limits_trials_that_run_at_once(tmp_path: Path) -> None:
     kit = Kit(tmp_path, ENDLESS)
     backend = ScriptedBackend(never_ends)
     agents = [kit.agent(backend, agent_id=name, parallel=3, hours=2) for name in "ab"]
@@ -144,7 +144,7 @@ def test_a_budget_covers_as_many_trials_at_once_as_it_says(tmp_path: Path) -> No
     assert sorted(backend.submitted) == ["smsweep-abcd1234-0-0", "smsweep-abcd1234-1-0"]
 
 
-def test_a_trial_that_another_agent_put_over_the_budget_goes_back(tmp_path: Path) -> None:
+def test_trial_over_the_budget_becomes_pending_again(tmp_path: Path) -> None:
     kit = Kit(tmp_path, ENDLESS)
     kit.store.add_trials("abcd1234", 0, [{"a": 0.1}, {"a": 0.2}])
     backend = ScriptedBackend(never_ends)
@@ -160,10 +160,10 @@ def test_a_trial_that_another_agent_put_over_the_budget_goes_back(tmp_path: Path
     agent.tick()
     assert kit.states() == ["running", "pending"]
     assert not backend.submitted
-    assert "over the budget" in kit.trials()[1].reason
+    assert "the budget does not cover this one" in kit.trials()[1].reason
 
 
-def test_a_hint_that_nothing_is_left_to_gain_is_kept_and_stops_nothing(tmp_path: Path) -> None:
+def test_outlook_is_stored_and_stops_nothing(tmp_path: Path) -> None:
     kit = Kit(tmp_path, {**GRID, "method": "random", "run_cap": 9})
     agent = kit.agent(ScriptedBackend(reports_a))
     for _ in range(3):
@@ -174,14 +174,14 @@ def test_a_hint_that_nothing_is_left_to_gain_is_kept_and_stops_nothing(tmp_path:
     assert len(kit.trials()) == 9
 
 
-def test_nothing_new_starts_once_the_target_is_reached(tmp_path: Path) -> None:
+def test_no_trial_starts_after_the_target_is_reached(tmp_path: Path) -> None:
     kit = Kit(tmp_path, {**GRID, "metric": {"name": "loss", "goal": "minimize", "target": 1.5}})
     kit.agent(ScriptedBackend(reports_a)).run()
     assert len(kit.trials()) == 3
     assert "the target is reached" in kit.store.get_note("abcd1234", OUTLOOK_NOTE)
 
 
-def test_a_trial_without_the_metric_fails_and_names_what_is_close(tmp_path: Path) -> None:
+def test_trial_without_the_metric_fails_and_names_similar_metrics(tmp_path: Path) -> None:
     kit = Kit(tmp_path, GRID)
     kit.agent(ScriptedBackend(lambda trial: Plot(pages=[[logged(0, los=1.0)]])), count=1).run()
     (trial,) = kit.trials()
@@ -212,7 +212,7 @@ def test_a_sweep_whose_last_trial_is_the_last_by_count_is_finished(tmp_path: Pat
     assert kit.store.get_sweep("abcd1234").state is SweepState.FINISHED
 
 
-def test_one_success_at_the_start_ends_the_flapping_watch(tmp_path: Path) -> None:
+def test_success_at_the_start_ends_the_limit_of_first_failures(tmp_path: Path) -> None:
     kit = Kit(tmp_path, GRID)
     outcome = kit.agent(
         ScriptedBackend(lambda trial: reports_a(trial) if trial.number == 0 else fails(trial))
@@ -226,7 +226,7 @@ def test_consecutive_failures_stop_the_agent_at_any_time(tmp_path: Path) -> None
     assert "2 trials in a row failed" in kit.agent(backend, max_consecutive=2).run().trouble
 
 
-def test_a_lost_job_is_tried_again_once(tmp_path: Path) -> None:
+def test_lost_job_is_retried_once(tmp_path: Path) -> None:
     kit = Kit(tmp_path, GRID)
     lost = Plot(status="Failed", failure_reason="machine gone", exit_code=None, is_lost=True)
     backend = ScriptedBackend(lambda trial: lost if trial.number == 1 and trial.attempt == 0 else reports_a(trial))
@@ -235,14 +235,14 @@ def test_a_lost_job_is_tried_again_once(tmp_path: Path) -> None:
     assert kit.states() == ["finished"] * 6
 
 
-def test_a_job_lost_too_often_is_crashed(tmp_path: Path) -> None:
+def test_trial_crashes_when_its_job_is_lost_too_often(tmp_path: Path) -> None:
     kit = Kit(tmp_path, GRID)
     lost = Plot(status="Failed", failure_reason="machine gone", exit_code=None, is_lost=True)
     kit.agent(ScriptedBackend(lambda trial: lost if trial.number == 1 else reports_a(trial))).run()
     assert (kit.trials()[1].state, kit.trials()[1].reason) == (TrialState.CRASHED, "machine gone")
 
 
-def test_lack_of_capacity_delays_a_trial_and_fails_nothing(tmp_path: Path) -> None:
+def test_lack_of_capacity_delays_trial(tmp_path: Path) -> None:
     kit = Kit(tmp_path, GRID)
     backend = ScriptedBackend(reports_a)
     backend.refusals = [CapacityError("none left")] * 3
@@ -250,7 +250,7 @@ def test_lack_of_capacity_delays_a_trial_and_fails_nothing(tmp_path: Path) -> No
     assert kit.states() == ["finished"] * 6
 
 
-def test_a_rejected_job_fails_its_trial_at_once(tmp_path: Path) -> None:
+def test_rejected_job_fails_trial_at_once(tmp_path: Path) -> None:
     kit = Kit(tmp_path, GRID)
     backend = ScriptedBackend(reports_a)
     backend.refusals = [JobRejected("no such image")]
@@ -258,7 +258,7 @@ def test_a_rejected_job_fails_its_trial_at_once(tmp_path: Path) -> None:
     assert kit.states() == ["failed"] + ["finished"] * 5
 
 
-def test_the_next_agent_takes_over_what_a_dead_one_left(tmp_path: Path) -> None:
+def test_next_agent_takes_over_trials_of_killed_agent(tmp_path: Path) -> None:
     kit = Kit(tmp_path, GRID)
     backend = ScriptedBackend(reports_a)
     dead = kit.agent(backend, agent_id="dead", parallel=2)
@@ -270,7 +270,7 @@ def test_the_next_agent_takes_over_what_a_dead_one_left(tmp_path: Path) -> None:
     assert [len(kit.store.read_points("abcd1234", number)) for number in range(6)] == [2] * 6
 
 
-def test_a_dead_agents_lease_is_respected_until_it_runs_out(tmp_path: Path) -> None:
+def test_lease_of_killed_agent_holds_until_it_expires(tmp_path: Path) -> None:
     kit = Kit(tmp_path, {**GRID, "run_cap": 1})
     backend = ScriptedBackend(never_ends)
     kit.agent(backend, agent_id="dead").tick()
@@ -294,7 +294,7 @@ def test_leases_are_renewed_while_logs_take_long_to_read(tmp_path: Path) -> None
     assert [trial.agent_id for trial in kit.trials()] == ["a"] * 4
 
 
-def test_a_job_that_floods_its_log_does_not_hold_its_agent_up(tmp_path: Path) -> None:
+def test_long_log_does_not_block_the_agent(tmp_path: Path) -> None:
     kit = Kit(tmp_path, GRID)
     seconds = iter(range(1_000))
 
@@ -318,7 +318,7 @@ def test_a_job_that_floods_its_log_does_not_hold_its_agent_up(tmp_path: Path) ->
     assert (read.cursor, is_complete) == ("2", False)
 
 
-def test_an_agent_that_lost_its_lease_leaves_the_trial_alone(tmp_path: Path) -> None:
+def test_agent_that_lost_its_lease_does_not_change_the_trial(tmp_path: Path) -> None:
     kit = Kit(tmp_path, {**GRID, "run_cap": 1})
     backend = ScriptedBackend(never_ends)
     sleeper = kit.agent(backend, agent_id="sleeper")
@@ -330,7 +330,7 @@ def test_an_agent_that_lost_its_lease_leaves_the_trial_alone(tmp_path: Path) -> 
     assert backend.stops == []
 
 
-def test_a_late_reader_of_an_old_attempt_adds_nothing(tmp_path: Path) -> None:
+def test_late_read_of_old_attempt_adds_no_points(tmp_path: Path) -> None:
     kit = Kit(tmp_path, {**GRID, "run_cap": 1})
     backend = ScriptedBackend(lambda trial: Plot(pages=[[logged(0, loss=1.0)], [logged(1, loss=0.5)]]))
     late = kit.agent(backend, agent_id="late")
@@ -342,7 +342,7 @@ def test_a_late_reader_of_an_old_attempt_adds_nothing(tmp_path: Path) -> None:
     assert [point.value for point in kit.store.read_points("abcd1234", 0)] == [4, 3]
 
 
-def test_the_last_cell_runs_again_after_it_was_removed(tmp_path: Path) -> None:
+def test_removed_last_trial_runs_again(tmp_path: Path) -> None:
     kit = Kit(tmp_path, GRID)
     kit.agent(ScriptedBackend(reports_a)).run()
     kit.store.remove_trial("abcd1234", 5)
@@ -351,7 +351,7 @@ def test_the_last_cell_runs_again_after_it_was_removed(tmp_path: Path) -> None:
     assert [trial.number for trial in kit.trials()] == [0, 1, 2, 3, 4, 6]
 
 
-def test_what_ran_out_of_sight_is_given_back(tmp_path: Path) -> None:
+def test_trial_with_unreachable_job_is_retried(tmp_path: Path) -> None:
     kit = Kit(tmp_path, {**GRID, "run_cap": 1})
     kit.agent(ScriptedBackend(never_ends, place="process@there"), agent_id="dead").tick()
     kit.advance(61)
@@ -361,7 +361,7 @@ def test_what_ran_out_of_sight_is_given_back(tmp_path: Path) -> None:
     assert kit.states() == ["finished"]
 
 
-def test_a_paused_sweep_starts_nothing_and_goes_on_when_resumed(tmp_path: Path) -> None:
+def test_paused_sweep_starts_no_trials_until_resumed(tmp_path: Path) -> None:
     kit = Kit(tmp_path, GRID)
     agent = kit.agent(ScriptedBackend(reports_a))
     set_state(kit, "pause")
@@ -373,7 +373,7 @@ def test_a_paused_sweep_starts_nothing_and_goes_on_when_resumed(tmp_path: Path) 
     assert kit.states() == ["finished"] * 6
 
 
-def test_a_stopped_sweep_lets_running_trials_end(tmp_path: Path) -> None:
+def test_stopped_sweep_lets_running_trials_finish(tmp_path: Path) -> None:
     kit = Kit(tmp_path, GRID)
     agent = kit.agent(ScriptedBackend(reports_a), parallel=2)
     agent.tick()
@@ -382,7 +382,7 @@ def test_a_stopped_sweep_lets_running_trials_end(tmp_path: Path) -> None:
     assert kit.states() == ["finished"] * 2
 
 
-def test_a_cancelled_sweep_kills_running_trials_at_once(tmp_path: Path) -> None:
+def test_cancelled_sweep_kills_running_trials_at_once(tmp_path: Path) -> None:
     kit = Kit(tmp_path, GRID)
     backend = ScriptedBackend(never_ends)
     agent = kit.agent(backend, parallel=2)
@@ -394,7 +394,7 @@ def test_a_cancelled_sweep_kills_running_trials_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("presses", "state"), [(2, "killed"), (3, "killed")])
-def test_leaving_urgently_ends_running_trials(tmp_path: Path, presses: int, state: str) -> None:
+def test_repeated_shutdown_request_ends_running_trials(tmp_path: Path, presses: int, state: str) -> None:
     kit = Kit(tmp_path, GRID)
     agent = kit.agent(ScriptedBackend(never_ends))
     agent.tick()
@@ -414,7 +414,7 @@ class Unreachable(ScriptedBackend):
 
 
 @pytest.mark.parametrize("machine_goes", [True, False])
-def test_an_agent_told_to_go_does_not_wait_for_what_is_out_of_reach(tmp_path: Path, machine_goes: bool) -> None:
+def test_agent_that_must_exit_does_not_wait_for_unreachable_backend(tmp_path: Path, machine_goes: bool) -> None:
     kit = Kit(tmp_path, GRID)
     agent = kit.agent(Unreachable(never_ends))
 
@@ -440,7 +440,7 @@ class Sulking(ScriptedBackend):
         return super().describe(names)
 
 
-def test_a_trial_taken_over_stays_as_it_is_until_its_job_can_be_looked_at(tmp_path: Path) -> None:
+def test_taken_over_trial_keeps_its_state_until_its_job_can_be_described(tmp_path: Path) -> None:
     kit = Kit(tmp_path, {**GRID, "run_cap": 1})
     backend = Sulking(never_ends)
     kit.agent(backend, agent_id="dead").tick()
@@ -462,9 +462,7 @@ def test_a_trial_taken_over_stays_as_it_is_until_its_job_can_be_looked_at(tmp_pa
 
 
 @pytest.mark.parametrize(("machine_goes", "state"), [(True, "pending"), (False, "killed")])
-def test_a_trial_that_still_waits_for_its_job_ends_as_if_it_had_one(
-    tmp_path: Path, machine_goes: bool, state: str
-) -> None:
+def test_waiting_trial_ends_like_a_running_one_on_shutdown(tmp_path: Path, machine_goes: bool, state: str) -> None:
     kit = Kit(tmp_path, {**GRID, "run_cap": 1})
     backend = ScriptedBackend(never_ends)
     backend.refusals = [CapacityError("none left")] * 100
@@ -477,7 +475,7 @@ def test_a_trial_that_still_waits_for_its_job_ends_as_if_it_had_one(
 
 
 @pytest.mark.parametrize("verb", ["Ctrl-C", "pause", "stop"])
-def test_what_still_waits_for_its_job_gets_none_once_nothing_new_may_start(tmp_path: Path, verb: str) -> None:
+def test_waiting_trial_gets_no_job_when_sweep_or_agent_stops(tmp_path: Path, verb: str) -> None:
     kit = Kit(tmp_path, GRID)
     backend = ScriptedBackend(reports_a)
     agent = kit.agent(backend)
@@ -493,7 +491,7 @@ def test_what_still_waits_for_its_job_gets_none_once_nothing_new_may_start(tmp_p
     assert (backend.submitted, kit.states()) == ([], ["pending"])
 
 
-def test_what_still_waits_for_its_job_gets_none_when_the_agent_gives_up(tmp_path: Path) -> None:
+def test_waiting_trial_gets_no_job_when_agent_gives_up(tmp_path: Path) -> None:
     kit = Kit(tmp_path, GRID)
 
     def quota_of_three(trial: Assignment) -> Plot:
@@ -507,7 +505,7 @@ def test_what_still_waits_for_its_job_gets_none_when_the_agent_gives_up(tmp_path
     assert (len(backend.submitted), kit.states()) == (3, [*["failed"] * 3, "pending"])
 
 
-def test_a_trial_put_back_leaves_its_place_in_the_count(tmp_path: Path) -> None:
+def test_trial_that_becomes_pending_again_does_not_use_up_the_count(tmp_path: Path) -> None:
     kit = Kit(tmp_path, GRID)
     backend = ScriptedBackend(reports_a)
     agent = kit.agent(backend, count=1)
@@ -520,7 +518,7 @@ def test_a_trial_put_back_leaves_its_place_in_the_count(tmp_path: Path) -> None:
     assert kit.states() == ["finished"]
 
 
-def test_a_job_that_is_forgotten_after_it_was_told_to_end_holds_nobody_up(tmp_path: Path) -> None:
+def test_stopped_job_that_backend_forgot_does_not_block_the_agent(tmp_path: Path) -> None:
     kit = Kit(tmp_path, {**GRID, "run_cap": 1})
     backend = ScriptedBackend(never_ends)
     agent = kit.agent(backend)
@@ -533,7 +531,7 @@ def test_a_job_that_is_forgotten_after_it_was_told_to_end_holds_nobody_up(tmp_pa
     assert (trial.state, trial.reason) == (TrialState.STOPPED, "a rule")
 
 
-def test_an_agent_does_not_wait_for_a_damaged_store_to_mend(tmp_path: Path) -> None:
+def test_agent_exits_when_store_is_damaged(tmp_path: Path) -> None:
     kit = Kit(tmp_path, GRID)
     agent = kit.agent(ScriptedBackend(never_ends))
     agent.tick()
@@ -543,7 +541,7 @@ def test_an_agent_does_not_wait_for_a_damaged_store_to_mend(tmp_path: Path) -> N
         agent.run()
 
 
-def test_leaving_once_lets_running_trials_finish(tmp_path: Path) -> None:
+def test_first_shutdown_request_lets_running_trials_finish(tmp_path: Path) -> None:
     kit = Kit(tmp_path, GRID)
     agent = kit.agent(ScriptedBackend(reports_a), parallel=2)
     agent.tick()
@@ -552,7 +550,7 @@ def test_leaving_once_lets_running_trials_finish(tmp_path: Path) -> None:
     assert kit.states() == ["finished"] * 2
 
 
-def test_a_machine_that_goes_puts_its_trials_back_into_the_queue(tmp_path: Path) -> None:
+def test_shutdown_of_machine_makes_trials_pending(tmp_path: Path) -> None:
     kit = Kit(tmp_path, GRID)
     agent = kit.agent(ScriptedBackend(never_ends))
     agent.tick()
@@ -562,7 +560,7 @@ def test_a_machine_that_goes_puts_its_trials_back_into_the_queue(tmp_path: Path)
     assert (trial.state, trial.attempt) == (TrialState.PENDING, 1)
 
 
-def test_hyperband_stops_a_bad_trial_and_says_why(tmp_path: Path) -> None:
+def test_hyperband_stops_bad_trial_with_reason(tmp_path: Path) -> None:
     config = {
         **GRID,
         "parameters": {"a": {"values": [1, 2, 3, 9]}},
@@ -580,7 +578,7 @@ def test_hyperband_stops_a_bad_trial_and_says_why(tmp_path: Path) -> None:
     assert "hyperband" in last.reason
 
 
-def test_a_stop_reaches_the_job_in_the_tick_that_reads_its_cause(tmp_path: Path) -> None:
+def test_job_is_stopped_in_the_tick_that_reads_the_cause(tmp_path: Path) -> None:
     kit = Kit(tmp_path, {**ENDLESS, "run_cap": 1})
     pages = [[logged(0, loss=1.0)], [logged(1, loss=99.0)]]
     backend = ScriptedBackend(lambda trial: Plot(pages=pages, ends=False))

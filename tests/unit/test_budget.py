@@ -12,7 +12,7 @@ from smsweep.errors import ConfigError
 HOUR = {"StoppingCondition": {"MaxRuntimeInSeconds": 3600}}
 
 
-def purse(**budget: float) -> Purse:
+def tracker(**budget: float) -> Purse:
     return Purse(budgets_of(JobTemplate(request=HOUR, price=Price(per_hour=2.0), budget=budget)))
 
 
@@ -20,50 +20,50 @@ def trial(number: int, state: TrialState, **usage: float) -> Trial:
     return Trial(number=number, params={}, state=state, usage=usage)
 
 
-def test_without_a_budget_there_is_always_room() -> None:
-    assert purse().room() > 1000
+def test_tracker_without_budget_covers_any_number_of_trials() -> None:
+    assert tracker().n_affordable() > 1000
 
 
 def test_active_trials_count_with_their_worst_case() -> None:
-    money = purse(usd=10)
-    assert money.room() == 5
+    money = tracker(usd=10)
+    assert money.n_affordable() == 5
     money.update([trial(0, TrialState.RUNNING), trial(1, TrialState.STOPPING)])
-    assert money.room() == 3
+    assert money.n_affordable() == 3
 
 
-def test_ended_trials_count_with_what_they_cost() -> None:
-    money = purse(usd=10)
+def test_ended_trials_count_with_their_usage() -> None:
+    money = tracker(usd=10)
     money.update([trial(0, TrialState.RUNNING)])
     money.update([trial(0, TrialState.FINISHED, usd=0.5)])
-    assert money.room() == 4
+    assert money.n_affordable() == 4
     money.update([trial(1, TrialState.PENDING, usd=9.5)])
-    assert money.room() == 0
+    assert money.n_affordable() == 0
 
 
-def test_the_tightest_budget_counts() -> None:
-    assert purse(usd=10, hours=3).room() == 3
+def test_smallest_budget_limits_trials() -> None:
+    assert tracker(usd=10, hours=3).n_affordable() == 3
 
 
-def test_instances_and_warm_pools_are_part_of_the_worst_case() -> None:
+def test_worst_case_includes_instances_and_warm_pools() -> None:
     request = {**HOUR, "ResourceConfig": {"InstanceCount": 2, "KeepAlivePeriodInSeconds": 1800}}
     (budget,) = budgets_of(JobTemplate(request=request, budget={"hours": 10}))
     assert budget.worst == 2 * 5400
 
 
-def test_dollars_need_a_price() -> None:
+def test_budget_in_dollars_needs_price() -> None:
     with pytest.raises(ConfigError, match="needs price_per_hour"):
         budgets_of(JobTemplate(request=HOUR, budget={"usd": 10}))
 
 
-def test_a_budget_for_less_than_one_trial_is_told_at_once() -> None:
+def test_budget_for_less_than_one_trial_raises() -> None:
     with pytest.raises(ConfigError, match="lower max_run, or raise the budget"):
         budgets_of(JobTemplate(budget={"hours": 23}))
 
 
-def test_a_budget_for_exactly_one_trial_covers_it() -> None:
-    assert purse(hours=1).room() == 1
+def test_budget_for_exactly_one_trial_covers_it() -> None:
+    assert tracker(hours=1).n_affordable() == 1
 
 
-def test_what_was_rounded_on_its_way_costs_no_trial() -> None:
-    money = purse(hours=0.3 / 0.1)  # 2.9999999999999996
-    assert money.room() == 3
+def test_rounding_error_does_not_cost_a_trial() -> None:
+    money = tracker(hours=0.3 / 0.1)  # 2.9999999999999996
+    assert money.n_affordable() == 3

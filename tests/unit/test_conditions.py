@@ -32,29 +32,29 @@ def holds(text: str, *values: Scalar, metric: str = "loss") -> bool:
         ("  loss>10  ", [11], [9]),
     ],
 )
-def test_a_condition_looks_at_the_newest_value(text: str, true_of: list[float], false_of: list[float]) -> None:
+def test_condition_uses_newest_value(text: str, true_of: list[float], false_of: list[float]) -> None:
     assert [holds(text, 10, value) for value in true_of] == [True] * len(true_of)
     assert [holds(text, NAN, value) for value in false_of] == [False] * len(false_of)
 
 
-def test_after_waits_for_so_many_finite_values() -> None:
+def test_after_counts_finite_values() -> None:
     assert not holds("loss > 10 after 3", 11, NAN, 12)
     assert holds("loss > 10 after 3", 11, NAN, 12, 13)
     assert holds("loss is nan after 1", 1, NAN)
 
 
 @pytest.mark.parametrize("value", [True, "20", None])
-def test_what_is_no_number_meets_no_condition(value: Scalar) -> None:
+def test_value_that_is_not_a_number_meets_no_condition(value: Scalar) -> None:
     assert not holds("loss > 0", value)
 
 
-def test_a_metric_that_was_never_reported_meets_no_condition() -> None:
+def test_unreported_metric_meets_no_condition() -> None:
     assert not holds("loss < 1")
     assert not holds("other < 1", 0)
 
 
 @pytest.mark.parametrize("name", ["val.loss", "val/loss", "Best loss (%)", "is", "loss is", "after"])
-def test_a_metrics_name_may_hold(name: str) -> None:
+def test_metric_name_can_contain(name: str) -> None:
     assert parse_condition(f"{name} is nan after 2").metric == name
     assert parse_condition(f"{name}<2").metric == name
 
@@ -68,13 +68,13 @@ def test_a_metrics_name_may_hold(name: str) -> None:
         *("loss > __import__('os')", "loss > 3; import os", "x" * 501 + " is nan"),
     ],
 )
-def test_anything_else_is_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match=r"is no condition; write METRIC is nan|compares with"):
+def test_other_text_raises_config_error(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"is not a valid condition; write METRIC is nan|compares with"):
         parse_condition(text)
 
 
 @given(st.text())
-def test_no_text_leads_to_another_error(text: str) -> None:
+def test_any_text_is_parsed_or_raises_config_error(text: str) -> None:
     try:
         parse_condition(text)
     except ConfigError:

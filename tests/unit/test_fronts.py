@@ -22,25 +22,25 @@ def numbers(*trials: Trial) -> list[int]:
     return [found.number for found in front(trials, BOTH)]
 
 
-def test_what_another_beats_by_one_metric_and_equals_by_the_rest_is_not_in_the_front() -> None:
+def test_dominated_trial_is_not_in_the_front() -> None:
     assert numbers(trial(0, 1, 0.5), trial(1, 1, 0.6), trial(2, 2, 0.9), trial(3, 3, 0.7)) == [1, 2]
 
 
-def test_equals_are_all_in_the_front() -> None:
+def test_equal_trials_are_all_in_the_front() -> None:
     assert numbers(trial(0, 1, 0.5), trial(1, 1, 0.5)) == [0, 1]
 
 
 @pytest.mark.parametrize("state", [TrialState.FAILED, TrialState.CRASHED])
-def test_failures_do_not_count(state: TrialState) -> None:
+def test_failed_trials_are_not_in_the_front(state: TrialState) -> None:
     assert numbers(trial(0, 0, 1, state), trial(1, 1, 0.5)) == [1]
 
 
 @pytest.mark.parametrize("value", [None, math.nan, True, "1"])
-def test_a_trial_needs_a_number_of_each_metric(value: Scalar) -> None:
+def test_trial_without_a_number_of_each_metric_is_not_in_the_front(value: Scalar) -> None:
     assert numbers(trial(0, 0, value), trial(1, 1, 0.5)) == [1]
 
 
-def test_the_last_value_counts_and_a_stated_summary_before_it() -> None:
+def test_summary_value_is_used_before_last_value() -> None:
     stats = MetricStats().add(0.1).add(0.7)
     last = Trial(number=0, params={}, metrics={"loss": stats, "acc": stats})
     assert outcome(last, BOTH) == (0.7, -0.7)
@@ -49,7 +49,7 @@ def test_the_last_value_counts_and_a_stated_summary_before_it() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), max_size=12))
-def test_the_front_is_what_nothing_dominates(values: list[tuple[int, int]]) -> None:
+def test_front_has_all_trials_that_no_other_dominates(values: list[tuple[int, int]]) -> None:
     trials = [trial(number, loss, acc) for number, (loss, acc) in enumerate(values)]
     outcomes = [(float(loss), -float(acc)) for loss, acc in values]
     expected = [i for i, own in enumerate(outcomes) if not any(dominates(other, own) for other in outcomes)]

@@ -26,16 +26,16 @@ SITE = Site(assets_uri="s3://a", output_uri="s3://b", checkpoint_uri="s3://c")
 OWN = ["accelerate", "launch", "${program}"]
 
 
-def test_a_sweep_without_a_command_takes_the_estimators() -> None:
+def test_sweep_without_command_uses_command_of_estimator() -> None:
     assert with_command(parse_sweep(SWEEP), JOB).config.command[0] == "torchrun"
 
 
-def test_a_sweeps_own_command_stays() -> None:
+def test_command_of_sweep_is_kept() -> None:
     parsed = parse_sweep({**SWEEP, "command": OWN})
     assert with_command(parsed, JOB).config.command == parsed.config.command
 
 
-def test_a_script_of_the_shell_is_not_started_with_python() -> None:
+def test_shell_script_is_not_started_with_python() -> None:
     job = EstimatorJob(document={}, program="run.sh", command=(), backend="sagemaker")
     assert with_command(parse_sweep({**SWEEP, "program": "run.sh"}), job).config.command[0] == "bash"
     assert with_command(parse_sweep(SWEEP), job).config.command == parse_sweep(SWEEP).config.command
@@ -43,24 +43,24 @@ def test_a_script_of_the_shell_is_not_started_with_python() -> None:
     assert with_command(own, job).config.command == own.config.command
 
 
-def test_the_hosts_of_all_groups_meet() -> None:
+def test_hosts_of_all_instance_groups_are_counted() -> None:
     resources = {"InstanceGroups": [{"InstanceCount": 1}, {"InstanceCount": 2}]}
     assert "--nnodes=3" in torchrun(resources)
 
 
-def test_the_hosts_of_an_instance_preference_meet() -> None:
+def test_hosts_of_instance_preference_are_counted() -> None:
     resources = {"InstancePreferences": [{"InstanceCount": 2}, {"InstanceCount": 2}]}
     assert "--nnodes=2" in torchrun(resources)
     with pytest.raises(ValueError, match="mpi on several instances"):
         launch({"mpi": {"enabled": True, "processes_per_host": 8}}, resources)
 
 
-def test_preferences_of_different_numbers_of_instances_leave_a_launch_open() -> None:
+def test_preferences_with_different_instance_counts_raise() -> None:
     with pytest.raises(ValueError, match="the same number"):
         torchrun({"InstancePreferences": [{"InstanceCount": 2}, {}]})
 
 
-def test_only_what_is_switched_on_counts() -> None:
+def test_disabled_distribution_is_ignored() -> None:
     given = {
         "torch_distributed": {"enabled": True},
         "mpi": {"enabled": False, "processes_per_host": 8},
@@ -69,11 +69,11 @@ def test_only_what_is_switched_on_counts() -> None:
     assert launch(given, {"InstanceCount": 2}) == torchrun({"InstanceCount": 2})
 
 
-def test_nothing_switched_on_leaves_the_start_to_the_sweep() -> None:
+def test_no_enabled_distribution_gives_no_command() -> None:
     assert launch({"torch_distributed": {"enabled": False}}, {}) == ()
 
 
-def test_mpi_on_one_host_starts_so_many_processes_there() -> None:
+def test_mpi_on_one_host_starts_processes_per_host() -> None:
     options = {"enabled": True, "processes_per_host": 4, "custom_mpi_options": "-x 'A=b c' --verbose"}
     command = launch({"mpi": options}, {"InstanceCount": 1})
     assert command[0] == "mpirun"
@@ -90,12 +90,12 @@ def test_mpi_on_one_host_starts_so_many_processes_there() -> None:
         ({"mpi": {"enabled": True}, "pytorchddp": {"enabled": True}}, 1, "keep one"),
     ],
 )
-def test_what_only_the_toolkit_starts_is_refused(distribution: dict[str, Any], n_hosts: int, said: str) -> None:
+def test_launch_that_needs_the_toolkit_raises(distribution: dict[str, Any], n_hosts: int, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         launch(distribution, {"InstanceCount": n_hosts})
 
 
-def test_a_job_file_names_the_launch_in_the_sdks_words() -> None:
+def test_job_yaml_accepts_distribution_of_sdk() -> None:
     job = {
         "instance_type": "ml.g5.xlarge",
         "instance_count": 2,
@@ -105,7 +105,7 @@ def test_a_job_file_names_the_launch_in_the_sdks_words() -> None:
     assert _started({**SWEEP, "command": OWN}, job) == OWN
 
 
-def test_a_plan_shows_the_launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plan_shows_launch_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "train.py").touch()
     planned = plan(SWEEP, job={"distribution": {"pytorchddp": {"enabled": True}}}, backend="process")
@@ -120,7 +120,7 @@ def test_a_plan_shows_the_launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         ({"torch_distributed": {"enabled": "yes"}}, "expected true or false"),
     ],
 )
-def test_a_job_file_is_told_what_cannot_be(distribution: dict[str, Any], said: str) -> None:
+def test_job_yaml_with_impossible_distribution_raises(distribution: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         parse_job({"distribution": distribution})
 

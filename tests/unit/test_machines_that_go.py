@@ -15,9 +15,7 @@ GRID = {"program": "train.py", "method": "grid", "parameters": {"a": {"values": 
 
 
 @pytest.mark.parametrize(("status", "exit_code"), [("Failed", 143), ("Completed", 0)])
-def test_a_script_that_the_machine_told_to_end_before_we_did_is_back_in_the_queue(
-    tmp_path: Path, status: str, exit_code: int
-) -> None:
+def test_script_that_the_machine_ended_first_is_retried(tmp_path: Path, status: str, exit_code: int) -> None:
     kit = Kit(tmp_path, GRID)
     agent = kit.agent(ScriptedBackend(lambda trial: Plot([], status=status, exit_code=exit_code)))
     agent.tick()
@@ -27,7 +25,7 @@ def test_a_script_that_the_machine_told_to_end_before_we_did_is_back_in_the_queu
     assert (trial.state, trial.attempt, trial.retries) == (TrialState.PENDING, 1, {})
 
 
-def test_a_trial_that_is_only_given_back_does_not_use_up_an_agents_count(tmp_path: Path) -> None:
+def test_unreachable_trial_does_not_use_up_the_count(tmp_path: Path) -> None:
     kit = Kit(tmp_path, GRID)
     kit.agent(ScriptedBackend(lambda trial: Plot(ends=False), place="process@there"), agent_id="dead").tick()
     kit.advance(61)

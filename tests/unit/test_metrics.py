@@ -40,11 +40,11 @@ def values(*lines: str, definitions: tuple[tuple[str, str], ...] = (LOSS,)) -> l
         ('@smsweep {"step": 3, "metr', ""),
     ],
 )
-def test_a_record_is_found_anywhere_in_a_line(before: str, after: str) -> None:
+def test_record_is_parsed_anywhere_in_a_line(before: str, after: str) -> None:
     assert values(before + record(acc=0.5) + after) == [("acc", 0.5)]
 
 
-def test_a_record_brings_its_step_and_time() -> None:
+def test_record_has_its_step_and_time() -> None:
     (point,) = read(record(step=7, acc=1.0)).points
     assert (point.step, point.time) == (7, datetime(2025, 1, 1, 0, 0, 0, 500_000, tzinfo=timezone.utc))
 
@@ -54,17 +54,17 @@ def test_several_records_in_one_line_all_count_in_order() -> None:
 
 
 @pytest.mark.parametrize("value", [0.1, -3, 1e-300, True, None, "text", "Jäger 🚀", math.inf])
-def test_a_value_comes_back_as_it_went(value: float | str | None) -> None:
+def test_value_is_parsed_unchanged(value: float | str | None) -> None:
     assert values(record(x=value)) == [("x", value)]
 
 
-def test_nan_comes_back_as_nan() -> None:
+def test_nan_is_parsed_as_nan() -> None:
     ((_, value),) = values(record(x=math.nan))
     assert isinstance(value, float)
     assert math.isnan(value)
 
 
-def test_summaries_are_merged_and_the_later_wins() -> None:
+def test_later_summary_values_replace_earlier_ones() -> None:
     lines = [line for best in (1, 2) for line in records(SUMMARY, {"best": best, f"only{best}": True}, time=0)]
     reading = read(*lines)
     assert (reading.points, reading.summary) == ([], {"best": 2, "only1": True, "only2": True})
@@ -87,16 +87,16 @@ def test_summaries_are_merged_and_the_later_wins() -> None:
         '@smsweep {"metrics": {"x": "' + "y" * 5_000 + '"}}',
     ],
 )
-def test_a_broken_record_is_nothing(line: str) -> None:
+def test_damaged_record_is_ignored(line: str) -> None:
     assert read(line) == Reading(points=[], summary={})
 
 
-def test_a_record_with_a_senseless_step_and_time_still_counts() -> None:
+def test_record_with_invalid_step_and_time_counts() -> None:
     (point,) = read('@smsweep {"step": "x", "time": 1e300, "metrics": {"x": 1}}').points
     assert (point.value, point.step, point.time) == (1, None, AT)
 
 
-def test_what_no_database_takes_is_made_harmless() -> None:
+def test_unstorable_values_are_replaced() -> None:
     line = '@smsweep {"metrics": {"a\\u0000": "b\\ud800", "big": 99999999999999999999}}'
     assert values(line) == [("a\ufffd", "b\ufffd"), ("big", 1e20)]
 
@@ -120,31 +120,31 @@ def test_every_match_of_a_definition_counts(line: str, expected: list[float]) ->
     assert [value for _, value in values(line)] == expected
 
 
-def test_every_state_of_a_progress_bar_counts_however_long_it_goes_on_without_a_line_end() -> None:
+def test_every_update_of_a_progress_bar_counts() -> None:
     bar = "".join(f"\r{'#' * 80}| loss={number}" for number in range(2000))
     assert [value for _, value in values(bar)] == list(range(2000))
 
 
-def test_a_megabyte_of_progress_in_one_line_is_read_to_its_end() -> None:
+def test_line_of_a_megabyte_is_parsed_to_its_end() -> None:
     bar = "".join(f"\r{'#' * 80}| loss={number}" for number in range(10_000))
     assert len(values(bar)) == 10_000
 
 
-def test_numbers_beside_letters_of_any_language_are_found() -> None:
+def test_numbers_next_to_letters_of_any_language_match() -> None:
     definitions = (("x", r"\bVerlust größe=(\d+)"), ("y", r"точность (\S+)"))
     assert values("é Verlust größe=٣ точность 0.5", definitions=definitions) == [("x", 3.0), ("y", 0.5)]
 
 
-def test_a_lone_surrogate_in_a_line_does_not_hide_its_metrics() -> None:
+def test_lone_surrogate_does_not_hide_metrics() -> None:
     assert values("\ud800 loss=2") == [("loss", 2.0)]
 
 
-def test_markup_inside_the_name_of_a_metric_does_not_hide_it_from_any_definition() -> None:
+def test_markup_in_a_metric_name_does_not_hide_it() -> None:
     definitions = (("loss", "loss=([0-9])"), ("any", "([0-9])"))
     assert values("\x1b[1mlo\x1b[0mss=4", definitions=definitions) == [("loss", 4.0), ("any", 4.0)]
 
 
-def test_definitions_do_not_look_into_records_but_at_the_text_beside_them() -> None:
+def test_definitions_match_text_outside_of_records() -> None:
     everything = (("any", r'(?:loss|"x": )=?([0-9.]+)'),)
     assert values("loss=1 " + record(x=2) + " loss=3", definitions=everything) == [
         ("x", 2),
@@ -153,13 +153,13 @@ def test_definitions_do_not_look_into_records_but_at_the_text_beside_them() -> N
     ]
 
 
-def test_a_group_that_took_no_part_is_no_match() -> None:
+def test_group_without_a_match_is_ignored() -> None:
     assert values("loss=none", definitions=(("loss", r"loss=(?:none|([0-9]+))"),)) == []
 
 
 @pytest.mark.parametrize(
     ("regex", "words"), [("(", "is not a valid regular expression"), ("loss=[0-9]+", "has no group")]
 )
-def test_a_definition_that_cannot_work_is_refused(regex: str, words: str) -> None:
+def test_invalid_definition_raises_config_error(regex: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         MetricReader([("loss", regex)])

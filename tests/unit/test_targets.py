@@ -22,29 +22,29 @@ def trial(number: int, state: TrialState = S.FINISHED, **values: float) -> Trial
     return Trial(number=number, params={}, state=state, metrics=metrics)
 
 
-def test_one_metric_is_enough_from_its_target_on() -> None:
+def test_target_of_one_metric_is_inclusive() -> None:
     targets, history = Targets(config(ERROR)), History([trial(0, error=0.21)])
     assert not targets.are_reached(history)
     history.update([trial(1, S.RUNNING, error=0.2)])
     assert targets.are_reached(history)
 
 
-def test_several_metrics_must_meet_their_targets_in_one_trial() -> None:
+def test_one_trial_must_meet_targets_of_several_metrics() -> None:
     apart = History([trial(0, error=0.1, speed=10.0), trial(1, error=0.9, speed=60.0)])
     assert not Targets(config(ERROR, SPEED)).are_reached(apart)
     assert Targets(config(ERROR, SPEED)).are_reached(History([trial(0, error=0.2, speed=50.0)]))
 
 
-def test_a_metric_without_a_target_is_always_good_enough_but_must_be_there() -> None:
+def test_metric_without_target_must_be_reported() -> None:
     free = Metric(name="size")
     assert Targets(config(ERROR, free)).are_reached(History([trial(0, error=0.1, size=1e9)]))
     assert not Targets(config(ERROR, free)).are_reached(History([trial(0, error=0.1)]))
 
 
 @pytest.mark.parametrize("state", [S.RUNNING, S.FAILED, S.CRASHED, S.KILLED])
-def test_of_several_metrics_only_what_ended_well_counts(state: TrialState) -> None:
+def test_with_several_metrics_only_finished_and_stopped_trials_count(state: TrialState) -> None:
     assert not Targets(config(ERROR, SPEED)).are_reached(History([trial(0, state, error=0.1, speed=60.0)]))
 
 
-def test_without_targets_nothing_is_ever_enough() -> None:
+def test_sweep_without_target_never_reaches_it() -> None:
     assert not Targets(config(Metric(name="error"))).are_reached(History([trial(0, error=-1e9)]))

@@ -19,7 +19,7 @@ from smsweep.core.failure_kind import (
     USER,
 )
 from smsweep.core.job import JobResults, JobStatus, Price
-from smsweep.core.outcome import VERDICTS, duration_s, failure_class, rule, usage_after
+from smsweep.core.outcome import VERDICTS, decide, duration_s, failure_class, usage_after
 from smsweep.core.trial import MOVES, Trial, TrialState
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=timezone.utc)
@@ -44,20 +44,20 @@ def ended(status: str, **more: object) -> JobStatus:
         ("agent", ["finished", "pending", "pending"]),
     ],
 )
-def test_who_asked_decides_what_an_end_means(by: str, states: list[str]) -> None:
+def test_final_state_depends_on_who_asked(by: str, states: list[str]) -> None:
     trial = stopping(by) if by else RUNNING
-    rulings = [rule(trial, ended(status, exit_code=1), {}) for status in ENDS]
+    rulings = [decide(trial, ended(status, exit_code=1), {}) for status in ENDS]
     assert [ruling.to.value for ruling in rulings] == states
     assert all(ruling.to in MOVES[trial.state] for ruling in rulings)
 
 
-def test_every_end_has_a_verdict_whoever_asked() -> None:
+def test_every_final_status_has_a_state() -> None:
     assert set(VERDICTS) == {(status, by) for status in ENDS for by in ("", "rule", "person", "agent")}
 
 
-def test_a_job_that_goes_on_has_none() -> None:
+def test_running_job_has_no_final_state() -> None:
     with pytest.raises(KeyError):
-        rule(RUNNING, ended("InProgress"), {})
+        decide(RUNNING, ended("InProgress"), {})
 
 
 @pytest.mark.parametrize(
@@ -75,58 +75,58 @@ def test_a_job_that_goes_on_has_none() -> None:
         (ended("Stopped", secondary_status="MaxWaitTimeExceeded"), TIMEOUT),
     ],
 )
-def test_a_failures_class(status: JobStatus, expected: str) -> None:
+def test_failure_class_of_status(status: JobStatus, expected: str) -> None:
     assert failure_class(status, "") == expected
     assert failure_class(status, "person") == ""
 
 
 @pytest.mark.parametrize("failure", [CRASHED, CAPACITY, INTERNAL])
-def test_what_the_script_had_no_say_in_is_tried_again_as_often_as_usual(failure: str) -> None:
+def test_platform_failures_are_retried_as_often_as_the_default(failure: str) -> None:
     status, trial = ended("Failed", failure_class=failure, failure_reason="gone"), RUNNING
     for n in range(1, RETRIES[failure] + 1):
-        ruling = rule(trial, status, {})
+        ruling = decide(trial, status, {})
         assert (ruling.to, ruling.retries) == (TrialState.PENDING, {failure: n})
         trial = dataclasses.replace(trial, retries=ruling.retries)
-    ruling = rule(trial, status, {})
+    ruling = decide(trial, status, {})
     assert (ruling.to, ruling.reason, ruling.retries) == (TrialState.CRASHED, "gone", trial.retries)
 
 
-def test_a_job_config_says_how_often_instead() -> None:
+def test_job_config_changes_number_of_retries() -> None:
     status = ended("Failed", failure_reason="ValueError: no", exit_code=1)
-    assert rule(RUNNING, status, {USER: 1}).to is TrialState.PENDING
+    assert decide(RUNNING, status, {USER: 1}).to is TrialState.PENDING
     once_more = dataclasses.replace(RUNNING, retries={USER: 1})
-    assert rule(once_more, status, {USER: 1}).to is TrialState.FAILED
-    assert rule(RUNNING, ended("Failed", is_lost=True), {CRASHED: 0}).to is TrialState.CRASHED
+    assert decide(once_more, status, {USER: 1}).to is TrialState.FAILED
+    assert decide(RUNNING, ended("Failed", is_lost=True), {CRASHED: 0}).to is TrialState.CRASHED
 
 
-def test_what_was_asked_to_end_is_not_tried_again_and_says_why_it_was_asked() -> None:
-    ruling = rule(stopping("rule", "hyperband: too slow"), ended("Failed", failure_reason="SIGTERM"), {USER: 9})
+def test_stopped_trial_is_not_retried_and_keeps_its_reason() -> None:
+    ruling = decide(stopping("rule", "hyperband: too slow"), ended("Failed", failure_reason="SIGTERM"), {USER: 9})
     assert (ruling.to, ruling.reason, ruling.retries) == (TrialState.STOPPED, "hyperband: too slow", {})
 
 
-def test_what_ended_well_before_the_order_reached_it_says_nothing() -> None:
-    ruling = rule(stopping("rule", "hyperband: too slow"), ended("Completed"), {})
+def test_trial_that_finished_before_the_stop_has_no_reason() -> None:
+    ruling = decide(stopping("rule", "hyperband: too slow"), ended("Completed"), {})
     assert (ruling.to, ruling.reason) == (TrialState.FINISHED, "")
 
 
 @pytest.mark.parametrize(
     ("secondary", "limit"), [("MaxRuntimeExceeded", "max_run"), ("MaxWaitTimeExceeded", "max_wait")]
 )
-def test_a_job_that_its_limit_stopped_has_failed(secondary: str, limit: str) -> None:
-    ruling = rule(RUNNING, ended("Stopped", secondary_status=secondary), {})
+def test_job_that_exceeded_its_limit_failed(secondary: str, limit: str) -> None:
+    ruling = decide(RUNNING, ended("Stopped", secondary_status=secondary), {})
     assert ruling.to is TrialState.FAILED
     assert f"({limit})" in ruling.reason
 
 
-def test_advice_stands_on_the_first_line_and_only_where_there_is_none_yet() -> None:
-    reason = rule(RUNNING, ended("Failed", failure_reason="MemoryError\n  line 3; in f"), {}).reason
+def test_advice_is_added_to_first_line_without_advice() -> None:
+    reason = decide(RUNNING, ended("Failed", failure_reason="MemoryError\n  line 3; in f"), {}).reason
     assert reason.startswith("MemoryError (memory ran out; ")
     assert reason.endswith(")\n  line 3; in f")
     advised = "out of memory; use a larger machine"
-    assert rule(RUNNING, ended("Failed", failure_reason=advised), {}).reason == advised
+    assert decide(RUNNING, ended("Failed", failure_reason=advised), {}).reason == advised
 
 
-def test_usage_adds_up_over_a_trials_jobs() -> None:
+def test_usage_is_summed_over_jobs_of_a_trial() -> None:
     results = JobResults(billable_s=90, instance_type="ml.a", instance_count=2)
     price = Price(per_hour=100.0, by_type={"ml.a": 20.0})
     status = ended("Completed", results=results)
@@ -143,7 +143,7 @@ def test_usage_adds_up_over_a_trials_jobs() -> None:
     assert (again["n_jobs"], again["billable_s"], again["instance_s"], again["usd"]) == (2, 180, 360, 2.0)
 
 
-def test_where_nobody_counts_a_jobs_seconds_it_is_those_from_its_start_to_its_end() -> None:
+def test_billable_seconds_default_to_duration_of_job() -> None:
     status = ended("Completed", started_at=NOON, ended_at=NOON + timedelta(seconds=7))
     assert usage_after(RUNNING, status, None) == {"n_jobs": 1, "billable_s": 7, "instance_s": 7}
     assert usage_after(RUNNING, ended("Failed"), None)["billable_s"] == 0
@@ -161,7 +161,7 @@ def test_where_nobody_counts_a_jobs_seconds_it_is_those_from_its_start_to_its_en
         (0, (1, 41), 30, 40),  # a stopwatch that stands still while the machine sleeps
     ],
 )
-def test_a_trial_lasted_from_its_start_to_the_end_of_its_job(
+def test_duration_is_from_trial_start_to_job_end(
     trial_start_s: float, job_s: tuple[float, float], watched_s: float | None, expected_s: float
 ) -> None:
     trial = dataclasses.replace(RUNNING, started_at=NOON + timedelta(seconds=trial_start_s))
@@ -169,7 +169,7 @@ def test_a_trial_lasted_from_its_start_to_the_end_of_its_job(
     assert duration_s(trial, ended("Completed", started_at=start, ended_at=end), watched_s) == expected_s
 
 
-def test_how_long_a_trial_lasted_is_not_known_without_its_jobs_times() -> None:
+def test_duration_is_unknown_without_job_times() -> None:
     trial = dataclasses.replace(RUNNING, started_at=NOON)
     assert duration_s(trial, ended("Completed"), 5.0) is None
     assert duration_s(RUNNING, ended("Completed", started_at=NOON, ended_at=NOON), 5.0) is None

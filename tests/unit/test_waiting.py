@@ -21,7 +21,7 @@ GRID = {"method": "grid", "program": "train.py", "parameters": {"a": {"values": 
         (BackendUnavailable("no answer"), "backend", None),
     ],
 )
-def test_what_a_trial_waits_for_is_kept_until_it_has_its_job(
+def test_wait_reason_is_stored_until_trial_has_its_job(
     tmp_path: Path, error: JobError, kind: str, limit: int | None
 ) -> None:
     kit = Kit(tmp_path, GRID)
@@ -38,7 +38,7 @@ def test_what_a_trial_waits_for_is_kept_until_it_has_its_job(
     assert read_waiting(kit.store, kit.trials()[0]) is None
 
 
-def test_that_its_turn_has_not_come_is_nothing_to_tell_of(tmp_path: Path) -> None:
+def test_throttled_submission_has_no_wait_reason(tmp_path: Path) -> None:
     kit = Kit(tmp_path, GRID)
     backend = ScriptedBackend(lambda trial: Plot(ends=False))
     backend.refusals = [Throttled("one a second")]
@@ -46,7 +46,7 @@ def test_that_its_turn_has_not_come_is_nothing_to_tell_of(tmp_path: Path) -> Non
     assert read_waiting(kit.store, kit.trials()[0]) is None
 
 
-def test_what_an_agent_waited_for_that_is_gone_counts_no_more(tmp_path: Path) -> None:
+def test_wait_reason_of_another_agent_is_ignored(tmp_path: Path) -> None:
     kit = Kit(tmp_path, GRID)
     backend = ScriptedBackend(lambda trial: Plot(ends=False))
     backend.refusals = [QuotaExceeded("full")]
@@ -61,7 +61,7 @@ def test_what_an_agent_waited_for_that_is_gone_counts_no_more(tmp_path: Path) ->
     ("error", "level"),
     [(BackendUnavailable("no answer"), logging.ERROR), (QuotaExceeded("full"), logging.WARNING)],
 )
-def test_that_nothing_at_all_goes_on_is_told_who_wants_errors_only(
+def test_wait_that_blocks_the_sweep_is_logged_as_error(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, error: JobError, level: int
 ) -> None:
     caplog.set_level(logging.INFO, logger="smsweep")  # a quiet command may have run in this process

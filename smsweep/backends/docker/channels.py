@@ -16,6 +16,7 @@ from smsweep.backends.local.storage import PLACES
 from smsweep.backends.local.storage.files import local_path, without_content
 from smsweep.core.job import TrainingJobRequest
 from smsweep.errors import JobRejected
+from smsweep.util.atomic_file import replacing
 
 DATA = "/opt/ml/input/data"
 MODES = ("File", "FastFile")  # both show whole files; FastFile only reads them later
@@ -97,15 +98,13 @@ def _copy(source: Path, place: Path) -> None:
     """Copy a file or a folder's content into an empty place, whole; what an earlier start has copied stays."""
     if any(place.iterdir()):
         return
-    draft = place.with_name(f"{place.name}.part")
-    shutil.rmtree(draft, ignore_errors=True)
-    if source.is_dir():
-        shutil.copytree(source, draft, ignore=without_content, ignore_dangling_symlinks=True)
-    else:
-        draft.mkdir()
-        shutil.copy2(source, draft)
-    open_to_all(draft, folders=0o777, files=0o666)
-    draft.replace(place)
+    with replacing(place) as draft:
+        if source.is_dir():
+            shutil.copytree(source, draft, ignore=without_content, ignore_dangling_symlinks=True)
+        else:
+            draft.mkdir()
+            shutil.copy2(source, draft)
+        open_to_all(draft, folders=0o777, files=0o666)
 
 
 def _rejected(channel: Mapping[str, Any], why: str) -> JobRejected:

@@ -6,7 +6,6 @@ import json
 import os
 import sys
 import webbrowser
-from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -14,7 +13,6 @@ import typer
 from smsweep.cli.options import Json
 from smsweep.cli.output import answer, say
 from smsweep.errors import UsageError
-from smsweep.util.lazy_registry import LazyTable
 
 EXAMPLES = """
 smsweep ui
@@ -22,8 +20,6 @@ smsweep ui --port 0 --no-open
 smsweep ui --host 0.0.0.0 --allow-host build7.example.org
 """
 
-# Its server and the plotting library are an extra.
-PARTS: LazyTable[Callable[..., None]] = LazyTable({"serve": "smsweep.web.server:serve"})
 SCREENS = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER", "WSL_DISTRO_NAME")
 
 
@@ -63,7 +59,7 @@ def ui(
             webbrowser.open(served.ticket_url)
 
     try:
-        serve = PARTS["serve"]
+        from smsweep.web.server import serve  # its server is an extra
     except ImportError as err:
         raise UsageError(f"the live page needs Starlette and uvicorn ({err}); pip install 'smsweep[ui]'") from err
     serve(on_ready, host=host, port=port, names=allow_host or ())

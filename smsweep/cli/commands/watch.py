@@ -22,7 +22,6 @@ from smsweep.services import signals
 from smsweep.services.views import json_views
 from smsweep.services.views import watcher as watching
 from smsweep.services.views.watcher import Look
-from smsweep.util.lazy_registry import LazyTable
 
 EXAMPLES = """
 smsweep watch abcd1234
@@ -35,9 +34,6 @@ Data = dict[str, Any]
 Tell = Callable[[Data], None]
 INTERRUPTED = 130  # exit code
 FRAME_S = 0.25  # between two drawings, or two thoughts of looking
-LIVE: LazyTable[Any] = LazyTable(  # rich is slow to load
-    {"Screen": "smsweep.cli.display.live_display:Screen", "show": "smsweep.cli.display.live_display:show"}
-)
 
 
 def watch(
@@ -70,11 +66,13 @@ def watch(
 
 
 def watch_live(looker: Looker) -> None:
-    with LIVE["Screen"](sys.stdout, stays=True) as screen:
+    from smsweep.cli.display.live_display import Screen, show  # rich is slow to import
+
+    with Screen(sys.stdout, stays=True) as screen:
         while looker.look is None or not looker.look.is_over:
-            LIVE["show"](screen, looker, "Ctrl-C stops watching, not the sweep")
+            show(screen, looker, "Ctrl-C stops watching, not the sweep")
             time.sleep(FRAME_S)
-        LIVE["show"](screen, looker)
+        show(screen, looker)
     shown = looker.look.shown
     say(f"sweep {shown['id']} is {shown['state']}: {counts(shown['trials'])}")
 

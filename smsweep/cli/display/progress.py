@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, TextIO
 
 from smsweep.cli.display.agent_log import Tally
 from smsweep.cli.logging_setup import is_quiet
 from smsweep.cli.output import say
-from smsweep.util.lazy_registry import LazyTable
 
 
 class Display(AbstractContextManager["Display"], Protocol):
@@ -34,14 +32,12 @@ class LineDisplay(AbstractContextManager["LineDisplay"]):
         pass
 
 
-# rich is slow to load
-LIVE: LazyTable[Callable[[Tally, TextIO], Display]] = LazyTable(
-    {"live": "smsweep.cli.display.live_display:LiveDisplay"}
-)
-
-
 def open_display(tally: Tally) -> Display:
-    return LIVE["live"](tally, sys.stderr) if can_be_live(sys.stderr) else LineDisplay(tally)
+    if not can_be_live(sys.stderr):
+        return LineDisplay(tally)
+    from smsweep.cli.display.live_display import LiveDisplay  # rich is slow to import
+
+    return LiveDisplay(tally, sys.stderr)
 
 
 def can_be_live(stream: TextIO) -> bool:

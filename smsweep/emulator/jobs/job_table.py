@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 from smsweep.emulator.jobs.job import Job
+from smsweep.util.atomic_file import write_text
 
 
 class JobTable:
@@ -33,9 +34,7 @@ class JobTable:
         self.save(job)
 
     def save(self, job: Job) -> None:
-        draft = self._folder / f".{job.name}.part"
-        draft.write_text(json.dumps(job.to_json()), encoding="utf-8")
-        draft.rename(self._path(job.name))
+        write_text(self._path(job.name), json.dumps(job.to_json()))
 
     def remove(self, name: str) -> None:
         del self._jobs[name]

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from smsweep.backends.base import Backend
-from smsweep.core.sweep import SweepConfig
 from smsweep.errors import SmsweepError
 from smsweep.remote.agent_job.guarded_backend import GuardedBackend
 from smsweep.remote.agent_job.successor import Successor
@@ -22,7 +21,7 @@ from smsweep.remote.record import own_job
 from smsweep.remote.s3_store.remote_sweeps import Away, refuse_second
 from smsweep.remote.s3_store.s3_object import Shelf
 from smsweep.remote.s3_store.writer import Writer
-from smsweep.store.base import Store
+from smsweep.store.base import ParseStored, Store
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +42,7 @@ class Desk:
 def at_desk(
     workspace_dir: Path,
     environ: Mapping[str, str],
-    parse: Callable[[str], SweepConfig],
+    parse: ParseStored,
     sweep_id: str,
     agent_id: str,
     clock: Callable[[], datetime],

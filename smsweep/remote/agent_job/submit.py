@@ -166,7 +166,7 @@ def _upload_store(aws: Aws, luggage: Luggage, store: Path, folder: Path, uri: st
 
 def _open_again(copy: Path, sweep: Sweep) -> None:
     """Give a copy the sweep's state from before it was stopped here."""
-    with closing(open_store(f"sqlite:///{copy}", environ={}, parse=lambda text: sweep.config)) as store:
+    with closing(open_store(f"sqlite:///{copy}", environ={}, parse=lambda *_: (sweep.config, sweep.job))) as store:
         now = store.get_sweep(sweep.id).state
         if now is not sweep.state:
             store.set_sweep_state(sweep.id, [now], sweep.state)

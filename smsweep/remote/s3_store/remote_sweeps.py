@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from smsweep.aws.client import Aws
-from smsweep.core.sweep import SweepConfig
 from smsweep.errors import BackendUnavailable, SmsweepError, StoreConflict, UsageError
 from smsweep.remote.agent_jobs import look_at
 from smsweep.remote.record import FOLDER, Record, all_jobs, own_job, read_records, record_path
@@ -21,7 +20,7 @@ from smsweep.remote.s3_store.replica import Copies, Copy
 from smsweep.remote.s3_store.s3_object import Order, Shelf
 from smsweep.remote.s3_store.save_interval import SHORTEST, interval_of
 from smsweep.remote.s3_store.writer import Writer
-from smsweep.store.base import Store
+from smsweep.store.base import ParseStored, Store
 from smsweep.store.notes import AGENTS_NOTE, OBEYED_NOTE
 from smsweep.util.log_levels import NOTE
 
@@ -44,7 +43,7 @@ class Away:
         self,
         workspace_dir: Path,
         environ: Mapping[str, str],
-        parse: Callable[[str], SweepConfig],
+        parse: ParseStored,
         *,
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,

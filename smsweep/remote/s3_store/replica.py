@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-from smsweep.core.sweep import SweepConfig
 from smsweep.errors import StoreError
 from smsweep.remote.s3_store.s3_object import Shelf
 from smsweep.remote.s3_store.sqlite_backup import check_copy
-from smsweep.store.base import Store
+from smsweep.store.base import ParseStored, Store
 from smsweep.store.open import open_store
+from smsweep.util.atomic_file import write_text
 
 KNOWN = "known.json"  # which version the newest copy is
 
@@ -34,7 +33,7 @@ class Copy:
 class Copies:
     """Of one sweep. folder: for the files; several processes may use it."""
 
-    def __init__(self, folder: Path, shelf: Shelf, parse: Callable[[str], SweepConfig]) -> None:
+    def __init__(self, folder: Path, shelf: Shelf, parse: ParseStored) -> None:
         self._folder = folder
         self._shelf = shelf
         self._parse = parse
@@ -92,9 +91,8 @@ class Copies:
         return "", "", datetime.now(timezone.utc)
 
     def _keep(self, etag: str, name: str, written_at: datetime) -> None:
-        draft = self._folder / f"{name}.part"
-        draft.write_text(json.dumps({"etag": etag, "file": name, "written_at": written_at.isoformat()}))
-        draft.replace(self._folder / KNOWN)
+        known = {"etag": etag, "file": name, "written_at": written_at.isoformat()}
+        write_text(self._folder / KNOWN, json.dumps(known))
         for old in self._folder.glob("*.db*"):
             if not old.name.startswith(name):
                 with suppress(OSError):  # whoever still reads it keeps it open

@@ -5,17 +5,16 @@ from __future__ import annotations
 import logging
 import re
 import secrets
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from smsweep.core.sweep import SweepConfig
 from smsweep.errors import NotFound, SmsweepError, StoreConflict
 from smsweep.remote.record import REJECTED_NOTE
 from smsweep.remote.s3_store.commands import Malformed, carry_out, parse_command
 from smsweep.remote.s3_store.s3_object import Received, Shelf
 from smsweep.remote.s3_store.sqlite_backup import Changes, check_copy, snapshot
-from smsweep.store.base import Store
+from smsweep.store.base import ParseStored, Store
 from smsweep.store.home import FILE_NAME
 from smsweep.store.notes import AGENTS_NOTE, OBEYED_NOTE
 from smsweep.store.open import open_store
@@ -32,9 +31,7 @@ class Writer:
     folder: for the copy. Raises Superseded at the first `save` after another has taken it over.
     """
 
-    def __init__(
-        self, shelf: Shelf, sweep_id: str, folder: Path, parse: Callable[[str], SweepConfig], who: str
-    ) -> None:
+    def __init__(self, shelf: Shelf, sweep_id: str, folder: Path, parse: ParseStored, who: str) -> None:
         self._shelf = shelf
         self._sweep_id = sweep_id
         self._file = folder / FILE_NAME

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from smsweep.config_files.code_consent import ALLOW, Code, allowing, refuse_code
 from smsweep.core.job import JobTemplate
@@ -19,7 +19,6 @@ from smsweep.remote.daemon import leave_behind
 from smsweep.remote.record import Record as Record
 from smsweep.remote.record import own_job, read_records, write_record
 from smsweep.services.agent_ids import release_dead_agents
-from smsweep.services.job_config import load_job_text
 from smsweep.services.labels import parse_sweep_id
 from smsweep.services.sweeps.control import closed_to_agents
 from smsweep.services.sweeps.load import JobLike, load_job
@@ -29,16 +28,14 @@ from smsweep.source.bundle import bundle_path
 from smsweep.source.unpack import open_bundle
 from smsweep.store.base import Store
 from smsweep.store.notes import REUSE_NOTE
-from smsweep.util.lazy_registry import LazyTable
+
+if TYPE_CHECKING:
+    from smsweep.remote.agent_job.submit import Luggage
 
 log = logging.getLogger(__name__)
 
 PATIENCE_S = 5.0  # for the agent's first claim
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 2.0, 60.0  # before an agent that could not reach AWS begins again
-# boto3 is slow to load.
-AWAY: LazyTable[Any] = LazyTable(
-    {"send": "smsweep.remote.agent_job.submit:send", "Luggage": "smsweep.remote.agent_job.submit:Luggage"}
-)
 
 
 def detach(sweep_id: str, arguments: Sequence[str] = (), notify: Sequence[str] = ()) -> Daemon:
@@ -84,6 +81,8 @@ def send_away(sweep_id: str, arguments: Mapping[str, Any], *, with_agent: bool =
     PostgreSQL database. with_agent: False for store and source alone.
     Raises UsageError where an agent works on the sweep already, or it is finished, JobError, StoreError.
     """
+    from smsweep.remote.agent_job.submit import Luggage  # boto3 is slow to import
+
     workspace = Workspace()
     sweep_id = parse_sweep_id(sweep_id)
     known = read_records(workspace.dir).get(sweep_id)
@@ -92,7 +91,7 @@ def send_away(sweep_id: str, arguments: Mapping[str, Any], *, with_agent: bool =
         _refuse_finished(sweep)
         if not sweep.source_hash:
             raise UsageError(f"sweep {sweep_id} names no program: only this machine has its function")
-        template, file = load_job_text(sweep.job_yaml), workspace.store_file
+        template, file = sweep.job, workspace.store_file
         if with_agent:
             check_agent_role(template)
         codes = codes_of(sweep.config, stored_code(store, sweep), template)
@@ -102,7 +101,7 @@ def send_away(sweep_id: str, arguments: Mapping[str, Any], *, with_agent: bool =
             open_bundle(bundle, expect=sweep.source_hash)
         if file is None and not with_agent:
             raise UsageError("--detach=s3: the store is a database already, which an agent anywhere may reach")
-        luggage = AWAY["Luggage"](
+        luggage = Luggage(
             sweep=sweep,
             template=template,
             store=file,
@@ -118,12 +117,13 @@ def send_away(sweep_id: str, arguments: Mapping[str, Any], *, with_agent: bool =
 
 
 def _send(
-    luggage: Any, known: Record | None, workspace: Workspace, codes: Sequence[Code], with_agent: bool
+    luggage: Luggage, known: Record | None, workspace: Workspace, codes: Sequence[Code], with_agent: bool
 ) -> Record:
     """Send an agent away with the consent to what was just allowed by its hash, and to no other code."""
+    from smsweep.remote.agent_job.submit import send  # boto3 is slow to import
+
     environ = {**workspace.environ, ALLOW: allowing(codes)}
-    record: Record = AWAY["send"](luggage, known, workspace.dir, environ, with_agent=with_agent)
-    return record
+    return send(luggage, known, workspace.dir, environ, with_agent=with_agent)
 
 
 @contextmanager

@@ -37,5 +37,5 @@ def preflight(
     given_hooks(notify, workspace.environ)
     name = backend_name(backend, workspace)
     template = load_job(job).template
-    check_prepared(template, Sweep(id=NO_ID, config=parsed.config), workspace, name)
+    check_prepared(template, Sweep(id=NO_ID, config=parsed.config, job=template), workspace, name)
     backend_spec(name).check_settings(template, workspace.environ)

@@ -19,16 +19,6 @@ from smsweep.services.workspace import Workspace
 from smsweep.source.bundle import bundle_path
 from smsweep.source.unpack import open_bundle
 from smsweep.util.clock import utc_now
-from smsweep.util.lazy_registry import LazyTable
-
-# boto3 is slow to load.
-AWS: LazyTable[Any] = LazyTable(
-    {
-        "Aws": "smsweep.aws.client:Aws",
-        "upload_once": "smsweep.aws.s3_transfer:upload_once",
-        "fetch": "smsweep.aws.s3_transfer:fetch",
-    }
-)
 
 
 def publish(sweep_id: str, queue: str, *, agents: int = 1, source: str = "") -> str:
@@ -40,7 +30,9 @@ def publish(sweep_id: str, queue: str, *, agents: int = 1, source: str = "") -> 
     workspace = Workspace()
     with workspace.store() as store:
         sweep = store.get_sweep(parse_sweep_id(sweep_id))
-    with closing(AWS["Aws"](workspace.environ)) as aws:
+    from smsweep.aws.client import Aws  # boto3 is slow to import
+
+    with closing(Aws(workspace.environ)) as aws:
         if source:
             _upload(aws, workspace, sweep.source_hash, source)
         body = Invitation(sweep_id=sweep.id, source=source).text()
@@ -61,7 +53,9 @@ def work_off(queue: str, work: Callable[[str], int], *, patience_s: float | None
             _download(aws, workspace, sweep_id, invitation.source)
         return work(sweep_id)
 
-    with closing(AWS["Aws"](workspace.environ)) as aws, leaving_at_once():
+    from smsweep.aws.client import Aws  # boto3 is slow to import
+
+    with closing(Aws(workspace.environ)) as aws, leaving_at_once():
         return consume(
             Queue(aws, queue, HIDDEN_S),
             accept,
@@ -77,11 +71,15 @@ def fetch_source(sweep_id: str, source: str) -> None:
     Raises SourceError for another than the sweep's, NotFound, UsageError, JobError.
     """
     workspace = Workspace()
-    with closing(AWS["Aws"](workspace.environ)) as aws:
+    from smsweep.aws.client import Aws  # boto3 is slow to import
+
+    with closing(Aws(workspace.environ)) as aws:
         _download(aws, workspace, parse_sweep_id(sweep_id), source)
 
 
 def _upload(aws: Any, workspace: Workspace, source_hash: str, source: str) -> None:
+    from smsweep.aws.s3_transfer import upload_once  # boto3 is slow to import
+
     bundle = bundle_path(workspace.bundles_dir, source_hash)
     if not source_hash or not bundle.exists():
         raise SourceError(f"{bundle}: the sweep's source is not in this folder; publish it where it was created")
@@ -89,7 +87,7 @@ def _upload(aws: Any, workspace: Workspace, source_hash: str, source: str) -> No
     bucket, prefix = _place(source)
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / bundle.name).symlink_to(bundle)
-        AWS["upload_once"](aws, Path(folder), bucket, prefix)
+        upload_once(aws, Path(folder), bucket, prefix)
 
 
 def _download(aws: Any, workspace: Workspace, sweep_id: str, source: str) -> None:
@@ -103,8 +101,10 @@ def _download(aws: Any, workspace: Workspace, sweep_id: str, source: str) -> Non
     workspace.make()
     workspace.bundles_dir.mkdir(mode=0o700, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=workspace.bundles_dir) as folder:
+        from smsweep.aws.s3_transfer import fetch  # boto3 is slow to import
+
         draft = Path(folder) / bundle.name
-        AWS["fetch"](aws, f"s3://{bucket}/{prefix}/{bundle.name}", draft)
+        fetch(aws, f"s3://{bucket}/{prefix}/{bundle.name}", draft)
         open_bundle(draft, expect=source_hash)
         draft.chmod(0o644)  # not writable by others, whatever the umask
         draft.rename(bundle)

@@ -9,13 +9,11 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from smsweep.config_files.yaml_reader import read_yaml
 from smsweep.core.objective import objective
 from smsweep.core.repeats import repeat_of
 from smsweep.core.sweep import Sweep
 from smsweep.core.trial import Params, Trial, TrialState
 from smsweep.errors import SourceError
-from smsweep.services.job_config import repeats_of
 from smsweep.source.bundle import bundle_path, content_hash
 from smsweep.source.unpack import open_bundle
 from smsweep.store.base import Store
@@ -47,7 +45,7 @@ class Reuse:
         self._sweep = sweep
         self._backend = backend
         self._bundles_dir = bundles_dir
-        self._repeats = repeats_of(sweep)
+        self._repeats = sweep.job.repeats
         self._twins: dict[Key, Trial] | None = None
 
     def __call__(self, trial: Trial) -> str:
@@ -86,7 +84,7 @@ class Reuse:
                 continue
             if self._store.get_note(sweep.id, OTHER_JOB_NOTE):
                 continue
-            repeats = repeats_of(sweep)
+            repeats = sweep.job.repeats
             for trial in self._store.list_trials(sweep.id):
                 is_here = trial.place.partition("@")[0] == self._backend
                 has_result = metric is None or objective(trial, metric) is not None
@@ -116,8 +114,7 @@ def _key(trial: Trial, repeats: int) -> Key:
 
 
 def _what_runs(sweep: Sweep) -> tuple[Any, ...]:
-    job = (read_yaml(sweep.job_yaml, "job.yaml").data or {}) if sweep.job_yaml else {}
-    relevant = {key: value for key, value in job.items() if key not in IRRELEVANT}
+    relevant = {key: value for key, value in sweep.job.document.items() if key not in IRRELEVANT}
     return sweep.config.program, sweep.config.command, _canonical(relevant)
 
 

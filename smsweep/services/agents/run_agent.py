@@ -7,8 +7,9 @@ import logging
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import replace
+from importlib import import_module
 from types import FrameType
 from typing import Any
 
@@ -34,7 +35,6 @@ from smsweep.services.agent_ids import new_agent_id, release_dead_agents
 from smsweep.services.agents.notifier import make_notifier
 from smsweep.services.agents.reuse import make_reuse, reuse_none
 from smsweep.services.backends import DEFAULT_BACKEND, backend_name, open_backend, renderer
-from smsweep.services.job_config import load_job_text, repeats_of
 from smsweep.services.labels import parse_sweep_id
 from smsweep.services.pricing import with_price
 from smsweep.services.signals import handling
@@ -49,18 +49,9 @@ from smsweep.store.base import Store
 from smsweep.store.notes import HOSTED_NOTE, OTHER_JOB_NOTE
 from smsweep.util.clock import utc_now
 from smsweep.util.jupyter import is_kernel
-from smsweep.util.lazy_registry import LazyTable
 
 log = logging.getLogger(__name__)
 
-HOSTED: LazyTable[Any] = LazyTable(  # HTTP is slow to load, and few sweeps are W&B's
-    {
-        "HostedController": "smsweep.wandb_compat.hosted_controller:HostedController",
-        "looker": "smsweep.services.wandb.hosted:looker",
-    }
-)
-DESK: LazyTable[Any] = LazyTable({"at_desk": "smsweep.remote.agent_job.session:at_desk"})  # needs boto3
-NOTEBOOK: LazyTable[Any] = LazyTable({"progress": "smsweep.api.notebook_progress:progress"})  # rarely needed
 Listener = Callable[[Trial], None]
 Guard = Callable[[Backend], Backend]
 
@@ -114,14 +105,14 @@ def agent(
         if function is None and not stored.source_hash:
             raise UsageError(f"sweep {stored.id} names no program; give its agent a function, from Python")
         given = load_job(job) if job else None
-        template = given.template if given else load_job_text(stored.job_yaml)
+        template = given.template if given else stored.job
         refuse_code(codes_of(stored.config, stored_code(store, stored), template), workspace.environ)
         if given:
             warn(given.warnings)
             refuse_secrets(scan_text("job config", given.text, known_secrets(workspace.environ, template)))
         if given and given.text != stored.job_yaml:
             store.put_note(stored.id, OTHER_JOB_NOTE, True)
-        template = replace(template, repeats=repeats_of(stored))  # a sweep's trials are numbered by it
+        template = replace(template, repeats=stored.job.repeats)  # a sweep's trials are numbered by it
         name = DEFAULT_BACKEND if function else backend_name(backend, workspace)
         template = with_price(template, name, store, stored.id, workspace.environ, utc_now())
         render = renderer(template, stored, workspace, name, upload=True)
@@ -160,11 +151,17 @@ def agent(
             release_dead_agents(store, stored.id)
             notifier.look_back()
             try:
-                showing = NOTEBOOK["progress"](stored.id) if is_kernel() else nullcontext()
+                showing = _notebook_progress(stored.id) if is_kernel() else nullcontext()
                 with listening(worker, hands_over=told if hands_over else None), showing:
                     return worker.run()
             finally:
                 notifier.left()
+
+
+def _notebook_progress(sweep_id: str) -> AbstractContextManager[None]:
+    # Only a notebook needs it. The api package is above this one, so the import is by name.
+    shown: AbstractContextManager[None] = import_module("smsweep.api.notebook_progress").progress(sweep_id)
+    return shown
 
 
 @contextmanager
@@ -177,8 +174,9 @@ def _place_of_work(workspace: Workspace, sweep_id: str, agent_id: str) -> Iterat
     workspace.check_contents()
     record = read_records(workspace.dir).get(sweep_id)
     if record is not None and record.uri:
-        opened = DESK["at_desk"](workspace.dir, workspace.environ, read_stored, sweep_id, agent_id, utc_now)
-        with opened as desk:
+        from smsweep.remote.agent_job.session import at_desk  # boto3 is slow to import
+
+        with at_desk(workspace.dir, workspace.environ, read_stored, sweep_id, agent_id, utc_now) as desk:
             yield desk.store, desk.guard, True
         return
     workspace.wait_for_store()
@@ -210,13 +208,17 @@ def make_controller(store: Store, stored: Sweep, template: JobTemplate) -> Contr
         "prior": read_prior(store, stored),
         "trial_cap": None if cap is None else int(cap),
         "repeats": template.repeats,
-        "purse": Purse(budgets_of(template)),
+        "budget": Purse(budgets_of(template)),
     }
     note = store.get_note(stored.id, HOSTED_NOTE)
-    if note:
-        options |= {"look": HOSTED["looker"](note, Workspace()), "clock": utc_now}
-    make = HOSTED["HostedController"] if note else Controller
-    return make(store, stored, strategy, rule, **options)
+    if not note:
+        return Controller(store, stored, strategy, rule, **options)
+    # The HTTP client is slow to import, and few sweeps are hosted by W&B.
+    from smsweep.services.wandb.hosted import looker
+    from smsweep.wandb_compat.hosted_controller import HostedController
+
+    look = looker(note, Workspace())
+    return HostedController(store, stored, strategy, rule, look=look, clock=utc_now, **options)
 
 
 def _check(function: object, **counts: int | None) -> None:

@@ -120,6 +120,7 @@ def keep(
     value = Sweep(
         id=sweep_id or new_sweep_id(),
         config=config,
+        job=parsed_job.template,
         seed=random.SystemRandom().getrandbits(32) if seed is None else checked_seed(seed),
         name=name or config.name or "",
         # W&B: argument > environment > YAML

@@ -13,7 +13,6 @@ from smsweep.runtime.job import command_macros
 from smsweep.search.registry import expected_trial_count, make_strategy
 from smsweep.secrets.known import make_redact
 from smsweep.services.backends import backend_name, renderer
-from smsweep.services.job_config import load_job_text, repeats_of
 from smsweep.services.labels import parse_sweep_id
 from smsweep.services.sweeps.create import checked_seed
 from smsweep.services.sweeps.load import JobLike, SweepLike, check_can_run, load_job, load_sweep, origin_of
@@ -72,6 +71,7 @@ def plan(
         planned = Sweep(
             id=NO_ID,
             config=sweep_config,
+            job=parsed_job.template,
             name=sweep_config.name or "",
             source_hash=hash_source(parsed, parsed_job, config),
         )
@@ -99,18 +99,18 @@ def plan_sweep(
         history = History(store.list_trials(stored.id))
         searched = config_of(store, stored)
     pending = [trial for trial in history if trial.state is TrialState.PENDING][:n]
-    strategy = make_strategy(searched, stored.seed, repeats_of(stored))
+    strategy = make_strategy(searched, stored.seed, stored.job.repeats)
     suggested = strategy.suggest(history, n - len(pending)) if n > len(pending) else []
     next_ones = [
         Trial(sweep_id=stored.id, number=history.next_number + i, params=params)
         for i, params in enumerate(suggested)
     ]
     trials = [*pending, *next_ones]
-    template = load_job_text(stored.job_yaml)
+    template = stored.job
     requests = _requests(stored, template, trials, backend)
     return Plan(
         method=stored.config.method,
-        expected_trial_count=expected_trial_count(stored.config, repeats_of(stored)),
+        expected_trial_count=expected_trial_count(stored.config, stored.job.repeats),
         trials=tuple(_planned(stored.config, template, trials, requests, environ or {})),
         warnings=(),
     )

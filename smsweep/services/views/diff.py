@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from smsweep.backends.local.job_folder import JobFolder
-from smsweep.config_files.yaml_reader import read_yaml
 from smsweep.core.sweep import Sweep
 from smsweep.core.trial import Trial, is_number
 from smsweep.errors import SourceError, UsageError
 from smsweep.runtime.job.secrets import SECRETS_ENV
 from smsweep.secrets.known import make_redact
-from smsweep.services.job_config import load_job_text
 from smsweep.services.labels import parse_label
 from smsweep.services.views.json_views import flat_params, show, sweep_data, trial_data
 from smsweep.services.workspace import Workspace, find_trial
@@ -64,7 +62,7 @@ def diff(a: str, b: str) -> Data:
         else:
             sides = [_of_sweep(store, sweep) for sweep in sweeps]
     for side, sweep, origin in zip(sides, sweeps, origins, strict=True):
-        side |= {"config": _document(sweep.sweep_yaml), "job": _document(sweep.job_yaml), "environment": origin}
+        side |= {"config": sweep.config.document, "job": sweep.job.document, "environment": origin}
     found: Data = {
         "kind": "trial" if trials else "sweep",
         "a": a.strip(),
@@ -120,7 +118,7 @@ def _of_sweep(store: Store, sweep: Sweep) -> Data:
     facts |= {f"trials.{state}": count for state, count in shown["trials"].items()}
     facts |= {f"usage.{name}": shown["usage"][name] for name in ("jobs", "hours", "usd")}
     metrics = {**best["metrics"], **({"objective": best["objective"]} if best["objective"] is not None else {})}
-    request = dict(load_job_text(sweep.job_yaml).request)
+    request = dict(sweep.job.request)
     return {"facts": _known(facts), "params": flat_params(best["params"]), "metrics": metrics, "request": request}
 
 
@@ -129,7 +127,7 @@ def _request(workspace: Workspace, trial: Trial, sweep: Sweep) -> Data:
     folder = JobFolder(workspace.jobs_dir / trial.job_name)
     request = folder.find_request() if trial.job_name else None
     if request is None:  # it ran elsewhere, or its folder is gone or damaged
-        request = dict(load_job_text(sweep.job_yaml).request)
+        request = dict(sweep.job.request)
     kept = {name: value for name, value in request.items() if name not in OWN_OF_REQUEST}
     kept["InputDataConfig"] = [
         channel for channel in request.get("InputDataConfig", ()) if channel.get("ChannelName") != "smsweep"
@@ -141,10 +139,6 @@ def _request(workspace: Workspace, trial: Trial, sweep: Sweep) -> Data:
 
 def _known(facts: Data) -> Data:
     return {name: value for name, value in facts.items() if value is not None}
-
-
-def _document(text: str) -> Any:
-    return (read_yaml(text, "document").data or {}) if text else {}
 
 
 def _pairs(a: Data, b: Data) -> Iterator[Data]:
@@ -164,12 +158,12 @@ def _is_same(pair: Data) -> bool:
 
 
 def _redact(workspace: Workspace, sweeps: list[Sweep]) -> Callable[[str], str]:
-    both = [make_redact(_environ(workspace, sweep), load_job_text(sweep.job_yaml)) for sweep in sweeps]
+    both = [make_redact(_environ(workspace, sweep), sweep.job) for sweep in sweeps]
     return lambda text: both[1](both[0](text))
 
 
 def _environ(workspace: Workspace, sweep: Sweep) -> dict[str, str]:
-    return {**workspace.environ, **load_job_text(sweep.job_yaml).request.get("Environment", {})}
+    return {**workspace.environ, **sweep.job.request.get("Environment", {})}
 
 
 MAX_TEXT = 512_000  # bytes of a file whose lines are compared

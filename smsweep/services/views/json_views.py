@@ -18,18 +18,15 @@ from smsweep.engine.wait_reason import read_waiting
 from smsweep.exports.text import json_safe as json_safe
 from smsweep.remote.record import read_records
 from smsweep.search.registry import expected_trial_count
-from smsweep.services.job_config import load_job_text, repeats_of
 from smsweep.services.labels import parse_sweep_id, parse_trial
 from smsweep.services.pricing import known_price
 from smsweep.services.views.best_of_repeats import Best, find_best, find_front
 from smsweep.services.workspace import Workspace, find_trial
 from smsweep.store.base import Store
 from smsweep.store.notes import OUTLOOK_NOTE, PRICE_NOTE
-from smsweep.util.lazy_registry import LazyTable
 from smsweep.wandb_compat.run_facts import metrics_of, params_of, usage_of
 
 Data = dict[str, Any]
-AWAY: LazyTable[Any] = LazyTable({"agent_data": "smsweep.services.views.agent_status:agent_data"})  # needs boto3
 FAILURES = (TrialState.FAILED, TrialState.CRASHED)
 
 
@@ -39,7 +36,11 @@ def show(sweep_id: str) -> Data:
     with workspace.store() as store:
         sweep = store.get_sweep(parse_sweep_id(sweep_id))
         record = read_records(workspace.dir).get(sweep.id)
-        agent = AWAY["agent_data"](record, store, workspace.environ) if record else None
+        agent = None
+        if record:
+            from smsweep.services.views.agent_status import agent_data  # boto3 is slow to import
+
+            agent = agent_data(record, store, workspace.environ)
         return show_data(store, sweep, store.list_trials(sweep.id), agent)
 
 
@@ -47,9 +48,9 @@ def show_data(store: Store, sweep: Sweep, trials: Collection[Trial], agent: Data
     """Return what `show` does. trials: of the sweep as they are now, removed ones apart. agent: a detached one."""
     counts = Counter(trial.state.value for trial in trials)
     waiting = {trial.number: read_waiting(store, trial) for trial in trials}
-    best = find_best(trials, sweep.config.metric, repeats_of(sweep)) if sweep.config.metric else None
+    best = find_best(trials, sweep.config.metric, sweep.job.repeats) if sweep.config.metric else None
     metrics = sweep.config.metrics
-    front = find_front(trials, metrics, repeats_of(sweep)) if metrics else []
+    front = find_front(trials, metrics, sweep.job.repeats) if metrics else []
     reasons = Counter(first_reason(trial) for trial in trials if trial.state in FAILURES)
     return {
         **sweep_data(sweep),
@@ -83,7 +84,7 @@ def front(sweep_id: str) -> list[Data]:
         trial_data(found.trial, sweep)
         | {"outcome": {metric.name: last_value(found.seen, metric.name) for metric in metrics}}
         | ({"repeats": [trial.number for trial in found.repeats]} if found.repeats else {})
-        for found in find_front(trials, metrics, repeats_of(sweep))
+        for found in find_front(trials, metrics, sweep.job.repeats)
     ]
 
 
@@ -126,7 +127,7 @@ def sweep_data(sweep: Sweep) -> Data:
         "method": sweep.config.method,
         "metrics": [metric_data(each) for each in sweep.config.metrics],
         "metric": metric_data(metric) if metric else None,
-        "expected_trial_count": expected_trial_count(sweep.config, repeats_of(sweep)),
+        "expected_trial_count": expected_trial_count(sweep.config, sweep.job.repeats),
         "run_cap": sweep.config.run_cap,
         "program": sweep.config.program,
         "project": sweep.project,
@@ -147,7 +148,7 @@ def usage_data(trials: Collection[Trial], sweep: Sweep, price: Data | None) -> D
     `jobs`, instance `hours`, `usd` (null without a price) of jobs that have ended; `budget`, and what of it is
     `set_aside` for active trials; `price` as AWS's list had it, null where it was not asked. price: its note.
     """
-    template = known_price(load_job_text(sweep.job_yaml), price)
+    template = known_price(sweep.job, price)
     worst_s = worst_instance_s(template) * sum(trial.state.is_active for trial in trials)
     worst = {"hours": round(worst_s / 3600, 6)}
     if template.price is not None:

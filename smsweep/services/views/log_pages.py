@@ -13,7 +13,6 @@ from smsweep.core.sweep import Sweep
 from smsweep.errors import UsageError
 from smsweep.secrets.known import make_redact
 from smsweep.services.backends import backend_name, open_backend
-from smsweep.services.job_config import load_job_text
 from smsweep.services.views.logs import NO_LOG, without_records
 from smsweep.services.workspace import Workspace
 
@@ -52,7 +51,7 @@ class LogPages:
                 page = backend.read_logs(job_name, "" if is_new else inner)
             except ValueError as err:
                 raise UsageError(f"{cursor!r}: no place in a log; begin without one") from err
-        redact = make_redact(self._workspace.environ, load_job_text(sweep.job_yaml))
+        redact = make_redact(self._workspace.environ, sweep.job)
         lines = redact("\n".join(page.lines)).split("\n") if page.lines else []  # at once: a key may span several
         return {
             "lines": list(without_records(lines)),

@@ -15,7 +15,6 @@ from smsweep.errors import Throttled, UsageError
 from smsweep.remote.record import all_jobs, read_records
 from smsweep.secrets.known import make_redact
 from smsweep.services.backends import backend_name, open_backend
-from smsweep.services.job_config import load_job_text
 from smsweep.services.labels import parse_label, parse_trial
 from smsweep.services.workspace import Workspace, find_trial
 from smsweep.store.notes import AGENTS_NOTE
@@ -48,7 +47,7 @@ def read_log(label: str, *, follow: bool = False, raw: bool = False, backend: st
             trial = find_trial(store, sweep_id, number)
         if not trial.job_name:
             return
-        redact = make_redact(workspace.environ, load_job_text(store.get_sweep(sweep_id).job_yaml))
+        redact = make_redact(workspace.environ, store.get_sweep(sweep_id).job)
         kind = trial.place.partition("@")[0]
         if kind and kind not in BACKENDS:
             raise UsageError(f"{label}: {NO_LOG}")

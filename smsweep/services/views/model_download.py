@@ -6,7 +6,6 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from smsweep.backends.local.job_folder import JobFolder
@@ -15,10 +14,6 @@ from smsweep.errors import NotFound, SourceError, UsageError
 from smsweep.runtime.job.failure import JobFailure
 from smsweep.runtime.job.unpack import unpack
 from smsweep.services.workspace import Workspace
-from smsweep.util.lazy_registry import LazyTable
-
-# boto3 is slow to load, and results of this machine do not need it.
-AWS: LazyTable[Any] = LazyTable({"Aws": "smsweep.aws.client:Aws", "fetch": "smsweep.aws.s3_transfer:fetch"})
 
 
 def download_model(sweep_id: str, number: int, into: Path) -> Path:
@@ -68,8 +63,11 @@ def fetch(uri: str, target: Path, environ: Mapping[str, str]) -> None:
         except FileNotFoundError as err:
             raise NotFound(f"{model}: the model is no longer there") from err
         return
-    aws = AWS["Aws"](environ)
+    from smsweep.aws import s3_transfer
+    from smsweep.aws.client import Aws  # boto3 is slow to import, and files of this machine do not need it
+
+    aws = Aws(environ)
     try:
-        AWS["fetch"](aws, uri, target)
+        s3_transfer.fetch(aws, uri, target)
     finally:
         aws.close()

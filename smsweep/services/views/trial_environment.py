@@ -8,7 +8,6 @@ from typing import Any
 from smsweep.backends.local.job_folder import JobFolder
 from smsweep.core.trial import Trial
 from smsweep.runtime.job.environment_info import FILE
-from smsweep.services.job_config import load_job_text
 from smsweep.services.workspace import Workspace
 from smsweep.store.base import Store
 from smsweep.store.notes import ORIGIN_NOTE, OTHER_JOB_NOTE
@@ -33,7 +32,7 @@ def facts_of(store: Store, trial: Trial) -> dict[str, str]:
     """
     sweep = store.get_sweep(trial.sweep_id)
     folder = JobFolder(Workspace().jobs_dir / trial.job_name) if trial.job_name else None
-    request = (folder and folder.find_request()) or dict(load_job_text(sweep.job_yaml).request)
+    request = (folder and folder.find_request()) or dict(sweep.job.request)
     origin = store.get_note(trial.sweep_id, ORIGIN_NOTE) or {}
     backend, _, machine = trial.place.partition("@")
     around = (folder and folder.find_document(PARAMS, FILE)) or (origin if backend == "process" else {})

@@ -88,6 +88,7 @@ def _create(store: Store, workspace: Workspace, place: SweepPath, hosted: Hosted
         Sweep(
             id=place.id,
             config=parsed.config,
+            job=parsed_job.template,
             seed=random.SystemRandom().getrandbits(32),
             name=hosted.name or parsed.config.name or "",
             project=place.project,

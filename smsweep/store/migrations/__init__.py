@@ -1,1 +1,1 @@
-"""How an older schema becomes the present one. Files in versions/ never change once released."""
+"""Migrations from older schemas. Released files in versions/ never change."""

@@ -1,4 +1,4 @@
-"""Alembic runs this for each command; upgrade.py gives it the connection."""
+"""Alembic runs this file for each command. upgrade.py sets the connection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run the migrations of a schema that is older than this smsweep."""
+"""Runs the migrations from an older schema."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from alembic.config import Config
 
 
 def upgrade(connection: sa.Connection, scripts: Path) -> None:
-    """Upgrade to the newest version, within the connection's transaction: all or nothing.
+    """Upgrade to the newest version, in the transaction of the connection.
 
-    scripts: a folder with env.py and versions/.
+    Args:
+        connection: The database.
+        scripts: The folder with env.py and versions/.
     """
     command.upgrade(_config(connection, scripts), "head")
 

@@ -100,7 +100,7 @@ JOBS = {
     "a regex that is none": ("metric_definitions: [{Name: x, Regex: '('}]\n", "is not a valid regular expression"),
     "a regex without a group": ("metric_definitions: [{Name: x, Regex: abc}]\n", "has no group"),
     "a channel by its path": ("inputs: {train: ./data}\n", "a folder here is file://"),
-    "a condition that is none": ("stop_if: ['loss >> 3']\n", "is no condition"),
+    "a condition that is none": ("stop_if: ['loss >> 3']\n", "is not a valid condition"),
     "a budget below zero": ("budget: {usd: -1}\n", "budget.usd: expected a number above 0"),
     "a launch by its name": ("distribution: mpi\n", "got 'mpi'; write {mpi: {enabled: ...}}"),
     "a budget without a unit": ("budget: 10\n", "got 10; write {usd: 10}"),
@@ -309,8 +309,8 @@ STORES = {
         2,
         "sqlite+aiosqlite is not supported; the store is an SQLite file",
     ),
-    "a word that SQLite does not know": ("sqlite:///x.db?mode=ro", 2, "takes no `?mode=`"),
-    "a number that is none": ("sqlite:///x.db?timeout=long", 2, "makes no sense"),
+    "a word that SQLite does not know": ("sqlite:///x.db?mode=ro", 2, "`?mode=` is not an option"),
+    "a number that is none": ("sqlite:///x.db?timeout=long", 2, "is not valid"),
     "nobody answers": ("postgresql+psycopg://u:hidden@127.0.0.1:1/d", 1, "u:***@127.0.0.1"),
 }
 

@@ -89,7 +89,7 @@ def test_a_file_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
 
     for name in ("new", "there"):
         with pytest.raises(UsageError, match="No space left"):
-            atomic_file.write(tmp_path / name, fail, force=True)
+            atomic_file.write_output(tmp_path / name, fail, force=True)
     assert [path.name for path in tmp_path.iterdir()] == ["there"]
     assert (tmp_path / "there").read_text() == "before"
 

@@ -128,8 +128,8 @@ def problems(text: str) -> list[str]:
         ("checkpoint_s3_uri: ckpt", "job.yaml:1: checkpoint_s3_uri: expected s3://bucket/prefix, got 'ckpt'"),
         ("max_retry_attempts: 31", "job.yaml:1: max_retry_attempts: the API takes at most 30, got 31"),
         ("stop_if:\n  - loss is nan\n  - loss is bad",
-         "job.yaml:3: stop_if[1]: 'loss is bad' is no condition; write METRIC is nan, METRIC is inf, "
-         "or METRIC < NUMBER (or <=, >, >=), and then maybe: after N; of several, each as an item of its own"),
+         "job.yaml:3: stop_if[1]: 'loss is bad' is not a valid condition; write METRIC is nan, METRIC is inf, "
+         "or METRIC < NUMBER (or <=, >, >=), optionally followed by: after N; write several conditions as a list"),
         ("stop_if: loss > ten", "job.yaml:1: stop_if: 'loss > ten' compares with 'ten'; "
          "write a finite number, or is nan, is inf"),
         ("stop_if: [3]", "job.yaml:1: stop_if[0]: expected text, got 3; quote it"),

@@ -50,10 +50,10 @@ def translated(said: str) -> StoreUnavailable:
 
 
 @pytest.mark.parametrize("said", PASSES)
-def test_what_passes_by_itself_is_waited_for(said: str) -> None:
+def test_temporary_database_errors_are_store_down(said: str) -> None:
     assert isinstance(translated(said), StoreDown)
 
 
 @pytest.mark.parametrize("said", STAYS)
-def test_what_the_user_must_change_is_reported_at_once(said: str) -> None:
+def test_errors_that_the_user_must_fix_are_not_store_down(said: str) -> None:
     assert not isinstance(translated(said), StoreDown)

@@ -14,14 +14,14 @@ import pytest
 from smsweep.errors import UsageError
 from smsweep.store import file_locks
 from smsweep.store.open import open_store
-from tests.fakes.sweeps import CONFIG
+from tests.fakes.sweeps import parse_stored
 
 MOUNT = "36 35 {device} / /mnt rw,noatime shared:7 - {kind} server:/export rw,vers=4.2\n"
 OTHERS = "22 27 0:9999 / /proc rw,relatime - proc proc rw\n23 27 0:9998 / /sys rw - sysfs sysfs rw\nnonsense\n"
 
 
 def open_at(folder: Path) -> None:
-    open_store(environ={"SMSWEEP_DIR": str(folder)}, parse=lambda _: CONFIG).close()
+    open_store(environ={"SMSWEEP_DIR": str(folder)}, parse=parse_stored).close()
 
 
 def mounts_of(folder: Path, kind: str) -> Path:
@@ -32,7 +32,7 @@ def mounts_of(folder: Path, kind: str) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["nfs", "nfs4", "cifs", "smb3", "fuse.sshfs", "fuse", "lustre", "9p"])
-def test_a_store_on_a_network_drive_is_warned_of_once(
+def test_store_on_network_drive_is_warned_about_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, kind: str
 ) -> None:
     monkeypatch.setattr(file_locks, "MOUNTS", mounts_of(tmp_path, kind))
@@ -44,7 +44,7 @@ def test_a_store_on_a_network_drive_is_warned_of_once(
 
 
 @pytest.mark.parametrize("kind", ["ext4", "xfs", "tmpfs", "overlay", "fuseblk", "btrfs"])
-def test_a_store_on_a_local_disk_is_not_warned_of(
+def test_store_on_local_disk_is_not_warned_about(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, kind: str
 ) -> None:
     monkeypatch.setattr(file_locks, "MOUNTS", mounts_of(tmp_path, kind))
@@ -52,15 +52,13 @@ def test_a_store_on_a_local_disk_is_not_warned_of(
     assert caplog.records == []
 
 
-def test_without_a_table_of_mounts_nothing_is_known(tmp_path: Path) -> None:
+def test_network_type_is_unknown_without_mount_table(tmp_path: Path) -> None:
     assert file_locks.network_type(tmp_path, tmp_path / "nowhere") == ""
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere files are locked in another way")
 @pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
-def test_a_file_system_without_locks_gets_no_store(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
-) -> None:
+def test_file_system_without_locks_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     def refuse(*_: object) -> None:
         raise OSError(code, os.strerror(code))
 
@@ -70,27 +68,27 @@ def test_a_file_system_without_locks_gets_no_store(
     assert [path.name for path in (tmp_path / "home").iterdir()] == [".gitignore"]
 
 
-def test_locks_that_keep_nobody_out_get_no_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_locks_that_do_not_exclude_raise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fcntl, "fcntl", lambda *_: 0)  # as of a network drive that was mounted without locks
     monkeypatch.setattr(fcntl, "flock", lambda *_: None)
     with pytest.raises(UsageError, match="files cannot be locked here"):
         open_at(tmp_path / "home")
 
 
-def test_a_url_that_tells_sqlite_not_to_lock_is_refused(tmp_path: Path) -> None:
+def test_url_that_disables_locks_raises(tmp_path: Path) -> None:
     url = f"sqlite:///file:{tmp_path}/store.db?vfs=unix-none&uri=true"
     with pytest.raises(UsageError, match="files cannot be locked here"):
-        open_store(url, environ={}, parse=lambda _: CONFIG)
+        open_store(url, environ={}, parse=parse_stored)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_url_with_another_way_to_lock_is_fine(tmp_path: Path) -> None:
+def test_url_with_other_locks_is_accepted(tmp_path: Path) -> None:
     url = f"sqlite:///file:{tmp_path}/50%25.db?vfs=unix-dotfile&uri=true&timeout=1"
-    with closing(open_store(url, environ={}, parse=lambda _: CONFIG)):
+    with closing(open_store(url, environ={}, parse=parse_stored)):
         assert (tmp_path / "50%.db").exists()
 
 
-def test_a_sandbox_without_locks_of_open_files_is_tried_with_others(
+def test_flock_is_used_without_open_file_description_locks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unknown(*_: object) -> None:

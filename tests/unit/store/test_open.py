@@ -8,21 +8,24 @@ import subprocess
 import sys
 import time
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
+from smsweep.core.job import JobTemplate
+from smsweep.core.sweep import SweepConfig
 from smsweep.errors import StoreDamaged, StoreUnavailable, UsageError
 from smsweep.store.open import open_store
 from smsweep.store.transactions import BACKOFF_S
-from tests.fakes.sweeps import CONFIG, a_sweep
+from tests.fakes.sweeps import a_sweep, parse_stored
 
 PASSWORD = "tops3cret"
 
 
 def open_at(folder: Path, **environ: str) -> None:
-    open_store(environ={"SMSWEEP_DIR": str(folder)} | environ, parse=lambda _: CONFIG).close()
+    open_store(environ={"SMSWEEP_DIR": str(folder)} | environ, parse=parse_stored).close()
 
 
 def file_with(folder: Path, content: bytes) -> Path:
@@ -31,15 +34,15 @@ def file_with(folder: Path, content: bytes) -> Path:
     return folder
 
 
-def test_the_store_lies_in_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_default_store_is_in_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    open_store(environ={}, parse=lambda _: CONFIG).close()
+    open_store(environ={}, parse=parse_stored).close()
     assert (tmp_path / ".smsweep/store.db").is_file()
 
 
-def test_the_store_stays_where_it_was_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_store_does_not_move_with_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    store = open_store(environ={}, parse=lambda _: CONFIG)
+    store = open_store(environ={}, parse=parse_stored)
     store.create_sweep(a_sweep())
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
@@ -47,42 +50,42 @@ def test_the_store_stays_where_it_was_opened(tmp_path: Path, monkeypatch: pytest
     store.close()
 
 
-def test_its_folder_is_private_and_ignored_by_git(tmp_path: Path) -> None:
+def test_store_folder_is_private_and_ignored_by_git(tmp_path: Path) -> None:
     open_at(tmp_path / "a/b")
     assert stat.S_IMODE((tmp_path / "a/b").stat().st_mode) == 0o700
     assert (tmp_path / "a/b/.gitignore").read_text() == "*\n"
 
 
-def test_smsweep_store_goes_before_smsweep_dir(tmp_path: Path) -> None:
+def test_smsweep_store_has_precedence_over_smsweep_dir(tmp_path: Path) -> None:
     open_at(tmp_path / "unused", SMSWEEP_STORE=f"sqlite:///{tmp_path / 'x.db'}")
     assert [path.name for path in tmp_path.iterdir()] == ["x.db"]
 
 
-def test_an_argument_goes_before_the_environment(tmp_path: Path) -> None:
+def test_url_argument_has_precedence_over_environment(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'given.db'}"
-    open_store(url, environ={"SMSWEEP_STORE": "nonsense"}, parse=lambda _: CONFIG).close()
+    open_store(url, environ={"SMSWEEP_STORE": "nonsense"}, parse=parse_stored).close()
     assert (tmp_path / "given.db").is_file()
 
 
-def test_what_was_stored_is_there_when_opened_again(tmp_path: Path) -> None:
+def test_stored_sweep_can_be_read_after_reopening(tmp_path: Path) -> None:
     environ = {"SMSWEEP_DIR": str(tmp_path)}
-    with closing(open_store(environ=environ, parse=lambda _: CONFIG)) as store:
+    with closing(open_store(environ=environ, parse=parse_stored)) as store:
         created = store.create_sweep(a_sweep())
-    with closing(open_store(environ=environ, parse=lambda _: CONFIG)) as store:
+    with closing(open_store(environ=environ, parse=parse_stored)) as store:
         assert store.get_sweep("abcd1234") == created
 
 
-def test_a_sweeps_yaml_is_parsed_once(tmp_path: Path) -> None:
+def test_texts_of_a_sweep_are_parsed_once(tmp_path: Path) -> None:
     parsed = []
 
-    def parse(text: str) -> object:
-        parsed.append(text)
-        return CONFIG
+    def parse(sweep_yaml: str, job_yaml: str) -> tuple[SweepConfig, JobTemplate]:
+        parsed.append((sweep_yaml, job_yaml))
+        return parse_stored(sweep_yaml, job_yaml)
 
-    with closing(open_store(environ={"SMSWEEP_DIR": str(tmp_path)}, parse=parse)) as store:  # type: ignore[arg-type]
-        store.create_sweep(a_sweep())
+    with closing(open_store(environ={"SMSWEEP_DIR": str(tmp_path)}, parse=parse)) as store:
+        store.create_sweep(replace(a_sweep(), job_yaml="role: x\n"))
         store.get_sweep("abcd1234"), store.list_sweeps(), store.get_sweep("abcd1234")
-    assert parsed == ["method: random\n"]
+    assert parsed == [("method: random\n", "role: x\n")]
 
 
 @pytest.mark.parametrize(
@@ -100,7 +103,7 @@ def test_a_sweeps_yaml_is_parsed_once(tmp_path: Path) -> None:
         "sqlite:///:memory:",
     ],
 )
-def test_a_url_that_makes_no_sense_is_refused_with_an_example(tmp_path: Path, url: str) -> None:
+def test_invalid_url_raises_with_an_example(tmp_path: Path, url: str) -> None:
     with pytest.raises(UsageError, match="postgresql://USER:PASSWORD@HOST/DATABASE") as caught:
         open_at(tmp_path, SMSWEEP_STORE=url)
     assert PASSWORD not in str(caught.value)
@@ -113,14 +116,14 @@ def test_a_url_that_makes_no_sense_is_refused_with_an_example(tmp_path: Path, ur
         (f"postgresql://me@127.0.0.1:9/db?password={PASSWORD}", "postgresql+psycopg://me@127.0.0.1:9/db:"),
     ],
 )
-def test_a_password_is_never_shown(tmp_path: Path, url: str, shown: str) -> None:
+def test_password_is_never_shown(tmp_path: Path, url: str, shown: str) -> None:
     with pytest.raises(StoreUnavailable) as caught:
         open_at(tmp_path, SMSWEEP_STORE=url)
     assert shown in str(caught.value)
     assert PASSWORD not in str(caught.value)
 
 
-def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path) -> None:
+def test_file_that_is_not_a_database_is_not_changed(tmp_path: Path) -> None:
     folder = file_with(tmp_path / "x", b"not a database, but long enough to look at" * 50)
     before = (folder / "store.db").read_bytes()
     with pytest.raises(StoreDamaged, match=r"store\.db: it is not an SQLite database .*; move it away"):
@@ -128,7 +131,7 @@ def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path) -> None:
     assert (folder / "store.db").read_bytes() == before
 
 
-def test_a_damaged_database_is_said_to_be_damaged(tmp_path: Path) -> None:
+def test_damaged_database_raises_store_damaged(tmp_path: Path) -> None:
     open_at(tmp_path)
     file = tmp_path / "store.db"
     file.write_bytes(file.read_bytes()[:4096] + b"\xff" * (file.stat().st_size - 4096))
@@ -136,8 +139,8 @@ def test_a_damaged_database_is_said_to_be_damaged(tmp_path: Path) -> None:
         open_at(tmp_path)
 
 
-def test_a_store_that_lost_a_table_is_damaged(tmp_path: Path) -> None:
-    with closing(open_store(environ={"SMSWEEP_DIR": str(tmp_path)}, parse=lambda _: CONFIG)) as store:
+def test_store_without_a_table_raises_store_damaged(tmp_path: Path) -> None:
+    with closing(open_store(environ={"SMSWEEP_DIR": str(tmp_path)}, parse=parse_stored)) as store:
         with closing(sqlite3.connect(tmp_path / "store.db")) as other:
             other.execute("DROP TABLE sweeps")
         with pytest.raises(StoreDamaged, match=r"store\.db: a table of the store is gone .*; stop all agents"):
@@ -148,22 +151,22 @@ def test_an_empty_file_becomes_a_store(tmp_path: Path) -> None:
     open_at(file_with(tmp_path / "x", b""))
 
 
-def test_a_folder_that_cannot_be_made_is_named_with_the_cause(tmp_path: Path) -> None:
+def test_folder_that_cannot_be_created_is_named_with_the_cause(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StoreUnavailable, match=r"file/x: .*\(Not a directory\); set SMSWEEP_DIR"):
         open_at(tmp_path / "file" / "x")
 
 
-def test_a_file_that_cannot_be_opened_is_named_with_a_cure(tmp_path: Path) -> None:
+def test_file_that_cannot_be_opened_is_named_with_a_fix(tmp_path: Path) -> None:
     (tmp_path / "store.db").mkdir()
     with pytest.raises(StoreUnavailable, match=r"store\.db: it cannot be opened or created .*; make sure"):
         open_at(tmp_path)
 
 
-def test_a_lock_is_waited_for_with_growing_pauses_then_given_up(tmp_path: Path) -> None:
+def test_locked_store_is_retried_with_growing_pauses(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'store.db'}?timeout=0.01"
     slept: list[float] = []
-    with closing(open_store(url, environ={}, parse=lambda _: CONFIG, sleep=slept.append)) as store:
+    with closing(open_store(url, environ={}, parse=parse_stored, sleep=slept.append)) as store:
         with closing(sqlite3.connect(tmp_path / "store.db", isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             with pytest.raises(StoreUnavailable, match=r"store\.db: another process keeps it locked"):
@@ -173,17 +176,17 @@ def test_a_lock_is_waited_for_with_growing_pauses_then_given_up(tmp_path: Path) 
         store.create_sweep(a_sweep())
 
 
-def test_a_lock_that_is_let_go_in_time_is_no_trouble(tmp_path: Path) -> None:
+def test_lock_that_is_released_in_time_raises_nothing(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'store.db'}?timeout=0.01"
     with closing(sqlite3.connect(tmp_path / "store.db", isolation_level=None)) as other:
-        store = open_store(url, environ={}, parse=lambda _: CONFIG, sleep=lambda _: other.rollback())
+        store = open_store(url, environ={}, parse=parse_stored, sleep=lambda _: other.rollback())
         other.execute("BEGIN IMMEDIATE")
         store.create_sweep(a_sweep())
         store.close()
 
 
-def test_a_full_disk_is_named_and_nothing_is_half_written(tmp_path: Path) -> None:
-    with closing(open_store(environ={"SMSWEEP_DIR": str(tmp_path)}, parse=lambda _: CONFIG)) as store:
+def test_full_disk_is_named_and_nothing_is_written(tmp_path: Path) -> None:
+    with closing(open_store(environ={"SMSWEEP_DIR": str(tmp_path)}, parse=parse_stored)) as store:
         store.create_sweep(a_sweep())
         limit_pages(store, 40)
         with pytest.raises(StoreUnavailable, match=r"the disk is full .*; free some space"):
@@ -208,10 +211,10 @@ def test_opening_an_existing_store_takes_less_than_30_ms(tmp_path: Path) -> None
     assert min(taken) < 0.03
 
 
-def test_alembic_is_not_loaded_without_need(tmp_path: Path) -> None:
+def test_alembic_is_imported_only_for_upgrades(tmp_path: Path) -> None:
     code = (
         "import sys; from smsweep.store.open import open_store; "
-        f"open_store('sqlite:///{tmp_path / 'x.db'}', environ={{}}, parse=lambda _: None).close(); "
+        f"open_store('sqlite:///{tmp_path / 'x.db'}', environ={{}}, parse=lambda *_: None).close(); "
         "print('alembic' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

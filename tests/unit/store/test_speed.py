@@ -14,7 +14,7 @@ from smsweep.core.trial import TrialState
 from smsweep.store import queries
 from smsweep.store.base import Store
 from smsweep.store.open import engine_of, open_store
-from tests.fakes.sweeps import CONFIG, a_sweep
+from tests.fakes.sweeps import a_sweep, parse_stored
 
 SWEEP = "abcd1234"
 
@@ -38,7 +38,7 @@ SORTING = {"claim an abandoned one", "holders", "curves"}
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    with closing(open_store(f"sqlite:///{tmp_path / 'x.db'}", environ={}, parse=lambda _: CONFIG)) as store:
+    with closing(open_store(f"sqlite:///{tmp_path / 'x.db'}", environ={}, parse=parse_stored)) as store:
         store.create_sweep(a_sweep())
         yield store
 

@@ -14,11 +14,11 @@ from smsweep.core.sweep import SweepState
 from smsweep.errors import StoreUnavailable
 from smsweep.store.base import Store
 from smsweep.store.open import open_store
-from tests.fakes.sweeps import CONFIG, a_sweep
+from tests.fakes.sweeps import a_sweep, parse_stored
 
 
 def open_at(folder: Path) -> Store:
-    return open_store(environ={"SMSWEEP_DIR": str(folder)}, parse=lambda _: CONFIG, sleep=lambda _: None)
+    return open_store(environ={"SMSWEEP_DIR": str(folder)}, parse=parse_stored, sleep=lambda _: None)
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def test_it_is_read_and_a_write_says_why_it_fails(folder: Path, protect: Callable[[Path], None]) -> None:
+def test_read_only_store_is_read_and_write_raises(folder: Path, protect: Callable[[Path], None]) -> None:
     (folder / ".gitignore").unlink()  # a copy of the file alone
     protect(folder)
     with closing(open_at(folder)) as store:
@@ -39,7 +39,7 @@ def test_it_is_read_and_a_write_says_why_it_fails(folder: Path, protect: Callabl
             store.set_sweep_state("abcd1234", list(SweepState), SweepState.PAUSED)
 
 
-def test_what_its_owner_writes_meanwhile_is_seen(folder: Path, protect: Callable[[Path], None]) -> None:
+def test_read_only_store_shows_later_writes_of_its_owner(folder: Path, protect: Callable[[Path], None]) -> None:
     with ExitStack() as stack:
         owner = stack.enter_context(closing(open_at(folder)))
         owner.set_sweep_state("abcd1234", list(SweepState), SweepState.PAUSED)  # from here on the files are there
@@ -48,9 +48,7 @@ def test_what_its_owner_writes_meanwhile_is_seen(folder: Path, protect: Callable
         assert reader.get_sweep("abcd1234").state is SweepState.PAUSED
 
 
-def test_changes_that_only_a_writer_can_fold_in_are_not_left_out(
-    folder: Path, protect: Callable[[Path], None]
-) -> None:
+def test_read_only_store_shows_changes_in_wal(folder: Path, protect: Callable[[Path], None]) -> None:
     with closing(open_at(folder)) as owner:
         owner.set_sweep_state("abcd1234", list(SweepState), SweepState.PAUSED)
         copy = folder.with_name("copy")
@@ -62,7 +60,7 @@ def test_changes_that_only_a_writer_can_fold_in_are_not_left_out(
         open_at(copy)
 
 
-def test_a_file_in_another_journal_mode_is_read(folder: Path, protect: Callable[[Path], None]) -> None:
+def test_read_only_store_in_other_journal_mode_is_read(folder: Path, protect: Callable[[Path], None]) -> None:
     with closing(sqlite3.connect(folder / "store.db")) as connection:
         connection.execute("PRAGMA journal_mode = DELETE")
     protect(folder)

@@ -22,7 +22,7 @@ from smsweep.store.open import engine_of, open_store
 from smsweep.store.schema import SCRIPTS, ensure_schema
 from smsweep.store.tables import SCHEMA
 from smsweep.store.transactions import Transactions
-from tests.fakes.sweeps import CONFIG, a_sweep
+from tests.fakes.sweeps import a_sweep, parse_stored
 
 NEWER = SCHEMA + 1
 STORES = Path(__file__).with_name("stores")  # one of each version there was, as SQL
@@ -45,7 +45,7 @@ def upgrade():
 def file(tmp_path: Path) -> Path:
     """A store of the present schema with one trial and one point."""
     file = tmp_path / "store.db"
-    with closing(open_store(f"sqlite:///{file}", environ={}, parse=lambda _: CONFIG)) as store:
+    with closing(open_store(f"sqlite:///{file}", environ={}, parse=parse_stored)) as store:
         store.create_sweep(a_sweep())
         store.add_trials("abcd1234", 0, [{"lr": 1}])
         now = datetime(2026, 1, 2, tzinfo=timezone.utc)
@@ -76,9 +76,7 @@ def version(file: Path) -> str:
     return str(look(file, "SELECT version_num FROM smsweep_version")[0][0])
 
 
-def test_an_older_schema_is_upgraded_with_all_it_holds(
-    transactions: Transactions, file: Path, tmp_path: Path
-) -> None:
+def test_older_schema_is_upgraded_with_its_data(transactions: Transactions, file: Path, tmp_path: Path) -> None:
     ensure_schema(transactions, newest=NEWER, scripts=scripts_with(tmp_path, MIGRATION))
     assert version(file) == f"{NEWER:04}"
     assert look(file, "SELECT count(venue) FROM trials") == [(1,)]
@@ -86,11 +84,11 @@ def test_an_older_schema_is_upgraded_with_all_it_holds(
 
 
 @pytest.mark.parametrize("dump", sorted(STORES.glob("v*.sql")), ids=lambda dump: dump.stem)
-def test_a_store_of_each_version_ever_is_read_after_its_upgrade(dump: Path, tmp_path: Path) -> None:
+def test_store_of_every_version_is_read_after_upgrade(dump: Path, tmp_path: Path) -> None:
     file = tmp_path / "store.db"
     with closing(sqlite3.connect(file)) as connection:
         connection.executescript(dump.read_text())
-    with closing(open_store(f"sqlite:///{file}", environ={}, parse=lambda _: CONFIG)) as store:
+    with closing(open_store(f"sqlite:///{file}", environ={}, parse=parse_stored)) as store:
         failed, pending = sorted(store.list_trials("abcd1234"), key=lambda trial: trial.number)
         (point,) = store.read_points("abcd1234", 0)
         assert (failed.state.value, failed.reason, failed.cursor) == ("failed", "ValueError: no", "7")
@@ -103,28 +101,26 @@ def test_program_of_a_search_gets_its_hash_with_the_upgrade(tmp_path: Path) -> N
     file = tmp_path / "store.db"
     with closing(sqlite3.connect(file)) as connection:
         connection.executescript((STORES / "v2.sql").read_text())
-    with closing(open_store(f"sqlite:///{file}", environ={}, parse=lambda _: CONFIG)) as store:
+    with closing(open_store(f"sqlite:///{file}", environ={}, parse=parse_stored)) as store:
         code = store.get_note("abcd1234", "search_code")
         digest = f"sha256:{hashlib.sha256(code.encode()).hexdigest()}"
         assert store.get_sweep("abcd1234").code_hash == digest
 
 
-def test_foreign_keys_are_minded_again_after_an_upgrade(
-    transactions: Transactions, file: Path, tmp_path: Path
-) -> None:
+def test_foreign_keys_are_checked_after_upgrade(transactions: Transactions, file: Path, tmp_path: Path) -> None:
     ensure_schema(transactions, newest=NEWER, scripts=scripts_with(tmp_path, MIGRATION))
     transactions.write(lambda connection: connection.execute(sa.text("DELETE FROM sweeps")))
     assert look(file, "SELECT count(*) FROM points") == [(0,)]
 
 
-def test_the_file_is_copied_before_an_upgrade(transactions: Transactions, file: Path, tmp_path: Path) -> None:
+def test_file_is_copied_before_upgrade(transactions: Transactions, file: Path, tmp_path: Path) -> None:
     ensure_schema(transactions, newest=NEWER, scripts=scripts_with(tmp_path, MIGRATION))
     copy = file.with_name(f"store.db.v{SCHEMA}.bak")
     assert version(copy) == f"{SCHEMA:04}"
     assert look(copy, "SELECT count(place) FROM trials") == [(1,)]
 
 
-def test_an_upgrade_that_fails_changes_nothing(transactions: Transactions, file: Path, tmp_path: Path) -> None:
+def test_failed_upgrade_changes_nothing(transactions: Transactions, file: Path, tmp_path: Path) -> None:
     before = look(file, "SELECT sql FROM sqlite_master")
     scripts = scripts_with(tmp_path, MIGRATION + "    raise RuntimeError('in the middle')\n")
     with pytest.raises(RuntimeError, match="in the middle"):

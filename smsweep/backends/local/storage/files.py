@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from smsweep.errors import JobRejected
+from smsweep.util.atomic_file import replacing
 
 
 class FilePlace:
@@ -35,9 +36,8 @@ class FilePlace:
             shutil.copytree(path, target, dirs_exist_ok=True, symlinks=True, ignore=without_content)
             return
         target.parent.mkdir(parents=True, exist_ok=True)
-        draft = target.with_name(f"{target.name}.part")
-        shutil.copyfile(path, draft)
-        draft.rename(target)
+        with replacing(target) as draft:
+            shutil.copyfile(path, draft)
 
     def remove(self, uri: str, names: Collection[str]) -> None:
         for name in names:
