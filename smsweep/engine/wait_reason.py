@@ -9,6 +9,7 @@ from typing import Any
 
 from smsweep.core.trial import Trial
 from smsweep.errors import BadCredentials, CapacityError, QuotaExceeded, SmsweepError, Throttled
+from smsweep.store import notes
 from smsweep.store.base import Store
 
 log = logging.getLogger(__name__)
@@ -47,23 +48,19 @@ class Waiting:
             "since": self._clock().isoformat(),
             "agent_id": self._agent_id,
         }
-        self._store.put_note(trial.sweep_id, _key(trial), document)
+        notes.waiting(trial).put(self._store, trial.sweep_id, document)
 
     def clear(self, trial: Trial) -> None:
         """The trial has its job, or needs none any more."""
         if self._noted.pop(trial.number, ""):
-            self._store.put_note(trial.sweep_id, _key(trial), None)
+            notes.waiting(trial).put(self._store, trial.sweep_id, None)
 
 
 def read_waiting(store: Store, trial: Trial) -> dict[str, Any] | None:
     """Return what a trial waits for (`for`, `reason`, `limit`, `since`); None for one that does not wait."""
     if not trial.state.is_active:
         return None
-    document = store.get_note(trial.sweep_id, _key(trial))
+    document = notes.waiting(trial).get(store, trial.sweep_id)
     if not document or document["agent_id"] != trial.agent_id:
         return None
     return {name: value for name, value in document.items() if name != "agent_id"}
-
-
-def _key(trial: Trial) -> str:
-    return f"waits/{trial.number}"

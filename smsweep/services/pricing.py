@@ -10,8 +10,8 @@ from typing import Any
 
 from smsweep.core.job import JobTemplate, Price
 from smsweep.errors import ConfigError, SmsweepError
+from smsweep.store import notes
 from smsweep.store.base import Store
-from smsweep.store.notes import PRICE_NOTE
 from smsweep.util.lazy_registry import LazyTable
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ def with_price(
             ) from err
         log.warning("sweep %s: nobody knows what it costs: %s", sweep_id, err)
         return template
-    store.put_note(sweep_id, PRICE_NOTE, price_data(price) | {"asked_at": now.isoformat()})
+    notes.PRICE.put(store, sweep_id, price_data(price) | {"asked_at": now.isoformat()})
     return replace(template, price=price)
 
 

@@ -28,8 +28,8 @@ from smsweep.services.views.json_views import flat_params, trial_data
 from smsweep.services.views.trial_environment import differing_facts
 from smsweep.services.workspace import Workspace, find_trial
 from smsweep.source.bundle import bundle_path
+from smsweep.store import notes
 from smsweep.store.base import Store
-from smsweep.store.notes import HOSTED_NOTE, ORIGIN_NOTE, REPRODUCES_NOTE
 
 TOLERANCE = 0.01  # relative
 # Of a config, what a single given trial has no use for; the search would ask for more than is there.
@@ -56,8 +56,8 @@ def begin(label: str, *, backend: str | None = None) -> tuple[str, str]:
         name = backend_name(backend or place or None, workspace)
         again = _sweep(trial, sweep)
         store.create_sweep(again)
-        store.put_note(again.id, ORIGIN_NOTE, origin(Path.cwd()))
-        store.put_note(again.id, REPRODUCES_NOTE, trial.label)
+        notes.ORIGIN.put(store, again.id, origin(Path.cwd()))
+        notes.REPRODUCES.put(store, again.id, trial.label)
         store.add_trials(again.id, 0, [trial.params])
     return again.id, name
 
@@ -121,7 +121,7 @@ def is_good(found: Data) -> bool:
 def _check(workspace: Workspace, store: Store, trial: Trial, sweep: Sweep) -> None:
     if not trial.state.is_terminal:
         raise UsageError(f"trial {trial.label} is {trial.state.value}; wait until it has ended")
-    if store.get_note(sweep.id, HOSTED_NOTE):
+    if notes.WANDB_SWEEP.get(store, sweep.id):
         raise UsageError(f"trial {trial.label} is of a sweep that W&B hosts, whose params its server chooses")
     if not sweep.source_hash:
         raise UsageError(f"trial {trial.label} called a Python function, of which there is no snapshot")

@@ -1,42 +1,73 @@
-"""Results of earlier sweeps for trials that would only repeat them."""
+"""The notes that smsweep keeps with a sweep: one typed accessor per kind of note."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from smsweep.core.json_documents import PriceDocument
 from smsweep.core.trial import Trial
+from smsweep.store.base import Store
 
-REUSE_NOTE = "reuse"  # of a sweep created with --reuse
-
-
-OTHER_JOB_NOTE = "other_job"  # of a sweep some of whose trials ran by another job.yaml than its own
+T = TypeVar("T")
 
 
-ORIGIN_NOTE = "origin"  # of a sweep
+@dataclass(frozen=True)  # no slots: Python 3.11 cannot create a frozen generic dataclass that has slots
+class Note(Generic[T]):
+    """One kind of note.
+
+    Attributes:
+        key: The key in the store.
+        empty: Returns the value that stands for a missing note.
+    """
+
+    key: str
+    empty: Callable[[], T]
+
+    def get(self, store: Store, sweep_id: str) -> T:
+        """Return the note of a sweep, or the empty value."""
+        value: T | None = store.get_note(sweep_id, self.key)
+        return self.empty() if value is None else value
+
+    def put(self, store: Store, sweep_id: str, value: T) -> None:
+        """Set the note of a sweep."""
+        store.put_note(sweep_id, self.key, value)
+
+    def add(self, store: Store, sweep_id: str, value: T) -> bool:
+        """Set the note if it is missing, and return True if it was. One of several concurrent callers succeeds."""
+        return store.add_note(sweep_id, self.key, value)
 
 
-CSV_NOTE = "prior_csv"  # of a sweep: the runs read from files when it was created
+def _none() -> None:
+    return None
 
 
-PRICE_NOTE = "price"  # of a sweep: {"per_hour": dollars, "by_type": {machine: dollars}, "asked_at": time}
+IS_REUSE = Note[bool]("reuse", bool)  # the sweep was created with --reuse
+HAS_OTHER_JOB = Note[bool]("other_job", bool)  # some trials ran with another job.yaml than the sweep's
+IS_RECOVERING = Note[bool]("recovering", bool)  # `smsweep recover` has not written all trials yet
+ORIGIN = Note[Mapping[str, Any]]("origin", dict)  # git commit and versions; see services/sweeps/provenance.py
+PRIOR_CSV_RUNS = Note[list[dict[str, Any]]]("prior_csv", list)  # the runs read from CSV files at creation
+PRICE = Note[PriceDocument | None]("price", _none)  # the price that AWS reported last
+SEARCH_CODE = Note[Any]("search_code", str)  # the text of scheduler.source at creation; not trusted
+REPRODUCES = Note[str]("reproduces", str)  # the label of the trial that the sweep repeats
+WANDB_SWEEP = Note[dict[str, str] | None]("wandb_sweep", _none)  # entity, project and id of a hosted sweep
+OUTLOOK = Note[str]("outlook", str)  # why more trials will hardly find anything better
+AGENT_JOBS = Note[dict[str, str]]("agents", dict)  # training job of an agent -> its start
+HANDLED_COMMANDS = Note[dict[str, str]]("orders", dict)  # id of a command -> "" or the reason for its refusal
+REJECTED_COMMANDS = Note[dict[str, str]]("rejected_commands", dict)  # id of an invalid command -> the reason
 
 
-CODE_NOTE = "search_code"  # of a sweep: the text of its scheduler.source, as it was when the sweep was created
+def stop_evidence(trial: Trial) -> Note[dict[str, Any] | None]:
+    """Return the note with the evidence for which a rule stopped an attempt of a trial."""
+    return Note(f"stop/{trial.number}/{trial.attempt}", _none)
 
 
-REPRODUCES_NOTE = "reproduces"  # of a sweep: the label of the trial that it repeats
+def waiting(trial: Trial) -> Note[dict[str, Any] | None]:
+    """Return the note with the reason why a trial waits for its job."""
+    return Note(f"waits/{trial.number}", _none)
 
 
-HOSTED_NOTE = "wandb_sweep"  # of a sweep: its entity, project and id on W&B's server, which chooses its params
-
-
-OUTLOOK_NOTE = "outlook"  # of a sweep: why more trials will hardly find anything better
-
-
-def stop_note(trial: Trial) -> str:
-    """Return the key of the sweep's note with the evidence for which a rule ended the trial's attempt."""
-    return f"stop/{trial.number}/{trial.attempt}"
-
-
-AGENTS_NOTE = "agents"  # of a sweep: training jobs that its agents were -> when each began
-
-
-OBEYED_NOTE = "orders"  # of a sweep: the last commands that were read, id -> "" or why it was not carried out
+def notified(occasion: str, hook_key: str) -> Note[str]:
+    """Return the note with the time when a hook was notified of an event."""
+    return Note(f"notified/{occasion}/{hook_key}", str)

@@ -28,8 +28,8 @@ from smsweep.services.sweeps.snapshot import secrets_in_configs, snapshot
 from smsweep.services.workspace import Workspace, find_trial
 from smsweep.source.bundle import bundle_path
 from smsweep.source.unpack import open_bundle
+from smsweep.store import notes
 from smsweep.store.base import Store
-from smsweep.store.notes import ORIGIN_NOTE
 
 Data = dict[str, Any]
 N_SHOWN = 5  # trials of a check
@@ -228,7 +228,7 @@ def _origin(workspace: Workspace, like: str) -> Mapping[str, Any]:
     if not like:
         return origin(Path.cwd())
     with workspace.store() as store:
-        return store.get_note(like, ORIGIN_NOTE) or {}
+        return notes.ORIGIN.get(store, like)
 
 
 def _sweep(workspace: Workspace, sweep_id: str) -> Sweep:

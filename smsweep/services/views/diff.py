@@ -21,8 +21,8 @@ from smsweep.services.views.json_views import flat_params, show, sweep_data, tri
 from smsweep.services.workspace import Workspace, find_trial
 from smsweep.source.bundle import Bundle, bundle_path
 from smsweep.source.unpack import extract
+from smsweep.store import notes
 from smsweep.store.base import Store
-from smsweep.store.notes import ORIGIN_NOTE
 from smsweep.util.terminal_text import with_texts
 
 Data = dict[str, Any]
@@ -57,7 +57,7 @@ def diff(a: str, b: str) -> Data:
     with workspace.store() as store:
         sweeps = [store.get_sweep(sweep_id) for sweep_id, _ in labels]
         trials = [find_trial(store, sweep_id, number) for sweep_id, number in labels if number is not None]
-        origins = [store.get_note(sweep.id, ORIGIN_NOTE) or {} for sweep in sweeps]
+        origins = [notes.ORIGIN.get(store, sweep.id) for sweep in sweeps]
         redact = _redact(workspace, sweeps)
         if trials:
             sides = [_of_trial(workspace, trial, sweep) for trial, sweep in zip(trials, sweeps, strict=True)]

@@ -23,8 +23,8 @@ from smsweep.services.labels import parse_sweep_id, parse_trial
 from smsweep.services.pricing import known_price
 from smsweep.services.views.best_of_repeats import Best, find_best, find_front
 from smsweep.services.workspace import Workspace, find_trial
+from smsweep.store import notes
 from smsweep.store.base import Store
-from smsweep.store.notes import OUTLOOK_NOTE, PRICE_NOTE
 from smsweep.util.lazy_registry import LazyTable
 from smsweep.wandb_compat.run_facts import metrics_of, params_of, usage_of
 
@@ -56,8 +56,8 @@ def show_data(store: Store, sweep: Sweep, trials: Collection[Trial], agent: Data
         "trials": dict(sorted(counts.items())),
         "best": best_data(best, sweep) if best else None,
         "front": [found.trial.number for found in front],  # of several metrics
-        "outlook": store.get_note(sweep.id, OUTLOOK_NOTE) or "",
-        "usage": usage_data(trials, sweep, store.get_note(sweep.id, PRICE_NOTE)),
+        "outlook": notes.OUTLOOK.get(store, sweep.id),
+        "usage": usage_data(trials, sweep, notes.PRICE.get(store, sweep.id)),
         "agent": agent,
         "waiting": [{"number": number, **found} for number, found in sorted(waiting.items()) if found],
         "failures": [{"reason": reason, "trials": n} for reason, n in reasons.most_common()],

@@ -22,8 +22,8 @@ from smsweep.services.labels import parse_sweep_id
 from smsweep.services.views.json_views import flat_params, json_safe, show_data, table_row, trial_data
 from smsweep.services.views.watcher import metric_name
 from smsweep.services.workspace import Workspace
+from smsweep.store import notes
 from smsweep.store.base import Store
-from smsweep.store.notes import ORIGIN_NOTE
 from smsweep.util.clock import utc_now
 
 Data = dict[str, Any]
@@ -63,7 +63,7 @@ class LiveSweep:
         sweep = store.get_sweep(self._id)
         if self.sweep is None:
             self._clean = Cleaner(secrets_of(sweep, self._workspace))
-            self.origin = self._clean(store.get_note(sweep.id, ORIGIN_NOTE) or {})
+            self.origin = self._clean(notes.ORIGIN.get(store, sweep.id))
         self.sweep = sweep
         metric = self.metric
         if sweep.revision > self._seen:

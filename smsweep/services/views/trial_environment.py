@@ -10,8 +10,8 @@ from smsweep.core.trial import Trial
 from smsweep.runtime.job.environment_info import FILE
 from smsweep.services.job_config import load_job_text
 from smsweep.services.workspace import Workspace
+from smsweep.store import notes
 from smsweep.store.base import Store
-from smsweep.store.notes import ORIGIN_NOTE, OTHER_JOB_NOTE
 
 Data = dict[str, Any]
 PARAMS = "smsweep"  # the folder in a job's tree; see runtime/layout.py
@@ -33,10 +33,10 @@ def facts_of(store: Store, trial: Trial) -> dict[str, str]:
     """
     sweep = store.get_sweep(trial.sweep_id)
     request = _read(trial, "request.json") or dict(load_job_text(sweep.job_yaml).request)
-    origin = store.get_note(trial.sweep_id, ORIGIN_NOTE) or {}
+    origin = notes.ORIGIN.get(store, trial.sweep_id)
     backend, _, machine = trial.place.partition("@")
     around = _read(trial, "ml", PARAMS, FILE) or (origin if backend == "process" else {})
-    has_other_job = store.get_note(sweep.id, OTHER_JOB_NOTE)
+    has_other_job = notes.HAS_OTHER_JOB.get(store, sweep.id)
     resources = request.get("ResourceConfig", {})
     facts = {
         "backend": backend,

@@ -12,7 +12,7 @@ from smsweep.errors import SmsweepError
 from smsweep.services.labels import parse_trial
 from smsweep.services.views.logs import read_log
 from smsweep.services.workspace import Workspace, find_trial
-from smsweep.store.notes import stop_note
+from smsweep.store import notes
 
 LOG_LINES = 15  # of a failed trial: a traceback's end, and what led to it
 
@@ -28,7 +28,7 @@ def why(label: str) -> dict[str, Any]:
     sweep_id, number = parse_trial(label)
     with Workspace().store() as store:
         trial = find_trial(store, sweep_id, number)
-        evidence = store.get_note(sweep_id, stop_note(trial)) if trial.asked_by == "rule" else None
+        evidence = notes.stop_evidence(trial).get(store, sweep_id) if trial.asked_by == "rule" else None
         waiting = read_waiting(store, trial)
     had_job = not trial.state.is_terminal or bool(trial.usage.get("n_jobs"))  # else its result was reused
     is_bad = trial.state in (TrialState.FAILED, TrialState.CRASHED)
