@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any
 
+from smsweep.core.json_documents import WaitingDocument
 from smsweep.core.trial import Trial
 from smsweep.errors import BadCredentials, CapacityError, QuotaExceeded, SmsweepError, Throttled
 from smsweep.store import notes
@@ -56,11 +56,16 @@ class Waiting:
             notes.waiting(trial).put(self._store, trial.sweep_id, None)
 
 
-def read_waiting(store: Store, trial: Trial) -> dict[str, Any] | None:
+def read_waiting(store: Store, trial: Trial) -> WaitingDocument | None:
     """Return what a trial waits for (`for`, `reason`, `limit`, `since`); None for one that does not wait."""
     if not trial.state.is_active:
         return None
     document = notes.waiting(trial).get(store, trial.sweep_id)
     if not document or document["agent_id"] != trial.agent_id:
         return None
-    return {name: value for name, value in document.items() if name != "agent_id"}
+    return {
+        "for": document["for"],
+        "reason": document["reason"],
+        "limit": document["limit"],
+        "since": document["since"],
+    }

@@ -15,6 +15,7 @@ from smsweep._version import __version__
 from smsweep.backends.docker.doctor import check_docker
 from smsweep.backends.docker.prepare import with_framework_image
 from smsweep.core.job import JobTemplate
+from smsweep.core.json_documents import FindingDocument
 from smsweep.errors import SmsweepError, UsageError
 from smsweep.runtime.job import interpreter
 from smsweep.runtime.job.command_macros import INTERPRETER
@@ -37,8 +38,14 @@ class Finding:
     is_required: bool = True  # no sweep runs without it
     cure: str = ""  # what to do when it is not ok
 
-    def as_data(self) -> dict[str, Any]:
-        return asdict(self)
+    def as_data(self) -> FindingDocument:
+        return {
+            "what": self.what,
+            "found": self.found,
+            "is_ok": self.is_ok,
+            "is_required": self.is_required,
+            "cure": self.cure,
+        }
 
 
 Check = Callable[[Workspace], Finding]

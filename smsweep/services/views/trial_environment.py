@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from smsweep.backends.local.job_files import find_object
+from smsweep.core.json_documents import FactDifferenceDocument
 from smsweep.core.trial import Trial
 from smsweep.runtime.job.environment_info import FILE
 from smsweep.services.job_config import load_job_text
@@ -13,15 +14,16 @@ from smsweep.services.workspace import Workspace
 from smsweep.store import notes
 from smsweep.store.base import Store
 
-Data = dict[str, Any]
 PARAMS = "smsweep"  # the folder in a job's tree; see runtime/layout.py
 
 
-def differing_facts(store: Store, a: Trial, b: Trial) -> list[Data]:
+def differing_facts(store: Store, a: Trial, b: Trial) -> list[FactDifferenceDocument]:
     """Return the facts about two trials that are not the same, as {name, a, b}; null for what is not known."""
     facts = facts_of(store, a), facts_of(store, b)
     names = dict.fromkeys([*facts[0], *facts[1]])
-    pairs = [{"name": name, "a": facts[0].get(name), "b": facts[1].get(name)} for name in names]
+    pairs: list[FactDifferenceDocument] = [
+        {"name": name, "a": facts[0].get(name), "b": facts[1].get(name)} for name in names
+    ]
     return [pair for pair in pairs if pair["a"] != pair["b"]]
 
 
@@ -61,6 +63,6 @@ def canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def _read(trial: Trial, *parts: str) -> Data | None:
+def _read(trial: Trial, *parts: str) -> dict[str, Any] | None:
     """Return a JSON file of the trial's job; None where it is not here."""
     return find_object(Workspace().jobs_dir.joinpath(trial.job_name, *parts)) if trial.job_name else None

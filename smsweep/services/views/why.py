@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any
 
+from smsweep.core.json_documents import WhyDocument
 from smsweep.core.trial import Trial, TrialState
 from smsweep.engine.wait_reason import read_waiting
 from smsweep.errors import SmsweepError
@@ -19,7 +19,7 @@ LOG_LINES = 15  # of a failed trial: a traceback's end, and what led to it
 ASKERS = {"rule": "by a rule", "person": "by a person", "agent": "because its agent had to leave"}
 
 
-def why(label: str) -> dict[str, Any]:
+def why(label: str) -> WhyDocument:
     """Return what is known of how a trial came into its state, as data with one sentence for a person.
 
     rule: the evidence of a rule that stopped it, or None. waiting: for what it waits though an agent has it.
