@@ -369,6 +369,86 @@ class ExportDocument(TypedDict):
     where: str
 
 
+class ReportFileDocument(TypedDict):
+    """The file of `smsweep report --json`."""
+
+    file: str
+
+
+class RecoveryDocument(TypedDict):
+    """A recovered sweep: `smsweep recover --json`."""
+
+    id: str
+    trials: int  # with a job
+    lost: int  # without a job
+
+
+class PublishedDocument(TypedDict):
+    """A sweep in a queue: `smsweep publish --json`."""
+
+    id: str
+    agents: int
+    queue: str
+
+
+class SlurmScriptDocument(TypedDict):
+    """A batch script: `smsweep slurm --json`."""
+
+    script: str
+
+
+class SlurmJobDocument(TypedDict):
+    """A submitted SLURM job: `smsweep slurm --submit --json`."""
+
+    job_id: str
+
+
+class ImportedSweepDocument(TypedDict):
+    """A sweep that was imported from W&B."""
+
+    id: str
+    prior_runs: int
+
+
+class UploadedRunsDocument(TypedDict):
+    """The folders of runs that were uploaded to W&B."""
+
+    uploaded: list[str]
+
+
+class StoredKeyDocument(TypedDict):
+    """A W&B key in AWS: `smsweep auth --json`."""
+
+    variable: str
+    arn: str
+
+
+class CompletionDocument(TypedDict):
+    """A shell's completion script: `smsweep completion --json`."""
+
+    shell: str
+    script: str
+
+
+class ServedPageDocument(TypedDict):
+    """The address of the web page: `smsweep ui --json`."""
+
+    url: str
+    token: str
+    entry: str  # the address with the token
+
+
+class EmulatorDocument(TypedDict):
+    """The address and the credentials of the emulator."""
+
+    url: str
+    access_key_id: str
+    secret_access_key: str
+    region: str
+    token: str
+    environ: dict[str, str]
+
+
 class LogLineDocument(TypedDict):
     """A line of `smsweep logs --json`."""
 
