@@ -5,7 +5,7 @@ Each document is plain data. `services/views/json_schemas.py` makes the publishe
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from typing_extensions import NotRequired, TypedDict  # pydantic reads no typing.TypedDict before Python 3.12
@@ -667,4 +667,3 @@ class ReportDocument(TypedDict):
 
 
 Row = Mapping[str, Any]  # of a flat table
-Rows = Sequence[Row]
