@@ -128,6 +128,7 @@ def test_a_sweep_runs_to_its_end_without_this_machine(laptop: Laptop) -> None:
     agent = laptop.end(sweep_id)
     assert agent["status"] == "Completed"
     laptop.check(sweep_id, 3)
+    assert agent["usd"] is not None and agent["hours"] is not None
     assert agent["usd"] == pytest.approx(agent["hours"] * 3.6, abs=1e-4)
     assert agent["usd"] > 0
     shown = command("show", sweep_id)
