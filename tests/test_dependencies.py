@@ -25,6 +25,7 @@ PART_OF = {
     "mlflow": "mlflow-skinny",
     "pydantic_core": "pydantic",
     "requests": "docker",
+    "typing_extensions": "pydantic",
     "urllib3": "docker",
 }
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
+from smsweep.core.json_documents import SweepDocument, TrialDocument
 from smsweep.core.sweep import Sweep
 from smsweep.core.trial import Trial, flat_params, is_number
 from smsweep.report import notebook_html
@@ -14,7 +14,6 @@ from smsweep.services.views.json_views import json_safe, list_trials, show, tria
 from smsweep.services.views.watcher import Look
 from smsweep.services.workspace import Workspace
 
-Data = dict[str, Any]
 BEST_ROWS = 5  # of a sweep's trials
 
 
@@ -110,7 +109,7 @@ def look_html(look: Look, sweep: Sweep) -> str:
     )
 
 
-def _head(shown: Data) -> list[str]:
+def _head(shown: SweepDocument) -> list[str]:
     ended = sum(n for state, n in shown["trials"].items() if state not in ("pending", "running", "stopping"))
     name = shown["name"] or shown["id"]
     return [
@@ -119,7 +118,7 @@ def _head(shown: Data) -> list[str]:
     ]
 
 
-def _facts(shown: Data) -> list[tuple[str, str]]:
+def _facts(shown: SweepDocument) -> list[tuple[str, str]]:
     best, usage = shown["best"], shown["usage"]
     metrics = shown["metrics"] or ([shown["metric"]] if shown["metric"] else [])
     of = "" if shown["expected_trial_count"] is None else f" of {shown['expected_trial_count']}"
@@ -147,12 +146,13 @@ def _facts(shown: Data) -> list[tuple[str, str]]:
     ]
 
 
-def _rank(trial: Data, shown: Data) -> tuple[bool, float, int]:
+def _rank(trial: TrialDocument, shown: SweepDocument) -> tuple[bool, float, int]:
     """Return what sorts trials best first: those with an objective that ended well, then the others."""
     value, metric = trial["objective"], shown["metric"]
-    is_good = is_number(value) and trial["state"] not in ("failed", "crashed")
     sign = -1 if metric and metric["goal"] == "maximize" else 1
-    return not is_good, value * sign if is_good else 0.0, trial["number"]
+    if is_number(value) and trial["state"] not in ("failed", "crashed"):
+        return False, value * sign, trial["number"]
+    return True, 0.0, trial["number"]
 
 
 def _curve(trial: Trial, name: str) -> list[float]:

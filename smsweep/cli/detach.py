@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from smsweep.cli.options import Where
 from smsweep.cli.output import answer_json, say
+from smsweep.core.json_documents import DetachedProcessDocument
 from smsweep.errors import UsageError
 from smsweep.services.agents import detach as detach_service
 from smsweep.services.views import json_views
@@ -42,7 +43,7 @@ def is_far(backend: object, where: Where | None, notify: Sequence[str] | None) -
 
 def _leave(
     sweep_id: str, options: Mapping[str, object], where: Where | None, notify: Sequence[str] | None
-) -> dict[str, object]:
+) -> DetachedProcessDocument:
     """Return what is to be known of the agent that was left behind."""
     if is_far(options.get("backend"), where, notify):
         return _send_away(sweep_id, options, with_agent=where is not Where.S3)
@@ -59,7 +60,7 @@ def _leave(
     return {"pid": daemon.pid, "log": str(daemon.log)}
 
 
-def _send_away(sweep_id: str, options: Mapping[str, object], *, with_agent: bool) -> dict[str, object]:
+def _send_away(sweep_id: str, options: Mapping[str, object], *, with_agent: bool) -> DetachedProcessDocument:
     if options.get("job"):
         raise UsageError(
             "--job: an agent that is detached to SageMaker takes the job.yaml of its sweep's creation"

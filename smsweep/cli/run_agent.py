@@ -11,6 +11,7 @@ from smsweep.cli.display.trials_table import sort_trials, trials_table
 from smsweep.cli.logging_setup import is_quiet
 from smsweep.cli.output import answer_json, say
 from smsweep.cli.text import agent_command, clean, counts
+from smsweep.core.json_documents import SweepDocument
 from smsweep.core.trial import Trial
 from smsweep.engine.agent_state import Outcome
 from smsweep.errors import JobError, TrialsFailed
@@ -60,7 +61,7 @@ def follow(sweep_id: str, *, as_json: bool, **options: Any) -> int:
     return 0
 
 
-def sum_up(shown: dict[str, Any], outcome: Outcome, backend: str | None = None) -> None:
+def sum_up(shown: SweepDocument, outcome: Outcome, backend: str | None = None) -> None:
     """Show the trials as a table with the best marked, and what to do next. backend: that was asked for."""
     sweep_id = shown["id"]
     trials = sort_trials(json_views.list_trials(sweep_id), "objective" if shown["best"] else "number", shown)

@@ -6,8 +6,8 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
+from smsweep.core.json_documents import PriceDocument, SweepDocument, SweepUsageDocument
 from smsweep.util.terminal_text import clean as clean
 
 COLOUR = re.compile(r"\x1b\[[\d;]*m")
@@ -47,7 +47,7 @@ def cell(value: object, digits: int = 6) -> str:
     return clean(str(value))
 
 
-def pairs(values: dict[str, object], digits: int = 6) -> str:
+def pairs(values: Mapping[str, object], digits: int = 6) -> str:
     """Return `name=value` for each, separated by blanks. digits: of numbers that are no integers."""
     return " ".join(f"{clean(name)}={cell(value, digits)}" for name, value in values.items())
 
@@ -82,7 +82,7 @@ def _clean_tabbed(text: str) -> str:
     return "\t".join(map(clean, text.split("\t")))
 
 
-def front(shown: Mapping[str, Any]) -> str:
+def front(shown: SweepDocument) -> str:
     """Say how many trials of a sweep (`views.show`) no other beats, and which; "" where there are none."""
     numbers = shown["front"]
     named = " ".join(map(str, numbers[:MOST_FRONT])) + (" ..." if numbers[MOST_FRONT:] else "")
@@ -94,10 +94,7 @@ def agent_command(sweep_id: str, backend: str | None) -> str:
     return f"smsweep agent {sweep_id}" + (f" --backend {backend}" if backend else "")
 
 
-Data = dict[str, Any]
-
-
-def used(usage: Data) -> str:
+def used(usage: SweepUsageDocument) -> str:
     """Say what a sweep's jobs have used, of which budget, and what is set aside; "" where nobody counts."""
     budget, aside = usage["budget"], usage["set_aside"]
     if not budget and (not usage["jobs"] or usage["usd"] is None):
@@ -111,13 +108,13 @@ def used(usage: Data) -> str:
     return f"{usage['jobs']} jobs, {usage['hours']:.2f}{of_hours} instance hours{cost}{kept}"
 
 
-def capped(usage: Data) -> str:
+def capped(usage: SweepUsageDocument) -> str:
     """Say how many trials the budget allows; "" where it does not."""
     cap = usage["budget"].get("trials")
     return "" if cap is None else f"; at most {cap:g} by the budget"
 
 
-def priced(price: Data | None) -> str:
+def priced(price: PriceDocument | None) -> str:
     """Say what AWS's list has told, and when."""
     if price is None:
         return ""

@@ -15,8 +15,8 @@ from smsweep.core.trial import History, Params, Trial, TrialState
 from smsweep.errors import StoreConflict
 from smsweep.search.base import SearchStrategy, outlook
 from smsweep.stopping.base import StoppingRule
+from smsweep.store import notes
 from smsweep.store.base import Store
-from smsweep.store.notes import OUTLOOK_NOTE, stop_note
 
 log = logging.getLogger(__name__)
 
@@ -150,11 +150,11 @@ class Controller:
     def _save_outlook(self, hint: str) -> None:
         """Store why more trials probably find nothing better, and log it when it changes."""
         if self._outlook is None:
-            self._outlook = self._store.get_note(self.sweep.id, OUTLOOK_NOTE) or ""
+            self._outlook = notes.OUTLOOK.get(self._store, self.sweep.id)
         if hint == self._outlook:
             return
         self._outlook = hint
-        self._store.put_note(self.sweep.id, OUTLOOK_NOTE, hint)
+        notes.OUTLOOK.put(self._store, self.sweep.id, hint)
         if hint:
             log.warning("sweep %s: %s", self.sweep.id, hint)
 
@@ -175,7 +175,7 @@ class Controller:
                 )
             except StoreConflict:
                 continue  # the trial ended, or another agent's controller was faster
-            self._store.put_note(self.sweep.id, stop_note(trial), dict(decision.evidence))
+            notes.stop_evidence(trial).put(self._store, self.sweep.id, dict(decision.evidence))
             log.info("%s stopping: %s", trial.label, trial.reason)
             stopping.append(trial)
         return stopping

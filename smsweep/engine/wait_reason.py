@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any
 
+from smsweep.core.json_documents import WaitingDocument
 from smsweep.core.trial import Trial
 from smsweep.errors import BadCredentials, CapacityError, QuotaExceeded, SmsweepError, Throttled
+from smsweep.store import notes
 from smsweep.store.base import Store
 
 log = logging.getLogger(__name__)
@@ -53,15 +54,15 @@ class Waiting:
             "since": self._clock().isoformat(),
             "agent_id": self._agent_id,
         }
-        self._store.put_note(trial.sweep_id, _key(trial), document)
+        notes.waiting(trial).put(self._store, trial.sweep_id, document)
 
     def clear(self, trial: Trial) -> None:
         """Delete the reason of a trial that has a job, or needs no job."""
         if self._noted.pop(trial.number, ""):
-            self._store.put_note(trial.sweep_id, _key(trial), None)
+            notes.waiting(trial).put(self._store, trial.sweep_id, None)
 
 
-def read_waiting(store: Store, trial: Trial) -> dict[str, Any] | None:
+def read_waiting(store: Store, trial: Trial) -> WaitingDocument | None:
     """Return why a trial waits.
 
     Args:
@@ -74,11 +75,12 @@ def read_waiting(store: Store, trial: Trial) -> dict[str, Any] | None:
     """
     if not trial.state.is_active:
         return None
-    document = store.get_note(trial.sweep_id, _key(trial))
+    document = notes.waiting(trial).get(store, trial.sweep_id)
     if not document or document["agent_id"] != trial.agent_id:
         return None
-    return {name: value for name, value in document.items() if name != "agent_id"}
-
-
-def _key(trial: Trial) -> str:
-    return f"waits/{trial.number}"
+    return {
+        "for": document["for"],
+        "reason": document["reason"],
+        "limit": document["limit"],
+        "since": document["since"],
+    }

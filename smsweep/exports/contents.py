@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from smsweep.core.json_documents import Row, SweepFields, TrialDocument
 from smsweep.core.objective import objective
 from smsweep.core.pareto import last_value
 from smsweep.core.sweep import Metric, SweepConfig
 from smsweep.core.trial import MetricPoint, Scalar, Trial
 
-Data = dict[str, Any]
 PARAMS = "params."
 METRICS = "metrics."
 WANDB_COLUMNS = ("Name", "State", "Created", "Runtime", "Sweep", "ID")  # of its table of runs, before all others
@@ -21,13 +21,13 @@ WANDB_COLUMNS = ("Name", "State", "Created", "Runtime", "Sweep", "ID")  # of its
 class Contents:
     """One sweep as it was at one moment; points are read as they are needed."""
 
-    sweep: Data  # as `smsweep show --json`
+    sweep: SweepFields
     config: SweepConfig
     trials: Sequence[Trial]  # by ascending number
-    data: Sequence[Data]  # as `smsweep trials --json`, in the same order
+    data: Sequence[TrialDocument]  # as `smsweep trials --json`, in the same order
     columns: Sequence[str]  # of the flat table: trial fields, then params.*, metrics.* and so on
-    rows: Sequence[Data]  # one a trial, likewise; what is missing has no key
-    wandb_rows: Sequence[Data]  # one a trial, in W&B's own columns
+    rows: Sequence[Row]  # one a trial, likewise; what is missing has no key
+    wandb_rows: Sequence[Row]  # one a trial, in W&B's own columns
     origin: Mapping[str, Any] = field(default_factory=dict)  # git commit, versions; see sdk/origin.py
     points: Callable[[int], Sequence[MetricPoint]]  # of the trial of a number, in the order reported
     progress: Callable[[int, int], None] = lambda done, total: None  # told of trials written, of how many
@@ -51,7 +51,7 @@ class Contents:
             values = [objective(trial, metric) for metric in self.metrics]
         return [float(value) for value in values] if values and all(map(_is_finite, values)) else None
 
-    def pairs(self) -> Iterator[tuple[Trial, Data]]:
+    def pairs(self) -> Iterator[tuple[Trial, Row]]:
         """Yield trials with their rows, telling of the progress."""
         total = len(self.trials)
         for done, (trial, row) in enumerate(zip(self.trials, self.rows, strict=True)):
@@ -60,7 +60,7 @@ class Contents:
         self.progress(total, total)
 
 
-def params_in(row: Data) -> Data:
+def params_in(row: Row) -> dict[str, Any]:
     """Return a row's params by their flat names."""
     return {name.removeprefix(PARAMS): value for name, value in row.items() if name.startswith(PARAMS)}
 

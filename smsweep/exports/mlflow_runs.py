@@ -15,9 +15,10 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH, MAX_TAG_VAL_LENGTH
 
+from smsweep.core.json_documents import Row
 from smsweep.core.trial import MetricPoint, Trial, TrialState
 from smsweep.errors import UsageError
-from smsweep.exports.contents import METRICS, PARAMS, Contents, Data, params_in
+from smsweep.exports.contents import METRICS, PARAMS, Contents, params_in
 from smsweep.exports.text import json_safe
 
 MARK = "smsweep.export"  # tag of an experiment: "unfinished" until all of it is there
@@ -82,10 +83,11 @@ def _make_room(client: MlflowClient, contents: Contents, *, force: bool) -> str:
 
 def _about(contents: Contents) -> dict[str, str]:
     names = ("id", "name", "method", "seed", "source_hash", "created_at")
-    return {name: str(contents.sweep[name] or "") for name in names}
+    sweep: Row = contents.sweep
+    return {name: str(sweep[name] or "") for name in names}
 
 
-def _write_run(client: MlflowClient, experiment_id: str, contents: Contents, trial: Trial, row: Data) -> None:
+def _write_run(client: MlflowClient, experiment_id: str, contents: Contents, trial: Trial, row: Row) -> None:
     begun = _ms(trial.started_at or trial.created_at)
     run = client.create_run(experiment_id, start_time=begun, run_name=f"{contents.title}-{trial.number}")
     run_id = run.info.run_id
@@ -102,7 +104,7 @@ def _write_run(client: MlflowClient, experiment_id: str, contents: Contents, tri
         client.update_run(run_id, status=STATES[trial.state])
 
 
-def _tags(contents: Contents, row: Data) -> dict[str, Any]:
+def _tags(contents: Contents, row: Row) -> dict[str, Any]:
     """Return all of a trial that is neither param nor number reported, and the commit under MLflow's name."""
     tags = {f"smsweep.{name}": value for name, value in row.items() if not name.startswith((PARAMS, METRICS))}
     tags |= {name: value for name, value in row.items() if name.startswith(METRICS) and not _is_number(value)}
@@ -112,7 +114,7 @@ def _tags(contents: Contents, row: Data) -> dict[str, Any]:
     return {name: value for name, value in tags.items() if value not in (None, "")}
 
 
-def _metrics(points: Sequence[MetricPoint], row: Data, begun: int) -> list[Metric]:
+def _metrics(points: Sequence[MetricPoint], row: Row, begun: int) -> list[Metric]:
     """Return all numbers reported, then the trial's last values where they say otherwise, and its objective."""
     counts: dict[str, int] = {}
     found, last = [], {}

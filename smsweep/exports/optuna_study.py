@@ -19,9 +19,10 @@ from optuna.trial import TrialState as Theirs
 from sqlalchemy import event
 from sqlalchemy.exc import SQLAlchemyError
 
+from smsweep.core.json_documents import Row
 from smsweep.core.trial import MetricPoint, Trial, TrialState
 from smsweep.errors import UsageError
-from smsweep.exports.contents import PARAMS, Contents, Data, curve, params_in
+from smsweep.exports.contents import PARAMS, Contents, curve, params_in
 from smsweep.exports.optuna_space import Fitting, fittings
 from smsweep.exports.text import json_safe
 from smsweep.util import atomic_file
@@ -120,10 +121,11 @@ def _refuse_others(path: Path) -> None:
         raise UsageError(f"{path}: is a database of something else than Optuna; name another file")
 
 
-def _about(contents: Contents) -> Data:
+def _about(contents: Contents) -> dict[str, Any]:
     """Return what is known of the sweep itself, as user attributes."""
     names = ("id", "name", "state", "method", "seed", "program", "project", "entity", "source_hash", "created_at")
-    about = {name: contents.sweep[name] for name in names}
+    sweep: Row = contents.sweep
+    about = {name: sweep[name] for name in names}
     git = contents.origin.get("git") or {}
     return {**about, "git_commit": git.get("commit"), "smsweep": contents.origin.get("smsweep")}
 
@@ -134,7 +136,7 @@ def _frozen(contents: Contents) -> Iterator[FrozenTrial]:
         yield _trial(contents, trial, row, known, contents.points(trial.number))
 
 
-def _trial(contents: Contents, trial: Trial, row: Data, known: Mapping[str, Fitting], points: Any) -> FrozenTrial:
+def _trial(contents: Contents, trial: Trial, row: Row, known: Mapping[str, Fitting], points: Any) -> FrozenTrial:
     state = STATES[trial.state]
     values = contents.values_of(trial)
     if state == Theirs.COMPLETE and values is None:

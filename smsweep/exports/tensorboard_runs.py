@@ -17,9 +17,10 @@ from tensorboard.plugins.hparams import plugin_data_pb2 as plugin_data
 from tensorboard.plugins.hparams import summary_v2 as hparams
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
+from smsweep.core.json_documents import Row
 from smsweep.core.trial import MetricPoint, Trial, TrialState
 from smsweep.errors import UsageError
-from smsweep.exports.contents import PARAMS, Contents, Data, params_in
+from smsweep.exports.contents import PARAMS, Contents, params_in
 from smsweep.exports.text import json_safe
 from smsweep.util.atomic_file import replacing
 
@@ -71,7 +72,7 @@ def _write_all(contents: Contents, folder: Path) -> None:
 
 
 def _write_trial(
-    writer: EventFileWriter, contents: Contents, trial: Trial, row: Data, params: Mapping[str, Param]
+    writer: EventFileWriter, contents: Contents, trial: Trial, row: Row, params: Mapping[str, Param]
 ) -> None:
     begun = trial.started_at or trial.created_at
     time = begun.timestamp() if begun else 0.0

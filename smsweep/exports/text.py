@@ -9,7 +9,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from smsweep.exports.contents import WANDB_COLUMNS, Contents, Data
+from smsweep.core.json_documents import Row
+from smsweep.exports.contents import WANDB_COLUMNS, Contents
 from smsweep.util.terminal_text import clean
 
 # A spreadsheet runs a cell that starts so; the wide ones count in some of them.
@@ -29,7 +30,7 @@ def as_wandb_csv(contents: Contents) -> str:
     return write_csv(list(dict.fromkeys((*WANDB_COLUMNS, *(name for row in rows for name in row)))), rows)
 
 
-def write_csv(columns: Sequence[str], rows: Sequence[Data]) -> str:
+def write_csv(columns: Sequence[str], rows: Sequence[Row]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(map(csv_cell, columns))

@@ -4,33 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Literal
 
+from smsweep.core.json_documents import NotificationDocument, SweepDocument, TrialDocument
 from smsweep.core.notify_hook import END, FAILURE
 from smsweep.util.terminal_text import clean, with_texts
 
-Data = dict[str, Any]
-NAMES = {END: "sweep_end", FAILURE: "trial_failure"}
+NAMES: Mapping[str, Literal["sweep_end", "trial_failure"]] = {END: "sweep_end", FAILURE: "trial_failure"}
 MAX_REASON = 500  # characters of a failure's reason in the text
 
 
 def event(
     kind: str,
-    sweep: Mapping[str, Any],
-    trial: Mapping[str, Any] | None,
+    sweep: SweepDocument,
+    trial: TrialDocument | None,
     now: datetime,
     redact: Callable[[str], str],
-) -> Data:
+) -> NotificationDocument:
     """Return an event as it is sent.
 
     sweep: as `smsweep show --json`. trial: that failed, as `smsweep trials --json`; None at the end of a sweep.
     `text` is for people, in the way that Slack and those that speak like it read it.
     """
-    told = {"event": NAMES[kind], "time": now.isoformat(timespec="seconds"), "sweep": dict(sweep)}
+    told: NotificationDocument = {
+        "text": "",
+        "event": NAMES[kind],
+        "time": now.isoformat(timespec="seconds"),
+        "sweep": sweep,
+    }
     if trial is not None:
-        told["trial"] = dict(trial)
+        told["trial"] = trial
     told = with_texts(told, redact)
-    return {"text": slack(_text(told)), **told}
+    told["text"] = slack(_text(told))
+    return told
 
 
 def slack(text: str) -> str:
@@ -38,7 +44,7 @@ def slack(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _text(told: Data) -> str:
+def _text(told: NotificationDocument) -> str:
     sweep = told["sweep"]
     name = f"{sweep['name']} ({sweep['id']})" if sweep["name"] else sweep["id"]
     if "trial" in told:

@@ -11,7 +11,6 @@ from smsweep.util.atomic_file import write_text
 
 FOLDER = "away"  # in the workspace
 JOB = "SMSWEEP_AGENT_JOB"  # environment of an agent that is a training job itself: its name
-REJECTED_NOTE = "rejected_commands"  # of a sweep: the last objects in S3 that were not commands, id -> why
 NAMES = "smsweep-{sweep_id}-agent-{number}"
 
 
@@ -51,7 +50,7 @@ def has_records(workspace_dir: Path) -> bool:
 
 
 def all_jobs(record: Record, note: Mapping[str, str] | None) -> list[str]:
-    """Return the training jobs that a sweep's agents are or were, oldest first. note: its AGENTS_NOTE."""
+    """Return the training jobs that a sweep's agents are or were, oldest first. note: its AGENT_JOBS."""
     return list(dict.fromkeys([*(note or {}), *record.jobs]))
 
 

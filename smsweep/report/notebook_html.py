@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from smsweep.core.json_documents import TrialFields
 from smsweep.core.trial import flat_params
 from smsweep.report.downsample import thin
 from smsweep.report.figures.common import COLOURS
 from smsweep.util.terminal_text import clean
 
-Data = Mapping[str, Any]
 MOST_ROWS, MOST_PARAMS, MOST_CHARACTERS = 20, 12, 120
 SPARK = (120, 20)  # pixels
 # Colours are the page's own or half transparent, so that they do on a light and on a dark ground.
@@ -51,7 +51,7 @@ def said(value: Any) -> str:
     return escape(text if len(text) <= MOST_CHARACTERS else text[:MOST_CHARACTERS] + "…")
 
 
-def pairs(values: Data) -> str:
+def pairs(values: Mapping[str, Any]) -> str:
     """Return `name=value` for each, as HTML text."""
     return " ".join(f"{said(name)}={said(value)}" for name, value in values.items())
 
@@ -77,7 +77,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return f'<table style="{TABLE}"><tr>{head}</tr>{body}</table>'
 
 
-def trials(listed: Sequence[Data], best: int | None, most: int = MOST_ROWS) -> str:
+def trials(listed: Sequence[TrialFields], best: int | None, most: int = MOST_ROWS) -> str:
     """Return a table of trials as `views.list_trials` has them. best: number of the one to mark."""
     shown = listed[:most]
     params = [flat_params(trial["params"]) for trial in shown]

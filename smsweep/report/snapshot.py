@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from smsweep.core.json_documents import SweepDocument, SweepFields, TrialFields
 from smsweep.core.sweep import Goal
 from smsweep.report.axes import Axis
 
-Data = dict[str, Any]
 NO_BEST = ("failed", "crashed")  # what these reported before they broke cannot be had again
 
 
@@ -18,8 +18,8 @@ NO_BEST = ("failed", "crashed")  # what these reported before they broke cannot 
 class Snapshot:
     """Plain data, free of secrets: what `smsweep show` and `smsweep export` give, and what figures need."""
 
-    sweep: Data  # as `smsweep show --json`
-    trials: Sequence[Data]  # as `smsweep export --format json`, by ascending number
+    sweep: SweepDocument  # as `smsweep show --json`
+    trials: Sequence[TrialFields]  # as `smsweep export --format json`, by ascending number
     axes: Sequence[Axis]  # of the params that the search may choose
     curves: Mapping[str, Mapping[int, Sequence[float]]] = field(
         default_factory=dict
@@ -38,16 +38,16 @@ class Snapshot:
 
     @property
     def goal(self) -> Goal:
-        metrics = self.sweep["metrics"] or [self.sweep["metric"] or {"goal": Goal.MINIMIZE.value}]
-        return Goal(metrics[0]["goal"])
+        metric = self.sweep["metrics"][0] if self.sweep["metrics"] else self.sweep["metric"]
+        return Goal(metric["goal"]) if metric else Goal.MINIMIZE
 
-    def objective(self, trial: Data) -> float | None:
+    def objective(self, trial: TrialFields) -> float | None:
         """Return a trial's objective; of several metrics the last value of the first."""
         has_several = bool(self.sweep["metrics"])
         value = trial["metrics"].get(self.metric) if has_several else trial["objective"]
         return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
-    def scored(self) -> list[tuple[Data, float]]:
+    def scored(self) -> list[tuple[TrialFields, float]]:
         """Return the trials that ended well or still run and have a finite objective, with it."""
         pairs = ((trial, self.objective(trial)) for trial in self.trials if trial["state"] not in NO_BEST)
         return [(trial, value) for trial, value in pairs if value is not None and abs(value) < float("inf")]
@@ -60,7 +60,7 @@ class Snapshot:
         return best
 
 
-def metric_names(sweep: Mapping[str, Any]) -> list[str]:
+def metric_names(sweep: SweepFields) -> list[str]:
     """Return the names of a sweep's metrics, its one metric included."""
     if sweep["metrics"]:
         return [metric["name"] for metric in sweep["metrics"]]

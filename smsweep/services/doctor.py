@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any
 
 from smsweep._version import __version__
 from smsweep.backends.registry import BACKENDS, backend_spec
+from smsweep.core.json_documents import FindingDocument
 from smsweep.errors import SmsweepError, UsageError
 from smsweep.runtime.job import interpreter
 from smsweep.runtime.job.command_macros import INTERPRETER
@@ -34,8 +34,14 @@ class Finding:
     is_required: bool = True  # no sweep runs without it
     cure: str = ""  # what to do when it is not ok
 
-    def as_data(self) -> dict[str, Any]:
-        return asdict(self)
+    def as_data(self) -> FindingDocument:
+        return {
+            "what": self.what,
+            "found": self.found,
+            "is_ok": self.is_ok,
+            "is_required": self.is_required,
+            "cure": self.cure,
+        }
 
 
 Check = Callable[[Workspace], Finding]

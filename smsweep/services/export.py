@@ -14,8 +14,8 @@ from smsweep.secrets.redact import redact
 from smsweep.services.labels import parse_sweep_id
 from smsweep.services.views.json_views import sweep_data, table, trial_data
 from smsweep.services.workspace import Workspace
+from smsweep.store import notes
 from smsweep.store.base import Store
-from smsweep.store.notes import ORIGIN_NOTE
 from smsweep.util import atomic_file
 from smsweep.util.lazy_registry import LazyTable
 from smsweep.wandb_compat.runs_table import runs_table
@@ -116,7 +116,7 @@ def gather(
         columns=columns,
         rows=rows,
         wandb_rows=runs_table(trials, sweep),
-        origin=store.get_note(sweep.id, ORIGIN_NOTE) or {},
+        origin=notes.ORIGIN.get(store, sweep.id),
         points=lambda number: store.read_points(sweep.id, number),
         progress=progress,
     )

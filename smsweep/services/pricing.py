@@ -6,13 +6,13 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
 from smsweep.backends.registry import backend_spec
 from smsweep.core.job import JobTemplate, Price
+from smsweep.core.json_documents import PriceDocument
 from smsweep.errors import ConfigError, SmsweepError
+from smsweep.store import notes
 from smsweep.store.base import Store
-from smsweep.store.notes import PRICE_NOTE
 
 log = logging.getLogger(__name__)
 
@@ -39,16 +39,16 @@ def with_price(
             ) from err
         log.warning("sweep %s: nobody knows what it costs: %s", sweep_id, err)
         return template
-    store.put_note(sweep_id, PRICE_NOTE, price_data(price) | {"asked_at": now.isoformat()})
+    notes.PRICE.put(store, sweep_id, price_data(price, now))
     return replace(template, price=price)
 
 
-def known_price(template: JobTemplate, note: Mapping[str, Any] | None) -> JobTemplate:
-    """Return a template with the price that was asked for last, if it was."""
+def known_price(template: JobTemplate, note: PriceDocument | None) -> JobTemplate:
+    """Return a template with the last known price, if job.yaml asks for it."""
     if not template.asks_price or not note:
         return template
     return replace(template, price=Price(per_hour=note["per_hour"], by_type=note["by_type"]))
 
 
-def price_data(price: Price) -> dict[str, Any]:
-    return {"per_hour": price.per_hour, "by_type": dict(price.by_type)}
+def price_data(price: Price, now: datetime) -> PriceDocument:
+    return {"per_hour": price.per_hour, "by_type": dict(price.by_type), "asked_at": now.isoformat()}

@@ -28,11 +28,11 @@ from smsweep.services.sweeps.provenance import origin
 from smsweep.services.sweeps.search_program import read_code
 from smsweep.services.sweeps.snapshot import snapshot
 from smsweep.services.workspace import Workspace
+from smsweep.store import notes
 from smsweep.store.base import Store
 
 log = logging.getLogger(__name__)
 
-NOTE = "recovering"  # of a sweep whose trials are not all written yet
 LEASE_S = 3600.0  # longer than it takes
 
 
@@ -70,7 +70,7 @@ def recover(
     attempts = {number: assignment.attempt for number, assignment in found.items()}
     with workspace.store(create=True) as store:
         is_new = sweep_id not in {known.id for known in store.list_sweeps()}
-        if not is_new and not store.get_note(sweep_id, NOTE) and store.list_trials(sweep_id, since=0):
+        if not is_new and not notes.IS_RECOVERING.get(store, sweep_id) and store.list_trials(sweep_id, since=0):
             raise UsageError(
                 f"this store has sweep {sweep_id}; `smsweep agent {sweep_id}` goes on with it, whatever became of "
                 "its agents"
@@ -102,7 +102,7 @@ def rebuild(
     params, attempts: of each trial that has a job, by its number. place: where those jobs are.
     """
     agent_id = new_agent_id()
-    store.put_note(sweep_id, NOTE, True)
+    notes.IS_RECOVERING.put(store, sweep_id, True)
     release_dead_agents(store, sweep_id)
     while store.claim(sweep_id, agent_id, place, LEASE_S, abandoned_only=True):
         pass  # of the earlier call
@@ -114,7 +114,7 @@ def rebuild(
         elif not trial.is_removed:
             store.remove_trial(sweep_id, number)
     store.release(agent_id)
-    store.put_note(sweep_id, NOTE, False)
+    notes.IS_RECOVERING.put(store, sweep_id, False)
     return Recovered(sweep_id=sweep_id, n_trials=len(params), n_lost=max(params) + 1 - len(params))
 
 

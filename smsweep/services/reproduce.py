@@ -6,11 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
 from smsweep.config_files.from_python import to_yaml
 from smsweep.config_files.job_yaml import parse_stored_job
 from smsweep.config_files.sweep_yaml import parse_sweep
+from smsweep.core.json_documents import (
+    ReproducedMetricDocument,
+    ReproductionDocument,
+    Verdict,
+)
 from smsweep.core.repeats import repeat_of
 from smsweep.core.sweep import Sweep
 from smsweep.core.trial import MetricPoint, Scalar, Trial, TrialState, is_number
@@ -26,8 +30,8 @@ from smsweep.services.views.json_views import flat_params, trial_data
 from smsweep.services.views.trial_environment import differing_facts
 from smsweep.services.workspace import Workspace, find_trial
 from smsweep.source.bundle import bundle_path
+from smsweep.store import notes
 from smsweep.store.base import Store
-from smsweep.store.notes import HOSTED_NOTE, ORIGIN_NOTE, REPRODUCES_NOTE
 
 TOLERANCE = 0.01  # relative
 # Of a config, what a single given trial has no use for; the search would ask for more than is there.
@@ -43,8 +47,6 @@ SEARCH_KEYS = (
 )
 # Of a job.yaml, what is about the sweep around a trial.
 SWEEP_KEYS = ("budget", "repeats", "notify")
-
-Data = dict[str, Any]
 
 
 def begin(label: str, *, backend: str | None = None) -> tuple[str, str]:
@@ -63,13 +65,13 @@ def begin(label: str, *, backend: str | None = None) -> tuple[str, str]:
         name = backend_name(backend or place or None, workspace)
         again = _sweep(trial, sweep)
         store.create_sweep(again)
-        store.put_note(again.id, ORIGIN_NOTE, origin(Path.cwd()))
-        store.put_note(again.id, REPRODUCES_NOTE, trial.label)
+        notes.ORIGIN.put(store, again.id, origin(Path.cwd()))
+        notes.REPRODUCES.put(store, again.id, trial.label)
         store.add_trials(again.id, 0, [trial.params])
     return again.id, name
 
 
-def finish(label: str, again_id: str, *, tolerance: float = TOLERANCE) -> Data:
+def finish(label: str, again_id: str, *, tolerance: float = TOLERANCE) -> ReproductionDocument:
     """Compare a trial with its repetition, the only trial of the sweep again_id.
 
     `verdict` is the worst of the sweep's own metrics (of all, where it has none): equal, within tolerance, missing
@@ -111,7 +113,7 @@ def reproduce(
     backend: str | None = None,
     tolerance: float = TOLERANCE,
     on_change: Callable[[Trial], None] = lambda trial: None,
-) -> Data:
+) -> ReproductionDocument:
     """Run a trial again, as a recorded trial of a new sweep, and compare the two: begin, an agent, finish."""
     again_id, name = begin(label, backend=backend)
     outcome: Outcome = agent(again_id, backend=name, on_change=on_change)
@@ -120,7 +122,7 @@ def reproduce(
     return finish(label, again_id, tolerance=tolerance)
 
 
-def is_good(found: Data) -> bool:
+def is_good(found: ReproductionDocument) -> bool:
     """Tell whether a trial was reproduced."""
     return found["verdict"] not in (DIFFERENT, MISSING)
 
@@ -128,7 +130,7 @@ def is_good(found: Data) -> bool:
 def _check(workspace: Workspace, store: Store, trial: Trial, sweep: Sweep) -> None:
     if not trial.state.is_terminal:
         raise UsageError(f"trial {trial.label} is {trial.state.value}; wait until it has ended")
-    if store.get_note(sweep.id, HOSTED_NOTE):
+    if notes.WANDB_SWEEP.get(store, sweep.id):
         raise UsageError(f"trial {trial.label} is of a sweep that W&B hosts, whose params its server chooses")
     if not sweep.source_hash:
         raise UsageError(f"trial {trial.label} called a Python function, of which there is no snapshot")
@@ -181,7 +183,10 @@ def _outcome(trial: Trial) -> str:
     return (TrialState.FINISHED if is_ended else trial.state).value
 
 
-EQUAL, CLOSE, DIFFERENT, MISSING = "equal", "within tolerance", "different", "missing"
+EQUAL: Verdict = "equal"
+CLOSE: Verdict = "within tolerance"
+DIFFERENT: Verdict = "different"
+MISSING: Verdict = "missing"
 
 
 ORDER = (EQUAL, CLOSE, MISSING, DIFFERENT)  # the worst last
@@ -196,7 +201,7 @@ def compare(
     tolerance: float,
     *,
     may_be_cut: bool,
-) -> list[Data]:
+) -> list[ReproducedMetricDocument]:
     """Return for each metric that either reported its last values `a` and `b` and a `verdict`.
 
     before, after: last values by name, and all points. Where both reported a metric step by step, all steps that
@@ -210,14 +215,14 @@ def compare(
     ]
 
 
-def worst(verdicts: Sequence[str]) -> str:
+def worst(verdicts: Sequence[Verdict]) -> Verdict:
     """Return the worst of the verdicts; equal where there is none."""
     return max(verdicts, key=ORDER.index, default=EQUAL)
 
 
 def _compare(
     name: str, a: tuple[Scalar, Points], b: tuple[Scalar, Points], tolerance: float, may_be_cut: bool
-) -> Data:
+) -> ReproducedMetricDocument:
     curves = curve(a[1], name), curve(b[1], name)
     steps = [step for step in curves[0] if step in curves[1]]
     values = [(curves[0][step], curves[1][step]) for step in steps]
@@ -225,15 +230,19 @@ def _compare(
     last = values[-1] if may_be_cut and steps and not is_whole else (a[0], b[0])
     differences = [_difference(x, y) for x, y in (*values, last)]
     known = [difference for difference in differences if difference is not None]
-    found: Data = {"name": name, "a": last[0], "b": last[1], "steps": len(steps)}
+    found: ReproducedMetricDocument = {
+        "name": name,
+        "a": last[0],
+        "b": last[1],
+        "steps": len(steps),
+        "verdict": DIFFERENT,
+    }
     if None in last and last[0] is not last[1]:
-        verdict = MISSING
-    elif len(known) < len(differences) or not (is_whole or may_be_cut):
-        verdict = DIFFERENT
-    else:
-        found["largest"] = max(known)
-        verdict = EQUAL if max(known) == 0 else CLOSE if max(known) <= tolerance else DIFFERENT
-    return found | {"verdict": verdict}
+        found["verdict"] = MISSING
+    elif len(known) == len(differences) and (is_whole or may_be_cut):
+        largest = found["largest"] = max(known)
+        found["verdict"] = EQUAL if largest == 0 else CLOSE if largest <= tolerance else DIFFERENT
+    return found
 
 
 def _difference(a: Scalar, b: Scalar) -> float | None:

@@ -1,22 +1,73 @@
-"""Keys of the notes that are stored with a sweep."""
+"""The notes that smsweep keeps with a sweep: one typed accessor per kind of note."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from smsweep.core.json_documents import PriceDocument
 from smsweep.core.trial import Trial
+from smsweep.store.base import Store
 
-REUSE_NOTE = "reuse"  # True: the sweep was created with --reuse
-OTHER_JOB_NOTE = "other_job"  # True: some trials ran with another job.yaml than the sweep's
-ORIGIN_NOTE = "origin"  # where the sweep was created: git commit, Python and packages
-CSV_NOTE = "prior_csv"  # prior runs that were read from files
-PRICE_NOTE = "price"  # {"per_hour": dollars, "by_type": {instance type: dollars}, "asked_at": time}
-CODE_NOTE = "search_code"  # text of scheduler.source at the creation of the sweep
-REPRODUCES_NOTE = "reproduces"  # label of the trial that the sweep repeats
-HOSTED_NOTE = "wandb_sweep"  # entity, project and id of the sweep on W&B's server, which chooses the params
-OUTLOOK_NOTE = "outlook"  # why more trials probably find nothing better
-AGENTS_NOTE = "agents"  # training job of an agent -> its start time
-OBEYED_NOTE = "orders"  # id of a recent command -> "" or why it failed
+T = TypeVar("T")
 
 
-def stop_note(trial: Trial) -> str:
-    """Return the key of the evidence for which a stopping rule ended an attempt of a trial."""
-    return f"stop/{trial.number}/{trial.attempt}"
+@dataclass(frozen=True)  # no slots: Python 3.11 cannot create a frozen generic dataclass that has slots
+class Note(Generic[T]):
+    """One kind of note.
+
+    Attributes:
+        key: The key in the store.
+        empty: Returns the value that stands for a missing note.
+    """
+
+    key: str
+    empty: Callable[[], T]
+
+    def get(self, store: Store, sweep_id: str) -> T:
+        """Return the note of a sweep, or the empty value."""
+        value: T | None = store.get_note(sweep_id, self.key)
+        return self.empty() if value is None else value
+
+    def put(self, store: Store, sweep_id: str, value: T) -> None:
+        """Set the note of a sweep."""
+        store.put_note(sweep_id, self.key, value)
+
+    def add(self, store: Store, sweep_id: str, value: T) -> bool:
+        """Set the note if it is missing, and return True if it was. One of several concurrent callers succeeds."""
+        return store.add_note(sweep_id, self.key, value)
+
+
+def _none() -> None:
+    return None
+
+
+IS_REUSE = Note[bool]("reuse", bool)  # the sweep was created with --reuse
+HAS_OTHER_JOB = Note[bool]("other_job", bool)  # some trials ran with another job.yaml than the sweep's
+IS_RECOVERING = Note[bool]("recovering", bool)  # `smsweep recover` has not written all trials yet
+ORIGIN = Note[Mapping[str, Any]]("origin", dict)  # git commit and versions; see services/sweeps/provenance.py
+PRIOR_CSV_RUNS = Note[list[dict[str, Any]]]("prior_csv", list)  # the runs read from CSV files at creation
+PRICE = Note[PriceDocument | None]("price", _none)  # the price that AWS reported last
+SEARCH_CODE = Note[Any]("search_code", str)  # the text of scheduler.source at creation; not trusted
+REPRODUCES = Note[str]("reproduces", str)  # the label of the trial that the sweep repeats
+WANDB_SWEEP = Note[dict[str, str] | None]("wandb_sweep", _none)  # entity, project and id of a hosted sweep
+OUTLOOK = Note[str]("outlook", str)  # why more trials will hardly find anything better
+AGENT_JOBS = Note[dict[str, str]]("agents", dict)  # training job of an agent -> its start
+HANDLED_COMMANDS = Note[dict[str, str]]("orders", dict)  # id of a command -> "" or the reason for its refusal
+REJECTED_COMMANDS = Note[dict[str, str]]("rejected_commands", dict)  # id of an invalid command -> the reason
+
+
+def stop_evidence(trial: Trial) -> Note[dict[str, Any] | None]:
+    """Return the note with the evidence for which a rule stopped an attempt of a trial."""
+    return Note(f"stop/{trial.number}/{trial.attempt}", _none)
+
+
+def waiting(trial: Trial) -> Note[dict[str, Any] | None]:
+    """Return the note with the reason why a trial waits for its job."""
+    return Note(f"waits/{trial.number}", _none)
+
+
+def notified(occasion: str, hook_key: str) -> Note[str]:
+    """Return the note with the time when a hook was notified of an event."""
+    return Note(f"notified/{occasion}/{hook_key}", str)

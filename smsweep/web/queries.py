@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from smsweep.core.json_documents import CurveDocument, SweepAnswer, TrialAnswer, TrialFields
+from smsweep.core.sweep import Sweep
 from smsweep.core.trial import MetricPoint, is_number
 from smsweep.errors import NotFound, UsageError
 from smsweep.report.browser_text import exact
@@ -23,7 +24,6 @@ from smsweep.services.views.live_store import LiveSweep
 from smsweep.web.responses import answer, told
 from smsweep.web.state import Desk, desk_of
 
-Data = dict[str, Any]
 MOST_POINTS = 600  # of one curve
 MOST_METRICS = 60  # of one trial
 MOST_COMPARED = 12
@@ -42,10 +42,10 @@ def sweep(request: Request) -> Response:
     """One sweep, and the rows of its trials that changed after the revision `since`."""
     since = _number(request.query_params.get("since", "0"))
 
-    def ask(live: LiveSweep) -> Data:
+    def ask(live: LiveSweep) -> SweepAnswer:
         changes = live.changes(since)
-        changes["rows"] = [[exact(value) for value in row] for row in changes["rows"]]
-        return {"sweep": live.summary(), **changes}
+        rows = [[exact(value) for value in row] for row in changes["rows"]]
+        return {"sweep": live.summary(), **changes, "rows": rows}
 
     return answer(desk_of(request).live.read(request.path_params["sweep_id"], ask))
 
@@ -95,7 +95,7 @@ def log_page(request: Request) -> Response:
     """The next lines of a trial's log."""
     desk, number = desk_of(request), request.path_params["number"]
 
-    def ask(live: LiveSweep) -> tuple[Any, Data]:
+    def ask(live: LiveSweep) -> tuple[Sweep, TrialFields]:
         return live.sweep, live.trial(number)
 
     found, data = desk.live.read(request.path_params["sweep_id"], ask)
@@ -103,19 +103,25 @@ def log_page(request: Request) -> Response:
     return answer({**page, "state": data["state"]})
 
 
-def _trial(desk: Desk, sweep_id: str, number: int) -> Data:
+def _trial(desk: Desk, sweep_id: str, number: int) -> TrialAnswer:
     data, shown = desk.live.read(sweep_id, lambda live: (live.trial(number), live.shown))
     params = json_views.flat_params(data["params"])
     return {
         **data,
         "params": {name: exact(value) for name, value in params.items()},
         "label": f"{sweep_id}/{number}",
-        "sweep": {key: shown[key] for key in ("id", "name", "state", "metric", "metrics")},
+        "sweep": {
+            "id": shown["id"],
+            "name": shown["name"],
+            "state": shown["state"],
+            "metric": shown["metric"],
+            "metrics": shown["metrics"],
+        },
         "curves": curves(desk.live.points(sweep_id, number)),
     }
 
 
-def curves(points: Iterable[MetricPoint]) -> dict[str, Data]:
+def curves(points: Iterable[MetricPoint]) -> dict[str, CurveDocument]:
     """Return a curve for each metric that has numbers: its values over steps, or reports where it has none.
 
     Long ones keep their first, last, lowest and highest points.
@@ -126,7 +132,7 @@ def curves(points: Iterable[MetricPoint]) -> dict[str, Data]:
         if is_number(point.value) and (point.name in values or len(values) < MOST_METRICS):
             steps.setdefault(point.name, []).append(point.step)
             values.setdefault(point.name, []).append(float(point.value))
-    found = {}
+    found: dict[str, CurveDocument] = {}
     for name, every in values.items():
         kept = thin(every, MOST_POINTS)
         has_steps = all(step is not None for step in steps[name])

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from docker import DockerClient
 
+from smsweep.core.json_documents import DetachedAgentDocument
 from smsweep.services.agents import detach
 from smsweep.services.sweeps import create
 from smsweep.services.views import json_views
@@ -31,6 +32,12 @@ while True:
 """
 
 
+def agent_of(sweep_id: str) -> DetachedAgentDocument:
+    agent = json_views.show(sweep_id)["agent"]
+    assert agent is not None
+    return agent
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("account", ["docker"], indirect=True)
 def test_a_killed_container_is_followed_by_another(
@@ -44,11 +51,11 @@ def test_a_killed_container_is_followed_by_another(
     until(lambda: [trial["state"] for trial in json_views.list_trials(sweep_id)] == ["running"] * 2)
     (agent,) = agents(docker_engine, tmp_path)
     agent.kill()
-    until(lambda: json_views.show(sweep_id)["agent"]["status"] == "Failed")
+    until(lambda: agent_of(sweep_id)["status"] == "Failed")
 
     detach.send_away(sweep_id, {"parallel": 2})
     account.s3.put_object(Bucket=account.bucket, Key="go", Body=b"")
-    until(lambda: json_views.show(sweep_id)["agent"]["status"] == "Completed")
+    until(lambda: agent_of(sweep_id)["status"] == "Completed")
     trials = json_views.list_trials(sweep_id)
     assert [(trial["state"], trial["attempt"]) for trial in trials] == [("finished", 0)] * 3
     assert [trial["metrics"]["loss"] for trial in trials] == [0, 2, 4]

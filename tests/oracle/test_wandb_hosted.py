@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from smsweep.core.json_documents import TrialDocument
 from smsweep.core.trial import TrialState
 from smsweep.errors import NotFound
 from smsweep.runtime.script.run_identity import WANDB_AGENT
@@ -77,7 +78,7 @@ def place(
     return f"team/digits/{server.sweep_id}"
 
 
-def run(place: str, **options: Any) -> tuple[list[dict[str, Any]], dict[TrialState, int]]:
+def run(place: str, **options: Any) -> tuple[list[TrialDocument], dict[TrialState, int]]:
     sweep_id = hosted.attach(place, job="job.yaml")
     outcome = run_agent.agent(sweep_id, **options)
     return json_views.list_trials(sweep_id), outcome.ended

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from smsweep.core.json_documents import DetachedAgentDocument, SweepDocument
 from smsweep.errors import UsageError
 from smsweep.remote.record import read_records
 from smsweep.remote.s3_store import remote_sweeps
@@ -55,17 +56,21 @@ class Laptop:
         detach.send_away(sweep_id, {"parallel": parallel})
         return sweep_id
 
-    def show(self, sweep_id: str) -> dict[str, Any]:
+    def show(self, sweep_id: str) -> SweepDocument:
         return json_views.show(sweep_id)
 
     def states(self, sweep_id: str) -> list[str]:
         return [trial["state"] for trial in json_views.list_trials(sweep_id)]
 
-    def end(self, sweep_id: str) -> dict[str, Any]:
-        """Wait until the sweep's agent has ended, and return what is said of it."""
-        until(lambda: self.show(sweep_id)["agent"]["status"] not in ("InProgress", "Stopping"))
-        found: dict[str, Any] = self.show(sweep_id)["agent"]
-        return found
+    def agent(self, sweep_id: str) -> DetachedAgentDocument:
+        agent = self.show(sweep_id)["agent"]
+        assert agent is not None
+        return agent
+
+    def end(self, sweep_id: str) -> DetachedAgentDocument:
+        """Wait until the sweep's agent has ended, and return its document."""
+        until(lambda: self.agent(sweep_id)["status"] not in ("InProgress", "Stopping"))
+        return self.agent(sweep_id)
 
     def check(self, sweep_id: str, n: int) -> None:
         """Check that each trial ran once, and none was lost."""
@@ -123,6 +128,7 @@ def test_a_sweep_runs_to_its_end_without_this_machine(laptop: Laptop) -> None:
     agent = laptop.end(sweep_id)
     assert agent["status"] == "Completed"
     laptop.check(sweep_id, 3)
+    assert agent["usd"] is not None and agent["hours"] is not None
     assert agent["usd"] == pytest.approx(agent["hours"] * 3.6, abs=1e-4)
     assert agent["usd"] > 0
     shown = command("show", sweep_id)
@@ -209,7 +215,7 @@ def test_trials_go_on_where_the_agents_job_is_stopped(laptop: Laptop) -> None:
 def test_before_its_time_is_over_an_agent_has_a_successor(laptop: Laptop) -> None:
     laptop.gate.touch()
     sweep_id = laptop.detach(2, parallel=2, agent={"role": AGENT_ROLE, "max_run": 100})  # half of it is its time
-    until(lambda: laptop.show(sweep_id)["agent"]["job"].endswith("-agent-1"))
+    until(lambda: laptop.agent(sweep_id)["job"].endswith("-agent-1"))
     laptop.gate.unlink()
     assert laptop.end(sweep_id)["status"] == "Completed"
     laptop.check(sweep_id, 2)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,6 +12,7 @@ from smsweep.api.run import run
 from smsweep.backends.base import Backend
 from smsweep.cli.commands import show
 from smsweep.cli.run_agent import follow
+from smsweep.core.json_documents import SweepDocument
 from smsweep.core.trial import Trial, TrialState
 from smsweep.errors import AccessDenied, BackendUnavailable
 from smsweep.services.sweeps.create import sweep
@@ -92,7 +92,7 @@ def test_a_quota_keeps_trials_in_the_queue(account: Account) -> None:
 def test_show_says_what_waits_for_quota_and_the_limit(
     account: Account, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told: list[dict[str, Any]] = []
+    told: list[SweepDocument] = []
 
     def look(trial: Trial) -> None:
         data = json_views.show(trial.sweep_id)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from smsweep.cli.commands import show
+from smsweep.core.json_documents import SweepDocument
 from smsweep.core.trial import Trial, TrialState
 from smsweep.errors import ConfigError
 from smsweep.services.views import json_views
@@ -43,7 +42,7 @@ def test_no_more_trials_are_active_than_the_budget_covers_at_worst(account: Acco
 def test_what_a_running_trial_may_cost_is_set_aside_and_shown(
     account: Account, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told: list[dict[str, Any]] = []
+    told: list[SweepDocument] = []
 
     def look(trial: Trial) -> None:
         if not told:
@@ -64,6 +63,7 @@ def test_awss_price_list_is_asked_where_the_job_says_so(
     (trial,) = account.trials()
     assert trial.usage["usd"] == pytest.approx(trial.usage["billable_s"] / 3600, abs=1e-6)  # a dollar an hour
     data = json_views.show(trial.sweep_id)
+    assert data["usage"]["price"] is not None
     assert data["usage"]["price"]["by_type"] == {"ml.m5.large": 1.0}
     show.show_sweep(data)
     assert "ml.m5.large $1 an hour, by AWS's price list of 20" in capsys.readouterr().out

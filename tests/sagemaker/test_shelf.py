@@ -20,7 +20,7 @@ from smsweep.remote.s3_store.writer import Writer
 from smsweep.services.agents import detach
 from smsweep.services.sweeps import create
 from smsweep.services.views import json_views
-from smsweep.store.notes import OBEYED_NOTE
+from smsweep.store import notes
 from smsweep.store.open import open_store
 from tests.sagemaker.conftest import Account
 
@@ -125,7 +125,7 @@ def test_an_order_is_carried_out_once_and_a_broken_one_set_aside(
     with closing(writer(shelf, tmp_path, "two")) as two:
         assert two.obey() == 5
         assert two.store.get_sweep(SWEEP).state == "running", "not a second time"
-        obeyed = two.store.get_note(SWEEP, OBEYED_NOTE)
+        obeyed = notes.HANDLED_COMMANDS.get(two.store, SWEEP)
         assert obeyed["1"] == ""
         assert all(obeyed[name] for name in "2345")
     assert shelf.orders() == []

@@ -85,7 +85,9 @@ def main(into: Path) -> None:
 
             shoot("ui-sweep", "#overview", "[data-figure=curves][data-is-drawn]")
             running.wait()
-            best = json_views.show(sweeps[0]["id"])["best"]["number"]
+            best_trial = json_views.show(sweeps[0]["id"])["best"]
+            assert best_trial is not None
+            best = best_trial["number"]
             others = [
                 trial["number"]
                 for trial in json_views.list_trials(sweeps[0]["id"])

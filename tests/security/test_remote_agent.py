@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from smsweep.backends.process.backend import ProcessBackend
+from smsweep.core.json_documents import DetachedAgentDocument
 from smsweep.remote.agent_job.guarded_backend import GuardedBackend
 from smsweep.remote.s3_store.save_interval import LONGEST, SHORTEST, save_interval
 from smsweep.services.agents import detach
@@ -31,6 +32,12 @@ smsweep.log({"loss": run.config["x"] * 2})
 while os.path.exists(run.config["wait"]):
     time.sleep(0.1)
 """
+
+
+def agent_of(sweep_id: str) -> DetachedAgentDocument:
+    agent = json_views.show(sweep_id)["agent"]
+    assert agent is not None
+    return agent
 
 
 def until(is_so: Callable[[], object]) -> None:
@@ -88,7 +95,7 @@ def test_agent_runs_each_trial_once_over_an_unreliable_s3(
         _, said = agent.communicate(timeout=PATIENCE_S)
     assert agent.returncode == 0, said
     remote.check(4)
-    assert json_views.show(remote.sweep_id)["agent"]["rejected"] == []
+    assert agent_of(remote.sweep_id)["rejected"] == []
 
 
 @pytest.mark.slow
@@ -135,7 +142,7 @@ def test_rejected_commands_are_shown(account: Account, s3: FaultyS3, monkeypatch
     with remote.start() as agent:
         agent.communicate(timeout=PATIENCE_S)
     remote.check(1)
-    found = json_views.show(remote.sweep_id)["agent"]["rejected"]
+    found = agent_of(remote.sweep_id)["rejected"]
     assert [each["id"] for each in found] == ["\x1b[31mred", "9"]
     assert all(each["reason"] for each in found)
     words = [sys.executable, "-m", "smsweep.cli.main", "show", remote.sweep_id]

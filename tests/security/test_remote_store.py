@@ -24,11 +24,11 @@ from smsweep.errors import (
     StoreUnavailable,
     Superseded,
 )
-from smsweep.remote.record import REJECTED_NOTE
 from smsweep.remote.s3_store import s3_object
 from smsweep.remote.s3_store.replica import Copies
 from smsweep.remote.s3_store.s3_object import MOST_ORDER_BYTES
 from smsweep.remote.s3_store.save_interval import SHORTEST, interval_of
+from smsweep.store import notes
 from tests.security.conftest import PAUSE, SWEEP, RemoteStore, parse
 
 CONFLICTS = ("ConditionalRequestConflict", "OperationAborted")
@@ -146,7 +146,7 @@ def test_hostile_command_is_set_aside_after_one_attempt(remote: RemoteStore, bod
     assert writer.store.get_note(SWEEP, "search_code") is None
     assert remote.objects("orders/") == {}
     assert remote.objects("rejected/") == {"1.json": body[:MOST_ORDER_BYTES]}
-    assert list(remote.note(REJECTED_NOTE)) == ["1"]
+    assert list(remote.note(notes.REJECTED_COMMANDS.key)) == ["1"]
     assert writer.obey() == 0
 
 
@@ -185,7 +185,7 @@ def test_command_that_cannot_be_read_or_deleted_does_not_end_the_agent(remote: R
     assert writer.obey() == 1
     assert writer.obey() == 1
     assert writer.store.get_sweep(SWEEP).state == "running"
-    assert "access denied" in writer.store.get_note(SWEEP, REJECTED_NOTE)["1"]
+    assert "access denied" in notes.REJECTED_COMMANDS.get(writer.store, SWEEP)["1"]
 
 
 def test_many_commands_are_each_carried_out_once_although_the_agent_is_killed(remote: RemoteStore) -> None:

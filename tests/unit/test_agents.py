@@ -14,7 +14,7 @@ from smsweep.engine.metric_parser import MetricReader
 from smsweep.engine.shutdown import Leaving
 from smsweep.errors import BackendUnavailable, CapacityError, JobRejected, QuotaExceeded, StoreDamaged
 from smsweep.runtime.job.trial_document import Assignment
-from smsweep.store.notes import OUTLOOK_NOTE
+from smsweep.store import notes
 from tests.fakes.agent_kit import Kit, logged
 from tests.fakes.scripted_backend import Plot, ScriptedBackend
 
@@ -168,9 +168,9 @@ def test_outlook_is_stored_and_stops_nothing(tmp_path: Path) -> None:
     agent = kit.agent(ScriptedBackend(reports_a))
     for _ in range(3):
         agent.tick()
-    assert not kit.store.get_note("abcd1234", OUTLOOK_NOTE)
+    assert not notes.OUTLOOK.get(kit.store, "abcd1234")
     agent.run()
-    assert "all 6 assignments" in kit.store.get_note("abcd1234", OUTLOOK_NOTE)
+    assert "all 6 assignments" in notes.OUTLOOK.get(kit.store, "abcd1234")
     assert len(kit.trials()) == 9
 
 
@@ -178,7 +178,7 @@ def test_no_trial_starts_after_the_target_is_reached(tmp_path: Path) -> None:
     kit = Kit(tmp_path, {**GRID, "metric": {"name": "loss", "goal": "minimize", "target": 1.5}})
     kit.agent(ScriptedBackend(reports_a)).run()
     assert len(kit.trials()) == 3
-    assert "the target is reached" in kit.store.get_note("abcd1234", OUTLOOK_NOTE)
+    assert "the target is reached" in notes.OUTLOOK.get(kit.store, "abcd1234")
 
 
 def test_trial_without_the_metric_fails_and_names_similar_metrics(tmp_path: Path) -> None:

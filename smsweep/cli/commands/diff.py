@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
@@ -11,6 +12,7 @@ import typer
 from smsweep.cli.options import Json, complete_id, whole_id
 from smsweep.cli.output import answer, answer_json, table
 from smsweep.cli.text import clean
+from smsweep.core.json_documents import DiffDocument, DifferenceDocument, SourceDifferenceDocument
 from smsweep.services.views import diff as diff_service
 
 EXAMPLES = """
@@ -33,7 +35,6 @@ MOST_ROWS = 12  # of one section
 COLOURS = {"+": "green", "-": "red", "@": "cyan"}
 LETTERS = {"added": "A", "removed": "D", "changed": "M", "mode": "M"}  # as git has them
 
-Data = dict[str, Any]
 
 One = Annotated[
     str,
@@ -71,13 +72,14 @@ def diff(
         raise typer.Exit(1)
 
 
-def _tables(found: Data) -> None:
+def _tables(found: DiffDocument) -> None:
     rows: list[tuple[object, ...]] = []
+    sections: Mapping[str, Any] = found
     for section, title in SECTIONS.items():
-        for pair in found[section][:MOST_ROWS]:
+        for pair in sections[section][:MOST_ROWS]:
             name = f"{title}: {pair['name']}" if title else pair["name"]
             rows.append((name, pair.get("a"), pair.get("b"), _change(pair)))
-        n_left = len(found[section]) - MOST_ROWS
+        n_left = len(sections[section]) - MOST_ROWS
         if n_left > 0:
             rows.append((f"{title}: {n_left} more, see --json", "", "", ""))
     if rows:
@@ -89,7 +91,7 @@ def _tables(found: Data) -> None:
         answer(f"the same: {what}")
 
 
-def _change(pair: Data) -> str:
+def _change(pair: DifferenceDocument) -> str:
     """Return a number's change, and its share of the first where that is not 0."""
     if "delta" not in pair:
         return ""
@@ -97,7 +99,7 @@ def _change(pair: Data) -> str:
     return f"{pair['delta']:+.6g}{share}"
 
 
-def _source(source: Data, *, stat: bool) -> None:
+def _source(source: SourceDifferenceDocument, *, stat: bool) -> None:
     if source["is_same"]:
         answer("the source is the same" if source["a"] else "neither has a source")
         return

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import shlex
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from smsweep.cli.options import Backend, Job, Json
 from smsweep.cli.output import answer, answer_json, say, table
 from smsweep.cli.text import clean
+from smsweep.core.json_documents import PlanDocument, PlannedTrialDocument
 from smsweep.services.sweeps import plan as plan_service
 from smsweep.services.views import json_views
 
@@ -64,18 +65,20 @@ def plan(
         answer(clean(shlex.join(trial.argv)))
 
 
-def as_data(planned: plan_service.Plan) -> dict[str, Any]:
+def as_data(planned: plan_service.Plan) -> PlanDocument:
+    trials: list[PlannedTrialDocument] = []
+    for trial in planned.trials:
+        document: PlannedTrialDocument = {
+            "number": trial.number,
+            "params": dict(trial.params),
+            "argv": list(trial.argv),
+        }
+        if trial.request is not None:
+            document["request"] = dict(trial.request)
+        trials.append(document)
     return {
         "method": planned.method,
         "expected_trial_count": planned.expected_trial_count,
-        "trials": [
-            {
-                "number": trial.number,
-                "params": dict(trial.params),
-                "argv": list(trial.argv),
-                **({"request": trial.request} if trial.request is not None else {}),
-            }
-            for trial in planned.trials
-        ],
+        "trials": trials,
         "warnings": list(planned.warnings),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -13,6 +13,7 @@ from smsweep.cli.options import Backend, Json, Quiet, TrialLabel, Verbose
 from smsweep.cli.output import answer, answer_json, say, table
 from smsweep.cli.run_agent import EXIT_CODES
 from smsweep.cli.text import agent_command, clean
+from smsweep.core.json_documents import ReproductionDocument
 from smsweep.core.trial import Trial
 from smsweep.engine.agent_state import Outcome
 from smsweep.services import reproduce as reproduce_service
@@ -27,8 +28,6 @@ smsweep reproduce abcd1234/7 --tolerance 0 --json
 
 MOST_FACTS = 12
 DIFFERENT = 1  # the exit code
-
-Data = dict[str, Any]
 
 
 def reproduce(
@@ -78,7 +77,7 @@ def _run(again_id: str, backend: str) -> Outcome:
         return run_agent.agent(again_id, backend=backend, on_change=on_change)
 
 
-def _show(found: Data) -> None:
+def _show(found: ReproductionDocument) -> None:
     answer(f"{found['trial']} and {found['again']}: {found['verdict']}")
     state = found["state"]
     if state["a"] != state["b"]:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from smsweep.cli.options import Json, Label
 from smsweep.cli.output import answer, answer_json, fields
 from smsweep.cli.text import capped, cell, clean, counts, duration, front, pairs, priced, used
+from smsweep.core.json_documents import (
+    DetachedAgentDocument,
+    MetricDocument,
+    ShownTrialDocument,
+    SweepDocument,
+    WaitingDocument,
+)
 from smsweep.services import labels
 from smsweep.services.views import json_views
 
@@ -16,7 +21,6 @@ smsweep show abcd1234 --json
 smsweep show abcd1234/7
 """
 
-Data = dict[str, Any]
 MOST_REASONS = 5
 
 
@@ -25,17 +29,15 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Show all about a sweep, or about one trial."""
-    is_trial = labels.parse_label(label)[1] is not None
-    data = json_views.show_trial(label) if is_trial else json_views.show(label)
-    if as_json:
-        answer_json(data)
-    elif is_trial:
-        show_trial(data)
+    if labels.parse_label(label)[1] is not None:
+        trial = json_views.show_trial(label)
+        answer_json(trial) if as_json else show_trial(trial)
     else:
-        show_sweep(data)
+        sweep = json_views.show(label)
+        answer_json(sweep) if as_json else show_sweep(sweep)
 
 
-def show_sweep(data: Data) -> None:
+def show_sweep(data: SweepDocument) -> None:
     metric, best = data["metric"], data["best"]
     expected = "" if data["expected_trial_count"] is None else f" of {data['expected_trial_count']}"
     fields(
@@ -71,12 +73,12 @@ def show_sweep(data: Data) -> None:
     )
 
 
-def aim(metric: Data) -> str:
+def aim(metric: MetricDocument) -> str:
     target = "" if metric["target"] is None else f", target {cell(metric['target'])}"
     return f"{clean(metric['name'])}, {metric['goal']}{target}"
 
 
-def agent(found: Data | None) -> str:
+def agent(found: DetachedAgentDocument | None) -> str:
     """Say how a detached sweep's agent is, and what it has cost; "" where there is none."""
     if found is None:
         return ""
@@ -88,18 +90,18 @@ def agent(found: Data | None) -> str:
     return f"{found['job']} is {found['status']}{reason}{spent}"
 
 
-def rejected_commands(found: Data | None) -> list[str]:
+def rejected_commands(found: DetachedAgentDocument | None) -> list[str]:
     """Return a line for each of the last objects among a detached agent's commands that were not commands."""
     last = found["rejected"][-MOST_REASONS:] if found else []
     return [f"command {clean(each['id'])}: {clean(each['reason'])}" for each in last]
 
 
-def waits(found: Data) -> str:
+def waits(found: WaitingDocument) -> str:
     """Say what a trial waits for; the reason names a quota's limit."""
     return f"{clean(found['reason'])} (since {found['since'][:19]})"
 
 
-def show_trial(data: Data) -> None:
+def show_trial(data: ShownTrialDocument) -> None:
     usage = data["usage"]
     fields(
         [

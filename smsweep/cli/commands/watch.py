@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -17,6 +17,7 @@ from smsweep.cli.logging_setup import is_quiet
 from smsweep.cli.options import Quiet, SweepId, Verbose
 from smsweep.cli.output import answer, say
 from smsweep.cli.text import cell, clean, counts
+from smsweep.core.json_documents import EventDocument
 from smsweep.errors import TrialsFailed
 from smsweep.services import signals
 from smsweep.services.views import json_views
@@ -30,8 +31,7 @@ smsweep watch abcd1234 --json | jq 'select(.event == "best")'
 smsweep watch -q abcd1234 && smsweep report abcd1234
 """
 
-Data = dict[str, Any]
-Tell = Callable[[Data], None]
+Tell = Callable[[EventDocument], None]
 INTERRUPTED = 130  # exit code
 FRAME_S = 0.25  # between two drawings, or two thoughts of looking
 
@@ -89,7 +89,7 @@ def watch_lines(looker: Looker, tell: Tell) -> None:
         time.sleep(0 if look and look.is_over else min(FRAME_S, looker.interval_s))
 
 
-def tell_json(event: Data) -> None:
+def tell_json(event: EventDocument) -> None:
     answer(json.dumps(json_views.json_safe(event), default=str))
 
 
@@ -97,7 +97,7 @@ def line_teller(watcher: watching.Watcher) -> Tell:
     """Return what prints an event as one line; that a trial has reported is none."""
     sweep_id, metric = watcher.sweep.id, watching.metric_name(watcher.sweep)
 
-    def tell(event: Data) -> None:
+    def tell(event: EventDocument) -> None:
         if event["event"] == "sweep":
             of = "" if event["expected_trial_count"] is None else f" of {event['expected_trial_count']}"
             n_trials = sum(event["trials"].values())
@@ -111,7 +111,7 @@ def line_teller(watcher: watching.Watcher) -> Tell:
     return tell
 
 
-def tell_nothing(event: Data) -> None:
+def tell_nothing(event: EventDocument) -> None:
     pass
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from smsweep.cli.options import Json, TrialLabel
 from smsweep.cli.output import answer, answer_json
 from smsweep.cli.text import clean, clean_line, duration
+from smsweep.core.json_documents import WhyDocument
 from smsweep.services.views import why as why_service
 
 EXAMPLES = """
@@ -36,14 +35,13 @@ def why(label: TrialLabel, as_json: Json = False) -> None:
             answer(f"  {clean_line(line)}")
 
 
-def _course(told: dict[str, Any]) -> list[str]:
+def _course(told: WhyDocument) -> list[str]:
     """Say which job it was, where and how long it ran, and after which retries."""
     if not told["job_name"] or told["waiting"]:
         return []
     taken = duration(told["started_at"], told["ended_at"])
     ran = f"ran {taken}" if taken else "runs"
-    lines = [
-        f"job {told['job_name']} {ran} on {told['place']}, from {told['started_at'][:19].replace('T', ' ')} UTC"
-    ]
+    started_at = (told["started_at"] or "")[:19].replace("T", " ")
+    lines = [f"job {told['job_name']} {ran} on {told['place']}, from {started_at} UTC"]
     retried = ", ".join(f"{n} x {kind}" for kind, n in told["retries"].items())
     return [*lines, f"retried before: {retried}"] if retried else lines

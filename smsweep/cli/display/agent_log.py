@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any
 
 from smsweep.cli.text import clean, pairs
+from smsweep.core.json_documents import TrialFields
 from smsweep.services.sweeps import missing_files
 from smsweep.services.views import json_views
 
-Data = dict[str, Any]
 BROKEN = ("failed", "crashed")
 ENDED = (*BROKEN, "finished", "stopped", "killed")
 MOST_METRICS = 4  # in a line
@@ -26,7 +25,7 @@ class Tally:
         self.details: dict[str, str] = {}  # what stood below the first line of each reason when it came first
         self._told: dict[int, tuple[str, int]] = {}  # of active trials: state and attempt last told
 
-    def note(self, trial: Data) -> bool:
+    def note(self, trial: TrialFields) -> bool:
         """Take in a trial as it is now; True when its state changed, and not only its metrics."""
         number, state = trial["number"], (trial["state"], trial["attempt"])
         is_news = self._told.get(number) != state
@@ -39,12 +38,12 @@ class Tally:
             self.details.setdefault(reason, trial["reason"].partition("\n")[2])
         return is_news
 
-    def line(self, trial: Data) -> str:
+    def line(self, trial: TrialFields) -> str:
         """Return a trial's state and what matters most about it, as one line."""
         return f"{self.sweep_id}/{trial['number']} {trial['state']}  {news(trial, self.metric)}".rstrip()
 
 
-def news(trial: Data, metric: str) -> str:
+def news(trial: TrialFields, metric: str) -> str:
     """Return what matters most about a trial now: why it is so, else its metrics, else its params."""
     if trial["reason"]:
         return clean(first_line(trial["reason"]))

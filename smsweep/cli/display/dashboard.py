@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -13,6 +12,7 @@ from rich.text import Text
 
 from smsweep.cli.display.sparkline import sparkline
 from smsweep.cli.text import cell, clean, counts, front, lasting, pairs, used
+from smsweep.core.json_documents import SweepDocument, TrialFields
 from smsweep.services.views import json_views
 from smsweep.services.views.watcher import Look, Slot
 
@@ -72,9 +72,10 @@ def best(look: Look) -> str:
     found, shown = look.shown["best"], look.shown
     if shown["metrics"]:
         return f"front: {told}" if (told := front(shown)) else ""
-    if not found:
+    if not found or not shown["metric"]:
         return ""
-    name, value = clean(shown["metric"]["name"]), found.get("repeats", {}).get("mean", found["objective"])
+    name = clean(shown["metric"]["name"])
+    value = found["repeats"]["mean"] if "repeats" in found else found["objective"]
     return f"best {name}={cell(value)} ({shown['id']}/{found['number']})  {_params(look, found)}"
 
 
@@ -90,7 +91,7 @@ def hint(look: Look) -> str:
     return ""
 
 
-def _header(shown: dict[str, Any]) -> str:
+def _header(shown: SweepDocument) -> str:
     metrics = shown["metrics"] or ([shown["metric"]] if shown["metric"] else [])
     goals = ", ".join(f"{metric['goal']} {clean(metric['name'])}" for metric in metrics)
     return "  ".join(
@@ -142,7 +143,7 @@ def _row(slot: Slot) -> Row:
     return str(slot.trial["number"]), state, step, cell(slot.curve[-1], 5) if slot.curve else ""
 
 
-def _params(look: Look, trial: dict[str, Any]) -> str:
+def _params(look: Look, trial: TrialFields) -> str:
     """Return the params that make a trial differ from others."""
     params = json_views.flat_params(trial["params"])
     return pairs({name: value for name, value in params.items() if name not in look.fixed}, DIGITS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import AbstractContextManager
-from typing import Any, TextIO
+from typing import TextIO
 
 from rich.console import Console, RenderableType
 from rich.text import Text
@@ -14,6 +14,7 @@ from smsweep.cli.display.dashboard import Board
 from smsweep.cli.display.refresher import Looker
 from smsweep.cli.display.terminal_live import CursorAbove
 from smsweep.cli.output import say
+from smsweep.core.json_documents import TrialFields
 from smsweep.errors import SmsweepError
 from smsweep.services.views import watcher as watching
 
@@ -69,7 +70,7 @@ class LiveDisplay(AbstractContextManager["LiveDisplay"]):
         self._thread.join()
         self._screen.__exit__(*raised)
 
-    def changed(self, trial: dict[str, Any], is_news: bool) -> None:
+    def changed(self, trial: TrialFields, is_news: bool) -> None:
         if is_news and trial["state"] in BROKEN:
             say(self._tally.line(trial))  # stays above the display
 

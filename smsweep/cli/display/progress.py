@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import AbstractContextManager
-from typing import Any, Protocol, TextIO
+from typing import Protocol, TextIO
 
 from smsweep.cli.display.agent_log import Tally
 from smsweep.cli.logging_setup import is_quiet
 from smsweep.cli.output import say
+from smsweep.core.json_documents import TrialFields
 
 
 class Display(AbstractContextManager["Display"], Protocol):
     """Told of each trial after the tally took it in. is_news: its state changed, not only its metrics."""
 
-    def changed(self, trial: dict[str, Any], is_news: bool) -> None: ...
+    def changed(self, trial: TrialFields, is_news: bool) -> None: ...
 
 
 class LineDisplay(AbstractContextManager["LineDisplay"]):
@@ -24,7 +25,7 @@ class LineDisplay(AbstractContextManager["LineDisplay"]):
     def __init__(self, tally: Tally) -> None:
         self._tally = tally
 
-    def changed(self, trial: dict[str, Any], is_news: bool) -> None:
+    def changed(self, trial: TrialFields, is_news: bool) -> None:
         if is_news:
             say(self._tally.line(trial))
 

@@ -9,16 +9,14 @@ from typing import Any
 from smsweep.cli.display.agent_log import first_line
 from smsweep.cli.output import say, wide_table
 from smsweep.cli.text import cell, clean, duration, pairs
+from smsweep.core.json_documents import SweepDocument, TrialFields
 from smsweep.errors import UsageError
 from smsweep.services.views import json_views
-
-Data = dict[str, Any]
-
 
 MOST_NAMED = 3  # columns that had no room
 
 
-def sort_trials(trials: Sequence[Data], by: str, shown: Data) -> list[Data]:
+def sort_trials(trials: Sequence[TrialFields], by: str, shown: SweepDocument) -> list[TrialFields]:
     """Return trials by ascending value; those without one come last. Raises UsageError for an unknown name.
 
     by: a field of a trial, a param or a metric, as shown or as `params.x`, `metrics.x`; "-" in front turns it
@@ -28,8 +26,8 @@ def sort_trials(trials: Sequence[Data], by: str, shown: Data) -> list[Data]:
     if name == "objective" and shown["metric"] and shown["metric"]["goal"] == "maximize":
         is_descending = not is_descending
     known: dict[str, None] = {}
-    keyed: list[tuple[Any, Data]] = []
-    without: list[tuple[Any, Data]] = []
+    keyed: list[tuple[Any, TrialFields]] = []
+    without: list[tuple[Any, TrialFields]] = []
     for trial in trials:
         columns = sortable(trial)
         known |= dict.fromkeys(columns)
@@ -42,7 +40,7 @@ def sort_trials(trials: Sequence[Data], by: str, shown: Data) -> list[Data]:
     return [trial for _, trial in [*keyed, *without]]
 
 
-def sortable(trial: Data) -> Data:
+def sortable(trial: TrialFields) -> dict[str, Any]:
     """Return everything of a trial that a column can be sorted by; only numbers and text compare."""
     params = json_views.flat_params(trial["params"])
     fields = {name: value for name, value in trial.items() if name not in ("params", "metrics")}
@@ -59,7 +57,7 @@ def sortable(trial: Data) -> Data:
     }
 
 
-def trials_table(trials: Sequence[Data], shown: Data, *, err: bool = False) -> None:
+def trials_table(trials: Sequence[TrialFields], shown: SweepDocument, *, err: bool = False) -> None:
     """Print number, state, objective or metrics, time, params and reason of each, with the sweep's best marked.
 
     On a terminal, params that are the same in all of them are told once, below.
@@ -71,7 +69,7 @@ def trials_table(trials: Sequence[Data], shown: Data, *, err: bool = False) -> N
     metrics = [metric["name"] for metric in shown["metrics"]]
     params = [json_views.flat_params(trial["params"]) for trial in trials]
     names = list(dict.fromkeys(name for row in params for name in row))
-    same: Data = {}
+    same: dict[str, Any] = {}
     if (sys.stderr if err else sys.stdout).isatty() and len(trials) > 1:
         same = {name: params[0][name] for name in names if all(_is_same(row, params[0], name) for row in params)}
         names = [name for name in names if name not in same]
@@ -97,5 +95,5 @@ def trials_table(trials: Sequence[Data], shown: Data, *, err: bool = False) -> N
         say(f"no room for {named}{others}; all: smsweep trials {shown['id']} | less -S")
 
 
-def _is_same(a: Data, b: Data, name: str) -> bool:
+def _is_same(a: dict[str, Any], b: dict[str, Any], name: str) -> bool:
     return name in a and name in b and cell(a[name]) == cell(b[name])

@@ -20,8 +20,8 @@ from smsweep.remote.s3_store.replica import Copies, Copy
 from smsweep.remote.s3_store.s3_object import Order, Shelf
 from smsweep.remote.s3_store.save_interval import SHORTEST, interval_of
 from smsweep.remote.s3_store.writer import Writer
+from smsweep.store import notes
 from smsweep.store.base import ParseStored, Store
-from smsweep.store.notes import AGENTS_NOTE, OBEYED_NOTE
 from smsweep.util.log_levels import NOTE
 
 log = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ class Away:
         if not self._wait_for(sweep_id, shelf, sent.id):
             shelf.drop(sent)  # nobody is there any more who would read it
             return self._write(sweep_id, work)
-        obeyed = self._patiently(lambda: self._fetch(sweep_id)).store.get_note(sweep_id, OBEYED_NOTE) or {}
+        obeyed = notes.HANDLED_COMMANDS.get(self._patiently(lambda: self._fetch(sweep_id)).store, sweep_id)
         if why := obeyed.get(sent.id):
             raise StoreConflict(why)
         return done
@@ -112,7 +112,7 @@ class Away:
 
     def jobs(self, sweep_id: str, store: Store | None = None) -> list[str]:
         """Return the training jobs that the sweep's agents are or were, oldest first."""
-        note = (store or self._fetch(sweep_id).store).get_note(sweep_id, AGENTS_NOTE)
+        note = notes.AGENT_JOBS.get(store or self._fetch(sweep_id).store, sweep_id)
         return all_jobs(self._records[sweep_id], note)
 
     def shelf(self, sweep_id: str) -> Shelf:

@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from smsweep.errors import NotFound, SmsweepError, StoreConflict
-from smsweep.remote.record import REJECTED_NOTE
 from smsweep.remote.s3_store.commands import Malformed, carry_out, parse_command
 from smsweep.remote.s3_store.s3_object import Received, Shelf
 from smsweep.remote.s3_store.sqlite_backup import Changes, check_copy, snapshot
+from smsweep.store import notes
 from smsweep.store.base import ParseStored, Store
 from smsweep.store.home import FILE_NAME
-from smsweep.store.notes import AGENTS_NOTE, OBEYED_NOTE
 from smsweep.store.open import open_store
 
 log = logging.getLogger(__name__)
@@ -76,8 +75,8 @@ class Writer:
         received = self._shelf.orders()
         if not received:
             return 0
-        obeyed: dict[str, str] = self.store.get_note(self._sweep_id, OBEYED_NOTE) or {}
-        rejected: dict[str, str] = self.store.get_note(self._sweep_id, REJECTED_NOTE) or {}
+        obeyed: dict[str, str] = notes.HANDLED_COMMANDS.get(self.store, self._sweep_id)
+        rejected: dict[str, str] = notes.REJECTED_COMMANDS.get(self.store, self._sweep_id)
         present = {order.id for order in received}
         for order in received:
             if order.id in obeyed:
@@ -88,8 +87,8 @@ class Writer:
                 log.warning("command %r is malformed and set aside: %s", order.id, err)
                 obeyed[order.id] = f"not a command: {err}"
                 rejected[order.id] = str(err)
-                self.store.put_note(self._sweep_id, REJECTED_NOTE, _newest(rejected, present))
-            self.store.put_note(self._sweep_id, OBEYED_NOTE, _newest(obeyed, present))
+                notes.REJECTED_COMMANDS.put(self.store, self._sweep_id, _newest(rejected, present))
+            notes.HANDLED_COMMANDS.put(self.store, self._sweep_id, _newest(obeyed, present))
         self.save()  # first: a command that is gone from S3 has been carried out for good
         for order in received:
             try:
@@ -102,10 +101,10 @@ class Writer:
 
     def note_job(self, name: str, now: str) -> str:
         """Write down that a training job works on the sweep, and return when it first did."""
-        jobs: dict[str, str] = self.store.get_note(self._sweep_id, AGENTS_NOTE) or {}
+        jobs: dict[str, str] = notes.AGENT_JOBS.get(self.store, self._sweep_id)
         if name not in jobs:
             jobs[name] = now
-            self.store.put_note(self._sweep_id, AGENTS_NOTE, jobs)
+            notes.AGENT_JOBS.put(self.store, self._sweep_id, jobs)
         return jobs[name]
 
     def close(self) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from itertools import accumulate
 
+from smsweep.core.json_documents import Row, TrialFields
 from smsweep.report.figures.common import BEST, Figure, axis, dots, figure, nothing
 from smsweep.report.figures.timeline import span
-from smsweep.report.snapshot import Data, Snapshot
+from smsweep.report.snapshot import Snapshot
 
 
 def cost(snapshot: Snapshot) -> Figure:
@@ -36,10 +37,11 @@ def cost(snapshot: Snapshot) -> Figure:
     return figure([trace], xaxis=axis(f"spent so far, {unit}"), yaxis=axis(f"best {snapshot.metric}"))
 
 
-def _spent(trials: list[Data], snapshot: Snapshot) -> tuple[list[float], str]:
+def _spent(trials: list[TrialFields], snapshot: Snapshot) -> tuple[list[float], str]:
     """Return what each trial cost, in the first unit that is known of any, and that unit."""
     for key, scale, unit in (("usd", 1.0, "dollars"), ("instance_s", 3600.0, "instance hours")):
-        if any(trial["usage"].get(key) for trial in trials):
-            return [trial["usage"].get(key, 0.0) / scale for trial in trials], unit
+        usages: list[Row] = [trial["usage"] for trial in trials]
+        if any(usage.get(key) for usage in usages):
+            return [usage.get(key, 0.0) / scale for usage in usages], unit
     spans = (span(trial, snapshot.made_at) for trial in trials)
     return [(end - start) / timedelta(seconds=1) for start, end in spans], "seconds of trials"

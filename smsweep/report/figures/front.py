@@ -5,8 +5,9 @@ from __future__ import annotations
 from itertools import combinations
 from typing import Any
 
+from smsweep.core.json_documents import TrialFields
 from smsweep.report.figures.common import BEST, COLOURS, Figure, axis, dots, figure, menu, nothing
-from smsweep.report.snapshot import NO_BEST, Data, Snapshot, metric_names
+from smsweep.report.snapshot import NO_BEST, Snapshot, metric_names
 
 OTHERS = COLOURS["pending"]
 
@@ -23,7 +24,7 @@ def front(snapshot: Snapshot) -> Figure:
         inside = [trial for trial in found if trial["number"] not in snapshot.front]
         ahead = sorted(
             (trial for trial in found if trial["number"] in snapshot.front),
-            key=lambda trial: float(trial["metrics"][a]),
+            key=lambda trial: float(trial["metrics"][a] or 0),
         )
         is_shown = not labels
         traces.append(_trace(inside, a, b, name="others", marker={"color": OTHERS}, visible=is_shown))
@@ -36,13 +37,13 @@ def front(snapshot: Snapshot) -> Figure:
     return figure(traces, updatemenus=menus, margin={"t": 80 if menus else 30}, **layouts[0])
 
 
-def _has(trial: Data, name: str) -> bool:
+def _has(trial: TrialFields, name: str) -> bool:
     value = trial["metrics"].get(name)
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < float("inf")
     return is_number and trial["state"] not in NO_BEST
 
 
-def _trace(trials: list[Data], a: str, b: str, **more: Any) -> dict[str, Any]:
+def _trace(trials: list[TrialFields], a: str, b: str, **more: Any) -> dict[str, Any]:
     numbers = [trial["number"] for trial in trials]
     xs, ys = [trial["metrics"][a] for trial in trials], [trial["metrics"][b] for trial in trials]
     return dots(xs, ys, numbers, **more)

@@ -7,9 +7,10 @@ from collections import defaultdict
 from datetime import datetime, timedelta
 from typing import Any
 
+from smsweep.core.json_documents import TrialFields
 from smsweep.report.browser_text import plain
 from smsweep.report.figures.common import COLOURS, Figure, axis, figure, nothing
-from smsweep.report.snapshot import Data, Snapshot
+from smsweep.report.snapshot import Snapshot
 
 
 def timeline(snapshot: Snapshot) -> Figure:
@@ -47,7 +48,7 @@ def timeline(snapshot: Snapshot) -> Figure:
 
 def lanes_of(snapshot: Snapshot) -> dict[int, str]:
     """Return the row of each trial that ran: its place and the first worker there that was free."""
-    by_place: dict[str, list[Data]] = defaultdict(list)
+    by_place: dict[str, list[TrialFields]] = defaultdict(list)
     for trial in snapshot.trials:
         if trial["started_at"]:
             by_place[trial["place"]].append(trial)
@@ -65,8 +66,9 @@ def lanes_of(snapshot: Snapshot) -> dict[int, str]:
     return lanes
 
 
-def span(trial: Data, now: datetime) -> tuple[datetime, datetime]:
+def span(trial: TrialFields, now: datetime) -> tuple[datetime, datetime]:
     """Return when a trial started and ended; one that runs lasts until now."""
+    assert trial["started_at"] is not None
     start = datetime.fromisoformat(trial["started_at"])
     end = datetime.fromisoformat(trial["ended_at"]) if trial["ended_at"] else now
     return start, max(end, start)

@@ -26,8 +26,8 @@ from smsweep.services.sweeps.search_program import codes_of, stored_code
 from smsweep.services.workspace import Workspace
 from smsweep.source.bundle import bundle_path
 from smsweep.source.unpack import open_bundle
+from smsweep.store import notes
 from smsweep.store.base import Store
-from smsweep.store.notes import REUSE_NOTE
 
 if TYPE_CHECKING:
     from smsweep.remote.agent_job.submit import Luggage
@@ -208,6 +208,6 @@ def _refuse_agents(store: Store, sweep_id: str) -> None:
 
 
 def _needed(store: Store, sweep: Sweep) -> tuple[str, ...] | None:
-    if store.get_note(sweep.id, REUSE_NOTE):
+    if notes.IS_REUSE.get(store, sweep.id):
         return None  # any sweep may have the result already
     return (sweep.id, *(prior.partition("/")[0] for prior in sweep.prior_runs))

@@ -16,13 +16,13 @@ from smsweep.notify.parse import HookLike, given_hooks, resolve, values
 from smsweep.runtime.job.secrets import ENV
 from smsweep.secrets.known import make_redact
 from smsweep.services.views.json_views import show, trial_data
+from smsweep.store import notes
 from smsweep.store.base import Store
 from smsweep.util.clock import utc_now
 
 log = logging.getLogger(__name__)
 
 BAD = (TrialState.FAILED, TrialState.CRASHED)
-NOTE = "notified"  # of a sweep: first part of the key of what was told to whom
 
 
 class Notifier:
@@ -99,9 +99,10 @@ class Notifier:
     def _tell(self, kind: str, occasion: str, trial: Trial | None) -> None:
         told = None
         for hook in self._hooks:
-            if kind not in hook.events or not self._store.add_note(
-                self._sweep.id, f"{NOTE}/{occasion}/{hook.key}", utc_now().isoformat(timespec="seconds")
-            ):
+            if kind not in hook.events:
+                continue
+            now = utc_now().isoformat(timespec="seconds")
+            if not notes.notified(occasion, hook.key).add(self._store, self._sweep.id, now):
                 continue
             if told is None:
                 data = trial_data(trial, self._sweep) if trial is not None else None

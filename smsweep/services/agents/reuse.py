@@ -16,8 +16,8 @@ from smsweep.core.trial import Params, Trial, TrialState
 from smsweep.errors import SourceError
 from smsweep.source.bundle import bundle_path, content_hash
 from smsweep.source.unpack import open_bundle
+from smsweep.store import notes
 from smsweep.store.base import Store
-from smsweep.store.notes import OTHER_JOB_NOTE, REUSE_NOTE
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ class Reuse:
             hashes = {sweep.source_hash, self._sweep.source_hash}
             if len(hashes) > 1 and len(set(map(code_of, hashes))) > 1:
                 continue
-            if self._store.get_note(sweep.id, OTHER_JOB_NOTE):
+            if notes.HAS_OTHER_JOB.get(self._store, sweep.id):
                 continue
             repeats = sweep.job.repeats
             for trial in self._store.list_trials(sweep.id):
@@ -101,9 +101,9 @@ def make_reuse(
     store: Store, sweep: Sweep, backend: str, bundles_dir: Path, *, is_asked: bool
 ) -> Callable[[Trial], str]:
     """Return what finishes trials without running them. is_asked: now; or else when the sweep was created."""
-    if not is_asked and not store.get_note(sweep.id, REUSE_NOTE):
+    if not is_asked and not notes.IS_REUSE.get(store, sweep.id):
         return reuse_none
-    if store.get_note(sweep.id, OTHER_JOB_NOTE):
+    if notes.HAS_OTHER_JOB.get(store, sweep.id):
         log.warning("sweep %s has run by another job.yaml than its own, so nothing is reused for it", sweep.id)
         return reuse_none
     return Reuse(store, sweep, backend, bundles_dir)

@@ -45,8 +45,8 @@ from smsweep.services.sweeps.prior_runs import read_prior
 from smsweep.services.sweeps.search_program import codes_of, config_of, stored_code
 from smsweep.services.workspace import Workspace, read_stored
 from smsweep.stopping.registry import make_rule
+from smsweep.store import notes
 from smsweep.store.base import Store
-from smsweep.store.notes import HOSTED_NOTE, OTHER_JOB_NOTE
 from smsweep.util.clock import utc_now
 from smsweep.util.jupyter import is_kernel
 
@@ -111,7 +111,7 @@ def agent(
             warn(given.warnings)
             refuse_secrets(scan_text("job config", given.text, known_secrets(workspace.environ, template)))
         if given and given.text != stored.job_yaml:
-            store.put_note(stored.id, OTHER_JOB_NOTE, True)
+            notes.HAS_OTHER_JOB.put(store, stored.id, True)
         template = replace(template, repeats=stored.job.repeats)  # a sweep's trials are numbered by it
         name = DEFAULT_BACKEND if function else backend_name(backend, workspace)
         template = with_price(template, name, store, stored.id, workspace.environ, utc_now())
@@ -210,7 +210,7 @@ def make_controller(store: Store, stored: Sweep, template: JobTemplate) -> Contr
         "repeats": template.repeats,
         "budget": Purse(budgets_of(template)),
     }
-    note = store.get_note(stored.id, HOSTED_NOTE)
+    note = notes.WANDB_SWEEP.get(store, stored.id)
     if not note:
         return Controller(store, stored, strategy, rule, **options)
     # The HTTP client is slow to import, and few sweeps are hosted by W&B.

@@ -25,7 +25,7 @@ from smsweep.services.sweeps.provenance import origin
 from smsweep.services.sweeps.search_program import codes_of, read_code, with_code
 from smsweep.services.sweeps.snapshot import snapshot
 from smsweep.services.workspace import Workspace
-from smsweep.store.notes import CODE_NOTE, CSV_NOTE, ORIGIN_NOTE, REUSE_NOTE
+from smsweep.store import notes
 
 log = logging.getLogger(__name__)
 
@@ -136,13 +136,13 @@ def keep(
     with workspace.store(create=True) as store:
         warn_of_other_spaces(stored_prior(store, value), config)
         created = store.create_sweep(value)
-        store.put_note(created.id, ORIGIN_NOTE, origin())
+        notes.ORIGIN.put(store, created.id, origin())
         if runs:
-            store.put_note(created.id, CSV_NOTE, runs)
+            notes.PRIOR_CSV_RUNS.put(store, created.id, runs)
         if code:
-            store.put_note(created.id, CODE_NOTE, code)
+            notes.SEARCH_CODE.put(store, created.id, code)
         if reuse:
-            store.put_note(created.id, REUSE_NOTE, True)
+            notes.IS_REUSE.put(store, created.id, True)
         return created.id
 
 

@@ -11,6 +11,7 @@ from smsweep.config_files.code_consent import hook_codes, refuse_code
 from smsweep.config_files.from_python import to_yaml
 from smsweep.config_files.job_yaml import ParsedJob, parse_job
 from smsweep.config_files.sweep_yaml import ParsedSweep, parse_sweep
+from smsweep.core.json_documents import DraftCheckDocument, DraftDocument, ParamValues
 from smsweep.core.sweep import Sweep, SweepConfig
 from smsweep.core.trial import History, Trial
 from smsweep.errors import ConfigError, NotFound, SmsweepError
@@ -28,10 +29,9 @@ from smsweep.services.sweeps.snapshot import secrets_in_configs, snapshot
 from smsweep.services.workspace import Workspace, find_trial
 from smsweep.source.bundle import bundle_path
 from smsweep.source.unpack import open_bundle
+from smsweep.store import notes
 from smsweep.store.base import Store
-from smsweep.store.notes import ORIGIN_NOTE
 
-Data = dict[str, Any]
 N_SHOWN = 5  # trials of a check
 EXPONENTS = ("log_uniform", "q_log_uniform")  # their min and max are no values
 BEGINNING = """\
@@ -50,7 +50,7 @@ parameters:
 """
 
 
-def draft(labels: Sequence[str], *, is_narrow: bool = False) -> Data:
+def draft(labels: Sequence[str], *, is_narrow: bool = False) -> DraftDocument:
     """Return what a new sweep may begin with, given trials ("ID/N") or sweeps ("ID") that it is to learn from.
 
     Its files are those of the first one named, whose source it shares (`like`). is_narrow: ranges and values are
@@ -77,7 +77,7 @@ def draft(labels: Sequence[str], *, is_narrow: bool = False) -> Data:
 
 def check(
     *, sweep_yaml: str, job_yaml: str = "", name: str = "", like: str = "", prior_runs: Sequence[str] = ()
-) -> Data:
+) -> DraftCheckDocument:
     """Return what is wrong with a draft (`problems`, all of them), what may surprise, and its first trials."""
     problems: list[str] = []
     try:
@@ -96,7 +96,7 @@ def check(
     repeats = job.template.repeats
     expected = expected_trial_count(parsed.config, repeats)
     n = N_SHOWN if expected is None else min(N_SHOWN, expected)
-    trials: list[Data] = []
+    trials: list[ParamValues] = []
     try:
         config = with_code(parsed.config, _code(workspace, parsed, job, like))
         trials = [dict(params) for params in make_strategy(config, 0, repeats).suggest(History(), n)]
@@ -228,7 +228,7 @@ def _origin(workspace: Workspace, like: str) -> Mapping[str, Any]:
     if not like:
         return origin(Path.cwd())
     with workspace.store() as store:
-        return store.get_note(like, ORIGIN_NOTE) or {}
+        return notes.ORIGIN.get(store, like)
 
 
 def _sweep(workspace: Workspace, sweep_id: str) -> Sweep:

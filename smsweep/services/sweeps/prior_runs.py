@@ -14,8 +14,8 @@ from smsweep.core.sweep import Sweep, SweepConfig
 from smsweep.core.trial import MetricStats, Trial, TrialState
 from smsweep.services.labels import parse_label
 from smsweep.space.space import MISSING
+from smsweep.store import notes
 from smsweep.store.base import Store
-from smsweep.store.notes import CSV_NOTE
 from smsweep.wandb_compat.runs_csv import may_be, read_runs_csv
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ def is_file(prior: str) -> bool:
 
 
 def read_files(priors: Iterable[str], config: SweepConfig) -> list[dict[str, Any]]:
-    """Return the runs of the CSV files among them, for CSV_NOTE; warn of what cannot be used."""
+    """Return the runs of the CSV files among them, for PRIOR_CSV_RUNS; warn of what cannot be used."""
     runs: list[dict[str, Any]] = []
     for path in priors:
         if is_file(path):
@@ -40,7 +40,7 @@ def read_files(priors: Iterable[str], config: SweepConfig) -> list[dict[str, Any
 
 def read_prior(store: Store, sweep: Sweep) -> list[Trial]:
     """Return the trials of earlier sweeps that inform the search, and the runs of files, numbered from 0."""
-    runs = store.get_note(sweep.id, CSV_NOTE) or []
+    runs = notes.PRIOR_CSV_RUNS.get(store, sweep.id)
     found = itertools.chain(stored_prior(store, sweep), map(_as_trial, runs))
     return [replace(trial, number=number) for number, trial in enumerate(found)]
 

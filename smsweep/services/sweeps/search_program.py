@@ -14,8 +14,8 @@ from smsweep.errors import ConfigError
 from smsweep.secrets.known import known_secrets
 from smsweep.secrets.scan import refuse_secrets, scan_text
 from smsweep.services.sweeps.program_location import holds, source_folders
+from smsweep.store import notes
 from smsweep.store.base import Store
-from smsweep.store.notes import CODE_NOTE
 
 MAX_BYTES = 1_000_000  # of that text
 
@@ -78,7 +78,7 @@ def stored_code(store: Store, sweep: Sweep) -> str:
         ConfigError: If the text is not the one that the sweep was created with.
     """
     file = _file(sweep.config)
-    note = store.get_note(sweep.id, CODE_NOTE) if file else ""
+    note = notes.SEARCH_CODE.get(store, sweep.id) if file else ""
     code = note if isinstance(note, str) else ""
     if code and digest_of(code) != sweep.code_hash:
         raise ConfigError(

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import closing
-from typing import Any
 
 from smsweep.aws.client import Aws
+from smsweep.core.json_documents import DetachedAgentDocument
 from smsweep.errors import SmsweepError
 from smsweep.remote.agent_jobs import look_at, total_s
-from smsweep.remote.record import REJECTED_NOTE, Record, all_jobs
+from smsweep.remote.record import Record, all_jobs
+from smsweep.store import notes
 from smsweep.store.base import Store
-from smsweep.store.notes import AGENTS_NOTE
 
 UNKNOWN = "unknown"
 
 
-def agent_data(record: Record, store: Store, environ: Mapping[str, str]) -> dict[str, Any]:
+def agent_data(record: Record, store: Store, environ: Mapping[str, str]) -> DetachedAgentDocument:
     """Return `job`, its `status` and `reason`, instance `hours` and `usd` of all its jobs, and `kept_at`.
 
     Where AWS cannot be asked the status is unknown, and the reason says why. `rejected` lists the last objects
     among the agent's commands in S3 that were not commands, the newest last, each with its `id` and the `reason`.
     """
-    names = all_jobs(record, store.get_note(record.sweep_id, AGENTS_NOTE))
-    rejected: dict[str, str] = store.get_note(record.sweep_id, REJECTED_NOTE) or {}
-    found = {
+    names = all_jobs(record, notes.AGENT_JOBS.get(store, record.sweep_id))
+    rejected: dict[str, str] = notes.REJECTED_COMMANDS.get(store, record.sweep_id)
+    found: DetachedAgentDocument = {
         "job": names[-1] if names else "",
         "status": UNKNOWN,
         "reason": "",

@@ -6,9 +6,15 @@ import difflib
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from smsweep.backends.local.job_folder import JobFolder
+from smsweep.core.json_documents import (
+    DiffDocument,
+    DifferenceDocument,
+    FileDifferenceDocument,
+    SourceDifferenceDocument,
+)
 from smsweep.core.sweep import Sweep
 from smsweep.core.trial import Trial, is_number
 from smsweep.errors import SourceError, UsageError
@@ -19,12 +25,13 @@ from smsweep.services.views.json_views import flat_params, show, sweep_data, tri
 from smsweep.services.workspace import Workspace, find_trial
 from smsweep.source.bundle import Bundle, bundle_path
 from smsweep.source.unpack import extract
+from smsweep.store import notes
 from smsweep.store.base import Store
-from smsweep.store.notes import ORIGIN_NOTE
 from smsweep.util.terminal_text import with_texts
 
-Data = dict[str, Any]
 ABSENT = object()
+SECTIONS = ("facts", "params", "metrics", "config", "job", "request", "environment")
+DECISIVE = ("params", "metrics", "config", "job", "request")  # two sides are the same if these and the source are
 
 # Of a sweep: what is its own in any case, and what another section shows.
 OWN = ("id", "created_at", "trials", "best", "usage", "waiting", "source_hash", "metric", "metrics")
@@ -38,7 +45,7 @@ NO_AMOUNTS = ("seed", "exit_code", "attempt")  # numbers without a distance betw
 OWN_OF_REQUEST = ("TrainingJobName", "HyperParameters", "OutputDataConfig", "CheckpointConfig", "Tags")
 
 
-def diff(a: str, b: str) -> Data:
+def diff(a: str, b: str) -> DiffDocument:
     """Compare two trials ("ID/N") or two sweeps ("ID"), secrets masked.
 
     Returns `kind` (trial or sweep), `a`, `b`, `is_same`, and what differs in each of `facts`, `params`, `metrics`,
@@ -55,7 +62,7 @@ def diff(a: str, b: str) -> Data:
     with workspace.store() as store:
         sweeps = [store.get_sweep(sweep_id) for sweep_id, _ in labels]
         trials = [find_trial(store, sweep_id, number) for sweep_id, number in labels if number is not None]
-        origins = [store.get_note(sweep.id, ORIGIN_NOTE) or {} for sweep in sweeps]
+        origins = [notes.ORIGIN.get(store, sweep.id) for sweep in sweeps]
         redact = _redact(workspace, sweeps)
         if trials:
             sides = [_of_trial(workspace, trial, sweep) for trial, sweep in zip(trials, sweeps, strict=True)]
@@ -63,20 +70,28 @@ def diff(a: str, b: str) -> Data:
             sides = [_of_sweep(store, sweep) for sweep in sweeps]
     for side, sweep, origin in zip(sides, sweeps, origins, strict=True):
         side |= {"config": sweep.config.document, "job": sweep.job.document, "environment": origin}
-    found: Data = {
+    differences: dict[str, list[DifferenceDocument]] = {}
+    same: dict[str, int] = {}
+    for section in SECTIONS:
+        pairs = list(_pairs(*(dict(_leaves(side[section])) for side in sides)))
+        differences[section] = [with_texts(pair, redact) for pair in pairs if not _is_same(pair)]
+        same[section] = len(pairs) - len(differences[section])
+    source = source_diff(workspace, (sweeps[0].source_hash, sweeps[1].source_hash), redact)
+    return {
         "kind": "trial" if trials else "sweep",
         "a": a.strip(),
         "b": b.strip(),
-        "source": source_diff(workspace, (sweeps[0].source_hash, sweeps[1].source_hash), redact),
-        "same": {},
+        "is_same": source["is_same"] and not any(differences[section] for section in DECISIVE),
+        "source": source,
+        "same": same,
+        "facts": differences["facts"],
+        "params": differences["params"],
+        "metrics": differences["metrics"],
+        "config": differences["config"],
+        "job": differences["job"],
+        "request": differences["request"],
+        "environment": differences["environment"],
     }
-    for section in ("facts", "params", "metrics", "config", "job", "request", "environment"):
-        pairs = list(_pairs(*(dict(_leaves(side[section])) for side in sides)))
-        found[section] = [with_texts(pair, redact) for pair in pairs if not _is_same(pair)]
-        found["same"][section] = len(pairs) - len(found[section])
-    told = ("params", "metrics", "config", "job", "request")
-    found["is_same"] = found["source"]["is_same"] and not any(found[section] for section in told)
-    return found
 
 
 def _leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -95,7 +110,7 @@ def _leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
         yield prefix, value
 
 
-def _of_trial(workspace: Workspace, trial: Trial, sweep: Sweep) -> Data:
+def _of_trial(workspace: Workspace, trial: Trial, sweep: Sweep) -> dict[str, Any]:
     data = trial_data(trial, sweep)
     seconds = (trial.ended_at - trial.started_at).total_seconds() if trial.ended_at and trial.started_at else None
     facts = {name: value for name, value in data.items() if name not in OWN_OF_TRIAL}
@@ -111,18 +126,26 @@ def _of_trial(workspace: Workspace, trial: Trial, sweep: Sweep) -> Data:
     }
 
 
-def _of_sweep(store: Store, sweep: Sweep) -> Data:
+def _of_sweep(store: Store, sweep: Sweep) -> dict[str, Any]:
     shown = show(sweep.id)
-    best = shown["best"] or {"params": {}, "metrics": {}, "objective": None}
+    best = shown["best"]
     facts = {name: value for name, value in sweep_data(sweep).items() if name not in OWN}
     facts |= {f"trials.{state}": count for state, count in shown["trials"].items()}
-    facts |= {f"usage.{name}": shown["usage"][name] for name in ("jobs", "hours", "usd")}
-    metrics = {**best["metrics"], **({"objective": best["objective"]} if best["objective"] is not None else {})}
+    usage = shown["usage"]
+    facts |= {"usage.jobs": usage["jobs"], "usage.hours": usage["hours"], "usage.usd": usage["usd"]}
+    metrics = dict(best["metrics"]) if best else {}
+    if best and best["objective"] is not None:
+        metrics["objective"] = best["objective"]
     request = dict(sweep.job.request)
-    return {"facts": _known(facts), "params": flat_params(best["params"]), "metrics": metrics, "request": request}
+    return {
+        "facts": _known(facts),
+        "params": flat_params(best["params"]) if best else {},
+        "metrics": metrics,
+        "request": request,
+    }
 
 
-def _request(workspace: Workspace, trial: Trial, sweep: Sweep) -> Data:
+def _request(workspace: Workspace, trial: Trial, sweep: Sweep) -> dict[str, Any]:
     """Return the request of a trial's job as it was sent, or else as job.yaml has it, without what is its own."""
     folder = JobFolder(workspace.jobs_dir / trial.job_name)
     request = folder.find_request() if trial.job_name else None
@@ -137,22 +160,23 @@ def _request(workspace: Workspace, trial: Trial, sweep: Sweep) -> Data:
     return kept
 
 
-def _known(facts: Data) -> Data:
+def _known(facts: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in facts.items() if value is not None}
 
 
-def _pairs(a: Data, b: Data) -> Iterator[Data]:
+def _pairs(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[DifferenceDocument]:
     for name in dict.fromkeys([*a, *b]):
-        pair: Data = {"name": name}
-        for side, values in (("a", a), ("b", b)):
-            if name in values:
-                pair[side] = values[name]
+        pair: DifferenceDocument = {"name": name}
+        if name in a:
+            pair["a"] = a[name]
+        if name in b:
+            pair["b"] = b[name]
         if name not in NO_AMOUNTS and all(map(is_number, (pair.get("a"), pair.get("b")))):
             pair["delta"] = pair["b"] - pair["a"]
         yield pair
 
 
-def _is_same(pair: Data) -> bool:
+def _is_same(pair: DifferenceDocument) -> bool:
     a, b = pair.get("a", ABSENT), pair.get("b", ABSENT)
     return (a == b and isinstance(a, bool) == isinstance(b, bool)) or (a != a and b != b)
 
@@ -169,26 +193,34 @@ def _environ(workspace: Workspace, sweep: Sweep) -> dict[str, str]:
 MAX_TEXT = 512_000  # bytes of a file whose lines are compared
 
 
-def source_diff(workspace: Workspace, hashes: tuple[str, str], redact: Callable[[str], str]) -> Data:
+def source_diff(
+    workspace: Workspace, hashes: tuple[str, str], redact: Callable[[str], str]
+) -> SourceDifferenceDocument:
     """Return `is_same` and, where the sources differ, `files`: name, change, and a unified diff of texts.
 
     change: added, removed, changed, or mode (it became executable, or ceased to be). A file of another kind than
     text, a very large one, and one with secrets have no diff. `missing`: which snapshot is not on this machine;
     files are null then.
     """
-    about: Data = {"a": hashes[0], "b": hashes[1], "is_same": hashes[0] == hashes[1], "files": [], "missing": []}
+    about: SourceDifferenceDocument = {
+        "a": hashes[0],
+        "b": hashes[1],
+        "is_same": hashes[0] == hashes[1],
+        "files": [],
+        "missing": [],
+    }
     if about["is_same"]:
         return about
     about["missing"] = [name for name in hashes if name and not bundle_path(workspace.bundles_dir, name).is_file()]
     if about["missing"]:
-        return about | {"files": None}
+        return {**about, "files": None}
     with tempfile.TemporaryDirectory(prefix="smsweep-diff-") as scratch:
         folders = (Path(scratch) / "a", Path(scratch) / "b")
         try:
             bundles = [_extract(workspace, name, folder) for name, folder in zip(hashes, folders, strict=True)]
         except SourceError as err:
-            return about | {"files": None, "missing": [str(err)]}
-        return about | {"files": _files(bundles, folders, redact)}
+            return {**about, "files": None, "missing": [str(err)]}
+        return {**about, "files": _files(bundles, folders, redact)}
 
 
 def _extract(workspace: Workspace, source_hash: str, into: Path) -> Bundle | None:
@@ -197,13 +229,16 @@ def _extract(workspace: Workspace, source_hash: str, into: Path) -> Bundle | Non
     return extract(bundle_path(workspace.bundles_dir, source_hash), into, expect=source_hash)
 
 
-def _files(bundles: list[Bundle | None], folders: tuple[Path, Path], redact: Callable[[str], str]) -> list[Data]:
+def _files(
+    bundles: list[Bundle | None], folders: tuple[Path, Path], redact: Callable[[str], str]
+) -> list[FileDifferenceDocument]:
     before, after = ({member.name: member for member in bundle.members} if bundle else {} for bundle in bundles)
-    found = []
+    found: list[FileDifferenceDocument] = []
     for name in sorted({*before, *after}):
         a, b = before.get(name), after.get(name)
         if a == b:
             continue
+        change: Literal["added", "removed", "changed", "mode"]
         if a is None or b is None:
             change = "added" if a is None else "removed"
         else:

@@ -5,10 +5,27 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from smsweep.core.budget import worst_instance_s
 from smsweep.core.failure_kind import alike as alike
+from smsweep.core.json_documents import (
+    AmountsDocument,
+    BestTrialDocument,
+    DetachedAgentDocument,
+    FrontTrialDocument,
+    ListedSweepDocument,
+    MetricDocument,
+    PriceDocument,
+    Row,
+    ShownTrialDocument,
+    SweepDocument,
+    SweepFields,
+    SweepUsageDocument,
+    TrialDocument,
+    TrialFields,
+    TrialUsageDocument,
+)
 from smsweep.core.objective import objective
 from smsweep.core.pareto import last_value
 from smsweep.core.sweep import Metric, Sweep
@@ -22,15 +39,14 @@ from smsweep.services.labels import parse_sweep_id, parse_trial
 from smsweep.services.pricing import known_price
 from smsweep.services.views.best_of_repeats import Best, find_best, find_front
 from smsweep.services.workspace import Workspace, find_trial
+from smsweep.store import notes
 from smsweep.store.base import Store
-from smsweep.store.notes import OUTLOOK_NOTE, PRICE_NOTE
 from smsweep.wandb_compat.run_facts import metrics_of, params_of, usage_of
 
-Data = dict[str, Any]
 FAILURES = (TrialState.FAILED, TrialState.CRASHED)
 
 
-def show(sweep_id: str) -> Data:
+def show(sweep_id: str) -> SweepDocument:
     """Return a sweep with its trials counted by state, its best or its front, its outlook; a detached `agent`."""
     workspace = Workspace()
     with workspace.store() as store:
@@ -44,7 +60,9 @@ def show(sweep_id: str) -> Data:
         return show_data(store, sweep, store.list_trials(sweep.id), agent)
 
 
-def show_data(store: Store, sweep: Sweep, trials: Collection[Trial], agent: Data | None = None) -> Data:
+def show_data(
+    store: Store, sweep: Sweep, trials: Collection[Trial], agent: DetachedAgentDocument | None = None
+) -> SweepDocument:
     """Return what `show` does. trials: of the sweep as they are now, removed ones apart. agent: a detached one."""
     counts = Counter(trial.state.value for trial in trials)
     waiting = {trial.number: read_waiting(store, trial) for trial in trials}
@@ -57,8 +75,8 @@ def show_data(store: Store, sweep: Sweep, trials: Collection[Trial], agent: Data
         "trials": dict(sorted(counts.items())),
         "best": best_data(best, sweep) if best else None,
         "front": [found.trial.number for found in front],  # of several metrics
-        "outlook": store.get_note(sweep.id, OUTLOOK_NOTE) or "",
-        "usage": usage_data(trials, sweep, store.get_note(sweep.id, PRICE_NOTE)),
+        "outlook": notes.OUTLOOK.get(store, sweep.id),
+        "usage": usage_data(trials, sweep, notes.PRICE.get(store, sweep.id)),
         "agent": agent,
         "waiting": [{"number": number, **found} for number, found in sorted(waiting.items()) if found],
         "failures": [{"reason": reason, "trials": n} for reason, n in reasons.most_common()],
@@ -70,7 +88,7 @@ def first_reason(trial: Trial) -> str:
     return alike(trial.reason.partition("\n")[0]) or "no reason given"
 
 
-def front(sweep_id: str) -> list[Data]:
+def front(sweep_id: str) -> list[FrontTrialDocument]:
     """Return the trials of a sweep of several metrics that no other beats, with `outcome`, by ascending number.
 
     Where assignments are repeated: one trial of each that no other beats by its means, which are the `outcome`,
@@ -80,15 +98,17 @@ def front(sweep_id: str) -> list[Data]:
         sweep = store.get_sweep(parse_sweep_id(sweep_id))
         trials = store.list_trials(sweep.id)
     metrics = sweep.config.metrics
-    return [
-        trial_data(found.trial, sweep)
-        | {"outcome": {metric.name: last_value(found.seen, metric.name) for metric in metrics}}
-        | ({"repeats": [trial.number for trial in found.repeats]} if found.repeats else {})
-        for found in find_front(trials, metrics, sweep.job.repeats)
-    ]
+    documents = []
+    for found in find_front(trials, metrics, sweep.job.repeats):
+        outcome = {metric.name: last_value(found.seen, metric.name) for metric in metrics}
+        document = cast(FrontTrialDocument, {**trial_data(found.trial, sweep), "outcome": outcome})
+        if found.repeats:
+            document["repeats"] = [trial.number for trial in found.repeats]
+        documents.append(document)
+    return documents
 
 
-def list_sweeps() -> list[Data]:
+def list_sweeps() -> list[ListedSweepDocument]:
     """Return every sweep, newest first, with its trials counted by state."""
     workspace = Workspace()
     if not workspace.has_store:
@@ -103,7 +123,7 @@ def list_sweeps() -> list[Data]:
         ]
 
 
-def list_trials(sweep_id: str) -> list[Data]:
+def list_trials(sweep_id: str) -> list[TrialDocument]:
     """Return a sweep's trials by ascending number."""
     with Workspace().store() as store:
         sweep = store.get_sweep(parse_sweep_id(sweep_id))
@@ -111,14 +131,14 @@ def list_trials(sweep_id: str) -> list[Data]:
     return [trial_data(trial, sweep) for trial in sorted(trials, key=lambda trial: trial.number)]
 
 
-def show_trial(label: str) -> Data:
+def show_trial(label: str) -> ShownTrialDocument:
     sweep_id, number = parse_trial(label)
     with Workspace().store() as store:
         trial = find_trial(store, sweep_id, number)
         return {**trial_data(trial, store.get_sweep(sweep_id)), "waiting": read_waiting(store, trial)}
 
 
-def sweep_data(sweep: Sweep) -> Data:
+def sweep_data(sweep: Sweep) -> SweepFields:
     metric = sweep.config.metric
     return {
         "id": sweep.id,
@@ -138,11 +158,11 @@ def sweep_data(sweep: Sweep) -> Data:
     }
 
 
-def metric_data(metric: Metric) -> Data:
+def metric_data(metric: Metric) -> MetricDocument:
     return {"name": metric.name, "goal": metric.goal.value, "target": metric.target}
 
 
-def usage_data(trials: Collection[Trial], sweep: Sweep, price: Data | None) -> Data:
+def usage_data(trials: Collection[Trial], sweep: Sweep, price: PriceDocument | None) -> SweepUsageDocument:
     """Return what a sweep's jobs have used, and may use yet.
 
     `jobs`, instance `hours`, `usd` (null without a price) of jobs that have ended; `budget`, and what of it is
@@ -159,13 +179,13 @@ def usage_data(trials: Collection[Trial], sweep: Sweep, price: Data | None) -> D
         "jobs": sum(usage.get("n_jobs", 0) for usage in used),
         "hours": round(sum(usage.get("instance_s", 0.0) for usage in used) / 3600, 6),
         "usd": round(sum(priced), 6) if priced else None,
-        "budget": dict(template.budget),
-        "set_aside": {name: value for name, value in worst.items() if name in template.budget},
+        "budget": cast(AmountsDocument, dict(template.budget)),
+        "set_aside": cast(AmountsDocument, {name: worst[name] for name in worst if name in template.budget}),
         "price": price,
     }
 
 
-def trial_data(trial: Trial, sweep: Sweep) -> Data:
+def trial_data(trial: Trial, sweep: Sweep) -> TrialDocument:
     metric = sweep.config.metric
     return {
         "number": trial.number,
@@ -179,16 +199,16 @@ def trial_data(trial: Trial, sweep: Sweep) -> Data:
         "job_name": trial.job_name,
         "place": trial.place,
         "retries": dict(trial.retries),
-        "usage": usage_of(trial),
+        "usage": cast(TrialUsageDocument, usage_of(trial)),
         "created_at": _time(trial.created_at),
         "started_at": _time(trial.started_at),
         "ended_at": _time(trial.ended_at),
     }
 
 
-def best_data(best: Best, sweep: Sweep) -> Data:
+def best_data(best: Best, sweep: Sweep) -> BestTrialDocument:
     """Return a sweep's best trial; with `repeats`, where its assignment was tried more than once."""
-    data = trial_data(best.trial, sweep)
+    data = cast(BestTrialDocument, trial_data(best.trial, sweep))
     if best.repeats:
         repeats = [trial_data(trial, sweep) for trial in best.repeats]
         data["repeats"] = {
@@ -205,7 +225,7 @@ FIELDS = (  # of a trial, that are one value each
 )
 
 
-def table(trials: Iterable[Data]) -> tuple[list[str], list[Data]]:
+def table(trials: Iterable[TrialFields]) -> tuple[list[str], list[dict[str, Any]]]:
     """Return the columns and flat rows of an export: trial fields, then `params.*`, `metrics.*` and so on."""
     rows = [table_row(trial) for trial in trials]
     columns = list(dict.fromkeys((*FIELDS, *(name for row in rows for name in row))))
@@ -214,11 +234,13 @@ def table(trials: Iterable[Data]) -> tuple[list[str], list[Data]]:
     return columns, rows
 
 
-def table_row(trial: Data) -> Data:
-    row = {name: trial[name] for name in FIELDS}
+def table_row(trial: TrialFields) -> dict[str, Any]:
+    """Return a trial as a flat row: its fields, then `params.*`, `metrics.*`, `retries.*` and `usage.*`."""
+    values: Row = trial
+    row = {name: values[name] for name in FIELDS}
     row |= {f"params.{name}": value for name, value in flat_params(trial["params"]).items()}
     for group in ("metrics", "retries", "usage"):
-        row |= {f"{group}.{name}": value for name, value in trial[group].items()}
+        row |= {f"{group}.{name}": value for name, value in values[group].items()}
     return row
 
 

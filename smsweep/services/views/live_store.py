@@ -1,17 +1,25 @@
-"""A sweep that is watched: read once, then only what changed, from a store that is kept open and never written."""
+"""The sweeps of a workspace for the web page and for reports, with secrets masked."""
 
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any, TypeVar
 
+from smsweep.core.json_documents import (
+    RunningTrialDocument,
+    SweepChanges,
+    SweepDocument,
+    SweepSummaryDocument,
+    SweepTextsAnswer,
+    TrialDocument,
+)
 from smsweep.core.sweep import Sweep
-from smsweep.core.trial import MetricPoint, Trial
+from smsweep.core.trial import MetricPoint
 from smsweep.errors import NotFound
 from smsweep.report.axes import axes_of
 from smsweep.report.downsample import thin
@@ -19,75 +27,82 @@ from smsweep.report.snapshot import Snapshot
 from smsweep.secrets.mask_json import Cleaner
 from smsweep.services.job_config import secrets_of
 from smsweep.services.labels import parse_sweep_id
-from smsweep.services.views.json_views import flat_params, json_safe, show_data, table_row, trial_data
-from smsweep.services.views.watcher import metric_name
+from smsweep.services.views.json_views import flat_params, json_safe, table_row, trial_data
+from smsweep.services.views.sweep_reader import SweepReader
 from smsweep.services.workspace import Workspace
+from smsweep.store import notes
 from smsweep.store.base import Store
-from smsweep.store.notes import ORIGIN_NOTE
 from smsweep.util.clock import utc_now
 
-Data = dict[str, Any]
 T = TypeVar("T")
-WAITING_S = 5.0  # after which it is asked again what running trials wait for
-MOST_KEPT = 12  # sweeps with all their trials in memory
-LINE_POINTS = 40  # of a small line: how the best came about, a running trial's curve
-MOST_RUNNING = 40  # shown
+WAITING_S = 5.0  # maximum age of what active trials wait for
+MAX_SWEEPS = 12  # sweeps with all their trials in memory
+LINE_POINTS = 40  # of a sparkline
+MAX_RUNNING = 40  # active trials in a summary
 
 
 class LiveSweep:
-    """A sweep, its trials and their curves as last read. Not for several threads at once."""
+    """A sweep, its trials and their curves at the last read, with secrets masked. Not thread-safe."""
 
     def __init__(self, sweep_id: str, workspace: Workspace) -> None:
         self._id = sweep_id
         self._workspace = workspace
         self._clean = Cleaner(())
-        self._seen = 0  # highest revision among the trials read
-        self._shown_at = -1  # revision of `shown`
-        self._shown_s = 0.0  # when it was made, monotonic
-        self._trials: dict[int, Trial] = {}
-        self._data: dict[int, Data] = {}  # as `smsweep export --format json` has them, without secrets
-        self._gone: dict[int, int] = {}  # removed trial -> its revision
-        self.columns: list[str] = []  # of the rows; only ever grows
-        self.shown: Data = {}  # as `smsweep show --json`, without secrets
-        self.origin: Data = {}
-        self.sweep: Sweep | None = None
+        self._reader = SweepReader(sweep_id, has_curves=True)
+        self._data: dict[int, TrialDocument] = {}  # as in `smsweep export --format json`, masked
+        self._unmasked: SweepDocument | None = None  # the document that `shown` was made from
+        self._shown: SweepDocument | None = None
         self._snapshot: Snapshot | None = None  # of `shown`
-        self._summary: Data | None = None  # likewise
+        self._summary: SweepSummaryDocument | None = None  # of `shown`
+        self.columns: list[str] = []  # of the rows; columns are only added
+        self.origin: dict[str, Any] = {}
 
     @property
     def revision(self) -> int:
-        return self.sweep.revision if self.sweep else 0
-
-    def read(self, store: Store) -> None:
-        """Take in what changed since the last time. Raises NotFound for a sweep that is no more."""
-        sweep = store.get_sweep(self._id)
-        if self.sweep is None:
-            self._clean = Cleaner(secrets_of(sweep, self._workspace))
-            self.origin = self._clean(store.get_note(sweep.id, ORIGIN_NOTE) or {})
-        self.sweep = sweep
-        metric = self.metric
-        if sweep.revision > self._seen:
-            for trial in store.list_trials(self._id, since=self._seen, curve_of=metric or None):
-                self._take(trial, sweep)
-        is_old = time.monotonic() - self._shown_s > WAITING_S and any(
-            t.state.is_active for t in self._trials.values()
-        )
-        if self._shown_at != sweep.revision or is_old:  # what a trial waits for changes without a revision
-            self.shown = self._clean(json_safe(show_data(store, sweep, self._trials.values())))
-            self._shown_at, self._shown_s = sweep.revision, time.monotonic()
-            self._snapshot = self._summary = None
+        """The sweep's revision at the last read; 0 before the first."""
+        return self.sweep.revision if self._reader.has_read else 0
 
     @property
-    def metric(self) -> str:
-        """The metric that figures show, by the name that scripts report; "" for a sweep without any."""
-        return metric_name(self.sweep) if self.sweep else ""
+    def sweep(self) -> Sweep:
+        """The sweep at the last read, not masked."""
+        return self._reader.sweep
 
-    def changes(self, since: int) -> Data:
-        """Return the rows of trials that changed after a revision, and which were removed. since: 0 for all."""
-        is_old = since < self._seen
-        numbers = (
-            sorted(number for number, trial in self._trials.items() if trial.revision > since) if is_old else []
-        )
+    @property
+    def shown(self) -> SweepDocument:
+        """The sweep as in `smsweep show --json`, masked."""
+        assert self._shown is not None, "nothing was read yet"
+        return self._shown
+
+    def read(self, store: Store) -> None:
+        """Read the changes since the previous call.
+
+        Raises:
+            NotFound: If the sweep does not exist.
+        """
+        is_first = not self._reader.has_read
+        changes = self._reader.read(store)
+        if is_first:
+            self._clean = Cleaner(secrets_of(self.sweep, self._workspace))
+            self.origin = self._clean(notes.ORIGIN.get(store, self.sweep.id))
+        for change in changes:
+            number = change.now.number
+            if change.now.is_removed:
+                self._data.pop(number, None)
+            else:
+                self._data[number] = self._clean(json_safe(trial_data(change.now, self.sweep)))
+        document = self._reader.document(store, WAITING_S if self._reader.has_active_trials else math.inf)
+        if document is not self._unmasked:
+            self._unmasked, self._shown = document, self._clean(json_safe(document))
+            self._snapshot = self._summary = None
+
+    def changes(self, since: int) -> SweepChanges:
+        """Return the rows of the trials that changed after a revision, and the numbers of removed trials.
+
+        Args:
+            since: A revision; 0 for all trials.
+        """
+        trials = self._reader.trials.values() if since < self._reader.revision else ()
+        numbers = sorted(trial.number for trial in trials if trial.revision > since)
         rows = [table_row(self._data[number]) for number in numbers]
         for row in rows:
             self.columns += [name for name in row if name not in self.columns]
@@ -95,11 +110,11 @@ class LiveSweep:
             "revision": self.revision,
             "columns": self.columns,
             "rows": [[row.get(name) for name in self.columns] for row in rows],
-            "removed": sorted(number for number, revision in self._gone.items() if revision > since),
+            "removed": sorted(number for number, revision in self._reader.removed.items() if revision > since),
         }
 
-    def summary(self) -> Data:
-        """Return what a list says of the sweep: `shown`, how its best came about, what runs now."""
+    def summary(self) -> SweepSummaryDocument:
+        """Return the sweep for a list of sweeps: `shown`, the course of the best objective, the active trials."""
         if self._summary is None:
             snapshot = self.snapshot()
             best = snapshot.best_so_far(value for _, value in snapshot.scored())
@@ -111,15 +126,20 @@ class LiveSweep:
             }
         return self._summary
 
-    def trial(self, number: int) -> Data:
-        """Raises NotFound."""
+    def trial(self, number: int) -> TrialDocument:
+        """Return a trial, masked.
+
+        Raises:
+            NotFound: If there is no such trial.
+        """
         if number not in self._data:
-            raise NotFound(f"sweep {self._id} has no trial {number}; it has been removed, or never was")
+            raise NotFound(
+                f"sweep {self._id}: has no trial {number}; list its trials with: smsweep trials {self._id}"
+            )
         return self._data[number]
 
-    def texts(self) -> Data:
-        """Return both files of the sweep and where it comes from."""
-        assert self.sweep is not None
+    def texts(self) -> SweepTextsAnswer:
+        """Return sweep.yaml, job.yaml and the origin of the sweep, masked."""
         return {
             "sweep_yaml": self._clean(self.sweep.sweep_yaml),
             "job_yaml": self._clean(self.sweep.job_yaml),
@@ -128,16 +148,14 @@ class LiveSweep:
         }
 
     def snapshot(self) -> Snapshot:
-        """Return all of it for figures and reports."""
+        """Return the data of figures and reports."""
         if self._snapshot is not None:
             return self._snapshot
-        assert self.sweep is not None
         numbers = sorted(self._data)
         trials = [self._data[number] for number in numbers]
         config = self.sweep.config
-        curves = {
-            name: {number: self._trials[number].curve for number in numbers} for name in (self.metric,) if name
-        }
+        metric = self._reader.metric
+        curves = {metric: {number: self._reader.trials[number].curve for number in numbers}} if metric else {}
         texts = self.texts()
         self._snapshot = Snapshot(
             sweep=self.shown,
@@ -152,37 +170,39 @@ class LiveSweep:
         )
         return self._snapshot
 
-    def _running(self) -> list[Data]:
-        """Return the first trials that run, each with its curve so far."""
-        active = sorted(number for number, trial in self._trials.items() if trial.state.is_active)
-        keys = ("number", "state", "params", "objective", "started_at")
-        found = []
-        for number in active[:MOST_RUNNING]:
-            curve = self._trials[number].curve
-            line = [value for _, value in thin(curve, LINE_POINTS)]
-            found.append({key: self._data[number][key] for key in keys} | {"curve": line, "n_reports": len(curve)})
-        return found
-
-    def _take(self, trial: Trial, sweep: Sweep) -> None:
-        self._seen = max(self._seen, trial.revision)
-        if trial.is_removed:
-            self._gone[trial.number] = trial.revision
-            self._trials.pop(trial.number, None)
-            self._data.pop(trial.number, None)
-            return
-        self._trials[trial.number] = trial
-        self._data[trial.number] = self._clean(json_safe(trial_data(trial, sweep)))
+    def _running(self) -> list[RunningTrialDocument]:
+        """Return the first active trials, each with its curve."""
+        active = sorted(trial.number for trial in self._reader.trials.values() if trial.state.is_active)
+        running: list[RunningTrialDocument] = []
+        for number in active[:MAX_RUNNING]:
+            curve, data = self._reader.trials[number].curve, self._data[number]
+            running.append(
+                {
+                    "number": number,
+                    "state": data["state"],
+                    "params": data["params"],
+                    "objective": data["objective"],
+                    "started_at": data["started_at"],
+                    "curve": [value for _, value in thin(curve, LINE_POINTS)],
+                    "n_reports": len(curve),
+                }
+            )
+        return running
 
 
 class LiveStore:
-    """The store of a workspace for readers who come again and again, from several threads.
+    """The store of a workspace for repeated reads from several threads.
 
-    Opened once, so that reading costs little; the database refuses it every write. A store that is not there yet
-    is empty; one that was replaced on the disk is opened anew.
+    The store is opened once, read-only. A missing store counts as empty. A store that was replaced on the disk is
+    opened again.
     """
 
     def __init__(self, workspace: Workspace) -> None:
-        """Raises UsageError if another user can change the folder, now and at each read of a new store."""
+        """Check the folder of the workspace.
+
+        Raises:
+            UsageError: If another user can change the folder. Each read of a new store checks again.
+        """
         workspace.check()
         self._workspace = workspace
         self._opened = ExitStack()
@@ -190,9 +210,9 @@ class LiveStore:
         self._file: tuple[int, int] | None = None  # device and inode of SQLite's file
         self._lock = threading.Lock()
         self._kept: OrderedDict[str, tuple[LiveSweep, threading.Lock]] = OrderedDict()
-        self._summaries: dict[str, Data] = {}
+        self._summaries: dict[str, SweepSummaryDocument] = {}
 
-    def sweeps(self) -> list[Data]:
+    def sweeps(self) -> list[SweepSummaryDocument]:
         """Return the summaries of all sweeps, newest first."""
         store = self._current()
         if store is None:
@@ -209,15 +229,24 @@ class LiveStore:
         return found
 
     def read(self, sweep_id: str, ask: Callable[[LiveSweep], T]) -> T:
-        """Bring a sweep up to date and return what is asked of it. Raises NotFound, UsageError for no id."""
+        """Read the changes of a sweep and return a part of it.
+
+        Args:
+            sweep_id: Id of the sweep.
+            ask: Returns the part.
+
+        Raises:
+            NotFound: If there is no such sweep.
+            UsageError: If `sweep_id` is not a sweep id.
+        """
         sweep_id = parse_sweep_id(sweep_id)
         store = self._current()
         if store is None:
-            raise NotFound(f"{self._workspace.dir}: there are no sweeps here yet")
+            raise NotFound(f"{self._workspace.dir}: has no sweeps; create one with: smsweep sweep sweep.yaml")
         with self._lock:
             live, lock = self._kept.setdefault(sweep_id, (LiveSweep(sweep_id, self._workspace), threading.Lock()))
             self._kept.move_to_end(sweep_id)
-            while len(self._kept) > MOST_KEPT:
+            while len(self._kept) > MAX_SWEEPS:
                 self._kept.popitem(last=False)
         with lock:
             try:
@@ -229,12 +258,14 @@ class LiveStore:
             return ask(live)
 
     def points(self, sweep_id: str, number: int) -> list[MetricPoint]:
+        """Return the metric points of a trial, oldest first."""
         store = self._current()
         if store is None:
-            raise NotFound(f"{self._workspace.dir}: there are no sweeps here yet")
+            raise NotFound(f"{self._workspace.dir}: has no sweeps; create one with: smsweep sweep sweep.yaml")
         return store.read_points(sweep_id, number)
 
     def close(self) -> None:
+        """Close the store."""
         self._opened.close()
 
     def _current(self) -> Store | None:

@@ -5,18 +5,16 @@ from __future__ import annotations
 import socket
 import threading
 from contextlib import ExitStack, closing
-from typing import Any
 
 from smsweep.backends.base import Backend
 from smsweep.backends.registry import BACKENDS, backend_spec
+from smsweep.core.json_documents import LogPage
 from smsweep.core.sweep import Sweep
 from smsweep.errors import UsageError
 from smsweep.secrets.known import make_redact
 from smsweep.services.backends import backend_name, open_backend
 from smsweep.services.views.logs import NO_LOG, without_records
 from smsweep.services.workspace import Workspace
-
-Data = dict[str, Any]
 
 
 class LogPages:
@@ -28,7 +26,7 @@ class LogPages:
         self._backends: dict[str, tuple[Backend, threading.Lock]] = {}
         self._lock = threading.Lock()
 
-    def page(self, sweep: Sweep, job_name: str, place: str, cursor: str) -> Data:
+    def page(self, sweep: Sweep, job_name: str, place: str, cursor: str) -> LogPage:
         """Return the next `lines` of a job's log, secrets masked, and the `cursor` to go on from.
 
         cursor: "" for the beginning, else that of the page before; of another attempt's job, it begins anew and

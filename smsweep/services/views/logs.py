@@ -17,7 +17,7 @@ from smsweep.secrets.known import make_redact
 from smsweep.services.backends import backend_name, open_backend
 from smsweep.services.labels import parse_label, parse_trial
 from smsweep.services.workspace import Workspace, find_trial
-from smsweep.store.notes import AGENTS_NOTE
+from smsweep.store import notes
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -95,7 +95,7 @@ def _in_turn(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
 def _read_agent_log(workspace: Workspace, sweep_id: str, *, follow: bool) -> Iterator[str]:
     """Yield the lines of a detached agent's own log, of the training job that it is now."""
     with workspace.store() as store:
-        names = all_jobs(read_records(workspace.dir)[sweep_id], store.get_note(sweep_id, AGENTS_NOTE))
+        names = all_jobs(read_records(workspace.dir)[sweep_id], notes.AGENT_JOBS.get(store, sweep_id))
     with contextlib.closing(open_backend("sagemaker", workspace, only_reads=True)) as opened:
         page = LogPage(lines=(), cursor="")
         while names:

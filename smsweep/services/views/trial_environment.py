@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from smsweep.backends.local.job_folder import JobFolder
+from smsweep.core.json_documents import FactDifferenceDocument
 from smsweep.core.trial import Trial
 from smsweep.runtime.job.environment_info import FILE
 from smsweep.services.workspace import Workspace
+from smsweep.store import notes
 from smsweep.store.base import Store
-from smsweep.store.notes import ORIGIN_NOTE, OTHER_JOB_NOTE
 
-Data = dict[str, Any]
 PARAMS = "smsweep"  # the folder in a job's tree; see runtime/layout.py
 
 
-def differing_facts(store: Store, a: Trial, b: Trial) -> list[Data]:
+def differing_facts(store: Store, a: Trial, b: Trial) -> list[FactDifferenceDocument]:
     """Return the facts about two trials that are not the same, as {name, a, b}; null for what is not known."""
     facts = facts_of(store, a), facts_of(store, b)
     names = dict.fromkeys([*facts[0], *facts[1]])
-    pairs = [{"name": name, "a": facts[0].get(name), "b": facts[1].get(name)} for name in names]
+    pairs: list[FactDifferenceDocument] = [
+        {"name": name, "a": facts[0].get(name), "b": facts[1].get(name)} for name in names
+    ]
     return [pair for pair in pairs if pair["a"] != pair["b"]]
 
 
@@ -33,10 +34,10 @@ def facts_of(store: Store, trial: Trial) -> dict[str, str]:
     sweep = store.get_sweep(trial.sweep_id)
     folder = JobFolder(Workspace().jobs_dir / trial.job_name) if trial.job_name else None
     request = (folder and folder.find_request()) or dict(sweep.job.request)
-    origin = store.get_note(trial.sweep_id, ORIGIN_NOTE) or {}
+    origin = notes.ORIGIN.get(store, trial.sweep_id)
     backend, _, machine = trial.place.partition("@")
     around = (folder and folder.find_document(PARAMS, FILE)) or (origin if backend == "process" else {})
-    has_other_job = store.get_note(sweep.id, OTHER_JOB_NOTE)
+    has_other_job = notes.HAS_OTHER_JOB.get(store, sweep.id)
     resources = request.get("ResourceConfig", {})
     facts = {
         "backend": backend,

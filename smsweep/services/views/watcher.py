@@ -1,4 +1,4 @@
-"""A sweep as it goes: what everybody who watches one is shown, and what has happened since they last looked."""
+"""A live view of a sweep for the terminal and for notebooks: its state, its running trials, and events."""
 
 from __future__ import annotations
 
@@ -9,27 +9,43 @@ from datetime import datetime
 from statistics import fmean
 from typing import Any
 
+from smsweep.core.json_documents import (
+    BestEventDocument,
+    EventDocument,
+    MetricsEventDocument,
+    SweepDocument,
+    TrialDocument,
+    TrialEventDocument,
+)
 from smsweep.core.sweep import Sweep, SweepState
 from smsweep.core.trial import MetricPoint, Trial, TrialState, is_number
 from smsweep.services.labels import parse_sweep_id
-from smsweep.services.views.json_views import show_data, trial_data
+from smsweep.services.views.json_views import trial_data
+from smsweep.services.views.sweep_reader import SweepReader, TrialChange
+from smsweep.services.views.sweep_reader import metric_name as metric_name
 from smsweep.services.workspace import Workspace
 from smsweep.store.base import Store
 from smsweep.util.clock import utc_now
 
-GOES_ON = (SweepState.RUNNING, SweepState.PAUSED)
+OPEN = (SweepState.RUNNING, SweepState.PAUSED)  # states in which trials can start, now or after a resume
 
 
 class Watcher(AbstractContextManager["Watcher"]):
-    """Reads a sweep again and again, each time only what changed; writes nothing. For one thread."""
+    """Reads a sweep repeatedly, each time only the changes, and reports them as events. Not thread-safe."""
 
     def __init__(self, sweep_id: str) -> None:
-        """Raises NotFound."""
+        """Open the store.
+
+        Args:
+            sweep_id: Id of the sweep.
+
+        Raises:
+            NotFound: If there is no such sweep.
+        """
         self._sweep_id = parse_sweep_id(sweep_id)
-        self._trials: dict[int, Trial] = {}
+        self._reader = SweepReader(self._sweep_id)
         self._curves: dict[int, Curve] = {}  # of active trials
-        self._revision = 0
-        self._told: tuple[Any, ...] = ()  # of the sweep: what the last event of it said
+        self._reported_state: tuple[Any, ...] = ()  # of the sweep, by the last event
         self._best: tuple[Any, ...] | None = None
         self._open = ExitStack()
         self._store: Store = self._open.enter_context(Workspace().store())
@@ -39,44 +55,86 @@ class Watcher(AbstractContextManager["Watcher"]):
         self._open.close()
 
     def look(self) -> Look:
-        """Read what changed. Raises StoreUnavailable, after which another look may do; NotFound.
+        """Read the changes and return the sweep as it is now, with the events since the previous call.
 
-        Events have `event`, `time` and `sweep`, and by kind: "sweep" what `show` has, at first, when its state
-        changes and when it is over; "trial" what `trials` has, for each whose state changed (at first: for those
-        that run), also `removed`; "metrics" `number`, `step` and `metrics` of one that reported; "best"
-        `metric`, `number`, `objective` and `params`. Of what came and went between two looks only the end is told.
+        Of changes that were undone between two calls, only the result is reported. `core/json_documents.py` has
+        the types of events. The first call reports the sweep and the active trials.
+
+        Raises:
+            StoreUnavailable: If the store cannot be reached; you can call again.
+            NotFound: If the sweep was removed.
         """
         at = utc_now()
-        is_first = not self._told
-        self.sweep = self._store.get_sweep(self._sweep_id)
-        changed = self._store.list_trials(self._sweep_id, since=self._revision)
-        events: list[Data] = []
-        for trial in changed:
-            before = self._trials.pop(trial.number, None)
-            self._revision = max(self._revision, trial.revision)
-            if not trial.is_removed:
-                self._trials[trial.number] = trial
-                self._read(trial)
-            if is_first and not trial.state.is_active:
-                continue
-            if trial.is_removed:
-                events += [{"event": "trial", **self._data(trial), "removed": True}] if before else []
-            elif before is None or (before.state, before.attempt) != (trial.state, trial.attempt):
-                events.append({"event": "trial", **self._data(trial), "removed": False})
-            elif before.n_points != trial.n_points:
-                events.append(self._reported(trial))
-        look = self._put_together(at)
-        events += self._of_the_best(look)
-        told = (look.shown["state"], look.is_over)
-        if told != self._told:
-            about = {"event": "sweep", **look.shown, "over": look.is_over}
-            events = [about, *events] if is_first else [*events, about]
-            self._told = told
-        stamp = {"time": at.isoformat(), "sweep": self.sweep.id}
-        return replace(look, events=[{"event": event["event"], **stamp, **event} for event in events])
+        is_first = not self._reported_state
+        changes = self._reader.read(self._store)
+        self.sweep = self._reader.sweep
+        stamp = (at.isoformat(), self.sweep.id)
+        events: list[EventDocument] = []
+        for change in changes:
+            if not change.now.is_removed:
+                self._read_curve(change.now)
+            if not is_first or change.now.state.is_active:
+                events += self._trial_events(change, stamp)
+        look = self._make_look(at)
+        events += self._best_events(look, stamp)
+        state = (look.shown["state"], look.is_over)
+        if state != self._reported_state:
+            event: EventDocument = {
+                "event": "sweep",
+                "time": stamp[0],
+                "sweep": stamp[1],
+                **look.shown,
+                "over": look.is_over,
+            }
+            events = [event, *events] if is_first else [*events, event]
+            self._reported_state = state
+        return replace(look, events=events)
 
-    def _read(self, trial: Trial) -> None:
-        """Read what an active trial reported since the last look."""
+    def _trial_events(self, change: TrialChange, stamp: tuple[str, str]) -> list[EventDocument]:
+        before, trial = change.before, change.now
+        is_new_state = before is None or (before.state, before.attempt) != (trial.state, trial.attempt)
+        if trial.is_removed or is_new_state:
+            if trial.is_removed and before is None:
+                return []
+            state: TrialEventDocument = {
+                "event": "trial",
+                "time": stamp[0],
+                "sweep": stamp[1],
+                **self._data(trial),
+                "removed": trial.is_removed,
+            }
+            return [state]
+        if before is not None and before.n_points != trial.n_points:
+            curve = self._curves.get(trial.number)
+            metrics: MetricsEventDocument = {
+                "event": "metrics",
+                "time": stamp[0],
+                "sweep": stamp[1],
+                "number": trial.number,
+                "step": curve.step if curve else None,
+                "metrics": self._data(trial)["metrics"],
+            }
+            return [metrics]
+        return []
+
+    def _best_events(self, look: Look, stamp: tuple[str, str]) -> list[BestEventDocument]:
+        best = look.shown["best"]
+        if best is None or (best["number"], best["objective"]) == self._best:
+            return []
+        self._best = (best["number"], best["objective"])
+        event: BestEventDocument = {
+            "event": "best",
+            "time": stamp[0],
+            "sweep": stamp[1],
+            "metric": metric_name(self.sweep),
+            "number": best["number"],
+            "objective": best["objective"],
+            "params": best["params"],
+        }
+        return [event]
+
+    def _read_curve(self, trial: Trial) -> None:
+        """Read the points that an active trial reported since the previous call."""
         if not trial.state.is_active:
             self._curves.pop(trial.number, None)
             return
@@ -89,9 +147,9 @@ class Watcher(AbstractContextManager["Watcher"]):
             points = self._store.read_points(self._sweep_id, trial.number, after=curve.n_read)
             curve.add(points, metric_name(self.sweep))
 
-    def _put_together(self, at: datetime) -> Look:
-        trials = sorted(self._trials.values(), key=lambda trial: trial.number)
-        shown = show_data(self._store, self.sweep, trials)
+    def _make_look(self, at: datetime) -> Look:
+        trials = sorted(self._reader.trials.values(), key=lambda trial: trial.number)
+        shown = self._reader.document(self._store)
         waiting = {found["number"]: found["for"] for found in shown["waiting"]}
         active = [trial for trial in trials if trial.state.is_active]
         return Look(
@@ -103,7 +161,7 @@ class Watcher(AbstractContextManager["Watcher"]):
             started_at=min((trial.started_at for trial in trials if trial.started_at), default=None),
             eta_s=seconds_left(trials, shown["expected_trial_count"], at),
             at=at,
-            is_over=self.sweep.state not in GOES_ON and not active,
+            is_over=self.sweep.state not in OPEN and not active,
         )
 
     def _slot(self, trial: Trial, waits_for: str, at: datetime) -> Slot:
@@ -112,84 +170,62 @@ class Watcher(AbstractContextManager["Watcher"]):
         is_lost = trial.lease_expires_at is not None and trial.lease_expires_at < at
         return Slot(trial=self._data(trial), step=step, curve=curve.values, waits_for=waits_for, is_lost=is_lost)
 
-    def _reported(self, trial: Trial) -> Data:
-        data = self._data(trial)
-        curve = self._curves.get(trial.number)
-        step = curve.step if curve else None
-        return {"event": "metrics", "number": trial.number, "step": step, "metrics": data["metrics"]}
-
-    def _of_the_best(self, look: Look) -> list[Data]:
-        best = look.shown["best"]
-        is_news = best is not None and (best["number"], best["objective"]) != self._best
-        if not is_news:
-            return []
-        self._best = (best["number"], best["objective"])
-        about = {name: best[name] for name in ("number", "objective", "params")}
-        return [{"event": "best", "metric": metric_name(self.sweep), **about}]
-
-    def _data(self, trial: Trial) -> Data:
+    def _data(self, trial: Trial) -> TrialDocument:
         return trial_data(trial, self.sweep)
-
-
-def metric_name(sweep: Sweep) -> str:
-    """Return the metric that is shown where one is; "" for a sweep without any."""
-    return next((metric.name for metric in sweep.config.all_metrics), "")
-
-
-Data = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Slot:
-    """A trial that an agent holds."""
+    """An active trial."""
 
-    trial: Data  # as `smsweep trials --json`
-    step: int | None  # of the newest report; where the script counts none, how often it reported the metric
+    trial: TrialDocument  # as `smsweep trials --json`
+    step: int | None  # of the newest report; the number of reports if the script reports no steps
     curve: Sequence[float]  # finite values of the sweep's (first) metric in its current attempt, oldest first
-    waits_for: str = ""  # "quota", "capacity", "credentials", "backend"; "" when its job has started
-    is_lost: bool = False  # its agent has given no sign of life for longer than it may
+    waits_for: str = ""  # "quota", "capacity", "credentials", "backend"; "" if its job has started
+    is_lost: bool = False  # its agent did not renew the lease in time
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Look:
-    """One look at a sweep."""
+    """A sweep at one moment."""
 
-    shown: Data  # as `smsweep show --json`
+    shown: SweepDocument  # as `smsweep show --json`
     slots: Sequence[Slot]  # by ascending number
-    reasons: Sequence[tuple[str, int]]  # why trials failed or crashed, and how many; the most frequent first
+    reasons: Sequence[tuple[str, int]]  # of failures, with the number of trials; most frequent first
     n_ended: int  # trials
-    fixed: frozenset[str]  # params that are the same in every trial, nested ones joined by dots
-    started_at: datetime | None  # when the first trial was; None while none was
-    eta_s: float | None  # until the expected trials have ended; None while nobody can tell
+    fixed: frozenset[str]  # flat names of the params that have the same value in every trial
+    started_at: datetime | None  # of the first trial; None before it starts
+    eta_s: float | None  # seconds until the expected trials have ended; None if unknown
     at: datetime
-    is_over: bool  # no trial will start, and none runs
-    events: Sequence[Data] = ()  # since the look before, oldest first; see `Watcher.look`
+    is_over: bool  # no trial will start, and no trial is active
+    events: Sequence[EventDocument] = ()  # since the previous look, oldest first
 
     @property
     def expected(self) -> int | None:
-        count: int | None = self.shown["expected_trial_count"]
-        return count
+        """Number of trials that the sweep will have; None if unlimited."""
+        return self.shown["expected_trial_count"]
 
 
 class Curve:
-    """What one attempt of an active trial reported of the sweep's metric, read in pieces."""
+    """The values of the sweep's metric in one attempt of an active trial, read incrementally."""
 
     def __init__(self, attempt: int) -> None:
         self.attempt = attempt
-        self.n_read = 0  # points of any metric
-        self.step: int | None = None  # of the newest one that has any
+        self.n_read = 0  # number of points of all metrics
+        self.step: int | None = None  # of the newest point that has a step
         self.values: list[float] = []
-        # The first report of a further attempt replaces some of what the one before said: read all once more.
+        # The first report of a retry replaces points of the previous attempt, so all points are read again.
         self.is_settled = attempt == 0
 
     def fits(self, trial: Trial) -> bool:
-        """Tell whether what was read is the beginning of what there is."""
+        """Return True if the stored points begin with those that were read."""
         has_news = self.n_read != trial.n_points
         return (
             self.attempt == trial.attempt and self.n_read <= trial.n_points and (self.is_settled or not has_news)
         )
 
     def add(self, points: Iterable[MetricPoint], metric: str) -> None:
+        """Add points that follow those that were read."""
         for point in points:
             self.n_read += 1
             self.step = point.step if point.step is not None else self.step
@@ -197,16 +233,20 @@ class Curve:
                 self.values.append(float(point.value or 0))
 
 
-LATEST = 100  # trials whose mean duration is taken: what a search tries later may take longer
-
-
-WHOLE = (TrialState.FINISHED, TrialState.STOPPED)  # not cut off by a failure or a person
+LATEST = 100  # number of trials in the mean duration: later trials of a search can take longer
+WHOLE = (TrialState.FINISHED, TrialState.STOPPED)  # ended neither by a failure nor by the user
 
 
 def seconds_left(trials: Collection[Trial], expected: int | None, now: datetime) -> float | None:
-    """Return the seconds until `expected` trials have ended, if as many run at once as now.
+    """Estimate the seconds until `expected` trials have ended, with as many parallel trials as now.
 
-    None while that cannot be told: there is no end to the sweep, none has ended as it should, or none runs.
+    Args:
+        trials: The trials of the sweep.
+        expected: Number of trials of the whole sweep; None if unlimited.
+        now: The current time.
+
+    Returns:
+        Seconds; None if the sweep is unlimited, no trial has ended normally, or no trial is active.
     """
     starts = [trial.started_at for trial in trials if trial.state.is_active]
     active = [(now - start).total_seconds() for start in starts if start]
@@ -220,7 +260,7 @@ def seconds_left(trials: Collection[Trial], expected: int | None, now: datetime)
 
 
 def mean_duration_s(trials: Iterable[Trial]) -> float | None:
-    """Return how long the latest trials took that ended as they should; None while there are none."""
+    """Return the mean duration in seconds of the latest trials that ended normally; None without one."""
     ended = [(trial.ended_at, trial.started_at) for trial in trials if trial.state in WHOLE]
     spans = sorted((end, (end - start).total_seconds()) for end, start in ended if end and start)
     return fmean(max(0.0, seconds) for _, seconds in spans[-LATEST:]) if spans else None

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any
 
+from smsweep.core.json_documents import WhyDocument
 from smsweep.core.trial import Trial, TrialState
 from smsweep.engine.wait_reason import read_waiting
 from smsweep.errors import SmsweepError
 from smsweep.services.labels import parse_trial
 from smsweep.services.views.logs import read_log
 from smsweep.services.workspace import Workspace, find_trial
-from smsweep.store.notes import stop_note
+from smsweep.store import notes
 
 LOG_LINES = 15  # of a failed trial: a traceback's end, and what led to it
 
 ASKERS = {"rule": "by a rule", "person": "by a person", "agent": "because its agent had to leave"}
 
 
-def why(label: str) -> dict[str, Any]:
+def why(label: str) -> WhyDocument:
     """Return what is known of how a trial came into its state, as data with one sentence for a person.
 
     rule: the evidence of a rule that stopped it, or None. waiting: for what it waits though an agent has it.
@@ -28,7 +28,7 @@ def why(label: str) -> dict[str, Any]:
     sweep_id, number = parse_trial(label)
     with Workspace().store() as store:
         trial = find_trial(store, sweep_id, number)
-        evidence = store.get_note(sweep_id, stop_note(trial)) if trial.asked_by == "rule" else None
+        evidence = notes.stop_evidence(trial).get(store, sweep_id) if trial.asked_by == "rule" else None
         waiting = read_waiting(store, trial)
     had_job = not trial.state.is_terminal or bool(trial.usage.get("n_jobs"))  # else its result was reused
     is_bad = trial.state in (TrialState.FAILED, TrialState.CRASHED)

@@ -22,8 +22,8 @@ from smsweep.services.sweeps.load import JobLike, load_job, warn
 from smsweep.services.sweeps.provenance import origin
 from smsweep.services.sweeps.snapshot import snapshot
 from smsweep.services.workspace import Workspace
+from smsweep.store import notes
 from smsweep.store.base import Store
-from smsweep.store.notes import HOSTED_NOTE, ORIGIN_NOTE
 from smsweep.wandb_compat.client import WandbServer
 from smsweep.wandb_compat.hosted_sweep import HostedSweep, SweepPath, parse_path, read_sweep
 
@@ -62,7 +62,7 @@ def open_server(environ: Mapping[str, str]) -> WandbServer:
 
 
 def looker(note: Mapping[str, str], workspace: Workspace) -> Callable[[], HostedSweep]:
-    """Return what reads the sweep anew from W&B's server. note: HOSTED_NOTE of ours beside it."""
+    """Return what reads the sweep anew from W&B's server. note: WANDB_SWEEP of ours beside it."""
     path = SweepPath(**note)
     server = open_server(workspace.environ)
     return lambda: read_sweep(server, path)
@@ -73,7 +73,7 @@ def _find(store: Store, place: SweepPath) -> Sweep | None:
         stored = store.get_sweep(parse_sweep_id(place.id))
     except NotFound:
         return None
-    if store.get_note(stored.id, HOSTED_NOTE) != asdict(place):
+    if notes.WANDB_SWEEP.get(store, stored.id) != asdict(place):
         raise UsageError(
             f"there is another sweep {stored.id} here already; set SMSWEEP_DIR to a folder of its own for {place}"
         )
@@ -99,8 +99,8 @@ def _create(store: Store, workspace: Workspace, place: SweepPath, hosted: Hosted
             created_at=datetime.now(timezone.utc),
         )
     )
-    store.put_note(place.id, ORIGIN_NOTE, origin(Path.cwd()))
-    store.put_note(place.id, HOSTED_NOTE, asdict(place))
+    notes.ORIGIN.put(store, place.id, origin(Path.cwd()))
+    notes.WANDB_SWEEP.put(store, place.id, asdict(place))
 
 
 def _parsed(place: SweepPath, hosted: HostedSweep) -> ParsedSweep:

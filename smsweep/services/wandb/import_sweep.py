@@ -12,7 +12,7 @@ from smsweep.services.sweeps.create import sweep
 from smsweep.services.sweeps.load import JobLike, load_sweep
 from smsweep.services.wandb.hosted import open_server
 from smsweep.services.workspace import Workspace
-from smsweep.store.notes import CSV_NOTE
+from smsweep.store import notes
 from smsweep.wandb_compat.hosted_sweep import HostedRun, parse_path, read_runs, read_sweep
 from smsweep.wandb_compat.runs_csv import Row, read_rows
 
@@ -57,7 +57,7 @@ def import_sweep(
         seed=seed,
     )
     with workspace.store() as store:
-        store.put_note(sweep_id, CSV_NOTE, list(read.runs))
+        notes.PRIOR_CSV_RUNS.put(store, sweep_id, list(read.runs))
     return sweep_id, len(read.runs)
 
 

@@ -34,7 +34,7 @@ SHOWN: dict[str, Any] = {
 
 
 def slot(number: int, *curve: float, params: dict[str, Any] | None = None, **more: Any) -> Slot:
-    trial = {"number": number, "state": "running", "params": params or {"lr": 0.5, "epochs": 9}}
+    trial: Any = {"number": number, "state": "running", "params": params or {"lr": 0.5, "epochs": 9}}
     return Slot(trial=trial, step=len(curve) or None, curve=curve, **more)
 
 
@@ -114,7 +114,8 @@ def test_what_happens_next_is_said_when_nothing_runs() -> None:
 
 def test_several_metrics_have_a_front() -> None:
     metrics = [{"name": "loss", "goal": "minimize"}, {"name": "size", "goal": "minimize"}]
-    several = replace(look(), shown={**SHOWN, "metrics": metrics, "metric": None, "best": None, "front": [2, 3]})
+    shown: Any = {**SHOWN, "metrics": metrics, "metric": None, "best": None, "front": [2, 3]}
+    several = replace(look(), shown=shown)
     assert "front: 2 trials: 2 3" in "\n".join(drawn(several))
 
 

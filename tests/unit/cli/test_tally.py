@@ -11,9 +11,7 @@ from smsweep.engine.agent_state import Outcome
 from smsweep.errors import TrialsFailed
 
 
-def trial(
-    number: int, state: str, acc: float | None = None, *, reason: str = "", attempt: int = 0
-) -> dict[str, Any]:
+def trial(number: int, state: str, acc: float | None = None, *, reason: str = "", attempt: int = 0) -> Any:
     metrics = {} if acc is None else {"zeal": 1, "acc": acc}
     params = {"a": {"b": 1}}
     return {

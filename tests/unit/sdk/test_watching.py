@@ -77,6 +77,7 @@ def test_each_change_is_told_once(store: Store, sweep_id: str, watcher: Watcher)
     assert kinds(watcher) == ["trial", "sweep"]
     store.remove_trial(sweep_id, 1)
     (removed,) = watcher.look().events
+    assert removed["event"] == "trial"
     assert (removed["number"], removed["removed"]) == (1, True)
 
 

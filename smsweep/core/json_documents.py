@@ -1,0 +1,669 @@
+"""The types of all JSON documents: `--json`, the web page's API, notifications and the report.
+
+Each document is plain data. `services/views/json_schemas.py` makes the published JSON Schema from these types.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from typing_extensions import NotRequired, TypedDict  # pydantic reads no typing.TypedDict before Python 3.12
+
+from smsweep.core.trial import Scalar
+
+SweepStateName = Literal["running", "paused", "stopped", "cancelled", "finished"]
+TrialStateName = Literal["pending", "running", "stopping", "finished", "failed", "crashed", "stopped", "killed"]
+ParamValues = dict[str, Any]  # nested as in sweep.yaml
+MetricValues = dict[str, Scalar]  # last values; JSON has NaN and the infinities as text
+
+
+class MetricDocument(TypedDict):
+    """A metric of a sweep."""
+
+    name: str
+    goal: Literal["minimize", "maximize"]
+    target: float | None
+
+
+class PriceDocument(TypedDict):
+    """The prices of a sweep's machines, in US dollars per hour."""
+
+    per_hour: float
+    by_type: dict[str, float]  # instance type -> dollars per hour
+    asked_at: str  # ISO 8601
+
+
+class AmountsDocument(TypedDict, total=False):
+    """Amounts of instance hours, US dollars or trials; each may be absent."""
+
+    hours: float
+    usd: float
+    trials: float
+
+
+class SweepUsageDocument(TypedDict):
+    """The usage of all ended jobs of a sweep."""
+
+    jobs: int
+    hours: float  # instance hours
+    usd: float | None  # None without a price
+    budget: AmountsDocument
+    set_aside: AmountsDocument  # part of the budget that active trials can still use
+    price: PriceDocument | None
+
+
+class TrialUsageDocument(TypedDict, total=False):
+    """The usage and the results of all ended jobs of a trial."""
+
+    n_jobs: int
+    billable_s: float  # seconds
+    instance_s: float  # billable_s times the number of instances
+    usd: float
+    instance_type: str
+    instance_count: int
+    image: str
+    model_uri: str
+    output_uri: str
+    log_url: str
+    wandb_url: str
+
+
+# "for" is a keyword in Python.
+WaitingDocument = TypedDict(
+    "WaitingDocument",
+    {
+        "for": Literal["quota", "capacity", "credentials", "backend"],
+        "reason": str,
+        "limit": str | float | None,  # of a quota
+        "since": str,  # ISO 8601
+    },
+)
+
+
+class WaitingTrialDocument(WaitingDocument):
+    """A trial that waits for its job."""
+
+    number: int
+
+
+class TrialFields(TypedDict):
+    """The fields of every trial document."""
+
+    number: int
+    state: TrialStateName
+    params: ParamValues
+    metrics: MetricValues
+    objective: float | None
+    attempt: int
+    reason: str
+    exit_code: int | None
+    job_name: str
+    place: str  # backend and machine, such as "process@host"
+    retries: dict[str, int]  # kind of failure -> number of retries
+    usage: TrialUsageDocument
+    created_at: str | None  # ISO 8601, as all times
+    started_at: str | None
+    ended_at: str | None
+
+
+class TrialDocument(TrialFields):
+    """A trial, as `smsweep trials --json` lists it."""
+
+
+class ShownTrialDocument(TrialFields):
+    """A trial, as `smsweep show ID/N --json` prints it."""
+
+    waiting: WaitingDocument | None
+
+
+class RepeatsDocument(TypedDict):
+    """The repeats of the best assignment."""
+
+    mean: float
+    trials: list[int]
+    objectives: list[float | None]
+
+
+class BestTrialDocument(TrialFields):
+    """The best trial of a sweep."""
+
+    repeats: NotRequired[RepeatsDocument]  # if job.yaml has `repeats`
+
+
+class FrontTrialDocument(TrialFields):
+    """A trial on the Pareto front of a sweep of several metrics."""
+
+    outcome: MetricValues  # the sweep's metrics; means if job.yaml has `repeats`
+    repeats: NotRequired[list[int]]  # numbers of all trials of the assignment
+
+
+class SweepFields(TypedDict):
+    """The fields of every sweep document."""
+
+    id: str
+    name: str
+    state: SweepStateName
+    method: str
+    metrics: list[MetricDocument]  # of a sweep of several metrics
+    metric: MetricDocument | None
+    expected_trial_count: int | None  # None if unlimited
+    run_cap: int | None
+    program: str | None
+    project: str
+    entity: str
+    seed: int
+    source_hash: str
+    created_at: str | None
+
+
+class ListedSweepDocument(SweepFields):
+    """A sweep, as `smsweep ls --json` lists it."""
+
+    trials: dict[str, int]  # state -> number of trials
+
+
+class FailureDocument(TypedDict):
+    """The number of trials that failed for a reason."""
+
+    reason: str
+    trials: int
+
+
+class RejectedCommandDocument(TypedDict):
+    """An object among a detached agent's commands that is not a valid command."""
+
+    id: str
+    reason: str
+
+
+class DetachedAgentDocument(TypedDict):
+    """The agent of a sweep that is detached to SageMaker."""
+
+    job: str  # the newest training job; "" without one
+    status: str
+    reason: str
+    jobs: int
+    instance_type: str
+    hours: float | None  # instance hours of all its jobs; None if AWS cannot be reached
+    usd: float | None
+    kept_at: str  # URI of the store
+    rejected: list[RejectedCommandDocument]
+
+
+class SweepDocument(ListedSweepDocument):
+    """A sweep, as `smsweep show ID --json` prints it."""
+
+    best: BestTrialDocument | None
+    front: list[int]  # numbers of the trials on the Pareto front
+    outlook: str  # a hint that more trials will hardly help; "" without one
+    usage: SweepUsageDocument
+    agent: DetachedAgentDocument | None
+    waiting: list[WaitingTrialDocument]
+    failures: list[FailureDocument]  # most frequent first
+
+
+class EndedAgentDocument(SweepDocument):
+    """A sweep after an agent: `smsweep run --json` and `smsweep agent --json`."""
+
+    ended: dict[str, int]  # state -> number of trials that this agent saw end
+
+
+class DetachedProcessDocument(TypedDict, total=False):
+    """A detached agent: a process (`pid`, `log`), a training job (`job`), or a store (`kept_at`, `command`)."""
+
+    pid: int
+    log: str
+    job: str
+    kept_at: str
+    command: str
+
+
+class DetachedSweepDocument(SweepDocument):
+    """A sweep whose agent was detached: `smsweep run --detach --json` and `smsweep agent --detach --json`."""
+
+    detached: DetachedProcessDocument
+
+
+class WhyDocument(TypedDict):
+    """Why a trial is in its state: `smsweep why --json`."""
+
+    trial: str  # "ID/N"
+    state: TrialStateName
+    why: str
+    reason: str
+    rule: dict[str, Any] | None  # the evidence of the rule that stopped the trial
+    exit_code: int | None
+    attempt: int
+    retries: dict[str, int]
+    waiting: WaitingDocument | None
+    job_name: str
+    place: str
+    started_at: str | None
+    ended_at: str | None
+    log: list[str]  # last lines of a failed or crashed trial
+
+
+class DifferenceDocument(TypedDict):
+    """A value that differs between two trials or sweeps; a side without the value has no key."""
+
+    name: str
+    a: NotRequired[Any]
+    b: NotRequired[Any]
+    delta: NotRequired[float]  # b minus a, of numbers
+
+
+class FileDifferenceDocument(TypedDict):
+    """A source file that differs."""
+
+    name: str
+    change: Literal["added", "removed", "changed", "mode"]
+    diff: list[str] | None  # lines of a unified diff; None if the file is not shown as text
+
+
+class SourceDifferenceDocument(TypedDict):
+    """The difference of two source snapshots."""
+
+    a: str  # hash
+    b: str
+    is_same: bool
+    files: list[FileDifferenceDocument] | None  # None if a snapshot is missing
+    missing: list[str]
+
+
+class DiffDocument(TypedDict):
+    """Two trials or two sweeps compared: `smsweep diff --json`."""
+
+    kind: Literal["trial", "sweep"]
+    a: str
+    b: str
+    is_same: bool
+    source: SourceDifferenceDocument
+    same: dict[str, int]  # section -> number of equal entries
+    facts: list[DifferenceDocument]
+    params: list[DifferenceDocument]
+    metrics: list[DifferenceDocument]
+    config: list[DifferenceDocument]
+    job: list[DifferenceDocument]
+    request: list[DifferenceDocument]
+    environment: list[DifferenceDocument]
+
+
+class FactDifferenceDocument(TypedDict):
+    """A fact about two trials that differs; None if unknown."""
+
+    name: str
+    a: str | None
+    b: str | None
+
+
+class SidesDocument(TypedDict):
+    """A text of the trial (a) and of its repetition (b)."""
+
+    a: str
+    b: str
+
+
+Verdict = Literal["equal", "within tolerance", "missing", "different"]
+
+
+class ReproducedMetricDocument(TypedDict):
+    """A metric of a trial and of its repetition."""
+
+    name: str
+    a: Scalar
+    b: Scalar
+    steps: int  # compared
+    largest: NotRequired[float]  # largest relative difference
+    verdict: Verdict
+
+
+class ReproductionDocument(TypedDict):
+    """A trial and its repetition compared: `smsweep reproduce --json`."""
+
+    trial: str
+    again: str
+    verdict: Verdict
+    tolerance: float  # relative
+    state: SidesDocument
+    reason: SidesDocument
+    params: ParamValues
+    source_hash: str
+    seed: int
+    metrics: list[ReproducedMetricDocument]
+    facts: list[FactDifferenceDocument]
+
+
+class PlannedTrialDocument(TypedDict):
+    """A trial that a sweep will start with."""
+
+    number: int
+    params: ParamValues
+    argv: list[str]
+    request: NotRequired[dict[str, Any]]  # CreateTrainingJob
+
+
+class PlanDocument(TypedDict):
+    """The first trials of a sweep: `smsweep plan --json`."""
+
+    method: str
+    expected_trial_count: int | None
+    trials: list[PlannedTrialDocument]
+    warnings: list[str]
+
+
+class FindingDocument(TypedDict):
+    """One check of `smsweep doctor --json`."""
+
+    what: str
+    found: str
+    is_ok: bool
+    is_required: bool
+    cure: str
+
+
+class ExportDocument(TypedDict):
+    """A finished export: `smsweep export --to WHERE --json`."""
+
+    trials: int
+    where: str
+
+
+class ReportFileDocument(TypedDict):
+    """The file of `smsweep report --json`."""
+
+    file: str
+
+
+class RecoveryDocument(TypedDict):
+    """A recovered sweep: `smsweep recover --json`."""
+
+    id: str
+    trials: int  # with a job
+    lost: int  # without a job
+
+
+class PublishedDocument(TypedDict):
+    """A sweep in a queue: `smsweep publish --json`."""
+
+    id: str
+    agents: int
+    queue: str
+
+
+class SlurmScriptDocument(TypedDict):
+    """A batch script: `smsweep slurm --json`."""
+
+    script: str
+
+
+class SlurmJobDocument(TypedDict):
+    """A submitted SLURM job: `smsweep slurm --submit --json`."""
+
+    job_id: str
+
+
+class ImportedSweepDocument(TypedDict):
+    """A sweep that was imported from W&B."""
+
+    id: str
+    prior_runs: int
+
+
+class UploadedRunsDocument(TypedDict):
+    """The folders of runs that were uploaded to W&B."""
+
+    uploaded: list[str]
+
+
+class StoredKeyDocument(TypedDict):
+    """A W&B key in AWS: `smsweep auth --json`."""
+
+    variable: str
+    arn: str
+
+
+class CompletionDocument(TypedDict):
+    """A shell's completion script: `smsweep completion --json`."""
+
+    shell: str
+    script: str
+
+
+class ServedPageDocument(TypedDict):
+    """The address of the web page: `smsweep ui --json`."""
+
+    url: str
+    token: str
+    entry: str  # the address with the token
+
+
+class EmulatorDocument(TypedDict):
+    """The address and the credentials of the emulator."""
+
+    url: str
+    access_key_id: str
+    secret_access_key: str
+    region: str
+    token: str
+    environ: dict[str, str]
+
+
+class LogLineDocument(TypedDict):
+    """A line of `smsweep logs --json`."""
+
+    line: str
+
+
+class SweepEventDocument(SweepDocument):
+    """A line of `smsweep watch --json`: the sweep at first, on a change of its state and at its end."""
+
+    event: Literal["sweep"]
+    time: str
+    sweep: str
+    over: bool
+
+
+class TrialEventDocument(TrialFields):
+    """A line of `smsweep watch --json`: a trial changed its state."""
+
+    event: Literal["trial"]
+    time: str
+    sweep: str
+    removed: bool
+
+
+class MetricsEventDocument(TypedDict):
+    """A line of `smsweep watch --json`: a trial reported metrics."""
+
+    event: Literal["metrics"]
+    time: str
+    sweep: str
+    number: int
+    step: int | None
+    metrics: MetricValues
+
+
+class BestEventDocument(TypedDict):
+    """A line of `smsweep watch --json`: there is a new best trial."""
+
+    event: Literal["best"]
+    time: str
+    sweep: str
+    metric: str
+    number: int
+    objective: float | None
+    params: ParamValues
+
+
+EventDocument = SweepEventDocument | TrialEventDocument | MetricsEventDocument | BestEventDocument
+
+
+class NotificationDocument(TypedDict):
+    """The body of a webhook, and the standard input of a command, of `notify`."""
+
+    text: str
+    event: Literal["sweep_end", "trial_failure"]
+    time: str
+    sweep: SweepDocument
+    trial: NotRequired[TrialDocument]  # of trial_failure
+
+
+class RunningTrialDocument(TypedDict):
+    """An active trial on the web page."""
+
+    number: int
+    state: TrialStateName
+    params: ParamValues
+    objective: float | None
+    started_at: str | None
+    curve: list[float]
+    n_reports: int
+
+
+class SweepSummaryDocument(SweepDocument):
+    """A sweep on the web page."""
+
+    revision: int
+    best_so_far: list[float]
+    running: list[RunningTrialDocument]
+
+
+class SweepListAnswer(TypedDict):
+    """The answer of GET /api/sweeps."""
+
+    sweeps: list[SweepSummaryDocument]
+    folder: str
+
+
+class SweepChanges(TypedDict):
+    """The rows of trials that changed since a revision."""
+
+    revision: int
+    columns: list[str]
+    rows: list[list[Any]]
+    removed: list[int]
+
+
+class SweepAnswer(SweepChanges):
+    """The answer of GET /api/sweeps/ID."""
+
+    sweep: SweepSummaryDocument
+
+
+class SweepTextsAnswer(TypedDict):
+    """The answer of GET /api/sweeps/ID/texts."""
+
+    sweep_yaml: str
+    job_yaml: str
+    origin: dict[str, Any]
+    prior_runs: list[str]
+
+
+class CurveDocument(TypedDict):
+    """The values of one metric of a trial."""
+
+    x: list[int | None]
+    y: list[float]
+    by: Literal["step", "report"]
+
+
+class TrialSweepDocument(TypedDict):
+    """The sweep of a trial on the web page."""
+
+    id: str
+    name: str
+    state: SweepStateName
+    metric: MetricDocument | None
+    metrics: list[MetricDocument]
+
+
+class TrialAnswer(TrialFields):
+    """The answer of GET /api/sweeps/ID/trials/N; params are flat."""
+
+    label: str
+    sweep: TrialSweepDocument
+    curves: dict[str, CurveDocument]
+
+
+class ComparisonAnswer(TypedDict):
+    """The answer of GET /api/compare."""
+
+    trials: list[TrialAnswer]
+
+
+class LogPage(TypedDict):
+    """The next lines of a log."""
+
+    lines: list[str]
+    cursor: str
+    is_new: bool  # the lines are of another job than those before
+    is_last: bool
+    note: str  # where the log is, or why there is none
+
+
+class LogPageAnswer(LogPage):
+    """The answer of GET /api/sweeps/ID/trials/N/log."""
+
+    state: TrialStateName
+
+
+class DraftDocument(TypedDict):
+    """The draft of a new sweep: the answer of GET /api/draft."""
+
+    sweep_yaml: str
+    job_yaml: str
+    name: str
+    like: str  # the sweep whose source the draft shares; ""
+    prior_runs: list[str]
+    source: str  # hash
+
+
+class DraftCheckDocument(TypedDict):
+    """The answer of POST /api/check."""
+
+    problems: list[str]
+    warnings: list[str]
+    trials: list[ParamValues]
+    expected_trial_count: int | None
+
+
+class ChangedSweepAnswer(TypedDict):
+    """The answer of POST /api/sweeps/ID/VERB."""
+
+    id: str
+    state: SweepStateName
+
+
+class ChangedTrialsAnswer(TypedDict):
+    """The answer of POST /api/retry and of POST /api/remove."""
+
+    labels: list[str]
+
+
+class CreatedSweepAnswer(TypedDict):
+    """The answer of POST /api/create."""
+
+    id: str
+    agent: str  # a command
+
+
+class ErrorAnswer(TypedDict):
+    """The answer of the web API to a request that failed."""
+
+    error: str
+    problems: NotRequired[list[str]]
+
+
+class ReportDocument(TypedDict):
+    """The data in a report, in the element `smsweep-data` of the page."""
+
+    sweep_id: str
+    columns: list[str]
+    rows: list[list[Any]]
+    usual: list[str]  # columns shown at first
+    goals: list[str]  # columns of the sweep's metrics
+    figures: dict[str, dict[str, Any]]  # Plotly's JSON
+
+
+Row = Mapping[str, Any]  # of a flat table

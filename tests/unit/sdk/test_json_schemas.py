@@ -1,0 +1,68 @@
+"""The published JSON Schemas: they match the types, and each command has one."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+from typer.main import get_command
+
+from smsweep.cli.main import app
+from smsweep.services.views.json_schemas import DOCUMENTS, SCHEMA_FILE, json_schemas, schema_text
+from tests.json_documents import check
+from tests.markdown import ROOT
+
+
+def test_shipped_file_is_up_to_date() -> None:
+    assert SCHEMA_FILE.read_text(encoding="utf-8") == schema_text()
+
+
+def commands(command: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Yield the commands of a group with their names, those of nested groups included."""
+    for name in getattr(command, "commands", ()):
+        yield from commands(command.get_command(None, name), f"{path} {name}")
+    if not hasattr(command, "commands"):
+        yield path, command
+
+
+def test_each_command_with_json_output_has_a_type() -> None:
+    every = commands(get_command(app), "smsweep")
+    with_json = {name for name, found in every if any("--json" in parameter.opts for parameter in found.params)}
+    assert len(with_json) > 20
+    for name in with_json:
+        assert any(known == name or known.startswith((f"{name} ", f"{name},")) for known in DOCUMENTS), name
+
+
+def test_reference_page_lists_each_document() -> None:
+    page = (ROOT / "docs" / "json.md").read_text(encoding="utf-8")
+    properties = json_schemas()["properties"]
+    assert re.findall(r"^\| `(.+?)` \| (.+?) \|$", page, re.M) == [
+        (name, type_of(properties[name])) for name in properties
+    ]
+
+
+def type_of(schema: Mapping[str, Any]) -> str:
+    """Return the text of a schema in the table of the reference page."""
+    if "anyOf" in schema:
+        return ", ".join(map(type_of, schema["anyOf"]))
+    if schema.get("type") == "array":
+        return f"list of {type_of(schema['items'])}"
+    return f"`{schema['$ref'].rpartition('/')[2]}`" if "$ref" in schema else str(schema["type"])
+
+
+def test_each_reference_has_a_definition() -> None:
+    schemas = json_schemas()
+    names = {text.partition('"')[0] for text in json.dumps(schemas).split('"#/$defs/')[1:]}
+    assert names == set(schemas["$defs"])
+
+
+@pytest.mark.parametrize(
+    "text", ['{"trials": 3}', '{"trials": 3, "where": "a", "more": 1}', '{"trials": "3", "where": "a"}']
+)
+def test_wrong_document_is_found(text: str) -> None:
+    with pytest.raises((ValidationError, AssertionError)):
+        check("smsweep export --to", text)
