@@ -68,6 +68,14 @@ def client_of(endpoint: Endpoint, service: str, **more: Any) -> Any:
     return boto3.client(service, **{**options, **more})
 
 
+def wait_until(is_true: Callable[[], object], timeout_s: float = 60) -> None:
+    """Wait for a condition. Raises AssertionError after the timeout."""
+    deadline = time.monotonic() + timeout_s
+    while not is_true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 class Account:
     """Clients that never retry, so that each test sees the answer it provoked."""
 

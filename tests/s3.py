@@ -21,7 +21,7 @@ from moto.core.authorization import disable_iam_authentication, enable_iam_authe
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
 from smsweep.emulator.api.listen import listening, serving
-from smsweep.emulator.jobs.moto_services import life
+from smsweep.emulator.jobs.moto_services import moto_lifetime
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -203,7 +203,7 @@ class FaultyS3:
 def serve_s3() -> Iterator[FaultyS3]:
     """Serve on loopback. Other moto servers of this process show the same buckets."""
     app = FaultyS3()
-    with life(), disable_iam_authentication(), listening("127.0.0.1", 0) as server:
+    with moto_lifetime(), disable_iam_authentication(), listening("127.0.0.1", 0) as server:
         server.app = app
         app.url = f"http://127.0.0.1:{server.port}"
         with serving(server):

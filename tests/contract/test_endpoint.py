@@ -293,7 +293,7 @@ def test_what_is_not_served_is_said_in_an_answer_that_boto3_understands(account:
     call = account.sagemaker.list_training_jobs_for_hyper_parameter_tuning_job
     assert error_of(call, HyperParameterTuningJobName="x") == (
         "NotImplementedException",
-        "The local endpoint does not serve sagemaker:ListTrainingJobsForHyperParameterTuningJob",
+        "The emulator does not support sagemaker:ListTrainingJobsForHyperParameterTuningJob",
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 
@@ -13,7 +14,7 @@ from botocore.config import Config
 from botocore.exceptions import ConnectionClosedError
 
 from smsweep.errors import UsageError
-from tests.account import BUCKET, PATIENT, Account, error_of, open_account
+from tests.account import BUCKET, PATIENT, Account, error_of, open_account, wait_until
 
 SPOT: dict[str, Any] = {
     "EnableManagedSpotTraining": True,
@@ -219,11 +220,16 @@ def test_a_denied_action_is_named(account: Account) -> None:
     assert "secretsmanager:GetSecretValue" in message
 
 
-def test_expired_credentials_do_not_disturb_the_jobs(account: Account) -> None:
-    account.create("goes-on", "import time; time.sleep(0.5); print('done')")
+def test_expired_credentials_do_not_disturb_the_jobs(account: Account, tmp_path: Path) -> None:
+    start, end = tmp_path / "start", tmp_path / "end"
+    script = (
+        "import pathlib, time\nwhile not pathlib.Path({!r}).exists(): time.sleep(0.01)\npathlib.Path({!r}).touch()"
+    )
+    account.create("goes-on", script.format(str(start), str(end)))
     account.endpoint.faults.set({"expired": True})
     assert error_of(account.sagemaker.list_training_jobs)[0] == "ExpiredTokenException"
-    time.sleep(1)
+    start.touch()
+    wait_until(end.exists)
     account.endpoint.faults.set({"expired": False})
     assert account.wait("goes-on")["TrainingJobStatus"] == "Completed"
 

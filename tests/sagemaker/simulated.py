@@ -32,19 +32,19 @@ from smsweep.config_files.sweep_yaml import parse_sweep
 from smsweep.core.job import JobTemplate, Site
 from smsweep.core.sweep import Sweep
 from smsweep.emulator.api.access import Access
-from smsweep.emulator.api.access_keys import Keys
+from smsweep.emulator.api.access_keys import AccessKeys
 from smsweep.emulator.api.admin import Admin
 from smsweep.emulator.api.app import App
 from smsweep.emulator.api.batch_api import ServiceJobs
 from smsweep.emulator.api.sagemaker_api import SageMakerApi
 from smsweep.emulator.api.training_jobs import TrainingJobs
-from smsweep.emulator.call_log import Ledger
-from smsweep.emulator.fault_injector import FaultBox
+from smsweep.emulator.call_log import CallLog
+from smsweep.emulator.fault_injector import FaultInjector
 from smsweep.emulator.faults import Faults
 from smsweep.emulator.jobs.environment import client_environment
 from smsweep.emulator.jobs.job import Job
 from smsweep.emulator.jobs.job_table import JobTable
-from smsweep.emulator.jobs.moto_services import Cloud, life
+from smsweep.emulator.jobs.moto_services import MotoServices, moto_lifetime
 from smsweep.engine.agent import Agent
 from smsweep.engine.agent_state import AgentOptions, Outcome
 from smsweep.engine.controller import Controller
@@ -78,12 +78,12 @@ class Simulation:
         self.most_alive = 0
         self._train_s = train_s
         self._table = JobTable(folder / "jobs")
-        self._cloud = Cloud()
+        self._cloud = MotoServices()
         self._logged: dict[str, int] = defaultdict(int)  # by job: lines written
-        box = FaultBox(faults, self.clock)
-        self.ledger = Ledger(folder / "ledger.jsonl")
+        box = FaultInjector(faults, self.clock)
+        self.ledger = CallLog(folder / "ledger.jsonl")
         jobs = TrainingJobs(self._table, box, lambda uri: True, self.clock, lambda job: None, lambda name: None)
-        keys = Keys(self.clock)
+        keys = AccessKeys(self.clock)
         self.environ = client_environment("http://127.0.0.1", keys.user)
         app = App(
             Access(keys, "http://127.0.0.1", (), self.clock),
@@ -186,7 +186,7 @@ def run(
         sleep=lambda seconds: simulation.sleep(max(seconds, least_sleep_s)),
     )
     in_place = patch.object(URLLib3Session, "send", lambda session, request: simulation.send(request))
-    with life(), in_place, closing(store), closing(backend), closing(simulation.ledger):
+    with moto_lifetime(), in_place, closing(store), closing(backend), closing(simulation.ledger):
         outcome = agent.run()
     return outcome, simulation
 

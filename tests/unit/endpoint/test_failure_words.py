@@ -7,7 +7,7 @@ from smsweep.emulator.jobs import lifecycle
 
 
 def failed(**more: object) -> str:
-    return lifecycle.of(JobStatus(name="job", status="Failed", **more))  # type: ignore[arg-type]  # by the test
+    return lifecycle.failure_reason(JobStatus(name="job", status="Failed", **more))  # type: ignore[arg-type]  # by the test
 
 
 def test_a_scripts_own_words_and_exit_code() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from smsweep.emulator.fault_injector import FaultBox
+from smsweep.emulator.fault_injector import FaultInjector
 from smsweep.emulator.faults import Faults, parse
 from smsweep.errors import UsageError
 
@@ -23,11 +23,11 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def box(clock: Clock) -> FaultBox:
-    return FaultBox(Faults(), clock)
+def box(clock: Clock) -> FaultInjector:
+    return FaultInjector(Faults(), clock)
 
 
-def test_a_rate_allows_a_seconds_worth_at_once_and_fills_up_with_time(box: FaultBox, clock: Clock) -> None:
+def test_a_rate_allows_a_seconds_worth_at_once_and_fills_up_with_time(box: FaultInjector, clock: Clock) -> None:
     box.set({"throttle": {"StopTrainingJob": 2}})
     assert [box.is_throttled("StopTrainingJob") for _ in range(3)] == [False, False, True]
     clock.now = 0.5
@@ -36,38 +36,38 @@ def test_a_rate_allows_a_seconds_worth_at_once_and_fills_up_with_time(box: Fault
     assert [box.is_throttled("StopTrainingJob") for _ in range(3)] == [False, False, True]
 
 
-def test_a_rate_below_one_still_allows_the_first_call(box: FaultBox, clock: Clock) -> None:
+def test_a_rate_below_one_still_allows_the_first_call(box: FaultInjector, clock: Clock) -> None:
     box.set({"throttle": {"StopTrainingJob": 0.1}})
     assert [box.is_throttled("StopTrainingJob") for _ in range(2)] == [False, True]
     clock.now = 10.0
     assert not box.is_throttled("StopTrainingJob")
 
 
-def test_each_action_has_a_rate_of_its_own(box: FaultBox) -> None:
+def test_each_action_has_a_rate_of_its_own(box: FaultInjector) -> None:
     box.set({"throttle": {"StopTrainingJob": 1}})
     assert not any(box.is_throttled("DescribeTrainingJob") for _ in range(10))
 
 
-def test_a_strike_hits_as_often_as_it_says(box: FaultBox) -> None:
+def test_a_strike_hits_as_often_as_it_says(box: FaultInjector) -> None:
     box.set({"interrupt": [{"job": "a-*", "times": 2}]})
     hits = [box.take("interrupt", {"job": "a-1"}) is not None for _ in range(3)]
     assert hits == [True, True, False]
 
 
-def test_a_strike_hits_only_what_it_names(box: FaultBox) -> None:
+def test_a_strike_hits_only_what_it_names(box: FaultInjector) -> None:
     box.set({"lose_response": [{"action": "Create*", "job": "b"}]})
     assert box.take("lose_response", {"action": "StopTrainingJob", "job": "b"}) is None
     assert box.take("lose_response", {"action": "CreateTrainingJob", "job": "a"}) is None
     assert box.take("lose_response", {"action": "CreateTrainingJob", "job": "b"}) is not None
 
 
-def test_a_strike_waits_for_its_time(box: FaultBox) -> None:
+def test_a_strike_waits_for_its_time(box: FaultInjector) -> None:
     box.set({"interrupt": [{"after_s": 5}]})
     assert box.take("interrupt", {"job": "a"}, age_s=4.9) is None
     assert box.take("interrupt", {"job": "a"}, age_s=5.0) is not None
 
 
-def test_setting_one_field_leaves_the_others(box: FaultBox) -> None:
+def test_setting_one_field_leaves_the_others(box: FaultInjector) -> None:
     box.set({"quota": 3})
     box.set({"expired": True})
     assert (box.now.quota, box.now.expired) == (3, True)
@@ -109,7 +109,9 @@ def test_what_cannot_be_understood_is_named(document: dict[str, object], where: 
     ],
 )
 def test_a_call_that_there_is_not_is_no_fault_that_never_happens(document: dict[str, object]) -> None:
-    with pytest.raises(UsageError, match=r"CreateTrainingJobs is no API call; did you mean CreateTrainingJob\?"):
+    with pytest.raises(
+        UsageError, match=r"CreateTrainingJobs is not an API call; did you mean CreateTrainingJob\?"
+    ):
         parse(document)
 
 
