@@ -17,6 +17,7 @@ from smsweep.core.trial import Trial, TrialState
 from smsweep.errors import AccessDenied, BackendUnavailable
 from smsweep.services.sweeps.create import sweep
 from smsweep.services.views import json_views
+from tests.account import wait_until
 from tests.sagemaker.conftest import Account
 from tests.sagemaker.jobs import cloud_jobs
 
@@ -168,9 +169,9 @@ def test_expired_credentials_pause_and_go_on_once_refreshed(
     account: Account, caplog: pytest.LogCaptureFixture
 ) -> None:
     def refresh() -> None:
-        while "ExpiredTokenException" not in [entry.get("code") for entry in account.endpoint.ledger.read()]:
-            time.sleep(0.05)
-        time.sleep(1)
+        wait_until(lambda: any("credentials" in message for message in caplog.messages))
+        n_refused = account.calls(outcome="refused").total()
+        wait_until(lambda: account.calls(outcome="refused").total() > n_refused + 1)
         account.endpoint.faults.set({"expired": False})
 
     account.endpoint.faults.set({"expired": True})
