@@ -1,4 +1,4 @@
-"""Sweeps on the SageMaker backend against the local endpoint: nothing leaves this machine."""
+"""Sweeps on the SageMaker backend with the emulator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small jobs on the SageMaker backend, for the suite that all backends share."""
+"""Small jobs on the SageMaker backend, for the contract tests of all backends."""
 
 from __future__ import annotations
 

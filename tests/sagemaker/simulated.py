@@ -1,7 +1,7 @@
-"""Hundreds of trials at once on SageMaker, on a clock that only moves when the agent sleeps.
+"""Simulation of hundreds of concurrent trials on SageMaker, with a clock that advances when the agent sleeps.
 
-The agent, the backend, boto3 and the local endpoint's API are the real ones. What is not there: sockets, because
-botocore hands its requests to the endpoint's application; and jobs that compute, because they train by the clock.
+The agent, the backend, boto3 and the API of the emulator are real. There are no sockets: botocore calls the
+emulator's application directly. The jobs compute nothing, and train for a fixed time on the clock.
 
     python -m tests.sagemaker.simulated [--trials 500] [--minutes 10]
 """
@@ -57,8 +57,8 @@ from smsweep.store.open import open_store
 from tests.sagemaker.conftest import ROLE
 
 START = datetime(2026, 1, 2, tzinfo=timezone.utc).timestamp()
-STARTING_S, LOG_S = 90.0, 60.0  # until a job trains; between two of its lines
-# What AWS allows: of these three it names a number.
+STARTING_S, LOG_S = 90.0, 60.0  # time until a job trains; time between two log lines
+# Rate limits that AWS documents for these three calls.
 AWS = Faults(throttle={"CreateTrainingJob": 1, "ListTrainingJobs": 2, "FilterLogEvents": 5})
 TEMPLATE = JobTemplate(
     request={
@@ -71,7 +71,7 @@ SITE = Site(assets_uri="s3://bucket/assets", output_uri="s3://bucket/jobs", chec
 
 
 class Simulation:
-    """An account whose jobs train for a fixed time. now: seconds since the epoch."""
+    """An account whose jobs train for a fixed time. `now` is in seconds since the epoch."""
 
     def __init__(self, folder: Path, train_s: float, faults: Faults) -> None:
         self.now = START
@@ -79,7 +79,7 @@ class Simulation:
         self._train_s = train_s
         self._table = JobTable(folder / "jobs")
         self._cloud = MotoServices()
-        self._logged: dict[str, int] = defaultdict(int)  # by job: lines written
+        self._logged: dict[str, int] = defaultdict(int)  # job name -> number of lines written
         box = FaultInjector(faults, self.clock)
         self.ledger = CallLog(folder / "ledger.jsonl")
         jobs = TrainingJobs(self._table, box, lambda uri: True, self.clock, lambda job: None, lambda name: None)
@@ -110,7 +110,7 @@ class Simulation:
             self._move(job, self.now - job.created_at - STARTING_S)
 
     def send(self, request: AWSPreparedRequest) -> AWSResponse:
-        """Take botocore's request to the application, in place of the network."""
+        """Pass a request of botocore to the application, in place of the network."""
         headers = {name: _text(value) for name, value in request.headers.items()}
         headers["Host"] = urlsplit(request.url).netloc
         answer = self._client.open(
@@ -142,7 +142,7 @@ class Simulation:
 
 
 class _Raw(io.BytesIO):
-    """A body as botocore reads it."""
+    """A response body for botocore."""
 
     def stream(self, **_: Any) -> Iterator[bytes]:
         yield self.read()
@@ -155,7 +155,7 @@ def _text(value: str | bytes) -> str:
 def run(
     folder: Path, n_trials: int, train_s: float, faults: Faults, *, least_sleep_s: float = 0.0
 ) -> tuple[Outcome, Simulation]:
-    """Run a sweep of n trials, all of them at once as far as AWS lets them. least_sleep_s: between two looks."""
+    """Run a sweep with n_trials concurrent trials. least_sleep_s: minimum time between two ticks of the agent."""
     simulation = Simulation(folder, train_s, faults)
     parsed = parse_sweep(
         {
@@ -192,7 +192,7 @@ def run(
 
 
 def calls(simulation: Simulation) -> dict[str, list[float]]:
-    """Return when each API was called, in seconds from the start."""
+    """Return the times of all calls by action, in seconds from the start."""
     found: dict[str, list[float]] = defaultdict(list)
     for entry in simulation.ledger.read():
         found[entry["action"]].append(entry["at"] - START)

@@ -1,4 +1,4 @@
-"""Known secrets, and every byte that a whole run of everything leaves behind: none of them is in it."""
+"""Known secrets are in no output of a complete run."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class Finder:
 
 
 @pytest.mark.parametrize("account", [pytest.param("docker", marks=pytest.mark.docker)], indirect=True)
-def test_no_secret_is_in_anything_that_is_left(
+def test_secrets_are_in_no_output(
     account: Account, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     secrets = {**SECRETS, "aws": account.endpoint.secret_access_key, "endpoint": account.endpoint.token}
