@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -13,6 +13,9 @@ from smsweep.aws.client import Aws
 from smsweep.aws.errors import code_of
 from smsweep.backends.sagemaker.job_poller import is_missing
 from smsweep.errors import JobRejected
+
+if TYPE_CHECKING:
+    from mypy_boto3_sagemaker.type_defs import DescribeTrainingJobResponseTypeDef
 
 ALIVE = ("InProgress", "Stopping")
 
@@ -44,11 +47,12 @@ def look_at(aws: Aws, name: str, now: datetime | None = None) -> AgentJob:
         JobError: If SageMaker does not respond, or denies the call.
     """
     try:
-        document = aws.call("sagemaker", "describe_training_job", TrainingJobName=name)
+        response = aws.call("sagemaker", "describe_training_job", TrainingJobName=name)
     except (BotoCoreError, ClientError) as err:
         if isinstance(err, ClientError) and is_missing(err):
             return AgentJob(name=name, status="")
         raise aws.error(err, "sagemaker", "describe_training_job") from err
+    document = cast("DescribeTrainingJobResponseTypeDef", response)
     return AgentJob(
         name=name,
         status=document["TrainingJobStatus"],
@@ -92,7 +96,8 @@ def _hyperparameters(aws: Aws, name: str) -> dict[str, str]:
     return found
 
 
-def _billable_s(document: dict[str, Any], now: datetime) -> float:
+def _billable_s(document: Mapping[str, Any], now: datetime) -> float:
+    # Not the type of the stubs, in which these fields are required: SageMaker omits them until they are known.
     if "BillableTimeInSeconds" in document:
         return float(document["BillableTimeInSeconds"])
     started: datetime | None = document.get("TrainingStartTime")

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -24,6 +24,9 @@ from smsweep.aws.client import Aws
 from smsweep.aws.errors import code_of
 from smsweep.aws.s3_transfer import MISSING
 from smsweep.errors import NotFound, SmsweepError, StoreDamaged, StoreError, StoreUnavailable, Superseded
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef, ListObjectsV2OutputTypeDef, PutObjectOutputTypeDef
 
 STORE = "store.db.gz"
 HEARTBEAT = "alive.json"  # the writer's last heartbeat
@@ -112,7 +115,9 @@ class S3Store:
         """
         condition = {"IfNoneMatch": known} if known else {}
         try:
-            answer = self._aws.call("s3", "get_object", **self._at(STORE), **condition)
+            answer = cast(
+                "GetObjectOutputTypeDef", self._aws.call("s3", "get_object", **self._at(STORE), **condition)
+            )
         except (BotoCoreError, ClientError) as err:
             if _is(err, SAME):
                 return None
@@ -121,7 +126,7 @@ class S3Store:
             raise self._error(err, "get_object") from err
         try:
             with closing(answer["Body"]) as body, target.open("wb") as file:
-                self._unpack(body, file)
+                self._unpack(cast("IO[bytes]", body), file)
         except (gzip.BadGzipFile, zlib.error) as err:
             target.unlink()
             raise StoreDamaged(f"{self.uri}/{STORE}: not a packed store: {err}; {RESTORE}") from err
@@ -194,7 +199,8 @@ class S3Store:
     def received_commands(self) -> list[ReceivedObject]:
         """Return the objects below COMMANDS, oldest first, valid or not."""
         prefix = f"{self._prefix}/{COMMANDS}"
-        answer = self._call("list_objects_v2", Bucket=self._bucket, Prefix=prefix, MaxKeys=MAX_COMMANDS)
+        response = self._call("list_objects_v2", Bucket=self._bucket, Prefix=prefix, MaxKeys=MAX_COMMANDS)
+        answer = cast("ListObjectsV2OutputTypeDef", response)
         found = sorted(answer.get("Contents", ()), key=lambda item: (item["LastModified"], item["Key"]))
         names = [item["Key"].removeprefix(prefix) for item in found]
         return [received for name in names if name and (received := self._receive(name)) is not None]
@@ -239,7 +245,7 @@ class S3Store:
         condition = {"IfMatch": version} if version else {"IfNoneMatch": "*"}
         try:
             with packed.open("rb") as body:
-                answer = self._aws.call(
+                response = self._aws.call(
                     "s3",
                     "put_object",
                     **self._at(STORE),
@@ -252,7 +258,7 @@ class S3Store:
             if _is(err, (*CHANGED, *MISSING)):
                 return ""
             raise self._error(err, "put_object") from err
-        return str(answer["ETag"])
+        return cast("PutObjectOutputTypeDef", response)["ETag"]
 
     def _newest(self) -> tuple[str, str]:
         """Return the etag of the current version, and the stamp of its replacement."""
@@ -263,7 +269,7 @@ class S3Store:
             if _is(err, MISSING):
                 raise Superseded(f"{self.uri}: the store was deleted") from err
             raise self._error(err, "get_object") from err
-        return str(answer["ETag"]), str(answer.get("Metadata", {}).get("writer", ""))
+        return answer["ETag"], answer.get("Metadata", {}).get("writer", "")
 
     def _unpack(self, body: IO[bytes], file: IO[bytes]) -> None:
         with gzip.GzipFile(fileobj=body) as packed:
@@ -274,9 +280,9 @@ class S3Store:
                     )
                 file.write(chunk)
 
-    def _get(self, name: str, most: int) -> tuple[dict[str, Any], bytes]:
+    def _get(self, name: str, most: int) -> tuple[GetObjectOutputTypeDef, bytes]:
         """Return the response of S3, and at most `most` bytes of the object. Raises botocore's errors."""
-        answer = self._aws.call("s3", "get_object", **self._at(name))
+        answer = cast("GetObjectOutputTypeDef", self._aws.call("s3", "get_object", **self._at(name)))
         with closing(answer["Body"]) as body:
             return answer, body.read(most) if most else b""
 
