@@ -47,9 +47,9 @@ CRASH_POINTS = {
     **dict(zip(("retry unclaimed", "retry claimed"), _around("store.claim", 3), strict=True)),
     **dict(zip(("retry not started", "retry started"), _around("backend.submit", 3), strict=True)),
     **dict(zip(("end of the retry seen", "retry finished"), _around("store.move", 3), strict=True)),
-    **dict(zip(("rule spoke", "stopping"), _around("store.move", 4), strict=True)),
+    **dict(zip(("rule decided", "stopping"), _around("store.move", 4), strict=True)),
     **dict(zip(("evidence not kept", "evidence kept"), _around("store.put_note"), strict=True)),
-    **dict(zip(("job not told", "job told to stop"), _around("backend.stop"), strict=True)),
+    **dict(zip(("stop not requested", "stop requested"), _around("backend.stop"), strict=True)),
     **dict(zip(("stop seen", "stopped"), _around("store.move", 5), strict=True)),
     **dict(zip(("nothing left", "sweep finished"), _around("store.set_sweep_state"), strict=True)),
 }

@@ -20,7 +20,7 @@ SPOT: dict[str, Any] = {
     "EnableManagedSpotTraining": True,
     "StoppingCondition": {"MaxRuntimeInSeconds": 60, "MaxWaitTimeInSeconds": 60},
 }
-# Trains on from its checkpoint; the first run ends only when it is told to.
+# The second run continues from the checkpoint of the first, which runs until it is stopped.
 RESUMES = """
 import os, pathlib, signal, sys, time
 saved = pathlib.Path(os.environ["SMSWEEP_ML_ROOT"], "checkpoints", "step")

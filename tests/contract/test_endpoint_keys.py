@@ -76,7 +76,7 @@ def test_large_and_chunked_uploads_are_accepted(account: Account, tmp_path: Path
 
 
 def test_bucket_in_the_host_name_is_accepted(account: Account) -> None:
-    """boto3 writes buckets so where the endpoint has a name; its own connections go to the address."""
+    """boto3 puts the bucket into the host name if the URL has a name; connections use the address."""
     port = urlsplit(account.endpoint.url).port
     s3 = account.client("s3", endpoint_url=f"http://localhost:{port}", config=Config(signature_version="s3v4"))
     for client in (

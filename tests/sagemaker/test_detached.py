@@ -38,7 +38,7 @@ while os.path.exists(run.config["wait"]):
 
 
 class Laptop:
-    """A folder whose sweeps go away, and what a person does there."""
+    """A folder with detached sweeps, and the commands of its user."""
 
     def __init__(self, account: Account) -> None:
         self.account = account
@@ -62,7 +62,7 @@ class Laptop:
         return [trial["state"] for trial in json_views.list_trials(sweep_id)]
 
     def end(self, sweep_id: str) -> dict[str, Any]:
-        """Wait until the sweep's agent has ended, and return what is said of it."""
+        """Wait until the sweep's agent has ended, and return its document."""
         until(lambda: self.show(sweep_id)["agent"]["status"] not in ("InProgress", "Stopping"))
         found: dict[str, Any] = self.show(sweep_id)["agent"]
         return found

@@ -34,7 +34,7 @@ def test_log_is_followed_to_its_end(account: Account, backend: str, monkeypatch:
     agent.start()
     try:
         while not account.trials():
-            time.sleep(0.001)  # it may be that nobody has taken it up yet
+            time.sleep(0.001)  # the trial may not be claimed yet
         assert list(log_views.read_log(f"{sweep_id}/0", follow=True)) == LINES
     finally:
         agent.join()

@@ -24,7 +24,7 @@ from tests.sagemaker.conftest import ROLE, Account
 
 
 def sent(account: Account) -> list[dict[str, Any]]:
-    """Return the requests that the endpoint accepted, by job name."""
+    """Return the requests that the emulator accepted, by job name."""
     folder = account.endpoint.ledger.path.parent / "jobs"
     jobs = [json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))]
     return [
@@ -185,4 +185,4 @@ def test_default_bucket_of_the_sdk_is_used_without_a_bucket(account: Account) ->
 def test_missing_bucket_is_reported_with_the_command_to_create_it(account: Account) -> None:
     with pytest.raises(JobRejected, match="aws s3 mb s3://not-there-at-all"):
         account.run(1, job={"output_path": "s3://not-there-at-all/x"})
-    assert not Path(".smsweep").exists()  # told before there is a sweep
+    assert not Path(".smsweep").exists()  # the error is raised before a sweep is created

@@ -112,7 +112,7 @@ def marks(desk: Desk) -> list[str]:
 
 
 TOUCH = ["touch", "PWNED"]
-# name -> sweep.yaml and job.yaml, {url} for the attacker's webhook, and what the refusal says
+# name -> sweep.yaml and job.yaml, {url} for the attacker's webhook, and the error
 HOSTILE: Mapping[str, tuple[str | Mapping[str, Any], str | Mapping[str, Any], str]] = {
     "program as the search": (program(), {}, "scheduler.source: space.py: it runs inside smsweep"),
     "program in a folder": (program(source="deep/space.py"), {}, "scheduler.source: deep/space.py: it runs"),
@@ -176,7 +176,7 @@ HOSTILE: Mapping[str, tuple[str | Mapping[str, Any], str | Mapping[str, Any], st
 
 
 def put(desk: Desk, listener: Listener, name: str) -> tuple[list[str], str]:
-    """Write a hostile configuration, and return its flag and what its refusal says."""
+    """Write a hostile configuration, and return its flag and the expected error."""
     sweep, job, said = HOSTILE[name]
     write(desk, sweep=sweep, space=SPACE)
     text = job if isinstance(job, str) else json.dumps(job)
@@ -254,7 +254,7 @@ def test_command_of_job_yaml_does_not_run_with_a_value_that_allows_nothing(desk:
 
 
 def allow(desk: Desk, stderr: str) -> None:
-    """Set what an error says."""
+    """Set the variable that an error names."""
     name, _, value = re.findall(r"set (\S+=\S+)", stderr)[-1].partition("=")
     desk.environ[name] = value
 
@@ -315,7 +315,7 @@ def test_job_yaml_of_an_agent_needs_consent(desk: Desk) -> None:
 
 
 def change(desk: Desk, sql: str, *values: object) -> None:
-    """Write to the store past smsweep, as whoever may write to its database can."""
+    """Write to the store without smsweep, as any user of its database can."""
     with closing(sqlite3.connect(desk.folder / ".smsweep" / "store.db")) as connection, connection:
         assert connection.execute(sql, values).rowcount == 1
 

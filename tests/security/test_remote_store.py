@@ -180,7 +180,7 @@ def test_hostile_command_is_not_carried_out_by_the_next_agent(remote: RemoteStor
 def test_command_that_cannot_be_read_or_deleted_does_not_end_the_agent(remote: RemoteStore) -> None:
     writer = remote.writer("one")
     remote.put("orders/1.json", PAUSE)
-    for method in ("GET", "DELETE"):  # encrypted with a key of somebody else's, and locked
+    for method in ("GET", "DELETE"):  # encrypted with a foreign key, and locked
         remote.s3.refuse(method, f"{remote.path}/orders/1.json", 403, "AccessDenied", times=2)
     assert writer.run_commands() == 1
     assert writer.run_commands() == 1

@@ -122,7 +122,7 @@ def wheel_of(files: Mapping[str, str], name: str, version: str, requires: str = 
 
 
 def evil_source(place: Place) -> bytes:
-    """Return a source archive whose setup.py runs where somebody asks for its metadata."""
+    """Return a source archive whose setup.py runs when its metadata is read."""
     script = f"import pathlib; pathlib.Path({str(place.mark)!r}).touch()\nraise SystemExit(1)\n"
     data = io.BytesIO()
     with tarfile.open(fileobj=data, mode="w:gz") as archive:

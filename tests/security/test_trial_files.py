@@ -89,7 +89,7 @@ acts = {
 }
 acts[run.config.kind]()
 """
-FAILS = {  # what the script does -> what the trial's reason says
+FAILS = {  # action of the script -> reason of the trial
     "stop is garbage": "stop is not a JSON object",
     "stop is of nobody": "stop is not an order to stop",
     "stop has no time": "stop is not an order to stop",

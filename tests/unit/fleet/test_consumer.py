@@ -17,7 +17,7 @@ URL = "https://sqs.eu-west-1.amazonaws.com/123456789012/sweeps"
 
 
 class Sqs:
-    """Answers as SQS does; what it is told to delete it refuses as often as said, and delivers again."""
+    """SQS with a list of errors for the next deletions. A message that is not deleted is delivered again."""
 
     def __init__(self, bodies: list[str], refusals: list[JobError]) -> None:
         self.bodies = bodies
