@@ -98,7 +98,7 @@ def open_endpoint(
         port = servers[0].port
         if job_host not in (LOOPBACK, DESKTOP_HOST):
             servers.append(stack.enter_context(listening(job_host, port)))
-        endpoint = Endpoint(
+        emulator = Endpoint(
             url=f"http://{LOOPBACK}:{port}",
             access_key_id=keys.user.id,
             secret_access_key=keys.user.secret,
@@ -112,14 +112,14 @@ def open_endpoint(
             job_url=f"http://{job_host}:{port}",
             has_toolkit=has_toolkit,
         )
-        s3 = S3(client_environment(endpoint.url, keys.internal), folder / "cache")
+        s3 = S3(client_environment(emulator.url, keys.internal), folder / "cache")
         job_environ = job_environment(environ, paths.job_url, keys.jobs, in_containers=has_toolkit)
         if has_toolkit:
             job_environ["SMSWEEP_DOCKER_COPY_CHANNELS"] = "1"
         backend = make_backend(paths.runs, job_environ)
         stack.enter_context(closing(backend))
         table, moto_services = JobTable(folder / "jobs"), MotoServices()
-        lifecycle = JobLifecycle(table, backend, Staging(paths, s3), moto_services, endpoint.faults, clock)
+        lifecycle = JobLifecycle(table, backend, Staging(paths, s3), moto_services, emulator.faults, clock)
         for server in servers:
             stack.enter_context(serving(server))
         runner = stack.enter_context(running(table, backend, lifecycle, clock))
@@ -128,22 +128,22 @@ def open_endpoint(
             lifecycle.announce(job)
             runner.wake()
 
-        jobs = TrainingJobs(table, endpoint.faults, s3.has_objects, clock, on_change, runner.forget)
+        jobs = TrainingJobs(table, emulator.faults, s3.has_objects, clock, on_change, runner.forget)
         app = App(
-            Access(keys, endpoint.url, {"localhost", job_host}, clock),
+            Access(keys, emulator.url, {"localhost", job_host}, clock),
             keys.internal.id,
-            SageMakerApi(table, jobs, endpoint.faults, clock),
+            SageMakerApi(table, jobs, emulator.faults, clock),
             ServiceJobs(table, jobs, clock),
             moto_services,
-            Admin(endpoint.faults, endpoint.ledger, endpoint.token),
-            endpoint.faults,
-            endpoint.ledger,
+            Admin(emulator.faults, emulator.ledger, emulator.token),
+            emulator.faults,
+            emulator.ledger,
             DomainDispatcherApplication(create_backend_app),
             clock,
         )
         for server in servers:
             server.app = app
-        yield endpoint
+        yield emulator
 
 
 def _create_folder(folder: Path) -> None:
