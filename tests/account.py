@@ -1,4 +1,4 @@
-"""A user of the local endpoint: plain boto3 clients, and requests for small jobs."""
+"""A client of the emulator: boto3 clients, and requests for small jobs."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ time.sleep(60)
 """
 
 
-# Part of a job's script: opens an object of S3 with the job's own keys, by the standard library alone.
-# The signature is of version 2, as in the presigned URLs of boto3.
+# Part of a job's script: opens an S3 object with the job's keys and the standard library only.
+# The signature has version 2, as in presigned URLs of boto3.
 OPEN_S3 = """
 import base64, hashlib, hmac, os, time, urllib.parse, urllib.request
 def open_s3(path):
@@ -58,7 +58,7 @@ def open_s3(path):
 
 
 def client_of(endpoint: Endpoint, service: str, **more: Any) -> Any:
-    """Return a boto3 client that uses the endpoint with its key. more: options of boto3.client."""
+    """Return a boto3 client of the emulator with its access key. more: options of boto3.client."""
     options = {
         "endpoint_url": endpoint.url,
         "region_name": endpoint.region,
@@ -68,8 +68,16 @@ def client_of(endpoint: Endpoint, service: str, **more: Any) -> Any:
     return boto3.client(service, **{**options, **more})
 
 
+def wait_until(is_true: Callable[[], object], timeout_s: float = 60) -> None:
+    """Wait for a condition. Raises AssertionError after the timeout."""
+    deadline = time.monotonic() + timeout_s
+    while not is_true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 class Account:
-    """Clients that never retry, so that each test sees the answer it provoked."""
+    """Clients of the emulator without retries, so that tests see each response."""
 
     def __init__(self, opened: Endpoint) -> None:
         self.endpoint = opened
@@ -89,7 +97,7 @@ class Account:
 
     @cached_property
     def s3(self) -> S3Client:
-        """A client of an account that has a bucket."""
+        """A client of S3. The bucket exists."""
         client: S3Client = self.client("s3")
         client.create_bucket(Bucket=BUCKET)
         return client
@@ -107,7 +115,7 @@ class Account:
         return f"s3://{BUCKET}/{key}"
 
     def request(self, name: str, script: str = "", **more: Any) -> dict[str, Any]:
-        """Return a CreateTrainingJob request that runs the script, as an SDK's script mode asks for it."""
+        """Return a CreateTrainingJob request that runs a script in the SDK's script mode."""
         hyperparameters = {
             "sagemaker_program": json.dumps("train.py"),
             "sagemaker_submit_directory": json.dumps(self.upload_source(script)),
@@ -128,7 +136,7 @@ class Account:
         return self.sagemaker.create_training_job(**self.request(name, script, **more))["TrainingJobArn"]
 
     def run(self, name: str, script: str = "", **more: Any) -> dict[str, Any]:
-        """Run a job to its end and return what Describe says of it."""
+        """Run a job, wait until it ends, and return its description."""
         self.create(name, script, **more)
         return self.wait(name)
 
@@ -136,7 +144,7 @@ class Account:
         return dict(self.sagemaker.describe_training_job(TrainingJobName=name))
 
     def wait(self, name: str, until: Callable[[dict[str, Any]], object] | None = None) -> dict[str, Any]:
-        """Wait until the job has ended, or is as `until` wants it, and return what Describe says of it."""
+        """Wait until the job has ended, or `until` returns True, and return its description."""
         is_so = until or (lambda found: found["TrainingJobStatus"] in ENDED)
         deadline = time.monotonic() + 60
         while True:
@@ -149,11 +157,11 @@ class Account:
     def wait_for_line(self, name: str, line: str) -> None:
         deadline = time.monotonic() + 30
         while line not in self.lines(name):
-            assert time.monotonic() < deadline, f"{name} never printed {line!r}"
+            assert time.monotonic() < deadline, f"{name} did not print {line!r}"
             time.sleep(0.05)
 
     def lines(self, name: str) -> list[str]:
-        """Return a job's log, all runs of it."""
+        """Return the log of a job, including restarts."""
         try:
             found = self.logs.filter_log_events(logGroupName=LOG_GROUP, logStreamNamePrefix=f"{name}/")
         except ClientError:
@@ -168,13 +176,13 @@ class Account:
         return [item["Key"] for item in listed.get("Contents", ())]
 
     def names(self, prefix: str) -> list[str]:
-        """Return the files in an archive that a job left in S3."""
+        """Return the file names in an archive in S3."""
         data = self.s3.get_object(Bucket=BUCKET, Key=prefix)["Body"].read()
         with tarfile.open(fileobj=io.BytesIO(data)) as tar:
             return tar.getnames()
 
     def admin(self, method: str, route: str, document: object = None, token: str | None = None) -> Any:
-        """Call one of the endpoint's own routes."""
+        """Call a route below /_smsweep/."""
         request = Request(
             f"{self.endpoint.url}/_smsweep/{route}",
             method=method,
@@ -187,7 +195,7 @@ class Account:
     def send(
         self, method: str, target: str, headers: Mapping[str, str], body: bytes | None = None
     ) -> tuple[int, str]:
-        """Send one request exactly as it is given, and return status and body."""
+        """Send a request unchanged, and return its status and body."""
         where = urlsplit(self.endpoint.url)
         connection = http.client.HTTPConnection(where.hostname or "", where.port, timeout=30)
         try:
@@ -205,29 +213,30 @@ class Account:
     def signed(
         self, service: str, method: str, target: str, headers: Mapping[str, str], body: bytes = b""
     ) -> dict[str, str]:
-        """Return the headers of a request that the endpoint's key has signed. headers: to be signed, too."""
+        """Return the headers of a request signed with the emulator's key. headers: further signed headers."""
         keys = Credentials(self.endpoint.access_key_id, self.endpoint.secret_access_key)
-        given = {"Host": urlsplit(self.endpoint.url).netloc, **headers}
-        request = AWSRequest(method, self.endpoint.url + target, data=body, headers=given)
+        unsigned = {"Host": urlsplit(self.endpoint.url).netloc, **headers}
+        request = AWSRequest(method, self.endpoint.url + target, data=body, headers=unsigned)
         make = S3SigV4Auth if service == "s3" else SigV4Auth
         make(keys, service, self.endpoint.region).add_auth(request)
         return dict(request.headers.items())
 
     def ledger(self, action: str) -> list[dict[str, Any]]:
+        """Return the entries of the call log for an action."""
         return [entry for entry in self.endpoint.ledger.read() if entry["action"] == action]
 
 
 @contextmanager
 def open_account(folder: Path, environ: Mapping[str, str], **options: Any) -> Iterator[Account]:
-    """Serve an endpoint of its own, whose files are below the folder. options: sdk.serve.endpoint's."""
+    """Run an emulator with its files in a folder. options: options of services.emulator.endpoint."""
     with endpoint(environ={**environ, "SMSWEEP_DIR": str(folder)}, **options) as opened:
         yield Account(opened)
 
 
 def error_of(call: Callable[..., object], **arguments: Any) -> tuple[str, str]:
-    """Make a call that is refused, and return the code and the message."""
+    """Make a call that fails, and return (error code, message)."""
     try:
         call(**arguments)
     except ClientError as err:
         return err.response["Error"]["Code"], err.response["Error"]["Message"]
-    raise AssertionError("it was accepted")
+    raise AssertionError("the call succeeded")

@@ -1,11 +1,11 @@
-"""The supply chain and the code: `python -m tests.audit`, as `make audit` calls it.
+"""Audit of the supply chain and the code: `python -m tests.audit`, or `make audit`.
 
-* Every file that pip would install has one of the pinned hashes.
-* Every licence of the base install is a permissive one.
-* No pinned version is in the public lists of known vulnerabilities, where these can be reached.
+* Each file that pip installs has one of the pinned hashes.
+* All licences of the base install are permissive.
+* No pinned version is in the public lists of known vulnerabilities, if they are reachable.
 * bandit finds no unsafe call in smsweep, and zizmor no unsafe step in the release workflow.
 
-Exits with 1 if a check fails. A list that cannot be reached is reported, and is not a failure.
+The exit code is 1 if a check fails. An unreachable list is reported, and is not a failure.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from tests.oracles import oracle
 from tests.pins import BASE, FILES, ROOT, pinned, read
 
 PERMISSIVE = re.compile(r"\b(MIT|BSD|Apache|ISC|PSF|Python Software Foundation|0BSD|Unlicense|Zlib)\b", re.I)
-EXCEPTIONS = {"certifi": "MPL"}  # a list of certificates, taken as it is
+EXCEPTIONS = {"certifi": "MPL"}  # a list of certificates, used unchanged
 UNREACHED = ("not found on PyPI and could not be audited", "Failed to resolve", "ConnectionError", "timed out")
-# pyproject.toml says which findings of bandit are none, and why.
+# pyproject.toml has the accepted findings of bandit, with reasons.
 SCANS = (
     ("bandit", "--quiet", "--configfile", "pyproject.toml", "--recursive", "smsweep"),
     ("zizmor", "--quiet", "--offline", "--no-progress", "--persona", "pedantic", ".github/workflows"),
@@ -37,7 +37,7 @@ def main() -> int:
     problems = [*wrong_hashes(), *wrong_licences(licences()), *findings()]
     vulnerabilities, was_reached = known_vulnerabilities()
     if not was_reached:
-        print("audit: the lists of known vulnerabilities cannot be reached; nothing was compared with them")
+        print("audit: the lists of known vulnerabilities are not reachable; this check was skipped")
     for problem in [*problems, *vulnerabilities]:
         print(f"audit: {problem}", file=sys.stderr)
     if problems or vulnerabilities:
@@ -48,7 +48,7 @@ def main() -> int:
 
 
 def wrong_hashes() -> Iterator[str]:
-    """Have pip download all that `make` would install; it compares each file with its hashes."""
+    """Download all pinned files with pip, which checks their hashes."""
     with tempfile.TemporaryDirectory() as folder:
         argv = [*pinned("download", *FILES), "--quiet", "--dest", folder]
         done = subprocess.run(
@@ -59,7 +59,7 @@ def wrong_hashes() -> Iterator[str]:
 
 
 def findings(root: Path = ROOT) -> Iterator[str]:
-    """Yield what the scanners of source code report about a checkout."""
+    """Yield the reports of the source code scanners about a checkout."""
     for name, *arguments in SCANS:
         program = str(oracle("tools").python.with_name(name))
         done = subprocess.run(
@@ -70,7 +70,7 @@ def findings(root: Path = ROOT) -> Iterator[str]:
 
 
 def licences() -> Mapping[str, str]:
-    """Return what each package of the base install, as it is here, says of its licence."""
+    """Return the licence of each installed package of the base install."""
     return {name: licence(name) for name in installed_pins()}
 
 
@@ -89,11 +89,11 @@ def licence(name: str) -> str:
 def wrong_licences(found: Mapping[str, str]) -> Iterator[str]:
     for name, text in found.items():
         if not PERMISSIVE.search(text) and EXCEPTIONS.get(name, "?") not in text:
-            yield f"{name} is under {text!r}, which is none of the permissive licences"
+            yield f"{name} has the licence {text!r}, which is not permissive"
 
 
 def known_vulnerabilities() -> tuple[list[str], bool]:
-    """Return what pip-audit reports about the pins, and whether its list could be reached."""
+    """Return (reports of pip-audit about the pins, True if its lists are reachable)."""
     program = str(oracle("tools").python.with_name("pip-audit"))
     files = [word for file in FILES for word in ("--requirement", str(file))]
     argv = [program, *files, "--require-hashes", "--disable-pip"]

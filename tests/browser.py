@@ -1,4 +1,4 @@
-"""A real Chromium without a window, which reaches nothing but the pages it is given."""
+"""Headless Chromium without network access, except to the pages of the test."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Route, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-# Software drawing where there is no graphics card, which parallel coordinates need; root has no sandbox.
+# Parallel coordinates need software rendering on machines without a graphics card; root has no sandbox.
 ARGS = ("--no-sandbox", "--enable-unsafe-swiftshader")
-PATIENCE_MS = 90_000  # software drawing on a loaded machine is slow
+PATIENCE_MS = 90_000  # software rendering is slow on a busy machine
 Scheme = Literal["light", "dark"]
 
 
 def find_chromium() -> str:
-    """Return the path of a Chromium; "" where there is none."""
+    """Return the path of Chromium; "" if it is not installed."""
     return next((path for name in NAMES if (path := shutil.which(name))), "")
 
 
 @contextmanager
 def chromium(*more: str) -> Iterator[Browser]:
-    """Start a browser; without one the test is skipped aloud, in CI it fails. more: of its command line."""
+    """Start a browser. Without Chromium, the test is skipped, or fails in CI. more: command-line options."""
     path = find_chromium()
     if not path:
-        reason = "no Chromium; `python -m tests.services` installs one where it may"
+        reason = "Chromium is not installed; install it with `python -m tests.services`"
         if os.environ.get("CI"):
             pytest.fail(reason)
         pytest.skip(reason)
@@ -43,18 +43,16 @@ def chromium(*more: str) -> Iterator[Browser]:
 
 @dataclass(kw_only=True, slots=True)
 class Visit:
-    """A page, and what it did that it should not have."""
+    """A page, with its forbidden requests and its errors."""
 
     page: Page
-    outside: list[str] = field(
-        default_factory=list
-    )  # URLs it asked for outside its own place; none was let through
-    errors: list[str] = field(default_factory=list)  # of scripts and of the page's security policy
+    outside: list[str] = field(default_factory=list)  # blocked requests for other URLs than its own
+    errors: list[str] = field(default_factory=list)  # errors of scripts and of the page's security policy
 
 
 @contextmanager
 def visit(browser: Browser, own: str, scheme: Scheme = "light") -> Iterator[Visit]:
-    """Open an empty page whose network ends at URLs that begin with `own`."""
+    """Open an empty page that can request only URLs with the prefix `own`."""
     context = browser.new_context(color_scheme=scheme, viewport={"width": 1280, "height": 900})
     context.set_default_timeout(PATIENCE_MS)
     visited = Visit(page=context.new_page())
@@ -84,7 +82,7 @@ def visit(browser: Browser, own: str, scheme: Scheme = "light") -> Iterator[Visi
 
 
 def see_all_figures(page: Page) -> None:
-    """Bring every figure into view once and wait until it is drawn."""
+    """Scroll to each figure, and wait until it is drawn."""
     for figure in page.locator("[data-figure]").all():
         figure.scroll_into_view_if_needed()
         name = figure.get_attribute("data-figure")

@@ -1,8 +1,10 @@
-"""Services that several kinds of tests share."""
+"""Fixtures and settings for all tests."""
 
 from __future__ import annotations
 
+import logging
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,16 +15,40 @@ from hypothesis import settings
 from tests.engine import NoEngine, connect_ready
 
 HERE = Path(__file__).parent
-settings.register_profile("fast", max_examples=25)  # for `make test-fast`; CI has a hundred
+settings.register_profile("fast", max_examples=25)  # for `make test-fast`; CI runs 100
 SLOWER = ("docker", "oracle", "slow")
+
+
+def pytest_configure() -> None:
+    """Let processes that the tests start receive SIGINT.
+
+    A process inherits an ignored signal, for example from a shell that runs the suite in the background.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def package_logging() -> Iterator[None]:
+    """Undo the logging setup of the command line, which would hide log records from the next test."""
+    logger = logging.getLogger("smsweep")
+
+    def reset() -> None:
+        logger.handlers.clear()
+        logger.propagate = True
+        logger.setLevel(logging.NOTSET)
+
+    reset()
+    yield
+    reset()
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say which tests are fast, which acceptance, and which belong together where several processes share them."""
+    """Mark the fast tests and the acceptance tests, and group tests that one xdist worker must run."""
     for item in items:
         is_docker = item.get_closest_marker("docker") is not None
-        # One engine: its tests count containers, and stop them. Of the others, a file's fixtures are made once.
+        # Docker tests count and stop the containers of the one engine. For other files, fixtures are made once.
         item.add_marker(pytest.mark.xdist_group("docker" if is_docker else item.path.name))
         if (HERE / "acceptance") in item.path.parents:
             item.add_marker(pytest.mark.acceptance)
@@ -33,12 +59,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def docker_engine() -> Iterator[DockerClient]:
-    """A Docker Engine with the base image; without one the test is skipped aloud, in CI it fails."""
+    """A Docker Engine with the base image. Without an engine, tests are skipped, or fail in CI."""
     try:
         client = connect_ready()
     except NoEngine as err:
         if os.environ.get("CI"):
             pytest.fail(str(err))
-        pytest.skip(f"{err}; `python -m tests.engine` brings one up where it may")
+        pytest.skip(f"{err}; start one with `python -m tests.engine`")
     yield client
     client.close()

@@ -1,6 +1,6 @@
-"""Agents as real processes on one real store, with jobs that cost nothing: files that end by the clock.
+"""Agents as real processes on one real store. Their jobs are files that end after a fixed time.
 
-A process is forked, so that it is there in milliseconds and can be killed by the hundred.
+Agents are forked, so that a start takes milliseconds and tests can kill hundreds of them.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from smsweep.util.clock import utc_now
 
 SITE = Site(assets_uri="file:///assets", output_uri="file:///jobs", checkpoint_uri="file:///checkpoints")
 SWEEP = "abcd1234"
-POINTS = 3  # that each job reports
+POINTS = 3  # metric points of each job
 Process = multiprocessing.process.BaseProcess
 FORK = multiprocessing.get_context("fork")
 
 
 class FolderBackend:
-    """A job is a file named after it, and lasts so long after that was made. It never forgets one."""
+    """Backend whose jobs are files. A job ends a fixed time after its file was created. Jobs are never removed."""
 
     place = "folder@here"
 
@@ -83,7 +83,7 @@ class FolderBackend:
 
 
 class Crew:
-    """One sweep and any number of agents on it."""
+    """One sweep, and any number of agents."""
 
     def __init__(self, url: str, folder: Path, n_trials: int, *, lasts_s: float = 0.02, parallel: int = 1) -> None:
         self.url = url
@@ -100,22 +100,22 @@ class Crew:
         return closing(open_store(self.url, environ={}, parse=self._parse))
 
     def start(self, before: Callable[[], None] = lambda: None) -> Process:
-        """Fork an agent. before: run in it first."""
+        """Fork an agent. before: a function that the agent calls first."""
         process = FORK.Process(target=self._work, args=(before,), daemon=True)
         process.start()
         return process
 
     def finish(self, n_agents: int = 1) -> None:
-        """Let fresh agents do what is left."""
+        """Start new agents, and wait until they have finished the sweep."""
         for process in [self.start() for _ in range(n_agents)]:
-            process.join(250)  # on a busy machine 32 agents of one PostgreSQL need two minutes
+            process.join(250)  # 32 agents on one PostgreSQL need two minutes on a busy machine
             assert process.exitcode == 0
 
     def check(self, n_trials: int) -> None:
-        """Check that nothing was lost, repeated or left behind."""
+        """Check that no trial was lost or repeated, and that no job is left."""
         with self.store() as store:
             trials = sorted(store.list_trials(SWEEP), key=lambda trial: trial.number)
-            assert [trial.params["x"] for trial in trials] == list(range(n_trials)), "each trial is there once"
+            assert [trial.params["x"] for trial in trials] == list(range(n_trials)), "each trial exists once"
             assert {(trial.state.value, trial.attempt) for trial in trials} == {("finished", 0)}
             assert {trial.n_points for trial in trials} == {POINTS}, "each point counts once"
             assert store.get_sweep(SWEEP).state == "finished"

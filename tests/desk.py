@@ -1,4 +1,4 @@
-"""A working directory and the smsweep command in it, as real processes."""
+"""A working directory, and the smsweep command as a process in it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,12 @@ NOTHING: Mapping[str, str] = {}
 
 
 class Desk:
-    """files: name -> text, or a dict for a file in JSON (which is YAML, too)."""
+    """A working directory with files.
+
+    Args:
+        folder: The directory.
+        files: Name -> content. A dict is written as JSON, which is also YAML.
+    """
 
     def __init__(self, folder: Path, files: Mapping[str, str | dict[str, Any]]) -> None:
         self.folder = folder
@@ -50,10 +55,10 @@ class Desk:
         command: Sequence[str] = SMSWEEP,
         environ: Mapping[str, str] = NOTHING,
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end. code: the exit code it must have."""
+        """Run a command, and wait until it exits. code: the expected exit code."""
         with self.start(*args, command=command, environ=environ) as process:
             out, err = process.communicate(timeout=TIMEOUT_S)
-        assert process.returncode == code, f"{' '.join(args)} ended with {process.returncode}:\n{out}{err}"
+        assert process.returncode == code, f"{' '.join(args)} exited with code {process.returncode}:\n{out}{err}"
         return subprocess.CompletedProcess(args, process.returncode, out, err)
 
     def sweep(self, *flags: str) -> str:
@@ -71,7 +76,7 @@ class Desk:
 
 
 def alone_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Have this process work in a folder, its sweeps in one below, without settings of whoever runs the tests."""
+    """Change to a folder with its own workspace, and remove the user's smsweep settings from the environment."""
     for name in ("SMSWEEP_STORE", "SMSWEEP_BACKEND", "SMSWEEP_UI_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("SMSWEEP_DIR", str(folder / "sweeps"))
@@ -80,7 +85,7 @@ def alone_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def grid(metric: str | None = "loss", **parameters: object) -> dict[str, Any]:
-    """Return a sweep.yaml of train.py over lists of values; anything else is a constant."""
+    """Return a grid sweep of train.py. Lists are values of a parameter, other values are constants."""
     return {
         "program": "train.py",
         "method": "grid",

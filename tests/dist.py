@@ -1,7 +1,7 @@
-"""Build what is published: `make dist`, which fills dist/ with wheel, source archive, SBOM and SHA256SUMS.
+"""Build the files of a release: `make dist` writes the wheel, source archive, SBOM and SHA256SUMS to dist/.
 
-Everything is built from the last commit, twice, in clean clones at different paths. The two builds must have the
-same bytes, so that anybody can build a release again and compare it.
+The last commit is built twice, in clean clones at different paths. Both builds must have the same bytes, so that a
+release can be reproduced.
 """
 
 from __future__ import annotations
@@ -25,8 +25,10 @@ CLONES = ("one", "another/clone")  # paths of different length
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0], allow_abbrev=False)
-    parser.add_argument("--tag", default="", help="the release's tag, which must be v and the package's version")
-    parser.add_argument("--out", type=Path, default=ROOT / "dist", help="a folder for the files; it is emptied")
+    parser.add_argument("--tag", default="", help="tag of the release: v and the version of the package")
+    parser.add_argument(
+        "--out", type=Path, default=ROOT / "dist", help="folder for the files; existing files are removed"
+    )
     options = parser.parse_args(argv)
     try:
         sums = make(options.out, options.tag)
@@ -42,15 +44,15 @@ def make(out: Path, tag: str = "", source: Path = ROOT) -> Mapping[str, str]:
     """Build a repository's last commit.
 
     Args:
-        out: Folder for the files. What was in it is removed.
-        tag: Of the release; "" for none.
+        out: Folder for the files. Existing files are removed.
+        tag: Tag of the release; "" for none.
         source: The repository.
 
     Returns:
         The SHA-256 of each file, by name.
 
     Raises:
-        ValueError: If two builds differ, or the tag is not that of the version.
+        ValueError: If two builds differ, or the tag does not match the version.
     """
     with tempfile.TemporaryDirectory(prefix="smsweep-dist-") as name:
         folder = Path(name)
@@ -78,9 +80,12 @@ def make(out: Path, tag: str = "", source: Path = ROOT) -> Mapping[str, str]:
 
 
 def write_sbom(source: Path, file: Path, venv: Path) -> None:
-    """Write a CycloneDX SBOM of the pinned base install: versions, licences and who depends on whom.
+    """Write a CycloneDX SBOM of the pinned base install: versions, licences and dependencies.
 
-    venv: a folder for the environment that it describes, which has these packages and no others.
+    Args:
+        source: The checkout.
+        file: The file to write.
+        venv: Folder for an environment that has exactly these packages.
     """
     python = oracle("tools").python
     _run([str(python), "-m", "venv", "--without-pip", str(venv)])
@@ -108,7 +113,7 @@ def _build(source: Path, out: Path) -> None:
 
 
 def _epoch(source: Path) -> str:
-    """Return the time of the last commit: it takes the place of the time of the build."""
+    """Return the time of the last commit, which is used as the build time."""
     return _run(["git", "-C", str(source), "log", "-1", "--format=%ct"]).strip()
 
 

@@ -1,9 +1,9 @@
-"""The smsweep command, killed as by kill -9 at one call to its store or its backend.
+"""The smsweep command, which kills itself with SIGKILL at one call to its store or its backend.
 
     python -m tests.dying before store.claim 2 agent abcd1234
 
-Every step of an agent goes through one of these calls, so each moment between two steps can be chosen, and the
-program itself needs no hooks for it. `CRASH_POINTS` has a name for each moment at which something changes.
+Each step of an agent is one of these calls. A test can therefore kill an agent between any two steps, without
+hooks in the program. `CRASH_POINTS` has a name for each point at which a change is made.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from smsweep.store.sql import SqlStore
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CrashPoint:
-    """The n-th call of one kind in a process: its last deed, or ("before") what it never came to do."""
+    """The n-th call of one kind in a process, which is killed before or after this call."""
 
     when: str  # "before" or "after"
     call: str  # "store.METHOD" or "backend.METHOD"
@@ -33,8 +33,8 @@ def _around(call: str, n: int = 1) -> tuple[CrashPoint, CrashPoint]:
     return CrashPoint(when="before", call=call, n=n), CrashPoint(when="after", call=call, n=n)
 
 
-# Of one agent on three trials, one after the other: the first finishes, the second fails and is retried once, then
-# finishes, the third is stopped by a rule.
+# Crash points of one agent with three sequential trials: the first finishes, the second fails, is retried and
+# finishes, and the third is stopped by a rule.
 CRASH_POINTS = {
     **dict(zip(("nothing written", "trial added"), _around("store.add_trials"), strict=True)),
     **dict(zip(("unclaimed", "claimed"), _around("store.claim"), strict=True)),
@@ -47,16 +47,16 @@ CRASH_POINTS = {
     **dict(zip(("retry unclaimed", "retry claimed"), _around("store.claim", 3), strict=True)),
     **dict(zip(("retry not started", "retry started"), _around("backend.submit", 3), strict=True)),
     **dict(zip(("end of the retry seen", "retry finished"), _around("store.move", 3), strict=True)),
-    **dict(zip(("rule spoke", "stopping"), _around("store.move", 4), strict=True)),
+    **dict(zip(("rule decided", "stopping"), _around("store.move", 4), strict=True)),
     **dict(zip(("evidence not kept", "evidence kept"), _around("store.put_note"), strict=True)),
-    **dict(zip(("job not told", "job told to stop"), _around("backend.stop"), strict=True)),
+    **dict(zip(("stop not requested", "stop requested"), _around("backend.stop"), strict=True)),
     **dict(zip(("stop seen", "stopped"), _around("store.move", 5), strict=True)),
     **dict(zip(("nothing left", "sweep finished"), _around("store.set_sweep_state"), strict=True)),
 }
 
 
 def die(point: CrashPoint, backend: type = ProcessBackend) -> None:
-    """Have this process killed there. backend: the class that it uses."""
+    """Make this process kill itself at a crash point. backend: the class of its backend."""
     owner, _, name = point.call.partition(".")
     target = {"store": SqlStore, "backend": backend}[owner]
     method = getattr(target, name)

@@ -1,7 +1,6 @@
-"""A Docker Engine and a small image with Python 3, brought up on a bare Debian or Ubuntu where that is allowed.
+"""Docker Engine with a small Python 3 image. It is installed and started on Debian or Ubuntu, where it is allowed.
 
-`python -m tests.engine` does it and says what it did, or what is missing. The engine is left running for the next
-run of the tests, as a system's own would be.
+`python -m tests.engine` starts the engine, and reports the result. The engine keeps running for later test runs.
 """
 
 from __future__ import annotations
@@ -26,32 +25,32 @@ from tests import apt
 ROOT = Path(__file__).parents[1]
 CACHE = ROOT / ".venvs"  # kept between test runs
 IMAGE = "smsweep-test-base"
-# Where a registry can be reached: the base image of container/Dockerfile, by its digest.
+# Base image of container/Dockerfile with its digest, used if a registry is reachable.
 PULLED = re.findall(r"^ARG BASE=(\S+)$", (ROOT / "container" / "Dockerfile").read_text(), re.M)[0]
 PACKAGES = ("python3", "python3-pip", "python3-venv", "ca-certificates")
 APT_PACKAGES = ("docker.io", "iptables")
 DAEMON_PID = Path("/var/run/docker.pid")
 CONTAINERD_PID = Path("/var/run/docker/containerd/containerd.pid")
 PATIENCE_S = 60
-# Tried in this order: what a plain machine takes, then what is left inside a container or a stripped kernel.
+# Attempts in this order: for a normal machine, then for containers and reduced kernels.
 DAEMON_FLAGS: Sequence[Sequence[str]] = ([], ["--iptables=false"], ["--iptables=false", "--storage-driver=vfs"])
 
 
 class NoEngine(Exception):
-    """There is no engine, or no image for it, and it cannot be had here; says why."""
+    """The engine or its image is not available. The message has the reason."""
 
 
 def connect() -> DockerClient:
-    """Return a client of the engine that is there. Raises NoEngine."""
+    """Return a client of the running engine. Raises NoEngine."""
     try:
         client = DockerClient.from_env(timeout=120)
     except (DockerException, requests.RequestException) as err:
-        raise NoEngine(f"no Docker Engine answers: {err}") from err
+        raise NoEngine(f"no Docker Engine responds: {err}") from err
     return client
 
 
 def connect_ready() -> DockerClient:
-    """Return a client of the engine that is there, with the image. Raises NoEngine."""
+    """Return a client of the running engine, which has the image. Raises NoEngine."""
     client = connect()
     try:
         _ensure_image(client)
@@ -70,14 +69,14 @@ def answers() -> bool:
 
 
 def can_start() -> bool:
-    """Tell whether there is an engine, or the program of one."""
+    """Return True if an engine is running or installed."""
     return shutil.which("dockerd") is not None or answers()
 
 
 def bring_up() -> DockerClient:
-    """Return a client of an engine with the image; what is missing is installed and started. Raises NoEngine."""
+    """Install and start what is missing, and return a client of the engine. Raises NoEngine."""
     with (Path(tempfile.gettempdir()) / "smsweep-tests-engine.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # of two runs in two folders, one starts it
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two test runs must not both start the engine
         if not answers():
             _start_engine()
         return connect_ready()
@@ -85,36 +84,36 @@ def bring_up() -> DockerClient:
 
 def _start_engine() -> None:
     if "DOCKER_HOST" in os.environ:
-        raise NoEngine(f"nothing answers at DOCKER_HOST, {os.environ['DOCKER_HOST']}")
+        raise NoEngine(f"no Docker Engine responds at DOCKER_HOST {os.environ['DOCKER_HOST']}")
     if not apt.can_install():
         raise NoEngine(
-            "no Docker Engine answers; install Docker and start it, or run this as root on Debian or Ubuntu, "
-            "where it does it"
+            "no Docker Engine responds; install and start Docker, or run this command as root on Debian or "
+            "Ubuntu, to install it"
         )
     if shutil.which("dockerd") is None and (problem := apt.install(APT_PACKAGES)):
         raise NoEngine(problem)
     CACHE.mkdir(exist_ok=True)
     log = CACHE / "dockerd.log"
     if _is_running("dockerd", DAEMON_PID) and _wait_for_answer():
-        return  # it was about to
+        return  # the engine was starting
     for file, name in ((DAEMON_PID, "dockerd"), (CONTAINERD_PID, "containerd")):
         if not _is_running(name, file):
-            file.unlink(missing_ok=True)  # of one that died, its number perhaps somebody else's by now
+            file.unlink(missing_ok=True)  # of an ended process; another process can have its id now
     for flags in DAEMON_FLAGS:
         with log.open("ab") as out:
             daemon = subprocess.Popen(
                 ["dockerd", *flags], stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
             )
         if _wait_for_answer(daemon):
-            daemon.returncode = 0  # it goes on without us, and Popen need not warn
+            daemon.returncode = 0  # prevents the warning of Popen about a running process
             return
         daemon.terminate()
         daemon.wait()
-    raise NoEngine(f"dockerd does not start; its last words in {log}:\n{_tail(log)}")
+    raise NoEngine(f"dockerd does not start; the end of {log}:\n{_tail(log)}")
 
 
 def _wait_for_answer(daemon: subprocess.Popen[bytes] | None = None) -> bool:
-    """Return whether the engine answers before its process, where that is known, ends or patience does."""
+    """Return True if the engine responds before its process ends and before the timeout."""
     deadline = time.monotonic() + PATIENCE_S
     while (daemon is None or daemon.poll() is None) and time.monotonic() < deadline:
         if answers():
@@ -124,7 +123,7 @@ def _wait_for_answer(daemon: subprocess.Popen[bytes] | None = None) -> bool:
 
 
 def _is_running(name: str, file: Path) -> bool:
-    """Return whether the process that the file names is one of that name, and alive."""
+    """Return True if the process in a pid file is alive and has this name."""
     try:
         pid = int(file.read_text())
         before, _, after = Path(f"/proc/{pid}/stat").read_text().rpartition(")")
@@ -154,11 +153,11 @@ def _pull(client: DockerClient) -> bool:
 
 
 def _bootstrap(target: Path) -> None:
-    """Make a root file system of this machine's own distribution, from where its apt gets things."""
+    """Create a root file system of this machine's distribution, from the mirror of its apt."""
     if not apt.can_install():
         raise NoEngine(
-            f"there is no image {IMAGE}: {PULLED} cannot be pulled, and building one from packages takes root on "
-            f"Debian or Ubuntu; tag any image that has python3, pip and venv as {IMAGE}"
+            f"image {IMAGE} does not exist: {PULLED} cannot be pulled, and a build from packages needs root on "
+            f"Debian or Ubuntu; tag an image that has python3, pip and venv as {IMAGE}"
         )
     if shutil.which("debootstrap") is None and (problem := apt.install(["debootstrap"])):
         raise NoEngine(problem)
@@ -184,20 +183,20 @@ def _bootstrap(target: Path) -> None:
 
 
 def _mirror() -> tuple[str, str]:
-    """Return the address and the release name of the distribution's main part, as apt is configured."""
+    """Return (mirror URL, release name) of the distribution, as configured in apt."""
     codename = ""
     for line in Path("/etc/os-release").read_text().splitlines():
         if line.startswith("VERSION_CODENAME="):
             codename = line.partition("=")[2].strip('"')
     argv = ["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)", "Identifier: Packages"]
-    for has_updated in (False, True):  # without lists, as images come, apt names no targets
+    for has_updated in (False, True):  # apt has no targets before its first update
         if has_updated and (problem := apt.update()):
             raise NoEngine(problem)
         for line in subprocess.run(argv, check=True, capture_output=True, text=True).stdout.splitlines():
             address, release, component = line.split()
             if release == codename and component == "main":
                 return address, codename
-    raise NoEngine(f"apt knows no mirror for {codename or 'this release'}; check /etc/apt")
+    raise NoEngine(f"apt has no mirror for {codename or 'this release'}; check /etc/apt")
 
 
 def _run(argv: Sequence[str]) -> None:
@@ -212,7 +211,7 @@ def _run(argv: Sequence[str]) -> None:
         env=environ,
     )
     if done.returncode:
-        raise NoEngine(f"{' '.join(argv[:3])} ... ended with {done.returncode}:\n{done.stdout[-2000:]}")
+        raise NoEngine(f"{' '.join(argv[:3])} ... exited with code {done.returncode}:\n{done.stdout[-2000:]}")
 
 
 def _tail(file: Path) -> str:

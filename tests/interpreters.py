@@ -1,7 +1,7 @@
-"""Pythons of other versions: on PATH, or where pyenv and uv keep theirs.
+"""Other Python versions, on PATH or installed by pyenv or uv.
 
-`python -m tests.interpreters`, as `make test-pythons` calls it, runs the fast tests on each that pyproject.toml
-names and that is here, in environments of their own below `.venvs/`.
+`python -m tests.interpreters`, or `make test-pythons`, runs the fast tests on each installed Python version that
+pyproject.toml lists. The environments are in `.venvs/`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 
 @functools.cache
 def find_python(minor: int) -> str | None:
-    """Return a python3.<minor> that works; a version manager's shim may be there without the version."""
+    """Return a working python3.<minor>, or None. The shim of a version manager can exist without the version."""
     for python in _candidates(f"python3.{minor}"):
         if subprocess.run([python, "-c", "import ssl, sqlite3"], capture_output=True).returncode == 0:
             return python
@@ -28,7 +28,7 @@ def find_python(minor: int) -> str | None:
 
 
 def supported() -> list[int]:
-    """Return the minor versions that pyproject.toml names."""
+    """Return the minor versions that pyproject.toml lists."""
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     return [int(minor) for minor in re.findall(r'"Programming Language :: Python :: 3\.(\d+)"', text)]
 
@@ -38,7 +38,7 @@ def main() -> int:
     for minor in supported():
         python = find_python(minor)
         if python is None:
-            ended[minor] = "not here"
+            ended[minor] = "not installed"
             continue
         command = ["make", "test-fast", f"VENV=.venvs/python3.{minor}", f"PYTHON={python}"]
         done = subprocess.run([*command, f"ARGS={' '.join(sys.argv[1:])}"], cwd=ROOT, check=False)

@@ -1,4 +1,4 @@
-"""Requests for small jobs, and a backend to run them on: what the tests of backends share."""
+"""Requests for small jobs, and a backend that runs them. All backend tests share this module."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from smsweep.core.job import RUNTIME_CHANNEL, RUNTIME_ZIP, SOURCE_TAR, JobStatus
 from smsweep.runtime.script.records import MARK
 from smsweep.source.runtime_zip import runtime_zip
 
-PATIENCE_S = 180  # an installation on a busy machine takes its time
+PATIENCE_S = 180  # installations are slow on a busy machine
 ENTRYPOINT = ["python3", f"/opt/ml/input/data/{RUNTIME_CHANNEL}/{RUNTIME_ZIP}"]
 
 
@@ -29,12 +29,12 @@ class Done:
     """A job that has ended."""
 
     status: JobStatus
-    lines: tuple[str, ...]  # all of its log
+    lines: tuple[str, ...]  # the complete log
 
 
 @dataclass(kw_only=True)
 class Jobs:
-    """Makes requests and runs them on a backend, all below one folder."""
+    """Makes requests, and runs them on a backend. All files are in one folder."""
 
     folder: Path
     kind: str  # the backend's name
@@ -64,14 +64,14 @@ class Jobs:
         self._opened.close()
 
     def name(self, label: str) -> str:
-        """Return a job name that no other test has."""
+        """Return a unique job name."""
         return f"{self.prefix}-{label}"
 
     def ml(self, label: str) -> Path:
         return self.folder / "jobs" / self.name(label) / "ml"
 
     def assets(self, files: Mapping[str, str]) -> Path:
-        """Return a folder with the runtime and a source of these files."""
+        """Create a folder with the runtime and a source that has these files."""
         folder = self.folder / "assets" / secrets.token_hex(4)
         folder.mkdir(parents=True)
         (folder / RUNTIME_ZIP).hardlink_to(self._runtime)
@@ -94,7 +94,18 @@ class Jobs:
         max_run_s: int = 600,
         **fields: Any,
     ) -> dict[str, Any]:
-        """Return a request whose job runs the script as train.py. channels: name -> URI. fields: laid over it."""
+        """Return a request that runs the script as train.py.
+
+        Args:
+            label: End of the job name.
+            script: Content of train.py.
+            files: Further source files, name -> content.
+            params: Hyperparameters.
+            channels: Input channels, name -> URI.
+            environment: Environment variables.
+            max_run_s: MaxRuntimeInSeconds.
+            **fields: Fields of the request that replace the defaults.
+        """
         sources = {RUNTIME_CHANNEL: self.assets({"train.py": script, **(files or {})}).as_uri() + "/"}
         sources |= channels or {}
         hyperparameters = {name: json.dumps(value) for name, value in (params or {}).items()}
@@ -123,13 +134,13 @@ class Jobs:
         return self.finish(self.start(label, script, **options))
 
     def finish(self, name: str, backend: Backend | None = None) -> Done:
-        """Wait for a job to end and read all of its log."""
+        """Wait for the end of a job, and read its log."""
         backend = backend or self.backend
         status = self.until(name, lambda status: status.is_terminal, backend)
         return Done(status=status, lines=read_all(backend, name))
 
     def until(self, name: str, holds: Callable[[JobStatus], bool], backend: Backend | None = None) -> JobStatus:
-        """Wait until a job's status is as wanted, and return it."""
+        """Wait until a condition of a job's status is true, and return the status."""
         backend = backend or self.backend
         deadline = time.monotonic() + PATIENCE_S
         while True:
@@ -146,7 +157,7 @@ class Jobs:
         deadline = time.monotonic() + PATIENCE_S
         while line not in read_all(backend, name):
             status = backend.describe([name]).get(name)
-            assert time.monotonic() < deadline, f"{name} never said {line!r}: {read_all(backend, name)}"
+            assert time.monotonic() < deadline, f"{name} did not print {line!r}: {read_all(backend, name)}"
             assert status is None or not status.is_terminal or line in read_all(backend, name), status
             backend.wait(0.02)
 
@@ -157,7 +168,7 @@ def channel(name: str, uri: str, **source: str) -> dict[str, Any]:
 
 
 def read_all(backend: Backend, name: str) -> tuple[str, ...]:
-    """Return all lines there are so far, but for the runtime's own records."""
+    """Return all log lines until now, without the records of the runtime."""
     lines: list[str] = []
     cursor = ""
     while True:
@@ -169,12 +180,12 @@ def read_all(backend: Backend, name: str) -> tuple[str, ...]:
 
 
 def said_by_script(lines: Iterable[str]) -> tuple[str, ...]:
-    """Return the lines without the runtime's own records, which may stand at the end of one."""
+    """Return the lines without the records of the runtime, which can be at the end of a line."""
     return tuple(line.partition(MARK)[0] for line in lines if not line.startswith(MARK))
 
 
 def running() -> Iterator[list[str]]:
-    """Yield the arguments of every process that runs here."""
+    """Yield the arguments of each process on this machine."""
     for file in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):
             yield file.read_bytes().decode(errors="replace").split("\0")

@@ -1,7 +1,7 @@
 """Renew the pinned packages and the digests of base images: `make lock`.
 
-Pins hold for every Python that pyproject.toml allows: a marker says where an older Python needs another release.
-Each file pins only what the files before it do not:
+Pins are valid for all Python versions in pyproject.toml; markers select other releases for older versions. Each
+file pins only packages that the files before it do not pin:
 
     smsweep/requirements/base.txt      pyproject.toml's dependencies
     smsweep/requirements/postgres.txt  its extra `postgres`
@@ -29,9 +29,9 @@ from tests.oracles import ENVIRONMENTS, IN_CONTAINERS, Environment, oracle
 from tests.pins import BASE, BUILD, DEV, EXAMPLES, POSTGRES, ROOT, Pins, read, render, write_environments
 
 PROJECT = "pyproject.toml"
-OLDEST = (3, supported()[0])  # Python that the pins hold for
-EXTRAS = ("postgres", "endpoint", "report", "ui")  # that the tests need
-EDITABLE = "editables>=0.5"  # which hatchling asks for when it makes an editable install
+OLDEST = (3, supported()[0])  # oldest Python version of the pins
+EXTRAS = ("postgres", "endpoint", "report", "ui")  # extras that the tests need
+EDITABLE = "editables>=0.5"  # requirement of hatchling for editable installs
 PINNED_IMAGE = re.compile(r"(?P<tag>[^\s=@]+)@(?P<digest>sha256:[0-9a-f]{64})")
 
 
@@ -39,7 +39,9 @@ def main() -> int:
     try:
         renew()
     except subprocess.CalledProcessError as err:
-        print(f"lock: {err.cmd[0]} ended with {err.returncode}, see above; no pin was changed", file=sys.stderr)
+        print(
+            f"lock: {err.cmd[0]} exited with code {err.returncode}, see above; no pin was changed", file=sys.stderr
+        )
         return 1
     return 0
 
@@ -81,15 +83,15 @@ def renew() -> None:
 
 ABOUT = {
     BASE: "The base install, from pyproject.toml: pip install --require-hashes -r base.txt.",
-    POSTGRES: "What the extra `postgres` needs on top of base.txt.",
-    BUILD: "What builds smsweep.",
-    EXAMPLES: "What the examples need on top of base.txt and build.txt.",
-    DEV: "What tests and linters need on top of the other files.",
+    POSTGRES: "Packages of the extra `postgres` that are not in base.txt.",
+    BUILD: "Packages that build smsweep.",
+    EXAMPLES: "Packages of the examples that are not in base.txt and build.txt.",
+    DEV: "Packages of tests and linters that are not in the other files.",
 }
 
 
 def wanted(environment: Environment) -> list[str]:
-    """Return what an environment's pins depend on; when that changes, the pins are out of date."""
+    """Return the requirements of an environment. Its pins are out of date when they change."""
     extras = f"[{','.join(environment.extras)}]" if environment.extras else ""
     return [*environment.requirements, *([f"smsweep{extras}"] if environment.has_smsweep else [])]
 
@@ -107,14 +109,14 @@ def resolve(
     below: Sequence[Pins] = (),
     python: tuple[int, int] = OLDEST,
 ) -> Pins:
-    """Return the pins of all that is needed.
+    """Resolve requirements, and return their pins.
 
     Args:
         uv: Path of the program.
         sources: Arguments of `uv pip compile`: files, extras, groups.
-        requirements: More requirements.
-        below: Pins to agree with, left out of the result.
-        python: The oldest Python that the result is for.
+        requirements: Further requirements.
+        below: Pins that the result must agree with. They are not in the result.
+        python: Oldest Python version of the result.
     """
     print(*sources, *requirements, flush=True)
     with tempfile.TemporaryDirectory() as folder:
@@ -130,10 +132,10 @@ def resolve(
 
 
 def renew_digests(dockerfile: Path) -> str:
-    """Replace the digests in a Dockerfile by those that the registry has now.
+    """Replace the digests in a Dockerfile by the current digests of the registry.
 
     Returns:
-        What was done. Without a Docker Engine or a registry the digests are kept.
+        A message about the result. Without a Docker Engine or a registry, the digests are kept.
     """
     old = dockerfile.read_text(encoding="utf-8")
     try:

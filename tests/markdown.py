@@ -1,4 +1,4 @@
-"""Just enough Markdown to test what our pages say: code blocks, headings, links."""
+"""Code blocks, headings and links of a Markdown page."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Block:
     """A fenced block of code."""
 
     page: Path
-    line: int  # of its first fence
-    section: str  # the nearest heading of the second level above it; "" above the first
-    language: str  # "" where the fence names none
-    title: str  # what follows the language: the name of the file it is, or a mark
+    line: int  # line of its first fence
+    section: str  # the last second-level heading above it; "" if there is none
+    language: str  # "" if the fence has none
+    title: str  # text after the language: a file name or a marker
     text: str
 
     @property
@@ -37,9 +37,10 @@ class Block:
 
 
 def blocks(page: Path) -> list[Block]:
+    """Return the fenced blocks of a page."""
     found: list[Block] = []
     section = ""
-    opening: tuple[int, str, str] | None = None  # line, language, title of the block we are in
+    opening: tuple[int, str, str] | None = None  # line, language and title of the current block
     lines: list[str] = []
     for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1):
         fence = FENCE.match(line)
@@ -55,12 +56,12 @@ def blocks(page: Path) -> list[Block]:
             opening = None
         else:
             lines.append(line)
-    assert opening is None, f"{page}: a block never ends"
+    assert opening is None, f"{page}: a block has no end"
     return found
 
 
 def prose(page: Path) -> list[tuple[int, str]]:
-    """Return the numbered lines that are not code."""
+    """Return (number, line) for each line that is not code."""
     inside = {
         number for block in blocks(page) for number in range(block.line, block.line + block.text.count("\n") + 2)
     }
@@ -69,7 +70,7 @@ def prose(page: Path) -> list[tuple[int, str]]:
 
 
 def anchors(page: Path) -> set[str]:
-    """Return what a link may name after `#`, made from the headings as GitHub makes it."""
+    """Return the anchors of the headings, with the rules of GitHub."""
     seen: Counter[str] = Counter()
     found = set()
     for _, line in prose(page):
@@ -81,13 +82,14 @@ def anchors(page: Path) -> set[str]:
 
 
 def links(page: Path) -> Iterator[tuple[int, str]]:
+    """Yield (line number, target) for each link."""
     for number, line in prose(page):
         for target in LINK.findall(SPAN.sub("", line)):
             yield number, target
 
 
 def commands(page: Path) -> Iterator[tuple[int, str]]:
-    """Yield every `smsweep ...` that a page shows, in a block or in the text."""
+    """Yield each `smsweep ...` command on a page, in blocks and in text."""
     for block in blocks(page):
         for offset, line in enumerate(block.text.splitlines(), 1):
             if block.language == "bash" or line.startswith("$ "):

@@ -1,4 +1,4 @@
-"""Other projects' packages to compare with, each in an environment of its own that is made on first use."""
+"""Other projects as test oracles, each in its own environment that is created on first use."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from tests.pins import BASE, BUILD, THIS_FOLDER, pinned, read_environment, rende
 
 ROOT = Path(__file__).parents[1]
 DEBIAN_PYTHON = "/usr/bin/python3"
-PINS = "pins.txt"  # in an environment's folder: what was installed
-VENVS = ROOT / ".venvs"  # kept between test runs; delete it to start afresh
+PINS = "pins.txt"  # file in an environment's folder with its pins
+VENVS = ROOT / ".venvs"  # kept between test runs; delete it to create all environments again
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,23 +30,25 @@ class Environment:
     """An environment, whose packages `make lock` pins in requirements/environments.json."""
 
     name: str
-    requirements: tuple[str, ...] = ()  # what it is for; without any it has smsweep's base install alone
+    requirements: tuple[
+        str, ...
+    ] = ()  # without requirements, the environment has only the base install of smsweep
     python_from: tuple[int, int] = (3, 10)  # the first Python version for which its packages have wheels
-    python_below: tuple[int, int]  # the first for which they have none
-    has_smsweep: bool = False  # whether this folder's smsweep is in it, too
-    extras: tuple[str, ...] = ()  # of smsweep
-    keeps_pins: bool = True  # of smsweep's base install; False where its packages exclude some of them
-    beside: str = ""  # a module that apt has installed for Debian's Python, on which the environment then stands
+    python_below: tuple[int, int]  # the first Python version without wheels
+    has_smsweep: bool = False  # True: this checkout's smsweep is installed, too
+    extras: tuple[str, ...] = ()  # extras of smsweep
+    keeps_pins: bool = True  # False if its packages conflict with pins of the base install
+    beside: str = ""  # module of Debian's Python that the environment uses
 
     @property
     def below(self) -> tuple[Path, ...]:
-        """The pinned requirement files that its own pins extend."""
+        """The pinned requirement files that the environment's own pins extend."""
         if not self.requirements:
             return (BASE,)
         return (BASE, BUILD) if self.has_smsweep and self.keeps_pins else ()
 
     def pins(self) -> str:
-        """Return its own pins as a requirement file."""
+        """Return the environment's own pins as a requirement file."""
         return render(self.name, read_environment(self.name) if self.requirements else {})
 
 
@@ -92,7 +94,7 @@ ENVIRONMENTS = _by_name(
     ),
     Environment(name="moto", requirements=("moto[s3,server]==5.2.5",), python_below=(3, 15)),
     Environment(name="optuna", requirements=("optuna==5.0.0",), python_below=(3, 14), has_smsweep=True),
-    # PyPI's PyTorch has 5 GB, Debian's is smaller.
+    # PyTorch of PyPI has 5 GB. Debian's package is smaller.
     Environment(name="torch", requirements=("wandb==0.31.0",), python_below=(3, 15), beside="torch"),
     Environment(
         name="tools",
@@ -125,9 +127,9 @@ ENVIRONMENTS = _by_name(
         keeps_pins=False,
     ),
 )
-# Packages for containers, which are not installed here.
+# Packages for containers. They are not installed on this machine.
 IN_CONTAINERS = _by_name(
-    # What a job of one host imports of what sagemaker-training's setup.py asks for.
+    # The requirements of sagemaker-training that a job on one host imports.
     Environment(
         name="toolkit",
         requirements=(
@@ -137,7 +139,7 @@ IN_CONTAINERS = _by_name(
         python_below=(3, 15),
     ),
 )
-# The pinned base install on each Python: what README and docs say it runs on.
+# The pinned base install on each supported Python version.
 PYTHONS = _by_name(
     *(
         Environment(name=f"python3.{minor}", python_from=(3, minor), python_below=(3, minor + 1))
@@ -148,12 +150,14 @@ PYTHONS = _by_name(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Oracle:
+    """An environment with other projects."""
+
     python: Path  # interpreter that can import the package
 
     def ask(self, script: Path, question: object, *, timeout_s: float = 120) -> Any:
-        """Run the script with the question as JSON on stdin and return the JSON it prints.
+        """Run a script with JSON on stdin, and return the JSON that it prints.
 
-        Starting takes a second or two: put all cases of a test into one question.
+        A start takes one or two seconds: put all cases of a test into one question.
         """
         done = subprocess.run(
             [str(self.python), str(script)],
@@ -167,13 +171,13 @@ class Oracle:
 
 
 def oracle(name: str) -> Oracle:
-    """Return the named environment, made if need be; several test processes may ask at once.
+    """Return an environment, and create it if necessary. Safe for several test processes.
 
-    Where it cannot be made (offline, say), the test is skipped aloud; in CI it fails.
+    If it cannot be created, for example offline, the test is skipped, or fails in CI.
     """
     environment = {**ENVIRONMENTS, **PYTHONS}[name]
     home = VENVS / name
-    ready = home / "ready"  # written last: an interrupted installation is done again
+    ready = home / "ready"  # written last, so that an interrupted installation is repeated
     wanted = "".join([*(file.read_text(encoding="utf-8") for file in environment.below), environment.pins()])
     VENVS.mkdir(exist_ok=True)
     with (VENVS / f"{name}.lock").open("w") as lock:
@@ -183,8 +187,8 @@ def oracle(name: str) -> Oracle:
             try:
                 _install(home, environment)
             except (OSError, subprocess.SubprocessError) as err:
-                said = getattr(err, "stderr", None) or err
-                reason = f"cannot make the environment of {name}: {said}"
+                output = getattr(err, "stderr", None) or err
+                reason = f"cannot create the environment {name}: {output}"
                 if os.environ.get("CI"):
                     pytest.fail(reason)
                 pytest.skip(reason)
@@ -193,7 +197,7 @@ def oracle(name: str) -> Oracle:
 
 
 def wheels(name: str) -> Path:
-    """Return a folder with the wheels of the named environment, for an installation without network."""
+    """Return a folder with the wheels of an environment, for an offline installation."""
     python, folder = oracle(name).python, VENVS / f"{name}-wheels"
     with (VENVS / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -212,7 +216,9 @@ def _install(home: Path, environment: Environment) -> None:
     beside = ["--system-site-packages"] if environment.beside else []
     pip = [str(home / "bin" / "python"), "-m", "pip", "--quiet", "--disable-pip-version-check"]
     own = home / PINS
-    commands = [[*pip, *pinned("install", *environment.below, own), "--no-compile"]]  # little is ever imported
+    commands = [
+        [*pip, *pinned("install", *environment.below, own), "--no-compile"]
+    ]  # most files are never imported
     if environment.has_smsweep:
         commands.append([*pip, *THIS_FOLDER])
     _run([_interpreter(environment), "-m", "venv", *beside, str(home)])
@@ -226,7 +232,7 @@ def _run(command: Sequence[str]) -> None:
 
 
 def _interpreter(environment: Environment) -> str:
-    """Return this Python, or the newest to be found that its packages have wheels for."""
+    """Return this Python, or the newest installed one for which the packages have wheels."""
     if environment.beside:
         find = [DEBIAN_PYTHON, "-c", f"import {environment.beside}"]
         subprocess.run(find, check=True, capture_output=True, text=True, timeout=120)
@@ -241,7 +247,7 @@ def _interpreter(environment: Environment) -> str:
 
 
 def make_all() -> None:
-    """Make every environment, the biggest first; what cannot be made, the test that wants it says."""
+    """Create all environments, the largest first. Errors are reported by the tests that need the environment."""
     for name in reversed([*PYTHONS, *ENVIRONMENTS]):
         with contextlib.suppress(pytest.fail.Exception, pytest.skip.Exception):
             oracle(name)

@@ -1,6 +1,6 @@
-"""The pinned packages: the files that list them, and their contents. `make lock` writes them (tests/lock.py).
+"""Pinned packages: their files and contents. `make lock` writes them (tests/lock.py).
 
-Each package has an exact version and the SHA-256 of every file that the index has of it. The files in
+Each package has an exact version, and the SHA-256 of each of its files in the index. The files in
 smsweep/requirements are part of the package, because a detached agent installs them in its own job.
 """
 
@@ -18,24 +18,24 @@ BASE = ROOT / "smsweep" / "requirements" / "base.txt"
 POSTGRES = BASE.with_name("postgres.txt")
 BUILD, EXAMPLES, DEV = (FOLDER / f"{name}.txt" for name in ("build", "examples", "dev"))
 FILES = (BASE, POSTGRES, BUILD, EXAMPLES, DEV)
-ENVIRONMENTS = FOLDER / "environments.json"  # one file, because the environments share most hashes
-# A source archive builds itself with packages that no file pins, so only wheels are installed.
+ENVIRONMENTS = FOLDER / "environments.json"  # one file for all environments, because they share most hashes
+# Only wheels are installed: the build of a source archive uses unpinned packages.
 OPTIONS = ("--require-hashes", "--only-binary :all:")
-# Installs this folder, built with the pinned build backend: pip's own isolated build would fetch an unpinned one.
+# Installs this checkout with the pinned build backend. The isolated build of pip downloads an unpinned one.
 THIS_FOLDER = ("install", "--no-deps", "--no-index", "--no-build-isolation", "--editable", str(ROOT))
 
 Pins = Mapping[str, Sequence[str]]  # `NAME==VERSION` or `NAME==VERSION ; MARKER` -> hashes: `sha256:HEX`
 
 
 def read(file: Path) -> Pins:
-    """Return what a requirement file pins, in its order."""
+    """Return the pins of a requirement file, in order."""
     text = file.read_text(encoding="utf-8")
     entries = [entry for entry in re.split(r"\n(?=\S)", text) if not entry.startswith(("#", "--"))]
     return {entry.partition("\\")[0].strip(): re.findall(r"--hash=(\S+)", entry) for entry in entries}
 
 
 def read_environment(name: str) -> Pins:
-    """Return the pins of an environment of tests/oracles.py, those of the files below it apart."""
+    """Return the own pins of an environment of tests/oracles.py."""
     found = read_environments()
     return {pin: found["hashes"][without_marker(pin)] for pin in found["environments"][name]["pins"]}
 
@@ -46,7 +46,7 @@ def read_environments() -> dict[str, Any]:
 
 
 def write_environments(environments: Mapping[str, tuple[Sequence[str], Pins]]) -> None:
-    """Write the pins of all environments, each with what it is for."""
+    """Write the pins of all environments, each with its requirements."""
     hashes = {without_marker(pin): value for _, pins in environments.values() for pin, value in pins.items()}
     content = {
         "environments": {
@@ -62,7 +62,7 @@ def without_marker(pin: str) -> str:
 
 
 def render(about: str, pins: Pins) -> str:
-    """Return the text of a requirement file. pip enforces its options wherever the file is installed."""
+    """Return the text of a requirement file. pip applies the options in the file at each installation."""
     lines = [f"# {about}", *OPTIONS]
     for pin, hashes in pins.items():
         lines.append(" \\\n".join([pin, *(f"    --hash={value}" for value in hashes)]))
@@ -70,6 +70,6 @@ def render(about: str, pins: Pins) -> str:
 
 
 def pinned(verb: str, *files: Path) -> Sequence[str]:
-    """Return the arguments of pip that install (or download) files, which list all that they need."""
+    """Return the arguments of pip that install or download complete requirement files."""
     named = [word for file in files for word in ("--requirement", str(file))]
     return [verb, "--require-hashes", "--no-deps", *named]

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of the tests' own, on a socket in a temporary folder."""
+"""The tests' own PostgreSQL server, on a socket in a temporary folder."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ USER = "smsweep"
 
 
 class Postgres:
-    """A running server that hands out empty schemas."""
+    """A running server that creates empty schemas."""
 
     def __init__(self, folder: Path, control: Callable[..., None]) -> None:
-        self.folder = folder  # of its socket
-        self._control = control  # runs pg_ctl with these words
+        self.folder = folder  # folder of its socket
+        self._control = control  # runs pg_ctl with arguments
         self._url = f"postgresql+psycopg://{USER}@/postgres?host={quote(str(folder))}"
         self._n_schemas = 0
 
     def restart(self) -> None:
-        """Restart as after a crash: every connection is lost."""
+        """Restart as after a crash. All connections are lost."""
         self._control("restart", "-s", "-m", "immediate")
 
     def stop(self) -> None:
@@ -39,11 +39,11 @@ class Postgres:
 
     @property
     def options(self) -> str:
-        """The server's own arguments."""
+        """Command-line options of the server."""
         return f"-k {self.folder} -c listen_addresses='' -c fsync=off -c max_connections=200"
 
     def new_schema(self) -> str:
-        """Return the URL of an empty schema; nobody else gets the same."""
+        """Create an empty schema, and return its URL."""
         schema = f"test_{self._n_schemas}"
         self._n_schemas += 1
         engine = sa.create_engine(self._url)
@@ -55,10 +55,10 @@ class Postgres:
 
 @contextmanager
 def run_postgres() -> Iterator[Postgres]:
-    """Start a server; skip the test where PostgreSQL is not installed, fail it in CI."""
+    """Start a server. Without PostgreSQL, the test is skipped, or fails in CI."""
     binaries = _binaries()
     if binaries is None:
-        message = "PostgreSQL is not installed: apt-get install postgresql, or put its initdb on PATH"
+        message = "PostgreSQL is not installed; run `apt-get install postgresql`, or put its initdb on PATH"
         if os.environ.get("CI"):
             pytest.fail(message)
         pytest.skip(message)
@@ -79,7 +79,7 @@ def run_postgres() -> Iterator[Postgres]:
 
 
 def _binaries() -> Path | None:
-    """Return the folder of initdb and pg_ctl of the newest PostgreSQL here; Debian keeps them off PATH."""
+    """Return the folder with initdb and pg_ctl of the newest PostgreSQL. On Debian, it is not on PATH."""
     debian = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
     found = shutil.which("initdb")
     initdb = debian[-1] if debian else Path(found).resolve() if found else None
@@ -87,7 +87,7 @@ def _binaries() -> Path | None:
 
 
 def _as_unprivileged(folder: Path) -> list[str]:
-    """Return the prefix of a command that root must not run itself, and give the folder to that user."""
+    """Return the prefix of a command that root must not run, and change the owner of the folder."""
     if os.geteuid() != 0:
         return []
     names = {entry.pw_name for entry in pwd.getpwall()}
@@ -97,7 +97,7 @@ def _as_unprivileged(folder: Path) -> list[str]:
 
 
 def _run(argv: list[str], folder: Path) -> None:
-    # Into a file: the server inherits the outputs, so that a pipe would never end.
+    # Output to a file: the server inherits it, and would keep a pipe open.
     with (folder / "pg_ctl.log").open("ab") as out:
         done = subprocess.run(argv, stdout=out, stderr=out, cwd=folder, check=False, timeout=120)
     assert done.returncode == 0, (folder / "pg_ctl.log").read_text()

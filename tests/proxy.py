@@ -1,8 +1,8 @@
-"""A network between clients and a server, which can be cut.
+"""A proxy between clients and a server, which can cut all connections.
 
     python -m tests.proxy SOCKET
 
-prints the port that leads to the server's socket file, then obeys `cut` and `mend` on stdin until that ends.
+prints the port of the proxy for the server's socket file, then reads `cut` and `mend` commands from stdin.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ CHUNK = 1 << 16
 
 
 class Proxy:
-    """Passes bytes from a port of loopback to a server's socket file."""
+    """Forwards a port of loopback to a server's socket file."""
 
     def __init__(self, server: Path) -> None:
         self._server = str(server)
@@ -29,7 +29,7 @@ class Proxy:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def cut(self) -> None:
-        """End all connections in the middle of whatever they say, and take no new ones."""
+        """Close all connections, and reject new ones."""
         with self._lock:
             self._is_cut = True
             ending, self._open = self._open, []
@@ -37,6 +37,7 @@ class Proxy:
             _end(each)
 
     def mend(self) -> None:
+        """Accept connections again."""
         with self._lock:
             self._is_cut = False
 

@@ -1,4 +1,4 @@
-"""Sweeps whose trials are written into the store as if they had run: thousands of them in seconds."""
+"""Sweeps with thousands of trials that are written directly into the store."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ REASONS = {
 
 
 def record(n_trials: int, *, n_points: int = 10, config: Mapping[str, Any] = CONFIG, job: Any = None) -> str:
-    """Create a sweep in the current SMSWEEP_DIR, with n ended trials of n points each, and return its id."""
+    """Create a sweep with ended trials in the current SMSWEEP_DIR, and return its id."""
     sweep_id = create_sweep(config, job=job, seed=SEED)
     with Workspace().store() as store:
         sweep = store.get_sweep(sweep_id)
@@ -78,7 +78,7 @@ def _run(store: Store, sweep: Sweep, trial: Trial, n_points: int) -> None:
 
 
 def loss_of(params: Mapping[str, Any]) -> float:
-    """Depend on lr most of all, on momentum a little, on noise not at all."""
+    """Return a loss that depends strongly on lr, slightly on momentum, and not on noise."""
     lr = float(params.get("lr", 0.01))
     momentum = float(params.get("optimizer", {}).get("momentum", 0.5))
     return (math.log10(lr) + 2) ** 2 + 0.3 * (momentum - 0.9) ** 2

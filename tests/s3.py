@@ -1,4 +1,4 @@
-"""An S3 server of the tests' own whose requests can fail, as S3's do and moto's never."""
+"""The tests' own S3 server, whose requests can fail."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from moto.core.authorization import disable_iam_authentication, enable_iam_authe
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
 from smsweep.emulator.api.listen import listening, serving
-from smsweep.emulator.jobs.moto_services import life
+from smsweep.emulator.jobs.moto_services import moto_lifetime
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -34,7 +34,7 @@ Act = Callable[["WSGIEnvironment", "StartResponse"], Iterable[bytes]]
 
 @dataclass
 class Fault:
-    """What happens to the next requests that match. The patterns are the shell's."""
+    """A fault of the next requests that match. Patterns use shell syntax."""
 
     method: str
     path: str  # /BUCKET/KEY
@@ -44,16 +44,16 @@ class Fault:
 
 
 class FaultyS3:
-    """A WSGI application: moto's, and the faults that a test asks for."""
+    """WSGI application: moto's S3 with the faults of a test."""
 
     def __init__(self) -> None:
         self.url = ""
-        self.requests: list[tuple[str, str]] = []  # method and path, in the order of arrival
+        self.requests: list[tuple[str, str]] = []  # (method, path) in the order of arrival
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._faults: list[Fault] = []
         self._lock = threading.Lock()
         self._late: list[threading.Thread] = []
-        self._session = boto3.Session()  # boto3 reads its models once for all its clients
+        self._session = boto3.Session()  # shares the models of boto3 between clients
         self._clients: dict[tuple[Any, ...], Any] = {}
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -64,19 +64,19 @@ class FaultyS3:
         return (fault.act if fault else self._moto)(environ, start_response)
 
     def refuse(self, method: str, path: str, status: int, code: str, *, times: int = 1) -> Fault:
-        """Answer with an error of S3's, and do nothing."""
+        """Respond with an error of S3, without effect."""
         return self._add(Fault(method, path, _refusing(status, code), times))
 
     def lose_answer(self, method: str, path: str, *, times: int = 1) -> Fault:
-        """Do what is asked for, and drop the connection instead of answering."""
+        """Carry out the request, and close the connection without a response."""
         return self._add(Fault(method, path, self._losing_answer, times))
 
     def lose_request(self, method: str, path: str, *, times: int = 1, late_s: float | None = None) -> Fault:
-        """Drop the connection. late_s: after so long S3 does what was asked for: the request was in flight."""
+        """Close the connection. late_s: seconds after which the request is carried out; None for never."""
         return self._add(Fault(method, path, self._losing_request(late_s), times))
 
     def shake(self, method: str, path: str, *, seed: int, rate: float) -> Fault:
-        """Have so many of the requests fail, each in one of the ways above. rate: from 0 to 1."""
+        """Make a share of the requests fail, each in one of the ways above. rate: from 0 to 1."""
         rng = random.Random(seed)
         ways = [
             _refusing(409, "ConditionalRequestConflict"),
@@ -94,7 +94,7 @@ class FaultyS3:
         return self._add(Fault(method, path, act, 1_000_000))
 
     def cut_answer(self, method: str, path: str, *, times: int = 1) -> Fault:
-        """Answer with half of the body, and drop the connection."""
+        """Respond with half of the body, and close the connection."""
 
         def act(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
             body = b"".join(self._moto(environ, start_response))
@@ -104,7 +104,7 @@ class FaultyS3:
         return self._add(Fault(method, path, act, times))
 
     def settle(self) -> None:
-        """Wait until all requests that were in flight have arrived."""
+        """Wait until all delayed requests are carried out."""
         while self._late:
             self._late.pop().join()
 
@@ -114,11 +114,11 @@ class FaultyS3:
             client.close()
 
     def count(self, method: str, path: str) -> int:
-        """Return how many requests there were, those that failed included."""
+        """Return the number of requests, including failed ones."""
         return sum(fnmatchcase(seen, path) for verb, seen in self.requests if verb == method)
 
     def environ(self, **more: str) -> dict[str, str]:
-        """Return what leads a client to this server alone, as its administrator."""
+        """Return environment variables that make a client use this server as an administrator."""
         return {
             "AWS_ENDPOINT_URL": self.url,
             "AWS_REGION": REGION,
@@ -149,7 +149,7 @@ class FaultyS3:
         return name
 
     def new_role(self, policy: Mapping[str, Any]) -> dict[str, str]:
-        """Return the environment of a role with this policy, its session's keys in it."""
+        """Create a role with this policy, and return environment variables with its session keys."""
         name = f"role-{secrets.token_hex(6)}"
         trust = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}
         iam = self.client("iam")
@@ -166,7 +166,7 @@ class FaultyS3:
     @staticmethod
     @contextmanager
     def policies_enforced() -> Iterator[None]:
-        """Have each request checked against its caller's policies, signature included."""
+        """Check the signature of each request, and the policies of its caller."""
         with enable_iam_authentication():
             yield
 
@@ -201,9 +201,9 @@ class FaultyS3:
 
 @contextmanager
 def serve_s3() -> Iterator[FaultyS3]:
-    """Serve on loopback. Other moto servers of this process show the same buckets."""
+    """Serve on loopback. Other moto servers of this process have the same buckets."""
     app = FaultyS3()
-    with life(), disable_iam_authentication(), listening("127.0.0.1", 0) as server:
+    with moto_lifetime(), disable_iam_authentication(), listening("127.0.0.1", 0) as server:
         server.app = app
         app.url = f"http://127.0.0.1:{server.port}"
         with serving(server):
@@ -214,7 +214,7 @@ def serve_s3() -> Iterator[FaultyS3]:
 def _refusing(status: int, code: str) -> Act:
     def act(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         _body_of(environ)
-        body = f"<Error><Code>{code}</Code><Message>told to by a test</Message></Error>".encode()
+        body = f"<Error><Code>{code}</Code><Message>fault of a test</Message></Error>".encode()
         start_response(f"{status} {code}", [("Content-Type", "application/xml")])
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
@@ -230,4 +230,4 @@ def _body_of(environ: WSGIEnvironment) -> bytes:
 def _hang_up(environ: WSGIEnvironment) -> Iterable[bytes]:
     connection: socket.socket = environ["werkzeug.socket"]
     connection.shutdown(socket.SHUT_RDWR)
-    raise ConnectionAbortedError("a fault of the tests: the answer is lost")
+    raise ConnectionAbortedError("fault of a test: the response is lost")

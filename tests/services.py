@@ -1,6 +1,6 @@
-"""What the tests need from the system: `python -m tests.services` installs and starts it where that is allowed.
+"""System services of the tests: `python -m tests.services` installs and starts them, where it is allowed.
 
-On a machine where it may not (not root, or no apt), it says what is missing and ends with 1.
+Without root or apt, the command reports what is missing, and exits with code 1.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ def main() -> int:
 
 
 def ensure_programs() -> str:
-    """Return what is missing and cannot be installed; "" when all programs are there."""
-    missing = [package for name, packages in PACKAGES.items() if not IS_THERE[name]() for package in packages]
+    """Install missing programs. Return the error, or "" on success."""
+    missing = [package for name, packages in PACKAGES.items() if not IS_INSTALLED[name]() for package in packages]
     if not missing:
         return ""
     if not apt.can_install():
-        return f"not everything is installed; on Debian: apt-get install {' '.join(missing)}"
+        return f"programs are missing; on Debian, run: apt-get install {' '.join(missing)}"
     print(f"tests: apt-get install {' '.join(missing)}", file=sys.stderr)
     return apt.install(missing)
 
 
 def ensure_engine() -> str:
-    """Return what is missing; "" when a Docker Engine answers and has the tests' image."""
+    """Start a Docker Engine with the image of the tests. Return the error, or "" on success."""
     try:
         engine.bring_up().close()
     except engine.NoEngine as err:
@@ -46,7 +46,7 @@ def has_postgres() -> bool:
 
 
 def has_torch() -> bool:
-    """Whether Debian's Python has PyTorch, and can make environments that see it."""
+    """Return True if Debian's Python has PyTorch, and can create environments with it."""
     return all(any(Path("/usr/lib").glob(pattern)) for pattern in TORCH_FILES)
 
 
@@ -59,7 +59,7 @@ PACKAGES: Mapping[str, Sequence[str]] = {
     "torch": ["python3-torch", "python3-venv"],
     "engine": [*engine.APT_PACKAGES],
 }
-IS_THERE: Mapping[str, Callable[[], bool]] = {
+IS_INSTALLED: Mapping[str, Callable[[], bool]] = {
     "postgres": has_postgres,
     "slurm": lambda: all(map(shutil.which, slurm.PROGRAMS)),
     "browser": lambda: find_chromium() != "",

@@ -1,4 +1,4 @@
-"""A SLURM of the tests' own: one node, on loopback, with its configuration in a temporary folder."""
+"""The tests' own SLURM cluster: one node on loopback, with its configuration in a temporary folder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import pytest
 PROGRAMS = ("slurmctld", "slurmd", "sbatch", "munged")
 PACKAGES = ("slurmctld", "slurmd", "slurm-client", "munge")
 PATIENCE_S = 60
-# CPUs: more than there are, for tests that wait more than they compute.
+# More CPUs than the machine has, because the tests mostly wait.
 CONFIG = """\
 ClusterName=tests
 SlurmctldHost=localhost(127.0.0.1)
@@ -58,7 +58,7 @@ class Slurm:
         self.environ = {"SLURM_CONF": str(folder / "slurm.conf")}
 
     def call(self, *argv: str) -> str:
-        """Run one of SLURM's own commands and return what it prints."""
+        """Run a command of SLURM, and return its output."""
         done = subprocess.run(
             argv, env={**os.environ, **self.environ}, capture_output=True, text=True, check=False, timeout=60
         )
@@ -66,16 +66,16 @@ class Slurm:
         return done.stdout
 
     def states(self, job: str) -> list[str]:
-        """Return the states of a job's tasks that have not ended; an ended one is forgotten after a while."""
+        """Return the states of a job's tasks that have not ended."""
         listed = self.call("squeue", "--noheader", "--array", "--format=%i %T").splitlines()
         return [state for name, state in map(str.split, listed) if name.partition("_")[0] == job]
 
     def let_go(self, job: str) -> None:
-        """Start requeued tasks now, with time enough: SLURM would hold them for two minutes.
+        """Start requeued tasks now. SLURM otherwise holds them for two minutes.
 
-        It warns of the end of a minute's limit up to a minute early, which can be before a task has begun.
+        The time limit is raised, because SLURM can signal a task up to a minute before its limit.
         """
-        # refused once it runs, or has ended
+        # fails if the task is running, or has ended
         argv = ["scontrol", "update", f"JobId={job}", "StartTime=now", "TimeLimit=30"]
         subprocess.run(argv, env={**os.environ, **self.environ}, capture_output=True, check=False, timeout=60)
 
@@ -85,16 +85,16 @@ class Slurm:
 
 @contextmanager
 def run_slurm() -> Iterator[Slurm]:
-    """Start a cluster; skip the test where SLURM is not installed or this is not root, fail it in CI."""
+    """Start a cluster. Without SLURM or root, the test is skipped, or fails in CI."""
     if os.geteuid() != 0 or not all(map(shutil.which, PROGRAMS)):
-        message = f"SLURM needs root and: apt-get install {' '.join(PACKAGES)}"
+        message = f"SLURM needs root and the packages of: apt-get install {' '.join(PACKAGES)}"
         if os.environ.get("CI"):
             pytest.fail(message)
         pytest.skip(message)
     folder = Path(tempfile.mkdtemp(prefix="smsweep-slurm-"))
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        folder.chmod(0o755)  # munge serves no socket below a closed folder
+        folder.chmod(0o755)  # munge needs a folder that all users can read
         for name in ("state", "spool"):
             (folder / name).mkdir()
         (folder / "key").write_bytes(os.urandom(1024))

@@ -1,4 +1,4 @@
-"""AWS's own sagemaker-training toolkit: its sources, and an image in which it starts jobs, as in AWS's own."""
+"""AWS's sagemaker-training toolkit: its sources, and an image that runs jobs with it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.pins import pinned
 
 VERSION = "5.1.4"
 SHA256 = "4b6147670ccee4b14cbd86dbfdf416fcfffe486b3ef7ac8d1caf6bc361386121"
-# There is no wheel of it, so no pinned file of ours can have it.
+# The toolkit has no wheel, so it cannot be in the pinned files.
 SDIST = f"sagemaker-training=={VERSION} --hash=sha256:{SHA256}\n"
 TOOLKIT_IMAGE = f"smsweep-test-toolkit:{VERSION}"
 TRAIN = "#!/usr/bin/env python3\nfrom sagemaker_training.cli.train import main\n\nmain()\n"
@@ -33,20 +33,20 @@ ENV PYTHONPATH=/opt/toolkit PIP_BREAK_SYSTEM_PACKAGES=1
 
 
 def toolkit_sources() -> Path:
-    """Return the toolkit's Python sources, unpacked from the archive on PyPI; without one the test is skipped."""
+    """Return the toolkit's Python sources from PyPI. If the download fails, the test is skipped."""
     home = CACHE / f"sagemaker-training-{VERSION}"
     if not home.exists():
         CACHE.mkdir(exist_ok=True)
         wanted = CACHE / "toolkit.txt"
         wanted.write_text(SDIST)
-        # pip asks the archive for its metadata; its setup.py uses the environment's setuptools, which is pinned.
+        # pip runs setup.py for the metadata, with the pinned setuptools of the environment.
         source = ["--no-binary", ":all:", "--no-build-isolation", "--dest", str(CACHE)]
         _pip([*pinned("download", wanted), *source])
         (archive,) = CACHE.glob(f"sagemaker[_-]training-{VERSION}.tar.gz")
         with tarfile.open(archive) as tar:
             tar.extractall(CACHE / "toolkit.part", filter="data")
         (made,) = (CACHE / "toolkit.part").iterdir()
-        # A C library that MPI preloads, and nothing else needs; compiling it would take a compiler.
+        # Only MPI needs this C library, and its compilation needs a compiler.
         (made / "src" / "gethostname.py").touch()
         made.rename(home)
         (CACHE / "toolkit.part").rmdir()
@@ -54,7 +54,7 @@ def toolkit_sources() -> Path:
 
 
 def ensure_toolkit_image(engine: DockerClient, scratch: Path) -> str:
-    """Return the image's name; it is built, in the empty folder given, where the engine does not have it."""
+    """Return the name of the image, and build it if necessary. scratch: an empty folder for the build."""
     try:
         engine.images.get(TOOLKIT_IMAGE)
     except ImageNotFound:

@@ -1,9 +1,9 @@
-"""Does what a page shows: writes its files, runs its commands, compares what they print.
+"""Executes a page of the documentation: writes its files, runs its commands, and compares their output.
 
-A block with a file's name after its language is that file. A bash or python block is run; with any other word
-there, it is passed over (tests/test_docs.py says why). A text block is what the one before it prints: `...` stands
-for anything, a line of it for any lines; sweeps are called abcd1234, efgh5678, ijkl9012 in the order they were
-made; times and blanks may differ.
+A block with a file name after its language is that file. A bash or python block is run. A block with another word
+there is skipped (tests/test_docs.py lists the reasons). A text block is the output of the block before it: `...`
+matches any text, and a line with only `...` matches any lines. Sweeps are named abcd1234, efgh5678 and ijkl9012 in
+the order of their creation. Times and spaces can differ.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MARK = "@@@ block"
 
 
 def walk(shown: Sequence[Block], folder: Path) -> None:
-    """Do all that the blocks show, in one shell in the folder. Raises AssertionError at what is not so."""
+    """Execute blocks in one shell in the folder. Raises AssertionError if the output differs."""
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script(shown)],
         cwd=folder,
@@ -45,17 +45,19 @@ def walk(shown: Sequence[Block], folder: Path) -> None:
     printed = {
         int(number): text for number, text in re.findall(rf"{MARK} (\d+)\n(.*?)(?={MARK}|\Z)", done.stdout, re.S)
     }
-    assert done.returncode == 0, f"{shown[len(printed) - 1].place} ended with {done.returncode}:\n{done.stdout}"
+    assert done.returncode == 0, (
+        f"{shown[len(printed) - 1].place} exited with code {done.returncode}:\n{done.stdout}"
+    )
     ids = sweep_ids(folder)
     for index, block in enumerate(shown):
         if block.language == "text":
-            said = plain(printed[index - 1], ids)
-            assert re.fullmatch(pattern(block.text), said), f"{block.place} is in truth:\n{said}"
+            output = plain(printed[index - 1], ids)
+            assert re.fullmatch(pattern(block.text), output), f"{block.place}: the actual output is:\n{output}"
 
 
 def script(shown: Sequence[Block]) -> str:
-    """Return one shell script that does it all and says before each block which it is."""
-    parts = ["trap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT"]  # what a block leaves in the background
+    """Return one shell script that executes all blocks, and prints a marker before each block."""
+    parts = ["trap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT"]  # ends background processes
     for index, block in enumerate(shown):
         parts.append(f"echo '{MARK} {index}'")
         if block.is_file:
@@ -68,7 +70,7 @@ def script(shown: Sequence[Block]) -> str:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Return a person's environment: smsweep on PATH, a home of its own, no settings."""
+    """Return the environment of a new user: smsweep on PATH, its own home, no settings."""
     kept = {
         name: value for name, value in os.environ.items() if not name.startswith(("SMSWEEP_", "WANDB_", "PYTHON"))
     }
@@ -78,7 +80,7 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def sweep_ids(folder: Path) -> list[str]:
-    """Return the sweeps made in the folder, oldest first."""
+    """Return the ids of the folder's sweeps, oldest first."""
     file = folder / ".smsweep" / "store.db"
     if not file.exists():
         return []

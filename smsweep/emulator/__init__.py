@@ -1,1 +1,1 @@
-"""SageMaker's training API on this machine: any boto3 or SDK client against local jobs."""
+"""Emulator of SageMaker's training API: boto3 and SDK clients run training jobs on this machine."""

@@ -1,8 +1,8 @@
-"""Who and where we are, as far as AWS's names need it."""
+"""Account, user and region that the emulator uses in ARNs."""
 
 from __future__ import annotations
 
-ACCOUNT = "123456789012"  # moto's; everything behind the endpoint is of one account
+ACCOUNT = "123456789012"  # moto's default account; the emulator has only this one
 USER_ARN = f"arn:aws:iam::{ACCOUNT}:user/local"
 DEFAULT_REGION = "us-east-1"
 
@@ -10,4 +10,5 @@ LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 
 
 def job_arn(region: str, name: str) -> str:
+    """Return the ARN of a training job."""
     return f"arn:aws:sagemaker:{region}:{ACCOUNT}:training-job/{name}"

@@ -1,4 +1,4 @@
-"""What the API answers when it does not do what it was asked to, in AWS's words."""
+"""Errors of the API, with the codes and messages that AWS uses."""
 
 from __future__ import annotations
 
@@ -8,7 +8,13 @@ FORBIDDEN, UNAVAILABLE, NOT_SERVED = 403, 500, 501
 
 
 class ApiError(Exception):
-    """A refusal: its code, as botocore shows it, and its HTTP status."""
+    """An error response.
+
+    Args:
+        code: The error code that botocore shows, such as ValidationException.
+        message: The message for the user.
+        status: The HTTP status.
+    """
 
     def __init__(self, code: str, message: str, status: int = 400) -> None:
         super().__init__(message)
@@ -26,7 +32,7 @@ def no_such_action(action: str) -> ApiError:
 
 
 def not_served(service: str, action: str) -> ApiError:
-    return ApiError("NotImplementedException", f"The local endpoint does not serve {service}:{action}", NOT_SERVED)
+    return ApiError("NotImplementedException", f"The emulator does not support {service}:{action}", NOT_SERVED)
 
 
 def reserved_tag() -> ApiError:
@@ -34,7 +40,7 @@ def reserved_tag() -> ApiError:
 
 
 def no_such_job() -> ApiError:
-    # The model promises ResourceNotFound; the service says this (aws/aws-sdk#165).
+    # The API model documents ResourceNotFound, but the service returns this error (aws/aws-sdk#165).
     return invalid("Requested resource not found.")
 
 
@@ -51,7 +57,14 @@ def name_taken(arn: str) -> ApiError:
 
 
 def quota_reached(what: str, limit: int, used: int, wanted: int) -> ApiError:
-    """what: the quota's name. limit, used, wanted: instances."""
+    """Return the error for a request that exceeds a quota.
+
+    Args:
+        what: The name of the quota.
+        limit: The quota, in instances.
+        used: Instances in use.
+        wanted: Instances that the request needs.
+    """
     return ApiError(
         "ResourceLimitExceeded",
         f"The account-level service limit '{what}' is {limit} Instances, with current utilization of {used} "
@@ -66,7 +79,12 @@ def throttled() -> ApiError:
 
 
 def denied(action: str, resource: str) -> ApiError:
-    """action: with its service, such as sagemaker:CreateTrainingJob."""
+    """Return the error for a denied action.
+
+    Args:
+        action: The action with its service, such as sagemaker:CreateTrainingJob.
+        resource: ARN of the resource.
+    """
     return ApiError(
         "AccessDeniedException",
         f"User: {USER_ARN} is not authorized to perform: {action} on resource: {resource} because no "
@@ -101,16 +119,18 @@ def url_expired() -> ApiError:
 def wrong_host(name: str, url: str) -> ApiError:
     return ApiError(
         "MisdirectedRequestException",
-        f"The local endpoint is not served under the name {name!r}; set AWS_ENDPOINT_URL to {url}",
+        f"The emulator does not accept the host name {name!r}; set AWS_ENDPOINT_URL to {url}",
         FORBIDDEN,
     )
 
 
-def from_page() -> ApiError:
-    return ApiError("MisdirectedRequestException", "The local endpoint does not serve web pages", FORBIDDEN)
+def web_page_refused() -> ApiError:
+    return ApiError(
+        "MisdirectedRequestException", "The emulator does not accept requests from web pages", FORBIDDEN
+    )
 
 
-def closed() -> ApiError:
+def control_api_closed() -> ApiError:
     return ApiError("AccessDeniedException", "moto's control API is closed; use /_smsweep/faults", FORBIDDEN)
 
 
@@ -118,5 +138,5 @@ def internal() -> ApiError:
     return ApiError("InternalFailure", "We encountered an internal error. Please try again.", UNAVAILABLE)
 
 
-def garbled(message: str) -> ApiError:
+def serialization_error(message: str) -> ApiError:
     return ApiError("SerializationException", message)

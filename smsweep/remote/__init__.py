@@ -1,1 +1,1 @@
-"""Many agents on one sweep: handed to a cluster, fed by a queue, left behind on a server."""
+"""Agents on other machines: SageMaker jobs, SLURM arrays, queue consumers and background processes."""

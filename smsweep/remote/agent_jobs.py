@@ -1,11 +1,11 @@
-"""The training jobs that agents are: how they are doing, and what they cost."""
+"""Training jobs that run agents: start, status and billable time."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -14,31 +14,45 @@ from smsweep.aws.errors import code_of
 from smsweep.backends.sagemaker.job_poller import is_missing
 from smsweep.errors import JobRejected
 
+if TYPE_CHECKING:
+    from mypy_boto3_sagemaker.type_defs import DescribeTrainingJobResponseTypeDef
+
 ALIVE = ("InProgress", "Stopping")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AgentJob:
-    """One training job that is or was an agent."""
+    """A training job that runs or ran an agent."""
 
     name: str
-    status: str  # as SageMaker has it; "" where there is none of that name
-    reason: str = ""  # why it failed
-    billable_s: float = 0.0  # so far
+    status: str  # status in SageMaker; "" if the job does not exist
+    reason: str = ""  # FailureReason
+    billable_s: float = 0.0  # until now
 
     @property
     def is_alive(self) -> bool:
+        """True if the job has not ended."""
         return self.status in ALIVE
 
 
 def look_at(aws: Aws, name: str, now: datetime | None = None) -> AgentJob:
-    """Ask for one job. Raises JobError."""
+    """Return the status of a job.
+
+    Args:
+        aws: Access to AWS.
+        name: Name of the training job.
+        now: Current time, for the billable time of a running job.
+
+    Raises:
+        JobError: If SageMaker does not respond, or denies the call.
+    """
     try:
-        document = aws.call("sagemaker", "describe_training_job", TrainingJobName=name)
+        response = aws.call("sagemaker", "describe_training_job", TrainingJobName=name)
     except (BotoCoreError, ClientError) as err:
         if isinstance(err, ClientError) and is_missing(err):
             return AgentJob(name=name, status="")
         raise aws.error(err, "sagemaker", "describe_training_job") from err
+    document = cast("DescribeTrainingJobResponseTypeDef", response)
     return AgentJob(
         name=name,
         status=document["TrainingJobStatus"],
@@ -48,20 +62,30 @@ def look_at(aws: Aws, name: str, now: datetime | None = None) -> AgentJob:
 
 
 def start(aws: Aws, request: dict[str, Any]) -> None:
-    """Start an agent's job; one of that name that is there already will do. Raises JobError."""
+    """Start the training job of an agent. A job with the same name and hyperparameters counts as started.
+
+    Args:
+        aws: Access to AWS.
+        request: CreateTrainingJob request.
+
+    Raises:
+        JobRejected: If another job has this name.
+        JobError: If SageMaker does not start the job.
+    """
     try:
         aws.call("sagemaker", "create_training_job", **request)
     except (BotoCoreError, ClientError) as err:
         if isinstance(err, ClientError) and code_of(err) == "ResourceInUse":
             if request["HyperParameters"] == _hyperparameters(aws, request["TrainingJobName"]):
-                return  # an earlier call of ours, whose answer got lost
+                return  # an earlier call, whose response was lost
             raise JobRejected(
-                f"a training job {request['TrainingJobName']} exists already and is another's; it is left alone"
+                f"training job {request['TrainingJobName']} exists and is not an agent of this sweep; delete it"
             ) from err
         raise aws.error(err, "sagemaker", "create_training_job") from err
 
 
 def total_s(jobs: Sequence[AgentJob]) -> float:
+    """Return the billable seconds of all jobs."""
     return sum(job.billable_s for job in jobs)
 
 
@@ -72,7 +96,8 @@ def _hyperparameters(aws: Aws, name: str) -> dict[str, str]:
     return found
 
 
-def _billable_s(document: dict[str, Any], now: datetime) -> float:
+def _billable_s(document: Mapping[str, Any], now: datetime) -> float:
+    # Not the type of the stubs, in which these fields are required: SageMaker omits them until they are known.
     if "BillableTimeInSeconds" in document:
         return float(document["BillableTimeInSeconds"])
     started: datetime | None = document.get("TrainingStartTime")

@@ -1,4 +1,4 @@
-"""A process that stays when its terminal closes."""
+"""Background processes that continue after the terminal closes."""
 
 from __future__ import annotations
 
@@ -11,24 +11,34 @@ from typing import BinaryIO
 
 from smsweep.errors import SmsweepError
 
-LOOK_S = 0.05
+POLL_S = 0.05
 TAIL_BYTES = 2_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Daemon:
-    """A process that was left behind."""
+    """A background process."""
 
     pid: int
-    log: Path  # what it says
+    log: Path  # file with its output
 
 
 def leave_behind(
     argv: Sequence[str], folder: Path, environ: Mapping[str, str], is_up: Callable[[], bool], patience_s: float
 ) -> Daemon:
-    """Start a process in a session of its own, and return once it is up, has ended well, or patience is over.
+    """Start a background process in a new session.
 
-    folder: of its log. Raises SmsweepError, with the log's end, when it fails in that time.
+    Return once the process is ready, has exited with code 0, or the timeout is over.
+
+    Args:
+        argv: Command and arguments.
+        folder: Folder for the log.
+        environ: Environment variables.
+        is_up: Returns True once the process is ready.
+        patience_s: Timeout in seconds.
+
+    Raises:
+        SmsweepError: If the process fails before the timeout. The message has the end of the log.
     """
     folder.mkdir(parents=True, exist_ok=True)
     log, out = _new_log(folder)
@@ -38,11 +48,11 @@ def leave_behind(
         )
     deadline = time.monotonic() + patience_s
     while process.poll() is None and time.monotonic() < deadline and not is_up():
-        time.sleep(LOOK_S)
+        time.sleep(POLL_S)
     if process.returncode:
-        said = log.read_bytes()[-TAIL_BYTES:].decode(errors="replace").strip()
-        raise SmsweepError(f"the agent ended at once, with exit code {process.returncode}; {log}:\n{said}")
-    process.returncode = 0  # it goes on without us, and Popen need not warn
+        output = log.read_bytes()[-TAIL_BYTES:].decode(errors="replace").strip()
+        raise SmsweepError(f"the agent exited at once with code {process.returncode}; {log}:\n{output}")
+    process.returncode = 0  # prevents the warning of Popen about a running process
     return Daemon(pid=process.pid, log=log)
 
 

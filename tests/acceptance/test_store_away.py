@@ -82,6 +82,14 @@ def wait_until_all_work(crew: Crew) -> None:
             time.sleep(0.01)
 
 
+def wait_until_agent_works(crew: Crew) -> None:
+    deadline = time.monotonic() + 30
+    with crew.store() as store:
+        while not store.list_trials(SWEEP, since=0):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of eight megabytes."""
@@ -97,7 +105,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_agents_wait_on_a_full_disk_and_go_on_once_there_is_space(small_disk: Path, tmp_path: Path) -> None:
     crew = Crew(f"sqlite:///{small_disk / 'store.db'}", tmp_path, N_TRIALS, lasts_s=0.1)
     agent = crew.start()
-    time.sleep(0.5)
+    wait_until_agent_works(crew)
     ballast = small_disk / "ballast"
     with ballast.open("wb", buffering=0) as file:
         try:

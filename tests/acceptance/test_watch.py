@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +48,10 @@ def test_another_machine_watches_through_a_database_that_restarts(tmp_path: Path
             assert watcher.stdout is not None
             first = json.loads(watcher.stdout.readline())
             with ours.start("agent", sweep_id, "--quiet") as agent:
-                time.sleep(1.5)
+                started = read_until_trial(watcher.stdout)
                 postgres.restart()
                 assert agent.wait(timeout=60) == 0
-            rest = [json.loads(line) for line in watcher.stdout]
+            rest = [*started, *(json.loads(line) for line in watcher.stdout)]
             assert watcher.wait(timeout=60) == 0
     assert (first["event"], first["state"], first["over"]) == ("sweep", "running", False)
     assert (rest[-1]["event"], rest[-1]["state"], rest[-1]["over"]) == ("sweep", "finished", True)
@@ -60,6 +60,16 @@ def test_another_machine_watches_through_a_database_that_restarts(tmp_path: Path
     best = [event["objective"] for event in rest if event["event"] == "best"]
     assert best == sorted(best, reverse=True)
     assert best[-1] == 0.125
+
+
+def read_until_trial(lines: Iterable[str]) -> list[dict[str, Any]]:
+    """Return the events up to the first one of a trial."""
+    events = []
+    for line in lines:
+        events.append(json.loads(line))
+        if events[-1]["event"] == "trial":
+            break
+    return events
 
 
 class Tmux:

@@ -1,4 +1,4 @@
-"""The local endpoint as any client sees it: jobs from their creation to what they leave behind."""
+"""Contract of the emulator for any client: jobs from their creation to their output."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def account(shared: Account) -> Iterator[Account]:
     shared.endpoint.faults.clear()
 
 
-def test_a_folder_of_its_own_is_no_part_of_the_source_around_it(tmp_path: Path) -> None:
+def test_data_folder_is_excluded_from_the_source_around_it(tmp_path: Path) -> None:
     account, there = tmp_path / "account", tmp_path / "there"
     (there / "endpoint").mkdir(parents=True)
     for folder in (account, there):
@@ -36,18 +36,18 @@ def test_a_folder_of_its_own_is_no_part_of_the_source_around_it(tmp_path: Path) 
     assert not (there / "endpoint" / ".gitignore").exists()
 
 
-def test_a_job_walks_through_the_statuses_to_its_end(account: Account) -> None:
+def test_job_goes_through_all_statuses(account: Account) -> None:
     found = account.run("walk", "print('hello')")
     assert (found["TrainingJobStatus"], found["SecondaryStatus"]) == ("Completed", "Completed")
     assert account.statuses("walk") == ["Starting", "Downloading", "Training", "Uploading", "Completed"]
 
 
-def test_each_status_ends_when_the_next_begins(account: Account) -> None:
+def test_status_ends_when_the_next_one_starts(account: Account) -> None:
     steps = account.run("times")["SecondaryStatusTransitions"]
     assert [step["EndTime"] for step in steps[:-1]] == [step["StartTime"] for step in steps[1:]]
 
 
-def test_describe_shows_the_request_and_the_times(account: Account) -> None:
+def test_describe_returns_request_and_times(account: Account) -> None:
     request = account.request("shown", "", Environment={"COLOUR": "red"})
     account.sagemaker.create_training_job(**request)
     found = account.wait("shown")
@@ -57,13 +57,13 @@ def test_describe_shows_the_request_and_the_times(account: Account) -> None:
     assert found["TrainingTimeInSeconds"] == found["BillableTimeInSeconds"] >= 1
 
 
-def test_describe_shows_what_a_request_may_leave_out_and_sdk_2_needs_to_attach(account: Account) -> None:
+def test_describe_returns_optional_fields_that_sdk_2_attach_needs(account: Account) -> None:
     found = account.run("bare", "", StoppingCondition={})
     assert found["OutputDataConfig"]["KmsKeyId"] == ""
     assert found["StoppingCondition"] == {"MaxRuntimeInSeconds": 86_400}
 
 
-def test_a_script_sees_its_hyperparameters_channels_and_environment(account: Account) -> None:
+def test_script_receives_hyperparameters_channels_and_environment(account: Account) -> None:
     account.s3.put_object(Bucket=BUCKET, Key="data/train/a.csv", Body=b"1,2")
     script = (
         "import os, sys; print(sys.argv[1:], os.listdir(os.environ['SM_CHANNEL_TRAIN']), os.environ['COLOUR'])"
@@ -83,7 +83,7 @@ def test_a_script_sees_its_hyperparameters_channels_and_environment(account: Acc
     assert account.lines("sees") == ["['--lr', '0.1'] ['a.csv'] red"]
 
 
-def test_a_script_reaches_the_endpoint_with_credentials_of_its_own(account: Account) -> None:
+def test_script_calls_the_emulator_with_its_own_credentials(account: Account) -> None:
     script = """
 import os
 print(os.environ["AWS_ENDPOINT_URL"], os.environ["AWS_REGION"], bool(os.environ["AWS_ACCESS_KEY_ID"]))
@@ -105,7 +105,7 @@ pathlib.Path(os.environ["SM_OUTPUT_DATA_DIR"], "plot").write_text("p")
     assert account.names("output/leaves/output/output.tar.gz") == ["plot"]
 
 
-def test_a_script_that_fails_gives_its_words_and_its_exit_code(account: Account) -> None:
+def test_failure_reason_has_message_and_exit_code_of_the_script(account: Account) -> None:
     found = account.run("fails", "raise SystemExit('no luck')")
     assert (found["TrainingJobStatus"], found["SecondaryStatus"]) == ("Failed", "Failed")
     assert found["FailureReason"].startswith("AlgorithmError: ")
@@ -113,13 +113,13 @@ def test_a_script_that_fails_gives_its_words_and_its_exit_code(account: Account)
     assert found["FailureReason"].endswith(", exit code: 1")
 
 
-def test_a_long_failure_reason_is_cut_at_the_apis_limit(account: Account) -> None:
+def test_long_failure_reason_is_cut_at_the_api_limit(account: Account) -> None:
     found = account.run("long", "raise SystemExit('x' * 5000)")
     assert len(found["FailureReason"]) <= 1024
     assert found["FailureReason"].endswith(", exit code: 1")
 
 
-def test_metric_definitions_find_the_last_values(account: Account) -> None:
+def test_metric_definitions_report_last_values(account: Account) -> None:
     definitions = [{"Name": "loss", "Regex": "loss=([0-9.]+)"}, {"Name": "never", "Regex": "never=(.*)"}]
     found = account.run(
         "metrics",
@@ -133,7 +133,7 @@ def test_metric_definitions_find_the_last_values(account: Account) -> None:
     assert [(item["MetricName"], item["Value"]) for item in found["FinalMetricDataList"]] == [("loss", 0.25)]
 
 
-def test_a_stopped_job_is_told_and_its_model_is_kept(account: Account) -> None:
+def test_stopped_job_receives_sigterm_and_its_model_is_uploaded(account: Account) -> None:
     script = "import os, pathlib\npathlib.Path(os.environ['SM_MODEL_DIR'], 'half').touch()\n" + PATIENT
     account.create("stopped", script)
     account.wait_for_line("stopped", "ready")
@@ -146,7 +146,7 @@ def test_a_stopped_job_is_told_and_its_model_is_kept(account: Account) -> None:
     assert account.names("output/stopped/output/model.tar.gz") == ["half"]
 
 
-def test_a_job_stopped_before_it_trains_never_runs(account: Account) -> None:
+def test_job_stopped_before_training_never_runs(account: Account) -> None:
     account.endpoint.faults.set({"start_s": 3600})
     account.create("early", "print('ran')")
     account.sagemaker.stop_training_job(TrainingJobName="early")
@@ -155,7 +155,7 @@ def test_a_job_stopped_before_it_trains_never_runs(account: Account) -> None:
     assert account.lines("early") == []
 
 
-def test_a_job_that_has_ended_cannot_be_stopped(account: Account) -> None:
+def test_ended_job_cannot_be_stopped(account: Account) -> None:
     account.run("over")
     assert error_of(account.sagemaker.stop_training_job, TrainingJobName="over") == (
         "ValidationException",
@@ -163,12 +163,12 @@ def test_a_job_that_has_ended_cannot_be_stopped(account: Account) -> None:
     )
 
 
-def test_a_job_that_takes_longer_than_it_may_is_stopped(account: Account) -> None:
+def test_job_is_stopped_at_its_maximum_run_time(account: Account) -> None:
     found = account.run("slow", PATIENT, StoppingCondition={"MaxRuntimeInSeconds": 1})
     assert (found["TrainingJobStatus"], found["SecondaryStatus"]) == ("Stopped", "MaxRuntimeExceeded")
 
 
-def test_a_spot_job_that_waits_longer_than_it_may_is_stopped(account: Account) -> None:
+def test_spot_job_is_stopped_at_its_maximum_wait_time(account: Account) -> None:
     found = account.run(
         "waits",
         PATIENT,
@@ -179,7 +179,7 @@ def test_a_spot_job_that_waits_longer_than_it_may_is_stopped(account: Account) -
     assert found["SecondaryStatus"] in ("MaxWaitTimeExceeded", "MaxRuntimeExceeded")
 
 
-def test_a_spot_job_costs_less_than_its_time(account: Account) -> None:
+def test_spot_job_bills_less_than_its_training_time(account: Account) -> None:
     found = account.run(
         "cheap",
         "import time; time.sleep(2)",
@@ -189,7 +189,7 @@ def test_a_spot_job_costs_less_than_its_time(account: Account) -> None:
     assert found["BillableTimeInSeconds"] < found["TrainingTimeInSeconds"]
 
 
-def test_checkpoints_come_from_s3_and_go_there(account: Account) -> None:
+def test_checkpoints_are_downloaded_and_uploaded(account: Account) -> None:
     account.s3.put_object(Bucket=BUCKET, Key="checkpoints/old", Body=b"1")
     account.s3.put_object(Bucket=BUCKET, Key="checkpoints/gone", Body=b"1")
     script = """
@@ -204,20 +204,20 @@ print(sorted(path.name for path in folder.iterdir()))
     assert account.keys("checkpoints/") == ["checkpoints/new", "checkpoints/old"]
 
 
-def test_checkpoints_go_to_s3_while_the_job_runs(account: Account) -> None:
+def test_checkpoints_are_uploaded_while_the_job_runs(account: Account) -> None:
     script = "import os, pathlib\npathlib.Path(os.environ['SMSWEEP_ML_ROOT'], 'checkpoints', 'one').touch()\n"
     account.create("live", script + PATIENT, CheckpointConfig={"S3Uri": f"s3://{BUCKET}/live"})
     account.wait("live", lambda found: account.keys("live/") == ["live/one"])
 
 
-def test_a_name_is_taken_for_ever(account: Account) -> None:
+def test_job_name_cannot_be_used_twice(account: Account) -> None:
     account.run("once")
     code, message = error_of(account.sagemaker.create_training_job, **account.request("once"))
     assert code == "ResourceInUse"
     assert message.endswith("(arn:aws:sagemaker:us-east-1:123456789012:training-job/once)")
 
 
-def test_a_deleted_jobs_name_is_free_again(account: Account) -> None:
+def test_name_of_a_deleted_job_can_be_used_again(account: Account) -> None:
     account.run("again", "print('first')")
     account.sagemaker.delete_training_job(TrainingJobName="again")
     assert error_of(account.sagemaker.describe_training_job, TrainingJobName="again")[0] == "ValidationException"
@@ -225,18 +225,18 @@ def test_a_deleted_jobs_name_is_free_again(account: Account) -> None:
     assert account.lines("again")[-1] == "second"
 
 
-def test_a_job_that_lives_cannot_be_deleted(account: Account) -> None:
+def test_live_job_cannot_be_deleted(account: Account) -> None:
     account.create("lives", PATIENT)
     assert error_of(account.sagemaker.delete_training_job, TrainingJobName="lives")[0] == "ResourceInUse"
 
 
 @pytest.mark.parametrize("action", ["describe", "stop", "update", "delete"])
-def test_a_job_that_is_not_there_is_answered_as_aws_does(account: Account, action: str) -> None:
+def test_missing_job_raises_the_error_of_aws(account: Account, action: str) -> None:
     call = getattr(account.sagemaker, f"{action}_training_job")
     assert error_of(call, TrainingJobName="nobody") == ("ValidationException", "Requested resource not found.")
 
 
-def test_input_that_is_not_there_is_refused_at_once(account: Account) -> None:
+def test_missing_input_is_rejected_at_creation(account: Account) -> None:
     source = {"S3DataType": "S3Prefix", "S3Uri": "s3://bucket/nothing"}
     request = account.request(
         "empty", InputDataConfig=[{"ChannelName": "train", "DataSource": {"S3DataSource": source}}]
@@ -246,7 +246,7 @@ def test_input_that_is_not_there_is_refused_at_once(account: Account) -> None:
     assert message.startswith('No S3 objects found under S3 URL "s3://bucket/nothing" given in input data source.')
 
 
-def test_spot_needs_a_longest_wait(account: Account) -> None:
+def test_spot_job_needs_a_maximum_wait_time(account: Account) -> None:
     request = account.request("spot", EnableManagedSpotTraining=True)
     assert error_of(account.sagemaker.create_training_job, **request) == (
         "ValidationException",
@@ -254,7 +254,7 @@ def test_spot_needs_a_longest_wait(account: Account) -> None:
     )
 
 
-def test_what_botocore_lets_pass_is_still_held_against_the_model(account: Account) -> None:
+def test_request_is_validated_when_botocore_does_not(account: Account) -> None:
     request = account.request("model", HyperParameters={"long": "x" * 2501})
     code, message = error_of(account.sagemaker.create_training_job, **request)
     assert code == "ValidationException"
@@ -271,7 +271,7 @@ def test_tags_are_added_listed_and_deleted(account: Account) -> None:
     assert account.sagemaker.list_tags(ResourceArn=arn)["Tags"] == [{"Key": "a", "Value": "3"}]
 
 
-def test_tags_come_in_pages(account: Account) -> None:
+def test_tags_are_listed_in_pages(account: Account) -> None:
     tags = [{"Key": f"key{number:02}", "Value": "v"} for number in range(50)]
     arn = account.create("tags", Tags=tags)
     pages = account.sagemaker.get_paginator("list_tags").paginate(
@@ -280,7 +280,7 @@ def test_tags_come_in_pages(account: Account) -> None:
     assert [tag for page in pages for tag in page["Tags"]] == tags
 
 
-def test_a_tag_of_awss_own_is_refused(account: Account) -> None:
+def test_reserved_tag_is_rejected(account: Account) -> None:
     words = ("ValidationException", "aws: prefixed tag key names are not allowed for external use.")
     tags = [{"Key": "aws:createdBy", "Value": "me"}]
     assert error_of(account.sagemaker.create_training_job, **account.request("own", Tags=tags)) == words
@@ -289,21 +289,21 @@ def test_a_tag_of_awss_own_is_refused(account: Account) -> None:
     assert error_of(account.sagemaker.add_tags, ResourceArn=arn, Tags=tags) == words
 
 
-def test_what_is_not_served_is_said_in_an_answer_that_boto3_understands(account: Account) -> None:
+def test_unsupported_call_raises_an_error_in_boto3(account: Account) -> None:
     call = account.sagemaker.list_training_jobs_for_hyper_parameter_tuning_job
     assert error_of(call, HyperParameterTuningJobName="x") == (
         "NotImplementedException",
-        "The local endpoint does not serve sagemaker:ListTrainingJobsForHyperParameterTuningJob",
+        "The emulator does not support sagemaker:ListTrainingJobsForHyperParameterTuningJob",
     )
 
 
-def test_one_tag_too_many_is_refused(account: Account) -> None:
+def test_too_many_tags_are_rejected(account: Account) -> None:
     arn = account.create("full", Tags=[{"Key": f"key{number}", "Value": "v"} for number in range(50)])
     more = [{"Key": "one more", "Value": "v"}]
     assert error_of(account.sagemaker.add_tags, ResourceArn=arn, Tags=more)[0] == "ValidationException"
 
 
-def test_a_warm_pool_is_taken_over_by_a_job_that_is_like_the_last(account: Account) -> None:
+def test_warm_pool_is_reused_by_a_matching_job(account: Account) -> None:
     warm = {
         "InstanceType": "ml.m5.large",
         "InstanceCount": 1,
@@ -317,7 +317,7 @@ def test_a_warm_pool_is_taken_over_by_a_job_that_is_like_the_last(account: Accou
     assert (first["Status"], first["ReusedByJob"]) == ("Reused", "second")
 
 
-def test_a_warm_pool_is_let_go_by_an_update(account: Account) -> None:
+def test_warm_pool_is_ended_by_an_update(account: Account) -> None:
     warm = {
         "InstanceType": "ml.m5.large",
         "InstanceCount": 1,
@@ -330,19 +330,19 @@ def test_a_warm_pool_is_let_go_by_an_update(account: Account) -> None:
     assert account.describe("kept")["WarmPoolStatus"]["Status"] == "Terminated"
 
 
-def test_the_rest_of_the_cloud_is_behind_the_same_url(account: Account) -> None:
+def test_other_services_use_the_same_url(account: Account) -> None:
     assert account.client("sts").get_caller_identity()["Account"] == "123456789012"
     account.client("secretsmanager").create_secret(Name="key", SecretString="hidden")
     account.client("ssm").put_parameter(Name="/key", Value="hidden", Type="SecureString")
     assert account.client("ssm").get_parameter(Name="/key", WithDecryption=True)["Parameter"]["Value"] == "hidden"
 
 
-def test_an_unsigned_call_is_refused(account: Account) -> None:
+def test_unsigned_call_is_rejected(account: Account) -> None:
     client = account.client("sagemaker", config=Config(signature_version=UNSIGNED))
     assert error_of(client.list_training_jobs)[0] == "MissingAuthenticationTokenException"
 
 
-def test_the_ledger_has_every_call_and_how_it_went(account: Account) -> None:
+def test_call_log_has_every_call_and_its_outcome(account: Account) -> None:
     account.create("noted", PATIENT)
     error_of(account.sagemaker.create_training_job, **account.request("noted"))
     entries = [entry for entry in account.ledger("CreateTrainingJob") if entry["subject"] == "noted"]
@@ -352,7 +352,7 @@ def test_the_ledger_has_every_call_and_how_it_went(account: Account) -> None:
     ]
 
 
-def test_closing_leaves_no_process_behind(tmp_path: Path) -> None:
+def test_closing_the_emulator_ends_all_processes(tmp_path: Path) -> None:
     with open_account(tmp_path, os.environ) as account:
         account.create("orphan", "import os\nprint(os.getpid(), flush=True)\n" + PATIENT)
         account.wait_for_line("orphan", "ready")
@@ -361,7 +361,7 @@ def test_closing_leaves_no_process_behind(tmp_path: Path) -> None:
         os.kill(pid, 0)
 
 
-def test_the_next_endpoint_of_a_folder_knows_the_jobs_of_the_last(tmp_path: Path) -> None:
+def test_next_emulator_reads_the_jobs_of_the_folder(tmp_path: Path) -> None:
     with open_account(tmp_path, os.environ) as account:
         account.run("old")
         account.create("cut", PATIENT)

@@ -1,4 +1,4 @@
-"""The account around the local endpoint: its roles, and how long it lasts."""
+"""Roles of the emulator's account, and the lifetime of the account."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
         yield opened
 
 
-def test_any_role_may_do_what_a_client_asks_about(account: Account) -> None:
+def test_any_role_has_all_permissions(account: Account) -> None:
     answer = account.client("iam").simulate_principal_policy(
         PolicySourceArn="arn:aws:iam::123456789012:role/any", ActionNames=["s3:GetObject", "logs:PutLogEvents"]
     )
@@ -34,13 +34,13 @@ def test_any_role_exists_and_trusts_sagemaker(account: Account) -> None:
     assert statement["Principal"] == {"Service": "sagemaker.amazonaws.com"}
 
 
-def test_a_role_that_was_made_stays_as_it_is(account: Account) -> None:
+def test_created_role_is_not_changed(account: Account) -> None:
     iam = account.client("iam")
     iam.create_role(RoleName="own", AssumeRolePolicyDocument='{"Statement": []}', Description="mine")
     assert iam.get_role(RoleName="own")["Role"]["Description"] == "mine"
 
 
-def test_the_account_ends_with_the_last_endpoint(tmp_path: Path) -> None:
+def test_account_is_reset_when_the_last_emulator_stops(tmp_path: Path) -> None:
     code = (
         "import os, sys; from pathlib import Path; from tests.account import open_account\n"
         "for name in ('first', 'second'):\n"

@@ -1,10 +1,11 @@
-"""What the local endpoint lets go wrong, and that it then goes wrong as on AWS."""
+"""Faults of the emulator have the same effect as on AWS."""
 
 from __future__ import annotations
 
 import os
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 
@@ -13,13 +14,13 @@ from botocore.config import Config
 from botocore.exceptions import ConnectionClosedError
 
 from smsweep.errors import UsageError
-from tests.account import BUCKET, PATIENT, Account, error_of, open_account
+from tests.account import BUCKET, PATIENT, Account, error_of, open_account, wait_until
 
 SPOT: dict[str, Any] = {
     "EnableManagedSpotTraining": True,
     "StoppingCondition": {"MaxRuntimeInSeconds": 60, "MaxWaitTimeInSeconds": 60},
 }
-# Trains on from its checkpoint; the first run ends only when it is told to.
+# The second run continues from the checkpoint of the first, which runs until it is stopped.
 RESUMES = """
 import os, pathlib, signal, sys, time
 saved = pathlib.Path(os.environ["SMSWEEP_ML_ROOT"], "checkpoints", "step")
@@ -52,7 +53,7 @@ def account(shared: Account) -> Iterator[Account]:
         shared.wait(summary["TrainingJobName"])
 
 
-def test_the_quota_counts_live_instances_in_awss_words(account: Account) -> None:
+def test_quota_counts_live_instances(account: Account) -> None:
     account.endpoint.faults.set({"quota": 2})
     account.create("q-one", PATIENT)
     account.create("q-two", PATIENT)
@@ -64,7 +65,7 @@ def test_the_quota_counts_live_instances_in_awss_words(account: Account) -> None
     )
 
 
-def test_a_stopping_job_still_counts_and_an_ended_one_does_not(account: Account) -> None:
+def test_quota_counts_stopping_jobs_but_not_ended_ones(account: Account) -> None:
     account.endpoint.faults.set({"quota": 1})
     slow = "import signal, time\nsignal.signal(signal.SIGTERM, lambda *_: None)\nprint('ready', flush=True)\n"
     account.create("q-slow", slow + "time.sleep(2)")
@@ -76,7 +77,7 @@ def test_a_stopping_job_still_counts_and_an_ended_one_does_not(account: Account)
     assert account.run("q-next")["TrainingJobStatus"] == "Completed"
 
 
-def test_each_instance_type_and_market_has_its_own_quota(account: Account) -> None:
+def test_quota_is_separate_for_each_instance_type_and_market(account: Account) -> None:
     account.endpoint.faults.set({"quota": 1})
     account.create("q-demand", PATIENT)
     account.create("q-spot", PATIENT, **SPOT)
@@ -87,7 +88,7 @@ def test_each_instance_type_and_market_has_its_own_quota(account: Account) -> No
     )
 
 
-def test_an_idle_warm_pool_counts_unless_the_job_gets_it(account: Account) -> None:
+def test_quota_counts_idle_warm_pool_unless_the_job_reuses_it(account: Account) -> None:
     warm = {
         "InstanceType": "ml.m4.xlarge",
         "InstanceCount": 1,
@@ -101,21 +102,21 @@ def test_an_idle_warm_pool_counts_unless_the_job_gets_it(account: Account) -> No
     account.create("pool-next", ResourceConfig=warm)
 
 
-def test_a_call_beyond_its_rate_is_throttled(account: Account) -> None:
+def test_call_over_the_rate_is_throttled(account: Account) -> None:
     account.endpoint.faults.set({"throttle": {"ListTrainingJobs": 0.01}})
     account.sagemaker.list_training_jobs()
     assert error_of(account.sagemaker.list_training_jobs) == ("ThrottlingException", "Rate exceeded")
     error_of(account.sagemaker.describe_training_job, TrainingJobName="another-api")
 
 
-def test_botocore_retries_what_was_throttled(account: Account) -> None:
+def test_botocore_retries_throttled_calls(account: Account) -> None:
     account.endpoint.faults.set({"throttle": {"ListTrainingJobs": 5}})
     patient = account.client("sagemaker", config=Config(retries={"total_max_attempts": 8, "mode": "standard"}))
     for _ in range(7):
         patient.list_training_jobs()
 
 
-def test_without_capacity_the_job_fails_and_the_next_does_not(account: Account) -> None:
+def test_job_fails_without_capacity_and_the_next_does_not(account: Account) -> None:
     account.endpoint.faults.set({"no_capacity": [{"job": "c-*"}]})
     found = account.run("c-one")
     assert found["TrainingJobStatus"] == "Failed"
@@ -124,7 +125,7 @@ def test_without_capacity_the_job_fails_and_the_next_does_not(account: Account) 
     assert account.run("c-two")["TrainingJobStatus"] == "Completed"
 
 
-def test_the_next_preferred_instance_type_is_taken(account: Account) -> None:
+def test_next_preferred_instance_type_is_used_without_capacity(account: Account) -> None:
     account.endpoint.faults.set({"no_capacity": [{"instance_type": "ml.p5.48xlarge"}]})
     preferences = [{"InstanceType": "ml.p5.48xlarge"}, {"InstanceType": "ml.g5.xlarge", "InstanceCount": 1}]
     found = account.run("c-next", ResourceConfig={"InstancePreferences": preferences, "VolumeSizeInGB": 1})
@@ -132,13 +133,13 @@ def test_the_next_preferred_instance_type_is_taken(account: Account) -> None:
     assert found["ResourceConfig"]["SelectedInstanceType"] == "ml.g5.xlarge"
 
 
-def test_capacity_may_be_waited_for(account: Account) -> None:
+def test_job_waits_for_capacity(account: Account) -> None:
     account.endpoint.faults.set({"no_capacity": [{"instance_type": "ml.m5.*", "after_s": 0.5}]})
     account.run("c-pending")
     assert account.statuses("c-pending") == ["Starting", "Pending", "Failed"]
 
 
-def test_a_spot_job_that_gets_no_capacity_waits_as_long_as_it_may(account: Account) -> None:
+def test_spot_job_waits_for_capacity_until_its_maximum_wait_time(account: Account) -> None:
     account.endpoint.faults.set({"no_capacity": [{"after_s": 3600}]})
     limits = {"MaxRuntimeInSeconds": 1, "MaxWaitTimeInSeconds": 1}
     found = account.run("c-spot", EnableManagedSpotTraining=True, StoppingCondition=limits)
@@ -146,7 +147,7 @@ def test_a_spot_job_that_gets_no_capacity_waits_as_long_as_it_may(account: Accou
     assert account.statuses("c-spot") == ["Starting", "Pending", "MaxWaitTimeExceeded"]
 
 
-def test_an_interrupted_spot_job_goes_on_from_its_checkpoint(account: Account) -> None:
+def test_interrupted_spot_job_continues_from_its_checkpoint(account: Account) -> None:
     account.endpoint.faults.set({"interrupt": [{"job": "spot", "after_s": 0.5}]})
     found = account.run("spot", RESUMES, CheckpointConfig={"S3Uri": f"s3://{BUCKET}/spot"}, **SPOT)
     assert found["TrainingJobStatus"] == "Completed"
@@ -157,13 +158,13 @@ def test_an_interrupted_spot_job_goes_on_from_its_checkpoint(account: Account) -
     assert account.lines("spot") == ["ready", "saved", "from 7"]
 
 
-def test_only_spot_jobs_are_interrupted(account: Account) -> None:
+def test_interruption_affects_spot_jobs_only(account: Account) -> None:
     account.endpoint.faults.set({"interrupt": [{}]})
     account.run("demand", "import time; time.sleep(0.5)")
     assert "Interrupted" not in account.statuses("demand")
 
 
-def test_an_interrupted_job_can_still_be_stopped(account: Account) -> None:
+def test_interrupted_job_can_be_stopped(account: Account) -> None:
     stubborn = "import signal, time\nsignal.signal(signal.SIGTERM, lambda *_: print('told', flush=True))\n"
     account.endpoint.faults.set({"interrupt": [{"after_s": 0.5}]})
     account.create("spot-stopped", stubborn + "time.sleep(3)\ntime.sleep(1)", **SPOT)
@@ -173,13 +174,13 @@ def test_an_interrupted_job_can_still_be_stopped(account: Account) -> None:
     assert "Interrupted" not in account.statuses("spot-stopped")
 
 
-def test_an_internal_error_fails_the_job(account: Account) -> None:
+def test_internal_error_fails_the_job(account: Account) -> None:
     account.endpoint.faults.set({"internal_error": [{}]})
     found = account.run("internal", PATIENT)
     assert found["FailureReason"] == "InternalServerError: We encountered an internal error. Please try again."
 
 
-def test_an_internal_error_is_retried_where_the_request_asks_for_it(account: Account) -> None:
+def test_internal_error_restarts_the_job_with_a_retry_strategy(account: Account) -> None:
     account.endpoint.faults.set({"internal_error": [{"after_s": 0.2}]})
     script = "import time; print('run', flush=True); time.sleep(1)"
     found = account.run("retried", script, RetryStrategy={"MaximumRetryAttempts": 1})
@@ -188,7 +189,7 @@ def test_an_internal_error_is_retried_where_the_request_asks_for_it(account: Acc
     assert account.lines("retried") == ["run", "run"]
 
 
-def test_a_lost_response_was_carried_out(account: Account) -> None:
+def test_call_with_lost_response_is_carried_out(account: Account) -> None:
     account.endpoint.faults.set({"lose_response": [{"action": "CreateTrainingJob"}]})
     with pytest.raises(ConnectionClosedError):
         account.create("lost")
@@ -197,19 +198,19 @@ def test_a_lost_response_was_carried_out(account: Account) -> None:
     assert (entry["outcome"], entry["is_lost"]) == ("accepted", True)
 
 
-def test_botocores_own_repeat_of_a_lost_create_finds_the_name_taken(account: Account) -> None:
+def test_botocore_retry_of_a_lost_create_raises_resource_in_use(account: Account) -> None:
     account.endpoint.faults.set({"lose_response": [{"action": "CreateTrainingJob"}]})
     patient = account.client("sagemaker", config=Config(retries={"total_max_attempts": 3, "mode": "standard"}))
     assert error_of(patient.create_training_job, **account.request("repeated"))[0] == "ResourceInUse"
 
 
-def test_a_failing_call_is_not_carried_out(account: Account) -> None:
+def test_failing_call_is_not_carried_out(account: Account) -> None:
     account.endpoint.faults.set({"fail_call": [{"action": "CreateTrainingJob", "times": 1}]})
     assert error_of(account.sagemaker.create_training_job, **account.request("failed"))[0] == "InternalFailure"
     assert error_of(account.sagemaker.describe_training_job, TrainingJobName="failed")[0] == "ValidationException"
 
 
-def test_a_denied_action_is_named(account: Account) -> None:
+def test_denied_action_is_in_the_error(account: Account) -> None:
     account.endpoint.faults.set({"deny": ["StopTrainingJob", "GetSecretValue"]})
     code, message = error_of(account.sagemaker.stop_training_job, TrainingJobName="any")
     assert code == "AccessDeniedException"
@@ -219,23 +220,28 @@ def test_a_denied_action_is_named(account: Account) -> None:
     assert "secretsmanager:GetSecretValue" in message
 
 
-def test_expired_credentials_do_not_disturb_the_jobs(account: Account) -> None:
-    account.create("goes-on", "import time; time.sleep(0.5); print('done')")
+def test_expired_credentials_do_not_disturb_the_jobs(account: Account, tmp_path: Path) -> None:
+    start, end = tmp_path / "start", tmp_path / "end"
+    script = (
+        "import pathlib, time\nwhile not pathlib.Path({!r}).exists(): time.sleep(0.01)\npathlib.Path({!r}).touch()"
+    )
+    account.create("goes-on", script.format(str(start), str(end)))
     account.endpoint.faults.set({"expired": True})
     assert error_of(account.sagemaker.list_training_jobs)[0] == "ExpiredTokenException"
-    time.sleep(1)
+    start.touch()
+    wait_until(end.exists)
     account.endpoint.faults.set({"expired": False})
     assert account.wait("goes-on")["TrainingJobStatus"] == "Completed"
 
 
-def test_latency_is_added_to_each_answer(account: Account) -> None:
+def test_latency_is_added_to_each_response(account: Account) -> None:
     account.endpoint.faults.set({"latency_s": {"ListTrainingJobs": 0.3}})
     began = time.monotonic()
     account.sagemaker.list_training_jobs()
     assert time.monotonic() - began >= 0.3
 
 
-def test_faults_are_set_over_http_and_used_up(account: Account) -> None:
+def test_faults_set_over_http_occur_as_often_as_requested(account: Account) -> None:
     account.admin("POST", "faults", {"fail_call": [{"action": "ListTrainingJobs"}], "quota": 9})
     assert error_of(account.sagemaker.list_training_jobs)[0] == "InternalFailure"
     account.sagemaker.list_training_jobs()
@@ -244,7 +250,7 @@ def test_faults_are_set_over_http_and_used_up(account: Account) -> None:
     assert account.admin("DELETE", "faults")["quota"] is None
 
 
-def test_the_ledger_is_read_over_http(account: Account) -> None:
+def test_call_log_is_read_over_http(account: Account) -> None:
     account.sagemaker.list_training_jobs()
     assert account.admin("GET", "ledger")[-1]["action"] == "ListTrainingJobs"
 
@@ -259,7 +265,7 @@ def test_the_ledger_is_read_over_http(account: Account) -> None:
         ("GET", "nothing", None, None, 404),
     ],
 )
-def test_what_the_admin_routes_do_not_take(
+def test_admin_routes_reject_invalid_requests(
     account: Account, method: str, route: str, document: Any, token: str | None, status: int
 ) -> None:
     with pytest.raises(HTTPError) as refused:
@@ -269,7 +275,7 @@ def test_what_the_admin_routes_do_not_take(
     assert account.endpoint.faults.now.quota is None
 
 
-def test_faults_that_cannot_be_understood_change_nothing(account: Account) -> None:
+def test_invalid_faults_change_nothing(account: Account) -> None:
     with pytest.raises(UsageError, match=r"faults: throttle\.StopTrainingJob: "):
         account.endpoint.faults.set({"throttle": {"StopTrainingJob": 0}, "quota": 1})
     assert account.endpoint.faults.now.quota is None

@@ -1,4 +1,4 @@
-"""Requests that no client would send: the endpoint says what is wrong with each, and goes on."""
+"""Invalid requests: the emulator reports each error and keeps running."""
 
 from __future__ import annotations
 
@@ -74,14 +74,14 @@ def post(
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-def test_a_body_that_is_no_request_is_the_clients_mistake(account: Account, action: str) -> None:
+def test_invalid_body_is_a_client_error(account: Account, action: str) -> None:
     for body in BODIES:
         status, said = post(account, action, body)
         assert status < 500, (body[:40], said)
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_fields_of_any_kind_are_the_clients_mistake(account: Account, seed: int) -> None:
+def test_invalid_field_is_a_client_error(account: Account, seed: int) -> None:
     chance = random.Random(seed)
     for _ in range(60):
         action = chance.choice(ACTIONS[:-2])
@@ -90,7 +90,7 @@ def test_fields_of_any_kind_are_the_clients_mistake(account: Account, seed: int)
         assert status < 500, (action, request, said)
 
 
-def test_a_field_that_is_null_says_as_much_as_none(account: Account) -> None:
+def test_null_field_is_equal_to_a_missing_field(account: Account) -> None:
     nulls = {"VpcConfig": None, "StoppingCondition": {"MaxRuntimeInSeconds": None}}
     request = {**account.request("nulls"), **nulls}
     request["ResourceConfig"] = {**request["ResourceConfig"], "InstanceGroups": None}
@@ -100,7 +100,7 @@ def test_a_field_that_is_null_says_as_much_as_none(account: Account) -> None:
     assert "InstanceGroups" not in shown["ResourceConfig"]
 
 
-def test_nulls_in_a_request_that_is_queued_stop_no_queue(account: Account) -> None:
+def test_null_field_in_a_queued_request_does_not_stop_the_queue(account: Account) -> None:
     payload = {**account.request("nulls-queued"), "InputDataConfig": None, "Tags": None}
     batch = account.client("batch")
     queued = batch.submit_service_job(
@@ -115,7 +115,7 @@ def test_nulls_in_a_request_that_is_queued_stop_no_queue(account: Account) -> No
     assert (status, json.loads(said)["__type"]) == (400, "ResourceNotFoundException")
 
 
-def test_headers_of_any_kind_are_the_clients_mistake(account: Account) -> None:
+def test_invalid_header_is_a_client_error(account: Account) -> None:
     for headers in (
         {"X-Amz-Target": "...."},
         {"X-Amz-Target": "SageMaker"},
@@ -126,11 +126,11 @@ def test_headers_of_any_kind_are_the_clients_mistake(account: Account) -> None:
         assert status < 500, (headers, said)
 
 
-def test_a_page_in_a_browser_gets_nothing_done(account: Account) -> None:
+def test_request_of_a_web_page_has_no_effect(account: Account) -> None:
     status, _ = post(account, "ListTrainingJobs", b"{}", Origin="http://elsewhere.example")
     assert status == 403
 
 
-def test_it_serves_the_next_one_as_if_nothing_had_been(account: Account) -> None:
+def test_emulator_serves_the_next_request_after_invalid_ones(account: Account) -> None:
     jobs = account.sagemaker.list_training_jobs()["TrainingJobSummaries"]
     assert {job["TrainingJobName"] for job in jobs if "queued" not in job["TrainingJobName"]} <= {"nulls"}

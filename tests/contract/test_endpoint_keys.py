@@ -1,6 +1,6 @@
-"""Signatures that the endpoint accepts: each form that AWS's SDKs use, and each key that the account has issued.
+"""Signatures that the emulator accepts: all forms that AWS SDKs use, and all keys that the account has issued.
 
-What it refuses is in tests/security/test_emulator.py.
+tests/security/test_emulator.py tests the signatures that the emulator refuses.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
         yield opened
 
 
-def test_each_form_of_signature_is_accepted_with_the_key(account: Account) -> None:
+def test_signature_is_accepted_in_each_form(account: Account) -> None:
     options = {"Bucket": BUCKET, "Key": "a b/file.txt"}
     for version in ("s3", "s3v4"):
         s3 = account.client("s3", config=Config(signature_version=version))
@@ -54,7 +54,7 @@ def test_key_is_accepted_by_each_protocol(account: Account, service: str, operat
 
 
 @pytest.mark.parametrize("key", ["plain", "a b", "a+b&c=d?e#f", "ü/€/~-_.*'()!", "a//b/./c", "a%20b", "x" * 800])
-def test_object_of_any_name_is_signed_alike_on_both_sides(account: Account, key: str) -> None:
+def test_signature_is_accepted_for_any_object_name(account: Account, key: str) -> None:
     for version in ("s3", "s3v4"):
         s3 = account.client("s3", config=Config(signature_version=version))
         s3.put_object(Bucket=BUCKET, Key=key, Body=key.encode(), Metadata={"x": "a  b", "under_score": "1"})
@@ -76,7 +76,7 @@ def test_large_and_chunked_uploads_are_accepted(account: Account, tmp_path: Path
 
 
 def test_bucket_in_the_host_name_is_accepted(account: Account) -> None:
-    """boto3 writes buckets so where the endpoint has a name; its own connections go to the address."""
+    """boto3 puts the bucket into the host name if the URL has a name; connections use the address."""
     port = urlsplit(account.endpoint.url).port
     s3 = account.client("s3", endpoint_url=f"http://localhost:{port}", config=Config(signature_version="s3v4"))
     for client in (

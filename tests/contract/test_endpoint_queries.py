@@ -1,4 +1,4 @@
-"""The local endpoint's List and Search, over jobs that never start."""
+"""List and Search of the emulator, over jobs that never start."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ def names(*numbers: int) -> list[str]:
     return [f"job-{number}" for number in numbers]
 
 
-def test_list_shows_the_newest_first(account: Account) -> None:
+def test_list_returns_newest_job_first(account: Account) -> None:
     assert listed(account) == names(6, 5, 4, 3, 2, 1, 0)
 
 
-def test_list_comes_in_pages_that_miss_nothing(account: Account) -> None:
+def test_list_pages_contain_all_jobs(account: Account) -> None:
     pages = list(
         account.sagemaker.get_paginator("list_training_jobs").paginate(
             SortBy="Name", SortOrder="Ascending", PaginationConfig={"PageSize": 3}
@@ -72,7 +72,7 @@ def test_list_filters_by_name(account: Account) -> None:
     assert listed(account, NameContains="nothing") == []
 
 
-def test_list_filters_the_page_by_status_as_aws_does(account: Account) -> None:
+def test_list_filters_the_page_by_status(account: Account) -> None:
     first = account.sagemaker.list_training_jobs(StatusEquals="Stopped", MaxResults=3)
     assert first["TrainingJobSummaries"] == []
     second = account.sagemaker.list_training_jobs(
@@ -92,22 +92,22 @@ def test_list_sorts_by_status(account: Account) -> None:
     assert listed(account, SortBy="Status", SortOrder="Ascending")[-1] == "job-3"
 
 
-def test_a_summary_has_the_secondary_status(account: Account) -> None:
+def test_list_summary_has_secondary_status(account: Account) -> None:
     (item,) = account.sagemaker.list_training_jobs(NameContains="job-3")["TrainingJobSummaries"]
     assert (item["TrainingJobStatus"], item["SecondaryStatus"]) == ("Stopped", "Stopped")
 
 
-def test_a_token_that_is_not_ours_is_refused(account: Account) -> None:
+def test_invalid_token_is_rejected(account: Account) -> None:
     assert error_of(account.sagemaker.list_training_jobs, NextToken="AAA")[0] == "ValidationException"
 
 
 @pytest.mark.parametrize("value", [5, {"a": 1}, ["job-1"]])
-def test_a_token_of_another_order_is_refused(account: Account, value: Any) -> None:
+def test_token_of_another_sort_order_is_rejected(account: Account, value: Any) -> None:
     token = make_token(value)
     assert error_of(account.sagemaker.list_training_jobs, NextToken=token)[0] == "ValidationException"
 
 
-def test_search_without_filters_finds_all(account: Account) -> None:
+def test_search_returns_all_jobs_without_filters(account: Account) -> None:
     assert found(account) == names(*range(COUNT))
 
 
@@ -140,12 +140,12 @@ def test_search_combines_filters(account: Account) -> None:
     assert found(account, red, late, Operator="Or") == names(1, 3, 5, 6)
 
 
-def test_search_nests_expressions(account: Account) -> None:
+def test_search_supports_nested_expressions(account: Account) -> None:
     stopped = {"Filters": [{"Name": "TrainingJobStatus", "Operator": "Equals", "Value": "Stopped"}]}
     assert found(account, ("Tags.team", "Equals", "red"), SubExpressions=[stopped]) == names(3)
 
 
-def test_search_comes_in_pages_that_miss_nothing(account: Account) -> None:
+def test_search_pages_contain_all_jobs(account: Account) -> None:
     pages = account.sagemaker.get_paginator("search").paginate(
         Resource="TrainingJob", PaginationConfig={"PageSize": 3}
     )
@@ -153,14 +153,14 @@ def test_search_comes_in_pages_that_miss_nothing(account: Account) -> None:
     assert shown == names(6, 5, 4, 3, 2, 1, 0)
 
 
-def test_search_shows_tags_and_environment(account: Account) -> None:
+def test_search_returns_tags_and_environment(account: Account) -> None:
     answer = account.sagemaker.search(Resource="TrainingJob", MaxResults=1)
     job = answer["Results"][0]["TrainingJob"]
     assert {"Key": "team", "Value": "blue"} in job["Tags"]
     assert job["Environment"] == {"NUMBER": "6"}
 
 
-def test_a_filter_that_cannot_compare_is_refused(account: Account) -> None:
+def test_filter_with_incomparable_value_is_rejected(account: Account) -> None:
     rule = {"Name": "CreationTime", "Operator": "LessThan", "Value": "tomorrow"}
     code, _ = error_of(account.sagemaker.search, Resource="TrainingJob", SearchExpression={"Filters": [rule]})
     assert code == "ValidationException"
@@ -183,12 +183,12 @@ def test_jobs_of_another_region_are_not_described(account: Account) -> None:
         {"SubExpressions": [{"Filters": [{"Name": "Tag.team", "Value": "red"}]}]},
     ],
 )
-def test_a_property_that_no_job_has_is_no_empty_answer(account: Account, expression: Any) -> None:
+def test_search_by_unknown_property_is_rejected(account: Account, expression: Any) -> None:
     code, words = error_of(account.sagemaker.search, Resource="TrainingJob", SearchExpression=expression)
     assert (code, words.partition(":")[0]) == ("ValidationException", "Unknown property name")
 
 
-def test_a_new_job_shows_later_than_it_is_there(account: Account) -> None:
+def test_new_job_is_listed_after_a_delay(account: Account) -> None:
     account.endpoint.faults.set({"visible_after_s": 3600})
     try:
         assert listed(account) == found(account) == []

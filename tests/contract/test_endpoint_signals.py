@@ -1,4 +1,4 @@
-"""What the local endpoint's jobs write into the account: logs, and events of their states."""
+"""Logs and events that jobs of the emulator write into the account."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def filtered(account: Account, **options: Any) -> list[str]:
     return [event["message"] for event in answer["events"]]
 
 
-def test_a_jobs_log_has_a_stream_of_its_own(account: Account) -> None:
+def test_job_has_its_own_log_stream(account: Account) -> None:
     (stream,) = account.logs.describe_log_streams(logGroupName=LOG_GROUP, logStreamNamePrefix="one/")["logStreams"]
     name, _, epoch = stream["logStreamName"].rpartition("-")
     assert name == "one/algo-1"
@@ -43,13 +43,13 @@ def test_a_jobs_log_has_a_stream_of_its_own(account: Account) -> None:
     assert [event["message"] for event in read["events"]] == ["a", "b"]
 
 
-def test_a_prefix_reads_only_its_jobs(account: Account) -> None:
+def test_stream_prefix_selects_logs_of_a_job(account: Account) -> None:
     assert filtered(account, logStreamNamePrefix="one/") == ["a", "b"]
     assert filtered(account, logStreamNamePrefix="nobody/") == []
     assert set(filtered(account)) >= {"a", "b", "c"}
 
 
-def test_named_streams_are_read_together(account: Account) -> None:
+def test_named_streams_are_merged(account: Account) -> None:
     names = [
         stream["logStreamName"]
         for job in ("one/", "two/")
@@ -60,14 +60,14 @@ def test_named_streams_are_read_together(account: Account) -> None:
     assert filtered(account, logStreamNames=names) == ["a", "b", "c"], names
 
 
-def test_events_come_in_pages_that_miss_nothing(account: Account) -> None:
+def test_event_pages_contain_all_events(account: Account) -> None:
     pages = account.logs.get_paginator("filter_log_events").paginate(
         logGroupName=LOG_GROUP, logStreamNamePrefix="one/", PaginationConfig={"PageSize": 1}
     )
     assert [event["message"] for page in pages for event in page["events"]] == ["a", "b"]
 
 
-def test_a_token_goes_on_with_what_came_later(account: Account) -> None:
+def test_token_returns_later_events(account: Account) -> None:
     account.create("later", PATIENT)
     account.wait_for_line("later", "ready")
     first = account.logs.filter_log_events(logGroupName=LOG_GROUP, logStreamNamePrefix="one/", limit=1)
@@ -84,17 +84,17 @@ def test_events_are_filtered_by_time(account: Account) -> None:
     assert filtered(account, logStreamNamePrefix="two/", startTime=at + 1) == []
 
 
-def test_a_group_that_is_not_there_is_not_found(account: Account) -> None:
+def test_missing_log_group_raises_not_found(account: Account) -> None:
     assert error_of(account.logs.filter_log_events, logGroupName="nothing")[0] == "ResourceNotFoundException"
 
 
-def test_a_group_is_also_known_by_its_arn(account: Account) -> None:
+def test_log_group_is_found_by_arn(account: Account) -> None:
     arn = f"arn:aws:logs:us-east-1:123456789012:log-group:{LOG_GROUP}"
     found = account.logs.filter_log_events(logGroupIdentifier=arn, logStreamNamePrefix="two/")
     assert [event["message"] for event in found["events"]] == ["c"]
 
 
-def test_a_long_log_arrives_whole(account: Account) -> None:
+def test_long_log_is_complete(account: Account) -> None:
     account.run("much", "for number in range(12_000): print(number)")
     pages = account.logs.get_paginator("filter_log_events").paginate(
         logGroupName=LOG_GROUP, logStreamNamePrefix="much/"
@@ -129,7 +129,7 @@ def received(account: Account, url: str, name: str, last: str) -> list[dict[str,
     return found
 
 
-def test_every_status_is_an_event(account: Account) -> None:
+def test_each_status_sends_an_event(account: Account) -> None:
     url = subscribe(account, "walk")
     account.run("told", "", Tags=[{"Key": "team", "Value": "red"}])
     events = received(account, url, "told", "Completed")
@@ -143,14 +143,14 @@ def test_every_status_is_an_event(account: Account) -> None:
     )
 
 
-def test_an_event_of_a_failure_says_why(account: Account) -> None:
+def test_failure_event_has_the_reason(account: Account) -> None:
     url = subscribe(account, "failure")
     account.run("broken", "raise SystemExit(3)")
     event = received(account, url, "broken", "Failed")[-1]
     assert event["detail"]["FailureReason"].endswith("exit code: 3")
 
 
-def test_events_come_twice_when_they_are_to(account: Account) -> None:
+def test_events_are_delivered_twice_with_duplicate_events(account: Account) -> None:
     url = subscribe(account, "twice")
     account.endpoint.faults.set({"duplicate_events": True})
     account.run("repeated")

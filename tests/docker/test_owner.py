@@ -1,8 +1,7 @@
-"""A caller who is not root gets files that are their own, whoever the container ran as."""
+"""Files of a job belong to the user who started it, whichever user the container ran as."""
 
 from __future__ import annotations
 
-import gzip  # noqa: F401 - loaded late by tarfile, when the forked user may not be able to read this Python's files
 import io
 import os
 import shutil
@@ -29,11 +28,22 @@ os.symlink('/etc/passwd', '/opt/ml/output/data/link')
 """
 
 
+@pytest.fixture(scope="module")
+def loaded_backend(docker_engine: DockerClient, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Run a job as root, so that this process has loaded each module and each file that a job needs.
+
+    The forked process of USER cannot read these files where the checkout or Python is in a home with mode 0700.
+    """
+    jobs = Jobs(folder=tmp_path_factory.mktemp("loaded"), make=DockerBackend, image=IMAGE)
+    jobs.run("loaded", LITTER)
+    jobs.close()
+
+
 @pytest.fixture
-def folder(docker_engine: DockerClient) -> Iterator[Path]:
-    """A folder of USER's. pytest's own is closed to others."""
+def folder(loaded_backend: None) -> Iterator[Path]:
+    """A folder that belongs to USER. Other users cannot read the folders of pytest."""
     if os.getuid() != 0 or not SOCKET.exists():
-        pytest.skip("only root can become somebody else, with a socket to take along")
+        pytest.skip("only root can become another user, and the engine needs a socket that USER may use")
     made = Path(tempfile.mkdtemp(prefix="smsweep-owner-"))
     os.chown(made, USER, USER)
     yield made

@@ -1,4 +1,4 @@
-"""A sweep in a real store and agents on a scripted backend, all on one clock."""
+"""A sweep in a real store, and agents on a scripted backend, with one clock."""
 
 from __future__ import annotations
 
@@ -31,9 +31,13 @@ SITE = Site(assets_uri="file:///assets", output_uri="file:///jobs", checkpoint_u
 
 
 class Kit:
-    """Builds agents on one sweep; `sleep` moves the clock instead of waiting.
+    """Makes agents on one sweep. `sleep` advances the clock and does not wait.
 
-    url: of a store that keeps its own time; None for one that goes by the kit's clock.
+    Args:
+        folder: Folder for the store.
+        config: The sweep config.
+        seed: Seed of the search.
+        url: URL of a store with its own clock; None for a store that uses the kit's clock.
     """
 
     def __init__(self, folder: Path, config: Mapping[str, Any], seed: int = 0, url: str | None = None) -> None:
@@ -65,7 +69,7 @@ class Kit:
         repeats: int = 1,
         hours: float | None = None,
     ) -> Agent:
-        """hours: a budget for trials that may take one each; None for none."""
+        """Return an agent. hours: budget for trials of at most one hour each; None for no budget."""
         config = self.sweep.config
         rule = make_rule(config, stop_if)
         strategy = make_strategy(config, self.sweep.seed, repeats)
@@ -98,7 +102,7 @@ class Kit:
 
     def _sleep(self, seconds: float) -> None:
         self.slept += 1
-        assert self.slept < 5_000, "the agent never ends"
+        assert self.slept < 5_000, "the agent does not end"
         self.advance(seconds)
         self.on_sleep()
 

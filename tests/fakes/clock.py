@@ -1,4 +1,4 @@
-"""A clock that stands still until told otherwise."""
+"""A clock that changes only when a test sets it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from datetime import datetime, timedelta, timezone
 
 
 class FakeClock:
+    """A clock for tests."""
+
     def __init__(self) -> None:
         self.now = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=timezone.utc)
 

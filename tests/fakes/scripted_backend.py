@@ -1,4 +1,4 @@
-"""A backend whose jobs do what a test wrote down, on the test's own clock."""
+"""A backend whose jobs follow a test's script, on the test's clock."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Script = Callable[[Assignment], "Plot"]
 
 @dataclass
 class Plot:
-    """What one job will do: a list of pages of lines, one a look, then an end."""
+    """Script of one job: pages of log lines, one for each poll, and then the end of the job."""
 
     pages: list[list[str]] = field(default_factory=list)
     status: str = "Completed"
@@ -23,7 +23,9 @@ class Plot:
     is_lost: bool = False
     secondary_status: str = ""
     ends: bool = True  # False: runs until it is stopped
-    final_metrics: Mapping[str, float] = field(default_factory=dict)  # what the platform saw last
+    final_metrics: Mapping[str, float] = field(
+        default_factory=dict
+    )  # last metric values that the platform has parsed
 
 
 @dataclass
@@ -35,15 +37,15 @@ class _Job:
 
 
 class ScriptedBackend:
-    """Each `describe` is one step of time: every job prints its next page, or ends."""
+    """Backend with scripted jobs. With each `describe`, a job prints its next page, or ends."""
 
     def __init__(self, script: Script, place: str = "scripted@here") -> None:
         self._script = script
         self._place = place
         self.jobs: dict[str, _Job] = {}
-        self.submitted: list[str] = []  # names, in order, each time a job was really started
-        self.refusals: list[JobError] = []  # raised by the next submits
-        self.loses_answers = 0  # of so many of the next submits, which start their jobs nevertheless
+        self.submitted: list[str] = []  # names of started jobs, in order
+        self.refusals: list[JobError] = []  # errors of the next calls of submit
+        self.loses_answers = 0  # number of next calls of submit that start the job and raise an error
         self.forgotten: list[str] = []
         self.stops: list[tuple[str, float | None]] = []
         self.most_alive = 0
@@ -63,7 +65,7 @@ class ScriptedBackend:
         self.most_alive = max(self.most_alive, len(alive))
         if self.loses_answers:
             self.loses_answers -= 1
-            raise BackendUnavailable("no answer")
+            raise BackendUnavailable("no response")
 
     def describe(self, names: Collection[str]) -> dict[str, JobStatus]:
         return {name: self._step(name, self.jobs[name]) for name in names if name in self.jobs}
@@ -84,7 +86,7 @@ class ScriptedBackend:
         self.forgotten.append(name)
 
     def wait(self, timeout_s: float) -> None:
-        raise AssertionError("the kit's clock does the waiting")
+        raise AssertionError("the kit waits with its own clock")
 
     def close(self) -> None:
         self.jobs.clear()

@@ -1,4 +1,4 @@
-"""Sweeps to store where it does not matter what they search."""
+"""Sweeps for tests in which the search does not matter."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""As much of W&B's server as its client asks for while it runs a sweep or uploads a run.
+"""Part of the API of W&B's server that its client uses for sweeps and for uploads of runs.
 
-The calls and their fields are those that the clients of wandb 0.16 and 0.31 make. Keeps what it is told.
+The calls and their fields are those of the clients of wandb 0.16 and 0.31. The server keeps all received data.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Sweeps on the SageMaker backend against the local endpoint: nothing leaves this machine."""
+"""Sweeps on the SageMaker backend with the emulator."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ run = smsweep.init()
 smsweep.log({"loss": run.config["x"] * 2})
 print("x is", run.config["x"])
 """
-# As fast as the endpoint, which has no limits of its own unless a fault says so.
+# High rates, because the emulator has no rate limits without faults.
 FAST = {
     "SMSWEEP_SAGEMAKER_POLL_S": "0.05",
     "SMSWEEP_SAGEMAKER_LOG_LAG_S": "2",
@@ -37,7 +37,7 @@ FAST = {
 
 
 class Account:
-    """An AWS account behind an endpoint, and a working directory whose sweeps run in it."""
+    """An AWS account in an emulator, and a working directory whose sweeps run in it."""
 
     def __init__(self, endpoint: Endpoint, folder: Path) -> None:
         self.endpoint = endpoint
@@ -80,7 +80,7 @@ class Account:
             )
 
     def calls(self, *, outcome: str = "accepted") -> Counter[str]:
-        """Count the calls of each API, as the endpoint wrote them down."""
+        """Count the calls of each API in the call log."""
         return Counter(entry["action"] for entry in self.endpoint.ledger.read() if entry["outcome"] == outcome)
 
     def created(self) -> Counter[str]:
@@ -101,7 +101,7 @@ class Account:
 
 @pytest.fixture
 def account(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
-    """param: what runs the jobs behind the endpoint, process by default."""
+    """An account. param: the backend of the emulator (default: process)."""
     backend = getattr(request, "param", "process")
     if backend == "docker":
         request.getfixturevalue("docker_engine")

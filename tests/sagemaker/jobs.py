@@ -1,4 +1,4 @@
-"""Small jobs on the SageMaker backend, for the suite that all backends share."""
+"""Small jobs on the SageMaker backend, for the contract tests of all backends."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROLE = "arn:aws:iam::123456789012:role/smsweep-test"
 
 @dataclass(kw_only=True)
 class CloudJobs(Jobs):
-    """What a request has on this machine is put into S3 first, as a person would."""
+    """Uploads the local files of a request to S3 first, as the user does."""
 
     endpoint: Endpoint
 

@@ -1,7 +1,7 @@
-"""Hundreds of trials at once on SageMaker, on a clock that only moves when the agent sleeps.
+"""Simulation of hundreds of concurrent trials on SageMaker, with a clock that advances when the agent sleeps.
 
-The agent, the backend, boto3 and the local endpoint's API are the real ones. What is not there: sockets, because
-botocore hands its requests to the endpoint's application; and jobs that compute, because they train by the clock.
+The agent, the backend, boto3 and the API of the emulator are real. There are no sockets: botocore calls the
+emulator's application directly. The jobs compute nothing, and train for a fixed time on the clock.
 
     python -m tests.sagemaker.simulated [--trials 500] [--minutes 10]
 """
@@ -32,19 +32,19 @@ from smsweep.config_files.sweep_yaml import parse_sweep
 from smsweep.core.job import JobTemplate, Site
 from smsweep.core.sweep import Sweep
 from smsweep.emulator.api.access import Access
-from smsweep.emulator.api.access_keys import Keys
+from smsweep.emulator.api.access_keys import AccessKeys
 from smsweep.emulator.api.admin import Admin
 from smsweep.emulator.api.app import App
 from smsweep.emulator.api.batch_api import ServiceJobs
 from smsweep.emulator.api.sagemaker_api import SageMakerApi
 from smsweep.emulator.api.training_jobs import TrainingJobs
-from smsweep.emulator.call_log import Ledger
-from smsweep.emulator.fault_injector import FaultBox
+from smsweep.emulator.call_log import CallLog
+from smsweep.emulator.fault_injector import FaultInjector
 from smsweep.emulator.faults import Faults
 from smsweep.emulator.jobs.environment import client_environment
 from smsweep.emulator.jobs.job import Job
 from smsweep.emulator.jobs.job_table import JobTable
-from smsweep.emulator.jobs.moto_services import Cloud, life
+from smsweep.emulator.jobs.moto_services import MotoServices, moto_lifetime
 from smsweep.engine.agent import Agent
 from smsweep.engine.agent_state import AgentOptions, Outcome
 from smsweep.engine.controller import Controller
@@ -58,8 +58,8 @@ from smsweep.store.open import open_store
 from tests.sagemaker.conftest import ROLE
 
 START = datetime(2026, 1, 2, tzinfo=timezone.utc).timestamp()
-STARTING_S, LOG_S = 90.0, 60.0  # until a job trains; between two of its lines
-# What AWS allows: of these three it names a number.
+STARTING_S, LOG_S = 90.0, 60.0  # time until a job trains; time between two log lines
+# Rate limits that AWS documents for these three calls.
 AWS = Faults(throttle={"CreateTrainingJob": 1, "ListTrainingJobs": 2, "FilterLogEvents": 5})
 TEMPLATE = JobTemplate(
     request={
@@ -72,19 +72,19 @@ SITE = Site(assets_uri="s3://bucket/assets", output_uri="s3://bucket/jobs", chec
 
 
 class Simulation:
-    """An account whose jobs train for a fixed time. now: seconds since the epoch."""
+    """An account whose jobs train for a fixed time. `now` is in seconds since the epoch."""
 
     def __init__(self, folder: Path, train_s: float, faults: Faults) -> None:
         self.now = START
         self.most_alive = 0
         self._train_s = train_s
         self._table = JobTable(folder / "jobs")
-        self._cloud = Cloud()
-        self._logged: dict[str, int] = defaultdict(int)  # by job: lines written
-        box = FaultBox(faults, self.clock)
-        self.ledger = Ledger(folder / "ledger.jsonl")
+        self._cloud = MotoServices()
+        self._logged: dict[str, int] = defaultdict(int)  # job name -> number of lines written
+        box = FaultInjector(faults, self.clock)
+        self.ledger = CallLog(folder / "ledger.jsonl")
         jobs = TrainingJobs(self._table, box, lambda uri: True, self.clock, lambda job: None, lambda name: None)
-        keys = Keys(self.clock)
+        keys = AccessKeys(self.clock)
         self.environ = client_environment("http://127.0.0.1", keys.user)
         app = App(
             Access(keys, "http://127.0.0.1", (), self.clock),
@@ -111,7 +111,7 @@ class Simulation:
             self._move(job, self.now - job.created_at - STARTING_S)
 
     def send(self, request: AWSPreparedRequest) -> AWSResponse:
-        """Take botocore's request to the application, in place of the network."""
+        """Pass a request of botocore to the application, in place of the network."""
         headers = {name: _text(value) for name, value in request.headers.items()}
         headers["Host"] = urlsplit(request.url).netloc
         answer = self._client.open(
@@ -143,7 +143,7 @@ class Simulation:
 
 
 class _Raw(io.BytesIO):
-    """A body as botocore reads it."""
+    """A response body for botocore."""
 
     def stream(self, **_: Any) -> Iterator[bytes]:
         yield self.read()
@@ -156,7 +156,7 @@ def _text(value: str | bytes) -> str:
 def run(
     folder: Path, n_trials: int, train_s: float, faults: Faults, *, least_sleep_s: float = 0.0
 ) -> tuple[Outcome, Simulation]:
-    """Run a sweep of n trials, all of them at once as far as AWS lets them. least_sleep_s: between two looks."""
+    """Run a sweep with n_trials concurrent trials. least_sleep_s: minimum time between two ticks of the agent."""
     simulation = Simulation(folder, train_s, faults)
     parsed = parse_sweep(
         {
@@ -187,13 +187,13 @@ def run(
         sleep=lambda seconds: simulation.sleep(max(seconds, least_sleep_s)),
     )
     in_place = patch.object(URLLib3Session, "send", lambda session, request: simulation.send(request))
-    with life(), in_place, closing(store), closing(backend), closing(simulation.ledger):
+    with moto_lifetime(), in_place, closing(store), closing(backend), closing(simulation.ledger):
         outcome = agent.run()
     return outcome, simulation
 
 
 def calls(simulation: Simulation) -> dict[str, list[float]]:
-    """Return when each API was called, in seconds from the start."""
+    """Return the times of all calls by action, in seconds from the start."""
     found: dict[str, list[float]] = defaultdict(list)
     for entry in simulation.ledger.read():
         found[entry["action"]].append(entry["at"] - START)

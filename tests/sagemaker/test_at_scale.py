@@ -1,4 +1,4 @@
-"""Hundreds of training jobs at once stay within what AWS allows."""
+"""Hundreds of concurrent training jobs stay within the rate limits of AWS."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ N = 500
 
 
 @pytest.mark.slow
-def test_five_hundred_trials_at_once_are_never_throttled(tmp_path: Path) -> None:
+def test_agent_with_500_trials_is_never_throttled(tmp_path: Path) -> None:
     outcome, simulation = run(tmp_path, N, train_s=480, faults=AWS, least_sleep_s=1.0)
     assert outcome.ended == {TrialState.FINISHED: N}
     assert simulation.most_alive == N

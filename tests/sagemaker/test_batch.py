@@ -1,4 +1,4 @@
-"""Training jobs through a job queue of AWS Batch: the same requests, in the queue's own time."""
+"""Training jobs through a job queue of AWS Batch."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def listed(account: Account, queue: str) -> list[dict[str, Any]]:
     return found
 
 
-def test_a_sweep_runs_through_a_queue(account: Account, queue: str) -> None:
+def test_sweep_runs_through_a_job_queue(account: Account, queue: str) -> None:
     account.endpoint.faults.set({"quota": 1})  # the queue waits for room, smsweep does not hear of it
     outcome = run(account.sweep(4), job=account.job, backend="batch", parallel=4)
     assert outcome.ended == {"finished": 4}
@@ -59,7 +59,7 @@ def test_a_sweep_runs_through_a_queue(account: Account, queue: str) -> None:
     assert json_views.show(trials[0].sweep_id)["waiting"] == []
 
 
-def test_an_answer_that_got_lost_leads_to_no_second_job(account: Account, queue: str) -> None:
+def test_lost_response_starts_no_second_job(account: Account, queue: str) -> None:
     account.endpoint.faults.set({"lose_response": [{"action": "SubmitServiceJob"}]})
     assert run(account.sweep(2), job=account.job, backend="batch", parallel=2).ended == {"finished": 2}
     assert len(listed(account, queue)) == 2
@@ -67,7 +67,7 @@ def test_an_answer_that_got_lost_leads_to_no_second_job(account: Account, queue:
     assert [entry["action"] for entry in lost] == ["SubmitServiceJob"]
 
 
-def test_a_job_is_ended_in_the_queue_and_out_of_it(account: Account, queue: str) -> None:
+def test_job_is_stopped_in_the_queue_and_while_running(account: Account, queue: str) -> None:
     (account.folder / "train.py").write_text(LONG)
     account.endpoint.faults.set({"quota": 1})
     sweep_id = create.sweep(account.sweep(2), job=account.job)
@@ -92,7 +92,7 @@ def test_a_job_is_ended_in_the_queue_and_out_of_it(account: Account, queue: str)
     assert sorted("latestAttempt" in job for job in jobs) == [False, True]
 
 
-def test_what_sagemaker_refuses_fails_with_its_words(account: Account, queue: str) -> None:
+def test_rejected_job_fails_with_the_message_of_sagemaker(account: Account, queue: str) -> None:
     account.endpoint.faults.set({"quota": 0})
     client = account.client("batch")
     request = {"TrainingJobName": "smsweep-x-0-0", "RoleArn": "no role"}
@@ -104,7 +104,7 @@ def test_what_sagemaker_refuses_fails_with_its_words(account: Account, queue: st
         client.submit_service_job(**submission(JobQueue(name=queue), request))
 
 
-def test_a_queue_is_listed_in_pages_by_tokens_of_its_own(account: Account, queue: str) -> None:
+def test_job_queue_is_listed_in_pages(account: Account, queue: str) -> None:
     client = account.client("batch")
     for number in range(3):
         request = {"TrainingJobName": f"smsweep-x-{number}-0", "RoleArn": "no role"}
@@ -119,7 +119,7 @@ def test_a_queue_is_listed_in_pages_by_tokens_of_its_own(account: Account, queue
         client.list_service_jobs(jobQueue=queue, nextToken="zzz")
 
 
-def test_a_submission_is_what_botocores_model_says(account: Account) -> None:
+def test_submission_matches_the_model_of_botocore(account: Account) -> None:
     request = {"TrainingJobName": "smsweep-x-0-0", "Tags": [{"Key": "smsweep:sweep", "Value": "x"}]}
     made = submission(JobQueue(name="gpus", share="team", priority=10), request)
     assert list(request_model.violations("SubmitServiceJob", made)) == []
@@ -127,13 +127,13 @@ def test_a_submission_is_what_botocores_model_says(account: Account) -> None:
     assert (made["shareIdentifier"], made["schedulingPriority"]) == ("team", 10)
 
 
-def test_without_a_queue_it_says_what_is_missing(account: Account) -> None:
+def test_missing_job_queue_is_reported(account: Account) -> None:
     with pytest.raises(UsageError, match="SMSWEEP_BATCH_QUEUE"):
         run(account.sweep(1), job=account.job, backend="batch")
 
 
 @pytest.mark.usefixtures("queue")
-def test_a_job_that_sagemaker_would_refuse_creates_no_sweep(account: Account) -> None:
+def test_invalid_job_creates_no_sweep(account: Account) -> None:
     job = {name: value for name, value in account.job.items() if name != "image_uri"}
     with pytest.raises(JobRejected, match="would refuse it: no image"):
         run(account.sweep(1), job=job, backend="batch")
@@ -141,6 +141,6 @@ def test_a_job_that_sagemaker_would_refuse_creates_no_sweep(account: Account) ->
 
 
 @pytest.mark.parametrize("text", ["-1", "high", "10000"])
-def test_a_priority_that_is_none_is_refused(text: str) -> None:
+def test_invalid_priority_is_rejected(text: str) -> None:
     with pytest.raises(UsageError, match="SMSWEEP_BATCH_PRIORITY"):
         JobQueue.from_environ({"SMSWEEP_BATCH_QUEUE": "gpus", "SMSWEEP_BATCH_PRIORITY": text})

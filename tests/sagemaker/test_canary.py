@@ -1,4 +1,4 @@
-"""Known secrets, and every byte that a whole run of everything leaves behind: none of them is in it."""
+"""Known secrets are in no output of a complete run."""
 
 from __future__ import annotations
 
@@ -61,13 +61,13 @@ class Finder:
         assert not found, f"{where} holds the secret of {', '.join(found)}"
 
     def run(self, *words: str) -> None:
-        """Run a sweep, as a process of its own that says all it can."""
+        """Run a sweep in a process with verbose output."""
         argv = [sys.executable, "-m", "smsweep.cli.main", "-vv", "run", "sweep.yaml", "--parallel", "2", *words]
         done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=True)
         self.check(" ".join(words), (done.stdout + done.stderr).encode())
 
     def look(self, *words: str) -> str:
-        """Call a command here, look through what it says, and return its answer."""
+        """Call a command in this process, check its output, and return the output."""
         self._monkeypatch.setattr(sys, "argv", ["smsweep", *words])
         self._capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
@@ -84,7 +84,7 @@ class Finder:
 
 
 @pytest.mark.parametrize("account", [pytest.param("docker", marks=pytest.mark.docker)], indirect=True)
-def test_no_secret_is_in_anything_that_is_left(
+def test_secrets_are_in_no_output(
     account: Account, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     secrets = {**SECRETS, "aws": account.endpoint.secret_access_key, "endpoint": account.endpoint.token}
@@ -103,7 +103,7 @@ def test_no_secret_is_in_anything_that_is_left(
 
     finder.run("--job", "local.yaml", "--backend", "docker")
     monkeypatch.delenv("WANDB_API_KEY")  # from here on only Secrets Manager has it
-    monkeypatch.delenv("SMSWEEP_NOTIFY")  # nobody listens there, which takes its time
+    monkeypatch.delenv("SMSWEEP_NOTIFY")  # no server listens at this URL, which delays the command
     finder.run("--job", "job.yaml", "--backend", "sagemaker")
     for sweep in json.loads(finder.look("ls", "--json")):
         look_at(finder, sweep["id"])

@@ -1,4 +1,4 @@
-"""The laptop is closed: the agent is a training job itself, and its sweep is looked after from afar."""
+"""Detached sweeps: the agent is a training job, and the user controls the sweep through S3."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ while os.path.exists(run.config["wait"]):
 
 
 class Laptop:
-    """A folder whose sweeps go away, and what a person does there."""
+    """A folder with detached sweeps, and the commands of its user."""
 
     def __init__(self, account: Account) -> None:
         self.account = account
@@ -115,7 +115,7 @@ def command(*args: str, code: int = 0) -> subprocess.CompletedProcess[str]:
     return done
 
 
-def test_a_sweep_runs_to_its_end_without_this_machine(laptop: Laptop) -> None:
+def test_detached_sweep_finishes_without_this_machine(laptop: Laptop) -> None:
     Path("sweep.yaml").write_text(json.dumps(laptop.config(3)))
     Path("job.yaml").write_text(
         json.dumps({**laptop.account.job, "agent": {"role": AGENT_ROLE, "price_per_hour": 3.6}})
@@ -133,13 +133,13 @@ def test_a_sweep_runs_to_its_end_without_this_machine(laptop: Laptop) -> None:
     assert agent["usd"] > 0
     shown = command("show", sweep_id)
     assert f"smsweep-{sweep_id}-agent-0 is Completed" in shown.stdout
-    assert "no agent has been at work since" not in shown.stderr.replace("\n", " ")
+    assert "no agent is running" not in shown.stderr.replace("\n", " ")
     assert "x is 1" in command("logs", f"{sweep_id}/1").stdout
     assert f"sweep {sweep_id} is finished" in command("logs", sweep_id).stdout
     assert [sweep["id"] for sweep in json.loads(command("ls", "--json").stdout)] == [sweep_id]
 
 
-def test_orders_from_the_laptop_are_obeyed(laptop: Laptop) -> None:
+def test_commands_from_the_laptop_are_carried_out(laptop: Laptop) -> None:
     laptop.gate.touch()
     sweep_id = laptop.detach(4)
     until(lambda: laptop.states(sweep_id) == ["running"])
@@ -167,7 +167,7 @@ def test_orders_from_the_laptop_are_obeyed(laptop: Laptop) -> None:
 
 
 @pytest.mark.slow
-def test_an_agent_that_was_killed_is_started_again_in_its_job(laptop: Laptop) -> None:
+def test_killed_agent_is_restarted_in_its_job(laptop: Laptop) -> None:
     laptop.gate.touch()
     sweep_id = laptop.detach(3, parallel=2)
     until(lambda: laptop.states(sweep_id) == ["running"] * 2)
@@ -179,13 +179,13 @@ def test_an_agent_that_was_killed_is_started_again_in_its_job(laptop: Laptop) ->
 
 
 @pytest.mark.slow
-def test_a_job_that_was_killed_is_followed_by_another(laptop: Laptop) -> None:
+def test_killed_agent_job_is_restarted(laptop: Laptop) -> None:
     laptop.gate.touch()
     sweep_id = laptop.detach(3, parallel=2)
     until(lambda: laptop.states(sweep_id) == ["running"] * 2)
-    with pytest.raises(UsageError, match="has its agent already"):
+    with pytest.raises(UsageError, match="has an agent: "):
         detach.send_away(sweep_id, {})
-    with pytest.raises(UsageError, match="has its agent already"):
+    with pytest.raises(UsageError, match="has an agent: "):
         run_agent.agent(sweep_id, backend="sagemaker")
     for word in ("agent.py", "smsweep.cli.main"):
         for pid in laptop.pids(sweep_id, word):
@@ -199,7 +199,7 @@ def test_a_job_that_was_killed_is_followed_by_another(laptop: Laptop) -> None:
 
 
 @pytest.mark.slow
-def test_trials_go_on_where_the_agents_job_is_stopped(laptop: Laptop) -> None:
+def test_trials_continue_when_the_agent_job_is_stopped(laptop: Laptop) -> None:
     laptop.gate.touch()
     sweep_id = laptop.detach(2, parallel=2)
     until(lambda: laptop.states(sweep_id) == ["running"] * 2)
@@ -212,7 +212,7 @@ def test_trials_go_on_where_the_agents_job_is_stopped(laptop: Laptop) -> None:
 
 
 @pytest.mark.slow
-def test_before_its_time_is_over_an_agent_has_a_successor(laptop: Laptop) -> None:
+def test_agent_starts_successor_before_its_maximum_run_time(laptop: Laptop) -> None:
     laptop.gate.touch()
     sweep_id = laptop.detach(2, parallel=2, agent={"role": AGENT_ROLE, "max_run": 100})  # half of it is its time
     until(lambda: laptop.agent(sweep_id)["job"].endswith("-agent-1"))
@@ -222,7 +222,7 @@ def test_before_its_time_is_over_an_agent_has_a_successor(laptop: Laptop) -> Non
 
 
 @pytest.mark.slow
-def test_an_agent_that_is_no_training_job_hands_over_at_sigterm(laptop: Laptop, tmp_path: Path) -> None:
+def test_agent_without_training_job_saves_the_store_at_sigterm(laptop: Laptop, tmp_path: Path) -> None:
     laptop.gate.touch()
     Path("sweep.yaml").write_text(json.dumps(laptop.config(2)))
     Path("job.yaml").write_text(json.dumps(laptop.account.job))
@@ -243,7 +243,7 @@ def test_an_agent_that_is_no_training_job_hands_over_at_sigterm(laptop: Laptop, 
 
 
 @pytest.mark.slow
-def test_an_agent_that_is_on_its_way_is_not_missing(
+def test_starting_agent_is_not_reported_as_missing(
     laptop: Laptop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     sweep_id = laptop.detach(1)
@@ -251,15 +251,15 @@ def test_an_agent_that_is_on_its_way_is_not_missing(
     monkeypatch.setattr(remote_sweeps, "SILENT", timedelta(0))
     caplog.set_level(NOTE)
     laptop.show(sweep_id)
-    assert "no agent has been at work since" in caplog.messages[-1]
+    assert "no agent is running" in caplog.messages[-1]
     control.set_state(sweep_id, "resume")
     laptop.account.endpoint.faults.set({"start_s": 60})
     detach.send_away(sweep_id, {})
     laptop.show(sweep_id)
-    assert caplog.messages[-1].endswith("its agent has said nothing since")
+    assert caplog.messages[-1].endswith("the agent has not saved the store since")
 
 
-def test_what_cannot_start_stays_at_home(laptop: Laptop) -> None:
+def test_sweep_is_not_detached_when_the_agent_cannot_start(laptop: Laptop) -> None:
     laptop.account.endpoint.faults.set({"deny": ["CreateTrainingJob"]})
     sweep_id = create.sweep(laptop.config(1), job=laptop.account.job)
     with pytest.raises(Exception, match="CreateTrainingJob"):

@@ -1,4 +1,4 @@
-"""A detached agent whose store is a database: the laptop and the agent's job read and write the same one."""
+"""Detached agent with a database store, which the laptop and the agent job share."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def laptop(account: Account) -> Laptop:
     return Laptop(account)
 
 
-def test_a_sweep_in_a_database_runs_to_its_end_without_this_machine(
+def test_detached_sweep_with_database_finishes_without_this_machine(
     laptop: Laptop, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = postgres.new_schema()
@@ -49,7 +49,7 @@ def test_a_sweep_in_a_database_runs_to_its_end_without_this_machine(
     assert not [key for key in laptop.account.objects() if "store.db" in key]
 
 
-def test_a_password_goes_by_secrets_manager_or_stays_at_home(
+def test_password_of_the_store_is_sent_through_secrets_manager_only(
     laptop: Laptop, postgres: Postgres, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     url = sa.make_url(postgres.new_schema())

@@ -1,4 +1,4 @@
-"""`smsweep doctor` looks at the bucket that detached sweeps are kept in."""
+"""`smsweep doctor` checks the bucket of detached sweeps."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_versioned_bucket_is_warned_about_until_it_expires_old_versions(account:
     ],
     ids=json.dumps,
 )
-def test_rule_that_does_not_expire_old_versions_of_stores_is_no_help(
+def test_bucket_is_warned_about_when_its_rule_does_not_expire_old_versions(
     account: Account, rule: dict[str, Any]
 ) -> None:
     account.s3.put_bucket_versioning(Bucket=account.bucket, VersioningConfiguration={"Status": "Enabled"})
@@ -54,7 +54,7 @@ def test_rule_that_does_not_expire_old_versions_of_stores_is_no_help(
     assert not finding(account).is_ok
 
 
-def test_bucket_that_cannot_be_asked_about_is_told(account: Account) -> None:
+def test_unreadable_bucket_is_reported(account: Account) -> None:
     found = finding(account, output_path="s3://no-such-bucket-anywhere/out")
     assert (found.is_ok, found.is_required) == (False, False)
     assert "NoSuchBucket" in found.found

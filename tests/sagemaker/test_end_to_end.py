@@ -1,4 +1,4 @@
-"""Thirty trials against everything at once: throttling, a quota, faults, and a launcher that is killed twice."""
+"""Thirty trials with throttling, a quota, faults, and a launcher that is killed twice."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ FAULTS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("account", ["process", pytest.param("docker", marks=pytest.mark.docker)], indirect=True)
-def test_thirty_trials_survive_everything_at_once(account: Account) -> None:
+def test_thirty_trials_survive_all_faults_at_once(account: Account) -> None:
     (account.folder / "train.py").write_text(TRAIN)
     job = {**account.job, "use_spot_instances": True, "max_wait": 900}
     sweep_id = create.sweep(account.sweep(N_TRIALS), job=job)

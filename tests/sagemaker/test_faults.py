@@ -1,4 +1,4 @@
-"""What goes wrong on SageMaker, one fault a test; the numbers are those of the table of faults."""
+"""Faults of SageMaker, one per test. The numbers are those in docs/faults.md."""
 
 from __future__ import annotations
 
@@ -17,26 +17,27 @@ from smsweep.core.trial import Trial, TrialState
 from smsweep.errors import AccessDenied, BackendUnavailable
 from smsweep.services.sweeps.create import sweep
 from smsweep.services.views import json_views
+from tests.account import wait_until
 from tests.sagemaker.conftest import Account
 from tests.sagemaker.jobs import cloud_jobs
 
 FINISHED_3 = {TrialState.FINISHED: 3}
 
 
-def test_a_lost_answer_to_create_starts_no_second_job(account: Account) -> None:
+def test_lost_response_to_create_starts_no_second_job(account: Account) -> None:
     account.endpoint.faults.set({"lose_response": [{"action": "CreateTrainingJob"}]})
     assert account.run(3).ended == FINISHED_3
     assert sorted(account.created().values()) == [1, 1, 1]
     assert [trial.attempt for trial in account.trials()] == [0, 0, 0]
 
 
-def test_an_answer_lost_again_and_again_starts_no_second_job(account: Account) -> None:
+def test_repeatedly_lost_response_starts_no_second_job(account: Account) -> None:
     account.endpoint.faults.set({"lose_response": [{"action": "CreateTrainingJob", "times": 2}]})
     assert account.run(2).ended == {TrialState.FINISHED: 2}
     assert sorted(account.created().values()) == [1, 1]
 
 
-def test_an_end_seen_before_another_look_failed_is_not_forgotten(account: Account, tmp_path: Path) -> None:
+def test_job_end_is_kept_when_the_next_poll_fails(account: Account, tmp_path: Path) -> None:
     folder = tmp_path / "jobs"
     folder.mkdir()
     jobs = cloud_jobs(account.endpoint, folder)
@@ -82,16 +83,14 @@ def test_throttling_fails_no_trial(account: Account) -> None:
     assert account.calls(outcome="refused")["CreateTrainingJob"] > 0
 
 
-def test_a_quota_keeps_trials_in_the_queue(account: Account) -> None:
+def test_quota_keeps_trials_pending(account: Account) -> None:
     account.endpoint.faults.set({"quota": 1})
     assert account.run(3, parallel=3).ended == FINISHED_3
     assert [trial.attempt for trial in account.trials()] == [0, 0, 0]
     assert account.calls(outcome="refused")["CreateTrainingJob"] == 1  # it is known from then on
 
 
-def test_show_says_what_waits_for_quota_and_the_limit(
-    account: Account, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_show_reports_trials_that_wait_for_quota(account: Account, capsys: pytest.CaptureFixture[str]) -> None:
     told: list[SweepDocument] = []
 
     def look(trial: Trial) -> None:
@@ -111,14 +110,14 @@ def test_show_says_what_waits_for_quota_and_the_limit(
     assert json_views.show_trial(f"{sweep_id}/1")["waiting"] is None
 
 
-def test_lack_of_capacity_is_a_new_attempt(account: Account) -> None:
+def test_missing_capacity_starts_a_new_attempt(account: Account) -> None:
     account.endpoint.faults.set({"no_capacity": [{}]})
     assert account.run(2).ended == {TrialState.FINISHED: 2}
     first = account.trials()[0]
     assert (first.attempt, first.retries) == (1, {"capacity": 1})
 
 
-def test_the_next_machine_is_taken_where_the_first_is_not_to_be_had(account: Account) -> None:
+def test_next_instance_type_is_used_without_capacity(account: Account) -> None:
     machines = [{"InstanceType": name, "InstanceCount": 1} for name in ("ml.g5.xlarge", "ml.g6.xlarge")]
     job = {
         **{key: value for key, value in account.job.items() if key not in ("image_uri", "instance_type")},
@@ -135,7 +134,7 @@ def test_the_next_machine_is_taken_where_the_first_is_not_to_be_had(account: Acc
     assert "-gpu-" in described["AlgorithmSpecification"]["TrainingImage"]
 
 
-def test_an_internal_error_is_a_new_attempt_as_often_as_the_template_says(account: Account) -> None:
+def test_internal_error_starts_a_new_attempt_up_to_the_limit(account: Account) -> None:
     account.endpoint.faults.set({"internal_error": [{"times": 5}]})
     (account.folder / "train.py").write_text("import time; time.sleep(2)")
     assert account.run(1, job={"retries": {"internal": 1}}).ended == {TrialState.CRASHED: 1}
@@ -144,7 +143,7 @@ def test_an_internal_error_is_a_new_attempt_as_often_as_the_template_says(accoun
     assert trial.retries == {"internal": 1}
 
 
-def test_a_spot_interruption_is_the_same_attempt_going_on(account: Account) -> None:
+def test_spot_interruption_continues_the_same_attempt(account: Account) -> None:
     (account.folder / "train.py").write_text(
         "import os, time, smsweep\n"
         "run = smsweep.init()\n"
@@ -164,13 +163,13 @@ def test_a_spot_interruption_is_the_same_attempt_going_on(account: Account) -> N
     assert sorted(account.created().values()) == [1]
 
 
-def test_expired_credentials_pause_and_go_on_once_refreshed(
+def test_expired_credentials_pause_the_agent_until_refreshed(
     account: Account, caplog: pytest.LogCaptureFixture
 ) -> None:
     def refresh() -> None:
-        while "ExpiredTokenException" not in [entry.get("code") for entry in account.endpoint.ledger.read()]:
-            time.sleep(0.05)
-        time.sleep(1)
+        wait_until(lambda: any("credentials" in message for message in caplog.messages))
+        n_refused = account.calls(outcome="refused").total()
+        wait_until(lambda: account.calls(outcome="refused").total() > n_refused + 1)
         account.endpoint.faults.set({"expired": False})
 
     account.endpoint.faults.set({"expired": True})
@@ -184,14 +183,14 @@ def test_expired_credentials_pause_and_go_on_once_refreshed(
     assert "refresh them" in messages[0]
 
 
-def test_a_denied_action_stops_and_names_the_policy_line(account: Account) -> None:
+def test_denied_action_ends_the_agent_with_the_missing_policy(account: Account) -> None:
     account.endpoint.faults.set({"deny": ["CreateTrainingJob"]})
     with pytest.raises(AccessDenied, match=r'"Action": "sagemaker:CreateTrainingJob"'):
         account.run(2)
     assert account.calls(outcome="refused")["CreateTrainingJob"] == 1
 
 
-def test_jobs_that_go_on_without_their_agent_are_mentioned(
+def test_jobs_that_continue_without_agent_are_reported(
     account: Account, capsys: pytest.CaptureFixture[str]
 ) -> None:
     account.endpoint.faults.set({"deny": ["FilterLogEvents"]})
@@ -202,7 +201,7 @@ def test_jobs_that_go_on_without_their_agent_are_mentioned(
     assert f"{said} {sweep_id} --backend sagemaker" in capsys.readouterr().err
 
 
-def test_a_job_stopped_by_a_person_is_killed_and_not_tried_again(account: Account) -> None:
+def test_job_stopped_by_the_user_is_killed_and_not_retried(account: Account) -> None:
     (account.folder / "train.py").write_text("import time; print('here', flush=True); time.sleep(30)")
     client = account.client("sagemaker")
 
@@ -223,7 +222,7 @@ def test_a_job_stopped_by_a_person_is_killed_and_not_tried_again(account: Accoun
     assert account.trials()[0].reason == "its job was stopped from outside"
 
 
-def test_a_time_limit_fails_the_trial_and_keeps_its_metrics(account: Account) -> None:
+def test_time_limit_fails_the_trial_and_keeps_its_metrics(account: Account) -> None:
     (account.folder / "train.py").write_text("import smsweep, time; smsweep.log({'loss': 5}); time.sleep(30)")
     assert account.run(1, job={"max_run": 1}).ended == {TrialState.FAILED: 1}
     (trial,) = account.trials()
@@ -231,13 +230,13 @@ def test_a_time_limit_fails_the_trial_and_keeps_its_metrics(account: Account) ->
     assert trial.metrics["loss"].last == 5
 
 
-def test_a_late_list_changes_nothing(account: Account) -> None:
+def test_delayed_list_changes_nothing(account: Account) -> None:
     account.endpoint.faults.set({"visible_after_s": 3})
     assert account.run(2, parallel=2).ended == {TrialState.FINISHED: 2}
     assert sorted(account.created().values()) == [1, 1]
 
 
-def test_a_model_that_the_disk_did_not_take_is_no_success(account: Account) -> None:
+def test_trial_fails_when_the_model_cannot_be_saved(account: Account) -> None:
     (account.folder / "train.py").write_text(
         "import smsweep\n"
         "smsweep.log({'loss': 1})\n"
@@ -252,7 +251,7 @@ def test_a_model_that_the_disk_did_not_take_is_no_success(account: Account) -> N
     assert "had said: model not saved" in trial.reason
 
 
-def test_memory_and_disk_are_told_apart_from_the_scripts_own_failures(account: Account) -> None:
+def test_memory_and_disk_errors_differ_from_script_errors(account: Account) -> None:
     (account.folder / "train.py").write_text(
         "import smsweep, os, signal\n"
         "x = smsweep.init().config['x']\n"

@@ -1,4 +1,4 @@
-"""The policies that `smsweep iam` prints allow what is called, and nothing else."""
+"""Policies of `smsweep iam` allow the recorded calls and no other calls."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def called(account: Account) -> set[str]:
     return found - {""}
 
 
-def test_policies_name_the_templates_own_resources(account: Account) -> None:
+def test_policies_contain_resources_of_the_template(account: Account) -> None:
     arn = "arn:aws:secretsmanager:us-east-1:123456789012:secret:smsweep/wandb-AbCdEf"
     found = iam.policies({**account.job, "secrets": {"WANDB_API_KEY": f"{arn}#key"}})
     launcher = {statement["Sid"]: statement for statement in found["launcher"]["Statement"]}
@@ -52,7 +52,7 @@ def statements(policy: dict[str, Any]) -> dict[str, Any]:
     return {statement["Sid"]: statement for statement in policy["Statement"]}
 
 
-def test_inputs_are_read_as_the_prefixes_that_they_are(account: Account) -> None:
+def test_inputs_are_allowed_as_prefixes(account: Account) -> None:
     efs = {"FileSystemId": "fs-12345678901", "FileSystemAccessMode": "ro", "FileSystemType": "EFS"}
     mounted = {"ChannelName": "c", "DataSource": {"FileSystemDataSource": {**efs, "DirectoryPath": "/x"}}}
     inputs = {"a": "s3://data/all.csv", "b": "s3://data/part/", "c": "s3://data", "d": "file:///here"}
@@ -80,7 +80,7 @@ def test_inputs_are_read_as_the_prefixes_that_they_are(account: Account) -> None
         ),
     ],
 )
-def test_a_key_is_named_in_the_form_that_a_policy_takes(
+def test_kms_key_has_the_form_of_a_policy(
     account: Account, key: str, resource: str, condition: str | None
 ) -> None:
     found = iam.policies({**account.job, "output_kms_key": key, "volume_kms_key": key})
@@ -92,7 +92,7 @@ def test_a_key_is_named_in_the_form_that_a_policy_takes(
         assert statement.get("Condition") == wanted
 
 
-def test_jobs_in_a_vpc_may_make_their_network_interfaces(account: Account) -> None:
+def test_jobs_in_a_vpc_can_create_network_interfaces(account: Account) -> None:
     assert "Network" not in statements(iam.policies(account.job)["role"])
     role = statements(
         iam.policies({**account.job, "subnets": ["subnet-1"], "security_group_ids": ["sg-1"]})["role"]
@@ -100,7 +100,7 @@ def test_jobs_in_a_vpc_may_make_their_network_interfaces(account: Account) -> No
     assert "ec2:CreateNetworkInterfacePermission" in role["Network"]["Action"]
 
 
-def test_what_hooks_write_is_allowed_where_they_write_it(account: Account) -> None:
+def test_output_of_hooks_is_allowed(account: Account) -> None:
     hooks = {
         "DebugHookConfig": {"S3OutputPath": "s3://debug/x"},
         "ProfilerConfig": {"S3OutputPath": "s3://profile/"},
@@ -115,7 +115,7 @@ def test_what_hooks_write_is_allowed_where_they_write_it(account: Account) -> No
     ]
 
 
-def test_shells_and_registries_are_allowed_where_they_are_asked_for(account: Account) -> None:
+def test_remote_shells_and_registries_are_allowed_when_requested(account: Account) -> None:
     asked = {"RemoteDebug", "Registry"}
     assert not asked & statements(iam.policies(account.job)["role"]).keys()
     function = "arn:aws:lambda:us-east-1:123456789012:function:login"
@@ -132,7 +132,7 @@ def test_shells_and_registries_are_allowed_where_they_are_asked_for(account: Acc
     }
 
 
-def test_an_agents_role_of_its_own_does_for_the_agents_job(account: Account) -> None:
+def test_agent_role_is_used_for_the_agent_job(account: Account) -> None:
     job = {
         "subnets": ["subnet-1"],
         "security_group_ids": ["sg-1"],
@@ -148,7 +148,7 @@ def test_an_agents_role_of_its_own_does_for_the_agents_job(account: Account) -> 
 
 
 @pytest.mark.parametrize("name", ["launcher", "role", "agent"])
-def test_no_statement_has_the_name_of_another(account: Account, name: str) -> None:
+def test_statement_ids_are_unique(account: Account, name: str) -> None:
     sids = [
         statement["Sid"]
         for statement in iam.policies({**account.job, "checkpoint_s3_uri": "s3://c"})[name]["Statement"]
@@ -165,7 +165,7 @@ def test_no_statement_has_the_name_of_another(account: Account, name: str) -> No
         ("eu-west-1", "aws"),
     ],
 )
-def test_without_a_role_the_region_says_the_partition(
+def test_partition_follows_the_region_without_a_role(
     monkeypatch: pytest.MonkeyPatch, region: str, partition: str
 ) -> None:
     monkeypatch.setenv("AWS_REGION", region)
@@ -173,14 +173,14 @@ def test_without_a_role_the_region_says_the_partition(
     assert jobs == f"arn:{partition}:sagemaker:{region}:*:training-job/smsweep-*"
 
 
-def test_without_secrets_and_keys_nobody_may_read_any() -> None:
+def test_policies_allow_no_secrets_when_none_are_used() -> None:
     found = iam.policies()
     assert not {
         a for name in found for a in actions(found[name]) if a.startswith(("kms:", "secretsmanager:", "ssm:"))
     }
 
 
-def test_the_launchers_policy_is_what_the_launcher_was_seen_to_call(
+def test_launcher_policy_matches_recorded_calls(
     account: Account, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     sqs = account.client("sqs")

@@ -1,4 +1,4 @@
-"""Logs of jobs in the cloud, read by a person while they grow and when they are long."""
+"""Logs of SageMaker jobs while they grow, and logs with many pages."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LINES = [f"line {number}" for number in range(20)]
 
 
 @pytest.mark.parametrize("backend", ["sagemaker", "batch"])
-def test_a_log_is_followed_to_its_end(account: Account, backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_log_is_followed_to_its_end(account: Account, backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SMSWEEP_BATCH_QUEUE", "any")
     (account.folder / "train.py").write_text(SLOW)
     sweep_id = create.sweep(account.sweep(1), job=account.job)
@@ -34,13 +34,13 @@ def test_a_log_is_followed_to_its_end(account: Account, backend: str, monkeypatc
     agent.start()
     try:
         while not account.trials():
-            time.sleep(0.001)  # it may be that nobody has taken it up yet
+            time.sleep(0.001)  # the trial may not be claimed yet
         assert list(log_views.read_log(f"{sweep_id}/0", follow=True)) == LINES
     finally:
         agent.join()
 
 
-def test_a_page_that_is_asked_for_again_goes_on_with_the_log(account: Account) -> None:
+def test_repeated_page_continues_the_log(account: Account) -> None:
     (account.folder / "train.py").write_text(SLOW)
     sweep_id = create.sweep(account.sweep(1), job=account.job)
     agent = threading.Thread(target=run_agent.agent, args=(sweep_id,), kwargs={"backend": "sagemaker"})
@@ -64,7 +64,7 @@ def test_a_page_that_is_asked_for_again_goes_on_with_the_log(account: Account) -
     assert lines == LINES
 
 
-def test_who_only_reads_leaves_an_agent_its_events(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reader_does_not_consume_events_of_the_agent(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     (account.folder / "train.py").write_text(SLOW)
     sqs = account.client("sqs")
     queue = sqs.create_queue(QueueName="events")["QueueUrl"]
@@ -82,14 +82,14 @@ def test_who_only_reads_leaves_an_agent_its_events(account: Account, monkeypatch
     assert sqs.receive_message(QueueUrl=queue)["Messages"][0]["Body"] == "for the agent"
 
 
-def test_a_log_is_read_in_its_turn(account: Account) -> None:
+def test_logs_are_read_in_turn(account: Account) -> None:
     account.run(1)
     account.endpoint.faults.set({"throttle": {"DescribeTrainingJob": 0.3, "FilterLogEvents": 0.3}})
     for _ in range(3):
         assert list(log_views.read_log(account.trials()[0].label)) == ["x is 0"]
 
 
-def test_a_log_of_many_pages_is_shown_whole(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_log_with_many_pages_is_complete(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     (account.folder / "train.py").write_text("for number in range(25_000): print('line', number)")
     account.run(1)
     monkeypatch.setenv("SMSWEEP_SAGEMAKER_RATES", "logs=1")

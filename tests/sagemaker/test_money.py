@@ -1,4 +1,4 @@
-"""What trials cost, and that a budget holds."""
+"""Costs of trials, and budgets."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def test_cost_follows_from_billable_seconds(account: Account) -> None:
     assert json_views.show(trial.sweep_id)["usage"]["usd"] == trial.usage["usd"]
 
 
-def test_a_spot_trial_costs_its_billable_seconds_only(account: Account) -> None:
+def test_spot_trial_costs_its_billable_seconds(account: Account) -> None:
     (account.folder / "train.py").write_text("import smsweep, time; smsweep.log({'loss': 1}); time.sleep(3)")
     account.run(1, job={**PRICED, "use_spot_instances": True, "max_wait": 900})
     (trial,) = account.trials()
     assert 0 < trial.usage["billable_s"] <= 2
 
 
-def test_no_more_trials_are_active_than_the_budget_covers_at_worst(account: Account) -> None:
+def test_active_trials_are_limited_by_the_worst_case_of_the_budget(account: Account) -> None:
     account.run(4, job={**PRICED, "budget": {"usd": 0.25}}, parallel=4)
     client = account.client("sagemaker")
     jobs = [client.describe_training_job(TrainingJobName=name) for name in account.created()]
@@ -39,7 +39,7 @@ def test_no_more_trials_are_active_than_the_budget_covers_at_worst(account: Acco
     assert [trial.state for trial in account.trials()] == [TrialState.FINISHED] * 4
 
 
-def test_what_a_running_trial_may_cost_is_set_aside_and_shown(
+def test_worst_case_of_a_running_trial_is_reserved_and_shown(
     account: Account, capsys: pytest.CaptureFixture[str]
 ) -> None:
     told: list[SweepDocument] = []
@@ -56,7 +56,7 @@ def test_what_a_running_trial_may_cost_is_set_aside_and_shown(
     assert json_views.show(account.trials()[0].sweep_id)["usage"]["set_aside"] == {"usd": 0.0, "hours": 0.0}
 
 
-def test_awss_price_list_is_asked_where_the_job_says_so(
+def test_price_list_is_requested_when_the_job_enables_it(
     account: Account, capsys: pytest.CaptureFixture[str]
 ) -> None:
     account.run(1, job={"price_per_hour": "aws", "max_run": 3600, "budget": {"usd": 1.5}})
@@ -69,7 +69,7 @@ def test_awss_price_list_is_asked_where_the_job_says_so(
     assert "ml.m5.large $1 an hour, by AWS's price list of 20" in capsys.readouterr().out
 
 
-def test_a_budget_of_dollars_is_not_begun_without_a_price(account: Account) -> None:
+def test_dollar_budget_needs_a_price(account: Account) -> None:
     account.endpoint.faults.set({"deny": ["GetProducts"]})
     job = {"price_per_hour": "aws", "max_run": 60, "budget": {"usd": 5}}
     with pytest.raises(ConfigError, match="access denied to pricing:GetProducts") as caught:
@@ -78,13 +78,13 @@ def test_a_budget_of_dollars_is_not_begun_without_a_price(account: Account) -> N
     assert account.created() == {}
 
 
-def test_without_a_budget_a_price_that_is_denied_only_is_not_known(account: Account) -> None:
+def test_denied_price_is_unknown_without_a_budget(account: Account) -> None:
     account.endpoint.faults.set({"deny": ["GetProducts"]})
     assert account.run(1, job={"price_per_hour": "aws"}).ended == {TrialState.FINISHED: 1}
     assert "usd" not in account.trials()[0].usage
 
 
-def test_a_used_up_budget_finishes_the_sweep(account: Account) -> None:
+def test_exhausted_budget_finishes_the_sweep(account: Account) -> None:
     (account.folder / "train.py").write_text("import smsweep, time; smsweep.log({'loss': 1}); time.sleep(2)")
     job = {"max_run": 3, "budget": {"hours": 4 / 3600}}
     assert account.run(4, job=job).ended == {TrialState.FINISHED: 1}

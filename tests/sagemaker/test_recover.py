@@ -1,4 +1,4 @@
-"""A store that was lost: its sweeps are rebuilt from the account's training jobs."""
+"""Recovery of a lost store from the account's training jobs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.sagemaker.test_iam import actions, called
 
 
 @pytest.mark.parametrize("backend", ["sagemaker", "batch"])
-def test_a_sweep_is_rebuilt_from_its_training_jobs(
+def test_sweep_is_rebuilt_from_its_training_jobs(
     account: Account, monkeypatch: pytest.MonkeyPatch, backend: str
 ) -> None:
     monkeypatch.setenv("SMSWEEP_BATCH_QUEUE", "gpus")

@@ -1,4 +1,4 @@
-"""Requests: shown before they are sent, checked before they are sent, and each sent once."""
+"""Requests are shown and checked before they are sent, and are sent once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.sagemaker.conftest import ROLE, Account
 
 
 def sent(account: Account) -> list[dict[str, Any]]:
-    """Return the requests that the endpoint accepted, by job name."""
+    """Return the requests that the emulator accepted, by job name."""
     folder = account.endpoint.ledger.path.parent / "jobs"
     jobs = [json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))]
     return [
@@ -40,7 +40,7 @@ def test_plan_shows_the_requests_that_are_sent(account: Account) -> None:
     assert [trial.request for trial in planned.trials] == sent(account)
 
 
-def test_what_plan_prints_arrives_byte_for_byte(account: Account, capsys: pytest.CaptureFixture[str]) -> None:
+def test_planned_values_reach_the_script_unchanged(account: Account, capsys: pytest.CaptureFixture[str]) -> None:
     sweep_id = create.sweep(account.sweep(3), job=account.job)
     cli_plan.plan(Path(sweep_id), backend="sagemaker", as_json=True)
     printed = json.loads(capsys.readouterr().out)["trials"]
@@ -54,7 +54,7 @@ def test_what_plan_prints_arrives_byte_for_byte(account: Account, capsys: pytest
     assert arrived == {name: hashlib.sha256(body.encode()).hexdigest() for name, body in bodies.items()}
 
 
-def test_planning_sends_and_writes_nothing(account: Account) -> None:
+def test_plan_sends_and_writes_nothing(account: Account) -> None:
     before = account.endpoint.ledger.read()
     planned = plan.plan(account.sweep(2), job=account.job, backend="sagemaker")
     assert [trial.request is not None for trial in planned.trials] == [True, True]
@@ -62,7 +62,7 @@ def test_planning_sends_and_writes_nothing(account: Account) -> None:
     assert not (account.folder / ".smsweep").exists()
 
 
-def test_what_the_api_would_refuse_is_refused_here_with_every_field_named(account: Account) -> None:
+def test_invalid_request_is_rejected_with_all_fields(account: Account) -> None:
     (trial,) = plan.plan(account.sweep(1), job=account.job, backend="sagemaker").trials
     broken = {**(trial.request or {}), "TrainingJobName": "a_b", "RoleArn": None, "Colour": "red"}
     broken["Environment"] = {"KEY": "v" * 600}
@@ -79,7 +79,7 @@ def test_what_the_api_would_refuse_is_refused_here_with_every_field_named(accoun
     assert account.created() == {}
 
 
-def test_without_a_role_nothing_starts_and_the_message_says_what_to_do(account: Account) -> None:
+def test_missing_role_starts_nothing_and_reports_the_fix(account: Account) -> None:
     document = {key: value for key, value in account.job.items() if key != "role"}
     with pytest.raises(JobRejected, match="give role: arn:aws:iam::ACCOUNT:role/NAME"):
         run(account.sweep(1), job=document, backend="sagemaker")
@@ -103,9 +103,7 @@ def test_without_a_role_nothing_starts_and_the_message_says_what_to_do(account: 
         ({"request": {"StoppingCondition": {"MaxRuntimeInSeconds": 3_000_000}}}, "more than 28 days"),
     ],
 )
-def test_what_no_trial_could_be_sent_with_is_refused_before_anything_is_sent(
-    account: Account, job: dict[str, Any], words: str
-) -> None:
+def test_invalid_params_are_rejected_before_any_call(account: Account, job: dict[str, Any], words: str) -> None:
     before = account.endpoint.ledger.read()
     with pytest.raises(JobRejected, match=words):
         plan.plan(account.sweep(1), job={**account.job, **job}, backend="sagemaker")
@@ -114,13 +112,13 @@ def test_what_no_trial_could_be_sent_with_is_refused_before_anything_is_sent(
     assert account.endpoint.ledger.read() == before  # not even the source
 
 
-def test_runtime_and_source_are_files_whatever_way_the_data_takes(account: Account) -> None:
+def test_runtime_and_source_use_file_mode_for_any_input_mode(account: Account) -> None:
     (trial,) = plan.plan(account.sweep(1), job={**account.job, "input_mode": "Pipe"}, backend="sagemaker").trials
     (channel,) = (trial.request or {})["InputDataConfig"]
     assert channel["InputMode"] == "File"
 
 
-def test_a_key_for_results_goes_with_the_bucket_that_is_chosen(account: Account) -> None:
+def test_kms_key_of_results_is_used_with_the_default_bucket(account: Account) -> None:
     job = {key: value for key, value in account.job.items() if key != "output_path"} | {
         "output_kms_key": "alias/k"
     }
@@ -129,7 +127,7 @@ def test_a_key_for_results_goes_with_the_bucket_that_is_chosen(account: Account)
     assert output == {"S3OutputPath": "s3://sagemaker-us-east-1-123456789012/smsweep/jobs", "KmsKeyId": "alias/k"}
 
 
-def test_a_machine_that_the_installed_model_does_not_know_is_left_to_aws(account: Account) -> None:
+def test_instance_type_unknown_to_botocore_is_sent(account: Account) -> None:
     (trial,) = plan.plan(account.sweep(1), job=account.job, backend="sagemaker").trials
     request = dict(trial.request or {})
     validate({**request, "ResourceConfig": {**request["ResourceConfig"], "InstanceType": "ml.z9.large"}})
@@ -140,7 +138,7 @@ def test_a_machine_that_the_installed_model_does_not_know_is_left_to_aws(account
         validate({**request, "AlgorithmSpecification": algorithm})
 
 
-def test_a_strangers_job_of_the_same_name_is_left_alone(account: Account) -> None:
+def test_foreign_job_with_the_same_name_is_not_changed(account: Account) -> None:
     sweep_id = create.sweep(account.sweep(1), job=account.job)
     (planned,) = plan.plan_sweep(sweep_id, backend="sagemaker").trials
     assert planned.request is not None
@@ -159,7 +157,7 @@ def test_a_strangers_job_of_the_same_name_is_left_alone(account: Account) -> Non
     assert (trial.attempt, trial.retries) == (1, {"name": 1})
 
 
-def test_all_trials_share_one_upload_and_the_next_sweep_needs_none(account: Account) -> None:
+def test_source_is_uploaded_once_for_all_trials_and_sweeps(account: Account) -> None:
     account.run(3)
     account.run(2)
     puts = [
@@ -170,21 +168,21 @@ def test_all_trials_share_one_upload_and_the_next_sweep_needs_none(account: Acco
     assert sorted(action.rpartition("/")[2] for action in puts) == ["runtime.zip", "source.tar.gz"]
 
 
-def test_a_launch_is_one_call(account: Account) -> None:
+def test_launch_is_one_call(account: Account) -> None:
     account.run(3)
     calls = account.calls() + account.calls(outcome="refused")
     assert calls["CreateTrainingJob"] == 3
     assert calls["DescribeTrainingJob"] == 3  # once each, at the end
 
 
-def test_the_bucket_of_the_sdk_is_used_where_none_is_named(account: Account) -> None:
+def test_default_bucket_of_the_sdk_is_used_without_a_bucket(account: Account) -> None:
     document = {key: value for key, value in account.job.items() if key != "output_path"}
     planned = plan.plan(account.sweep(1), job=document, backend="sagemaker").trials[0].request
     assert planned is not None
     assert planned["OutputDataConfig"]["S3OutputPath"] == "s3://sagemaker-us-east-1-123456789012/smsweep/jobs"
 
 
-def test_a_missing_bucket_is_named_with_the_command_that_makes_it(account: Account) -> None:
+def test_missing_bucket_is_reported_with_the_command_to_create_it(account: Account) -> None:
     with pytest.raises(JobRejected, match="aws s3 mb s3://not-there-at-all"):
         account.run(1, job={"output_path": "s3://not-there-at-all/x"})
-    assert not Path(".smsweep").exists()  # told before there is a sweep
+    assert not Path(".smsweep").exists()  # the error is raised before a sweep is created

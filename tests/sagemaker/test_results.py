@@ -1,4 +1,4 @@
-"""What trials leave behind, and what they leave switched on."""
+"""Results of trials, and the end of warm pools."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ open(os.environ["SM_OUTPUT_DATA_DIR"] + "/plot.txt", "w").write("a plot")
 """
 
 
-def test_each_trial_names_its_model_its_output_and_its_log(account: Account) -> None:
+def test_trial_has_uris_of_model_output_and_log(account: Account) -> None:
     (account.folder / "train.py").write_text(MODEL)
     account.run(1)
     (trial,) = account.trials()
@@ -41,7 +41,7 @@ def test_each_trial_names_its_model_its_output_and_its_log(account: Account) -> 
     assert trial.usage["log_url"].startswith("https://us-east-1.console.aws.amazon.com/cloudwatch/")
 
 
-def test_the_best_model_comes_here_unpacked(account: Account, tmp_path: Path) -> None:
+def test_best_model_is_downloaded_and_unpacked(account: Account, tmp_path: Path) -> None:
     (account.folder / "train.py").write_text(MODEL)
     account.run(2)
     folder = model_download.download_model(account.trials()[0].sweep_id, 1, tmp_path / "model")
@@ -50,7 +50,7 @@ def test_the_best_model_comes_here_unpacked(account: Account, tmp_path: Path) ->
         model_download.download_model(account.trials()[0].sweep_id, 1, folder)
 
 
-def test_a_model_that_leads_out_of_its_folder_is_refused_whole(account: Account, tmp_path: Path) -> None:
+def test_model_archive_with_outside_path_is_rejected(account: Account, tmp_path: Path) -> None:
     (account.folder / "train.py").write_text(MODEL)
     account.run(1)
     (trial,) = account.trials()
@@ -66,21 +66,21 @@ def test_a_model_that_leads_out_of_its_folder_is_refused_whole(account: Account,
     assert not (tmp_path / "model").exists()
 
 
-def test_a_trial_without_a_model_is_told(account: Account, tmp_path: Path) -> None:
+def test_trial_without_a_model_is_reported(account: Account, tmp_path: Path) -> None:
     account.endpoint.faults.set({"no_capacity": [{"times": 9}]})
     account.run(1, job={"retries": {"capacity": 0}})
     with pytest.raises(NotFound, match="there is nothing"):
         model_download.download_model(account.trials()[0].sweep_id, 0, tmp_path / "model")
 
 
-def test_a_warm_pool_is_reused_and_let_go_at_the_end(account: Account) -> None:
+def test_warm_pool_is_reused_and_ended_with_the_sweep(account: Account) -> None:
     account.run(3, job={"keep_alive_period_in_seconds": 3600})
     client = account.client("sagemaker")
     pools = [client.describe_training_job(TrainingJobName=name)["WarmPoolStatus"] for name in account.created()]
     assert [pool["Status"] for pool in pools] == ["Reused", "Reused", "Terminated"]
 
 
-def test_the_warm_pool_of_a_job_that_was_taken_over_is_let_go_too(account: Account) -> None:
+def test_warm_pool_of_an_adopted_job_is_ended(account: Account) -> None:
     sweep_id = create.sweep(account.sweep(1), job={**account.job, "keep_alive_period_in_seconds": 3600})
     (planned,) = plan.plan_sweep(sweep_id, backend="sagemaker").trials
     assert planned.request is not None
@@ -98,7 +98,7 @@ def test_the_warm_pool_of_a_job_that_was_taken_over_is_let_go_too(account: Accou
     assert described["WarmPoolStatus"]["Status"] == "Terminated"
 
 
-def test_events_tell_of_ends_between_two_lists(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_events_report_ends_between_two_polls(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     sqs, events = account.client("sqs"), account.client("events")
     queue = sqs.create_queue(QueueName=account.bucket)["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]

@@ -1,4 +1,4 @@
-"""Secrets: kept in AWS, fetched inside the job, and never anywhere else."""
+"""Secrets are stored in AWS, and only the job reads them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ print("digest", hashlib.sha256(key.encode()).hexdigest()[:8])
 """
 
 
-def test_the_key_reaches_the_script_and_nothing_else(
+def test_wandb_key_reaches_the_script_only(
     account: Account, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     caplog.set_level(logging.DEBUG, logger="smsweep")
@@ -51,7 +51,7 @@ def test_the_key_reaches_the_script_and_nothing_else(
 
 
 @pytest.mark.parametrize("ssm", [False, True])
-def test_a_stored_secret_can_be_stored_again(
+def test_stored_secret_can_be_replaced(
     account: Account, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, ssm: bool
 ) -> None:
     monkeypatch.setenv("WANDB_API_KEY", CANARY[:30])
@@ -73,7 +73,7 @@ def test_a_stored_secret_can_be_stored_again(
         ({"SecretString": '{"nested": {"a": true}}'}, "#nested", len('{"a": true}')),
     ],
 )
-def test_a_secret_may_be_a_file_or_a_part_of_json(
+def test_secret_can_be_a_file_or_a_json_field(
     account: Account, stored: dict[str, Any], key: str, length: int
 ) -> None:
     arn = account.client("secretsmanager").create_secret(Name="odd", **stored)["ARN"]
@@ -82,7 +82,7 @@ def test_a_secret_may_be_a_file_or_a_part_of_json(
     assert account.trials()[0].metrics["loss"].last == length
 
 
-def test_a_secret_that_cannot_be_read_fails_the_trial_and_names_its_place(account: Account) -> None:
+def test_unreadable_secret_fails_the_trial_with_its_arn(account: Account) -> None:
     arn = "arn:aws:secretsmanager:us-east-1:123456789012:secret:nowhere-AbCdEf"
     account.run(1, job={"secrets": {"TOKEN": arn}})
     (trial,) = account.trials()
@@ -90,13 +90,13 @@ def test_a_secret_that_cannot_be_read_fails_the_trial_and_names_its_place(accoun
     assert f"secret TOKEN: {arn} cannot be read" in trial.reason
 
 
-def test_a_variable_of_this_machine_is_refused_with_the_cure(account: Account) -> None:
+def test_local_variable_is_rejected_with_the_fix(account: Account) -> None:
     with pytest.raises(JobRejected, match="`smsweep auth` puts its value into Secrets Manager"):
         account.run(1, job={"secrets": {"TOKEN": "env:TOKEN"}})
     assert account.created() == {}
 
 
-def test_a_key_in_the_source_stops_the_launch_naming_its_file(account: Account) -> None:
+def test_key_in_the_source_stops_the_launch(account: Account) -> None:
     (account.folder / "train.py").write_text(f'import wandb\nwandb.login(key="{CANARY}")\n')
     with pytest.raises(SourceError, match=r"train\.py:2") as caught:
         account.run(1)
@@ -112,7 +112,7 @@ def test_a_key_in_the_source_stops_the_launch_naming_its_file(account: Account) 
         (".config/wandb/settings", f"[default]\napi_key = {CANARY}\n"),
     ],
 )
-def test_the_wandb_key_is_found_where_wandb_keeps_it(tmp_path: Path, file: str, text: str) -> None:
+def test_wandb_key_is_read_from_the_files_of_wandb(tmp_path: Path, file: str, text: str) -> None:
     path = tmp_path / file
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
@@ -122,7 +122,7 @@ def test_the_wandb_key_is_found_where_wandb_keeps_it(tmp_path: Path, file: str, 
     assert found.value == CANARY
 
 
-def test_what_cannot_be_read_holds_no_key(tmp_path: Path) -> None:
+def test_unreadable_file_has_no_wandb_key(tmp_path: Path) -> None:
     (tmp_path / ".netrc").mkdir()  # root may read any file, but no folder as one
     (tmp_path / "_netrc").write_text(f"machine api.wandb.ai login user password {CANARY}\n")
     (tmp_path / "_netrc").chmod(0o600)
@@ -131,13 +131,13 @@ def test_what_cannot_be_read_holds_no_key(tmp_path: Path) -> None:
     assert found.value == CANARY
 
 
-def test_settings_that_are_no_text_are_told(tmp_path: Path) -> None:
+def test_invalid_wandb_settings_are_reported(tmp_path: Path) -> None:
     (tmp_path / "settings").write_bytes(b"\xff\xfe\0")
     with pytest.raises(ConfigError, match="settings: not settings of wandb"):
         find_wandb_key({"HOME": str(tmp_path), "WANDB_CONFIG_DIR": str(tmp_path)})
 
 
-def test_another_server_has_another_key(tmp_path: Path) -> None:
+def test_wandb_key_depends_on_the_server(tmp_path: Path) -> None:
     keys = {"api.wandb.ai": CANARY[::-1], "wandb.example.com": CANARY}
     lines = [f"machine {host} login user password {key}" for host, key in keys.items()]
     (tmp_path / ".netrc").write_text("\n".join(lines))
@@ -148,12 +148,12 @@ def test_another_server_has_another_key(tmp_path: Path) -> None:
     assert found.value == CANARY
 
 
-def test_no_key_is_told_with_what_to_do(account: Account) -> None:
+def test_missing_wandb_key_is_reported_with_the_fix(account: Account) -> None:
     with pytest.raises(NotFound, match="run `wandb login`"):
         sdk_auth.auth()
 
 
-def test_a_secrets_env_travels_only_when_asked_to_and_with_a_warning(
+def test_secrets_env_is_sent_only_on_request_with_a_warning(
     account: Account, caplog: pytest.LogCaptureFixture
 ) -> None:
     (account.folder / "train.py").write_text(TELLS)

@@ -1,4 +1,4 @@
-"""A store in S3: one writer, whatever happens to the others, and orders that are carried out once."""
+"""Store in S3: one writer, and commands that are carried out once."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from smsweep.config_files.sweep_yaml import parse_sweep
 from smsweep.core.job import JobTemplate
 from smsweep.core.sweep import Sweep, SweepConfig
 from smsweep.errors import NotFound, StoreUnavailable, Superseded
-from smsweep.remote.s3_store.replica import Copies
-from smsweep.remote.s3_store.s3_object import Order, Shelf
+from smsweep.remote.s3_store.replica import Replica
+from smsweep.remote.s3_store.s3_object import S3Store, SentCommand
 from smsweep.remote.s3_store.writer import Writer
 from smsweep.services.agents import detach
 from smsweep.services.sweeps import create
@@ -34,29 +34,29 @@ def parse(sweep_yaml: str, job_yaml: str) -> tuple[SweepConfig, JobTemplate]:
 
 
 @pytest.fixture
-def shelf(account: Account, tmp_path: Path) -> Iterator[Shelf]:
+def s3_store(account: Account, tmp_path: Path) -> Iterator[S3Store]:
     """One with a store of one sweep."""
     file = tmp_path / "first.db"
     with closing(open_store(f"sqlite:///{file}", environ={}, parse=parse)) as store:
         store.create_sweep(Sweep(id=SWEEP, config=CONFIG.config, seed=0, sweep_yaml=CONFIG.text))
     with closing(Aws(account.endpoint.environ)) as aws:
-        made = Shelf(aws, f"s3://{account.bucket}/agent")
+        made = S3Store(aws, f"s3://{account.bucket}/agent")
         made.replace(file, version="", stamp="first")
         yield made
 
 
-def writer(shelf: Shelf, tmp_path: Path, who: str) -> Writer:
-    return Writer(shelf, SWEEP, tmp_path / who, parse, who)
+def writer(s3_store: S3Store, tmp_path: Path, who: str) -> Writer:
+    return Writer(s3_store, SWEEP, tmp_path / who, parse, who)
 
 
-def note(shelf: Shelf, tmp_path: Path, key: str) -> object:
+def note(s3_store: S3Store, tmp_path: Path, key: str) -> object:
     """Return what a reader sees of a note."""
-    with closing(Copies(tmp_path / "copies", shelf, parse)) as copies:
+    with closing(Replica(tmp_path / "copies", s3_store, parse)) as copies:
         return copies.newest().store.get_note(SWEEP, key)
 
 
-def test_a_writer_that_was_taken_for_dead_cannot_write(shelf: Shelf, tmp_path: Path) -> None:
-    with closing(writer(shelf, tmp_path, "old")) as old, closing(writer(shelf, tmp_path, "new")) as new:
+def test_replaced_writer_cannot_write(s3_store: S3Store, tmp_path: Path) -> None:
+    with closing(writer(s3_store, tmp_path, "old")) as old, closing(writer(s3_store, tmp_path, "new")) as new:
         old.store.put_note(SWEEP, "who", "old")
         with pytest.raises(Superseded, match="another agent"):
             old.save()
@@ -64,25 +64,25 @@ def test_a_writer_that_was_taken_for_dead_cannot_write(shelf: Shelf, tmp_path: P
         new.save()
         with pytest.raises(Superseded):
             old.save()
-    assert note(shelf, tmp_path, "who") == "new"
+    assert note(s3_store, tmp_path, "who") == "new"
 
 
-def test_a_writer_frees_what_the_one_before_held(shelf: Shelf, tmp_path: Path) -> None:
-    with closing(writer(shelf, tmp_path, "old")) as old:
+def test_new_writer_releases_leases_of_the_last_writer(s3_store: S3Store, tmp_path: Path) -> None:
+    with closing(writer(s3_store, tmp_path, "old")) as old:
         old.store.add_trials(SWEEP, 0, [{"x": 1}])
         old.store.claim(SWEEP, "old", "sagemaker@here", 60)
         old.save()
-    with closing(writer(shelf, tmp_path, "new")) as new:
+    with closing(writer(s3_store, tmp_path, "new")) as new:
         found = new.store.claim(SWEEP, "new", "sagemaker@here", 60)
         assert found is not None
         assert (found.number, found.attempt, found.agent_id) == (0, 0, "new")
 
 
-def test_an_answer_that_got_lost_is_no_other_writer(
-    shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_writer_continues_when_a_response_is_lost(
+    s3_store: S3Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with closing(writer(shelf, tmp_path, "one")) as one:
-        true_call = shelf._aws.call
+    with closing(writer(s3_store, tmp_path, "one")) as one:
+        true_call = s3_store._aws.call
 
         def call_twice(service: str, operation: str, **arguments: object) -> object:
             if operation == "put_object":  # as botocore does after an answer that never came
@@ -90,65 +90,67 @@ def test_an_answer_that_got_lost_is_no_other_writer(
                 arguments["Body"].seek(0)  # type: ignore[attr-defined]  # likewise
             return true_call(service, operation, **arguments)
 
-        monkeypatch.setattr(shelf._aws, "call", call_twice)
+        monkeypatch.setattr(s3_store._aws, "call", call_twice)
         one.store.put_note(SWEEP, "n", 1)
         one.save()
         one.store.put_note(SWEEP, "n", 2)
         one.save()
     monkeypatch.undo()
-    assert note(shelf, tmp_path, "n") == 2
+    assert note(s3_store, tmp_path, "n") == 2
 
 
-def test_what_has_not_changed_is_not_sent_again(account: Account, shelf: Shelf, tmp_path: Path) -> None:
-    with closing(writer(shelf, tmp_path, "one")) as one:
-        before = account.calls()["PUT /" + shelf.uri.removeprefix("s3://") + "/store.db.gz"]
+def test_unchanged_store_is_not_uploaded(account: Account, s3_store: S3Store, tmp_path: Path) -> None:
+    with closing(writer(s3_store, tmp_path, "one")) as one:
+        before = account.calls()["PUT /" + s3_store.uri.removeprefix("s3://") + "/store.db.gz"]
         one.save()
         one.save()
-        assert account.calls()["PUT /" + shelf.uri.removeprefix("s3://") + "/store.db.gz"] == before
+        assert account.calls()["PUT /" + s3_store.uri.removeprefix("s3://") + "/store.db.gz"] == before
 
 
-def test_an_order_is_carried_out_once_and_a_broken_one_set_aside(
-    shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_command_is_carried_out_once_and_an_invalid_one_is_rejected(
+    s3_store: S3Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shelf.send(Order(id="1", document=PAUSE))
-    shelf.send(Order(id="2", document={"do": "rm -rf /", "to": "running"}))
-    shelf.send(Order(id="3", document={"do": "move", "number": 7, "expect": ["failed"], "to": "pending"}))
-    shelf.send(Order(id="4", document={"do": "set_sweep_state", "expect": ["x"], "to": "gone"}))
-    shelf._aws.call("s3", "put_object", Bucket=shelf._bucket, Key="agent/orders/5.json", Body=b"\0not json")
-    with closing(writer(shelf, tmp_path, "one")) as one:
-        monkeypatch.setattr(Shelf, "drop", lambda self, order_id: None)  # a kill -9 just before
-        assert one.obey() == 5
+    s3_store.send_command(SentCommand(id="1", document=PAUSE))
+    s3_store.send_command(SentCommand(id="2", document={"do": "rm -rf /", "to": "running"}))
+    s3_store.send_command(
+        SentCommand(id="3", document={"do": "move", "number": 7, "expect": ["failed"], "to": "pending"})
+    )
+    s3_store.send_command(SentCommand(id="4", document={"do": "set_sweep_state", "expect": ["x"], "to": "gone"}))
+    s3_store._aws.call("s3", "put_object", Bucket=s3_store._bucket, Key="agent/orders/5.json", Body=b"\0not json")
+    with closing(writer(s3_store, tmp_path, "one")) as one:
+        monkeypatch.setattr(S3Store, "delete_command", lambda self, command: None)  # as if killed before it
+        assert one.run_commands() == 5
         assert one.store.get_sweep(SWEEP).state == "paused"
         one.store.set_sweep_state(SWEEP, ["paused"], "running")  # type: ignore[list-item, arg-type]  # words will do
         one.save()
     monkeypatch.undo()
-    with closing(writer(shelf, tmp_path, "two")) as two:
-        assert two.obey() == 5
+    with closing(writer(s3_store, tmp_path, "two")) as two:
+        assert two.run_commands() == 5
         assert two.store.get_sweep(SWEEP).state == "running", "not a second time"
         obeyed = notes.HANDLED_COMMANDS.get(two.store, SWEEP)
         assert obeyed["1"] == ""
         assert all(obeyed[name] for name in "2345")
-    assert shelf.orders() == []
+    assert s3_store.received_commands() == []
 
 
-def test_a_reader_keeps_its_copy_while_s3_is_away(
-    account: Account, shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_reader_keeps_its_copy_when_s3_is_unreachable(
+    account: Account, s3_store: S3Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with closing(Copies(tmp_path / "copies", shelf, parse)) as copies:
+    with closing(Replica(tmp_path / "copies", s3_store, parse)) as copies:
         first = copies.newest()
         assert copies.newest() is first, "no newer one"
         environ = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_REGION": "us-east-1"}
         with closing(Aws({**environ, "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"})) as nowhere:
-            shut = Shelf(nowhere, shelf.uri)
-            with closing(Copies(tmp_path / "copies", shut, parse)) as others:
+            shut = S3Store(nowhere, s3_store.uri)
+            with closing(Replica(tmp_path / "copies", shut, parse)) as others:
                 found = others.newest()
                 assert found.store.get_sweep(SWEEP).id == SWEEP
                 assert "127.0.0.1:9" in found.trouble
-            with closing(Copies(tmp_path / "none", shut, parse)) as none, pytest.raises(StoreUnavailable):
+            with closing(Replica(tmp_path / "none", shut, parse)) as none, pytest.raises(StoreUnavailable):
                 none.newest()
 
 
-def test_a_sweep_that_cannot_be_reached_does_not_hide_the_others(
+def test_unreachable_sweep_does_not_hide_others(
     account: Account, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     here, away = create.sweep(account.sweep(1), job=account.job), create.sweep(account.sweep(1), job=account.job)
@@ -161,17 +163,17 @@ def test_a_sweep_that_cannot_be_reached_does_not_hide_the_others(
     assert f"sweep {away} is shown as it was before it was detached" in caplog.text
 
 
-def test_a_torn_download_is_no_store(shelf: Shelf, tmp_path: Path) -> None:
-    answer = shelf._aws.call("s3", "get_object", Bucket=shelf._bucket, Key="agent/store.db.gz")
+def test_incomplete_download_is_not_a_store(s3_store: S3Store, tmp_path: Path) -> None:
+    answer = s3_store._aws.call("s3", "get_object", Bucket=s3_store._bucket, Key="agent/store.db.gz")
     whole = answer["Body"].read()
-    shelf._aws.call(
-        "s3", "put_object", Bucket=shelf._bucket, Key="agent/store.db.gz", Body=whole[: len(whole) // 2]
+    s3_store._aws.call(
+        "s3", "put_object", Bucket=s3_store._bucket, Key="agent/store.db.gz", Body=whole[: len(whole) // 2]
     )
-    with pytest.raises(StoreUnavailable, match="broke off"):
-        shelf.fetch(tmp_path / "torn.db")
+    with pytest.raises(StoreUnavailable, match="the download failed"):
+        s3_store.fetch(tmp_path / "torn.db")
 
 
-def test_where_nothing_is_kept_there_is_no_store(shelf: Shelf, tmp_path: Path) -> None:
-    with pytest.raises(NotFound, match="there is no store"):
-        Shelf(shelf._aws, f"{shelf.uri}/elsewhere").fetch(tmp_path / "none.db")
+def test_missing_store_raises_not_found(s3_store: S3Store, tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="the store does not exist"):
+        S3Store(s3_store._aws, f"{s3_store.uri}/elsewhere").fetch(tmp_path / "none.db")
     shutil.rmtree(tmp_path / "none", ignore_errors=True)

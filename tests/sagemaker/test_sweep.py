@@ -1,4 +1,4 @@
-"""A whole sweep on the SageMaker backend, against the local endpoint."""
+"""Complete sweeps on the SageMaker backend with the emulator."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def test_three_trials_run_as_three_training_jobs(account: Account) -> None:
     assert sorted(account.created().values()) == [1, 1, 1]
 
 
-def test_a_broken_requirement_stops_the_sweep_at_its_first_trial(account: Account) -> None:
+def test_broken_requirement_stops_the_sweep_at_its_first_trial(account: Account) -> None:
     (account.folder / "requirements.txt").write_text("--no-index\nno-such-package-anywhere==1.0\n")
     outcome = account.run(3)
     assert outcome.ended == {TrialState.FAILED: 1}
     assert "No matching distribution found for no-such-package-anywhere==1.0" in outcome.trouble
 
 
-def test_an_endpoint_in_a_relative_folder_runs_jobs(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_emulator_in_a_relative_folder_runs_jobs(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     with emulator.endpoint(folder=Path("here")) as opened:
         for name, value in opened.environ.items():
             monkeypatch.setenv(name, value)

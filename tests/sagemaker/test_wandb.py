@@ -1,4 +1,4 @@
-"""W&B's scripts and W&B's sweeps as training jobs, unmodified, against the stand-ins of both servers."""
+"""Unmodified W&B scripts and W&B sweeps as training jobs, with both servers emulated."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def server(account: Account) -> Iterator[FakeWandb]:
         yield served
 
 
-def test_a_wandb_script_is_a_training_job_like_any_other(account: Account) -> None:
+def test_wandb_script_runs_as_a_training_job(account: Account) -> None:
     outcome = account.run(2)
     assert outcome.ended == {TrialState.FINISHED: 2}
     assert [trial.metrics["loss"].last for trial in account.trials()] == [0.5, 1.5]
     assert [trial.metrics["deep.epoch"].last for trial in account.trials()] == [1, 1]
 
 
-def test_what_it_wrote_for_wandb_can_be_uploaded_later(
+def test_offline_wandb_run_can_be_uploaded_later(
     account: Account, server: FakeWandb, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     account.run(2)
@@ -59,7 +59,7 @@ def test_what_it_wrote_for_wandb_can_be_uploaded_later(
     assert told == {f"{sweep_id}-0": (2, sweep_id), f"{sweep_id}-1": (2, sweep_id)}
 
 
-def test_a_sweep_on_wandbs_server_is_training_jobs(
+def test_sweep_of_the_wandb_server_runs_as_training_jobs(
     account: Account, server: FakeWandb, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in server.environ.items():

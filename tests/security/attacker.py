@@ -1,4 +1,4 @@
-"""A web site of an attacker, and a browser that it has brought to this machine."""
+"""Web site of an attacker, and a browser on this machine that has opened the site."""
 
 from __future__ import annotations
 

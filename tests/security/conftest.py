@@ -1,4 +1,4 @@
-"""A sweep whose store is in S3, on a server whose requests can fail."""
+"""A sweep whose store is in S3, on a server with injected failures."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from smsweep.aws.client import Aws
 from smsweep.config_files.sweep_yaml import parse_sweep
 from smsweep.core.job import JobTemplate
 from smsweep.core.sweep import Sweep, SweepConfig
-from smsweep.remote.s3_store.replica import Copies
-from smsweep.remote.s3_store.s3_object import Shelf
+from smsweep.remote.s3_store.replica import Replica
+from smsweep.remote.s3_store.s3_object import S3Store
 from smsweep.remote.s3_store.writer import Writer
 from smsweep.store.open import open_store
 from tests.s3 import FaultyS3, serve_s3
@@ -35,7 +35,7 @@ class RemoteStore:
 
     s3: FaultyS3
     bucket: str
-    shelf: Shelf
+    s3_store: S3Store
     folder: Path
     on_exit: ExitStack
 
@@ -61,11 +61,11 @@ class RemoteStore:
         }
 
     def writer(self, who: str) -> Writer:
-        return self.on_exit.enter_context(closing(Writer(self.shelf, SWEEP, self.folder / who, parse, who)))
+        return self.on_exit.enter_context(closing(Writer(self.s3_store, SWEEP, self.folder / who, parse, who)))
 
     def note(self, key: str) -> Any:
         """Return what a reader sees of a note of the sweep."""
-        with closing(Copies(self.folder / "copies", self.shelf, parse)) as copies:
+        with closing(Replica(self.folder / "copies", self.s3_store, parse)) as copies:
             return copies.newest().store.get_note(SWEEP, key)
 
 
@@ -93,7 +93,7 @@ def remote(s3: FaultyS3, aws: Aws, tmp_path: Path) -> Iterator[RemoteStore]:
     with closing(open_store(f"sqlite:///{file}", environ={}, parse=parse)) as store:
         store.create_sweep(Sweep(id=SWEEP, config=CONFIG.config, seed=0, sweep_yaml=CONFIG.text))
     bucket = s3.new_bucket()
-    shelf = Shelf(aws, f"s3://{bucket}/smsweep/agents/{SWEEP}")
-    shelf.replace(file, version="", stamp="first")
+    s3_store = S3Store(aws, f"s3://{bucket}/smsweep/agents/{SWEEP}")
+    s3_store.replace(file, version="", stamp="first")
     with ExitStack() as on_exit:
-        yield RemoteStore(s3, bucket, shelf, tmp_path, on_exit)
+        yield RemoteStore(s3, bucket, s3_store, tmp_path, on_exit)

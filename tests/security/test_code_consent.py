@@ -1,4 +1,4 @@
-"""Configuration to machine: what a hostile sweep.yaml, job.yaml or store makes smsweep itself execute or send."""
+"""Boundary from configuration to machine: code that a hostile sweep.yaml, job.yaml or store can run."""
 
 # One file: the hostile inputs of one boundary
 
@@ -112,7 +112,7 @@ def marks(desk: Desk) -> list[str]:
 
 
 TOUCH = ["touch", "PWNED"]
-# name -> sweep.yaml and job.yaml, {url} for the attacker's webhook, and what the refusal says
+# name -> sweep.yaml and job.yaml, {url} for the attacker's webhook, and the error
 HOSTILE: Mapping[str, tuple[str | Mapping[str, Any], str | Mapping[str, Any], str]] = {
     "program as the search": (program(), {}, "scheduler.source: space.py: it runs inside smsweep"),
     "program in a folder": (program(source="deep/space.py"), {}, "scheduler.source: deep/space.py: it runs"),
@@ -176,7 +176,7 @@ HOSTILE: Mapping[str, tuple[str | Mapping[str, Any], str | Mapping[str, Any], st
 
 
 def put(desk: Desk, listener: Listener, name: str) -> tuple[list[str], str]:
-    """Write a hostile configuration, and return its flag and what its refusal says."""
+    """Write a hostile configuration, and return its flag and the expected error."""
     sweep, job, said = HOSTILE[name]
     write(desk, sweep=sweep, space=SPACE)
     text = job if isinstance(job, str) else json.dumps(job)
@@ -231,7 +231,7 @@ NOTHING = (
 
 
 @pytest.mark.parametrize("value", NOTHING)
-def test_value_that_is_neither_1_nor_the_hash_allows_nothing(value: str) -> None:
+def test_other_value_than_1_or_the_hash_allows_nothing(value: str) -> None:
     own = digest(SPACE)
     code = Code(where="scheduler.source: space.py", what="runs", digest=own)
     text = value.format(own=own, hex=own.removeprefix("sha256:"), half=own[:40], other="0" * 64)
@@ -254,7 +254,7 @@ def test_command_of_job_yaml_does_not_run_with_a_value_that_allows_nothing(desk:
 
 
 def allow(desk: Desk, stderr: str) -> None:
-    """Set what an error says."""
+    """Set the variable that an error names."""
     name, _, value = re.findall(r"set (\S+=\S+)", stderr)[-1].partition("=")
     desk.environ[name] = value
 
@@ -276,7 +276,7 @@ def test_value_that_the_error_names_allows_the_hooks(desk: Desk, listener: Liste
     assert [headers.get("X") for headers in listener.got] == ([SECRET] if "url" in str(hooks) else [])
 
 
-def test_consent_to_one_hook_is_none_to_another(desk: Desk, listener: Listener) -> None:
+def test_consent_to_one_hook_does_not_allow_another(desk: Desk, listener: Listener) -> None:
     """Not to the same header for another host, and not to the same command with another argument."""
     header = {"url": "https://hooks.example.com/x", "headers": {"X": "env:HOOK_TOKEN"}}
     allowed = [*hook_codes([parse_hook(header)]), *hook_codes([parse_hook({"command": ["touch", "x"]})])]
@@ -315,7 +315,7 @@ def test_job_yaml_of_an_agent_needs_consent(desk: Desk) -> None:
 
 
 def change(desk: Desk, sql: str, *values: object) -> None:
-    """Write to the store past smsweep, as whoever may write to its database can."""
+    """Write to the store without smsweep, as any user of its database can."""
     with closing(sqlite3.connect(desk.folder / ".smsweep" / "store.db")) as connection, connection:
         assert connection.execute(sql, values).rowcount == 1
 
@@ -386,7 +386,7 @@ def test_program_runs_with_consent_and_its_hash_is_stored(optuna_desk: Desk, val
 
 @pytest.mark.oracle
 @pytest.mark.parametrize("verb", ["agent", "plan"])
-def test_stored_program_needs_consent_of_whoever_runs_it(optuna_desk: Desk, verb: str) -> None:
+def test_stored_program_needs_consent_of_its_user(optuna_desk: Desk, verb: str) -> None:
     sweep_id = made(optuna_desk)
     for value in ("", "no", digest(OTHER_SPACE)):
         assert digest(SPACE) in call(optuna_desk, verb, sweep_id, code=2, allowed=value)
@@ -420,7 +420,7 @@ def test_writer_of_the_whole_store_cannot_change_what_a_hash_allows(optuna_desk:
 
 @pytest.mark.oracle
 @pytest.mark.parametrize("note", [[OTHER_SPACE], {"a": OTHER_SPACE}, 1, True, None])
-def test_note_that_is_no_text_is_not_run(optuna_desk: Desk, note: object) -> None:
+def test_invalid_note_is_not_run(optuna_desk: Desk, note: object) -> None:
     sweep_id = made(optuna_desk)
     change(optuna_desk, "UPDATE notes SET value = ? WHERE key = 'search_code'", json.dumps(note))
     assert "Traceback" not in call(optuna_desk, "agent", sweep_id, code=2, allowed="1")
@@ -453,7 +453,7 @@ def test_one_value_allows_a_program_and_a_command(optuna_desk: Desk) -> None:
 
 
 @pytest.mark.oracle
-def test_hash_is_what_sha256sum_prints(optuna_desk: Desk) -> None:
+def test_hash_matches_sha256sum(optuna_desk: Desk) -> None:
     """Also with the line ends of Windows, which Python would replace."""
     content = SPACE.replace("\n", "\r\n").encode()
     (optuna_desk.folder / "space.py").write_bytes(content)
@@ -475,7 +475,7 @@ def command_that_tells(folder: Path) -> dict[str, Any]:
     return {"notify": {"command": ["touch", str(folder / "PWNED")]}}
 
 
-def test_detached_agent_gets_consent_to_the_codes_hash_and_no_more(
+def test_detached_agent_gets_consent_for_the_hash_only(
     laptop: Laptop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SMSWEEP_ALLOW_CODE", "1")

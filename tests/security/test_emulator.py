@@ -1,10 +1,10 @@
-"""Attacks on the local AWS endpoint: by other users of this machine, and by web pages in its user's browser.
+"""Attacks on the emulator by other users of this machine, and by web pages in the user's browser.
 
 The attackers are real: unsigned and wrongly signed requests over HTTP, boto3 under a second user id, and pages in
-Chromium. Each gets nothing, and leaves nothing behind.
+Chromium. No attacker reads or changes data.
 """
 
-# One file: one endpoint is started for all of these tests.
+# One file, because all of these tests share one emulator.
 from __future__ import annotations
 
 import json
@@ -14,7 +14,6 @@ import re
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -33,7 +32,7 @@ from smsweep.emulator.account import ACCOUNT
 from smsweep.emulator.jobs.environment import NAMES, PREFIXES
 from smsweep.errors import UsageError
 from smsweep.services import emulator
-from tests.account import BUCKET, ROLE, Account, client_of, error_of, open_account
+from tests.account import BUCKET, ROLE, Account, client_of, error_of, open_account, wait_until
 from tests.oracles import ROOT
 from tests.security.attacker import READABLE, rebound_browser, rebound_page, site
 
@@ -148,7 +147,7 @@ def test_wrong_key_is_refused_with_the_error_of_aws(account: Account, service: s
 
 @pytest.mark.usefixtures("unchanged")
 @pytest.mark.parametrize("key", OTHER_KEYS)
-def test_key_of_somebody_else_is_refused(account: Account, key: str) -> None:
+def test_unknown_key_is_refused(account: Account, key: str) -> None:
     call, code, _ = CALLS["sagemaker"]
     assert error_of(call, c=other_client(account, "sagemaker", key, account.endpoint.secret_access_key))[0] == code
 
@@ -261,7 +260,7 @@ def test_signature_is_valid_for_its_own_request_only(account: Account, change: s
     assert "TrainingJobSummaries" not in text
 
 
-def test_same_request_unchanged_is_served(account: Account) -> None:
+def test_unchanged_request_is_served(account: Account) -> None:
     body = b'{"MaxResults": 1}'
     headers = account.signed("sagemaker", "POST", "/", LIST_JOBS, body)
     status, text = account.send("POST", "/", headers, body)
@@ -270,7 +269,7 @@ def test_same_request_unchanged_is_served(account: Account) -> None:
 
 @pytest.mark.usefixtures("unchanged")
 @pytest.mark.parametrize("version", ["s3", "s3v4"])
-def test_presigned_url_gives_what_it_names_and_no_more(account: Account, version: str) -> None:
+def test_presigned_url_gives_access_to_its_object_only(account: Account, version: str) -> None:
     s3 = account.client("s3", config=Config(signature_version=version))
     url = s3.generate_presigned_url("get_object", Params={"Bucket": BUCKET, "Key": "a b/secret.txt"})
     target = url.removeprefix(account.endpoint.url)
@@ -303,8 +302,9 @@ def test_presigned_url_gives_what_it_names_and_no_more(account: Account, version
 def test_presigned_url_expires(account: Account, version: str) -> None:
     s3 = account.client("s3", config=Config(signature_version=version))
     url = s3.generate_presigned_url("get_object", Params={"Bucket": BUCKET, "Key": "a b/secret.txt"}, ExpiresIn=1)
-    time.sleep(2.1)
-    status, body = account.send("GET", url.removeprefix(account.endpoint.url), {})
+    target = url.removeprefix(account.endpoint.url)
+    wait_until(lambda: account.send("GET", target, {})[0] == 403)
+    status, body = account.send("GET", target, {})
     assert (status, ElementTree.fromstring(body).findtext("Message")) == (403, "Request has expired")
 
 
@@ -328,7 +328,7 @@ SPELLINGS = (  # keys whose presigned URL an attacker writes so that another par
 @pytest.mark.usefixtures("unchanged")
 @pytest.mark.parametrize("version", ["s3", "s3v4"])
 @pytest.mark.parametrize("key", SPELLINGS)
-def test_presigned_url_opens_no_other_object_by_another_spelling(account: Account, version: str, key: str) -> None:
+def test_presigned_url_rejects_another_spelling_of_its_path(account: Account, version: str, key: str) -> None:
     s3 = account.client("s3", config=Config(signature_version=version))
     url = s3.generate_presigned_url("get_object", Params={"Bucket": BUCKET, "Key": key})
     path, _, query = url.removeprefix(account.endpoint.url).partition("?")
@@ -395,7 +395,7 @@ def test_unsigned_request_is_refused(account: Account, wanted: str) -> None:
 
 
 @pytest.mark.usefixtures("unchanged")
-def test_object_that_is_public_on_aws_is_private_here(account: Account) -> None:
+def test_public_object_is_private_in_the_emulator(account: Account) -> None:
     account.s3.put_object_acl(Bucket=BUCKET, Key="a b/secret.txt", ACL="public-read")
     assert account.send("GET", f"/{BUCKET}/a%20b/secret.txt", {})[0] == 403
     anonymous = account.client("s3", config=Config(signature_version=UNSIGNED))
@@ -438,14 +438,14 @@ TOKENS = ("", "x", "token", "0" * 22, "null", "\xe9", "x" * 10_000)
 @pytest.mark.usefixtures("unchanged")
 @pytest.mark.parametrize("route", ["ledger", "faults", "../_smsweep/ledger", "nothing", ""])
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
-def test_own_routes_need_the_token(account: Account, method: str, route: str) -> None:
+def test_admin_routes_need_the_token(account: Account, method: str, route: str) -> None:
     for token in TOKENS:
         status, body = account.send(method, f"/_smsweep/{route}", {"X-Smsweep-Token": token}, b'{"quota": 0}')
         assert (status, "ListTrainingJobs" in body) == (403, False)
 
 
 @pytest.mark.usefixtures("unchanged")
-def test_tokens_that_are_the_same_everywhere_are_not_issued(account: Account) -> None:
+def test_fixed_session_tokens_are_not_issued(account: Account) -> None:
     sts = account.client("sts")
     assert error_of(sts.get_session_token)[0] == "NotImplemented"
     assert error_of(sts.get_federation_token, Name="name")[0] == "NotImplemented"
@@ -478,7 +478,7 @@ def test_jobs_inherit_a_short_list_and_no_secret(account: Account) -> None:
 
 
 @pytest.mark.parametrize("name", OWNER)
-def test_request_cannot_name_a_variable_of_the_owner(account: Account, name: str) -> None:
+def test_request_cannot_read_a_variable_of_the_user(account: Account, name: str) -> None:
     job = f"names-{name.lower().replace('_', '-')}"
     found = account.run(job, SHOW, Environment={"SMSWEEP_SECRET_STOLEN": f"env:{name}"})
     assert f"{name} is not set here" in found["FailureReason"]
@@ -496,13 +496,13 @@ def test_data_folder_is_closed_to_other_users(account: Account, tmp_path: Path) 
         assert stat.S_IMODE(made.stat().st_mode) == 0o700
 
 
-def test_folder_that_is_open_to_others_is_refused(tmp_path: Path) -> None:
+def test_folder_that_other_users_can_read_is_refused(tmp_path: Path) -> None:
     shared = tmp_path / "shared"
     shared.mkdir()
     shared.chmod(0o755)
     (shared / "thesis.tex").touch()
     with (
-        pytest.raises(UsageError, match="other users may enter"),
+        pytest.raises(UsageError, match="other users can read"),
         emulator.endpoint(folder=shared, environ={"SMSWEEP_DIR": str(tmp_path / "s")}),
     ):
         pass
@@ -577,7 +577,7 @@ print(json.dumps({"uid": os.getuid(), "found": outcomes()}))
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 @pytest.mark.usefixtures("unchanged")
-def test_another_user_of_the_machine_gets_nothing(account: Account) -> None:
+def test_another_user_of_the_machine_has_no_access(account: Account) -> None:
     folder = account.endpoint.ledger.path.parent
     done = subprocess.run(
         [sys.executable, "-c", OTHER_USER, account.endpoint.url, str(NOBODY), str(os.getpid()), str(folder)],
@@ -635,7 +635,7 @@ HOSTS = (
 
 @pytest.mark.usefixtures("unchanged")
 @pytest.mark.parametrize("host", HOSTS)
-def test_foreign_host_is_refused_even_with_the_key(account: Account, host: str) -> None:
+def test_foreign_host_is_refused_with_a_valid_key(account: Account, host: str) -> None:
     host = host.replace("PORT", str(urlsplit(account.endpoint.url).port))
     target = f"/{BUCKET}/a%20b/secret.txt"
     for headers in (
@@ -666,7 +666,7 @@ PAGE_HEADERS = (
 
 @pytest.mark.usefixtures("unchanged")
 @pytest.mark.parametrize("headers", PAGE_HEADERS, ids=json.dumps)
-def test_request_of_a_page_is_refused_even_with_the_key(account: Account, headers: dict[str, str]) -> None:
+def test_request_of_a_web_page_is_refused_with_a_valid_key(account: Account, headers: dict[str, str]) -> None:
     target = f"/{BUCKET}/a%20b/secret.txt"
     for method in ("GET", "OPTIONS", "POST"):
         given = {**account.signed("s3", method, target, {}), **headers}
@@ -730,7 +730,7 @@ ATTACK = """async (url) => {
 
 @pytest.mark.usefixtures("unchanged")
 @pytest.mark.parametrize("host", ["127.0.0.1", "evil.example"])  # another port of this machine, or another site
-def test_page_on_another_origin_gets_nothing(account: Account, browser: Browser, host: str) -> None:
+def test_page_on_another_origin_has_no_access(account: Account, browser: Browser, host: str) -> None:
     found: dict[str, int] = {}
 
     def on_response(response: Any) -> None:
@@ -784,7 +784,7 @@ REBOUND = """async () => {
 
 
 @pytest.mark.usefixtures("unchanged")
-def test_page_after_dns_rebinding_gets_nothing(account: Account, browser: Browser) -> None:
+def test_page_has_no_access_after_dns_rebinding(account: Account, browser: Browser) -> None:
     learned = {}
     with site() as victim:
         for url in (victim.url, account.endpoint.url):
@@ -799,7 +799,7 @@ def test_page_after_dns_rebinding_gets_nothing(account: Account, browser: Browse
 
 
 @pytest.mark.usefixtures("unchanged")
-def test_presigned_url_in_a_page_shows_nothing(account: Account, browser: Browser) -> None:
+def test_presigned_url_in_a_page_gives_no_access(account: Account, browser: Browser) -> None:
     url = account.s3.generate_presigned_url("get_object", Params={"Bucket": BUCKET, "Key": "a b/secret.txt"})
     page = browser.new_context().new_page()
     with site() as evil:
@@ -811,11 +811,11 @@ def test_presigned_url_in_a_page_shows_nothing(account: Account, browser: Browse
     page.context.close()
 
 
-def test_client_with_another_name_for_the_endpoint_is_told_the_right_one(account: Account) -> None:
+def test_client_with_a_wrong_host_name_gets_the_right_url(account: Account) -> None:
     headers = {**LIST_JOBS, "Host": "build7.example:8471"}
     status, body = account.send("POST", "/", headers, b"{}")
     assert (status, json.loads(body)["message"]) == (
         403,
-        "The local endpoint is not served under the name 'build7.example'; "
+        "The emulator does not accept the host name 'build7.example'; "
         f"set AWS_ENDPOINT_URL to {account.endpoint.url}",
     )

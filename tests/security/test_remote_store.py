@@ -1,4 +1,4 @@
-"""Network to store: whatever S3 answers, and whatever is stored there, no agent ends and nothing is lost."""
+"""Boundary from network to store: no content or response of S3 ends an agent or loses data."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from smsweep.errors import (
     Superseded,
 )
 from smsweep.remote.s3_store import s3_object
-from smsweep.remote.s3_store.replica import Copies
-from smsweep.remote.s3_store.s3_object import MOST_ORDER_BYTES
+from smsweep.remote.s3_store.replica import Replica
+from smsweep.remote.s3_store.s3_object import MAX_COMMAND_BYTES
 from smsweep.remote.s3_store.save_interval import SHORTEST, interval_of
 from smsweep.store import notes
 from tests.security.conftest import PAUSE, SWEEP, RemoteStore, parse
@@ -34,7 +34,7 @@ from tests.security.conftest import PAUSE, SWEEP, RemoteStore, parse
 CONFLICTS = ("ConditionalRequestConflict", "OperationAborted")
 
 
-def test_writer_continues_after_the_answer_to_a_save_was_lost(remote: RemoteStore) -> None:
+def test_writer_continues_when_the_response_to_a_save_is_lost(remote: RemoteStore) -> None:
     writer = remote.writer("one")
     store = f"{remote.path}/store.db.gz"
     writer.store.put_note(SWEEP, "n", 1)
@@ -47,7 +47,7 @@ def test_writer_continues_after_the_answer_to_a_save_was_lost(remote: RemoteStor
     assert remote.note("n") == 2
 
 
-def test_writer_continues_after_a_save_that_arrives_late(remote: RemoteStore) -> None:
+def test_writer_continues_when_a_save_arrives_late(remote: RemoteStore) -> None:
     writer = remote.writer("one")
     store = f"{remote.path}/store.db.gz"
     for n in (1, 2):  # two saves in flight, of which only the first can count
@@ -61,7 +61,7 @@ def test_writer_continues_after_a_save_that_arrives_late(remote: RemoteStore) ->
     assert remote.note("n") == 3
 
 
-def test_writer_that_was_superseded_does_not_take_the_other_for_itself(remote: RemoteStore) -> None:
+def test_replaced_writer_does_not_confuse_the_other_with_itself(remote: RemoteStore) -> None:
     old = remote.writer("agent")
     store = f"{remote.path}/store.db.gz"
     old.store.put_note(SWEEP, "n", "old")
@@ -79,7 +79,7 @@ def test_writer_that_was_superseded_does_not_take_the_other_for_itself(remote: R
 
 
 @pytest.mark.parametrize("code", CONFLICTS)
-def test_conflicting_save_is_sent_again(remote: RemoteStore, code: str) -> None:
+def test_conflicting_save_is_repeated(remote: RemoteStore, code: str) -> None:
     writer = remote.writer("one")
     writer.store.put_note(SWEEP, "n", 1)
     fault = remote.s3.refuse("PUT", f"{remote.path}/store.db.gz", 409, code, times=2)
@@ -89,7 +89,7 @@ def test_conflicting_save_is_sent_again(remote: RemoteStore, code: str) -> None:
 
 
 @pytest.mark.parametrize("code", CONFLICTS)
-def test_save_that_conflicts_for_long_is_retryable(remote: RemoteStore, code: str) -> None:
+def test_save_is_retryable_after_many_conflicts(remote: RemoteStore, code: str) -> None:
     writer = remote.writer("one")
     writer.store.put_note(SWEEP, "n", 1)
     fault = remote.s3.refuse("PUT", f"{remote.path}/store.db.gz", 409, code, times=1_000)
@@ -134,45 +134,45 @@ HOSTILE_COMMANDS = {
 
 
 @pytest.mark.parametrize("body", HOSTILE_COMMANDS.values(), ids=HOSTILE_COMMANDS)
-def test_hostile_command_is_set_aside_after_one_attempt(remote: RemoteStore, body: bytes) -> None:
+def test_hostile_command_is_rejected_after_one_attempt(remote: RemoteStore, body: bytes) -> None:
     writer = remote.writer("one")
     writer.store.add_trials(SWEEP, 0, [{"x": 1}])
     remote.put("orders/1.json", body)
     remote.put("orders/2.json", PAUSE)
-    assert writer.obey() == 2
+    assert writer.run_commands() == 2
     assert writer.store.get_sweep(SWEEP).state == "paused", "the next command is carried out"
     assert writer.store.get_trial(SWEEP, 0).state == "pending"
     assert not writer.store.get_trial(SWEEP, 0).is_removed
     assert writer.store.get_note(SWEEP, "search_code") is None
     assert remote.objects("orders/") == {}
-    assert remote.objects("rejected/") == {"1.json": body[:MOST_ORDER_BYTES]}
+    assert remote.objects("rejected/") == {"1.json": body[:MAX_COMMAND_BYTES]}
     assert list(remote.note(notes.REJECTED_COMMANDS.key)) == ["1"]
-    assert writer.obey() == 0
+    assert writer.run_commands() == 0
 
 
 NAMES = ("no-suffix", "folder/in/it.json", "../../store.db.gz", "é.json", "a" * 900 + ".json", ".json")
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_command_with_a_hostile_name_is_set_aside(remote: RemoteStore, name: str) -> None:
+def test_command_with_a_hostile_name_is_rejected(remote: RemoteStore, name: str) -> None:
     writer = remote.writer("one")
     remote.put(f"orders/{name}", PAUSE)
-    assert writer.obey() == 1
+    assert writer.run_commands() == 1
     assert writer.store.get_sweep(SWEEP).state == "running"
     assert remote.objects("orders/") == {}
     assert list(remote.objects("rejected/").values()) == [PAUSE]
-    assert writer.obey() == 0
+    assert writer.run_commands() == 0
 
 
-def test_hostile_command_is_not_tried_by_the_next_agent_either(remote: RemoteStore) -> None:
+def test_hostile_command_is_not_carried_out_by_the_next_agent(remote: RemoteStore) -> None:
     remote.put("orders/1.json", b"\0")
     fault = remote.s3.refuse("PUT", f"{remote.path}/rejected/*", 503, "SlowDown", times=1_000)
     first = remote.writer("one")
     with pytest.raises(StoreUnavailable):
-        first.obey()
+        first.run_commands()
     fault.times = 0
     second = remote.writer("two")
-    assert second.obey() == 1
+    assert second.run_commands() == 1
     assert remote.objects("rejected/") == {"1.json": b"\0"}
     assert remote.objects("orders/") == {}
 
@@ -180,26 +180,26 @@ def test_hostile_command_is_not_tried_by_the_next_agent_either(remote: RemoteSto
 def test_command_that_cannot_be_read_or_deleted_does_not_end_the_agent(remote: RemoteStore) -> None:
     writer = remote.writer("one")
     remote.put("orders/1.json", PAUSE)
-    for method in ("GET", "DELETE"):  # encrypted with a key of somebody else's, and locked
+    for method in ("GET", "DELETE"):  # encrypted with a foreign key, and locked
         remote.s3.refuse(method, f"{remote.path}/orders/1.json", 403, "AccessDenied", times=2)
-    assert writer.obey() == 1
-    assert writer.obey() == 1
+    assert writer.run_commands() == 1
+    assert writer.run_commands() == 1
     assert writer.store.get_sweep(SWEEP).state == "running"
     assert "access denied" in notes.REJECTED_COMMANDS.get(writer.store, SWEEP)["1"]
 
 
-def test_many_commands_are_each_carried_out_once_although_the_agent_is_killed(remote: RemoteStore) -> None:
+def test_commands_are_carried_out_once_when_the_agent_is_killed(remote: RemoteStore) -> None:
     first = remote.writer("one")
     first.store.add_trials(SWEEP, 0, [{"x": 1}])
     for n in range(150):
         remote.put(f"orders/{n:03}.json", PAUSE)
     remote.s3.refuse("DELETE", f"{remote.path}/orders/*", 503, "SlowDown", times=3)
     with pytest.raises(StoreUnavailable):
-        first.obey()
+        first.run_commands()
     first.store.set_sweep_state(SWEEP, [SweepState.PAUSED], SweepState.RUNNING)
     first.save()
     second = remote.writer("two")
-    assert second.obey() == 150
+    assert second.run_commands() == 150
     assert second.store.get_sweep(SWEEP).state == "running", "not a second time"
 
 
@@ -243,15 +243,15 @@ HOSTILE_STORES = {
 
 
 @pytest.mark.parametrize("body", HOSTILE_STORES.values(), ids=HOSTILE_STORES)
-def test_hostile_store_object_hides_no_good_copy(remote: RemoteStore, body: bytes) -> None:
-    with closing(Copies(remote.folder / "copies", remote.shelf, parse)) as copies:
+def test_hostile_store_object_does_not_replace_a_valid_copy(remote: RemoteStore, body: bytes) -> None:
+    with closing(Replica(remote.folder / "copies", remote.s3_store, parse)) as copies:
         good = copies.newest().written_at
         remote.put("store.db.gz", body)
         for _ in range(2):
             found = copies.newest()
             assert found.store.get_sweep(SWEEP).id == SWEEP
             assert (found.written_at, bool(found.trouble)) == (good, True)
-    with closing(Copies(remote.folder / "copies", remote.shelf, parse)) as later:
+    with closing(Replica(remote.folder / "copies", remote.s3_store, parse)) as later:
         assert later.newest().store.get_sweep(SWEEP).id == SWEEP
 
 
@@ -260,28 +260,26 @@ def test_hostile_store_object_is_an_error_and_leaves_no_file(remote: RemoteStore
     remote.put("store.db.gz", body)
     with pytest.raises(StoreError, match="smsweep/agents/"):
         remote.writer("one")
-    with closing(Copies(remote.folder / "copies", remote.shelf, parse)) as copies, pytest.raises(StoreError):
+    with closing(Replica(remote.folder / "copies", remote.s3_store, parse)) as copies, pytest.raises(StoreError):
         copies.newest()
     assert not list((remote.folder / "copies").glob("*.db"))
     assert remote.objects()["store.db.gz"] == body, "nothing is written over it"
 
 
-def test_store_that_unpacks_to_more_than_a_disk_is_refused(
-    remote: RemoteStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(s3_object, "MOST_STORE_BYTES", 10 << 20)
+def test_too_large_store_is_rejected(remote: RemoteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(s3_object, "MAX_STORE_BYTES", 10 << 20)
     remote.put("store.db.gz", packed(bytes(20 << 20)))
-    with pytest.raises(StoreDamaged, match="unpacks to more than"):
-        remote.shelf.fetch(remote.folder / "bomb.db")
+    with pytest.raises(StoreDamaged, match="bytes unpacked"):
+        remote.s3_store.fetch(remote.folder / "bomb.db")
     assert not (remote.folder / "bomb.db").exists()
 
 
-def test_download_that_breaks_off_is_tried_again_later(remote: RemoteStore) -> None:
+def test_interrupted_download_is_retryable(remote: RemoteStore) -> None:
     remote.s3.cut_answer("GET", f"{remote.path}/store.db.gz")
-    with pytest.raises(StoreUnavailable, match="broke off"):
-        remote.shelf.fetch(remote.folder / "cut.db")
+    with pytest.raises(StoreUnavailable, match="the download failed"):
+        remote.s3_store.fetch(remote.folder / "cut.db")
     assert not (remote.folder / "cut.db").exists()
-    assert remote.shelf.fetch(remote.folder / "cut.db") is not None
+    assert remote.s3_store.fetch(remote.folder / "cut.db") is not None
 
 
 SIGNS = (b"", b"\0", b"[]", b"null", b"[" * 100_000, b"{" * 60_000, b'{"job": 1e999}', b'{"saves_every_s": NaN}')
@@ -289,18 +287,16 @@ MORE_SIGNS = (b'{"saves_every_s": -1}', b'{"saves_every_s": "x"}', b'{"saves_eve
 
 
 @pytest.mark.parametrize("body", [*SIGNS, *MORE_SIGNS], ids=lambda body: body[:30].decode())
-def test_hostile_sign_of_life_is_read_as_none(remote: RemoteStore, body: bytes) -> None:
+def test_hostile_heartbeat_is_ignored(remote: RemoteStore, body: bytes) -> None:
     remote.put("alive.json", body)
-    sign, age = remote.shelf.look()
+    sign, age = remote.s3_store.read_heartbeat()
     assert isinstance(sign, dict)
     assert age is not None
     assert interval_of(sign) == SHORTEST
 
 
 @pytest.mark.parametrize("code", CONFLICTS)
-def test_source_upload_that_conflicts_is_sent_again(
-    remote: RemoteStore, aws: Aws, tmp_path: Path, code: str
-) -> None:
+def test_conflicting_source_upload_is_repeated(remote: RemoteStore, aws: Aws, tmp_path: Path, code: str) -> None:
     (tmp_path / "assets").mkdir()
     (tmp_path / "assets" / "source.tar.gz").write_bytes(b"source")
     fault = remote.s3.refuse("PUT", f"/{remote.bucket}/assets/*", 409, code, times=3)
@@ -311,7 +307,7 @@ def test_source_upload_that_conflicts_is_sent_again(
     )
 
 
-def test_source_upload_that_conflicts_for_long_is_no_upload(remote: RemoteStore, aws: Aws, tmp_path: Path) -> None:
+def test_source_upload_fails_after_many_conflicts(remote: RemoteStore, aws: Aws, tmp_path: Path) -> None:
     (tmp_path / "assets").mkdir()
     (tmp_path / "assets" / "source.tar.gz").write_bytes(b"source")
     remote.s3.refuse("PUT", f"/{remote.bucket}/assets/*", 409, CONFLICTS[0], times=1_000)
@@ -320,7 +316,7 @@ def test_source_upload_that_conflicts_for_long_is_no_upload(remote: RemoteStore,
 
 
 @pytest.mark.parametrize("code", CONFLICTS)
-def test_results_and_checkpoints_that_conflict_are_sent_again(
+def test_conflicting_upload_of_results_and_checkpoints_is_repeated(
     remote: RemoteStore, tmp_path: Path, code: str
 ) -> None:
     place = S3Place(remote.s3.environ(), tmp_path / "cache")
@@ -342,7 +338,7 @@ PASSING = (
 
 
 @pytest.mark.parametrize(("status", "code"), PASSING)
-def test_trouble_that_passes_fails_no_job(remote: RemoteStore, tmp_path: Path, status: int, code: str) -> None:
+def test_temporary_error_fails_no_job(remote: RemoteStore, tmp_path: Path, status: int, code: str) -> None:
     place = S3Place(remote.s3.environ(), tmp_path / "cache")
     (tmp_path / "model.tar.gz").write_bytes(b"model")
     fault = remote.s3.refuse("PUT", f"/{remote.bucket}/out/*", status, code, times=1_000)
@@ -353,7 +349,7 @@ def test_trouble_that_passes_fails_no_job(remote: RemoteStore, tmp_path: Path, s
 
 
 @pytest.mark.parametrize(("status", "code"), PASSING)
-def test_trouble_that_passes_ends_no_agent(remote: RemoteStore, status: int, code: str) -> None:
+def test_temporary_error_ends_no_agent(remote: RemoteStore, status: int, code: str) -> None:
     writer = remote.writer("one")
     writer.store.put_note(SWEEP, "n", 1)
     fault = remote.s3.refuse("PUT", f"{remote.path}/*", status, code, times=1_000)
@@ -364,7 +360,7 @@ def test_trouble_that_passes_ends_no_agent(remote: RemoteStore, status: int, cod
     assert remote.note("n") == 1
 
 
-def test_refusal_that_does_not_pass_fails_the_job(remote: RemoteStore, tmp_path: Path) -> None:
+def test_permanent_error_fails_the_job(remote: RemoteStore, tmp_path: Path) -> None:
     place = S3Place(remote.s3.environ(), tmp_path / "cache")
     (tmp_path / "model.tar.gz").write_bytes(b"model")
     remote.s3.refuse("PUT", f"/{remote.bucket}/out/*", 403, "AccessDenied", times=10)
@@ -372,7 +368,7 @@ def test_refusal_that_does_not_pass_fails_the_job(remote: RemoteStore, tmp_path:
         place.upload(tmp_path / "model.tar.gz", f"s3://{remote.bucket}/out/model.tar.gz")
 
 
-def test_result_whose_download_breaks_off_is_an_error_that_may_pass(
+def test_interrupted_download_of_a_result_is_a_temporary_error(
     remote: RemoteStore, aws: Aws, tmp_path: Path
 ) -> None:
     remote.s3.client().put_object(Bucket=remote.bucket, Key="out/model.tar.gz", Body=b"x" * 100_000)
@@ -381,7 +377,7 @@ def test_result_whose_download_breaks_off_is_an_error_that_may_pass(
         fetch(aws, f"s3://{remote.bucket}/out/model.tar.gz", tmp_path / "model.tar.gz")
 
 
-def test_endpoint_keeps_checkpoints_that_could_not_be_sent(remote: RemoteStore, tmp_path: Path) -> None:
+def test_emulator_keeps_checkpoints_when_their_upload_fails(remote: RemoteStore, tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path / "ck", f"s3://{remote.bucket}/ck", S3(remote.s3.environ(), tmp_path / "c"))
     checkpoints.restore()
     (tmp_path / "ck" / "a").write_bytes(b"a")

@@ -1,7 +1,7 @@
-"""A package index that serves other files than the pinned ones gets none of them installed, and runs no code.
+"""Files of a hostile package index are not installed, and their code does not run.
 
-The project's own install commands run in a copy of the project whose pins are of one small package. The index on
-loopback serves either the file that is pinned, or one of several hostile ones.
+The project's own install commands run in a copy of the project that pins one small package. The index on loopback
+serves the pinned file, or one of several hostile files.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def wheel_of(files: Mapping[str, str], name: str, version: str, requires: str = 
 
 
 def evil_source(place: Place) -> bytes:
-    """Return a source archive whose setup.py runs where somebody asks for its metadata."""
+    """Return a source archive whose setup.py runs when its metadata is read."""
     script = f"import pathlib; pathlib.Path({str(place.mark)!r}).touch()\nraise SystemExit(1)\n"
     data = io.BytesIO()
     with tarfile.open(fileobj=data, mode="w:gz") as archive:
@@ -357,7 +357,7 @@ def test_the_pinned_file_is_found_among_others(
     assert not place.mark.exists()
 
 
-def test_building_this_folder_asks_no_index(place: Place, tmp_path: Path) -> None:
+def test_build_of_this_folder_uses_no_index(place: Place, tmp_path: Path) -> None:
     """An index may offer a build backend, but the pinned one must be there already."""
     index = tmp_path / "index"
     (index / "hatchling").mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""From a trial to its agent: whatever a script does to its job's folder, or prints, concerns that trial alone."""
+"""Boundary from trial to agent: the files and the output of a script affect its own trial only."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ acts = {
 }
 acts[run.config.kind]()
 """
-FAILS = {  # what the script does -> what the trial's reason says
+FAILS = {  # action of the script -> reason of the trial
     "stop is garbage": "stop.json is not a JSON object",
     "stop is of nobody": "stop.json is not an order to stop",
     "stop has no time": "stop.json is not an order to stop",
@@ -148,7 +148,7 @@ def trial_of(desk: Desk, kind: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("kind", FAILS)
-def test_a_script_that_damages_its_job_folder_fails_its_trial(attacked: Desk, kind: str) -> None:
+def test_script_that_damages_its_job_folder_fails_its_trial(attacked: Desk, kind: str) -> None:
     trial = trial_of(attacked, kind)
     assert (trial["state"], trial["attempt"]) == ("failed", 0)
     assert FAILS[kind] in trial["reason"]
@@ -156,13 +156,13 @@ def test_a_script_that_damages_its_job_folder_fails_its_trial(attacked: Desk, ki
 
 
 @pytest.mark.parametrize("kind", HARMLESS)
-def test_other_trials_of_that_agent_finish(attacked: Desk, kind: str) -> None:
+def test_other_trials_of_the_agent_finish(attacked: Desk, kind: str) -> None:
     trial = trial_of(attacked, kind)
     assert (trial["state"], trial["objective"]) == ("finished", 1)
 
 
 @pytest.mark.parametrize("text", ["-1", "0", "1", "", "-15", "1 2", "9" * 19])
-def test_a_pid_that_means_other_processes_is_never_signalled(
+def test_pid_of_another_process_is_never_signalled(
     tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     signalled: list[int] = []
@@ -225,7 +225,7 @@ def flooded(tmp_path_factory: pytest.TempPathFactory) -> Desk:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_megabyte_of_hostile_lines_keeps_no_metric_behind_it_from_being_read(flooded: Desk, kind: str) -> None:
+def test_metric_after_a_megabyte_of_hostile_lines_is_read(flooded: Desk, kind: str) -> None:
     trial = trial_of(flooded, kind)
     assert (trial["state"], trial["objective"]) == ("finished", 0.5)
     shown = flooded.call("logs", f"{(flooded.folder / 'id').read_text()}/{trial['number']}")
@@ -272,7 +272,7 @@ DAMAGE = [
 
 @pytest.mark.docker
 @pytest.mark.parametrize(("name", "make"), DAMAGE)
-def test_a_container_whose_job_folder_is_damaged_fails_alone_for_the_agent_that_takes_it_over(
+def test_container_with_damaged_job_folder_fails_alone(
     containers: Jobs, name: str, make: Callable[[Path], object]
 ) -> None:
     script = "import time; print('ready', flush=True); time.sleep({})"
@@ -293,9 +293,7 @@ def test_a_container_whose_job_folder_is_damaged_fails_alone_for_the_agent_that_
 
 
 @pytest.mark.docker
-def test_a_container_that_replaces_its_output_folder_by_a_link_reads_nothing_of_this_machine(
-    containers: Jobs, tmp_path: Path
-) -> None:
+def test_container_that_links_its_output_folder_reads_no_host_files(containers: Jobs, tmp_path: Path) -> None:
     private = tmp_path / "private"
     private.mkdir()
     (private / "failure").write_text("a secret of this machine")
@@ -310,9 +308,7 @@ os.kill(os.getppid(), 9)
 
 
 @pytest.mark.parametrize("make", [garbage, other, os.mkdir, os.mkfifo])
-def test_a_process_whose_request_is_damaged_fails_alone_for_the_agent_that_takes_it_over(
-    processes: Jobs, make: Callable[[Path], object]
-) -> None:
+def test_process_with_damaged_request_fails_alone(processes: Jobs, make: Callable[[Path], object]) -> None:
     script = "import time; print('ready', flush=True); time.sleep({})"
     broken = processes.start("broken", script.format(120))
     whole = processes.start("whole", script.format(2))
@@ -326,7 +322,7 @@ def test_a_process_whose_request_is_damaged_fails_alone_for_the_agent_that_takes
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.write_text("")], ids=["pipe", "file"])
-def test_a_job_whose_folder_another_script_has_taken_is_refused(
+def test_job_is_refused_when_another_script_has_created_its_folder(
     processes: Jobs, make: Callable[[Path], object]
 ) -> None:
     (processes.folder / "jobs").mkdir()
@@ -336,7 +332,7 @@ def test_a_job_whose_folder_another_script_has_taken_is_refused(
 
 
 @pytest.mark.parametrize("name", ["lock", "output.log"])
-def test_a_job_whose_folder_holds_a_pipe_before_it_starts_is_refused(processes: Jobs, name: str) -> None:
+def test_job_is_refused_when_its_folder_has_a_pipe(processes: Jobs, name: str) -> None:
     request = processes.request("piped", "print('ran')")
     folder = processes.folder / "jobs" / request["TrainingJobName"]
     folder.mkdir(parents=True)
@@ -345,7 +341,7 @@ def test_a_job_whose_folder_holds_a_pipe_before_it_starts_is_refused(processes: 
         processes.backend.submit(request)
 
 
-def test_recover_leaves_out_a_job_whose_request_is_damaged(tmp_path: Path) -> None:
+def test_recover_skips_a_job_with_a_damaged_request(tmp_path: Path) -> None:
     desk = Desk(tmp_path, {"train.py": "import smsweep\nsmsweep.log({'loss': 1})", "sweep.yaml": grid(x=[1, 2])})
     sweep_id = desk.run()
     for file in tmp_path.glob(".smsweep/store.db*"):
@@ -357,7 +353,7 @@ def test_recover_leaves_out_a_job_whose_request_is_damaged(tmp_path: Path) -> No
     assert [trial["number"] for trial in desk.trials(sweep_id)] == [1]
 
 
-def test_commands_that_read_a_damaged_job_folder_end(tmp_path: Path) -> None:
+def test_commands_end_on_a_damaged_job_folder(tmp_path: Path) -> None:
     desk = Desk(tmp_path, {"train.py": "import smsweep\nsmsweep.log({'loss': 1})", "sweep.yaml": grid(x=[1, 2])})
     sweep_id = desk.run()
     job = tmp_path / f".smsweep/jobs/smsweep-{sweep_id}-0-0"
@@ -371,7 +367,7 @@ def test_commands_that_read_a_damaged_job_folder_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seconds", [1e18, 1e300, 250_000_000_000.0])
-def test_a_date_outside_of_the_calendar_damages_a_file(
+def test_date_out_of_range_is_a_damaged_file(
     tmp_path: Path, seconds: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "pid").write_text("1")

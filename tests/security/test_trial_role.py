@@ -1,4 +1,4 @@
-"""Trial to agent in S3: with the role that `smsweep iam` prints, a training script cannot reach any agent."""
+"""Boundary from trial to agent in S3: the role of trials has no access to agents."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from moto.iam.access_control import IAMPolicy, PermissionResult
 from smsweep.aws.client import Aws
 from smsweep.errors import StoreError, UsageError
 from smsweep.remote.record import read_records
-from smsweep.remote.s3_store.s3_object import Order, Shelf
+from smsweep.remote.s3_store.s3_object import S3Store, SentCommand
 from smsweep.remote.s3_store.writer import Writer
 from smsweep.services import iam
 from smsweep.services.agents import detach
@@ -75,9 +75,9 @@ class Cloud:
         sweep_id = create.sweep(CONFIG, job=self.job(name))
         uri = detach.send_away(sweep_id, {}, with_agent=False).uri
         with closing(Aws(self.s3.environ())) as aws:
-            shelf = Shelf(aws, uri)
-            shelf.send(Order(id="1", document=json.loads(PAUSE)))
-            shelf.say_alive({"job": ""})
+            s3_store = S3Store(aws, uri)
+            s3_store.send_command(SentCommand(id="1", document=json.loads(PAUSE)))
+            s3_store.write_heartbeat({"job": ""})
         return sweep_id
 
     def agents(self) -> dict[str, str]:
@@ -133,7 +133,7 @@ def is_denied(attempt: Callable[[], object]) -> bool:
 
 @pytest.mark.parametrize("name", JOBS)
 @pytest.mark.parametrize("is_for_one_sweep", [False, True], ids=["all sweeps", "one sweep"])
-def test_trials_role_reaches_nothing_of_any_agent(cloud: Cloud, name: str, is_for_one_sweep: bool) -> None:
+def test_trial_role_cannot_access_agent_objects(cloud: Cloud, name: str, is_for_one_sweep: bool) -> None:
     before = cloud.agents()
     kinds = ("store.db.gz", "alive.json", "orders/1.json", "source/", "code/")
     wanted = [f"/{sweep_id}/{kind}" for kind in kinds for sweep_id in (cloud.own, cloud.other)]
@@ -152,7 +152,7 @@ def test_trials_role_reaches_nothing_of_any_agent(cloud: Cloud, name: str, is_fo
 
 
 @pytest.mark.parametrize("name", JOBS)
-def test_trials_role_changes_no_source_of_another_job(cloud: Cloud, name: str) -> None:
+def test_trial_role_cannot_change_the_source_of_another_job(cloud: Cloud, name: str) -> None:
     where = {"Bucket": cloud.bucket, "Key": "smsweep/assets/1-2/source.tar.gz"}
     cloud.s3.client().put_object(**where, Body=b"source")
     trial = cloud.role(iam.policies(cloud.job(name))["role"])
@@ -162,7 +162,7 @@ def test_trials_role_changes_no_source_of_another_job(cloud: Cloud, name: str) -
         assert is_denied(lambda: trial.delete_object(**where))
 
 
-def test_trials_role_of_one_sweep_reaches_its_own_checkpoints_alone(cloud: Cloud) -> None:
+def test_trial_role_can_access_its_own_checkpoints_only(cloud: Cloud) -> None:
     trial = cloud.role(iam.policies(cloud.job("output below a prefix"), cloud.own)["role"])
     with cloud.s3.policies_enforced():
         for sweep_id, may in ((cloud.own, True), (cloud.other, False), (f"{cloud.own}x", False), ("*", False)):
@@ -173,31 +173,31 @@ def test_trials_role_of_one_sweep_reaches_its_own_checkpoints_alone(cloud: Cloud
                 assert (put, got) == (not may, not may), key
 
 
-def test_a_sweeps_own_job_yaml_counts_where_none_is_named(cloud: Cloud) -> None:
+def test_job_yaml_of_the_sweep_is_the_default(cloud: Cloud) -> None:
     job = cloud.job("output below a prefix")
     assert iam.policies(sweep=cloud.own) == iam.policies(job, cloud.own) != iam.policies(job, cloud.other)
     with pytest.raises(UsageError, match="no sweep id"):
         iam.policies(job, "*")
 
 
-def test_agents_role_does_all_that_an_agent_does_with_its_store(cloud: Cloud, tmp_path: Path) -> None:
+def test_agent_role_allows_all_calls_of_an_agent_to_its_store(cloud: Cloud, tmp_path: Path) -> None:
     own = cloud.detach("checkpoints anywhere in the bucket")
     records = read_records(Path(".smsweep"))
     assert records[own].uri == f"s3://{cloud.bucket}/smsweep/agents/{own}"
     environ = cloud.s3.new_role(iam.policies(sweep=own)["agent"])
     with cloud.s3.policies_enforced(), closing(Aws(environ)) as aws:
-        shelf = Shelf(aws, records[own].uri)
-        shelf.send(Order(id="2", document={"do": "nonsense"}))
-        with closing(Writer(shelf, own, tmp_path / "agent", read_stored, "agent")) as writer:
-            assert writer.obey() == 2
+        s3_store = S3Store(aws, records[own].uri)
+        s3_store.send_command(SentCommand(id="2", document={"do": "nonsense"}))
+        with closing(Writer(s3_store, own, tmp_path / "agent", read_stored, "agent")) as writer:
+            assert writer.run_commands() == 2
             assert writer.store.get_sweep(own).state == "paused"
-            shelf.say_alive({})
-        assert shelf.orders() == []
+            s3_store.write_heartbeat({})
+        assert s3_store.received_commands() == []
         with pytest.raises(StoreError, match="access denied to s3:GetObject"):
-            Shelf(aws, records[cloud.other].uri).fetch(tmp_path / "other.db")
+            S3Store(aws, records[cloud.other].uri).fetch(tmp_path / "other.db")
 
 
-def test_launchers_policy_is_enough_to_detach_and_to_command(
+def test_launcher_policy_allows_detach_and_commands(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     job = cloud.job("output below a prefix")
@@ -207,14 +207,14 @@ def test_launchers_policy_is_enough_to_detach_and_to_command(
     with cloud.s3.policies_enforced():
         uri = detach.send_away(sweep_id, {}, with_agent=False).uri
         with closing(Aws(os.environ)) as aws:
-            shelf = Shelf(aws, uri)
-            shelf.send(Order(id="1", document={}))
-            assert shelf.has("1")
-            shelf.fetch(tmp_path / "store.db")
+            s3_store = S3Store(aws, uri)
+            s3_store.send_command(SentCommand(id="1", document={}))
+            assert s3_store.has_command("1")
+            s3_store.fetch(tmp_path / "store.db")
 
 
 @pytest.mark.parametrize("agent", [{}, {"role": ROLE}, {"instance_type": "ml.t3.medium"}], ids=str)
-def test_agent_without_a_role_of_its_own_is_not_started(cloud: Cloud, agent: dict[str, str]) -> None:
+def test_agent_without_its_own_role_is_not_started(cloud: Cloud, agent: dict[str, str]) -> None:
     before, records = cloud.agents(), read_records(Path(".smsweep"))
     job = {**cloud.job("output below a prefix"), "instance_type": "ml.m5.large", "agent": agent}
     with pytest.raises(UsageError, match="needs a role of its own"):
@@ -222,7 +222,7 @@ def test_agent_without_a_role_of_its_own_is_not_started(cloud: Cloud, agent: dic
     assert (cloud.agents(), read_records(Path(".smsweep"))) == (before, records)
 
 
-def test_run_with_an_agent_without_a_role_of_its_own_creates_no_sweep(cloud: Cloud, tmp_path: Path) -> None:
+def test_run_creates_no_sweep_when_the_agent_has_no_role(cloud: Cloud, tmp_path: Path) -> None:
     job = {**cloud.job("output below a prefix"), "instance_type": "ml.m5.large", "agent": {}}
     for name, text in (("sweep.yaml", json.dumps(CONFIG)), ("job.yaml", json.dumps(job)), ("train.py", "")):
         (tmp_path / name).write_text(text)
@@ -251,7 +251,7 @@ POWERS = (
 
 
 @pytest.mark.parametrize("name", ["", "output anywhere in the bucket"])
-def test_trials_role_is_denied_whatever_the_bucket(name: str) -> None:
+def test_trial_role_is_denied_in_any_bucket(name: str) -> None:
     job = {**JOBS[name], "role": ROLE, "agent": {"role": AGENT_ROLE}} if name else None
     policy = IAMPolicy(json.dumps(iam.policies(job)["role"]))
     for action in ACTIONS:

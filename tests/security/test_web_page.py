@@ -1,9 +1,9 @@
-"""Attacks on the live page: by programs without its token, by other pages, and by other servers on this machine.
+"""Attacks on the live page by programs without its token, by other pages, and by other servers on this machine.
 
-Each request is refused, no answer holds data, and no sweep changes.
+Each request is refused, no response has data, and no sweep changes.
 """
 
-# One file: one page is served for all of these tests.
+# One file, because all of these tests share one server.
 from __future__ import annotations
 
 import json
@@ -111,7 +111,7 @@ FORMS = tuple(without_token("", 0))
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_request_without_the_token_gets_nothing(target: Target, stranger: Client, form: str) -> None:
+def test_request_without_the_token_is_refused(target: Target, stranger: Client, form: str) -> None:
     port = urlsplit(stranger.served.url).port or 0
     headers = without_token(stranger.served.token, port)[form]
     for path in target.reads:
@@ -123,7 +123,7 @@ def test_request_without_the_token_gets_nothing(target: Target, stranger: Client
 @pytest.mark.parametrize(
     "place", ["/api/sweeps?token={}", "/new?token={}", "/sweeps/x?token={}", "//?token={}", "/static/?token={}"]
 )
-def test_token_in_the_address_counts_on_the_first_page_only(target: Target, stranger: Client, place: str) -> None:
+def test_token_in_the_url_is_accepted_on_the_first_page_only(target: Target, stranger: Client, place: str) -> None:
     answer = stranger.get(place.format(stranger.served.token))
     assert "set-cookie" not in answer.headers
     assert answer.status in (401, 404)
@@ -169,7 +169,7 @@ def test_page_key_without_the_cookie_gives_no_data(target: Target, stranger: Cli
             target.check(stranger.post(path, BODY, Cookie=wrong, X_CSRF_Token=key), 401)
 
 
-def test_both_together_give_data(target: Target, stranger: Client) -> None:
+def test_cookie_with_the_page_key_gives_data(target: Target, stranger: Client) -> None:
     cookie, key = target.entered()
     assert target.sweep_id in stranger.get("/api/sweeps", Cookie=cookie, X_CSRF_Token=key).text
     answer = stranger.post(target.changes[0], {}, Cookie=cookie, X_CSRF_Token=key)
@@ -198,9 +198,7 @@ ORIGINS = (
 
 
 @pytest.mark.parametrize("origin", ORIGINS)
-def test_change_that_another_origin_asks_for_does_not_happen(
-    target: Target, stranger: Client, origin: str
-) -> None:
+def test_change_from_another_origin_is_refused(target: Target, stranger: Client, origin: str) -> None:
     cookie, key = target.entered()
     origin = origin.replace("PORT", str(urlsplit(stranger.served.url).port)) or "x"
     for path in target.changes:
@@ -208,7 +206,7 @@ def test_change_that_another_origin_asks_for_does_not_happen(
 
 
 @pytest.mark.parametrize("relation", ["cross-site", "same-site"])
-def test_data_that_another_page_asks_for_is_refused(target: Target, stranger: Client, relation: str) -> None:
+def test_data_request_from_another_page_is_refused(target: Target, stranger: Client, relation: str) -> None:
     cookie, key = target.entered()
     headers = {"Cookie": cookie, "X_CSRF_Token": key, "Sec_Fetch_Site": relation}
     for path in target.reads:
@@ -240,7 +238,7 @@ HOSTS = (
 
 
 @pytest.mark.parametrize("host", HOSTS)
-def test_foreign_host_name_is_refused_even_with_the_token(target: Target, host: str) -> None:
+def test_foreign_host_name_is_refused_with_a_valid_token(target: Target, host: str) -> None:
     host = host.replace("PORT", str(urlsplit(target.client.served.url).port))
     for path in (*target.reads, "/", f"/?token={target.client.served.token}"):
         answer = target.client.get(path, Host=host)
@@ -254,7 +252,7 @@ METHODS = ("GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_change_by_another_method_does_not_happen(target: Target, method: str) -> None:
+def test_change_by_another_method_is_refused(target: Target, method: str) -> None:
     for path in target.changes:
         body = None if method in ("GET", "HEAD", "CONNECT", "TRACE") else BODY
         target.check(target.client.ask(method, path, body, X_HTTP_Method_Override="POST"), 400, 404, 405, 415)
@@ -274,7 +272,7 @@ KINDS = (
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_form_of_another_page_is_no_change(target: Target, kind: str) -> None:
+def test_form_of_another_page_changes_nothing(target: Target, kind: str) -> None:
     """A page can send these without asking the server first."""
     for path in target.changes:
         target.check(target.client.ask("POST", path, "labels=a", Content_Type=kind), 415)
@@ -312,7 +310,7 @@ BODIES: dict[str, Callable[[], str]] = {
 
 
 @pytest.mark.parametrize("name", BODIES)
-def test_body_that_no_page_sends_is_refused(target: Target, name: str) -> None:
+def test_invalid_body_is_refused(target: Target, name: str) -> None:
     body = BODIES[name]()
     for path in (path for path in target.changes if "/sweeps/" not in path):
         answer = target.client.post(path, body)
@@ -362,7 +360,7 @@ PATHS = (
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_file_that_is_not_of_the_page_is_not_served(target: Target, stranger: Client, path: str) -> None:
+def test_file_outside_of_the_page_is_not_served(target: Target, stranger: Client, path: str) -> None:
     for asking in (stranger, target.client):
         answer = asking.get(path)
         target.check(answer, 404)
@@ -373,7 +371,7 @@ NAMES = ("../../../etc/passwd", "..", ".", "%", "a/b", "a\0b", "' OR 1=1 --", "x
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_name_that_is_no_sweep_gives_no_data(target: Target, name: str) -> None:
+def test_unknown_sweep_gives_no_data(target: Target, name: str) -> None:
     found = quote(name, safe="")
     for path in (f"/api/sweeps/{found}", f"/api/sweeps/{found}/trials/0/log", f"/api/draft?t={found}"):
         target.check(target.client.get(path), 400, 404, 405)
@@ -404,7 +402,7 @@ def signed_in(target: Target, browser: Browser) -> Iterator[Page]:
     context.close()
 
 
-def test_another_server_on_this_machine_gets_a_cookie_that_opens_nothing(
+def test_cookie_is_useless_for_another_server_on_this_machine(
     target: Target, stranger: Client, signed_in: Page
 ) -> None:
     with site() as other:
@@ -426,7 +424,7 @@ def test_another_server_on_this_machine_gets_a_cookie_that_opens_nothing(
     stolen.close()
 
 
-def test_user_stays_signed_in_for_other_tabs_and_loads(target: Target, signed_in: Page) -> None:
+def test_user_stays_signed_in_in_other_tabs(target: Target, signed_in: Page) -> None:
     tab = signed_in.context.new_page()
     tab.goto(f"{target.client.served.url}/sweeps/{target.sweep_id}")
     expect(tab.get_by_role("heading", name="Trials").or_(tab.get_by_text("paused")).first).to_be_visible()
@@ -434,7 +432,7 @@ def test_user_stays_signed_in_for_other_tabs_and_loads(target: Target, signed_in
     expect(tab.get_by_text("paused").first).to_be_visible()
 
 
-def test_page_that_was_started_again_asks_for_its_new_token(folder: Path, browser: Browser) -> None:
+def test_restarted_page_needs_its_new_token(folder: Path, browser: Browser) -> None:
     record(1)
     context = browser.new_context()
     page = context.new_page()
@@ -559,9 +557,7 @@ def test_page_after_dns_rebinding_reads_and_changes_nothing(target: Target, sign
     assert target.state() == target.before
 
 
-def test_token_that_stays_the_same_gives_a_stolen_cookie_no_longer_life(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_fixed_token_does_not_extend_a_stolen_cookie(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With SMSWEEP_UI_TOKEN cookie and key outlive the server; the cookie alone is as useless as before."""
     monkeypatch.setenv(TOKEN_VAR, "a token that stays the same")
     with serving() as first:

@@ -1,4 +1,4 @@
-"""User to user: what another user of this machine puts into, or in place of, the folder of a user's sweeps."""
+"""Boundary between users: files that another user puts into the workspace, or in place of it."""
 
 # One file: the hostile inputs of one boundary
 
@@ -227,7 +227,7 @@ def test_planted_folder_is_refused_with_instructions(desk: Desk, plant: Callable
 
 
 @pytest.mark.parametrize("verb", [("ls",), ("show", "abcd1234"), ("plan", "abcd1234"), ("logs", "abcd1234/0")])
-def test_commands_that_only_read_refuse_a_strangers_folder(desk: Desk, verb: tuple[str, ...]) -> None:
+def test_read_only_commands_refuse_a_foreign_folder(desk: Desk, verb: tuple[str, ...]) -> None:
     sweep_id = desk.sweep()
     for path in (home(desk), *home(desk).rglob("*")):
         os.chown(path, STRANGER, STRANGER)
@@ -236,13 +236,13 @@ def test_commands_that_only_read_refuse_a_strangers_folder(desk: Desk, verb: tup
 
 
 @pytest.mark.parametrize("verb", ["ui", "endpoint"])
-def test_servers_do_not_start_in_a_strangers_folder(desk: Desk, verb: str) -> None:
+def test_servers_do_not_start_in_a_foreign_folder(desk: Desk, verb: str) -> None:
     home(desk).mkdir()
     os.chown(home(desk), STRANGER, STRANGER)
     assert "this folder belongs to user nobody" in desk.call(verb, "--port", "0", code=2).stderr
 
 
-def test_page_refuses_a_store_that_was_put_in_place_of_its_own(desk: Desk) -> None:
+def test_page_refuses_a_replaced_store(desk: Desk) -> None:
     desk.sweep()
     with closing(LiveStore(Workspace({"SMSWEEP_DIR": str(home(desk))}))) as live:
         assert len(live.sweeps()) == 1
@@ -280,7 +280,7 @@ def test_only_the_folder_itself_is_trusted_by_its_absolute_path(desk: Desk, valu
     assert "belongs to user nobody" in desk.call("ls", code=2).stderr
 
 
-def test_content_of_a_trusted_folder_is_hashed_all_the_same(desk: Desk) -> None:
+def test_content_of_a_trusted_folder_is_hashed(desk: Desk) -> None:
     folder_of_a_stranger(desk)
     desk.environ["SMSWEEP_TRUSTED_DIRS"] = str(home(desk))
     desk.run()
@@ -288,7 +288,7 @@ def test_content_of_a_trusted_folder_is_hashed_all_the_same(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(("value", "code"), [(str(STRANGER), 0), ("1", 2), ("", 2), ("-1", 2), ("nobody", 2)])
-def test_root_may_use_the_folder_of_sudos_caller(desk: Desk, value: str, code: int) -> None:
+def test_root_can_use_the_folder_of_the_sudo_user(desk: Desk, value: str, code: int) -> None:
     opened_for_strangers(desk)
     stranger("mkdir", "-m", "755", ".smsweep", cwd=desk.folder)
     desk.environ["SUDO_UID"] = value
@@ -332,7 +332,7 @@ def test_folder_in_a_project_of_a_group_is_used(desk: Desk) -> None:
     desk.run()
 
 
-def test_folder_that_all_could_replace_is_used_where_only_its_owner_gets_to_it(desk: Desk) -> None:
+def test_replaceable_folder_is_used_when_only_its_owner_has_access(desk: Desk) -> None:
     desk.folder.chmod(0o700)
     (desk.folder / "open").mkdir()
     (desk.folder / "open").chmod(0o777)
@@ -340,7 +340,7 @@ def test_folder_that_all_could_replace_is_used_where_only_its_owner_gets_to_it(d
     desk.run()
 
 
-def test_folder_is_not_made_where_all_can_replace_it(desk: Desk) -> None:
+def test_folder_is_not_created_where_all_users_can_replace_it(desk: Desk) -> None:
     desk.folder.chmod(0o777)
     desk.call("run", "sweep.yaml", code=2)
     assert not home(desk).exists()
@@ -358,7 +358,7 @@ def test_doctor_reports_an_untrusted_folder(desk: Desk) -> None:
 
 @pytest.mark.parametrize("umask", [0o000, 0o002, 0o022, 0o077])
 @pytest.mark.parametrize("is_made_by_user", [True, False])
-def test_nothing_made_in_the_folder_is_writable_by_others(desk: Desk, umask: int, is_made_by_user: bool) -> None:
+def test_created_files_are_not_writable_by_others(desk: Desk, umask: int, is_made_by_user: bool) -> None:
     if is_made_by_user:
         home(desk).mkdir()
         home(desk).chmod(0o755)
@@ -389,7 +389,7 @@ def test_runtime_with_other_content_is_replaced(desk: Desk) -> None:
     assert path.read_bytes() == runtime_zip()
 
 
-def test_payload_of_these_tests_runs_where_it_is_not_refused(desk: Desk) -> None:
+def test_test_payload_runs_when_it_is_not_refused(desk: Desk) -> None:
     """Otherwise the tests here would show nothing."""
     file = desk.folder / "payload.zip"
     file.write_bytes(payload(desk))
@@ -419,7 +419,7 @@ def same_content_for_the_group(path: Path, desk: Desk) -> None:
 
 @pytest.mark.parametrize("plant", [link_to_a_payload, pipe_in_place, empty_file, same_content_for_the_group])
 @pytest.mark.parametrize("where", ["runtime", "assets"])
-def test_whatever_is_in_place_of_the_runtime_is_replaced(
+def test_foreign_file_in_place_of_the_runtime_is_replaced(
     desk: Desk, where: str, plant: Callable[[Path, Desk], None]
 ) -> None:
     desk.run()
@@ -459,7 +459,7 @@ def test_assets_with_another_source_are_replaced(desk: Desk, plant: Callable[[Pa
     assert stat.S_IMODE(path.lstat().st_mode) & 0o022 == 0
 
 
-def test_assets_with_a_file_more_are_replaced(desk: Desk) -> None:
+def test_assets_with_an_additional_file_are_replaced(desk: Desk) -> None:
     desk.run()
     (folder,) = home(desk).glob("assets/*")
     (folder / "sitecustomize.py").write_text("")
@@ -468,7 +468,7 @@ def test_assets_with_a_file_more_are_replaced(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("plant", [other_source, empty_file])
-def test_bundle_with_another_content_is_not_run(desk: Desk, plant: Callable[[Path, Desk], None]) -> None:
+def test_bundle_with_other_content_is_not_run(desk: Desk, plant: Callable[[Path, Desk], None]) -> None:
     sweep_id = desk.sweep()
     (bundle,) = home(desk).glob("bundles/*.tar.gz")
     bundle.unlink()
@@ -480,7 +480,7 @@ def test_bundle_with_another_content_is_not_run(desk: Desk, plant: Callable[[Pat
     assert not list(home(desk).glob("assets/*"))
 
 
-def test_bundle_is_written_anew_where_its_name_is_taken_by_another_content(desk: Desk) -> None:
+def test_bundle_with_other_content_is_replaced(desk: Desk) -> None:
     desk.sweep()
     (bundle,) = home(desk).glob("bundles/*.tar.gz")
     other_source(bundle, desk)
@@ -488,7 +488,7 @@ def test_bundle_is_written_anew_where_its_name_is_taken_by_another_content(desk:
     assert is_safe(desk)
 
 
-def test_bundle_that_others_could_write_is_copied_not_linked(desk: Desk) -> None:
+def test_bundle_writable_by_others_is_copied_not_linked(desk: Desk) -> None:
     sweep_id = desk.sweep()
     (bundle,) = home(desk).glob("bundles/*.tar.gz")
     bundle.chmod(0o666)
@@ -499,7 +499,7 @@ def test_bundle_that_others_could_write_is_copied_not_linked(desk: Desk) -> None
 
 
 @pytest.mark.parametrize("name", ["../../x", "/../../../x", "abc", "A" * 64, "0" * 63, "0" * 65, "0" * 64 + "\n"])
-def test_hash_of_a_store_that_is_none_leads_to_no_path(tmp_path: Path, name: str) -> None:
+def test_invalid_hash_in_a_store_leads_to_no_path(tmp_path: Path, name: str) -> None:
     workspace = Workspace({"SMSWEEP_DIR": str(tmp_path / "home")})
     with pytest.raises(SourceError, match="is not the hash of a source snapshot"):
         workspace.assets(name)

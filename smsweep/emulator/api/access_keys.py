@@ -1,4 +1,4 @@
-"""The access keys that the endpoint accepts: its own, and those that moto issued to their holders."""
+"""Access keys that the emulator accepts: its own, and those that moto has issued."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from smsweep.emulator import api_error
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AccessKey:
-    """An AWS access key. Its id does not look like one of AWS, so that nobody confuses the two."""
+    """An access key. Its id differs from those of AWS, so that users cannot confuse them."""
 
     id: str = field(default_factory=lambda: f"SMSWEEP{secrets.token_hex(8).upper()}")
     secret: str = field(default_factory=lambda: secrets.token_urlsafe(30), repr=False)
 
 
-class Keys:
-    """New random keys for one run of the endpoint, and the keys that IAM and STS issue while it runs.
+class AccessKeys:
+    """Random keys of one run of the emulator, and the keys that IAM and STS issue during the run.
 
     Args:
         clock: Returns seconds since the epoch.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        self.user = AccessKey()  # printed for the user's clients
-        self.jobs = AccessKey()  # in the environment of every job, as a role's credentials on AWS
-        self.internal = AccessKey()  # of the endpoint's own calls to its S3, which no fault and no ledger sees
+        self.user = AccessKey()  # for the user's clients; the emulator prints it
+        self.jobs = AccessKey()  # in the environment of each job, like a role's credentials on AWS
+        self.internal = AccessKey()  # for the emulator's own calls to its S3, without faults and call log
         self._clock = clock
 
     def secret_of(self, access_key_id: str) -> str:
@@ -53,7 +53,7 @@ class Keys:
                     continue
                 role = sts_backends[account][partition].get_assumed_role_from_access_key(access_key_id)
                 if role is not None:
-                    expires = role.expiration.replace(tzinfo=timezone.utc)  # moto leaves the zone out
+                    expires = role.expiration.replace(tzinfo=timezone.utc)  # moto omits the zone
                     if expires.timestamp() <= self._clock():
                         raise api_error.expired()
                 return str(key.secret_access_key)

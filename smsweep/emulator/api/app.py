@@ -1,4 +1,4 @@
-"""The one WSGI application behind the URL: SageMaker's training API and its faults here, the rest by moto."""
+"""WSGI application of the emulator: training jobs and faults are its own, moto handles all other calls."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from smsweep.emulator.api.protocol import Call
 from smsweep.emulator.api.sagemaker_api import SageMakerApi, subject
 from smsweep.emulator.api.signatures import read_signature
 from smsweep.emulator.api_error import ApiError
-from smsweep.emulator.call_log import Ledger
-from smsweep.emulator.fault_injector import FaultBox
-from smsweep.emulator.jobs.moto_services import Cloud
+from smsweep.emulator.call_log import CallLog
+from smsweep.emulator.fault_injector import FaultInjector
+from smsweep.emulator.jobs.moto_services import MotoServices
 from smsweep.emulator.jobs.network import LOOPBACK
 
 if TYPE_CHECKING:
@@ -37,18 +37,24 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# moto answers these with a key that is the same everywhere, and so is not accepted here.
+# moto responds with a key that is the same on all machines. The emulator must not accept that key.
 FIXED_KEYS = ("GetSessionToken", "GetFederationToken")
-ADDRESS = re.compile(r"[\d.]+(:\d+)?")  # of IPv4, with or without a port
+ADDRESS = re.compile(r"[\d.]+(:\d+)?")  # IPv4 address, with or without a port
 
 
 class App:
-    """The application.
+    """The WSGI application.
 
     Args:
-        access: Decides which requests are answered.
-        internal_key: Access key id of the endpoint's own calls to its S3.
-        moto: Answers for the other services.
+        access: Decides which requests are accepted.
+        internal_key: Access key id of the emulator's own calls to its S3.
+        api: Handles calls about training jobs.
+        service_jobs: Handles calls of AWS Batch.
+        moto_services: Access to the logs and roles that moto keeps.
+        admin: Handles requests below /_smsweep/.
+        faults: Faults that hit calls.
+        ledger: The call log.
+        moto: Handles all other calls.
         clock: Returns seconds since the epoch.
     """
 
@@ -58,10 +64,10 @@ class App:
         internal_key: str,
         api: SageMakerApi,
         service_jobs: ServiceJobs,
-        cloud: Cloud,
+        moto_services: MotoServices,
         admin: Admin,
-        faults: FaultBox,
-        ledger: Ledger,
+        faults: FaultInjector,
+        ledger: CallLog,
         moto: WSGIApplication,
         clock: Callable[[], float],
     ) -> None:
@@ -69,7 +75,7 @@ class App:
         self._internal_key = internal_key
         self._api = api
         self._service_jobs = service_jobs
-        self._cloud = cloud
+        self._moto_services = moto_services
         self._admin = admin
         self._faults = faults
         self._ledger = ledger
@@ -82,13 +88,13 @@ class App:
         call = protocol.read_call(request, signature)
         try:
             self._access.check_source(request)
-            if self._admin.serves(request):  # its routes have a token of their own
+            if self._admin.serves(request):  # these routes check the token instead of a signature
                 return self._admin.answer(request)(environ, start_response)
             self._access.check_key(request, signature)
         except ApiError as err:
             return refusal(call, err)(environ, start_response)
         if ADDRESS.fullmatch(environ["HTTP_HOST"]):
-            environ["HTTP_HOST"] = LOOPBACK  # in any other address moto sees a bucket's name
+            environ["HTTP_HOST"] = LOOPBACK  # moto takes any other address for the name of a bucket
         if call.service == "batch" and request.path in PATHS:
             call = replace(call, action=PATHS[request.path])
         if call.caller == self._internal_key:
@@ -100,14 +106,14 @@ class App:
         if call.service == "sts" and request.values.get("Action") in FIXED_KEYS:
             return self._not_served(replace(call, action=request.values["Action"]), entry)(environ, start_response)
         if call.service == "iam":
-            response = iam_roles.answer(request, self._cloud)
+            response = iam_roles.answer(request, self._moto_services)
             if response is not None:
                 self._write(entry, 200)
                 return response(environ, start_response)
         return self._pass_on(call, entry, environ, start_response)
 
     def _json(self, call: Call, request: Request) -> WSGIApplication:
-        """Answer a call whose protocol names its action, or find who does."""
+        """Return the response to a call whose action is known, or pass the call to moto."""
         body: dict[str, Any] = {}
         try:
             body = protocol.read_body(request)
@@ -116,21 +122,21 @@ class App:
         except ApiError as err:
             self._write(self._entry(call, subject=subject(body)), err.status, code=err.code)
             return refusal(call, err)
-        except Exception:  # whatever it is, a client must get an answer that it understands
+        except Exception:  # the client must get a response that botocore can parse
             log.exception("%s %s", call.service, call.action)
             self._write(self._entry(call, subject=subject(body)), 500, code="InternalFailure")
             return refusal(call, api_error.internal())
         digest = hashlib.sha256(request.get_data()).hexdigest()
         entry = self._entry(call, subject=subject(body), body_sha256=digest)
         if response is None:
-            request.environ["wsgi.input"] = io.BytesIO(request.get_data())  # it has been read
+            request.environ["wsgi.input"] = io.BytesIO(request.get_data())  # rewind the body
             return lambda environ, start_response: self._pass_on(call, entry, environ, start_response)
         is_lost = self._faults.take("lose_response", _target(call, body)) is not None
         self._write(entry, 200, is_lost=is_lost)
         return _hang_up if is_lost else response
 
     def _let_fail(self, call: Call, body: dict[str, Any]) -> None:
-        """Raise what the faults in force say of this call."""
+        """Raise ApiError if a fault makes this call fail."""
         faults = self._faults.now
         if faults.expired:
             raise api_error.expired()
@@ -148,15 +154,17 @@ class App:
             self._api.check(call, body)
         if self._api.serves(call, body):
             return self._api.answer(call, body)
-        given = protocol.without_nulls(body)
+        parameters = protocol.without_nulls(body)
         if call.service == "batch" and call.action in PATHS.values():
-            return protocol.answer(call, self._service_jobs.answer(call.action, given, call.region))
+            return protocol.answer(call, self._service_jobs.answer(call.action, parameters, call.region))
         if call.service == "logs" and call.action == "FilterLogEvents":
-            group = str(given.get("logGroupName") or given.get("logGroupIdentifier") or "")
-            group = group.rpartition(":log-group:")[2].removesuffix(":*")  # an identifier may be an ARN
-            return protocol.answer(call, filter_log_events(self._cloud.log_group(call.region, group), given))
+            group = str(parameters.get("logGroupName") or parameters.get("logGroupIdentifier") or "")
+            group = group.rpartition(":log-group:")[2].removesuffix(":*")  # an identifier can be an ARN
+            return protocol.answer(
+                call, filter_log_events(self._moto_services.log_group(call.region, group), parameters)
+            )
         if call.service == "pricing" and call.action == "GetProducts":
-            return protocol.answer(call, get_products(given))
+            return protocol.answer(call, get_products(parameters))
         return None
 
     def _pass_on(
@@ -195,7 +203,7 @@ def _target(call: Call, body: dict[str, Any]) -> dict[str, str]:
 
 
 def _hang_up(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """Close the connection as if the network had."""
+    """Close the connection without a response, like a network failure."""
     connection: socket.socket = environ["werkzeug.socket"]
     connection.shutdown(socket.SHUT_RDWR)
     raise ConnectionAbortedError("a fault: the response is lost")

@@ -1,6 +1,6 @@
-"""AWS Batch's service jobs: a queue that creates training jobs as far as the account's quota allows.
+"""Service jobs of AWS Batch: a queue that creates training jobs within the quota of the account.
 
-Any name of a queue will do. A job that has no room waits, and is looked at again with each call.
+Any queue name is valid. Jobs over the quota wait, and each call tries again to start them.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ PATHS: Mapping[str, str] = {
     f"/v1/{name.lower()}": name
     for name in ("SubmitServiceJob", "DescribeServiceJob", "ListServiceJobs", "TerminateServiceJob")
 }
-PREFIX = "AWSBatch"  # the queue gives training jobs names of its own
+PREFIX = "AWSBatch"  # prefix of the training job names that the queue generates
 PAGE = 100
-EARLY = ("Starting", "Pending")  # secondary statuses of a training job that is SCHEDULED
+EARLY = ("Starting", "Pending")  # secondary statuses of a training job whose service job is SCHEDULED
 
 
 @dataclass(kw_only=True, slots=True)
 class _ServiceJob:
     id: str
     region: str
-    request: dict[str, Any]  # of SubmitServiceJob
+    request: dict[str, Any]  # SubmitServiceJob request
     created_ms: int
     training_job: str = ""
     failure: str = ""
@@ -40,7 +40,13 @@ class _ServiceJob:
 
 
 class ServiceJobs:
-    """clock: seconds since the epoch."""
+    """Handles calls of AWS Batch about service jobs.
+
+    Args:
+        table: All training jobs.
+        jobs: Creates and stops training jobs.
+        clock: Returns seconds since the epoch.
+    """
 
     def __init__(self, table: JobTable, jobs: TrainingJobs, clock: Callable[[], float]) -> None:
         self._table = table
@@ -50,7 +56,7 @@ class ServiceJobs:
         self._lock = threading.RLock()
 
     def answer(self, action: str, request: dict[str, Any], region: str) -> dict[str, Any]:
-        """Raises ApiError."""
+        """Return the response document of a call. Raises ApiError."""
         validation.check(action, request)
         handlers = {
             "SubmitServiceJob": self._submit,
@@ -66,7 +72,7 @@ class ServiceJobs:
     def _submit(self, request: dict[str, Any], region: str) -> dict[str, Any]:
         token = request.get("clientToken")
         if token and any(job.request.get("clientToken") == token for job in self._jobs.values()):
-            raise _refused(f"a job with the client token {token} has been submitted already")
+            raise _refused(f"clientToken {token} has been used for another job")
         _payload(request)
         job = _ServiceJob(
             id=str(uuid.uuid4()), region=region, request=request, created_ms=round(self._clock() * 1000)
@@ -90,7 +96,7 @@ class ServiceJobs:
         found = [self._summary(job) for job in self._jobs.values() if job.region == region]
         filters = request.get("filters") or ()
         if filters:
-            found = [item for item in found if _fits(item, filters[0])]
+            found = [item for item in found if _matches(item, filters[0])]
         else:
             wanted = request.get("jobStatus", "RUNNING")
             found = [item for item in found if item["status"] == wanted]
@@ -115,14 +121,16 @@ class ServiceJobs:
         return {}
 
     def _schedule(self) -> None:
-        """Create what there is room for, the highest priority first."""
+        """Create training jobs within the quota, in order of priority."""
         waiting = [job for job in self._jobs.values() if not job.training_job and not job.failure]
         for job in sorted(waiting, key=lambda job: -job.request.get("schedulingPriority", 0)):
-            made = _payload(job.request)
-            name = f"{PREFIX}{made['TrainingJobName'][:40]}{job.id[:8]}"
+            payload = _payload(job.request)
+            name = f"{PREFIX}{payload['TrainingJobName'][:40]}{job.id[:8]}"
             try:
-                validation.check("CreateTrainingJob", made)
-                self._training_jobs.create({**protocol.without_nulls(made), "TrainingJobName": name}, job.region)
+                validation.check("CreateTrainingJob", payload)
+                self._training_jobs.create(
+                    {**protocol.without_nulls(payload), "TrainingJobName": name}, job.region
+                )
             except ApiError as err:
                 if err.code != "ResourceLimitExceeded":
                     job.failure = f"{err.code}: {err.message}"
@@ -147,16 +155,16 @@ class ServiceJobs:
         }
 
     def _status(self, job: _ServiceJob) -> tuple[str, str]:
-        """Return a service job's status and its reason."""
+        """Return the status of a service job, and its reason or ""."""
         if not job.training_job:
             return ("FAILED", job.failure) if job.failure else ("RUNNABLE", "")
         training = self._table.get(job.training_job)
-        return ("FAILED", "the training job is gone") if training is None else _status_of(training)
+        return ("FAILED", "the training job was deleted") if training is None else _status_of(training)
 
     def _find(self, request: Mapping[str, Any]) -> _ServiceJob:
         job = self._jobs.get(request["jobId"])
         if job is None:
-            raise _refused(f"there is no service job {request['jobId']}")
+            raise _refused(f"service job {request['jobId']} does not exist")
         return job
 
 
@@ -170,12 +178,12 @@ def _status_of(job: Job) -> tuple[str, str]:
     return ("STARTING" if job.secondary_status == "Downloading" else "RUNNING"), ""
 
 
-def _fits(summary: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+def _matches(summary: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     if wanted["name"] != "JOB_NAME":
-        raise _refused(f"filter {wanted['name']}: this endpoint only has JOB_NAME")
+        raise _refused(f"filter {wanted['name']}: the emulator supports only JOB_NAME")
     name, (value, *_) = summary["jobName"].lower(), wanted["values"]
-    beginning, star, _ = value.lower().partition("*")
-    return bool(name.startswith(beginning) if star else name == beginning)
+    prefix, star, _ = value.lower().partition("*")
+    return bool(name.startswith(prefix) if star else name == prefix)
 
 
 def _payload(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -184,7 +192,7 @@ def _payload(request: Mapping[str, Any]) -> dict[str, Any]:
     except ValueError as err:
         raise _refused(f"serviceRequestPayload is not JSON: {err}") from err
     if not isinstance(payload, dict) or not isinstance(payload.get("TrainingJobName"), str):
-        raise _refused("serviceRequestPayload: no request of CreateTrainingJob with a TrainingJobName")
+        raise _refused("serviceRequestPayload is not a CreateTrainingJob request with a TrainingJobName")
     return payload
 
 

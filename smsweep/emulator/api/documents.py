@@ -1,4 +1,4 @@
-"""A job as the API and the events show it. Times are seconds since the epoch."""
+"""Documents of the API and of events that describe a job. Times are seconds since the epoch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from smsweep.core.job import DEFAULT_MAX_RUN_S
 from smsweep.emulator.jobs.job import Job
 
-# What EventBridge's event carries of a job, beside its Tags. Source: AWS's example of the event.
+# Fields of a job in EventBridge events, besides Tags. Source: the example event in the AWS documentation.
 EVENT_FIELDS = (
     "TrainingJobName",
     "TrainingJobArn",
@@ -36,7 +36,7 @@ EVENT_FIELDS = (
 
 
 def description(job: Job) -> dict[str, Any]:
-    """Return what DescribeTrainingJob answers; safe to keep while the job goes on."""
+    """Return the response of DescribeTrainingJob. It is a copy, which later changes of the job do not affect."""
     document = {
         **job.request,
         "TrainingJobArn": job.arn,
@@ -46,7 +46,7 @@ def description(job: Job) -> dict[str, Any]:
         "LastModifiedTime": job.modified_at,
         "SecondaryStatusTransitions": job.transitions,
         "ModelArtifacts": {"S3ModelArtifacts": model_uri(job.request)},
-        # What the request left out is there all the same, and SDK 2.x's Estimator.attach needs it.
+        # SageMaker adds these fields to the request's, and Estimator.attach of SDK 2.x needs them.
         "OutputDataConfig": {"KmsKeyId": "", **job.request["OutputDataConfig"]},
         "StoppingCondition": {
             "MaxRuntimeInSeconds": DEFAULT_MAX_RUN_S,
@@ -71,7 +71,7 @@ def description(job: Job) -> dict[str, Any]:
 
 
 def summary(job: Job) -> dict[str, Any]:
-    """Return what ListTrainingJobs says of a job."""
+    """Return the summary of a job in ListTrainingJobs."""
     document = {
         "TrainingJobName": job.name,
         "TrainingJobArn": job.arn,
@@ -86,16 +86,17 @@ def summary(job: Job) -> dict[str, Any]:
 
 
 def search_record(job: Job) -> dict[str, Any]:
-    """Return what Search shows of a job: all of it, tags included."""
+    """Return the record of a job in Search: the description and the tags."""
     return {**description(job), "Tags": tag_list(job.tags)}
 
 
 def tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
+    """Return tags as the API lists them."""
     return [{"Key": key, "Value": value} for key, value in tags.items()]
 
 
 def model_uri(request: Mapping[str, Any]) -> str:
-    """Return where a job's model will be."""
+    """Return the S3 URI of the model artifacts of a job."""
     output = request["OutputDataConfig"]
     suffix = "/" if output.get("CompressionType") == "NONE" else ".tar.gz"
     return f"{output['S3OutputPath'].rstrip('/')}/{request['TrainingJobName']}/output/model{suffix}"

@@ -1,4 +1,4 @@
-"""Error responses in the form of the protocol that the client speaks."""
+"""Error responses in the protocol of the client."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from werkzeug.wrappers import Response
 from smsweep.emulator.api.protocol import CONTENT_TYPE, Call
 from smsweep.emulator.api_error import ApiError
 
-CODES = {  # JSON's code -> that of the query protocol and other XML, that of S3
+CODES = {  # code in JSON -> (code in XML, code of S3)
     "UnrecognizedClientException": ("InvalidClientTokenId", "InvalidAccessKeyId"),
     "MissingAuthenticationTokenException": ("MissingAuthenticationToken", "AccessDenied"),
     "InvalidSignatureException": ("SignatureDoesNotMatch", "SignatureDoesNotMatch"),
@@ -19,9 +19,9 @@ CODES = {  # JSON's code -> that of the query protocol and other XML, that of S3
     "NotImplementedException": ("NotImplemented", "NotImplemented"),
 }
 EC2_CODES = {"InvalidClientTokenId": "AuthFailure", "SignatureDoesNotMatch": "AuthFailure"}
-# S3 has a sentence of its own for a key that does not exist.
+# S3 has a different message for an access key that does not exist.
 S3_MESSAGES = {"InvalidAccessKeyId": "The AWS Access Key Id you provided does not exist in our records."}
-ONCE_QUERY = ("sqs", "monitoring")  # services whose clients still expect the codes of the query protocol
+ONCE_QUERY = ("sqs", "monitoring")  # services whose JSON clients expect the codes of the query protocol
 FORBIDDEN = 403
 
 
@@ -30,7 +30,7 @@ def refusal(call: Call, error: ApiError) -> Response:
     query_code, s3_code = CODES.get(error.code, (error.code, error.code))
     if call.protocol == "json":
         return _structured(call, error, query_code, error.status)
-    status = max(error.status, FORBIDDEN)  # only this protocol reports a wrong key as 400
+    status = max(error.status, FORBIDDEN)  # only the json protocol uses 400 for a wrong key
     if call.protocol == "rest-json":
         return _structured(call, error, query_code, status)
     if call.protocol == "s3":

@@ -1,29 +1,33 @@
-"""What clients ask IAM about a job's role before they launch: here every role exists, and may do everything.
+"""Calls of IAM about a job's role: each role exists and has all permissions.
 
-SDK 3.x asks both. moto simulates no policies, and has only the roles that were made.
+SageMaker SDK 3.x makes these calls before it starts a job. moto does not simulate policies, and knows only roles
+that a client has created.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from urllib.parse import parse_qsl
-from xml.etree import ElementTree  # writes XML, and reads none # nosec B405
+from xml.etree import ElementTree  # writes XML only # nosec B405
 
 from werkzeug.wrappers import Request, Response
 
-from smsweep.emulator.jobs.moto_services import Cloud
+from smsweep.emulator.jobs.moto_services import MotoServices
 
 NAMESPACE = "https://iam.amazonaws.com/doc/2010-05-08/"
 ACTION_NAMES = "ActionNames.member."
 
 
-def answer(request: Request, cloud: Cloud) -> Response | None:
-    """Answer SimulatePrincipalPolicy; None for what moto answers, which then has the role that is asked for."""
+def answer(request: Request, moto_services: MotoServices) -> Response | None:
+    """Return the response to SimulatePrincipalPolicy; None for other calls, which moto handles.
+
+    Before GetRole, the role is created.
+    """
     form = dict(parse_qsl(request.get_data(as_text=True)))
     if form.get("Action") == "SimulatePrincipalPolicy":
         return Response(_allowed(form), content_type="text/xml")
     if form.get("Action") == "GetRole":
-        cloud.ensure_role(form.get("RoleName", ""))
+        moto_services.ensure_role(form.get("RoleName", ""))
     return None
 
 

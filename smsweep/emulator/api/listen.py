@@ -1,4 +1,4 @@
-"""HTTP on one address of this machine."""
+"""HTTP server on one address of this machine."""
 
 from __future__ import annotations
 
@@ -17,23 +17,31 @@ from smsweep.errors import UsageError
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-BACKLOG = 512  # connections that may wait: a sweep opens many at once
-POLL_S = 0.1  # until a server notices that it is to shut down
+BACKLOG = 512  # waiting connections: a sweep opens many at the same time
+POLL_S = 0.1  # between two checks for a shutdown
 
 
 class _Handler(MotoRequestHandler):
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        pass  # the ledger has it
+        pass  # the call log has all requests
 
 
 @contextmanager
 def listening(host: str, port: int) -> Iterator[BaseWSGIServer]:
-    """Hold an address; requests wait until something serves. Raises UsageError when it cannot be had."""
+    """Open a TCP port. Requests wait until `serving` starts.
+
+    Args:
+        host: Address of this machine.
+        port: TCP port; 0 for a free port.
+
+    Raises:
+        UsageError: If the port is not available.
+    """
     try:
-        opened = socket.create_server((host, port), backlog=BACKLOG)  # werkzeug itself would exit
+        opened = socket.create_server((host, port), backlog=BACKLOG)  # werkzeug exits if the port is in use
     except OSError as err:
         raise UsageError(
-            f"{host}:{port}: {os.strerror(err.errno or 0)}; give another --port, or 0 for a free one"
+            f"{host}:{port}: {os.strerror(err.errno or 0)}; use another --port, or 0 for a free port"
         ) from err
     with opened:
         server = make_server(host, port, _not_ready, threaded=True, request_handler=_Handler, fd=opened.fileno())
@@ -45,7 +53,7 @@ def listening(host: str, port: int) -> Iterator[BaseWSGIServer]:
 
 @contextmanager
 def serving(server: BaseWSGIServer) -> Iterator[None]:
-    """Answer requests, each in a thread."""
+    """Handle requests, each in a thread, until the `with` block ends."""
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": POLL_S}, daemon=True)
     thread.start()
     try:

@@ -1,4 +1,4 @@
-"""Pages, and tokens that say where the next one begins."""
+"""Pages of results, and tokens for the next page."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from smsweep.emulator import api_error
-from smsweep.emulator.api import paging
 from smsweep.emulator.api.documents import summary
 from smsweep.emulator.api_error import ApiError
 from smsweep.emulator.jobs.job import Job
@@ -18,37 +17,49 @@ T = TypeVar("T")
 
 
 def make_token(value: Any) -> str:
+    """Return a token that holds a JSON value."""
     return base64.urlsafe_b64encode(json.dumps(value).encode()).decode()
 
 
 def read_token(token: str | None) -> Any:
-    """Return what make_token was given; None for no token. Raises ApiError for one that is not ours."""
+    """Return the value of a token; None without a token. Raises ApiError for an invalid token."""
     if not token:
         return None
     try:
         return json.loads(base64.urlsafe_b64decode(token))
     except (ValueError, binascii.Error) as err:
-        raise _foreign() from err
+        raise _invalid_token() from err
 
 
-def read_place(token: str | None) -> tuple[int, int]:
-    """Return the two numbers that make_token was given; without a token what is before all. Raises ApiError."""
-    place = read_token(token) or [-1, -1]
-    if isinstance(place, list) and [type(part) for part in place] == [int, int]:
-        return place[0], place[1]
-    raise _foreign()
+def read_position(token: str | None) -> tuple[int, int]:
+    """Return the two numbers in a token; (-1, -1) without a token. Raises ApiError for an invalid token."""
+    position = read_token(token) or [-1, -1]
+    if isinstance(position, list) and [type(part) for part in position] == [int, int]:
+        return position[0], position[1]
+    raise _invalid_token()
 
 
-def _foreign() -> ApiError:
+def _invalid_token() -> ApiError:
     return api_error.invalid("Invalid pagination token")
 
 
 def page(
     items: Sequence[T], key: Callable[[T], tuple[Any, ...]], token: str | None, size: int, *, is_reverse: bool
 ) -> tuple[list[T], str | None]:
-    """Sort items by key, a unique one, and return those behind the token, with a token if there are more.
+    """Sort items, and return one page of them.
 
-    Raises ApiError for a token that is not ours, or that belongs to another order.
+    Args:
+        items: All items.
+        key: Returns a unique sort key of an item.
+        token: Token of the previous page; None for the first page.
+        size: Maximum number of items.
+        is_reverse: True for descending order.
+
+    Returns:
+        The items of the page, and the token of the next page or None.
+
+    Raises:
+        ApiError: If the token is invalid, or is of another sort order.
     """
     ordered = sorted(items, key=key, reverse=is_reverse)
     after = read_token(token)
@@ -57,7 +68,7 @@ def page(
             last = tuple(after)
             ordered = [item for item in ordered if (key(item) < last if is_reverse else key(item) > last)]
         except TypeError as err:
-            raise _foreign() from err
+            raise _invalid_token() from err
     shown = ordered[:size]
     return shown, make_token(key(shown[-1])) if len(ordered) > size else None
 
@@ -72,7 +83,7 @@ SORT_KEYS: Mapping[str, Callable[[Job], tuple[Any, ...]]] = {
 }
 
 
-# Filter -> whether a job passes it
+# Filter -> function that returns True if a job matches its value
 FILTERS: Mapping[str, Callable[[Job, Any], bool]] = {
     "NameContains": lambda job, text: text in job.name,
     "CreationTimeAfter": lambda job, at: job.created_at > at,
@@ -85,9 +96,12 @@ FILTERS: Mapping[str, Callable[[Job, Any], bool]] = {
 
 
 def list_training_jobs(jobs: Sequence[Job], request: Mapping[str, Any]) -> dict[str, Any]:
-    """Answer with one page. As AWS documents it, StatusEquals looks only at the page, which may come out short."""
+    """Return the response of ListTrainingJobs.
+
+    As documented by AWS, StatusEquals filters the page after it is cut, so that a page can be short.
+    """
     tests = [(FILTERS[name], request[name]) for name in FILTERS if name in request]
-    shown, token = paging.page(
+    shown, token = page(
         [job for job in jobs if all(passes(job, value) for passes, value in tests)],
         SORT_KEYS[request.get("SortBy", "CreationTime")],
         request.get("NextToken"),

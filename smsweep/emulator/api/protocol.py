@@ -1,4 +1,4 @@
-"""AWS JSON 1.1 over HTTP: from a request to a call, and from an answer to a response."""
+"""AWS JSON 1.1 over HTTP: parse requests, and make responses."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from smsweep.emulator.api.signatures import Signature
 
 CONTENT_TYPE = "application/x-amz-json-1.1"
 FORM = "application/x-www-form-urlencoded"
-REST_XML = ("cloudfront", "route53")  # besides S3: services whose errors are XML
+REST_XML = ("cloudfront", "route53")  # services besides S3 whose errors are XML
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Call:
     """One call of an AWS API."""
 
-    service: str  # as it is signed for: sagemaker, logs, s3, ...; "" unsigned
-    action: str  # "" where the protocol does not say it in a header
-    caller: str  # access key id; "" unsigned
+    service: str  # signing name: sagemaker, logs, s3, ...; "" if unsigned
+    action: str  # "" if the protocol does not send it in a header
+    caller: str  # access key id; "" if unsigned
     region: str
-    protocol: str  # of errors: json, rest-json, query, ec2, s3, rest-xml
+    protocol: str  # for errors: json, rest-json, query, ec2, s3, rest-xml
     request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
 
 def read_call(request: Request, signature: Signature | None) -> Call:
-    """Read what the headers and the signature say; neither is verified."""
+    """Return the call in the headers and the signature. The signature is not verified."""
     service = signature.service if signature else ""
     return Call(
         service=service,
@@ -50,42 +50,45 @@ def _protocol(request: Request, service: str) -> str:
         return service
     if request.mimetype == FORM or "Action" in request.args:
         return "query"
-    if not service:  # unsigned: moto takes it for S3's
+    if not service:  # moto handles unsigned requests as S3 requests
         return "s3"
     return "rest-xml" if service in REST_XML else "rest-json"
 
 
 def read_body(request: Request) -> dict[str, Any]:
+    """Return the JSON object in the body. Raises ApiError."""
     try:
         body = json.loads(request.get_data() or b"{}")
     except (ValueError, RecursionError) as err:
-        raise api_error.garbled(f"not JSON: {err}") from err
+        raise api_error.serialization_error(f"not JSON: {err}") from err
     if not isinstance(body, dict):
-        raise api_error.garbled("Start of structure or map found where not expected.")
+        raise api_error.serialization_error("Start of structure or map found where not expected.")
     return body
 
 
 def without_nulls(value: Any) -> Any:
-    """Return a request as it would be without the fields that are null: they say the same as none."""
+    """Return a request without null fields, which are equal to missing fields."""
     if isinstance(value, dict):
         return {name: without_nulls(item) for name, item in value.items() if item is not None}
     return [without_nulls(item) for item in value] if isinstance(value, list) else value
 
 
 def answer(call: Call, document: dict[str, Any] | None) -> Response:
-    """document: None where the operation's answer is empty."""
+    """Return a successful response. document: None for an empty body."""
     data = b"" if document is None else json.dumps(document).encode()
     response = Response(data, content_type=CONTENT_TYPE)
     response.headers["x-amzn-RequestId"] = call.request_id
     return response
 
 
-def fitted(shape: Shape, value: Any) -> Any:
-    """Leave out what the model's answer has no place for, at any depth."""
+def fit_to_model(shape: Shape, value: Any) -> Any:
+    """Return a document without the fields that the API model does not have, at any depth."""
     if isinstance(shape, StructureShape):
-        return {name: fitted(shape.members[name], item) for name, item in value.items() if name in shape.members}
+        return {
+            name: fit_to_model(shape.members[name], item) for name, item in value.items() if name in shape.members
+        }
     if isinstance(shape, ListShape):
-        return [fitted(shape.member, item) for item in value]
+        return [fit_to_model(shape.member, item) for item in value]
     if isinstance(shape, MapShape):
-        return {key: fitted(shape.value, item) for key, item in value.items()}
+        return {key: fit_to_model(shape.value, item) for key, item in value.items()}
     return value

@@ -1,4 +1,4 @@
-"""SageMaker's API: every call checked, carried out or refused, and written down."""
+"""SageMaker API: dispatch of calls about training jobs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from smsweep.emulator.api.protocol import Call
 from smsweep.emulator.api.search import search
 from smsweep.emulator.api.tags import Tags
 from smsweep.emulator.api.training_jobs import TrainingJobs
-from smsweep.emulator.fault_injector import FaultBox
+from smsweep.emulator.fault_injector import FaultInjector
 from smsweep.emulator.jobs.job import Job
 from smsweep.emulator.jobs.job_table import JobTable
 
@@ -25,9 +25,18 @@ TAG_ACTIONS = ("AddTags", "ListTags", "DeleteTags")
 
 
 class SageMakerApi:
-    """clock: seconds since the epoch."""
+    """Handles all calls about training jobs.
 
-    def __init__(self, table: JobTable, jobs: TrainingJobs, faults: FaultBox, clock: Callable[[], float]) -> None:
+    Args:
+        table: All jobs.
+        jobs: Handles calls about one job.
+        faults: Has the delay until new jobs are visible.
+        clock: Returns seconds since the epoch.
+    """
+
+    def __init__(
+        self, table: JobTable, jobs: TrainingJobs, faults: FaultInjector, clock: Callable[[], float]
+    ) -> None:
         self._table = table
         self._faults = faults
         self._clock = clock
@@ -46,7 +55,7 @@ class SageMakerApi:
         }
 
     def serves(self, call: Call, request: Mapping[str, Any]) -> bool:
-        """Tell whether the call is about training jobs; the rest of SageMaker is moto's."""
+        """Return True if the call is about training jobs. moto handles the rest of SageMaker."""
         if call.service != "sagemaker" or call.action not in self._handlers:
             return False
         if call.action == "Search":
@@ -56,25 +65,25 @@ class SageMakerApi:
         return True
 
     def check(self, call: Call, request: Mapping[str, Any]) -> None:
-        """Raise ApiError for what is no call of SageMaker's, whoever serves it."""
+        """Raise ApiError if the call is not a valid call of SageMaker."""
         if not request_model.is_operation(call.action):
             raise api_error.no_such_action(call.action)
         validation.check(call.action, request)
 
     def answer(self, call: Call, request: dict[str, Any]) -> Response:
-        """Raises ApiError. request: checked."""
+        """Return the response to a call that `check` has accepted. Raises ApiError."""
         document = self._handlers[call.action](protocol.without_nulls(request), call.region)
         shape = request_model.operation(call.action).output_shape
-        return protocol.answer(call, None if shape is None else protocol.fitted(shape, document or {}))
+        return protocol.answer(call, None if shape is None else protocol.fit_to_model(shape, document or {}))
 
     def _visible(self, region: str) -> list[Job]:
-        """Return the jobs that List and Search know of already."""
+        """Return the jobs that ListTrainingJobs and Search can see."""
         latest = self._clock() - self._faults.now.visible_after_s
         return [job for job in self._table.all() if job.region == region and job.created_at <= latest]
 
 
 def subject(request: Mapping[str, Any]) -> str:
-    """Return what a request is about: a training job's name, an ARN or a prefix; "" when it does not say."""
+    """Return the subject of a request: a training job's name, an ARN or a prefix; "" if it has none."""
     for name in ("TrainingJobName", "jobName", "ResourceArn", "NameContains", "logStreamNamePrefix"):
         if isinstance(request.get(name), str):
             return str(request[name])

@@ -1,4 +1,4 @@
-"""Search, for training jobs."""
+"""Search for training jobs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from smsweep.emulator.api.documents import search_record
 from smsweep.emulator.jobs.job import Job
 
 DEFAULT_SIZE = 10
-MAX_FILTERS = 20  # API: filters of one search, those of its parts included
+MAX_FILTERS = 20  # API: maximum number of filters, nested ones included
 
 Record = Mapping[str, Any]
 
@@ -28,7 +28,7 @@ TIMES = frozenset({"CreationTime", "LastModifiedTime", "TrainingStartTime", "Tra
 
 
 def search(jobs: Sequence[Job], request: Mapping[str, Any]) -> dict[str, Any]:
-    """Answer with one page of the jobs that the expression matches."""
+    """Return the response of Search: one page of the jobs that match the expression."""
     expression = request.get("SearchExpression", {})
     if _count(expression) > MAX_FILTERS:
         raise api_error.invalid(f"SearchExpression has more than {MAX_FILTERS} filters.")
@@ -59,7 +59,7 @@ def _count(expression: Mapping[str, Any]) -> int:
 
 
 def _check_names(expression: Mapping[str, Any]) -> None:
-    """Raises ApiError for a property that no training job has."""
+    """Raise ApiError for a property that training jobs do not have."""
     nested = expression.get("NestedFilters", ())
     rules = [*expression.get("Filters", ()), *(rule for part in nested for rule in part["Filters"])]
     names = [*(rule["Name"] for rule in rules), *(part["NestedPropertyName"] for part in nested)]
@@ -81,7 +81,7 @@ def _matches(record: Record, expression: Mapping[str, Any]) -> bool:
 
 
 def _has_nested(record: Record, nested: Mapping[str, Any]) -> bool:
-    """Tell whether one item of a list passes all filters, whose names start with the list's."""
+    """Return True if one item of a list matches all filters. Their names start with the name of the list."""
     prefix = nested["NestedPropertyName"]
     return any(
         all(_passes(_values(item, rule["Name"].removeprefix(f"{prefix}.")), rule) for rule in nested["Filters"])
@@ -90,7 +90,7 @@ def _has_nested(record: Record, nested: Mapping[str, Any]) -> bool:
 
 
 def _passes(values: list[Any], rule: Mapping[str, Any]) -> bool:
-    """Tell whether any of a property's values passes; NotEquals and NotExists are about all of them."""
+    """Return True if any value of a property matches; for NotEquals and NotExists, if all values do."""
     kind, wanted = str(rule.get("Operator", "Equals")), rule.get("Value")
     if kind in ("Exists", "NotExists"):
         return bool(values) == (kind == "Exists")
@@ -98,13 +98,13 @@ def _passes(values: list[Any], rule: Mapping[str, Any]) -> bool:
         raise api_error.invalid(f"Filter {rule['Name']} needs a Value for operator {kind}.")
     name = rule["Name"]
     if kind == "Equals":
-        return any(_spell(value) == wanted for value in values)
+        return any(_as_text(value) == wanted for value in values)
     if kind == "NotEquals":
-        return all(_spell(value) != wanted for value in values)
+        return all(_as_text(value) != wanted for value in values)
     if kind == "In":
-        return any(_spell(value) in wanted.split(",") for value in values)
+        return any(_as_text(value) in wanted.split(",") for value in values)
     if kind == "Contains":
-        return any(wanted in _spell(value) for value in values)
+        return any(wanted in _as_text(value) for value in values)
     limit = _comparable(name, wanted)
     if limit is None:
         raise api_error.invalid(f"Filter {name}: {wanted!r} cannot be compared with numbers or times.")
@@ -113,7 +113,7 @@ def _passes(values: list[Any], rule: Mapping[str, Any]) -> bool:
 
 
 def _values(record: Any, name: str) -> list[Any]:
-    """Return what is at a dotted name: several values where the way leads through a list."""
+    """Return the values at a dotted name. There are several if the name leads through a list."""
     if name.startswith("Tags."):
         key = name.removeprefix("Tags.")
         return [tag["Value"] for tag in record.get("Tags", ()) if tag["Key"] == key]
@@ -130,18 +130,18 @@ def _walk(value: Any, name: str) -> Iterator[Any]:
     elif not name:
         yield value
     elif isinstance(value, Mapping):
-        # A hyperparameter's own name may have dots.
+        # The name of a hyperparameter can have dots.
         for key in value:
             if name == key or name.startswith(f"{key}."):
                 yield from _walk(value[key], name[len(key) + 1 :])
 
 
-def _spell(value: Any) -> str:
+def _as_text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _comparable(name: str, value: Any) -> float | None:
-    """Read a number or a time; None for what is neither, such as the text that a hyperparameter may be."""
+    """Return a number, or a time in seconds since the epoch; None for other text."""
     try:
         if name in TIMES and isinstance(value, str):
             at = datetime.fromisoformat(value.replace("Z", "+00:00"))
@@ -152,9 +152,9 @@ def _comparable(name: str, value: Any) -> float | None:
 
 
 def _sort_key(record: Record, name: str) -> tuple[Any, ...]:
-    """Put records that lack the property first, then numbers, then texts."""
+    """Return a key that sorts records without the property first, then numbers, then text."""
     values = _values(record, name)
     if not values:
         return (0, 0)
     is_number = isinstance(values[0], (int, float))
-    return (1, values[0]) if is_number else (2, _spell(values[0]))
+    return (1, values[0]) if is_number else (2, _as_text(values[0]))

@@ -1,7 +1,7 @@
-"""AWS signatures: read the one that a request carries, and compute the one that its key would give.
+"""AWS signatures: read the signature of a request, and verify it.
 
-The forms are those of AWS's SDKs: version 4 in a header or in a presigned URL, and version 2 of S3, which boto3
-still uses for presigned URLs.
+Supported are version 4 in a header or in a presigned URL, and version 2 of S3, which boto3 uses for presigned
+URLs.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ UNRESERVED = "-_.~"  # characters that AWS never percent-encodes, besides letter
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Signature:
-    """A signature as a request carries it; nothing in it is verified."""
+    """The signature in a request. It is not verified."""
 
     access_key_id: str
     service: str  # signing name: sagemaker, logs, s3, ...
@@ -43,13 +43,13 @@ class Signature:
     value: str
     version: int = 4  # or 2
     signed_headers: tuple[str, ...] = ()  # lower case; version 4 only
-    time: str = ""  # version 4: SIGV4_TIMESTAMP; version 2: HTTP date, or the end of a presigned URL
+    time: str = ""  # version 4: SIGV4_TIMESTAMP; version 2: HTTP date, or expiry of a presigned URL
     is_presigned: bool = False
     expires_at: float | None = None  # seconds since the epoch; presigned URLs only
 
 
 def read_signature(request: Request) -> Signature | None:
-    """Return the signature that a request carries; None if it has none, or none of a known form."""
+    """Return the signature of a request; None if it has no signature in a supported form."""
     try:
         if "Authorization" in request.headers:
             return _from_header(request)
@@ -59,12 +59,12 @@ def read_signature(request: Request) -> Signature | None:
 
 
 def verify(request: Request, signature: Signature, secret: str, now: float) -> None:
-    """Check a request against the secret of its access key.
+    """Verify the signature of a request.
 
-    Reads the body, unless the request is for S3: its objects can be larger than memory, and it sends their hash.
+    This reads the body, except for S3: objects can be larger than memory, and S3 requests include their hash.
 
     Args:
-        request: As it arrived, with the Host header that was signed.
+        request: The request with its original Host header.
         signature: The signature of the request.
         secret: The secret of its access key.
         now: Seconds since the epoch.
@@ -93,32 +93,32 @@ def _from_header(request: Request) -> Signature | None:
         )
     if kind != V4:
         return None
-    given = dict(part.strip().partition("=")[::2] for part in rest.split(","))
+    fields = dict(part.strip().partition("=")[::2] for part in rest.split(","))
     sent = request.headers.get("X-Amz-Date") or _version_4_time(request.headers["Date"])
-    return _signature_4(given["Credential"], given["SignedHeaders"], given["Signature"], sent)
+    return _signature_4(fields["Credential"], fields["SignedHeaders"], fields["Signature"], sent)
 
 
 def _from_query(request: Request) -> Signature | None:
-    given = request.args
-    if given.get("X-Amz-Algorithm") == V4:
-        signed_at = datetime.strptime(given["X-Amz-Date"], SIGV4_TIMESTAMP).replace(tzinfo=timezone.utc)
+    query = request.args
+    if query.get("X-Amz-Algorithm") == V4:
+        signed_at = datetime.strptime(query["X-Amz-Date"], SIGV4_TIMESTAMP).replace(tzinfo=timezone.utc)
         return _signature_4(
-            given["X-Amz-Credential"],
-            given["X-Amz-SignedHeaders"],
-            given["X-Amz-Signature"],
-            given["X-Amz-Date"],
-            expires_at=signed_at.timestamp() + int(given["X-Amz-Expires"]),
+            query["X-Amz-Credential"],
+            query["X-Amz-SignedHeaders"],
+            query["X-Amz-Signature"],
+            query["X-Amz-Date"],
+            expires_at=signed_at.timestamp() + int(query["X-Amz-Expires"]),
         )
-    if "AWSAccessKeyId" in given:
+    if "AWSAccessKeyId" in query:
         return Signature(
-            access_key_id=given["AWSAccessKeyId"],
+            access_key_id=query["AWSAccessKeyId"],
             service="s3",
             region=DEFAULT_REGION,
-            value=given["Signature"],
+            value=query["Signature"],
             version=2,
-            time=given["Expires"],
+            time=query["Expires"],
             is_presigned=True,
-            expires_at=int(given["Expires"]),
+            expires_at=int(query["Expires"]),
         )
     return None
 
@@ -128,7 +128,7 @@ def _signature_4(
 ) -> Signature | None:
     access_key_id, date, region, service, end = credential.split("/")
     names = tuple(sorted(signed_headers.lower().split(";")))
-    # An unsigned Host would let the request be sent to another server; AWS requires it, too.
+    # Without a signed Host, the request would also be valid for another server. AWS requires it, too.
     if end != "aws4_request" or date != time[:8] or "host" not in names:
         return None
     return Signature(
@@ -148,7 +148,7 @@ def _version_4_time(http_date: str) -> str:
 
 
 class _SignedHeaders:
-    """For botocore's signers: exactly the headers that the client signed, whatever botocore itself would sign."""
+    """Makes botocore's signers sign exactly the headers that the client has signed."""
 
     def headers_to_sign(self, request: AWSRequest) -> HTTPHeaders:
         found = HTTPHeaders()
@@ -176,7 +176,7 @@ class _S3Signer2(HmacV1Auth):
 
 def _version_4(request: Request, signature: Signature, secret: str) -> str:
     path, query = _target(request)
-    if signature.service == "s3":  # a canonical path is encoded once there, and twice elsewhere
+    if signature.service == "s3":  # S3 encodes a canonical path once, other services encode it twice
         path = quote(unquote_to_bytes(path), safe=f"/{UNRESERVED}")
     credentials = Credentials(signature.access_key_id, secret)
     make = _S3Signer if signature.service == "s3" else _ServiceSigner
@@ -219,7 +219,7 @@ def _encoded(part: str) -> str:
 def _version_2(request: Request, signature: Signature, secret: str) -> str:
     path, query = _target(request)
     headers = _headers(request)
-    if signature.is_presigned:  # what was signed as a header travels in the query
+    if signature.is_presigned:  # a presigned URL has signed headers in its query
         for name, value in parse_qsl(query, keep_blank_values=True):
             is_header = name.startswith("x-amz-") or name in ("content-md5", "content-type")
             if is_header and name not in headers:
@@ -227,7 +227,7 @@ def _version_2(request: Request, signature: Signature, secret: str) -> str:
     signer = _S3Signer2(Credentials(signature.access_key_id, secret), signature.time)
     path = _bucket(request) + path
     if path.count("/") == 1 and path != "/":
-        path += "/"  # S3 signs a bucket with a slash after its name
+        path += "/"  # S3 signs the path of a bucket with a slash at its end
     target = SplitResult("", "", path, query, "")
     return str(signer.get_signature(request.method, target, headers))  # type: ignore[arg-type]  # the stub is too narrow
 
@@ -242,10 +242,9 @@ def _bucket(request: Request) -> str:
 
 
 def _target(request: Request) -> tuple[str, str]:
-    """Return path and query as they were sent, percent-encoded.
+    """Return the path and the query of the request, percent-encoded.
 
-    They are split as werkzeug splits them for whatever serves the request: where the two differ, one object's
-    signature opens another.
+    The split must be the same as that of werkzeug, or else the signature of one object gives access to another.
     """
     parts = urlsplit(str(request.environ["REQUEST_URI"]))
     path = parts.path if parts.scheme else f"/{parts.netloc}{parts.path}" if parts.netloc else parts.path
@@ -255,12 +254,12 @@ def _target(request: Request) -> tuple[str, str]:
 def _headers(request: Request) -> HTTPHeaders:
     headers = HTTPHeaders()
     for name, value in _pairs(request.environ).items():
-        headers[name] = value.encode("latin-1").decode("utf-8", "replace")  # WSGI's strings are bytes
+        headers[name] = value.encode("latin-1").decode("utf-8", "replace")  # WSGI decodes bytes as Latin-1
     return headers
 
 
 def _pairs(environ: WSGIEnvironment) -> dict[str, str]:
-    """Return the headers by their names in lower case; those that moto knows to have underscores keep them."""
+    """Return the headers by lower-case name. Names with underscores are kept as moto has preserved them."""
     names = {key: key.removeprefix("HTTP_").replace("_", "-") for key in environ if key.startswith("HTTP_")}
     names |= {key: key.replace("_", "-") for key in ("CONTENT_TYPE", "CONTENT_LENGTH") if key in environ}
     names |= environ.get(PRESERVED_HEADER_NAMES_ENVIRON_KEY, {})

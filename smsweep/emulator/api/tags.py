@@ -1,4 +1,4 @@
-"""AddTags, ListTags, DeleteTags, for training jobs."""
+"""AddTags, ListTags and DeleteTags for training jobs."""
 
 from __future__ import annotations
 
@@ -16,21 +16,28 @@ DEFAULT_SIZE = 50
 
 
 def tag_map(tags: Sequence[Mapping[str, str]]) -> dict[str, str]:
-    """Return the tags of a request by key. Raises ApiError for AWS's own."""
+    """Return the tags of a request by key. Raises ApiError for keys that AWS reserves."""
     if any(tag["Key"].lower().startswith("aws:") for tag in tags):
         raise api_error.reserved_tag()
     return {tag["Key"]: tag["Value"] for tag in tags}
 
 
 class Tags:
+    """Handles calls about tags.
+
+    Args:
+        table: All jobs.
+    """
+
     def __init__(self, table: JobTable) -> None:
         self._table = table
 
     def add(self, request: dict[str, Any], region: str) -> dict[str, Any]:
-        given = tag_map(request["Tags"])
+        """Return the response of AddTags."""
+        added = tag_map(request["Tags"])
         with self._table.lock:
             job = self._find(request)
-            tags = {**job.tags, **given}
+            tags = {**job.tags, **added}
             if len(tags) > MAX_TAGS:
                 raise api_error.invalid(f"A resource may have at most {MAX_TAGS} tags.")
             job.tags = tags
@@ -38,15 +45,17 @@ class Tags:
             return {"Tags": tag_list(tags)}
 
     def list(self, request: dict[str, Any], region: str) -> dict[str, Any]:
+        """Return the response of ListTags."""
         with self._table.lock:
             tags = tag_list(self._find(request).tags)
-        by_key: Callable[[dict[str, str]], tuple[str]] = lambda tag: (tag["Key"],)  # noqa: E731 - its type helps mypy
+        by_key: Callable[[dict[str, str]], tuple[str]] = lambda tag: (tag["Key"],)  # noqa: E731 - mypy needs the type
         shown, token = paging.page(
             tags, by_key, request.get("NextToken"), request.get("MaxResults", DEFAULT_SIZE), is_reverse=False
         )
         return {"Tags": shown, **({"NextToken": token} if token else {})}
 
     def delete(self, request: dict[str, Any], region: str) -> dict[str, Any]:
+        """Return the response of DeleteTags."""
         with self._table.lock:
             job = self._find(request)
             job.tags = {key: value for key, value in job.tags.items() if key not in request["TagKeys"]}

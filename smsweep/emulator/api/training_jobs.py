@@ -1,4 +1,4 @@
-"""CreateTrainingJob, DescribeTrainingJob, StopTrainingJob, UpdateTrainingJob, DeleteTrainingJob."""
+"""CreateTrainingJob, DescribeTrainingJob, StopTrainingJob, UpdateTrainingJob and DeleteTrainingJob."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from smsweep.emulator.api import validation
 from smsweep.emulator.api.documents import description
 from smsweep.emulator.api.tags import tag_map
 from smsweep.emulator.api.validation import HasObjects
-from smsweep.emulator.fault_injector import FaultBox
+from smsweep.emulator.fault_injector import FaultInjector
 from smsweep.emulator.jobs import quota, warm_pools
 from smsweep.emulator.jobs.job import Job
 from smsweep.emulator.jobs.job_table import JobTable
@@ -21,15 +21,21 @@ Document = dict[str, Any]
 
 
 class TrainingJobs:
-    """clock: seconds since the epoch. on_change: called, under the table's lock, with a job whose state is new.
+    """Handles calls about one training job.
 
-    on_delete: called likewise with the name of one that is no more.
+    Args:
+        table: All jobs.
+        faults: Has the quota of the account.
+        has_objects: Returns True if an S3 URI has objects.
+        clock: Returns seconds since the epoch.
+        on_change: Called with a job whose status has changed. The caller holds the lock of the table.
+        on_delete: Called with the name of a deleted job. The caller holds the lock of the table.
     """
 
     def __init__(
         self,
         table: JobTable,
-        faults: FaultBox,
+        faults: FaultInjector,
         has_objects: HasObjects,
         clock: Callable[[], float],
         on_change: Callable[[Job], None],
@@ -43,13 +49,14 @@ class TrainingJobs:
         self._on_delete = on_delete
 
     def create(self, request: Request, region: str) -> Document:
+        """Return the response of CreateTrainingJob. Raises ApiError."""
         validation.check_create(request, region, self._has_objects)
         tags = tag_map(request.pop("Tags", ()))
         name, now = request["TrainingJobName"], self._clock()
         with self._table.lock:
-            found = self._table.get(name)
-            if found is not None:
-                raise api_error.name_taken(found.arn)
+            existing = self._table.get(name)
+            if existing is not None:
+                raise api_error.name_taken(existing.arn)
             job = Job(
                 name=name,
                 arn=job_arn(region, name),
@@ -73,10 +80,12 @@ class TrainingJobs:
         return {"TrainingJobArn": job.arn}
 
     def describe(self, request: Request, region: str) -> Document:
+        """Return the response of DescribeTrainingJob. Raises ApiError."""
         with self._table.lock:
             return description(self._find(request, region))
 
     def stop(self, request: Request, region: str) -> None:
+        """Carry out StopTrainingJob. Raises ApiError."""
         with self._table.lock:
             job = self._find(request, region)
             if job.is_terminal:
@@ -89,6 +98,7 @@ class TrainingJobs:
             self._on_change(job)
 
     def update(self, request: Request, region: str) -> Document:
+        """Return the response of UpdateTrainingJob. Raises ApiError."""
         with self._table.lock:
             job = self._find(request, region)
             for name in ("ProfilerConfig", "RemoteDebugConfig"):
@@ -105,6 +115,7 @@ class TrainingJobs:
         return {"TrainingJobArn": job.arn}
 
     def delete(self, request: Request, region: str) -> None:
+        """Carry out DeleteTrainingJob. Raises ApiError."""
         with self._table.lock:
             job = self._find(request, region)
             if not job.is_terminal:
@@ -121,7 +132,7 @@ class TrainingJobs:
     def _change_pool(self, job: Job, keep_alive_s: int) -> None:
         if job.warm_pool.get("Status") not in ("InUse", "Available"):
             raise api_error.invalid(
-                "The training job has no warm pool whose KeepAlivePeriodInSeconds could change."
+                "KeepAlivePeriodInSeconds cannot be updated because the training job has no warm pool."
             )
         warm_pools.change(job, keep_alive_s, self._clock())
 

@@ -1,4 +1,4 @@
-"""Broken rules of the API's model, as the service words them."""
+"""Validation of requests, with the error messages of SageMaker."""
 
 from __future__ import annotations
 
@@ -13,33 +13,43 @@ from smsweep.aws.request_model import Path, Violation
 from smsweep.aws.request_rules import broken_rules
 from smsweep.emulator import api_error
 
-MAX_LISTED = 10  # of the problems of one request
+MAX_LISTED = 10  # problems in one error message
 
 
 def check(action: str, request: Mapping[str, Any]) -> None:
-    """Raises ApiError: SerializationException for a wrong type, ValidationException for anything else."""
+    """Check a request against the API model.
+
+    Args:
+        action: Name of the API call.
+        request: Its parameters.
+
+    Raises:
+        ApiError: SerializationException for a wrong type, ValidationException for other problems.
+    """
     found = list(islice(request_model.violations(action, request), MAX_LISTED))
     for violation in found:
         if violation.rule == "type":
-            raise api_error.garbled(_type_words(violation))
+            raise api_error.serialization_error(_type_message(violation))
         if violation.rule == "unknown":
-            raise api_error.invalid(f"Unknown field {_place(violation.path)}: the API of this model has none")
+            raise api_error.invalid(f"Unknown field {_path_text(violation.path)}: the API model does not have it")
     if found:
         number = "1 validation error" if len(found) == 1 else f"{len(found)} validation errors"
-        raise api_error.invalid(f"{number} detected: {'; '.join(_words(action, item) for item in found)}")
+        raise api_error.invalid(f"{number} detected: {'; '.join(_message(action, item) for item in found)}")
 
 
-def _words(action: str, violation: Violation) -> str:
+def _message(action: str, violation: Violation) -> str:
     if violation.rule == "missing":
-        return f"Value null at '{_place(violation.path)}' failed to satisfy constraint: Member must not be null"
+        return (
+            f"Value null at '{_path_text(violation.path)}' failed to satisfy constraint: Member must not be null"
+        )
     constraint = _constraint(violation.shape, violation.rule)
     path, value = violation.path, violation.value
     parent = _shape_at(action, path[:-1])
-    if isinstance(parent, MapShape):  # the service names the map, not the entry
+    if isinstance(parent, MapShape):  # SageMaker reports the map, not the entry
         part = "keys" if violation.is_key else "value"
         rules = ", ".join(_constraint(violation.shape, rule) for rule in _rules(violation.shape))
         constraint, path, value = f"Map {part} must satisfy constraint: [{rules}]", path[:-1], f"{{{value}}}"
-    return f"Value '{value}' at '{_place(path)}' failed to satisfy constraint: {constraint}"
+    return f"Value '{value}' at '{_path_text(path)}' failed to satisfy constraint: {constraint}"
 
 
 def _rules(shape: Shape) -> list[str]:
@@ -57,13 +67,13 @@ def _constraint(shape: Shape, rule: str) -> str:
     return f"Member must have {what} {side} than or equal to {limit}"
 
 
-def _type_words(violation: Violation) -> str:
+def _type_message(violation: Violation) -> str:
     expected = violation.shape.type_name
-    return f"{_place(violation.path)}: expected {expected}, got {type(violation.value).__name__}"
+    return f"{_path_text(violation.path)}: expected {expected}, got {type(violation.value).__name__}"
 
 
-def _place(path: Path) -> str:
-    """Spell a path as the service does: trainingJobName, tags.1.member.key."""
+def _path_text(path: Path) -> str:
+    """Return a path in the notation of SageMaker: trainingJobName, tags.1.member.key."""
     return ".".join(
         f"{item + 1}.member" if isinstance(item, int) else item[:1].lower() + item[1:] for item in path
     )
@@ -82,13 +92,22 @@ def _shape_at(action: str, path: Path) -> Shape:
     return found
 
 
-HasObjects = Callable[[str], bool]  # whether an S3 URI leads to anything
+HasObjects = Callable[[str], bool]  # returns True if an S3 URI has objects
 
 
 def check_create(request: Mapping[str, Any], region: str, has_objects: HasObjects) -> None:
-    """Raises ApiError (ValidationException) for the first rule broken."""
-    for words in broken_rules(request):
-        raise api_error.invalid(words)
+    """Check the rules for CreateTrainingJob that are not in the API model.
+
+    Args:
+        request: A request that `check` has accepted.
+        region: Region of the call.
+        has_objects: Returns True if an S3 URI has objects.
+
+    Raises:
+        ApiError: ValidationException for the first broken rule.
+    """
+    for message in broken_rules(request):
+        raise api_error.invalid(message)
     for channel in request.get("InputDataConfig", ()):
         uri = channel["DataSource"].get("S3DataSource", {}).get("S3Uri", "")
         if uri and not has_objects(uri):

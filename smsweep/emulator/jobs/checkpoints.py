@@ -1,4 +1,4 @@
-"""A job's checkpoints, kept equal to what is below their S3 prefix while it runs."""
+"""Synchronization of a job's checkpoints with S3."""
 
 from __future__ import annotations
 
@@ -12,29 +12,38 @@ from smsweep.errors import JobError
 
 log = logging.getLogger(__name__)
 
-Version = tuple[int, int]  # when a file was changed, in ns, and its size
+Version = tuple[int, int]  # (time of the last change in ns, size in bytes)
 
 
 class Checkpoints:
-    """folder: what the job sees. Files come from S3 once, at the start; later changes go there, deletions too."""
+    """Checkpoints of one job.
+
+    They are downloaded once, before the job starts. Later changes and deletions are uploaded.
+
+    Args:
+        folder: The job's checkpoint folder.
+        uri: S3 URI of the checkpoints.
+        s3: Access to the emulator's S3.
+    """
 
     def __init__(self, folder: Path, uri: str, s3: S3) -> None:
         self.folder = folder
         self._uri = uri.rstrip("/")
         self._s3 = s3
-        self._known: dict[str, Version] = {}  # path below folder -> what S3 has of it
+        self._known: dict[str, Version] = {}  # path below folder -> version in S3
 
     def restore(self) -> None:
+        """Download the checkpoints."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.folder.chmod(0o777)  # a container's user need not be ours
+        self.folder.chmod(0o777)  # the container can run as another user
         self._s3.place.download(self._uri, self.folder)
         self._known = self._present()
 
     def sync(self) -> None:
-        """Bring S3 up to date. What cannot be read or sent now is tried again the next time."""
+        """Upload changed files and delete removed ones. The next call retries what fails."""
         present = self._present()
         for path, version in present.items():
-            if self._known.get(path) != version and self._send(path):
+            if self._known.get(path) != version and self._upload(path):
                 self._known[path] = version
         for path in self._known.keys() - present.keys():
             if self._delete(path):
@@ -48,10 +57,10 @@ class Checkpoints:
                     stat = path.stat()
                     found[path.relative_to(self.folder).as_posix()] = (stat.st_mtime_ns, stat.st_size)
             except OSError:
-                continue  # gone meanwhile
+                continue  # the job has deleted the file
         return found
 
-    def _send(self, path: str) -> bool:
+    def _upload(self, path: str) -> bool:
         try:
             self._s3.place.upload(self.folder / path, f"{self._uri}/{path}")
         except (OSError, JobError) as err:

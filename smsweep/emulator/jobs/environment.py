@@ -1,6 +1,6 @@
-"""What jobs inherit from the environment of the process that serves the endpoint: a short list, and no secrets.
+"""Environment variables that jobs inherit from the emulator's process: a short list without secrets.
 
-Jobs get everything else from their requests and from the endpoint, as on SageMaker.
+Jobs get all other variables from their requests and from the emulator, as on SageMaker.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ NAMES = frozenset(
             "CUDA_VISIBLE_DEVICES",
         ),
         *("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "TMPDIR", "LANG", "LANGUAGE", "TZ"),
-        # What pip needs to reach its index.
+        # Access of pip to its index.
         *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"),
         *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
     )
 )
 PREFIXES = ("LC_", "PIP_")
-# How the docker backend reaches its engine. Containers themselves inherit nothing.
+# Access of the docker backend to its engine. Containers inherit none of these.
 ENGINE_NAMES = frozenset(
     ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_CERT_PATH", "DOCKER_TLS_VERIFY")
 )
@@ -44,8 +44,8 @@ def job_environment(
     """Return the environment that a backend receives for its jobs.
 
     Args:
-        environ: The environment of the user who serves the endpoint.
-        url: The URL of the endpoint, as jobs reach it.
+        environ: The environment of the user who runs the emulator.
+        url: The URL of the emulator from inside a job.
         key: The access key of the jobs.
         in_containers: True if the backend needs the settings of a Docker Engine.
     """
@@ -63,16 +63,16 @@ def job_environment(
 
 
 def client_environment(url: str, key: AccessKey) -> dict[str, str]:
-    """Return the variables by which AWS's SDKs and tools use the endpoint.
+    """Return the variables that make AWS SDKs and tools use the emulator.
 
     Args:
-        url: The URL of the endpoint.
-        key: An access key that the endpoint accepts.
+        url: The URL of the emulator.
+        key: An access key that the emulator accepts.
     """
     return {
         "AWS_ENDPOINT_URL": url,
         "AWS_ACCESS_KEY_ID": key.id,
         "AWS_SECRET_ACCESS_KEY": key.secret,
         "AWS_REGION": DEFAULT_REGION,
-        "AWS_DEFAULT_REGION": DEFAULT_REGION,  # the one that boto3 reads
+        "AWS_DEFAULT_REGION": DEFAULT_REGION,  # boto3 reads this one
     }

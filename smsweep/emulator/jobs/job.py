@@ -1,4 +1,4 @@
-"""One training job as the service knows it, and the walk through its statuses."""
+"""State of one training job, and the transitions between its statuses."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 TERMINAL = frozenset({"Completed", "Failed", "Stopped"})
 
-# Secondary status -> (status, what the service says of it). Source: the API's model and its answers.
+# Secondary status -> (status, status message). Source: the API model and responses of SageMaker.
 STEPS: Mapping[str, tuple[str, str]] = {
     "Starting": ("InProgress", "Preparing the instances for training"),
     "Pending": ("InProgress", "Insufficient capacity error from EC2 while launching instances, retrying!"),
@@ -28,63 +28,68 @@ STEPS: Mapping[str, tuple[str, str]] = {
 
 @dataclass(kw_only=True, slots=True)
 class Job:
-    """Times are seconds since the epoch, as the API sends them."""
+    """A training job. Times are seconds since the epoch, as in the API."""
 
     name: str
     arn: str
     region: str
-    request: dict[str, Any]  # as it was accepted, without Tags
+    request: dict[str, Any]  # CreateTrainingJob request without Tags
     tags: dict[str, str]
     created_at: float
     modified_at: float
     status: str = "InProgress"
     secondary_status: str = ""
-    transitions: list[dict[str, Any]] = field(default_factory=list)  # as Describe shows them, oldest first
+    transitions: list[dict[str, Any]] = field(default_factory=list)  # SecondaryStatusTransitions, oldest first
     failure_reason: str = ""
-    started_at: float | None = None  # instances were there
+    started_at: float | None = None  # time when the instances were available
     ended_at: float | None = None
-    training_s: int = 0  # at the end: from started_at to ended_at
+    training_s: int = 0  # from started_at to ended_at, once the job has ended
     billable_s: int = 0
     final_metrics: dict[str, tuple[float, float]] = field(default_factory=dict)  # name -> (value, time)
-    warm_pool: dict[str, Any] = field(default_factory=dict)  # WarmPoolStatus; empty without a warm pool
-    pool_expires_at: float = 0.0  # while Available
-    is_submitted: bool = False  # a backend has it
-    restarts: int = 0  # times it was begun again, after an interruption or an internal error
-    restart_status: str = ""  # Interrupted | Restarting, while it is being ended to be begun again
-    stop_reason: str = ""  # secondary status to end with, where it was not a person who stopped it
-    log_stream: str = ""  # of the present run
-    log_cursor: str = ""  # where to read on in the backend's log
+    warm_pool: dict[str, Any] = field(default_factory=dict)  # WarmPoolStatus; empty if the job has no warm pool
+    pool_expires_at: float = 0.0  # valid while the pool is Available
+    is_submitted: bool = False  # True: the backend has the job
+    restarts: int = 0  # number of restarts after an interruption or an internal error
+    restart_status: str = ""  # Interrupted or Restarting while the job stops for a restart; else ""
+    stop_reason: str = ""  # last secondary status, if SageMaker stopped the job; "" if the user did
+    log_stream: str = ""  # of the current run
+    log_cursor: str = ""  # next position in the backend's log
 
     @property
     def is_terminal(self) -> bool:
+        """True if the job has ended."""
         return self.status in TERMINAL
 
     @property
     def is_stopping(self) -> bool:
+        """True from a stop request until the job ends."""
         return self.status == "Stopping"
 
     @property
     def is_spot(self) -> bool:
+        """True if the job uses managed spot training."""
         return bool(self.request.get("EnableManagedSpotTraining"))
 
     @property
     def resources(self) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = self.request.get("ResourceConfig", {})
-        return found
+        """ResourceConfig of the request."""
+        resources: Mapping[str, Any] = self.request.get("ResourceConfig", {})
+        return resources
 
     def limit(self, name: str) -> float:
-        """Return a StoppingCondition in seconds; infinite where the request has none."""
+        """Return a field of StoppingCondition in seconds; infinity if the request does not have it."""
         return float(self.request.get("StoppingCondition", {}).get(name, "inf"))
 
     def since(self, secondary_status: str) -> float:
-        """Return when it last entered a status it has been in."""
+        """Return the time when the job last entered a secondary status that it has been in."""
         times: list[float] = [it["StartTime"] for it in self.transitions if it["Status"] == secondary_status]
         return times[-1]
 
     def enter(self, secondary_status: str, now: float) -> bool:
-        """Go to the next status and tell whether that was possible.
+        """Enter a secondary status.
 
-        A job that has ended goes nowhere, one that is being stopped nowhere but to an end.
+        Returns:
+            False, without a change, if the job has ended, or if it is stopping and the status is not a final one.
         """
         status, message = STEPS[secondary_status]
         if self.is_terminal or (self.is_stopping and status not in TERMINAL):
@@ -99,4 +104,5 @@ class Job:
         return True
 
     def to_json(self) -> dict[str, Any]:
+        """Return all fields as a JSON document."""
         return {item.name: getattr(self, item.name) for item in fields(self)}

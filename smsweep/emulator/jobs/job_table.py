@@ -1,4 +1,4 @@
-"""All jobs, in memory and, each in a file, on disk."""
+"""Table of all jobs, in memory and in one file per job."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ from smsweep.util.atomic_file import write_text
 
 
 class JobTable:
-    """Hold `lock` while changing a job, then `save` it; the files are there for the endpoint's next start."""
+    """All jobs. Hold `lock` while you change a job, then `save` it.
+
+    The next start of the emulator reads the files.
+
+    Args:
+        folder: Folder for the files.
+    """
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -20,23 +26,29 @@ class JobTable:
         self._jobs = {job.name: job for job in map(_read, folder.glob("*.json"))}
 
     def get(self, name: str) -> Job | None:
+        """Return a job, or None."""
         return self._jobs.get(name)
 
     def all(self) -> list[Job]:
+        """Return all jobs."""
         with self.lock:
             return list(self._jobs.values())
 
     def live(self) -> list[Job]:
+        """Return the jobs that have not ended."""
         return [job for job in self.all() if not job.is_terminal]
 
     def add(self, job: Job) -> None:
+        """Add a job, and write its file."""
         self._jobs[job.name] = job
         self.save(job)
 
     def save(self, job: Job) -> None:
+        """Write a job's file."""
         write_text(self._path(job.name), json.dumps(job.to_json()))
 
     def remove(self, name: str) -> None:
+        """Remove a job and its file."""
         del self._jobs[name]
         self._path(name).unlink()
 
@@ -46,5 +58,5 @@ class JobTable:
 
 def _read(path: Path) -> Job:
     job = Job(**json.loads(path.read_text(encoding="utf-8")))
-    job.log_cursor = ""  # CloudWatch's copy of the log was in memory: make it again
+    job.log_cursor = ""  # the log in CloudWatch was in memory: write it again
     return job

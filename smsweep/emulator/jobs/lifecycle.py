@@ -1,4 +1,4 @@
-"""The course of a job: what its next step is, from Starting to its end."""
+"""Lifecycle of a job: its steps from Starting to its end."""
 
 from __future__ import annotations
 
@@ -10,50 +10,64 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from smsweep.backends.base import Backend
 from smsweep.core.job import MAX_FAILURE_REASON, JobStatus
-from smsweep.emulator.fault_injector import FaultBox
-from smsweep.emulator.jobs import lifecycle, warm_pools
+from smsweep.emulator.fault_injector import FaultInjector
+from smsweep.emulator.jobs import warm_pools
 from smsweep.emulator.jobs.job import Job
 from smsweep.emulator.jobs.job_table import JobTable
 from smsweep.emulator.jobs.metrics import MetricReader
-from smsweep.emulator.jobs.moto_services import Cloud
+from smsweep.emulator.jobs.moto_services import MotoServices
 from smsweep.emulator.jobs.quota import Offer, offers
 from smsweep.emulator.jobs.staging import Staging
 from smsweep.errors import JobError
 
 log = logging.getLogger(__name__)
 
-SPOT_SAVING = 0.7  # of the training time is not billed
-CHECKPOINT_S = 1.0  # between two looks at a job's checkpoints
+SPOT_SAVING = 0.7  # share of the training time that is not billed
+CHECKPOINT_S = 1.0  # between two uploads of a job's checkpoints
 TRANSFER_ERRORS = (OSError, JobError, Boto3Error, BotoCoreError, ClientError)
 
 
-class Course:
-    """For one thread only. clock: seconds since the epoch."""
+class JobLifecycle:
+    """Moves jobs from one status to the next. Not safe for several threads.
+
+    Args:
+        table: All jobs.
+        backend: Runs the jobs.
+        staging: Transfers files between S3 and the jobs' folders.
+        moto_services: Receives logs and events.
+        faults: Faults that hit jobs.
+        clock: Returns seconds since the epoch.
+    """
 
     def __init__(
         self,
         table: JobTable,
         backend: Backend,
         staging: Staging,
-        cloud: Cloud,
-        faults: FaultBox,
+        moto_services: MotoServices,
+        faults: FaultInjector,
         clock: Callable[[], float],
     ) -> None:
         self._table = table
         self._backend = backend
         self._staging = staging
-        self._cloud = cloud
+        self._moto_services = moto_services
         self._faults = faults
         self._clock = clock
-        self._synced_at: dict[str, float] = {}  # by job: when its checkpoints were looked at
-        self._stops: set[str] = set()  # jobs whose backend has been told
+        self._synced_at: dict[str, float] = {}  # job name -> time of the last upload of checkpoints
+        self._stops: set[str] = set()  # names of jobs that the backend was asked to stop
 
     def step(self, job: Job, seen: JobStatus | None) -> None:
-        """Take a job one step on. seen: what the backend says of it; None before it was submitted."""
+        """Move a job to its next status if it is due.
+
+        Args:
+            job: A job that has not ended.
+            seen: The job's status in the backend; None if the backend does not know the job.
+        """
         if not job.is_submitted:
             self._begin(job)
         elif seen is None:
-            self._finish(job, "Failed", lifecycle.INTERNAL)
+            self._finish(job, "Failed", INTERNAL)
         else:
             self._copy_log(job)
             if seen.is_terminal:
@@ -62,17 +76,17 @@ class Course:
                 self._follow(job, seen)
 
     def announce(self, job: Job) -> None:
-        """Save a job's new state and let the world know."""
+        """Save a job's new status, and send its event."""
         self._table.save(job)
-        self._cloud.announce(job, times=2 if self._faults.now.duplicate_events else 1)
+        self._moto_services.announce(job, times=2 if self._faults.now.duplicate_events else 1)
 
     def fail(self, job: Job) -> None:
-        """End a job that we ourselves cannot take on."""
+        """End a job because of an error of the emulator."""
         self._backend.stop(job.name, grace_s=0)
-        self._finish(job, "Failed", lifecycle.INTERNAL)
+        self._finish(job, "Failed", INTERNAL)
 
     def discard(self, name: str) -> None:
-        """Forget a deleted job, so that its name can be used again."""
+        """Remove a deleted job from the backend and from disk, so that its name is free."""
         self._backend.forget(name)
         self._staging.discard(name)
 
@@ -89,20 +103,20 @@ class Course:
             self._enter(job, "Downloading")
 
     def _has_capacity(self, job: Job) -> bool:
-        """Take the first of the job's instance types that is to be had; without any, the job waits or fails."""
+        """Select the first available instance type of the job. If none is available, the job waits or fails."""
         waited_s = self._clock() - job.since("Starting")
         for offer in offers(job):
             what = {"job": job.name, "instance_type": offer.instance_type}
-            strike = self._faults.waits_for("no_capacity", what)
-            if strike is None:
+            rule = self._faults.find("no_capacity", what)
+            if rule is None:
                 self._select(job, offer)
                 return True
-            if waited_s < strike.after_s:
+            if waited_s < rule.after_s:
                 if job.secondary_status != "Pending":
                     self._enter(job, "Pending")
                 return False
             self._faults.take("no_capacity", what)
-        self._finish(job, "Failed", lifecycle.CAPACITY)
+        self._finish(job, "Failed", CAPACITY)
         return False
 
     def _select(self, job: Job, offer: Offer) -> None:
@@ -133,35 +147,35 @@ class Course:
             self._staging.sync_checkpoints(job)
             self._synced_at[job.name] = self._clock()
         if job.is_stopping or job.restart_status:
-            self._tell_to_stop(job)
+            self._stop_in_backend(job)
         elif seen.status == "Stopping":
-            self._stops.add(job.name)  # its MaxRuntimeInSeconds are over, as the backend will say and has told it
+            self._stops.add(job.name)  # the backend stops the job because of MaxRuntimeInSeconds
             self._enter(job, "Stopping")
         elif now - job.created_at > job.limit("MaxWaitTimeInSeconds"):
             job.stop_reason = "MaxWaitTimeExceeded"
             self._enter(job, "Stopping")
         elif job.secondary_status == "Training":
-            self._strike(job, now - job.since("Training"))
+            self._inject_faults(job, now - job.since("Training"))
 
-    def _strike(self, job: Job, trained_s: float) -> None:
-        """Let the faults hit a job that trains."""
+    def _inject_faults(self, job: Job, trained_s: float) -> None:
+        """Apply interruptions and internal errors to a job in training."""
         if job.is_spot and self._faults.take("interrupt", {"job": job.name}, age_s=trained_s):
             job.restart_status = "Interrupted"
-            self._tell_to_stop(job)
+            self._stop_in_backend(job)
         elif self._faults.take("internal_error", {"job": job.name}, age_s=trained_s):
             may_restart = job.restarts < job.request.get("RetryStrategy", {}).get("MaximumRetryAttempts", 0)
             job.restart_status = "Restarting" if may_restart else ""
-            job.failure_reason = "" if may_restart else lifecycle.INTERNAL
-            self._tell_to_stop(job, grace_s=0)
+            job.failure_reason = "" if may_restart else INTERNAL
+            self._stop_in_backend(job, grace_s=0)
 
-    def _tell_to_stop(self, job: Job, *, grace_s: float | None = None) -> None:
+    def _stop_in_backend(self, job: Job, *, grace_s: float | None = None) -> None:
         if job.name not in self._stops:
             self._stops.add(job.name)
             self._backend.stop(job.name, grace_s=grace_s)
 
     def _end(self, job: Job, seen: JobStatus) -> None:
         if seen.started_at is not None and job.secondary_status == "Downloading":
-            self._enter(job, "Training")  # it was over between two looks
+            self._enter(job, "Training")  # the job ended between two ticks
         self._staging.sync_checkpoints(job)
         if job.restart_status and not job.is_stopping:
             self._restart(job)
@@ -202,7 +216,7 @@ class Course:
     def _enter(self, job: Job, secondary_status: str) -> None:
         with self._table.lock:
             if not job.enter(secondary_status, self._clock()):
-                return  # it was stopped meanwhile
+                return  # the job was stopped in the meantime
             if secondary_status == "Downloading" and job.started_at is None:
                 job.started_at = job.modified_at
             if job.is_terminal:
@@ -214,7 +228,7 @@ class Course:
         reader = MetricReader(job.request["AlgorithmSpecification"].get("MetricDefinitions", ()))
         while page.lines:
             now = self._clock()
-            self._cloud.write_log(job, page.lines, now)
+            self._moto_services.write_log(job, page.lines, now)
             with self._table.lock:
                 job.log_cursor = page.cursor
                 job.final_metrics = {**job.final_metrics, **reader.read(page.lines, now)}
@@ -222,11 +236,11 @@ class Course:
 
 
 def _verdict(job: Job, seen: JobStatus) -> tuple[str, str]:
-    """Return the secondary status to end with, and the failure's reason."""
+    """Return the last secondary status of a job, and the reason of its failure or ""."""
     if job.failure_reason:
         return "Failed", job.failure_reason
     if seen.status == "Failed" and not job.is_stopping:
-        return "Failed", lifecycle.of(seen)
+        return "Failed", failure_reason(seen)
     if job.is_stopping or seen.status == "Stopped":
         by_backend = seen.secondary_status if seen.status == "Stopped" else "Stopped"
         return job.stop_reason or by_backend, ""
@@ -250,11 +264,11 @@ OUT_OF_MEMORY = (
 KILLED = 137  # 128 + SIGKILL
 
 
-def of(seen: JobStatus) -> str:
-    """Return the reason of a job that failed by itself; a long one loses its end, but never the exit code."""
+def failure_reason(seen: JobStatus) -> str:
+    """Return the failure reason of a job whose container failed. A long reason is cut, but keeps the exit code."""
     if seen.exit_code is None:
-        # A job that never ran has only the backend's words; one that was lost has none that are the user's.
+        # The backend's message is for the user only if the job never ran, not if the job was lost.
         return INTERNAL if seen.is_lost else f"ClientError: {seen.failure_reason}"
-    words = OUT_OF_MEMORY if seen.exit_code == KILLED else seen.failure_reason
+    message = OUT_OF_MEMORY if seen.exit_code == KILLED else seen.failure_reason
     ending = f", exit code: {seen.exit_code}"
-    return f"AlgorithmError: {words}"[: MAX_FAILURE_REASON - len(ending)] + ending
+    return f"AlgorithmError: {message}"[: MAX_FAILURE_REASON - len(ending)] + ending

@@ -1,4 +1,4 @@
-"""FinalMetricDataList: what MetricDefinitions find in a job's log lines."""
+"""FinalMetricDataList: metric values that MetricDefinitions match in a job's log."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from smsweep.core.regex_syntax import RegexError
 
 
 class MetricReader:
-    """Reads a job's log lines.
+    """Parses metrics in log lines.
 
     Args:
-        definitions: Those of the request. One whose regex is not valid finds nothing, as on SageMaker.
+        definitions: MetricDefinitions of the request. A definition with an invalid regex matches nothing, as on
+            SageMaker.
     """
 
     def __init__(self, definitions: Sequence[Mapping[str, Any]]) -> None:
@@ -22,7 +23,7 @@ class MetricReader:
         self._search = LineSearch([(name, regex) for name, regex in regexes if regex is not None])
 
     def read(self, lines: Iterable[str], now: float) -> dict[str, tuple[float, float]]:
-        """Return each metric's last value in the lines, with the time."""
+        """Return the last value of each metric in the lines: name -> (value, now)."""
         found = {}
         self._search.begin_page()
         for line in lines:
@@ -46,4 +47,4 @@ def _number(text: str) -> float | None:
         value = float(text)
     except ValueError:
         return None
-    return value if math.isfinite(value) else None  # CloudWatch takes no others
+    return value if math.isfinite(value) else None  # CloudWatch accepts only finite values

@@ -1,7 +1,7 @@
-"""The services around SageMaker, played by moto in this process.
+"""Actions of SageMaker on other AWS services, which moto emulates in this process.
 
-What a user's client calls goes to moto over HTTP like any request. What SageMaker itself does in an account (write
-logs, send events) is done here on moto's own objects, without asking anybody's permission.
+Requests of clients reach moto over HTTP. Actions of SageMaker itself, such as writing logs and sending events, use
+moto's objects directly, without access control.
 """
 
 from __future__ import annotations
@@ -26,51 +26,59 @@ from smsweep.emulator.jobs.job import Job
 
 log = logging.getLogger(__name__)
 
-MAX_MESSAGE = 1_048_576 - 26  # CloudWatch Logs: bytes of an event, less its overhead
+MAX_MESSAGE = 1_048_576 - 26  # CloudWatch Logs: maximum bytes of a message, without the overhead of an event
 EVENT_TYPE = "SageMaker Training Job State Change"
 TRUST = {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}
 
-_life = threading.Lock()
-_n_alive = 0  # endpoints of this process, which share what moto plays
+_lifetime_lock = threading.Lock()
+_n_alive = 0  # emulators in this process; they share the state of moto
 
 
 @contextmanager
-def life() -> Iterator[None]:
-    """Let what moto plays end with the last endpoint of this process; the next one finds an empty account."""
+def moto_lifetime() -> Iterator[None]:
+    """Reset moto when the last emulator of this process stops, so that the next one has an empty account."""
     global _n_alive
-    with _life:
+    with _lifetime_lock:
         _n_alive += 1
     try:
         yield
     finally:
-        with _life:
+        with _lifetime_lock:
             _n_alive -= 1
             if _n_alive == 0:
                 moto_api_backend.reset()
 
 
-class Cloud:
-    """Reads and writes what belongs to one account."""
+class MotoServices:
+    """Reads and writes logs, roles and events of the account."""
 
     def write_log(self, job: Job, lines: Sequence[str], now: float) -> None:
-        """Append lines to the job's present stream, made if need be. now: seconds since the epoch."""
+        """Append lines to the job's current log stream, which is created if necessary.
+
+        Args:
+            job: The job.
+            lines: Log lines.
+            now: Seconds since the epoch.
+        """
         logs: LogsBackend = logs_backends[ACCOUNT][job.region]
         logs.ensure_log_group(LOG_GROUP)
         streams = logs.groups[LOG_GROUP].streams
         if job.log_stream not in streams:
             logs.create_log_stream(LOG_GROUP, job.log_stream)
         stream: LogStream = streams[job.log_stream]
-        at_ms = max([round(now * 1000), *(event.timestamp for event in stream.events[-1:])])  # clocks may go back
+        at_ms = max(
+            [round(now * 1000), *(event.timestamp for event in stream.events[-1:])]
+        )  # the clock can go back
         stream.put_log_events([{"timestamp": at_ms, "message": line[:MAX_MESSAGE]} for line in lines])
 
     def log_group(self, region: str, name: str) -> dict[str, list[LogEvent]] | None:
-        """Return a group's streams and their events, in order of time; None when there is no such group."""
+        """Return the events of each stream of a group, ordered by time; None if the group does not exist."""
         logs: LogsBackend = logs_backends[ACCOUNT][region]
         group: LogGroup | None = logs.groups.get(name)
         return None if group is None else dict(_events(group))
 
     def ensure_role(self, name: str) -> None:
-        """Make a role that SageMaker may take on, unless there is one of that name."""
+        """Create a role that SageMaker can assume, unless a role with that name exists."""
         roles: IAMBackend = iam_backends[ACCOUNT]["aws"]
         try:
             roles.get_role(name)
@@ -79,7 +87,7 @@ class Cloud:
             roles.create_role(name, trust, "/", None, "", [], None)
 
     def announce(self, job: Job, *, times: int = 1) -> None:
-        """Send the event of a job's new state."""
+        """Send the event about a job's new status. times: number of deliveries."""
         events: EventsBackend = events_backends[ACCOUNT][job.region]
         event: dict[str, Any] = {
             "Source": "aws.sagemaker",
@@ -91,8 +99,8 @@ class Cloud:
         for _ in range(times):
             try:
                 events.put_events([event])
-            except Exception:  # a rule with a broken target is no reason for a job to fail
-                log.exception("%s: its event cannot be delivered", job.name)
+            except Exception:  # a rule with a broken target must not make the job fail
+                log.exception("%s: cannot deliver the event", job.name)
 
 
 def _events(group: LogGroup) -> Iterator[tuple[str, list[LogEvent]]]:
@@ -103,7 +111,7 @@ def _events(group: LogGroup) -> Iterator[tuple[str, list[LogEvent]]]:
 
 
 def event_detail(job: Job) -> dict[str, Any]:
-    """Return the detail of a state change event, whose times are milliseconds."""
+    """Return the detail of a state change event. Its times are in milliseconds."""
     shown = description(job)
     detail = {name: shown[name] for name in EVENT_FIELDS if name in shown}
     for name in ("CreationTime", "TrainingStartTime", "TrainingEndTime", "LastModifiedTime"):

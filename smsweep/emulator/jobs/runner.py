@@ -1,4 +1,4 @@
-"""The thread that takes every live job on, step by step."""
+"""The thread that moves all live jobs through their lifecycle."""
 
 from __future__ import annotations
 
@@ -12,21 +12,23 @@ from smsweep.core.job import JobStatus
 from smsweep.emulator.jobs import warm_pools
 from smsweep.emulator.jobs.job import Job
 from smsweep.emulator.jobs.job_table import JobTable
-from smsweep.emulator.jobs.lifecycle import Course
+from smsweep.emulator.jobs.lifecycle import JobLifecycle
 from smsweep.errors import JobError
 
 log = logging.getLogger(__name__)
 
 TICK_S = 0.1
-IDLE_S = 1.0  # where no job is live; warm pools may still end
-CLOSE_GRACE_S = 5.0  # jobs get it between SIGTERM and SIGKILL when the endpoint is closed
-KILL_S = 10.0  # from killing the last jobs to giving up on them
+IDLE_S = 1.0  # pause without live jobs; warm pools can still expire
+CLOSE_GRACE_S = 5.0  # between SIGTERM and SIGKILL of jobs when the emulator stops
+KILL_S = 10.0  # longest wait for jobs after SIGKILL
 
 
 @contextmanager
-def running(table: JobTable, backend: Backend, course: Course, clock: Callable[[], float]) -> Iterator[Runner]:
-    """Run the thread while the `with` lasts, then stop all jobs."""
-    runner = Runner(table, backend, course, clock)
+def running(
+    table: JobTable, backend: Backend, lifecycle: JobLifecycle, clock: Callable[[], float]
+) -> Iterator[Runner]:
+    """Run the thread until the `with` block ends, then stop all jobs."""
+    runner = Runner(table, backend, lifecycle, clock)
     runner.start()
     try:
         yield runner
@@ -35,23 +37,33 @@ def running(table: JobTable, backend: Backend, course: Course, clock: Callable[[
 
 
 class Runner(threading.Thread):
-    """clock: seconds since the epoch."""
+    """Thread that moves jobs through their lifecycle.
 
-    def __init__(self, table: JobTable, backend: Backend, course: Course, clock: Callable[[], float]) -> None:
-        super().__init__(name="smsweep-endpoint-jobs", daemon=True)
+    Args:
+        table: All jobs.
+        backend: Runs the jobs.
+        lifecycle: Moves one job to its next status.
+        clock: Returns seconds since the epoch.
+    """
+
+    def __init__(
+        self, table: JobTable, backend: Backend, lifecycle: JobLifecycle, clock: Callable[[], float]
+    ) -> None:
+        super().__init__(name="smsweep-emulator-jobs", daemon=True)
         self._table = table
         self._backend = backend
-        self._course = course
+        self._lifecycle = lifecycle
         self._clock = clock
-        self._news = threading.Event()
-        self._deleted: list[str] = []  # names of jobs to forget
-        self._kill_at = float("inf")  # when patience with the last jobs ends; finite while closing
+        self._wakeup = threading.Event()
+        self._deleted: list[str] = []  # names of deleted jobs that are still on disk
+        self._kill_at = float("inf")  # time when remaining jobs are killed; finite while closing
 
     def wake(self) -> None:
-        self._news.set()
+        """Start the next tick at once."""
+        self._wakeup.set()
 
     def forget(self, name: str) -> None:
-        """Let the next tick remove what is here of a deleted job, before it begins another of that name."""
+        """Remove the files of a deleted job in the next tick, before a new job of that name starts."""
         self._deleted.append(name)
         self.wake()
 
@@ -59,18 +71,19 @@ class Runner(threading.Thread):
         while not self._is_done():
             try:
                 self.tick()
-            except JobError as err:  # the backend does not answer; it will
+            except JobError as err:  # temporary error of the backend
                 log.warning("%s", err)
-            except Exception:  # whatever it is, the jobs still need somebody who looks after them
-                log.exception("a look at the jobs failed")
-            self._news.wait(TICK_S if self._table.live() else IDLE_S)
-            self._news.clear()
+            except Exception:  # the thread must survive any error: the jobs need it
+                log.exception("cannot update the jobs; trying again")
+            self._wakeup.wait(TICK_S if self._table.live() else IDLE_S)
+            self._wakeup.clear()
 
     def tick(self) -> None:
+        """Move each live job one step, and end expired warm pools."""
         with self._table.lock:
             deleted, self._deleted = self._deleted, []
             for name in deleted:
-                self._course.discard(name)
+                self._lifecycle.discard(name)
             jobs = self._table.live()
         seen = self._backend.describe([job.name for job in jobs if job.is_submitted])
         for job in jobs:
@@ -78,25 +91,25 @@ class Runner(threading.Thread):
         self._expire_pools()
 
     def close(self, grace_s: float) -> None:
-        """Stop every job, kill after grace_s those that live, see all to their end, and end the thread."""
+        """Stop all jobs, kill those that are alive after the grace period, and end the thread."""
         with self._table.lock:
             for job in self._table.live():
                 job.enter("Stopping", self._clock())
-                self._course.announce(job)
+                self._lifecycle.announce(job)
         self._kill_at = self._clock() + grace_s
         self.wake()
         self.join()
 
     def _step(self, job: Job, seen: JobStatus | None) -> None:
         try:
-            self._course.step(job, seen)
+            self._lifecycle.step(job, seen)
             if self._clock() >= self._kill_at and job.is_submitted and not job.is_terminal:
                 self._backend.stop(job.name, grace_s=0)
         except JobError as err:
             log.warning("%s: %s", job.name, err)
-        except Exception:  # one job's trouble must not become that of all others
-            log.exception("%s: cannot be taken on", job.name)
-            self._course.fail(job)
+        except Exception:  # an error of one job must not affect the others
+            log.exception("%s: internal error; the job fails", job.name)
+            self._lifecycle.fail(job)
 
     def _expire_pools(self) -> None:
         with self._table.lock:

@@ -1,4 +1,4 @@
-"""The endpoint's own way to the S3 behind its URL."""
+"""Access of the emulator to its own S3."""
 
 from __future__ import annotations
 
@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 
 class S3:
-    """environ: credentials, region and AWS_ENDPOINT_URL. cache: folder for what was downloaded."""
+    """Client for the emulator's S3.
+
+    Args:
+        environ: Has the credentials, the region and AWS_ENDPOINT_URL.
+        cache: Folder for downloads.
+    """
 
     def __init__(self, environ: Mapping[str, str], cache: Path) -> None:
         self.place = S3Place(environ, cache)
@@ -28,13 +33,14 @@ class S3:
         self._client: S3Client = session.client("s3", endpoint_url=environ["AWS_ENDPOINT_URL"])
 
     def has_objects(self, uri: str) -> bool:
-        """Tell whether any key begins as the URI does."""
+        """Return True if the bucket has a key that starts with the URI's key."""
         bucket, key = split_uri(uri)
         try:
             return self._client.list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1)["KeyCount"] > 0
         except ClientError:
-            return False  # no such bucket
+            return False  # the bucket does not exist
 
     def delete(self, uri: str) -> None:
+        """Delete an object. Raises botocore's errors."""
         bucket, key = split_uri(uri)
         self._client.delete_object(Bucket=bucket, Key=key)

@@ -1,4 +1,4 @@
-"""Instances kept warm after a job, for the next one that is like it."""
+"""Warm pools: instances that are kept after a job for the next job with the same settings."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from collections.abc import Iterable
 
 from smsweep.emulator.jobs.job import Job
 
-# A job gets a kept instance only when these are the same. Source: AWS's matching criteria.
+# Fields that must be equal for a job to reuse a warm pool. Source: the matching criteria in the AWS documentation.
 SAME_REQUEST = ("RoleArn", "VpcConfig", "EnableInterContainerTrafficEncryption", "EnableNetworkIsolation")
 SAME_RESOURCES = ("InstanceType", "InstanceCount", "VolumeSizeInGB", "VolumeKmsKeyId")
-KEPT_AFTER_FAILURE = "AlgorithmError"  # other failures may be the instance's own
+KEPT_AFTER_FAILURE = "AlgorithmError"  # other failures can be caused by the instance
 
 
 def reusable(wanted: Job, jobs: Iterable[Job]) -> Job | None:
-    """Return the job whose pool a new job gets: of several, the oldest."""
+    """Return the oldest job whose warm pool a new job can reuse, or None."""
     if wanted.is_spot:
         return None
-    found = [job for job in jobs if _is_idle(job) and _key(job) == _key(wanted)]
-    return min(found, key=lambda job: job.created_at, default=None)
+    matching = [job for job in jobs if _is_idle(job) and _key(job) == _key(wanted)]
+    return min(matching, key=lambda job: job.created_at, default=None)
 
 
 def take(wanted: Job, pool: Job | None, now: float) -> None:
-    """Note that a new job starts, in a pool or with instances of its own."""
+    """Record that a new job starts in a warm pool, or without one."""
     if keep_alive_s(wanted):
         wanted.warm_pool = {"Status": "InUse"}
     if pool is not None:
@@ -30,7 +30,7 @@ def take(wanted: Job, pool: Job | None, now: float) -> None:
 
 
 def keep(job: Job, now: float) -> None:
-    """Note that a job with a pool has ended."""
+    """Keep the instances of a job that has ended, if it has a warm pool."""
     if not job.warm_pool:
         return
     if job.status == "Failed" and not job.failure_reason.startswith(KEPT_AFTER_FAILURE):
@@ -41,7 +41,7 @@ def keep(job: Job, now: float) -> None:
 
 
 def change(job: Job, keep_alive_s: int, now: float) -> None:
-    """Keep the instances for so long from now on; 0 lets go of them."""
+    """Set how long from now the warm pool is kept; 0 ends it."""
     job.request["ResourceConfig"] = {**job.resources, "KeepAlivePeriodInSeconds": keep_alive_s}
     if _is_idle(job):
         job.pool_expires_at = now + keep_alive_s
@@ -49,7 +49,7 @@ def change(job: Job, keep_alive_s: int, now: float) -> None:
 
 
 def expire(job: Job, now: float) -> bool:
-    """Let go of the instances when their time is over; tell whether it was."""
+    """End the warm pool if it has expired, and return True if so."""
     if not _is_idle(job) or now < job.pool_expires_at:
         return False
     _end(job, "Terminated", now)
@@ -57,6 +57,7 @@ def expire(job: Job, now: float) -> bool:
 
 
 def keep_alive_s(job: Job) -> int:
+    """Return KeepAlivePeriodInSeconds of the request; 0 without a warm pool."""
     return int(job.resources.get("KeepAlivePeriodInSeconds", 0))
 
 
@@ -70,7 +71,7 @@ def _end(job: Job, status: str, now: float) -> None:
 
 
 def _key(job: Job) -> list[object]:
-    # No field says the same as a field that is false.
+    # A missing field is equal to a field that is false.
     return [job.request.get(name) or None for name in SAME_REQUEST] + [
         job.resources.get(name) for name in SAME_RESOURCES
     ]

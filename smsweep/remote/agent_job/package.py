@@ -1,4 +1,4 @@
-"""What an agent far away needs of smsweep itself: the package, what it depends on, and how it is started."""
+"""Source bundle of a detached agent: the package, its requirements and the script that starts the agent."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ LEFT_OUT = {"__pycache__"}
 
 
 def pack_agent(into: Path, extras: tuple[str, ...] = ()) -> Bundle:
-    """Pack this smsweep as a source that runs an agent. extras: of it, such as postgres."""
+    """Pack the installed smsweep as a source bundle that runs an agent.
+
+    Args:
+        into: Folder for the bundle.
+        extras: Extras of smsweep that the agent needs, such as postgres.
+    """
     with tempfile.TemporaryDirectory() as folder:
         wanted = Path(folder) / "requirements.txt"
         wanted.write_text(requirements(extras), encoding="utf-8")
@@ -30,18 +35,18 @@ def pack_agent(into: Path, extras: tuple[str, ...] = ()) -> Bundle:
 
 
 def requirements(extras: tuple[str, ...] = ()) -> str:
-    """Return what an agent's job installs, as the text of a requirement file.
+    """Return the requirement file of an agent's job.
 
     Args:
-        extras: Of smsweep, such as postgres; each has a file in smsweep/requirements.
+        extras: Extras of smsweep, such as postgres. Each has a file in smsweep/requirements.
 
     Returns:
-        Exact versions with their hashes, and the options that make pip refuse all other files. In an image that
-        has these versions pip downloads nothing.
+        Exact versions with hashes, and the options that make pip reject all other files. pip downloads nothing in
+        an image that has these versions.
     """
     return "".join((PINS / f"{name}.txt").read_text(encoding="utf-8") for name in ("base", *extras))
 
 
 def _file(name: str, path: Path) -> SourceFile:
-    # The rules that find secrets are full of what looks like some.
+    # The rules that find secrets have patterns that look like secrets.
     return SourceFile(name=name, path=path, size=path.stat().st_size, is_executable=False, may_hold_secrets=True)

@@ -1,4 +1,4 @@
-"""The training job that an agent is: its request."""
+"""CreateTrainingJob request of an agent."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from smsweep.store.db_errors import has_password
 
 TAG_AGENT = "smsweep:agent"
 PROGRAM = "agent.py"
-INSTANCE_TYPE = "ml.t3.medium"  # 2 vCPU, 4 GiB: an agent of a thousand slots needs a tenth of one
-MAX_RUN_S = 432_000  # API: the most an account may ask for without raising a quota: five days
+INSTANCE_TYPE = "ml.t3.medium"  # 2 vCPU, 4 GiB; an agent with 1,000 slots uses a tenth of a vCPU
+MAX_RUN_S = 432_000  # API: longest run time without a higher quota: five days
 VOLUME_GB = 10
-RESTARTS = 30  # API: the most that RetryStrategy takes; after trouble of SageMaker's own
-# Any of AWS's own images with a Python that smsweep runs on, where job.yaml names no other for its agent.
+RESTARTS = 30  # API: maximum of RetryStrategy, after internal errors of SageMaker
+# Default image of agents: an AWS image with a Python version that smsweep supports.
 IMAGE = {"framework": "pytorch", "framework_version": "2.5.1", "py_version": "py311"}
-HANDED_ON = "SMSWEEP_SAGEMAKER_"  # variables that begin so say how we talk to AWS
+COPIED_PREFIX = "SMSWEEP_SAGEMAKER_"  # prefix of variables that configure the access to AWS
 DEADLINE = "SMSWEEP_AGENT_MAX_RUN"
 
 
@@ -40,12 +40,22 @@ def request(
 ) -> dict[str, Any]:
     """Return the CreateTrainingJob request of an agent.
 
-    template: the sweep's, complete; its `agent` says how this job differs. site: of the agent's own source.
-    arguments: of agent.py, by name. Raises JobRejected for what AWS would refuse.
+    Args:
+        sweep_id: The sweep.
+        name: Name of the training job.
+        template: The complete job template of the sweep. Its `agent` has the settings of the agent's job.
+        site: S3 locations of the agent's source and output.
+        arguments: Arguments of agent.py by name.
+        environ: Environment variables of the user.
+        region: AWS region.
+
+    Raises:
+        JobRejected: If SageMaker does not accept the request.
+        UsageError: If SMSWEEP_STORE has a password.
     """
     agent, own = template.agent, template.request
     max_run_s = int(agent.get("max_run", MAX_RUN_S))
-    machine = str(agent.get("instance_type", INSTANCE_TYPE))
+    instance_type = str(agent.get("instance_type", INSTANCE_TYPE))
     volume_key = own.get("ResourceConfig", {}).get("VolumeKmsKeyId")
     output = {"S3OutputPath": own.get("OutputDataConfig", {}).get("S3OutputPath", site.output_uri)}
     if "KmsKeyId" in own.get("OutputDataConfig", {}):
@@ -53,11 +63,11 @@ def request(
     stopping = {"MaxRuntimeInSeconds": max_run_s}
     if agent.get("use_spot_instances"):
         stopping["MaxWaitTimeInSeconds"] = max_run_s
-    made = {
+    result = {
         "TrainingJobName": name,
         "RoleArn": agent.get("role", own["RoleArn"]),
         "AlgorithmSpecification": {
-            "TrainingImage": agent.get("image_uri") or image_uri(IMAGE, region, [machine]),
+            "TrainingImage": agent.get("image_uri") or image_uri(IMAGE, region, [instance_type]),
             "TrainingInputMode": "File",
             "ContainerEntrypoint": ["python3", f"/opt/ml/input/data/{RUNTIME_CHANNEL}/{RUNTIME_ZIP}"],
             "ContainerArguments": ["--install-requirements", "--say-end"],
@@ -80,7 +90,7 @@ def request(
         ],
         "OutputDataConfig": output,
         "ResourceConfig": {
-            "InstanceType": machine,
+            "InstanceType": instance_type,
             "InstanceCount": 1,
             "VolumeSizeInGB": VOLUME_GB,
             **({"VolumeKmsKeyId": volume_key} if volume_key else {}),
@@ -92,20 +102,20 @@ def request(
         "Tags": [*own.get("Tags", ()), {"Key": TAG_SWEEP, "Value": sweep_id}, {"Key": TAG_AGENT, "Value": name}],
         **({"VpcConfig": own["VpcConfig"]} if "VpcConfig" in own else {}),
     }
-    validate(made)
-    return made
+    validate(result)
+    return result
 
 
 def _environment(template: JobTemplate, environ: Mapping[str, str]) -> dict[str, str]:
-    handed = {name: value for name, value in environ.items() if name.startswith(HANDED_ON)}
+    copied = {name: value for name, value in environ.items() if name.startswith(COPIED_PREFIX)}
     if environ.get(ALLOW):
-        handed[ALLOW] = environ[ALLOW]
+        copied[ALLOW] = environ[ALLOW]
     if reference := template.agent.get("store"):
-        return {**handed, f"{SECRET_PREFIX}SMSWEEP_STORE": reference}
+        return {**copied, f"{SECRET_PREFIX}SMSWEEP_STORE": reference}
     store = environ.get("SMSWEEP_STORE", "")
     if store and has_password(sa.make_url(store)):
         raise UsageError(
-            "SMSWEEP_STORE has a password in it, which whoever may describe the agent's job could read; keep the "
-            "URL in Secrets Manager, and say where in job.yaml: agent: {store: arn:aws:secretsmanager:...}"
+            "SMSWEEP_STORE has a password, which DescribeTrainingJob of the agent's job shows; put the URL into "
+            "Secrets Manager, and set its ARN in job.yaml: agent: {store: arn:aws:secretsmanager:...}"
         )
-    return {**handed, "SMSWEEP_STORE": store} if store else handed
+    return {**copied, "SMSWEEP_STORE": store} if store else copied

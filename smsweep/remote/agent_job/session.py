@@ -1,4 +1,4 @@
-"""An agent's place of work on a sweep that is kept in S3."""
+"""Session of an agent on a sweep whose store is in S3."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from smsweep.remote.agent_job.guarded_backend import GuardedBackend
 from smsweep.remote.agent_job.successor import Successor
 from smsweep.remote.record import own_job
 from smsweep.remote.s3_store.remote_sweeps import Away, refuse_second
-from smsweep.remote.s3_store.s3_object import Shelf
+from smsweep.remote.s3_store.s3_object import S3Store
 from smsweep.remote.s3_store.writer import Writer
 from smsweep.store.base import ParseStored, Store
 
 log = logging.getLogger(__name__)
 
-PATIENCE_S = 300.0  # of an agent that has ended, until what it did is saved
-LAST_TRIES_S = 10.0  # of one that fails, or is told to go
-LONGEST_PAUSE_S = 30.0  # between two tries
+FINAL_SAVE_S = 300.0  # longest wait for the last save of an agent that has finished
+FAILURE_SAVE_S = 10.0  # the same for an agent that fails, or is stopped
+LONGEST_PAUSE_S = 30.0  # between two attempts
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Desk:
-    """What an agent works with."""
+    """The store of the sweep, and a function that wraps the backend."""
 
     store: Store
     guard: Callable[[Backend], GuardedBackend]
@@ -47,53 +47,68 @@ def at_desk(
     agent_id: str,
     clock: Callable[[], datetime],
 ) -> Iterator[Desk]:
-    """Take a sweep's store over, and put it back when the agent leaves.
+    """Become the writer of a sweep's store until the `with` block ends, then save the store.
 
-    Raises UsageError where another agent has it, StoreUnavailable, StoreError, JobError.
+    Args:
+        workspace_dir: Folder of the workspace.
+        environ: Environment variables.
+        parse: Parses the stored sweep.yaml.
+        sweep_id: The sweep.
+        agent_id: The agent.
+        clock: Returns the current time.
+
+    Raises:
+        UsageError: If another agent works on the sweep.
+        StoreUnavailable: If S3 does not respond.
+        StoreError: If the store cannot be read or written.
+        JobError: If SageMaker does not respond.
     """
     away = Away(workspace_dir, environ, parse)
     job = own_job(environ)
     try:
         refuse_second(away, sweep_id, environ)
-        shelf = away.shelf(sweep_id)
+        s3_store = away.s3_store(sweep_id)
         with tempfile.TemporaryDirectory(prefix="smsweep-") as folder:
-            writer = Writer(shelf, sweep_id, Path(folder), parse, job or agent_id)
-            sign: dict[str, Any] = {"job": job, "agent_id": agent_id}
+            writer = Writer(s3_store, sweep_id, Path(folder), parse, job or agent_id)
+            heartbeat: dict[str, Any] = {"job": job, "agent_id": agent_id}
             try:
                 successor = None
                 if job:
                     began_at = datetime.fromisoformat(writer.note_job(job, clock().isoformat()))
                     successor = Successor(environ, sweep_id, away.jobs(sweep_id, writer.store), began_at, clock)
-                writer.obey()
+                writer.run_commands()
 
                 def guard(backend: Backend) -> GuardedBackend:
                     is_over = successor.is_due if successor else (lambda: False)
-                    return GuardedBackend(backend, writer, shelf, clock, sign, is_over)
+                    return GuardedBackend(backend, writer, s3_store, clock, heartbeat, is_over)
 
                 yield Desk(store=writer.store, guard=guard)
             except BaseException:
-                _leave(writer, shelf, agent_id, sign, LAST_TRIES_S)
+                _save_and_release(writer, s3_store, agent_id, heartbeat, FAILURE_SAVE_S)
                 raise
             else:
-                if err := _leave(writer, shelf, agent_id, sign, PATIENCE_S):
-                    raise err  # what was done since the last save is lost to others
+                if err := _save_and_release(writer, s3_store, agent_id, heartbeat, FINAL_SAVE_S):
+                    raise err  # the changes since the last save are lost
             finally:
                 writer.close()
     finally:
         away.close()
 
 
-def _leave(
-    writer: Writer, shelf: Shelf, agent_id: str, sign: dict[str, Any], patience_s: float
+def _save_and_release(
+    writer: Writer, s3_store: S3Store, agent_id: str, heartbeat: dict[str, Any], patience_s: float
 ) -> SmsweepError | None:
-    """Give all leases back and save; return why that failed in the end. patience_s: for S3 to answer."""
+    """Release all leases and save the store. Return the last error, or None.
+
+    patience_s: how long to retry, in seconds.
+    """
     pauses_s = (2.0**n for n in count())
     deadline = time.monotonic() + patience_s
     while True:
         try:
-            writer.store.release(agent_id)  # the next agent need not wait for our leases
+            writer.store.release(agent_id)  # so that the next agent does not wait for the leases to expire
             writer.save()
-            shelf.say_alive({**sign, "is_over": True})
+            s3_store.write_heartbeat({**heartbeat, "is_over": True})
             return None
         except SmsweepError as err:
             pause_s = min(next(pauses_s), LONGEST_PAUSE_S)

@@ -1,4 +1,4 @@
-"""Send a sweep's agent away: its store and its source to S3, itself into a training job."""
+"""Detach a sweep: upload its store and its source to S3, and start its agent as a training job."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ from smsweep.remote.agent_job.package import pack_agent
 from smsweep.remote.agent_job.request import INSTANCE_TYPE, request
 from smsweep.remote.agent_jobs import look_at, start
 from smsweep.remote.record import NAMES, Record, record_path, write_record
-from smsweep.remote.s3_store.s3_object import Shelf
+from smsweep.remote.s3_store.s3_object import S3Store
 from smsweep.remote.s3_store.sqlite_backup import keep_only, snapshot
 from smsweep.source.bundle import bundle_path
 from smsweep.store.open import open_store
 
 log = logging.getLogger(__name__)
 
-# Below a sweep's prefix:
-SOURCE = "source"  # of its trials
-CODE = "code"  # of the agent itself
+# Folders below the S3 prefix of a sweep:
+SOURCE = "source"  # source of the trials
+CODE = "code"  # source of the agent
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Luggage:
-    """What goes along."""
+    """What a detached agent needs."""
 
     sweep: Sweep
     template: JobTemplate
-    store: Path | None  # SQLite file to put into S3; None where the agent reaches the store as it is
-    keep: tuple[str, ...] | None  # sweeps of it that the agent needs; None for all
+    store: Path | None  # SQLite file to upload; None if the agent can connect to the store
+    keep: tuple[str, ...] | None  # ids of the sweeps that the agent needs; None for all
     bundles: Path  # folder with the sweep's source
     runtime_zip: Path
-    arguments: Mapping[str, Any]  # of the agent, by name
+    arguments: Mapping[str, Any]  # arguments of the agent by name
 
 
 def send(
@@ -55,10 +55,23 @@ def send(
     *,
     with_agent: bool = True,
 ) -> Record:
-    """Start a sweep's agent as a training job, and return where it is. known: of earlier agents.
+    """Start a sweep's agent as a training job.
 
-    with_agent: False to put only store and source into S3, for an agent that somebody else starts.
-    Raises UsageError where one is at work, SourceError, JobError, StoreError; nothing is started then.
+    Args:
+        luggage: What the agent needs.
+        known: Record of earlier agents, or None.
+        workspace_dir: Folder of the workspace.
+        environ: Environment variables.
+        with_agent: False to upload the store and the source only.
+
+    Returns:
+        The record of the sweep.
+
+    Raises:
+        UsageError: If an agent works on the sweep. Nothing is started then, nor after the errors below.
+        SourceError: If the source of the sweep is not on this instance_type.
+        JobError: If SageMaker does not start the job.
+        StoreError: If the store cannot be uploaded.
     """
     sweep = luggage.sweep
     with closing(Aws(environ)) as aws, tempfile.TemporaryDirectory(prefix="smsweep-") as folder:
@@ -69,7 +82,7 @@ def send(
         )
         uri = (known and known.uri) or site.assets_uri.partition(f"/{place}/")[0] + f"/{place}"
         key = complete.request.get("OutputDataConfig", {}).get("KmsKeyId", "")
-        machine = str(luggage.template.agent.get("instance_type", INSTANCE_TYPE))
+        instance_type = str(luggage.template.agent.get("instance_type", INSTANCE_TYPE))
         record = known or Record(sweep_id=sweep.id, uri=uri if luggage.store else "", kms_key=key)
         if not with_agent:
             _upload(aws, luggage, known, Path(folder), uri, key)
@@ -79,26 +92,26 @@ def send(
         record = replace(
             record,
             jobs=tuple(dict.fromkeys([*record.jobs, name])),
-            instance_type=machine,
-            per_hour=_price(luggage.template, machine, environ),
+            instance_type=instance_type,
+            per_hour=_price(luggage.template, instance_type, environ),
         )
         arguments: dict[str, Any] = {"sweep": sweep.id, **luggage.arguments, "source": f"{uri}/{SOURCE}"}
         if luggage.store is not None:
             arguments["kept-at"] = uri
         made = request(sweep.id, name, complete, site, arguments, environ, aws.region)
         _upload(aws, luggage, known, Path(folder), uri, key)
-        write_record(workspace_dir, record)  # first: a crash here must not lose the job
+        write_record(workspace_dir, record)  # first, so that a crash cannot lose the job
         try:
             start(aws, made)
         except SmsweepError:
             if known is None:
-                record_path(workspace_dir, sweep.id).unlink()  # the sweep stays at home
+                record_path(workspace_dir, sweep.id).unlink()  # the sweep is not detached
             raise
         return record
 
 
 def _assets(luggage: Luggage, folder: Path, workspace_dir: Path) -> Path:
-    """Return a folder, named by its content, with the runtime and the agent."""
+    """Create a folder with the runtime and the agent. Its name has the hash of its content."""
     extras = () if luggage.store is not None else ("postgres",)
     bundle = pack_agent(workspace_dir / "bundles", extras)
     runtime = luggage.runtime_zip.read_bytes()
@@ -110,16 +123,16 @@ def _assets(luggage: Luggage, folder: Path, workspace_dir: Path) -> Path:
 
 
 def _free_name(aws: Aws, record: Record) -> str:
-    """Return the name of the next agent's job. Raises UsageError where the last one is at work."""
+    """Return the name of the next agent job. Raises UsageError if the last one is running."""
     if record.jobs:
         last = look_at(aws, record.jobs[-1])
         if last.is_alive:
             raise UsageError(
-                f"sweep {record.sweep_id} has its agent already: training job {last.name} is {last.status}; see "
-                f"how it is: smsweep show {record.sweep_id}"
+                f"sweep {record.sweep_id} has an agent: training job {last.name} is {last.status}; see its state "
+                f"with `smsweep show {record.sweep_id}`"
             )
         if not last.status:
-            return last.name  # it never came to be
+            return last.name  # SageMaker never created this job
     number = len(record.jobs)
     while look_at(aws, NAMES.format(sweep_id=record.sweep_id, number=number)).status:
         number += 1
@@ -135,12 +148,14 @@ def _upload(aws: Aws, luggage: Luggage, known: Record | None, folder: Path, uri:
 def _upload_source(aws: Aws, luggage: Luggage, folder: Path, uri: str, key: str) -> None:
     bundle = bundle_path(luggage.bundles, luggage.sweep.source_hash)
     if not bundle.exists():
-        raise SourceError(f"{bundle}: the sweep's source is not in this folder; detach it where it was created")
-    there = folder / "source"
-    there.mkdir()
-    (there / bundle.name).symlink_to(bundle)
+        raise SourceError(
+            f"{bundle}: the sweep's source is not in this folder; detach the sweep where it was created"
+        )
+    source = folder / "source"
+    source.mkdir()
+    (source / bundle.name).symlink_to(bundle)
     bucket, _, prefix = uri.removeprefix("s3://").partition("/")
-    upload_once(aws, there, bucket, f"{prefix}/{SOURCE}", kms_key=key)
+    upload_once(aws, source, bucket, f"{prefix}/{SOURCE}", kms_key=key)
 
 
 def _upload_store(aws: Aws, luggage: Luggage, store: Path, folder: Path, uri: str, key: str) -> None:
@@ -149,37 +164,39 @@ def _upload_store(aws: Aws, luggage: Luggage, store: Path, folder: Path, uri: st
     if luggage.keep is not None:
         keep_only(copy, luggage.keep)
     _open_again(copy, luggage.sweep)
-    shelf, stamp = Shelf(aws, uri, key), f"sent:{folder.name}"
+    s3_store, stamp = S3Store(aws, uri, key), f"sent:{folder.name}"
     try:
-        shelf.replace(copy, version="", stamp=stamp)
+        s3_store.replace(copy, version="", stamp=stamp)
     except Superseded:
-        # One that was sent and never started: whoever had started it would have kept a record of it here.
-        _, age = shelf.look()
-        version = shelf.fetch(folder / "other.db")
+        # An upload whose agent never started: a started agent has a record in this workspace.
+        _, age = s3_store.read_heartbeat()
+        version = s3_store.fetch(folder / "other.db")
         if age is not None or version is None:
             raise UsageError(
-                f"{uri}: a store of this sweep is there already, and an agent has worked on it; to look at it "
-                f"from here: smsweep agent {luggage.sweep.id} --kept-at {uri}"
+                f"{uri}: an agent has worked on this sweep in S3; to continue that sweep, run "
+                f"`smsweep agent {luggage.sweep.id} --kept-at {uri}`"
             ) from None
-        shelf.replace(copy, version=version.etag, stamp=stamp)
+        s3_store.replace(copy, version=version.etag, stamp=stamp)
 
 
 def _open_again(copy: Path, sweep: Sweep) -> None:
-    """Give a copy the sweep's state from before it was stopped here."""
+    """Set the sweep's state in a copy to the state before the local sweep was stopped."""
     with closing(open_store(f"sqlite:///{copy}", environ={}, parse=lambda *_: (sweep.config, sweep.job))) as store:
         now = store.get_sweep(sweep.id).state
         if now is not sweep.state:
             store.set_sweep_state(sweep.id, [now], sweep.state)
 
 
-def _price(template: JobTemplate, machine: str, environ: Mapping[str, str]) -> float | None:
-    """Return dollars an hour; None where nobody knows."""
+def _price(template: JobTemplate, instance_type: str, environ: Mapping[str, str]) -> float | None:
+    """Return dollars per hour of the agent's instance; None if unknown."""
     if "price_per_hour" in template.agent:
         return float(template.agent["price_per_hour"])
     if not template.asks_price:
         return None
     try:
-        return ask_price(JobTemplate(request={"ResourceConfig": {"InstanceType": machine}}), environ).per_hour
+        return ask_price(
+            JobTemplate(request={"ResourceConfig": {"InstanceType": instance_type}}), environ
+        ).per_hour
     except SmsweepError as err:
-        log.warning("nobody knows what the agent costs: %s", err)
+        log.warning("the price of the agent's instance is unknown: %s", err)
         return None

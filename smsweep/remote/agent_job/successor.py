@@ -1,4 +1,4 @@
-"""The training job that goes on with a sweep when the time of its agent's is over."""
+"""Successor of an agent's training job, which continues the sweep before the job reaches its maximum run time."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from smsweep.remote.record import JOB, NAMES
 
 log = logging.getLogger(__name__)
 
-MARGIN = timedelta(minutes=20)  # before its own time is over an agent has a successor started
-AGAIN = timedelta(minutes=1)  # between two tries
-KEPT = (  # of what DescribeTrainingJob shows
+MARGIN = timedelta(minutes=20)  # a successor starts this long before the maximum run time
+RETRY = timedelta(minutes=1)  # between two attempts
+COPIED_FIELDS = (  # of DescribeTrainingJob
     "RoleArn",
     "AlgorithmSpecification",
     "HyperParameters",
@@ -34,9 +34,14 @@ KEPT = (  # of what DescribeTrainingJob shows
 
 
 class Successor:
-    """Sees to it that a sweep that outlasts its agent's job has a next one.
+    """Starts the next training job of an agent before this one reaches its maximum run time.
 
-    names: the sweep's agents so far, the last of them this one. began_at: when this one first did.
+    Args:
+        environ: Environment variables of this job.
+        sweep_id: The sweep.
+        names: Names of the sweep's agent jobs, this one last.
+        began_at: Time when this agent first started.
+        clock: Returns the current time.
     """
 
     def __init__(
@@ -56,7 +61,7 @@ class Successor:
         self._clock = clock
 
     def _started_at(self) -> datetime | None:
-        """Return when this job's time began to count, which is before the agent did; None where nobody says."""
+        """Return the job's start time (earlier than the agent's), or None if unknown."""
         try:
             with closing(Aws(self._environ)) as aws:
                 answer = aws.translated("sagemaker", "describe_training_job", TrainingJobName=self._own)
@@ -67,7 +72,7 @@ class Successor:
         return found
 
     def is_due(self) -> bool:
-        """Tell whether this agent's time is over: its successor has been started."""
+        """Start the successor if it is due, and return True once it has started."""
         if self._clock() < self._due_at:
             return False
         try:
@@ -76,16 +81,22 @@ class Successor:
                 tags = aws.translated("sagemaker", "list_tags", ResourceArn=document["TrainingJobArn"])["Tags"]
                 start(aws, succeed(document, tags, self._name))
         except JobError as err:
-            log.warning("no successor yet: %s", err)
-            self._due_at = self._clock() + AGAIN
+            log.warning("cannot start the next agent job: %s; trying again", err)
+            self._due_at = self._clock() + RETRY
             return False
-        log.warning("the time of this job is over soon; training job %s goes on", self._name)
+        log.warning("this job reaches its maximum run time soon; training job %s continues the sweep", self._name)
         return True
 
 
 def succeed(document: Mapping[str, Any], tags: Sequence[Mapping[str, str]], name: str) -> dict[str, Any]:
-    """Return the request of a job like one that DescribeTrainingJob has shown. tags: that one's own."""
-    made = {field: document[field] for field in KEPT if document.get(field)}
+    """Return the request of the next job.
+
+    Args:
+        document: Response of DescribeTrainingJob for the current job.
+        tags: Tags of the current job.
+        name: Name of the next job.
+    """
+    made = {field: document[field] for field in COPIED_FIELDS if document.get(field)}
     made["AlgorithmSpecification"] = {
         key: value for key, value in made["AlgorithmSpecification"].items() if value and key != "MetricDefinitions"
     }

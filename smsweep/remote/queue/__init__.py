@@ -1,1 +1,1 @@
-"""Agents that take their sweeps from an SQS queue."""
+"""Agents that receive their sweeps from an SQS queue."""

@@ -1,4 +1,4 @@
-"""Works off a queue of invitations, one at a time, until none comes any more."""
+"""Consumer of a queue of invitations. It handles one message at a time."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from smsweep.remote.queue.sqs import LONGEST_WAIT_S, Message, Queue
 
 log = logging.getLogger(__name__)
 
-HIDDEN_S = 120  # a message whose consumer vanished is seen again after so long
-PATIENCE_S = 150  # without a message, before a consumer leaves: whoever vanishes gives its message back sooner
-MOST_TRIES = 3  # of a message that nobody gets anywhere with, before it is set aside
-RETRY_S = 30  # until the next try
-TOLD_TO_GO = (130, 143)  # exit codes of an agent that was asked to leave
+HIDDEN_S = 120  # a message is visible again after this time if its consumer was killed
+# Wait for a message before the consumer exits. Longer than HIDDEN_S, so that messages of killed consumers arrive.
+PATIENCE_S = 150
+MAX_TRIES = 3  # attempts before a message goes to the dead-letter queue
+RETRY_S = 30  # delay of the next attempt
+EXIT_CODES_OF_SIGNALS = (130, 143)  # exit codes of an agent that SIGINT or SIGTERM has stopped
 
 
 def consume(
@@ -29,11 +30,23 @@ def consume(
     clock: Callable[[], datetime],
     sleep: Callable[[float], None],
 ) -> int:
-    """Accept invitations until none came for so long, and return an exit code: 3 when all trials of one failed.
+    """Work on the sweeps in a queue, until there is no message for `patience_s` seconds.
 
-    work: runs an agent, and returns its exit code. A message is deleted once its sweep has no more work; until
-    then it stays hidden, and comes back if this process dies. Raises what `work` raises and no other message
-    could cure; the message is left to others then.
+    A message is deleted once its sweep has no more work. Until then it is hidden. If this process is killed, the
+    message is visible again.
+
+    Args:
+        queue: The queue.
+        work: Runs an agent, and returns its exit code.
+        patience_s: Seconds to wait for a message.
+        clock: Returns the current time.
+        sleep: Waits a number of seconds.
+
+    Returns:
+        The highest exit code of `work`: 3 if all trials of a sweep failed.
+
+    Raises:
+        SmsweepError: Errors of `work` that the next message would raise, too. The message is visible again then.
     """
     code = 0
     since = clock()
@@ -51,15 +64,15 @@ def consume(
                 log.info("no message for %g s", patience_s)
                 return code
             continue
-        done = _accept(queue, message, work)
-        if done in TOLD_TO_GO:
-            return done
-        code = max(code, done)
+        work_code = _handle(queue, message, work)
+        if work_code in EXIT_CODES_OF_SIGNALS:
+            return work_code
+        code = max(code, work_code)
         since = clock()
 
 
-def _accept(queue: Queue, message: Message, work: Callable[[Invitation], int]) -> int:
-    """Do what one message asks for, and see to it that the queue knows."""
+def _handle(queue: Queue, message: Message, work: Callable[[Invitation], int]) -> int:
+    """Work on the sweep of one message, then delete the message or make it visible again."""
     try:
         invitation = read_invitation(message.body)
     except UsageError as err:
@@ -70,26 +83,26 @@ def _accept(queue: Queue, message: Message, work: Callable[[Invitation], int]) -
             code = work(invitation)
     except TrialsFailed as err:
         log.warning("sweep %s: %s", invitation.sweep_id, err)
-        _take_away(queue, message)
+        _delete(queue, message)
         return err.exit_code
-    except (NotFound, SourceError) as err:  # of this store, or what came from S3: perhaps another fares better
-        _put_back(queue, message, str(err))
+    except (NotFound, SourceError) as err:  # another consumer can have another store
+        _return_to_queue(queue, message, str(err))
         return 0
     except SmsweepError as err:
-        _put_back(queue, message, str(err))
+        _return_to_queue(queue, message, str(err))
         raise
     except BaseException:
-        _show(queue, message, 0)
+        _make_visible(queue, message, 0)
         raise
-    if code in TOLD_TO_GO:
-        _show(queue, message, 0)
+    if code in EXIT_CODES_OF_SIGNALS:
+        _make_visible(queue, message, 0)
     else:
-        _take_away(queue, message)
+        _delete(queue, message)
     return code
 
 
-def _take_away(queue: Queue, message: Message) -> None:
-    """Delete what is done with. Where that fails for now it comes again, and there is nothing left to do."""
+def _delete(queue: Queue, message: Message) -> None:
+    """Delete a message. If this fails temporarily, the message is delivered again and has no more work."""
     try:
         queue.delete(message)
     except JobError as err:
@@ -98,36 +111,36 @@ def _take_away(queue: Queue, message: Message) -> None:
         log.warning("message %s may be delivered again: %s", message.id, err)
 
 
-def _put_back(queue: Queue, message: Message, why: str) -> None:
-    if message.n_received >= MOST_TRIES:
-        queue.set_aside(message, f"tried {message.n_received} times, at last: {why}")
+def _return_to_queue(queue: Queue, message: Message, why: str) -> None:
+    if message.n_received >= MAX_TRIES:
+        queue.set_aside(message, f"failed {message.n_received} times; last error: {why}")
         return
-    log.warning("message %s goes back into the queue: %s", message.id, why)
-    _show(queue, message, RETRY_S)
+    log.warning("message %s is returned to the queue: %s", message.id, why)
+    _make_visible(queue, message, RETRY_S)
 
 
-def _show(queue: Queue, message: Message, after_s: int) -> None:
-    with suppress(JobError):  # it comes back by itself, only later
+def _make_visible(queue: Queue, message: Message, after_s: int) -> None:
+    with suppress(JobError):  # the message is visible again after HIDDEN_S
         queue.hide(message, after_s)
 
 
 @contextmanager
 def _hidden(queue: Queue, message: Message) -> Iterator[None]:
-    """Keep a message from others meanwhile.
+    """Hide a message from other consumers during the `with` block.
 
-    Where that fails, or after the 12 hours that SQS allows, it is delivered once more: one agent too many comes,
-    and trials are claimed as ever.
+    If this fails, or after 12 hours (the limit of SQS), the message is delivered again. One more agent works on
+    the sweep then, and claims other trials.
     """
     is_over = threading.Event()
 
-    def prolong() -> None:
+    def hide_again() -> None:
         while not is_over.wait(HIDDEN_S / 3):
             try:
                 queue.hide(message)
             except SmsweepError as err:
                 log.warning("message %s may be delivered again: %s", message.id, err)
 
-    thread = threading.Thread(target=prolong, name="visibility", daemon=True)
+    thread = threading.Thread(target=hide_again, name="visibility", daemon=True)
     thread.start()
     try:
         yield

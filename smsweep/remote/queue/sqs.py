@@ -1,4 +1,4 @@
-"""An SQS queue, as far as invitations need it."""
+"""SQS queue of invitations."""
 
 from __future__ import annotations
 
@@ -13,47 +13,61 @@ from smsweep.errors import BackendUnavailable, UsageError
 
 log = logging.getLogger(__name__)
 
-BATCH = 10  # API: messages in one SendMessageBatch
-LONGEST_WAIT_S = 20  # API: of one ReceiveMessage
+BATCH = 10  # API: maximum number of messages in SendMessageBatch
+LONGEST_WAIT_S = 20  # API: maximum wait of ReceiveMessage
 
 
 class Calls(Protocol):
-    """The way to AWS."""
+    """Access to AWS."""
 
     def translated(self, service: str, operation: str, **arguments: Any) -> dict[str, Any]:
-        """Call an operation in boto3's spelling. Raises JobError."""
+        """Call an operation by its boto3 name. Raises JobError."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Message:
-    """One delivery of a message; a second delivery of the same has another receipt."""
+    """One delivery of a message. Each delivery has another receipt."""
 
     id: str
     body: str
-    receipt: str  # names this delivery to the queue
-    n_received: int  # times it was delivered, this one included
+    receipt: str  # receipt handle of this delivery
+    n_received: int  # number of deliveries, including this one
 
 
 class Queue:
-    """Raises JobError where AWS does not do as told."""
+    """An SQS queue. All methods raise JobError if SQS fails or denies the call.
+
+    Args:
+        calls: Access to AWS.
+        url: URL of the queue.
+        hidden_s: Visibility timeout of received messages, in seconds.
+
+    Raises:
+        UsageError: If the URL is not valid.
+    """
 
     def __init__(self, calls: Calls, url: str, hidden_s: int) -> None:
-        """hidden_s: how long a message that was handed out stays unseen by others."""
         if not url.startswith(("https://", "http://")):
             raise UsageError(
-                f"--queue {url!r}: expected a queue's URL, such as https://sqs.REGION.amazonaws.com/..."
+                f"--queue {url!r}: expected the URL of a queue, such as https://sqs.REGION.amazonaws.com/..."
             )
         self.url = url
         self._calls = calls
         self._hidden_s = hidden_s
-        self._graveyard: str | None = None  # URL of the dead-letter queue, "" for none; None: not asked yet
+        self._dead_letter_url: str | None = (
+            None  # URL of the dead-letter queue; "" if there is none; None if unknown
+        )
 
     def send(self, bodies: Sequence[str]) -> None:
-        """Send all of them, in batches. Raises BackendUnavailable that says how many have been sent."""
+        """Send messages, in batches.
+
+        Raises:
+            BackendUnavailable: If SQS rejects a message. The error has the number of messages that were sent.
+        """
         for start in range(0, len(bodies), BATCH):
             entries = [
-                {"Id": str(start + offset), "MessageBody": body, **_of_fifo(self.url)}
+                {"Id": str(start + offset), "MessageBody": body, **_fifo_parameters(self.url)}
                 for offset, body in enumerate(bodies[start : start + BATCH])
             ]
             answer = self._call("send_message_batch", Entries=entries)
@@ -65,7 +79,7 @@ class Queue:
                 )
 
     def receive(self, wait_s: int) -> Message | None:
-        """Return the next message, or None when none came. wait_s: at most LONGEST_WAIT_S."""
+        """Return the next message, or None if there is none within wait_s seconds (at most LONGEST_WAIT_S)."""
         answer = self._call(
             "receive_message",
             MaxNumberOfMessages=1,
@@ -73,61 +87,67 @@ class Queue:
             VisibilityTimeout=self._hidden_s,
             AttributeNames=["ApproximateReceiveCount"],
         )
-        for found in answer.get("Messages", ()):
+        for received in answer.get("Messages", ()):
             return Message(
-                id=found["MessageId"],
-                body=found["Body"],
-                receipt=found["ReceiptHandle"],
-                n_received=int(found.get("Attributes", {}).get("ApproximateReceiveCount", 1)),
+                id=received["MessageId"],
+                body=received["Body"],
+                receipt=received["ReceiptHandle"],
+                n_received=int(received.get("Attributes", {}).get("ApproximateReceiveCount", 1)),
             )
         return None
 
     def hide(self, message: Message, seconds: int | None = None) -> None:
-        """Keep it unseen for so long from now (None: as long as at first); 0 hands it to the next who asks."""
+        """Set the visibility timeout of a message.
+
+        Args:
+            message: A received message.
+            seconds: Timeout from now; 0 makes the message visible; None for the timeout of the queue.
+        """
         hidden_s = self._hidden_s if seconds is None else seconds
         self._call("change_message_visibility", ReceiptHandle=message.receipt, VisibilityTimeout=hidden_s)
 
     def delete(self, message: Message) -> None:
+        """Delete a message."""
         self._call("delete_message", ReceiptHandle=message.receipt)
 
     def set_aside(self, message: Message, why: str) -> None:
-        """Move it to the queue's dead-letter queue, with the reason; without one it is only written to the log."""
-        log.warning("message %s is set aside: %s", message.id, why)
-        if graveyard := self._find_graveyard():
+        """Move a message to the dead-letter queue, with the reason. Without such a queue, delete the message."""
+        log.warning("message %s is moved to the dead-letter queue: %s", message.id, why)
+        if dead_letter_url := self._find_dead_letter_queue():
             reason = {"smsweep-reason": {"DataType": "String", "StringValue": why[:1000]}}
             self._calls.translated(
                 "sqs",
                 "send_message",
-                QueueUrl=graveyard,
+                QueueUrl=dead_letter_url,
                 MessageBody=message.body,
                 MessageAttributes=reason,
-                **_of_fifo(graveyard),
+                **_fifo_parameters(dead_letter_url),
             )
-        self.delete(message)  # last: a crash before leaves it in both, never in none
+        self.delete(message)  # last, so that a crash cannot lose the message
 
-    def _find_graveyard(self) -> str:
-        if self._graveyard is None:
+    def _find_dead_letter_queue(self) -> str:
+        if self._dead_letter_url is None:
             answer = self._call("get_queue_attributes", AttributeNames=["RedrivePolicy"])
             policy = json.loads(answer.get("Attributes", {}).get("RedrivePolicy", "{}"))
             _, _, account, name = str(policy.get("deadLetterTargetArn", ":::")).rsplit(":", 3)
-            self._graveyard = (
+            self._dead_letter_url = (
                 self._calls.translated("sqs", "get_queue_url", QueueName=name, QueueOwnerAWSAccountId=account)[
                     "QueueUrl"
                 ]
                 if name
                 else ""
             )
-        return self._graveyard
+        return self._dead_letter_url
 
     def _call(self, operation: str, **arguments: Any) -> dict[str, Any]:
         return self._calls.translated("sqs", operation, QueueUrl=self.url, **arguments)
 
 
-def _of_fifo(url: str) -> dict[str, str]:
-    """Return what a FIFO queue asks of a message.
+def _fifo_parameters(url: str) -> dict[str, str]:
+    """Return the additional parameters of a message in a FIFO queue; {} for other queues.
 
-    A group each: messages of one group would wait for one another, and invitations have no order. An id each:
-    they are alike, and it would leave out all but one.
+    Each message has its own group, because a group delivers one message at a time. Each has its own id, because
+    the queue drops messages with equal ids.
     """
     if not url.endswith(".fifo"):
         return {}

@@ -1,1 +1,1 @@
-"""Sweeps whose store is kept in S3, where an agent far from here writes it."""
+"""Stores of detached sweeps in S3."""

@@ -12,22 +12,22 @@ from smsweep.errors import SmsweepError
 from smsweep.store.base import Store
 from smsweep.util.terminal_text import clean
 
-MOST_NUMBER = 2**63 - 1  # of a trial: what a database counts to
-MOST_STATES = 20
-MOST_REASON = 10_000  # characters
-MOST_PROBLEM = 300  # characters of what is said about a malformed command
+MAX_NUMBER = 2**63 - 1  # of a trial: largest integer of the databases
+MAX_STATES = 20
+MAX_REASON = 10_000  # characters
+MAX_PROBLEM = 300  # characters of the message about a malformed command
 TARGETS = {to for _, to in VERBS.values()}
-# Where to -> from where: another move would start a job twice, or hide how one ended.
+# Target state -> allowed current states. Other moves would start a job twice, or hide how a job ended.
 MOVES = {
     TrialState.PENDING: {TrialState.FAILED, TrialState.CRASHED, TrialState.KILLED, TrialState.STOPPED},
     TrialState.STOPPING: {TrialState.RUNNING},
 }
 
-Number = Annotated[int, Field(ge=0, le=MOST_NUMBER)]
+Number = Annotated[int, Field(ge=0, le=MAX_NUMBER)]
 
 
 class Malformed(ValueError):
-    """What was received is not a command."""
+    """A received object is not a valid command."""
 
 
 class _Command(BaseModel):
@@ -38,7 +38,7 @@ class SetSweepState(_Command):
     """Pause, resume, stop or cancel the sweep."""
 
     do: Literal["set_sweep_state"]
-    expect: Annotated[list[SweepState], Field(min_length=1, max_length=MOST_STATES)]
+    expect: Annotated[list[SweepState], Field(min_length=1, max_length=MAX_STATES)]
     to: SweepState
 
     @model_validator(mode="after")
@@ -52,13 +52,13 @@ class SetSweepState(_Command):
 
 
 class Move(_Command):
-    """Stop a trial, or have one that has ended run again."""
+    """Stop a trial, or run an ended trial again."""
 
     do: Literal["move"]
     number: Number
-    expect: Annotated[list[TrialState], Field(min_length=1, max_length=MOST_STATES)]
+    expect: Annotated[list[TrialState], Field(min_length=1, max_length=MAX_STATES)]
     to: TrialState
-    reason: Annotated[str, Field(max_length=MOST_REASON)] = ""
+    reason: Annotated[str, Field(max_length=MAX_REASON)] = ""
     asked_by: Literal["", "person"] = ""
 
     @model_validator(mode="after")
@@ -73,7 +73,7 @@ class Move(_Command):
 
 
 class RemoveTrial(_Command):
-    """Take a trial out of the sweep."""
+    """Remove a trial from the sweep."""
 
     do: Literal["remove_trial"]
     number: Number
@@ -87,14 +87,18 @@ _READER: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminat
 
 
 def parse_command(text: bytes) -> Command:
-    """Return a command that is safe to carry out.
+    """Parse and validate a command.
+
+    No command sets a note of a sweep, because some notes are code.
 
     Args:
-        text: JSON from anybody who can write to the bucket.
+        text: JSON. Any user who can write to the bucket can have written it.
+
+    Returns:
+        A command that is safe to carry out.
 
     Raises:
-        Malformed: If it is not one of the commands above, with nothing missing, nothing else, and all values in
-            their range. No command sets a note of a sweep: some of them are code.
+        Malformed: If the text is not one of the commands above, or a field is missing, unknown or out of range.
     """
     try:
         return _READER.validate_json(text)
@@ -107,18 +111,18 @@ def carry_out(store: Store, sweep_id: str, command: Command) -> None:
 
     Raises:
         StoreConflict: If the sweep or the trial is in another state than the command expects.
-        NotFound: If there is no such trial.
-        StoreError: If the store cannot be written. The command can be carried out later.
+        NotFound: If the trial does not exist.
+        StoreError: If the store cannot be written. Retry the command later.
         Malformed: If the store fails because of the command's values.
     """
     try:
         command.carry_out(store, sweep_id)
     except SmsweepError:
         raise
-    except Exception as err:  # whatever it is: one command must not end the agent
-        raise Malformed(clean(f"{type(err).__name__}: {err}")[:MOST_PROBLEM]) from err
+    except Exception as err:  # a command must not end the agent
+        raise Malformed(clean(f"{type(err).__name__}: {err}")[:MAX_PROBLEM]) from err
 
 
 def _problem(err: ValidationError) -> str:
     first = err.errors(include_url=False, include_input=False, include_context=False)[0]
-    return clean("".join((*(f"{part}: " for part in first["loc"]), first["msg"])))[:MOST_PROBLEM]
+    return clean("".join((*(f"{part}: " for part in first["loc"]), first["msg"])))[:MAX_PROBLEM]

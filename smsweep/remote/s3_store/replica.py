@@ -1,4 +1,4 @@
-"""Copies of stores that are kept in S3, to read in: fetched when there is a newer one."""
+"""Local read-only copy of a store in S3, downloaded again when the store has changed."""
 
 from __future__ import annotations
 
@@ -11,48 +11,59 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from smsweep.errors import StoreError
-from smsweep.remote.s3_store.s3_object import Shelf
+from smsweep.remote.s3_store.s3_object import S3Store
 from smsweep.remote.s3_store.sqlite_backup import check_copy
 from smsweep.store.base import ParseStored, Store
 from smsweep.store.open import open_store
 from smsweep.util.atomic_file import write_text
 
-KNOWN = "known.json"  # which version the newest copy is
+KNOWN = "known.json"  # records the version of the newest copy
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Copy:
-    """One that can be read."""
+    """A local copy of the store."""
 
     store: Store
     file: Path
     written_at: datetime
-    trouble: str = ""  # why it may not be the newest
+    trouble: str = ""  # why a newer version could not be downloaded; "" if this is the newest
 
 
-class Copies:
-    """Of one sweep. folder: for the files; several processes may use it."""
+class Replica:
+    """Local copy of one sweep's store. Several processes can use the same folder.
 
-    def __init__(self, folder: Path, shelf: Shelf, parse: ParseStored) -> None:
+    Args:
+        folder: Folder for the files.
+        s3_store: The store in S3.
+        parse: Parses the stored sweep.yaml and job.yaml.
+    """
+
+    def __init__(self, folder: Path, s3_store: S3Store, parse: ParseStored) -> None:
         self._folder = folder
-        self._shelf = shelf
+        self._s3_store = s3_store
         self._parse = parse
         self._open: Copy | None = None
 
     def newest(self) -> Copy:
-        """Return the newest copy there is; an older one, with the trouble, where S3 cannot be asked.
+        """Return the newest version. If S3 cannot be read, return the last local copy with the error.
 
-        Raises StoreUnavailable, StoreError, NotFound without any copy.
+        Raises:
+            StoreUnavailable: If S3 does not respond, and there is no local copy.
+            StoreError: If the store cannot be read, and there is no local copy.
+            NotFound: If the store does not exist.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         etag, name, written_at = self._known()
         draft = self._folder / f"{os.getpid()}-{secrets.token_hex(4)}.db"
         trouble = ""
         try:
-            version = self._shelf.fetch(draft, known=etag)
+            version = self._s3_store.fetch(draft, known=etag)
             if version is not None:
-                check_copy(draft, self._shelf.uri)
-                opened = self._open_file(draft)  # first: one that cannot be read does not replace one that can
+                check_copy(draft, self._s3_store.uri)
+                opened = self._open_file(
+                    draft
+                )  # first, so that an unreadable store does not replace the last copy
                 self._keep(version.etag, draft.name, version.written_at)
                 self.close()
                 self._open = Copy(store=opened, file=draft, written_at=version.written_at)
@@ -69,11 +80,12 @@ class Copies:
         return replace(self._open, trouble=trouble) if trouble else self._open
 
     def forget(self) -> None:
-        """Have the next reader fetch a fresh copy: this one was written to."""
+        """Discard the copy, because it was written to. The next read downloads the store."""
         self.close()
         (self._folder / KNOWN).unlink(missing_ok=True)
 
     def close(self) -> None:
+        """Close the copy."""
         if self._open is not None:
             self._open.store.close()
             self._open = None
@@ -95,5 +107,5 @@ class Copies:
         write_text(self._folder / KNOWN, json.dumps(known))
         for old in self._folder.glob("*.db*"):
             if not old.name.startswith(name):
-                with suppress(OSError):  # whoever still reads it keeps it open
+                with suppress(OSError):  # other processes can have the file open
                     old.unlink()

@@ -1,4 +1,4 @@
-"""A store of which some sweeps are kept elsewhere, each in a store of its own."""
+"""Store that reads and changes detached sweeps in their own stores, and all other sweeps in the local store."""
 
 from __future__ import annotations
 
@@ -18,33 +18,50 @@ R = TypeVar("R")
 
 
 class Elsewhere(Protocol):
-    """The sweeps that are kept elsewhere."""
+    """The detached sweeps."""
 
-    def ids(self) -> Collection[str]: ...
-
-    def reader(self, sweep_id: str) -> Store:
-        """Return a store to read one of them in. Nothing that is written to it counts."""
+    def ids(self) -> Collection[str]:
+        """Return the ids of the detached sweeps."""
         ...
 
-    def change(self, sweep_id: str, work: Callable[[Store], R], order: Mapping[str, Any]) -> R:
-        """Change one of them by this work on its store, or by an order to whoever else writes it."""
+    def reader(self, sweep_id: str) -> Store:
+        """Return a copy of a sweep's store to read. Changes of the copy are lost."""
+        ...
+
+    def change(self, sweep_id: str, work: Callable[[Store], R], command: Mapping[str, Any]) -> R:
+        """Change a sweep: send a command to its agent, or without an agent, write its store.
+
+        Args:
+            sweep_id: The sweep.
+            work: Makes the change in a store, and returns the result.
+            command: The same change as a command.
+        """
         ...
 
     def drop(self, sweep_id: str) -> None:
-        """Delete one of them. Raises UsageError while somebody works on it."""
+        """Delete a sweep. Raises UsageError if an agent works on the sweep."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Close all copies."""
+        ...
 
 
 class RoutedStore:
-    """Reads come from wherever a sweep is kept. Agents' own calls only reach the store at home."""
+    """Store of a workspace with detached sweeps. Calls that only agents make use the local store.
+
+    Args:
+        home: The local store.
+        elsewhere: The detached sweeps.
+        read_only: True to reject changes of detached sweeps. The local store has its own check.
+    """
 
     def __init__(self, home: Store, elsewhere: Elsewhere, *, read_only: bool = False) -> None:
-        """read_only: nothing may be changed elsewhere, either; home sees to itself."""
         self._is_read_only = read_only
         self._home = home
-        self._unreachable: set[str] = set()  # lists show what was known of these before they went away
+        self._unreachable: set[str] = (
+            set()
+        )  # ids of sweeps whose own store cannot be read; lists show the local copy
         self._elsewhere = elsewhere
 
     def create_sweep(self, sweep: Sweep) -> Sweep:
@@ -55,7 +72,7 @@ class RoutedStore:
 
     def list_sweeps(self) -> list[Sweep]:
         home, away = self._home.list_sweeps(), self._elsewhere.ids()
-        found = [self._as_it_is(sweep) if sweep.id in away else sweep for sweep in home]
+        found = [self._remote_or_local(sweep) if sweep.id in away else sweep for sweep in home]
         known = {sweep.id for sweep in home}
         found += [self.get_sweep(sweep_id) for sweep_id in away if sweep_id not in known]
         return sorted(
@@ -67,10 +84,12 @@ class RoutedStore:
     ) -> Sweep:
         if sweep_id not in self._elsewhere.ids():
             return self._home.set_sweep_state(sweep_id, expect, to, revision=revision)
-        if revision is not None:  # only an agent names one, and the sweep's own agent does not come through here
+        if (
+            revision is not None
+        ):  # only agents set a revision, and the agent of a detached sweep does not use this class
             return self._writable(sweep_id).set_sweep_state(sweep_id, expect, to, revision=revision)
-        order = {"do": "set_sweep_state", "expect": [state.value for state in expect], "to": to.value}
-        return self._change(sweep_id, lambda store: store.set_sweep_state(sweep_id, expect, to), order)
+        command = {"do": "set_sweep_state", "expect": [state.value for state in expect], "to": to.value}
+        return self._change(sweep_id, lambda store: store.set_sweep_state(sweep_id, expect, to), command)
 
     def add_trials(self, sweep_id: str, first_number: int, params: Sequence[Params]) -> list[Trial]:
         return self._writable(sweep_id).add_trials(sweep_id, first_number, params)
@@ -127,7 +146,7 @@ class RoutedStore:
                 usage=usage,
                 lasted_s=lasted_s,
             )
-        order = {
+        command = {
             "do": "move",
             "number": number,
             "expect": [state.value for state in expect],
@@ -139,7 +158,7 @@ class RoutedStore:
         def work(store: Store) -> Trial:
             return store.move(sweep_id, number, expect, to, reason=reason, asked_by=asked_by)
 
-        return self._change(sweep_id, work, order)
+        return self._change(sweep_id, work, command)
 
     def append_points(
         self,
@@ -164,15 +183,15 @@ class RoutedStore:
     def remove_trial(self, sweep_id: str, number: int) -> Trial:
         if sweep_id not in self._elsewhere.ids():
             return self._home.remove_trial(sweep_id, number)
-        order = {"do": "remove_trial", "number": number}
-        return self._change(sweep_id, lambda store: store.remove_trial(sweep_id, number), order)
+        command = {"do": "remove_trial", "number": number}
+        return self._change(sweep_id, lambda store: store.remove_trial(sweep_id, number), command)
 
     def remove_sweep(self, sweep_id: str) -> None:
         if sweep_id in self._elsewhere.ids():
             if self._is_read_only:
-                raise UsageError(f"sweep {sweep_id} was opened to be read only")
+                raise UsageError(f"sweep {sweep_id} is read-only in this session")
             self._elsewhere.drop(sweep_id)
-            with suppress(NotFound):  # what it was here before it went away
+            with suppress(NotFound):  # the local copy from before the sweep was detached
                 for trial in self._home.list_trials(sweep_id):
                     if trial.state.is_active:
                         self._home.move(sweep_id, trial.number, [trial.state], TrialState.CRASHED)
@@ -181,7 +200,9 @@ class RoutedStore:
         self._home.remove_sweep(sweep_id)
 
     def put_note(self, sweep_id: str, key: str, value: Any) -> None:
-        self._writable(sweep_id).put_note(sweep_id, key, value)  # no command sets a note: some of them are code
+        self._writable(sweep_id).put_note(
+            sweep_id, key, value
+        )  # no command sets a note, because some notes are code
 
     def add_note(self, sweep_id: str, key: str, value: Any) -> bool:
         return self._writable(sweep_id).add_note(sweep_id, key, value)
@@ -193,8 +214,12 @@ class RoutedStore:
         self._elsewhere.close()
         self._home.close()
 
-    def _as_it_is(self, sweep: Sweep) -> Sweep:
-        """Return a sweep that is kept elsewhere, or as it was here where nobody can tell: one hides not all."""
+    def _remote_or_local(self, sweep: Sweep) -> Sweep:
+        """Return the sweep from its remote store.
+
+        If the remote store cannot be read, return the local copy, so that one unreachable sweep does not hide the
+        others.
+        """
         try:
             return self.get_sweep(sweep.id)
         except StoreError as err:
@@ -202,10 +227,10 @@ class RoutedStore:
             self._unreachable.add(sweep.id)
             return sweep
 
-    def _change(self, sweep_id: str, work: Callable[[Store], R], order: Mapping[str, Any]) -> R:
+    def _change(self, sweep_id: str, work: Callable[[Store], R], command: Mapping[str, Any]) -> R:
         if self._is_read_only:
-            raise UsageError(f"sweep {sweep_id} was opened to be read only")
-        return self._elsewhere.change(sweep_id, work, order)
+            raise UsageError(f"sweep {sweep_id} is read-only in this session")
+        return self._elsewhere.change(sweep_id, work, command)
 
     def _of(self, sweep_id: str) -> Store:
         is_away = sweep_id in self._elsewhere.ids() and sweep_id not in self._unreachable
@@ -213,7 +238,5 @@ class RoutedStore:
 
     def _writable(self, sweep_id: str) -> Store:
         if sweep_id in self._elsewhere.ids():
-            raise UsageError(
-                f"sweep {sweep_id} is kept elsewhere, by its own agent; nothing of it can be written here"
-            )
+            raise UsageError(f"sweep {sweep_id} is detached; only its agent can write its store")
         return self._home

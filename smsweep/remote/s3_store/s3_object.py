@@ -1,7 +1,7 @@
-"""A store kept in S3: one writer at a time replaces it, anybody reads it, and small orders lie beside it.
+"""Store of a sweep in S3, with the heartbeat of its writer and the commands for its writer.
 
-Each replacement names the version that it replaces (S3's conditional writes), so that a writer who was taken for
-dead and comes back cannot undo what another has written since.
+One writer at a time replaces the store. Each replacement is a conditional write that names the version it
+replaces. A writer that was replaced during a long pause therefore cannot overwrite the newer store.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -25,63 +25,72 @@ from smsweep.aws.errors import code_of
 from smsweep.aws.s3_transfer import MISSING
 from smsweep.errors import NotFound, SmsweepError, StoreDamaged, StoreError, StoreUnavailable, Superseded
 
+if TYPE_CHECKING:
+    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef, ListObjectsV2OutputTypeDef, PutObjectOutputTypeDef
+
 STORE = "store.db.gz"
-SIGN = "alive.json"  # the writer's last sign of life
-ORDERS = "orders/"
-REJECTED = "rejected/"  # objects that were below ORDERS and are not commands
+HEARTBEAT = "alive.json"  # the writer's last heartbeat
+COMMANDS = "orders/"
+REJECTED = "rejected/"  # invalid objects that were below COMMANDS
 SAME = ("304", "NotModified")
 CHANGED = ("412", "PreconditionFailed")
-LEVEL = 1  # of compression: what takes time is the way to S3
-MOST_ORDERS = 1_000  # that one look reads; the rest come at the next
-MOST_ORDER_BYTES = 1 << 16  # of one order; a longer object is not a command
-MOST_SIGN_BYTES = 1 << 16
-MOST_STORE_BYTES = 1 << 34  # of an unpacked store
+LEVEL = 1  # of compression; the upload takes longer than the compression
+MAX_COMMANDS = 1_000  # per poll; the next poll reads the rest
+MAX_COMMAND_BYTES = 1 << 16  # a longer object is not a command
+MAX_HEARTBEAT_BYTES = 1 << 16
+MAX_STORE_BYTES = 1 << 34  # of the unpacked store
 CHUNK = 1 << 20  # bytes held in memory
 RESTORE = "restore an earlier version of the object, or rebuild the sweep from its jobs with `smsweep recover`"
-OWN_WRITES = 5  # earlier writes of the same writer that one call replaces
+OWN_WRITES = 5  # earlier writes of the same writer that one call can replace
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Version:
-    """One state of the store."""
+    """A version of the store."""
 
     etag: str
-    written_at: datetime  # by S3's clock
+    written_at: datetime  # time of S3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Written:
-    """What a replacement of the store came to."""
+    """Result of a replacement of the store."""
 
     etag: str
-    n_bytes: int  # that were sent: the packed store
+    n_bytes: int  # size of the packed store
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Order:
-    """Something that a person wants done by whoever writes the store."""
+class SentCommand:
+    """A command from a user to the writer of the store."""
 
     id: str
     document: dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Received:
-    """An object below ORDERS. Any writer of the bucket may have put it there."""
+class ReceivedObject:
+    """An object below COMMANDS. Any user who can write to the bucket can have created it."""
 
-    name: str  # its key below ORDERS
-    body: bytes  # the first MOST_ORDER_BYTES
-    problem: str = ""  # why it cannot be read as a command; "" if it can
+    name: str  # key below COMMANDS
+    body: bytes  # the first MAX_COMMAND_BYTES
+    problem: str = ""  # why the object is not a command; "" if it can be one
 
     @property
     def id(self) -> str:
+        """Id of the command."""
         return self.name.removesuffix(".json")
 
 
-class Shelf:
-    """uri: s3://BUCKET/PREFIX. kms_key: encrypts what is put there; "" for the bucket's own way.
+class S3Store:
+    """The store in S3.
 
-    Raises StoreUnavailable where AWS does not answer, StoreError where it refuses.
+    All methods raise StoreUnavailable if AWS does not respond, and StoreError if AWS denies the call.
+
+    Args:
+        aws: Access to AWS.
+        uri: s3://BUCKET/PREFIX.
+        kms_key: KMS key for new objects; "" for the default encryption of the bucket.
     """
 
     def __init__(self, aws: Aws, uri: str, kms_key: str = "") -> None:
@@ -91,54 +100,64 @@ class Shelf:
         self._encryption = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key} if kms_key else {}
 
     def fetch(self, target: Path, *, known: str = "") -> Version | None:
-        """Download the store into a file; None, and no file, where it still is the version known (an etag).
+        """Download the store.
 
-        Raises NotFound when there is none.
+        Args:
+            target: File for the store.
+            known: Etag of a version that is not downloaded again; "" to download always.
+
+        Returns:
+            The version; None, without a file, if the store still is the known version.
+
+        Raises:
+            NotFound: If the store does not exist.
+            StoreDamaged: If the object is not a packed store.
         """
         condition = {"IfNoneMatch": known} if known else {}
         try:
-            answer = self._aws.call("s3", "get_object", **self._at(STORE), **condition)
+            answer = cast(
+                "GetObjectOutputTypeDef", self._aws.call("s3", "get_object", **self._at(STORE), **condition)
+            )
         except (BotoCoreError, ClientError) as err:
             if _is(err, SAME):
                 return None
             if _is(err, MISSING):
-                raise NotFound(f"{self.uri}/{STORE}: there is no store") from err
+                raise NotFound(f"{self.uri}/{STORE}: the store does not exist") from err
             raise self._error(err, "get_object") from err
         try:
             with closing(answer["Body"]) as body, target.open("wb") as file:
-                self._unpack(body, file)
+                self._unpack(cast("IO[bytes]", body), file)
         except (gzip.BadGzipFile, zlib.error) as err:
             target.unlink()
-            raise StoreDamaged(f"{self.uri}/{STORE}: it is not a packed store: {err}; {RESTORE}") from err
+            raise StoreDamaged(f"{self.uri}/{STORE}: not a packed store: {err}; {RESTORE}") from err
         except (BotoCoreError, EOFError, OSError) as err:
             target.unlink(missing_ok=True)
-            raise StoreUnavailable(f"{self.uri}/{STORE}: the download broke off: {err}") from err
+            raise StoreUnavailable(f"{self.uri}/{STORE}: the download failed: {err}") from err
         except StoreDamaged:
             target.unlink()
             raise
         return Version(etag=answer["ETag"], written_at=answer["LastModified"])
 
     def replace(self, file: Path, *, version: str, stamp: str, writer: str = "") -> Written:
-        """Put a file in the place of one version of the store.
+        """Replace one version of the store.
 
         Args:
             file: The new store.
             version: Etag of the version that is replaced; "" if there is no store yet.
-            stamp: A name for this replacement that no other has. It tells this write from others if its answer
-                is lost.
-            writer: What the stamps of all replacements by this writer begin with, up to their last colon. With it
-                a write of an earlier call, whose answer was lost, is recognized and replaced. "" for none.
+            stamp: Unique name of this replacement. It identifies this write if the response is lost.
+            writer: Prefix of the stamps of this writer, up to their last colon. With this prefix, a write of an
+                earlier call whose response was lost is recognized and replaced. "" for none.
 
         Returns:
-            The new version's etag, and its size.
+            The etag of the new version, and its size.
 
         Raises:
             Superseded: If another writer has replaced that version.
             StoreUnavailable: If it is unknown whether the store was replaced. The same call may be repeated.
         """
         packed = file.with_name(f"{file.name}.gz")
-        # The stamp goes into the archive's header: an etag may stand for the content alone, and two writers that
-        # begin from the same store must not have the same one.
+        # The stamp is in the header of the archive: an etag can be a hash of the content, and writers that start
+        # from the same store must not create equal etags.
         with file.open("rb") as raw, packed.open("wb") as out, gzip.GzipFile(stamp, "wb", LEVEL, out) as zipped:
             shutil.copyfileobj(raw, zipped)
         try:
@@ -151,19 +170,20 @@ class Shelf:
                     return Written(etag=version, n_bytes=packed.stat().st_size)
                 if not writer or found.rpartition(":")[0] != writer:
                     raise Superseded(
-                        f"{self.uri}: another agent has taken this store over; this one leaves it alone"
+                        f"{self.uri}: another agent has replaced this store; this agent stops writing it"
                     )
         finally:
             packed.unlink()
-        raise StoreUnavailable(f"{self.uri}/{STORE}: earlier writes of this agent still arrive")
+        raise StoreUnavailable(f"{self.uri}/{STORE}: earlier writes of this agent are still arriving; try again")
 
-    def say_alive(self, document: dict[str, Any]) -> None:
-        self._put(SIGN, json.dumps(document).encode())
+    def write_heartbeat(self, document: dict[str, Any]) -> None:
+        """Write the heartbeat of the writer."""
+        self._put(HEARTBEAT, json.dumps(document).encode())
 
-    def look(self) -> tuple[dict[str, Any], timedelta | None]:
-        """Return the writer's last sign of life, and how old it is; {} and None without one."""
+    def read_heartbeat(self) -> tuple[dict[str, Any], timedelta | None]:
+        """Return the writer's last heartbeat and its age; {} and None if there is none."""
         try:
-            answer, text = self._get(SIGN, MOST_SIGN_BYTES)
+            answer, text = self._get(HEARTBEAT, MAX_HEARTBEAT_BYTES)
         except (BotoCoreError, ClientError) as err:
             if _is(err, MISSING):
                 return {}, None
@@ -172,55 +192,60 @@ class Shelf:
         now = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
         return document, max(now - answer["LastModified"], timedelta(0))
 
-    def send(self, order: Order) -> None:
-        self._put(f"{ORDERS}{order.id}.json", json.dumps(order.document).encode())
+    def send_command(self, command: SentCommand) -> None:
+        """Send a command to the writer."""
+        self._put(f"{COMMANDS}{command.id}.json", json.dumps(command.document).encode())
 
-    def orders(self) -> list[Received]:
-        """Return what is below ORDERS, oldest first, readable or not."""
-        prefix = f"{self._prefix}/{ORDERS}"
-        answer = self._call("list_objects_v2", Bucket=self._bucket, Prefix=prefix, MaxKeys=MOST_ORDERS)
+    def received_commands(self) -> list[ReceivedObject]:
+        """Return the objects below COMMANDS, oldest first, valid or not."""
+        prefix = f"{self._prefix}/{COMMANDS}"
+        response = self._call("list_objects_v2", Bucket=self._bucket, Prefix=prefix, MaxKeys=MAX_COMMANDS)
+        answer = cast("ListObjectsV2OutputTypeDef", response)
         found = sorted(answer.get("Contents", ()), key=lambda item: (item["LastModified"], item["Key"]))
         names = [item["Key"].removeprefix(prefix) for item in found]
-        return [order for name in names if name and (order := self._receive(name)) is not None]
+        return [received for name in names if name and (received := self._receive(name)) is not None]
 
-    def has(self, order_id: str) -> bool:
-        """Return True if an order has not been dropped yet."""
-        return self._receive(f"{order_id}.json") is not None
+    def has_command(self, command_id: str) -> bool:
+        """Return True if a command has not been deleted yet."""
+        return self._receive(f"{command_id}.json") is not None
 
-    def drop(self, order: Order | Received) -> None:
-        name = order.name if isinstance(order, Received) else f"{order.id}.json"
-        self._call("delete_object", **self._at(f"{ORDERS}{name}"))
+    def delete_command(self, command: SentCommand | ReceivedObject) -> None:
+        """Delete a command."""
+        name = command.name if isinstance(command, ReceivedObject) else f"{command.id}.json"
+        self._call("delete_object", **self._at(f"{COMMANDS}{name}"))
 
-    def reject(self, order: Received) -> None:
-        """Move an object that is not a command out of the way, to REJECTED."""
-        self._put(f"{REJECTED}{quote(order.name, safe='')}", order.body)
-        self.drop(order)
+    def reject_command(self, received: ReceivedObject) -> None:
+        """Move an object that is not a command to REJECTED."""
+        self._put(f"{REJECTED}{quote(received.name, safe='')}", received.body)
+        self.delete_command(received)
 
     def delete(self) -> None:
-        """Take the store and the last sign of life away; the store last, for it is what counts."""
-        for name in (SIGN, STORE):
+        """Delete the heartbeat and the store. The store is last, so that a failed call can be repeated."""
+        for name in (HEARTBEAT, STORE):
             self._call("delete_object", **self._at(name))
 
-    def _receive(self, name: str) -> Received | None:
-        """Return one object below ORDERS; None if it is gone."""
+    def _receive(self, name: str) -> ReceivedObject | None:
+        """Return one object below COMMANDS; None if it does not exist."""
         try:
-            _, read = self._get(f"{ORDERS}{name}", MOST_ORDER_BYTES + 1)
+            _, read = self._get(f"{COMMANDS}{name}", MAX_COMMAND_BYTES + 1)
         except (BotoCoreError, ClientError) as err:
             if _is(err, MISSING):
                 return None
             error = self._error(err, "get_object")
             if error.retryable:
                 raise error from err
-            return Received(name=name, body=b"", problem=str(error))  # of this object alone: it was listed
-        problem = f"longer than {MOST_ORDER_BYTES:,} bytes" if len(read) > MOST_ORDER_BYTES else ""
-        return Received(name=name, body=read[:MOST_ORDER_BYTES], problem=problem)
+            return ReceivedObject(
+                name=name, body=b"", problem=str(error)
+            )  # an error of this object only: the list call succeeded
+        problem = f"longer than {MAX_COMMAND_BYTES:,} bytes" if len(read) > MAX_COMMAND_BYTES else ""
+        return ReceivedObject(name=name, body=read[:MAX_COMMAND_BYTES], problem=problem)
 
     def _put_store(self, packed: Path, version: str, stamp: str) -> str:
-        """Return the etag; "" if another version is there than the one to replace."""
+        """Return the new etag; "" if the current version is not the one to replace."""
         condition = {"IfMatch": version} if version else {"IfNoneMatch": "*"}
         try:
             with packed.open("rb") as body:
-                answer = self._aws.call(
+                response = self._aws.call(
                     "s3",
                     "put_object",
                     **self._at(STORE),
@@ -233,31 +258,31 @@ class Shelf:
             if _is(err, (*CHANGED, *MISSING)):
                 return ""
             raise self._error(err, "put_object") from err
-        return str(answer["ETag"])
+        return cast("PutObjectOutputTypeDef", response)["ETag"]
 
     def _newest(self) -> tuple[str, str]:
-        """Return the etag of the store that is there, and the stamp of the replacement that put it there."""
+        """Return the etag of the current version, and the stamp of its replacement."""
         try:
-            # No HEAD: the answer to one has no body that says what is wrong, expired credentials for example.
+            # Not HEAD: its response has no body with the error, for example expired credentials.
             answer, _ = self._get(STORE, 0)
         except (BotoCoreError, ClientError) as err:
             if _is(err, MISSING):
-                raise Superseded(f"{self.uri}: the store is gone; somebody deleted it") from err
+                raise Superseded(f"{self.uri}: the store was deleted") from err
             raise self._error(err, "get_object") from err
-        return str(answer["ETag"]), str(answer.get("Metadata", {}).get("writer", ""))
+        return answer["ETag"], answer.get("Metadata", {}).get("writer", "")
 
     def _unpack(self, body: IO[bytes], file: IO[bytes]) -> None:
         with gzip.GzipFile(fileobj=body) as packed:
             while chunk := packed.read(CHUNK):
-                if file.tell() + len(chunk) > MOST_STORE_BYTES:
+                if file.tell() + len(chunk) > MAX_STORE_BYTES:
                     raise StoreDamaged(
-                        f"{self.uri}/{STORE}: it unpacks to more than {MOST_STORE_BYTES:,} bytes; {RESTORE}"
+                        f"{self.uri}/{STORE}: it has more than {MAX_STORE_BYTES:,} bytes unpacked; {RESTORE}"
                     )
                 file.write(chunk)
 
-    def _get(self, name: str, most: int) -> tuple[dict[str, Any], bytes]:
-        """Return S3's answer, and at most so many bytes of the object. Raises botocore's errors."""
-        answer = self._aws.call("s3", "get_object", **self._at(name))
+    def _get(self, name: str, most: int) -> tuple[GetObjectOutputTypeDef, bytes]:
+        """Return the response of S3, and at most `most` bytes of the object. Raises botocore's errors."""
+        answer = cast("GetObjectOutputTypeDef", self._aws.call("s3", "get_object", **self._at(name)))
         with closing(answer["Body"]) as body:
             return answer, body.read(most) if most else b""
 

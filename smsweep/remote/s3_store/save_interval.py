@@ -1,4 +1,4 @@
-"""How often an agent saves its store in S3: the larger the store, the less often."""
+"""Interval between two saves of a store in S3. It grows with the size of the store."""
 
 from __future__ import annotations
 
@@ -8,21 +8,24 @@ from typing import Any
 
 SHORTEST = timedelta(seconds=2)
 LONGEST = timedelta(minutes=5)
-BYTES_PER_S = 100_000  # of the packed store, on average, besides what is saved before jobs start and end
-KEY = "saves_every_s"  # in an agent's sign of life
+BYTES_PER_S = 100_000  # average upload rate of the packed store, without the saves before jobs start and end
+KEY = "saves_every_s"  # key in a heartbeat
 
 
 def save_interval(n_bytes: int) -> timedelta:
-    """Return how long news may wait before they are saved.
+    """Return the longest time before changes are saved.
 
     Args:
-        n_bytes: Size of the packed store. 200 kB and less give 2 s, 1 MB 10 s, 30 MB and more 5 minutes.
+        n_bytes: Size of the packed store.
+
+    Returns:
+        2 s for up to 200 kB, 10 s for 1 MB, 5 minutes for 30 MB and more.
     """
     return min(max(timedelta(seconds=n_bytes / BYTES_PER_S), SHORTEST), LONGEST)
 
 
 def interval_of(sign: Mapping[str, Any]) -> timedelta:
-    """Return the interval that an agent's sign of life states; the shortest for any other document."""
+    """Return the save interval in a heartbeat; the shortest interval if the heartbeat has no valid one."""
     stated = sign.get(KEY)
     if not isinstance(stated, int | float) or not 0 <= stated <= LONGEST.total_seconds():
         return SHORTEST

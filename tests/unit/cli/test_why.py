@@ -24,9 +24,10 @@ a = parser.parse_known_args()[0].a
 if a == 13:
     print("looking for luck")
     sys.exit("no luck")
-for step in range(600 if a > 1 else 5):
+for step in range(3 if a > 1 else 5):
     smsweep.log({"loss": a})
-    time.sleep(0.05)
+if a > 1:
+    time.sleep(60)  # until the rule stops the trial
 """
 SWEEP = """
 program: train.py
@@ -39,10 +40,13 @@ parameters: {a: {values: [1, 2, 13]}}
 
 @pytest.fixture
 def ended(cli: Cli, folder: Path) -> str:
-    """The id of a sweep with a finished, a stopped and a failed trial."""
+    """The id of a sweep with a finished, a stopped and a failed trial.
+
+    One trial runs after the other: the rule compares the second trial with all points of the first.
+    """
     (folder / "train.py").write_text(TRAIN)
     (folder / "sweep.yaml").write_text(SWEEP)
-    return cli("run", "sweep.yaml", "--parallel", "3", "--quiet").out.strip()
+    return cli("run", "sweep.yaml", "--parallel", "1", "--quiet").out.strip()
 
 
 def test_why_tells_how_each_came_to_its_end(cli: Cli, ended: str) -> None:

@@ -1,10 +1,10 @@
-"""Faults: what a document may say, and how often it comes true."""
+"""Validation of faults, and how often a fault occurs."""
 
 from __future__ import annotations
 
 import pytest
 
-from smsweep.emulator.fault_injector import FaultBox
+from smsweep.emulator.fault_injector import FaultInjector
 from smsweep.emulator.faults import Faults, parse
 from smsweep.errors import UsageError
 
@@ -23,11 +23,11 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def box(clock: Clock) -> FaultBox:
-    return FaultBox(Faults(), clock)
+def box(clock: Clock) -> FaultInjector:
+    return FaultInjector(Faults(), clock)
 
 
-def test_a_rate_allows_a_seconds_worth_at_once_and_fills_up_with_time(box: FaultBox, clock: Clock) -> None:
+def test_rate_allows_calls_of_one_second_and_recovers(box: FaultInjector, clock: Clock) -> None:
     box.set({"throttle": {"StopTrainingJob": 2}})
     assert [box.is_throttled("StopTrainingJob") for _ in range(3)] == [False, False, True]
     clock.now = 0.5
@@ -36,44 +36,44 @@ def test_a_rate_allows_a_seconds_worth_at_once_and_fills_up_with_time(box: Fault
     assert [box.is_throttled("StopTrainingJob") for _ in range(3)] == [False, False, True]
 
 
-def test_a_rate_below_one_still_allows_the_first_call(box: FaultBox, clock: Clock) -> None:
+def test_rate_below_one_allows_the_first_call(box: FaultInjector, clock: Clock) -> None:
     box.set({"throttle": {"StopTrainingJob": 0.1}})
     assert [box.is_throttled("StopTrainingJob") for _ in range(2)] == [False, True]
     clock.now = 10.0
     assert not box.is_throttled("StopTrainingJob")
 
 
-def test_each_action_has_a_rate_of_its_own(box: FaultBox) -> None:
+def test_rate_is_separate_for_each_action(box: FaultInjector) -> None:
     box.set({"throttle": {"StopTrainingJob": 1}})
     assert not any(box.is_throttled("DescribeTrainingJob") for _ in range(10))
 
 
-def test_a_strike_hits_as_often_as_it_says(box: FaultBox) -> None:
+def test_fault_rule_matches_as_often_as_times(box: FaultInjector) -> None:
     box.set({"interrupt": [{"job": "a-*", "times": 2}]})
     hits = [box.take("interrupt", {"job": "a-1"}) is not None for _ in range(3)]
     assert hits == [True, True, False]
 
 
-def test_a_strike_hits_only_what_it_names(box: FaultBox) -> None:
+def test_fault_rule_matches_its_patterns_only(box: FaultInjector) -> None:
     box.set({"lose_response": [{"action": "Create*", "job": "b"}]})
     assert box.take("lose_response", {"action": "StopTrainingJob", "job": "b"}) is None
     assert box.take("lose_response", {"action": "CreateTrainingJob", "job": "a"}) is None
     assert box.take("lose_response", {"action": "CreateTrainingJob", "job": "b"}) is not None
 
 
-def test_a_strike_waits_for_its_time(box: FaultBox) -> None:
+def test_fault_rule_matches_after_its_time(box: FaultInjector) -> None:
     box.set({"interrupt": [{"after_s": 5}]})
     assert box.take("interrupt", {"job": "a"}, age_s=4.9) is None
     assert box.take("interrupt", {"job": "a"}, age_s=5.0) is not None
 
 
-def test_setting_one_field_leaves_the_others(box: FaultBox) -> None:
+def test_setting_one_fault_keeps_the_others(box: FaultInjector) -> None:
     box.set({"quota": 3})
     box.set({"expired": True})
     assert (box.now.quota, box.now.expired) == (3, True)
 
 
-def test_latency_is_for_all_or_by_action() -> None:
+def test_latency_is_common_or_per_action() -> None:
     assert parse({"latency_s": 0.5}).latency_of("StopTrainingJob") == 0.5
     by_action = parse({"latency_s": {"StopTrainingJob": 1.0, "*": 0.1}})
     assert (by_action.latency_of("StopTrainingJob"), by_action.latency_of("DescribeTrainingJob")) == (1.0, 0.1)
@@ -94,7 +94,7 @@ def test_latency_is_for_all_or_by_action() -> None:
         ({"latency_s": {"Stop*": 1}}, r"latency_s\..*"),
     ],
 )
-def test_what_cannot_be_understood_is_named(document: dict[str, object], where: str) -> None:
+def test_invalid_fault_is_rejected_with_its_key(document: dict[str, object], where: str) -> None:
     with pytest.raises(UsageError, match=f"faults: {where}: "):
         parse(document)
 
@@ -108,12 +108,14 @@ def test_what_cannot_be_understood_is_named(document: dict[str, object], where: 
         {"fail_call": [{"action": "CreateTrainingJobs"}]},
     ],
 )
-def test_a_call_that_there_is_not_is_no_fault_that_never_happens(document: dict[str, object]) -> None:
-    with pytest.raises(UsageError, match=r"CreateTrainingJobs is no API call; did you mean CreateTrainingJob\?"):
+def test_fault_of_an_unknown_action_is_rejected(document: dict[str, object]) -> None:
+    with pytest.raises(
+        UsageError, match=r"CreateTrainingJobs is not an API call; did you mean CreateTrainingJob\?"
+    ):
         parse(document)
 
 
-def test_calls_of_every_service_that_faults_reach_can_be_named() -> None:
+def test_actions_of_all_services_are_known() -> None:
     actions = [
         "SubmitServiceJob",
         "FilterLogEvents",

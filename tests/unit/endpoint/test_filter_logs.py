@@ -1,4 +1,4 @@
-"""FilterLogEvents over streams that a test wrote."""
+"""FilterLogEvents over the streams of a test."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ def messages(found: Group, **options: Any) -> list[str]:
     return [event["message"] for event in answer["events"]]
 
 
-def test_streams_are_interleaved_by_time() -> None:
+def test_streams_are_merged_by_time() -> None:
     found = group(a=[(1, "a1"), (3, "a3")], b=[(2, "b2"), (3, "b3")])
     assert messages(found) == ["a1", "b2", "a3", "b3"]
 
 
-def test_a_prefix_chooses_streams() -> None:
+def test_stream_prefix_selects_streams() -> None:
     assert messages(group(job_1=[(1, "one")], job_10=[(2, "ten")], x=[(3, "x")]), logStreamNamePrefix="job_1") == [
         "one",
         "ten",
     ]
 
 
-def test_start_and_end_belong_to_the_range() -> None:
+def test_time_range_includes_start_and_end() -> None:
     found = group(a=[(number, str(number)) for number in range(5)])
     assert messages(found, startTime=1, endTime=3) == ["1", "2", "3"]
 
 
-def test_a_pattern_asks_for_all_its_words() -> None:
+def test_filter_pattern_needs_all_words() -> None:
     found = group(a=[(1, "loss down"), (2, "loss up")])
     assert messages(found, filterPattern='"loss" up') == ["loss up"]
 
@@ -54,7 +54,7 @@ def test_a_pattern_asks_for_all_its_words() -> None:
     st.dictionaries(st.sampled_from("abc"), st.lists(st.integers(0, 5), max_size=12), min_size=1),
     st.integers(1, 7),
 )
-def test_pages_miss_nothing_and_repeat_nothing(times: dict[str, list[int]], limit: int) -> None:
+def test_pages_contain_each_event_once(times: dict[str, list[int]], limit: int) -> None:
     found = group(**{name: [(at, f"{name}{at}") for at in sorted(ats)] for name, ats in times.items()})
     whole = filter_log_events(found, {"logGroupName": "group"})["events"]
     shown: list[Any] = []
@@ -68,7 +68,7 @@ def test_pages_miss_nothing_and_repeat_nothing(times: dict[str, list[int]], limi
     assert shown == whole
 
 
-def test_a_page_ends_at_a_megabyte() -> None:
+def test_page_ends_at_one_megabyte() -> None:
     found = group(a=[(number, "é" * 300_000) for number in range(3)] + [(3, "x" * 2_000_000), (4, "end")])
     sizes = []
     request: dict[str, Any] = {"logGroupName": "group"}
@@ -93,7 +93,7 @@ def test_a_page_ends_at_a_megabyte() -> None:
         ({"nextToken": "x"}, "ValidationException"),
     ],
 )
-def test_what_the_service_refuses(options: dict[str, Any], code: str) -> None:
+def test_invalid_parameters_are_rejected(options: dict[str, Any], code: str) -> None:
     with pytest.raises(ApiError) as refused:
         messages(group(a=[]), **options)
     assert refused.value.code == code

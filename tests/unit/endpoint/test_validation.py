@@ -1,4 +1,4 @@
-"""Requests held against botocore's own model, and the service's words for what is wrong."""
+"""Validation of requests with the model of botocore, and the error messages of SageMaker."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def refusal(**changes: Any) -> tuple[str, str]:
     return refused.value.code, refused.value.message
 
 
-def test_a_request_within_the_model_passes() -> None:
+def test_valid_request_is_accepted() -> None:
     validation.check("CreateTrainingJob", REQUEST)
 
 
-def test_what_is_null_is_as_good_as_missing() -> None:
+def test_null_field_counts_as_missing() -> None:
     validation.check("CreateTrainingJob", {**REQUEST, "Tags": None})
     assert refusal(RoleArn=None)[1].startswith("1 validation error detected: Value null at 'roleArn' failed")
 
@@ -71,48 +71,48 @@ def test_what_is_null_is_as_good_as_missing() -> None:
         ),
     ],
 )
-def test_each_rule_is_worded_as_the_service_does(changes: dict[str, Any], words: str) -> None:
+def test_broken_rule_has_the_message_of_sagemaker(changes: dict[str, Any], words: str) -> None:
     code, message = refusal(**changes)
     assert code == "ValidationException"
     assert words in message
 
 
-def test_several_problems_come_in_one_answer() -> None:
+def test_several_problems_are_in_one_error() -> None:
     _, message = refusal(TrainingJobName="a_b", RoleArn="nobody's role at all")
     assert message.startswith("2 validation errors detected: ")
 
 
-def test_a_wrong_type_cannot_be_read() -> None:
+def test_wrong_type_is_a_serialization_error() -> None:
     assert refusal(TrainingJobName=7) == ("SerializationException", "trainingJobName: expected string, got int")
 
 
-def test_a_field_that_the_api_lacks_is_refused() -> None:
+def test_unknown_field_is_rejected() -> None:
     assert "colour" in refusal(Colour="red")[1]
 
 
 @pytest.mark.parametrize("name", ["a", "a-b", "a--b", "A1-b2", "x" * 63])
-def test_job_names_that_the_api_takes(name: str) -> None:
+def test_valid_job_name_is_accepted(name: str) -> None:
     validation.check("CreateTrainingJob", {**REQUEST, "TrainingJobName": name})
 
 
 @pytest.mark.parametrize("name", ["", "-a", "a-", "a.b", "a b", "ä", "x" * 64, "a\n"])
-def test_job_names_that_the_api_does_not_take(name: str) -> None:
+def test_invalid_job_name_is_rejected(name: str) -> None:
     assert refusal(TrainingJobName=name)[0] == "ValidationException"
 
 
-def test_tags_take_letters_of_any_script_and_no_json() -> None:
+def test_tags_accept_letters_of_any_script_but_no_json() -> None:
     validation.check("CreateTrainingJob", {**REQUEST, "Tags": [{"Key": "équipe", "Value": "赤 1"}]})
     assert refusal(Tags=[{"Key": "k", "Value": '{"a": 1}'}])[0] == "ValidationException"
 
 
 @pytest.mark.parametrize("separator", ["\n", "\t", "\x0b"])
-def test_tags_take_no_control_characters(separator: str) -> None:
+def test_tags_reject_control_characters(separator: str) -> None:
     assert refusal(Tags=[{"Key": "k", "Value": f"a{separator}b"}])[0] == "ValidationException"
     validation.check("CreateTrainingJob", {**REQUEST, "Tags": [{"Key": "k", "Value": "a\u00a0b\u2003c"}]})
 
 
 @pytest.mark.parametrize("end", ["\n", "\r", "\u0085", "\u2028", "\u2029"])
-def test_a_dot_in_a_pattern_of_the_model_is_no_end_of_a_line(end: str) -> None:
+def test_dot_in_a_pattern_does_not_match_a_newline(end: str) -> None:
     text = f"a{end}b"
     assert refusal(HyperParameters={"x": text})[0] == "ValidationException"
     assert refusal(AlgorithmSpecification={"TrainingInputMode": "File", "ContainerArguments": [text]})
@@ -122,7 +122,7 @@ def test_a_dot_in_a_pattern_of_the_model_is_no_end_of_a_line(end: str) -> None:
 @pytest.mark.parametrize(
     "action", ["CreateTrainingJob", "ListTrainingJobs", "Search", "UpdateTrainingJob", "AddTags", "DeleteTags"]
 )
-def test_every_pattern_of_the_model_can_be_read(action: str) -> None:
+def test_all_patterns_of_the_model_compile(action: str) -> None:
     shape = request_model.operation(action).input_shape
     assert shape is not None
     for pattern in patterns(shape, frozenset()):
@@ -152,7 +152,7 @@ JSON = st.recursive(
 
 @pytest.mark.slow
 @given(st.dictionaries(st.sampled_from(["TrainingJobName", "Tags", "HyperParameters", "ResourceConfig"]), JSON))
-def test_whatever_comes_is_judged_and_never_an_error_of_ours(changes: dict[str, Any]) -> None:
+def test_any_request_is_validated_without_internal_error(changes: dict[str, Any]) -> None:
     try:
         validation.check("CreateTrainingJob", {**REQUEST, **changes})
     except ApiError as err:

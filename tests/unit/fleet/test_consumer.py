@@ -1,4 +1,4 @@
-"""A consumer of invitations where SQS is out of order for a moment."""
+"""Queue consumer with temporary errors of SQS."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ URL = "https://sqs.eu-west-1.amazonaws.com/123456789012/sweeps"
 
 
 class Sqs:
-    """Answers as SQS does; what it is told to delete it refuses as often as said, and delivers again."""
+    """SQS with a list of errors for the next deletions. A message that is not deleted is delivered again."""
 
     def __init__(self, bodies: list[str], refusals: list[JobError]) -> None:
         self.bodies = bodies
@@ -64,7 +64,7 @@ class Sqs:
 
 
 @pytest.mark.parametrize("done", [0, TrialsFailed("all of them")])
-def test_a_message_that_cannot_be_deleted_for_a_moment_comes_again_and_does_no_harm(
+def test_message_is_received_again_when_its_deletion_fails(
     done: int | TrialsFailed,
 ) -> None:
     sqs = Sqs([Invitation(sweep_id=name).text() for name in ("one", "two")], [BackendUnavailable("busy")])
@@ -73,13 +73,13 @@ def test_a_message_that_cannot_be_deleted_for_a_moment_comes_again_and_does_no_h
     assert sqs.bodies == []
 
 
-def test_a_consumer_that_may_not_delete_ends() -> None:
+def test_consumer_ends_when_deletion_is_denied() -> None:
     sqs = Sqs([Invitation(sweep_id="one").text()], [AccessDenied("sqs:DeleteMessage")])
     with pytest.raises(AccessDenied):
         sqs.consume(0)
 
 
-def test_a_source_that_is_broken_keeps_nobody_from_the_next_sweep() -> None:
+def test_broken_source_does_not_block_the_next_sweep() -> None:
     sqs = Sqs([Invitation(sweep_id=name).text() for name in ("one", "two")], [])
     broken = SourceError("another than the sweep's")
     assert sqs.consume(broken, broken, broken, 0) == (0, ["one", "one", "one", "two"])
@@ -87,7 +87,7 @@ def test_a_source_that_is_broken_keeps_nobody_from_the_next_sweep() -> None:
 
 
 @pytest.mark.parametrize("source", ["s3://bucket", "http://bucket/prefix", "s3:///prefix", "/here"])
-def test_an_invitation_to_a_source_that_is_none_is_set_aside_unread(source: str) -> None:
+def test_invitation_with_invalid_source_is_rejected(source: str) -> None:
     sqs = Sqs([Invitation(sweep_id="one", source=source).text()], [])
     assert sqs.consume(0) == (0, [])
     assert sqs.bodies == []

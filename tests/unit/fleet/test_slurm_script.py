@@ -1,4 +1,4 @@
-"""The batch script of a job array."""
+"""Batch script of a SLURM array."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from smsweep.remote.slurm import batch_script, submit
 from tests.markdown import ROOT
 
 
-def test_an_option_of_sbatch_wins_over_ours() -> None:
+def test_sbatch_option_overrides_the_default() -> None:
     script = batch_script("abcd1234", 3, at_once=2, options=["signal=B:TERM@300", "--exclusive"])
     assert "#SBATCH --array=1-3%2\n#SBATCH --signal=B:TERM@300\n" in script
     assert "#SBATCH --exclusive\n" in script
 
 
-def test_a_value_of_several_words_or_with_quotes_is_one_for_sbatch() -> None:
+def test_sbatch_value_with_spaces_or_quotes_is_quoted() -> None:
     script = batch_script("abcd1234", 3, options=['comment=it\'s "two" words # \\', "gres=gpu:1", "job-name=a$b"])
     assert '#SBATCH --comment="it\'s \\"two\\" words # \\\\"\n' in script
     assert "#SBATCH --gres=gpu:1" in script
@@ -26,24 +26,24 @@ def test_a_value_of_several_words_or_with_quotes_is_one_for_sbatch() -> None:
 
 
 @pytest.mark.parametrize("option", ["", "time=1\nrm -rf /", "; true", "a b=c", "-t=1", "é=1"])
-def test_an_option_that_is_none_is_refused(option: str) -> None:
+def test_invalid_sbatch_option_is_rejected(option: str) -> None:
     with pytest.raises(UsageError, match="long option"):
         batch_script("abcd1234", 3, options=[option])
 
 
 @pytest.mark.parametrize("limit", ["2", "3:30", "00:02:00", "0-0:3", "0-0:0:59"])
-def test_a_time_limit_that_is_over_as_soon_as_it_is_told_of_is_refused(limit: str) -> None:
-    with pytest.raises(UsageError, match="5 minutes or more"):
+def test_too_short_time_limit_is_rejected(limit: str) -> None:
+    with pytest.raises(UsageError, match="at least 5 minutes"):
         batch_script("abcd1234", 3, options=[f"time={limit}"])
     assert f"--time={limit}" in batch_script("abcd1234", 3, options=[f"time={limit}", "signal=B:TERM@30"])
 
 
 @pytest.mark.parametrize("limit", ["0", "5", "5:00", "1:00:00", "1-0", "0-0:10", "0-1:0:0", "UNLIMITED"])
-def test_longer_time_limits_and_those_that_only_sbatch_knows_stand(limit: str) -> None:
+def test_longer_or_unknown_time_limit_is_accepted(limit: str) -> None:
     assert f"--time={limit}" in batch_script("abcd1234", 3, options=[f"time={limit}"])
 
 
-def test_folders_with_strange_names_stay_one_word() -> None:
+def test_folder_name_is_quoted_for_the_shell() -> None:
     script = batch_script("abcd1234", 1, environment={"SMSWEEP_DIR": "/a b/$(c)'d"})
     line = next(line for line in script.splitlines() if line.startswith("export"))
     said = subprocess.run(
@@ -68,7 +68,7 @@ def test_task_is_requeued_when_the_signal_comes_before_the_agent_has_started(tmp
     assert (tmp_path / "calls").read_text() == "requeue 7\n"
 
 
-def test_the_example_is_what_the_verb_writes() -> None:
+def test_example_matches_the_generated_script() -> None:
     example = (ROOT / "examples" / "slurm" / "sweep.sbatch").read_text()
     written = batch_script("abcd1234", 20, at_once=4, options=["time=01:00:00", "job-name=smsweep"])
     differing = [(a, b) for a, b in zip(example.splitlines(), written.splitlines(), strict=True) if a != b]
@@ -78,7 +78,7 @@ def test_the_example_is_what_the_verb_writes() -> None:
     ]
 
 
-def test_without_sbatch_it_says_where_to_go(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_sbatch_is_reported_with_the_fix(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(UsageError, match="login node"):
         submit("")

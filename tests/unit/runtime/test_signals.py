@@ -88,11 +88,13 @@ def test_sigquit_kills_at_once(job: Job) -> None:
 def test_a_grandchild_hears_the_signal_too(job: Job) -> None:
     child = script(NOTES_SIGNALS, "sys.exit(0)")
     parent = script(
-        HAS_CHILD, child, "signal.signal(signal.SIGTERM, lambda *_: sys.exit(child.wait()))\nsignal.pause()"
+        HAS_CHILD,
+        child,
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(child.wait()))\n"
+        "pathlib.Path('parent').touch()\nsignal.pause()",
     )
     process = job.trial({"train.py": parent}).start()
-    wait_for(ready(job).exists)
-    time.sleep(0.2)  # the parent sees it, too, and installs its handler
+    wait_for((job.ml / "code/parent").exists)
     process.send_signal(signal.SIGTERM)
     assert (finish(process).code, noted(job)) == (0, [signal.SIGTERM])
 
@@ -124,9 +126,12 @@ AS_PID_1 = ("unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-
 LEAVES_AN_ORPHAN = """
 import os, subprocess, sys, time
 subprocess.run(["sh", "-c", "setsid true &"])
-time.sleep(0.3)
-stats = [open(f"/proc/{name}/stat").read() for name in os.listdir("/proc") if name.isdigit()]
-print(os.getppid(), any(") Z " in stat for stat in stats), flush=True)
+def has_zombie():
+    stats = [open(f"/proc/{name}/stat").read() for name in os.listdir("/proc") if name.isdigit()]
+    return any(") Z " in stat for stat in stats)
+deadline = time.monotonic() + 10
+while has_zombie() and time.monotonic() < deadline: time.sleep(0.01)
+print(os.getppid(), has_zombie(), flush=True)
 time.sleep(60)
 """
 
