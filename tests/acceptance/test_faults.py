@@ -244,7 +244,10 @@ def test_params_too_long_for_any_program_fail_their_trial_with_a_cure(tmp_path: 
     desk = Desk(tmp_path, {"train.py": script, "sweep.yaml": grid(text=["x" * 200_000, "short"])})
     long, short = desk.trials(desk.run())
     assert (long["state"], short["state"]) == ("failed", "finished")
-    assert "its arguments are too long for this system; let the sweep's command pass" in long["reason"]
+    assert (
+        "its arguments are too long for this system; pass ${args_json_file} in the sweep's command"
+        in long["reason"]
+    )
     config = {**grid(text=["x" * 200_000]), "command": ["${env}", "${interpreter}", "${program}"]}
     (tmp_path / "sweep.yaml").write_text(json.dumps(config))
     assert desk.trials(desk.run())[0]["objective"] == 200_000

@@ -148,12 +148,12 @@ def test_a_file_is_named_in_its_warnings(tmp_path: Path) -> None:
         ("tags: [a]", "tags: not used here (W&B ignores it too; tags of the training jobs are job.yaml's)"),
         ("job: a/b", "job: is for W&B Launch and not used here; job.yaml says how a trial's job runs"),
         ("command: [python, '--x ${args}']",
-         "command[1]: ${args} stays as it is, because W&B expands only a whole item; make it an item of its own"),
+         "command[1]: ${args} is not expanded, because W&B expands only a whole item; make it a separate item"),
         ("command: ['${env}', '${args}']", "command: begins with params, and W&B puts no program in front; "
          "begin with ${interpreter}, ${program}"),
         ("command: ['${p}', '${args}']",
-         "command[0]: ${p} vanishes, because W&B has no macro for one parameter; ${args} passes them all"),
-        ("command: ['${batch_size}']", "command[0]: ${batch_size} vanishes, because W&B has no such macro; "
+         "command[0]: ${p} is removed, because W&B has no macro for one parameter; ${args} passes all of them"),
+        ("command: ['${batch_size}']", "command[0]: ${batch_size} is removed, because W&B has no such macro; "
          "known: args, args_append_hydra, args_dict, args_json, args_json_file, args_no_boolean_flags, "
          "args_no_equals, args_no_hyphens, args_override_hydra, env, interpreter, program"),
         ("metric: {name: l}\nearly_terminate: {type: hyperband, min_iter: 1, max_iter: 9, s: 2}",

@@ -129,8 +129,8 @@ def test_only_a_web_server_is_asked(scheme: str, tmp_path: Path) -> None:
     """urllib would return the file, and the job would take it for its secret or its keys."""
     (tmp_path / "answer").write_text('{"AccessKeyId": "a", "SecretAccessKey": "b", "SecretString": "planted"}')
     url = f"{scheme}://localhost{tmp_path / 'answer'}" if scheme != "data" else "data:application/json,{}"
-    with pytest.raises(ValueError, match=f"{scheme}: is not a scheme that AWS answers"):
+    with pytest.raises(ValueError, match=f"{scheme}: is not a scheme that AWS supports"):
         credentials({"AWS_CONTAINER_CREDENTIALS_FULL_URI": url})
     keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_ENDPOINT_URL": url}
-    with pytest.raises(ValueError, match=f"{scheme}: is not a scheme that AWS answers"):
+    with pytest.raises(ValueError, match=f"{scheme}: is not a scheme that AWS supports"):
         aws_call.aws_call("secretsmanager", "eu-west-1", "aws", "secretsmanager.GetSecretValue", {}, keys)

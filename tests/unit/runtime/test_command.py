@@ -49,9 +49,9 @@ def test_a_missing_program_expands_to_nothing() -> None:
 @pytest.mark.parametrize(
     ("item", "words"),
     [
-        ("--bs=${batch_size}", "${batch_size} stays as it is"),
-        ("${batch_size}", "vanishes, because W&B has no such macro"),
-        ("${envvar:lower}", "vanishes, because W&B knows only [A-Z0-9_]"),
+        ("--bs=${batch_size}", "${batch_size} is not expanded"),
+        ("${batch_size}", "is removed, because W&B has no such macro"),
+        ("${envvar:lower}", "is removed, because W&B accepts only [A-Z0-9_]"),
     ],
 )
 def test_an_item_that_deceives_is_warned_about(item: str, words: str) -> None:

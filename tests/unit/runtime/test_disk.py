@@ -44,7 +44,7 @@ def test_output_that_the_disk_did_not_take_fails_the_job(job: Job) -> None:
         process = job.trial({"train.py": LEAVES_A_MODEL + "print('loss: 1')"}).start(stdout=log)
         process.communicate(timeout=30)
     assert process.returncode == 1
-    assert "some of its output is lost" in failure(job)
+    assert "part of its output and metrics is lost" in failure(job)
     assert classify(failure(job), process.returncode) == DISK
 
 

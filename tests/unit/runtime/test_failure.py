@@ -75,13 +75,16 @@ def test_an_exit_without_a_word_has_only_its_code(job: Job) -> None:
 
 def test_a_sigkill_from_outside_is_explained_as_memory(job: Job) -> None:
     job.trial({"train.py": "import os; print('epoch 3', flush=True); os.kill(os.getpid(), 9)"}).run()
-    assert job.failure == "exit code 137: killed by SIGKILL from outside; most often memory had run out\nepoch 3"
+    assert (
+        job.failure
+        == "exit code 137: killed by SIGKILL from outside; the usual cause is too little memory\nepoch 3"
+    )
 
 
 def test_a_missing_program_is_named_with_where_it_was_looked_for(job: Job) -> None:
     done = job.trial({"other.py": ""}).run()
     assert done.code == 127
-    assert job.failure == f"train.py: no such file in {job.ml}/code, where there is: other.py"
+    assert job.failure == f"train.py: no such file in {job.ml}/code, which contains: other.py"
 
 
 def test_a_missing_command_is_named(job: Job) -> None:
@@ -93,12 +96,15 @@ def test_a_command_that_is_not_executable_is_named(job: Job) -> None:
     done = job.trial({"train.py": ""}, command=["./data"]).run()
     assert done.code == 127
     (job.ml / "code/data").write_text("text")
-    assert (job.run().code, "./data: cannot be started" in job.failure) == (126, True)
+    assert (job.run().code, "./data: cannot start" in job.failure) == (126, True)
 
 
 def test_a_trial_that_is_not_json_is_quoted(job: Job) -> None:
     job.hyperparameters({"smsweep": "{oops"})
-    assert (job.run().code, job.failure.startswith("hyperparameter smsweep: not a trial (JSONDecodeError")) == (
+    assert (
+        job.run().code,
+        job.failure.startswith("hyperparameter smsweep: not a valid trial (JSONDecodeError"),
+    ) == (
         1,
         True,
     )
@@ -108,7 +114,7 @@ def test_a_trial_that_is_not_json_is_quoted(job: Job) -> None:
 def test_a_trial_of_a_newer_format_is_refused(job: Job) -> None:
     job.trial({"train.py": ""}, version=2)
     assert job.run().code == 1
-    assert job.failure.startswith("hyperparameter smsweep: format 2, but this runtime reads 1")
+    assert job.failure.startswith("hyperparameter smsweep: format 2, but this runtime reads format 1")
 
 
 def test_a_job_with_nothing_to_run_says_so(job: Job) -> None:
@@ -136,7 +142,7 @@ def test_a_stopped_script_is_told_from_a_failed_one() -> None:
 
 def test_arguments_too_long_for_the_system_are_told_with_the_way_out(job: Job) -> None:
     assert job.trial({"train.py": ""}, {"text": "x" * 200_000}).run().code == 126
-    assert "too long for this system; let the sweep's command pass ${args_json_file}" in job.failure
+    assert "too long for this system; pass ${args_json_file} in the sweep's command" in job.failure
 
 
 def test_what_nobody_foresaw_is_in_the_failure_file_too(job: Job) -> None:

@@ -120,7 +120,7 @@ def test_a_step_that_goes_backwards_is_ignored_and_said(
     smsweep.log({"x": 3}, step=3)
     assert channel.rows == [(5, {"x": 1})]
     assert capsys.readouterr().err == (
-        "smsweep: step 4 comes after step 5: ignored, as W&B does; steps must not go backwards\n"
+        "smsweep: step 4 comes after step 5; ignored, as in W&B: steps must not decrease\n"
     )
 
 
@@ -188,7 +188,7 @@ def test_anything_else_is_skipped_with_one_warning(
 def test_data_that_is_no_dict_is_ignored(channel: Channel, data: Any, capsys: pytest.CaptureFixture[str]) -> None:
     smsweep.log(data)
     assert channel.lines == []
-    assert "log takes a dict, not" in capsys.readouterr().err
+    assert "log accepts a dict, not" in capsys.readouterr().err
 
 
 def test_a_dict_within_itself_is_survived(channel: Channel, capsys: pytest.CaptureFixture[str]) -> None:
@@ -380,4 +380,4 @@ def test_a_lost_params_file_is_said_and_survived(
 ) -> None:
     monkeypatch.setenv("SMSWEEP_PARAMS_FILE", str(tmp_path / "gone.json"))
     assert smsweep.init(config={"lr": 1}).config.lr == 1
-    assert "no trial: " in capsys.readouterr().err
+    assert "the trial's params cannot be read: " in capsys.readouterr().err

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from smsweep.runtime.job import environment_info
-from smsweep.runtime.job.environment_info import known_surroundings
+from smsweep.runtime.job.environment_info import cached_environment_info
 
 
 @pytest.fixture
@@ -20,15 +20,15 @@ def interpreter(tmp_path: Path) -> str:
 
 
 def test_it_is_found_out_once(interpreter: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = known_surroundings(interpreter)
+    first = cached_environment_info(interpreter)
     assert (first["python"], first["packages"]) == ("3.9", ["numpy==1.2"])
     monkeypatch.setattr(environment_info, "_packages", lambda folders: pytest.fail("looked again"))
-    assert known_surroundings(interpreter) == first
+    assert cached_environment_info(interpreter) == first
 
 
 def test_what_is_installed_meanwhile_is_seen(interpreter: str, tmp_path: Path) -> None:
-    known_surroundings(interpreter)
+    cached_environment_info(interpreter)
     folder = tmp_path / "lib/python3.9/site-packages"
     (folder / "torch-2.0.dist-info").mkdir()
     os.utime(folder, (1, 1))  # however coarse the clock of the file system
-    assert known_surroundings(interpreter)["packages"] == ["numpy==1.2", "torch==2.0"]
+    assert cached_environment_info(interpreter)["packages"] == ["numpy==1.2", "torch==2.0"]

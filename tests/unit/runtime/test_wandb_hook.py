@@ -89,7 +89,9 @@ for rank, mode in ("0", "disabled"), ("1", None), ("1", "disabled"):
 def test_the_sweep_says_what_its_run_is_called(job: Job) -> None:
     found = records(job, "wandb.init(id='mine', project='mine', name='mine'); print(run.sweep_id)")
     assert "init {'id': 's1-7', 'project': 'mine', 'name': 'mine'}" in found  # the sweep has no project
-    assert found.startswith("smsweep: wandb.init(id='mine') is ignored in a sweep, as W&B does; it is s1-7\n")
+    assert found.startswith(
+        "smsweep: wandb.init(id='mine') is ignored in a sweep, as in W&B; the sweep sets s1-7\n"
+    )
     assert found.endswith("s1\n")
 
 

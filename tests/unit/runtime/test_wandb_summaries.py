@@ -16,7 +16,7 @@ def summary(name: str, kinds: str, *rows: tuple[int, Any]) -> dict[str, float]:
     metrics.define(name, kinds)
     found: dict[str, float] = {}
     for step, value in rows:
-        found.update(metrics.take_in({"loss": value}, step))
+        found.update(metrics.update({"loss": value}, step))
     return found
 
 
@@ -31,7 +31,7 @@ def test_the_best_value_goes_by_the_goal(goal: str | None, value: float) -> None
     metrics.define("loss", "Best", goal)
     found: dict[str, float] = {}
     for step, logged in enumerate((2, 4, 1)):
-        found.update(metrics.take_in({"loss": logged}, step))
+        found.update(metrics.update({"loss": logged}, step))
     assert found == {"loss.best": value}
 
 
@@ -62,8 +62,8 @@ def test_other_kinds_are_wandbs_alone(kinds: str) -> None:
 def test_only_what_changed_is_told() -> None:
     metrics = SummaryMetrics()
     metrics.define("loss", "min,max")
-    assert metrics.take_in({"loss": 2}, 0) == {"loss.min": 2, "loss.max": 2}
-    assert metrics.take_in({"loss": 3}, 1) == {"loss.max": 3}
+    assert metrics.update({"loss": 2}, 0) == {"loss.min": 2, "loss.max": 2}
+    assert metrics.update({"loss": 3}, 1) == {"loss.max": 3}
 
 
 def test_it_reaches_the_sweep(job: Job) -> None:
