@@ -1,4 +1,4 @@
-"""The keys of a sweep.yaml, as W&B's schema has them. Parameters have a table of their own: parameters.py."""
+"""The keys of a sweep.yaml, as in W&B's schema. Parameters are in parameters.py."""
 
 from __future__ import annotations
 
@@ -12,50 +12,52 @@ Impute = Literal["latest", "best", "worst"]
 
 
 class MetricSection(Section):
-    """What the search makes better."""
+    """The metric that the search optimizes."""
 
-    name: Text = Field(description="the metric's name as the script logs it; nested ones with dots, a.b")
-    goal: Literal["minimize", "maximize"] = Field("minimize", description="which way is better")
-    target: Number | None = Field(None, description="no new trials once one is at least this good")
-    impute: Impute = Field("worst", description="what a trial that failed counts as in a bayes search")
+    name: Text = Field(description="the metric's name as the script logs it; nested names with dots, a.b")
+    goal: Literal["minimize", "maximize"] = Field("minimize", description="direction of improvement")
+    target: Number | None = Field(None, description="start no new trials after a trial has reached this value")
+    impute: Impute = Field("worst", description="value of a failed trial in a bayes search")
     impute_while_running: Annotated[
         Literal["latest", "best", "worst", "false"],
         WithJsonSchema({"enum": ["latest", "best", "worst", "false", False]}),
-    ] = Field("false", description="what a running trial counts as in a bayes search")
+    ] = Field("false", description="value of a running trial in a bayes search")
 
     @field_validator("impute_while_running", mode="before")
     @classmethod
     def _from_boolean(cls, value: Any) -> Any:
-        return "false" if value is False else value  # W&B's word is text, which few people would quote
+        return "false" if value is False else value  # W&B expects the string, which few users quote
 
 
 class EarlyTerminateSection(Section):
-    """Ends trials early that do worse than most. Give min_iter, or for hyperband max_iter and s."""
+    """Stop poor trials early. Give min_iter, or for hyperband max_iter and s."""
 
     type: Literal["hyperband", "asha", "median", "forecast"] = Field(
-        description="hyperband; asha, median and forecast are smsweep's own, which W&B does not know"
+        description="hyperband; or asha, median or forecast, which only smsweep has"
     )
-    min_iter: Count | None = Field(None, description="how many values of the metric before the first check")
-    max_iter: Count | None = Field(None, description="how many values of the metric a whole training logs")
-    s: Count | None = Field(None, description="how many checks, counted down from max_iter")
-    eta: AboveOne = Field(3, description="each check lets the best 1/eta go on")
-    strict: bool = Field(True, description="compare the value at the check, not the best so far")
+    min_iter: Count | None = Field(None, description="number of metric values before the first check")
+    max_iter: Count | None = Field(None, description="number of metric values in a complete training")
+    s: Count | None = Field(None, description="number of checks, counted back from max_iter")
+    eta: AboveOne = Field(3, description="the best 1/eta of the trials continue at each check")
+    strict: bool = Field(True, description="compare the value at the check instead of the best value so far")
     min_trials: Count | None = Field(
-        None, description="median, forecast: how many other trials to compare with at least"
+        None, description="median, forecast: the smallest number of other trials to compare with"
     )
 
 
 class SchedulerSection(Section):
-    """A search of the user's own; smsweep reads the section and hands it on."""
+    """A user-defined search. smsweep validates the section and passes it on."""
 
-    engine: Literal["wandb", "optuna", "ax"] = Field(description="what proposes params: wandb, optuna or ax")
-    source: Text | None = Field(None, description="Python file that holds the functions")
-    optimizer: Text | None = Field(None, description="function in source that makes the study")
+    engine: Literal["wandb", "optuna", "ax"] = Field(
+        description="the engine that proposes params: wandb, optuna or ax"
+    )
+    source: Text | None = Field(None, description="Python file with the functions")
+    optimizer: Text | None = Field(None, description="function in source that returns the study")
     search_space: Text | None = Field(None, description="function in source that defines the space")
 
 
 class ControllerSection(Section):
-    """Where W&B runs its controller; smsweep always runs its own."""
+    """Where W&B runs its controller. smsweep always runs its own."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -68,24 +70,24 @@ class SweepSection(Section):
     method: Literal["grid", "random", "bayes", "custom"] = Field(
         description="how params are chosen: grid, random, bayes or custom"
     )
-    parameters: Any = Field(None, description="what to search: a mapping of names to values or ranges")
-    metric: MetricSection | None = Field(None, description="what the search makes better")
+    parameters: Any = Field(None, description="the search space: a mapping of names to values or ranges")
+    metric: MetricSection | None = Field(None, description="the metric that the search optimizes")
     metrics: list[MetricSection] | None = Field(
         None, min_length=2, description="two or more metrics, for method custom only"
     )
-    early_terminate: EarlyTerminateSection | None = Field(None, description="when to end a trial early")
-    run_cap: Count | None = Field(None, description="most trials, over all agents")
+    early_terminate: EarlyTerminateSection | None = Field(None, description="when to stop a trial early")
+    run_cap: Count | None = Field(None, description="largest number of trials, over all agents")
     program: Text | None = Field(None, description="the training script")
     command: list[Any] | None = Field(
-        None, min_length=1, description="the command of a trial, an item an argument, with W&B's macros"
+        None, min_length=1, description="the command of a trial, one item per argument, with W&B's macros"
     )
-    name: Text | None = Field(None, description="what lists show")
-    description: Text | None = Field(None, description="for people")
+    name: Text | None = Field(None, description="name in lists")
+    description: Text | None = Field(None, description="free text")
     project: Text | None = Field(None, description="W&B project")
     entity: Text | None = Field(None, description="W&B user or team")
-    scheduler: SchedulerSection | None = Field(None, description="a search of the user's own")
-    controller: ControllerSection | None = Field(None, description="where W&B would run its controller")
-    kind: Literal["sweep"] | None = Field(None, description="sweep")
+    scheduler: SchedulerSection | None = Field(None, description="a user-defined search")
+    controller: ControllerSection | None = Field(None, description="where W&B runs its controller")
+    kind: Literal["sweep"] | None = Field(None, description="the constant `sweep`")
     api_version: Text | None = Field(None, alias="apiVersion", description="version of the schema")
     job: Text | None = Field(None, description="for W&B Launch; not used by smsweep")
     image_uri: Text | None = Field(None, description="for W&B Launch; not used by smsweep")

@@ -1,4 +1,4 @@
-"""Reads a W&B sweep config, from a YAML file or from a dict, into a SweepConfig."""
+"""Read a W&B sweep config, from a YAML file or from a dict, into a SweepConfig."""
 
 from __future__ import annotations
 
@@ -20,22 +20,27 @@ from smsweep.space.space import SearchSpace
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ParsedSweep:
-    """A sweep's config and what its author should hear about it."""
+    """A sweep's config and the warnings for its author."""
 
     config: SweepConfig
-    warnings: tuple[str, ...]  # one line each, with file and line where there are any
-    text: str  # the YAML to keep with the sweep; reading it again gives the same config
+    warnings: tuple[str, ...]  # one line each, with file and line if known
+    text: str  # the YAML to store with the sweep; it reads as the same config
 
 
 def read_sweep(path: Path) -> ParsedSweep:
-    """Read a sweep.yaml. Raises NotFound, or ConfigError with every problem of the file."""
+    """Read a sweep.yaml. Raises NotFound, or ConfigError with all errors of the file."""
     return _parse(read_file(path))
 
 
 def parse_sweep(document: Mapping[str, Any] | str, *, name: str = "<sweep>") -> ParsedSweep:
-    """Read a config from a dict, which is left as it is, or from YAML text.
+    """Read a config from a dict, which is not modified, or from YAML text.
 
-    name: stands for the file in messages about a text. Raises ConfigError with every problem.
+    Args:
+        document: The config.
+        name: Replaces the file name in messages about a text.
+
+    Raises:
+        ConfigError: With all errors of the document.
     """
     return _parse(read_yaml(document, name) if isinstance(document, str) else from_mapping(document))
 
@@ -47,9 +52,12 @@ def _parse(document: Document) -> ParsedSweep:
         problems.add((), f"expected keys such as method and parameters, got {found}")
         problems.raise_errors()
     for path in non_finite(data):
-        problems.add(path, "not a finite number; as a value of a parameter, quote it: float('inf') reads it back")
-    apart = {*IGNORED, "prior_runs", "parameters"}  # what the model does not judge
-    known = {key: value for key, value in data.items() if key not in apart}
+        problems.add(
+            path,
+            "not a finite number; as a value of a parameter, quote it; float('inf') in the script reads the text",
+        )
+    separate = {*IGNORED, "prior_runs", "parameters"}  # keys that other functions check
+    known = {key: value for key, value in data.items() if key not in separate}
     section = check(SweepSection, known, (), problems)
     check_rules(data, problems)
     space = _read_space(data, problems)

@@ -200,7 +200,7 @@ def read_terminal(terminal: int) -> bytes:
 @pytest.mark.parametrize(
     ("yaml", "says"),
     [
-        ("method: grid\nmethod: random\nparameters: {x: {value: 1}}\n", "sweep.yaml:2: method: given twice"),
+        ("method: grid\nmethod: random\nparameters: {x: {value: 1}}\n", "sweep.yaml:2: method: occurs twice"),
         ("a: &a [1,1,1,1,1,1,1,1,1]\n" + "".join(
             f"{b}: &{b} [{','.join(['*' + a] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True)
         ), "more than 100,000 values"),
