@@ -91,7 +91,7 @@ def test_a_secret_that_cannot_be_read_fails_the_trial_and_names_its_place(accoun
 
 
 def test_a_variable_of_this_machine_is_refused_with_the_cure(account: Account) -> None:
-    with pytest.raises(JobRejected, match="`smsweep auth` puts its value into Secrets Manager"):
+    with pytest.raises(JobRejected, match="store its value in Secrets Manager with `smsweep auth`"):
         account.run(1, job={"secrets": {"TOKEN": "env:TOKEN"}})
     assert account.created() == {}
 
@@ -133,7 +133,7 @@ def test_what_cannot_be_read_holds_no_key(tmp_path: Path) -> None:
 
 def test_settings_that_are_no_text_are_told(tmp_path: Path) -> None:
     (tmp_path / "settings").write_bytes(b"\xff\xfe\0")
-    with pytest.raises(ConfigError, match="settings: not settings of wandb"):
+    with pytest.raises(ConfigError, match="settings: not a valid settings file of wandb"):
         find_wandb_key({"HOME": str(tmp_path), "WANDB_CONFIG_DIR": str(tmp_path)})
 
 

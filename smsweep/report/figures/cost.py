@@ -1,4 +1,4 @@
-"""What it took to come to the best: dollars, machine hours, or the trials' own time."""
+"""The best objective over its cost: dollars, instance hours, or the trials' own time."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from smsweep.report.snapshot import Data, Snapshot
 
 
 def cost(snapshot: Snapshot) -> Figure:
+    """Return the figure."""
     ended = sorted(
         (trial for trial in snapshot.trials if trial["started_at"] and trial["ended_at"]),
         key=lambda trial: str(trial["ended_at"]),
@@ -25,11 +26,11 @@ def cost(snapshot: Snapshot) -> Figure:
     if not steps:
         return nothing("no trial has ended with the metric yet")
     best = snapshot.best_so_far(value for _, value, _ in steps)
-    is_news = [
+    is_better = [
         index for index in range(len(best)) if best[index] != best[index - 1] or index in (0, len(best) - 1)
     ]
-    totals, numbers = [steps[index][0] for index in is_news], [steps[index][2] for index in is_news]
-    best = [best[index] for index in is_news]
+    totals, numbers = [steps[index][0] for index in is_better], [steps[index][2] for index in is_better]
+    best = [best[index] for index in is_better]
     line = {"shape": "hv", "color": BEST}
     marker = {"color": BEST, "size": 5}
     trace = dots(totals, best, numbers, mode="lines+markers", line=line, marker=marker)
@@ -37,7 +38,7 @@ def cost(snapshot: Snapshot) -> Figure:
 
 
 def _spent(trials: list[Data], snapshot: Snapshot) -> tuple[list[float], str]:
-    """Return what each trial cost, in the first unit that is known of any, and that unit."""
+    """Return the cost of each trial in the first unit that is known for any of them, and that unit."""
     for key, scale, unit in (("usd", 1.0, "dollars"), ("instance_s", 3600.0, "instance hours")):
         if any(trial["usage"].get(key) for trial in trials):
             return [trial["usage"].get(key, 0.0) / scale for trial in trials], unit

@@ -141,8 +141,8 @@ def credentials(environ: Mapping[str, str]) -> Keys:
     full = environ.get("AWS_CONTAINER_CREDENTIALS_FULL_URI") or (relative and CONTAINER_CREDENTIALS + relative)
     if not full:
         return _botocore_credentials()
-    token = environ.get("AWS_CONTAINER_AUTHORIZATION_TOKEN")
-    request = urllib.request.Request(full, headers={"authorization": token} if token else {})  # noqa: S310
+    authorization = environ.get("AWS_CONTAINER_AUTHORIZATION_TOKEN")
+    request = urllib.request.Request(full, headers={"authorization": authorization} if authorization else {})  # noqa: S310
     keys = json.loads(_send_with_retries(request))
     return keys["AccessKeyId"], keys["SecretAccessKey"], keys.get("Token", "")
 

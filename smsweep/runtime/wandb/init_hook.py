@@ -108,15 +108,17 @@ def _wrap_init(module: Any) -> None:
             vars(place)["init"] = init
 
 
-def _is_disabled(given: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> bool:
-    """Return True if the run has `mode="disabled"`. given: arguments of wandb.init."""
-    modes = {given["mode"]} if given.get("mode") else {_setting(given, "mode"), environ.get("WANDB_MODE")}
+def _is_disabled(arguments: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> bool:
+    """Return True if the run has `mode="disabled"`. arguments: arguments of wandb.init."""
+    modes = (
+        {arguments["mode"]} if arguments.get("mode") else {_setting(arguments, "mode"), environ.get("WANDB_MODE")}
+    )
     return "disabled" in modes
 
 
-def _setting(given: Mapping[str, Any], name: str) -> Any:
+def _setting(arguments: Mapping[str, Any], name: str) -> Any:
     """Return a value of `settings=`, which is an object or a dict; None if it is not set."""
-    settings = given.get("settings")
+    settings = arguments.get("settings")
     return settings.get(name) if isinstance(settings, Mapping) else getattr(settings, name, None)
 
 
@@ -128,17 +130,17 @@ def _is_another_rank() -> bool:
     return any(os.environ.get(name, "0") != "0" for name in ("RANK", "OMPI_COMM_WORLD_RANK"))
 
 
-def _without_conflicts(given: dict[str, Any]) -> dict[str, Any]:
+def _without_conflicts(arguments: dict[str, Any]) -> dict[str, Any]:
     """Remove the sweep's params from the script's defaults. Return merged nested values, to be set after `init`.
 
     A disabled run ignores the sweep's params: it fails if a default differs from the sweep's value, and does not
     merge nested values.
     """
-    defaults = given.get("config")
+    defaults = arguments.get("config")
     if not isinstance(defaults, Mapping) and type(defaults).__name__ != "Namespace":
         return {}
     defaults, params = as_mapping(defaults), _active_run().config.as_dict()
-    given["config"] = {name: value for name, value in defaults.items() if name not in params}
+    arguments["config"] = {name: value for name, value in defaults.items() if name not in params}
     shared = {name: merge(value, params[name]) for name, value in defaults.items() if name in params}
     return {name: value for name, value in shared.items() if isinstance(value, Mapping)}
 

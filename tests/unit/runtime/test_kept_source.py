@@ -1,4 +1,4 @@
-"""A source that is read once for many jobs lies in each job's folder as if it had been unpacked there."""
+"""Tests that a cached source is extracted like an unpacked one."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def tree(folder: Path) -> dict[str, object]:
 
 @pytest.mark.skipif(not hasattr(tarfile, "data_filter"), reason="this Python has no filter: nothing is kept")
 @pytest.mark.parametrize("umask", [0o022, 0o077, 0o000])
-def test_a_kept_source_is_laid_out_as_it_is_unpacked(tmp_path: Path, umask: int) -> None:
+def test_cached_source_extracts_like_unpack(tmp_path: Path, umask: int) -> None:
     path = source(tmp_path / "source.tar.gz")
     before = os.umask(umask)
     try:
@@ -60,7 +60,7 @@ def test_a_kept_source_is_laid_out_as_it_is_unpacked(tmp_path: Path, umask: int)
     assert tree(tmp_path / "kept") == tree(tmp_path / "unpacked")
 
 
-def test_another_source_in_the_same_place_is_read_anew(tmp_path: Path) -> None:
+def test_changed_source_is_read_again(tmp_path: Path) -> None:
     path = source(tmp_path / "source.tar.gz")
     cache(path)
     (tmp_path / "source.tar.gz").unlink()
@@ -69,7 +69,7 @@ def test_another_source_in_the_same_place_is_read_anew(tmp_path: Path) -> None:
     assert {file.name for file in (tmp_path / "code").iterdir()} == {"data", "other.py"}
 
 
-def test_a_folder_with_something_in_it_is_unpacked_into_as_ever(tmp_path: Path) -> None:
+def test_non_empty_folder_does_not_use_the_cache(tmp_path: Path) -> None:
     path = source(tmp_path / "source.tar.gz")
     cache(path)
     (tmp_path / "code").mkdir()
@@ -80,14 +80,14 @@ def test_a_folder_with_something_in_it_is_unpacked_into_as_ever(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("kind", UNSAFE)
-def test_what_is_unusual_is_not_kept_and_refused_by_name(tmp_path: Path, kind: str) -> None:
+def test_unusual_member_is_not_cached_and_refused_by_name(tmp_path: Path, kind: str) -> None:
     path = tarball(tmp_path / "source.tar.gz", *UNSAFE[kind])
     cache(path)
     with pytest.raises(JobFailure, match="refused"):
         unpack(path, str(tmp_path / "root/code"))
 
 
-def test_a_large_source_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_source_is_not_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source_cache, "MAX_BYTES", 20)
     path = source(tmp_path / "source.tar.gz")
     cache(path)
@@ -96,7 +96,7 @@ def test_a_large_source_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("content", [None, b"", b"not a tarball"])
-def test_a_missing_or_broken_one_is_left_to_the_job(tmp_path: Path, content: bytes | None) -> None:
+def test_missing_or_broken_source_is_not_cached(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "source.tar.gz"
     if content is not None:
         path.write_bytes(content)
