@@ -140,7 +140,7 @@ def collect(
         raise SourceError(f"{root}: the source is empty, or all of its files are ignored; check .smsweepignore")
     if len(files) > MANY_FILES:
         log.warning(
-            "each trial unpacks %s files of %s, many of them in %s; if it needs none of them, add that to %s",
+            "each trial unpacks %s files of %s, many of them in %s; exclude what the script does not need with %s",
             *(f"{len(files):,}", root, _fullest(files, ()), root / ".smsweepignore"),
         )
     return sorted(files, key=lambda file: file.name)

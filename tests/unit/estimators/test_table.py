@@ -50,7 +50,7 @@ def test_unsupported_estimator_is_refused_before_the_sweep_exists(
 
 
 def test_value_that_a_request_cannot_contain_is_refused() -> None:
-    with pytest.raises(ConfigError, match="no variables of a pipeline"):
+    with pytest.raises(ConfigError, match="instead of pipeline variables"):
         job_template({"RoleArn": object()}, {}, Source())
 
 

@@ -113,7 +113,7 @@ def test_link_to_a_key_is_excluded(tmp_path: Path, target: str) -> None:
         ("../outside", "leads out of the source"),
         ("gone", "the link is broken"),
         ("link", "the link is broken"),
-        (".", "back"),
+        (".", "a folder above it"),
     ],
 )
 def test_link_that_cannot_be_packed_is_reported(tmp_path: Path, target: str, message: str) -> None:
@@ -158,7 +158,7 @@ def test_many_files_are_warned_about(tmp_path: Path, caplog: pytest.LogCaptureFi
     collect(tmp_path)
     (said,) = caplog.messages
     assert said.startswith(
-        f"each trial unpacks 5,001 files of {tmp_path}, many of them in data/; if it needs none of them"
+        f"each trial unpacks 5,001 files of {tmp_path}, many of them in data/; exclude what the script "
     )
 
 

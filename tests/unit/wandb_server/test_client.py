@@ -36,7 +36,7 @@ def test_path_can_omit_known_parts(text: str, place: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "a/b/c/d/e"])
 def test_invalid_path_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="write entity/project/ID"):
+    with pytest.raises(UsageError, match="use entity/project/ID"):
         parse_path(text, "mine", "me")
 
 
@@ -71,5 +71,5 @@ def test_unreachable_server_can_be_retried() -> None:
 
 
 def test_invalid_server_url_is_refused() -> None:
-    with pytest.raises(NotFound, match="begins with https"):
+    with pytest.raises(NotFound, match="is not the URL of a server"):
         WandbServer("file:///etc/passwd", "key")
