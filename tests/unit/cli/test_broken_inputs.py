@@ -71,7 +71,7 @@ SWEEPS: dict[str, tuple[str | bytes, str]] = {
         GRID.replace(
             "method: grid\nmetric: {name: loss}", "method: custom\nmetrics: [{name: loss}, {name: loss}]"
         ),
-        "sweep.yaml:3: metrics[1].name: 'loss' is there twice",
+        "sweep.yaml:3: metrics[1].name: 'loss' occurs twice",
     ),
     "goal misspelt": (GRID.replace("{name: loss}", "{name: loss, goal: minimise}"), "did you mean minimize?"),
     "early_terminate without bounds": (
@@ -109,7 +109,7 @@ JOBS = {
         "no such source folder; correct `source_dir`",
     ),
     "tags without keys": ("tags: [a]\n", "tags: expected a mapping"),
-    "a key in the open": ("environment: {WANDB_API_KEY: abc}\n", "name it under secrets"),
+    "a key in the open": ("environment: {WANDB_API_KEY: abc}\n", "move it to secrets"),
 }
 
 
