@@ -1,1 +1,1 @@
-"""The two files that people write, sweep.yaml and job.yaml: read, checked, each mistake told with its line."""
+"""The two files that users write, sweep.yaml and job.yaml. Errors name the file, line, key and fix."""

@@ -1,6 +1,6 @@
-"""Says in words for a job.yaml's author where part of a CreateTrainingJob request breaks the API's rules.
+"""Explain which rules of the CreateTrainingJob API a job.yaml violates.
 
-The rules themselves are request_model's, which takes a moment to load: import this module only with a request to
+The rules are in aws/request_model.py, which is slow to load: import this module only if there is a request to
 check.
 """
 
@@ -14,7 +14,7 @@ from smsweep.aws.request_model import Violation, operation
 from smsweep.aws.request_model import violations as all_violations
 from smsweep.config_files.document import Path, show, suggest
 
-# What smsweep's own rendering adds to each job, so that a template may lack it.
+# Fields that smsweep adds to each job, so that a template may omit them.
 RENDERED = frozenset(
     {
         ("AlgorithmSpecification", "TrainingInputMode"),
@@ -23,7 +23,7 @@ RENDERED = frozenset(
     }
 )
 
-# What some of the model's patterns ask for, in words.
+# Descriptions of the forms that some of the model's patterns require.
 FORMS = {
     "RoleArn": "a whole ARN, arn:aws:iam::123456789012:role/name",
     "ChannelName": "letters, digits and . - _",
@@ -47,37 +47,39 @@ TYPES = {
     "double": "a number",
 }
 UNITS = {"string": " characters", "list": " items", "map": " entries"}
-TELLING = ("pattern", "min", "max", "enum")  # of several rules that one value breaks, the first says most
+PRECEDENCE = ("pattern", "min", "max", "enum")  # of several violated rules, the first is the most specific
 
 
 def violations(request: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
-    """Yield where a partial request breaks the API's rules, and how. Missing top-level fields are no violation."""
-    found = (item for item in all_violations("CreateTrainingJob", request) if not _is_fine_here(item))
+    """Yield path and message of each violation in a partial request. Missing top-level fields are allowed."""
+    found = (item for item in all_violations("CreateTrainingJob", request) if not _is_allowed(item))
     for path, of_value in groupby(found, key=lambda item: item.path):
         yield (
             path,
-            _words(min(of_value, key=lambda item: TELLING.index(item.rule) if item.rule in TELLING else -1)),
+            _message(
+                min(of_value, key=lambda item: PRECEDENCE.index(item.rule) if item.rule in PRECEDENCE else -1)
+            ),
         )
 
 
 def unknown_instance_type(name: str) -> bool:
-    """Tell whether the installed botocore does not list an instance type; a newer one may."""
+    """Return True if the installed botocore does not list an instance type. A newer botocore may list it."""
     shape: Any = operation("CreateTrainingJob").input_shape
     return name not in shape.members["ResourceConfig"].members["InstanceType"].metadata["enum"]
 
 
-def _is_fine_here(violation: Violation) -> bool:
+def _is_allowed(violation: Violation) -> bool:
     if violation.rule == "missing":
         return len(violation.path) == 1 or violation.path in RENDERED
-    if violation.rule == "pattern":  # file:// stands for s3:// where a job runs on this machine
+    if violation.rule == "pattern":  # file:// replaces s3:// in jobs on this machine
         return isinstance(violation.value, str) and violation.value.startswith("file://")
-    return violation.rule == "enum" and violation.shape.name == "TrainingInstanceType"  # a newer API may know it
+    return violation.rule == "enum" and violation.shape.name == "TrainingInstanceType"  # a newer API may have it
 
 
-def _words(violation: Violation) -> str:
+def _message(violation: Violation) -> str:
     shape, value, rules = violation.shape, violation.value, violation.shape.metadata
     if violation.rule == "missing":
-        return "missing; the API needs it here"
+        return "missing; the API requires it"
     if violation.rule == "unknown":
         members: Any = getattr(shape, "members", {})
         return f"the API has no such field; {suggest(str(violation.path[-1]), members)}"
@@ -86,7 +88,7 @@ def _words(violation: Violation) -> str:
     if violation.rule == "pattern":
         return f"expected {FORMS.get(shape.name, 'the form ' + rules['pattern'])}, got {show(value)}"
     if violation.rule == "enum":
-        return f"the API knows no {show(value)}; {suggest(value, rules['enum'])}"
+        return f"the API has no value {show(value)}; {suggest(value, rules['enum'])}"
     size = len(value) if shape.type_name in UNITS else value
     bound = "at least" if violation.rule == "min" else "at most"
-    return f"the API takes {bound} {rules[violation.rule]:,}{UNITS.get(shape.type_name, '')}, got {size:,}"
+    return f"the API accepts {bound} {rules[violation.rule]:,}{UNITS.get(shape.type_name, '')}, got {size:,}"

@@ -1,4 +1,4 @@
-"""A document as plain data, the place of each of its keys, and what is wrong with it."""
+"""A document as plain data, with the line of each key and the problems of the document."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ Path = tuple[str | int, ...]  # keys and list positions from the top of the docu
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Document:
-    """What a YAML text or a dict says: dicts with text keys, lists, text, numbers, booleans and None."""
+    """The content of a YAML text or a dict: dicts with string keys, lists, strings, numbers, booleans and None."""
 
     data: Any
     text: str  # the YAML, as read or as written from the dict
     name: str = ""  # of the file; "" for a dict, which has no lines
-    lines: Mapping[Path, int] = field(default_factory=dict)  # of each key and list item, from 1
-    errors: tuple[tuple[int, str], ...] = ()  # of the reader, with their lines, where the data are good enough
+    lines: Mapping[Path, int] = field(default_factory=dict)  # line of each key and list item, starting at 1
+    errors: tuple[tuple[int, str], ...] = ()  # line and message of errors that still allow to check the data
     warnings: tuple[tuple[Path, str], ...] = ()  # of the reader
 
     def line(self, path: Path) -> int:
-        """Return the line of that key, or of the nearest one above it that exists."""
+        """Return the line of a key, or of its nearest parent that has a line."""
         while path and path not in self.lines:
             path = path[:-1]
         return self.lines.get(path, 1)
 
 
 class Problems:
-    """Collects what is wrong with one document, so that all of it is said at once, in order of line."""
+    """Collects the errors and warnings of a document, so that they are reported together, in order of line."""
 
     def __init__(self, document: Document) -> None:
         self._document = document
@@ -40,18 +40,18 @@ class Problems:
         self._warnings: list[tuple[Path, str]] = list(document.warnings)
 
     def add(self, path: Path, text: str) -> None:
-        """Note an error. text: what is wrong; what to do."""
+        """Add an error. text: what is wrong; how to fix it."""
         self._errors.append((path, text))
 
     def warn(self, path: Path, text: str) -> None:
         self._warnings.append((path, text))
 
     def any_in(self, path: Path) -> bool:
-        """Tell whether an error was noted at that key or below it."""
+        """Return True if there is an error at a key or below it."""
         return any(place[: len(path)] == path for place, _ in self._errors)
 
     def raise_errors(self) -> None:
-        """Raise ConfigError if any error was noted, by the reader or since."""
+        """Raise ConfigError with all errors, if there are any."""
         errors = [(line, f"{self._document.name}:{line}: {text}") for line, text in self._document.errors]
         errors += self._lines(self._errors)
         if errors:
@@ -62,7 +62,7 @@ class Problems:
         return tuple(text for _, text in self._lines(self._warnings))
 
     def _lines(self, notes: Iterable[tuple[Path, str]]) -> list[tuple[int, str]]:
-        """Return each note once, with its line and place, in order of line."""
+        """Return each message once, with its line and key, in order of line."""
         lines = [(self._document.line(path), self._place(path) + text) for path, text in dict.fromkeys(notes)]
         return sorted(lines, key=lambda line: line[0])
 
@@ -72,13 +72,13 @@ class Problems:
 
 
 def show_path(path: Path) -> str:
-    """Return the path as people write it: parameters.lr.values[0]."""
+    """Return the path in the usual notation: parameters.lr.values[0]."""
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{_one_line(step)}" for step in path)
     return text.removeprefix(".")
 
 
 def show(value: object) -> str:
-    """Return a found value as a message names it, in one short line."""
+    """Return a value as an error message shows it, in one short line."""
     if value is None:
         return "nothing"
     if isinstance(value, bool):
@@ -91,7 +91,7 @@ def show(value: object) -> str:
 
 
 def suggest(word: object, choices: Iterable[str]) -> str:
-    """Return `; did you mean x?` for a likely misspelling, else a list of the choices."""
+    """Return `did you mean x?` for a likely misspelling, otherwise a list of the choices."""
     known = sorted(choices)
     asked = str(word).lower()
     near = difflib.get_close_matches(asked, known, n=1, cutoff=0.6)
@@ -102,7 +102,7 @@ def suggest(word: object, choices: Iterable[str]) -> str:
 
 
 def non_finite(data: Any, path: Path = ()) -> Iterator[Path]:
-    """Yield the place of each infinity and NaN."""
+    """Yield the path of each infinity and NaN."""
     if isinstance(data, float) and not math.isfinite(data):
         yield path
     elif isinstance(data, dict):

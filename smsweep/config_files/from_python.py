@@ -1,4 +1,4 @@
-"""Turns a dict from Python into the same plain data that a YAML file gives, and writes it down as YAML."""
+"""Convert a dict from Python to the same plain data that a YAML file gives, and write it as YAML."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from smsweep.errors import ConfigError
 
 
 def from_mapping(document: Mapping[str, Any]) -> Document:
-    """Copy a dict into a document. Raises ConfigError for what no YAML file could say."""
+    """Copy a dict into a document. Raises ConfigError for values that YAML cannot represent."""
     copier = _Copier()
     data = copier.copy(document, ())
     if copier.problems:
@@ -25,7 +25,7 @@ def from_mapping(document: Mapping[str, Any]) -> Document:
 
 
 def to_yaml(data: Any) -> str:
-    """Write plain data as YAML that our reader and W&B's take for exactly that data."""
+    """Return plain data as YAML that smsweep's reader and W&B's read as exactly that data."""
     return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
 
 
@@ -65,7 +65,7 @@ class _Copier:
             return value
         if isinstance(value, os.PathLike):
             value = os.fspath(value)
-        # subclasses lose their class: plain data has none
+        # subclasses are converted to the plain type
         if isinstance(value, str):
             return self._text(value, path)
         if isinstance(value, int):
@@ -73,16 +73,16 @@ class _Copier:
         if isinstance(value, float):
             return float(value)
         self._problem(
-            path, f"a value of type {type(value).__name__}; use text, numbers, booleans, lists and dicts"
+            path, f"type {type(value).__name__} is not supported; use text, numbers, booleans, lists and dicts"
         )
         return None
 
     def _text(self, value: str, path: Path) -> str:
         if not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
-            self._problem(path, "half a surrogate pair is no text; decode it first")
+            self._problem(path, "half a surrogate pair is not text; decode it first")
         if path[:1] == ("parameters",) and is_text_to_pyyaml(value):
             place = path[:-1] if isinstance(path[-1], int) else path
-            text = f"has {value!r} as text, as PyYAML reads it; write 1.0e-5 and the like, or give the file's path"
+            text = f"contains {value!r} as text, as PyYAML reads it; write 1.0e-5, or pass the file's path"
             self.warnings.setdefault(place, text)
         return str.__str__(value)
 
@@ -91,7 +91,7 @@ class _Copier:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes all text that either reader would take for something else."""
+    """Quotes all strings that one of the two readers would read as another type."""
 
     yaml_implicit_resolvers: ClassVar[dict[Any, Any]] = {  # type: ignore[misc]  # the stubs take it for an instance's
         first: list(resolvers) for first, resolvers in yaml.SafeDumper.yaml_implicit_resolvers.items()
@@ -101,7 +101,7 @@ class _Dumper(yaml.SafeDumper):
         return True
 
     def represent_text(self, text: str) -> yaml.ScalarNode:
-        # inside other quotes these line ends would be read as spaces
+        # inside single quotes these line ends would be read as spaces
         style = '"' if any(char in text for char in "\x85\u2028\u2029") else None
         return self.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 

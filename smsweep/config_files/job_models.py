@@ -1,4 +1,4 @@
-"""The keys of a job.yaml: the SageMaker estimator's words, and a few of smsweep's own."""
+"""The keys of a job.yaml: the arguments of the SageMaker estimator, and smsweep's own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from smsweep.util.sections import Count, Positive, Section, Text, Whole, expecte
 InputMode = Literal["File", "Pipe", "FastFile"]
 HookEvent = Literal["end", "failure"]
 
-# What `secrets` may hold: where a value is kept, never the value.
+# Valid values in `secrets`: a reference, never the secret itself.
 SECRET_REFERENCES = (
     re.compile(r"arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{12}:secret:[\w/+=.@!-]+(#[\w.-]+)?\Z"),
     re.compile(r"arn:aws[a-z-]*:ssm:[a-z0-9-]+:\d{12}:parameter/[\w/.-]+\Z"),
@@ -43,7 +43,7 @@ def _environment_value(value: Any) -> Any:
 
 
 def _tag_mapping(value: Any) -> Any:
-    """Take the API's list of {Key, Value} for the mapping that it stands for."""
+    """Convert the API's list of {Key, Value} to a mapping."""
     if not isinstance(value, list):
         return value
     if not all(isinstance(tag, dict) and tag.keys() == {"Key", "Value"} for tag in value):
@@ -58,7 +58,7 @@ def _channel_mapping(value: Any) -> Any:
 
 
 def _price(value: Any) -> Any:
-    """Take AWS's own list for a number."""
+    """Check a price per hour: a number, or `aws` for AWS's price list."""
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if value != "aws" and not (is_number and 0 < value < float("inf")):
         raise expected("dollars above 0 for an hour of one instance, or aws to ask AWS's price list")
@@ -69,7 +69,7 @@ def _hook_url(value: Any) -> Any:
     if isinstance(value, str) and value.startswith(("http://", "https://")):
         return value
     if not isinstance(value, str) or not any(form.match(value) for form in SECRET_REFERENCES):
-        # the value is not shown: whoever knows a webhook's address may write to it
+        # the value is not shown: with a webhook's address anyone can write to it
         raise PydanticCustomError(
             "hidden", "not a webhook; give http://..., https://..., {forms}", {"forms": _REFERENCE_FORMS}
         )
@@ -90,7 +90,7 @@ SecretReference = Annotated[str, BeforeValidator(_secret_reference)]
 
 
 class InputSection(Section):
-    """One channel of data, in S3 or on a file system. A URI alone stands for its s3_uri."""
+    """One data channel, in S3 or on a file system. A plain string is its s3_uri."""
 
     s3_uri: Text | None = None
     file_system_id: Text | None = None
@@ -112,20 +112,22 @@ class InputSection(Section):
     def _from_uri(cls, value: Any) -> Any:
         if isinstance(value, str):
             return {"s3_uri": value}
-        if isinstance(value, dict) and "s3_data" in value and "s3_uri" not in value:  # TrainingInput's own word
+        if (
+            isinstance(value, dict) and "s3_data" in value and "s3_uri" not in value
+        ):  # TrainingInput's name of the key
             return {"s3_uri" if key == "s3_data" else key: item for key, item in value.items()}
         return value
 
 
 class MetricDefinitionSection(Section):
-    """A metric in printed lines, as the SDK and the API write it."""
+    """A metric in printed lines, in the form of the SDK or of the API."""
 
     name: Text = Field(alias="Name", description="the metric's name")
     regex: Text = Field(alias="Regex", description="a regular expression with one group around the number")
 
 
 class InstanceGroupSection(Section):
-    """One group of a cluster of several kinds of machines."""
+    """One group of a cluster with several instance types."""
 
     instance_group_name: Text = Field(description="the group's name")
     instance_type: Text = Field(description="such as ml.m5.xlarge")
@@ -133,20 +135,20 @@ class InstanceGroupSection(Section):
 
 
 class LaunchSection(Section):
-    """A distributed launch, switched on or off."""
+    """A kind of distributed launch, enabled or disabled."""
 
     enabled: bool = False
-    custom_mpi_options: Text | None = Field(None, description="more of mpirun's options, in one text")
+    custom_mpi_options: Text | None = Field(None, description="further options for mpirun, in one string")
 
 
 class MpiSection(LaunchSection):
     """Processes that mpirun starts."""
 
-    processes_per_host: Count | None = Field(None, description="how many")
+    processes_per_host: Count | None = Field(None, description="how many processes per host")
 
 
 class DistributionSection(Section):
-    """How the script is started several times, as the SDK's frameworks take it."""
+    """How the script is started on several processes or hosts, as in the SDK's frameworks."""
 
     torch_distributed: LaunchSection | None = None
     pytorchddp: LaunchSection | None = None
@@ -157,7 +159,7 @@ class DistributionSection(Section):
 
 
 class BudgetSection(Section):
-    """Hard caps on a sweep."""
+    """Hard limits of a sweep."""
 
     usd: Positive | None = Field(None, description="dollars")
     hours: Positive | None = Field(None, description="hours of training, over all trials")
@@ -165,7 +167,7 @@ class BudgetSection(Section):
 
 
 class NotifySection(Section):
-    """Whom to tell when the sweep has ended, or when its first trial fails. A text alone stands for its url."""
+    """A webhook or command to notify when the sweep ends or its first trial fails. A plain string is its url."""
 
     url: Annotated[Text, BeforeValidator(_hook_url)] | None = None
     command: Annotated[list[Text], Field(min_length=1)] | None = None
@@ -179,32 +181,34 @@ class NotifySection(Section):
 
 
 class RetriesSection(Section):
-    """How often a trial is tried again, by what went wrong."""
+    """How often a trial is retried, by the class of its failure."""
 
-    crashed: Whole = Field(1, description="its job was lost without a verdict")
-    capacity: Whole = Field(10, description="no machine was to be had")
-    internal: Whole = Field(2, description="trouble of SageMaker itself")
+    crashed: Whole = Field(1, description="its job was lost and its result is unknown")
+    capacity: Whole = Field(10, description="no machine was available")
+    internal: Whole = Field(2, description="an internal error of SageMaker")
     user: Whole = Field(0, description="the script failed")
     oom: Whole = Field(0, description="memory ran out")
     disk: Whole = Field(0, description="the disk was full")
-    timeout: Whole = Field(0, description="it ran into max_run or max_wait")
-    external: Whole = Field(0, description="somebody stopped its job")
+    timeout: Whole = Field(0, description="it reached max_run or max_wait")
+    external: Whole = Field(0, description="its job was stopped from outside smsweep")
 
 
 class AgentSection(Section):
-    """How the agent of `--detach` runs, as a training job of its own."""
+    """How the agent of `--detach` runs as a training job."""
 
-    image_uri: Text | None = Field(None, description="with Python 3.10 or newer; one of AWS's own if left out")
-    role: Text | None = Field(None, description="not the trials'; `smsweep iam --of agent` prints its policy")
-    instance_type: Text | None = Field(None, description="ml.t3.medium if left out")
-    max_run: Count | None = Field(None, description="seconds, five days if left out; another agent goes on then")
+    image_uri: Text | None = Field(
+        None, description="an image with Python 3.10 or newer (default: an image of AWS)"
+    )
+    role: Text | None = Field(None, description="the agent's role; `smsweep iam --of agent` prints its policy")
+    instance_type: Text | None = Field(None, description="default: ml.t3.medium")
+    max_run: Count | None = Field(None, description="seconds (default: five days); then another agent continues")
     use_spot_instances: bool | None = None
-    price_per_hour: Positive | None = Field(None, description="dollars for an hour of its machine")
-    store: SecretReference | None = Field(None, description="where the URL of a PostgreSQL store is kept")
+    price_per_hour: Positive | None = Field(None, description="dollars per hour of its machine")
+    store: SecretReference | None = Field(None, description="a reference to the URL of a PostgreSQL store")
 
 
 class JobSection(Section):
-    """How a trial's job runs."""
+    """How the job of a trial runs."""
 
     image_uri: Text | None = None
     framework: Literal["huggingface", "pytorch", "sklearn", "tensorflow", "xgboost"] | None = None

@@ -1,4 +1,4 @@
-"""Turns the estimator's words into the fields of a CreateTrainingJob request, and the request's places back."""
+"""Convert the estimator's arguments to fields of a CreateTrainingJob request, and map fields back to keys."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from smsweep.config_files.document import Path
 from smsweep.config_files.job_models import InputSection, JobSection
 from smsweep.core.job import DEFAULT_MAX_RUN_S
 
-# job.yaml's key -> where its value stands in the request, unchanged
+# key of job.yaml -> path of its value in the request
 PLACES: dict[str, tuple[str, ...]] = {
     "image_uri": ("AlgorithmSpecification", "TrainingImage"),
     "input_mode": ("AlgorithmSpecification", "TrainingInputMode"),
@@ -58,18 +58,23 @@ PLACES: dict[str, tuple[str, ...]] = {
     "encrypt_inter_container_traffic": ("EnableInterContainerTrafficEncryption",),
 }
 
-OWN_PLACES = ("checkpoint_s3_uri", "output_path")  # where a job's own files go: s3://, or file:// on this machine
+OWN_PLACES = (
+    "checkpoint_s3_uri",
+    "output_path",
+)  # where a job stores its files: s3://, or file:// on this machine
 
-# Keys whose value has the request's own shape all the way down.
+# Keys whose value has the same structure in the request.
 SAME_SHAPE = ("environment", "subnets", "security_group_ids", "metric_definitions")
 
 DEFAULT_VOLUME_GB = 30  # as in the SDK
 
 
 def build_request(job: JobSection, folder: FilePath) -> dict[str, Any]:
-    """Return what the job's keys say, with the raw fields of `request:` laid over it.
+    """Return the request for the job's keys, with the raw fields of `request:` laid over it.
 
-    folder: what relative file:// paths are relative to.
+    Args:
+        job: The keys of job.yaml.
+        folder: Base of relative file:// paths.
     """
     request: dict[str, Any] = {}
     for key, place in PLACES.items():
@@ -87,21 +92,21 @@ def build_request(job: JobSection, folder: FilePath) -> dict[str, Any]:
 
 
 def key_of(place: Path, job: JobSection) -> Path:
-    """Return the path in job.yaml that put a value at a place of the request."""
+    """Return the path in job.yaml of the value at a path of the request."""
     if _exists(job.request, place):
         return ("request", *place)
     for key, start in PLACES.items():
         if place[: len(start)] == start:
             rest = place[len(start) :]
             names = {"inputs": job.inputs, "tags": job.tags}.get(key)
-            if names and rest and isinstance(rest[0], int):  # a list there, a mapping here
+            if names and rest and isinstance(rest[0], int):  # a list in the request, a mapping in job.yaml
                 return (key, list(names)[rest[0]])
             return (key, *rest) if key in SAME_SHAPE else (key,)
     return ("request", *place)
 
 
 def overlay(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
-    """Return base with top laid over it: mappings are merged, null removes, all else is replaced."""
+    """Return base with top laid over it: mappings are merged, null removes a key, other values are replaced."""
     merged = dict(base)
     for key, value in top.items():
         below = merged.pop(key, None)
@@ -113,14 +118,15 @@ def overlay(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def home_expanded(path: str) -> str:
-    """Return the path with the home folder for `~`; as it is where there is no such user."""
-    return os.path.expanduser(path)  # noqa: PTH111 - pathlib's raises where there is no home
+    """Return the path with `~` replaced by the home folder; unchanged if there is no such user."""
+    return os.path.expanduser(path)  # noqa: PTH111 - pathlib raises if there is no home folder
 
 
 def local_path(uri: str, folder: FilePath) -> FilePath:
-    """Return the path of a file:// URI: all that follows is taken as it is, relative to folder.
+    """Return the path of a file:// URI, relative to folder.
 
-    Only where that is not there, and is once %20 and the like are read as in a URI, it is that.
+    The text is used without decoding. %20 and the like are decoded only if the undecoded path does not exist and
+    the decoded path does.
     """
     text = uri.removeprefix("file://")
     path, decoded = ((folder / home_expanded(each)).absolute() for each in (text, unquote(text)))
@@ -128,7 +134,7 @@ def local_path(uri: str, folder: FilePath) -> FilePath:
 
 
 def here_or_there(uri: str, folder: FilePath) -> str:
-    """Return a place's URI, with the whole path where it is on this machine."""
+    """Return a URI; a file:// URI becomes absolute."""
     return local_path(uri, folder).as_uri() if uri.startswith("file://") else uri
 
 

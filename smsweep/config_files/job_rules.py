@@ -1,4 +1,4 @@
-"""What one key of a job.yaml demands of another, and words of the SDK that have no place in it."""
+"""Rules between the keys of a job.yaml, and arguments of the SDK that job.yaml does not have."""
 
 from __future__ import annotations
 
@@ -18,46 +18,46 @@ from smsweep.core.regex_syntax import RegexError, nested_quantifier
 from smsweep.core.stop_condition import parse_condition
 from smsweep.errors import ConfigError
 
-# Words that users of the SDK may try -> what to do instead.
+# Arguments that users of the SDK may try -> what to do instead.
 ELSEWHERE = {
-    "entry_point": "the sweep's program says which script runs",
-    "hyperparameters": "fixed values stand in sweep.yaml: parameters: {epochs: {value: 3}}",
+    "entry_point": "use `program` in sweep.yaml to name the script",
+    "hyperparameters": "put fixed values into sweep.yaml: parameters: {epochs: {value: 3}}",
     "dependencies": "put the folders below source_dir",
-    "git_config": "check the repository out and name its folder as source_dir",
-    "container_entry_point": "smsweep starts the job itself; the sweep's command says what it starts",
-    "container_arguments": "smsweep starts the job itself; the sweep's command says what it starts",
-    "job_name": "smsweep names the jobs, so that it knows them again",
-    "base_job_name": "smsweep names the jobs, so that it knows them again",
-    "code_location": "smsweep uploads the source once a sweep, beside its other files",
+    "git_config": "check out the repository and set source_dir to its folder",
+    "container_entry_point": "smsweep starts the job itself; use `command` in sweep.yaml",
+    "container_arguments": "smsweep starts the job itself; use `command` in sweep.yaml",
+    "job_name": "smsweep names the jobs, so that it can find them again",
+    "base_job_name": "smsweep names the jobs, so that it can find them again",
+    "code_location": "smsweep uploads the source once per sweep, next to its other files",
     "model_uri": "name it as a channel: inputs: {model: s3://...}",
     "model_channel_name": "name it as a channel: inputs: {model: s3://...}",
-    "container_log_level": "it is the SDK's own toolkit that reads it; give the script an environment variable",
+    "container_log_level": "only the SDK's toolkit reads it; use an environment variable for the script",
     "model_dir": "it is a param: parameters: {model_dir: {value: ...}} in sweep.yaml",
-    "training_recipe": "a recipe brings a program of its own; name a script as the sweep's program",
-    "rules": "the API's fields for it go under request: {DebugRuleConfigurations: [...]}",
-    "debugger_hook_config": "the API's fields for it go under request: {DebugHookConfig: {...}}",
-    "profiler_config": "the API's fields for it go under request: {ProfilerConfig: {...}}",
-    "disable_profiler": "no profiler runs unless request: {ProfilerConfig: {...}} asks for one",
-    "tensorboard_output_config": "the API's fields for it go under request: {TensorBoardOutputConfig: {...}}",
-    "instance_placement_config": "the API's fields for it go under request: {ResourceConfig: {...}}",
+    "training_recipe": "a recipe has its own program; use `program` in sweep.yaml to name a script",
+    "rules": "put the API's fields for it under request: {DebugRuleConfigurations: [...]}",
+    "debugger_hook_config": "put the API's fields for it under request: {DebugHookConfig: {...}}",
+    "profiler_config": "put the API's fields for it under request: {ProfilerConfig: {...}}",
+    "disable_profiler": "no profiler runs without request: {ProfilerConfig: {...}}",
+    "tensorboard_output_config": "put the API's fields for it under request: {TensorBoardOutputConfig: {...}}",
+    "instance_placement_config": "put the API's fields for it under request: {ResourceConfig: {...}}",
 }
 
-# Fields under `request:` that are smsweep's own to set -> why.
+# Fields under `request:` that only smsweep sets -> why.
 OWNED = {
-    ("TrainingJobName",): "smsweep names the jobs, so that it knows them again",
+    ("TrainingJobName",): "smsweep names the jobs, so that it can find them again",
     ("AlgorithmSpecification", "ContainerEntrypoint"): "smsweep starts the job itself",
     ("AlgorithmSpecification", "ContainerArguments"): "smsweep starts the job itself",
-    ("ServerlessJobConfig",): "such a job runs a recipe of AWS's own, and no script",
+    ("ServerlessJobConfig",): "such a job runs a recipe of AWS, not a script",
 }
 
-TOO_OLD = ("py2", "py27", "py35", "py36")  # Pythons on which no job starts
+TOO_OLD = ("py2", "py27", "py35", "py36")  # versions of Python that the runtime does not support
 
 ON_FILE_SYSTEM = {"file_system_id", "file_system_type", "directory_path", "file_system_access_mode"}
 ANYWHERE = {"content_type", "input_mode"}
 IN_S3 = InputSection.model_fields.keys() - ON_FILE_SYSTEM - ANYWHERE | {"s3_data"}
 OWN_CHANNEL = "is the name of smsweep's own channel; rename yours"
 
-# A variable of such a name holds a secret, whatever the value looks like.
+# Variables with such names hold a secret, whatever the value.
 _SECRET_NAME = re.compile(
     r"(API_?KEY|SECRET|SECRET_KEY|SECRET_ACCESS_KEY|PASSWORD|PASSWD|TOKEN|PRIVATE_KEY)\Z", re.I
 )
@@ -66,10 +66,10 @@ _RESERVED_TAGS = ("aws:", "smsweep:")
 
 
 def check_rules(data: Mapping[str, Any], folder: FilePath, problems: Problems) -> None:
-    """Note what does not go together. data: the document, of which anything may still be of the wrong type."""
+    """Add the errors of keys that do not fit together. data: the document, whose values may have any type."""
     for key, why in ELSEWHERE.items():
         if key in data:
-            problems.add((key,), f"has no place here; {why}")
+            problems.add((key,), f"is not allowed in job.yaml; {why}")
     _check_request(data.get("request"), problems)
     _check_image(data, problems)
     _check_machines(data, problems)
@@ -85,9 +85,9 @@ def check_rules(data: Mapping[str, Any], folder: FilePath, problems: Problems) -
 def _check_image(data: Mapping[str, Any], problems: Problems) -> None:
     framework, image = data.get("framework"), data.get("image_uri")
     if isinstance(image, str) and may_be_machine(image):
-        problems.add(("image_uri",), f"{image} is a type of machine, no image; it goes under instance_type")
+        problems.add(("image_uri",), f"{image} is an instance type, not an image; use instance_type")
     if "image_uri" in data and "framework" in data:
-        problems.add(("framework",), "cannot stand beside image_uri; keep one of the two")
+        problems.add(("framework",), "cannot be combined with image_uri; keep one of the two")
     if data.get("py_version") in TOO_OLD:
         problems.add(("py_version",), "a job needs Python 3.8 or newer; name a later framework_version")
     if framework is None:
@@ -99,7 +99,7 @@ def _check_image(data: Mapping[str, Any], problems: Problems) -> None:
             "tensorflow_version",
         ):
             if key in data:
-                problems.add((key,), "needs framework beside it, such as framework: pytorch")
+                problems.add((key,), "needs framework, such as framework: pytorch")
     elif framework == "huggingface":
         for key in ("transformers_version", "py_version"):
             if key not in data:
@@ -120,21 +120,19 @@ def _check_image(data: Mapping[str, Any], problems: Problems) -> None:
 def _check_machines(data: Mapping[str, Any], problems: Problems) -> None:
     machine = data.get("instance_type")
     if machine in ("local", "local_gpu"):
-        problems.add(("instance_type",), "is chosen when the agent starts: --backend docker; remove the key")
+        problems.add(("instance_type",), "is set when the agent starts, with --backend docker; remove the key")
     elif isinstance(machine, str) and not may_be_machine(machine):
         problems.add(("instance_type",), f"expected a type such as ml.m5.xlarge, got {machine!r}{_ml(machine)}")
     if "instance_groups" in data:
         for key in ("instance_type", "instance_count"):
             if key in data:
-                problems.add((key,), "cannot stand beside instance_groups, which say it for each group")
+                problems.add((key,), "cannot be combined with instance_groups, which set it for each group")
         if "keep_alive_period_in_seconds" in data:
-            problems.add(
-                ("keep_alive_period_in_seconds",), "has no effect with instance_groups: such machines are not kept"
-            )
+            problems.add(("keep_alive_period_in_seconds",), "has no effect with instance_groups; remove it")
     elif "instance_type" not in data:
         for key in ("instance_count", "keep_alive_period_in_seconds"):
             if key in data:
-                problems.add((key,), "needs instance_type beside it, such as instance_type: ml.m5.xlarge")
+                problems.add((key,), "needs instance_type, such as instance_type: ml.m5.xlarge")
 
 
 def _ml(machine: str) -> str:
@@ -146,23 +144,26 @@ def _check_times(data: Mapping[str, Any], problems: Problems) -> None:
     max_run, max_wait = data.get("max_run", DEFAULT_MAX_RUN_S), data.get("max_wait")
     if is_spot and max_wait is None:
         problems.add(
-            ("max_wait",), "missing; spot machines need the longest time to wait and run together, in seconds"
+            ("max_wait",), "missing; set the longest time to wait for a spot machine and run together, in seconds"
         )
     if max_wait is not None and not is_spot:
-        problems.add(("max_wait",), "is for spot machines only; add use_spot_instances: true, or remove it")
+        problems.add(("max_wait",), "needs spot machines; add use_spot_instances: true, or remove it")
     if isinstance(max_run, int) and isinstance(max_wait, int) and max_wait < max_run:
         problems.add(
-            ("max_wait",), f"{max_wait} is less than max_run {max_run}; it includes it, so raise max_wait"
+            ("max_wait",),
+            f"{max_wait} is less than max_run {max_run}; max_wait includes max_run, so raise max_wait",
         )
     if isinstance(max_run, int) and max_run > LONGEST_RUN_S:
-        problems.add(("max_run",), f"{max_run} seconds are more than the API's 28 days ({LONGEST_RUN_S:,})")
+        problems.add(
+            ("max_run",), f"{max_run} seconds are more than the API's limit of 28 days ({LONGEST_RUN_S:,})"
+        )
     if is_spot and data.get("keep_alive_period_in_seconds"):
-        problems.add(("keep_alive_period_in_seconds",), "spot machines cannot be kept; remove one of the two")
+        problems.add(("keep_alive_period_in_seconds",), "has no effect on spot machines; remove one of the two")
     if is_spot and not data.keys() & {"checkpoint_local_path", "checkpoint_s3_uri"}:
         problems.warn(
             ("use_spot_instances",),
-            "an interrupted trial starts from the beginning unless it saves checkpoints to "
-            "/opt/ml/checkpoints; where it does, say so: checkpoint_local_path: /opt/ml/checkpoints",
+            "an interrupted trial restarts from the beginning unless it saves checkpoints to "
+            "/opt/ml/checkpoints; if it does, add checkpoint_local_path: /opt/ml/checkpoints",
         )
 
 
@@ -172,7 +173,7 @@ def _check_pairs(data: Mapping[str, Any], problems: Problems) -> None:
         problems.add(("source_dir",), f"expected a folder, got {source_dir!r}; smsweep uploads the source itself")
     for key, other in (("subnets", "security_group_ids"), ("security_group_ids", "subnets")):
         if key in data and other not in data:
-            problems.add((key,), f"needs {other} beside it")
+            problems.add((key,), f"needs {other}; add it")
 
 
 def _check_inputs(inputs: Any, folder: FilePath, problems: Problems) -> None:
@@ -186,7 +187,9 @@ def _check_inputs(inputs: Any, folder: FilePath, problems: Problems) -> None:
         if not isinstance(uri, str):
             continue
         if not uri.startswith(("s3://", "file://")):
-            problems.add(path, f"expected s3://... or file://..., got {uri!r}; a folder here is file://{uri}")
+            problems.add(
+                path, f"expected s3://... or file://..., got {uri!r}; a folder on this machine is file://{uri}"
+            )
         elif uri.startswith("file://") and not local_path(uri, folder).exists():
             problems.warn(path, f"{local_path(uri, folder)} does not exist on this machine")
 
@@ -197,13 +200,15 @@ def _check_place(path: Path, channel: Mapping[str, Any], problems: Problems) -> 
             if key not in channel:
                 problems.add((*path, key), "missing; file_system_id needs it")
         for key in sorted(channel.keys() & IN_S3):
-            problems.add((*path, key), "is for data in S3; a channel with file_system_id is none")
+            problems.add(
+                (*path, key), "is for data in S3, but the channel has file_system_id; remove one of the two"
+            )
     elif not {"s3_uri", "s3_data"} & channel.keys():
-        problems.add((*path, "s3_uri"), "missing; where the data lies: s3://... or file://...")
+        problems.add((*path, "s3_uri"), "missing; give the location of the data: s3://... or file://...")
 
 
 def _check_paths(path: Path, value: Any, problems: Problems) -> None:
-    """Note relative paths in raw fields: nobody says there what they are relative to."""
+    """Add an error for relative paths in raw fields, because they have no defined base folder."""
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, item in items:
         _check_paths((*path, key), item, problems)
@@ -214,12 +219,12 @@ def _check_paths(path: Path, value: Any, problems: Problems) -> None:
 
 
 def _check_request(request: Any, problems: Problems) -> None:
-    """Note what raw fields may not say, as the keys above them may not."""
+    """Add the errors of raw fields that smsweep sets itself."""
     _check_paths(("request",), request, problems)
     for (field, *rest), why in OWNED.items():
         section = request.get(field) if isinstance(request, dict) else None
         if section is not None and (not rest or (isinstance(section, dict) and rest[0] in section)):
-            problems.add(("request", field, *rest), f"has no place here; {why}")
+            problems.add(("request", field, *rest), f"is not allowed in job.yaml; {why}")
     channels = request.get("InputDataConfig") if isinstance(request, dict) else None
     for index, channel in enumerate(channels if isinstance(channels, list) else ()):
         if isinstance(channel, dict) and channel.get("ChannelName") == "smsweep":
@@ -238,11 +243,11 @@ def _check_names(data: Mapping[str, Any], problems: Problems) -> None:
             problems.add(("secrets", name), "cannot name an environment variable; use letters, digits and _")
     for path, name in [*_tag_names(("tags",), tags), *_tag_names(("request", "Tags"), raw.get("Tags"))]:
         if name.startswith(_RESERVED_TAGS):
-            problems.add(path, f"tags that begin with {name.partition(':')[0]}: are not yours to set")
+            problems.add(path, f"tags that begin with {name.partition(':')[0]}: are reserved; choose another name")
 
 
 def _tag_names(path: Path, tags: Any) -> Iterator[tuple[Path, str]]:
-    """Yield where each tag stands, and its name; whatever is of a wrong type is somebody else's to tell."""
+    """Yield path and name of each tag. Values of a wrong type are reported by the model."""
     if isinstance(tags, dict):
         yield from (((*path, name), name) for name in tags)
     for index, tag in enumerate(tags if isinstance(tags, list) else ()):
@@ -256,17 +261,19 @@ def _check_isolation(data: Mapping[str, Any], problems: Problems) -> None:
     if isinstance(secrets, dict) and True in (raw, data.get("enable_network_isolation")):
         for name, reference in secrets.items():
             if str(reference).startswith("arn:"):
-                problems.add(("secrets", name), "cannot be fetched by a job without a network (network isolation)")
+                problems.add(
+                    ("secrets", name), "cannot be fetched by a job with network isolation; remove one of the two"
+                )
 
 
 def _check_environment(path: Path, environment: Any, secrets: Any, problems: Problems) -> None:
     for name, value in environment.items() if isinstance(environment, dict) else ():
         if isinstance(secrets, dict) and name in secrets and value is not None:
-            problems.add((*path, name), "is under secrets too; keep one of the two")
+            problems.add((*path, name), "is also under secrets; keep one of the two")
         elif _SECRET_NAME.search(name) and isinstance(value, str) and isinstance(read_scalar(value[:50]), str):
             problems.add(
                 (*path, name),
-                "is a secret by its name, and whoever may describe the job can read it; name it under secrets",
+                "has the name of a secret, and all users who may describe the job can read it; move it to secrets",
             )
 
 
@@ -274,7 +281,7 @@ def _check_metric_definitions(data: Mapping[str, Any], problems: Problems) -> No
     _check_regexes(("metric_definitions",), data.get("metric_definitions"), problems)
     request = data.get("request")
     algorithm = request.get("AlgorithmSpecification") if isinstance(request, dict) else None
-    if isinstance(algorithm, dict):  # where those of an estimator are
+    if isinstance(algorithm, dict):  # the metric definitions of an estimator
         path = ("request", "AlgorithmSpecification", "MetricDefinitions")
         _check_regexes(path, algorithm.get("MetricDefinitions"), problems)
 
@@ -293,8 +300,8 @@ def _check_regexes(place: Path, definitions: Any, problems: Problems) -> None:
         if nested := nested_quantifier(regex):
             problems.warn(
                 path,
-                f"{nested!r} repeats a group that repeats itself; drop one of the two repeats: smsweep needs "
-                "linear time for it, but another engine may need exponential time, and SageMaker reads the same "
+                f"{nested!r} repeats a group that contains a repetition; remove one of the two: smsweep needs "
+                "linear time for it, but other engines may need exponential time, and SageMaker uses the same "
                 "regex for the graphs of its console",
             )
 
@@ -317,16 +324,16 @@ def _check_notify(hooks: Any, problems: Problems) -> None:
         if not isinstance(hook, dict):
             continue
         if ("url" in hook) == ("command" in hook):
-            problems.add(path, "needs one of url and command")
+            problems.add(path, "needs exactly one of url and command")
         if "headers" in hook and "command" in hook:
-            problems.add((*path, "headers"), "is for a url only")
+            problems.add((*path, "headers"), "works only with url; remove it")
         for name, value in hook["headers"].items() if isinstance(hook.get("headers"), dict) else ():
             if str(value).lower().startswith("env:aws_"):
                 problems.add(
                     (*path, "headers", name),
-                    f"{value} is a variable of AWS's, which no webhook may get; name another variable",
+                    f"{value} is a variable of AWS, which smsweep does not send to webhooks; use another variable",
                 )
             if _SECRET_HEADER.search(str(name)) and not str(value).startswith(("env:", "arn:")):
                 problems.add(
-                    (*path, "headers", name), "is a secret by its name; give where it is kept, such as env:NAME"
+                    (*path, "headers", name), "has the name of a secret; give a reference to it, such as env:NAME"
                 )

@@ -1,4 +1,4 @@
-"""Reads a job.yaml, which says in the SageMaker estimator's words how a trial's job runs, into a JobTemplate."""
+"""Read a job.yaml, which describes a trial's job with the arguments of the SageMaker estimator."""
 
 from __future__ import annotations
 
@@ -31,23 +31,28 @@ FRAMEWORK_KEYS = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ParsedJob:
-    """A job template and what its author should hear about it."""
+    """A job template and the warnings for its author."""
 
     template: JobTemplate
-    warnings: tuple[str, ...]  # one line each, with file and line where there are any
-    text: str  # the YAML to keep with the sweep, paths made absolute; reading it again gives the same template
+    warnings: tuple[str, ...]  # one line each, with file and line if known
+    text: str  # the YAML to store with the sweep, with absolute paths; it reads as the same template
 
 
 def read_job(path: Path) -> ParsedJob:
-    """Read a job.yaml. Raises NotFound, or ConfigError with every problem of the file."""
+    """Read a job.yaml. Raises NotFound, or ConfigError with all errors of the file."""
     return _parse(read_file(path), path.absolute().parent)
 
 
 def parse_job(document: Mapping[str, Any] | str, *, name: str = "<job>", folder: Path | None = None) -> ParsedJob:
-    """Read a job's settings from a dict, which is left as it is, or from YAML text; both may be empty.
+    """Read a job's settings from a dict or from YAML text. Both may be empty; a dict is not modified.
 
-    name: stands for the file in messages about a text. folder: what relative paths are relative to, the working
-    directory if None. Raises ConfigError with every problem.
+    Args:
+        document: The settings.
+        name: Replaces the file name in messages about a text.
+        folder: Base of relative paths. None means the working directory.
+
+    Raises:
+        ConfigError: With all errors of the document.
     """
     parsed = read_yaml(document, name) if isinstance(document, str) else from_mapping(document)
     return _parse(parsed, folder or Path.cwd())
@@ -131,12 +136,15 @@ def _hook(section: NotifySection) -> Hook:
 def _check_limits(request: Mapping[str, Any], job: JobSection, problems: Problems) -> None:
     if not request:
         return
-    # botocore and its model take a third of a second: only now
+    # imported late: botocore and its model take a third of a second to load
     api = import_module("smsweep.config_files.api_messages")
     for place, text in api.violations(request):
         problems.add(key_of(place, job), text)
     if job.instance_type and api.unknown_instance_type(job.instance_type):
-        problems.warn(("instance_type",), f"{job.instance_type} is new to the installed botocore, or misspelt")
+        problems.warn(
+            ("instance_type",),
+            f"{job.instance_type} is unknown to the installed botocore; check the spelling, or update botocore",
+        )
 
 
 def _metric_definitions(request: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
@@ -149,7 +157,7 @@ def _source_dir(source_dir: str, folder: Path) -> Path:
 
 
 def _with_absolute_paths(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Return the document with absolute paths, so that it can be read from another working directory."""
+    """Return the document with absolute paths, because it may be read in another folder."""
     resolved = dict(data)
     if "source_dir" in data:
         resolved["source_dir"] = str(_source_dir(data["source_dir"], folder))
@@ -160,7 +168,7 @@ def _with_absolute_paths(data: Mapping[str, Any], folder: Path) -> dict[str, Any
 
 
 def _resolved(value: Any, folder: Path) -> Any:
-    """Return what names places with every file:// path made absolute."""
+    """Return a value with every file:// path made absolute."""
     if isinstance(value, dict):
         return {key: _resolved(item, folder) for key, item in value.items()}
     if isinstance(value, str) and value.startswith("file://"):

@@ -1,6 +1,6 @@
-"""The JSON Schema of sweep.yaml, for editors: made of the models and of the table of distributions.
+"""The JSON Schema of sweep.yaml for editors, generated from the models and the table of distributions.
 
-The shipped file, sweep_schema.json, is `schema_text()`; a test compares the two.
+The published file, sweep_schema.json, is `schema_text()`; a test compares the two.
 """
 
 from __future__ import annotations
@@ -22,16 +22,17 @@ from smsweep.stopping.registry import RULES
 
 SCHEMA_FILE = Path(__file__).with_name("sweep_schema.json")
 
-# Distributions that need not be named: their keys say which one is meant.
+# Distributions that can be omitted, because the keys identify them.
 INFERRED = ("constant", "categorical", "categorical_w_probabilities", "int_uniform", "uniform")
 
 
 def schema_text() -> str:
+    """Return the JSON Schema as the text of sweep_schema.json."""
     return json.dumps(sweep_schema(), indent=2) + "\n"
 
 
 def sweep_schema() -> dict[str, Any]:
-    """Return the schema. What it cannot say, such as min < max, only reading the file finds."""
+    """Return the JSON Schema. It cannot express all rules, such as min < max."""
     schema = SweepSection.model_json_schema(by_alias=True, schema_generator=_Generator)
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "W&B sweep configuration"
@@ -71,7 +72,7 @@ def _early_terminate() -> dict[str, Any]:
 def _parameter_definitions() -> dict[str, Any]:
     nested = {
         "type": "object",
-        "description": "parameters within a parameter",
+        "description": "nested parameters",
         "properties": {"parameters": {"$ref": "#/$defs/parameters"}},
         "required": ["parameters"],
         "additionalProperties": False,
@@ -115,7 +116,7 @@ def _key(kind: str, key: str) -> Mapping[str, Any]:
 
 
 class _Generator(GenerateJsonSchema):
-    """Leaves out null, which stands for an absent key in the models and is refused in a document."""
+    """Leaves out null: in the models it means an absent key, and in a document it is an error."""
 
     def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
         return self.generate_inner(schema["schema"])

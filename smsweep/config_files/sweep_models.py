@@ -1,4 +1,4 @@
-"""The keys of a sweep.yaml, as W&B's schema has them. Parameters have a table of their own: parameters.py."""
+"""The keys of a sweep.yaml, as in W&B's schema. Parameters are in parameters.py."""
 
 from __future__ import annotations
 
@@ -13,44 +13,42 @@ Impute = Literal["latest", "best", "worst"]
 
 
 class MetricSection(Section):
-    """What the search makes better."""
+    """The metric that the search optimizes."""
 
-    name: Text = Field(description="the metric's name as the script logs it; nested ones with dots, a.b")
-    goal: Literal["minimize", "maximize"] = Field("minimize", description="which way is better")
-    target: Number | None = Field(None, description="no new trials once one is at least this good")
-    impute: Impute = Field("worst", description="what a trial that failed counts as in a bayes search")
+    name: Text = Field(description="the metric's name as the script logs it; nested names with dots, a.b")
+    goal: Literal["minimize", "maximize"] = Field("minimize", description="direction of improvement")
+    target: Number | None = Field(None, description="start no new trials after a trial has reached this value")
+    impute: Impute = Field("worst", description="value of a failed trial in a bayes search")
     impute_while_running: Annotated[
         Literal["latest", "best", "worst", "false"],
         WithJsonSchema({"enum": ["latest", "best", "worst", "false", False]}),
-    ] = Field("false", description="what a running trial counts as in a bayes search")
+    ] = Field("false", description="value of a running trial in a bayes search")
 
     @field_validator("impute_while_running", mode="before")
     @classmethod
     def _from_boolean(cls, value: Any) -> Any:
-        return "false" if value is False else value  # W&B's word is text, which few people would quote
+        return "false" if value is False else value  # W&B expects the string, which few users quote
 
 
 class EarlyTerminateSection(Section):
-    """Stops trials early that do worse than most. The stopping rule defines the other keys."""
+    """Stop poor trials early. The stopping rule defines the other keys."""
 
     model_config = ConfigDict(extra="allow")
 
-    type: Text = Field(
-        description="hyperband; asha, median and forecast are smsweep's own, which W&B does not know"
-    )
+    type: Text = Field(description="hyperband; or asha, median or forecast, which only smsweep has")
 
 
 class SchedulerSection(Section):
-    """A search of the user's own; smsweep reads the section and hands it on."""
+    """A user-defined search. smsweep validates the section and passes it on."""
 
-    engine: Engine = Field(description="what proposes params: wandb, optuna or ax")
-    source: Text | None = Field(None, description="Python file that holds the functions")
-    optimizer: Text | None = Field(None, description="function in source that makes the study")
+    engine: Engine = Field(description="the engine that proposes params: wandb, optuna or ax")
+    source: Text | None = Field(None, description="Python file with the functions")
+    optimizer: Text | None = Field(None, description="function in source that returns the study")
     search_space: Text | None = Field(None, description="function in source that defines the space")
 
 
 class ControllerSection(Section):
-    """Where W&B runs its controller; smsweep always runs its own."""
+    """Where W&B runs its controller. smsweep always runs its own."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -61,25 +59,25 @@ class SweepSection(Section):
     """A W&B sweep configuration, as smsweep accepts it."""
 
     method: Text = Field(description="how params are chosen: grid, random, bayes or custom")
-    method_options: dict[str, Any] | None = Field(None, description="options of a plug-in's search method")
-    parameters: Any = Field(None, description="what to search: a mapping of names to values or ranges")
-    metric: MetricSection | None = Field(None, description="what the search makes better")
+    method_options: dict[str, Any] | None = Field(None, description="options of the search method of a plug-in")
+    parameters: Any = Field(None, description="the search space: a mapping of names to values or ranges")
+    metric: MetricSection | None = Field(None, description="the metric that the search optimizes")
     metrics: list[MetricSection] | None = Field(
         None, min_length=2, description="two or more metrics, for method custom only"
     )
-    early_terminate: EarlyTerminateSection | None = Field(None, description="when to end a trial early")
-    run_cap: Count | None = Field(None, description="most trials, over all agents")
+    early_terminate: EarlyTerminateSection | None = Field(None, description="when to stop a trial early")
+    run_cap: Count | None = Field(None, description="largest number of trials, over all agents")
     program: Text | None = Field(None, description="the training script")
     command: list[Any] | None = Field(
-        None, min_length=1, description="the command of a trial, an item an argument, with W&B's macros"
+        None, min_length=1, description="the command of a trial, one item per argument, with W&B's macros"
     )
-    name: Text | None = Field(None, description="what lists show")
-    description: Text | None = Field(None, description="for people")
+    name: Text | None = Field(None, description="name in lists")
+    description: Text | None = Field(None, description="free text")
     project: Text | None = Field(None, description="W&B project")
     entity: Text | None = Field(None, description="W&B user or team")
-    scheduler: SchedulerSection | None = Field(None, description="a search of the user's own")
-    controller: ControllerSection | None = Field(None, description="where W&B would run its controller")
-    kind: Literal["sweep"] | None = Field(None, description="sweep")
+    scheduler: SchedulerSection | None = Field(None, description="a user-defined search")
+    controller: ControllerSection | None = Field(None, description="where W&B runs its controller")
+    kind: Literal["sweep"] | None = Field(None, description="the constant `sweep`")
     api_version: Text | None = Field(None, alias="apiVersion", description="version of the schema")
     job: Text | None = Field(None, description="for W&B Launch; not used by smsweep")
     image_uri: Text | None = Field(None, description="for W&B Launch; not used by smsweep")

@@ -1,4 +1,4 @@
-"""What one key of a sweep.yaml demands of another. W&B mostly says nothing here, and does something else."""
+"""Rules between the keys of a sweep.yaml. In most of these cases W&B reports nothing and behaves differently."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from smsweep.space.distributions import Constant, Distribution
 from smsweep.space.space import SearchSpace
 from smsweep.stopping.registry import RULES, StoppingSpec
 
-# Keys that W&B's own tools write or read though its schema has none of them; nothing here depends on them.
+# Keys that W&B's own tools use, although its schema does not have them. smsweep ignores them.
 IGNORED = {
-    "settings": "W&B's command line keeps its own settings there",
-    "launch": "W&B Launch keeps its job's settings there; the job's settings are job.yaml's here",
+    "settings": "W&B's command line stores its own settings in it",
+    "launch": "W&B Launch stores its job settings in it; smsweep has job.yaml",
     "imports": "W&B's old launch form",
-    "tags": "W&B ignores it too; tags of the training jobs are job.yaml's",
+    "tags": "W&B ignores it, too; set tags of the training jobs in job.yaml",
 }
 WANDB_METHODS = ("grid", "random", "bayes")
 WANDB_RULE = "hyperband"
@@ -39,27 +39,29 @@ def check_rules(data: Mapping[str, Any], problems: Problems, *, is_stored: bool 
     _check_command(data, problems)
     for key in LAUNCH:
         if key in data:
-            problems.warn((key,), "is for W&B Launch and not used here; job.yaml says how a trial's job runs")
+            problems.warn((key,), "is for W&B Launch and has no effect; set up the jobs in job.yaml")
     for key, why in IGNORED.items():
         if key in data:
-            problems.warn((key,), f"not used here ({why})")
+            problems.warn((key,), f"has no effect in smsweep ({why})")
     if "prior_runs" in data:
         problems.add(
             ("prior_runs",),
-            "no key of a sweep's config, and W&B ignores it; name prior runs when creating the sweep",
+            "not a key of a sweep config, and W&B ignores it; pass prior runs when you create the sweep",
         )
 
 
 def check_space(space: SearchSpace, method: object, problems: Problems) -> None:
-    """Note parameters that the method cannot search. space: without those that are already noted."""
+    """Add errors for parameters that the method cannot search. space: the parameters without other errors."""
     for path, leaf in _leaves(space, ("parameters",)):
         if method == "grid" and leaf.grid_size is None:
             problems.add(path, f"a grid cannot list {leaf.kind}; give values, or use method random or bayes")
         elif method == "grid" and leaf.kind == "q_uniform":
-            problems.warn(path, "a grid over q_uniform stops before max, as W&B's does; list values to include it")
+            problems.warn(path, "a grid over q_uniform excludes max, as in W&B; list the values to include it")
     is_whole = not problems.any_in(("parameters",))
     if method == "bayes" and is_whole and all(isinstance(leaf, Constant) for _, leaf in _leaves(space, ())):
-        problems.add(("parameters",), "bayes has nothing to search: every parameter is a constant")
+        problems.add(
+            ("parameters",), "bayes has nothing to search, because every parameter is a constant; give a range"
+        )
 
 
 def _needs(registry: Mapping[str, SearchSpec] | Mapping[str, StoppingSpec], name: object) -> Sequence[str]:
@@ -78,16 +80,14 @@ def _leaves(space: SearchSpace, path: Path) -> Iterator[tuple[Path, Distribution
 def _check_metrics(data: Mapping[str, Any], methods: Mapping[str, SearchSpec], problems: Problems) -> None:
     method = data.get("method")
     if "metric" in data and "metrics" in data:
-        problems.add(("metrics",), "cannot stand beside metric; keep one of the two")
+        problems.add(("metrics",), "cannot be combined with metric; keep one of the two")
     elif "metrics" in data and method in WANDB_METHODS:
-        problems.add(("metrics",), f"needs method: custom, got {method}; for one metric write metric")
+        problems.add(("metrics",), f"needs method: custom, got {method}; for one metric use `metric`")
     for index, name in _repeated_names(data.get("metrics")):
-        text = f"{name!r} is there twice; give each metric once, with one goal"
+        text = f"{name!r} occurs twice; list each metric once"
         problems.add(("metrics", index, "name"), text)
     if "metric" in _needs(methods, method) and "metric" not in data and "metrics" not in data:
-        problems.add(
-            ("metric",), f"missing; {method} needs a metric to make better: add metric: {{name: ..., goal: ...}}"
-        )
+        problems.add(("metric",), f"missing; {method} needs a metric: add metric: {{name: ..., goal: ...}}")
 
 
 def _repeated_names(metrics: object) -> Iterator[tuple[int, str]]:
@@ -108,19 +108,19 @@ def _check_early_terminate(data: Mapping[str, Any], rules: Mapping[str, Stopping
     if not isinstance(rule, str) or "metric" in _needs(rules, rule):
         if "metrics" in data:
             problems.add(
-                path, "compares trials by one metric, not by metrics; remove it, or write stop_if in job.yaml"
+                path, "needs a single metric, but the sweep has metrics; remove it, or use stop_if in job.yaml"
             )
         elif "metric" not in data:
-            problems.add(path, "needs a metric to compare trials by; add metric: {name: ..., goal: ...}")
+            problems.add(path, "needs a metric to compare trials; add metric: {name: ..., goal: ...}")
     if isinstance(rule, str) and rule != WANDB_RULE and rule in rules:
-        warning = f"{rule} is smsweep's own" if rule in RULES.builtin else f"{rule} is a plug-in's rule"
-        problems.warn((*path, "type"), f"{warning}: W&B knows hyperband only and would stop nothing")
+        origin = f"{rule} exists only in smsweep" if rule in RULES.builtin else f"{rule} is the rule of a plug-in"
+        problems.warn((*path, "type"), f"{origin}; W&B has only hyperband and stops nothing")
     if rule != WANDB_RULE:
         return
     if "max_iter" not in section and "min_iter" in section and "s" in section:
-        problems.warn((*path, "s"), "not used without max_iter, from which it counts checks down, as in W&B")
+        problems.warn((*path, "s"), "has no effect without max_iter, as in W&B")
     if "max_iter" in section and "min_iter" in section:
-        problems.warn((*path, "min_iter"), "not used: max_iter and s go first, as in W&B")
+        problems.warn((*path, "min_iter"), "has no effect: max_iter and s take precedence, as in W&B")
 
 
 def _check_scheduler(data: Mapping[str, Any], problems: Problems) -> None:
@@ -135,21 +135,24 @@ def _check_scheduler(data: Mapping[str, Any], problems: Problems) -> None:
     for key in ("optimizer", "search_space"):
         is_sampler = key == "optimizer" and engine == "optuna" and str(scheduler.get(key)).endswith("Sampler")
         if key in scheduler and "source" not in scheduler and not is_sampler:
-            problems.add((*path, key), "names a function of source; add source: file.py")
+            problems.add((*path, key), "names a function in source; add source: file.py")
     controller = data.get("controller")
     if isinstance(controller, dict) and controller.get("type") == "local":
-        problems.add(("controller",), "type local cannot stand beside scheduler; remove controller")
+        problems.add(("controller",), "type local cannot be combined with scheduler; remove controller")
     if "early_terminate" in data:
-        problems.add(("early_terminate",), "cannot stand beside scheduler, which ends trials itself; remove one")
+        problems.add(
+            ("early_terminate",),
+            "cannot be combined with scheduler, which stops trials itself; remove one of the two",
+        )
 
 
 def _check_command(data: Mapping[str, Any], problems: Problems) -> None:
-    """Warn of macros that W&B leaves as they are or replaces by nothing: both are easy to miss."""
+    """Warn about macros that W&B does not expand or replaces by nothing, because both are easy to miss."""
     command = data.get("command")
     names = data["parameters"] if isinstance(data.get("parameters"), dict) else ()
     first = next((item for item in command if item != "${env}"), "") if isinstance(command, list) else ""
     if isinstance(first, str) and first.startswith("${args"):
-        text = "begins with params, and W&B puts no program in front; begin with ${interpreter}, ${program}"
+        text = "starts with params, but W&B adds no program before them; start with ${interpreter}, ${program}"
         problems.warn(("command",), text)
     for index, item in enumerate(command if isinstance(command, list) else ()):
         for warning in item_warnings(item, names) if isinstance(item, str) else ():

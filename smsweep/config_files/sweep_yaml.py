@@ -1,4 +1,4 @@
-"""Reads a W&B sweep config, from a YAML file or from a dict, into a SweepConfig."""
+"""Read a W&B sweep config, from a YAML file or from a dict, into a SweepConfig."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ from smsweep.stopping.registry import RULES
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ParsedSweep:
-    """A sweep's config and what its author should hear about it."""
+    """A sweep's config and the warnings for its author."""
 
     config: SweepConfig
-    warnings: tuple[str, ...]  # one line each, with file and line where there are any
-    text: str  # the YAML to keep with the sweep; reading it again gives the same config
+    warnings: tuple[str, ...]  # one line each, with file and line if known
+    text: str  # the YAML to store with the sweep; it reads as the same config
 
 
 def read_sweep(path: Path) -> ParsedSweep:
-    """Read a sweep.yaml. Raises NotFound, or ConfigError with every problem of the file."""
+    """Read a sweep.yaml. Raises NotFound, or ConfigError with all errors of the file."""
     return _parse(read_file(path))
 
 
 def parse_sweep(
     document: Mapping[str, Any] | str, *, name: str = "<sweep>", is_stored: bool = False
 ) -> ParsedSweep:
-    """Read a config from a dict, which is not changed, or from YAML text.
+    """Read a config from a dict, which is not modified, or from YAML text.
 
     Args:
         document: The config.
-        name: The name of the file in messages about a text.
+        name: Replaces the file name in messages about a text.
         is_stored: The config was valid when its sweep was created. Its plug-ins are neither imported nor required,
             so that a sweep can still be read after its plug-in was removed.
 
     Raises:
-        ConfigError: The config is not valid. The error has every problem.
+        ConfigError: With all errors of the document.
         UsageError: The config names a plug-in that is broken.
     """
     return _parse(read_yaml(document, name) if isinstance(document, str) else from_mapping(document), is_stored)
@@ -59,9 +59,12 @@ def _parse(document: Document, is_stored: bool = False) -> ParsedSweep:
         problems.add((), f"expected keys such as method and parameters, got {found}")
         problems.raise_errors()
     for path in non_finite(data):
-        problems.add(path, "not a finite number; as a value of a parameter, quote it: float('inf') reads it back")
-    apart = {*IGNORED, "prior_runs", "parameters"}  # what the model does not judge
-    known = {key: value for key, value in data.items() if key not in apart}
+        problems.add(
+            path,
+            "not a finite number; as a value of a parameter, quote it; float('inf') in the script reads the text",
+        )
+    separate = {*IGNORED, "prior_runs", "parameters"}  # keys that other functions check
+    known = {key: value for key, value in data.items() if key not in separate}
     section = check(SweepSection, known, (), problems)
     check_rules(data, problems, is_stored=is_stored)
     method_options = _method_options(data, problems, is_stored)
@@ -161,7 +164,7 @@ def _early_terminate(data: Mapping[str, Any], problems: Problems, is_stored: boo
     models = [spec.model for spec in RULES.builtin.values()]
     others = {key for other in models if other is not None for key in keys_of(other)}
     for key in options.keys() & others - set(known):
-        problems.add((*path, key), f"means nothing to {rule}; remove it")
+        problems.add((*path, key), f"has no effect on {rule}; remove it")
         del options[key]
     if model is None:
         for key in options:

@@ -1,4 +1,4 @@
-"""Checks the shape of a document with pydantic models, and says in our words what does not fit."""
+"""Check a document against pydantic models, and explain in smsweep's own messages what is wrong."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
 def check(model: type[ModelT], data: Any, path: Path, problems: Problems) -> ModelT | None:
-    """Return the data as a model, or None after noting everything that does not fit."""
+    """Return the data as a model; with errors, add them to `problems` and return None."""
     try:
         return model.model_validate(data)
     except ValidationError as err:
@@ -39,14 +39,14 @@ def _explain(model: type[BaseModel], error: ErrorDetails) -> str:
     if kind == "too_short":
         n = error["ctx"]["min_length"]
         return f"expected at least {n} item{'s' * (n > 1)}, got {error['ctx']['actual_length']}"
-    if kind in ("hidden", "problem"):  # a hidden value must not be logged
+    if kind in ("hidden", "problem"):  # a hidden value may be a secret
         return error["msg"]
     if kind != "expected" and kind not in _TYPES:  # a constraint of a plug-in's model, in pydantic's words
         return f"{error['msg'][:1].lower()}{error['msg'][1:]}, got {show(error['input'])}"
     wanted = error["ctx"]["what"] if kind == "expected" else _TYPES[kind]
     if wanted == "a mapping" and isinstance(error["input"], (str, int, float)):
         return f"expected a mapping, got {show(error['input'])}{_as_mapping(model, loc, error['input'])}"
-    return f"expected {wanted}, got {show(error['input'])}{cure(wanted, error['input'])}"
+    return f"expected {wanted}, got {show(error['input'])}{fix_for(wanted, error['input'])}"
 
 
 _TYPES = {
@@ -58,7 +58,7 @@ _TYPES = {
 }
 
 
-# What people write for a boolean, which is text in YAML 1.2.
+# Words that users write for a boolean, but that YAML 1.2 reads as text.
 _WORDS = {"yes": "true", "on": "true", "true": "true", "no": "false", "off": "false", "false": "false"}
 
 
@@ -78,7 +78,7 @@ def not_a_choice(value: object, choices: list[str]) -> str:
 
 
 def keys_of(section: type[BaseModel]) -> list[str]:
-    """Return the section's keys as the user writes them."""
+    """Return the keys of a section as users write them."""
     return [field.alias or name for name, field in section.model_fields.items()]
 
 
@@ -91,13 +91,13 @@ def _did_you_mean(value: object, choices: list[str]) -> str:
     return f"; {hint}" if hint.startswith("did") else ""
 
 
-def cure(wanted: str, value: object) -> str:
-    """Return what to do about a value that is not what was wanted, from the `;` on; "" when that is plain."""
+def fix_for(wanted: str, value: object) -> str:
+    """Return the fix for a value of the wrong kind, with a leading `;`; "" if there is none to propose."""
     if value is None:
         return "; give it a value, or remove the key"
     if "number" in wanted and isinstance(value, str) and is_number(read_scalar(value[:50])):
         is_pyyamls = is_text_to_pyyaml(value)
-        return f"; remove the quotes{', or write 1.0e-5 and the like for PyYAML' if is_pyyamls else ''}"
+        return f"; remove the quotes{', or write numbers like 1.0e-5 for PyYAML' if is_pyyamls else ''}"
     if wanted.startswith("text") and isinstance(value, (bool, int, float)):
         return "; quote it"
     if wanted == "true or false" and isinstance(value, str) and value.lower() in _WORDS:
@@ -109,9 +109,9 @@ def cure(wanted: str, value: object) -> str:
 
 
 def _as_mapping(model: type[BaseModel], loc: tuple[int | str, ...], value: str | float) -> str:
-    """Return how to write what a short form may have meant, from the `;` on; "" where nothing comes of it."""
+    """Return the long form of a value that should be a mapping, with a leading `;`; "" if there is none."""
     section = _section_at(model, loc)
-    if section is _section_at(model, loc[:-1]):  # a mapping of any keys
+    if section is _section_at(model, loc[:-1]):  # a mapping with arbitrary keys
         return ""
     keys = keys_of(section)
     if value in keys:
@@ -128,12 +128,12 @@ def _as_mapping(model: type[BaseModel], loc: tuple[int | str, ...], value: str |
 def _describe(owner: type[BaseModel], loc: tuple[int | str, ...]) -> str:
     for name, field in owner.model_fields.items():
         if loc[-1] in (name, field.alias):
-            return field.description or "it is needed"
-    return "it is needed"
+            return field.description or "add it"
+    return "add it"
 
 
 def _section_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseModel]:
-    """Return the model that describes the mapping at loc."""
+    """Return the model of the mapping at loc."""
     section = model
     for step in loc:
         for name, field in section.model_fields.items():

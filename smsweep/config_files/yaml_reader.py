@@ -1,4 +1,4 @@
-"""Reads YAML into plain data, with the line of every key; refuses what a config has no use for."""
+"""Read YAML into plain data with the line of every key. Refuses YAML features that a config does not need."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from smsweep.config_files.yaml_scalars import TAGS, other_reading, read_scalar, 
 from smsweep.errors import ConfigError, NotFound
 
 MAX_BYTES = 1 << 20
-MAX_DEPTH = 64  # of mappings and lists within one another
-MAX_VALUES = 100_000  # with each alias counted in full, so that a small file cannot unfold into a huge one
+MAX_DEPTH = 64  # nesting of mappings and lists
+MAX_VALUES = 100_000  # each alias counts in full, so that a small file cannot expand to a huge one
 
-_PLAIN = "plain"  # our tag for a word without quotes and without a tag of its own
+_PLAIN = "plain"  # tag for a scalar without quotes and without an explicit tag
 _TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
 _OPEN = "a quote that is never closed"
-_ODD_BREAK = re.compile("[\x85\u2028\u2029]")  # line breaks to YAML, and invisible in an editor
+_ODD_BREAK = re.compile("[\x85\u2028\u2029]")  # line breaks in YAML that editors do not show
 _STANDARD = "tag:yaml.org,2002:"
 
 _ADVICE = {
     "found character '\\t' that cannot start any token": "a tab cannot indent or start a value; use spaces",
     "mapping values are not allowed here": "a ':' where no key can be; quote the text, or check the indentation",
     _OPEN: f"{_OPEN}; close it, or double a ' within '...'",
-    _TOO_DEEP: f"{_TOO_DEEP}; a config needs a few",
+    _TOO_DEEP: f"{_TOO_DEEP}; a config needs only a few",
     "but found another document": "a second document ('---'); keep one document in the file",
 }
 
 
 def read_file(path: FilePath) -> Document:
-    """Read a YAML file. Raises NotFound when there is none, ConfigError for all that is wrong with it."""
+    """Read a YAML file. Raises NotFound if it does not exist, ConfigError if it is not valid."""
     try:
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
@@ -55,10 +55,16 @@ def read_file(path: FilePath) -> Document:
 
 
 def read_yaml(text: str, name: str) -> Document:
-    """Read a YAML text; an empty one is None. Raises ConfigError for all that is wrong with it.
+    """Read a YAML text. An empty text gives None.
 
-    Keys given twice are in the document's errors instead, to be told of with what else is wrong in it.
-    name: stands for the file in messages.
+    Repeated keys are in the document's errors, so that they are reported together with other errors.
+
+    Args:
+        text: The YAML.
+        name: Name of the file in messages.
+
+    Raises:
+        ConfigError: If the text is not valid.
     """
     if len(text) > MAX_BYTES:
         raise ConfigError(f"{name}: larger than {MAX_BYTES:,} characters; a config is a few lines of text")
@@ -67,7 +73,7 @@ def read_yaml(text: str, name: str) -> Document:
     if root is None:
         return Document(data=None, text=text, name=name)
     data = builder.build(root, ())
-    if builder.problems:  # what was read is not what was meant: nothing more to be said of it
+    if builder.problems:  # the data are incomplete, so further checks would mislead
         problems = sorted([*builder.problems, *builder.repeats])
         raise ConfigError([f"{name}:{line}: {text}" for line, text in problems])
     return Document(
@@ -98,14 +104,14 @@ def _compose(text: str, name: str) -> Node | None:
     except ReaderError as err:
         line = text.count("\n", 0, err.position) + 1
         raise ConfigError(
-            f"{name}:{line}: character U+{ord(text[err.position]):04X} cannot stand in YAML; remove it"
+            f"{name}:{line}: character U+{ord(text[err.position]):04X} is not allowed in YAML; remove it"
         ) from err
-    except (ValueError, OverflowError) as err:  # PyYAML hands an escape such as "\UFFFFFFFF" straight to chr()
-        raise ConfigError(f"{name}:1: an escape in double quotes names no character") from err
+    except (ValueError, OverflowError) as err:  # PyYAML passes an escape such as "\UFFFFFFFF" to chr()
+        raise ConfigError(f"{name}:1: an escape in double quotes is not a character; correct it") from err
 
 
 class _Loader(yaml.SafeLoader):
-    """Composes nodes only: what they mean is for _Builder to say."""
+    """Composes nodes only; _Builder interprets them."""
 
     yaml_implicit_resolvers: ClassVar[dict[Any, Any]] = {  # type: ignore[misc]  # the stubs take it for an instance's
         None: [(_PLAIN, re.compile(""))]
@@ -125,16 +131,16 @@ class _Loader(yaml.SafeLoader):
 
 
 class _Builder:
-    """Turns nodes into data. Collects problems, but raises at once where going on could take for ever."""
+    """Converts nodes to data. Collects errors, but raises at once if continuing could take too long."""
 
     def __init__(self, name: str) -> None:
         self.lines: dict[Path, int] = {}
         self.warnings: list[tuple[Path, str]] = []
         self.problems: list[tuple[int, str]] = []  # line, text
-        self.repeats: list[tuple[int, str]] = []  # of keys given before: the first of them stands
+        self.repeats: list[tuple[int, str]] = []  # keys that occur again; the first one is used
         self._name = name
         self._n_values = 0
-        self._open: list[Node] = []  # mappings and lists that we are inside of
+        self._open: list[Node] = []  # mappings and lists that contain the current node
 
     def build(self, node: Node, path: Path) -> Any:
         self.lines.setdefault(path, _line(node))
@@ -161,7 +167,7 @@ class _Builder:
                 continue
             place = (*path, key)
             if key in mapping:
-                text = f"{show_path(place)}: given twice, first in line {self.lines[place]}; keep one"
+                text = f"{show_path(place)}: occurs twice, first in line {self.lines[place]}; keep one"
                 self.repeats.append((_line(key_node), text))
                 continue
             self.lines[place] = _line(key_node)
@@ -181,7 +187,7 @@ class _Builder:
         for source in merged:
             self._count(source)
             if not isinstance(source, MappingNode):
-                self._problem(source, path, "<< takes a mapping or a list of mappings")
+                self._problem(source, path, "<< needs a mapping or a list of mappings")
                 continue
             self._enter(source, path)
             for key_node, value_node in self._entries(source, path):
@@ -199,7 +205,7 @@ class _Builder:
 
     def _key(self, node: Node, path: Path) -> str | None:
         if not isinstance(node, ScalarNode):
-            self._problem(node, path, "a list or a mapping as a key; use text")
+            self._problem(node, path, "a key cannot be a list or a mapping; use text")
             return None
         key = self._scalar(node, (*path, str(node.value)))
         if not isinstance(key, str):
@@ -221,12 +227,12 @@ class _Builder:
         if other := other_reading(word):
             ours = "the text" if isinstance(value, str) else "the number"
             kind, theirs = other
-            cure = f"write {theirs}, or quote it" if kind == "the boolean" else "quote it if it is text"
-            self.warnings.append((path, f"{ours} {value!r} here, but {kind} {theirs} to W&B; {cure}"))
+            fix = f"write {theirs}, or quote it" if kind == "the boolean" else "quote it if it is text"
+            self.warnings.append((path, f"{ours} {value!r} in smsweep, but {kind} {theirs} in W&B; {fix}"))
         return value
 
     def _check_tag(self, node: Node, path: Path) -> bool:
-        """Allow the tags of plain values only: anything else asks a reader to build objects."""
+        """Return True for the tags of plain values; all other tags would make a reader build objects."""
         allowed = {
             ScalarNode: tuple(TAGS),
             SequenceNode: ("seq",),
@@ -251,11 +257,11 @@ class _Builder:
 
 
 def _whole(word: str) -> str:
-    """Join what JSON's escapes cut in two: a character beyond U+FFFF. Raises ValueError for a half alone."""
+    """Join surrogate pairs from JSON escapes (characters beyond U+FFFF). Raises ValueError for a single one."""
     try:
         return word.encode("utf-16", "surrogatepass").decode("utf-16")
     except UnicodeDecodeError:
-        raise ValueError("an escape names half a character; write the character itself") from None
+        raise ValueError("an escape is half of a surrogate pair; write the character itself") from None
 
 
 def _line(node: Node) -> int:

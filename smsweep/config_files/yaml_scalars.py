@@ -1,4 +1,4 @@
-"""What a plain word of YAML means: numbers, booleans and null as in YAML 1.2, all else is text."""
+"""The meaning of a plain YAML scalar: numbers, booleans and null as in YAML 1.2; everything else is text."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ SPECIAL = re.compile(r"([-+]?)\.(inf|Inf|INF|nan|NaN|NAN)\Z")
 
 TAGS = {"str": (str,), "int": (int,), "float": (float, int), "bool": (bool,), "null": (type(None),)}
 
-MAX_DIGITS = 400  # of a whole number; a float ends at 309
+MAX_DIGITS = 400  # of a whole number; a float has at most 309
 
-# YAML 1.1, as wandb reads it, has more words that are not text. Tag -> what its values are.
+# YAML 1.1, which wandb reads, has more scalars that are not text. Tag -> description of its values.
 _OLD_KINDS = {
     "tag:yaml.org,2002:bool": "the boolean",
     "tag:yaml.org,2002:timestamp": "the date",
@@ -30,14 +30,14 @@ _OLD_READER = yaml.SafeLoader("")
 
 
 def read_scalar(word: str) -> Any:
-    """Return the value of an unquoted word. Raises ValueError for a number too long to be one."""
+    """Return the value of an unquoted scalar. Raises ValueError for a number that is too long."""
     if word in NULLS:
         return None
     if word in BOOLS:
         return BOOLS[word]
     if INT.match(word) or OCTAL.match(word) or HEX.match(word):
         if len(word) > MAX_DIGITS:
-            raise ValueError(f"a number of {len(word)} digits is too long")
+            raise ValueError(f"a number of {len(word)} digits is too long; shorten it")
         return int(word, _base(word))
     if FLOAT.match(word):
         return float(word)
@@ -47,9 +47,11 @@ def read_scalar(word: str) -> Any:
 
 
 def read_tagged(tag: str, word: str) -> Any:
-    """Return the value of a word behind `!!str`, `!!int`, ... Raises ValueError when it is not of that kind.
+    """Return the value of a scalar with a tag `!!str`, `!!int`, ... Raises ValueError for another type.
 
-    tag: a key of TAGS.
+    Args:
+        tag: A key of TAGS.
+        word: The scalar.
     """
     if tag == "str":
         return word
@@ -60,10 +62,10 @@ def read_tagged(tag: str, word: str) -> Any:
 
 
 def other_reading(word: str) -> tuple[str, str] | None:
-    """Say what wandb reads in an unquoted word where it differs: ("the boolean", "true"). None where it does not.
+    """Return kind and value of an unquoted scalar in wandb, ("the boolean", "true"), if it differs; else None.
 
-    Numbers such as 1e-5, which YAML 1.1 takes for text, are no difference: wandb hands them on unquoted, and they
-    end as numbers.
+    Numbers such as 1e-5, which YAML 1.1 reads as text, do not count as different: wandb passes them on unquoted,
+    so the script reads them as numbers.
     """
     node = yaml.ScalarNode(_old_tag(word), word)
     kind = _OLD_KINDS.get(node.tag)
@@ -71,7 +73,7 @@ def other_reading(word: str) -> tuple[str, str] | None:
         return None
     try:
         old = _OLD_READER.yaml_constructors[node.tag](_OLD_READER, node)
-    except (ValueError, OverflowError):  # 2020-13-45 looks like a date and is none
+    except (ValueError, OverflowError):  # 2020-13-45 has the form of a date but is not valid
         return None
     ours = read_scalar(word)
     if type(old) is type(ours) and (old == ours or old != old):
@@ -80,7 +82,7 @@ def other_reading(word: str) -> tuple[str, str] | None:
 
 
 def is_text_to_pyyaml(word: str) -> bool:
-    """Tell a number that PyYAML, which wants a point and a sign (1.0e-5), takes for text: 1e-5."""
+    """Return True for a number that PyYAML reads as text, such as 1e-5 (it needs a point and a sign: 1.0e-5)."""
     return bool(FLOAT.match(word)) and _old_tag(word) == "tag:yaml.org,2002:str"
 
 

@@ -1,1 +1,1 @@
-"""A sweep in the shape that other programs read."""
+"""Exports of a sweep for other programs."""

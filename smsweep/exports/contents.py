@@ -1,4 +1,4 @@
-"""What an export has to say of one sweep."""
+"""The content of an export of one sweep."""
 
 from __future__ import annotations
 
@@ -14,37 +14,37 @@ from smsweep.core.trial import MetricPoint, Scalar, Trial
 
 PARAMS = "params."
 METRICS = "metrics."
-WANDB_COLUMNS = ("Name", "State", "Created", "Runtime", "Sweep", "ID")  # of its table of runs, before all others
+WANDB_COLUMNS = ("Name", "State", "Created", "Runtime", "Sweep", "ID")  # the first columns of W&B's table of runs
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Contents:
-    """One sweep as it was at one moment; points are read as they are needed."""
+    """A snapshot of one sweep. Its metric points are read on demand."""
 
     sweep: SweepFields
     config: SweepConfig
     trials: Sequence[Trial]  # by ascending number
     data: Sequence[TrialDocument]  # as `smsweep trials --json`, in the same order
     columns: Sequence[str]  # of the flat table: trial fields, then params.*, metrics.* and so on
-    rows: Sequence[Row]  # one a trial, likewise; what is missing has no key
-    wandb_rows: Sequence[Row]  # one a trial, in W&B's own columns
-    origin: Mapping[str, Any] = field(default_factory=dict)  # git commit, versions; see sdk/origin.py
-    points: Callable[[int], Sequence[MetricPoint]]  # of the trial of a number, in the order reported
-    progress: Callable[[int, int], None] = lambda done, total: None  # told of trials written, of how many
+    rows: Sequence[Row]  # one per trial, in the same order; a missing value has no key
+    wandb_rows: Sequence[Row]  # one per trial, in W&B's columns
+    origin: Mapping[str, Any] = field(default_factory=dict)  # git commit and versions
+    points: Callable[[int], Sequence[MetricPoint]]  # of the trial with a number, in the order reported
+    progress: Callable[[int, int], None] = lambda done, total: None  # called after each written trial
 
     @property
     def title(self) -> str:
-        """What the sweep is called elsewhere: its name and its id."""
+        """The name of the sweep in other programs: its name and its id."""
         name = str(self.sweep["name"]).strip()
         return f"{name}-{self.sweep['id']}" if name else str(self.sweep["id"])
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """What is to be improved: one metric, several, or none."""
+        """The metrics that the sweep optimizes: one, several, or none."""
         return self.config.all_metrics
 
     def values_of(self, trial: Trial) -> list[float] | None:
-        """Return a trial's objective, or its last value of each of several metrics; None when one is missing."""
+        """Return the objective of a trial, or its last value of each metric. None if one of them is missing."""
         if self.config.metrics:
             values: list[Any] = [last_value(trial, metric.name) for metric in self.config.metrics]
         else:
@@ -52,7 +52,7 @@ class Contents:
         return [float(value) for value in values] if values and all(map(_is_finite, values)) else None
 
     def pairs(self) -> Iterator[tuple[Trial, Row]]:
-        """Yield trials with their rows, telling of the progress."""
+        """Yield trials with their rows, and report the progress."""
         total = len(self.trials)
         for done, (trial, row) in enumerate(zip(self.trials, self.rows, strict=True)):
             self.progress(done, total)
@@ -66,12 +66,12 @@ def params_in(row: Row) -> dict[str, Any]:
 
 
 def curve(points: Sequence[MetricPoint], name: str) -> dict[int, Scalar]:
-    """Return a metric's values by step; of several at one step the last, points without a step in their order."""
-    found: dict[int, Scalar] = {}
+    """Return a metric's values by step. The last value of a step counts; points without a step are numbered."""
+    values: dict[int, Scalar] = {}
     for point in points:
         if point.name == name:
-            found[len(found) if point.step is None else point.step] = point.value
-    return found
+            values[len(values) if point.step is None else point.step] = point.value
+    return values
 
 
 def _is_finite(value: object) -> bool:

@@ -1,4 +1,4 @@
-"""A sweep as an experiment of MLflow, each trial a run."""
+"""Export a sweep as an experiment of MLflow; each trial is a run."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from smsweep.errors import UsageError
 from smsweep.exports.contents import METRICS, PARAMS, Contents, params_in
 from smsweep.exports.text import json_safe
 
-MARK = "smsweep.export"  # tag of an experiment: "unfinished" until all of it is there
+MARK = "smsweep.export"  # tag of an experiment: "unfinished" until the export is complete
 UNFINISHED, COMPLETE = "unfinished", "complete"
-SQLITE_SUFFIXES = (".db", ".sqlite", ".sqlite3")  # of a path that is no folder
-BATCH = 100  # of MLflow's limits for one call the smallest: params, or tags
+SQLITE_SUFFIXES = (".db", ".sqlite", ".sqlite3")  # of a path to a file
+BATCH = 100  # MLflow's smallest limit for one call: params and tags
 METRICS_BATCH = 1_000
-NAME_MARKS = frozenset("_-. :/")  # what MLflow allows in names, beside letters and digits
+NAME_MARKS = frozenset("_-. :/")  # characters that MLflow allows in names besides letters and digits
 
 STATES: Mapping[TrialState, str] = {
     TrialState.PENDING: "SCHEDULED",
@@ -41,14 +41,22 @@ STATES: Mapping[TrialState, str] = {
 
 
 def write(contents: Contents, uri: str, *, force: bool) -> str:
-    """Write the sweep as an experiment and return the experiment's name.
+    """Write the sweep as an experiment.
 
-    uri: of an MLflow server or store (http://..., sqlite:///...), the path of a SQLite file, or a folder. Runs of
-    an experiment of that name are replaced with force, or where an earlier export was cut off. Raises UsageError.
+    Args:
+        contents: The sweep.
+        uri: An MLflow server or store (http://..., sqlite:///...), the path of a SQLite file, or a folder.
+        force: Replace the runs of an existing experiment. Runs of an incomplete export are always replaced.
+
+    Returns:
+        The name of the experiment.
+
+    Raises:
+        UsageError: If the experiment exists and force is False, or MLflow cannot use the store.
     """
     with _translated():
         client = MlflowClient(tracking_uri=_tracking_uri(uri))
-        experiment_id = _make_room(client, contents, force=force)
+        experiment_id = _prepare_experiment(client, contents, force=force)
         for trial, row in contents.pairs():
             _write_run(client, experiment_id, contents, trial, row)
         client.set_experiment_tag(experiment_id, MARK, COMPLETE)
@@ -62,14 +70,14 @@ def _tracking_uri(text: str) -> str:
     return f"sqlite:///{text}" if path.suffix in SQLITE_SUFFIXES else path.absolute().as_uri()
 
 
-def _make_room(client: MlflowClient, contents: Contents, *, force: bool) -> str:
-    """Return the id of an experiment for the sweep, marked as unfinished and without runs."""
+def _prepare_experiment(client: MlflowClient, contents: Contents, *, force: bool) -> str:
+    """Return the id of the sweep's experiment, marked as unfinished and without runs."""
     tags = {MARK: UNFINISHED, **{f"smsweep.{name}": value for name, value in _about(contents).items()}}
     known = client.get_experiment_by_name(contents.title)
     if known is None:
         return str(client.create_experiment(contents.title, tags=tags))
     if not force and known.lifecycle_stage == "active" and known.tags.get(MARK) != UNFINISHED:
-        raise UsageError(f"experiment {contents.title} is there already; replace its runs with --force")
+        raise UsageError(f"experiment {contents.title} exists already; replace its runs with --force")
     experiment_id = str(known.experiment_id)
     if known.lifecycle_stage != "active":
         client.restore_experiment(experiment_id)
@@ -105,7 +113,7 @@ def _write_run(client: MlflowClient, experiment_id: str, contents: Contents, tri
 
 
 def _tags(contents: Contents, row: Row) -> dict[str, Any]:
-    """Return all of a trial that is neither param nor number reported, and the commit under MLflow's name."""
+    """Return all values of a trial that are neither params nor numbers, and the commit under MLflow's name."""
     tags = {f"smsweep.{name}": value for name, value in row.items() if not name.startswith((PARAMS, METRICS))}
     tags |= {name: value for name, value in row.items() if name.startswith(METRICS) and not _is_number(value)}
     commit = (contents.origin.get("git") or {}).get("commit")
@@ -115,7 +123,7 @@ def _tags(contents: Contents, row: Row) -> dict[str, Any]:
 
 
 def _metrics(points: Sequence[MetricPoint], row: Row, begun: int) -> list[Metric]:
-    """Return all numbers reported, then the trial's last values where they say otherwise, and its objective."""
+    """Return all reported numbers, then the last values that differ from them, and the objective."""
     counts: dict[str, int] = {}
     found, last = [], {}
     for point in points:
@@ -145,7 +153,7 @@ def _is_same(a: float, b: float) -> bool:
 
 
 def _name(name: str) -> str:
-    """Return a name that MLflow takes: of letters and few marks, and the path of a file below a folder."""
+    """Return a name that MLflow accepts. MLflow uses it as the path of a file below a folder."""
     marked = "".join(letter if letter.isalnum() or letter in NAME_MARKS else "_" for letter in name)[:250]
     parts = [part if part.strip(".") else "_" * len(part) for part in marked.split("/") if part]
     path = "/".join(parts) or "_"
@@ -164,13 +172,13 @@ def _ms(moment: datetime | None) -> int:
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    talk = logging.getLogger("mlflow")
-    level = talk.level
-    talk.setLevel(logging.WARNING)  # it tells of each table that it makes
+    logger = logging.getLogger("mlflow")
+    level = logger.level
+    logger.setLevel(logging.WARNING)  # MLflow logs each table that it creates
     try:
         yield
     except (MlflowException, ImportError, OSError) as err:
-        said = str(err).splitlines() or [type(err).__name__]
-        raise UsageError(f"MLflow cannot use this store: {said[0]}; name another with --to") from err
+        lines = str(err).splitlines() or [type(err).__name__]
+        raise UsageError(f"MLflow cannot use this store: {lines[0]}; name another store with --to") from err
     finally:
-        talk.setLevel(level)
+        logger.setLevel(level)

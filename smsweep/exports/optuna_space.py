@@ -1,4 +1,4 @@
-"""A sweep's params in Optuna's distributions."""
+"""Convert a sweep's params to Optuna's distributions."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from smsweep.exports.contents import PARAMS, Contents
 from smsweep.exports.text import json_safe
 from smsweep.space.distribution import Distribution
 
-MAX_LISTED = 1_000  # values of a distribution that are listed though no trial had them
-EXACT = 2**53  # Optuna keeps all params as floats
+MAX_LISTED = 1_000  # values of a distribution that are listed even if no trial has them
+EXACT = 2**53  # Optuna stores all params as floats
 
-Encode = Callable[[Any], Any]  # from our value of a param to Optuna's
+Encode = Callable[[Any], Any]  # converts smsweep's value of a param to Optuna's
 Fitting = tuple[BaseDistribution, Encode]
 
 
 def fittings(contents: Contents) -> dict[str, Fitting]:
-    """Return for each param, by its flat name, the closest distribution that holds all values that trials had."""
+    """Return for each param, by its flat name, the closest distribution that contains the values of all trials."""
     leaves = {".".join(path): leaf for path, leaf in contents.config.space.leaves}
-    found = {}
+    fits = {}
     for column in contents.columns:
         if column.startswith(PARAMS):
             values = [row[column] for row in contents.rows if column in row]
             name = column.removeprefix(PARAMS)
-            found[name] = _fitting(leaves.get(name), values)
-    return found
+            fits[name] = _fitting(leaves.get(name), values)
+    return fits
 
 
 def _fitting(leaf: Distribution | None, values: Sequence[Any]) -> Fitting:
@@ -42,13 +42,13 @@ def _fitting(leaf: Distribution | None, values: Sequence[Any]) -> Fitting:
     is_category = leaf is None or leaf.size == 1 or leaf.kind.startswith("categorical")
     if leaf is not None and not is_category and all(map(_is_number, values)):
         return next(_numeric(leaf, values))
-    if leaf is None and values and all(map(_is_number, values)):  # of a sweep that W&B hosts, say
+    if leaf is None and values and all(map(_is_number, values)):  # for example of a sweep on W&B's server
         return _seen(values)
     return _categorical([*listed, *values])
 
 
 def _numeric(leaf: Distribution, values: Sequence[Any]) -> Iterator[Fitting]:
-    """Yield distributions for numbers, the closest first; the last holds any."""
+    """Yield distributions for numbers, the closest first; the last one contains any values."""
     is_log = "log" in leaf.kind and all(value > 0 for value in values)
     if leaf.size is not None:
         first, last = leaf.value_at(0), leaf.value_at(leaf.size - 1)
@@ -67,7 +67,7 @@ def _numeric(leaf: Distribution, values: Sequence[Any]) -> Iterator[Fitting]:
 
 
 def _finite(bounds: Sequence[float]) -> list[float]:
-    """Return the bounds where there are both; else 0, for there may be no value either."""
+    """Return the bounds if both are finite, otherwise nothing."""
     return list(bounds) if all(map(math.isfinite, bounds)) else []
 
 
@@ -79,7 +79,7 @@ def _seen(values: Sequence[Any]) -> Fitting:
 
 
 def _categorical(values: Sequence[Any]) -> Fitting:
-    """Return what holds these values; as JSON texts, where Optuna could not tell them apart."""
+    """Return a categorical distribution. Values that Optuna cannot distinguish become JSON text."""
     plain = [_choice(value) for value in values]
     choices = {(type(value), repr(value)): value for value in plain}
     if len({_same(value) for value in choices.values()}) == len(choices):
@@ -113,6 +113,6 @@ def _is_whole(value: Any) -> bool:
 
 
 def _is_on(value: float, low: float, step: float) -> bool:
-    """Tell whether Optuna takes a value for one of those that lie a whole number of steps above low."""
+    """Return True if Optuna accepts a value as a whole number of steps above low."""
     steps = (value - low) / step
     return abs(steps - round(steps)) < 1e-8

@@ -1,4 +1,4 @@
-"""A sweep as a study in one of Optuna's storages, for its dashboard and its plots."""
+"""Export a sweep as a study in a storage of Optuna, for its dashboard and plots."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 import optuna
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial
-from optuna.trial import TrialState as Theirs
+from optuna.trial import TrialState as OptunaState
 from sqlalchemy import event
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -28,31 +28,41 @@ from smsweep.exports.text import json_safe
 from smsweep.util import atomic_file
 
 SQLITE = "sqlite:///"
-MARK = "smsweep.export"  # user attribute of a study: "unfinished" until all of it is there
+MARK = "smsweep.export"  # user attribute of a study: "unfinished" until the export is complete
 UNFINISHED = "unfinished"
 
-STATES: Mapping[TrialState, Theirs] = {
-    TrialState.PENDING: Theirs.WAITING,
-    TrialState.RUNNING: Theirs.RUNNING,
-    TrialState.STOPPING: Theirs.RUNNING,
-    TrialState.FINISHED: Theirs.COMPLETE,
-    TrialState.FAILED: Theirs.FAIL,
-    TrialState.CRASHED: Theirs.FAIL,
-    TrialState.STOPPED: Theirs.PRUNED,
-    TrialState.KILLED: Theirs.FAIL,
+STATES: Mapping[TrialState, OptunaState] = {
+    TrialState.PENDING: OptunaState.WAITING,
+    TrialState.RUNNING: OptunaState.RUNNING,
+    TrialState.STOPPING: OptunaState.RUNNING,
+    TrialState.FINISHED: OptunaState.COMPLETE,
+    TrialState.FAILED: OptunaState.FAIL,
+    TrialState.CRASHED: OptunaState.FAIL,
+    TrialState.STOPPED: OptunaState.PRUNED,
+    TrialState.KILLED: OptunaState.FAIL,
 }
 
 
 def write(contents: Contents, url: str, *, force: bool) -> str:
-    """Write the sweep as a study and return the study's name.
+    """Write the sweep as a study.
 
-    url: of a database as SQLAlchemy takes it, or the path of a SQLite file; other studies in it stay. A new file
-    is there whole or not at all; elsewhere a study that was cut off is marked, and replaced by the next export.
-    Raises UsageError for a study that is there, without force; for a sweep without a metric, which no study can
-    be; for a database that cannot be used.
+    A new file is written completely or not at all. In an existing database an incomplete study is marked, and the
+    next export replaces it.
+
+    Args:
+        contents: The sweep.
+        url: SQLAlchemy URL of a database, or path of a SQLite file. Other studies in it are not changed.
+        force: Replace an existing study.
+
+    Returns:
+        The name of the study.
+
+    Raises:
+        UsageError: If the study exists and force is False, the sweep has no metric, or the database cannot be
+            used.
     """
     if not contents.metrics:
-        raise UsageError(f"sweep {contents.sweep['id']} names no metric, and Optuna knows no study without one")
+        raise UsageError(f"sweep {contents.sweep['id']} has no metric, but a study of Optuna needs one")
     url = url if "://" in url else SQLITE + url
     path = Path(url.removeprefix(SQLITE)) if url.startswith(SQLITE) else None
     trials = list(_frozen(contents))
@@ -72,13 +82,13 @@ def write(contents: Contents, url: str, *, force: bool) -> str:
 def _add_study(
     url: str, contents: Contents, trials: list[FrozenTrial], *, force: bool, is_draft: bool = False
 ) -> None:
-    """is_draft: a file that nobody reads before it is complete need not be safe on disk after each trial."""
+    """Write a study. is_draft: the file is new and not read before it is complete, so trials need no fsync."""
     storage = RDBStorage(url)
     if is_draft:
         event.listen(storage.engine, "connect", lambda opened, record: opened.execute("PRAGMA synchronous = OFF"))
-        storage.engine.dispose()  # connections from before
+        storage.engine.dispose()  # closes connections without this listener
     try:
-        _make_room(storage, contents.title, force=force)
+        _prepare_study(storage, contents.title, force=force)
         directions = [metric.goal.value for metric in contents.metrics]
         study = optuna.create_study(storage=storage, study_name=contents.title, directions=directions)
         try:
@@ -99,30 +109,30 @@ def _add_study(
         storage.engine.dispose()
 
 
-def _make_room(storage: RDBStorage, title: str, *, force: bool) -> None:
+def _prepare_study(storage: RDBStorage, title: str, *, force: bool) -> None:
     if title not in optuna.get_all_study_names(storage):
         return
     known = storage.get_study_user_attrs(storage.get_study_id_from_name(title))
     if not force and known.get(MARK) != UNFINISHED:
-        raise UsageError(f"study {title} is there already; replace it with --force, or name another database")
+        raise UsageError(f"study {title} exists already; replace it with --force, or name another database")
     optuna.delete_study(study_name=title, storage=storage)
 
 
 def _refuse_others(path: Path) -> None:
-    """Raise UsageError for a file that is no database of Optuna's, before its tables get mixed with others."""
+    """Raise UsageError for a file that is not a database of Optuna, so that its tables are not mixed up."""
     if path.is_dir():
         raise UsageError(f"{path}: is a folder; name a file in it")
     try:
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
             found = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     except sqlite3.Error as err:
-        raise UsageError(f"{path}: is no SQLite database: {err}; name another file") from err
+        raise UsageError(f"{path}: is not a SQLite database: {err}; name another file") from err
     if found and "studies" not in found:
-        raise UsageError(f"{path}: is a database of something else than Optuna; name another file")
+        raise UsageError(f"{path}: is not a database of Optuna; name another file")
 
 
 def _about(contents: Contents) -> dict[str, Any]:
-    """Return what is known of the sweep itself, as user attributes."""
+    """Return the sweep's own data as user attributes."""
     names = ("id", "name", "state", "method", "seed", "program", "project", "entity", "source_hash", "created_at")
     sweep: Row = contents.sweep
     about = {name: sweep[name] for name in names}
@@ -139,19 +149,19 @@ def _frozen(contents: Contents) -> Iterator[FrozenTrial]:
 def _trial(contents: Contents, trial: Trial, row: Row, known: Mapping[str, Fitting], points: Any) -> FrozenTrial:
     state = STATES[trial.state]
     values = contents.values_of(trial)
-    if state == Theirs.COMPLETE and values is None:
-        state = Theirs.FAIL  # Optuna knows no success without a value
-    has_values = state == Theirs.COMPLETE or (state == Theirs.PRUNED and len(contents.metrics) == 1)
+    if state == OptunaState.COMPLETE and values is None:
+        state = OptunaState.FAIL  # Optuna requires a value of each complete trial
+    has_values = state == OptunaState.COMPLETE or (state == OptunaState.PRUNED and len(contents.metrics) == 1)
     params = {name: known[name][1](value) for name, value in params_in(row).items()}
     ended = trial.ended_at or trial.created_at
     started = trial.started_at or ended
     return FrozenTrial(
-        number=-1,  # the storage counts
+        number=-1,  # set by the storage
         trial_id=-1,
         state=state,
         value=None,
         values=values if has_values else None,
-        datetime_start=None if state == Theirs.WAITING else _local(started),
+        datetime_start=None if state == OptunaState.WAITING else _local(started),
         datetime_complete=_local(ended) if state.is_finished() else None,
         params=params,
         distributions={name: known[name][0] for name in params},
@@ -162,7 +172,7 @@ def _trial(contents: Contents, trial: Trial, row: Row, known: Mapping[str, Fitti
 
 
 def _intermediate(contents: Contents, points: list[MetricPoint]) -> dict[int, float]:
-    """Return the metric's values by step; none of several metrics, for Optuna knows no such thing."""
+    """Return the metric's values by step; empty for several metrics, which Optuna does not support."""
     if len(contents.metrics) > 1:
         return {}
     values = curve(points, contents.metrics[0].name)
@@ -170,13 +180,13 @@ def _intermediate(contents: Contents, points: list[MetricPoint]) -> dict[int, fl
 
 
 def _local(moment: datetime | None) -> datetime | None:
-    """Return a time as Optuna keeps it: of this machine's zone, without saying so."""
+    """Return a time as Optuna stores it: local, without a time zone."""
     return moment.astimezone().replace(tzinfo=None) if moment else None
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Optuna from talking, and from warning that names of metrics and lists as choices are new to it."""
+    """Silence Optuna's logs, and its warnings that metric names and lists as choices are experimental."""
     level = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
@@ -192,5 +202,5 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except (SQLAlchemyError, optuna.exceptions.OptunaError, ImportError, OSError) as err:
-        said = str(getattr(err, "orig", None) or err).splitlines() or [type(err).__name__]
-        raise UsageError(f"Optuna cannot use this storage: {said[0]}; name another with --to") from err
+        lines = str(getattr(err, "orig", None) or err).splitlines() or [type(err).__name__]
+        raise UsageError(f"Optuna cannot use this storage: {lines[0]}; name another storage with --to") from err

@@ -1,4 +1,4 @@
-"""Parquet: the table of the CSV with a type for each column."""
+"""Export a sweep as Parquet: the table of the CSV with a type for each column."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from smsweep.util import atomic_file
 
 TIMES = ("created_at", "started_at", "ended_at")
 WHOLE = ("number", "attempt", "exit_code")
-LARGEST = 2**63 - 1  # of a whole number in a column
-EXACT = 2**53  # up to it every whole number is a float, too
+LARGEST = 2**63 - 1  # of an integer column
+EXACT = 2**53  # a float represents all integers up to this one
 
 Cast = Callable[[Any], Any]
 
 
 def write(contents: Contents, path: str, *, force: bool) -> None:
-    """Write one row a trial. Raises UsageError for a file that is there, or cannot be written."""
+    """Write one row per trial. Raises UsageError if the file exists and force is False, or cannot be written."""
     atomic_file.check_output(Path(path), force=force)
     table = as_table(contents)
     atomic_file.write_output(Path(path), lambda scratch: parquet.write_table(table, scratch), force=force)
 
 
 def as_table(contents: Contents) -> Any:
-    """Return a pyarrow.Table with the columns of the CSV; the sweep itself as JSON in the schema's metadata."""
+    """Return a pyarrow.Table with the columns of the CSV. The schema's metadata has the sweep as JSON."""
     fields, arrays = [], []
     for name in contents.columns:
         values = [row.get(name) for row in contents.rows]
@@ -43,7 +43,7 @@ def as_table(contents: Contents) -> Any:
 
 
 def _kind(name: str, values: Sequence[Any]) -> tuple[Any, Cast]:
-    """Return a column's type and how its values become it: the narrowest that loses nothing."""
+    """Return the narrowest type of a column that loses no values, and the conversion to it."""
     seen = [value for value in values if value is not None]
     if name in TIMES:
         return pa.timestamp("us", tz="UTC"), datetime.fromisoformat
@@ -61,7 +61,7 @@ def _kind(name: str, values: Sequence[Any]) -> tuple[Any, Cast]:
 
 
 def _text(value: Any) -> str:
-    """Return a value as the CSV has it, but for the guard against formulas."""
+    """Return a value as in the CSV, but without the guard against formulas."""
     if isinstance(value, (list, dict)):
         return json.dumps(json_safe(value), ensure_ascii=False)
     return str(value)

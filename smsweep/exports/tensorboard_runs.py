@@ -1,4 +1,4 @@
-"""A sweep as event files of TensorBoard: scalars, and params for its HParams page."""
+"""Export a sweep as event files of TensorBoard: scalars, and params for its HParams page."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from smsweep.util.atomic_file import replacing
 
 STATES: Mapping[TrialState, Any] = {
     TrialState.FINISHED: api_pb2.STATUS_SUCCESS,
-    TrialState.STOPPED: api_pb2.STATUS_SUCCESS,  # its values count; TensorBoard has no word for it
+    TrialState.STOPPED: api_pb2.STATUS_SUCCESS,  # its values count, and TensorBoard has no other status
     TrialState.FAILED: api_pb2.STATUS_FAILURE,
     TrialState.CRASHED: api_pb2.STATUS_FAILURE,
     TrialState.KILLED: api_pb2.STATUS_FAILURE,
@@ -35,14 +35,25 @@ STATES: Mapping[TrialState, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class Param:
+    """A param on the HParams page."""
+
     about: Any  # hparams.HParam
-    cast: Callable[[Any], Any]  # from our value to the one that is written
+    cast: Callable[[Any], Any]  # converts smsweep's value to TensorBoard's
 
 
 def write(contents: Contents, folder: str, *, force: bool) -> str:
-    """Write a folder for the sweep, with one for each trial in it, into a log folder, and return the sweep's.
+    """Write a folder for the sweep, with one subfolder per trial. It is written completely or not at all.
 
-    Whole or not at all. Raises UsageError for one that is there, without force.
+    Args:
+        contents: The sweep.
+        folder: TensorBoard's log folder.
+        force: Replace an existing folder of the sweep.
+
+    Returns:
+        The path of the sweep's folder.
+
+    Raises:
+        UsageError: If the sweep's folder exists and force is False, or cannot be written.
     """
     target = Path(folder) / _file_name(contents.title)
     if target.exists() and not force:
@@ -89,7 +100,7 @@ def _write_trial(
 
 
 def _session_end(status: Any, time: float) -> Summary:
-    # TensorBoard's own function for it lies in a module that needs TensorFlow.
+    # TensorBoard's own function for this is in a module that needs TensorFlow.
     info = plugin_data.SessionEndInfo(status=status, end_time_secs=time)
     about = metadata.create_summary_metadata(plugin_data.HParamsPluginData(session_end_info=info))
     value = Summary.Value(tag=metadata.SESSION_END_INFO_TAG, metadata=about, tensor=metadata.NULL_TENSOR)
@@ -116,7 +127,7 @@ def _params(contents: Contents) -> dict[str, Param]:
 
 
 def _param(name: str, values: Sequence[Any]) -> Param:
-    """Return what the HParams page is to know of a param: of one kind, numbers, truths or texts."""
+    """Return the description of a param for the HParams page: numbers, booleans or text."""
     if values and all(isinstance(value, bool) for value in values):
         return Param(hparams.HParam(name, hparams.Discrete([False, True])), bool)
     if values and all(_is_number(value) for value in values):

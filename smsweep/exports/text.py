@@ -1,4 +1,4 @@
-"""CSV and JSON: for spreadsheets and programs."""
+"""Export a sweep as CSV and JSON."""
 
 from __future__ import annotations
 
@@ -13,24 +13,28 @@ from smsweep.core.json_documents import Row
 from smsweep.exports.contents import WANDB_COLUMNS, Contents
 from smsweep.util.terminal_text import clean
 
-# A spreadsheet runs a cell that starts so; the wide ones count in some of them.
+# Spreadsheets execute cells with these first characters; some accept the full-width ones.
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
 
 
 def as_csv(contents: Contents) -> str:
+    """Return the trials as CSV."""
     return write_csv(contents.columns, contents.rows)
 
 
 def as_json(contents: Contents) -> str:
+    """Return the trials as JSON."""
     return json.dumps(json_safe(contents.data), indent=2, default=str) + "\n"
 
 
 def as_wandb_csv(contents: Contents) -> str:
+    """Return the trials as CSV in W&B's own columns."""
     rows = contents.wandb_rows
     return write_csv(list(dict.fromkeys((*WANDB_COLUMNS, *(name for row in rows for name in row)))), rows)
 
 
 def write_csv(columns: Sequence[str], rows: Sequence[Row]) -> str:
+    """Return rows as CSV text."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(map(csv_cell, columns))
@@ -39,7 +43,7 @@ def write_csv(columns: Sequence[str], rows: Sequence[Row]) -> str:
 
 
 def csv_cell(value: object) -> object:
-    """Return what to write: text without control characters or formulas, lists and mappings as JSON."""
+    """Return the content of a cell: no control characters or formulas; lists and mappings as JSON."""
     if isinstance(value, (list, dict)):
         value = json.dumps(json_safe(value), ensure_ascii=False)
     if not isinstance(value, str):
@@ -49,7 +53,7 @@ def csv_cell(value: object) -> object:
 
 
 def json_safe(value: Any) -> Any:
-    """Return value with what JSON has no word for as text: "NaN", "Infinity", "-Infinity"."""
+    """Return a value with "NaN", "Infinity" and "-Infinity" as text, because JSON cannot represent them."""
     if isinstance(value, dict):
         return {str(key): json_safe(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

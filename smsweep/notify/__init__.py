@@ -1,1 +1,1 @@
-"""Telling people and programs what happens to a sweep."""
+"""Notifications about a sweep: webhooks and commands."""

@@ -10,13 +10,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 LONGEST_S = 60.0
-MAX_SAID = 200  # characters of its last line
+MAX_LINE = 200  # characters of the last line of its output
 
 
 def run(argv: Sequence[str], body: bytes, environ: Mapping[str, str]) -> str:
-    """Return why the command failed; "" when it ended well. Never raises, and nothing of it outlives LONGEST_S.
+    """Run a command with an event on its standard input. Never raises. It is killed after LONGEST_S seconds.
 
-    No shell takes part. It is in a process group of its own, out of reach of the terminal's Ctrl-C.
+    No shell is involved. The command has its own process group, so that Ctrl-C in the terminal does not reach it.
+
+    Returns:
+        Why the command failed; "" if it exited with code 0.
     """
     name = Path(argv[0]).name
     try:
@@ -29,15 +32,15 @@ def run(argv: Sequence[str], body: bytes, environ: Mapping[str, str]) -> str:
             start_new_session=True,
         )
     except (OSError, ValueError) as err:
-        return f"{name}: cannot be started: {getattr(err, 'strerror', None) or err}"
+        return f"{name}: cannot start: {getattr(err, 'strerror', None) or err}"
     try:
-        said, _ = process.communicate(body, timeout=LONGEST_S)
+        output, _ = process.communicate(body, timeout=LONGEST_S)
     except subprocess.TimeoutExpired:
         _kill(process)
-        return f"{name}: took longer than {LONGEST_S:.0f} s and was killed"
+        return f"{name}: ran longer than {LONGEST_S:.0f} s and was killed"
     if not process.returncode:
         return ""
-    last = (said.decode(errors="replace").strip().splitlines() or [""])[-1][:MAX_SAID]
+    last = (output.decode(errors="replace").strip().splitlines() or [""])[-1][:MAX_LINE]
     return f"{name}: exit code {process.returncode}{f': {last}' if last else ''}"
 
 

@@ -1,4 +1,4 @@
-"""Delivers events beside the agent's own work, which waits for none of it."""
+"""Deliver events in a separate thread, so that the agent never waits for them."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from smsweep.util.terminal_text import clean
 
 log = logging.getLogger(__name__)
 
-PATIENCE_S = 90.0  # for what is under way when the agent leaves
+PATIENCE_S = 90.0  # for pending deliveries when the agent exits
 
-Resolve = Callable[[str], str]  # from a reference to the value; raises ValueError with what a person should know
-Job = tuple[Hook, str, bytes]  # whom to tell, the event's id, the event
+Resolve = Callable[[str], str]  # from a reference to its value; raises ValueError with a message for the user
+Job = tuple[Hook, str, bytes]  # the hook, the event's id, the event
 
 
 class Courier:
-    """One thread that tells hooks, one after the other; what goes wrong is a warning and nothing more."""
+    """Delivers events to hooks in one thread, one after the other. A failure is logged as a warning."""
 
     def __init__(self, resolve: Resolve, environ: Mapping[str, str], redact: Callable[[str], str]) -> None:
         self._resolve = resolve
@@ -33,33 +33,33 @@ class Courier:
         self._thread: threading.Thread | None = None
 
     def send(self, hook: Hook, event_id: str, event: Mapping[str, Any]) -> None:
-        """Have an event delivered soon. Returns at once."""
+        """Queue an event for delivery. Returns at once."""
         self._jobs.put((hook, event_id, json.dumps(event, default=str).encode()))
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="smsweep-notify", daemon=True)
             self._thread.start()
 
     def close(self) -> None:
-        """Wait for what is under way, at most PATIENCE_S, or until Ctrl-C."""
+        """Wait for pending deliveries, at most PATIENCE_S seconds, or until Ctrl-C."""
         if self._thread is None:
             return
         self._jobs.put(None)
         try:
             self._thread.join(PATIENCE_S)
         except KeyboardInterrupt:
-            log.warning("not waiting for notifications")
+            log.warning("not waiting for pending notifications")
             return
         if self._thread.is_alive():
-            log.warning("notifications take too long; not waiting for them")
+            log.warning("notifications take longer than %.0f s; not waiting for them", PATIENCE_S)
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
             try:
                 why = self._deliver(*job)
-            except Exception as err:  # noqa: BLE001 - whatever it is, the sweep goes on
+            except Exception as err:  # noqa: BLE001 - no error may stop the sweep
                 why = f"cannot be delivered: {type(err).__name__}"
             if why:
-                log.warning("a notification got lost: %s", clean(self._redact(why)))
+                log.warning("a notification was not delivered: %s", clean(self._redact(why)))
 
     def _deliver(self, hook: Hook, event_id: str, body: bytes) -> str:
         if hook.command:
@@ -70,7 +70,7 @@ class Courier:
         except ValueError as err:
             return str(err)
         if not url.startswith(("http://", "https://")):
-            return "its URL begins with neither http:// nor https://"
+            return "its URL must begin with http:// or https://"
         from smsweep.notify.webhook import post  # urllib3 is slow to import
 
         return post(url, body, headers, event_id, time.sleep)

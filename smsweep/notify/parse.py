@@ -1,4 +1,4 @@
-"""Hooks as --notify, SMSWEEP_NOTIFY and Python give them, and what their references lead to here."""
+"""Parse hooks from --notify, SMSWEEP_NOTIFY and Python, and resolve their references on this machine."""
 
 from __future__ import annotations
 
@@ -18,40 +18,40 @@ HookLike = str | Mapping[str, Any]
 
 
 def given_hooks(also: Iterable[HookLike], environ: Mapping[str, str]) -> list[Hook]:
-    """Return the hooks in `also` and those of SMSWEEP_NOTIFY, one a line. Raises UsageError, ConfigError."""
+    """Return the hooks in `also` and those of SMSWEEP_NOTIFY (one per line). Raises UsageError, ConfigError."""
     return [
         parse_hook(each)
         for each in (*also, *(line for line in environ.get(VARIABLE, "").splitlines() if line.strip()))
     ]
 
 
-def parse_hook(given: HookLike) -> Hook:
-    """Return a hook as --notify takes it (a URL, a reference to one, or a command line), or as job.yaml does.
+def parse_hook(hook: HookLike) -> Hook:
+    """Return a hook from a URL, a reference to a URL, a command line, or a mapping as in job.yaml.
 
-    A command line is cut into words as a shell would; no shell runs it. Raises UsageError, ConfigError.
+    A command line is split into arguments like in a shell, but no shell runs it. Raises UsageError, ConfigError.
     """
-    if isinstance(given, Mapping):
-        return parse_job({"notify": dict(given)}).template.notify[0]
-    text = given.strip()
+    if isinstance(hook, Mapping):
+        return parse_job({"notify": dict(hook)}).template.notify[0]
+    text = hook.strip()
     if text.startswith(("http://", "https://")) or any(form.match(text) for form in SECRET_REFERENCES):
         return Hook(url=text)
     try:
         words = tuple(shlex.split(text))
     except ValueError as err:
-        raise UsageError(f"--notify: cannot be read as a command: {err}") from err
+        raise UsageError(f"--notify: not a valid command: {err}; correct the quotes") from err
     if not words or "://" in words[0]:
         raise UsageError("--notify: give http://..., https://..., env:NAME, an ARN of a secret, or a command")
     return Hook(command=words)
 
 
 def resolve(text: str, environ: Mapping[str, str]) -> str:
-    """Return a text itself, or the secret that it refers to. Raises ValueError for one that cannot be had."""
+    """Return the text, or the secret that it refers to. Raises ValueError if the secret is not available."""
     if not any(form.match(text) for form in SECRET_REFERENCES):
         return text
     if text.startswith(ENV):
         value = environ.get(text.removeprefix(ENV))
         if not value:
-            raise ValueError(f"{text.removeprefix(ENV)} is not set where the agent runs")
+            raise ValueError(f"{text.removeprefix(ENV)} is not set on the agent's machine; set it there")
         return value
     try:
         return with_secrets({**environ, f"{PREFIX}NOTIFY": text, "NOTIFY": ""}, os.devnull)["NOTIFY"]
@@ -60,7 +60,7 @@ def resolve(text: str, environ: Mapping[str, str]) -> str:
 
 
 def values(hooks: Iterable[Hook], environ: Mapping[str, str]) -> Iterable[str]:
-    """Return what the hooks' URLs and headers are, as far as this environment knows: nothing to show."""
+    """Return the values of the hooks' URLs and headers that this environment knows. They must not be shown."""
     for hook in hooks:
         for text in filter(None, (hook.url, *hook.headers.values())):
             yield environ.get(text.removeprefix(ENV), "") if text.startswith(ENV) else text

@@ -1,1 +1,1 @@
-"""How a sweep looks: figures as plain data, and one HTML file with all of them; reads and fetches nothing."""
+"""Figures of a sweep as plain data, and one HTML file with all of them. Reads no files and sends no requests."""

@@ -1,4 +1,4 @@
-"""A param as an axis of figures: numbers, numbers of several magnitudes, or categories."""
+"""The axis of a param in figures: linear, logarithmic, or categories."""
 
 from __future__ import annotations
 
@@ -11,19 +11,21 @@ from typing import Any
 from smsweep.report.browser_text import plain
 from smsweep.space.space import SearchSpace
 
-MAX_LISTED = 1_000  # values of a categorical; more are taken as they come
-MAGNITUDES = 100  # a param whose greatest value is so many times its least is taken to be of several magnitudes
-MAX_LABEL = 20  # characters: as many as have room under a slice, and beside parallel coordinates
+MAX_LISTED = 1_000  # values of a categorical param; of longer lists only the values in trials are shown
+MAGNITUDES = 100  # a param whose largest value is at least this multiple of its smallest gets a logarithmic axis
+MAX_LABEL = 20  # characters that fit below a slice and beside parallel coordinates
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Axis:
-    name: str  # nested ones joined by dots
+    """The axis of one param."""
+
+    name: str  # nested names are joined with dots
     is_log: bool = False
     categories: tuple[str, ...] = ()  # JSON of each value, in the order of the config; () for numbers
 
     def place(self, params: Mapping[str, Any]) -> float | None:
-        """Return where flat params lie on the axis; None where they have no such param, or not on this axis."""
+        """Return the position of flat params on the axis; None if the param or its value is not on it."""
         value: Any = params[self.name] if self.name in params else _joined(params, f"{self.name}.")
         if value is None and self.name not in params:
             return None
@@ -34,14 +36,15 @@ class Axis:
         return float(value) if is_number and (value > 0 or not self.is_log) else None
 
     def scaled(self, place: float) -> float:
-        """Return a place as the distance that is seen."""
+        """Return the position as a visible distance."""
         return math.log10(place) if self.is_log else place
 
     def unscaled(self, distance: float) -> float:
+        """Return the position at a visible distance."""
         return 10.0**distance if self.is_log else distance
 
     def layout(self) -> dict[str, Any]:
-        """Return what Plotly is to know of it as an axis."""
+        """Return the axis in Plotly's format."""
         shown: dict[str, Any] = {"title": {"text": plain(self.name)}, "type": "log" if self.is_log else "linear"}
         if self.categories:
             ticks = [plain(label) for label in self.labels()]
@@ -49,7 +52,7 @@ class Axis:
         return shown
 
     def labels(self) -> list[str]:
-        """Return the text of each category; a text that would look like another value keeps its quotes."""
+        """Return the label of each category. A string that looks like another value keeps its quotes."""
         labels = [
             text if isinstance(text := json.loads(category), str) and text not in self.categories else category
             for category in self.categories
@@ -58,12 +61,12 @@ class Axis:
 
 
 def _short(label: str) -> str:
-    """Return both ends of a long label: names of models differ at either, paths at their end."""
+    """Return both ends of a long label: names of models differ at both ends, paths at the end."""
     return label if len(label) <= MAX_LABEL else f"{label[: MAX_LABEL // 2 - 1]}…{label[-MAX_LABEL // 2 :]}"
 
 
 def axes_of(space: SearchSpace, trials: Iterable[Mapping[str, Any]]) -> list[Axis]:
-    """Return the axes of the params that can differ. trials: their flat params, for categories seen in them."""
+    """Return the axes of the params that can vary. trials: their flat params, which add further categories."""
     seen = list(trials)
     axes = []
     for path, leaf in space.leaves:
@@ -77,7 +80,7 @@ def axes_of(space: SearchSpace, trials: Iterable[Mapping[str, Any]]) -> list[Axi
         else:
             is_log = "log" in leaf.kind and all(_is_positive(value) for value in values)
             axes.append(Axis(name=name, is_log=is_log))
-    if not axes:  # a program may have drawn them, of which only the values are known
+    if not axes:  # a search program defines the space, so only the values are known
         names = dict.fromkeys(name for params in seen for name in params)
         guessed = {name: [params[name] for params in seen if name in params] for name in names}
         axes = [_guess(name, values) for name, values in guessed.items() if len(set(map(_json, values))) > 1]
@@ -95,16 +98,16 @@ def _json(value: Any) -> str:
 
 
 def _joined(params: Mapping[str, Any], prefix: str) -> dict[str, Any] | None:
-    """Return a mapping that is a value of one param, from the flat names it became; None where there are none."""
-    found: dict[str, Any] = {}
-    for name, value in params.items():
+    """Return a mapping that is the value of one param, from its flat names; None if there are none."""
+    value: dict[str, Any] = {}
+    for name, item in params.items():
         if name.startswith(prefix):
-            *above, last = name.removeprefix(prefix).split(".")
-            place = found
-            for each in above:
-                place = place.setdefault(each, {})
-            place[last] = value
-    return found or None
+            *parents, last = name.removeprefix(prefix).split(".")
+            place = value
+            for parent in parents:
+                place = place.setdefault(parent, {})
+            place[last] = item
+    return value or None
 
 
 def _is_positive(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Fewer points where thousands would take a browser seconds to draw."""
+"""Reduce the number of points in a figure, because a browser needs seconds to draw thousands."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 T = TypeVar("T")
-Point = tuple[int, float]  # place in the curve from 1, value
+Point = tuple[int, float]  # position in the curve, starting at 1; value
 
 
 def thin(values: Sequence[float], n: int) -> list[Point]:
-    """Return about n points of a curve, in order: first, last, and the lowest and highest between.
+    """Return about n points of a curve, in order: the first, the last, and low and high points between them.
 
-    n: at least 4. A curve of no more points is returned whole.
+    Args:
+        values: The curve.
+        n: Number of points, at least 4. A shorter curve is returned completely.
     """
     points = list(enumerate(values, 1))
     if len(points) <= n:
@@ -28,7 +30,7 @@ def thin(values: Sequence[float], n: int) -> list[Point]:
 
 
 def some(items: Sequence[T], n: int) -> list[T]:
-    """Return n items, evenly chosen from first to last; all where there are no more."""
+    """Return n items, evenly distributed from first to last; all items if there are at most n."""
     if len(items) <= n:
         return list(items)
     return [items[index * (len(items) - 1) // (n - 1)] for index in range(n)]

@@ -1,4 +1,4 @@
-"""Which params make the difference between a good trial and any trial."""
+"""Which params distinguish good trials from other trials."""
 
 from __future__ import annotations
 
@@ -14,25 +14,27 @@ from smsweep.report.snapshot import Snapshot
 
 METHOD = "PED-ANOVA"
 SOURCE = "arXiv:2304.10255"
-BEST_SHARE = 0.1  # of the trials; the paper's choice
+BEST_SHARE = 0.1  # of the trials, as in the paper
 LEAST_TRIALS = 10
-N_CELLS = 64  # along an axis of numbers
+N_CELLS = 64  # of a numeric axis
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Importance:
+    """The importance of one param."""
+
     axis: Axis
     share: float  # of all params' importance, in [0, 1]
     rank_correlation: float | None  # Spearman's, of param and objective; None for categories
 
 
 def importances(snapshot: Snapshot) -> list[Importance]:
-    """Return the importance of each param, the highest first; [] while there are too few trials to tell.
+    """Return the importance of each param, the highest first; [] if there are too few trials.
 
-    For each param the density of its values in the best tenth of the trials is held against that in all of
-    them: the Pearson divergence of the two, its share of the sum. Equal densities mean that the param does not
-    matter for becoming one of the best.
+    For each param, PED-ANOVA compares the density of its values in the best tenth of the trials with that in all
+    trials, using the Pearson divergence. A param's share is its part of the sum. Equal densities mean that the
+    param does not influence which trials are the best.
     """
     scored = snapshot.scored()
     if len(scored) < LEAST_TRIALS or not snapshot.axes:
@@ -41,33 +43,33 @@ def importances(snapshot: Snapshot) -> list[Importance]:
     n_best = max(2, round(len(losses) * BEST_SHARE))
     is_best = losses <= np.partition(losses, n_best - 1)[n_best - 1]
     params = [flat_params(trial["params"]) for trial, _ in scored]
-    found: list[tuple[Axis, float, float | None]] = []
+    results: list[tuple[Axis, float, float | None]] = []
     for axis in snapshot.axes:
         places = [axis.place(each) for each in params]
         known = np.array([place is not None for place in places])
         scaled = np.array([axis.scaled(place) for place in places if place is not None])
         if len(scaled) < LEAST_TRIALS:
-            found.append((axis, 0.0, None))
+            results.append((axis, 0.0, None))
             continue
         divergence = _divergence(scaled, is_best[known], len(axis.categories))
         correlation = None if axis.categories else _spearman(scaled, losses[known]) * snapshot.goal.sign
-        found.append((axis, divergence, correlation))
-    total = sum(divergence for _, divergence, _ in found) or 1.0
+        results.append((axis, divergence, correlation))
+    total = sum(divergence for _, divergence, _ in results) or 1.0
     shares = [
         Importance(axis=axis, share=divergence / total, rank_correlation=correlation)
-        for axis, divergence, correlation in found
+        for axis, divergence, correlation in results
     ]
     return sorted(shares, key=lambda each: -each.share)
 
 
 def by_importance(snapshot: Snapshot) -> list[Axis]:
-    """Return the axes, the most important first; in their own order while nobody can tell."""
+    """Return the axes, the most important first; in their own order if the importance is unknown."""
     ranked = [each.axis for each in importances(snapshot)]
     return ranked or list(snapshot.axes)
 
 
 def _divergence(values: Floats, is_best: NDArray[np.bool_], n_categories: int) -> float:
-    """Return the Pearson divergence of the best ones' density from the density of all."""
+    """Return the Pearson divergence of the density of the best trials from the density of all trials."""
     if not is_best.any() or values.min() == values.max():
         return 0.0
     if n_categories:
@@ -83,13 +85,13 @@ def _divergence(values: Floats, is_best: NDArray[np.bool_], n_categories: int) -
 
 
 def _density(cells: NDArray[np.int_], n: int, width: float) -> Floats:
-    """Return a smoothed density over n cells that sums to 1 and is nowhere 0."""
+    """Return a smoothed density over n cells. Its sum is 1 and no cell is 0."""
     counts = np.bincount(cells, minlength=n).astype(float)
     if width > 0:
         distances = np.arange(n)[:, None] - np.arange(n)[None, :]
         kernel = np.exp(-0.5 * (distances / max(width, 0.5)) ** 2)
         counts = kernel / kernel.sum(axis=0) @ counts
-    counts += 1.0 / n  # one trial's weight spread evenly
+    counts += 1.0 / n  # the weight of one trial, evenly distributed
     return np.asarray(counts / counts.sum())
 
 
@@ -101,7 +103,7 @@ def _spearman(x: Floats, y: Floats) -> float:
 
 
 def _ranks(values: Sequence[float] | Floats) -> Floats:
-    """Return ranks; equal values share the mean of theirs."""
+    """Return ranks. Equal values get the mean of their ranks."""
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
     return np.asarray((last - (counts - 1) / 2)[inverse])

@@ -1,4 +1,4 @@
-"""Sweeps, trials and their progress as small pieces of HTML for notebooks: styles inline, no script, any theme."""
+"""Sweeps, trials and their progress as HTML for notebooks: inline styles, no scripts, light and dark themes."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 from smsweep.core.json_documents import TrialFields
 from smsweep.core.trial import flat_params
 from smsweep.report.downsample import thin
-from smsweep.report.figures.common import COLOURS
+from smsweep.report.figures.common import COLORS
 from smsweep.util.terminal_text import clean
 
 MOST_ROWS, MOST_PARAMS, MOST_CHARACTERS = 20, 12, 120
 SPARK = (120, 20)  # pixels
-# Colours are the page's own or half transparent, so that they do on a light and on a dark ground.
+# Colors are inherited from the page or half transparent, so that they suit light and dark themes.
 BOX = (
     "border:1px solid rgba(128,128,128,.4);border-radius:6px;padding:.5em .9em;margin:.3em 0;max-width:75em;"
     "font:13px/1.5 system-ui,sans-serif;color:inherit;overflow-x:auto"
@@ -24,27 +24,29 @@ CELL += "border:0"
 TABLE = "border-collapse:collapse;border:0;margin:.3em 0;font:inherit"
 SOFT = "opacity:.7"
 TRACK = "background:rgba(128,128,128,.25);border-radius:4px;height:8px;margin:.3em 0;max-width:40em"
-BLUE = COLOURS["finished"]
+BLUE = COLORS["finished"]
 
 
 def box(*parts: str) -> str:
+    """Return a box around parts of HTML."""
     return f'<div style="{BOX}">{"".join(part for part in parts if part)}</div>'
 
 
 def title(name: str, more: str, state: str) -> str:
+    """Return a line with a name, further text and a state."""
     return (
         f"<div><strong>{said(name)}</strong> <span style='{SOFT}'>{said(more)}</span> &nbsp;{badge(state)}</div>"
     )
 
 
 def badge(state: str) -> str:
-    """Return a state with a dot in its colour."""
-    dot = f'<span style="color:{COLOURS.get(state, BLUE)}">●</span>'
+    """Return a state with a dot in its color."""
+    dot = f'<span style="color:{COLORS.get(state, BLUE)}">●</span>'
     return f'<span style="white-space:nowrap">{dot} {said(state)}</span>'
 
 
 def said(value: Any) -> str:
-    """Return a value as HTML text: short numbers, nothing of a script's that could be markup."""
+    """Return a value as escaped HTML text. Floats have 6 digits, and long text is cut."""
     if value is None or value == "":
         return ""
     text = f"{value:.6g}" if isinstance(value, float) else clean(str(value))
@@ -52,12 +54,12 @@ def said(value: Any) -> str:
 
 
 def pairs(values: Mapping[str, Any]) -> str:
-    """Return `name=value` for each, as HTML text."""
+    """Return `name=value` for each value, as HTML text."""
     return " ".join(f"{said(name)}={said(value)}" for name, value in values.items())
 
 
 def facts(values: Iterable[tuple[str, str]]) -> str:
-    """Return names and HTML texts in two columns; those without a text are left out."""
+    """Return names and HTML texts in two columns. Names without text are left out."""
     rows = "".join(
         f'<tr style="background:none"><td style="{CELL};{SOFT}">{said(name)}</td>'
         f'<td style="{CELL}">{text}</td></tr>'
@@ -68,7 +70,7 @@ def facts(values: Iterable[tuple[str, str]]) -> str:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return rows of HTML texts below their columns' names."""
+    """Return rows of HTML texts below the names of their columns."""
     head = "".join(f'<th style="{CELL};font-weight:600">{said(name)}</th>' for name in columns)
     body = "".join(
         f'<tr style="background:none">{"".join(f"<td style={CELL!r}>{text}</td>" for text in row)}</tr>'
@@ -78,11 +80,11 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def trials(listed: Sequence[TrialFields], best: int | None, most: int = MOST_ROWS) -> str:
-    """Return a table of trials as `views.list_trials` has them. best: number of the one to mark."""
+    """Return a table of trials from `views.list_trials`. best: number of the trial to mark."""
     shown = listed[:most]
     params = [flat_params(trial["params"]) for trial in shown]
     names = list(dict.fromkeys(name for row in params for name in row))
-    if len(shown) > 1:  # what is the same in all tells nothing apart
+    if len(shown) > 1:  # leave out params that are equal in all trials
         names = [name for name in names if len({str(row.get(name)) for row in params}) > 1]
     names = names[:MOST_PARAMS]
     rows = [
@@ -100,6 +102,7 @@ def trials(listed: Sequence[TrialFields], best: int | None, most: int = MOST_ROW
 
 
 def bar(done: int, of: int | None) -> str:
+    """Return a progress bar; "" if the total is unknown."""
     if not of:
         return ""
     share = min(100.0, 100.0 * done / of)
@@ -108,7 +111,7 @@ def bar(done: int, of: int | None) -> str:
 
 
 def spark(values: Sequence[float]) -> str:
-    """Return a curve as a small drawing; "" for less than two values. values: finite, oldest first."""
+    """Return a curve as a small drawing; "" for fewer than two values. values: finite, oldest first."""
     if len(values) < 2:
         return ""
     points = thin(values, SPARK[0])

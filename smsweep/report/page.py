@@ -1,4 +1,4 @@
-"""One HTML file with everything in it: opens without a network, and can reach none."""
+"""Build the report: one HTML file with all its data, which needs no network and cannot use it."""
 
 from __future__ import annotations
 
@@ -17,16 +17,23 @@ from smsweep.report.sections import environment, facts, head
 from smsweep.report.snapshot import Snapshot, metric_names
 
 SCRIPTS = ("theme.js", "figures.js", "trial_table.js", "report.js")
-FIRST, LAST = ("number", "state"), ("reason",)  # columns shown at first, with the objective and params between
+FIRST, LAST = ("number", "state"), ("reason",)  # columns shown by default, around the objective and the params
 
 
 def static(name: str) -> str:
-    """Return a file of the page's own style and scripts."""
+    """Return a style sheet or script of the page."""
     return (resources.files("smsweep.report") / "static" / name).read_text(encoding="utf-8")
 
 
 def page(snapshot: Snapshot, columns: list[str], rows: Sequence[Mapping[str, Any]], plotly_js: str) -> str:
-    """Return the report. columns, rows: the export's table. plotly_js: the plotting library's source."""
+    """Return the report as HTML.
+
+    Args:
+        snapshot: The sweep.
+        columns: Columns of the exported table.
+        rows: Rows of the exported table.
+        plotly_js: Source of the plotting library.
+    """
     names = [name for name in FIGURES if name != "front" or len(metric_names(snapshot.sweep)) > 1]
     has_several = bool(snapshot.sweep["metrics"])
     goals = [f"metrics.{name}" for name in metric_names(snapshot.sweep)] if has_several else ["objective"]
@@ -52,13 +59,13 @@ def page(snapshot: Snapshot, columns: list[str], rows: Sequence[Mapping[str, Any
             static("smsweep.css"),
         ),
         "<body>",
-        '<a class="skip" href="#trials">To the table of trials</a>',
+        '<a class="skip" href="#trials">Skip to the table of trials</a>',
         facts(snapshot),
         _contents(names, has_stops=has_stops),
         "<main>",
         *(_figure(name) for name in names),
-        _section("trials", "Trials", "Every trial, with the very numbers of smsweep export."),
-        _section("stops", "Early stops", "Trials that a rule ended, and why.") if has_stops else "",
+        _section("trials", "Trials", "All trials, with the values of smsweep export."),
+        _section("stops", "Early stops", "Trials that a stopping rule stopped, and why.") if has_stops else "",
         environment(snapshot),
         "</main>",
         "<dialog aria-label='trial'></dialog>",
@@ -70,9 +77,9 @@ def page(snapshot: Snapshot, columns: list[str], rows: Sequence[Mapping[str, Any
 
 
 def policy(scripts: Iterable[str]) -> str:
-    """Return the Content-Security-Policy under which just these scripts run and nothing is loaded or sent.
+    """Return a Content-Security-Policy that allows only these scripts, and no requests.
 
-    eval: Plotly's WebGL layer, behind parallel coordinates, compiles its own shaders' glue with it.
+    It allows eval, because Plotly's WebGL layer, which draws parallel coordinates, compiles code for its shaders.
     """
     hashes = " ".join(f"'sha256-{_sha256(script)}'" for script in scripts)
     return (
@@ -82,9 +89,9 @@ def policy(scripts: Iterable[str]) -> str:
 
 
 def embedded(value: Any) -> str:
-    """Return JSON that no text in it can end early, wherever in HTML it stands."""
+    """Return JSON that is safe anywhere in HTML: no text in it can end the surrounding element."""
     text = json.dumps(value, ensure_ascii=True, separators=(",", ":"), default=str, allow_nan=False)
-    return re.sub(r"[<>&]", lambda found: f"\\u{ord(found[0]):04x}", text)
+    return re.sub(r"[<>&]", lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def _contents(names: list[str], *, has_stops: bool) -> str:

@@ -1,4 +1,4 @@
-"""The parts of a report that are text: what the sweep is, what it came to, where it comes from."""
+"""The text sections of a report: config, result and origin of the sweep."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from smsweep.core.trial import flat_params
 from smsweep.report.snapshot import Snapshot
 from smsweep.util.terminal_text import clean
 
-REASONS = 3  # of failures that are told
+REASONS = 3  # failure reasons that are shown
 
 
 def head(title: str, policy: str, style: str) -> str:
+    """Return the head element."""
     return (
         f'<head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{escape(policy)}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -23,6 +24,7 @@ def head(title: str, policy: str, style: str) -> str:
 
 
 def facts(snapshot: Snapshot) -> str:
+    """Return the header with the sweep's name, and its state, results and usage as cards."""
     sweep = snapshot.sweep
     states = ", ".join(f"{count} {state}" for state, count in sweep["trials"].items())
     expected = f" of {sweep['expected_trial_count']}" if sweep["expected_trial_count"] is not None else ""
@@ -35,11 +37,11 @@ def facts(snapshot: Snapshot) -> str:
         ("metric", "; ".join(f"{metric['name']}, {metric['goal']}" for metric in metrics)),
         ("trials", f"{sum(sweep['trials'].values())}{expected}: {states}"),
         ("best", f"{best['objective']:.6g}, trial {best['number']}" if best else ""),
-        ("front", f"{len(snapshot.front)} that no other beats" if snapshot.front else ""),
+        ("front", f"{len(snapshot.front)} trials" if snapshot.front else ""),
         ("jobs", _used(usage, "hours", "{:.3g}", " instance hours")),
         ("cost", _used(usage, "usd", "${:.2f}")),
         ("created", (sweep["created_at"] or "")[:19]),
-        ("report of", snapshot.made_at.isoformat()[:19]),
+        ("report time", snapshot.made_at.isoformat()[:19]),
     ]
     wide = [("best params", _pairs(flat_params(best["params"])) if best else "")]
     wide += [
@@ -56,27 +58,27 @@ def facts(snapshot: Snapshot) -> str:
 
 
 def environment(snapshot: Snapshot) -> str:
-    """Return how the sweep was configured and where it comes from, and how to run its trials again."""
+    """Return the section with the sweep's config and origin, and the command that reproduces a trial."""
     sweep, origin = snapshot.sweep, snapshot.origin
     git = origin.get("git", {})
     pairs = [
         ("git commit", git.get("commit", "")),
         ("git branch", git.get("branch", "")),
         ("git remote", git.get("remote", "")),
-        ("changed since that commit", "yes: the source snapshot has it" if git.get("is_dirty") else ""),
+        ("uncommitted changes", "yes, they are in the source snapshot" if git.get("is_dirty") else ""),
         ("source snapshot", sweep["source_hash"]),
         ("program", sweep["program"]),
         ("created with", f"smsweep {origin['smsweep']}, Python {origin['python']}" if origin else ""),
-        ("on", origin.get("platform", "")),
+        ("platform", origin.get("platform", "")),
     ]
-    again = f"smsweep reproduce {sweep['id']}/N"
+    command = f"smsweep reproduce {sweep['id']}/N"
     parts = [
         '<section id="config-section"><h2>Config and environment</h2>',
-        f"<p>Any trial again, with the same source, params and requirements: <code>{escape(again)}</code></p>",
+        f"<p>Run a trial again with the same source, params and requirements: <code>{escape(command)}</code></p>",
         _list(pairs),
         _text("sweep.yaml", snapshot.config),
         _text("job.yaml", snapshot.job),
-        _text("packages where it was created", "\n".join(origin.get("packages", ()))),
+        _text("installed packages", "\n".join(origin.get("packages", ()))),
         "</section>",
     ]
     return "".join(parts)
@@ -88,7 +90,7 @@ def _pairs(params: Mapping[str, Any]) -> str:
 
 
 def _used(usage: Mapping[str, Any], what: str, form: str, unit: str = "") -> str:
-    """Return what jobs used, and of which budget; "" where nobody counts."""
+    """Return the resources used, with their budget; "" if neither is known."""
     used, cap = usage[what], usage["budget"].get(what)
     if not (used or cap):
         return ""
@@ -97,7 +99,7 @@ def _used(usage: Mapping[str, Any], what: str, form: str, unit: str = "") -> str
 
 
 def _list(pairs: Iterable[tuple[str, Any]], wide: Iterable[tuple[str, Any]] = ()) -> str:
-    """Return names and values as cards; wide ones take a line each."""
+    """Return names and values as cards. Wide cards get their own line."""
     cards = [("", name, value) for name, value in pairs] + [(' class="wide"', *each) for each in wide]
     shown = "".join(
         f"<div{kind}><dt>{escape(name)}</dt><dd>{escape(str(value))}</dd></div>"

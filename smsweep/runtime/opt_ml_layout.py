@@ -1,4 +1,4 @@
-"""Where things are in a training job's file tree."""
+"""The file tree of a training job."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-CHANNEL = "smsweep"  # the channel that brings the runtime and the source; not one of the user's
+CHANNEL = "smsweep"  # the channel with the runtime and the source; not a channel of the user
 RUNTIME_ZIP = "runtime.zip"
 SOURCE_TAR = "source.tar.gz"
 
 
 class Layout:
-    """The paths under one ml root, `/opt/ml` in a container."""
+    """The paths below one ml root, which is `/opt/ml` in a container."""
 
     def __init__(self, root: str) -> None:
         self.root = os.path.abspath(root)
@@ -32,14 +32,16 @@ class Layout:
         self.output_data = self._at("output", "data")
         self.output_intermediate = self._at("output", "intermediate")
         self.failure = self._at("output", "failure")  # SageMaker shows its first 1,024 characters
-        self.success = self._at("output", "success")  # as AWS's toolkit leaves it
-        self.params = self._at("smsweep")  # the trial's params as files, for the script to read
+        self.success = self._at("output", "success")  # written by AWS's toolkit, too
+        self.params = self._at("smsweep")  # the trial's params as files for the script
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Layout:
+        """Return the layout below SMSWEEP_ML_ROOT, or below /opt/ml if it is not set."""
         return cls(environ.get("SMSWEEP_ML_ROOT") or "/opt/ml")
 
     def channel(self, name: str) -> str:
+        """Return the folder of an input channel."""
         return self._at("input", "data", name)
 
     def _at(self, *parts: str) -> str:

@@ -1,4 +1,4 @@
-"""Files in a folder that others can write to: opened only if they are regular files, and put in place whole."""
+"""Files in a folder that other users can write to: opens only regular files, and replaces a file atomically."""
 
 from __future__ import annotations
 
@@ -8,12 +8,17 @@ import fcntl
 import os
 import stat
 
-# Opening a pipe blocks until its other end is open, and a link leads anywhere.
+# Opening a pipe blocks until its other end is open, and a link can lead to any file.
 _SAFE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def open_plain(path: str, flags: int = os.O_RDONLY, mode: int = 0o666) -> int:
-    """Open a regular file and return its descriptor. Never blocks, follows no link at the end of the path.
+    """Open a regular file and return its descriptor. Never blocks; follows no link at the end of the path.
+
+    Args:
+        path: Path of the file.
+        flags: As for os.open.
+        mode: Mode of a new file.
 
     Raises:
         OSError: With EISDIR if the path is a folder, ELOOP if it is a link, EINVAL or ENXIO if it is a pipe, a
@@ -24,7 +29,7 @@ def open_plain(path: str, flags: int = os.O_RDONLY, mode: int = 0o666) -> int:
         kind = os.fstat(fd).st_mode
         if not stat.S_ISREG(kind):
             raise OSError(errno.EISDIR if stat.S_ISDIR(kind) else errno.EINVAL, "not a regular file", path)
-        fcntl.fcntl(fd, fcntl.F_SETFL, flags & os.O_APPEND)  # who inherits it expects it to block
+        fcntl.fcntl(fd, fcntl.F_SETFL, flags & os.O_APPEND)  # programs that inherit it expect it to block
     except BaseException:
         os.close(fd)
         raise
@@ -32,7 +37,7 @@ def open_plain(path: str, flags: int = os.O_RDONLY, mode: int = 0o666) -> int:
 
 
 def write_whole(path: str, text: str) -> None:
-    """Write a small file under another name, then put it in place, whatever is there.
+    """Write a small file under another name, then replace `path` with it, whatever kind of file that is.
 
     Raises:
         OSError: If the path is a folder, or the file cannot be written.

@@ -1,4 +1,4 @@
-"""A clock that nobody sets."""
+"""A clock that cannot be set."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ _PROC = "/proc/uptime"
 
 
 def uptime_s() -> float:
-    """Return seconds since this machine was started, the same for all of its processes.
+    """Return the seconds since this machine was started, the same for all of its processes.
 
-    Time in which the machine was suspended counts on Linux. Without /proc it is Python's monotonic clock, which
-    begins at the start of the machine, too, on the systems that smsweep supports.
+    On Linux the time includes suspended time. Without /proc it is Python's monotonic clock, which also begins at
+    the start of the machine on the systems that smsweep supports.
     """
     try:
         with open(_PROC, "rb") as file:

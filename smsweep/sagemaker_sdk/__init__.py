@@ -1,1 +1,1 @@
-"""The SageMaker SDK's objects, and the images of its frameworks: the only place that imports the SDK."""
+"""Convert objects of the SageMaker SDK. The only package that imports the SDK."""

@@ -1,4 +1,4 @@
-"""From the request that an SDK would send to a template of ours: what a trial or smsweep owns is taken out."""
+"""Convert the request that the SDK would send to a job template, without the fields that smsweep sets itself."""
 
 from __future__ import annotations
 
@@ -23,29 +23,34 @@ DEFAULT_CHANNEL = "training"  # SDK v2's name for the only channel
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
-    """The user's code, where the object names it."""
+    """The user's code, if the object names it."""
 
     folder: str = ""  # absolute; "" for none
     program: str = ""  # relative to the folder; "" for none
 
 
 def job_template(request: Mapping[str, Any], params: Mapping[str, Any], source: Source) -> JobTemplate:
-    """Return the template of a request.
+    """Return the job template of a request.
 
-    request: as the SDK makes it; what is None in it is left out. params: fixed hyperparameters, typed.
-    Raises ConfigError for a value that no request can hold, such as a variable of a SageMaker pipeline.
+    Args:
+        request: The request of the SDK. None values are left out.
+        params: Fixed hyperparameters with their types.
+        source: The user's code.
+
+    Raises:
+        ConfigError: For a value that a request cannot contain, such as a variable of a SageMaker pipeline.
     """
     try:
         fields: dict[str, Any] = json.loads(json.dumps(_without_none(request)))
         hyperparameters = {name: json.dumps(value) for name, value in params.items()}
     except TypeError as err:
-        raise ConfigError(f"estimator: {err}; a sweep needs plain values, no variables of a pipeline") from err
+        raise ConfigError(f"estimator: {err}; use plain values instead of pipeline variables") from err
     for owned in ("TrainingJobName", "HyperParameters", "ExperimentConfig"):
         fields.pop(owned, None)
     if hyperparameters:
         fields["HyperParameters"] = hyperparameters
     if fields.get("ResourceConfig", {}).get("InstanceType", "").startswith("local"):
-        del fields["ResourceConfig"]  # the SDK's word for this machine, which `backend` chooses here
+        del fields["ResourceConfig"]  # the SDK's local mode; smsweep's `backend` selects the machine
     for channel in fields.get("InputDataConfig", ()):
         channel["DataSource"] = _local_as_s3(channel["DataSource"])
     secrets, environment = {}, {}
@@ -67,21 +72,22 @@ def job_template(request: Mapping[str, Any], params: Mapping[str, Any], source: 
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Let the SDK make a request. Raises ConfigError for what it complains of."""
+    """Call the SDK to make a request. Raises ConfigError for its errors."""
     try:
         yield
     except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as err:
         raise ConfigError(f"estimator: {err}") from err
-    except (BotoCoreError, ClientError, Boto3Error) as err:  # it asks what a role's name stands for, and the like
+    except (BotoCoreError, ClientError, Boto3Error) as err:  # the SDK looks up a role by its name, for example
         raise ConfigError(
-            f"estimator: the SDK asked AWS: {err}; it need not where the role is an ARN and all data are in S3"
+            f"estimator: a request of the SDK to AWS failed: {err}; use an ARN as the role, and data in S3"
         ) from err
 
 
 def find_source(source_dir: str | PathLike[str] | None, program: str | PathLike[str] | None) -> Source:
-    """Return where the code is; without a source_dir, the folder of the program.
+    """Return the folder and the program of the code. Without a source_dir it is the folder of the program.
 
-    Raises ConfigError for a source that is not a folder of this machine, or lacks the program.
+    Raises:
+        ConfigError: If the source is not a folder on this machine, or does not contain the program.
     """
     program = None if program is None else fspath(program)
     if source_dir is None:
@@ -91,31 +97,31 @@ def find_source(source_dir: str | PathLike[str] | None, program: str | PathLike[
     source_dir = fspath(source_dir)
     if "://" in source_dir or source_dir.endswith(".tar.gz"):
         raise ConfigError(
-            f"estimator.source_dir: expected a folder, got {source_dir}; smsweep uploads the source itself, once"
+            f"estimator.source_dir: expected a folder, got {source_dir}; smsweep uploads the source itself"
         )
     folder = Path(source_dir).expanduser().absolute()
     if program is None:
         return Source(folder=str(folder))
     script = Path(normpath(folder / program))
     if not script.is_relative_to(folder) or not script.is_file():
-        raise ConfigError(f"estimator.source_dir: {folder} has no file {program}")
+        raise ConfigError(f"estimator.source_dir: {folder} has no file {program}; correct the path")
     return Source(folder=str(folder), program=script.relative_to(folder).as_posix())
 
 
 def refuse(key: str, what_to_do: str) -> ConfigError:
-    """Return the error for a setting that has no place in a sweep."""
-    return ConfigError(f"estimator.{key}: has no place in a sweep; {what_to_do}")
+    """Return the error for a setting that a sweep does not support."""
+    return ConfigError(f"estimator.{key}: is not supported in a sweep; {what_to_do}")
 
 
 def channel(name: str, uri: str) -> dict[str, Any]:
-    """Return the request's channel for a URI or a path of this machine."""
+    """Return the request's channel for a URI or a path on this machine."""
     if "://" not in uri:
         uri = Path(uri).expanduser().absolute().as_uri()
     return {"ChannelName": name, "DataSource": _s3_source(uri)}
 
 
 def _local_as_s3(source: dict[str, Any]) -> dict[str, Any]:
-    """Return a channel's source with a folder of this machine written as our backends read it."""
+    """Return a channel's source; a folder on this machine becomes a file:// URI, which smsweep's backends read."""
     if "FileDataSource" in source:  # v2's local mode
         return _s3_source(source["FileDataSource"]["FileUri"])
     file_system = source.get("FileSystemDataSource", {})

@@ -1,4 +1,4 @@
-"""Which compiler takes which object of the SageMaker SDK, known by its classes without importing the SDK."""
+"""Select the compiler for an object of the SageMaker SDK by its class, without importing the SDK."""
 
 from __future__ import annotations
 
@@ -21,11 +21,17 @@ COMPILERS: Mapping[str, Compile] = LazyTable(
 
 
 def template(obj: Any, inputs: Any = None) -> JobTemplate:
-    """Compile an Estimator (SDK v2) or a ModelTrainer (v3), which stays as it is, into a job template.
+    """Compile an Estimator (SDK v2) or a ModelTrainer (v3) into a job template. The object is not changed.
 
-    inputs: what its `fit` or `train` takes, or channel name -> URI with either. Where everything it names is in
-    S3 and its role is an ARN, nothing is asked of AWS. Raises UsageError for another object, ConfigError for
-    what a sweep cannot run.
+    No request is sent to AWS if all data are in S3 and the role is an ARN.
+
+    Args:
+        obj: The Estimator or ModelTrainer.
+        inputs: The argument of its `fit` or `train`, or a mapping of channel names to URIs.
+
+    Raises:
+        UsageError: For any other object.
+        ConfigError: For settings that a sweep does not support.
     """
     for ancestor in type(obj).__mro__:
         name = f"{ancestor.__module__}.{ancestor.__qualname__}"
@@ -33,5 +39,5 @@ def template(obj: Any, inputs: Any = None) -> JobTemplate:
             return COMPILERS[name](obj, inputs)
     raise UsageError(
         f"estimator: expected an Estimator or a ModelTrainer of the SageMaker SDK, got {type(obj).__name__}; "
-        "a job.yaml is given as job="
+        "pass a job.yaml as job="
     )

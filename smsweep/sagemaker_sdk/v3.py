@@ -1,4 +1,4 @@
-"""ModelTrainer of the SageMaker SDK 3.x, which 2.x has as `sagemaker.modules`."""
+"""ModelTrainer of the SageMaker SDK 3.x, which is `sagemaker.modules` in 2.x."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ IGNORE_FILE = ".smsweepignore"
 
 
 def template(trainer: Any, inputs: Any = None) -> JobTemplate:
-    """Return what `train(inputs)` would send, less the SDK's drivers and its copy of the source.
+    """Return the request of `train(inputs)` as a template, without the SDK's drivers and its copy of the source.
 
-    Raises ConfigError.
+    Raises:
+        ConfigError: For settings that a sweep does not support.
     """
     _check(trainer)
     if isinstance(inputs, str):
@@ -36,38 +37,38 @@ def template(trainer: Any, inputs: Any = None) -> JobTemplate:
     request = _request(trainer, None if named else inputs)
     channels = request.get("InputDataConfig") or []
     request["InputDataConfig"] = [
-        *(given for given in channels if given["ChannelName"] not in named),
+        *(item for item in channels if item["ChannelName"] not in named),
         *(channel(name, str(uri)) for name, uri in named.items()),
     ]
-    made = job_template(request, trainer.hyperparameters or {}, _source(trainer.source_code))
-    return replace(made, command=_command(trainer.distributed, made.request.get("ResourceConfig", {})))
+    compiled = job_template(request, trainer.hyperparameters or {}, _source(trainer.source_code))
+    return replace(compiled, command=_command(trainer.distributed, compiled.request.get("ResourceConfig", {})))
 
 
 def _check(trainer: Any) -> None:
     if trainer._temp_recipe_train_dir is not None:
-        raise refuse("training_recipe", "a recipe brings a program of its own; give a script as entry_script")
+        raise refuse("training_recipe", "a recipe has its own program; set entry_script to a script")
     source = trainer.source_code
     if source is None:
         return
     if source.command:
-        raise refuse("source_code.command", "name it, as a list, as the sweep's command")
+        raise refuse("source_code.command", "use the sweep's `command`, which is a list")
     if source.requirements not in (None, REQUIREMENTS):
-        raise refuse("source_code.requirements", f"name the file {REQUIREMENTS}, at the top of source_dir")
+        raise refuse("source_code.requirements", f"rename the file to {REQUIREMENTS}, at the top of source_dir")
     extra = set(source.ignore_patterns or ()) - set(type(source)().ignore_patterns or ())
     if extra and not Path(source.source_dir or ".", IGNORE_FILE).exists():
         raise refuse(
             "source_code.ignore_patterns",
-            f"write {', '.join(sorted(extra))} into {IGNORE_FILE} in source_dir, a pattern a line",
+            f"write {', '.join(sorted(extra))} into {IGNORE_FILE} in source_dir, one pattern per line",
         )
 
 
 def _command(distributed: Any, resources: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return how the script is started; () where the trainer leaves that open."""
+    """Return the command that starts the script; () if the trainer does not define one."""
     if not distributed:
         return ()
     kind, per_host = type(distributed).__name__, getattr(distributed, "process_count_per_node", None)
     try:
-        if kind == "Torchrun" and distributed.smp is None:  # its library for model parallelism
+        if kind == "Torchrun" and distributed.smp is None:  # smp: SageMaker's library for model parallelism
             return torchrun(resources, per_host)
         if kind == "MPI":
             return mpirun(resources, per_host, distributed.mpi_additional_options or ())
@@ -83,15 +84,15 @@ def _source(source: Any) -> Source:
 def _request(trainer: Any, inputs: Any) -> dict[str, Any]:
     """Return the CreateTrainingJob request of a trainer without a source, so that nothing is uploaded.
 
-    The call is the one that the SDK makes for AWS Batch. It changes the trainer: it is a copy that it gets, which
-    shares only the session, and has none of the folders that a trainer deletes when it goes.
+    The call is the one that the SDK makes for AWS Batch. It changes the trainer, so it gets a copy, which shares
+    only the session, and has none of the folders that a trainer deletes at its end.
     """
     session = trainer.sagemaker_session
     memo = {id(session): session, id(trainer._temp_code_dir): None}
     own = copy.deepcopy(trainer, memo)
     own.source_code = None
     checkpoints = own.checkpoint_config
-    if checkpoints is not None and not checkpoints.s3_uri:  # a trial's backend chooses; the SDK would ask AWS
+    if checkpoints is not None and not checkpoints.s3_uri:  # the backend chooses it; the SDK would send a request
         own.checkpoint_config = None
     with translated():
         request: dict[str, Any] = own._create_training_job_args(input_data_config=inputs, boto3=True)

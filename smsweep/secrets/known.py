@@ -1,4 +1,4 @@
-"""What must never be shown or stored of what a script says: the secrets that this machine knows."""
+"""The secrets that this machine knows, which must never be shown or stored."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from smsweep.secrets.redact import environment_secrets, redact
 from smsweep.secrets.rules import looks_random
 from smsweep.secrets.wandb_key import find_wandb_key
 
-MIN_SURE = 16  # characters of what is taken for a secret wherever it stands
+MIN_SURE = 16  # characters of a value that is a secret wherever it occurs
 
 
 def known_secrets(environ: Mapping[str, str], template: JobTemplate | None = None) -> tuple[str, ...]:
-    """Return what must not leave this machine, wherever it stands: nobody writes such a value by chance.
+    """Return the secrets that must not leave this machine in any file: values that nobody writes by chance.
 
-    Of what an environment's names call secret only what looks drawn by chance: a person's word may be in any file.
+    A variable that only its name marks as a secret counts only if its value looks random.
     """
     sure = {
         *_named(environ, template),
@@ -34,20 +34,26 @@ def known_secrets(environ: Mapping[str, str], template: JobTemplate | None = Non
 def make_redact(
     environ: Mapping[str, str], template: JobTemplate | None = None, also: Iterable[str] = ()
 ) -> Callable[[str], str]:
-    """Return a function that masks secrets in a text, one line or a million. also: values known to be some.
+    """Return a function that masks secrets in a text of any length.
 
-    They are what an environment's names call secret, what the template's `secrets` refer to in it, the W&B key of
-    this machine, and whatever has the form of a key. Secrets kept in AWS are not known here, only their form.
+    It masks the values of variables whose names mark them as secrets, the variables that the template's `secrets`
+    refer to, the W&B key of this machine, and everything that has the form of a key. Values of secrets in AWS are
+    not known, so only their form is masked.
+
+    Args:
+        environ: Environment of this machine.
+        template: The sweep's job template.
+        also: Further secrets.
     """
     named = {*_named(environ, template), *also}
     return functools.partial(redact, secrets=environment_secrets(environ, also=named))
 
 
 def _named(environ: Mapping[str, str], template: JobTemplate | None) -> set[str]:
-    """Return what a template refers to here, and the W&B key."""
+    """Return the values of the template's references on this machine, and the W&B key."""
     references = template.secrets.values() if template else ()
     named = {environ.get(reference.removeprefix(ENV), "") for reference in references if reference.startswith(ENV)}
-    with contextlib.suppress(ConfigError):  # of a broken netrc; whoever needs the key will hear of it
+    with contextlib.suppress(ConfigError):  # a broken netrc; code that needs the key reports it
         found = find_wandb_key(environ)
         named |= {found.value} if found else set()
     return named

@@ -1,4 +1,4 @@
-"""Secrets masked in what is shown of a sweep: reports, pages."""
+"""Mask secrets in the JSON data of reports and pages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from smsweep.secrets.redact import redact
 
 
 class Cleaner:
-    """Masks secrets in all texts of JSON data; each different text is looked at once."""
+    """Masks secrets in all texts of JSON data. Each different text is checked once."""
 
     def __init__(self, secrets: tuple[str, ...]) -> None:
         self._secrets = secrets

@@ -1,4 +1,4 @@
-"""Mask secrets in what is shown: logs, reports, --json."""
+"""Mask secrets in output: logs, reports, --json."""
 
 from __future__ import annotations
 
@@ -12,21 +12,24 @@ from smsweep.secrets.rules import SHAPES, URL_PASSWORD, is_placeholder
 from smsweep.secrets.scan import secret_spans
 
 MASK = "***"
-MIN_LENGTH = 8  # characters of a value that only its name calls secret: shorter ones would mask half of any text
-MIN_LENGTH_KNOWN = 4  # of one that was said to be a secret
+MIN_LENGTH = 8  # characters of a value that only its name marks as a secret; shorter values occur in any text
+MIN_LENGTH_KNOWN = 4  # of a value that the user has declared to be a secret
 
 _SECRET_NAME = re.compile(
     r"(?i)(?:^|_)(?:key|apikey|token|secret|password|passwd|passphrase|credentials?|access_key_id)$"
 )
-_WORDS = re.compile(r"[A-Za-z_.-]+")  # SORT_KEY=val_loss: a key of another kind
+_WORDS = re.compile(r"[A-Za-z_.-]+")  # SORT_KEY=val_loss is not a secret key
 _NUMBER = re.compile(r"[0-9.]+")
 
 
 def environment_secrets(environ: Mapping[str, str], also: Iterable[str] = ()) -> tuple[str, ...]:
-    """Return the values of an environment that must not be shown, longest first, each once.
+    """Return the secret values of an environment, longest first, each once.
 
-    Those whose name says so (`*_KEY`, `*_TOKEN`, `*_PASSWORD`, ...) and passwords inside URLs.
-    also: values known to be secrets.
+    These are variables with the name of a secret (`*_KEY`, `*_TOKEN`, `*_PASSWORD`, ...) and passwords in URLs.
+
+    Args:
+        environ: The environment.
+        also: Further secrets.
     """
     named = (value for name, value in environ.items() if _SECRET_NAME.search(name) and not _is_other(name, value))
     in_urls = (value[a:b] for value in environ.values() for a, b in secret_spans(URL_PASSWORD, value))
@@ -36,14 +39,14 @@ def environment_secrets(environ: Mapping[str, str], also: Iterable[str] = ()) ->
 
 
 def _is_other(name: str, value: str) -> bool:
-    """Tell whether something called a key is one of a table or a dict."""
+    """Return True for a `key` that is the key of a table or a dict, not a secret."""
     return name.lower().endswith("key") and _WORDS.fullmatch(value) is not None
 
 
 def redact(text: str, secrets: tuple[str, ...] = ()) -> str:
-    """Replace by `***` the given secrets, and all that has the unmistakable form of one.
+    """Replace the given secrets, and everything with the form of a secret, by `***`.
 
-    A secret is also found as JSON and URLs write it. Line ends stay where they are.
+    Secrets are also found in the notation of JSON and URLs. Line ends do not move.
     """
     if secrets:
         text = _matcher(secrets).sub(MASK, text)
@@ -53,7 +56,7 @@ def redact(text: str, secrets: tuple[str, ...] = ()) -> str:
 
 
 def _masked(text: str, spans: Sequence[tuple[int, int]]) -> str:
-    """Replace spans, which are in order and apart. In one pass: a hostile log has tens of thousands of them."""
+    """Replace spans, which are sorted and do not overlap, in one pass: a log may contain tens of thousands."""
     parts, at = [], 0
     for start, end in spans:
         parts += [text[at:start], MASK, "\n" * text.count("\n", start, end)]
@@ -71,11 +74,11 @@ def _matcher(secrets: tuple[str, ...]) -> re.Pattern[str]:
             *(json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]),
         )
     }
-    # The longest first: one secret may begin like another.
+    # The longest first, because one secret may be a prefix of another.
     return re.compile("|".join(_pattern(s) for s in sorted(spellings, key=len, reverse=True)))
 
 
 def _pattern(spelling: str) -> str:
-    """Find a secret anywhere, but one that is a number not within another: 0.4812 is a loss like any other."""
+    """Return a pattern for a secret. A numeric secret does not match inside a longer number, such as a loss."""
     escaped = re.escape(spelling)
     return rf"(?<![0-9.]){escaped}(?![0-9.])" if _NUMBER.fullmatch(spelling) else escaped

@@ -1,4 +1,4 @@
-"""Secrets that a job is to find in its environment because they are in the caller's."""
+"""Secrets of a job that are variables in the environment of the caller."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ from smsweep.runtime.job.secrets import ENV, PREFIX
 
 
 def check_here(template: JobTemplate, environ: Mapping[str, str]) -> None:
-    """Raise JobRejected if a secret of the template is a variable that `environ` does not have."""
+    """Raise JobRejected for a missing variable. Checks jobs on this machine (see backends.table.SETTINGS)."""
     _values(_variables(template.secrets), environ)
 
 
 def check_away(template: JobTemplate) -> None:
-    """Raises JobRejected for what no job on another machine sees."""
+    """Raise JobRejected for secrets that jobs on other machines cannot read."""
     for problem in unseen(_variables(template.secrets)):
         raise JobRejected(problem)
 
 
 def unseen(variables: Mapping[str, str]) -> Iterator[str]:
-    """Yield what is wrong with secrets that are variables of this machine, for jobs on another."""
+    """Yield an error for each secret that is a variable of this machine, for jobs on other machines."""
     for name, variable in variables.items():
         yield (
-            f"secret {name}: {variable} is a variable of this machine, which no training job sees; `smsweep auth` "
-            "puts its value into Secrets Manager"
+            f"secret {name}: {variable} is a variable of this machine, which training jobs cannot read; store its "
+            "value in Secrets Manager with `smsweep auth`"
         )
 
 
 def env_references(request: TrainingJobRequest) -> dict[str, str]:
-    """Return each secret that the request refers to by a variable's name, and that name."""
-    given = request.get("Environment", {}).items()
-    return _variables({name.removeprefix(PREFIX): value for name, value in given if name.startswith(PREFIX)})
+    """Return the variables that the request's secrets refer to, by the secret's name."""
+    environment = request.get("Environment", {}).items()
+    return _variables({name.removeprefix(PREFIX): value for name, value in environment if name.startswith(PREFIX)})
 
 
 def secret_values(request: TrainingJobRequest, environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the values of those secrets, to be given to a job on this machine.
+    """Return the values of these secrets for a job on this machine.
 
-    Those kept in AWS are not here: the job fetches them itself. Raises JobRejected for a missing one.
+    Secrets in AWS are not included, because the job fetches them. Raises JobRejected for a missing variable.
     """
     return _values(env_references(request), environ)
 
@@ -50,5 +50,7 @@ def _variables(secrets: Mapping[str, str]) -> dict[str, str]:
 def _values(variables: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
     for name, variable in variables.items():
         if not environ.get(variable):
-            raise JobRejected(f"secret {name}: {variable} is not set here; set it, or change secrets in job.yaml")
+            raise JobRejected(
+                f"secret {name}: {variable} is not set on this machine; set it, or change secrets in job.yaml"
+            )
     return {name: environ[variable] for name, variable in variables.items()}

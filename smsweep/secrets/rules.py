@@ -1,7 +1,7 @@
-"""What a secret looks like: few kinds, each one hard to mistake.
+"""Rules that recognize secrets.
 
-A scan that cries wolf is switched off, so a rule must name its secret by a prefix of its own, or by the name
-it is assigned to together with a value that looks drawn by chance.
+Users switch off a scan with false alarms. Therefore each rule needs a distinctive prefix, or the name that the
+value is assigned to together with a value that looks random.
 """
 
 from __future__ import annotations
@@ -17,35 +17,35 @@ import re2
 
 
 class LinearPattern:
-    """A pattern that needs RE2: by backtracking, `-eyJ-eyJ-eyJ...` takes seconds for a megabyte of log."""
+    """A pattern that needs RE2: with backtracking, `-eyJ-eyJ-eyJ...` takes seconds per megabyte of log."""
 
     def __init__(self, pattern: str) -> None:
         options = re2.Options()
-        options.log_errors = False  # to stderr, past everything
+        options.log_errors = False  # RE2 would write to stderr directly
         self._regex = re2.compile(pattern, options)
         self.groupindex: dict[str, int] = self._regex.groupindex
 
     def finditer(self, text: str) -> Iterator[Any]:
-        """Yield the matches, as those of `re`."""
+        """Yield the matches, like `re`."""
         return iter(self._regex.finditer(text.encode("utf-8", "replace").decode()))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rule:
-    kind: str  # for a person: "a W&B API key"
+    kind: str  # for messages: "a W&B API key"
     regex: re.Pattern[str] | LinearPattern  # the group `value` is the secret
-    hint: str = ""  # a part of every match: where it is missing, the slower regex need not run
-    shown: int = 0  # first characters of the value that every secret of the kind has, and may be shown
-    is_certain: bool = False  # the value is known to be one, whatever it looks like
-    must_look_random: bool = False  # the form or name alone does not prove it
+    hint: str = ""  # a substring of every match; a text without it needs no slow search
+    shown: int = 0  # number of first characters that every secret of the kind has, so that they may be shown
+    is_certain: bool = False  # the value is known to be a secret, whatever its form
+    must_look_random: bool = False  # the form or name alone is not sufficient
 
 
 def _rule(kind: str, regex: str, hint: str = "", **options: bool | int) -> Rule:
     return Rule(kind=kind, regex=re.compile(regex), hint=hint, **options)  # type: ignore[arg-type]  # fields of Rule
 
 
-# `name = `, `"name": `, `name: str = `, `get("name", `, `("--name", default=`, and as a sweep has its parameters,
-# `name: {value: `; behind it comes the value.
+# `name = `, `"name": `, `name: str = `, `get("name", `, `("--name", default=`, and, for the parameters of a sweep,
+# `name: {value: `. The value follows.
 _ASSIGNED = (
     r"""["']?\]?[ \t]*(?::[ \t]*\w{1,20}[ \t]*=|=>|[=:,])[ \t]*"""
     r"""(?:type[ \t]*=[ \t]*\w{1,20}[ \t]*,[ \t]*)?(?:default[ \t]*=[ \t]*)?"""
@@ -61,7 +61,7 @@ URL_PASSWORD = _rule(
     r"://[^\s:/@\"'<>{}$]{0,100}:(?P<value>[^\s:/@\"'<>{}$]{6,200})@(?!localhost\b|127\.|host\b)",
 )
 
-# Recognised wherever they stand, by a prefix or a form of their own: also masked in logs.
+# Recognized anywhere by a distinctive prefix or form: also masked in logs.
 SHAPES = (
     _rule("a W&B API key", r"\b(?P<value>wandb_v1_\w{40,120})", hint="wandb_v1_", shown=9),
     _rule("an AWS access key id", r"\b(?P<value>A[KS]IA[A-Z2-7]{16})\b", hint="IA", shown=4),
@@ -116,7 +116,7 @@ SHAPES = (
     URL_PASSWORD,
 )
 
-# Recognised by the name they are assigned to.
+# Recognized by the name that the value is assigned to.
 ASSIGNMENTS = (
     _rule(
         "a W&B API key",
@@ -127,7 +127,7 @@ ASSIGNMENTS = (
         rf"(?i:wandb[_-]?(?:api[_-]?)?(?:key|token|secret)){_ASSIGNED}"
         r"[rb]?[\"']?(?P<value>(?:\w{1,30}-)?[0-9a-f]{40})\b",
     ),
-    _rule(  # as Kubernetes and task definitions write a variable
+    _rule(  # a variable in Kubernetes and in task definitions
         "a secret by its name",
         r"[\"']?[Nn]ame[\"']?[ \t]*:[ \t]*[\"']?\w{0,60}(?:API_?KEY|SECRET|PASSWORD|TOKEN|ACCESS_KEY)"
         r"[\"']?[ \t]*,?\s{1,80}"
@@ -151,8 +151,8 @@ ASSIGNMENTS = (
     ),
 )
 
-# Recognised by a name that only promises a secret, and a value that looks like one. In code only a value in
-# quotes counts: without them it is an expression. `...:123456789012:secret:name` only says where one is.
+# Recognized by a name that suggests a secret, with a value that looks like one. In code the value must be in
+# quotes; otherwise it is an expression. `...:123456789012:secret:name` is only a reference.
 GENERIC = _rule(
     "a secret by its name",
     rf"(?<!\d:){_NAME}{_ASSIGNED}[rb]?(?P<quote>[\"'])?(?P<value>[\w+/=.~!@#%^&*-]{{20,200}})"
@@ -165,35 +165,35 @@ KNOWN = "a secret that this machine knows"
 
 
 def known_rule(value: str) -> Rule:
-    """Return the rule that finds a secret whose value is known."""
+    """Return the rule that finds a secret with a known value."""
     regex = re.compile(f"(?P<value>{re.escape(value)})")
     return Rule(kind=KNOWN, regex=regex, is_certain=True)
 
 
-_UUID = re.compile(r"(?i)[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # names a request or a page far more often
+_UUID = re.compile(r"(?i)[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # most UUIDs identify requests or pages
 _PLACEHOLDER = re.compile(
     r"(?i)x{4}|\*{3}|\.\.\.|your|example|change_?-?me|placeholder|dummy|redacted|insert|replace|sample"
     r"|^(?:password|passwd|secret|token|passphrase)$|^(?:sha|md)\d+[-:]|[<>{}]|^\$"
 )
 _COUNTED = re.compile(r"(?i)12345678|abcdefgh|deadbeef")
-FULL_LENGTH = 32  # from here on what counts up may be the key of somebody's test server, and is one, too
+FULL_LENGTH = 32  # a value with counting digits of this length may be the key of a test server, which is a secret
 
 
 def is_placeholder(value: str) -> bool:
-    """Tell whether a value stands for a secret rather than being one: `<key>`, `your-key`, `${KEY}`, `xxxx`."""
-    # Not in all of a long value: by chance, one of the words stands somewhere in a few keys of a thousand.
+    """Return True for a placeholder of a secret: `<key>`, `your-key`, `${KEY}`, `xxxx`."""
+    # Only the start of a long value: in a few random keys of a thousand one of these words occurs by chance.
     return bool(_PLACEHOLDER.search(value[:100])) or len(set(value)) < min(8, len(value) / 2)
 
 
 def counts_up(value: str) -> bool:
-    """Tell whether a value is one as instructions print it to show a key's form: `sk-12345678...`."""
+    """Return True for a value with counting digits, as in documentation: `sk-12345678...`."""
     return len(value) < FULL_LENGTH and _COUNTED.search(value) is not None
 
 
 def looks_random(value: str) -> bool:
-    """Tell whether a value of 20 characters or more was drawn by chance rather than named by a person.
+    """Return True if a value of at least 20 characters looks random.
 
-    Chance mixes letters and digits closely; `bert-base-uncased-v2` and `MyLongSecretName1` do not.
+    Random values alternate between letters and digits; `bert-base-uncased-v2` and `MyLongSecretName1` do not.
     """
     if len(value) < 20 or _UUID.fullmatch(value):
         return False

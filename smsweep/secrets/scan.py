@@ -1,4 +1,4 @@
-"""Find secrets in what is about to leave this machine: the source, job.yaml, sweep.yaml."""
+"""Find secrets in files that are about to leave this machine: the source, job.yaml, sweep.yaml."""
 
 from __future__ import annotations
 
@@ -41,29 +41,33 @@ _PARAMETER = re.compile(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:
-    """Where a secret is, and never what it is."""
+    """The location of a secret, without the secret."""
 
-    file: str  # name as scanned
-    line: int  # 1-based, where the value begins
-    key: str  # the name it is assigned to; "" when there is none
+    file: str  # name as passed to the scan
+    line: int  # of the start of the value, starting at 1
+    key: str  # the name that the value is assigned to; "" for none
     kind: str  # "a W&B API key"
-    excerpt: str  # `WANDB_API_KEY = ***`: what to look for, without the secret
+    excerpt: str  # `WANDB_API_KEY = ***`: the text to search for, without the secret
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}: {self.excerpt}: looks like {self.kind}"
 
 
 def scan_text(name: str, text: str, known: Iterable[str] = ()) -> list[Finding]:
-    """Return what looks like a secret, by ascending line, each once.
+    """Return the secrets in a text, in order of line, each once.
 
-    name: of the file; its suffix tells configuration, where values stand without quotes, from code.
-    known: secrets that are found wherever they stand.
-    Not findings: placeholders, and what `smsweep: allow-secret` stands beside or, as a comment, above.
+    Placeholders are ignored, and values with a comment `smsweep: allow-secret` on their line or on the line above.
+
+    Args:
+        name: Name of the file. Its suffix distinguishes configuration, with values without quotes, from code.
+        text: Content of the file.
+        known: Secrets that are found in any context.
     """
+    # The first rule that matches a value determines its kind.
     # The first to claim a value names its kind.
     rules = [*SHAPES, *ASSIGNMENTS, GENERIC, *(known_rule(value) for value in known if value in text)]
     file = PurePosixPath(name)
-    if file.name in _LOCK_FILES or file.suffix == ".lock":  # full of hashes
+    if file.name in _LOCK_FILES or file.suffix == ".lock":  # they contain many hashes
         rules.remove(GENERIC)
     is_config = file.suffix.lower() in _CONFIG_SUFFIXES
     claimed = bytearray(len(text))
@@ -85,7 +89,7 @@ def scan_text(name: str, text: str, known: Iterable[str] = ()) -> list[Finding]:
 
 
 def secret_spans(rule: Rule, text: str) -> list[tuple[int, int]]:
-    """Return where a rule finds its secrets, placeholders left out."""
+    """Return the spans of the secrets that a rule finds, without placeholders."""
     if rule.hint not in text:
         return []
     group = rule.regex.groupindex["value"]
@@ -103,15 +107,15 @@ def _is_secret(rule: Rule, value: str) -> bool:
 
 
 def refuse_secrets(findings: Sequence[Finding]) -> None:
-    """Raise SourceError that names the findings, file and key; return when there is none."""
+    """Raise SourceError with file and key of each finding. Does nothing without findings."""
     if findings:
         places = "\n".join(f"  {finding}" for finding in findings[:SHOWN_FINDINGS])
         if len(findings) > SHOWN_FINDINGS:
             places += f"\n  and {len(findings) - SHOWN_FINDINGS} more"
         raise SourceError(
             f"a secret would be stored with the sweep and in every job:\n{places}\n"
-            "take it out and name it under `secrets:` in job.yaml, or leave the file out with .smsweepignore; "
-            "where it is none, write `# smsweep: allow-secret` on its line"
+            "remove it and use `secrets:` in job.yaml, or exclude the file with .smsweepignore; "
+            "if it is not a secret, write `# smsweep: allow-secret` on its line"
         )
 
 
@@ -121,7 +125,7 @@ def _finding(name: str, line: int, text: str, start: int, rule: Rule, claimed: b
         text, max(nearby, text.rfind("\n", nearby, start) + 1), start
     )
     key = ""
-    # What stands before a value may be a secret too, as in a table of tokens.
+    # The text before a value may be a secret, too, as in a table of tokens.
     if before and not looks_random(before[1]) and not any(claimed[before.start(1) : before.end(1)]):
         key = before[1]
     masked = f"{text[start : start + rule.shown]}***"
@@ -135,7 +139,7 @@ def _finding(name: str, line: int, text: str, start: int, rule: Rule, claimed: b
 
 
 def _allowed_lines(lines: Sequence[str]) -> set[int]:
-    """Return the 1-based numbers of lines that may hold a secret: a comment allows the line below it too."""
+    """Return the numbers of lines that may contain a secret. A comment line also allows the line below it."""
     allowed = set()
     for number, line in enumerate(lines, start=1):
         if _ALLOWED.search(line):
@@ -143,29 +147,35 @@ def _allowed_lines(lines: Sequence[str]) -> set[int]:
     return allowed
 
 
-SCANNED_BYTES = 1024**2  # of each text, from its beginning
+SCANNED_BYTES = 1024**2  # of each text, from its start
 
 
 class FileScan:
-    """name: of the file, see scan_text. known: secrets that are found wherever they stand."""
+    """Scans a file while it is read.
+
+    Args:
+        name: Name of the file, see scan_text.
+        known: Secrets that are found in any context.
+    """
 
     def __init__(self, name: str, known: Sequence[str] = ()) -> None:
         self._name = name
         self._known = known
         self._head = bytearray()
         self._left = [value.encode() for value in known]
-        self._found: list[tuple[int, int]] = []  # offset and line of each known secret, where it first stands
+        self._found: list[tuple[int, int]] = []  # offset and line of the first occurrence of each known secret
         self._overlap = max(map(len, self._left), default=1) - 1
-        self._window = b""  # the end of what was fed: a secret may lie across two pieces
-        self._offset, self._line = 0, 1  # where the window begins
+        self._window = b""  # end of the data so far, because a secret may span two pieces
+        self._offset, self._line = 0, 1  # of the start of the window
 
     def feed(self, data: bytes) -> None:
+        """Scan the next piece of the file."""
         self._head += data[: SCANNED_BYTES - len(self._head)]
         if self._left:
             self._search(self._window + data)
 
     def findings(self) -> list[Finding]:
-        """Return what was found, once all of the file was fed."""
+        """Return the findings. Call it after the whole file was fed."""
         text = _decode(bytes(self._head))
         in_text = [] if text is None else scan_text(self._name, text, self._known)
         behind = 0 if text is None else len(self._head)
@@ -187,7 +197,7 @@ class FileScan:
 
 
 def _decode(data: bytes) -> str | None:
-    """Return the text of a file, or None if it is none."""
+    """Return the text of a file, or None for a binary file."""
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return data.decode("utf-16", errors="replace")
     return None if b"\0" in data[:8192] else data.decode(errors="replace")

@@ -1,4 +1,4 @@
-"""Find the W&B key as wandb finds it, and put it where training jobs can fetch it."""
+"""Find the W&B key in the places where wandb finds it."""
 
 from __future__ import annotations
 
@@ -14,26 +14,23 @@ from urllib.parse import urlsplit
 from smsweep.errors import ConfigError
 
 WANDB_KEY = "WANDB_API_KEY"
-
-
 DEFAULT_HOST = "api.wandb.ai"
 
-
-# What wandb takes for a key before it asks the server: forty characters or more, behind a prefix where the server
-# is one's own; or a JSON Web Token.
+# The forms of a key that wandb accepts before it asks the server: at least 40 characters, with a prefix for a
+# self-hosted server, or a JSON Web Token.
 WANDB_KEY_FORM = re.compile(r"\w{40,}|[^-]*-[\w-]{40,}|[\w-]+\.[\w-]+\.[\w-]+")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Found:
-    """A secret, and where it was: only the latter is ever shown."""
+    """A secret and its location. Only the location may be shown."""
 
     value: str
     where: str
 
 
 def find_wandb_key(environ: Mapping[str, str]) -> Found | None:
-    """Return the key that `wandb.init()` would use here: WANDB_API_KEY, wandb's settings, netrc; None for none."""
+    """Return the key that `wandb.init()` uses on this machine: WANDB_API_KEY, wandb's settings, or netrc."""
     settings = _settings(environ)
     found = _variable(environ, WANDB_KEY)
     if found is None and settings.get("api_key"):
@@ -47,11 +44,11 @@ def _variable(environ: Mapping[str, str], name: str) -> Found | None:
 
 
 def _home(environ: Mapping[str, str]) -> Path:
-    return Path(environ.get("HOME") or os.path.expanduser("~"))  # noqa: PTH111 - pathlib's raises where there is no home
+    return Path(environ.get("HOME") or os.path.expanduser("~"))  # noqa: PTH111 - pathlib raises without a home folder
 
 
 def _settings(environ: Mapping[str, str]) -> dict[str, str]:
-    """Read wandb's settings files; those of the working directory count more."""
+    """Read wandb's settings files. Those of the working directory take precedence."""
     user = Path(environ.get("WANDB_CONFIG_DIR") or _home(environ) / ".config" / "wandb") / "settings"
     settings: dict[str, str] = {}
     for file in (user, Path("wandb") / "settings"):
@@ -59,7 +56,9 @@ def _settings(environ: Mapping[str, str]) -> dict[str, str]:
         try:
             parser.read(file)
         except (configparser.Error, UnicodeDecodeError) as err:
-            raise ConfigError(f"{file}: not settings of wandb: {type(err).__name__}") from None
+            raise ConfigError(
+                f"{file}: not a valid settings file of wandb: {type(err).__name__}; correct it"
+            ) from None
         if parser.has_section("default"):
             settings |= dict(parser["default"])
     return settings
@@ -71,14 +70,14 @@ def _netrc(environ: Mapping[str, str], host: str) -> Found | None:
     for file in candidates:
         try:
             entry = netrc.netrc(file).authenticators(host)
-        except OSError:  # it is not there, or not for us to read
+        except OSError:  # missing or not readable
             continue
         except UnicodeDecodeError:
-            raise ConfigError(f"{file}: not a netrc file: it is no text in UTF-8") from None
+            raise ConfigError(f"{file}: not a valid netrc file: it is not UTF-8 text; save it as UTF-8") from None
         except netrc.NetrcParseError as err:
             raise ConfigError(
-                f"{file}:{err.lineno}: not a netrc file: {err.msg}"
-            ) from None  # it may quote a secret
+                f"{file}:{err.lineno}: not a valid netrc file: {err.msg}; correct the line"
+            ) from None  # the cause may quote a secret
         if entry and entry[2]:
             return Found(value=entry[2], where=str(file))
     return None

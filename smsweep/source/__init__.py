@@ -1,1 +1,1 @@
-"""The source bundle: which files travel with a sweep, packed once, under the hash of their content."""
+"""The source bundle: the files of a sweep, packed once and named by the hash of their content."""

@@ -1,4 +1,4 @@
-"""What a packed source is, and the hash it is named by."""
+"""The source bundle and its hash."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-MAX_DEPTH = 100  # folders around a file; more is a mistake or an attack, and breaks tools that recurse
+MAX_DEPTH = 100  # folders around a file; more is a mistake or an attack, and breaks recursive tools
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,6 +21,7 @@ class Member:
 
     @property
     def mode(self) -> int:
+        """File mode of the member in the archive."""
         return 0o755 if self.is_executable else 0o644
 
 
@@ -35,10 +36,10 @@ class Bundle:
 
 
 def content_hash(members: Iterable[Member]) -> str:
-    """Return 64 hex digits that stand for names, modes and contents.
+    """Return 64 hex digits that identify names, modes and contents.
 
-    Not for the archive's bytes: those depend on the version of zlib, and the same source must have the same
-    hash on any machine.
+    The hash does not depend on the bytes of the archive, which vary with the version of zlib: the same source must
+    have the same hash on any machine.
     """
     digest = hashlib.sha256(b"smsweep source 1\0")
     for member in sorted(members, key=lambda member: member.name):
@@ -47,5 +48,5 @@ def content_hash(members: Iterable[Member]) -> str:
 
 
 def bundle_path(folder: Path, source_hash: str) -> Path:
-    """Return where a folder of bundles keeps the one with that hash."""
+    """Return the path of the bundle with a hash in a folder of bundles."""
     return folder / f"{source_hash}.tar.gz"

@@ -1,4 +1,4 @@
-"""Which files of a folder make up the source of a sweep."""
+"""Select the files of a folder that belong to the source of a sweep."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from smsweep.source.ignore import Rules
 
 log = logging.getLogger(__name__)
 
-MAX_BYTES = 256 * 1024**2  # of a source in all: it is downloaded by every job
+MAX_BYTES = 256 * 1024**2  # of a source; every job downloads it
 MAX_ENTRIES = 100_000  # files and folders; more is a data set, or links that multiply
-MANY_FILES = 5_000  # each trial takes a second to unpack so many
+MANY_FILES = 5_000  # unpacking so many files takes a second per trial
 
-# Never part of a source, whatever an ignore file says: keys, histories, caches, and logs of earlier runs.
+# Never part of a source, even if an ignore file includes them: keys, histories, caches, and logs of earlier runs.
 ALWAYS_LEFT_OUT = Rules().below(
     "",
     """
@@ -64,21 +64,21 @@ class SourceFile:
     """One file of a source."""
 
     name: str  # relative to the source folder, with `/`
-    path: Path  # where its content is read: links resolved
+    path: Path  # of its content, with links resolved
     size: int  # bytes, when it was listed
     is_executable: bool  # by its owner
-    may_hold_secrets: bool = False  # its author has asked for that; no scan looks into it
+    may_hold_secrets: bool = False  # the user has allowed secrets in it, so it is not scanned
 
 
 @dataclass(frozen=True, slots=True)
 class _Folder:
-    """A folder still to be listed."""
+    """A folder that is still to be listed."""
 
     path: Path  # links resolved
     name: str  # "" for the root, else "a/b/"
     own: Rules  # of .smsweepignore files
     git: Rules  # of .gitignore files
-    above: tuple[Path, ...]  # folders on the way here, links resolved, to notice a link that leads back
+    above: tuple[Path, ...]  # its parent folders, with links resolved, to detect links to one of them
 
 
 def collect(
@@ -88,22 +88,29 @@ def collect(
     max_bytes: int = MAX_BYTES,
     max_entries: int = MAX_ENTRIES,
 ) -> list[SourceFile]:
-    """List the files of a source by ascending name.
+    """List the files of a source, sorted by name.
 
-    Left out are ALWAYS_LEFT_OUT, virtual environments, the folders in leave_out (smsweep's own), and what
-    .smsweepignore and .gitignore files at any level say; where both speak of a path, .smsweepignore wins.
-    requirements.txt at the root is carried even if .gitignore has it: the job installs from it.
-    A link stands for the content of its target, which must lie in the folder. Empty folders do not travel.
+    The list does not contain ALWAYS_LEFT_OUT, virtual environments, the folders in leave_out, and the files that
+    .smsweepignore and .gitignore files at any level exclude. .smsweepignore takes precedence over .gitignore.
+    requirements.txt at the root is included even if .gitignore excludes it, because the job installs from it.
+    A link is replaced by the content of its target, which must be in the folder. Empty folders are not included.
 
-    Raises SourceError for an empty source, one over a limit, a link that leads out, back or nowhere, and
-    anything that is neither file nor folder.
+    Args:
+        root: The source folder.
+        leave_out: Folders to exclude, such as smsweep's own.
+        max_bytes: Limit for the size of all files.
+        max_entries: Limit for the number of files and folders.
+
+    Raises:
+        SourceError: If the source is empty or exceeds a limit, or contains a broken link, a link to a target
+            outside or to a parent folder, or an entry that is neither a file nor a folder.
     """
     try:
         real_root = root.resolve(strict=True)
     except OSError as err:
-        raise SourceError(f"{root}: no such source folder; check `source_dir`") from err
+        raise SourceError(f"{root}: no such source folder; correct `source_dir`") from err
     if not real_root.is_dir():
-        raise SourceError(f"{root}: is a file; `source_dir` must be the folder that holds the script")
+        raise SourceError(f"{root}: is a file; set `source_dir` to the folder that contains the script")
     outside = frozenset(path.resolve() for path in leave_out)
 
     files: list[SourceFile] = []
@@ -119,21 +126,21 @@ def collect(
             if n_entries > max_entries:
                 raise SourceError(
                     f"{root}: the source has more than {max_entries:,} files and folders, many of them in "
-                    f"{_fullest(files, folders)}; add that to {root / '.smsweepignore'}"
+                    f"{_fullest(files, folders)}; add it to {root / '.smsweepignore'}"
                 )
     total = sum(file.size for file in files)
     if total > max_bytes:
         offenders = ", ".join(f"{name} ({human_size(size)})" for name, size in _biggest(files))
         raise SourceError(
-            f"{root}: the source is {human_size(total)} and may be {human_size(max_bytes)}; biggest: {offenders}; "
-            f"add a line for what the script does not need to {root / '.smsweepignore'}, "
-            "and hand data to the job as an input channel"
+            f"{root}: the source is {human_size(total)}, more than {human_size(max_bytes)}; largest: {offenders}; "
+            f"add what the script does not need to {root / '.smsweepignore'}, "
+            "and pass data to the job as an input channel"
         )
     if not files:
-        raise SourceError(f"{root}: nothing to pack: the folder is empty or all of it is ignored")
+        raise SourceError(f"{root}: the source is empty, or all of its files are ignored; check .smsweepignore")
     if len(files) > MANY_FILES:
         log.warning(
-            "each trial unpacks %s files of %s, many of them in %s; if the script can do without, add that to %s",
+            "each trial unpacks %s files of %s, many of them in %s; exclude what the script does not need with %s",
             *(f"{len(files):,}", root, _fullest(files, ()), root / ".smsweepignore"),
         )
     return sorted(files, key=lambda file: file.name)
@@ -142,7 +149,7 @@ def collect(
 def _list(
     root: Path, real_root: Path, folder: _Folder, outside: frozenset[Path]
 ) -> Iterator[SourceFile | _Folder]:
-    """Yield what a folder holds and is not left out."""
+    """Yield the entries of a folder that are not excluded."""
     try:
         with os.scandir(folder.path) as scan:
             entries = {entry.name: entry for entry in scan}
@@ -177,7 +184,7 @@ def _list(
         if entry.is_symlink():
             path = _follow(shown, path, real_root)
             if path in folder.above or path == folder.path:
-                raise SourceError(f"{shown}: the link leads back to a folder above it; ignore or remove it")
+                raise SourceError(f"{shown}: the link leads to a folder above it; ignore or remove it")
             if _is_always_left_out(path.relative_to(real_root), is_dir):
                 log.debug("source: left out %s, a link to %s", shown, path)
                 continue
@@ -189,13 +196,13 @@ def _list(
             raise SourceError(f"{str(shown)!a}: the name is not UTF-8; rename or ignore it") from err
         if is_dir:
             if len(folder.above) >= MAX_DEPTH:
-                raise SourceError(f"{shown}: lies more than {MAX_DEPTH} folders deep; ignore or move it")
+                raise SourceError(f"{shown}: is more than {MAX_DEPTH} folders deep; ignore or move it")
             yield _Folder(path, f"{name}/", own, git, (*folder.above, folder.path))
             continue
         try:
             status = path.stat()
         except OSError as err:
-            raise SourceError(f"{shown}: went away while the source was read; try again") from err
+            raise SourceError(f"{shown}: was removed while the source was read; try again") from err
         if not stat.S_ISREG(status.st_mode):
             raise SourceError(f"{shown}: is a pipe, socket or device; ignore or remove it")
         yield SourceFile(
@@ -207,33 +214,33 @@ def _read_rules(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as err:
-        raise SourceError(f"{path}: cannot be read as UTF-8 text: {err}") from err
+        raise SourceError(f"{path}: cannot be read as UTF-8 text: {err}; save it as UTF-8") from err
 
 
 def _follow(shown: Path, path: Path, real_root: Path) -> Path:
-    """Return what a link leads to, or say why that cannot be packed."""
+    """Return the target of a link, or raise SourceError if it cannot be packed."""
     try:
         target = path.resolve(strict=True)
-    except (OSError, RuntimeError) as err:  # RuntimeError: links in a circle, before Python 3.13
-        raise SourceError(f"{shown}: the link leads nowhere ({path.readlink()}); ignore or remove it") from err
+    except (OSError, RuntimeError) as err:  # RuntimeError: a cycle of links, before Python 3.13
+        raise SourceError(f"{shown}: the link is broken ({path.readlink()}); ignore or remove it") from err
     if not target.is_relative_to(real_root):
         raise SourceError(
             f"{shown}: the link leads out of the source, to {target}; copy the file, ignore the link, "
-            "or hand data to the job as an input channel"
+            "or pass data to the job as an input channel"
         )
     return target
 
 
 def _is_always_left_out(path: Path, is_dir: bool) -> bool:
-    """Tell of a path, or of any folder above it."""
+    """Return True if a path or one of its parent folders is always excluded."""
     steps = [*reversed(path.parents[:-1]), path] if path.parts else []
     return any(ALWAYS_LEFT_OUT.verdict(step.as_posix(), is_dir or step != path) for step in steps)
 
 
 def _biggest(files: Iterable[SourceFile], n: int = 5) -> list[tuple[str, int]]:
-    """Return the n biggest files or folders and their sizes, none inside another.
+    """Return the n largest files or folders and their sizes, none inside another.
 
-    A folder stands for its content unless one entry in it makes up more than half: then that one is named.
+    A folder is replaced by an entry in it that has more than half of its size.
     """
     sizes: dict[str, int] = {}
     biggest_child: dict[str, int] = {}
@@ -247,8 +254,8 @@ def _biggest(files: Iterable[SourceFile], n: int = 5) -> list[tuple[str, int]]:
         biggest_child[parent] = max(biggest_child.get(parent, 0), size)
     chosen: list[tuple[str, int]] = []
     for name, size in sorted(sizes.items(), key=lambda item: (-item[1], item[0])):
-        is_told_by_child = name.endswith("/") and biggest_child[name] * 2 > size
-        if not is_told_by_child and not any(name.startswith(f) for f, _ in chosen if f.endswith("/")):
+        is_shown_by_child = name.endswith("/") and biggest_child[name] * 2 > size
+        if not is_shown_by_child and not any(name.startswith(f) for f, _ in chosen if f.endswith("/")):
             chosen.append((name, size))
         if len(chosen) == n:
             break
@@ -256,7 +263,7 @@ def _biggest(files: Iterable[SourceFile], n: int = 5) -> list[tuple[str, int]]:
 
 
 def _fullest(files: Iterable[SourceFile], folders: Iterable[_Folder]) -> str:
-    """Return the entry of the root that most of the listed files and folders lie in."""
+    """Return the entry of the root that contains most of the listed files and folders."""
     counts: dict[str, int] = {}
     for name in (*(file.name for file in files), *(folder.name for folder in folders)):
         top = name.split("/")[0] + ("/" if "/" in name else "")
@@ -265,7 +272,7 @@ def _fullest(files: Iterable[SourceFile], folders: Iterable[_Folder]) -> str:
 
 
 def human_size(n_bytes: int) -> str:
-    """Return a size for a person, such as `1.2 GiB`."""
+    """Return a size in a readable form, such as `1.2 GiB`."""
     size = float(n_bytes)
     for unit in ("bytes", "KiB", "MiB", "GiB"):
         if size < 1024:

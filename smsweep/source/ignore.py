@@ -1,8 +1,7 @@
 """The pattern language of .gitignore and .smsweepignore.
 
-Written here rather than taken from a library because a walk that prunes folders needs to know whether a pattern
-matches a path *itself*; the libraries at hand answer for the path or any folder above it, and then `*`,
-`!*/`, `!*.py` goes wrong.
+This is not a library, because a walk that skips folders must know whether a pattern matches a path *itself*. The
+available libraries answer for the path or any parent folder, and then the patterns `*`, `!*/`, `!*.py` fail.
 Source: gitignore(5), and `git check-ignore` as the oracle of the tests.
 """
 
@@ -11,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-# POSIX classes inside brackets, as git knows them: ASCII only.
+# POSIX character classes in brackets, as git implements them: ASCII only.
 _CLASSES = {
     "alnum": "0-9A-Za-z",
     "alpha": "A-Za-z",
@@ -32,12 +31,13 @@ _CLASSES = {
 class Pattern:
     """One line of an ignore file."""
 
-    regex: re.Pattern[str]  # of the path below the ignore file's folder, or of its last name alone
-    is_anchored: bool  # had a slash before its end: speaks of the whole path
-    is_negated: bool  # began with `!`: brings back what an earlier line left out
-    is_dir_only: bool  # ended with a slash
+    regex: re.Pattern[str]  # for the path below the ignore file's folder, or only for its last part
+    is_anchored: bool  # contains a slash before its end: matches the whole path
+    is_negated: bool  # starts with `!`: includes paths that an earlier line excludes
+    is_dir_only: bool  # ends with a slash
 
     def matches(self, name: str, is_dir: bool) -> bool:
+        """Return True if the pattern matches a path below the ignore file's folder."""
         if self.is_dir_only and not is_dir:
             return False
         return self.regex.fullmatch(name if self.is_anchored else name.rpartition("/")[2]) is not None
@@ -45,20 +45,23 @@ class Pattern:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The ignore files that speak of one folder's entries: its own and those of the folders above."""
+    """The ignore files that apply to the entries of one folder: its own and those of its parents."""
 
     layers: tuple[tuple[str, tuple[Pattern, ...]], ...] = ()  # (folder as "" or "a/b/", its lines), root first
 
     def below(self, folder: str, text: str) -> Rules:
-        """Return the rules inside a folder ("" or "a/b/") whose own ignore file says `text`."""
+        """Return the rules inside a folder ("" or "a/b/") with an ignore file of content `text`."""
         patterns = parse(text)
         return Rules((*self.layers, (folder, patterns))) if patterns else self
 
     def verdict(self, name: str, is_dir: bool) -> bool | None:
-        """Tell whether a path is left out; None when no line speaks of it.
+        """Return True if a path is excluded, False if it is included, None if no line matches.
 
-        name: relative to the root, `a/b`. Its folders are taken as not left out: do not walk into those that are.
-        The nearest ignore file has the say, and within it the last line that matches.
+        The nearest ignore file takes precedence, and in it the last line that matches.
+
+        Args:
+            name: Path relative to the root, such as `a/b`. Its parent folders must not be excluded.
+            is_dir: Whether it is a folder.
         """
         for folder, patterns in reversed(self.layers):
             relative = name.removeprefix(folder)
@@ -69,13 +72,13 @@ class Rules:
 
 
 def parse(text: str) -> tuple[Pattern, ...]:
-    """Read an ignore file. Blank lines, comments and lines that can never match are dropped, as git does."""
+    """Parse an ignore file. Drops blank lines, comments and lines that can never match, like git."""
     patterns = (_parse_line(line.removesuffix("\r")) for line in text.split("\n"))
     return tuple(pattern for pattern in patterns if pattern)
 
 
 def _parse_line(line: str) -> Pattern | None:
-    # Trailing spaces count only behind a backslash; a backslash with nothing behind it matches nothing.
+    # Trailing spaces count only after a backslash; a backslash at the end matches nothing.
     trimmed = re.fullmatch(r"((?:\\.|[^\\])*?) *", line)
     if line.startswith("#") or trimmed is None:
         return None
@@ -97,7 +100,7 @@ def _parse_line(line: str) -> Pattern | None:
 
 
 def _translate(glob: str) -> str | None:
-    """Return the regular expression of a glob; None when it can never match, "" for an empty one."""
+    """Return the regular expression of a glob; None if it can never match, "" for an empty glob."""
     regex, at = "", 0
     while at < len(glob):
         char = glob[at]
@@ -130,13 +133,13 @@ def _translate(glob: str) -> str | None:
 
 
 def _translate_bracket(glob: str, at: int) -> tuple[str, int] | None:
-    """Return the expression of `[...]` and the position behind it; None when it is never closed.
+    """Return the expression of `[...]` and the position after it; None without a closing bracket.
 
-    at: the position behind the opening bracket.
+    at: the position after the opening bracket.
     """
     is_negated = glob[at : at + 1] in ("!", "^")
     at += is_negated
-    members, first, start = "", at, ""  # start: the character that a following `-` would make a range of
+    members, first, start = "", at, ""  # start: the first character of a range, if a `-` follows
     while at < len(glob) and (glob[at] != "]" or at == first):
         named = re.compile(r"\[:(\w*):\]").match(glob, at)
         if named:

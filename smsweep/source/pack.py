@@ -1,4 +1,4 @@
-"""Write a source into one archive: the same content gives the same hash, on any machine."""
+"""Pack a source into one archive. The same content has the same hash on any machine."""
 
 from __future__ import annotations
 
@@ -26,22 +26,30 @@ CHUNK = 1024**2  # bytes held in memory at a time
 def pack(
     files: Iterable[SourceFile], into: Path, *, found: Sequence[Finding] = (), known: Sequence[str] = ()
 ) -> Bundle:
-    """Write `<hash>.tar.gz` into a folder of bundles and return what it is.
+    """Write `<hash>.tar.gz` into a folder of bundles.
 
-    An intact bundle of the same content is kept and returned. The archive appears under its name only when all
-    of it is on the disk; after a crash at most a hidden `*.partial` file is left, which nobody reads.
-    Each file is read once, so what is hashed and searched for secrets is what is packed.
+    An intact bundle with the same content is reused. The archive gets its name only when it is complete on the
+    disk; a crash leaves at most a hidden `*.partial` file. Each file is read once, so that the content that is
+    hashed and scanned for secrets is the content that is packed.
 
-    found: secrets in what goes with the files, told of together with those in them. known: secrets that the files
-    must not have, whatever they look like.
-    Raises SourceError when a file vanishes, changes or cannot be read, when there is a secret, or the folder
-    cannot be written.
+    Args:
+        files: The files of the source.
+        into: The folder of bundles, which is created if necessary.
+        found: Secrets found elsewhere, which are reported together with those in the files.
+        known: Secrets that the files must not contain, whatever their form.
+
+    Returns:
+        The bundle.
+
+    Raises:
+        SourceError: If a file is removed, changes or cannot be read, if there is a secret, or the folder cannot be
+            written.
     """
     partial = into / f".{uuid.uuid4().hex}.partial"
     made = [folder for folder in (into, *into.parents) if not folder.exists()]
     try:
         into.mkdir(mode=0o700, parents=True, exist_ok=True)
-        partial.touch(mode=0o644, exist_ok=False)  # not writable by others, whatever the umask
+        partial.touch(mode=0o644, exist_ok=False)  # not writable by other users, independent of the umask
         with partial.open("wb") as raw:
             readers = _write(files, raw, known)
             _refuse_secrets(readers, found)
@@ -57,18 +65,18 @@ def pack(
     except OSError as err:
         raise SourceError(
             f"{into}: the source bundle cannot be written: {err.strerror or err}; "
-            "make room there, or set SMSWEEP_DIR to another folder"
+            "free some space, or set SMSWEEP_DIR to another folder"
         ) from err
     finally:
         with suppress(OSError):
             partial.unlink()
-        with suppress(OSError):  # where there is a bundle now
+        with suppress(OSError):  # the folder contains a bundle
             for folder in made:
                 folder.rmdir()
 
 
 def hash_files(files: Iterable[SourceFile], *, found: Sequence[Finding] = (), known: Sequence[str] = ()) -> str:
-    """Return the hash that `pack` would give, writing nothing. Raises SourceError as `pack` does."""
+    """Return the hash of `pack` without writing a file. Raises SourceError like `pack`."""
     readers = []
     for file in files:
         with open_listed(file, known) as reader:
@@ -81,7 +89,7 @@ def hash_files(files: Iterable[SourceFile], *, found: Sequence[Finding] = (), kn
 
 def _write(files: Iterable[SourceFile], raw: IO[bytes], known: Sequence[str]) -> list[_HashingReader]:
     readers = []
-    # No file name and no time in either header, and no owner: nothing of this machine or moment.
+    # The headers contain no file name, time or owner, so that they do not depend on the machine or time.
     with (
         gzip.GzipFile(filename="", mode="wb", compresslevel=GZIP_LEVEL, fileobj=raw, mtime=0) as zipped,
         tarfile.open(fileobj=zipped, mode="w", format=tarfile.PAX_FORMAT) as tar,
@@ -91,7 +99,7 @@ def _write(files: Iterable[SourceFile], raw: IO[bytes], known: Sequence[str]) ->
             info.size = file.size
             with open_listed(file, known) as reader:
                 info.mode = reader.member().mode
-                tar.addfile(info, reader)  # type: ignore[arg-type]  # it calls read() and nothing else
+                tar.addfile(info, reader)  # type: ignore[arg-type]  # tarfile calls only read()
             readers.append(reader)
     return readers
 
@@ -101,17 +109,18 @@ def _refuse_secrets(readers: Iterable[_HashingReader], found: Sequence[Finding])
 
 
 class _HashingReader:
-    """Reads a file that must still be as it was when it was listed."""
+    """Reads a file, and raises SourceError if it has changed since it was listed."""
 
     def __init__(self, file: SourceFile, raw: IO[bytes], known: Sequence[str]) -> None:
         self.n_read = 0
-        self.findings: list[Finding] = []  # once the file has been read to its end
+        self.findings: list[Finding] = []  # complete after `scan`
         self._file = file
         self._raw = raw
         self._digest = hashlib.sha256()
         self._scan = FileScan(file.name, known)
 
     def read(self, n: int) -> bytes:
+        """Read n bytes. Raises SourceError if the file has fewer."""
         try:
             data = self._raw.read(n)
         except OSError as err:
@@ -125,11 +134,12 @@ class _HashingReader:
         return data
 
     def scan(self) -> None:
-        """Look for secrets in what was read."""
+        """Scan the content for secrets."""
         self.findings = self._scan.findings()
-        del self._scan  # and what it keeps of the file
+        del self._scan  # frees the content
 
     def member(self) -> Member:
+        """Return the member for this file."""
         return Member(
             name=self._file.name,
             size=self._file.size,
@@ -140,7 +150,7 @@ class _HashingReader:
 
 @contextmanager
 def open_listed(file: SourceFile, known: Sequence[str] = ()) -> Iterator[_HashingReader]:
-    """Open a file for as long as it stays what was listed; raise SourceError when it is not."""
+    """Open a listed file for reading. Raises SourceError if it changes before the end of the block."""
     try:
         raw = file.path.open("rb")
     except FileNotFoundError as err:
@@ -163,8 +173,8 @@ def open_listed(file: SourceFile, known: Sequence[str] = ()) -> Iterator[_Hashin
 
 def _changed(file: SourceFile) -> SourceError:
     return SourceError(
-        f"{file.path}: changed or went away while the source was packed; try again, "
-        "or add it to .smsweepignore if something keeps writing it"
+        f"{file.path}: changed or was removed while the source was packed; try again, "
+        "or add it to .smsweepignore if a program keeps writing it"
     )
 
 

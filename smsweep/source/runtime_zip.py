@@ -1,4 +1,4 @@
-"""The runtime as one zip that any Python from 3.8 on can start: `python3 runtime.zip`."""
+"""Build the runtime as one zip that Python 3.8 and newer can start: `python3 runtime.zip`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import zipfile
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent
-EPOCH = (1980, 1, 1, 0, 0, 0)  # the oldest date a zip can say: the same files give the same bytes
-# What comes before the import is for a Python that cannot even read the runtime: its image is told by its name.
+EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date of a zip; a constant, so that the same files give the same bytes
+# The lines before the import run on a Python that is too old to parse the runtime.
 MAIN = b"""import os
 import sys
 
@@ -29,17 +29,17 @@ sys.exit(main())
 
 @functools.cache
 def runtime_zip() -> bytes:
-    """Return the zip: `__main__.py`, the lazy `smsweep/__init__.py` with its version, and smsweep/runtime.
+    """Return the zip: `__main__.py`, `smsweep/__init__.py` with its version, and smsweep/runtime.
 
-    Beside each module lies its bytecode for the Python that runs now: a zip has no __pycache__, and without it
-    every trial compiles the runtime again (15 to 25 ms for `import smsweep` in the script alone). Other Pythons
-    pass over bytecode that is not theirs. Nothing is deflated, so that no Python has to load zlib for it. The
-    same smsweep on the same Python gives the same bytes.
+    Each module has its bytecode for the current Python next to it: a zip has no __pycache__, and without bytecode
+    every trial compiles the runtime again (15 to 25 ms for `import smsweep` alone). Other versions of Python
+    ignore the bytecode. The files are not compressed, so that Python need not load zlib. The same smsweep on the
+    same Python gives the same bytes.
     """
     sources = {f"smsweep/{name}": (PACKAGE / name).read_bytes() for name in ("__init__.py", "_version.py")}
     for path in (PACKAGE / "runtime").rglob("*.py"):
         name = path.relative_to(PACKAGE.parent).as_posix()
-        is_hook = path.name == "sitecustomize.py"  # Python looks for it at the top
+        is_hook = path.name == "sitecustomize.py"  # Python imports it from the top
         sources[path.name if is_hook else name] = path.read_bytes()
     members = {"__main__.py": MAIN, **sources}
     for name, source in sources.items():
@@ -54,9 +54,9 @@ def runtime_zip() -> bytes:
 
 
 def _bytecode(name: str, source: bytes) -> bytes:
-    """Return a .pyc that is never checked against its source (PEP 552): both travel together."""
+    """Return a .pyc that Python does not compare with its source (PEP 552), because both are in the same zip."""
     code = compile(source, name, "exec", dont_inherit=True)
-    # Format 2 of marshal: later ones depend on which strings this process happens to share.
+    # Format 2 of marshal: later formats depend on the strings that this process shares.
     return (
         importlib.util.MAGIC_NUMBER
         + (0b01).to_bytes(4, "little")  # by hash, unchecked

@@ -1,4 +1,4 @@
-"""Read a source bundle as if a stranger had made it."""
+"""Read a source bundle without trusting its content."""
 
 from __future__ import annotations
 
@@ -18,27 +18,31 @@ from smsweep.source.bundle import MAX_DEPTH, Bundle, Member, content_hash
 
 MAX_UNPACKED_BYTES = 8 * 1024**3  # of all members
 MAX_MEMBERS = 200_000
-MAX_HEADER_BYTES = 32 * 1024  # around one member: headers, a long name, padding, what is read ahead
+MAX_HEADER_BYTES = 32 * 1024  # around one member: headers, a long name, padding, read-ahead
 CHUNK = 1024**2
 
-Sink = Callable[[Member, IO[bytes]], Member]  # takes a member's content, returns it with its sha256
+Sink = Callable[[Member, IO[bytes]], Member]  # receives a member and its content, returns it with its sha256
 
 
 def open_bundle(path: Path, *, expect: str | None = None, max_bytes: int = MAX_UNPACKED_BYTES) -> Bundle:
-    """List a bundle and check it, writing nothing.
+    """List and check a bundle without writing files.
 
-    expect: the hash it must have; None takes it from the file's name, where that is a hash.
-    max_bytes: of all contents.
-    Raises SourceError, naming the member: not a plain file, an absolute path or one that leads out, a
-    name twice, too much content; and for a damaged archive or another hash.
+    Args:
+        path: The archive.
+        expect: The expected hash. None takes it from the file name, if that is a hash.
+        max_bytes: Limit for the size of all contents.
+
+    Raises:
+        SourceError: If a member is not a plain file, has an absolute path or one that leads out, or occurs twice,
+            if the contents are too large, the archive is damaged, or the hash differs. Names the member.
     """
     return _read(path, expect, max_bytes, lambda member, content: _copy(member, content, None))
 
 
 def extract(path: Path, into: Path, *, expect: str | None = None, max_bytes: int = MAX_UNPACKED_BYTES) -> Bundle:
-    """Unpack a bundle into a new or empty folder: all of it, checked as by `open_bundle`, or nothing."""
+    """Unpack a bundle into a new or empty folder, completely or not at all. Checks it like `open_bundle`."""
     if into.exists() and (not into.is_dir() or any(into.iterdir())):
-        raise SourceError(f"{into}: is not an empty folder; name a new one to unpack the source into")
+        raise SourceError(f"{into}: is not an empty folder; name a new folder for the source")
     try:
         into.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=into.parent, prefix=f".{into.name}.") as scratch:
@@ -64,44 +68,46 @@ def _read(path: Path, expect: str | None, max_bytes: int, sink: Sink) -> Bundle:
                 _check(path, info)
                 n_bytes += info.size
                 if info.name in names:
-                    raise SourceError(f"{path}: {info.name!r} is in it twice; do not use it")
+                    raise SourceError(f"{path}: {info.name!r} occurs twice; do not use this archive")
                 if n_bytes > max_bytes or len(members) >= MAX_MEMBERS:
-                    raise SourceError(f"{path}: {info.name!r} takes it over {max_bytes:,} bytes; do not use it")
+                    raise SourceError(
+                        f"{path}: {info.name!r} exceeds {max_bytes:,} bytes; do not use this archive"
+                    )
                 names.add(info.name)
                 metered.allow(info.size + MAX_HEADER_BYTES)
                 content = tar.extractfile(info)
-                assert content  # plain files have one
+                assert content  # true for plain files
                 member = Member(name=info.name, size=info.size, is_executable=bool(info.mode & 0o100), sha256="")
                 members.append(sink(member, content))
-                tar.members = []  # it would keep every header
-        while metered.read(CHUNK):  # to the very end, where gzip's checksum is
+                tar.members = []  # tarfile would keep every header
+        while metered.read(CHUNK):  # to the end, which has gzip's checksum
             pass
     members.sort(key=lambda member: member.name)
-    found = content_hash(members)
+    actual = content_hash(members)
     if expect is None:
         named = re.fullmatch(r"([0-9a-f]{64})\.tar\.gz", path.name)
-        expect = named[1] if named else found
-    if found != expect:
+        expect = named[1] if named else actual
+    if actual != expect:
         raise SourceError(
-            f"{path}: holds the source {found}, not {expect}; delete it and pack or download it again"
+            f"{path}: contains the source {actual}, not {expect}; delete it and pack or download it again"
         )
-    return Bundle(hash=found, path=path, size=path.stat().st_size, members=tuple(members))
+    return Bundle(hash=actual, path=path, size=path.stat().st_size, members=tuple(members))
 
 
 def _check(path: Path, info: tarfile.TarInfo) -> None:
     """Refuse a member that is not a plain file with a plain relative name."""
     if info.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or info.issparse():
-        raise SourceError(f"{path}: {info.name!r} is a link, folder or device; a source holds plain files only")
+        raise SourceError(f"{path}: {info.name!r} is a link, folder or device; a source contains only plain files")
     if info.size < 0:
-        raise SourceError(f"{path}: {info.name!r} claims a negative size; do not use it")
+        raise SourceError(f"{path}: {info.name!r} has a negative size; do not use this archive")
     try:
         info.name.encode()
     except UnicodeEncodeError as err:
-        raise SourceError(f"{path}: the member name {info.name!a} is not UTF-8") from err
+        raise SourceError(f"{path}: the member name {info.name!a} is not UTF-8; rename the file") from err
     parts = PurePosixPath(info.name).parts
     is_plain = "/".join(parts) == info.name and ".." not in parts and "\0" not in info.name
     if not info.name or not is_plain or len(parts) > MAX_DEPTH + 1:
-        raise SourceError(f"{path}: {info.name!r} leads out of the source or is no plain name; do not use it")
+        raise SourceError(f"{path}: {info.name!r} is not a plain path in the source; do not use this archive")
 
 
 def _copy(member: Member, content: IO[bytes], target: IO[bytes] | None) -> Member:
@@ -119,9 +125,9 @@ def _save(member: Member, content: IO[bytes], folder: Path) -> Member:
     target = folder / member.name
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        file = target.open("xb")  # x: two names that this file system takes for one must not overwrite
+        file = target.open("xb")  # x: must not overwrite if the file system treats two names as equal
     except (FileExistsError, NotADirectoryError) as err:
-        raise SourceError(f"{target}: another member of the source is in its place") from err
+        raise SourceError(f"{target}: another member of the source has this path; rename one of them") from err
     with file:
         member = _copy(member, content, file)
     target.chmod(member.mode)
@@ -129,9 +135,9 @@ def _save(member: Member, content: IO[bytes], folder: Path) -> Member:
 
 
 class _Metered:
-    """A stream that yields no more than was allowed, so that a small archive cannot fill the memory.
+    """A stream that returns no more bytes than allowed, so that a small archive cannot fill the memory.
 
-    tarfile reads headers whole, however long they claim to be; contents are allowed once their size is checked.
+    tarfile reads a header completely, whatever size it claims. Contents are allowed after their size is checked.
     """
 
     def __init__(self, path: Path, raw: gzip.GzipFile) -> None:
@@ -140,13 +146,15 @@ class _Metered:
         self._left = 2 * MAX_HEADER_BYTES
 
     def allow(self, n_bytes: int) -> None:
+        """Allow reading up to n_bytes from now on."""
         self._left = n_bytes
 
     def read(self, n: int) -> bytes:
+        """Read at most n bytes. Raises SourceError beyond the allowed number."""
         data = self._raw.read(min(n, CHUNK))
         self._left -= len(data)
         if self._left < 0:
-            raise SourceError(f"{self._path}: holds headers beyond all measure; do not use it")
+            raise SourceError(f"{self._path}: contains headers that are too large; do not use this archive")
         return data
 
 
@@ -156,8 +164,8 @@ def _translate_errors(path: Path) -> Iterator[None]:
         yield
     except FileNotFoundError as err:
         raise SourceError(f"{path}: no such source bundle") from err
-    # ValueError and its like: numbers in extended headers, which tarfile takes as they come.
+    # ValueError: invalid numbers in extended headers, which tarfile does not check.
     except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error, ValueError) as err:
-        raise SourceError(f"{path}: is damaged or no source bundle ({err}); pack or download it again") from err
+        raise SourceError(f"{path}: is not a valid source bundle ({err}); pack or download it again") from err
     except OSError as err:
         raise SourceError(f"{path}: cannot be read or unpacked: {err}") from err

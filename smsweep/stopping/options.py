@@ -8,11 +8,11 @@ from pydantic import Field, model_validator
 
 from smsweep.util.sections import AboveOne, Count, Section, problem
 
-MinIter = Annotated[Count, Field(description="how many values of the metric before the first check")]
-MaxIter = Annotated[Count | None, Field(description="how many values of the metric a complete training logs")]
-Eta = Annotated[AboveOne, Field(description="each check keeps the best 1/eta")]
-MinTrials = Annotated[Count, Field(description="minimum number of other trials to compare with")]
-Strict = Annotated[bool, Field(description="compare the value at the check, not the best value so far")]
+MinIter = Annotated[Count, Field(description="number of metric values before the first check")]
+MaxIter = Annotated[Count | None, Field(description="number of metric values in a complete training")]
+Eta = Annotated[AboveOne, Field(description="the best 1/eta of the trials continue at each check")]
+MinTrials = Annotated[Count, Field(description="the smallest number of other trials to compare with")]
+Strict = Annotated[bool, Field(description="compare the value at the check instead of the best value so far")]
 
 
 class HyperbandOptions(Section):
@@ -20,7 +20,7 @@ class HyperbandOptions(Section):
 
     min_iter: MinIter | None = None
     max_iter: MaxIter = None
-    s: Count | None = Field(None, description="how many checks, counted down from max_iter")
+    s: Count | None = Field(None, description="number of checks, counted back from max_iter")
     eta: Eta = 3
     strict: Strict = True
 
@@ -29,7 +29,7 @@ class HyperbandOptions(Section):
         if self.min_iter is None and self.max_iter is None:
             raise problem("", "needs min_iter, or max_iter and s")
         if self.max_iter is not None and self.s is None:
-            raise problem("max_iter", "needs s beside it, the number of checks; or give min_iter alone")
+            raise problem("max_iter", "needs s, the number of checks; add s, or use only min_iter")
         if self.max_iter is not None and self.max_iter < self.eta:
             text = f"leaves no check: max_iter {self.max_iter} is less than eta {self.eta:g}; raise max_iter"
             raise problem("max_iter", text)

@@ -54,7 +54,7 @@ def _number(value: Any) -> Any:
     if not is_number(value):
         raise expected("a number")
     if isinstance(value, int) and abs(value) > sys.float_info.max:
-        raise expected("a number that a float can hold")
+        raise expected("a number that a float can represent")
     return value
 
 

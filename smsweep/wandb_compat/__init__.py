@@ -1,1 +1,1 @@
-"""Sweeps that live on W&B's server: asking it, and running their trials as jobs of ours."""
+"""Sweeps on W&B's server: reading them, and running their trials as smsweep's jobs."""

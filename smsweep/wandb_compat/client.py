@@ -1,4 +1,4 @@
-"""W&B's public API: one GraphQL call at a time."""
+"""A client for W&B's public GraphQL API."""
 
 from __future__ import annotations
 
@@ -16,16 +16,22 @@ TIMEOUT_S = 20.0
 
 
 class WandbServer:
-    """One server, asked with one key."""
+    """One W&B server, with the key of one user."""
 
     def __init__(self, url: str, key: str) -> None:
         if urlsplit(url).scheme not in ("http", "https"):
-            raise NotFound(f"WANDB_BASE_URL: {url!r} is no address of a server; it begins with https://")
+            raise NotFound(f"WANDB_BASE_URL: {url!r} is not the URL of a server; use https://...")
         self.url = url.rstrip("/")
         self._authorization = "Basic " + base64.b64encode(f"api:{key}".encode()).decode()
 
     def ask(self, query: str, variables: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the answer's data. Raises AccessDenied, NotFound for what GraphQL reports, BackendUnavailable."""
+        """Run a GraphQL query and return the data of the answer.
+
+        Raises:
+            AccessDenied: If the server refuses the key.
+            NotFound: If the answer reports an error.
+            BackendUnavailable: If the server does not answer.
+        """
         request = urllib.request.Request(  # noqa: S310 - checked above to be http or https
             f"{self.url}/graphql",
             data=json.dumps({"query": query, "variables": dict(variables)}).encode(),
@@ -39,19 +45,19 @@ class WandbServer:
         except (OSError, ValueError) as err:
             raise BackendUnavailable(f"W&B at {self.url} does not answer: {err}") from err
         if answer.get("errors"):
-            raise NotFound(f"W&B says: {_messages(answer)}")
+            raise NotFound(f"W&B reports: {_messages(answer)}")
         return dict(answer.get("data") or {})
 
     def _refused(self, err: urllib.error.HTTPError) -> AccessDenied | BackendUnavailable | NotFound:
         try:
-            said = _messages(json.load(err))
+            message = _messages(json.load(err))
         except (OSError, ValueError):
-            said = err.reason
+            message = err.reason
         if err.code in (401, 403):
-            return AccessDenied(f"W&B at {self.url} refuses the key: {said}; run `wandb login` again")
+            return AccessDenied(f"W&B at {self.url} refuses the key: {message}; run `wandb login` again")
         if err.code in (400, 404):
-            return NotFound(f"W&B at {self.url} says: {said}")
-        return BackendUnavailable(f"W&B at {self.url} answers {err.code}: {said}")
+            return NotFound(f"W&B at {self.url} reports: {message}")
+        return BackendUnavailable(f"W&B at {self.url} answers {err.code}: {message}")
 
 
 def _messages(answer: Mapping[str, Any]) -> str:

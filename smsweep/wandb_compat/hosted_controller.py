@@ -1,4 +1,4 @@
-"""Decides for a sweep on W&B's server: one trial for each run that it still has to give; it chooses the params."""
+"""The controller of a sweep on W&B's server: one trial per run. The server chooses the params."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ from smsweep.wandb_compat.hosted_sweep import HostedSweep
 
 log = logging.getLogger(__name__)
 
-LOOK_S = 10.0  # between two looks at the server
+POLL_S = 10.0  # between two polls of the server
 
 
 class HostedController(Controller):
-    """As any other, but W&B says whether there is more to do. Its trials have no params of their own.
+    """A controller that asks W&B whether there are more runs. Its trials have no params of their own.
 
-    look: reads the sweep from the server; clock: aware UTC.
+    Args:
+        look: Reads the sweep from the server.
+        clock: Returns the time, aware UTC.
     """
 
     def __init__(
@@ -29,12 +31,12 @@ class HostedController(Controller):
         super().__init__(*args, **options)
         self._look = look
         self._clock = clock
-        self._looked_at: datetime | None = None
+        self._polled_at: datetime | None = None
         self._hosted: HostedSweep | None = None
-        self._has_ended = False  # by what a trial heard from the server
+        self._has_ended = False  # a trial got this answer from the server
 
     def propose(self, n: int) -> Proposal:
-        """Add trials as long as the server has runs for them, as far as that can be known beforehand."""
+        """Add trials while the server has runs for them, as far as this is known in advance."""
         for _ in range(ATTEMPTS):
             if (blocked := self._blocked()) is not None:
                 return blocked
@@ -43,13 +45,16 @@ class HostedController(Controller):
         return Proposal.CONTENDED
 
     def is_exhausted(self) -> bool:
+        """Return True if the server has no more runs."""
         return self._blocked() is Proposal.EXHAUSTED
 
     def missing_objective(self, trial: Trial) -> str:
-        """Nothing is missing where the server gave no run: there will be no more."""
+        """Return "" for a trial that got no run from the server, which means that the sweep has no more runs."""
         if trial.summary.get(IDLE):
             if not self._has_ended:
-                log.info("sweep %s: W&B gave %s no run: the sweep has no more", self.sweep.id, trial.label)
+                log.info(
+                    "sweep %s: W&B had no run for %s, so the sweep has no more runs", self.sweep.id, trial.label
+                )
             self._has_ended = True
             return ""
         return super().missing_objective(trial)
@@ -71,11 +76,11 @@ class HostedController(Controller):
         return min(super()._n_allowed(), self._read_hosted().n_open - self._n_waiting())
 
     def _n_waiting(self) -> int:
-        """Return how many of our trials are about to get a run from the server."""
+        """Return how many trials wait for a run from the server."""
         return sum(1 for trial in self.history if not trial.state.is_terminal and RUN not in trial.summary)
 
     def _read_hosted(self) -> HostedSweep:
         now = self._clock()
-        if self._hosted is None or self._looked_at is None or (now - self._looked_at).total_seconds() >= LOOK_S:
-            self._hosted, self._looked_at = self._look(), now
+        if self._hosted is None or self._polled_at is None or (now - self._polled_at).total_seconds() >= POLL_S:
+            self._hosted, self._polled_at = self._look(), now
         return self._hosted

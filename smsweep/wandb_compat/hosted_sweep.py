@@ -1,4 +1,4 @@
-"""What W&B's server knows of one of its sweeps and of its runs."""
+"""Read a sweep and its runs from W&B's server."""
 
 from __future__ import annotations
 
@@ -28,15 +28,17 @@ query Runs($entity: String, $project: String, $filters: JSONString, $cursor: Str
   }
 }
 """
-PAGE = 100  # runs an answer
-OPEN = ("PENDING", "RUNNING")  # states in which a sweep hands out runs
+PAGE = 100  # runs per answer
+OPEN = ("PENDING", "RUNNING")  # states of a sweep that offers runs
 PAUSED = "PAUSED"
 ENDLESS = 1_000_000_000  # runs
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SweepPath:
-    entity: str  # "" for the key's own
+    """The path of a sweep on W&B's server."""
+
+    entity: str  # "" for the default entity of the key
     project: str
     id: str
 
@@ -46,13 +48,13 @@ class SweepPath:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HostedSweep:
-    """A snapshot."""
+    """A sweep on W&B's server at one moment."""
 
-    name: str  # as people gave it; "" for none
+    name: str  # display name; "" for none
     state: str  # PENDING, RUNNING, PAUSED, FINISHED, CANCELED, ...
     config: str  # YAML
-    n_runs: int  # that there are
-    n_expected: int | None  # of a grid; None where there is no end
+    n_runs: int  # existing runs
+    n_expected: int | None  # runs of a grid; None for an endless sweep
 
     @property
     def is_open(self) -> bool:
@@ -64,42 +66,52 @@ class HostedSweep:
 
     @property
     def n_open(self) -> int:
-        """How many runs the server can still give; a number without meaning above any n for an endless sweep."""
+        """How many runs the server can still offer; a very large number for an endless sweep."""
         return ENDLESS if self.n_expected is None else self.n_expected - self.n_runs
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HostedRun:
+    """A run on W&B's server."""
+
     id: str
     name: str
     state: str  # finished, failed, crashed, killed, running, ...
-    config: dict[str, Any]  # nested, without what W&B keeps there for itself
+    config: dict[str, Any]  # nested, without W&B's internal keys
     summary: dict[str, Any]  # nested
 
 
 def parse_path(text: str, project: str, entity: str) -> SweepPath:
-    """Return the place of `ID`, `project/ID`, `entity/project/ID` or the address of the sweep's page.
+    """Return the path of `ID`, `project/ID`, `entity/project/ID` or the URL of the sweep's page.
 
-    project, entity: for what the text leaves out. Raises UsageError where no project is to be had.
+    Args:
+        text: What the user wrote.
+        project: Project to use if the text has none.
+        entity: Entity to use if the text has none.
+
+    Raises:
+        UsageError: If the text is not valid or there is no project.
     """
     parts = [part for part in urlsplit(text.strip()).path.split("/") if part]
     if len(parts) == 4 and parts[2] == "sweeps":
         del parts[2]
     if not 1 <= len(parts) <= 3:
-        raise UsageError(f"{text!r} is no sweep of W&B; write entity/project/ID")
+        raise UsageError(f"{text!r} is not a sweep of W&B; use entity/project/ID")
     *named, sweep_id = parts
     entity, project = [entity, project][: 2 - len(named)] + named
     if not project:
-        raise UsageError(f"{text!r}: of which project? write entity/project/ID, or give --project")
+        raise UsageError(f"{text!r}: the project is missing; use entity/project/ID, or add --project")
     return SweepPath(entity=entity, project=project, id=sweep_id)
 
 
 def read_sweep(server: WandbServer, path: SweepPath) -> HostedSweep:
-    """Raises NotFound."""
+    """Read a sweep from the server. Raises NotFound."""
     data = server.ask(SWEEP_QUERY, _variables(path) | {"name": path.id})
     found = (data.get("project") or {}).get("sweep")
     if not found:
-        raise NotFound(f"W&B at {server.url} has no sweep {path}; is the entity right, and the key's user in it?")
+        raise NotFound(
+            f"W&B at {server.url} has no sweep {path}; check the entity, and that the key's user is a member of it"
+        )
     return HostedSweep(
         name=found.get("displayName") or "",
         state=str(found.get("state") or "").upper(),

@@ -1,4 +1,4 @@
-"""Runs of elsewhere from a CSV file: a table exported from W&B, or smsweep's own export."""
+"""Read runs from a CSV file: a table exported from W&B, or smsweep's own export."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from smsweep.errors import NotFound, UsageError
 from smsweep.space.distribution import Distribution
 from smsweep.space.space import MISSING, SearchSpace
 
-# W&B's states of a run that has ended, and ours. Others are still to come to something.
+# States of runs that have ended, in W&B and in smsweep. Runs in other states are skipped.
 ENDED = frozenset({"finished", "failed", "crashed", "killed", "stopped"})
-# Of columns: smsweep's export, other people's, W&B's table. What says what it is comes first: a bare `lr` may be
-# a metric of that name, a bare `number` the trial's.
+# Prefixes of columns: smsweep's export, other exports, W&B's table. Explicit prefixes come first: a plain `lr` may
+# be a metric with that name, and a plain `number` may be the trial's number.
 PARAM_PREFIXES = ("params.", "config.", "")
 METRIC_PREFIXES = ("metrics.", "summary.", "")
-WHOLE = ("config", "summary")  # columns with a mapping in each cell, as W&B's docs show how to export runs
-# What else a mapping may hold where Python or JSON wrote it.
+WHOLE = ("config", "summary")  # columns with a mapping in each cell, as in W&B's documentation of exports
+# Names in a mapping that are not Python literals, but that Python or JSON writes.
 WORDS: Mapping[str, Any] = {
     **dict.fromkeys(("nan", "NaN"), math.nan),
     **dict.fromkeys(("inf", "Infinity"), math.inf),
@@ -40,21 +40,29 @@ Row = Mapping[str, str]
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunsCsv:
     runs: tuple[dict[str, Any], ...]  # JSON: params (nested as in the space), state, values by metric
-    warnings: tuple[str, ...]  # one for each reason why something is not used
+    warnings: tuple[str, ...]  # one per reason why data are not used
 
 
 def read_runs_csv(path: Path, space: SearchSpace, metrics: Sequence[Metric]) -> RunsCsv:
-    """Read what a search can use of a table with a run in each row and its params and metrics in columns.
+    """Read the runs that a search can use from a table with one run per row, and params and metrics in columns.
 
-    Raises NotFound, UsageError for a file that is no CSV.
+    Raises:
+        NotFound: If the file does not exist.
+        UsageError: If the file is not a CSV file.
     """
     return read_rows(str(path), list(_rows(path)), space, metrics)
 
 
 def read_rows(place: str, rows: Sequence[Row], space: SearchSpace, metrics: Sequence[Metric]) -> RunsCsv:
-    """Read what a search can use of rows of such a table. place: where they come from, for the warnings.
+    """Read the runs that a search can use from rows of such a table.
 
-    A run is used without those params that it has no value for, or none that the space knows.
+    A run is used without the params that have no value or that are not in the space.
+
+    Args:
+        place: Source of the rows, for the warnings.
+        rows: The rows.
+        space: The search space.
+        metrics: The metrics of the sweep.
     """
     runs, reasons = [], Counter[str]()
     for row in rows:
@@ -63,7 +71,7 @@ def read_rows(place: str, rows: Sequence[Row], space: SearchSpace, metrics: Sequ
         if run is not None:
             runs.append(run)
     warnings = [f"{place}: {reason}: {n} of {len(rows)} runs" for reason, n in sorted(reasons.items())]
-    warnings += [f"{place}: no runs in it"] if not rows else []
+    warnings += [f"{place}: contains no runs"] if not rows else []
     return RunsCsv(runs=tuple(runs), warnings=tuple(warnings))
 
 
@@ -80,9 +88,11 @@ def _rows(path: Path) -> Iterator[Row]:
 
 
 def _mapping(name: str, cell: str) -> Iterator[tuple[str, str]]:
-    """Yield the flat names and the texts of a cell such as `{'lr': 0.1, 'acc': nan}`, also of JSON."""
+    """Yield flat names and texts of a cell such as `{'lr': 0.1, 'acc': nan}` (Python or JSON)."""
     try:
-        value = ast.literal_eval(_Meant().visit(ast.parse(cell, mode="eval"))) if cell.startswith("{") else {}
+        value = (
+            ast.literal_eval(_NamedValues().visit(ast.parse(cell, mode="eval"))) if cell.startswith("{") else {}
+        )
     except (ValueError, SyntaxError, RecursionError, MemoryError):
         return
     ahead = [(name, value)]
@@ -94,20 +104,20 @@ def _mapping(name: str, cell: str) -> Iterator[tuple[str, str]]:
             yield key, value if isinstance(value, str) else repr(value)
 
 
-class _Meant(ast.NodeTransformer):
-    """Puts values for words that are no literals of Python."""
+class _NamedValues(ast.NodeTransformer):
+    """Replaces names such as `nan` and `true` by their values."""
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
         return ast.Constant(WORDS[node.id]) if node.id in WORDS else node
 
 
 def _read(row: Row, space: SearchSpace, metrics: Sequence[Metric]) -> tuple[dict[str, Any] | None, list[str]]:
-    """Return a run, or None if nothing of it can be used, and the reasons why something is not."""
+    """Return a run, or None if it cannot be used, and the reasons why data are not used."""
     state = _cell(row, "State", ("",)) or _cell(row, "state", ("",)) or "finished"
     if state.lower() not in ENDED:
         return None, ["not ended yet"]
-    told = {metric.name: _value(row, metric, is_one=len(metrics) == 1) for metric in metrics}
-    missing = [name for name, value in told.items() if value is None]
+    reported = {metric.name: _value(row, metric, is_one=len(metrics) == 1) for metric in metrics}
+    missing = [name for name, value in reported.items() if value is None]
     if missing and state.lower() in (TrialState.FINISHED.value, "stopped"):
         return None, [f"without {name}" for name in missing]
     values, reasons = [], []
@@ -115,16 +125,16 @@ def _read(row: Row, space: SearchSpace, metrics: Sequence[Metric]) -> tuple[dict
     for path, leaf in space.leaves:
         name = ".".join(path)
         cell = _cell(row, name, PARAM_PREFIXES)
-        found = _param(cell, leaf) if cell else _blank(row, name, leaf)
-        if leaf.size != 1 and found is MISSING:
+        value = _param(cell, leaf) if cell else _blank(row, name, leaf)
+        if leaf.size != 1 and value is MISSING:
             reasons.append(f"{name} outside the space" if cell else f"without {name}")
-        values.append(found)
-        is_of_this_space |= bool(cell) and found is not MISSING
+        values.append(value)
+        is_of_this_space |= bool(cell) and value is not MISSING
     params = space.nest(values)
     if not is_of_this_space:
         strange = [reason for reason in reasons if reason.endswith("outside the space")]
         return None, strange or ["none of the sweep's parameters"]
-    return {"params": params, "state": state.lower(), "values": told}, reasons
+    return {"params": params, "state": state.lower(), "values": reported}, reasons
 
 
 def _cell(row: Row, name: str, prefixes: tuple[str, ...]) -> str:
@@ -133,8 +143,8 @@ def _cell(row: Row, name: str, prefixes: tuple[str, ...]) -> str:
 
 
 def _value(row: Row, metric: Metric, *, is_one: bool) -> float | None:
-    """is_one: whether it is the only metric, of which the best counts; of several the last values are compared."""
-    # W&B has no value of the metric's own name where define_metric(summary="min") asks for others.
+    """Return a run's value of a metric. is_one: it is the only metric, so its best value counts, not its last."""
+    # W&B has no value under the metric's own name if define_metric(summary="min") selects other summaries.
     best = (".min" if metric.goal is Goal.MINIMIZE else ".max", ".best")
     for kind in ("", *best, ".last") if is_one else ("", ".last", *best):
         value = _scalar(_cell(row, metric.name + kind, METRIC_PREFIXES))
@@ -144,19 +154,19 @@ def _value(row: Row, metric: Metric, *, is_one: bool) -> float | None:
 
 
 def _param(cell: str, leaf: Distribution) -> Any:
-    """Return the value of the distribution that a cell stands for; MISSING when it is none."""
-    readings = (_scalar(cell), cell, cell.removeprefix("'"), *_literal(cell))  # ' guards what looks like a formula
+    """Return the value of the distribution in a cell; MISSING if the cell has none."""
+    readings = (_scalar(cell), cell, cell.removeprefix("'"), *_literal(cell))  # ' is the guard against formulas
     return next((reading for reading in readings if may_be(leaf, reading)), MISSING)
 
 
 def _blank(row: Row, name: str, leaf: Distribution) -> Any:
-    """Return what an empty cell stands for: null where that is listed, as tables leave it out."""
+    """Return the value of an empty cell: None if the distribution contains null, which tables write as empty."""
     is_there = any(prefix + name in row for prefix in PARAM_PREFIXES)
     return None if is_there and leaf.size != 1 and may_be(leaf, None) else MISSING
 
 
 def may_be(leaf: Distribution, value: Any) -> bool:
-    """Tell whether a distribution could draw the value, or for infinitely many values one about as large."""
+    """Return True if a distribution contains the value (if continuous: if the value is within its bounds)."""
     if leaf.size is not None:
         return leaf.index_of(value) is not None
     return is_number(value) and leaf.ppf(0.0) <= value <= leaf.ppf(1.0)
@@ -170,7 +180,7 @@ def _scalar(cell: str) -> Any:
 
 
 def _literal(cell: str) -> list[Any]:
-    """Return what a list, a mapping or None in a cell says; [] for anything else."""
+    """Return the list, mapping or None in a cell as a list of one item; [] for anything else."""
     try:
         return [ast.literal_eval(cell)] if cell[:1] in ("[", "{") or cell == "None" else []
     except (ValueError, SyntaxError, RecursionError, MemoryError):

@@ -1,4 +1,4 @@
-"""A sweep's trials in the shape of the table of runs that W&B exports."""
+"""Convert a sweep's trials to the table of runs that W&B exports."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from smsweep.wandb_compat.run_facts import metrics_of, params_of, run_id, run_na
 
 Row = dict[str, Any]
 
-STATES = {  # where W&B has another word
-    TrialState.STOPPED: "killed",  # as its own scheduler records a run that early termination ended
+STATES = {  # states with another name in W&B
+    TrialState.STOPPED: "killed",  # W&B's own state of a run that early termination stopped
     TrialState.STOPPING: "running",
 }
 
@@ -25,9 +25,9 @@ def runs_table(trials: Iterable[Trial], sweep: Sweep) -> list[Row]:
 
 
 def wandb_row(trial: Trial, *, name: str, summary: Mapping[str, Scalar]) -> Row:
-    """Return the columns of W&B's own table, then params, then metrics; nested names are joined by dots.
+    """Return one row: W&B's own columns, then params, then metrics. Nested names are joined with dots.
 
-    Runtime is in seconds. Where names meet, W&B's columns and then metrics keep theirs: the param is
+    Runtime is in seconds. If names are equal, W&B's columns and then metrics keep theirs: the param becomes
     `config.NAME`, the metric `summary.NAME`.
     """
     seconds = _seconds(trial.started_at, trial.ended_at)

@@ -200,7 +200,7 @@ def read_terminal(terminal: int) -> bytes:
 @pytest.mark.parametrize(
     ("yaml", "says"),
     [
-        ("method: grid\nmethod: random\nparameters: {x: {value: 1}}\n", "sweep.yaml:2: method: given twice"),
+        ("method: grid\nmethod: random\nparameters: {x: {value: 1}}\n", "sweep.yaml:2: method: occurs twice"),
         ("a: &a [1,1,1,1,1,1,1,1,1]\n" + "".join(
             f"{b}: &{b} [{','.join(['*' + a] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True)
         ), "more than 100,000 values"),
@@ -244,7 +244,10 @@ def test_params_too_long_for_any_program_fail_their_trial_with_a_cure(tmp_path: 
     desk = Desk(tmp_path, {"train.py": script, "sweep.yaml": grid(text=["x" * 200_000, "short"])})
     long, short = desk.trials(desk.run())
     assert (long["state"], short["state"]) == ("failed", "finished")
-    assert "its arguments are too long for this system; let the sweep's command pass" in long["reason"]
+    assert (
+        "its arguments are too long for this system; pass ${args_json_file} in the sweep's command"
+        in long["reason"]
+    )
     config = {**grid(text=["x" * 200_000]), "command": ["${env}", "${interpreter}", "${program}"]}
     (tmp_path / "sweep.yaml").write_text(json.dumps(config))
     assert desk.trials(desk.run())[0]["objective"] == 200_000

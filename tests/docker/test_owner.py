@@ -34,7 +34,7 @@ def loaded_backend(docker_engine: DockerClient, tmp_path_factory: pytest.TempPat
 
     The forked process of USER cannot read these files where the checkout or Python is in a home with mode 0700.
     """
-    jobs = Jobs(folder=tmp_path_factory.mktemp("loaded"), make=DockerBackend, image=IMAGE)
+    jobs = Jobs(folder=tmp_path_factory.mktemp("loaded"), kind="docker", image=IMAGE)
     jobs.run("loaded", LITTER)
     jobs.close()
 

@@ -31,7 +31,7 @@ def config(name: str) -> dict[str, Any]:
 
 
 def offers(name: str) -> Iterator[tuple[dict[str, str], dict[str, Any], list[str]]]:
-    """Yield a version's words, its entry and its processors, oldest first."""
+    """Yield the arguments, the entry and the processors of each version, oldest first."""
     training = config(name)
     versions, aliases = training["versions"], training.get("version_aliases", {})
     short = [(alias, versions[version]) for alias, version in aliases.items() if alias != "latest"]

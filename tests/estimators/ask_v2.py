@@ -85,7 +85,7 @@ def compile_case(case: dict[str, Any]) -> dict[str, Any]:
 
 
 def sent(case: dict[str, Any]) -> dict[str, Any]:
-    """Return the request that the SDK's own `fit` makes, its source being in S3 already; nothing is sent."""
+    """Return the request that the SDK's own `fit` makes with a source in S3. Sends nothing."""
     more = {"source_dir": "s3://smsweep-test/source.tar.gz", "entry_point": "train.py"}
     has_source = "entry_point" in case["settings"]
     output = {
@@ -95,7 +95,7 @@ def sent(case: dict[str, Any]) -> dict[str, Any]:
 
 
 def fit(estimator: Any, inputs: Any) -> dict[str, Any]:
-    """Let the SDK fit, with nothing sent, and return its request."""
+    """Call the SDK's `fit` without sending anything, and return its request."""
     caught: list[dict[str, Any]] = []
 
     def catch(params: dict[str, Any], **rest: Any) -> tuple[Any, dict[str, str]]:

@@ -1,4 +1,4 @@
-"""Estimators of SDK 2.x as their users write them."""
+"""Estimators of SDK 2.x as users write them."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def case(kind: str, settings: dict[str, Any], *, inputs: Any = DATA, **more: Any
 
 
 def everything() -> dict[str, Any]:
-    """Return one of each setting that ends in the request."""
+    """Return a value for each setting that is in the request."""
     return {
         "hyperparameters": {"epochs": 3, "lr": 0.5, "name": "it's; $(x)", "layers": [64, 32], "amp": True},
         "environment": {"NCCL_DEBUG": "INFO"},

@@ -1,4 +1,4 @@
-"""ModelTrainers of SDK 3.x as their users write them."""
+"""ModelTrainers of SDK 3.x as users write them."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def case(settings: dict[str, Any], *, inputs: Any = DATA) -> dict[str, Any]:
 
 
 def everything(source: dict[str, Any]) -> dict[str, Any]:
-    """Return one of each setting that ends in the request."""
+    """Return a value for each setting that is in the request."""
     return {
         "source_code": {**source, "requirements": "requirements.txt"},
         "hyperparameters": {

@@ -1,4 +1,4 @@
-"""What the tests of both SDKs do with an answer."""
+"""Helpers that render and check the requests of both SDKs."""
 
 from __future__ import annotations
 
@@ -35,5 +35,5 @@ def request_of(answer: dict[str, Any]) -> TrainingJobRequest:
 
 
 def violations(request: TrainingJobRequest) -> list[str]:
-    """Return what the API would refuse, patterns and maxima included."""
+    """Return the violations of the API's rules, including patterns and maxima."""
     return [f"{found.path}: {found.rule}" for found in request_model.violations("CreateTrainingJob", request)]

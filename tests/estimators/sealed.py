@@ -20,7 +20,7 @@ _answers = os.fdopen(os.dup(1), "w")
 
 
 def seal() -> None:
-    """Refuse what is not of this machine, and any settings of it. Before the SDK is imported."""
+    """Refuse connections and settings from outside. Call it before the SDK is imported."""
     os.dup2(2, 1)  # the SDKs print
     for name in [name for name in os.environ if name.startswith(("AWS_", "SAGEMAKER_"))]:
         del os.environ[name]
@@ -40,7 +40,7 @@ def seal() -> None:
 
 
 def refuse_the_world() -> None:
-    """Let sockets connect to this machine only, names included."""
+    """Let sockets connect, and resolve names, only to this machine."""
     connect, lookup = socket.socket.connect, socket.getaddrinfo
 
     def guarded_connect(self: socket.socket, address: Any) -> None:
@@ -69,7 +69,7 @@ def question() -> Any:
 
 
 def seen(value: Any, depth: int = 0) -> Any:
-    """Return all that an SDK's object holds as plain data; of what holds connections, only which one it is."""
+    """Return the content of an SDK's object as plain data. Objects with connections are replaced by their id."""
     assert depth < 20
     if value is None or isinstance(value, (str, int, float, bool)):
         return value

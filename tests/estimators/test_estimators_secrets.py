@@ -1,4 +1,4 @@
-"""Secrets in an estimator's environment: refused, or named by where they are kept."""
+"""Tests of secrets in an estimator's environment: refused, or replaced by references."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Estimators of SDK 2.x as templates, compiled beside the SDK's own requests in an environment of their own."""
+"""Tests of estimators of SDK 2.x, compared with the SDK's own requests in a separate environment."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ COMPILED = (
 REFUSED = {
     "no such script": "has no file gone.py",
     "source in S3": "source_dir: expected a folder",
-    "dependencies": "dependencies: has no place",
-    "mpi": "distribution: has no place in a sweep; mpi on several instances is a launch that only AWS's toolkit",
-    "entrypoint": "container_entry_point: has no place",
+    "dependencies": "dependencies: is not supported",
+    "mpi": "distribution: is not supported in a sweep; mpi on several instances is a launch that only",
+    "entrypoint": "container_entry_point: is not supported",
     "key without place": "output_path: missing",
-    "compiler": "compiler_config: has no place",
+    "compiler": "compiler_config: is not supported",
     "profiler and none": "disable_profiler cannot be False when disable_profiler is True",
     "hook without place": "output_path: missing",
 }

@@ -1,4 +1,4 @@
-"""ModelTrainers of SDK 3.x as templates, compiled by the SDK itself in an environment of its own."""
+"""Tests of ModelTrainers of SDK 3.x, compiled by the SDK itself in a separate environment."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ COMPILED = (
     "torchrun",
 )
 REFUSED = {
-    "no such script": "source_code.command: has no place",
+    "no such script": "source_code.command: is not supported",
     "source in S3": "source_dir: expected a folder",
-    "command": "source_code.command: has no place",
-    "requirements elsewhere": "source_code.requirements: has no place",
+    "command": "source_code.command: is not supported",
+    "requirements elsewhere": "source_code.requirements: is not supported",
     "patterns": "write *.bin into .smsweepignore",
-    "mpi": "distributed: has no place in a sweep; mpi needs the number of processes",
+    "mpi": "distributed: is not supported in a sweep; mpi needs the number of processes",
 }
 
 
@@ -164,7 +164,4 @@ def test_what_a_sweep_cannot_run_is_refused_by_its_key(answers: dict[str, Any], 
 
 
 def test_inputs_that_the_sdk_cannot_bring_to_s3_are_told(answers: dict[str, Any]) -> None:
-    assert (
-        "it need not where the role is an ARN and all data are in S3"
-        in (answers["inputs on this machine"]["error"])
-    )
+    assert "use an ARN as the role, and data in S3" in (answers["inputs on this machine"]["error"])

@@ -1,4 +1,4 @@
-"""examples/sagemaker-pytorch-cifar10: its three ways to say how a job runs, and its script."""
+"""Tests of examples/sagemaker-pytorch-cifar10: its three job descriptions and its script."""
 
 from __future__ import annotations
 

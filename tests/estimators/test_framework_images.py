@@ -1,4 +1,4 @@
-"""Framework images by our own table and by SDK 2.x's."""
+"""Tests of framework images, compared with those of SDK 2.x."""
 
 from __future__ import annotations
 

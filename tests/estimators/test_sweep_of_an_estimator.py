@@ -1,4 +1,4 @@
-"""Whole sweeps from an SDK's object, through a local SageMaker endpoint; each SDK in its own environment."""
+"""Tests of complete sweeps of SDK objects on a local SageMaker emulator, each SDK in a separate environment."""
 
 from __future__ import annotations
 

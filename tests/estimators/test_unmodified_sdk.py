@@ -1,4 +1,4 @@
-"""Users' own programs of SDK 2.x and 3.x in real containers: all they are given is AWS_ENDPOINT_URL, and keys."""
+"""Tests of users' programs for SDK 2.x and 3.x in containers, with only AWS_ENDPOINT_URL and keys set."""
 
 from __future__ import annotations
 

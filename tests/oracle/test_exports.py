@@ -177,8 +177,8 @@ def test_tensorboard_has_scalars_and_params(made: Made) -> None:
     [
         (["--to", "trials.csv"], "trials.csv: exists"),
         (["--to", "trials.parquet"], "trials.parquet: exists"),
-        (["--format", "optuna", "--to", "study.db"], "is there already"),
-        (["--format", "mlflow", "--to", "mlflow.db"], "is there already"),
+        (["--format", "optuna", "--to", "study.db"], "exists already"),
+        (["--format", "mlflow", "--to", "mlflow.db"], "exists already"),
         (["--format", "tensorboard", "--to", "runs"], "exists"),
     ],
 )

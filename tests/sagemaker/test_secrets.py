@@ -91,7 +91,7 @@ def test_unreadable_secret_fails_the_trial_with_its_arn(account: Account) -> Non
 
 
 def test_local_variable_is_rejected_with_the_fix(account: Account) -> None:
-    with pytest.raises(JobRejected, match="`smsweep auth` puts its value into Secrets Manager"):
+    with pytest.raises(JobRejected, match="store its value in Secrets Manager with `smsweep auth`"):
         account.run(1, job={"secrets": {"TOKEN": "env:TOKEN"}})
     assert account.created() == {}
 
@@ -133,7 +133,7 @@ def test_unreadable_file_has_no_wandb_key(tmp_path: Path) -> None:
 
 def test_invalid_wandb_settings_are_reported(tmp_path: Path) -> None:
     (tmp_path / "settings").write_bytes(b"\xff\xfe\0")
-    with pytest.raises(ConfigError, match="settings: not settings of wandb"):
+    with pytest.raises(ConfigError, match="settings: not a valid settings file of wandb"):
         find_wandb_key({"HOME": str(tmp_path), "WANDB_CONFIG_DIR": str(tmp_path)})
 
 

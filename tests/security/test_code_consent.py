@@ -159,12 +159,12 @@ HOSTILE: Mapping[str, tuple[str | Mapping[str, Any], str | Mapping[str, Any], st
     "key of AWS to a webhook": (
         grid(x=[1]),
         {"notify": {"url": "{url}", "headers": {"X": "env:AWS_SECRET_ACCESS_KEY"}}},
-        "notify.headers.X: env:AWS_SECRET_ACCESS_KEY is a variable of AWS's",
+        "notify.headers.X: env:AWS_SECRET_ACCESS_KEY is a variable of AWS",
     ),
     "token of AWS to a webhook": (
         grid(x=[1]),
         {"notify": ["{url}", {"url": "{url}", "headers": {"Authorization": "env:AWS_SESSION_TOKEN"}}]},
-        "notify[1].headers.Authorization: env:AWS_SESSION_TOKEN is a variable of AWS's",
+        "notify[1].headers.Authorization: env:AWS_SESSION_TOKEN is a variable of AWS",
     ),
     "program and command": (program(), {"notify": {"command": TOUCH}}, "scheduler.source: space.py: it runs"),
     "entrypoint of the job": (
@@ -210,7 +210,7 @@ def test_plan_of_a_hostile_configuration_executes_nothing(desk: Desk, listener: 
 
 def test_variables_of_aws_are_refused_in_headers_of_every_hook() -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_CONTAINER_AUTHORIZATION_TOKEN", "aws_secret_access_key", "Aws_X"):
-        with pytest.raises(ConfigError, match="is a variable of AWS's"):
+        with pytest.raises(ConfigError, match="is a variable of AWS"):
             parse_hook({"url": "https://host/x", "headers": {"X": f"env:{name}"}})
 
 

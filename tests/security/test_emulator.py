@@ -481,7 +481,7 @@ def test_jobs_inherit_a_short_list_and_no_secret(account: Account) -> None:
 def test_request_cannot_read_a_variable_of_the_user(account: Account, name: str) -> None:
     job = f"names-{name.lower().replace('_', '-')}"
     found = account.run(job, SHOW, Environment={"SMSWEEP_SECRET_STOLEN": f"env:{name}"})
-    assert f"{name} is not set here" in found["FailureReason"]
+    assert f"{name} is not set on this machine" in found["FailureReason"]
     assert OWNER[name] not in json.dumps([account.lines(job), found], default=str)
 
 

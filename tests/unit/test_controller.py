@@ -12,7 +12,7 @@ from smsweep.core.trial import Params, Trial, TrialState
 from smsweep.engine.controller import Controller, Proposal
 from smsweep.search.registry import make_strategy
 from smsweep.store.base import Store
-from smsweep.wandb_compat.hosted_controller import LOOK_S, HostedController
+from smsweep.wandb_compat.hosted_controller import POLL_S, HostedController
 from smsweep.wandb_compat.hosted_sweep import HostedSweep
 from tests.fakes.agent_kit import Kit, logged
 from tests.fakes.scripted_backend import Plot, ScriptedBackend
@@ -201,7 +201,7 @@ class Server:
         return self.hosted
 
     def clock(self) -> datetime:
-        self.now += timedelta(seconds=LOOK_S)
+        self.now += timedelta(seconds=POLL_S)
         return self.now
 
     def change(self, **fields: Any) -> None:

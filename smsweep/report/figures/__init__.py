@@ -1,1 +1,1 @@
-"""One figure a file: a snapshot in, a Plotly figure as plain data (`data`, `layout`) out."""
+"""One figure per file. Each function converts a snapshot to a Plotly figure as plain data (`data`, `layout`)."""

@@ -1,4 +1,4 @@
-"""What figures have in common."""
+"""Colors and helpers for all figures."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from smsweep.report.browser_text import plain
 
 Figure = dict[str, Any]
 
-# Colours that people who confuse red and green tell apart (Okabe and Ito), on white and on black.
-COLOURS: Mapping[str, str] = {
+# Colors that users with red-green color blindness can distinguish (Okabe and Ito), on white and on black.
+COLORS: Mapping[str, str] = {
     "finished": "#0072b2",
     "running": "#56b4e9",
     "stopping": "#56b4e9",
@@ -22,31 +22,33 @@ COLOURS: Mapping[str, str] = {
 }
 SYMBOLS: Mapping[str, str] = {"stopped": "diamond", "killed": "square", "running": "circle-open"}
 BEST = "#009e73"
-SCALE = "Cividis"  # of surfaces; reads the same to everybody
-GREY, BLUE, ORANGE = "#9aa5ab", "#0072b2", "#e69f00"  # to be seen on white and on black
+SCALE = "Cividis"  # of surfaces; readable with all kinds of color blindness
+GREY, BLUE, ORANGE = "#9aa5ab", "#0072b2", "#e69f00"  # visible on white and on black
 BY_QUALITY = [[0, ORANGE], [0.5, GREY], [1, BLUE]]  # from the worst to the best
 BY_AGE = [[0, GREY], [1, BLUE]]
 
 
 def figure(data: Iterable[Mapping[str, Any]], **layout: Any) -> Figure:
+    """Return a figure with the common layout."""
     return {"data": list(data), "layout": {"margin": {"t": 30, "r": 20}, "hovermode": "closest", **layout}}
 
 
 def nothing(why: str) -> Figure:
-    """Return a figure that says why there is none."""
-    said = [{"text": plain(why), "showarrow": False}]
-    return figure([], annotations=said, xaxis=HIDDEN, yaxis=HIDDEN, height=120)
+    """Return an empty figure with a text that explains why."""
+    text = [{"text": plain(why), "showarrow": False}]
+    return figure([], annotations=text, xaxis=HIDDEN, yaxis=HIDDEN, height=120)
 
 
 HIDDEN = {"visible": False}
 
 
 def axis(title: str, **more: Any) -> dict[str, Any]:
+    """Return an axis with a title."""
     return {"title": {"text": plain(title)}, "automargin": True, **more}
 
 
 def dots(x: list[Any], y: list[Any], numbers: list[int], **more: Any) -> dict[str, Any]:
-    """Return a trace of points that each stand for a trial; the page shows it when one is chosen."""
+    """Return a trace with one point per trial. A click on a point opens the trial in the page."""
     return {
         "type": "scatter",
         "mode": "markers",
@@ -59,7 +61,7 @@ def dots(x: list[Any], y: list[Any], numbers: list[int], **more: Any) -> dict[st
 
 
 def menu(labels: list[str], traces_each: int, layouts: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return Plotly's own menu that shows one group of traces at a time."""
+    """Return Plotly's menu that shows one group of traces at a time."""
     buttons = []
     for index, (label, layout) in enumerate(zip(labels, layouts, strict=True)):
         shown = [group == index for group in range(len(labels)) for _ in range(traces_each)]

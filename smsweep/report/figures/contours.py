@@ -1,4 +1,4 @@
-"""The objective over two params at once, by pairs of the most important ones."""
+"""The objective over two params, for each pair of the most important params."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ from smsweep.report.snapshot import Snapshot
 
 MOST_AXES = 5  # ten pairs
 LEAST_TRIALS = 4
-MOST_DOTS = 500  # of trials, evenly chosen; the surface knows more of them
-DIGITS = 5  # of the surface: it is a guess
+MOST_DOTS = 500  # trials shown, evenly chosen; the surface uses more of them
+DIGITS = 5  # of the surface, which is an estimate
 
 
 def contours(snapshot: Snapshot) -> Figure:
+    """Return the figure."""
     scored = [(trial["number"], value, flat_params(trial["params"])) for trial, value in snapshot.scored()]
     traces: list[dict[str, Any]] = []
     labels: list[str] = []
@@ -38,7 +39,7 @@ def contours(snapshot: Snapshot) -> Figure:
             labels.append(f"{a.name} × {b.name}")
             layouts.append({"xaxis": a.layout(), "yaxis": {**b.layout(), "automargin": True}})
     if not labels:
-        return nothing(f"needs two params that differ, and {LEAST_TRIALS} trials with the metric")
+        return nothing(f"needs two params with different values, and {LEAST_TRIALS} trials with the metric")
     menus = menu(labels, 2, layouts)
     return figure(traces, showlegend=False, updatemenus=menus, margin={"t": 80}, height=520, **layouts[0])
 
@@ -68,18 +69,17 @@ def _pair(
 
 
 SIDE = 40  # cells along each axis
-
-
-MOST_TRIALS = 2_000  # that a surface is computed from, evenly chosen; more change nothing that is seen
-
-
+MOST_TRIALS = 2_000  # used for a surface, evenly chosen; more trials make no visible difference
 Floats = NDArray[np.float64]
 
 
 def surface(x: Floats, y: Floats, z: Floats) -> tuple[Floats, Floats, Floats]:
-    """Return the ticks of a grid over all points and a weighted mean of z at each of its places, z[row of y, x].
+    """Return a grid over all points, and the weighted mean of z at each of its cells.
 
-    Weights fall with the fourth power of the distance, both axes scaled to one, so that near trials decide.
+    The weight of a trial falls with the fourth power of its distance, with both axes scaled to 1.
+
+    Returns:
+        The ticks of x, the ticks of y, and the means as an array [y tick, x tick].
     """
     if len(x) > MOST_TRIALS:
         chosen = np.linspace(0, len(x) - 1, MOST_TRIALS).astype(int)

@@ -1,4 +1,4 @@
-"""What it took to come to the best: dollars, machine hours, or the trials' own time."""
+"""The best objective over its cost: dollars, instance hours, or the trials' own time."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from smsweep.report.snapshot import Snapshot
 
 
 def cost(snapshot: Snapshot) -> Figure:
+    """Return the figure."""
     ended = sorted(
         (trial for trial in snapshot.trials if trial["started_at"] and trial["ended_at"]),
         key=lambda trial: str(trial["ended_at"]),
@@ -26,11 +27,11 @@ def cost(snapshot: Snapshot) -> Figure:
     if not steps:
         return nothing("no trial has ended with the metric yet")
     best = snapshot.best_so_far(value for _, value, _ in steps)
-    is_news = [
+    is_better = [
         index for index in range(len(best)) if best[index] != best[index - 1] or index in (0, len(best) - 1)
     ]
-    totals, numbers = [steps[index][0] for index in is_news], [steps[index][2] for index in is_news]
-    best = [best[index] for index in is_news]
+    totals, numbers = [steps[index][0] for index in is_better], [steps[index][2] for index in is_better]
+    best = [best[index] for index in is_better]
     line = {"shape": "hv", "color": BEST}
     marker = {"color": BEST, "size": 5}
     trace = dots(totals, best, numbers, mode="lines+markers", line=line, marker=marker)
@@ -38,7 +39,7 @@ def cost(snapshot: Snapshot) -> Figure:
 
 
 def _spent(trials: list[TrialFields], snapshot: Snapshot) -> tuple[list[float], str]:
-    """Return what each trial cost, in the first unit that is known of any, and that unit."""
+    """Return the cost of each trial in the first unit that is known for any of them, and that unit."""
     for key, scale, unit in (("usd", 1.0, "dollars"), ("instance_s", 3600.0, "instance hours")):
         usages: list[Row] = [trial["usage"] for trial in trials]
         if any(usage.get(key) for usage in usages):

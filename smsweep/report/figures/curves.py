@@ -1,4 +1,4 @@
-"""Learning curves: the metric as it was reported, one line a trial."""
+"""Learning curves: the reported values of the metric, one line per trial."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from smsweep.report.snapshot import Snapshot
 
 MOST_POINTS = 60_000  # of all curves together
 FEWEST, MOST = 8, 400  # of one curve
-N_NAMED = 10  # the best trials have a line of their own each
+N_NAMED = 10  # the best trials get their own lines
 OTHERS = "#999999"
 
 
 def curves(snapshot: Snapshot) -> Figure:
+    """Return the figure."""
     found = snapshot.curves.get(snapshot.metric, {})
     drawn = {number: values for number, values in found.items() if len(values) > 1}
     if not drawn:
@@ -28,7 +29,7 @@ def curves(snapshot: Snapshot) -> Figure:
     best = [number for _, number in ranked[:N_NAMED]]
     named = [_line(number, drawn[number], n) for number in best]
     others = _together({number: values for number, values in drawn.items() if number not in best}, n)
-    x_axis = axis(f"report of {snapshot.metric}, from the trial's first")
+    x_axis = axis(f"value of {snapshot.metric}, counted from the trial's first")
     return figure([*others, *named], xaxis=x_axis, yaxis=axis(snapshot.metric), height=460)
 
 
@@ -45,7 +46,7 @@ def _line(number: int, values: Sequence[float], n: int) -> dict[str, Any]:
 
 
 def _together(many: Mapping[int, Sequence[float]], n: int) -> list[dict[str, Any]]:
-    """Return one trace for all, as thousands would take minutes to draw; each of its points knows its trial."""
+    """Return one trace for all trials, because a browser needs minutes for thousands. Each point has its trial."""
     xs: list[int | None] = []
     ys: list[float | None] = []
     numbers: list[int | None] = []
@@ -56,5 +57,5 @@ def _together(many: Mapping[int, Sequence[float]], n: int) -> list[dict[str, Any
         numbers += [*([number] * len(points)), None]
     line = {"color": OTHERS, "width": 1}
     others = {"type": "scatter", "mode": "lines", "name": f"{len(many)} others", "x": xs, "y": ys, "line": line}
-    told = {"customdata": numbers, "hovertemplate": "trial %{customdata}<br>%{x}, %{y}<extra></extra>"}
-    return [{**others, **told, "opacity": 0.4}] if many else []
+    hover = {"customdata": numbers, "hovertemplate": "trial %{customdata}<br>%{x}, %{y}<extra></extra>"}
+    return [{**others, **hover, "opacity": 0.4}] if many else []

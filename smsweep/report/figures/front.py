@@ -1,4 +1,4 @@
-"""Several metrics against each other; the trials that no other beats stand out."""
+"""Pairs of metrics, with the Pareto front highlighted."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ from itertools import combinations
 from typing import Any
 
 from smsweep.core.json_documents import TrialFields
-from smsweep.report.figures.common import BEST, COLOURS, Figure, axis, dots, figure, menu, nothing
+from smsweep.report.figures.common import BEST, COLORS, Figure, axis, dots, figure, menu, nothing
 from smsweep.report.snapshot import NO_BEST, Snapshot, metric_names
 
-OTHERS = COLOURS["pending"]
+OTHERS = COLORS["pending"]
 
 
 def front(snapshot: Snapshot) -> Figure:
+    """Return the figure."""
     names = metric_names(snapshot.sweep)
     if len(names) < 2:
-        return nothing("a front is of two metrics or more")
+        return nothing("a front needs at least two metrics")
     traces: list[dict[str, Any]] = []
     labels: list[str] = []
     layouts: list[dict[str, Any]] = []

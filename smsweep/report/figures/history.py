@@ -1,16 +1,17 @@
-"""The objective of every trial in the order proposed, and the best so far."""
+"""The objective of every trial in order of proposal, and the best so far."""
 
 from __future__ import annotations
 
 from itertools import groupby
 
-from smsweep.report.figures.common import BEST, COLOURS, SYMBOLS, Figure, axis, dots, figure, nothing
+from smsweep.report.figures.common import BEST, COLORS, SYMBOLS, Figure, axis, dots, figure, nothing
 from smsweep.report.snapshot import Snapshot
 
-MANY = 1_000  # trials: their marks become smaller
+MANY = 1_000  # trials; with more, the marks are smaller
 
 
 def history(snapshot: Snapshot) -> Figure:
+    """Return the figure."""
     scored = snapshot.scored()
     if not scored:
         return nothing("no trial has reported the metric yet")
@@ -21,7 +22,7 @@ def history(snapshot: Snapshot) -> Figure:
         numbers = [trial["number"] for trial, _ in group]
         values = [value for _, value in group]
         size = {"size": 4, "opacity": 0.6} if len(scored) > MANY else {"size": 7}
-        marker = {"color": COLOURS[state], "symbol": SYMBOLS.get(state, "circle"), **size}
+        marker = {"color": COLORS[state], "symbol": SYMBOLS.get(state, "circle"), **size}
         traces.append(dots(numbers, values, numbers, name=state, marker=marker))
     numbers = [trial["number"] for trial, _ in scored]
     line = {

@@ -1,4 +1,4 @@
-"""Parallel coordinates: each trial a line through its params and its objective; drag along an axis to choose."""
+"""Parallel coordinates: a line per trial through its params and its objective. Drag along an axis to select."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from smsweep.report.snapshot import Snapshot
 
 MOST_AXES = 12
 N_TICKS = 5
-LETTERS = 150  # of the axes' names, that stand side by side
-UNITS = (1e-15, 1e15)  # beyond them Plotly writes powers as HTML, which it does not read on these axes
-LABEL = 24  # letters of a name; of a longer one the end, where names differ
+LETTERS = 150  # total length of axis names that fit side by side
+UNITS = (1e-15, 1e15)  # outside this range Plotly writes powers as HTML, which these axes do not render
+LABEL = 24  # characters of a name; longer names are cut at the start, because names differ at the end
 
 
 def parallel(snapshot: Snapshot) -> Figure:
+    """Return the figure."""
     scored = snapshot.scored()
     axes = by_importance(snapshot)[:MOST_AXES]
     if not scored or not axes:
@@ -29,7 +30,7 @@ def parallel(snapshot: Snapshot) -> Figure:
     objective = {"label": plain(snapshot.metric), "values": values, **_format(values)}
     trace: dict[str, Any] = {
         "type": "parcoords",
-        # Plotly draws lines of a higher colour above others: the best ones.
+        # Plotly draws lines with a higher value on top: the best trials.
         "line": {"color": [-value * snapshot.goal.sign for value in values], "colorscale": BY_QUALITY},
         "dimensions": [*dimensions, objective],
         "customdata": [trial["number"] for trial, _ in scored],
@@ -43,14 +44,14 @@ def parallel(snapshot: Snapshot) -> Figure:
 
 def _dimension(axis: Axis, places: list[float | None]) -> dict[str, Any]:
     known = [axis.scaled(place) for place in places if place is not None]
-    # Trials without the param (of another branch of a nested space) lie below the axis' lowest value.
+    # Trials without the param (in another branch of a nested space) are below the lowest value of the axis.
     low, high = (min(known), max(known)) if known else (0.0, 1.0)
     below = low - (high - low or 1.0) * 0.1
     values = [below if place is None else axis.scaled(place) for place in places]
     name = axis.name if len(axis.name) <= LABEL else f"…{axis.name[1 - LABEL :]}"
     shown: dict[str, Any] = {"label": plain(name), "values": values}
     if axis.categories:
-        labels = axis.labels()  # Plotly shows them, unlike all other text, without reading HTML in them
+        labels = axis.labels()  # not escaped: Plotly does not interpret HTML in these labels
         shown |= {"tickvals": list(range(len(labels))), "ticktext": labels}
         shown["range"] = [below if None in places else 0, max(len(labels) - 1, 1)]
     elif axis.is_log:

@@ -1,4 +1,4 @@
-"""All figures by name, in the order in which a page shows them."""
+"""All figures by name, in the order of the page."""
 
 from __future__ import annotations
 
@@ -20,48 +20,48 @@ from smsweep.report.snapshot import Snapshot
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Kind:
+    """A figure on the page."""
+
     title: str
-    about: str  # one sentence, also for those who cannot see the figure
+    about: str  # one sentence, also for readers who cannot see the figure
     make: Callable[[Snapshot], Figure]
 
 
 FIGURES: Mapping[str, Kind] = {
     "history": Kind(
-        title="Optimisation history",
-        about="The objective of each trial in the order proposed, and the best so far.",
+        title="Optimization history",
+        about="The objective of each trial in order of proposal, and the best so far.",
         make=history,
     ),
     "front": Kind(
         title="Pareto front",
-        about="The last values of the metrics against each other; no trial beats those of the front.",
+        about="The last values of the metrics. No trial is better than those on the front in all metrics.",
         make=front,
     ),
     "parallel_coordinates": Kind(
         title="Parallel coordinates",
-        about="Each line is a trial, the best ones blue, the worst orange. Drag along an axis to choose trials: "
-        "the table below follows.",
+        about="Each line is a trial: the best are blue, the worst orange. Drag along an axis to select trials; "
+        "the table below shows the selected trials.",
         make=parallel,
     ),
     "importance": Kind(
         title="Parameter importance",
-        about="How much each param decides whether a trial is among the best.",
+        about="How strongly each param determines whether a trial is among the best.",
         make=importance,
     ),
-    "slices": Kind(
-        title="Slices", about="The objective over each param alone; the later a trial, the bluer.", make=slices
-    ),
+    "slices": Kind(title="Slices", about="The objective over each param. Later trials are bluer.", make=slices),
     "contours": Kind(
         title="Contours",
-        about="The objective over two params; between trials it is a mean of those near by.",
+        about="The objective over two params. Between trials it is a weighted mean of nearby trials.",
         make=contours,
     ),
     "curves": Kind(
         title="Learning curves",
-        about="The metric as trials reported it, the ten best by name; long curves keep their peaks.",
+        about="The reported values of the metric. The ten best trials are named; long curves keep their peaks.",
         make=curves,
     ),
     "timeline": Kind(
-        title="Timeline", about="When each trial ran, one row for each worker of a place.", make=timeline
+        title="Timeline", about="When each trial ran. Each row is one worker of a machine.", make=timeline
     ),
-    "cost": Kind(title="Cost to best", about="What had been spent when the best so far was found.", make=cost),
+    "cost": Kind(title="Cost to best", about="The cost up to each improvement of the best objective.", make=cost),
 }

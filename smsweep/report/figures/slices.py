@@ -1,4 +1,4 @@
-"""The objective over each param alone."""
+"""The objective over each param."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from smsweep.report.importance import by_importance
 from smsweep.report.snapshot import Snapshot
 
 MOST_SLICES = 12
-MOST_DOTS = 1_500  # in each
+MOST_DOTS = 1_500  # per slice
 COLUMNS = 3
 GAP = 0.05  # between columns, of the figure's width
 ROW_PX = 260
-LETTERS = 30  # of all labels below one slice; more of them are slanted
+LETTERS = 30  # total length of labels that fit below a slice; longer ones are slanted
 
 
 def slices(snapshot: Snapshot) -> Figure:
+    """Return the figure."""
     scored = snapshot.scored()
     axes = by_importance(snapshot)[:MOST_SLICES]
     if not scored or not axes:
@@ -32,14 +33,14 @@ def slices(snapshot: Snapshot) -> Figure:
     for index, each in enumerate(axes):
         row, column = divmod(index, n_columns)
         suffix = str(index + 1) if index else ""
-        found = [(number, place, v) for number, v, flat_ in params if (place := each.place(flat_)) is not None]
-        found = some(found, MOST_DOTS)
-        numbers = [number for number, _, _ in found]
+        points = [(number, place, v) for number, v, flat_ in params if (place := each.place(flat_)) is not None]
+        points = some(points, MOST_DOTS)
+        numbers = [number for number, _, _ in points]
         marker = {"color": numbers, "colorscale": BY_AGE, "size": 6, "opacity": 0.8}
         traces.append(
             dots(
-                [place for _, place, _ in found],
-                [value for _, _, value in found],
+                [place for _, place, _ in points],
+                [value for _, _, value in points],
                 numbers,
                 marker=marker,
                 xaxis=f"x{suffix}",
@@ -67,7 +68,7 @@ def _places(each: Axis, suffix: str, row: int, column: int, n_rows: int, n_colum
         **each.layout(),
         "domain": [left, min(left + wide, 1)],
         "anchor": f"y{suffix}",
-        **({"tickangle": -30} if is_crowded else {}),  # the other way the last one has no room, and is left out
+        **({"tickangle": -30} if is_crowded else {}),  # with +30 the last label does not fit and is left out
     }
     return {
         f"xaxis{suffix}": across,

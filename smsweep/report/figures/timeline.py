@@ -1,4 +1,4 @@
-"""When which trial ran where: one row a worker, as far as places and times tell them apart."""
+"""When and where each trial ran: one row per worker, as far as places and times distinguish them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import Any
 
 from smsweep.core.json_documents import TrialFields
 from smsweep.report.browser_text import plain
-from smsweep.report.figures.common import COLOURS, Figure, axis, figure, nothing
+from smsweep.report.figures.common import COLORS, Figure, axis, figure, nothing
 from smsweep.report.snapshot import Snapshot
 
 
 def timeline(snapshot: Snapshot) -> Figure:
+    """Return the figure."""
     ran = [trial for trial in snapshot.trials if trial["started_at"]]
     if not ran:
         return nothing("no trial has run yet")
@@ -31,7 +32,7 @@ def timeline(snapshot: Snapshot) -> Figure:
                 "x": [(end - start) / timedelta(milliseconds=1) for start, end in spans],
                 "y": [lanes[trial["number"]] for trial in group],
                 "customdata": [trial["number"] for trial in group],
-                "marker": {"color": COLOURS[state], "line": {"width": 0}},
+                "marker": {"color": COLORS[state], "line": {"width": 0}},
                 "hovertemplate": "trial %{customdata}<br>%{base}<br>%{y}<extra></extra>",
             }
         )
@@ -40,21 +41,21 @@ def timeline(snapshot: Snapshot) -> Figure:
         traces,
         barmode="overlay",
         bargap=0.15,
-        xaxis=axis("time, UTC; of a trial that was tried again, the last attempt", type="date"),
+        xaxis=axis("time, UTC; for a retried trial, the last attempt", type="date"),
         yaxis={"automargin": True, "type": "category", "categoryarray": rows[::-1], "categoryorder": "array"},
         height=min(140 + 24 * len(rows), 1_200),
     )
 
 
 def lanes_of(snapshot: Snapshot) -> dict[int, str]:
-    """Return the row of each trial that ran: its place and the first worker there that was free."""
+    """Return the row of each trial that ran: its place, and the first free worker in this place."""
     by_place: dict[str, list[TrialFields]] = defaultdict(list)
     for trial in snapshot.trials:
         if trial["started_at"]:
             by_place[trial["place"]].append(trial)
     lanes: dict[int, str] = {}
     for place, trials in by_place.items():
-        busy: list[tuple[datetime, int]] = []  # until when, worker
+        busy: list[tuple[datetime, int]] = []  # end of its trial, worker
         free: list[int] = []
         for trial in sorted(trials, key=lambda trial: str(trial["started_at"])):
             start, end = span(trial, snapshot.made_at)
@@ -67,7 +68,7 @@ def lanes_of(snapshot: Snapshot) -> dict[int, str]:
 
 
 def span(trial: TrialFields, now: datetime) -> tuple[datetime, datetime]:
-    """Return when a trial started and ended; one that runs lasts until now."""
+    """Return the start and end of a trial. The end of a running trial is `now`."""
     assert trial["started_at"] is not None
     start = datetime.fromisoformat(trial["started_at"])
     end = datetime.fromisoformat(trial["ended_at"]) if trial["ended_at"] else now

@@ -1,31 +1,31 @@
 "use strict";
-// Draws figures in the page's colours, each when it first comes into view; all of them, light, when the page is printed.
+// Draws figures in the page's colors, each when it first becomes visible. For printing it draws all of them, light.
 
 const OPTIONS = { displaylogo: false, responsive: true };
-const PAPER_PX = 660; // what A4 and letter have room for
+const PAPER_PX = 660; // width that fits A4 and letter
 const drawn = new Map(); // element -> its figure
-const unseen = new Map(); // element -> what draws it
+const unseen = new Map(); // element -> function that draws it
 let isPrinting = false;
 
 function themed(layout) {
   const style = getComputedStyle(document.documentElement);
-  const colour = (name) => style.getPropertyValue(name).trim();
-  const axis = { gridcolor: colour("--line"), zerolinecolor: colour("--line"), linecolor: colour("--line") };
+  const color = (name) => style.getPropertyValue(name).trim();
+  const axis = { gridcolor: color("--line"), zerolinecolor: color("--line"), linecolor: color("--line") };
   const whole = {
     ...layout,
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
-    font: { color: colour("--ink"), family: "system-ui, sans-serif" },
+    font: { color: color("--ink"), family: "system-ui, sans-serif" },
     hoverlabel: { font: { family: "ui-monospace, monospace" } },
-    modebar: { color: colour("--soft"), activecolor: colour("--accent") },
+    modebar: { color: color("--soft"), activecolor: color("--accent") },
   };
   for (const name of new Set([...Object.keys(layout).filter((key) => /^[xy]axis\d*$/.test(key)), "xaxis", "yaxis"])) {
     whole[name] = { ...axis, ...layout[name] };
   }
   whole.updatemenus = (layout.updatemenus || []).map((menu) => ({
     ...menu,
-    bgcolor: colour("--card"),
-    bordercolor: colour("--line"),
+    bgcolor: color("--card"),
+    bordercolor: color("--line"),
     buttons: menu.buttons.map((button) => ({
       ...button,
       args: [button.args[0], Object.fromEntries(Object.entries(button.args[1]).map(([k, v]) => [k, { ...axis, ...v }]))],
@@ -74,18 +74,18 @@ addEventListener("afterprint", () => {
   for (const element of drawn.keys()) if (element.checkVisibility()) Plotly.Plots.resize(element);
 });
 
-// Calls back with the numbers of the trials that the axes of parallel coordinates leave; null for all.
-function onBrush(element, tell) {
+// Calls back with the numbers of the trials selected on the axes of parallel coordinates; null for all trials.
+function onBrush(element, callback) {
   return () => {
     const trace = element.data[0];
     const chosen = trace.dimensions.filter((dimension) => dimension.constraintrange);
-    if (!chosen.length) return tell(null);
+    if (!chosen.length) return callback(null);
     const isIn = (value, range) => value >= range[0] && value <= range[1];
     const numbers = trace.customdata.filter((_, i) => chosen.every((dimension) => {
       const ranges = Array.isArray(dimension.constraintrange[0]) ? dimension.constraintrange : [dimension.constraintrange];
       return ranges.some((range) => isIn(dimension.values[i], range));
     }));
-    return tell(new Set(numbers));
+    return callback(new Set(numbers));
   };
 }
 

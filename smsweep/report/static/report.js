@@ -1,5 +1,5 @@
 "use strict";
-// The report: figures and tables from the data in this file.
+// The report: draws figures and tables from the data in this file.
 
 const data = JSON.parse(document.getElementById("smsweep-data").textContent);
 const { columns, rows, usual, goals, sweep_id: sweepId } = data;
@@ -10,7 +10,7 @@ function choose(number) {
   const row = byNumber.get(number);
   if (!row) return;
   const command = `smsweep reproduce ${sweepId}/${number}`;
-  showTrial(dialog, columns, row, make("p", {}, "Run it again: ", make("code", { textContent: command }), " ", copyButton(command)));
+  showTrial(dialog, columns, row, make("p", {}, "Run this trial again: ", make("code", { textContent: command }), " ", copyButton(command)));
 }
 
 followTheme(document.getElementById("theme"));

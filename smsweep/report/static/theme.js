@@ -1,5 +1,5 @@
 "use strict";
-// Light or dark: as the reader chose, else as the system has it. Runs before anything is drawn.
+// The light or dark theme: the user's choice, otherwise the system's. Runs before anything is drawn.
 
 const systemDark = matchMedia("(prefers-color-scheme: dark)");
 
@@ -7,14 +7,14 @@ function chosenTheme() {
   try {
     return localStorage.getItem("smsweep-theme");
   } catch {
-    return null; // a page without storage forgets
+    return null; // without storage the page does not remember the choice
   }
 }
 
 function keepTheme(name) {
   try {
     localStorage.setItem("smsweep-theme", name);
-  } catch { /* likewise */ }
+  } catch { /* see above */ }
 }
 
 function themeName() {

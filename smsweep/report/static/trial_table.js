@@ -1,7 +1,7 @@
 "use strict";
-// A table of trials with sort, filter and pages. Text goes in as text, never as HTML.
+// A table of trials with sort order, filter and pages. Values are inserted as text, never as HTML.
 
-const PAGE = 100; // rows at once
+const PAGE = 100; // rows per page
 const CONDITION = /^\s*(\S+?)\s*(<=|>=|!=|=|<|>)\s*(.+?)\s*$/;
 
 function make(tag, attributes = {}, ...children) {
@@ -21,9 +21,9 @@ function shown(value) {
 }
 
 class TrialTable {
-  // rows: arrays in the order of columns; the first column is the trial's number. choose: told of a clicked number;
-  // or link: gives its address. pick: told of the numbers whose boxes are ticked. title: gives what stands over a
-  // column. cell: gives the node for a value, or null for plain text.
+  // rows: arrays in the order of columns; the first column is the trial's number. choose: called with the number of a
+  // clicked trial; or link: returns the trial's URL. pick: called with the numbers of the selected trials. title:
+  // returns the text above a column. cell: returns the node for a value, or null for plain text.
   constructor(container, { columns, rows, choose, label, pick = null, link = null, title = (name) => name,
     cell = () => null }) {
     Object.assign(this, { columns, rows, choose, pick, link, title, cell });
@@ -101,7 +101,7 @@ class TrialTable {
     const rank = (value) => (typeof value === "number" ? 0 : typeof value === "string" ? 1 : 2);
     this.found.sort((a, b) => {
       const [x, y] = [a[column] ?? null, b[column] ?? null];
-      if (x === null || y === null) return (x === null) - (y === null); // nothing comes last, both ways
+      if (x === null || y === null) return (x === null) - (y === null); // empty values come last in both orders
       const by = rank(x) - rank(y) || (x < y ? -1 : x > y ? 1 : 0);
       return (isDown ? -by : by) || a[0] - b[0];
     });
@@ -134,12 +134,12 @@ class TrialTable {
     this.body.replaceChildren(...this.found.slice(start, start + PAGE).map((row) => this.line(row, visible)));
     if (held) this.body.querySelector(`tr[data-number="${held.number}"] ${held.tag}`)?.focus();
     const n = this.found.length;
-    this.count.textContent = n ? `${start + 1}–${Math.min(start + PAGE, n)} of ${n}` : "no trial";
+    this.count.textContent = n ? `${start + 1}–${Math.min(start + PAGE, n)} of ${n}` : "no trials";
     this.back.disabled = this.page === 0;
     this.next.disabled = start + PAGE >= n;
   }
 
-  // Which trial's control has the keyboard, so that it still has it when new rows take the place of the old.
+  // Returns the trial whose control has the keyboard focus, so that `draw` can restore the focus in the new rows.
   focused() {
     const line = this.body.contains(document.activeElement) && document.activeElement.closest("tr");
     return line ? { number: line.dataset.number, tag: document.activeElement.tagName.toLowerCase() } : null;
@@ -169,7 +169,7 @@ class TrialTable {
   }
 }
 
-// Shows every field of a trial in the page's dialog, which closes with Escape.
+// Shows all fields of a trial in the page's dialog. Escape closes the dialog.
 function showTrial(dialog, columns, row, ...more) {
   const rows = columns.map((name, i) => [name, shown(row[i])]).filter(([, text]) => text !== "");
   const body = make("tbody", {}, ...rows.map(([name, text]) =>
@@ -188,7 +188,7 @@ function copyButton(text) {
       await navigator.clipboard.writeText(text);
       button.textContent = "copied";
     } catch {
-      button.textContent = "select it to copy";
+      button.textContent = "copy failed; select the text";
     }
   });
   return button;

@@ -1,1 +1,1 @@
-"""What runs as the entrypoint of a job: source, environment, script, signals, failure."""
+"""The entrypoint of a job: source, environment, script, signals, failure reason."""

@@ -1,4 +1,4 @@
-"""One signed call of an AWS JSON API, with nothing but the standard library."""
+"""Send one signed call to a JSON API of AWS. Standard library only."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     Keys = Tuple[str, str, str]  # key id, secret key, session token or ""
 
 TIMEOUT_S = 20
-PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # between tries; up to half of each is cut off at random
-# In the error codes of services that accept the same request later.
+PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # between tries; each is shortened at random by up to half
+# Substrings of the error codes of services that accept the same request later.
 THROTTLED = ("throttl", "toomanyrequests", "requestlimitexceeded", "requesttimeout", "internalserv")
-CONTAINER_CREDENTIALS = "http://169.254.170.2"  # where SageMaker hands a job its role's keys
-DOMAINS = {  # by partition; of the others it is amazonaws.com
+CONTAINER_CREDENTIALS = "http://169.254.170.2"  # where SageMaker serves the credentials of the job's role
+DOMAINS = {  # by partition; amazonaws.com in all other partitions
     "aws-cn": "amazonaws.com.cn",
     "aws-iso": "c2s.ic.gov",
     "aws-iso-b": "sc2s.sgov.gov",
@@ -45,11 +45,26 @@ def aws_call(
     body: Mapping[str, Any],
     environ: Mapping[str, str],
 ) -> Dict[str, Any]:
-    """Call an action, such as target secretsmanager.GetSecretValue, and return its answer.
+    """Call an action of an AWS JSON API and return its answer.
 
-    Goes to AWS_ENDPOINT_URL_<SERVICE> or AWS_ENDPOINT_URL where one is set. Raises HTTPError for a refusal,
-    Unavailable if the service cannot be reached, ValueError for an answer that is not JSON, KeyError without
-    credentials.
+    The call is sent to AWS_ENDPOINT_URL_<SERVICE> or AWS_ENDPOINT_URL if one of them is set.
+
+    Args:
+        service: "secretsmanager" or "ssm".
+        region: Region of the endpoint, such as "eu-west-1".
+        partition: Partition of the endpoint, such as "aws" or "aws-cn".
+        target: Value of the X-Amz-Target header, such as "secretsmanager.GetSecretValue".
+        body: The request, as a JSON object.
+        environ: Environment with the credentials, or with the address that serves them.
+
+    Returns:
+        The answer, as a JSON object.
+
+    Raises:
+        HTTPError: If the service refuses the request.
+        Unavailable: If the service cannot be reached, or is throttled or fails in every try.
+        ValueError: If the answer is not JSON, or the endpoint is not an http(s) URL.
+        KeyError: If there are no credentials.
     """
     url = _endpoint(service, region, partition, environ)
     data = json.dumps(body).encode()
@@ -65,23 +80,25 @@ def aws_call(
         headers["x-amz-security-token"] = keys[2]
     headers["authorization"] = signature(headers, data, service, region, keys)
     request = urllib.request.Request(url, data=data, headers=headers, method="POST")  # noqa: S310 - checked
-    document: Dict[str, Any] = json.loads(_patiently(request))
+    document: Dict[str, Any] = json.loads(_send_with_retries(request))
     return document
 
 
 class Unavailable(OSError):
-    """The service gave no usable answer to any of the tries; a later job may get one."""
+    """The service gave no usable answer in any try; a later job may get one."""
 
 
-def _patiently(request: urllib.request.Request) -> bytes:
+def _send_with_retries(request: urllib.request.Request) -> bytes:
     """Send a request; retry while the service is throttled, fails, or cannot be reached.
 
-    Raises HTTPError for a refusal, Unavailable if the last try fails as well, ValueError for a URL that is not one
-    of a web server.
+    Raises:
+        HTTPError: If the service refuses the request.
+        Unavailable: If the last try fails as well.
+        ValueError: If the URL is not an http(s) URL.
     """
     if request.type not in ("http", "https"):  # urllib would read a local file as the answer
         raise ValueError(
-            f"{request.type}: is not a scheme that AWS answers; set AWS_ENDPOINT_URL and "
+            f"{request.type}: is not a scheme that AWS supports; set AWS_ENDPOINT_URL and "
             "AWS_CONTAINER_CREDENTIALS_FULL_URI to https://... or unset them"
         )
     rng = random.Random()  # noqa: S311 # nosec B311
@@ -105,7 +122,7 @@ def _patiently(request: urllib.request.Request) -> bytes:
 def _is_throttled(text: bytes) -> bool:
     """Return True for the error document of a service that accepts the same request later.
 
-    AWS answers with status 400 then. Source: Secrets Manager and Systems Manager API, common errors.
+    Such errors have HTTP status 400. Source: Secrets Manager and Systems Manager API, common errors.
     """
     try:
         document = json.loads(text)
@@ -116,36 +133,43 @@ def _is_throttled(text: bytes) -> bool:
 
 
 def credentials(environ: Mapping[str, str]) -> Keys:
-    """Return the job's keys: from its environment, or from where its role's are handed out."""
+    """Return the job's credentials: from its environment, or from the address that serves those of its role."""
     if environ.get("AWS_ACCESS_KEY_ID"):
         token = environ.get("AWS_SESSION_TOKEN", "")
         return environ["AWS_ACCESS_KEY_ID"], environ["AWS_SECRET_ACCESS_KEY"], token
     relative = environ.get("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "")
     full = environ.get("AWS_CONTAINER_CREDENTIALS_FULL_URI") or (relative and CONTAINER_CREDENTIALS + relative)
     if not full:
-        return _keys_of_botocore()
-    permit = environ.get("AWS_CONTAINER_AUTHORIZATION_TOKEN")
-    request = urllib.request.Request(full, headers={"authorization": permit} if permit else {})  # noqa: S310 - checked
-    keys = json.loads(_patiently(request))
+        return _botocore_credentials()
+    authorization = environ.get("AWS_CONTAINER_AUTHORIZATION_TOKEN")
+    request = urllib.request.Request(full, headers={"authorization": authorization} if authorization else {})  # noqa: S310
+    keys = json.loads(_send_with_retries(request))
     return keys["AccessKeyId"], keys["SecretAccessKey"], keys.get("Token", "")
 
 
-def _keys_of_botocore() -> Keys:
-    """Profiles, single sign-on, the metadata of a machine: botocore knows them all, where it is installed."""
+def _botocore_credentials() -> Keys:
+    """Return botocore's credentials (profiles, single sign-on, instance metadata), if botocore is installed."""
     try:
-        found = importlib.import_module("botocore.session").Session().get_credentials()
+        known = importlib.import_module("botocore.session").Session().get_credentials()
     except ImportError:
-        found = None
-    if found is None:
+        known = None
+    if known is None:
         raise KeyError("no AWS credentials in this job")
-    keys = found.get_frozen_credentials()
+    keys = known.get_frozen_credentials()
     return keys.access_key, keys.secret_key, keys.token or ""
 
 
 def signature(headers: Mapping[str, str], data: bytes, service: str, region: str, keys: Keys) -> str:
-    """Return the Authorization header of a POST to /. Source: AWS Signature Version 4.
+    """Return the Authorization header of a POST to /.
 
-    headers: all that are sent, in lower case; x-amz-date among them.
+    Source: AWS Signature Version 4.
+
+    Args:
+        headers: All headers of the request, with lower-case names. Must include x-amz-date.
+        data: The body.
+        service: Name of the service, such as "ssm".
+        region: Region of the endpoint.
+        keys: Key id, secret key, and session token ("" for none).
     """
     date = headers["x-amz-date"]
     names = ";".join(sorted(headers))

@@ -1,7 +1,7 @@
-"""What a script leaves behind outside its process group: workers in sessions of their own, daemons.
+"""Processes that a script leaves outside its process group: workers in their own sessions, daemons.
 
-On Linux a process may have the orphans among its descendants given to it, as PID 1 of a container has. So a job
-finds them when its script has ended, and nothing outlives it; elsewhere they go their own way.
+On Linux a process can adopt the orphans among its descendants, as PID 1 of a container does. The job then finds
+these orphans when its script has ended, and ends them too. On other systems they continue to run.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from typing import Any
 
 PR_SET_CHILD_SUBREAPER = 36
-_prctl: Any = None  # the system's function of that name, once it is loaded
-_reaper = 0  # the process that has asked for orphans; a fork of it has not
+_prctl: Any = None  # prctl(2), after `prepare`
+_reaper = 0  # pid of the process that adopts orphans; a fork of that process has another pid and adopts none
 
 
 def prepare() -> None:
-    """Load what `become_reaper` needs, so that forks have it already. Slow, so only where jobs are forked."""
+    """Load prctl(2) for `become_reaper`. Slow, so call it once in a process that forks jobs."""
     global _prctl
     if sys.platform.startswith("linux"):
         with contextlib.suppress(ImportError, OSError, AttributeError):
@@ -31,21 +31,21 @@ def prepare() -> None:
 
 
 def become_reaper() -> None:
-    """Have the orphans among this process's descendants given to it. Only for one that has no other children."""
+    """Adopt the orphans among this process's descendants. Only for a process that has no other children."""
     global _reaper
     if _prctl is not None and _prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0:
         _reaper = os.getpid()
 
 
-def has_orphans_given() -> bool:
-    """Tell whether all children of this process are the script and the orphans of it."""
+def adopts_orphans() -> bool:
+    """Return True if all children of this process are the script and its orphans."""
     return os.getpid() in (1, _reaper)
 
 
-def any_left() -> bool:
-    """Reap the orphans that have ended, and tell whether others run. False where none are given to us.
+def has_running_orphans() -> bool:
+    """Reap the orphans that have ended, and return True if others run. False if this process adopts no orphans.
 
-    Only once the script is reaped: its end would be lost here.
+    Call it only after the script is reaped; otherwise this function loses the script's exit status.
     """
     if os.getpid() != _reaper:
         return False
@@ -57,8 +57,8 @@ def any_left() -> bool:
     return True
 
 
-def ask(group: int, asked: set[int]) -> None:
-    """Send SIGTERM to the children of a reaper that are in another group than this and not asked already."""
+def terminate(group: int, asked: set[int]) -> None:
+    """Send SIGTERM to the adopted processes outside `group`, once each. `asked` collects their pids."""
     for pid, process_group in _children():
         if process_group != group and pid not in asked:
             asked.add(pid)
@@ -66,21 +66,21 @@ def ask(group: int, asked: set[int]) -> None:
                 os.kill(pid, signal.SIGTERM)
 
 
-def kill() -> None:
-    """Kill all children of a reaper. PID 1 need not: what is in its container ends with it."""
+def kill_all() -> None:
+    """Kill all children of a reaper. Not needed for PID 1: the processes of its container end with it."""
     for pid, _ in _children():
         with contextlib.suppress(OSError):
             os.kill(pid, signal.SIGKILL)
 
 
 def _children() -> list[tuple[int, int]]:
-    """Return pid and group of each; none for a process that has asked for no orphans."""
-    found: list[tuple[int, int]] = []
+    """Return pid and process group of each child; empty if this process adopts no orphans."""
+    children: list[tuple[int, int]] = []
     if os.getpid() != _reaper:
-        return found
+        return children
     for name in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError, ValueError), open(f"/proc/{name}/stat", "rb") as file:
             _state, parent, group = file.read().rpartition(b")")[2].split()[:3]
             if int(parent) == _reaper:
-                found.append((int(name), int(group)))
-    return found
+                children.append((int(name), int(group)))
+    return children

@@ -1,8 +1,8 @@
-"""W&B's `command` list with its macros filled in: an argv, never a shell line.
+"""Fill in the macros of W&B's `command` list. The result is an argv, never a shell line.
 
-W&B expands an item only when the whole item is `${name}`; a name it does not know expands to nothing. The one
-exception is `${envvar:NAME}`, which works anywhere in an item. Its documentation promises more than that, so
-`warnings` tells what a command will not do.
+W&B expands an item only if the whole item is `${name}`. An unknown name expands to nothing. The exception is
+`${envvar:NAME}`, which W&B expands anywhere in an item. W&B's documentation promises more, so `warnings` reports
+the macros that have no effect.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ INTERPRETER = "python"
 
 _ENVVAR = re.compile(r"\$\{envvar:([A-Z0-9_]*)\}")
 _ANY_MACRO = re.compile(r"\$\{[^}]*\}")
-# A shell's variable, or what Hydra resolves, ${now:%H-%M}: nobody took them for macros of W&B's.
+# Variables of a shell, and interpolations of Hydra such as ${now:%H-%M}, are not mistaken macros.
 _FOR_OTHERS = re.compile(r"\$\{(?!envvar:)([A-Z0-9_]+\}|[\w.]+:)")
 
 
@@ -33,16 +33,19 @@ def expand(
     environ: Mapping[str, str],
     json_file: str,
 ) -> list[str]:
-    """Return the argv that W&B's agent would start for this trial.
+    """Return the argv that W&B's agent starts for a trial.
 
-    command: None or empty means W&B's default. params: by top-level key; a nested group is one argument.
-    environ: where `${envvar:NAME}` looks; a variable that is not set leaves its name. json_file: the path that
-    `${args_json_file}` stands for; the caller writes it.
+    Args:
+        command: W&B's `command` list. None or empty means W&B's default.
+        program: The sweep's program, or None.
+        params: Params by top-level key. A nested group is one argument.
+        environ: Variables for `${envvar:NAME}`. A variable that is not set expands to its name.
+        json_file: Value of `${args_json_file}`. The caller writes this file.
     """
     macros = _macros(program, params, json_file)
     argv: list[str] = []
     for item in command or DEFAULT:
-        text = _ENVVAR.sub(lambda found: environ.get(found.group(1), found.group(1)), str(item))
+        text = _ENVVAR.sub(lambda match: environ.get(match.group(1), match.group(1)), str(item))
         if text.startswith("${") and text.endswith("}"):
             argv += macros.get(text[2:-1], [])
         else:
@@ -75,49 +78,56 @@ def _macros(program: str | None, params: Mapping[str, Any], json_file: str) -> d
 def warnings(
     command: Sequence[object] | None, program: str | None, *, environ: Mapping[str, str] | None = None
 ) -> list[str]:
-    """Say what a whole command lacks; empty when nothing. `item_warnings` looks at each item for itself.
+    """Return warnings about a command as a whole. `item_warnings` checks single items.
 
-    environ: where the job's `${envvar:NAME}` will look; None to leave those unjudged.
+    Args:
+        command: W&B's `command` list. None or empty means W&B's default.
+        program: The sweep's program, or None.
+        environ: Variables of the job for `${envvar:NAME}`. None skips this check.
     """
     items = [str(item) for item in command or DEFAULT]
-    found = []
+    messages = []
     for item in items:
         for name in _ENVVAR.findall(item):
             if environ is not None and name not in environ:
-                found.append(f"command: {item}: {name} is not set, so W&B puts its name there; set it for the job")
+                messages.append(
+                    f"command: {item}: {name} is not set, so W&B inserts the name itself; set {name} for the job"
+                )
     if "${program}" in items and program is None:
-        found.append("command: ${program} stands for nothing, because the sweep names no program; add `program:`")
+        messages.append("command: ${program} is empty, because the sweep names no program; add `program:`")
     if program is not None and not runs_program(items, program):
-        found.append(f"command: never names the program, so {program} is not run; add ${{program}}")
+        messages.append(f"command: never names the program, so {program} is not run; add ${{program}}")
     if not any(item.startswith("${args") or "envvar" in item for item in items):
-        found.append("command: passes no params; the script gets them only through smsweep.init or wandb.init")
-    return found
+        messages.append("command: passes no params; the script gets them only through smsweep.init or wandb.init")
+    return messages
 
 
 def runs_program(command: Sequence[str], program: str) -> bool:
-    """Tell whether an item stands for the program or names it, maybe as a module for `python -m`."""
+    """Return True if an item is `${program}`, contains the program, or is its module name (`python -m`)."""
     module = (program[:-3] if program.endswith(".py") else program).strip("./").replace("/", ".")
     return any(item == "${program}" or program in item or f".{item}".endswith(f".{module}") for item in command)
 
 
 def item_warnings(item: str, names: Container[str] = ()) -> list[str]:
-    """Say which macros of an item stay as they are or vanish, although it looks as if they did not.
+    """Return warnings about the macros of an item that W&B does not expand or removes.
 
-    names: of the params.
+    Args:
+        item: One item of the `command` list.
+        names: Names of the params.
     """
     known = sorted(_macros(None, {}, ""))
     rest = _ENVVAR.sub("", item)
     if rest.startswith("${") and rest.endswith("}"):
         name = rest[2:-1]
         if name.startswith("envvar:"):
-            return [f"{item} vanishes, because W&B knows only [A-Z0-9_] in a variable's name"]
+            return [f"{item} is removed, because W&B accepts only [A-Z0-9_] in a variable's name"]
         if name in known:
             return []
         if name in names:
-            return [f"{item} vanishes, because W&B has no macro for one parameter; ${{args}} passes them all"]
-        return [f"{item} vanishes, because W&B has no such macro; known: {', '.join(known)}"]
+            return [f"{item} is removed, because W&B has no macro for one parameter; ${{args}} passes all of them"]
+        return [f"{item} is removed, because W&B has no such macro; known: {', '.join(known)}"]
     return [
-        f"{macro} stays as it is, because W&B expands only a whole item; make it an item of its own"
+        f"{macro} is not expanded, because W&B expands only a whole item; make it a separate item"
         for macro in _ANY_MACRO.findall(rest)
         if not _FOR_OTHERS.match(macro)
     ]

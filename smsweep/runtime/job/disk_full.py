@@ -1,4 +1,4 @@
-"""Whether the disk took what a script wrote: one that ends well may have lost its model to a full disk."""
+"""Detect a full disk: a script that exits with code 0 may have lost its model to a full disk."""
 
 from __future__ import annotations
 
@@ -16,17 +16,22 @@ SIGN = "No space left on device"
 PROBE_BYTES = 64 * 1024
 
 
-def leave_success(layout: Layout, ended: Ended) -> None:
-    """Leave an empty output/success behind, as AWS's toolkit does.
+def record_success(layout: Layout, ended: Ended) -> None:
+    """Write an empty output/success, as AWS's toolkit does.
 
-    ended: the script, well. Raises JobFailure when the disk is full or did not take all of its output, or when the
-    script spoke of a full disk and left no model.
+    Args:
+        layout: Paths of the job.
+        ended: How the script ended, with exit code 0.
+
+    Raises:
+        JobFailure: If the disk is full, if output was lost, or if the script reported a full disk and wrote no
+            model.
     """
     if ended.lost_output:
-        raise JobFailure(f"{SIGN}: the script ended well, but some of its output is lost, and metrics with it")
-    told = [line for line in ended.tail.decode("utf-8", "replace").splitlines() if SIGN in line]
-    if told and not _has_files(layout.model):
-        raise JobFailure(f"the script ended well but left no model, and had said: {told[-1].strip()}")
+        raise JobFailure(f"{SIGN}: the script exited with code 0, but part of its output and metrics is lost")
+    reports = [line for line in ended.tail.decode("utf-8", "replace").splitlines() if SIGN in line]
+    if reports and not _has_files(layout.model):
+        raise JobFailure(f"the script exited with code 0 but wrote no model, and printed: {reports[-1].strip()}")
     try:
         with open(layout.success, "wb") as file:
             file.write(bytes(PROBE_BYTES))
@@ -35,7 +40,7 @@ def leave_success(layout: Layout, ended: Ended) -> None:
     except OSError as err:
         if err.errno in FULL:
             raise JobFailure(
-                f"{SIGN}: the script ended well on a full disk, and what it wrote last may be incomplete"
+                f"{SIGN}: the script exited with code 0 on a full disk; its last files may be incomplete"
             ) from err
     release(layout.failure)
 

@@ -1,4 +1,4 @@
-"""The first process of a job: prepare, start the trial's script, see it through, say how it went."""
+"""The first process of a job: prepare the job, run the trial's script, and report how it ended."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import sys
 
 from smsweep.runtime.job import failure
 from smsweep.runtime.job.command_macros import DEFAULT, INTERPRETER, expand
-from smsweep.runtime.job.disk_full import leave_success
-from smsweep.runtime.job.environment_info import known_surroundings, leave_surroundings
+from smsweep.runtime.job.disk_full import record_success
+from smsweep.runtime.job.environment_info import cached_environment_info, write_environment_info
 from smsweep.runtime.job.failure import JobFailure
-from smsweep.runtime.job.file_owner import VARIABLE, hand_over
+from smsweep.runtime.job.file_owner import VARIABLE, give_to_owner
 from smsweep.runtime.job.interpreter import find, with_interpreter
 from smsweep.runtime.job.param_files import ParamFiles, write_param_files
 from smsweep.runtime.job.requirements import install_requirements
 from smsweep.runtime.job.resources import device_names, find_resources, read_json
 from smsweep.runtime.job.script_environment import script_environment
 from smsweep.runtime.job.secrets import known_secrets, with_secrets
-from smsweep.runtime.job.source_cache import keep
+from smsweep.runtime.job.source_cache import cache
 from smsweep.runtime.job.source_folder import source_folder, user_command
 from smsweep.runtime.job.supervisor import Supervisor
 from smsweep.runtime.job.trial_document import Assignment, read_assignment
@@ -34,28 +34,31 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# Made with the module, so that forked jobs find it ready, as all else that is the same for each of them.
+# Created at import, like everything that is the same for each job, so that forked jobs have it ready.
 _PARSER = argparse.ArgumentParser(prog="runtime.zip", description=__doc__, allow_abbrev=False)
 _PARSER.add_argument("--grace-s", type=float, default=120.0, help="between SIGTERM and SIGKILL (default: 120)")
-_PARSER.add_argument("--pid-file", default="", help="where to write the script's pid, its process group's id")
+_PARSER.add_argument("--pid-file", default="", help="where to write the script's pid, which is its process group")
 _PARSER.add_argument(
     "--install-requirements", action="store_true", help="pip install the source's requirements.txt"
 )
-_PARSER.add_argument("--say-end", action="store_true", help="end the log with a record: nothing comes after it")
+_PARSER.add_argument("--say-end", action="store_true", help="end the log with a record that marks its end")
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run this job's trial to its end and return the exit code, the script's own wherever it has one.
+    """Run this job's trial to its end and return the exit code.
 
-    argv: our flags, then arguments for the script (None: sys.argv's). A script that a signal ended gives 128 + n,
-    one that cannot be started 127 or 126, as in a shell; a job that cannot be prepared 1. Everything but success
-    leaves its reason in output/failure. Returns instead of exiting, so that a forked process may call it.
+    The exit code is the script's own if the script ran: 128 + n after signal n. It is 127 or 126 if the script
+    cannot be started, as in a shell, and 1 if the job cannot be prepared. Every failure writes its reason to
+    output/failure. The function returns instead of exiting, so that a forked process can call it.
+
+    Args:
+        argv: Options of this program, then arguments for the script. None means sys.argv.
     """
     options, rest = _parse(sys.argv[1:] if argv is None else argv)
     layout = Layout.from_environment(os.environ)
     with Supervisor(grace_s=options.grace_s) as supervisor:
         code = _run_to_its_end(layout, supervisor, options, rest)
-    hand_over(layout, os.environ.get(VARIABLE, ""))
+    give_to_owner(layout, os.environ.get(VARIABLE, ""))
     if options.say_end:
         with contextlib.suppress(OSError):
             os.write(1, end_record(code).encode())
@@ -63,21 +66,25 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def prepare_fork(folder: str, environ: Mapping[str, str]) -> None:
-    """Do once, in a process that forks jobs, what is the same for each of them.
+    """Prepare what is the same for each job, once, in a process that forks jobs.
 
-    folder, environ: of the next job. What fails here fails again in the job, which says so.
+    Errors are ignored: the job runs the same steps and reports them.
+
+    Args:
+        folder: Folder of the next job.
+        environ: Environment of the next job.
     """
-    _PARSER.parse_known_args(["--pid-file", folder])  # argparse compiles its patterns at their first use
+    _PARSER.parse_known_args(["--pid-file", folder])  # argparse compiles its patterns at the first use
     device_names()
-    known_surroundings(find(INTERPRETER, environ.get("PATH", os.defpath)) or sys.executable)
-    keep(Layout(os.path.join(folder, "ml")).source_tar)
+    cached_environment_info(find(INTERPRETER, environ.get("PATH", os.defpath)) or sys.executable)
+    cache(Layout(os.path.join(folder, "ml")).source_tar)
 
 
 def _run_to_its_end(layout: Layout, supervisor: Supervisor, options: argparse.Namespace, rest: list[str]) -> int:
     try:
         _prepare_folders(layout)
         return _run(layout, supervisor, options, rest)
-    except Exception as err:  # noqa: BLE001 - whatever it is, it must be in output/failure
+    except Exception as err:  # noqa: BLE001 - every error must be in output/failure
         reason = str(err) if isinstance(err, JobFailure) else f"cannot run the script: {type(err).__name__}: {err}"
         warn(reason)
         failure.write(layout.failure, reason)
@@ -85,13 +92,13 @@ def _run_to_its_end(layout: Layout, supervisor: Supervisor, options: argparse.Na
 
 
 def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
-    end = argv.index("--") if "--" in argv else len(argv)  # what follows is the script's, whatever it looks like
+    end = argv.index("--") if "--" in argv else len(argv)  # everything after `--` belongs to the script
     options, rest = _PARSER.parse_known_args(argv[:end])
     return options, rest + argv[end + 1 :]
 
 
 def _prepare_folders(layout: Layout) -> None:
-    """Make the folders a script may write to, and forget how an earlier attempt in this tree ended."""
+    """Create the folders that a script may write to, and remove the result of an earlier attempt."""
     try:
         for folder in (layout.model, layout.output_data, layout.output_intermediate, layout.checkpoints):
             if not os.path.isdir(folder):
@@ -101,7 +108,7 @@ def _prepare_folders(layout: Layout) -> None:
                 os.remove(path)
         failure.reserve(layout.failure)
     except OSError as err:
-        raise JobFailure(f"{layout.root}: not a place to run a job: {err}") from err
+        raise JobFailure(f"{layout.root}: a job cannot run in this folder: {err}") from err
 
 
 def _run(layout: Layout, supervisor: Supervisor, options: argparse.Namespace, rest: list[str]) -> int:
@@ -114,7 +121,7 @@ def _run(layout: Layout, supervisor: Supervisor, options: argparse.Namespace, re
     if options.install_requirements:
         python = find(INTERPRETER, path) or sys.executable
         install_requirements(supervisor, python=python, folder=cwd, env=env)
-    leave_surroundings(layout.params, find(INTERPRETER, path) or sys.executable)
+    write_environment_info(layout.params, find(INTERPRETER, path) or sys.executable)
     argv = with_interpreter(_argv(assignment, files, env, cwd) + rest, path=path, fallback=sys.executable or "")
     _check_program(assignment.program, argv, cwd)
     secrets = known_secrets(os.environ, base)
@@ -129,11 +136,11 @@ def _run(layout: Layout, supervisor: Supervisor, options: argparse.Namespace, re
     except OSError as err:
         raise _cannot_start(err, argv, cwd, path) from err
     offline_runs.keep(layout)
-    if ended.exit_code or ended.stopped_by:  # a script that ends well when it is stopped has not got to its end
-        said = failure.own_words(layout.failure, secrets) or failure.describe(ended, grace_s=options.grace_s)
-        failure.write(layout.failure, said)
+    if ended.exit_code or ended.stopped_by:  # a stopped script is incomplete, even with exit code 0
+        reason = failure.read_reason(layout.failure, secrets) or failure.describe(ended, grace_s=options.grace_s)
+        failure.write(layout.failure, reason)
     else:
-        leave_success(layout, ended)
+        record_success(layout, ended)
     return ended.exit_code
 
 
@@ -147,7 +154,7 @@ def _argv(assignment: Assignment, files: ParamFiles, env: Mapping[str, str], cwd
         return expand(command, assignment.program, assignment.params, environ=env, json_file=files.json)
     program = assignment.program or env.get("SAGEMAKER_PROGRAM")
     if not program:
-        raise JobFailure("nothing to run: hyperparameters.json has neither `smsweep` nor `sagemaker_program`")
+        raise JobFailure("no program to run: hyperparameters.json has neither `smsweep` nor `sagemaker_program`")
     return user_command(program, assignment.params, cwd)
 
 
@@ -156,18 +163,18 @@ def _cannot_start(err: OSError, argv: list[str], cwd: str, path: str) -> JobFail
         return JobFailure(f"{argv[0]}: no such program in {cwd} or on PATH ({path})", exit_code=127)
     if err.errno == errno.E2BIG:
         return JobFailure(
-            f"{argv[0]}: its arguments are too long for this system; let the sweep's command pass "
-            "${args_json_file}, or the script call smsweep.init",
+            f"{argv[0]}: its arguments are too long for this system; pass ${{args_json_file}} in the sweep's "
+            "command, or call smsweep.init in the script",
             exit_code=126,
         )
-    return JobFailure(f"{argv[0]}: cannot be started in {cwd}: {err.strerror or err}", exit_code=126)
+    return JobFailure(f"{argv[0]}: cannot start in {cwd}: {err.strerror or err}", exit_code=126)
 
 
 def _check_program(program: str | None, argv: list[str], cwd: str) -> None:
-    """Say what is wrong before Python says only that it cannot open a file."""
+    """Raise JobFailure for a missing script; Python's own message would not list the folder."""
     if program and program.endswith(".py") and program in argv and not os.path.exists(os.path.join(cwd, program)):
-        there = ", ".join(sorted(os.listdir(cwd))[:20]) or "nothing"
-        raise JobFailure(f"{program}: no such file in {cwd}, where there is: {there}", exit_code=127)
+        names = ", ".join(sorted(os.listdir(cwd))[:20]) or "nothing"
+        raise JobFailure(f"{program}: no such file in {cwd}, which contains: {names}", exit_code=127)
 
 
 def _write_pid(path: str, pid: int) -> None:
@@ -175,5 +182,5 @@ def _write_pid(path: str, pid: int) -> None:
         return
     try:
         write_whole(path, f"{pid}\n")
-    except OSError as err:  # the script runs already, and that is what counts
+    except OSError as err:  # the script runs already, so the job continues
         warn(f"--pid-file {path}: {err}")

@@ -1,4 +1,4 @@
-"""What a trial's script has around it: its Python and the packages there, read from names of files alone."""
+"""Record the Python and the installed packages of a trial's script. Reads only the names of files."""
 
 from __future__ import annotations
 
@@ -16,29 +16,32 @@ if TYPE_CHECKING:
 FILE = "environment.json"
 
 
-def leave_surroundings(folder: str, interpreter: str) -> None:
-    """Write them into a folder as JSON; nothing where that is not possible, for no trial depends on it.
+def write_environment_info(folder: str, interpreter: str) -> None:
+    """Write environment.json into a folder. Errors are ignored, because no trial depends on this file.
 
-    interpreter: the path of the Python that runs the script.
+    Args:
+        folder: Where to write the file.
+        interpreter: Path of the Python that runs the script.
     """
     try:
         path = os.path.join(folder, FILE)
         with open(path + ".part", "w", encoding="utf-8") as file:
-            json.dump(known_surroundings(interpreter), file)
+            json.dump(cached_environment_info(interpreter), file)
         os.replace(path + ".part", path)
     except (OSError, ValueError):
         pass
 
 
-def known_surroundings(interpreter: str) -> Dict[str, Any]:
-    """Return `surroundings`; what a process found out once holds as long as nobody installs anything."""
-    return _found(interpreter, tuple(map(_changed_at, _folders(interpreter))))
+def cached_environment_info(interpreter: str) -> Dict[str, Any]:
+    """Return `environment_info`, cached until a folder with packages changes."""
+    return _cached(interpreter, tuple(map(_changed_at, _folders(interpreter))))
 
 
-def surroundings(interpreter: str) -> Dict[str, Any]:
-    """Return `python`, `platform` and `packages` ("name==version", by name). Takes a millisecond.
+def environment_info(interpreter: str) -> Dict[str, Any]:
+    """Return `python`, `platform` and `packages` ("name==version", sorted by name). Takes a millisecond.
 
-    Of another Python than this one: what lies where its packages usually do, and the version as far as files tell.
+    If `interpreter` is not this Python, the packages are those in its usual folders, and the version is read
+    from files ("" if unknown).
     """
     folders = _folders(interpreter)
     return {
@@ -49,13 +52,13 @@ def surroundings(interpreter: str) -> Dict[str, Any]:
 
 
 @functools.lru_cache(maxsize=4)
-def _found(interpreter: str, changed_at: Tuple[int, ...]) -> Dict[str, Any]:
-    return surroundings(interpreter)
+def _cached(interpreter: str, changed_at: Tuple[int, ...]) -> Dict[str, Any]:
+    return environment_info(interpreter)
 
 
 @functools.lru_cache(maxsize=4)
 def _folders(interpreter: str) -> List[str]:
-    """Return where its packages are: on the path if it is this Python, then where they usually are."""
+    """Return the folders of its packages: those on sys.path if it is this Python, then the usual folders."""
     prefix = _prefix(interpreter)
     usual = [
         *glob.glob(os.path.join(prefix, "lib", "python3*", "site-packages")),
@@ -77,12 +80,12 @@ def _is_this(interpreter: str) -> bool:
 
 
 def _prefix(interpreter: str) -> str:
-    # Not its real path: a virtual environment's is a link to the Python that it was made from.
+    # Not the real path: the interpreter of a virtual environment is a link to another Python.
     return os.path.dirname(os.path.dirname(os.path.abspath(interpreter)))
 
 
 def _packages(folders: List[str]) -> List[str]:
-    found: Dict[str, str] = {}
+    versions: Dict[str, str] = {}
     for folder in folders:
         try:
             names = os.listdir(folder)
@@ -92,8 +95,8 @@ def _packages(folders: List[str]) -> List[str]:
             stem, ending = os.path.splitext(name)
             package, _, version = stem.partition("-")
             if ending in (".dist-info", ".egg-info") and version:
-                found.setdefault(package, version.partition("-py")[0])  # the first on the path is the one imported
-    return [f"{name}=={found[name]}" for name in sorted(found, key=str.lower)]
+                versions.setdefault(package, version.partition("-py")[0])  # Python imports the first on its path
+    return [f"{name}=={versions[name]}" for name in sorted(versions, key=str.lower)]
 
 
 def _version(prefix: str, folders: List[str]) -> str:

@@ -1,4 +1,4 @@
-"""Hand what a job wrote back to the person whose machine it runs on."""
+"""Give the files that a job wrote to the user who started it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,14 @@ if TYPE_CHECKING:
 VARIABLE = "SMSWEEP_OWNER"  # uid:gid, set by `--backend docker` for a caller who is not root
 
 
-def hand_over(layout: Layout, owner: str) -> None:
-    """Give everything below the ml root, but not the inputs, to owner; no-op without one, or when not root.
+def give_to_owner(layout: Layout, owner: str) -> None:
+    """Change the owner of everything below the ml root except the inputs. Does nothing without an owner or root.
 
-    What cannot be given is left: whoever set the variable looks again.
+    Errors are ignored: the Docker backend, which sets the variable, checks the owner again.
+
+    Args:
+        layout: Paths of the job.
+        owner: "uid:gid", or "".
     """
     if not owner or os.getuid() != 0:
         return

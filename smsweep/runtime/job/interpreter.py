@@ -1,7 +1,7 @@
-"""The one repair made to a trial's argv: images that have `python3` but no `python`.
+"""Replace a missing `python` in a trial's argv: many images have `python3` but no `python`.
 
-W&B's `${interpreter}` is always `python`, and many images (Debian's among them) only have `python3`. Since the
-entrypoint itself runs on some Python of the same image, that one takes its place. A `python` on PATH stays.
+W&B's `${interpreter}` is always `python`. If PATH has no `python`, the interpreter of the entrypoint, which is a
+Python of the same image, is used.
 """
 
 from __future__ import annotations
@@ -16,9 +16,12 @@ if TYPE_CHECKING:
 
 
 def with_interpreter(argv: Sequence[str], *, path: str, fallback: str) -> list[str]:
-    """Return argv with a missing `python` replaced by fallback, and without an `env` that is not there.
+    """Return argv with a missing `python` replaced by `fallback`, and without a missing `/usr/bin/env`.
 
-    path: the job's PATH. fallback: the interpreter running now; "" when unknown.
+    Args:
+        argv: The command.
+        path: The job's PATH.
+        fallback: The interpreter that runs now; "" if unknown.
     """
     argv = list(argv)
     if argv[:1] == [ENV] and not os.path.exists(ENV):
@@ -30,7 +33,7 @@ def with_interpreter(argv: Sequence[str], *, path: str, fallback: str) -> list[s
 
 
 def find(program: str, path: str) -> str:
-    """Return where PATH has this program; "" when it does not."""
+    """Return the path of a program on PATH; "" if PATH does not have it."""
     for folder in path.split(os.pathsep):
         candidate = os.path.join(folder or ".", program)
         if os.path.isfile(candidate) and os.access(candidate, os.X_OK):

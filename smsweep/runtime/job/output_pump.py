@@ -1,4 +1,4 @@
-"""A job's output on its way: from the script's pipe to our stdout."""
+"""Copy a job's output from the script's pipe to stdout."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 CHUNK_BYTES = 64 * 1024  # a Linux pipe's capacity
-TAIL_BYTES = 64 * 1024  # of output, kept for the failure text
+TAIL_BYTES = 64 * 1024  # of output, kept for the failure reason
 FULL = (errno.ENOSPC, errno.EDQUOT)
-DRAIN_S = 5.0  # at most this long for what is still in the pipe when all is over
+DRAIN_S = 5.0  # longest wait for the rest of the pipe after the program's end
 
 
 class Pump:
-    """Copies a pipe to a file descriptor, secrets masked, in a thread of its own and remembers the end of it."""
+    """Copies a pipe to a file descriptor in its own thread, masks secrets, and keeps the end of the output."""
 
     def __init__(self, source: int, target: int, secrets: Iterable[str] = ()) -> None:
         self._masker = Masker(secrets)
         self._source = source
         self._target = target
         self._tail = bytearray()
-        self.met_full_disk = False  # what came from then on is lost
-        self._over_read, self._over_write = os.pipe()  # closing the write end means: all is over
+        self.met_full_disk = False  # all output after that is lost
+        self._over_read, self._over_write = os.pipe()  # the write end is closed when the program has ended
         self._thread = threading.Thread(target=self._run, name="smsweep-output", daemon=True)
         self._thread.start()
 
     def finish(self) -> bytes:
-        """Copy what is still in the pipe, without waiting for whoever else may hold it; return the tail."""
+        """Copy the rest of the pipe and return the tail. Does not wait for other processes that hold the pipe."""
         os.close(self._over_write)
         self._thread.join(DRAIN_S)
-        if not self._thread.is_alive():  # else stdout is stuck; the thread ends with the process
+        if not self._thread.is_alive():  # otherwise stdout blocks, and the thread ends with the process
             os.close(self._source)
             os.close(self._over_read)
         return bytes(self._tail[-TAIL_BYTES:])
@@ -75,8 +75,8 @@ class Pump:
             try:
                 view = view[os.write(self._target, view) :]
             except OSError as err:
-                if err.errno == errno.EAGAIN:  # someone made it non-blocking
+                if err.errno == errno.EAGAIN:  # another process made it non-blocking
                     select.select([], [self._target], [], 1.0)
                 else:
                     self.met_full_disk = err.errno in FULL
-                    self._target = -1  # nobody reads any more; the program need not suffer for it
+                    self._target = -1  # stdout has no reader; the program continues

@@ -1,4 +1,4 @@
-"""The trial's params as files: W&B's sweep param file (YAML) and the same as JSON."""
+"""Write the trial's params as files: W&B's sweep param file (YAML), and the same as JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class ParamFiles:
-    """Where the files are; named as W&B's agent names them."""
+    """Paths of the files, which have the names that W&B's agent gives them."""
 
     def __init__(self, folder: str, name: str) -> None:
         self.yaml = os.path.join(folder, f"{name}.yaml")
@@ -22,6 +22,7 @@ class ParamFiles:
 
 
 def write_param_files(layout: Layout, assignment: Assignment) -> ParamFiles:
+    """Write both files and return their paths."""
     if assignment.sweep_id:
         files = ParamFiles(
             os.path.join(layout.params, "wandb", f"sweep-{assignment.sweep_id}"), f"config-{assignment.run_id}"

@@ -1,4 +1,4 @@
-"""Whether anybody is left of a process group."""
+"""Check whether a process group has running processes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 
 
 def is_alive(group: int) -> bool:
-    """Tell whether a process of this group still runs; as PID 1, reap those that do not."""
+    """Return True if a process of this group runs. As PID 1, reap the processes that have ended."""
     if os.getpid() == 1:
         _reap_all()
     try:
@@ -24,17 +24,17 @@ def _reap_all() -> None:
 
 
 def _has_running_member(group: int) -> bool:
-    """Look closer than kill(2), for which a zombie lives: in some containers nobody ever reaps one."""
+    """Return True if a member is not a zombie. kill(2) counts zombies, and some containers never reap them."""
     try:
         pids = [name for name in os.listdir("/proc") if name.isdigit()]
     except OSError:
-        return True  # no /proc (macOS): believe kill
+        return True  # no /proc (macOS): trust kill(2)
     for pid in pids:
         try:
             with open(f"/proc/{pid}/stat", "rb") as file:
                 state, _parent, process_group = file.read().rpartition(b")")[2].split()[:3]
         except (OSError, ValueError):
-            continue  # gone meanwhile
+            continue  # the process has ended since
         if int(process_group) == group and state not in (b"Z", b"X"):
             return True
     return False

@@ -13,29 +13,38 @@ if TYPE_CHECKING:
     from smsweep.runtime.job.supervisor import Supervisor
 
 FILE = "requirements.txt"
-LONGEST = 256  # characters of one complaint: the end of the output must fit into a failure's reason as well
+LONGEST = 256  # characters of one error line: the end of the output must fit into the reason as well
 
 
 def install_requirements(supervisor: Supervisor, *, python: str, folder: str, env: Mapping[str, str]) -> None:
-    """Run pip if folder has a requirements.txt; pip's output goes to the job's log.
+    """Run pip if the folder has a requirements.txt. pip's output is written to the job's log.
 
-    python: the interpreter that will run the script. Raises JobFailure with pip's last lines.
+    Args:
+        supervisor: Runs pip.
+        python: The interpreter that will run the script.
+        folder: The source folder.
+        env: Environment for pip.
+
+    Raises:
+        JobFailure: With pip's last lines, if pip fails.
     """
     if not os.path.isfile(os.path.join(folder, FILE)):
         return
     argv = [python, "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "-r", FILE]
     ended = supervisor.run(argv, cwd=folder, env=env)
     if ended.exit_code:
-        said = describe_failure(ended.exit_code, ended.tail.decode("utf-8", "replace"))
-        raise JobFailure(said, exit_code=ended.exit_code)
+        reason = describe_failure(ended.exit_code, ended.tail.decode("utf-8", "replace"))
+        raise JobFailure(reason, exit_code=ended.exit_code)
 
 
 def describe_failure(exit_code: int, output: str) -> str:
-    """Return why pip failed: its last complaint in the first line, which is all that tables show, then the rest.
+    """Return why pip failed: its last error in the first line (tables show only that line), then its output.
 
-    output: pip's, or the end of it.
+    Args:
+        exit_code: Exit code of pip.
+        output: Output of pip, or the end of it.
     """
     output = output.strip()
-    lines = output.splitlines() or ["it said nothing"]
-    complaints = [line for line in lines if line.lower().startswith("error:")] or lines
-    return f"{FILE}: pip ended with exit code {exit_code}: {complaints[-1][:LONGEST]}\n{output[-MAX_CHARS // 2 :]}"
+    lines = output.splitlines() or ["pip printed nothing"]
+    errors = [line for line in lines if line.lower().startswith("error:")] or lines
+    return f"{FILE}: pip ended with exit code {exit_code}: {errors[-1][:LONGEST]}\n{output[-MAX_CHARS // 2 :]}"

@@ -1,4 +1,4 @@
-"""The environment a trial's script starts with."""
+"""Build the environment of a trial's script."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import os
 from smsweep.runtime.job.sm_variables import sm_variables
 from smsweep.runtime.script.run_identity import WANDB_AGENT
 
-MAX_VARIABLE_BYTES = 128 * 1024  # Linux: MAX_ARG_STRLEN, of one variable or argument
-WANDB_URL = "https://api.wandb.ai"  # unless WANDB_BASE_URL says otherwise
+MAX_VARIABLE_BYTES = 128 * 1024  # Linux: MAX_ARG_STRLEN, for one variable or argument
+WANDB_URL = "https://api.wandb.ai"  # default of WANDB_BASE_URL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,27 +28,33 @@ def script_environment(
     base: Mapping[str, str],
     source: str = "",
 ) -> dict[str, str]:
-    """Lay the trial over the job's own environment.
+    """Return the job's own environment with the trial's variables added.
 
-    What names the trial is ours, whatever base says: a W&B run id or sweep id that leaked in from an agent would
-    put every trial into one run. What a user may well have chosen (project, mode, folders) stays as base has it.
+    Variables that identify the trial replace those of `base`: a W&B run id or sweep id from an agent's environment
+    would put every trial into one run. Variables that a user may set (project, mode, folders) keep their value.
 
-    source: the folder that the script belongs to; "" for none.
+    Args:
+        layout: Paths of the job.
+        assignment: The trial.
+        resources: Hosts, channels and devices of the job.
+        files: The files with the trial's params.
+        base: The job's own environment.
+        source: Folder of the script; "" for none.
     """
     env = dict(base)
-    for name in ("WANDB_SERVICE", "SMSWEEP_COUNTING_PID"):  # of the process that started us, not of the script
+    for name in ("WANDB_SERVICE", "SMSWEEP_COUNTING_PID"):  # they belong to the parent process, not to the script
         env.pop(name, None)
     variables = sm_variables(layout, assignment, resources, base.get("TRAINING_JOB_NAME", ""))
     env.update({name: value for name, value in variables.items() if _is_possible(name, value)})
     env["SMSWEEP_ML_ROOT"] = layout.root
     env["SMSWEEP_PARAMS_FILE"] = files.json
-    # The runtime, so that `import smsweep` needs no installation; the source, as AWS's toolkit has it, so that a
-    # script in one of its folders finds what lies in another.
+    # The runtime is on the path so that `import smsweep` needs no installation. The source is on the path, as in
+    # AWS's toolkit, so that a script in one folder finds modules in another.
     runtime = layout.runtime_zip if os.path.exists(layout.runtime_zip) else ""
-    found = [_listable(path, source) for path in (runtime, source) if path]
-    if found:
-        env["PYTHONPATH"] = os.pathsep.join([*found, *filter(None, [base.get("PYTHONPATH")])])
-    chosen = {"PYTHONUNBUFFERED": "1", "WANDB_SAGEMAKER_DISABLE": "true", "WANDB_DIR": layout.output_data}
+    folders = [_listable(path, source) for path in (runtime, source) if path]
+    if folders:
+        env["PYTHONPATH"] = os.pathsep.join([*folders, *filter(None, [base.get("PYTHONPATH")])])
+    defaults = {"PYTHONUNBUFFERED": "1", "WANDB_SAGEMAKER_DISABLE": "true", "WANDB_DIR": layout.output_data}
     if assignment.sweep_id:
         env.update(
             SMSWEEP_SWEEP_ID=assignment.sweep_id,
@@ -58,44 +64,44 @@ def script_environment(
         )
         for name in ("WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH"):
             env.pop(name, None)
-        if WANDB_AGENT not in (assignment.command or ()):  # it names its run itself
-            env.update(run_variables(assignment, files, {**chosen, **env}))
-    for name, value in chosen.items():
+        if WANDB_AGENT not in (assignment.command or ()):  # W&B's agent names its run itself
+            env.update(run_variables(assignment, files, {**defaults, **env}))
+    for name, value in defaults.items():
         if value and not env.get(name):
             env[name] = value
     return env
 
 
 def run_variables(assignment: Assignment, files: ParamFiles, base: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that make the run of a `wandb.init()` the trial's; what base chose stays as it is."""
-    # Not WANDB_SWEEP_ID: W&B's server looks a run's sweep up among its own, for an offline run at its upload, and
-    # has never heard of ours. The run gets the params without it, and its group keeps the trials together.
-    chosen = {
+    """Return the variables that make `wandb.init()` start the trial's run. Variables in `base` are not changed."""
+    # Not WANDB_SWEEP_ID: W&B's server does not know smsweep's sweeps, and fails when it looks this id up, for an
+    # offline run at its upload. The run gets the params without it, and its group joins the trials.
+    defaults = {
         "WANDB_RUN_GROUP": assignment.sweep_id,
-        "WANDB_RESUME": "allow",  # a retry goes on with the same run
+        "WANDB_RESUME": "allow",  # a retry continues the same run
         "WANDB_PROJECT": assignment.project,
         "WANDB_ENTITY": assignment.entity,
         "WANDB_NAME": assignment.name,
         "WANDB_MODE": "" if _reaches_wandb(base) else "offline",
     }
-    named = {name: value for name, value in chosen.items() if value and not base.get(name)}
+    named = {name: value for name, value in defaults.items() if value and not base.get(name)}
     return {**named, "WANDB_RUN_ID": assignment.run_id, "WANDB_SWEEP_PARAM_PATH": files.yaml}
 
 
 def _listable(path: str, cwd: str) -> str:
-    """Return a path as a list of paths can hold it: one with a colon from where the script starts."""
+    """Return a path for PYTHONPATH. A path with a colon becomes relative to the script's working directory."""
     return os.path.relpath(path, cwd or os.curdir) if os.pathsep in path else path
 
 
 def _is_possible(name: str, value: str) -> bool:
-    """Tell whether the system takes the variable at all: one odd param must not keep the script from starting."""
+    """Return True if the system accepts the variable: one unusual param must not prevent the script's start."""
     return (
         "=" not in name and "\0" not in name + value and len(os.fsencode(f"{name}={value}")) < MAX_VARIABLE_BYTES
     )
 
 
 def _reaches_wandb(env: Mapping[str, str]) -> bool:
-    """Tell whether `wandb.init()` may talk to a server: it was told how to, or has a key to do it with."""
+    """Return True if `wandb.init()` can use a server: WANDB_MODE is set, or there is a key."""
     if env.get("WANDB_MODE") or env.get("WANDB_API_KEY") or env.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
     host = (env.get("WANDB_BASE_URL") or WANDB_URL).split("://")[-1].split("/")[0].split(":")[0]

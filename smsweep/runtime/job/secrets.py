@@ -1,4 +1,4 @@
-"""Fetch secrets inside the job: the request only says where each one is kept."""
+"""Fetch secrets inside the job. The request holds only references to them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 SECRETS_ENV = "secrets.env"
 PREFIX = "SMSWEEP_SECRET_"  # SMSWEEP_SECRET_<name> holds a reference; the script gets <name> with the value
-ENV = "env:"  # of a reference to a variable of whoever starts the job
+ENV = "env:"  # prefix of a reference to a variable of the process that starts the job
 
 # arn:<partition>:<service>:<region>:<account>:<rest>, then #key for one key of a JSON secret
 _ARN = re.compile(
@@ -27,9 +27,14 @@ _ARN = re.compile(
 def with_secrets(environ: Mapping[str, str], folder: str) -> dict[str, str]:
     """Return the environment with every reference replaced by its secret.
 
-    A variable that is set already keeps its value: whoever started the job has resolved it. folder: the
-    source's, whose secrets.env counts least. Raises JobFailure, which names the variable and where its value was
-    looked for, never the value.
+    A variable that is set keeps its value, because the process that started the job has resolved the reference.
+
+    Args:
+        environ: Environment of the job, with references as SMSWEEP_SECRET_<name>.
+        folder: The source folder. Its secrets.env has the lowest priority.
+
+    Raises:
+        JobFailure: If a secret cannot be fetched. Names the variable and the reference, never the value.
     """
     env = {name: value for name, value in environ.items() if not name.startswith(PREFIX)}
     for variable, reference in environ.items():
@@ -40,16 +45,18 @@ def with_secrets(environ: Mapping[str, str], folder: str) -> dict[str, str]:
 
 
 def known_secrets(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
-    """Return the values that the job's request calls secret, and the W&B key.
+    """Return the values of the job's secrets and of the W&B key.
 
-    before, after: the job's environment, its secrets still referred to and then fetched.
+    Args:
+        before: Environment of the job with references.
+        after: The same with the fetched values, from `with_secrets`.
     """
     names = [variable[len(PREFIX) :] for variable in before if variable.startswith(PREFIX)]
     return [after[name] for name in (*names, "WANDB_API_KEY") if after.get(name)]
 
 
 def _secrets_env(folder: str) -> dict[str, str]:
-    """Read the NAME=value lines that `wandb.sagemaker_auth` wrote; none where the source has no such file."""
+    """Return the NAME=value pairs that `wandb.sagemaker_auth` wrote; empty if the source has no such file."""
     try:
         with open(os.path.join(folder, SECRETS_ENV), encoding="utf-8") as file:
             pairs = [line.strip().partition("=") for line in file if "=" in line]
@@ -62,22 +69,24 @@ def _fetch(name: str, reference: str, environ: Mapping[str, str]) -> str:
     if reference.startswith(ENV):
         source = reference[len(ENV) :]
         if not environ.get(source):
-            raise JobFailure(f"secret {name}: {source} is not set where this job runs")
+            raise JobFailure(f"secret {name}: {source} is not set on the machine that runs this job; set it there")
         return environ[source]
     arn, _, key = reference.partition("#")
-    found = _ARN.match(arn)
-    if found is None:
-        raise JobFailure(f"secret {name}: {reference!r} is no ARN of Secrets Manager or SSM")
+    match = _ARN.match(arn)
+    if match is None:
+        raise JobFailure(
+            f"secret {name}: {reference!r} is not an ARN of Secrets Manager or SSM; correct it in job.yaml"
+        )
     try:
-        text = _ask(found.group("service"), found.group("region"), found.group("partition"), arn, environ)
+        text = _request(match.group("service"), match.group("region"), match.group("partition"), arn, environ)
     except (OSError, ValueError, KeyError) as err:
         how = "cannot be read now" if type(err).__name__ == "Unavailable" else "cannot be read"
         raise JobFailure(f"secret {name}: {arn} {how}: {_reason(err)}") from err
     return _part(name, text, key) if key else text
 
 
-def _ask(service: str, region: str, partition: str, arn: str, environ: Mapping[str, str]) -> str:
-    # Most jobs have no secrets, and HTTP takes a while to import.
+def _request(service: str, region: str, partition: str, arn: str, environ: Mapping[str, str]) -> str:
+    # Imported only if needed: most jobs have no secrets, and HTTP is slow to import.
     aws_call = importlib.import_module("smsweep.runtime.job.aws_call").aws_call
     if service == "ssm":
         target, body = "AmazonSSM.GetParameter", {"Name": arn, "WithDecryption": True}
@@ -89,7 +98,7 @@ def _ask(service: str, region: str, partition: str, arn: str, environ: Mapping[s
     try:
         return binascii.a2b_base64(answer["SecretBinary"]).decode()
     except ValueError:
-        raise ValueError("it is binary, and no text") from None  # without the cause, which shows some of it
+        raise ValueError("it is binary, not text") from None  # without the cause, which shows part of the secret
 
 
 def _part(name: str, text: str, key: str) -> str:
@@ -98,12 +107,12 @@ def _part(name: str, text: str, key: str) -> str:
         return value if isinstance(value, str) else json.dumps(value)
     except (ValueError, KeyError, TypeError):
         # Without the cause: its message would show the secret.
-        raise JobFailure(f"secret {name}: it is no JSON object with a key {key!r}") from None
+        raise JobFailure(f"secret {name}: its value is not a JSON object with the key {key!r}") from None
 
 
 def _reason(err: Exception) -> str:
     code = getattr(err, "code", None)  # of an HTTPError
     if code is not None:
-        said = err.read(2000).decode("utf-8", "replace")  # type: ignore[attr-defined]  # it has both
-        return f"HTTP {code}: {said}; may the job's role read it?"
+        answer = err.read(2000).decode("utf-8", "replace")  # type: ignore[attr-defined]  # only HTTPError has code
+        return f"HTTP {code}: {answer}; check that the job's role may read it"
     return str(err) or type(err).__name__

@@ -1,6 +1,6 @@
-"""The `SM_*` variables that training scripts know from AWS's sagemaker-training toolkit (5.1), under its names.
+"""The `SM_*` variables of AWS's sagemaker-training toolkit (5.1), which training scripts read.
 
-One difference: hyperparameters here are the trial's params, not the strings that carried them.
+One difference: hyperparameters are the trial's params, not the strings that carry them in the request.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _to_json = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 LOG_LEVEL = 20  # logging.INFO, the toolkit's default
-KNOWN_PLATFORM = (  # hyperparameters the toolkit reads itself; the rest of `sagemaker_*` is for frameworks
+KNOWN_PLATFORM = (  # hyperparameters that the toolkit reads; the rest of `sagemaker_*` is for frameworks
     "sagemaker_program",
     "sagemaker_submit_directory",
     "sagemaker_enable_cloudwatch_metrics",
@@ -32,13 +32,13 @@ KNOWN_PLATFORM = (  # hyperparameters the toolkit reads itself; the rest of `sag
 
 
 def sm_variables(layout: Layout, assignment: Assignment, resources: Resources, job_name: str) -> dict[str, str]:
-    """Return name -> value; lists and objects as compact JSON with sorted keys, None as an empty string."""
+    """Return the variables by name. Lists and objects are compact JSON (sorted keys), None is an empty string."""
     config = resources.resource_config
     program = assignment.program
     channels = {name: layout.channel(name) for name in resources.input_data_config}
     groups = config.get("instance_groups") or []
     group_name = config.get("current_group_name", "homogeneousCluster")
-    shared: dict[str, Any] = {  # what both the variables and SM_TRAINING_ENV say
+    shared: dict[str, Any] = {  # in both the variables and SM_TRAINING_ENV
         "current_host": config["current_host"],
         "current_instance_group": group_name,
         "current_instance_group_hosts": next(
@@ -93,7 +93,7 @@ def sm_variables(layout: Layout, assignment: Assignment, resources: Resources, j
 
 
 def user_args(params: Mapping[str, Any]) -> list[str]:
-    """Return the arguments as AWS's toolkit hands them to a script: by name, `-x` for a one-letter one."""
+    """Return the arguments that AWS's toolkit passes to a script: sorted by name, `-x` for a one-letter name."""
     args: list[str] = []
     for name in sorted(params):
         value = params[name]

@@ -1,4 +1,4 @@
-"""A small source that is read and checked once, for all the jobs that are forked from this process."""
+"""Cache a small source tarball, so that all jobs that this process forks read and check it only once."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ if TYPE_CHECKING:
 MAX_BYTES = 4 << 20  # of all files
 MAX_FILES = 500
 
-# Which file it was (device, inode, size, time) -> path, content (None: a folder), mode and time of each member.
-_kept: dict[tuple[int, ...], list[tuple[str, bytes | None, int, float]]] = {}
+# Identity of the tarball (device, inode, size, time) -> path, content (None: a folder), mode and time per member.
+_cached: dict[tuple[int, ...], list[tuple[str, bytes | None, int, float]]] = {}
 
 
-def keep(tar_path: str) -> None:
-    """Read a source tarball for `lay_out`; one at a time. What is large, unusual or broken is left to `unpack`."""
+def cache(tar_path: str) -> None:
+    """Read a tarball for `extract_cached`. Holds one tarball; ignores large, unusual and broken ones."""
     try:
         key = _identity(tar_path)
-        if key in _kept:
+        if key in _cached:
             return
-        _kept.clear()
-        _kept[key] = []  # until it is known better: never looked at again
+        _cached.clear()
+        _cached[key] = []  # if the next lines fail, the tarball is not read again
         if hasattr(tarfile, "data_filter") and key[2] <= MAX_BYTES:
-            _kept[key] = list(_members(tar_path))
+            _cached[key] = list(_members(tar_path))
     except (tarfile.TarError, OSError, EOFError, ValueError):
         return
 
 
-def lay_out(tar_path: str, folder: str) -> bool:
-    """Write a kept source into an empty folder as `unpack` would; False where that cannot be done."""
-    if not _kept or os.listdir(folder):
+def extract_cached(tar_path: str, folder: str) -> bool:
+    """Write a cached tarball into an empty folder, as `unpack` does. Return False if it is not cached."""
+    if not _cached or os.listdir(folder):
         return False
-    members = _kept.get(_identity(tar_path))
+    members = _cached.get(_identity(tar_path))
     for name, content, mode, time in members or ():
         path = os.path.join(folder, name)
         if content is None:
@@ -45,13 +45,13 @@ def lay_out(tar_path: str, folder: str) -> bool:
         with open(fd, "wb") as file:
             file.write(content)
             file.flush()
-            os.fchmod(fd, mode)  # whatever the umask
+            os.fchmod(fd, mode)  # independent of the umask
             os.utime(fd, (time, time))
     return bool(members)
 
 
 def _members(tar_path: str) -> Iterator[tuple[str, bytes | None, int, float]]:
-    """Yield plain files and folders under plain names, parents first. Raises ValueError for anything else."""
+    """Yield plain files and folders with plain names, parents first. Raises ValueError for any other member."""
     n_bytes = 0
     folders: set[str] = set()
     files: set[str] = set()

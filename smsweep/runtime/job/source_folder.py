@@ -1,4 +1,4 @@
-"""Find or unpack the source that the script belongs to."""
+"""Find or unpack the source of the script."""
 
 from __future__ import annotations
 
@@ -20,11 +20,13 @@ if TYPE_CHECKING:
 
 
 def source_folder(layout: Layout, assignment: Assignment) -> str:
-    """Return the folder to run in.
+    """Return the folder to run the script in.
 
-    Our channel's tarball, unpacked into <ml>/code, comes first; then a <ml>/code that something else has filled
-    (AWS's toolkit, an image built that way); then a local `sagemaker_submit_directory`; then an empty <ml>/code,
-    where an image's own program can run. Raises JobFailure when the source is where we cannot get it.
+    The first of these: <ml>/code, unpacked from the tarball in smsweep's channel; a <ml>/code that AWS's toolkit
+    or the image has filled; a local `sagemaker_submit_directory`; an empty <ml>/code, for a program of the image.
+
+    Raises:
+        JobFailure: If the source is in S3, or cannot be unpacked.
     """
     if os.path.exists(layout.source_tar):
         unpack(layout.source_tar, layout.code)
@@ -45,13 +47,9 @@ def source_folder(layout: Layout, assignment: Assignment) -> str:
     return layout.code
 
 
-EXECUTABLE = 0o111  # for everybody
-
-
+EXECUTABLE = 0o111  # for all users
 SHELL = "/bin/sh"
-
-
-SAYS_HOW = (b"#!", b"\x7fELF")  # first bytes of a file that the system can start
+STARTABLE = (b"#!", b"\x7fELF")  # first bytes of a file that the system can start
 
 
 def user_command(program: str, params: Mapping[str, Any], cwd: str) -> list[str]:
@@ -59,10 +57,10 @@ def user_command(program: str, params: Mapping[str, Any], cwd: str) -> list[str]
     args = user_args(params)
     if program.endswith(".py"):
         return [INTERPRETER, program, *args]
-    path, beginning = os.path.join(cwd, program), SAYS_HOW[0]
-    with contextlib.suppress(OSError):  # not there, or not ours: starting it says so
+    path, head = os.path.join(cwd, program), STARTABLE[0]
+    with contextlib.suppress(OSError):  # the start of the program reports the error
         os.chmod(path, os.stat(path).st_mode | EXECUTABLE)
         with open(path, "rb") as file:
-            beginning = file.read(4)
-    started = os.path.join(os.curdir, program)
-    return [started, *args] if beginning.startswith(SAYS_HOW) else [SHELL, started, *args]  # as execvp does
+            head = file.read(4)
+    command = os.path.join(os.curdir, program)
+    return [command, *args] if head.startswith(STARTABLE) else [SHELL, command, *args]  # as execvp(3) does

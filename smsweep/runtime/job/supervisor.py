@@ -1,7 +1,7 @@
-"""Start a program, pass its output on, tell it to stop, and leave nothing of it behind.
+"""Start a program, pass on its output and signals, and end all of its processes.
 
-Works as PID 1 of a container, as an ordinary process and in a forked child; it must be the main thread, because
-it owns the signals while it lasts.
+Works as PID 1 of a container, as an ordinary process and in a forked child. It must be in the main thread, because
+it handles the process's signals.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any
 
-LEFTOVER_S = 5.0  # what background processes of an ended script get between SIGTERM and SIGKILL
+LEFTOVER_S = 5.0  # from SIGTERM to SIGKILL for background processes of a script that has ended
 
 
 class Ended:
-    """How a program ended, its exit code as a shell tells it: 128 + n for signal n."""
+    """How a program ended. The exit code is 128 + n for signal n, as in a shell."""
 
     def __init__(
         self,
@@ -37,23 +37,23 @@ class Ended:
         stopped_by: int = 0,
         was_killed: bool = False,
     ) -> None:
-        self.signal_number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0  # it died of; 0 if it exited
+        self.signal_number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0  # 0 if it exited
         self.exit_code = 128 + self.signal_number if self.signal_number else os.WEXITSTATUS(status)
-        self.tail = tail  # the last of its output
-        self.lost_output = lost_output  # to a full disk
-        self.stopped_by = stopped_by  # the first signal that asked for an end; 0 when none did
-        self.was_killed = was_killed  # by us, because the grace was over
+        self.tail = tail  # end of the output
+        self.lost_output = lost_output  # because of a full disk
+        self.stopped_by = stopped_by  # the first signal that requested a stop; 0 for none
+        self.was_killed = was_killed  # by the supervisor, at the end of the grace period
 
 
 class Supervisor:
-    """Hold the job's signals from `with` to its end; SIGTERM and SIGINT go to the program's whole group."""
+    """Handles the job's signals inside `with`; passes SIGTERM and SIGINT to the program's process group."""
 
     def __init__(self, *, grace_s: float, out_fd: int = 1) -> None:
         self._grace_s = grace_s  # from the first SIGTERM or SIGINT to SIGKILL
         self._out_fd = out_fd
-        self._group = 0  # of the running program; 0 while there is none
-        self._waiting: list[int] = []  # signals that came before the program
-        self._before: dict[int, Any] = {}  # handlers to put back
+        self._group = 0  # process group of the running program; 0 for none
+        self._waiting: list[int] = []  # signals that arrived before the program's start
+        self._before: dict[int, Any] = {}  # handlers to restore
         self.stopped_by = 0
         self.was_killed = False
 
@@ -83,11 +83,20 @@ class Supervisor:
         on_start: Callable[[int], None] = lambda pid: None,
         secrets: Sequence[str] = (),
     ) -> Ended:
-        """Run argv to its end and return how it ended; nothing of its process group is alive afterwards.
+        """Run a program to its end. Afterwards no process of its group is alive.
 
-        on_start: called with the program's pid, which is also the id of its process group. secrets: masked in its
-        output.
-        Raises OSError when it cannot be started.
+        Args:
+            argv: The command.
+            cwd: Working directory.
+            env: Environment.
+            on_start: Called with the program's pid, which is also its process group.
+            secrets: Values to mask in the output.
+
+        Returns:
+            How the program ended.
+
+        Raises:
+            OSError: If the program cannot be started.
         """
         read_end, write_end = os.pipe()
         try:
@@ -111,7 +120,7 @@ class Supervisor:
         on_start(process.pid)
         pump = Pump(read_end, self._out_fd, secrets)
         status = self._wait(process.pid)
-        process.returncode = 0  # reaped here, not by Popen, which would otherwise warn
+        process.returncode = 0  # `_wait` has reaped it; without this, Popen warns
         self._end_leftovers()
         self._group = 0
         tail = pump.finish()
@@ -135,49 +144,48 @@ class Supervisor:
         else:
             self.stopped_by = number
         self._send(signal.SIGKILL)
-        child_reaper.kill()
+        child_reaper.kill_all()
 
     def _send(self, number: int) -> None:
         if not self._group:
             self._waiting.append(number)
             return
-        with contextlib.suppress(OSError):  # nobody is left in the group
+        with contextlib.suppress(OSError):  # the group has no processes
             os.killpg(self._group, number)
 
     def _wait(self, pid: int) -> int:
-        """Wait for pid; also reap whatever orphans are handed to us meanwhile."""
+        """Wait for a process, and reap adopted orphans meanwhile."""
         while True:
-            reaped, status = os.waitpid(-1 if child_reaper.has_orphans_given() else pid, 0)
+            reaped, status = os.waitpid(-1 if child_reaper.adopts_orphans() else pid, 0)
             if reaped == pid:
                 return status
 
     def _end_leftovers(self) -> None:
-        """Ask what the program left to end, in its group or out of it, then kill it."""
-        if not self._is_anybody_left():
+        """Terminate and then kill the processes that the program left, in its group and outside."""
+        if not self._has_leftovers():
             return
         if not self.stopped_by:
             self._send(signal.SIGTERM)
-        # After a stop they have had their SIGTERM and keep the rest of the grace; the timer sees to its end.
+        # After a stop they have had SIGTERM and keep the rest of the grace period, which the timer ends.
         patience_s = self._grace_s + LEFTOVER_S if self.stopped_by else LEFTOVER_S
-        if not self._is_gone_within(patience_s):
+        if not self._ends_within(patience_s):
             self._send(signal.SIGKILL)
             deadline = time.monotonic() + LEFTOVER_S
-            while (
-                child_reaper.any_left() and time.monotonic() < deadline
-            ):  # who is killed leaves its children to us
-                child_reaper.kill()
+            # A killed process leaves its own children to this one.
+            while child_reaper.has_running_orphans() and time.monotonic() < deadline:
+                child_reaper.kill_all()
                 time.sleep(0.01)
-            self._is_gone_within(LEFTOVER_S)
+            self._ends_within(LEFTOVER_S)
 
-    def _is_anybody_left(self) -> bool:
-        return child_reaper.any_left() or is_alive(self._group)
+    def _has_leftovers(self) -> bool:
+        return child_reaper.has_running_orphans() or is_alive(self._group)
 
-    def _is_gone_within(self, patience_s: float) -> bool:
+    def _ends_within(self, patience_s: float) -> bool:
         deadline = time.monotonic() + patience_s
         pause_s = 0.01
         asked: set[int] = set()
-        while self._is_anybody_left():
-            child_reaper.ask(self._group, asked)  # no signal to the group has reached them
+        while self._has_leftovers():
+            child_reaper.terminate(self._group, asked)  # signals to the group do not reach them
             if time.monotonic() > deadline:
                 return False
             time.sleep(pause_s)

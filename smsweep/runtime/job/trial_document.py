@@ -1,4 +1,4 @@
-"""What this job was told to run: read from hyperparameters.json."""
+"""Read the trial of this job from hyperparameters.json."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-KEY = "smsweep"  # the hyperparameter; then smsweep.1, smsweep.2, ... where one value is too short for it all
-VERSION = 1  # of what it carries
+KEY = "smsweep"  # the hyperparameter; smsweep.1, smsweep.2, ... continue it if one value is too short
+VERSION = 1  # of the document in it
 
 
 class Assignment:
-    """One trial's part of a job, or, for a job outside a sweep, its hyperparameters."""
+    """The trial of a job. For a job outside a sweep: its hyperparameters."""
 
     def __init__(
         self,
         *,
         params: Mapping[str, Any],  # nested, typed
         program: str | None = None,  # the script, relative to the source folder
-        command: list[str] | None = None,  # W&B's `command`, macros unfilled; None or empty for W&B's default
+        command: list[str] | None = None,  # W&B's `command` with macros; None or empty for W&B's default
         sweep_id: str = "",  # "" outside a sweep
-        number: int = 0,  # of the trial, from 0
-        attempt: int = 0,  # from 0
-        project: str = "",  # of W&B; "" to leave it open
+        number: int = 0,  # of the trial, starting at 0
+        attempt: int = 0,  # starting at 0
+        project: str = "",  # of W&B; "" for none
         entity: str = "",
-        name: str = "",  # of the run, as W&B shows it
+        name: str = "",  # of the run in W&B
         platform: Mapping[str, Any] | None = None,  # `sagemaker_*` hyperparameters, decoded
     ) -> None:
         self.params = params
@@ -50,9 +50,10 @@ class Assignment:
 
 
 def read_assignment(hyperparameters: Mapping[str, str]) -> Assignment:
-    """Find the trial among the hyperparameters, or else take them all as params, as AWS's toolkit does.
+    """Return the trial in the hyperparameters; without one, all hyperparameters as params, as AWS's toolkit does.
 
-    Raises JobFailure when the `smsweep` value cannot be understood.
+    Raises:
+        JobFailure: If the `smsweep` value is not valid.
     """
     platform = {key: _decoded(value) for key, value in hyperparameters.items() if _is_platform(key)}
     if KEY not in hyperparameters:
@@ -65,8 +66,8 @@ def read_assignment(hyperparameters: Mapping[str, str]) -> Assignment:
         version = document["version"]
         if version != VERSION:
             raise JobFailure(
-                f"hyperparameter {KEY}: format {version}, but this runtime reads {VERSION}; "
-                "start the sweep and its jobs with the same smsweep"
+                f"hyperparameter {KEY}: format {version}, but this runtime reads format {VERSION}; "
+                "use the same version of smsweep for the sweep and its jobs"
             )
         return Assignment(
             params=document["params"],
@@ -81,7 +82,9 @@ def read_assignment(hyperparameters: Mapping[str, str]) -> Assignment:
             platform=platform,
         )
     except (ValueError, KeyError, TypeError) as err:
-        raise JobFailure(f"hyperparameter {KEY}: not a trial ({type(err).__name__}: {err}): {text[:200]}") from err
+        raise JobFailure(
+            f"hyperparameter {KEY}: not a valid trial ({type(err).__name__}: {err}): {text[:200]}"
+        ) from err
 
 
 def _joined(hyperparameters: Mapping[str, str]) -> str:

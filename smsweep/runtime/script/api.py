@@ -1,7 +1,7 @@
-"""What a training script calls: `init`, `log`, `finish`, and the active run's `config` and `summary`.
+"""Functions that a training script calls: `init`, `log`, `finish`, and the active run's `config` and `summary`.
 
-A script finds its trial by itself: in the thread that runs a sweep's Python function (`activate`), else in the
-environment that the entrypoint set, else there is none and it runs on its own defaults.
+A script's trial is the one of the thread that runs a sweep's Python function (`activate`); otherwise the one in
+the environment that the entrypoint set. Without either there is no trial, and the script uses its own defaults.
 """
 
 from __future__ import annotations
@@ -30,27 +30,27 @@ if TYPE_CHECKING:
     config: Config
     summary: Summary
 
-PARAMS_FILE = "SMSWEEP_PARAMS_FILE"  # a job's
-COUNTING_PID = "SMSWEEP_COUNTING_PID"  # of a trial's processes, the one whose steps count
+PARAMS_FILE = "SMSWEEP_PARAMS_FILE"  # set in a job
+COUNTING_PID = "SMSWEEP_COUNTING_PID"  # the process of a trial whose steps count
 
-_clock = time.time  # noqa: TID251 - inside a job there is nobody to hand a clock in
+_clock = time.time  # noqa: TID251 - inside a job there is no caller that could pass a clock
 
 
-class _Place:
-    """Somewhere a run can be active: this process, or one inline trial."""
+class _Session:
+    """A place where one run at a time can be active: this process, or a function trial."""
 
-    def __init__(self, open_run: Callable[[_Place], Run], bind_wandb: Callable[[], None] | None = None) -> None:
+    def __init__(self, open_run: Callable[[_Session], Run], bind_wandb: Callable[[], None] | None = None) -> None:
         self._open_run = open_run
-        self.bind_wandb = bind_wandb  # makes the run that W&B is about to start the trial's; None: nothing does
-        self.is_bound = False  # that has happened
-        self._opening = threading.RLock()  # a signal's handler may log in the midst of it
+        self.bind_wandb = bind_wandb  # makes the next W&B run the trial's; None: not possible
+        self.is_bound = False  # `bind_wandb` was called
+        self._opening = threading.RLock()  # reentrant, because a signal handler may log while a run is opened
         self.run: Run | None = None
-        self.first_step = 0  # of the next run: a trial's rows are those of all its runs, one after the other
+        self.first_step = 0  # of the next run: a trial's rows are those of all its runs, in order
 
     def active(self) -> Run:
         run = self.run
         if run is None:
-            with self._opening:  # two threads that log first shall share one run, and its steps
+            with self._opening:  # two threads that log first must share one run and its steps
                 opened = self.run or self._open_run(self)
                 run = self.run = self.run or opened
         return run
@@ -64,22 +64,40 @@ class _Place:
 
 
 def init(config: Any = None, **ignored: Any) -> Run:
-    """Start the run, or return the one that is active, and add the script's default config to it.
+    """Start the trial's run, or return the active one.
 
-    config: a dict or an argparse Namespace; the sweep's values win over it, key by key in nested dicts, too.
-    Further keywords of `wandb.init` (project, name, tags, mode, ...) are accepted and ignored: the sweep decides.
+    Outside a sweep, `config` holds only the script's defaults, and `log` prints to the terminal.
+
+    Args:
+        config: The script's default params: a dict or an argparse Namespace. The sweep's values take precedence,
+            key by key in nested dicts. Any other type is ignored with a warning.
+        **ignored: Other arguments of `wandb.init` (project, name, tags, mode, ...). The sweep sets them.
+
+    Returns:
+        The run. It has `config`, `summary`, `log` and `finish`, and can be used as a context manager.
     """
     run = active_run()
     if config is not None:
         try:
             run.config.add_defaults(config)
         except (TypeError, ValueError):
-            warn(f"init(config=...) takes a dict, not {type(config).__name__}; ignored")
+            warn(f"init(config=...) accepts a dict, not {type(config).__name__}; ignored")
     return run
 
 
 def log(data: Mapping[str, Any], step: int | None = None, commit: bool | None = None, sync: object = None) -> None:
-    """Report metrics of the active run, which is started if need be. See Run.log."""
+    """Report metrics of the active run. Starts the run if none is active.
+
+    Errors never stop the training: the function raises nothing and warns once per problem on stderr.
+
+    Args:
+        data: Metrics by name: numbers, bools or strings. Nested dicts become "a.b". Other values are skipped with
+            a warning.
+        step: Step of the metrics, a whole number. None uses the run's own counter, which then increases by one. A
+            step below the counter is ignored with a warning.
+        commit: False to add more metrics to the same step; True to advance the counter after an explicit step.
+        sync: Ignored, as in W&B.
+    """
     active_run().log(data, step=step, commit=commit)
 
 
@@ -93,29 +111,49 @@ def define_metric(
     *,
     goal: str | None = None,
 ) -> str:
-    """Say what a metric of the active run goes by and how it is summed up. See Run.define_metric."""
+    """Define the step metric and the summary of a metric of the active run, like W&B's `define_metric`.
+
+    Args:
+        name: Name of the metric; a trailing `*` selects all metrics with this prefix.
+        step_metric: Name of another metric that counts the steps of this one. Each row with the metric gets the
+            last value of `step_metric`.
+        step_sync: False to not add the last value of `step_metric`.
+        hidden: Ignored.
+        summary: One or more of "min", "max", "mean", "first", "last" and "best", separated by commas. The summary
+            then has `name.min` and so on.
+        overwrite: Ignored.
+        goal: "maximize" or "minimize" (default): the direction of "best".
+
+    Returns:
+        The name of the metric.
+    """
     return active_run().define_metric(name, step_metric, step_sync, hidden, summary, overwrite, goal=goal)
 
 
 def finish(exit_code: int | None = None, quiet: object = None) -> None:
-    """End the active run, if there is one."""
-    run = _place().run
+    """End the active run. Does nothing if none is active.
+
+    Args:
+        exit_code: Ignored; the trial's state depends on the exit code of the process.
+        quiet: Ignored.
+    """
+    run = _session().run
     if run is not None:
         run.finish(exit_code)
 
 
 def log_code(root: str = ".", name: str | None = None, **ignored: object) -> None:
-    """Do nothing: the sweep has kept the whole source already."""
+    """Do nothing, because the sweep has saved the whole source. For scripts written for W&B."""
 
 
 def login(*ignored: object, **more_ignored: object) -> bool:
-    """Do nothing and return True: there is no account. For scripts in which W&B's name was replaced."""
+    """Do nothing and return True, because smsweep has no accounts. For scripts written for W&B."""
     return True
 
 
 def active_run() -> Run:
-    """Return this trial's run; it is started on first use."""
-    return _place().active()
+    """Return the trial's run. The first call starts it."""
+    return _session().active()
 
 
 def __getattr__(name: str) -> Any:
@@ -125,48 +163,53 @@ def __getattr__(name: str) -> Any:
 
 
 def follows_wandb() -> bool:
-    """Tell whether what is told to W&B here belongs to a trial: in a job always, in a function once bound."""
-    place = _place()
-    return PARAMS_FILE in os.environ if place is _process else place.is_bound
+    """Return True if W&B logging in this context belongs to a trial.
+
+    In a job that is always so. In a function trial it is so after `bind_wandb`.
+    """
+    session = _session()
+    return PARAMS_FILE in os.environ if session is _process else session.is_bound
 
 
 def bind_wandb() -> None:
-    """Make the run that W&B is about to start the trial's; nothing where it is already, or where there is none.
+    """Make the next W&B run the trial's own. Does nothing if it is already, or if there is no trial.
 
-    A function that reports by smsweep itself, and so began before, keeps its W&B runs to itself.
+    A function that has already logged with smsweep keeps its W&B runs separate.
     """
-    place = _place()
-    if place.bind_wandb and place.run is None and not place.is_bound:
-        place.bind_wandb()
-        place.is_bound = True
+    session = _session()
+    if session.bind_wandb and session.run is None and not session.is_bound:
+        session.bind_wandb()
+        session.is_bound = True
 
 
 @contextlib.contextmanager
 def activate(
     trial: Mapping[str, Any], write: Callable[[str], None], bind_wandb: Callable[[], None] | None = None
 ) -> Iterator[None]:
-    """Let init, log and config mean this trial, in this thread and whatever shares its context, until the end.
+    """Make `init`, `log` and `config` use this trial, in this thread and its context, until the block ends.
 
-    While it is the only one, in all other threads, too: a thread that it starts does not share its context.
+    For a sweep over a Python function in the agent's own process. Several trials may be active in several threads.
+    If only one is active, all other threads use it, too, because a thread that a function starts has a new
+    context.
 
-    For a sweep over a Python function in the agent's own process; several may be active in several threads.
-    trial: sweep_id, number, attempt, params, and if known name, project, entity.
-    write: takes each record, one line without its end.
-    bind_wandb: called before the first `wandb.init`, see there; None leaves W&B alone.
+    Args:
+        trial: sweep_id, number, attempt, params, and if known name, project, entity.
+        write: Called with each record, one line without its end.
+        bind_wandb: Called before the first `wandb.init`, see `bind_wandb`. None leaves W&B unchanged.
     """
-    place = _Place(lambda place: _of_trial(place, trial, write), bind_wandb)
-    token = _inline.set(place)
-    _all_inline.append(place)
+    session = _Session(lambda session: _of_trial(session, trial, write), bind_wandb)
+    token = _inline.set(session)
+    _all_inline.append(session)
     try:
         yield
     finally:
-        _all_inline.remove(place)
+        _all_inline.remove(session)
         _inline.reset(token)
 
 
-def _place() -> _Place:
+def _session() -> _Session:
     known = _inline.get()
-    if known is None and _all_inline:  # a thread that a trial's function started, without its context
+    if known is None and _all_inline:  # a thread that a trial's function started without its context
         if len(_all_inline) == 1:
             return _all_inline[0]
         _warn_of_thread()
@@ -176,33 +219,33 @@ def _place() -> _Place:
 @functools.lru_cache(maxsize=None)
 def _warn_of_thread() -> None:
     warn(
-        "logged in a thread that may be any of several trials', so it is in none; "
-        "start it with contextvars.copy_context().run, or run one trial at a time"
+        "logged in a thread that may belong to several trials, so the metrics are not recorded; "
+        "start the thread with contextvars.copy_context().run, or run one trial at a time"
     )
 
 
-def _open_process_run(place: _Place) -> Run:
+def _open_process_run(session: _Session) -> Run:
     trial = _trial_of(os.environ)
     if trial is None:
-        return Run(None, _print_plainly, clock=_clock, on_finish=place.close)
-    first = os.environ.setdefault(COUNTING_PID, str(os.getpid()))  # processes that this one starts inherit it
-    return _of_trial(place, trial, _job_output().write, int(first))
+        return Run(None, _print_plainly, clock=_clock, on_finish=session.close)
+    first = os.environ.setdefault(COUNTING_PID, str(os.getpid()))  # child processes inherit it
+    return _of_trial(session, trial, _job_output().write, int(first))
 
 
 def _of_trial(
-    place: _Place, trial: Mapping[str, Any], write: Callable[[str], None], counting_pid: int | None = None
+    session: _Session, trial: Mapping[str, Any], write: Callable[[str], None], counting_pid: int | None = None
 ) -> Run:
     return Run(
         trial,
         write,
         clock=_clock,
-        on_finish=place.close,
+        on_finish=session.close,
         counting_pid=counting_pid,
-        first_step=place.first_step,
+        first_step=session.first_step,
     )
 
 
-_job_output = functools.lru_cache(maxsize=None)(records.JobOutput)  # one a process
+_job_output = functools.lru_cache(maxsize=None)(records.JobOutput)  # one per process
 
 
 def _trial_of(environ: Mapping[str, str]) -> dict[str, Any] | None:
@@ -222,12 +265,12 @@ def _trial_of(environ: Mapping[str, str]) -> dict[str, Any] | None:
             "entity": environ.get("WANDB_ENTITY", ""),
         }
     except (OSError, ValueError) as err:
-        warn(f"no trial: {path}: {err}")
+        warn(f"the trial's params cannot be read: {path}: {err}")
         return None
 
 
 def _print_plainly(record: str) -> None:
-    """Outside a sweep, print for a person: `step 3: loss=0.5`."""
+    """Print a record for a user, outside a sweep: `step 3: loss=0.5`."""
     document = json.loads(record[len(records.MARK) :])
     head = "summary" if records.SUMMARY in document else f"step {document['step']}"
     values = document.get(records.METRICS) or document[records.SUMMARY]
@@ -237,6 +280,6 @@ def _print_plainly(record: str) -> None:
     sys.stdout.write(f"{head}: {text}\n")
 
 
-_process = _Place(_open_process_run)
-_all_inline: list[_Place] = []
-_inline: contextvars.ContextVar[_Place | None] = contextvars.ContextVar("smsweep-trial", default=None)
+_process = _Session(_open_process_run)
+_all_inline: list[_Session] = []
+_inline: contextvars.ContextVar[_Session | None] = contextvars.ContextVar("smsweep-trial", default=None)

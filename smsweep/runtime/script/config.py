@@ -1,4 +1,4 @@
-"""The run's config: the script's own values, and the sweep's, which win and stay."""
+"""The run's config: the script's own values, and the sweep's values, which take precedence and are locked."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
 
 class Values(Mapping):  # type: ignore[type-arg]  # Mapping[str, Any] needs Python 3.9
-    """A mapping with attribute access. A copy of a config or summary is just that: nobody hears of changes."""
+    """A mapping with attribute access. Changes to a copy of a config or summary are not reported."""
 
-    _what = "it"  # for its error
+    _what = "it"  # its name in an error message
     _values: dict[str, Any]
 
     def __init__(self, what: str, values: dict[str, Any]) -> None:
-        self.__dict__.update(_what=what, _values=values)  # past __setattr__, which would take these for values
+        self.__dict__.update(_what=what, _values=values)  # __setattr__ would store them as values
 
     def __getitem__(self, key: str) -> Any:
         return self._values[key]
@@ -44,15 +44,15 @@ class Values(Mapping):  # type: ignore[type-arg]  # Mapping[str, Any] needs Pyth
         return repr(self._values)
 
     def __reduce__(self) -> Any:
-        """Let it be copied, and pickled for another process."""
+        """Support copies, and pickling for another process."""
         return Values, (self._what, dict(self._values))
 
 
 class Config(Values):
-    """A mapping with attribute access, as `wandb.config` is.
+    """A mapping with attribute access, like `wandb.config`.
 
-    What the sweep set is locked: later writes to it are ignored, with a warning the first time. Any other key may
-    change freely, where W&B asks for `allow_val_change=True`.
+    The sweep's values are locked: a write to them is ignored, with a warning the first time. Other keys can be
+    changed without W&B's `allow_val_change=True`.
     """
 
     _locked: frozenset[str]
@@ -68,20 +68,27 @@ class Config(Values):
             self._values[key] = value
 
     def update(self, values: Any = (), allow_val_change: object = None, **more: Any) -> None:
-        """Set several at once. values: a mapping, pairs, or an argparse Namespace. allow_val_change: unused."""
+        """Set several values.
+
+        Args:
+            values: A mapping, pairs, or an argparse Namespace.
+            allow_val_change: Ignored.
+            **more: Further values by name.
+        """
         for key, value in {**as_mapping(values), **more}.items():
             self[key] = value
 
     def setdefaults(self, values: Any) -> None:
-        """Set only the keys that are not there yet."""
+        """Set only the keys that do not exist yet."""
         for key, value in as_mapping(values).items():
             self._values.setdefault(key, value)
 
     def as_dict(self) -> dict[str, Any]:
+        """Return a copy as a dict."""
         return dict(self._values)
 
     def add_defaults(self, values: Any) -> None:
-        """Put the script's defaults under the sweep's values, into nested dicts too, without a word."""
+        """Add the script's defaults below the sweep's values, also in nested dicts. Does not warn."""
         for key, value in as_mapping(values).items():
             self._values[key] = merge(value, self._values[key]) if key in self._locked else value
 
@@ -93,7 +100,7 @@ class Config(Values):
 
 
 def as_mapping(values: Any) -> dict[str, Any]:
-    """Return a mapping's, pairs' or a namespace's contents. Raises TypeError or ValueError for anything else."""
+    """Return the content of a mapping, pairs or a namespace. Raises TypeError or ValueError for anything else."""
     if isinstance(values, Mapping):
         return dict(values)
     if hasattr(values, "__dict__"):
@@ -102,7 +109,7 @@ def as_mapping(values: Any) -> dict[str, Any]:
 
 
 def merge(under: Any, over: Any) -> Any:
-    """Lay one value over the other: of two mappings key by key."""
+    """Return `over`; of two mappings, return `under` updated with `over`, key by key."""
     if not (isinstance(under, Mapping) and isinstance(over, Mapping)):
         return over
     return {**under, **{key: merge(under.get(key), value) for key, value in over.items()}}

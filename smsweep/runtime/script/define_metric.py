@@ -1,31 +1,31 @@
-"""Summaries of W&B: `define_metric("loss", summary="min")` puts the least value into it, as `loss.min`."""
+"""W&B's `define_metric`: summaries such as `loss.min`, and step metrics."""
 
 from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Any
 
     Fold = Callable[["_Series"], float]
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from typing import Any
 
 
 class SummaryMetrics:
-    """Which metric is summed up how, and what came of it so far."""
+    """The summaries that a script has defined, and their values so far."""
 
     def __init__(self) -> None:
         self._exact: dict[str, dict[str, str]] = {}  # metric -> kind -> fold
-        self._prefixes: dict[str, dict[str, str]] = {}  # what `name*` begins with -> likewise
+        self._prefixes: dict[str, dict[str, str]] = {}  # prefix of `name*` -> the same
         self._series: dict[str, _Series] = {}
-        self._told: dict[str, str] = {}  # as texts, for NaN is not itself
+        self._reported: dict[str, str] = {}  # as text, because NaN is not equal to NaN
 
     def define(self, name: str, kinds: str, goal: str | None = None) -> None:
-        """name: of a metric, or with a star at its end of all that begin so. kinds: "min,max"; more may follow.
+        """Define the summaries of a metric. Repeated calls add kinds.
 
-        goal: which end is the kind "best", the least where it is not maximize or max.
+        Args:
+            name: Name of the metric; a trailing `*` selects all metrics with this prefix.
+            kinds: Kinds separated by commas, such as "min,max".
+            goal: Direction of the kind "best": the largest value for "maximize" or "max", otherwise the smallest.
         """
         folds = {kind: kind for kind in _FOLDS}
         folds["best"] = "max" if goal is not None and goal.lower().startswith("max") else "min"
@@ -36,18 +36,18 @@ class SummaryMetrics:
         else:
             self._exact.setdefault(name, {}).update(known)
 
-    def take_in(self, values: Mapping[str, Any], step: int) -> dict[str, float]:
-        """Take in a part of a row, and return what of the summary is another value now."""
-        found: dict[str, float] = {}
+    def update(self, values: Mapping[str, Any], step: int) -> dict[str, float]:
+        """Add values of a row, and return the summaries that have changed."""
+        summaries: dict[str, float] = {}
         if self._exact or self._prefixes:
             for name, value in values.items():
                 kinds = self._kinds_of(name)
                 if kinds and isinstance(value, (int, float)) and not isinstance(value, bool):
                     series = self._series.setdefault(name, _Series())
                     series.add(value, step)
-                    found.update({f"{name}.{kind}": _FOLDS[kinds[kind]](series) for kind in sorted(kinds)})
-        changed = {name: value for name, value in found.items() if self._told.get(name) != repr(value)}
-        self._told.update({name: repr(value) for name, value in changed.items()})
+                    summaries.update({f"{name}.{kind}": _FOLDS[kinds[kind]](series) for kind in sorted(kinds)})
+        changed = {name: value for name, value in summaries.items() if self._reported.get(name) != repr(value)}
+        self._reported.update({name: repr(value) for name, value in changed.items()})
         return changed
 
     def _kinds_of(self, name: str) -> dict[str, str]:
@@ -57,12 +57,12 @@ class SummaryMetrics:
 
 
 class _Series:
-    """A metric's values, one a row: a later one of the same row takes the place of the former."""
+    """The values of a metric, one per row. A later value of the same row replaces the earlier one."""
 
     def __init__(self) -> None:
         self._step: int | None = None
         self._count, self._total = 0, 0.0
-        self._ends: tuple[float, float, float] | None = None  # of the rows before this one
+        self._ends: tuple[float, float, float] | None = None  # of the rows before the current one
         self.last = 0.0
 
     def add(self, value: float, step: int) -> None:
@@ -72,7 +72,7 @@ class _Series:
 
     @property
     def ends(self) -> tuple[float, float, float]:
-        """The first, the least and the greatest value; NaN is both once it came, as for W&B."""
+        """First, smallest and largest value. After a NaN, smallest and largest are NaN, as in W&B."""
         if self._ends is None:
             return self.last, self.last, self.last
         first, least, greatest = self._ends
@@ -97,38 +97,40 @@ _FOLDS: Mapping[str, Fold] = {
 
 
 class StepMetrics:
-    """Which metric goes by which other one, and the last values of those."""
+    """The step metric of each metric, and the last values of the step metrics."""
 
     def __init__(self) -> None:
         self._exact: dict[str, str] = {}  # metric -> its step metric
-        self._prefixes: dict[str, str] = {}  # what `name*` begins with -> likewise, in the order defined
+        self._prefixes: dict[str, str] = {}  # prefix of `name*` -> the same, in the order of definition
         self._last: dict[str, Any] = {}  # step metric -> its last value
 
     def define(self, name: str, step_metric: str) -> None:
-        """name: of a metric, or with a star at its end of all that begin so."""
+        """Define the step metric of a metric. A trailing `*` in `name` selects all metrics with this prefix."""
         if name.endswith("*"):
             self._prefixes[name[:-1]] = step_metric
         else:
             self._exact[name] = step_metric
 
-    def lacking(self, names: Iterable[str], *, begin_at_zero: bool) -> dict[str, Any]:
-        """Return the step metrics that a row with these names lacks, each at its last value.
+    def missing(self, names: Iterable[str], *, begin_at_zero: bool) -> dict[str, Any]:
+        """Return the step metrics that a row with these names does not contain, with their last values.
 
-        begin_at_zero: one that has none yet is 0; otherwise it stays away.
+        Args:
+            names: Names of the row's metrics.
+            begin_at_zero: Return 0 for a step metric without a value, instead of leaving it out.
         """
         if not self._exact and not self._prefixes:
             return {}
-        there = set(names)
-        steps = {self._step_of(name) for name in there} - there - {""}
+        present = set(names)
+        steps = {self._step_of(name) for name in present} - present - {""}
         return {step: self._last.get(step, 0) for step in steps if begin_at_zero or step in self._last}
 
     def note(self, values: Mapping[str, Any]) -> None:
-        """Keep the last values of step metrics."""
+        """Record the last values of step metrics."""
         for name in {*self._exact.values(), *self._prefixes.values()}.intersection(values):
             self._last[name] = values[name]
 
     def _step_of(self, name: str) -> str:
-        """Return a metric's step metric; "" where it has none."""
+        """Return a metric's step metric; "" if it has none."""
         if name in self._exact:
             return self._exact[name]
         return next((step for prefix, step in self._prefixes.items() if name.startswith(prefix)), "")

@@ -1,18 +1,19 @@
-"""A word to the person who reads the job's log, on stderr; never an exception."""
+"""Messages on stderr for the reader of a job's log. They never raise."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
 
-TALK = "smsweep: "  # how our own words begin
-# To who asks for a name that W&B has and smsweep has not.
+MESSAGE_PREFIX = "smsweep: "
+# Added to the error for a name that W&B has and smsweep does not have.
 KEEP_WANDB = (
     "a script that needs more of W&B than config, metrics and summary keeps `import wandb`: "
-    "what it logs there reaches the sweep as well"
+    "metrics that it logs to W&B reach the sweep as well"
 )
 
 
 def warn(text: str) -> None:
-    with contextlib.suppress(OSError, ValueError, AttributeError):  # stderr is closed, or there is none
-        sys.stderr.write(f"{TALK}{text}\n")
+    """Write a message to stderr."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # stderr is closed or missing
+        sys.stderr.write(f"{MESSAGE_PREFIX}{text}\n")

@@ -1,11 +1,11 @@
-"""How a script's metrics travel on stdout: records that can be found anywhere in a line.
+"""The format of a script's metrics on stdout: records that a reader can find anywhere in a line.
 
     @smsweep {"step": 3, "time": 1735689600.25, "metrics": {"loss": 0.5, "val.acc": 0.9}}
     @smsweep {"time": 1735689600.5, "summary": {"best": 0.91}}
 
-A record is printable ASCII, ends its line, and is short enough to be one atomic write to a pipe, so that neither a
-half-printed progress bar nor another process can get inside it. A larger dict becomes several records of one step.
-JSON, but with NaN and Infinity.
+A record is printable ASCII and ends its line. It is short enough for one atomic write to a pipe, so that a partly
+printed progress bar or another process cannot interrupt it. A larger dict becomes several records of one step. The
+format is JSON with NaN and Infinity.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     Value = Union[float, int, bool, str, None]
 
 MARK = "@smsweep "
-MAX_RECORD_BYTES = 4_096  # PIPE_BUF on Linux: a write up to this size is never split; the line's end included
+MAX_RECORD_BYTES = 4_096  # PIPE_BUF on Linux: a write up to this size is never split; includes the line end
 MAX_NAME_BYTES = 512  # as JSON
 MAX_TEXT_BYTES = 2_048  # as JSON
-MARKUP = re.compile(  # what terminals take for colours and titles (ANSI): never part of a message
+MARKUP = re.compile(  # ANSI escape sequences for colors and titles; never part of a message
     r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])"
 )
 METRICS = "metrics"
@@ -38,14 +38,18 @@ END = "end"
 
 
 def end_record(exit_code: int) -> str:
-    """Return the line, with its end, after which a job's log holds nothing more."""
+    """Return the last line of a job's log, with its line end."""
     return f'{MARK}{{"{END}": {exit_code}}}\n'
 
 
 def records(kind: str, values: Mapping[str, Value], *, time: float, step: int | None = None) -> Iterator[str]:
-    """Yield the lines, without their ends, that carry the values; none for no values.
+    """Yield the lines that carry the values, without line ends. Yields nothing for no values.
 
-    kind: METRICS or SUMMARY. time: seconds since the epoch.
+    Args:
+        kind: METRICS or SUMMARY.
+        values: Values by name.
+        time: Seconds since the epoch.
+        step: Step of the values, or None.
     """
     head = MARK + "{" + ("" if step is None else f'"step": {step}, ') + f'"time": {time:.6f}, "{kind}": ' + "{"
     room = MAX_RECORD_BYTES - len(head) - len("}}\n")
@@ -63,9 +67,9 @@ def records(kind: str, values: Mapping[str, Value], *, time: float, step: int | 
 
 
 class JobOutput:
-    """Takes records to the job's stdout, also while the script has it elsewhere: in a file, in nothing, closed.
+    """Writes records to the job's stdout, even while the script has redirected or closed its own stdout.
 
-    A library's chatter is silenced like that, and a callback in the midst of it logs.
+    Scripts redirect stdout to silence a library, and callbacks of that library may log.
     """
 
     def __init__(self) -> None:
@@ -73,11 +77,11 @@ class JobOutput:
         self._identity = _pipe(1)
         if self._identity:
             with contextlib.suppress(OSError):
-                self._kept = os.dup(1)  # programs that it starts do not inherit the copy
+                self._kept = os.dup(1)  # child programs do not inherit the copy
 
     def write(self, record: str) -> None:
-        """Raises OSError when nobody can read it."""
-        # By another pipe somebody takes the records on. The copy may have been closed, and its number be a file's.
+        """Write one record. Raises OSError if stdout has no reader."""
+        # Another pipe has another reader, which gets the records. The copy may be closed and its number reused.
         kept = self._kept
         if kept is not None and not _pipe(1) and _pipe(kept) == self._identity:
             write_line(record, kept)
@@ -86,7 +90,7 @@ class JobOutput:
 
 
 def _pipe(fd: int) -> tuple[int, int] | None:
-    """Tell pipes apart; None for what is no pipe."""
+    """Return the identity of a pipe; None if the descriptor is not a pipe."""
     try:
         status = os.fstat(fd)
     except OSError:
@@ -95,7 +99,7 @@ def _pipe(fd: int) -> tuple[int, int] | None:
 
 
 def write_line(line: str, fd: int = 1) -> None:
-    """Write a record and its line end in one go. Raises OSError when nobody can read it."""
+    """Write a record and its line end in one call. Raises OSError if stdout has no reader."""
     data = (line + "\n").encode("ascii")
     while data:
         try:
@@ -103,7 +107,7 @@ def write_line(line: str, fd: int = 1) -> None:
         except OSError as err:
             if err.errno != errno.EAGAIN:
                 raise
-            select.select([], [fd], [], 1.0)  # someone made stdout non-blocking, and it is full
+            select.select([], [fd], [], 1.0)  # another process made stdout non-blocking, and it is full
 
 
 def _encoded(value: Value) -> str:
@@ -111,7 +115,7 @@ def _encoded(value: Value) -> str:
 
 
 def _quoted(text: str, max_bytes: int) -> str:
-    """Return text as JSON, cut to what fits."""
+    """Return text as JSON, truncated to max_bytes."""
     text = text[:max_bytes]
     while len(json.dumps(text)) > max_bytes:
         text = text[: len(text) * 3 // 4]

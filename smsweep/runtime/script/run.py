@@ -1,4 +1,4 @@
-"""The running trial, as its script sees it."""
+"""The running trial as its script sees it."""
 
 from __future__ import annotations
 
@@ -22,17 +22,22 @@ if TYPE_CHECKING:
 
     from smsweep.runtime.script.records import Value
 
-MAX_HISTORY = 10_000  # rows that history() keeps
+MAX_HISTORY = 10_000  # rows in history()
 
 
 class Run:
-    """What `init` returns: config in, metrics out. Shaped like W&B's Run; usable as a context manager.
+    """The return value of `init`: params in `config`, metrics through `log`. Similar to W&B's Run.
 
-    Nothing here raises because of what a script logs or because nobody reads: a warning on stderr is all.
+    The run can be used as a context manager. Its methods raise nothing because of logged values or a missing
+    reader; they print a warning to stderr.
 
-    trial: sweep_id, number, attempt, params, name, project, entity, each as far as known; None outside a sweep.
-    write: takes one record, without a line end. clock: seconds since the epoch. counting_pid: the process whose
-    counter gives the trial its steps, this one if None. first_step: of the trial, where this run's step 0 is.
+    Args:
+        trial: sweep_id, number, attempt, params, name, project, entity, as far as known. None outside a sweep.
+        write: Called with each record, without a line end.
+        clock: Returns seconds since the epoch.
+        on_finish: Called by `finish`.
+        counting_pid: The process whose counter gives the trial its steps. None means this process.
+        first_step: Step of the trial at which this run's step 0 is.
     """
 
     def __init__(
@@ -59,43 +64,46 @@ class Run:
         self._write = write
         self._clock = clock
         self._on_finish = on_finish
-        self._lock = threading.RLock()  # a signal's handler may log in the midst of it
+        self._lock = threading.RLock()  # reentrant, because a signal handler may log during a `log`
         self._pid = os.getpid()
         self._counting_pid = counting_pid or self._pid
         self.first_step = first_step
         self._step = 0
         self._history: deque[tuple[int, dict[str, Value]]] = deque(maxlen=MAX_HISTORY)
         self._warned: set[str] = set()
-        self._said: set[str] = set()  # names that the script has put into the summary
+        self._set_by_script: set[str] = set()  # names that the script has set in the summary
         self._step_metrics = StepMetrics()
         self._summaries = SummaryMetrics()
 
     @property
     def step(self) -> int:
-        """The step that the next `log` without one belongs to."""
+        """The step of the next `log` without a step."""
         return self._step
 
     def log(
         self, data: Mapping[str, Any], step: int | None = None, commit: bool | None = None, sync: object = None
     ) -> None:
-        """Report metrics, at once. Steps count as W&B's do.
+        """Report metrics at once. Steps count as in W&B.
 
-        data: numbers, bools, texts; nested dicts become "a.b"; anything else is skipped with a warning per name.
-        step: None for the run's own counter, which then goes up by one. A step behind the counter is ignored with
-        a warning. commit: False to log more for the same step; True to go on after a given step.
-        sync: ignored, as in W&B.
+        Args:
+            data: Metrics by name: numbers, bools or strings. Nested dicts become "a.b". Other values are skipped
+                with one warning per name.
+            step: None for the run's own counter, which then increases by one. A step below the counter is ignored
+                with a warning.
+            commit: False to log more for the same step; True to advance the counter after an explicit step.
+            sync: Ignored, as in W&B.
         """
         if not hasattr(data, "items"):
-            self._warn_once("data", f"log takes a dict, not {type(data).__name__}; ignored")
+            self._warn_once("data", f"log accepts a dict, not {type(data).__name__}; ignored")
             return
         values = self._plain(data, self._warn_once)
-        values.update(self._step_metrics.lacking(values, begin_at_zero=True))
+        values.update(self._step_metrics.missing(values, begin_at_zero=True))
         at = self._log(values, step, commit)
         if at is not None:
             self._step_metrics.note(values)
-            summed_up = self._summaries.take_in(values, at)
-            if summed_up:
-                self.summary.update(summed_up)
+            summaries = self._summaries.update(values, at)
+            if summaries:
+                self.summary.update(summaries)
 
     def define_metric(
         self,
@@ -108,13 +116,20 @@ class Run:
         *,
         goal: str | None = None,
     ) -> str:
-        """Say what a metric goes by and how it is summed up, as W&B's `define_metric` does, and return its name.
+        """Define the step metric and the summary of a metric, like W&B's `define_metric`.
 
-        name: of a metric, or with a star at its end of all that begin so.
-        step_metric: each row with the metric gets the last value of this one, unless step_sync is False.
-        summary: "min", "max", "mean", "first", "last", "best" or several with commas; it has `name.min` and so on.
-        goal: "maximize" or "minimize": which of them is the best; minimize if None.
-        hidden, overwrite: ignored.
+        Args:
+            name: Name of the metric; a trailing `*` selects all metrics with this prefix.
+            step_metric: Each row with the metric gets the last value of this one, unless step_sync is False.
+            step_sync: See step_metric.
+            hidden: Ignored.
+            summary: One or more of "min", "max", "mean", "first", "last", "best", separated by commas. The summary
+                then has `name.min` and so on.
+            overwrite: Ignored.
+            goal: "maximize" or "minimize" (default): the direction of "best".
+
+        Returns:
+            The name of the metric.
         """
         if step_metric is not None and step_sync is not False:
             self._step_metrics.define(str(name), str(step_metric))
@@ -123,45 +138,45 @@ class Run:
         return str(name)
 
     def metrics_of(self, data: Any) -> dict[str, Value]:
-        """Return what of the data is metrics, flat, without a word about the rest."""
+        """Return the metrics in the data, with flat names. Skips other values without a warning."""
         return self._plain(data) if hasattr(data, "items") else {}
 
     def follow(self, metrics: Mapping[str, Value], step: Any = None, commit: Any = None) -> int | None:
-        """Log what the script told another library, and return its step; None where it is behind the last."""
+        """Log metrics that the script gave to another library. Return their step, or None if it was ignored."""
         return self._log(metrics, step, commit)
 
     def follow_anew(self, starting_step: int) -> None:
-        """Follow another run of that library's from here on, whose steps begin there."""
+        """Follow the next run of the other library, whose steps begin at `starting_step`."""
         with self.own_lock():
             self._step = starting_step
 
     def follow_at(self, values: Any, step: Any) -> None:
-        """Report what a library was told that leaves each metric's steps to the script. step: None for none."""
-        found = self.metrics_of(values)
-        self.summary.follow(found)
-        self._emit(records.METRICS, found, _whole(step))
-        self._say_again(found)
+        """Report values of a library in which each metric has its own steps. step: None if unknown."""
+        metrics = self.metrics_of(values)
+        self.summary.follow(metrics)
+        self._emit(records.METRICS, metrics, _whole(step))
+        self._emit_summary_again(metrics)
 
     def follow_summary(self, values: Any) -> None:
-        """The same for that library's summary."""
-        self._say(self.metrics_of(values))
+        """Report values that the script wrote to the summary of the other library."""
+        self._emit_summary(self.metrics_of(values))
 
     def history(self) -> list[dict[str, Value]]:
-        """Return what was logged here, one dict a step with its `_step`; the last 10,000 of them."""
+        """Return the logged rows, one dict per step with its `_step`; at most the last 10,000."""
         with self.own_lock():
             return [{"_step": step, **values} for step, values in self._history]
 
     def own_lock(self) -> threading.RLock:
-        """Return what lets one thread log at a time."""
-        if self._pid != os.getpid():  # forked: a thread that is not here may have held the lock at that moment
+        """Return the lock that lets one thread log at a time."""
+        if self._pid != os.getpid():  # after a fork: a thread of the parent may have held the lock
             self._pid, self._lock = os.getpid(), threading.RLock()
         return self._lock
 
     def log_code(self, root: str = ".", name: str | None = None, **ignored: object) -> None:
-        """Do nothing: the sweep has kept the whole source already. Here so that W&B scripts run."""
+        """Do nothing, because the sweep has saved the whole source. For scripts written for W&B."""
 
     def finish(self, exit_code: int | None = None, quiet: object = None) -> None:
-        """End the run; the next `init` starts another. The job's verdict is the process's own exit code."""
+        """End the run; the next `init` starts another one. The process's exit code decides the trial's state."""
         self._on_finish(self)
 
     def __enter__(self) -> Run:
@@ -170,10 +185,10 @@ class Run:
     def __exit__(self, kind: object, *_: object) -> None:
         self.finish(exit_code=0 if kind is None else 1)
 
-    if not TYPE_CHECKING:  # which would take any name for one that is there
+    if not TYPE_CHECKING:  # mypy would accept any name
 
         def __getattr__(self, name: str) -> Any:
-            raise AttributeError(f"a run of smsweep has no {name!r}; {KEEP_WANDB}")
+            raise AttributeError(f"smsweep's run has no {name!r}; {KEEP_WANDB}")
 
     def __repr__(self) -> str:
         return f"<smsweep run {self.id or 'outside a sweep'}>"
@@ -185,10 +200,10 @@ class Run:
                 return None
             self._step = at + 1 if (step is None if commit is None else commit) else at
             self._remember(at, values)
-            # What another process counts from 0 as well would fall on rows that are not its own.
+            # Rows of another process, which also counts from 0, would overwrite those of the counting process.
             is_known = step is not None or self._pid == self._counting_pid
             self._emit(records.METRICS, values, self.first_step + at if is_known else None)
-            self._say_again(values)
+            self._emit_summary_again(values)
             return at
 
     def _at(self, step: int | None) -> int | None:
@@ -196,30 +211,30 @@ class Run:
             return self._step
         at = _whole(step)
         if at is None:
-            self._warn_once("step", f"step must be a whole number, not {step!r}; using {self._step}")
+            self._warn_once("step", f"step must be a whole number, not {step!r}; used {self._step} instead")
             return self._step
         if at < self._step:
             self._warn_once(
                 "backwards",
-                f"step {at} comes after step {self._step}: ignored, as W&B does; steps must not go backwards",
+                f"step {at} comes after step {self._step}; ignored, as in W&B: steps must not decrease",
             )
             return None
         return at
 
     def _plain(
-        self, data: Mapping[Any, Any], tell: Callable[[str, str], None] = lambda key, text: None
+        self, data: Mapping[Any, Any], report: Callable[[str, str], None] = lambda key, text: None
     ) -> dict[str, Value]:
         values: dict[str, Value] = {}
         try:
             pairs = list(flatten(data))
-        except Exception as err:  # noqa: BLE001 - a dict within itself, a key that cannot be printed
-            tell("data", f"not logged: {type(err).__name__}: {err}")
+        except Exception as err:  # noqa: BLE001 - a dict that contains itself, a key that cannot be printed
+            report("data", f"not logged: {type(err).__name__}: {err}")
             return values
         for name, value in pairs:
             try:
                 values[name] = plain(value)
-            except Exception as err:  # noqa: BLE001 - foreign objects may raise anything, and training must go on
-                tell(f"value {name}", f"{name} is not logged: {err}")
+            except Exception as err:  # noqa: BLE001 - other libraries' objects may raise anything; training continues
+                report(f"value {name}", f"{name} is not logged: {err}")
         return values
 
     def _remember(self, at: int, values: Mapping[str, Value]) -> None:
@@ -230,15 +245,15 @@ class Run:
             self._history.append((at, dict(values)))
 
     def _report_summary(self, values: Mapping[str, Any]) -> None:
-        self._say(self._plain(values, self._warn_once))
+        self._emit_summary(self._plain(values, self._warn_once))
 
-    def _say(self, values: Mapping[str, Value]) -> None:
-        self._said.update(values)
+    def _emit_summary(self, values: Mapping[str, Value]) -> None:
+        self._set_by_script.update(values)
         self._emit(records.SUMMARY, values, None)
 
-    def _say_again(self, values: Mapping[str, Value]) -> None:
-        """Let what is logged take the place of what the script put into the summary before, as in W&B."""
-        again = {name: values[name] for name in self._said.intersection(values)}
+    def _emit_summary_again(self, values: Mapping[str, Value]) -> None:
+        """Let logged values replace those that the script has set in the summary before, as in W&B."""
+        again = {name: values[name] for name in self._set_by_script.intersection(values)}
         if again:
             self._emit(records.SUMMARY, again, None)
 
@@ -246,7 +261,7 @@ class Run:
         try:
             for record in records.records(kind, values, step=step, time=self._clock()):
                 self._write(record)
-        except Exception as err:  # noqa: BLE001 - a closed stdout, a full disk: training must go on
+        except Exception as err:  # noqa: BLE001 - a closed stdout, a full disk: training continues
             self._warn_once("write", f"metrics cannot be written: {type(err).__name__}: {err}")
 
     def _warn_once(self, key: str, text: str) -> None:
@@ -256,7 +271,7 @@ class Run:
 
 
 def _whole(step: Any) -> int | None:
-    """Return a step as an int; None for what is none."""
+    """Return a step as an int; None if it is not a number."""
     try:
         return int(step)
     except (TypeError, ValueError, OverflowError):

@@ -1,4 +1,4 @@
-"""What scripts hand to `log`, brought down to plain values: numbers, bools, texts, None."""
+"""Convert the values that scripts log to plain values: numbers, bools, strings, None."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ if TYPE_CHECKING:
 
     from smsweep.runtime.script.records import Value
 
-MAX_INT = 2**63  # beyond it databases cannot follow; such numbers become floats
+MAX_INT = 2**63  # databases store no larger integers; such numbers become floats
 
 
 def flatten(data: Mapping[object, object], prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Yield name and value, a nested dict's as "a.b"."""
+    """Yield names and values. Nested dicts become "a.b"."""
     for key, value in data.items():
         name = f"{prefix}{key}"
         if isinstance(value, Mapping):
@@ -24,9 +24,10 @@ def flatten(data: Mapping[object, object], prefix: str = "") -> Iterator[tuple[s
 
 
 def plain(value: object) -> Value:
-    """Return the value itself, or what it stands for: `.item()` of a numpy or torch scalar, the value of an Enum.
+    """Return a scalar as a plain value: the item of a numpy or torch scalar, the value of an Enum.
 
-    Raises TypeError, or whatever the value itself raises, when it is no scalar.
+    Raises:
+        TypeError: If the value is not a scalar. The value itself may raise other exceptions.
     """
     if value is None or value is True or value is False:
         return value
@@ -47,7 +48,7 @@ def plain(value: object) -> Value:
             return plain(inner)
     elif hasattr(value, "__float__"):  # Decimal, Fraction
         return float(value)
-    raise TypeError(f"not a number, text, bool or None: {type(value).__name__}")
+    raise TypeError(f"not a number, string, bool or None: {type(value).__name__}")
 
 
 def _is_enum(value: object) -> bool:

@@ -1,1 +1,1 @@
-"""Hooks on W&B's package inside a job."""
+"""Hooks for W&B's package inside a job."""

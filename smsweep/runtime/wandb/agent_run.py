@@ -1,7 +1,7 @@
-"""Runs W&B's own `wandb agent --count 1` as a trial's program, and tells how the run it was given went.
+"""Run W&B's own `wandb agent --count 1` as a trial's program, and report how its run ended.
 
-W&B's agent ends with exit code 0 whatever becomes of its runs, starts them where no signal to the job reaches
-them, and only it knows their params. All else is its own business.
+W&B's agent exits with code 0 whatever happens to its runs, starts them outside the job's process group, and is the
+only process that knows their params. This module changes only these three things.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class _Subprocess:
-    """The subprocess module as W&B's agent shall see it: what it starts stays in the job's process group."""
+    """The subprocess module for W&B's agent. Programs that it starts stay in the job's process group."""
 
     def __init__(self) -> None:
         self.started: list[subprocess.Popen[bytes]] = []
@@ -40,34 +40,41 @@ class _Subprocess:
 
 
 def main(argv: list[str]) -> int:
-    """Run one agent for one run. argv: the sweep's path. Returns the run's exit code, 128 + n for a signal."""
+    """Run one agent for one run.
+
+    Args:
+        argv: The path of the sweep on W&B's server.
+
+    Returns:
+        The run's exit code; 128 + n for signal n.
+    """
     try:
         agent: Any = import_module("wandb.wandb_agent")
     except ImportError as err:
-        # The trial's reason, as the last line that is not smsweep's own.
+        # The last line that does not have smsweep's prefix becomes the trial's failure reason.
         how = f"install wandb for {sys.executable}, in the image or by the source's requirements.txt"
         sys.stderr.write(f"W&B's agent cannot be loaded: {err}; {how}\n")
         return 127
-    agent.subprocess = started = _Subprocess()
-    told = _follow(agent.Agent)
-    # The script gets each signal from the job directly; the agent only waits for it. A handler, for what is
-    # ignored outright is ignored in the script, too.
+    agent.subprocess = launcher = _Subprocess()
+    stopped = _follow(agent.Agent)
+    # The script gets each signal directly from the job, and the agent only waits for the script. SIG_IGN would be
+    # inherited by the script, so this is a handler.
     signal.signal(signal.SIGTERM, lambda number, frame: None)
     code = _run_agent(argv)
-    if not started.started:
+    if not launcher.started:
         if code == 0:
             _report({IDLE: True})
         return code
-    code = started.started[-1].wait()
-    if told:
-        return 0  # its end was W&B's wish
+    code = launcher.started[-1].wait()
+    if stopped:
+        return 0  # W&B's server ordered the stop
     return code if code >= 0 else 128 - code
 
 
 def _follow(owner: Any) -> list[str]:
-    """Report what the agent is told to run; the list returned gets the runs it is told to stop."""
+    """Report the runs that the server orders. Return a list that collects the runs that it orders to stop."""
     run, stop = owner._command_run, owner._command_stop
-    told: list[str] = []
+    stopped: list[str] = []
 
     def command_run(self: Any, command: Mapping[str, Any]) -> Any:
         args = {name: item["value"] for name, item in command["args"].items() if name != "_wandb"}
@@ -75,13 +82,13 @@ def _follow(owner: Any) -> list[str]:
         return run(self, command)
 
     def command_stop(self: Any, command: Mapping[str, Any]) -> Any:
-        if not told:
+        if not stopped:
             _report({STOPPED: True})
-        told.append(command["run_id"])
+        stopped.append(command["run_id"])
         return stop(self, command)
 
     owner._command_run, owner._command_stop = command_run, command_stop
-    return told
+    return stopped
 
 
 def _run_agent(argv: list[str]) -> int:
@@ -101,7 +108,7 @@ def _text(value: Any) -> Any:
 
 
 def _report(summary: Mapping[str, Any]) -> None:
-    for record in records.records(records.SUMMARY, summary, time=time.time()):  # noqa: TID251 - nobody hands a clock in
+    for record in records.records(records.SUMMARY, summary, time=time.time()):  # noqa: TID251 - no caller has a clock
         records.write_line(record)
 
 

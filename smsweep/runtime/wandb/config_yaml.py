@@ -1,8 +1,8 @@
-"""Params as W&B's sweep param file, byte for byte as W&B's agent writes it (through PyYAML).
+"""Write params as W&B's sweep param file, byte for byte as W&B's agent writes it with PyYAML.
 
-YAML is written by hand here, because a job's Python need not have PyYAML and the shape is narrow: block mappings
-and block lists of plain values. One liberty: PyYAML folds long texts at 80 columns, this keeps them on one line,
-which reads back as the same value.
+This module writes YAML itself, because a job's Python may not have PyYAML, and the file needs only block mappings
+and block lists of plain values. One difference: PyYAML folds long strings at 80 columns; this module keeps them on
+one line. Both read as the same value.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
-# Texts that YAML 1.1 would read as something else than text, and PyYAML therefore quotes.
+# Strings that YAML 1.1 reads as another type, so that PyYAML quotes them.
 _NOT_TEXT = re.compile(
     r"""~|null|Null|NULL|<<|=|
     yes|Yes|YES|no|No|NO|true|True|TRUE|false|False|FALSE|on|On|ON|off|Off|OFF|
@@ -36,7 +36,7 @@ _ESCAPES = {
 
 
 def param_document(params: Mapping[str, Any]) -> str:
-    """Return the file's text. params: by top-level key, in the order W&B would show."""
+    """Return the text of the file. params: by top-level key, in the order of the file."""
     if not params:
         return "wandb_version: 1"
     values = {name: {"value": value} for name, value in params.items()}
@@ -59,7 +59,7 @@ def _list(items: Sequence[Any], indent: int) -> Iterator[str]:
 
 
 def _value(value: Any, indent: int) -> str:
-    """Return what follows `key:`, up to and with the line's end."""
+    """Return the text after `key:`, including the line end."""
     if value and isinstance(value, dict):
         return "\n" + "".join(_mapping(value, indent + 2))
     if value and isinstance(value, (list, tuple)):
@@ -68,7 +68,7 @@ def _value(value: Any, indent: int) -> str:
 
 
 def _after_mark(value: Any, indent: int) -> str:
-    """Return what follows `- ` or `: `, where a block starts on the same line."""
+    """Return the text after `- ` or `: `, where a block starts on the same line."""
     if value and isinstance(value, dict):
         return "".join(_mapping(value, indent + 2))[indent + 2 :]
     if value and isinstance(value, (list, tuple)):
@@ -77,7 +77,7 @@ def _after_mark(value: Any, indent: int) -> str:
 
 
 def _scalar(value: object, indent: int) -> str:
-    """indent: of the lines after the first, should there be any."""
+    """Return a scalar or an empty collection. indent: of the lines after the first, if any."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -99,12 +99,12 @@ def _float(value: float) -> str:
     if value in (float("inf"), float("-inf")):
         return ".inf" if value > 0 else "-.inf"
     text = repr(value).lower()
-    # YAML 1.1 reads an exponent only after a point: 1e-05 would come back as text.
+    # YAML 1.1 reads an exponent only after a decimal point: 1e-05 would be read as a string.
     return text.replace("e", ".0e", 1) if "e" in text and "." not in text else text
 
 
 def _text(text: str, indent: int) -> str:
-    """Choose the plainest style that reads back as this text: as it is, in single quotes, in double quotes."""
+    """Return the text in the simplest style that reads as this text: plain, single-quoted or double-quoted."""
     if not _PRINTABLE.fullmatch(text) or _BREAK_BY_SPACE.search(text):
         return _double_quoted(text)
     if _is_plain(text):
@@ -123,7 +123,7 @@ def _is_plain(text: str) -> bool:
 
 
 def _broken(breaks: str, indent: int) -> str:
-    """Return line breaks as single quotes need them: a first newline alone would read as a space."""
+    """Return line breaks as single quotes need them: a single newline would be read as a space."""
     return ("\n" if breaks[0] == "\n" else "") + breaks + " " * indent
 
 

@@ -1,4 +1,4 @@
-"""Change foreign modules as they are imported, without importing them and without the script knowing."""
+"""Wrap modules of other packages when the script imports them, without importing them earlier."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 def on_import(wrappers: Mapping[str, Wrap]) -> None:
-    """Watch the imports of this process: each module named is given to its wrapper once it is loaded."""
+    """Watch the imports of this process. Call the wrapper of each named module after the module is loaded."""
     for name in [name for name in wrappers if name in sys.modules]:
         _wrap(wrappers[name], sys.modules[name])
     sys.meta_path.insert(0, _Finder(wrappers))
 
 
 class _Finder:
-    """Finds the modules to wrap where Python would."""
+    """Finds the modules to wrap in the places where Python finds them."""
 
     def __init__(self, wrappers: Mapping[str, Wrap]) -> None:
         self._wrappers = wrappers
@@ -47,5 +47,5 @@ def _load(exec_module: Callable[[ModuleType], None], wrap: Wrap, module: ModuleT
 def _wrap(wrap: Wrap, module: ModuleType) -> None:
     try:
         wrap(module)
-    except AttributeError as err:  # a library that looks different: the script matters more than its metrics
+    except AttributeError as err:  # an unknown version of the library: the script continues without its metrics
         warn(f"cannot follow {module.__name__.partition('.')[0]}'s metrics: {err}")

@@ -1,8 +1,8 @@
-"""What a script reports to W&B reaches the sweep, too, while the script runs and without changing it.
+"""Forward a script's W&B metrics to the sweep while the script runs, without changing the script.
 
-W&B's own files cannot be read for this: they are buffered until the run ends, and a stopped run loses them. So its
-`Run.log` and summary are wrapped as soon as the script imports wandb. Works from wandb 0.13 to 0.31. Does not see
-scripts started with `python -I`, `-E` or `-S`.
+W&B's own files cannot be used: they are buffered until the run ends, and a stopped run loses them. Therefore
+`Run.log` and the summary are wrapped when the script imports wandb. Supports wandb 0.13 to 0.31. Scripts started
+with `python -I`, `-E` or `-S` are not followed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-SWEEP_OWNS = {  # argument of wandb.init -> name in its settings, variable with what the sweep says instead
+SWEEP_OWNS = {  # argument of wandb.init -> its name in settings, variable with the sweep's value
     "id": ("run_id", "WANDB_RUN_ID"),
     "project": ("project", "WANDB_PROJECT"),
     "entity": ("entity", "WANDB_ENTITY"),
@@ -34,7 +34,7 @@ SWEEP_OWNS = {  # argument of wandb.init -> name in its settings, variable with 
 
 
 def install() -> None:
-    """Watch for wandb's modules; nothing of it or of the rest of the runtime is imported yet."""
+    """Watch for wandb's modules. Imports neither wandb nor the rest of the runtime."""
     on_import(
         {
             "wandb.sdk.wandb_init": _wrap_init,
@@ -46,21 +46,21 @@ def install() -> None:
 
 
 class _Followed:
-    """What is kept of one of W&B's runs; a script may have several, one by one."""
+    """State of one W&B run. A script may have several runs in sequence."""
 
     def __init__(self) -> None:
-        self.has_begun = False  # something was logged to it
+        self.has_begun = False  # the run has logged something
         self.step_metrics = StepMetrics()
         self.summaries = SummaryMetrics()
 
 
-class _Here:
-    """What is known of this process."""
+class _Process:
+    """State of this process."""
 
-    is_left_out = False  # the script itself has disabled W&B here, so that one rank alone logs
+    is_left_out = False  # the script has disabled W&B in this process, so that only one rank logs
 
 
-_here = _Here()
+_process = _Process()
 _runs: weakref.WeakKeyDictionary[Any, _Followed] = weakref.WeakKeyDictionary()
 
 
@@ -69,10 +69,10 @@ def _followed(run: Any) -> _Followed:
 
 
 def _wrap_init(module: Any) -> None:
-    """Let a trial's run be the sweep's, whatever the script would call it: in a W&B sweep the same is ignored.
+    """Make the script's run the trial's run, and ignore the script's own id and project, as W&B does in a sweep.
 
-    W&B itself does so only where WANDB_SWEEP_ID is set; then its server asks for a sweep that it has never heard
-    of, at once or when an offline run is uploaded.
+    W&B itself does so only if WANDB_SWEEP_ID is set. W&B's server then looks up the sweep, which it does not know,
+    at once or when an offline run is uploaded.
     """
     original = module.init
 
@@ -82,13 +82,13 @@ def _wrap_init(module: Any) -> None:
         if not _report().follows_wandb():
             return original(*args, **kwargs)
         for name, (setting, variable) in SWEEP_OWNS.items():
-            said = os.environ.get(variable)
+            ours = os.environ.get(variable)
             asked = kwargs.get(name) or _setting(kwargs, setting)
-            if said and asked and str(asked) != said and _is_in_sweep():
-                warn(f"wandb.init({name}={asked!r}) is ignored in a sweep, as W&B does; it is {said}")
-                kwargs[name] = said  # and not in its settings either
+            if ours and asked and str(asked) != ours and _is_in_sweep():
+                warn(f"wandb.init({name}={asked!r}) is ignored in a sweep, as in W&B; the sweep sets {ours}")
+                kwargs[name] = ours  # replaces the value in settings as well
         merged = _without_conflicts(kwargs) if _is_in_sweep() and _is_disabled(kwargs) else {}
-        _here.is_left_out = _is_disabled(kwargs, environ={}) and _is_another_rank()
+        _process.is_left_out = _is_disabled(kwargs, environ={}) and _is_another_rank()
         run = original(*args, **kwargs)
         if merged:
             run.config.update(merged, allow_val_change=True)
@@ -103,48 +103,50 @@ def _wrap_init(module: Any) -> None:
                 note(os.path.dirname(os.path.abspath(files)), os.environ)
         return run
 
-    for place in (module, sys.modules.get("wandb.sdk"), sys.modules.get("wandb")):  # imported before, maybe
+    for place in (module, sys.modules.get("wandb.sdk"), sys.modules.get("wandb")):  # they may be imported already
         if place is not None and vars(place).get("init") is original:
             vars(place)["init"] = init
 
 
-def _is_disabled(given: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> bool:
-    """Tell whether the run will be one of `mode="disabled"`. given: arguments of wandb.init."""
-    modes = {given["mode"]} if given.get("mode") else {_setting(given, "mode"), environ.get("WANDB_MODE")}
+def _is_disabled(arguments: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> bool:
+    """Return True if the run has `mode="disabled"`. arguments: arguments of wandb.init."""
+    modes = (
+        {arguments["mode"]} if arguments.get("mode") else {_setting(arguments, "mode"), environ.get("WANDB_MODE")}
+    )
     return "disabled" in modes
 
 
-def _setting(given: Mapping[str, Any], name: str) -> Any:
-    """Return what `settings=`, an object or a dict, says; None for nothing."""
-    settings = given.get("settings")
+def _setting(arguments: Mapping[str, Any], name: str) -> Any:
+    """Return a value of `settings=`, which is an object or a dict; None if it is not set."""
+    settings = arguments.get("settings")
     return settings.get(name) if isinstance(settings, Mapping) else getattr(settings, name, None)
 
 
 def _is_another_rank() -> bool:
-    """Tell whether this process is one of a distributed job's, and not the first of them."""
+    """Return True if this process belongs to a distributed job and is not rank 0."""
     torch = sys.modules.get("torch.distributed")
     if torch is not None and getattr(torch, "is_initialized", bool)():
         return bool(torch.get_rank() > 0)
     return any(os.environ.get(name, "0") != "0" for name in ("RANK", "OMPI_COMM_WORLD_RANK"))
 
 
-def _without_conflicts(given: dict[str, Any]) -> dict[str, Any]:
-    """Take what the sweep says out of the script's defaults, and return nested values merged, to be set later.
+def _without_conflicts(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Remove the sweep's params from the script's defaults. Return merged nested values, to be set after `init`.
 
-    A disabled run knows no sweep: it fails over a default that is not the sweep's value, or takes the one or the
-    other of two nested ones.
+    A disabled run ignores the sweep's params: it fails if a default differs from the sweep's value, and does not
+    merge nested values.
     """
-    defaults = given.get("config")
+    defaults = arguments.get("config")
     if not isinstance(defaults, Mapping) and type(defaults).__name__ != "Namespace":
         return {}
     defaults, params = as_mapping(defaults), _active_run().config.as_dict()
-    given["config"] = {name: value for name, value in defaults.items() if name not in params}
+    arguments["config"] = {name: value for name, value in defaults.items() if name not in params}
     shared = {name: merge(value, params[name]) for name, value in defaults.items() if name in params}
     return {name: value for name, value in shared.items() if isinstance(value, Mapping)}
 
 
 def _follow_disabled(run: Any, log: Any) -> None:
-    """Follow a run of `wandb.init(mode="disabled")` before 0.24, whose `log` is a function and no method."""
+    """Follow a run of `wandb.init(mode="disabled")` before 0.24, whose `log` is a function and not a method."""
 
     def followed(data: Any, step: Any = None, commit: Any = None, *args: Any, **kwargs: Any) -> Any:
         result = log(data, step, commit, *args, **kwargs)
@@ -154,7 +156,7 @@ def _follow_disabled(run: Any, log: Any) -> None:
         trial.follow(trial.metrics_of(data), step, commit)
         return result
 
-    run.log = sys.modules["wandb"].log = followed  # type: ignore[attr-defined]  # it is there by now
+    run.log = sys.modules["wandb"].log = followed  # type: ignore[attr-defined]  # a module object has no `log`
 
 
 def _wrap_run(module: Any) -> None:
@@ -175,9 +177,9 @@ def _wrap_log(owner: Any) -> None:
         if not _is_trials(self):
             return original(self, data, step, commit, *args, **kwargs)
         run = _active_run()
-        with run.own_lock():  # W&B's rows and ours come in one order, whichever threads log
-            values = run.metrics_of(data)  # first: W&B may put media and long lists in place of what is nested
-            result = original(self, data, step, commit, *args, **kwargs)  # its errors are the script's
+        with run.own_lock():  # W&B and the sweep get the rows in the same order if several threads log
+            values = run.metrics_of(data)  # first, because W&B may replace nested values in data
+            result = original(self, data, step, commit, *args, **kwargs)  # its exceptions are raised in the script
             _follow(self, run, data, values, step, commit)
         return result
 
@@ -185,19 +187,19 @@ def _wrap_log(owner: Any) -> None:
 
 
 def _follow(wandb_run: Any, run: Any, data: Any, values: Any, step: Any, commit: Any) -> None:
-    """Log what W&B's run has just logged. values: the metrics of data."""
+    """Log what the W&B run has just logged. values: the metrics in data."""
     followed = _followed(wandb_run)
     if not followed.has_begun:
         run.follow_anew(getattr(wandb_run, "starting_step", 0) if step is None else 0)
         followed.has_begun = True
-    names = {*map(str, data), *values}  # of media, too
-    steps = followed.step_metrics.lacking(names, begin_at_zero=_has_core())
+    names = {*map(str, data), *values}  # includes media
+    steps = followed.step_metrics.missing(names, begin_at_zero=_has_core())
     at = run.follow({**values, **steps}, step, commit)
     if at is not None:
         followed.step_metrics.note(values)
-        summed_up = followed.summaries.take_in(values, at)
-        if summed_up:
-            run.follow_summary(summed_up)
+        summaries = followed.summaries.update(values, at)
+        if summaries:
+            run.follow_summary(summaries)
 
 
 def _wrap_define_metric(owner: Any) -> None:
@@ -209,7 +211,9 @@ def _wrap_define_metric(owner: Any) -> None:
     ) -> Any:
         result = original(self, name, step_metric, step_sync, *args, **kwargs)
         kinds = kwargs.get("summary", args[1] if len(args) > 1 else None)  # after `hidden`
-        goal = kwargs.get("goal", args[2] if len(args) > 2 else None)  # in newer versions `overwrite` is here
+        goal = kwargs.get(
+            "goal", args[2] if len(args) > 2 else None
+        )  # newer versions have `overwrite` in this place
         if isinstance(kinds, str):
             _followed(self).summaries.define(str(name), kinds, goal if isinstance(goal, str) else None)
         if step_sync is not False and step_metric is not None:
@@ -220,7 +224,7 @@ def _wrap_define_metric(owner: Any) -> None:
 
 
 def _wrap_sweep_id(owner: Any) -> None:
-    """Let `run.sweep_id` be our sweep's, which W&B must not be told: see _wrap_init."""
+    """Make `run.sweep_id` return smsweep's sweep id, which W&B itself must not use: see _wrap_init."""
     original = owner.sweep_id
     owner.sweep_id = property(
         lambda self: original.fget(self) or (_report().follows_wandb() and _active_run().sweep_id) or None,
@@ -229,34 +233,34 @@ def _wrap_sweep_id(owner: Any) -> None:
 
 
 def _wrap_summary(module: Any) -> None:
-    original = module.Summary._update  # of nested ones, too: summary["a"]["b"] = 1
+    original = module.Summary._update  # also called for nested values: summary["a"]["b"] = 1
 
     @functools.wraps(original)
     def update(self: Any, record: Any) -> Any:
         result = original(self, record)
         if (
             _report().follows_wandb()
-            and not _here.is_left_out
+            and not _process.is_left_out
             and ("WANDB_RUN_ID" in os.environ or not _is_in_sweep())
         ):
-            said: Any = {}
+            values: Any = {}
             for item in record.update:
                 value = item.value
                 for key in reversed(item.key):
                     value = {key: value}
-                said = merge(said, value)
-            _active_run().follow_summary(said)
+                values = merge(values, value)
+            _active_run().follow_summary(values)
         return result
 
     module.Summary._update = update
 
 
 def _is_trials(run: Any) -> bool:
-    """Tell the trial's own run from others that a script starts beside it, without the trial's variables.
+    """Return True for the trial's own run, False for other runs that the script starts in the same job.
 
-    W&B's example of cross-validation has such runs, one a fold, in processes of their own.
+    W&B's example of cross-validation starts one run per fold in separate processes, without the trial's variables.
     """
-    if _here.is_left_out or not _report().follows_wandb():
+    if _process.is_left_out or not _report().follows_wandb():
         return False
     if "WANDB_RUN_ID" in os.environ or not _is_in_sweep():
         return True
@@ -264,7 +268,7 @@ def _is_trials(run: Any) -> bool:
 
 
 def _has_core() -> bool:
-    """Tell whether this wandb keeps its rows in Go, as from 0.18 on."""
+    """Return True if this version of wandb stores its rows in Go (0.18 and newer)."""
     version = re.match(r"(\d+)\.(\d+)", getattr(sys.modules.get("wandb"), "__version__", ""))
     return version is None or (int(version.group(1)), int(version.group(2))) >= (0, 18)
 
@@ -278,5 +282,5 @@ def _active_run() -> Any:
 
 
 def _report() -> Any:
-    # Only now: every Python process of the job loads this module, few of them report anything.
+    # Imported late, because every Python process of the job loads this module, but few report metrics.
     return import_module("smsweep.runtime.script.api")

@@ -1,7 +1,7 @@
-"""W&B's runs without a server: they belong to the job's output, wherever the script had them written.
+"""Copy W&B's offline runs to the job's output, wherever the script has written them.
 
-`wandb.init(dir=...)`, which Lightning's logger always says, and WANDB_DIR lead elsewhere. Within a run there are
-links to what the script saved, and to a log in the home folder: none of that is there once the output travels.
+`wandb.init(dir=...)`, which Lightning's logger always passes, and WANDB_DIR lead to other folders. A run contains
+links to saved files and to a log in the home folder, which do not exist on the machine that downloads the output.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-PREFIX = "offline-run-"  # as W&B names the folder of such a run
-NOTES = "wandb-runs"  # beside the trial's params: folders of its runs, one a line
+PREFIX = "offline-run-"  # W&B's prefix for the folder of an offline run
+NOTES = "wandb-runs"  # file next to the trial's params: folders of its runs, one per line
 
 
 def note(folder: str, environ: Mapping[str, str]) -> None:
-    """Write down where a run of the trial lies; no-op outside a job, and for a run that talks to a server."""
+    """Record the folder of a trial's run. Does nothing outside a job, and for a run that is not offline."""
     root = environ.get("SMSWEEP_ML_ROOT")
     if root and os.path.basename(folder).startswith(PREFIX) and "\n" not in folder:
         with contextlib.suppress(OSError), open(_notes(Layout(root)), "a") as file:
@@ -30,7 +30,7 @@ def note(folder: str, environ: Mapping[str, str]) -> None:
 
 
 def keep(layout: Layout) -> None:
-    """Put the runs that lie elsewhere into the output data, and files in place of the links in all of them."""
+    """Copy runs outside the output folder to it, and replace links in all runs by files."""
     home = os.path.join(layout.output_data, "wandb")
     try:
         for folder in dict.fromkeys(_noted(layout)):
@@ -41,7 +41,7 @@ def keep(layout: Layout) -> None:
             if folder.startswith(PREFIX):
                 _without_links(os.path.join(home, folder))
     except (OSError, shutil.Error) as err:
-        warn(f"a run of W&B's is not kept whole: {err}")
+        warn(f"an offline run of W&B is incomplete in the output: {err}")
 
 
 def _notes(layout: Layout) -> str:
@@ -66,6 +66,6 @@ def _without_links(run: str) -> None:
 
 def _put(target: str, path: str) -> None:
     try:
-        os.link(target, path)  # what was saved may be large
+        os.link(target, path)  # saved files may be large
     except OSError:  # another file system
         shutil.copyfile(target, path)

@@ -1,6 +1,6 @@
-"""Scalars that a script gives to TensorBoard's SummaryWriter or to MLflow reach the sweep, too.
+"""Forward scalars that a script gives to TensorBoard's SummaryWriter or to MLflow to the sweep.
 
-They keep the step they are given, and each metric may have its own: neither library has W&B's one counter.
+Each metric keeps its own steps, because neither library has one counter for all metrics as W&B has.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _installed: list[bool] = []
 
 
 def install() -> None:
-    """Watch for the modules of all of them, once."""
+    """Watch for the modules of these libraries. Repeated calls do nothing."""
     if _installed:
         return
     _installed.append(True)
@@ -39,7 +39,7 @@ def _wrap_writer(module: Any) -> None:
     def add_scalar(
         self: Any, tag: Any, scalar_value: Any, global_step: Any = None, *args: Any, **kwargs: Any
     ) -> Any:
-        # First, for its errors are the script's.
+        # The library first: its exceptions are raised in the script.
         result = original(self, tag, scalar_value, global_step, *args, **kwargs)
         _report({tag: scalar_value}, global_step)
         return result
@@ -66,5 +66,5 @@ def _wrap_mlflow(module: Any) -> None:
 
 
 def _report(values: Any, step: Any) -> None:
-    # Only now: a script may import a logger and never use it.
+    # Imported late, because a script may import a logger and never use it.
     import_module("smsweep.runtime.script.api").active_run().follow_at(values, step)

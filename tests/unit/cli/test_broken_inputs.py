@@ -54,7 +54,7 @@ SWEEPS: dict[str, tuple[str | bytes, str]] = {
         param("a: {distribution: log_uniform_value, min: 0.1, max: 1.0}"),
         "did you mean log_uniform_values?",
     ),
-    "value and min": (param("a: {value: 1, min: 0.1}"), "parameters.a.min: cannot stand beside value"),
+    "value and min": (param("a: {value: 1, min: 0.1}"), "parameters.a.min: cannot be combined with value"),
     "probabilities": (param("a: {values: [1, 2], probabilities: [0.3, 0.3]}"), "got a sum of 0.6"),
     "min above max": (param("a: {parameters: {b: {min: 2, max: 1}}}"), "got min 2 and max 1"),
     "a log of less than nothing": (
@@ -71,7 +71,7 @@ SWEEPS: dict[str, tuple[str | bytes, str]] = {
         GRID.replace(
             "method: grid\nmetric: {name: loss}", "method: custom\nmetrics: [{name: loss}, {name: loss}]"
         ),
-        "sweep.yaml:3: metrics[1].name: 'loss' is there twice",
+        "sweep.yaml:3: metrics[1].name: 'loss' occurs twice",
     ),
     "goal misspelt": (GRID.replace("{name: loss}", "{name: loss, goal: minimise}"), "did you mean minimize?"),
     "early_terminate without bounds": (
@@ -99,14 +99,17 @@ JOBS = {
     "a role's name alone": ("role: trainer\n", "expected a whole ARN"),
     "a regex that is none": ("metric_definitions: [{Name: x, Regex: '('}]\n", "is not a valid regular expression"),
     "a regex without a group": ("metric_definitions: [{Name: x, Regex: abc}]\n", "has no group"),
-    "a channel by its path": ("inputs: {train: ./data}\n", "a folder here is file://"),
+    "a channel by its path": ("inputs: {train: ./data}\n", "a folder on this machine is file://"),
     "a condition that is none": ("stop_if: ['loss >> 3']\n", "is not a valid condition"),
     "a budget below zero": ("budget: {usd: -1}\n", "budget.usd: expected a number above 0"),
     "a launch by its name": ("distribution: mpi\n", "got 'mpi'; write {mpi: {enabled: ...}}"),
     "a budget without a unit": ("budget: 10\n", "got 10; write {usd: 10}"),
-    "a source of nobody's": ("source_dir: ~nobody-of-that-name/x\n", "no such source folder; check `source_dir`"),
+    "a source of nobody's": (
+        "source_dir: ~nobody-of-that-name/x\n",
+        "no such source folder; correct `source_dir`",
+    ),
     "tags without keys": ("tags: [a]\n", "tags: expected a mapping"),
-    "a key in the open": ("environment: {WANDB_API_KEY: abc}\n", "name it under secrets"),
+    "a key in the open": ("environment: {WANDB_API_KEY: abc}\n", "move it to secrets"),
 }
 
 
@@ -261,8 +264,8 @@ TOKEN = "secrets: {TOKEN: 'env:NOT_SET_AT_ALL'}"
 @pytest.mark.parametrize(
     ("backend", "line", "said"),
     [
-        ("process", TOKEN, "secret TOKEN: NOT_SET_AT_ALL is not set here; set it"),
-        ("docker", TOKEN, "secret TOKEN: NOT_SET_AT_ALL is not set here; set it"),
+        ("process", TOKEN, "secret TOKEN: NOT_SET_AT_ALL is not set on this machine; set it"),
+        ("docker", TOKEN, "secret TOKEN: NOT_SET_AT_ALL is not set on this machine; set it"),
         ("sagemaker", TOKEN, "secret TOKEN: NOT_SET_AT_ALL is a variable of this machine"),
         ("sagemaker", "inputs: 'file:///data'", "file:///data is on this machine only; give an s3:// URI"),
     ],
@@ -343,8 +346,8 @@ def latin_netrc(home: Path) -> None:
 
 HOMES = {
     "a folder for a netrc": (netrc_folder, "WANDB_API_KEY is not set nor in netrc"),
-    "a netrc in Latin 1": (latin_netrc, ".netrc: not a netrc file: it is no text in UTF-8"),
-    "wandb's settings in Latin 1": (latin_settings, "settings: not settings of wandb"),
+    "a netrc in Latin 1": (latin_netrc, ".netrc: not a valid netrc file: it is not UTF-8 text"),
+    "wandb's settings in Latin 1": (latin_settings, "settings: not a valid settings file of wandb"),
 }
 
 

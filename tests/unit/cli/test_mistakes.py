@@ -102,7 +102,7 @@ DOOMED = {
     "no region": ({}, ["--backend", "sagemaker"], "AWS_REGION"),
     "no region for an agent": ({}, ["--detach=sagemaker"], "AWS_REGION"),
     "an agent far from its backend": ({}, ["--detach=s3", "--backend", "docker"], "cannot reach --backend docker"),
-    "half a command": ({}, ["--notify", "say 'hello"], "cannot be read as a command: No closing quotation"),
+    "half a command": ({}, ["--notify", "say 'hello"], "not a valid command: No closing quotation"),
 }
 
 

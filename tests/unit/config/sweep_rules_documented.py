@@ -1,4 +1,4 @@
-"""The rules that docs/differences-from-wandb.md lists, each with a config that meets it."""
+"""The rules in docs/differences-from-wandb.md, each with a config that violates it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ METRIC = "metric: {name: loss}\n"
 
 # Errors here where W&B's own schema sees nothing wrong.
 STRICTER = (
-    Rule(id="bayes-metric", yaml=f"method: bayes\n{PARAMETERS}", says="bayes needs a metric to make better"),
+    Rule(id="bayes-metric", yaml=f"method: bayes\n{PARAMETERS}", says="bayes needs a metric"),
     Rule(
         id="bayes-constants",
         yaml=f"method: bayes\n{METRIC}parameters: {{lr: {{value: 1}}}}",
@@ -38,22 +38,22 @@ STRICTER = (
     Rule(
         id="mixed-bounds",
         yaml=f"{HEAD}parameters: {{lr: {{min: 0, max: 0.5}}}}",
-        says="leave open whether values are whole numbers",
+        says="do not show whether values are whole numbers",
     ),
     Rule(
         id="one-name",
         yaml=f"{HEAD}parameters: {{a.b: {{value: 1}}, a: {{parameters: {{b: {{value: 2}}}}}}}}",
-        says="once flattened",
+        says="has the flat name",
     ),
     Rule(
         id="early-terminate-metric",
         yaml=f"{HEAD}{PARAMETERS}early_terminate: {{type: hyperband, min_iter: 3}}",
-        says="needs a metric to compare trials by",
+        says="needs a metric to compare trials",
     ),
     Rule(
         id="early-terminate-pair",
         yaml=f"{HEAD}{PARAMETERS}{METRIC}early_terminate: {{type: hyperband, min_iter: 3, max_iter: 9}}",
-        says="needs s beside it",
+        says="needs s, the number of checks",
     ),
     Rule(
         id="early-terminate-whole",
@@ -68,7 +68,7 @@ STRICTER = (
     Rule(
         id="metrics-twice",
         yaml="method: custom\nmetrics: [{name: loss}, {name: loss, goal: maximize}]\n" + PARAMETERS,
-        says="give each metric once",
+        says="list each metric once",
     ),
     Rule(id="blank-text", yaml=f"{HEAD}{PARAMETERS}name: ' '", says="expected text that is not blank"),
     Rule(id="empty-command", yaml=f"{HEAD}{PARAMETERS}command: []", says="command: expected at least 1 item"),
@@ -93,7 +93,7 @@ ENFORCED = (
     ),
     Rule(id="impute", yaml=f"{HEAD}{PARAMETERS}metric: {{name: loss, impute: wurst}}", says="did you mean worst"),
     Rule(id="unknown-key", yaml=f"{HEAD}{PARAMETERS}metod: grid", says="unknown key; did you mean method"),
-    Rule(id="prior-runs", yaml=f"{HEAD}{PARAMETERS}prior_runs: [a]", says="name prior runs when creating"),
+    Rule(id="prior-runs", yaml=f"{HEAD}{PARAMETERS}prior_runs: [a]", says="pass prior runs when you create"),
     Rule(
         id="early-terminate-key",
         yaml=f"{HEAD}{PARAMETERS}{METRIC}early_terminate: {{type: hyperband, min_iter: 3, ets: 2}}",
@@ -102,7 +102,7 @@ ENFORCED = (
     Rule(
         id="nested-sibling",
         yaml=f"{HEAD}parameters: {{o: {{value: 1, parameters: {{a: {{value: 1}}}}}}}}",
-        says="cannot stand beside parameters",
+        says="cannot be combined with parameters",
     ),
     Rule(id="null", yaml=f"{HEAD}{PARAMETERS}project:", says="expected a value, got nothing"),
     Rule(
@@ -110,7 +110,7 @@ ENFORCED = (
         yaml=f"{HEAD}{PARAMETERS}scheduler: {{engine: wandb, num_workers: 4}}",
         says="scheduler.num_workers: unknown key",
     ),
-    Rule(id="duplicate-key", yaml=f"{HEAD}{HEAD}{PARAMETERS}", says="given twice, first in line 1"),
+    Rule(id="duplicate-key", yaml=f"{HEAD}{HEAD}{PARAMETERS}", says="occurs twice, first in line 1"),
 )
 
 # Fine here, with a warning or without, where W&B's schema reports a violation. `says` is found in W&B's message.

@@ -1,4 +1,4 @@
-"""What the documentation of the config files shows works, and what it lists is there."""
+"""Tests that the documented config files load, and that the reference lists every key."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ def blocks(kind: str) -> list[str]:
 
 
 @pytest.mark.parametrize("text", blocks("yaml sweep"))
-def test_every_sweep_shown_is_read_without_a_warning(text: str) -> None:
+def test_documented_sweeps_load_without_warnings(text: str) -> None:
     assert parse_sweep(text).warnings == ()
 
 
 @pytest.mark.parametrize("text", blocks("yaml job"))
-def test_every_job_shown_is_read_without_a_warning(text: str, tmp_path: Path) -> None:
+def test_documented_jobs_load_without_warnings(text: str, tmp_path: Path) -> None:
     (tmp_path / "data" / "train").mkdir(parents=True)
     assert parse_job(text, folder=tmp_path).warnings == ()
 
 
-def test_every_yaml_block_is_one_of_the_two() -> None:
+def test_documented_yaml_blocks_are_sweeps_or_jobs() -> None:
     assert len(re.findall(r"^```yaml", REFERENCE, re.MULTILINE)) == len(blocks("yaml sweep") + blocks("yaml job"))
 
 
 @pytest.mark.parametrize("text", blocks("python"))
-def test_the_python_shown_runs(text: str) -> None:
+def test_documented_python_runs(text: str) -> None:
     exec(compile(text, "config.md", "exec"), {})
 
 
@@ -61,10 +61,10 @@ def test_the_python_shown_runs(text: str) -> None:
         *MACROS,
     ],
 )
-def test_every_key_has_its_place_in_the_reference(word: str) -> None:
+def test_reference_lists_every_key(word: str) -> None:
     assert f"`{word}" in REFERENCE
 
 
-def test_the_rules_listed_are_the_rules_tested() -> None:
+def test_documented_rules_are_tested() -> None:
     listed = re.findall(r"^\| `([a-z-]+)` \|", DIFFERENCES, re.MULTILINE)
     assert listed == [rule.id for rule in (*STRICTER, *ENFORCED, *MILDER)]

@@ -1,4 +1,4 @@
-"""A job.yaml in the estimator's words becomes the CreateTrainingJob request that the SDK would make of it."""
+"""Tests that a job.yaml becomes the CreateTrainingJob request that the SDK makes of the same arguments."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from smsweep.errors import ConfigError
 ROLE = "arn:aws:iam::123456789012:role/service-role/trainer"
 
 NESTED = (
-    "'([0-9]+)+' repeats a group that repeats itself; drop one of the two repeats: smsweep needs linear time for "
-    "it, but another engine may need exponential time, and SageMaker reads the same regex for the graphs of its "
+    "'([0-9]+)+' repeats a group that contains a repetition; remove one of the two: smsweep needs linear time for "
+    "it, but other engines may need exponential time, and SageMaker uses the same regex for the graphs of its "
     "console"
 )
 
@@ -62,11 +62,11 @@ def request(text: str) -> Any:
         ("max_retry_attempts: 3", {"RetryStrategy": {"MaximumRetryAttempts": 3}}),
     ],
 )  # fmt: skip
-def test_the_estimators_words_become_the_apis_fields(text: str, expected: Any) -> None:
+def test_estimator_arguments_become_request_fields(text: str, expected: Any) -> None:
     assert request(text) == expected
 
 
-def test_an_input_is_a_channel() -> None:
+def test_input_becomes_channel() -> None:
     text = (
         "inputs:\n  train: s3://b/train\n  val: {s3_data: s3://b/val, content_type: text/csv, input_mode: Pipe, "
         "distribution: ShardedByS3Key, compression: Gzip, record_wrapping: RecordIO, shuffle_seed: 7}\n"
@@ -92,12 +92,12 @@ def test_an_input_is_a_channel() -> None:
     assert val["ShuffleConfig"] == {"Seed": 7}
 
 
-def test_a_single_input_is_the_training_channel() -> None:
+def test_single_input_becomes_training_channel() -> None:
     (channel,) = request("inputs: s3://b/data")["InputDataConfig"]
     assert channel["ChannelName"] == "training"
 
 
-def test_a_channel_may_lie_on_a_file_system() -> None:
+def test_channel_can_use_a_file_system() -> None:
     place = "file_system_id: fs-01234567, file_system_type: FSxLustre, directory_path: /fsx/x"
     text = f"inputs: {{data: {{{place}, input_mode: File}}}}"
     (channel,) = request(text)["InputDataConfig"]
@@ -115,7 +115,7 @@ def test_a_channel_may_lie_on_a_file_system() -> None:
     }
 
 
-def test_raw_fields_are_laid_over_the_rest() -> None:
+def test_raw_fields_override_other_keys() -> None:
     text = (
         "instance_type: ml.m5.large\ntags: {a: b}\n"
         "request:\n  ResourceConfig: {VolumeSizeInGB: 99}\n  Tags: [{Key: c, Value: d}]\n"
@@ -128,14 +128,14 @@ def test_raw_fields_are_laid_over_the_rest() -> None:
     }
 
 
-def test_null_takes_a_field_out_of_the_request() -> None:
+def test_null_removes_a_request_field() -> None:
     text = "instance_type: ml.m5.large\nmax_run: 60\nrequest:\n  ResourceConfig: {VolumeSizeInGB: null}\n"
     assert request(text + "  StoppingCondition: null\n  VpcConfig: null\n") == {
         "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1}
     }
 
 
-def test_metric_definitions_are_for_the_request_and_for_the_log_reader() -> None:
+def test_metric_definitions_reach_request_and_log_parser() -> None:
     parsed = parse_job("metric_definitions: [{Name: loss, Regex: 'loss=([0-9.]+)'}]")
     assert parsed.template.metric_definitions == (("loss", "loss=([0-9.]+)"),)
     assert parsed.template.request["AlgorithmSpecification"]["MetricDefinitions"] == [
@@ -143,13 +143,13 @@ def test_metric_definitions_are_for_the_request_and_for_the_log_reader() -> None
     ]
 
 
-def test_a_framework_is_kept_in_words_until_its_image_is_looked_up() -> None:
+def test_framework_is_stored_without_image_uri() -> None:
     template = parse_job("framework: pytorch\nframework_version: '2.10'\npy_version: py312").template
     assert template.framework == {"framework": "pytorch", "framework_version": "2.10", "py_version": "py312"}
     assert template.request == {}
 
 
-def test_smsweeps_own_keys_stay_out_of_the_request() -> None:
+def test_smsweep_keys_are_not_in_the_request() -> None:
     text = (
         "secrets: {KEY: 'arn:aws:secretsmanager:eu-west-1:123456789012:secret:wandb-AbCdEf#api_key', "
         "P: 'arn:aws:ssm:eu-west-1:123456789012:parameter/team/key', L: 'env:MY_KEY'}\n"
@@ -163,11 +163,11 @@ def test_smsweeps_own_keys_stay_out_of_the_request() -> None:
 
 
 @pytest.mark.parametrize("nothing", ["", "# nothing\n", {}])
-def test_everything_is_optional(nothing: Any) -> None:
+def test_empty_job_is_valid(nothing: Any) -> None:
     assert parse_job(nothing).template == JobTemplate()
 
 
-def test_relative_paths_belong_to_the_files_folder(tmp_path: Path) -> None:
+def test_relative_paths_start_at_the_folder_of_the_file(tmp_path: Path) -> None:
     (tmp_path / "my data").mkdir()
     (tmp_path / "job.yaml").write_text("source_dir: src\ninputs: {train: file://my data}\n")
     parsed = read_job(tmp_path / "job.yaml")
@@ -176,14 +176,14 @@ def test_relative_paths_belong_to_the_files_folder(tmp_path: Path) -> None:
     assert parsed.warnings == ()
 
 
-def test_what_jobs_write_on_this_machine_goes_below_the_files_folder(tmp_path: Path) -> None:
+def test_local_output_paths_start_at_the_folder_of_the_file(tmp_path: Path) -> None:
     (tmp_path / "job.yaml").write_text("checkpoint_s3_uri: 'file://kept #1'\noutput_path: file://out put?\n")
     request = read_job(tmp_path / "job.yaml").template.request
     assert request["CheckpointConfig"]["S3Uri"] == (tmp_path / "kept #1").as_uri()
     assert request["OutputDataConfig"]["S3OutputPath"] == (tmp_path / "out put?").as_uri()
 
 
-def test_a_path_may_be_written_as_a_uri(tmp_path: Path) -> None:
+def test_path_can_be_percent_encoded(tmp_path: Path) -> None:
     (tmp_path / "my data").mkdir()
     assert (
         uri(parse_job({"inputs": {"train": (tmp_path / "my data").as_uri()}})) == (tmp_path / "my data").as_uri()
@@ -193,7 +193,7 @@ def test_a_path_may_be_written_as_a_uri(tmp_path: Path) -> None:
     assert uri(parsed) == (tmp_path / "my%20data").as_uri()
 
 
-def test_the_text_kept_with_a_sweep_means_the_same_in_another_folder(tmp_path: Path) -> None:
+def test_stored_job_text_reads_equal_in_another_folder(tmp_path: Path) -> None:
     (tmp_path / "job.yaml").write_text(
         "source_dir: src\ncheckpoint_s3_uri: file://kept\noutput_path: file://out\n"
         "inputs: {train: {s3_uri: file://a b/c%20d, input_mode: File}}\n"
@@ -202,12 +202,12 @@ def test_the_text_kept_with_a_sweep_means_the_same_in_another_folder(tmp_path: P
     assert parse_job(parsed.text, folder=tmp_path / "other").template == parsed.template
 
 
-def test_a_text_without_relative_paths_is_kept_as_it_is() -> None:
+def test_text_without_relative_paths_is_stored_unchanged() -> None:
     text = "# why\nmax_run: 1e3 # seconds\n"
     assert parse_job(text).text == text
 
 
-def test_a_dict_says_what_a_file_says() -> None:
+def test_dict_and_file_read_equal() -> None:
     mine = {"instance_type": "ml.m5.large", "source_dir": Path("/src"), "tags": {"a": 1}}
     before = copy.deepcopy(mine)
     assert (
@@ -222,36 +222,38 @@ def test_a_dict_says_what_a_file_says() -> None:
     [
         ("inputs: {train: file:///nowhere/at/all}",
          "inputs.train: /nowhere/at/all does not exist on this machine"),
-        ("instance_type: ml.m5.larg", "instance_type: ml.m5.larg is new to the installed botocore, or misspelt"),
+        ("instance_type: ml.m5.larg",
+         "instance_type: ml.m5.larg is unknown to the installed botocore; "
+         "check the spelling, or update botocore"),
         ("use_spot_instances: true\nmax_wait: 90000",
-         "use_spot_instances: an interrupted trial starts from the beginning unless "
-         "it saves checkpoints to /opt/ml/checkpoints; where it does, "
-         "say so: checkpoint_local_path: /opt/ml/checkpoints"),
+         "use_spot_instances: an interrupted trial restarts from the beginning unless "
+         "it saves checkpoints to /opt/ml/checkpoints; if it does, "
+         "add checkpoint_local_path: /opt/ml/checkpoints"),
         ("metric_definitions: [{Name: a, Regex: 'x=([0-9]+)+'}]", f"metric_definitions[0].Regex: {NESTED}"),
         ("request: {AlgorithmSpecification: {MetricDefinitions: [{Name: a, Regex: 'x=([0-9]+)+'}]}}",
          f"request.AlgorithmSpecification.MetricDefinitions[0].Regex: {NESTED}"),
     ],
 )  # fmt: skip
-def test_what_may_go_wrong_later_is_told(text: str, warning: str) -> None:
+def test_risky_settings_are_warned_about(text: str, warning: str) -> None:
     assert parse_job(text, name="job.yaml").warnings == (f"job.yaml:1: {warning}",)
 
 
-def test_a_spot_job_that_says_where_its_checkpoints_are_has_nothing_to_be_told() -> None:
+def test_spot_job_with_checkpoint_path_has_no_warning() -> None:
     text = "use_spot_instances: true\nmax_wait: 90000\ncheckpoint_local_path: /opt/ml/checkpoints"
     assert parse_job(text).warnings == ()
 
 
-def test_a_number_or_nothing_is_no_secret_whatever_its_name() -> None:
+def test_numbers_and_null_are_not_secrets() -> None:
     text = "environment: {MAX_TOKEN: '512', WANDB_API_KEY: '', TOKENIZERS_PARALLELISM: 'false'}"
     assert request(text)["Environment"]["MAX_TOKEN"] == "512"
 
 
 @pytest.mark.parametrize("text", ["stop_if: loss is nan", "stop_if: [loss is nan]"])
-def test_conditions_are_a_list_or_one_alone(text: str) -> None:
+def test_stop_if_accepts_a_list_or_one_condition(text: str) -> None:
     assert parse_job(text).template.stop_if == ("loss is nan",)
 
 
-def test_every_key_is_either_a_place_in_the_request_or_smsweeps_own() -> None:
+def test_every_key_is_a_request_field_or_known_to_smsweep() -> None:
     own = {
         "source_dir",
         "distribution",
@@ -284,7 +286,7 @@ SCRAPS = st.recursive(
 
 @settings(deadline=None)
 @given(st.dictionaries(st.sampled_from([*JobSection.model_fields, "hyperparameters", "x"]), SCRAPS, max_size=6))
-def test_nothing_but_a_config_error_comes_out_of_strange_jobs(document: dict[str, Any]) -> None:
+def test_random_jobs_raise_only_config_errors(document: dict[str, Any]) -> None:
     assert accepts(document) in (True, False)
 
 

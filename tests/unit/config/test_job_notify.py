@@ -1,4 +1,4 @@
-"""`notify` in job.yaml."""
+"""Tests of `notify` in job.yaml."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:hook-AbCdEf"
         ("notify: {url: http://h/x, headers: {X: y}}", [Hook(url="http://h/x", headers={"X": "y"})]),
     ],
 )
-def test_hooks_are_read(text: str, hooks: list[Hook]) -> None:
+def test_hooks_are_parsed(text: str, hooks: list[Hook]) -> None:
     assert list(parse_job(text).template.notify) == hooks
 
 
@@ -35,22 +35,22 @@ def test_hooks_are_read(text: str, hooks: list[Hook]) -> None:
         ("notify: ftp://host/x", "notify[0].url: not a webhook"),
         ("notify: {command: rm -rf x}", "command"),
         ("notify: {command: []}", "command"),
-        ("notify: {url: env:A, command: [a]}", "needs one of url and command"),
-        ("notify: {events: end}", "needs one of url and command"),
+        ("notify: {url: env:A, command: [a]}", "needs exactly one of url and command"),
+        ("notify: {events: end}", "needs exactly one of url and command"),
         ("notify: {url: env:A, events: [start]}", "events"),
-        ("notify: {url: env:A, headers: {Authorization: Bearer 123}}", "give where it is kept"),
-        ("notify: {command: [a], headers: {X: y}}", "for a url only"),
-        ("notify: {url: http://h, headers: {X: env:AWS_SESSION_TOKEN}}", "is a variable of AWS's"),
+        ("notify: {url: env:A, headers: {Authorization: Bearer 123}}", "give a reference to it"),
+        ("notify: {command: [a], headers: {X: y}}", "works only with url"),
+        ("notify: {url: http://h, headers: {X: env:AWS_SESSION_TOKEN}}", "is a variable of AWS"),
     ],
 )
-def test_what_cannot_be_is_refused(text: str, said: str) -> None:
+def test_invalid_hook_is_refused(text: str, said: str) -> None:
     with pytest.raises(ConfigError) as refused:
         parse_job(text)
     assert said in str(refused.value)
     assert "123" not in str(refused.value)
 
 
-def test_slacks_address_has_no_place_in_a_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slack_webhook_in_config_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     address = "https://hooks.slack.com/services/" + "T0ABCDEF12/B0ABCDEF12/aZ3kQ9xT7mLp2VbN8rWc4YdH"
     (tmp_path / "train.py").touch()
@@ -60,12 +60,12 @@ def test_slacks_address_has_no_place_in_a_config(tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize("text", ["", "ftp://x", "'open"])
-def test_a_flag_that_says_nothing_is_refused(text: str) -> None:
+def test_empty_notify_option_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="--notify"):
         parse_hook(text)
 
 
-def test_hooks_are_known_again_by_what_they_are() -> None:
+def test_equal_hooks_have_equal_digests() -> None:
     assert parse_hook("env:HOOK").key == Hook(url="env:HOOK", events=("end",)).key
     assert parse_hook("a 'b c'") == Hook(command=("a", "b c"))
     assert "k3y" not in Hook(url="https://host/k3y").key

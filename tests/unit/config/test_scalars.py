@@ -1,4 +1,4 @@
-"""Unquoted words are read as YAML 1.2 reads them."""
+"""Tests that unquoted scalars are read as in YAML 1.2."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from smsweep.config_files.yaml_scalars import other_reading, read_scalar
         ("١", "١"),
     ],
 )
-def test_a_word_is_the_value_that_yaml_1_2_gives_it(word: str, value: Any) -> None:
+def test_scalar_is_read_as_yaml_1_2(word: str, value: Any) -> None:
     assert (read_scalar(word), type(read_scalar(word))) == (value, type(value))
 
 
@@ -50,8 +50,8 @@ def test_nan_is_read() -> None:
     assert math.isnan(read_scalar(".nan"))
 
 
-def test_a_number_of_thousands_of_digits_is_refused() -> None:
-    with pytest.raises(ValueError, match="5000 digits is too long"):
+def test_number_with_thousands_of_digits_is_refused() -> None:
+    with pytest.raises(ValueError, match="5000 digits is too long; shorten it"):
         read_scalar("9" * 5000)
 
 
@@ -67,12 +67,12 @@ def test_a_number_of_thousands_of_digits_is_refused() -> None:
         ("2020-01-01", ("the date", "2020-01-01")),
     ],
 )
-def test_words_that_wandb_reads_otherwise_are_told(word: str, reading: tuple[str, str]) -> None:
+def test_scalars_that_wandb_reads_differently_are_reported(word: str, reading: tuple[str, str]) -> None:
     assert other_reading(word) == reading
 
 
 @pytest.mark.parametrize(
     "word", ["1e-5", "3", "0.5", "true", "null", "text", "2020-13-45", ".nan", ".inf", "0x1F"]
 )
-def test_words_that_mean_the_same_to_wandb_are_passed_over(word: str) -> None:
+def test_scalars_that_wandb_reads_equally_are_not_reported(word: str) -> None:
     assert other_reading(word) is None

@@ -1,4 +1,4 @@
-"""A W&B sweep config becomes a SweepConfig that says the same."""
+"""Tests that a W&B sweep config becomes the equivalent SweepConfig."""
 
 from __future__ import annotations
 
@@ -72,17 +72,17 @@ def distribution(line: str) -> Distribution | SearchSpace:
         ("{parameters: {a: {value: 1}}}", SearchSpace({"a": Constant(value=1)})),
     ],
 )  # fmt: skip
-def test_a_parameter_becomes_the_distribution_that_wandb_infers(line: str, expected: Any) -> None:
+def test_parameter_becomes_the_distribution_that_wandb_infers(line: str, expected: Any) -> None:
     assert distribution(line) == expected
 
 
-def test_an_integer_step_stays_an_integer() -> None:
+def test_integer_step_stays_an_integer() -> None:
     step = distribution("{min: 0, max: 10, distribution: q_uniform, q: 5}")
     assert isinstance(step, QUniform)
     assert type(step.q) is int
 
 
-def test_every_key_is_taken_over() -> None:
+def test_every_key_is_in_the_config() -> None:
     read = config(WHOLE)
     assert (read.program, read.method, read.name, read.description) == (
         "train.py",
@@ -99,29 +99,29 @@ def test_every_key_is_taken_over() -> None:
     )
 
 
-def test_command_items_become_text_as_wandbs_agent_makes_them() -> None:
+def test_command_items_become_text_as_in_wandb() -> None:
     assert config(WHOLE).command == ("python", "3", "1e-05", "True", "None", "['a', 1]")
 
 
-def test_what_is_not_given_has_wandbs_defaults() -> None:
+def test_missing_keys_have_wandb_defaults() -> None:
     read = config("method: random\nparameters: {p: {value: 1}}\nmetric: {name: loss}\n")
     assert read.command == DEFAULT_COMMAND
     assert read.metric == Metric(name="loss", goal=Goal.MINIMIZE, target=None, impute="worst")
     assert (read.run_cap, read.program, read.early_terminate, read.scheduler) == (None, None, None, None)
 
 
-def test_several_metrics_are_for_a_custom_method() -> None:
+def test_several_metrics_need_method_custom() -> None:
     read = config("method: custom\nmetrics: [{name: a}, {name: b, goal: maximize}]\nparameters: {p: {value: 1}}\n")
     assert read.metrics == (Metric(name="a"), Metric(name="b", goal=Goal.MAXIMIZE))
 
 
-def test_a_scheduler_that_defines_the_space_needs_no_parameters() -> None:
+def test_scheduler_with_search_space_needs_no_parameters() -> None:
     read = config("method: custom\nscheduler: {engine: optuna, source: s.py, search_space: f}\n")
     assert read.scheduler == {"engine": "optuna", "source": "s.py", "search_space": "f"}
     assert read.space == SearchSpace({})
 
 
-def test_the_document_is_what_the_user_wrote() -> None:
+def test_document_is_the_original_text() -> None:
     text = "method: random\nparameters: {p: {min: 1e-5, max: 1.0}}\ncommand: [x, 3]\n"
     assert config(text).document == {
         "method": "random",
@@ -130,85 +130,87 @@ def test_the_document_is_what_the_user_wrote() -> None:
     }
 
 
-def test_a_file_is_named_in_its_warnings(tmp_path: Path) -> None:
+def test_warnings_name_the_file(tmp_path: Path) -> None:
     path = tmp_path / "sweep.yaml"
     path.write_text("method: random\nparameters:\n  p: {values: [on, off]}\n")
     parsed = read_sweep(path)
     assert parsed.config.space.parameters["p"] == Categorical(values=("on", "off"))
     assert parsed.warnings == (
         f"{path}:3: parameters.p.values[0]: "
-        "the text 'on' here, but the boolean true to W&B; write true, or quote it",
+        "the text 'on' in smsweep, but the boolean true in W&B; write true, or quote it",
         f"{path}:3: parameters.p.values[1]: "
-        "the text 'off' here, but the boolean false to W&B; write false, or quote it",
+        "the text 'off' in smsweep, but the boolean false in W&B; write false, or quote it",
     )
 
 
 @pytest.mark.parametrize(
     ("text", "warning"),
     [
-        ("settings: {a: 1}", "settings: not used here (W&B's command line keeps its own settings there)"),
-        ("tags: [a]", "tags: not used here (W&B ignores it too; tags of the training jobs are job.yaml's)"),
-        ("job: a/b", "job: is for W&B Launch and not used here; job.yaml says how a trial's job runs"),
+        ("settings: {a: 1}",
+         "settings: has no effect in smsweep (W&B's command line stores its own settings in it)"),
+        ("tags: [a]",
+         "tags: has no effect in smsweep (W&B ignores it, too; set tags of the training jobs in job.yaml)"),
+        ("job: a/b", "job: is for W&B Launch and has no effect; set up the jobs in job.yaml"),
         ("command: [python, '--x ${args}']",
-         "command[1]: ${args} stays as it is, because W&B expands only a whole item; make it an item of its own"),
-        ("command: ['${env}', '${args}']", "command: begins with params, and W&B puts no program in front; "
-         "begin with ${interpreter}, ${program}"),
+         "command[1]: ${args} is not expanded, because W&B expands only a whole item; make it a separate item"),
+        ("command: ['${env}', '${args}']", "command: starts with params, but W&B adds no program before them; "
+         "start with ${interpreter}, ${program}"),
         ("command: ['${p}', '${args}']",
-         "command[0]: ${p} vanishes, because W&B has no macro for one parameter; ${args} passes them all"),
-        ("command: ['${batch_size}']", "command[0]: ${batch_size} vanishes, because W&B has no such macro; "
+         "command[0]: ${p} is removed, because W&B has no macro for one parameter; ${args} passes all of them"),
+        ("command: ['${batch_size}']", "command[0]: ${batch_size} is removed, because W&B has no such macro; "
          "known: args, args_append_hydra, args_dict, args_json, args_json_file, args_no_boolean_flags, "
          "args_no_equals, args_no_hyphens, args_override_hydra, env, interpreter, program"),
         ("metric: {name: l}\nearly_terminate: {type: hyperband, min_iter: 1, max_iter: 9, s: 2}",
-         "early_terminate.min_iter: not used: max_iter and s go first, as in W&B"),
+         "early_terminate.min_iter: has no effect: max_iter and s take precedence, as in W&B"),
         ("metric: {name: l}\nearly_terminate: {type: hyperband, min_iter: 3, s: 2}",
-         "early_terminate.s: not used without max_iter, from which it counts checks down, as in W&B"),
+         "early_terminate.s: has no effect without max_iter, as in W&B"),
         ("metric: {name: l}\nearly_terminate: {type: asha, min_iter: 1}",
-         "early_terminate.type: asha is smsweep's own: W&B knows hyperband only and would stop nothing"),
+         "early_terminate.type: asha exists only in smsweep; W&B has only hyperband and stops nothing"),
     ],
 )  # fmt: skip
-def test_what_has_no_effect_is_told(text: str, warning: str) -> None:
+def test_keys_without_effect_are_warned_about(text: str, warning: str) -> None:
     (said,) = parse_sweep(f"method: random\nparameters: {{p: {{value: 1}}}}\n{text}").warnings
     assert said.partition(" ")[2] == warning
 
 
 @pytest.mark.parametrize("item", ["echo ${HOME}", "${envvar:USER}", "dir=${now:%H-%M}/${oc.env:USER}"])
-def test_what_a_shell_or_hydra_resolves_is_no_macro_of_wandbs(item: str) -> None:
+def test_shell_and_hydra_variables_are_not_macros(item: str) -> None:
     text = f"method: random\nparameters: {{p: {{value: 1}}}}\ncommand: [bash, '-c', '{item}']"
     assert parse_sweep(text).warnings == ()
 
 
-def test_a_macro_is_one_whatever_the_parameters_are_called() -> None:
+def test_macro_takes_precedence_over_parameter_name() -> None:
     text = "method: random\nparameters: {env: {value: 1}}\ncommand: ['${env}', make, '${args}']"
     assert parse_sweep(text).warnings == ()
 
 
-def test_exponent_bounds_are_accepted_with_the_values_that_they_mean() -> None:
+def test_exponent_bounds_are_accepted_with_a_warning() -> None:
     parsed = parse_sweep("method: random\nparameters: {p: {distribution: log_uniform, min: 0.0001, max: 0.1}}")
     assert parsed.warnings == (
-        "<sweep>:2: parameters.p: log_uniform takes min and max for exponents of e, so values lie between "
-        "1 and 1.105; log_uniform_values takes the values themselves (W&B deprecates log_uniform)",
+        "<sweep>:2: parameters.p: log_uniform uses min and max as exponents of e, so values are between "
+        "1 and 1.105; log_uniform_values uses the values themselves (W&B deprecates log_uniform)",
     )
 
 
-def test_a_grid_that_leaves_out_its_upper_bound_is_told() -> None:
+def test_grid_that_excludes_its_upper_bound_is_warned_about() -> None:
     text = "method: grid\nparameters: {p: {distribution: q_uniform, min: 0, max: 4}}"
     (warning,) = parse_sweep(text).warnings
-    assert warning.endswith("a grid over q_uniform stops before max, as W&B's does; list values to include it")
+    assert warning.endswith("a grid over q_uniform excludes max, as in W&B; list the values to include it")
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_wandbs_example_sweeps_load(name: str) -> None:
+def test_wandb_example_sweeps_load(name: str) -> None:
     parsed = parse_sweep(EXAMPLES[name])
     assert len(parsed.warnings) == (name == "fastai1-simpsons")
 
 
 @pytest.mark.parametrize("name", GRID_CELLS)
-def test_example_grids_have_wandbs_number_of_cells(name: str) -> None:
+def test_example_grids_have_as_many_cells_as_in_wandb(name: str) -> None:
     assert config(EXAMPLES[name]).space.grid_size == GRID_CELLS[name]
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_the_text_kept_with_a_sweep_reads_back_as_the_same_config(name: str) -> None:
+def test_stored_sweep_text_reads_back_equal(name: str) -> None:
     from_file = parse_sweep(EXAMPLES[name])
     assert parse_sweep(from_file.text).config == from_file.config
     from_dict = parse_sweep(from_file.config.document)
@@ -220,7 +222,7 @@ def test_numpy_numbers_in_a_dict_are_numbers() -> None:
     assert parsed.config.space.parameters["p"] == Uniform(min=0.5, max=1.0)
 
 
-def test_the_callers_dict_is_left_as_it_is() -> None:
+def test_caller_dict_is_not_modified() -> None:
     mine = {"method": "random", "parameters": {"p": {"values": (1, 2)}}, "metric": {"name": "l"}}
     before = copy.deepcopy(mine)
     parse_sweep(mine)
@@ -274,13 +276,13 @@ TOP = [
 
 @settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(TOP), SCRAPS))
-def test_nothing_but_a_config_error_comes_out_of_strange_configs(document: dict[str, Any]) -> None:
+def test_random_configs_raise_only_config_errors(document: dict[str, Any]) -> None:
     assert accepts({"method": "random", **document}) in (True, False)
 
 
 @settings(deadline=None)
 @given(SCRAPS)
-def test_nothing_but_a_config_error_comes_out_of_strange_parameters(parameter: Any) -> None:
+def test_random_parameters_raise_only_config_errors(parameter: Any) -> None:
     assert accepts({"method": "grid", "parameters": {"p": parameter}}) in (True, False)
 
 

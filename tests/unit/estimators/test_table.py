@@ -1,4 +1,4 @@
-"""Objects that are no estimators, and arguments that do not go together; the SDK itself is not needed for that."""
+"""Tests of unsupported objects and arguments. They do not need the SDK."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from smsweep.sagemaker_sdk.registry import template
 from smsweep.services.sweeps.estimators import EstimatorJob, compile_estimator
 
 
-def test_another_object_is_refused_by_its_type() -> None:
+def test_unsupported_object_is_refused_by_type() -> None:
     with pytest.raises(UsageError, match="expected an Estimator or a ModelTrainer of the SageMaker SDK, got dict"):
         template({})
 
 
-def test_asking_about_an_object_does_not_load_the_sdk() -> None:
+def test_refusing_an_object_does_not_import_the_sdk() -> None:
     with pytest.raises(UsageError):
         template(object())
     assert not any(name.startswith("smsweep.sagemaker_sdk.v") for name in sys.modules)
 
 
-def test_an_estimator_and_a_job_contradict_each_other() -> None:
+def test_estimator_and_job_together_are_refused() -> None:
     with pytest.raises(UsageError, match="not both"):
         compile_estimator(object(), None, {})
 
 
-def test_inputs_need_an_estimator() -> None:
+def test_inputs_without_estimator_are_refused() -> None:
     with pytest.raises(UsageError, match="inputs: belong to an estimator"):
         compile_estimator(None, "s3://data", None)
 
 
-def test_what_an_estimator_cannot_run_is_told_before_there_is_a_sweep(
+def test_unsupported_estimator_is_refused_before_the_sweep_exists(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SMSWEEP_DIR", str(tmp_path))
@@ -49,21 +49,21 @@ def test_what_an_estimator_cannot_run_is_told_before_there_is_a_sweep(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_value_that_no_request_can_hold_is_refused() -> None:
-    with pytest.raises(ConfigError, match="no variables of a pipeline"):
+def test_value_that_a_request_cannot_contain_is_refused() -> None:
+    with pytest.raises(ConfigError, match="instead of pipeline variables"):
         job_template({"RoleArn": object()}, {}, Source())
 
 
-def test_what_says_nothing_is_left_out() -> None:
+def test_empty_fields_are_left_out() -> None:
     compiled = job_template({"Tags": [], "VpcConfig": None, "ResourceConfig": {"KmsKey": None}}, {}, Source())
     assert compiled.request == {}
 
 
-def test_without_a_script_or_a_folder_there_is_no_source() -> None:
+def test_source_is_empty_without_script_and_folder() -> None:
     assert find_source(None, None) == Source()
 
 
-def test_a_source_may_be_named_by_paths_absolute_or_not(tmp_path: Path) -> None:
+def test_source_can_be_absolute_or_relative(tmp_path: Path) -> None:
     (tmp_path / "lib").mkdir()
     script = tmp_path / "lib" / "train.py"
     script.write_text("")
@@ -74,7 +74,7 @@ def test_a_source_may_be_named_by_paths_absolute_or_not(tmp_path: Path) -> None:
     assert find_source(None, script) == Source(folder=str(script.parent), program="train.py")
 
 
-def test_a_script_outside_the_source_is_refused(tmp_path: Path) -> None:
+def test_script_outside_the_source_is_refused(tmp_path: Path) -> None:
     (tmp_path / "source").mkdir()
     (tmp_path / "train.py").write_text("")
     for program in ("../train.py", str(tmp_path / "train.py")):

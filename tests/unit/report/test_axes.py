@@ -1,4 +1,4 @@
-"""Params as axes of figures."""
+"""Tests of the axes of params in figures."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from smsweep.space.distributions import Constant
 from smsweep.space.space import SearchSpace
 
 
-def test_params_that_a_program_drew_are_axes_by_what_was_seen_of_them() -> None:
+def test_axes_of_a_search_program_come_from_observed_values() -> None:
     space = SearchSpace({"epochs": Constant(value=3)})
     trials = [
         {"epochs": 3, "lr": 1e-4, "kind": "adam", "layers": 1},

@@ -1,4 +1,4 @@
-"""The report as a file: the export's numbers, nobody's secrets, nobody's HTML."""
+"""Tests of the report file: the values of the export, no secrets, no injected HTML."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def data_of(html: str) -> dict[str, Any]:
     return data
 
 
-def test_the_table_holds_what_the_export_says() -> None:
+def test_table_has_the_values_of_the_export() -> None:
     sweep_id = record(30)
     data = data_of(report.report(sweep_id))
     exported = json.loads(export.export(sweep_id, form="json").text)
@@ -48,13 +48,13 @@ def test_the_table_holds_what_the_export_says() -> None:
     assert set(data["columns"]) == set(columns)
 
 
-def test_an_integer_that_a_browser_cannot_hold_keeps_its_digits() -> None:
+def test_large_integer_keeps_its_digits() -> None:
     config = {**CONFIG, "parameters": {**CONFIG["parameters"], "key": {"value": 2**53 + 1}}}
     data = data_of(report.report(record(1, config=config)))
     assert dict(zip(data["columns"], data["rows"][0], strict=True))["params.key"] == "9007199254740993"
 
 
-def test_the_history_has_the_exports_objectives() -> None:
+def test_history_has_the_objectives_of_the_export() -> None:
     sweep_id = record(30)
     figure = report.figure(sweep_id, "history")
     drawn = {
@@ -68,17 +68,17 @@ def test_the_history_has_the_exports_objectives() -> None:
 
 
 @pytest.mark.parametrize("n_trials", [0, 1, 5])
-def test_a_young_sweep_has_a_report(n_trials: int) -> None:
+def test_sweep_without_trials_has_a_report(n_trials: int) -> None:
     assert len(data_of(report.report(record(n_trials)))["rows"]) == n_trials
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_a_figure_is_one_that_plotly_knows(name: str) -> None:
+def test_figure_is_valid_for_plotly(name: str) -> None:
     figure = report.figure(record(30), name)
     assert len(report.drawn(figure).data) == len(figure["data"])
 
 
-def test_each_point_of_a_learning_curve_knows_its_trial() -> None:
+def test_points_of_learning_curves_have_their_trial() -> None:
     sweep_id = record(30)
     traces = report.figure(sweep_id, "curves")["data"]
     known = {n for trace in traces for n in trace["customdata"]} - {None}
@@ -86,7 +86,7 @@ def test_each_point_of_a_learning_curve_knows_its_trial() -> None:
     assert all(len(trace["customdata"]) == len(trace["x"]) == len(trace["y"]) for trace in traces)
 
 
-def test_names_of_other_people_stay_text() -> None:
+def test_untrusted_names_stay_text() -> None:
     config = {
         **CONFIG,
         "name": HOSTILE,
@@ -98,19 +98,19 @@ def test_names_of_other_people_stay_text() -> None:
     assert "img" not in tags(html)
 
 
-def test_a_name_that_turns_the_writing_round_does_so_to_nothing_beside_it() -> None:
+def test_right_to_left_name_does_not_affect_other_text() -> None:
     html = report.report(record(3, config={**CONFIG, "name": "new \u202e sweep"}))
     assert "<h1>new \\u202e sweep <span" in html
 
 
-def test_a_secret_of_the_environment_is_masked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secret_of_the_environment_is_masked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_SERVICE_TOKEN", "correct-horse-battery")
     config = {**CONFIG, "description": "uses correct-horse-battery"}
     html = report.report(record(12, config=config | {"name": "correct-horse-battery"}))
     assert "correct-horse" not in html
 
 
-def test_what_looks_like_a_key_is_masked_wherever_it_shows() -> None:
+def test_values_with_the_form_of_a_key_are_masked() -> None:
     sweep_id = record(12)
     with Workspace().store() as store:
         trial = store.get_trial(sweep_id, 9)
@@ -118,7 +118,7 @@ def test_what_looks_like_a_key_is_masked_wherever_it_shows() -> None:
     assert KEY not in report.report(sweep_id)
 
 
-def test_without_plotly_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_plotly_is_reported_with_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "plotly.offline", None)
     with pytest.raises(UsageError, match=r"pip install 'smsweep\[report\]'"):
         report.report(record(1))
@@ -135,7 +135,7 @@ def tags(html: str) -> list[str]:
     return found
 
 
-def test_a_mapping_among_the_values_of_a_param_is_a_category() -> None:
+def test_mapping_as_param_value_is_a_category() -> None:
     values = [{"flip": True, "crop": [1, 2], "deep": {"a": 1}}, {"flip": False}]
     config = {**CONFIG, "parameters": {"augment": {"values": values}, "lr": {"min": 0.1, "max": 1.0}}}
     figure = report.figure(record(30, config=config), "slices")
@@ -144,7 +144,7 @@ def test_a_mapping_among_the_values_of_a_param_is_a_category() -> None:
     assert set(xs) == {0.0, 1.0}
 
 
-def test_values_that_would_look_alike_are_told_apart() -> None:
+def test_similar_values_have_different_labels() -> None:
     config = {
         **CONFIG,
         "parameters": {"x": {"values": [1, "1", True, "true", "one"]}, "lr": {"min": 0.1, "max": 1.0}},
@@ -162,7 +162,7 @@ def test_values_that_would_look_alike_are_told_apart() -> None:
     assert ticks == labels
 
 
-def test_long_values_show_both_their_ends_where_they_fit() -> None:
+def test_long_labels_show_both_ends() -> None:
     models = ["google/vit-base-patch16-224-in21k", "google/vit-large-patch16-384-in21k"]
     config = {**CONFIG, "parameters": {"model": {"values": models}, "lr": {"min": 0.1, "max": 1.0}}}
     sweep_id = record(30, config=config)
@@ -174,7 +174,7 @@ def test_long_values_show_both_their_ends_where_they_fit() -> None:
     assert {each.get("tickangle") for name, each in layout.items() if name[:5] == "xaxis"} == {-30, None}
 
 
-def test_numbers_beyond_all_units_are_no_html_on_parallel_coordinates() -> None:
+def test_extreme_numbers_on_parallel_coordinates_are_not_html() -> None:
     config = {**CONFIG, "parameters": {"tiny": {"min": 0.0, "max": 1e-20}, "lr": {"min": 0.1, "max": 1.0}}}
     trace = report.figure(record(30, config=config), "parallel_coordinates")["data"][0]
     assert {each["label"]: each.get("tickformat") for each in trace["dimensions"]} == {
@@ -184,7 +184,7 @@ def test_numbers_beyond_all_units_are_no_html_on_parallel_coordinates() -> None:
     }
 
 
-def test_marks_of_html_are_escaped_where_plotly_reads_html_only() -> None:
+def test_html_is_escaped_only_where_plotly_renders_it() -> None:
     config = {**CONFIG, "parameters": {"x": {"values": ["R&D", "<b>"]}, "lr": {"min": 0.1, "max": 1.0}}}
     sweep_id = record(30, config=config)
     trace = report.figure(sweep_id, "parallel_coordinates")["data"][0]

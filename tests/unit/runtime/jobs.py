@@ -1,4 +1,4 @@
-"""A training job's tree in a temporary folder, and its entrypoint as a real process."""
+"""A training job's file tree in a temporary folder, with its entrypoint as a real process."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Done:
 
 
 class Job:
-    """One job. files: name -> text of the source; params and the rest: the trial's."""
+    """One job. files: name -> text of the source; params and further arguments: of the trial."""
 
     def __init__(self, root: Path) -> None:
         self.ml = root / "ml"
@@ -96,7 +96,7 @@ def wait_for(is_so: Callable[[], object], timeout_s: float = 15) -> None:
 
 
 def is_running(pid: int) -> bool:
-    """Whether the process exists and is no zombie."""
+    """Return True if the process exists and is not a zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Signed calls without boto3: the signature is the one that botocore makes."""
+"""Tests of signed calls without boto3. The signature is compared with botocore's."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ HEADERS = {
 
 
 @pytest.mark.parametrize("token", ["", "a-session-token"])
-def test_a_signature_is_botocores_own(token: str) -> None:
+def test_signature_equals_botocore_signature(token: str) -> None:
     headers = {**HEADERS, "x-amz-security-token": token} if token else HEADERS
     body = b'{"SecretId": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:x"}'
     ours = signature(headers, body, "secretsmanager", "eu-west-1", ("AKIDEXAMPLE", "a/secret+key", token))
@@ -49,7 +49,7 @@ THROTTLED = (400, '{"__type": "ThrottlingException", "message": "Rate exceeded"}
 
 
 class Service:
-    """An AWS JSON API on loopback that gives prepared answers first."""
+    """An AWS JSON API on loopback that returns prepared answers first."""
 
     def __init__(self, answers: list[tuple[int, str]]) -> None:
         self.answers = answers
@@ -99,13 +99,13 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
         (503, "<html>unavailable</html>"),
     ],
 )
-def test_secret_is_fetched_after_passing_trouble(service: Service, trouble: tuple[int, str]) -> None:
+def test_secret_is_fetched_after_temporary_errors(service: Service, trouble: tuple[int, str]) -> None:
     service.answers = [trouble] * 3
     found = with_secrets({**service.environ, "SMSWEEP_SECRET_TOKEN": ARN}, "/nowhere")
     assert (found["TOKEN"], service.n_requests) == ("s3cret", 4)
 
 
-def test_refusal_is_final(service: Service) -> None:
+def test_refusal_is_not_retried(service: Service) -> None:
     service.answers = [(400, '{"__type": "AccessDeniedException", "Message": "not authorized"}')]
     with pytest.raises(JobFailure, match=r"cannot be read: HTTP 400.*AccessDenied") as caught:
         with_secrets({**service.environ, "SMSWEEP_SECRET_TOKEN": ARN}, "/nowhere")
@@ -125,12 +125,12 @@ def test_trial_whose_secret_is_unavailable_is_retried_as_an_internal_failure(
 
 
 @pytest.mark.parametrize("scheme", ["file", "ftp", "data"])
-def test_only_a_web_server_is_asked(scheme: str, tmp_path: Path) -> None:
-    """urllib would return the file, and the job would take it for its secret or its keys."""
+def test_only_http_urls_are_requested(scheme: str, tmp_path: Path) -> None:
+    """With a file URL, urllib would return a local file as the secret or the keys."""
     (tmp_path / "answer").write_text('{"AccessKeyId": "a", "SecretAccessKey": "b", "SecretString": "planted"}')
     url = f"{scheme}://localhost{tmp_path / 'answer'}" if scheme != "data" else "data:application/json,{}"
-    with pytest.raises(ValueError, match=f"{scheme}: is not a scheme that AWS answers"):
+    with pytest.raises(ValueError, match=f"{scheme}: is not a scheme that AWS supports"):
         credentials({"AWS_CONTAINER_CREDENTIALS_FULL_URI": url})
     keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_ENDPOINT_URL": url}
-    with pytest.raises(ValueError, match=f"{scheme}: is not a scheme that AWS answers"):
+    with pytest.raises(ValueError, match=f"{scheme}: is not a scheme that AWS supports"):
         aws_call.aws_call("secretsmanager", "eu-west-1", "aws", "secretsmanager.GetSecretValue", {}, keys)

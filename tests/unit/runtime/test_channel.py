@@ -1,4 +1,4 @@
-"""Metrics on stdout, from real processes: each point once, in order, whatever else is printed."""
+"""Tests of metrics on stdout from real processes: each point arrives once and in order among other output."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_points_of_several_processes_and_threads_arrive_once_and_in_order(job: J
     assert found == {f"{rank}/{name}": list(range(250)) for rank in range(4) for name in "ab"}
 
 
-def test_points_of_one_name_from_several_processes_are_each_a_row(job: Job) -> None:
+def test_points_of_several_processes_are_separate_rows(job: Job) -> None:
     done = job.trial({"train.py": SAME_NAME}, {"x": 1}).run()
     logged = [int(str(row["i"])) for row in rows(points(done))]
     for first in (1, 1000, 2000, 3000):
@@ -89,7 +89,7 @@ def test_points_of_one_name_from_several_processes_are_each_a_row(job: Job) -> N
     assert len(logged) == 2001
 
 
-def test_points_arrive_while_the_script_has_its_stdout_elsewhere(job: Job) -> None:
+def test_points_arrive_while_stdout_is_redirected(job: Job) -> None:
     script = """
     import os, smsweep
     smsweep.log({"x": 0})
@@ -125,7 +125,7 @@ def test_logging_with_stdout_closed_does_not_stop_the_script(job: Job) -> None:
     assert ((job.ml / "code/survived").exists(), "metrics cannot be written" in done.out) == (True, True)
 
 
-def test_a_record_waits_while_a_non_blocking_stdout_is_full(job: Job) -> None:
+def test_record_waits_while_non_blocking_stdout_is_full(job: Job) -> None:
     script = """
     import os, smsweep
     os.set_blocking(1, False)
@@ -135,7 +135,7 @@ def test_a_record_waits_while_a_non_blocking_stdout_is_full(job: Job) -> None:
     assert [point.value for point in points(done) if point.name == "i"] == list(range(3000))
 
 
-def test_a_script_started_by_the_script_finds_the_trial_too(job: Job) -> None:
+def test_child_script_logs_to_the_trial(job: Job) -> None:
     files = {
         "train.py": "import subprocess, sys; subprocess.run([sys.executable, 'worker.py'])",
         "worker.py": "import smsweep; smsweep.log({'lr': smsweep.init().config.lr})",
@@ -144,7 +144,7 @@ def test_a_script_started_by_the_script_finds_the_trial_too(job: Job) -> None:
     assert [(point.name, point.value) for point in points(done)] == [("lr", 0.5)]
 
 
-def test_a_signals_handler_may_log_in_the_midst_of_a_log(job: Job) -> None:
+def test_signal_handler_can_log_during_a_log(job: Job) -> None:
     done = job.trial({"train.py": INTERRUPTED}).run()
     found = [point.value for point in points(done) if point.name == "i"]
     assert (done.code, found, '"told": 1' in done.out) == (0, list(range(2000)), True)

@@ -1,4 +1,4 @@
-"""W&B's `command` macros, and the warnings about what they do not do. The oracle tests compare with W&B itself."""
+"""Tests of W&B's `command` macros and the warnings about them. The oracle tests compare with W&B itself."""
 
 from __future__ import annotations
 
@@ -34,32 +34,32 @@ def argv(*command: str, program: str | None = "train.py") -> list[str]:
         ("--a=${a}", ["--a=${a}"]),
     ],
 )
-def test_an_item_expands_as_in_wandb(item: str, expected: list[str]) -> None:
+def test_item_expands_as_in_wandb(item: str, expected: list[str]) -> None:
     assert argv(item) == expected
 
 
-def test_no_command_is_wandbs_default() -> None:
+def test_missing_command_is_wandb_default() -> None:
     assert argv() == ["/usr/bin/env", "python", "train.py", "--a=1", "--flag=True", "--off=False"]
 
 
-def test_a_missing_program_expands_to_nothing() -> None:
+def test_missing_program_expands_to_nothing() -> None:
     assert argv("${program}", "x", program=None) == ["x"]
 
 
 @pytest.mark.parametrize(
     ("item", "words"),
     [
-        ("--bs=${batch_size}", "${batch_size} stays as it is"),
-        ("${batch_size}", "vanishes, because W&B has no such macro"),
-        ("${envvar:lower}", "vanishes, because W&B knows only [A-Z0-9_]"),
+        ("--bs=${batch_size}", "${batch_size} is not expanded"),
+        ("${batch_size}", "is removed, because W&B has no such macro"),
+        ("${envvar:lower}", "is removed, because W&B accepts only [A-Z0-9_]"),
     ],
 )
-def test_an_item_that_deceives_is_warned_about(item: str, words: str) -> None:
+def test_misleading_item_is_warned_about(item: str, words: str) -> None:
     (warning,) = item_warnings(item)
     assert words in warning
 
 
-def test_an_unset_variable_is_warned_about_where_the_environment_is_known() -> None:
+def test_unset_variable_is_warned_about_with_known_environment() -> None:
     (warning,) = warnings(["${program}", "${args}", "${envvar:UNSET}"], "train.py", environ={})
     assert "UNSET is not set" in warning
 
@@ -72,9 +72,7 @@ def test_an_unset_variable_is_warned_about_where_the_environment_is_known() -> N
         (["python", "${program}"], "train.py", "passes no params"),
     ],
 )
-def test_a_command_that_lacks_something_is_warned_about(
-    command: list[str] | None, program: str | None, words: str
-) -> None:
+def test_incomplete_command_is_warned_about(command: list[str] | None, program: str | None, words: str) -> None:
     (warning,) = warnings(command, program)
     assert words in warning
 
@@ -89,7 +87,7 @@ def test_a_command_that_lacks_something_is_warned_about(
         (["python", "-m", "lab.train", "${args}"], "train.py"),
     ],
 )
-def test_a_sound_command_is_not_warned_about(command: list[str] | None, program: str | None) -> None:
+def test_valid_command_has_no_warnings(command: list[str] | None, program: str | None) -> None:
     assert warnings(command, program) == []
 
 
@@ -101,5 +99,5 @@ def test_a_sound_command_is_not_warned_about(command: list[str] | None, program:
         (["bash", "python"], ["bash", "python"]),
     ],
 )
-def test_only_a_missing_python_in_first_place_is_replaced(given: list[str], expected: list[str]) -> None:
+def test_only_missing_python_as_interpreter_is_replaced(given: list[str], expected: list[str]) -> None:
     assert with_interpreter(given, path="/nowhere", fallback="/py") == expected

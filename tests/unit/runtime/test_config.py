@@ -1,4 +1,4 @@
-"""The run's config: the sweep's values win and stay, all others are the script's."""
+"""Tests of the run's config: the sweep's values are locked, other values can change."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def config(warned: list[str] | None = None) -> Config:
     return Config({"lr": 0.1, "opt": {"name": "adam", "m": {"a": 1}}}, said.append)
 
 
-def test_a_sweep_value_is_locked_with_one_warning() -> None:
+def test_sweep_value_is_locked_with_one_warning() -> None:
     warned: list[str] = []
     found = config(warned)
     found.lr = 1
@@ -29,7 +29,7 @@ def test_a_sweep_value_is_locked_with_one_warning() -> None:
     assert warned == ["Config item 'lr' was locked by 'sweep' (ignored update)."]
 
 
-def test_other_values_may_change_freely() -> None:
+def test_other_values_can_change() -> None:
     found = config()
     found.epochs = 1
     found.epochs = 2
@@ -37,7 +37,7 @@ def test_other_values_may_change_freely() -> None:
     assert (found.epochs, found["seed"]) == (3, 1)
 
 
-def test_defaults_lie_under_the_sweeps_values_in_nested_dicts_too() -> None:
+def test_sweep_values_override_nested_defaults() -> None:
     warned: list[str] = []
     found = config(warned)
     found.add_defaults({"lr": 9, "opt": {"name": "sgd", "m": {"a": 2, "b": 3}, "eps": 4}, "epochs": 5})
@@ -50,20 +50,20 @@ def test_defaults_lie_under_the_sweeps_values_in_nested_dicts_too() -> None:
 
 
 @pytest.mark.parametrize("values", [Namespace(lr=1, seed=2), {"lr": 1, "seed": 2}, [("lr", 1), ("seed", 2)]])
-def test_a_namespace_a_dict_and_pairs_all_do(values: object) -> None:
+def test_namespace_dict_and_pairs_are_accepted(values: object) -> None:
     found = config()
     found.add_defaults(values)
     assert (found.lr, found.seed) == (0.1, 2)
 
 
-def test_setdefaults_adds_only_what_is_missing() -> None:
+def test_setdefaults_adds_only_missing_keys() -> None:
     found = config()
     found.epochs = 1
     found.setdefaults({"epochs": 2, "lr": 2, "seed": 3})
     assert (found.epochs, found.lr, found.seed) == (1, 0.1, 3)
 
 
-def test_it_is_a_mapping() -> None:
+def test_config_is_a_mapping() -> None:
     found = config()
     assert (list(found), len(found), "lr" in found, found.get("x", 7), list(found.keys())) == (
         ["lr", "opt"],
@@ -75,7 +75,7 @@ def test_it_is_a_mapping() -> None:
     assert {**found} == dict(found.items()) == found.as_dict()
 
 
-def test_a_missing_attribute_names_what_there_is() -> None:
+def test_missing_attribute_error_lists_existing_keys() -> None:
     with pytest.raises(AttributeError, match="config has no 'momentum'; it has: lr, opt"):
         _ = config().momentum
 
@@ -85,7 +85,7 @@ def test_a_missing_attribute_names_what_there_is() -> None:
     [copy.copy, copy.deepcopy, lambda made: pickle.loads(pickle.dumps(made))],
     ids=["copy", "deep", "pickle"],
 )
-def test_a_copy_reads_like_the_config_and_changes_nothing_in_it(duplicate: Callable[[Config], Any]) -> None:
+def test_copy_of_config_is_equal_and_independent(duplicate: Callable[[Config], Any]) -> None:
     config = Config({"lr": 0.1, "net": {"depth": 3}}, warn=lambda text: None)
     config.epochs = 5
     made = duplicate(config)
@@ -96,7 +96,7 @@ def test_a_copy_reads_like_the_config_and_changes_nothing_in_it(duplicate: Calla
         _ = made.lrate
 
 
-def test_a_copy_of_a_summary_reports_nothing() -> None:
+def test_copy_of_summary_reports_nothing() -> None:
     reported: list[Any] = []
     summary = Summary(reported.append)
     summary["best"] = 1

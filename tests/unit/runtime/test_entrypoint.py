@@ -1,4 +1,4 @@
-"""The entrypoint as the process it is: what the script gets, and what becomes of its output and exit code."""
+"""Tests of the entrypoint as a process: the script's input, output and exit code."""
 
 from __future__ import annotations
 
@@ -26,40 +26,40 @@ print(args.lr, repr(args.name))
 NASTY = "a b; $(touch pwned) `id` 'x' \"y\" \\ ${HOME} * ?\n--flag"
 
 
-def test_an_argparse_script_gets_its_params(job: Job) -> None:
+def test_argparse_script_gets_its_params(job: Job) -> None:
     done = job.trial({"train.py": ARGPARSE}, {"lr": 1e-5, "name": "adam"}).run()
     assert (done.code, done.out) == (0, "1e-05 'adam'\n")
 
 
-def test_shell_characters_in_params_arrive_as_they_are(job: Job) -> None:
+def test_shell_characters_in_params_are_not_interpreted(job: Job) -> None:
     done = job.trial({"train.py": ARGPARSE}, {"lr": 1, "name": NASTY}).run()
     assert done.out == f"1.0 {NASTY!r}\n"
     assert list((job.ml / "code").iterdir()) == [job.ml / "code/train.py"]
 
 
-def test_arguments_for_the_script_follow_the_params(job: Job) -> None:
+def test_script_arguments_follow_the_params(job: Job) -> None:
     job.trial({"train.py": "import sys; print(sys.argv[1:])"}, {"lr": 1})
     assert job.run(["--epochs", "3"]).out == "['--lr=1', '--epochs', '3']\n"
 
 
-def test_after_two_dashes_even_our_own_flags_are_the_scripts(job: Job) -> None:
+def test_options_after_two_dashes_belong_to_the_script(job: Job) -> None:
     job.trial({"train.py": "import sys; print(sys.argv[1:])"})
     assert job.run(["--", "--grace-s", "3"]).out == "['--grace-s', '3']\n"
 
 
-def test_a_program_that_is_not_python_runs(job: Job) -> None:
+def test_non_python_program_runs(job: Job) -> None:
     job.trial(
         {"train.sh": '#!/bin/sh\necho "$@"\n'}, {"a": 1}, program="./train.sh", command=["${program}", "${args}"]
     )
     assert job.run().out == "--a=1\n"
 
 
-def test_the_script_runs_in_the_source_folder_with_nothing_on_stdin(job: Job) -> None:
+def test_script_runs_in_the_source_folder_with_empty_stdin(job: Job) -> None:
     job.trial({"train.py": "import os, sys; print(os.getcwd(), repr(sys.stdin.read()))"})
     assert job.run().out == f"{job.ml}/code ''\n"
 
 
-def test_a_trial_cut_over_several_hyperparameters_is_whole_again(job: Job) -> None:
+def test_trial_split_over_hyperparameters_is_joined(job: Job) -> None:
     job.trial(
         {"train.py": "import smsweep; print(len(smsweep.config['text']))"},
         {"text": "x" * 6000},
@@ -72,7 +72,7 @@ def test_a_trial_cut_over_several_hyperparameters_is_whole_again(job: Job) -> No
     assert job.run().out == "6000\n"
 
 
-def test_a_plain_sagemaker_job_runs_as_with_aws_own_toolkit(job: Job) -> None:
+def test_plain_sagemaker_job_runs_as_with_aws_toolkit(job: Job) -> None:
     job.source({"train.py": "import sys; print(sys.argv[1:])"})
     job.hyperparameters(
         {"sagemaker_program": '"train.py"', "lr": "0.1", "b": "true", "x": "[1, 2]", "name": "adam", "z": "null"}
@@ -82,42 +82,42 @@ def test_a_plain_sagemaker_job_runs_as_with_aws_own_toolkit(job: Job) -> None:
 
 
 @pytest.mark.parametrize("shebang", ["#!/bin/sh\n", ""])
-def test_a_plain_job_whose_program_is_no_python_runs_as_with_aws_own_toolkit(job: Job, shebang: str) -> None:
+def test_plain_job_with_non_python_program_runs_as_with_aws_toolkit(job: Job, shebang: str) -> None:
     (job.ml / "code/bin").mkdir(parents=True)
     (job.ml / "code/bin/train.sh").write_text(f'{shebang}echo "$0" "$@"\n')  # of a mode that only lets it be read
     job.hyperparameters({"sagemaker_program": '"bin/train.sh"', "name": '"two  words"', "x": "1"})
     assert job.run().out == "./bin/train.sh --name two  words -x 1\n"
 
 
-def test_source_that_is_already_in_place_is_run(job: Job) -> None:
+def test_existing_source_is_used(job: Job) -> None:
     job.hyperparameters({"sagemaker_program": "train.py"})
     (job.ml / "code").mkdir()
     (job.ml / "code/train.py").write_text("print('here')")
     assert job.run().out == "here\n"
 
 
-def test_a_local_submit_directory_is_run_where_it_is(job: Job, tmp_path: Path) -> None:
+def test_local_submit_directory_is_used_in_place(job: Job, tmp_path: Path) -> None:
     (tmp_path / "given").mkdir()
     (tmp_path / "given/train.py").write_text("print('given')")
     job.hyperparameters({"sagemaker_program": "train.py", "sagemaker_submit_directory": f"{tmp_path}/given"})
     assert job.run().out == "given\n"
 
 
-def test_missing_config_files_are_no_obstacle(job: Job) -> None:
+def test_job_runs_without_config_files(job: Job) -> None:
     job.trial({"train.py": "import os; print(os.environ['SM_HOSTS'], os.environ['SM_CURRENT_HOST'])"})
     assert job.run().out == '["algo-1"] algo-1\n'
 
 
 @pytest.mark.parametrize("code", [1, 3, 255])
-def test_the_exit_code_is_the_scripts(job: Job, code: int) -> None:
+def test_exit_code_of_the_script_is_returned(job: Job, code: int) -> None:
     assert job.trial({"train.py": f"raise SystemExit({code})"}).run().code == code
 
 
-def test_death_by_a_signal_is_told_as_a_shell_tells_it(job: Job) -> None:
+def test_exit_code_after_a_signal_is_128_plus_its_number(job: Job) -> None:
     assert job.trial({"train.py": "import os; os.kill(os.getpid(), 11)"}).run().code == 139
 
 
-def test_success_leaves_a_success_file_and_removes_an_old_failure(job: Job) -> None:
+def test_success_writes_success_file_and_removes_old_failure(job: Job) -> None:
     job.trial({"train.py": ""})
     (job.ml / "output").mkdir()
     (job.ml / "output/failure").write_text("of an earlier attempt")
@@ -125,19 +125,19 @@ def test_success_leaves_a_success_file_and_removes_an_old_failure(job: Job) -> N
     assert ((job.ml / "output/success").exists(), job.failure) == (True, "")
 
 
-def test_the_pid_file_names_the_scripts_process_group(job: Job) -> None:
+def test_pid_file_has_the_process_group_of_the_script(job: Job) -> None:
     done = job.trial({"train.py": "import os; print(os.getpid(), os.getpgid(0))"}).run()
     pid = job.pid_file.read_text().strip()
     assert done.out == f"{pid} {pid}\n"
 
 
-def test_output_passes_unchanged_whatever_its_bytes(job: Job) -> None:
+def test_output_bytes_pass_unchanged(job: Job) -> None:
     job.trial({"train.py": r"import os; os.write(1, b'\xff\xfe\r\x1b[1m' + b'x' * 1_000_000 + b'\n\x80')"})
     out, _ = job.start().communicate(timeout=30)
     assert out == b"\xff\xfe\r\x1b[1m" + b"x" * 1_000_000 + b"\n\x80"
 
 
-def test_much_output_needs_little_memory(job: Job) -> None:
+def test_large_output_needs_little_memory(job: Job) -> None:
     script = """
     import os
     for _ in range(1600): os.write(1, b"x" * 65_535 + b"\\n")
@@ -154,7 +154,7 @@ def test_much_output_needs_little_memory(job: Job) -> None:
     assert int(peak_kib) < 60_000
 
 
-def test_a_reader_that_goes_away_does_not_hurt_the_script(job: Job) -> None:
+def test_closed_reader_does_not_stop_the_script(job: Job) -> None:
     job.trial({"train.py": "for i in range(20_000): print('line', i)\nopen('done', 'w')"})
     process = job.start()
     assert process.stdout is not None
@@ -170,7 +170,7 @@ def finish_quietly(process: subprocess.Popen[bytes]) -> None:
             pipe.close()
 
 
-def test_main_returns_and_puts_signal_handlers_back_when_called_in_process(
+def test_main_restores_signal_handlers(
     job: Job, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     job.trial({"train.py": "print('in process'); raise SystemExit(4)"})
@@ -181,12 +181,12 @@ def test_main_returns_and_puts_signal_handlers_back_when_called_in_process(
     assert capfd.readouterr().out == "in process\n"
 
 
-def test_requirements_are_installed_only_when_asked_for(job: Job) -> None:
+def test_requirements_are_installed_only_with_the_option(job: Job) -> None:
     job.trial({"train.py": "print('ran')", "requirements.txt": "no-such-file.whl\n"})
     assert job.run().out == "ran\n"
 
 
-def test_requirements_that_cannot_be_installed_are_the_failure(job: Job) -> None:
+def test_failed_requirements_are_the_failure_reason(job: Job) -> None:
     job.trial({"train.py": "print('ran')", "requirements.txt": "./no-such-file.whl\n"})
     done = job.run(["--install-requirements"])
     assert (done.code, "ran\n" in done.out) == (1, False)
@@ -194,7 +194,7 @@ def test_requirements_that_cannot_be_installed_are_the_failure(job: Job) -> None
     assert "no-such-file.whl" in job.failure
 
 
-def test_python3_takes_the_place_of_a_missing_python(job: Job, tmp_path: Path) -> None:
+def test_python3_replaces_a_missing_python(job: Job, tmp_path: Path) -> None:
     job.environ["PATH"] = str(tmp_path)
     job.trial({"train.py": "import sys; print(sys.executable)"})
     assert job.run().out == f"{PYTHON}\n"

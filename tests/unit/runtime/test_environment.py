@@ -1,4 +1,4 @@
-"""The variables a script starts with."""
+"""Tests of the environment of a script."""
 
 from __future__ import annotations
 
@@ -84,17 +84,17 @@ def in_sweep(base: dict[str, str] | None = None) -> dict[str, str]:
         ("SM_FRAMEWORK_PARAMS", "{}"),
     ],
 )
-def test_sm_variables_are_those_of_aws_toolkit(name: str, value: str) -> None:
+def test_sm_variables_equal_those_of_aws_toolkit(name: str, value: str) -> None:
     assert environment()[name] == value
 
 
-def test_sm_training_env_holds_typed_params() -> None:
+def test_sm_training_env_has_typed_params() -> None:
     training_env = json.loads(environment({"HOME": "/nowhere", "TRAINING_JOB_NAME": "job-1"})["SM_TRAINING_ENV"])
     assert training_env["hyperparameters"] == PARAMS
     assert (training_env["job_name"], training_env["is_master"]) == ("job-1", False)
 
 
-def test_a_trial_is_named_for_the_script_and_for_wandb() -> None:
+def test_trial_variables_are_set_for_script_and_wandb() -> None:
     env = in_sweep()
     named = {name: env[name] for name in env if name.startswith(("SMSWEEP", "WANDB"))}
     assert named == {
@@ -117,12 +117,12 @@ def test_a_trial_is_named_for_the_script_and_for_wandb() -> None:
     }
 
 
-def test_outside_a_sweep_wandb_is_left_alone_but_for_sagemaker() -> None:
+def test_wandb_variables_are_not_set_outside_a_sweep() -> None:
     names = {name for name in environment() if name.startswith("WANDB")}
     assert names == {"WANDB_DIR", "WANDB_SAGEMAKER_DISABLE"}
 
 
-def test_what_the_user_chose_stays() -> None:
+def test_variables_of_the_user_are_kept() -> None:
     chosen = {
         "WANDB_PROJECT": "mine",
         "WANDB_DIR": "/d",
@@ -134,14 +134,14 @@ def test_what_the_user_chose_stays() -> None:
     assert {name: env[name] for name in chosen} == chosen
 
 
-def test_run_and_sweep_ids_that_leaked_in_do_not_stay() -> None:
+def test_inherited_run_and_sweep_ids_are_removed() -> None:
     leaked = {"WANDB_RUN_ID": "other", "WANDB_SWEEP_ID": "other", "WANDB_SERVICE": "2-1-tcp", "HOME": "/nowhere"}
     env = in_sweep(leaked)
     assert (env["WANDB_RUN_ID"], "WANDB_SWEEP_ID" in env, "WANDB_SERVICE" in env) == ("ab-1-3", False, False)
 
 
 @pytest.mark.parametrize("base", [{"WANDB_API_KEY": "k"}, {"WANDB_MODE": "online"}])
-def test_with_a_key_wandb_may_talk_to_its_server(base: dict[str, str]) -> None:
+def test_wandb_is_online_with_a_key(base: dict[str, str]) -> None:
     assert in_sweep({"HOME": "/nowhere", **base}).get("WANDB_MODE") == base.get("WANDB_MODE")
 
 
@@ -149,30 +149,30 @@ def test_with_a_key_wandb_may_talk_to_its_server(base: dict[str, str]) -> None:
     ("machine", "mode"),
     [("api.wandb.ai", None), ("wandb.corp.example", "offline"), ("ftp.example.org", "offline")],
 )
-def test_a_netrc_counts_if_it_has_a_key_for_wandbs_server(machine: str, mode: str | None, tmp_path: Path) -> None:
+def test_wandb_is_online_with_a_netrc_entry_for_its_server(machine: str, mode: str | None, tmp_path: Path) -> None:
     (tmp_path / ".netrc").write_text(f"machine {machine}\n  login user\n  password 123\n")
     assert in_sweep({"HOME": str(tmp_path)}).get("WANDB_MODE") == mode
 
 
-def test_the_server_of_a_key_is_the_one_that_wandb_is_told_to_use(tmp_path: Path) -> None:
+def test_netrc_entry_must_match_wandb_base_url(tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("machine wandb.corp.example login user password 123")
     base = {"NETRC": str(tmp_path / "keys"), "WANDB_BASE_URL": "https://wandb.corp.example:8080/x"}
     assert "WANDB_MODE" not in in_sweep(base)
 
 
-def test_the_channel_that_brings_the_runtime_is_not_shown_to_the_script(job: Job) -> None:
+def test_smsweep_channel_is_hidden_from_the_script(job: Job) -> None:
     (job.ml / "input/config/inputdataconfig.json").write_text('{"train": {}, "smsweep": {}}')
     job.trial({"train.py": "import os; print(os.environ['SM_CHANNELS'], 'SM_CHANNEL_SMSWEEP' in os.environ)"})
     assert job.run().out == '["train"] False\n'
 
 
-def test_the_runtime_and_the_source_come_before_what_pythonpath_had(job: Job) -> None:
+def test_runtime_and_source_come_first_on_pythonpath(job: Job) -> None:
     job.environ["PYTHONPATH"] = "/mine"
     job.trial({"train.py": "import os; print(os.environ['PYTHONPATH'])"})
     assert job.run().out == f"{job.channel}/runtime.zip:{job.ml}/code:/mine\n"
 
 
-def test_what_is_installed_from_the_agents_folder_is_imported_from_the_source(job: Job, tmp_path: Path) -> None:
+def test_editable_install_is_imported_from_the_source(job: Job, tmp_path: Path) -> None:
     for name in ("lab/src", "elsewhere"):  # as `pip install -e` and PYTHONPATH put them on the path
         (tmp_path / name / "pack").mkdir(parents=True)
         (tmp_path / name / "pack" / "__init__.py").write_text("NOW = 'the working copy'")
@@ -182,27 +182,27 @@ def test_what_is_installed_from_the_agents_folder_is_imported_from_the_source(jo
     assert job.run().out == "the snapshot\n"
 
 
-def test_a_script_in_a_folder_finds_the_modules_beside_that_folder(job: Job) -> None:
+def test_script_in_a_folder_imports_modules_of_the_source(job: Job) -> None:
     files = {"tools/train.py": "import model.net; print(model.net.DEPTH)", "model/net.py": "DEPTH = 3"}
     job.trial(files, program="tools/train.py")
     assert job.run().out == "3\n"
 
 
-def test_a_folder_with_a_colon_in_its_name_hides_nothing(tmp_path: Path) -> None:
+def test_folder_with_a_colon_works_on_pythonpath(tmp_path: Path) -> None:
     job = Job(tmp_path / "at 12:30")
     script = "import smsweep, model.net; print('runtime.zip' in smsweep.__file__, model.net.DEPTH)"
     job.trial({"tools/train.py": script, "model/net.py": "DEPTH = 3"}, program="tools/train.py")
     assert job.run().out == "True 3\n"
 
 
-def test_hyperparameters_of_the_platform_are_no_params() -> None:
+def test_platform_hyperparameters_are_not_params() -> None:
     assignment = read_assignment(
         {"lr": "0.1", "sagemaker_program": '"t.py"', "_tuning_objective_metric": "loss", "sagemaker_mpi": "true"}
     )
     assert (assignment.params, assignment.program) == ({"lr": 0.1}, "t.py")
 
 
-def test_a_param_too_large_for_a_variable_is_still_in_the_file(job: Job) -> None:
+def test_too_large_param_is_only_in_the_file(job: Job) -> None:
     script = (
         "import os, smsweep; print('SM_HP_TEXT' in os.environ, os.environ['SM_HP_LR'], len(smsweep.config.text))"
     )
@@ -210,6 +210,6 @@ def test_a_param_too_large_for_a_variable_is_still_in_the_file(job: Job) -> None
     assert job.run().out == "False 1 200000\n"
 
 
-def test_a_param_that_cannot_name_a_variable_is_left_out(job: Job) -> None:
+def test_param_with_invalid_variable_name_is_left_out(job: Job) -> None:
     job.trial({"train.py": "print('ran')"}, {"a=b": 1})
     assert job.run().out == "ran\n"

@@ -1,4 +1,4 @@
-"""Every script of docs/in-the-script.md does what the page says."""
+"""Tests that every script of docs/in-the-script.md behaves as documented."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def run(job: Job, script: str) -> str:
 
 
 @pytest.mark.parametrize(("script", "expected"), [(script, out) for kind, script, out in SCRIPTS if not kind])
-def test_a_script_prints_what_the_page_shows(job: Job, script: str, expected: str) -> None:
+def test_documented_script_prints_the_documented_output(job: Job, script: str, expected: str) -> None:
     assert re.sub(r'"time": [0-9.]+', '"time": ...', run(job, script)) == expected
 
 
 @pytest.mark.parametrize(
     ("script", "expected"), [(script, out) for kind, script, out in SCRIPTS if kind == "fails"]
 )
-def test_a_failing_script_gives_the_reason_the_page_shows(job: Job, script: str, expected: str) -> None:
+def test_documented_failure_has_the_documented_reason(job: Job, script: str, expected: str) -> None:
     run(job, script)
     assert job.failure.startswith(expected)
 
@@ -36,11 +36,11 @@ def test_a_failing_script_gives_the_reason_the_page_shows(job: Job, script: str,
 @pytest.mark.parametrize(
     ("script", "expected"), [(script, out) for kind, script, out in SCRIPTS if kind == "wandb"]
 )
-def test_a_wandb_script_prints_what_the_page_shows(job: Job, script: str, expected: str) -> None:
+def test_documented_wandb_script_prints_the_documented_output(job: Job, script: str, expected: str) -> None:
     job.environ["PATH"] = f"{oracle('wandb').python.parent}:{job.environ['PATH']}"
     lines = [line for line in run(job, script).splitlines(keepends=True) if not line.startswith("wandb:")]
     assert re.sub(r'"time": [0-9.]+', '"time": ...', "".join(lines)) == expected
 
 
-def test_every_script_of_the_page_is_run() -> None:
+def test_every_documented_script_is_tested() -> None:
     assert len(SCRIPTS) == PAGE.read_text().count("```python")

@@ -1,4 +1,4 @@
-"""A source that is read once for many jobs lies in each job's folder as if it had been unpacked there."""
+"""Tests that a cached source is extracted like an unpacked one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from smsweep.runtime.job import source_cache
 from smsweep.runtime.job.failure import JobFailure
-from smsweep.runtime.job.source_cache import keep, lay_out
+from smsweep.runtime.job.source_cache import cache, extract_cached
 from smsweep.runtime.job.unpack import unpack
 from tests.unit.runtime.test_unpack import UNSAFE, member, tarball
 
@@ -21,9 +21,9 @@ FILES = {"train.py": 0o644, "run.sh": 0o755, "conf/deep/a.yaml": 0o600, "shared.
 
 @pytest.fixture(autouse=True)
 def nothing_kept() -> Iterator[None]:
-    source_cache._kept.clear()
+    source_cache._cached.clear()
     yield
-    source_cache._kept.clear()
+    source_cache._cached.clear()
 
 
 def source(path: Path, files: dict[str, int] = FILES) -> str:
@@ -47,59 +47,59 @@ def tree(folder: Path) -> dict[str, object]:
 
 @pytest.mark.skipif(not hasattr(tarfile, "data_filter"), reason="this Python has no filter: nothing is kept")
 @pytest.mark.parametrize("umask", [0o022, 0o077, 0o000])
-def test_a_kept_source_is_laid_out_as_it_is_unpacked(tmp_path: Path, umask: int) -> None:
+def test_cached_source_extracts_like_unpack(tmp_path: Path, umask: int) -> None:
     path = source(tmp_path / "source.tar.gz")
     before = os.umask(umask)
     try:
         unpack(path, str(tmp_path / "unpacked"))
-        keep(path)
+        cache(path)
         (tmp_path / "kept").mkdir()
-        assert lay_out(path, str(tmp_path / "kept"))
+        assert extract_cached(path, str(tmp_path / "kept"))
     finally:
         os.umask(before)
     assert tree(tmp_path / "kept") == tree(tmp_path / "unpacked")
 
 
-def test_another_source_in_the_same_place_is_read_anew(tmp_path: Path) -> None:
+def test_changed_source_is_read_again(tmp_path: Path) -> None:
     path = source(tmp_path / "source.tar.gz")
-    keep(path)
+    cache(path)
     (tmp_path / "source.tar.gz").unlink()
     source(tmp_path / "source.tar.gz", {"other.py": 0o644})
     unpack(path, str(tmp_path / "code"))
     assert {file.name for file in (tmp_path / "code").iterdir()} == {"data", "other.py"}
 
 
-def test_a_folder_with_something_in_it_is_unpacked_into_as_ever(tmp_path: Path) -> None:
+def test_non_empty_folder_does_not_use_the_cache(tmp_path: Path) -> None:
     path = source(tmp_path / "source.tar.gz")
-    keep(path)
+    cache(path)
     (tmp_path / "code").mkdir()
     (tmp_path / "code/train.py").write_text("what an earlier attempt left")
-    assert not lay_out(path, str(tmp_path / "code"))
+    assert not extract_cached(path, str(tmp_path / "code"))
     unpack(path, str(tmp_path / "code"))
     assert (tmp_path / "code/train.py").read_text() == "train.py"
 
 
 @pytest.mark.parametrize("kind", UNSAFE)
-def test_what_is_unusual_is_not_kept_and_refused_by_name(tmp_path: Path, kind: str) -> None:
+def test_unusual_member_is_not_cached_and_refused_by_name(tmp_path: Path, kind: str) -> None:
     path = tarball(tmp_path / "source.tar.gz", *UNSAFE[kind])
-    keep(path)
+    cache(path)
     with pytest.raises(JobFailure, match="refused"):
         unpack(path, str(tmp_path / "root/code"))
 
 
-def test_a_large_source_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_source_is_not_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source_cache, "MAX_BYTES", 20)
     path = source(tmp_path / "source.tar.gz")
-    keep(path)
+    cache(path)
     (tmp_path / "code").mkdir()
-    assert not lay_out(path, str(tmp_path / "code"))
+    assert not extract_cached(path, str(tmp_path / "code"))
 
 
 @pytest.mark.parametrize("content", [None, b"", b"not a tarball"])
-def test_a_missing_or_broken_one_is_left_to_the_job(tmp_path: Path, content: bytes | None) -> None:
+def test_missing_or_broken_source_is_not_cached(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "source.tar.gz"
     if content is not None:
         path.write_bytes(content)
-    keep(str(path))
+    cache(str(path))
     with pytest.raises(JobFailure, match=r"source\.tar\.gz: cannot be unpacked"):
         unpack(str(path), str(tmp_path / "code"))

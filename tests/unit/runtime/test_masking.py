@@ -1,4 +1,4 @@
-"""No secret of a job leaves it in its output, however the output is cut."""
+"""Tests that a job's output contains none of its secrets, for any chunk size."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def masked(secrets: list[str], *chunks: bytes) -> bytes:
     return b"".join([*map(masker.mask, chunks), masker.rest()])
 
 
-def test_without_secrets_all_goes_on_at_once() -> None:
+def test_output_without_secrets_is_not_held_back() -> None:
     assert Masker().mask(b"loss=1") == b"loss=1"
 
 
-def test_only_what_may_begin_a_secret_is_held_back() -> None:
+def test_only_possible_start_of_a_secret_is_held_back() -> None:
     masker = Masker(["s3cr3t-w0rd"])
     assert [masker.mask(b"a s3c"), masker.mask(b"r3"), masker.mask(b"mony"), masker.rest()] == [
         b"a ",
@@ -34,17 +34,17 @@ def test_only_what_may_begin_a_secret_is_held_back() -> None:
     ]
 
 
-def test_a_secret_is_found_as_json_writes_it() -> None:
+def test_secret_in_json_notation_is_masked() -> None:
     assert masked(['pass"w\u00f6rd'], json.dumps({"x": 'pass"w\u00f6rd'}).encode()) == b'{"x": "***"}'
 
 
-def test_a_secret_is_found_without_the_line_end_it_was_stored_with_and_line_by_line() -> None:
+def test_secret_is_masked_stripped_and_line_by_line() -> None:
     assert masked(["s3cr3t-w0rd\n"], b"key s3cr3t-w0rd.") == b"key ***."
     assert masked(["first-line\nsecond-line\n"], b"1 first-line\n2 second-line\n") == b"1 ***\n2 ***\n"
     assert masked(["first-line\nof"], b"a list of first-line") == b"a list of ***"
 
 
-def test_a_secret_number_is_not_taken_for_a_part_of_a_metric() -> None:
+def test_numeric_secret_is_not_masked_inside_a_metric() -> None:
     assert masked(["20261124"], b'pin 20261124 {"loss": 0.20261124}') == b'pin *** {"loss": 0.20261124}'
 
 
@@ -53,13 +53,13 @@ def test_a_secret_number_is_not_taken_for_a_part_of_a_metric() -> None:
     parts=st.lists(texts, max_size=4),
     cuts=st.lists(st.integers(0, 60)),
 )
-def test_however_a_stream_is_cut_its_secrets_are_masked(secret: str, parts: list[str], cuts: list[int]) -> None:
+def test_secrets_are_masked_for_any_chunk_size(secret: str, parts: list[str], cuts: list[int]) -> None:
     stream = f"<{secret}>".join(["", *parts, ""]).encode()
     places = [0, *sorted(cuts), len(stream)]
     chunks = [stream[start:end] for start, end in itertools.pairwise(places)]
     assert secret.encode() not in masked([secret], *chunks)
 
 
-def test_secrets_are_what_the_request_calls_so_and_the_key_of_wandb() -> None:
+def test_known_secrets_are_those_of_the_request_and_the_wandb_key() -> None:
     before = {"SMSWEEP_SECRET_DB": "arn:x", "WANDB_API_KEY": "k" * 40, "PATH": "/bin", "DB": ""}
     assert known_secrets(before, {**before, "DB": "fetched"}) == ["fetched", "k" * 40]

@@ -1,4 +1,4 @@
-"""The runtime starts on every Python an image may have, from 3.8 on."""
+"""Tests that the runtime starts on Python 3.8 and newer."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ SCRIPT = (
 @pytest.mark.parametrize(
     "file", [PACKAGE / "__init__.py", *sorted((PACKAGE / "runtime").glob("*.py"))], ids=lambda file: file.name
 )
-def test_every_module_is_python_3_8_syntax(file: Path) -> None:
+def test_runtime_modules_have_python_3_8_syntax(file: Path) -> None:
     ast.parse(file.read_text(), feature_version=OLDEST)
 
 
 @pytest.mark.oracle
-def test_no_module_uses_what_python_3_8_does_not_have() -> None:
+def test_runtime_modules_use_only_python_3_8_features() -> None:
     vermin = oracle("tools").python.with_name("vermin")
     files = [str(PACKAGE / "__init__.py"), str(PACKAGE / "runtime")]
     done = subprocess.run(
@@ -42,7 +42,7 @@ def test_no_module_uses_what_python_3_8_does_not_have() -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_every_import_is_of_the_standard_library_or_the_runtime() -> None:
+def test_runtime_imports_only_standard_library_and_itself() -> None:
     allowed = sys.stdlib_module_names | {"smsweep.runtime"}
     foreign = [
         (file.name, module)
@@ -56,7 +56,7 @@ def test_every_import_is_of_the_standard_library_or_the_runtime() -> None:
 
 
 @pytest.mark.parametrize("minor", range(8, 15))
-def test_a_trial_runs_on(minor: int, job: Job) -> None:
+def test_trial_runs_on_old_python(minor: int, job: Job) -> None:
     python = find_python(minor)
     if python is None:
         pytest.skip(f"there is no python3.{minor}")
@@ -65,7 +65,7 @@ def test_a_trial_runs_on(minor: int, job: Job) -> None:
     assert done.out.endswith("{'lr': 0.5, 'e': 1}\n")
 
 
-def test_a_python_that_cannot_read_the_runtime_is_told(job: Job) -> None:
+def test_too_old_python_is_reported(job: Job) -> None:
     python = find_python(6)
     if python is None:
         pytest.skip("there is no python3.6")
@@ -79,7 +79,7 @@ def test_a_python_that_cannot_read_the_runtime_is_told(job: Job) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_all_that_is_tested_of_jobs_is_so_on_python_3_8() -> None:
+def test_runtime_tests_pass_on_python_3_8() -> None:
     python = find_python(OLDEST[1])
     if python is None:
         pytest.skip("there is no python3.8")

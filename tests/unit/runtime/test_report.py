@@ -1,4 +1,4 @@
-"""init, log, finish and the active run, as a script uses them."""
+"""Tests of init, log, finish and the active run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TRIAL = {"sweep_id": "s1", "number": 2, "attempt": 1, "params": {"lr": 0.1}, "pr
 
 
 class Channel:
-    """Takes the records of one trial."""
+    """Collects the records of one trial."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -42,13 +42,13 @@ class Channel:
 
 @pytest.fixture
 def channel() -> Iterator[Channel]:
-    """An active inline trial's."""
+    """The records of an active function trial."""
     channel = Channel()
     with activate(TRIAL, channel.lines.append):
         yield channel
 
 
-def test_a_run_knows_its_trial(channel: Channel) -> None:
+def test_run_has_the_data_of_its_trial(channel: Channel) -> None:
     run = smsweep.init()
     assert (run.id, run.name, run.sweep_id, run.number, run.attempt) == ("s1-2", "s1-2", "s1", 2, 1)
     assert (run.project, run.entity, run.config.lr) == ("p", "e", 0.1)
@@ -59,26 +59,26 @@ def test_keywords_of_wandb_init_are_accepted(channel: Channel) -> None:
         assert run.config.as_dict() == {"lr": 0.1, "epochs": 3}
 
 
-def test_login_takes_what_wandb_takes(channel: Channel) -> None:
+def test_login_accepts_arguments_of_wandb(channel: Channel) -> None:
     assert smsweep.login("never", key="k" * 40, relogin=True, host="https://h", timeout=3) is True
     assert channel.lines == []
 
 
-def test_the_module_shows_the_active_runs_config_and_summary(channel: Channel) -> None:
+def test_module_has_config_and_summary_of_the_active_run(channel: Channel) -> None:
     run = smsweep.init()
     assert smsweep.config is run.config
     assert smsweep.summary is run.summary
     assert smsweep.active_run() is run
 
 
-def test_init_twice_is_one_run_and_init_after_finish_another(channel: Channel) -> None:
+def test_init_returns_the_active_run_until_finish(channel: Channel) -> None:
     first = smsweep.init()
     assert smsweep.init() is first
     smsweep.finish()
     assert smsweep.init() is not first
 
 
-def test_the_rows_of_one_run_come_after_those_of_the_run_before(channel: Channel) -> None:
+def test_rows_of_a_run_follow_those_of_the_previous_run(channel: Channel) -> None:
     for fold in range(2):
         with smsweep.init() as run:
             run.log({"fold": fold})
@@ -112,15 +112,13 @@ def test_steps_count_as_in_wandb(channel: Channel, calls: list[dict[str, Any]], 
     assert [record["step"] for record in channel.records] == steps
 
 
-def test_a_step_that_goes_backwards_is_ignored_and_said(
-    channel: Channel, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_decreasing_step_is_ignored_with_a_warning(channel: Channel, capsys: pytest.CaptureFixture[str]) -> None:
     smsweep.log({"x": 1}, step=5)
     smsweep.log({"x": 2}, step=4)
     smsweep.log({"x": 3}, step=3)
     assert channel.rows == [(5, {"x": 1})]
     assert capsys.readouterr().err == (
-        "smsweep: step 4 comes after step 5: ignored, as W&B does; steps must not go backwards\n"
+        "smsweep: step 4 comes after step 5; ignored, as in W&B: steps must not decrease\n"
     )
 
 
@@ -154,9 +152,7 @@ class Level(enum.IntEnum):
         (10**30, 1e30),
     ],
 )
-def test_a_scalar_of_any_kind_is_logged_as_a_plain_value(
-    channel: Channel, value: object, expected: object
-) -> None:
+def test_scalars_of_all_types_become_plain_values(channel: Channel, value: object, expected: object) -> None:
     smsweep.log({"x": value})
     ((_, row),) = channel.rows
     assert (row, type(row["x"])) == ({"x": expected}, type(expected))
@@ -175,7 +171,7 @@ class Hostile:
 @pytest.mark.parametrize(
     "value", [[1], (1,), {1}, b"x", object(), np.array([1, 2]), Hostile(), 1j, 10**400, print]
 )
-def test_anything_else_is_skipped_with_one_warning(
+def test_unsupported_value_is_skipped_with_one_warning(
     channel: Channel, value: object, capsys: pytest.CaptureFixture[str]
 ) -> None:
     smsweep.log({"bad": value, "good": 1})
@@ -185,13 +181,15 @@ def test_anything_else_is_skipped_with_one_warning(
 
 
 @pytest.mark.parametrize("data", [None, 3, "x", [1]])
-def test_data_that_is_no_dict_is_ignored(channel: Channel, data: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_data_that_is_not_a_dict_is_ignored(
+    channel: Channel, data: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     smsweep.log(data)
     assert channel.lines == []
-    assert "log takes a dict, not" in capsys.readouterr().err
+    assert "log accepts a dict, not" in capsys.readouterr().err
 
 
-def test_a_dict_within_itself_is_survived(channel: Channel, capsys: pytest.CaptureFixture[str]) -> None:
+def test_recursive_dict_does_not_raise(channel: Channel, capsys: pytest.CaptureFixture[str]) -> None:
     data: dict[str, Any] = {"x": 1}
     data["self"] = data
     smsweep.log(data)
@@ -215,7 +213,7 @@ def test_a_large_dict_becomes_several_records_of_one_step(channel: Channel) -> N
 
 
 @pytest.mark.parametrize("text", ["x" * 100_000, "🚀" * 100_000, "\x00\x1b\n" * 10_000, "\ud800" * 5_000])
-def test_long_texts_are_cut_to_one_printable_line(channel: Channel, text: str) -> None:
+def test_long_strings_are_cut_to_one_printable_line(channel: Channel, text: str) -> None:
     smsweep.log({text: text})
     (line,) = channel.lines
     assert (line.isascii(), line.isprintable(), len(line) < MAX_RECORD_BYTES) == (True, True, True)
@@ -223,14 +221,14 @@ def test_long_texts_are_cut_to_one_printable_line(channel: Channel, text: str) -
     assert (text.startswith(name), text.startswith(value), len(value) > 100) == (True, True, True)
 
 
-def test_what_the_script_sets_in_the_summary_is_reported(channel: Channel) -> None:
+def test_summary_set_by_the_script_is_reported(channel: Channel) -> None:
     smsweep.init()
     smsweep.summary["best"] = np.float32(0.5)
     smsweep.summary.update({"epochs": 3})
     assert [record["summary"] for record in channel.records] == [{"best": 0.5}, {"epochs": 3}]
 
 
-def test_what_is_logged_later_is_the_summarys_value_again(channel: Channel) -> None:
+def test_logged_value_replaces_summary_set_by_the_script(channel: Channel) -> None:
     smsweep.summary["loss"] = 9
     smsweep.log({"loss": 5, "x": 1})
     smsweep.log({"x": 2})
@@ -244,7 +242,7 @@ def test_the_summary_shows_the_last_logged_values(channel: Channel) -> None:
     assert smsweep.summary.loss == 1
 
 
-def test_a_metric_is_summed_up_and_goes_by_another_as_in_wandb(channel: Channel) -> None:
+def test_define_metric_sets_summary_and_step_metric_as_in_wandb(channel: Channel) -> None:
     smsweep.define_metric("val.*", step_metric="epoch", summary="min,mean")
     smsweep.log({"epoch": 3})
     for loss in (4, 2):
@@ -257,7 +255,7 @@ def test_a_metric_is_summed_up_and_goes_by_another_as_in_wandb(channel: Channel)
     assert (smsweep.summary["val.loss.min"], smsweep.summary["val.loss.mean"]) == (2, 3)
 
 
-def test_what_a_metric_was_defined_as_does_as_another_ones_step(channel: Channel) -> None:
+def test_result_of_define_metric_can_be_a_step_metric(channel: Channel) -> None:
     epoch = smsweep.define_metric("epoch")
     smsweep.define_metric("acc", step_metric=epoch, summary="best", goal="maximize", hidden=True)
     for number, acc in enumerate((3, 4, 2)):
@@ -271,13 +269,13 @@ def test_what_a_metric_was_defined_as_does_as_another_ones_step(channel: Channel
     assert smsweep.summary["acc.best"] == 4
 
 
-def test_a_metric_without_its_step_stays_alone_where_that_is_not_wanted(channel: Channel) -> None:
+def test_step_sync_false_adds_no_step_metric(channel: Channel) -> None:
     smsweep.init().define_metric("loss", step_metric="epoch", step_sync=False)
     smsweep.log({"loss": 1})
     assert channel.rows == [(0, {"loss": 1})]
 
 
-def test_history_holds_one_row_a_step(channel: Channel) -> None:
+def test_history_has_one_row_per_step(channel: Channel) -> None:
     run = smsweep.init()
     run.log({"a": 1}, commit=False)
     run.log({"b": 2})
@@ -285,13 +283,13 @@ def test_history_holds_one_row_a_step(channel: Channel) -> None:
     assert run.history() == [{"_step": 0, "a": 1, "b": 2}, {"_step": 1, "a": 3}]
 
 
-def test_records_carry_the_time_of_the_clock() -> None:
+def test_records_have_the_time_of_the_clock() -> None:
     channel = Channel()
     Run(TRIAL, channel.lines.append, clock=lambda: 1735689600.25).log({"x": 1})
     assert channel.lines == ['@smsweep {"step": 0, "time": 1735689600.250000, "metrics": {"x": 1}}']
 
 
-def test_a_channel_that_fails_does_not_stop_the_script(capsys: pytest.CaptureFixture[str]) -> None:
+def test_write_error_does_not_stop_the_script(capsys: pytest.CaptureFixture[str]) -> None:
     def write(line: str) -> None:
         raise BrokenPipeError("gone")
 
@@ -301,7 +299,7 @@ def test_a_channel_that_fails_does_not_stop_the_script(capsys: pytest.CaptureFix
     assert capsys.readouterr().err.count("metrics cannot be written: BrokenPipeError: gone") == 1
 
 
-def test_trials_in_threads_do_not_see_each_other() -> None:
+def test_trials_in_threads_are_independent() -> None:
     channels = [Channel() for _ in range(4)]
     start = threading.Barrier(4)
 
@@ -325,14 +323,14 @@ def in_a_thread(call: Callable[[], object]) -> None:
     thread.join()
 
 
-def test_a_thread_of_the_only_trials_function_logs_to_it(channel: Channel) -> None:
+def test_thread_of_the_only_function_trial_logs_to_it(channel: Channel) -> None:
     in_a_thread(lambda: api.log({"loss": 1}))
     api.log({"loss": 2})
     assert [record["metrics"] for record in channel.records] == [{"loss": 1}, {"loss": 2}]
     assert [record["step"] for record in channel.records] == [0, 1]
 
 
-def test_a_thread_of_one_of_several_trials_is_told_why_it_cannot_log(
+def test_thread_of_one_of_several_trials_is_warned(
     channel: Channel, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("SMSWEEP_PARAMS_FILE", raising=False)
@@ -345,7 +343,7 @@ def test_a_thread_of_one_of_several_trials_is_told_why_it_cannot_log(
     assert not channel.lines
 
 
-def test_nothing_of_a_trial_is_left_for_the_next() -> None:
+def test_trials_do_not_share_state() -> None:
     first, second = Channel(), Channel()
     with activate(TRIAL, first.lines.append):
         smsweep.init(config={"extra": 1})
@@ -358,15 +356,13 @@ def test_nothing_of_a_trial_is_left_for_the_next() -> None:
 
 @pytest.fixture
 def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A process outside any sweep."""
+    """Run a process outside any sweep."""
     monkeypatch.delenv("SMSWEEP_PARAMS_FILE", raising=False)
     yield
     api.finish()
 
 
-def test_outside_a_sweep_defaults_are_the_config_and_lines_are_for_people(
-    alone: None, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_log_outside_a_sweep_prints_readable_lines(alone: None, capsys: pytest.CaptureFixture[str]) -> None:
     run = smsweep.init(config={"lr": 0.5})
     run.config.lr = 0.25
     run.log({"loss": 1 / 3, "phase": "warm"})
@@ -375,9 +371,9 @@ def test_outside_a_sweep_defaults_are_the_config_and_lines_are_for_people(
     assert capsys.readouterr().out == "step 0: loss=0.333333, phase=warm\nsummary: best=1\n"
 
 
-def test_a_lost_params_file_is_said_and_survived(
+def test_missing_params_file_is_warned_about(
     alone: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("SMSWEEP_PARAMS_FILE", str(tmp_path / "gone.json"))
     assert smsweep.init(config={"lr": 1}).config.lr == 1
-    assert "no trial: " in capsys.readouterr().err
+    assert "the trial's params cannot be read: " in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The zip that the runtime travels as."""
+"""Tests of the zip with the runtime."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ print(hashlib.sha256(runtime_zip()).hexdigest())
 """
 
 
-def test_the_same_files_give_the_same_bytes_in_any_process() -> None:
+def test_runtime_zip_is_reproducible() -> None:
     found = {
         subprocess.run(
             [sys.executable, "-c", HASH.format(also)], capture_output=True, text=True, check=True
@@ -28,7 +28,7 @@ def test_the_same_files_give_the_same_bytes_in_any_process() -> None:
     assert found == {hashlib.sha256(runtime_zip()).hexdigest() + "\n"}
 
 
-def test_it_holds_the_runtime_and_nothing_else_of_smsweep() -> None:
+def test_runtime_zip_has_only_the_runtime() -> None:
     names = zipfile.ZipFile(io.BytesIO(runtime_zip())).namelist()
     sources = {name.removesuffix("c") for name in names}
     assert {"__main__.py", "smsweep/__init__.py", "smsweep/runtime/job/entrypoint.py"} <= sources
@@ -36,12 +36,12 @@ def test_it_holds_the_runtime_and_nothing_else_of_smsweep() -> None:
     assert all(name.startswith("smsweep/runtime/") for name in sources - top)
 
 
-def test_the_rest_of_smsweep_is_refused_inside_a_job_with_a_sentence(job: Job) -> None:
+def test_other_smsweep_modules_in_a_job_raise_a_clear_error(job: Job) -> None:
     done = job.trial({"train.py": "from smsweep import sweep"}).run()
     assert (done.code, "smsweep.sweep is not available inside a job" in done.out) == (1, True)
 
 
-def test_loading_smsweep_imports_nothing_of_it() -> None:
+def test_importing_smsweep_loads_no_submodule() -> None:
     code = "import smsweep, sys; print([name for name in sys.modules if name.startswith('smsweep.')])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

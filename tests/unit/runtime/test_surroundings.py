@@ -1,4 +1,4 @@
-"""What is around a trial's script is found out once, and again when something was installed."""
+"""Tests that the environment info of a script is cached, and updated after an installation."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from pathlib import Path
 import pytest
 
 from smsweep.runtime.job import environment_info
-from smsweep.runtime.job.environment_info import known_surroundings
+from smsweep.runtime.job.environment_info import cached_environment_info
 
 
 @pytest.fixture
 def interpreter(tmp_path: Path) -> str:
-    """That of another Python than this one, with one package."""
+    """The path of another Python, which has one package."""
     (tmp_path / "bin").mkdir()
     (tmp_path / "lib/python3.9/site-packages/numpy-1.2.dist-info").mkdir(parents=True)
     return str(tmp_path / "bin/python")
 
 
-def test_it_is_found_out_once(interpreter: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = known_surroundings(interpreter)
+def test_environment_info_is_cached(interpreter: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = cached_environment_info(interpreter)
     assert (first["python"], first["packages"]) == ("3.9", ["numpy==1.2"])
     monkeypatch.setattr(environment_info, "_packages", lambda folders: pytest.fail("looked again"))
-    assert known_surroundings(interpreter) == first
+    assert cached_environment_info(interpreter) == first
 
 
-def test_what_is_installed_meanwhile_is_seen(interpreter: str, tmp_path: Path) -> None:
-    known_surroundings(interpreter)
+def test_environment_info_is_updated_after_an_installation(interpreter: str, tmp_path: Path) -> None:
+    cached_environment_info(interpreter)
     folder = tmp_path / "lib/python3.9/site-packages"
     (folder / "torch-2.0.dist-info").mkdir()
     os.utime(folder, (1, 1))  # however coarse the clock of the file system
-    assert known_surroundings(interpreter)["packages"] == ["numpy==1.2", "torch==2.0"]
+    assert cached_environment_info(interpreter)["packages"] == ["numpy==1.2", "torch==2.0"]

@@ -1,4 +1,4 @@
-"""No member of a source tarball gets out of its folder."""
+"""Tests that no member of a source tarball leaves its folder."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ UNSAFE = {
 
 @pytest.mark.parametrize("has_filter", [True, False])
 @pytest.mark.parametrize("kind", UNSAFE)
-def test_an_unsafe_member_is_refused_by_name(
+def test_unsafe_member_is_refused_by_name(
     tmp_path: Path, kind: str, has_filter: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not has_filter:  # as on a Python before 3.8.17
@@ -69,14 +69,14 @@ def test_files_folders_modes_and_links_within_are_kept(tmp_path: Path) -> None:
     assert (tmp_path / "code/pkg/train.py").stat().st_mode & 0o111
 
 
-def test_a_broken_tarball_is_the_failure(job: Job) -> None:
+def test_broken_tarball_is_the_failure_reason(job: Job) -> None:
     job.trial({"train.py": ""})
     (job.channel / "source.tar.gz").write_bytes(b"not a tarball")
     assert job.run().code == 1
     assert "source.tar.gz: cannot be unpacked into" in job.failure
 
 
-def test_links_can_be_left_out(tmp_path: Path) -> None:
+def test_links_can_be_skipped(tmp_path: Path) -> None:
     links = [member("out", tarfile.SYMTYPE, "/etc/passwd"), member("in", tarfile.SYMTYPE, "a")]
     unpack(tarball(tmp_path / "x.tar.gz", *links, member("a")), str(tmp_path / "x"), leave_out_links=True)
     assert [path.name for path in (tmp_path / "x").iterdir()] == ["a"]

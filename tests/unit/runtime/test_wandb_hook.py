@@ -1,4 +1,4 @@
-"""What a script tells W&B is reported to the sweep. The oracle tests do the same with W&B itself."""
+"""Tests that a script's W&B metrics reach the sweep. The oracle tests do the same with W&B itself."""
 
 from __future__ import annotations
 
@@ -42,39 +42,39 @@ def records(job: Job, script: str) -> str:
     return job.trial({**WANDB, "train.py": "import wandb\nrun = wandb.Run()\n" + script}).run().out
 
 
-def test_what_wandb_logs_is_reported_and_returned(job: Job) -> None:
+def test_wandb_metrics_are_reported_and_returned(job: Job) -> None:
     found = records(job, "print(run.log({'loss': 1, 'v': {'acc': 2}, 'image': object()}), run.log.__doc__)")
     assert ('"metrics": {"loss": 1, "v.acc": 2}}' in found, found.endswith("returned Log.\n")) == (True, True)
     assert "image" not in found
 
 
-def test_steps_are_those_given_to_wandb(job: Job) -> None:
+def test_steps_equal_those_of_wandb(job: Job) -> None:
     found = records(job, "run.log({'x': 1}, step=5); run.log({'x': 2}, 7); run.log({'x': 3}, commit=True)")
     assert [line.split(",")[0] for line in found.splitlines()] == [f'@smsweep {{"step": {n}' for n in (5, 7, 7)]
 
 
-def test_wandbs_summary_is_reported(job: Job) -> None:
+def test_wandb_summary_is_reported(job: Job) -> None:
     assert '"summary": {"best": 3}}' in records(job, "run.summary['best'] = 3")
 
 
-def test_what_is_put_into_a_nested_summary_is_reported(job: Job) -> None:
+def test_nested_wandb_summary_is_reported(job: Job) -> None:
     found = records(job, "run.summary['acc']['top5'] = 3; run.summary.update({'a': 1, 'b': {'c': 2}})")
     assert '"summary": {"acc.top5": 3}}' in found
     assert '"summary": {"a": 1, "b.c": 2}}' in found
 
 
-def test_what_is_logged_later_takes_the_place_of_what_the_summary_was_told(job: Job) -> None:
+def test_logged_value_replaces_wandb_summary(job: Job) -> None:
     found = records(job, "run.summary['loss'] = 9; run.log({'loss': 5, 'x': 1}); run.log({'x': 2})")
     told = [line.partition('"summary": ')[2] for line in found.splitlines() if "summary" in line]
     assert told == ['{"loss": 9}}', '{"loss": 5}}']
 
 
-def test_a_row_has_the_last_value_of_the_metric_it_goes_by(job: Job) -> None:
+def test_row_has_the_last_value_of_its_step_metric(job: Job) -> None:
     script = "run.define_metric('val/*', step_metric='epoch'); run.log({'epoch': 3}); run.log({'val/loss': 1})"
     assert '"metrics": {"val/loss": 1, "epoch": 3}}' in records(job, script)
 
 
-def test_a_rank_that_the_script_keeps_from_logging_reports_nothing(job: Job) -> None:
+def test_rank_with_disabled_wandb_reports_nothing(job: Job) -> None:
     script = """
 import os
 for rank, mode in ("0", "disabled"), ("1", None), ("1", "disabled"):
@@ -86,26 +86,28 @@ for rank, mode in ("0", "disabled"), ("1", None), ("1", "disabled"):
     assert [line.rpartition(": ")[2] for line in told] == [*['"0 disabled"}}'] * 2, *['"1 None"}}'] * 2]
 
 
-def test_the_sweep_says_what_its_run_is_called(job: Job) -> None:
+def test_sweep_sets_the_run_id(job: Job) -> None:
     found = records(job, "wandb.init(id='mine', project='mine', name='mine'); print(run.sweep_id)")
     assert "init {'id': 's1-7', 'project': 'mine', 'name': 'mine'}" in found  # the sweep has no project
-    assert found.startswith("smsweep: wandb.init(id='mine') is ignored in a sweep, as W&B does; it is s1-7\n")
+    assert found.startswith(
+        "smsweep: wandb.init(id='mine') is ignored in a sweep, as in W&B; the sweep sets s1-7\n"
+    )
     assert found.endswith("s1\n")
 
 
-def test_what_wandb_refuses_is_not_reported(job: Job) -> None:
+def test_values_that_wandb_refuses_are_not_reported(job: Job) -> None:
     found = records(job, "run.log({'raise': 1})")
     assert ("ValueError: wandb's own" in found, "@smsweep" in found) == (True, False)
 
 
-def test_a_wandb_that_looks_different_is_left_alone(job: Job) -> None:
+def test_unknown_wandb_version_is_not_wrapped(job: Job) -> None:
     files = {"wandb/__init__.py": "", "wandb/sdk/__init__.py": "", "wandb/sdk/wandb_run.py": ""}
     done = job.trial({**files, "train.py": "import wandb.sdk.wandb_run; print('fine')"}).run()
     assert "smsweep: cannot follow wandb's metrics" in done.out
     assert done.out.endswith("fine\n")
 
 
-def test_an_images_own_sitecustomize_still_runs(job: Job) -> None:
+def test_sitecustomize_of_the_image_runs(job: Job) -> None:
     (job.channel / "sitecustomize.py").write_text("import sys; sys.mine = 'ran'")
     job.environ["PYTHONPATH"] = str(job.channel)
     assert job.trial({"train.py": "import sys; print(sys.mine)"}).run().out == "ran\n"

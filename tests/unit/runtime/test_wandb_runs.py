@@ -1,4 +1,4 @@
-"""What a script writes for W&B without a server is in the job's output, whole."""
+"""Tests that W&B's offline runs are complete in the job's output."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def init(dir=None):
 
 
 @pytest.mark.parametrize("arguments", ["", "dir='logs'", "dir='.'"])
-def test_a_run_is_in_the_output_wherever_the_script_has_it(job: Job, arguments: str) -> None:
+def test_offline_run_is_copied_to_the_output(job: Job, arguments: str) -> None:
     job.trial({**WANDB, "train.py": f"import wandb; wandb.init({arguments})"}).run()
     runs = sorted(path.name for path in (job.ml / "output/data/wandb").glob("*/*"))
     assert runs == ["files", "run-s1-7.wandb"]
 
 
-def test_files_that_a_run_links_to_are_in_it(job: Job, tmp_path: Path) -> None:
+def test_linked_files_of_a_run_are_copied(job: Job, tmp_path: Path) -> None:
     script = """
 import os, wandb
 run = wandb.init(dir="logs")

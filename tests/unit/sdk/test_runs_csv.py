@@ -138,7 +138,7 @@ def test_of_several_metrics_each_is_read_the_last_value_first(tmp_path: Path) ->
 
 def test_a_table_without_runs_is_told(tmp_path: Path) -> None:
     assert [read(tmp_path, text).warnings for text in ("", "lr,val.loss\n")] == [
-        (f"{tmp_path / 'runs.csv'}: no runs in it",)
+        (f"{tmp_path / 'runs.csv'}: contains no runs",)
     ] * 2
 
 

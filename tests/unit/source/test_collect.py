@@ -19,7 +19,7 @@ def names_in(root: Path) -> list[str]:
     return [file.name for file in collect(root)]
 
 
-def test_files_come_by_ascending_name_with_size_and_mode(tmp_path: Path) -> None:
+def test_files_are_sorted_with_size_and_mode(tmp_path: Path) -> None:
     write(tmp_path, "train.py", "lib/run.sh", "lib-x")
     (tmp_path / "lib/run.sh").chmod(0o755)
     assert [(file.name, file.size, file.is_executable) for file in collect(tmp_path)] == [
@@ -37,47 +37,47 @@ def test_files_come_by_ascending_name_with_size_and_mode(tmp_path: Path) -> None
         *(".smsweep/store.db", "wandb/run-20260101_000000-abc/x", "a/wandb/settings", "wandb/offline-run-1/x"),
     ],
 )
-def test_keys_caches_and_old_logs_never_travel(tmp_path: Path, name: str) -> None:
+def test_keys_caches_and_old_logs_are_excluded(tmp_path: Path, name: str) -> None:
     write(tmp_path, "train.py", name)
     write(tmp_path, ".smsweepignore", text="!*\n!*/\n")
     assert names_in(tmp_path) == [".smsweepignore", "train.py"]
 
 
-def test_a_virtual_environment_of_any_name_stays_behind(tmp_path: Path) -> None:
+def test_virtual_environments_are_excluded(tmp_path: Path) -> None:
     write(tmp_path, "train.py", "env39/pyvenv.cfg", "env39/bin/python")
     assert names_in(tmp_path) == ["train.py"]
 
 
-def test_a_module_called_wandb_travels(tmp_path: Path) -> None:
+def test_module_named_wandb_is_included(tmp_path: Path) -> None:
     write(tmp_path, "wandb/__init__.py", "wandb/run.py")
     assert names_in(tmp_path) == ["wandb/__init__.py", "wandb/run.py"]
 
 
-def test_smsweepignore_wins_over_gitignore_at_any_level(tmp_path: Path) -> None:
+def test_smsweepignore_overrides_gitignore_at_any_level(tmp_path: Path) -> None:
     write(tmp_path, "a/model.bin", "a/notes.md", "b/x.csv")
     write(tmp_path, ".gitignore", "a/.gitignore", text="*.bin\n*.csv\n")
     write(tmp_path, ".smsweepignore", text="!model.bin\n*.md\n.*ignore\n")
     assert names_in(tmp_path) == ["a/model.bin"]
 
 
-def test_requirements_are_carried_even_if_git_ignores_them(tmp_path: Path) -> None:
+def test_requirements_are_included_if_git_ignores_them(tmp_path: Path) -> None:
     write(tmp_path, "requirements.txt", "a/requirements.txt", "notes.txt")
     write(tmp_path, ".gitignore", text="*.txt\n.gitignore\n")
     assert names_in(tmp_path) == ["requirements.txt"]
 
 
-def test_requirements_stay_behind_if_smsweepignore_says_so(tmp_path: Path) -> None:
+def test_requirements_are_excluded_by_smsweepignore(tmp_path: Path) -> None:
     write(tmp_path, "requirements.txt", "train.py")
     write(tmp_path, ".smsweepignore", text="requirements.txt\n.smsweepignore\n")
     assert names_in(tmp_path) == ["train.py"]
 
 
-def test_folders_named_by_the_caller_are_left_out(tmp_path: Path) -> None:
+def test_folders_in_leave_out_are_excluded(tmp_path: Path) -> None:
     write(tmp_path, "train.py", "state/store.db")
     assert [file.name for file in collect(tmp_path, leave_out=[tmp_path / "state"])] == ["train.py"]
 
 
-def test_a_link_stands_for_its_content(tmp_path: Path) -> None:
+def test_link_is_replaced_by_its_content(tmp_path: Path) -> None:
     write(tmp_path, "lib/a.py", text="abc")
     (tmp_path / "one.py").symlink_to("lib/a.py")
     (tmp_path / "pkg").symlink_to("lib")
@@ -88,20 +88,20 @@ def test_a_link_stands_for_its_content(tmp_path: Path) -> None:
     ]
 
 
-def test_a_file_that_is_open_in_emacs_stops_nothing(tmp_path: Path) -> None:
+def test_emacs_lock_file_is_ignored(tmp_path: Path) -> None:
     write(tmp_path, "train.py")
     (tmp_path / ".#train.py").symlink_to("me@laptop.4711:1795629646")
     assert names_in(tmp_path) == ["train.py"]
 
 
-def test_a_source_folder_may_be_a_link(tmp_path: Path) -> None:
+def test_source_folder_can_be_a_link(tmp_path: Path) -> None:
     write(tmp_path, "real/train.py")
     (tmp_path / "link").symlink_to("real")
     assert names_in(tmp_path / "link") == ["train.py"]
 
 
 @pytest.mark.parametrize("target", ["secrets.env", ".aws/credentials", ".aws"])
-def test_a_link_to_a_key_does_not_carry_it(tmp_path: Path, target: str) -> None:
+def test_link_to_a_key_is_excluded(tmp_path: Path, target: str) -> None:
     write(tmp_path, "train.py", "secrets.env", ".aws/credentials")
     (tmp_path / "settings").symlink_to(target)
     assert names_in(tmp_path) == ["train.py"]
@@ -111,33 +111,33 @@ def test_a_link_to_a_key_does_not_carry_it(tmp_path: Path, target: str) -> None:
     ("target", "message"),
     [
         ("../outside", "leads out of the source"),
-        ("gone", "leads nowhere"),
-        ("link", "leads nowhere"),
-        (".", "back"),
+        ("gone", "the link is broken"),
+        ("link", "the link is broken"),
+        (".", "a folder above it"),
     ],
 )
-def test_a_link_that_cannot_be_packed_is_named(tmp_path: Path, target: str, message: str) -> None:
+def test_link_that_cannot_be_packed_is_reported(tmp_path: Path, target: str, message: str) -> None:
     write(tmp_path, "src/train.py", "outside")
     (tmp_path / "src/link").symlink_to(target)
     with pytest.raises(SourceError, match=rf"src/link: .*{message}"):
         collect(tmp_path / "src")
 
 
-def test_a_link_back_from_deeper_down_is_named(tmp_path: Path) -> None:
+def test_link_to_a_parent_folder_is_reported(tmp_path: Path) -> None:
     write(tmp_path, "a/b/train.py")
     (tmp_path / "a/b/up").symlink_to(tmp_path / "a")
-    with pytest.raises(SourceError, match=r"a/b/up: the link leads back"):
+    with pytest.raises(SourceError, match=r"a/b/up: the link leads to a folder above it"):
         collect(tmp_path)
 
 
-def test_an_ignored_link_may_lead_anywhere(tmp_path: Path) -> None:
+def test_ignored_link_can_lead_anywhere(tmp_path: Path) -> None:
     write(tmp_path, "src/train.py", "outside/data.bin")
     (tmp_path / "src/data").symlink_to("../outside")
     write(tmp_path, "src/.smsweepignore", text="data/\n")
     assert names_in(tmp_path / "src") == [".smsweepignore", "train.py"]
 
 
-def test_links_that_multiply_meet_the_cap(tmp_path: Path) -> None:
+def test_multiplying_links_exceed_the_limit(tmp_path: Path) -> None:
     (tmp_path / "level0").mkdir()
     for level in range(1, 40):
         folder = tmp_path / f"level{level}"
@@ -148,7 +148,7 @@ def test_links_that_multiply_meet_the_cap(tmp_path: Path) -> None:
         collect(tmp_path, max_entries=1000)
 
 
-def test_many_files_are_told_as_each_trial_unpacks_them(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_many_files_are_warned_about(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "data").mkdir()
     for number in range(MANY_FILES):
         (tmp_path / "data" / str(number)).touch()
@@ -158,17 +158,17 @@ def test_many_files_are_told_as_each_trial_unpacks_them(tmp_path: Path, caplog: 
     collect(tmp_path)
     (said,) = caplog.messages
     assert said.startswith(
-        f"each trial unpacks 5,001 files of {tmp_path}, many of them in data/; if the script can"
+        f"each trial unpacks 5,001 files of {tmp_path}, many of them in data/; exclude what the script "
     )
 
 
-def test_a_pipe_is_named(tmp_path: Path) -> None:
+def test_pipe_is_reported(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(SourceError, match=r"pipe: is a pipe, socket or device"):
         collect(tmp_path)
 
 
-def test_a_socket_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_socket_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # a socket's path may have 100 characters or so
     with socket.socket(socket.AF_UNIX) as server:
         server.bind("sock")
@@ -176,19 +176,19 @@ def test_a_socket_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
             collect(tmp_path)
 
 
-def test_a_name_that_is_not_utf8_is_named(tmp_path: Path) -> None:
+def test_non_utf8_name_is_reported(tmp_path: Path) -> None:
     (tmp_path / os.fsdecode(b"caf\xe9.py")).write_text("x")
     with pytest.raises(SourceError, match=r"udce9.py': the name is not UTF-8"):
         collect(tmp_path)
 
 
-def test_an_ignore_file_that_is_not_text_is_named(tmp_path: Path) -> None:
+def test_binary_ignore_file_is_reported(tmp_path: Path) -> None:
     (tmp_path / ".smsweepignore").write_bytes(b"\xff\xfe\0")
     with pytest.raises(SourceError, match=r"\.smsweepignore: cannot be read as UTF-8"):
         collect(tmp_path)
 
 
-def test_too_much_names_the_biggest_offenders_and_the_cure(tmp_path: Path) -> None:
+def test_too_large_source_names_largest_entries_and_fix(tmp_path: Path) -> None:
     write(tmp_path, "train.py", "src/small.py")
     write(tmp_path, "model.bin", text="x" * 40_000)
     for number in range(20):
@@ -196,33 +196,33 @@ def test_too_much_names_the_biggest_offenders_and_the_cure(tmp_path: Path) -> No
     with pytest.raises(SourceError) as caught:
         collect(tmp_path, max_bytes=1024)
     assert str(caught.value).startswith(
-        f"{tmp_path}: the source is 98 KiB and may be 1.0 KiB; "
-        "biggest: src/data/images/ (59 KiB), model.bin (39 KiB), "
+        f"{tmp_path}: the source is 98 KiB, more than 1.0 KiB; "
+        "largest: src/data/images/ (59 KiB), model.bin (39 KiB), "
     )
-    assert f"add a line for what the script does not need to {tmp_path / '.smsweepignore'}" in str(caught.value)
+    assert f"add what the script does not need to {tmp_path / '.smsweepignore'}" in str(caught.value)
 
 
-def test_an_empty_source_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="nothing to pack"):
+def test_empty_source_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="the source is empty"):
         collect(tmp_path)
 
 
-def test_a_missing_source_is_named(tmp_path: Path) -> None:
+def test_missing_source_is_reported(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"nowhere: no such source folder"):
         collect(tmp_path / "nowhere")
 
 
-def test_a_file_is_no_source(tmp_path: Path) -> None:
+def test_file_as_source_is_refused(tmp_path: Path) -> None:
     write(tmp_path, "train.py")
     with pytest.raises(SourceError, match=r"train.py: is a file"):
         collect(tmp_path / "train.py")
 
 
-def test_a_bottomless_tree_is_named(tmp_path: Path) -> None:
+def test_too_deep_tree_is_reported(tmp_path: Path) -> None:
     write(tmp_path, "a/" * 100 + "x")
     assert names_in(tmp_path) == ["a/" * 100 + "x"]
     write(tmp_path, "a/" * 101 + "x")
-    with pytest.raises(SourceError, match="a: lies more than 100 folders deep"):
+    with pytest.raises(SourceError, match="a: is more than 100 folders deep"):
         collect(tmp_path)
 
 
@@ -236,5 +236,5 @@ def test_a_bottomless_tree_is_named(tmp_path: Path) -> None:
         (2 * 1024**4, "2.0 TiB"),
     ],
 )
-def test_sizes_read_well(n_bytes: int, shown: str) -> None:
+def test_sizes_have_readable_units(n_bytes: int, shown: str) -> None:
     assert human_size(n_bytes) == shown

@@ -46,7 +46,7 @@ def source(tmp_path: Path) -> Iterator[Path]:
 
 @settings(max_examples=60, deadline=None)
 @given(tree=trees, order=st.randoms(use_true_random=False), umask=st.sampled_from((0o022, 0o077, 0o002)))
-def test_the_same_content_gives_the_same_bytes_whatever_made_it(
+def test_equal_content_gives_equal_bytes(
     tree: dict[tuple[str, str], tuple[bytes, bool]], order: random.Random, umask: int
 ) -> None:
     listing = [(f"{folder}x{name}", content) for (folder, name), content in tree.items()]
@@ -64,7 +64,7 @@ def test_the_same_content_gives_the_same_bytes_whatever_made_it(
 
 @settings(max_examples=60, deadline=None)
 @given(tree=trees)
-def test_what_is_packed_comes_out_equal(tree: dict[tuple[str, str], tuple[bytes, bool]]) -> None:
+def test_packed_files_unpack_equal(tree: dict[tuple[str, str], tuple[bytes, bool]]) -> None:
     listing = [(f"{folder}x{name}", content) for (folder, name), content in tree.items()]
     with TemporaryDirectory() as folder:
         files = make_tree(Path(folder, "a"), listing, mtime=1)
@@ -82,7 +82,7 @@ def test_what_is_packed_comes_out_equal(tree: dict[tuple[str, str], tuple[bytes,
 
 
 @pytest.mark.parametrize("change", ["content", "name", "mode"])
-def test_another_source_has_another_hash(source: Path, change: str) -> None:
+def test_different_sources_have_different_hashes(source: Path, change: str) -> None:
     before = hash_files(collect(source))
     if change == "content":
         (source / "train.py").write_text("print('hollo')\n")
@@ -93,12 +93,12 @@ def test_another_source_has_another_hash(source: Path, change: str) -> None:
     assert hash_files(collect(source)) != before
 
 
-def test_the_hash_of_a_source_never_changes_between_versions(source: Path) -> None:
-    """Sweeps, S3 keys and tags hold it: whoever changes it orphans every bundle there is."""
+def test_hash_is_stable_between_versions(source: Path) -> None:
+    """Sweeps, S3 keys and tags contain the hash: a change makes all existing bundles unusable."""
     assert hash_files(collect(source)) == "469037d632ad50b9d10ca86cb022ffbe1b6fea2f1b75c22b9d0411b1a6476690"
 
 
-def test_the_archive_tells_nothing_of_this_machine(source: Path, tmp_path: Path) -> None:
+def test_archive_has_no_data_of_this_machine(source: Path, tmp_path: Path) -> None:
     bundle = pack(collect(source), tmp_path / "bundles")
     with tarfile.open(bundle.path) as tar:
         headers = [(m.name, m.mode, m.mtime, m.uid, m.gid, m.uname, m.gname) for m in tar]
@@ -106,40 +106,40 @@ def test_the_archive_tells_nothing_of_this_machine(source: Path, tmp_path: Path)
     assert bundle.path.read_bytes()[3:8] == b"\0\0\0\0\0"  # gzip: no flags (so no file name), no time
 
 
-def test_packing_writes_what_hashing_promised(source: Path, tmp_path: Path) -> None:
+def test_pack_and_hash_files_give_the_same_hash(source: Path, tmp_path: Path) -> None:
     bundle = pack(collect(source), tmp_path / "bundles")
     assert bundle.hash == hash_files(collect(source)) == content_hash(bundle.members)
     assert [path.name for path in (tmp_path / "bundles").iterdir()] == [f"{bundle.hash}.tar.gz"]
 
 
-def test_an_intact_bundle_is_kept(source: Path, tmp_path: Path) -> None:
+def test_intact_bundle_is_reused(source: Path, tmp_path: Path) -> None:
     first = pack(collect(source), tmp_path / "bundles")
     inode = first.path.stat().st_ino
     assert pack(collect(source), tmp_path / "bundles").path.stat().st_ino == inode
 
 
-def test_a_damaged_bundle_is_replaced(source: Path, tmp_path: Path) -> None:
+def test_damaged_bundle_is_replaced(source: Path, tmp_path: Path) -> None:
     bundle = pack(collect(source), tmp_path / "bundles")
     bundle.path.write_bytes(bundle.path.read_bytes()[:-20])
     assert open_bundle(pack(collect(source), tmp_path / "bundles").path) == bundle
 
 
 @pytest.mark.parametrize("data", [b"longer than it was\n", b"shorter"])
-def test_a_file_whose_size_changed_since_it_was_listed_is_named(source: Path, tmp_path: Path, data: bytes) -> None:
+def test_file_with_changed_size_is_reported(source: Path, tmp_path: Path, data: bytes) -> None:
     files = collect(source)
     (source / "train.py").write_bytes(data)
-    with pytest.raises(SourceError, match=r"train.py: changed or went away"):
+    with pytest.raises(SourceError, match=r"train.py: changed or was removed"):
         pack(files, tmp_path / "bundles")
 
 
-def test_a_file_written_while_it_is_read_is_named(source: Path) -> None:
+def test_file_written_while_it_is_read_is_reported(source: Path) -> None:
     (file,) = (file for file in collect(source) if file.name == "train.py")
-    with pytest.raises(SourceError, match=r"train.py: changed or went away"), open_listed(file) as reader:
+    with pytest.raises(SourceError, match=r"train.py: changed or was removed"), open_listed(file) as reader:
         reader.read(file.size)
         (source / "train.py").write_bytes(b"x" * file.size)
 
 
-def test_what_is_hashed_is_what_is_packed(source: Path, tmp_path: Path) -> None:
+def test_hashed_content_is_packed_content(source: Path, tmp_path: Path) -> None:
     files = collect(source)
     (source / "train.py").write_bytes(b"print('jello')\n")  # as long as before
     bundle = pack(files, tmp_path / "bundles")
@@ -150,7 +150,7 @@ def test_what_is_hashed_is_what_is_packed(source: Path, tmp_path: Path) -> None:
 SECRET = "token = '" + "q7Zr2Lw9Xc4Vb6Nm1Kj8" + "'\n"  # in two pieces: the project's own source is scanned too
 
 
-def test_what_is_searched_for_secrets_is_what_is_packed(source: Path, tmp_path: Path) -> None:
+def test_scanned_content_is_packed_content(source: Path, tmp_path: Path) -> None:
     (source / "train.py").write_text("#" * (len(SECRET) - 1) + "\n")
     files = collect(source)
     (source / "train.py").write_text(SECRET)  # as long as before
@@ -161,27 +161,27 @@ def test_what_is_searched_for_secrets_is_what_is_packed(source: Path, tmp_path: 
     assert not (tmp_path / "bundles").exists()
 
 
-def test_secrets_found_elsewhere_are_told_of_together_with_those_in_files(source: Path, tmp_path: Path) -> None:
+def test_secrets_in_configs_and_files_are_reported_together(source: Path, tmp_path: Path) -> None:
     (source / "train.py").write_text(SECRET)
     with pytest.raises(SourceError, match=r"(?s)job\.yaml:1: .*train\.py:1: "):
         pack(collect(source), tmp_path / "bundles", found=scan_text("job.yaml", SECRET))
 
 
-def test_a_file_that_may_hold_secrets_is_packed_with_them(source: Path, tmp_path: Path) -> None:
+def test_file_that_may_hold_secrets_is_packed(source: Path, tmp_path: Path) -> None:
     (source / "train.py").write_text(SECRET)
     files = [replace(file, may_hold_secrets=True) for file in collect(source)]
     assert pack(files, tmp_path / "bundles").hash == hash_files(files)
 
 
-def test_a_file_that_vanishes_is_named_and_leaves_nothing(source: Path, tmp_path: Path) -> None:
+def test_removed_file_is_reported_and_leaves_no_bundle(source: Path, tmp_path: Path) -> None:
     files = collect(source)
     (source / "train.py").unlink()
-    with pytest.raises(SourceError, match=r"train.py: changed or went away"):
+    with pytest.raises(SourceError, match=r"train.py: changed or was removed"):
         pack(files, tmp_path / "new" / "bundles")
     assert not (tmp_path / "new").exists()
 
 
-def test_a_file_that_cannot_be_read_is_named(source: Path, tmp_path: Path) -> None:
+def test_unreadable_file_is_reported(source: Path, tmp_path: Path) -> None:
     files = collect(source)
     (source / "train.py").unlink()
     (source / "train.py").mkdir()
@@ -189,14 +189,14 @@ def test_a_file_that_cannot_be_read_is_named(source: Path, tmp_path: Path) -> No
         hash_files(files)
 
 
-def test_a_folder_that_cannot_be_written_is_named(source: Path, tmp_path: Path) -> None:
+def test_unwritable_folder_is_reported(source: Path, tmp_path: Path) -> None:
     (tmp_path / "bundles").write_text("in the way")
     with pytest.raises(SourceError, match=r"bundles: the source bundle cannot be written"):
         pack(collect(source), tmp_path / "bundles")
 
 
 @pytest.mark.slow
-def test_packing_holds_a_piece_of_a_file_at_a_time(tmp_path: Path) -> None:
+def test_packing_needs_little_memory(tmp_path: Path) -> None:
     (tmp_path / "source").mkdir()
     with (tmp_path / "source/big.bin").open("wb") as file:
         file.truncate(64 * 1024**2)

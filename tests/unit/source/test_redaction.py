@@ -14,7 +14,7 @@ RNG = random.Random(7)
 TOKEN = "".join(RNG.choices(string.ascii_letters + string.digits, k=34))
 
 
-def test_only_what_a_name_calls_secret_is_worth_masking() -> None:
+def test_only_variables_with_secret_names_are_masked() -> None:
     environ = {
         "WANDB_API_KEY": "a" * 20 + TOKEN,
         "HF_TOKEN": TOKEN,
@@ -37,20 +37,20 @@ def test_only_what_a_name_calls_secret_is_worth_masking() -> None:
     )
 
 
-def test_a_password_in_a_url_is_worth_masking() -> None:
+def test_password_in_a_url_is_masked() -> None:
     assert environment_secrets({"DATABASE": f"postgresql://me:{TOKEN[:10]}@db.corp/x"}) == (TOKEN[:10],)
 
 
-def test_what_is_known_to_be_a_secret_may_be_short() -> None:
+def test_known_secret_can_be_short() -> None:
     assert environment_secrets({"A": "hunter2", "B": "abc"}, also=["hunter2", "abc"]) == ("hunter2",)
 
 
-def test_a_secret_number_is_not_taken_for_a_part_of_another() -> None:
+def test_numeric_secret_is_not_masked_inside_another_number() -> None:
     said = 'pin 20261124, loss 0.20261124, {"x": 20261124.5, "n": 120261124}'
     assert redact(said, ("20261124",)) == said.replace("pin 20261124", "pin ***")
 
 
-def test_a_megabyte_of_log_is_masked_in_no_time() -> None:
+def test_megabyte_of_log_is_masked_quickly() -> None:
     line = "step 12: loss=0.25 https://wandb.ai/me/p/runs/x 3f786850e387550fdab836ed7e6dc881de23001b hf_x sk-\n"
     text = line * (2**20 // len(line))
     started = time.process_time()
@@ -77,33 +77,33 @@ def test_a_megabyte_of_log_is_masked_in_no_time() -> None:
     ],
     ids=lambda piece: piece[:16],
 )
-def test_a_hostile_megabyte_of_log_is_masked_in_two_seconds(piece: str) -> None:
+def test_hostile_megabyte_of_log_is_masked_in_two_seconds(piece: str) -> None:
     text = piece * (2**20 // len(piece))
     started = time.process_time()
     redact(text, (f"{TOKEN}xyz",))
     assert time.process_time() - started < 2
 
 
-def test_a_json_web_token_is_masked_wherever_it_begins_and_however_long_it_is() -> None:
+def test_json_web_token_of_any_length_is_masked() -> None:
     for before in ("", "-", "token-", "x=", "é"):
         for length in (20, 12_000):
             token = ".".join("eyJ" + (TOKEN * length)[:length] for _ in range(3))
             assert redact(f"{before}{token} end") == f"{before}*** end"
 
 
-def test_a_lone_surrogate_beside_a_token_does_not_keep_it_from_being_masked() -> None:
+def test_token_next_to_a_lone_surrogate_is_masked() -> None:
     assert redact(f"\ud800 eyJ{TOKEN}.eyJ{TOKEN}.{TOKEN}") == "\ud800 ***"
 
 
-def test_a_secret_that_begins_like_another_is_masked_whole() -> None:
+def test_secret_with_another_secret_as_prefix_is_masked() -> None:
     assert redact(f"a {TOKEN} b {TOKEN}xyz c", (TOKEN, f"{TOKEN}xyz")) == "a *** b *** c"
 
 
-def test_known_shapes_are_masked_without_being_told_of() -> None:
+def test_values_with_the_form_of_a_secret_are_masked() -> None:
     assert redact(f"logged in with hf_{TOKEN}!") == "logged in with ***!"
 
 
-def test_an_ordinary_log_line_stays_as_it_is() -> None:
+def test_ordinary_log_line_is_not_changed() -> None:
     line = "epoch 3: loss=0.123 lr=1e-3 tokens/s=12345 commit 3f786850e387550fdab836ed7e6dc881de23001b"
     assert redact(line, ("another secret",)) == line
 
@@ -116,7 +116,7 @@ def test_masking_keeps_the_number_of_lines() -> None:
 
 
 @given(secret=st.text(min_size=8, max_size=30), before=st.text(max_size=20), after=st.text(max_size=20))
-def test_a_known_secret_is_masked_however_it_is_spelled(secret: str, before: str, after: str) -> None:
+def test_known_secret_is_masked_in_all_notations(secret: str, before: str, after: str) -> None:
     for spelling in (
         secret,
         json.dumps(secret)[1:-1],

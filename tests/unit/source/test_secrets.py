@@ -1,4 +1,4 @@
-"""Every secret here is drawn anew: none stands in this file."""
+"""Tests of the search for secrets. All secrets are generated, so that this file contains none."""
 
 import base64
 import random
@@ -124,7 +124,7 @@ CANARIES = [
 
 
 @pytest.mark.parametrize(("name", "text", "secret", "key", "kind"), CANARIES, ids=lambda value: "")
-def test_a_secret_is_found_and_never_told(name: str, text: str, secret: str, key: str, kind: str) -> None:
+def test_secret_is_found_and_not_shown(name: str, text: str, secret: str, key: str, kind: str) -> None:
     (finding,) = scan_text(name, f"first line\n{text}\n")
     assert finding.key == key
     assert kind in finding.kind
@@ -136,7 +136,7 @@ def test_a_secret_is_found_and_never_told(name: str, text: str, secret: str, key
         assert secret[-12:] not in told
 
 
-def test_what_is_known_to_be_secret_is_found_whatever_it_looks_like() -> None:
+def test_known_secret_is_found_in_any_form() -> None:
     for value in ("hf_abcdefgh12345678", "my-example-password"):
         assert len(scan_text("notes.md", f"see {value} there", known=[value])) == 1
 
@@ -180,11 +180,11 @@ NOT_SECRETS = [
 
 
 @pytest.mark.parametrize(("name", "text"), NOT_SECRETS, ids=lambda value: "")
-def test_what_only_resembles_a_secret_is_let_pass(name: str, text: str) -> None:
+def test_values_similar_to_secrets_are_not_found(name: str, text: str) -> None:
     assert scan_text(name, text) == []
 
 
-def test_the_project_itself_holds_none() -> None:
+def test_project_files_have_no_secrets() -> None:
     root = Path(__file__).parents[3]
     texts = (*root.glob("smsweep/**/*.py"), *root.glob("tests/**/*.py"), *root.glob("docs/*.md"))
     assert [finding for path in texts for finding in scan_text(path.name, path.read_text())] == []
@@ -198,21 +198,21 @@ def test_the_project_itself_holds_none() -> None:
         f'    // smsweep:allow-secret\n    "api_key": "{GENERIC}"',
     ],
 )
-def test_a_line_may_be_allowed(text: str) -> None:
+def test_line_can_be_allowed(text: str) -> None:
     assert scan_text("train.py", text) == []
 
 
-def test_allowing_one_line_allows_no_other() -> None:
+def test_allow_comment_applies_to_one_line() -> None:
     text = f'a_token = "{GENERIC}"  # smsweep: allow-secret\nb_token = "{GENERIC}"\n'
     assert [finding.key for finding in scan_text("train.py", text)] == ["b_token"]
 
 
-def test_each_secret_is_found_once_in_order_of_lines() -> None:
+def test_secrets_are_found_once_in_order_of_lines() -> None:
     text = f'api_key = "{HUGGING_FACE}"\nWANDB_API_KEY = "{HEX}"\ntoken = "{GITHUB}"\n'
     assert [finding.line for finding in scan_text("train.py", text)] == [1, 2, 3]
 
 
-def test_a_secret_used_as_a_key_is_not_told_as_one() -> None:
+def test_secret_as_a_key_is_not_shown() -> None:
     text = f'names = {{"{HUGGING_FACE}": "{GITHUB}", "{GENERIC}": "{WANDB_NEW}"}}'
     told = "".join(str(finding) for finding in scan_text("train.py", text))
     assert HUGGING_FACE not in told
@@ -221,7 +221,7 @@ def test_a_secret_used_as_a_key_is_not_told_as_one() -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(before=st.text(max_size=60), after=st.text(max_size=60), name=st.sampled_from(("a.py", "a.yaml", "a")))
-def test_no_text_around_a_secret_makes_it_told(before: str, after: str, name: str) -> None:
+def test_text_around_a_secret_never_shows_it(before: str, after: str, name: str) -> None:
     for finding in scan_text(name, f'{before}"{HUGGING_FACE}" {after}'):
         assert HUGGING_FACE[3:] not in repr(finding)
 
@@ -243,7 +243,7 @@ def test_no_text_around_a_secret_makes_it_told(before: str, after: str, name: st
     ],
     ids=lambda text: text[:12],
 )
-def test_a_hostile_mebibyte_is_scanned_in_moments(text: str) -> None:
+def test_hostile_mebibyte_is_scanned_quickly(text: str) -> None:
     started = time.perf_counter()
     scan_text("a.yaml", text)
     assert time.perf_counter() - started < 15
@@ -251,7 +251,7 @@ def test_a_hostile_mebibyte_is_scanned_in_moments(text: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("between", ["\n", " "], ids=("many lines", "one line"))
-def test_a_mebibyte_of_secrets_is_scanned_in_moments(between: str) -> None:
+def test_mebibyte_of_secrets_is_scanned_quickly(between: str) -> None:
     piece = f'token = "{GENERIC}"{between}'
     started = time.perf_counter()
     assert len(scan_text("a.py", piece * (2**20 // len(piece)))) > 10_000
@@ -265,21 +265,21 @@ def findings_in(data: bytes, known: Sequence[str] = (), *, piece: int = 2**24) -
     return scan.findings()
 
 
-def test_files_are_scanned_by_their_names() -> None:
+def test_file_name_selects_the_rules() -> None:
     (finding,) = findings_in(f"\ntoken={GENERIC}".encode())
     assert (finding.file, finding.line) == ("file.txt", 2)
 
 
-def test_a_binary_file_is_not_scanned() -> None:
+def test_binary_file_is_not_scanned() -> None:
     assert findings_in(b"\0\1\2" + f"token={GENERIC}".encode()) == []
 
 
-def test_a_text_of_another_encoding_is_scanned() -> None:
+def test_text_in_another_encoding_is_scanned() -> None:
     assert findings_in(b"caf\xe9\n" + f"token={GENERIC}".encode()) != []
     assert findings_in(f"token={GENERIC}".encode("utf-16")) != []
 
 
-def test_a_big_file_is_scanned_at_its_beginning() -> None:
+def test_start_of_a_large_file_is_scanned() -> None:
     secret = f"token={GENERIC}\n".encode()
     assert len(findings_in(secret + b"x\n" * 2**20 + secret)) == 1
 
@@ -288,12 +288,12 @@ KNOWN = "horse-battery-staple"
 
 
 @pytest.mark.parametrize("piece", [1, 7, 2**24])
-def test_a_known_secret_is_found_in_what_is_no_text(piece: int) -> None:
+def test_known_secret_is_found_in_a_binary_file(piece: int) -> None:
     data = b"\0\n\0\n" + KNOWN.encode() + b"\n" + KNOWN.encode()
     assert [finding.line for finding in findings_in(data, [KNOWN, "another"], piece=piece)] == [3]
 
 
-def test_a_known_secret_is_found_far_behind_a_texts_beginning() -> None:
+def test_known_secret_is_found_far_into_a_text() -> None:
     allowed = f"{KNOWN}  # smsweep: allow-secret\n".encode()
     far = b"x\n" * 2**20
     (finding,) = findings_in(far + KNOWN.encode(), [KNOWN], piece=2**14)
@@ -301,11 +301,11 @@ def test_a_known_secret_is_found_far_behind_a_texts_beginning() -> None:
     assert findings_in(allowed + far, [KNOWN], piece=2**14) == []
 
 
-def test_no_finding_stops_nothing() -> None:
+def test_no_finding_raises_nothing() -> None:
     refuse_secrets([])
 
 
-def test_a_refusal_names_the_places_and_the_cure() -> None:
+def test_refusal_names_locations_and_fix() -> None:
     findings = scan_text("job.yaml", f"environment:\n  WANDB_API_KEY: {HEX}\n  HF_TOKEN: {HUGGING_FACE}\n")
     with pytest.raises(SourceError) as caught:
         refuse_secrets(findings)
@@ -314,7 +314,7 @@ def test_a_refusal_names_the_places_and_the_cure() -> None:
     assert "`secrets:` in job.yaml" in str(caught.value)
 
 
-def test_a_long_refusal_is_cut() -> None:
+def test_long_refusal_is_cut() -> None:
     with pytest.raises(SourceError, match="and 5 more"):
         refuse_secrets(scan_text("a.py", f'token = "{GENERIC}"\n' * 25))
 
@@ -328,10 +328,10 @@ def test_a_long_refusal_is_cut() -> None:
         f"parameters: {{my_token: {{values: [{HEX}]}}}}",
     ],
 )
-def test_a_secret_as_a_sweeps_parameter_is_found(text: str) -> None:
+def test_secret_as_sweep_parameter_is_found(text: str) -> None:
     assert [finding.line for finding in scan_text("sweep config", text)] == [text.count("\n") + 1]
 
 
-def test_a_known_secret_is_found_whatever_it_looks_like() -> None:
+def test_known_secret_is_found_in_sweep_files() -> None:
     (finding,) = scan_text("train.py", "a = 1\n# it was horse-battery-staple\n", ["horse-battery-staple"])
     assert str(finding) == "train.py:2: ***: looks like a secret that this machine knows"

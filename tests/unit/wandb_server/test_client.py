@@ -1,4 +1,4 @@
-"""Asking W&B's server: what is understood, and what an error says."""
+"""Tests of the client of W&B's server and its error messages."""
 
 from __future__ import annotations
 
@@ -30,28 +30,28 @@ def served() -> Iterator[FakeWandb]:
         ("https://wandb.ai/team/digits/sweeps/abcd1234?nw=nwuserme", "team/digits/abcd1234"),
     ],
 )
-def test_a_path_may_leave_out_what_is_known(text: str, place: str) -> None:
+def test_path_can_omit_known_parts(text: str, place: str) -> None:
     assert str(parse_path(text, "mine", "me")) == place
 
 
 @pytest.mark.parametrize("text", ["", "a/b/c/d/e"])
-def test_what_is_no_path_is_an_error(text: str) -> None:
-    with pytest.raises(UsageError, match="write entity/project/ID"):
+def test_invalid_path_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="use entity/project/ID"):
         parse_path(text, "mine", "me")
 
 
-def test_a_project_is_needed() -> None:
-    with pytest.raises(UsageError, match="of which project"):
+def test_missing_project_is_refused() -> None:
+    with pytest.raises(UsageError, match="the project is missing"):
         parse_path("abcd1234", "", "me")
 
 
-def test_a_sweep_tells_how_many_runs_it_has_and_will_have(served: FakeWandb) -> None:
+def test_sweep_has_number_of_existing_and_expected_runs(served: FakeWandb) -> None:
     served.runs["r0"] = FakeRun(sweep="abcd1234")
     found = read_sweep(WandbServer(served.url, "key"), SweepPath(entity="team", project="digits", id="abcd1234"))
     assert (found.state, found.n_runs, found.n_expected, found.is_open) == ("RUNNING", 1, 3, True)
 
 
-def test_runs_come_page_by_page_without_what_wandb_keeps_for_itself(served: FakeWandb) -> None:
+def test_runs_are_read_in_pages_without_internal_keys(served: FakeWandb) -> None:
     for index in range(5):
         served.runs[f"r{index}"] = FakeRun(
             sweep="abcd1234",
@@ -64,12 +64,12 @@ def test_runs_come_page_by_page_without_what_wandb_keeps_for_itself(served: Fake
     assert [run.summary for run in found] == [{"loss": 0.5}] * 5
 
 
-def test_a_server_that_is_away_can_be_asked_again() -> None:
+def test_unreachable_server_can_be_retried() -> None:
     with pytest.raises(BackendUnavailable, match="does not answer") as caught:
         WandbServer("http://127.0.0.1:9", "key").ask("query X { viewer { id } }", {})
     assert caught.value.retryable
 
 
-def test_an_address_must_be_one() -> None:
-    with pytest.raises(NotFound, match="begins with https"):
+def test_invalid_server_url_is_refused() -> None:
+    with pytest.raises(NotFound, match="is not the URL of a server"):
         WandbServer("file:///etc/passwd", "key")
