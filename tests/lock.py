@@ -30,7 +30,7 @@ from tests.pins import BASE, BUILD, DEV, EXAMPLES, POSTGRES, ROOT, Pins, read, r
 
 PROJECT = "pyproject.toml"
 OLDEST = (3, supported()[0])  # Python that the pins hold for
-EXTRAS = ("postgres", "endpoint", "report", "ui")  # that the tests need
+EXTRAS = ("postgres", "emulator", "report", "ui")  # that the tests need
 EDITABLE = "editables>=0.5"  # which hatchling asks for when it makes an editable install
 PINNED_IMAGE = re.compile(r"(?P<tag>[^\s=@]+)@(?P<digest>sha256:[0-9a-f]{64})")
 

@@ -52,17 +52,17 @@ def endpoint(
 ) -> Iterator[Endpoint]:
     """Serve SageMaker's training API on loopback while the `with` lasts.
 
-    port: 0 for a free one. folder: of jobs and ledger, by default SMSWEEP_DIR/endpoint. quota: live instances of a
+    port: 0 for a free one. folder: of jobs and ledger, by default SMSWEEP_DIR/emulator. quota: live instances of a
     type. faults: a document, or a file or text that holds one as YAML or JSON. Raises UsageError.
     """
     workspace = Workspace(environ)
     if backend not in LOCAL:
-        raise UsageError(f"no backend {backend!r} behind an endpoint; there are {', '.join(LOCAL)}")
+        raise UsageError(f"no backend {backend!r} behind the emulator; use one of {', '.join(LOCAL)}")
     document = read_faults(faults) | ({} if quota is None else {"quota": quota})
     try:
         parsed, open_endpoint = PARTS["parse"](document), PARTS["open"]
     except ImportError as err:
-        raise UsageError(f"the endpoint needs moto ({err}); pip install 'smsweep[endpoint]'") from err
+        raise UsageError(f"the emulator needs moto ({err}); pip install 'smsweep[emulator]'") from err
 
     def clock() -> float:
         return utc_now().timestamp()
@@ -74,7 +74,7 @@ def endpoint(
     if backend == "docker":
         containers = {"job_host": PARTS["job_host"](workspace.environ), "has_toolkit": True}
     workspace.make()
-    where = (folder or workspace.dir / "endpoint").absolute()  # jobs have a working directory of their own
+    where = (folder or workspace.dir / "emulator").absolute()  # jobs have a working directory of their own
     with open_endpoint(
         where, make_backend, workspace.environ, clock, port=port, faults=parsed, **containers
     ) as opened:

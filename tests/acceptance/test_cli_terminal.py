@@ -167,9 +167,9 @@ def test_trials_with_many_params_stay_one_line_each(folder: Path, monkeypatch: p
     assert all(len(row) <= 60 for row in rows[:101])
     assert rows[0].split()[:3] == ["trial", "state", "objective"]
     assert [row.split()[0].rstrip("*") for row in rows[1:101]] == [str(number) for number in range(100)]
-    assert "the same in all: epochs=9" in terminal.shown
+    assert "same in all trials: epochs=9" in terminal.shown
     assert "more columns; all: smsweep trials" in terminal.shown
-    assert "these are 100 of 120; all: --limit 0" in terminal.shown
+    assert "100 of 120 trials shown; show all with --limit 0" in terminal.shown
 
 
 def test_the_ids_of_a_list_stay_whole(folder: Path) -> None:

@@ -235,7 +235,7 @@ def test_commands_that_only_read_refuse_a_strangers_folder(desk: Desk, verb: tup
     assert "this folder belongs to user nobody" in desk.call(*words, code=2).stderr
 
 
-@pytest.mark.parametrize("verb", ["ui", "endpoint"])
+@pytest.mark.parametrize("verb", ["ui", "emulator"])
 def test_servers_do_not_start_in_a_strangers_folder(desk: Desk, verb: str) -> None:
     home(desk).mkdir()
     os.chown(home(desk), STRANGER, STRANGER)

@@ -1,11 +1,11 @@
-"""`smsweep show`: one sweep, or one trial, in full."""
+"""`smsweep show`: show the details of a sweep or a trial."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from smsweep.cli.options import Json, Label
-from smsweep.cli.output import answer, answer_json, fields
+from smsweep.cli.output import fields, print_json, print_result
 from smsweep.cli.text import capped, cell, clean, counts, duration, front, pairs, priced, used
 from smsweep.services import labels
 from smsweep.services.views import json_views
@@ -17,18 +17,18 @@ smsweep show abcd1234/7
 """
 
 Data = dict[str, Any]
-MOST_REASONS = 5
+MAX_REASONS = 5
 
 
 def show(
     label: Label,
     as_json: Json = False,
 ) -> None:
-    """Show all about a sweep, or about one trial."""
+    """Show the details of a sweep or a trial."""
     is_trial = labels.parse_label(label)[1] is not None
     data = json_views.show_trial(label) if is_trial else json_views.show(label)
     if as_json:
-        answer_json(data)
+        print_json(data)
     elif is_trial:
         show_trial(data)
     else:
@@ -56,7 +56,7 @@ def show_sweep(data: Data) -> None:
             *(("waiting", f"{data['id']}/{found['number']}  {waits(found)}") for found in data["waiting"]),
             *(
                 ("failures", f"{each['trials']} x {clean(each['reason'])}")
-                for each in data["failures"][:MOST_REASONS]
+                for each in data["failures"][:MAX_REASONS]
             ),
             ("outlook", clean(data["outlook"])),
             ("used", used(data["usage"])),
@@ -77,11 +77,11 @@ def aim(metric: Data) -> str:
 
 
 def agent(found: Data | None) -> str:
-    """Say how a detached sweep's agent is, and what it has cost; "" where there is none."""
+    """Return the state and cost of the agent of a detached sweep; "" if there is no agent."""
     if found is None:
         return ""
     if not found["job"]:
-        return f"no training job; its store is kept at {found['kept_at']}"
+        return f"no training job; the store is in {found['kept_at']}"
     cost = "" if found["usd"] is None else f", ${found['usd']:.2f}"
     spent = "" if found["hours"] is None else f"; {found['hours']:.2f} hours on {found['instance_type']}{cost}"
     reason = f": {clean(found['reason'].splitlines()[0])}" if found["reason"] else ""
@@ -89,13 +89,13 @@ def agent(found: Data | None) -> str:
 
 
 def rejected_commands(found: Data | None) -> list[str]:
-    """Return a line for each of the last objects among a detached agent's commands that were not commands."""
-    last = found["rejected"][-MOST_REASONS:] if found else []
+    """Return one line for each of the last objects in S3 that the detached agent rejected as commands."""
+    last = found["rejected"][-MAX_REASONS:] if found else []
     return [f"command {clean(each['id'])}: {clean(each['reason'])}" for each in last]
 
 
 def waits(found: Data) -> str:
-    """Say what a trial waits for; the reason names a quota's limit."""
+    """Return what a trial waits for, and since when."""
     return f"{clean(found['reason'])} (since {found['since'][:19]})"
 
 
@@ -123,9 +123,9 @@ def show_trial(data: Data) -> None:
     )
     for title, values in (("params", json_views.flat_params(data["params"])), ("metrics", data["metrics"])):
         if values:
-            answer(f"{title}:")
+            print_result(f"{title}:")
             fields([(f"  {clean(name)}", cell(value)) for name, value in values.items()])
     if data["reason"]:
-        answer("reason:")
+        print_result("reason:")
         for line in data["reason"].splitlines():
-            answer(f"  {clean(line)}")
+            print_result(f"  {clean(line)}")

@@ -63,7 +63,7 @@ def test_everything_that_matters_is_on_it() -> None:
         "lr=0.5",
         "3 finished, 2 failed",
         "best loss=0.25 (abcd1234/1)  lr=0.1235",
-        "$2.25 of $10; $0.50 set aside",
+        "$2.25 of $10; $0.50 reserved",
         "1 x ValueError: bad",
         "a note",
     ):
@@ -90,14 +90,14 @@ def test_it_is_never_higher_than_the_terminal(width: int, n_slots: int) -> None:
     assert len(lines) < 24
     if n_slots == 500:
         assert any("more running" in line for line in lines)
-    assert any(line.startswith("and 6 more failures") for line in lines)
+    assert any(line.startswith("and 6 failures") for line in lines)
 
 
 def test_a_trial_without_a_job_says_what_it_waits_for() -> None:
     waiting = [{"number": 6, "for": "quota", "reason": "no more than 2 ml.p3", "since": "2026-01-01T00:00:00"}]
     shown = {**SHOWN, "waiting": waiting}
     text = "\n".join(drawn(look(shown=shown, slots=[slot(6, waits_for="quota"), slot(7, 1, is_lost=True)])))
-    for part in ("6  waits: quota", "waits: no more than 2 ml.p3", "7  lost", "smsweep agent abcd1234"):
+    for part in ("6  waiting: quota", "waiting: no more than 2 ml.p3", "7  lost", "smsweep agent abcd1234"):
         assert part in text
 
 

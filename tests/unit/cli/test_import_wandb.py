@@ -1,4 +1,4 @@
-"""`smsweep import-wandb` and the way back, `export --format wandb`."""
+"""`smsweep wandb import` and the way back, `export --format wandb`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_cells_that_ran_on_wandb_are_not_run_again(
     with fake_wandb(sweep=config, sweep_id="wbsweep1", runs=runs) as server:
         for name, value in server.environ.items():
             monkeypatch.setenv(name, value)
-        ended = cli("import-wandb", "team/digits/wbsweep1", "--json")
+        ended = cli("wandb", "import", "team/digits/wbsweep1", "--json")
     assert ended.code == 0, ended.err
     made = json.loads(ended.out)
     assert made["prior_runs"] == 2
@@ -44,7 +44,7 @@ def test_cells_that_ran_on_wandb_are_not_run_again(
 def test_without_a_key_it_says_where_to_get_one(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
-    assert "run `wandb login`" in cli("import-wandb", "team/digits/wbsweep1").err
+    assert "run `wandb login`" in cli("wandb", "import", "team/digits/wbsweep1").err
 
 
 def test_an_export_has_the_columns_of_wandbs_table(cli: Cli, ran: str) -> None:

@@ -32,7 +32,7 @@ MISTAKES = {
     "no such folder": (["export", "SWEEP", "-o", "no/where.csv"], "no folder no"),
     "retry of a sweep": (["retry", "SWEEP"], "--failed"),
     "no such prior run": (["sweep", "sweep.yaml", "-R", "zzzz9999"], "zzzz9999"),
-    "best without trials": (["best", "SWEEP"], "failed and crashed ones do not count"),
+    "best without trials": (["best", "SWEEP"], "failed and crashed trials do not count"),
     "no such shell": (["completion", "ksh"], "bash"),
     "no argument": (["agent"], "a sweep's id or --queue"),
     "no such job file": (["sweep", "sweep.yaml", "--job", "nope.yaml"], "nope.yaml"),

@@ -64,7 +64,7 @@ def test_the_traceback_that_all_failures_share_is_shown() -> None:
         "  3 x KeyError: 'lr'",
         "    Traceback:",
         "      line 3",
-        "look closer with: smsweep logs s/N",
+        "read the log with: smsweep logs s/N",
     ]
     seen.note(trial(3, "failed", reason="ValueError\nTraceback:\n  line 4"))
     with pytest.raises(TrialsFailed) as failed:

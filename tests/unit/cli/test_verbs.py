@@ -21,7 +21,7 @@ def test_sweep_prints_the_id_alone(cli: Cli) -> None:
     assert len(ended.out.strip()) == 8
     assert ended.err.splitlines() == [
         f"Creating sweep with ID: {ended.out.strip()}",  # as W&B has it
-        f"run its trials with: smsweep agent {ended.out.strip()}",
+        f"run trials with: smsweep agent {ended.out.strip()}",
     ]
 
 
@@ -58,9 +58,9 @@ def test_sweep_takes_another_program(cli: Cli, folder: Path) -> None:
 
 def test_how_to_go_on_names_the_backend_that_was_asked_for(cli: Cli) -> None:
     ended = cli("run", "sweep.yaml", "--count", "1", "--backend", "process")
-    assert f"go on with: smsweep agent {ended.out.strip()} --backend process\n" in ended.err
+    assert f"continue with: smsweep agent {ended.out.strip()} --backend process\n" in ended.err
     ended = cli("run", "sweep.yaml", "--count", "1")
-    assert f"go on with: smsweep agent {ended.out.strip()}\n" in ended.err
+    assert f"continue with: smsweep agent {ended.out.strip()}\n" in ended.err
 
 
 def test_a_state_flag_takes_the_id(cli: Cli) -> None:
@@ -187,7 +187,7 @@ def test_best_says_that_a_text_is_no_number(cli: Cli, folder: Path) -> None:
     (folder / "train.py").write_text("import smsweep\nsmsweep.log({'loss': f'{0.5:.4f}'})\n")
     ended = cli("best", cli("run", "sweep.yaml", "--count", "1").out.strip())
     assert ended.code == 2
-    assert "has a number as its 'loss' yet (text, NaN and infinities are none" in ended.err
+    assert "has reported a number as 'loss' (text, NaN and infinities are not numbers" in ended.err
 
 
 def test_a_best_trial_without_a_model_downloads_nothing(cli: Cli, ran: str, folder: Path) -> None:
@@ -250,7 +250,9 @@ def test_rm_prints_what_it_removed(cli: Cli, ran: str) -> None:
     assert [trial["number"] for trial in json.loads(cli("trials", ran, "--json").out)] == [0, 2]
 
 
-@pytest.mark.parametrize(("method", "said"), [("grid", "those cells again"), ("random", "others in their place")])
+@pytest.mark.parametrize(
+    ("method", "said"), [("grid", "those grid cells again"), ("random", "other trials instead")]
+)
 def test_rm_says_what_runs_then(cli: Cli, folder: Path, method: str, said: str) -> None:
     (folder / "sweep.yaml").write_text(SWEEP.replace("grid", method))
     sweep_id = cli("run", "sweep.yaml", "--count", "1").out.strip()
@@ -387,4 +389,4 @@ def test_completion_prints_a_script_for(cli: Cli, shell: str) -> None:
 def test_show_names_the_trials_that_the_budget_allows(cli: Cli, folder: Path) -> None:
     (folder / "job.yaml").write_text("budget: {trials: 2}")
     sweep_id = cli("sweep", "sweep.yaml", "--job", "job.yaml").out.strip()
-    assert "trials   0 of 3: none; at most 2 by the budget" in cli("show", sweep_id).out
+    assert "trials   0 of 3: none; the budget allows 2" in cli("show", sweep_id).out

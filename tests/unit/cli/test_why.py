@@ -57,7 +57,7 @@ def test_why_tells_how_each_came_to_its_end(cli: Cli, ended: str) -> None:
     ]
     failed = cli("why", f"{ended}/2").out
     assert failed.startswith(f"{ended}/2 failed with exit code 1\n")
-    assert "the end of its log:\n  looking for luck\n  no luck\n" in failed
+    assert "end of the log:\n  looking for luck\n  no luck\n" in failed
 
 
 def test_why_json_holds_the_evidence(cli: Cli, ended: str) -> None:

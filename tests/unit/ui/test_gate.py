@@ -12,7 +12,7 @@ from smsweep.services.views import json_views
 from smsweep.web.actions import change
 from smsweep.web.app import make_app
 from smsweep.web.server import TOKEN_VAR, serving
-from smsweep.web.state import Desk
+from smsweep.web.state import AppState
 from tests.recorded import record
 from tests.unit.ui.conftest import Client
 
@@ -95,8 +95,8 @@ def test_a_change_needs_what_only_the_page_itself_knows(stranger: Client) -> Non
 
 
 def test_what_changes_something_is_asked_for_by_post_alone() -> None:
-    desk = Desk(live=None, logs=None)  # type: ignore[arg-type]  # nobody asks them
-    routes = [route for route in make_app(desk).routes if isinstance(route, Route)]
+    state = AppState(live=None, logs=None)  # type: ignore[arg-type]  # nobody asks them
+    routes = [route for route in make_app(state).routes if isinstance(route, Route)]
     methods = {(route.endpoint is change, frozenset(route.methods or ())) for route in routes}
     assert methods == {(True, frozenset({"POST"})), (False, frozenset({"GET", "HEAD"}))}
 
