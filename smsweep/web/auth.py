@@ -86,11 +86,11 @@ class Authentication:
         is_api = path.startswith(API)
         if is_api and headers.get("sec-fetch-site") in OTHER_SITES:
             return JSONResponse({"error": "requests from other sites are refused"}, 403)
-        given = request.query_params.get("token") if request.method in SAFE else None
-        if given is not None and path == "/":
-            if self._is_token(given):
+        candidate = request.query_params.get("token") if request.method in SAFE else None
+        if candidate is not None and path == "/":
+            if self._is_token(candidate):
                 return self._enter()
-            return sign_in("This token is not valid." if given else "")
+            return sign_in("This token is not valid." if candidate else "")
         is_bearer = self._has_bearer(headers)
         if not is_bearer and not self._has_cookie(headers):
             return JSONResponse({"error": "a token is required; sign in first"}, 401) if is_api else sign_in()
@@ -119,19 +119,19 @@ class Authentication:
         response.set_cookie(self._cookie, self._derived("session"), httponly=True, samesite="strict", path="/")
         return response
 
-    def _is_token(self, given: str) -> bool:
-        if given in self._tickets:
-            self._tickets.discard(given)
+    def _is_token(self, candidate: str) -> bool:
+        if candidate in self._tickets:
+            self._tickets.discard(candidate)
             return True
-        return is_same_secret(given, self._token)
+        return is_same_secret(candidate, self._token)
 
     @property
     def _page_key(self) -> str:
         return self._derived("csrf")
 
     def _has_bearer(self, headers: Headers) -> bool:
-        kind, _, given = headers.get("authorization", "").partition(" ")
-        return kind.lower() == "bearer" and is_same_secret(given.strip(), self._token)
+        kind, _, candidate = headers.get("authorization", "").partition(" ")
+        return kind.lower() == "bearer" and is_same_secret(candidate.strip(), self._token)
 
     def _has_cookie(self, headers: Headers) -> bool:
         try:

@@ -65,29 +65,31 @@ def diff(
     Shows only differences: params, metrics, states, both config files, the job request, the environment that
     created them, and the source file by file. For sweeps, params and metrics are those of the best trials.
     """
-    found = diff_service.diff(a, b)
+    comparison = diff_service.diff(a, b)
     if as_json:
-        print_json(found)
+        print_json(comparison)
     else:
-        _tables(found)
-        _source(found["source"], stat=stat)
-    if exit_code and not found["is_same"]:
+        _tables(comparison)
+        _source(comparison["source"], stat=stat)
+    if exit_code and not comparison["is_same"]:
         raise typer.Exit(1)
 
 
-def _tables(found: Data) -> None:
+def _tables(comparison: Data) -> None:
     rows: list[tuple[object, ...]] = []
     for section, title in SECTIONS.items():
-        for pair in found[section][:MAX_ROWS]:
+        for pair in comparison[section][:MAX_ROWS]:
             name = f"{title}: {pair['name']}" if title else pair["name"]
             rows.append((name, pair.get("a"), pair.get("b"), _change(pair)))
-        n_left = len(found[section]) - MAX_ROWS
+        n_left = len(comparison[section]) - MAX_ROWS
         if n_left > 0:
             rows.append((f"{title}: {n_left} more; see --json", "", "", ""))
     if rows:
-        table(("", found["a"], found["b"], "change"), rows)
+        table(("", comparison["a"], comparison["b"], "change"), rows)
     what = ", ".join(
-        f"{found['same'][section]} {section}" for section in ("params", "metrics") if found["same"][section]
+        f"{comparison['same'][section]} {section}"
+        for section in ("params", "metrics")
+        if comparison["same"][section]
     )
     if what:
         print_result(f"the same: {what}")

@@ -36,13 +36,13 @@ def recover(
     the params of its trial, so `smsweep agent ID` then reads the logs and continues the sweep. This command starts
     and stops no job.
     """
-    found = recover_service.recover(
+    recovered = recover_service.recover(
         sweep_id, existing(config), program=program, job=job, backend=backend, name=name, seed=seed
     )
     if as_json:
-        print_json({"id": found.sweep_id, "trials": found.n_trials, "lost": found.n_lost})
+        print_json({"id": recovered.sweep_id, "trials": recovered.n_trials, "lost": recovered.n_lost})
     else:
-        print_result(found.sweep_id)
-    lost = f"; {found.n_lost} trials without a job are lost" if found.n_lost else ""
-    print_message(f"found the jobs of {found.n_trials} trials{lost}")
-    print_message(f"read the results and continue with: {agent_command(found.sweep_id, backend)}")
+        print_result(recovered.sweep_id)
+    lost = f"; {recovered.n_lost} trials without a job are lost" if recovered.n_lost else ""
+    print_message(f"found the jobs of {recovered.n_trials} trials{lost}")
+    print_message(f"read the results and continue with: {agent_command(recovered.sweep_id, backend)}")

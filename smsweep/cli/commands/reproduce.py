@@ -57,12 +57,12 @@ def reproduce(
         print_message(f"not compared; continue with: {agent_command(again_id, name)}")
         raise typer.Exit(EXIT_CODES[outcome.asked_by])
     allowed = reproduce_service.TOLERANCE if tolerance is None else tolerance
-    found = reproduce_service.finish(label, again_id, tolerance=allowed)
+    comparison = reproduce_service.finish(label, again_id, tolerance=allowed)
     if as_json:
-        print_json(found)
+        print_json(comparison)
     else:
-        _show(found)
-    if not reproduce_service.is_good(found):
+        _show(comparison)
+    if not reproduce_service.is_good(comparison):
         raise typer.Exit(DIFFERENT)
 
 
@@ -78,22 +78,25 @@ def _run(again_id: str, backend: str) -> Outcome:
         return run_agent.agent(again_id, backend=backend, on_change=on_change)
 
 
-def _show(found: Data) -> None:
-    print_result(f"{found['trial']} and {found['again']}: {found['verdict']}")
-    state = found["state"]
+def _show(comparison: Data) -> None:
+    print_result(f"{comparison['trial']} and {comparison['again']}: {comparison['verdict']}")
+    state = comparison["state"]
     if state["a"] != state["b"]:
-        reason = clean(found["reason"]["b"] or found["reason"]["a"])
+        reason = clean(comparison["reason"]["b"] or comparison["reason"]["a"])
         print_result(f"the first is {state['a']}, the second is {state['b']}: {reason}")
-    if found["metrics"]:
+    if comparison["metrics"]:
         rows = [
             (each["name"], each["a"], each["b"], each.get("largest"), each["steps"], each["verdict"])
-            for each in found["metrics"]
+            for each in comparison["metrics"]
         ]
-        table(("metric", found["trial"], found["again"], "largest difference", "steps", ""), rows)
-    if not found["facts"]:
+        table(("metric", comparison["trial"], comparison["again"], "largest difference", "steps", ""), rows)
+    if not comparison["facts"]:
         print_result("their environments are the same")
         return
     print_result("differences of their environments:")
-    table(("", found["trial"], found["again"]), [(f["name"], f["a"], f["b"]) for f in found["facts"][:MAX_FACTS]])
-    if len(found["facts"]) > MAX_FACTS:
-        print_result(f"and {len(found['facts']) - MAX_FACTS} more; see --json")
+    table(
+        ("", comparison["trial"], comparison["again"]),
+        [(f["name"], f["a"], f["b"]) for f in comparison["facts"][:MAX_FACTS]],
+    )
+    if len(comparison["facts"]) > MAX_FACTS:
+        print_result(f"and {len(comparison['facts']) - MAX_FACTS} more; see --json")

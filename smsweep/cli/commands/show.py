@@ -53,7 +53,7 @@ def show_sweep(data: Data) -> None:
             ("best", f"{data['id']}/{best['number']}  {cell(best['objective'])}" if best else ""),
             ("params", pairs(json_views.flat_params(best["params"])) if best else ""),
             ("front", front(data)),
-            *(("waiting", f"{data['id']}/{found['number']}  {waits(found)}") for found in data["waiting"]),
+            *(("waiting", f"{data['id']}/{trial['number']}  {waits(trial)}") for trial in data["waiting"]),
             *(
                 ("failures", f"{each['trials']} x {clean(each['reason'])}")
                 for each in data["failures"][:MAX_REASONS]
@@ -76,27 +76,27 @@ def aim(metric: Data) -> str:
     return f"{clean(metric['name'])}, {metric['goal']}{target}"
 
 
-def agent(found: Data | None) -> str:
+def agent(status: Data | None) -> str:
     """Return the state and cost of the agent of a detached sweep; "" if there is no agent."""
-    if found is None:
+    if status is None:
         return ""
-    if not found["job"]:
-        return f"no training job; the store is in {found['kept_at']}"
-    cost = "" if found["usd"] is None else f", ${found['usd']:.2f}"
-    spent = "" if found["hours"] is None else f"; {found['hours']:.2f} hours on {found['instance_type']}{cost}"
-    reason = f": {clean(found['reason'].splitlines()[0])}" if found["reason"] else ""
-    return f"{found['job']} is {found['status']}{reason}{spent}"
+    if not status["job"]:
+        return f"no training job; the store is in {status['kept_at']}"
+    cost = "" if status["usd"] is None else f", ${status['usd']:.2f}"
+    spent = "" if status["hours"] is None else f"; {status['hours']:.2f} hours on {status['instance_type']}{cost}"
+    reason = f": {clean(status['reason'].splitlines()[0])}" if status["reason"] else ""
+    return f"{status['job']} is {status['status']}{reason}{spent}"
 
 
-def rejected_commands(found: Data | None) -> list[str]:
+def rejected_commands(status: Data | None) -> list[str]:
     """Return one line for each of the last objects in S3 that the detached agent rejected as commands."""
-    last = found["rejected"][-MAX_REASONS:] if found else []
+    last = status["rejected"][-MAX_REASONS:] if status else []
     return [f"command {clean(each['id'])}: {clean(each['reason'])}" for each in last]
 
 
-def waits(found: Data) -> str:
+def waits(waiting: Data) -> str:
     """Return what a trial waits for, and since when."""
-    return f"{clean(found['reason'])} (since {found['since'][:19]})"
+    return f"{clean(waiting['reason'])} (since {waiting['since'][:19]})"
 
 
 def show_trial(data: Data) -> None:

@@ -57,7 +57,7 @@ class Board:
         look = self._look
         yield best(look), "green"
         yield used(look.shown["usage"]), ""
-        for reason in dict.fromkeys(found["reason"] for found in look.shown["waiting"][:1]):
+        for reason in dict.fromkeys(each["reason"] for each in look.shown["waiting"][:1]):
             yield f"waiting: {clean(reason)}", "yellow"
         for reason, n in look.reasons[:MAX_REASONS]:
             yield f"{n} x {clean(reason)}", "red"
@@ -69,13 +69,13 @@ class Board:
 
 def best(look: Look) -> str:
     """Return the best trial, or the Pareto front of several metrics; "" if there is none yet."""
-    found, shown = look.shown["best"], look.shown
+    trial, shown = look.shown["best"], look.shown
     if shown["metrics"]:
         return f"front: {trials}" if (trials := front(shown)) else ""
-    if not found:
+    if not trial:
         return ""
-    name, value = clean(shown["metric"]["name"]), found.get("repeats", {}).get("mean", found["objective"])
-    return f"best {name}={cell(value)} ({shown['id']}/{found['number']})  {_params(look, found)}"
+    name, value = clean(shown["metric"]["name"]), trial.get("repeats", {}).get("mean", trial["objective"])
+    return f"best {name}={cell(value)} ({shown['id']}/{trial['number']})  {_params(look, trial)}"
 
 
 def hint(look: Look) -> str:

@@ -26,14 +26,14 @@ def trial(
     }
 
 
-def test_a_metric_alone_is_no_news() -> None:
+def test_new_metric_is_not_a_change_of_state() -> None:
     seen = Tally("s", "acc")
     assert seen.note(trial(0, "running"))
     assert not seen.note(trial(0, "running", 0.5))
     assert seen.note(trial(0, "finished", 0.5))
 
 
-def test_a_new_attempt_is_news() -> None:
+def test_new_attempt_is_a_change_of_state() -> None:
     seen = Tally("s", "acc")
     seen.note(trial(0, "running"))
     assert seen.note(trial(0, "running", attempt=1))
@@ -47,7 +47,7 @@ def test_failures_are_counted_by_the_first_line_of_their_reason() -> None:
     assert seen.reasons == {"boom": 2, "no reason given": 1}
 
 
-def test_news_are_the_reason_or_the_metrics_or_the_params() -> None:
+def test_news_is_the_reason_or_the_metrics_or_the_params() -> None:
     assert news(trial(0, "running"), "acc") == "a.b=1"
     assert news(trial(0, "running", 0.5), "acc") == "acc=0.5 zeal=1"
     assert Tally("s", "acc").line(trial(7, "failed", 0.5, reason="bad\x1b[2J\nTraceback")) == "s/7 failed  bad"
