@@ -144,7 +144,7 @@ def test_ctrl_c_in_watch_keeps_the_sweep_and_restores_the_cursor(
     folder: Path, number: signal.Signals, code: int
 ) -> None:
     sweep_id = Terminal(folder, "sweep", "sweep.yaml").shown.split()[0]
-    terminal = Terminal(folder, "watch", sweep_id, kill=number, kill_at="no trial runs")
+    terminal = Terminal(folder, "watch", sweep_id, kill=number, kill_at="no trial is running")
     assert terminal.code == code
     assert terminal.shown.rindex("\x1b[?25h") > terminal.shown.rindex("\x1b[?25l")
     assert "running" in Terminal(folder, "ls").shown
@@ -168,7 +168,7 @@ def test_trials_with_many_params_are_one_line_each(folder: Path, monkeypatch: py
     assert rows[0].split()[:3] == ["trial", "state", "objective"]
     assert [row.split()[0].rstrip("*") for row in rows[1:101]] == [str(number) for number in range(100)]
     assert "same in all trials: epochs=9" in terminal.shown
-    assert "more columns; all: smsweep trials" in terminal.shown
+    assert "more; show all with: smsweep trials" in terminal.shown
     assert "100 of 120 trials shown; show all with --limit 0" in terminal.shown
 
 
@@ -183,7 +183,7 @@ def test_ls_prints_one_line_per_sweep(folder: Path) -> None:
     assert clean(head).split()[:3] == ["id", "name", "state"]
     assert (clean(row).split()[0], len(clean(row).rstrip()) <= 46) == (sweep_id, True)
     assert "running" in row
-    assert "all: smsweep ls" in hint
+    assert "show all with: smsweep ls" in hint
 
 
 def test_show_wraps_long_values(folder: Path) -> None:
