@@ -39,7 +39,7 @@ class Tally:
         if trial["state"] in ENDED:
             del self._known[number]
         if trial["state"] in BROKEN:
-            reason = json_views.alike(first_line(trial["reason"])) or "unknown reason"
+            reason = json_views.alike(first_line(trial["reason"])) or "no reason given"
             self.reasons[reason] += 1
             self.details.setdefault(reason, trial["reason"].partition("\n")[2])
         return is_news

@@ -44,7 +44,7 @@ def test_failures_are_counted_by_the_first_line_of_their_reason() -> None:
     seen.note(trial(1, "failed", 0.75, reason="boom\nTraceback"))
     seen.note(trial(2, "crashed", reason="boom"))
     seen.note(trial(3, "failed"))
-    assert seen.reasons == {"boom": 2, "unknown reason": 1}
+    assert seen.reasons == {"boom": 2, "no reason given": 1}
 
 
 def test_news_is_the_reason_or_the_metrics_or_the_params() -> None:
