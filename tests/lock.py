@@ -30,7 +30,7 @@ from tests.pins import BASE, BUILD, DEV, EXAMPLES, POSTGRES, ROOT, Pins, read, r
 
 PROJECT = "pyproject.toml"
 OLDEST = (3, supported()[0])  # oldest Python version of the pins
-EXTRAS = ("postgres", "endpoint", "report", "ui")  # extras that the tests need
+EXTRAS = ("postgres", "emulator", "report", "ui")  # extras that the tests need
 EDITABLE = "editables>=0.5"  # requirement of hatchling for editable installs
 PINNED_IMAGE = re.compile(r"(?P<tag>[^\s=@]+)@(?P<digest>sha256:[0-9a-f]{64})")
 

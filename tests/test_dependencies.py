@@ -94,8 +94,8 @@ def base() -> list[Requirement]:
 
 
 def development() -> list[Requirement]:
-    """Return what tests need: the tools, the driver of the other database, and the endpoint."""
-    groups = (r"\ndev = \[\n(.*?)\n\]", r"\nendpoint = \[\n(.*?)\n\]\n", r"\nui = \[\n(.*?)\n\]\n")
+    """Return what tests need: the tools, the driver of the other database, and the emulator."""
+    groups = (r"\ndev = \[\n(.*?)\n\]", r"\nemulator = \[\n(.*?)\n\]\n", r"\nui = \[\n(.*?)\n\]\n")
     lists = (*groups, r"\npostgres = \[(.*?)\] #", r"\nreport = \[(.*?)\] #")
     return [requirement for pattern in lists for requirement in read_array(pattern)]
 

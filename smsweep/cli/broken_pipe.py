@@ -1,4 +1,4 @@
-"""Both streams when nobody reads them any more, as at the end of `smsweep trials ID | head -1`."""
+"""stdout and stderr after their reader has closed them, as in `smsweep trials ID | head -1`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,16 @@ import signal
 import sys
 from collections.abc import Callable
 
-CLOSED = (errno.EPIPE, errno.EIO)  # the reader has gone; the terminal has
+CLOSED = (errno.EPIPE, errno.EIO)  # the reader closed the pipe; the terminal closed
 
 
 class Pipe(io.RawIOBase):
-    """Writes to a file descriptor until that takes no more, and then to nowhere. on_failed: is told why, once."""
+    """Writes to a file descriptor until a write fails; discards everything after that.
+
+    Args:
+        descriptor: The file descriptor.
+        on_failed: Called once with the error of the first failed write.
+    """
 
     def __init__(self, descriptor: int, on_failed: Callable[[OSError], object]) -> None:
         self._descriptor = descriptor
@@ -21,7 +26,7 @@ class Pipe(io.RawIOBase):
         self._is_broken = False
 
     def write(self, data: object) -> int:
-        chunk = memoryview(data)  # type: ignore[arg-type]  # a buffer, which has no type before Python 3.12
+        chunk = memoryview(data)  # type: ignore[arg-type]  # the buffer protocol has no type before Python 3.12
         written = 0
         try:
             while written < len(chunk) and not self._is_broken:
@@ -42,17 +47,17 @@ class Pipe(io.RawIOBase):
 
 
 def guard() -> None:
-    """End this process quietly once nobody reads its answers, as git does; its talk may go unheard.
+    """Exit quietly when the reader of stdout closes it, as git does. Ignore a closed stderr.
 
-    So an agent whose `| tee` a Ctrl-C has ended still finishes its trials. A stream that is closed from the
-    start, as by `>&-`, writes to nowhere: a file opened later would get its number, and its words.
+    So an agent whose `2>&1 | tee` was ended by Ctrl-C still finishes its trials. A stream that is closed from the
+    start, as with `>&-`, writes to /dev/null: else a file that is opened later gets its descriptor and its output.
     """
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
         except OSError:
-            opened = os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
-            os.set_inheritable(opened, True)  # as these three are
+            opened = os.open(os.devnull, os.O_RDWR)  # gets the lowest free number
+            os.set_inheritable(opened, True)  # like the standard streams
     if sys.stdout is sys.__stdout__:
         sys.stdout = _guarded(1, sys.stdout, _end)
     if sys.stderr is sys.__stderr__:
@@ -61,15 +66,15 @@ def guard() -> None:
 
 def _guarded(descriptor: int, stream: object, on_failed: Callable[[OSError], object]) -> io.TextIOWrapper:
     return io.TextIOWrapper(
-        Pipe(descriptor, on_failed),  # type: ignore[arg-type]  # as Python itself does for `-u`
+        Pipe(descriptor, on_failed),  # type: ignore[arg-type]  # as Python does for `-u`
         encoding=getattr(stream, "encoding", "utf-8"),
-        errors="backslashreplace",  # an ASCII terminal is no reason to fail
-        write_through=True,  # a signal's handler talks, too, which a buffer in use would refuse
+        errors="backslashreplace",  # an ASCII terminal must not cause an error
+        write_through=True,  # signal handlers print too, and a buffer in use raises an error
     )
 
 
 def _end(err: OSError) -> None:
-    """End quietly where the reader has gone. Raises for all else, such as a full disk, with the stream's name."""
+    """Exit quietly if the reader has closed stdout. Raise OSError for other errors, such as a full disk."""
     if err.errno not in CLOSED:
         raise OSError(err.errno, err.strerror, "stdout") from err
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)

@@ -1,77 +1,138 @@
-"""A command group that loads a command's module only when that command runs, because modules are slow to load."""
+"""The table of commands, and a command group that imports the module of a command only when that command runs."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"]}
-# Command -> summary, in the order of `smsweep --help`. The summary is the first line of the command's docstring.
+# Panel of `smsweep --help` -> command -> summary. The summary is the first line of the command's docstring.
+PANELS = {
+    "Run": {
+        "run": "Create a sweep and run its trials.",
+        "sweep": "Create a sweep, or pause, resume, stop or cancel one.",
+        "agent": "Run trials of a sweep until none is left.",
+        "plan": "Show the trials that a sweep will run; start nothing.",
+        "reproduce": "Run an ended trial again and compare the results.",
+        "slurm": "Print or submit a SLURM job array that runs a sweep.",
+        "publish": "Invite agents to a sweep through an SQS queue.",
+    },
+    "Watch": {
+        "watch": "Follow a sweep until it has ended.",
+        "ls": "List sweeps, newest first.",
+        "show": "Show the details of a sweep or a trial.",
+        "trials": "List the trials of a sweep.",
+        "best": "Show the best trial and its params.",
+        "why": "Explain why a trial was stopped, failed, or waits.",
+        "diff": "Compare two trials or two sweeps.",
+        "logs": "Print the log of a trial.",
+        "ui": "Show and control sweeps in a browser.",
+    },
+    "Manage": {
+        "retry": "Queue failed or stopped trials again.",
+        "rm": "Remove trials or whole sweeps.",
+        "recover": "Rebuild a lost sweep from its jobs.",
+        "doctor": "Check that this machine has what sweeps need.",
+        "completion": "Print a shell completion script.",
+    },
+    "Share": {
+        "export": "Export the trials of a sweep to a file or another tool.",
+        "report": "Write a sweep as one HTML file that opens offline.",
+        "wandb": "Import sweeps from W&B; upload offline W&B runs.",
+    },
+    "SageMaker": {
+        "auth": "Store the W&B key where training jobs can read it.",
+        "iam": "Print the IAM policies that sweeps need.",
+        "emulator": "Serve the SageMaker training API on this machine.",
+    },
+}
+# Group -> subcommand -> summary.
+GROUPS = {
+    "wandb": {
+        "import": "Create a sweep from a sweep on W&B's server.",
+        "sync": "Upload the offline W&B runs of a sweep.",
+    },
+}
+# Every command that runs something, by its full name such as "wandb sync" -> summary.
 COMMANDS = {
-    "run": "Create a sweep and run its trials.",
-    "sweep": "Create a sweep, or pause, resume, stop, cancel one.",
-    "agent": "Run trials of a sweep until none is left.",
-    "watch": "Watch a sweep until it has ended.",
-    "plan": "Show what a sweep would run; nothing is started.",
-    "ls": "List sweeps, newest first.",
-    "show": "Show all about a sweep, or about one trial.",
-    "trials": "List trials: state, objective, params.",
-    "best": "Show the best trial and its params.",
-    "why": "Say why a trial was stopped, failed, or waits.",
-    "diff": "Compare two trials or two sweeps.",
-    "reproduce": "Run an ended trial again, and compare what it reports.",
-    "logs": "Print what a trial's script wrote.",
-    "export": "Write all trials for other programs.",
-    "report": "Write a sweep as one HTML file that opens offline.",
-    "ui": "Show and steer sweeps in a browser, live.",
-    "retry": "Have trials run again, with the same params.",
-    "rm": "Take out trials or delete whole sweeps.",
-    "recover": "Rebuild a sweep whose store was lost from its jobs.",
-    "slurm": "Print the batch script of a SLURM job array.",
-    "publish": "Invite agents to a sweep over a queue.",
-    "import-wandb": "Create a sweep from one of W&B's, its runs as prior ones.",
-    "wandb-sync": "Upload a sweep's offline W&B runs, by `wandb sync`.",
-    "auth": "Put the W&B key where training jobs can fetch it.",
-    "iam": "Print the IAM policies that sweeps need.",
-    "doctor": "Check what sweeps need on this machine.",
-    "endpoint": "Serve SageMaker's training API here.",
-    "completion": "Print a shell's completion script.",
+    **{name: summary for panel in PANELS.values() for name, summary in panel.items() if name not in GROUPS},
+    **{f"{group} {name}": summary for group, names in GROUPS.items() for name, summary in names.items()},
 }
 
 
 class LazyGroup(TyperGroup):
-    """The commands of COMMANDS. `--help` and completion of command names load none of their modules."""
+    """A command group that knows names and summaries, and imports the module of a command when that command runs.
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.commands = _LazyCommands({**dict.fromkeys(COMMANDS), **self.commands})
+    Args:
+        panels: Panel -> command -> summary (default: the commands of `smsweep`).
+        path: What comes before the command in its full name, such as "wandb "; "" for `smsweep`.
+        options: Passed to TyperGroup.
+    """
 
-    def list_commands(self, ctx: Any) -> list[str]:
-        return list(self.commands)
+    def __init__(
+        self, *, panels: Mapping[str, Mapping[str, str]] = PANELS, path: str = "", **options: Any
+    ) -> None:
+        super().__init__(**options)
+        self._panels = panels
+        self._path = path
+        self._unloaded = {name for commands in panels.values() for name in commands}
+        for commands in panels.values():
+            for name, summary in commands.items():
+                self.commands[name] = TyperCommand(name, help=summary)  # for help and completion; never runs
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+        """Write one section per panel, with aligned summaries."""
+        width = max(map(len, self.commands))
+        for panel, commands in self._panels.items():
+            with formatter.section(panel):
+                formatter.write_dl([(name.ljust(width), summary) for name, summary in commands.items()])
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return name, command and remaining arguments; import the command. Fail with suggestions if unknown."""
+        name = args[0]
+        if name not in self.commands and not ctx.resilient_parsing:
+            ctx.fail(f"No such command {name!r}.{self._suggestion(name)}")
+        if name in self._unloaded:
+            self.commands[name] = load_command(f"{self._path}{name}")
+            self._unloaded.remove(name)
+        return super().resolve_command(ctx, args)
 
-class _LazyCommands(dict[str, Any]):
-    """Maps a command's name to its click command, or to None until `get` loads it."""
-
-    def get(self, name: str, default: Any = None) -> Any:
-        if name in self and self[name] is None:
-            self[name] = load_command(name)
-        return super().get(name, default)
+    def _suggestion(self, wrong: str) -> str:
+        """Return " Did you mean ...?" with close names of this group and its subgroups; "" if none is close."""
+        names = {name: name for name in self.commands}
+        for group in GROUPS.keys() & self.commands.keys():
+            names |= {name: f"{group} {name}" for name in GROUPS[group]}
+        close = [repr(names[match]) for match in get_close_matches(wrong, names)]
+        return f" Did you mean {', '.join(close)}?" if close else ""
 
 
 def load_command(name: str) -> Any:
-    """Import a command's module and return its click command."""
-    function_name = name.replace("-", "_")
+    """Import the module of a command and return its click command.
+
+    Args:
+        name: A full name, such as "run", "wandb" or "wandb sync".
+    """
+    if name in GROUPS:
+        return LazyGroup(
+            name=name,
+            help=next(panel[name] for panel in PANELS.values() if name in panel),
+            panels={"Commands": GROUPS[name]},
+            path=f"{name} ",
+            rich_markup_mode=None,
+            no_args_is_help=True,
+            context_settings=CONTEXT_SETTINGS,
+        )
+    function_name = name.replace(" ", "_")
     module = import_module(f"smsweep.cli.commands.{function_name}")
     examples = "\n".join(f"  {line}" for line in module.EXAMPLES.strip().splitlines())
     app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
-    add = app.command(name, epilog=f"\b\nExamples:\n{examples}", context_settings=CONTEXT_SETTINGS)
+    add = app.command(
+        name.rpartition(" ")[2], epilog=f"\b\nExamples:\n{examples}", context_settings=CONTEXT_SETTINGS
+    )
     add(getattr(module, function_name))
     return typer.main.get_command(app)

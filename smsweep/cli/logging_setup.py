@@ -1,4 +1,4 @@
-"""How much is said on stderr: the only place that configures logging."""
+"""Logging on stderr. No other module configures logging."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ class Formatter(logging.Formatter):
 
 
 def write_err(line: str) -> None:
-    """Write a line to whatever stderr is at that moment: a live display takes its place and stays below.
+    """Write a line to the current `sys.stderr`, which a live display replaces to print above itself.
 
-    Not by `typer.echo`, which looks for the real stream behind it.
+    `typer.echo` does not work for this, because it bypasses the replaced stream.
     """
     sys.stderr.write(f"{line}\n")
     sys.stderr.flush()
 
 
 def set_level(level: int) -> None:
-    """Say more or less from now on; DEBUG also says when and where."""
+    """Set the log level: QUIET, NORMAL, VERBOSE or DEBUG. DEBUG adds time and logger name."""
     level = max(QUIET, min(level, DEBUG))
-    where = "%(asctime)s %(name)s " if level == DEBUG else ""
+    prefix = "%(asctime)s %(name)s " if level == DEBUG else ""
     handler = StderrHandler()
-    handler.setFormatter(Formatter(f"{where}%(levelname)s: %(message)s"))
+    handler.setFormatter(Formatter(f"{prefix}%(levelname)s: %(message)s"))
     LOGGER.handlers[:] = [handler]
     LOGGER.propagate = False
     LOGGER.setLevel(LEVELS[level])

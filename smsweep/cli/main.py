@@ -1,4 +1,4 @@
-"""The `smsweep` command: its verbs, and how every error ends."""
+"""The `smsweep` command: global options, error messages and exit codes."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ Exit codes:  0 done, 1 error, 2 wrong config or usage, 3 trials failed, 130 Ctrl
 Environment: SMSWEEP_DIR (default ./.smsweep), SMSWEEP_STORE, SMSWEEP_BACKEND, SMSWEEP_DEBUG, NO_COLOR
 """
 
-COMPLETE_VAR = "_SMSWEEP_COMPLETE"  # set by the script of `smsweep completion` when it asks for completions
-# Plain help, because rich takes a fifth of a second. Completion is a command, so its two options stay hidden.
+COMPLETE_VAR = "_SMSWEEP_COMPLETE"  # set by the script of `smsweep completion` when the shell asks for completions
+# Plain help, because rich takes 0.2 s to import. Completion is a command, so typer's two options stay hidden.
 app = typer.Typer(
     cls=LazyGroup,
     rich_markup_mode=None,
@@ -54,51 +54,57 @@ def smsweep(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Run W&B sweeps as SageMaker training jobs, one job per trial, and on your own machine first."""
+    """Run W&B sweeps as SageMaker training jobs, one job per trial, or on your own machine."""
 
 
-def _with_place(word: str) -> str:
-    """Return a word of the command line, `--detach=WHERE` as the option that it is short for."""
-    return f"--detach-to={word.partition('=')[2]}" if word.startswith("--detach=") else word
+def _expand_detach(argument: str) -> str:
+    """Return an argument of the command line, with `--detach=WHERE` written as `--detach-to=WHERE`."""
+    return f"--detach-to={argument.partition('=')[2]}" if argument.startswith("--detach=") else argument
 
 
 def main() -> None:
-    """Run the command line and exit with its code; an error is a message on stderr, never a traceback."""
+    """Run the command line and exit with its code. Errors are messages on stderr, without a traceback."""
     set_level(NORMAL)
     guard()
     try:
-        app(prog_name="smsweep", args=[_with_place(word) for word in sys.argv[1:]])
+        app(prog_name="smsweep", args=[_expand_detach(argument) for argument in sys.argv[1:]])
     except NotInStore as err:
-        fail(err, f"{err}\nsee `smsweep ls` and `smsweep trials ID` for what there is", err.exit_code)
+        fail(err, f"{err}\nlist what exists with: smsweep ls; smsweep trials ID", err.exit_code)
     except SmsweepError as err:
         fail(err, str(err), err.exit_code)
     except OSError as err:
-        fail(err, _sentence(err), 1)
-    except Exception as err:  # noqa: BLE001 - the last place where it can become a sentence
+        fail(err, _os_error_message(err), 1)
+    except Exception as err:  # noqa: BLE001 - the last place that can turn it into a message
         fail(
             err,
             f"{type(err).__name__}: {err}\n"
-            f"This should not happen. Please report it, with what --debug shows, at {ISSUES}",
+            f"This is a bug. Please report it, with the output of --debug, at {ISSUES}",
             1,
         )
 
 
-def _sentence(err: OSError) -> str:
+def _os_error_message(err: OSError) -> str:
     if err.filename:
         return f"{err.filename}: {err.strerror}"
     try:
         Path.cwd()
     except FileNotFoundError:
-        return "the folder in which this was started is not there any more; cd to one that is"
+        return "the current folder was deleted; change to an existing folder"
     return str(err)
 
 
 def fail(err: BaseException, message: str, code: int) -> None:
-    """End the process with an error message, and the traceback if the user wants to see it."""
+    """Print an error message, with the traceback in debug mode, and exit.
+
+    Args:
+        err: The error, for the traceback.
+        message: What to print after "error: "; may have several lines.
+        code: The exit code.
+    """
     if os.environ.get("SMSWEEP_DEBUG", "0") not in ("", "0"):
         traceback.print_exception(err)
     typer.secho("error: ", fg="red", nl=False, err=True)
-    typer.echo("\n".join(map(clean_line, message.split("\n"))), err=True)  # it may quote what others wrote
+    typer.echo("\n".join(map(clean_line, message.split("\n"))), err=True)  # it can quote untrusted text
     sys.exit(code)
 
 

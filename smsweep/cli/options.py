@@ -1,4 +1,4 @@
-"""Arguments and options that several verbs share, each said once."""
+"""Arguments and options that several commands share."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def _set_debug(is_debug: bool) -> bool:
 
 
 def complete_id(incomplete: str) -> list[tuple[str, str]]:
-    """Return the sweeps that a half-typed id may mean, for a shell's completion; never an error there."""
-    from smsweep.services.views import json_views  # here: it is slow to load, and `--help` needs none of it
+    """Return the sweeps whose id starts with a text, for shell completion; empty if the store cannot be read."""
+    from smsweep.services.views import json_views  # slow to import, and `--help` does not need it
 
     try:
         sweeps = json_views.list_sweeps()
@@ -47,9 +47,9 @@ def complete_id(incomplete: str) -> list[tuple[str, str]]:
     ]
 
 
-def one_of(words: Iterable[str]) -> Callable[[str], list[str]]:
-    """Return what completes a half-typed word of a few."""
-    return lambda incomplete: [word for word in words if word.startswith(incomplete)]
+def complete_from(values: Iterable[str]) -> Callable[[str], list[str]]:
+    """Return a shell completion that offers these values."""
+    return lambda incomplete: [value for value in values if value.startswith(incomplete)]
 
 
 def complete_backend(incomplete: str) -> list[str]:
@@ -60,13 +60,13 @@ def complete_backend(incomplete: str) -> list[str]:
 
 
 def whole_id(text: str | None) -> str | None:
-    """Take the beginning of a sweep's id for the id."""
-    from smsweep.services import labels  # here: it is slow to load, and `--help` needs none of it
+    """Return a label with the id prefix replaced by the whole sweep id."""
+    from smsweep.services import labels  # slow to import, and `--help` does not need it
 
     return labels.whole(text) if text and len(text.split("/")[0]) < 8 else text
 
 
-def whole_ids(texts: Any) -> list[str]:  # a list of str, which typer would take for a class on Python 3.10
+def whole_ids(texts: Any) -> list[str]:  # not list[str], which typer treats as a class on Python 3.10
     return [whole_id(text) or text for text in texts]
 
 
@@ -78,14 +78,15 @@ Verbose = Annotated[
         count=True,
         callback=_set_verbosity,
         show_default=False,
-        help="Say more; twice: everything.",
+        help="Log more; give it twice for debug output.",
     ),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", callback=_set_quiet, help="Say nothing but errors.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", callback=_set_quiet, help="Print only errors.")]
 Debug = Annotated[
-    bool, typer.Option("--debug", callback=_set_debug, help="Show the traceback of an error (or SMSWEEP_DEBUG=1).")
+    bool,
+    typer.Option("--debug", callback=_set_debug, help="Print the traceback of an error (or SMSWEEP_DEBUG=1)."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="A W&B sweep YAML.")]
 SweepId = Annotated[
@@ -112,28 +113,30 @@ TrialLabel = Annotated[
         metavar="ID/N",
         callback=whole_id,
         autocompletion=complete_id,
-        help="A trial: its sweep's id and its number.",
+        help="A trial: the id of its sweep and its number.",
     ),
 ]
 Label = Annotated[
     str,
-    typer.Argument(
-        metavar="ID[/N]", callback=whole_id, autocompletion=complete_id, help="A sweep, or a trial of one."
-    ),
+    typer.Argument(metavar="ID[/N]", callback=whole_id, autocompletion=complete_id, help="A sweep or a trial."),
 ]
 Labels = Annotated[
     list[str],
     typer.Argument(
-        metavar="ID[/N]...", callback=whole_ids, autocompletion=complete_id, help="Trials, or whole sweeps."
+        metavar="ID[/N]...", callback=whole_ids, autocompletion=complete_id, help="Trials or whole sweeps."
     ),
 ]
 
-Project = Annotated[str | None, typer.Option("--project", "-p", help="The sweep's project.")]
-Entity = Annotated[str | None, typer.Option("--entity", "-e", help="The sweep's entity: a user or a team.")]
-Name = Annotated[str | None, typer.Option("--name", help="The sweep's name in lists.")]
-Program = Annotated[str | None, typer.Option("--program", help="The program to run instead of the config's.")]
-Job = Annotated[Path | None, typer.Option("--job", metavar="FILE", help="A job.yaml: how each trial's job runs.")]
-Seed = Annotated[int | None, typer.Option("--seed", help="Of all chance in the search; drawn if not given.")]
+Project = Annotated[str | None, typer.Option("--project", "-p", help="Project of the sweep.")]
+Entity = Annotated[str | None, typer.Option("--entity", "-e", help="Entity of the sweep: a user or a team.")]
+Name = Annotated[str | None, typer.Option("--name", help="Name of the sweep in lists.")]
+Program = Annotated[
+    str | None, typer.Option("--program", help="Run this program instead of the one in the config.")
+]
+Job = Annotated[
+    Path | None, typer.Option("--job", metavar="FILE", help="A job.yaml: the settings of each training job.")
+]
+Seed = Annotated[int | None, typer.Option("--seed", help="Random seed for the search (default: random).")]
 PriorRuns = Annotated[
     list[str] | None,
     typer.Option(
@@ -141,40 +144,42 @@ PriorRuns = Annotated[
         "--prior_run",  # W&B's spelling
         "-R",
         metavar="ID[/N]|CSV",
-        help="An earlier trial, a sweep, or a CSV file of runs, whose results inform the search; may be repeated.",
+        help="An earlier trial, sweep, or CSV file of runs whose results inform the search; repeatable.",
     ),
 ]
 Reuse = Annotated[
     bool,
-    typer.Option("--reuse", help="Take results of earlier sweeps for trials that would only repeat them."),
+    typer.Option("--reuse", help="Copy results from earlier sweeps instead of running identical trials again."),
 ]
 
-Count = Annotated[int | None, typer.Option("--count", min=1, help="Start at most so many trials, then leave.")]
-Parallel = Annotated[int, typer.Option("--parallel", min=1, help="Trials at once.")]
+Count = Annotated[int | None, typer.Option("--count", min=1, help="Start at most this many trials, then exit.")]
+Parallel = Annotated[int, typer.Option("--parallel", min=1, help="Number of trials to run at the same time.")]
 Backend = Annotated[
     str | None,
     typer.Option(
         "--backend",
         autocompletion=complete_backend,
-        help="What runs the jobs: process (default), docker, sagemaker, batch; or SMSWEEP_BACKEND.",
+        help="Where jobs run: process (default), docker, sagemaker or batch (or SMSWEEP_BACKEND).",
     ),
 ]
 MaxConsecutiveFailedRuns = Annotated[
     int | None,
-    typer.Option("--max-consecutive-failed-runs", min=1, help="Give up once so many trials in a row failed."),
+    typer.Option("--max-consecutive-failed-runs", min=1, help="Stop after this many failed trials in a row."),
 ]
 Notify = Annotated[
     list[str] | None,
     typer.Option(
         "--notify",
         metavar="URL|CMD",
-        help="Tell a webhook (or env:NAME that holds its URL) or a command of the end and the first failure.",
+        help="Webhook URL (or env:NAME) or command to notify at the end and at the first failure; repeatable.",
     ),
 ]
 ForwardSignals = Annotated[
     bool,
     typer.Option(
-        "--forward-signals", "-f", help="Accepted as W&B's; here a second Ctrl-C always reaches the scripts."
+        "--forward-signals",
+        "-f",
+        help="Accepted for compatibility with W&B; a second Ctrl-C always reaches the scripts.",
     ),
 ]
 TermTimeout = Annotated[
@@ -184,14 +189,14 @@ TermTimeout = Annotated[
         "-t",
         metavar="S",
         min=1,
-        help="Seconds from SIGTERM to SIGKILL of scripts on this machine that are told to end; by default 120.",
+        help="Seconds between SIGTERM and SIGKILL for scripts on this machine (default: 120).",
     ),
 ]
 Detach = Annotated[
     bool,
     typer.Option(
         "--detach",
-        help="Leave the agent behind: with --backend sagemaker as a training job (beta), else as a process here.",
+        help="Run the agent in the background, as a training job (beta) with --backend sagemaker, else a process.",
     ),
 ]
 
@@ -199,10 +204,12 @@ Detach = Annotated[
 class Where(str, Enum):
     HERE = "here"
     SAGEMAKER = "sagemaker"
-    S3 = "s3"  # nowhere yet: whoever finds its store there may start it
+    S3 = "s3"  # only the store moves to S3; the user starts the agent
 
 
 DetachTo = Annotated[
     Where | None,
-    typer.Option("--detach-to", help="The same, and say where; --detach=WHERE is short for it."),
+    typer.Option(
+        "--detach-to", help="Like --detach, with the place of the agent; --detach=WHERE is the short form."
+    ),
 ]

@@ -1,4 +1,4 @@
-"""Answers on stdout, talk on stderr; tables with colour on a terminal, plain aligned columns elsewhere."""
+"""Print results on stdout and messages on stderr; tables with colour on a terminal, plain columns otherwise."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from smsweep.services.views import json_views
 
 GAP = "  "
 
-LEAST_VALUE = 20  # columns of a terminal for a value beside its name
+MIN_VALUE_WIDTH = 20  # terminal columns for a value beside its name
 
 
-def answer(text: str) -> None:
+def print_result(text: str) -> None:
     """Print a line on stdout."""
     typer.echo(text)
 
 
-def answer_json(value: Any) -> None:
+def print_json(value: Any) -> None:
     """Print a value on stdout as one JSON document."""
     typer.echo(json.dumps(json_views.json_safe(value), indent=2, default=str))
 
 
-def say(text: str) -> None:
-    """Print a line of talk on stderr, unless the user wants it quiet."""
+def print_message(text: str) -> None:
+    """Print a message on stderr, unless --quiet is set."""
     if not is_quiet():
         write_err(text)
 
@@ -39,7 +39,14 @@ def say(text: str) -> None:
 def table(
     columns: Sequence[str], rows: Iterable[Sequence[object]], *, best: int | None = None, err: bool = False
 ) -> None:
-    """Print rows under their columns' names. best: index of a row to make stand out."""
+    """Print a table.
+
+    Args:
+        columns: Names of the columns.
+        rows: One value per column.
+        best: Index of the row to highlight on a terminal.
+        err: Print on stderr instead of stdout.
+    """
     names = [clean(name) for name in columns]
     cells = [[cell(value) for value in row] for row in rows]
     stream = sys.stderr if err else sys.stdout
@@ -61,9 +68,18 @@ def wide_table(
     best: int | None = None,
     err: bool = False,
 ) -> list[str]:
-    """Print as `table` does; on a terminal only as many columns as there is room for, each row on one line.
+    """Print a table; on a terminal only the columns that fit, one line per row.
 
-    first, last: how many columns at either end always stay. Returns the names of those left out.
+    Args:
+        columns: Names of the columns.
+        rows: One value per column.
+        first: Number of columns at the left that are always shown.
+        last: Number of columns at the right that are always shown.
+        best: Index of the row to highlight on a terminal.
+        err: Print on stderr instead of stdout.
+
+    Returns:
+        The names of the columns that did not fit.
     """
     stream = sys.stderr if err else sys.stdout
     if not stream.isatty():
@@ -76,21 +92,21 @@ def wide_table(
 
 
 def plain_table(names: Sequence[str], cells: Sequence[Sequence[str]]) -> list[str]:
-    """Return lines with columns aligned by blanks, never cut: for pipes and files."""
+    """Return the lines of a table for pipes and files: aligned with blanks, never cut."""
     lines = [names, *cells]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return [GAP.join(map(str.ljust, line, widths)).rstrip() for line in lines]
 
 
 def fields(values: Iterable[tuple[str, str]]) -> None:
-    """Print names and values on stdout, one pair a line; pairs without a value are left out.
+    """Print one name and value per line on stdout, without empty values.
 
-    On a terminal long values go on below themselves.
+    A terminal wraps long values in their own column.
     """
     shown = [(name, value) for name, value in values if value]
     width = max(len(name) for name, _ in shown)
     room = shutil.get_terminal_size().columns - width - len(GAP) if sys.stdout.isatty() else 0
     for name, value in shown:
-        lines = textwrap.wrap(value, room, break_on_hyphens=False) if room >= LEAST_VALUE else [value]
+        lines = textwrap.wrap(value, room, break_on_hyphens=False) if room >= MIN_VALUE_WIDTH else [value]
         for index, line in enumerate(lines):
             typer.echo(f"{('' if index else name).ljust(width)}{GAP}{line}")

@@ -1,4 +1,4 @@
-"""Values as text that is safe to show: whatever a script reported, a terminal only gets printable characters."""
+"""Values as text that is safe to print: a terminal gets only printable characters."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ STATES = (
     "killed",
     "failed",
     "crashed",
-)  # good news first
-MOST_FRONT = 10  # numbers of trials
-EMPTY = "-"  # in a table, so that columns stay countable
+)  # best outcome first
+MAX_FRONT = 10  # trial numbers in a line
+EMPTY = "-"  # in a table, so that every row has the same number of columns
 
 
 def clean_line(line: str) -> str:
-    """Keep a log line's colours and tabs, and nothing else that could steer a terminal."""
+    """Return a log line without terminal control characters, except colours and tabs."""
     parts, end = [], 0
     for colour in COLOUR.finditer(line):
         parts += [_clean_tabbed(line[end : colour.start()]), colour.group()]
@@ -35,7 +35,7 @@ def clean_line(line: str) -> str:
 
 
 def cell(value: object, digits: int = 6) -> str:
-    """Return a value as a table shows it: short numbers, JSON for lists and mappings, `-` for nothing."""
+    """Return a value as a table cell: short numbers, JSON for lists and mappings, `-` for None and ""."""
     if value is None or value == "":
         return EMPTY
     if isinstance(value, bool):
@@ -48,27 +48,32 @@ def cell(value: object, digits: int = 6) -> str:
 
 
 def pairs(values: Mapping[str, object], digits: int = 6) -> str:
-    """Return `name=value` for each, separated by blanks. digits: of numbers that are no integers."""
+    """Return `name=value` for each item, separated by blanks.
+
+    Args:
+        values: Values by name.
+        digits: Significant digits of floats.
+    """
     return " ".join(f"{clean(name)}={cell(value, digits)}" for name, value in values.items())
 
 
 def counts(trials: dict[str, int]) -> str:
-    """Return trials counted by state as `12 finished, 1 failed`."""
+    """Return counts by state as text such as `12 finished, 1 failed`."""
     in_order = sorted(trials, key=STATES.index)
     return ", ".join(f"{trials[state]} {state}" for state in in_order if trials[state]) or "none"
 
 
 def duration(started_at: str | None, ended_at: str | None) -> str:
-    """Return the time between two ISO times as `4.2s`, `3m20s` or `2h05m`; empty while it has no end."""
+    """Return the time between two ISO times as `4.2s`, `3m20s` or `2h05m`; "" if either is missing."""
     if not started_at or not ended_at:
         return ""
     seconds = (datetime.fromisoformat(ended_at) - datetime.fromisoformat(started_at)).total_seconds()
-    seconds = max(0.0, seconds)  # the clock was set back meanwhile
+    seconds = max(0.0, seconds)  # the clock may have been set back
     return f"{seconds:.1f}s" if seconds < 60 else lasting(seconds)
 
 
 def lasting(seconds: float) -> str:
-    """Return seconds as `4s`, `3m20s`, `2h05m` or `3d04h`."""
+    """Return a duration in seconds as `4s`, `3m20s`, `2h05m` or `3d04h`."""
     minutes, rest = divmod(max(0, round(seconds)), 60)
     if minutes == 0:
         return f"{rest}s"
@@ -83,40 +88,44 @@ def _clean_tabbed(text: str) -> str:
 
 
 def front(shown: SweepDocument) -> str:
-    """Say how many trials of a sweep (`views.show`) no other beats, and which; "" where there are none."""
+    """Return the number and the numbers of the trials on the Pareto front; "" if there are none.
+
+    Args:
+        shown: A sweep, as `json_views.show` returns it.
+    """
     numbers = shown["front"]
-    named = " ".join(map(str, numbers[:MOST_FRONT])) + (" ..." if numbers[MOST_FRONT:] else "")
-    return f"{len(numbers)} trials: {named}" if numbers else ""
+    first = " ".join(map(str, numbers[:MAX_FRONT])) + (" ..." if numbers[MAX_FRONT:] else "")
+    return f"{len(numbers)} trials: {first}" if numbers else ""
 
 
 def agent_command(sweep_id: str, backend: str | None) -> str:
-    """Return the command that runs more of a sweep's trials. backend: that was asked for, if any."""
+    """Return the command that runs more trials of a sweep, with the same --backend if one was given."""
     return f"smsweep agent {sweep_id}" + (f" --backend {backend}" if backend else "")
 
 
 def used(usage: SweepUsageDocument) -> str:
-    """Say what a sweep's jobs have used, of which budget, and what is set aside; "" where nobody counts."""
-    budget, aside = usage["budget"], usage["set_aside"]
+    """Return the jobs, hours and cost of a sweep, with budget and reserved amounts; "" if nothing is counted."""
+    budget, reserved = usage["budget"], usage["set_aside"]
     if not budget and (not usage["jobs"] or usage["usd"] is None):
         return ""
     of_hours = f" of {budget['hours']:g}" if "hours" in budget else ""
     of_usd = f" of ${budget['usd']:g}" if "usd" in budget else ""
     cost = f", ${usage['usd'] or 0:.2f}{of_usd}" if usage["usd"] is not None or of_usd else ""
-    parts = [f"${aside['usd']:.2f}"] if aside.get("usd") else []
-    parts += [f"{aside['hours']:.2f} hours"] if aside.get("hours") else []
-    kept = f"; {' and '.join(parts)} set aside for running trials" if parts else ""
+    parts = [f"${reserved['usd']:.2f}"] if reserved.get("usd") else []
+    parts += [f"{reserved['hours']:.2f} hours"] if reserved.get("hours") else []
+    kept = f"; {' and '.join(parts)} reserved for running trials" if parts else ""
     return f"{usage['jobs']} jobs, {usage['hours']:.2f}{of_hours} instance hours{cost}{kept}"
 
 
 def capped(usage: SweepUsageDocument) -> str:
-    """Say how many trials the budget allows; "" where it does not."""
+    """Return the limit of trials in the budget; "" if there is none."""
     cap = usage["budget"].get("trials")
-    return "" if cap is None else f"; at most {cap:g} by the budget"
+    return "" if cap is None else f"; the budget allows {cap:g}"
 
 
 def priced(price: PriceDocument | None) -> str:
-    """Say what AWS's list has told, and when."""
+    """Return the prices from the AWS price list, and their date; "" if they are unknown."""
     if price is None:
         return ""
     each = ", ".join(f"{clean(name)} ${usd:g}" for name, usd in price["by_type"].items())
-    return f"{each} an hour, by AWS's price list of {price['asked_at'][:10]}"
+    return f"{each} an hour (AWS price list, {price['asked_at'][:10]})"

@@ -42,14 +42,14 @@ def endpoint(
 ) -> Iterator[Endpoint]:
     """Serve SageMaker's training API on loopback while the `with` lasts.
 
-    port: 0 for a free one. folder: of jobs and ledger, by default SMSWEEP_DIR/endpoint. quota: live instances of a
+    port: 0 for a free one. folder: of jobs and ledger, by default SMSWEEP_DIR/emulator. quota: live instances of a
     type. faults: a document, or a file or text that holds one as YAML or JSON. Raises UsageError.
     """
     workspace = Workspace(environ)
     spec = backend_spec(backend) if backend in BACKENDS else None
     if spec is None or not spec.is_local:
         names = [name for name in BACKENDS.usable() if backend_spec(name).is_local]
-        raise UsageError(f"no backend {backend!r} behind an endpoint; there are {', '.join(names)}")
+        raise UsageError(f"no backend {backend!r} behind the emulator; use one of {', '.join(names)}")
     open_backend = spec.open
     document = read_faults(faults) | ({} if quota is None else {"quota": quota})
     try:
@@ -58,7 +58,7 @@ def endpoint(
         from smsweep.emulator.jobs.network import container_host
         from smsweep.emulator.server import open_endpoint
     except ImportError as err:
-        raise UsageError(f"the endpoint needs moto ({err}); pip install 'smsweep[endpoint]'") from err
+        raise UsageError(f"the emulator needs moto ({err}); pip install 'smsweep[emulator]'") from err
     parsed = parse(document)
 
     def clock() -> float:
@@ -74,7 +74,7 @@ def endpoint(
     if spec.uses_images:
         containers = {"job_host": container_host(workspace.environ), "has_toolkit": True}
     workspace.make()
-    where = (folder or workspace.dir / "endpoint").absolute()  # jobs have a working directory of their own
+    where = (folder or workspace.dir / "emulator").absolute()  # jobs have a working directory of their own
     with open_endpoint(
         where, make_backend, workspace.environ, clock, port=port, faults=parsed, **containers
     ) as opened:

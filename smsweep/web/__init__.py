@@ -1,1 +1,1 @@
-"""The live page: sweeps and trials in a browser, served on this machine."""
+"""The web page: sweeps and trials in a browser, served on this machine."""

@@ -1,4 +1,4 @@
-"""The live page as an application: addresses and who answers them."""
+"""The routes of the web page."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from starlette.routing import Route
 from smsweep.web import actions, assets, queries
 from smsweep.web.pages import frame, shell
 from smsweep.web.queries import draft
-from smsweep.web.state import Desk
+from smsweep.web.state import AppState
 
 PAGES = ("/", "/new", "/compare", "/sweeps/{sweep_id}", "/sweeps/{sweep_id}/trials/{number:int}")
 
 
-def make_app(desk: Desk) -> Starlette:
-    """Return the application behind the gate. All of it reads by GET and changes by POST."""
-    one = "/api/sweeps/{sweep_id}"
+def make_app(state: AppState) -> Starlette:
+    """Return the application without authentication. GET only reads; changes need POST."""
+    sweep = "/api/sweeps/{sweep_id}"
     routes = [
         *(Route(path, _page, methods=["GET"]) for path in PAGES),
         Route("/frame", _frame, methods=["GET"]),
@@ -25,17 +25,17 @@ def make_app(desk: Desk) -> Starlette:
         Route("/api/sweeps", queries.sweeps, methods=["GET"]),
         Route("/api/compare", queries.compared, methods=["GET"]),
         Route("/api/draft", draft, methods=["GET"]),
-        Route(one, queries.sweep, methods=["GET"]),
-        Route(f"{one}/texts", queries.texts, methods=["GET"]),
-        Route(f"{one}/figures/{{name}}", queries.figure, methods=["GET"]),
-        Route(f"{one}/trials/{{number:int}}", queries.trial, methods=["GET"]),
-        Route(f"{one}/trials/{{number:int}}/why", queries.why, methods=["GET"]),
-        Route(f"{one}/trials/{{number:int}}/log", queries.log_page, methods=["GET"]),
-        Route("/api/{act}", actions.change, methods=["POST"]),
-        Route(f"{one}/{{verb}}", actions.change, methods=["POST"]),
+        Route(sweep, queries.sweep, methods=["GET"]),
+        Route(f"{sweep}/texts", queries.texts, methods=["GET"]),
+        Route(f"{sweep}/figures/{{name}}", queries.figure, methods=["GET"]),
+        Route(f"{sweep}/trials/{{number:int}}", queries.trial, methods=["GET"]),
+        Route(f"{sweep}/trials/{{number:int}}/why", queries.why, methods=["GET"]),
+        Route(f"{sweep}/trials/{{number:int}}/log", queries.log_page, methods=["GET"]),
+        Route("/api/{action}", actions.change, methods=["POST"]),
+        Route(f"{sweep}/{{verb}}", actions.change, methods=["POST"]),
     ]
     app = Starlette(routes=routes)
-    app.state.desk = desk
+    app.state.smsweep = state
     return app
 
 

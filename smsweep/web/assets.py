@@ -1,4 +1,4 @@
-"""Scripts and styles, each under an address that says what is in it, so that browsers keep it for ever."""
+"""Scripts and styles. Their URLs contain a hash of the content, so browsers can cache them for ever."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ from starlette.responses import PlainTextResponse, Response
 from smsweep.report.page import static
 from smsweep.services.report import plotly_source
 
-SHARED = ("figures.js", "trial_table.js", "smsweep.css", "theme.js")  # with the report
+SHARED = ("figures.js", "trial_table.js", "smsweep.css", "theme.js")  # shared with the report
 KINDS = {"js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
 FOR_EVER = "public, max-age=31536000, immutable"
 
 
 def address(name: str) -> str:
-    """Return the path of a file of the page's own, such as "ui.css"; modules import each other by plain names."""
+    """Return the URL path of a file such as "ui.css". Modules import each other by relative names."""
     return f"/static/{_version()}/{name}"
 
 
 def serve(request: Request) -> Response:
+    """Return a script, style sheet or icon."""
     name = request.path_params["name"]
     try:
         body = _read(name)
-    except (OSError, ValueError, KeyError):  # ValueError: a NUL
+    except (OSError, ValueError, KeyError):  # ValueError: a NUL character in the name
         return PlainTextResponse("no such file\n", 404)
     return Response(body, media_type=KINDS[name.rpartition(".")[2]], headers={"Cache-Control": FOR_EVER})
 
@@ -44,7 +45,7 @@ def _read(name: str) -> bytes:
 
 @functools.cache
 def _version() -> str:
-    """Return a hash over all files: one that changed changes the address of all."""
+    """Return a hash of all files; a change of any file changes the URLs of all."""
     own = sorted(file.name for file in (resources.files("smsweep.web") / "static").iterdir())
     digest = hashlib.sha256()
     for name in (*own, *SHARED, "plotly.js"):

@@ -1,4 +1,4 @@
-"""Decides which requests the live page answers: right host name, valid token, and asked for by the page itself."""
+"""Authentication of the web page: host name, token, and protection from other sites."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from smsweep.web.pages import PAGE_POLICY, sign_in
 
 SAFE = ("GET", "HEAD")
 MAX_BODY = 1 << 20  # bytes of a request
-PUBLIC = "/static/"  # scripts and styles: nothing in them is anybody's
+PUBLIC = "/static/"  # scripts and styles contain no private data
 API = "/api/"
 CSRF_HEADER = "x-csrf-token"
 HEADERS = {
@@ -32,20 +32,21 @@ HEADERS = {
 }
 
 
-class Gate:
-    """Lets through what may pass; everything else ends here.
+class Authentication:
+    """ASGI middleware that refuses requests without a valid host name and token.
 
-    A browser sends the token once, in the address. It then has two secrets, and each request for data needs both:
-    a cookie, which scripts cannot read and other sites cannot send, but which the browser sends to other ports of
-    this machine, too; and a page key, which the page keeps in its own storage, so that no other port receives it.
+    A browser sends the token once, in the URL. After that, each request for data needs two secrets. The first is a
+    cookie: scripts cannot read it and other sites cannot send it, but the browser sends it to all ports of this
+    machine. The second is a page key in the page's own storage, which no other port receives.
 
     Args:
-        token: The secret of the user who started the page; scripts send it as `Authorization: Bearer`.
-        names: Names of this machine, besides its addresses. Others are refused: DNS may point any name here.
-        port: Port of the page, for the cookie's name: browsers keep one set of cookies for all ports.
+        token: The secret of the user who started the page. Scripts send it as `Authorization: Bearer`.
+        names: Host names of this machine. Requests for other names are refused, because DNS can point any name to
+            this machine. IP addresses are always accepted.
+        port: Port of the page. It is part of the name of the cookie, because browsers share cookies between ports.
     """
 
-    app: ASGIApp  # behind the gate
+    app: ASGIApp  # gets the accepted requests
 
     def __init__(self, *, token: str, names: Collection[str], port: int) -> None:
         self._token = token
@@ -54,7 +55,7 @@ class Gate:
         self._tickets: set[str] = set()
 
     def ticket(self, text: str) -> str:
-        """Let one reader in without the token: for addresses that others on this machine may see."""
+        """Accept `text` once instead of the token, for a URL that other users of this machine may see."""
         self._tickets.add(text)
         return text
 
@@ -74,7 +75,7 @@ class Gate:
         await (refused or self.app)(scope, receive, with_headers)
 
     def _refuse(self, request: Request) -> Response | None:
-        """Return the answer to a request that goes no further; None for one that may pass."""
+        """Return the response to a refused request; None if the request is accepted."""
         headers, path = request.headers, request.url.path
         if not self._is_own_name(headers.get("host", "")):
             return PlainTextResponse(
@@ -84,15 +85,15 @@ class Gate:
             return None
         is_api = path.startswith(API)
         if is_api and headers.get("sec-fetch-site") in OTHER_SITES:
-            return JSONResponse({"error": "other pages get nothing from this one"}, 403)
-        given = request.query_params.get("token") if request.method in SAFE else None
-        if given is not None and path == "/":
-            if self._is_token(given):
+            return JSONResponse({"error": "requests from other sites are refused"}, 403)
+        candidate = request.query_params.get("token") if request.method in SAFE else None
+        if candidate is not None and path == "/":
+            if self._is_token(candidate):
                 return self._enter()
-            return sign_in("That token is not this page's." if given else "")
+            return sign_in("This token is not valid." if candidate else "")
         is_bearer = self._has_bearer(headers)
         if not is_bearer and not self._has_cookie(headers):
-            return JSONResponse({"error": "sign in first: a token is needed"}, 401) if is_api else sign_in()
+            return JSONResponse({"error": "a token is required; sign in first"}, 401) if is_api else sign_in()
         if is_api and not is_bearer and not is_same_secret(headers.get(CSRF_HEADER, ""), self._page_key):
             return JSONResponse({"error": "the page is out of date; sign in again"}, 403)
         if request.method in SAFE:
@@ -104,33 +105,33 @@ class Gate:
         if not is_bearer:
             origin = headers.get("origin")
             if origin is not None and urlsplit(origin).netloc.lower() != headers["host"].lower():
-                return JSONResponse({"error": f"{origin} may not change anything here"}, 403)
+                return JSONResponse({"error": f"requests from {origin} are refused"}, 403)
         if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-            return JSONResponse({"error": "send JSON"}, 415)
+            return JSONResponse({"error": "expected Content-Type: application/json"}, 415)
         length = headers.get("content-length", "")
         if not length.isdecimal() or int(length) > MAX_BODY:
-            return JSONResponse({"error": f"send at most {MAX_BODY} bytes, and say how many"}, 413)
+            return JSONResponse({"error": f"expected a Content-Length of at most {MAX_BODY} bytes"}, 413)
         return None
 
     def _enter(self) -> Response:
-        # Away from the address with the token. What follows # stays in the browser: static/api.js keeps it.
+        # Redirect to a URL without the token. The part after # stays in the browser; static/api.js stores it.
         response = RedirectResponse(f"/#key={self._page_key}", 303)
         response.set_cookie(self._cookie, self._derived("session"), httponly=True, samesite="strict", path="/")
         return response
 
-    def _is_token(self, given: str) -> bool:
-        if given in self._tickets:
-            self._tickets.discard(given)
+    def _is_token(self, candidate: str) -> bool:
+        if candidate in self._tickets:
+            self._tickets.discard(candidate)
             return True
-        return is_same_secret(given, self._token)
+        return is_same_secret(candidate, self._token)
 
     @property
     def _page_key(self) -> str:
         return self._derived("csrf")
 
     def _has_bearer(self, headers: Headers) -> bool:
-        kind, _, given = headers.get("authorization", "").partition(" ")
-        return kind.lower() == "bearer" and is_same_secret(given.strip(), self._token)
+        kind, _, candidate = headers.get("authorization", "").partition(" ")
+        return kind.lower() == "bearer" and is_same_secret(candidate.strip(), self._token)
 
     def _has_cookie(self, headers: Headers) -> bool:
         try:

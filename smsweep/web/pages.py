@@ -1,4 +1,4 @@
-"""The few pages that are HTML: one that the scripts fill, one to sign in, one that only draws a figure."""
+"""The HTML pages: the shell that scripts fill, the sign-in page, and the frame of a figure."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from starlette.responses import HTMLResponse
 
 from smsweep.web.assets import address
 
-# No script, style or image but our own, nothing sent elsewhere, no HTML from text.
+# Only scripts, styles and images of this page; no requests to other sites.
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
     "frame-src 'self'; font-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
-# Plotly's WebGL layer, behind parallel coordinates, compiles code of its own. It may in a frame that has no
-# origin: no cookie, no storage, nothing to talk to.
+# Plotly's WebGL layer (parallel coordinates) compiles code at run time. So it runs in a frame without an origin,
+# which has no cookie, no storage and no network.
 FRAME_POLICY = (
     "sandbox allow-scripts; default-src 'none'; script-src 'self' 'unsafe-eval'; "
     "style-src 'self' 'unsafe-inline'; img-src data: blob:; "
@@ -28,7 +28,7 @@ HEAD = (
 
 
 def shell() -> HTMLResponse:
-    """Return the page that all others are drawn in."""
+    """Return the page that the scripts fill."""
     return HTMLResponse(
         f'<!doctype html><html lang="en"><head>{HEAD}<title>smsweep</title>'
         f'<meta name="plotly" content="{address("plotly.js")}">'
@@ -36,7 +36,7 @@ def shell() -> HTMLResponse:
         f"{_style('plotly.css', 'plotly.js-style-global')}{_style('smsweep.css')}{_style('ui.css')}"
         f"{_script('theme.js')}{_script('figures.js', defer=True)}{_script('trial_table.js', defer=True)}"
         f'<script type="module" src="{address("app.js")}"></script></head>'
-        '<body class="app"><a class="skip" href="#main">To the content</a>'
+        '<body class="app"><a class="skip" href="#main">Skip to content</a>'
         '<header class="top" id="top"></header>'
         '<main id="main" tabindex="-1"><noscript>This page needs JavaScript.</noscript></main>'
         '<div id="said" role="status" aria-live="polite"></div>'
@@ -45,7 +45,7 @@ def shell() -> HTMLResponse:
 
 
 def frame() -> HTMLResponse:
-    """Return the page inside which parallel coordinates are drawn."""
+    """Return the page of the frame that draws parallel coordinates."""
     response = HTMLResponse(
         f'<!doctype html><html lang="en"><head>{HEAD}<title>figure</title>'
         f"{_style('smsweep.css')}{_style('frame.css')}"
@@ -60,14 +60,13 @@ def frame() -> HTMLResponse:
 
 def sign_in(why: str = "") -> HTMLResponse:
     """Return the page that asks for the token."""
-    told = f'<p class="bad" role="alert">{escape(why)}</p>' if why else ""
+    message = f'<p class="bad" role="alert">{escape(why)}</p>' if why else ""
     return HTMLResponse(
         f'<!doctype html><html lang="en"><head>{HEAD}<title>Sign in: smsweep</title>'
         f'<link rel="icon" href="{address(ICON)}">{_style("smsweep.css")}{_style("ui.css")}'
         f'{_script("theme.js")}</head><body class="app"><main class="sign-in"><h1>smsweep</h1>'
-        "<p>This page shows and steers the sweeps of whoever started it. Open the address that "
-        "<code>smsweep ui</code> printed, or paste its token.</p>"
-        f'{told}<form method="get" action="/"><label for="token">Token</label>'
+        "<p>Open the URL that <code>smsweep ui</code> printed, or paste its token here.</p>"
+        f'{message}<form method="get" action="/"><label for="token">Token</label>'
         '<input id="token" name="token" type="password" autocomplete="off" required autofocus>'
         '<button class="main">Sign in</button></form></main></body></html>',
         401,
@@ -75,7 +74,7 @@ def sign_in(why: str = "") -> HTMLResponse:
 
 
 def _style(name: str, element_id: str = "") -> str:
-    # Plotly writes its rules into the style sheet of this id, where it finds one: a policy lets it make none.
+    # Plotly adds its rules to the style sheet with this id. The policy forbids it to create a style element.
     mark = f' id="{element_id}"' if element_id else ""
     return f'<link rel="stylesheet"{mark} href="{address(name)}">'
 

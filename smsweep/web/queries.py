@@ -1,4 +1,4 @@
-"""What the page reads. Nothing here changes anything."""
+"""GET requests of the page. They only read."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ from smsweep.services.sweeps import draft as again
 from smsweep.services.views import json_views
 from smsweep.services.views import why as why_service
 from smsweep.services.views.live_store import LiveSweep
-from smsweep.web.responses import answer, told
-from smsweep.web.state import Desk, desk_of
+from smsweep.web.responses import answer, json_errors
+from smsweep.web.state import AppState, state_of
 
-MOST_POINTS = 600  # of one curve
-MOST_METRICS = 60  # of one trial
-MOST_COMPARED = 12
+MAX_POINTS = 600  # of one curve
+MAX_METRICS = 60  # of one trial
+MAX_COMPARED = 12
 
 
-@told
+@json_errors
 def sweeps(request: Request) -> Response:
-    """All sweeps, newest first, and the folder that they are in."""
+    """Return all sweeps, newest first, and their folder."""
     return answer(
-        {"sweeps": desk_of(request).live.sweeps(), "folder": os.environ.get("SMSWEEP_DIR") or str(Path.cwd())}
+        {"sweeps": state_of(request).live.sweeps(), "folder": os.environ.get("SMSWEEP_DIR") or str(Path.cwd())}
     )
 
 
-@told
+@json_errors
 def sweep(request: Request) -> Response:
-    """One sweep, and the rows of its trials that changed after the revision `since`."""
+    """Return a sweep, and the rows of its trials that changed after the revision `since`."""
     since = _number(request.query_params.get("since", "0"))
 
     def ask(live: LiveSweep) -> SweepAnswer:
@@ -47,64 +47,64 @@ def sweep(request: Request) -> Response:
         rows = [[exact(value) for value in row] for row in changes["rows"]]
         return {"sweep": live.summary(), **changes, "rows": rows}
 
-    return answer(desk_of(request).live.read(request.path_params["sweep_id"], ask))
+    return answer(state_of(request).live.read(request.path_params["sweep_id"], ask))
 
 
-@told
+@json_errors
 def texts(request: Request) -> Response:
-    """Both files of a sweep, and where it comes from."""
-    return answer(desk_of(request).live.read(request.path_params["sweep_id"], LiveSweep.texts))
+    """Return sweep.yaml, job.yaml and the origin of a sweep."""
+    return answer(state_of(request).live.read(request.path_params["sweep_id"], LiveSweep.texts))
 
 
-@told
+@json_errors
 def figure(request: Request) -> Response:
-    """One figure of a sweep, as Plotly's JSON."""
-    desk, name = desk_of(request), request.path_params["name"]
+    """Return a figure of a sweep as Plotly JSON."""
+    state, name = state_of(request), request.path_params["name"]
     if name not in FIGURES:
-        raise NotFound(f"no figure {name!r}; there are {', '.join(FIGURES)}")
-    snapshot = desk.live.read(request.path_params["sweep_id"], LiveSweep.snapshot)
-    return Response(desk.figures.get(name, snapshot), media_type="application/json")
+        raise NotFound(f"unknown figure {name!r}; use one of {', '.join(FIGURES)}")
+    snapshot = state.live.read(request.path_params["sweep_id"], LiveSweep.snapshot)
+    return Response(state.figures.get(name, snapshot), media_type="application/json")
 
 
-@told
+@json_errors
 def trial(request: Request) -> Response:
-    """One trial, with a curve of each of its metrics."""
+    """Return a trial, with a curve of each metric."""
     found = request.path_params
-    return answer(_trial(desk_of(request), found["sweep_id"], found["number"]))
+    return answer(_trial(state_of(request), found["sweep_id"], found["number"]))
 
 
-@told
+@json_errors
 def why(request: Request) -> Response:
-    """Why a trial is in the state it is in."""
+    """Return the explanation of a trial's state."""
     found = request.path_params
     return answer(json_views.json_safe(why_service.why(f"{found['sweep_id']}/{found['number']}")))
 
 
-@told
+@json_errors
 def compared(request: Request) -> Response:
-    """Several trials, of one sweep or of several."""
+    """Return several trials of one or more sweeps."""
     labels = list(dict.fromkeys(request.query_params.getlist("t")))
-    if len(labels) > MOST_COMPARED:
-        raise UsageError(f"{len(labels)} trials are more than can be told apart; choose at most {MOST_COMPARED}")
+    if len(labels) > MAX_COMPARED:
+        raise UsageError(f"{len(labels)} trials are too many to compare; choose at most {MAX_COMPARED}")
     pairs = [labels_service.parse_trial(label) for label in labels]
-    return answer({"trials": [_trial(desk_of(request), sweep_id, number) for sweep_id, number in pairs]})
+    return answer({"trials": [_trial(state_of(request), sweep_id, number) for sweep_id, number in pairs]})
 
 
-@told
+@json_errors
 def log_page(request: Request) -> Response:
-    """The next lines of a trial's log."""
-    desk, number = desk_of(request), request.path_params["number"]
+    """Return the next lines of a trial's log."""
+    state, number = state_of(request), request.path_params["number"]
 
     def ask(live: LiveSweep) -> tuple[Sweep, TrialFields]:
         return live.sweep, live.trial(number)
 
-    found, data = desk.live.read(request.path_params["sweep_id"], ask)
-    page = desk.logs.page(found, data["job_name"], data["place"], request.query_params.get("cursor", ""))
+    found, data = state.live.read(request.path_params["sweep_id"], ask)
+    page = state.logs.page(found, data["job_name"], data["place"], request.query_params.get("cursor", ""))
     return answer({**page, "state": data["state"]})
 
 
-def _trial(desk: Desk, sweep_id: str, number: int) -> TrialAnswer:
-    data, shown = desk.live.read(sweep_id, lambda live: (live.trial(number), live.shown))
+def _trial(state: AppState, sweep_id: str, number: int) -> TrialAnswer:
+    data, shown = state.live.read(sweep_id, lambda live: (live.trial(number), live.shown))
     params = json_views.flat_params(data["params"])
     return {
         **data,
@@ -117,24 +117,29 @@ def _trial(desk: Desk, sweep_id: str, number: int) -> TrialAnswer:
             "metric": shown["metric"],
             "metrics": shown["metrics"],
         },
-        "curves": curves(desk.live.points(sweep_id, number)),
+        "curves": curves(state.live.points(sweep_id, number)),
     }
 
 
 def curves(points: Iterable[MetricPoint]) -> dict[str, CurveDocument]:
-    """Return a curve for each metric that has numbers: its values over steps, or reports where it has none.
+    """Return a curve for each metric with numbers.
 
-    Long ones keep their first, last, lowest and highest points.
+    Args:
+        points: The metric points of one trial, oldest first.
+
+    Returns:
+        Metric name -> `x`, `y` and `by`: "step", or "report" if a point has no step. Long curves are thinned and
+        keep their first, last, lowest and highest points.
     """
     steps: dict[str, list[int | None]] = {}
     values: dict[str, list[float]] = {}
     for point in points:
-        if is_number(point.value) and (point.name in values or len(values) < MOST_METRICS):
+        if is_number(point.value) and (point.name in values or len(values) < MAX_METRICS):
             steps.setdefault(point.name, []).append(point.step)
             values.setdefault(point.name, []).append(float(point.value))
     found: dict[str, CurveDocument] = {}
     for name, every in values.items():
-        kept = thin(every, MOST_POINTS)
+        kept = thin(every, MAX_POINTS)
         has_steps = all(step is not None for step in steps[name])
         x = [steps[name][place - 1] if has_steps else place for place, _ in kept]
         found[name] = {"x": x, "y": [value for _, value in kept], "by": "step" if has_steps else "report"}
@@ -143,12 +148,12 @@ def curves(points: Iterable[MetricPoint]) -> dict[str, CurveDocument]:
 
 def _number(text: str) -> int:
     if not text.isdecimal() or len(text) > 18:
-        raise UsageError(f"{text!r} is no revision; begin with 0")
+        raise UsageError(f"{text!r} is not a revision; start with 0")
     return int(text)
 
 
-@told
+@json_errors
 def draft(request: Request) -> Response:
-    """A draft. `t`: trials or whole sweeps whose results are to inform it; `narrow=1`: within their ranges."""
+    """Return a draft of a new sweep. `t`: prior trials or sweeps; `narrow=1`: limit params to their ranges."""
     asked = request.query_params
     return answer(again.draft(asked.getlist("t"), is_narrow=asked.get("narrow") == "1"))

@@ -1,4 +1,4 @@
-"""Answers of the page's API: JSON, also for what went wrong."""
+"""JSON responses of the page's API, also for errors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from smsweep.errors import (
 
 log = logging.getLogger(__name__)
 
-STATUS = (  # of HTTP for each kind of error; the first that fits
+STATUS = (  # HTTP status by type of error; the first match counts
     (NotFound, 404),
     (StoreConflict, 409),
     ((ConfigError, UsageError, SourceError, SpaceError), 400),
@@ -44,8 +44,8 @@ def as_json(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=True, separators=(",", ":"), default=str, allow_nan=False).encode()
 
 
-def told(handle: Callable[[Request], Response]) -> Callable[[Request], Response]:
-    """Turn what a handler raises into an answer: `error` for a person, `problems` one by one."""
+def json_errors(handle: Callable[[Request], Response]) -> Callable[[Request], Response]:
+    """Wrap a handler so that its exceptions become JSON: `error` is the message, `problems` a list of messages."""
 
     @functools.wraps(handle)
     def run(request: Request) -> Response:
@@ -57,6 +57,6 @@ def told(handle: Callable[[Request], Response]) -> Callable[[Request], Response]
             return answer({"error": str(err), "problems": problems}, status)
         except Exception:
             log.exception("%s %s", request.method, request.url.path)
-            return answer({"error": "this should not happen; `smsweep ui` said more where it runs"}, 500)
+            return answer({"error": "internal error; see the terminal that runs `smsweep ui`"}, 500)
 
     return run

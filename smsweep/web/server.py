@@ -1,4 +1,4 @@
-"""Serve the live page: hold an address, say it, answer until told to end."""
+"""Serve the web page until Ctrl-C or SIGTERM."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from smsweep.services.views import live_store as live_service
 from smsweep.services.views import log_pages
 from smsweep.web.app import make_app
 from smsweep.web.assets import address
-from smsweep.web.auth import Gate
-from smsweep.web.state import Desk
+from smsweep.web.auth import Authentication
+from smsweep.web.state import AppState
 
 TOKEN_VAR = "SMSWEEP_UI_TOKEN"  # noqa: S105 - a name # nosec B105
-LEAST_TOKEN = 16  # characters
-PATIENCE_S = 2  # for answers that are under way when the page is told to end
+MIN_TOKEN_LENGTH = 16  # characters
+SHUTDOWN_S = 2  # for open requests when the server stops
 LOOPBACK = "127.0.0.1"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Served:
-    """A live page that answers."""
+    """A running web page."""
 
     url: str  # without the token
     token: str
-    ticket_url: str  # lets one browser in, once: other users of this machine may see a browser's arguments
+    ticket_url: str  # signs in once, because other users of this machine may see the arguments of a browser
     is_loopback: bool
 
     @property
@@ -46,7 +46,12 @@ class Served:
 
 
 def serve(on_ready: Callable[[Served], None], **options: Any) -> None:
-    """Serve until Ctrl-C or SIGTERM; main thread only. Takes the options of `serving`."""
+    """Serve until Ctrl-C or SIGTERM. Call it in the main thread.
+
+    Args:
+        on_ready: Called once the page answers.
+        options: Keyword arguments of `serving`.
+    """
     with signals.told_to_end() as is_over, serving(**options) as served:
         on_ready(served)
         is_over.wait()
@@ -58,30 +63,36 @@ def serving(
 ) -> Iterator[Served]:
     """Serve the page while the `with` lasts.
 
-    port: 0 for a free one. names: others by which this machine is called. Raises UsageError for an address that
-    cannot be had, a token that is too short, or without Plotly.
+    Args:
+        host: Address to listen on.
+        port: Port to listen on; 0 for any free port.
+        names: Additional host names of this machine.
+        environ: Environment variables (default: those of this process).
+
+    Raises:
+        UsageError: If the address is not available, the token is too short, or Plotly is not installed.
     """
     workspace = workspace_service.Workspace(environ)
     token = workspace.environ.get(TOKEN_VAR) or secrets.token_urlsafe(24)
-    if len(token) < LEAST_TOKEN:
+    if len(token) < MIN_TOKEN_LENGTH:
         raise UsageError(
-            f"{TOKEN_VAR}: a token of {len(token)} characters can be guessed; use at least {LEAST_TOKEN}"
+            f"{TOKEN_VAR}: a token of {len(token)} characters can be guessed; use at least {MIN_TOKEN_LENGTH}"
         )
-    address("app.js")  # reads all files: without the plotting library this is the place to say so
+    address("app.js")  # reads all files, and raises UsageError without the plotting library
     with ExitStack() as stack:
         opened = stack.enter_context(bound(host, port))
         port = opened.getsockname()[1]
         live = stack.enter_context(closing(live_service.LiveStore(workspace)))
         logs = stack.enter_context(closing(log_pages.LogPages(workspace)))
         known = [*names, host, socket.gethostname(), socket.getfqdn()]
-        gate = Gate(token=token, names=[name for name in known if name], port=port)
-        gate.app = make_app(Desk(live=live, logs=logs))
+        authentication = Authentication(token=token, names=[name for name in known if name], port=port)
+        authentication.app = make_app(AppState(live=live, logs=logs))
         url = f"http://{_shown(host)}:{port}"
-        stack.enter_context(_answering(gate, opened))
+        stack.enter_context(_answering(authentication, opened))
         yield Served(
             url=url,
             token=token,
-            ticket_url=f"{url}/?token={gate.ticket(secrets.token_urlsafe(24))}",
+            ticket_url=f"{url}/?token={authentication.ticket(secrets.token_urlsafe(24))}",
             is_loopback=ipaddress.ip_address(opened.getsockname()[0]).is_loopback,
         )
 
@@ -89,14 +100,14 @@ def serving(
 class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        yield  # whoever serves is told by them
+        yield  # `serve` handles signals itself
 
 
 @contextmanager
-def _answering(gate: Gate, opened: socket.socket) -> Iterator[None]:
-    """Answer what comes to a socket, in a thread."""
+def _answering(app: Authentication, opened: socket.socket) -> Iterator[None]:
+    """Serve the requests of a socket in a thread."""
     config = uvicorn.Config(
-        gate,
+        app,
         log_config=None,
         access_log=False,
         lifespan="off",
@@ -105,7 +116,7 @@ def _answering(gate: Gate, opened: socket.socket) -> Iterator[None]:
         loop="asyncio",
         server_header=False,
         proxy_headers=False,
-        timeout_graceful_shutdown=PATIENCE_S,
+        timeout_graceful_shutdown=SHUTDOWN_S,
     )
     server = _Server(config)
     thread = threading.Thread(target=server.run, args=([opened],), name="smsweep ui", daemon=True)
@@ -119,11 +130,15 @@ def _answering(gate: Gate, opened: socket.socket) -> Iterator[None]:
 
 @contextmanager
 def bound(host: str, port: int) -> Iterator[socket.socket]:
-    """Hold an address; browsers wait until something answers."""
+    """Listen on an address. Browsers wait until the server answers.
+
+    Raises:
+        UsageError: If the address is not available.
+    """
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         opened = socket.create_server(address[:2], family=family, backlog=128)
-        # Of each connection, too: else the end of an answer waits 40 ms until its beginning is acknowledged.
+        # Accepted connections inherit it. Else the end of a response waits 40 ms for an acknowledgement.
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except OSError as err:
         why = os.strerror(err.errno) if err.errno and err.errno > 0 else str(err)

@@ -1,4 +1,4 @@
-"""What the page's handlers share: the open store, the open logs, the figures already made."""
+"""The state that request handlers share: store, logs and a cache of figures."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from smsweep.services.views.live_store import LiveStore
 from smsweep.services.views.log_pages import LogPages
 from smsweep.web.responses import as_json
 
-MOST_FIGURES = 64  # kept
+MAX_FIGURES = 64  # in the cache
 
 
 class Figures:
-    """Figures as JSON, each made once for each state of its sweep."""
+    """A cache of figures as JSON. Each figure is drawn once per state of its sweep."""
 
     def __init__(self) -> None:
         self._made: dict[tuple[str, str], tuple[Snapshot, bytes]] = {}
-        self._lock = threading.Lock()  # one at a time: two would only wait for each other's Python
+        self._lock = threading.Lock()  # one at a time, because figures are CPU-bound
 
     def get(self, name: str, snapshot: Snapshot) -> bytes:
         key = (snapshot.sweep["id"], name)
@@ -30,19 +30,22 @@ class Figures:
             if known is None or known[0] is not snapshot:
                 known = snapshot, as_json(FIGURES[name].make(snapshot))
             self._made[key] = known
-            while len(self._made) > MOST_FIGURES:
+            while len(self._made) > MAX_FIGURES:
                 del self._made[next(iter(self._made))]
         return known[1]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Desk:
+class AppState:
+    """What a handler needs: the store, the logs and the figures."""
+
     live: LiveStore
     logs: LogPages
     figures: Figures = field(default_factory=Figures)
 
 
-def desk_of(request: Request) -> Desk:
-    desk = request.app.state.desk
-    assert isinstance(desk, Desk)
-    return desk
+def state_of(request: Request) -> AppState:
+    """Return the state of the application that handles a request."""
+    state = request.app.state.smsweep
+    assert isinstance(state, AppState)
+    return state

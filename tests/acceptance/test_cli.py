@@ -1,4 +1,4 @@
-"""The command line as a person uses it: real processes, real trials, real signals."""
+"""The command line with real processes, trials and signals."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def folder(tmp_path: Path) -> Folder:
 
 @contextlib.contextmanager
 def at_work(folder: Folder, *args: str, until: str) -> Iterator[subprocess.Popen[str]]:
-    """Start a command, wait until it has said something on stderr, and end it if it is still there afterwards."""
+    """Start a command, wait for output on stderr, and kill the command at the end if it still runs."""
     process = folder.start(*args)
     try:
         wait_for_line(process, until)
@@ -125,7 +125,7 @@ def wait_for_line(process: subprocess.Popen[str], text: str) -> None:
     raise AssertionError(f"ended without saying {text!r}: {''.join(said)}")
 
 
-def test_grid_runs_to_its_end(folder: Folder) -> None:
+def test_grid_runs_every_cell(folder: Folder) -> None:
     ended = folder.call("run", "sweep.yaml", "--parallel", "2")
     sweep_id = ended.stdout.strip()
     assert folder.states(sweep_id) == ["finished"] * 3
@@ -133,13 +133,13 @@ def test_grid_runs_to_its_end(folder: Folder) -> None:
     assert json.loads(folder.call("best", sweep_id, "--json").stdout)["params"]["a"] == 4
 
 
-def test_wandbs_words_work(folder: Folder) -> None:
+def test_wandb_command_lines_work(folder: Folder) -> None:
     sweep_id = folder.call("sweep", "--project", "p", "sweep.yaml").stdout.strip()
     folder.call("agent", "--count", "1", f"team/p/{sweep_id}")
     assert folder.states(sweep_id) == ["finished"]
 
 
-def test_a_second_agent_goes_on_where_count_ended(folder: Folder) -> None:
+def test_second_agent_continues_after_count(folder: Folder) -> None:
     sweep_id = folder.call("run", "sweep.yaml", "--count", "1").stdout.strip()
     assert folder.states(sweep_id) == ["finished"]
     folder.call("agent", sweep_id)
@@ -155,7 +155,7 @@ def test_parallel_trials_overlap(folder: Folder) -> None:
     assert datetime.fromisoformat(second["started_at"]) < datetime.fromisoformat(first["ended_at"])
 
 
-def test_a_removed_cell_is_the_only_one_to_run_again(folder: Folder) -> None:
+def test_only_a_removed_cell_runs_again(folder: Folder) -> None:
     sweep_id = folder.call("run", "sweep.yaml").stdout.strip()
     before = {trial["number"]: trial for trial in folder.trials(sweep_id)}
     folder.call("rm", f"{sweep_id}/1")
@@ -212,7 +212,7 @@ def test_two_ctrl_c_stop_running_trials(folder: Folder) -> None:
     assert folder.states(out.strip()) == ["killed"]
 
 
-def test_a_deaf_trial_is_killed_when_the_term_timeout_is_over(folder: Folder) -> None:
+def test_trial_that_ignores_sigterm_is_killed_after_term_timeout(folder: Folder) -> None:
     folder.configure(deaf="yes")
     folder.mark("wait-1")
     with at_work(folder, "run", "sweep.yaml", "-t", "1", until="/0 running") as process:
@@ -224,7 +224,7 @@ def test_a_deaf_trial_is_killed_when_the_term_timeout_is_over(folder: Folder) ->
     assert folder.states(out.strip()) == ["killed"]
 
 
-def test_three_ctrl_c_kill_a_deaf_trial_at_once(folder: Folder) -> None:
+def test_three_ctrl_c_kill_a_trial_that_ignores_sigterm(folder: Folder) -> None:
     folder.configure(deaf="yes")
     folder.mark("wait-1")
     with at_work(folder, "run", "sweep.yaml", until="/0 running") as process:
@@ -249,7 +249,7 @@ def test_sigterm_puts_running_trials_back_into_the_queue(folder: Folder) -> None
     assert folder.states(sweep_id) == ["finished"] * 3
 
 
-def test_after_kill_9_the_next_agent_settles_and_goes_on(folder: Folder) -> None:
+def test_next_agent_continues_after_kill_9(folder: Folder) -> None:
     folder.mark("wait-1")
     sweep_id = folder.sweep()
     with at_work(folder, "agent", sweep_id, until="/0 running") as process:
@@ -270,7 +270,7 @@ def test_two_agents_share_a_sweep_without_repeats(folder: Folder) -> None:
     assert sorted(trial["params"]["a"] for trial in folder.trials(sweep_id)) == [1, 2, 4]
 
 
-def test_a_cancelled_sweep_ends_its_agent(folder: Folder) -> None:
+def test_cancelled_sweep_ends_its_agent(folder: Folder) -> None:
     folder.mark("wait-1")
     sweep_id = folder.sweep()
     with at_work(folder, "agent", sweep_id, until="/0 running") as process:
@@ -300,11 +300,11 @@ def test_json_of_run_is_one_document_on_stdout(folder: Folder) -> None:
     assert shown["ended"] == {"finished": 3}
 
 
-def test_quiet_says_nothing_but_the_id(folder: Folder) -> None:
+def test_quiet_run_prints_only_the_id(folder: Folder) -> None:
     assert folder.call("run", "sweep.yaml", "--quiet").stderr == ""
 
 
-def test_a_reader_that_leaves_early_is_no_error(folder: Folder) -> None:
+def test_closed_stdout_is_not_an_error(folder: Folder) -> None:
     with folder.start("completion", "bash") as process:
         assert process.stdout is not None
         process.stdout.close()
@@ -313,7 +313,7 @@ def test_a_reader_that_leaves_early_is_no_error(folder: Folder) -> None:
     assert process.returncode == -signal.SIGPIPE  # as git ends
 
 
-def test_an_agent_whose_talk_nobody_hears_goes_on(folder: Folder) -> None:
+def test_agent_continues_after_stderr_is_closed(folder: Folder) -> None:
     with folder.start("run", "sweep.yaml") as process:
         assert process.stderr is not None
         process.stderr.close()
@@ -323,13 +323,13 @@ def test_an_agent_whose_talk_nobody_hears_goes_on(folder: Folder) -> None:
     assert {trial["state"] for trial in folder.trials(sweep_id)} == {"finished"}
 
 
-def test_an_agent_without_streams_runs_its_trials(folder: Folder) -> None:
+def test_agent_without_streams_runs_its_trials(folder: Folder) -> None:
     closing = "import os, sys; os.closerange(0, 3); os.execv(sys.argv[1], sys.argv[1:])"
     argv = [sys.executable, "-c", closing, *SMSWEEP, "run", "sweep.yaml"]
     assert subprocess.run(argv, cwd=folder.path, env=folder.environ).returncode == 0
 
 
-def test_a_full_disk_is_named(folder: Folder) -> None:
+def test_full_disk_is_reported(folder: Folder) -> None:
     with Path("/dev/full").open("w") as full:
         ended = subprocess.run(
             [*SMSWEEP, "completion", "bash"], env=folder.environ, stdout=full, stderr=subprocess.PIPE, text=True
@@ -338,7 +338,7 @@ def test_a_full_disk_is_named(folder: Folder) -> None:
     assert ended.stderr == "error: stdout: No space left on device\n"
 
 
-def test_talk_for_which_the_disk_has_no_room_ends_nothing(folder: Folder) -> None:
+def test_full_disk_for_stderr_does_not_stop_the_agent(folder: Folder) -> None:
     with Path("/dev/full").open("w") as full:
         argv = [*SMSWEEP, "run", "sweep.yaml"]
         assert subprocess.run(argv, cwd=folder.path, env=folder.environ, stderr=full).returncode == 0

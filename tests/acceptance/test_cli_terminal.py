@@ -1,4 +1,4 @@
-"""The command line on a real terminal: a live display, colour, questions, and text that tries to steer it."""
+"""The command line on a real terminal: live display, colour, confirmation, and hostile text."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 class Terminal:
-    """Runs a command with all three streams on a terminal, and keeps what it showed."""
+    """Runs a command with all three streams on a terminal, and records the output."""
 
     def __init__(
         self,
@@ -88,7 +88,7 @@ class Terminal:
             self._parts.append(part)
 
 
-def test_run_shows_a_bar_the_running_trials_and_the_best(folder: Path) -> None:
+def test_run_shows_bar_running_trials_and_best(folder: Path) -> None:
     terminal = Terminal(folder, "run", "sweep.yaml", "--parallel", "2")
     assert terminal.code == 0
     for shown in (
@@ -102,7 +102,7 @@ def test_run_shows_a_bar_the_running_trials_and_the_best(folder: Path) -> None:
         assert shown in terminal.shown
 
 
-def test_hostile_text_cannot_steer_the_terminal(folder: Path) -> None:
+def test_hostile_text_is_escaped_on_the_terminal(folder: Path) -> None:
     shown = Terminal(folder, "run", "sweep.yaml").shown
     sweep_id = next(line for line in shown.splitlines() if len(line) == 8 and line.isalnum())
     for args in (["trials", sweep_id], ["show", f"{sweep_id}/2"], ["best", sweep_id], ["logs", f"{sweep_id}/2"]):
@@ -113,20 +113,20 @@ def test_hostile_text_cannot_steer_the_terminal(folder: Path) -> None:
     assert "\x1b[2J" not in shown
 
 
-def test_no_color_means_no_colour(folder: Path) -> None:
+def test_no_color_turns_colour_off(folder: Path) -> None:
     Terminal(folder, "sweep", "sweep.yaml")
     assert "\x1b[32m" not in Terminal(folder, "run", "sweep.yaml", NO_COLOR="1").shown
 
 
-def test_a_dumb_terminal_gets_plain_lines(folder: Path) -> None:
+def test_dumb_terminal_gets_plain_lines(folder: Path) -> None:
     assert "\x1b[1A" not in Terminal(folder, "run", "sweep.yaml", TERM="dumb").shown
 
 
-def test_a_narrow_terminal_is_fine(folder: Path) -> None:
+def test_narrow_terminal_shows_everything(folder: Path) -> None:
     assert Terminal(folder, "run", "sweep.yaml", COLUMNS="20").code == 0
 
 
-def test_watch_shows_a_sweep_that_others_run_and_ends_with_it(folder: Path) -> None:
+def test_watch_follows_another_agent_until_the_end(folder: Path) -> None:
     sweep_id = Terminal(folder, "sweep", "sweep.yaml").shown.split()[0]
     agent = subprocess.Popen([*SMSWEEP, "agent", sweep_id, "-q"], cwd=folder)
     try:
@@ -140,24 +140,24 @@ def test_watch_shows_a_sweep_that_others_run_and_ends_with_it(folder: Path) -> N
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_ending_watch_leaves_the_sweep_alone_and_the_cursor_visible(
+def test_ctrl_c_in_watch_keeps_the_sweep_and_restores_the_cursor(
     folder: Path, number: signal.Signals, code: int
 ) -> None:
     sweep_id = Terminal(folder, "sweep", "sweep.yaml").shown.split()[0]
-    terminal = Terminal(folder, "watch", sweep_id, kill=number, kill_at="no trial runs")
+    terminal = Terminal(folder, "watch", sweep_id, kill=number, kill_at="no trial is running")
     assert terminal.code == code
     assert terminal.shown.rindex("\x1b[?25h") > terminal.shown.rindex("\x1b[?25l")
     assert "running" in Terminal(folder, "ls").shown
 
 
-def test_a_dumb_terminal_watches_in_plain_lines(folder: Path) -> None:
+def test_watch_on_a_dumb_terminal_prints_lines(folder: Path) -> None:
     sweep_id = Terminal(folder, "run", "sweep.yaml", "--quiet").shown.split()[0]
     terminal = Terminal(folder, "watch", sweep_id, TERM="dumb")
     assert "\x1b" not in terminal.shown
     assert f"{sweep_id} finished  3 of 3 trials: 2 finished, 1 failed" in terminal.shown
 
 
-def test_trials_with_many_params_stay_one_line_each(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trials_with_many_params_are_one_line_each(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SMSWEEP_DIR", str(folder / "recorded"))
     monkeypatch.delenv("SMSWEEP_STORE", raising=False)
     names = {f"layer_{i}_width": {"values": [16, 32]} for i in range(30)}
@@ -167,26 +167,26 @@ def test_trials_with_many_params_stay_one_line_each(folder: Path, monkeypatch: p
     assert all(len(row) <= 60 for row in rows[:101])
     assert rows[0].split()[:3] == ["trial", "state", "objective"]
     assert [row.split()[0].rstrip("*") for row in rows[1:101]] == [str(number) for number in range(100)]
-    assert "the same in all: epochs=9" in terminal.shown
-    assert "more columns; all: smsweep trials" in terminal.shown
-    assert "these are 100 of 120; all: --limit 0" in terminal.shown
+    assert "same in all trials: epochs=9" in terminal.shown
+    assert "more; show all with: smsweep trials" in terminal.shown
+    assert "100 of 120 trials shown; show all with --limit 0" in terminal.shown
 
 
-def test_the_ids_of_a_list_stay_whole(folder: Path) -> None:
+def test_ls_never_cuts_ids(folder: Path) -> None:
     sweep_id = Terminal(folder, "sweep", "sweep.yaml", "--name", "a name of some length").shown.split()[0]
     assert f"{sweep_id} " in Terminal(folder, "ls", COLUMNS="46").shown
 
 
-def test_a_list_of_sweeps_has_one_line_each_however_long_their_names(folder: Path) -> None:
+def test_ls_prints_one_line_per_sweep(folder: Path) -> None:
     sweep_id = Terminal(folder, "sweep", "sweep.yaml", "--name", "N" * 200).shown.split()[0]
     head, row, hint = Terminal(folder, "ls", COLUMNS="46", NO_COLOR="1").shown.strip().splitlines()
     assert clean(head).split()[:3] == ["id", "name", "state"]
     assert (clean(row).split()[0], len(clean(row).rstrip()) <= 46) == (sweep_id, True)
     assert "running" in row
-    assert "all: smsweep ls" in hint
+    assert "show all with: smsweep ls" in hint
 
 
-def test_show_puts_long_values_below_themselves(folder: Path) -> None:
+def test_show_wraps_long_values(folder: Path) -> None:
     parameters = {f"param_{i}": {"value": i} for i in range(30)} | {"a": {"values": [1]}}
     config = {"program": "train.py", "method": "grid", "metric": {"name": "loss"}, "parameters": parameters}
     (folder / "wide.yaml").write_text(json.dumps(config))
@@ -197,13 +197,13 @@ def test_show_puts_long_values_below_themselves(folder: Path) -> None:
     assert shown[at + 1].startswith(" " * 9 + "param_")
 
 
-def test_rm_asks_and_no_means_no(folder: Path) -> None:
+def test_rm_keeps_the_trial_if_not_confirmed(folder: Path) -> None:
     sweep_id = Terminal(folder, "sweep", "sweep.yaml").shown.split()[0]
     assert Terminal(folder, "rm", sweep_id, typed="n\n").code == 1
     assert sweep_id in Terminal(folder, "ls").shown
 
 
-def test_rm_asks_and_yes_means_yes(folder: Path) -> None:
+def test_rm_removes_the_trial_if_confirmed(folder: Path) -> None:
     sweep_id = Terminal(folder, "sweep", "sweep.yaml").shown.split()[0]
     terminal = Terminal(folder, "rm", sweep_id, typed="y\n")
     assert terminal.code == 0, terminal.shown

@@ -58,8 +58,8 @@ IN_THE_CLOUD = {
 @pytest.fixture(scope="module")
 def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Variables of an endpoint in a process of its own: this one is forked, and has to stay without threads."""
-    command = [sys.executable, "-m", "smsweep.cli.main", "--quiet", "endpoint", "--port", "0", "--json"]
-    environ = {**os.environ, "SMSWEEP_DIR": str(tmp_path_factory.mktemp("endpoint"))}
+    command = [sys.executable, "-m", "smsweep.cli.main", "--quiet", "emulator", "--port", "0", "--json"]
+    environ = {**os.environ, "SMSWEEP_DIR": str(tmp_path_factory.mktemp("emulator"))}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environ) as process:
         assert process.stdout is not None
         yield json.loads(process.stdout.readline())["environ"]

@@ -19,8 +19,8 @@ SCRIPT = "import time; print('before', flush=True); time.sleep(4); print('after'
 
 @contextmanager
 def served(folder: Path) -> Iterator[Account]:
-    """Run `smsweep endpoint` until the `with` ends, then kill it."""
-    command = [sys.executable, "-m", "smsweep.cli.main", "--quiet", "endpoint", "--port", "0", "--json"]
+    """Run `smsweep emulator` until the `with` ends, then kill it."""
+    command = [sys.executable, "-m", "smsweep.cli.main", "--quiet", "emulator", "--port", "0", "--json"]
     environ = {**os.environ, "SMSWEEP_DIR": str(folder)}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environ)
     try:

@@ -1,4 +1,4 @@
-"""What docs/endpoint.md shows is so, and `smsweep endpoint` keeps its word."""
+"""What docs/emulator.md shows is so, and `smsweep emulator` keeps its word."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.desk import SMSWEEP
 from tests.markdown import ROOT, Block, blocks
 from tests.walkthrough import environment
 
-PAGE = ROOT / "docs" / "endpoint.md"
+PAGE = ROOT / "docs" / "emulator.md"
 
 
 def only(language: str) -> Block:
@@ -52,7 +52,7 @@ LIST_JOBS = "import boto3; print(boto3.client('sagemaker').list_training_jobs()[
 
 
 def test_command_prints_json_for_programs_and_ends_on_sigterm(tmp_path: Path) -> None:
-    command = [*SMSWEEP, "endpoint", "--port", "0", "--json", "--dir", str(tmp_path)]
+    command = [*SMSWEEP, "emulator", "--port", "0", "--json", "--dir", str(tmp_path)]
     served = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
     try:
         assert served.stdout is not None
@@ -87,7 +87,7 @@ def test_printed_lines_configure_a_shell(tmp_path: Path) -> None:
     (tmp_path / ".aws").mkdir()
     (tmp_path / ".aws" / "config").write_text("[profile production]\nregion = eu-west-1\n")
     script = f"""trap 'kill $(jobs -p) || true' EXIT
-{block.text.replace("smsweep endpoint", "smsweep endpoint --port 0")}
+{block.text.replace("smsweep emulator", "smsweep emulator --port 0")}
 stat -c %a $settings
 python -c "{LIST_JOBS}; import os; print(sorted(set(os.environ) & {{'AWS_PROFILE', 'AWS_SESSION_TOKEN'}}))"
 rm $settings
@@ -108,13 +108,13 @@ rm $settings
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--backend", "sagemaker"], "no backend 'sagemaker' behind an endpoint"),
+        (["--backend", "sagemaker"], "no backend 'sagemaker' behind the emulator"),
         (["--faults", '{"quotas": 1}'], "faults: quotas"),
         (["--faults", "- 1"], "No such file"),
     ],
 )
 def test_the_command_explains_what_it_cannot_do(tmp_path: Path, options: list[str], words: str) -> None:
-    command = [*SMSWEEP, "endpoint", "--port", "0", *options]
+    command = [*SMSWEEP, "emulator", "--port", "0", *options]
     environ = {**os.environ, "SMSWEEP_DIR": str(tmp_path)}
     done = subprocess.run(
         command, capture_output=True, text=True, cwd=tmp_path, env=environ, timeout=60, check=False
@@ -130,7 +130,7 @@ def test_a_port_that_is_taken_is_said_so(tmp_path: Path) -> None:
             sys.executable,
             "-m",
             "smsweep.cli.main",
-            "endpoint",
+            "emulator",
             "--port",
             str(port),
             "--dir",

@@ -126,11 +126,11 @@ def test_a_sweep_is_followed_and_steered(
         expect(badge).to_have_text("running")
         expect(page.get_by_text("4 of 4 ended")).to_be_visible()
         expect(badge).to_have_text("finished")
-        expect(page.get_by_role("heading", name="Failures, by reason")).to_be_visible()
+        expect(page.get_by_role("heading", name="Failures by reason")).to_be_visible()
         expect(page.locator(".reasons")).to_contain_text("lr of 0.4 is too much")
 
         page.get_by_role("button", name="Retry 1 failed").click()
-        expect(page.get_by_role("status")).to_contain_text("1 trial will run again")
+        expect(page.get_by_role("status")).to_contain_text("1 trial returned to the queue")
         expect(page.get_by_text("1 pending")).to_be_visible()
 
 
@@ -142,12 +142,12 @@ def test_a_sweep_is_cancelled_only_when_one_says_so_twice(
         page = visited.page
         expect(page.get_by_role("heading", name="Running now")).to_be_visible()
         page.get_by_role("button", name="Cancel").click()
-        expect(page.get_by_role("button", name="Leave it")).to_be_focused()
+        expect(page.get_by_role("button", name="Keep it")).to_be_focused()
         page.keyboard.press("Enter")
         expect(page.get_by_role("dialog")).not_to_be_visible()
         assert json_views.show(sweep_id)["state"] == "running"
         page.get_by_role("button", name="Cancel").click()
-        page.get_by_role("button", name="Cancel it").click()
+        page.get_by_role("button", name="Cancel sweep").click()
         expect(page.locator(".head .badge")).to_have_text("cancelled")
         expect(page.get_by_text("1 killed")).to_be_visible()
 
@@ -193,9 +193,9 @@ def test_a_sweep_of_two_metrics_shows_its_front(browser: Browser, served: Served
         page = visited.page
         page.wait_for_selector('[data-figure="front"][data-is-drawn]')
         page.get_by_role("tab", name="Overview").click()
-        expect(page.get_by_role("heading", name="The front")).to_be_visible()
+        expect(page.get_by_role("heading", name="Pareto front")).to_be_visible()
         numbers = [trial["number"] for trial in json_views.front(sweep_id)]
-        shown = page.locator("section", has=page.get_by_role("heading", name="The front")).locator("tbody tr")
+        shown = page.locator("section", has=page.get_by_role("heading", name="Pareto front")).locator("tbody tr")
         expect(shown).to_have_count(len(numbers))
 
 
@@ -236,7 +236,7 @@ def test_trials_are_ticked_compared_and_made_a_new_sweep_of(
         ]
         text = config.input_value()
         config.fill(text + "\nfoo: 1\nmethod: nonsense\n")
-        expect(page.get_by_text("2 problems to solve")).to_be_visible()
+        expect(page.get_by_text("2 problems to fix")).to_be_visible()
         expect(page.get_by_role("button", name="Create sweep")).to_be_disabled()
         config.fill(text.replace("random", "bayes"))
         expect(page.get_by_text("✓ valid")).to_be_visible()
@@ -351,7 +351,7 @@ def test_a_sweep_that_is_deleted_while_it_is_shown_is_said_to_be_gone(browser: B
         page.goto(f"{served.url}/sweeps/{sweep_id}")
         expect(page.get_by_role("heading", name="recorded")).to_be_visible()
         control.remove([sweep_id])
-        expect(page.get_by_text("It is not here (any more)")).to_be_visible()
+        expect(page.get_by_text("Not found, or removed")).to_be_visible()
         page.goto(f"{served.url}/sweeps/%E0%A4%A")  # half an escape
         expect(page.get_by_text("is no sweep id")).to_be_visible()
         assert all("Failed to load resource" in error for error in visited.errors)
@@ -431,7 +431,7 @@ def test_an_outage_is_told_and_outlived(browser: Browser, folder: Path, monkeypa
         page.goto(first.entry.replace(" ", "%20"))
         expect(page.locator(".live")).to_have_text("live")
         page.context.set_offline(True)
-        expect(page.locator(".live")).to_have_text("server away, trying again")
+        expect(page.locator(".live")).to_have_text("server unavailable, retrying")
         page.context.set_offline(False)
         expect(page.locator(".live")).to_have_text("live")
 

@@ -156,7 +156,7 @@ def test_poison_is_set_aside_with_the_reason_and_the_rest_is_worked_off(desk: De
 @pytest.mark.parametrize("option", ["--detach", "--source=s3://bucket/x", "--kept-at=s3://bucket/x"])
 def test_an_option_that_a_queue_leaves_no_room_for_is_refused(desk: Desk, account: Account, option: str) -> None:
     refused = desk.call("agent", "--queue", account.queue, option, code=2)
-    assert "--queue does not go with" in refused.stderr
+    assert "--queue cannot be combined with" in refused.stderr
 
 
 @pytest.mark.parametrize("by_content", ["true", "false"])

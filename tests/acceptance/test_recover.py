@@ -89,7 +89,7 @@ def test_a_trial_whose_job_is_gone_leaves_its_params_free(
     sweep_id, before = lost
     gone = desk.folder / ".smsweep" / "jobs" / f"smsweep-{sweep_id}-0-0"
     gone.rename(desk.folder / "elsewhere")
-    assert "1 had none and are lost" in desk.call("recover", sweep_id, "sweep.yaml").stderr
+    assert "1 trials without a job are lost" in desk.call("recover", sweep_id, "sweep.yaml").stderr
     desk.call("agent", sweep_id)
     after = desk.trials(sweep_id)
     assert told(after[:2]) == told(before[1:])

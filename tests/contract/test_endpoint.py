@@ -28,12 +28,12 @@ def account(shared: Account) -> Iterator[Account]:
 
 def test_data_folder_is_excluded_from_the_source_around_it(tmp_path: Path) -> None:
     account, there = tmp_path / "account", tmp_path / "there"
-    (there / "endpoint").mkdir(parents=True)
+    (there / "emulator").mkdir(parents=True)
     for folder in (account, there):
         with open_account(folder, os.environ):
-            assert (folder / "endpoint" / "ledger.jsonl").exists()
-    assert (account / "endpoint" / ".gitignore").read_text() == "*\n"
-    assert not (there / "endpoint" / ".gitignore").exists()
+            assert (folder / "emulator" / "ledger.jsonl").exists()
+    assert (account / "emulator" / ".gitignore").read_text() == "*\n"
+    assert not (there / "emulator" / ".gitignore").exists()
 
 
 def test_job_goes_through_all_statuses(account: Account) -> None:

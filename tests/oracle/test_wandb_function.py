@@ -83,7 +83,7 @@ def test_its_run_is_the_trials(answers: dict[str, Any]) -> None:
         ["finished", {"loss": 0.1, "val.acc": 1, "best": 2}, ""],
         ["failed", {"loss": 0.2, "val.acc": 1, "best": 2}, "ValueError: too high"],
     ]
-    assert answers["folders"] == [f"{sweep}-0", f"{sweep}-1"]  # where `smsweep wandb-sync` finds them
+    assert answers["folders"] == [f"{sweep}-0", f"{sweep}-1"]  # where `smsweep wandb sync` finds them
 
 
 def test_a_function_that_reports_by_itself_keeps_its_wandb_runs(answers: dict[str, Any]) -> None:

@@ -197,7 +197,7 @@ def test_jobs_that_continue_without_agent_are_reported(
     sweep_id = sweep(account.sweep(1), job=account.job)
     with pytest.raises(AccessDenied):
         follow(sweep_id, as_json=False, backend="sagemaker")
-    said = "1 trial goes on without this agent; once that is mended: smsweep agent"
+    said = "1 trial continues without this agent; after you fix the error, run: smsweep agent"
     assert f"{said} {sweep_id} --backend sagemaker" in capsys.readouterr().err
 
 

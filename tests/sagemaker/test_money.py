@@ -52,7 +52,7 @@ def test_worst_case_of_a_running_trial_is_reserved_and_shown(
     account.run(1, job={**PRICED, "budget": {"usd": 0.25, "hours": 1}}, on_change=look)
     usage = told[0]["usage"]
     assert usage["set_aside"] == {"usd": 0.1, "hours": round(100 / 3600, 6)}
-    assert "$0.00 of $0.25; $0.10 and 0.03 hours set aside for running trials" in capsys.readouterr().out
+    assert "$0.00 of $0.25; $0.10 and 0.03 hours reserved for running trials" in capsys.readouterr().out
     assert json_views.show(account.trials()[0].sweep_id)["usage"]["set_aside"] == {"usd": 0.0, "hours": 0.0}
 
 
@@ -66,7 +66,7 @@ def test_price_list_is_requested_when_the_job_enables_it(
     assert data["usage"]["price"] is not None
     assert data["usage"]["price"]["by_type"] == {"ml.m5.large": 1.0}
     show.show_sweep(data)
-    assert "ml.m5.large $1 an hour, by AWS's price list of 20" in capsys.readouterr().out
+    assert "ml.m5.large $1 an hour (AWS price list, 20" in capsys.readouterr().out
 
 
 def test_dollar_budget_needs_a_price(account: Account) -> None:

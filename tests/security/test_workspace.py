@@ -235,7 +235,7 @@ def test_read_only_commands_refuse_a_foreign_folder(desk: Desk, verb: tuple[str,
     assert "this folder belongs to user nobody" in desk.call(*words, code=2).stderr
 
 
-@pytest.mark.parametrize("verb", ["ui", "endpoint"])
+@pytest.mark.parametrize("verb", ["ui", "emulator"])
 def test_servers_do_not_start_in_a_foreign_folder(desk: Desk, verb: str) -> None:
     home(desk).mkdir()
     os.chown(home(desk), STRANGER, STRANGER)

@@ -1,4 +1,4 @@
-"""`smsweep agent`: run trials of a sweep."""
+"""`smsweep agent`: run the trials of a sweep."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from smsweep.cli.detach import detach as leave_agent
+from smsweep.cli.detach import detach as detach_agent
 from smsweep.cli.options import (
     Backend,
     Count,
@@ -51,11 +51,13 @@ class Controller(str, Enum):
 def agent(
     sweep_id: OptionalSweepId = None,
     queue: Annotated[
-        str | None, typer.Option("--queue", metavar="URL", help="Take sweeps from an SQS queue instead of ID.")
+        str | None, typer.Option("--queue", metavar="URL", help="Receive sweeps from an SQS queue instead of ID.")
     ] = None,
     wait: Annotated[
         float,
-        typer.Option("--wait", min=0, metavar="S", help="Leave so long after the last message."),
+        typer.Option(
+            "--wait", min=0, metavar="S", help="With --queue: exit if no message arrives for this many seconds."
+        ),
     ] = 150,
     count: Count = None,
     parallel: Parallel = 1,
@@ -67,16 +69,19 @@ def agent(
     notify: Notify = None,
     reuse: Reuse = False,
     controller: Annotated[
-        Controller, typer.Option("--controller", help="Who chooses params: smsweep, or W&B's server.")
+        Controller, typer.Option("--controller", help="What chooses the params: smsweep (local) or W&B's server.")
     ] = Controller.LOCAL,
     kept_at: Annotated[
         str | None,
-        typer.Option(
-            "--kept-at", metavar="URI", help="Where in S3 the store of a sweep that was detached is kept."
-        ),
+        typer.Option("--kept-at", metavar="URI", help="S3 URI of the store of a detached sweep."),
     ] = None,
     source: Annotated[
-        str | None, typer.Option("--source", metavar="URI", help="Fetch the sweep's source from there if need be.")
+        str | None,
+        typer.Option(
+            "--source",
+            metavar="URI",
+            help="S3 URI to download the source of the sweep from, if this machine does not have it.",
+        ),
     ] = None,
     detach: Detach = False,
     detach_to: DetachTo = None,
@@ -88,10 +93,10 @@ def agent(
 ) -> None:
     """Run trials of a sweep until none is left.
 
-    Several agents may share a sweep. Ctrl-C once lets running trials finish, twice stops them, three times
-    kills them. SIGTERM stops them and puts them back into the queue. After a crash, just start an agent again:
-    it settles what was running and goes on. With --queue it works on the sweeps that `smsweep publish` sends.
-    With --controller wandb the sweep is one on W&B's server: each trial's job runs W&B's own agent for one run.
+    Several agents can share a sweep. Ctrl-C once lets running trials finish, twice stops them, three times kills
+    them. SIGTERM stops running trials and returns them to the queue. After a crash, start an agent again: it
+    adopts the jobs that still run and continues. With --queue the agent runs the sweeps that `smsweep publish`
+    sends. With --controller wandb the sweep is on W&B's server, and each job runs W&B's own agent for one run.
     """
     options: dict[str, Any] = {
         "as_json": as_json,
@@ -108,12 +113,14 @@ def agent(
     }
     if queue is not None and sweep_id is None:
         if kept_at or source or detach or detach_to or controller is Controller.WANDB:
-            raise UsageError("--queue does not go with --kept-at, --source, --detach or --controller wandb")
+            raise UsageError(
+                "--queue cannot be combined with --kept-at, --source, --detach or --controller wandb; remove one"
+            )
         raise typer.Exit(
-            queue_service.work_off(queue, lambda invited: follow(invited, **options), patience_s=wait)
+            queue_service.work_off(queue, lambda received_id: follow(received_id, **options), patience_s=wait)
         )
     if sweep_id is None or queue is not None:
-        raise UsageError("give an agent either a sweep's id or --queue URL")
+        raise UsageError("an agent needs either a sweep's id or --queue URL; give one of them")
     if controller is Controller.WANDB:
         sweep_id = hosted.attach(sweep_id, project=project, entity=entity, job=job)
     if kept_at is not None:
@@ -121,18 +128,18 @@ def agent(
     if detach or detach_to:
         if source is not None:
             queue_service.fetch_source(sweep_id, source)
-        unknown = ("as_json", "project", "entity", "notify")
-        return leave_agent(
+        excluded = ("as_json", "project", "entity", "notify")
+        return detach_agent(
             sweep_id,
-            {name.replace("_", "-"): value for name, value in options.items() if name not in unknown},
+            {name.replace("_", "-"): value for name, value in options.items() if name not in excluded},
             detach_to,
             notify,
             as_json=as_json,
         )
 
-    def work() -> int:
+    def run_trials() -> int:
         if source is not None:
             queue_service.fetch_source(sweep_id, source)
         return follow(sweep_id, **options)
 
-    raise typer.Exit(detach_service.work_on(work))
+    raise typer.Exit(detach_service.work_on(run_trials))

@@ -1,4 +1,4 @@
-"""`smsweep auth`: put the W&B key where training jobs can fetch it."""
+"""`smsweep auth`: store the W&B key where training jobs can read it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from smsweep.cli.options import Json
-from smsweep.cli.output import answer, answer_json, say
+from smsweep.cli.output import print_json, print_message, print_result
 from smsweep.services import auth as auth_service
 
 EXAMPLES = """
@@ -19,22 +19,24 @@ smsweep auth --variable HF_TOKEN
 
 def auth(
     variable: Annotated[
-        str, typer.Option("--variable", metavar="NAME", help="The environment variable that holds the secret.")
+        str, typer.Option("--variable", metavar="NAME", help="The environment variable with the secret.")
     ] = "WANDB_API_KEY",
     name: Annotated[
-        str, typer.Option("--name", help="The secret's name in AWS (default: smsweep/wandb).", show_default=False)
+        str, typer.Option("--name", help="Name of the secret in AWS (default: smsweep/wandb).", show_default=False)
     ] = "",
-    ssm: Annotated[bool, typer.Option("--ssm", help="An SSM SecureString instead of Secrets Manager.")] = False,
+    ssm: Annotated[
+        bool, typer.Option("--ssm", help="Store an SSM SecureString instead of a Secrets Manager secret.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Put the W&B key where training jobs can fetch it.
+    """Store the W&B key where training jobs can read it.
 
-    The key is found as wandb finds it: WANDB_API_KEY, wandb's settings, netrc. It goes into Secrets Manager, once;
-    job.yaml refers to it, and no request, log or file of smsweep ever holds it.
+    Finds the key as wandb does (WANDB_API_KEY, wandb's settings, netrc) and stores it in Secrets Manager. job.yaml
+    only refers to the secret; smsweep never writes the key into a request, log or file.
     """
     stored = auth_service.auth(variable=variable, name=name, ssm=ssm)
     if as_json:
-        answer_json({"variable": stored.variable, "arn": stored.arn})
+        print_json({"variable": stored.variable, "arn": stored.arn})
         return
-    say(f"{stored.variable}, found in {stored.found_in}, is in AWS now; put this into job.yaml:")
-    answer(f"secrets:\n  {stored.variable}: {stored.arn}")
+    print_message(f"{stored.variable} from {stored.found_in} is stored in AWS; add this to job.yaml:")
+    print_result(f"secrets:\n  {stored.variable}: {stored.arn}")

@@ -1,4 +1,4 @@
-"""`smsweep best`: the best trial of a sweep."""
+"""`smsweep best`: show the best trial of a sweep."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from smsweep.cli.options import Json, SweepId
-from smsweep.cli.output import answer, answer_json, say
+from smsweep.cli.output import print_json, print_message, print_result
 from smsweep.cli.text import cell, clean, pairs
 from smsweep.errors import NotFound, UsageError
 from smsweep.services.views import json_views, model_download
@@ -23,15 +23,15 @@ smsweep best abcd1234 --json
 def best(
     sweep_id: SweepId,
     download: Annotated[
-        Path | None, typer.Option("--download", metavar="DIR", help="Put its model into a new folder.")
+        Path | None,
+        typer.Option("--download", metavar="DIR", help="Download the model of the trial into a new folder."),
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Show the best trial and its params.
 
-    Of several metrics the front: each trial that no other beats by all of them.
-
-    Best over all that a trial reported of the sweep's metric; failed and crashed trials do not count.
+    Compares the best value of the sweep's metric that each trial reported. Failed and crashed trials do not
+    count. For a sweep with several metrics, shows the Pareto front.
     """
     shown = json_views.show(sweep_id)
     if shown["metrics"]:
@@ -40,39 +40,50 @@ def best(
     metric, trial = shown["metric"], shown["best"]
     if metric is None:
         raise UsageError(
-            f"sweep {shown['id']} has no metric, so no trial of it is best; "
-            "a sweep's YAML names one as metric: {name: loss, goal: minimize}"
+            f"sweep {shown['id']} has no metric, so it has no best trial; "
+            "add a metric to the sweep YAML, such as metric: {name: loss, goal: minimize}"
         )
     if trial is None:
         raise NotFound(
-            f"no trial of sweep {shown['id']} that counts has a number as its {metric['name']!r} yet (text, "
-            "NaN and infinities are none; failed and crashed ones do not count); see what they did report: "
+            f"no trial of sweep {shown['id']} has reported a number as {metric['name']!r} (text, NaN and "
+            "infinities are not numbers; failed and crashed trials do not count); see all reported values with: "
             f"smsweep trials {shown['id']} --json"
         )
     if download is not None:
         model_download.download_model(shown["id"], trial["number"], download)
-        say(f"its model is in {download}")
+        print_message(f"the model is in {download}")
     if as_json:
-        answer_json(trial)
+        print_json(trial)
         return
     repeats = trial.get("repeats")
     mean = f"  mean {cell(repeats['mean'])} of {len(repeats['trials'])} repeats" if repeats else ""
-    answer(f"{shown['id']}/{trial['number']}  {clean(metric['name'])}={cell(trial['objective'])}{mean}")
-    answer(pairs(json_views.flat_params(trial["params"])))
+    print_result(f"{shown['id']}/{trial['number']}  {clean(metric['name'])}={cell(trial['objective'])}{mean}")
+    print_result(pairs(json_views.flat_params(trial["params"])))
 
 
 def show_front(sweep_id: str, download: Path | None, *, as_json: bool) -> None:
-    """Show every trial that no other beats by all metrics at once. download: for their models, one folder each."""
+    """Show the trials on the Pareto front.
+
+    Args:
+        sweep_id: The sweep.
+        download: The folder for the models, one folder per trial; None to download nothing.
+        as_json: Print JSON.
+
+    Raises:
+        NotFound: If no trial has values of all metrics yet, without as_json.
+    """
     trials = json_views.front(sweep_id)
     if not trials and not as_json:
-        raise NotFound(f"no trial of sweep {sweep_id} that counts has values of all its metrics yet")
+        raise NotFound(
+            f"no trial of sweep {sweep_id} has values of all metrics yet; failed and crashed trials do not count"
+        )
     if download is not None:
         for trial in trials:
             model_download.download_model(sweep_id, trial["number"], download / str(trial["number"]))
-        say(f"the model of trial N is in {download / 'N'}")
+        print_message(f"the model of trial N is in {download / 'N'}")
     if as_json:
-        answer_json(trials)
+        print_json(trials)
         return
     for trial in trials:
-        answer(f"{sweep_id}/{trial['number']}  {pairs(trial['outcome'])}")
-        answer(f"  {pairs(json_views.flat_params(trial['params']))}")
+        print_result(f"{sweep_id}/{trial['number']}  {pairs(trial['outcome'])}")
+        print_result(f"  {pairs(json_views.flat_params(trial['params']))}")

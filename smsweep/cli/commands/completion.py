@@ -1,4 +1,4 @@
-"""`smsweep completion`: the script that makes a shell complete smsweep's verbs and flags."""
+"""`smsweep completion`: print the script for shell completion of commands and flags."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typer.completion import get_completion_script  # type: ignore[attr-defined]
 
 from smsweep.cli.main import COMPLETE_VAR
 from smsweep.cli.options import Json
-from smsweep.cli.output import answer, answer_json
+from smsweep.cli.output import print_json, print_result
 
 EXAMPLES = """
 source <(smsweep completion bash)
@@ -27,11 +27,11 @@ class Shell(str, Enum):
     PWSH = "pwsh"
 
 
-def completion(shell: Annotated[Shell, typer.Argument(help="The shell you use.")], as_json: Json = False) -> None:
-    """Print a shell's completion script."""
+def completion(shell: Annotated[Shell, typer.Argument(help="Your shell.")], as_json: Json = False) -> None:
+    """Print a shell completion script."""
     script = get_completion_script(
         prog_name="smsweep",
         complete_var=COMPLETE_VAR,
-        shell=shell.value,  # a name; nothing is started # nosec B604
+        shell=shell.value,  # a name; no shell starts # nosec B604
     )
-    answer_json({"shell": shell.value, "script": script}) if as_json else answer(script)
+    print_json({"shell": shell.value, "script": script}) if as_json else print_result(script)

@@ -1,4 +1,4 @@
-"""`smsweep export`: a sweep's trials for other programs."""
+"""`smsweep export`: export the trials of a sweep."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 from smsweep.cli.logging_setup import is_quiet
 from smsweep.cli.options import Json, SweepId
-from smsweep.cli.output import answer_json, say
+from smsweep.cli.output import print_json, print_message
 from smsweep.errors import UsageError
 from smsweep.services import export as exporting
 
@@ -39,37 +39,45 @@ def export(
     sweep_id: SweepId,
     form: Annotated[
         Format | None,
-        typer.Option("--format", help="By default what the file's name ends in, or csv; wandb: a CSV as W&B's."),
+        typer.Option(
+            "--format", help="Format (default: from the file extension, else csv); wandb is a CSV like W&B's."
+        ),
     ] = None,
     to: Annotated[
         str | None,
-        typer.Option("--to", "--output", "-o", metavar="WHERE", help="A file, storage or folder; not stdout."),
+        typer.Option(
+            "--to",
+            "--output",
+            "-o",
+            metavar="WHERE",
+            help="A file, storage URL or folder to write instead of stdout.",
+        ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", "-f", help="Replace what is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", "-f", help="Replace existing files or data.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Write all trials for other programs.
+    """Export the trials of a sweep to a file or another tool.
 
-    As CSV, JSON or Parquet: every field, param and metric. In CSV, params and metrics are columns named `params.x`
-    and `metrics.x`, and text that a spreadsheet would run as a formula is put behind an apostrophe. As a study of
-    Optuna, runs of MLflow, or event files of TensorBoard: also what was reported step by step. parquet, optuna,
-    mlflow and tensorboard need the extra of that name. --json: the trials as JSON on stdout; with --to, what was
-    written where.
+    CSV, JSON and Parquet contain every field, param and metric. CSV names the columns of params and metrics
+    `params.x` and `metrics.x`, and text that a spreadsheet treats as a formula starts with an apostrophe. Optuna
+    studies, MLflow runs and TensorBoard event files also contain the values of each step. parquet, optuna, mlflow
+    and tensorboard need the extra of that name. --json prints the trials as JSON; with --to it prints what was
+    written, and where.
     """
     if as_json and to in (None, exporting.STDOUT):
         if form not in (None, Format.JSON):
-            raise UsageError(f"--json prints JSON, not {form.value}; leave one of the two out, or add --to")
+            raise UsageError(f"--json prints JSON, not {form.value}; remove one of the two options, or add --to")
         form = Format.JSON
     done = exporting.export(sweep_id, to, form=form.value if form else None, force=force, progress=_progress)
     if done.where and as_json:
-        answer_json({"trials": done.n_trials, "where": done.where})
+        print_json({"trials": done.n_trials, "where": done.where})
     elif done.where:
-        say(f"wrote {done.n_trials} {'trial' if done.n_trials == 1 else 'trials'} to {done.where}")
+        print_message(f"wrote {done.n_trials} {'trial' if done.n_trials == 1 else 'trials'} to {done.where}")
     else:
         typer.echo(done.text, nl=False)
 
 
 def _progress(done: int, total: int) -> None:
-    """Show how far it is, on a terminal alone."""
+    """Show the progress on a terminal."""
     if sys.stderr.isatty() and not is_quiet():
         typer.echo("\r\x1b[K" if done == total else f"\r{done} of {total} trials", nl=False, err=True)

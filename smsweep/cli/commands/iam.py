@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from smsweep.cli.options import Job, complete_id, whole_id
-from smsweep.cli.output import answer_json
+from smsweep.cli.output import print_json
 from smsweep.errors import UsageError
 from smsweep.services import iam as iam_service
 
@@ -27,19 +27,19 @@ def iam(
             metavar="ID",
             callback=whole_id,
             autocompletion=complete_id,
-            help="For the jobs, checkpoints and agent of this sweep alone.",
+            help="Restrict the policies to the jobs, checkpoints and agent of this sweep.",
         ),
     ] = None,
-    of: Annotated[str | None, typer.Option("--of", help="Only one: launcher, role or agent.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Said for clarity: policies are JSON.")] = False,
+    of: Annotated[str | None, typer.Option("--of", help="Print one policy: launcher, role or agent.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Accepted; the output is always JSON.")] = False,
 ) -> None:
     """Print the IAM policies that sweeps need.
 
-    Of who runs smsweep (launcher), of the role that the jobs have, and of the job that a detached agent is. They
-    allow the calls that are made, and nothing else; a job.yaml narrows them to its own role, buckets, keys and
-    secrets. --sweep narrows them to one sweep, whose own job.yaml counts if --job names none.
+    There are three: for the user who runs smsweep (launcher), for the execution role of the jobs (role), and for
+    a detached agent (agent). They allow only the calls that smsweep makes. --job restricts them to the role,
+    buckets, keys and secrets of job.yaml. --sweep restricts them to one sweep, and reads its job.yaml.
     """
     policies = iam_service.policies(job, sweep)
     if of is not None and of not in policies:
-        raise UsageError(f"--of: no {of!r}; there are {', '.join(policies)}")
-    answer_json(policies[of] if of else policies)
+        raise UsageError(f"--of: {of!r} is not a policy; use one of {', '.join(policies)}")
+    print_json(policies[of] if of else policies)

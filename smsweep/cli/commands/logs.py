@@ -1,4 +1,4 @@
-"""`smsweep logs`: what a trial printed."""
+"""`smsweep logs`: print the log of a trial."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from smsweep.cli.options import Label
-from smsweep.cli.output import answer
+from smsweep.cli.output import print_result
 from smsweep.cli.text import clean_line
 from smsweep.services.views import logs as logs_view
 
@@ -23,20 +23,22 @@ smsweep logs abcd1234
 
 def logs(
     label: Label,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until its job has ended.")] = False,
-    raw: Annotated[
-        bool, typer.Option("--raw", help="Also the lines by which smsweep.log() reports metrics.")
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Print new lines until the job has ended.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Include the lines with which smsweep.log() reports metrics.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")] = False,
 ) -> None:
-    """Print what a trial's script wrote.
+    """Print the log of a trial.
 
-    Of its current attempt, stdout and stderr together; of a sweep that was detached to SageMaker, what its agent
-    says. On a terminal only colours pass; into a pipe or file the lines go as they are.
+    Prints stdout and stderr of the script in the current attempt. For a sweep that was detached to SageMaker,
+    prints the log of its agent. A terminal gets only colour codes; pipes and files get the lines unchanged.
     """
     is_terminal = sys.stdout.isatty()
     for line in logs_view.read_log(label, follow=follow, raw=raw):
         if as_json:
-            answer(json.dumps({"line": line}))
+            print_result(json.dumps({"line": line}))
         else:
-            answer(clean_line(line) if is_terminal else line)
+            print_result(clean_line(line) if is_terminal else line)

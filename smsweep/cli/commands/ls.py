@@ -1,9 +1,9 @@
-"""`smsweep ls`: every sweep."""
+"""`smsweep ls`: list the sweeps."""
 
 from __future__ import annotations
 
 from smsweep.cli.options import Json
-from smsweep.cli.output import answer_json, say, wide_table
+from smsweep.cli.output import print_json, print_message, wide_table
 from smsweep.cli.text import counts
 from smsweep.services.views import json_views
 
@@ -16,14 +16,14 @@ smsweep ls --json
 def ls(as_json: Json = False) -> None:
     """List sweeps, newest first.
 
-    A terminal shows the columns that it has room for, and the beginning of long names.
+    A terminal shows the columns that fit, and cuts long names. Pipes and files get everything.
     """
     sweeps = json_views.list_sweeps()
     if as_json:
-        answer_json(sweeps)
+        print_json(sweeps)
         return
     if not sweeps:
-        say("no sweep yet; create one with: smsweep sweep sweep.yaml")
+        print_message("no sweep yet; create a sweep with: smsweep sweep sweep.yaml")
         return
     left_out = wide_table(
         ["id", "name", "state", "method", "expected", "trials", "created"],
@@ -43,4 +43,4 @@ def ls(as_json: Json = False) -> None:
         last=0,
     )
     if left_out:
-        say(f"no room for {', '.join(left_out)}; all: smsweep ls | less -S")
+        print_message(f"columns left out: {', '.join(left_out)}; show all with: smsweep ls | less -S")

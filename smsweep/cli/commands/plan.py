@@ -1,4 +1,4 @@
-"""`smsweep plan`: what a sweep would run."""
+"""`smsweep plan`: show the trials that a sweep will run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from smsweep.cli.options import Backend, Job, Json
-from smsweep.cli.output import answer, answer_json, say, table
+from smsweep.cli.output import print_json, print_message, print_result, table
 from smsweep.cli.text import clean
 from smsweep.core.json_documents import PlanDocument, PlannedTrialDocument
 from smsweep.services.sweeps import plan as plan_service
@@ -25,18 +25,18 @@ smsweep plan abcd1234 --json
 
 
 def plan(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG|ID", help="A W&B sweep YAML, or a sweep that exists.")],
-    n: Annotated[int, typer.Option("--n", "-n", min=0, help="How many trials to show.")] = 5,
+    config: Annotated[Path, typer.Argument(metavar="CONFIG|ID", help="A W&B sweep YAML, or the id of a sweep.")],
+    n: Annotated[int, typer.Option("--n", "-n", min=0, help="Number of trials to show.")] = 5,
     job: Job = None,
     backend: Backend = None,
-    seed: Annotated[int, typer.Option("--seed", help="Draws of random and bayes follow from it.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Random seed for random and bayes search.")] = 0,
     as_json: Json = False,
 ) -> None:
-    """Show what a sweep would run; nothing is started.
+    """Show the trials that a sweep will run; start nothing.
 
-    How many trials there are, and how the first ones will be started. Each line is the argv of one trial,
-    quoted for reading: it is executed as a list, without a shell. With --job or --backend, --json shows each
-    trial's training job request too: of a sweep that exists the very ones that its agents send.
+    Shows the number of trials, the params of the first ones, and their argument lists. The arguments are quoted
+    for display; they run as a list, without a shell. With --job or --backend, --json includes the training job
+    request of each trial. For an existing sweep, these are the requests that its agents send.
     """
     environ = dict(os.environ)
     if config.exists() or config.suffix:
@@ -44,25 +44,25 @@ def plan(
     else:
         planned = plan_service.plan_sweep(str(config), n=n, environ=environ, backend=backend)
     for warning in planned.warnings:
-        say(f"warning: {warning}")
+        print_message(f"warning: {warning}")
     if as_json:
-        answer_json(as_data(planned))
+        print_json(as_data(planned))
         return
-    expected = "no end" if planned.expected_trial_count is None else f"{planned.expected_trial_count} trials"
+    expected = "unlimited" if planned.expected_trial_count is None else f"{planned.expected_trial_count} trials"
     shown = f", the first {len(planned.trials)}:" if planned.trials else ""
-    answer(f"{planned.method}: {expected}{shown}")
+    print_result(f"{planned.method}: {expected}{shown}")
     if not planned.trials:
         return
-    answer("")
+    print_result("")
     params = [json_views.flat_params(trial.params) for trial in planned.trials]
     names = list(dict.fromkeys(name for row in params for name in row))
     table(
         ["trial", *names],
         [[trial.number, *map(row.get, names)] for trial, row in zip(planned.trials, params, strict=True)],
     )
-    answer("")
+    print_result("")
     for trial in planned.trials:
-        answer(clean(shlex.join(trial.argv)))
+        print_result(clean(shlex.join(trial.argv)))
 
 
 def as_data(planned: plan_service.Plan) -> PlanDocument:

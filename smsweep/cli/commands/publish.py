@@ -1,4 +1,4 @@
-"""`smsweep publish`: invite agents to a sweep over a queue."""
+"""`smsweep publish`: invite agents to a sweep through a queue."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from smsweep.cli.options import Json, SweepId
-from smsweep.cli.output import answer, answer_json, say
+from smsweep.cli.output import print_json, print_message, print_result
 from smsweep.services.agents import queue as queue_service
 
 EXAMPLES = """
@@ -18,17 +18,23 @@ smsweep publish abcd1234 --queue URL --agents 20 --source s3://bucket/sources
 
 def publish(
     sweep_id: SweepId,
-    queue: Annotated[str, typer.Option("--queue", metavar="URL", help="An SQS queue.")],
-    agents: Annotated[int, typer.Option("--agents", min=1, help="To invite: as many messages.")] = 1,
+    queue: Annotated[str, typer.Option("--queue", metavar="URL", help="URL of an SQS queue.")],
+    agents: Annotated[
+        int, typer.Option("--agents", min=1, help="Number of agents to invite; one message for each.")
+    ] = 1,
     source: Annotated[
-        str, typer.Option("--source", metavar="s3://BUCKET/PREFIX", help="Put the sweep's source there, for them.")
+        str,
+        typer.Option(
+            "--source", metavar="s3://BUCKET/PREFIX", help="Upload the source of the sweep there for the agents."
+        ),
     ] = "",
     as_json: Json = False,
 ) -> None:
-    """Invite agents to a sweep over a queue.
+    """Invite agents to a sweep through an SQS queue.
 
-    Each message calls one `smsweep agent --queue URL`, wherever it runs.
+    Each message starts one `smsweep agent --queue URL` on any machine.
     """
     published = queue_service.publish(sweep_id, queue, agents=agents, source=source)
-    answer_json({"id": published, "agents": agents, "queue": queue}) if as_json else answer(published)
-    say(f"{agents} sent; agents take them with: smsweep agent --queue {queue}")
+    print_json({"id": published, "agents": agents, "queue": queue}) if as_json else print_result(published)
+    invitations = "1 invitation" if agents == 1 else f"{agents} invitations"
+    print_message(f"sent {invitations}; start agents with: smsweep agent --queue {queue}")

@@ -1,4 +1,4 @@
-"""`smsweep recover`: a sweep whose store was lost, from its jobs."""
+"""`smsweep recover`: rebuild a sweep whose store was lost."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import typer
 
 from smsweep.cli.commands.sweep import existing
 from smsweep.cli.options import Backend, Config, Job, Json, Name, Program, Seed
-from smsweep.cli.output import answer, answer_json, say
+from smsweep.cli.output import print_json, print_message, print_result
 from smsweep.cli.text import agent_command
 from smsweep.services import recover as recover_service
 
@@ -19,7 +19,9 @@ smsweep recover abcd1234 sweep.yaml --job job.yaml --backend sagemaker
 
 
 def recover(
-    sweep_id: Annotated[str, typer.Argument(metavar="ID", help="The lost sweep, as in its jobs' names.")],
+    sweep_id: Annotated[
+        str, typer.Argument(metavar="ID", help="The id of the lost sweep, as in the names of its jobs.")
+    ],
     config: Config,
     name: Name = None,
     program: Program = None,
@@ -28,18 +30,19 @@ def recover(
     backend: Backend = None,
     as_json: Json = False,
 ) -> None:
-    """Rebuild a sweep whose store was lost from its jobs.
+    """Rebuild a lost sweep from its jobs.
 
-    Give what it was created with. Each of its jobs carries its trial; `smsweep agent ID` then finds them, reads
-    their logs, and goes on with the sweep. No job is started or ended by this.
+    Use it when the store was lost. Give the files and options that the sweep was created with. Each job carries
+    the params of its trial, so `smsweep agent ID` then reads the logs and continues the sweep. This command starts
+    and stops no job.
     """
-    found = recover_service.recover(
+    recovered = recover_service.recover(
         sweep_id, existing(config), program=program, job=job, backend=backend, name=name, seed=seed
     )
     if as_json:
-        answer_json({"id": found.sweep_id, "trials": found.n_trials, "lost": found.n_lost})
+        print_json({"id": recovered.sweep_id, "trials": recovered.n_trials, "lost": recovered.n_lost})
     else:
-        answer(found.sweep_id)
-    lost = f", {found.n_lost} had none and are lost" if found.n_lost else ""
-    say(f"found the jobs of {found.n_trials} trials{lost}")
-    say(f"read their results and go on: {agent_command(found.sweep_id, backend)}")
+        print_result(recovered.sweep_id)
+    lost = f"; {recovered.n_lost} trials without a job are lost" if recovered.n_lost else ""
+    print_message(f"found the jobs of {recovered.n_trials} trials{lost}")
+    print_message(f"read the results and continue with: {agent_command(recovered.sweep_id, backend)}")

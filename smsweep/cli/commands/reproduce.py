@@ -1,4 +1,4 @@
-"""`smsweep reproduce`: a trial once more, and whether the same comes out."""
+"""`smsweep reproduce`: run a trial again and compare the results."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from smsweep.api import api
 from smsweep.cli.display.agent_log import Tally
 from smsweep.cli.display.progress import open_display
 from smsweep.cli.options import Backend, Json, Quiet, TrialLabel, Verbose
-from smsweep.cli.output import answer, answer_json, say, table
+from smsweep.cli.output import print_json, print_message, print_result, table
 from smsweep.cli.run_agent import EXIT_CODES
 from smsweep.cli.text import agent_command, clean
 from smsweep.core.json_documents import ReproductionDocument
@@ -26,7 +26,7 @@ smsweep reproduce abcd1234/7 --backend docker
 smsweep reproduce abcd1234/7 --tolerance 0 --json
 """
 
-MOST_FACTS = 12
+MAX_FACTS = 12
 DIFFERENT = 1  # the exit code
 
 
@@ -36,32 +36,32 @@ def reproduce(
     tolerance: Annotated[
         float | None,
         typer.Option(
-            "--tolerance", min=0, metavar="R", help="How far values may differ, relative to them (0.01)."
+            "--tolerance", min=0, metavar="R", help="Maximum relative difference of values (default: 0.01)."
         ),
     ] = None,
     as_json: Json = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,
 ) -> None:
-    """Run an ended trial again, and compare what it reports.
+    """Run an ended trial again and compare the results.
 
-    The same source snapshot, params, configs and seed, on the backend that ran it or another, as the only trial of
-    a new sweep. Exit code 0 when the sweep's metrics are equal or within the tolerance and both ended alike, else
-    1.
+    Uses the same source snapshot, params, configs and seed, on the same backend or on --backend, as the only trial
+    of a new sweep. The exit code is 0 if both trials ended in the same state and the sweep's metrics are equal or
+    within the tolerance, else 1.
     """
     again_id, name = reproduce_service.begin(label, backend=backend)
-    say(f"{label} runs again as {again_id}/0 on {name}")
+    print_message(f"{label} runs again as {again_id}/0 on {name}")
     outcome = _run(again_id, name)
     if outcome.asked_by:
-        say(f"not compared; go on with: {agent_command(again_id, name)}")
+        print_message(f"not compared; continue with: {agent_command(again_id, name)}")
         raise typer.Exit(EXIT_CODES[outcome.asked_by])
     allowed = reproduce_service.TOLERANCE if tolerance is None else tolerance
-    found = reproduce_service.finish(label, again_id, tolerance=allowed)
+    comparison = reproduce_service.finish(label, again_id, tolerance=allowed)
     if as_json:
-        answer_json(found)
+        print_json(comparison)
     else:
-        _show(found)
-    if not reproduce_service.is_good(found):
+        _show(comparison)
+    if not reproduce_service.is_good(comparison):
         raise typer.Exit(DIFFERENT)
 
 
@@ -77,23 +77,25 @@ def _run(again_id: str, backend: str) -> Outcome:
         return run_agent.agent(again_id, backend=backend, on_change=on_change)
 
 
-def _show(found: ReproductionDocument) -> None:
-    answer(f"{found['trial']} and {found['again']}: {found['verdict']}")
-    state = found["state"]
+def _show(comparison: ReproductionDocument) -> None:
+    print_result(f"{comparison['trial']} and {comparison['again']}: {comparison['verdict']}")
+    state = comparison["state"]
     if state["a"] != state["b"]:
-        answer(
-            f"one is {state['a']}, the other {state['b']}: {clean(found['reason']['b'] or found['reason']['a'])}"
-        )
-    if found["metrics"]:
+        reason = clean(comparison["reason"]["b"] or comparison["reason"]["a"])
+        print_result(f"the first is {state['a']}, the second is {state['b']}: {reason}")
+    if comparison["metrics"]:
         rows = [
             (each["name"], each["a"], each["b"], each.get("largest"), each["steps"], each["verdict"])
-            for each in found["metrics"]
+            for each in comparison["metrics"]
         ]
-        table(("metric", found["trial"], found["again"], "largest difference", "steps", ""), rows)
-    if not found["facts"]:
-        answer("all that is known of where they ran is the same")
+        table(("metric", comparison["trial"], comparison["again"], "largest difference", "steps", ""), rows)
+    if not comparison["facts"]:
+        print_result("their environments are the same")
         return
-    answer("what differs around them:")
-    table(("", found["trial"], found["again"]), [(f["name"], f["a"], f["b"]) for f in found["facts"][:MOST_FACTS]])
-    if len(found["facts"]) > MOST_FACTS:
-        answer(f"and {len(found['facts']) - MOST_FACTS} more, see --json")
+    print_result("differences of their environments:")
+    table(
+        ("", comparison["trial"], comparison["again"]),
+        [(f["name"], f["a"], f["b"]) for f in comparison["facts"][:MAX_FACTS]],
+    )
+    if len(comparison["facts"]) > MAX_FACTS:
+        print_result(f"and {len(comparison['facts']) - MAX_FACTS} more; see --json")

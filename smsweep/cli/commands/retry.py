@@ -1,4 +1,4 @@
-"""`smsweep retry`: have trials run again."""
+"""`smsweep retry`: queue trials again."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from smsweep.cli.options import Json, Labels
-from smsweep.cli.output import answer, answer_json, say
+from smsweep.cli.output import print_json, print_message, print_result
 from smsweep.services.sweeps import control
 
 EXAMPLES = """
@@ -18,21 +18,23 @@ smsweep retry abcd1234 --failed
 
 def retry(
     labels: Labels,
-    failed: Annotated[bool, typer.Option("--failed", help="All failed and crashed trials of the sweeps.")] = False,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="Retry all failed and crashed trials of the sweeps.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Have trials run again, with the same params.
+    """Queue failed or stopped trials again.
 
-    Failed, crashed, stopped or killed ones go back into the queue; finished ones never repeat. Resume the
-    sweep if it has ended, and start an agent.
+    Returns failed, crashed, stopped or killed trials to the queue, with the same params. Finished trials never
+    repeat. If the sweep has ended, resume it; then start an agent.
     """
     trials = control.retry(labels, failed=failed)
     if as_json:
-        answer_json([trial.label for trial in trials])
+        print_json([trial.label for trial in trials])
     else:
         for trial in trials:
-            answer(trial.label)
+            print_result(trial.label)
     if not trials:
-        say("nothing to run again")
+        print_message("no trial to retry")
     for sweep_id in dict.fromkeys(trial.sweep_id for trial in trials):
-        say(f"to run them: smsweep sweep --resume {sweep_id}; smsweep agent {sweep_id}")
+        print_message(f"to run them: smsweep sweep --resume {sweep_id}; smsweep agent {sweep_id}")

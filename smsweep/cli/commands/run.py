@@ -5,8 +5,8 @@ from __future__ import annotations
 import typer
 
 from smsweep.cli.commands.sweep import create, existing
-from smsweep.cli.detach import REMOTE, is_far
-from smsweep.cli.detach import detach as leave_agent
+from smsweep.cli.detach import REMOTE, is_remote
+from smsweep.cli.detach import detach as detach_agent
 from smsweep.cli.options import (
     Backend,
     Config,
@@ -31,7 +31,7 @@ from smsweep.cli.options import (
     Verbose,
     Where,
 )
-from smsweep.cli.output import answer, say
+from smsweep.cli.output import print_message, print_result
 from smsweep.cli.run_agent import follow
 from smsweep.services.agents import detach as detach_service
 from smsweep.services.agents import preflight
@@ -70,18 +70,18 @@ def run(
 ) -> None:
     """Create a sweep and run its trials.
 
-    `smsweep sweep` and `smsweep agent` in one. The id is printed at once. If this is interrupted, `smsweep
-    agent ID` goes on where it stopped.
+    Combines `smsweep sweep` and `smsweep agent`. Prints the id at once. If the command is interrupted, `smsweep
+    agent ID` continues the sweep.
     """
-    leaves = (detach or detach_to is not None) and is_far(backend, detach_to, notify)
+    is_remote_agent = (detach or detach_to is not None) and is_remote(backend, detach_to, notify)
     preflight.preflight(
         existing(config),
         program=program,
         job=job,
-        backend=REMOTE if leaves else backend,
+        backend=REMOTE if is_remote_agent else backend,
         notify=notify or (),
     )
-    if leaves and detach_to is not Where.S3:
+    if is_remote_agent and detach_to is not Where.S3:
         detach_service.check_agent_role(job)
     sweep_id = create(
         config,
@@ -95,11 +95,11 @@ def run(
         reuse=reuse,
     )
     if as_json:
-        say(f"sweep {sweep_id}")
+        print_message(f"sweep {sweep_id}")
     else:
-        answer(sweep_id)
+        print_result(sweep_id)
     if detach or detach_to:
-        return leave_agent(
+        return detach_agent(
             sweep_id,
             {
                 "count": count,

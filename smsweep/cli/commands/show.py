@@ -1,9 +1,9 @@
-"""`smsweep show`: one sweep, or one trial, in full."""
+"""`smsweep show`: show the details of a sweep or a trial."""
 
 from __future__ import annotations
 
 from smsweep.cli.options import Json, Label
-from smsweep.cli.output import answer, answer_json, fields
+from smsweep.cli.output import fields, print_json, print_result
 from smsweep.cli.text import capped, cell, clean, counts, duration, front, pairs, priced, used
 from smsweep.core.json_documents import (
     DetachedAgentDocument,
@@ -21,20 +21,20 @@ smsweep show abcd1234 --json
 smsweep show abcd1234/7
 """
 
-MOST_REASONS = 5
+MAX_REASONS = 5
 
 
 def show(
     label: Label,
     as_json: Json = False,
 ) -> None:
-    """Show all about a sweep, or about one trial."""
+    """Show the details of a sweep or a trial."""
     if labels.parse_label(label)[1] is not None:
         trial = json_views.show_trial(label)
-        answer_json(trial) if as_json else show_trial(trial)
+        print_json(trial) if as_json else show_trial(trial)
     else:
         sweep = json_views.show(label)
-        answer_json(sweep) if as_json else show_sweep(sweep)
+        print_json(sweep) if as_json else show_sweep(sweep)
 
 
 def show_sweep(data: SweepDocument) -> None:
@@ -55,10 +55,10 @@ def show_sweep(data: SweepDocument) -> None:
             ("best", f"{data['id']}/{best['number']}  {cell(best['objective'])}" if best else ""),
             ("params", pairs(json_views.flat_params(best["params"])) if best else ""),
             ("front", front(data)),
-            *(("waiting", f"{data['id']}/{found['number']}  {waits(found)}") for found in data["waiting"]),
+            *(("waiting", f"{data['id']}/{trial['number']}  {waits(trial)}") for trial in data["waiting"]),
             *(
                 ("failures", f"{each['trials']} x {clean(each['reason'])}")
-                for each in data["failures"][:MOST_REASONS]
+                for each in data["failures"][:MAX_REASONS]
             ),
             ("outlook", clean(data["outlook"])),
             ("used", used(data["usage"])),
@@ -78,27 +78,27 @@ def aim(metric: MetricDocument) -> str:
     return f"{clean(metric['name'])}, {metric['goal']}{target}"
 
 
-def agent(found: DetachedAgentDocument | None) -> str:
-    """Say how a detached sweep's agent is, and what it has cost; "" where there is none."""
-    if found is None:
+def agent(status: DetachedAgentDocument | None) -> str:
+    """Return the state and cost of the agent of a detached sweep; "" if there is no agent."""
+    if status is None:
         return ""
-    if not found["job"]:
-        return f"no training job; its store is kept at {found['kept_at']}"
-    cost = "" if found["usd"] is None else f", ${found['usd']:.2f}"
-    spent = "" if found["hours"] is None else f"; {found['hours']:.2f} hours on {found['instance_type']}{cost}"
-    reason = f": {clean(found['reason'].splitlines()[0])}" if found["reason"] else ""
-    return f"{found['job']} is {found['status']}{reason}{spent}"
+    if not status["job"]:
+        return f"no training job; the store is in {status['kept_at']}"
+    cost = "" if status["usd"] is None else f", ${status['usd']:.2f}"
+    spent = "" if status["hours"] is None else f"; {status['hours']:.2f} hours on {status['instance_type']}{cost}"
+    reason = f": {clean(status['reason'].splitlines()[0])}" if status["reason"] else ""
+    return f"{status['job']} is {status['status']}{reason}{spent}"
 
 
-def rejected_commands(found: DetachedAgentDocument | None) -> list[str]:
-    """Return a line for each of the last objects among a detached agent's commands that were not commands."""
-    last = found["rejected"][-MOST_REASONS:] if found else []
+def rejected_commands(status: DetachedAgentDocument | None) -> list[str]:
+    """Return one line for each of the last objects in S3 that the detached agent rejected as commands."""
+    last = status["rejected"][-MAX_REASONS:] if status else []
     return [f"command {clean(each['id'])}: {clean(each['reason'])}" for each in last]
 
 
-def waits(found: WaitingDocument) -> str:
-    """Say what a trial waits for; the reason names a quota's limit."""
-    return f"{clean(found['reason'])} (since {found['since'][:19]})"
+def waits(waiting: WaitingDocument) -> str:
+    """Return what a trial waits for, and since when."""
+    return f"{clean(waiting['reason'])} (since {waiting['since'][:19]})"
 
 
 def show_trial(data: ShownTrialDocument) -> None:
@@ -125,9 +125,9 @@ def show_trial(data: ShownTrialDocument) -> None:
     )
     for title, values in (("params", json_views.flat_params(data["params"])), ("metrics", data["metrics"])):
         if values:
-            answer(f"{title}:")
+            print_result(f"{title}:")
             fields([(f"  {clean(name)}", cell(value)) for name, value in values.items()])
     if data["reason"]:
-        answer("reason:")
+        print_result("reason:")
         for line in data["reason"].splitlines():
-            answer(f"  {clean(line)}")
+            print_result(f"  {clean(line)}")

@@ -1,9 +1,9 @@
-"""`smsweep why`: how a trial came into its state."""
+"""`smsweep why`: explain the state of a trial."""
 
 from __future__ import annotations
 
 from smsweep.cli.options import Json, TrialLabel
-from smsweep.cli.output import answer, answer_json
+from smsweep.cli.output import print_json, print_result
 from smsweep.cli.text import clean, clean_line, duration
 from smsweep.core.json_documents import WhyDocument
 from smsweep.services.views import why as why_service
@@ -15,33 +15,33 @@ smsweep why abcd1234/7 --json
 
 
 def why(label: TrialLabel, as_json: Json = False) -> None:
-    """Say why a trial was stopped, failed, or waits.
+    """Explain why a trial was stopped, failed, or waits.
 
-    Which rule stopped it, at what value against which threshold; or how it failed, with the end of its log.
+    Shows the rule that stopped the trial, with value and threshold; or the failure, with the end of the log.
     """
-    told = why_service.why(label)
+    explained = why_service.why(label)
     if as_json:
-        answer_json(told)
+        print_json(explained)
         return
-    answer(f"{told['trial']} {clean(told['why'])}")
-    for line in told["reason"].splitlines():
-        answer(clean(line))
-    for line in _course(told):
-        answer(line)
-    if told["log"]:
-        answer("")
-        answer("the end of its log:")
-        for line in told["log"]:
-            answer(f"  {clean_line(line)}")
+    print_result(f"{explained['trial']} {clean(explained['why'])}")
+    for line in explained["reason"].splitlines():
+        print_result(clean(line))
+    for line in _job_lines(explained):
+        print_result(line)
+    if explained["log"]:
+        print_result("")
+        print_result("end of the log:")
+        for line in explained["log"]:
+            print_result(f"  {clean_line(line)}")
 
 
-def _course(told: WhyDocument) -> list[str]:
-    """Say which job it was, where and how long it ran, and after which retries."""
-    if not told["job_name"] or told["waiting"]:
+def _job_lines(explained: WhyDocument) -> list[str]:
+    """Return the job, its place and duration, and the retries before it."""
+    if not explained["job_name"] or explained["waiting"]:
         return []
-    taken = duration(told["started_at"], told["ended_at"])
-    ran = f"ran {taken}" if taken else "runs"
-    started_at = (told["started_at"] or "")[:19].replace("T", " ")
-    lines = [f"job {told['job_name']} {ran} on {told['place']}, from {started_at} UTC"]
-    retried = ", ".join(f"{n} x {kind}" for kind, n in told["retries"].items())
+    elapsed = duration(explained["started_at"], explained["ended_at"])
+    ran = f"ran {elapsed}" if elapsed else "runs"
+    started = (explained["started_at"] or "")[:19].replace("T", " ")
+    lines = [f"job {explained['job_name']} {ran} on {explained['place']}, from {started} UTC"]
+    retried = ", ".join(f"{n} x {kind}" for kind, n in explained["retries"].items())
     return [*lines, f"retried before: {retried}"] if retried else lines

@@ -1,4 +1,4 @@
-"""How a sweep that goes on looks on a terminal: a header, a bar, the running trials, the best, failures, money."""
+"""The live view of a sweep on a terminal: header, progress bar, running trials, best trial, cost, failures."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from smsweep.services.views import json_views
 from smsweep.services.views.watcher import Look, Slot
 
 Row = tuple[str, ...]
-NARROW = 64  # columns; below, params have a line of their own
-SPARK = (4, 24)  # columns: fewest, most
-LEAST_BAR = 4  # columns
-MOST_REASONS = 3
+NARROW = 64  # columns; narrower terminals show params on a second line
+SPARK = (4, 24)  # columns: minimum, maximum
+MIN_BAR = 4  # columns
+MAX_REASONS = 3
 DIGITS = 4  # of params
 STYLES = {
     "running": "cyan",
@@ -34,10 +34,10 @@ STYLES = {
 
 
 class Board:
-    """A look as something rich draws, never wider or higher than the terminal."""
+    """A state of the sweep as a rich renderable, never wider or higher than the terminal."""
 
     def __init__(self, look: Look, *, note: str = "") -> None:
-        """note: a last line, such as what Ctrl-C does."""
+        """Args: look: What to draw. note: A last line, such as the effect of Ctrl-C."""
         self._look = look
         self._note = note
 
@@ -45,7 +45,7 @@ class Board:
         width, look = options.max_width, self._look
         head = [_one_line(_header(look.shown), "bold"), _bar(look, width)]
         tail = [line for text, style in self._tail() for line in _lines(text, style, console, width)]
-        height = console.size.height - 1  # the cursor's line, after the last board
+        height = console.size.height - 1  # minus the line of the cursor
         ended = {s: n for s, n in look.shown["trials"].items() if s not in ("running", "stopping")}
         middle = [_one_line(f"  {counts(ended)}")] if ended else []
         room = height - len(head) - len(middle) - len(tail)
@@ -53,41 +53,41 @@ class Board:
         yield from map(_in_ascii, lines) if options.ascii_only else lines
 
     def _tail(self) -> Iterator[tuple[str, str]]:
-        """Yield what stands below the running trials, with styles."""
+        """Yield the lines below the running trials, with their styles."""
         look = self._look
         yield best(look), "green"
         yield used(look.shown["usage"]), ""
-        for reason in dict.fromkeys(found["reason"] for found in look.shown["waiting"][:1]):
-            yield f"waits: {clean(reason)}", "yellow"
-        for reason, n in look.reasons[:MOST_REASONS]:
+        for reason in dict.fromkeys(each["reason"] for each in look.shown["waiting"][:1]):
+            yield f"waiting: {clean(reason)}", "yellow"
+        for reason, n in look.reasons[:MAX_REASONS]:
             yield f"{n} x {clean(reason)}", "red"
-        if others := sum(n for _, n in look.reasons[MOST_REASONS:]):
-            yield f"and {others} more failures, of other kinds", "red"
+        if others := sum(n for _, n in look.reasons[MAX_REASONS:]):
+            yield f"and {others} failures for other reasons", "red"
         for text in (clean(look.shown["outlook"]), hint(look), self._note):
             yield text, "dim"
 
 
 def best(look: Look) -> str:
-    """Return the best trial, or how many are on the front; "" while there is none."""
-    found, shown = look.shown["best"], look.shown
+    """Return the best trial, or the Pareto front of several metrics; "" if there is none yet."""
+    trial, shown = look.shown["best"], look.shown
     if shown["metrics"]:
-        return f"front: {told}" if (told := front(shown)) else ""
-    if not found or not shown["metric"]:
+        return f"front: {trials}" if (trials := front(shown)) else ""
+    if not trial or not shown["metric"]:
         return ""
     name = clean(shown["metric"]["name"])
-    value = found["repeats"]["mean"] if "repeats" in found else found["objective"]
-    return f"best {name}={cell(value)} ({shown['id']}/{found['number']})  {_params(look, found)}"
+    value = trial["repeats"]["mean"] if "repeats" in trial else trial["objective"]
+    return f"best {name}={cell(value)} ({shown['id']}/{trial['number']})  {_params(look, trial)}"
 
 
 def hint(look: Look) -> str:
-    """Say why nothing happens, where somebody can do something about it."""
+    """Return the command that makes an idle sweep continue; "" if the sweep is not idle."""
     sweep_id, state = look.shown["id"], look.shown["state"]
     if state == "paused":
-        return f"paused; go on with: smsweep sweep --resume {sweep_id}"
+        return f"paused; continue with: smsweep sweep --resume {sweep_id}"
     if state == "running" and not look.slots:
-        return f"no trial runs; run some with: smsweep agent {sweep_id}"
+        return f"no trial is running; run trials with: smsweep agent {sweep_id}"
     if any(slot.is_lost for slot in look.slots):
-        return f"an agent is gone; another takes its trials up: smsweep agent {sweep_id}"
+        return f"an agent is lost; continue its trials with: smsweep agent {sweep_id}"
     return ""
 
 
@@ -100,21 +100,21 @@ def _header(shown: SweepDocument) -> str:
 
 
 def _bar(look: Look, width: int) -> Table | Text:
-    """Return the bar with how many trials have ended, and how long it took and will take."""
+    """Return the progress bar, with ended trials, elapsed time and estimated time left."""
     spent = lasting((look.at - look.started_at).total_seconds()) if look.started_at and not look.is_over else ""
     left = f"about {lasting(look.eta_s)} left" if look.eta_s is not None and not look.is_over else ""
     done = f"{look.n_ended} trials ended" if look.expected is None else f"{look.n_ended}/{look.expected}"
-    said = "  ".join(part for part in (done, spent, left) if part)
-    if look.expected is None or width < len(said) + LEAST_BAR + 2:
-        return _one_line(said)
+    text = "  ".join(part for part in (done, spent, left) if part)
+    if look.expected is None or width < len(text) + MIN_BAR + 2:
+        return _one_line(text)
     grid = Table.grid(padding=(0, 2, 0, 0))
-    bar = ProgressBar(total=max(look.expected, 1), completed=look.n_ended, width=min(60, width - len(said) - 2))
-    grid.add_row(bar, _one_line(said))
+    bar = ProgressBar(total=max(look.expected, 1), completed=look.n_ended, width=min(60, width - len(text) - 2))
+    grid.add_row(bar, _one_line(text))
     return grid
 
 
 def _slots(look: Look, width: int, room: int, *, is_ascii: bool) -> list[Text]:
-    """Return the running trials as aligned lines, as many as there is room for."""
+    """Return the running trials that fit into `room` lines, aligned."""
     lines_each = 2 if width < NARROW else 1
     slots = look.slots
     n_shown = len(slots) if len(slots) * lines_each <= room else max(1, (room - 1) // lines_each)
@@ -138,19 +138,19 @@ def _slots(look: Look, width: int, room: int, *, is_ascii: bool) -> list[Text]:
 
 
 def _row(slot: Slot) -> Row:
-    state = "lost" if slot.is_lost else f"waits: {slot.waits_for}" if slot.waits_for else slot.trial["state"]
+    state = "lost" if slot.is_lost else f"waiting: {slot.waits_for}" if slot.waits_for else slot.trial["state"]
     step = "" if slot.step is None else f"step {slot.step}"
     return str(slot.trial["number"]), state, step, cell(slot.curve[-1], 5) if slot.curve else ""
 
 
 def _params(look: Look, trial: TrialFields) -> str:
-    """Return the params that make a trial differ from others."""
+    """Return the params of a trial that differ between trials."""
     params = json_views.flat_params(trial["params"])
     return pairs({name: value for name, value in params.items() if name not in look.fixed}, DIGITS)
 
 
 def _lines(text: str, style: str, console: Console, width: int) -> list[Text]:
-    """Return a text as the lines that it is worth: one, or two where lines are short; none for ""."""
+    """Return a text as one line, or two on a narrow terminal; no line for ""."""
     if not text:
         return []
     if width >= NARROW or cell_len(text) <= width:

@@ -1,4 +1,4 @@
-"""The live display on a terminal: of a sweep that others run (`watch`), or beside an agent of ours."""
+"""The live display on a terminal, for `watch` and during `run` and `agent`."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from rich.text import Text
 
 from smsweep.cli.display.agent_log import BROKEN, Tally
 from smsweep.cli.display.dashboard import Board
-from smsweep.cli.display.refresher import Looker
+from smsweep.cli.display.refresher import Poller
 from smsweep.cli.display.terminal_live import CursorAbove
-from smsweep.cli.output import say
+from smsweep.cli.output import print_message
 from smsweep.core.json_documents import TrialFields
 from smsweep.errors import SmsweepError
 from smsweep.services.views import watcher as watching
 
 FRAME_S = 0.25  # between two drawings
-LOOK_S = 0.5  # between two looks, at least
+POLL_S = 0.5  # minimum between two polls
 
 
 class Screen(AbstractContextManager["Screen"]):
-    """Draws boards over one another at the terminal's bottom, and minds that it changes its size."""
+    """Draws each board over the last one at the bottom of the terminal, also after a change of its size."""
 
     def __init__(self, stream: TextIO, *, stays: bool) -> None:
-        """stays: leave the last board behind."""
+        """Args: stream: The terminal. stays: Keep the last board on the terminal at the end."""
         self._console = Console(file=stream)
         self._board: RenderableType = Text("")
         self._stays = stays
@@ -52,7 +52,7 @@ class Screen(AbstractContextManager["Screen"]):
 
 
 class LiveDisplay(AbstractContextManager["LiveDisplay"]):
-    """Beside an agent: a thread that looks and draws until the agent is done."""
+    """A thread that draws the state of a sweep while an agent runs."""
 
     def __init__(self, tally: Tally, stream: TextIO) -> None:
         self._tally = tally
@@ -72,20 +72,20 @@ class LiveDisplay(AbstractContextManager["LiveDisplay"]):
 
     def changed(self, trial: TrialFields, is_news: bool) -> None:
         if is_news and trial["state"] in BROKEN:
-            say(self._tally.line(trial))  # stays above the display
+            print_message(self._tally.line(trial))  # stays above the display
 
     def _run(self) -> None:
         try:
             with watching.Watcher(self._tally.sweep_id) as watcher:
-                looker = Looker(watcher, LOOK_S)
+                poller = Poller(watcher, POLL_S)
                 while not self._done.wait(FRAME_S):
-                    show(self._screen, looker)
+                    show(self._screen, poller)
         except SmsweepError:
-            return  # the agent meets the same, and says so
+            return  # the agent gets the same error and reports it
 
 
-def show(screen: Screen, looker: Looker, note: str = "") -> None:
-    """Look again when it is time, and draw."""
-    looker.try_again()
-    if looker.look is not None:
-        screen.draw(Board(looker.look, note=looker.trouble or note))
+def show(screen: Screen, poller: Poller, note: str = "") -> None:
+    """Poll if the interval has passed, and draw."""
+    poller.poll()
+    if poller.look is not None:
+        screen.draw(Board(poller.look, note=poller.trouble or note))

@@ -1,4 +1,4 @@
-"""Progress of an agent: live on a terminal, one line an event elsewhere; always on stderr."""
+"""Progress of an agent on stderr: live on a terminal, one line per event otherwise."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from typing import Protocol, TextIO
 
 from smsweep.cli.display.agent_log import Tally
 from smsweep.cli.logging_setup import is_quiet
-from smsweep.cli.output import say
+from smsweep.cli.output import print_message
 from smsweep.core.json_documents import TrialFields
 
 
 class Display(AbstractContextManager["Display"], Protocol):
-    """Told of each trial after the tally took it in. is_news: its state changed, not only its metrics."""
+    """Shows changes of trials. `is_news` is True if the state changed, not only the metrics."""
 
     def changed(self, trial: TrialFields, is_news: bool) -> None: ...
 
 
 class LineDisplay(AbstractContextManager["LineDisplay"]):
-    """One line per change of state."""
+    """Prints one line per change of state."""
 
     def __init__(self, tally: Tally) -> None:
         self._tally = tally
 
     def changed(self, trial: TrialFields, is_news: bool) -> None:
         if is_news:
-            say(self._tally.line(trial))
+            print_message(self._tally.line(trial))
 
     def __exit__(self, *raised: object) -> None:
         pass

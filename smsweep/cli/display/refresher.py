@@ -1,4 +1,4 @@
-"""When to look at a sweep again, and what to do when it cannot be seen."""
+"""Poll a sweep at intervals, and continue after temporary errors of its store."""
 
 from __future__ import annotations
 
@@ -9,27 +9,28 @@ from smsweep.errors import SmsweepError
 from smsweep.services.views import watcher as watching
 from smsweep.services.views.watcher import Look
 
-LOOK_SHARE = 0.2  # of the time that looking may take: a sweep of many trials is looked at less often
+POLL_SHARE = 0.2  # of the time may be spent polling, so large sweeps are polled less often
 
 
-class Looker:
-    """Looks at a sweep now and then, past troubles of its store."""
+class Poller:
+    """Polls a sweep at intervals, and continues after temporary errors of its store."""
 
     def __init__(
         self, watcher: watching.Watcher, interval_s: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """interval_s: between two looks, at least."""
+        """Args: watcher: Reads the sweep. interval_s: Minimum time between two polls. clock: In seconds."""
         self._watcher = watcher
         self.interval_s = interval_s
         self._clock = clock
         self._next = clock()
-        self.look: Look | None = None  # the newest; None before the first
-        self.trouble = ""  # why the last try has failed; "" when it has not
+        self.look: Look | None = None  # the latest state; None before the first poll
+        self.trouble = ""  # the error of the last poll; "" if it succeeded
 
-    def try_again(self) -> Look | None:
-        """Return a new look; None where it is too early, or the store is out of reach for now.
+    def poll(self) -> Look | None:
+        """Return the new state; None if the interval has not passed, or if the store is temporarily unavailable.
 
-        Raises what trying again cannot mend.
+        Raises:
+            SmsweepError: If a retry cannot succeed.
         """
         began = self._clock()
         if began < self._next:
@@ -39,9 +40,9 @@ class Looker:
         except SmsweepError as err:
             if not err.retryable:
                 raise
-            self.trouble = f"{err}; trying again"
+            self.trouble = f"{err}; retrying"
             return None
         finally:
             ended = self._clock()
-            self._next = ended + max(self.interval_s, (ended - began) / LOOK_SHARE)
+            self._next = ended + max(self.interval_s, (ended - began) / POLL_SHARE)
         return self.look

@@ -1,4 +1,4 @@
-"""A table on a terminal; loaded only when there is one."""
+"""Tables on a terminal. Imported only when there is a terminal."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ STYLES = {  # of states
 
 
 def print_table(names: Sequence[str], cells: Sequence[Sequence[str]], best: int | None, stream: TextIO) -> None:
-    """Draw clean cells, never taken for markup, in full. best: index of the row to make stand out."""
+    """Print a whole table, without markup in cells. `best` is the index of the row to highlight."""
     drawn = Table(box=None, pad_edge=False, header_style="bold")
     for name in names:
-        drawn.add_column(Text(name), overflow="fold", no_wrap=name == "id")  # an id is to be copied
+        drawn.add_column(Text(name), overflow="fold", no_wrap=name == "id")  # so that an id can be copied
     for index, row in enumerate(cells):
         drawn.add_row(*_texts(names, row), style="bold green" if index == best else None)
     Console(file=stream).print(drawn)
@@ -40,22 +40,22 @@ def print_fitting(
     first: int,
     last: int,
 ) -> list[str]:
-    """Draw as many columns as there is room for, each row on one line; return the names of those left out."""
+    """Print the columns that fit, one line per row, and return the names of the columns that do not fit."""
     console = Console(file=stream)
     widths = [max(map(cell_len, column)) for column in zip(names, *cells, strict=True)]
-    wide = fit(widths, console.width, first=first, last=last)
+    shown = fit(widths, console.width, first=first, last=last)
     drawn = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for index, width in wide.items():
+    for index, width in shown.items():
         drawn.add_column(Text(_end_of(names[index], width)), width=width, no_wrap=True, overflow="ellipsis")
     for number, row in enumerate(cells):
         texts = _texts(names, row)
-        drawn.add_row(*(texts[index] for index in wide), style="bold green" if number == best else None)
+        drawn.add_row(*(texts[index] for index in shown), style="bold green" if number == best else None)
     console.print(drawn)
-    return [name for index, name in enumerate(names) if index not in wide]
+    return [name for index, name in enumerate(names) if index not in shown]
 
 
 def _end_of(name: str, width: int) -> str:
-    """Return a name, or as much of its end as there is room for: that is where names like these differ."""
+    """Return a name, or the end of it that fits; such names differ at their ends."""
     if cell_len(name) <= width:
         return name
     while cell_len(name) >= width:
@@ -68,22 +68,27 @@ def _texts(names: Sequence[str], row: Sequence[str]) -> list[Text]:
     return [Text(cell, style=style) for cell, style in zip(row, styles, strict=True)]
 
 
-GAP = 2  # columns of the terminal between two of the table
-
-
-WIDTHS = (60, 32, 18, 12)  # that long cells are cut to, one after the other, before a column has to go
+GAP = 2  # blanks between two columns
+WIDTHS = (60, 32, 18, 12)  # limits for long cells, tried in this order before a column is left out
 
 
 def fit(widths: Sequence[int], width: int, *, first: int, last: int = 0) -> dict[int, int]:
-    """Return the columns that fit side by side, by index, and how wide each is.
+    """Choose the columns that fit side by side.
 
-    widths: what each column would like. first, last: how many columns at either end always stay; of those between,
-    the ones on the right go. A table that is too wide even so is cut at the terminal's edge.
+    Args:
+        widths: The width of each column without cuts.
+        width: The width of the terminal.
+        first: Number of columns at the left that are always kept.
+        last: Number of columns at the right that are always kept.
+
+    Returns:
+        Width by column index. Columns in the middle are left out from the right. If the kept columns are still too
+        wide, the terminal cuts the table at its edge.
     """
     kept = list(range(len(widths)))
     while True:
-        for most in WIDTHS:
-            wide = {index: min(widths[index], most) for index in kept}
+        for limit in WIDTHS:
+            wide = {index: min(widths[index], limit) for index in kept}
             if sum(wide.values()) + GAP * (len(wide) - 1) <= width:
                 return _widened(wide, widths, width)
         if len(kept) <= first + last:
@@ -92,7 +97,7 @@ def fit(widths: Sequence[int], width: int, *, first: int, last: int = 0) -> dict
 
 
 def _widened(wide: dict[int, int], widths: Sequence[int], width: int) -> dict[int, int]:
-    """Give what is left to the columns that were cut, from the right: reasons stand there."""
+    """Give the remaining width to the columns that were cut, starting at the right, where reasons are."""
     room = width - sum(wide.values()) - GAP * (len(wide) - 1)
     for index in reversed(wide):
         more = min(room, widths[index] - wide[index])

@@ -10,9 +10,15 @@ ASCII = "_.-~=+*#"  # for terminals without Unicode, from low to high
 
 
 def sparkline(values: Sequence[float], width: int, *, is_ascii: bool = False) -> str:
-    """Return at most `width` characters, one for each value or, of more values, for the mean of a stretch.
+    """Return a curve of at most `width` characters.
 
-    values: finite, oldest first. The lowest and the highest shown give the scale; "" for none.
+    Args:
+        values: Finite numbers, oldest first. More than `width` values are averaged in groups.
+        width: In characters.
+        is_ascii: Use ASCII characters instead of block characters.
+
+    Returns:
+        One character per value or group, scaled from the lowest to the highest; "" without values.
     """
     levels = ASCII if is_ascii else BLOCKS
     n = min(width, len(values))

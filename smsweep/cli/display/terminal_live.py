@@ -1,7 +1,8 @@
-"""rich's live display, with the cursor left above what it drew.
+"""rich's live display, with the cursor kept above the display.
 
-A terminal that changes its width wraps all lines again, keeps the cursor on its line, and tells the program
-later. From the last line, nobody can tell how far up the first one is; from the first, nobody has to.
+A terminal that changes its width wraps all lines again, keeps the cursor on its line, and notifies the program
+later. A cursor on the last line is then an unknown number of rows below the first line. So the cursor stays on the
+first line.
 """
 
 from __future__ import annotations
@@ -10,22 +11,22 @@ from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderableT
 from rich.live import Live
 from rich.segment import ControlType, Segment
 
-# All from here on, but not from the first column: in the first row tmux would keep the screen in its history.
+# Erase to the end, but not from the first column: in the first row, tmux saves the screen to its history.
 ERASE = "\r \x1b[J\r\x1b[K"
-CUT, WRAP = "\x1b[?7l", "\x1b[?7h"  # lines that are too long; cut, a line is one row at any width
+CUT, WRAP = "\x1b[?7l", "\x1b[?7h"  # for long lines; a cut line is one row at any width
 
 
 class CursorAbove(Live):
-    """Draws over what it drew last, wherever a resized terminal has moved that to."""
+    """Draws over its last output, also after the terminal was resized."""
 
     def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
-        """Return what is to be printed, below it the display."""
+        """Return the renderables to print, with the display below them."""
         if not self.console.is_interactive:
             return super().process_renderables(renderables)
         return [_Code(ERASE), *renderables, _Drawing(self.renderable, is_last=not self.is_started)]
 
     def stop(self) -> None:
-        """Draw a last time, and leave that behind unless it is transient."""
+        """Draw a last time, and keep the result on the terminal unless the display is transient."""
         was_started = self.is_started
         super().stop()
         if was_started and self.console.is_interactive and not self.transient:

@@ -1,4 +1,4 @@
-"""`smsweep trials`: the trials of a sweep as a table or JSON."""
+"""The table of trials, and its order."""
 
 from __future__ import annotations
 
@@ -7,20 +7,26 @@ from collections.abc import Sequence
 from typing import Any
 
 from smsweep.cli.display.agent_log import first_line
-from smsweep.cli.output import say, wide_table
+from smsweep.cli.output import print_message, wide_table
 from smsweep.cli.text import cell, clean, duration, pairs
 from smsweep.core.json_documents import SweepDocument, TrialFields
 from smsweep.errors import UsageError
 from smsweep.services.views import json_views
 
-MOST_NAMED = 3  # columns that had no room
+MAX_NAMED = 3  # names of columns that did not fit
 
 
 def sort_trials(trials: Sequence[TrialFields], by: str, shown: SweepDocument) -> list[TrialFields]:
-    """Return trials by ascending value; those without one come last. Raises UsageError for an unknown name.
+    """Sort trials by a value, ascending. Trials without a value come last.
 
-    by: a field of a trial, a param or a metric, as shown or as `params.x`, `metrics.x`; "-" in front turns it
-    round. The objective's natural order is best first, by the goal in shown (`views.show`).
+    Args:
+        trials: Trials, as `json_views.trial_data` returns them.
+        by: A field of a trial, a param or a metric, with or without the prefix `params.` or `metrics.`. A leading
+            "-" reverses the order. "objective" sorts the best first, by the goal of the sweep.
+        shown: The sweep, as `json_views.show` returns it.
+
+    Raises:
+        UsageError: If no trial has such a value.
     """
     name, is_descending = by.removeprefix("-"), by.startswith("-")
     if name == "objective" and shown["metric"] and shown["metric"]["goal"] == "maximize":
@@ -35,13 +41,13 @@ def sort_trials(trials: Sequence[TrialFields], by: str, shown: SweepDocument) ->
         is_sortable = value is not None and value == value  # NaN is not
         (keyed if is_sortable else without).append((value, trial))
     if trials and name not in known:
-        raise UsageError(f"--sort: no trial has {name!r}; there are {', '.join(known)}")
+        raise UsageError(f"--sort: no trial has {name!r}; use one of {', '.join(known)}")
     keyed.sort(key=lambda pair: (isinstance(pair[0], str), pair[0]), reverse=is_descending)
     return [trial for _, trial in [*keyed, *without]]
 
 
 def sortable(trial: TrialFields) -> dict[str, Any]:
-    """Return everything of a trial that a column can be sorted by; only numbers and text compare."""
+    """Return the values of a trial that can be sorted, by name. Other types than numbers are text."""
     params = json_views.flat_params(trial["params"])
     fields = {name: value for name, value in trial.items() if name not in ("params", "metrics")}
     columns = {
@@ -58,9 +64,9 @@ def sortable(trial: TrialFields) -> dict[str, Any]:
 
 
 def trials_table(trials: Sequence[TrialFields], shown: SweepDocument, *, err: bool = False) -> None:
-    """Print number, state, objective or metrics, time, params and reason of each, with the sweep's best marked.
+    """Print number, state, objective or metrics, time, params and reason of each trial, with the best marked.
 
-    On a terminal, params that are the same in all of them are told once, below.
+    A terminal shows params with the same value in all trials once, below the table.
     """
     best = {shown["best"]["number"]} if shown["best"] else set(shown["front"])
     row_of_best = next(
@@ -88,11 +94,11 @@ def trials_table(trials: Sequence[TrialFields], shown: SweepDocument, *, err: bo
     columns = ["trial", "state", *(metrics or ["objective"]), "time", *names, *(["reason"] if has_reason else ())]
     left_out = wide_table(columns, rows, first=3, last=int(has_reason), best=row_of_best, err=err)
     if same:
-        say(f"the same in all: {pairs(same)}")
+        print_message(f"same in all trials: {pairs(same)}")
     if left_out:
-        others = f" and {len(left_out) - MOST_NAMED} more columns" if left_out[MOST_NAMED:] else ""
-        named = ", ".join(map(clean, left_out[:MOST_NAMED]))
-        say(f"no room for {named}{others}; all: smsweep trials {shown['id']} | less -S")
+        others = f" and {len(left_out) - MAX_NAMED} more" if left_out[MAX_NAMED:] else ""
+        named = ", ".join(map(clean, left_out[:MAX_NAMED]))
+        print_message(f"columns left out: {named}{others}; show all with: smsweep trials {shown['id']} | less -S")
 
 
 def _is_same(a: dict[str, Any], b: dict[str, Any], name: str) -> bool:

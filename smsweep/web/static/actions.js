@@ -1,4 +1,4 @@
-// What a reader may do to sweeps and trials; what cannot be taken back is asked about first.
+// Actions on sweeps and trials. Actions that cannot be undone ask for confirmation.
 
 import { Refused, change, path } from "./api.js";
 import { confirmed } from "./dialog.js";
@@ -10,16 +10,16 @@ async function tried(work, done) {
     say(typeof done === "function" ? done(answer) : done);
     return answer;
   } catch (err) {
-    say(err instanceof Refused ? err.problems.join("\n") : `That did not work: ${err.message}`, true);
+    say(err instanceof Refused ? err.problems.join("\n") : `The request failed: ${err.message}`, true);
     return null;
   }
 }
 
-const SAID = { pause: "paused: no new trials start", resume: "goes on: agents start new trials", stop: "stopped: running trials may end",
-  cancel: "cancelled: running trials are ended" };
+const SAID = { pause: "paused: no new trials start", resume: "continues: agents start new trials", stop: "stopped: running trials finish",
+  cancel: "cancelled: running trials are killed" };
 const ASKED = {
-  stop: ["Stop this sweep?", "No new trials start; those that run may end. Resume takes it up again.", "Stop it"],
-  cancel: ["Cancel this sweep?", "Running trials are killed, and no new ones start. What they have reported is kept.", "Cancel it"],
+  stop: ["Stop this sweep?", "No new trials start; running trials finish. You can resume the sweep later.", "Stop sweep"],
+  cancel: ["Cancel this sweep?", "No new trials start, and running trials are killed. Their reported metrics are kept.", "Cancel sweep"],
 };
 
 export async function setState(sweepId, verb) {
@@ -28,12 +28,12 @@ export async function setState(sweepId, verb) {
 }
 
 export const retry = (labels, failed = false) => tried(() => change("/api/retry", { labels, failed }),
-  ({ labels: again }) => (again.length ? `${many(again.length, "trial")} will run again, once an agent takes them` : "none has failed"));
+  ({ labels: again }) => (again.length ? `${many(again.length, "trial")} returned to the queue; an agent runs ${again.length === 1 ? "it" : "them"} next` : "no trial has failed"));
 
 export async function remove(labels) {
   const isSweep = labels.some((label) => !label.includes("/"));
   const what = isSweep ? `sweep ${labels[0]} with all its trials` : many(labels.length, "trial");
-  const text = `${isSweep ? "The sweep, its trials," : "Their results,"} logs and checkpoints on this machine are deleted for good.`;
+  const text = `${isSweep ? "The sweep, its trials," : "Their results,"} logs and checkpoints on this machine are deleted permanently.`;
   if (!(await confirmed(`Remove ${what}?`, text, "Remove"))) return null;
   return tried(() => change("/api/remove", { labels }), `removed ${what}`);
 }

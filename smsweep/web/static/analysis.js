@@ -5,12 +5,12 @@ import { make } from "./dom.js";
 import { LiveFigure } from "./figures_live.js";
 
 const KINDS = [
-  ["front", "Pareto front", "The last values of the metrics against each other; no trial beats those of the front."],
-  ["importance", "Parameter importance", "How much each param decides whether a trial is among the best."],
+  ["front", "Pareto front", "The last values of the metrics against each other; no trial is better than those on the front in all metrics."],
+  ["importance", "Parameter importance", "How strongly each param separates the best trials from the others."],
   ["slices", "Slices", "The objective over each param alone; later trials are lighter."],
-  ["contours", "Contours", "The objective over two params; between trials it is a mean of those near by."],
-  ["timeline", "Timeline", "When each trial ran, one row for each worker of a place."],
-  ["cost", "Cost to best", "What had been spent when the best so far was found."],
+  ["contours", "Contours", "The objective over two params, interpolated between trials."],
+  ["timeline", "Timeline", "When each trial ran; one row per worker."],
+  ["cost", "Cost to best", "The cost at which each new best trial was found."],
 ];
 
 export class Analysis {

@@ -1,7 +1,7 @@
-// Talk with the server: read, change, and read again for as long as somebody looks.
+// Requests to the server: read, change, and poll while the page is visible.
 
-// Signing in left this page's key behind the #. A browser sends the cookie to other ports of this machine, too;
-// what is in storage, it keeps for this page alone.
+// Sign-in puts the page key after the #. A browser sends the cookie to all ports of this machine,
+// but storage belongs to this page alone.
 const STORED = "smsweep-page-key";
 const arrived = location.hash.match(/^#key=(\w+)$/)?.[1];
 if (arrived) history.replaceState(null, "", location.pathname + location.search);
@@ -12,14 +12,14 @@ function stored() {
   try {
     return localStorage.getItem(STORED) ?? "";
   } catch {
-    return ""; // a page without storage asks for the token at each load
+    return ""; // without storage, each load asks for the token
   }
 }
 
 function keep(key) {
   try {
     localStorage.setItem(STORED, key);
-  } catch { /* likewise */ }
+  } catch { /* without storage */ }
 }
 
 export class Refused extends Error {
@@ -34,7 +34,7 @@ async function ask(path, { headers, ...options }) {
   const own = { "X-CSRF-Token": pageKey };
   const response = await fetch(path, { credentials: "same-origin", headers: { ...own, ...headers }, ...options });
   if (response.status === 401 || response.status === 403) {
-    location.assign("/?token="); // the token is another now: to the page that asks for it
+    location.assign("/?token="); // the token has changed: go to the sign-in page
     return new Promise(() => {});
   }
   const answer = await response.json().catch(() => ({}));
@@ -52,13 +52,13 @@ export const change = (path, body = {}) => ask(path, {
 
 export const path = (...parts) => `/${parts.map((part) => encodeURIComponent(part)).join("/")}`;
 
-let tellLive = () => {};
-export function onLive(tell) {
-  tellLive = tell;
+let reportLive = () => {};
+export function onLive(report) {
+  reportLive = report;
 }
 
-// Calls work again and again until the signal ends it; work returns how many ms to wait. It rests while nobody
-// sees the page, waits longer where answers take long, and goes on by itself after the server was away.
+// Call work repeatedly until the signal aborts; work returns the ms to wait. Pauses while the page is hidden,
+// waits longer after slow responses, and retries while the server is unavailable.
 export function keepReading(work, signal) {
   let timer = 0;
   let failures = 0;
@@ -67,7 +67,7 @@ export function keepReading(work, signal) {
     clearTimeout(timer);
     if (signal.aborted || isBusy) return;
     if (document.hidden) {
-      tellLive("resting");
+      reportLive("resting");
       return;
     }
     isBusy = true;
@@ -76,16 +76,16 @@ export function keepReading(work, signal) {
     try {
       wait = await work();
       failures = 0;
-      tellLive("live");
+      reportLive("live");
     } catch (err) {
       if (signal.aborted) return;
       if (err instanceof Refused && err.status < 500) {
-        tellLive("ended");
+        reportLive("ended");
         throw err;
       }
       failures += 1;
       wait = Math.min(10000, 500 * 2 ** failures);
-      tellLive("away", err.message);
+      reportLive("away", err.message);
     } finally {
       isBusy = false;
     }
@@ -96,5 +96,5 @@ export function keepReading(work, signal) {
   document.addEventListener("visibilitychange", begin, { signal });
   signal.addEventListener("abort", () => clearTimeout(timer));
   begin();
-  return begin; // to read at once
+  return begin; // to read immediately
 }

@@ -1,4 +1,4 @@
-// The live page: which address is which page, the bar above them all, the keys that work everywhere.
+// The web page: routes, top bar, and keys that work on every page.
 
 import { onLive } from "./api.js";
 import { comparePage } from "./compare.js";
@@ -14,16 +14,16 @@ const ROUTES = [
   [/^\/sweeps\/([^/]+)$/, sweepPage], [/^\/sweeps\/([^/]+)\/trials\/(\d+)$/, trialPage],
 ];
 const main = document.getElementById("main");
-const crumbs = make("nav", { ariaLabel: "Where you are", className: "crumbs" });
+const crumbs = make("nav", { ariaLabel: "Breadcrumbs", className: "crumbs" });
 const live = make("span", { className: "live", "data-live": "live" });
 let leave = new AbortController();
 
-const WORDS = { live: "live", resting: "paused while hidden", away: "server away, trying again", ended: "not live" };
+const STATUS_TEXT = { live: "live", resting: "paused while hidden", away: "server unavailable, retrying", ended: "not live" };
 onLive((state, why = "") => {
   live.title = why;
   if (live.dataset.live === state && live.textContent) return;
   live.dataset.live = state;
-  live.replaceChildren(make("span", { className: "dot", ariaHidden: "true" }), WORDS[state]);
+  live.replaceChildren(make("span", { className: "dot", ariaHidden: "true" }), STATUS_TEXT[state]);
 });
 
 const theme = make("button", { type: "button", id: "theme" });
@@ -32,7 +32,7 @@ document.getElementById("top").append(
   make("a", { className: "brand", href: "/" }, icon("M2 12 6 7 9 10 14 4", "brand-mark"), "smsweep"), crumbs, live,
   button("keys", showKeys, { title: "Keys (?)" }), theme);
 
-// where: [[text, address], ...] from the list of sweeps on; the last is this page.
+// where: [[text, address], ...] from the list of sweeps to this page.
 export function place(title, where) {
   document.title = title ? `${title} · smsweep` : "smsweep";
   crumbs.replaceChildren(...where.map(([text, address], i) => (i === where.length - 1
@@ -43,7 +43,7 @@ function decoded(part) {
   try {
     return decodeURIComponent(part);
   } catch {
-    return part; // half an escape: the server says that nothing is called so
+    return part; // an incomplete escape: the server reports that there is no such page
   }
 }
 
@@ -53,12 +53,12 @@ function open(isNew = true) {
   const found = ROUTES.map(([pattern, page]) => [location.pathname.match(pattern), page]).find(([match]) => match);
   main.replaceChildren();
   if (!found) {
-    place("nothing here", [["sweeps", "/"], ["nothing here", ""]]);
-    main.append(empty("Nothing is here", make("p", {}, make("a", { href: "/", textContent: "All sweeps" }))));
+    place("not found", [["sweeps", "/"], ["not found", ""]]);
+    main.append(empty("Page not found", make("p", {}, make("a", { href: "/", textContent: "All sweeps" }))));
     return;
   }
   const [[, ...parts], page] = found;
-  live.hidden = page === createPage; // it shows nothing that goes on
+  live.hidden = page === createPage; // a form has no live data
   page(main, parts.map(decoded), { signal: leave.signal, place, go });
   if (isNew) scrollTo(0, 0);
 }
@@ -78,7 +78,7 @@ document.addEventListener("click", (event) => {
 });
 addEventListener("popstate", () => open(false));
 addEventListener("refused", ({ detail }) => {
-  main.replaceChildren(empty(detail.status === 404 ? "It is not here (any more)" : "That did not work",
+  main.replaceChildren(empty(detail.status === 404 ? "Not found, or removed" : "The request failed",
     make("p", { textContent: detail.message }), make("p", {}, make("a", { href: "/", textContent: "All sweeps" }))));
 });
 

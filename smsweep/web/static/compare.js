@@ -1,4 +1,4 @@
-// Chosen trials side by side.
+// Compare trials side by side.
 
 import { keepReading, path, read } from "./api.js";
 import { badge, button, duration, empty, make, number, refill, seconds } from "./dom.js";
@@ -18,7 +18,7 @@ export function comparePage(main, _, { signal, place, go }) {
   main.append(make("header", { className: "head" }, make("div", { className: "title" }, make("h1", { textContent: "Compare trials" })),
     make("div", { className: "acts" }, addForm, make("a", { className: "button", href: `/new?${query}`, textContent: "New sweep from these", "data-key": "n" }))));
   if (!labels.length) {
-    main.append(empty("Nothing to compare yet", make("p", { textContent: "Tick trials in a sweep's table and press Compare, or add one above." })));
+    main.append(empty("Nothing to compare yet", make("p", { textContent: "Select trials in the table of a sweep and press Compare, or add a trial above." })));
     return;
   }
   const curves = make("section", { className: "card" });
@@ -35,7 +35,7 @@ export function comparePage(main, _, { signal, place, go }) {
     const head = (trial) => make("th", { scope: "col" }, make("span", {},
       make("a", { href: path("sweeps", trial.sweep.id, "trials", String(trial.number)), textContent: isMany ? trial.label : `trial ${trial.number}` }), " ",
       button("×", () => go(`/compare?${labels.filter((label) => label !== trial.label).map((label) => `t=${encodeURIComponent(label)}`).join("&")}`),
-        { ariaLabel: `leave out ${trial.label}`, className: "plain" })));
+        { ariaLabel: `remove ${trial.label}`, className: "plain" })));
     const facts = [
       ["state", (trial) => badge(trial.state)], ["objective", (trial) => number(trial.objective), (trial) => trial.objective],
       ["time", (trial) => duration(seconds(trial.started_at, trial.ended_at))], ["attempt", (trial) => String(trial.attempt + 1)]];

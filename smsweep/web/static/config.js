@@ -1,4 +1,4 @@
-// Both files of a sweep, where it comes from, how to run it elsewhere.
+// The files of a sweep, its origin, and the command that runs its trials.
 
 import { path, read } from "./api.js";
 import { command, copyButton, make } from "./dom.js";
@@ -16,14 +16,14 @@ export class Config {
     const { sweep_yaml: config, job_yaml: job, origin, prior_runs: priors } = await read(path("api", "sweeps", sweepId, "texts"), signal);
     const git = origin.git ?? {};
     const facts = [["git commit", git.commit], ["git branch", git.branch], ["git remote", git.remote],
-      ["changed since", git.is_dirty ? "yes: the source snapshot has it" : ""], ["source snapshot", sweep.source_hash],
+      ["uncommitted changes", git.is_dirty ? "yes: the source snapshot contains them" : ""], ["source snapshot", sweep.source_hash],
       ["created with", origin.smsweep && `smsweep ${origin.smsweep}, Python ${origin.python}`], ["on", origin.platform],
       ["project", [sweep.entity, sweep.project].filter(Boolean).join("/")], ["prior runs", priors.join(", ")]];
     this.panel.replaceChildren(
-      make("section", { className: "card" }, make("h2", { textContent: "Work on it" }), command(`smsweep agent ${sweepId}`),
-        make("p", { className: "soft", textContent: "As many agents as you like may share a sweep, from here or from other machines." })),
+      make("section", { className: "card" }, make("h2", { textContent: "Run trials" }), command(`smsweep agent ${sweepId}`),
+        make("p", { className: "soft", textContent: "Several agents can share a sweep, on this and other machines." })),
       text("sweep.yaml", config), job ? text("job.yaml", job) : "",
-      make("section", { className: "card" }, make("h2", { textContent: "Where it comes from" }),
+      make("section", { className: "card" }, make("h2", { textContent: "Origin" }),
         make("dl", { className: "facts" }, ...facts.filter(([, value]) => value).map(([name, value]) =>
           make("div", {}, make("dt", { textContent: name }), make("dd", { textContent: value }))))),
       origin.packages ? make("details", { className: "card" }, make("summary", { textContent: `${origin.packages.length} packages` }),

@@ -1,11 +1,11 @@
-// A new sweep: its files to write, checked while one writes, and what it is to learn from.
+// The form for a new sweep, checked while you type.
 
 import { Refused, change, path, read } from "./api.js";
 import { button, flat, make, many, number, say } from "./dom.js";
 import { onKey } from "./keys.js";
 import { table } from "./overview.js";
 
-const PATIENCE_MS = 600; // after the last key
+const DEBOUNCE_MS = 600; // after the last key press
 
 export function createPage(main, _, { signal, place, go }) {
   const given = new URLSearchParams(location.search);
@@ -17,16 +17,16 @@ export function createPage(main, _, { signal, place, go }) {
     return [input, make("div", { className: "field" }, make("label", { htmlFor: id, textContent: text }), input,
       hint ? make("p", { id: `${id}-hint`, className: "soft hint-text", textContent: hint }) : "")];
   };
-  const [name, nameField] = field("input", "name", "Name", { autocomplete: "off" }, "In lists; empty for what the YAML says.");
+  const [name, nameField] = field("input", "name", "Name", { autocomplete: "off" }, "Shown in lists; leave empty to use the name in the YAML.");
   const [config, configField] = field("textarea", "config", "sweep.yaml", { rows: 18, className: "code" });
-  const [job, jobField] = field("textarea", "job", "job.yaml", { rows: 5, className: "code" }, "How each trial's job runs. Optional on your own machine.");
+  const [job, jobField] = field("textarea", "job", "job.yaml", { rows: 5, className: "code" }, "Settings of the training jobs. Optional on your own machine.");
   const [priors, priorsField] = field("textarea", "priors", "Prior runs", { rows: 3, className: "code" },
-    "Trials (ID/N) or whole sweeps (ID), one a line. The search knows their results; a grid leaves out their cells.");
+    "Trials (ID/N) or whole sweeps (ID), one per line. The search uses their results; a grid skips their cells.");
   const like = make("input", { type: "checkbox", id: "like", checked: true });
   const likeText = make("span");
   const likeField = make("p", { hidden: true }, make("label", { htmlFor: "like" }, like, " ", likeText));
   const narrow = make("input", { type: "checkbox", id: "narrow", checked: given.get("narrow") === "1" });
-  const narrowField = make("p", { hidden: !labels.length }, make("label", { htmlFor: "narrow" }, narrow, " narrow ranges to those of the prior runs"));
+  const narrowField = make("p", { hidden: !labels.length }, make("label", { htmlFor: "narrow" }, narrow, " limit ranges to the values of the prior runs"));
   const verdict = make("div", { className: "verdict", role: "status" });
   const create = button("Create sweep", () => submit(), { className: "main" });
   const form = make("div", { className: "sides even" },
@@ -50,7 +50,7 @@ export function createPage(main, _, { signal, place, go }) {
     priors.value = draft.prior_runs.join("\n");
     source = draft.like;
     likeField.hidden = !draft.source;
-    likeText.textContent = `run the very source of sweep ${draft.like}, not the files of this folder as they are now`;
+    likeText.textContent = `use the source snapshot of sweep ${draft.like} instead of the current files in this folder`;
     check();
   }
 
@@ -71,13 +71,13 @@ export function createPage(main, _, { signal, place, go }) {
     const columns = [...new Set(trials.flatMap((params) => Object.keys(flat(params))))];
     verdict.replaceChildren(
       make("p", { className: problems.length ? "bad strong" : "good strong", textContent: problems.length
-        ? `${many(problems.length, "problem")} to solve` : `✓ valid${expected === null ? ", without an end of its own" : `: ${expected} trials`}` }),
+        ? `${many(problems.length, "problem")} to fix` : `✓ valid${expected === null ? ", but unlimited; set run_cap to limit it" : `: ${expected} trials`}` }),
       ...list(problems, "bad", "✕"), ...list(warnings, "", "!"),
-      ...(trials.length ? [make("p", { className: "soft", textContent: "Trials such as" }),
+      ...(trials.length ? [make("p", { className: "soft", textContent: "Example trials" }),
         table(columns, trials.map((params) => make("tr", {}, ...columns.map((column) => make("td", { textContent: number(flat(params)[column]) })))))] : []));
   }
 
-  // A problem with a line of a file leads there.
+  // A problem with a line number links to that line.
   function placed(problem) {
     const [, file, line] = problem.match(/^(sweep|job)\.yaml:(\d+)/) ?? [];
     if (!file) return problem;
@@ -97,7 +97,7 @@ export function createPage(main, _, { signal, place, go }) {
     create.disabled = true;
     try {
       const made = await change("/api/create", document_());
-      say(`sweep ${made.id} is created; an agent runs its trials`);
+      say(`sweep ${made.id} is created; start an agent to run its trials`);
       go(path("sweeps", made.id));
     } catch (err) {
       showVerdict({ problems: err instanceof Refused ? err.problems : [err.message], warnings: [], trials: [] });
@@ -107,7 +107,7 @@ export function createPage(main, _, { signal, place, go }) {
   }
 
   for (const input of [config, job, priors, name, like]) {
-    input.addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(check, PATIENCE_MS); }, { signal });
+    input.addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(check, DEBOUNCE_MS); }, { signal });
   }
   config.addEventListener("keydown", (event) => {
     if ((event.ctrlKey || event.metaKey) && event.key === "Enter" && !create.disabled) submit();

@@ -1,9 +1,9 @@
-// Curves of one metric, of one trial or of several over each other.
+// Curves of one metric for one or several trials.
 
 import { make } from "./dom.js";
 import { plotly } from "./figures_live.js";
 
-// Told apart by colour and by dash: nobody needs to see colours.
+// Curves differ in colour and dash, so that they do not depend on colour vision.
 const COLOURS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9"];
 const DASHES = ["solid", "dash", "dot", "dashdot"];
 
@@ -22,7 +22,7 @@ export class CurveFigure {
     this.log.addEventListener("change", () => this.draw());
   }
 
-  // trials: [{ label, curves }]; usual: the metric to begin with.
+  // trials: [{ label, curves }]; usual: the metric to show first.
   update(trials, usual) {
     this.trials = trials;
     const names = [...new Set(trials.flatMap(({ curves }) => Object.keys(curves)))].sort((a, b) => (b === usual) - (a === usual) || (a < b ? -1 : 1));

@@ -1,4 +1,4 @@
-// The page's one dialog: closes with Escape, and gives the keyboard back to where it was.
+// The dialog of the page. Escape closes it and returns the focus.
 
 import { button, make } from "./dom.js";
 
@@ -12,12 +12,12 @@ export function openDialog(title, body, buttons) {
   return dialog;
 }
 
-// Resolves to whether the reader said yes. The safe answer has the keyboard.
+// Resolve to true if the user confirms. The safe button has the focus.
 export function confirmed(title, text, yes) {
   return new Promise((resolve) => {
     let answer = false;
     const dialog = openDialog(title, [make("p", { textContent: text })], [
-      button("Leave it", () => dialog.close(), { autofocus: true }),
+      button("Keep it", () => dialog.close(), { autofocus: true }),
       button(yes, () => { answer = true; dialog.close(); }, { className: "danger" }),
     ]);
     dialog.addEventListener("close", () => resolve(answer), { once: true });

@@ -1,4 +1,4 @@
-// Elements made of text and other elements, never of HTML; what several pages show alike.
+// Elements made of text and other elements, never of HTML; shared parts of pages.
 
 export const { make, shown, copyButton } = globalThis;
 
@@ -11,7 +11,7 @@ export function svg(tag, attributes = {}, ...children) {
   return element;
 }
 
-// A shape for each state, so that nobody has to tell it by colour.
+// A shape for each state, so that states do not depend on colour vision.
 const SHAPES = {
   finished: "M3.5 8.5 6.5 11.5 12.5 4.5", running: "M5 3.5 12 8 5 12.5Z", stopping: "M4 8H12", pending: "M8 8H8.01",
   stopped: "M8 3 13 8 8 13 3 8Z", killed: "M4.5 4.5H11.5V11.5H4.5Z", failed: "M4.5 4.5 11.5 11.5 M11.5 4.5 4.5 11.5",
@@ -46,7 +46,7 @@ export function spark(values, label, { width = 120, height = 28 } = {}) {
 
 export const STATES = ["finished", "running", "stopping", "stopped", "killed", "failed", "crashed", "pending"];
 
-// One bar with a part for each state; the numbers are beside it as text.
+// A bar with one part per state; the numbers are beside it as text.
 export function progress(counts, expected) {
   const total = Object.values(counts).reduce((a, b) => a + b, 0);
   const whole = Math.max(expected ?? total, total, 1);
@@ -102,7 +102,7 @@ export function flat(params, prefix = "") {
       ? flat(value, `${prefix}${name}.`) : { [prefix + name]: value }) }), {});
 }
 
-// Gives an element other children; what had the keyboard among the old ones has it among the new.
+// Replace the children of an element, and keep the focus on the same control.
 export function refill(element, ...children) {
   const held = element.contains(document.activeElement) && document.activeElement;
   const key = (each) => each.dataset.key ?? `${each.textContent} ${each.href ?? ""}`;

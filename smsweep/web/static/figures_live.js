@@ -1,21 +1,21 @@
-// Figures that follow their sweep: fetched when seen, drawn again when there is news.
+// Figures that follow a sweep: fetched when visible, redrawn after changes.
 
 import { path, read } from "./api.js";
 import { make } from "./dom.js";
 
 let loading = null;
 
-// d3, in Plotly, sets `style` as an attribute, which the page's policy forbids; as a property it may be set.
+// d3 in Plotly sets `style` as an attribute, which the policy of the page forbids. A property is allowed.
 const { setAttribute } = Element.prototype;
 Element.prototype.setAttribute = function set(name, value) {
   if (name === "style") this.style.cssText = value;
   else setAttribute.call(this, name, value);
 };
 
-// The plotting library comes when the first figure does: lists and logs need none.
+// Load the plotting library with the first figure, because lists and logs do not need it.
 export function plotly() {
   loading ||= new Promise((resolve, reject) => {
-    // Its maps, which nobody draws here, bring a style sheet of their own as they load; the policy would complain.
+    // Its map module adds a style sheet at load, which the policy forbids; maps are not used.
     document.createElement = function create(tag, ...more) {
       return Document.prototype.createElement.call(this, tag === "style" ? "template" : tag, ...more);
     };
@@ -28,7 +28,7 @@ export function plotly() {
 }
 
 export class LiveFigure {
-  // choose: told of a clicked trial's number.
+  // choose: called with the number of a clicked trial.
   constructor(element, sweepId, name, { choose, signal }) {
     Object.assign(this, { element, sweepId, name, choose, signal });
     this.wanted = -1; // revision that should be drawn
@@ -61,11 +61,11 @@ export class LiveFigure {
       await this.show(figure);
       this.drawn = revision;
     } catch (err) {
-      if (!this.signal.aborted) this.element.textContent = `This figure cannot be shown: ${err.message}`;
+      if (!this.signal.aborted) this.element.textContent = `This figure is not available: ${err.message}`;
     } finally {
       this.isBusy = false;
       const took = performance.now() - started;
-      this.notBefore = performance.now() + Math.max(2500, 5 * took); // drawing must not be all that a browser does
+      this.notBefore = performance.now() + Math.max(2500, 5 * took); // limit the share of time spent drawing
     }
   }
 
@@ -76,7 +76,7 @@ export class LiveFigure {
   }
 }
 
-// What the reader zoomed to, or chose in a menu, stays when new data comes; the title is the page's.
+// Keep zoom and menu selections when new data arrives; the page shows the title.
 function arranged(figure) {
   figure.layout.uirevision = "kept";
   const isTitled = figure.layout.title || figure.layout.updatemenus?.length;
@@ -84,7 +84,7 @@ function arranged(figure) {
   return figure;
 }
 
-// Parallel coordinates are drawn in a frame without an origin: their WebGL library compiles code as it runs.
+// Draw parallel coordinates in a frame without an origin, because their WebGL library compiles code at run time.
 export class FramedFigure extends LiveFigure {
   constructor(element, sweepId, name, { brushed, ...options }) {
     super(element, sweepId, name, options);

@@ -1,5 +1,5 @@
 "use strict";
-// Inside the frame: draws what the page sends, tells it what was chosen.
+// Inside the frame: draw the figure that the page sends, and report the selected trials.
 
 const element = document.getElementById("figure");
 const toPage = (message) => parent.postMessage(message, "*");
@@ -8,7 +8,7 @@ addEventListener("message", ({ source, data: { figure, theme } }) => {
   if (source !== parent) return;
   setTheme(theme);
   if (!figure) return;
-  for (const [i, dimension] of (element.data?.[0]?.dimensions || []).entries()) { // what was chosen stays chosen
+  for (const [i, dimension] of (element.data?.[0]?.dimensions || []).entries()) { // keep the selection
     const same = figure.data[0]?.dimensions?.[i];
     if (same?.label === dimension.label && dimension.constraintrange) same.constraintrange = dimension.constraintrange;
   }

@@ -1,4 +1,4 @@
-// Keys for everything; a help that lists them and can turn them off.
+// Keyboard shortcuts, and a dialog that lists them and can turn them off.
 
 import { button, make } from "./dom.js";
 import { openDialog } from "./dialog.js";
@@ -8,7 +8,7 @@ const keys = new Map(); // key -> { about, run, signal }
 
 const isOff = () => { try { return localStorage.getItem(OFF) === "1"; } catch { return false; } };
 
-// key: as KeyboardEvent has it. signal: until when it works.
+// key: KeyboardEvent.key. signal: removes the key on abort.
 export function onKey(key, about, run, signal = null) {
   const entry = { about, run };
   keys.set(key, entry);
@@ -35,7 +35,7 @@ export function showKeys() {
     make("td", {}, make("kbd", { textContent: key === " " ? "space" : key })), make("td", { textContent: about })));
   const toggle = make("input", { type: "checkbox", checked: !isOff(), id: "keys-on" });
   toggle.addEventListener("change", () => {
-    try { localStorage.setItem(OFF, toggle.checked ? "0" : "1"); } catch { /* until the page is left */ }
+    try { localStorage.setItem(OFF, toggle.checked ? "0" : "1"); } catch { /* without storage, until reload */ }
   });
   openDialog("Keys", [
     make("table", { className: "keys" }, make("tbody", {}, ...rows)),
@@ -43,7 +43,7 @@ export function showKeys() {
   [button("Close", () => document.getElementById("dialog").close(), { autofocus: true })]);
 }
 
-// Moves the keyboard among the links of a list or table, up and down.
+// Move the focus to the next or previous link of a list or table.
 export function step(container, by) {
   const stops = [...container.querySelectorAll("a[data-stop], tbody tr a")].filter((stop) => stop.checkVisibility());
   if (!stops.length) return;

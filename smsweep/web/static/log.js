@@ -1,9 +1,9 @@
-// A trial's log, line by line as it grows.
+// The log of a trial, updated as it grows.
 
 import { keepReading, read } from "./api.js";
 import { button, make } from "./dom.js";
 
-const MOST_LINES = 5000; // on the page; older ones go
+const MAX_LINES = 5000; // on the page; older lines are dropped
 const ANSI = /\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|[\x1b\x9b][[\]()#;?]*(?:\d{1,4}(?:;\d{0,4})*)?[0-9A-ORZcf-nqry=><~]/g;
 
 export class LogView {
@@ -23,7 +23,7 @@ export class LogView {
     });
   }
 
-  // Reads from now on; what it has stays, what is new is added.
+  // Start reading; new lines are appended.
   begin() {
     if (this.now) this.now();
     else this.now = keepReading(() => this.turn(), this.signal);
@@ -35,7 +35,7 @@ export class LogView {
       page = await read(`${this.address}?cursor=${encodeURIComponent(this.cursor)}`, this.signal);
     } catch (err) {
       if (this.signal.aborted || !err.status) throw err;
-      this.count.textContent = err.message; // it lies with another machine, or is gone
+      this.count.textContent = err.message; // it is on another machine, or was deleted
       return 10000;
     }
     if (page.is_new) this.text.replaceChildren();
@@ -43,26 +43,26 @@ export class LogView {
     const hasMoved = this.cursor !== page.cursor;
     this.cursor = page.cursor;
     this.add(page.lines, page.note);
-    if (hasMoved) return 0; // there may be more already
+    if (hasMoved) return 0; // there may be more lines
     if (page.is_last) return 15000;
     return ["running", "stopping"].includes(page.state) ? 1000 : 3000;
   }
 
   add(lines, note = "") {
     const some = document.createDocumentFragment();
-    for (const line of lines.slice(-MOST_LINES)) {
+    for (const line of lines.slice(-MAX_LINES)) {
       const element = make("div", { textContent: `${line.replace(ANSI, "")}\n` });
       this.sift(element);
       some.append(element);
     }
-    this.dropped += Math.max(0, lines.length - MOST_LINES);
+    this.dropped += Math.max(0, lines.length - MAX_LINES);
     this.text.append(some);
-    while (this.text.children.length > MOST_LINES) {
+    while (this.text.children.length > MAX_LINES) {
       this.text.firstChild.remove();
       this.dropped += 1;
     }
     const n = this.text.children.length;
-    this.count.textContent = n ? `${n + this.dropped} lines${this.dropped ? `, the last ${n} here` : ""}` : note || "nothing printed yet";
+    this.count.textContent = n ? `${n + this.dropped} lines${this.dropped ? `, showing the last ${n}` : ""}` : note || "no output yet";
     if (lines.length && this.follows) this.toEnd();
   }
 

@@ -1,4 +1,4 @@
-// How a sweep stands at one look.
+// The overview of a sweep.
 
 import { path } from "./api.js";
 import { LiveFigure } from "./figures_live.js";
@@ -43,9 +43,9 @@ export class Overview {
   drawRunning(sweep) {
     if (!sweep.running.length) {
       const isIdle = sweep.state === "running";
-      const text = isIdle ? (this.model.rows.size ? "No trial runs right now" : "Nothing has run yet") : "";
+      const text = isIdle ? (this.model.rows.size ? "No trial is running" : "No trial has run yet") : "";
       refill(this.running, ...(isIdle ? [make("section", { className: "card hint" },
-        make("p", {}, `${text}. If no agent works on this sweep, start one:`), command(`smsweep agent ${sweep.id}`))] : []));
+        make("p", {}, `${text}. If no agent runs this sweep, start one:`), command(`smsweep agent ${sweep.id}`))] : []));
       return;
     }
     const waiting = new Map(sweep.waiting.map((found) => [found.number, found.reason]));
@@ -66,7 +66,7 @@ export class Overview {
   drawFailures({ failures }) {
     const total = failures.reduce((sum, { trials }) => sum + trials, 0);
     this.failures.replaceChildren(...(total ? [make("section", { className: "card" },
-      make("h2", { textContent: "Failures, by reason" }),
+      make("h2", { textContent: "Failures by reason" }),
       make("ul", { className: "reasons" }, ...failures.slice(0, 8).map(({ reason, trials }) =>
         make("li", {}, make("strong", { className: "bad", textContent: `${trials} ×` }), " ", make("span", { textContent: reason })))))] : []));
   }
@@ -76,7 +76,7 @@ export class Overview {
     const lines = sweep.front.map((n) => this.model.rows.get(n)).filter(Boolean).map((row) => make("tr", {},
       make("td", {}, make("a", { href: path("sweeps", sweep.id, "trials", String(row.number)), textContent: row.number })),
       ...names.map((name) => make("td", { className: "number", textContent: number(row[`metrics.${name}`]) })), make("td", {}, pairs(params(row)))));
-    refill(this.best, ...(lines.length ? [make("section", { className: "card" }, make("h2", { textContent: "The front" }),
+    refill(this.best, ...(lines.length ? [make("section", { className: "card" }, make("h2", { textContent: "Pareto front" }),
       table(["trial", ...names.map(numbers), "params"], lines))] : []));
   }
 
@@ -95,7 +95,7 @@ export class Overview {
       make("td", {}, pairs(params(row)))));
     refill(this.best, ...(lines.length ? [make("section", { className: "card" }, make("h2", { textContent: "Best trials" }),
       table(["trial", "state", numbers(sweep.metric?.name ?? "metric"), numbers("time"), "params"], lines))] : []));
-    if (!all.length && sweep.state !== "running") refill(this.best, empty("This sweep ended without a trial"));
+    if (!all.length && sweep.state !== "running") refill(this.best, empty("This sweep has ended without trials"));
   }
 }
 
@@ -105,7 +105,7 @@ export const params = (row) => Object.fromEntries(Object.entries(row)
 
 const numbers = (text) => ({ text, isNumber: true });
 
-// heads: texts, or { text, isNumber } over a column of numbers.
+// heads: text, or { text, isNumber } for a column of numbers.
 export function table(heads, lines, label = "") {
   return make("div", { className: "scroll short" }, make("table", label ? { ariaLabel: label } : {},
     make("thead", {}, make("tr", {}, ...heads.map((head) => make("th", { scope: "col", className: head.isNumber ? "number" : "" }, make("span", { textContent: head.text ?? head }))))),
@@ -135,12 +135,12 @@ function tiles(sweep, all) {
   return [
     tile("Trials", `${ended}${expected === null ? "" : ` of ${expected}`} ended`, progress(sweep.trials, expected), make("span", { className: "counts" }, ...counts),
       total ? "" : "none yet"),
-    sweep.metrics.length > 1 ? tile("Front", many(sweep.front.length, "trial"),
-      `no trial beats them in all of ${sweep.metrics.map(({ name }) => name).join(", ")}`) : metric && tile(`Best ${metric.name}`, best ? make("a", { href: path("sweeps", sweep.id, "trials", String(best.number)),
+    sweep.metrics.length > 1 ? tile("Pareto front", many(sweep.front.length, "trial"),
+      `no trial is better in all of ${sweep.metrics.map(({ name }) => name).join(", ")}`) : metric && tile(`Best ${metric.name}`, best ? make("a", { href: path("sweeps", sweep.id, "trials", String(best.number)),
       title: `trial ${best.number}`, textContent: number(best.repeats?.mean ?? best.objective) }) : "–",
     best ? make("span", {}, `trial ${best.number} `, pairs(flat(best.params))) : `${metric.goal}; no value yet`,
     sweep.metric?.target !== null && sweep.metric?.target !== undefined ? `target ${number(sweep.metric.target)}` : ""),
-    tile("Time", duration(passed), isActive ? (Number.isFinite(left) ? `about ${duration(left)} left` : "running") : total ? "from first start to last end" : ""),
+    tile("Time", duration(passed), isActive ? (Number.isFinite(left) ? `about ${duration(left)} left` : "running") : total ? "from the first start to the last end" : ""),
     tile(usage.usd !== null || budget.includes("$") ? "Cost" : "Instance time", `${spent}${budget}`, many(usage.jobs, "job"), sweep.outlook),
   ].filter(Boolean);
 }

@@ -1,4 +1,4 @@
-// One sweep: where it stands, its figures, its trials.
+// The page of a sweep.
 
 import { remove, retry, setState } from "./actions.js";
 import { keepReading, path, read } from "./api.js";
@@ -19,7 +19,7 @@ export function sweepPage(main, [sweepId], page) {
   const title = make("h1");
   const state = make("span");
   const facts = make("p", { className: "soft facts-line" });
-  const acts = make("div", { className: "acts", role: "group", ariaLabel: "What you can do" });
+  const acts = make("div", { className: "acts", role: "group", ariaLabel: "Actions" });
   head.append(make("div", { className: "title" }, title, state), acts, facts);
   const list = make("div", { role: "tablist", ariaLabel: "Views of this sweep", className: "tabs" });
   const panels = make("div");
@@ -67,7 +67,7 @@ export function sweepPage(main, [sweepId], page) {
     place(`${total}${sweep.expected_trial_count === null ? "" : `/${sweep.expected_trial_count}`} ${name}`, [["sweeps", "/"], [name, ""]]);
     title.textContent = name;
     if (state.dataset.state !== sweep.state) {
-      if (state.dataset.state) say(`sweep ${sweep.id} is ${sweep.state} now`);
+      if (state.dataset.state) say(`sweep ${sweep.id} is now ${sweep.state}`);
       state.dataset.state = sweep.state;
       state.replaceChildren(badge(sweep.state, true));
     }
@@ -95,7 +95,7 @@ export function sweepPage(main, [sweepId], page) {
       act("Stop", () => setState(sweepId, "stop"), { disabled: OVER.includes(sweep.state) || sweep.state === "stopped" }),
       act("Cancel", () => setState(sweepId, "cancel"), { disabled: OVER.includes(sweep.state) }),
       failed ? act(`Retry ${failed} failed`, () => retry([sweepId], true)) : "",
-      make("a", { className: "button", href: `/new?t=${encodeURIComponent(sweepId)}`, textContent: "New from this", "data-key": "n" }),
+      make("a", { className: "button", href: `/new?t=${encodeURIComponent(sweepId)}`, textContent: "New sweep from this", "data-key": "n" }),
       button("Remove", async () => { if (await remove([sweepId])) go("/"); }, { className: "danger" }));
   }
 

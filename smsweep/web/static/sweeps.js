@@ -21,10 +21,10 @@ export function listPage(main, _, { signal, place }) {
     if (!sweeps) return;
     bar.hidden = !sweeps.length;
     if (!sweeps.length) {
-      list.replaceChildren(make("li", { className: "none" }, empty("No sweeps here yet",
-        make("p", {}, "This page shows the sweeps of ", make("code", { textContent: folder }), ". Run one there, and it appears:"),
+      list.replaceChildren(make("li", { className: "none" }, empty("No sweeps yet",
+        make("p", {}, "This page shows the sweeps of ", make("code", { textContent: folder }), ". To create a sweep, run there:"),
         command("smsweep run sweep.yaml --parallel 2"),
-        make("p", {}, make("a", { href: "/new", textContent: "or write one here" })))));
+        make("p", {}, make("a", { href: "/new", textContent: "or create one on this page" })))));
       return;
     }
     const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
@@ -68,7 +68,7 @@ function line(sweep) {
         failed ? make("span", { className: "bad" }, `, ${failed} failed`) : "")),
     make("div", { className: "line-of-best" }, spark(sweep.best_so_far, "best so far, trial by trial")),
     make("div", { className: "best" },
-      sweep.front.length ? make("div", {}, make("strong", { textContent: many(sweep.front.length, "trial") }), make("span", { className: "soft", textContent: " on the front" }))
+      sweep.front.length ? make("div", {}, make("strong", { textContent: many(sweep.front.length, "trial") }), make("span", { className: "soft", textContent: " on the Pareto front" }))
         : best ? make("div", {}, make("strong", { textContent: number(best.objective) }), " ", make("span", { className: "soft", textContent: metric.name }))
         : make("span", { className: "soft", textContent: metric ? `no ${metric.name} yet` : "no metric" }),
       best ? make("div", { className: "soft line" }, pairs(flat(best.params))) : ""));

@@ -1,4 +1,4 @@
-// One trial: its params, its curves, its log as it grows.
+// The page of a trial: params, curves and log.
 
 import { remove, retry } from "./actions.js";
 import { keepReading, path, read } from "./api.js";
@@ -17,7 +17,7 @@ export function trialPage(main, [sweepId, numberText], { signal, place, go }) {
   const address = (other) => path("sweeps", sweepId, "trials", String(other));
   place(`trial ${n}`, [["sweeps", "/"], [sweepId, path("sweeps", sweepId)], [`trial ${n}`, ""]]);
   const state = make("span");
-  const acts = make("div", { className: "acts", role: "group", ariaLabel: "What you can do" });
+  const acts = make("div", { className: "acts", role: "group", ariaLabel: "Actions" });
   const facts = make("p", { className: "soft facts-line" });
   const why = make("section", { className: "card why", hidden: true });
   const params = make("section", { className: "card" });
@@ -35,7 +35,7 @@ export function trialPage(main, [sweepId, numberText], { signal, place, go }) {
   function draw(trial) {
     place(`trial ${n} ${trial.state}`, [["sweeps", "/"], [trial.sweep.name || sweepId, path("sweeps", sweepId)], [`trial ${n}`, ""]]);
     if (shownState !== trial.state) {
-      if (shownState) say(`trial ${label} is ${trial.state} now`);
+      if (shownState) say(`trial ${label} is now ${trial.state}`);
       shownState = trial.state;
       state.replaceChildren(badge(trial.state));
       drawActs(trial);
@@ -68,7 +68,7 @@ export function trialPage(main, [sweepId, numberText], { signal, place, go }) {
     why.hidden = false;
     why.dataset.state = trial.state;
     refill(why,
-      make("p", { className: "reason" }, make("strong", { textContent: `It ${found.why}.` }), " ", make("span", { textContent: trial.reason })),
+      make("p", { className: "reason" }, make("strong", { textContent: `The trial ${found.why}.` }), " ", make("span", { textContent: trial.reason })),
       make("div", { className: "again" }, make("span", { className: "soft", textContent: "Run it again: " }), command(`smsweep reproduce ${label}`)));
   }
 
@@ -83,10 +83,10 @@ export function trialPage(main, [sweepId, numberText], { signal, place, go }) {
     return OPEN.includes(trial.state) ? 1500 : 6000;
   }, signal);
 
-  if (n > 0) onKey("[", "the trial before", () => go(address(n - 1)), signal);
-  onKey("]", "the trial after", () => go(address(n + 1)), signal);
-  onKey("l", "follow the log, or not", () => log.toggle(), signal);
-  onKey("u", "up to the sweep", () => go(path("sweeps", sweepId)), signal);
+  if (n > 0) onKey("[", "previous trial", () => go(address(n - 1)), signal);
+  onKey("]", "next trial", () => go(address(n + 1)), signal);
+  onKey("l", "follow the log on or off", () => log.toggle(), signal);
+  onKey("u", "go to the sweep", () => go(path("sweeps", sweepId)), signal);
 }
 
 export function pairsTable(values, none) {

@@ -1,4 +1,4 @@
-// The table of trials, the axes above it, and what can be done with those that are ticked.
+// The table of trials, parallel coordinates, and actions on selected trials.
 
 import { remove, retry } from "./actions.js";
 import { path } from "./api.js";
@@ -13,16 +13,16 @@ export class Trials {
   constructor(panel, model) {
     this.model = model;
     const figure = make("div", { className: "figure", "data-figure": "parallel_coordinates", role: "figure", ariaLabel: "Parallel coordinates" });
-    this.axes = make("details", { className: "card", open: true }, make("summary", { textContent: "Parallel coordinates: drag along an axis to choose trials" }), figure);
+    this.axes = make("details", { className: "card", open: true }, make("summary", { textContent: "Parallel coordinates: drag along an axis to filter trials" }), figure);
     this.figure = new FramedFigure(figure, model.sweepId, "parallel_coordinates", { signal: model.signal, choose: () => {},
       brushed: (numbers) => this.table?.showOnly(numbers) });
     this.place = make("div");
-    this.chosen = make("div", { className: "chosen", role: "region", ariaLabel: "Ticked trials", hidden: true });
+    this.chosen = make("div", { className: "chosen", role: "region", ariaLabel: "Selected trials", hidden: true });
     this.more = button("all columns", () => { this.showsAll = !this.showsAll; this.more.ariaPressed = String(this.showsAll); this.update(); });
     this.panel = panel;
     panel.append(this.axes, this.place, this.chosen);
-    onKey("x", "tick the trial", () => document.activeElement?.closest("tr")?.querySelector("input[type=checkbox]")?.click(), model.signal);
-    onKey("c", "compare the ticked trials", () => this.chosen.querySelector("[data-key=c]:not([disabled])")?.click(), model.signal);
+    onKey("x", "select the trial", () => document.activeElement?.closest("tr")?.querySelector("input[type=checkbox]")?.click(), model.signal);
+    onKey("c", "compare the selected trials", () => this.chosen.querySelector("[data-key=c]:not([disabled])")?.click(), model.signal);
   }
 
   update() {
@@ -30,7 +30,7 @@ export class Trials {
     const rows = [...model.rows.values()].sort((a, b) => a.number - b.number);
     this.axes.hidden = !rows.length;
     if (!rows.length) {
-      this.place.replaceChildren(empty("No trial yet", make("p", { textContent: "They appear here as soon as an agent proposes them." })));
+      this.place.replaceChildren(empty("No trials yet", make("p", { textContent: "Trials appear when an agent starts." })));
       this.table = null;
       return;
     }
@@ -62,7 +62,7 @@ export class Trials {
       pick: () => this.drawChosen(),
       title: (name) => named[name] ?? name.replace(/^params\./, ""),
       cell: (name, value, row) => (name === "state" ? badge(value) : name === "time" && value !== null ? make("span", { textContent: duration(value) })
-        : name === "objective" && row[0] === this.bestNumber ? make("strong", { title: "the best", textContent: `★ ${number(value)}` }) : null),
+        : name === "objective" && row[0] === this.bestNumber ? make("strong", { title: "best trial", textContent: `★ ${number(value)}` }) : null),
     });
     this.table.bar.append(this.more);
   }
@@ -77,12 +77,12 @@ export class Trials {
     const again = picked.filter((n) => RETRYABLE.includes(model.rows.get(n)?.state));
     const done = () => { this.table.picked.clear(); this.update(); model.read(); };
     this.chosen.replaceChildren(
-      make("strong", { textContent: `${picked.length} ticked` }),
+      make("strong", { textContent: `${picked.length} selected` }),
       button("Compare", () => model.go(`/compare?${query}`), { "data-key": "c", className: "main", disabled: picked.length < 2 || picked.length > 12,
         title: picked.length > 12 ? "at most 12" : "two or more" }),
       make("a", { className: "button", href: `/new?${query}`, textContent: "New sweep from these" }),
       button(`Retry ${again.length || ""}`.trim(), async () => { if (await retry(again.map((n) => `${model.sweepId}/${n}`))) done(); }, { disabled: !again.length }),
       button("Remove", async () => { if (await remove(labels)) done(); }, { className: "danger" }),
-      button("Untick all", () => { this.table.picked.clear(); this.update(); }));
+      button("Clear selection", () => { this.table.picked.clear(); this.update(); }));
   }
 }

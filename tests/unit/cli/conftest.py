@@ -1,4 +1,4 @@
-"""The command line in this process: quick, with its exit code and both streams."""
+"""Fixtures that run the command line in this process, with exit code, stdout and stderr."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ parameters:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ended:
-    """How one command ended."""
+    """The result of one command."""
 
     code: int
     out: str
@@ -81,7 +81,7 @@ def cli(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
 
 @pytest.fixture(scope="session")
 def once(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A folder in which the sweep has run, and its id."""
+    """A folder with an ended sweep, and the id of the sweep."""
     folder = tmp_path_factory.mktemp("ran")
     fill(folder)
     environ = {name: value for name, value in os.environ.items() if name not in SETTINGS}
@@ -92,6 +92,6 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 @pytest.fixture
 def ran(folder: Path, once: tuple[Path, str]) -> str:
-    """The id of a sweep whose three trials have finished: a copy of the one that really ran."""
+    """The id of a sweep with three finished trials, copied from `once`."""
     shutil.copytree(once[0] / ".smsweep", folder / ".smsweep")
     return once[1]

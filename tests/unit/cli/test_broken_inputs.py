@@ -85,7 +85,7 @@ SWEEPS: dict[str, tuple[str | bytes, str]] = {
 
 
 @pytest.mark.parametrize(("content", "said"), SWEEPS.values(), ids=SWEEPS.keys())
-def test_a_broken_sweep(cli: Cli, folder: Path, content: str | bytes, said: str) -> None:
+def test_broken_sweep_config_gets_an_error(cli: Cli, folder: Path, content: str | bytes, said: str) -> None:
     (folder / "sweep.yaml").write_bytes(content.encode() if isinstance(content, str) else content)
     expect(cli, ["run", "sweep.yaml"], 2, said)
     assert cli("ls", "--json").out.strip() == "[]"
@@ -114,7 +114,7 @@ JOBS = {
 
 
 @pytest.mark.parametrize(("text", "said"), JOBS.values(), ids=JOBS.keys())
-def test_a_broken_job(cli: Cli, folder: Path, text: str, said: str) -> None:
+def test_broken_job_config_gets_an_error(cli: Cli, folder: Path, text: str, said: str) -> None:
     (folder / "job.yaml").write_text(text)
     expect(cli, ["run", "sweep.yaml", "--job", "job.yaml"], 2, said)
     assert cli("ls", "--json").out.strip() == "[]"
@@ -131,7 +131,7 @@ SCRIPTS = {
 
 
 @pytest.mark.parametrize(("text", "said"), SCRIPTS.values(), ids=SCRIPTS.keys())
-def test_a_broken_script(cli: Cli, folder: Path, text: str, said: str) -> None:
+def test_broken_script_fails_its_trials(cli: Cli, folder: Path, text: str, said: str) -> None:
     (folder / "train.py").write_text(text)
     (folder / "sweep.yaml").write_text(GRID)
     expect(cli, ["run", "sweep.yaml"], 3, said)
@@ -144,7 +144,7 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize(("command", "said"), COMMANDS.values(), ids=COMMANDS.keys())
-def test_a_broken_command(cli: Cli, folder: Path, command: str, said: str) -> None:
+def test_broken_command_fails_its_trials(cli: Cli, folder: Path, command: str, said: str) -> None:
     (folder / "run.sh").write_text("echo\n")
     (folder / "sweep.yaml").write_text(f"{GRID}command: {command}\n")
     expect(cli, ["run", "sweep.yaml"], 3, said)
@@ -173,7 +173,7 @@ IMAGES = {
 
 
 @pytest.mark.parametrize(("job", "environ", "said"), IMAGES.values(), ids=IMAGES.keys())
-def test_a_broken_image(
+def test_broken_image_gets_an_error(
     cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch, job: str, environ: dict[str, str], said: str
 ) -> None:
     for name, value in environ.items():
@@ -219,7 +219,7 @@ CREDENTIALS: dict[str, tuple[dict[str, str], str, int, str]] = {
 
 
 @pytest.mark.parametrize(("environ", "config", "code", "said"), CREDENTIALS.values(), ids=CREDENTIALS.keys())
-def test_broken_credentials(
+def test_broken_credentials_get_an_error(
     cli: Cli,
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -250,7 +250,7 @@ SETTINGS = {
 
 
 @pytest.mark.parametrize(("backend", "environ", "said"), SETTINGS.values(), ids=SETTINGS.keys())
-def test_broken_settings(
+def test_broken_settings_get_an_error(
     cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch, backend: str, environ: dict[str, str], said: str
 ) -> None:
     sagemaker(folder, monkeypatch, {**KEYS, **environ}, "")
@@ -270,7 +270,7 @@ TOKEN = "secrets: {TOKEN: 'env:NOT_SET_AT_ALL'}"
         ("sagemaker", "inputs: 'file:///data'", "file:///data is on this machine only; give an s3:// URI"),
     ],
 )
-def test_what_every_job_would_lack_is_told_before_there_is_a_sweep(
+def test_missing_requirement_of_every_job_creates_no_sweep(
     cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch, backend: str, line: str, said: str
 ) -> None:
     sagemaker(folder, monkeypatch, KEYS, "")
@@ -280,7 +280,7 @@ def test_what_every_job_would_lack_is_told_before_there_is_a_sweep(
     assert cli("ls", "--json").out.strip() == "[]"
 
 
-def test_nobody_answers_where_aws_should_be(cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreachable_aws_gets_an_error(cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sagemaker(folder, monkeypatch, {**KEYS, "AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, "")
     said = 'runtime.zip"; check the network, AWS_REGION and AWS_ENDPOINT_URL'
     expect(cli, ["run", "sweep.yaml", "--job", "job.yaml", "--backend", "sagemaker"], 1, said)
@@ -319,12 +319,14 @@ STORES = {
 
 
 @pytest.mark.parametrize(("url", "code", "said"), STORES.values(), ids=STORES.keys())
-def test_a_broken_store(cli: Cli, monkeypatch: pytest.MonkeyPatch, url: str, code: int, said: str) -> None:
+def test_broken_store_gets_an_error(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, url: str, code: int, said: str
+) -> None:
     monkeypatch.setenv("SMSWEEP_STORE", url)
     expect(cli, ["ls"], code, said)
 
 
-def test_a_store_that_is_something_else(cli: Cli, folder: Path) -> None:
+def test_foreign_store_file_gets_an_error(cli: Cli, folder: Path) -> None:
     (folder / ".smsweep").mkdir()
     (folder / ".smsweep" / "store.db").write_bytes(b"something else " * 99)
     expect(cli, ["ls"], 1, "move it away")
@@ -352,7 +354,7 @@ HOMES = {
 
 
 @pytest.mark.parametrize(("spoil", "said"), HOMES.values(), ids=HOMES.keys())
-def test_a_broken_home_only_concerns_those_who_want_its_key(
+def test_broken_home_matters_only_for_the_wandb_key(
     cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Path], None], said: str
 ) -> None:
     home = folder / "home"
@@ -368,25 +370,25 @@ def test_a_broken_home_only_concerns_those_who_want_its_key(
     assert (home / "sweeps" / "store.db").exists()
 
 
-def test_a_job_that_has_no_place_ends_the_agent(cli: Cli, folder: Path) -> None:
+def test_agent_exits_if_the_job_folder_cannot_be_created(cli: Cli, folder: Path) -> None:
     (folder / ".smsweep").mkdir()
     (folder / ".smsweep" / "jobs").write_text("a file")
     expect(cli, ["run", "sweep.yaml"], 1, "Not a directory; make it a folder that you may write to")
 
 
-def test_a_pipe_is_no_config(cli: Cli, folder: Path) -> None:
+def test_pipe_as_config_gets_an_error(cli: Cli, folder: Path) -> None:
     os.mkfifo(folder / "pipe.yaml")
     expect(cli, ["run", "pipe.yaml"], 2, "is a pipe or a device; save the config as a file")
 
 
-def test_the_folder_is_gone(cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deleted_working_folder_gets_an_error(cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "gone").mkdir()
     monkeypatch.chdir(folder / "gone")
     (folder / "gone").rmdir()
-    expect(cli, ["ls"], 1, "the folder in which this was started is not there any more; cd to one that is")
+    expect(cli, ["ls"], 1, "the current folder was deleted; change to an existing folder")
 
 
-def test_a_missing_key_is_not_looked_for_among_sweeps(
+def test_missing_key_is_not_reported_as_a_missing_sweep(
     cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
@@ -399,4 +401,4 @@ def expect(cli: Cli, args: list[str], code: int, said: str) -> None:
     assert ended.code == code, ended.err
     assert said in ended.err
     assert "\nTraceback" not in f"\n{ended.err}"  # of ours; a script's own is indented
-    assert "should not happen" not in ended.err
+    assert "This is a bug" not in ended.err

@@ -1,4 +1,4 @@
-"""`smsweep diff` on sweeps that really ran."""
+"""`smsweep diff` on real sweeps."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def other(cli: Cli, ran: str, folder: Path) -> str:
     return cli("run", "sweep.yaml", "--job", "job.yaml", "--seed", "1", "--quiet").out.strip()
 
 
-def test_two_trials_differ_in_params_and_metrics_alone(cli: Cli, ran: str) -> None:
+def test_diff_of_trials_shows_only_params_and_metrics(cli: Cli, ran: str) -> None:
     found = told(cli, f"{ran}/0", f"{ran}/2")
     assert named(found["params"]) == {"a": {"a": 1, "b": 4, "delta": 3}}
     assert named(found["metrics"])["loss"] == {"a": 10, "b": 2.5, "delta": -7.5}
@@ -45,12 +45,12 @@ def test_two_trials_differ_in_params_and_metrics_alone(cli: Cli, ran: str) -> No
     assert found["same"]["config"] > 3
 
 
-def test_a_trial_is_as_itself(cli: Cli, ran: str) -> None:
+def test_diff_of_a_trial_with_itself_is_empty(cli: Cli, ran: str) -> None:
     assert told(cli, f"{ran}/1", f"{ran}/1")["is_same"]
     assert cli("diff", f"{ran}/1", f"{ran}/1", "--exit-code").code == 0
 
 
-def test_two_sweeps_differ_key_by_key_and_file_by_file(cli: Cli, ran: str, other: str) -> None:
+def test_diff_of_sweeps_compares_keys_and_files(cli: Cli, ran: str, other: str) -> None:
     found = told(cli, ran, other)
     assert named(found["config"])["run_cap"] == {"b": 1}
     assert named(found["config"])["method"] == {"a": "grid", "b": "random"}
@@ -65,14 +65,14 @@ def test_two_sweeps_differ_key_by_key_and_file_by_file(cli: Cli, ran: str, other
     assert files["data.bin"]["diff"] is None
 
 
-def test_trials_of_two_sweeps_differ_in_their_requests(cli: Cli, ran: str, other: str) -> None:
+def test_diff_of_trials_of_two_sweeps_compares_requests(cli: Cli, ran: str, other: str) -> None:
     request = named(told(cli, f"{ran}/0", f"{other}/0")["request"])
     assert request["StoppingCondition.MaxRuntimeInSeconds"] == {"a": 86400, "b": 77, "delta": -86323}
     assert request["Environment.LEVEL"] == {"b": "low"}
     assert not [name for name in request if "CheckpointConfig" in name or "JobName" in name]
 
 
-def test_for_a_person_it_is_a_table_and_a_patch(cli: Cli, ran: str, other: str) -> None:
+def test_diff_prints_a_table_and_a_patch(cli: Cli, ran: str, other: str) -> None:
     said = cli("diff", ran, other).out
     assert "M train.py  +1 -1" in said
     assert '+smsweep.log({"loss": 20 / a})' in said
@@ -81,7 +81,7 @@ def test_for_a_person_it_is_a_table_and_a_patch(cli: Cli, ran: str, other: str) 
     assert cli("diff", ran, other, "--exit-code").code == 1
 
 
-def test_a_snapshot_that_is_not_here_is_named(cli: Cli, ran: str, other: str, folder: Path) -> None:
+def test_diff_names_a_missing_snapshot(cli: Cli, ran: str, other: str, folder: Path) -> None:
     for bundle in (folder / ".smsweep" / "bundles").iterdir():
         bundle.unlink()
     found = told(cli, ran, other)["source"]
@@ -98,7 +98,7 @@ def test_secrets_are_masked(cli: Cli, ran: str, other: str, monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("other", "said"), [("SWEEP/0", "of a kind"), ("zzzz9999", "zzzz9999"), ("?!", "no sweep id")]
 )
-def test_what_cannot_be_compared(cli: Cli, ran: str, other: str, said: str) -> None:
+def test_diff_refuses_different_kinds(cli: Cli, ran: str, other: str, said: str) -> None:
     ended = cli("diff", ran, other.replace("SWEEP", ran))
     assert (ended.code, said in ended.err, ended.out) == (2, True, "")
 

@@ -1,4 +1,4 @@
-"""`smsweep export`: where it writes, what it never overwrites, and what it says where an extra is missing."""
+"""`smsweep export`: destinations, protection of existing files, and missing extras."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.unit.cli.conftest import Cli
 
 
 @pytest.mark.parametrize("option", ["--to", "--output", "-o"])
-def test_a_file_gets_what_stdout_would(cli: Cli, ran: str, folder: Path, option: str) -> None:
+def test_export_file_equals_stdout(cli: Cli, ran: str, folder: Path, option: str) -> None:
     said = cli("export", ran).out
     ended = cli("export", ran, option, "trials.csv")
     assert (ended.code, ended.out, "3 trials to trials.csv" in ended.err) == (0, "", True)
@@ -25,7 +25,7 @@ def test_a_file_gets_what_stdout_would(cli: Cli, ran: str, folder: Path, option:
     assert cli("export", ran, "--to", "-").out == said
 
 
-def test_the_name_says_the_format_unless_a_flag_does(cli: Cli, ran: str, folder: Path) -> None:
+def test_export_format_comes_from_the_extension_unless_given(cli: Cli, ran: str, folder: Path) -> None:
     cli("export", ran, "--to", "a.JSON")
     cli("export", ran, "--to", "b.json", "--format", "csv")
     assert len(json.loads((folder / "a.JSON").read_text())) == 3
@@ -33,23 +33,23 @@ def test_the_name_says_the_format_unless_a_flag_does(cli: Cli, ran: str, folder:
 
 
 @pytest.mark.parametrize("to", [(), ("--to", "-"), ("--format", "json")])
-def test_json_is_a_format_too(cli: Cli, ran: str, to: tuple[str, ...]) -> None:
+def test_export_json_flag_sets_the_format(cli: Cli, ran: str, to: tuple[str, ...]) -> None:
     assert cli("export", ran, "--json", *to).out == cli("export", ran, "--format", "json").out
 
 
-def test_json_tells_what_was_written(cli: Cli, ran: str, folder: Path) -> None:
+def test_export_json_reports_the_written_file(cli: Cli, ran: str, folder: Path) -> None:
     answer = json.loads(cli("export", ran, "--json", "--to", "trials.csv").out)
     assert answer == {"trials": 3, "where": "trials.csv"}
     assert (folder / "trials.csv").read_text().startswith("number,")
 
 
-def test_json_and_another_format_do_not_go_together(cli: Cli, ran: str) -> None:
+def test_export_refuses_json_with_another_format(cli: Cli, ran: str) -> None:
     ended = cli("export", ran, "--json", "--format", "csv")
     assert (ended.code, ended.out, "not csv" in ended.err) == (2, "", True)
 
 
 @pytest.mark.parametrize("name", ["trials.csv", "trials.json"])
-def test_a_file_is_replaced_only_with_force(cli: Cli, ran: str, folder: Path, name: str) -> None:
+def test_export_replaces_a_file_only_with_force(cli: Cli, ran: str, folder: Path, name: str) -> None:
     (folder / name).write_text("mine")
     (folder / name).chmod(0o600)
     refused = cli("export", ran, "--to", name)
@@ -62,13 +62,13 @@ def test_a_file_is_replaced_only_with_force(cli: Cli, ran: str, folder: Path, na
 
 @pytest.mark.parametrize("to", [".smsweep/store.db", "sqlite:///.smsweep/store.db"])
 @pytest.mark.parametrize("form", ["csv", "optuna"])
-def test_the_store_itself_is_no_place_even_with_force(cli: Cli, ran: str, to: str, form: str) -> None:
+def test_export_never_replaces_the_store(cli: Cli, ran: str, to: str, form: str) -> None:
     refused = cli("export", ran, "--to", to, "--format", form, "--force")
     assert (refused.code, "own store" in refused.err) == (2, True)
     assert cli("show", ran).code == 0
 
 
-def test_a_link_stays_one(cli: Cli, ran: str, folder: Path) -> None:
+def test_export_writes_through_a_link(cli: Cli, ran: str, folder: Path) -> None:
     (folder / "real.csv").touch()
     (folder / "link.csv").symlink_to("real.csv")
     cli("export", ran, "--to", "link.csv", "--force")
@@ -76,11 +76,11 @@ def test_a_link_stays_one(cli: Cli, ran: str, folder: Path) -> None:
     assert (folder / "real.csv").read_text().startswith("number,")
 
 
-def test_a_device_is_written_to(cli: Cli, ran: str) -> None:
+def test_export_writes_to_a_device(cli: Cli, ran: str) -> None:
     assert cli("export", ran, "--to", "/dev/null").code == 0
 
 
-def test_a_file_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+def test_export_file_is_written_atomically(tmp_path: Path) -> None:
     (tmp_path / "there").write_text("before")
 
     def fail(path: Path) -> None:
@@ -98,7 +98,7 @@ def test_a_file_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     ("form", "package"),
     [("parquet", "pyarrow"), ("optuna", "optuna"), ("mlflow", "mlflow"), ("tensorboard", "tensorboard")],
 )
-def test_a_missing_extra_is_named(cli: Cli, ran: str, folder: Path, form: str, package: str) -> None:
+def test_export_names_a_missing_extra(cli: Cli, ran: str, folder: Path, form: str, package: str) -> None:
     if importlib.util.find_spec(package):
         pytest.skip(f"{package} is installed here")
     ended = cli("export", ran, "--format", form, "--to", "x")
@@ -107,7 +107,7 @@ def test_a_missing_extra_is_named(cli: Cli, ran: str, folder: Path, form: str, p
 
 
 @pytest.mark.parametrize("form", ["parquet", "optuna", "mlflow", "tensorboard"])
-def test_what_cannot_go_to_stdout_wants_a_place(cli: Cli, ran: str, form: str) -> None:
+def test_export_of_binary_formats_needs_a_file(cli: Cli, ran: str, form: str) -> None:
     ended = cli("export", ran, "--format", form)
     assert (ended.code, "--to" in ended.err) == (2, True)
 
@@ -125,7 +125,7 @@ parameters:
 
 
 @pytest.mark.parametrize("form", ["csv", "wandb"])
-def test_no_cell_of_a_csv_is_a_formula(cli: Cli, folder: Path, form: str) -> None:
+def test_csv_cell_is_never_a_formula(cli: Cli, folder: Path, form: str) -> None:
     (folder / "sweep.yaml").write_text(HOSTILE)
     sweep_id = cli("run", "sweep.yaml", "--quiet", "--name", "@sum").out.strip()
     for row in csv.reader(io.StringIO(cli("export", sweep_id, "--format", form).out)):
@@ -134,7 +134,7 @@ def test_no_cell_of_a_csv_is_a_formula(cli: Cli, folder: Path, form: str) -> Non
             assert is_number or not cell.strip().startswith(("=", "+", "-", "@", "＝")), cell
 
 
-def test_a_guarded_text_is_known_again_as_a_prior_run(cli: Cli, folder: Path) -> None:
+def test_escaped_csv_text_is_read_back_as_a_prior_run(cli: Cli, folder: Path) -> None:
     (folder / "sweep.yaml").write_text(
         "program: train.py\nmethod: grid\nmetric: {name: loss}\n"
         "parameters: {a: {values: [1, 2]}, b: {value: '=x'}}\n"
@@ -145,7 +145,7 @@ def test_a_guarded_text_is_known_again_as_a_prior_run(cli: Cli, folder: Path) ->
     assert (ended.code, "outside the space" in ended.err) == (0, False)
 
 
-def test_from_python_it_is_a_method_of_the_sweep(ran: str, folder: Path) -> None:
+def test_export_is_available_in_python(ran: str, folder: Path) -> None:
     sweep = smsweep.Api().sweep(ran)
     assert sweep.export(folder / "trials.json") == 3
     with pytest.raises(UsageError, match="exists"):

@@ -1,4 +1,4 @@
-"""Help: quick, with examples, and what docs/cli.md says."""
+"""Help and shell completion: fast, complete, and consistent with docs/cli.md."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from smsweep.cli.lazy_group import COMMANDS, load_command
+from smsweep.cli.lazy_group import COMMANDS, GROUPS, PANELS, load_command
 from tests.unit.cli.conftest import Cli
 
 DOCS = Path(__file__).parents[3] / "docs" / "cli.md"
@@ -19,68 +19,111 @@ HEAVY = {"pydantic", "sqlalchemy", "numpy", "boto3", "docker", "yaml", "rich", "
 
 
 @functools.cache
-def flags(verb: str) -> frozenset[str]:
-    """Return the long flags that a verb shows in its help."""
-    command = load_command(verb)
+def flags(name: str) -> frozenset[str]:
+    """Return the long flags that a command shows in its help."""
+    command = load_command(name)
     shown = [param for param in command.params if not getattr(param, "hidden", False)]
     return frozenset(flag for param in shown for flag in param.opts if flag.startswith("--"))
 
 
-def manual(verb: str) -> str:
-    """Return the section of docs/cli.md about a verb."""
-    section = re.search(rf"^## `smsweep {verb}\b.*?(?=^## |\Z)", DOCS.read_text(), re.MULTILINE | re.DOTALL)
+def manual(name: str) -> str:
+    """Return the section of docs/cli.md about a command."""
+    section = re.search(rf"^## `smsweep {name}\b.*?(?=^## |\Z)", DOCS.read_text(), re.MULTILINE | re.DOTALL)
     assert section is not None
     return section.group()
 
 
-def test_help_loads_nothing_heavy() -> None:
+def modules_after(*arguments: str) -> set[str]:
+    """Return the modules that a process has imported after `smsweep` with these arguments."""
     code = (
-        "import sys\nfrom smsweep.cli.main import main\nsys.argv[1:] = ['--help']\n"
-        "try: main()\nexcept SystemExit: print(*sys.modules, file=sys.stderr)"
+        f"import sys\nfrom smsweep.cli.main import main\nsys.argv[1:] = {list(arguments)!r}\n"
+        "try: main()\nexcept SystemExit: print('modules', *sys.modules, file=sys.stderr)"
     )
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stderr
-    assert not HEAVY & {name.split(".")[0] for name in said.split()}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stderr.partition("modules ")[2].split())
 
 
-def test_help_lists_every_verb_with_an_uncut_summary(cli: Cli) -> None:
-    out = cli("--help").out
-    assert "..." not in out.partition("Commands:")[2]
-    assert [line.split()[0] for line in out.partition("Commands:\n")[2].partition("\n\n")[0].splitlines()] == NAMES
+def test_help_imports_no_heavy_package() -> None:
+    assert not HEAVY & {name.split(".")[0] for name in modules_after("--help")}
 
 
-@pytest.mark.parametrize("verb", NAMES)
-def test_summary_of_a_command_is_the_first_line_of_its_docstring(verb: str) -> None:
-    assert (load_command(verb).help or "").splitlines()[0] == COMMANDS[verb]
+@pytest.mark.parametrize("arguments", [("--help",), ("wandb", "--help")], ids=["smsweep", "wandb"])
+def test_help_imports_no_command(arguments: tuple[str, ...]) -> None:
+    assert [name for name in modules_after(*arguments) if name.startswith("smsweep.cli.commands.")] == []
 
 
-@pytest.mark.parametrize("verb", NAMES)
-def test_help_of_a_verb_ends_with_examples(cli: Cli, verb: str) -> None:
-    assert f"Examples:\n    smsweep {verb}" in cli(verb, "--help").out.replace("source <(", "")
+def test_help_lists_commands_in_panels_with_whole_summaries(cli: Cli) -> None:
+    shown: dict[str, dict[str, str]] = {}
+    for line in cli("--help").out.partition("exit.\n\n")[2].partition("Start here")[0].splitlines():
+        if line.endswith(":"):
+            shown[line[:-1]] = {}
+        elif line.strip():
+            name, _, summary = line.strip().partition(" ")
+            shown[list(shown)[-1]][name] = summary.strip()
+    assert shown == PANELS
 
 
-@pytest.mark.parametrize("verb", NAMES)
-def test_the_manual_names_a_verb_with_an_example_and_all_its_flags(verb: str) -> None:
-    told, _, examples = manual(verb).partition("```")
-    told += re.sub("```.*?```", "", f"```{examples}", flags=re.DOTALL)
-    named = set(re.findall(r"--[a-z][a-z_-]*", told))
+def test_help_of_a_group_lists_its_commands(cli: Cli) -> None:
+    for group, commands in GROUPS.items():
+        out = cli(group, "--help").out
+        assert dict(re.findall(r"^  (\w+) +(.*)", out.partition("Commands:\n")[2], re.MULTILINE)) == commands
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_summary_of_a_command_is_the_first_line_of_its_docstring(name: str) -> None:
+    assert (load_command(name).help or "").splitlines()[0] == COMMANDS[name]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_help_of_a_command_ends_with_examples(cli: Cli, name: str) -> None:
+    assert f"Examples:\n    smsweep {name}" in cli(*name.split(), "--help").out.replace("source <(", "")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_manual_of_a_command_has_an_example_and_all_its_flags(name: str) -> None:
+    text, _, examples = manual(name).partition("```")
+    text += re.sub("```.*?```", "", f"```{examples}", flags=re.DOTALL)
+    named = set(re.findall(r"--[a-z][a-z_-]*", text))
     every = frozenset().union(*map(flags, NAMES))
-    assert flags(verb) - {"--verbose", "--quiet", "--prior_run"} <= named <= every
-    assert f"smsweep {verb}" in examples
+    assert flags(name) - {"--verbose", "--quiet", "--prior_run"} <= named <= every
+    assert f"smsweep {name}" in examples
 
 
-def test_version_is_the_packages_own(cli: Cli) -> None:
+def test_version_is_the_version_of_the_package(cli: Cli) -> None:
     assert re.fullmatch(r"smsweep \d+\.\d+\.\d+\n", cli("--version").out)
 
 
-def test_no_verb_is_the_help(cli: Cli) -> None:
-    ended = cli()
+@pytest.mark.parametrize("arguments", [(), *((group,) for group in GROUPS)])
+def test_missing_command_prints_the_help(cli: Cli, arguments: tuple[str, ...]) -> None:
+    ended = cli(*arguments)
     assert ended.code == 2
-    assert "Commands:" in ended.out + ended.err
+    assert "Usage: smsweep" in ended.out + ended.err
 
 
-@pytest.mark.parametrize("place", [("-v", "run", "sweep.yaml"), ("run", "sweep.yaml", "-v")])
-def test_verbose_may_stand_before_or_after_the_verb(cli: Cli, place: tuple[str, ...]) -> None:
-    assert "info: " in cli(*place).err
+@pytest.mark.parametrize(
+    ("arguments", "suggested"),
+    [
+        (["trails"], "'trials'"),
+        (["list"], "'ls'"),
+        (["sync", "abcd1234"], "'wandb sync'"),
+        (["import-wandb"], "'wandb import'"),
+        (["wandb", "imprt"], "'import'"),
+    ],
+)
+def test_unknown_command_gets_suggestions(cli: Cli, arguments: list[str], suggested: str) -> None:
+    ended = cli(*arguments)
+    assert ended.code == 2
+    assert "No such command" in ended.err
+    assert suggested in ended.err.partition("Did you mean ")[2]
+
+
+def test_unknown_command_gets_no_far_suggestion(cli: Cli) -> None:
+    assert "Did you mean" not in cli("xyzzy").err
+
+
+@pytest.mark.parametrize("arguments", [("-v", "run", "sweep.yaml"), ("run", "sweep.yaml", "-v")])
+def test_verbose_is_accepted_before_and_after_the_command(cli: Cli, arguments: tuple[str, ...]) -> None:
+    assert "info: " in cli(*arguments).err
 
 
 def completions(*words: str) -> list[str]:
@@ -94,21 +137,33 @@ def completions(*words: str) -> list[str]:
     return subprocess.run(command, env=environ, capture_output=True, text=True, check=True).stdout.split()
 
 
-def test_a_shell_can_complete_verbs() -> None:
-    assert completions("smsweep", "ret") == ["retry"]
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        (["ret"], ["retry"]),
+        (["wan"], ["wandb"]),
+        (["wandb", ""], ["import", "sync"]),
+        (["wandb", "sy"], ["sync"]),
+        (["wandb", "sync", "--ent"], ["--entity"]),
+        (["agent", "--par"], ["--parallel"]),
+        (["--vers"], ["--version"]),
+    ],
+)
+def test_shell_completes_commands_and_flags(words: list[str], completed: list[str]) -> None:
+    assert completions("smsweep", *words) == completed
 
 
-def test_a_shell_can_complete_flags() -> None:
-    assert completions("smsweep", "agent", "--par") == ["--parallel"]
+def test_shell_completes_an_empty_word_with_every_command() -> None:
+    assert completions("smsweep", "") == [name for panel in PANELS.values() for name in panel]
 
 
 @pytest.mark.slow
-def test_a_shell_can_complete_words_of_a_few() -> None:
+def test_shell_completes_values_of_an_option() -> None:
     assert completions("smsweep", "run", "--backend", "pro") == ["process"]
     assert completions("smsweep", "trials", "abcd1234", "--state", "f") == ["finished", "failed"]
 
 
 @pytest.mark.slow
-def test_a_shell_can_complete_sweeps(cli: Cli) -> None:
+def test_shell_completes_sweep_ids(cli: Cli) -> None:
     sweep_id = cli("sweep", "sweep.yaml").out.strip()
     assert completions("smsweep", "show", sweep_id[:3]) == [sweep_id]

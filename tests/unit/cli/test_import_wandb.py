@@ -1,4 +1,4 @@
-"""`smsweep import-wandb` and the way back, `export --format wandb`."""
+"""`smsweep wandb import` and `smsweep export --format wandb`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def run_of(value: object, loss: float | None, state: str = "finished") -> FakeRu
     )
 
 
-def test_cells_that_ran_on_wandb_are_not_run_again(
+def test_wandb_import_skips_cells_that_ran_on_wandb(
     cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = yaml.safe_load((folder / "sweep.yaml").read_text())
@@ -31,7 +31,7 @@ def test_cells_that_ran_on_wandb_are_not_run_again(
     with fake_wandb(sweep=config, sweep_id="wbsweep1", runs=runs) as server:
         for name, value in server.environ.items():
             monkeypatch.setenv(name, value)
-        ended = cli("import-wandb", "team/digits/wbsweep1", "--json")
+        ended = cli("wandb", "import", "team/digits/wbsweep1", "--json")
     assert ended.code == 0, ended.err
     made = json.loads(ended.out)
     assert made["prior_runs"] == 2
@@ -41,25 +41,27 @@ def test_cells_that_ran_on_wandb_are_not_run_again(
     assert [trial["params"]["a"] for trial in trials] == [2]
 
 
-def test_without_a_key_it_says_where_to_get_one(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_wandb_import_without_a_key_explains_how_to_get_one(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
-    assert "run `wandb login`" in cli("import-wandb", "team/digits/wbsweep1").err
+    assert "run `wandb login`" in cli("wandb", "import", "team/digits/wbsweep1").err
 
 
-def test_an_export_has_the_columns_of_wandbs_table(cli: Cli, ran: str) -> None:
+def test_wandb_export_has_the_columns_of_wandb(cli: Cli, ran: str) -> None:
     rows = list(csv.DictReader(io.StringIO(cli("export", ran, "--format", "wandb").out)))
     assert list(rows[0])[:7] == ["Name", "State", "Created", "Runtime", "Sweep", "ID", "a"]
     assert (rows[0]["ID"], rows[0]["Sweep"], rows[0]["State"]) == (f"{ran}-0", ran, "finished")
 
 
-def test_such_an_export_is_prior_to_another_sweep(cli: Cli, ran: str, folder: Path) -> None:
+def test_wandb_export_works_as_prior_runs(cli: Cli, ran: str, folder: Path) -> None:
     (folder / "runs.csv").write_text(cli("export", ran, "--format", "wandb").out)
     ended = cli("run", "sweep.yaml", "-R", "runs.csv", "--json")
     assert json.loads(ended.out)["trials"] == {}
 
 
-def test_a_param_that_is_also_a_metric_keeps_its_value_there_and_back(cli: Cli, folder: Path) -> None:
+def test_param_with_the_name_of_a_metric_survives_the_round_trip(cli: Cli, folder: Path) -> None:
     (folder / "train.py").write_text(
         "import smsweep\n"
         "smsweep.init()\n"

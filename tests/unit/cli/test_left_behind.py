@@ -1,4 +1,4 @@
-"""Who names a path that trials will not find, is told."""
+"""Warnings about paths that do not exist in the jobs of trials."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SAID = " is no part of the source's snapshot, in which trials run; on this machi
 
 @pytest.fixture
 def data(folder: Path) -> Path:
-    """A working directory with data, of which only `kept` travels."""
+    """A working directory with data, of which only `kept` is in the source snapshot."""
     inner = folder / "inner"
     for name in ("inner/data", "inner/kept", "inner/wandb", "away"):
         (folder / name).mkdir(parents=True)
@@ -30,9 +30,7 @@ def data(folder: Path) -> Path:
     return inner
 
 
-def test_paths_that_do_not_travel_are_told_when_a_sweep_is_created(
-    cli: Cli, data: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_sweep_warns_of_paths_outside_the_source(cli: Cli, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     command = "command: [python, '${program}', --config=data/x.csv, --other=kept/x.csv, '${args}']\n"
     (data / "sweep.yaml").write_text(CARRIED_OR_NOT + command)
     monkeypatch.chdir(data)
@@ -41,7 +39,7 @@ def test_paths_that_do_not_travel_are_told_when_a_sweep_is_created(
     assert said == [f"warning: {place}" for place in places]
 
 
-def test_a_module_of_a_package_that_did_not_travel_is_told(
+def test_missing_module_of_a_partial_package_is_explained(
     cli: Cli, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (data / "src/pack").mkdir(parents=True)
@@ -61,7 +59,7 @@ def test_a_module_of_a_package_that_did_not_travel_is_told(
 @pytest.mark.parametrize(
     ("name", "is_told"), [("data/x.csv", True), ("x.pt", True), ("data/y.csv", False), ("/data/x.csv", False)]
 )
-def test_a_file_that_trials_miss_though_it_is_here_is_told(
+def test_missing_local_file_in_trials_is_explained(
     cli: Cli, data: Path, monkeypatch: pytest.MonkeyPatch, name: str, is_told: bool
 ) -> None:
     (data / "train.py").write_text(f"open({name!r})")

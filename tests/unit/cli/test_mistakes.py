@@ -1,4 +1,4 @@
-"""Mistakes of users: each ends with exit code 2, a sentence on stderr, nothing on stdout, and no traceback."""
+"""Mistakes of users: exit code 2, a message on stderr, nothing on stdout, and no traceback."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MISTAKES = {
     "no such folder": (["export", "SWEEP", "-o", "no/where.csv"], "no folder no"),
     "retry of a sweep": (["retry", "SWEEP"], "--failed"),
     "no such prior run": (["sweep", "sweep.yaml", "-R", "zzzz9999"], "zzzz9999"),
-    "best without trials": (["best", "SWEEP"], "failed and crashed ones do not count"),
+    "best without trials": (["best", "SWEEP"], "failed and crashed trials do not count"),
     "no such shell": (["completion", "ksh"], "bash"),
     "no argument": (["agent"], "a sweep's id or --queue"),
     "no such job file": (["sweep", "sweep.yaml", "--job", "nope.yaml"], "nope.yaml"),
@@ -48,7 +48,7 @@ MISTAKES = {
         ("price_per_hour: aws\nbudget: {usd: 5, hours: 1}", "budget: 1 hours do not cover one trial"),
     ],
 )
-def test_a_budget_for_no_trial_at_all_makes_no_sweep(cli: Cli, verb: str, job: str, said: str) -> None:
+def test_budget_below_one_trial_creates_no_sweep(cli: Cli, verb: str, job: str, said: str) -> None:
     Path("job.yaml").write_text(job)
     ended = cli(verb, "sweep.yaml", "--job", "job.yaml")
     assert (ended.code, ended.out) == (2, "")
@@ -57,7 +57,7 @@ def test_a_budget_for_no_trial_at_all_makes_no_sweep(cli: Cli, verb: str, job: s
 
 
 @pytest.mark.parametrize(("args", "said"), MISTAKES.values(), ids=MISTAKES.keys())
-def test_a_mistake_gets_a_sentence(cli: Cli, args: list[str], said: str) -> None:
+def test_mistake_gets_an_error_message(cli: Cli, args: list[str], said: str) -> None:
     sweep_id = cli("sweep", "sweep.yaml").out.strip()
     ended = cli(*(arg.replace("SWEEP", sweep_id) for arg in args))
     assert ended.code == 2, ended.err
@@ -81,7 +81,7 @@ CONFIGS = {
 
 
 @pytest.mark.parametrize("text", CONFIGS.values(), ids=CONFIGS.keys())
-def test_a_wrong_config_creates_nothing(cli: Cli, folder: Path, text: str) -> None:
+def test_invalid_config_creates_nothing(cli: Cli, folder: Path, text: str) -> None:
     (folder / "sweep.yaml").write_text(text)
     ended = cli("sweep", "sweep.yaml")
     assert ended.code == 2, ended.err
@@ -107,7 +107,7 @@ DOOMED = {
 
 
 @pytest.mark.parametrize(("files", "flags", "said"), DOOMED.values(), ids=DOOMED.keys())
-def test_a_run_that_could_not_start_a_trial_creates_nothing(
+def test_run_that_cannot_start_a_trial_creates_nothing(
     cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], flags: list[str], said: str
 ) -> None:
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
@@ -122,33 +122,35 @@ def test_a_run_that_could_not_start_a_trial_creates_nothing(
     assert cli("ls", "--json").out.strip() == "[]"
 
 
-def test_debug_shows_the_traceback(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_debug_variable_prints_the_traceback(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SMSWEEP_DEBUG", "1")
     assert "Traceback" in cli("run", "nope.yaml").err
 
 
-def test_the_debug_flag_does_too(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_debug_flag_prints_the_traceback(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SMSWEEP_DEBUG", "")  # so that it is put back afterwards
     assert "Traceback" in cli("--debug", "run", "nope.yaml").err
 
 
 @pytest.fixture
-def broken_verb() -> Iterator[str]:
-    """A verb with a bug in it."""
+def broken_command() -> Iterator[str]:
+    """A command that raises an unexpected exception."""
     app.command("broken")(lambda: print(1 // 0))
     yield "broken"
     app.registered_commands.pop()
 
 
-def test_a_bug_of_ours_is_said_to_be_one(cli: Cli, broken_verb: str) -> None:
-    ended = cli(broken_verb)
+def test_unexpected_exception_is_reported_as_a_bug(cli: Cli, broken_command: str) -> None:
+    ended = cli(broken_command)
     assert ended.code == 1
     assert "ZeroDivisionError" in ended.err
     assert "report" in ended.err
     assert "Traceback" not in ended.err
 
 
-def test_a_store_that_cannot_be_opened_is_named(cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_names_a_store_that_cannot_be_opened(
+    cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SMSWEEP_STORE", f"sqlite:///{folder}/nowhere/store.db")
     ended = cli("ls")
     assert ended.code == 1

@@ -1,4 +1,4 @@
-"""The program is found where W&B's agent would find it, and always runs from the snapshot."""
+"""smsweep finds the program where W&B's agent does, and runs it from the snapshot."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def project(folder: Path, **lines: str) -> None:
         ("{folder}/src/train.py", "src/train.py"),
     ],
 )
-def test_a_program_in_the_working_directory_runs_from_the_snapshot(
+def test_program_in_the_working_directory_runs_from_the_snapshot(
     cli: Cli, folder: Path, program: str, argument: str
 ) -> None:
     project(folder, program=program.format(folder=folder))
@@ -47,7 +47,7 @@ def test_a_program_in_the_working_directory_runs_from_the_snapshot(
     assert "here:  src" in cli("logs", f"{sweep_id}/0").out
 
 
-def test_a_renamed_program_is_said(cli: Cli, folder: Path) -> None:
+def test_renamed_program_gets_an_error(cli: Cli, folder: Path) -> None:
     project(folder, program=f"{folder}/src/train.py")
     said = f"program: {folder}/src/train.py is run as src/train.py, from the snapshot of {folder}"
     assert said in cli("sweep", "conf/sweep.yaml").err
@@ -61,20 +61,20 @@ def test_a_renamed_program_is_said(cli: Cli, folder: Path) -> None:
         {"command": '["${env}", python, -m, "${program}"]', "program": "src.train"},
     ],
 )
-def test_a_command_finds_what_lies_in_the_working_directory(cli: Cli, folder: Path, lines: dict[str, str]) -> None:
+def test_command_finds_files_in_the_working_directory(cli: Cli, folder: Path, lines: dict[str, str]) -> None:
     project(folder, **lines)
     ran = cli("run", "conf/sweep.yaml")
     assert ran.code == 0, ran.err
     assert "here:  src" in cli("logs", f"{ran.out.strip()}/0").out
 
 
-def test_a_command_finds_what_lies_beside_its_file(cli: Cli, folder: Path) -> None:
+def test_command_finds_files_beside_the_config(cli: Cli, folder: Path) -> None:
     project(folder, command="[python, train.py]")
     ran = cli("run", "conf/sweep.yaml")
     assert "here: conf" in cli("logs", f"{ran.out.strip()}/0").out
 
 
-def test_a_package_on_the_path_is_imported_from_the_snapshot(
+def test_package_on_the_path_is_imported_from_the_snapshot(
     cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (folder / "lib/pack").mkdir(parents=True)
@@ -85,25 +85,25 @@ def test_a_package_on_the_path_is_imported_from_the_snapshot(
     assert cli("logs", f"{ran.out.strip()}/0").out.startswith(f"{folder}/.smsweep/jobs/")
 
 
-def test_a_program_may_be_a_command_of_the_system(cli: Cli, folder: Path) -> None:
+def test_program_can_be_a_system_command(cli: Cli, folder: Path) -> None:
     project(folder, program="echo", command='["${program}", "@smsweep {\\"metrics\\": {\\"loss\\": 1}}"]')
     assert cli("run", "conf/sweep.yaml").code == 0
 
 
-def test_a_program_may_be_a_folder_that_python_runs(cli: Cli, folder: Path) -> None:
+def test_program_can_be_a_python_folder(cli: Cli, folder: Path) -> None:
     project(folder, program="src")
     (folder / "src/train.py").rename(folder / "src/__main__.py")
     ran = cli("run", "conf/sweep.yaml")
     assert "here:  src" in cli("logs", f"{ran.out.strip()}/0").out
 
 
-def test_a_program_that_the_command_does_not_run_may_be_anything(cli: Cli, folder: Path) -> None:
+def test_program_that_the_command_ignores_is_not_checked(cli: Cli, folder: Path) -> None:
     project(folder, program="digits", command="[python, src/train.py]")
     ran = cli("run", "conf/sweep.yaml")
     assert "here:  src" in cli("logs", f"{ran.out.strip()}/0").out
 
 
-def test_a_program_outside_both_folders_is_refused(
+def test_program_outside_both_folders_is_refused(
     cli: Cli, folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     elsewhere = tmp_path_factory.mktemp("elsewhere") / "train.py"

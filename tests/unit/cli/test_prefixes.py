@@ -1,4 +1,4 @@
-"""The beginning of an id stands for it, where no other id begins so."""
+"""Unique id prefixes name sweeps and trials."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from tests.unit.cli.conftest import Cli
 
 
 @pytest.mark.parametrize("verb", ["show", "trials", "best", "export", "watch"])
-def test_a_sweep_is_known_by_its_beginning(cli: Cli, ran: str, verb: str) -> None:
+def test_id_prefix_names_a_sweep(cli: Cli, ran: str, verb: str) -> None:
     assert cli(verb, ran[:5]).out == cli(verb, ran).out
 
 
-def test_so_is_a_trial_and_several(cli: Cli, ran: str) -> None:
+def test_id_prefix_names_trials(cli: Cli, ran: str) -> None:
     assert json.loads(cli("why", f"{ran[:5]}/2", "--json").out)["trial"] == f"{ran}/2"
     assert cli("diff", f"{ran[:4]}/1", f"{ran[:6]}/1", "--exit-code").code == 0
     assert cli("rm", "-y", f"{ran[:5]}/1", f"{ran[:5]}/2").out.split() == [f"{ran}/1", f"{ran}/2"]
 
 
-def test_what_begins_several_ids_is_refused(cli: Cli, ran: str) -> None:
+def test_ambiguous_id_prefix_is_refused(cli: Cli, ran: str) -> None:
     with Workspace().store() as store:
         sweep = store.get_sweep(ran)
         other = replace(sweep, id=ran[:7] + ("a" if ran[7] != "a" else "b"))
@@ -31,6 +31,6 @@ def test_what_begins_several_ids_is_refused(cli: Cli, ran: str) -> None:
     assert (ended.code, ran in ended.err, other.id in ended.err) == (2, True, True)
 
 
-def test_what_begins_none_is_not_found(cli: Cli, ran: str) -> None:
+def test_unknown_id_prefix_is_not_found(cli: Cli, ran: str) -> None:
     ended = cli("show", "zz" if not ran.startswith("zz") else "yy")
     assert (ended.code, "no sweep" in ended.err) == (2, True)

@@ -1,4 +1,4 @@
-"""`--prior-run`: what the search is told, and what it cannot use."""
+"""`--prior-run`: the results that the search uses and ignores."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def params(cli: Cli, sweep_id: str) -> list[int]:
     return [trial["params"]["a"] for trial in json.loads(cli("trials", sweep_id, "--json").out)]
 
 
-def test_cells_that_a_csv_names_are_not_run_again(cli: Cli, folder: Path) -> None:
+def test_cells_in_a_csv_do_not_run_again(cli: Cli, folder: Path) -> None:
     (folder / "runs.csv").write_text('"Name","State","a","loss"\n"x","finished","1","10"\n"y","failed","4",""\n')
     ended = cli("run", "sweep.yaml", "-R", "runs.csv", "--quiet")
     assert params(cli, ended.out.strip()) == [2]
 
 
-def test_an_export_of_one_sweep_is_prior_to_another(cli: Cli, ran: str, folder: Path) -> None:
+def test_export_works_as_prior_runs(cli: Cli, ran: str, folder: Path) -> None:
     (folder / "runs.csv").write_text(cli("export", ran).out)
     (folder / "sweep.yaml").write_text((folder / "sweep.yaml").read_text().replace("[1, 2, 4]", "[1, 2, 5]"))
     ended = cli("run", "sweep.yaml", "-R", "runs.csv")
@@ -30,7 +30,7 @@ def test_an_export_of_one_sweep_is_prior_to_another(cli: Cli, ran: str, folder: 
     assert params(cli, ended.out.split()[0]) == [5]
 
 
-def test_the_file_is_not_needed_later(cli: Cli, folder: Path) -> None:
+def test_csv_of_prior_runs_is_read_once(cli: Cli, folder: Path) -> None:
     (folder / "runs.csv").write_text("State,a,loss\nfinished,1,10\n")
     sweep_id = cli("sweep", "sweep.yaml", "-R", "runs.csv").out.strip()
     (folder / "runs.csv").unlink()
@@ -38,7 +38,7 @@ def test_the_file_is_not_needed_later(cli: Cli, folder: Path) -> None:
     assert params(cli, sweep_id) == [2, 4]
 
 
-def test_a_bayes_search_learns_from_a_sweep_of_another_space(cli: Cli, ran: str, folder: Path) -> None:
+def test_bayes_uses_prior_runs_of_another_space(cli: Cli, ran: str, folder: Path) -> None:
     (folder / "sweep.yaml").write_text(
         "program: train.py\nmethod: bayes\nmetric: {name: loss}\nrun_cap: 2\n"
         "parameters: {a: {min: 2, max: 9}, b: {min: 0.0, max: 1.0}}\n"
@@ -49,7 +49,7 @@ def test_a_bayes_search_learns_from_a_sweep_of_another_space(cli: Cli, ran: str,
     assert "prior runs: without b: 3 of 3 trials" in ended.err
 
 
-def test_a_missing_file_or_sweep_is_told_and_nothing_is_created(cli: Cli) -> None:
+def test_missing_prior_run_creates_nothing(cli: Cli) -> None:
     assert "no such file" in cli("sweep", "sweep.yaml", "-R", "runs.csv").err
     assert cli("sweep", "sweep.yaml", "-R", "abcd1234").code == 2
     assert json.loads(cli("ls", "--json").out) == []

@@ -1,4 +1,4 @@
-"""`smsweep reproduce` on trials that really ran."""
+"""`smsweep reproduce` on real trials."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def drift(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def test_a_trial_runs_again_from_its_snapshot(cli: Cli, ran: str, folder: Path) -> None:
+def test_reproduce_runs_the_snapshot(cli: Cli, ran: str, folder: Path) -> None:
     (folder / "train.py").write_text("raise SystemExit('another source')")
     ended = cli("reproduce", f"{ran}/2")
     assert ended.code == 0, ended.err
@@ -53,7 +53,7 @@ def test_a_trial_runs_again_from_its_snapshot(cli: Cli, ran: str, folder: Path) 
     assert (trial["params"], trial["metrics"]) == ({"a": 4}, {"loss": 2.5})
 
 
-def test_json_says_what_was_compared(cli: Cli, ran: str) -> None:
+def test_reproduce_json_has_the_comparison(cli: Cli, ran: str) -> None:
     found = told(cli, f"{ran}/1")
     assert (found["trial"], found["verdict"], found["state"]) == (
         f"{ran}/1",
@@ -69,14 +69,14 @@ def test_json_says_what_was_compared(cli: Cli, ran: str) -> None:
 @pytest.mark.parametrize(
     ("by", "verdict", "code"), [("0.001", "within tolerance", 0), ("0.5", "different", 1), ("9", "different", 1)]
 )
-def test_metrics_that_drift(cli: Cli, drift: Path, by: str, verdict: str, code: int) -> None:
+def test_reproduce_reports_different_metrics(cli: Cli, drift: Path, by: str, verdict: str, code: int) -> None:
     sweep_id = cli("run", "sweep.yaml", "-q").out.strip()
     drift.write_text(by)
     ended = cli("reproduce", f"{sweep_id}/0", "--json", "-q")
     assert (json.loads(ended.out)["verdict"], ended.code) == (verdict, code)
 
 
-def test_the_tolerance_is_the_users(cli: Cli, drift: Path) -> None:
+def test_reproduce_uses_the_given_tolerance(cli: Cli, drift: Path) -> None:
     sweep_id = cli("run", "sweep.yaml", "-q").out.strip()
     drift.write_text("0.001")
     assert cli("reproduce", f"{sweep_id}/0", "--tolerance", "0", "-q").code == 1
@@ -84,21 +84,21 @@ def test_the_tolerance_is_the_users(cli: Cli, drift: Path) -> None:
     assert cli("reproduce", f"{sweep_id}/0", "--tolerance", "0.6", "-q").code == 0
 
 
-def test_a_metric_aside_is_shown_and_not_judged(cli: Cli, drift: Path) -> None:
+def test_reproduce_judges_only_the_metrics_of_the_sweep(cli: Cli, drift: Path) -> None:
     sweep_id = cli("run", "sweep.yaml", "-q").out.strip()
     drift.write_text("0.002")
     verdicts = {each["name"]: each["verdict"] for each in told(cli, f"{sweep_id}/0")["metrics"]}
     assert (verdicts["loss"], verdicts["aside"]) == ("within tolerance", "different")
 
 
-def test_a_failure_can_be_reproduced(cli: Cli, folder: Path) -> None:
+def test_reproduce_of_a_failed_trial(cli: Cli, folder: Path) -> None:
     (folder / "sweep.yaml").write_text(SWEEP.replace("[1, 2, 4]", "[1, 13]"))
     sweep_id = cli("run", "sweep.yaml", "-q").out.strip()
     ended = cli("reproduce", f"{sweep_id}/1")
     assert (ended.code, ended.out.splitlines()[0].endswith(": equal")) == (0, True)
 
 
-def test_a_trial_that_a_rule_stopped_is_compared_up_to_there(cli: Cli, folder: Path) -> None:
+def test_reproduce_compares_a_stopped_trial_up_to_its_last_step(cli: Cli, folder: Path) -> None:
     (folder / "train.py").write_text(
         "import smsweep, sys, time\nfor step in range(8):\n    smsweep.log({'loss': step})\n    time.sleep(0.2)\n"
     )
@@ -109,7 +109,7 @@ def test_a_trial_that_a_rule_stopped_is_compared_up_to_there(cli: Cli, folder: P
     assert (found["verdict"], found["metrics"][0]["steps"] >= 3) == ("equal", True)
 
 
-def test_other_steps_are_a_difference(cli: Cli, drift: Path, folder: Path) -> None:
+def test_reproduce_reports_different_steps(cli: Cli, drift: Path, folder: Path) -> None:
     (folder / "train.py").write_text(
         DRIFTING.replace("range(3)", "range(3 + int(drift))").replace("* (1 + drift)", "")
     )
@@ -118,7 +118,7 @@ def test_other_steps_are_a_difference(cli: Cli, drift: Path, folder: Path) -> No
     assert told(cli, f"{sweep_id}/0")["verdict"] == "different"
 
 
-def test_a_repetition_stays_the_one_that_it_was(cli: Cli, drift: Path, folder: Path) -> None:
+def test_reproduce_keeps_the_repeat_number(cli: Cli, drift: Path, folder: Path) -> None:
     (folder / "job.yaml").write_text("repeats: 3\nbudget: {trials: 9}\nnotify: env:NOBODY\n")
     sweep_id = cli("run", "sweep.yaml", "--job", "job.yaml", "-q").out.strip()
     found = told(cli, f"{sweep_id}/4")
@@ -126,7 +126,7 @@ def test_a_repetition_stays_the_one_that_it_was(cli: Cli, drift: Path, folder: P
     assert (found["verdict"], seeds) == ("equal", ("1", "1"))
 
 
-def test_facts_that_differ_are_named(cli: Cli, ran: str, folder: Path) -> None:
+def test_reproduce_names_different_environments(cli: Cli, ran: str, folder: Path) -> None:
     around = folder / f".smsweep/jobs/smsweep-{ran}-0-0/ml/smsweep/environment.json"
     facts = json.loads(around.read_text())
     around.write_text(json.dumps({**facts, "python": "3.9.1", "packages": ["Left_Pad==1.0"]}))
@@ -143,7 +143,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize(("label", "said"), MISTAKES.values(), ids=MISTAKES.keys())
-def test_what_cannot_run_again(cli: Cli, ran: str, label: str, said: str) -> None:
+def test_reproduce_refuses_trials_that_cannot_run_again(cli: Cli, ran: str, label: str, said: str) -> None:
     cli("retry", f"{ran}/0")
     new = cli("sweep", "sweep.yaml").out.strip()
     with Workspace().store() as store:
@@ -152,7 +152,7 @@ def test_what_cannot_run_again(cli: Cli, ran: str, label: str, said: str) -> Non
     assert (ended.code, said in ended.err, ended.out) == (2, True, "")
 
 
-def test_without_its_snapshot_it_cannot_either(cli: Cli, ran: str, folder: Path) -> None:
+def test_reproduce_refuses_a_trial_without_its_snapshot(cli: Cli, ran: str, folder: Path) -> None:
     for bundle in (folder / ".smsweep" / "bundles").iterdir():
         bundle.unlink()
     n_sweeps = len(json.loads(cli("ls", "--json").out))
@@ -166,7 +166,7 @@ def test_from_python(ran: str) -> None:
     assert (found["verdict"], found["trial"]) == ("equal", f"{ran}/0")
 
 
-def test_a_function_cannot_run_again_and_has_no_log(cli: Cli, folder: Path) -> None:
+def test_reproduce_refuses_a_function_trial(cli: Cli, folder: Path) -> None:
     sweep_id = smsweep.sweep({"method": "grid", "parameters": {"a": {"value": 1}}})
     smsweep.agent(sweep_id, function=lambda: None)
     ended = cli("reproduce", f"{sweep_id}/0")

@@ -1,4 +1,4 @@
-"""`--reuse`: what another sweep has found out already is not run again."""
+"""`--reuse`: results of identical trials are copied from other sweeps."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def widen(folder: Path) -> None:
 
 @pytest.fixture(autouse=True)
 def _apart(cli: Cli, folder: Path) -> None:
-    """Keep the configs out of the source's snapshot."""
+    """Exclude the configs from the source snapshot."""
     (folder / "code").mkdir()
     (folder / "train.py").rename(folder / "code" / "train.py")
     (folder / "job.yaml").write_text("source_dir: code\n")
@@ -45,7 +45,7 @@ def known(cli: Cli) -> str:
     return cli("run", "sweep.yaml", "--job", "job.yaml", "--quiet").out.strip()
 
 
-def test_a_trial_that_would_only_repeat_another_takes_its_result(cli: Cli, folder: Path, known: str) -> None:
+def test_reuse_copies_the_result_of_an_identical_trial(cli: Cli, folder: Path, known: str) -> None:
     widen(folder)
     sweep_id = cli("run", "sweep.yaml", "--job", "job.yaml", "--reuse", "--quiet").out.strip()
     before, after = trials(cli, known), trials(cli, sweep_id)
@@ -55,9 +55,7 @@ def test_a_trial_that_would_only_repeat_another_takes_its_result(cli: Cli, folde
     assert cli("logs", f"{sweep_id}/2").out == "trained with 5\n"
 
 
-def test_configs_beside_the_program_are_edited_and_joined_by_others_without_running_anew(
-    cli: Cli, folder: Path
-) -> None:
+def test_reuse_ignores_configs_in_the_source(cli: Cli, folder: Path) -> None:
     (folder / "job.yaml").unlink()
     (folder / "code" / "train.py").rename(folder / "train.py")
     first = cli("run", "sweep.yaml", "--quiet").out.strip()
@@ -71,24 +69,24 @@ def test_configs_beside_the_program_are_edited_and_joined_by_others_without_runn
     assert reasons(cli) == ["", "", ""]
 
 
-def test_nothing_is_reused_unasked(cli: Cli, known: str) -> None:
+def test_reuse_needs_the_flag(cli: Cli, known: str) -> None:
     sweep_id = cli("run", "sweep.yaml", "--job", "job.yaml", "--quiet").out.strip()
     assert [trial["reason"] for trial in trials(cli, sweep_id)] == ["", "", ""]
 
 
-def test_a_sweep_created_so_tells_its_agents(cli: Cli, known: str) -> None:
+def test_reuse_flag_of_a_sweep_applies_to_its_agents(cli: Cli, known: str) -> None:
     sweep_id = cli("sweep", "sweep.yaml", "--job", "job.yaml", "--reuse").out.strip()
     cli("agent", sweep_id)
     assert trials(cli, sweep_id)[0]["reason"] == f"reused from {known}/0"
 
 
-def test_an_agent_may_be_asked_to(cli: Cli, known: str) -> None:
+def test_reuse_flag_of_an_agent_applies(cli: Cli, known: str) -> None:
     sweep_id = cli("sweep", "sweep.yaml", "--job", "job.yaml").out.strip()
     cli("agent", sweep_id, "--reuse")
     assert trials(cli, sweep_id)[0]["reason"] == f"reused from {known}/0"
 
 
-def test_another_source_is_another_trial(cli: Cli, folder: Path, known: str) -> None:
+def test_reuse_compares_the_source(cli: Cli, folder: Path, known: str) -> None:
     with (folder / "code" / "train.py").open("a") as script:
         script.write("# better\n")
     assert reasons(cli, "--job", "job.yaml") == ["", "", ""]
@@ -97,14 +95,14 @@ def test_another_source_is_another_trial(cli: Cli, folder: Path, known: str) -> 
 @pytest.mark.parametrize(
     ("line", "is_same"), [("environment: {A: b}", False), ("tags: {a: b}", True), ("budget: {trials: 9}", True)]
 )
-def test_of_the_job_counts_what_may_change_results(
+def test_reuse_compares_job_fields_that_affect_results(
     cli: Cli, folder: Path, known: str, line: str, is_same: bool
 ) -> None:
     (folder / "other.yaml").write_text(f"source_dir: code\n{line}\n")
     assert [bool(reason) for reason in reasons(cli, "--job", "other.yaml")] == [is_same] * 3
 
 
-def test_a_trial_that_failed_is_tried_again(cli: Cli, folder: Path) -> None:
+def test_reuse_runs_failed_trials_again(cli: Cli, folder: Path) -> None:
     (folder / "sweep.yaml").write_text((folder / "sweep.yaml").read_text().replace("[1, 2, 4]", "[1, 13]"))
     first = cli("run", "sweep.yaml", "--job", "job.yaml", "--quiet").out.strip()
     second = cli("run", "sweep.yaml", "--job", "job.yaml", "--reuse", "--quiet").out.strip()
@@ -113,14 +111,14 @@ def test_a_trial_that_failed_is_tried_again(cli: Cli, folder: Path) -> None:
     assert thirteen["state"] == "failed"
 
 
-def test_a_sweep_run_by_another_job_than_its_own_is_no_source(cli: Cli, folder: Path) -> None:
+def test_reuse_ignores_trials_of_a_replaced_job_config(cli: Cli, folder: Path) -> None:
     first = cli("sweep", "sweep.yaml", "--job", "job.yaml").out.strip()
     (folder / "other.yaml").write_text("source_dir: code\nenvironment: {A: b}\n")
     cli("agent", first, "--job", "other.yaml")
     assert reasons(cli, "--job", "job.yaml") == ["", "", ""]
 
 
-def test_what_reads_the_store_again_finds_whose_result_it_is(cli: Cli, known: str) -> None:
+def test_reused_result_names_its_origin(cli: Cli, known: str) -> None:
     sweep_id = cli("run", "sweep.yaml", "--job", "job.yaml", "--reuse", "--quiet").out.strip()
     assert cli("why", f"{sweep_id}/1").out == (
         f"{sweep_id}/1 finished: its script ended well\nreused from {known}/1\n"

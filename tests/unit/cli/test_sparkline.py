@@ -17,15 +17,15 @@ from smsweep.cli.display.sparkline import sparkline
         ([-1e308, 1e308], 4, "▄▄"),
     ],
 )
-def test_a_curve_is_drawn_between_its_lowest_and_highest(values: list[float], width: int, line: str) -> None:
+def test_sparkline_is_scaled_from_lowest_to_highest(values: list[float], width: int, line: str) -> None:
     assert sparkline(values, width) == line
 
 
-def test_thousands_of_values_fit() -> None:
+def test_sparkline_of_many_values_has_the_given_width() -> None:
     line = sparkline([1 / (i + 1) for i in range(5_000)], 12)
     assert len(line) == 12
     assert (line[0], line[-1]) == ("█", "▁")
 
 
-def test_a_terminal_without_unicode_has_a_curve_too() -> None:
+def test_sparkline_in_ascii() -> None:
     assert sparkline([0, 4, 8], 8, is_ascii=True) == "_=#"

@@ -24,14 +24,14 @@ def trial(number: int, state: str, acc: float | None = None, *, reason: str = ""
     }
 
 
-def test_a_metric_alone_is_no_news() -> None:
+def test_new_metric_is_not_a_change_of_state() -> None:
     seen = Tally("s", "acc")
     assert seen.note(trial(0, "running"))
     assert not seen.note(trial(0, "running", 0.5))
     assert seen.note(trial(0, "finished", 0.5))
 
 
-def test_a_new_attempt_is_news() -> None:
+def test_new_attempt_is_a_change_of_state() -> None:
     seen = Tally("s", "acc")
     seen.note(trial(0, "running"))
     assert seen.note(trial(0, "running", attempt=1))
@@ -45,7 +45,7 @@ def test_failures_are_counted_by_the_first_line_of_their_reason() -> None:
     assert seen.reasons == {"boom": 2, "no reason given": 1}
 
 
-def test_news_are_the_reason_or_the_metrics_or_the_params() -> None:
+def test_news_is_the_reason_or_the_metrics_or_the_params() -> None:
     assert news(trial(0, "running"), "acc") == "a.b=1"
     assert news(trial(0, "running", 0.5), "acc") == "acc=0.5 zeal=1"
     assert Tally("s", "acc").line(trial(7, "failed", 0.5, reason="bad\x1b[2J\nTraceback")) == "s/7 failed  bad"
@@ -62,7 +62,7 @@ def test_the_traceback_that_all_failures_share_is_shown() -> None:
         "  3 x KeyError: 'lr'",
         "    Traceback:",
         "      line 3",
-        "look closer with: smsweep logs s/N",
+        "read the log with: smsweep logs s/N",
     ]
     seen.note(trial(3, "failed", reason="ValueError\nTraceback:\n  line 4"))
     with pytest.raises(TrialsFailed) as failed:

@@ -23,7 +23,7 @@ def test_control_characters_are_shown_as_escapes() -> None:
 
 
 @given(st.text())
-def test_nothing_unprintable_survives(text: str) -> None:
+def test_clean_text_is_printable(text: str) -> None:
     assert all(c.isprintable() or c in "\xa0\u3000\u1680" or "\u2000" <= c <= "\u205f" for c in clean(text))
 
 
@@ -45,7 +45,7 @@ def test_a_log_line_keeps_colours_and_tabs_only() -> None:
         ("x\x1b[31m", "x"),
     ],
 )
-def test_cell_shows(value: object, shown: str) -> None:
+def test_cell_is_formatted(value: object, shown: str) -> None:
     assert cell(value) == shown
 
 
@@ -62,7 +62,7 @@ def test_csv_lists_are_json() -> None:
     assert csv_cell([1, math.nan]) == '[1, "NaN"]'
 
 
-def test_counts_name_good_news_first() -> None:
+def test_counts_start_with_the_best_states() -> None:
     assert counts({"failed": 1, "finished": 3, "running": 0}) == "3 finished, 1 failed"
 
 
@@ -76,5 +76,5 @@ def test_counts_name_good_news_first() -> None:
         ("2025-12-31T23:00:00+00:00", "0.0s"),
     ],
 )
-def test_duration_of(ended_at: str | None, shown: str) -> None:
+def test_duration_is_formatted(ended_at: str | None, shown: str) -> None:
     assert duration("2026-01-01T00:00:00+00:00", ended_at) == shown

@@ -1,4 +1,4 @@
-"""Verbs on somebody else's folder, or on a backup that cannot be written: what only looks works."""
+"""Commands in a folder that cannot be written: reading commands work."""
 
 from __future__ import annotations
 
@@ -20,14 +20,16 @@ LOOKS = (
 )
 
 
-def test_what_only_looks_works(cli: Cli, folder: Path, ran: str, protect: Callable[[Path], None]) -> None:
+def test_reading_commands_work_in_an_unwritable_folder(
+    cli: Cli, folder: Path, ran: str, protect: Callable[[Path], None]
+) -> None:
     before = [cli(*look.format(ran, ran).split()) for look in LOOKS]
     protect(folder / ".smsweep")
     assert [cli(*look.format(ran, ran).split()) for look in LOOKS] == before
     assert {ended.code for ended in before} == {0}
 
 
-def test_what_changes_something_says_why_it_cannot(
+def test_writing_commands_fail_in_an_unwritable_folder(
     cli: Cli, folder: Path, ran: str, protect: Callable[[Path], None]
 ) -> None:
     protect(folder / ".smsweep")

@@ -1,4 +1,4 @@
-"""What each verb answers, on a sweep of three trials that really ran."""
+"""The output of each command for a real sweep of three trials."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from smsweep.services.workspace import Workspace
 from tests.unit.cli.conftest import SWEEP, Cli
 
 
-def test_sweep_prints_the_id_alone(cli: Cli) -> None:
+def test_sweep_prints_only_the_id_on_stdout(cli: Cli) -> None:
     ended = cli("sweep", "sweep.yaml", "--project", "p")
     assert ended.code == 0
     assert len(ended.out.strip()) == 8
     assert ended.err.splitlines() == [
         f"Creating sweep with ID: {ended.out.strip()}",  # as W&B has it
-        f"run its trials with: smsweep agent {ended.out.strip()}",
+        f"run trials with: smsweep agent {ended.out.strip()}",
     ]
 
 
@@ -34,9 +34,7 @@ def test_sweep_takes_wandb_flags(cli: Cli) -> None:
 
 
 @pytest.mark.parametrize("store", ["", "elsewhere.db"])
-def test_the_folder_of_everything_is_private_whatever_is_first_in_it(
-    cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch, store: str
-) -> None:
+def test_smsweep_folder_is_private(cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch, store: str) -> None:
     if store:
         monkeypatch.setenv("SMSWEEP_STORE", f"sqlite:///{folder / store}")
     assert cli("sweep", "sweep.yaml").code == 0
@@ -44,7 +42,7 @@ def test_the_folder_of_everything_is_private_whatever_is_first_in_it(
     assert (folder / ".smsweep/.gitignore").read_text() == "*\n"
 
 
-def test_a_source_that_is_refused_leaves_no_folder(cli: Cli, folder: Path) -> None:
+def test_refused_source_leaves_no_folder(cli: Cli, folder: Path) -> None:
     (folder / "train.py").write_text("api_key = 'kJ8sQ2mN4pR6tV8xZ0bD'\n")  # smsweep: allow-secret
     assert cli("sweep", "sweep.yaml").code == 2
     assert not (folder / ".smsweep").exists()
@@ -56,20 +54,20 @@ def test_sweep_takes_another_program(cli: Cli, folder: Path) -> None:
     assert cli("agent", sweep_id, "--count", "1").code == 0
 
 
-def test_how_to_go_on_names_the_backend_that_was_asked_for(cli: Cli) -> None:
+def test_next_command_repeats_the_backend(cli: Cli) -> None:
     ended = cli("run", "sweep.yaml", "--count", "1", "--backend", "process")
-    assert f"go on with: smsweep agent {ended.out.strip()} --backend process\n" in ended.err
+    assert f"continue with: smsweep agent {ended.out.strip()} --backend process\n" in ended.err
     ended = cli("run", "sweep.yaml", "--count", "1")
-    assert f"go on with: smsweep agent {ended.out.strip()}\n" in ended.err
+    assert f"continue with: smsweep agent {ended.out.strip()}\n" in ended.err
 
 
-def test_a_state_flag_takes_the_id(cli: Cli) -> None:
+def test_state_flag_accepts_a_full_id(cli: Cli) -> None:
     sweep_id = cli("sweep", "sweep.yaml").out.strip()
     assert cli("sweep", "--pause", f"team/p/{sweep_id}").out.strip() == sweep_id
     assert json.loads(cli("show", sweep_id, "--json").out)["state"] == "paused"
 
 
-def test_plan_json_holds_what_will_run(cli: Cli) -> None:
+def test_plan_json_has_the_trials(cli: Cli) -> None:
     planned = json.loads(cli("plan", "sweep.yaml", "--n", "2", "--json").out)
     assert planned["expected_trial_count"] == 3
     assert [trial["params"] for trial in planned["trials"]] == [{"a": 1}, {"a": 2}]
@@ -78,9 +76,7 @@ def test_plan_json_holds_what_will_run(cli: Cli) -> None:
 
 
 @pytest.mark.parametrize("verb", ["plan", "sweep", "run"])
-def test_a_metric_definition_that_nests_repeats_is_warned_of_before_anything_runs(
-    cli: Cli, folder: Path, verb: str
-) -> None:
+def test_metric_definition_with_nested_repeats_gets_a_warning(cli: Cli, folder: Path, verb: str) -> None:
     (folder / "job.yaml").write_text("metric_definitions: [{Name: x, Regex: 'x=([0-9]+)+'}]\n")
     ended = cli(verb, "sweep.yaml", "--job", "job.yaml")
     assert ended.code == 0
@@ -90,13 +86,13 @@ def test_a_metric_definition_that_nests_repeats_is_warned_of_before_anything_run
     )
 
 
-def test_an_agent_with_a_job_config_of_its_own_warns_of_its_metric_definitions(cli: Cli, folder: Path) -> None:
+def test_agent_warns_of_metric_definitions_in_its_job_config(cli: Cli, folder: Path) -> None:
     (folder / "job.yaml").write_text("metric_definitions: [{Name: x, Regex: 'x=([0-9]+)+'}]\n")
     sweep_id = cli("sweep", "sweep.yaml").out.strip()
     assert "repeats a group that repeats itself" in cli("agent", sweep_id, "--job", "job.yaml").err
 
 
-def test_plan_masks_what_a_command_takes_from_the_environment(
+def test_plan_masks_environment_values_in_commands(
     cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DB_PASSWORD", "s3cr3t-w0rd")
@@ -126,7 +122,7 @@ def test_plan_warns_on_stderr(cli: Cli, folder: Path) -> None:
     assert "warning" not in ended.out
 
 
-def test_show_json_has_the_promised_keys(cli: Cli, ran: str) -> None:
+def test_show_json_has_the_documented_keys(cli: Cli, ran: str) -> None:
     shown = json.loads(cli("show", ran, "--json").out)
     assert shown["trials"] == {"finished": 3}
     assert shown["best"]["number"] == 2
@@ -134,7 +130,7 @@ def test_show_json_has_the_promised_keys(cli: Cli, ran: str) -> None:
     assert shown["expected_trial_count"] == 3
 
 
-def test_trials_json_has_the_promised_keys(cli: Cli, ran: str) -> None:
+def test_trials_json_has_the_documented_keys(cli: Cli, ran: str) -> None:
     trials = json.loads(cli("trials", ran, "--json").out)
     assert [trial["objective"] for trial in trials] == [10, 5, 2.5]
     keys = {"number", "state", "params", "metrics", "objective", "attempt", "reason", "started_at", "ended_at"}
@@ -147,7 +143,7 @@ def test_trials_table_marks_the_best(cli: Cli, ran: str) -> None:
     assert [line.split()[0] for line in lines[1:]] == ["0", "1", "2*"]
 
 
-def test_a_failed_trial_is_never_marked_as_the_best(cli: Cli, folder: Path) -> None:
+def test_failed_trial_is_never_the_best(cli: Cli, folder: Path) -> None:
     (folder / "sweep.yaml").write_text((folder / "sweep.yaml").read_text().replace("[1, 2, 4]", "[1, 13]"))
     ended = cli("run", "sweep.yaml")
     assert ended.code == 0
@@ -175,7 +171,7 @@ def test_trials_of_one_state(cli: Cli, ran: str) -> None:
     assert json.loads(cli("trials", ran, "--state", "failed", "--json").out) == []
 
 
-def test_no_agent_is_advised_where_the_sweep_is_finished(cli: Cli, ran: str) -> None:
+def test_trials_of_a_finished_sweep_suggest_no_agent(cli: Cli, ran: str) -> None:
     assert cli("trials", ran, "--state", "failed").err == "no such trial\n"
 
 
@@ -183,42 +179,42 @@ def test_best_names_the_trial_and_its_params(cli: Cli, ran: str) -> None:
     assert cli("best", ran).out == f"{ran}/2  loss=2.5\na=4\n"
 
 
-def test_best_says_that_a_text_is_no_number(cli: Cli, folder: Path) -> None:
+def test_best_ignores_text_values(cli: Cli, folder: Path) -> None:
     (folder / "train.py").write_text("import smsweep\nsmsweep.log({'loss': f'{0.5:.4f}'})\n")
     ended = cli("best", cli("run", "sweep.yaml", "--count", "1").out.strip())
     assert ended.code == 2
-    assert "has a number as its 'loss' yet (text, NaN and infinities are none" in ended.err
+    assert "has reported a number as 'loss' (text, NaN and infinities are not numbers" in ended.err
 
 
-def test_a_best_trial_without_a_model_downloads_nothing(cli: Cli, ran: str, folder: Path) -> None:
+def test_best_without_a_model_downloads_nothing(cli: Cli, ran: str, folder: Path) -> None:
     ended = cli("best", ran, "--download", str(folder / "model"))
     assert (ended.code, ended.out) == (2, "")
     assert f"trial {ran}/2 has left no model" in ended.err
     assert not (folder / "model").exists()
 
 
-def test_logs_are_what_the_script_printed(cli: Cli, ran: str) -> None:
+def test_logs_print_the_output_of_the_script(cli: Cli, ran: str) -> None:
     assert cli("logs", f"{ran}/0").out == "trained with 1\n"
 
 
-def test_raw_logs_hold_the_metric_records_too(cli: Cli, ran: str) -> None:
+def test_raw_logs_include_metric_records(cli: Cli, ran: str) -> None:
     assert "@smsweep" in cli("logs", f"{ran}/0", "--raw").out
 
 
-def test_export_is_csv_with_a_column_each(cli: Cli, ran: str) -> None:
+def test_export_csv_has_one_column_per_param_and_metric(cli: Cli, ran: str) -> None:
     rows = list(csv.DictReader(io.StringIO(cli("export", ran).out)))
     assert [(row["params.a"], row["metrics.loss"]) for row in rows] == [("1", "10.0"), ("2", "5.0"), ("4", "2.5")]
 
 
 @pytest.mark.parametrize(("form", "first"), [("csv", "number"), ("wandb", "Name")])
-def test_an_export_before_the_first_trial_has_its_header(cli: Cli, folder: Path, form: str, first: str) -> None:
+def test_export_before_the_first_trial_has_a_header(cli: Cli, folder: Path, form: str, first: str) -> None:
     sweep_id = cli("sweep", "sweep.yaml").out.strip()
     (header,) = csv.reader(cli("export", sweep_id, "--format", form).out.splitlines())
     assert header[0] == first
 
 
 @pytest.mark.parametrize("form", [(), ("--format", "json")])
-def test_a_database_is_no_place_for_a_file(cli: Cli, ran: str, form: tuple[str, ...]) -> None:
+def test_export_of_a_file_refuses_a_database_url(cli: Cli, ran: str, form: tuple[str, ...]) -> None:
     ended = cli("export", ran, *form, "--to", "sqlite:///study.db")
     assert ended.code == 2
     assert "sqlite:///study.db: is no file, as" in ended.err
@@ -237,7 +233,7 @@ def test_ls_lists_newest_first(cli: Cli, ran: str) -> None:
     assert [line.split()[0] for line in cli("ls").out.splitlines()] == ["id", newer, ran]
 
 
-def test_every_verb_that_prints_an_answer_can_print_json(cli: Cli, ran: str, folder: Path) -> None:
+def test_commands_can_print_json(cli: Cli, ran: str, folder: Path) -> None:
     assert list(json.loads(cli("iam", "--json").out)) == ["launcher", "role", "agent"]
     assert json.loads(cli("report", ran, "--json").out) == {"file": f"{ran}.html"}
     assert json.loads(cli("slurm", ran, "--array", "2", "--json").out)["script"].startswith("#!/")
@@ -250,20 +246,22 @@ def test_rm_prints_what_it_removed(cli: Cli, ran: str) -> None:
     assert [trial["number"] for trial in json.loads(cli("trials", ran, "--json").out)] == [0, 2]
 
 
-@pytest.mark.parametrize(("method", "said"), [("grid", "those cells again"), ("random", "others in their place")])
-def test_rm_says_what_runs_then(cli: Cli, folder: Path, method: str, said: str) -> None:
+@pytest.mark.parametrize(
+    ("method", "said"), [("grid", "those grid cells again"), ("random", "other trials instead")]
+)
+def test_rm_prints_the_command_that_runs_the_trials_again(cli: Cli, folder: Path, method: str, said: str) -> None:
     (folder / "sweep.yaml").write_text(SWEEP.replace("grid", method))
     sweep_id = cli("run", "sweep.yaml", "--count", "1").out.strip()
     assert f"to run {said}: smsweep sweep --resume {sweep_id}" in cli("rm", f"{sweep_id}/0", "--yes").err
 
 
-def test_rm_takes_a_whole_sweep(cli: Cli, ran: str) -> None:
+def test_rm_removes_a_whole_sweep(cli: Cli, ran: str) -> None:
     cli("rm", "-y", ran)
     assert json.loads(cli("ls", "--json").out) == []
 
 
 @pytest.mark.parametrize("verb", ["rm", "show", "logs", "retry"])
-def test_a_removed_trial_is_there_no_more(cli: Cli, ran: str, verb: str) -> None:
+def test_removed_trial_is_not_found(cli: Cli, ran: str, verb: str) -> None:
     cli("rm", f"{ran}/1")
     ended = cli(verb, f"{ran}/1")
     assert (ended.code, f"{ran}/1 was removed" in ended.err) == (2, True)
@@ -273,7 +271,7 @@ def jobs_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.glob(".smsweep/jobs/*"))
 
 
-def test_rm_deletes_what_the_jobs_left(cli: Cli, ran: str, folder: Path) -> None:
+def test_rm_deletes_job_folders_and_checkpoints(cli: Cli, ran: str, folder: Path) -> None:
     assert (folder / f".smsweep/checkpoints/{ran}/1").is_dir()
     cli("rm", f"{ran}/1")
     assert jobs_in(folder) == [f"smsweep-{ran}-0-0", f"smsweep-{ran}-2-0"]
@@ -302,7 +300,7 @@ def test_rm_removes_nothing_while_a_job_still_runs(cli: Cli, ran: str, folder: P
 
 
 @pytest.mark.parametrize("label", ["ID", "ID/1"])
-def test_rm_removes_nothing_of_what_an_agent_takes_up_meanwhile(
+def test_rm_removes_nothing_that_an_agent_claims_at_the_same_time(
     cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch, label: str
 ) -> None:
     sweep_id = cli("run", "sweep.yaml", "--count", "1").out.strip()
@@ -327,7 +325,7 @@ def test_rm_removes_nothing_of_what_an_agent_takes_up_meanwhile(
         assert store.get_sweep(sweep_id).state == "running"
 
 
-def test_rm_of_a_trial_may_be_repeated_after_it_was_interrupted(cli: Cli, ran: str, folder: Path) -> None:
+def test_rm_can_be_repeated_after_an_interruption(cli: Cli, ran: str, folder: Path) -> None:
     with Workspace().store() as store:
         store.remove_trial(ran, 1)
     assert cli("rm", f"{ran}/1").code == 0
@@ -335,7 +333,7 @@ def test_rm_of_a_trial_may_be_repeated_after_it_was_interrupted(cli: Cli, ran: s
     assert cli("rm", f"{ran}/1").code == 2
 
 
-def test_an_agent_of_a_sweep_that_is_over_says_how_to_go_on(cli: Cli, ran: str) -> None:
+def test_agent_of_an_ended_sweep_names_the_next_command(cli: Cli, ran: str) -> None:
     finished = cli("agent", ran)
     assert (finished.code, "--resume" in finished.err) == (0, False)  # it would find nothing to do
     assert f"smsweep retry {ran}/N" in finished.err
@@ -346,27 +344,27 @@ def test_an_agent_of_a_sweep_that_is_over_says_how_to_go_on(cli: Cli, ran: str) 
     assert f"smsweep sweep --resume {other}" in cancelled.err
 
 
-def test_an_empty_folder_is_no_error_and_stays_empty(cli: Cli, folder: Path) -> None:
+def test_ls_in_an_empty_folder_writes_nothing(cli: Cli, folder: Path) -> None:
     ended = cli("ls")
     assert (ended.code, ended.out) == (0, "")
     assert "smsweep sweep" in ended.err
     assert sorted(path.name for path in folder.iterdir()) == ["sweep.yaml", "train.py"]
 
 
-def test_a_sweep_is_not_looked_for_in_a_store_made_on_the_spot(cli: Cli, folder: Path) -> None:
+def test_show_without_a_store_creates_none(cli: Cli, folder: Path) -> None:
     ended = cli("show", "abcd1234")
     assert ended.code == 2
     assert "set SMSWEEP_DIR" in ended.err
     assert not (folder / ".smsweep").exists()
 
 
-def test_doctor_says_ok_for_each_check(cli: Cli) -> None:
+def test_doctor_reports_ok_for_each_required_check(cli: Cli) -> None:
     ended = cli("doctor", "--json")
     assert ended.code == 0
     assert all(finding["is_ok"] for finding in json.loads(ended.out) if finding["is_required"])
 
 
-def test_doctor_fails_with_a_cure_for_what_is_required(
+def test_doctor_fails_with_a_fix_for_a_required_check(
     cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (folder / "file").write_text("")
@@ -384,7 +382,7 @@ def test_completion_prints_a_script_for(cli: Cli, shell: str) -> None:
     assert json.loads(cli("completion", shell, "--json").out) == {"shell": shell, "script": script[:-1]}
 
 
-def test_show_names_the_trials_that_the_budget_allows(cli: Cli, folder: Path) -> None:
+def test_show_prints_the_trial_limit_of_the_budget(cli: Cli, folder: Path) -> None:
     (folder / "job.yaml").write_text("budget: {trials: 2}")
     sweep_id = cli("sweep", "sweep.yaml", "--job", "job.yaml").out.strip()
-    assert "trials   0 of 3: none; at most 2 by the budget" in cli("show", sweep_id).out
+    assert "trials   0 of 3: none; the budget allows 2" in cli("show", sweep_id).out

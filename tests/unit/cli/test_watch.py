@@ -1,4 +1,4 @@
-"""`smsweep watch` where there is no terminal."""
+"""`smsweep watch` without a terminal."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ def events(out: str) -> list[dict[str, object]]:
     return [json.loads(line) for line in out.splitlines()]
 
 
-def test_a_sweep_that_has_ended_is_told_in_one_line(cli: Cli, ran: str) -> None:
+def test_watch_of_an_ended_sweep_prints_one_line(cli: Cli, ran: str) -> None:
     ended = cli("watch", ran)
     assert (ended.code, ended.err) == (0, "")
     assert ended.out.splitlines()[0] == f"{ran} finished  3 of 3 trials: 3 finished"
 
 
-def test_as_json_each_line_is_an_event(cli: Cli, ran: str) -> None:
+def test_watch_json_prints_one_event_per_line(cli: Cli, ran: str) -> None:
     ended = cli("watch", ran, "--json")
     assert ended.code == 0
     told = events(ended.out)
@@ -29,12 +29,12 @@ def test_as_json_each_line_is_an_event(cli: Cli, ran: str) -> None:
     assert {event["sweep"] for event in told} == {ran}
 
 
-def test_quiet_only_waits(cli: Cli, ran: str) -> None:
+def test_watch_quiet_prints_nothing(cli: Cli, ran: str) -> None:
     ended = cli("watch", ran, "--quiet")
     assert (ended.code, ended.out, ended.err) == (0, "", "")
 
 
-def test_a_sweep_whose_trials_all_failed_says_why(cli: Cli, folder: Path) -> None:
+def test_watch_of_failed_trials_prints_the_reasons(cli: Cli, folder: Path) -> None:
     sweep = (folder / "sweep.yaml").read_text().replace("[1, 2, 4]", "[13]")
     (folder / "bad.yaml").write_text(sweep.replace("grid", "random\nrun_cap: 2"), encoding="utf-8")
     bad = cli("run", "bad.yaml", "--quiet").out.strip()
@@ -44,5 +44,5 @@ def test_a_sweep_whose_trials_all_failed_says_why(cli: Cli, folder: Path) -> Non
     assert "2 x ValueError: thirteen [bold]is[/] bad luck" in ended.err
 
 
-def test_no_such_sweep(cli: Cli) -> None:
+def test_watch_of_an_unknown_sweep_is_an_error(cli: Cli) -> None:
     assert cli("watch", "nosuch12").code == 2

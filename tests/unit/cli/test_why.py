@@ -1,4 +1,4 @@
-"""`smsweep why` on trials that really ran."""
+"""`smsweep why` on real trials."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def ended(cli: Cli, folder: Path) -> str:
     return cli("run", "sweep.yaml", "--parallel", "1", "--quiet").out.strip()
 
 
-def test_why_tells_how_each_came_to_its_end(cli: Cli, ended: str) -> None:
+def test_why_explains_each_final_state(cli: Cli, ended: str) -> None:
     finished = cli("why", f"{ended}/0").out.splitlines()
     assert finished[0] == f"{ended}/0 finished: its script ended well"
     assert re.fullmatch(
@@ -61,10 +61,10 @@ def test_why_tells_how_each_came_to_its_end(cli: Cli, ended: str) -> None:
     ]
     failed = cli("why", f"{ended}/2").out
     assert failed.startswith(f"{ended}/2 failed with exit code 1\n")
-    assert "the end of its log:\n  looking for luck\n  no luck\n" in failed
+    assert "end of the log:\n  looking for luck\n  no luck\n" in failed
 
 
-def test_why_json_holds_the_evidence(cli: Cli, ended: str) -> None:
+def test_why_json_has_rule_and_log(cli: Cli, ended: str) -> None:
     stopped = json.loads(cli("why", f"{ended}/1", "--json").out)
     assert (stopped["state"], stopped["log"]) == ("stopped", [])
     assert stopped["rule"] == {
@@ -79,19 +79,19 @@ def test_why_json_holds_the_evidence(cli: Cli, ended: str) -> None:
     assert (failed["rule"], failed["exit_code"], failed["log"][-1]) == (None, 1, "no luck")
 
 
-def test_why_of_a_trial_that_is_to_run_again(cli: Cli, ended: str) -> None:
+def test_why_of_a_retried_trial(cli: Cli, ended: str) -> None:
     cli("retry", f"{ended}/1")
     told = cli("why", f"{ended}/1").out
     assert told.splitlines()[0] == f"{ended}/1 waits for an agent to run again, for the 2nd time"
 
 
-def test_why_of_a_whole_sweep_is_a_question_about_a_trial(cli: Cli, ended: str) -> None:
+def test_why_of_a_sweep_asks_for_a_trial(cli: Cli, ended: str) -> None:
     asked = cli("why", ended)
     assert asked.code == 2
     assert f"such as {ended}/0" in asked.err
 
 
-def test_why_of_a_trial_that_waits_for_a_machine_says_for_which(cli: Cli, folder: Path) -> None:
+def test_why_of_a_waiting_trial_names_the_quota(cli: Cli, folder: Path) -> None:
     sweep_id = cli("sweep", "sweep.yaml").out.strip()
     with Workspace().store() as store:
         store.add_trials(sweep_id, 0, [{"a": 1}])

@@ -1,4 +1,4 @@
-"""A live page that answers on loopback, and a client that sends whatever it is told to."""
+"""Fixtures that serve the web page on loopback, and an HTTP client."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Client:
     usual: dict[str, str] = field(default_factory=dict)  # headers of every request
 
     def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
-        """Send one request. headers: with underscores for hyphens; an empty one is left out."""
+        """Send one request. headers: names with underscores for hyphens; empty values are left out."""
         where = urlsplit(self.served.url)
         connection = HTTPConnection(where.hostname or "", where.port, timeout=30)
         given = {**self.usual, **{name.replace("_", "-"): value for name, value in headers.items()}}
@@ -72,5 +72,5 @@ def stranger(folder: Path) -> Iterator[Client]:
 
 @pytest.fixture
 def client(stranger: Client) -> Client:
-    """A client that shows the token, as a script would."""
+    """A client that sends the token, as a script does."""
     return Client(served=stranger.served, usual={"Authorization": f"Bearer {stranger.served.token}"})

@@ -1,4 +1,4 @@
-"""What the page changes, and how it says what it cannot."""
+"""POST requests of the web page, and their errors."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def with_source(client: Client, folder: Path) -> str:
     return sweep_id
 
 
-def test_the_states_follow_their_verbs(client: Client) -> None:
+def test_actions_change_the_state_of_the_sweep(client: Client) -> None:
     sweep_id = record(1)
     for verb, state in (("pause", "paused"), ("resume", "running"), ("stop", "stopped"), ("cancel", "cancelled")):
         assert client.post(f"/api/sweeps/{sweep_id}/{verb}").data == {"id": sweep_id, "state": state}
         assert json_views.show(sweep_id)["state"] == state
 
 
-def test_what_is_not_legal_is_said_so(client: Client) -> None:
+def test_illegal_action_gets_an_error(client: Client) -> None:
     sweep_id = record(1)
     control.set_state(sweep_id, "cancel")
     answer = client.post(f"/api/sweeps/{sweep_id}/pause")
@@ -56,7 +56,7 @@ def test_what_is_not_legal_is_said_so(client: Client) -> None:
     )
 
 
-def test_failed_trials_run_again(client: Client) -> None:
+def test_retry_returns_failed_trials_to_the_queue(client: Client) -> None:
     sweep_id = record(20)
     assert client.post("/api/retry", {"labels": [sweep_id], "failed": True}).data["labels"] == [
         f"{sweep_id}/9",
@@ -66,7 +66,7 @@ def test_failed_trials_run_again(client: Client) -> None:
     assert answer.status == 400 and "is finished" in answer.data["error"]
 
 
-def test_trials_and_sweeps_are_removed(client: Client) -> None:
+def test_remove_deletes_trials_and_sweeps(client: Client) -> None:
     sweep_id = record(3)
     assert client.post("/api/remove", {"labels": [f"{sweep_id}/1"]}).status == 200
     assert [trial["number"] for trial in json_views.list_trials(sweep_id)] == [0, 2]
@@ -90,28 +90,28 @@ def test_trials_and_sweeps_are_removed(client: Client) -> None:
         ("/api/check", "[" * 50_000),
     ],
 )
-def test_a_body_that_makes_no_sense_is_refused(client: Client, path: str, body: Any) -> None:
+def test_invalid_body_is_refused(client: Client, path: str, body: Any) -> None:
     record(1)
     answer = client.post(path, body)
     assert answer.status == 400
     assert answer.data["problems"]
 
 
-def test_unknown_things_to_do_are_not_found(client: Client) -> None:
+def test_unknown_action_is_not_found(client: Client) -> None:
     sweep_id = record(1)
     assert client.post(f"/api/sweeps/{sweep_id}/explode").status == 404
     assert client.post("/api/explode").status == 404
     assert client.post("/api/sweeps/zzzzzzzz/pause").status == 404
 
 
-def test_a_draft_has_the_files_of_its_sweep_and_the_trials_as_prior_runs(client: Client, with_source: str) -> None:
+def test_draft_has_files_and_prior_runs(client: Client, with_source: str) -> None:
     draft = client.get(f"/api/draft?t={with_source}/0&t={with_source}/1").data
     assert draft["sweep_yaml"] == SWEEP
     assert draft["prior_runs"] == [f"{with_source}/0", f"{with_source}/1"]
     assert draft["like"] == with_source
 
 
-def test_a_narrow_draft_has_the_ranges_of_its_trials(client: Client) -> None:
+def test_narrow_draft_has_the_ranges_of_its_trials(client: Client) -> None:
     sweep_id = record(8)
     chosen = [trial for trial in json_views.list_trials(sweep_id) if trial["number"] in (1, 2, 5)]
     query = "&".join(f"t={sweep_id}/{trial['number']}" for trial in chosen)
@@ -122,7 +122,7 @@ def test_a_narrow_draft_has_the_ranges_of_its_trials(client: Client) -> None:
     assert set(optimizer["name"]["values"]) == {trial["params"]["optimizer"]["name"] for trial in chosen}
 
 
-def test_a_check_names_every_problem_and_creates_nothing(client: Client, folder: Path) -> None:
+def test_check_names_every_problem_and_creates_nothing(client: Client, folder: Path) -> None:
     found = client.post("/api/check", {"sweep_yaml": "method: nonsense\nfoo: 1\n", "job_yaml": "bar: 2\n"}).data
     assert [" ".join(problem.split()[:2]) for problem in found["problems"]] == [
         "sweep.yaml:1: method:",
@@ -133,14 +133,14 @@ def test_a_check_names_every_problem_and_creates_nothing(client: Client, folder:
     assert not (folder / "sweeps" / "store.db").exists()
 
 
-def test_a_check_shows_what_would_run(client: Client) -> None:
+def test_check_returns_the_first_trials(client: Client) -> None:
     found = client.post("/api/check", {"sweep_yaml": SWEEP}).data
     assert found["problems"] == []
     assert found["trials"] == [{"lr": 0.1}, {"lr": 0.2}, {"lr": 0.3}]
     assert found["expected_trial_count"] == 3
 
 
-def test_a_new_sweep_shares_the_source_of_the_old_one(client: Client, folder: Path, with_source: str) -> None:
+def test_new_sweep_uses_the_source_of_the_old_sweep(client: Client, folder: Path, with_source: str) -> None:
     (folder / "train.py").unlink()
     draft = client.get(f"/api/draft?t={with_source}/1").data
     made = client.post(
@@ -154,7 +154,7 @@ def test_a_new_sweep_shares_the_source_of_the_old_one(client: Client, folder: Pa
     assert new.sweep_yaml == SWEEP
 
 
-def test_a_new_sweep_runs_and_leaves_out_what_is_known(client: Client, folder: Path, with_source: str) -> None:
+def test_new_sweep_skips_cells_of_prior_runs(client: Client, folder: Path, with_source: str) -> None:
     run_agent.agent(with_source, count=2)
     draft = client.get(f"/api/draft?t={with_source}").data
     body = {key: draft[key] for key in ("sweep_yaml", "job_yaml", "like", "prior_runs")}
@@ -163,7 +163,7 @@ def test_a_new_sweep_runs_and_leaves_out_what_is_known(client: Client, folder: P
     assert [trial["params"]["lr"] for trial in json_views.list_trials(made["id"])] == [0.2]
 
 
-def test_a_program_that_the_old_source_lacks_is_refused(client: Client, with_source: str) -> None:
+def test_program_missing_in_the_old_source_is_refused(client: Client, with_source: str) -> None:
     text = SWEEP.replace("train.py", "other.py")
     answer = client.post("/api/create", {"sweep_yaml": text, "like": with_source})
     assert answer.status == 404
@@ -171,9 +171,7 @@ def test_a_program_that_the_old_source_lacks_is_refused(client: Client, with_sou
     assert len(json_views.list_sweeps()) == 1
 
 
-def test_prior_runs_that_are_not_there_are_refused_before_anything_is_made(
-    client: Client, with_source: str
-) -> None:
+def test_unknown_prior_runs_create_nothing(client: Client, with_source: str) -> None:
     body = {"sweep_yaml": SWEEP, "like": with_source, "prior_runs": ["zzzzzzzz/1"]}
     assert client.post("/api/create", body).status == 404
     assert any("zzzzzzzz" in problem for problem in client.post("/api/check", body).data["problems"])

@@ -1,4 +1,4 @@
-"""Who gets in. What attackers try is in tests/security/test_web_page.py."""
+"""Authentication of the web page. Attacks are in tests/security/test_web_page.py."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from smsweep.services.views import json_views
 from smsweep.web.actions import change
 from smsweep.web.app import make_app
 from smsweep.web.server import TOKEN_VAR, serving
-from smsweep.web.state import Desk
+from smsweep.web.state import AppState
 from tests.recorded import record
 from tests.unit.ui.conftest import Client
 
@@ -26,7 +26,7 @@ def cookie_of(stranger: Client) -> str:
 
 
 def key_of(stranger: Client) -> str:
-    """Return the page key that a browser keeps: what follows # in the address after signing in."""
+    """Return the page key: the part after # in the URL after sign-in."""
     location = stranger.get(f"/?token={stranger.served.token}").headers["location"]
     path, _, key = location.partition("#key=")
     assert path == "/"
@@ -41,14 +41,14 @@ def test_data_needs_the_token(stranger: Client, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/new", "/sweeps/abcd1234", "/frame", "/nowhere"])
-def test_a_page_without_the_token_asks_for_it(stranger: Client, path: str) -> None:
+def test_page_without_the_token_asks_for_it(stranger: Client, path: str) -> None:
     answer = stranger.get(path)
     assert answer.status == 401
     assert 'name="token"' in answer.text
     assert key_of(stranger) not in answer.text
 
 
-def test_the_token_becomes_a_cookie_that_no_script_reads_and_no_other_site_sends(stranger: Client) -> None:
+def test_token_becomes_an_http_only_same_site_cookie(stranger: Client) -> None:
     given = stranger.get(f"/?token={stranger.served.token}").headers["set-cookie"].lower()
     assert "httponly" in given and "samesite=strict" in given
     assert stranger.served.token.lower() not in given
@@ -56,30 +56,30 @@ def test_the_token_becomes_a_cookie_that_no_script_reads_and_no_other_site_sends
     assert stranger.get("/api/sweeps", **signed_in).status == 200
 
 
-def test_a_wrong_token_is_told_so_and_gives_no_cookie(stranger: Client) -> None:
+def test_wrong_token_gets_no_cookie(stranger: Client) -> None:
     answer = stranger.get("/?token=wrong")
     assert answer.status == 401
     assert "set-cookie" not in answer.headers
-    assert "not this page" in answer.text
+    assert "not valid" in answer.text
 
 
-def test_the_address_that_a_browser_is_started_with_works_once(stranger: Client) -> None:
+def test_ticket_url_works_once(stranger: Client) -> None:
     path = stranger.served.ticket_url.removeprefix(stranger.served.url)
     assert [stranger.get(path).status for _ in range(2)] == [303, 401]
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1:1", "[::1]:8472", "LOCALHOST:9", "10.1.2.3"])
-def test_own_names_and_addresses_pass(client: Client, host: str) -> None:
+def test_own_names_and_addresses_are_accepted(client: Client, host: str) -> None:
     assert client.get("/api/sweeps", Host=host).status == 200
 
 
-def test_another_name_passes_when_it_is_given(folder: Path) -> None:
+def test_allowed_host_name_is_accepted(folder: Path) -> None:
     with serving(names=["build7.example"]) as served:
         client = Client(served=served, usual={"Authorization": f"Bearer {served.token}"})
         assert client.get("/api/sweeps", Host="build7.example:80").status == 200
 
 
-def test_a_change_needs_what_only_the_page_itself_knows(stranger: Client) -> None:
+def test_change_needs_the_page_key(stranger: Client) -> None:
     sweep_id = record(1)
     cookie = cookie_of(stranger)
     path = f"/api/sweeps/{sweep_id}/pause"
@@ -94,15 +94,15 @@ def test_a_change_needs_what_only_the_page_itself_knows(stranger: Client) -> Non
     assert json_views.show(sweep_id)["state"] == "paused"
 
 
-def test_what_changes_something_is_asked_for_by_post_alone() -> None:
-    desk = Desk(live=None, logs=None)  # type: ignore[arg-type]  # nobody asks them
-    routes = [route for route in make_app(desk).routes if isinstance(route, Route)]
+def test_changes_need_post() -> None:
+    state = AppState(live=None, logs=None)  # type: ignore[arg-type]  # nobody asks them
+    routes = [route for route in make_app(state).routes if isinstance(route, Route)]
     methods = {(route.endpoint is change, frozenset(route.methods or ())) for route in routes}
     assert methods == {(True, frozenset({"POST"})), (False, frozenset({"GET", "HEAD"}))}
 
 
 @pytest.mark.parametrize("path", ["/", "/api/sweeps", "/nowhere", "/?token=wrong"])
-def test_every_answer_forbids_what_a_page_could_be_made_to_do(client: Client, path: str) -> None:
+def test_every_response_has_security_headers(client: Client, path: str) -> None:
     headers = client.get(path).headers
     policy = headers["content-security-policy"]
     assert "default-src 'none'" in policy and "frame-ancestors 'none'" in policy
@@ -112,13 +112,13 @@ def test_every_answer_forbids_what_a_page_could_be_made_to_do(client: Client, pa
     assert headers["cache-control"] == "no-store"
 
 
-def test_the_frame_that_may_compile_code_has_no_origin(client: Client) -> None:
+def test_frame_has_no_origin(client: Client) -> None:
     policy = client.get("/frame").headers["content-security-policy"]
     assert policy.startswith("sandbox allow-scripts;")
     assert "allow-same-origin" not in policy and "connect-src" not in policy
 
 
-def test_a_token_that_can_be_guessed_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_short_token_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(TOKEN_VAR, "short")
     with pytest.raises(UsageError, match="can be guessed"), serving():
         pass

@@ -1,4 +1,4 @@
-"""What the page is told: the very numbers of the command line, only what is new, and nobody's secrets."""
+"""GET requests of the web page: the same numbers as the command line, only changes, masked secrets."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ def rows_of(data: dict[str, object]) -> list[dict[str, object]]:
     return [dict(zip(columns, row, strict=True)) for row in data["rows"]]
 
 
-def test_a_folder_without_sweeps_is_no_error(client: Client) -> None:
+def test_folder_without_sweeps_is_empty(client: Client) -> None:
     assert client.get("/api/sweeps").data["sweeps"] == []
     assert client.get("/api/sweeps/abcd1234").status == 404
 
 
-def test_a_sweep_appears_in_a_store_that_was_not_there_before(client: Client) -> None:
+def test_sweep_appears_in_a_new_store(client: Client) -> None:
     assert client.get("/api/sweeps").data["sweeps"] == []
     sweep_id = record(3)
     assert [sweep["id"] for sweep in client.get("/api/sweeps").data["sweeps"]] == [sweep_id]
 
 
-def test_a_store_that_was_replaced_is_read_anew(client: Client, folder: Path) -> None:
+def test_replaced_store_is_read_again(client: Client, folder: Path) -> None:
     first = record(2)
     assert client.get(f"/api/sweeps/{first}").status == 200
     for file in (folder / "sweeps").glob("store.db*"):
@@ -54,9 +54,7 @@ def test_a_store_that_was_replaced_is_read_anew(client: Client, folder: Path) ->
     assert client.get(f"/api/sweeps/{first}").status == 404
 
 
-def test_a_file_that_smsweep_store_names_is_read_anew_likewise(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_replaced_sqlite_file_is_read_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SMSWEEP_STORE", f"sqlite:///{folder}/own.db")
     first = record(2)
     with serving() as served:
@@ -68,7 +66,7 @@ def test_a_file_that_smsweep_store_names_is_read_anew_likewise(
         assert [sweep["id"] for sweep in client.get("/api/sweeps").data["sweeps"]] == [second]
 
 
-def test_the_front_of_repeated_assignments_is_that_of_their_means(client: Client) -> None:
+def test_front_of_repeats_uses_means(client: Client) -> None:
     metrics = [{"name": "loss", "goal": "minimize"}, {"name": "accuracy", "goal": "maximize"}]
     config = {name: value for name, value in CONFIG.items() if name != "metric"}
     sweep_id = record(30, config={**config, "method": "custom", "metrics": metrics}, job={"repeats": 3})
@@ -77,7 +75,7 @@ def test_the_front_of_repeated_assignments_is_that_of_their_means(client: Client
     assert report.gather(sweep_id).front == set(front)
 
 
-def test_a_sweep_is_told_as_show_and_export_tell_it(client: Client) -> None:
+def test_sweep_equals_show_and_export(client: Client) -> None:
     sweep_id = record(30)
     told = client.get(f"/api/sweeps/{sweep_id}").data
     shown = json_views.json_safe(json_views.show(sweep_id))
@@ -87,7 +85,7 @@ def test_a_sweep_is_told_as_show_and_export_tell_it(client: Client) -> None:
     assert rows_of(told) == [{name: row.get(name) for name in told["columns"]} for row in rows]
 
 
-def test_only_what_is_new_is_told_again(client: Client) -> None:
+def test_changes_contain_only_new_rows(client: Client) -> None:
     sweep_id = record(20)
     first = client.get(f"/api/sweeps/{sweep_id}").data
     assert client.get(f"/api/sweeps/{sweep_id}?since={first['revision']}").data["rows"] == []
@@ -99,7 +97,7 @@ def test_only_what_is_new_is_told_again(client: Client) -> None:
     assert news["sweep"]["trials"]["pending"] == 1
 
 
-def test_a_change_of_the_sweep_alone_is_news_too(client: Client) -> None:
+def test_change_of_the_sweep_changes_the_revision(client: Client) -> None:
     sweep_id = record(2)
     first = client.get(f"/api/sweeps/{sweep_id}").data
     control.set_state(sweep_id, "pause")
@@ -126,13 +124,13 @@ def test_reading_writes_nothing(client: Client, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_a_figure_is_that_of_the_report(client: Client, name: str) -> None:
+def test_figure_equals_the_report(client: Client, name: str) -> None:
     sweep_id = record(30)
     told = client.get(f"/api/sweeps/{sweep_id}/figures/{name}").data
     assert told == json.loads(json.dumps(report.figure(sweep_id, name)))
 
 
-def test_a_trial_has_a_curve_of_each_metric(client: Client) -> None:
+def test_trial_has_a_curve_of_each_metric(client: Client) -> None:
     sweep_id = record(2, n_points=2_000)
     curve = client.get(f"/api/sweeps/{sweep_id}/trials/1").data["curves"]["loss"]
     points = [point for point in _points(sweep_id, 1) if point.name == "loss"]
@@ -142,7 +140,7 @@ def test_a_trial_has_a_curve_of_each_metric(client: Client) -> None:
     assert curve["by"] == "step" and curve["x"][-1] == points[-1].step
 
 
-def test_integers_that_a_browser_would_round_are_told_as_text(client: Client) -> None:
+def test_large_integers_are_text(client: Client) -> None:
     big = 2**60 + 1
     sweep_id = record(1, config={**CONFIG, "parameters": {"seed": {"values": [big]}}})
     assert rows_of(client.get(f"/api/sweeps/{sweep_id}").data)[0]["params.seed"] == str(big)
@@ -179,13 +177,13 @@ def test_secrets_are_masked(client: Client, monkeypatch: pytest.MonkeyPatch) -> 
         ("/api/draft?t={id}/99999999999999999999", 404),
     ],
 )
-def test_what_is_not_there_or_makes_no_sense_is_said_so(client: Client, path: str, status: int) -> None:
+def test_unknown_or_invalid_requests_get_errors(client: Client, path: str, status: int) -> None:
     answer = client.get(path.format(id=record(2)))
     assert answer.status == status
     assert "Traceback" not in answer.text
 
 
-def test_a_log_is_read_page_by_page_with_its_secrets_masked(client: Client) -> None:
+def test_log_pages_have_masked_secrets(client: Client) -> None:
     sweep_id = record(1)
     log = Workspace().jobs_dir / f"smsweep-{sweep_id}-0-0"
     log.mkdir(parents=True)
@@ -200,13 +198,13 @@ def test_a_log_is_read_page_by_page_with_its_secrets_masked(client: Client) -> N
     assert second["lines"] == ["three"] and not second["is_new"]
 
 
-def test_a_log_of_another_machine_is_said_to_lie_there(client: Client) -> None:
+def test_log_of_another_machine_is_explained(client: Client) -> None:
     sweep_id = record(1)
     page = client.get(f"/api/sweeps/{sweep_id}/trials/0/log").data
     assert (page["lines"], page["note"]) == ([], "it lies on a")
 
 
-def test_a_function_s_trial_has_no_log_and_says_why(client: Client) -> None:
+def test_function_trial_explains_why_it_has_no_log(client: Client) -> None:
     sweep_id = create.sweep({**CONFIG, "run_cap": 1})
     run_agent.agent(sweep_id, lambda: None)
     page = client.get(f"/api/sweeps/{sweep_id}/trials/0/log")
@@ -215,7 +213,7 @@ def test_a_function_s_trial_has_no_log_and_says_why(client: Client) -> None:
     assert "Python function" in page.data["note"]
 
 
-def test_a_store_in_postgresql_is_followed_as_well(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_postgresql_store_is_followed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with run_postgres() as server:
         monkeypatch.setenv("SMSWEEP_STORE", server.new_schema())
         with serving() as served:
