@@ -35,13 +35,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.oracle
 def test_every_page_is_in_the_navigation(site: Path) -> None:
     home = (site / "index.html").read_text(encoding="utf-8")
-    pages = {page.stem for page in (ROOT / "docs").glob("*.md")} | {"tutorial", "python"}
+    pages = {page.stem for page in (ROOT / "docs").glob("*.md")} | {"python", "schema"}
     assert {page for page in pages if f'href="{page}/"' not in home} == set()
 
 
 @pytest.mark.oracle
 def test_a_block_that_is_a_file_has_its_name_over_it(site: Path) -> None:
-    assert 'class="filename">sweep.yaml<' in (site / "tutorial" / "index.html").read_text(encoding="utf-8")
+    assert 'class="filename">sweep.yaml<' in (site / "start-laptop" / "index.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.oracle

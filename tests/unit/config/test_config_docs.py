@@ -19,7 +19,7 @@ from tests.oracle.wandb_cases import MACROS
 from tests.unit.config.sweep_rules_documented import ENFORCED, MILDER, STRICTER
 
 DOCS = Path(__file__).parents[3] / "docs"
-REFERENCE = (DOCS / "config.md").read_text(encoding="utf-8")
+REFERENCE = "".join((DOCS / name).read_text(encoding="utf-8") for name in ("sweep-yaml.md", "job-yaml.md"))
 DIFFERENCES = (DOCS / "differences-from-wandb.md").read_text(encoding="utf-8")
 
 
@@ -44,7 +44,7 @@ def test_every_yaml_block_is_one_of_the_two() -> None:
 
 @pytest.mark.parametrize("text", blocks("python"))
 def test_the_python_shown_runs(text: str) -> None:
-    exec(compile(text, "config.md", "exec"), {})
+    exec(compile(text, "sweep-yaml.md", "exec"), {})
 
 
 @pytest.mark.parametrize(
