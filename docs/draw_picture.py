@@ -1,4 +1,4 @@
-"""Draw picture.svg from a real run: the sweep of the laptop tutorial as processes, with the loss of each trial by epoch.
+"""Draw picture.svg from a real run of the laptop tutorial, as processes, with the loss of each trial by epoch.
 
     python docs/draw_picture.py
 
