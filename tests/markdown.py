@@ -1,4 +1,4 @@
-"""Parse the code blocks, headings and links of the documentation pages."""
+"""Just enough Markdown to test what our pages say: code blocks, headings, links."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Block:
     """A fenced block of code."""
 
     page: Path
-    line: int  # line of the opening fence
-    section: str  # the level-2 heading above the block, or ""
-    language: str  # "" without a language
-    title: str  # the text after the language: a file name or a mark
+    line: int  # of its first fence
+    section: str  # the nearest heading of the second level above it; "" above the first
+    language: str  # "" where the fence names none
+    title: str  # what follows the language: the name of the file it is, or a mark
     text: str
 
     @property
@@ -39,7 +39,7 @@ class Block:
 def blocks(page: Path) -> list[Block]:
     found: list[Block] = []
     section = ""
-    opening: tuple[int, str, str] | None = None  # line, language, title of the open block
+    opening: tuple[int, str, str] | None = None  # line, language, title of the block we are in
     lines: list[str] = []
     for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1):
         fence = FENCE.match(line)
@@ -55,7 +55,7 @@ def blocks(page: Path) -> list[Block]:
             opening = None
         else:
             lines.append(line)
-    assert opening is None, f"{page}: a block is not closed"
+    assert opening is None, f"{page}: a block never ends"
     return found
 
 
@@ -69,7 +69,7 @@ def prose(page: Path) -> list[tuple[int, str]]:
 
 
 def anchors(page: Path) -> set[str]:
-    """Return the anchors of a page, built from the headings as on GitHub."""
+    """Return what a link may name after `#`, made from the headings as GitHub makes it."""
     seen: Counter[str] = Counter()
     found = set()
     for _, line in prose(page):
@@ -87,7 +87,7 @@ def links(page: Path) -> Iterator[tuple[int, str]]:
 
 
 def commands(page: Path) -> Iterator[tuple[int, str]]:
-    """Yield the line and text of every `smsweep ...` command in a block or in the text."""
+    """Yield every `smsweep ...` that a page shows, in a block or in the text."""
     for block in blocks(page):
         for offset, line in enumerate(block.text.splitlines(), 1):
             if block.language == "bash" or line.startswith("$ "):

@@ -30,7 +30,7 @@ MARKS = {
     "sweep": "a complete sweep.yaml, parsed below",
     "job": "a complete job.yaml, parsed below",
 }
-LANGUAGES = ("bash", "console", "python", "yaml", "text", "json", "gitignore", "csv", "diff", "")
+LANGUAGES = ("bash", "console", "python", "yaml", "toml", "text", "json", "gitignore", "csv", "diff", "")
 # Its commands exist only after its changes are applied: tests/acceptance/test_extending.py applies them.
 EXTENDING = ROOT / "docs" / "extending.md"
 BLOCKS = [block for page in PAGES for block in blocks(page)]

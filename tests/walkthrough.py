@@ -1,9 +1,9 @@
-"""Run the blocks of a page: write its files, run its commands, and compare their output.
+"""Does what a page shows: writes its files, runs its commands, compares what they print.
 
-A block with a file name after its language is written as that file. A bash or python block runs, unless it
-has a mark (see tests/test_docs.py). A text block is the output of the block before it: `...` matches any
-text, and a line `...` any lines. Sweeps have the ids abcd1234, efgh5678, ijkl9012 in the order of their
-creation. Times and blanks can differ.
+A block with a file's name after its language is that file. A bash or python block is run; with any other word
+there, it is passed over (tests/test_docs.py says why). A text block is what the one before it prints: `...` stands
+for anything, a line of it for any lines; sweeps are called abcd1234, efgh5678, ijkl9012 in the order they were
+made; times and blanks may differ.
 """
 
 from __future__ import annotations
@@ -31,11 +31,7 @@ MARK = "@@@ block"
 
 
 def walk(shown: Sequence[Block], folder: Path) -> None:
-    """Run the blocks in one shell in the folder.
-
-    Raises:
-        AssertionError: A command failed, or its output differs from the page.
-    """
+    """Do all that the blocks show, in one shell in the folder. Raises AssertionError at what is not so."""
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script(shown)],
         cwd=folder,
@@ -49,17 +45,17 @@ def walk(shown: Sequence[Block], folder: Path) -> None:
     printed = {
         int(number): text for number, text in re.findall(rf"{MARK} (\d+)\n(.*?)(?={MARK}|\Z)", done.stdout, re.S)
     }
-    assert done.returncode == 0, f"{shown[len(printed) - 1].place} exited with {done.returncode}:\n{done.stdout}"
+    assert done.returncode == 0, f"{shown[len(printed) - 1].place} ended with {done.returncode}:\n{done.stdout}"
     ids = sweep_ids(folder)
     for index, block in enumerate(shown):
         if block.language == "text":
-            actual = plain(printed[index - 1], ids)
-            assert re.fullmatch(pattern(block.text), actual), f"{block.place}: the output differs:\n{actual}"
+            said = plain(printed[index - 1], ids)
+            assert re.fullmatch(pattern(block.text), said), f"{block.place} is in truth:\n{said}"
 
 
 def script(shown: Sequence[Block]) -> str:
-    """Return a shell script that runs all blocks and prints the index of each block before its output."""
-    parts = ["trap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT"]  # end background processes
+    """Return one shell script that does it all and says before each block which it is."""
+    parts = ["trap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT"]  # what a block leaves in the background
     for index, block in enumerate(shown):
         parts.append(f"echo '{MARK} {index}'")
         if block.is_file:
@@ -72,7 +68,7 @@ def script(shown: Sequence[Block]) -> str:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Return the environment of a new user: smsweep on PATH, an empty home, no settings."""
+    """Return a person's environment: smsweep on PATH, a home of its own, no settings."""
     kept = {
         name: value for name, value in os.environ.items() if not name.startswith(("SMSWEEP_", "WANDB_", "PYTHON"))
     }
@@ -82,7 +78,7 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def sweep_ids(folder: Path) -> list[str]:
-    """Return the ids of the sweeps in the folder, oldest first."""
+    """Return the sweeps made in the folder, oldest first."""
     file = folder / ".smsweep" / "store.db"
     if not file.exists():
         return []

@@ -1,4 +1,4 @@
-"""Check that the examples of the pages on sweep.yaml and job.yaml are valid, and that every key is described."""
+"""What the documentation of the config files shows works, and what it lists is there."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ def blocks(kind: str) -> list[str]:
 
 
 @pytest.mark.parametrize("text", blocks("yaml sweep"))
-def test_sweep_example_is_valid_without_warnings(text: str) -> None:
+def test_every_sweep_shown_is_read_without_a_warning(text: str) -> None:
     assert parse_sweep(text).warnings == ()
 
 
 @pytest.mark.parametrize("text", blocks("yaml job"))
-def test_job_example_is_valid_without_warnings(text: str, tmp_path: Path) -> None:
+def test_every_job_shown_is_read_without_a_warning(text: str, tmp_path: Path) -> None:
     (tmp_path / "data" / "train").mkdir(parents=True)
     assert parse_job(text, folder=tmp_path).warnings == ()
 
 
-def test_every_yaml_block_is_a_sweep_or_a_job() -> None:
+def test_every_yaml_block_is_one_of_the_two() -> None:
     assert len(re.findall(r"^```yaml", REFERENCE, re.MULTILINE)) == len(blocks("yaml sweep") + blocks("yaml job"))
 
 
 @pytest.mark.parametrize("text", blocks("python"))
-def test_python_example_runs(text: str) -> None:
-    exec(compile(text, "sweep-yaml.md", "exec"), {})
+def test_the_python_shown_runs(text: str) -> None:
+    exec(compile(text, "config.md", "exec"), {})
 
 
 @pytest.mark.parametrize(
@@ -58,10 +58,10 @@ def test_python_example_runs(text: str) -> None:
         *MACROS,
     ],
 )
-def test_every_key_is_described(word: str) -> None:
+def test_every_key_has_its_place_in_the_reference(word: str) -> None:
     assert f"`{word}" in REFERENCE
 
 
-def test_listed_rules_are_tested_rules() -> None:
+def test_the_rules_listed_are_the_rules_tested() -> None:
     listed = re.findall(r"^\| `([a-z-]+)` \|", DIFFERENCES, re.MULTILINE)
     assert listed == [rule.id for rule in (*STRICTER, *ENFORCED, *MILDER)]
