@@ -1,8 +1,8 @@
-"""Draws picture.svg of a real run: the README's sweep as processes, each trial's loss by epoch.
+"""Draw picture.svg from a real run of the laptop tutorial, as processes, with the loss of each trial by epoch.
 
     python docs/draw_picture.py
 
-A test draws it again from a run of its own and compares; the trials' values follow from their params.
+A test draws the picture again from its own run and compares. The values of a trial depend on its params only.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ def draw(yaml: str, curves: Sequence[tuple[str, Sequence[float]]], best: int) ->
 
 
 def run(folder: Path) -> str:
-    """Run the README's sweep in an empty folder, which is the working directory, and return its picture."""
-    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    """Run the tutorial's sweep in the working directory, which must be empty, and return its picture."""
+    page = (ROOT / "docs/start-laptop.md").read_text(encoding="utf-8")
     yaml = _file(page, "sweep.yaml")
     (folder / "train.py").write_text(_file(page, "train.py"), encoding="utf-8")
     (folder / "sweep.yaml").write_text(yaml, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""How the site shows these pages, which are written to be read where they lie as well.
+"""Adapt the pages for the documentation site. The pages also work in the repository, without the site.
 
 A hook of MkDocs: https://www.mkdocs.org/user-guide/configuration/#hooks
 """
@@ -18,7 +18,7 @@ from smsweep.config_files.json_schema import sweep_schema
 
 ROOT = Path(__file__).parents[1]
 REPOSITORY = "https://github.com/smsweep/smsweep/blob/main/"
-FENCE = re.compile(r"^```(\w+) +(\S.*)$", re.M)  # a second word: a file's name, or how a test treats the block
+FENCE = re.compile(r"^```(\w+) +(\S.*)$", re.M)  # the second word is a file name or a mark for the tests
 LINK = re.compile(r"\]\((?!https?:|#)([^)\s]+)\)")
 KINDS = {
     "string": "text",
@@ -27,24 +27,21 @@ KINDS = {
     "boolean": "`true` or `false`",
     "object": "a mapping",
 }
-TOUR = "## A tour in five minutes"
 
 
 def on_files(files: Any, *, config: Any) -> None:
-    """Add the pages that are made of something else: the README's two halves, and the docstrings."""
-    top, _, tour = (ROOT / "README.md").read_text(encoding="utf-8").partition(TOUR)
-    made = {
-        "index.md": _from_root(top),
-        "tutorial.md": _from_root(f"# Tutorial\n{tour}"),
+    """Add the generated pages: the home page from the README, the Python API and the keys of the files."""
+    generated = {
+        "index.md": _from_root((ROOT / "README.md").read_text(encoding="utf-8")),
         "python.md": _python(),
         "schema.md": _schema(),
     }
-    for name, text in made.items():
+    for name, text in generated.items():
         files.append(File.generated(config, name, content=text))
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Turn what only a repository has into what a site has: files' names over their text, links to files."""
+    """Convert block titles and links to repository files into the form that the site needs."""
     markdown = FENCE.sub(_fence, markdown)
     return LINK.sub(
         lambda link: f"]({REPOSITORY}{link[1][3:]})" if link[1].startswith("../") else link[0], markdown
@@ -52,37 +49,37 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 
 def _from_root(text: str) -> str:
-    """Return a text of the repository's top folder as if it were written in this one."""
+    """Return a text from the top folder of the repository with its links relative to `docs`."""
 
-    def moved(link: re.Match[str]) -> str:
+    def relative_to_docs(link: re.Match[str]) -> str:
         target = link[1]
         return f"]({target.removeprefix('docs/')})" if target.startswith("docs/") else f"](../{target})"
 
-    return LINK.sub(moved, text)
+    return LINK.sub(relative_to_docs, text)
 
 
 def _python() -> str:
     sections = [f"::: {smsweep._MODULES[name]}.{name}" for name in smsweep.__all__]
-    return "# Python\n\n" + "\n\n".join(["What `import smsweep` offers.", *sections])
+    return "# Python API\n\n" + "\n\n".join(["The public names of `import smsweep`.", *sections])
 
 
 def _schema() -> str:
-    """Return the keys of both files as the models that read them have them."""
+    """Return tables of all keys of both files, generated from the models that read them."""
     parts = [
-        "# Schema",
-        "Every key, made from the models that read the files. [Configuration](config.md) explains them.",
+        "# All keys",
+        "Every key of both files. [sweep.yaml](sweep-yaml.md) and [job.yaml](job-yaml.md) explain them.",
     ]
     for file, schema in (("sweep.yaml", sweep_schema()), ("job.yaml", JobSection.model_json_schema())):
         rows = [
             f"| `{key}` | {_kind(field)} | {field.get('description', '')} |"
             for key, field in schema["properties"].items()
         ]
-        parts.append(f"## {file}\n\n| key | takes | is |\n|---|---|---|\n" + "\n".join(rows))
+        parts.append(f"## {file}\n\n| key | type | description |\n|---|---|---|\n" + "\n".join(rows))
     return "\n\n".join(parts) + "\n"
 
 
 def _kind(field: Mapping[str, Any]) -> str:
-    """Say in words what a JSON schema lets through; null is left out, as the key may be."""
+    """Describe the type that a JSON schema accepts, without null."""
     if "anyOf" in field:
         return " or ".join(_kind(each) for each in field["anyOf"] if each.get("type") != "null")
     if "enum" in field or "const" in field:

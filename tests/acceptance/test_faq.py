@@ -1,4 +1,4 @@
-"""Every answer of docs/faq.md does what it says."""
+"""Run every answer of docs/faq.md."""
 
 from __future__ import annotations
 
@@ -16,5 +16,5 @@ ANSWERS = {
 
 
 @pytest.mark.parametrize("shown", [pytest.param(shown, id=question) for question, shown in ANSWERS.items()])
-def test_an_answer_does_what_it_shows(shown: list[Block], tmp_path: Path) -> None:
+def test_answer_works_as_shown(shown: list[Block], tmp_path: Path) -> None:
     walk(shown, tmp_path)

@@ -20,7 +20,7 @@ from tests.oracle.wandb_cases import MACROS
 from tests.unit.config.sweep_rules_documented import ENFORCED, MILDER, STRICTER
 
 DOCS = Path(__file__).parents[3] / "docs"
-REFERENCE = (DOCS / "config.md").read_text(encoding="utf-8")
+REFERENCE = "".join((DOCS / name).read_text(encoding="utf-8") for name in ("sweep-yaml.md", "job-yaml.md"))
 DIFFERENCES = (DOCS / "differences-from-wandb.md").read_text(encoding="utf-8")
 
 RULE_OPTIONS = [spec.model for spec in RULES.builtin.values() if spec.model is not None]
