@@ -103,7 +103,7 @@ class Bench:
         member.size = len(SCRIPT)
         with tarfile.open(self._assets / "source.tar.gz", "w:gz") as tar:
             tar.addfile(member, io.BytesIO(SCRIPT.encode()))
-        self.backend = DockerBackend(folder / "jobs", folder, dict(os.environ), time.time)
+        self.backend = DockerBackend(folder / "jobs", dict(os.environ), time.time)
 
     def compare_one(self, rounds: int, sagemaker: str) -> None:
         """One trial at a time, the peers turn about; the first of each warms up and does not count."""

@@ -103,7 +103,7 @@ def sweep_through(
     sweep = store.create_sweep(Sweep(id="abcd1234", config=parsed.config, job=template, sweep_yaml=parsed.text))
     strategy = make_strategy(sweep.config, sweep.seed, 1)
     with mock.patch.object(backend_module, "Aws", lambda environ: account):
-        backend = backend_module.SageMakerBackend(folder, folder, {}, clock.time, clock.monotonic)
+        backend = backend_module.SageMakerBackend({}, clock.time, clock.monotonic)
     agent = Agent(
         store,
         backend,

@@ -48,7 +48,7 @@ class Jobs:
         self._runtime.write_bytes(runtime_zip())
         self.backend = self.another()
 
-    def another(self, clock: Callable[[], float] = time.time, **environ: str) -> Backend:
+    def another(self, clock: Callable[[], float] = time.time, /, **environ: str) -> Backend:
         """Open another client of the backend, as another process does. environ: additional variables."""
         context = BackendContext(
             jobs_dir=self.folder / "jobs",

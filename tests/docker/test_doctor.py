@@ -13,12 +13,15 @@ import pytest
 from docker import DockerClient
 
 from smsweep.backends.docker import doctor, engine
+from smsweep.core.job import JobTemplate
 from smsweep.services.doctor import examine
 from smsweep.services.workspace import Workspace
 from tests.desk import NOTHING, Desk
 from tests.docker.registry import FOREIGN_PROGRAM, Registry
 from tests.docker.users import SOCKET, as_user
 from tests.engine import IMAGE
+
+TEMPLATE = JobTemplate(request={"AlgorithmSpecification": {"TrainingImage": IMAGE}})
 
 
 @pytest.fixture
@@ -52,7 +55,7 @@ def test_an_engine_that_hangs_is_told_soon(tmp_path: Path, monkeypatch: pytest.M
     with socket.socket(socket.AF_UNIX) as hung:
         hung.bind(str(tmp_path / "docker.sock"))
         hung.listen()
-        (check,) = doctor.check_docker({"DOCKER_HOST": f"unix://{tmp_path}/docker.sock"})
+        (check,) = doctor.diagnose(JobTemplate(request={}), {"DOCKER_HOST": f"unix://{tmp_path}/docker.sock"})
     assert (check.is_ok, "timed out" in check.found) == (False, True)
 
 
@@ -136,7 +139,7 @@ def test_a_disk_that_is_nearly_full_is_told_with_its_cure(
     docker_engine: DockerClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(doctor, "LOW_DISK_BYTES", 1 << 60)
-    (found,) = [check for check in doctor.check_docker({}, IMAGE) if check.what == "disk of images and containers"]
+    (found,) = [check for check in doctor.diagnose(TEMPLATE, {}) if check.what == "disk of images and containers"]
     assert not found.is_ok
     assert found.cure == "`docker system prune` removes what nothing uses"
 

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from smsweep.config_files.job_models import InputSection, JobSection
 from smsweep.config_files.job_rules import ELSEWHERE
@@ -23,7 +24,7 @@ DOCS = Path(__file__).parents[3] / "docs"
 REFERENCE = "".join((DOCS / name).read_text(encoding="utf-8") for name in ("sweep-yaml.md", "job-yaml.md"))
 DIFFERENCES = (DOCS / "differences-from-wandb.md").read_text(encoding="utf-8")
 
-RULE_OPTIONS = [spec.model for spec in RULES.builtin.values() if spec.model is not None]
+RULE_OPTIONS: list[type[BaseModel]] = [spec.model for spec in RULES.builtin.values() if spec.model is not None]
 
 
 def blocks(kind: str) -> list[str]:

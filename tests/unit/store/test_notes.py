@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from smsweep.config_files.sweep_yaml import parse_sweep
+from smsweep.core.job import JobTemplate
 from smsweep.core.sweep import Sweep
 from smsweep.core.trial import Trial
 from smsweep.store import notes
@@ -23,7 +24,9 @@ KINDS: dict[str, Note[Any]] = {name: each for name, each in vars(notes).items() 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    opened = open_store(f"sqlite:///{tmp_path}/store.db", environ={}, parse=lambda text: CONFIG.config)
+    opened = open_store(
+        f"sqlite:///{tmp_path}/store.db", environ={}, parse=lambda *_: (CONFIG.config, JobTemplate(request={}))
+    )
     opened.create_sweep(Sweep(id=SWEEP, config=CONFIG.config, sweep_yaml=CONFIG.text))
     yield opened
     opened.close()
