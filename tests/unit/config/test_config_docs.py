@@ -25,6 +25,7 @@ REFERENCE = "".join((DOCS / name).read_text(encoding="utf-8") for name in ("swee
 DIFFERENCES = (DOCS / "differences-from-wandb.md").read_text(encoding="utf-8")
 
 RULE_OPTIONS: list[type[BaseModel]] = [spec.model for spec in RULES.builtin.values() if spec.model is not None]
+SECTIONS: list[type[BaseModel]] = [SweepSection, MetricSection, *RULE_OPTIONS]
 
 
 def blocks(kind: str) -> list[str]:
@@ -54,7 +55,7 @@ def test_documented_python_runs(text: str) -> None:
 @pytest.mark.parametrize(
     "word",
     [
-        *(key for section in (SweepSection, MetricSection, *RULE_OPTIONS) for key in keys_of(section)),
+        *(key for section in SECTIONS for key in keys_of(section)),
         *(key for section in (JobSection, InputSection) for key in keys_of(section)),
         *DISTRIBUTIONS,
         *IGNORED,

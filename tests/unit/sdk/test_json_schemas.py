@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
-from typer.main import get_command
 
-from smsweep.cli.main import app
+from smsweep.cli.lazy_group import COMMANDS, load_command
 from smsweep.services.views.json_schemas import DOCUMENTS, SCHEMA_FILE, json_schemas, schema_text
 from tests.json_documents import check
 from tests.markdown import ROOT
@@ -21,17 +20,9 @@ def test_shipped_file_is_up_to_date() -> None:
     assert SCHEMA_FILE.read_text(encoding="utf-8") == schema_text()
 
 
-def commands(command: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """Yield the commands of a group with their names, those of nested groups included."""
-    for name in getattr(command, "commands", ()):
-        yield from commands(command.get_command(None, name), f"{path} {name}")
-    if not hasattr(command, "commands"):
-        yield path, command
-
-
 def test_each_command_with_json_output_has_a_type() -> None:
-    every = commands(get_command(app), "smsweep")
-    with_json = {name for name, found in every if any("--json" in parameter.opts for parameter in found.params)}
+    loaded = {f"smsweep {name}": load_command(name) for name in COMMANDS}
+    with_json = {name for name, found in loaded.items() if any("--json" in each.opts for each in found.params)}
     assert len(with_json) > 20
     for name in with_json:
         assert any(known == name or known.startswith((f"{name} ", f"{name},")) for known in DOCUMENTS), name

@@ -60,7 +60,7 @@ def test_number_of_bands_is_limited() -> None:
     ("rule", "message"),
     [
         ({"max_iter": 2, "s": 3}, "max_iter 2 is less than eta 3"),
-        ({"max_iter": 9}, "needs s beside it"),
+        ({"max_iter": 9}, "needs s, the number of checks"),
         ({}, "needs min_iter, or max_iter and s"),
         ({"min_iter": 10**16}, "leave no band"),
         ({"min_iter": 1, "eta": 1.0}, "a number above 1"),
