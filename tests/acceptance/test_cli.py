@@ -173,7 +173,7 @@ def test_failed_trials_run_again_and_finished_ones_do_not(folder: Folder) -> Non
     assert folder.states(sweep_id) == ["finished", "failed", "finished"]
     folder.unmark("bad-2")
     assert folder.call("retry", sweep_id, "--failed").stdout.strip() == f"{sweep_id}/1"
-    assert f"to go on: smsweep sweep --resume {sweep_id}" in folder.call("agent", sweep_id).stderr
+    assert f"continue with: smsweep sweep --resume {sweep_id}" in folder.call("agent", sweep_id).stderr
     folder.call("sweep", "--resume", sweep_id)
     folder.call("agent", sweep_id)
     assert folder.states(sweep_id) == ["finished"] * 3

@@ -195,7 +195,7 @@ def test_a_local_estimator_names_no_machine_and_reads_folders(answers: dict[str,
 
 
 def test_a_role_that_the_sdk_cannot_look_up_is_told(answers: dict[str, Any]) -> None:
-    assert "it need not where the role is an ARN" in answers["role by name"]["error"]
+    assert "use an ARN as the role" in answers["role by name"]["error"]
 
 
 @pytest.mark.parametrize("name", REFUSED)

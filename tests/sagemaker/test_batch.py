@@ -100,7 +100,7 @@ def test_rejected_job_fails_with_the_message_of_sagemaker(account: Account, queu
     (job,) = listed(account, queue)
     assert job["status"] == "FAILED"
     assert "roleArn" in job["statusReason"]
-    with pytest.raises(ClientError, match="client token"):
+    with pytest.raises(ClientError, match="clientToken"):
         client.submit_service_job(**submission(JobQueue(name=queue), request))
 
 
