@@ -11,14 +11,14 @@ quickstart: $(VENV)/.example  ## set up everything and run the digits sweep to i
 	$(BIN)/smsweep run examples/digits/sweep.yaml --parallel 2
 
 test: $(VENV)/.dev  ## set up everything and pass the tests
-	$(BIN)/python -m tests.services
-	$(BIN)/python -m tests.lanes $(ARGS)
+	$(BIN)/python -m tools.services
+	$(BIN)/python -m tools.lanes $(ARGS)
 
 test-fast: $(VENV)/.dev  ## pure code and the house, under a minute: needs no services and no network
 	$(BIN)/python -m pytest -n auto --dist loadgroup -m fast --hypothesis-profile=fast tests/unit tests/test_*.py $(ARGS)
 
 test-pythons: $(VENV)/.dev  ## the fast tests on every other Python that is here
-	$(BIN)/python -m tests.interpreters $(ARGS)
+	$(BIN)/python -m tools.interpreters $(ARGS)
 
 check: $(VENV)/.dev  ## format, lint, types
 	$(BIN)/ruff format --check .
@@ -29,16 +29,16 @@ bench: $(VENV)/.dev  ## every benchmark in short, and one table beside the peers
 	$(BIN)/python -m benchmarks.brief $(ARGS)
 
 docs: $(VENV)/.dev  ## the site, at http://127.0.0.1:8000
-	$(BIN)/python -m tests.oracles docs mkdocs serve
+	$(BIN)/python -m tools.environments docs mkdocs serve
 
 audit: $(VENV)/.dev  ## hashes, licences and known vulnerabilities of dependencies; unsafe calls
-	$(BIN)/python -m tests.audit
+	$(BIN)/python -m tools.audit
 
 dist: $(VENV)/.dev  ## wheel, source archive and SBOM of the last commit, built twice and compared
-	$(BIN)/python -m tests.dist $(ARGS)
+	$(BIN)/python -m tools.dist $(ARGS)
 
 lock: $(VENV)/.dev  ## renew all pinned packages, and the digests of base images
-	$(BIN)/python -m tests.lock
+	$(BIN)/python -m tools.lock
 
 clean:
 	rm -rf $(VENV) .venvs .smsweep

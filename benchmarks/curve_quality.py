@@ -25,13 +25,13 @@ from smsweep.core.sweep import EarlyTerminate
 from smsweep.core.trial import History, MetricStats, Params, Trial, TrialState
 from smsweep.search.registry import make_strategy
 from smsweep.stopping.registry import RULES, make_rule
-from tests.oracles import oracle
+from tools.environments import oracle
 
 WORKERS = 8
 WHOLE = 52  # trainings whose epochs may be spent
 MOST = 400  # trials, should a rule stop nearly all of them at once
 OURS = ("bayes+none", "bayes+forecast", "bayes+hyperband", "bayes+asha", "random+none", "random+forecast")
-PEERS = {  # engine -> environment of tests/oracles.py, script, method
+PEERS = {  # engine -> environment of tools/environments.py, script, method
     "W&B random+hyperband": ("sweeps", "wandb_hyperband.py", "random"),
     "W&B bayes+hyperband": ("sweeps", "wandb_hyperband.py", "bayes"),
     "Optuna random+halving": ("optuna", "optuna_halving.py", "random"),

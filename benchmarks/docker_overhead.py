@@ -33,7 +33,7 @@ from docker import DockerClient
 from benchmarks.ratios import leave
 from smsweep.backends.docker.backend import DockerBackend
 from smsweep.source.runtime_zip import runtime_zip
-from tests.toolkit import ensure_toolkit_image
+from tests.support.training_toolkit import ensure_toolkit_image
 
 IMAGE = "smsweep-benchmark"
 TOOLKIT_IMAGE = "smsweep-benchmark-toolkit"

@@ -40,7 +40,7 @@ from uvicorn.middleware.wsgi import WSGIMiddleware  # type: ignore[attr-defined]
 from benchmarks.ratios import leave
 from smsweep.api.run import run
 from smsweep.services import emulator
-from tests.oracles import ROOT, oracle
+from tools.environments import ROOT, oracle
 
 CLIENT = Path(__file__).with_name("launch_clients.py")
 N_FILES, SOURCE_BYTES = 42, 1_000_000

@@ -16,8 +16,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.crew import Crew
-from tests.postgres import run_postgres
+from tests.support.agent_processes import Crew
+from tests.support.postgres import run_postgres
 
 
 def main() -> None:

@@ -26,11 +26,11 @@ from benchmarks.ratios import leave
 from benchmarks.search_tasks import NAMES, Task
 from smsweep.core.trial import History, MetricStats, Params, Trial, TrialState
 from smsweep.search.registry import make_strategy
-from tests.oracles import oracle
+from tools.environments import oracle
 
 TRIALS = 100
 MARKS = (25, 50, 100)
-PEERS = {  # engine -> the environment of tests/oracles.py that it needs, and its script
+PEERS = {  # engine -> the environment of tools/environments.py that it needs, and its script
     "wandb": ("sweeps", "wandb_bayes.py"),
     "optuna": ("optuna", "optuna_tpe.py"),
 }

@@ -12,7 +12,7 @@ import pytest
 from docker import DockerClient
 from hypothesis import settings
 
-from tests.engine import NoEngine, connect_ready
+from tools.docker_engine import NoEngine, connect_ready
 
 HERE = Path(__file__).parent
 settings.register_profile("fast", max_examples=25)  # for `make test-fast`; CI runs 100
@@ -65,6 +65,6 @@ def docker_engine() -> Iterator[DockerClient]:
     except NoEngine as err:
         if os.environ.get("CI"):
             pytest.fail(str(err))
-        pytest.skip(f"{err}; start one with `python -m tests.engine`")
+        pytest.skip(f"{err}; start one with `python -m tools.docker_engine`")
     yield client
     client.close()

@@ -13,8 +13,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.lock import EDITABLE
-from tests.pins import BASE, FILES, read
+from tools.lock import EDITABLE
+from tools.pins import BASE, FILES, read
 
 ROOT = Path(__file__).parent.parent
 PYPROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")

@@ -17,7 +17,7 @@ from smsweep.cli.lazy_group import GROUPS, load_command
 from smsweep.config_files.job_yaml import parse_job
 from smsweep.config_files.sweep_yaml import parse_sweep
 from smsweep.config_files.yaml_reader import read_yaml
-from tests.markdown import PAGES, ROOT, Block, anchors, blocks, commands, links
+from tests.support.markdown import PAGES, ROOT, Block, anchors, blocks, commands, links
 
 # Marks that can follow a block's language. A block with a mark is not run with the other blocks of its page.
 MARKS = {

@@ -13,11 +13,11 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests import dist
-from tests.interpreters import find_python, supported
-from tests.markdown import ROOT
-from tests.oracles import oracle
-from tests.pins import BASE, read
+from tests.support.markdown import ROOT
+from tools import dist
+from tools.environments import oracle
+from tools.interpreters import find_python, supported
+from tools.pins import BASE, read
 
 PARTS = ("smsweep", "pyproject.toml", "README.md", "LICENSE")
 TRAIN = "import smsweep\nwith smsweep.init() as run:\n    run.log({'loss': run.config.x})\n"

@@ -11,8 +11,8 @@ import pytest
 
 from smsweep.config_files.job_models import JobSection
 from smsweep.config_files.sweep_models import SweepSection
-from tests.markdown import ROOT
-from tests.oracles import oracle
+from tests.support.markdown import ROOT
+from tools.environments import oracle
 
 FETCHED = re.compile(r"<(?:script|link|img|iframe)[^>]+(?:src|href)=\"?(https?:[^\" >]+)")
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests import audit, pins
-from tests.engine import PULLED
-from tests.lock import wanted
-from tests.markdown import ROOT
-from tests.oracles import ENVIRONMENTS, IN_CONTAINERS, oracle
+from tests.support.markdown import ROOT
+from tools import audit, pins
+from tools.docker_engine import PULLED
+from tools.environments import ENVIRONMENTS, IN_CONTAINERS, oracle
+from tools.lock import wanted
 
 PIN = re.compile(r"[a-z0-9-]+==[^ ,;*]+( ; .+)?")
 HASH = re.compile(r"sha256:[0-9a-f]{64}")
@@ -99,7 +99,7 @@ INSTALLS = re.compile(
 PINNED = re.compile(r"--require-hashes|--no-index")
 SCRIPTS = ("Makefile", ".ci/run", "container/*", "examples/*/*.sh", ".github/workflows/*.yml")
 OTHERS = {  # calls that are no installation of Python packages by the project
-    "tests/apt.py": "Debian's packages, which are signed",
+    "tools/apt.py": "Debian's packages, which are signed",
     "smsweep/runtime/job/requirements.py": "a user's requirements, as the user states them",
     "smsweep/backends/docker/pip_config.py": "sections of pip's configuration",
     "tests/docker/test_takeover.py": "parts of a message",

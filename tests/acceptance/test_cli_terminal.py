@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from smsweep.cli.text import clean
-from tests.recorded import CONFIG, record
+from tests.support.recorded_requests import CONFIG, record
 
 SMSWEEP = [sys.executable, "-m", "smsweep.cli.main"]
 HOSTILE = "\x1b]0;owned\x07\x1b[2J[red]x[/nope]"

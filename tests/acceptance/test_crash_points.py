@@ -24,9 +24,9 @@ from smsweep.remote.s3_store import remote_sweeps
 from smsweep.services.agents import detach, run_agent
 from smsweep.services.sweeps import create
 from smsweep.services.workspace import Workspace
-from tests.dying import CRASH_POINTS, CrashPoint, die
-from tests.engine import IMAGE
 from tests.sagemaker.conftest import FAST, ROLE
+from tests.support.kill_points import CRASH_POINTS, CrashPoint, die
+from tools.docker_engine import IMAGE
 
 CLASSES = {"process": ProcessBackend, "sagemaker": SageMakerBackend, "docker": DockerBackend}
 TRAIN = """

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.desk import Desk, grid
-from tests.postgres import run_postgres
+from tests.support.desk import Desk, grid
+from tests.support.postgres import run_postgres
 
 TRAIN = """
 import os, time, smsweep

@@ -17,9 +17,9 @@ from smsweep.backends.base import Backend
 from smsweep.core.job import JobStatus
 from smsweep.core.trial import Trial, TrialState
 from smsweep.services.workspace import Workspace
-from tests.desk import Desk, alone_in, grid
-from tests.engine import IMAGE
-from tests.jobs import Jobs
+from tests.support.desk import Desk, alone_in, grid
+from tests.support.jobs import Jobs
+from tools.docker_engine import IMAGE
 
 SHORT = """
 import smsweep, time

@@ -8,8 +8,8 @@ import sys
 import sysconfig
 from pathlib import Path
 
-from tests.markdown import ROOT, Block, blocks
-from tests.walkthrough import walk
+from tests.support.markdown import ROOT, Block, blocks
+from tests.support.walkthrough import walk
 
 PAGE = ROOT / "docs" / "extending.md"
 # Use the installed build backend, which is pinned, and no network. pip turns build isolation off with "false".

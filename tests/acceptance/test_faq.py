@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.markdown import ROOT, Block, blocks
-from tests.walkthrough import walk
+from tests.support.markdown import ROOT, Block, blocks
+from tests.support.walkthrough import walk
 
 ANSWERS = {
     question: list(group) for question, group in groupby(blocks(ROOT / "docs/faq.md"), lambda block: block.section)

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from smsweep.core.trial import TrialState
-from tests.desk import SMSWEEP, TIMEOUT_S, Desk, grid
-from tests.fakes.agent_kit import Kit, logged
-from tests.fakes.scripted_backend import Plot, ScriptedBackend
+from tests.support.agent_kit import Kit, logged
+from tests.support.desk import SMSWEEP, TIMEOUT_S, Desk, grid
+from tests.support.scripted_backend import Plot, ScriptedBackend
 
 CANARY = "4f1c9d2e7ab8530c6f1e9d2b7ac85430d6f1c9e2"  # what a W&B key looks like
 WAITING = """

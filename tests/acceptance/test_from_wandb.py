@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests import walkthrough
-from tests.markdown import ROOT, blocks
-from tests.oracles import oracle
+from tests.support import walkthrough
+from tests.support.markdown import ROOT, blocks
+from tools.environments import oracle
 
 PAGE = ROOT / "docs" / "from-wandb.md"
 TEXT = PAGE.read_text(encoding="utf-8")

@@ -18,8 +18,8 @@ from smsweep.engine.agent import Agent
 from smsweep.engine.shutdown import Leaving
 from smsweep.errors import BackendUnavailable, CapacityError, SmsweepError, StoreConflict
 from smsweep.runtime.job.trial_document import Assignment
-from tests.fakes.agent_kit import Kit, logged
-from tests.fakes.scripted_backend import Plot, ScriptedBackend
+from tests.support.agent_kit import Kit, logged
+from tests.support.scripted_backend import Plot, ScriptedBackend
 
 N_CELLS = 5
 POINTS = 3

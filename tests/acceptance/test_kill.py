@@ -14,7 +14,7 @@ import pytest
 from smsweep.services.workspace import read_stored
 from smsweep.store.base import Store
 from smsweep.store.open import open_store
-from tests.desk import Desk, grid
+from tests.support.desk import Desk, grid
 
 # Leaves a line in `started` for each time it is run, then logs three points.
 TRAIN = """
@@ -51,7 +51,7 @@ def desk(tmp_path: Path) -> Desk:
 
 
 def dying(when: str, call: str, n: int) -> tuple[str, ...]:
-    return (sys.executable, "-m", "tests.dying", when, call, str(n))
+    return (sys.executable, "-m", "tests.support.kill_points", when, call, str(n))
 
 
 @contextmanager

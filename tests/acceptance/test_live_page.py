@@ -21,9 +21,9 @@ from smsweep.services.sweeps import control, create
 from smsweep.services.views import json_views
 from smsweep.services.workspace import Workspace
 from smsweep.web.server import Served, serving
-from tests.browser import PATIENCE_MS, Scheme, Visit, chromium, visit
-from tests.desk import alone_in
-from tests.recorded import CONFIG, record
+from tests.support.desk import alone_in
+from tests.support.recorded_requests import CONFIG, record
+from tools.browser import PATIENCE_MS, Scheme, Visit, chromium, visit
 
 HOSTILE = '</script><img src=x onerror="document.title=1"><b>%{x}</b>$\\alpha$'
 TRAIN = """

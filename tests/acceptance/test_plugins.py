@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.acceptance.test_extending import make_environment
-from tests.walkthrough import environment
+from tests.support.walkthrough import environment
 
 PYPROJECT = """\
 [build-system]

@@ -18,8 +18,8 @@ from smsweep.remote.queue import consumer
 from smsweep.remote.queue.invitation import Invitation
 from smsweep.services import emulator
 from smsweep.services.agents.queue import work_off
-from tests.account import client_of
-from tests.desk import Desk, grid
+from tests.support.account import client_of
+from tests.support.desk import Desk, grid
 
 # Says that it runs, then waits for the file that lets it go on.
 TRAIN = """

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from docker import DockerClient
 
-from tests.engine import IMAGE
-from tests.markdown import ROOT, blocks
-from tests.walkthrough import walk
+from tests.support.markdown import ROOT, blocks
+from tests.support.walkthrough import walk
+from tools.docker_engine import IMAGE
 
 README = blocks(ROOT / "README.md")
 EXAMPLE = [block for block in README if block.section == "Example"]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.test_kill import dying
-from tests.desk import Desk, grid
+from tests.support.desk import Desk, grid
 
 TRAIN = """
 import os, sys, smsweep

@@ -9,8 +9,8 @@ import pytest
 from playwright.sync_api import Browser
 
 from smsweep.services import report
-from tests.browser import Scheme, chromium, see_all_figures, visit
-from tests.recorded import record
+from tests.support.recorded_requests import record
+from tools.browser import Scheme, chromium, see_all_figures, visit
 
 MAX_BYTES = 15_000_000  # of 5,000 trials; 5 of them are the library
 

@@ -14,8 +14,8 @@ import pytest
 
 from smsweep.engine import agent
 from smsweep.store.base import Store
-from tests.crew import SWEEP, Crew, Process
-from tests.postgres import Postgres, run_postgres
+from tests.support.agent_processes import SWEEP, Crew, Process
+from tests.support.postgres import Postgres, run_postgres
 
 N_TRIALS = 8
 SCHEDULES = 10  # a test: a hundred in all on SQLite

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.markdown import ROOT, Block, blocks
+from tests.support.markdown import ROOT, Block, blocks
+from tests.support.walkthrough import walk
 from tests.unit.cli.conftest import Cli, cli, folder
-from tests.walkthrough import walk
 
 __all__ = ["cli", "folder"]  # fixtures
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.desk import Desk, grid
-from tests.slurm import Slurm, run_slurm
+from tests.support.desk import Desk, grid
+from tools.slurm import Slurm, run_slurm
 
 pytestmark = pytest.mark.slow
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.desk import TIMEOUT_S, Desk, grid
-from tests.postgres import Postgres, run_postgres
+from tests.support.desk import TIMEOUT_S, Desk, grid
+from tests.support.postgres import Postgres, run_postgres
 
 TRAIN = "import smsweep\nsmsweep.log({'loss': smsweep.init().config.x})"
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from tests.desk import SMSWEEP, Desk, grid
-from tests.markdown import ROOT
-from tests.postgres import run_postgres
+from tests.support.desk import SMSWEEP, Desk, grid
+from tests.support.markdown import ROOT
+from tests.support.postgres import run_postgres
 
 TRAIN = """
 import argparse, smsweep, time

@@ -10,9 +10,9 @@ import pytest
 
 from smsweep.store.base import Store
 from smsweep.store.open import open_store
-from tests.fakes.clock import FakeClock
-from tests.fakes.sweeps import a_sweep, parse_stored
-from tests.postgres import Postgres, run_postgres
+from tests.support.clock import FakeClock
+from tests.support.postgres import Postgres, run_postgres
+from tests.support.sweeps import a_sweep, parse_stored
 
 
 @pytest.fixture(scope="session")

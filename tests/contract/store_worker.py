@@ -13,7 +13,7 @@ from smsweep.errors import StoreConflict
 from smsweep.store.base import Store
 from smsweep.store.open import open_store
 from smsweep.util.clock import utc_now
-from tests.fakes.sweeps import parse_stored
+from tests.support.sweeps import parse_stored
 
 
 def claim_all(store: Store, sweep_id: str, name: str, _: int) -> None:

@@ -14,9 +14,9 @@ import pytest
 
 from smsweep.errors import JobRejected
 from smsweep.services import emulator
-from tests.engine import IMAGE
-from tests.jobs import Jobs, read_all, running, said_by_script
-from tests.sagemaker.jobs import cloud_jobs
+from tests.support.jobs import Jobs, read_all, running, said_by_script
+from tests.support.sagemaker_jobs import cloud_jobs
+from tools.docker_engine import IMAGE
 
 ENDPOINT = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
 

@@ -16,7 +16,7 @@ from smsweep.backends.process import fork_client
 from smsweep.errors import JobError
 from smsweep.services.agents import run_agent
 from smsweep.services.sweeps import create
-from tests.jobs import Jobs, running
+from tests.support.jobs import Jobs, running
 
 
 @pytest.mark.skipif(

@@ -12,8 +12,8 @@ from smsweep.core.sweep import SweepState
 from smsweep.core.trial import MOVES, History, MetricPoint, Trial, TrialState
 from smsweep.errors import StoreConflict
 from smsweep.store.base import Store
-from tests.fakes.clock import FakeClock
-from tests.fakes.sweeps import a_sweep
+from tests.support.clock import FakeClock
+from tests.support.sweeps import a_sweep
 
 SWEEP = "abcd1234"
 PENDING, RUNNING, STOPPING = TrialState.PENDING, TrialState.RUNNING, TrialState.STOPPING

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from smsweep.core.trial import MetricPoint, MetricStats, Scalar, Trial, TrialState
 from smsweep.errors import StoreConflict
 from smsweep.store.base import Store
-from tests.fakes.clock import FakeClock
-from tests.fakes.sweeps import a_sweep
+from tests.support.clock import FakeClock
+from tests.support.sweeps import a_sweep
 
 SWEEP = "abcd1234"
 NOW = datetime(2026, 1, 2, tzinfo=timezone.utc)

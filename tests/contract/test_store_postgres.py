@@ -15,10 +15,10 @@ from smsweep.errors import StoreDown, StoreUnavailable
 from smsweep.store import open as open_module
 from smsweep.store.open import open_store
 from smsweep.store.sql import SqlStore
-from tests.fakes.agent_kit import Kit
-from tests.fakes.scripted_backend import Plot, ScriptedBackend
-from tests.fakes.sweeps import a_sweep, parse_stored
-from tests.postgres import Postgres
+from tests.support.agent_kit import Kit
+from tests.support.postgres import Postgres
+from tests.support.scripted_backend import Plot, ScriptedBackend
+from tests.support.sweeps import a_sweep, parse_stored
 
 GRID = {"method": "grid", "program": "train.py", "parameters": {"a": {"values": [1, 2]}}}
 

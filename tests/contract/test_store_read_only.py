@@ -8,7 +8,7 @@ from smsweep.core.sweep import SweepState
 from smsweep.errors import StoreError
 from smsweep.store.base import Store
 from smsweep.store.open import open_store
-from tests.fakes.sweeps import parse_stored
+from tests.support.sweeps import parse_stored
 
 
 def open_to_read(url: str) -> Store:

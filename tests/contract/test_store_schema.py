@@ -15,7 +15,7 @@ from smsweep.store.migrations.upgrade import upgrade
 from smsweep.store.open import open_store
 from smsweep.store.schema import SCRIPTS
 from smsweep.store.tables import SCHEMA, VERSION_TABLE, metadata
-from tests.fakes.sweeps import parse_stored
+from tests.support.sweeps import parse_stored
 
 
 @pytest.fixture

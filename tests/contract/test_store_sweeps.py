@@ -12,8 +12,8 @@ from smsweep.core.sweep import SweepState
 from smsweep.core.trial import MetricPoint, TrialState
 from smsweep.errors import NotFound, StoreConflict
 from smsweep.store.base import Store
-from tests.fakes.clock import FakeClock
-from tests.fakes.sweeps import CONFIG, a_sweep
+from tests.support.clock import FakeClock
+from tests.support.sweeps import CONFIG, a_sweep
 
 SWEEP = "abcd1234"
 

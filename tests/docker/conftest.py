@@ -14,9 +14,9 @@ import pytest
 from docker import DockerClient
 from docker.errors import APIError
 
-from tests.engine import IMAGE
-from tests.jobs import Jobs
-from tests.pins import BASE, BUILD, POSTGRES, pinned
+from tests.support.jobs import Jobs
+from tools.docker_engine import IMAGE
+from tools.pins import BASE, BUILD, POSTGRES, pinned
 
 ROOT = Path(__file__).parents[2]
 # What agent.Dockerfile copies.

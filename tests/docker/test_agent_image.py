@@ -9,9 +9,9 @@ import pytest
 from docker import DockerClient
 from docker.errors import BuildError
 
-from tests.desk import Desk, grid
 from tests.docker.conftest import build_agent
 from tests.docker.wheels import make_wheel
+from tests.support.desk import Desk, grid
 
 
 @pytest.mark.slow

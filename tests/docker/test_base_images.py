@@ -11,7 +11,7 @@ from docker import DockerClient
 from docker.errors import ImageNotFound
 
 from tests.docker.registry import Registry
-from tests.lock import renew_digests
+from tools.lock import renew_digests
 
 OLD = "sha256:" + "0" * 64
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from docker import DockerClient
 
-from tests.desk import Desk
 from tests.docker.registry import Registry
+from tests.support.desk import Desk
 
 SWEEP = {"program": "train.py", "method": "grid", "parameters": {"a": {"values": [1, 2]}}}
 IMAGES = {

@@ -12,11 +12,11 @@ from smsweep.core.json_documents import DetachedAgentDocument
 from smsweep.services.agents import detach
 from smsweep.services.sweeps import create
 from smsweep.services.views import json_views
-from tests.account import OPEN_S3
 from tests.docker.conftest import ours
 from tests.sagemaker.conftest import AGENT_ROLE, Account
 from tests.sagemaker.conftest import account as account  # a fixture
 from tests.sagemaker.test_detached import until
+from tests.support.account import OPEN_S3
 
 # As long as there is no object of that name in the bucket: the only place that all containers see.
 TRAIN = f"""{OPEN_S3}

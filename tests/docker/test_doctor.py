@@ -16,10 +16,10 @@ from smsweep.backends.docker import doctor, engine
 from smsweep.core.job import JobTemplate
 from smsweep.services.doctor import examine
 from smsweep.services.workspace import Workspace
-from tests.desk import NOTHING, Desk
 from tests.docker.registry import FOREIGN_PROGRAM, Registry
 from tests.docker.users import SOCKET, as_user
-from tests.engine import IMAGE
+from tests.support.desk import NOTHING, Desk
+from tools.docker_engine import IMAGE
 
 TEMPLATE = JobTemplate(request={"AlgorithmSpecification": {"TrainingImage": IMAGE}})
 

@@ -11,7 +11,7 @@ import pytest
 from smsweep.backends.base import Backend
 from smsweep.errors import BackendUnavailable
 from tests.docker.engine_proxy import ENGINE, EngineProxy
-from tests.jobs import Jobs
+from tests.support.jobs import Jobs
 
 # The docker SDK drops a socket that it cannot connect, and Python complains in its place.
 pytestmark = pytest.mark.filterwarnings(

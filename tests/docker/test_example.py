@@ -15,7 +15,7 @@ import pytest
 from docker import DockerClient
 
 from tests.docker.conftest import ROOT
-from tests.engine import IMAGE
+from tools.docker_engine import IMAGE
 
 EXAMPLE = ROOT / "examples" / "digits"
 SMSWEEP = [sys.executable, "-m", "smsweep.cli.main"]

@@ -11,8 +11,8 @@ import pytest
 from docker import DockerClient
 
 from smsweep.backends.docker.network import LABEL, LABEL_ASKING
-from tests.engine import IMAGE
-from tests.jobs import Jobs, channel, read_all
+from tests.support.jobs import Jobs, channel, read_all
+from tools.docker_engine import IMAGE
 
 TWO = {"InstanceType": "ml.m5.large", "InstanceCount": 2, "VolumeSizeInGB": 10}
 

@@ -12,7 +12,7 @@ from docker.errors import ImageNotFound
 from smsweep.backends.docker.images import how_to_get
 from smsweep.core.failure_kind import spares_no_trial
 from tests.docker.registry import FOREIGN_PROGRAM, Registry
-from tests.jobs import Jobs
+from tests.support.jobs import Jobs
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from docker import DockerClient
 from smsweep.core.job import JobStatus
 from smsweep.errors import JobRejected
 from tests.docker.conftest import build
-from tests.engine import IMAGE
-from tests.jobs import Jobs
+from tests.support.jobs import Jobs
+from tools.docker_engine import IMAGE
 
 SLEEP = "import time; print('ready', flush=True); time.sleep(60)"
 

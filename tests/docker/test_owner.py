@@ -15,8 +15,8 @@ from docker import DockerClient
 
 from tests.docker.conftest import build
 from tests.docker.users import SOCKET, USER, as_user
-from tests.engine import IMAGE
-from tests.jobs import Jobs
+from tests.support.jobs import Jobs
+from tools.docker_engine import IMAGE
 
 LITTER = """
 import os

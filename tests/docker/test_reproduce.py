@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from docker import DockerClient
 
-from tests.desk import Desk, grid
-from tests.engine import IMAGE
+from tests.support.desk import Desk, grid
+from tools.docker_engine import IMAGE
 
 TRAIN = "import smsweep\nfor step in range(3):\n    smsweep.log({'loss': smsweep.init().config.x / (step + 1)})\n"
 

@@ -13,7 +13,7 @@ from smsweep.backends.docker import engine
 from smsweep.backends.docker.requirements_image import LABEL
 from tests.docker.engine_proxy import EngineProxy
 from tests.docker.wheels import make_wheel, serve
-from tests.jobs import Jobs
+from tests.support.jobs import Jobs
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from tests.jobs import Jobs, channel
-from tests.oracles import oracle
+from tests.support.jobs import Jobs, channel
+from tools.environments import oracle
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

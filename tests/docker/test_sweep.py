@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from docker import DockerClient
 
-from tests.desk import TIMEOUT_S, Desk, grid
-from tests.engine import IMAGE
+from tests.support.desk import TIMEOUT_S, Desk, grid
+from tools.docker_engine import IMAGE
 
 TRAIN = "import smsweep\nsmsweep.log({'loss': smsweep.init().config.x})\n"
 PATIENT = """

@@ -19,7 +19,7 @@ from smsweep.backends.docker.engine import engine_time
 from smsweep.backends.local.job_folder import JobFolder
 from tests.docker.conftest import ours
 from tests.docker.registry import Registry
-from tests.jobs import Jobs
+from tests.support.jobs import Jobs
 
 ROOT = Path(__file__).parents[2]
 AGENT = """

@@ -12,10 +12,10 @@ from docker import DockerClient
 
 from smsweep.core.job import RUNTIME_CHANNEL, SOURCE_TAR
 from tests.docker.conftest import ROOT
-from tests.engine import IMAGE
-from tests.jobs import ENTRYPOINT, Done, Jobs
-from tests.oracles import IN_CONTAINERS
-from tests.toolkit import toolkit_sources
+from tests.support.jobs import ENTRYPOINT, Done, Jobs
+from tests.support.training_toolkit import toolkit_sources
+from tools.docker_engine import IMAGE
+from tools.environments import IN_CONTAINERS
 
 pytestmark = pytest.mark.oracle
 

@@ -11,8 +11,8 @@ import pytest
 from docker import DockerClient
 
 from tests.docker.conftest import build
-from tests.engine import IMAGE
-from tests.jobs import Jobs, channel
+from tests.support.jobs import Jobs, channel
+from tools.docker_engine import IMAGE
 
 
 def show(jobs: Jobs, expression: str, **options: object) -> object:

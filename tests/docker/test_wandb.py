@@ -9,9 +9,9 @@ import pytest
 from docker import DockerClient
 
 from smsweep.backends.docker.requirements_image import LABEL
-from tests.desk import Desk, grid
-from tests.engine import IMAGE
-from tests.oracles import wheels
+from tests.support.desk import Desk, grid
+from tools.docker_engine import IMAGE
+from tools.environments import wheels
 
 pytestmark = pytest.mark.oracle
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from smsweep.config_files.job_yaml import parse_job
-from tests.oracles import oracle
+from tools.environments import oracle
 
 pytestmark = pytest.mark.oracle
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.estimators.cases_v2 import cases
 from tests.estimators.rendering import request_of, violations
-from tests.oracles import oracle
+from tools.environments import oracle
 
 pytestmark = pytest.mark.oracle
 

@@ -20,8 +20,8 @@ from smsweep.api.run import run
 from smsweep.config_files.job_yaml import read_job
 from smsweep.config_files.sweep_yaml import read_sweep
 from smsweep.core.trial import TrialState
-from tests.account import BUCKET, open_account
-from tests.oracles import ROOT, oracle
+from tests.support.account import BUCKET, open_account
+from tools.environments import ROOT, oracle
 
 EXAMPLE = ROOT / "examples" / "sagemaker-pytorch-cifar10"
 SCRIPTS = sorted(EXAMPLE.rglob("*.py"))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from smsweep.services import emulator
-from tests.oracles import oracle
+from tools.environments import oracle
 
 pytestmark = pytest.mark.oracle
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from docker import DockerClient
 
-from tests.account import BUCKET, Account, open_account
-from tests.engine import IMAGE
-from tests.oracles import oracle
-from tests.toolkit import ensure_toolkit_image
+from tests.support.account import BUCKET, Account, open_account
+from tests.support.training_toolkit import ensure_toolkit_image
+from tools.docker_engine import IMAGE
+from tools.environments import oracle
 
 pytestmark = [pytest.mark.oracle, pytest.mark.docker]
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.oracles import oracle
 from tests.unit.runtime.jobs import Job
+from tools.environments import oracle
 
 WANDB_VERSIONS = ("wandb-0.16", "wandb-0.19", "wandb-0.23", "wandb")  # the last is 0.31
 

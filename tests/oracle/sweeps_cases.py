@@ -9,7 +9,7 @@ from typing import Any
 
 from smsweep.space.distributions import DISTRIBUTIONS, Distribution
 from smsweep.space.space import SearchSpace
-from tests.oracles import oracle
+from tools.environments import oracle
 
 Parameter = dict[str, Any]  # one parameter as W&B's YAML says it
 

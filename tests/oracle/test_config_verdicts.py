@@ -13,9 +13,9 @@ from smsweep.config_files.sweep_yaml import parse_sweep
 from smsweep.config_files.yaml_reader import read_yaml
 from smsweep.errors import ConfigError
 from tests.oracle.config_cases import cases
-from tests.oracles import oracle
-from tests.unit.config.example_sweeps import EXAMPLES
-from tests.unit.config.sweep_rules_documented import MILDER, STRICTER
+from tests.unit.config_files.example_sweeps import EXAMPLES
+from tests.unit.config_files.sweep_rules_documented import MILDER, STRICTER
+from tools.environments import oracle
 
 pytestmark = pytest.mark.oracle
 

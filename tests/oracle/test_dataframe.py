@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.oracles import oracle
+from tools.environments import oracle
 
 pytestmark = pytest.mark.oracle
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from tests.oracles import oracle
+from tools.environments import oracle
 
 HERE = Path(__file__).parent
 pytestmark = [pytest.mark.oracle, pytest.mark.slow]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from smsweep.aws.image_uris import image_uri
-from tests.oracles import oracle
+from tools.environments import oracle
 
 ASK = Path(__file__).with_name("ask_image_uris.py")
 REGIONS = (

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.markdown import blocks
-from tests.oracles import ROOT, oracle
+from tests.support.markdown import blocks
+from tools.environments import ROOT, oracle
 
 SETUP = """
 import time, smsweep

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from smsweep.config_files.sweep_yaml import parse_sweep
-from tests.oracles import oracle
+from tools.environments import oracle
 
 pytestmark = pytest.mark.oracle
 

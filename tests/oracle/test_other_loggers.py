@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.oracle.test_command_wandb_run import reported, run
-from tests.oracles import oracle
 from tests.unit.runtime.jobs import Job
+from tools.environments import oracle
 
 pytestmark = pytest.mark.oracle
 

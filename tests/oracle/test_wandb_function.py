@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.oracles import oracle
+from tools.environments import oracle
 
 pytestmark = pytest.mark.oracle
 

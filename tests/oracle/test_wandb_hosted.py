@@ -18,9 +18,9 @@ from smsweep.runtime.script.run_identity import WANDB_AGENT
 from smsweep.services.agents import run_agent
 from smsweep.services.views import json_views
 from smsweep.services.wandb import hosted
-from tests.fakes.wandb_server import FakeWandb, fake_wandb
-from tests.oracles import oracle
+from tests.support.wandb_server import FakeWandb, fake_wandb
 from tests.unit.runtime.jobs import Job, finish, is_running, wait_for
+from tools.environments import oracle
 
 pytestmark = pytest.mark.oracle
 old_and_new = pytest.mark.parametrize("place", ["wandb", "wandb-0.16"], indirect=True)

@@ -13,8 +13,8 @@ from smsweep.errors import NotFound
 from smsweep.services.agents import run_agent
 from smsweep.services.sweeps.create import sweep
 from smsweep.services.wandb import sync
-from tests.fakes.wandb_server import FakeWandb, fake_wandb
-from tests.oracles import oracle
+from tests.support.wandb_server import FakeWandb, fake_wandb
+from tools.environments import oracle
 
 pytestmark = pytest.mark.oracle
 

@@ -6,7 +6,7 @@ import random
 from pathlib import Path
 from typing import Any
 
-from tests.oracles import oracle
+from tools.environments import oracle
 
 MACROS = (
     "${env}",

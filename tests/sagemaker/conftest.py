@@ -17,8 +17,8 @@ from smsweep.emulator.server import Endpoint
 from smsweep.engine.agent_state import Outcome
 from smsweep.services import emulator
 from smsweep.services.workspace import Workspace
-from tests.account import client_of
-from tests.engine import IMAGE
+from tests.support.account import client_of
+from tools.docker_engine import IMAGE
 
 ROLE = "arn:aws:iam::123456789012:role/smsweep-test"
 AGENT_ROLE = "arn:aws:iam::123456789012:role/smsweep-test-agent"

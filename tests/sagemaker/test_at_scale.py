@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from smsweep.core.trial import TrialState
-from tests.sagemaker.simulated import AWS, calls, most_in_a_second, run
+from tests.support.simulated_sagemaker import AWS, calls, most_in_a_second, run
 
 N = 500
 

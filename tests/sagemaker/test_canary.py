@@ -14,7 +14,7 @@ from smsweep.cli.main import main
 from smsweep.services import auth
 from smsweep.web.server import serving
 from tests.sagemaker.conftest import Account
-from tests.unit.ui.conftest import Client
+from tests.unit.web.conftest import Client
 
 # Says its key everywhere that a script can say something; one trial fails over it.
 TELLS = """

@@ -12,9 +12,9 @@ from smsweep.errors import UsageError
 from smsweep.remote.record import read_records
 from smsweep.services.agents import detach
 from smsweep.services.sweeps import control, create
-from tests.postgres import Postgres, run_postgres
 from tests.sagemaker.conftest import AGENT_ROLE, Account
 from tests.sagemaker.test_detached import Laptop, until
+from tests.support.postgres import Postgres, run_postgres
 
 PASSWORD = "hunter2-0123456789abcdef"
 

@@ -17,9 +17,9 @@ from smsweep.core.trial import Trial, TrialState
 from smsweep.errors import AccessDenied, BackendUnavailable
 from smsweep.services.sweeps.create import sweep
 from smsweep.services.views import json_views
-from tests.account import wait_until
 from tests.sagemaker.conftest import Account
-from tests.sagemaker.jobs import cloud_jobs
+from tests.support.account import wait_until
+from tests.support.sagemaker_jobs import cloud_jobs
 
 FINISHED_3 = {TrialState.FINISHED: 3}
 

@@ -12,9 +12,9 @@ from smsweep.services import auth
 from smsweep.services.agents import run_agent
 from smsweep.services.views import json_views
 from smsweep.services.wandb import hosted, sync
-from tests.fakes.wandb_server import FakeWandb, fake_wandb
-from tests.oracles import oracle
 from tests.sagemaker.conftest import Account
+from tests.support.wandb_server import FakeWandb, fake_wandb
+from tools.environments import oracle
 
 pytestmark = pytest.mark.oracle
 

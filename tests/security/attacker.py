@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from playwright.sync_api import Browser, Page, Route
 
-from tests.browser import chromium
+from tools.browser import chromium
 
 READABLE = "readable"  # what an unprotected server answers
 PAGE = "<title>attack</title>"

@@ -18,7 +18,7 @@ from smsweep.remote.s3_store.replica import Replica
 from smsweep.remote.s3_store.s3_object import S3Store
 from smsweep.remote.s3_store.writer import Writer
 from smsweep.store.open import open_store
-from tests.s3 import FaultyS3, serve_s3
+from tests.support.s3_server import FaultyS3, serve_s3
 
 SWEEP = "abcd1234"
 PAUSE = b'{"do": "set_sweep_state", "expect": ["running", "paused"], "to": "paused"}'

@@ -27,10 +27,10 @@ from smsweep.services.sweeps import create
 from smsweep.services.sweeps import draft as again
 from smsweep.services.sweeps.search_program import stored_code
 from smsweep.services.workspace import Workspace
-from tests.desk import SMSWEEP, Desk, alone_in, grid
-from tests.oracles import oracle
 from tests.sagemaker.conftest import Account, account  # noqa: F401 - a fixture
 from tests.sagemaker.test_detached import Laptop
+from tests.support.desk import SMSWEEP, Desk, alone_in, grid
+from tools.environments import oracle
 
 TRAIN = "import smsweep\nsmsweep.log({'loss': smsweep.init().config.get('x', 0)})\n"
 SECRET = "a-token-of-the-agent-4711"

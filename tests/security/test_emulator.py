@@ -32,9 +32,9 @@ from smsweep.emulator.account import ACCOUNT
 from smsweep.emulator.jobs.environment import NAMES, PREFIXES
 from smsweep.errors import UsageError
 from smsweep.services import emulator
-from tests.account import BUCKET, ROLE, Account, client_of, error_of, open_account, wait_until
-from tests.oracles import ROOT
 from tests.security.attacker import READABLE, rebound_browser, rebound_page, site
+from tests.support.account import BUCKET, ROLE, Account, client_of, error_of, open_account, wait_until
+from tools.environments import ROOT
 
 SECRET = "the-value-of-a-secret"  # in the account; no attacker may read it
 OWNER = {  # in the environment of the endpoint's owner; no job may read it

@@ -19,10 +19,10 @@ from smsweep.remote.s3_store.save_interval import LONGEST, SHORTEST, save_interv
 from smsweep.services.agents import detach
 from smsweep.services.sweeps import control, create
 from smsweep.services.views import json_views
-from tests.s3 import FaultyS3
 from tests.sagemaker.conftest import Account
 from tests.sagemaker.conftest import account as account  # a fixture
 from tests.security.conftest import PAUSE, SWEEP, RemoteStore
+from tests.support.s3_server import FaultyS3
 
 PATIENCE_S = 240
 TRAIN = """

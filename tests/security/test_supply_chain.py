@@ -23,10 +23,10 @@ from pathlib import Path
 
 import pytest
 
-from tests import pins
 from tests.docker.wheels import make_wheel, serve
-from tests.pins import ROOT
 from tests.unit.runtime.jobs import Job
+from tools import pins
+from tools.pins import ROOT
 
 NAME, PROJECT = "smsweep_demo", "smsweep-demo"
 WHEEL = f"{NAME}-1.0-py3-none-any.whl"
@@ -272,9 +272,9 @@ def download(place: Place, environ: Mapping[str, str], scratch: Path) -> subproc
 
 
 def environment(place: Place, environ: Mapping[str, str], scratch: Path) -> subprocess.CompletedProcess[str]:
-    """Make an environment of tests/oracles.py."""
+    """Make an environment of tools/environments.py."""
     shutil.rmtree(place.copy / ".venvs", ignore_errors=True)
-    script = "from tests.oracles import oracle; print(oracle('sweeps').python)"
+    script = "from tools.environments import oracle; print(oracle('sweeps').python)"
     done = run([sys.executable, "-c", script], place.copy, {**environ, "PYTHONPATH": str(place.copy)})
     left = place.copy.glob(f".venvs/sweeps/lib/python*/site-packages/{NAME}*")
     assert bool(list(left)) == (done.returncode == 0)
@@ -289,10 +289,10 @@ COMMANDS: Mapping[str, Command] = {
     "agent.Dockerfile": dockerfile_line(1),
     "remote agent": remote_agent,
     "make audit": download,
-    "tests.oracles": environment,
+    "tools.environments": environment,
 }
 KINDS = ("make .base", "remote agent")  # pip resolves nothing for one, and resolves for the other
-INTO_THE_VENV = set(COMMANDS) - {"make audit", "tests.oracles"}
+INTO_THE_VENV = set(COMMANDS) - {"make audit", "tools.environments"}
 
 
 @pytest.fixture

@@ -18,9 +18,9 @@ from smsweep.backends.local.job_files import BrokenFile
 from smsweep.backends.local.job_folder import JobFolder
 from smsweep.backends.process.process_folder import signal_job
 from smsweep.errors import JobRejected
-from tests.desk import Desk, grid
-from tests.engine import IMAGE
-from tests.jobs import Jobs
+from tests.support.desk import Desk, grid
+from tests.support.jobs import Jobs
+from tools.docker_engine import IMAGE
 
 HOSTILE = """
 import json, os, pathlib, shutil, signal, smsweep, sys, time

@@ -26,8 +26,8 @@ from smsweep.services import iam
 from smsweep.services.agents import detach
 from smsweep.services.sweeps import create
 from smsweep.services.workspace import read_stored
-from tests.s3 import ACCOUNT, FaultyS3
 from tests.security.conftest import PAUSE
+from tests.support.s3_server import ACCOUNT, FaultyS3
 
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/trainer"
 AGENT_ROLE = f"arn:aws:iam::{ACCOUNT}:role/agent"

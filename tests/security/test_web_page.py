@@ -19,11 +19,11 @@ from smsweep.services.sweeps import control
 from smsweep.services.views import json_views
 from smsweep.web.auth import MAX_BODY
 from smsweep.web.server import TOKEN_VAR, serving
-from tests.desk import alone_in
-from tests.recorded import record
 from tests.security.attacker import READABLE, Site, rebound_browser, rebound_page, site
-from tests.unit.ui.conftest import Answer, Client
-from tests.unit.ui.conftest import folder as folder  # a fixture
+from tests.support.desk import alone_in
+from tests.support.recorded_requests import record
+from tests.unit.web.conftest import Answer, Client
+from tests.unit.web.conftest import folder as folder  # a fixture
 
 pytestmark = pytest.mark.slow
 

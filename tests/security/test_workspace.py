@@ -26,8 +26,8 @@ from smsweep.services.views.live_store import LiveStore
 from smsweep.services.workspace import Workspace
 from smsweep.source.runtime_zip import runtime_zip
 from smsweep.store.folder_trust import check_folder
-from tests.desk import Desk, grid
 from tests.docker.users import USER, as_user
+from tests.support.desk import Desk, grid
 
 STRANGER = 65534  # the user id of the attacker; the tests themselves run as root
 TRAIN = "import smsweep\nsmsweep.log({'loss': smsweep.init().config.x})\n"

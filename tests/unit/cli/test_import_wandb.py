@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.fakes.wandb_server import FakeRun, fake_wandb
+from tests.support.wandb_server import FakeRun, fake_wandb
 from tests.unit.cli.conftest import Cli
 
 

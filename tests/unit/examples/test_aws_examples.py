@@ -13,7 +13,7 @@ from botocore.model import ListShape, MapShape, Shape, StringShape, StructureSha
 from botocore.validate import validate_parameters
 
 from smsweep.cli.lazy_group import load_command
-from tests.markdown import ROOT
+from tests.support.markdown import ROOT
 
 EXAMPLES = ROOT / "examples"
 REQUESTS = {

@@ -17,7 +17,7 @@ from smsweep.report.figures.registry import FIGURES
 from smsweep.services import export, report
 from smsweep.services.views import json_views
 from smsweep.services.workspace import Workspace
-from tests.recorded import CONFIG, record
+from tests.support.recorded_requests import CONFIG, record
 
 KEY = "ghp_" + "Zx81" * 9
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"

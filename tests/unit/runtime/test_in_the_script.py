@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.oracles import oracle
 from tests.unit.runtime.jobs import Job
+from tools.environments import oracle
 
 PAGE = Path(__file__).parents[3] / "docs" / "in-the-script.md"
 PARAMS = {"lr": 0.1, "epochs": 2, "optimizer": {"name": "adam"}}

@@ -12,9 +12,9 @@ import pytest
 
 import smsweep
 from smsweep.core.failure_kind import spares_no_trial
-from tests.interpreters import find_python
-from tests.oracles import oracle
 from tests.unit.runtime.jobs import Job
+from tools.environments import oracle
+from tools.interpreters import find_python
 
 pytestmark = pytest.mark.slow
 

@@ -10,7 +10,7 @@ import smsweep
 from smsweep.errors import ConfigError
 from smsweep.services.sweeps.estimators import EstimatorJob
 from smsweep.services.workspace import Workspace
-from tests.desk import alone_in, grid
+from tests.support.desk import alone_in, grid
 
 
 def estimator(regex: str) -> EstimatorJob:

@@ -14,7 +14,7 @@ import pytest
 from smsweep.errors import UsageError
 from smsweep.store import file_locks
 from smsweep.store.open import open_store
-from tests.fakes.sweeps import parse_stored
+from tests.support.sweeps import parse_stored
 
 MOUNT = "36 35 {device} / /mnt rw,noatime shared:7 - {kind} server:/export rw,vers=4.2\n"
 OTHERS = "22 27 0:9999 / /proc rw,relatime - proc proc rw\n23 27 0:9998 / /sys rw - sysfs sysfs rw\nnonsense\n"

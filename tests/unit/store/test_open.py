@@ -19,7 +19,7 @@ from smsweep.core.sweep import SweepConfig
 from smsweep.errors import StoreDamaged, StoreUnavailable, UsageError
 from smsweep.store.open import open_store
 from smsweep.store.transactions import BACKOFF_S
-from tests.fakes.sweeps import a_sweep, parse_stored
+from tests.support.sweeps import a_sweep, parse_stored
 
 PASSWORD = "tops3cret"
 

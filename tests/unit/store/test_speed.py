@@ -14,7 +14,7 @@ from smsweep.core.trial import TrialState
 from smsweep.store import queries
 from smsweep.store.base import Store
 from smsweep.store.open import engine_of, open_store
-from tests.fakes.sweeps import a_sweep, parse_stored
+from tests.support.sweeps import a_sweep, parse_stored
 
 SWEEP = "abcd1234"
 

@@ -14,7 +14,7 @@ from smsweep.core.sweep import SweepState
 from smsweep.errors import StoreUnavailable
 from smsweep.store.base import Store
 from smsweep.store.open import open_store
-from tests.fakes.sweeps import a_sweep, parse_stored
+from tests.support.sweeps import a_sweep, parse_stored
 
 
 def open_at(folder: Path) -> Store:

@@ -22,7 +22,7 @@ from smsweep.store.open import engine_of, open_store
 from smsweep.store.schema import SCRIPTS, ensure_schema
 from smsweep.store.tables import SCHEMA
 from smsweep.store.transactions import Transactions
-from tests.fakes.sweeps import a_sweep, parse_stored
+from tests.support.sweeps import a_sweep, parse_stored
 
 NEWER = SCHEMA + 1
 STORES = Path(__file__).with_name("stores")  # one of each version there was, as SQL

@@ -15,8 +15,8 @@ from smsweep.services.views.live_store import LiveSweep
 from smsweep.services.workspace import Workspace
 from smsweep.util.clock import utc_now
 from tests.json_documents import check
-from tests.recorded import record
-from tests.unit.ui.conftest import Client
+from tests.support.recorded_requests import record
+from tests.unit.web.conftest import Client
 
 pytestmark = pytest.mark.slow
 

@@ -1,0 +1,142 @@
+"""What docs/emulator.md shows is so, and `smsweep emulator` keeps its word."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from smsweep.emulator.faults import Faults, parse
+from tests.support.desk import SMSWEEP
+from tests.support.markdown import ROOT, Block, blocks
+from tests.support.walkthrough import environment
+
+PAGE = ROOT / "docs" / "emulator.md"
+
+
+def only(language: str) -> Block:
+    (found,) = [block for block in blocks(PAGE) if block.language == language]
+    return found
+
+
+def test_the_example_runs(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", only("python").text],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout.splitlines() == ["[]", "ListTrainingJobs"]
+
+
+def test_the_faults_document_is_read_and_complete() -> None:
+    shown = json.loads(only("json").text)
+    parse(shown)
+    assert shown.keys() == Faults.model_fields.keys()
+
+
+def test_the_table_explains_every_fault() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    assert [name for name in Faults.model_fields if f"\n| `{name}` |" not in text] == []
+
+
+LIST_JOBS = "import boto3; print(boto3.client('sagemaker').list_training_jobs()['TrainingJobSummaries'])"
+
+
+def test_command_prints_json_for_programs_and_ends_on_sigterm(tmp_path: Path) -> None:
+    command = [*SMSWEEP, "emulator", "--port", "0", "--json", "--dir", str(tmp_path)]
+    served = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    try:
+        assert served.stdout is not None
+        said = json.loads(served.stdout.readline())
+        listed = subprocess.run(
+            [sys.executable, "-c", LIST_JOBS],
+            env={**os.environ, **said["environ"]},
+            capture_output=True,
+            text=True,
+        )
+        served.send_signal(signal.SIGTERM)
+        _, talk = served.communicate(timeout=30)
+    finally:
+        served.kill()
+        served.communicate()
+    assert served.returncode == 0
+    assert listed.stdout == "[]\n", listed.stderr
+    assert said["environ"] == {
+        "AWS_ENDPOINT_URL": said["url"],
+        "AWS_ACCESS_KEY_ID": said["access_key_id"],
+        "AWS_SECRET_ACCESS_KEY": said["secret_access_key"],
+        "AWS_REGION": said["region"],
+        "AWS_DEFAULT_REGION": said["region"],
+    }
+    assert said["token"] in talk
+    assert said["secret_access_key"] not in talk
+
+
+def test_printed_lines_configure_a_shell(tmp_path: Path) -> None:
+    """The script of the page, with a free port; the shell has an AWS account of its own."""
+    (block,) = [block for block in blocks(PAGE) if "mktemp" in block.text]
+    (tmp_path / ".aws").mkdir()
+    (tmp_path / ".aws" / "config").write_text("[profile production]\nregion = eu-west-1\n")
+    script = f"""trap 'kill $(jobs -p) || true' EXIT
+{block.text.replace("smsweep emulator", "smsweep emulator --port 0")}
+stat -c %a $settings
+python -c "{LIST_JOBS}; import os; print(sorted(set(os.environ) & {{'AWS_PROFILE', 'AWS_SESSION_TOKEN'}}))"
+rm $settings
+"""
+    own = {"AWS_PROFILE": "production", "AWS_SESSION_TOKEN": "session", "AWS_ACCESS_KEY_ID": "AKIA"}
+    done = subprocess.run(
+        ["bash", "-euc", script],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**environment(tmp_path), **own},
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout.splitlines()) == (0, ["600", "[]", "[]"]), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--backend", "sagemaker"], "no backend 'sagemaker' behind the emulator"),
+        (["--faults", '{"quotas": 1}'], "faults: quotas"),
+        (["--faults", "- 1"], "No such file"),
+    ],
+)
+def test_the_command_explains_what_it_cannot_do(tmp_path: Path, options: list[str], words: str) -> None:
+    command = [*SMSWEEP, "emulator", "--port", "0", *options]
+    environ = {**os.environ, "SMSWEEP_DIR": str(tmp_path)}
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=tmp_path, env=environ, timeout=60, check=False
+    )
+    assert done.returncode != 0
+    assert words in done.stderr
+
+
+def test_a_port_that_is_taken_is_said_so(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        command = [
+            sys.executable,
+            "-m",
+            "smsweep.cli.main",
+            "emulator",
+            "--port",
+            str(port),
+            "--dir",
+            str(tmp_path),
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=60, check=False)
+    assert done.returncode == 2
+    assert f"127.0.0.1:{port}: Address already in use" in done.stderr
+    assert "give another --port" in done.stderr

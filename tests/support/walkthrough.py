@@ -1,0 +1,106 @@
+"""Executes a page of the documentation: writes its files, runs its commands, and compares their output.
+
+A block with a file name after its language is that file. A bash or python block is run. A block with another word
+there is skipped (tests/test_docs.py lists the reasons). A text block is the output of the block before it: `...`
+matches any text, and a line with only `...` matches any lines. Sweeps are named abcd1234, efgh5678 and ijkl9012 in
+the order of their creation. Times and spaces can differ.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+from tests.support.markdown import Block
+
+IDS = ("abcd1234", "efgh5678", "ijkl9012")
+VARYING = (
+    (re.compile(r"\b\d+\.\d+s\b"), "1.0s"),
+    (re.compile(r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[+.\d:]*"), "2026-01-02T03:04:05"),
+    (re.compile(r"(?<![.\w])[0-9a-f]{16,64}\b"), "0123456789abcdef"),
+    (re.compile(r"process@\S+"), "process@laptop"),
+    (re.compile(r"[ \t]+"), " "),
+)
+MARK = "@@@ block"
+
+
+def walk(shown: Sequence[Block], folder: Path) -> None:
+    """Execute blocks in one shell in the folder. Raises AssertionError if the output differs."""
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script(shown)],
+        cwd=folder,
+        env=environment(folder),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=240,
+    )
+    printed = {
+        int(number): text for number, text in re.findall(rf"{MARK} (\d+)\n(.*?)(?={MARK}|\Z)", done.stdout, re.S)
+    }
+    assert done.returncode == 0, (
+        f"{shown[len(printed) - 1].place} exited with code {done.returncode}:\n{done.stdout}"
+    )
+    ids = sweep_ids(folder)
+    for index, block in enumerate(shown):
+        if block.language == "text":
+            output = plain(printed[index - 1], ids)
+            assert re.fullmatch(pattern(block.text), output), f"{block.place}: the actual output is:\n{output}"
+
+
+def script(shown: Sequence[Block]) -> str:
+    """Return one shell script that executes all blocks, and prints a marker before each block."""
+    parts = ["trap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT"]  # ends background processes
+    for index, block in enumerate(shown):
+        parts.append(f"echo '{MARK} {index}'")
+        if block.is_file:
+            parts.append(f"cat > {block.title} <<'END OF FILE'\n{block.text}END OF FILE")
+        elif block.language == "bash" and not block.title:
+            parts.append(block.text)
+        elif block.language == "python" and not block.title:
+            parts.append(f"python - <<'END OF FILE'\n{block.text}END OF FILE")
+    return "\n".join(parts)
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Return the environment of a new user: smsweep on PATH, its own home, no settings."""
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("SMSWEEP_", "WANDB_", "PYTHON"))
+    }
+    kept.pop("VIRTUAL_ENV", None)
+    kept["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {**kept, "HOME": str(folder)}
+
+
+def sweep_ids(folder: Path) -> list[str]:
+    """Return the ids of the folder's sweeps, oldest first."""
+    file = folder / ".smsweep" / "store.db"
+    if not file.exists():
+        return []
+    with closing(sqlite3.connect(file)) as connection:
+        return [row[0] for row in connection.execute("SELECT id FROM sweeps ORDER BY created_at")]
+
+
+def plain(text: str, ids: Sequence[str] = ()) -> str:
+    for ours, shown in zip(ids, IDS, strict=False):
+        text = text.replace(ours, shown)
+    for varying, fixed in VARYING:
+        text = varying.sub(fixed, text)
+    return "\n".join(line.strip() for line in text.strip().splitlines())
+
+
+def pattern(expected: str) -> str:
+    lines = []
+    for line in plain(expected).splitlines():
+        if line == "...":
+            lines.append(r"(?:.*\n)*?.*")
+        else:
+            lines.append(".*?".join(re.escape(part) for part in line.split("...")))
+    return "\n".join(lines)

@@ -1,0 +1,178 @@
+"""POST requests of the web page, and their errors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from smsweep.config_files.sweep_yaml import parse_sweep
+from smsweep.services.agents import run_agent
+from smsweep.services.sweeps import control, create
+from smsweep.services.views import json_views
+from smsweep.services.workspace import Workspace
+from tests.support.recorded_requests import CONFIG, record
+from tests.unit.web.conftest import Client
+
+pytestmark = pytest.mark.slow
+
+TRAIN = "import smsweep\nsmsweep.init()\nsmsweep.log({'loss': 1.0})\n"
+SWEEP = """\
+# kept as it is
+program: train.py
+method: grid
+metric: {name: loss, goal: minimize}
+parameters:
+  lr: {values: [0.1, 0.2, 0.3]}
+"""
+
+
+@pytest.fixture
+def with_source(client: Client, folder: Path) -> str:
+    """The id of a sweep with a source snapshot."""
+    (folder / "train.py").write_text(TRAIN)
+    (folder / "sweep.yaml").write_text(SWEEP)
+    sweep_id = create.sweep("sweep.yaml", seed=1)
+    with Workspace().store() as store:
+        store.add_trials(sweep_id, 0, [{"lr": 0.1}, {"lr": 0.3}])
+    return sweep_id
+
+
+def test_actions_change_the_state_of_the_sweep(client: Client) -> None:
+    sweep_id = record(1)
+    for verb, state in (("pause", "paused"), ("resume", "running"), ("stop", "stopped"), ("cancel", "cancelled")):
+        assert client.post(f"/api/sweeps/{sweep_id}/{verb}").data == {"id": sweep_id, "state": state}
+        assert json_views.show(sweep_id)["state"] == state
+
+
+def test_illegal_action_gets_an_error(client: Client) -> None:
+    sweep_id = record(1)
+    control.set_state(sweep_id, "cancel")
+    answer = client.post(f"/api/sweeps/{sweep_id}/pause")
+    assert (answer.status, answer.data["error"]) == (
+        400,
+        f"cannot pause sweep {sweep_id}: it is cancelled already",
+    )
+
+
+def test_retry_returns_failed_trials_to_the_queue(client: Client) -> None:
+    sweep_id = record(20)
+    assert client.post("/api/retry", {"labels": [sweep_id], "failed": True}).data["labels"] == [
+        f"{sweep_id}/9",
+        f"{sweep_id}/19",
+    ]
+    answer = client.post("/api/retry", {"labels": [f"{sweep_id}/0"]})
+    assert answer.status == 400 and "is finished" in answer.data["error"]
+
+
+def test_remove_deletes_trials_and_sweeps(client: Client) -> None:
+    sweep_id = record(3)
+    assert client.post("/api/remove", {"labels": [f"{sweep_id}/1"]}).status == 200
+    assert [trial["number"] for trial in json_views.list_trials(sweep_id)] == [0, 2]
+    assert client.post("/api/remove", {"labels": [sweep_id]}).status == 200
+    assert json_views.list_sweeps() == []
+    assert client.get("/api/sweeps").data["sweeps"] == []
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/api/retry", {}),
+        ("/api/retry", {"labels": []}),
+        ("/api/retry", {"labels": "abcd1234/1"}),
+        ("/api/retry", {"labels": [1]}),
+        ("/api/remove", {"labels": ["../ETC"]}),
+        ("/api/create", {"sweep_yaml": 3}),
+        ("/api/create", {"sweep_yaml": "a: [", "prior_runs": []}),
+        ("/api/check", "no json"),
+        ("/api/check", "[]"),
+        ("/api/check", "[" * 50_000),
+    ],
+)
+def test_invalid_body_is_refused(client: Client, path: str, body: Any) -> None:
+    record(1)
+    answer = client.post(path, body)
+    assert answer.status == 400
+    assert answer.data["problems"]
+
+
+def test_unknown_action_is_not_found(client: Client) -> None:
+    sweep_id = record(1)
+    assert client.post(f"/api/sweeps/{sweep_id}/explode").status == 404
+    assert client.post("/api/explode").status == 404
+    assert client.post("/api/sweeps/zzzzzzzz/pause").status == 404
+
+
+def test_draft_has_files_and_prior_runs(client: Client, with_source: str) -> None:
+    draft = client.get(f"/api/draft?t={with_source}/0&t={with_source}/1").data
+    assert draft["sweep_yaml"] == SWEEP
+    assert draft["prior_runs"] == [f"{with_source}/0", f"{with_source}/1"]
+    assert draft["like"] == with_source
+
+
+def test_narrow_draft_has_the_ranges_of_its_trials(client: Client) -> None:
+    sweep_id = record(8)
+    chosen = [trial for trial in json_views.list_trials(sweep_id) if trial["number"] in (1, 2, 5)]
+    query = "&".join(f"t={sweep_id}/{trial['number']}" for trial in chosen)
+    document = parse_sweep(client.get(f"/api/draft?{query}&narrow=1").data["sweep_yaml"]).config.document
+    rates = [trial["params"]["lr"] for trial in chosen]
+    assert document["parameters"]["lr"] == {**CONFIG["parameters"]["lr"], "min": min(rates), "max": max(rates)}
+    optimizer = document["parameters"]["optimizer"]["parameters"]
+    assert set(optimizer["name"]["values"]) == {trial["params"]["optimizer"]["name"] for trial in chosen}
+
+
+def test_check_names_every_problem_and_creates_nothing(client: Client, folder: Path) -> None:
+    found = client.post("/api/check", {"sweep_yaml": "method: nonsense\nfoo: 1\n", "job_yaml": "bar: 2\n"}).data
+    assert [" ".join(problem.split()[:2]) for problem in found["problems"]] == [
+        "sweep.yaml:1: method:",
+        "sweep.yaml:1: parameters:",
+        "sweep.yaml:2: foo:",
+        "job.yaml:1: bar:",
+    ]
+    assert not (folder / "sweeps" / "store.db").exists()
+
+
+def test_check_returns_the_first_trials(client: Client) -> None:
+    found = client.post("/api/check", {"sweep_yaml": SWEEP}).data
+    assert found["problems"] == []
+    assert found["trials"] == [{"lr": 0.1}, {"lr": 0.2}, {"lr": 0.3}]
+    assert found["expected_trial_count"] == 3
+
+
+def test_new_sweep_uses_the_source_of_the_old_sweep(client: Client, folder: Path, with_source: str) -> None:
+    (folder / "train.py").unlink()
+    draft = client.get(f"/api/draft?t={with_source}/1").data
+    made = client.post(
+        "/api/create", {key: draft[key] for key in ("sweep_yaml", "job_yaml", "like", "prior_runs")}
+    )
+    assert made.status == 200, made.text
+    with Workspace().store() as store:
+        old, new = store.get_sweep(with_source), store.get_sweep(made.data["id"])
+    assert new.source_hash == old.source_hash != ""
+    assert new.prior_runs == (f"{with_source}/1",)
+    assert new.sweep_yaml == SWEEP
+
+
+def test_new_sweep_skips_cells_of_prior_runs(client: Client, folder: Path, with_source: str) -> None:
+    run_agent.agent(with_source, count=2)
+    draft = client.get(f"/api/draft?t={with_source}").data
+    body = {key: draft[key] for key in ("sweep_yaml", "job_yaml", "like", "prior_runs")}
+    made = client.post("/api/create", body).data
+    run_agent.agent(made["id"])
+    assert [trial["params"]["lr"] for trial in json_views.list_trials(made["id"])] == [0.2]
+
+
+def test_program_missing_in_the_old_source_is_refused(client: Client, with_source: str) -> None:
+    text = SWEEP.replace("train.py", "other.py")
+    answer = client.post("/api/create", {"sweep_yaml": text, "like": with_source})
+    assert answer.status == 404
+    assert "other.py is not in the source" in answer.data["error"]
+    assert len(json_views.list_sweeps()) == 1
+
+
+def test_unknown_prior_runs_create_nothing(client: Client, with_source: str) -> None:
+    body = {"sweep_yaml": SWEEP, "like": with_source, "prior_runs": ["zzzzzzzz/1"]}
+    assert client.post("/api/create", body).status == 404
+    assert any("zzzzzzzz" in problem for problem in client.post("/api/check", body).data["problems"])
+    assert len(json_views.list_sweeps()) == 1

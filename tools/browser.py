@@ -1,0 +1,89 @@
+"""Headless Chromium without network access, except to the pages of the test."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Literal
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Route, sync_playwright
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+# Parallel coordinates need software rendering on machines without a graphics card; root has no sandbox.
+ARGS = ("--no-sandbox", "--enable-unsafe-swiftshader")
+PATIENCE_MS = 90_000  # software rendering is slow on a busy machine
+Scheme = Literal["light", "dark"]
+
+
+def find_chromium() -> str:
+    """Return the path of Chromium; "" if it is not installed."""
+    return next((path for name in NAMES if (path := shutil.which(name))), "")
+
+
+@contextmanager
+def chromium(*more: str) -> Iterator[Browser]:
+    """Start a browser. Without Chromium, the test is skipped, or fails in CI. more: command-line options."""
+    path = find_chromium()
+    if not path:
+        reason = "Chromium is not installed; install it with `python -m tools.services`"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=[*ARGS, *more])
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@dataclass(kw_only=True, slots=True)
+class Visit:
+    """A page, with its forbidden requests and its errors."""
+
+    page: Page
+    outside: list[str] = field(default_factory=list)  # blocked requests for other URLs than its own
+    errors: list[str] = field(default_factory=list)  # errors of scripts and of the page's security policy
+
+
+@contextmanager
+def visit(browser: Browser, own: str, scheme: Scheme = "light") -> Iterator[Visit]:
+    """Open an empty page that can request only URLs with the prefix `own`."""
+    context = browser.new_context(color_scheme=scheme, viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(PATIENCE_MS)
+    visited = Visit(page=context.new_page())
+
+    def on_request(route: Route) -> None:
+        url = route.request.url
+        if url.startswith((own, "data:", "blob:")):
+            route.continue_()
+        else:
+            visited.outside.append(url)
+            route.abort()
+
+    def on_console(message: ConsoleMessage) -> None:
+        if message.type == "error":
+            visited.errors.append(message.text)
+
+    def on_error(error: Error) -> None:
+        visited.errors.append(str(error))
+
+    context.route("**/*", on_request)
+    visited.page.on("console", on_console)
+    visited.page.on("pageerror", on_error)
+    try:
+        yield visited
+    finally:
+        context.close()
+
+
+def see_all_figures(page: Page) -> None:
+    """Scroll to each figure, and wait until it is drawn."""
+    for figure in page.locator("[data-figure]").all():
+        figure.scroll_into_view_if_needed()
+        name = figure.get_attribute("data-figure")
+        page.wait_for_selector(f'[data-figure="{name}"][data-is-drawn]')

@@ -1,0 +1,262 @@
+"""Other projects as test oracles, each in its own environment that is created on first use."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tools.interpreters import find_python, supported
+from tools.pins import BASE, BUILD, THIS_FOLDER, pinned, read_environment, render
+
+ROOT = Path(__file__).parents[1]
+DEBIAN_PYTHON = "/usr/bin/python3"
+PINS = "pins.txt"  # file in an environment's folder with its pins
+VENVS = ROOT / ".venvs"  # kept between test runs; delete it to create all environments again
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Environment:
+    """An environment, whose packages `make lock` pins in requirements/environments.json."""
+
+    name: str
+    requirements: tuple[
+        str, ...
+    ] = ()  # without requirements, the environment has only the base install of smsweep
+    python_from: tuple[int, int] = (3, 10)  # the first Python version for which its packages have wheels
+    python_below: tuple[int, int]  # the first Python version without wheels
+    has_smsweep: bool = False  # True: this checkout's smsweep is installed, too
+    extras: tuple[str, ...] = ()  # extras of smsweep
+    keeps_pins: bool = True  # False if its packages conflict with pins of the base install
+    beside: str = ""  # module of Debian's Python that the environment uses
+
+    @property
+    def below(self) -> tuple[Path, ...]:
+        """The pinned requirement files that the environment's own pins extend."""
+        if not self.requirements:
+            return (BASE,)
+        return (BASE, BUILD) if self.has_smsweep and self.keeps_pins else ()
+
+    def pins(self) -> str:
+        """Return the environment's own pins as a requirement file."""
+        return render(self.name, read_environment(self.name) if self.requirements else {})
+
+
+def _by_name(*environments: Environment) -> Mapping[str, Environment]:
+    return {environment.name: environment for environment in environments}
+
+
+ENVIRONMENTS = _by_name(
+    Environment(name="sweeps", requirements=("sweeps==0.3.0", "numpy<2", "pyyaml"), python_below=(3, 13)),
+    Environment(name="wandb", requirements=("wandb==0.31.0", "numpy"), python_below=(3, 15)),
+    Environment(name="wandb-0.23", requirements=("wandb==0.23.1", "numpy"), python_below=(3, 14)),
+    Environment(name="wandb-0.19", requirements=("wandb==0.19.11", "numpy"), python_below=(3, 13)),
+    Environment(
+        name="wandb-0.16", requirements=("wandb==0.16.6", "numpy<2", "setuptools<81"), python_below=(3, 12)
+    ),
+    Environment(
+        name="loggers", requirements=("tensorboardX==2.6.5", "mlflow-skinny==3.17.2"), python_below=(3, 15)
+    ),
+    Environment(
+        name="pandas",
+        requirements=("pandas==3.1.1",),
+        python_from=(3, 11),
+        python_below=(3, 15),
+        has_smsweep=True,
+    ),
+    Environment(
+        name="exports",
+        requirements=(
+            *("optuna==5.0.0", "optuna-dashboard==0.21.0", "pyarrow==26.0.1"),
+            *("mlflow-skinny==3.17.2", "tensorboard==2.21.0"),
+        ),
+        python_from=(3, 11),
+        python_below=(3, 14),
+        has_smsweep=True,
+    ),
+    Environment(
+        name="notebook",
+        requirements=("nbclient==0.11.0", "ipykernel==7.4.0"),
+        python_from=(3, 11),
+        python_below=(3, 15),
+        has_smsweep=True,
+        extras=("report",),
+    ),
+    Environment(name="moto", requirements=("moto[s3,server]==5.2.5",), python_below=(3, 15)),
+    Environment(name="optuna", requirements=("optuna==5.0.0",), python_below=(3, 14), has_smsweep=True),
+    # PyTorch of PyPI has 5 GB. Debian's package is smaller.
+    Environment(name="torch", requirements=("wandb==0.31.0",), python_below=(3, 15), beside="torch"),
+    Environment(
+        name="tools",
+        requirements=(
+            *("bandit==1.9.4", "build==1.6.1", "cyclonedx-bom==7.5.0", "hatchling==1.33.0"),
+            *("pip-audit==2.10.1", "setuptools", "uv", "vermin==1.9.2", "zizmor==1.32.0"),
+        ),
+        python_from=(3, 11),
+        python_below=(3, 15),
+    ),
+    Environment(
+        name="docs",
+        requirements=("mkdocs-material==9.8.1", "mkdocstrings-python==2.0.11"),
+        python_from=(3, 11),
+        python_below=(3, 15),
+        has_smsweep=True,
+    ),
+    Environment(
+        name="sagemaker2",
+        requirements=("sagemaker==2.257.7",),
+        python_below=(3, 13),
+        has_smsweep=True,
+        keeps_pins=False,
+    ),
+    Environment(
+        name="sagemaker3",
+        requirements=("sagemaker==3.27.0",),
+        python_below=(3, 13),
+        has_smsweep=True,
+        keeps_pins=False,
+    ),
+)
+# Packages for containers. They are not installed on this machine.
+IN_CONTAINERS = _by_name(
+    # The requirements of sagemaker-training that a job on one host imports.
+    Environment(
+        name="toolkit",
+        requirements=(
+            *("boto3", "gevent", "inotify_simple", "numpy", "paramiko", "protobuf", "psutil", "retrying"),
+            *("scipy", "six", "werkzeug"),
+        ),
+        python_below=(3, 15),
+    ),
+)
+# The pinned base install on each supported Python version.
+PYTHONS = _by_name(
+    *(
+        Environment(name=f"python3.{minor}", python_from=(3, minor), python_below=(3, minor + 1))
+        for minor in supported()
+    )
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Oracle:
+    """An environment with other projects."""
+
+    python: Path  # interpreter that can import the package
+
+    def ask(self, script: Path, question: object, *, timeout_s: float = 120) -> Any:
+        """Run a script with JSON on stdin, and return the JSON that it prints.
+
+        A start takes one or two seconds: put all cases of a test into one question.
+        """
+        done = subprocess.run(
+            [str(self.python), str(script)],
+            input=json.dumps(question),
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+
+def oracle(name: str) -> Oracle:
+    """Return an environment, and create it if necessary. Safe for several test processes.
+
+    If it cannot be created, for example offline, the test is skipped, or fails in CI.
+    """
+    environment = {**ENVIRONMENTS, **PYTHONS}[name]
+    home = VENVS / name
+    ready = home / "ready"  # written last, so that an interrupted installation is repeated
+    wanted = "".join([*(file.read_text(encoding="utf-8") for file in environment.below), environment.pins()])
+    VENVS.mkdir(exist_ok=True)
+    with (VENVS / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not ready.is_file() or ready.read_text() != wanted:
+            shutil.rmtree(home, ignore_errors=True)
+            try:
+                _install(home, environment)
+            except (OSError, subprocess.SubprocessError) as err:
+                output = getattr(err, "stderr", None) or err
+                reason = f"cannot create the environment {name}: {output}"
+                if os.environ.get("CI"):
+                    pytest.fail(reason)
+                pytest.skip(reason)
+            ready.write_text(wanted)
+    return Oracle(python=home / "bin" / "python")
+
+
+def wheels(name: str) -> Path:
+    """Return a folder with the wheels of an environment, for an offline installation."""
+    python, folder = oracle(name).python, VENVS / f"{name}-wheels"
+    with (VENVS / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.is_dir():
+            draft = folder.with_suffix(".part")
+            shutil.rmtree(draft, ignore_errors=True)
+            own = VENVS / name / PINS
+            wanted = pinned("download", *ENVIRONMENTS[name].below, own)
+            command = [str(python), "-m", "pip", *wanted, "--quiet", "--dest", str(draft)]
+            subprocess.run(command, check=True, capture_output=True, text=True, timeout=600)
+            draft.rename(folder)
+    return folder
+
+
+def _install(home: Path, environment: Environment) -> None:
+    beside = ["--system-site-packages"] if environment.beside else []
+    pip = [str(home / "bin" / "python"), "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    own = home / PINS
+    commands = [
+        [*pip, *pinned("install", *environment.below, own), "--no-compile"]
+    ]  # most files are never imported
+    if environment.has_smsweep:
+        commands.append([*pip, *THIS_FOLDER])
+    _run([_interpreter(environment), "-m", "venv", *beside, str(home)])
+    own.write_text(environment.pins(), encoding="utf-8")
+    for command in commands:
+        _run(command)
+
+
+def _run(command: Sequence[str]) -> None:
+    subprocess.run(command, check=True, capture_output=True, text=True, timeout=1800)
+
+
+def _interpreter(environment: Environment) -> str:
+    """Return this Python, or the newest installed one for which the packages have wheels."""
+    if environment.beside:
+        find = [DEBIAN_PYTHON, "-c", f"import {environment.beside}"]
+        subprocess.run(find, check=True, capture_output=True, text=True, timeout=120)
+        return DEBIAN_PYTHON
+    oldest, below = environment.python_from, environment.python_below
+    if oldest <= sys.version_info[:2] < below:
+        return sys.executable
+    for minor in range(below[1] - 1, oldest[1] - 1, -1):
+        if found := find_python(minor):
+            return found
+    raise FileNotFoundError(f"no Python from {oldest[0]}.{oldest[1]} to below {below[0]}.{below[1]} is available")
+
+
+def make_all() -> None:
+    """Create all environments, the largest first. Errors are reported by the tests that need the environment."""
+    for name in reversed([*PYTHONS, *ENVIRONMENTS]):
+        with contextlib.suppress(pytest.fail.Exception, pytest.skip.Exception):
+            oracle(name)
+
+
+if __name__ == "__main__":  # python -m tools.environments [ENVIRONMENT PROGRAM [ARGUMENT ...]]
+    if not sys.argv[1:]:
+        make_all()
+        sys.exit()
+    environment_name, program, *arguments = sys.argv[1:]
+    path = str(oracle(environment_name).python.with_name(program))
+    os.execv(path, [path, *arguments])

@@ -1,0 +1,74 @@
+"""Run all tests in parallel lanes, one process per lane: `python -m tools.lanes [--again] [PYTEST ARGUMENT ...]`.
+
+Some tests fork agents, which is safe only in a process without threads. Lanes are therefore separate processes,
+not workers of pytest-xdist. All tests that use the Docker Engine are in one lane, because they count containers
+and stop the engine. The environments of tools.environments are created at the same time.
+
+With --again, failed tests run again after all lanes, one at a time. A test that fails again has failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+AT_ONCE = 2  # lanes
+LANES = {  # name -> pytest's -m; the order keeps both processes busy until the end
+    "acceptance": "acceptance and not slow and not docker and not oracle",
+    "middle": "not acceptance and not docker and not oracle and not fast",
+    "slow": "acceptance and slow and not docker and not oracle",
+    "oracle": "oracle and not docker",
+    "engine": "docker",
+    "fast": "fast",
+}
+FAILED, INTERRUPTED, NOTHING_TO_RUN = 1, 2, 5  # exit codes of pytest
+LAST_FAILED = ("--last-failed", "--last-failed-no-failures=none")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0], allow_abbrev=False)
+    parser.add_argument("--again", action="store_true", help="run failed tests again, one at a time")
+    parser.add_argument(
+        "-m", dest="marked", default="", help="run only tests of each lane that match this expression"
+    )
+    options, arguments = parser.parse_known_args()
+    environments = subprocess.Popen([sys.executable, "-m", "tools.environments"])
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        lanes = {name: pool.submit(run, name, command(name, options.marked, *arguments)) for name in LANES}
+        try:
+            codes = {name: lane.result() for name, lane in lanes.items()}
+        except KeyboardInterrupt:  # the lanes receive the signal, too, and report their results
+            pool.shutdown(cancel_futures=True)
+            return INTERRUPTED
+    environments.wait()
+    if options.again:
+        for name in [name for name, code in codes.items() if code == FAILED]:
+            print(f"{name}: running failed tests again", flush=True)
+            codes[name] = run(name, command(name, options.marked, *arguments, *LAST_FAILED))
+    ran = [abs(code) for code in codes.values() if code != NOTHING_TO_RUN]
+    return max(ran, default=NOTHING_TO_RUN)
+
+
+def command(lane: str, marked: str, *arguments: str) -> Sequence[str]:
+    """Return the arguments of Python for one lane. Each lane has its own cache of failures."""
+    cache = f"cache_dir=.pytest_cache/{lane}"
+    marks = f"({LANES[lane]}) and ({marked})" if marked else LANES[lane]
+    return ["-m", "pytest", "-n", "0", "--durations=20", "-o", cache, "-m", marks, *arguments]
+
+
+def run(name: str, arguments: Sequence[str]) -> int:
+    """Run Python, print its lines with a prefix, and return its exit code."""
+    process = subprocess.Popen(
+        [sys.executable, "-u", *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    for line in process.stdout or ():
+        sys.stdout.write(f"{name}: {line}")
+        sys.stdout.flush()
+    return process.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
