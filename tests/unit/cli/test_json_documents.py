@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.json_documents import check
+from tests.support.json_documents import check
 from tests.unit.cli.conftest import Cli
 
 pytestmark = pytest.mark.slow

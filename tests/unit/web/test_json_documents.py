@@ -14,7 +14,7 @@ from smsweep.services.views import json_views
 from smsweep.services.views.live_store import LiveSweep
 from smsweep.services.workspace import Workspace
 from smsweep.util.clock import utc_now
-from tests.json_documents import check
+from tests.support.json_documents import check
 from tests.support.recorded_requests import record
 from tests.unit.web.conftest import Client
 

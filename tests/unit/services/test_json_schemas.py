@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from smsweep.cli.lazy_group import COMMANDS, load_command
 from smsweep.services.views.json_schemas import DOCUMENTS, SCHEMA_FILE, json_schemas, schema_text
-from tests.json_documents import check
+from tests.support.json_documents import check
 from tests.support.markdown import ROOT
 
 
