@@ -139,4 +139,4 @@ def test_a_port_that_is_taken_is_said_so(tmp_path: Path) -> None:
         done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=60, check=False)
     assert done.returncode == 2
     assert f"127.0.0.1:{port}: Address already in use" in done.stderr
-    assert "give another --port" in done.stderr
+    assert "use another --port" in done.stderr
