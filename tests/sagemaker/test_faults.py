@@ -249,7 +249,7 @@ def test_trial_fails_when_the_model_cannot_be_saved(account: Account) -> None:
     assert account.run(1, job={"retries": {"disk": 1}}).ended == {TrialState.FAILED: 1}
     (trial,) = account.trials()
     assert trial.retries == {"disk": 1}
-    assert "had said: model not saved" in trial.reason
+    assert "and printed: model not saved" in trial.reason
 
 
 def test_memory_and_disk_errors_differ_from_script_errors(account: Account) -> None:
