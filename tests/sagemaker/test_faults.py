@@ -71,7 +71,7 @@ def test_throttling_fails_no_trial(account: Account) -> None:
     account.endpoint.faults.set(
         {
             "throttle": {
-                "CreateTrainingJob": 2,
+                "CreateTrainingJob": 0.5,  # slower than any machine submits three jobs
                 "ListTrainingJobs": 2,
                 "DescribeTrainingJob": 2,
                 "FilterLogEvents": 2,
