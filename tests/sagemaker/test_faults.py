@@ -152,7 +152,8 @@ def test_a_spot_interruption_is_the_same_attempt_going_on(account: Account) -> N
         "step = int(open(file).read()) if os.path.exists(file) else 0\n"
         "for step in range(step, 4):\n"
         "    smsweep.log({'loss': 10 - step}, step=step)\n"
-        "    open(file, 'w').write(str(step + 1))\n"
+        "    open(file + '.part', 'w').write(str(step + 1))\n"
+        "    os.replace(file + '.part', file)\n"
         "    time.sleep(0.8)\n"
     )
     account.endpoint.faults.set({"interrupt": [{"after_s": 1.5}]})
