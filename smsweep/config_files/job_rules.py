@@ -293,7 +293,7 @@ def _check_regexes(place: Path, definitions: Any, problems: Problems) -> None:
         if nested := nested_quantifier(regex):
             problems.warn(
                 path,
-                f"{nested!r} repeats a group that repeats itself; drop one of the two repeats: smsweep needs "
+                f"{nested!r} repeats a group that contains a repeat; remove one of the two: smsweep needs "
                 "linear time for it, but another engine may need exponential time, and SageMaker reads the same "
                 "regex for the graphs of its console",
             )

@@ -119,16 +119,18 @@ def usage_after(trial: Trial, status: JobStatus, price: Price | None) -> dict[st
 
 
 def duration_s(trial: Trial, status: JobStatus, watched_s: float | None) -> float | None:
-    """Return the seconds from a trial's start to the end of its job, whenever that end was noticed.
+    """Return the seconds from the start of a trial to the end of its job.
 
-    A clock may have been set since. So only a job's own two times are compared, which its backend keeps as far
-    apart as the job ran, and the job's start with that of its trial, which is just before.
+    The system time may have changed in between. The function therefore uses two differences: between the job's own
+    times, which the backend keeps as far apart as the job ran, and between the starts of trial and job.
 
     Args:
-        watched_s: Seconds since this agent started the trial, by a clock that nobody sets; None if another did.
+        trial: The trial.
+        status: The status of its job.
+        watched_s: Seconds since this agent started the trial, by the monotonic clock; None if another agent did.
 
     Returns:
-        None if it is not known when the job ran: then its end is now.
+        The seconds, or None if the times of the job are unknown. The end is now in this case.
     """
     if trial.started_at is None or status.started_at is None or status.ended_at is None:
         return None

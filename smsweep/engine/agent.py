@@ -169,7 +169,7 @@ class Agent:
         statuses = self._backend.describe(names) if names else {}
         happened = False
         for name, held in names.items():
-            self._renew_leases()  # reading a talkative job takes its time
+            self._renew_leases()  # reading a long log takes time
             if held.trial.number not in self._held:
                 continue
             status = statuses.get(name)
@@ -207,7 +207,7 @@ class Agent:
     def _end(self, held: Held, ruling: Ruling, **known: Any) -> bool:
         """Write down a trial's end; False when somebody changed it meanwhile, to be looked at again.
 
-        known: what else is known of it, as Store.move takes it.
+        known: other arguments of Store.move, such as the exit code.
         """
         number, to, reason = held.trial.number, ruling.to, self._redact(ruling.reason)
         try:

@@ -23,7 +23,7 @@ class Held:
 
     @property
     def watched_s(self) -> float | None:
-        """Seconds since this agent started the trial, whoever sets the clock; None if another agent did."""
+        """Seconds since this agent started the trial, by the monotonic clock; None if another agent started it."""
         return None if self.is_taken_over else time.monotonic() - self._since_s
 
 

@@ -1,4 +1,4 @@
-"""Files in a folder that others can write to: opened only if they are regular files, and put in place whole."""
+"""Safe access to files in a folder that other processes can write to: regular files only, atomic writes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def open_plain(path: str, flags: int = os.O_RDONLY, mode: int = 0o666) -> int:
         kind = os.fstat(fd).st_mode
         if not stat.S_ISREG(kind):
             raise OSError(errno.EISDIR if stat.S_ISDIR(kind) else errno.EINVAL, "not a regular file", path)
-        fcntl.fcntl(fd, fcntl.F_SETFL, flags & os.O_APPEND)  # who inherits it expects it to block
+        fcntl.fcntl(fd, fcntl.F_SETFL, flags & os.O_APPEND)  # a child that inherits it expects blocking reads
     except BaseException:
         os.close(fd)
         raise
@@ -32,7 +32,7 @@ def open_plain(path: str, flags: int = os.O_RDONLY, mode: int = 0o666) -> int:
 
 
 def write_whole(path: str, text: str) -> None:
-    """Write a small file under another name, then put it in place, whatever is there.
+    """Write a small file under a temporary name, then rename it. Replaces a link, a pipe or another file.
 
     Raises:
         OSError: If the path is a folder, or the file cannot be written.

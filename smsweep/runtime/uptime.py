@@ -1,4 +1,4 @@
-"""A clock that nobody sets."""
+"""The machine's uptime, which a change of the system time does not affect."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ _PROC = "/proc/uptime"
 def uptime_s() -> float:
     """Return seconds since this machine was started, the same for all of its processes.
 
-    Time in which the machine was suspended counts on Linux. Without /proc it is Python's monotonic clock, which
-    begins at the start of the machine, too, on the systems that smsweep supports.
+    On Linux, the time of a suspended machine counts. Without /proc this is Python's monotonic clock, which begins
+    at the start of the machine, too, on the systems that smsweep supports.
     """
     try:
         with open(_PROC, "rb") as file:

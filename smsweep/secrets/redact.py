@@ -53,7 +53,7 @@ def redact(text: str, secrets: tuple[str, ...] = ()) -> str:
 
 
 def _masked(text: str, spans: Sequence[tuple[int, int]]) -> str:
-    """Replace spans, which are in order and apart. In one pass: a hostile log has tens of thousands of them."""
+    """Replace ordered, separate spans in one pass. A hostile log has tens of thousands of them."""
     parts, at = [], 0
     for start, end in spans:
         parts += [text[at:start], MASK, "\n" * text.count("\n", start, end)]

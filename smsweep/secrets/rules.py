@@ -17,7 +17,7 @@ import re2
 
 
 class LinearPattern:
-    """A pattern that needs RE2: by backtracking, `-eyJ-eyJ-eyJ...` takes seconds for a megabyte of log."""
+    """A pattern for RE2. A backtracking engine needs seconds for a megabyte of `-eyJ-eyJ-eyJ...`."""
 
     def __init__(self, pattern: str) -> None:
         options = re2.Options()

@@ -100,7 +100,7 @@ class Store(Protocol):
         """Change a trial's state. To pending: attempt + 1, unclaimed, cursor "", job's name empty.
 
         retries, usage: replace the trial's; None leaves them. lasted_s: seconds from the trial's start to its end,
-        by a clock that nobody sets; None if its end is now.
+        by a clock that is never set back; None if its end is now.
 
         asked_by: with a move to stopping, who asked ("rule", "person" or "agent"); kept until the next attempt.
 

@@ -29,7 +29,7 @@ DAMAGES = (
         "stop all agents, and restore a backup, or set SMSWEEP_DIR to another folder",
     ),
 )
-# What passes without anybody changing SMSWEEP_STORE.
+# Temporary: SMSWEEP_STORE need not be changed.
 DOWN = (
     (
         "locked",
@@ -44,9 +44,9 @@ DOWN = (
     ("is the server running", "no server answers there", START),
     ("timeout expired", "the server does not answer", REACH),
     ("timed out", "the server does not answer", REACH),
-    ("unreachable", "the network does not lead to the server", REACH),
-    ("no route to host", "the network does not lead to the server", REACH),
-    ("host is down", "the network does not lead to the server", REACH),
+    ("unreachable", "the network cannot reach the server", REACH),
+    ("no route to host", "the network cannot reach the server", REACH),
+    ("host is down", "the network cannot reach the server", REACH),
     ("temporary failure in name resolution", "no name server answers", REACH),
     ("connection reset", "the server ended the connection", START),
     ("server closed the connection", "the server ended the connection", START),

@@ -1,4 +1,4 @@
-"""Whether files in a folder can be locked, without which several processes damage an SQLite store."""
+"""Tests of file locks. Without locks, several processes damage an SQLite store."""
 
 from __future__ import annotations
 
@@ -47,16 +47,16 @@ OF_DRIVER = (
 
 
 def check_locks(url: sa.URL) -> None:
-    """Try the locks of the folder in which an SQLite store is about to be made, and warn of a network drive.
+    """Test the locks of a folder before an SQLite store is created in it, and warn of a network drive.
 
     Args:
-        url: Of the store, with SQLite's options; its folder exists.
+        url: URL of the store, with SQLite's options. Its folder must exist.
 
     Raises:
-        UsageError: If locks do not keep others out.
+        UsageError: If a lock does not keep another process out.
     """
     folder = database_file(url).absolute().parent
-    with contextlib.suppress(OSError, sqlite3.Error):  # opening the store says what is wrong with the folder
+    with contextlib.suppress(OSError, sqlite3.Error):  # opening the store reports what is wrong with the folder
         with tempfile.TemporaryDirectory(prefix=".smsweep-locks-", dir=folder) as scratch:
             file = Path(scratch, "store.db")
             if not (_excludes(file) and _sqlite_excludes(file, url)):
@@ -81,9 +81,10 @@ def database_file(url: sa.URL) -> Path:
 
 
 def network_type(folder: Path, mounts: Path) -> str:
-    """Return the type of the file system that a folder is on, if it may be a network's; "" if not, or unknown.
+    """Return the type of a folder's file system if other machines can mount it; "" if not, or if unknown.
 
     Args:
+        folder: The folder.
         mounts: The kernel's table of mounts, which only Linux has.
     """
     device = folder.stat().st_dev
@@ -101,7 +102,7 @@ def network_type(folder: Path, mounts: Path) -> str:
 
 
 def _excludes(file: Path) -> bool:
-    """Tell whether a lock on a file, of the kind that SQLite takes, keeps another opener out."""
+    """Return True if a lock of SQLite's kind on a file keeps a second opener out."""
     first, second = (os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600) for _ in range(2))
     try:
         return _lock(first) and not _lock(second)
@@ -111,13 +112,13 @@ def _excludes(file: Path) -> bool:
 
 
 def _lock(fd: int) -> bool:
-    """Try to lock a file for its opener rather than for this process, which would never keep itself out."""
+    """Try to lock a file for its descriptor. A lock of the process would not keep the same process out."""
     try:
         fcntl.fcntl(fd, fcntl.F_OFD_SETLK, struct.pack("hhqqi", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
     except AttributeError:  # only Linux has them
         return _flock(fd)
     except OSError as err:
-        return err.errno == errno.EINVAL and _flock(fd)  # nor has every sandbox
+        return err.errno == errno.EINVAL and _flock(fd)  # some sandboxes do not have them
     return True
 
 
@@ -130,7 +131,7 @@ def _flock(fd: int) -> bool:
 
 
 def _sqlite_excludes(file: Path, url: sa.URL) -> bool:
-    """Tell the same of SQLite itself, whose options in the store's URL may name another way to lock, or none."""
+    """Return True if SQLite itself keeps a second opener out. Options in the URL can turn its locks off."""
     options = {name: value for name, value in url.query.items() if "uri" in url.query and name not in OF_DRIVER}
     name = f"{file.as_uri()}?{urlencode(options)}"
     with contextlib.ExitStack() as stack:

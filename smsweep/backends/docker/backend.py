@@ -47,10 +47,10 @@ class DockerBackend:
     """Runs each job in containers of its own, with their files in a folder below `root`.
 
     runtime_zip: not needed here, because a job's own channel brings it; taken so that all backends are made alike.
-    A job's folder is smsweep's alone. If a file in it is not what smsweep put there, that job fails alone.
+    If a file in a job's folder is damaged, only that job fails.
 
     environ: the caller's. clock: seconds since the epoch, also across restarts. options: None reads environ.
-    uptime: seconds since the machine was started, whatever anybody does to its clock.
+    uptime: seconds since the machine was started; changes of the system time do not affect it.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class DockerBackend:
         if not folder.exists():
             return LogPage(lines=(), cursor=cursor)
         try:
-            # Asked before reading: what is written later is on the next page.
+            # Asked before reading, because later lines belong to the next page.
             is_complete = name in self._ended or folder.ended() is not None
             return read_pages(folder.logs(), cursor, is_complete=is_complete)
         except BrokenFile as err:

@@ -58,7 +58,7 @@ class Keeper(threading.Thread):
         self._closing = threading.Event()
         self.status = folder.status()
         self.trouble = ""  # why the engine cannot be reached at the moment
-        self.broken: BrokenFile | None = None  # why the job cannot be seen to its end
+        self.broken: BrokenFile | None = None  # the damaged file that keeps this thread from going on
 
     def run(self) -> None:
         try:
@@ -170,7 +170,7 @@ class Keeper(threading.Thread):
         return max(ended_at, started_at)
 
     def _seen_at(self) -> datetime | None:
-        """Return the time now, so long after the job's start as the machine was up since; None if not known."""
+        """Return the present time: the job's start plus the uptime since then, or None if unknown."""
         started_s, started_at = self._folder.uptime_s(), self.status.started_at
         if started_s is None or started_at is None:
             return None

@@ -43,9 +43,9 @@ class StopOrder:
 
 
 class JobFolder:
-    """One job's files. Everything is put in place whole, by renaming.
+    """One job's files, which are written atomically.
 
-    Whatever reads a file that is not what smsweep put there raises BrokenFile.
+    A method that reads a damaged file raises BrokenFile.
     """
 
     def __init__(self, path: Path) -> None:
@@ -76,8 +76,7 @@ class JobFolder:
                 raise not_prepared(self.name, err) from err
 
     def request(self) -> dict[str, Any]:
-        file = self.path / "request.json"
-        return read_request(file)
+        return read_request(self.path / "request.json")
 
     def ml(self, host: str = FIRST_HOST) -> Path:
         """Return what one host knows as /opt/ml."""
@@ -126,7 +125,7 @@ class JobFolder:
         rename(self.path / "verdict.json", self.path / "ended.json")
 
     def uptime_s(self) -> float | None:
-        """Return the machine's uptime in seconds when the job started; None where it is not known."""
+        """Return the machine's uptime in seconds at the start of the job, or None if unknown."""
         return next(iter(read_uptime(self.path)), None)
 
     def write_uptime(self, started_s: float) -> None:

@@ -55,12 +55,12 @@ TOOL_MARKS = ("pipx_metadata.json", "uv-receipt.toml")  # in environments that h
 class ProcessBackend:
     """Runs each job's entrypoint in a folder below `root`.
 
-    A script may write to its job's folder. If a file there is not what smsweep put there, that job fails alone.
+    A script can write to its job's folder. If a file in it is damaged, only that job fails.
 
     Args:
         environ: What jobs inherit.
         clock: Seconds since the epoch; used only for jobs that an older smsweep started.
-        uptime: Seconds since the machine was started, whatever anybody does to its clock.
+        uptime: Seconds since the machine was started; changes of the system time do not affect it.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class ProcessBackend:
     def read_logs(self, name: str, cursor: str = "") -> LogPage:
         folder = self._root / name
         try:
-            ended = not is_alive(folder)  # asked before reading: what is written later is on the next page
+            ended = not is_alive(folder)  # asked before reading, because later lines belong to the next page
         except BrokenFile:
             ended = True
         try:
@@ -201,7 +201,7 @@ class ProcessBackend:
         return JobStatus(name=name, status="InProgress", secondary_status="Training", started_at=started_at)
 
     def _give_up(self, name: str, err: BrokenFile) -> JobStatus:
-        """End a job whose folder is damaged, as far as it can be found, and let its trial fail."""
+        """Kill the processes of a job whose folder is damaged, and report the job as failed."""
         folder = self._root / name
         log.warning("%s: %s", name, err)
         with contextlib.suppress(BrokenFile, BackendUnavailable):

@@ -1,7 +1,7 @@
-"""The folder of a job that runs as a process: files that say how far it is, and that its script can change.
+"""The files in a job's folder that hold the state of its process. The job's script can change them.
 
-`lock` is held while the job runs. `pid` names its entrypoint, `uptime` says when it began and ended, `exit_code`
-how it ended, `stop` that it was told to.
+The job holds `lock` while it runs. `pid` is the process id of its entrypoint. `uptime` has the machine's uptime at
+start and end. `exit_code` is written at the end. `stop` is the order to stop.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def ended_status(folder: Path, order: StopOrder | None, started_at: datetime) ->
 
 
 def _end_of(folder: Path, started_at: datetime) -> datetime:
-    """Return when a job ended, so long after its start as it ran, whoever set the clock meanwhile."""
+    """Return the end of a job: its start plus its duration by the machine's uptime, if known."""
     uptimes_s = read_uptime(folder)
     if len(uptimes_s) == 2:
         return started_at + timedelta(seconds=max(0.0, uptimes_s[1] - uptimes_s[0]))
@@ -82,7 +82,7 @@ def _end_of(folder: Path, started_at: datetime) -> datetime:
 
 
 def _read_exit_code(folder: Path) -> int | None:
-    """Return a job's exit code, None if it has left none. Raises BrokenFile."""
+    """Return the exit code, or None if the job wrote none. Raises BrokenFile."""
     file = folder / "exit_code"
     try:
         text = read_text(file, LONGEST_NUMBER)
@@ -124,7 +124,7 @@ def signal_job(folder: Path, number: signal.Signals) -> None:
 
 
 def _is_another(pid: int) -> bool:
-    """Tell whether a live process is surely no entrypoint: each leads a session, and was forked by a launcher."""
+    """Return True if a live process is not an entrypoint: not a session leader, or not a fork server's child."""
     try:
         if os.getsid(pid) != pid:
             return True
@@ -137,7 +137,7 @@ def _is_another(pid: int) -> bool:
 
 
 def kill_leftovers(folder: Path) -> None:
-    """Kill what an entrypoint that was itself killed left behind: all that has the job in its environment."""
+    """Kill the processes that have the job in their environment. An entrypoint that was killed leaves them."""
     mark = os.fsencode(f"SMSWEEP_ML_ROOT={folder / 'ml'}") + b"\0"
     for environ in Path("/proc").glob("[0-9]*/environ"):
         with contextlib.suppress(OSError):
@@ -146,7 +146,7 @@ def kill_leftovers(folder: Path) -> None:
 
 
 def read_stop(folder: Path) -> StopOrder | None:
-    """Return the order to end that a job was given. Raises BrokenFile."""
+    """Return the order to stop, or None. Raises BrokenFile."""
     file = folder / "stop"
     try:
         document = read_object(file)

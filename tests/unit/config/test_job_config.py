@@ -19,7 +19,7 @@ from smsweep.errors import ConfigError
 ROLE = "arn:aws:iam::123456789012:role/service-role/trainer"
 
 NESTED = (
-    "'([0-9]+)+' repeats a group that repeats itself; drop one of the two repeats: smsweep needs linear time for "
+    "'([0-9]+)+' repeats a group that contains a repeat; remove one of the two: smsweep needs linear time for "
     "it, but another engine may need exponential time, and SageMaker reads the same regex for the graphs of its "
     "console"
 )
