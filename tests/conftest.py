@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
+import signal
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -21,6 +23,30 @@ SKIPPED_IN_CI = re.compile(
     "not a promise of SageMaker|there is no python3|is installed here|is built here|^elsewhere |came with Python 3"
     "|this Python has no filter"
 )
+
+
+def pytest_configure() -> None:
+    """Let processes that the tests start receive SIGINT.
+
+    A process inherits an ignored signal, for example from a shell that runs the suite in the background.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def package_logging() -> Iterator[None]:
+    """Undo the logging setup of the command line, which would hide log records from the next test."""
+    logger = logging.getLogger("smsweep")
+
+    def reset() -> None:
+        logger.handlers.clear()
+        logger.propagate = True
+        logger.setLevel(logging.NOTSET)
+
+    reset()
+    yield
+    reset()
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
