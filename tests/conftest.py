@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,11 @@ from tools.docker_engine import NoEngine, connect_ready
 HERE = Path(__file__).parent
 settings.register_profile("fast", max_examples=25)  # for `make test-fast`; CI runs 100
 SLOWER = ("docker", "oracle", "slow")
+# Reasons that hold on a complete machine, too. In CI every other skip is a part that is missing, and fails.
+SKIPPED_IN_CI = re.compile(
+    "not a promise of SageMaker|there is no python3|is installed here|is built here|^elsewhere |came with Python 3"
+    "|this Python has no filter"
+)
 
 
 def pytest_configure() -> None:
@@ -55,6 +61,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         is_unit = item.path.parent == HERE or (HERE / "unit") in item.path.parents
         if is_unit and not any(map(item.get_closest_marker, SLOWER)):
             item.add_marker(pytest.mark.fast)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Fail a skipped test in CI, unless its reason is an expected one."""
+    report = yield
+    if os.environ.get("CI") and report.skipped and isinstance(report.longrepr, tuple):
+        reason = report.longrepr[2].removeprefix("Skipped: ")
+        if not SKIPPED_IN_CI.search(reason):
+            report.outcome = "failed"
+            report.longrepr = f"skipped in CI: {reason}"
+    return report
 
 
 @pytest.fixture(scope="session")

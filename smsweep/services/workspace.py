@@ -128,9 +128,9 @@ class Workspace:
             store.close()
 
     def wait_for_store(self) -> None:
-        """Return once the store can be opened. While its server is down, or its file locked, that is logged once.
+        """Wait until the store can be opened. Logs once that its server is down, or its file locked.
 
-        Ctrl-C and SIGTERM end the wait. Raises as `store` does where waiting does not help.
+        Ctrl-C and SIGTERM end the wait. Raises the errors of `store` if waiting does not help.
         """
         told = ""
         with leaving_at_once() if threading.current_thread() is threading.main_thread() else nullcontext():

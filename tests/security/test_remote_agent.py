@@ -40,10 +40,14 @@ def agent_of(sweep_id: str) -> DetachedAgentDocument:
     return agent
 
 
-def until(is_so: Callable[[], object]) -> None:
+def until(is_so: Callable[[], object], agent: subprocess.Popen[str] | None = None) -> None:
+    """Wait for a condition. If it does not become true, fail with what the agent has printed."""
     deadline = time.monotonic() + PATIENCE_S
     while not is_so():
-        assert time.monotonic() < deadline
+        if time.monotonic() > deadline:
+            if agent:
+                agent.kill()
+            raise AssertionError(f"exit code {agent.wait()}: {agent.communicate()[1]}" if agent else "timed out")
         time.sleep(0.3)
 
 
@@ -86,7 +90,7 @@ def test_agent_runs_each_trial_once_over_an_unreliable_s3(
 ) -> None:
     remote = Remote(account, s3, monkeypatch, 4)
     with remote.start() as agent:
-        until(lambda: remote.states() == ["running"] * 2)
+        until(lambda: remote.states() == ["running"] * 2, agent)
         for method in ("PUT", "GET", "DELETE"):
             s3.shake(method, f"{remote.path}/*", seed=seed, rate=0.4)
         assert control.set_state(remote.sweep_id, "pause").state == "paused"
@@ -121,7 +125,7 @@ def test_agent_saves_its_end_when_s3_is_back(
 ) -> None:
     remote = Remote(account, s3, monkeypatch, 1)
     with remote.start() as agent:
-        until(lambda: remote.states() == ["running"])
+        until(lambda: remote.states() == ["running"], agent)
         until(lambda: json_views.list_trials(remote.sweep_id)[0]["metrics"])
         fault = s3.refuse("PUT", f"{remote.path}/*", 503, "SlowDown", times=1_000)
         remote.gate.unlink()

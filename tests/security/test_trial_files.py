@@ -270,16 +270,21 @@ DAMAGE = [
 ]
 
 
+def start_two(jobs: Jobs, seconds: int) -> tuple[str, str]:
+    """Start a job to damage, and a job that ends by itself. Return their names when both run."""
+    script = "import time; print('ready', flush=True); time.sleep({})"
+    names = jobs.start("broken", script.format(120)), jobs.start("whole", script.format(seconds))
+    for name in names:
+        jobs.until_says(name, "ready")
+    return names
+
+
 @pytest.mark.docker
 @pytest.mark.parametrize(("name", "make"), DAMAGE)
 def test_container_with_damaged_job_folder_fails_alone(
     containers: Jobs, name: str, make: Callable[[Path], object]
 ) -> None:
-    script = "import time; print('ready', flush=True); time.sleep({})"
-    broken = containers.start("broken", script.format(120))
-    whole = containers.start("whole", script.format(3))
-    for job in (broken, whole):
-        containers.until_says(job, "ready")
+    broken, whole = start_two(containers, 3)
     containers.backend.close()  # as an agent that goes
     instead(containers.folder / "jobs" / broken / name, make)
     next_agent = containers.another()
@@ -309,11 +314,7 @@ os.kill(os.getppid(), 9)
 
 @pytest.mark.parametrize("make", [garbage, other, os.mkdir, os.mkfifo])
 def test_process_with_damaged_request_fails_alone(processes: Jobs, make: Callable[[Path], object]) -> None:
-    script = "import time; print('ready', flush=True); time.sleep({})"
-    broken = processes.start("broken", script.format(120))
-    whole = processes.start("whole", script.format(2))
-    for job in (broken, whole):
-        processes.until_says(job, "ready")
+    broken, whole = start_two(processes, 2)
     instead(processes.folder / "jobs" / broken / "request.json", make)
     next_agent = processes.another()
     assert processes.finish(whole, next_agent).status.status == "Completed"

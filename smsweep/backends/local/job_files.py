@@ -1,4 +1,4 @@
-"""Small files of a job's folder, which its script can reach: whatever is in their place, only that job fails."""
+"""Small files in a job's folder. The job's script can change them, and a damaged file fails only that job."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ WHAT = {
 
 
 class BrokenFile(Exception):
-    """Something in a job's folder is not what smsweep put there. The text says so to the user."""
+    """A file in a job's folder is not the one that smsweep wrote. The text is for the user."""
 
     def __init__(self, path: Path, what: str) -> None:
         super().__init__(
@@ -44,9 +44,9 @@ def read_text(path: Path, max_bytes: int = MAX_BYTES) -> str:
     """Return the text of a regular file.
 
     Raises:
-        FileNotFoundError: If there is none.
-        BrokenFile: If it is something else, too large, or not text.
-        BackendUnavailable: If this machine cannot read it now.
+        FileNotFoundError: If the file does not exist.
+        BrokenFile: If it is not a regular file, is too large, or is not text.
+        BackendUnavailable: If the file system cannot read it now.
     """
     with _translated(path), os.fdopen(open_plain(os.fspath(path)), "rb") as file:
         data = file.read(max_bytes + 1)
@@ -59,7 +59,7 @@ def read_text(path: Path, max_bytes: int = MAX_BYTES) -> str:
 
 
 def read_object(path: Path, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
-    """Return the JSON object in a regular file. Raises as `read_text` does."""
+    """Return the JSON object in a regular file. Raises the errors of `read_text`."""
     try:
         document = json.loads(read_text(path, max_bytes))
     except (ValueError, RecursionError):
@@ -81,7 +81,7 @@ def read_request(path: Path) -> dict[str, Any]:
 
 
 def find_object(path: Path) -> dict[str, Any] | None:
-    """Return the JSON object in a regular file; None if there is none that can be read."""
+    """Return the JSON object in a regular file, or None if it cannot be read."""
     try:
         return read_object(path, MAX_REQUEST_BYTES)
     except (OSError, BrokenFile, BackendUnavailable):
@@ -89,7 +89,7 @@ def find_object(path: Path) -> dict[str, Any] | None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Put a small file in place whole. Raises BrokenFile, BackendUnavailable."""
+    """Write a small file atomically. Raises BrokenFile, BackendUnavailable."""
     with _translated(path):
         write_whole(os.fspath(path), text)
 
@@ -101,15 +101,15 @@ def rename(path: Path, to: Path) -> None:
 
 
 def open_file(path: Path, flags: int, mode: int = 0o600) -> int:
-    """Open a regular file and return its descriptor. Raises as `read_text` does."""
+    """Open a regular file and return its descriptor. Raises the errors of `read_text`."""
     with _translated(path):
         return open_plain(os.fspath(path), flags, mode)
 
 
 def read_uptime(folder: Path) -> list[float]:
-    """Return the machine's uptime in seconds at a job's start and, where it is known, at its end.
+    """Return the machine's uptime in seconds at the start of a job and, if known, at its end.
 
-    An empty list where neither is known, as of a job that an older smsweep started.
+    The list is empty if neither is known, for example for a job of an older smsweep.
     """
     try:
         found = json.loads(read_text(folder / UPTIME))
@@ -119,7 +119,10 @@ def read_uptime(folder: Path) -> list[float]:
 
 
 def modified_at(path: Path) -> datetime | None:
-    """Return when a regular file was written, None if there is none. Raises as `read_text` does."""
+    """Return the time of the last write to a regular file, or None if the file does not exist.
+
+    Raises the errors of `read_text`.
+    """
     try:
         fd = open_file(path, os.O_RDONLY)
     except FileNotFoundError:

@@ -18,7 +18,7 @@ def read_page(file: Path, cursor: str, *, is_complete: bool) -> LogPage:
 
     is_complete: nothing more will be written, so a last line without an end counts as whole. A line longer
     than LINE_BYTES is handed out in pieces, so that memory stays bounded. No file: an empty page. Raises
-    BrokenFile for what is not a regular file.
+    BrokenFile if it is not a regular file.
     """
     offset = int(cursor or 0)
     try:

@@ -2,8 +2,8 @@
 
 Run as a file: `python -I -S fork_server.py RUNTIME_ZIP`. Standard library only. It reads one JSON object a line
 from stdin, {"folder", "argv", "environ"}, and answers each with a line: {"pid": n}, {"already": true},
-{"error": text}, or {"refused": text} where the job's folder is damaged. In between come lines {"ended": true}
-whenever a job of its own has ended. At the end of stdin it ends; its jobs, each in a session of its own, go on.
+{"error": text}, or {"refused": text} if the job's folder is damaged. It also writes a line {"ended": true} when
+one of its jobs ends. It exits at the end of stdin. Its jobs run on, because each has its own session.
 
 A job's life is a lock on the file `lock` in its folder: held by the child from before the answer until it
 ends, so that whoever comes later can tell a live job from a dead one without trusting process ids.
@@ -71,7 +71,7 @@ def on_child(number: int, frame: object) -> None:
 
 
 def trouble(err: OSError) -> dict[str, Any]:
-    """Return the answer for a job that cannot start: at all, or not while a disk is full, say."""
+    """Return the answer for a job that cannot start: refused for good, or an error that may pass (a full disk)."""
     if err.errno in DAMAGED:
         return {"refused": f"{err.filename} is not what smsweep puts there"}
     return {"error": str(err)}
@@ -88,7 +88,7 @@ def start(order: dict[str, Any], entry: Callable[[list[str]], int]) -> dict[str,
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             return {"already": True}
-        # Any of them: a script may have deleted the others, and must not run again.
+        # One of them is enough: the script may have deleted the others, and must not run twice.
         if any(os.path.lexists(os.path.join(folder, name)) for name in ("pid", "uptime", "exit_code")):  # noqa: PTH118
             return {"already": True}
         return fork(order, entry)
