@@ -1,7 +1,7 @@
 """Docker Engine with a small Python 3 image. It is installed and started on Debian or Ubuntu, where it is allowed.
 
-`python -m tools.docker_engine` starts the engine, and reports the result. The engine keeps running for later runs of
-the tests.
+`python -m tools.docker_engine` starts the engine and reports the result. The engine keeps running for later test
+runs.
 """
 
 from __future__ import annotations

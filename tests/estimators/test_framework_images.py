@@ -28,7 +28,7 @@ def test_a_frameworks_image_is_the_one_that_the_sdk_takes() -> None:
 @pytest.mark.parametrize("machine", ["ml.trn1.2xlarge", "ml.inf2.xlarge", "ml.c7g.xlarge", "ml.m6gd.large"])
 def test_no_image_is_taken_for_a_machine_of_another_kind(machine: str) -> None:
     words = {"framework": "pytorch", "framework_version": "2.3.0", "py_version": "py311"}
-    with pytest.raises(JobRejected, match="set image_uri in job.yaml to an image for that type"):
+    with pytest.raises(JobRejected, match=r"set image_uri in job\.yaml to an image for that type"):
         image_uri(words, "eu-west-1", [machine])
 
 
