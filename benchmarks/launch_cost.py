@@ -7,7 +7,7 @@ source has 42 files, 1 MB. smsweep launches from a sweep's template, the SDKs by
 and `ModelTrainer(...).train(wait=False)` (3): an object for each trial, as a loop over params has it, then one
 object and session for all, which is their cheapest way. As they come, telemetry included; only v3's check of the
 role is off, which moto cannot answer, and smsweep's limit of launches a second, since the SDKs have none. Then a
-whole sweep runs through the local endpoint, and its requests are counted.
+whole sweep runs through the local emulator, and its requests are counted.
 
     python -m benchmarks.launch_cost [--launches 20] [--sweep 100]
 """
@@ -182,14 +182,14 @@ def whole_sweep(folder: Path, n: int) -> None:
     (folder / "train.py").write_text("print('loss 1')\n")
     os.chdir(folder)
     config = {"program": "train.py", "method": "grid", "parameters": {"x": {"min": 1, "max": n}}}
-    with emulator.endpoint(folder=folder / "endpoint") as endpoint:
+    with emulator.run_emulator(folder=folder / "emulator") as opened:
         os.environ.update(
-            endpoint.environ,
+            opened.environ,
             SMSWEEP_DIR=str(folder / "whole"),
             SMSWEEP_SAGEMAKER_RATES="create=10",
         )
         boto3.client("s3").create_bucket(Bucket=BUCKET)
-        before = len(endpoint.ledger.read())
+        before = len(opened.ledger.read())
         job = {
             "image_uri": "123456789012.dkr.ecr.us-east-1.amazonaws.com/own:1",
             "role": "arn:aws:iam::123456789012:role/trainer",
@@ -199,7 +199,7 @@ def whole_sweep(folder: Path, n: int) -> None:
         start = time.perf_counter()
         outcome = run(config, job=job, backend="sagemaker", parallel=10)
         took_s = time.perf_counter() - start
-        calls = Counter(entry["action"] for entry in endpoint.ledger.read()[before:])
+        calls = Counter(entry["action"] for entry in opened.ledger.read()[before:])
     print(
         f"a whole sweep of {n} jobs, 10 at a time: {sum(calls.values()) / n:.2f} requests a trial, {took_s:.0f} s"
     )

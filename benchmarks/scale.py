@@ -29,9 +29,9 @@ from smsweep.engine import agent as agents_module
 from smsweep.engine.agent import Agent
 from smsweep.engine.agent_state import AgentOptions
 from smsweep.engine.controller import Controller
-from smsweep.engine.failure_limit import Flapping
+from smsweep.engine.failure_limit import FailureLimit
 from smsweep.engine.job_request import training_job
-from smsweep.engine.metric_parser import MetricReader
+from smsweep.engine.metric_parser import MetricParser
 from smsweep.search.registry import make_strategy
 from smsweep.stopping.registry import make_rule
 from smsweep.store.open import open_store
@@ -109,10 +109,10 @@ def sweep_through(
         backend,
         Controller(store, sweep, strategy, make_rule(sweep.config, ())),
         lambda trial: training_job(template, sweep, trial, SITE),
-        MetricReader(),
+        MetricParser(),
         agent_id="agent",
         options=AgentOptions(parallel=slots, longest_sleep_s=look_s),
-        flapping=Flapping(clock.utc(), max_consecutive=None),
+        flapping=FailureLimit(clock.utc(), max_consecutive=None),
         clock=clock.utc,
         sleep=clock.sleep,
     )

@@ -17,7 +17,7 @@ from datetime import datetime, timezone
 
 from benchmarks.ratios import leave
 from smsweep.core.line_regex import MAX_BYTES, LineRegex
-from smsweep.engine.metric_parser import MetricReader
+from smsweep.engine.metric_parser import MetricParser
 
 MOST_MS = 50.0
 ROUNDS = 3  # of each line; the fastest counts
@@ -76,14 +76,14 @@ def main() -> None:
 
 def by_smsweep(pattern: str, line: str) -> float:
     """Return the milliseconds of the worst variant of a line: with and without what the pattern asks for."""
-    reader = MetricReader([("metric", pattern)])
+    reader = MetricParser([("metric", pattern)])
     reader.read(["1é"], NOW)  # compiles both of its programs
     literal = LineRegex(pattern).literal  # without which the line is not even searched
     variants = (line, literal + line[len(literal) :], line[: -len(literal) - 1] + literal + "!")
     return max(min(milliseconds(reader, variant) for _ in range(ROUNDS)) for variant in variants)
 
 
-def milliseconds(reader: MetricReader, line: str) -> float:
+def milliseconds(reader: MetricParser, line: str) -> float:
     started_s = time.thread_time()
     reader.read([line], NOW)
     return 1000 * (time.thread_time() - started_s)

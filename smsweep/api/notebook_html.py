@@ -8,7 +8,7 @@ from smsweep.core.json_documents import SweepDocument, TrialDocument
 from smsweep.core.sweep import Sweep
 from smsweep.core.trial import Trial, flat_params, is_number
 from smsweep.report import notebook_html
-from smsweep.secrets.mask_json import Cleaner
+from smsweep.secrets.mask_json import JsonMasker
 from smsweep.services.job_config import secrets_of
 from smsweep.services.views.json_views import json_safe, list_trials, show, trial_data
 from smsweep.services.views.watcher import Look
@@ -44,7 +44,7 @@ def sweeps_html(sweeps: Sequence[Sweep]) -> str:
             best and best["objective"],
             (shown["created_at"] or "")[:19],
         ]
-        rows.append([notebook_html.badge(shown["state"]), *map(notebook_html.said, texts)])
+        rows.append([notebook_html.badge(shown["state"]), *map(notebook_html.escaped_text, texts)])
     return notebook_html.box(
         notebook_html.table(["state", "id", "name", "method", "trials", "best", "created"], rows)
     )
@@ -59,13 +59,13 @@ def run_html(trial: Trial, sweep: Sweep) -> str:
         notebook_html.title(trial.label, data["place"], data["state"]),
         notebook_html.facts(
             [
-                ("objective", notebook_html.said(data["objective"])),
+                ("objective", notebook_html.escaped_text(data["objective"])),
                 (clean(metric.name) if metric else "", notebook_html.spark(curve)),
                 ("params", notebook_html.pairs(flat_params(data["params"]))),
                 ("metrics", notebook_html.pairs(data["metrics"])),
-                ("started", notebook_html.said((data["started_at"] or "")[:19])),
-                ("ended", notebook_html.said((data["ended_at"] or "")[:19])),
-                ("reason", notebook_html.said(data["reason"].partition("\n")[0])),
+                ("started", notebook_html.escaped_text((data["started_at"] or "")[:19])),
+                ("ended", notebook_html.escaped_text((data["ended_at"] or "")[:19])),
+                ("reason", notebook_html.escaped_text(data["reason"].partition("\n")[0])),
             ]
         ),
     )
@@ -86,12 +86,12 @@ def look_html(look: Look, sweep: Sweep) -> str:
     left = f"about {look.eta_s:.0f} s left" if look.eta_s is not None and not look.is_over else ""
     rows = [
         [
-            notebook_html.said(slot.trial["number"]),
+            notebook_html.escaped_text(slot.trial["number"]),
             notebook_html.badge(
                 "lost" if slot.is_lost else f"waits: {slot.waits_for}" if slot.waits_for else slot.trial["state"]
             ),
-            notebook_html.said(slot.step),
-            notebook_html.said(slot.curve[-1] if slot.curve else None),
+            notebook_html.escaped_text(slot.step),
+            notebook_html.escaped_text(slot.curve[-1] if slot.curve else None),
             notebook_html.spark(slot.curve),
             notebook_html.pairs(
                 {
@@ -105,7 +105,7 @@ def look_html(look: Look, sweep: Sweep) -> str:
     ]
     slots = notebook_html.table(["trial", "state", "step", "last", "", "params"], rows) if rows else ""
     return notebook_html.box(
-        *_head(shown), notebook_html.facts([("time", notebook_html.said(left)), *_facts(shown)]), slots
+        *_head(shown), notebook_html.facts([("time", notebook_html.escaped_text(left)), *_facts(shown)]), slots
     )
 
 
@@ -129,18 +129,21 @@ def _facts(shown: SweepDocument) -> list[tuple[str, str]]:
         f"${cap:g}" if name == "usd" else f"{cap:g} {name}" for name, cap in usage["budget"].items()
     )
     return [
-        ("trials", notebook_html.said(f"{sum(shown['trials'].values())}{of}: {counts or 'none'}")),
-        ("metric", notebook_html.said("; ".join(f"{metric['goal']} {metric['name']}" for metric in metrics))),
+        ("trials", notebook_html.escaped_text(f"{sum(shown['trials'].values())}{of}: {counts or 'none'}")),
+        (
+            "metric",
+            notebook_html.escaped_text("; ".join(f"{metric['goal']} {metric['name']}" for metric in metrics)),
+        ),
         (
             "best",
-            f"{notebook_html.said(best['objective'])} (trial {best['number']}) "
+            f"{notebook_html.escaped_text(best['objective'])} (trial {best['number']}) "
             f"{notebook_html.pairs(flat_params(best['params']))}"
             if best
             else "",
         ),
-        ("spent", notebook_html.said(", ".join(spent) + (f"; budget {budget}" if budget else ""))),
+        ("spent", notebook_html.escaped_text(", ".join(spent) + (f"; budget {budget}" if budget else ""))),
         *(
-            ("failures", notebook_html.said(f"{each['trials']} × {each['reason']}"))
+            ("failures", notebook_html.escaped_text(f"{each['trials']} × {each['reason']}"))
             for each in shown["failures"][:3]
         ),
     ]
@@ -161,5 +164,5 @@ def _curve(trial: Trial, name: str) -> list[float]:
     return [float(point.value or 0) for point in points if is_number(point.value)]
 
 
-def _cleaner(sweep: Sweep) -> Cleaner:
-    return Cleaner(secrets_of(sweep, Workspace()))
+def _cleaner(sweep: Sweep) -> JsonMasker:
+    return JsonMasker(secrets_of(sweep, Workspace()))

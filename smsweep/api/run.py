@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from smsweep.engine.agent_state import Outcome
+from smsweep.engine.agent_state import AgentResult
 from smsweep.services.agents.preflight import preflight
 from smsweep.services.agents.run_agent import agent
 from smsweep.services.sweeps.create import sweep
@@ -30,7 +30,7 @@ def run(
     reuse: bool = False,
     on_created: Callable[[str], None] = lambda sweep_id: None,
     **agent_options: Any,
-) -> Outcome:
+) -> AgentResult:
     """Create a sweep and run an agent on it; takes the arguments of both.
 
     What its backend cannot run raises before anything is created.

@@ -18,7 +18,7 @@ from smsweep.aws.options import SageMakerOptions
 from smsweep.aws.s3_conflicts import retry_conflicts
 from smsweep.core.job import JobTemplate
 from smsweep.errors import BadCredentials, UsageError
-from smsweep.secrets.references import check_away
+from smsweep.secrets.references import check_remote_secrets
 
 log = logging.getLogger(__name__)
 
@@ -191,7 +191,7 @@ def _headers(answer: Mapping[str, Any]) -> Mapping[str, str]:
 
 def check_settings(template: JobTemplate, environ: Mapping[str, str]) -> None:
     """Check the secrets, the settings and the credentials. Raises JobError, UsageError."""
-    check_away(template)
+    check_remote_secrets(template)
     SageMakerOptions.from_environ(environ)
     aws = Aws(environ)
     try:

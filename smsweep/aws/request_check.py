@@ -12,7 +12,7 @@ from smsweep.aws.request_model import Violation
 from smsweep.aws.request_rules import broken_rules, may_be_machine
 from smsweep.core.job import TrainingJobRequest
 from smsweep.errors import JobRejected
-from smsweep.secrets.references import env_references, unseen
+from smsweep.secrets.references import env_references, remote_secret_errors
 
 MAX_PROBLEMS = 5  # in one message
 MAX_VALUES = 8  # of an enum, in a message
@@ -31,7 +31,7 @@ def validate(request: TrainingJobRequest) -> None:
         uri = channel.get("DataSource", {}).get("S3DataSource", {}).get("S3Uri", "")
         if uri.startswith("file://"):
             found.append(f"channel {channel['ChannelName']}: {uri} is on this machine only; give an s3:// URI")
-    found += unseen(env_references(request))
+    found += remote_secret_errors(env_references(request))
     if not found:  # the rules require a request without violations
         found += broken_rules(request)
     if found:

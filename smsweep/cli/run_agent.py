@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from smsweep.api import api
-from smsweep.cli.display.agent_log import Tally, failure_advice, indented
+from smsweep.cli.display.agent_log import FailureTally, failure_advice, indented
 from smsweep.cli.display.progress import open_display
 from smsweep.cli.display.trials_table import sort_trials, trials_table
 from smsweep.cli.logging_setup import is_quiet
@@ -13,7 +13,7 @@ from smsweep.cli.output import print_json, print_message
 from smsweep.cli.text import agent_command, clean, counts
 from smsweep.core.json_documents import SweepDocument
 from smsweep.core.trial import Trial
-from smsweep.engine.agent_state import Outcome
+from smsweep.engine.agent_state import AgentResult
 from smsweep.errors import JobError, TrialsFailed
 from smsweep.services import workspace
 from smsweep.services.agents import run_agent
@@ -40,7 +40,7 @@ def follow(sweep_id: str, *, as_json: bool, **options: Any) -> int:
     before = json_views.show(sweep_id)
     if before["state"] == "paused":
         print_message(f"sweep {before['id']} is paused; continue it with: smsweep sweep --resume {before['id']}")
-    tally = Tally(sweep.id, watcher.metric_name(sweep))
+    tally = FailureTally(sweep.id, watcher.metric_name(sweep))
     try:
         with open_display(tally) as display:
 
@@ -67,7 +67,7 @@ def follow(sweep_id: str, *, as_json: bool, **options: Any) -> int:
     return 0
 
 
-def sum_up(shown: SweepDocument, outcome: Outcome, backend: str | None = None) -> None:
+def sum_up(shown: SweepDocument, outcome: AgentResult, backend: str | None = None) -> None:
     """Print the trials as a table with the best one marked, and the next command to run."""
     sweep_id = shown["id"]
     trials = sort_trials(json_views.list_trials(sweep_id), "objective" if shown["best"] else "number", shown)
@@ -87,7 +87,7 @@ def sum_up(shown: SweepDocument, outcome: Outcome, backend: str | None = None) -
         print_message(f"no trial to run; {retry if is_complete else resume}")
 
 
-def check(outcome: Outcome, tally: Tally) -> None:
+def check(outcome: AgentResult, tally: FailureTally) -> None:
     """Raise TrialsFailed, with grouped reasons, if the agent gave up or all its trials failed."""
     ended = {state.value: n for state, n in outcome.ended.items()}
     failed = ended.get("failed", 0) + ended.get("crashed", 0)

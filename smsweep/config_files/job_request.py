@@ -133,14 +133,14 @@ def local_path(uri: str, folder: FilePath) -> FilePath:
     return decoded if decoded.exists() and not path.exists() else path
 
 
-def here_or_there(uri: str, folder: FilePath) -> str:
+def absolute_uri(uri: str, folder: FilePath) -> str:
     """Return a URI; a file:// URI becomes absolute."""
     return local_path(uri, folder).as_uri() if uri.startswith("file://") else uri
 
 
 def _api_value(key: str, value: Any, folder: FilePath) -> Any:
     if key in OWN_PLACES:
-        return here_or_there(value, folder)
+        return absolute_uri(value, folder)
     if key == "inputs":
         return [_channel(name, channel, folder) for name, channel in value.items()]
     if key == "tags":
@@ -177,7 +177,7 @@ def _channel(name: str, channel: InputSection, folder: FilePath) -> dict[str, An
 def _in_s3(channel: InputSection, folder: FilePath) -> dict[str, Any]:
     source = {
         "S3DataType": channel.s3_data_type,
-        "S3Uri": here_or_there(channel.s3_uri or "", folder),
+        "S3Uri": absolute_uri(channel.s3_uri or "", folder),
         "S3DataDistributionType": channel.distribution,
         "AttributeNames": channel.attribute_names,
         "InstanceGroupNames": channel.instance_groups,

@@ -19,7 +19,7 @@ from smsweep.core.stop_condition import parse_condition
 from smsweep.errors import ConfigError
 
 # Arguments that users of the SDK may try -> what to do instead.
-ELSEWHERE = {
+UNSUPPORTED_KEYS = {
     "entry_point": "use `program` in sweep.yaml to name the script",
     "hyperparameters": "put fixed values into sweep.yaml: parameters: {epochs: {value: 3}}",
     "dependencies": "put the folders below source_dir",
@@ -67,7 +67,7 @@ _RESERVED_TAGS = ("aws:", "smsweep:")
 
 def check_rules(data: Mapping[str, Any], folder: FilePath, problems: Problems) -> None:
     """Add the errors of keys that do not fit together. data: the document, whose values may have any type."""
-    for key, why in ELSEWHERE.items():
+    for key, why in UNSUPPORTED_KEYS.items():
         if key in data:
             problems.add((key,), f"is not allowed in job.yaml; {why}")
     _check_request(data.get("request"), problems)

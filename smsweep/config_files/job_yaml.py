@@ -12,7 +12,7 @@ from smsweep.config_files.document import Document, Problems, non_finite, show
 from smsweep.config_files.from_python import from_mapping, to_yaml
 from smsweep.config_files.job_models import JobSection, NotifySection
 from smsweep.config_files.job_request import OWN_PLACES, build_request, home_expanded, key_of, local_path
-from smsweep.config_files.job_rules import ELSEWHERE, check_rules
+from smsweep.config_files.job_rules import UNSUPPORTED_KEYS, check_rules
 from smsweep.config_files.validation import check
 from smsweep.config_files.yaml_reader import read_file, read_yaml
 from smsweep.core.distributed_launch import launch
@@ -82,7 +82,7 @@ def _parse(document: Document, folder: Path, *, checks_limits: bool = True) -> P
         problems.raise_errors()
     for path in non_finite(data):
         problems.add(path, "not a finite number")
-    known = {key: value for key, value in data.items() if key not in ELSEWHERE}
+    known = {key: value for key, value in data.items() if key not in UNSUPPORTED_KEYS}
     job = check(JobSection, known, (), problems)
     check_rules(data, folder, problems)
     problems.raise_errors()

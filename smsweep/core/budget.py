@@ -74,7 +74,7 @@ def _max_run_s(template: JobTemplate) -> int:
     return int(template.request.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", DEFAULT_MAX_RUN_S))
 
 
-class Purse:
+class BudgetTracker:
     """Counts what the trials of a sweep used, and how many more the budgets cover.
 
     An active trial counts with its worst case, because its final usage is not known yet.

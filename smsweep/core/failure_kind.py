@@ -54,7 +54,7 @@ ADVICE: Mapping[str, str] = {
     DISK: "the disk was full; raise volume_size, or write less",
 }
 # Failures before the script starts, which every trial of the sweep has.
-SPARES_NONE = re.compile(
+EVERY_TRIAL_FAILS = re.compile(
     r"(?:AlgorithmError: |ClientError: )?"
     r"(?:requirements\.txt: pip ended with "
     r"|python3 is \d[\d.]+ here; a job needs "
@@ -81,11 +81,11 @@ def classify(reason: str, exit_code: int | None, *, is_lost: bool = False) -> st
     return OOM if exit_code == KILLED else USER
 
 
-def spares_no_trial(reason: str) -> bool:
+def affects_every_trial(reason: str) -> bool:
     """Return True if a failure does not depend on the params, so that every other trial fails as well."""
-    return SPARES_NONE.match(reason) is not None
+    return EVERY_TRIAL_FAILS.match(reason) is not None
 
 
-def alike(reason: str) -> str:
+def without_job_name(reason: str) -> str:
     """Return a failure text with the job name replaced, to compare the failures of two trials."""
     return JOB_NAME.sub("JOB", reason)

@@ -20,7 +20,7 @@ from smsweep.core.job import JobStatus, Price
 from smsweep.core.trial import Trial, TrialState
 
 # (job status, who asked the job to end) -> trial state. Statuses that are not in the table are not final.
-VERDICTS = {
+FINAL_STATES = {
     ("Completed", ""): TrialState.FINISHED,
     ("Completed", "rule"): TrialState.FINISHED,  # the script finished before the stop arrived
     ("Completed", "person"): TrialState.FINISHED,
@@ -39,11 +39,11 @@ TIMEOUTS = {
     "MaxRuntimeExceeded": "ran longer than its limit (max_run)",
     "MaxWaitTimeExceeded": "waited and ran longer than its limit (max_wait)",
 }
-NO_VERDICT = (CRASHED, CAPACITY, INTERNAL)  # failure classes that say nothing about the script
+LOST_CLASSES = (CRASHED, CAPACITY, INTERNAL)  # failure classes that say nothing about the script
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Ruling:
+class NextState:
     """The next state of a trial whose job ended."""
 
     to: TrialState
@@ -64,13 +64,13 @@ def verdict(status: JobStatus, asked_by: str) -> tuple[TrialState, str]:
     Raises:
         KeyError: If the job has not ended.
     """
-    state = VERDICTS[(status.status, asked_by)]
+    state = FINAL_STATES[(status.status, asked_by)]
     if status.status == "Stopped" and not asked_by:
         if status.secondary_status in TIMEOUTS:
             return TrialState.FAILED, TIMEOUTS[status.secondary_status]
         return state, status.failure_reason or "its job was stopped from outside"
     found = failure_class(status, asked_by)
-    if found in NO_VERDICT:
+    if found in LOST_CLASSES:
         return TrialState.CRASHED, status.failure_reason
     return state, "" if state is TrialState.FINISHED else _with_advice(status.failure_reason, found)
 
@@ -94,7 +94,7 @@ def failure_class(status: JobStatus, asked_by: str) -> str:
     return classify(status.failure_reason, status.exit_code, is_lost=status.is_lost)
 
 
-def decide(trial: Trial, status: JobStatus, allowed: Mapping[str, int]) -> Ruling:
+def decide(trial: Trial, status: JobStatus, allowed: Mapping[str, int]) -> NextState:
     """Return the next state of a trial whose job ended.
 
     Args:
@@ -109,10 +109,10 @@ def decide(trial: Trial, status: JobStatus, allowed: Mapping[str, int]) -> Rulin
     if trial.asked_by and to is not TrialState.FINISHED:
         reason = trial.reason  # the reason for the stop is more useful than the end of the job
     found = failure_class(status, trial.asked_by)
-    return retry(trial, found, allowed, Ruling(to=to, reason=reason, retries=trial.retries))
+    return retry(trial, found, allowed, NextState(to=to, reason=reason, retries=trial.retries))
 
 
-def retry(trial: Trial, failure: str, allowed: Mapping[str, int], otherwise: Ruling) -> Ruling:
+def retry(trial: Trial, failure: str, allowed: Mapping[str, int], otherwise: NextState) -> NextState:
     """Return a ruling that retries the trial if retries of its failure class are left, else `otherwise`.
 
     Args:
@@ -124,7 +124,9 @@ def retry(trial: Trial, failure: str, allowed: Mapping[str, int], otherwise: Rul
     so_far = trial.retries.get(failure, 0)
     if not failure or so_far >= allowed.get(failure, RETRIES[failure]):
         return otherwise
-    return Ruling(to=TrialState.PENDING, reason=otherwise.reason, retries={**trial.retries, failure: so_far + 1})
+    return NextState(
+        to=TrialState.PENDING, reason=otherwise.reason, retries={**trial.retries, failure: so_far + 1}
+    )
 
 
 def usage_after(trial: Trial, status: JobStatus, price: Price | None) -> dict[str, Any]:

@@ -44,7 +44,7 @@ MakeBackend = Callable[[Path, Mapping[str, str]], Backend]  # (folder for jobs, 
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Endpoint:
+class Emulator:
     """A running emulator. The access key and the token are new at each start."""
 
     url: str  # for AWS_ENDPOINT_URL
@@ -62,7 +62,7 @@ class Endpoint:
 
 
 @contextmanager
-def open_endpoint(
+def open_emulator(
     folder: Path,
     make_backend: MakeBackend,
     environ: Mapping[str, str],
@@ -72,7 +72,7 @@ def open_endpoint(
     job_host: str = LOOPBACK,
     has_toolkit: bool = False,
     faults: Faults | None = None,
-) -> Iterator[Endpoint]:
+) -> Iterator[Emulator]:
     """Run the emulator until the `with` block ends. Then stop all jobs and wait for them.
 
     Args:
@@ -98,7 +98,7 @@ def open_endpoint(
         port = servers[0].port
         if job_host not in (LOOPBACK, DESKTOP_HOST):
             servers.append(stack.enter_context(listening(job_host, port)))
-        emulator = Endpoint(
+        emulator = Emulator(
             url=f"http://{LOOPBACK}:{port}",
             access_key_id=keys.user.id,
             secret_access_key=keys.user.secret,

@@ -12,16 +12,16 @@ from typing import Any
 from smsweep.backends.base import Backend
 from smsweep.core.failure_kind import CRASHED, NAME
 from smsweep.core.job import JobStatus, TrainingJobRequest
-from smsweep.core.outcome import Ruling, decide, duration_s, retry, usage_after
+from smsweep.core.outcome import NextState, decide, duration_s, retry, usage_after
 from smsweep.core.sweep import SweepState
 from smsweep.core.trial import Trial, TrialState
-from smsweep.engine.agent_state import AgentOptions, Held, Outcome
+from smsweep.engine.agent_state import AgentOptions, AgentResult, HeldTrial
 from smsweep.engine.controller import Controller, Proposal
-from smsweep.engine.failure_limit import Flapping
-from smsweep.engine.log_ingest import Intake
-from smsweep.engine.metric_parser import MetricReader
-from smsweep.engine.shutdown import Leaving
-from smsweep.engine.wait_reason import Waiting
+from smsweep.engine.failure_limit import FailureLimit
+from smsweep.engine.log_ingest import LogIngester
+from smsweep.engine.metric_parser import MetricParser
+from smsweep.engine.shutdown import ShutdownLevel
+from smsweep.engine.wait_reason import WaitReasons
 from smsweep.errors import JobRejected, NameTaken, SmsweepError, StoreConflict
 from smsweep.store.base import Store
 
@@ -57,11 +57,11 @@ class Agent:
         backend: Backend,
         controller: Controller,
         render: Callable[[Trial], TrainingJobRequest],
-        reader: MetricReader,
+        reader: MetricParser,
         *,
         agent_id: str,
         options: AgentOptions,
-        flapping: Flapping,
+        flapping: FailureLimit,
         clock: Callable[[], datetime],
         sleep: Callable[[float], None],
         on_change: Callable[[Trial], None] = lambda trial: None,
@@ -72,8 +72,8 @@ class Agent:
         self._backend = backend
         self._controller = controller
         self._render = render
-        self._intake = Intake(store, backend, reader, agent_id, clock, on_change)
-        self._waiting = Waiting(store, agent_id, clock)
+        self._intake = LogIngester(store, backend, reader, agent_id, clock, on_change)
+        self._waiting = WaitReasons(store, agent_id, clock)
         self._reuse = reuse
         self._redact = redact
         self._agent_id = agent_id
@@ -83,10 +83,10 @@ class Agent:
         self._sleep = sleep
         self._on_change = on_change
         self._sweep_id = controller.sweep.id
-        self._held: dict[int, Held] = {}
+        self._held: dict[int, HeldTrial] = {}
         self._started = 0
         self._ended: dict[TrialState, int] = {}
-        self._leaving = Leaving.NO
+        self._leaving = ShutdownLevel.NO
         self._leaves_for_machine = False  # the machine shuts down: trials become pending again instead of killed
         self._renewed_at = clock()
         self._is_idle = False  # as of the last tick: no trial is left to start
@@ -94,7 +94,7 @@ class Agent:
         self._rng = random.Random(agent_id)  # noqa: S311 - spreads the pauses of agents; not a secret
         self._trouble = ""
 
-    def leave(self, how: Leaving | None = None, *, machine_goes: bool = False) -> Leaving:
+    def leave(self, how: ShutdownLevel | None = None, *, machine_goes: bool = False) -> ShutdownLevel:
         """Ask the agent to exit. Safe in a signal handler.
 
         Args:
@@ -105,11 +105,11 @@ class Agent:
         Returns:
             The level that holds now.
         """
-        self._leaving = max(self._leaving, how if how is not None else Leaving(min(self._leaving + 1, 3)))
+        self._leaving = max(self._leaving, how if how is not None else ShutdownLevel(min(self._leaving + 1, 3)))
         self._leaves_for_machine |= machine_goes
         return self._leaving
 
-    def run(self) -> Outcome:
+    def run(self) -> AgentResult:
         """Run ticks until nothing is left to do, and return how the trials ended."""
         pause_s, logged = SHORTEST_SLEEP_S, ""
         failing_since: datetime | None = None
@@ -125,7 +125,7 @@ class Agent:
                 logged = str(err)
                 happened, pause_s = False, self._options.longest_sleep_s
             if self._is_done():
-                return Outcome(ended=dict(self._ended), trouble=self._trouble, asked_by=self._asked_by())
+                return AgentResult(ended=dict(self._ended), trouble=self._trouble, asked_by=self._asked_by())
             pause_s = SHORTEST_SLEEP_S if happened else min(pause_s * 1.5, self._options.longest_sleep_s)
             # A random pause keeps agents that collided from colliding again.
             self._sleep(pause_s * self._rng.random() if self._is_contended else pause_s)
@@ -155,7 +155,7 @@ class Agent:
 
         The next agent finds the jobs of these trials.
         """
-        is_urgent = self._leaves_for_machine or self._leaving is Leaving.KILL
+        is_urgent = self._leaves_for_machine or self._leaving is ShutdownLevel.KILL
         return is_urgent and (self._clock() - failing_since).total_seconds() > LAST_TRIES_S
 
     def _is_done(self) -> bool:
@@ -218,7 +218,7 @@ class Agent:
                 self._held[trial.number].trial = trial
         return bool(stopping)
 
-    def _settle(self, held: Held, status: JobStatus) -> None:
+    def _settle(self, held: HeldTrial, status: JobStatus) -> None:
         """Store how a trial ended, then let the backend forget its job."""
         if status.results is not None:
             held.trial = self._intake.keep(held.trial, status.results.final_metrics)
@@ -227,13 +227,13 @@ class Agent:
         current = held.trial
         ruling = decide(current, status, self._options.retries)
         if ruling.to is TrialState.FINISHED and (missing := self._controller.missing_objective(current)):
-            ruling = Ruling(to=TrialState.FAILED, reason=missing, retries=current.retries)
+            ruling = NextState(to=TrialState.FAILED, reason=missing, retries=current.retries)
         usage = usage_after(current, status, self._options.price)
         lasted_s = duration_s(current, status, held.watched_s)
         if self._end(held, ruling, exit_code=status.exit_code, usage=usage, lasted_s=lasted_s):
             self._backend.forget(status.name)
 
-    def _end(self, held: Held, ruling: Ruling, **known: Any) -> bool:
+    def _end(self, held: HeldTrial, ruling: NextState, **known: Any) -> bool:
         """Store the next state of a held trial, and stop holding it.
 
         Args:
@@ -274,16 +274,16 @@ class Agent:
         cancelled = self._controller.sweep.state is SweepState.CANCELLED
         for held in list(self._held.values()):
             is_stopping = held.trial.state is TrialState.STOPPING
-            if not is_stopping and (cancelled or self._leaving >= Leaving.STOP):
+            if not is_stopping and (cancelled or self._leaving >= ShutdownLevel.STOP):
                 is_stopping = self._order_stop(held, "the sweep was cancelled" if cancelled else "")
-            kills = cancelled or self._leaving >= Leaving.KILL
+            kills = cancelled or self._leaving >= ShutdownLevel.KILL
             if is_stopping and not held.is_submitted and not held.is_stop_sent:
                 self._end_unstarted(held)
             elif is_stopping and (kills or not held.is_stop_sent):
                 self._backend.stop(held.trial.job_name, grace_s=0 if kills else self._options.grace_s)
                 held.is_stop_sent = True
 
-    def _end_unstarted(self, held: Held) -> None:
+    def _end_unstarted(self, held: HeldTrial) -> None:
         """End a stopping trial whose job this agent has not seen."""
         name = held.trial.job_name
         if held.may_have_job and name in self._backend.describe([name]):
@@ -291,7 +291,7 @@ class Agent:
             return
         self._end(held, decide(held.trial, JobStatus(name=name, status="Stopped"), self._options.retries))
 
-    def _order_stop(self, held: Held, reason: str) -> bool:
+    def _order_stop(self, held: HeldTrial, reason: str) -> bool:
         by = "agent" if self._leaves_for_machine else "person"
         reason = reason or ("the machine of its agent shut down" if by == "agent" else "stopped by Ctrl-C")
         try:
@@ -327,16 +327,16 @@ class Agent:
             self._controller.conclude()  # the last trial of this agent may be the last of the sweep
         return happened
 
-    def _end_unreachable(self, held: Held) -> None:
+    def _end_unreachable(self, held: HeldTrial) -> None:
         """End a trial of a lost agent whose job this agent cannot reach."""
         reason = f"its agent was lost, and its job ran at {held.trial.place}, which this agent cannot reach"
-        lost = Ruling(to=TrialState.CRASHED, reason=reason, retries=held.trial.retries)
+        lost = NextState(to=TrialState.CRASHED, reason=reason, retries=held.trial.retries)
         self._started -= self._end(held, retry(held.trial, CRASHED, self._options.retries, lost))
 
-    def _return_to_queue(self, held: Held, reason: str) -> None:
+    def _return_to_queue(self, held: HeldTrial, reason: str) -> None:
         """Make a trial without a job pending again."""
         self._waiting.clear(held.trial)
-        back = Ruling(to=TrialState.PENDING, reason=reason, retries=held.trial.retries)
+        back = NextState(to=TrialState.PENDING, reason=reason, retries=held.trial.retries)
         self._started -= self._end(held, back)
 
     def _is_closing(self) -> bool:
@@ -379,7 +379,7 @@ class Agent:
         known = self._controller.history.get(trial.number)
         is_taken_over = known is None or known.state is not TrialState.PENDING
         self._controller.note([trial])
-        held = self._held[trial.number] = Held(trial, is_taken_over, may_have_job=is_taken_over)
+        held = self._held[trial.number] = HeldTrial(trial, is_taken_over, may_have_job=is_taken_over)
         self._started += 1
         if not is_taken_over and not self._controller.keeps_budget():
             reason = "waits: other agents started trials at the same time, and the budget does not cover this one"
@@ -387,7 +387,7 @@ class Agent:
             return None
         return trial
 
-    def _submit(self, held: Held) -> bool:
+    def _submit(self, held: HeldTrial) -> bool:
         """Start the job of a trial.
 
         Returns:
@@ -407,14 +407,14 @@ class Agent:
                 self._return_to_queue(held, "it had no job yet, and no new jobs are started now")
                 return True
             elif reason := self._reuse(trial):
-                self._end(held, Ruling(to=TrialState.FINISHED, reason=reason, retries=trial.retries))
+                self._end(held, NextState(to=TrialState.FINISHED, reason=reason, retries=trial.retries))
                 return True
             else:
                 held.may_have_job = False  # the backend was asked
                 self._backend.submit(self._render(trial))
                 log.info("%s running: job %s", trial.label, trial.job_name)
         except JobRejected as err:
-            refused = Ruling(to=TrialState.FAILED, reason=str(err), retries=trial.retries)
+            refused = NextState(to=TrialState.FAILED, reason=str(err), retries=trial.retries)
             failure = NAME if isinstance(err, NameTaken) else ""
             self._end(held, retry(trial, failure, self._options.retries, refused))
             return True

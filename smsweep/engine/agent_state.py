@@ -11,7 +11,7 @@ from smsweep.core.trial import Trial, TrialState
 
 
 @dataclass(slots=True)
-class Held:
+class HeldTrial:
     """A trial in one of an agent's slots."""
 
     trial: Trial
@@ -40,7 +40,7 @@ class AgentOptions:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Outcome:
+class AgentResult:
     """The result of one agent."""
 
     ended: dict[TrialState, int]  # final state -> number of trials that this agent ended

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from enum import Enum
 
-from smsweep.core.budget import Purse
+from smsweep.core.budget import BudgetTracker
 from smsweep.core.repeats import Repeats
 from smsweep.core.sweep import Sweep, SweepState
 from smsweep.core.target import Targets
@@ -62,10 +62,10 @@ class Controller:
         prior: Iterable[Trial] = (),
         trial_cap: int | None = None,
         repeats: int = 1,
-        budget: Purse | None = None,
+        budget: BudgetTracker | None = None,
     ) -> None:
         self.sweep = sweep
-        self._budget = budget or Purse()
+        self._budget = budget or BudgetTracker()
         self.history = History(prior=prior)
         self._store = store
         self._strategy = strategy

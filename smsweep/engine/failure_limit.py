@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
 
-from smsweep.core.failure_kind import alike, spares_no_trial
+from smsweep.core.failure_kind import affects_every_trial, without_job_name
 from smsweep.core.trial import Trial, TrialState
 
 QUICK_FAILURES = 3  # as W&B: within the first minute
@@ -15,7 +15,7 @@ FIRST_FAILURES = 5  # as W&B's WANDB_AGENT_MAX_INITIAL_FAILURES
 SAME_FAILURES = 3  # with the same traceback: the next trial probably fails in the same way
 
 
-class Flapping:
+class FailureLimit:
     """Counts the failed trials of an agent, and decides when the agent gives up.
 
     Until the first success, four rules hold: W&B's two rules (quick failures, first failures), the same failure
@@ -47,7 +47,7 @@ class Flapping:
     @classmethod
     def from_environ(
         cls, environ: Mapping[str, str], started_at: datetime, max_consecutive: int | None = None
-    ) -> Flapping:
+    ) -> FailureLimit:
         """Read the limits from W&B's environment variables.
 
         Args:
@@ -79,14 +79,14 @@ class Flapping:
             return ""
         if trial.state not in (TrialState.FAILED, TrialState.CRASHED):
             return ""
-        self._reasons.append(alike(trial.reason) or "no reason given")
+        self._reasons.append(without_job_name(trial.reason) or "no reason given")
         failures = len(self._reasons)
         trials = "1 trial" if failures == 1 else f"{failures} trials"
         if self._max_consecutive is not None and failures >= self._max_consecutive:
             return self._give_up(f"{trials} in a row failed")
         if self._is_off or self._succeeded:
             return ""
-        if spares_no_trial(self._reasons[-1]):
+        if affects_every_trial(self._reasons[-1]):
             return self._give_up("no trial of this sweep can start")
         is_quick = (now - self._started_at).total_seconds() < QUICK_S
         if failures >= self._first_failures or (is_quick and failures >= QUICK_FAILURES):

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from smsweep.backends.base import Backend
 from smsweep.core.trial import MetricPoint, Scalar, Trial
-from smsweep.engine.metric_parser import MetricReader
+from smsweep.engine.metric_parser import MetricParser
 from smsweep.errors import StoreConflict
 from smsweep.store.base import Store
 
@@ -16,7 +16,7 @@ MAX_PAGES = 8  # per job and tick, so that a long log does not delay the other j
 MAX_SECONDS = 1.0  # per job and tick; a page is always read to its end
 
 
-class Intake:
+class LogIngester:
     """Reads the logs for one agent, and writes only to trials that this agent holds.
 
     The points and the read position are stored in one transaction. So each line counts once, also if the agent
@@ -36,7 +36,7 @@ class Intake:
         self,
         store: Store,
         backend: Backend,
-        reader: MetricReader,
+        reader: MetricParser,
         agent_id: str,
         clock: Callable[[], datetime],
         on_change: Callable[[Trial], None],

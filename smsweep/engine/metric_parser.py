@@ -22,14 +22,14 @@ _JSON = json.JSONDecoder()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Reading:
+class ParsedLines:
     """The metrics in some lines of a job's log."""
 
     points: list[MetricPoint]  # in the order of the lines
     summary: dict[str, Scalar]  # values that the script set in its summary; later values replace earlier ones
 
 
-class MetricReader:
+class MetricParser:
     """Parses pages of log lines. The result of a page does not depend on earlier pages.
 
     Args:
@@ -47,7 +47,7 @@ class MetricReader:
         self._redact = redact
         self._search = LineSearch([(name, _compiled(name, regex)) for name, regex in definitions])
 
-    def read(self, lines: Iterable[str], at: datetime) -> Reading:
+    def read(self, lines: Iterable[str], at: datetime) -> ParsedLines:
         """Parse one page of lines.
 
         Args:
@@ -68,7 +68,7 @@ class MetricReader:
                     summary.update(self._scalars(record.get(SUMMARY)))
                     points += self._points(record, at)
             points += self._matches(text, at)
-        return Reading(points=points, summary=summary)
+        return ParsedLines(points=points, summary=summary)
 
     def _matches(self, text: str, at: datetime) -> Iterator[MetricPoint]:
         has_markup = "\x1b" in text  # it can be inside a metric name

@@ -5,11 +5,11 @@ from __future__ import annotations
 from enum import IntEnum
 
 
-class HandedOver(SystemExit):
+class HandOver(SystemExit):
     """Exit the agent while its jobs continue, so that another agent takes them over."""
 
 
-class Leaving(IntEnum):
+class ShutdownLevel(IntEnum):
     """How urgently an agent must exit. Each further Ctrl-C is one level more."""
 
     NO = 0  # continue

@@ -21,7 +21,7 @@ KINDS: Mapping[type[SmsweepError], str] = {
 }
 
 
-class Waiting:
+class WaitReasons:
     """Stores the reasons of one agent. A reason counts only while that agent holds the trial.
 
     Args:
@@ -62,7 +62,7 @@ class Waiting:
             notes.waiting(trial).put(self._store, trial.sweep_id, None)
 
 
-def read_waiting(store: Store, trial: Trial) -> WaitingDocument | None:
+def read_wait_reason(store: Store, trial: Trial) -> WaitingDocument | None:
     """Return why a trial waits.
 
     Args:

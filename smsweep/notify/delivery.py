@@ -22,7 +22,7 @@ Resolve = Callable[[str], str]  # from a reference to its value; raises ValueErr
 Job = tuple[Hook, str, bytes]  # the hook, the event's id, the event
 
 
-class Courier:
+class DeliveryThread:
     """Delivers events to hooks in one thread, one after the other. A failure is logged as a warning."""
 
     def __init__(self, resolve: Resolve, environ: Mapping[str, str], redact: Callable[[str], str]) -> None:

@@ -17,7 +17,7 @@ from smsweep.runtime.job.secrets import ENV, PREFIX, with_secrets
 HookLike = str | Mapping[str, Any]
 
 
-def given_hooks(also: Iterable[HookLike], environ: Mapping[str, str]) -> list[Hook]:
+def collect_hooks(also: Iterable[HookLike], environ: Mapping[str, str]) -> list[Hook]:
     """Return the hooks in `also` and those of SMSWEEP_NOTIFY (one per line). Raises UsageError, ConfigError."""
     return [
         parse_hook(each)

@@ -35,7 +35,7 @@ class AgentJob:
         return self.status in ALIVE
 
 
-def look_at(aws: Aws, name: str, now: datetime | None = None) -> AgentJob:
+def describe_agent_job(aws: Aws, name: str, now: datetime | None = None) -> AgentJob:
     """Return the status of a job.
 
     Args:

@@ -23,7 +23,7 @@ class Daemon:
     log: Path  # file with its output
 
 
-def leave_behind(
+def start_daemon(
     argv: Sequence[str], folder: Path, environ: Mapping[str, str], is_up: Callable[[], bool], patience_s: float
 ) -> Daemon:
     """Start a background process in a new session.

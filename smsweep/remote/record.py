@@ -15,8 +15,8 @@ NAMES = "smsweep-{sweep_id}-agent-{number}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Record:
-    """Record of a detached sweep."""
+class DetachRecord:
+    """DetachRecord of a detached sweep."""
 
     sweep_id: str
     uri: str  # s3://BUCKET/PREFIX of the store; "" if the store is a database
@@ -26,16 +26,16 @@ class Record:
     per_hour: float | None = None  # dollars per hour of that instance; None if unknown
 
 
-def read_records(workspace_dir: Path) -> dict[str, Record]:
+def read_records(workspace_dir: Path) -> dict[str, DetachRecord]:
     """Return the records of a workspace by sweep id."""
     records = {}
     for file in sorted((workspace_dir / FOLDER).glob("*.json")):
         document = json.loads(file.read_text(encoding="utf-8"))
-        records[file.stem] = Record(**{**document, "jobs": tuple(document["jobs"])})
+        records[file.stem] = DetachRecord(**{**document, "jobs": tuple(document["jobs"])})
     return records
 
 
-def write_record(workspace_dir: Path, record: Record) -> None:
+def write_record(workspace_dir: Path, record: DetachRecord) -> None:
     """Write a record atomically."""
     file = record_path(workspace_dir, record.sweep_id)
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -52,11 +52,11 @@ def has_records(workspace_dir: Path) -> bool:
     return any((workspace_dir / FOLDER).glob("*.json"))
 
 
-def all_jobs(record: Record, note: Mapping[str, str] | None) -> list[str]:
+def all_jobs(record: DetachRecord, note: Mapping[str, str] | None) -> list[str]:
     """Return the training jobs of a sweep's agents, oldest first.
 
     Args:
-        record: Record of the sweep.
+        record: DetachRecord of the sweep.
         note: AGENT_JOBS note of the sweep, or None.
     """
     return list(dict.fromkeys([*(note or {}), *record.jobs]))

@@ -34,18 +34,17 @@ def box(*parts: str) -> str:
 
 def title(name: str, more: str, state: str) -> str:
     """Return a line with a name, further text and a state."""
-    return (
-        f"<div><strong>{said(name)}</strong> <span style='{SOFT}'>{said(more)}</span> &nbsp;{badge(state)}</div>"
-    )
+    label = f"<strong>{escaped_text(name)}</strong> <span style='{SOFT}'>{escaped_text(more)}</span>"
+    return f"<div>{label} &nbsp;{badge(state)}</div>"
 
 
 def badge(state: str) -> str:
     """Return a state with a dot in its color."""
     dot = f'<span style="color:{COLORS.get(state, BLUE)}">●</span>'
-    return f'<span style="white-space:nowrap">{dot} {said(state)}</span>'
+    return f'<span style="white-space:nowrap">{dot} {escaped_text(state)}</span>'
 
 
-def said(value: Any) -> str:
+def escaped_text(value: Any) -> str:
     """Return a value as escaped HTML text. Floats have 6 digits, and long text is cut."""
     if value is None or value == "":
         return ""
@@ -55,13 +54,13 @@ def said(value: Any) -> str:
 
 def pairs(values: Mapping[str, Any]) -> str:
     """Return `name=value` for each value, as HTML text."""
-    return " ".join(f"{said(name)}={said(value)}" for name, value in values.items())
+    return " ".join(f"{escaped_text(name)}={escaped_text(value)}" for name, value in values.items())
 
 
 def facts(values: Iterable[tuple[str, str]]) -> str:
     """Return names and HTML texts in two columns. Names without text are left out."""
     rows = "".join(
-        f'<tr style="background:none"><td style="{CELL};{SOFT}">{said(name)}</td>'
+        f'<tr style="background:none"><td style="{CELL};{SOFT}">{escaped_text(name)}</td>'
         f'<td style="{CELL}">{text}</td></tr>'
         for name, text in values
         if text
@@ -71,7 +70,7 @@ def facts(values: Iterable[tuple[str, str]]) -> str:
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return rows of HTML texts below the names of their columns."""
-    head = "".join(f'<th style="{CELL};font-weight:600">{said(name)}</th>' for name in columns)
+    head = "".join(f'<th style="{CELL};font-weight:600">{escaped_text(name)}</th>' for name in columns)
     body = "".join(
         f'<tr style="background:none">{"".join(f"<td style={CELL!r}>{text}</td>" for text in row)}</tr>'
         for row in rows
@@ -91,9 +90,9 @@ def trials(listed: Sequence[TrialFields], best: int | None, most: int = MOST_ROW
         [
             f"{trial['number']}{'*' if trial['number'] == best else ''}",
             badge(trial["state"]),
-            said(trial["objective"]),
-            *(said(values.get(name)) for name in names),
-            said(trial["reason"].partition("\n")[0]),
+            escaped_text(trial["objective"]),
+            *(escaped_text(values.get(name)) for name in names),
+            escaped_text(trial["reason"].partition("\n")[0]),
         ]
         for trial, values in zip(shown, params, strict=True)
     ]

@@ -7,7 +7,7 @@ from typing import Any
 from smsweep.secrets.redact import redact
 
 
-class Cleaner:
+class JsonMasker:
     """Masks secrets in all texts of JSON data. Each different text is checked once."""
 
     def __init__(self, secrets: tuple[str, ...]) -> None:

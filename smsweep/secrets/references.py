@@ -9,18 +9,18 @@ from smsweep.errors import JobRejected
 from smsweep.runtime.job.secrets import ENV, PREFIX
 
 
-def check_here(template: JobTemplate, environ: Mapping[str, str]) -> None:
+def check_local_secrets(template: JobTemplate, environ: Mapping[str, str]) -> None:
     """Raise JobRejected for a missing variable. Checks jobs on this machine (see backends.table.SETTINGS)."""
     _values(_variables(template.secrets), environ)
 
 
-def check_away(template: JobTemplate) -> None:
+def check_remote_secrets(template: JobTemplate) -> None:
     """Raise JobRejected for secrets that jobs on other machines cannot read."""
-    for problem in unseen(_variables(template.secrets)):
+    for problem in remote_secret_errors(_variables(template.secrets)):
         raise JobRejected(problem)
 
 
-def unseen(variables: Mapping[str, str]) -> Iterator[str]:
+def remote_secret_errors(variables: Mapping[str, str]) -> Iterator[str]:
     """Yield an error for each secret that is a variable of this machine, for jobs on other machines."""
     for name, variable in variables.items():
         yield (

@@ -22,25 +22,25 @@ WANDB_KEY_FORM = re.compile(r"\w{40,}|[^-]*-[\w-]{40,}|[\w-]+\.[\w-]+\.[\w-]+")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Found:
+class LocatedSecret:
     """A secret and its location. Only the location may be shown."""
 
     value: str
     where: str
 
 
-def find_wandb_key(environ: Mapping[str, str]) -> Found | None:
+def find_wandb_key(environ: Mapping[str, str]) -> LocatedSecret | None:
     """Return the key that `wandb.init()` uses on this machine: WANDB_API_KEY, wandb's settings, or netrc."""
     settings = _settings(environ)
     found = _variable(environ, WANDB_KEY)
     if found is None and settings.get("api_key"):
-        found = Found(value=settings["api_key"], where="wandb's settings")
+        found = LocatedSecret(value=settings["api_key"], where="wandb's settings")
     base_url = environ.get("WANDB_BASE_URL") or settings.get("base_url") or f"https://{DEFAULT_HOST}"
     return found or _netrc(environ, urlsplit(base_url).hostname or DEFAULT_HOST)
 
 
-def _variable(environ: Mapping[str, str], name: str) -> Found | None:
-    return Found(value=environ[name].strip(), where=name) if environ.get(name, "").strip() else None
+def _variable(environ: Mapping[str, str], name: str) -> LocatedSecret | None:
+    return LocatedSecret(value=environ[name].strip(), where=name) if environ.get(name, "").strip() else None
 
 
 def _home(environ: Mapping[str, str]) -> Path:
@@ -64,7 +64,7 @@ def _settings(environ: Mapping[str, str]) -> dict[str, str]:
     return settings
 
 
-def _netrc(environ: Mapping[str, str], host: str) -> Found | None:
+def _netrc(environ: Mapping[str, str], host: str) -> LocatedSecret | None:
     home = _home(environ)
     candidates = [Path(environ["NETRC"])] if environ.get("NETRC") else [home / ".netrc", home / "_netrc"]
     for file in candidates:
@@ -79,5 +79,5 @@ def _netrc(environ: Mapping[str, str], host: str) -> Found | None:
                 f"{file}:{err.lineno}: not a valid netrc file: {err.msg}; correct the line"
             ) from None  # the cause may quote a secret
         if entry and entry[2]:
-            return Found(value=entry[2], where=str(file))
+            return LocatedSecret(value=entry[2], where=str(file))
     return None

@@ -1,4 +1,4 @@
-"""Serve the local SageMaker endpoint: open what it needs, wait to be told to end, close again."""
+"""Serve the local SageMaker opened: open what it needs, wait to be told to end, close again."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from smsweep.services.workspace import Workspace
 from smsweep.util.clock import utc_now
 
 if TYPE_CHECKING:
-    from smsweep.emulator.server import Endpoint
+    from smsweep.emulator.server import Emulator
 
 
-def serve(on_ready: Callable[[Endpoint], None], **options: Any) -> None:
-    """Serve until Ctrl-C or SIGTERM, then stop all jobs. Takes the options of `endpoint`; main thread only."""
-    with told_to_end() as is_over, endpoint(**options) as opened:
+def serve(on_ready: Callable[[Emulator], None], **options: Any) -> None:
+    """Serve until Ctrl-C or SIGTERM, then stop all jobs. Takes the options of `run_emulator`; main thread only."""
+    with told_to_end() as is_over, run_emulator(**options) as opened:
         on_ready(opened)
         is_over.wait()
 
 
 @contextmanager
-def endpoint(
+def run_emulator(
     *,
     port: int = 0,
     backend: str = "process",
@@ -39,7 +39,7 @@ def endpoint(
     quota: int | None = None,
     faults: str | Path | Mapping[str, Any] | None = None,
     environ: Mapping[str, str] | None = None,
-) -> Iterator[Endpoint]:
+) -> Iterator[Emulator]:
     """Serve SageMaker's training API on loopback while the `with` lasts.
 
     port: 0 for a free one. folder: of jobs and ledger, by default SMSWEEP_DIR/emulator. quota: live instances of a
@@ -56,7 +56,7 @@ def endpoint(
         # moto is an extra, and slow to import.
         from smsweep.emulator.faults import parse
         from smsweep.emulator.jobs.network import container_host
-        from smsweep.emulator.server import open_endpoint
+        from smsweep.emulator.server import open_emulator
     except ImportError as err:
         raise UsageError(f"the emulator needs moto ({err}); pip install 'smsweep[emulator]'") from err
     parsed = parse(document)
@@ -75,7 +75,7 @@ def endpoint(
         containers = {"job_host": container_host(workspace.environ), "has_toolkit": True}
     workspace.make()
     where = (folder or workspace.dir / "emulator").absolute()  # jobs have a working directory of their own
-    with open_endpoint(
+    with open_emulator(
         where, make_backend, workspace.environ, clock, port=port, faults=parsed, **containers
     ) as opened:
         yield opened

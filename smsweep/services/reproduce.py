@@ -18,7 +18,7 @@ from smsweep.core.json_documents import (
 from smsweep.core.repeats import repeat_of
 from smsweep.core.sweep import Sweep
 from smsweep.core.trial import MetricPoint, Scalar, Trial, TrialState, is_number
-from smsweep.engine.agent_state import Outcome
+from smsweep.engine.agent_state import AgentResult
 from smsweep.engine.job_request import REPEAT_VARIABLE
 from smsweep.errors import SourceError, UsageError
 from smsweep.exports.contents import curve
@@ -116,7 +116,7 @@ def reproduce(
 ) -> ReproductionDocument:
     """Run a trial again, as a recorded trial of a new sweep, and compare the two: begin, an agent, finish."""
     again_id, name = begin(label, backend=backend)
-    outcome: Outcome = agent(again_id, backend=name, on_change=on_change)
+    outcome: AgentResult = agent(again_id, backend=name, on_change=on_change)
     if outcome.asked_by:
         raise UsageError(f"the repetition was interrupted; go on with: smsweep agent {again_id} --backend {name}")
     return finish(label, again_id, tolerance=tolerance)

@@ -119,9 +119,9 @@ class Workspace:
         read_only = read_only and self._has_database
         store: Store = open_store(environ=self.environ, parse=read_stored, read_only=read_only)
         if has_records(self.dir):
-            from smsweep.remote.s3_store.remote_sweeps import Away  # boto3 is slow to import
+            from smsweep.remote.s3_store.remote_sweeps import RemoteSweeps  # boto3 is slow to import
 
-            store = RoutedStore(store, Away(self.dir, self.environ, read_stored), read_only=read_only)
+            store = RoutedStore(store, RemoteSweeps(self.dir, self.environ, read_stored), read_only=read_only)
         try:
             yield store
         finally:

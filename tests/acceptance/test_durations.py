@@ -17,7 +17,7 @@ from smsweep.backends.base import Backend
 from smsweep.core.job import JobStatus
 from smsweep.core.trial import Trial, TrialState
 from smsweep.services.workspace import Workspace
-from tests.support.desk import Desk, alone_in, grid
+from tests.support.desk import WorkingDir, grid, use_own_workspace
 from tests.support.jobs import Jobs
 from tools.docker_engine import IMAGE
 
@@ -87,7 +87,7 @@ while True:
 def test_a_clock_that_jumps_under_an_agent_leaves_trials_as_long_as_they_were(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jump_s: float
 ) -> None:
-    alone_in(tmp_path, monkeypatch)
+    use_own_workspace(tmp_path, monkeypatch)
     (tmp_path / "train.py").write_text(SHORT)
     offset_s = 0.0
 
@@ -124,7 +124,7 @@ def test_a_job_of_an_older_smsweep_has_the_times_of_its_files(tmp_path: Path) ->
 
 @pytest.mark.parametrize("way", ["killed", "stopped"])
 def test_a_trial_that_is_taken_over_took_as_long_as_its_script(tmp_path: Path, way: str) -> None:
-    desk = Desk(tmp_path, {"train.py": SHORT, "sweep.yaml": grid(x=1)})
+    desk = WorkingDir(tmp_path, {"train.py": SHORT, "sweep.yaml": grid(x=1)})
     sweep_id = desk.sweep()
     with desk.start("agent", sweep_id) as first:
         deadline = time.monotonic() + 60

@@ -18,7 +18,7 @@ import pytest
 
 from smsweep.core.trial import TrialState
 from tests.support.agent_kit import Kit, logged
-from tests.support.desk import SMSWEEP, TIMEOUT_S, Desk, grid
+from tests.support.desk import SMSWEEP, TIMEOUT_S, WorkingDir, grid
 from tests.support.scripted_backend import Plot, ScriptedBackend
 
 CANARY = "4f1c9d2e7ab8530c6f1e9d2b7ac85430d6f1c9e2"  # what a W&B key looks like
@@ -34,10 +34,10 @@ while os.path.exists(f"{run.config.here}/wait"):
 
 
 @pytest.fixture
-def waiting(tmp_path: Path) -> Desk:
+def waiting(tmp_path: Path) -> WorkingDir:
     """A sweep of two trials that run as long as a file `wait` is there."""
     (tmp_path / "wait").touch()
-    return Desk(tmp_path, {"train.py": WAITING, "sweep.yaml": grid(x=[1, 2], here=str(tmp_path))})
+    return WorkingDir(tmp_path, {"train.py": WAITING, "sweep.yaml": grid(x=[1, 2], here=str(tmp_path))})
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def wait_for(holds: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
-def is_at_work(desk: Desk) -> bool:
+def is_at_work(desk: WorkingDir) -> bool:
     return any("at work" in log.read_text() for log in desk.folder.glob(".smsweep/jobs/*/output.log"))
 
 
@@ -71,7 +71,7 @@ def read_until(process: subprocess.Popen[str], text: str) -> None:
 # 7, 8: the store
 
 
-def test_an_agent_outlasts_a_store_that_stays_locked(waiting: Desk) -> None:
+def test_an_agent_outlasts_a_store_that_stays_locked(waiting: WorkingDir) -> None:
     environ = {"SMSWEEP_STORE": f"sqlite:///{waiting.folder}/store.db?timeout=0.01"}
     with waiting.start("run", "sweep.yaml", environ=environ) as agent:
         wait_for(lambda: is_at_work(waiting))
@@ -84,7 +84,7 @@ def test_an_agent_outlasts_a_store_that_stays_locked(waiting: Desk) -> None:
     assert (agent.returncode, shown["trials"]) == (0, {"finished": 2})
 
 
-def test_a_full_disk_under_the_store_stops_no_job_and_loses_nothing(waiting: Desk, small_disk: Path) -> None:
+def test_a_full_disk_under_the_store_stops_no_job_and_loses_nothing(waiting: WorkingDir, small_disk: Path) -> None:
     environ = {"SMSWEEP_STORE": f"sqlite:///{small_disk}/store.db"}
     with waiting.start("run", "sweep.yaml", environ=environ) as agent:
         wait_for(lambda: is_at_work(waiting))
@@ -108,7 +108,7 @@ def fill(file: Path) -> None:
                 continue
 
 
-def test_a_damaged_store_is_said_to_be_so_and_the_running_job_goes_on(waiting: Desk) -> None:
+def test_a_damaged_store_is_said_to_be_so_and_the_running_job_goes_on(waiting: WorkingDir) -> None:
     sweep_id = waiting.sweep()
     with waiting.start("agent", sweep_id) as agent:
         wait_for(lambda: is_at_work(waiting))
@@ -137,7 +137,7 @@ for value in values:
 smsweep.log({"losss": 1})
 """
     kinds = ["good", "nan", "inf", "mixed", "text", "none", "bool", "misspelt"]
-    desk = Desk(tmp_path, {"train.py": script, "sweep.yaml": grid(kind=kinds)})
+    desk = WorkingDir(tmp_path, {"train.py": script, "sweep.yaml": grid(kind=kinds)})
     trials = desk.trials(desk.run())
     assert {t["params"]["kind"]: (t["state"], t["metrics"].get("loss"), t["objective"]) for t in trials} == {
         "good": ("finished", 1.0, 1.0),
@@ -168,7 +168,7 @@ def test_a_clock_that_jumps_costs_no_trial(tmp_path: Path, jump_s: float) -> Non
 # 28: Ctrl-C
 
 
-def test_ctrl_c_on_a_terminal_reaches_the_agent_and_no_script(waiting: Desk) -> None:
+def test_ctrl_c_on_a_terminal_reaches_the_agent_and_no_script(waiting: WorkingDir) -> None:
     sweep_id = waiting.sweep()
     pid, terminal = pty.fork()
     if pid == 0:
@@ -214,7 +214,7 @@ def read_terminal(terminal: int) -> bytes:
     ids=["twice", "alias bomb", "deep", "huge", "tab", "strange", "python object", "python name"],
 )  # fmt: skip
 def test_a_hostile_config_is_refused_before_anything_exists(tmp_path: Path, yaml: str, says: str) -> None:
-    desk = Desk(tmp_path, {"train.py": "", "sweep.yaml": yaml})
+    desk = WorkingDir(tmp_path, {"train.py": "", "sweep.yaml": yaml})
     assert says in desk.call("run", "sweep.yaml", code=2).stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["sweep.yaml", "train.py"]
 
@@ -230,7 +230,7 @@ def test_params_reach_the_script_as_they_are_whatever_a_shell_would_do(tmp_path:
     ]  # fmt: skip
     script = "import json, smsweep, sys\nprint(json.dumps(sys.argv[1:]))\nsmsweep.log({'loss': 1})"
     program = "train; touch pwned.py"
-    desk = Desk(tmp_path, {program: script, "sweep.yaml": grid(text=hostile) | {"program": program}})
+    desk = WorkingDir(tmp_path, {program: script, "sweep.yaml": grid(text=hostile) | {"program": program}})
     sweep_id = desk.run()
     planned = desk.json("plan", "sweep.yaml", "--n", "100")["trials"]
     for trial, text in zip(desk.trials(sweep_id), hostile, strict=True):
@@ -241,7 +241,7 @@ def test_params_reach_the_script_as_they_are_whatever_a_shell_would_do(tmp_path:
 
 def test_params_too_long_for_any_program_fail_their_trial_with_a_cure(tmp_path: Path) -> None:
     script = "import smsweep\nsmsweep.log({'loss': len(smsweep.init().config.text)})"
-    desk = Desk(tmp_path, {"train.py": script, "sweep.yaml": grid(text=["x" * 200_000, "short"])})
+    desk = WorkingDir(tmp_path, {"train.py": script, "sweep.yaml": grid(text=["x" * 200_000, "short"])})
     long, short = desk.trials(desk.run())
     assert (long["state"], short["state"]) == ("failed", "finished")
     assert (
@@ -261,7 +261,7 @@ def log_of(trial: dict[str, Any]) -> str:
 
 
 def test_a_secret_in_the_source_stops_the_sweep_and_is_not_shown(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, {"train.py": f"WANDB_API_KEY = '{CANARY}'\n", "sweep.yaml": grid(None, x=1)})
+    desk = WorkingDir(tmp_path, {"train.py": f"WANDB_API_KEY = '{CANARY}'\n", "sweep.yaml": grid(None, x=1)})
     refused = desk.call("sweep", "sweep.yaml", code=2)
     assert "train.py:1: WANDB_API_KEY = ***: looks like a W&B API key" in refused.stderr
     assert CANARY not in refused.stderr + refused.stdout
@@ -269,7 +269,7 @@ def test_a_secret_in_the_source_stops_the_sweep_and_is_not_shown(tmp_path: Path)
 
 
 def test_a_secret_of_the_environment_is_written_nowhere(tmp_path: Path) -> None:
-    desk = Desk(
+    desk = WorkingDir(
         tmp_path, {"train.py": "import smsweep\nsmsweep.init()\nprint('done')", "sweep.yaml": grid(None, x=1)}
     )
     ended = desk.call(
@@ -293,7 +293,7 @@ raise ValueError("cannot log in with " + secret)
 
 def test_what_a_script_says_of_a_secret_is_masked_wherever_it_is_shown_or_stored(tmp_path: Path) -> None:
     job = {"secrets": {"PAYROLL": "env:MINE"}}
-    desk = Desk(tmp_path, {"train.py": TELLTALE, "sweep.yaml": grid(x=1), "job.yaml": job})
+    desk = WorkingDir(tmp_path, {"train.py": TELLTALE, "sweep.yaml": grid(x=1), "job.yaml": job})
     desk.environ |= {"MINE": CANARY, "SORT_KEY": "loss_key"}
     ran = desk.call("run", "sweep.yaml", "--job", "job.yaml", code=3)
     sweep_id = ran.stdout.strip()
@@ -344,7 +344,7 @@ out.flush()
 smsweep.log({"loss": 2})
 print("the end")
 """
-    desk = Desk(tmp_path, {"train.py": script, "sweep.yaml": grid(x=1)})
+    desk = WorkingDir(tmp_path, {"train.py": script, "sweep.yaml": grid(x=1)})
     with desk.start("run", "sweep.yaml", "--quiet") as agent:
         assert agent.stdout is not None
         sweep_id = agent.stdout.readline().strip()

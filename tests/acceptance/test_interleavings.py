@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from smsweep.core.sweep import SweepState
 from smsweep.core.trial import Params, Trial, TrialState
 from smsweep.engine.agent import Agent
-from smsweep.engine.shutdown import Leaving
+from smsweep.engine.shutdown import ShutdownLevel
 from smsweep.errors import BackendUnavailable, CapacityError, SmsweepError, StoreConflict
 from smsweep.runtime.job.trial_document import Assignment
 from tests.support.agent_kit import Kit, logged
@@ -84,7 +84,7 @@ class Interleavings(RuleBasedStateMachine):
     def leave(self, name: str) -> None:
         """Tell an agent that its machine goes, and let it begin to."""
         if name in self.agents:
-            self.agents[name].leave(Leaving.STOP, machine_goes=True)
+            self.agents[name].leave(ShutdownLevel.STOP, machine_goes=True)
             self._tick(name)
 
     @rule(seconds=st.sampled_from([1, 21, 61]))

@@ -14,7 +14,7 @@ import pytest
 from smsweep.services.workspace import read_stored
 from smsweep.store.base import Store
 from smsweep.store.open import open_store
-from tests.support.desk import Desk, grid
+from tests.support.desk import WorkingDir, grid
 
 # Leaves a line in `started` for each time it is run, then logs three points.
 TRAIN = """
@@ -46,8 +46,8 @@ STEPS = [
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return Desk(tmp_path, {"train.py": TRAIN, "sweep.yaml": grid(x=[1, 2], here=str(tmp_path))})
+def desk(tmp_path: Path) -> WorkingDir:
+    return WorkingDir(tmp_path, {"train.py": TRAIN, "sweep.yaml": grid(x=[1, 2], here=str(tmp_path))})
 
 
 def dying(when: str, call: str, n: int) -> tuple[str, ...]:
@@ -55,7 +55,7 @@ def dying(when: str, call: str, n: int) -> tuple[str, ...]:
 
 
 @contextmanager
-def opened(desk: Desk) -> Iterator[Store]:
+def opened(desk: WorkingDir) -> Iterator[Store]:
     environ = {"SMSWEEP_DIR": str(desk.folder / ".smsweep")}
     with closing(open_store(environ=environ, parse=read_stored)) as store:
         yield store
@@ -66,7 +66,7 @@ def losses(store: Store, sweep_id: str, number: int) -> list[object]:
 
 
 @pytest.mark.parametrize(("when", "call", "n"), STEPS)
-def test_an_agent_killed_at_any_step_is_continued(desk: Desk, when: str, call: str, n: int) -> None:
+def test_an_agent_killed_at_any_step_is_continued(desk: WorkingDir, when: str, call: str, n: int) -> None:
     sweep_id = desk.sweep()
     desk.call("agent", sweep_id, command=dying(when, call, n), code=-signal.SIGKILL)
     desk.call("agent", sweep_id)
@@ -85,7 +85,7 @@ def test_killed_before_anything_was_written_it_draws_the_same_again(tmp_path: Pa
         "run_cap": 3,
         "parameters": {"x": {"min": 0.0, "max": 1.0}, "here": {"value": str(tmp_path)}},
     }
-    desk = Desk(tmp_path, {"train.py": TRAIN, "sweep.yaml": config})
+    desk = WorkingDir(tmp_path, {"train.py": TRAIN, "sweep.yaml": config})
     planned = [trial["params"] for trial in desk.json("plan", "sweep.yaml", "--seed", "5", "--n", "3")["trials"]]
     sweep_id = desk.sweep("--seed", "5")
     desk.call("agent", sweep_id, command=dying("before", "store.add_trials", 1), code=-signal.SIGKILL)
@@ -95,7 +95,7 @@ def test_killed_before_anything_was_written_it_draws_the_same_again(tmp_path: Pa
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_stop_that_an_agent_was_killed_in_is_carried_out(desk: Desk, when: str) -> None:
+def test_a_stop_that_an_agent_was_killed_in_is_carried_out(desk: WorkingDir, when: str) -> None:
     (desk.folder / "wait").touch()
     sweep_id = desk.sweep()
     with desk.start("agent", sweep_id, command=dying(when, "backend.stop", 1)) as agent:
@@ -113,7 +113,7 @@ def test_a_stop_that_an_agent_was_killed_in_is_carried_out(desk: Desk, when: str
 
 def test_each_of_many_points_is_stored_once_though_agents_are_killed_among_them(tmp_path: Path) -> None:
     script = "import smsweep\nfor step in range(40_000):\n    smsweep.log({'loss': step})"
-    desk = Desk(tmp_path, {"train.py": script, "sweep.yaml": grid(x=1)})
+    desk = WorkingDir(tmp_path, {"train.py": script, "sweep.yaml": grid(x=1)})
     sweep_id = desk.sweep()
     for when in ("before", "after", "before", "after"):  # each takes in at most a MiB of the log, of three
         desk.call("agent", sweep_id, command=dying(when, "store.append_points", 1), code=-signal.SIGKILL)
@@ -122,7 +122,7 @@ def test_each_of_many_points_is_stored_once_though_agents_are_killed_among_them(
         assert losses(store, sweep_id, 0) == list(range(40_000))
 
 
-def until_started(desk: Desk) -> None:
+def until_started(desk: WorkingDir) -> None:
     deadline = time.monotonic() + 30
     while not (desk.folder / "started").exists():
         assert time.monotonic() < deadline

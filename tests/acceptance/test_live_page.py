@@ -21,7 +21,7 @@ from smsweep.services.sweeps import control, create
 from smsweep.services.views import json_views
 from smsweep.services.workspace import Workspace
 from smsweep.web.server import Served, serving
-from tests.support.desk import alone_in
+from tests.support.desk import use_own_workspace
 from tests.support.recorded_requests import CONFIG, record
 from tools.browser import PATIENCE_MS, Scheme, Visit, chromium, visit
 
@@ -61,7 +61,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    return alone_in(tmp_path, monkeypatch)
+    return use_own_workspace(tmp_path, monkeypatch)
 
 
 @pytest.fixture

@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from smsweep.emulator.server import Endpoint
+from smsweep.emulator.server import Emulator
 from smsweep.errors import NotFound
 from smsweep.remote.queue import consumer
 from smsweep.remote.queue.invitation import Invitation
 from smsweep.services import emulator
 from smsweep.services.agents.queue import work_off
 from tests.support.account import client_of
-from tests.support.desk import Desk, grid
+from tests.support.desk import WorkingDir, grid
 
 # Says that it runs, then waits for the file that lets it go on.
 TRAIN = """
@@ -36,9 +36,9 @@ smsweep.log({"loss": run.config.x})
 class Account:
     """SQS and S3 of an account on this machine."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        self.environ = {**endpoint.environ, "AWS_EC2_METADATA_DISABLED": "true"}
-        self._endpoint = endpoint
+    def __init__(self, opened: Emulator) -> None:
+        self.environ = {**opened.environ, "AWS_EC2_METADATA_DISABLED": "true"}
+        self._endpoint = opened
         self.sqs = self.client("sqs")
         self.s3 = self.client("s3")
         self._make_queues({}, "")
@@ -70,15 +70,15 @@ class Account:
 @pytest.fixture
 def account(tmp_path: Path) -> Iterator[Account]:
     environ = {"PATH": os.environ["PATH"], "SMSWEEP_DIR": str(tmp_path / "e")}
-    with emulator.endpoint(folder=tmp_path / "endpoint", environ=environ) as endpoint:
-        yield Account(endpoint)
+    with emulator.run_emulator(folder=tmp_path / "emulator", environ=environ) as opened:
+        yield Account(opened)
 
 
 @pytest.fixture
-def desk(tmp_path: Path, account: Account) -> Desk:
+def desk(tmp_path: Path, account: Account) -> WorkingDir:
     folder = tmp_path / "desk"
     folder.mkdir()
-    desk = Desk(folder, {"train.py": TRAIN, "sweep.yaml": grid(x=[1, 2, 3, 4], here=str(folder))})
+    desk = WorkingDir(folder, {"train.py": TRAIN, "sweep.yaml": grid(x=[1, 2, 3, 4], here=str(folder))})
     desk.environ |= account.environ
     return desk
 
@@ -90,12 +90,12 @@ def until(is_true: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def started(desk: Desk) -> list[str]:
+def started(desk: WorkingDir) -> list[str]:
     file = desk.folder / "started"
     return sorted(file.read_text().split()) if file.exists() else []
 
 
-def test_published_invitations_are_worked_off_and_the_agents_leave(desk: Desk, account: Account) -> None:
+def test_published_invitations_are_worked_off_and_the_agents_leave(desk: WorkingDir, account: Account) -> None:
     sweep_id = desk.sweep()
     assert desk.call("publish", sweep_id, "--queue", account.queue, "--agents", "12").stdout.strip() == sweep_id
     agents = [desk.start("agent", "--queue", account.queue, "--wait", "1") for _ in range(2)]
@@ -108,7 +108,7 @@ def test_published_invitations_are_worked_off_and_the_agents_leave(desk: Desk, a
 
 
 def test_a_machine_that_shares_no_folder_gets_the_source_from_s3(
-    desk: Desk, account: Account, tmp_path: Path
+    desk: WorkingDir, account: Account, tmp_path: Path
 ) -> None:
     account.s3.create_bucket(Bucket="bucket")
     desk.environ["SMSWEEP_STORE"] = f"sqlite:///{tmp_path / 'shared.db'}"
@@ -120,7 +120,7 @@ def test_a_machine_that_shares_no_folder_gets_the_source_from_s3(
 
 
 def test_a_message_is_hidden_while_its_sweep_runs_and_seen_again_when_the_machine_goes(
-    desk: Desk, account: Account
+    desk: WorkingDir, account: Account
 ) -> None:
     (desk.folder / "wait").touch()
     sweep_id = desk.sweep()
@@ -134,7 +134,7 @@ def test_a_message_is_hidden_while_its_sweep_runs_and_seen_again_when_the_machin
     assert [trial["state"] for trial in desk.trials(sweep_id)] == ["pending"]
 
 
-def test_an_agent_without_a_message_ends_at_sigterm(desk: Desk, account: Account) -> None:
+def test_an_agent_without_a_message_ends_at_sigterm(desk: WorkingDir, account: Account) -> None:
     desk.sweep()
     with desk.start("agent", "--queue", account.queue, "--wait", "600", "-v") as agent:
         time.sleep(2)
@@ -142,7 +142,9 @@ def test_an_agent_without_a_message_ends_at_sigterm(desk: Desk, account: Account
         assert agent.wait(30) in (143, -signal.SIGTERM)
 
 
-def test_poison_is_set_aside_with_the_reason_and_the_rest_is_worked_off(desk: Desk, account: Account) -> None:
+def test_poison_is_set_aside_with_the_reason_and_the_rest_is_worked_off(
+    desk: WorkingDir, account: Account
+) -> None:
     sweep_id = desk.sweep()
     poison = ("nonsense", '{"smsweep": 1, "sweep": "../x"}', "[" * 9_000, '{"smsweep": 2}')
     account.send(*poison, Invitation(sweep_id=sweep_id).text())
@@ -154,14 +156,16 @@ def test_poison_is_set_aside_with_the_reason_and_the_rest_is_worked_off(desk: De
 
 
 @pytest.mark.parametrize("option", ["--detach", "--source=s3://bucket/x", "--kept-at=s3://bucket/x"])
-def test_an_option_that_a_queue_leaves_no_room_for_is_refused(desk: Desk, account: Account, option: str) -> None:
+def test_an_option_that_a_queue_leaves_no_room_for_is_refused(
+    desk: WorkingDir, account: Account, option: str
+) -> None:
     refused = desk.call("agent", "--queue", account.queue, option, code=2)
     assert "--queue cannot be combined with" in refused.stderr
 
 
 @pytest.mark.parametrize("by_content", ["true", "false"])
 def test_a_fifo_queue_keeps_every_invitation_and_gives_them_out_at_once(
-    desk: Desk, account: Account, by_content: str
+    desk: WorkingDir, account: Account, by_content: str
 ) -> None:
     account.make_fifo(by_content)
     sweep_id = desk.sweep()
@@ -182,7 +186,7 @@ def test_a_fifo_queue_keeps_every_invitation_and_gives_them_out_at_once(
 
 
 @pytest.fixture
-def here(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Desk:
+def here(desk: WorkingDir, monkeypatch: pytest.MonkeyPatch) -> WorkingDir:
     """The desk as this process's own."""
     monkeypatch.chdir(desk.folder)
     for name, value in desk.environ.items():
@@ -191,7 +195,7 @@ def here(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Desk:
 
 
 def test_a_sweep_that_no_store_knows_is_tried_elsewhere_then_set_aside(
-    here: Desk, account: Account, monkeypatch: pytest.MonkeyPatch
+    here: WorkingDir, account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(consumer, "RETRY_S", 0)
     account.send(Invitation(sweep_id="unknown1").text())
@@ -209,7 +213,7 @@ def test_a_sweep_that_no_store_knows_is_tried_elsewhere_then_set_aside(
 
 
 def test_visibility_is_extended_while_an_agent_works(
-    here: Desk, account: Account, monkeypatch: pytest.MonkeyPatch
+    here: WorkingDir, account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(consumer, "HIDDEN_S", 1)
     monkeypatch.setattr("smsweep.services.agents.queue.HIDDEN_S", 1)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.test_kill import dying
-from tests.support.desk import Desk, grid
+from tests.support.desk import WorkingDir, grid
 
 TRAIN = """
 import os, sys, smsweep
@@ -25,13 +25,13 @@ if x == 2 and not os.path.exists(os.path.join(here, "may")):
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
+def desk(tmp_path: Path) -> WorkingDir:
     """A folder whose sweep has run three of its four trials, the second of them again."""
-    return Desk(tmp_path, {"train.py": TRAIN, "sweep.yaml": grid(x=[1, 2, 3, 4], here=str(tmp_path))})
+    return WorkingDir(tmp_path, {"train.py": TRAIN, "sweep.yaml": grid(x=[1, 2, 3, 4], here=str(tmp_path))})
 
 
 @pytest.fixture
-def lost(desk: Desk) -> tuple[str, list[dict[str, Any]]]:
+def lost(desk: WorkingDir) -> tuple[str, list[dict[str, Any]]]:
     """Return the id of a sweep whose store is gone, and what was known of its trials."""
     sweep_id = desk.sweep("--project", "digits")
     desk.call("agent", sweep_id, "--count", "3")
@@ -48,7 +48,7 @@ def told(trials: list[dict[str, Any]]) -> list[Any]:
     return [[trial[key] for key in ("number", "params", "state", "attempt", "metrics")] for trial in trials]
 
 
-def check(desk: Desk, sweep_id: str, before: list[dict[str, Any]]) -> None:
+def check(desk: WorkingDir, sweep_id: str, before: list[dict[str, Any]]) -> None:
     desk.call("agent", sweep_id, "--parallel", "2")
     after = desk.trials(sweep_id)
     assert told(after[:3]) == told(before)
@@ -59,7 +59,7 @@ def check(desk: Desk, sweep_id: str, before: list[dict[str, Any]]) -> None:
 
 
 def test_a_lost_store_is_rebuilt_and_nothing_runs_twice(
-    desk: Desk, lost: tuple[str, list[dict[str, Any]]]
+    desk: WorkingDir, lost: tuple[str, list[dict[str, Any]]]
 ) -> None:
     sweep_id, before = lost
     said = desk.call("recover", sweep_id, "sweep.yaml")
@@ -69,7 +69,9 @@ def test_a_lost_store_is_rebuilt_and_nothing_runs_twice(
     assert "this store has sweep" in desk.call("recover", sweep_id, "sweep.yaml", code=2).stderr
 
 
-def test_one_that_is_killed_again_and_again_goes_on(desk: Desk, lost: tuple[str, list[dict[str, Any]]]) -> None:
+def test_one_that_is_killed_again_and_again_goes_on(
+    desk: WorkingDir, lost: tuple[str, list[dict[str, Any]]]
+) -> None:
     sweep_id, before = lost
     for when, call, n in (
         ("after", "store.create_sweep", 1),
@@ -84,7 +86,7 @@ def test_one_that_is_killed_again_and_again_goes_on(desk: Desk, lost: tuple[str,
 
 
 def test_a_trial_whose_job_is_gone_leaves_its_params_free(
-    desk: Desk, lost: tuple[str, list[dict[str, Any]]]
+    desk: WorkingDir, lost: tuple[str, list[dict[str, Any]]]
 ) -> None:
     sweep_id, before = lost
     gone = desk.folder / ".smsweep" / "jobs" / f"smsweep-{sweep_id}-0-0"
@@ -96,7 +98,7 @@ def test_a_trial_whose_job_is_gone_leaves_its_params_free(
     assert {trial["params"]["x"]: trial["number"] for trial in after} == {2: 1, 3: 2, 1: 3, 4: 4}
 
 
-def test_what_is_no_such_sweep_is_refused(desk: Desk, lost: tuple[str, list[dict[str, Any]]]) -> None:
+def test_what_is_no_such_sweep_is_refused(desk: WorkingDir, lost: tuple[str, list[dict[str, Any]]]) -> None:
     sweep_id, _ = lost
     (desk.folder / "other.yaml").write_text(
         "program: train.py\nmethod: random\nparameters: {lr: {max: 1.0, min: 0.1}}\n"

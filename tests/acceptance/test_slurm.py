@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.desk import Desk, grid
+from tests.support.desk import WorkingDir, grid
 from tools.slurm import Slurm, run_slurm
 
 pytestmark = pytest.mark.slow
@@ -43,13 +43,13 @@ def slurm() -> Iterator[Slurm]:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, slurm: Slurm) -> Desk:
-    desk = Desk(tmp_path, {"train.py": TRAIN})
+def desk(tmp_path: Path, slurm: Slurm) -> WorkingDir:
+    desk = WorkingDir(tmp_path, {"train.py": TRAIN})
     desk.environ |= slurm.environ
     return desk
 
 
-def submit(desk: Desk, n: int, exit_code: int = 0, *flags: str) -> tuple[str, str]:
+def submit(desk: WorkingDir, n: int, exit_code: int = 0, *flags: str) -> tuple[str, str]:
     """Create a sweep of n trials, hand it to the cluster, and return the ids of sweep and job."""
     config = grid(x=list(range(n)), here=str(desk.folder), exit_code=exit_code)
     (desk.folder / "sweep.yaml").write_text(str(config).replace("'", '"'))
@@ -58,7 +58,7 @@ def submit(desk: Desk, n: int, exit_code: int = 0, *flags: str) -> tuple[str, st
     return sweep_id, desk.call("slurm", sweep_id, f"--array={n}", *options, *flags, "--submit").stdout.strip()
 
 
-def until(is_true: Callable[[], bool], slurm: Slurm, desk: Desk) -> None:
+def until(is_true: Callable[[], bool], slurm: Slurm, desk: WorkingDir) -> None:
     deadline = time.monotonic() + 150
     while not is_true():
         said = "".join(file.read_text() for file in desk.folder.glob("slurm-*.out"))
@@ -66,14 +66,14 @@ def until(is_true: Callable[[], bool], slurm: Slurm, desk: Desk) -> None:
         time.sleep(0.2)
 
 
-def test_an_array_runs_each_trial_once(desk: Desk, slurm: Slurm) -> None:
+def test_an_array_runs_each_trial_once(desk: WorkingDir, slurm: Slurm) -> None:
     sweep_id, job = submit(desk, 3, 0, "--at-once", "2")
     until(lambda: not slurm.states(job), slurm, desk)
     trials = desk.trials(sweep_id)
     assert [(trial["state"], trial["attempt"]) for trial in trials] == [("finished", 0)] * 3
 
 
-def went_on(desk: Desk, slurm: Slurm, sweep_id: str, job: str) -> None:
+def went_on(desk: WorkingDir, slurm: Slurm, sweep_id: str, job: str) -> None:
     """Check that an interrupted task comes back and that its trial goes on from its checkpoint."""
     until(lambda: slurm.states(job) == ["PENDING"], slurm, desk)
     (interrupted,) = desk.trials(sweep_id)
@@ -92,7 +92,7 @@ def went_on(desk: Desk, slurm: Slurm, sweep_id: str, job: str) -> None:
     assert len(history) == 37
 
 
-def test_the_time_limits_signal_saves_and_requeues(desk: Desk, slurm: Slurm) -> None:
+def test_the_time_limits_signal_saves_and_requeues(desk: WorkingDir, slurm: Slurm) -> None:
     (desk.folder / "wait").touch()
     sweep_id, job = submit(desk, 1, 0, "-o", "time=30", "-o", "signal=B:TERM@40")
     until((desk.folder / "running").exists, slurm, desk)
@@ -102,7 +102,7 @@ def test_the_time_limits_signal_saves_and_requeues(desk: Desk, slurm: Slurm) -> 
 
 
 @pytest.mark.parametrize("exit_code", [0, 1])
-def test_preemption_saves_and_requeues(desk: Desk, slurm: Slurm, exit_code: int) -> None:
+def test_preemption_saves_and_requeues(desk: WorkingDir, slurm: Slurm, exit_code: int) -> None:
     """SLURM tells the script itself, too; however it ends then, that is not the end of its trial."""
     (desk.folder / "wait").touch()
     sweep_id, job = submit(desk, 1, exit_code, "-o", "cpus-per-task=3", "-o", "time=30")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.desk import TIMEOUT_S, Desk, grid
+from tests.support.desk import TIMEOUT_S, WorkingDir, grid
 from tests.support.postgres import Postgres, run_postgres
 
 TRAIN = "import smsweep\nsmsweep.log({'loss': smsweep.init().config.x})"
@@ -25,8 +25,8 @@ def postgres() -> Iterator[Postgres]:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, postgres: Postgres) -> Desk:
-    desk = Desk(tmp_path, {"train.py": TRAIN, "sweep.yaml": grid(x=[1, 2])})
+def desk(tmp_path: Path, postgres: Postgres) -> WorkingDir:
+    desk = WorkingDir(tmp_path, {"train.py": TRAIN, "sweep.yaml": grid(x=[1, 2])})
     desk.environ["SMSWEEP_STORE"] = postgres.new_schema()
     return desk
 
@@ -42,7 +42,7 @@ def read_until(process: subprocess.Popen[str], text: str) -> str:
 
 
 def test_an_agent_that_starts_while_its_server_is_down_waits_and_then_works(
-    desk: Desk, postgres: Postgres
+    desk: WorkingDir, postgres: Postgres
 ) -> None:
     sweep_id = desk.sweep()
     postgres.stop()
@@ -60,7 +60,7 @@ def test_an_agent_that_starts_while_its_server_is_down_waits_and_then_works(
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_agent_that_waits_for_its_server_ends_when_told_to(
-    desk: Desk, postgres: Postgres, number: signal.Signals, code: int
+    desk: WorkingDir, postgres: Postgres, number: signal.Signals, code: int
 ) -> None:
     sweep_id = desk.sweep()
     postgres.stop()
@@ -75,7 +75,7 @@ def test_an_agent_that_waits_for_its_server_ends_when_told_to(
     assert "Traceback" not in rest
 
 
-def test_other_commands_say_at_once_that_the_server_is_down(desk: Desk, postgres: Postgres) -> None:
+def test_other_commands_say_at_once_that_the_server_is_down(desk: WorkingDir, postgres: Postgres) -> None:
     sweep_id = desk.sweep()
     postgres.stop()
     try:
@@ -93,7 +93,9 @@ def test_other_commands_say_at_once_that_the_server_is_down(desk: Desk, postgres
         ("search_path%3Dtest_", "search_path%3Dtypo_", "no schema of its search_path exists"),
     ],
 )
-def test_a_mistake_in_the_stores_url_ends_the_agent_at_once(desk: Desk, old: str, new: str, says: str) -> None:
+def test_a_mistake_in_the_stores_url_ends_the_agent_at_once(
+    desk: WorkingDir, old: str, new: str, says: str
+) -> None:
     sweep_id = desk.sweep()
     url = desk.environ["SMSWEEP_STORE"]
     assert old in url
@@ -102,7 +104,7 @@ def test_a_mistake_in_the_stores_url_ends_the_agent_at_once(desk: Desk, old: str
     assert "waits" not in ended.stderr
 
 
-def test_a_host_that_does_not_exist_ends_the_agent_at_once(desk: Desk) -> None:
+def test_a_host_that_does_not_exist_ends_the_agent_at_once(desk: WorkingDir) -> None:
     sweep_id = desk.sweep()
     url = "postgresql://smsweep@no-such-host.invalid/postgres"
     ended = desk.call("agent", sweep_id, code=1, environ={"SMSWEEP_STORE": url})
@@ -111,7 +113,7 @@ def test_a_host_that_does_not_exist_ends_the_agent_at_once(desk: Desk) -> None:
 
 
 def test_an_agent_that_starts_while_its_file_is_locked_waits(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, {"train.py": TRAIN, "sweep.yaml": grid(x=[1, 2])})
+    desk = WorkingDir(tmp_path, {"train.py": TRAIN, "sweep.yaml": grid(x=[1, 2])})
     desk.environ["SMSWEEP_STORE"] = f"sqlite:///{tmp_path}/store.db?timeout=0.01"
     sweep_id = desk.sweep()
     with closing(sqlite3.connect(tmp_path / "store.db", isolation_level=None)) as other:

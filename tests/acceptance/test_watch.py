@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.desk import SMSWEEP, Desk, grid
+from tests.support.desk import SMSWEEP, WorkingDir, grid
 from tests.support.markdown import ROOT
 from tests.support.postgres import run_postgres
 
@@ -32,9 +32,9 @@ if a == 3:
 FILES: dict[str, str | dict[str, Any]] = {"train.py": TRAIN, "sweep.yaml": grid(a=[1, 2, 3, 4])}
 
 
-def desk(folder: Path, **environ: str) -> Desk:
+def desk(folder: Path, **environ: str) -> WorkingDir:
     folder.mkdir()
-    made = Desk(folder, FILES)
+    made = WorkingDir(folder, FILES)
     made.environ |= environ
     return made
 
@@ -75,7 +75,7 @@ def read_until_trial(lines: Iterable[str]) -> list[dict[str, Any]]:
 class Tmux:
     """A terminal of tmux's, with a server of its own: it wraps lines again when it becomes narrower."""
 
-    def __init__(self, desk: Desk, command: str, columns: int, rows: int) -> None:
+    def __init__(self, desk: WorkingDir, command: str, columns: int, rows: int) -> None:
         self._name = f"smsweep-{os.getpid()}"
         size = ["-x", str(columns), "-y", str(rows)]
         environ = {**desk.environ, "TERM": "xterm-256color", "PYTHONPATH": str(ROOT), "LC_ALL": "C.UTF-8"}

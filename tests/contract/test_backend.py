@@ -1,4 +1,4 @@
-"""What every backend promises: one suite, over processes, containers, and SageMaker through its local endpoint."""
+"""Contract of backends: one suite for processes, containers, and SageMaker with the emulator."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def jobs(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Jobs]:
     if request.param == "sagemaker":
         if request.node.originalname in NOT_ON_SAGEMAKER:
             pytest.skip("not a promise of SageMaker's")
-        with emulator.endpoint(folder=tmp_path / "endpoint", environ=ENDPOINT) as endpoint:
-            in_the_cloud = cloud_jobs(endpoint, tmp_path)
+        with emulator.run_emulator(folder=tmp_path / "emulator", environ=ENDPOINT) as opened:
+            in_the_cloud = cloud_jobs(opened, tmp_path)
             yield in_the_cloud
             in_the_cloud.close()
         return

@@ -23,7 +23,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
 def account(shared: Account) -> Iterator[Account]:
     """One endpoint for all tests, each with jobs of its own names."""
     yield shared
-    shared.endpoint.faults.clear()
+    shared.emulator.faults.clear()
 
 
 def test_data_folder_is_excluded_from_the_source_around_it(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ import os
 print(os.environ["AWS_ENDPOINT_URL"], os.environ["AWS_REGION"], bool(os.environ["AWS_ACCESS_KEY_ID"]))
 """
     account.run("reaches", script)
-    assert account.lines("reaches") == [f"{account.endpoint.url} us-east-1 True"]
+    assert account.lines("reaches") == [f"{account.emulator.url} us-east-1 True"]
 
 
 def test_model_and_output_are_uploaded(account: Account) -> None:
@@ -147,7 +147,7 @@ def test_stopped_job_receives_sigterm_and_its_model_is_uploaded(account: Account
 
 
 def test_job_stopped_before_training_never_runs(account: Account) -> None:
-    account.endpoint.faults.set({"start_s": 3600})
+    account.emulator.faults.set({"start_s": 3600})
     account.create("early", "print('ran')")
     account.sagemaker.stop_training_job(TrainingJobName="early")
     assert "TrainingStartTime" not in account.wait("early")

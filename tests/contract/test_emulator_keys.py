@@ -34,9 +34,9 @@ def test_signature_is_accepted_in_each_form(account: Account) -> None:
         s3 = account.client("s3", config=Config(signature_version=version))
         assert s3.get_object(**options)["Body"].read() == TEXT.encode()
         url = s3.generate_presigned_url("get_object", Params=options)
-        assert account.send("GET", url.removeprefix(account.endpoint.url), {}) == (200, TEXT)
+        assert account.send("GET", url.removeprefix(account.emulator.url), {}) == (200, TEXT)
         put = s3.generate_presigned_url("put_object", Params={"Bucket": BUCKET, "Key": f"put {version}"})
-        assert account.send("PUT", put.removeprefix(account.endpoint.url), {}, b"data")[0] == 200
+        assert account.send("PUT", put.removeprefix(account.emulator.url), {}, b"data")[0] == 200
         assert s3.get_object(Bucket=BUCKET, Key=f"put {version}")["Body"].read() == b"data"
 
 
@@ -60,7 +60,7 @@ def test_signature_is_accepted_for_any_object_name(account: Account, key: str) -
         s3.put_object(Bucket=BUCKET, Key=key, Body=key.encode(), Metadata={"x": "a  b", "under_score": "1"})
         assert s3.get_object(Bucket=BUCKET, Key=key)["Body"].read() == key.encode()
         url = s3.generate_presigned_url("get_object", Params={"Bucket": BUCKET, "Key": key})
-        assert account.send("GET", url.removeprefix(account.endpoint.url), {}) == (200, key)
+        assert account.send("GET", url.removeprefix(account.emulator.url), {}) == (200, key)
         listed = s3.list_objects_v2(Bucket=BUCKET, Prefix=key, Delimiter="/", StartAfter="a b+c")
         assert listed["ResponseMetadata"]["HTTPStatusCode"] == 200
 
@@ -77,7 +77,7 @@ def test_large_and_chunked_uploads_are_accepted(account: Account, tmp_path: Path
 
 def test_bucket_in_the_host_name_is_accepted(account: Account) -> None:
     """boto3 puts the bucket into the host name if the URL has a name; connections use the address."""
-    port = urlsplit(account.endpoint.url).port
+    port = urlsplit(account.emulator.url).port
     s3 = account.client("s3", endpoint_url=f"http://localhost:{port}", config=Config(signature_version="s3v4"))
     for client in (
         s3,

@@ -189,9 +189,9 @@ def test_search_by_unknown_property_is_rejected(account: Account, expression: An
 
 
 def test_new_job_is_listed_after_a_delay(account: Account) -> None:
-    account.endpoint.faults.set({"visible_after_s": 3600})
+    account.emulator.faults.set({"visible_after_s": 3600})
     try:
         assert listed(account) == found(account) == []
         assert account.describe("job-0")["TrainingJobName"] == "job-0"
     finally:
-        account.endpoint.faults.set({"visible_after_s": 0})
+        account.emulator.faults.set({"visible_after_s": 0})

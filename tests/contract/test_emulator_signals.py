@@ -24,7 +24,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
 @pytest.fixture
 def account(shared: Account) -> Iterator[Account]:
     yield shared
-    shared.endpoint.faults.clear()
+    shared.emulator.faults.clear()
 
 
 def filtered(account: Account, **options: Any) -> list[str]:
@@ -152,7 +152,7 @@ def test_failure_event_has_the_reason(account: Account) -> None:
 
 def test_events_are_delivered_twice_with_duplicate_events(account: Account) -> None:
     url = subscribe(account, "twice")
-    account.endpoint.faults.set({"duplicate_events": True})
+    account.emulator.faults.set({"duplicate_events": True})
     account.run("repeated")
     events = received(account, url, "repeated", "Completed")
     assert [event["detail"]["SecondaryStatus"] for event in events][:4] == [

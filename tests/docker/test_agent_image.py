@@ -11,12 +11,12 @@ from docker.errors import BuildError
 
 from tests.docker.conftest import build_agent
 from tests.docker.wheels import make_wheel
-from tests.support.desk import Desk, grid
+from tests.support.desk import WorkingDir, grid
 
 
 @pytest.mark.slow
 def test_the_agent_image_works_off_a_sweep(agent_image: str, docker_engine: DockerClient, tmp_path: Path) -> None:
-    desk = Desk(
+    desk = WorkingDir(
         tmp_path,
         {
             "train.py": "import smsweep\nrun = smsweep.init()\nsmsweep.log({'loss': run.config.x})",

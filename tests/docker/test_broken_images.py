@@ -8,7 +8,7 @@ import pytest
 from docker import DockerClient
 
 from tests.docker.registry import Registry
-from tests.support.desk import Desk
+from tests.support.desk import WorkingDir
 
 SWEEP = {"program": "train.py", "method": "grid", "parameters": {"a": {"values": [1, 2]}}}
 IMAGES = {
@@ -19,7 +19,7 @@ IMAGES = {
 
 
 def expect(folder: Path, image: str, said: str) -> None:
-    desk = Desk(folder, {"train.py": "", "sweep.yaml": SWEEP, "job.yaml": {"image_uri": image}})
+    desk = WorkingDir(folder, {"train.py": "", "sweep.yaml": SWEEP, "job.yaml": {"image_uri": image}})
     err = desk.call("run", "sweep.yaml", "--job", "job.yaml", "--backend", "docker", code=3).stderr
     assert said in err
     assert "no trial of this sweep can start" in err  # so that the second trial is spared

@@ -18,32 +18,32 @@ from smsweep.services.doctor import examine
 from smsweep.services.workspace import Workspace
 from tests.docker.registry import FOREIGN_PROGRAM, Registry
 from tests.docker.users import SOCKET, as_user
-from tests.support.desk import NOTHING, Desk
+from tests.support.desk import NOTHING, WorkingDir
 from tools.docker_engine import IMAGE
 
 TEMPLATE = JobTemplate(request={"AlgorithmSpecification": {"TrainingImage": IMAGE}})
 
 
 @pytest.fixture
-def desk(tmp_path: Path, docker_engine: DockerClient) -> Desk:
-    made = Desk(tmp_path, {"job.yaml": {"image_uri": IMAGE}})
+def desk(tmp_path: Path, docker_engine: DockerClient) -> WorkingDir:
+    made = WorkingDir(tmp_path, {"job.yaml": {"image_uri": IMAGE}})
     made.environ |= {"SMSWEEP_BACKEND": "docker"}
     return made
 
 
-def told(desk: Desk, environ: Mapping[str, str] = NOTHING, code: int = 1) -> list[str]:
+def told(desk: WorkingDir, environ: Mapping[str, str] = NOTHING, code: int = 1) -> list[str]:
     """Return the lines of what is missing."""
     lines = desk.call("doctor", "--job", "job.yaml", code=code, environ=environ).stdout.splitlines()
     return [line for line in lines if not line.startswith("ok ")]
 
 
-def test_a_machine_that_is_ready_has_nothing_to_cure(desk: Desk) -> None:
+def test_a_machine_that_is_ready_has_nothing_to_cure(desk: WorkingDir) -> None:
     said = desk.call("doctor", "--job", "job.yaml").stdout
     assert f"ok       image {IMAGE}: " in said
     assert "ok       disk of images and containers: " in said
 
 
-def test_an_engine_that_does_not_run_is_told_with_its_cure(desk: Desk) -> None:
+def test_an_engine_that_does_not_run_is_told_with_its_cure(desk: WorkingDir) -> None:
     assert told(desk, {"DOCKER_HOST": f"unix://{desk.folder}/docker.sock"}) == [
         f"MISSING  Docker Engine: no socket at {desk.folder}/docker.sock; start Docker "
         "(`sudo systemctl start docker`, or Docker Desktop), install it, or set DOCKER_HOST"
@@ -59,7 +59,7 @@ def test_an_engine_that_hangs_is_told_soon(tmp_path: Path, monkeypatch: pytest.M
     assert (check.is_ok, "timed out" in check.found) == (False, True)
 
 
-def test_for_who_runs_processes_an_engine_is_not_required(desk: Desk) -> None:
+def test_for_who_runs_processes_an_engine_is_not_required(desk: WorkingDir) -> None:
     host = f"unix://{desk.folder}/docker.sock"
     (line,) = told(desk, {"DOCKER_HOST": host, "SMSWEEP_BACKEND": "process"}, code=0)
     assert line.startswith("missing  Docker Engine: no socket at ")
@@ -77,13 +77,13 @@ def test_for_who_runs_processes_an_engine_is_not_required(desk: Desk) -> None:
         ),
     ],
 )
-def test_a_way_that_leads_to_no_engine_is_told(desk: Desk, environ: dict[str, str], said: str) -> None:
+def test_a_way_that_leads_to_no_engine_is_told(desk: WorkingDir, environ: dict[str, str], said: str) -> None:
     (line,) = told(desk, environ)
     assert line.startswith("MISSING  Docker Engine: ")
     assert said in line
 
 
-def test_an_engine_that_one_may_not_use_is_told_with_its_cure(desk: Desk) -> None:
+def test_an_engine_that_one_may_not_use_is_told_with_its_cure(desk: WorkingDir) -> None:
     if os.getuid() != 0 or not SOCKET.exists():
         pytest.skip("only root can become somebody else")
     home = Path(tempfile.mkdtemp(prefix="smsweep-doctor-"))
@@ -102,7 +102,7 @@ def test_an_engine_that_one_may_not_use_is_told_with_its_cure(desk: Desk) -> Non
         shutil.rmtree(home)
 
 
-def test_an_image_that_is_not_there_is_told_with_its_cure(desk: Desk) -> None:
+def test_an_image_that_is_not_there_is_told_with_its_cure(desk: WorkingDir) -> None:
     (desk.folder / "job.yaml").write_text("image_uri: no-such-image:1\n")
     assert told(desk) == [
         "MISSING  image no-such-image:1: is not on this machine; "
@@ -110,7 +110,7 @@ def test_an_image_that_is_not_there_is_told_with_its_cure(desk: Desk) -> None:
     ]
 
 
-def test_a_frameworks_image_is_told_with_the_login_it_takes(desk: Desk) -> None:
+def test_a_frameworks_image_is_told_with_the_login_it_takes(desk: WorkingDir) -> None:
     (desk.folder / "job.yaml").write_text('framework: sklearn\nframework_version: "1.2-1"\n')
     (line,) = told(desk, {"AWS_REGION": "eu-west-1"})
     assert line.startswith(
@@ -128,7 +128,7 @@ def foreign_image(docker_engine: DockerClient, tmp_path: Path) -> Iterator[str]:
     docker_engine.images.remove(registry.address)
 
 
-def test_an_image_for_other_machines_is_told_with_its_cure(desk: Desk, foreign_image: str) -> None:
+def test_an_image_for_other_machines_is_told_with_its_cure(desk: WorkingDir, foreign_image: str) -> None:
     (desk.folder / "job.yaml").write_text(f"image_uri: {foreign_image}\n")
     (line,) = told(desk)
     assert line.startswith(f"MISSING  image {foreign_image}: is for s390x, this machine is ")
@@ -144,13 +144,15 @@ def test_a_disk_that_is_nearly_full_is_told_with_its_cure(
     assert found.cure == "`docker system prune` removes what nothing uses"
 
 
-def test_a_setting_that_cannot_be_read_is_told(desk: Desk) -> None:
+def test_a_setting_that_cannot_be_read_is_told(desk: WorkingDir) -> None:
     assert told(desk, {"SMSWEEP_DOCKER_MEMORY": "lots"}) == [
         "MISSING  SMSWEEP_DOCKER_MEMORY: expected a size such as 512m or 4g, got 'lots'; set it anew, or unset it"
     ]
 
 
-def test_a_container_whose_job_is_gone_is_told_with_its_cure(desk: Desk, docker_engine: DockerClient) -> None:
+def test_a_container_whose_job_is_gone_is_told_with_its_cure(
+    desk: WorkingDir, docker_engine: DockerClient
+) -> None:
     left = docker_engine.containers.create(IMAGE, ["true"], labels={"smsweep.folder": str(desk.folder / "gone")})
     try:
         (line,) = told(desk)

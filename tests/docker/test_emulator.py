@@ -81,7 +81,7 @@ def test_a_stopped_container_is_told(account: Account) -> None:
 
 
 def test_an_interrupted_container_goes_on_from_its_checkpoint(account: Account) -> None:
-    account.endpoint.faults.set({"interrupt": [{"job": "d-spot", "after_s": 2}]})
+    account.emulator.faults.set({"interrupt": [{"job": "d-spot", "after_s": 2}]})
     found = account.run(
         "d-spot",
         AlgorithmSpecification=algorithm(RESUMES),

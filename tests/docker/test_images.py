@@ -10,7 +10,7 @@ from docker import DockerClient
 from docker.errors import ImageNotFound
 
 from smsweep.backends.docker.images import how_to_get
-from smsweep.core.failure_kind import spares_no_trial
+from smsweep.core.failure_kind import affects_every_trial
 from tests.docker.registry import FOREIGN_PROGRAM, Registry
 from tests.support.jobs import Jobs
 
@@ -55,7 +55,7 @@ def test_what_cannot_name_an_image_fails_and_is_not_tried_again(jobs: Jobs, name
     jobs.image = name
     reason = jobs.run("name", "").status.failure_reason
     assert reason.startswith(f"image {name} is no image's name")
-    assert spares_no_trial(reason)
+    assert affects_every_trial(reason)
 
 
 def test_requirements_in_an_image_without_python_fail_by_its_name(jobs: Jobs, registry: Registry) -> None:

@@ -8,20 +8,22 @@ from pathlib import Path
 import pytest
 from docker import DockerClient
 
-from tests.support.desk import Desk, grid
+from tests.support.desk import WorkingDir, grid
 from tools.docker_engine import IMAGE
 
 TRAIN = "import smsweep\nfor step in range(3):\n    smsweep.log({'loss': smsweep.init().config.x / (step + 1)})\n"
 
 
 @pytest.fixture
-def desk(tmp_path: Path, docker_engine: DockerClient) -> Desk:
-    made = Desk(tmp_path, {"train.py": TRAIN, "sweep.yaml": grid(x=[1, 2]), "job.yaml": {"image_uri": IMAGE}})
+def desk(tmp_path: Path, docker_engine: DockerClient) -> WorkingDir:
+    made = WorkingDir(
+        tmp_path, {"train.py": TRAIN, "sweep.yaml": grid(x=[1, 2]), "job.yaml": {"image_uri": IMAGE}}
+    )
     made.environ |= {"SMSWEEP_DOCKER_IMAGE": IMAGE}
     return made
 
 
-def test_a_process_trial_in_a_container(desk: Desk, docker_engine: DockerClient) -> None:
+def test_a_process_trial_in_a_container(desk: WorkingDir, docker_engine: DockerClient) -> None:
     sweep_id = desk.call("run", "sweep.yaml", "--job", "job.yaml", "-q").stdout.strip()
     found = json.loads(desk.call("reproduce", f"{sweep_id}/1", "--backend", "docker", "--json", "-q").stdout)
     assert found["verdict"] == "equal"

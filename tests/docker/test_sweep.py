@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from docker import DockerClient
 
-from tests.support.desk import TIMEOUT_S, Desk, grid
+from tests.support.desk import TIMEOUT_S, WorkingDir, grid
 from tools.docker_engine import IMAGE
 
 TRAIN = "import smsweep\nsmsweep.log({'loss': smsweep.init().config.x})\n"
@@ -23,14 +23,16 @@ STUBBORN = PATIENT.replace("lambda *_: exit(0)", "signal.SIG_IGN")
 
 
 @pytest.fixture
-def desk(tmp_path: Path, docker_engine: DockerClient) -> Desk:
+def desk(tmp_path: Path, docker_engine: DockerClient) -> WorkingDir:
     """A sweep of four trials."""
-    made = Desk(tmp_path, {"train.py": TRAIN, "sweep.yaml": grid(x=[1, 2, 3, 4]), "job.yaml": {"max_run": 60}})
+    made = WorkingDir(
+        tmp_path, {"train.py": TRAIN, "sweep.yaml": grid(x=[1, 2, 3, 4]), "job.yaml": {"max_run": 60}}
+    )
     made.environ |= {"SMSWEEP_BACKEND": "docker", "SMSWEEP_DOCKER_IMAGE": IMAGE}
     return made
 
 
-def test_a_broken_requirement_stops_the_sweep_at_its_first_trial(desk: Desk) -> None:
+def test_a_broken_requirement_stops_the_sweep_at_its_first_trial(desk: WorkingDir) -> None:
     (desk.folder / "requirements.txt").write_text("--no-index\nno-such-package-anywhere==1.0\n")
     said = desk.call("run", "sweep.yaml", code=3)
     assert "error: no trial of this sweep can start, so this agent starts no more" in said.stderr
@@ -38,14 +40,14 @@ def test_a_broken_requirement_stops_the_sweep_at_its_first_trial(desk: Desk) -> 
     assert [trial["state"] for trial in desk.trials(said.stdout.strip())] == ["failed"]
 
 
-def test_an_image_that_cannot_be_had_stops_the_sweep_at_its_first_trial(desk: Desk) -> None:
+def test_an_image_that_cannot_be_had_stops_the_sweep_at_its_first_trial(desk: WorkingDir) -> None:
     said = desk.call("run", "sweep.yaml", code=3, environ={"SMSWEEP_DOCKER_IMAGE": "localhost:9/no-such-image"})
     assert "1 x image localhost:9/no-such-image is not on this machine and cannot be pulled: " in said.stderr
     assert [trial["state"] for trial in desk.trials(said.stdout.strip())] == ["failed"]
 
 
 def test_a_trial_whose_containers_name_is_taken_runs_under_another(
-    desk: Desk, docker_engine: DockerClient
+    desk: WorkingDir, docker_engine: DockerClient
 ) -> None:
     sweep_id = desk.sweep()
     other = docker_engine.containers.create(IMAGE, ["true"], name=f"smsweep-{sweep_id}-0-0")
@@ -60,7 +62,7 @@ def test_a_trial_whose_containers_name_is_taken_runs_under_another(
 
 @pytest.mark.parametrize(("presses", "said"), [(2, "stopping running trials"), (3, "killing running trials")])
 def test_ctrl_c_ends_the_containers_and_leaves_none(
-    desk: Desk, docker_engine: DockerClient, presses: int, said: str
+    desk: WorkingDir, docker_engine: DockerClient, presses: int, said: str
 ) -> None:
     (desk.folder / "train.py").write_text(STUBBORN if presses == 3 else PATIENT)
     sweep_id = desk.sweep()
@@ -79,7 +81,7 @@ def test_ctrl_c_ends_the_containers_and_leaves_none(
     assert docker_engine.containers.list(all=True, filters=label) == []
 
 
-def test_a_framework_is_awss_own_image(desk: Desk, docker_engine: DockerClient) -> None:
+def test_a_framework_is_awss_own_image(desk: WorkingDir, docker_engine: DockerClient) -> None:
     image = "763104351884.dkr.ecr.eu-west-1.amazonaws.com/pytorch-training"
     tag = "2.3.0-cpu-py311"
     (desk.folder / "job.yaml").write_text('framework: pytorch\nframework_version: "2.3.0"\npy_version: py311\n')
@@ -94,7 +96,7 @@ def test_a_framework_is_awss_own_image(desk: Desk, docker_engine: DockerClient) 
         docker_engine.images.remove(f"{image}:{tag}")
 
 
-def test_a_framework_version_that_aws_has_no_image_of_creates_no_sweep(desk: Desk) -> None:
+def test_a_framework_version_that_aws_has_no_image_of_creates_no_sweep(desk: WorkingDir) -> None:
     (desk.folder / "job.yaml").write_text(
         'framework: huggingface\ntransformers_version: "0.1"\npytorch_version: "9.9"\npy_version: py311\n'
     )

@@ -9,7 +9,7 @@ import pytest
 from docker import DockerClient
 
 from smsweep.backends.docker.requirements_image import LABEL
-from tests.support.desk import Desk, grid
+from tests.support.desk import WorkingDir, grid
 from tools.docker_engine import IMAGE
 from tools.environments import wheels
 
@@ -34,7 +34,9 @@ def _leaves_no_layer(docker_engine: DockerClient) -> Iterator[None]:
 
 
 def test_a_wandb_script_is_a_trial_like_any_other(tmp_path: Path, docker_engine: DockerClient) -> None:
-    desk = Desk(tmp_path, {"train.py": TRAIN, "sweep.yaml": grid(x=[1, 2]), "requirements.txt": "wandb==0.31.0\n"})
+    desk = WorkingDir(
+        tmp_path, {"train.py": TRAIN, "sweep.yaml": grid(x=[1, 2]), "requirements.txt": "wandb==0.31.0\n"}
+    )
     desk.environ |= {
         "SMSWEEP_BACKEND": "docker",
         "SMSWEEP_DOCKER_IMAGE": IMAGE,

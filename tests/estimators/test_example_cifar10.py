@@ -72,7 +72,7 @@ def test_two_of_its_trials_learn_something(tmp_path: Path, monkeypatch: pytest.M
     }
     ids: list[str] = []
     with open_account(tmp_path / "endpoint", os.environ) as account:
-        for name, value in account.endpoint.environ.items():
+        for name, value in account.emulator.environ.items():
             monkeypatch.setenv(name, value)
         with (example / "job.yaml").open("a") as job:
             job.write(f"output_path: s3://{BUCKET}/out\n")

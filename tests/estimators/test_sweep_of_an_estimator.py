@@ -32,18 +32,18 @@ def test_each_trial_is_one_training_job_of_the_estimator(
     source.mkdir()
     (source / "train.py").write_text(TRAIN)
     monkeypatch.chdir(tmp_path)
-    with emulator.endpoint(folder=tmp_path / "endpoint") as endpoint:
+    with emulator.run_emulator(folder=tmp_path / "emulator") as opened:
         told = oracle(f"sagemaker{sdk}").ask(
             Path(__file__).with_name("run_sweep.py"),
             {
                 "sdk": sdk,
-                "environ": endpoint.environ,
+                "environ": opened.environ,
                 "bucket": f"estimators-{sdk}-{way}",
                 "source_dir": str(source),
                 "home": str(tmp_path / "home"),
                 "way": way,
             },
         )
-        calls = Counter(entry["action"] for entry in endpoint.ledger.read())
+        calls = Counter(entry["action"] for entry in opened.ledger.read())
     assert told == {"states": ["finished"] * 3, "loss": [2, 4, 6], "hosts": ["('127.0.0.1'"]}
     assert calls["CreateTrainingJob"] == 3

@@ -48,7 +48,7 @@ def test_a_users_program_trains_shows_its_log_and_gets_its_model(
     with open_account(tmp_path / "endpoint", os.environ, backend="docker") as account:
         account.s3.put_object(Bucket=BUCKET, Key="data/a.csv", Body=b"1,2")
         done = run_program(sdk, account, image, work)
-        calls = Counter(entry["action"] for entry in account.endpoint.ledger.read())
+        calls = Counter(entry["action"] for entry in account.emulator.ledger.read())
     assert done.returncode == 0, done.stderr
     assert all(f"red epoch {epoch} of 1,2" in done.stdout + done.stderr for epoch in range(2))
     with tarfile.open(work / "model" / "model.tar.gz") as tar:
@@ -64,7 +64,7 @@ def run_program(sdk: int, account: Account, image: str, work: Path) -> subproces
     environ = {
         "PATH": os.environ["PATH"],
         "HOME": str(work),
-        **account.endpoint.environ,
+        **account.emulator.environ,
         "IMAGE": image,
         "BUCKET": BUCKET,
     }

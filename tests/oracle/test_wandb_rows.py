@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from smsweep.api.api import rows
-from smsweep.engine.metric_parser import MetricReader
+from smsweep.engine.metric_parser import MetricParser
 from tests.unit.runtime.jobs import Done, Job, finish
 
 pytestmark = pytest.mark.oracle
@@ -33,7 +33,7 @@ def said(done: Done, word: str) -> Any:
 
 def reported(done: Done) -> list[list[Any]]:
     """Return the rows that the sweep sees, as [step, {name: value}]."""
-    found = rows(MetricReader().read(done.out.splitlines(), NOW).points)
+    found = rows(MetricParser().read(done.out.splitlines(), NOW).points)
     return [[row.pop("_step"), {name: row[name] for name in row if name != "_timestamp"}] for row in found]
 
 

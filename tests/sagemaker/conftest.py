@@ -13,8 +13,8 @@ import pytest
 
 from smsweep.api.run import run
 from smsweep.core.trial import Trial
-from smsweep.emulator.server import Endpoint
-from smsweep.engine.agent_state import Outcome
+from smsweep.emulator.server import Emulator
+from smsweep.engine.agent_state import AgentResult
 from smsweep.services import emulator
 from smsweep.services.workspace import Workspace
 from tests.support.account import client_of
@@ -39,8 +39,8 @@ FAST = {
 class Account:
     """An AWS account in an emulator, and a working directory whose sweeps run in it."""
 
-    def __init__(self, endpoint: Endpoint, folder: Path) -> None:
-        self.endpoint = endpoint
+    def __init__(self, opened: Emulator, folder: Path) -> None:
+        self.emulator = opened
         self.folder = folder
         self.bucket = f"test-{secrets.token_hex(6)}"
         self.s3 = self.client("s3")
@@ -56,7 +56,7 @@ class Account:
         (folder / "train.py").write_text(TRAIN)
 
     def client(self, service: str) -> Any:
-        return client_of(self.endpoint, service)
+        return client_of(self.emulator, service)
 
     def sweep(self, n: int = 3, **changes: Any) -> dict[str, Any]:
         """Return a sweep config of n cells."""
@@ -68,7 +68,7 @@ class Account:
             **changes,
         }
 
-    def run(self, n: int = 3, *, job: Mapping[str, Any] | None = None, **options: Any) -> Outcome:
+    def run(self, n: int = 3, *, job: Mapping[str, Any] | None = None, **options: Any) -> AgentResult:
         document = {**self.job, **(job or {})}
         return run(self.sweep(n), job=document, backend="sagemaker", **options)
 
@@ -81,11 +81,11 @@ class Account:
 
     def calls(self, *, outcome: str = "accepted") -> Counter[str]:
         """Count the calls of each API in the call log."""
-        return Counter(entry["action"] for entry in self.endpoint.ledger.read() if entry["outcome"] == outcome)
+        return Counter(entry["action"] for entry in self.emulator.ledger.read() if entry["outcome"] == outcome)
 
     def created(self) -> Counter[str]:
         """Count the accepted CreateTrainingJob calls by job."""
-        entries = self.endpoint.ledger.read()
+        entries = self.emulator.ledger.read()
         return Counter(
             entry["subject"]
             for entry in entries
@@ -111,13 +111,13 @@ def account(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
     folder = tmp_path / "work"
     folder.mkdir()
     monkeypatch.chdir(folder)
-    with emulator.endpoint(
+    with emulator.run_emulator(
         backend=backend,
-        folder=tmp_path / "endpoint",
+        folder=tmp_path / "emulator",
         environ={"PATH": os.environ["PATH"], "SMSWEEP_DIR": str(tmp_path / "e")},
-    ) as endpoint:
+    ) as opened:
         environ = {
-            **endpoint.environ,
+            **opened.environ,
             "AWS_CONFIG_FILE": str(tmp_path / "none"),
             "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "none"),
             "AWS_EC2_METADATA_DISABLED": "true",
@@ -126,7 +126,7 @@ def account(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
         }
         for name, value in environ.items():
             monkeypatch.setenv(name, value)
-        made = Account(endpoint, folder)
+        made = Account(opened, folder)
         if backend == "docker":
             made.job["image_uri"] = IMAGE
         yield made

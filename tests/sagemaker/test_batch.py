@@ -41,7 +41,7 @@ def listed(account: Account, queue: str) -> list[dict[str, Any]]:
 
 
 def test_sweep_runs_through_a_job_queue(account: Account, queue: str) -> None:
-    account.endpoint.faults.set({"quota": 1})  # the queue waits for room, smsweep does not hear of it
+    account.emulator.faults.set({"quota": 1})  # the queue waits for room, smsweep does not hear of it
     outcome = run(account.sweep(4), job=account.job, backend="batch", parallel=4)
     assert outcome.ended == {"finished": 4}
     trials = account.trials()
@@ -60,16 +60,16 @@ def test_sweep_runs_through_a_job_queue(account: Account, queue: str) -> None:
 
 
 def test_lost_response_starts_no_second_job(account: Account, queue: str) -> None:
-    account.endpoint.faults.set({"lose_response": [{"action": "SubmitServiceJob"}]})
+    account.emulator.faults.set({"lose_response": [{"action": "SubmitServiceJob"}]})
     assert run(account.sweep(2), job=account.job, backend="batch", parallel=2).ended == {"finished": 2}
     assert len(listed(account, queue)) == 2
-    lost = [entry for entry in account.endpoint.ledger.read() if entry.get("is_lost")]
+    lost = [entry for entry in account.emulator.ledger.read() if entry.get("is_lost")]
     assert [entry["action"] for entry in lost] == ["SubmitServiceJob"]
 
 
 def test_job_is_stopped_in_the_queue_and_while_running(account: Account, queue: str) -> None:
     (account.folder / "train.py").write_text(LONG)
-    account.endpoint.faults.set({"quota": 1})
+    account.emulator.faults.set({"quota": 1})
     sweep_id = create.sweep(account.sweep(2), job=account.job)
 
     stop = threading.Event()
@@ -93,7 +93,7 @@ def test_job_is_stopped_in_the_queue_and_while_running(account: Account, queue: 
 
 
 def test_rejected_job_fails_with_the_message_of_sagemaker(account: Account, queue: str) -> None:
-    account.endpoint.faults.set({"quota": 0})
+    account.emulator.faults.set({"quota": 0})
     client = account.client("batch")
     request = {"TrainingJobName": "smsweep-x-0-0", "RoleArn": "no role"}
     client.submit_service_job(**submission(JobQueue(name=queue), request))

@@ -87,7 +87,7 @@ class Finder:
 def test_secrets_are_in_no_output(
     account: Account, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    secrets = {**SECRETS, "aws": account.endpoint.secret_access_key, "endpoint": account.endpoint.token}
+    secrets = {**SECRETS, "aws": account.emulator.secret_access_key, "endpoint": account.emulator.token}
     finder = Finder(secrets, monkeypatch, capsys)
     monkeypatch.setenv("WANDB_API_KEY", SECRETS["wandb"])
     arn = auth.auth().arn
@@ -112,7 +112,7 @@ def test_secrets_are_in_no_output(
     finder.check_files(tmp_path)
     for key, body in account.objects().items():
         finder.check(key, body)
-    for entry in account.endpoint.ledger.read():
+    for entry in account.emulator.ledger.read():
         finder.check("the ledger", json.dumps(entry, default=str).encode())
     assert finder.n_bytes > 1_000_000
 

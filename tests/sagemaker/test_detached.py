@@ -253,18 +253,18 @@ def test_starting_agent_is_not_reported_as_missing(
     laptop.show(sweep_id)
     assert "no agent is running" in caplog.messages[-1]
     control.set_state(sweep_id, "resume")
-    laptop.account.endpoint.faults.set({"start_s": 60})
+    laptop.account.emulator.faults.set({"start_s": 60})
     detach.send_away(sweep_id, {})
     laptop.show(sweep_id)
     assert caplog.messages[-1].endswith("the agent has not saved the store since")
 
 
 def test_sweep_is_not_detached_when_the_agent_cannot_start(laptop: Laptop) -> None:
-    laptop.account.endpoint.faults.set({"deny": ["CreateTrainingJob"]})
+    laptop.account.emulator.faults.set({"deny": ["CreateTrainingJob"]})
     sweep_id = create.sweep(laptop.config(1), job=laptop.account.job)
     with pytest.raises(Exception, match="CreateTrainingJob"):
         detach.send_away(sweep_id, {})
-    laptop.account.endpoint.faults.set({"deny": []})
+    laptop.account.emulator.faults.set({"deny": []})
     assert not read_records(Path(".smsweep"))
     assert laptop.show(sweep_id)["state"] == "running"
     detach.send_away(sweep_id, {})

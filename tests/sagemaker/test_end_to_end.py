@@ -43,7 +43,7 @@ def test_thirty_trials_survive_all_faults_at_once(account: Account) -> None:
     (account.folder / "train.py").write_text(TRAIN)
     job = {**account.job, "use_spot_instances": True, "max_wait": 900}
     sweep_id = create.sweep(account.sweep(N_TRIALS), job=job)
-    account.endpoint.faults.set(FAULTS)
+    account.emulator.faults.set(FAULTS)
     for n_created in (5, 15):  # how far each launcher comes
         run_until(sweep_id, account, n_created)
     assert launcher(sweep_id).wait(timeout=280) == 0
@@ -59,7 +59,7 @@ def test_thirty_trials_survive_all_faults_at_once(account: Account) -> None:
     assert {job["status"] for job in jobs} == {"Completed", "Failed"}  # no orphan is left
     assert sum(job["restarts"] for job in jobs) == 1
     assert most_alive(jobs) == QUOTA
-    ledger = account.endpoint.ledger.read()
+    ledger = account.emulator.ledger.read()
     assert [entry["action"] for entry in ledger if entry.get("is_lost")] == ["CreateTrainingJob"]
     assert {"ThrottlingException", "ResourceLimitExceeded"} <= {entry.get("code") for entry in ledger}
 
@@ -82,7 +82,7 @@ def run_until(sweep_id: str, account: Account, n_created: int) -> None:
 
 
 def jobs_of(account: Account) -> list[dict[str, Any]]:
-    folder = Path(account.endpoint.ledger.path).parent / "jobs"
+    folder = Path(account.emulator.ledger.path).parent / "jobs"
     return [json.loads(file.read_text()) for file in folder.glob("*.json")]
 
 

@@ -25,14 +25,14 @@ FINISHED_3 = {TrialState.FINISHED: 3}
 
 
 def test_lost_response_to_create_starts_no_second_job(account: Account) -> None:
-    account.endpoint.faults.set({"lose_response": [{"action": "CreateTrainingJob"}]})
+    account.emulator.faults.set({"lose_response": [{"action": "CreateTrainingJob"}]})
     assert account.run(3).ended == FINISHED_3
     assert sorted(account.created().values()) == [1, 1, 1]
     assert [trial.attempt for trial in account.trials()] == [0, 0, 0]
 
 
 def test_repeatedly_lost_response_starts_no_second_job(account: Account) -> None:
-    account.endpoint.faults.set({"lose_response": [{"action": "CreateTrainingJob", "times": 2}]})
+    account.emulator.faults.set({"lose_response": [{"action": "CreateTrainingJob", "times": 2}]})
     assert account.run(2).ended == {TrialState.FINISHED: 2}
     assert sorted(account.created().values()) == [1, 1]
 
@@ -40,13 +40,13 @@ def test_repeatedly_lost_response_starts_no_second_job(account: Account) -> None
 def test_job_end_is_kept_when_the_next_poll_fails(account: Account, tmp_path: Path) -> None:
     folder = tmp_path / "jobs"
     folder.mkdir()
-    jobs = cloud_jobs(account.endpoint, folder)
+    jobs = cloud_jobs(account.emulator, folder)
     try:
         one, two = (jobs.start(label, f"print('{label}')") for label in ("one", "two"))
         watched = jobs.another()
         for name in (one, two):
             jobs.finish(name, watched)
-        account.endpoint.faults.set({"fail_call": [{"action": "DescribeTrainingJob", "job": two, "times": 3}]})
+        account.emulator.faults.set({"fail_call": [{"action": "DescribeTrainingJob", "job": two, "times": 3}]})
         with pytest.raises(BackendUnavailable, match="DescribeTrainingJob"):
             jobs.backend.describe([one, two])  # the end of one, and then no answer
         for name in (one, two):
@@ -69,7 +69,7 @@ def is_read_out(backend: Backend, name: str) -> bool:
 
 
 def test_throttling_fails_no_trial(account: Account) -> None:
-    account.endpoint.faults.set(
+    account.emulator.faults.set(
         {
             "throttle": {
                 "CreateTrainingJob": 0.5,  # slower than any machine submits three jobs
@@ -84,7 +84,7 @@ def test_throttling_fails_no_trial(account: Account) -> None:
 
 
 def test_quota_keeps_trials_pending(account: Account) -> None:
-    account.endpoint.faults.set({"quota": 1})
+    account.emulator.faults.set({"quota": 1})
     assert account.run(3, parallel=3).ended == FINISHED_3
     assert [trial.attempt for trial in account.trials()] == [0, 0, 0]
     assert account.calls(outcome="refused")["CreateTrainingJob"] == 1  # it is known from then on
@@ -100,7 +100,7 @@ def test_show_reports_trials_that_wait_for_quota(account: Account, capsys: pytes
             show.show_sweep(data)
 
     (account.folder / "train.py").write_text("import smsweep, time; time.sleep(1); smsweep.log({'loss': 1})")
-    account.endpoint.faults.set({"quota": 1})
+    account.emulator.faults.set({"quota": 1})
     account.run(2, parallel=2, on_change=look)
     (waiting,) = told[0]["waiting"]
     assert (waiting["number"], waiting["for"], waiting["limit"]) == (1, "quota", 1)
@@ -111,7 +111,7 @@ def test_show_reports_trials_that_wait_for_quota(account: Account, capsys: pytes
 
 
 def test_missing_capacity_starts_a_new_attempt(account: Account) -> None:
-    account.endpoint.faults.set({"no_capacity": [{}]})
+    account.emulator.faults.set({"no_capacity": [{}]})
     assert account.run(2).ended == {TrialState.FINISHED: 2}
     first = account.trials()[0]
     assert (first.attempt, first.retries) == (1, {"capacity": 1})
@@ -126,7 +126,7 @@ def test_next_instance_type_is_used_without_capacity(account: Account) -> None:
         "py_version": "py311",
         "request": {"ResourceConfig": {"InstancePreferences": machines, "VolumeSizeInGB": 30}},
     }
-    account.endpoint.faults.set({"no_capacity": [{"instance_type": "ml.g5.xlarge", "times": 9}]})
+    account.emulator.faults.set({"no_capacity": [{"instance_type": "ml.g5.xlarge", "times": 9}]})
     assert run(account.sweep(1), job=job, backend="sagemaker").ended == {TrialState.FINISHED: 1}
     (trial,) = account.trials()
     assert (trial.attempt, trial.usage["instance_type"]) == (0, "ml.g6.xlarge")
@@ -135,7 +135,7 @@ def test_next_instance_type_is_used_without_capacity(account: Account) -> None:
 
 
 def test_internal_error_starts_a_new_attempt_up_to_the_limit(account: Account) -> None:
-    account.endpoint.faults.set({"internal_error": [{"times": 5}]})
+    account.emulator.faults.set({"internal_error": [{"times": 5}]})
     (account.folder / "train.py").write_text("import time; time.sleep(2)")
     assert account.run(1, job={"retries": {"internal": 1}}).ended == {TrialState.CRASHED: 1}
     (trial,) = account.trials()
@@ -155,7 +155,7 @@ def test_spot_interruption_continues_the_same_attempt(account: Account) -> None:
         "    os.replace(file + '.part', file)\n"
         "    time.sleep(0.8)\n"
     )
-    account.endpoint.faults.set({"interrupt": [{"after_s": 1.5}]})
+    account.emulator.faults.set({"interrupt": [{"after_s": 1.5}]})
     spot = {"use_spot_instances": True, "max_wait": 900, "checkpoint_s3_uri": f"s3://{account.bucket}/ck"}
     assert account.run(1, job=spot).ended == {TrialState.FINISHED: 1}
     (trial,) = account.trials()
@@ -171,9 +171,9 @@ def test_expired_credentials_pause_the_agent_until_refreshed(
         wait_until(lambda: any("credentials" in message for message in caplog.messages))
         n_refused = account.calls(outcome="refused").total()
         wait_until(lambda: account.calls(outcome="refused").total() > n_refused + 1)
-        account.endpoint.faults.set({"expired": False})
+        account.emulator.faults.set({"expired": False})
 
-    account.endpoint.faults.set({"expired": True})
+    account.emulator.faults.set({"expired": True})
     account.s3.create_bucket(Bucket=account.bucket)
     thread = threading.Thread(target=refresh)
     thread.start()
@@ -185,7 +185,7 @@ def test_expired_credentials_pause_the_agent_until_refreshed(
 
 
 def test_denied_action_ends_the_agent_with_the_missing_policy(account: Account) -> None:
-    account.endpoint.faults.set({"deny": ["CreateTrainingJob"]})
+    account.emulator.faults.set({"deny": ["CreateTrainingJob"]})
     with pytest.raises(AccessDenied, match=r'"Action": "sagemaker:CreateTrainingJob"'):
         account.run(2)
     assert account.calls(outcome="refused")["CreateTrainingJob"] == 1
@@ -194,7 +194,7 @@ def test_denied_action_ends_the_agent_with_the_missing_policy(account: Account) 
 def test_jobs_that_continue_without_agent_are_reported(
     account: Account, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    account.endpoint.faults.set({"deny": ["FilterLogEvents"]})
+    account.emulator.faults.set({"deny": ["FilterLogEvents"]})
     sweep_id = sweep(account.sweep(1), job=account.job)
     with pytest.raises(AccessDenied):
         follow(sweep_id, as_json=False, backend="sagemaker")
@@ -232,7 +232,7 @@ def test_time_limit_fails_the_trial_and_keeps_its_metrics(account: Account) -> N
 
 
 def test_delayed_list_changes_nothing(account: Account) -> None:
-    account.endpoint.faults.set({"visible_after_s": 3})
+    account.emulator.faults.set({"visible_after_s": 3})
     assert account.run(2, parallel=2).ended == {TrialState.FINISHED: 2}
     assert sorted(account.created().values()) == [1, 1]
 

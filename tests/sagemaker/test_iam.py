@@ -25,7 +25,7 @@ def actions(policy: dict[str, Any]) -> set[str]:
 def called(account: Account) -> set[str]:
     """Return what the launcher was seen to call, in IAM's words."""
     found = set()
-    for entry in account.endpoint.ledger.read():
+    for entry in account.emulator.ledger.read():
         method, _, path = entry["action"].partition(" ")
         if entry["service"] in ("sagemaker", "logs", "pricing"):
             found.add(f"{entry['service']}:{method}")
@@ -194,7 +194,7 @@ def test_launcher_policy_matches_recorded_calls(
         "open(os.environ['SM_MODEL_DIR'] + '/m', 'w').write('m')\n"
         "time.sleep(x * 10)\n"
     )
-    account.endpoint.faults.set({"lose_response": [{"action": "CreateTrainingJob"}]})
+    account.emulator.faults.set({"lose_response": [{"action": "CreateTrainingJob"}]})
     job = {"keep_alive_period_in_seconds": 600, "stop_if": "loss < -1", "price_per_hour": "aws"}
     account.run(3, job=job, parallel=3)
     model_download.download_model(account.trials()[0].sweep_id, 0, tmp_path / "model")

@@ -84,7 +84,7 @@ def test_reader_does_not_consume_events_of_the_agent(account: Account, monkeypat
 
 def test_logs_are_read_in_turn(account: Account) -> None:
     account.run(1)
-    account.endpoint.faults.set({"throttle": {"DescribeTrainingJob": 0.3, "FilterLogEvents": 0.3}})
+    account.emulator.faults.set({"throttle": {"DescribeTrainingJob": 0.3, "FilterLogEvents": 0.3}})
     for _ in range(3):
         assert list(log_views.read_log(account.trials()[0].label)) == ["x is 0"]
 

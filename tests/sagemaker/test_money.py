@@ -70,7 +70,7 @@ def test_price_list_is_requested_when_the_job_enables_it(
 
 
 def test_dollar_budget_needs_a_price(account: Account) -> None:
-    account.endpoint.faults.set({"deny": ["GetProducts"]})
+    account.emulator.faults.set({"deny": ["GetProducts"]})
     job = {"price_per_hour": "aws", "max_run": 60, "budget": {"usd": 5}}
     with pytest.raises(ConfigError, match="access denied to pricing:GetProducts") as caught:
         account.run(1, job=job)
@@ -79,7 +79,7 @@ def test_dollar_budget_needs_a_price(account: Account) -> None:
 
 
 def test_denied_price_is_unknown_without_a_budget(account: Account) -> None:
-    account.endpoint.faults.set({"deny": ["GetProducts"]})
+    account.emulator.faults.set({"deny": ["GetProducts"]})
     assert account.run(1, job={"price_per_hour": "aws"}).ended == {TrialState.FINISHED: 1}
     assert "usd" not in account.trials()[0].usage
 

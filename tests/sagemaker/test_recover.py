@@ -25,9 +25,9 @@ def test_sweep_is_rebuilt_from_its_training_jobs(
     run_agent.agent(sweep_id, backend=backend, count=3)
     before = account.trials()
     shutil.rmtree(Path(".smsweep"))
-    account.endpoint.faults.set({"throttle": {"DescribeTrainingJob": 1}})
+    account.emulator.faults.set({"throttle": {"DescribeTrainingJob": 1}})
     found = recover(sweep_id, account.sweep(4), job=job, backend=backend)
-    account.endpoint.faults.set({"throttle": {}})
+    account.emulator.faults.set({"throttle": {}})
     assert (found.n_trials, found.n_lost) == (3, 0)
     assert run_agent.agent(sweep_id, backend=backend, parallel=2).ended == {"finished": 4}
     after = account.trials()

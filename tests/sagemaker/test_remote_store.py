@@ -39,7 +39,7 @@ def s3_store(account: Account, tmp_path: Path) -> Iterator[S3Store]:
     file = tmp_path / "first.db"
     with closing(open_store(f"sqlite:///{file}", environ={}, parse=parse)) as store:
         store.create_sweep(Sweep(id=SWEEP, config=CONFIG.config, seed=0, sweep_yaml=CONFIG.text))
-    with closing(Aws(account.endpoint.environ)) as aws:
+    with closing(Aws(account.emulator.environ)) as aws:
         made = S3Store(aws, f"s3://{account.bucket}/agent")
         made.replace(file, version="", stamp="first")
         yield made

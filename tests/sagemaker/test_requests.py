@@ -25,7 +25,7 @@ from tests.sagemaker.conftest import ROLE, Account
 
 def sent(account: Account) -> list[dict[str, Any]]:
     """Return the requests that the emulator accepted, by job name."""
-    folder = account.endpoint.ledger.path.parent / "jobs"
+    folder = account.emulator.ledger.path.parent / "jobs"
     jobs = [json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))]
     return [
         {**job["request"], "Tags": [{"Key": key, "Value": value} for key, value in job["tags"].items()]}
@@ -47,7 +47,7 @@ def test_planned_values_reach_the_script_unchanged(account: Account, capsys: pyt
     run_agent.agent(sweep_id, backend="sagemaker", parallel=3)
     arrived = {
         entry["subject"]: entry["body_sha256"]
-        for entry in account.endpoint.ledger.read()
+        for entry in account.emulator.ledger.read()
         if entry["action"] == "CreateTrainingJob"
     }
     bodies = {trial["request"]["TrainingJobName"]: json.dumps(trial["request"]) for trial in printed}
@@ -55,10 +55,10 @@ def test_planned_values_reach_the_script_unchanged(account: Account, capsys: pyt
 
 
 def test_plan_sends_and_writes_nothing(account: Account) -> None:
-    before = account.endpoint.ledger.read()
+    before = account.emulator.ledger.read()
     planned = plan.plan(account.sweep(2), job=account.job, backend="sagemaker")
     assert [trial.request is not None for trial in planned.trials] == [True, True]
-    assert account.endpoint.ledger.read() == before
+    assert account.emulator.ledger.read() == before
     assert not (account.folder / ".smsweep").exists()
 
 
@@ -104,12 +104,12 @@ def test_missing_role_starts_nothing_and_reports_the_fix(account: Account) -> No
     ],
 )
 def test_invalid_params_are_rejected_before_any_call(account: Account, job: dict[str, Any], words: str) -> None:
-    before = account.endpoint.ledger.read()
+    before = account.emulator.ledger.read()
     with pytest.raises(JobRejected, match=words):
         plan.plan(account.sweep(1), job={**account.job, **job}, backend="sagemaker")
     with pytest.raises(JobRejected, match=words):
         account.run(1, job=job)
-    assert account.endpoint.ledger.read() == before  # not even the source
+    assert account.emulator.ledger.read() == before  # not even the source
 
 
 def test_runtime_and_source_use_file_mode_for_any_input_mode(account: Account) -> None:
@@ -162,7 +162,7 @@ def test_source_is_uploaded_once_for_all_trials_and_sweeps(account: Account) -> 
     account.run(2)
     puts = [
         entry["action"]
-        for entry in account.endpoint.ledger.read()
+        for entry in account.emulator.ledger.read()
         if entry["action"].startswith("PUT") and "/assets/" in entry["action"] and entry["outcome"] == "accepted"
     ]
     assert sorted(action.rpartition("/")[2] for action in puts) == ["runtime.zip", "source.tar.gz"]

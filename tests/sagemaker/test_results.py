@@ -67,7 +67,7 @@ def test_model_archive_with_outside_path_is_rejected(account: Account, tmp_path:
 
 
 def test_trial_without_a_model_is_reported(account: Account, tmp_path: Path) -> None:
-    account.endpoint.faults.set({"no_capacity": [{"times": 9}]})
+    account.emulator.faults.set({"no_capacity": [{"times": 9}]})
     account.run(1, job={"retries": {"capacity": 0}})
     with pytest.raises(NotFound, match="the object does not exist"):
         model_download.download_model(account.trials()[0].sweep_id, 0, tmp_path / "model")
@@ -106,7 +106,7 @@ def test_events_report_ends_between_two_polls(account: Account, monkeypatch: pyt
     events.put_rule(Name=account.bucket, EventPattern=json.dumps(pattern))
     events.put_targets(Rule=account.bucket, Targets=[{"Id": "queue", "Arn": arn}])
     sqs.send_message(QueueUrl=queue, MessageBody="poison")
-    account.endpoint.faults.set({"duplicate_events": True})
+    account.emulator.faults.set({"duplicate_events": True})
     monkeypatch.setenv("SMSWEEP_SAGEMAKER_EVENTS", queue)
     monkeypatch.setenv("SMSWEEP_SAGEMAKER_POLL_S", "600")  # the lists alone would take an hour
     (account.folder / "train.py").write_text("import smsweep; smsweep.log({'loss': 1})")

@@ -26,7 +26,7 @@ def test_broken_requirement_stops_the_sweep_at_its_first_trial(account: Account)
 
 
 def test_emulator_in_a_relative_folder_runs_jobs(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
-    with emulator.endpoint(folder=Path("here")) as opened:
+    with emulator.run_emulator(folder=Path("here")) as opened:
         for name, value in opened.environ.items():
             monkeypatch.setenv(name, value)
         assert account.run(1).ended == {TrialState.FINISHED: 1}

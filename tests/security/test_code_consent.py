@@ -29,7 +29,7 @@ from smsweep.services.sweeps.search_program import stored_code
 from smsweep.services.workspace import Workspace
 from tests.sagemaker.conftest import Account, account  # noqa: F401 - a fixture
 from tests.sagemaker.test_detached import Laptop
-from tests.support.desk import SMSWEEP, Desk, alone_in, grid
+from tests.support.desk import SMSWEEP, WorkingDir, grid, use_own_workspace
 from tools.environments import oracle
 
 TRAIN = "import smsweep\nsmsweep.log({'loss': smsweep.init().config.get('x', 0)})\n"
@@ -78,8 +78,8 @@ def listener() -> Iterator[Listener]:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    desk = Desk(tmp_path, {"train.py": TRAIN, "sweep.yaml": grid(x=[1])})
+def desk(tmp_path: Path) -> WorkingDir:
+    desk = WorkingDir(tmp_path, {"train.py": TRAIN, "sweep.yaml": grid(x=[1])})
     desk.environ |= {"HOOK_TOKEN": SECRET, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_SESSION_TOKEN": SECRET}
     return desk
 
@@ -99,7 +99,7 @@ def digest(text: str) -> str:
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
-def write(desk: Desk, **files: str | Mapping[str, Any]) -> None:
+def write(desk: WorkingDir, **files: str | Mapping[str, Any]) -> None:
     """Write sweep.yaml, job.yaml and space.py. A mapping is JSON, which is YAML, too."""
     for name, content in files.items():
         suffix = "py" if name == "space" else "yaml"
@@ -107,7 +107,7 @@ def write(desk: Desk, **files: str | Mapping[str, Any]) -> None:
         (desk.folder / f"{name}.{suffix}").write_text(text)
 
 
-def marks(desk: Desk) -> list[str]:
+def marks(desk: WorkingDir) -> list[str]:
     return sorted(path.name for path in desk.folder.glob("PWNED*"))
 
 
@@ -175,7 +175,7 @@ HOSTILE: Mapping[str, tuple[str | Mapping[str, Any], str | Mapping[str, Any], st
 }
 
 
-def put(desk: Desk, listener: Listener, name: str) -> tuple[list[str], str]:
+def put(desk: WorkingDir, listener: Listener, name: str) -> tuple[list[str], str]:
     """Write a hostile configuration, and return its flag and the expected error."""
     sweep, job, said = HOSTILE[name]
     write(desk, sweep=sweep, space=SPACE)
@@ -189,7 +189,9 @@ def put(desk: Desk, listener: Listener, name: str) -> tuple[list[str], str]:
 
 @pytest.mark.parametrize("verb", ["run", "sweep"])
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_configuration_creates_no_sweep(desk: Desk, listener: Listener, name: str, verb: str) -> None:
+def test_hostile_configuration_creates_no_sweep(
+    desk: WorkingDir, listener: Listener, name: str, verb: str
+) -> None:
     flags, said = put(desk, listener, name)
     refused = desk.call(verb, "sweep.yaml", *flags, code=2)
     assert said in refused.stderr
@@ -199,7 +201,7 @@ def test_hostile_configuration_creates_no_sweep(desk: Desk, listener: Listener, 
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_plan_of_a_hostile_configuration_executes_nothing(desk: Desk, listener: Listener, name: str) -> None:
+def test_plan_of_a_hostile_configuration_executes_nothing(desk: WorkingDir, listener: Listener, name: str) -> None:
     flags, _ = put(desk, listener, name)
     with desk.start("plan", "sweep.yaml", *flags) as planned:
         _, said = planned.communicate(timeout=60)
@@ -245,7 +247,7 @@ def test_1_and_the_hash_allow_the_code(value: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["0", "true", "no", "off", "sha256:" + "0" * 64])
-def test_command_of_job_yaml_does_not_run_with_a_value_that_allows_nothing(desk: Desk, value: str) -> None:
+def test_command_of_job_yaml_does_not_run_with_a_value_that_allows_nothing(desk: WorkingDir, value: str) -> None:
     write(desk, job={"notify": {"command": TOUCH}})
     desk.environ["SMSWEEP_ALLOW_CODE"] = value
     refused = desk.call("run", "sweep.yaml", "--job", "job.yaml", code=2)
@@ -253,7 +255,7 @@ def test_command_of_job_yaml_does_not_run_with_a_value_that_allows_nothing(desk:
     assert marks(desk) == []
 
 
-def allow(desk: Desk, stderr: str) -> None:
+def allow(desk: WorkingDir, stderr: str) -> None:
     """Set the variable that an error names."""
     name, _, value = re.findall(r"set (\S+=\S+)", stderr)[-1].partition("=")
     desk.environ[name] = value
@@ -267,7 +269,7 @@ HOOKS: Sequence[Any] = (
 
 
 @pytest.mark.parametrize("hooks", HOOKS, ids=["command", "header", "both"])
-def test_value_that_the_error_names_allows_the_hooks(desk: Desk, listener: Listener, hooks: Any) -> None:
+def test_value_that_the_error_names_allows_the_hooks(desk: WorkingDir, listener: Listener, hooks: Any) -> None:
     (desk.folder / "job.yaml").write_text(json.dumps({"notify": hooks}).replace("{url}", listener.url))
     refused = desk.call("run", "sweep.yaml", "--job", "job.yaml", code=2)
     allow(desk, refused.stderr)
@@ -276,7 +278,7 @@ def test_value_that_the_error_names_allows_the_hooks(desk: Desk, listener: Liste
     assert [headers.get("X") for headers in listener.got] == ([SECRET] if "url" in str(hooks) else [])
 
 
-def test_consent_to_one_hook_does_not_allow_another(desk: Desk, listener: Listener) -> None:
+def test_consent_to_one_hook_does_not_allow_another(desk: WorkingDir, listener: Listener) -> None:
     """Not to the same header for another host, and not to the same command with another argument."""
     header = {"url": "https://hooks.example.com/x", "headers": {"X": "env:HOOK_TOKEN"}}
     allowed = [*hook_codes([parse_hook(header)]), *hook_codes([parse_hook({"command": ["touch", "x"]})])]
@@ -292,21 +294,21 @@ def test_consent_to_one_hook_does_not_allow_another(desk: Desk, listener: Listen
 
 
 @pytest.mark.parametrize("how", ["flag", "variable"])
-def test_command_of_the_command_line_needs_no_consent(desk: Desk, how: str) -> None:
+def test_command_of_the_command_line_needs_no_consent(desk: WorkingDir, how: str) -> None:
     if how == "variable":
         desk.environ["SMSWEEP_NOTIFY"] = shlex.join(TOUCH)
     desk.run(*(["--notify", shlex.join(TOUCH)] if how == "flag" else []))
     assert marks(desk) == ["PWNED"]
 
 
-def test_webhook_without_secrets_needs_no_consent(desk: Desk, listener: Listener) -> None:
+def test_webhook_without_secrets_needs_no_consent(desk: WorkingDir, listener: Listener) -> None:
     write(desk, job={"notify": [{"url": listener.url, "headers": {"X": "y"}}, "env:HOOK_URL"]})
     desk.environ["HOOK_URL"] = listener.url
     desk.run("--job", "job.yaml")
     assert len(listener.got) == 2
 
 
-def test_job_yaml_of_an_agent_needs_consent(desk: Desk) -> None:
+def test_job_yaml_of_an_agent_needs_consent(desk: WorkingDir) -> None:
     sweep_id = desk.sweep()
     write(desk, job={"notify": {"command": TOUCH}})
     desk.call("agent", sweep_id, "--job", "job.yaml", code=2)
@@ -314,13 +316,13 @@ def test_job_yaml_of_an_agent_needs_consent(desk: Desk) -> None:
     assert marks(desk) == []
 
 
-def change(desk: Desk, sql: str, *values: object) -> None:
+def change(desk: WorkingDir, sql: str, *values: object) -> None:
     """Write to the store without smsweep, as any user of its database can."""
     with closing(sqlite3.connect(desk.folder / ".smsweep" / "store.db")) as connection, connection:
         assert connection.execute(sql, values).rowcount == 1
 
 
-def test_command_that_a_writer_of_the_store_added_does_not_run(desk: Desk) -> None:
+def test_command_that_a_writer_of_the_store_added_does_not_run(desk: WorkingDir) -> None:
     sweep_id = desk.sweep()
     change(desk, "UPDATE sweeps SET job_yaml = ?", json.dumps({"notify": {"command": TOUCH}}))
     desk.call("agent", sweep_id, code=2)
@@ -329,7 +331,7 @@ def test_command_that_a_writer_of_the_store_added_does_not_run(desk: Desk) -> No
 
 
 def test_page_reports_that_a_hook_needs_consent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    alone_in(tmp_path, monkeypatch)
+    use_own_workspace(tmp_path, monkeypatch)
     monkeypatch.delenv("SMSWEEP_ALLOW_CODE", raising=False)
     (tmp_path / "train.py").write_text(TRAIN)
     draft = {"sweep_yaml": json.dumps(grid(x=[1])), "job_yaml": json.dumps({"notify": {"command": TOUCH}})}
@@ -343,20 +345,20 @@ def test_page_reports_that_a_hook_needs_consent(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.fixture
-def optuna_desk(desk: Desk) -> Desk:
+def optuna_desk(desk: WorkingDir) -> WorkingDir:
     """smsweep with Optuna, in a folder with a search that is a program."""
     write(desk, sweep=program(), space=SPACE)
     return desk
 
 
-def call(desk: Desk, *words: str, code: int = 0, allowed: str = "") -> str:
+def call(desk: WorkingDir, *words: str, code: int = 0, allowed: str = "") -> str:
     """Run smsweep and return what it prints. allowed: the value of SMSWEEP_ALLOW_CODE."""
     command = (str(oracle("optuna").python), *SMSWEEP[1:])
     done = desk.call(*words, code=code, command=command, environ={"SMSWEEP_ALLOW_CODE": allowed})
     return done.stdout.strip() if not code else done.stderr
 
 
-def made(desk: Desk) -> str:
+def made(desk: WorkingDir) -> str:
     """Create a sweep with consent, forget that its program ran, and return its id."""
     sweep_id = call(desk, "sweep", "sweep.yaml", allowed=digest(SPACE))
     (desk.folder / "PWNED").unlink()
@@ -366,7 +368,7 @@ def made(desk: Desk) -> str:
 @pytest.mark.oracle
 @pytest.mark.parametrize("words", [("run", "sweep.yaml"), ("sweep", "sweep.yaml"), ("plan", "sweep.yaml")])
 @pytest.mark.parametrize("value", ["", "0", "false", "off", "true", "sha256:" + "0" * 64])
-def test_program_does_not_run_without_consent(optuna_desk: Desk, words: tuple[str, ...], value: str) -> None:
+def test_program_does_not_run_without_consent(optuna_desk: WorkingDir, words: tuple[str, ...], value: str) -> None:
     said = call(optuna_desk, *words, code=2, allowed=value)
     assert f"scheduler.source: space.py: it runs inside smsweep, with all your rights ({digest(SPACE)})" in said
     assert digest(SPACE) in said.split("SMSWEEP_ALLOW_CODE=")[1]
@@ -375,7 +377,7 @@ def test_program_does_not_run_without_consent(optuna_desk: Desk, words: tuple[st
 
 @pytest.mark.oracle
 @pytest.mark.parametrize("value", ["1", digest(SPACE)])
-def test_program_runs_with_consent_and_its_hash_is_stored(optuna_desk: Desk, value: str) -> None:
+def test_program_runs_with_consent_and_its_hash_is_stored(optuna_desk: WorkingDir, value: str) -> None:
     sweep_id = call(optuna_desk, "run", "sweep.yaml", "-q", allowed=value)
     assert [trial["state"] for trial in optuna_desk.trials(sweep_id)] == ["finished", "finished"]
     assert marks(optuna_desk) == ["PWNED"]
@@ -386,7 +388,7 @@ def test_program_runs_with_consent_and_its_hash_is_stored(optuna_desk: Desk, val
 
 @pytest.mark.oracle
 @pytest.mark.parametrize("verb", ["agent", "plan"])
-def test_stored_program_needs_consent_of_its_user(optuna_desk: Desk, verb: str) -> None:
+def test_stored_program_needs_consent_of_its_user(optuna_desk: WorkingDir, verb: str) -> None:
     sweep_id = made(optuna_desk)
     for value in ("", "no", digest(OTHER_SPACE)):
         assert digest(SPACE) in call(optuna_desk, verb, sweep_id, code=2, allowed=value)
@@ -399,7 +401,7 @@ def test_stored_program_needs_consent_of_its_user(optuna_desk: Desk, verb: str) 
 @pytest.mark.oracle
 @pytest.mark.parametrize("verb", ["agent", "plan"])
 @pytest.mark.parametrize("value", ["1", digest(SPACE), digest(OTHER_SPACE), "{0},{1}"])
-def test_note_in_the_store_alone_changes_no_program(optuna_desk: Desk, verb: str, value: str) -> None:
+def test_note_in_the_store_alone_changes_no_program(optuna_desk: WorkingDir, verb: str, value: str) -> None:
     sweep_id = made(optuna_desk)
     change(optuna_desk, "UPDATE notes SET value = ? WHERE key = 'search_code'", json.dumps(OTHER_SPACE))
     value = value.format(digest(SPACE), digest(OTHER_SPACE))
@@ -410,7 +412,7 @@ def test_note_in_the_store_alone_changes_no_program(optuna_desk: Desk, verb: str
 
 @pytest.mark.oracle
 @pytest.mark.parametrize("verb", ["agent", "plan"])
-def test_writer_of_the_whole_store_cannot_change_what_a_hash_allows(optuna_desk: Desk, verb: str) -> None:
+def test_writer_of_the_whole_store_cannot_change_what_a_hash_allows(optuna_desk: WorkingDir, verb: str) -> None:
     sweep_id = made(optuna_desk)
     change(optuna_desk, "UPDATE notes SET value = ? WHERE key = 'search_code'", json.dumps(OTHER_SPACE))
     change(optuna_desk, "UPDATE sweeps SET code_hash = ?", digest(OTHER_SPACE))
@@ -420,7 +422,7 @@ def test_writer_of_the_whole_store_cannot_change_what_a_hash_allows(optuna_desk:
 
 @pytest.mark.oracle
 @pytest.mark.parametrize("note", [[OTHER_SPACE], {"a": OTHER_SPACE}, 1, True, None])
-def test_invalid_note_is_not_run(optuna_desk: Desk, note: object) -> None:
+def test_invalid_note_is_not_run(optuna_desk: WorkingDir, note: object) -> None:
     sweep_id = made(optuna_desk)
     change(optuna_desk, "UPDATE notes SET value = ? WHERE key = 'search_code'", json.dumps(note))
     assert "Traceback" not in call(optuna_desk, "agent", sweep_id, code=2, allowed="1")
@@ -428,7 +430,7 @@ def test_invalid_note_is_not_run(optuna_desk: Desk, note: object) -> None:
 
 
 @pytest.mark.oracle
-def test_config_that_a_writer_of_the_store_gave_a_program_does_not_run(optuna_desk: Desk) -> None:
+def test_config_that_a_writer_of_the_store_gave_a_program_does_not_run(optuna_desk: WorkingDir) -> None:
     write(optuna_desk, sweep=grid(x=[1]))
     sweep_id = optuna_desk.sweep()
     change(optuna_desk, "UPDATE sweeps SET sweep_yaml = ?", json.dumps(program()))
@@ -442,7 +444,7 @@ def test_config_that_a_writer_of_the_store_gave_a_program_does_not_run(optuna_de
 
 
 @pytest.mark.oracle
-def test_one_value_allows_a_program_and_a_command(optuna_desk: Desk) -> None:
+def test_one_value_allows_a_program_and_a_command(optuna_desk: WorkingDir) -> None:
     write(optuna_desk, job={"notify": {"command": ["touch", "PWNED by command"]}})
     said = call(optuna_desk, "run", "sweep.yaml", "--job", "job.yaml", code=2)
     value = re.findall(r"set SMSWEEP_ALLOW_CODE=(\S+)", said)
@@ -453,7 +455,7 @@ def test_one_value_allows_a_program_and_a_command(optuna_desk: Desk) -> None:
 
 
 @pytest.mark.oracle
-def test_hash_matches_sha256sum(optuna_desk: Desk) -> None:
+def test_hash_matches_sha256sum(optuna_desk: WorkingDir) -> None:
     """Also with the line ends of Windows, which Python would replace."""
     content = SPACE.replace("\n", "\r\n").encode()
     (optuna_desk.folder / "space.py").write_bytes(content)

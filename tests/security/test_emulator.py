@@ -37,7 +37,7 @@ from tests.support.account import BUCKET, ROLE, Account, client_of, error_of, op
 from tools.environments import ROOT
 
 SECRET = "the-value-of-a-secret"  # in the account; no attacker may read it
-OWNER = {  # in the environment of the endpoint's owner; no job may read it
+OWNER = {  # in the environment of the emulator's owner; no job may read it
     "AWS_PROFILE": "production",
     "AWS_SESSION_TOKEN": "session-of-the-owner",
     "DOCKER_AUTH_CONFIG": "registry-password-of-the-owner",
@@ -65,7 +65,7 @@ OTHER_KEYS = (
 def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
     """An account with a secret, a bucket with an object, and a job that has ended."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SMSWEEP_"))}
-    with open_account(tmp_path_factory.mktemp("endpoint"), {**kept, **OWNER}) as opened:
+    with open_account(tmp_path_factory.mktemp("emulator"), {**kept, **OWNER}) as opened:
         opened.client("secretsmanager").create_secret(Name="key", SecretString=SECRET)
         opened.s3.put_object(Bucket=BUCKET, Key="a b/secret.txt", Body=SECRET.encode(), ContentType="text/plain")
         opened.run("existing", "print('ran')")
@@ -91,7 +91,7 @@ def state(account: Account) -> object:
         "users": [user["UserName"] for user in iam.list_users()["Users"]],
         "roles": [role["RoleName"] for role in iam.list_roles()["Roles"]],
         "sessions": len(sts_backends[ACCOUNT]["aws"].assumed_roles),
-        "faults": account.endpoint.faults.now,
+        "faults": account.emulator.faults.now,
         "recorded": Path("moto_recording").exists(),  # by moto's control API, in the working directory
     }
 
@@ -107,7 +107,7 @@ def objects(s3: Any, bucket: str) -> list[dict[str, Any]]:
 
 def other_client(account: Account, service: str, key: str = OTHER_KEY, secret: str = "secret") -> Any:
     return client_of(
-        account.endpoint, service, aws_access_key_id=key, aws_secret_access_key=secret, config=NO_RETRIES
+        account.emulator, service, aws_access_key_id=key, aws_secret_access_key=secret, config=NO_RETRIES
     )
 
 
@@ -141,7 +141,7 @@ CALLS: dict[
 def test_wrong_key_is_refused_with_the_error_of_aws(account: Account, service: str) -> None:
     call, of_key, of_secret = CALLS[service]
     assert error_of(call, c=other_client(account, service))[0] == of_key
-    known = other_client(account, service, account.endpoint.access_key_id, "not the secret")
+    known = other_client(account, service, account.emulator.access_key_id, "not the secret")
     assert error_of(call, c=known)[0] == of_secret
 
 
@@ -149,12 +149,12 @@ def test_wrong_key_is_refused_with_the_error_of_aws(account: Account, service: s
 @pytest.mark.parametrize("key", OTHER_KEYS)
 def test_unknown_key_is_refused(account: Account, key: str) -> None:
     call, code, _ = CALLS["sagemaker"]
-    assert error_of(call, c=other_client(account, "sagemaker", key, account.endpoint.secret_access_key))[0] == code
+    assert error_of(call, c=other_client(account, "sagemaker", key, account.emulator.secret_access_key))[0] == code
 
 
 @pytest.mark.usefixtures("unchanged")
 def test_key_in_another_form_is_refused(account: Account) -> None:
-    right, secret = account.endpoint.access_key_id, account.endpoint.secret_access_key
+    right, secret = account.emulator.access_key_id, account.emulator.secret_access_key
     call, code, _ = CALLS["sagemaker"]
     for key in (right.lower(), right + "0", right[:-1], f"{right},{right}", " " + right):
         with pytest.raises(ClientError) as refused:
@@ -173,8 +173,8 @@ def test_wrong_key_creates_no_job(account: Account) -> None:
 
 
 def test_keys_are_new_at_each_start(account: Account, tmp_path: Path) -> None:
-    with emulator.endpoint(folder=tmp_path / "endpoint", environ={"SMSWEEP_DIR": str(tmp_path)}) as other:
-        first, second = account.endpoint, other
+    with emulator.run_emulator(folder=tmp_path / "emulator", environ={"SMSWEEP_DIR": str(tmp_path)}) as other:
+        first, second = account.emulator, other
         assert first.access_key_id != second.access_key_id
         assert first.secret_access_key != second.secret_access_key
         assert first.token != second.token
@@ -219,7 +219,7 @@ def test_authorization_header_without_a_valid_signature_is_refused(account: Acco
     given = AUTHORIZATIONS[form]
     headers = {**LIST_JOBS, "X-Amz-Date": "20260101T000000Z"}
     if given is not None:
-        headers["Authorization"] = given.replace("KEY", account.endpoint.access_key_id)
+        headers["Authorization"] = given.replace("KEY", account.emulator.access_key_id)
     status, body = account.send("POST", "/", headers, b"{}")
     assert status in (400, 403)
     assert json.loads(body)["__type"] in REFUSED
@@ -272,7 +272,7 @@ def test_unchanged_request_is_served(account: Account) -> None:
 def test_presigned_url_gives_access_to_its_object_only(account: Account, version: str) -> None:
     s3 = account.client("s3", config=Config(signature_version=version))
     url = s3.generate_presigned_url("get_object", Params={"Bucket": BUCKET, "Key": "a b/secret.txt"})
-    target = url.removeprefix(account.endpoint.url)
+    target = url.removeprefix(account.emulator.url)
     copied = {"x-amz-copy-source": f"{BUCKET}/a b/secret.txt"}
     expired = re.sub(r"(X-Amz-Expires|Expires)=\d+", lambda found: f"{found[1]}=1", target)
     attempts: dict[str, tuple[str, str, dict[str, str]]] = {
@@ -284,7 +284,7 @@ def test_presigned_url_gives_access_to_its_object_only(account: Account, version
         "a copy": ("PUT", target, copied),
         "a copy by a signed read": ("GET", target, copied),
         "a longer life": ("GET", expired, {}),
-        "another key": ("GET", target.replace(account.endpoint.access_key_id, OTHER_KEY), {}),
+        "another key": ("GET", target.replace(account.emulator.access_key_id, OTHER_KEY), {}),
         "no signature": ("GET", re.sub(r"&(X-Amz-)?Signature=[^&]+", "", target), {}),
         "an empty signature": ("GET", re.sub(r"((?:X-Amz-)?Signature)=[^&]+", r"\1=", target), {}),
         "moto's control API": ("GET", f"/moto-api/data.json?{urlsplit(target).query}", {}),
@@ -302,7 +302,7 @@ def test_presigned_url_gives_access_to_its_object_only(account: Account, version
 def test_presigned_url_expires(account: Account, version: str) -> None:
     s3 = account.client("s3", config=Config(signature_version=version))
     url = s3.generate_presigned_url("get_object", Params={"Bucket": BUCKET, "Key": "a b/secret.txt"}, ExpiresIn=1)
-    target = url.removeprefix(account.endpoint.url)
+    target = url.removeprefix(account.emulator.url)
     wait_until(lambda: account.send("GET", target, {})[0] == 403)
     status, body = account.send("GET", target, {})
     assert (status, ElementTree.fromstring(body).findtext("Message")) == (403, "Request has expired")
@@ -314,7 +314,7 @@ def test_presigned_upload_cannot_be_turned_into_a_copy(account: Account) -> None
     s3 = account.client("s3", config=Config(signature_version="s3v4"))
     url = s3.generate_presigned_url("put_object", Params={"Bucket": BUCKET, "Key": "mine"})
     copied = {"x-amz-copy-source": f"/{BUCKET}/a%20b/secret.txt"}
-    assert account.send("PUT", url.removeprefix(account.endpoint.url), copied, b"")[0] == 403
+    assert account.send("PUT", url.removeprefix(account.emulator.url), copied, b"")[0] == 403
     assert account.keys("mine") == []
 
 
@@ -331,7 +331,7 @@ SPELLINGS = (  # keys whose presigned URL an attacker writes so that another par
 def test_presigned_url_rejects_another_spelling_of_its_path(account: Account, version: str, key: str) -> None:
     s3 = account.client("s3", config=Config(signature_version=version))
     url = s3.generate_presigned_url("get_object", Params={"Bucket": BUCKET, "Key": key})
-    path, _, query = url.removeprefix(account.endpoint.url).partition("?")
+    path, _, query = url.removeprefix(account.emulator.url).partition("?")
     decoded = unquote(path).replace(" ", "%20").replace("\t", "%09")
     for spelled in (path, decoded, decoded.replace("/../", "/%2e%2e/"), path.replace("/", "//", 1)):
         assert SECRET not in account.send("GET", f"{spelled}?{query}", {})[1]
@@ -424,7 +424,7 @@ def test_control_api_of_moto_is_closed(account: Account, path: str) -> None:
     for method in ("GET", "POST"):
         for headers in (
             {},
-            {"X-Smsweep-Token": account.endpoint.token},
+            {"X-Smsweep-Token": account.emulator.token},
             account.signed("s3", method, path, {}),
         ):
             status, body = account.send(method, path, headers)
@@ -473,7 +473,7 @@ def test_jobs_inherit_a_short_list_and_no_secret(account: Account) -> None:
     inherited = {name for name, value in os.environ.items() if seen.get(name) == value}
     assert {name for name in inherited if name.upper() not in NAMES and not name.startswith(PREFIXES)} <= RUNTIME
     assert seen["HOME"] == os.environ["HOME"]
-    assert seen["AWS_ACCESS_KEY_ID"] != account.endpoint.access_key_id
+    assert seen["AWS_ACCESS_KEY_ID"] != account.emulator.access_key_id
     assert seen["AWS_CONFIG_FILE"] == "/dev/null"
 
 
@@ -486,13 +486,13 @@ def test_request_cannot_read_a_variable_of_the_user(account: Account, name: str)
 
 
 def test_data_folder_is_closed_to_other_users(account: Account, tmp_path: Path) -> None:
-    folder = account.endpoint.ledger.path.parent
+    folder = account.emulator.ledger.path.parent
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     for made in (tmp_path / "new", tmp_path / "deep" / "new"):
-        with emulator.endpoint(folder=made, environ={"SMSWEEP_DIR": str(tmp_path / "s")}):
+        with emulator.run_emulator(folder=made, environ={"SMSWEEP_DIR": str(tmp_path / "s")}):
             assert stat.S_IMODE(made.stat().st_mode) == 0o700
     made.chmod(0o755)  # as earlier versions left it
-    with emulator.endpoint(folder=made, environ={"SMSWEEP_DIR": str(tmp_path / "s")}):
+    with emulator.run_emulator(folder=made, environ={"SMSWEEP_DIR": str(tmp_path / "s")}):
         assert stat.S_IMODE(made.stat().st_mode) == 0o700
 
 
@@ -503,7 +503,7 @@ def test_folder_that_other_users_can_read_is_refused(tmp_path: Path) -> None:
     (shared / "thesis.tex").touch()
     with (
         pytest.raises(UsageError, match="other users can read"),
-        emulator.endpoint(folder=shared, environ={"SMSWEEP_DIR": str(tmp_path / "s")}),
+        emulator.run_emulator(folder=shared, environ={"SMSWEEP_DIR": str(tmp_path / "s")}),
     ):
         pass
     assert stat.S_IMODE(shared.stat().st_mode) == 0o755
@@ -511,9 +511,13 @@ def test_folder_that_other_users_can_read_is_refused(tmp_path: Path) -> None:
 
 
 def test_keys_are_in_no_file_and_on_no_command_line(account: Account) -> None:
-    secrets = [account.endpoint.access_key_id, account.endpoint.secret_access_key, account.endpoint.token]
+    secrets = [
+        account.emulator.access_key_id,
+        account.emulator.secret_access_key,
+        account.emulator.token,
+    ]
     account.run("leaves-nothing", "print('ran')")
-    files = [path for path in account.endpoint.ledger.path.parent.parent.rglob("*") if path.is_file()]
+    files = [path for path in account.emulator.ledger.path.parent.parent.rglob("*") if path.is_file()]
     assert len(files) > 10
     found = [path for path in files for secret in secrets if secret.encode() in path.read_bytes()]
     assert found == []
@@ -578,9 +582,9 @@ print(json.dumps({"uid": os.getuid(), "found": outcomes()}))
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 @pytest.mark.usefixtures("unchanged")
 def test_another_user_of_the_machine_has_no_access(account: Account) -> None:
-    folder = account.endpoint.ledger.path.parent
+    folder = account.emulator.ledger.path.parent
     done = subprocess.run(
-        [sys.executable, "-c", OTHER_USER, account.endpoint.url, str(NOBODY), str(os.getpid()), str(folder)],
+        [sys.executable, "-c", OTHER_USER, account.emulator.url, str(NOBODY), str(os.getpid()), str(folder)],
         input=json.dumps(account.request("foreign", "import os; print(os.getuid())")),
         capture_output=True,
         text=True,
@@ -636,12 +640,12 @@ HOSTS = (
 @pytest.mark.usefixtures("unchanged")
 @pytest.mark.parametrize("host", HOSTS)
 def test_foreign_host_is_refused_with_a_valid_key(account: Account, host: str) -> None:
-    host = host.replace("PORT", str(urlsplit(account.endpoint.url).port))
+    host = host.replace("PORT", str(urlsplit(account.emulator.url).port))
     target = f"/{BUCKET}/a%20b/secret.txt"
     for headers in (
         {"Host": host},
         account.signed("s3", "GET", target, {"Host": host}),
-        {"Host": host, "X-Smsweep-Token": account.endpoint.token},
+        {"Host": host, "X-Smsweep-Token": account.emulator.token},
     ):
         for path in (target, "/_smsweep/ledger", "/moto-api/data.json"):
             status, body = account.send("GET", path, headers)
@@ -672,7 +676,7 @@ def test_request_of_a_web_page_is_refused_with_a_valid_key(account: Account, hea
         given = {**account.signed("s3", method, target, {}), **headers}
         status, body = account.send(method, target, given)
         assert (status, SECRET in body) == (403, False)
-        given = {"X-Smsweep-Token": account.endpoint.token, **headers}
+        given = {"X-Smsweep-Token": account.emulator.token, **headers}
         assert account.send(method, "/_smsweep/ledger", given)[0] == 403
 
 
@@ -734,15 +738,15 @@ def test_page_on_another_origin_has_no_access(account: Account, browser: Browser
     found: dict[str, int] = {}
 
     def on_response(response: Any) -> None:
-        if response.url.startswith(account.endpoint.url):
-            found[f"{response.request.method} {response.url.removeprefix(account.endpoint.url)}"] = response.status
+        if response.url.startswith(account.emulator.url):
+            found[f"{response.request.method} {response.url.removeprefix(account.emulator.url)}"] = response.status
 
     page = browser.new_context().new_page()
     page.on("response", on_response)
     with site() as evil, site() as victim:
         page.goto(evil.url.replace("127.0.0.1", host) + "/attack")
         unprotected = page.evaluate(ATTACK, victim.url)
-        learned = page.evaluate(ATTACK, account.endpoint.url)
+        learned = page.evaluate(ATTACK, account.emulator.url)
     page.context.close()
     assert "opaque" in unprotected.values()  # where nothing stops it, a request is carried out
     assert {"GET /moto-api/recorder/start-recording", "POST /", "GET /bucket/a%20b/secret.txt"} <= set(
@@ -787,13 +791,13 @@ REBOUND = """async () => {
 def test_page_has_no_access_after_dns_rebinding(account: Account, browser: Browser) -> None:
     learned = {}
     with site() as victim:
-        for url in (victim.url, account.endpoint.url):
+        for url in (victim.url, account.emulator.url):
             page = rebound_page(browser, url)
             learned[url] = page.evaluate(REBOUND)
             page.context.close()
     assert set(learned[victim.url].values()) == {f"200 {READABLE}"}  # where nothing stops it, it reads all
     assert "PUT /page-bucket" in victim.paths
-    answers = learned[account.endpoint.url]
+    answers = learned[account.emulator.url]
     assert {answer.partition(" ")[0] for answer in answers.values()} == {"403"}, answers
     assert not any(SECRET in answer or "existing" in answer for answer in answers.values())
 
@@ -817,5 +821,5 @@ def test_client_with_a_wrong_host_name_gets_the_right_url(account: Account) -> N
     assert (status, json.loads(body)["message"]) == (
         403,
         "The emulator does not accept the host name 'build7.example'; "
-        f"set AWS_ENDPOINT_URL to {account.endpoint.url}",
+        f"set AWS_ENDPOINT_URL to {account.emulator.url}",
     )

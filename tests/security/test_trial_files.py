@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from docker import DockerClient
 
-from smsweep.backends.local.job_files import BrokenFile
+from smsweep.backends.local.job_files import DamagedFile
 from smsweep.backends.local.job_folder import JobFolder
 from smsweep.backends.process.process_folder import signal_job
 from smsweep.errors import JobRejected
-from tests.support.desk import Desk, grid
+from tests.support.desk import WorkingDir, grid
 from tests.support.jobs import Jobs
 from tools.docker_engine import IMAGE
 
@@ -121,14 +121,14 @@ HARMLESS = ("honest", "uptime is garbage", "uptime is endless", "drafts are take
 
 
 @pytest.fixture(scope="module")
-def attacked(tmp_path_factory: pytest.TempPathFactory) -> Desk:
+def attacked(tmp_path_factory: pytest.TempPathFactory) -> WorkingDir:
     """One agent, which has met a script for each attack, with honest ones before and after them."""
     folder = tmp_path_factory.mktemp("attacked")
     kinds = ["honest", *FAILS, *HARMLESS[1:]]
     job = {"max_run": 15, "retries": {"crashed": 0}}  # by which jobs are stopped whose `pid` lies
     with subprocess.Popen(["sleep", "300"], start_new_session=True) as bystander:
         config = grid(kind=kinds, here=str(folder), bystander=bystander.pid)
-        desk = Desk(folder, {"train.py": HOSTILE, "sweep.yaml": config, "job.yaml": job})
+        desk = WorkingDir(folder, {"train.py": HOSTILE, "sweep.yaml": config, "job.yaml": job})
         ended = desk.call(
             "run", "sweep.yaml", "--job", "job.yaml", "--parallel", "8", "--term-timeout", "2", "--quiet",
             environ={"WANDB_AGENT_DISABLE_FLAPPING": "true"},
@@ -140,7 +140,7 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> Desk:
     return desk
 
 
-def trial_of(desk: Desk, kind: str) -> dict[str, Any]:
+def trial_of(desk: WorkingDir, kind: str) -> dict[str, Any]:
     (found,) = [
         trial for trial in desk.trials((desk.folder / "id").read_text()) if trial["params"]["kind"] == kind
     ]
@@ -148,7 +148,7 @@ def trial_of(desk: Desk, kind: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("kind", FAILS)
-def test_script_that_damages_its_job_folder_fails_its_trial(attacked: Desk, kind: str) -> None:
+def test_script_that_damages_its_job_folder_fails_its_trial(attacked: WorkingDir, kind: str) -> None:
     trial = trial_of(attacked, kind)
     assert (trial["state"], trial["attempt"]) == ("failed", 0)
     assert FAILS[kind] in trial["reason"]
@@ -156,7 +156,7 @@ def test_script_that_damages_its_job_folder_fails_its_trial(attacked: Desk, kind
 
 
 @pytest.mark.parametrize("kind", HARMLESS)
-def test_other_trials_of_the_agent_finish(attacked: Desk, kind: str) -> None:
+def test_other_trials_of_the_agent_finish(attacked: WorkingDir, kind: str) -> None:
     trial = trial_of(attacked, kind)
     assert (trial["state"], trial["objective"]) == ("finished", 1)
 
@@ -168,7 +168,7 @@ def test_pid_of_another_process_is_never_signalled(
     signalled: list[int] = []
     monkeypatch.setattr(os, "kill", lambda pid, number: signalled.append(pid))  # for everybody's sake
     (tmp_path / "pid").write_text(text)
-    with contextlib.suppress(BrokenFile):
+    with contextlib.suppress(DamagedFile):
         signal_job(JobFolder(tmp_path), signal.SIGTERM)
     assert signalled == []
 
@@ -213,11 +213,11 @@ REGEXES = {
 
 
 @pytest.fixture(scope="module")
-def flooded(tmp_path_factory: pytest.TempPathFactory) -> Desk:
+def flooded(tmp_path_factory: pytest.TempPathFactory) -> WorkingDir:
     """One agent, which has read a megabyte of each kind of hostile lines."""
     folder = tmp_path_factory.mktemp("flooded")
     job = {"metric_definitions": [{"Name": name, "Regex": regex} for name, regex in REGEXES.items()]}
-    desk = Desk(folder, {"train.py": LINES, "sweep.yaml": grid(kind=KINDS), "job.yaml": job})
+    desk = WorkingDir(folder, {"train.py": LINES, "sweep.yaml": grid(kind=KINDS), "job.yaml": job})
     ended = desk.call("run", "sweep.yaml", "--job", "job.yaml", "--parallel", "4", "--quiet")
     assert "Traceback" not in ended.stderr
     (folder / "id").write_text(ended.stdout.strip())
@@ -225,7 +225,7 @@ def flooded(tmp_path_factory: pytest.TempPathFactory) -> Desk:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_metric_after_a_megabyte_of_hostile_lines_is_read(flooded: Desk, kind: str) -> None:
+def test_metric_after_a_megabyte_of_hostile_lines_is_read(flooded: WorkingDir, kind: str) -> None:
     trial = trial_of(flooded, kind)
     assert (trial["state"], trial["objective"]) == ("finished", 0.5)
     shown = flooded.call("logs", f"{(flooded.folder / 'id').read_text()}/{trial['number']}")
@@ -343,7 +343,9 @@ def test_job_is_refused_when_its_folder_has_a_pipe(processes: Jobs, name: str) -
 
 
 def test_recover_skips_a_job_with_a_damaged_request(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, {"train.py": "import smsweep\nsmsweep.log({'loss': 1})", "sweep.yaml": grid(x=[1, 2])})
+    desk = WorkingDir(
+        tmp_path, {"train.py": "import smsweep\nsmsweep.log({'loss': 1})", "sweep.yaml": grid(x=[1, 2])}
+    )
     sweep_id = desk.run()
     for file in tmp_path.glob(".smsweep/store.db*"):
         file.unlink()
@@ -355,7 +357,9 @@ def test_recover_skips_a_job_with_a_damaged_request(tmp_path: Path) -> None:
 
 
 def test_commands_end_on_a_damaged_job_folder(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, {"train.py": "import smsweep\nsmsweep.log({'loss': 1})", "sweep.yaml": grid(x=[1, 2])})
+    desk = WorkingDir(
+        tmp_path, {"train.py": "import smsweep\nsmsweep.log({'loss': 1})", "sweep.yaml": grid(x=[1, 2])}
+    )
     sweep_id = desk.run()
     job = tmp_path / f".smsweep/jobs/smsweep-{sweep_id}-0-0"
     for name in ("request.json", "output.log", "lock", "ml/output/failure"):
@@ -380,5 +384,5 @@ def test_date_out_of_range_is_a_damaged_file(
         return os.stat_result((*found[:8], seconds, found[9]), {"st_mtime": seconds})
 
     monkeypatch.setattr(os, "fstat", dated)  # as on a file system with dates of 64 bits
-    with pytest.raises(BrokenFile, match="pid is of no date"):
+    with pytest.raises(DamagedFile, match="pid is of no date"):
         JobFolder(tmp_path).started_at()

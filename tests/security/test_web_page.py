@@ -20,7 +20,7 @@ from smsweep.services.views import json_views
 from smsweep.web.auth import MAX_BODY
 from smsweep.web.server import TOKEN_VAR, serving
 from tests.security.attacker import READABLE, Site, rebound_browser, rebound_page, site
-from tests.support.desk import alone_in
+from tests.support.desk import use_own_workspace
 from tests.support.recorded_requests import record
 from tests.unit.web.conftest import Answer, Client
 from tests.unit.web.conftest import folder as folder  # a fixture
@@ -73,7 +73,7 @@ BODY = {"labels": [], "sweep_yaml": "program: train.py", "failed": True}
 @pytest.fixture(scope="module")
 def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     with pytest.MonkeyPatch.context() as monkeypatch:
-        alone_in(tmp_path_factory.mktemp("page"), monkeypatch)
+        use_own_workspace(tmp_path_factory.mktemp("page"), monkeypatch)
         with serving() as served:
             yield Target(Client(served=served, usual={"Authorization": f"Bearer {served.token}"}))
 

@@ -27,7 +27,7 @@ from smsweep.services.workspace import Workspace
 from smsweep.source.runtime_zip import runtime_zip
 from smsweep.store.folder_trust import check_folder
 from tests.docker.users import USER, as_user
-from tests.support.desk import Desk, grid
+from tests.support.desk import WorkingDir, grid
 
 STRANGER = 65534  # the user id of the attacker; the tests themselves run as root
 TRAIN = "import smsweep\nsmsweep.log({'loss': smsweep.init().config.x})\n"
@@ -36,11 +36,11 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as 
 
 
 @pytest.fixture
-def desk() -> Iterator[Desk]:
+def desk() -> Iterator[WorkingDir]:
     """A folder that every user can enter, as pytest's own is not. The runner's umask does not matter."""
     folder = Path(tempfile.mkdtemp(prefix="smsweep-users-"))
     folder.chmod(0o755)
-    desk = Desk(folder, {"train.py": TRAIN, "sweep.yaml": grid(x=[1, 2])})
+    desk = WorkingDir(folder, {"train.py": TRAIN, "sweep.yaml": grid(x=[1, 2])})
     yield desk
     shutil.rmtree(folder)
 
@@ -51,7 +51,7 @@ def stranger(*argv: str, cwd: Path) -> None:
     subprocess.run(argv, user=STRANGER, group=STRANGER, extra_groups=[], cwd=cwd, env=environ, check=True, umask=0)
 
 
-def home(desk: Desk) -> Path:
+def home(desk: WorkingDir) -> Path:
     return desk.folder / ".smsweep"
 
 
@@ -59,7 +59,7 @@ def runtime_of(folder: Path) -> Path:
     return Workspace({"SMSWEEP_DIR": str(folder)}).runtime_zip()
 
 
-def payload(desk: Desk) -> bytes:
+def payload(desk: WorkingDir) -> bytes:
     """Return a runtime that shows that it ran: the launcher imports it in the agent's own account."""
     made = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(runtime_zip())) as source, zipfile.ZipFile(made, "w") as target:
@@ -74,18 +74,18 @@ def payload(desk: Desk) -> bytes:
     return made.getvalue()
 
 
-def is_safe(desk: Desk) -> bool:
+def is_safe(desk: WorkingDir) -> bool:
     return not (desk.folder / "PWNED").exists()
 
 
 # Hostile folders. Each function lets the second user act where that user could, and returns what the error names.
 
 
-def opened_for_strangers(desk: Desk) -> None:
+def opened_for_strangers(desk: WorkingDir) -> None:
     desk.folder.chmod(0o1777)
 
 
-def folder_of_a_stranger(desk: Desk) -> str:
+def folder_of_a_stranger(desk: WorkingDir) -> str:
     opened_for_strangers(desk)
     (desk.folder / "payload.zip").write_bytes(payload(desk))
     name = runtime_of(desk.folder / "mine").name
@@ -95,49 +95,49 @@ def folder_of_a_stranger(desk: Desk) -> str:
     return f"this folder belongs to user nobody (uid {STRANGER})"
 
 
-def link_of_a_stranger_to_a_folder_of_theirs(desk: Desk) -> str:
+def link_of_a_stranger_to_a_folder_of_theirs(desk: WorkingDir) -> str:
     opened_for_strangers(desk)
     stranger("mkdir", "theirs", cwd=desk.folder)
     stranger("ln", "-s", "theirs", ".smsweep", cwd=desk.folder)
     return "this link belongs to user nobody"
 
 
-def link_of_a_stranger_to_a_folder_of_mine(desk: Desk) -> str:
+def link_of_a_stranger_to_a_folder_of_mine(desk: WorkingDir) -> str:
     opened_for_strangers(desk)
     Workspace({"SMSWEEP_DIR": str(desk.folder / "mine")}).make()
     stranger("ln", "-s", "mine", ".smsweep", cwd=desk.folder)
     return "this link belongs to user nobody"
 
 
-def own_link_to_a_folder_of_a_stranger(desk: Desk) -> str:
+def own_link_to_a_folder_of_a_stranger(desk: WorkingDir) -> str:
     opened_for_strangers(desk)
     stranger("mkdir", "theirs", cwd=desk.folder)
     home(desk).symlink_to("theirs")
     return "this folder belongs to user nobody"
 
 
-def folder_that_all_can_write(desk: Desk) -> str:
+def folder_that_all_can_write(desk: WorkingDir) -> str:
     home(desk).mkdir()
     home(desk).chmod(0o777)
     return f"other users can write to {home(desk)} (mode 0777)"
 
 
-def folder_that_its_group_can_write(desk: Desk) -> str:
+def folder_that_its_group_can_write(desk: WorkingDir) -> str:
     home(desk).mkdir()
     home(desk).chmod(0o775)
     return f"run `chmod go-w {home(desk)}`"
 
 
-def sticky_folder_that_all_can_write(desk: Desk) -> str:
+def sticky_folder_that_all_can_write(desk: WorkingDir) -> str:
     home(desk).mkdir()
     home(desk).chmod(0o1777)
     return f"other users can write to {home(desk)} (mode 1777)"
 
 
-def folder_that_was_open_once(name: str) -> Callable[[Desk], str]:
+def folder_that_was_open_once(name: str) -> Callable[[WorkingDir], str]:
     """An entry of the second user's, from before the folder was closed. It may have any name and depth."""
 
-    def plant(desk: Desk) -> str:
+    def plant(desk: WorkingDir) -> str:
         path = home(desk) / name
         path.parent.mkdir(parents=True)
         path.parent.chmod(0o777)
@@ -150,7 +150,7 @@ def folder_that_was_open_once(name: str) -> Callable[[Desk], str]:
     return plant
 
 
-def hard_link_to_a_runtime_of_a_stranger(desk: Desk) -> str:
+def hard_link_to_a_runtime_of_a_stranger(desk: WorkingDir) -> str:
     opened_for_strangers(desk)
     name = runtime_of(home(desk)).name
     content = (home(desk) / "runtime" / name).read_bytes()
@@ -161,7 +161,7 @@ def hard_link_to_a_runtime_of_a_stranger(desk: Desk) -> str:
     return f"{name}: this belongs to user nobody"
 
 
-def entry_that_its_group_can_write(desk: Desk) -> str:
+def entry_that_its_group_can_write(desk: WorkingDir) -> str:
     Workspace({"SMSWEEP_DIR": str(home(desk))}).make()
     home(desk).chmod(0o755)
     (home(desk) / "jobs").mkdir()
@@ -169,14 +169,14 @@ def entry_that_its_group_can_write(desk: Desk) -> str:
     return f"run `chmod go-w {home(desk) / 'jobs'}`"
 
 
-def store_that_all_can_write(desk: Desk) -> str:
+def store_that_all_can_write(desk: WorkingDir) -> str:
     desk.sweep()
     home(desk).chmod(0o711)
     (home(desk) / "store.db").chmod(0o666)
     return f"other users can write to {home(desk) / 'store.db'} (mode 0666)"
 
 
-def store_that_is_a_link_to_a_strangers(desk: Desk) -> str:
+def store_that_is_a_link_to_a_strangers(desk: WorkingDir) -> str:
     opened_for_strangers(desk)
     stranger("touch", "theirs.db", cwd=desk.folder)
     Workspace({"SMSWEEP_DIR": str(home(desk))}).make()
@@ -184,13 +184,13 @@ def store_that_is_a_link_to_a_strangers(desk: Desk) -> str:
     return f"{home(desk) / 'store.db'}: this belongs to user nobody"
 
 
-def folder_that_all_can_replace(desk: Desk) -> str:
+def folder_that_all_can_replace(desk: WorkingDir) -> str:
     desk.sweep()
     desk.folder.chmod(0o777)
     return f"every user can write to {desk.folder} (mode 0777), and so replace this folder"
 
 
-HOSTILE: Mapping[str, Callable[[Desk], str]] = {
+HOSTILE: Mapping[str, Callable[[WorkingDir], str]] = {
     "folder of a stranger": folder_of_a_stranger,
     "link of a stranger to theirs": link_of_a_stranger_to_a_folder_of_theirs,
     "link of a stranger to mine": link_of_a_stranger_to_a_folder_of_mine,
@@ -216,7 +216,7 @@ HOSTILE: Mapping[str, Callable[[Desk], str]] = {
 
 
 @pytest.mark.parametrize("plant", HOSTILE.values(), ids=HOSTILE.keys())
-def test_planted_folder_is_refused_with_instructions(desk: Desk, plant: Callable[[Desk], str]) -> None:
+def test_planted_folder_is_refused_with_instructions(desk: WorkingDir, plant: Callable[[WorkingDir], str]) -> None:
     said = plant(desk)
     refused = desk.call("run", "sweep.yaml", code=2)
     assert said in refused.stderr
@@ -227,7 +227,7 @@ def test_planted_folder_is_refused_with_instructions(desk: Desk, plant: Callable
 
 
 @pytest.mark.parametrize("verb", [("ls",), ("show", "abcd1234"), ("plan", "abcd1234"), ("logs", "abcd1234/0")])
-def test_read_only_commands_refuse_a_foreign_folder(desk: Desk, verb: tuple[str, ...]) -> None:
+def test_read_only_commands_refuse_a_foreign_folder(desk: WorkingDir, verb: tuple[str, ...]) -> None:
     sweep_id = desk.sweep()
     for path in (home(desk), *home(desk).rglob("*")):
         os.chown(path, STRANGER, STRANGER)
@@ -236,13 +236,13 @@ def test_read_only_commands_refuse_a_foreign_folder(desk: Desk, verb: tuple[str,
 
 
 @pytest.mark.parametrize("verb", ["ui", "emulator"])
-def test_servers_do_not_start_in_a_foreign_folder(desk: Desk, verb: str) -> None:
+def test_servers_do_not_start_in_a_foreign_folder(desk: WorkingDir, verb: str) -> None:
     home(desk).mkdir()
     os.chown(home(desk), STRANGER, STRANGER)
     assert "this folder belongs to user nobody" in desk.call(verb, "--port", "0", code=2).stderr
 
 
-def test_page_refuses_a_replaced_store(desk: Desk) -> None:
+def test_page_refuses_a_replaced_store(desk: WorkingDir) -> None:
     desk.sweep()
     with closing(LiveStore(Workspace({"SMSWEEP_DIR": str(home(desk))}))) as live:
         assert len(live.sweeps()) == 1
@@ -253,7 +253,7 @@ def test_page_refuses_a_replaced_store(desk: Desk) -> None:
             live.sweeps()
 
 
-def test_command_in_the_error_makes_the_folder_usable(desk: Desk) -> None:
+def test_command_in_the_error_makes_the_folder_usable(desk: WorkingDir) -> None:
     for name in ("", "jobs", "runtime", "bundles"):
         (home(desk) / name).mkdir()
         (home(desk) / name).chmod(0o775)
@@ -262,7 +262,7 @@ def test_command_in_the_error_makes_the_folder_usable(desk: Desk) -> None:
     desk.run()
 
 
-def test_trusted_folder_is_used(desk: Desk) -> None:
+def test_trusted_folder_is_used(desk: WorkingDir) -> None:
     opened_for_strangers(desk)
     stranger("mkdir", ".smsweep", cwd=desk.folder)
     said = desk.call("run", "sweep.yaml", code=2).stderr
@@ -273,14 +273,14 @@ def test_trusted_folder_is_used(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("value", ["", ".smsweep", ".", "*", "1", "/", "..", "{folder}", "{folder}/.smsweep/jobs"])
-def test_only_the_folder_itself_is_trusted_by_its_absolute_path(desk: Desk, value: str) -> None:
+def test_only_the_folder_itself_is_trusted_by_its_absolute_path(desk: WorkingDir, value: str) -> None:
     opened_for_strangers(desk)
     stranger("mkdir", ".smsweep", cwd=desk.folder)
     desk.environ["SMSWEEP_TRUSTED_DIRS"] = value.format(folder=desk.folder)
     assert "belongs to user nobody" in desk.call("ls", code=2).stderr
 
 
-def test_content_of_a_trusted_folder_is_hashed(desk: Desk) -> None:
+def test_content_of_a_trusted_folder_is_hashed(desk: WorkingDir) -> None:
     folder_of_a_stranger(desk)
     desk.environ["SMSWEEP_TRUSTED_DIRS"] = str(home(desk))
     desk.run()
@@ -288,14 +288,14 @@ def test_content_of_a_trusted_folder_is_hashed(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(("value", "code"), [(str(STRANGER), 0), ("1", 2), ("", 2), ("-1", 2), ("nobody", 2)])
-def test_root_can_use_the_folder_of_the_sudo_user(desk: Desk, value: str, code: int) -> None:
+def test_root_can_use_the_folder_of_the_sudo_user(desk: WorkingDir, value: str, code: int) -> None:
     opened_for_strangers(desk)
     stranger("mkdir", "-m", "755", ".smsweep", cwd=desk.folder)
     desk.environ["SUDO_UID"] = value
     desk.call("run", "sweep.yaml", "-q", code=code)
 
 
-def test_variable_of_sudo_counts_for_root_only(desk: Desk) -> None:
+def test_variable_of_sudo_counts_for_root_only(desk: WorkingDir) -> None:
     home(desk).mkdir()
 
     def look() -> None:
@@ -305,7 +305,7 @@ def test_variable_of_sudo_counts_for_root_only(desk: Desk) -> None:
     as_user(look, may_use_engine=False)
 
 
-def test_user_refuses_a_folder_of_root(desk: Desk) -> None:
+def test_user_refuses_a_folder_of_root(desk: WorkingDir) -> None:
     home(desk).mkdir()
 
     def look() -> None:
@@ -315,24 +315,24 @@ def test_user_refuses_a_folder_of_root(desk: Desk) -> None:
     as_user(look, may_use_engine=False)
 
 
-def test_files_of_root_in_a_users_folder_are_accepted(desk: Desk) -> None:
+def test_files_of_root_in_a_users_folder_are_accepted(desk: WorkingDir) -> None:
     (home(desk) / "jobs").mkdir(parents=True)
     os.chown(home(desk), USER, USER)
     as_user(lambda: check_folder(home(desk), {}), may_use_engine=False)
 
 
-def test_folder_in_a_shared_sticky_folder_is_used(desk: Desk) -> None:
+def test_folder_in_a_shared_sticky_folder_is_used(desk: WorkingDir) -> None:
     desk.folder.chmod(0o1777)
     desk.run()
 
 
-def test_folder_in_a_project_of_a_group_is_used(desk: Desk) -> None:
+def test_folder_in_a_project_of_a_group_is_used(desk: WorkingDir) -> None:
     """Systems with a private group for each user have umask 002, so that every project is like this."""
     desk.folder.chmod(0o2775)
     desk.run()
 
 
-def test_replaceable_folder_is_used_when_only_its_owner_has_access(desk: Desk) -> None:
+def test_replaceable_folder_is_used_when_only_its_owner_has_access(desk: WorkingDir) -> None:
     desk.folder.chmod(0o700)
     (desk.folder / "open").mkdir()
     (desk.folder / "open").chmod(0o777)
@@ -340,13 +340,13 @@ def test_replaceable_folder_is_used_when_only_its_owner_has_access(desk: Desk) -
     desk.run()
 
 
-def test_folder_is_not_created_where_all_users_can_replace_it(desk: Desk) -> None:
+def test_folder_is_not_created_where_all_users_can_replace_it(desk: WorkingDir) -> None:
     desk.folder.chmod(0o777)
     desk.call("run", "sweep.yaml", code=2)
     assert not home(desk).exists()
 
 
-def test_doctor_reports_an_untrusted_folder(desk: Desk) -> None:
+def test_doctor_reports_an_untrusted_folder(desk: WorkingDir) -> None:
     home(desk).mkdir(mode=0o755)
     os.chown(home(desk), STRANGER, STRANGER)
     found = {each.what: each for each in examine(Workspace({"SMSWEEP_DIR": str(home(desk))}))}
@@ -358,7 +358,7 @@ def test_doctor_reports_an_untrusted_folder(desk: Desk) -> None:
 
 @pytest.mark.parametrize("umask", [0o000, 0o002, 0o022, 0o077])
 @pytest.mark.parametrize("is_made_by_user", [True, False])
-def test_created_files_are_not_writable_by_others(desk: Desk, umask: int, is_made_by_user: bool) -> None:
+def test_created_files_are_not_writable_by_others(desk: WorkingDir, umask: int, is_made_by_user: bool) -> None:
     if is_made_by_user:
         home(desk).mkdir()
         home(desk).chmod(0o755)
@@ -381,7 +381,7 @@ def test_created_files_are_not_writable_by_others(desk: Desk, umask: int, is_mad
 # Content: a name says nothing about it.
 
 
-def test_runtime_with_other_content_is_replaced(desk: Desk) -> None:
+def test_runtime_with_other_content_is_replaced(desk: WorkingDir) -> None:
     path = runtime_of(home(desk))
     path.write_bytes(payload(desk))
     desk.run()
@@ -389,7 +389,7 @@ def test_runtime_with_other_content_is_replaced(desk: Desk) -> None:
     assert path.read_bytes() == runtime_zip()
 
 
-def test_test_payload_runs_when_it_is_not_refused(desk: Desk) -> None:
+def test_test_payload_runs_when_it_is_not_refused(desk: WorkingDir) -> None:
     """Otherwise the tests here would show nothing."""
     file = desk.folder / "payload.zip"
     file.write_bytes(payload(desk))
@@ -399,20 +399,20 @@ def test_test_payload_runs_when_it_is_not_refused(desk: Desk) -> None:
     assert not is_safe(desk)
 
 
-def link_to_a_payload(path: Path, desk: Desk) -> None:
+def link_to_a_payload(path: Path, desk: WorkingDir) -> None:
     (home(desk) / "payload.zip").write_bytes(payload(desk))
     path.symlink_to(home(desk) / "payload.zip")
 
 
-def pipe_in_place(path: Path, desk: Desk) -> None:
+def pipe_in_place(path: Path, desk: WorkingDir) -> None:
     os.mkfifo(path)
 
 
-def empty_file(path: Path, desk: Desk) -> None:
+def empty_file(path: Path, desk: WorkingDir) -> None:
     path.touch()
 
 
-def same_content_for_the_group(path: Path, desk: Desk) -> None:
+def same_content_for_the_group(path: Path, desk: WorkingDir) -> None:
     path.write_bytes(runtime_zip())
     path.chmod(0o664)
 
@@ -420,7 +420,7 @@ def same_content_for_the_group(path: Path, desk: Desk) -> None:
 @pytest.mark.parametrize("plant", [link_to_a_payload, pipe_in_place, empty_file, same_content_for_the_group])
 @pytest.mark.parametrize("where", ["runtime", "assets"])
 def test_foreign_file_in_place_of_the_runtime_is_replaced(
-    desk: Desk, where: str, plant: Callable[[Path, Desk], None]
+    desk: WorkingDir, where: str, plant: Callable[[Path, WorkingDir], None]
 ) -> None:
     desk.run()
     (path,) = home(desk).glob({"runtime": "runtime/*.zip", "assets": "assets/*/runtime.zip"}[where])
@@ -432,7 +432,7 @@ def test_foreign_file_in_place_of_the_runtime_is_replaced(
     assert path.read_bytes() == runtime_zip()
 
 
-def other_source(path: Path, desk: Desk) -> None:
+def other_source(path: Path, desk: WorkingDir) -> None:
     content = f"open({str(desk.folder / 'PWNED')!r}, 'w').close()\n".encode()
     with tarfile.open(path, "w:gz") as tar:
         info = tarfile.TarInfo("train.py")
@@ -440,13 +440,15 @@ def other_source(path: Path, desk: Desk) -> None:
         tar.addfile(info, io.BytesIO(content))
 
 
-def same_source_for_the_group(path: Path, desk: Desk) -> None:
+def same_source_for_the_group(path: Path, desk: WorkingDir) -> None:
     shutil.copyfile(desk.folder / "kept.tar.gz", path)
     path.chmod(0o664)
 
 
 @pytest.mark.parametrize("plant", [other_source, pipe_in_place, empty_file, same_source_for_the_group])
-def test_assets_with_another_source_are_replaced(desk: Desk, plant: Callable[[Path, Desk], None]) -> None:
+def test_assets_with_another_source_are_replaced(
+    desk: WorkingDir, plant: Callable[[Path, WorkingDir], None]
+) -> None:
     desk.run()
     (path,) = home(desk).glob("assets/*/source.tar.gz")
     shutil.copyfile(path, desk.folder / "kept.tar.gz")
@@ -459,7 +461,7 @@ def test_assets_with_another_source_are_replaced(desk: Desk, plant: Callable[[Pa
     assert stat.S_IMODE(path.lstat().st_mode) & 0o022 == 0
 
 
-def test_assets_with_an_additional_file_are_replaced(desk: Desk) -> None:
+def test_assets_with_an_additional_file_are_replaced(desk: WorkingDir) -> None:
     desk.run()
     (folder,) = home(desk).glob("assets/*")
     (folder / "sitecustomize.py").write_text("")
@@ -468,7 +470,7 @@ def test_assets_with_an_additional_file_are_replaced(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("plant", [other_source, empty_file])
-def test_bundle_with_other_content_is_not_run(desk: Desk, plant: Callable[[Path, Desk], None]) -> None:
+def test_bundle_with_other_content_is_not_run(desk: WorkingDir, plant: Callable[[Path, WorkingDir], None]) -> None:
     sweep_id = desk.sweep()
     (bundle,) = home(desk).glob("bundles/*.tar.gz")
     bundle.unlink()
@@ -480,7 +482,7 @@ def test_bundle_with_other_content_is_not_run(desk: Desk, plant: Callable[[Path,
     assert not list(home(desk).glob("assets/*"))
 
 
-def test_bundle_with_other_content_is_replaced(desk: Desk) -> None:
+def test_bundle_with_other_content_is_replaced(desk: WorkingDir) -> None:
     desk.sweep()
     (bundle,) = home(desk).glob("bundles/*.tar.gz")
     other_source(bundle, desk)
@@ -488,7 +490,7 @@ def test_bundle_with_other_content_is_replaced(desk: Desk) -> None:
     assert is_safe(desk)
 
 
-def test_bundle_writable_by_others_is_copied_not_linked(desk: Desk) -> None:
+def test_bundle_writable_by_others_is_copied_not_linked(desk: WorkingDir) -> None:
     sweep_id = desk.sweep()
     (bundle,) = home(desk).glob("bundles/*.tar.gz")
     bundle.chmod(0o666)

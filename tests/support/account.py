@@ -22,14 +22,14 @@ from botocore.config import Config
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
-from smsweep.services.emulator import endpoint
+from smsweep.services.emulator import run_emulator
 
 if TYPE_CHECKING:
     from mypy_boto3_logs import CloudWatchLogsClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sagemaker import SageMakerClient
 
-    from smsweep.emulator.server import Endpoint
+    from smsweep.emulator.server import Emulator
 
 ROLE = "arn:aws:iam::123456789012:role/trainer"
 BUCKET = "bucket"
@@ -57,13 +57,13 @@ def open_s3(path):
 """
 
 
-def client_of(endpoint: Endpoint, service: str, **more: Any) -> Any:
+def client_of(opened: Emulator, service: str, **more: Any) -> Any:
     """Return a boto3 client of the emulator with its access key. more: options of boto3.client."""
     options = {
-        "endpoint_url": endpoint.url,
-        "region_name": endpoint.region,
-        "aws_access_key_id": endpoint.access_key_id,
-        "aws_secret_access_key": endpoint.secret_access_key,
+        "endpoint_url": opened.url,
+        "region_name": opened.region,
+        "aws_access_key_id": opened.access_key_id,
+        "aws_secret_access_key": opened.secret_access_key,
     }
     return boto3.client(service, **{**options, **more})
 
@@ -79,11 +79,11 @@ def wait_until(is_true: Callable[[], object], timeout_s: float = 60) -> None:
 class Account:
     """Clients of the emulator without retries, so that tests see each response."""
 
-    def __init__(self, opened: Endpoint) -> None:
-        self.endpoint = opened
+    def __init__(self, opened: Emulator) -> None:
+        self.emulator = opened
 
     def client(self, service: str, **more: Any) -> Any:
-        return client_of(self.endpoint, service, **{"config": Config(retries={"total_max_attempts": 1}), **more})
+        return client_of(self.emulator, service, **{"config": Config(retries={"total_max_attempts": 1}), **more})
 
     @cached_property
     def sagemaker(self) -> SageMakerClient:
@@ -184,10 +184,10 @@ class Account:
     def admin(self, method: str, route: str, document: object = None, token: str | None = None) -> Any:
         """Call a route below /_smsweep/."""
         request = Request(
-            f"{self.endpoint.url}/_smsweep/{route}",
+            f"{self.emulator.url}/_smsweep/{route}",
             method=method,
             data=None if document is None else json.dumps(document).encode(),
-            headers={"X-Smsweep-Token": self.endpoint.token if token is None else token},
+            headers={"X-Smsweep-Token": self.emulator.token if token is None else token},
         )
         with urlopen(request, timeout=10) as response:
             return json.load(response)
@@ -196,7 +196,7 @@ class Account:
         self, method: str, target: str, headers: Mapping[str, str], body: bytes | None = None
     ) -> tuple[int, str]:
         """Send a request unchanged, and return its status and body."""
-        where = urlsplit(self.endpoint.url)
+        where = urlsplit(self.emulator.url)
         connection = http.client.HTTPConnection(where.hostname or "", where.port, timeout=30)
         try:
             connection.putrequest(method, target, skip_host="Host" in headers, skip_accept_encoding=True)
@@ -214,22 +214,22 @@ class Account:
         self, service: str, method: str, target: str, headers: Mapping[str, str], body: bytes = b""
     ) -> dict[str, str]:
         """Return the headers of a request signed with the emulator's key. headers: further signed headers."""
-        keys = Credentials(self.endpoint.access_key_id, self.endpoint.secret_access_key)
-        unsigned = {"Host": urlsplit(self.endpoint.url).netloc, **headers}
-        request = AWSRequest(method, self.endpoint.url + target, data=body, headers=unsigned)
+        keys = Credentials(self.emulator.access_key_id, self.emulator.secret_access_key)
+        unsigned = {"Host": urlsplit(self.emulator.url).netloc, **headers}
+        request = AWSRequest(method, self.emulator.url + target, data=body, headers=unsigned)
         make = S3SigV4Auth if service == "s3" else SigV4Auth
-        make(keys, service, self.endpoint.region).add_auth(request)
+        make(keys, service, self.emulator.region).add_auth(request)
         return dict(request.headers.items())
 
     def ledger(self, action: str) -> list[dict[str, Any]]:
         """Return the entries of the call log for an action."""
-        return [entry for entry in self.endpoint.ledger.read() if entry["action"] == action]
+        return [entry for entry in self.emulator.ledger.read() if entry["action"] == action]
 
 
 @contextmanager
 def open_account(folder: Path, environ: Mapping[str, str], **options: Any) -> Iterator[Account]:
-    """Run an emulator with its files in a folder. options: options of services.emulator.endpoint."""
-    with endpoint(environ={**environ, "SMSWEEP_DIR": str(folder)}, **options) as opened:
+    """Run an emulator with its files in a folder. options: options of services.emulator.run_emulator."""
+    with run_emulator(environ={**environ, "SMSWEEP_DIR": str(folder)}, **options) as opened:
         yield Account(opened)
 
 

@@ -9,16 +9,16 @@ from typing import Any
 
 from smsweep.backends.base import Backend
 from smsweep.config_files.sweep_yaml import parse_sweep
-from smsweep.core.budget import Purse, budgets_of
+from smsweep.core.budget import BudgetTracker, budgets_of
 from smsweep.core.job import JobTemplate, Site
 from smsweep.core.sweep import Sweep
 from smsweep.core.trial import Trial
 from smsweep.engine.agent import Agent
 from smsweep.engine.agent_state import AgentOptions
 from smsweep.engine.controller import Controller
-from smsweep.engine.failure_limit import Flapping
+from smsweep.engine.failure_limit import FailureLimit
 from smsweep.engine.job_request import training_job
-from smsweep.engine.metric_parser import MetricReader
+from smsweep.engine.metric_parser import MetricParser
 from smsweep.runtime.script.records import METRICS, records
 from smsweep.search.registry import make_strategy
 from smsweep.services.workspace import read_stored
@@ -74,7 +74,7 @@ class Kit:
         rule = make_rule(config, stop_if)
         strategy = make_strategy(config, self.sweep.seed, repeats)
         budget = {} if hours is None else {"hours": hours}
-        budget_tracker = Purse(budgets_of(JobTemplate(request=AN_HOUR, budget=budget)))
+        budget_tracker = BudgetTracker(budgets_of(JobTemplate(request=AN_HOUR, budget=budget)))
         controller = Controller(
             self.store, self.sweep, strategy, rule, trial_cap=trial_cap, repeats=repeats, budget=budget_tracker
         )
@@ -83,10 +83,10 @@ class Kit:
             backend,
             controller,
             lambda trial: training_job(JobTemplate(), self.sweep, trial, SITE),
-            MetricReader(),
+            MetricParser(),
             agent_id=agent_id,
             options=AgentOptions(parallel=parallel, count=count, retries={"crashed": retries}),
-            flapping=Flapping(self.clock_now, max_consecutive=max_consecutive),
+            flapping=FailureLimit(self.clock_now, max_consecutive=max_consecutive),
             clock=lambda: self.clock_now,
             sleep=self._sleep,
         )

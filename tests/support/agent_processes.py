@@ -19,9 +19,9 @@ from smsweep.core.sweep import Sweep, SweepConfig
 from smsweep.engine.agent import Agent
 from smsweep.engine.agent_state import AgentOptions
 from smsweep.engine.controller import Controller
-from smsweep.engine.failure_limit import Flapping
+from smsweep.engine.failure_limit import FailureLimit
 from smsweep.engine.job_request import training_job
-from smsweep.engine.metric_parser import MetricReader
+from smsweep.engine.metric_parser import MetricParser
 from smsweep.runtime.script.records import METRICS, records
 from smsweep.search.registry import make_strategy
 from smsweep.services.agent_ids import new_agent_id, release_dead_agents
@@ -143,10 +143,10 @@ class Crew:
             backend,
             Controller(store, sweep, strategy, make_rule(sweep.config, ())),
             lambda trial: training_job(JobTemplate(), sweep, trial, SITE),
-            MetricReader(),
+            MetricParser(),
             agent_id=new_agent_id(),
             options=AgentOptions(parallel=self._parallel, longest_sleep_s=0.05),
-            flapping=Flapping(utc_now(), max_consecutive=None),
+            flapping=FailureLimit(utc_now(), max_consecutive=None),
             clock=utc_now,
             sleep=backend.wait,
         )

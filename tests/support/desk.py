@@ -19,7 +19,7 @@ TIMEOUT_S = 60
 NOTHING: Mapping[str, str] = {}
 
 
-class Desk:
+class WorkingDir:
     """A working directory with files.
 
     Args:
@@ -75,7 +75,7 @@ class Desk:
         return found
 
 
-def alone_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def use_own_workspace(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Change to a folder with its own workspace, and remove the user's smsweep settings from the environment."""
     for name in ("SMSWEEP_STORE", "SMSWEEP_BACKEND", "SMSWEEP_UI_TOKEN"):
         monkeypatch.delenv(name, raising=False)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from smsweep.emulator.server import Endpoint
+from smsweep.emulator.server import Emulator
 from tests.support.account import client_of
 from tests.support.jobs import Jobs
 
@@ -20,7 +20,7 @@ ROLE = "arn:aws:iam::123456789012:role/smsweep-test"
 class CloudJobs(Jobs):
     """Uploads the local files of a request to S3 first, as the user does."""
 
-    endpoint: Endpoint
+    endpoint: Emulator
 
     def __post_init__(self) -> None:
         self._bucket = f"test-{secrets.token_hex(6)}"
@@ -61,7 +61,7 @@ class CloudJobs(Jobs):
         return f"s3://{self._bucket}/{prefix}/"
 
 
-def cloud_jobs(endpoint: Endpoint, folder: Path) -> CloudJobs:
+def cloud_jobs(endpoint: Emulator, folder: Path) -> CloudJobs:
     environ = {
         **endpoint.environ,
         "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",

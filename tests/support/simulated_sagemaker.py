@@ -46,11 +46,11 @@ from smsweep.emulator.jobs.job import Job
 from smsweep.emulator.jobs.job_table import JobTable
 from smsweep.emulator.jobs.moto_services import MotoServices, moto_lifetime
 from smsweep.engine.agent import Agent
-from smsweep.engine.agent_state import AgentOptions, Outcome
+from smsweep.engine.agent_state import AgentOptions, AgentResult
 from smsweep.engine.controller import Controller
-from smsweep.engine.failure_limit import Flapping
+from smsweep.engine.failure_limit import FailureLimit
 from smsweep.engine.job_request import training_job
-from smsweep.engine.metric_parser import MetricReader
+from smsweep.engine.metric_parser import MetricParser
 from smsweep.runtime.script.records import METRICS, end_record, records
 from smsweep.search.registry import make_strategy
 from smsweep.services.workspace import read_stored
@@ -155,7 +155,7 @@ def _text(value: str | bytes) -> str:
 
 def run(
     folder: Path, n_trials: int, train_s: float, faults: Faults, *, least_sleep_s: float = 0.0
-) -> tuple[Outcome, Simulation]:
+) -> tuple[AgentResult, Simulation]:
     """Run a sweep with n_trials concurrent trials. least_sleep_s: minimum time between two ticks of the agent."""
     simulation = Simulation(folder, train_s, faults)
     parsed = parse_sweep(
@@ -179,10 +179,10 @@ def run(
         backend,
         Controller(store, sweep, make_strategy(parsed.config, 0, 1), None),
         lambda trial: training_job(TEMPLATE, sweep, trial, SITE),
-        MetricReader(),
+        MetricParser(),
         agent_id="a",
         options=AgentOptions(parallel=n_trials),
-        flapping=Flapping(datetime.fromtimestamp(START, timezone.utc)),
+        flapping=FailureLimit(datetime.fromtimestamp(START, timezone.utc)),
         clock=lambda: datetime.fromtimestamp(simulation.now, timezone.utc),
         sleep=lambda seconds: simulation.sleep(max(seconds, least_sleep_s)),
     )

@@ -23,7 +23,7 @@ from smsweep.config_files.job_yaml import parse_job
 from smsweep.config_files.sweep_yaml import parse_sweep
 from smsweep.config_files.yaml_reader import read_yaml
 from smsweep.core.trial import TrialState
-from smsweep.engine.metric_parser import MetricReader
+from smsweep.engine.metric_parser import MetricParser
 from smsweep.errors import SmsweepError
 from smsweep.runtime.job.failure import JobFailure
 from smsweep.runtime.job.unpack import unpack
@@ -147,7 +147,7 @@ def test_any_text_is_yaml_or_a_mistake_in_it(text: str) -> None:
 )
 @settings(max_examples=300, deadline=None)
 def test_any_line_is_read_and_a_record_in_it_is_found(noise: list[str], name: str) -> None:
-    reader = MetricReader([("printed", "loss=([0-9.e+-]+)")])
+    reader = MetricParser([("printed", "loss=([0-9.e+-]+)")])
     reader.read(noise, NOW)
     line = noise[0].replace("\n", "") + "".join(records(METRICS, {name: 0.5}, time=0.0))
     assert reader.read([line], NOW).points[-1].value == 0.5

@@ -18,7 +18,7 @@ from smsweep.backends.aws_batch.list_jobs import find_queued_jobs
 from smsweep.backends.aws_batch.service_jobs import JobQueue, ServiceJob, named, pages, submission
 from smsweep.backends.sagemaker.backend import SageMakerBackend
 from smsweep.backends.sagemaker.job_poller import common_prefix
-from smsweep.backends.sagemaker.rate_limit import Rates
+from smsweep.backends.sagemaker.rate_limit import RateLimits
 from smsweep.backends.spec import BackendSpec
 from smsweep.core.job import JobStatus, JobTemplate, LogPage, TrainingJobRequest
 from smsweep.errors import JobRejected, NameTaken
@@ -36,7 +36,7 @@ def check_settings(template: JobTemplate, environ: Mapping[str, str]) -> None:
     check_place(template, environ)
 
 
-class QueuedBackend:
+class BatchBackend:
     """The SageMaker backend behind a queue. The requests and the training jobs are the same.
 
     Args:
@@ -59,7 +59,7 @@ class QueuedBackend:
         self._aws = Aws(environ)
         self._monotonic = monotonic
         self._poll_s = SageMakerOptions.from_environ(environ).poll_s
-        self._rates = Rates(RATES if self._poll_s >= 1 else {}, monotonic)
+        self._rates = RateLimits(RATES if self._poll_s >= 1 else {}, monotonic)
         self._known: dict[str, ServiceJob] = {}  # by the service job's name
         self._listed_at = float("-inf")
         self._to_stop: set[str] = set()
@@ -174,7 +174,7 @@ def _status(job: ServiceJob, training: JobStatus | None) -> JobStatus:
 
 
 SPEC = BackendSpec(
-    open=lambda context: QueuedBackend(context.environ, context.clock),
+    open=lambda context: BatchBackend(context.environ, context.clock),
     prepare=prepare,
     check_settings=check_settings,
     check_request=validate,

@@ -21,17 +21,17 @@ from pathlib import Path
 
 from smsweep.backends.docker import containers
 from smsweep.backends.docker.channels import check_channels
-from smsweep.backends.docker.context import Surroundings
+from smsweep.backends.docker.context import DockerContext
 from smsweep.backends.docker.doctor import diagnose
 from smsweep.backends.docker.engine import Engine, check_settings
 from smsweep.backends.docker.gpus import host_gpus
 from smsweep.backends.docker.images import check_default_image, image_name
-from smsweep.backends.docker.job_supervisor import Keeper
+from smsweep.backends.docker.job_supervisor import JobSupervisor
 from smsweep.backends.docker.options import DockerOptions
 from smsweep.backends.docker.pip_config import PipSettings, host_settings
 from smsweep.backends.docker.prepare import prepare
 from smsweep.backends.docker.requirements_image import RequirementsLayers
-from smsweep.backends.local.job_files import BrokenFile
+from smsweep.backends.local.job_files import DamagedFile
 from smsweep.backends.local.job_folder import JobFolder, StopOrder, find_jobs
 from smsweep.backends.local.log_pages import read_page
 from smsweep.backends.local.opt_ml import write_tree
@@ -71,7 +71,7 @@ class DockerBackend:
         self._uptime = uptime
         self._options = options or DockerOptions.from_environ(environ)
         self._engine = Engine(environ)
-        self._keepers: dict[str, Keeper] = {}
+        self._keepers: dict[str, JobSupervisor] = {}
         self._one_ended = threading.Event()
         self._ended: dict[str, JobStatus] = {}  # a job ends once: no second look at its folder
         self._max_runtime_s: dict[str, float] = {}  # per job, from its request
@@ -89,7 +89,7 @@ class DockerBackend:
             folder.create(request, lambda draft: write_trees(draft, request))
         try:
             self._look_after(folder)
-        except BrokenFile as err:
+        except DamagedFile as err:
             self._give_up(folder, err)
 
     def describe(self, names: Collection[str]) -> dict[str, JobStatus]:
@@ -108,7 +108,7 @@ class DockerBackend:
         try:
             if name not in self._ended and folder.exists() and folder.ended() is None:
                 self._order_stop(folder, "person", STOP_GRACE_S if grace_s is None else grace_s)
-        except BrokenFile as err:
+        except DamagedFile as err:
             self._give_up(folder, err)
 
     def read_logs(self, name: str, cursor: str = "") -> LogPage:
@@ -119,7 +119,7 @@ class DockerBackend:
             # Asked before reading: what is written later is on the next page.
             is_complete = name in self._ended or folder.ended() is not None
             return read_pages(folder.logs(), cursor, is_complete=is_complete)
-        except BrokenFile as err:
+        except DamagedFile as err:
             log.warning("%s: %s", name, err)
             return LogPage(lines=(), cursor=cursor, is_last=True)
 
@@ -146,7 +146,7 @@ class DockerBackend:
         return JobFolder(self._root / name)
 
     @cached_property
-    def _around(self) -> Surroundings:
+    def _around(self) -> DockerContext:
         cache = self._root.parent / "cache"
         with suppress(OSError):  # the job that needs it says so
             cache.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -154,7 +154,7 @@ class DockerBackend:
         layers = RequirementsLayers(cache / "requirements", settings, self._engine.facts)
         with self._engine.client() as client:
             layers.remove_leftovers(client)
-        return Surroundings(
+        return DockerContext(
             engine=self._engine,
             options=self._options,
             layers=layers,
@@ -166,7 +166,7 @@ class DockerBackend:
             owner=(os.getuid(), os.getgid()),
         )
 
-    def _look_after(self, folder: JobFolder) -> Keeper | None:
+    def _look_after(self, folder: JobFolder) -> JobSupervisor | None:
         """Return the job's keeper, becoming it if nobody is; None when another process is, or it has ended."""
         keeper = self._keepers.get(folder.name)
         if keeper is not None and (keeper.is_alive() or keeper.broken is not None):
@@ -177,7 +177,7 @@ class DockerBackend:
         if folder.ended() is not None:
             os.close(lock)
             return None
-        keeper = self._keepers[folder.name] = Keeper(folder, lock, self._around, self._one_ended.set)
+        keeper = self._keepers[folder.name] = JobSupervisor(folder, lock, self._around, self._one_ended.set)
         keeper.start()
         return keeper
 
@@ -185,7 +185,7 @@ class DockerBackend:
         folder = self._folder(name)
         try:
             return self._status(folder)
-        except BrokenFile as err:
+        except DamagedFile as err:
             return self._give_up(folder, err)
 
     def _status(self, folder: JobFolder) -> JobStatus | None:
@@ -210,7 +210,7 @@ class DockerBackend:
             return status
         return replace(status, status="Stopping", secondary_status="Stopping")
 
-    def _give_up(self, folder: JobFolder, err: BrokenFile) -> JobStatus:
+    def _give_up(self, folder: JobFolder, err: DamagedFile) -> JobStatus:
         """Remove the containers of a job whose folder is damaged, and let its trial fail."""
         log.warning("%s: %s", folder.name, err)
         keeper = self._keepers.pop(folder.name, None)

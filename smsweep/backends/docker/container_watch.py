@@ -25,7 +25,7 @@ class Vanished(Exception):
     """A container is gone, and how it ended nobody knows."""
 
 
-class Watch:
+class ContainerWatch:
     """One job's containers, a thread each where there are several."""
 
     def __init__(self, folder: JobFolder, engine: Engine) -> None:

@@ -14,7 +14,7 @@ from smsweep.backends.local.storage import Place, place_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Surroundings:
+class DockerContext:
     engine: Engine
     options: DockerOptions
     layers: RequirementsLayers

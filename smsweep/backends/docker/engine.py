@@ -21,7 +21,7 @@ from smsweep.backends.docker.cli_contexts import context_address
 from smsweep.backends.docker.options import DockerOptions
 from smsweep.core.job import JobTemplate
 from smsweep.errors import BackendUnavailable, UsageError
-from smsweep.secrets.references import check_here
+from smsweep.secrets.references import check_local_secrets
 
 DEFAULT_URL = "unix:///var/run/docker.sock"
 START = "`sudo systemctl start docker`, or Docker Desktop"
@@ -151,4 +151,4 @@ def check_settings(template: JobTemplate, environ: Mapping[str, str]) -> None:
     except ContextException as err:
         raise UsageError(f"the Docker Engine: {err}") from err
     DockerOptions.from_environ(environ)
-    check_here(template, environ)
+    check_local_secrets(template, environ)

@@ -14,7 +14,7 @@ from docker.errors import APIError
 from smsweep.backends.docker.channels import channel_binds, fetch_channels
 from smsweep.backends.docker.checkpoints import Checkpoints
 from smsweep.backends.docker.containers import LABEL_GPU, Bind, ContainerPlan, container_name, create, find
-from smsweep.backends.docker.context import Surroundings
+from smsweep.backends.docker.context import DockerContext
 from smsweep.backends.docker.engine import engine_time
 from smsweep.backends.docker.gpus import choose_gpu
 from smsweep.backends.docker.images import ML, bring_code, cannot_start, ensure_image, image_name, inspect_image
@@ -27,10 +27,10 @@ from smsweep.core.job import RUNTIME_CHANNEL, SOURCE_TAR
 from smsweep.util.file_lock import exclusive
 
 
-class Launch:
+class JobStart:
     """One job's start. Every step can be repeated, and finds what an earlier agent has done already."""
 
-    def __init__(self, folder: JobFolder, around: Surroundings) -> None:
+    def __init__(self, folder: JobFolder, around: DockerContext) -> None:
         self._folder = folder
         self._around = around
         self._request = folder.request()

@@ -18,15 +18,15 @@ from docker import APIClient
 
 from smsweep.backends.docker import containers
 from smsweep.backends.docker.checkpoints import Checkpoints
-from smsweep.backends.docker.container_watch import Closed, Vanished, Watch
-from smsweep.backends.docker.context import Surroundings
+from smsweep.backends.docker.container_watch import Closed, ContainerWatch, Vanished
+from smsweep.backends.docker.context import DockerContext
 from smsweep.backends.docker.file_owner import give_back
 from smsweep.backends.docker.images import identify, image_name, misfit
 from smsweep.backends.docker.job_outcome import HostEnd, Verdict, judge
-from smsweep.backends.docker.job_start import Launch
+from smsweep.backends.docker.job_start import JobStart
 from smsweep.backends.docker.network import remove_network
 from smsweep.backends.local.artifacts import keep_artifacts
-from smsweep.backends.local.job_files import BrokenFile
+from smsweep.backends.local.job_files import DamagedFile
 from smsweep.backends.local.job_folder import JobFolder
 from smsweep.backends.local.request_fields import host_names
 from smsweep.core.failure_kind import NAME
@@ -43,10 +43,10 @@ class _Unwanted(Exception):
     """The job was told to end before it began."""
 
 
-class Keeper(threading.Thread):
+class JobSupervisor(threading.Thread):
     """lock: held on the job's folder; closed at the end. on_end: called when the job has ended."""
 
-    def __init__(self, folder: JobFolder, lock: int, around: Surroundings, on_end: Callable[[], None]) -> None:
+    def __init__(self, folder: JobFolder, lock: int, around: DockerContext, on_end: Callable[[], None]) -> None:
         super().__init__(name=f"keep-{folder.name}", daemon=True)
         self._folder = folder
         self._lock = lock
@@ -54,11 +54,11 @@ class Keeper(threading.Thread):
         self._on_end = on_end
         self._request = folder.request()
         self._hosts = list(host_names(self._request))
-        self._watch = Watch(folder, around.engine)
+        self._watch = ContainerWatch(folder, around.engine)
         self._closing = threading.Event()
         self.status = folder.status()
         self.trouble = ""  # why the engine cannot be reached at the moment
-        self.broken: BrokenFile | None = None  # why the job cannot be seen to its end
+        self.broken: DamagedFile | None = None  # why the job cannot be seen to its end
 
     def run(self) -> None:
         try:
@@ -68,7 +68,7 @@ class Keeper(threading.Thread):
                     return
                 except Closed:
                     return
-                except BrokenFile as err:
+                except DamagedFile as err:
                     self.broken = err
                     return
                 except (BackendUnavailable, OSError) as err:  # the engine is away, or the disk is full
@@ -77,7 +77,7 @@ class Keeper(threading.Thread):
                     log.exception("%s: cannot be seen to its end", self._folder.name)
                     try:
                         self._decide(Verdict.lost(f"smsweep itself failed: {err!r}"))
-                    except BrokenFile as broken:
+                    except DamagedFile as broken:
                         self.broken = broken
                         return
                 self._closing.wait(RETRY_S)
@@ -104,7 +104,7 @@ class Keeper(threading.Thread):
         try:
             if self.status.started_at is None:
                 self._tell("Downloading")
-                before = Launch(self._folder, self._around).run(client, self._check_wanted)
+                before = JobStart(self._folder, self._around).run(client, self._check_wanted)
                 now = self._around.now()
                 since_s = max(0.0, (now - before).total_seconds()) if before else 0.0
                 self._folder.write_uptime(self._around.uptime() - since_s)

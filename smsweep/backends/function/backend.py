@@ -30,7 +30,7 @@ class _Call:
     started_at: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
 
 
-class InlineBackend:
+class FunctionBackend:
     """Calls a function without arguments, once per job. `smsweep.init()` in the function returns the trial.
 
     Args:

@@ -30,7 +30,7 @@ WHAT = {
 }
 
 
-class BrokenFile(Exception):
+class DamagedFile(Exception):
     """A file in a job's folder is not the one that smsweep wrote. The text is for the user."""
 
     def __init__(self, path: Path, what: str) -> None:
@@ -45,17 +45,17 @@ def read_text(path: Path, max_bytes: int = MAX_BYTES) -> str:
 
     Raises:
         FileNotFoundError: If the file does not exist.
-        BrokenFile: If it is not a regular file, is too large, or is not text.
+        DamagedFile: If it is not a regular file, is too large, or is not text.
         BackendUnavailable: If the file system cannot read it now.
     """
     with _translated(path), os.fdopen(open_plain(os.fspath(path)), "rb") as file:
         data = file.read(max_bytes + 1)
     if len(data) > max_bytes:
-        raise BrokenFile(path, f"larger than {max_bytes:,} bytes")
+        raise DamagedFile(path, f"larger than {max_bytes:,} bytes")
     try:
         return data.decode()
     except UnicodeDecodeError:
-        raise BrokenFile(path, "not text") from None
+        raise DamagedFile(path, "not text") from None
 
 
 def read_object(path: Path, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
@@ -65,18 +65,18 @@ def read_object(path: Path, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
     except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict):
-        raise BrokenFile(path, "not a JSON object")
+        raise DamagedFile(path, "not a JSON object")
     return document
 
 
 def read_request(path: Path) -> dict[str, Any]:
-    """Return the request of the job in whose folder the file is. Raises BrokenFile, BackendUnavailable."""
+    """Return the request of the job in whose folder the file is. Raises DamagedFile, BackendUnavailable."""
     try:
         request = read_object(path, MAX_REQUEST_BYTES)
     except FileNotFoundError:
-        raise BrokenFile(path, "missing") from None
+        raise DamagedFile(path, "missing") from None
     if request.get("TrainingJobName") != path.parent.name:
-        raise BrokenFile(path, "not the job's request")
+        raise DamagedFile(path, "not the job's request")
     return request
 
 
@@ -84,18 +84,18 @@ def find_object(path: Path) -> dict[str, Any] | None:
     """Return the JSON object in a regular file, or None if it cannot be read."""
     try:
         return read_object(path, MAX_REQUEST_BYTES)
-    except (OSError, BrokenFile, BackendUnavailable):
+    except (OSError, DamagedFile, BackendUnavailable):
         return None
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a small file atomically. Raises BrokenFile, BackendUnavailable."""
+    """Write a small file atomically. Raises DamagedFile, BackendUnavailable."""
     with _translated(path):
         write_whole(os.fspath(path), text)
 
 
 def rename(path: Path, to: Path) -> None:
-    """Rename a file. Raises BrokenFile, BackendUnavailable."""
+    """Rename a file. Raises DamagedFile, BackendUnavailable."""
     with _translated(to):
         path.rename(to)
 
@@ -114,7 +114,7 @@ def read_uptime(folder: Path) -> list[float]:
     try:
         found = json.loads(read_text(folder / UPTIME))
         return [float(seconds) for seconds in found if 0 <= seconds < LONGEST_S]
-    except (BrokenFile, FileNotFoundError, TypeError, ValueError, RecursionError):
+    except (DamagedFile, FileNotFoundError, TypeError, ValueError, RecursionError):
         return []
 
 
@@ -132,7 +132,7 @@ def modified_at(path: Path) -> datetime | None:
     finally:
         os.close(fd)
     if not 0 <= seconds < LAST_TIME_S:
-        raise BrokenFile(path, "of no date")
+        raise DamagedFile(path, "of no date")
     return datetime.fromtimestamp(seconds, timezone.utc)
 
 
@@ -144,5 +144,5 @@ def _translated(path: Path) -> Iterator[None]:
         raise
     except OSError as err:
         if err.errno in WHAT:
-            raise BrokenFile(path, WHAT[err.errno]) from err
+            raise DamagedFile(path, WHAT[err.errno]) from err
         raise BackendUnavailable(f"{path}: {err.strerror or err}") from err

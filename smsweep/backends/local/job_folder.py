@@ -1,6 +1,6 @@
 """The folder of a job on this machine. The next agent reads everything that it needs from there.
 
-The script of a job can change its folder, so each method raises BrokenFile for a file that smsweep did not write.
+The script of a job can change its folder, so each method raises DamagedFile for a file that smsweep did not write.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 from smsweep.backends.local import site
 from smsweep.backends.local.job_files import (
-    BrokenFile,
+    DamagedFile,
     find_object,
     modified_at,
     open_file,
@@ -112,7 +112,7 @@ class JobFolder:
             limit = self.request().get("StoppingCondition", {}).get("MaxRuntimeInSeconds", math.inf)
             return float(limit)
         except (AttributeError, TypeError, ValueError):
-            raise BrokenFile(self.path / "request.json", "not the job's request") from None
+            raise DamagedFile(self.path / "request.json", "not the job's request") from None
 
     def ml(self, host: str = FIRST_HOST) -> Path:
         """Return the folder that a host sees as /opt/ml."""
@@ -179,10 +179,10 @@ class JobFolder:
         try:
             text = read_text(file, LONGEST_NUMBER)
         except FileNotFoundError:
-            raise BrokenFile(file, "missing") from None
+            raise DamagedFile(file, "missing") from None
         pid = int(text) if text.isascii() and text.isdecimal() else 0
         if pid < 2:  # os.kill would signal other processes
-            raise BrokenFile(file, "not the number of the job's process")
+            raise DamagedFile(file, "not the number of the job's process")
         return pid
 
     def exit_code(self) -> int | None:
@@ -193,7 +193,7 @@ class JobFolder:
         except FileNotFoundError:
             return None
         if not (text.isascii() and text.isdecimal() and int(text) <= LAST_EXIT_CODE):
-            raise BrokenFile(file, "not an exit code")
+            raise DamagedFile(file, "not an exit code")
         return int(text)
 
     def exited_at(self) -> datetime | None:
@@ -250,9 +250,9 @@ class JobFolder:
             return None
         by, kill_at_s = document.get("by"), document.get("kill_at_s")
         if not (isinstance(by, str) and by in SECONDARY_BY_STOP):
-            raise BrokenFile(file, "not an order to stop")
+            raise DamagedFile(file, "not an order to stop")
         if not (isinstance(kill_at_s, float) and math.isfinite(kill_at_s)):
-            raise BrokenFile(file, "not an order to stop")
+            raise DamagedFile(file, "not an order to stop")
         return StopOrder(by=by, kill_at_s=kill_at_s, is_sent=document.get("is_sent") is True)
 
     def write_stop_order(self, order: StopOrder) -> None:
@@ -282,7 +282,7 @@ def _read_status(path: Path) -> JobStatus | None:
             document["results"] = JobResults(**document["results"])
         return JobStatus(**{field.name: document[field.name] for field in fields(JobStatus)})
     except (KeyError, TypeError, ValueError):
-        raise BrokenFile(path, "not a job's status") from None
+        raise DamagedFile(path, "not a job's status") from None
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from smsweep.backends.local.job_files import BrokenFile, read_request
+from smsweep.backends.local.job_files import DamagedFile, read_request
 from smsweep.core.job import JobTemplate, Site, TrainingJobRequest
 
 log = logging.getLogger(__name__)
@@ -39,5 +39,5 @@ def find_jobs(prefix: str, jobs_dir: Path, leave_out: Collection[str]) -> Iterat
         if job.name.startswith(prefix) and not any(os.path.lexists(job / name) for name in leave_out):
             try:
                 yield read_request(file)
-            except BrokenFile as err:
+            except DamagedFile as err:
                 log.warning("%s is left out: %s", job.name, err)

@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from smsweep.backends.local import site
-from smsweep.backends.local.job_files import BrokenFile, open_file
+from smsweep.backends.local.job_files import DamagedFile, open_file
 from smsweep.backends.local.job_folder import JobFolder, StopOrder
 from smsweep.backends.local.log_pages import read_page
 from smsweep.backends.local.opt_ml import local_channels, local_checkpoints, write_tree
@@ -28,7 +28,7 @@ from smsweep.backends.spec import BackendSpec
 from smsweep.core.job import STOP_GRACE_S, JobStatus, JobTemplate, LogPage, Site, TrainingJobRequest
 from smsweep.errors import BackendUnavailable, JobRejected
 from smsweep.runtime.uptime import uptime_s
-from smsweep.secrets.references import check_here, secret_values
+from smsweep.secrets.references import check_local_secrets, secret_values
 
 log = logging.getLogger(__name__)
 
@@ -93,18 +93,18 @@ class ProcessBackend:
         folder = self._folder(name)
         try:
             self._order_stop(folder, "person", STOP_GRACE_S if grace_s is None else grace_s)
-        except BrokenFile as err:
+        except DamagedFile as err:
             self._abandon(folder, err)
 
     def read_logs(self, name: str, cursor: str = "") -> LogPage:
         folder = self._folder(name)
         try:
             has_ended = not folder.is_alive()  # before reading: later lines are on the next page
-        except BrokenFile:
+        except DamagedFile:
             has_ended = True
         try:
             return read_page(folder.log(), cursor, is_complete=has_ended or name in self._ended)
-        except BrokenFile as err:
+        except DamagedFile as err:
             log.warning("%s: %s", name, err)
             return LogPage(lines=(), cursor=cursor, is_last=True)
 
@@ -156,7 +156,7 @@ class ProcessBackend:
         folder = self._folder(name)
         try:
             status = self._status(folder)
-        except BrokenFile as err:
+        except DamagedFile as err:
             return self._abandon(folder, err)
         if status is not None and status.is_terminal:
             self._ended[name] = status
@@ -169,14 +169,14 @@ class ProcessBackend:
             if not has_started and folder.is_alive():  # another agent is starting it
                 return JobStatus(name=name, status="InProgress", secondary_status="Starting")
             if has_started or name in self._started:
-                raise BrokenFile(folder.path / "pid", "missing")  # starting the job again would run it twice
+                raise DamagedFile(folder.path / "pid", "missing")  # starting the job again would run it twice
             return None
         self._started.add(name)
         is_alive, order = folder.is_alive(), folder.stop_order()
         if not is_alive:
             return ended_status(folder, order, started_at)
         with contextlib.suppress(FileNotFoundError):
-            os.close(open_file(folder.log(), os.O_RDONLY))  # raises BrokenFile
+            os.close(open_file(folder.log(), os.O_RDONLY))  # raises DamagedFile
         if order is not None:
             self._enforce(folder, order)
             return JobStatus(name=name, status="Stopping", secondary_status="Stopping", started_at=started_at)
@@ -185,10 +185,10 @@ class ProcessBackend:
             self._order_stop(folder, "max_runtime", STOP_GRACE_S)
         return JobStatus(name=name, status="InProgress", secondary_status="Training", started_at=started_at)
 
-    def _abandon(self, folder: JobFolder, err: BrokenFile) -> JobStatus:
+    def _abandon(self, folder: JobFolder, err: DamagedFile) -> JobStatus:
         """Kill a job whose folder is damaged, as far as its processes can be found. Its trial fails."""
         log.warning("%s: %s", folder.name, err)
-        with contextlib.suppress(BrokenFile, BackendUnavailable):
+        with contextlib.suppress(DamagedFile, BackendUnavailable):
             signal_job(folder, signal.SIGQUIT)
         kill_processes(folder)
         status = JobStatus(name=folder.name, status="Failed", secondary_status="Failed", failure_reason=str(err))
@@ -266,7 +266,7 @@ def job_environment(environ: Mapping[str, str], prefix: Path = Path(sys.prefix))
 SPEC = BackendSpec(
     open=lambda context: ProcessBackend(context.jobs_dir, context.runtime_zip, context.environ, context.clock),
     prepare=prepare,
-    check_settings=check_here,
+    check_settings=check_local_secrets,
     find_jobs=find_jobs,
     is_local=True,
 )

@@ -8,7 +8,7 @@ import signal
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from smsweep.backends.local.job_files import BrokenFile
+from smsweep.backends.local.job_files import DamagedFile
 from smsweep.backends.local.job_folder import SECONDARY_BY_STOP, JobFolder, StopOrder
 from smsweep.backends.local.opt_ml import failure_reason
 from smsweep.backends.process.fork_client import FORK_SERVER
@@ -24,7 +24,7 @@ def ended_status(folder: JobFolder, order: StopOrder | None, started_at: datetim
         started_at: The job's start.
 
     Raises:
-        BrokenFile: If the folder is damaged.
+        DamagedFile: If the folder is damaged.
     """
     exit_code, ended_at = folder.exit_code(), None
     reason = failure_reason(folder.ml())
@@ -55,11 +55,11 @@ def signal_job(folder: JobFolder, number: signal.Signals) -> None:
     """Send a signal to a job's entrypoint. If the entrypoint has exited, do nothing.
 
     Raises:
-        BrokenFile: If the `pid` file is missing, or names another process.
+        DamagedFile: If the `pid` file is missing, or names another process.
     """
     pid = folder.pid()
     if _is_other_process(pid):
-        raise BrokenFile(folder.path / "pid", "not the number of the job's process")
+        raise DamagedFile(folder.path / "pid", "not the number of the job's process")
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.kill(pid, number)
 

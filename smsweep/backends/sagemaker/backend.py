@@ -21,12 +21,12 @@ from smsweep.aws.options import SageMakerOptions
 from smsweep.aws.prices import ask_price
 from smsweep.aws.request_check import validate
 from smsweep.backends.sagemaker.backoff import Backoffs
-from smsweep.backends.sagemaker.cloudwatch import Logs
+from smsweep.backends.sagemaker.cloudwatch import LogReader
 from smsweep.backends.sagemaker.doctor import diagnose
 from smsweep.backends.sagemaker.events import Events
 from smsweep.backends.sagemaker.job_poller import JobPoller
 from smsweep.backends.sagemaker.list_jobs import find_jobs
-from smsweep.backends.sagemaker.rate_limit import Rates
+from smsweep.backends.sagemaker.rate_limit import RateLimits
 from smsweep.backends.sagemaker.status import adopt
 from smsweep.backends.sagemaker.warm_pools import WarmPools
 from smsweep.backends.spec import BackendSpec
@@ -62,13 +62,13 @@ class SageMakerBackend:
         options = SageMakerOptions.from_environ(environ)
         self._aws = Aws(environ)
         self._clock = clock
-        self._rates = Rates(options.rates, monotonic)
+        self._rates = RateLimits(options.rates, monotonic)
         self._events = Events(self._aws, options.events_queue) if options.events_queue else None
         # With events, the lists find only lost events.
         list_s = options.poll_s * (LESS_OFTEN if self._events else 1)
         self._poller = JobPoller(self._aws, self._rates, list_s, clock, monotonic)
         self._pools = WarmPools(self._aws)
-        self._logs = Logs(self._aws, self._rates, options.poll_s, options.log_lag_s, monotonic)
+        self._logs = LogReader(self._aws, self._rates, options.poll_s, options.log_lag_s, monotonic)
         self._backoffs = Backoffs(monotonic)
         self._kinds: dict[str, str] = {}  # by live job: the kind of its quota
         self._to_stop: set[str] = set()

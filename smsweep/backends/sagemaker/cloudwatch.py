@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from smsweep.aws.client import Aws
 from smsweep.aws.errors import code_of
 from smsweep.backends.sagemaker.job_poller import common_prefix
-from smsweep.backends.sagemaker.rate_limit import Rates
+from smsweep.backends.sagemaker.rate_limit import RateLimits
 from smsweep.backends.sagemaker.status import LOG_GROUP
 from smsweep.core.job import LogPage
 from smsweep.errors import Throttled
@@ -47,7 +47,7 @@ class _Tail:
     n_ends: int = 0  # end marks in the log: one per host and run
 
 
-class Logs:
+class LogReader:
     """Reads the logs of one client's jobs.
 
     Args:
@@ -59,7 +59,7 @@ class Logs:
     """
 
     def __init__(
-        self, aws: Aws, rates: Rates, poll_s: float, lag_s: float, monotonic: Callable[[], float]
+        self, aws: Aws, rates: RateLimits, poll_s: float, lag_s: float, monotonic: Callable[[], float]
     ) -> None:
         self._aws = aws
         self._rates = rates

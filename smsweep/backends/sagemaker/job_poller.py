@@ -11,7 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from smsweep.aws.client import Aws
 from smsweep.aws.errors import code_of, message_of
-from smsweep.backends.sagemaker.rate_limit import Rates
+from smsweep.backends.sagemaker.rate_limit import RateLimits
 from smsweep.backends.sagemaker.status import deleted, from_description, from_summary
 from smsweep.core.job import JobStatus
 from smsweep.errors import Throttled
@@ -56,7 +56,12 @@ class JobPoller:
     """
 
     def __init__(
-        self, aws: Aws, rates: Rates, poll_s: float, clock: Callable[[], float], monotonic: Callable[[], float]
+        self,
+        aws: Aws,
+        rates: RateLimits,
+        poll_s: float,
+        clock: Callable[[], float],
+        monotonic: Callable[[], float],
     ) -> None:
         self._aws = aws
         self._rates = rates

@@ -11,7 +11,7 @@ from typing import Any
 from smsweep.aws.client import Aws
 from smsweep.aws.options import SageMakerOptions
 from smsweep.backends.sagemaker.job_poller import PAGE
-from smsweep.backends.sagemaker.rate_limit import Rates
+from smsweep.backends.sagemaker.rate_limit import RateLimits
 from smsweep.core.job import TrainingJobRequest
 from smsweep.errors import Throttled
 
@@ -22,7 +22,7 @@ def find_jobs(prefix: str, jobs_dir: Path, environ: Mapping[str, str]) -> Iterat
     """Find training jobs in the account and region. See `spec.FindJobs`. Raises JobError."""
     del jobs_dir  # the jobs do not run on this machine
     with closing(Aws(environ)) as aws:
-        rates = Rates(SageMakerOptions.from_environ(environ).rates, time.monotonic)
+        rates = RateLimits(SageMakerOptions.from_environ(environ).rates, time.monotonic)
         token: dict[str, str] = {}
         while True:
             wanted = {"NameContains": prefix, "MaxResults": PAGE, **token}
@@ -36,7 +36,9 @@ def find_jobs(prefix: str, jobs_dir: Path, environ: Mapping[str, str]) -> Iterat
             token = {"NextToken": page["NextToken"]}
 
 
-def _call(aws: Aws, rates: Rates, action: str, operation: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+def _call(
+    aws: Aws, rates: RateLimits, action: str, operation: str, arguments: Mapping[str, Any]
+) -> dict[str, Any]:
     """Call within the rate, and again after a throttled call. Raises JobError."""
     while True:
         while not rates.take(action):

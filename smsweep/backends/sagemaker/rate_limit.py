@@ -13,7 +13,7 @@ FASTER = 1.05  # factor of the rate after each other call, up to the initial rat
 LIMITS: Mapping[str, float] = {"CreateTrainingJob": 1.0, "ListTrainingJobs": 2.0, "FilterLogEvents": 5.0}
 
 
-class Bucket:
+class TokenBucket:
     """Holds the calls of one second, at least one.
 
     Args:
@@ -53,11 +53,11 @@ class Bucket:
         self.rate = min(self._full_rate, self.rate * FASTER)
 
 
-class Rates:
+class RateLimits:
     """One bucket for each API that has a rate. Other APIs have no limit."""
 
     def __init__(self, rates: Mapping[str, float], clock: Callable[[], float]) -> None:
-        self._buckets = {action: Bucket(rate, clock, LIMITS.get(action)) for action, rate in rates.items()}
+        self._buckets = {action: TokenBucket(rate, clock, LIMITS.get(action)) for action, rate in rates.items()}
 
     def take(self, action: str) -> bool:
         bucket = self._buckets.get(action)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from smsweep.api import api
-from smsweep.cli.display.agent_log import Tally
+from smsweep.cli.display.agent_log import FailureTally
 from smsweep.cli.display.progress import open_display
 from smsweep.cli.options import Backend, Json, Quiet, TrialLabel, Verbose
 from smsweep.cli.output import print_json, print_message, print_result, table
@@ -15,7 +15,7 @@ from smsweep.cli.run_agent import EXIT_CODES
 from smsweep.cli.text import agent_command, clean
 from smsweep.core.json_documents import ReproductionDocument
 from smsweep.core.trial import Trial
-from smsweep.engine.agent_state import Outcome
+from smsweep.engine.agent_state import AgentResult
 from smsweep.services import reproduce as reproduce_service
 from smsweep.services.agents import run_agent
 from smsweep.services.views import json_views, watcher
@@ -65,9 +65,9 @@ def reproduce(
         raise typer.Exit(DIFFERENT)
 
 
-def _run(again_id: str, backend: str) -> Outcome:
+def _run(again_id: str, backend: str) -> AgentResult:
     sweep = api.Api().sweep(again_id).sweep
-    tally = Tally(sweep.id, watcher.metric_name(sweep))
+    tally = FailureTally(sweep.id, watcher.metric_name(sweep))
     with open_display(tally) as display:
 
         def on_change(trial: Trial) -> None:

@@ -15,7 +15,7 @@ ENDED = (*BROKEN, "finished", "stopped", "killed")
 MAX_METRICS = 4  # in a line
 
 
-class Tally:
+class FailureTally:
     """Counts failures by reason, and detects changes of state.
 
     Args:
@@ -38,7 +38,7 @@ class Tally:
         if trial["state"] in ENDED:
             del self._known[number]
         if trial["state"] in BROKEN:
-            reason = json_views.alike(first_line(trial["reason"])) or "no reason given"
+            reason = json_views.without_job_name(first_line(trial["reason"])) or "no reason given"
             self.reasons[reason] += 1
             self.details.setdefault(reason, trial["reason"].partition("\n")[2])
         return is_news

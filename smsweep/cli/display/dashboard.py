@@ -33,7 +33,7 @@ STYLES = {
 }
 
 
-class Board:
+class Dashboard:
     """A state of the sweep as a rich renderable, never wider or higher than the terminal."""
 
     def __init__(self, look: Look, *, note: str = "") -> None:

@@ -9,8 +9,8 @@ from typing import TextIO
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from smsweep.cli.display.agent_log import BROKEN, Tally
-from smsweep.cli.display.dashboard import Board
+from smsweep.cli.display.agent_log import BROKEN, FailureTally
+from smsweep.cli.display.dashboard import Dashboard
 from smsweep.cli.display.refresher import Poller
 from smsweep.cli.display.terminal_live import CursorAbove
 from smsweep.cli.output import print_message
@@ -54,7 +54,7 @@ class Screen(AbstractContextManager["Screen"]):
 class LiveDisplay(AbstractContextManager["LiveDisplay"]):
     """A thread that draws the state of a sweep while an agent runs."""
 
-    def __init__(self, tally: Tally, stream: TextIO) -> None:
+    def __init__(self, tally: FailureTally, stream: TextIO) -> None:
         self._tally = tally
         self._screen = Screen(stream, stays=False)
         self._done = threading.Event()
@@ -88,4 +88,4 @@ def show(screen: Screen, poller: Poller, note: str = "") -> None:
     """Poll if the interval has passed, and draw."""
     poller.poll()
     if poller.look is not None:
-        screen.draw(Board(poller.look, note=poller.trouble or note))
+        screen.draw(Dashboard(poller.look, note=poller.trouble or note))

@@ -7,7 +7,7 @@ import sys
 from contextlib import AbstractContextManager
 from typing import Protocol, TextIO
 
-from smsweep.cli.display.agent_log import Tally
+from smsweep.cli.display.agent_log import FailureTally
 from smsweep.cli.logging_setup import is_quiet
 from smsweep.cli.output import print_message
 from smsweep.core.json_documents import TrialFields
@@ -22,7 +22,7 @@ class Display(AbstractContextManager["Display"], Protocol):
 class LineDisplay(AbstractContextManager["LineDisplay"]):
     """Prints one line per change of state."""
 
-    def __init__(self, tally: Tally) -> None:
+    def __init__(self, tally: FailureTally) -> None:
         self._tally = tally
 
     def changed(self, trial: TrialFields, is_news: bool) -> None:
@@ -33,7 +33,7 @@ class LineDisplay(AbstractContextManager["LineDisplay"]):
         pass
 
 
-def open_display(tally: Tally) -> Display:
+def open_display(tally: FailureTally) -> Display:
     if not can_be_live(sys.stderr):
         return LineDisplay(tally)
     from smsweep.cli.display.live_display import LiveDisplay  # rich is slow to import

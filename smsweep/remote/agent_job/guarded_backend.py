@@ -9,7 +9,7 @@ from typing import Any
 
 from smsweep.backends.base import Backend
 from smsweep.core.job import JobStatus, LogPage, TrainingJobRequest
-from smsweep.engine.shutdown import HandedOver
+from smsweep.engine.shutdown import HandOver
 from smsweep.errors import SmsweepError
 from smsweep.remote.s3_store.s3_object import S3Store
 from smsweep.remote.s3_store.save_interval import KEY, save_interval
@@ -88,11 +88,11 @@ class GuardedBackend:
             timeout_s: Maximum wait in seconds.
 
         Raises:
-            HandedOver: If a successor has started.
+            HandOver: If a successor has started.
             Superseded: If another agent writes the store.
         """
         if self._is_over():
-            raise HandedOver(0)
+            raise HandOver(0)
         now = self._clock()
         if now - self._polled_at >= POLL or now < self._polled_at:
             self._polled_at = now

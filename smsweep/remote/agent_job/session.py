@@ -18,7 +18,7 @@ from smsweep.errors import SmsweepError
 from smsweep.remote.agent_job.guarded_backend import GuardedBackend
 from smsweep.remote.agent_job.successor import Successor
 from smsweep.remote.record import own_job
-from smsweep.remote.s3_store.remote_sweeps import Away, refuse_second
+from smsweep.remote.s3_store.remote_sweeps import RemoteSweeps, refuse_second
 from smsweep.remote.s3_store.s3_object import S3Store
 from smsweep.remote.s3_store.writer import Writer
 from smsweep.store.base import ParseStored, Store
@@ -31,7 +31,7 @@ LONGEST_PAUSE_S = 30.0  # between two attempts
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Desk:
+class AgentSession:
     """The store of the sweep, and a function that wraps the backend."""
 
     store: Store
@@ -39,14 +39,14 @@ class Desk:
 
 
 @contextmanager
-def at_desk(
+def agent_session(
     workspace_dir: Path,
     environ: Mapping[str, str],
     parse: ParseStored,
     sweep_id: str,
     agent_id: str,
     clock: Callable[[], datetime],
-) -> Iterator[Desk]:
+) -> Iterator[AgentSession]:
     """Become the writer of a sweep's store until the `with` block ends, then save the store.
 
     Args:
@@ -63,7 +63,7 @@ def at_desk(
         StoreError: If the store cannot be read or written.
         JobError: If SageMaker does not respond.
     """
-    away = Away(workspace_dir, environ, parse)
+    away = RemoteSweeps(workspace_dir, environ, parse)
     job = own_job(environ)
     try:
         refuse_second(away, sweep_id, environ)
@@ -82,7 +82,7 @@ def at_desk(
                     is_over = successor.is_due if successor else (lambda: False)
                     return GuardedBackend(backend, writer, s3_store, clock, heartbeat, is_over)
 
-                yield Desk(store=writer.store, guard=guard)
+                yield AgentSession(store=writer.store, guard=guard)
             except BaseException:
                 _save_and_release(writer, s3_store, agent_id, heartbeat, FAILURE_SAVE_S)
                 raise

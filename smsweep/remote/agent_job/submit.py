@@ -20,8 +20,8 @@ from smsweep.core.sweep import Sweep
 from smsweep.errors import SmsweepError, SourceError, Superseded, UsageError
 from smsweep.remote.agent_job.package import pack_agent
 from smsweep.remote.agent_job.request import INSTANCE_TYPE, request
-from smsweep.remote.agent_jobs import look_at, start
-from smsweep.remote.record import NAMES, Record, record_path, write_record
+from smsweep.remote.agent_jobs import describe_agent_job, start
+from smsweep.remote.record import NAMES, DetachRecord, record_path, write_record
 from smsweep.remote.s3_store.s3_object import S3Store
 from smsweep.remote.s3_store.sqlite_backup import keep_only, snapshot
 from smsweep.source.bundle import bundle_path
@@ -35,7 +35,7 @@ CODE = "code"  # source of the agent
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Luggage:
+class DetachedSweep:
     """What a detached agent needs."""
 
     sweep: Sweep
@@ -47,19 +47,19 @@ class Luggage:
     arguments: Mapping[str, Any]  # arguments of the agent by name
 
 
-def send(
-    luggage: Luggage,
-    known: Record | None,
+def start_detached(
+    luggage: DetachedSweep,
+    known: DetachRecord | None,
     workspace_dir: Path,
     environ: Mapping[str, str],
     *,
     with_agent: bool = True,
-) -> Record:
+) -> DetachRecord:
     """Start a sweep's agent as a training job.
 
     Args:
         luggage: What the agent needs.
-        known: Record of earlier agents, or None.
+        known: DetachRecord of earlier agents, or None.
         workspace_dir: Folder of the workspace.
         environ: Environment variables.
         with_agent: False to upload the store and the source only.
@@ -83,7 +83,7 @@ def send(
         uri = (known and known.uri) or site.assets_uri.partition(f"/{place}/")[0] + f"/{place}"
         key = complete.request.get("OutputDataConfig", {}).get("KmsKeyId", "")
         instance_type = str(luggage.template.agent.get("instance_type", INSTANCE_TYPE))
-        record = known or Record(sweep_id=sweep.id, uri=uri if luggage.store else "", kms_key=key)
+        record = known or DetachRecord(sweep_id=sweep.id, uri=uri if luggage.store else "", kms_key=key)
         if not with_agent:
             _upload(aws, luggage, known, Path(folder), uri, key)
             write_record(workspace_dir, record)
@@ -110,7 +110,7 @@ def send(
         return record
 
 
-def _assets(luggage: Luggage, folder: Path, workspace_dir: Path) -> Path:
+def _assets(luggage: DetachedSweep, folder: Path, workspace_dir: Path) -> Path:
     """Create a folder with the runtime and the agent. Its name has the hash of its content."""
     extras = () if luggage.store is not None else ("postgres",)
     bundle = pack_agent(workspace_dir / "bundles", extras)
@@ -122,10 +122,10 @@ def _assets(luggage: Luggage, folder: Path, workspace_dir: Path) -> Path:
     return made
 
 
-def _free_name(aws: Aws, record: Record) -> str:
+def _free_name(aws: Aws, record: DetachRecord) -> str:
     """Return the name of the next agent job. Raises UsageError if the last one is running."""
     if record.jobs:
-        last = look_at(aws, record.jobs[-1])
+        last = describe_agent_job(aws, record.jobs[-1])
         if last.is_alive:
             raise UsageError(
                 f"sweep {record.sweep_id} has an agent: training job {last.name} is {last.status}; see its state "
@@ -134,18 +134,20 @@ def _free_name(aws: Aws, record: Record) -> str:
         if not last.status:
             return last.name  # SageMaker never created this job
     number = len(record.jobs)
-    while look_at(aws, NAMES.format(sweep_id=record.sweep_id, number=number)).status:
+    while describe_agent_job(aws, NAMES.format(sweep_id=record.sweep_id, number=number)).status:
         number += 1
     return NAMES.format(sweep_id=record.sweep_id, number=number)
 
 
-def _upload(aws: Aws, luggage: Luggage, known: Record | None, folder: Path, uri: str, key: str) -> None:
+def _upload(
+    aws: Aws, luggage: DetachedSweep, known: DetachRecord | None, folder: Path, uri: str, key: str
+) -> None:
     _upload_source(aws, luggage, folder, uri, key)
     if known is None and luggage.store is not None:
         _upload_store(aws, luggage, luggage.store, folder, uri, key)
 
 
-def _upload_source(aws: Aws, luggage: Luggage, folder: Path, uri: str, key: str) -> None:
+def _upload_source(aws: Aws, luggage: DetachedSweep, folder: Path, uri: str, key: str) -> None:
     bundle = bundle_path(luggage.bundles, luggage.sweep.source_hash)
     if not bundle.exists():
         raise SourceError(
@@ -158,7 +160,7 @@ def _upload_source(aws: Aws, luggage: Luggage, folder: Path, uri: str, key: str)
     upload_once(aws, source, bucket, f"{prefix}/{SOURCE}", kms_key=key)
 
 
-def _upload_store(aws: Aws, luggage: Luggage, store: Path, folder: Path, uri: str, key: str) -> None:
+def _upload_store(aws: Aws, luggage: DetachedSweep, store: Path, folder: Path, uri: str, key: str) -> None:
     copy = folder / "store.db"
     snapshot(store, copy)
     if luggage.keep is not None:

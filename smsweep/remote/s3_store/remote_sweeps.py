@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 
 from smsweep.aws.client import Aws
 from smsweep.errors import BackendUnavailable, SmsweepError, StoreConflict, UsageError
-from smsweep.remote.agent_jobs import look_at
-from smsweep.remote.record import FOLDER, Record, all_jobs, own_job, read_records, record_path
+from smsweep.remote.agent_jobs import describe_agent_job
+from smsweep.remote.record import FOLDER, DetachRecord, all_jobs, own_job, read_records, record_path
 from smsweep.remote.s3_store.replica import Copy, Replica
 from smsweep.remote.s3_store.s3_object import S3Store, SentCommand
 from smsweep.remote.s3_store.save_interval import SHORTEST, interval_of
@@ -38,7 +38,7 @@ SILENT = timedelta(
 R = TypeVar("R")
 
 
-class Away:
+class RemoteSweeps:
     """The detached sweeps of a workspace whose stores are in S3.
 
     Args:
@@ -127,7 +127,7 @@ class Away:
     def has_live_agent(self, sweep_id: str) -> bool:
         """Return True if an agent writes the sweep's store. Raises JobError or StoreError."""
         names = self.jobs(sweep_id)
-        if names and look_at(self._aws, names[-1]).is_alive:
+        if names and describe_agent_job(self._aws, names[-1]).is_alive:
             return True
         heartbeat, age = self.s3_store(sweep_id).read_heartbeat()
         return age is not None and age < SILENT and not heartbeat.get("job") and not heartbeat.get("is_over")
@@ -142,7 +142,7 @@ class Away:
         record = self._records[sweep_id]
         return S3Store(self._aws, record.uri, record.kms_key)
 
-    def record(self, sweep_id: str) -> Record:
+    def record(self, sweep_id: str) -> DetachRecord:
         """Return the record of a sweep."""
         return self._records[sweep_id]
 
@@ -253,7 +253,7 @@ class Away:
             )
 
 
-def refuse_second(away: Away, sweep_id: str, environ: Mapping[str, str]) -> None:
+def refuse_second(away: RemoteSweeps, sweep_id: str, environ: Mapping[str, str]) -> None:
     """Raise UsageError if another agent works on the sweep."""
     if own_job(environ) or not away.has_live_agent(sweep_id):
         return  # the store itself rejects the second of two training jobs

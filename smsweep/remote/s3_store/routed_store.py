@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 R = TypeVar("R")
 
 
-class Elsewhere(Protocol):
+class RemoteStores(Protocol):
     """The detached sweeps."""
 
     def ids(self) -> Collection[str]:
@@ -56,7 +56,7 @@ class RoutedStore:
         read_only: True to reject changes of detached sweeps. The local store has its own check.
     """
 
-    def __init__(self, home: Store, elsewhere: Elsewhere, *, read_only: bool = False) -> None:
+    def __init__(self, home: Store, elsewhere: RemoteStores, *, read_only: bool = False) -> None:
         self._is_read_only = read_only
         self._home = home
         self._unreachable: set[str] = (

@@ -19,7 +19,7 @@ from smsweep.report.snapshot import Snapshot
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Kind:
+class FigureKind:
     """A figure on the page."""
 
     title: str
@@ -27,41 +27,45 @@ class Kind:
     make: Callable[[Snapshot], Figure]
 
 
-FIGURES: Mapping[str, Kind] = {
-    "history": Kind(
+FIGURES: Mapping[str, FigureKind] = {
+    "history": FigureKind(
         title="Optimization history",
         about="The objective of each trial in order of proposal, and the best so far.",
         make=history,
     ),
-    "front": Kind(
+    "front": FigureKind(
         title="Pareto front",
         about="The last values of the metrics. No trial is better than those on the front in all metrics.",
         make=front,
     ),
-    "parallel_coordinates": Kind(
+    "parallel_coordinates": FigureKind(
         title="Parallel coordinates",
         about="Each line is a trial: the best are blue, the worst orange. Drag along an axis to select trials; "
         "the table below shows the selected trials.",
         make=parallel,
     ),
-    "importance": Kind(
+    "importance": FigureKind(
         title="Parameter importance",
         about="How strongly each param determines whether a trial is among the best.",
         make=importance,
     ),
-    "slices": Kind(title="Slices", about="The objective over each param. Later trials are bluer.", make=slices),
-    "contours": Kind(
+    "slices": FigureKind(
+        title="Slices", about="The objective over each param. Later trials are bluer.", make=slices
+    ),
+    "contours": FigureKind(
         title="Contours",
         about="The objective over two params. Between trials it is a weighted mean of nearby trials.",
         make=contours,
     ),
-    "curves": Kind(
+    "curves": FigureKind(
         title="Learning curves",
         about="The reported values of the metric. The ten best trials are named; long curves keep their peaks.",
         make=curves,
     ),
-    "timeline": Kind(
+    "timeline": FigureKind(
         title="Timeline", about="When each trial ran. Each row is one worker of a machine.", make=timeline
     ),
-    "cost": Kind(title="Cost to best", about="The cost up to each improvement of the best objective.", make=cost),
+    "cost": FigureKind(
+        title="Cost to best", about="The cost up to each improvement of the best objective.", make=cost
+    ),
 }

@@ -15,8 +15,8 @@ from smsweep.core.notify_hook import VARIABLE
 from smsweep.core.sweep import Sweep, SweepState
 from smsweep.errors import SmsweepError, UsageError
 from smsweep.remote.daemon import Daemon as Daemon
-from smsweep.remote.daemon import leave_behind
-from smsweep.remote.record import Record as Record
+from smsweep.remote.daemon import start_daemon
+from smsweep.remote.record import DetachRecord as DetachRecord
 from smsweep.remote.record import own_job, read_records, write_record
 from smsweep.services.agent_ids import release_dead_agents
 from smsweep.services.labels import parse_sweep_id
@@ -30,7 +30,7 @@ from smsweep.store import notes
 from smsweep.store.base import Store
 
 if TYPE_CHECKING:
-    from smsweep.remote.agent_job.submit import Luggage
+    from smsweep.remote.agent_job.submit import DetachedSweep
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ def detach(sweep_id: str, arguments: Sequence[str] = (), notify: Sequence[str] =
         _refuse_finished(store.get_sweep(sweep_id))
         before = store.holders(sweep_id)
         (workspace.dir / "agents").mkdir(mode=0o700, exist_ok=True)
-        return leave_behind(
+        return start_daemon(
             [sys.executable, "-m", "smsweep.cli.main", "agent", sweep_id, *arguments],
             workspace.dir / "agents" / sweep_id,
             {**workspace.environ, "SMSWEEP_DIR": str(workspace.dir), **_hooks(notify, workspace.environ)},
@@ -74,14 +74,14 @@ def _hooks(notify: Sequence[str], environ: Mapping[str, str]) -> dict[str, str]:
     return {VARIABLE: "\n".join(every)} if every else {}
 
 
-def send_away(sweep_id: str, arguments: Mapping[str, Any], *, with_agent: bool = True) -> Record:
+def send_away(sweep_id: str, arguments: Mapping[str, Any], *, with_agent: bool = True) -> DetachRecord:
     """Start a sweep's agent as a training job of its own, and return where it is.
 
     arguments: of `smsweep agent`, by their long names. The sweep's store goes along into S3, unless it is a
     PostgreSQL database. with_agent: False for store and source alone.
     Raises UsageError where an agent works on the sweep already, or it is finished, JobError, StoreError.
     """
-    from smsweep.remote.agent_job.submit import Luggage  # boto3 is slow to import
+    from smsweep.remote.agent_job.submit import DetachedSweep  # boto3 is slow to import
 
     workspace = Workspace()
     sweep_id = parse_sweep_id(sweep_id)
@@ -97,11 +97,11 @@ def send_away(sweep_id: str, arguments: Mapping[str, Any], *, with_agent: bool =
         codes = codes_of(sweep.config, stored_code(store, sweep), template)
         refuse_code(codes, workspace.environ)
         bundle = bundle_path(workspace.bundles_dir, sweep.source_hash)
-        if bundle.exists():  # else `send` says what to do
+        if bundle.exists():  # else `start_detached` says what to do
             open_bundle(bundle, expect=sweep.source_hash)
         if file is None and not with_agent:
             raise UsageError("--detach=s3: the store is a database already, which an agent anywhere may reach")
-        luggage = Luggage(
+        luggage = DetachedSweep(
             sweep=sweep,
             template=template,
             store=file,
@@ -117,13 +117,17 @@ def send_away(sweep_id: str, arguments: Mapping[str, Any], *, with_agent: bool =
 
 
 def _send(
-    luggage: Luggage, known: Record | None, workspace: Workspace, codes: Sequence[Code], with_agent: bool
-) -> Record:
+    luggage: DetachedSweep,
+    known: DetachRecord | None,
+    workspace: Workspace,
+    codes: Sequence[Code],
+    with_agent: bool,
+) -> DetachRecord:
     """Send an agent away with the consent to what was just allowed by its hash, and to no other code."""
-    from smsweep.remote.agent_job.submit import send  # boto3 is slow to import
+    from smsweep.remote.agent_job.submit import start_detached  # boto3 is slow to import
 
     environ = {**workspace.environ, ALLOW: allowing(codes)}
-    return send(luggage, known, workspace.dir, environ, with_agent=with_agent)
+    return start_detached(luggage, known, workspace.dir, environ, with_agent=with_agent)
 
 
 @contextmanager
@@ -195,7 +199,7 @@ def attach(sweep_id: str, uri: str) -> None:
     known = read_records(workspace.dir).get(sweep_id)
     if known is None or known.uri != uri.rstrip("/"):
         workspace.make()
-        write_record(workspace.dir, Record(sweep_id=sweep_id, uri=uri.rstrip("/")))
+        write_record(workspace.dir, DetachRecord(sweep_id=sweep_id, uri=uri.rstrip("/")))
 
 
 def _refuse_agents(store: Store, sweep_id: str) -> None:

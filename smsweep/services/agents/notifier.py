@@ -10,9 +10,9 @@ from smsweep.core.notify_hook import END, FAILURE, Hook
 from smsweep.core.sweep import Sweep, SweepState
 from smsweep.core.trial import Trial, TrialState
 from smsweep.errors import NotFound, SmsweepError
-from smsweep.notify.delivery import Courier
+from smsweep.notify.delivery import DeliveryThread
 from smsweep.notify.event import event
-from smsweep.notify.parse import HookLike, given_hooks, resolve, values
+from smsweep.notify.parse import HookLike, collect_hooks, resolve, values
 from smsweep.runtime.job.secrets import ENV
 from smsweep.secrets.known import make_redact
 from smsweep.services.views.json_views import show, trial_data
@@ -44,7 +44,7 @@ class Notifier:
         self._sweep = sweep
         self._hooks = hooks
         self._redact = make_redact(environ, template, also=values(hooks, environ))
-        self._courier = Courier(lambda text: resolve(text, environ), environ, self._redact)
+        self._courier = DeliveryThread(lambda text: resolve(text, environ), environ, self._redact)
         self._failure_is_told = not any(FAILURE in hook.events for hook in hooks)
 
     def look_back(self) -> None:
@@ -125,7 +125,7 @@ def make_notifier(
 
     Warns of a reference that leads nowhere here.
     """
-    hooks = {hook.key: hook for hook in (*template.notify, *given_hooks(also, environ))}
+    hooks = {hook.key: hook for hook in (*template.notify, *collect_hooks(also, environ))}
     for hook in hooks.values():
         for text in (hook.url, *hook.headers.values()):
             if text.startswith(ENV) and not environ.get(text.removeprefix(ENV)):

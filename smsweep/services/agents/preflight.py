@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from smsweep.backends.registry import backend_spec
 from smsweep.core.sweep import Sweep
 from smsweep.errors import UsageError
-from smsweep.notify.parse import HookLike, given_hooks
+from smsweep.notify.parse import HookLike, collect_hooks
 from smsweep.services.backends import backend_name, check_prepared
 from smsweep.services.sweeps.load import JobLike, SweepLike, load_job, load_sweep, needs_program
 from smsweep.services.sweeps.plan import NO_ID
@@ -34,7 +34,7 @@ def preflight(
             "(a Python function runs by smsweep.agent)"
         )
     workspace = Workspace()
-    given_hooks(notify, workspace.environ)
+    collect_hooks(notify, workspace.environ)
     name = backend_name(backend, workspace)
     template = load_job(job).template
     check_prepared(template, Sweep(id=NO_ID, config=parsed.config, job=template), workspace, name)

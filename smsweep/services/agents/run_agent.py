@@ -14,18 +14,18 @@ from types import FrameType
 from typing import Any
 
 from smsweep.backends.base import Backend
-from smsweep.backends.function.backend import InlineBackend
+from smsweep.backends.function.backend import FunctionBackend
 from smsweep.config_files.code_consent import refuse_code
-from smsweep.core.budget import Purse, budgets_of
+from smsweep.core.budget import BudgetTracker, budgets_of
 from smsweep.core.job import JobTemplate
 from smsweep.core.sweep import Sweep
 from smsweep.core.trial import Trial
 from smsweep.engine.agent import Agent
-from smsweep.engine.agent_state import AgentOptions, Outcome
+from smsweep.engine.agent_state import AgentOptions, AgentResult
 from smsweep.engine.controller import Controller
-from smsweep.engine.failure_limit import Flapping
-from smsweep.engine.metric_parser import MetricReader
-from smsweep.engine.shutdown import HandedOver, Leaving
+from smsweep.engine.failure_limit import FailureLimit
+from smsweep.engine.metric_parser import MetricParser
+from smsweep.engine.shutdown import HandOver, ShutdownLevel
 from smsweep.errors import UsageError
 from smsweep.remote.record import own_job, read_records
 from smsweep.search.registry import make_strategy
@@ -74,7 +74,7 @@ def agent(
     reuse: bool = False,
     notify: Iterable[str | Mapping[str, Any]] = (),
     on_change: Listener = lambda trial: None,
-) -> Outcome:
+) -> AgentResult:
     """Run trials of a sweep until none is left, and return how they ended.
 
     function: run in this process, a thread per trial; `smsweep.init()` in it finds the trial's params, and with
@@ -120,7 +120,7 @@ def agent(
         notifier = make_notifier(store, stored, template, notify, workspace.environ)
         if function:
             workspace.jobs_dir.mkdir(mode=0o700, exist_ok=True)
-            unguarded: Backend = InlineBackend(function, workspace.jobs_dir, parallel=parallel)
+            unguarded: Backend = FunctionBackend(function, workspace.jobs_dir, parallel=parallel)
         else:
             unguarded = open_backend(name, workspace)
         with closing(guard(unguarded)) as opened:
@@ -130,7 +130,7 @@ def agent(
                 opened,
                 make_controller(store, stored, template),
                 render,
-                MetricReader(template.metric_definitions, redact),
+                MetricParser(template.metric_definitions, redact),
                 agent_id=agent_id,
                 options=AgentOptions(
                     parallel=parallel,
@@ -139,7 +139,7 @@ def agent(
                     price=template.price,
                     grace_s=term_timeout,
                 ),
-                flapping=Flapping.from_environ(workspace.environ, utc_now(), max_consecutive_failed_runs),
+                flapping=FailureLimit.from_environ(workspace.environ, utc_now(), max_consecutive_failed_runs),
                 clock=utc_now,
                 sleep=_resting(opened, told),
                 on_change=notifier.watching(on_change),
@@ -174,9 +174,9 @@ def _place_of_work(workspace: Workspace, sweep_id: str, agent_id: str) -> Iterat
     workspace.check_contents()
     record = read_records(workspace.dir).get(sweep_id)
     if record is not None and record.uri:
-        from smsweep.remote.agent_job.session import at_desk  # boto3 is slow to import
+        from smsweep.remote.agent_job.session import agent_session  # boto3 is slow to import
 
-        with at_desk(workspace.dir, workspace.environ, read_stored, sweep_id, agent_id, utc_now) as desk:
+        with agent_session(workspace.dir, workspace.environ, read_stored, sweep_id, agent_id, utc_now) as desk:
             yield desk.store, desk.guard, True
         return
     workspace.wait_for_store()
@@ -189,11 +189,11 @@ def _place_of_work(workspace: Workspace, sweep_id: str, agent_id: str) -> Iterat
 
 
 def _resting(backend: Backend, told: threading.Event) -> Callable[[float], None]:
-    """Return how an agent rests; once it is told to hand over, that raises HandedOver."""
+    """Return how an agent rests; once it is told to hand over, that raises HandOver."""
 
     def rest(timeout_s: float) -> None:
         if told.is_set():
-            raise HandedOver(143)
+            raise HandOver(143)
         backend.wait(timeout_s)
 
     return rest
@@ -208,7 +208,7 @@ def make_controller(store: Store, stored: Sweep, template: JobTemplate) -> Contr
         "prior": read_prior(store, stored),
         "trial_cap": None if cap is None else int(cap),
         "repeats": template.repeats,
-        "budget": Purse(budgets_of(template)),
+        "budget": BudgetTracker(budgets_of(template)),
     }
     note = notes.WANDB_SWEEP.get(store, stored.id)
     if not note:
@@ -248,9 +248,9 @@ def listening(worker: Agent, *, hands_over: threading.Event | None = None) -> It
 
     def on_interrupt(number: int, frame: FrameType | None) -> None:
         said = {
-            Leaving.DRAIN: "finishing running trials; Ctrl-C again stops them",
-            Leaving.STOP: "stopping running trials; Ctrl-C again kills them",
-            Leaving.KILL: "killing running trials",
+            ShutdownLevel.DRAIN: "finishing running trials; Ctrl-C again stops them",
+            ShutdownLevel.STOP: "stopping running trials; Ctrl-C again kills them",
+            ShutdownLevel.KILL: "killing running trials",
         }[worker.leave()]
         log.warning("%s", said)
 
@@ -259,7 +259,7 @@ def listening(worker: Agent, *, hands_over: threading.Event | None = None) -> It
             hands_over.set()
             log.warning("told to end: running jobs go on, and the next agent takes them over")
             return
-        worker.leave(Leaving.STOP, machine_goes=True)
+        worker.leave(ShutdownLevel.STOP, machine_goes=True)
         log.warning("told to end: running trials are stopped and go back to the queue")
 
     with handling({signal.SIGINT: on_interrupt, signal.SIGTERM: on_terminate}):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from smsweep.backends.local.job_files import BrokenFile
+from smsweep.backends.local.job_files import DamagedFile
 from smsweep.backends.local.job_folder import JobFolder
 from smsweep.errors import UsageError
 from smsweep.services.workspace import Workspace
@@ -36,7 +36,7 @@ class Leftovers:
     def refuse_alive(self) -> None:
         """Raise UsageError if a job still runs, although its trial is written down as ended."""
         for job in self._jobs:
-            with suppress(BrokenFile):  # without a usable lock, the job counts as ended
+            with suppress(DamagedFile):  # without a usable lock, the job counts as ended
                 if JobFolder(job).is_alive():
                     raise UsageError(f"{job}: its job still runs; wait for its end, or end it, then remove it")
 

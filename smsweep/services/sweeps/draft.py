@@ -17,7 +17,7 @@ from smsweep.core.trial import History, Trial
 from smsweep.errors import ConfigError, NotFound, SmsweepError
 from smsweep.search.registry import expected_trial_count, make_strategy
 from smsweep.secrets.known import known_secrets
-from smsweep.secrets.mask_json import Cleaner
+from smsweep.secrets.mask_json import JsonMasker
 from smsweep.secrets.scan import refuse_secrets
 from smsweep.services.job_config import secrets_of
 from smsweep.services.labels import parse_label
@@ -63,7 +63,7 @@ def draft(labels: Sequence[str], *, is_narrow: bool = False) -> DraftDocument:
         targets = [parse_label(label) for label in labels]
         found = store.get_sweep(targets[0][0])
         trials = [trial for target in targets for trial in _trials(store, *target)]
-    clean = Cleaner(secrets_of(found, workspace))
+    clean = JsonMasker(secrets_of(found, workspace))
     text = to_yaml(narrowed(found.config, trials)) if is_narrow else found.sweep_yaml
     return {
         "sweep_yaml": clean(text),

@@ -8,15 +8,15 @@ from contextlib import closing
 from smsweep.aws.client import Aws
 from smsweep.core.json_documents import DetachedAgentDocument
 from smsweep.errors import SmsweepError
-from smsweep.remote.agent_jobs import look_at, total_s
-from smsweep.remote.record import Record, all_jobs
+from smsweep.remote.agent_jobs import describe_agent_job, total_s
+from smsweep.remote.record import DetachRecord, all_jobs
 from smsweep.store import notes
 from smsweep.store.base import Store
 
 UNKNOWN = "unknown"
 
 
-def agent_data(record: Record, store: Store, environ: Mapping[str, str]) -> DetachedAgentDocument:
+def agent_data(record: DetachRecord, store: Store, environ: Mapping[str, str]) -> DetachedAgentDocument:
     """Return `job`, its `status` and `reason`, instance `hours` and `usd` of all its jobs, and `kept_at`.
 
     Where AWS cannot be asked the status is unknown, and the reason says why. `rejected` lists the last objects
@@ -37,7 +37,7 @@ def agent_data(record: Record, store: Store, environ: Mapping[str, str]) -> Deta
     }
     try:
         with closing(Aws(environ)) as aws:
-            jobs = [look_at(aws, name) for name in names]
+            jobs = [describe_agent_job(aws, name) for name in names]
     except SmsweepError as err:
         return {**found, "reason": str(err)}
     hours = total_s(jobs) / 3600

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, cast
 
 from smsweep.core.budget import worst_instance_s
-from smsweep.core.failure_kind import alike as alike
+from smsweep.core.failure_kind import without_job_name as without_job_name
 from smsweep.core.json_documents import (
     AmountsDocument,
     BestTrialDocument,
@@ -31,7 +31,7 @@ from smsweep.core.pareto import last_value
 from smsweep.core.sweep import Metric, Sweep
 from smsweep.core.trial import Trial, TrialState
 from smsweep.core.trial import flat_params as flat_params
-from smsweep.engine.wait_reason import read_waiting
+from smsweep.engine.wait_reason import read_wait_reason
 from smsweep.exports.text import json_safe as json_safe
 from smsweep.remote.record import read_records
 from smsweep.search.registry import expected_trial_count
@@ -65,7 +65,7 @@ def show_data(
 ) -> SweepDocument:
     """Return what `show` does. trials: of the sweep as they are now, removed ones apart. agent: a detached one."""
     counts = Counter(trial.state.value for trial in trials)
-    waiting = {trial.number: read_waiting(store, trial) for trial in trials}
+    waiting = {trial.number: read_wait_reason(store, trial) for trial in trials}
     best = find_best(trials, sweep.config.metric, sweep.job.repeats) if sweep.config.metric else None
     metrics = sweep.config.metrics
     front = find_front(trials, metrics, sweep.job.repeats) if metrics else []
@@ -85,7 +85,7 @@ def show_data(
 
 def first_reason(trial: Trial) -> str:
     """Return why a trial failed as it is counted: the first line, without what is the trial's own."""
-    return alike(trial.reason.partition("\n")[0]) or "no reason given"
+    return without_job_name(trial.reason.partition("\n")[0]) or "no reason given"
 
 
 def front(sweep_id: str) -> list[FrontTrialDocument]:
@@ -135,7 +135,7 @@ def show_trial(label: str) -> ShownTrialDocument:
     sweep_id, number = parse_trial(label)
     with Workspace().store() as store:
         trial = find_trial(store, sweep_id, number)
-        return {**trial_data(trial, store.get_sweep(sweep_id)), "waiting": read_waiting(store, trial)}
+        return {**trial_data(trial, store.get_sweep(sweep_id)), "waiting": read_wait_reason(store, trial)}
 
 
 def sweep_data(sweep: Sweep) -> SweepFields:

@@ -24,7 +24,7 @@ from smsweep.errors import NotFound
 from smsweep.report.axes import axes_of
 from smsweep.report.downsample import thin
 from smsweep.report.snapshot import Snapshot
-from smsweep.secrets.mask_json import Cleaner
+from smsweep.secrets.mask_json import JsonMasker
 from smsweep.services.job_config import secrets_of
 from smsweep.services.labels import parse_sweep_id
 from smsweep.services.views.json_views import flat_params, json_safe, table_row, trial_data
@@ -47,7 +47,7 @@ class LiveSweep:
     def __init__(self, sweep_id: str, workspace: Workspace) -> None:
         self._id = sweep_id
         self._workspace = workspace
-        self._clean = Cleaner(())
+        self._clean = JsonMasker(())
         self._reader = SweepReader(sweep_id, has_curves=True)
         self._data: dict[int, TrialDocument] = {}  # as in `smsweep export --format json`, masked
         self._unmasked: SweepDocument | None = None  # the document that `shown` was made from
@@ -82,7 +82,7 @@ class LiveSweep:
         is_first = not self._reader.has_read
         changes = self._reader.read(store)
         if is_first:
-            self._clean = Cleaner(secrets_of(self.sweep, self._workspace))
+            self._clean = JsonMasker(secrets_of(self.sweep, self._workspace))
             self.origin = self._clean(notes.ORIGIN.get(store, self.sweep.id))
         for change in changes:
             number = change.now.number

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from smsweep.core.json_documents import WhyDocument
 from smsweep.core.trial import Trial, TrialState
-from smsweep.engine.wait_reason import read_waiting
+from smsweep.engine.wait_reason import read_wait_reason
 from smsweep.errors import SmsweepError
 from smsweep.services.labels import parse_trial
 from smsweep.services.views.logs import read_log
@@ -29,7 +29,7 @@ def why(label: str) -> WhyDocument:
     with Workspace().store() as store:
         trial = find_trial(store, sweep_id, number)
         evidence = notes.stop_evidence(trial).get(store, sweep_id) if trial.asked_by == "rule" else None
-        waiting = read_waiting(store, trial)
+        waiting = read_wait_reason(store, trial)
     had_job = not trial.state.is_terminal or bool(trial.usage.get("n_jobs"))  # else its result was reused
     is_bad = trial.state in (TrialState.FAILED, TrialState.CRASHED)
     return {

@@ -11,7 +11,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from smsweep.cli.display.dashboard import Board
+from smsweep.cli.display.dashboard import Dashboard
 from smsweep.services.views.watcher import Look, Slot
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
@@ -49,7 +49,7 @@ def look(**more: Any) -> Look:
 def drawn(board: Look, width: int = 100, height: int = 30, encoding: str = "utf-8") -> list[str]:
     stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
     console = Console(file=stream, width=width, height=height, force_terminal=True, color_system=None)
-    console.print(Board(board, note="a note"))
+    console.print(Dashboard(board, note="a note"))
     stream.flush()
     return stream.buffer.getvalue().decode(encoding).splitlines()
 

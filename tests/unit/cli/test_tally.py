@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from smsweep.cli.display.agent_log import Tally, news
+from smsweep.cli.display.agent_log import FailureTally, news
 from smsweep.cli.run_agent import check
 from smsweep.core.trial import TrialState
-from smsweep.engine.agent_state import Outcome
+from smsweep.engine.agent_state import AgentResult
 from smsweep.errors import TrialsFailed
 
 
@@ -25,20 +25,20 @@ def trial(number: int, state: str, acc: float | None = None, *, reason: str = ""
 
 
 def test_new_metric_is_not_a_change_of_state() -> None:
-    seen = Tally("s", "acc")
+    seen = FailureTally("s", "acc")
     assert seen.note(trial(0, "running"))
     assert not seen.note(trial(0, "running", 0.5))
     assert seen.note(trial(0, "finished", 0.5))
 
 
 def test_new_attempt_is_a_change_of_state() -> None:
-    seen = Tally("s", "acc")
+    seen = FailureTally("s", "acc")
     seen.note(trial(0, "running"))
     assert seen.note(trial(0, "running", attempt=1))
 
 
 def test_failures_are_counted_by_the_first_line_of_their_reason() -> None:
-    seen = Tally("s", "acc")
+    seen = FailureTally("s", "acc")
     seen.note(trial(1, "failed", 0.75, reason="boom\nTraceback"))
     seen.note(trial(2, "crashed", reason="boom"))
     seen.note(trial(3, "failed"))
@@ -48,15 +48,17 @@ def test_failures_are_counted_by_the_first_line_of_their_reason() -> None:
 def test_news_is_the_reason_or_the_metrics_or_the_params() -> None:
     assert news(trial(0, "running"), "acc") == "a.b=1"
     assert news(trial(0, "running", 0.5), "acc") == "acc=0.5 zeal=1"
-    assert Tally("s", "acc").line(trial(7, "failed", 0.5, reason="bad\x1b[2J\nTraceback")) == "s/7 failed  bad"
+    assert (
+        FailureTally("s", "acc").line(trial(7, "failed", 0.5, reason="bad\x1b[2J\nTraceback")) == "s/7 failed  bad"
+    )
 
 
 def test_the_traceback_that_all_failures_share_is_shown() -> None:
-    seen = Tally("s", "acc")
+    seen = FailureTally("s", "acc")
     for number in range(3):
         seen.note(trial(number, "failed", reason="KeyError: 'lr'\nTraceback:\n  line 3"))
     with pytest.raises(TrialsFailed) as failed:
-        check(Outcome(ended={TrialState.FAILED: 3}, trouble="the first 3 trials failed: 3 x ..."), seen)
+        check(AgentResult(ended={TrialState.FAILED: 3}, trouble="the first 3 trials failed: 3 x ..."), seen)
     assert str(failed.value).splitlines() == [
         "the first 3 trials failed:",
         "  3 x KeyError: 'lr'",
@@ -66,5 +68,5 @@ def test_the_traceback_that_all_failures_share_is_shown() -> None:
     ]
     seen.note(trial(3, "failed", reason="ValueError\nTraceback:\n  line 4"))
     with pytest.raises(TrialsFailed) as failed:
-        check(Outcome(ended={TrialState.FAILED: 4}), seen)
+        check(AgentResult(ended={TrialState.FAILED: 4}), seen)
     assert "Traceback" not in str(failed.value)

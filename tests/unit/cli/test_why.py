@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from smsweep.engine.wait_reason import Waiting
+from smsweep.engine.wait_reason import WaitReasons
 from smsweep.errors import QuotaExceeded
 from smsweep.services.workspace import Workspace
 from tests.unit.cli.conftest import Cli
@@ -97,7 +97,7 @@ def test_why_of_a_waiting_trial_names_the_quota(cli: Cli, folder: Path) -> None:
         store.add_trials(sweep_id, 0, [{"a": 1}])
         trial = store.claim(sweep_id, "ann", "sagemaker@eu-west-1", 60)
         assert trial is not None
-        Waiting(store, "ann", lambda: datetime.now(timezone.utc)).note(
+        WaitReasons(store, "ann", lambda: datetime.now(timezone.utc)).note(
             trial, QuotaExceeded("quota of 2 is full", 2)
         )
     assert cli("why", f"{sweep_id}/0").out == f"{sweep_id}/0 waits for its job: quota of 2 is full\n"

@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from smsweep.config_files.job_models import InputSection, JobSection
-from smsweep.config_files.job_rules import ELSEWHERE
+from smsweep.config_files.job_rules import UNSUPPORTED_KEYS
 from smsweep.config_files.job_yaml import parse_job
 from smsweep.config_files.sweep_models import MetricSection, SweepSection
 from smsweep.config_files.sweep_rules import IGNORED
@@ -59,7 +59,7 @@ def test_documented_python_runs(text: str) -> None:
         *(key for section in (JobSection, InputSection) for key in keys_of(section)),
         *DISTRIBUTIONS,
         *IGNORED,
-        *ELSEWHERE,
+        *UNSUPPORTED_KEYS,
         *MACROS,
     ],
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from smsweep.core.budget import Purse, budgets_of
+from smsweep.core.budget import BudgetTracker, budgets_of
 from smsweep.core.job import JobTemplate, Price
 from smsweep.core.trial import Trial, TrialState
 from smsweep.errors import ConfigError
@@ -12,8 +12,8 @@ from smsweep.errors import ConfigError
 HOUR = {"StoppingCondition": {"MaxRuntimeInSeconds": 3600}}
 
 
-def tracker(**budget: float) -> Purse:
-    return Purse(budgets_of(JobTemplate(request=HOUR, price=Price(per_hour=2.0), budget=budget)))
+def tracker(**budget: float) -> BudgetTracker:
+    return BudgetTracker(budgets_of(JobTemplate(request=HOUR, price=Price(per_hour=2.0), budget=budget)))
 
 
 def trial(number: int, state: TrialState, **usage: float) -> Trial:

@@ -19,7 +19,7 @@ from smsweep.core.failure_kind import (
     USER,
 )
 from smsweep.core.job import JobResults, JobStatus, Price
-from smsweep.core.outcome import VERDICTS, decide, duration_s, failure_class, usage_after
+from smsweep.core.outcome import FINAL_STATES, decide, duration_s, failure_class, usage_after
 from smsweep.core.trial import MOVES, Trial, TrialState
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=timezone.utc)
@@ -52,7 +52,7 @@ def test_final_state_depends_on_who_asked(by: str, states: list[str]) -> None:
 
 
 def test_every_final_status_has_a_state() -> None:
-    assert set(VERDICTS) == {(status, by) for status in ENDS for by in ("", "rule", "person", "agent")}
+    assert set(FINAL_STATES) == {(status, by) for status in ENDS for by in ("", "rule", "person", "agent")}
 
 
 def test_running_job_has_no_final_state() -> None:

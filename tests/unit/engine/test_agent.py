@@ -9,9 +9,9 @@ import pytest
 from smsweep.core.job import JobStatus, LogPage
 from smsweep.core.sweep import VERBS, SweepState
 from smsweep.core.trial import TrialState
-from smsweep.engine.log_ingest import Intake
-from smsweep.engine.metric_parser import MetricReader
-from smsweep.engine.shutdown import Leaving
+from smsweep.engine.log_ingest import LogIngester
+from smsweep.engine.metric_parser import MetricParser
+from smsweep.engine.shutdown import ShutdownLevel
 from smsweep.errors import BackendUnavailable, CapacityError, JobRejected, QuotaExceeded, StoreDamaged
 from smsweep.runtime.job.trial_document import Assignment
 from smsweep.store import notes
@@ -302,10 +302,10 @@ def test_long_log_does_not_block_the_agent(tmp_path: Path) -> None:
         def read_logs(self, name: str, cursor: str = "") -> LogPage:
             return LogPage(lines=("more",), cursor=str(int(cursor or 0) + 1))
 
-    intake = Intake(
+    intake = LogIngester(
         kit.store,
         Endless(never_ends),
-        MetricReader(),
+        MetricParser(),
         "a",
         lambda: kit.clock_now,
         lambda trial: None,
@@ -420,7 +420,7 @@ def test_agent_that_must_exit_does_not_wait_for_unreachable_backend(tmp_path: Pa
 
     def leave_soon() -> None:
         if kit.slept == 4:
-            agent.leave(Leaving.KILL, machine_goes=machine_goes)
+            agent.leave(ShutdownLevel.KILL, machine_goes=machine_goes)
 
     kit.on_sleep = leave_soon
     with pytest.raises(BackendUnavailable):
@@ -448,7 +448,7 @@ def test_taken_over_trial_keeps_its_state_until_its_job_can_be_described(tmp_pat
     backend.sulks = True
     heir = kit.agent(backend, agent_id="heir")
     heir.tick()
-    heir.leave(Leaving.STOP)
+    heir.leave(ShutdownLevel.STOP)
 
     def mend_later() -> None:
         if backend.sulks:
@@ -468,7 +468,7 @@ def test_waiting_trial_ends_like_a_running_one_on_shutdown(tmp_path: Path, machi
     backend.refusals = [CapacityError("none left")] * 100
     agent = kit.agent(backend)
     agent.tick()
-    agent.leave(Leaving.STOP, machine_goes=machine_goes)
+    agent.leave(ShutdownLevel.STOP, machine_goes=machine_goes)
     agent.run()
     (trial,) = kit.trials()
     assert (trial.state, backend.submitted) == (state, [])
@@ -554,7 +554,7 @@ def test_shutdown_of_machine_makes_trials_pending(tmp_path: Path) -> None:
     kit = Kit(tmp_path, GRID)
     agent = kit.agent(ScriptedBackend(never_ends))
     agent.tick()
-    agent.leave(Leaving.STOP, machine_goes=True)
+    agent.leave(ShutdownLevel.STOP, machine_goes=True)
     agent.run()
     (trial,) = kit.trials()
     assert (trial.state, trial.attempt) == (TrialState.PENDING, 1)

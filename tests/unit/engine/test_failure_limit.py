@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from smsweep.core.trial import Trial, TrialState
-from smsweep.engine.failure_limit import Flapping
+from smsweep.engine.failure_limit import FailureLimit
 
 START = datetime(2026, 1, 2, tzinfo=timezone.utc)
 LATE = START + timedelta(hours=1)
@@ -20,7 +20,7 @@ def failed(reason: str) -> Trial:
 
 
 def test_three_equal_tracebacks_stop_the_agent_at_any_time() -> None:
-    flapping = Flapping(START)
+    flapping = FailureLimit(START)
     assert [bool(flapping.note(failed(TRACEBACK), LATE)) for _ in range(2)] == [False, False]
     trouble = flapping.note(failed(TRACEBACK), LATE)
     assert trouble.startswith("3 trials failed in the same way")
@@ -28,26 +28,26 @@ def test_three_equal_tracebacks_stop_the_agent_at_any_time() -> None:
 
 
 def test_job_names_in_paths_are_ignored() -> None:
-    flapping = Flapping(START)
+    flapping = FailureLimit(START)
     reasons = [f"OSError: /jobs/smsweep-abcd1234-{n}-0/ml/code/x: no such file" for n in range(3)]
     troubles = [flapping.note(failed(reason), LATE) for reason in reasons]
     assert troubles[2].endswith(": 3 x OSError: /jobs/JOB/ml/code/x: no such file")
 
 
 def test_five_different_tracebacks_stop_the_agent() -> None:
-    flapping = Flapping(START)
+    flapping = FailureLimit(START)
     assert [bool(flapping.note(failed(f"KeyError: {n}"), LATE)) for n in range(5)] == [False] * 4 + [True]
 
 
 def test_success_resets_equal_tracebacks() -> None:
-    flapping = Flapping(START)
+    flapping = FailureLimit(START)
     flapping.note(Trial(number=0, params={}, state=TrialState.FINISHED), LATE)
     assert not any(flapping.note(failed(TRACEBACK), LATE) for _ in range(9))
 
 
 @pytest.mark.parametrize("prefix", ["", "AlgorithmError: "])  # of SageMaker
 def test_requirements_that_cannot_be_installed_stop_the_agent_at_once(prefix: str) -> None:
-    trouble = Flapping(START).note(failed(prefix + PIP), LATE)
+    trouble = FailureLimit(START).note(failed(prefix + PIP), LATE)
     assert trouble.startswith("no trial of this sweep can start, so this agent starts no more: ")
     assert "No matching distribution found for nosuch" in trouble
 
@@ -62,21 +62,21 @@ def test_requirements_that_cannot_be_installed_stop_the_agent_at_once(prefix: st
     ],
 )
 def test_failure_before_every_start_stops_the_agent_at_once(reason: str) -> None:
-    assert Flapping(START).note(failed(reason), LATE).startswith("no trial of this sweep can start")
+    assert FailureLimit(START).note(failed(reason), LATE).startswith("no trial of this sweep can start")
 
 
 def test_requirements_failure_after_a_success_does_not_stop_the_agent() -> None:
-    flapping = Flapping(START)
+    flapping = FailureLimit(START)
     flapping.note(Trial(number=0, params={}, state=TrialState.FINISHED), LATE)
     assert flapping.note(failed(PIP), LATE) == ""
 
 
 def test_script_message_about_requirements_does_not_stop_the_agent() -> None:
-    assert Flapping(START).note(failed("ValueError: requirements.txt: pip ended badly"), LATE) == ""
+    assert FailureLimit(START).note(failed("ValueError: requirements.txt: pip ended badly"), LATE) == ""
 
 
 def test_three_failures_within_the_first_minute_stop_the_agent() -> None:
-    flapping = Flapping(START)
+    flapping = FailureLimit(START)
     times = [START + timedelta(seconds=seconds) for seconds in (57, 58, 59)]
     troubles = [flapping.note(failed(f"KeyError: {at}"), at) for at in times]
     assert [bool(trouble) for trouble in troubles] == [False, False, True]
@@ -84,20 +84,20 @@ def test_three_failures_within_the_first_minute_stop_the_agent() -> None:
 
 
 def test_three_failures_after_the_first_minute_do_not_stop_the_agent() -> None:
-    flapping = Flapping(START)
+    flapping = FailureLimit(START)
     minute = START + timedelta(seconds=60)
     assert not any(flapping.note(failed(f"KeyError: {n}"), minute) for n in range(3))
 
 
 def test_success_resets_consecutive_failures() -> None:
-    flapping = Flapping(START, max_consecutive=2)
+    flapping = FailureLimit(START, max_consecutive=2)
     well = Trial(number=0, params={}, state=TrialState.FINISHED)
     assert [flapping.note(trial, LATE) for trial in (well, failed("a"), well, failed("b"))] == [""] * 4
     assert flapping.note(failed("c"), LATE).startswith("2 trials in a row failed")
 
 
 def test_killed_trial_is_not_a_failure() -> None:
-    flapping = Flapping(START, max_consecutive=1)
+    flapping = FailureLimit(START, max_consecutive=1)
     assert flapping.note(Trial(number=0, params={}, state=TrialState.KILLED), LATE) == ""
 
 
@@ -105,12 +105,12 @@ def test_killed_trial_is_not_a_failure() -> None:
     "environ", [{"WANDB_AGENT_DISABLE_FLAPPING": "True"}, {"WANDB_AGENT_MAX_INITIAL_FAILURES": "99"}]
 )
 def test_wandb_variables_change_the_limits(environ: dict[str, str]) -> None:
-    flapping = Flapping.from_environ(environ, START)
+    flapping = FailureLimit.from_environ(environ, START)
     assert not any(flapping.note(failed(f"KeyError: {n}"), LATE) for n in range(9))
     is_off = "WANDB_AGENT_DISABLE_FLAPPING" in environ
     assert bool(flapping.note(failed(PIP), LATE)) is not is_off
 
 
 def test_max_consecutive_holds_when_other_limits_are_off() -> None:
-    flapping = Flapping.from_environ({"WANDB_AGENT_DISABLE_FLAPPING": "true"}, START, max_consecutive=1)
+    flapping = FailureLimit.from_environ({"WANDB_AGENT_DISABLE_FLAPPING": "true"}, START, max_consecutive=1)
     assert flapping.note(failed(TRACEBACK), LATE).startswith("1 trial in a row failed")

@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 
 import pytest
 
-from smsweep.engine.metric_parser import MetricReader, Reading
+from smsweep.engine.metric_parser import MetricParser, ParsedLines
 from smsweep.errors import ConfigError
 from smsweep.runtime.script.records import METRICS, SUMMARY, records
 
@@ -20,8 +20,8 @@ def record(step: int = 3, **values: float | str | None) -> str:
     return line
 
 
-def read(*lines: str, definitions: tuple[tuple[str, str], ...] = (LOSS,)) -> Reading:
-    return MetricReader(definitions).read(lines, AT)
+def read(*lines: str, definitions: tuple[tuple[str, str], ...] = (LOSS,)) -> ParsedLines:
+    return MetricParser(definitions).read(lines, AT)
 
 
 def values(*lines: str, definitions: tuple[tuple[str, str], ...] = (LOSS,)) -> list[tuple[str, object]]:
@@ -88,7 +88,7 @@ def test_later_summary_values_replace_earlier_ones() -> None:
     ],
 )
 def test_damaged_record_is_ignored(line: str) -> None:
-    assert read(line) == Reading(points=[], summary={})
+    assert read(line) == ParsedLines(points=[], summary={})
 
 
 def test_record_with_invalid_step_and_time_counts() -> None:
@@ -162,4 +162,4 @@ def test_group_without_a_match_is_ignored() -> None:
 )
 def test_invalid_definition_raises_config_error(regex: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
-        MetricReader([("loss", regex)])
+        MetricParser([("loss", regex)])

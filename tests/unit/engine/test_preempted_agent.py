@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from smsweep.core.trial import TrialState
-from smsweep.engine.shutdown import Leaving
+from smsweep.engine.shutdown import ShutdownLevel
 from tests.support.agent_kit import Kit, logged
 from tests.support.scripted_backend import Plot, ScriptedBackend
 
@@ -19,7 +19,7 @@ def test_script_that_the_machine_ended_first_is_retried(tmp_path: Path, status: 
     kit = Kit(tmp_path, GRID)
     agent = kit.agent(ScriptedBackend(lambda trial: Plot([], status=status, exit_code=exit_code)))
     agent.tick()
-    agent.leave(Leaving.STOP, machine_goes=True)
+    agent.leave(ShutdownLevel.STOP, machine_goes=True)
     agent.run()
     (trial,) = kit.trials()
     assert (trial.state, trial.attempt, trial.retries) == (TrialState.PENDING, 1, {})

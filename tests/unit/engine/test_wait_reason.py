@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from smsweep.engine.wait_reason import read_waiting
+from smsweep.engine.wait_reason import read_wait_reason
 from smsweep.errors import BackendUnavailable, CapacityError, JobError, QuotaExceeded, Throttled
 from tests.support.agent_kit import Kit
 from tests.support.scripted_backend import Plot, ScriptedBackend
@@ -29,13 +29,13 @@ def test_wait_reason_is_stored_until_trial_has_its_job(
     backend.refusals = [error, error]
     agent = kit.agent(backend)
     agent.tick()
-    found = read_waiting(kit.store, kit.trials()[0])
+    found = read_wait_reason(kit.store, kit.trials()[0])
     assert found == {"for": kind, "reason": str(error), "limit": limit, "since": "2026-01-02T00:00:00+00:00"}
     kit.advance(60)
     agent.tick()
-    assert read_waiting(kit.store, kit.trials()[0]) == found  # since then, and said once
+    assert read_wait_reason(kit.store, kit.trials()[0]) == found  # since then, and said once
     agent.tick()
-    assert read_waiting(kit.store, kit.trials()[0]) is None
+    assert read_wait_reason(kit.store, kit.trials()[0]) is None
 
 
 def test_throttled_submission_has_no_wait_reason(tmp_path: Path) -> None:
@@ -43,7 +43,7 @@ def test_throttled_submission_has_no_wait_reason(tmp_path: Path) -> None:
     backend = ScriptedBackend(lambda trial: Plot(ends=False))
     backend.refusals = [Throttled("one a second")]
     kit.agent(backend).tick()
-    assert read_waiting(kit.store, kit.trials()[0]) is None
+    assert read_wait_reason(kit.store, kit.trials()[0]) is None
 
 
 def test_wait_reason_of_another_agent_is_ignored(tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ def test_wait_reason_of_another_agent_is_ignored(tmp_path: Path) -> None:
     kit.advance(120)
     kit.agent(backend, agent_id="b").tick()
     assert kit.trials()[0].agent_id == "b"
-    assert read_waiting(kit.store, kit.trials()[0]) is None
+    assert read_wait_reason(kit.store, kit.trials()[0]) is None
 
 
 @pytest.mark.parametrize(

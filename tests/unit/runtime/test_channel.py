@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 
 from smsweep.api.api import rows
 from smsweep.core.trial import MetricPoint
-from smsweep.engine.metric_parser import MetricReader
+from smsweep.engine.metric_parser import MetricParser
 from tests.unit.runtime.jobs import Done, Job
 
 AT = datetime(2025, 1, 1, tzinfo=timezone.utc)
@@ -65,7 +65,7 @@ if first == 1:
 
 
 def points(done: Done) -> list[MetricPoint]:
-    return MetricReader().read(done.out.split("\n"), AT).points
+    return MetricParser().read(done.out.split("\n"), AT).points
 
 
 def test_ten_thousand_points_between_progress_bars_arrive_once_and_in_order(job: Job) -> None:

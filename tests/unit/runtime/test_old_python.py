@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import smsweep
-from smsweep.core.failure_kind import spares_no_trial
+from smsweep.core.failure_kind import affects_every_trial
 from tests.unit.runtime.jobs import Job
 from tools.environments import oracle
 from tools.interpreters import find_python
@@ -74,7 +74,7 @@ def test_too_old_python_is_reported(job: Job) -> None:
     reason = "python3 is 3.6 here; a job needs 3.8 or newer: name another image"
     assert (done.code, done.err.strip()) == (1, reason)
     assert (job.ml / "output/failure").read_text() == reason
-    assert spares_no_trial(reason)
+    assert affects_every_trial(reason)
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import smsweep
 from smsweep.errors import ConfigError
 from smsweep.services.sweeps.estimators import EstimatorJob
 from smsweep.services.workspace import Workspace
-from tests.support.desk import alone_in, grid
+from tests.support.desk import grid, use_own_workspace
 
 
 def estimator(regex: str) -> EstimatorJob:
@@ -22,7 +22,7 @@ def estimator(regex: str) -> EstimatorJob:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "train.py").write_text("")
-    return alone_in(tmp_path, monkeypatch)
+    return use_own_workspace(tmp_path, monkeypatch)
 
 
 def test_an_estimators_regex_that_nests_repeats_is_warned_of(

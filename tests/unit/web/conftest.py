@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from smsweep.web.server import Served, serving
-from tests.support.desk import alone_in
+from tests.support.desk import use_own_workspace
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,7 +60,7 @@ class Client:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    return alone_in(tmp_path, monkeypatch)
+    return use_own_workspace(tmp_path, monkeypatch)
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, cast
 
 from smsweep.aws.client import Aws
-from smsweep.backends.sagemaker.cloudwatch import Logs
-from smsweep.backends.sagemaker.rate_limit import Rates
+from smsweep.backends.sagemaker.cloudwatch import LogReader
+from smsweep.backends.sagemaker.rate_limit import RateLimits
 
 PAGE = 2
 HOUR_MS = 3_600_000
@@ -30,8 +30,8 @@ class CloudWatch:
         return {"events": found[begin : begin + PAGE], **token}
 
 
-def logs_of(cloud: CloudWatch) -> Logs:
-    return Logs(cast(Aws, cloud), Rates({}, lambda: 0.0), 0.0, 0.0, lambda: 0.0)
+def logs_of(cloud: CloudWatch) -> LogReader:
+    return LogReader(cast(Aws, cloud), RateLimits({}, lambda: 0.0), 0.0, 0.0, lambda: 0.0)
 
 
 def test_a_job_that_is_caught_up_with_misses_nothing_though_others_are_ahead() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from smsweep.aws.options import SageMakerOptions
 from smsweep.backends.sagemaker.backoff import FIRST_PAUSE_S, Backoffs
-from smsweep.backends.sagemaker.rate_limit import Bucket, Rates
+from smsweep.backends.sagemaker.rate_limit import RateLimits, TokenBucket
 from smsweep.errors import CapacityError, QuotaExceeded, Throttled, UsageError
 
 
@@ -18,7 +18,7 @@ class Clock:
         return self.now
 
 
-def taken(bucket: Bucket, clock: Clock, seconds: int) -> int:
+def taken(bucket: TokenBucket, clock: Clock, seconds: int) -> int:
     """Return how many calls get through when one is tried every 10 ms."""
     n = 0
     for _ in range(seconds * 100):
@@ -29,12 +29,12 @@ def taken(bucket: Bucket, clock: Clock, seconds: int) -> int:
 
 def test_a_rate_is_kept_however_often_one_asks() -> None:
     clock = Clock()
-    assert 59 <= taken(Bucket(1.0, clock), clock, 60) <= 61
+    assert 59 <= taken(TokenBucket(1.0, clock), clock, 60) <= 61
 
 
 def test_a_complaint_halves_the_rate_and_answers_win_it_back() -> None:
     clock = Clock()
-    bucket = Bucket(4.0, clock)
+    bucket = TokenBucket(4.0, clock)
     bucket.slow_down()
     assert 19 <= taken(bucket, clock, 10) <= 21
     for _ in range(100):
@@ -44,14 +44,14 @@ def test_a_complaint_halves_the_rate_and_answers_win_it_back() -> None:
 
 def test_a_rate_never_falls_to_nothing() -> None:
     clock = Clock()
-    bucket = Bucket(1.0, clock)
+    bucket = TokenBucket(1.0, clock)
     for _ in range(100):
         bucket.slow_down()
     assert taken(bucket, clock, 60) >= 2
 
 
 def test_what_has_no_rate_is_free_and_what_has_says_why_it_waits() -> None:
-    rates = Rates({"CreateTrainingJob": 1.0}, Clock())
+    rates = RateLimits({"CreateTrainingJob": 1.0}, Clock())
     rates.demand("ListTags")
     rates.demand("CreateTrainingJob")
     with pytest.raises(Throttled, match="CreateTrainingJob: waits for its rate limit, 1 calls per second"):
