@@ -38,7 +38,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from uvicorn.middleware.wsgi import WSGIMiddleware  # type: ignore[attr-defined]  # which of two is up to uvicorn
 
 from benchmarks.ratios import leave
-from smsweep.api.run import run
+from smsweep.api.api import run
 from smsweep.services import emulator
 from tools.environments import ROOT, oracle
 

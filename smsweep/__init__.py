@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from smsweep._version import __version__ as __version__
-    from smsweep.api.api import Api
-    from smsweep.api.run import run
+    from smsweep.api.api import Api, run
     from smsweep.api.simulate import judge, suggest
     from smsweep.core.trial import StopDecision
     from smsweep.errors import ConfigError, SmsweepError
@@ -50,7 +49,7 @@ _MODULES = {
     "log": "smsweep.runtime.script.api",
     "log_code": "smsweep.runtime.script.api",
     "login": "smsweep.runtime.script.api",
-    "run": "smsweep.api.run",
+    "run": "smsweep.api.api",
     "suggest": "smsweep.api.simulate",
     "summary": "smsweep.runtime.script.api",
     "sweep": "smsweep.services.sweeps.create",

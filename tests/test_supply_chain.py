@@ -101,7 +101,7 @@ SCRIPTS = ("Makefile", ".ci/run", "container/*", "examples/*/*.sh", ".github/wor
 OTHERS = {  # calls that are no installation of Python packages by the project
     "tools/apt.py": "Debian's packages, which are signed",
     "smsweep/runtime/job/requirements.py": "a user's requirements, as the user states them",
-    "smsweep/backends/docker/pip_config.py": "sections of pip's configuration",
+    "smsweep/backends/docker/requirements_image.py": "sections of pip's configuration",
     "tests/docker/test_takeover.py": "parts of a message",
     "tests/acceptance/test_plugins.py": "distributions that the test itself has written",
 }

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import import_module
 from math import inf, isnan
 from os import PathLike, fspath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smsweep.core.objective import objective
 from smsweep.core.sweep import Goal, Sweep
 from smsweep.core.trial import MetricPoint, Scalar, Trial
+from smsweep.engine.agent_state import AgentResult
 from smsweep.errors import UsageError
 from smsweep.runtime.script.run_identity import URL
 from smsweep.search.registry import expected_trial_count
+from smsweep.services.agents.preflight import preflight
+from smsweep.services.agents.run_agent import agent
 from smsweep.services.labels import parse_sweep_id, parse_trial
+from smsweep.services.sweeps.create import sweep
+from smsweep.services.sweeps.estimators import compile_estimator
+from smsweep.services.sweeps.load import JobLike, SweepLike
 from smsweep.services.views.best_of_repeats import find_best
 from smsweep.services.workspace import Workspace, find_trial
 from smsweep.wandb_compat.run_facts import metrics_of, params_of, run_id, run_name
@@ -153,7 +161,7 @@ class ApiRun(_Shaped):
         return f"<Run {self.trial.label} ({self.state})>"
 
     def _repr_html_(self) -> str:
-        from smsweep.api.notebook_html import run_html  # only notebooks need it
+        from smsweep.services.views.notebook_html import run_html  # only notebooks need it
 
         return str(run_html(self.trial, self._sweep))
 
@@ -162,7 +170,7 @@ class Runs(list[ApiRun]):
     """The runs of a sweep."""
 
     def _repr_html_(self) -> str:
-        from smsweep.api.notebook_html import runs_html  # only notebooks need it
+        from smsweep.services.views.notebook_html import runs_html  # only notebooks need it
 
         return str(runs_html([run.trial for run in self], self[0]._sweep)) if self else "no runs"
 
@@ -275,7 +283,7 @@ class ApiSweep(_Shaped):
         return f"<Sweep {self.id} ({self.state})>"
 
     def _repr_html_(self) -> str:
-        from smsweep.api.notebook_html import sweep_html  # only notebooks need it
+        from smsweep.services.views.notebook_html import sweep_html  # only notebooks need it
 
         return str(sweep_html(self.sweep))
 
@@ -284,7 +292,7 @@ class Sweeps(list[ApiSweep]):
     """Sweeps of one store."""
 
     def _repr_html_(self) -> str:
-        from smsweep.api.notebook_html import sweeps_html  # only notebooks need it
+        from smsweep.services.views.notebook_html import sweeps_html  # only notebooks need it
 
         return str(sweeps_html([each.sweep for each in self]))
 
@@ -360,3 +368,49 @@ def _data_frame(every: list[Row]) -> Any:
     except ImportError:
         return every
     return pandas.DataFrame(every)
+
+
+def run(
+    config: SweepLike,
+    *,
+    entity: str | None = None,
+    project: str | None = None,
+    prior_runs: Iterable[str | Path] | str | Path | None = None,
+    name: str | None = None,
+    program: str | None = None,
+    job: JobLike = None,
+    estimator: Any = None,
+    inputs: Any = None,
+    seed: int | None = None,
+    reuse: bool = False,
+    on_created: Callable[[str], None] = lambda sweep_id: None,
+    **agent_options: Any,
+) -> AgentResult:
+    """Create a sweep and run an agent on it; takes the arguments of both.
+
+    What its backend cannot run raises before anything is created.
+    """
+    compiled = compile_estimator(estimator, inputs, job)
+    backend = agent_options.get("backend")
+    if agent_options.get("function") is None:
+        preflight(
+            config,
+            program=program or (compiled.program if compiled else None),
+            job=compiled.document if compiled else job,
+            backend=compiled.chosen_backend(backend, os.environ) if compiled else backend,
+            notify=agent_options.get("notify") or (),
+        )
+    sweep_id = sweep(
+        config,
+        entity,
+        project,
+        prior_runs,
+        name=name,
+        program=program,
+        job=job,
+        estimator=compiled,
+        seed=seed,
+        reuse=reuse,
+    )
+    on_created(sweep_id)
+    return agent(sweep_id, estimator=compiled, **agent_options)

@@ -13,7 +13,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, InvalidRegionError
 from botocore.parsers import ResponseParserError
 
-from smsweep.aws.errors import no_credentials, not_of_aws, translate
+from smsweep.aws.errors import code_of, no_credentials, not_of_aws, translate
 from smsweep.aws.options import SageMakerOptions
 from smsweep.aws.s3_conflicts import retry_conflicts
 from smsweep.core.job import JobTemplate
@@ -38,6 +38,7 @@ REQUIRED_FIELD = {
     "filter_log_events": "events",
 }
 MAX_SKEW = timedelta(minutes=5)  # with a larger difference AWS refuses signatures
+TAG = {"Key": "smsweep", "Value": "secret"}
 
 
 class Aws:
@@ -198,3 +199,20 @@ def check_settings(template: JobTemplate, environ: Mapping[str, str]) -> None:
         aws.check()
     finally:
         aws.close()
+
+
+def store_secret(aws: Aws, name: str, value: str) -> str:
+    """Store a value in Secrets Manager, or replace it there, and return its ARN. Raises JobError."""
+    try:
+        return str(aws.call("secretsmanager", "create_secret", Name=name, SecretString=value, Tags=[TAG])["ARN"])
+    except (BotoCoreError, ClientError) as err:
+        if not isinstance(err, ClientError) or code_of(err) != "ResourceExistsException":
+            raise aws.error(err, "secretsmanager", "create_secret") from err
+    answer = aws.translated("secretsmanager", "put_secret_value", SecretId=name, SecretString=value)
+    return str(answer["ARN"])
+
+
+def store_parameter(aws: Aws, name: str, value: str) -> str:
+    """Store a value as an SSM SecureString and return its ARN. The name starts with a slash. Raises JobError."""
+    aws.translated("ssm", "put_parameter", Name=name, Value=value, Type="SecureString", Overwrite=True)
+    return str(aws.translated("ssm", "get_parameter", Name=name)["Parameter"]["ARN"])

@@ -6,13 +6,6 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from smsweep.aws.image_accounts import (
-    CLASSIC,
-    DEEP_LEARNING,
-    DEEP_LEARNING_MOSTLY,
-    DEEP_LEARNING_REGIONS,
-    HUGGING_FACE,
-)
 from smsweep.errors import JobRejected
 
 # (prefix of a region's name, domain of its registry)
@@ -25,6 +18,117 @@ DOMAINS = (
 )
 GPU_FAMILY = re.compile(r"ml\.(p\d|g\d)")
 OTHER_CHIPS = re.compile(r"ml\.((trn|inf)\d|[cmrt]\dg)")  # Trainium, Inferentia; Graviton
+DEEP_LEARNING_MOSTLY = "763104351884"
+DEEP_LEARNING = {
+    "af-south-1": "626614931356",
+    "ap-east-1": "871362719292",
+    "ap-east-2": "975050140332",
+    "ap-northeast-3": "364406365360",
+    "ap-south-2": "772153158452",
+    "ap-southeast-3": "907027046896",
+    "ap-southeast-4": "457447274322",
+    "ap-southeast-5": "550225433462",
+    "ap-southeast-6": "633930458069",
+    "ap-southeast-7": "590183813437",
+    "ca-west-1": "204538143572",
+    "cn-north-1": "727897471807",
+    "cn-northwest-1": "727897471807",
+    "eu-central-2": "380420809688",
+    "eu-south-1": "692866216735",
+    "eu-south-2": "503227376785",
+    "il-central-1": "780543022126",
+    "me-central-1": "914824155844",
+    "me-south-1": "217643126080",
+    "mx-central-1": "637423239942",
+    "us-gov-east-1": "446045086412",
+    "us-gov-west-1": "442386744353",
+    "us-iso-east-1": "886529160074",
+    "us-isob-east-1": "094389454867",
+    "us-isof-east-1": "303241398832",
+    "us-isof-south-1": "454834333376",
+}
+DEEP_LEARNING_REGIONS = (
+    "ap-northeast-1",
+    "ap-northeast-2",
+    "ap-south-1",
+    "ap-southeast-1",
+    "ap-southeast-2",
+    "ca-central-1",
+    "eu-central-1",
+    "eu-north-1",
+    "eu-west-1",
+    "eu-west-2",
+    "eu-west-3",
+    "sa-east-1",
+    "us-east-1",
+    "us-east-2",
+    "us-west-1",
+    "us-west-2",
+)
+CLASSIC = {  # scikit-learn, XGBoost
+    "af-south-1": "510948584623",
+    "ap-east-1": "651117190479",
+    "ap-northeast-1": "354813040037",
+    "ap-northeast-2": "366743142698",
+    "ap-northeast-3": "867004704886",
+    "ap-south-1": "720646828776",
+    "ap-south-2": "628508329040",
+    "ap-southeast-1": "121021644041",
+    "ap-southeast-2": "783357654285",
+    "ap-southeast-3": "951798379941",
+    "ap-southeast-4": "106583098589",
+    "ca-central-1": "341280168497",
+    "ca-west-1": "190319476487",
+    "cn-north-1": "450853457545",
+    "cn-northwest-1": "451049120500",
+    "eu-central-1": "492215442770",
+    "eu-central-2": "680994064768",
+    "eu-north-1": "662702820516",
+    "eu-south-1": "978288397137",
+    "eu-south-2": "104374241257",
+    "eu-west-1": "141502667606",
+    "eu-west-2": "764974769150",
+    "eu-west-3": "659782779980",
+    "il-central-1": "898809789911",
+    "me-central-1": "272398656194",
+    "me-south-1": "801668240914",
+    "sa-east-1": "737474898029",
+    "us-east-1": "683313688378",
+    "us-east-2": "257758044811",
+    "us-gov-east-1": "237065988967",
+    "us-gov-west-1": "414596584902",
+    "us-iso-east-1": "833128469047",
+    "us-isob-east-1": "281123927165",
+    "us-isof-east-1": "108575199400",
+    "us-isof-south-1": "124985052026",
+    "us-west-1": "746614075791",
+    "us-west-2": "246618743249",
+}
+# (transformers, base framework and its version) -> the end of the tag, after "gpu-" and the Python version
+HUGGING_FACE = {
+    ("4.6.1", "pytorch1.6.0"): "cu110-ubuntu18.04",
+    ("4.6.1", "pytorch1.7.1"): "cu110-ubuntu18.04",
+    ("4.6.1", "pytorch1.8.1"): "cu111-ubuntu18.04",
+    ("4.6.1", "tensorflow2.4.1"): "cu110-ubuntu18.04",
+    ("4.10.2", "pytorch1.8.1"): "cu110-ubuntu18.04",
+    ("4.10.2", "pytorch1.9.0"): "cu111-ubuntu20.04",
+    ("4.10.2", "tensorflow2.4.1"): "cu110-ubuntu18.04",
+    ("4.10.2", "tensorflow2.5.1"): "cu112-ubuntu18.04",
+    ("4.11.0", "pytorch1.9.0"): "cu111-ubuntu20.04",
+    ("4.11.0", "tensorflow2.5.1"): "cu112-ubuntu18.04",
+    ("4.12.3", "pytorch1.9.1"): "cu111-ubuntu20.04",
+    ("4.12.3", "tensorflow2.5.1"): "cu112-ubuntu18.04",
+    ("4.17.0", "pytorch1.10.2"): "cu113-ubuntu20.04",
+    ("4.17.0", "tensorflow2.6.3"): "cu112-ubuntu20.04",
+    ("4.26.0", "pytorch1.13.1"): "cu117-ubuntu20.04",
+    ("4.28.1", "pytorch2.0.0"): "cu118-ubuntu20.04",
+    ("4.36.0", "pytorch2.1.0"): "cu121-ubuntu20.04",
+    ("4.46.1", "pytorch2.3.0"): "cu121-ubuntu20.04",
+    ("4.48.0", "pytorch2.3.0"): "cu121-ubuntu20.04",
+    ("4.49.0", "pytorch2.5.1"): "cu124-ubuntu22.04",
+    ("4.55.0", "pytorch2.7.1"): "cu128-ubuntu22.04",
+    ("4.56.2", "pytorch2.8.0"): "cu129-ubuntu22.04",
+}
 
 
 def machines(request: Mapping[str, Any]) -> list[str]:

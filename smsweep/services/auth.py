@@ -38,8 +38,11 @@ def auth(*, variable: str = WANDB_KEY, name: str = "", ssm: bool = False) -> Sto
             "%s: wandb would not take this as a key, which has 40 or more letters, digits, - and _", found.where
         )
     name = name or (DEFAULT_NAME if variable == WANDB_KEY else f"smsweep/{variable.lower()}")
-    from smsweep.aws.client import Aws  # boto3 is slow to import, and finding a key does not need it
-    from smsweep.aws.secret_store import store_parameter, store_secret
+    from smsweep.aws.client import (
+        Aws,  # boto3 is slow to import, and finding a key does not need it
+        store_parameter,
+        store_secret,
+    )
 
     aws = Aws(environ)
     try:

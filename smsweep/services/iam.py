@@ -28,7 +28,7 @@ def policies(job: JobLike = None, sweep: str | None = None) -> dict[str, dict[st
         ConfigError: If `job` is not a valid job.yaml.
     """
     from smsweep.aws import iam_policy  # boto3 is slow to import
-    from smsweep.aws.iam_scope import scope_of
+    from smsweep.aws.iam_policy import scope_of
 
     workspace = Workspace()
     environ = workspace.environ

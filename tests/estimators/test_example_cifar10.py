@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from smsweep.api.api import Api
-from smsweep.api.run import run
+from smsweep.api.api import Api, run
 from smsweep.config_files.job_yaml import read_job
 from smsweep.config_files.sweep_yaml import read_sweep
 from smsweep.core.trial import TrialState

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from smsweep.api.run import run
+from smsweep.api.api import run
 from smsweep.core.trial import Trial
 from smsweep.emulator.server import Emulator
 from smsweep.engine.agent_state import AgentResult

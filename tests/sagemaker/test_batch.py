@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from smsweep.api.run import run
+from smsweep.api.api import run
 from smsweep.aws import request_model
 from smsweep.backends.aws_batch.service_jobs import JobQueue, submission
 from smsweep.errors import JobRejected, UsageError

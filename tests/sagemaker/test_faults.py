@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from smsweep.api.run import run
+from smsweep.api.api import run
 from smsweep.backends.base import Backend
 from smsweep.cli.commands import show
 from smsweep.cli.run_agent import follow

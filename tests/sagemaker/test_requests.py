@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from smsweep.api.run import run
-from smsweep.aws.request_check import validate
+from smsweep.api.api import run
+from smsweep.aws.request_rules import validate
 from smsweep.backends.sagemaker.backend import SageMakerBackend
 from smsweep.cli.commands import plan as cli_plan
 from smsweep.core.trial import TrialState

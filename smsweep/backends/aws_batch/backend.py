@@ -13,7 +13,7 @@ from smsweep.aws.client import Aws
 from smsweep.aws.job_template import check_place, prepare
 from smsweep.aws.options import SageMakerOptions
 from smsweep.aws.prices import ask_price
-from smsweep.aws.request_check import validate
+from smsweep.aws.request_rules import validate
 from smsweep.backends.aws_batch.list_jobs import find_queued_jobs
 from smsweep.backends.aws_batch.service_jobs import JobQueue, ServiceJob, named, pages, submission
 from smsweep.backends.sagemaker.backend import SageMakerBackend

@@ -21,16 +21,14 @@ from pathlib import Path
 
 from smsweep.backends.docker import containers
 from smsweep.backends.docker.channels import check_channels
-from smsweep.backends.docker.context import DockerContext
+from smsweep.backends.docker.containers import host_gpus
 from smsweep.backends.docker.doctor import diagnose
 from smsweep.backends.docker.engine import Engine, check_settings
-from smsweep.backends.docker.gpus import host_gpus
-from smsweep.backends.docker.images import check_default_image, image_name
+from smsweep.backends.docker.images import check_default_image, image_name, prepare
+from smsweep.backends.docker.job_start import DockerContext
 from smsweep.backends.docker.job_supervisor import JobSupervisor
 from smsweep.backends.docker.options import DockerOptions
-from smsweep.backends.docker.pip_config import PipSettings, host_settings
-from smsweep.backends.docker.prepare import prepare
-from smsweep.backends.docker.requirements_image import RequirementsLayers
+from smsweep.backends.docker.requirements_image import PipSettings, RequirementsLayers, host_settings
 from smsweep.backends.local.job_files import DamagedFile
 from smsweep.backends.local.job_folder import JobFolder, StopOrder, find_jobs
 from smsweep.backends.local.log_pages import read_page

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,7 @@ LABEL_JOB = "smsweep.job"  # the job's name
 LABEL_FOLDER = "smsweep.folder"  # the job's folder, by which we know our own
 LABEL_HOST = "smsweep.host"
 LABEL_GPU = "smsweep.gpu"  # the device it was given
+DEVICE = re.compile(r"nvidia(\d+)")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -186,3 +189,18 @@ def _shm_bytes(options: DockerOptions, facts: EngineFacts) -> int:
 
 def _devices(gpu: str) -> list[DeviceRequest] | None:
     return [DeviceRequest(device_ids=[gpu], capabilities=[["gpu"]])] if gpu else None
+
+
+def host_gpus(dev: Path = Path("/dev")) -> list[str]:
+    """Return the numbers of this machine's NVIDIA devices, ascending."""
+    found = (DEVICE.fullmatch(path.name) for path in dev.iterdir())
+    return sorted((match[1] for match in found if match), key=int)
+
+
+def choose_gpu(gpus: Iterable[str], labels: Iterable[Mapping[str, str]], label: str) -> str:
+    """Return the device that fewest of the running containers have; "" when there is none at all.
+
+    labels: those of each running container.
+    """
+    used = Counter(of_one[label] for of_one in labels if label in of_one)
+    return min(gpus, key=lambda gpu: (used[gpu], int(gpu)), default="")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,9 +17,9 @@ import requests
 from docker import APIClient
 from docker.constants import DEFAULT_DOCKER_API_VERSION
 from docker.errors import APIError, ContextException, DockerException, ImageNotFound, TLSParameterError
+from docker.tls import TLSConfig
 from docker.utils import kwargs_from_env, parse_host
 
-from smsweep.backends.docker.cli_contexts import context_address
 from smsweep.backends.docker.options import DockerOptions
 from smsweep.core.job import JobTemplate
 from smsweep.errors import BackendUnavailable, UsageError
@@ -27,6 +29,9 @@ DEFAULT_URL = "unix:///var/run/docker.sock"
 START = "`sudo systemctl start docker`, or Docker Desktop"
 GREETING_S = 15  # of the first answer: an engine that hangs is told soon
 TIMEOUT_S = 120  # of one answer; removing a large container may take its time
+BUILT_IN = "default"  # the engine of this machine, at its usual place
+CURE = "choose one with `docker context use`, or set DOCKER_HOST"
+CERTIFICATES = ("ca.pem", "cert.pem", "key.pem")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -152,3 +157,40 @@ def check_settings(template: JobTemplate, environ: Mapping[str, str]) -> None:
         raise UsageError(f"the Docker Engine: {err}") from err
     DockerOptions.from_environ(environ)
     check_local_secrets(template, environ)
+
+
+def context_address(environ: Mapping[str, str]) -> dict[str, Any]:
+    """Return the chosen context's `base_url` and, where it has certificates, `tls`; {} for the built-in one.
+
+    Raises ContextException, which says what is wrong and what to do.
+    """
+    folder = Path(environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker"))  # noqa: PTH111 - see home_expanded
+    name = environ.get("DOCKER_CONTEXT") or _current(folder / "config.json")
+    if name == BUILT_IN:
+        return {}
+    key = hashlib.sha256(name.encode()).hexdigest()
+    meta = folder / "contexts" / "meta" / key / "meta.json"
+    if not meta.exists():
+        raise ContextException(f"there is no context {name}; {CURE}")
+    try:
+        endpoint = json.loads(meta.read_text(encoding="utf-8"))["Endpoints"]["docker"]
+        host, is_verified = endpoint.get("Host"), not endpoint.get("SkipTLSVerify")
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as err:
+        raise ContextException(f"context {name}: {meta} cannot be read: {err!r}; {CURE}") from err
+    address = {"base_url": host} if host else {}
+    return address | _tls(folder / "contexts" / "tls" / key / "docker", is_verified=is_verified)
+
+
+def _current(config: Path) -> str:
+    try:
+        return str(json.loads(config.read_text(encoding="utf-8")).get("currentContext") or BUILT_IN)
+    except (OSError, ValueError, AttributeError):
+        return BUILT_IN
+
+
+def _tls(folder: Path, *, is_verified: bool) -> dict[str, TLSConfig]:
+    if not folder.is_dir():
+        return {}
+    ca, cert, key = (str(path) if path.exists() else None for path in map(folder.joinpath, CERTIFICATES))
+    client_cert = (cert, key) if cert and key else None
+    return {"tls": TLSConfig(client_cert=client_cert, ca_cert=ca, verify=is_verified)}

@@ -5,19 +5,23 @@ from __future__ import annotations
 import logging
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from docker import APIClient
 from docker.errors import APIError
 
+from smsweep.aws.image_uris import image_uri, machines
+from smsweep.backends.docker.channels import check_channels
 from smsweep.backends.docker.containers import LABEL_FOLDER, remove
 from smsweep.backends.docker.engine import EngineFacts, is_missing, said
 from smsweep.backends.docker.options import DEFAULT_IMAGE
+from smsweep.backends.local import site as local_site
 from smsweep.backends.local.job_folder import JobFolder
-from smsweep.core.job import TrainingJobRequest
+from smsweep.core.job import JobTemplate, Site, TrainingJobRequest
 from smsweep.errors import JobRejected
 from smsweep.util.file_lock import POLL_S
 
@@ -29,6 +33,7 @@ NOT_SEEN = re.compile(r"bind source path does not exist: (\S.*)")
 LABEL_BELOW = "smsweep.image"  # of a layer with requirements: the id of the image that it lies on
 MALFORMED = re.compile(r"invalid reference format")
 _pulling = threading.Lock()  # a second pull of the same image would only wait for the first
+ANY_REGION = "us-east-1"  # every region has the same images; this one's are for who has not chosen any
 
 
 def image_name(request: TrainingJobRequest, default: str) -> str:
@@ -184,3 +189,29 @@ def bring_code(client: APIClient, image: str, container: str, folder: JobFolder,
         _bring_none.add(details["Id"])
     finally:
         remove(client, bare)
+
+
+def prepare(
+    template: JobTemplate, assets: Path, folder: Path, environ: Mapping[str, str], *, upload: bool
+) -> tuple[JobTemplate, Site]:
+    """Return the template with its image and the places of its files. See `spec.Prepare`.
+
+    Raises:
+        JobRejected: If a channel cannot be read, or AWS has no image for the framework.
+    """
+    check_channels(template.request)
+    complete, site = local_site.prepare(template, assets, folder, environ, upload=upload)
+    return with_framework_image(complete, environ), site
+
+
+def with_framework_image(template: JobTemplate, environ: Mapping[str, str]) -> JobTemplate:
+    """Return the template with the framework's image in its request, unless that names one.
+
+    environ: AWS_REGION says which region's registry. Raises JobRejected for a framework that AWS has no image of.
+    """
+    algorithm = dict(template.request.get("AlgorithmSpecification", {}))
+    if not template.framework or "TrainingImage" in algorithm:
+        return template
+    region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or ANY_REGION
+    algorithm["TrainingImage"] = image_uri(template.framework, region, machines(template.request))
+    return replace(template, request={**template.request, "AlgorithmSpecification": algorithm})

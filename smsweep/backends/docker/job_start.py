@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import replace
-from datetime import datetime
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path, PurePosixPath
 
 from docker import APIClient
 from docker.errors import APIError
 
-from smsweep.backends.docker.channels import channel_binds, fetch_channels
-from smsweep.backends.docker.checkpoints import Checkpoints
-from smsweep.backends.docker.containers import LABEL_GPU, Bind, ContainerPlan, container_name, create, find
-from smsweep.backends.docker.context import DockerContext
-from smsweep.backends.docker.engine import engine_time
-from smsweep.backends.docker.gpus import choose_gpu
+from smsweep.backends.docker.channels import Checkpoints, channel_binds, fetch_channels
+from smsweep.backends.docker.containers import (
+    LABEL_GPU,
+    Bind,
+    ContainerPlan,
+    choose_gpu,
+    container_name,
+    create,
+    find,
+)
+from smsweep.backends.docker.engine import Engine, engine_time
 from smsweep.backends.docker.images import ML, bring_code, cannot_start, ensure_image, image_name, inspect_image
 from smsweep.backends.docker.network import HostNetwork, ensure_network
-from smsweep.backends.docker.requirements_image import read_requirements
+from smsweep.backends.docker.options import DockerOptions
+from smsweep.backends.docker.requirements_image import RequirementsLayers, read_requirements
 from smsweep.backends.local.job_folder import JobFolder
 from smsweep.backends.local.permissions import open_to_all
 from smsweep.backends.local.request_fields import host_names
+from smsweep.backends.local.storage import Place, place_of
 from smsweep.core.job import RUNTIME_CHANNEL, SOURCE_TAR
 from smsweep.util.file_lock import exclusive
 
@@ -138,3 +145,22 @@ def _instead_of(volumes: Iterable[str], binds: Iterable[Bind], ml: Path) -> list
             folder.chmod(0o777)
             made.append(Bind(source=folder, target=str(place), is_read_only=False))
     return made
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DockerContext:
+    engine: Engine
+    options: DockerOptions
+    layers: RequirementsLayers
+    environ: Mapping[str, str]  # the caller's
+    clock: Callable[[], float]  # seconds since the epoch
+    uptime: Callable[[], float]  # seconds since the machine was started
+    cache: Path  # folder for what is worth keeping between jobs
+    gpus: tuple[str, ...]  # devices of this machine
+    owner: tuple[int, int]  # user and group that a job's files are to belong to
+
+    def place(self, uri: str) -> Place:
+        return place_of(uri, self.environ, self.cache)
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(self.clock(), timezone.utc)

@@ -9,21 +9,21 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from docker import APIClient
+from docker.errors import APIError
 
 from smsweep.backends.docker import containers
-from smsweep.backends.docker.checkpoints import Checkpoints
-from smsweep.backends.docker.container_watch import Closed, ContainerWatch, Vanished
-from smsweep.backends.docker.context import DockerContext
-from smsweep.backends.docker.file_owner import give_back
-from smsweep.backends.docker.images import identify, image_name, misfit
-from smsweep.backends.docker.job_outcome import HostEnd, Verdict, judge
-from smsweep.backends.docker.job_start import JobStart
+from smsweep.backends.docker.channels import Checkpoints
+from smsweep.backends.docker.containers import LABEL_FOLDER, Bind, mount, remove
+from smsweep.backends.docker.engine import EngineFacts, is_missing, said
+from smsweep.backends.docker.images import NOT_FOUND, identify, image_name, misfit
+from smsweep.backends.docker.job_outcome import Closed, ContainerWatch, HostEnd, Vanished, Verdict, judge
+from smsweep.backends.docker.job_start import DockerContext, JobStart
 from smsweep.backends.docker.network import remove_network
 from smsweep.backends.local.artifacts import keep_artifacts
 from smsweep.backends.local.job_files import DamagedFile
@@ -37,6 +37,15 @@ log = logging.getLogger(__name__)
 
 RETRY_S = 1.0  # between two attempts to reach an engine that is away
 SLACK = timedelta(seconds=2)  # between the engine's clock and ours
+CHOWN = """
+import os, sys
+uid, gid = int(sys.argv[1]), int(sys.argv[2])
+for root in sys.argv[3:]:
+    os.lchown(root, uid, gid)
+    for folder, folders, files in os.walk(root):
+        for name in folders + files:
+            os.lchown(os.path.join(folder, name), uid, gid)
+"""
 
 
 class _Unwanted(Exception):
@@ -211,3 +220,55 @@ class JobSupervisor(threading.Thread):
                 ended_at=verdict.ended_at or self._seen_at() or self._around.now(),
             )
         )
+
+
+def give_back(
+    client: APIClient, job: Path, image: str, folders: Sequence[Path], facts: EngineFacts, *, uid: int, gid: int
+) -> None:
+    """Make everything below the folders uid's own, where it is not. Costs a container only when something is not.
+
+    job: its folder.
+    Nothing to do for root, who may read and delete anything, nor where the engine maps its root to the caller.
+    """
+    if uid == 0 or facts.maps_root_to_caller or not any(_has_foreign(folder, uid) for folder in folders):
+        return
+    targets = [f"/mnt/{number}" for number in range(len(folders))]
+    binds = [Bind(source=s, target=t, is_read_only=False) for s, t in zip(folders, targets, strict=True)]
+    # A job's image has a python3, or a `train` of its own and then most often a shell's tools.
+    for command in (["chown", "-hR", f"{uid}:{gid}"], ["python3", "-c", CHOWN, str(uid), str(gid)]):
+        try:
+            _run(client, job, image, [*command, *targets], binds, facts)
+            return
+        except APIError as err:
+            if not (is_missing(err) or NOT_FOUND.search(said(err))):
+                raise
+    log.warning("%s: files that its container wrote stay another user's: image %s has no chown", job.name, image)
+
+
+def _run(
+    client: APIClient, job: Path, image: str, command: list[str], binds: list[Bind], facts: EngineFacts
+) -> None:
+    made = client.create_container(
+        image,
+        entrypoint=command,
+        user="0",
+        labels={LABEL_FOLDER: str(job)},  # by which it goes with the job's others, should we be killed
+        host_config=client.create_host_config(
+            network_mode="none",
+            mounts=[mount(bind) for bind in binds],
+            userns_mode="host" if facts.remaps_users else None,
+        ),
+    )
+    try:
+        client.start(made["Id"])
+        client.wait(made["Id"])
+    finally:
+        remove(client, made["Id"])
+
+
+def _has_foreign(folder: Path, uid: int) -> bool:
+    for parent, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            if os.lstat(os.path.join(parent, name)).st_uid != uid:  # noqa: PTH118 - once per file
+                return True
+    return False

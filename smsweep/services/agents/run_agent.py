@@ -160,7 +160,9 @@ def agent(
 
 def _notebook_progress(sweep_id: str) -> AbstractContextManager[None]:
     # Only a notebook needs it. The api package is above this one, so the import is by name.
-    shown: AbstractContextManager[None] = import_module("smsweep.api.notebook_progress").progress(sweep_id)
+    shown: AbstractContextManager[None] = import_module("smsweep.services.views.notebook_progress").progress(
+        sweep_id
+    )
     return shown
 
 

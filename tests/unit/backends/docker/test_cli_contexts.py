@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 from docker.errors import ContextException
 
-from smsweep.backends.docker.cli_contexts import context_address
-from smsweep.backends.docker.engine import Engine, check_settings
+from smsweep.backends.docker.engine import Engine, check_settings, context_address
 from smsweep.core.job import JobTemplate
 from smsweep.errors import UsageError
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from smsweep.backends.docker.pip_config import MOUNT, host_settings
+from smsweep.backends.docker.requirements_image import MOUNT, host_settings
 
 
 def test_proxies_and_pip_variables_pass_and_nothing_else(tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from smsweep.api.notebook_html import look_html
 from smsweep.core.sweep import Sweep
 from smsweep.errors import SmsweepError
+from smsweep.services.views.notebook_html import look_html
 from smsweep.services.views.watcher import Look, Watcher
 
 log = logging.getLogger(__name__)
