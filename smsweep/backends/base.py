@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
-from smsweep.core.job import JobStatus, LogPage, TrainingJobRequest
+from smsweep.core.job import JobStatus, JobTemplate, LogPage, Price, Site, TrainingJobRequest
 
 
 class Backend(Protocol):
@@ -52,3 +54,85 @@ class Backend(Protocol):
     def close(self) -> None:
         """Free the client; never stops jobs."""
         ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BackendContext:
+    """What a backend can use when it is opened."""
+
+    jobs_dir: Path  # one folder for each job on this machine
+    runtime_zip: Path  # the program that runs inside a job
+    environ: Mapping[str, str]  # the user's environment variables
+    clock: Callable[[], float]  # the time in seconds since the epoch
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Check:
+    """A result that `smsweep doctor` prints."""
+
+    what: str  # the thing that was checked, in a few words
+    found: str  # the state of that thing, or the problem
+    is_ok: bool
+    cure: str = ""  # one line that says how to fix the problem; "" without a problem
+    is_required: bool = True  # False if jobs run although the check fails
+
+
+class Prepare(Protocol):
+    def __call__(
+        self, template: JobTemplate, assets: Path, folder: Path, environ: Mapping[str, str], *, upload: bool
+    ) -> tuple[JobTemplate, Site]:
+        """Complete a template, and put the files of a sweep where its jobs can read them.
+
+        Args:
+            template: The template of all jobs of the sweep.
+            assets: The folder with `runtime.zip` and `source.tar.gz`. Its name depends on its content.
+            folder: The workspace's folder.
+            environ: The user's environment variables.
+            upload: False to return the result without writing or uploading anything.
+
+        Returns:
+            The completed template, and the places of the jobs' files.
+
+        Raises:
+            JobError: If the backend cannot run jobs of this template.
+        """
+        ...
+
+
+class FindJobs(Protocol):
+    def __call__(self, prefix: str, jobs_dir: Path, environ: Mapping[str, str], /) -> Iterable[TrainingJobRequest]:
+        """Yield the requests of all known jobs, ended ones included, whose name starts with `prefix`.
+
+        Each request has at least the name and the hyperparameters. Raises JobError.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BackendSpec:
+    """One backend. A module that implements a backend has one, which `registry.backend_spec` returns.
+
+    Attributes:
+        open: Opens a client of the backend. Raises UsageError for invalid settings.
+        prepare: Completes the template of a sweep's jobs, and uploads what they need.
+        check_settings: Checks the template and the user's environment before a sweep is created. Raises JobError
+            or UsageError for settings that can never work, and for missing secrets or buckets. Changes nothing.
+        check_request: Raises JobRejected for a complete request that the backend always refuses. None without
+            such checks.
+        find_jobs: Finds the jobs of a sweep whose store is lost (`smsweep recover`). None if the backend has no
+            list of its jobs.
+        ask_price: Returns the price of the machines that the template asks for. None for a free backend.
+        diagnose: Yields what `smsweep doctor` prints about the backend. None for nothing.
+        is_local: Jobs run on this machine. Each has a folder in `jobs_dir`, with its log.
+        uses_images: Jobs on this machine run in the container image that the request names.
+    """
+
+    open: Callable[[BackendContext], Backend]
+    prepare: Prepare
+    check_settings: Callable[[JobTemplate, Mapping[str, str]], None]
+    check_request: Callable[[TrainingJobRequest], None] | None = None
+    find_jobs: FindJobs | None = None
+    ask_price: Callable[[JobTemplate, Mapping[str, str]], Price] | None = None
+    diagnose: Callable[[JobTemplate, Mapping[str, str]], Iterable[Check]] | None = None
+    is_local: bool = False
+    uses_images: bool = False

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from smsweep.backends.base import Backend
-from smsweep.backends.spec import BackendContext, BackendSpec
+from smsweep.backends.base import Backend, BackendContext, BackendSpec
 from smsweep.util.lazy_registry import LazyTable
 from smsweep.util.plugins import PluginRegistry
 

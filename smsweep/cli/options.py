@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from smsweep.cli.logging_setup import QUIET, set_level
+from smsweep.cli.output import QUIET, set_level
 from smsweep.errors import SmsweepError
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from smsweep.aws.options import EVENTS_QUEUE
-from smsweep.backends.base import Backend
+from smsweep.backends.base import Backend, BackendContext
 from smsweep.backends.registry import BACKENDS, backend_names, backend_spec, open_client
-from smsweep.backends.spec import BackendContext
 from smsweep.core.job import JobTemplate, TrainingJobRequest
 from smsweep.core.sweep import Sweep
 from smsweep.core.trial import Trial

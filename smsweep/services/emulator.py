@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from smsweep.backends.base import Backend
+from smsweep.backends.base import Backend, BackendContext
 from smsweep.backends.registry import BACKENDS, backend_spec
-from smsweep.backends.spec import BackendContext
 from smsweep.errors import UsageError
 from smsweep.services.signals import told_to_end
 from smsweep.services.workspace import Workspace

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 from unittest import SkipTest
 
-from smsweep.backends.base import Backend
-from smsweep.backends.spec import BackendContext, BackendSpec
+from smsweep.backends.base import Backend, BackendContext, BackendSpec
 from smsweep.core.job import RUNTIME_CHANNEL, RUNTIME_ZIP, SOURCE_TAR, JobStatus, JobTemplate
 from smsweep.runtime.script.records import MARK
 from smsweep.source.runtime_zip import runtime_zip

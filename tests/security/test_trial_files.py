@@ -16,7 +16,7 @@ from docker import DockerClient
 
 from smsweep.backends.local.job_files import DamagedFile
 from smsweep.backends.local.job_folder import JobFolder
-from smsweep.backends.process.process_folder import signal_job
+from smsweep.backends.process.fork_client import signal_job
 from smsweep.errors import JobRejected
 from tests.support.desk import WorkingDir, grid
 from tests.support.jobs import Jobs

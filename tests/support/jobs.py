@@ -13,9 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from smsweep.backends.base import Backend
+from smsweep.backends.base import Backend, BackendContext
 from smsweep.backends.registry import backend_spec
-from smsweep.backends.spec import BackendContext
 from smsweep.core.job import RUNTIME_CHANNEL, RUNTIME_ZIP, SOURCE_TAR, JobStatus
 from smsweep.runtime.script.records import MARK
 from smsweep.source.runtime_zip import runtime_zip

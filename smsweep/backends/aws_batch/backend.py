@@ -14,12 +14,18 @@ from smsweep.aws.job_template import check_place, prepare
 from smsweep.aws.options import SageMakerOptions
 from smsweep.aws.prices import ask_price
 from smsweep.aws.request_rules import validate
-from smsweep.backends.aws_batch.list_jobs import find_queued_jobs
-from smsweep.backends.aws_batch.service_jobs import JobQueue, ServiceJob, named, pages, submission
+from smsweep.backends.aws_batch.service_jobs import (
+    JobQueue,
+    ServiceJob,
+    find_queued_jobs,
+    named,
+    pages,
+    submission,
+)
+from smsweep.backends.base import BackendSpec
 from smsweep.backends.sagemaker.backend import SageMakerBackend
 from smsweep.backends.sagemaker.job_poller import common_prefix
 from smsweep.backends.sagemaker.rate_limit import RateLimits
-from smsweep.backends.spec import BackendSpec
 from smsweep.core.job import JobStatus, JobTemplate, LogPage, TrainingJobRequest
 from smsweep.errors import JobRejected, NameTaken
 

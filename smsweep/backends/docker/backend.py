@@ -19,6 +19,7 @@ from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
+from smsweep.backends.base import BackendSpec
 from smsweep.backends.docker import containers
 from smsweep.backends.docker.channels import check_channels
 from smsweep.backends.docker.containers import host_gpus
@@ -29,13 +30,10 @@ from smsweep.backends.docker.job_start import DockerContext
 from smsweep.backends.docker.job_supervisor import JobSupervisor
 from smsweep.backends.docker.options import DockerOptions
 from smsweep.backends.docker.requirements_image import PipSettings, RequirementsLayers, host_settings
-from smsweep.backends.local.job_files import DamagedFile
+from smsweep.backends.local.job_files import DamagedFile, read_page
 from smsweep.backends.local.job_folder import JobFolder, StopOrder, find_jobs
-from smsweep.backends.local.log_pages import read_page
-from smsweep.backends.local.opt_ml import write_tree
-from smsweep.backends.local.permissions import open_to_all
+from smsweep.backends.local.opt_ml import open_to_all, write_tree
 from smsweep.backends.local.request_fields import host_names
-from smsweep.backends.spec import BackendSpec
 from smsweep.core.job import STOP_GRACE_S, JobStatus, LogPage, TrainingJobRequest
 from smsweep.errors import BackendUnavailable
 from smsweep.runtime.uptime import uptime_s

@@ -12,11 +12,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from smsweep.backends.docker.containers import Bind
-from smsweep.backends.local.opt_ml import FORBIDDEN
-from smsweep.backends.local.permissions import open_to_all
+from smsweep.backends.local.opt_ml import FORBIDDEN, open_to_all
 from smsweep.backends.local.request_fields import input_mode, instance_groups, s3_source
-from smsweep.backends.local.storage import PLACES, Place
-from smsweep.backends.local.storage.files import local_path, without_content
+from smsweep.backends.local.storage import PLACES, Place, local_path, without_content
 from smsweep.core.job import TrainingJobRequest
 from smsweep.errors import JobRejected
 from smsweep.util.atomic_file import replacing

@@ -19,7 +19,7 @@ from smsweep.backends.docker.channels import check_channels
 from smsweep.backends.docker.containers import LABEL_FOLDER, remove
 from smsweep.backends.docker.engine import EngineFacts, is_missing, said
 from smsweep.backends.docker.options import DEFAULT_IMAGE
-from smsweep.backends.local import site as local_site
+from smsweep.backends.local import request_fields as local_site
 from smsweep.backends.local.job_folder import JobFolder
 from smsweep.core.job import JobTemplate, Site, TrainingJobRequest
 from smsweep.errors import JobRejected

@@ -27,7 +27,7 @@ from smsweep.backends.docker.network import HostNetwork, ensure_network
 from smsweep.backends.docker.options import DockerOptions
 from smsweep.backends.docker.requirements_image import RequirementsLayers, read_requirements
 from smsweep.backends.local.job_folder import JobFolder
-from smsweep.backends.local.permissions import open_to_all
+from smsweep.backends.local.opt_ml import open_to_all
 from smsweep.backends.local.request_fields import host_names
 from smsweep.backends.local.storage import Place, place_of
 from smsweep.core.job import RUNTIME_CHANNEL, SOURCE_TAR

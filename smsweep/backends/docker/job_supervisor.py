@@ -25,9 +25,9 @@ from smsweep.backends.docker.images import NOT_FOUND, identify, image_name, misf
 from smsweep.backends.docker.job_outcome import Closed, ContainerWatch, HostEnd, Vanished, Verdict, judge
 from smsweep.backends.docker.job_start import DockerContext, JobStart
 from smsweep.backends.docker.network import remove_network
-from smsweep.backends.local.artifacts import keep_artifacts
 from smsweep.backends.local.job_files import DamagedFile
 from smsweep.backends.local.job_folder import JobFolder
+from smsweep.backends.local.opt_ml import keep_artifacts
 from smsweep.backends.local.request_fields import host_names
 from smsweep.core.failure_kind import NAME
 from smsweep.core.job import MAX_FAILURE_REASON, JobResults, JobStatus

@@ -16,8 +16,7 @@ from docker import APIClient
 from docker.errors import create_api_error_from_http_exception
 from docker.types import CancellableStream, LogConfig
 
-from smsweep.backends.local.job_files import open_file
-from smsweep.backends.local.log_pages import LINE_BYTES
+from smsweep.backends.local.job_files import LINE_BYTES, open_file
 
 # `local` keeps bytes as they are, where json-file replaces what is not UTF-8, which includes any character that
 # happens to straddle its 16 KiB pieces. One file without end: a rotated log could not be read from its beginning.

@@ -11,8 +11,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from smsweep.core.job import LogPage
 from smsweep.errors import BackendUnavailable
 from smsweep.runtime.plain_files import open_plain, write_whole
+from smsweep.runtime.script.records import MARK, MAX_RECORD_BYTES
 
 MAX_BYTES = 1 << 16  # of a small file
 MAX_REQUEST_BYTES = 1 << 24  # its hyperparameters alone may have 250,000
@@ -28,6 +30,8 @@ WHAT = {
     errno.EACCES: "not open to smsweep",
     errno.EPERM: "not open to smsweep",
 }
+PAGE_BYTES = 1 << 20  # of one page
+LINE_BYTES = 1 << 20  # a longer line is cut into several
 
 
 class DamagedFile(Exception):
@@ -146,3 +150,35 @@ def _translated(path: Path) -> Iterator[None]:
         if err.errno in WHAT:
             raise DamagedFile(path, WHAT[err.errno]) from err
         raise BackendUnavailable(f"{path}: {err.strerror or err}") from err
+
+
+def read_page(file: Path, cursor: str, *, is_complete: bool) -> LogPage:
+    """Return the whole lines after cursor (a byte offset; "" for 0), at most PAGE_BYTES of them.
+
+    is_complete: nothing more will be written, so a last line without an end counts as whole. A line longer
+    than LINE_BYTES is handed out in pieces, so that memory stays bounded. No file: an empty page. Raises
+    BrokenFile if it is not a regular file.
+    """
+    offset = int(cursor or 0)
+    try:
+        with os.fdopen(open_file(file, os.O_RDONLY), "rb") as log:
+            log.seek(offset)
+            data = log.read(PAGE_BYTES)
+    except FileNotFoundError:
+        return LogPage(lines=(), cursor=cursor, is_last=is_complete)
+    reached_end = len(data) < PAGE_BYTES
+    if not data:
+        return LogPage(lines=(), cursor=cursor, is_last=is_complete)
+    if not (reached_end and is_complete):
+        end = data.rfind(b"\n") + 1
+        if not end and len(data) >= LINE_BYTES:
+            # Between two states of a progress bar, if it is one; else not within a record that may begin here.
+            record = data.rfind(MARK[:1].encode(), len(data) - MAX_RECORD_BYTES)
+            end = data.rfind(b"\r") + 1 or max(record, 0) or len(data)
+        data = data[:end]
+    if not data:
+        return LogPage(lines=(), cursor=cursor)
+    lines = tuple(line.decode("utf-8", errors="replace").rstrip("\r") for line in data.split(b"\n"))
+    if lines[-1] == "":
+        lines = lines[:-1]
+    return LogPage(lines=lines, cursor=str(offset + len(data)), is_last=reached_end and is_complete)

@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from smsweep.backends.local import site
+from smsweep.backends.local import request_fields
 from smsweep.backends.local.job_files import (
     DamagedFile,
     find_object,
@@ -262,7 +262,7 @@ class JobFolder:
 def find_jobs(prefix: str, jobs_dir: Path, environ: Mapping[str, str]) -> Iterator[TrainingJobRequest]:
     """Find jobs that have a folder. See `spec.FindJobs`."""
     del environ
-    return site.find_jobs(prefix, jobs_dir, leave_out=("pid",))  # a process has one
+    return request_fields.find_jobs(prefix, jobs_dir, leave_out=("pid",))  # a process has one
 
 
 def _plain(status: JobStatus) -> dict[str, Any]:

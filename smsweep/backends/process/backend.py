@@ -16,15 +16,13 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from smsweep.backends.local import site
-from smsweep.backends.local.job_files import DamagedFile, open_file
+from smsweep.backends.base import BackendSpec
+from smsweep.backends.local import request_fields
+from smsweep.backends.local.job_files import DamagedFile, open_file, read_page
 from smsweep.backends.local.job_folder import JobFolder, StopOrder
-from smsweep.backends.local.log_pages import read_page
 from smsweep.backends.local.opt_ml import local_channels, local_checkpoints, write_tree
 from smsweep.backends.local.request_fields import host_names
-from smsweep.backends.process.fork_client import ForkClient
-from smsweep.backends.process.process_folder import ended_status, kill_processes, signal_job
-from smsweep.backends.spec import BackendSpec
+from smsweep.backends.process.fork_client import ForkClient, ended_status, kill_processes, signal_job
 from smsweep.core.job import STOP_GRACE_S, JobStatus, JobTemplate, LogPage, Site, TrainingJobRequest
 from smsweep.errors import BackendUnavailable, JobRejected
 from smsweep.runtime.uptime import uptime_s
@@ -235,13 +233,13 @@ def prepare(
             "--backend docker runs them all",
             n_hosts,
         )
-    return site.prepare(template, assets, folder, environ, upload=upload)
+    return request_fields.prepare(template, assets, folder, environ, upload=upload)
 
 
 def find_jobs(prefix: str, jobs_dir: Path, environ: Mapping[str, str]) -> Iterator[TrainingJobRequest]:
     """Find jobs that have a folder. See `spec.FindJobs`."""
     del environ
-    return site.find_jobs(prefix, jobs_dir, leave_out=("status.json", "ended.json"))
+    return request_fields.find_jobs(prefix, jobs_dir, leave_out=("status.json", "ended.json"))
 
 
 def job_environment(environ: Mapping[str, str], prefix: Path = Path(sys.prefix)) -> dict[str, str]:

@@ -6,10 +6,13 @@ or the renewal of leases.
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -20,19 +23,15 @@ from smsweep.aws.job_template import check_place, prepare
 from smsweep.aws.options import SageMakerOptions
 from smsweep.aws.prices import ask_price
 from smsweep.aws.request_rules import validate
-from smsweep.backends.sagemaker.backoff import Backoffs
+from smsweep.backends.base import BackendSpec
 from smsweep.backends.sagemaker.cloudwatch import LogReader
 from smsweep.backends.sagemaker.doctor import diagnose
-from smsweep.backends.sagemaker.events import Events
-from smsweep.backends.sagemaker.job_poller import JobPoller
-from smsweep.backends.sagemaker.list_jobs import find_jobs
-from smsweep.backends.sagemaker.rate_limit import RateLimits
+from smsweep.backends.sagemaker.job_poller import PAGE, JobPoller, common_prefix
+from smsweep.backends.sagemaker.rate_limit import Backoffs, RateLimits
 from smsweep.backends.sagemaker.status import adopt
-from smsweep.backends.sagemaker.warm_pools import WarmPools
-from smsweep.backends.spec import BackendSpec
 from smsweep.core.failure_kind import CAPACITY
 from smsweep.core.job import JobStatus, LogPage, TrainingJobRequest
-from smsweep.errors import JobRejected, QuotaExceeded, Throttled
+from smsweep.errors import JobError, JobRejected, QuotaExceeded, Throttled
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +41,8 @@ NAME_TAKEN = "ResourceInUse"
 # "The account-level service limit '...' is 3 Instances, with current utilization of 2 Instances and a request
 # delta of 2 Instances."
 QUOTA = re.compile(r"\bis (\d+) (\w+), with .*? request delta of (\d+) \2\b", re.DOTALL)
+MAX_MESSAGES = 10  # limit of the API
+PAUSE_S = 0.05  # between two attempts to take a token
 
 
 class SageMakerBackend:
@@ -222,6 +223,128 @@ def quota_exceeded(err: BotoCoreError | ClientError) -> QuotaExceeded:
     if found and int(found[3]) > int(found[1]):
         said += " One job exceeds the limit: raise it (AWS Service Quotas), or use fewer instances in job.yaml."
     return QuotaExceeded(f"waiting for quota: {said}", limit=limit)
+
+
+class Events:
+    """Reads the names of changed jobs. Duplicate and old events only cause one more Describe."""
+
+    def __init__(self, aws: Aws, queue_url: str) -> None:
+        self._aws = aws
+        self._queue_url = queue_url
+
+    def receive(self) -> list[str]:
+        """Return the names of changed jobs, and delete their messages from the queue. Raises JobError."""
+        answer = self._aws.translated(
+            "sqs", "receive_message", QueueUrl=self._queue_url, MaxNumberOfMessages=MAX_MESSAGES, WaitTimeSeconds=0
+        )
+        messages = answer.get("Messages", [])
+        if messages:
+            entries = [
+                {"Id": str(index), "ReceiptHandle": message["ReceiptHandle"]}
+                for index, message in enumerate(messages)
+            ]
+            self._aws.translated("sqs", "delete_message_batch", QueueUrl=self._queue_url, Entries=entries)
+        return [name for message in messages for name in _names(message)]
+
+
+def _names(message: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the job of a message. A message that is not such an event is ignored."""
+    try:
+        name = json.loads(message["Body"])["detail"]["TrainingJobName"]
+    except (ValueError, KeyError, TypeError):
+        return
+    if isinstance(name, str):
+        yield name
+
+
+def find_jobs(prefix: str, jobs_dir: Path, environ: Mapping[str, str]) -> Iterator[TrainingJobRequest]:
+    """Find training jobs in the account and region. See `spec.FindJobs`. Raises JobError."""
+    del jobs_dir  # the jobs do not run on this machine
+    with closing(Aws(environ)) as aws:
+        rates = RateLimits(SageMakerOptions.from_environ(environ).rates, time.monotonic)
+        token: dict[str, str] = {}
+        while True:
+            wanted = {"NameContains": prefix, "MaxResults": PAGE, **token}
+            page = _call(aws, rates, "ListTrainingJobs", "list_training_jobs", wanted)
+            for name in (summary["TrainingJobName"] for summary in page["TrainingJobSummaries"]):
+                if name.startswith(prefix):
+                    job = {"TrainingJobName": name}
+                    yield _call(aws, rates, "DescribeTrainingJob", "describe_training_job", job)
+            if "NextToken" not in page:
+                return
+            token = {"NextToken": page["NextToken"]}
+
+
+def _call(
+    aws: Aws, rates: RateLimits, action: str, operation: str, arguments: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Call within the rate, and again after a throttled call. Raises JobError."""
+    while True:
+        while not rates.take(action):
+            time.sleep(PAUSE_S)
+        try:
+            answer = aws.translated("sagemaker", operation, **arguments)
+        except Throttled:
+            rates.note(action, was_throttled=True)
+        else:
+            rates.note(action, was_throttled=False)
+            return answer
+
+
+class WarmPools:
+    """Stores which jobs of this client have a warm pool."""
+
+    def __init__(self, aws: Aws) -> None:
+        self._aws = aws
+        self._names: set[str] = set()
+
+    def note(self, request: TrainingJobRequest) -> None:
+        if request.get("ResourceConfig", {}).get("KeepAlivePeriodInSeconds"):
+            self._names.add(request["TrainingJobName"])
+
+    def note_found(self, name: str) -> None:
+        """Add a job of an earlier agent, which may have a warm pool."""
+        self._names.add(name)
+
+    def release(self) -> None:
+        """Release the idle pools of these jobs, which cost as much as running jobs. Never raises JobError."""
+        if not self._names:
+            return
+        try:
+            for name in self._idle() & self._names:
+                self._aws.translated(
+                    "sagemaker",
+                    "update_training_job",
+                    TrainingJobName=name,
+                    ResourceConfig={"KeepAlivePeriodInSeconds": 0},
+                )
+                log.info("%s: its warm pool was released", name)
+        except JobError as err:
+            log.warning("warm pools of %s were not released and end at their timeout: %s", self._prefix, err)
+        self._names.clear()
+
+    @property
+    def _prefix(self) -> str:
+        return common_prefix(sorted(self._names))
+
+    def _idle(self) -> set[str]:
+        """Return the jobs with an idle pool. Of several jobs that share a pool, only the last has it."""
+        found: set[str] = set()
+        token = ""  # a page's # nosec B105
+        while True:
+            more = {"NextToken": token} if token else {}
+            answer = self._aws.translated(
+                "sagemaker",
+                "list_training_jobs",
+                NameContains=self._prefix,
+                WarmPoolStatusEquals="Available",
+                MaxResults=PAGE,
+                **more,
+            )
+            found |= {summary["TrainingJobName"] for summary in answer["TrainingJobSummaries"]}
+            token = answer.get("NextToken", "")
+            if not token:
+                return found
 
 
 SPEC = BackendSpec(

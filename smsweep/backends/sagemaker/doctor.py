@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from smsweep.aws.client import Aws
 from smsweep.aws.errors import code_of
 from smsweep.aws.job_template import AGENTS, bucket_of
-from smsweep.backends.spec import Check
+from smsweep.backends.base import Check
 from smsweep.core.job import JobTemplate
 from smsweep.errors import SmsweepError
 

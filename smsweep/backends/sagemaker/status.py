@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
 from smsweep.aws.client import Aws
-from smsweep.backends.sagemaker.failure_kind import exit_code, failure_class, own_words
-from smsweep.core.failure_kind import CAPACITY, EXTERNAL, INTERNAL
+from smsweep.core.failure_kind import CAPACITY, EXTERNAL, INTERNAL, TIMEOUT, classify
 from smsweep.core.job import JobResults, JobStatus, TrainingJobRequest
+from smsweep.core.outcome import TIMEOUTS
 from smsweep.errors import NameTaken
 
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 CONSOLES = {"aws-cn": "console.amazonaws.cn", "aws-us-gov": "console.amazonaws-us-gov.com"}
 AGAIN = ("Interrupted", "Restarting")  # secondary statuses after which the containers start again
 LOST = (CAPACITY, INTERNAL)  # failures that the script did not cause
+# Start of a FailureReason -> class. Other reasons are failures of the script.
+REASONS = (
+    (re.compile(r"CapacityError\b"), CAPACITY),
+    (re.compile(r"InternalServerError\b"), INTERNAL),
+)
+_EXIT_CODE = re.compile(r",? ?exit code: (\d+)\s*\Z", re.I)
 
 
 def from_summary(summary: Mapping[str, Any]) -> JobStatus:
@@ -119,3 +126,28 @@ def adopt(aws: Aws, request: TrainingJobRequest) -> JobStatus:
 
 def _tags(answer: Mapping[str, Any]) -> dict[str, str]:
     return {tag["Key"]: tag["Value"] for tag in answer.get("Tags", ())}
+
+
+def failure_class(document: Mapping[str, Any]) -> str:
+    """Return the failure class of an ended job; "" without failure. document: DescribeTrainingJob's answer."""
+    if document.get("SecondaryStatus") in TIMEOUTS:
+        return TIMEOUT
+    if document["TrainingJobStatus"] != "Failed":
+        return ""
+    reason = document.get("FailureReason", "")
+    for beginning, found in REASONS:
+        if beginning.match(reason):
+            return found
+    return classify(own_words(reason), exit_code(reason))
+
+
+def exit_code(reason: str) -> int | None:
+    found = _EXIT_CODE.search(reason)
+    return int(found[1]) if found else None
+
+
+def own_words(reason: str) -> str:
+    """Return a FailureReason without SageMaker's additions to output/failure, or else the exit code."""
+    code = exit_code(reason)
+    words = re.sub(r"\AAlgorithmError:\s*", "", _EXIT_CODE.sub("", reason))
+    return words if words or code is None else f"exit code {code}"

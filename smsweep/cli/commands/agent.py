@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import typer
 
-from smsweep.cli.detach import detach as detach_agent
 from smsweep.cli.options import (
     Backend,
     Count,
@@ -27,6 +26,7 @@ from smsweep.cli.options import (
     TermTimeout,
     Verbose,
 )
+from smsweep.cli.run_agent import detach as detach_agent
 from smsweep.cli.run_agent import follow
 from smsweep.errors import UsageError
 from smsweep.services.agents import detach as detach_service

@@ -8,9 +8,8 @@ from typing import Annotated
 
 import typer
 
-from smsweep.cli.logging_setup import is_quiet
 from smsweep.cli.options import Json, SweepId
-from smsweep.cli.output import print_json, print_message
+from smsweep.cli.output import is_quiet, print_json, print_message
 from smsweep.errors import UsageError
 from smsweep.services import export as exporting
 

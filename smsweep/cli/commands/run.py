@@ -5,8 +5,6 @@ from __future__ import annotations
 import typer
 
 from smsweep.cli.commands.sweep import create, existing
-from smsweep.cli.detach import REMOTE, is_remote
-from smsweep.cli.detach import detach as detach_agent
 from smsweep.cli.options import (
     Backend,
     Config,
@@ -32,7 +30,8 @@ from smsweep.cli.options import (
     Where,
 )
 from smsweep.cli.output import print_message, print_result
-from smsweep.cli.run_agent import follow
+from smsweep.cli.run_agent import REMOTE, follow, is_remote
+from smsweep.cli.run_agent import detach as detach_agent
 from smsweep.services.agents import detach as detach_service
 from smsweep.services.agents import preflight
 

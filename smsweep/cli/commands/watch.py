@@ -11,11 +11,10 @@ from typing import Annotated
 import typer
 
 from smsweep.cli.display.agent_log import failure_advice, news
+from smsweep.cli.display.live_display import Poller
 from smsweep.cli.display.progress import can_be_live
-from smsweep.cli.display.refresher import Poller
-from smsweep.cli.logging_setup import is_quiet
 from smsweep.cli.options import Quiet, SweepId, Verbose
-from smsweep.cli.output import print_message, print_result
+from smsweep.cli.output import is_quiet, print_message, print_result
 from smsweep.cli.text import cell, clean, counts
 from smsweep.core.json_documents import EventDocument
 from smsweep.errors import TrialsFailed

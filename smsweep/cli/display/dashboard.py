@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from statistics import fmean
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -10,7 +11,6 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from smsweep.cli.display.sparkline import sparkline
 from smsweep.cli.text import cell, clean, counts, front, lasting, pairs, used
 from smsweep.core.json_documents import SweepDocument, TrialFields
 from smsweep.services.views import json_views
@@ -31,6 +31,8 @@ STYLES = {
     "finished": "green",
     "lost": "red",
 }
+BLOCKS = "▁▂▃▄▅▆▇█"
+ASCII = "_.-~=+*#"  # for terminals without Unicode, from low to high
 
 
 class Dashboard:
@@ -168,3 +170,24 @@ def _in_ascii(line: Table | Text) -> Table | Text:
 
 def _one_line(text: str, style: str = "") -> Text:
     return Text(text, style=style, no_wrap=True, overflow="ellipsis")
+
+
+def sparkline(values: Sequence[float], width: int, *, is_ascii: bool = False) -> str:
+    """Return a curve of at most `width` characters.
+
+    Args:
+        values: Finite numbers, oldest first. More than `width` values are averaged in groups.
+        width: In characters.
+        is_ascii: Use ASCII characters instead of block characters.
+
+    Returns:
+        One character per value or group, scaled from the lowest to the highest; "" without values.
+    """
+    levels = ASCII if is_ascii else BLOCKS
+    n = min(width, len(values))
+    means = [fmean(values[i * len(values) // n : (i + 1) * len(values) // n]) for i in range(n)]
+    low, high = min(means, default=0.0), max(means, default=0.0)
+    scale = high - low
+    if not 0 < scale < float("inf"):
+        return levels[len(levels) // 2 - 1] * n
+    return "".join(levels[min(int((mean - low) / scale * len(levels)), len(levels) - 1)] for mean in means)

@@ -8,8 +8,7 @@ from contextlib import AbstractContextManager
 from typing import Protocol, TextIO
 
 from smsweep.cli.display.agent_log import FailureTally
-from smsweep.cli.logging_setup import is_quiet
-from smsweep.cli.output import print_message
+from smsweep.cli.output import is_quiet, print_message
 from smsweep.core.json_documents import TrialFields
 
 

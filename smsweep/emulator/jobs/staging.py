@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from smsweep.backends.local.artifacts import keep_artifacts
 from smsweep.backends.local.job_folder import JobFolder
+from smsweep.backends.local.opt_ml import keep_artifacts
 from smsweep.emulator.jobs.checkpoints import Checkpoints
 from smsweep.emulator.jobs.job import Job
 from smsweep.emulator.jobs.quota import instance_count, offers

@@ -9,8 +9,7 @@ from smsweep import errors
 from smsweep.aws.errors import no_credentials, translate
 from smsweep.backends.sagemaker.backend import quota_exceeded
 from smsweep.backends.sagemaker.cloudwatch import parse_cursor, write_cursor
-from smsweep.backends.sagemaker.failure_kind import exit_code, failure_class, own_words
-from smsweep.backends.sagemaker.status import log_url
+from smsweep.backends.sagemaker.status import exit_code, failure_class, log_url, own_words
 from smsweep.core.failure_kind import RETRIES
 
 

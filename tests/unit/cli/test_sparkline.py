@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from smsweep.cli.display.sparkline import sparkline
+from smsweep.cli.display.dashboard import sparkline
 
 
 @pytest.mark.parametrize(

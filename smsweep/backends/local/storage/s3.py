@@ -19,7 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
 from smsweep.aws.errors import translate
 from smsweep.aws.s3_conflicts import retry_conflicts
-from smsweep.backends.local.permissions import open_to_all
+from smsweep.backends.local.opt_ml import open_to_all
 from smsweep.errors import BackendUnavailable, JobRejected
 
 if TYPE_CHECKING:

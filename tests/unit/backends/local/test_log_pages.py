@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from smsweep.backends.local.log_pages import LINE_BYTES, read_page
+from smsweep.backends.local.job_files import LINE_BYTES, read_page
 from smsweep.runtime.script.records import METRICS, records
 
 

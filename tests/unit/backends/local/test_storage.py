@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from smsweep.backends.local.storage.files import FilePlace
+from smsweep.backends.local.storage import FilePlace
 
 
 def test_a_pipe_that_a_script_left_behind_does_not_cost_its_results(tmp_path: Path) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from smsweep.aws.options import SageMakerOptions
-from smsweep.backends.sagemaker.backoff import FIRST_PAUSE_S, Backoffs
-from smsweep.backends.sagemaker.rate_limit import RateLimits, TokenBucket
+from smsweep.backends.sagemaker.rate_limit import FIRST_PAUSE_S, Backoffs, RateLimits, TokenBucket
 from smsweep.errors import CapacityError, QuotaExceeded, Throttled, UsageError
 
 
