@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from smsweep.cli.output import QUIET, set_level
+from smsweep.cli.streams import QUIET, set_level
 from tests.support.markdown import ROOT
 
 CHILD = "import signal, sys; sys.exit(signal.getsignal(signal.SIGINT) is signal.SIG_IGN)"

@@ -58,6 +58,24 @@ GROUPS = {
         "sync": "Upload the offline W&B runs of a sweep.",
     },
 }
+# Function of a command -> module in smsweep.cli.commands, if the module has another name.
+MODULES = {
+    "slurm": "agent",
+    "publish": "agent",
+    "ls": "show",
+    "best": "trials",
+    "why": "logs",
+    "rm": "manage",
+    "retry": "manage",
+    "recover": "manage",
+    "report": "export",
+    "doctor": "setup",
+    "completion": "setup",
+    "auth": "setup",
+    "iam": "setup",
+    "wandb_import": "wandb",
+    "wandb_sync": "wandb",
+}
 # Every command that runs something, by its full name such as "wandb sync" -> summary.
 COMMANDS = {
     **{name: summary for panel in PANELS.values() for name, summary in panel.items() if name not in GROUPS},
@@ -128,8 +146,9 @@ def load_command(name: str) -> Any:
             context_settings=CONTEXT_SETTINGS,
         )
     function_name = name.replace(" ", "_")
-    module = import_module(f"smsweep.cli.commands.{function_name}")
-    examples = "\n".join(f"  {line}" for line in module.EXAMPLES.strip().splitlines())
+    module = import_module(f"smsweep.cli.commands.{MODULES.get(function_name, function_name)}")
+    lines = getattr(module, f"{function_name.upper()}_EXAMPLES").strip().splitlines()
+    examples = "\n".join(f"  {line}" for line in lines)
     app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
     add = app.command(
         name.rpartition(" ")[2], epilog=f"\b\nExamples:\n{examples}", context_settings=CONTEXT_SETTINGS

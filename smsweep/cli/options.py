@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from smsweep.cli.output import QUIET, set_level
+from smsweep.cli.streams import QUIET, set_level
 from smsweep.errors import SmsweepError
 
 

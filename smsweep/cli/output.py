@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import shutil
 import sys
 import textwrap
@@ -12,15 +11,13 @@ from typing import Any
 
 import typer
 
+from smsweep.cli.streams import is_quiet, write_err
 from smsweep.cli.text import cell, clean
 from smsweep.services.views import json_views
-from smsweep.util.log_levels import NOTE
 
 GAP = "  "
 
 MIN_VALUE_WIDTH = 20  # terminal columns for a value beside its name
-QUIET, NORMAL, VERBOSE, DEBUG = -1, 0, 1, 2
-LEVELS = {QUIET: logging.ERROR, NORMAL: NOTE, VERBOSE: logging.INFO, DEBUG: logging.DEBUG}
 
 
 def print_result(text: str) -> None:
@@ -113,41 +110,3 @@ def fields(values: Iterable[tuple[str, str]]) -> None:
         lines = textwrap.wrap(value, room, break_on_hyphens=False) if room >= MIN_VALUE_WIDTH else [value]
         for index, line in enumerate(lines):
             typer.echo(f"{('' if index else name).ljust(width)}{GAP}{line}")
-
-
-LOGGER = logging.getLogger("smsweep")
-
-
-class StderrHandler(logging.Handler):
-    def emit(self, record: logging.LogRecord) -> None:
-        write_err(self.format(record))
-
-
-class Formatter(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        record.levelname = record.levelname.lower()
-        return super().format(record)
-
-
-def write_err(line: str) -> None:
-    """Write a line to the current `sys.stderr`, which a live display replaces to print above itself.
-
-    `typer.echo` does not work for this, because it bypasses the replaced stream.
-    """
-    sys.stderr.write(f"{line}\n")
-    sys.stderr.flush()
-
-
-def set_level(level: int) -> None:
-    """Set the log level: QUIET, NORMAL, VERBOSE or DEBUG. DEBUG adds time and logger name."""
-    level = max(QUIET, min(level, DEBUG))
-    prefix = "%(asctime)s %(name)s " if level == DEBUG else ""
-    handler = StderrHandler()
-    handler.setFormatter(Formatter(f"{prefix}%(levelname)s: %(message)s"))
-    LOGGER.handlers[:] = [handler]
-    LOGGER.propagate = False
-    LOGGER.setLevel(LEVELS[level])
-
-
-def is_quiet() -> bool:
-    return LOGGER.level >= logging.ERROR

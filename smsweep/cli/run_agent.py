@@ -11,7 +11,8 @@ from smsweep.cli.display.agent_log import FailureTally, failure_advice, indented
 from smsweep.cli.display.progress import open_display
 from smsweep.cli.display.trials_table import sort_trials, trials_table
 from smsweep.cli.options import Where
-from smsweep.cli.output import is_quiet, print_json, print_message
+from smsweep.cli.output import print_json, print_message
+from smsweep.cli.streams import is_quiet
 from smsweep.cli.text import agent_command, clean, counts
 from smsweep.core.json_documents import DetachedProcessDocument, SweepDocument
 from smsweep.core.trial import Trial

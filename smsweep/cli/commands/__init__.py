@@ -1,4 +1,5 @@
-"""One module for each command of `smsweep`, loaded when that command runs.
+"""The commands of `smsweep`. A module is imported when one of its commands runs.
 
-A module has a function of the command's name and EXAMPLES, one command line per line.
+A command is a function of its name. Its examples, one command line per line, have the same name in capitals with
+`_EXAMPLES`.
 """

@@ -23,23 +23,34 @@ from smsweep.cli.options import (
     Project,
     Quiet,
     Reuse,
+    SweepId,
     TermTimeout,
     Verbose,
 )
+from smsweep.cli.output import print_json, print_message, print_result
 from smsweep.cli.run_agent import detach as detach_agent
 from smsweep.cli.run_agent import follow
 from smsweep.errors import UsageError
 from smsweep.services.agents import detach as detach_service
 from smsweep.services.agents import queue as queue_service
+from smsweep.services.agents import slurm as slurm_service
 from smsweep.services.wandb import hosted
 
-EXAMPLES = """
+AGENT_EXAMPLES = """
 smsweep agent abcd1234
 smsweep agent abcd1234 --parallel 4
 smsweep agent abcd1234 --count 1
 smsweep agent team/digits/abcd1234 --backend docker --job job.yaml
 smsweep agent --queue https://sqs.eu-west-1.amazonaws.com/123456789012/sweeps
 smsweep agent team/digits/efgh5678 --controller wandb
+"""
+PUBLISH_EXAMPLES = """
+smsweep publish abcd1234 --queue https://sqs.eu-west-1.amazonaws.com/123456789012/sweeps --agents 20
+smsweep publish abcd1234 --queue URL --agents 20 --source s3://bucket/sources
+"""
+SLURM_EXAMPLES = """
+smsweep slurm abcd1234 --array 100 > sweep.sbatch
+smsweep slurm abcd1234 --array 100 --at-once 10 --option time=02:00:00 --option gres=gpu:1 --submit
 """
 
 
@@ -143,3 +154,57 @@ def agent(
         return follow(sweep_id, **options)
 
     raise typer.Exit(detach_service.work_on(run_trials))
+
+
+def publish(
+    sweep_id: SweepId,
+    queue: Annotated[str, typer.Option("--queue", metavar="URL", help="URL of an SQS queue.")],
+    agents: Annotated[
+        int, typer.Option("--agents", min=1, help="Number of agents to invite; one message for each.")
+    ] = 1,
+    source: Annotated[
+        str,
+        typer.Option(
+            "--source", metavar="s3://BUCKET/PREFIX", help="Upload the source of the sweep there for the agents."
+        ),
+    ] = "",
+    as_json: Json = False,
+) -> None:
+    """Invite agents to a sweep through an SQS queue.
+
+    Each message starts one `smsweep agent --queue URL` on any machine.
+    """
+    published = queue_service.publish(sweep_id, queue, agents=agents, source=source)
+    print_json({"id": published, "agents": agents, "queue": queue}) if as_json else print_result(published)
+    invitations = "1 invitation" if agents == 1 else f"{agents} invitations"
+    print_message(f"sent {invitations}; start agents with: smsweep agent --queue {queue}")
+
+
+def slurm(
+    sweep_id: SweepId,
+    array: Annotated[int, typer.Option("--array", min=1, help="Number of tasks; each runs one trial.")],
+    at_once: Annotated[
+        int | None, typer.Option("--at-once", min=1, help="Maximum number of tasks that run at the same time.")
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--option", "-o", metavar="NAME=VALUE", help="An option of sbatch; repeatable."),
+    ] = None,
+    backend: Backend = None,
+    submit: Annotated[
+        bool, typer.Option("--submit", help="Submit the script with sbatch and print the job id.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Print or submit a SLURM job array that runs a sweep.
+
+    Each task runs one trial of the sweep. A task that is preempted or reaches its time limit returns its trial to
+    the queue and requeues itself.
+    """
+    script = slurm_service.script(sweep_id, array, at_once=at_once, options=option or (), backend=backend)
+    if not submit:
+        print_json({"script": script}) if as_json else print_result(script.rstrip("\n"))
+        return
+    job_id = slurm_service.submit(script)
+    print_json({"job_id": job_id}) if as_json else print_result(job_id)
+    print_message(f"watch the tasks with: squeue --me; smsweep trials {sweep_id}")

@@ -15,7 +15,7 @@ from smsweep.cli.text import clean
 from smsweep.core.json_documents import DiffDocument, DifferenceDocument, SourceDifferenceDocument
 from smsweep.services.views import diff as diff_service
 
-EXAMPLES = """
+DIFF_EXAMPLES = """
 smsweep diff abcd1234/3 abcd1234/7
 smsweep diff abcd1234 efgh5678
 smsweep diff abcd1234 efgh5678 --stat

@@ -13,7 +13,7 @@ from smsweep.cli.options import Json
 from smsweep.cli.output import print_message, print_result
 from smsweep.services import emulator as emulator_service
 
-EXAMPLES = """
+EMULATOR_EXAMPLES = """
 smsweep emulator --backend docker
 smsweep emulator --port 0 --json --quota 3
 smsweep emulator --faults '{"throttle": {"CreateTrainingJob": 1}}'

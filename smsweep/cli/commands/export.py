@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import sys
 from enum import Enum
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from smsweep.cli.options import Json, SweepId
-from smsweep.cli.output import is_quiet, print_json, print_message
+from smsweep.cli.output import print_json, print_message, print_result
+from smsweep.cli.streams import is_quiet
 from smsweep.errors import UsageError
 from smsweep.services import export as exporting
+from smsweep.services import labels
+from smsweep.services import report as reporting
 
-EXAMPLES = """
+EXPORT_EXAMPLES = """
 smsweep export abcd1234 > trials.csv
 smsweep export abcd1234 --to trials.json
 smsweep export abcd1234 --to trials.parquet --force
@@ -21,6 +25,10 @@ smsweep export abcd1234 --format wandb
 smsweep export abcd1234 --format optuna --to sqlite:///study.db
 smsweep export abcd1234 --format mlflow --to sqlite:///mlflow.db
 smsweep export abcd1234 --format tensorboard --to runs
+"""
+REPORT_EXAMPLES = """
+smsweep report abcd1234
+smsweep report abcd1234 -o sweep.html
 """
 
 
@@ -80,3 +88,24 @@ def _progress(done: int, total: int) -> None:
     """Show the progress on a terminal."""
     if sys.stderr.isatty() and not is_quiet():
         typer.echo("\r\x1b[K" if done == total else f"\r{done} of {total} trials", nl=False, err=True)
+
+
+def report(
+    sweep_id: SweepId,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", metavar="FILE", help="The file to write (default: ID.html in this folder)."
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write a sweep as one HTML file that opens offline.
+
+    Contains history, importance, parallel coordinates, slices, contours, learning curves, timeline, costs, and a
+    table of all trials to sort and filter. Secrets are masked. Needs the extra `report`.
+    """
+    output = output or Path(f"{labels.parse_sweep_id(sweep_id)}.html")
+    reporting.write(reporting.report(sweep_id), output)
+    print_json({"file": str(output)}) if as_json else print_result(str(output))
+    print_message("open the file in a browser; it needs no network")

@@ -16,7 +16,7 @@ from smsweep.core.json_documents import PlanDocument, PlannedTrialDocument
 from smsweep.services.sweeps import plan as plan_service
 from smsweep.services.views import json_views
 
-EXAMPLES = """
+PLAN_EXAMPLES = """
 smsweep plan sweep.yaml
 smsweep plan sweep.yaml --n 20 --seed 42
 smsweep plan sweep.yaml --job job.yaml --backend sagemaker --json

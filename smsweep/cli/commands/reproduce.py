@@ -20,7 +20,7 @@ from smsweep.services import reproduce as reproduce_service
 from smsweep.services.agents import run_agent
 from smsweep.services.views import json_views, watcher
 
-EXAMPLES = """
+REPRODUCE_EXAMPLES = """
 smsweep reproduce abcd1234/7
 smsweep reproduce abcd1234/7 --backend docker
 smsweep reproduce abcd1234/7 --tolerance 0 --json

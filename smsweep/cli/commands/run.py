@@ -35,7 +35,7 @@ from smsweep.cli.run_agent import detach as detach_agent
 from smsweep.services.agents import detach as detach_service
 from smsweep.services.agents import preflight
 
-EXAMPLES = """
+RUN_EXAMPLES = """
 smsweep run sweep.yaml
 smsweep run sweep.yaml --parallel 4 --count 20
 smsweep run sweep.yaml --backend docker --job job.yaml

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from smsweep.cli.options import Json, Label
-from smsweep.cli.output import fields, print_json, print_result
+from smsweep.cli.output import fields, print_json, print_message, print_result, wide_table
 from smsweep.cli.text import capped, cell, clean, counts, duration, front, pairs, priced, used
 from smsweep.core.json_documents import (
     DetachedAgentDocument,
@@ -15,13 +15,17 @@ from smsweep.core.json_documents import (
 from smsweep.services import labels
 from smsweep.services.views import json_views
 
-EXAMPLES = """
+SHOW_EXAMPLES = """
 smsweep show abcd1234
 smsweep show abcd1234 --json
 smsweep show abcd1234/7
 """
 
 MAX_REASONS = 5
+LS_EXAMPLES = """
+smsweep ls
+smsweep ls --json
+"""
 
 
 def show(
@@ -131,3 +135,36 @@ def show_trial(data: ShownTrialDocument) -> None:
         print_result("reason:")
         for line in data["reason"].splitlines():
             print_result(f"  {clean(line)}")
+
+
+def ls(as_json: Json = False) -> None:
+    """List sweeps, newest first.
+
+    A terminal shows the columns that fit, and cuts long names. Pipes and files get everything.
+    """
+    sweeps = json_views.list_sweeps()
+    if as_json:
+        print_json(sweeps)
+        return
+    if not sweeps:
+        print_message("no sweep yet; create a sweep with: smsweep sweep sweep.yaml")
+        return
+    left_out = wide_table(
+        ["id", "name", "state", "method", "expected", "trials", "created"],
+        [
+            [
+                sweep["id"],
+                sweep["name"],
+                sweep["state"],
+                sweep["method"],
+                sweep["expected_trial_count"],
+                counts(sweep["trials"]),
+                (sweep["created_at"] or "")[:19],
+            ]
+            for sweep in sweeps
+        ],
+        first=2,
+        last=0,
+    )
+    if left_out:
+        print_message(f"columns left out: {', '.join(left_out)}; show all with: smsweep ls | less -S")

@@ -14,7 +14,7 @@ from smsweep.services.sweeps import control
 from smsweep.services.sweeps import create as create_service
 from smsweep.services.views import json_views
 
-EXAMPLES = """
+SWEEP_EXAMPLES = """
 smsweep sweep sweep.yaml
 smsweep sweep sweep.yaml --job job.yaml --project digits --seed 42
 smsweep sweep sweep.yaml -R abcd1234

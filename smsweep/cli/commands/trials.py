@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from smsweep.cli.display.trials_table import sort_trials, trials_table
 from smsweep.cli.options import Json, SweepId, complete_from
-from smsweep.cli.output import print_json, print_message
-from smsweep.cli.text import STATES
-from smsweep.errors import UsageError
-from smsweep.services.views import json_views
+from smsweep.cli.output import print_json, print_message, print_result
+from smsweep.cli.text import STATES, cell, clean, pairs
+from smsweep.errors import NotFound, UsageError
+from smsweep.services.views import json_views, model_download
 
-EXAMPLES = """
+TRIALS_EXAMPLES = """
 smsweep trials abcd1234
 smsweep trials abcd1234 --state failed --state crashed
 smsweep trials abcd1234 --sort objective
@@ -24,6 +25,11 @@ smsweep trials abcd1234 --sort objective --limit 10
 """
 
 TERMINAL_LIMIT = 100  # trials
+BEST_EXAMPLES = """
+smsweep best abcd1234
+smsweep best abcd1234 --download model
+smsweep best abcd1234 --json
+"""
 
 
 def trials(
@@ -83,3 +89,72 @@ def check_states(states: Iterable[str]) -> None:
     for state in states:
         if state not in STATES:
             raise UsageError(f"--state: {state!r} is not a trial state; use one of {', '.join(STATES)}")
+
+
+def best(
+    sweep_id: SweepId,
+    download: Annotated[
+        Path | None,
+        typer.Option("--download", metavar="DIR", help="Download the model of the trial into a new folder."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show the best trial and its params.
+
+    Compares the best value of the sweep's metric that each trial reported. Failed and crashed trials do not
+    count. For a sweep with several metrics, shows the Pareto front.
+    """
+    shown = json_views.show(sweep_id)
+    if shown["metrics"]:
+        show_front(shown["id"], download, as_json=as_json)
+        return
+    metric, trial = shown["metric"], shown["best"]
+    if metric is None:
+        raise UsageError(
+            f"sweep {shown['id']} has no metric, so it has no best trial; "
+            "add a metric to the sweep YAML, such as metric: {name: loss, goal: minimize}"
+        )
+    if trial is None:
+        raise NotFound(
+            f"no trial of sweep {shown['id']} has reported a number as {metric['name']!r} (text, NaN and "
+            "infinities are not numbers; failed and crashed trials do not count); see all reported values with: "
+            f"smsweep trials {shown['id']} --json"
+        )
+    if download is not None:
+        model_download.download_model(shown["id"], trial["number"], download)
+        print_message(f"the model is in {download}")
+    if as_json:
+        print_json(trial)
+        return
+    repeats = trial.get("repeats")
+    mean = f"  mean {cell(repeats['mean'])} of {len(repeats['trials'])} repeats" if repeats else ""
+    print_result(f"{shown['id']}/{trial['number']}  {clean(metric['name'])}={cell(trial['objective'])}{mean}")
+    print_result(pairs(json_views.flat_params(trial["params"])))
+
+
+def show_front(sweep_id: str, download: Path | None, *, as_json: bool) -> None:
+    """Show the trials on the Pareto front.
+
+    Args:
+        sweep_id: The sweep.
+        download: The folder for the models, one folder per trial; None to download nothing.
+        as_json: Print JSON.
+
+    Raises:
+        NotFound: If no trial has values of all metrics yet, without as_json.
+    """
+    trials = json_views.front(sweep_id)
+    if not trials and not as_json:
+        raise NotFound(
+            f"no trial of sweep {sweep_id} has values of all metrics yet; failed and crashed trials do not count"
+        )
+    if download is not None:
+        for trial in trials:
+            model_download.download_model(sweep_id, trial["number"], download / str(trial["number"]))
+        print_message(f"the model of trial N is in {download / 'N'}")
+    if as_json:
+        print_json(trials)
+        return
+    for trial in trials:
+        print_result(f"{sweep_id}/{trial['number']}  {pairs(trial['outcome'])}")
+        print_result(f"  {pairs(json_views.flat_params(trial['params']))}")

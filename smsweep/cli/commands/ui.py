@@ -14,7 +14,7 @@ from smsweep.cli.options import Json
 from smsweep.cli.output import print_message, print_result
 from smsweep.errors import UsageError
 
-EXAMPLES = """
+UI_EXAMPLES = """
 smsweep ui
 smsweep ui --port 0 --no-open
 smsweep ui --host 0.0.0.0 --allow-host build7.example.org

@@ -14,7 +14,8 @@ from smsweep.cli.display.agent_log import failure_advice, news
 from smsweep.cli.display.live_display import Poller
 from smsweep.cli.display.progress import can_be_live
 from smsweep.cli.options import Quiet, SweepId, Verbose
-from smsweep.cli.output import is_quiet, print_message, print_result
+from smsweep.cli.output import print_message, print_result
+from smsweep.cli.streams import is_quiet
 from smsweep.cli.text import cell, clean, counts
 from smsweep.core.json_documents import EventDocument
 from smsweep.errors import TrialsFailed
@@ -23,7 +24,7 @@ from smsweep.services.views import json_views
 from smsweep.services.views import watcher as watching
 from smsweep.services.views.watcher import Look
 
-EXAMPLES = """
+WATCH_EXAMPLES = """
 smsweep watch abcd1234
 smsweep watch abcd1234 | tee progress.log
 smsweep watch abcd1234 --json | jq 'select(.event == "best")'

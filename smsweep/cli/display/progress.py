@@ -8,7 +8,8 @@ from contextlib import AbstractContextManager
 from typing import Protocol, TextIO
 
 from smsweep.cli.display.agent_log import FailureTally
-from smsweep.cli.output import is_quiet, print_message
+from smsweep.cli.output import print_message
+from smsweep.cli.streams import is_quiet
 from smsweep.core.json_documents import TrialFields
 
 

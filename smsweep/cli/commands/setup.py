@@ -1,0 +1,126 @@
+"""`smsweep doctor`: check what sweeps need."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated
+
+import typer
+from typer.completion import get_completion_script  # type: ignore[attr-defined]  # used by typer's own --show-completion
+
+from smsweep.cli.main import COMPLETE_VAR
+from smsweep.cli.options import Backend, Job, Json, complete_id, whole_id
+from smsweep.cli.output import print_json, print_message, print_result
+from smsweep.errors import UsageError
+from smsweep.services import auth as auth_service
+from smsweep.services import doctor as doctor_service
+from smsweep.services import iam as iam_service
+
+DOCTOR_EXAMPLES = """
+smsweep doctor
+smsweep doctor --backend docker --job job.yaml
+smsweep doctor --json
+"""
+COMPLETION_EXAMPLES = """
+source <(smsweep completion bash)
+smsweep completion zsh > ~/.zfunc/_smsweep
+smsweep completion fish > ~/.config/fish/completions/smsweep.fish
+"""
+IAM_EXAMPLES = """
+smsweep iam --job job.yaml
+smsweep iam --job job.yaml --of role
+smsweep iam --sweep abcd1234 --of role
+"""
+AUTH_EXAMPLES = """
+smsweep auth
+smsweep auth --ssm
+smsweep auth --variable HF_TOKEN
+"""
+
+
+def doctor(job: Job = None, backend: Backend = None, as_json: Json = False) -> None:
+    """Check that this machine has what sweeps need.
+
+    Prints a fix for each problem. The exit code is 1 if something is missing that the chosen backend requires.
+    With --job it also checks the image and the S3 bucket of job.yaml.
+    """
+    findings = doctor_service.examine(backend=backend, job=job)
+    if as_json:
+        print_json([finding.as_data() for finding in findings])
+    else:
+        for finding in findings:
+            verdict = "ok" if finding.is_ok else "MISSING" if finding.is_required else "missing"
+            cure = "" if finding.is_ok else f"; {finding.cure}"
+            print_result(f"{verdict:<8} {finding.what}: {finding.found}{cure}")
+    if any(finding.is_required and not finding.is_ok for finding in findings):
+        raise typer.Exit(1)
+
+
+class Shell(str, Enum):
+    BASH = "bash"
+    ZSH = "zsh"
+    FISH = "fish"
+    POWERSHELL = "powershell"
+    PWSH = "pwsh"
+
+
+def completion(shell: Annotated[Shell, typer.Argument(help="Your shell.")], as_json: Json = False) -> None:
+    """Print a shell completion script."""
+    script = get_completion_script(
+        prog_name="smsweep",
+        complete_var=COMPLETE_VAR,
+        shell=shell.value,  # a name; no shell starts # nosec B604
+    )
+    print_json({"shell": shell.value, "script": script}) if as_json else print_result(script)
+
+
+def iam(
+    job: Job = None,
+    sweep: Annotated[
+        str | None,
+        typer.Option(
+            "--sweep",
+            metavar="ID",
+            callback=whole_id,
+            autocompletion=complete_id,
+            help="Restrict the policies to the jobs, checkpoints and agent of this sweep.",
+        ),
+    ] = None,
+    of: Annotated[str | None, typer.Option("--of", help="Print one policy: launcher, role or agent.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Accepted; the output is always JSON.")] = False,
+) -> None:
+    """Print the IAM policies that sweeps need.
+
+    There are three: for the user who runs smsweep (launcher), for the execution role of the jobs (role), and for
+    a detached agent (agent). They allow only the calls that smsweep makes. --job restricts them to the role,
+    buckets, keys and secrets of job.yaml. --sweep restricts them to one sweep, and reads its job.yaml.
+    """
+    policies = iam_service.policies(job, sweep)
+    if of is not None and of not in policies:
+        raise UsageError(f"--of: {of!r} is not a policy; use one of {', '.join(policies)}")
+    print_json(policies[of] if of else policies)
+
+
+def auth(
+    variable: Annotated[
+        str, typer.Option("--variable", metavar="NAME", help="The environment variable with the secret.")
+    ] = "WANDB_API_KEY",
+    name: Annotated[
+        str, typer.Option("--name", help="Name of the secret in AWS (default: smsweep/wandb).", show_default=False)
+    ] = "",
+    ssm: Annotated[
+        bool, typer.Option("--ssm", help="Store an SSM SecureString instead of a Secrets Manager secret.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Store the W&B key where training jobs can read it.
+
+    Finds the key as wandb does (WANDB_API_KEY, wandb's settings, netrc) and stores it in Secrets Manager. job.yaml
+    only refers to the secret; smsweep never writes the key into a request, log or file.
+    """
+    stored = auth_service.auth(variable=variable, name=name, ssm=ssm)
+    if as_json:
+        print_json({"variable": stored.variable, "arn": stored.arn})
+        return
+    print_message(f"{stored.variable} from {stored.found_in} is stored in AWS; add this to job.yaml:")
+    print_result(f"secrets:\n  {stored.variable}: {stored.arn}")
