@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from smsweep.config_files.job_models import SECRET_REFERENCES
-from smsweep.core.notify_hook import Hook
+from smsweep.core.job import Hook
 from smsweep.errors import ConfigError
 
 ALLOW = "SMSWEEP_ALLOW_CODE"  # environment: 1 for any code, or hashes of code, separated by commas or spaces

@@ -10,8 +10,16 @@ from typing import Any, ClassVar
 import yaml
 
 from smsweep.config_files.document import Document, Path, show, show_path
-from smsweep.config_files.yaml_reader import MAX_DEPTH, MAX_VALUES
-from smsweep.config_files.yaml_scalars import FLOAT, HEX, INT, OCTAL, SPECIAL, is_text_to_pyyaml
+from smsweep.config_files.yaml_reader import (
+    FLOAT,
+    HEX,
+    INT,
+    MAX_DEPTH,
+    MAX_VALUES,
+    OCTAL,
+    SPECIAL,
+    is_text_to_pyyaml,
+)
 from smsweep.errors import ConfigError
 
 

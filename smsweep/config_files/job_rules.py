@@ -11,7 +11,7 @@ from smsweep.aws.request_rules import LONGEST_RUN_S, may_be_machine
 from smsweep.config_files.document import Path, Problems
 from smsweep.config_files.job_models import InputSection
 from smsweep.config_files.job_request import local_path
-from smsweep.config_files.yaml_scalars import read_scalar
+from smsweep.config_files.yaml_reader import read_scalar
 from smsweep.core.job import DEFAULT_MAX_RUN_S
 from smsweep.core.line_regex import LineRegex
 from smsweep.core.regex_syntax import RegexError, nested_quantifier

@@ -16,8 +16,7 @@ from smsweep.config_files.job_rules import UNSUPPORTED_KEYS, check_rules
 from smsweep.config_files.validation import check
 from smsweep.config_files.yaml_reader import read_file, read_yaml
 from smsweep.core.distributed_launch import launch
-from smsweep.core.job import JobTemplate, Price
-from smsweep.core.notify_hook import EVENTS, Hook
+from smsweep.core.job import EVENTS, Hook, JobTemplate, Price
 
 FRAMEWORK_KEYS = (
     "framework",

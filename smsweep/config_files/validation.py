@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from smsweep.config_files.document import Path, Problems, show, suggest
-from smsweep.config_files.yaml_scalars import is_text_to_pyyaml, read_scalar
+from smsweep.config_files.yaml_reader import is_text_to_pyyaml, read_scalar
 from smsweep.util.sections import is_number
 
 ModelT = TypeVar("ModelT", bound=BaseModel)

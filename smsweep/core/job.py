@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
-
-from smsweep.core.notify_hook import Hook
 
 # The keyword arguments of boto3's create_training_job. botocore's service model defines the shape.
 TrainingJobRequest = Mapping[str, Any]
@@ -30,6 +30,9 @@ SOURCE_TAR = "source.tar.gz"
 TAG_SWEEP = "smsweep:sweep"
 TAG_TRIAL = "smsweep:trial"
 TAG_ATTEMPT = "smsweep:attempt"
+END, FAILURE = "end", "failure"
+VARIABLE = "SMSWEEP_NOTIFY"  # environment variable: hooks of every agent, one per line, as in --notify
+EVENTS = (END, FAILURE)  # the sweep ended; the first trial failed
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -154,3 +157,24 @@ def job_name(sweep_id: str, number: int, attempt: int) -> str:
         At most 63 characters of [a-z0-9-], unique for each attempt.
     """
     return f"smsweep-{sweep_id}-{number}-{attempt}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Hook:
+    """A webhook or a command that is notified of events."""
+
+    url: str = ""  # http or https URL, or a reference to one; "" for a command
+    command: tuple[str, ...] = ()  # argument list; the event is written to its standard input
+    events: tuple[str, ...] = EVENTS
+    headers: Mapping[str, str] = field(default_factory=dict)  # of the HTTP request; values or references to values
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of URL, command and headers, as 64 hex digits."""
+        text = json.dumps([self.url, self.command, dict(self.headers)], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def key(self) -> str:
+        """An identifier of the hook that does not reveal its URL, the same for all agents."""
+        return self.digest[:16]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from smsweep.core.objective import mean, objective
-from smsweep.core.pareto import last_value
+from smsweep.core.objective import last_value, mean, objective
 from smsweep.core.sweep import Metric
 from smsweep.core.trial import History, MetricStats, Trial, TrialState, is_number
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from smsweep.emulator.account import USER_ARN
-
 FORBIDDEN, UNAVAILABLE, NOT_SERVED = 403, 500, 501
+ACCOUNT = "123456789012"  # moto's default account; the emulator has only this one
+USER_ARN = f"arn:aws:iam::{ACCOUNT}:user/local"
+DEFAULT_REGION = "us-east-1"
+LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 
 
 class ApiError(Exception):
@@ -140,3 +142,8 @@ def internal() -> ApiError:
 
 def serialization_error(message: str) -> ApiError:
     return ApiError("SerializationException", message)
+
+
+def job_arn(region: str, name: str) -> str:
+    """Return the ARN of a training job."""
+    return f"arn:aws:sagemaker:{region}:{ACCOUNT}:training-job/{name}"

@@ -5,42 +5,41 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+import socket
 import stat
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from werkzeug.serving import BaseWSGIServer, make_server
 
 from smsweep.backends.base import Backend
-from smsweep.emulator.account import DEFAULT_REGION
-from smsweep.emulator.api.access import Access
-from smsweep.emulator.api.access_keys import AccessKey, AccessKeys
-from smsweep.emulator.api.admin import Admin
-from smsweep.emulator.api.app import App
+from smsweep.emulator.api.access import Access, AccessKey, AccessKeys
+from smsweep.emulator.api.app import Admin, App
 from smsweep.emulator.api.batch_api import ServiceJobs
-from smsweep.emulator.api.listen import listening, serving
-from smsweep.emulator.api.sagemaker_api import SageMakerApi
-from smsweep.emulator.api.training_jobs import TrainingJobs
-from smsweep.emulator.call_log import CallLog
-from smsweep.emulator.fault_injector import FaultInjector
-from smsweep.emulator.faults import Faults
-from smsweep.emulator.jobs.environment import client_environment, job_environment
-from smsweep.emulator.jobs.job import Job
-from smsweep.emulator.jobs.job_table import JobTable
+from smsweep.emulator.api.training_jobs import SageMakerApi, TrainingJobs
+from smsweep.emulator.api_error import DEFAULT_REGION
+from smsweep.emulator.faults import CallLog, FaultInjector, Faults
+from smsweep.emulator.jobs.job import Job, JobTable
 from smsweep.emulator.jobs.lifecycle import JobLifecycle
-from smsweep.emulator.jobs.moto_services import MotoServices, moto_lifetime
-from smsweep.emulator.jobs.network import DESKTOP_HOST, LOOPBACK
-from smsweep.emulator.jobs.runner import running
-from smsweep.emulator.jobs.s3 import S3
-from smsweep.emulator.jobs.staging import Staging, StagingPaths
+from smsweep.emulator.jobs.moto_services import DESKTOP_HOST, LOOPBACK, MotoServices, moto_lifetime
+from smsweep.emulator.jobs.runner import client_environment, job_environment, running
+from smsweep.emulator.jobs.staging import S3, Staging, StagingPaths
 from smsweep.errors import UsageError
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 LOCK = "lock"  # file in the data folder, locked while an emulator runs
 PRIVATE, OTHERS = 0o700, 0o077  # file mode of the folder; mode bits of other users
 MakeBackend = Callable[[Path, Mapping[str, str]], Backend]  # (folder for jobs, environment of the jobs) -> backend
+BACKLOG = 512  # waiting connections: a sweep opens many at the same time
+POLL_S = 0.1  # between two checks for a shutdown
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -183,3 +182,50 @@ def _locked(folder: Path) -> Iterator[None]:
         raise UsageError(f"{folder}: another emulator uses this folder; stop it, or use another --dir") from err
     finally:
         os.close(lock)
+
+
+class _Handler(MotoRequestHandler):
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        pass  # the call log has all requests
+
+
+@contextmanager
+def listening(host: str, port: int) -> Iterator[BaseWSGIServer]:
+    """Open a TCP port. Requests wait until `serving` starts.
+
+    Args:
+        host: Address of this machine.
+        port: TCP port; 0 for a free port.
+
+    Raises:
+        UsageError: If the port is not available.
+    """
+    try:
+        opened = socket.create_server((host, port), backlog=BACKLOG)  # werkzeug exits if the port is in use
+    except OSError as err:
+        raise UsageError(
+            f"{host}:{port}: {os.strerror(err.errno or 0)}; use another --port, or 0 for a free port"
+        ) from err
+    with opened:
+        server = make_server(host, port, _not_ready, threaded=True, request_handler=_Handler, fd=opened.fileno())
+    try:
+        yield server
+    finally:
+        server.server_close()
+
+
+@contextmanager
+def serving(server: BaseWSGIServer) -> Iterator[None]:
+    """Handle requests, each in a thread, until the `with` block ends."""
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": POLL_S}, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        thread.join()
+
+
+def _not_ready(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    start_response("503 Service Unavailable", [])
+    return []

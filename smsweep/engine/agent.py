@@ -15,12 +15,11 @@ from smsweep.core.job import JobStatus, TrainingJobRequest
 from smsweep.core.outcome import NextState, decide, duration_s, retry, usage_after
 from smsweep.core.sweep import SweepState
 from smsweep.core.trial import Trial, TrialState
-from smsweep.engine.agent_state import AgentOptions, AgentResult, HeldTrial
+from smsweep.engine.agent_state import AgentOptions, AgentResult, HeldTrial, ShutdownLevel
 from smsweep.engine.controller import Controller, Proposal
 from smsweep.engine.failure_limit import FailureLimit
 from smsweep.engine.log_ingest import LogIngester
 from smsweep.engine.metric_parser import MetricParser
-from smsweep.engine.shutdown import ShutdownLevel
 from smsweep.engine.wait_reason import WaitReasons
 from smsweep.errors import JobRejected, NameTaken, SmsweepError, StoreConflict
 from smsweep.store.base import Store

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import IntEnum
 
 from smsweep.core.job import Price
 from smsweep.core.trial import Trial, TrialState
@@ -46,3 +47,16 @@ class AgentResult:
     ended: dict[TrialState, int]  # final state -> number of trials that this agent ended
     trouble: str = ""  # why the agent gave up; "" if it did not
     asked_by: str = ""  # "person" after Ctrl-C, "machine" after SIGTERM; "" if the agent exited by itself
+
+
+class HandOver(SystemExit):
+    """Exit the agent while its jobs continue, so that another agent takes them over."""
+
+
+class ShutdownLevel(IntEnum):
+    """How urgently an agent must exit. Each further Ctrl-C is one level more."""
+
+    NO = 0  # continue
+    DRAIN = 1  # start no more trials, let running trials finish
+    STOP = 2  # stop running trials, with their grace period
+    KILL = 3  # kill running trials at once

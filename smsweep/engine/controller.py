@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from enum import Enum
 
 from smsweep.core.budget import BudgetTracker
+from smsweep.core.objective import Targets
 from smsweep.core.repeats import Repeats
 from smsweep.core.sweep import Sweep, SweepState
-from smsweep.core.target import Targets
 from smsweep.core.trial import History, Params, Trial, TrialState
 from smsweep.errors import StoreConflict
 from smsweep.search.base import SearchStrategy, outlook

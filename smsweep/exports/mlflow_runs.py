@@ -18,8 +18,7 @@ from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH, MAX_TAG_VAL_LENGTH
 from smsweep.core.json_documents import Row
 from smsweep.core.trial import MetricPoint, Trial, TrialState
 from smsweep.errors import UsageError
-from smsweep.exports.contents import METRICS, PARAMS, Contents, params_in
-from smsweep.exports.text import json_safe
+from smsweep.exports.contents import METRICS, PARAMS, Contents, json_safe, params_in
 
 MARK = "smsweep.export"  # tag of an experiment: "unfinished" until the export is complete
 UNFINISHED, COMPLETE = "unfinished", "complete"

@@ -11,8 +11,7 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import parquet
 
-from smsweep.exports.contents import METRICS, Contents
-from smsweep.exports.text import json_safe
+from smsweep.exports.contents import METRICS, Contents, json_safe
 from smsweep.util import atomic_file
 
 TIMES = ("created_at", "started_at", "ended_at")

@@ -20,8 +20,7 @@ from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from smsweep.core.json_documents import Row
 from smsweep.core.trial import MetricPoint, Trial, TrialState
 from smsweep.errors import UsageError
-from smsweep.exports.contents import PARAMS, Contents, params_in
-from smsweep.exports.text import json_safe
+from smsweep.exports.contents import PARAMS, Contents, json_safe, params_in
 from smsweep.util.atomic_file import replacing
 
 STATES: Mapping[TrialState, Any] = {

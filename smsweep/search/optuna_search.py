@@ -8,8 +8,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
-from smsweep.core.objective import objective
-from smsweep.core.pareto import outcome
+from smsweep.core.objective import objective, outcome
 from smsweep.core.sweep import Metric
 from smsweep.core.trial import History, Params, Trial, TrialState, is_number
 from smsweep.errors import SpaceError, UsageError

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from smsweep.core.learning_curve import first_spread
-from smsweep.core.pareto import outcome
+from smsweep.core.objective import outcome
 from smsweep.core.sweep import Metric
 from smsweep.core.trial import History, MetricStats, Params, Trial
 from smsweep.errors import SpaceError

@@ -54,7 +54,7 @@ def run_emulator(
     try:
         # moto is an extra, and slow to import.
         from smsweep.emulator.faults import parse
-        from smsweep.emulator.jobs.network import container_host
+        from smsweep.emulator.jobs.moto_services import container_host
         from smsweep.emulator.server import open_emulator
     except ImportError as err:
         raise UsageError(f"the emulator needs moto ({err}); pip install 'smsweep[emulator]'") from err

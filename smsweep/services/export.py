@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from smsweep.errors import UsageError
-from smsweep.exports.contents import Contents
-from smsweep.exports.text import as_csv, as_json, as_wandb_csv
+from smsweep.exports.contents import Contents, as_csv, as_json, as_wandb_csv
 from smsweep.secrets.redact import redact
 from smsweep.services.labels import parse_sweep_id
 from smsweep.services.views.json_views import sweep_data, table, trial_data

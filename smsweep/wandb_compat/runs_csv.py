@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from smsweep.config_files.yaml_scalars import read_scalar
+from smsweep.config_files.yaml_reader import read_scalar
 from smsweep.core.sweep import Goal, Metric
 from smsweep.core.trial import TrialState, is_number
 from smsweep.errors import NotFound, UsageError

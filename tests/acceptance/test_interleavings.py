@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from smsweep.core.sweep import SweepState
 from smsweep.core.trial import Params, Trial, TrialState
 from smsweep.engine.agent import Agent
-from smsweep.engine.shutdown import ShutdownLevel
+from smsweep.engine.agent_state import ShutdownLevel
 from smsweep.errors import BackendUnavailable, CapacityError, SmsweepError, StoreConflict
 from smsweep.runtime.job.trial_document import Assignment
 from tests.support.agent_kit import Kit, logged

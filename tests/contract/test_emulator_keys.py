@@ -15,7 +15,7 @@ from botocore.config import Config
 from moto.iam.models import iam_backends
 from moto.sts.models import sts_backends
 
-from smsweep.emulator.account import ACCOUNT
+from smsweep.emulator.api_error import ACCOUNT
 from tests.support.account import BUCKET, ROLE, Account, error_of, open_account
 
 TEXT = "text"

@@ -21,7 +21,7 @@ import pytest
 from smsweep.config_files.code_consent import Code, hook_codes, is_allowed
 from smsweep.config_files.job_yaml import parse_job
 from smsweep.errors import ConfigError
-from smsweep.notify.parse import parse_hook
+from smsweep.notify.hooks import parse_hook
 from smsweep.services.agents import detach
 from smsweep.services.sweeps import create
 from smsweep.services.sweeps import draft as again

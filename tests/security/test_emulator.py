@@ -28,8 +28,8 @@ from botocore.exceptions import ClientError
 from moto.sts.models import sts_backends
 from playwright.sync_api import Browser
 
-from smsweep.emulator.account import ACCOUNT
-from smsweep.emulator.jobs.environment import NAMES, PREFIXES
+from smsweep.emulator.api_error import ACCOUNT
+from smsweep.emulator.jobs.runner import NAMES, PREFIXES
 from smsweep.errors import UsageError
 from smsweep.services import emulator
 from tests.security.attacker import READABLE, rebound_browser, rebound_page, site

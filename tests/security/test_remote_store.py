@@ -14,8 +14,7 @@ from smsweep.aws.client import Aws
 from smsweep.aws.s3_transfer import fetch, upload_once
 from smsweep.backends.local.storage.s3 import S3Place
 from smsweep.core.sweep import SweepState
-from smsweep.emulator.jobs.checkpoints import Checkpoints
-from smsweep.emulator.jobs.s3 import S3
+from smsweep.emulator.jobs.staging import S3, Checkpoints
 from smsweep.errors import (
     BackendUnavailable,
     JobRejected,

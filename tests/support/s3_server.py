@@ -20,8 +20,8 @@ from botocore.config import Config
 from moto.core.authorization import disable_iam_authentication, enable_iam_authentication
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
-from smsweep.emulator.api.listen import listening, serving
 from smsweep.emulator.jobs.moto_services import moto_lifetime
+from smsweep.emulator.server import listening, serving
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

@@ -31,20 +31,14 @@ from smsweep.backends.sagemaker.backend import SageMakerBackend
 from smsweep.config_files.sweep_yaml import parse_sweep
 from smsweep.core.job import JobTemplate, Site
 from smsweep.core.sweep import Sweep
-from smsweep.emulator.api.access import Access
-from smsweep.emulator.api.access_keys import AccessKeys
-from smsweep.emulator.api.admin import Admin
-from smsweep.emulator.api.app import App
+from smsweep.emulator.api.access import Access, AccessKeys
+from smsweep.emulator.api.app import Admin, App
 from smsweep.emulator.api.batch_api import ServiceJobs
-from smsweep.emulator.api.sagemaker_api import SageMakerApi
-from smsweep.emulator.api.training_jobs import TrainingJobs
-from smsweep.emulator.call_log import CallLog
-from smsweep.emulator.fault_injector import FaultInjector
-from smsweep.emulator.faults import Faults
-from smsweep.emulator.jobs.environment import client_environment
-from smsweep.emulator.jobs.job import Job
-from smsweep.emulator.jobs.job_table import JobTable
+from smsweep.emulator.api.training_jobs import SageMakerApi, TrainingJobs
+from smsweep.emulator.faults import CallLog, FaultInjector, Faults
+from smsweep.emulator.jobs.job import Job, JobTable
 from smsweep.emulator.jobs.moto_services import MotoServices, moto_lifetime
+from smsweep.emulator.jobs.runner import client_environment
 from smsweep.engine.agent import Agent
 from smsweep.engine.agent_state import AgentOptions, AgentResult
 from smsweep.engine.controller import Controller

@@ -15,31 +15,38 @@ from typing import TYPE_CHECKING, Any
 from werkzeug.wrappers import Request, Response
 
 from smsweep.emulator import api_error
-from smsweep.emulator.account import job_arn
-from smsweep.emulator.api import iam_roles, protocol
+from smsweep.emulator.api import app, protocol
 from smsweep.emulator.api.access import Access
-from smsweep.emulator.api.admin import Admin
 from smsweep.emulator.api.batch_api import PATHS, ServiceJobs
-from smsweep.emulator.api.error_responses import refusal
 from smsweep.emulator.api.filter_logs import filter_log_events
-from smsweep.emulator.api.pricing_api import get_products
-from smsweep.emulator.api.protocol import Call
-from smsweep.emulator.api.sagemaker_api import SageMakerApi, subject
+from smsweep.emulator.api.protocol import Call, refusal
 from smsweep.emulator.api.signatures import read_signature
-from smsweep.emulator.api_error import ApiError
-from smsweep.emulator.call_log import CallLog
-from smsweep.emulator.fault_injector import FaultInjector
-from smsweep.emulator.jobs.moto_services import MotoServices
-from smsweep.emulator.jobs.network import LOOPBACK
+from smsweep.emulator.api.training_jobs import SageMakerApi, subject
+from smsweep.emulator.api_error import ApiError, job_arn
+from smsweep.emulator.faults import CallLog, FaultInjector
+from smsweep.emulator.jobs.moto_services import LOOPBACK, MotoServices
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+import json
+from collections.abc import Mapping
+from urllib.parse import parse_qsl
+from xml.etree import ElementTree  # writes XML only # nosec B405
+
+from smsweep.errors import UsageError
+from smsweep.util.local_requests import is_same_secret
 
 log = logging.getLogger(__name__)
 
 # moto responds with a key that is the same on all machines. The emulator must not accept that key.
 FIXED_KEYS = ("GetSessionToken", "GetFederationToken")
 ADDRESS = re.compile(r"[\d.]+(:\d+)?")  # IPv4 address, with or without a port
+NAMESPACE = "https://iam.amazonaws.com/doc/2010-05-08/"
+ACTION_NAMES = "ActionNames.member."
+PER_HOUR = "1.0000000000"
+COMPONENTS = {"Training": PER_HOUR, "Hosting": "2.0000000000"}  # two prices per instance, as in the real list
+PREFIX = "/_smsweep/"
+TOKEN_HEADER = "X-Smsweep-Token"  # noqa: S105 - the header's name # nosec B105
 
 
 class App:
@@ -106,7 +113,7 @@ class App:
         if call.service == "sts" and request.values.get("Action") in FIXED_KEYS:
             return self._not_served(replace(call, action=request.values["Action"]), entry)(environ, start_response)
         if call.service == "iam":
-            response = iam_roles.answer(request, self._moto_services)
+            response = app.answer(request, self._moto_services)
             if response is not None:
                 self._write(entry, 200)
                 return response(environ, start_response)
@@ -207,3 +214,116 @@ def _hang_up(environ: WSGIEnvironment, start_response: StartResponse) -> Iterabl
     connection: socket.socket = environ["werkzeug.socket"]
     connection.shutdown(socket.SHUT_RDWR)
     raise ConnectionAbortedError("a fault: the response is lost")
+
+
+def answer(request: Request, moto_services: MotoServices) -> Response | None:
+    """Return the response to SimulatePrincipalPolicy; None for other calls, which moto handles.
+
+    Before GetRole, the role is created.
+    """
+    form = dict(parse_qsl(request.get_data(as_text=True)))
+    if form.get("Action") == "SimulatePrincipalPolicy":
+        return Response(_allowed(form), content_type="text/xml")
+    if form.get("Action") == "GetRole":
+        moto_services.ensure_role(form.get("RoleName", ""))
+    return None
+
+
+def _allowed(form: Mapping[str, str]) -> bytes:
+    root = ElementTree.Element("SimulatePrincipalPolicyResponse", xmlns=NAMESPACE)
+    found = ElementTree.SubElement(root, "SimulatePrincipalPolicyResult")
+    results = ElementTree.SubElement(found, "EvaluationResults")
+    for name, action in form.items():
+        if name.startswith(ACTION_NAMES):
+            member = ElementTree.SubElement(results, "member")
+            ElementTree.SubElement(member, "EvalActionName").text = action
+            ElementTree.SubElement(member, "EvalDecision").text = "allowed"
+    ElementTree.SubElement(found, "IsTruncated").text = "false"
+    data: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+    return data
+
+
+def get_products(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the products for the instance type in the filters; none for services other than SageMaker."""
+    filters = {entry["Field"]: entry["Value"] for entry in request.get("Filters", ())}
+    instance_type = filters.get("instanceName", "")
+    is_known = request.get("ServiceCode") == "AmazonSageMaker" and instance_type.startswith("ml.")
+    products = (
+        [_product(instance_type, filters, part, price) for part, price in COMPONENTS.items()] if is_known else []
+    )
+    return {"FormatVersion": "aws_v1", "PriceList": [json.dumps(product) for product in products]}
+
+
+def _product(instance_type: str, filters: Mapping[str, str], part: str, price: str) -> dict[str, Any]:
+    attributes = {
+        "regionCode": filters.get("regionCode", ""),
+        "instanceName": instance_type,
+        "component": part,
+        "instanceType": f"{instance_type}-{part}",
+        "servicecode": "AmazonSageMaker",
+    }
+    dimension = {
+        "unit": "Hrs",
+        "pricePerUnit": {"USD": price},
+        "description": f"${price} per {instance_type} hour",
+    }
+    sku = f"{part}-{instance_type}"
+    return {
+        "product": {"productFamily": "ML Instance", "attributes": attributes, "sku": sku},
+        "serviceCode": "AmazonSageMaker",
+        "terms": {"OnDemand": {sku: {"priceDimensions": {sku: dimension}}}},
+    }
+
+
+class Admin:
+    """Handles requests below /_smsweep/.
+
+    Args:
+        faults: Faults that the user can change.
+        ledger: The call log.
+        token: Secret that requests send in the header TOKEN_HEADER.
+    """
+
+    def __init__(self, faults: FaultInjector, ledger: CallLog, token: str) -> None:
+        self._faults = faults
+        self._ledger = ledger
+        self._token = token
+
+    def serves(self, request: Request) -> bool:
+        """Return True if the path is below PREFIX."""
+        return request.path.startswith(PREFIX)
+
+    def answer(self, request: Request) -> Response:
+        """Return the response to a request, as JSON."""
+        if not is_same_secret(request.headers.get(TOKEN_HEADER, ""), self._token):
+            return _json(
+                {"error": f"wrong token; send the token that the emulator printed in the header {TOKEN_HEADER}"},
+                403,
+            )
+        route = (request.method, request.path.removeprefix(PREFIX))
+        if route == ("GET", "ledger"):
+            return _json(self._ledger.read())
+        if route == ("DELETE", "faults"):
+            self._faults.clear()
+        elif route == ("POST", "faults"):
+            try:
+                self._faults.set(_mapping(request.get_data()))
+            except (ValueError, RecursionError, UsageError) as err:
+                return _json({"error": str(err)}, 400)
+        elif route != ("GET", "faults"):
+            return _json(
+                {"error": f"unknown route; use {PREFIX}faults (GET, POST, DELETE) or {PREFIX}ledger (GET)"}, 404
+            )
+        return _json(self._faults.now.model_dump())
+
+
+def _mapping(data: bytes) -> dict[str, Any]:
+    """Return the JSON object in a request body. Raises ValueError, RecursionError or UsageError."""
+    document = json.loads(data)
+    if not isinstance(document, dict):
+        raise UsageError('faults: expected a mapping such as {"quota": 3}')
+    return document
+
+
+def _json(document: Any, status: int = 200) -> Response:
+    return Response(json.dumps(document), status=status, content_type="application/json")

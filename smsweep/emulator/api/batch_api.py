@@ -12,12 +12,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from smsweep.emulator.account import ACCOUNT, job_arn
 from smsweep.emulator.api import paging, protocol, validation
 from smsweep.emulator.api.training_jobs import TrainingJobs
-from smsweep.emulator.api_error import ApiError
-from smsweep.emulator.jobs.job import Job
-from smsweep.emulator.jobs.job_table import JobTable
+from smsweep.emulator.api_error import ACCOUNT, ApiError, job_arn
+from smsweep.emulator.jobs.job import Job, JobTable
 
 PATHS: Mapping[str, str] = {
     f"/v1/{name.lower()}": name

@@ -21,8 +21,8 @@ from moto.core.request import PRESERVED_HEADER_NAMES_ENVIRON_KEY
 from werkzeug.wrappers import Request
 
 from smsweep.emulator import api_error
-from smsweep.emulator.account import DEFAULT_REGION
-from smsweep.emulator.jobs.network import HOST_NAMES
+from smsweep.emulator.api_error import DEFAULT_REGION
+from smsweep.emulator.jobs.moto_services import HOST_NAMES
 from smsweep.util.local_requests import host_name, is_same_secret
 
 if TYPE_CHECKING:

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from werkzeug.wrappers import Response
+
+from smsweep.aws import request_model
+from smsweep.core.job import MAX_TAGS
 from smsweep.emulator import api_error
-from smsweep.emulator.account import job_arn
-from smsweep.emulator.api import validation
-from smsweep.emulator.api.documents import description
-from smsweep.emulator.api.tags import tag_map
+from smsweep.emulator.api import paging, protocol, validation
+from smsweep.emulator.api.documents import description, tag_list
+from smsweep.emulator.api.paging import list_training_jobs
+from smsweep.emulator.api.protocol import Call
+from smsweep.emulator.api.search import search
 from smsweep.emulator.api.validation import HasObjects
-from smsweep.emulator.fault_injector import FaultInjector
-from smsweep.emulator.jobs import quota, warm_pools
-from smsweep.emulator.jobs.job import Job
-from smsweep.emulator.jobs.job_table import JobTable
+from smsweep.emulator.api_error import job_arn
+from smsweep.emulator.faults import FaultInjector
+from smsweep.emulator.jobs import warm_pools
+from smsweep.emulator.jobs.job import Job, JobTable
 
 Request = dict[str, Any]
 Document = dict[str, Any]
+Handler = Callable[[dict[str, Any], str], dict[str, Any] | None]  # (request, region) -> answer
+TAG_ACTIONS = ("AddTags", "ListTags", "DeleteTags")
+DEFAULT_SIZE = 50
 
 
 class TrainingJobs:
@@ -70,7 +78,7 @@ class TrainingJobs:
             pool = warm_pools.reusable(job, jobs)
             limit = self._faults.now.quota
             if limit is not None:
-                quota.check(job, [other for other in jobs if other is not pool], limit)
+                warm_pools.check_quota(job, [other for other in jobs if other is not pool], limit)
             warm_pools.take(job, pool, now)
             if pool is not None:
                 self._table.save(pool)
@@ -140,4 +148,125 @@ class TrainingJobs:
         job = self._table.get(request["TrainingJobName"])
         if job is None or job.region != region:
             raise api_error.no_such_job()
+        return job
+
+
+class SageMakerApi:
+    """Handles all calls about training jobs.
+
+    Args:
+        table: All jobs.
+        jobs: Handles calls about one job.
+        faults: Has the delay until new jobs are visible.
+        clock: Returns seconds since the epoch.
+    """
+
+    def __init__(
+        self, table: JobTable, jobs: TrainingJobs, faults: FaultInjector, clock: Callable[[], float]
+    ) -> None:
+        self._table = table
+        self._faults = faults
+        self._clock = clock
+        tags = Tags(table)
+        self._handlers: Mapping[str, Handler] = {
+            "CreateTrainingJob": jobs.create,
+            "DescribeTrainingJob": jobs.describe,
+            "StopTrainingJob": jobs.stop,
+            "UpdateTrainingJob": jobs.update,
+            "DeleteTrainingJob": jobs.delete,
+            "ListTrainingJobs": lambda request, region: list_training_jobs(self._visible(region), request),
+            "Search": lambda request, region: search(self._visible(region), request),
+            "AddTags": tags.add,
+            "ListTags": tags.list,
+            "DeleteTags": tags.delete,
+        }
+
+    def serves(self, call: Call, request: Mapping[str, Any]) -> bool:
+        """Return True if the call is about training jobs. moto handles the rest of SageMaker."""
+        if call.service != "sagemaker" or call.action not in self._handlers:
+            return False
+        if call.action == "Search":
+            return request.get("Resource") in ("TrainingJob", None)
+        if call.action in TAG_ACTIONS:
+            return ":training-job/" in str(request.get("ResourceArn", ":training-job/"))
+        return True
+
+    def check(self, call: Call, request: Mapping[str, Any]) -> None:
+        """Raise ApiError if the call is not a valid call of SageMaker."""
+        if not request_model.is_operation(call.action):
+            raise api_error.no_such_action(call.action)
+        validation.check(call.action, request)
+
+    def answer(self, call: Call, request: dict[str, Any]) -> Response:
+        """Return the response to a call that `check` has accepted. Raises ApiError."""
+        document = self._handlers[call.action](protocol.without_nulls(request), call.region)
+        shape = request_model.operation(call.action).output_shape
+        return protocol.answer(call, None if shape is None else protocol.fit_to_model(shape, document or {}))
+
+    def _visible(self, region: str) -> list[Job]:
+        """Return the jobs that ListTrainingJobs and Search can see."""
+        latest = self._clock() - self._faults.now.visible_after_s
+        return [job for job in self._table.all() if job.region == region and job.created_at <= latest]
+
+
+def subject(request: Mapping[str, Any]) -> str:
+    """Return the subject of a request: a training job's name, an ARN or a prefix; "" if it has none."""
+    for name in ("TrainingJobName", "jobName", "ResourceArn", "NameContains", "logStreamNamePrefix"):
+        if isinstance(request.get(name), str):
+            return str(request[name])
+    return ""
+
+
+def tag_map(tags: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """Return the tags of a request by key. Raises ApiError for keys that AWS reserves."""
+    if any(tag["Key"].lower().startswith("aws:") for tag in tags):
+        raise api_error.reserved_tag()
+    return {tag["Key"]: tag["Value"] for tag in tags}
+
+
+class Tags:
+    """Handles calls about tags.
+
+    Args:
+        table: All jobs.
+    """
+
+    def __init__(self, table: JobTable) -> None:
+        self._table = table
+
+    def add(self, request: dict[str, Any], region: str) -> dict[str, Any]:
+        """Return the response of AddTags."""
+        added = tag_map(request["Tags"])
+        with self._table.lock:
+            job = self._find(request)
+            tags = {**job.tags, **added}
+            if len(tags) > MAX_TAGS:
+                raise api_error.invalid(f"A resource may have at most {MAX_TAGS} tags.")
+            job.tags = tags
+            self._table.save(job)
+            return {"Tags": tag_list(tags)}
+
+    def list(self, request: dict[str, Any], region: str) -> dict[str, Any]:
+        """Return the response of ListTags."""
+        with self._table.lock:
+            tags = tag_list(self._find(request).tags)
+        by_key: Callable[[dict[str, str]], tuple[str]] = lambda tag: (tag["Key"],)  # noqa: E731 - mypy needs the type
+        shown, token = paging.page(
+            tags, by_key, request.get("NextToken"), request.get("MaxResults", DEFAULT_SIZE), is_reverse=False
+        )
+        return {"Tags": shown, **({"NextToken": token} if token else {})}
+
+    def delete(self, request: dict[str, Any], region: str) -> dict[str, Any]:
+        """Return the response of DeleteTags."""
+        with self._table.lock:
+            job = self._find(request)
+            job.tags = {key: value for key, value in job.tags.items() if key not in request["TagKeys"]}
+            self._table.save(job)
+        return {}
+
+    def _find(self, request: dict[str, Any]) -> Job:
+        arn = request["ResourceArn"]
+        job = self._table.get(arn.rpartition("/")[2])
+        if job is None or job.arn != arn:
+            raise api_error.no_such_resource(arn)
         return job

@@ -10,14 +10,12 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from smsweep.backends.base import Backend
 from smsweep.core.job import MAX_FAILURE_REASON, JobStatus
-from smsweep.emulator.fault_injector import FaultInjector
+from smsweep.emulator.faults import FaultInjector
 from smsweep.emulator.jobs import warm_pools
-from smsweep.emulator.jobs.job import Job
-from smsweep.emulator.jobs.job_table import JobTable
-from smsweep.emulator.jobs.metrics import MetricReader
-from smsweep.emulator.jobs.moto_services import MotoServices
-from smsweep.emulator.jobs.quota import Offer, offers
+from smsweep.emulator.jobs.job import Job, JobTable
+from smsweep.emulator.jobs.moto_services import MetricReader, MotoServices
 from smsweep.emulator.jobs.staging import Staging
+from smsweep.emulator.jobs.warm_pools import Offer, offers
 from smsweep.errors import JobError
 
 log = logging.getLogger(__name__)

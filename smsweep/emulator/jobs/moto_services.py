@@ -6,10 +6,12 @@ moto's objects directly, without access control.
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import logging
+import math
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from operator import attrgetter
 from typing import Any
@@ -20,8 +22,11 @@ from moto.iam.models import IAMBackend, iam_backends
 from moto.logs.models import LogEvent, LogGroup, LogsBackend, LogStream, logs_backends
 from moto.moto_api._internal.models import moto_api_backend
 
-from smsweep.emulator.account import ACCOUNT, LOG_GROUP
+from smsweep.backends.docker.engine import Engine
+from smsweep.core.line_regex import LineRegex, LineSearch
+from smsweep.core.regex_syntax import RegexError
 from smsweep.emulator.api.documents import EVENT_FIELDS, description
+from smsweep.emulator.api_error import ACCOUNT, LOG_GROUP
 from smsweep.emulator.jobs.job import Job
 
 log = logging.getLogger(__name__)
@@ -32,6 +37,10 @@ TRUST = {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"},
 
 _lifetime_lock = threading.Lock()
 _n_alive = 0  # emulators in this process; they share the state of moto
+LOOPBACK = "127.0.0.1"
+DESKTOP = "Docker Desktop"  # its engine is in a virtual machine, which forwards DESKTOP_HOST to our loopback
+DESKTOP_HOST = "host.docker.internal"
+HOST_NAMES = ("localhost", DESKTOP_HOST)  # S3 clients put the bucket in front of these names
 
 
 @contextmanager
@@ -122,3 +131,53 @@ def event_detail(job: Job) -> dict[str, Any]:
             if name in step:
                 step[name] = round(step[name] * 1000)
     return {**detail, "Tags": dict(job.tags)}
+
+
+class MetricReader:
+    """Parses metrics in log lines.
+
+    Args:
+        definitions: MetricDefinitions of the request. A definition with an invalid regex matches nothing, as on
+            SageMaker.
+    """
+
+    def __init__(self, definitions: Sequence[Mapping[str, Any]]) -> None:
+        regexes = [(item["Name"], _compiled(item["Regex"])) for item in definitions]
+        self._search = LineSearch([(name, regex) for name, regex in regexes if regex is not None])
+
+    def read(self, lines: Iterable[str], now: float) -> dict[str, tuple[float, float]]:
+        """Return the last value of each metric in the lines: name -> (value, now)."""
+        found = {}
+        self._search.begin_page()
+        for line in lines:
+            if self._search.begin(line):
+                for name, text in self._search.find(line):
+                    value = _number(text)
+                    if value is not None:
+                        found[name] = (value, now)
+        return found
+
+
+def _compiled(regex: str) -> LineRegex | None:
+    try:
+        return LineRegex(regex)
+    except RegexError:
+        return None
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None  # CloudWatch accepts only finite values
+
+
+def container_host(environ: Mapping[str, str]) -> str:
+    """Return the name or address of this machine from inside a container. Raises BackendUnavailable."""
+    with Engine(environ).client() as client:
+        if client.info().get("OperatingSystem") == DESKTOP:
+            return DESKTOP_HOST
+        (config, *_) = client.inspect_network("bridge")["IPAM"]["Config"]
+    # Older engines omit the gateway, which is the first address of the network.
+    return str(config.get("Gateway") or next(ipaddress.ip_network(config["Subnet"]).hosts()))

@@ -7,21 +7,29 @@ starts, and outputs are uploaded after it ends, so that backends need no access 
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
 
 from smsweep.backends.local.job_folder import JobFolder
 from smsweep.backends.local.opt_ml import keep_artifacts
-from smsweep.emulator.jobs.checkpoints import Checkpoints
+from smsweep.backends.local.storage.s3 import S3Place, split_uri
 from smsweep.emulator.jobs.job import Job
-from smsweep.emulator.jobs.quota import instance_count, offers
-from smsweep.emulator.jobs.s3 import S3
+from smsweep.emulator.jobs.warm_pools import instance_count, offers
+from smsweep.errors import JobError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 CHECKPOINT_PATH = "/opt/ml/checkpoints"
 SUBMIT_DIRECTORY = "sagemaker_submit_directory"  # hyperparameter: S3 URI of the source in script mode
+Version = tuple[int, int]  # (time of the last change in ns, size in bytes)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -133,3 +141,99 @@ def _decoded(value: str) -> str:
         return str(json.loads(value))
     except ValueError:
         return value
+
+
+log = logging.getLogger(__name__)
+
+
+class Checkpoints:
+    """Checkpoints of one job.
+
+    They are downloaded once, before the job starts. Later changes and deletions are uploaded.
+
+    Args:
+        folder: The job's checkpoint folder.
+        uri: S3 URI of the checkpoints.
+        s3: Access to the emulator's S3.
+    """
+
+    def __init__(self, folder: Path, uri: str, s3: S3) -> None:
+        self.folder = folder
+        self._uri = uri.rstrip("/")
+        self._s3 = s3
+        self._known: dict[str, Version] = {}  # path below folder -> version in S3
+
+    def restore(self) -> None:
+        """Download the checkpoints."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.chmod(0o777)  # the container can run as another user
+        self._s3.place.download(self._uri, self.folder)
+        self._known = self._present()
+
+    def sync(self) -> None:
+        """Upload changed files and delete removed ones. The next call retries what fails."""
+        present = self._present()
+        for path, version in present.items():
+            if self._known.get(path) != version and self._upload(path):
+                self._known[path] = version
+        for path in self._known.keys() - present.keys():
+            if self._delete(path):
+                del self._known[path]
+
+    def _present(self) -> dict[str, Version]:
+        found = {}
+        for path in self.folder.rglob("*"):
+            try:
+                if path.is_file():
+                    stat = path.stat()
+                    found[path.relative_to(self.folder).as_posix()] = (stat.st_mtime_ns, stat.st_size)
+            except OSError:
+                continue  # the job has deleted the file
+        return found
+
+    def _upload(self, path: str) -> bool:
+        try:
+            self._s3.place.upload(self.folder / path, f"{self._uri}/{path}")
+        except (OSError, JobError) as err:
+            log.debug("checkpoint %s: %s", path, err)
+            return False
+        return True
+
+    def _delete(self, path: str) -> bool:
+        try:
+            self._s3.delete(f"{self._uri}/{path}")
+        except (BotoCoreError, ClientError) as err:
+            log.debug("checkpoint %s: %s", path, err)
+            return False
+        return True
+
+
+class S3:
+    """Client for the emulator's S3.
+
+    Args:
+        environ: Has the credentials, the region and AWS_ENDPOINT_URL.
+        cache: Folder for downloads.
+    """
+
+    def __init__(self, environ: Mapping[str, str], cache: Path) -> None:
+        self.place = S3Place(environ, cache)
+        session = boto3.Session(
+            aws_access_key_id=environ["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=environ["AWS_SECRET_ACCESS_KEY"],
+            region_name=environ["AWS_REGION"],
+        )
+        self._client: S3Client = session.client("s3", endpoint_url=environ["AWS_ENDPOINT_URL"])
+
+    def has_objects(self, uri: str) -> bool:
+        """Return True if the bucket has a key that starts with the URI's key."""
+        bucket, key = split_uri(uri)
+        try:
+            return self._client.list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1)["KeyCount"] > 0
+        except ClientError:
+            return False  # the bucket does not exist
+
+    def delete(self, uri: str) -> None:
+        """Delete an object. Raises botocore's errors."""
+        bucket, key = split_uri(uri)
+        self._client.delete_object(Bucket=bucket, Key=key)

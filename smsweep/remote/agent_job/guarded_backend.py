@@ -9,7 +9,7 @@ from typing import Any
 
 from smsweep.backends.base import Backend
 from smsweep.core.job import JobStatus, LogPage, TrainingJobRequest
-from smsweep.engine.shutdown import HandOver
+from smsweep.engine.agent_state import HandOver
 from smsweep.errors import SmsweepError
 from smsweep.remote.s3_store.s3_object import S3Store
 from smsweep.remote.s3_store.save_interval import KEY, save_interval

@@ -10,8 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from smsweep.config_files.code_consent import ALLOW, Code, allowing, refuse_code
-from smsweep.core.job import JobTemplate
-from smsweep.core.notify_hook import VARIABLE
+from smsweep.core.job import VARIABLE, JobTemplate
 from smsweep.core.sweep import Sweep, SweepState
 from smsweep.errors import SmsweepError, UsageError
 from smsweep.remote.daemon import Daemon as Daemon

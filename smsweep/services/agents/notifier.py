@@ -5,14 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping
 
-from smsweep.core.job import JobTemplate
-from smsweep.core.notify_hook import END, FAILURE, Hook
+from smsweep.core.job import END, FAILURE, Hook, JobTemplate
 from smsweep.core.sweep import Sweep, SweepState
 from smsweep.core.trial import Trial, TrialState
 from smsweep.errors import NotFound, SmsweepError
 from smsweep.notify.delivery import DeliveryThread
-from smsweep.notify.event import event
-from smsweep.notify.parse import HookLike, collect_hooks, resolve, values
+from smsweep.notify.hooks import HookLike, collect_hooks, event, resolve, values
 from smsweep.runtime.job.secrets import ENV
 from smsweep.secrets.known import make_redact
 from smsweep.services.views.json_views import show, trial_data

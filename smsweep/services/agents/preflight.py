@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from smsweep.backends.registry import backend_spec
 from smsweep.core.sweep import Sweep
 from smsweep.errors import UsageError
-from smsweep.notify.parse import HookLike, collect_hooks
+from smsweep.notify.hooks import HookLike, collect_hooks
 from smsweep.services.backends import backend_name, check_prepared
 from smsweep.services.sweeps.load import JobLike, SweepLike, load_job, load_sweep, needs_program
 from smsweep.services.sweeps.plan import NO_ID

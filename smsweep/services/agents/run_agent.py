@@ -21,11 +21,10 @@ from smsweep.core.job import JobTemplate
 from smsweep.core.sweep import Sweep
 from smsweep.core.trial import Trial
 from smsweep.engine.agent import Agent
-from smsweep.engine.agent_state import AgentOptions, AgentResult
+from smsweep.engine.agent_state import AgentOptions, AgentResult, HandOver, ShutdownLevel
 from smsweep.engine.controller import Controller
 from smsweep.engine.failure_limit import FailureLimit
 from smsweep.engine.metric_parser import MetricParser
-from smsweep.engine.shutdown import HandOver, ShutdownLevel
 from smsweep.errors import UsageError
 from smsweep.remote.record import own_job, read_records
 from smsweep.search.registry import make_strategy

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from smsweep.core.objective import best_trial, objective
-from smsweep.core.pareto import front
+from smsweep.core.objective import best_trial, front, objective
 from smsweep.core.repeats import Repeats
 from smsweep.core.sweep import Metric
 from smsweep.core.trial import History, Trial, TrialState

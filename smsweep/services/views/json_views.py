@@ -26,13 +26,12 @@ from smsweep.core.json_documents import (
     TrialFields,
     TrialUsageDocument,
 )
-from smsweep.core.objective import objective
-from smsweep.core.pareto import last_value
+from smsweep.core.objective import last_value, objective
 from smsweep.core.sweep import Metric, Sweep
 from smsweep.core.trial import Trial, TrialState
 from smsweep.core.trial import flat_params as flat_params
 from smsweep.engine.wait_reason import read_wait_reason
-from smsweep.exports.text import json_safe as json_safe
+from smsweep.exports.contents import json_safe as json_safe
 from smsweep.remote.record import read_records
 from smsweep.search.registry import expected_trial_count
 from smsweep.services.labels import parse_sweep_id, parse_trial

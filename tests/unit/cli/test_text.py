@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smsweep.cli.text import cell, clean, clean_line, counts, duration
-from smsweep.exports.text import csv_cell
+from smsweep.exports.contents import csv_cell
 
 
 def test_ordinary_text_stays_as_it_is() -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from smsweep.config_files.job_yaml import parse_job
-from smsweep.core.notify_hook import Hook
+from smsweep.core.job import Hook
 from smsweep.errors import ConfigError, SourceError, UsageError
-from smsweep.notify.parse import parse_hook
+from smsweep.notify.hooks import parse_hook
 from smsweep.services.sweeps.create import sweep
 
 ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:hook-AbCdEf"

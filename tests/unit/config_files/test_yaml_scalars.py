@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from smsweep.config_files.yaml_scalars import other_reading, read_scalar
+from smsweep.config_files.yaml_reader import other_reading, read_scalar
 
 
 @pytest.mark.parametrize(

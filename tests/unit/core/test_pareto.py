@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smsweep.core.pareto import dominates, front, outcome
+from smsweep.core.objective import dominates, front, outcome
 from smsweep.core.sweep import Goal, Metric
 from smsweep.core.trial import MetricStats, Scalar, Trial, TrialState
 

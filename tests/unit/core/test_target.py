@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from smsweep.core.objective import Targets
 from smsweep.core.sweep import Goal, Metric, SweepConfig
-from smsweep.core.target import Targets
 from smsweep.core.trial import History, MetricStats, Trial, TrialState
 from smsweep.space.space import SearchSpace
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from smsweep.emulator.fault_injector import FaultInjector
-from smsweep.emulator.faults import Faults, parse
+from smsweep.emulator.faults import FaultInjector, Faults, parse
 from smsweep.errors import UsageError
 
 

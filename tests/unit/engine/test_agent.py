@@ -9,9 +9,9 @@ import pytest
 from smsweep.core.job import JobStatus, LogPage
 from smsweep.core.sweep import VERBS, SweepState
 from smsweep.core.trial import TrialState
+from smsweep.engine.agent_state import ShutdownLevel
 from smsweep.engine.log_ingest import LogIngester
 from smsweep.engine.metric_parser import MetricParser
-from smsweep.engine.shutdown import ShutdownLevel
 from smsweep.errors import BackendUnavailable, CapacityError, JobRejected, QuotaExceeded, StoreDamaged
 from smsweep.runtime.job.trial_document import Assignment
 from smsweep.store import notes

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from smsweep.core.trial import TrialState
-from smsweep.engine.shutdown import ShutdownLevel
+from smsweep.engine.agent_state import ShutdownLevel
 from tests.support.agent_kit import Kit, logged
 from tests.support.scripted_backend import Plot, ScriptedBackend
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from smsweep.core.pareto import front
+from smsweep.core.objective import front
 from smsweep.core.sweep import Goal, Metric, SweepConfig
 from smsweep.core.trial import History, MetricStats, Params, TrialState
 from smsweep.errors import SpaceError

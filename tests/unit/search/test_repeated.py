@@ -4,8 +4,7 @@ import dataclasses
 
 import pytest
 
-from smsweep.core.objective import objective
-from smsweep.core.pareto import outcome
+from smsweep.core.objective import objective, outcome
 from smsweep.core.repeats import Repeats
 from smsweep.core.sweep import Metric, SweepConfig
 from smsweep.core.trial import History, MetricStats, Trial, TrialState

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from smsweep.notify.event import event
+from smsweep.notify.hooks import event
 from smsweep.services import report
 from smsweep.services.views import json_views
 from smsweep.services.views.live_store import LiveSweep
