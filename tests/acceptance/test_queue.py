@@ -14,8 +14,8 @@ import pytest
 
 from smsweep.emulator.server import Emulator
 from smsweep.errors import NotFound
-from smsweep.remote.queue import consumer
-from smsweep.remote.queue.invitation import Invitation
+from smsweep.remote import queue_consumer
+from smsweep.remote.sqs import Invitation
 from smsweep.services import emulator
 from smsweep.services.agents.queue import work_off
 from tests.support.account import client_of
@@ -197,7 +197,7 @@ def here(desk: WorkingDir, monkeypatch: pytest.MonkeyPatch) -> WorkingDir:
 def test_a_sweep_that_no_store_knows_is_tried_elsewhere_then_set_aside(
     here: WorkingDir, account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(consumer, "RETRY_S", 0)
+    monkeypatch.setattr(queue_consumer, "RETRY_S", 0)
     account.send(Invitation(sweep_id="unknown1").text())
     asked: list[str] = []
 
@@ -215,7 +215,7 @@ def test_a_sweep_that_no_store_knows_is_tried_elsewhere_then_set_aside(
 def test_visibility_is_extended_while_an_agent_works(
     here: WorkingDir, account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(consumer, "HIDDEN_S", 1)
+    monkeypatch.setattr(queue_consumer, "HIDDEN_S", 1)
     monkeypatch.setattr("smsweep.services.agents.queue.HIDDEN_S", 1)
     account.send(Invitation(sweep_id="abcd1234").text())
     seen: list[int] = []

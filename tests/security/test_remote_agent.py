@@ -15,7 +15,7 @@ import pytest
 from smsweep.backends.process.backend import ProcessBackend
 from smsweep.core.json_documents import DetachedAgentDocument
 from smsweep.remote.agent_job.guarded_backend import GuardedBackend
-from smsweep.remote.s3_store.save_interval import LONGEST, SHORTEST, save_interval
+from smsweep.remote.s3_store.writer import LONGEST, SHORTEST, save_interval
 from smsweep.services.agents import detach
 from smsweep.services.sweeps import control, create
 from smsweep.services.views import json_views

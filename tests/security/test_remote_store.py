@@ -26,7 +26,7 @@ from smsweep.errors import (
 from smsweep.remote.s3_store import s3_object
 from smsweep.remote.s3_store.replica import Replica
 from smsweep.remote.s3_store.s3_object import MAX_COMMAND_BYTES
-from smsweep.remote.s3_store.save_interval import SHORTEST, interval_of
+from smsweep.remote.s3_store.writer import SHORTEST, interval_of
 from smsweep.store import notes
 from tests.security.conftest import PAUSE, SWEEP, RemoteStore, parse
 

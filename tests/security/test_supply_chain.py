@@ -256,7 +256,7 @@ def dockerfile_line(number: int) -> Command:
 
 def remote_agent(place: Place, environ: Mapping[str, str], scratch: Path) -> subprocess.CompletedProcess[str]:
     """Run the entrypoint of a detached agent's job, with the requirements that it travels with."""
-    script = "from smsweep.remote.agent_job.package import requirements as r; print(r(('postgres',)))"
+    script = "from smsweep.remote.agent_job.submit import requirements as r; print(r(('postgres',)))"
     told = run([sys.executable, "-c", script], place.copy, {**environ, "PYTHONPATH": str(place.copy)})
     assert told.returncode == 0, told.stdout
     job = Job(scratch / "job").trial({"train.py": "import smsweep_demo\n", "requirements.txt": told.stdout})

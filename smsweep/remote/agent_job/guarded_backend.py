@@ -12,8 +12,7 @@ from smsweep.core.job import JobStatus, LogPage, TrainingJobRequest
 from smsweep.engine.agent_state import HandOver
 from smsweep.errors import SmsweepError
 from smsweep.remote.s3_store.s3_object import S3Store
-from smsweep.remote.s3_store.save_interval import KEY, save_interval
-from smsweep.remote.s3_store.writer import Writer
+from smsweep.remote.s3_store.writer import KEY, Writer, save_interval
 
 log = logging.getLogger(__name__)
 

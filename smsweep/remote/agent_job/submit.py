@@ -18,13 +18,14 @@ from smsweep.aws.s3_transfer import upload_once
 from smsweep.core.job import RUNTIME_ZIP, SOURCE_TAR, JobTemplate
 from smsweep.core.sweep import Sweep
 from smsweep.errors import SmsweepError, SourceError, Superseded, UsageError
-from smsweep.remote.agent_job.package import pack_agent
-from smsweep.remote.agent_job.request import INSTANCE_TYPE, request
-from smsweep.remote.agent_jobs import describe_agent_job, start
-from smsweep.remote.record import NAMES, DetachRecord, record_path, write_record
+from smsweep.remote.agent_job import main
+from smsweep.remote.agent_job.request import INSTANCE_TYPE, PROGRAM, request
+from smsweep.remote.record import NAMES, DetachRecord, describe_agent_job, record_path, start, write_record
+from smsweep.remote.s3_store.replica import keep_only, snapshot
 from smsweep.remote.s3_store.s3_object import S3Store
-from smsweep.remote.s3_store.sqlite_backup import keep_only, snapshot
-from smsweep.source.bundle import bundle_path
+from smsweep.source.bundle import Bundle, bundle_path
+from smsweep.source.collect import SourceFile
+from smsweep.source.pack import pack
 from smsweep.store.open import open_store
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,9 @@ log = logging.getLogger(__name__)
 # Folders below the S3 prefix of a sweep:
 SOURCE = "source"  # source of the trials
 CODE = "code"  # source of the agent
+PACKAGE = Path(main.__file__).parents[2]
+PINS = PACKAGE / "requirements"
+LEFT_OUT = {"__pycache__"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -202,3 +206,39 @@ def _price(template: JobTemplate, instance_type: str, environ: Mapping[str, str]
     except SmsweepError as err:
         log.warning("the price of the agent's instance is unknown: %s", err)
         return None
+
+
+def pack_agent(into: Path, extras: tuple[str, ...] = ()) -> Bundle:
+    """Pack the installed smsweep as a source bundle that runs an agent.
+
+    Args:
+        into: Folder for the bundle.
+        extras: Extras of smsweep that the agent needs, such as postgres.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        wanted = Path(folder) / "requirements.txt"
+        wanted.write_text(requirements(extras), encoding="utf-8")
+        files = [_file("requirements.txt", wanted), _file(PROGRAM, Path(main.__file__))]
+        for path in sorted(PACKAGE.rglob("*")):
+            name = path.relative_to(PACKAGE.parent).as_posix()
+            if path.is_file() and not LEFT_OUT & set(path.parts):
+                files.append(_file(name, path))
+        return pack(files, into)
+
+
+def requirements(extras: tuple[str, ...] = ()) -> str:
+    """Return the requirement file of an agent's job.
+
+    Args:
+        extras: Extras of smsweep, such as postgres. Each has a file in smsweep/requirements.
+
+    Returns:
+        Exact versions with hashes, and the options that make pip reject all other files. pip downloads nothing in
+        an image that has these versions.
+    """
+    return "".join((PINS / f"{name}.txt").read_text(encoding="utf-8") for name in ("base", *extras))
+
+
+def _file(name: str, path: Path) -> SourceFile:
+    # The rules that find secrets have patterns that look like secrets.
+    return SourceFile(name=name, path=path, size=path.stat().st_size, is_executable=False, may_hold_secrets=True)

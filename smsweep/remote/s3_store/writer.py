@@ -6,13 +6,14 @@ import logging
 import re
 import secrets
 from collections.abc import Collection, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from smsweep.errors import NotFound, SmsweepError, StoreConflict
 from smsweep.remote.s3_store.commands import Malformed, carry_out, parse_command
+from smsweep.remote.s3_store.replica import Changes, check_copy, snapshot
 from smsweep.remote.s3_store.s3_object import ReceivedObject, S3Store
-from smsweep.remote.s3_store.sqlite_backup import Changes, check_copy, snapshot
 from smsweep.store import notes
 from smsweep.store.base import ParseStored, Store
 from smsweep.store.home import FILE_NAME
@@ -22,6 +23,10 @@ log = logging.getLogger(__name__)
 
 MAX_NOTED = 100  # entries of a note; a command is read again only until it is deleted
 NAME = re.compile(r"[\w-]{1,100}\.json", re.ASCII)  # name of a command in S3
+SHORTEST = timedelta(seconds=2)
+LONGEST = timedelta(minutes=5)
+BYTES_PER_S = 100_000  # average upload rate of the packed store, without the saves before jobs start and end
+KEY = "saves_every_s"  # key in a heartbeat
 
 
 class Writer:
@@ -161,3 +166,23 @@ def describe(command: Mapping[str, Any]) -> str:
     about = f" trial {command['number']}" if "number" in command else ""
     to = f" to {command['to']}" if "to" in command else ""
     return f"{command['do'].replace('_', ' ')}{about}{to}"
+
+
+def save_interval(n_bytes: int) -> timedelta:
+    """Return the longest time before changes are saved.
+
+    Args:
+        n_bytes: Size of the packed store.
+
+    Returns:
+        2 s for up to 200 kB, 10 s for 1 MB, 5 minutes for 30 MB and more.
+    """
+    return min(max(timedelta(seconds=n_bytes / BYTES_PER_S), SHORTEST), LONGEST)
+
+
+def interval_of(sign: Mapping[str, Any]) -> timedelta:
+    """Return the save interval in a heartbeat; the shortest interval if the heartbeat has no valid one."""
+    stated = sign.get(KEY)
+    if not isinstance(stated, int | float) or not 0 <= stated <= LONGEST.total_seconds():
+        return SHORTEST
+    return timedelta(seconds=stated)

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from smsweep.errors import SourceError, UsageError
-from smsweep.remote.queue.consumer import HIDDEN_S, PATIENCE_S, consume
-from smsweep.remote.queue.invitation import Invitation
-from smsweep.remote.queue.sqs import Queue
+from smsweep.remote.queue_consumer import HIDDEN_S, PATIENCE_S, consume
+from smsweep.remote.sqs import Invitation, Queue
 from smsweep.services.labels import parse_sweep_id
 from smsweep.services.signals import leaving_at_once
 from smsweep.services.workspace import Workspace

@@ -8,8 +8,7 @@ from contextlib import closing
 from smsweep.aws.client import Aws
 from smsweep.core.json_documents import DetachedAgentDocument
 from smsweep.errors import SmsweepError
-from smsweep.remote.agent_jobs import describe_agent_job, total_s
-from smsweep.remote.record import DetachRecord, all_jobs
+from smsweep.remote.record import DetachRecord, all_jobs, describe_agent_job, total_s
 from smsweep.store import notes
 from smsweep.store.base import Store
 

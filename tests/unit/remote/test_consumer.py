@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from smsweep.errors import AccessDenied, BackendUnavailable, JobError, SmsweepError, SourceError, TrialsFailed
-from smsweep.remote.queue.consumer import consume
-from smsweep.remote.queue.invitation import Invitation
-from smsweep.remote.queue.sqs import Queue
+from smsweep.remote.queue_consumer import consume
+from smsweep.remote.sqs import Invitation, Queue
 
 URL = "https://sqs.eu-west-1.amazonaws.com/123456789012/sweeps"
 

@@ -9,8 +9,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 
 from smsweep.errors import JobError, NotFound, SmsweepError, SourceError, TrialsFailed, UsageError
-from smsweep.remote.queue.invitation import Invitation, read_invitation
-from smsweep.remote.queue.sqs import LONGEST_WAIT_S, Message, Queue
+from smsweep.remote.sqs import LONGEST_WAIT_S, Invitation, Message, Queue, read_invitation
 
 log = logging.getLogger(__name__)
 
