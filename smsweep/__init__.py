@@ -82,7 +82,7 @@ def __getattr__(name: str) -> "Any":
     # The value is not cached: `config` and `summary` belong to the active run, which changes.
     module = _MODULES.get(name)
     if module is None:
-        advice = import_module("smsweep.runtime.script.messages").KEEP_WANDB
+        advice = import_module("smsweep.runtime.script.records").KEEP_WANDB
         raise AttributeError(f"module 'smsweep' has no attribute {name!r}; {advice}")
     try:
         # Use a loaded module directly: import_module takes a lock, and a signal handler can deadlock on it.

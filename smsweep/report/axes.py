@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import html
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from smsweep.report.browser_text import plain
 from smsweep.space.space import SearchSpace
 
 MAX_LISTED = 1_000  # values of a categorical param; of longer lists only the values in trials are shown
 MAGNITUDES = 100  # a param whose largest value is at least this multiple of its smallest gets a logarithmic axis
 MAX_LABEL = 20  # characters that fit below a slice and beside parallel coordinates
+T = TypeVar("T")
+Point = tuple[int, float]  # position in the curve, starting at 1; value
+MOST_EXACT = 2**53  # browsers cannot represent all larger integers
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,3 +115,45 @@ def _joined(params: Mapping[str, Any], prefix: str) -> dict[str, Any] | None:
 
 def _is_positive(value: Any) -> bool:
     return isinstance(value, (int, float)) and value > 0
+
+
+def thin(values: Sequence[float], n: int) -> list[Point]:
+    """Return about n points of a curve, in order: the first, the last, and low and high points between them.
+
+    Args:
+        values: The curve.
+        n: Number of points, at least 4. A shorter curve is returned completely.
+    """
+    points = list(enumerate(values, 1))
+    if len(points) <= n:
+        return points
+    n_buckets = (n - 2) // 2
+    inner = points[1:-1]
+    kept = [points[0]]
+    for index in range(n_buckets):
+        bucket = inner[index * len(inner) // n_buckets : (index + 1) * len(inner) // n_buckets]
+        ends = {min(bucket, key=_value), max(bucket, key=_value)}
+        kept += sorted(ends)
+    return [*kept, points[-1]]
+
+
+def some(items: Sequence[T], n: int) -> list[T]:
+    """Return n items, evenly distributed from first to last; all items if there are at most n."""
+    if len(items) <= n:
+        return list(items)
+    return [items[index * (len(items) - 1) // (n - 1)] for index in range(n)]
+
+
+def _value(point: Point) -> float:
+    return point[1]
+
+
+def exact(value: Any) -> Any:
+    """Return a value that a browser can show; an integer that is too large for it becomes text."""
+    is_large = isinstance(value, int) and abs(value) > MOST_EXACT
+    return str(value) if is_large else value
+
+
+def plain(text: str) -> str:
+    """Return text that Plotly shows unchanged, without interpreting tags, links, `%{...}` or formulas."""
+    return html.escape(text, quote=False).replace("%{", "%&#123;").replace("$", "&#36;")

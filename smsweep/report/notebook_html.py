@@ -8,7 +8,7 @@ from typing import Any
 
 from smsweep.core.json_documents import TrialFields
 from smsweep.core.trial import flat_params
-from smsweep.report.downsample import thin
+from smsweep.report.axes import thin
 from smsweep.report.figures.common import COLORS
 from smsweep.util.terminal_text import clean
 

@@ -14,7 +14,7 @@ from smsweep._version import __version__
 from smsweep.backends.registry import BACKENDS, backend_spec
 from smsweep.core.json_documents import FindingDocument
 from smsweep.errors import SmsweepError, UsageError
-from smsweep.runtime.job import interpreter
+from smsweep.runtime.job import requirements
 from smsweep.runtime.job.command_macros import INTERPRETER
 from smsweep.search.registry import METHODS
 from smsweep.services.backends import backend_name
@@ -57,7 +57,7 @@ def check_python(workspace: Workspace) -> Finding:
 
 def check_job_python(workspace: Workspace) -> Finding:
     """Look for the `python` that `${interpreter}` means in a trial's command."""
-    found = interpreter.find(INTERPRETER, workspace.environ.get("PATH", ""))
+    found = requirements.find(INTERPRETER, workspace.environ.get("PATH", ""))
     return Finding(
         what="python of the trials",
         found=found or f"no `python` on PATH; trials run on {sys.executable}",

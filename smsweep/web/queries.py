@@ -13,8 +13,7 @@ from smsweep.core.json_documents import CurveDocument, SweepAnswer, TrialAnswer,
 from smsweep.core.sweep import Sweep
 from smsweep.core.trial import MetricPoint, is_number
 from smsweep.errors import NotFound, UsageError
-from smsweep.report.browser_text import exact
-from smsweep.report.downsample import thin
+from smsweep.report.axes import exact, thin
 from smsweep.report.figures.registry import FIGURES
 from smsweep.services import labels as labels_service
 from smsweep.services.sweeps import draft as again

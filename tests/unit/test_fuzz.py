@@ -26,7 +26,7 @@ from smsweep.core.trial import TrialState
 from smsweep.engine.metric_parser import MetricParser
 from smsweep.errors import SmsweepError
 from smsweep.runtime.job.failure import JobFailure
-from smsweep.runtime.job.unpack import unpack
+from smsweep.runtime.job.source_folder import unpack
 from smsweep.runtime.script.records import METRICS, records
 
 NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from smsweep.core.job import MAX_FAILURE_REASON, JobStatus, LogPage, TrainingJobRequest
-from smsweep.runtime.job.param_files import write_param_files
-from smsweep.runtime.job.script_environment import run_variables
+from smsweep.runtime.job.script_environment import run_variables, write_param_files
 from smsweep.runtime.job.trial_document import Assignment, read_assignment
 from smsweep.runtime.opt_ml_layout import Layout
 from smsweep.runtime.script import api

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from smsweep.report.browser_text import plain
+from smsweep.report.axes import plain
 
 Figure = dict[str, Any]
 

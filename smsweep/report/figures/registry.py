@@ -6,15 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from smsweep.report.figures.common import Figure
-from smsweep.report.figures.contours import contours
-from smsweep.report.figures.cost import cost
-from smsweep.report.figures.curves import curves
-from smsweep.report.figures.front import front
-from smsweep.report.figures.history import history
-from smsweep.report.figures.importance import importance
-from smsweep.report.figures.parallel import parallel
-from smsweep.report.figures.slices import slices
-from smsweep.report.figures.timeline import timeline
+from smsweep.report.figures.curves import curves, front, history
+from smsweep.report.figures.params import contours, importance, parallel, slices
+from smsweep.report.figures.timeline import cost, timeline
 from smsweep.report.snapshot import Snapshot
 
 

@@ -10,32 +10,33 @@ import sys
 
 from smsweep.runtime.job import failure
 from smsweep.runtime.job.command_macros import DEFAULT, INTERPRETER, expand
-from smsweep.runtime.job.disk_full import record_success
 from smsweep.runtime.job.environment_info import cached_environment_info, write_environment_info
-from smsweep.runtime.job.failure import JobFailure
+from smsweep.runtime.job.failure import JobFailure, release
 from smsweep.runtime.job.file_owner import VARIABLE, give_to_owner
-from smsweep.runtime.job.interpreter import find, with_interpreter
-from smsweep.runtime.job.param_files import ParamFiles, write_param_files
-from smsweep.runtime.job.requirements import install_requirements
-from smsweep.runtime.job.resources import device_names, find_resources, read_json
-from smsweep.runtime.job.script_environment import script_environment
+from smsweep.runtime.job.output_pump import FULL
+from smsweep.runtime.job.requirements import find, install_requirements, with_interpreter
+from smsweep.runtime.job.script_environment import ParamFiles, script_environment, write_param_files
 from smsweep.runtime.job.secrets import known_secrets, with_secrets
-from smsweep.runtime.job.source_cache import cache
-from smsweep.runtime.job.source_folder import source_folder, user_command
+from smsweep.runtime.job.sm_variables import device_names, find_resources, read_json
+from smsweep.runtime.job.source_folder import cache, source_folder, user_command
 from smsweep.runtime.job.supervisor import Supervisor
 from smsweep.runtime.job.trial_document import Assignment, read_assignment
 from smsweep.runtime.opt_ml_layout import Layout
 from smsweep.runtime.plain_files import write_whole
-from smsweep.runtime.script.messages import warn
-from smsweep.runtime.script.records import end_record
+from smsweep.runtime.script.records import end_record, warn
 from smsweep.runtime.wandb import offline_runs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+if TYPE_CHECKING:
+    from smsweep.runtime.job.supervisor import Ended
+    from smsweep.runtime.opt_ml_layout import Layout
 
 # Created at import, like everything that is the same for each job, so that forked jobs have it ready.
 _PARSER = argparse.ArgumentParser(prog="runtime.zip", description=__doc__, allow_abbrev=False)
+SIGN = "No space left on device"
+PROBE_BYTES = 64 * 1024
 _PARSER.add_argument("--grace-s", type=float, default=120.0, help="between SIGTERM and SIGKILL (default: 120)")
 _PARSER.add_argument("--pid-file", default="", help="where to write the script's pid, which is its process group")
 _PARSER.add_argument(
@@ -184,3 +185,36 @@ def _write_pid(path: str, pid: int) -> None:
         write_whole(path, f"{pid}\n")
     except OSError as err:  # the script runs already, so the job continues
         warn(f"--pid-file {path}: {err}")
+
+
+def record_success(layout: Layout, ended: Ended) -> None:
+    """Write an empty output/success, as AWS's toolkit does.
+
+    Args:
+        layout: Paths of the job.
+        ended: How the script ended, with exit code 0.
+
+    Raises:
+        JobFailure: If the disk is full, if output was lost, or if the script reported a full disk and wrote no
+            model.
+    """
+    if ended.lost_output:
+        raise JobFailure(f"{SIGN}: the script exited with code 0, but part of its output and metrics is lost")
+    reports = [line for line in ended.tail.decode("utf-8", "replace").splitlines() if SIGN in line]
+    if reports and not _has_files(layout.model):
+        raise JobFailure(f"the script exited with code 0 but wrote no model, and printed: {reports[-1].strip()}")
+    try:
+        with open(layout.success, "wb") as file:
+            file.write(bytes(PROBE_BYTES))
+            file.flush()
+            file.truncate(0)
+    except OSError as err:
+        if err.errno in FULL:
+            raise JobFailure(
+                f"{SIGN}: the script exited with code 0 on a full disk; its last files may be incomplete"
+            ) from err
+    release(layout.failure)
+
+
+def _has_files(folder: str) -> bool:
+    return any(files for _, _, files in os.walk(folder))

@@ -8,10 +8,9 @@ import re
 import signal
 import stat
 
-from smsweep.runtime.job.masking import Masker
+from smsweep.runtime.job.output_pump import Masker
 from smsweep.runtime.plain_files import write_whole
-from smsweep.runtime.script.messages import MESSAGE_PREFIX
-from smsweep.runtime.script.records import MARK, MARKUP
+from smsweep.runtime.script.records import MARK, MARKUP, MESSAGE_PREFIX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

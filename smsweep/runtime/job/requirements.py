@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from smsweep.runtime.job.command_macros import ENV, INTERPRETER
 from smsweep.runtime.job.failure import MAX_CHARS, JobFailure
 
 TYPE_CHECKING = False
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from smsweep.runtime.job.supervisor import Supervisor
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 FILE = "requirements.txt"
 LONGEST = 256  # characters of one error line: the end of the output must fit into the reason as well
@@ -48,3 +51,29 @@ def describe_failure(exit_code: int, output: str) -> str:
     lines = output.splitlines() or ["pip printed nothing"]
     errors = [line for line in lines if line.lower().startswith("error:")] or lines
     return f"{FILE}: pip ended with exit code {exit_code}: {errors[-1][:LONGEST]}\n{output[-MAX_CHARS // 2 :]}"
+
+
+def with_interpreter(argv: Sequence[str], *, path: str, fallback: str) -> list[str]:
+    """Return argv with a missing `python` replaced by `fallback`, and without a missing `/usr/bin/env`.
+
+    Args:
+        argv: The command.
+        path: The job's PATH.
+        fallback: The interpreter that runs now; "" if unknown.
+    """
+    argv = list(argv)
+    if argv[:1] == [ENV] and not os.path.exists(ENV):
+        argv = argv[1:]
+    at = 1 if argv[:1] == [ENV] else 0
+    if fallback and argv[at : at + 1] == [INTERPRETER] and not find(INTERPRETER, path):
+        argv[at] = fallback
+    return argv
+
+
+def find(program: str, path: str) -> str:
+    """Return the path of a program on PATH; "" if PATH does not have it."""
+    for folder in path.split(os.pathsep):
+        candidate = os.path.join(folder or ".", program)
+        if os.path.isfile(candidate) and os.access(candidate, os.X_OK):
+            return candidate
+    return ""

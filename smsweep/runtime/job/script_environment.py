@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 from smsweep.runtime.job.sm_variables import sm_variables
 from smsweep.runtime.script.run_identity import WANDB_AGENT
+from smsweep.runtime.wandb.config_yaml import param_document
 
 MAX_VARIABLE_BYTES = 128 * 1024  # Linux: MAX_ARG_STRLEN, for one variable or argument
 WANDB_URL = "https://api.wandb.ai"  # default of WANDB_BASE_URL
@@ -14,8 +16,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from smsweep.runtime.job.param_files import ParamFiles
-    from smsweep.runtime.job.resources import Resources
+    from smsweep.runtime.job.sm_variables import Resources
+    from smsweep.runtime.job.trial_document import Assignment
+    from smsweep.runtime.opt_ml_layout import Layout
+if TYPE_CHECKING:
     from smsweep.runtime.job.trial_document import Assignment
     from smsweep.runtime.opt_ml_layout import Layout
 
@@ -110,3 +114,27 @@ def _reaches_wandb(env: Mapping[str, str]) -> bool:
             return host in file.read().split()
     except (OSError, ValueError):
         return False
+
+
+class ParamFiles:
+    """Paths of the files, which have the names that W&B's agent gives them."""
+
+    def __init__(self, folder: str, name: str) -> None:
+        self.yaml = os.path.join(folder, f"{name}.yaml")
+        self.json = os.path.join(folder, f"{name}.json")
+
+
+def write_param_files(layout: Layout, assignment: Assignment) -> ParamFiles:
+    """Write both files and return their paths."""
+    if assignment.sweep_id:
+        files = ParamFiles(
+            os.path.join(layout.params, "wandb", f"sweep-{assignment.sweep_id}"), f"config-{assignment.run_id}"
+        )
+    else:
+        files = ParamFiles(layout.params, "config")
+    os.makedirs(os.path.dirname(files.json), exist_ok=True)
+    with open(files.json, "w", encoding="utf-8") as file:
+        json.dump(assignment.params, file)
+    with open(files.yaml, "w", encoding="utf-8") as file:
+        file.write(param_document(assignment.params))
+    return files

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import os
+import tarfile
 
 from smsweep.runtime.job.command_macros import INTERPRETER
 from smsweep.runtime.job.failure import JobFailure
 from smsweep.runtime.job.sm_variables import user_args
-from smsweep.runtime.job.unpack import unpack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,6 +18,13 @@ if TYPE_CHECKING:
 
     from smsweep.runtime.job.trial_document import Assignment
     from smsweep.runtime.opt_ml_layout import Layout
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MAX_BYTES = 4 << 20  # of all files
+MAX_FILES = 500
+# Identity of the tarball (device, inode, size, time) -> path, content (None: a folder), mode and time per member.
+_cached: dict[tuple[int, ...], list[tuple[str, bytes | None, int, float]]] = {}
 
 
 def source_folder(layout: Layout, assignment: Assignment) -> str:
@@ -64,3 +72,118 @@ def user_command(program: str, params: Mapping[str, Any], cwd: str) -> list[str]
             head = file.read(4)
     command = os.path.join(os.curdir, program)
     return [command, *args] if head.startswith(STARTABLE) else [SHELL, command, *args]  # as execvp(3) does
+
+
+def cache(tar_path: str) -> None:
+    """Read a tarball for `extract_cached`. Holds one tarball; ignores large, unusual and broken ones."""
+    try:
+        key = _identity(tar_path)
+        if key in _cached:
+            return
+        _cached.clear()
+        _cached[key] = []  # if the next lines fail, the tarball is not read again
+        if hasattr(tarfile, "data_filter") and key[2] <= MAX_BYTES:
+            _cached[key] = list(_members(tar_path))
+    except (tarfile.TarError, OSError, EOFError, ValueError):
+        return
+
+
+def extract_cached(tar_path: str, folder: str) -> bool:
+    """Write a cached tarball into an empty folder, as `unpack` does. Return False if it is not cached."""
+    if not _cached or os.listdir(folder):
+        return False
+    members = _cached.get(_identity(tar_path))
+    for name, content, mode, time in members or ():
+        path = os.path.join(folder, name)
+        if content is None:
+            os.makedirs(path, exist_ok=True)
+            continue
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        with open(fd, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fchmod(fd, mode)  # independent of the umask
+            os.utime(fd, (time, time))
+    return bool(members)
+
+
+def _members(tar_path: str) -> Iterator[tuple[str, bytes | None, int, float]]:
+    """Yield plain files and folders with plain names, parents first. Raises ValueError for any other member."""
+    n_bytes = 0
+    folders: set[str] = set()
+    files: set[str] = set()
+    with gzip.open(tar_path) as stream, tarfile.open(fileobj=stream, mode="r:") as tar:
+        for member in tar:
+            name, parts = member.name, member.name.split("/")
+            n_bytes += member.size
+            if not {"", ".", ".."}.isdisjoint(parts) or not (member.isfile() or member.isdir()):
+                raise ValueError(name)
+            if n_bytes > MAX_BYTES or len(files) == MAX_FILES:
+                raise ValueError(tar_path)
+            for n in range(1, len(parts) + member.isdir()):
+                folder = "/".join(parts[:n])
+                if folder not in folders:
+                    folders.add(folder)
+                    yield folder, None, 0, 0.0
+            content = tar.extractfile(member)
+            if content:
+                files.add(name)
+                allowed = tarfile.data_filter(member, os.sep)
+                yield name, content.read(), allowed.mode or 0, allowed.mtime
+        if files & folders:
+            raise ValueError(tar_path)
+
+
+def _identity(path: str) -> tuple[int, ...]:
+    info = os.stat(path)
+    return info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns
+
+
+def unpack(tar_path: str, folder: str, *, leave_out_links: bool = False) -> None:
+    """Extract every member into a folder, which is created. Existing files are replaced.
+
+    Args:
+        tar_path: The .tar.gz file.
+        folder: Target folder.
+        leave_out_links: Skip all links.
+
+    Raises:
+        JobFailure: For an absolute path, `..`, a link that leads out of the folder, or a device. Names the member.
+    """
+    os.makedirs(folder, exist_ok=True)
+    root = os.path.realpath(folder)
+    # Python's own filter (3.8.17 and newer) is a second check beside `_check`.
+    how = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+    try:
+        if extract_cached(tar_path, folder):
+            return
+        with gzip.open(tar_path) as stream, tarfile.open(fileobj=stream, mode="r:") as tar:
+            for member in tar:
+                if leave_out_links and (member.issym() or member.islnk()):
+                    continue
+                _check(member, root, tar_path)
+                tar.extract(member, root, **how)  # type: ignore[arg-type]  # Python 3.8 has no filter
+    except (tarfile.TarError, OSError, EOFError) as err:
+        raise JobFailure(f"{tar_path}: cannot be unpacked into {folder}: {err}") from err
+
+
+def _check(member: tarfile.TarInfo, root: str, tar_path: str) -> None:
+    """Refuse a member outside root, or a link to a target outside root. Considers links unpacked before."""
+    name = member.name
+    if os.path.isabs(name) or ".." in name.split("/"):
+        raise JobFailure(f"{tar_path}: member {name!r} refused: its path leaves the source folder")
+    parent = os.path.realpath(os.path.join(root, os.path.dirname(name)))  # resolves links unpacked before
+    if not _is_within(parent, root):
+        raise JobFailure(f"{tar_path}: member {name!r} refused: a link on its path leaves the source folder")
+    if member.issym() or member.islnk():
+        base = parent if member.issym() else root  # a hard link's target is relative to the top
+        if os.path.isabs(member.linkname) or not _is_within(
+            os.path.realpath(os.path.join(base, member.linkname)), root
+        ):
+            raise JobFailure(f"{tar_path}: member {name!r} refused: it links to {member.linkname!r}, outside")
+    elif not (member.isfile() or member.isdir()):
+        raise JobFailure(f"{tar_path}: member {name!r} refused: neither a file, a folder nor a link")
+
+
+def _is_within(path: str, root: str) -> bool:
+    return path == root or path.startswith(root.rstrip(os.sep) + os.sep)

@@ -13,8 +13,8 @@ import subprocess
 import time
 
 from smsweep.runtime.job import child_reaper
+from smsweep.runtime.job.child_reaper import is_alive
 from smsweep.runtime.job.output_pump import Pump
-from smsweep.runtime.job.process_group import is_alive
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

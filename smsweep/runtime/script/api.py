@@ -16,7 +16,7 @@ import threading
 import time
 
 from smsweep.runtime.script import records
-from smsweep.runtime.script.messages import warn
+from smsweep.runtime.script.records import warn
 from smsweep.runtime.script.run import Run
 
 TYPE_CHECKING = False
@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from typing import Any
 
-    from smsweep.runtime.script.config import Config
-    from smsweep.runtime.script.summary import Summary
+    from smsweep.runtime.script.config import Config, Summary
 
     config: Config
     summary: Summary

@@ -8,6 +8,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
 
 
 class Values(Mapping):  # type: ignore[type-arg]  # Mapping[str, Any] needs Python 3.9
@@ -113,3 +116,26 @@ def merge(under: Any, over: Any) -> Any:
     if not (isinstance(under, Mapping) and isinstance(over, Mapping)):
         return over
     return {**under, **{key: merge(under.get(key), value) for key, value in over.items()}}
+
+
+class Summary(Values):
+    """A mapping with attribute access, like `wandb.summary`. A value that the script sets is reported at once."""
+
+    _report: Callable[[Mapping[str, Any]], None]
+
+    def __init__(self, report: Callable[[Mapping[str, Any]], None]) -> None:
+        super().__init__("summary", {})
+        self.__dict__.update(_report=report)  # __setattr__ would store it as a value
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self.update({key: value})
+
+    def update(self, values: Any) -> None:
+        """Set several values and report them."""
+        values = as_mapping(values)
+        self._values.update(values)
+        self._report(values)
+
+    def follow(self, values: Mapping[str, Any]) -> None:
+        """Add logged metrics, which are reported already."""
+        self._values.update(values)

@@ -17,6 +17,8 @@ import os
 import re
 import select
 import stat
+import sys
+from collections.abc import Mapping
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
     from typing import Union
 
     Value = Union[float, int, bool, str, None]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from smsweep.runtime.script.records import Value
 
 MARK = "@smsweep "
 MAX_RECORD_BYTES = 4_096  # PIPE_BUF on Linux: a write up to this size is never split; includes the line end
@@ -35,6 +41,13 @@ MARKUP = re.compile(  # ANSI escape sequences for colors and titles; never part 
 METRICS = "metrics"
 SUMMARY = "summary"
 END = "end"
+MESSAGE_PREFIX = "smsweep: "
+# Added to the error for a name that W&B has and smsweep does not have.
+KEEP_WANDB = (
+    "a script that needs more of W&B than config, metrics and summary keeps `import wandb`: "
+    "metrics that it logs to W&B reach the sweep as well"
+)
+MAX_INT = 2**63  # databases store no larger integers; such numbers become floats
 
 
 def end_record(exit_code: int) -> str:
@@ -120,3 +133,51 @@ def _quoted(text: str, max_bytes: int) -> str:
     while len(json.dumps(text)) > max_bytes:
         text = text[: len(text) * 3 // 4]
     return json.dumps(text)
+
+
+def warn(text: str) -> None:
+    """Write a message to stderr."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # stderr is closed or missing
+        sys.stderr.write(f"{MESSAGE_PREFIX}{text}\n")
+
+
+def flatten(data: Mapping[object, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Yield names and values. Nested dicts become "a.b"."""
+    for key, value in data.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            yield from flatten(value, name + ".")
+        else:
+            yield name, value
+
+
+def plain(value: object) -> Value:
+    """Return a scalar as a plain value: the item of a numpy or torch scalar, the value of an Enum.
+
+    Raises:
+        TypeError: If the value is not a scalar. The value itself may raise other exceptions.
+    """
+    if value is None or value is True or value is False:
+        return value
+    if type(value) in (float, str):
+        return value  # type: ignore[return-value]  # mypy does not follow type()
+    if isinstance(value, str) and not _is_enum(value):
+        return str(value)
+    if _is_enum(value):
+        return plain(value.value)  # type: ignore[attr-defined]  # enums have it
+    if isinstance(value, int):
+        return int(value) if abs(value) < MAX_INT else float(value)
+    if isinstance(value, float):
+        return float(value)
+    item = getattr(value, "item", None)
+    if callable(item):
+        inner = item()
+        if isinstance(inner, (bool, int, float, str)):
+            return plain(inner)
+    elif hasattr(value, "__float__"):  # Decimal, Fraction
+        return float(value)
+    raise TypeError(f"not a number, string, bool or None: {type(value).__name__}")
+
+
+def _is_enum(value: object) -> bool:
+    return hasattr(type(value), "__members__")

@@ -8,12 +8,10 @@ from collections import deque
 from collections.abc import Mapping
 
 from smsweep.runtime.script import records
-from smsweep.runtime.script.config import Config
+from smsweep.runtime.script.config import Config, Summary
 from smsweep.runtime.script.define_metric import StepMetrics, SummaryMetrics
-from smsweep.runtime.script.messages import KEEP_WANDB, warn
+from smsweep.runtime.script.records import KEEP_WANDB, flatten, plain, warn
 from smsweep.runtime.script.run_identity import run_id
-from smsweep.runtime.script.scalars import flatten, plain
-from smsweep.runtime.script.summary import Summary
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

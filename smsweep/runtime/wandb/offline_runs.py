@@ -11,7 +11,7 @@ import os
 import shutil
 
 from smsweep.runtime.opt_ml_layout import Layout
-from smsweep.runtime.script.messages import warn
+from smsweep.runtime.script.records import warn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

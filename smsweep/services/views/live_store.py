@@ -21,8 +21,7 @@ from smsweep.core.json_documents import (
 from smsweep.core.sweep import Sweep
 from smsweep.core.trial import MetricPoint
 from smsweep.errors import NotFound
-from smsweep.report.axes import axes_of
-from smsweep.report.downsample import thin
+from smsweep.report.axes import axes_of, thin
 from smsweep.report.snapshot import Snapshot
 from smsweep.secrets.mask_json import JsonMasker
 from smsweep.services.job_config import secrets_of

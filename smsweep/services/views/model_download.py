@@ -12,7 +12,7 @@ from smsweep.backends.local.job_folder import JobFolder
 from smsweep.core.trial import Trial
 from smsweep.errors import NotFound, SourceError, UsageError
 from smsweep.runtime.job.failure import JobFailure
-from smsweep.runtime.job.unpack import unpack
+from smsweep.runtime.job.source_folder import unpack
 from smsweep.services.workspace import Workspace
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from smsweep.runtime.job.command_macros import expand, item_warnings, warnings
-from smsweep.runtime.job.interpreter import with_interpreter
+from smsweep.runtime.job.requirements import with_interpreter
 
 PARAMS = {"a": 1, "flag": True, "off": False}
 

@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from smsweep.runtime.script.config import Config
-from smsweep.runtime.script.summary import Summary
+from smsweep.runtime.script.config import Config, Summary
 
 
 def config(warned: list[str] | None = None) -> Config:

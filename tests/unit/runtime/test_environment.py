@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from smsweep.runtime.job.param_files import ParamFiles
-from smsweep.runtime.job.resources import Resources
-from smsweep.runtime.job.script_environment import script_environment
+from smsweep.runtime.job.script_environment import ParamFiles, script_environment
+from smsweep.runtime.job.sm_variables import Resources
 from smsweep.runtime.job.trial_document import Assignment, read_assignment
 from smsweep.runtime.opt_ml_layout import Layout
 from tests.unit.runtime.jobs import Job

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from smsweep.runtime.job import source_cache
+from smsweep.runtime.job import source_folder
 from smsweep.runtime.job.failure import JobFailure
-from smsweep.runtime.job.source_cache import cache, extract_cached
-from smsweep.runtime.job.unpack import unpack
+from smsweep.runtime.job.source_folder import cache, extract_cached, unpack
 from tests.unit.runtime.test_unpack import UNSAFE, member, tarball
 
 FILES = {"train.py": 0o644, "run.sh": 0o755, "conf/deep/a.yaml": 0o600, "shared.txt": 0o666, "empty": 0o444}
@@ -21,9 +20,9 @@ FILES = {"train.py": 0o644, "run.sh": 0o755, "conf/deep/a.yaml": 0o600, "shared.
 
 @pytest.fixture(autouse=True)
 def nothing_kept() -> Iterator[None]:
-    source_cache._cached.clear()
+    source_folder._cached.clear()
     yield
-    source_cache._cached.clear()
+    source_folder._cached.clear()
 
 
 def source(path: Path, files: dict[str, int] = FILES) -> str:
@@ -88,7 +87,7 @@ def test_unusual_member_is_not_cached_and_refused_by_name(tmp_path: Path, kind: 
 
 
 def test_large_source_is_not_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(source_cache, "MAX_BYTES", 20)
+    monkeypatch.setattr(source_folder, "MAX_BYTES", 20)
     path = source(tmp_path / "source.tar.gz")
     cache(path)
     (tmp_path / "code").mkdir()

@@ -8,7 +8,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smsweep.runtime.job.masking import Masker
+from smsweep.runtime.job.output_pump import Masker
 from smsweep.runtime.job.secrets import known_secrets
 
 texts = st.text("abc1.", max_size=12)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from smsweep.runtime.job.failure import JobFailure
-from smsweep.runtime.job.unpack import unpack
+from smsweep.runtime.job.source_folder import unpack
 from tests.unit.runtime.jobs import Job
 
 
