@@ -15,7 +15,7 @@ asked = sealed.question()
 sealed.seal()
 os.environ["SAGEMAKER_ROLE"] = "arn:aws:iam::123456789012:role/SageMakerRole"
 
-from smsweep.sagemaker_sdk.registry import template  # noqa: E402  # after the seal
+from smsweep.sagemaker_sdk.compiled import template  # noqa: E402  # after the seal
 
 names = runpy.run_path(asked["script"])
 if asked["sdk"] == 2:

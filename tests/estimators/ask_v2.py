@@ -27,7 +27,7 @@ from sagemaker.session import Session  # noqa: E402
 from sagemaker.telemetry import telemetry_logging  # noqa: E402
 
 from smsweep.errors import SmsweepError  # noqa: E402
-from smsweep.sagemaker_sdk.registry import template  # noqa: E402
+from smsweep.sagemaker_sdk.compiled import template  # noqa: E402
 
 telemetry_logging._send_telemetry_request = lambda *args, **more: None  # fit reports to AWS unless told not to
 HOMES = {

@@ -31,7 +31,7 @@ from sagemaker.train.configs import (  # noqa: E402
 from sagemaker.train.distributed import MPI, Torchrun  # noqa: E402
 
 from smsweep.errors import SmsweepError  # noqa: E402
-from smsweep.sagemaker_sdk.registry import template  # noqa: E402
+from smsweep.sagemaker_sdk.compiled import template  # noqa: E402
 
 SHAPES = {
     "source_code": SourceCode,

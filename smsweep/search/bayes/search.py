@@ -12,13 +12,19 @@ from threadpoolctl import ThreadpoolController
 
 from smsweep.core.sweep import Metric
 from smsweep.core.trial import History, Params
-from smsweep.search.bayes.acquisition import log_belief_inside, log_expected_improvement
-from smsweep.search.bayes.candidates import design_point, maximise
+from smsweep.search.bayes.acquisition import design_point, log_belief_inside, log_expected_improvement, maximise
 from smsweep.search.bayes.evidence import Evidence, Kind, Ledger
-from smsweep.search.bayes.fit import fit
-from smsweep.search.bayes.observations import Observations, observed, thinned
-from smsweep.search.bayes.posterior import Posterior
-from smsweep.search.bayes.target_transform import N_START, VIEWS, View, by_distance, targets
+from smsweep.search.bayes.gaussian_process import Posterior, fit
+from smsweep.search.bayes.observations import (
+    N_START,
+    VIEWS,
+    Observations,
+    View,
+    by_distance,
+    observed,
+    targets,
+    thinned,
+)
 from smsweep.search.coverage import coverage_of
 from smsweep.space.space import SearchSpace
 from smsweep.space.unit_cube import Array, Cube

@@ -8,7 +8,7 @@ from typing import Any
 
 from smsweep.config_files.from_python import to_yaml
 from smsweep.errors import UsageError
-from smsweep.sagemaker_sdk.registry import template
+from smsweep.sagemaker_sdk.compiled import template
 from smsweep.secrets.scan import refuse_secrets, scan_text
 
 

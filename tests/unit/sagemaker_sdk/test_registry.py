@@ -9,8 +9,7 @@ import pytest
 
 import smsweep
 from smsweep.errors import ConfigError, JobError, UsageError
-from smsweep.sagemaker_sdk.compiled import Source, find_source, job_template
-from smsweep.sagemaker_sdk.registry import template
+from smsweep.sagemaker_sdk.compiled import Source, find_source, job_template, template
 from smsweep.services.sweeps.estimators import EstimatorJob, compile_estimator
 
 

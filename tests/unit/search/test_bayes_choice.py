@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from smsweep.search.bayes.acquisition import log_expected_improvement
-from smsweep.search.bayes.candidates import design_point, maximise, mutated
+from smsweep.search.bayes.acquisition import design_point, log_expected_improvement, maximise, mutated
 from smsweep.space.distributions import Categorical, IntUniform, Uniform
 from smsweep.space.space import SearchSpace
 from smsweep.space.unit_cube import Array, Cube

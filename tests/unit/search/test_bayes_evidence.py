@@ -11,8 +11,16 @@ import pytest
 from smsweep.core.sweep import Goal, Metric
 from smsweep.core.trial import History, MetricStats, Trial, TrialState
 from smsweep.search.bayes.evidence import Evidence, Kind, Ledger, evidence
-from smsweep.search.bayes.observations import expected_whole, observed, thinned
-from smsweep.search.bayes.target_transform import VIEWS, View, by_distance, by_rank, targets
+from smsweep.search.bayes.observations import (
+    VIEWS,
+    View,
+    by_distance,
+    by_rank,
+    expected_whole,
+    observed,
+    targets,
+    thinned,
+)
 from smsweep.space.distributions import Uniform
 from smsweep.space.space import SearchSpace
 from smsweep.space.unit_cube import Cube

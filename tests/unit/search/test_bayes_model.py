@@ -4,11 +4,16 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info
 
-from smsweep.search.bayes import fit as fit_module
-from smsweep.search.bayes.fit import PRIORS, Model, fit, inverse_of_factor
-from smsweep.search.bayes.kernel import Kernel
-from smsweep.search.bayes.optimizer import minimise
-from smsweep.search.bayes.posterior import Posterior
+from smsweep.search.bayes import gaussian_process as fit_module
+from smsweep.search.bayes.gaussian_process import (
+    PRIORS,
+    Kernel,
+    Model,
+    Posterior,
+    fit,
+    inverse_of_factor,
+    minimise,
+)
 from smsweep.search.bayes.search import one_thread
 from smsweep.space.unit_cube import Array, gaps, matern
 

@@ -9,8 +9,7 @@ from smsweep.core.repeats import Repeats
 from smsweep.core.sweep import Metric, SweepConfig
 from smsweep.core.trial import History, MetricStats, Trial, TrialState
 from smsweep.search.base import outlook
-from smsweep.search.registry import make_strategy
-from smsweep.search.repeated import Repeated
+from smsweep.search.registry import Repeated, make_strategy
 from smsweep.space.distributions import Categorical, Uniform
 from smsweep.space.space import SearchSpace
 from tests.unit.search.histories import add, remove, run

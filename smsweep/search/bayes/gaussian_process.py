@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from smsweep.search.bayes.kernel import Kernel
-from smsweep.search.bayes.optimizer import minimise
-from smsweep.space.unit_cube import SQRT5, Array, gaps
+from smsweep.space.unit_cube import SQRT5, Array, gaps, matern
 
 SMALL = 32  # rows of a triangle that is inverted without halving
 JITTER = 1e-6  # added to each variance, so that the matrix stays invertible with equal points
+CHUNK = 128  # points per batch: their distances to all observations fit the cache of a core
+LONGEST_STEP = 1.5  # in any variable; the variables are logarithms, so this is a factor of 4.5
+ENOUGH = 1e-4  # minimum share of the gain that the slope predicts, to accept a step
+SHORTER = 0.35  # factor for a step that is not accepted
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -190,3 +194,140 @@ def _matern_and_rate(r: Array, square: Array) -> tuple[Array, Array]:
     decay = np.exp(-t)
     slope = (1.0 + t) * decay
     return slope + (5.0 / 3.0) * square * decay, (-5.0 / 6.0) * slope
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Kernel:
+    """k(x, x') = bias + main * mean_j m(r_j) + joint * m(r), r_j = |x_j - x'_j| / scale_j, r^2 = mean_j r_j^2.
+
+    m is the Matérn 5/2 correlation, for an objective that is twice differentiable. The main effects model each
+    parameter by itself, which needs few trials. The interaction models the joint effect. Both use one scale per
+    parameter (automatic relevance determination). r is a mean and not a sum, so that a scale means the same in two
+    dimensions and in twenty.
+
+    Sources: Rasmussen and Williams, Gaussian Processes for Machine Learning, chapters 4 and 5; Duvenaud et al.,
+    Additive Gaussian Processes, arXiv:1112.4394.
+    """
+
+    scales: Array  # [d], above 0, in units of the cube's edge
+    main: float  # variance of the main effects together
+    joint: float  # variance of the interaction
+    bias: float = 1.0  # variance of the unknown mean
+
+    @property
+    def variance(self) -> float:
+        """The variance of the objective at one point."""
+        return self.bias + self.main + self.joint
+
+    def __call__(self, gaps: Iterable[Array]) -> Array:
+        """Return covariances of pairs of points. gaps: the distances of the pairs, one array per dimension."""
+        main, square = np.zeros(1), np.zeros(1)
+        for gap, scale in zip(gaps, self.scales.tolist(), strict=True):
+            r = gap * (1.0 / scale)
+            r_square = r * r
+            main = main + matern(r, r_square)
+            square = square + r_square
+        d = len(self.scales)
+        square = square / d
+        return self.bias + (self.main / d) * main + self.joint * matern(np.sqrt(square), square)
+
+
+class Posterior:
+    """A Gaussian process conditioned on observations. Source: Rasmussen and Williams, algorithm 2.1."""
+
+    def __init__(self, model: Model, x: Array, y: Array, doubt: Array, is_nominal: NDArray[np.bool_]) -> None:
+        self._model = model
+        self._x = x
+        self._is_nominal = is_nominal
+        covariance = model.kernel(gaps(x, x, is_nominal))
+        covariance.flat[:: len(x) + 1] += model.noise + doubt + JITTER
+        # the inverse of the factor makes the prediction of many batches cheaper
+        self._whitener = inverse_of_factor(np.linalg.cholesky(covariance))
+        self._weights = self._whitener.T @ (self._whitener @ y)
+
+    def predict(self, points: Array) -> tuple[Array, Array]:
+        """Return mean and standard deviation of the objective without noise at [n, d] points."""
+        mean, variance = np.empty(len(points)), np.full(len(points), self._model.kernel.variance)
+        for start in range(0, len(points), CHUNK):
+            chunk = slice(start, start + CHUNK)
+            cross = self._model.kernel(gaps(self._x, points[chunk], self._is_nominal))
+            mean[chunk] = self._weights @ cross
+            variance[chunk] -= ((self._whitener @ cross) ** 2).sum(axis=0)
+        return mean, np.sqrt(np.maximum(variance, 1e-10))
+
+    def believing(self, points: Array) -> Posterior:
+        """Return the posterior after an observation of the mean at each point, for pending trials.
+
+        The means do not change. The uncertainty near the points decreases.
+        """
+        kernel, n, m = self._model.kernel, len(self._x), len(points)
+        shared = self._whitener @ kernel(gaps(self._x, points, self._is_nominal))
+        own = kernel(gaps(points, points, self._is_nominal)) - shared.T @ shared
+        own.flat[:: m + 1] += self._model.noise + JITTER
+        # the factor grows by the rows [shared', factor of own], its inverse by the corresponding ones
+        corner = inverse_of_factor(np.linalg.cholesky(own))
+        wider = copy.copy(self)
+        wider._x = np.vstack([self._x, points])
+        wider._whitener = np.zeros((n + m, n + m))
+        wider._whitener[:n, :n] = self._whitener
+        wider._whitener[n:, :n] = -corner @ shared.T @ self._whitener
+        wider._whitener[n:, n:] = corner
+        # an observation equal to the mean has no weight
+        wider._weights = np.r_[self._weights, np.zeros(m)]
+        return wider
+
+
+def minimise(
+    function: Callable[[Array], tuple[float, Array]],
+    start: Array,
+    inverse_hessian: Array,
+    max_evaluations: int = 40,
+    tolerance: float = 2e-3,
+) -> tuple[Array, Array]:
+    """Minimise a function by BFGS with backtracking.
+
+    Args:
+        function: Returns value and gradient at a point. The value can be inf, except at `start`.
+        start: [n] the first point.
+        inverse_hessian: [n, n] a positive definite estimate at `start`.
+        max_evaluations: The maximum number of calls of the function.
+        tolerance: The search ends when a step gains less than this.
+
+    Returns:
+        The best point, and the estimate of the inverse Hessian at that point.
+
+    Source: Nocedal and Wright, Numerical Optimization, chapter 6.
+    """
+    x, (value, slope) = start, function(start)
+    n_evaluations = 1
+    while n_evaluations < max_evaluations:
+        step = -inverse_hessian @ slope
+        step *= min(1.0, LONGEST_STEP / max(float(np.abs(step).max()), 1e-12))
+        next_value, next_slope = function(x + step)
+        n_evaluations += 1
+        while next_value > value + ENOUGH * float(slope @ step):
+            if n_evaluations == max_evaluations:
+                return x, inverse_hessian
+            step = step * SHORTER
+            next_value, next_slope = function(x + step)
+            n_evaluations += 1
+        gain, turn = value - next_value, next_slope - slope
+        x, value, slope = x + step, next_value, next_slope
+        inverse_hessian = _updated(inverse_hessian, step, turn)
+        if gain < tolerance:
+            break
+    return x, inverse_hessian
+
+
+def _updated(inverse_hessian: Array, step: Array, turn: Array) -> Array:
+    """Return the inverse Hessian after the BFGS update for a step and its change of the gradient."""
+    curvature = float(step @ turn)
+    if curvature < 1e-10:
+        return inverse_hessian
+    swing = inverse_hessian @ turn
+    stretch = (1.0 + float(turn @ swing) / curvature) / curvature
+    return (
+        inverse_hessian
+        + stretch * np.outer(step, step)
+        - (np.outer(swing, step) + np.outer(step, swing)) / curvature
+    )
