@@ -17,8 +17,7 @@ from smsweep.engine.agent_state import AgentResult
 from smsweep.errors import UsageError
 from smsweep.runtime.script.run_identity import URL
 from smsweep.search.registry import expected_trial_count
-from smsweep.services.agents.preflight import preflight
-from smsweep.services.agents.run_agent import agent
+from smsweep.services.agents.run_agent import agent, preflight
 from smsweep.services.labels import parse_sweep_id, parse_trial
 from smsweep.services.sweeps.create import sweep
 from smsweep.services.sweeps.estimators import compile_estimator

@@ -592,7 +592,7 @@ class ComparisonAnswer(TypedDict):
     trials: list[TrialAnswer]
 
 
-class LogPage(TypedDict):
+class LogPageDocument(TypedDict):
     """The next lines of a log."""
 
     lines: list[str]
@@ -602,7 +602,7 @@ class LogPage(TypedDict):
     note: str  # where the log is, or why there is none
 
 
-class LogPageAnswer(LogPage):
+class LogPageAnswer(LogPageDocument):
     """The answer of GET /api/sweeps/ID/trials/N/log."""
 
     state: TrialStateName

@@ -6,6 +6,7 @@ import functools
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 from urllib.parse import quote
 
 from smsweep.secrets.rules import SHAPES, URL_PASSWORD, is_placeholder
@@ -82,3 +83,22 @@ def _pattern(spelling: str) -> str:
     """Return a pattern for a secret. A numeric secret does not match inside a longer number, such as a loss."""
     escaped = re.escape(spelling)
     return rf"(?<![0-9.]){escaped}(?![0-9.])" if _NUMBER.fullmatch(spelling) else escaped
+
+
+class JsonMasker:
+    """Masks secrets in all texts of JSON data. Each different text is checked once."""
+
+    def __init__(self, secrets: tuple[str, ...]) -> None:
+        self._secrets = secrets
+        self._known: dict[str, str] = {}
+
+    def __call__(self, value: Any) -> Any:
+        if isinstance(value, str):
+            if value not in self._known:
+                self._known[value] = redact(value, self._secrets)
+            return self._known[value]
+        if isinstance(value, dict):
+            return {self(key): self(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self(item) for item in value]
+        return value

@@ -24,9 +24,8 @@ from smsweep.services.backends import backend_name, open_backend
 from smsweep.services.labels import parse_sweep_id
 from smsweep.services.sweeps.create import keep
 from smsweep.services.sweeps.load import JobLike, SweepLike, origin_of, read
-from smsweep.services.sweeps.provenance import origin
 from smsweep.services.sweeps.search_program import read_code
-from smsweep.services.sweeps.snapshot import snapshot
+from smsweep.services.sweeps.snapshot import origin, snapshot
 from smsweep.services.workspace import Workspace
 from smsweep.store import notes
 from smsweep.store.base import Store

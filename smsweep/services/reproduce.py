@@ -25,9 +25,9 @@ from smsweep.exports.contents import curve
 from smsweep.services.agents.run_agent import agent
 from smsweep.services.backends import backend_name
 from smsweep.services.labels import new_sweep_id, parse_trial
-from smsweep.services.sweeps.provenance import origin
+from smsweep.services.sweeps.snapshot import origin
+from smsweep.services.views.diff import differing_facts
 from smsweep.services.views.json_views import flat_params, trial_data
-from smsweep.services.views.trial_environment import differing_facts
 from smsweep.services.workspace import Workspace, find_trial
 from smsweep.source.bundle import bundle_path
 from smsweep.store import notes

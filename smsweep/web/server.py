@@ -19,7 +19,7 @@ from smsweep.errors import UsageError
 from smsweep.services import signals
 from smsweep.services import workspace as workspace_service
 from smsweep.services.views import live_store as live_service
-from smsweep.services.views import log_pages
+from smsweep.services.views import logs as log_pages
 from smsweep.web.app import make_app
 from smsweep.web.assets import address
 from smsweep.web.auth import Authentication

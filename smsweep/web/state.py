@@ -10,7 +10,7 @@ from starlette.requests import Request
 from smsweep.report.figures.registry import FIGURES
 from smsweep.report.snapshot import Snapshot
 from smsweep.services.views.live_store import LiveStore
-from smsweep.services.views.log_pages import LogPages
+from smsweep.services.views.logs import LogPages
 from smsweep.web.responses import as_json
 
 MAX_FIGURES = 64  # in the cache

@@ -11,7 +11,7 @@ import pytest
 from smsweep.services.agents import run_agent
 from smsweep.services.sweeps import create
 from smsweep.services.views import logs as log_views
-from smsweep.services.views.log_pages import LogPages
+from smsweep.services.views.logs import LogPages
 from smsweep.services.workspace import Workspace
 from tests.sagemaker.conftest import Account
 

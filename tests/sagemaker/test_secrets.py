@@ -11,7 +11,7 @@ import pytest
 
 from smsweep.core.trial import TrialState
 from smsweep.errors import ConfigError, JobRejected, NotFound, SourceError
-from smsweep.secrets.wandb_key import find_wandb_key
+from smsweep.secrets.known import find_wandb_key
 from smsweep.services import auth as sdk_auth
 from smsweep.services.workspace import Workspace
 from tests.sagemaker.conftest import Account

@@ -33,7 +33,7 @@ from smsweep.cli.run_agent import follow
 from smsweep.errors import UsageError
 from smsweep.services.agents import detach as detach_service
 from smsweep.services.agents import queue as queue_service
-from smsweep.services.agents import slurm as slurm_service
+from smsweep.services.agents import queue as slurm_service
 from smsweep.services.wandb import hosted
 
 AGENT_EXAMPLES = """

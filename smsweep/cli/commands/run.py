@@ -33,7 +33,7 @@ from smsweep.cli.output import print_message, print_result
 from smsweep.cli.run_agent import REMOTE, follow, is_remote
 from smsweep.cli.run_agent import detach as detach_agent
 from smsweep.services.agents import detach as detach_service
-from smsweep.services.agents import preflight
+from smsweep.services.agents import run_agent
 
 RUN_EXAMPLES = """
 smsweep run sweep.yaml
@@ -73,7 +73,7 @@ def run(
     agent ID` continues the sweep.
     """
     is_remote_agent = (detach or detach_to is not None) and is_remote(backend, detach_to, notify)
-    preflight.preflight(
+    run_agent.preflight(
         existing(config),
         program=program,
         job=job,

@@ -13,8 +13,8 @@ from smsweep.cli.options import Backend, Job, Json, complete_id, whole_id
 from smsweep.cli.output import print_json, print_message, print_result
 from smsweep.errors import UsageError
 from smsweep.services import auth as auth_service
+from smsweep.services import auth as iam_service
 from smsweep.services import doctor as doctor_service
-from smsweep.services import iam as iam_service
 
 DOCTOR_EXAMPLES = """
 smsweep doctor

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from smsweep.cli.text import clean, pairs
 from smsweep.core.json_documents import TrialFields
-from smsweep.services.sweeps import missing_files
+from smsweep.services.sweeps import snapshot
 from smsweep.services.views import json_views
 
 BROKEN = ("failed", "crashed")
@@ -60,7 +60,7 @@ def news(trial: TrialFields, metric: str) -> str:
 
 def failure_advice(sweep_id: str, reasons: Iterable[str]) -> str:
     """Return a possible cause of failures with these reasons, and the command that shows the log."""
-    lost = missing_files.lost(reasons)
+    lost = snapshot.lost(reasons)
     return f"{clean(lost)}\n" * bool(lost) + f"read the log with: smsweep logs {sweep_id}/N"
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from smsweep.errors import SourceError, UsageError
 from smsweep.remote.queue_consumer import HIDDEN_S, PATIENCE_S, consume
+from smsweep.remote.slurm import batch_script
+from smsweep.remote.slurm import submit as submit
 from smsweep.remote.sqs import Invitation, Queue
+from smsweep.services.backends import backend_name
 from smsweep.services.labels import parse_sweep_id
 from smsweep.services.signals import leaving_at_once
 from smsweep.services.workspace import Workspace
@@ -115,3 +118,28 @@ def _place(uri: str) -> tuple[str, str]:
     if not uri.startswith("s3://") or not bucket or not prefix:
         raise UsageError(f"{uri!r}: expected s3://BUCKET/PREFIX")
     return bucket, prefix
+
+
+def script(
+    sweep_id: str,
+    tasks: int,
+    *,
+    at_once: int | None = None,
+    options: Sequence[str] = (),
+    backend: str | None = None,
+) -> str:
+    """Return the batch script of an array whose tasks run one trial each. Raises UsageError, NotFound.
+
+    `SMSWEEP_STORE` is not in it, for it may hold a password: sbatch hands on the environment that it is called in.
+    """
+    workspace = Workspace()
+    with workspace.store() as store:
+        sweep = store.get_sweep(parse_sweep_id(sweep_id))
+    return batch_script(
+        sweep.id,
+        tasks,
+        at_once=at_once,
+        options=options,
+        environment={"SMSWEEP_DIR": str(workspace.dir)},
+        arguments=["--backend", backend_name(backend, workspace)] if backend else [],
+    )

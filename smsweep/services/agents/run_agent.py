@@ -15,6 +15,7 @@ from typing import Any
 
 from smsweep.backends.base import Backend
 from smsweep.backends.function.backend import FunctionBackend
+from smsweep.backends.registry import backend_spec
 from smsweep.config_files.code_consent import refuse_code
 from smsweep.core.budget import BudgetTracker, budgets_of
 from smsweep.core.job import JobTemplate
@@ -26,6 +27,7 @@ from smsweep.engine.controller import Controller
 from smsweep.engine.failure_limit import FailureLimit
 from smsweep.engine.metric_parser import MetricParser
 from smsweep.errors import UsageError
+from smsweep.notify.hooks import HookLike, collect_hooks
 from smsweep.remote.record import own_job, read_records
 from smsweep.search.registry import make_strategy
 from smsweep.secrets.known import known_secrets, make_redact
@@ -33,13 +35,20 @@ from smsweep.secrets.scan import refuse_secrets, scan_text
 from smsweep.services.agent_ids import new_agent_id, release_dead_agents
 from smsweep.services.agents.notifier import make_notifier
 from smsweep.services.agents.reuse import make_reuse, reuse_none
-from smsweep.services.backends import DEFAULT_BACKEND, backend_name, open_backend, renderer
+from smsweep.services.backends import (
+    DEFAULT_BACKEND,
+    backend_name,
+    check_prepared,
+    open_backend,
+    renderer,
+    with_price,
+)
 from smsweep.services.labels import parse_sweep_id
-from smsweep.services.pricing import with_price
 from smsweep.services.signals import handling
 from smsweep.services.sweeps.create import with_source
 from smsweep.services.sweeps.estimators import compile_estimator
-from smsweep.services.sweeps.load import JobLike, load_job, warn
+from smsweep.services.sweeps.load import JobLike, SweepLike, load_job, load_sweep, needs_program, warn
+from smsweep.services.sweeps.plan import NO_ID
 from smsweep.services.sweeps.prior_runs import read_prior
 from smsweep.services.sweeps.search_program import codes_of, config_of, stored_code
 from smsweep.services.workspace import Workspace, read_stored
@@ -159,9 +168,7 @@ def agent(
 
 def _notebook_progress(sweep_id: str) -> AbstractContextManager[None]:
     # Only a notebook needs it. The api package is above this one, so the import is by name.
-    shown: AbstractContextManager[None] = import_module("smsweep.services.views.notebook_progress").progress(
-        sweep_id
-    )
+    shown: AbstractContextManager[None] = import_module("smsweep.services.views.notebook_html").progress(sweep_id)
     return shown
 
 
@@ -265,3 +272,30 @@ def listening(worker: Agent, *, hands_over: threading.Event | None = None) -> It
 
     with handling({signal.SIGINT: on_interrupt, signal.SIGTERM: on_terminate}):
         yield
+
+
+def preflight(
+    sweep: SweepLike,
+    *,
+    program: str | None = None,
+    job: JobLike = None,
+    backend: str | None = None,
+    notify: Iterable[HookLike] = (),
+) -> None:
+    """Raise what an agent would meet before its first trial; create and upload nothing.
+
+    Raises ConfigError; UsageError for a sweep without a program, an unknown backend or a `notify` that is none;
+    JobError for a job that its backend cannot run, or one that cannot be reached as this machine is set up.
+    """
+    parsed = load_sweep(sweep)
+    if needs_program(parsed.config) and not program:
+        raise UsageError(
+            "the sweep names no program; add `program: train.py` to its YAML, or give --program "
+            "(a Python function runs by smsweep.agent)"
+        )
+    workspace = Workspace()
+    collect_hooks(notify, workspace.environ)
+    name = backend_name(backend, workspace)
+    template = load_job(job).template
+    check_prepared(template, Sweep(id=NO_ID, config=parsed.config, job=template), workspace, name)
+    backend_spec(name).check_settings(template, workspace.environ)

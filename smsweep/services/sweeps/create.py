@@ -21,9 +21,8 @@ from smsweep.services.labels import new_sweep_id
 from smsweep.services.sweeps.estimators import EstimatorJob, compile_estimator
 from smsweep.services.sweeps.load import JobLike, SweepLike, needs_program, origin_of, read, with_command
 from smsweep.services.sweeps.prior_runs import is_file, read_files, stored_prior, warn_of_other_spaces
-from smsweep.services.sweeps.provenance import origin
 from smsweep.services.sweeps.search_program import codes_of, read_code, with_code
-from smsweep.services.sweeps.snapshot import snapshot
+from smsweep.services.sweeps.snapshot import origin, snapshot
 from smsweep.services.workspace import Workspace
 from smsweep.store import notes
 

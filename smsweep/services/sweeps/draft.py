@@ -17,15 +17,13 @@ from smsweep.core.trial import History, Trial
 from smsweep.errors import ConfigError, NotFound, SmsweepError
 from smsweep.search.registry import expected_trial_count, make_strategy
 from smsweep.secrets.known import known_secrets
-from smsweep.secrets.mask_json import JsonMasker
+from smsweep.secrets.redact import JsonMasker
 from smsweep.secrets.scan import refuse_secrets
-from smsweep.services.job_config import secrets_of
 from smsweep.services.labels import parse_label
 from smsweep.services.sweeps.create import keep
-from smsweep.services.sweeps.load import check_can_run, needs_program
-from smsweep.services.sweeps.provenance import origin
+from smsweep.services.sweeps.load import check_can_run, needs_program, secrets_of
 from smsweep.services.sweeps.search_program import code_like, read_code, with_code
-from smsweep.services.sweeps.snapshot import secrets_in_configs, snapshot
+from smsweep.services.sweeps.snapshot import origin, secrets_in_configs, snapshot
 from smsweep.services.workspace import Workspace, find_trial
 from smsweep.source.bundle import bundle_path
 from smsweep.source.unpack import open_bundle

@@ -14,12 +14,13 @@ from smsweep.config_files.job_yaml import ParsedJob, parse_job, read_job
 from smsweep.config_files.sweep_yaml import ParsedSweep, parse_sweep, read_sweep
 from smsweep.core.budget import budgets_of
 from smsweep.core.job import JobTemplate
-from smsweep.core.sweep import SweepConfig
+from smsweep.core.sweep import Sweep, SweepConfig
 from smsweep.errors import ConfigError, UsageError
 from smsweep.search.registry import engine_of
+from smsweep.secrets.redact import environment_secrets
 from smsweep.services.sweeps.estimators import EstimatorJob
-from smsweep.services.sweeps.program_location import placed
-from smsweep.services.sweeps.search_program import has_program
+from smsweep.services.sweeps.search_program import has_program, placed
+from smsweep.services.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
@@ -97,3 +98,8 @@ def check_can_run(config: SweepConfig, template: JobTemplate) -> None:
 def origin_of(sweep: SweepLike) -> Path | None:
     """Return the folder of the sweep's file; None for a config given in Python."""
     return Path(sweep).absolute().parent if isinstance(sweep, (str, Path)) else None
+
+
+def secrets_of(sweep: Sweep, workspace: Workspace) -> tuple[str, ...]:
+    """Return the secrets to mask in a sweep's output: those of this environment and of the sweep's jobs."""
+    return environment_secrets({**workspace.environ, **sweep.job.request.get("Environment", {})})

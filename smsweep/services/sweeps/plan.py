@@ -16,8 +16,7 @@ from smsweep.services.backends import backend_name, renderer
 from smsweep.services.labels import parse_sweep_id
 from smsweep.services.sweeps.create import checked_seed
 from smsweep.services.sweeps.load import JobLike, SweepLike, check_can_run, load_job, load_sweep, origin_of
-from smsweep.services.sweeps.program_location import placed
-from smsweep.services.sweeps.search_program import config_of, read_code, with_code
+from smsweep.services.sweeps.search_program import config_of, placed, read_code, with_code
 from smsweep.services.sweeps.snapshot import hash_source
 from smsweep.services.workspace import Workspace
 

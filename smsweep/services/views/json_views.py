@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import closing
 from datetime import datetime
 from typing import Any, cast
 
+from smsweep.aws.client import Aws
 from smsweep.core.budget import worst_instance_s
 from smsweep.core.failure_kind import without_job_name as without_job_name
 from smsweep.core.json_documents import (
@@ -31,11 +33,12 @@ from smsweep.core.sweep import Metric, Sweep
 from smsweep.core.trial import Trial, TrialState
 from smsweep.core.trial import flat_params as flat_params
 from smsweep.engine.wait_reason import read_wait_reason
+from smsweep.errors import SmsweepError
 from smsweep.exports.contents import json_safe as json_safe
-from smsweep.remote.record import read_records
+from smsweep.remote.record import DetachRecord, all_jobs, describe_agent_job, read_records, total_s
 from smsweep.search.registry import expected_trial_count
+from smsweep.services.backends import known_price
 from smsweep.services.labels import parse_sweep_id, parse_trial
-from smsweep.services.pricing import known_price
 from smsweep.services.views.best_of_repeats import Best, find_best, find_front
 from smsweep.services.workspace import Workspace, find_trial
 from smsweep.store import notes
@@ -43,6 +46,7 @@ from smsweep.store.base import Store
 from smsweep.wandb_compat.run_facts import metrics_of, params_of, usage_of
 
 FAILURES = (TrialState.FAILED, TrialState.CRASHED)
+UNKNOWN = "unknown"
 
 
 def show(sweep_id: str) -> SweepDocument:
@@ -53,8 +57,6 @@ def show(sweep_id: str) -> SweepDocument:
         record = read_records(workspace.dir).get(sweep.id)
         agent = None
         if record:
-            from smsweep.services.views.agent_status import agent_data  # boto3 is slow to import
-
             agent = agent_data(record, store, workspace.environ)
         return show_data(store, sweep, store.list_trials(sweep.id), agent)
 
@@ -245,3 +247,39 @@ def table_row(trial: TrialFields) -> dict[str, Any]:
 
 def _time(moment: datetime | None) -> str | None:
     return moment.isoformat() if moment else None
+
+
+def agent_data(record: DetachRecord, store: Store, environ: Mapping[str, str]) -> DetachedAgentDocument:
+    """Return `job`, its `status` and `reason`, instance `hours` and `usd` of all its jobs, and `kept_at`.
+
+    Where AWS cannot be asked the status is unknown, and the reason says why. `rejected` lists the last objects
+    among the agent's commands in S3 that were not commands, the newest last, each with its `id` and the `reason`.
+    """
+    names = all_jobs(record, notes.AGENT_JOBS.get(store, record.sweep_id))
+    rejected: dict[str, str] = notes.REJECTED_COMMANDS.get(store, record.sweep_id)
+    found: DetachedAgentDocument = {
+        "job": names[-1] if names else "",
+        "status": UNKNOWN,
+        "reason": "",
+        "jobs": len(names),
+        "instance_type": record.instance_type,
+        "hours": None,
+        "usd": None,
+        "kept_at": record.uri,
+        "rejected": [{"id": id_, "reason": why} for id_, why in rejected.items()],
+    }
+    try:
+        with closing(Aws(environ)) as aws:
+            jobs = [describe_agent_job(aws, name) for name in names]
+    except SmsweepError as err:
+        return {**found, "reason": str(err)}
+    hours = total_s(jobs) / 3600
+    usd = None if record.per_hour is None else round(hours * record.per_hour, 6)
+    last = jobs[-1] if jobs else None
+    return {
+        **found,
+        "status": last.status or "never started" if last else "none",
+        "reason": last.reason if last else "",
+        "hours": round(hours, 6),
+        "usd": usd,
+    }

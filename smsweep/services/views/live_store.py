@@ -23,9 +23,9 @@ from smsweep.core.trial import MetricPoint
 from smsweep.errors import NotFound
 from smsweep.report.axes import axes_of, thin
 from smsweep.report.snapshot import Snapshot
-from smsweep.secrets.mask_json import JsonMasker
-from smsweep.services.job_config import secrets_of
+from smsweep.secrets.redact import JsonMasker
 from smsweep.services.labels import parse_sweep_id
+from smsweep.services.sweeps.load import secrets_of
 from smsweep.services.views.json_views import flat_params, json_safe, table_row, trial_data
 from smsweep.services.views.sweep_reader import SweepReader
 from smsweep.services.workspace import Workspace

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, closing
 from typing import ParamSpec, TypeVar
 
 from smsweep.backends.base import Backend
 from smsweep.backends.registry import BACKENDS, backend_spec
 from smsweep.core.job import LogPage
+from smsweep.core.json_documents import LogPageDocument
+from smsweep.core.sweep import Sweep
 from smsweep.engine.metric_parser import split_records
 from smsweep.errors import Throttled, UsageError
 from smsweep.remote.record import all_jobs, read_records
@@ -113,3 +118,56 @@ def without_records(lines: Iterable[str]) -> Iterator[str]:
         text, records = split_records(line)
         if text or not records:
             yield text
+
+
+class LogPages:
+    """Reads pages from several threads; opens a backend when the first log of it is asked for."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._opened = ExitStack()
+        self._backends: dict[str, tuple[Backend, threading.Lock]] = {}
+        self._lock = threading.Lock()
+
+    def page(self, sweep: Sweep, job_name: str, place: str, cursor: str) -> LogPageDocument:
+        """Return the next `lines` of a job's log, secrets masked, and the `cursor` to go on from.
+
+        cursor: "" for the beginning, else that of the page before; of another attempt's job, it begins anew and
+        `is_new` tells so. is_last: the job has ended and this is the end of its log. note: where it lies
+        instead, or why there is none. Raises JobError, UsageError.
+        """
+        known, _, inner = cursor.partition("|")
+        is_new = known != job_name
+        if not job_name:
+            return {"lines": [], "cursor": "", "is_new": is_new, "is_last": False, "note": ""}
+        kind, _, host = place.partition("@")
+        if kind not in BACKENDS:
+            return {"lines": [], "cursor": "", "is_new": is_new, "is_last": True, "note": NO_LOG}
+        is_local = backend_spec(kind).is_local
+        backend, lock = self._backend(backend_name(kind, self._workspace))
+        with lock:  # not every backend's client may be used by two at once
+            try:
+                if not is_local:
+                    backend.describe([job_name])
+                page = backend.read_logs(job_name, "" if is_new else inner)
+            except ValueError as err:
+                raise UsageError(f"{cursor!r}: no place in a log; begin without one") from err
+        redact = make_redact(self._workspace.environ, sweep.job)
+        lines = redact("\n".join(page.lines)).split("\n") if page.lines else []  # at once: a key may span several
+        return {
+            "lines": list(without_records(lines)),
+            "cursor": f"{job_name}|{page.cursor}",
+            "is_new": is_new,
+            "is_last": page.is_last,
+            "note": "" if page.cursor or not is_local or host == socket.gethostname() else f"it lies on {host}",
+        }
+
+    def close(self) -> None:
+        self._opened.close()
+
+    def _backend(self, name: str) -> tuple[Backend, threading.Lock]:
+        with self._lock:
+            if name not in self._backends:
+                opened = self._opened.enter_context(closing(open_backend(name, self._workspace, only_reads=True)))
+                self._backends[name] = opened, threading.Lock()
+            return self._backends[name]

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 from smsweep.core.json_documents import SweepDocument, TrialDocument
 from smsweep.core.sweep import Sweep
 from smsweep.core.trial import Trial, flat_params, is_number
+from smsweep.errors import SmsweepError
 from smsweep.report import notebook_html
-from smsweep.secrets.mask_json import JsonMasker
-from smsweep.services.job_config import secrets_of
+from smsweep.secrets.redact import JsonMasker
+from smsweep.services.sweeps.load import secrets_of
 from smsweep.services.views.json_views import json_safe, list_trials, show, trial_data
-from smsweep.services.views.watcher import Look
+from smsweep.services.views.watcher import Look, Watcher
 from smsweep.services.workspace import Workspace
 
 BEST_ROWS = 5  # of a sweep's trials
+LOOK_S = 1.0  # between two looks
 
 
 def sweep_html(sweep: Sweep) -> str:
@@ -166,3 +172,49 @@ def _curve(trial: Trial, name: str) -> list[float]:
 
 def _cleaner(sweep: Sweep) -> JsonMasker:
     return JsonMasker(secrets_of(sweep, Workspace()))
+
+
+log = logging.getLogger(__name__)
+
+
+class Progress:
+    """A look as a notebook shows it, and as text where HTML does not count."""
+
+    def __init__(self, look: Look, sweep: Sweep) -> None:
+        self._html = look_html(look, sweep)
+        of = "" if look.expected is None else f" of {look.expected}"
+        self._text = f"sweep {sweep.id} is {look.shown['state']}: {look.n_ended}{of} trials ended"
+
+    def _repr_html_(self) -> str:
+        return self._html
+
+    def __repr__(self) -> str:
+        return self._text
+
+
+@contextmanager
+def progress(sweep_id: str) -> Iterator[None]:
+    """Show a sweep below the cell while the body runs."""
+    from IPython.display import display  # every Jupyter kernel has it; smsweep does not depend on it
+
+    done = threading.Event()
+    with Watcher(sweep_id) as watcher:
+        shown = display(Progress(watcher.look(), watcher.sweep), display_id=True)
+    thread = threading.Thread(target=_follow, args=(sweep_id, shown, done), name="smsweep-display", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def _follow(sweep_id: str, shown: Any, done: threading.Event) -> None:
+    try:
+        with Watcher(sweep_id) as watcher:
+            is_last = False
+            while not is_last:
+                is_last = done.wait(LOOK_S)
+                shown.update(Progress(watcher.look(), watcher.sweep))
+    except SmsweepError as err:
+        log.debug("no more progress is shown: %s", err)  # the agent meets the same, and says so

@@ -16,11 +16,10 @@ from smsweep.core.sweep import Sweep, SweepState
 from smsweep.errors import AccessDenied, ConfigError, NotFound, UsageError
 from smsweep.runtime.job.script_environment import WANDB_URL
 from smsweep.runtime.script.run_identity import WANDB_AGENT
-from smsweep.secrets.wandb_key import find_wandb_key
+from smsweep.secrets.known import find_wandb_key
 from smsweep.services.labels import parse_sweep_id
 from smsweep.services.sweeps.load import JobLike, load_job, warn
-from smsweep.services.sweeps.provenance import origin
-from smsweep.services.sweeps.snapshot import snapshot
+from smsweep.services.sweeps.snapshot import origin, snapshot
 from smsweep.services.workspace import Workspace
 from smsweep.store import notes
 from smsweep.store.base import Store
