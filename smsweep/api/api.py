@@ -24,8 +24,7 @@ from smsweep.services.sweeps.estimators import compile_estimator
 from smsweep.services.sweeps.load import JobLike, SweepLike
 from smsweep.services.views.best_of_repeats import find_best
 from smsweep.services.workspace import Workspace, find_trial
-from smsweep.wandb_compat.run_facts import metrics_of, params_of, run_id, run_name
-from smsweep.wandb_compat.runs_table import runs_table
+from smsweep.wandb_compat.runs_table import metrics_of, params_of, run_id, run_name, runs_table
 
 Row = dict[str, Scalar]
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from smsweep.backends.base import Backend, BackendContext, BackendSpec
-from smsweep.util.lazy_registry import LazyTable
-from smsweep.util.plugins import PluginRegistry
+from smsweep.util.plugins import LazyTable, PluginRegistry
 
 # Each module has a `SPEC`. It is imported on first use, because boto3 and the Docker SDK are slow to import.
 BUILT_IN: LazyTable[BackendSpec] = LazyTable(

@@ -10,7 +10,7 @@ import signal
 import sys
 from collections.abc import Callable
 
-from smsweep.util.log_levels import NOTE
+from smsweep.util.terminal_text import NOTE
 
 QUIET, NORMAL, VERBOSE, DEBUG = -1, 0, 1, 2
 LEVELS = {QUIET: logging.ERROR, NORMAL: NOTE, VERBOSE: logging.INFO, DEBUG: logging.DEBUG}

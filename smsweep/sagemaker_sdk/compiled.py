@@ -17,7 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from smsweep.core.job import JobTemplate
 from smsweep.errors import ConfigError, UsageError
 from smsweep.runtime.job.secrets import PREFIX
-from smsweep.util.lazy_registry import LazyTable
+from smsweep.util.plugins import LazyTable
 
 DEFAULT_CHANNEL = "training"  # SDK v2's name for the only channel
 Compile = Callable[[Any, Any], JobTemplate]  # (object, inputs)

@@ -15,9 +15,8 @@ from smsweep.errors import SpaceError, UsageError
 from smsweep.search.coverage import Coverage, coverage_of
 from smsweep.search.define_by_run import Program
 from smsweep.space.choices import Categorical, CategoricalWithProbabilities
-from smsweep.space.distribution import Distribution
+from smsweep.space.distribution import Distribution, identity
 from smsweep.space.space import MISSING, SearchSpace
-from smsweep.space.value_key import identity
 
 SAMPLER = "TPESampler"  # unless scheduler.optimizer names another
 OPTIONS: dict[str, dict[str, Any]] = {  # of samplers that need only the history and no other package

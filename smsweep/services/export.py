@@ -16,7 +16,7 @@ from smsweep.services.workspace import Workspace
 from smsweep.store import notes
 from smsweep.store.base import Store
 from smsweep.util import atomic_file
-from smsweep.util.lazy_registry import LazyTable
+from smsweep.util.plugins import LazyTable
 from smsweep.wandb_compat.runs_table import runs_table
 
 STDOUT = "-"

@@ -27,12 +27,20 @@ from smsweep.errors import NotFound, NotInStore, SourceError, StoreDown
 from smsweep.remote.record import has_records
 from smsweep.remote.s3_store.routed_store import RoutedStore
 from smsweep.services.signals import leaving_at_once
-from smsweep.source.bundle import bundle_path
+from smsweep.source.bundle import bundle_path, open_bundle
 from smsweep.source.runtime_zip import runtime_zip
-from smsweep.source.unpack import open_bundle
 from smsweep.store.base import Store
-from smsweep.store.folder_trust import check_contents, check_folder, is_private, is_trusted
-from smsweep.store.home import DEFAULT_DIR, FILE_NAME, IGNORE_FILE, home_dir, make_home
+from smsweep.store.home import (
+    DEFAULT_DIR,
+    FILE_NAME,
+    IGNORE_FILE,
+    check_contents,
+    check_folder,
+    home_dir,
+    is_private,
+    is_trusted,
+    make_home,
+)
 from smsweep.store.open import open_store, store_file
 from smsweep.util.atomic_file import replacing
 

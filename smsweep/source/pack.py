@@ -15,9 +15,8 @@ from typing import IO
 
 from smsweep.errors import SourceError
 from smsweep.secrets.scan import FileScan, Finding, refuse_secrets
-from smsweep.source.bundle import Bundle, Member, bundle_path, content_hash
+from smsweep.source.bundle import Bundle, Member, bundle_path, content_hash, open_bundle
 from smsweep.source.collect import SourceFile
-from smsweep.source.unpack import open_bundle
 
 GZIP_LEVEL = 6
 CHUNK = 1024**2  # bytes held in memory at a time

@@ -15,9 +15,9 @@ from smsweep.space.distribution import (
     check_index,
     check_number,
     check_probability,
+    identity,
     share,
 )
-from smsweep.space.value_key import identity
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

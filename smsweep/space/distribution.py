@@ -6,6 +6,7 @@ import math
 import random
 import sys
 from abc import ABC, abstractmethod
+from collections.abc import Hashable
 from typing import Any, ClassVar, TypeGuard
 
 from smsweep.errors import SpaceError
@@ -143,3 +144,27 @@ def share(u: float, n: int) -> int:
     index = max(math.ceil(u * n) - 1, 0)
     # u * n can be rounded up beyond a border
     return index - 1 if index and index / n >= u else index
+
+
+def identity(value: Any) -> Hashable:
+    """Return a key that is equal for two values if and only if W&B treats them as the same value.
+
+    A whole float equals its int (1.0 and 1), but not inside a list: [1.0] differs from [1]. True differs from 1,
+    "1" differs from 1, and a list differs from a tuple. The order of a dict's keys does not matter. NaN equals
+    NaN.
+    """
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return _frozen(value)
+
+
+def _frozen(value: Any) -> Hashable:
+    kind = type(value)
+    if kind in (str, int, bool) or value is None:
+        return kind, value
+    if kind in (list, tuple):
+        return kind, tuple(_frozen(item) for item in value)
+    if isinstance(value, dict):
+        return dict, frozenset((_frozen(key), _frozen(item)) for key, item in value.items())
+    # repr distinguishes floats to the last bit, and NaN equals itself
+    return kind, repr(value)

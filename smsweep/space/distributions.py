@@ -6,7 +6,17 @@ from collections.abc import Mapping
 
 from smsweep.space.choices import Categorical, CategoricalWithProbabilities, Constant
 from smsweep.space.distribution import Distribution
-from smsweep.space.normal import Beta, LogNormal, Normal
+from smsweep.space.normal import (
+    Beta,
+    LogNormal,
+    Normal,
+    QBeta,
+    QLogNormal,
+    QLogUniform,
+    QLogUniformValues,
+    QNormal,
+    QUniform,
+)
 from smsweep.space.numeric import (
     IntUniform,
     InvLogUniform,
@@ -15,7 +25,6 @@ from smsweep.space.numeric import (
     LogUniformValues,
     Uniform,
 )
-from smsweep.space.quantised import QBeta, QLogNormal, QLogUniform, QLogUniformValues, QNormal, QUniform
 
 __all__ = [
     "DISTRIBUTIONS",

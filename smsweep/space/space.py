@@ -9,8 +9,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from smsweep.space.distribution import Distribution, check_index
-from smsweep.space.value_key import identity
+from smsweep.space.distribution import Distribution, check_index, identity
 
 Path = tuple[str, ...]
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from smsweep.space.choices import Categorical, CategoricalWithProbabilities
 from smsweep.space.distribution import Distribution, is_number
+from smsweep.space.normal import Quantised
 from smsweep.space.numeric import IntUniform
-from smsweep.space.quantised import Quantised
 from smsweep.space.space import SearchSpace
 
 MAX_LEVELS = 1024  # an axis with more values is treated as continuous

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from smsweep.core.sweep import Metric
 from smsweep.errors import ConfigError
+from smsweep.stopping.base import AshaOptions
 from smsweep.stopping.hyperband import bands_from
-from smsweep.stopping.options import AshaOptions
 from smsweep.stopping.rungs import RungRule
 
 

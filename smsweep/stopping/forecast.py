@@ -14,9 +14,8 @@ from smsweep.core.sweep import Metric
 from smsweep.core.trial import History, StopDecision, Trial, TrialState
 from smsweep.space.space import SearchSpace
 from smsweep.space.unit_cube import Array, Cube
-from smsweep.stopping.base import distinct_texts
+from smsweep.stopping.base import ForecastOptions, distinct_texts
 from smsweep.stopping.hyperband import bands_from
-from smsweep.stopping.options import ForecastOptions
 
 BEST_PART = 5  # "the best" are the best fifth of the complete trainings
 MARGIN = 2.0  # standard deviations by which the forecast must miss the best, if forecasts are well calibrated

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from smsweep.core.sweep import Metric
 from smsweep.errors import ConfigError
-from smsweep.stopping.options import HyperbandOptions
+from smsweep.stopping.base import HyperbandOptions
 from smsweep.stopping.rungs import RungRule
 
 MAX_BANDS = 100  # counted up from min_iter, as in W&B

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 from smsweep.core.sweep import Metric
 from smsweep.core.trial import History, StopDecision, TrialState
-from smsweep.stopping.base import distinct_texts
-from smsweep.stopping.options import MedianOptions
+from smsweep.stopping.base import MedianOptions, distinct_texts
 
 EXTREME = 1e300  # larger values count as this value, so that sums stay finite
 

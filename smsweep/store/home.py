@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import pwd
+import shlex
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from smsweep.errors import StoreUnavailable, UsageError
-from smsweep.store.folder_trust import check_folder
 
 DEFAULT_DIR = ".smsweep"
 IGNORE_FILE = ".gitignore"
 FILE_NAME = "store.db"
+TRUSTED = "SMSWEEP_TRUSTED_DIRS"  # environment: absolute paths that are used as they are, separated by colons
+WRITABLE = stat.S_IWGRP | stat.S_IWOTH
+REACHABLE = stat.S_IXGRP | stat.S_IXOTH
 
 
 def make_home(environ: Mapping[str, str]) -> Path:
@@ -55,3 +61,155 @@ def home_dir(environ: Mapping[str, str]) -> Path:
     """Return the absolute path of SMSWEEP_DIR, by default ./.smsweep."""
     folder = environ.get("SMSWEEP_DIR") or DEFAULT_DIR
     return Path(os.path.expanduser(folder)).absolute()  # noqa: PTH111 - pathlib's raises where there is no home
+
+
+def check_folder(folder: Path, environ: Mapping[str, str]) -> None:
+    """Raise UsageError if another user can change the folder, or what is directly in it.
+
+    Args:
+        folder: Absolute path of the folder. A folder that does not exist passes.
+        environ: `SMSWEEP_TRUSTED_DIRS` names folders that pass without a check. `SUDO_UID` counts for root: the
+            user who called sudo may own the folder.
+
+    Raises:
+        UsageError: If the folder, or a link in its place, belongs to another user; if its group or others can
+            write to it; if all users can write to a folder above it that is not sticky; or if an entry of the
+            folder is not the user's or root's. The message names the command or the variable that helps.
+    """
+    if not os.path.lexists(folder) or is_trusted(folder, environ):
+        return
+    own = _own_ids(environ)
+    _refuse_owner(folder, own)
+    _refuse_parents(folder)
+    entries = _entries(folder)
+    _refuse_foreign(folder, entries, own)
+    _refuse_writable(folder, entries)
+
+
+def check_contents(folder: Path, environ: Mapping[str, str]) -> None:
+    """Raise UsageError if an entry of a folder in the folder is not the user's or root's.
+
+    An agent calls this before it uses jobs, snapshots and records that are there from before.
+    """
+    if is_trusted(folder, environ):
+        return
+    for child in _entries(folder):
+        _refuse_foreign(folder, _entries(child), _own_ids(environ))
+
+
+def is_trusted(folder: Path, environ: Mapping[str, str]) -> bool:
+    """Return True if `SMSWEEP_TRUSTED_DIRS` names the folder. Relative paths in it name nothing."""
+    named = (os.path.expanduser(text) for text in environ.get(TRUSTED, "").split(os.pathsep))  # noqa: PTH111 - pathlib's raises where there is no home
+    target = os.path.realpath(folder)
+    return any(os.path.realpath(text) == target for text in named if Path(text).is_absolute())
+
+
+def is_private(info: os.stat_result) -> bool:
+    """Return True if only this user, or root, can write to a plain file."""
+    return stat.S_ISREG(info.st_mode) and info.st_uid == os.geteuid() and not info.st_mode & WRITABLE
+
+
+def _own_ids(environ: Mapping[str, str]) -> set[int]:
+    """Return the user ids that may own the folder: the process's own, and for root that of sudo's caller."""
+    own = {os.geteuid()}
+    caller = environ.get("SUDO_UID", "")
+    if os.geteuid() == 0 and caller.isascii() and caller.isdigit():
+        own.add(int(caller))
+    return own
+
+
+def _entries(folder: Path) -> list[Path]:
+    """Return what is in a folder; nothing for a file, or a folder that cannot be read."""
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
+
+
+def _stats(path: Path) -> Iterator[os.stat_result]:
+    """Yield the state of a path and, where that is a link, of what the link leads to."""
+    with suppress(OSError):  # a link to nothing, a draft that has been put in place
+        info = path.lstat()
+        yield info
+        if stat.S_ISLNK(info.st_mode):
+            yield path.stat()
+
+
+def _refuse_owner(folder: Path, own: set[int]) -> None:
+    for info in _stats(folder):
+        if info.st_uid not in own:
+            who = _user(info.st_uid)
+            what = "this link" if stat.S_ISLNK(info.st_mode) else "this folder"
+            raise UsageError(
+                f"{folder}: {what} belongs to {who}, you are {_user(os.geteuid())}, and its content can run code "
+                f"as you; set SMSWEEP_DIR to a folder of your own, or, if you trust {who}, set {_trust(folder)}"
+            )
+
+
+def _refuse_parents(folder: Path) -> None:
+    """A folder that another user can replace is that user's from then on, also under a running agent."""
+    above = [*reversed(folder.parents)], [*reversed(Path(os.path.realpath(folder)).parents)]
+    for parent in (parent for parents in above for parent in _reachable(parents)):
+        mode = parent.stat().st_mode
+        if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+            raise UsageError(
+                f"{folder}: every user can write to {parent} (mode {_octal(mode)}), and so replace this folder; "
+                f"run `chmod o-w {_quoted(parent)}`, or set SMSWEEP_DIR to a folder in your home, or, if you "
+                f"trust every user, set {_trust(folder)}"
+            )
+
+
+def _reachable(parents: Iterable[Path]) -> Iterator[Path]:
+    """Yield the folders that other users can get to. parents: from the root of the file system down."""
+    for parent in parents:
+        if not parent.stat().st_mode & REACHABLE:
+            return
+        yield parent
+
+
+def _refuse_writable(folder: Path, entries: Iterable[Path]) -> None:
+    top = folder.stat().st_mode
+    is_reachable = top & (REACHABLE | WRITABLE)  # else no other user gets to the entries
+    found: dict[Path, int] = {}
+    for path in (folder, *(entries if is_reachable else ())):
+        for info in _stats(path):
+            if info.st_mode & WRITABLE and not stat.S_ISLNK(info.st_mode):
+                found[path] = info.st_mode
+    if found:
+        path, mode = next(iter(found.items()))
+        fix = f"chmod go-w {' '.join(map(_quoted, found))}"
+        raise UsageError(
+            f"{folder}: other users can write to {path} (mode {_octal(mode)}), and its content can run code as "
+            f"you; check that nobody changed it, then run `{fix}`, or, if you trust them, set {_trust(folder)}"
+        )
+
+
+def _refuse_foreign(folder: Path, entries: Iterable[Path], own: set[int]) -> None:
+    for entry in entries:
+        for info in _stats(entry):
+            if info.st_uid not in {0, *own}:
+                who, me = _user(info.st_uid), os.geteuid()
+                raise UsageError(
+                    f"{entry}: this belongs to {who}, you are {_user(me)}, and it can run code as you; remove it, "
+                    f"or, if you know what it is, run `chown -Rh {me} {_quoted(entry)}`, or, if you trust {who}, "
+                    f"set {_trust(folder)}"
+                )
+
+
+def _user(uid: int) -> str:
+    try:
+        return f"user {pwd.getpwuid(uid).pw_name} (uid {uid})"
+    except KeyError:
+        return f"uid {uid}"
+
+
+def _trust(folder: Path) -> str:
+    return f"{TRUSTED}={_quoted(folder)}"
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(str(path))
+
+
+def _octal(mode: int) -> str:
+    return f"{stat.S_IMODE(mode):04o}"

@@ -6,12 +6,13 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
+from datetime import datetime, timedelta
 from typing import Any
 
-from smsweep.core.job import JobTemplate
+from smsweep.core.job import JobTemplate, job_name
 from smsweep.core.sweep import Sweep, SweepConfig
-from smsweep.core.trial import MetricPoint, Scalar, Trial
-from smsweep.store.columns import to_json
+from smsweep.core.trial import MetricPoint, Scalar, Trial, TrialState
+from smsweep.store.tables import to_json
 
 # Columns have the names of the fields that they store.
 SWEEP_FIELDS = tuple(f.name for f in fields(Sweep) if f.name not in ("config", "job"))
@@ -100,3 +101,43 @@ def clean(text: str) -> str:
     if text.isprintable():
         return text
     return text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def started(trial: Trial, now: datetime) -> dict[str, Any]:
+    """Return the changes of a trial that becomes running."""
+    return {
+        "state": TrialState.RUNNING,
+        "reason": "",
+        "job_name": job_name(trial.sweep_id, trial.number, trial.attempt),
+        "started_at": now,
+    }
+
+
+def moved(trial: Trial, to: TrialState, now: datetime, lasted_s: float | None = None) -> dict[str, Any]:
+    """Return the changes of a trial that gets a new state.
+
+    Args:
+        trial: The trial before.
+        to: The new state. If it is running, the lease ends now, so that any agent can claim the trial.
+        now: The current time, aware UTC.
+        lasted_s: See `Store.move`.
+    """
+    changes: dict[str, Any] = {"state": to}
+    if to is TrialState.RUNNING:
+        return started(trial, now) | {"lease_expires_at": now}
+    if to is TrialState.STOPPING:
+        return changes
+    changes |= {"agent_id": "", "lease_expires_at": None}
+    if to is TrialState.PENDING:
+        return changes | {
+            "attempt": trial.attempt + 1,
+            "asked_by": "",
+            "job_name": "",
+            "place": "",
+            "cursor": "",
+            "started_at": None,
+            "ended_at": None,
+        }
+    if lasted_s is not None and trial.started_at is not None:
+        return changes | {"ended_at": trial.started_at + timedelta(seconds=lasted_s)}
+    return changes | {"ended_at": now}

@@ -16,10 +16,9 @@ from smsweep.core.trial import MOVES, MetricPoint, Params, Scalar, Trial, TrialS
 from smsweep.errors import NotInStore, StoreConflict
 from smsweep.store import queries
 from smsweep.store.base import ParseStored, Store
-from smsweep.store.points import add_points
-from smsweep.store.rows import clean, curve_of, point_of, sweep_of, sweep_row, trial_of, trial_row
+from smsweep.store.queries import add_points
+from smsweep.store.rows import clean, curve_of, moved, point_of, started, sweep_of, sweep_row, trial_of, trial_row
 from smsweep.store.transactions import Transactions, reads, writes
-from smsweep.store.transitions import moved, started
 
 
 class SqlStore(Store):

@@ -1,20 +1,90 @@
-"""The schema: four tables and the number of its version."""
+"""Column types for times, JSON and metric statistics, with the same encoding in every database."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from datetime import datetime, timedelta, timezone
 from enum import Enum
 from typing import Any
 
 import sqlalchemy as sa
 
 from smsweep.core.sweep import SweepState
-from smsweep.core.trial import TrialState
-from smsweep.store.columns import Json, Stats, UtcTime
+from smsweep.core.trial import MetricStats, Scalar, TrialState
 
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+MICROSECOND = timedelta(microseconds=1)
 SCHEMA = 3  # the newest file in migrations/versions leads here
 VERSION_TABLE = "smsweep_version"
-
 metadata = sa.MetaData()
+version = sa.Table(
+    VERSION_TABLE,
+    metadata,
+    # The shape is Alembic's own.
+    sa.Column("version_num", sa.String(32), primary_key=True, comment="version of this schema, four digits"),
+)
+
+
+def to_json(value: Any) -> str:
+    """Encode a value as compact ASCII. NaN and infinities become NaN, Infinity and -Infinity."""
+    return json.dumps(value, separators=(",", ":"), default=_plain)
+
+
+def _plain(value: object) -> dict[str, Any]:
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{value!r} of type {type(value).__name__} cannot be stored: it is not JSON")
+
+
+class UtcTime(sa.types.TypeDecorator[datetime]):
+    """An aware time, stored as microseconds since 1970 in UTC."""
+
+    impl = sa.BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> int | None:
+        return None if value is None else (value - EPOCH) // MICROSECOND
+
+    def process_result_value(self, value: int | None, dialect: sa.Dialect) -> datetime | None:
+        return None if value is None else EPOCH + timedelta(microseconds=value)
+
+
+class Json(sa.types.TypeDecorator[Any]):
+    """A JSON value, stored as text. JSON types of databases accept neither NaN nor NUL."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: sa.Dialect) -> str:
+        return to_json(value)
+
+    def process_result_value(self, value: str | None, dialect: sa.Dialect) -> Any:
+        return None if value is None else json.loads(value)
+
+
+class Stats(sa.types.TypeDecorator[Mapping[str, MetricStats]]):
+    """Statistics by metric name, as JSON: {"loss": [last, count, min, max]}, with step and `before` if known."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Mapping[str, MetricStats] | None, dialect: sa.Dialect) -> str:
+        return to_json({name: _stats_row(stats) for name, stats in (value or {}).items()})
+
+    def process_result_value(self, value: str | None, dialect: sa.Dialect) -> dict[str, MetricStats]:
+        return {name: _stats_of(*row) for name, row in json.loads(value or "{}").items()}
+
+
+def _stats_row(stats: MetricStats) -> list[Any]:
+    row = [stats.last, stats.count, stats.min, stats.max]
+    return row if stats.before is None else [*row, stats.step, *stats.before]
+
+
+def _stats_of(
+    last: Scalar, count: int, low: float, high: float, step: int | None = None, *before: Any
+) -> MetricStats:
+    return MetricStats(last=last, count=count, min=low, max=high, step=step, before=before or None)
 
 
 def _words(kind: type[Enum]) -> sa.Enum:
@@ -40,13 +110,6 @@ def _optional(name: str, kind: Any, comment: str) -> sa.Column[Any]:
     return sa.Column(name, kind, nullable=True, comment=comment)
 
 
-version = sa.Table(
-    VERSION_TABLE,
-    metadata,
-    # The shape is Alembic's own.
-    sa.Column("version_num", sa.String(32), primary_key=True, comment="version of this schema, four digits"),
-)
-
 sweeps = sa.Table(
     "sweeps",
     metadata,
@@ -68,7 +131,6 @@ sweeps = sa.Table(
     _required("next_number", sa.BigInteger, "number of the next trial; never goes back"),
     comment="a W&B sweep: its config and its state",
 )
-
 trials = sa.Table(
     "trials",
     metadata,
@@ -111,7 +173,6 @@ trials = sa.Table(
     _required("usage", Json, "JSON object: seconds, dollars and URIs of its jobs so far", default="{}"),
     comment="one assignment of params, its state and what it reported so far",
 )
-
 # Literals, not parameters: SQLite uses a partial index only where it can see that the query implies it.
 IS_PENDING = sa.and_(trials.c.state == sa.literal_column("'pending'"), ~trials.c.is_removed)
 IS_ACTIVE = trials.c.state.in_([sa.literal_column("'running'"), sa.literal_column("'stopping'")])
@@ -131,9 +192,16 @@ def _partial_index(name: str, *columns: sa.Column[Any], where: sa.ColumnElement[
 
 # No index serves the counts by state: PostgreSQL, while it has no statistics, would take it for a claim and sort.
 sa.Index("trials_changed", trials.c.sweep_id, trials.c.revision)
+
+
 _partial_index("trials_pending", trials.c.sweep_id, trials.c.number, where=IS_PENDING)
+
+
 _partial_index("trials_active", trials.c.sweep_id, trials.c.state, trials.c.lease_expires_at, where=IS_ACTIVE)
+
+
 _partial_index("trials_held", trials.c.agent_id, where=IS_HELD)
+
 
 points = sa.Table(
     "points",
@@ -155,7 +223,6 @@ points = sa.Table(
     sqlite_with_rowid=False,  # the rows of a trial lie together, in order
     comment="what the scripts reported, one row a value",
 )
-
 notes = sa.Table(
     "notes",
     metadata,

@@ -8,9 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 from smsweep.errors import SmsweepError, UsageError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -210,3 +212,30 @@ class PluginRegistry(Mapping[str, SpecT], Generic[SpecT]):
         except UsageError as err:
             return str(err)
         return ""
+
+
+class LazyTable(Mapping[str, T], Generic[T]):
+    """Maps names to objects. `in`, `len` and iteration import nothing.
+
+    Args:
+        places: Name -> "package.module:attribute".
+
+    Raises:
+        KeyError: By a lookup of an unknown name.
+    """
+
+    def __init__(self, places: Mapping[str, str]) -> None:
+        self._places = dict(places)
+
+    def __getitem__(self, name: str) -> T:
+        module, _, attribute = self._places[name].partition(":")
+        return cast(T, getattr(importlib.import_module(module), attribute))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._places  # the default of Mapping imports the object
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)

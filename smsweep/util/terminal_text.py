@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import re
+import sys
 import unicodedata
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +13,7 @@ ANSI = re.compile(
     r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?"  # operating system commands: titles, links
     r"|[\x1b\x9b][\[\]()#;?]*(?:\d{1,4}(?:;\d{0,4})*)?[0-9A-ORZcf-nqry=><~]"  # colours, cursor
 )
+NOTE = 25
 
 
 def clean(text: str) -> str:
@@ -36,3 +39,13 @@ def _visible(character: str) -> str:
     if character.isprintable() or unicodedata.category(character) == "Zs":
         return character
     return character.encode("unicode_escape").decode("ascii")
+
+
+def is_kernel() -> bool:
+    """Return True if this process is a Jupyter kernel, which can display HTML and update it."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    return getattr(shell, "kernel", None) is not None
+
+
+logging.addLevelName(NOTE, "note")

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 from html import escape
+from importlib import resources
 
-from starlette.responses import HTMLResponse
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
-from smsweep.web.assets import address
+from smsweep.report.page import static
+from smsweep.services.report import plotly_source
 
 # Only scripts, styles and images of this page; no requests to other sites.
 PAGE_POLICY = (
@@ -25,6 +30,9 @@ HEAD = (
     '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
     '<meta name="color-scheme" content="light dark">'
 )
+SHARED = ("figures.js", "trial_table.js", "smsweep.css", "theme.js")  # shared with the report
+KINDS = {"js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
+FOR_EVER = "public, max-age=31536000, immutable"
 
 
 def shell() -> HTMLResponse:
@@ -81,3 +89,39 @@ def _style(name: str, element_id: str = "") -> str:
 
 def _script(name: str, *, defer: bool = False) -> str:
     return f'<script src="{address(name)}"{" defer" if defer else ""}></script>'
+
+
+def address(name: str) -> str:
+    """Return the URL path of a file such as "ui.css". Modules import each other by relative names."""
+    return f"/static/{_version()}/{name}"
+
+
+def serve(request: Request) -> Response:
+    """Return a script, style sheet or icon."""
+    name = request.path_params["name"]
+    try:
+        body = _read(name)
+    except (OSError, ValueError, KeyError):  # ValueError: a NUL character in the name
+        return PlainTextResponse("no such file\n", 404)
+    return Response(body, media_type=KINDS[name.rpartition(".")[2]], headers={"Cache-Control": FOR_EVER})
+
+
+@functools.cache
+def _read(name: str) -> bytes:
+    if name == "plotly.js":
+        return plotly_source().encode()
+    if name in SHARED:
+        return static(name).encode()
+    if "/" in name or name.rpartition(".")[2] not in KINDS:
+        raise KeyError(name)
+    return (resources.files("smsweep.web") / "static" / name).read_bytes()
+
+
+@functools.cache
+def _version() -> str:
+    """Return a hash of all files; a change of any file changes the URLs of all."""
+    own = sorted(file.name for file in (resources.files("smsweep.web") / "static").iterdir())
+    digest = hashlib.sha256()
+    for name in (*own, *SHARED, "plotly.js"):
+        digest.update(_read(name))
+    return digest.hexdigest()[:12]

@@ -20,8 +20,7 @@ from smsweep.services.sweeps import draft as again
 from smsweep.services.views import json_views
 from smsweep.services.views import why as why_service
 from smsweep.services.views.live_store import LiveSweep
-from smsweep.web.responses import answer, json_errors
-from smsweep.web.state import AppState, state_of
+from smsweep.web.responses import AppState, answer, json_errors, state_of
 
 MAX_POINTS = 600  # of one curve
 MAX_METRICS = 60  # of one trial

@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import threading
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.requests import Request
@@ -23,6 +25,10 @@ from smsweep.errors import (
     StoreUnavailable,
     UsageError,
 )
+from smsweep.report.figures.registry import FIGURES
+from smsweep.report.snapshot import Snapshot
+from smsweep.services.views.live_store import LiveStore
+from smsweep.services.views.logs import LogPages
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +40,7 @@ STATUS = (  # HTTP status by type of error; the first match counts
     (JobError, 502),
     (SmsweepError, 500),
 )
+MAX_FIGURES = 64  # in the cache
 
 
 def answer(value: Any, status: int = 200) -> Response:
@@ -60,3 +67,38 @@ def json_errors(handle: Callable[[Request], Response]) -> Callable[[Request], Re
             return answer({"error": "internal error; see the terminal that runs `smsweep ui`"}, 500)
 
     return run
+
+
+class Figures:
+    """A cache of figures as JSON. Each figure is drawn once per state of its sweep."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[str, str], tuple[Snapshot, bytes]] = {}
+        self._lock = threading.Lock()  # one at a time, because figures are CPU-bound
+
+    def get(self, name: str, snapshot: Snapshot) -> bytes:
+        key = (snapshot.sweep["id"], name)
+        with self._lock:
+            known = self._made.pop(key, None)
+            if known is None or known[0] is not snapshot:
+                known = snapshot, as_json(FIGURES[name].make(snapshot))
+            self._made[key] = known
+            while len(self._made) > MAX_FIGURES:
+                del self._made[next(iter(self._made))]
+        return known[1]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AppState:
+    """What a handler needs: the store, the logs and the figures."""
+
+    live: LiveStore
+    logs: LogPages
+    figures: Figures = field(default_factory=Figures)
+
+
+def state_of(request: Request) -> AppState:
+    """Return the state of the application that handles a request."""
+    state = request.app.state.smsweep
+    assert isinstance(state, AppState)
+    return state

@@ -14,21 +14,27 @@ from dataclasses import dataclass
 from typing import Any
 
 import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from smsweep.errors import UsageError
 from smsweep.services import signals
 from smsweep.services import workspace as workspace_service
 from smsweep.services.views import live_store as live_service
 from smsweep.services.views import logs as log_pages
-from smsweep.web.app import make_app
-from smsweep.web.assets import address
+from smsweep.web import actions, pages, queries
 from smsweep.web.auth import Authentication
-from smsweep.web.state import AppState
+from smsweep.web.pages import address, frame, shell
+from smsweep.web.queries import draft
+from smsweep.web.responses import AppState
 
 TOKEN_VAR = "SMSWEEP_UI_TOKEN"  # noqa: S105 - a name # nosec B105
 MIN_TOKEN_LENGTH = 16  # characters
 SHUTDOWN_S = 2  # for open requests when the server stops
 LOOPBACK = "127.0.0.1"
+PAGES = ("/", "/new", "/compare", "/sweeps/{sweep_id}", "/sweeps/{sweep_id}/trials/{number:int}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -153,3 +159,35 @@ def _shown(host: str) -> str:
     if host in ("", "0.0.0.0", "::"):  # noqa: S104 - compared, not bound # nosec B104
         return socket.gethostname()
     return f"[{host}]" if ":" in host else host
+
+
+def make_app(state: AppState) -> Starlette:
+    """Return the application without authentication. GET only reads; changes need POST."""
+    sweep = "/api/sweeps/{sweep_id}"
+    routes = [
+        *(Route(path, _page, methods=["GET"]) for path in PAGES),
+        Route("/frame", _frame, methods=["GET"]),
+        Route("/static/{version}/{name}", pages.serve, methods=["GET"]),
+        Route("/api/sweeps", queries.sweeps, methods=["GET"]),
+        Route("/api/compare", queries.compared, methods=["GET"]),
+        Route("/api/draft", draft, methods=["GET"]),
+        Route(sweep, queries.sweep, methods=["GET"]),
+        Route(f"{sweep}/texts", queries.texts, methods=["GET"]),
+        Route(f"{sweep}/figures/{{name}}", queries.figure, methods=["GET"]),
+        Route(f"{sweep}/trials/{{number:int}}", queries.trial, methods=["GET"]),
+        Route(f"{sweep}/trials/{{number:int}}/why", queries.why, methods=["GET"]),
+        Route(f"{sweep}/trials/{{number:int}}/log", queries.log_page, methods=["GET"]),
+        Route("/api/{action}", actions.change, methods=["POST"]),
+        Route(f"{sweep}/{{verb}}", actions.change, methods=["POST"]),
+    ]
+    app = Starlette(routes=routes)
+    app.state.smsweep = state
+    return app
+
+
+def _page(request: Request) -> Response:
+    return shell()
+
+
+def _frame(request: Request) -> Response:
+    return frame()

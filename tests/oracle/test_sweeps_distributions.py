@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from smsweep.errors import SpaceError
+from smsweep.space.distribution import identity
 from smsweep.space.distributions import DISTRIBUTIONS
+from smsweep.space.normal import Quantised
 from smsweep.space.numeric import Continuous
-from smsweep.space.quantised import Quantised
-from smsweep.space.value_key import identity
 from tests.oracle.sweeps_cases import Parameter, ask, distribution_of, nested, parameter, space_of
 
 pytestmark = pytest.mark.oracle

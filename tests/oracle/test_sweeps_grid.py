@@ -12,8 +12,8 @@ import pytest
 
 from smsweep.core.trial import History, Trial, TrialState
 from smsweep.search.grid_search import GridSearch
+from smsweep.space.distribution import identity
 from smsweep.space.space import SearchSpace
-from smsweep.space.value_key import identity
 from tests.oracle.sweeps_cases import Parameter, ask, distribution_of, grid_parameter, nested, space_of
 
 pytestmark = pytest.mark.oracle

@@ -23,7 +23,7 @@ from smsweep.services import auth
 from smsweep.services.agents import detach, run_agent
 from smsweep.services.sweeps import control, create
 from smsweep.services.views import json_views
-from smsweep.util.log_levels import NOTE
+from smsweep.util.terminal_text import NOTE
 from tests.sagemaker.conftest import AGENT_ROLE, Account
 from tests.sagemaker.test_iam import actions, called
 

@@ -25,7 +25,7 @@ from smsweep.services.doctor import examine
 from smsweep.services.views.live_store import LiveStore
 from smsweep.services.workspace import Workspace
 from smsweep.source.runtime_zip import runtime_zip
-from smsweep.store.folder_trust import check_folder
+from smsweep.store.home import check_folder
 from tests.docker.users import USER, as_user
 from tests.support.desk import WorkingDir, grid
 

@@ -23,7 +23,7 @@ from smsweep.backends.local import request_fields as local_site
 from smsweep.backends.local.job_folder import JobFolder
 from smsweep.core.job import JobTemplate, Site, TrainingJobRequest
 from smsweep.errors import JobRejected
-from smsweep.util.file_lock import POLL_S
+from smsweep.util.atomic_file import POLL_S
 
 log = logging.getLogger(__name__)
 

@@ -31,7 +31,7 @@ from smsweep.backends.local.opt_ml import open_to_all
 from smsweep.backends.local.request_fields import host_names
 from smsweep.backends.local.storage import Place, place_of
 from smsweep.core.job import RUNTIME_CHANNEL, SOURCE_TAR
-from smsweep.util.file_lock import exclusive
+from smsweep.util.atomic_file import exclusive
 
 
 class JobStart:

@@ -28,7 +28,7 @@ from smsweep.backends.docker.images import LABEL_BELOW, has_image, inspect_image
 from smsweep.backends.docker.logs import LOG_CONFIG, LogCopy, open_log
 from smsweep.errors import JobRejected
 from smsweep.runtime.job.requirements import FILE, describe_failure
-from smsweep.util.file_lock import POLL_S, exclusive, is_held
+from smsweep.util.atomic_file import POLL_S, exclusive, is_held
 
 REPOSITORY = "smsweep-requirements"
 LABEL = "smsweep.requirements"  # of the layer and of the container that makes it: the key

@@ -28,7 +28,7 @@ from smsweep.remote.s3_store.s3_object import S3Store, SentCommand
 from smsweep.remote.s3_store.writer import SHORTEST, Writer, interval_of
 from smsweep.store import notes
 from smsweep.store.base import ParseStored, Store
-from smsweep.util.log_levels import NOTE
+from smsweep.util.terminal_text import NOTE
 
 log = logging.getLogger(__name__)
 

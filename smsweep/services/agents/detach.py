@@ -23,8 +23,7 @@ from smsweep.services.sweeps.control import closed_to_agents
 from smsweep.services.sweeps.load import JobLike, load_job
 from smsweep.services.sweeps.search_program import codes_of, stored_code
 from smsweep.services.workspace import Workspace
-from smsweep.source.bundle import bundle_path
-from smsweep.source.unpack import open_bundle
+from smsweep.source.bundle import bundle_path, open_bundle
 from smsweep.store import notes
 from smsweep.store.base import Store
 

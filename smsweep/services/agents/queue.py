@@ -18,8 +18,7 @@ from smsweep.services.backends import backend_name
 from smsweep.services.labels import parse_sweep_id
 from smsweep.services.signals import leaving_at_once
 from smsweep.services.workspace import Workspace
-from smsweep.source.bundle import bundle_path
-from smsweep.source.unpack import open_bundle
+from smsweep.source.bundle import bundle_path, open_bundle
 from smsweep.util.clock import utc_now
 
 

@@ -14,8 +14,7 @@ from smsweep.core.repeats import repeat_of
 from smsweep.core.sweep import Sweep
 from smsweep.core.trial import Params, Trial, TrialState
 from smsweep.errors import SourceError
-from smsweep.source.bundle import bundle_path, content_hash
-from smsweep.source.unpack import open_bundle
+from smsweep.source.bundle import bundle_path, content_hash, open_bundle
 from smsweep.store import notes
 from smsweep.store.base import Store
 

@@ -56,7 +56,7 @@ from smsweep.stopping.registry import make_rule
 from smsweep.store import notes
 from smsweep.store.base import Store
 from smsweep.util.clock import utc_now
-from smsweep.util.jupyter import is_kernel
+from smsweep.util.terminal_text import is_kernel
 
 log = logging.getLogger(__name__)
 

@@ -25,8 +25,7 @@ from smsweep.services.sweeps.load import check_can_run, needs_program, secrets_o
 from smsweep.services.sweeps.search_program import code_like, read_code, with_code
 from smsweep.services.sweeps.snapshot import origin, secrets_in_configs, snapshot
 from smsweep.services.workspace import Workspace, find_trial
-from smsweep.source.bundle import bundle_path
-from smsweep.source.unpack import open_bundle
+from smsweep.source.bundle import bundle_path, open_bundle
 from smsweep.store import notes
 from smsweep.store.base import Store
 

@@ -26,8 +26,7 @@ from smsweep.secrets.known import make_redact
 from smsweep.services.labels import parse_label
 from smsweep.services.views.json_views import flat_params, show, sweep_data, trial_data
 from smsweep.services.workspace import Workspace, find_trial
-from smsweep.source.bundle import Bundle, bundle_path
-from smsweep.source.unpack import extract
+from smsweep.source.bundle import Bundle, bundle_path, extract
 from smsweep.store import notes
 from smsweep.store.base import Store
 from smsweep.util.terminal_text import with_texts

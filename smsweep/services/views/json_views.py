@@ -43,7 +43,7 @@ from smsweep.services.views.best_of_repeats import Best, find_best, find_front
 from smsweep.services.workspace import Workspace, find_trial
 from smsweep.store import notes
 from smsweep.store.base import Store
-from smsweep.wandb_compat.run_facts import metrics_of, params_of, usage_of
+from smsweep.wandb_compat.runs_table import metrics_of, params_of, usage_of
 
 FAILURES = (TrialState.FAILED, TrialState.CRASHED)
 UNKNOWN = "unknown"

@@ -23,8 +23,7 @@ from smsweep.services.sweeps.snapshot import origin, snapshot
 from smsweep.services.workspace import Workspace
 from smsweep.store import notes
 from smsweep.store.base import Store
-from smsweep.wandb_compat.client import WandbServer
-from smsweep.wandb_compat.hosted_sweep import HostedSweep, SweepPath, parse_path, read_sweep
+from smsweep.wandb_compat.hosted_sweep import HostedSweep, SweepPath, WandbServer, parse_path, read_sweep
 
 SERVERS = ("program", "name", "description", "metric", "method", "parameters")  # what we show of W&B's config
 

@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 
 from smsweep.errors import SourceError
 from smsweep.secrets.scan import scan_text
-from smsweep.source.bundle import content_hash
+from smsweep.source.bundle import content_hash, extract, open_bundle
 from smsweep.source.collect import SourceFile, collect
 from smsweep.source.pack import hash_files, open_listed, pack
-from smsweep.source.unpack import extract, open_bundle
 
 parts = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=8)
 contents = st.tuples(st.binary(max_size=40), st.booleans())

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smsweep.errors import SourceError
+from smsweep.source.bundle import extract, open_bundle
 from smsweep.source.collect import collect
 from smsweep.source.pack import pack
-from smsweep.source.unpack import extract, open_bundle
 
 Members = list[tuple[tarfile.TarInfo, bytes]]
 

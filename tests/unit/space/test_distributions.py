@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from smsweep.space.distribution import identity
 from smsweep.space.distributions import DISTRIBUTIONS, Distribution
+from smsweep.space.normal import Quantised
 from smsweep.space.numeric import Continuous, IntUniform
-from smsweep.space.quantised import Quantised
-from smsweep.space.value_key import identity
 from tests.unit.space.laws import LAWS, any_law, finite_laws, grid_laws, unit
 
 NUMERIC = [kind for kind, cls in DISTRIBUTIONS.items() if issubclass(cls, (Continuous, IntUniform))]

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from smsweep.space.value_key import identity
+from smsweep.space.distribution import identity
 
 NAN = float("nan")
 

@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import pytest
 
-from smsweep.util.lazy_registry import LazyTable
+from smsweep.util.plugins import LazyTable
 
 TABLE: LazyTable[type] = LazyTable({"fraction": "fractions:Fraction", "broken": "no_such_module:Thing"})
 

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from smsweep.errors import BackendUnavailable, NotFound, UsageError
-from smsweep.wandb_compat.client import WandbServer
-from smsweep.wandb_compat.hosted_sweep import SweepPath, parse_path, read_runs, read_sweep
+from smsweep.wandb_compat.hosted_sweep import SweepPath, WandbServer, parse_path, read_runs, read_sweep
 from tests.support.wandb_server import FakeRun, FakeWandb, fake_wandb
 
 SWEEP = {"program": "train.py", "method": "grid", "parameters": {"lr": {"values": [1, 2, 3]}}}

@@ -10,9 +10,8 @@ from starlette.routing import Route
 from smsweep.errors import UsageError
 from smsweep.services.views import json_views
 from smsweep.web.actions import change
-from smsweep.web.app import make_app
-from smsweep.web.server import TOKEN_VAR, serving
-from smsweep.web.state import AppState
+from smsweep.web.responses import AppState
+from smsweep.web.server import TOKEN_VAR, make_app, serving
 from tests.support.recorded_requests import record
 from tests.unit.web.conftest import Client
 

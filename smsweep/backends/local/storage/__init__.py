@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from smsweep.errors import JobRejected
 from smsweep.util.atomic_file import replacing
-from smsweep.util.lazy_registry import LazyTable
+from smsweep.util.plugins import LazyTable
 
 Check = Callable[[], None]
 
