@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from smsweep.api.api import run
-from smsweep.aws.request_rules import validate
+from smsweep.aws.request_model import validate
 from smsweep.backends.sagemaker.backend import SageMakerBackend
 from smsweep.cli.commands import plan as cli_plan
 from smsweep.core.trial import TrialState

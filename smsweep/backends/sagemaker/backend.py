@@ -22,7 +22,7 @@ from smsweep.aws.errors import code_of, message_of
 from smsweep.aws.job_template import check_place, prepare
 from smsweep.aws.options import SageMakerOptions
 from smsweep.aws.prices import ask_price
-from smsweep.aws.request_rules import validate
+from smsweep.aws.request_model import validate
 from smsweep.backends.base import BackendSpec
 from smsweep.backends.sagemaker.cloudwatch import LogReader
 from smsweep.backends.sagemaker.doctor import diagnose

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from smsweep.aws.image_uris import image_uri
-from smsweep.aws.request_rules import validate
+from smsweep.aws.request_model import validate
 from smsweep.config_files.code_consent import ALLOW
 from smsweep.core.job import RUNTIME_CHANNEL, RUNTIME_ZIP, TAG_SWEEP, JobTemplate, Site
 from smsweep.errors import UsageError

@@ -18,7 +18,8 @@ from smsweep.backends.base import Backend
 from smsweep.errors import JobError, SmsweepError
 from smsweep.remote.agent_job.guarded_backend import GuardedBackend
 from smsweep.remote.agent_job.request import DEADLINE, MAX_RUN_S, TAG_AGENT
-from smsweep.remote.record import JOB, NAMES, own_job, start
+from smsweep.remote.agent_jobs import start
+from smsweep.remote.record import JOB, NAMES, own_job
 from smsweep.remote.s3_store.remote_sweeps import RemoteSweeps, refuse_second
 from smsweep.remote.s3_store.s3_object import S3Store
 from smsweep.remote.s3_store.writer import Writer

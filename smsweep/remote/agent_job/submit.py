@@ -20,7 +20,8 @@ from smsweep.core.sweep import Sweep
 from smsweep.errors import SmsweepError, SourceError, Superseded, UsageError
 from smsweep.remote.agent_job import main
 from smsweep.remote.agent_job.request import INSTANCE_TYPE, PROGRAM, request
-from smsweep.remote.record import NAMES, DetachRecord, describe_agent_job, record_path, start, write_record
+from smsweep.remote.agent_jobs import describe_agent_job, start
+from smsweep.remote.record import NAMES, DetachRecord, record_path, write_record
 from smsweep.remote.s3_store.replica import keep_only, snapshot
 from smsweep.remote.s3_store.s3_object import S3Store
 from smsweep.source.bundle import Bundle, bundle_path

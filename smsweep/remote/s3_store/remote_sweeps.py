@@ -14,15 +14,8 @@ from typing import Any, TypeVar
 
 from smsweep.aws.client import Aws
 from smsweep.errors import BackendUnavailable, SmsweepError, StoreConflict, UsageError
-from smsweep.remote.record import (
-    FOLDER,
-    DetachRecord,
-    all_jobs,
-    describe_agent_job,
-    own_job,
-    read_records,
-    record_path,
-)
+from smsweep.remote.agent_jobs import describe_agent_job
+from smsweep.remote.record import FOLDER, DetachRecord, all_jobs, own_job, read_records, record_path
 from smsweep.remote.s3_store.replica import Copy, Replica
 from smsweep.remote.s3_store.s3_object import S3Store, SentCommand
 from smsweep.remote.s3_store.writer import SHORTEST, Writer, interval_of

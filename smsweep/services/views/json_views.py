@@ -35,7 +35,8 @@ from smsweep.core.trial import flat_params as flat_params
 from smsweep.engine.wait_reason import read_wait_reason
 from smsweep.errors import SmsweepError
 from smsweep.exports.contents import json_safe as json_safe
-from smsweep.remote.record import DetachRecord, all_jobs, describe_agent_job, read_records, total_s
+from smsweep.remote.agent_jobs import describe_agent_job, total_s
+from smsweep.remote.record import DetachRecord, all_jobs, read_records
 from smsweep.search.registry import expected_trial_count
 from smsweep.services.backends import known_price
 from smsweep.services.labels import parse_sweep_id, parse_trial

@@ -81,7 +81,7 @@ def test_the_task_role_allows_the_calls_that_are_made_and_no_more() -> None:
     for statement in read("ecs/task-role.json")["Statement"]:
         assert "*" not in str(statement["Resource"]).removesuffix("/*")
         actions |= {statement["Action"]} if isinstance(statement["Action"], str) else set(statement["Action"])
-    source = (ROOT / "smsweep" / "remote" / "queue" / "sqs.py").read_text()
+    source = (ROOT / "smsweep" / "remote" / "sqs.py").read_text()
     made = {
         f"sqs:{''.join(word.capitalize() for word in name.split('_'))}"
         for name in ("receive_message", "delete_message", "change_message_visibility", "get_queue_attributes")
