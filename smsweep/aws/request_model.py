@@ -156,8 +156,8 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 def validate(request: TrainingJobRequest) -> None:
     """Raise JobRejected if the API refuses the request. The message names each field and its rule."""
-    violations = violations("CreateTrainingJob", request)
-    found = [_words(item) for item in islice((item for item in violations if not _is_new(item)), MAX_PROBLEMS)]
+    broken = violations("CreateTrainingJob", request)
+    found = [_words(item) for item in islice((item for item in broken if not _is_new(item)), MAX_PROBLEMS)]
     algorithm, resources = request.get("AlgorithmSpecification", {}), request.get("ResourceConfig", {})
     if not algorithm.get("TrainingImage") and not algorithm.get("AlgorithmName"):
         found.append("no image; give image_uri or framework in job.yaml")
