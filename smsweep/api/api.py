@@ -11,18 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smsweep.core.objective import objective
+from smsweep.core.repeats import find_best
 from smsweep.core.sweep import Goal, Sweep
 from smsweep.core.trial import MetricPoint, Scalar, Trial
 from smsweep.engine.agent_state import AgentResult
 from smsweep.errors import UsageError
-from smsweep.runtime.script.run_identity import URL
+from smsweep.runtime.script.records import URL
 from smsweep.search.registry import expected_trial_count
 from smsweep.services.agents.run_agent import agent, preflight
 from smsweep.services.labels import parse_sweep_id, parse_trial
 from smsweep.services.sweeps.create import sweep
-from smsweep.services.sweeps.estimators import compile_estimator
-from smsweep.services.sweeps.load import JobLike, SweepLike
-from smsweep.services.views.best_of_repeats import find_best
+from smsweep.services.sweeps.load import JobLike, SweepLike, compile_estimator
 from smsweep.services.workspace import Workspace, find_trial
 from smsweep.wandb_compat.runs_table import metrics_of, params_of, run_id, run_name, runs_table
 

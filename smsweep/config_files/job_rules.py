@@ -15,8 +15,8 @@ from smsweep.config_files.yaml_reader import read_scalar
 from smsweep.core.job import DEFAULT_MAX_RUN_S
 from smsweep.core.line_regex import LineRegex
 from smsweep.core.regex_syntax import RegexError, nested_quantifier
-from smsweep.core.stop_condition import parse_condition
 from smsweep.errors import ConfigError
+from smsweep.stopping.stop_if import parse_condition
 
 # Arguments that users of the SDK may try -> what to do instead.
 UNSUPPORTED_KEYS = {

@@ -12,7 +12,7 @@ from smsweep.core.objective import outcome
 from smsweep.core.sweep import Metric
 from smsweep.core.trial import History, MetricStats, Params, Trial
 from smsweep.errors import SpaceError
-from smsweep.search.bayes.evidence import EXTREME
+from smsweep.search.bayes.observations import EXTREME
 from smsweep.search.bayes.search import BayesSearch
 from smsweep.space.space import SearchSpace
 from smsweep.space.unit_cube import Array

@@ -15,7 +15,7 @@ from smsweep.core.trial import History, StopDecision, Trial, TrialState
 from smsweep.space.space import SearchSpace
 from smsweep.space.unit_cube import Array, Cube
 from smsweep.stopping.base import ForecastOptions, distinct_texts
-from smsweep.stopping.hyperband import bands_from
+from smsweep.stopping.successive_halving import bands_from
 
 BEST_PART = 5  # "the best" are the best fifth of the complete trainings
 MARGIN = 2.0  # standard deviations by which the forecast must miss the best, if forecasts are well calibrated

@@ -62,14 +62,14 @@ RULES = PluginRegistry(
             StoppingSpec(
                 name="hyperband",
                 summary="stops the trials that are not among the best 1/eta at a check, as W&B does",
-                factory="smsweep.stopping.hyperband:Hyperband",
+                factory="smsweep.stopping.successive_halving:Hyperband",
                 needs=("metric", "options"),
                 options="smsweep.stopping.base:HyperbandOptions",
             ),
             StoppingSpec(
                 name="asha",
                 summary="asynchronous successive halving",
-                factory="smsweep.stopping.asha:Asha",
+                factory="smsweep.stopping.successive_halving:Asha",
                 needs=("metric", "options"),
                 options="smsweep.stopping.base:AshaOptions",
             ),

@@ -9,7 +9,7 @@ from typing import Any
 from smsweep.core.sweep import Sweep
 from smsweep.core.trial import Params, Scalar, Trial, TrialState
 from smsweep.exports.contents import WANDB_COLUMNS
-from smsweep.runtime.script.run_identity import IDLE, PARAMS, RUN, STOPPED, URL
+from smsweep.runtime.script.records import IDLE, PARAMS, RUN, STOPPED, URL
 
 Row = dict[str, Any]
 

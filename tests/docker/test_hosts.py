@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from docker import DockerClient
 
-from smsweep.backends.docker.network import LABEL, LABEL_ASKING
+from smsweep.backends.docker.containers import LABEL, LABEL_ASKING
 from tests.support.jobs import Jobs, channel, read_all
 from tools.docker_engine import IMAGE
 

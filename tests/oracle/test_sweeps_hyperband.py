@@ -10,7 +10,7 @@ import pytest
 from smsweep.core.sweep import Goal, Metric
 from smsweep.core.trial import History, Trial, TrialState, is_number
 from smsweep.stopping.base import HyperbandOptions
-from smsweep.stopping.hyperband import Hyperband
+from smsweep.stopping.successive_halving import Hyperband
 from tests.oracle.sweeps_cases import ask
 
 pytestmark = pytest.mark.oracle

@@ -14,7 +14,7 @@ import pytest
 from smsweep.core.json_documents import TrialDocument
 from smsweep.core.trial import TrialState
 from smsweep.errors import NotFound
-from smsweep.runtime.script.run_identity import WANDB_AGENT
+from smsweep.runtime.script.records import WANDB_AGENT
 from smsweep.services.agents import run_agent
 from smsweep.services.views import json_views
 from smsweep.services.wandb import hosted

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from smsweep.cli.main import main
-from smsweep.services import auth
+from smsweep.services import aws_setup
 from smsweep.web.server import serving
 from tests.sagemaker.conftest import Account
 from tests.unit.web.conftest import Client
@@ -90,7 +90,7 @@ def test_secrets_are_in_no_output(
     secrets = {**SECRETS, "aws": account.emulator.secret_access_key, "endpoint": account.emulator.token}
     finder = Finder(secrets, monkeypatch, capsys)
     monkeypatch.setenv("WANDB_API_KEY", SECRETS["wandb"])
-    arn = auth.auth().arn
+    arn = aws_setup.auth().arn
     for name, value in SETTINGS.items():
         monkeypatch.setenv(name, value)
     dotenv = account.folder / ".env"

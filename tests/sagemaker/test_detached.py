@@ -19,7 +19,7 @@ from smsweep.core.json_documents import DetachedAgentDocument, SweepDocument
 from smsweep.errors import UsageError
 from smsweep.remote.record import read_records
 from smsweep.remote.s3_store import remote_sweeps
-from smsweep.services import auth
+from smsweep.services import aws_setup
 from smsweep.services.agents import detach, run_agent
 from smsweep.services.sweeps import control, create
 from smsweep.services.views import json_views
@@ -154,7 +154,7 @@ def test_commands_from_the_laptop_are_carried_out(laptop: Laptop) -> None:
     assert laptop.end(sweep_id)["status"] == "Completed"
     assert laptop.states(sweep_id) == ["killed"]
     assert {"s3:DeleteObject", "sagemaker:StopTrainingJob"} <= called(laptop.account)
-    assert called(laptop.account) <= actions(auth.policies(laptop.account.job)["agent"])
+    assert called(laptop.account) <= actions(aws_setup.policies(laptop.account.job)["agent"])
     control.set_state(sweep_id, "resume")  # its agent is gone: written here
     control.retry([f"{sweep_id}/0"])
     laptop.gate.unlink()

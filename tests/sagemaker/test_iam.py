@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from smsweep.services import auth
+from smsweep.services import aws_setup
 from smsweep.services.views import model_download
 from tests.sagemaker.conftest import AGENT_ROLE, Account
 
@@ -38,7 +38,7 @@ def called(account: Account) -> set[str]:
 
 def test_policies_contain_resources_of_the_template(account: Account) -> None:
     arn = "arn:aws:secretsmanager:us-east-1:123456789012:secret:smsweep/wandb-AbCdEf"
-    found = auth.policies({**account.job, "secrets": {"WANDB_API_KEY": f"{arn}#key"}})
+    found = aws_setup.policies({**account.job, "secrets": {"WANDB_API_KEY": f"{arn}#key"}})
     launcher = {statement["Sid"]: statement for statement in found["launcher"]["Statement"]}
     role = {statement["Sid"]: statement for statement in found["role"]["Statement"]}
     assert launcher["JobRole"]["Resource"] == [account.job["role"], AGENT_ROLE]
@@ -56,14 +56,14 @@ def test_inputs_are_allowed_as_prefixes(account: Account) -> None:
     efs = {"FileSystemId": "fs-12345678901", "FileSystemAccessMode": "ro", "FileSystemType": "EFS"}
     mounted = {"ChannelName": "c", "DataSource": {"FileSystemDataSource": {**efs, "DirectoryPath": "/x"}}}
     inputs = {"a": "s3://data/all.csv", "b": "s3://data/part/", "c": "s3://data", "d": "file:///here"}
-    role = statements(auth.policies({**account.job, "inputs": inputs})["role"])
+    role = statements(aws_setup.policies({**account.job, "inputs": inputs})["role"])
     assert role["Read"]["Resource"][1:] == [
         "arn:aws:s3:::data/all.csv*",
         "arn:aws:s3:::data/part/*",
         "arn:aws:s3:::data/*",
     ]
     assert role["List"]["Resource"] == [f"arn:aws:s3:::{account.bucket}", "arn:aws:s3:::data"]
-    role = statements(auth.policies({**account.job, "request": {"InputDataConfig": [mounted]}})["role"])
+    role = statements(aws_setup.policies({**account.job, "request": {"InputDataConfig": [mounted]}})["role"])
     assert role["Read"]["Resource"] == [f"arn:aws:s3:::{account.bucket}/smsweep/assets/*"]
 
 
@@ -83,7 +83,7 @@ def test_inputs_are_allowed_as_prefixes(account: Account) -> None:
 def test_kms_key_has_the_form_of_a_policy(
     account: Account, key: str, resource: str, condition: str | None
 ) -> None:
-    found = auth.policies({**account.job, "output_kms_key": key, "volume_kms_key": key})
+    found = aws_setup.policies({**account.job, "output_kms_key": key, "volume_kms_key": key})
     launcher, role = statements(found["launcher"]), statements(found["role"])
     assert role["VolumeKey"]["Action"] == ["kms:CreateGrant"]
     for statement in (launcher["Keys"], role["Keys"], role["VolumeKey"]):
@@ -93,9 +93,9 @@ def test_kms_key_has_the_form_of_a_policy(
 
 
 def test_jobs_in_a_vpc_can_create_network_interfaces(account: Account) -> None:
-    assert "Network" not in statements(auth.policies(account.job)["role"])
+    assert "Network" not in statements(aws_setup.policies(account.job)["role"])
     role = statements(
-        auth.policies({**account.job, "subnets": ["subnet-1"], "security_group_ids": ["sg-1"]})["role"]
+        aws_setup.policies({**account.job, "subnets": ["subnet-1"], "security_group_ids": ["sg-1"]})["role"]
     )
     assert "ec2:CreateNetworkInterfacePermission" in role["Network"]["Action"]
 
@@ -109,7 +109,7 @@ def test_output_of_hooks_is_allowed(account: Account) -> None:
             {"RuleConfigurationName": "r", "RuleEvaluatorImage": "i", "S3OutputPath": "s3://rules/y"}
         ],
     }
-    role = statements(auth.policies({**account.job, "request": hooks})["role"])
+    role = statements(aws_setup.policies({**account.job, "request": hooks})["role"])
     assert role["Hooks"]["Resource"] == [
         f"arn:aws:s3:::{place}/*" for place in ("debug/x", "profile", "boards", "rules/y")
     ]
@@ -117,11 +117,11 @@ def test_output_of_hooks_is_allowed(account: Account) -> None:
 
 def test_remote_shells_and_registries_are_allowed_when_requested(account: Account) -> None:
     asked = {"RemoteDebug", "Registry"}
-    assert not asked & statements(auth.policies(account.job)["role"]).keys()
+    assert not asked & statements(aws_setup.policies(account.job)["role"]).keys()
     function = "arn:aws:lambda:us-east-1:123456789012:function:login"
     job = {"enable_remote_debug": True, "training_repository_credentials_provider_arn": function}
     image = {"AlgorithmSpecification": {"TrainingImageConfig": {"TrainingRepositoryAccessMode": "Vpc"}}}
-    role = statements(auth.policies({**account.job, **job, "request": image})["role"])
+    role = statements(aws_setup.policies({**account.job, **job, "request": image})["role"])
     assert role["Registry"]["Action"] == ["lambda:InvokeFunction"]
     assert role["Registry"]["Resource"] == [function]
     assert set(role["RemoteDebug"]["Action"]) == {
@@ -140,7 +140,7 @@ def test_agent_role_is_used_for_the_agent_job(account: Account) -> None:
         "agent": {"role": "arn:aws:iam::123456789012:role/agent"},
         "checkpoint_s3_uri": "s3://elsewhere/c",
     }
-    agent = statements(auth.policies({**account.job, **job})["agent"])
+    agent = statements(aws_setup.policies({**account.job, **job})["agent"])
     assert agent["Write"]["Resource"] == [f"arn:aws:s3:::{account.bucket}/out/*"]
     assert agent["List"]["Resource"] == [f"arn:aws:s3:::{account.bucket}"]
     assert agent["VolumeKey"]["Action"] == ["kms:CreateGrant"]
@@ -151,7 +151,7 @@ def test_agent_role_is_used_for_the_agent_job(account: Account) -> None:
 def test_statement_ids_are_unique(account: Account, name: str) -> None:
     sids = [
         statement["Sid"]
-        for statement in auth.policies({**account.job, "checkpoint_s3_uri": "s3://c"})[name]["Statement"]
+        for statement in aws_setup.policies({**account.job, "checkpoint_s3_uri": "s3://c"})[name]["Statement"]
     ]
     assert len(sids) == len(set(sids))
 
@@ -169,12 +169,12 @@ def test_partition_follows_the_region_without_a_role(
     monkeypatch: pytest.MonkeyPatch, region: str, partition: str
 ) -> None:
     monkeypatch.setenv("AWS_REGION", region)
-    (jobs,) = statements(auth.policies()["launcher"])["Jobs"]["Resource"]
+    (jobs,) = statements(aws_setup.policies()["launcher"])["Jobs"]["Resource"]
     assert jobs == f"arn:{partition}:sagemaker:{region}:*:training-job/smsweep-*"
 
 
 def test_policies_allow_no_secrets_when_none_are_used() -> None:
-    found = auth.policies()
+    found = aws_setup.policies()
     assert not {
         a for name in found for a in actions(found[name]) if a.startswith(("kms:", "secretsmanager:", "ssm:"))
     }
@@ -198,5 +198,5 @@ def test_launcher_policy_matches_recorded_calls(
     job = {"keep_alive_period_in_seconds": 600, "stop_if": "loss < -1", "price_per_hour": "aws"}
     account.run(3, job=job, parallel=3)
     model_download.download_model(account.trials()[0].sweep_id, 0, tmp_path / "model")
-    allowed = actions(auth.policies({**account.job, **job})["launcher"])
+    allowed = actions(aws_setup.policies({**account.job, **job})["launcher"])
     assert called(account) == allowed - IMPLIED - DETACHED - DOCTOR

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from smsweep.services import auth
+from smsweep.services import aws_setup
 from smsweep.services.agents import run_agent
 from smsweep.services.recover import recover
 from smsweep.services.sweeps import create
@@ -35,4 +35,6 @@ def test_sweep_is_rebuilt_from_its_training_jobs(
     assert told[0] == told[1]
     assert [trial.params["x"] for trial in after] == [0, 1, 2, 3]
     assert len(account.client("sagemaker").list_training_jobs()["TrainingJobSummaries"]) == 4
-    assert called(account) <= actions(auth.policies(job)["launcher"]) | actions(auth.policies(job)["role"])
+    assert called(account) <= actions(aws_setup.policies(job)["launcher"]) | actions(
+        aws_setup.policies(job)["role"]
+    )

@@ -15,7 +15,7 @@ import pytest
 from smsweep.api.api import run
 from smsweep.aws.request_model import validate
 from smsweep.backends.sagemaker.backend import SageMakerBackend
-from smsweep.cli.commands import plan as cli_plan
+from smsweep.cli.commands import run as cli_plan
 from smsweep.core.trial import TrialState
 from smsweep.errors import JobRejected
 from smsweep.services.agents import run_agent

@@ -11,8 +11,8 @@ import pytest
 
 from smsweep.core.trial import TrialState
 from smsweep.errors import ConfigError, JobRejected, NotFound, SourceError
-from smsweep.secrets.known import find_wandb_key
-from smsweep.services import auth as sdk_auth
+from smsweep.secrets.redact import find_wandb_key
+from smsweep.services import aws_setup as sdk_auth
 from smsweep.services.workspace import Workspace
 from tests.sagemaker.conftest import Account
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from smsweep.core.trial import TrialState
-from smsweep.services import auth
+from smsweep.services import aws_setup
 from smsweep.services.agents import run_agent
 from smsweep.services.views import json_views
 from smsweep.services.wandb import hosted, sync
@@ -64,7 +64,7 @@ def test_sweep_of_the_wandb_server_runs_as_training_jobs(
 ) -> None:
     for name, value in server.environ.items():
         monkeypatch.setenv(name, value)
-    stored = auth.auth()
+    stored = aws_setup.auth()
     account.job["environment"]["WANDB_BASE_URL"] = server.url
     sweep_id = hosted.attach(
         f"team/digits/{server.sweep_id}", job={**account.job, "secrets": {"WANDB_API_KEY": stored.arn}}

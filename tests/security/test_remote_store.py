@@ -12,7 +12,7 @@ import pytest
 
 from smsweep.aws.client import Aws
 from smsweep.aws.s3_transfer import fetch, upload_once
-from smsweep.backends.local.storage.s3 import S3Place
+from smsweep.backends.local.s3_storage import S3Place
 from smsweep.core.sweep import SweepState
 from smsweep.emulator.jobs.staging import S3, Checkpoints
 from smsweep.errors import (

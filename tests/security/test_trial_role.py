@@ -22,7 +22,7 @@ from smsweep.errors import StoreError, UsageError
 from smsweep.remote.record import read_records
 from smsweep.remote.s3_store.s3_object import S3Store, SentCommand
 from smsweep.remote.s3_store.writer import Writer
-from smsweep.services import auth
+from smsweep.services import aws_setup
 from smsweep.services.agents import detach
 from smsweep.services.sweeps import create
 from smsweep.services.workspace import read_stored
@@ -139,7 +139,7 @@ def test_trial_role_cannot_access_agent_objects(cloud: Cloud, name: str, is_for_
     wanted = [f"/{sweep_id}/{kind}" for kind in kinds for sweep_id in (cloud.own, cloud.other)]
     keys = [next(key for key in before if part in key) for part in wanted]
     new = [f"smsweep/agents/{cloud.own}/orders/{end}" for end in ("2.json", "")]
-    trial = cloud.role(auth.policies(cloud.job(name), cloud.own if is_for_one_sweep else None)["role"])
+    trial = cloud.role(aws_setup.policies(cloud.job(name), cloud.own if is_for_one_sweep else None)["role"])
     with cloud.s3.policies_enforced():
         allowed = [
             (key, what)
@@ -155,7 +155,7 @@ def test_trial_role_cannot_access_agent_objects(cloud: Cloud, name: str, is_for_
 def test_trial_role_cannot_change_the_source_of_another_job(cloud: Cloud, name: str) -> None:
     where = {"Bucket": cloud.bucket, "Key": "smsweep/assets/1-2/source.tar.gz"}
     cloud.s3.client().put_object(**where, Body=b"source")
-    trial = cloud.role(auth.policies(cloud.job(name))["role"])
+    trial = cloud.role(aws_setup.policies(cloud.job(name))["role"])
     with cloud.s3.policies_enforced():
         assert trial.get_object(**where)["Body"].read() == b"source"
         assert is_denied(lambda: trial.put_object(**where, Body=b"hostile"))
@@ -163,7 +163,7 @@ def test_trial_role_cannot_change_the_source_of_another_job(cloud: Cloud, name: 
 
 
 def test_trial_role_can_access_its_own_checkpoints_only(cloud: Cloud) -> None:
-    trial = cloud.role(auth.policies(cloud.job("output below a prefix"), cloud.own)["role"])
+    trial = cloud.role(aws_setup.policies(cloud.job("output below a prefix"), cloud.own)["role"])
     with cloud.s3.policies_enforced():
         for sweep_id, may in ((cloud.own, True), (cloud.other, False), (f"{cloud.own}x", False), ("*", False)):
             for key in (f"smsweep/checkpoints/{sweep_id}/0/c", f"out/smsweep-{sweep_id}-0-0/output/model.tar.gz"):
@@ -175,16 +175,20 @@ def test_trial_role_can_access_its_own_checkpoints_only(cloud: Cloud) -> None:
 
 def test_job_yaml_of_the_sweep_is_the_default(cloud: Cloud) -> None:
     job = cloud.job("output below a prefix")
-    assert auth.policies(sweep=cloud.own) == auth.policies(job, cloud.own) != auth.policies(job, cloud.other)
+    assert (
+        aws_setup.policies(sweep=cloud.own)
+        == aws_setup.policies(job, cloud.own)
+        != aws_setup.policies(job, cloud.other)
+    )
     with pytest.raises(UsageError, match="no sweep id"):
-        auth.policies(job, "*")
+        aws_setup.policies(job, "*")
 
 
 def test_agent_role_allows_all_calls_of_an_agent_to_its_store(cloud: Cloud, tmp_path: Path) -> None:
     own = cloud.detach("checkpoints anywhere in the bucket")
     records = read_records(Path(".smsweep"))
     assert records[own].uri == f"s3://{cloud.bucket}/smsweep/agents/{own}"
-    environ = cloud.s3.new_role(auth.policies(sweep=own)["agent"])
+    environ = cloud.s3.new_role(aws_setup.policies(sweep=own)["agent"])
     with cloud.s3.policies_enforced(), closing(Aws(environ)) as aws:
         s3_store = S3Store(aws, records[own].uri)
         s3_store.send_command(SentCommand(id="2", document={"do": "nonsense"}))
@@ -201,7 +205,7 @@ def test_launcher_policy_allows_detach_and_commands(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     job = cloud.job("output below a prefix")
-    for name, value in cloud.s3.new_role(auth.policies(job)["launcher"]).items():
+    for name, value in cloud.s3.new_role(aws_setup.policies(job)["launcher"]).items():
         monkeypatch.setenv(name, value)
     sweep_id = create.sweep(CONFIG, job=job)
     with cloud.s3.policies_enforced():
@@ -253,7 +257,7 @@ POWERS = (
 @pytest.mark.parametrize("name", ["", "output anywhere in the bucket"])
 def test_trial_role_is_denied_in_any_bucket(name: str) -> None:
     job = {**JOBS[name], "role": ROLE, "agent": {"role": AGENT_ROLE}} if name else None
-    policy = IAMPolicy(json.dumps(auth.policies(job)["role"]))
+    policy = IAMPolicy(json.dumps(aws_setup.policies(job)["role"]))
     for action in ACTIONS:
         for bucket in ("BUCKET", f"sagemaker-us-east-1-{ACCOUNT}", "any-other"):
             found = policy.is_action_permitted(

@@ -16,14 +16,15 @@ from smsweep.backends.docker.containers import (
     LABEL_GPU,
     Bind,
     ContainerPlan,
+    HostNetwork,
     choose_gpu,
     container_name,
     create,
+    ensure_network,
     find,
 )
 from smsweep.backends.docker.engine import Engine, engine_time
 from smsweep.backends.docker.images import ML, bring_code, cannot_start, ensure_image, image_name, inspect_image
-from smsweep.backends.docker.network import HostNetwork, ensure_network
 from smsweep.backends.docker.options import DockerOptions
 from smsweep.backends.docker.requirements_image import RequirementsLayers, read_requirements
 from smsweep.backends.local.job_folder import JobFolder

@@ -19,12 +19,11 @@ from docker.errors import APIError
 
 from smsweep.backends.docker import containers
 from smsweep.backends.docker.channels import Checkpoints
-from smsweep.backends.docker.containers import LABEL_FOLDER, Bind, mount, remove
+from smsweep.backends.docker.containers import LABEL_FOLDER, Bind, mount, remove, remove_network
 from smsweep.backends.docker.engine import EngineFacts, is_missing, said
 from smsweep.backends.docker.images import NOT_FOUND, identify, image_name, misfit
 from smsweep.backends.docker.job_outcome import Closed, ContainerWatch, HostEnd, Vanished, Verdict, judge
 from smsweep.backends.docker.job_start import DockerContext, JobStart
-from smsweep.backends.docker.network import remove_network
 from smsweep.backends.local.job_files import DamagedFile
 from smsweep.backends.local.job_folder import JobFolder
 from smsweep.backends.local.opt_ml import keep_artifacts

@@ -12,8 +12,8 @@ from smsweep.cli.main import COMPLETE_VAR
 from smsweep.cli.options import Backend, Job, Json, complete_id, whole_id
 from smsweep.cli.output import print_json, print_message, print_result
 from smsweep.errors import UsageError
-from smsweep.services import auth as auth_service
-from smsweep.services import auth as iam_service
+from smsweep.services import aws_setup as auth_service
+from smsweep.services import aws_setup as iam_service
 from smsweep.services import doctor as doctor_service
 
 DOCTOR_EXAMPLES = """

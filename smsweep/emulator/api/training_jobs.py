@@ -12,9 +12,8 @@ from smsweep.core.job import MAX_TAGS
 from smsweep.emulator import api_error
 from smsweep.emulator.api import paging, protocol, validation
 from smsweep.emulator.api.documents import description, tag_list
-from smsweep.emulator.api.paging import list_training_jobs
+from smsweep.emulator.api.paging import list_training_jobs, search
 from smsweep.emulator.api.protocol import Call
-from smsweep.emulator.api.search import search
 from smsweep.emulator.api.validation import HasObjects
 from smsweep.emulator.api_error import job_arn
 from smsweep.emulator.faults import FaultInjector

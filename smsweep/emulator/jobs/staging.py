@@ -19,7 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from smsweep.backends.local.job_folder import JobFolder
 from smsweep.backends.local.opt_ml import keep_artifacts
-from smsweep.backends.local.storage.s3 import S3Place, split_uri
+from smsweep.backends.local.s3_storage import S3Place, split_uri
 from smsweep.emulator.jobs.job import Job
 from smsweep.emulator.jobs.warm_pools import instance_count, offers
 from smsweep.errors import JobError

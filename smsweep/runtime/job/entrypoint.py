@@ -12,7 +12,6 @@ from smsweep.runtime.job import failure
 from smsweep.runtime.job.command_macros import DEFAULT, INTERPRETER, expand
 from smsweep.runtime.job.environment_info import cached_environment_info, write_environment_info
 from smsweep.runtime.job.failure import JobFailure, release
-from smsweep.runtime.job.file_owner import VARIABLE, give_to_owner
 from smsweep.runtime.job.output_pump import FULL
 from smsweep.runtime.job.requirements import find, install_requirements, with_interpreter
 from smsweep.runtime.job.script_environment import ParamFiles, script_environment, write_param_files
@@ -22,7 +21,7 @@ from smsweep.runtime.job.source_folder import cache, source_folder, user_command
 from smsweep.runtime.job.supervisor import Supervisor
 from smsweep.runtime.job.trial_document import Assignment, read_assignment
 from smsweep.runtime.opt_ml_layout import Layout
-from smsweep.runtime.plain_files import write_whole
+from smsweep.runtime.plain_files import VARIABLE, give_to_owner, write_whole
 from smsweep.runtime.script.records import end_record, warn
 from smsweep.runtime.wandb import offline_runs
 

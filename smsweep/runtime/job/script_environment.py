@@ -6,7 +6,7 @@ import json
 import os
 
 from smsweep.runtime.job.sm_variables import sm_variables
-from smsweep.runtime.script.run_identity import WANDB_AGENT
+from smsweep.runtime.script.records import WANDB_AGENT
 from smsweep.runtime.wandb.config_yaml import param_document
 
 MAX_VARIABLE_BYTES = 128 * 1024  # Linux: MAX_ARG_STRLEN, for one variable or argument

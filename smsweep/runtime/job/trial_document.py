@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from smsweep.runtime.job.failure import JobFailure
-from smsweep.runtime.script.run_identity import run_id
+from smsweep.runtime.script.records import run_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -48,6 +48,14 @@ KEEP_WANDB = (
     "metrics that it logs to W&B reach the sweep as well"
 )
 MAX_INT = 2**63  # databases store no larger integers; such numbers become floats
+# Names in a trial's summary for what its job reports about W&B.
+RUN = "wandb.run"  # the run's id, if W&B's server chose it
+PARAMS = "wandb.params."  # prefix of each param that the server chose
+IDLE = "wandb.idle"  # true if the server had no run for the agent
+STOPPED = "wandb.stopped"  # true if the server ordered the run to stop
+URL = "wandb.url"  # page of the run
+WANDB_AGENT = "smsweep.runtime.wandb.agent_run"  # in the command of a trial whose params W&B's server chooses
+_FOREIGN = re.compile(r"[^a-z0-9-]+")
 
 
 def end_record(exit_code: int) -> str:
@@ -181,3 +189,10 @@ def plain(value: object) -> Value:
 
 def _is_enum(value: object) -> bool:
     return hasattr(type(value), "__members__")
+
+
+def run_id(sweep_id: str, number: int) -> str:
+    """Return the run id of a trial, the same for every attempt: only [a-z0-9-]; "" outside a sweep."""
+    if not sweep_id:
+        return ""
+    return _FOREIGN.sub("-", f"{sweep_id}-{number}".lower())

@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from smsweep.runtime.script import records
 from smsweep.runtime.script.config import Config, Summary
 from smsweep.runtime.script.define_metric import StepMetrics, SummaryMetrics
-from smsweep.runtime.script.records import KEEP_WANDB, flatten, plain, warn
-from smsweep.runtime.script.run_identity import run_id
+from smsweep.runtime.script.records import KEEP_WANDB, flatten, plain, run_id, warn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

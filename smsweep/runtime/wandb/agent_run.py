@@ -15,8 +15,7 @@ import time
 from importlib import import_module
 
 from smsweep.runtime.script import records
-from smsweep.runtime.script.records import flatten, plain
-from smsweep.runtime.script.run_identity import IDLE, PARAMS, RUN, STOPPED
+from smsweep.runtime.script.records import IDLE, PARAMS, RUN, STOPPED, flatten, plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

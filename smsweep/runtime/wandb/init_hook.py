@@ -17,8 +17,7 @@ from importlib import import_module
 
 from smsweep.runtime.script.config import as_mapping, merge
 from smsweep.runtime.script.define_metric import StepMetrics, SummaryMetrics
-from smsweep.runtime.script.records import warn
-from smsweep.runtime.script.run_identity import URL
+from smsweep.runtime.script.records import URL, warn
 from smsweep.runtime.wandb.offline_runs import note
 from smsweep.runtime.wandb.other_loggers import on_import
 

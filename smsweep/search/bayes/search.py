@@ -13,11 +13,13 @@ from threadpoolctl import ThreadpoolController
 from smsweep.core.sweep import Metric
 from smsweep.core.trial import History, Params
 from smsweep.search.bayes.acquisition import design_point, log_belief_inside, log_expected_improvement, maximise
-from smsweep.search.bayes.evidence import Evidence, Kind, Ledger
 from smsweep.search.bayes.gaussian_process import Posterior, fit
 from smsweep.search.bayes.observations import (
     N_START,
     VIEWS,
+    Evidence,
+    Kind,
+    Ledger,
     Observations,
     View,
     by_distance,

@@ -12,7 +12,7 @@ from smsweep.errors import NotFound, SmsweepError
 from smsweep.notify.delivery import DeliveryThread
 from smsweep.notify.hooks import HookLike, collect_hooks, event, resolve, values
 from smsweep.runtime.job.secrets import ENV
-from smsweep.secrets.known import make_redact
+from smsweep.secrets.redact import make_redact
 from smsweep.services.views.json_views import show, trial_data
 from smsweep.store import notes
 from smsweep.store.base import Store

@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Any
 
 from smsweep.backends.base import Backend
-from smsweep.backends.function.backend import FunctionBackend
+from smsweep.backends.function import FunctionBackend
 from smsweep.backends.registry import backend_spec
 from smsweep.config_files.code_consent import refuse_code
 from smsweep.core.budget import BudgetTracker, budgets_of
@@ -30,7 +30,7 @@ from smsweep.errors import UsageError
 from smsweep.notify.hooks import HookLike, collect_hooks
 from smsweep.remote.record import own_job, read_records
 from smsweep.search.registry import make_strategy
-from smsweep.secrets.known import known_secrets, make_redact
+from smsweep.secrets.redact import known_secrets, make_redact
 from smsweep.secrets.scan import refuse_secrets, scan_text
 from smsweep.services.agent_ids import new_agent_id, release_dead_agents
 from smsweep.services.agents.notifier import make_notifier
@@ -45,11 +45,17 @@ from smsweep.services.backends import (
 )
 from smsweep.services.labels import parse_sweep_id
 from smsweep.services.signals import handling
-from smsweep.services.sweeps.create import with_source
-from smsweep.services.sweeps.estimators import compile_estimator
-from smsweep.services.sweeps.load import JobLike, SweepLike, load_job, load_sweep, needs_program, warn
+from smsweep.services.sweeps.create import read_prior, with_source
+from smsweep.services.sweeps.load import (
+    JobLike,
+    SweepLike,
+    compile_estimator,
+    load_job,
+    load_sweep,
+    needs_program,
+    warn,
+)
 from smsweep.services.sweeps.plan import NO_ID
-from smsweep.services.sweeps.prior_runs import read_prior
 from smsweep.services.sweeps.search_program import codes_of, config_of, stored_code
 from smsweep.services.workspace import Workspace, read_stored
 from smsweep.stopping.registry import make_rule
@@ -223,7 +229,7 @@ def make_controller(store: Store, stored: Sweep, template: JobTemplate) -> Contr
         return Controller(store, stored, strategy, rule, **options)
     # The HTTP client is slow to import, and few sweeps are hosted by W&B.
     from smsweep.services.wandb.hosted import looker
-    from smsweep.wandb_compat.hosted_controller import HostedController
+    from smsweep.wandb_compat.hosted_sweep import HostedController
 
     look = looker(note, Workspace())
     return HostedController(store, stored, strategy, rule, look=look, clock=utc_now, **options)

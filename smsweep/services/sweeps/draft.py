@@ -16,8 +16,7 @@ from smsweep.core.sweep import Sweep, SweepConfig
 from smsweep.core.trial import History, Trial
 from smsweep.errors import ConfigError, NotFound, SmsweepError
 from smsweep.search.registry import expected_trial_count, make_strategy
-from smsweep.secrets.known import known_secrets
-from smsweep.secrets.redact import JsonMasker
+from smsweep.secrets.redact import JsonMasker, known_secrets
 from smsweep.secrets.scan import refuse_secrets
 from smsweep.services.labels import parse_label
 from smsweep.services.sweeps.create import keep

@@ -5,20 +5,22 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from smsweep.config_files.from_python import to_yaml
 from smsweep.config_files.job_yaml import ParsedJob, parse_job, read_job
 from smsweep.config_files.sweep_yaml import ParsedSweep, parse_sweep, read_sweep
 from smsweep.core.budget import budgets_of
 from smsweep.core.job import JobTemplate
 from smsweep.core.sweep import Sweep, SweepConfig
 from smsweep.errors import ConfigError, UsageError
+from smsweep.sagemaker_sdk.compiled import template
 from smsweep.search.registry import engine_of
 from smsweep.secrets.redact import environment_secrets
-from smsweep.services.sweeps.estimators import EstimatorJob
+from smsweep.secrets.scan import refuse_secrets, scan_text
 from smsweep.services.sweeps.search_program import has_program, placed
 from smsweep.services.workspace import Workspace
 
@@ -103,3 +105,48 @@ def origin_of(sweep: SweepLike) -> Path | None:
 def secrets_of(sweep: Sweep, workspace: Workspace) -> tuple[str, ...]:
     """Return the secrets to mask in a sweep's output: those of this environment and of the sweep's jobs."""
     return environment_secrets({**workspace.environ, **sweep.job.request.get("Environment", {})})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EstimatorJob:
+    """What such an object says, in our words."""
+
+    document: dict[str, Any]  # a job.yaml's content: kept with a sweep, it needs neither the object nor the SDK
+    program: str  # for a sweep that names none; "" where the object names none either
+    command: tuple[str, ...]  # how it is started, likewise
+    backend: str  # where it asks to run
+
+    def chosen_backend(self, given: str | None, environ: Mapping[str, str]) -> str:
+        return given or environ.get("SMSWEEP_BACKEND") or self.backend
+
+
+def compile_estimator(estimator: Any, inputs: Any, job: object) -> EstimatorJob | None:
+    """Return what the object says, which stays as it is; None for None, and what is compiled already as it is.
+
+    Raises UsageError for a job beside it, or inputs without it; ConfigError for what a sweep cannot run;
+    SourceError for a secret in it.
+    """
+    if estimator is None:
+        if inputs is not None:
+            raise UsageError("inputs: belong to an estimator; in a job.yaml they are its own key")
+        return None
+    if job is not None:
+        raise UsageError("give an estimator or a job, not both; they say the same things")
+    if isinstance(estimator, EstimatorJob):
+        return estimator
+    compiled = template(estimator, inputs)
+    request = dict(compiled.request)
+    document: dict[str, Any] = {
+        "source_dir": compiled.source_dir,
+        "environment": request.pop("Environment", {}),  # under its own key, where names of secrets are refused
+        "secrets": dict(compiled.secrets),
+        "request": request,
+    }
+    document = {key: value for key, value in document.items() if value}
+    refuse_secrets(scan_text("estimator", to_yaml(document)))
+    return EstimatorJob(
+        document=document,
+        program=compiled.program,
+        command=compiled.command,
+        backend="sagemaker" if "ResourceConfig" in compiled.request else "docker",
+    )

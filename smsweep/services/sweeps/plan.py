@@ -11,7 +11,7 @@ from smsweep.core.sweep import Sweep, SweepConfig
 from smsweep.core.trial import History, Params, Trial, TrialState
 from smsweep.runtime.job import command_macros
 from smsweep.search.registry import expected_trial_count, make_strategy
-from smsweep.secrets.known import make_redact
+from smsweep.secrets.redact import make_redact
 from smsweep.services.backends import backend_name, renderer
 from smsweep.services.labels import parse_sweep_id
 from smsweep.services.sweeps.create import checked_seed

@@ -16,7 +16,7 @@ from smsweep.core.job import JobTemplate
 from smsweep.core.sweep import Sweep, SweepConfig
 from smsweep.errors import ConfigError, SourceError
 from smsweep.runtime.job.command_macros import runs_program
-from smsweep.secrets.known import known_secrets
+from smsweep.secrets.redact import known_secrets
 from smsweep.secrets.scan import refuse_secrets, scan_text
 from smsweep.store import notes
 from smsweep.store.base import Store

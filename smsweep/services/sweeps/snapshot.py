@@ -22,7 +22,7 @@ from smsweep.config_files.sweep_yaml import ParsedSweep
 from smsweep.core.sweep import SweepConfig
 from smsweep.errors import SourceError
 from smsweep.runtime.job.secrets import SECRETS_ENV
-from smsweep.secrets.known import known_secrets
+from smsweep.secrets.redact import known_secrets
 from smsweep.secrets.scan import Finding, refuse_secrets, scan_text
 from smsweep.services.sweeps.load import SweepLike, origin_of, warn
 from smsweep.services.sweeps.search_program import source_dir

@@ -22,7 +22,7 @@ from smsweep.core.trial import Trial, is_number
 from smsweep.errors import SourceError, UsageError
 from smsweep.runtime.job.environment_info import FILE
 from smsweep.runtime.job.secrets import SECRETS_ENV
-from smsweep.secrets.known import make_redact
+from smsweep.secrets.redact import make_redact
 from smsweep.services.labels import parse_label
 from smsweep.services.views.json_views import flat_params, show, sweep_data, trial_data
 from smsweep.services.workspace import Workspace, find_trial

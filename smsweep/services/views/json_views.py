@@ -29,6 +29,7 @@ from smsweep.core.json_documents import (
     TrialUsageDocument,
 )
 from smsweep.core.objective import last_value, objective
+from smsweep.core.repeats import Best, find_best, find_front
 from smsweep.core.sweep import Metric, Sweep
 from smsweep.core.trial import Trial, TrialState
 from smsweep.core.trial import flat_params as flat_params
@@ -40,7 +41,6 @@ from smsweep.remote.record import DetachRecord, all_jobs, read_records
 from smsweep.search.registry import expected_trial_count
 from smsweep.services.backends import known_price
 from smsweep.services.labels import parse_sweep_id, parse_trial
-from smsweep.services.views.best_of_repeats import Best, find_best, find_front
 from smsweep.services.workspace import Workspace, find_trial
 from smsweep.store import notes
 from smsweep.store.base import Store

@@ -18,7 +18,7 @@ from smsweep.core.sweep import Sweep
 from smsweep.engine.metric_parser import split_records
 from smsweep.errors import Throttled, UsageError
 from smsweep.remote.record import all_jobs, read_records
-from smsweep.secrets.known import make_redact
+from smsweep.secrets.redact import make_redact
 from smsweep.services.backends import backend_name, open_backend
 from smsweep.services.labels import parse_label, parse_trial
 from smsweep.services.workspace import Workspace, find_trial

@@ -15,8 +15,8 @@ from smsweep.config_files.yaml_reader import read_yaml
 from smsweep.core.sweep import Sweep, SweepState
 from smsweep.errors import AccessDenied, ConfigError, NotFound, UsageError
 from smsweep.runtime.job.script_environment import WANDB_URL
-from smsweep.runtime.script.run_identity import WANDB_AGENT
-from smsweep.secrets.known import find_wandb_key
+from smsweep.runtime.script.records import WANDB_AGENT
+from smsweep.secrets.redact import find_wandb_key
 from smsweep.services.labels import parse_sweep_id
 from smsweep.services.sweeps.load import JobLike, load_job, warn
 from smsweep.services.sweeps.snapshot import origin, snapshot

@@ -17,7 +17,7 @@ from smsweep.core.trial import Trial
 from smsweep.errors import NotFound, SmsweepError, UsageError
 from smsweep.runtime.job.failure import JobFailure
 from smsweep.runtime.job.source_folder import unpack
-from smsweep.runtime.script.run_identity import run_id
+from smsweep.runtime.script.records import run_id
 from smsweep.services.labels import parse_label
 from smsweep.services.views.model_download import fetch
 from smsweep.services.workspace import Workspace

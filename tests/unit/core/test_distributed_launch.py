@@ -16,8 +16,7 @@ from smsweep.core.sweep import Sweep
 from smsweep.core.trial import Trial
 from smsweep.engine.job_request import training_job
 from smsweep.errors import ConfigError
-from smsweep.services.sweeps.estimators import EstimatorJob
-from smsweep.services.sweeps.load import with_command
+from smsweep.services.sweeps.load import EstimatorJob, with_command
 from smsweep.services.sweeps.plan import plan
 
 SWEEP = {"method": "grid", "program": "train.py", "parameters": {"lr": {"values": [1]}}}

@@ -12,8 +12,7 @@ from smsweep.core.trial import Params, Trial, TrialState
 from smsweep.engine.controller import Controller, Proposal
 from smsweep.search.registry import make_strategy
 from smsweep.store.base import Store
-from smsweep.wandb_compat.hosted_controller import POLL_S, HostedController
-from smsweep.wandb_compat.hosted_sweep import HostedSweep
+from smsweep.wandb_compat.hosted_sweep import POLL_S, HostedController, HostedSweep
 from tests.support.agent_kit import Kit, logged
 from tests.support.scripted_backend import Plot, ScriptedBackend
 

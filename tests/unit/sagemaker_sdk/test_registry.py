@@ -10,7 +10,7 @@ import pytest
 import smsweep
 from smsweep.errors import ConfigError, JobError, UsageError
 from smsweep.sagemaker_sdk.compiled import Source, find_source, job_template, template
-from smsweep.services.sweeps.estimators import EstimatorJob, compile_estimator
+from smsweep.services.sweeps.load import EstimatorJob, compile_estimator
 
 
 def test_unsupported_object_is_refused_by_type() -> None:

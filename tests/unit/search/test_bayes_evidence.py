@@ -10,12 +10,15 @@ import pytest
 
 from smsweep.core.sweep import Goal, Metric
 from smsweep.core.trial import History, MetricStats, Trial, TrialState
-from smsweep.search.bayes.evidence import Evidence, Kind, Ledger, evidence
 from smsweep.search.bayes.observations import (
     VIEWS,
+    Evidence,
+    Kind,
+    Ledger,
     View,
     by_distance,
     by_rank,
+    evidence,
     expected_whole,
     observed,
     targets,

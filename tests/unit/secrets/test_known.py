@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from smsweep.errors import SourceError
-from smsweep.secrets.known import known_secrets
+from smsweep.secrets.redact import known_secrets
 from smsweep.services.agents.run_agent import agent
 from smsweep.services.sweeps.create import sweep
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from smsweep.secrets.known import WANDB_KEY_FORM
+from smsweep.secrets.redact import WANDB_KEY_FORM
 
 
 @pytest.mark.parametrize("value", ["<my key>", "0123456789" * 3, f"local-{'k' * 39}", f"{'k' * 20} {'k' * 20}"])

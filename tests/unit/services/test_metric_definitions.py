@@ -8,7 +8,7 @@ import pytest
 
 import smsweep
 from smsweep.errors import ConfigError
-from smsweep.services.sweeps.estimators import EstimatorJob
+from smsweep.services.sweeps.load import EstimatorJob
 from smsweep.services.workspace import Workspace
 from tests.support.desk import grid, use_own_workspace
 

@@ -10,7 +10,7 @@ from smsweep.core.sweep import EarlyTerminate, Goal, SweepConfig
 from smsweep.core.trial import History, Trial, TrialState
 from smsweep.errors import ConfigError
 from smsweep.space.space import SearchSpace
-from smsweep.stopping.hyperband import bands_below, bands_from
+from smsweep.stopping.successive_halving import bands_below, bands_from
 from tests.unit.stopping import curves as curves_of
 from tests.unit.stopping.curves import UPDATES, curves, rule_of
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from smsweep.errors import NotFound
-from smsweep.secrets.known import WANDB_KEY, WANDB_KEY_FORM, _variable, find_wandb_key
+from smsweep.secrets.redact import WANDB_KEY, WANDB_KEY_FORM, _variable, find_wandb_key
 from smsweep.services.labels import parse_sweep_id
 from smsweep.services.sweeps.load import JobLike, load_job
 from smsweep.services.workspace import Workspace

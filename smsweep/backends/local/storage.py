@@ -44,7 +44,7 @@ class Place(Protocol):
 PLACES: LazyTable[Callable[[Mapping[str, str], Path], Place]] = LazyTable(
     {
         "file": "smsweep.backends.local.storage:FilePlace",
-        "s3": "smsweep.backends.local.storage.s3:S3Place",
+        "s3": "smsweep.backends.local.s3_storage:S3Place",
     }
 )
 

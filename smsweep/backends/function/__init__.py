@@ -1,1 +1,0 @@
-"""Trials as calls of a Python function in this process."""
