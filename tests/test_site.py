@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from smsweep.config_files.job_models import JobSection
-from smsweep.config_files.sweep_models import SweepSection
+from smsweep.config_files.sweep_rules import SweepSection
 from tests.support.markdown import ROOT
 from tools.environments import oracle
 

@@ -14,8 +14,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, InvalidRegionError
 from botocore.parsers import ResponseParserError
 
-from smsweep.aws.errors import code_of, no_credentials, not_of_aws, translate
-from smsweep.aws.s3_conflicts import retry_conflicts
+from smsweep.aws.errors import code_of, no_credentials, not_of_aws, retry_conflicts, translate
 from smsweep.core.job import JobTemplate
 from smsweep.errors import BadCredentials, UsageError
 from smsweep.secrets.references import check_remote_secrets

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from http.client import responses
+from typing import Any
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -25,7 +26,6 @@ from botocore.exceptions import (
     TokenRetrievalError,
 )
 
-from smsweep.aws.s3_conflicts import CODES as CONFLICTS
 from smsweep.errors import (
     AccessDenied,
     BackendUnavailable,
@@ -37,6 +37,8 @@ from smsweep.errors import (
 )
 
 TEMPORARY = (408, 425, 429)  # HTTP statuses below 500 of requests that can succeed later
+# S3's codes for "another request works on this object or bucket now"; the answer to a HEAD has only the status.
+S3_CONFLICTS = ("ConditionalRequestConflict", "OperationAborted", "409")
 # S3's codes with HTTP status 400 for a body that arrived incomplete or late.
 INCOMPLETE = ("RequestTimeout", "IncompleteBody", "BadDigest", "XAmzContentSHA256Mismatch")
 # Error code -> error of smsweep. For other codes, an HTTP status below 500 means that the request is wrong, unless
@@ -48,7 +50,7 @@ CODES: Mapping[str, type[JobError]] = {
     "TooManyRequestsException": Throttled,
     "RequestLimitExceeded": Throttled,
     "SlowDown": Throttled,
-    **dict.fromkeys(CONFLICTS, BackendUnavailable),
+    **dict.fromkeys(S3_CONFLICTS, BackendUnavailable),
     **dict.fromkeys(INCOMPLETE, BackendUnavailable),
     "RequestTimeTooSkewed": BackendUnavailable,  # the user can correct this machine's clock
     "AccessDeniedException": AccessDenied,
@@ -96,6 +98,8 @@ _DENIED = re.compile(
 _POLICY = r"(?P<policy>[\w -]{1,40}? (?:policy|boundary))"
 _FORBIDDEN_BY = re.compile(rf"with an explicit deny in (?P<article>an?) {_POLICY}")
 _LACKING_IN = re.compile(rf"because no {_POLICY} allows")
+CONFLICT = 409  # HTTP status
+PAUSES_S = (0.1, 0.2, 0.4, 0.8, 1.6)  # before each further attempt
 
 
 def code_of(err: ClientError) -> str:
@@ -187,3 +191,19 @@ def _cure(action: str, resource: str, said: str) -> str:
         f'add {{"Effect": "Allow", "Action": "{action}", "Resource": "{resource}"}} to {where}; '
         "`smsweep iam` prints all required permissions"
     )
+
+
+def retry_conflicts(client: Any) -> None:
+    """Make an S3 client retry a request after a conflict. botocore does not.
+
+    Args:
+        client: A boto3 client of S3, also one that a transfer manager uses.
+    """
+    client.meta.events.register("needs-retry.s3", _pause_s, unique_id="smsweep-conflicts")
+
+
+def _pause_s(response: tuple[Any, Mapping[str, Any]] | None, attempts: int, **_: Any) -> float | None:
+    """Return the seconds to wait before the next attempt; None without a conflict, or after the last attempt."""
+    if response is None or attempts > len(PAUSES_S) or response[0].status_code != CONFLICT:
+        return None
+    return PAUSES_S[attempts - 1] if response[1].get("Error", {}).get("Code") in S3_CONFLICTS else None

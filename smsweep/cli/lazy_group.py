@@ -60,6 +60,7 @@ GROUPS = {
 }
 # Function of a command -> module in smsweep.cli.commands, if the module has another name.
 MODULES = {
+    "plan": "run",
     "slurm": "agent",
     "publish": "agent",
     "ls": "show",
@@ -68,13 +69,16 @@ MODULES = {
     "rm": "manage",
     "retry": "manage",
     "recover": "manage",
-    "report": "export",
     "doctor": "setup",
     "completion": "setup",
     "auth": "setup",
     "iam": "setup",
-    "wandb_import": "wandb",
-    "wandb_sync": "wandb",
+    "ui": "serve",
+    "emulator": "serve",
+    "export": "share",
+    "report": "share",
+    "wandb_import": "share",
+    "wandb_sync": "share",
 }
 # Every command that runs something, by its full name such as "wandb sync" -> summary.
 COMMANDS = {

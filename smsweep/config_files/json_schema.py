@@ -14,8 +14,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from smsweep.config_files.parameters import DEPRECATED, LISTS, NAME, keys_of
-from smsweep.config_files.sweep_models import EarlyTerminateSection, SweepSection
-from smsweep.config_files.sweep_rules import IGNORED, LAUNCH
+from smsweep.config_files.sweep_rules import IGNORED, LAUNCH, EarlyTerminateSection, SweepSection
 from smsweep.search.registry import METHODS
 from smsweep.space.distributions import DISTRIBUTIONS
 from smsweep.stopping.registry import RULES

@@ -9,7 +9,7 @@ from dataclasses import MISSING, fields
 from typing import Any, cast
 
 from smsweep.config_files.document import Path, Problems, non_finite, show, suggest
-from smsweep.config_files.sweep_models import SweepSection
+from smsweep.config_files.sweep_rules import SweepSection
 from smsweep.config_files.validation import fix_for, unknown_key
 from smsweep.config_files.validation import keys_of as section_keys
 from smsweep.errors import SpaceError

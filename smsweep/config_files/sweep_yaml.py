@@ -10,8 +10,7 @@ from typing import Any
 from smsweep.config_files.document import Document, Problems, non_finite, show
 from smsweep.config_files.from_python import from_mapping
 from smsweep.config_files.parameters import SUCH_AS, check_names, read_space
-from smsweep.config_files.sweep_models import MetricSection, SweepSection
-from smsweep.config_files.sweep_rules import IGNORED, check_rules, check_space
+from smsweep.config_files.sweep_rules import IGNORED, MetricSection, SweepSection, check_rules, check_space
 from smsweep.config_files.validation import check, keys_of, not_a_choice
 from smsweep.config_files.yaml_reader import read_file, read_yaml
 from smsweep.core.sweep import DEFAULT_COMMAND, EarlyTerminate, Goal, Metric, SweepConfig

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import ast
+import csv
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
-from smsweep.core.sweep import Sweep
-from smsweep.core.trial import Params, Scalar, Trial, TrialState
+from smsweep.config_files.yaml_reader import read_scalar
+from smsweep.core.sweep import Goal, Metric, Sweep
+from smsweep.core.trial import Params, Scalar, Trial, TrialState, is_number
+from smsweep.errors import NotFound, UsageError
 from smsweep.exports.contents import WANDB_COLUMNS
 from smsweep.runtime.script.records import IDLE, PARAMS, RUN, STOPPED, URL
+from smsweep.space.distribution import Distribution
+from smsweep.space.space import MISSING, SearchSpace
 
 Row = dict[str, Any]
 
@@ -17,6 +27,22 @@ STATES = {  # states with another name in W&B
     TrialState.STOPPED: "killed",  # W&B's own state of a run that early termination stopped
     TrialState.STOPPING: "running",
 }
+# States of runs that have ended, in W&B and in smsweep. Runs in other states are skipped.
+ENDED = frozenset({"finished", "failed", "crashed", "killed", "stopped"})
+# Prefixes of columns: smsweep's export, other exports, W&B's table. Explicit prefixes come first: a plain `lr` may
+# be a metric with that name, and a plain `number` may be the trial's number.
+PARAM_PREFIXES = ("params.", "config.", "")
+METRIC_PREFIXES = ("metrics.", "summary.", "")
+WHOLE = ("config", "summary")  # columns with a mapping in each cell, as in W&B's documentation of exports
+# Names in a mapping that are not Python literals, but that Python or JSON writes.
+WORDS: Mapping[str, Any] = {
+    **dict.fromkeys(("nan", "NaN"), math.nan),
+    **dict.fromkeys(("inf", "Infinity"), math.inf),
+    "true": True,
+    "false": False,
+    "null": None,
+}
+CsvRow = Mapping[str, str]
 
 
 def runs_table(trials: Iterable[Trial], sweep: Sweep) -> list[Row]:
@@ -89,3 +115,153 @@ def usage_of(trial: Trial) -> dict[str, Any]:
     """Return the resources that the trial's jobs used, and the URL of its W&B run."""
     url = trial.summary.get(URL)
     return {**trial.usage, **({"wandb_url": url} if url else {})}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunsCsv:
+    runs: tuple[dict[str, Any], ...]  # JSON: params (nested as in the space), state, values by metric
+    warnings: tuple[str, ...]  # one per reason why data are not used
+
+
+def read_runs_csv(path: Path, space: SearchSpace, metrics: Sequence[Metric]) -> RunsCsv:
+    """Read the runs that a search can use from a table with one run per row, and params and metrics in columns.
+
+    Raises:
+        NotFound: If the file does not exist.
+        UsageError: If the file is not a CSV file.
+    """
+    return read_rows(str(path), list(_rows(path)), space, metrics)
+
+
+def read_rows(place: str, rows: Sequence[CsvRow], space: SearchSpace, metrics: Sequence[Metric]) -> RunsCsv:
+    """Read the runs that a search can use from rows of such a table.
+
+    A run is used without the params that have no value or that are not in the space.
+
+    Args:
+        place: Source of the rows, for the warnings.
+        rows: The rows.
+        space: The search space.
+        metrics: The metrics of the sweep.
+    """
+    runs, reasons = [], Counter[str]()
+    for row in rows:
+        run, unused = _read(row, space, metrics)
+        reasons.update(unused)
+        if run is not None:
+            runs.append(run)
+    warnings = [f"{place}: {reason}: {n} of {len(rows)} runs" for reason, n in sorted(reasons.items())]
+    warnings += [f"{place}: contains no runs"] if not rows else []
+    return RunsCsv(runs=tuple(runs), warnings=tuple(warnings))
+
+
+def _rows(path: Path) -> Iterator[CsvRow]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            for row in csv.DictReader(file):
+                cells = {name: cell for name, cell in row.items() if name and isinstance(cell, str)}
+                yield cells | {key: cell for name in WHOLE for key, cell in _mapping(name, cells.get(name, ""))}
+    except FileNotFoundError as err:
+        raise NotFound(f"{path}: no such file") from err
+    except (OSError, UnicodeDecodeError, csv.Error) as err:
+        raise UsageError(f"{path}: cannot be read as CSV: {err}; export the table of runs again") from err
+
+
+def _mapping(name: str, cell: str) -> Iterator[tuple[str, str]]:
+    """Yield flat names and texts of a cell such as `{'lr': 0.1, 'acc': nan}` (Python or JSON)."""
+    try:
+        value = (
+            ast.literal_eval(_NamedValues().visit(ast.parse(cell, mode="eval"))) if cell.startswith("{") else {}
+        )
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return
+    ahead = [(name, value)]
+    while ahead:
+        key, value = ahead.pop()
+        if isinstance(value, dict):
+            ahead += [(f"{key}.{inner}", item) for inner, item in value.items()]
+        else:
+            yield key, value if isinstance(value, str) else repr(value)
+
+
+class _NamedValues(ast.NodeTransformer):
+    """Replaces names such as `nan` and `true` by their values."""
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        return ast.Constant(WORDS[node.id]) if node.id in WORDS else node
+
+
+def _read(row: CsvRow, space: SearchSpace, metrics: Sequence[Metric]) -> tuple[dict[str, Any] | None, list[str]]:
+    """Return a run, or None if it cannot be used, and the reasons why data are not used."""
+    state = _cell(row, "State", ("",)) or _cell(row, "state", ("",)) or "finished"
+    if state.lower() not in ENDED:
+        return None, ["not ended yet"]
+    reported = {metric.name: _value(row, metric, is_one=len(metrics) == 1) for metric in metrics}
+    missing = [name for name, value in reported.items() if value is None]
+    if missing and state.lower() in (TrialState.FINISHED.value, "stopped"):
+        return None, [f"without {name}" for name in missing]
+    values, reasons = [], []
+    is_of_this_space = False
+    for path, leaf in space.leaves:
+        name = ".".join(path)
+        cell = _cell(row, name, PARAM_PREFIXES)
+        value = _param(cell, leaf) if cell else _blank(row, name, leaf)
+        if leaf.size != 1 and value is MISSING:
+            reasons.append(f"{name} outside the space" if cell else f"without {name}")
+        values.append(value)
+        is_of_this_space |= bool(cell) and value is not MISSING
+    params = space.nest(values)
+    if not is_of_this_space:
+        strange = [reason for reason in reasons if reason.endswith("outside the space")]
+        return None, strange or ["none of the sweep's parameters"]
+    return {"params": params, "state": state.lower(), "values": reported}, reasons
+
+
+def _cell(row: CsvRow, name: str, prefixes: tuple[str, ...]) -> str:
+    cells = (row.get(prefix + name, "") for prefix in prefixes)
+    return next((cell.strip() for cell in cells if cell.strip()), "")
+
+
+def _value(row: CsvRow, metric: Metric, *, is_one: bool) -> float | None:
+    """Return a run's value of a metric. is_one: it is the only metric, so its best value counts, not its last."""
+    # W&B has no value under the metric's own name if define_metric(summary="min") selects other summaries.
+    best = (".min" if metric.goal is Goal.MINIMIZE else ".max", ".best")
+    for kind in ("", *best, ".last") if is_one else ("", ".last", *best):
+        value = _scalar(_cell(row, metric.name + kind, METRIC_PREFIXES))
+        if is_number(value):
+            return float(value)
+    return None
+
+
+def _param(cell: str, leaf: Distribution) -> Any:
+    """Return the value of the distribution in a cell; MISSING if the cell has none."""
+    readings = (_scalar(cell), cell, cell.removeprefix("'"), *_literal(cell))  # ' is the guard against formulas
+    return next((reading for reading in readings if may_be(leaf, reading)), MISSING)
+
+
+def _blank(row: CsvRow, name: str, leaf: Distribution) -> Any:
+    """Return the value of an empty cell: None if the distribution contains null, which tables write as empty."""
+    is_there = any(prefix + name in row for prefix in PARAM_PREFIXES)
+    return None if is_there and leaf.size != 1 and may_be(leaf, None) else MISSING
+
+
+def may_be(leaf: Distribution, value: Any) -> bool:
+    """Return True if a distribution contains the value (if continuous: if the value is within its bounds)."""
+    if leaf.size is not None:
+        return leaf.index_of(value) is not None
+    return is_number(value) and leaf.ppf(0.0) <= value <= leaf.ppf(1.0)
+
+
+def _scalar(cell: str) -> Any:
+    try:
+        return read_scalar(cell)
+    except ValueError:
+        return cell
+
+
+def _literal(cell: str) -> list[Any]:
+    """Return the list, mapping or None in a cell as a list of one item; [] for anything else."""
+    try:
+        return [ast.literal_eval(cell)] if cell[:1] in ("[", "{") or cell == "None" else []
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return []

@@ -24,11 +24,10 @@ from smsweep.backends.docker import containers
 from smsweep.backends.docker.channels import check_channels
 from smsweep.backends.docker.containers import host_gpus
 from smsweep.backends.docker.doctor import diagnose
-from smsweep.backends.docker.engine import Engine, check_settings
+from smsweep.backends.docker.engine import DockerOptions, Engine, check_settings
 from smsweep.backends.docker.images import check_default_image, image_name, prepare
 from smsweep.backends.docker.job_start import DockerContext
 from smsweep.backends.docker.job_supervisor import JobSupervisor
-from smsweep.backends.docker.options import DockerOptions
 from smsweep.backends.docker.requirements_image import PipSettings, RequirementsLayers, host_settings
 from smsweep.backends.local.job_files import DamagedFile, read_page
 from smsweep.backends.local.job_folder import JobFolder, StopOrder, find_jobs
@@ -36,7 +35,7 @@ from smsweep.backends.local.opt_ml import open_to_all, write_tree
 from smsweep.backends.local.request_fields import host_names
 from smsweep.core.job import STOP_GRACE_S, JobStatus, LogPage, TrainingJobRequest
 from smsweep.errors import BackendUnavailable
-from smsweep.runtime.uptime import uptime_s
+from smsweep.runtime.system import uptime_s
 
 log = logging.getLogger(__name__)
 

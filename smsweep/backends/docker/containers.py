@@ -14,13 +14,12 @@ from docker import APIClient
 from docker.errors import APIError
 from docker.types import DeviceRequest, IPAMConfig, IPAMPool, Mount
 
-from smsweep.backends.docker.engine import EngineFacts, is_missing, said
+from smsweep.backends.docker.engine import DockerOptions, EngineFacts, is_missing, said
 from smsweep.backends.docker.logs import LOG_CONFIG
-from smsweep.backends.docker.options import DockerOptions
 from smsweep.backends.local.job_folder import FIRST_HOST
 from smsweep.core.job import TrainingJobRequest
 from smsweep.errors import NameTaken
-from smsweep.runtime.plain_files import VARIABLE as OWNER
+from smsweep.runtime.system import VARIABLE as OWNER
 from smsweep.secrets.references import secret_values
 
 INSTALL_FLAG = "--install-requirements"  # of the runtime: here the image already has them

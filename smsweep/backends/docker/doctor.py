@@ -11,9 +11,8 @@ from docker import APIClient
 
 from smsweep.backends.base import Check
 from smsweep.backends.docker.containers import LABEL_FOLDER, host_gpus
-from smsweep.backends.docker.engine import Engine, EngineFacts
+from smsweep.backends.docker.engine import DEFAULT_IMAGE, DockerOptions, Engine, EngineFacts
 from smsweep.backends.docker.images import has_image, how_to_get, is_awss, misfit, with_framework_image
-from smsweep.backends.docker.options import DEFAULT_IMAGE, DockerOptions
 from smsweep.core.job import JobTemplate
 from smsweep.errors import BackendUnavailable, JobRejected, UsageError
 

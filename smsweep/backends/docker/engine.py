@@ -18,9 +18,8 @@ from docker import APIClient
 from docker.constants import DEFAULT_DOCKER_API_VERSION
 from docker.errors import APIError, ContextException, DockerException, ImageNotFound, TLSParameterError
 from docker.tls import TLSConfig
-from docker.utils import kwargs_from_env, parse_host
+from docker.utils import kwargs_from_env, parse_bytes, parse_host
 
-from smsweep.backends.docker.options import DockerOptions
 from smsweep.core.job import JobTemplate
 from smsweep.errors import BackendUnavailable, UsageError
 from smsweep.secrets.references import check_local_secrets
@@ -32,6 +31,7 @@ TIMEOUT_S = 120  # of one answer; removing a large container may take its time
 BUILT_IN = "default"  # the engine of this machine, at its usual place
 CURE = "choose one with `docker context use`, or set DOCKER_HOST"
 CERTIFICATES = ("ca.pem", "cert.pem", "key.pem")
+DEFAULT_IMAGE = "smsweep-job"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -194,3 +194,49 @@ def _tls(folder: Path, *, is_verified: bool) -> dict[str, TLSConfig]:
     ca, cert, key = (str(path) if path.exists() else None for path in map(folder.joinpath, CERTIFICATES))
     client_cert = (cert, key) if cert and key else None
     return {"tls": TLSConfig(client_cert=client_cert, ca_cert=ca, verify=is_verified)}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DockerOptions:
+    """Each comes from an environment variable, named beside it."""
+
+    image: str = DEFAULT_IMAGE  # SMSWEEP_DOCKER_IMAGE: for jobs whose request names none
+    cpus: float = 0.0  # SMSWEEP_DOCKER_CPUS: per container; 0 for no cap
+    memory_bytes: int = 0  # SMSWEEP_DOCKER_MEMORY, such as 4g: per container, swap included; 0 for no cap
+    shm_bytes: int = 0  # SMSWEEP_DOCKER_SHM_SIZE: of /dev/shm; 0 for half of what memory there is
+    passes_pip_settings: bool = True  # SMSWEEP_DOCKER_HOST_PIP=0: the host's pip, proxy and CA settings stay out
+    copies_channels: bool = False  # SMSWEEP_DOCKER_COPY_CHANNELS=1: a job may write to its channels in File mode
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> DockerOptions:
+        """Raises UsageError, naming the variable, for a value that cannot be read."""
+        return cls(
+            image=environ.get("SMSWEEP_DOCKER_IMAGE") or DEFAULT_IMAGE,
+            cpus=_number(environ, "SMSWEEP_DOCKER_CPUS"),
+            memory_bytes=_bytes(environ, "SMSWEEP_DOCKER_MEMORY"),
+            shm_bytes=_bytes(environ, "SMSWEEP_DOCKER_SHM_SIZE"),
+            passes_pip_settings=environ.get("SMSWEEP_DOCKER_HOST_PIP", "1") not in ("0", "false", "no"),
+            copies_channels=environ.get("SMSWEEP_DOCKER_COPY_CHANNELS", "0") not in ("0", "false", "no"),
+        )
+
+
+def _number(environ: Mapping[str, str], name: str) -> float:
+    text = environ.get(name) or "0"
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < float("inf"):
+        raise UsageError(f"{name}: expected a number such as 1.5, got {text!r}")
+    return number
+
+
+def _bytes(environ: Mapping[str, str], name: str) -> int:
+    text = environ.get(name) or "0"
+    try:
+        size = int(parse_bytes(text))
+    except DockerException:
+        size = -1
+    if size < 0:
+        raise UsageError(f"{name}: expected a size such as 512m or 4g, got {text!r}")
+    return size

@@ -17,8 +17,7 @@ from docker.errors import APIError
 from smsweep.aws.image_uris import image_uri, machines
 from smsweep.backends.docker.channels import check_channels
 from smsweep.backends.docker.containers import LABEL_FOLDER, remove
-from smsweep.backends.docker.engine import EngineFacts, is_missing, said
-from smsweep.backends.docker.options import DEFAULT_IMAGE
+from smsweep.backends.docker.engine import DEFAULT_IMAGE, EngineFacts, is_missing, said
 from smsweep.backends.local import request_fields as local_site
 from smsweep.backends.local.job_folder import JobFolder
 from smsweep.core.job import JobTemplate, Site, TrainingJobRequest

@@ -23,9 +23,8 @@ from smsweep.backends.docker.containers import (
     ensure_network,
     find,
 )
-from smsweep.backends.docker.engine import Engine, engine_time
+from smsweep.backends.docker.engine import DockerOptions, Engine, engine_time
 from smsweep.backends.docker.images import ML, bring_code, cannot_start, ensure_image, image_name, inspect_image
-from smsweep.backends.docker.options import DockerOptions
 from smsweep.backends.docker.requirements_image import RequirementsLayers, read_requirements
 from smsweep.backends.local.job_folder import JobFolder
 from smsweep.backends.local.opt_ml import open_to_all

@@ -13,8 +13,8 @@ from typing import Any
 
 from smsweep.core.job import LogPage
 from smsweep.errors import BackendUnavailable
-from smsweep.runtime.plain_files import open_plain, write_whole
 from smsweep.runtime.script.records import MARK, MAX_RECORD_BYTES
+from smsweep.runtime.system import open_plain, write_whole
 
 MAX_BYTES = 1 << 16  # of a small file
 MAX_REQUEST_BYTES = 1 << 24  # its hyperparameters alone may have 250,000

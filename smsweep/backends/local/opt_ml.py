@@ -16,7 +16,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from smsweep.backends.local.request_fields import input_mode, instance_groups, s3_source
 from smsweep.core.job import MAX_FAILURE_REASON, TrainingJobRequest
 from smsweep.errors import BackendUnavailable, JobError, JobRejected
-from smsweep.runtime.plain_files import open_plain
+from smsweep.runtime.system import open_plain
 
 MAX_FAILURE_BYTES = 8 * MAX_FAILURE_REASON  # at four bytes a character, and blanks before the first
 FOLDERS = ("input", "input/config", "input/data", "output", "output/data", "model", "code")  # parents first

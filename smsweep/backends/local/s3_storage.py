@@ -17,8 +17,7 @@ import boto3
 from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
-from smsweep.aws.errors import translate
-from smsweep.aws.s3_conflicts import retry_conflicts
+from smsweep.aws.errors import retry_conflicts, translate
 from smsweep.backends.local.opt_ml import open_to_all
 from smsweep.errors import BackendUnavailable, JobRejected
 

@@ -25,7 +25,7 @@ from smsweep.backends.local.request_fields import host_names
 from smsweep.backends.process.fork_client import ForkClient, ended_status, kill_processes, signal_job
 from smsweep.core.job import STOP_GRACE_S, JobStatus, JobTemplate, LogPage, Site, TrainingJobRequest
 from smsweep.errors import BackendUnavailable, JobRejected
-from smsweep.runtime.uptime import uptime_s
+from smsweep.runtime.system import uptime_s
 from smsweep.secrets.references import check_local_secrets, secret_values
 
 log = logging.getLogger(__name__)

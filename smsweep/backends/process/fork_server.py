@@ -31,11 +31,11 @@ DAMAGED = (errno.EINVAL, errno.EISDIR, errno.ELOOP, errno.ENOTDIR, errno.ENXIO) 
 def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback; the agent starts another launcher
     sys.path.insert(0, sys.argv[1])
-    from smsweep.runtime import uptime  # from the zip that was just put on the path
+    from smsweep.runtime import system  # from the zip that was just put on the path
     from smsweep.runtime.job import child_reaper, entrypoint
 
     child_reaper.prepare()
-    uptime.uptime_s()  # the zip need not be there any more when a job begins
+    system.uptime_s()  # the zip need not be there any more when a job begins
 
     def entry(argv: list[str]) -> int:
         child_reaper.become_reaper()
@@ -79,7 +79,7 @@ def trouble(err: OSError) -> dict[str, Any]:
 
 def start(order: dict[str, Any], entry: Callable[[list[str]], int]) -> dict[str, Any]:
     """Fork the job unless its folder shows that it was started before."""
-    from smsweep.runtime.plain_files import open_plain
+    from smsweep.runtime.system import open_plain
 
     folder = order["folder"]
     lock = open_plain(os.path.join(folder, "lock"), os.O_RDWR | os.O_CREAT, 0o600)  # noqa: PTH118
@@ -119,8 +119,7 @@ def run_child(order: dict[str, Any], entry: Callable[[list[str]], int], told: in
 
     told: hears why that cannot begin, as an answer, and is closed once it has.
     """
-    from smsweep.runtime.plain_files import open_plain, write_whole
-    from smsweep.runtime.uptime import uptime_s
+    from smsweep.runtime.system import open_plain, uptime_s, write_whole
 
     folder, begun_s = order["folder"], uptime_s()
 

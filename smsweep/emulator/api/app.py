@@ -18,13 +18,12 @@ from smsweep.emulator import api_error
 from smsweep.emulator.api import app, protocol
 from smsweep.emulator.api.access import Access
 from smsweep.emulator.api.batch_api import PATHS, ServiceJobs
-from smsweep.emulator.api.filter_logs import filter_log_events
 from smsweep.emulator.api.protocol import Call, refusal
 from smsweep.emulator.api.signatures import read_signature
 from smsweep.emulator.api.training_jobs import SageMakerApi, subject
 from smsweep.emulator.api_error import ApiError, job_arn
 from smsweep.emulator.faults import CallLog, FaultInjector
-from smsweep.emulator.jobs.moto_services import LOOPBACK, MotoServices
+from smsweep.emulator.jobs.moto_services import LOOPBACK, MotoServices, filter_log_events
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

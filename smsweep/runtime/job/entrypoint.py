@@ -21,8 +21,8 @@ from smsweep.runtime.job.source_folder import cache, source_folder, user_command
 from smsweep.runtime.job.supervisor import Supervisor
 from smsweep.runtime.job.trial_document import Assignment, read_assignment
 from smsweep.runtime.opt_ml_layout import Layout
-from smsweep.runtime.plain_files import VARIABLE, give_to_owner, write_whole
 from smsweep.runtime.script.records import end_record, warn
+from smsweep.runtime.system import VARIABLE, give_to_owner, write_whole
 from smsweep.runtime.wandb import offline_runs
 
 TYPE_CHECKING = False

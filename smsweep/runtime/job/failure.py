@@ -9,8 +9,8 @@ import signal
 import stat
 
 from smsweep.runtime.job.output_pump import Masker
-from smsweep.runtime.plain_files import write_whole
 from smsweep.runtime.script.records import MARK, MARKUP, MESSAGE_PREFIX
+from smsweep.runtime.system import write_whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -37,7 +37,7 @@ from smsweep.services.workspace import Workspace
 from smsweep.space.space import MISSING
 from smsweep.store import notes
 from smsweep.store.base import Store
-from smsweep.wandb_compat.runs_csv import may_be, read_runs_csv
+from smsweep.wandb_compat.runs_table import may_be, read_runs_csv
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,7 @@ from pydantic import BaseModel
 from smsweep.config_files.job_models import InputSection, JobSection
 from smsweep.config_files.job_rules import UNSUPPORTED_KEYS
 from smsweep.config_files.job_yaml import parse_job
-from smsweep.config_files.sweep_models import MetricSection, SweepSection
-from smsweep.config_files.sweep_rules import IGNORED
+from smsweep.config_files.sweep_rules import IGNORED, MetricSection, SweepSection
 from smsweep.config_files.sweep_yaml import parse_sweep
 from smsweep.config_files.validation import keys_of
 from smsweep.space.distributions import DISTRIBUTIONS

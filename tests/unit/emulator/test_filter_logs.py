@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from moto.logs.models import LogEvent
 
-from smsweep.emulator.api.filter_logs import filter_log_events
 from smsweep.emulator.api.paging import make_token
 from smsweep.emulator.api_error import ApiError
+from smsweep.emulator.jobs.moto_services import filter_log_events
 
 Group = dict[str, list[LogEvent]]
 

@@ -18,8 +18,7 @@ import pytest
 import sqlalchemy as sa
 
 from smsweep.core.trial import MetricPoint
-from smsweep.store.open import engine_of, open_store
-from smsweep.store.schema import SCRIPTS, ensure_schema
+from smsweep.store.open import SCRIPTS, engine_of, ensure_schema, open_store
 from smsweep.store.tables import SCHEMA
 from smsweep.store.transactions import Transactions
 from tests.support.sweeps import a_sweep, parse_stored
@@ -154,7 +153,7 @@ def upgrade_in_a_process(file: Path, scripts: Path) -> int:
 def start_upgrade(file: Path, scripts: Path) -> subprocess.Popen[bytes]:
     code = (
         "import sys, time; from pathlib import Path; import sqlalchemy as sa; "
-        "from smsweep.store.open import engine_of; from smsweep.store.schema import ensure_schema; "
+        "from smsweep.store.open import engine_of; from smsweep.store.open import ensure_schema; "
         "from smsweep.store.transactions import Transactions; "
         "engine = engine_of(sa.make_url('sqlite:///' + sys.argv[1])); "
         f"ensure_schema(Transactions(engine, time.sleep), newest={NEWER}, scripts=Path(sys.argv[2]))"

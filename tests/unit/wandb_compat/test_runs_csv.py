@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from smsweep.config_files.sweep_yaml import parse_sweep
 from smsweep.core.sweep import Metric
 from smsweep.errors import NotFound, UsageError
-from smsweep.wandb_compat.runs_csv import RunsCsv, read_runs_csv
+from smsweep.wandb_compat.runs_table import RunsCsv, read_runs_csv
 
 CONFIG = parse_sweep(
     """

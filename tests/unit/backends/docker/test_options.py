@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from smsweep.backends.docker.containers import choose_gpu, host_gpus
-from smsweep.backends.docker.options import DEFAULT_IMAGE, DockerOptions
+from smsweep.backends.docker.engine import DEFAULT_IMAGE, DockerOptions
 from smsweep.errors import UsageError
 
 

@@ -7,6 +7,7 @@ import errno
 import fcntl
 import os
 import stat
+import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 # Opening a pipe blocks until its other end is open, and a link can lead to any file.
 _SAFE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 VARIABLE = "SMSWEEP_OWNER"  # uid:gid, set by `--backend docker` for a caller who is not root
+_PROC = "/proc/uptime"
 
 
 def open_plain(path: str, flags: int = os.O_RDONLY, mode: int = 0o666) -> int:
@@ -83,3 +85,16 @@ def give_to_owner(layout: Layout, owner: str) -> None:
 def _give(path: str, uid: int, gid: int) -> None:
     with contextlib.suppress(OSError):
         os.chown(path, uid, gid, follow_symlinks=False)
+
+
+def uptime_s() -> float:
+    """Return the seconds since this machine was started, the same for all of its processes.
+
+    On Linux the time includes suspended time. Without /proc it is Python's monotonic clock, which also begins at
+    the start of the machine on the systems that smsweep supports.
+    """
+    try:
+        with open(_PROC, "rb") as file:
+            return float(file.read().split()[0])
+    except (OSError, ValueError, IndexError):
+        return time.monotonic()
