@@ -1,1 +1,0 @@
-"""Agents that receive their sweeps from an SQS queue."""
