@@ -93,7 +93,13 @@ ENVIRONMENTS = _by_name(
         extras=("report",),
     ),
     Environment(name="moto", requirements=("moto[s3,server]==5.2.5",), python_below=(3, 15)),
-    Environment(name="optuna", requirements=("optuna==5.0.0",), python_below=(3, 14), has_smsweep=True),
+    Environment(
+        name="optuna",
+        requirements=("optuna==5.0.0", "pytest==9.2.0"),
+        python_from=(3, 11),
+        python_below=(3, 14),
+        has_smsweep=True,
+    ),
     # PyTorch of PyPI has 5 GB. Debian's package is smaller.
     Environment(name="torch", requirements=("wandb==0.31.0",), python_below=(3, 15), beside="torch"),
     Environment(

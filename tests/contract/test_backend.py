@@ -133,7 +133,7 @@ def test_one_describe_answers_for_many_jobs(jobs: Jobs) -> None:
 def test_a_running_job_is_in_progress(jobs: Jobs) -> None:
     name = jobs.start("running", PATIENT)
     jobs.until_says(name, "ready")
-    status = jobs.backend.describe([name])[name]
+    status = jobs.until(name, lambda status: status.secondary_status != "Downloading")
     assert (status.status, status.secondary_status) == ("InProgress", "Training")
     jobs.backend.stop(name, grace_s=0)
     jobs.finish(name)

@@ -1,10 +1,12 @@
-"""The built-in search methods pass the contract that plug-ins can run, and broken methods do not."""
+"""The built-in search methods pass the contract that plug-ins can run, and broken methods do not.
+
+tests/oracle/test_optuna.py runs the contract for Optuna, which is not installed here.
+"""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -33,11 +35,6 @@ class TestBayes(SearchContract):
 class TestPareto(SearchContract):
     spec = METHODS["pareto"]
     metrics = (Metric(name="loss"), Metric(name="size"))
-
-
-@pytest.mark.skipif(find_spec("optuna") is None, reason="optuna is not installed")
-class TestOptuna(SearchContract):
-    spec = METHODS["optuna"]
 
 
 def with_chance(space: SearchSpace, history: History, n: int) -> list[Params]:

@@ -257,3 +257,25 @@ def test_a_program_that_is_no_search_makes_no_sweep(tmp_path: Path, sweep: dict[
     assert done.returncode == 2
     assert message in done.stderr
     assert not (tmp_path / ".smsweep").exists()
+
+
+CONTRACT = """
+from smsweep.search.registry import METHODS
+from smsweep.testing import SearchContract
+
+
+class TestOptuna(SearchContract):
+    spec = METHODS["optuna"]
+"""
+
+
+def test_optuna_passes_the_contract_of_search_methods(tmp_path: Path) -> None:
+    (tmp_path / "test_contract.py").write_text(CONTRACT)
+    done = subprocess.run(
+        [str(oracle("optuna").python), "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_contract.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "skipped" not in done.stdout

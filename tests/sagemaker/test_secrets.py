@@ -43,7 +43,7 @@ def test_wandb_key_reaches_the_script_only(
     needle = CANARY.encode()
     assert all(needle not in body for body in account.objects().values())
     ours = [file for file in Workspace().dir.rglob("*") if file.is_file()]
-    theirs = [file for file in (tmp_path / "endpoint").rglob("*") if file.is_file()]
+    theirs = [file for file in (tmp_path / "emulator").rglob("*") if file.is_file()]
     assert len(ours) > 3
     assert len(theirs) > 3
     assert [file for file in (*ours, *theirs) if needle in file.read_bytes()] == []

@@ -64,7 +64,7 @@ class Place:
 def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     folder = tmp_path_factory.mktemp("supply")
     copy = folder / "project"
-    for name in ("smsweep", "tests"):
+    for name in ("smsweep", "tests", "tools"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("Makefile", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, copy / name)
@@ -267,7 +267,7 @@ def remote_agent(place: Place, environ: Mapping[str, str], scratch: Path) -> sub
 
 def download(place: Place, environ: Mapping[str, str], scratch: Path) -> subprocess.CompletedProcess[str]:
     """Run what `make audit` does; its downloads are in a folder that is gone afterwards."""
-    script = "import sys; from tests import audit; sys.exit('\\n'.join(audit.wrong_hashes()) or 0)"
+    script = "import sys; from tools import audit; sys.exit('\\n'.join(audit.wrong_hashes()) or 0)"
     return run([sys.executable, "-c", script], place.copy, {**environ, "PYTHONPATH": str(place.copy)})
 
 

@@ -29,7 +29,7 @@ class CloudJobs(Jobs):
         super().__post_init__()
 
     def ml(self, label: str) -> Path:
-        return self.folder / "endpoint" / "runs" / self.name(label) / "ml"
+        return self.folder / "emulator" / "runs" / self.name(label) / "ml"
 
     def request(self, label: str, script: str = "", **options: Any) -> dict[str, Any]:
         request = super().request(label, script, **options)
