@@ -1,4 +1,4 @@
-"""AWS clients, their credentials, and the translation of their errors."""
+"""AWS clients: settings, credentials, translated errors, and secrets in Secrets Manager or Parameter Store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The translation of AWS's errors into errors of smsweep."""
+"""The translation of AWS's errors into errors of smsweep, and retries of S3 requests that conflict with others."""
 
 from __future__ import annotations
 
@@ -79,8 +79,6 @@ NO_CREDENTIALS = (
     SSOError,
     TokenRetrievalError,
 )
-
-
 # The message lists all valid values, such as hundreds of instance types.
 _ENUM = re.compile(r"(?P<start>Value '(?P<value>[^']*)' at [^\[]*enum value set: )\[(?P<known>[^\]]*)\]")
 MAX_NAMED = 5

@@ -1,4 +1,4 @@
-"""The IAM policies that sweeps need, from one table of all calls."""
+"""The IAM policies that sweeps need, from one table of all calls, for one sweep or for all sweeps."""
 
 from __future__ import annotations
 
@@ -261,8 +261,6 @@ ROLE = (
         resources=lambda scope: [scope.registry] if scope.registry else [],
     ),
 )
-
-
 # A detached agent's job makes the calls of a launcher, and is itself a training job.
 AGENT = (
     *(grant for grant in LAUNCHER if grant.sid != "BucketSettings"),

@@ -1,4 +1,4 @@
-"""What `run` and `agent` share: run an agent, show its progress, and print a summary."""
+"""What `run` and `agent` share: run an agent here or detached, show its progress, and print a summary."""
 
 from __future__ import annotations
 

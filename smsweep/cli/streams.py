@@ -15,8 +15,6 @@ from smsweep.util.terminal_text import NOTE
 QUIET, NORMAL, VERBOSE, DEBUG = -1, 0, 1, 2
 LEVELS = {QUIET: logging.ERROR, NORMAL: NOTE, VERBOSE: logging.INFO, DEBUG: logging.DEBUG}
 CLOSED = (errno.EPIPE, errno.EIO)  # the reader closed the pipe; the terminal closed
-
-
 LOGGER = logging.getLogger("smsweep")
 
 

@@ -1,4 +1,7 @@
-"""Rules between the keys of a sweep.yaml. In most of these cases W&B reports nothing and behaves differently."""
+"""The keys of a sweep.yaml, as in W&B's schema, and the rules between them. Parameters are in parameters.py.
+
+In most of the cases that a rule refuses, W&B reports nothing and behaves differently.
+"""
 
 from __future__ import annotations
 

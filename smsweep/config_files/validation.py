@@ -56,8 +56,6 @@ _TYPES = {
     "list_type": "a list",
     "bool_type": "true or false",
 }
-
-
 # Words that users write for a boolean, but that YAML 1.2 reads as text.
 _WORDS = {"yes": "true", "on": "true", "true": "true", "no": "false", "off": "false", "false": "false"}
 

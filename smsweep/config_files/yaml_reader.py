@@ -1,4 +1,7 @@
-"""Read YAML into plain data with the line of every key. Refuses YAML features that a config does not need."""
+"""Read YAML into plain data with the line of every key. Refuses YAML features that a config does not need.
+
+Plain scalars have the meaning of YAML 1.2: numbers, booleans and null; everything else is text.
+"""
 
 from __future__ import annotations
 

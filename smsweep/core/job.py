@@ -1,4 +1,4 @@
-"""A job: one CreateTrainingJob request, and its status as a backend reports it."""
+"""A job: one CreateTrainingJob request, its status as a backend reports it, and the hooks that are notified."""
 
 from __future__ import annotations
 

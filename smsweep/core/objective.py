@@ -1,4 +1,4 @@
-"""The objective of a trial: the number by which the trials of a sweep are compared."""
+"""The objective of a trial, the Pareto front of several metrics, and the targets that end a sweep."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Repeated trials of one assignment. A search strategy gets them as one trial with their mean."""
+"""Repeated trials of one assignment: their mean, for the search, and which of them are the best."""
 
 from __future__ import annotations
 

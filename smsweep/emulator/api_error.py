@@ -1,4 +1,4 @@
-"""Errors of the API, with the codes and messages that AWS uses."""
+"""Errors of the API, with the codes and messages that AWS uses, and the account in the emulator's ARNs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Model of the faults that a user can inject."""
+"""The faults that a user can inject: their model, how often each has occurred, and the log of all API calls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Start and stop of the emulator."""
+"""Start and stop of the emulator, and its HTTP server on one address of this machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The options of an agent, its held trials, and its result."""
+"""The options of an agent, requests to shut it down, its held trials, and its result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The content of an export of one sweep."""
+"""The content of an export of one sweep, and its text formats CSV and JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Export a sweep as a study in a storage of Optuna, for its dashboard and plots."""
+"""Export a sweep as a study in a storage of Optuna, with its params as Optuna's distributions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Deliver events in a separate thread, so that the agent never waits for them."""
+"""Deliver events to commands and URLs in a separate thread, so that the agent never waits for them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The events that hooks receive: one JSON object per event."""
+"""Notification hooks: parse them from --notify, SMSWEEP_NOTIFY and Python; the events that they receive."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SQS queue of invitations."""
+"""The SQS queue of agents, and the invitations that it carries."""
 
 from __future__ import annotations
 

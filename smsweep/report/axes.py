@@ -1,4 +1,4 @@
-"""The axis of a param in figures: linear, logarithmic, or categories."""
+"""Axes of plots: the scale of a param, its labels as safe text, and fewer points where a plot has too many."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Build the report: one HTML file with all its data, which needs no network and cannot use it."""
+"""The report as one HTML page, with its tables and sections."""
 
 from __future__ import annotations
 

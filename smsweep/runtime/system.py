@@ -1,4 +1,4 @@
-"""Files in a folder that other users can write to: opens only regular files, and replaces a file atomically."""
+"""What the runtime needs of the operating system: regular files, atomic writes, file owners, the uptime."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Convert the request that the SDK would send to a job template, without the fields that smsweep sets itself."""
+"""Convert the request that the SDK would send to a job template, without the fields that smsweep sets itself.
+
+The compiler is selected by the class of the SDK's object, without importing the SDK.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Optuna's samplers as a search method: `scheduler: {engine: optuna}`."""
+"""Optuna's samplers as a search method: `scheduler: {engine: optuna}`.
+
+The user's program, `scheduler.source`, can define an Optuna space or a sampler.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The search methods: the built-in ones and plug-ins, and how many trials a sweep makes."""
+"""The search methods: built-in, plug-ins, and any of them with `repeats`; how many trials a sweep makes."""
 
 from __future__ import annotations
 

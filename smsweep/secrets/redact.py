@@ -1,4 +1,4 @@
-"""Mask secrets in output: logs, reports, --json."""
+"""Mask secrets in output (logs, reports, --json): the secrets that this machine knows, and the W&B key."""
 
 from __future__ import annotations
 

@@ -159,8 +159,6 @@ GENERIC = _rule(
     r"(?(quote)(?P=quote)|(?=[\s,;\"'\]}]|$))",
     must_look_random=True,
 )
-
-
 KNOWN = "a secret that this machine knows"
 
 

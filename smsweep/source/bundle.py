@@ -1,4 +1,4 @@
-"""Read a source bundle without trusting its content."""
+"""A source bundle: its members and its hash, and reading it without trusting its content."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The base class of all distributions of a parameter, and common checks."""
+"""The base class of all distributions of a parameter, common checks, and W&B's equality of values."""
 
 from __future__ import annotations
 

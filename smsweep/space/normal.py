@@ -1,4 +1,4 @@
-"""Distributions around a centre: normal, log-normal, beta."""
+"""Distributions around a centre (normal, log-normal, beta), and distributions rounded to multiples of q."""
 
 from __future__ import annotations
 

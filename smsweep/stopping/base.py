@@ -1,4 +1,4 @@
-"""The interface of a stopping rule."""
+"""The interface of a stopping rule, and the keys of `early_terminate` that the built-in rules accept."""
 
 from __future__ import annotations
 

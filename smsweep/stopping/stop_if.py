@@ -1,4 +1,4 @@
-"""The conditions of `stop_if` in job.yaml: a trial is stopped as soon as one of them holds."""
+"""The conditions of `stop_if`, such as `val_loss > 10 after 3`: a trial is stopped as soon as one holds."""
 
 from __future__ import annotations
 

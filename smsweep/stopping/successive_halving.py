@@ -1,4 +1,7 @@
-"""The common part of hyperband and successive halving: rungs, each with a threshold that all its trials set."""
+"""Hyperband as W&B implements it, and asynchronous successive halving (ASHA).
+
+Both compare the trials that have reached a rung, a number of points, with all trials that reached it before.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The folder of the store and of everything else: SMSWEEP_DIR."""
+"""The folder of the store and of everything else, SMSWEEP_DIR, and checks that only its user can write to it.
+
+Files in the folder run as the user: the in-job runtime, source snapshots, and the commands in the store.
+"""
 
 from __future__ import annotations
 

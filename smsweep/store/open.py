@@ -1,4 +1,4 @@
-"""Open the store. Create its folder and schema if they are missing."""
+"""Open the store. Create its folder and schema if they are missing; upgrade an older schema."""
 
 from __future__ import annotations
 

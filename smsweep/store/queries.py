@@ -1,4 +1,4 @@
-"""All SQL statements. They are built once, and SQLAlchemy compiles each once per database."""
+"""All SQL statements, which SQLAlchemy compiles once per database, and the writing of metric points."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Conversion between rows of tables and values."""
+"""Conversion between rows of tables and values, and the columns of a trial that change with its state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Column types for times, JSON and metric statistics, with the same encoding in every database."""
+"""The schema: four tables, the types of their columns, and the number of its version."""
 
 from __future__ import annotations
 

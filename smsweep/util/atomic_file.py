@@ -1,4 +1,4 @@
-"""Write a file or folder completely or not at all, and never over an existing file by accident."""
+"""Write a file or folder completely or not at all, and lock a file between threads and processes."""
 
 from __future__ import annotations
 

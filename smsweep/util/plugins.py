@@ -1,4 +1,4 @@
-"""Find the plug-ins of other distributions through their entry points."""
+"""Tables of implementations by name, imported at first use, with the plug-ins of other distributions."""
 
 from __future__ import annotations
 

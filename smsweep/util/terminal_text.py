@@ -1,4 +1,4 @@
-"""Makes text of scripts safe to show: only printable characters reach a terminal or a table."""
+"""Text on terminals: only printable characters of scripts; Jupyter's output; the log level `note`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Read a sweep and its runs from W&B's server."""
+"""A sweep on W&B's server: the GraphQL client, the sweep and its runs, and its controller.
+
+The server chooses the params. The controller adds one trial per run.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Convert a sweep's trials to the table of runs that W&B exports."""
+"""The table of runs that W&B exports: convert trials to it, and read runs from a CSV file of it."""
 
 from __future__ import annotations
 

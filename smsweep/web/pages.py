@@ -1,4 +1,4 @@
-"""The HTML pages: the shell that scripts fill, the sign-in page, and the frame of a figure."""
+"""The HTML pages, their scripts and styles. The URLs contain a hash, so that browsers cache them for ever."""
 
 from __future__ import annotations
 

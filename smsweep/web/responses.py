@@ -1,4 +1,4 @@
-"""JSON responses of the page's API, also for errors."""
+"""JSON responses of the page's API, also for errors, and the state that request handlers share."""
 
 from __future__ import annotations
 

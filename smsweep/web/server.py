@@ -1,4 +1,4 @@
-"""Serve the web page until Ctrl-C or SIGTERM."""
+"""Serve the web page until Ctrl-C or SIGTERM; the routes of the page."""
 
 from __future__ import annotations
 

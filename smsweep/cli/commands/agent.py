@@ -1,4 +1,4 @@
-"""`smsweep agent`: run the trials of a sweep."""
+"""`smsweep agent`, `publish` and `slurm`: run trials here, from a queue, or in a SLURM job array."""
 
 from __future__ import annotations
 

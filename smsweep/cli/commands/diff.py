@@ -34,8 +34,6 @@ SECTIONS = {
 MAX_ROWS = 12  # of one section
 COLOURS = {"+": "green", "-": "red", "@": "cyan"}
 LETTERS = {"added": "A", "removed": "D", "changed": "M", "mode": "M"}  # as in git
-
-
 One = Annotated[
     str,
     typer.Argument(

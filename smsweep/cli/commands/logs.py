@@ -1,4 +1,4 @@
-"""`smsweep logs`: print the log of a trial."""
+"""`smsweep logs` and `why`: the log of a trial, and an explanation of its state."""
 
 from __future__ import annotations
 

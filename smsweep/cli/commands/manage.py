@@ -1,4 +1,4 @@
-"""`smsweep rm`: remove trials or sweeps."""
+"""`smsweep rm`, `retry` and `recover`: remove sweeps, queue trials again, rebuild a lost sweep."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`smsweep run`: create a sweep and run its trials."""
+"""`smsweep run` and `plan`: create a sweep and run its trials, or only show what will run."""
 
 from __future__ import annotations
 

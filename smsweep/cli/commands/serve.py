@@ -1,4 +1,4 @@
-"""`smsweep ui`: serve the web page."""
+"""`smsweep ui` and `emulator`: serve the web page, or the SageMaker training API, on this machine."""
 
 from __future__ import annotations
 

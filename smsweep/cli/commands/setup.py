@@ -1,4 +1,4 @@
-"""`smsweep doctor`: check what sweeps need."""
+"""`smsweep doctor`, `auth`, `iam` and `completion`: check and set up this machine and an AWS account."""
 
 from __future__ import annotations
 

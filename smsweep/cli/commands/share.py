@@ -1,4 +1,4 @@
-"""`smsweep export`: export the trials of a sweep."""
+"""`smsweep export`, `report` and `wandb`: exchange sweeps with files and other tools."""
 
 from __future__ import annotations
 

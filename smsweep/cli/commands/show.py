@@ -1,4 +1,4 @@
-"""`smsweep show`: show the details of a sweep or a trial."""
+"""`smsweep show` and `ls`: the details of a sweep or a trial, and the list of sweeps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`smsweep trials`: list the trials of a sweep."""
+"""`smsweep trials` and `best`: the trials of a sweep, and the best of them."""
 
 from __future__ import annotations
 

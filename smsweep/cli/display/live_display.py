@@ -1,4 +1,9 @@
-"""The live display on a terminal, for `watch` and during `run` and `agent`."""
+"""The live display on a terminal, for `watch` and during `run` and `agent`.
+
+The cursor stays on the first line of the display. A terminal that changes its width wraps all lines again,
+keeps the cursor on its line, and notifies the program later. A cursor on the last line would then be an unknown
+number of rows below the first line.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Access control: the emulator answers only programs that have a valid access key."""
+"""Access control: the emulator accepts its own access keys, and those that moto has issued."""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""WSGI application of the emulator: training jobs and faults are its own, moto handles all other calls."""
+"""WSGI application of the emulator. Training jobs and faults are its own; moto handles all other calls.
+
+It also answers the calls of IAM about a job's role (each role exists and has all permissions), which SageMaker
+SDK 3.x makes before it starts a job, and GetProducts of the AWS price list (each instance costs one dollar per
+hour). Routes below /_smsweep/ inject faults and show the call log; they need the token.
+"""
 
 from __future__ import annotations
 

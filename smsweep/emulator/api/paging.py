@@ -1,4 +1,4 @@
-"""Pages of results, and tokens for the next page."""
+"""Lists of training jobs in pages, the tokens for the next page, and Search."""
 
 from __future__ import annotations
 
@@ -87,15 +87,11 @@ def page(
 
 
 DEFAULT_SIZE = 10
-
-
 SORT_KEYS: Mapping[str, Callable[[Job], tuple[Any, ...]]] = {
     "Name": lambda job: (job.name,),
     "CreationTime": lambda job: (job.created_at, job.name),
     "Status": lambda job: (job.status, job.name),
 }
-
-
 # Filter -> function that returns True if a job matches its value
 FILTERS: Mapping[str, Callable[[Job, Any], bool]] = {
     "NameContains": lambda job, text: text in job.name,

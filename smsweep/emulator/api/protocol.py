@@ -1,4 +1,4 @@
-"""AWS JSON 1.1 over HTTP: parse requests, and make responses."""
+"""AWS JSON 1.1 over HTTP: parse requests, and make responses and error responses in the protocol of the client."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CreateTrainingJob, DescribeTrainingJob, StopTrainingJob, UpdateTrainingJob and DeleteTrainingJob."""
+"""The API of training jobs: dispatch of calls, the calls about one job, and its tags."""
 
 from __future__ import annotations
 

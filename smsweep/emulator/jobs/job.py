@@ -1,4 +1,4 @@
-"""State of one training job, and the transitions between its statuses."""
+"""A training job, the transitions between its statuses, and the table of all jobs with one file per job."""
 
 from __future__ import annotations
 

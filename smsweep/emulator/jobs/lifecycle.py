@@ -249,16 +249,10 @@ CAPACITY = (
     "CapacityError: Unable to provision requested ML compute capacity. "
     "Please retry using a different ML instance type."
 )
-
-
 INTERNAL = "InternalServerError: We encountered an internal error. Please try again."
-
-
 OUT_OF_MEMORY = (
     "Please use an instance type with more memory, or reduce the size of job data processed on an instance."
 )
-
-
 KILLED = 137  # 128 + SIGKILL
 
 

@@ -1,7 +1,8 @@
-"""Actions of SageMaker on other AWS services, which moto emulates in this process.
+"""Actions of SageMaker on other AWS services, which moto emulates in this process: logs, metrics, events.
 
-Requests of clients reach moto over HTTP. Actions of SageMaker itself, such as writing logs and sending events, use
-moto's objects directly, without access control.
+Requests of clients reach moto over HTTP. Actions of SageMaker itself, such as writing logs and sending events,
+use moto's objects directly, without access control. FilterLogEvents is implemented here, because moto's ignores
+logStreamNamePrefix.
 """
 
 from __future__ import annotations

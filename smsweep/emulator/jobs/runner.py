@@ -1,4 +1,8 @@
-"""The thread that moves all live jobs through their lifecycle."""
+"""The thread that moves all live jobs through their lifecycle, and the environment that jobs inherit.
+
+Jobs inherit a short list of variables without secrets. They get all other variables from their requests and
+from the emulator, as on SageMaker.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Transfer of files between S3 and the folders of jobs.
+"""Transfer of files between S3 and the folders of jobs: inputs, outputs and checkpoints.
 
 The backend gets the user's request with file:// URIs in place of S3 URIs. Inputs are downloaded before the job
 starts, and outputs are uploaded after it ends, so that backends need no access to S3.

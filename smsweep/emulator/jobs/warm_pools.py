@@ -1,4 +1,4 @@
-"""Warm pools: instances that are kept after a job for the next job with the same settings."""
+"""Warm pools, which keep instances for the next job with the same settings, and the account's quota."""
 
 from __future__ import annotations
 

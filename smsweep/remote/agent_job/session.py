@@ -1,4 +1,4 @@
-"""Session of an agent on a sweep whose store is in S3."""
+"""The session of an agent in a training job, and the job that succeeds it before its time ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Detach a sweep: upload its store and its source to S3, and start its agent as a training job."""
+"""Start a detached agent as a training job: the package that it runs, its request, and its store in S3."""
 
 from __future__ import annotations
 

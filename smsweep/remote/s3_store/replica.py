@@ -1,4 +1,4 @@
-"""Local read-only copy of a store in S3, downloaded again when the store has changed."""
+"""A local copy of a store in S3, and consistent backups of SQLite files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writer of a store in S3: changes are made in a local copy, which is saved to S3."""
+"""Save a store to S3 as long as no other writer has taken over; larger stores are saved less often."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Learning curves: the reported values of the metric, one line per trial."""
+"""Plots of metrics: the curve of each trial, the objective in order of proposal, and pairs of metrics."""
 
 from __future__ import annotations
 

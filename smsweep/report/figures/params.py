@@ -1,4 +1,4 @@
-"""The objective over each param."""
+"""Plots of params: slices, importance, contours of pairs, and parallel coordinates."""
 
 from __future__ import annotations
 

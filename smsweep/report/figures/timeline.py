@@ -1,4 +1,4 @@
-"""When and where each trial ran: one row per worker, as far as places and times distinguish them."""
+"""Plots over time: when each trial ran, and what the sweep has cost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Processes that a script leaves outside its process group: workers in their own sessions, daemons.
+"""Processes of a script, in its process group and outside of it: workers in their own sessions, daemons.
 
 On Linux a process can adopt the orphans among its descendants, as PID 1 of a container does. The job then finds
 these orphans when its script has ended, and ends them too. On other systems they continue to run.

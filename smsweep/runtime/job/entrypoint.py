@@ -1,4 +1,7 @@
-"""The first process of a job: prepare the job, run the trial's script, and report how it ended."""
+"""The first process of a job: prepare the job, run the trial's script, and report how it ended.
+
+A script that exits with code 0 can have lost its model to a full disk. The entrypoint checks this, too.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Copy a job's output from the script's pipe to stdout."""
+"""Copy a job's output from the script's pipe to stdout, with its secrets masked."""
 
 from __future__ import annotations
 

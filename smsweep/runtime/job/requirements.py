@@ -1,4 +1,8 @@
-"""Install a source folder's requirements.txt before its script starts."""
+"""Install a source folder's requirements.txt before its script starts, and find the interpreter of the script.
+
+W&B's `${interpreter}` is always `python`, but many images have only `python3`. If PATH has no `python`, the
+interpreter of the entrypoint, which is a Python of the same image, is used.
+"""
 
 from __future__ import annotations
 

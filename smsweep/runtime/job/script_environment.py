@@ -1,4 +1,4 @@
-"""Build the environment of a trial's script."""
+"""Build the environment of a trial's script, and write its params as files: W&B's param file (YAML), and JSON."""
 
 from __future__ import annotations
 

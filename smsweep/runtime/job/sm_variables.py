@@ -1,4 +1,4 @@
-"""The `SM_*` variables of AWS's sagemaker-training toolkit (5.1), which training scripts read.
+"""The machine of a job, and the `SM_*` variables of AWS's sagemaker-training toolkit (5.1), which scripts read.
 
 One difference: hyperparameters are the trial's params, not the strings that carry them in the request.
 """

@@ -1,4 +1,7 @@
-"""Find or unpack the source of the script."""
+"""Find or unpack the source of the script; no member of a tarball may leave the target folder.
+
+A process that forks many jobs caches a small tarball, and reads and checks it only once.
+"""
 
 from __future__ import annotations
 

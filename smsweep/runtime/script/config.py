@@ -1,4 +1,8 @@
-"""The run's config: the script's own values, and the sweep's values, which take precedence and are locked."""
+"""The run's config and summary.
+
+The config has the script's own values, and the sweep's values, which take precedence and are locked. The
+summary has the last value of each metric, and the values that the script sets.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Forward scalars that a script gives to TensorBoard's SummaryWriter or to MLflow to the sweep.
 
-Each metric keeps its own steps, because neither library has one counter for all metrics as W&B has.
+Modules of other packages are wrapped when the script imports them, and never imported earlier. Each metric
+keeps its own steps, because neither library has one counter for all metrics as W&B has.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The acquisition function: how promising a trial at a point is."""
+"""The acquisition function, which scores a point, and its maximisation over a cube of mixed axes.
+
+The maximisation scans the cube, then mutates the best points in several rounds.
+"""
 
 from __future__ import annotations
 

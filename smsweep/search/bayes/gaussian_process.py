@@ -1,4 +1,8 @@
-"""The posterior distribution of kernels and noise, given the observations."""
+"""A Gaussian process: its kernel, the fit of its hyperparameters, and the posterior of the objective.
+
+The covariance at two points has main effects plus an interaction, both Matérn 5/2. A small quasi-Newton
+minimiser for about twelve variables finds the hyperparameters.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,10 @@
-"""The evidence as numbers for the model."""
+"""The evidence of each trial about the objective, as numbers for the model.
+
+A Gaussian process needs targets that are roughly normal. Objectives are not normal: a diverged training can be
+a thousand times worse than the rest, and late in a search only a small range of good values matters. The search
+alternates between two views. Each view is a monotone map that keeps the good values in proportion and
+compresses the bad values. One view alone converges too slowly, the other too early.
+"""
 
 from __future__ import annotations
 
