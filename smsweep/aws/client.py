@@ -15,6 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError, InvalidRegionError
 from botocore.parsers import ResponseParserError
 
 from smsweep.aws.errors import code_of, no_credentials, not_of_aws, retry_conflicts, translate
+from smsweep.aws.operations import typed
 from smsweep.core.job import JobTemplate
 from smsweep.errors import BadCredentials, UsageError
 from smsweep.secrets.references import check_remote_secrets
@@ -77,6 +78,7 @@ class Aws:
         except BotoCoreError as err:
             raise translate(err, "AWS") from err
 
+    @typed
     def call(self, service: str, operation: str, **arguments: Any) -> dict[str, Any]:
         """Call an operation.
 
@@ -106,12 +108,14 @@ class Aws:
         self._note_time(answer)
         return answer
 
+    @typed
     def translated(self, service: str, operation: str, **arguments: Any) -> dict[str, Any]:
         """Call an operation, as `call` does. Raises JobError instead of botocore's errors."""
         try:
-            return self.call(service, operation, **arguments)
+            answer: dict[str, Any] = self.call(service, operation, **arguments)
         except (BotoCoreError, ClientError) as err:
             raise self.error(err, service, operation) from err
+        return answer
 
     def error(self, err: BotoCoreError | ClientError, service: str, operation: str) -> Exception:
         """Return the error of smsweep for an error of botocore. Refused credentials are loaded again."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -13,9 +13,6 @@ from smsweep.aws.client import Aws
 from smsweep.aws.errors import code_of
 from smsweep.backends.sagemaker.job_poller import is_missing
 from smsweep.errors import JobRejected
-
-if TYPE_CHECKING:
-    from mypy_boto3_sagemaker.type_defs import DescribeTrainingJobResponseTypeDef
 
 ALIVE = ("InProgress", "Stopping")
 
@@ -47,12 +44,11 @@ def describe_agent_job(aws: Aws, name: str, now: datetime | None = None) -> Agen
         JobError: If SageMaker does not respond, or denies the call.
     """
     try:
-        response = aws.call("sagemaker", "describe_training_job", TrainingJobName=name)
+        document = aws.call("sagemaker", "describe_training_job", TrainingJobName=name)
     except (BotoCoreError, ClientError) as err:
         if isinstance(err, ClientError) and is_missing(err):
             return AgentJob(name=name, status="")
         raise aws.error(err, "sagemaker", "describe_training_job") from err
-    document = cast("DescribeTrainingJobResponseTypeDef", response)
     return AgentJob(
         name=name,
         status=document["TrainingJobStatus"],

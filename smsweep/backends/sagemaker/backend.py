@@ -282,7 +282,7 @@ def _call(
         while not rates.take(action):
             time.sleep(PAUSE_S)
         try:
-            answer = aws.translated("sagemaker", operation, **arguments)
+            answer: dict[str, Any] = aws.translated("sagemaker", operation, **arguments)
         except Throttled:
             rates.note(action, was_throttled=True)
         else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -51,14 +51,13 @@ def diagnose(template: JobTemplate, environ: Mapping[str, str]) -> Iterator[Chec
         aws.close()
 
 
-def _rules(aws: Aws, bucket: str) -> list[dict[str, Any]]:
+def _rules(aws: Aws, bucket: str) -> Sequence[Mapping[str, Any]]:
     try:
-        found: list[dict[str, Any]] = aws.call("s3", "get_bucket_lifecycle_configuration", Bucket=bucket)["Rules"]
+        return aws.call("s3", "get_bucket_lifecycle_configuration", Bucket=bucket)["Rules"]
     except ClientError as err:
         if code_of(err) == NO_RULES:
             return []
         raise aws.error(err, "s3", "get_bucket_lifecycle_configuration") from err
-    return found
 
 
 def _expires(rule: Mapping[str, Any]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from smsweep.aws.client import Aws
@@ -12,6 +12,9 @@ from smsweep.core.failure_kind import CAPACITY, EXTERNAL, INTERNAL, TIMEOUT, cla
 from smsweep.core.job import JobResults, JobStatus, TrainingJobRequest
 from smsweep.core.outcome import TIMEOUTS
 from smsweep.errors import NameTaken
+
+if TYPE_CHECKING:
+    from mypy_boto3_sagemaker.type_defs import DescribeTrainingJobResponseTypeDef
 
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 CONSOLES = {"aws-cn": "console.amazonaws.cn", "aws-us-gov": "console.amazonaws-us-gov.com"}
@@ -34,7 +37,7 @@ def from_summary(summary: Mapping[str, Any]) -> JobStatus:
     )
 
 
-def from_description(document: Mapping[str, Any]) -> JobStatus:
+def from_description(document: DescribeTrainingJobResponseTypeDef) -> JobStatus:
     """Read an answer of DescribeTrainingJob."""
     status, reason = document["TrainingJobStatus"], document.get("FailureReason", "")
     is_over = status in ("Completed", "Failed", "Stopped")
@@ -64,7 +67,7 @@ def deleted(name: str) -> JobStatus:
     )
 
 
-def results(document: Mapping[str, Any]) -> JobResults:
+def results(document: DescribeTrainingJobResponseTypeDef) -> JobResults:
     """Return the cost and the results of an ended job."""
     resources, name = document.get("ResourceConfig", {}), document["TrainingJobName"]
     groups = resources.get("InstanceGroups", ())

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from smsweep.aws.client import Aws
 from smsweep.backends.base import Backend
@@ -24,6 +24,9 @@ from smsweep.remote.s3_store.remote_sweeps import RemoteSweeps, refuse_second
 from smsweep.remote.s3_store.s3_object import S3Store
 from smsweep.remote.s3_store.writer import Writer
 from smsweep.store.base import ParseStored, Store
+
+if TYPE_CHECKING:
+    from mypy_boto3_sagemaker.type_defs import TagTypeDef
 
 log = logging.getLogger(__name__)
 
@@ -171,8 +174,7 @@ class Successor:
         except JobError as err:
             log.debug("%s", err)
             return None
-        found: datetime | None = answer.get("TrainingStartTime")
-        return found
+        return answer.get("TrainingStartTime")
 
     def is_due(self) -> bool:
         """Start the successor if it is due, and return True once it has started."""
@@ -191,7 +193,7 @@ class Successor:
         return True
 
 
-def succeed(document: Mapping[str, Any], tags: Sequence[Mapping[str, str]], name: str) -> dict[str, Any]:
+def succeed(document: Mapping[str, Any], tags: Sequence[TagTypeDef], name: str) -> dict[str, Any]:
     """Return the request of the next job.
 
     Args:

@@ -26,7 +26,7 @@ from smsweep.aws.s3_transfer import MISSING
 from smsweep.errors import NotFound, SmsweepError, StoreDamaged, StoreError, StoreUnavailable, Superseded
 
 if TYPE_CHECKING:
-    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef, ListObjectsV2OutputTypeDef, PutObjectOutputTypeDef
+    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef, ListObjectsV2OutputTypeDef
 
 STORE = "store.db.gz"
 HEARTBEAT = "alive.json"  # the writer's last heartbeat
@@ -115,9 +115,7 @@ class S3Store:
         """
         condition = {"IfNoneMatch": known} if known else {}
         try:
-            answer = cast(
-                "GetObjectOutputTypeDef", self._aws.call("s3", "get_object", **self._at(STORE), **condition)
-            )
+            answer = self._aws.call("s3", "get_object", **self._at(STORE), **condition)
         except (BotoCoreError, ClientError) as err:
             if _is(err, SAME):
                 return None
@@ -258,7 +256,7 @@ class S3Store:
             if _is(err, (*CHANGED, *MISSING)):
                 return ""
             raise self._error(err, "put_object") from err
-        return cast("PutObjectOutputTypeDef", response)["ETag"]
+        return str(response["ETag"])
 
     def _newest(self) -> tuple[str, str]:
         """Return the etag of the current version, and the stamp of its replacement."""
@@ -282,7 +280,7 @@ class S3Store:
 
     def _get(self, name: str, most: int) -> tuple[GetObjectOutputTypeDef, bytes]:
         """Return the response of S3, and at most `most` bytes of the object. Raises botocore's errors."""
-        answer = cast("GetObjectOutputTypeDef", self._aws.call("s3", "get_object", **self._at(name)))
+        answer = self._aws.call("s3", "get_object", **self._at(name))
         with closing(answer["Body"]) as body:
             return answer, body.read(most) if most else b""
 
@@ -294,9 +292,10 @@ class S3Store:
 
     def _call(self, operation: str, **arguments: Any) -> dict[str, Any]:
         try:
-            return self._aws.call("s3", operation, **arguments)
+            answer: dict[str, Any] = self._aws.call("s3", operation, **arguments)
         except (BotoCoreError, ClientError) as err:
             raise self._error(err, operation) from err
+        return answer
 
     def _error(self, err: BotoCoreError | ClientError, operation: str) -> SmsweepError:
         found = self._aws.error(err, "s3", operation)
