@@ -89,6 +89,8 @@ def test_an_engine_that_one_may_not_use_is_told_with_its_cure(desk: WorkingDir) 
     home = Path(tempfile.mkdtemp(prefix="smsweep-doctor-"))
     home.chmod(0o755)
 
+    examine(Workspace({"SMSWEEP_DIR": str(home)}))  # imports all backends: the user may not read this Python's files
+
     def look() -> None:
         (found,) = [
             each for each in examine(Workspace({"SMSWEEP_DIR": str(home)})) if each.what == "Docker Engine"
