@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 import random
 
 import pytest
@@ -14,6 +15,7 @@ from smsweep.space.normal import Quantised
 from smsweep.space.numeric import Continuous, IntUniform
 from tests.unit.space.laws import LAWS, any_law, finite_laws, grid_laws, unit
 
+EPSILON = sys.float_info.epsilon
 NUMERIC = [kind for kind, cls in DISTRIBUTIONS.items() if issubclass(cls, (Continuous, IntUniform))]
 UNROUNDED = [kind for kind in NUMERIC if kind != "int_uniform" and not issubclass(DISTRIBUTIONS[kind], Quantised)]
 DISCRETE = [kind for kind in LAWS if kind not in UNROUNDED]
@@ -29,7 +31,9 @@ def test_table_has_each_class_under_its_kind(kind: str) -> None:
 def test_ppf_inverts_cdf_of_a_discrete_value(kind: str, data: st.DataObject, u: float) -> None:
     law = data.draw(LAWS[kind])
     value = law.ppf(u)
-    assert identity(law.ppf(law.cdf(value))) == identity(value)
+    again = law.ppf(law.cdf(value))
+    # A float cannot tell neighbours apart that differ in the last digits of their probability.
+    assert identity(again) == identity(value) or abs(law.cdf(again) - law.cdf(value)) <= 4 * EPSILON
 
 
 @pytest.mark.parametrize("kind", UNROUNDED)
