@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 import random
+import sys
 
 import pytest
 from hypothesis import given
