@@ -36,6 +36,27 @@ EVENTS = (END, FAILURE)  # the sweep ended; the first trial failed
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Hook:
+    """A webhook or a command that is notified of events."""
+
+    url: str = ""  # http or https URL, or a reference to one; "" for a command
+    command: tuple[str, ...] = ()  # argument list; the event is written to its standard input
+    events: tuple[str, ...] = EVENTS
+    headers: Mapping[str, str] = field(default_factory=dict)  # of the HTTP request; values or references to values
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of URL, command and headers, as 64 hex digits."""
+        text = json.dumps([self.url, self.command, dict(self.headers)], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def key(self) -> str:
+        """An identifier of the hook that does not reveal its URL, the same for all agents."""
+        return self.digest[:16]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class JobResults:
     """The cost and the output of an ended job, as far as its backend knows them."""
 
@@ -157,24 +178,3 @@ def job_name(sweep_id: str, number: int, attempt: int) -> str:
         At most 63 characters of [a-z0-9-], unique for each attempt.
     """
     return f"smsweep-{sweep_id}-{number}-{attempt}"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Hook:
-    """A webhook or a command that is notified of events."""
-
-    url: str = ""  # http or https URL, or a reference to one; "" for a command
-    command: tuple[str, ...] = ()  # argument list; the event is written to its standard input
-    events: tuple[str, ...] = EVENTS
-    headers: Mapping[str, str] = field(default_factory=dict)  # of the HTTP request; values or references to values
-
-    @property
-    def digest(self) -> str:
-        """The SHA-256 of URL, command and headers, as 64 hex digits."""
-        text = json.dumps([self.url, self.command, dict(self.headers)], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()
-
-    @property
-    def key(self) -> str:
-        """An identifier of the hook that does not reveal its URL, the same for all agents."""
-        return self.digest[:16]

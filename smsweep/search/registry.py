@@ -20,6 +20,34 @@ CUSTOM = "custom"  # the value of `method` that selects an engine
 NEEDS = ("space", "seed", "metric", "metrics", "scheduler", "options")
 
 
+class Repeated:
+    """Proposes each assignment of another strategy n times in a row, and shows it the n trials as one."""
+
+    def __init__(self, strategy: SearchStrategy, repeats: Repeats) -> None:
+        self._strategy = strategy
+        self._repeats = repeats
+
+    def suggest(self, history: History, n: int) -> list[Params]:
+        seen = self._repeats.follow(history)
+        size, numbers = self._repeats.n, range(history.next_number, history.next_number + n)
+        groups = {number // size for number in numbers}
+        begun = self._repeats.members(history, history.next_number // size)
+        current = begun[0].params if begun else None
+        fresh = iter(self._strategy.suggest(seen, len(groups) - len(begun[:1])))
+        made: list[Params] = []
+        for number in numbers:
+            if current is None or repeat_of(number, size) == 0:
+                current = next(fresh, None)
+            if current is None:
+                break
+            made.append(current)
+        return made
+
+    def outlook(self, history: History) -> str:
+        """Return the outlook of the other strategy."""
+        return outlook(self._strategy, self._repeats.follow(history))
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SearchSpec:
     """The definition of one search method.
@@ -195,31 +223,3 @@ def expected_trial_count(config: SweepConfig, repeats: int = 1) -> int | None:
     cells = config.space.grid_size if config.method == "grid" else None
     wanted = cells * repeats if cells is not None else None
     return min((n for n in (wanted, config.run_cap) if n is not None), default=None)
-
-
-class Repeated:
-    """Proposes each assignment of another strategy n times in a row, and shows it the n trials as one."""
-
-    def __init__(self, strategy: SearchStrategy, repeats: Repeats) -> None:
-        self._strategy = strategy
-        self._repeats = repeats
-
-    def suggest(self, history: History, n: int) -> list[Params]:
-        seen = self._repeats.follow(history)
-        size, numbers = self._repeats.n, range(history.next_number, history.next_number + n)
-        groups = {number // size for number in numbers}
-        begun = self._repeats.members(history, history.next_number // size)
-        current = begun[0].params if begun else None
-        fresh = iter(self._strategy.suggest(seen, len(groups) - len(begun[:1])))
-        made: list[Params] = []
-        for number in numbers:
-            if current is None or repeat_of(number, size) == 0:
-                current = next(fresh, None)
-            if current is None:
-                break
-            made.append(current)
-        return made
-
-    def outlook(self, history: History) -> str:
-        """Return the outlook of the other strategy."""
-        return outlook(self._strategy, self._repeats.follow(history))

@@ -89,7 +89,7 @@ def test_an_engine_that_one_may_not_use_is_told_with_its_cure(desk: WorkingDir) 
     home = Path(tempfile.mkdtemp(prefix="smsweep-doctor-"))
     home.chmod(0o755)
 
-    examine(Workspace({"SMSWEEP_DIR": str(home)}))  # imports all backends: the user may not read this Python's files
+    examine(Workspace({"SMSWEEP_DIR": str(home)}))  # imports all backends: the user cannot
 
     def look() -> None:
         (found,) = [

@@ -34,6 +34,88 @@ ERASE = "\r \x1b[J\r\x1b[K"
 CUT, WRAP = "\x1b[?7l", "\x1b[?7h"  # for long lines; a cut line is one row at any width
 
 
+class CursorAbove(Live):
+    """Draws over its last output, also after the terminal was resized."""
+
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        """Return the renderables to print, with the display below them."""
+        if not self.console.is_interactive:
+            return super().process_renderables(renderables)
+        return [_Code(ERASE), *renderables, _Drawing(self.renderable, is_last=not self.is_started)]
+
+    def stop(self) -> None:
+        """Draw a last time, and keep the result on the terminal unless the display is transient."""
+        was_started = self.is_started
+        super().stop()
+        if was_started and self.console.is_interactive and not self.transient:
+            self.console.line()
+
+
+class _Code:
+    def __init__(self, code: str) -> None:
+        self._code = code
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield _control(self._code)
+
+
+class _Drawing:
+    def __init__(self, renderable: RenderableType, *, is_last: bool) -> None:
+        self._renderable = renderable
+        self._is_last = is_last
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        lines = console.render_lines(self._renderable, options, pad=False)
+        yield _control(CUT)
+        for n, line in enumerate(lines):
+            if n:
+                yield Segment.line()
+            yield from line
+        yield _control(WRAP)
+        if not self._is_last:
+            yield _control("\r" + (f"\x1b[{len(lines) - 1}A" if len(lines) > 1 else ""))
+
+
+def _control(code: str) -> Segment:
+    return Segment(code, None, [(ControlType.CARRIAGE_RETURN,)])
+
+
+class Poller:
+    """Polls a sweep at intervals, and continues after temporary errors of its store."""
+
+    def __init__(
+        self, watcher: watching.Watcher, interval_s: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Args: watcher: Reads the sweep. interval_s: Minimum time between two polls. clock: In seconds."""
+        self._watcher = watcher
+        self.interval_s = interval_s
+        self._clock = clock
+        self._next = clock()
+        self.look: Look | None = None  # the latest state; None before the first poll
+        self.trouble = ""  # the error of the last poll; "" if it succeeded
+
+    def poll(self) -> Look | None:
+        """Return the new state; None if the interval has not passed, or if the store is temporarily unavailable.
+
+        Raises:
+            SmsweepError: If a retry cannot succeed.
+        """
+        began = self._clock()
+        if began < self._next:
+            return None
+        try:
+            self.look, self.trouble = self._watcher.look(), ""
+        except SmsweepError as err:
+            if not err.retryable:
+                raise
+            self.trouble = f"{err}; retrying"
+            return None
+        finally:
+            ended = self._clock()
+            self._next = ended + max(self.interval_s, (ended - began) / POLL_SHARE)
+        return self.look
+
+
 class Screen(AbstractContextManager["Screen"]):
     """Draws each board over the last one at the bottom of the terminal, also after a change of its size."""
 
@@ -101,85 +183,3 @@ def show(screen: Screen, poller: Poller, note: str = "") -> None:
     poller.poll()
     if poller.look is not None:
         screen.draw(Dashboard(poller.look, note=poller.trouble or note))
-
-
-class Poller:
-    """Polls a sweep at intervals, and continues after temporary errors of its store."""
-
-    def __init__(
-        self, watcher: watching.Watcher, interval_s: float, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        """Args: watcher: Reads the sweep. interval_s: Minimum time between two polls. clock: In seconds."""
-        self._watcher = watcher
-        self.interval_s = interval_s
-        self._clock = clock
-        self._next = clock()
-        self.look: Look | None = None  # the latest state; None before the first poll
-        self.trouble = ""  # the error of the last poll; "" if it succeeded
-
-    def poll(self) -> Look | None:
-        """Return the new state; None if the interval has not passed, or if the store is temporarily unavailable.
-
-        Raises:
-            SmsweepError: If a retry cannot succeed.
-        """
-        began = self._clock()
-        if began < self._next:
-            return None
-        try:
-            self.look, self.trouble = self._watcher.look(), ""
-        except SmsweepError as err:
-            if not err.retryable:
-                raise
-            self.trouble = f"{err}; retrying"
-            return None
-        finally:
-            ended = self._clock()
-            self._next = ended + max(self.interval_s, (ended - began) / POLL_SHARE)
-        return self.look
-
-
-class CursorAbove(Live):
-    """Draws over its last output, also after the terminal was resized."""
-
-    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
-        """Return the renderables to print, with the display below them."""
-        if not self.console.is_interactive:
-            return super().process_renderables(renderables)
-        return [_Code(ERASE), *renderables, _Drawing(self.renderable, is_last=not self.is_started)]
-
-    def stop(self) -> None:
-        """Draw a last time, and keep the result on the terminal unless the display is transient."""
-        was_started = self.is_started
-        super().stop()
-        if was_started and self.console.is_interactive and not self.transient:
-            self.console.line()
-
-
-class _Code:
-    def __init__(self, code: str) -> None:
-        self._code = code
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield _control(self._code)
-
-
-class _Drawing:
-    def __init__(self, renderable: RenderableType, *, is_last: bool) -> None:
-        self._renderable = renderable
-        self._is_last = is_last
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        lines = console.render_lines(self._renderable, options, pad=False)
-        yield _control(CUT)
-        for n, line in enumerate(lines):
-            if n:
-                yield Segment.line()
-            yield from line
-        yield _control(WRAP)
-        if not self._is_last:
-            yield _control("\r" + (f"\x1b[{len(lines) - 1}A" if len(lines) > 1 else ""))
-
-
-def _control(code: str) -> Segment:
-    return Segment(code, None, [(ControlType.CARRIAGE_RETURN,)])

@@ -21,50 +21,6 @@ CONTROL_PATH = "/moto-api"  # path prefix of moto's control API, which has no au
 PAGE_HEADERS = ("Origin", "Sec-Fetch-Site")  # browsers send one or both with every request of a page
 
 
-class Access:
-    """Checks each request before any other code reads it.
-
-    Args:
-        keys: The access keys that are valid.
-        url: The URL of the emulator, for error messages.
-        names: Host names of this machine that clients may use, besides its addresses.
-        clock: Returns seconds since the epoch.
-    """
-
-    def __init__(self, keys: AccessKeys, url: str, names: Collection[str], clock: Callable[[], float]) -> None:
-        self._keys = keys
-        self._url = url
-        self._names = names
-        self._clock = clock
-
-    def check_source(self, request: Request) -> None:
-        """Refuse web pages, other names of this machine (DNS rebinding), and moto's control API.
-
-        Raises:
-            ApiError: If the request is refused.
-        """
-        name = host_name(request.headers.get("Host", ""))
-        if not (is_address(name) or any(name == own or name.endswith(f".{own}") for own in self._names)):
-            raise api_error.wrong_host(name, self._url)
-        if any(header in request.headers for header in PAGE_HEADERS):
-            raise api_error.web_page_refused()
-        if request.path.startswith(CONTROL_PATH):
-            raise api_error.control_api_closed()
-
-    def check_key(self, request: Request, signature: Signature | None) -> None:
-        """Refuse a request that no valid access key has signed.
-
-        Raises:
-            ApiError: If the request is refused.
-        """
-        if signature is None:
-            raise api_error.unsigned()
-        signatures.verify(request, signature, self._keys.secret_of(signature.access_key_id), self._clock())
-        if signature.service != "s3":  # rewind the body, which verify() has read
-            data = request.get_data()
-            request.environ.update({"wsgi.input": io.BytesIO(data), "CONTENT_LENGTH": str(len(data))})
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AccessKey:
     """An access key. Its id differs from those of AWS, so that users cannot confuse them."""
@@ -110,3 +66,47 @@ class AccessKeys:
                         raise api_error.expired()
                 return str(key.secret_access_key)
         raise api_error.unknown_key()
+
+
+class Access:
+    """Checks each request before any other code reads it.
+
+    Args:
+        keys: The access keys that are valid.
+        url: The URL of the emulator, for error messages.
+        names: Host names of this machine that clients may use, besides its addresses.
+        clock: Returns seconds since the epoch.
+    """
+
+    def __init__(self, keys: AccessKeys, url: str, names: Collection[str], clock: Callable[[], float]) -> None:
+        self._keys = keys
+        self._url = url
+        self._names = names
+        self._clock = clock
+
+    def check_source(self, request: Request) -> None:
+        """Refuse web pages, other names of this machine (DNS rebinding), and moto's control API.
+
+        Raises:
+            ApiError: If the request is refused.
+        """
+        name = host_name(request.headers.get("Host", ""))
+        if not (is_address(name) or any(name == own or name.endswith(f".{own}") for own in self._names)):
+            raise api_error.wrong_host(name, self._url)
+        if any(header in request.headers for header in PAGE_HEADERS):
+            raise api_error.web_page_refused()
+        if request.path.startswith(CONTROL_PATH):
+            raise api_error.control_api_closed()
+
+    def check_key(self, request: Request, signature: Signature | None) -> None:
+        """Refuse a request that no valid access key has signed.
+
+        Raises:
+            ApiError: If the request is refused.
+        """
+        if signature is None:
+            raise api_error.unsigned()
+        signatures.verify(request, signature, self._keys.secret_of(signature.access_key_id), self._clock())
+        if signature.service != "s3":  # rewind the body, which verify() has read
+            data = request.get_data()
+            request.environ.update({"wsgi.input": io.BytesIO(data), "CONTENT_LENGTH": str(len(data))})

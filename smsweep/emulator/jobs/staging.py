@@ -32,6 +32,37 @@ SUBMIT_DIRECTORY = "sagemaker_submit_directory"  # hyperparameter: S3 URI of the
 Version = tuple[int, int]  # (time of the last change in ns, size in bytes)
 
 
+class S3:
+    """Client for the emulator's S3.
+
+    Args:
+        environ: Has the credentials, the region and AWS_ENDPOINT_URL.
+        cache: Folder for downloads.
+    """
+
+    def __init__(self, environ: Mapping[str, str], cache: Path) -> None:
+        self.place = S3Place(environ, cache)
+        session = boto3.Session(
+            aws_access_key_id=environ["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=environ["AWS_SECRET_ACCESS_KEY"],
+            region_name=environ["AWS_REGION"],
+        )
+        self._client: S3Client = session.client("s3", endpoint_url=environ["AWS_ENDPOINT_URL"])
+
+    def has_objects(self, uri: str) -> bool:
+        """Return True if the bucket has a key that starts with the URI's key."""
+        bucket, key = split_uri(uri)
+        try:
+            return self._client.list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1)["KeyCount"] > 0
+        except ClientError:
+            return False  # the bucket does not exist
+
+    def delete(self, uri: str) -> None:
+        """Delete an object. Raises botocore's errors."""
+        bucket, key = split_uri(uri)
+        self._client.delete_object(Bucket=bucket, Key=key)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StagingPaths:
     """Folders and URLs of jobs."""
@@ -206,34 +237,3 @@ class Checkpoints:
             log.debug("checkpoint %s: %s", path, err)
             return False
         return True
-
-
-class S3:
-    """Client for the emulator's S3.
-
-    Args:
-        environ: Has the credentials, the region and AWS_ENDPOINT_URL.
-        cache: Folder for downloads.
-    """
-
-    def __init__(self, environ: Mapping[str, str], cache: Path) -> None:
-        self.place = S3Place(environ, cache)
-        session = boto3.Session(
-            aws_access_key_id=environ["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=environ["AWS_SECRET_ACCESS_KEY"],
-            region_name=environ["AWS_REGION"],
-        )
-        self._client: S3Client = session.client("s3", endpoint_url=environ["AWS_ENDPOINT_URL"])
-
-    def has_objects(self, uri: str) -> bool:
-        """Return True if the bucket has a key that starts with the URI's key."""
-        bucket, key = split_uri(uri)
-        try:
-            return self._client.list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1)["KeyCount"] > 0
-        except ClientError:
-            return False  # the bucket does not exist
-
-    def delete(self, uri: str) -> None:
-        """Delete an object. Raises botocore's errors."""
-        bucket, key = split_uri(uri)
-        self._client.delete_object(Bucket=bucket, Key=key)

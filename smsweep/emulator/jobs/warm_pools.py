@@ -14,6 +14,45 @@ SAME_RESOURCES = ("InstanceType", "InstanceCount", "VolumeSizeInGB", "VolumeKmsK
 KEPT_AFTER_FAILURE = "AlgorithmError"  # other failures can be caused by the instance
 
 
+def instance_kind(job: Job) -> tuple[str, bool]:
+    """Return what a quota counts: (instance type, True for spot instances)."""
+    return instance_type(job), job.is_spot
+
+
+def instance_type(job: Job) -> str:
+    """Return the job's instance type, or its first preference, or the type of its first instance group."""
+    resources = job.resources
+    groups = [*resources.get("InstanceGroups", ()), *resources.get("InstancePreferences", ())]
+    return str(resources.get("SelectedInstanceType") or resources.get("InstanceType") or groups[0]["InstanceType"])
+
+
+def instance_count(job: Job) -> int:
+    """Return the number of the job's instances."""
+    resources = job.resources
+    in_groups = sum(group["InstanceCount"] for group in resources.get("InstanceGroups", ()))
+    return in_groups or int(resources.get("SelectedInstanceCount") or resources.get("InstanceCount", 1))
+
+
+def _holds_instances(job: Job) -> bool:
+    return not job.is_terminal or job.warm_pool.get("Status") == "Available"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Offer:
+    """Instances that a job can use."""
+
+    instance_type: str
+    count: int
+
+
+def offers(job: Job) -> list[Offer]:
+    """Return the instances that the job can use, by preference. A selected preference is the only offer."""
+    preferences = job.resources.get("InstancePreferences", ())
+    if not preferences or "SelectedInstanceType" in job.resources:
+        return [Offer(instance_type=instance_type(job), count=instance_count(job))]
+    return [Offer(instance_type=item["InstanceType"], count=item.get("InstanceCount", 1)) for item in preferences]
+
+
 def reusable(wanted: Job, jobs: Iterable[Job]) -> Job | None:
     """Return the oldest job whose warm pool a new job can reuse, or None."""
     if wanted.is_spot:
@@ -91,42 +130,3 @@ def check_quota(wanted: Job, jobs: Iterable[Job], limit: int) -> None:
     if used + count > limit:
         market = "spot training job usage" if wanted.is_spot else "training job usage"
         raise api_error.quota_reached(f"{kind[0]} for {market}", limit, used, count)
-
-
-def instance_kind(job: Job) -> tuple[str, bool]:
-    """Return what a quota counts: (instance type, True for spot instances)."""
-    return instance_type(job), job.is_spot
-
-
-def instance_type(job: Job) -> str:
-    """Return the job's instance type, or its first preference, or the type of its first instance group."""
-    resources = job.resources
-    groups = [*resources.get("InstanceGroups", ()), *resources.get("InstancePreferences", ())]
-    return str(resources.get("SelectedInstanceType") or resources.get("InstanceType") or groups[0]["InstanceType"])
-
-
-def instance_count(job: Job) -> int:
-    """Return the number of the job's instances."""
-    resources = job.resources
-    in_groups = sum(group["InstanceCount"] for group in resources.get("InstanceGroups", ()))
-    return in_groups or int(resources.get("SelectedInstanceCount") or resources.get("InstanceCount", 1))
-
-
-def _holds_instances(job: Job) -> bool:
-    return not job.is_terminal or job.warm_pool.get("Status") == "Available"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Offer:
-    """Instances that a job can use."""
-
-    instance_type: str
-    count: int
-
-
-def offers(job: Job) -> list[Offer]:
-    """Return the instances that the job can use, by preference. A selected preference is the only offer."""
-    preferences = job.resources.get("InstancePreferences", ())
-    if not preferences or "SelectedInstanceType" in job.resources:
-        return [Offer(instance_type=instance_type(job), count=instance_count(job))]
-    return [Offer(instance_type=item["InstanceType"], count=item.get("InstanceCount", 1)) for item in preferences]

@@ -26,6 +26,40 @@ if TYPE_CHECKING:
 _installed: list[bool] = []
 
 
+def on_import(wrappers: Mapping[str, Wrap]) -> None:
+    """Watch the imports of this process. Call the wrapper of each named module after the module is loaded."""
+    for name in [name for name in wrappers if name in sys.modules]:
+        _wrap(wrappers[name], sys.modules[name])
+    sys.meta_path.insert(0, _Finder(wrappers))
+
+
+class _Finder:
+    """Finds the modules to wrap in the places where Python finds them."""
+
+    def __init__(self, wrappers: Mapping[str, Wrap]) -> None:
+        self._wrappers = wrappers
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        wrap = self._wrappers.get(name)
+        spec = PathFinder.find_spec(name, path) if wrap else None
+        if wrap is None or spec is None or spec.loader is None:
+            return None
+        spec.loader.exec_module = functools.partial(_load, spec.loader.exec_module, wrap)  # type: ignore[method-assign]
+        return spec
+
+
+def _load(exec_module: Callable[[ModuleType], None], wrap: Wrap, module: ModuleType) -> None:
+    exec_module(module)
+    _wrap(wrap, module)
+
+
+def _wrap(wrap: Wrap, module: ModuleType) -> None:
+    try:
+        wrap(module)
+    except AttributeError as err:  # an unknown version of the library: the script continues without its metrics
+        warn(f"cannot follow {module.__name__.partition('.')[0]}'s metrics: {err}")
+
+
 def install() -> None:
     """Watch for the modules of these libraries. Repeated calls do nothing."""
     if _installed:
@@ -77,37 +111,3 @@ def _wrap_mlflow(module: Any) -> None:
 def _report(values: Any, step: Any) -> None:
     # Imported late, because a script may import a logger and never use it.
     import_module("smsweep.runtime.script.api").active_run().follow_at(values, step)
-
-
-def on_import(wrappers: Mapping[str, Wrap]) -> None:
-    """Watch the imports of this process. Call the wrapper of each named module after the module is loaded."""
-    for name in [name for name in wrappers if name in sys.modules]:
-        _wrap(wrappers[name], sys.modules[name])
-    sys.meta_path.insert(0, _Finder(wrappers))
-
-
-class _Finder:
-    """Finds the modules to wrap in the places where Python finds them."""
-
-    def __init__(self, wrappers: Mapping[str, Wrap]) -> None:
-        self._wrappers = wrappers
-
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-        wrap = self._wrappers.get(name)
-        spec = PathFinder.find_spec(name, path) if wrap else None
-        if wrap is None or spec is None or spec.loader is None:
-            return None
-        spec.loader.exec_module = functools.partial(_load, spec.loader.exec_module, wrap)  # type: ignore[method-assign]
-        return spec
-
-
-def _load(exec_module: Callable[[ModuleType], None], wrap: Wrap, module: ModuleType) -> None:
-    exec_module(module)
-    _wrap(wrap, module)
-
-
-def _wrap(wrap: Wrap, module: ModuleType) -> None:
-    try:
-        wrap(module)
-    except AttributeError as err:  # an unknown version of the library: the script continues without its metrics
-        warn(f"cannot follow {module.__name__.partition('.')[0]}'s metrics: {err}")
