@@ -140,9 +140,9 @@ def translate(err: BotoCoreError | ClientError, action: str) -> JobError:
     return kind(f"{action}: {code_of(err)}: {_ENUM.sub(_closest, message_of(err))}")
 
 
-def not_of_aws(action: str, said: str) -> BackendUnavailable:
+def not_of_aws(action: str, message: str) -> BackendUnavailable:
     """Return the error for an answer that is not from AWS. AWS may have received the call."""
-    return BackendUnavailable(f"{action}: the answer is not from AWS ({said}); check the proxy of this machine")
+    return BackendUnavailable(f"{action}: the answer is not from AWS ({message}); check the proxy of this machine")
 
 
 def _is_foreign(err: ClientError) -> bool:
@@ -159,29 +159,29 @@ def _closest(found: re.Match[str]) -> str:
     return f"{found['start']}[{', '.join(known)}]"
 
 
-def no_credentials(said: str) -> BadCredentials:
-    """Return the error for missing or refused credentials. said: the problem."""
-    in_a_line = " ".join(said.split()).rstrip(".")
+def no_credentials(message: str) -> BadCredentials:
+    """Return the error for missing or refused credentials. message: the problem."""
+    in_a_line = " ".join(message.split()).rstrip(".")
     return BadCredentials(
         f"AWS credentials: {in_a_line}; refresh them (aws sso login, aws configure, or your own way). "
         "Running training jobs are not affected"
     )
 
 
-def _policy(action: str, said: str) -> str:
-    found = _DENIED.search(said)
+def _policy(action: str, message: str) -> str:
+    found = _DENIED.search(message)
     action = found["action"] if found else IAM_NAMES.get(action, action)
     resource = (found and found["resource"]) or "*"
-    return f"AWS: access denied to {action} on {resource}: {said}\n{_cure(action, resource, said)}"
+    return f"AWS: access denied to {action} on {resource}: {message}\n{_cure(action, resource, message)}"
 
 
-def _cure(action: str, resource: str, said: str) -> str:
-    if forbidden := _FORBIDDEN_BY.search(said):
+def _cure(action: str, resource: str, message: str) -> str:
+    if forbidden := _FORBIDDEN_BY.search(message):
         return (
             f"{forbidden['article']} {forbidden['policy']} denies it explicitly: remove {action} on {resource} "
             "from its Deny"
         )
-    lacking = _LACKING_IN.search(said)
+    lacking = _LACKING_IN.search(message)
     where = (
         f"the {lacking['policy']}" if lacking and lacking["policy"] != "identity-based policy" else "your policy"
     )

@@ -51,8 +51,8 @@ def _prices(aws: Aws, instance_type: str) -> Iterator[float]:
     for text in answer["PriceList"]:
         product = json.loads(text)
         attributes = product["product"]["attributes"]
-        said = " ".join(attributes.get(name, "") for name in ("component", "platoinstancetype", "usagetype"))
-        if PART not in said.lower():
+        message = " ".join(attributes.get(name, "") for name in ("component", "platoinstancetype", "usagetype"))
+        if PART not in message.lower():
             continue
         for offer in product["terms"].get("OnDemand", {}).values():
             for dimension in offer["priceDimensions"].values():

@@ -53,7 +53,7 @@ class DetachedSweep:
 
 
 def start_detached(
-    luggage: DetachedSweep,
+    detached: DetachedSweep,
     known: DetachRecord | None,
     workspace_dir: Path,
     environ: Mapping[str, str],
@@ -63,7 +63,7 @@ def start_detached(
     """Start a sweep's agent as a training job.
 
     Args:
-        luggage: What the agent needs.
+        detached: What the agent needs.
         known: DetachRecord of earlier agents, or None.
         workspace_dir: Folder of the workspace.
         environ: Environment variables.
@@ -78,19 +78,19 @@ def start_detached(
         JobError: If SageMaker does not start the job.
         StoreError: If the store cannot be uploaded.
     """
-    sweep = luggage.sweep
+    sweep = detached.sweep
     with closing(Aws(environ)) as aws, tempfile.TemporaryDirectory(prefix="smsweep-") as folder:
-        assets = _assets(luggage, Path(folder), workspace_dir)
+        assets = _assets(detached, Path(folder), workspace_dir)
         place = f"{AGENTS}/{sweep.id}"
         complete, site = prepare(
-            luggage.template, assets, workspace_dir, environ, upload=True, prefix=f"{place}/{CODE}"
+            detached.template, assets, workspace_dir, environ, upload=True, prefix=f"{place}/{CODE}"
         )
         uri = (known and known.uri) or site.assets_uri.partition(f"/{place}/")[0] + f"/{place}"
         key = complete.request.get("OutputDataConfig", {}).get("KmsKeyId", "")
-        instance_type = str(luggage.template.agent.get("instance_type", INSTANCE_TYPE))
-        record = known or DetachRecord(sweep_id=sweep.id, uri=uri if luggage.store else "", kms_key=key)
+        instance_type = str(detached.template.agent.get("instance_type", INSTANCE_TYPE))
+        record = known or DetachRecord(sweep_id=sweep.id, uri=uri if detached.store else "", kms_key=key)
         if not with_agent:
-            _upload(aws, luggage, known, Path(folder), uri, key)
+            _upload(aws, detached, known, Path(folder), uri, key)
             write_record(workspace_dir, record)
             return record
         name = _free_name(aws, record)
@@ -98,13 +98,13 @@ def start_detached(
             record,
             jobs=tuple(dict.fromkeys([*record.jobs, name])),
             instance_type=instance_type,
-            per_hour=_price(luggage.template, instance_type, environ),
+            per_hour=_price(detached.template, instance_type, environ),
         )
-        arguments: dict[str, Any] = {"sweep": sweep.id, **luggage.arguments, "source": f"{uri}/{SOURCE}"}
-        if luggage.store is not None:
+        arguments: dict[str, Any] = {"sweep": sweep.id, **detached.arguments, "source": f"{uri}/{SOURCE}"}
+        if detached.store is not None:
             arguments["kept-at"] = uri
         made = request(sweep.id, name, complete, site, arguments, environ, aws.region)
-        _upload(aws, luggage, known, Path(folder), uri, key)
+        _upload(aws, detached, known, Path(folder), uri, key)
         write_record(workspace_dir, record)  # first, so that a crash cannot lose the job
         try:
             start(aws, made)
@@ -115,11 +115,11 @@ def start_detached(
         return record
 
 
-def _assets(luggage: DetachedSweep, folder: Path, workspace_dir: Path) -> Path:
+def _assets(detached: DetachedSweep, folder: Path, workspace_dir: Path) -> Path:
     """Create a folder with the runtime and the agent. Its name has the hash of its content."""
-    extras = () if luggage.store is not None else ("postgres",)
+    extras = () if detached.store is not None else ("postgres",)
     bundle = pack_agent(workspace_dir / "bundles", extras)
-    runtime = luggage.runtime_zip.read_bytes()
+    runtime = detached.runtime_zip.read_bytes()
     made = folder / f"agent-{hashlib.sha256(runtime).hexdigest()[:16]}-{bundle.hash[:16]}"
     made.mkdir()
     (made / RUNTIME_ZIP).write_bytes(runtime)
@@ -145,15 +145,15 @@ def _free_name(aws: Aws, record: DetachRecord) -> str:
 
 
 def _upload(
-    aws: Aws, luggage: DetachedSweep, known: DetachRecord | None, folder: Path, uri: str, key: str
+    aws: Aws, detached: DetachedSweep, known: DetachRecord | None, folder: Path, uri: str, key: str
 ) -> None:
-    _upload_source(aws, luggage, folder, uri, key)
-    if known is None and luggage.store is not None:
-        _upload_store(aws, luggage, luggage.store, folder, uri, key)
+    _upload_source(aws, detached, folder, uri, key)
+    if known is None and detached.store is not None:
+        _upload_store(aws, detached, detached.store, folder, uri, key)
 
 
-def _upload_source(aws: Aws, luggage: DetachedSweep, folder: Path, uri: str, key: str) -> None:
-    bundle = bundle_path(luggage.bundles, luggage.sweep.source_hash)
+def _upload_source(aws: Aws, detached: DetachedSweep, folder: Path, uri: str, key: str) -> None:
+    bundle = bundle_path(detached.bundles, detached.sweep.source_hash)
     if not bundle.exists():
         raise SourceError(
             f"{bundle}: the sweep's source is not in this folder; detach the sweep where it was created"
@@ -165,12 +165,12 @@ def _upload_source(aws: Aws, luggage: DetachedSweep, folder: Path, uri: str, key
     upload_once(aws, source, bucket, f"{prefix}/{SOURCE}", kms_key=key)
 
 
-def _upload_store(aws: Aws, luggage: DetachedSweep, store: Path, folder: Path, uri: str, key: str) -> None:
+def _upload_store(aws: Aws, detached: DetachedSweep, store: Path, folder: Path, uri: str, key: str) -> None:
     copy = folder / "store.db"
     snapshot(store, copy)
-    if luggage.keep is not None:
-        keep_only(copy, luggage.keep)
-    _open_again(copy, luggage.sweep)
+    if detached.keep is not None:
+        keep_only(copy, detached.keep)
+    _open_again(copy, detached.sweep)
     s3_store, stamp = S3Store(aws, uri, key), f"sent:{folder.name}"
     try:
         s3_store.replace(copy, version="", stamp=stamp)
@@ -181,7 +181,7 @@ def _upload_store(aws: Aws, luggage: DetachedSweep, store: Path, folder: Path, u
         if age is not None or version is None:
             raise UsageError(
                 f"{uri}: an agent has worked on this sweep in S3; to continue that sweep, run "
-                f"`smsweep agent {luggage.sweep.id} --kept-at {uri}`"
+                f"`smsweep agent {detached.sweep.id} --kept-at {uri}`"
             ) from None
         s3_store.replace(copy, version=version.etag, stamp=stamp)
 
