@@ -242,7 +242,7 @@ def test_a_trial_of_a_program_runs_again_and_its_sweep_outlives_its_store(tmp_pa
 @pytest.mark.parametrize(
     ("sweep", "message"),
     [
-        (of_program(optimizer="stateful"), "scheduler.optimizer: NSGAIISampler keeps what it learns in a study"),
+        (of_program(optimizer="stateful"), "scheduler.optimizer: NSGAIISampler keeps its state in a study"),
         (
             of_program(optimizer="nothing"),
             "scheduler.optimizer: expected a sampler or a study from space.py, got 5",

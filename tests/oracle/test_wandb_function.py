@@ -92,7 +92,7 @@ def test_a_function_that_reports_by_itself_keeps_its_wandb_runs(answers: dict[st
 
 
 def test_beside_other_trials_it_is_refused(answers: dict[str, Any]) -> None:
-    states = {(state, reason.partition(" is ")[0]) for state, _, reason in answers["parallel"]["runs"]}
+    states = {(state, reason.partition(" works ")[0]) for state, _, reason in answers["parallel"]["runs"]}
     assert states == {("failed", "RuntimeError: wandb.init() in a function")}
 
 
