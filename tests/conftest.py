@@ -51,13 +51,15 @@ def package_logging() -> Iterator[None]:
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the fast tests and the acceptance tests, and group tests that one xdist worker must run."""
+    """Mark the fast, acceptance and AWS tests, and group tests that one xdist worker must run."""
     for item in items:
         is_docker = item.get_closest_marker("docker") is not None
         # Docker tests count and stop the containers of the one engine. For other files, fixtures are made once.
         item.add_marker(pytest.mark.xdist_group("docker" if is_docker else item.path.name))
         if (HERE / "acceptance") in item.path.parents:
             item.add_marker(pytest.mark.acceptance)
+        if {HERE / "sagemaker", HERE / "security"} & set(item.path.parents):
+            item.add_marker(pytest.mark.aws)
         is_unit = item.path.parent == HERE or (HERE / "unit") in item.path.parents
         if is_unit and not any(map(item.get_closest_marker, SLOWER)):
             item.add_marker(pytest.mark.fast)

@@ -1,10 +1,8 @@
-"""Run all tests in parallel lanes, one process per lane: `python -m tools.lanes [--again] [PYTEST ARGUMENT ...]`.
+"""Run all tests in parallel lanes, one process per lane: `python -m tools.lanes [PYTEST ARGUMENT ...]`.
 
 Some tests fork agents, which is safe only in a process without threads. Lanes are therefore separate processes,
 not workers of pytest-xdist. All tests that use the Docker Engine are in one lane, because they count containers
 and stop the engine. The environments of tools.environments are created at the same time.
-
-With --again, failed tests run again after all lanes, one at a time. A test that fails again has failed.
 """
 
 from __future__ import annotations
@@ -15,22 +13,21 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-AT_ONCE = 2  # lanes
-LANES = {  # name -> pytest's -m; the order keeps both processes busy until the end
+AT_ONCE = 3  # lanes: tests wait often, so two cores are busy with three
+LANES = {  # name -> pytest's -m; long lanes start first, so that no lane is left over at the end
     "acceptance": "acceptance and not slow and not docker and not oracle",
-    "middle": "not acceptance and not docker and not oracle and not fast",
-    "slow": "acceptance and slow and not docker and not oracle",
     "oracle": "oracle and not docker",
+    "aws": "aws and not docker and not oracle",
+    "middle": "not acceptance and not aws and not docker and not oracle and not fast",
     "engine": "docker",
+    "slow": "acceptance and slow and not docker and not oracle",
     "fast": "fast",
 }
-FAILED, INTERRUPTED, NOTHING_TO_RUN = 1, 2, 5  # exit codes of pytest
-LAST_FAILED = ("--last-failed", "--last-failed-no-failures=none")
+INTERRUPTED, NOTHING_TO_RUN = 2, 5  # exit codes of pytest
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0], allow_abbrev=False)
-    parser.add_argument("--again", action="store_true", help="run failed tests again, one at a time")
     parser.add_argument(
         "-m", dest="marked", default="", help="run only tests of each lane that match this expression"
     )
@@ -44,10 +41,6 @@ def main() -> int:
             pool.shutdown(cancel_futures=True)
             return INTERRUPTED
     environments.wait()
-    if options.again:
-        for name in [name for name, code in codes.items() if code == FAILED]:
-            print(f"{name}: running failed tests again", flush=True)
-            codes[name] = run(name, command(name, options.marked, *arguments, *LAST_FAILED))
     ran = [abs(code) for code in codes.values() if code != NOTHING_TO_RUN]
     return max(ran, default=NOTHING_TO_RUN)
 
