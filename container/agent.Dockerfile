@@ -1,5 +1,5 @@
-# An image of an agent: it has all of smsweep, and runs trials as processes of its container, or as training jobs.
-# Build it in the repository's folder:
+# The image of an agent. It has all of smsweep, and runs trials as processes in its container, or as training jobs.
+# Build it in the folder of the repository:
 #   docker build -t smsweep-agent -f container/agent.Dockerfile .
 ARG BASE=python:3.11-slim@sha256:90744cff8f32887f075c47d747a173ff333e9e98801667af93c357fa9f5e28ff
 

@@ -78,7 +78,7 @@ def _file(page: str, name: str) -> str:
 
 
 def _yaml(text: str) -> Iterator[str]:
-    yield '<text x="24" y="40">your sweep.yaml and train.py, as W&amp;B takes them</text>'
+    yield '<text x="24" y="40">your W&amp;B sweep.yaml and train.py, unchanged</text>'
     yield '<rect class="box" x="24" y="56" width="306" height="252" rx="6"/>'
     for index, line in enumerate(text.splitlines()):
         yield f'<text class="code" x="36" y="{84 + 22 * index}">{escape(line)}</text>'
@@ -87,7 +87,7 @@ def _yaml(text: str) -> Iterator[str]:
 
 
 def _places() -> Iterator[str]:
-    yield '<text x="396" y="40">one job a trial, the same request</text>'
+    yield '<text x="396" y="40">one job per trial, the same request</text>'
     for index, (backend, where, how) in enumerate(PLACES):
         y = 56 + 88 * index
         yield f'<rect class="box" x="396" y="{y}" width="184" height="76" rx="6"/>'
@@ -112,7 +112,7 @@ def _curves(curves: Sequence[tuple[str, Sequence[float]]], best: int) -> Iterato
     last = curves[best][1][-1]
     bottom = TOP + HEIGHT
     yield f'<text class="small" x="{LEFT + 60}" y="{bottom - 8}">trial {best} is best: loss={last:.6g}</text>'
-    yield f'<text class="small" x="{LEFT}" y="{bottom + 18}">loss by epoch; dashed: diverged, and said why</text>'
+    yield f'<text class="small" x="{LEFT}" y="{bottom + 18}">loss by epoch; dashed: diverged, with a reason</text>'
 
 
 def _x(step: int, longest: int) -> float:

@@ -6,6 +6,7 @@ test_several_metrics.py, test_extending.py, and tests/unit/runtime/test_in_the_s
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 from pathlib import Path
@@ -98,6 +99,13 @@ def test_python_block_compiles(block: Block) -> None:
     compile(block.text, block.place, "exec", dont_inherit=True)
 
 
+@pytest.mark.parametrize("block", in_language("python"))
+def test_python_block_imports_existing_names(block: Block) -> None:
+    for node in ast.walk(ast.parse(block.text)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "smsweep":
+            exec(compile(ast.Module(body=[node], type_ignores=[]), block.place, "exec"), {})
+
+
 @pytest.mark.parametrize("block", in_language("bash"))
 def test_bash_block_parses(block: Block) -> None:
     subprocess.run(["bash", "-n"], input=block.text, text=True, check=True)
@@ -120,6 +128,15 @@ def test_commands_and_flags_exist() -> None:
 def test_named_test_files_exist(page: Path) -> None:
     named = re.findall(r"`(?:tests/)?((?:\w+/)*test_\w+\.py)`", page.read_text(encoding="utf-8"))
     assert [name for name in named if not (ROOT / "tests" / name).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_named_paths_exist(page: Path) -> None:
+    if page == EXTENDING:  # names files of the plug-in that it builds
+        return
+    pattern = r"`((?:tests|tools|benchmarks)/[\w/.]+|smsweep/[\w/]+\.(?:py|json|txt))`"
+    named = re.findall(pattern, page.read_text(encoding="utf-8"))
+    assert [name for name in named if not (ROOT / name).exists()] == []
 
 
 def test_every_mark_is_used() -> None:

@@ -1,7 +1,6 @@
-"""Train one classifier on scikit-learn's digits and report its accuracy after each fold.
+"""Train a classifier on the digits of scikit-learn and report its accuracy after each fold.
 
-Knows nothing of sweeps but `smsweep.init()` and `smsweep.log()`, and runs alone just as well:
-`python train.py`.
+The script also runs without a sweep: `python train.py`.
 """
 
 import os
@@ -41,7 +40,7 @@ def main():
             total += model.score(images[test], labels[test])
             run.log({"val_accuracy": total / (fold + 1)}, step=fold)
         print(f"accuracy {total / run.config.folds:.4f}")
-        if "SM_MODEL_DIR" in os.environ:  # SageMaker's name for the folder that is kept as the job's model
+        if "SM_MODEL_DIR" in os.environ:  # set in a job; the folder becomes model.tar.gz
             with open(os.path.join(os.environ["SM_MODEL_DIR"], "model.pkl"), "wb") as file:
                 pickle.dump(model, file)
 

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Run by cloud-init as root on the first start of an instance from a Debian or Ubuntu image with Docker.
-# The agent runs trials in containers, and the instance ends itself once no invitation comes any more.
+# cloud-init runs this script as root at the first start of an instance with a Debian or Ubuntu image.
+# The agent runs trials in containers. The instance shuts down when the queue has no more messages.
 set -euo pipefail
 queue=https://sqs.eu-west-1.amazonaws.com/123456789012/sweeps
 image=123456789012.dkr.ecr.eu-west-1.amazonaws.com/train:1
@@ -9,7 +9,7 @@ trap 'shutdown -h now' EXIT
 
 apt-get update -q
 apt-get install -q -y curl docker.io python3-venv awscli
-# The wheel's digest is in SHA256SUMS on the release's page. The wheel has the digests of all that it needs.
+# The digest of the wheel is in SHA256SUMS on the release's page. The wheel contains the digests of its dependencies.
 python3 -m venv /opt/smsweep
 echo "smsweep==0.1.0 --hash=sha256:$wheel" > /opt/smsweep/wheel.txt
 install=(/opt/smsweep/bin/pip install --quiet --require-hashes --only-binary :all: --no-deps)
@@ -25,7 +25,7 @@ aws ecr get-login-password | docker login --username AWS --password-stdin "${ima
 /opt/smsweep/bin/smsweep agent --queue "$queue" --backend docker --parallel 2 --wait 600 &
 agent=$!
 
-# Two minutes before spare capacity is taken back the instance is told; the agent then gives its trials back.
+# EC2 announces a spot interruption two minutes before. On SIGTERM, the agent returns its trials to the queue.
 metadata=http://169.254.169.254/latest
 while kill -0 "$agent" 2> /dev/null; do
     token=$(curl -sf -X PUT "$metadata/api/token" -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' || true)

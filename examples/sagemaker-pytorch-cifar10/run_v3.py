@@ -1,9 +1,10 @@
-"""The sweep with a ModelTrainer of the SageMaker SDK 3.x.
+"""Run the sweep with a ModelTrainer of the SageMaker SDK 3.x.
 
     pip install smsweep 'sagemaker>=3'
     SAGEMAKER_ROLE=arn:aws:iam::123456789012:role/SageMakerRole python run_v3.py
 
-CIFAR10 may say where the data set is (s3://my-bucket/cifar10), WANDB_SECRET the ARN that `smsweep auth` prints.
+Optional variables: CIFAR10 is the location of the data set (s3://my-bucket/cifar10), and WANDB_SECRET is the ARN
+that `smsweep auth` prints.
 """
 
 import os

@@ -101,7 +101,7 @@ def running(folder: Path) -> Iterator[tuple[str, Callable[[], None]]]:
 
 def tick(page: Page, number: int) -> None:
     # By key: a slow machine's browser that has just scrolled sends clicks to the frame that was there before.
-    box = page.get_by_label(f"pick trial {number}", exact=True)
+    box = page.get_by_label(f"select trial {number}", exact=True)
     box.press(" ")
     expect(box).to_be_checked()
 

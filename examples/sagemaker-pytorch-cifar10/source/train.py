@@ -1,7 +1,8 @@
 """Train a small convolutional network on CIFAR-10 and report its accuracy after each epoch, to W&B.
 
-Knows nothing of sweeps or SageMaker but their conventions: `wandb.init` has the params, SM_CHANNEL_TRAINING the
-data (cifar-10-python.tar.gz, or the folder that is in it), SM_MODEL_DIR takes the model. `python train.py` works.
+`wandb.init` provides the params. SM_CHANNEL_TRAINING is the folder of the data (cifar-10-python.tar.gz, or its
+unpacked folder), and SM_MODEL_DIR is the folder for the model.
+The script also runs without a sweep: `python train.py`.
 """
 
 import os
@@ -15,9 +16,9 @@ import wandb
 from torch import nn
 from torch.nn import functional
 
-FOLDER = "cifar-10-batches-py"  # as the data set's archive has it
+FOLDER = "cifar-10-batches-py"  # its name in the archive
 DEFAULTS = {"epochs": 3, "batch_size": 128, "lr": 0.02, "momentum": 0.9}
-CHECKPOINTS = Path(os.environ.get("SMSWEEP_ML_ROOT", "."), "checkpoints")  # kept when a spot machine is taken back
+CHECKPOINTS = Path(os.environ.get("SMSWEEP_ML_ROOT", "."), "checkpoints")  # kept after a spot interruption
 
 
 def load(channel):
@@ -28,8 +29,8 @@ def load(channel):
             return read(lambda name: tar.extractfile(f"{FOLDER}/{name}"))
     if folder.exists():
         return read(lambda name: (folder / name).open("rb"))
-    print(f"no CIFAR-10 in {channel}; training on made-up images")
-    return make_up()
+    print(f"no CIFAR-10 in {channel}; training on generated images")
+    return generate()
 
 
 def read(open_batch):
@@ -46,13 +47,13 @@ def read(open_batch):
     return parts
 
 
-def make_up(n_train=1000, n_test=200):
+def generate(n_train=1000, n_test=200):
     """Return noisy copies of ten patterns, the same each time."""
-    chance = torch.Generator().manual_seed(0)
-    patterns = torch.rand(10, 3, 32, 32, generator=chance) * 2 - 1
-    patterns += patterns.flip(-1)  # a mirrored image shows the same, as of things in the world
+    generator = torch.Generator().manual_seed(0)
+    patterns = torch.rand(10, 3, 32, 32, generator=generator) * 2 - 1
+    patterns += patterns.flip(-1)  # symmetric, because training mirrors images at random
     labels = torch.arange(n_train + n_test) % 10
-    images = patterns[labels] + torch.randn(len(labels), 3, 32, 32, generator=chance)
+    images = patterns[labels] + torch.randn(len(labels), 3, 32, 32, generator=generator)
     return [images[:n_train], labels[:n_train], images[n_train:], labels[n_train:]]
 
 
@@ -81,11 +82,11 @@ def train_epoch(model, optimizer, images, labels, batch_size, device):
 @torch.no_grad()
 def accuracy(model, images, labels, device):
     model.eval()
-    right = sum(
+    n_correct = sum(
         (model(batch.to(device)).argmax(1).cpu() == truth).sum().item()
         for batch, truth in zip(images.split(500), labels.split(500), strict=True)
     )
-    return right / len(images)
+    return n_correct / len(images)
 
 
 def main():
@@ -104,14 +105,14 @@ def main():
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         first = state["epoch"] + 1
-        print(f"going on at epoch {first}")
+        print(f"resuming at epoch {first}")
     for epoch in range(first, config.epochs):
         loss = train_epoch(model, optimizer, train_images, train_labels, config.batch_size, device)
         run.log({"loss": loss, "test_accuracy": accuracy(model, test_images, test_labels, device)}, step=epoch)
         CHECKPOINTS.mkdir(parents=True, exist_ok=True)
         state = {"epoch": epoch, "model": model.state_dict(), "optimizer": optimizer.state_dict()}
         torch.save(state, saved.with_suffix(".part"))
-        saved.with_suffix(".part").replace(saved)  # whole, or not at all
+        saved.with_suffix(".part").replace(saved)  # a killed job leaves no incomplete checkpoint
     torch.save(model.state_dict(), Path(os.environ.get("SM_MODEL_DIR", "."), "model.pt"))
     run.finish()
 

@@ -33,7 +33,7 @@ def curves(snapshot: Snapshot) -> Figure:
     best = [number for _, number in ranked[:N_NAMED]]
     named = [_line(number, drawn[number], n) for number in best]
     others = _together({number: values for number, values in drawn.items() if number not in best}, n)
-    x_axis = axis(f"value of {snapshot.metric}, counted from the trial's first")
+    x_axis = axis(f"number of reported values of {snapshot.metric}")
     return figure([*others, *named], xaxis=x_axis, yaxis=axis(snapshot.metric), height=460)
 
 
@@ -96,7 +96,7 @@ def front(snapshot: Snapshot) -> Figure:
     """Return the figure."""
     names = metric_names(snapshot.sweep)
     if len(names) < 2:
-        return nothing("a front needs at least two metrics")
+        return nothing("needs at least two metrics")
     traces: list[dict[str, Any]] = []
     labels: list[str] = []
     layouts: list[dict[str, Any]] = []

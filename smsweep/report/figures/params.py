@@ -51,7 +51,7 @@ def slices(snapshot: Snapshot) -> Figure:
     scored = snapshot.scored()
     axes = by_importance(snapshot)[:MAX_SLICES]
     if not scored or not axes:
-        return nothing("no trial has reported the metric yet" if axes else "the sweep varies no param")
+        return nothing("no trial has reported the metric yet" if axes else "all params of the sweep are constant")
     n_columns = min(COLUMNS, len(axes))
     n_rows = -(-len(axes) // n_columns)
     params = [(trial["number"], value, flat_params(trial["params"])) for trial, value in scored]
@@ -80,7 +80,7 @@ def slices(snapshot: Snapshot) -> Figure:
         )
     if len(scored) > SLICE_DOTS:
         layout["title"] = {
-            "text": f"{SLICE_DOTS:,} of {len(scored):,} trials, evenly chosen",
+            "text": f"{SLICE_DOTS:,} of {len(scored):,} trials, evenly selected",
             "font": {"size": 12},
         }
     return figure(traces, showlegend=False, height=60 + ROW_PX * n_rows, **layout)
@@ -207,7 +207,7 @@ def parallel(snapshot: Snapshot) -> Figure:
     scored = snapshot.scored()
     axes = by_importance(snapshot)[:PARALLEL_AXES]
     if not scored or not axes:
-        return nothing("no trial has reported the metric yet" if axes else "the sweep varies no param")
+        return nothing("no trial has reported the metric yet" if axes else "all params of the sweep are constant")
     params = [flat_params(trial["params"]) for trial, _ in scored]
     values = [value for _, value in scored]
     dimensions = [_dimension(axis, [axis.place(each) for each in params]) for axis in axes]

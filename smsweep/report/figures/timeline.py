@@ -42,7 +42,7 @@ def timeline(snapshot: Snapshot) -> Figure:
         traces,
         barmode="overlay",
         bargap=0.15,
-        xaxis=axis("time, UTC; for a retried trial, the last attempt", type="date"),
+        xaxis=axis("time (UTC); last attempt of each trial", type="date"),
         yaxis={"automargin": True, "type": "category", "categoryarray": rows[::-1], "categoryorder": "array"},
         height=min(140 + 24 * len(rows), 1_200),
     )

@@ -1,5 +1,5 @@
 "use strict";
-// Draws figures in the page's colors, each when it first becomes visible. For printing it draws all of them, light.
+// Draw figures in the page's colors, each when it first becomes visible. For printing, draw all figures in light colors.
 
 const OPTIONS = { displaylogo: false, responsive: true };
 const PAPER_PX = 660; // width that fits A4 and letter
@@ -74,7 +74,7 @@ addEventListener("afterprint", () => {
   for (const element of drawn.keys()) if (element.checkVisibility()) Plotly.Plots.resize(element);
 });
 
-// Calls back with the numbers of the trials selected on the axes of parallel coordinates; null for all trials.
+// Return a listener that calls back with the numbers of the trials selected on the axes; null for all trials.
 function onBrush(element, callback) {
   return () => {
     const trace = element.data[0];

@@ -1,5 +1,5 @@
 "use strict";
-// The report: draws figures and tables from the data in this file.
+// The report: draw figures and tables from the data in this file.
 
 const data = JSON.parse(document.getElementById("smsweep-data").textContent);
 const { columns, rows, usual, goals, sweep_id: sweepId } = data;

@@ -21,9 +21,10 @@ function shown(value) {
 }
 
 class TrialTable {
-  // rows: arrays in the order of columns; the first column is the trial's number. choose: called with the number of a
-  // clicked trial; or link: returns the trial's URL. pick: called with the numbers of the selected trials. title:
-  // returns the text above a column. cell: returns the node for a value, or null for plain text.
+  // rows: arrays in the order of columns; the first column is the trial's number.
+  // choose: called with the number of a clicked trial. Or link: returns the URL of a trial.
+  // pick: called with the numbers of the selected trials. title: returns the text above a column.
+  // cell: returns the node for a value, or null for plain text.
   constructor(container, { columns, rows, choose, label, pick = null, link = null, title = (name) => name,
     cell = () => null }) {
     Object.assign(this, { columns, rows, choose, pick, link, title, cell });
@@ -34,7 +35,7 @@ class TrialTable {
     this.picked = new Set();
     this.text = make("input", { type: "search", placeholder: "filter: text, or a condition such as params.lr<0.01",
       ariaLabel: `filter ${label}` });
-    this.state = make("select", { ariaLabel: "state" }, make("option", { value: "" }, "every state"));
+    this.state = make("select", { ariaLabel: "state" }, make("option", { value: "" }, "all states"));
     this.count = make("span", { className: "soft", role: "status" });
     this.back = make("button", { type: "button", textContent: "previous", onclick: () => this.turn(-1) });
     this.next = make("button", { type: "button", textContent: "next", onclick: () => this.turn(1) });
@@ -56,7 +57,7 @@ class TrialTable {
     this.state.hidden = at < 0;
     const states = [...new Set(rows.map((row) => row[at]))].sort();
     const before = this.state.value;
-    this.state.replaceChildren(make("option", { value: "" }, "every state"),
+    this.state.replaceChildren(make("option", { value: "" }, "all states"),
       ...states.map((state) => make("option", { value: state }, state)));
     this.state.value = states.includes(before) ? before : "";
     this.filter(this.page);
@@ -125,7 +126,7 @@ class TrialTable {
       const isNumber = i > 0 && typeof this.found[0]?.[i] === "number";
       return make("th", { scope: "col", className: isNumber ? "number" : "", ariaSort: isSorted ? (this.order.isDown ? "descending" : "ascending") : "none" }, button);
     });
-    if (this.pick) heads.unshift(make("th", { scope: "col" }, make("span", { textContent: "pick", className: "hidden-text" })));
+    if (this.pick) heads.unshift(make("th", { scope: "col" }, make("span", { textContent: "select", className: "hidden-text" })));
     const focus = document.activeElement?.closest?.("th") && [...this.head.children].indexOf(document.activeElement.closest("th"));
     this.head.replaceChildren(...heads);
     if (typeof focus === "number" && focus >= 0) this.head.children[focus]?.querySelector("button")?.focus();
@@ -139,7 +140,7 @@ class TrialTable {
     this.next.disabled = start + PAGE >= n;
   }
 
-  // Returns the trial whose control has the keyboard focus, so that `draw` can restore the focus in the new rows.
+  // Return the trial whose control has the keyboard focus, so that `draw` can restore the focus in the new rows.
   focused() {
     const line = this.body.contains(document.activeElement) && document.activeElement.closest("tr");
     return line ? { number: line.dataset.number, tag: document.activeElement.tagName.toLowerCase() } : null;
@@ -157,7 +158,7 @@ class TrialTable {
       return make("td", { textContent: text, title: text, className: typeof row[i] === "number" ? "number" : "" });
     });
     if (this.pick) {
-      const box = make("input", { type: "checkbox", checked: this.picked.has(row[0]), ariaLabel: `pick trial ${row[0]}` });
+      const box = make("input", { type: "checkbox", checked: this.picked.has(row[0]), ariaLabel: `select trial ${row[0]}` });
       box.addEventListener("change", () => {
         if (box.checked) this.picked.add(row[0]);
         else this.picked.delete(row[0]);
@@ -169,7 +170,7 @@ class TrialTable {
   }
 }
 
-// Shows all fields of a trial in the page's dialog. Escape closes the dialog.
+// Show all fields of a trial in the page's dialog. Escape closes the dialog.
 function showTrial(dialog, columns, row, ...more) {
   const rows = columns.map((name, i) => [name, shown(row[i])]).filter(([, text]) => text !== "");
   const body = make("tbody", {}, ...rows.map(([name, text]) =>

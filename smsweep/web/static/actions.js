@@ -15,16 +15,16 @@ async function tried(work, done) {
   }
 }
 
-const SAID = { pause: "paused: no new trials start", resume: "continues: agents start new trials", stop: "stopped: running trials finish",
+const DONE_TEXT = { pause: "paused: no new trials start", resume: "continues: agents start new trials", stop: "stopped: running trials finish",
   cancel: "cancelled: running trials are killed" };
-const ASKED = {
+const QUESTIONS = {
   stop: ["Stop this sweep?", "No new trials start; running trials finish. You can resume the sweep later.", "Stop sweep"],
   cancel: ["Cancel this sweep?", "No new trials start, and running trials are killed. Their reported metrics are kept.", "Cancel sweep"],
 };
 
 export async function setState(sweepId, verb) {
-  if (ASKED[verb] && !(await confirmed(...ASKED[verb]))) return null;
-  return tried(() => change(path("api", "sweeps", sweepId, verb)), `sweep ${sweepId} ${SAID[verb]}`);
+  if (QUESTIONS[verb] && !(await confirmed(...QUESTIONS[verb]))) return null;
+  return tried(() => change(path("api", "sweeps", sweepId, verb)), `sweep ${sweepId} ${DONE_TEXT[verb]}`);
 }
 
 export const retry = (labels, failed = false) => tried(() => change("/api/retry", { labels, failed }),

@@ -5,12 +5,12 @@ import { make } from "./dom.js";
 import { LiveFigure } from "./figures_live.js";
 
 const KINDS = [
-  ["front", "Pareto front", "The last values of the metrics against each other; no trial is better than those on the front in all metrics."],
-  ["importance", "Parameter importance", "How strongly each param separates the best trials from the others."],
-  ["slices", "Slices", "The objective over each param alone; later trials are lighter."],
-  ["contours", "Contours", "The objective over two params, interpolated between trials."],
-  ["timeline", "Timeline", "When each trial ran; one row per worker."],
-  ["cost", "Cost to best", "The cost at which each new best trial was found."],
+  ["front", "Pareto front", "The last values of the metrics. No trial is better than those on the front in all metrics."],
+  ["importance", "Parameter importance", "How strongly each param determines whether a trial is among the best."],
+  ["slices", "Slices", "The objective over each param. Later trials are bluer."],
+  ["contours", "Contours", "The objective over two params. Between trials it is a weighted mean of nearby trials."],
+  ["timeline", "Timeline", "When each trial ran. Each row is one worker of a machine."],
+  ["cost", "Cost to best", "The cost up to each improvement of the best objective."],
 ];
 
 export class Analysis {

@@ -43,7 +43,7 @@ export function comparePage(main, _, { signal, place, go }) {
       ...group("params", "Params"), ...group("metrics", "Metrics, last values")];
     refill(table, bar,
       make("div", { className: "scroll" }, make("table", { className: "compare", ariaLabel: "trials side by side" },
-        make("thead", {}, make("tr", {}, make("th", { scope: "col" }, make("span", {}, make("span", { className: "hidden-text", textContent: "what" }))), ...trials.map(head))), make("tbody", {}, ...body))));
+        make("thead", {}, make("tr", {}, make("th", { scope: "col" }, make("span", {}, make("span", { className: "hidden-text", textContent: "property" }))), ...trials.map(head))), make("tbody", {}, ...body))));
   }
 
   function best(found, value) {

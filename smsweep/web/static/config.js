@@ -17,7 +17,7 @@ export class Config {
     const git = origin.git ?? {};
     const facts = [["git commit", git.commit], ["git branch", git.branch], ["git remote", git.remote],
       ["uncommitted changes", git.is_dirty ? "yes: the source snapshot contains them" : ""], ["source snapshot", sweep.source_hash],
-      ["created with", origin.smsweep && `smsweep ${origin.smsweep}, Python ${origin.python}`], ["on", origin.platform],
+      ["created with", origin.smsweep && `smsweep ${origin.smsweep}, Python ${origin.python}`], ["platform", origin.platform],
       ["project", [sweep.entity, sweep.project].filter(Boolean).join("/")], ["prior runs", priors.join(", ")]];
     this.panel.replaceChildren(
       make("section", { className: "card" }, make("h2", { textContent: "Run trials" }), command(`smsweep agent ${sweepId}`),

@@ -3,8 +3,8 @@
 import { make } from "./dom.js";
 import { plotly } from "./figures_live.js";
 
-// Curves differ in colour and dash, so that they do not depend on colour vision.
-const COLOURS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9"];
+// Curves differ in color and dash, so that readers with color blindness can distinguish them.
+const COLORS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9"];
 const DASHES = ["solid", "dash", "dot", "dashdot"];
 
 const text = (name) => name.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;").replace(/%\{/g, "%&#123;").replace(/\$/g, "&#36;");
@@ -44,7 +44,7 @@ export class CurveFigure {
     const found = this.trials.filter(({ curves }) => Object.hasOwn(curves, name));
     const data = found.map(({ label, curves }, i) => ({
       type: "scatter", mode: curves[name].y.length < 60 ? "lines+markers" : "lines", name: text(label), x: curves[name].x, y: curves[name].y,
-      line: { color: COLOURS[i % COLOURS.length], dash: DASHES[Math.floor(i / COLOURS.length) % DASHES.length] || "solid", width: 2 },
+      line: { color: COLORS[i % COLORS.length], dash: DASHES[Math.floor(i / COLORS.length) % DASHES.length] || "solid", width: 2 },
       marker: { size: 4, symbol: i % 8 },
       hovertemplate: "%{x}<br>%{y}<extra>%{fullData.name}</extra>",
     }));

@@ -1,4 +1,4 @@
-// Elements made of text and other elements, never of HTML; shared parts of pages.
+// Helpers that build elements from text, never from HTML; parts that the pages share.
 
 export const { make, shown, copyButton } = globalThis;
 
@@ -11,7 +11,7 @@ export function svg(tag, attributes = {}, ...children) {
   return element;
 }
 
-// A shape for each state, so that states do not depend on colour vision.
+// A shape for each state, so that readers with color blindness can distinguish states.
 const SHAPES = {
   finished: "M3.5 8.5 6.5 11.5 12.5 4.5", running: "M5 3.5 12 8 5 12.5Z", stopping: "M4 8H12", pending: "M8 8H8.01",
   stopped: "M8 3 13 8 8 13 3 8Z", killed: "M4.5 4.5H11.5V11.5H4.5Z", failed: "M4.5 4.5 11.5 11.5 M11.5 4.5 4.5 11.5",
@@ -59,7 +59,7 @@ export function progress(counts, expected) {
   }
   const text = STATES.filter((state) => counts[state]).map((state) => `${counts[state]} ${state}`).join(", ");
   return svg("svg", { viewBox: "0 0 100 8", preserveAspectRatio: "none", class: "progress", role: "img",
-    "aria-label": text || "no trial yet" }, ...parts);
+    "aria-label": text || "no trials yet" }, ...parts);
 }
 
 export function number(value) {

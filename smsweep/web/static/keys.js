@@ -39,7 +39,7 @@ export function showKeys() {
   });
   openDialog("Keys", [
     make("table", { className: "keys" }, make("tbody", {}, ...rows)),
-    make("p", {}, make("label", {}, toggle, " these keys work"))],
+    make("p", {}, make("label", {}, toggle, " enable these keys"))],
   [button("Close", () => document.getElementById("dialog").close(), { autofocus: true })]);
 }
 

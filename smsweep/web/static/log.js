@@ -35,7 +35,7 @@ export class LogView {
       page = await read(`${this.address}?cursor=${encodeURIComponent(this.cursor)}`, this.signal);
     } catch (err) {
       if (this.signal.aborted || !err.status) throw err;
-      this.count.textContent = err.message; // it is on another machine, or was deleted
+      this.count.textContent = err.message; // the log is on another machine, or was deleted
       return 10000;
     }
     if (page.is_new) this.text.replaceChildren();

@@ -15,7 +15,7 @@ export class Overview {
     this.failures = make("div");
     this.best = make("div");
     const choose = (n) => model.go(path("sweeps", model.sweepId, "trials", String(n)));
-    const figures = [["history", "Optimisation history"], ["curves", "Learning curves"]].map(([name, title]) => {
+    const figures = [["history", "Optimization history"], ["curves", "Learning curves"]].map(([name, title]) => {
       const element = make("div", { className: "figure", "data-figure": name, role: "figure", ariaLabel: title });
       return { card: make("section", { className: "card" }, make("h2", { textContent: title }), element),
         figure: new LiveFigure(element, model.sweepId, name, { choose, signal: model.signal }) };
