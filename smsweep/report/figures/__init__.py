@@ -1,1 +1,1 @@
-"""One figure per file. Each function converts a snapshot to a Plotly figure as plain data (`data`, `layout`)."""
+"""Each module has the plots of one subject. Each function converts a snapshot to a Plotly figure as plain data (`data`, `layout`)."""
