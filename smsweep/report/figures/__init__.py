@@ -1,1 +1,1 @@
-"""Each module has the plots of one subject. Each function converts a snapshot to a Plotly figure as plain data (`data`, `layout`)."""
+"""The plots. Each module has the plots of one subject, and each function returns a Plotly figure as plain data."""
