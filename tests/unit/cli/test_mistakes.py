@@ -19,7 +19,7 @@ MISTAKES = {
     "no such sweep": (["show", "abcd1234"], "smsweep ls"),
     "no such trial": (["logs", "SWEEP/9"], "smsweep trials"),
     "a sweep for a trial": (["logs", "SWEEP"], "SWEEP/N"),
-    "a trial for a sweep": (["trials", "SWEEP/1"], "this takes its whole sweep: SWEEP"),
+    "a trial for a sweep": (["trials", "SWEEP/1"], "give the sweep id: SWEEP"),
     "not an id at all": (["agent", "Not An Id"], "smsweep ls"),
     "no such backend": (["agent", "SWEEP", "--backend", "cloud"], "process"),
     "no trials at once": (["agent", "SWEEP", "--parallel", "0"], "--parallel"),
