@@ -70,10 +70,12 @@ class Workspace:
 
     @property
     def jobs_dir(self) -> Path:
+        """The folder of the local jobs."""
         return self.dir / "jobs"
 
     @property
     def bundles_dir(self) -> Path:
+        """The folder of the source bundles."""
         return self.dir / "bundles"
 
     @property
@@ -83,6 +85,7 @@ class Workspace:
 
     @property
     def has_store(self) -> bool:
+        """True if there is a store, or a record of a sweep whose store is in S3."""
         return self._has_database or has_records(self.dir)
 
     @property

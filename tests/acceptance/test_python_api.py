@@ -287,9 +287,7 @@ def test_arguments_that_make_no_sense_are_told(folder: Path) -> None:
     def yielding() -> Iterator[int]:
         yield 1
 
-    with pytest.raises(
-        UsageError, match="sweep: expected a dict, a path, .*, got 3"
-    ):
+    with pytest.raises(UsageError, match="sweep: expected a dict, a path, or a function that returns a dict"):
         smsweep.sweep(3)  # type: ignore[arg-type]  # the point
     sweep_id = smsweep.sweep({"method": "random", "parameters": {"a": {"value": 1}}})
     for given, said in (

@@ -122,7 +122,7 @@ def send_away(sweep_id: str, arguments: Mapping[str, Any], *, with_agent: bool =
             raise UsageError(
                 "--detach=s3: the store is a database server, which needs no copy in S3; remove --detach"
             )
-        luggage = DetachedSweep(
+        detached = DetachedSweep(
             sweep=sweep,
             template=template,
             store=file,
@@ -132,13 +132,13 @@ def send_away(sweep_id: str, arguments: Mapping[str, Any], *, with_agent: bool =
             arguments=arguments,
         )
         if file is None or (known is not None and known.uri):
-            return _send(luggage, known, workspace, codes, with_agent)
+            return _send(detached, known, workspace, codes, with_agent)
         with _without_local_agents(store, sweep):
-            return _send(luggage, known, workspace, codes, with_agent)
+            return _send(detached, known, workspace, codes, with_agent)
 
 
 def _send(
-    luggage: DetachedSweep,
+    detached: DetachedSweep,
     known: DetachRecord | None,
     workspace: Workspace,
     codes: Sequence[Code],
@@ -148,7 +148,7 @@ def _send(
     from smsweep.remote.agent_job.submit import start_detached  # boto3 is slow to import
 
     environ = {**workspace.environ, ALLOW: allowing(codes)}
-    return start_detached(luggage, known, workspace.dir, environ, with_agent=with_agent)
+    return start_detached(detached, known, workspace.dir, environ, with_agent=with_agent)
 
 
 @contextmanager

@@ -95,7 +95,7 @@ def _refuse_running(store: Store, workspace: Workspace, sweep_id: str, number: i
     try:
         trial = find_trial(store, sweep_id, number)
     except NotInStore:
-        if Leftovers(workspace, sweep_id, number).are_there and store.get_trial(sweep_id, number).is_removed:
+        if Leftovers(workspace, sweep_id, number).exist and store.get_trial(sweep_id, number).is_removed:
             return  # an interrupted call removed the trial but not its files
         raise
     if trial.state.is_active:
@@ -176,7 +176,7 @@ class Leftovers:
         self._jobs = sorted(workspace.jobs_dir.glob(attempts))
 
     @property
-    def are_there(self) -> bool:
+    def exist(self) -> bool:
         return bool(self._jobs) or self._checkpoints.exists()
 
     def refuse_alive(self) -> None:

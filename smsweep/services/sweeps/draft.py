@@ -80,7 +80,11 @@ def draft(labels: Sequence[str], *, is_narrow: bool = False) -> DraftDocument:
 def check(
     *, sweep_yaml: str, job_yaml: str = "", name: str = "", like: str = "", prior_runs: Sequence[str] = ()
 ) -> DraftCheckDocument:
-    """Return all `problems` of a draft, its `warnings`, its first `trials` and its number of trials."""
+    """Check a draft without creating a sweep. For the arguments, see `create`.
+
+    Returns:
+        All `problems`, the `warnings`, the first `trials`, and the `expected_trial_count` (None if unlimited).
+    """
     problems: list[str] = []
     try:
         parsed, job = _parsed(sweep_yaml, job_yaml)
