@@ -93,7 +93,7 @@ def test_invalid_config_creates_nothing(cli: Cli, folder: Path, text: str) -> No
 
 DOOMED = {
     "no program": ({"sweep.yaml": "method: grid\nparameters: {a: {value: 1}}\n"}, [], "--program"),
-    "no such backend": ({}, ["--backend", "cloud"], "there are batch, docker"),
+    "no such backend": ({}, ["--backend", "cloud"], "use one of batch, docker"),
     "a channel that cannot be read": (
         {"job.yaml": "inputs: {train: 's3://bucket/train'}\n"},
         ["--job", "job.yaml"],
