@@ -1,4 +1,4 @@
-"""Read sweeps and trials the way W&B's public API does: `Api().sweep(path).runs`."""
+"""Read sweeps and trials like W&B's public API (`Api().sweep(path).runs`), and run a new sweep."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ Row = dict[str, Scalar]
 
 
 class _Shaped:
-    """Shaped like an object of W&B's API: what it lacks of that is told with what there is."""
+    """Base of classes that mirror W&B's API. A missing attribute raises an error that lists the existing ones."""
 
-    if not TYPE_CHECKING:  # which would take any name for one that is there
+    if not TYPE_CHECKING:  # so that a type checker reports missing attributes
 
         def __getattr__(self, name: str) -> Any:
-            own = type(self)
-            if hasattr(own, name):  # a property that raised
+            cls = type(self)
+            if hasattr(cls, name):  # a property that raised AttributeError
                 return object.__getattribute__(self, name)
-            there = ", ".join(each for each in sorted({*dir(own), *vars(self)}) if not each.startswith("_"))
-            raise AttributeError(f"smsweep's {own.__name__} has no {name!r}; it has: {there}")
+            names = ", ".join(each for each in sorted({*dir(cls), *vars(self)}) if not each.startswith("_"))
+            raise AttributeError(f"smsweep's {cls.__name__} has no {name!r}; it has: {names}")
 
 
 class ApiRun(_Shaped):
-    """One trial. A snapshot; `Api().run(label)` reads it anew."""
+    """A trial, as it was when it was read. Read it again with `Api().run(label)`."""
 
     def __init__(self, trial: Trial, sweep: Sweep) -> None:
         self.trial = trial
@@ -50,52 +50,59 @@ class ApiRun(_Shaped):
 
     @property
     def id(self) -> str:
+        """Id of the run in W&B: SWEEP-NUMBER."""
         return run_id(self.trial)
 
     @property
     def name(self) -> str:
+        """Name of the run."""
         return run_name(self.trial, self._sweep)
 
     @property
     def state(self) -> str:
+        """State of the trial."""
         return self.trial.state.value
 
     @property
     def config(self) -> dict[str, Any]:
-        """The params as assigned, nested as in the sweep's config."""
+        """The params, nested as in the sweep's config."""
         return dict(params_of(self.trial))
 
     @property
     def summary(self) -> dict[str, Scalar]:
-        """Last value of each metric, under what the script set as its own summary."""
+        """The last value of each metric. Values that the script set in its summary replace them."""
         return metrics_of(self.trial)
 
     @property
     def summary_metrics(self) -> dict[str, Scalar]:
-        """The summary, by W&B's other name for it."""
+        """The same as `summary`."""
         return self.summary
 
     @property
     def url(self) -> str | None:
-        """Its page on W&B, where the script has one."""
+        """URL of the run on W&B; None if the script did not log to W&B."""
         url = self.trial.summary.get(URL)
         return url if isinstance(url, str) else None
 
     @property
     def objective(self) -> float | None:
+        """Value of the sweep's metric; None without a value."""
         metric = self._sweep.config.metric
         return objective(self.trial, metric) if metric else None
 
     @property
     def sweep(self) -> ApiSweep:
+        """The sweep of the run."""
         return ApiSweep(self._sweep)
 
     @property
     def project(self) -> str:
+        """W&B project; "" without one."""
         return self._sweep.project
 
     @property
     def entity(self) -> str:
+        """W&B entity; "" without one."""
         return self._sweep.entity
 
     def scan_history(
@@ -106,12 +113,19 @@ class ApiRun(_Shaped):
         max_step: int | None = None,
         use_cache: bool = True,
     ) -> Iterator[Row]:
-        """Yield every row the script logged, oldest first, with `_step` and `_timestamp`.
+        """Yield every row that the script logged, oldest first, with `_step` and `_timestamp`.
 
-        keys: only rows that have all of these, and only these columns; none for all. min_step, max_step: only
-        rows from the one to below the other. page_size, use_cache: accepted as W&B's.
+        Args:
+            keys: Yield only rows that have all of these keys, with only these columns. Default: all rows.
+            page_size: Ignored; for compatibility with W&B.
+            min_step: First step. Default: no limit.
+            max_step: The step after the last one. Default: no limit.
+            use_cache: Ignored; for compatibility with W&B.
+
+        Raises:
+            UsageError: If `keys` is a string.
         """
-        del page_size, use_cache  # nothing is fetched
+        del page_size, use_cache  # the rows are in the store
         wanted = _names(keys)
         first, end = (-inf if min_step is None else min_step), (inf if max_step is None else max_step)
         with Workspace().store() as store:
@@ -132,10 +146,20 @@ class ApiRun(_Shaped):
         pandas: bool = True,
         stream: str = "default",
     ) -> Any:
-        """Return at most `samples` rows, evenly chosen.
+        """Return a sample of the rows that the script logged, evenly spaced.
 
-        A pandas DataFrame where pandas is installed and not declined, else a list. keys: only rows that have
-        all of these and x_axis, and only these columns; none for all. stream: accepted as W&B's; there is one.
+        Args:
+            samples: Maximum number of rows.
+            keys: Use only rows that have `x_axis` and all of these keys, with only these columns. Default: all.
+            x_axis: A key that each row must have if `keys` is given.
+            pandas: Return a pandas DataFrame if pandas is installed.
+            stream: Ignored; for compatibility with W&B.
+
+        Returns:
+            A DataFrame or a list of rows.
+
+        Raises:
+            UsageError: If `keys` is a string.
         """
         del stream
         wanted = _names(keys)
@@ -145,10 +169,16 @@ class ApiRun(_Shaped):
         return _data_frame(every) if pandas else every
 
     def reproduce(self, *, backend: str | None = None, tolerance: float = 0.01) -> dict[str, Any]:
-        """Run it again as the only run of a new sweep, and return how the two compare.
+        """Run the trial again as the only run of a new sweep, and compare both, as `smsweep reproduce --json`.
 
-        As `smsweep reproduce --json`. backend: the one that ran it if None. tolerance: relative to the values.
-        Raises NotFound, SourceError; UsageError for a run that has not ended or called a Python function.
+        Args:
+            backend: Name of the backend. Default: the backend that ran the trial.
+            tolerance: Maximum relative difference for the verdict "within tolerance".
+
+        Raises:
+            NotFound: If the trial was removed.
+            SourceError: If the source snapshot is not on this machine.
+            UsageError: If the trial has not ended, or ran a Python function.
         """
         from smsweep.services.reproduce import reproduce  # slow to import
 
@@ -173,97 +203,115 @@ class Runs(list[ApiRun]):
 
 
 class ApiSweep(_Shaped):
-    """One sweep. A snapshot of the sweep; its runs are read when asked for."""
+    """A sweep, as it was when it was read. `runs` reads the runs at each access."""
 
     def __init__(self, sweep: Sweep) -> None:
         self.sweep = sweep
 
     @property
     def id(self) -> str:
+        """Id of the sweep."""
         return self.sweep.id
 
     @property
     def name(self) -> str:
+        """Name of the sweep; its id without a name."""
         return self.sweep.name or self.sweep.id
 
     @property
     def project(self) -> str:
+        """W&B project; "" without one."""
         return self.sweep.project
 
     @property
     def entity(self) -> str:
+        """W&B entity; "" without one."""
         return self.sweep.entity
 
     @property
     def state(self) -> str:
+        """State of the sweep."""
         return self.sweep.state.value
 
     @property
     def config(self) -> dict[str, Any]:
-        """The sweep's config as its author wrote it."""
+        """The sweep config as the user wrote it."""
         return dict(self.sweep.config.document)
 
     @property
     def order(self) -> str | None:
-        """What `best_run` sorts by, in W&B's words, such as "+summary_metrics.loss" (the least first)."""
+        """The order of `best_run` in W&B's notation, such as "+summary_metrics.loss" (ascending)."""
         metric = self.sweep.config.metric
         return f"{'+' if metric.goal is Goal.MINIMIZE else '-'}summary_metrics.{metric.name}" if metric else None
 
     @property
     def expected_run_count(self) -> int | None:
-        """Cells of a grid, at most run_cap; None where there is no end."""
+        """Number of runs: the cells of a grid, at most `run_cap`; None if unlimited."""
         return expected_trial_count(self.sweep.config, self.sweep.job.repeats)
 
     @property
     def runs(self) -> Runs:
-        """By ascending number."""
+        """The runs by ascending number."""
         with Workspace().store() as store:
             trials = store.list_trials(self.id)
         return Runs(ApiRun(trial, self.sweep) for trial in sorted(trials, key=lambda trial: trial.number))
 
     @property
     def plot(self) -> Any:
-        """The report's figures for a notebook: `plot.history()` and so on. Need the extra `report`."""
+        """The figures of the sweep, for example `plot.history()`. Need the extra `report`."""
         from smsweep.api.plots import Plots  # numpy is slow to import
 
         return Plots(self.id)
 
     def report(self) -> Any:
-        """Return the report as it is now: shown in a notebook, `.html` as text, `.save(path)` as a file.
+        """Make the report. A notebook shows it; `.html` is its text; `.save(path)` writes it to a file.
 
-        Raises UsageError without the extra `report`.
+        Raises:
+            UsageError: Without the extra `report`.
         """
         from smsweep.api.plots import Report  # numpy is slow to import
 
         return Report(self.id)
 
     def to_dataframe(self) -> Any:
-        """Return a pandas DataFrame with a row for each run, its columns those of the table that W&B exports.
+        """Return a pandas DataFrame with a row for each run and the columns of W&B's table export.
 
-        Raises ImportError where pandas is not installed.
+        Raises:
+            ImportError: If pandas is not installed.
         """
         return import_module("pandas").DataFrame(runs_table((run.trial for run in self.runs), self.sweep))
 
     def export(
         self,
         to: str | PathLike[str],
-        format: str | None = None,  # noqa: A002 - the flag's name
+        format: str | None = None,  # noqa: A002 - the name of the command line option
         *,
         force: bool = False,
     ) -> int:
-        """Write all trials to a file, a storage or a folder, as `smsweep export --to`, and return how many.
+        """Export all trials, as `smsweep export --to`.
 
-        format: csv, json, parquet, wandb, optuna, mlflow or tensorboard; by the file's ending if None, else csv.
-        Raises UsageError for what is there already (force replaces it), cannot be written, or needs an extra.
+        Args:
+            to: A file, a storage or a folder.
+            format: csv, json, parquet, wandb, optuna, mlflow or tensorboard. Default: by the file extension,
+                else csv.
+            force: Replace an existing export.
+
+        Returns:
+            Number of trials.
+
+        Raises:
+            UsageError: If the target exists or cannot be written, or the format needs an extra.
         """
         from smsweep.services.export import export  # slow to import
 
         return export(self.id, fspath(to), form=format, force=force).n_trials
 
     def best_run(self, order: str | None = None) -> ApiRun | None:
-        """Return the run with the best objective; None when there is none.
+        """Return the best run; None if no run has a value.
 
-        order: another metric to sort by, "+name" ascending or "-name" (or "name") descending, by last value.
+        Args:
+            order: Metric to compare by its last value: "+name" for the lowest, "-name" or "name" for the highest.
+                Default: the sweep's objective.
         """
         runs = self.runs
         if order is None:
@@ -295,18 +343,25 @@ class Sweeps(list[ApiSweep]):
 
 
 class Api(_Shaped):
-    """Reads the store of the current `SMSWEEP_DIR` or `SMSWEEP_STORE`."""
+    """Reads sweeps and runs from the store (`SMSWEEP_STORE`, default: a file in `SMSWEEP_DIR`)."""
 
     def __init__(self, overrides: Mapping[str, Any] | None = None, **ignored: Any) -> None:
-        del overrides, ignored  # accepted as wandb.Api does
+        del overrides, ignored  # for compatibility with wandb.Api
 
     def sweep(self, path: str) -> ApiSweep:
-        """path: "ID", or "entity/project/ID" or "entity/project/sweeps/ID" as W&B writes it. Raises NotFound."""
+        """Return a sweep.
+
+        Args:
+            path: "ID", "entity/project/ID" or "entity/project/sweeps/ID".
+
+        Raises:
+            NotFound: If there is no such sweep.
+        """
         with Workspace().store() as store:
             return ApiSweep(store.get_sweep(parse_sweep_id(path)))
 
     def sweeps(self) -> Sweeps:
-        """Newest first."""
+        """Return all sweeps, newest first."""
         workspace = Workspace()
         if not workspace.has_store:
             return Sweeps()
@@ -314,15 +369,28 @@ class Api(_Shaped):
             return Sweeps(ApiSweep(sweep) for sweep in store.list_sweeps())
 
     def run(self, path: str) -> ApiRun:
-        """path: "ID/N". Raises NotFound."""
+        """Return a run.
+
+        Args:
+            path: "ID/N" or "entity/project/ID-N".
+
+        Raises:
+            NotFound: If there is no such run.
+        """
         sweep_id, number = parse_trial(path)
         with Workspace().store() as store:
             return ApiRun(find_trial(store, sweep_id, number), store.get_sweep(sweep_id))
 
     def diff(self, a: str, b: str) -> dict[str, Any]:
-        """Return what differs between two runs ("ID/N") or two sweeps ("ID"), as `smsweep diff --json`.
+        """Compare two runs or two sweeps, as `smsweep diff --json`.
 
-        Raises NotFound; UsageError for a run and a sweep.
+        Args:
+            a: A run ("ID/N") or a sweep ("ID").
+            b: The other run or sweep.
+
+        Raises:
+            NotFound: If there is no such run or sweep.
+            UsageError: If one is a run and the other a sweep.
         """
         from smsweep.services.views.diff import diff  # slow to import
 
@@ -330,9 +398,9 @@ class Api(_Shaped):
 
 
 def rows(points: Iterable[MetricPoint]) -> Iterator[Row]:
-    """Put points back into the rows they were logged as.
+    """Group points into the rows that the script logged.
 
-    Consecutive points of one step are one row; points without a step share a row until a name comes again.
+    Consecutive points of the same step are a row. Points without a step are a row until a name repeats.
     """
     row: Row = {}
     row_step: int | None = None
@@ -346,14 +414,14 @@ def rows(points: Iterable[MetricPoint]) -> Iterator[Row]:
         if not row:
             row_step = point.step
             row = {"_step": index if point.step is None else point.step, "_timestamp": point.time.timestamp()}
-        if point.name != "_step":  # what a script calls so does not move its row, as with W&B
+        if point.name != "_step":  # as in W&B, a metric with this name does not change the step
             row[point.name] = point.value
     if row:
         yield row
 
 
 def _names(keys: Iterable[str] | None) -> list[str]:
-    """Raises UsageError for a single name, which would be taken for a list of letters."""
+    """Return keys as a list. Raises UsageError for a string, which would be a list of letters."""
     if isinstance(keys, str):
         raise UsageError(f"keys: expected a list of names, got {keys!r}; write [{keys!r}]")
     return list(keys or ())
@@ -361,7 +429,7 @@ def _names(keys: Iterable[str] | None) -> list[str]:
 
 def _data_frame(every: list[Row]) -> Any:
     try:
-        pandas = import_module("pandas")  # not ours to install, and slow to import
+        pandas = import_module("pandas")  # not a dependency, and slow to import
     except ImportError:
         return every
     return pandas.DataFrame(every)
@@ -383,9 +451,31 @@ def run(
     on_created: Callable[[str], None] = lambda sweep_id: None,
     **agent_options: Any,
 ) -> AgentResult:
-    """Create a sweep and run an agent on it; takes the arguments of both.
+    """Create a sweep and run an agent on it. If a check fails, nothing is created.
 
-    What its backend cannot run raises before anything is created.
+    Args:
+        config: The sweep config, as for `sweep`.
+        entity: W&B entity.
+        project: W&B project.
+        prior_runs: Trials, sweeps or CSV files whose results inform the search.
+        name: Name of the sweep.
+        program: Script that runs instead of the config's `program`.
+        job: Path or content of a job.yaml.
+        estimator: An Estimator or a ModelTrainer of the SageMaker SDK, instead of `job`.
+        inputs: Inputs of the estimator.
+        seed: Random seed for the search. Default: random.
+        reuse: Copy the results of identical trials of earlier sweeps instead of running them again.
+        on_created: Called with the id of the new sweep.
+        agent_options: Arguments of `agent`.
+
+    Returns:
+        How the trials ended.
+
+    Raises:
+        ConfigError: If a config is invalid.
+        SourceError: If the source cannot be packed.
+        UsageError: If an argument is invalid.
+        JobError: If the backend cannot run the jobs.
     """
     compiled = compile_estimator(estimator, inputs, job)
     backend = agent_options.get("backend")

@@ -1,4 +1,4 @@
-"""A sweep's figures and its report as objects, for notebooks."""
+"""The figures and the report of a sweep as objects for notebooks."""
 
 from __future__ import annotations
 
@@ -8,49 +8,49 @@ from typing import Any
 
 from smsweep.services.report import drawn, figure, report, write
 
-HEIGHT_PX = 800  # of a report
+HEIGHT_PX = 800  # height of a report in a notebook
 
 
 class Plots:
-    """The figures of the report, each as a Plotly figure of the sweep as it is now. Needs the extra `report`."""
+    """The figures of a sweep. Each method reads the sweep and returns a Plotly figure (extra `report`)."""
 
     def __init__(self, sweep_id: str) -> None:
         self._sweep_id = sweep_id
 
     def history(self) -> Any:
-        """The objective of each trial in the order proposed, and the best so far."""
+        """Return the objective of each trial, in the order of proposal, and the best so far."""
         return self._drawn("history")
 
     def front(self) -> Any:
-        """Several metrics against each other, and the trials that no other beats."""
+        """Return several metrics against each other, with the Pareto front."""
         return self._drawn("front")
 
     def parallel_coordinates(self) -> Any:
-        """Each trial as a line through its params and its objective."""
+        """Return each trial as a line through its params and its objective."""
         return self._drawn("parallel_coordinates")
 
     def importance(self) -> Any:
-        """How much each param decides whether a trial is among the best."""
+        """Return how much each param affects whether a trial is among the best."""
         return self._drawn("importance")
 
     def slices(self) -> Any:
-        """The objective over each param alone."""
+        """Return the objective over each single param."""
         return self._drawn("slices")
 
     def contours(self) -> Any:
-        """The objective over two params."""
+        """Return the objective over two params."""
         return self._drawn("contours")
 
     def curves(self) -> Any:
-        """The metric as trials reported it."""
+        """Return the metric of each trial over its steps."""
         return self._drawn("curves")
 
     def timeline(self) -> Any:
-        """When each trial ran, a row for each worker."""
+        """Return when each trial ran, with a row for each worker."""
         return self._drawn("timeline")
 
     def cost(self) -> Any:
-        """What had been spent when the best so far was found."""
+        """Return the best so far over the cost."""
         return self._drawn("cost")
 
     def _drawn(self, name: str) -> Any:
@@ -62,20 +62,29 @@ class Plots:
 
 
 class Report:
-    """A sweep's report, as it was when it was made. A notebook shows it in a frame of its own."""
+    """The report of a sweep at creation time. A notebook shows the report in a frame.
+
+    Attributes:
+        sweep_id: Id of the sweep.
+        html: The report as an HTML page.
+    """
 
     def __init__(self, sweep_id: str) -> None:
-        """Raises UsageError without the extra `report`."""
+        """Make the report. Raises UsageError without the extra `report`."""
         self.sweep_id = sweep_id
         self.html = report(sweep_id)
 
     def save(self, path: str | Path) -> Path:
-        """Write it as one file that opens without a network, and return its path."""
+        """Write the report to a file that needs no network, and return its path.
+
+        Raises:
+            UsageError: If the file cannot be written.
+        """
         write(self.html, Path(path))
         return Path(path)
 
     def _repr_html_(self) -> str:
-        # The frame's scripts get an origin of their own: they see nothing of the notebook.
+        # The sandbox gives the scripts their own origin, so that they cannot access the notebook.
         style = f"width:100%;height:{HEIGHT_PX}px;border:1px solid rgba(128,128,128,.4)"
         title = escape(f"report of {self.sweep_id}")
         html = escape(self.html)

@@ -1,4 +1,4 @@
-"""Search and stopping as pure functions of plain data, in the manner of W&B's `sweeps` package."""
+"""Search and early stopping as pure functions of plain data, like W&B's `sweeps` package."""
 
 from __future__ import annotations
 
@@ -35,21 +35,34 @@ from smsweep.stopping.stop_if import parse_condition
 
 TrialLike = Mapping[str, Any]
 NO_JOB = load_job(None)
-PLAIN = (float, int, str, bool, type(None))  # types that are taken as they are
+PLAIN = (float, int, str, bool, type(None))  # types that need no conversion
 STATES: Mapping[str, TrialState] = {
     **{state.value: state for state in TrialState},
-    # W&B's words for a run whose machine is taken away, and that will go on elsewhere
+    # W&B's states of a run whose machine is preempted, and that will continue on another machine
     **dict.fromkeys(("preempting", "preempted"), TrialState.PENDING),
 }
 
 
 def suggest(config: Mapping[str, Any], trials: Iterable[TrialLike], n: int = 1, seed: int = 0) -> list[Params]:
-    """Return params for up to n next trials; fewer than n means the space is used up.
+    """Return the params of the next trials.
 
-    config: a W&B sweep config. trials: mappings with `number`, `params` (nested as in the config), `state` (a
-    trial state or W&B's, default "finished"), `history` (rows of metrics, oldest first) and optionally `summary`.
-    Same arguments, same answer; n at once equal n one by one, each added as pending.
-    Raises ConfigError for a bad config or trial, UsageError for a seed below 0.
+    The result depends only on the arguments. A call with n trials gives the same params as n calls with one trial,
+    if each result is added to `trials` as pending.
+
+    Args:
+        config: A W&B sweep config.
+        trials: The trials so far. Mappings with `number`, `params` (nested as in the config), `state` (a trial
+            state or W&B's; default: "finished"), `history` (rows of metrics, oldest first), and optionally
+            `summary`.
+        n: Maximum number of trials to propose.
+        seed: Random seed for the search.
+
+    Returns:
+        The params of each proposed trial. Fewer than n if the search space is exhausted.
+
+    Raises:
+        ConfigError: If the config or a trial is invalid.
+        UsageError: If the seed is invalid.
     """
     sweep_config = _read_config(config)
     check_can_run(sweep_config, NO_JOB.template)
@@ -60,52 +73,58 @@ def suggest(config: Mapping[str, Any], trials: Iterable[TrialLike], n: int = 1, 
 def judge(
     config: Mapping[str, Any], trials: Iterable[TrialLike], *, stop_if: Sequence[str] = ()
 ) -> list[StopDecision]:
-    """Return which running trials should end early, and why, by ascending number.
+    """Return which running trials to stop early.
 
-    Arguments as for `suggest`; stop_if: conditions as in job.yaml, or a single one. Without these and without
-    `early_terminate` in the config nobody is stopped.
+    Args:
+        config: A W&B sweep config. Its `early_terminate` is a stopping rule.
+        trials: The trials so far, as for `suggest`.
+        stop_if: Conditions as in a job.yaml, or a single condition.
+
+    Returns:
+        A decision with its evidence for each trial to stop, by ascending number. Empty without rules.
+
+    Raises:
+        ConfigError: If the config, a trial or a condition is invalid.
     """
     sweep_config = _read_config(config)
     conditions = [stop_if] if isinstance(stop_if, str) else stop_if
     rule = make_rule(sweep_config, conditions)
-    asked_of = {parse_condition(text).metric for text in conditions}
-    return rule.judge(_read_history(sweep_config, trials, asked_of)) if rule is not None else []
+    metrics = {parse_condition(text).metric for text in conditions}
+    return rule.judge(_read_history(sweep_config, trials, metrics)) if rule is not None else []
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Document:
-    """A config as a key: equal where it says the same, types and all."""
+    """A config as a cache key. Two keys are equal if the configs have the same values and types."""
 
-    said: bytes
-    itself: Mapping[str, Any] = field(compare=False)
-
-
-# Callers ask again and again with the same config, and reading it takes longer than many an answer.
+    pickled: bytes
+    document: Mapping[str, Any] = field(compare=False)
 
 
 def _read_config(document: Mapping[str, Any]) -> SweepConfig:
+    """Parse a config. Cache the result, because parsing often takes longer than the search."""
     key = _as_key(document)
     return _config_of(key) if key is not None else parse_sweep(document).config
 
 
 def _strategy(document: Mapping[str, Any], config: SweepConfig, seed: int) -> SearchStrategy:
     if code := read_code(config, NO_JOB, None):
-        return make_strategy(with_code(config, code), seed)  # the file may be another than at the last call
+        return make_strategy(with_code(config, code), seed)  # not cached, because the file can change
     key = _as_key(document)
-    # a strategy keeps what it derived of the last history, so each thread has its own
+    # A strategy keeps data derived from the last history, so each thread needs its own strategy.
     return make_strategy(config, seed) if key is None else _strategy_of(key, seed, threading.get_ident())
 
 
 def _as_key(document: Mapping[str, Any]) -> _Document | None:
     try:
-        return _Document(said=pickle.dumps(document), itself=document)
-    except Exception:  # noqa: BLE001 - whatever objects of the caller's may raise
+        return _Document(pickled=pickle.dumps(document), document=document)
+    except Exception:  # noqa: BLE001 - objects of the caller can raise any exception
         return None
 
 
 @functools.lru_cache(maxsize=16)
 def _config_of(key: _Document) -> SweepConfig:
-    return parse_sweep(key.itself).config
+    return parse_sweep(key.document).config
 
 
 @functools.lru_cache(maxsize=16)
@@ -115,10 +134,10 @@ def _strategy_of(key: _Document, seed: int, thread: int) -> SearchStrategy:
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """The metrics that matter. Rows hold many others, and a history many rows."""
+    """The metrics to read. Rows can have many others, and a history can have many rows."""
 
     names: Collection[str]  # flattened
-    heads: frozenset[str]  # keys of a row under which one of them may be nested
+    heads: frozenset[str]  # keys of a row that can contain one of the metrics in a nested mapping
 
     @classmethod
     def of(cls, names: Collection[str]) -> _Wanted:
@@ -127,7 +146,7 @@ class _Wanted:
 
 
 def _read_history(config: SweepConfig, trials: Iterable[TrialLike], others: Collection[str] = ()) -> History:
-    """others: metrics, besides those of the config, that the trials are asked about."""
+    """Read the trials. others: metrics to read in addition to those of the config."""
     if isinstance(trials, (str, Mapping)) or not isinstance(trials, Iterable):
         raise ConfigError(f"trials: expected a list of trials, got {show(trials)}")
     wanted = _Wanted.of({*(metric.name for metric in config.all_metrics), *others})
@@ -135,7 +154,7 @@ def _read_history(config: SweepConfig, trials: Iterable[TrialLike], others: Coll
     numbers = Counter(trial.number for trial in read)
     for number, times in numbers.items():
         if times > 1:
-            raise ConfigError(f"trials: {times} of them have number {number}; number them all, or none")
+            raise ConfigError(f"trials: {times} of them have number {number}; number all differently, or none")
     return History(read)
 
 
@@ -152,7 +171,7 @@ def _read_trial(config: SweepConfig, wanted: _Wanted, index: int, trial: TrialLi
             raise ConfigError(f"trials[{index}].{part}: expected a mapping, got {trial[part]!r}")
     state = trial.get("state", TrialState.FINISHED)
     if not isinstance(state, str) or state not in STATES:
-        raise ConfigError(f"trials[{index}].state: {state!r} is no trial state; use one of {', '.join(STATES)}")
+        raise ConfigError(f"trials[{index}].state: {state!r} is not a trial state; use one of {', '.join(STATES)}")
     rows = trial.get("history")
     if rows is not None and not isinstance(rows, Iterable):
         raise ConfigError(f"trials[{index}].history: expected a list of rows, got {rows!r}")
@@ -171,29 +190,29 @@ def _read_trial(config: SweepConfig, wanted: _Wanted, index: int, trial: TrialLi
 def _read_rows(
     index: int, rows: Iterable[Mapping[str, Any]], wanted: _Wanted, metric: Metric | None
 ) -> tuple[dict[str, MetricStats], tuple[float, ...]]:
-    """Return what each metric came to, and the finite values of the sweep's."""
+    """Return the statistics of each metric, and the finite values of the sweep's metric."""
     flat = []
     for row in rows:
         if not _is_mapping(row):
-            raise ConfigError(f"trials[{index}].history: a row is a mapping of metrics, got {row!r}")
+            raise ConfigError(f"trials[{index}].history: expected rows that are mappings of metrics, got {row!r}")
         flat.append(row if wanted.heads.isdisjoint(row) else dict(_flat(row)))
     stats: dict[str, MetricStats] = {}
     curve: tuple[float, ...] = ()
     for name in wanted.names:
-        said = [row[name] for row in flat if name in row]
-        said = [v if type(v) in PLAIN else _plain(v) for v in said if not _is_mapping(v)]
-        if not said:
+        values = [row[name] for row in flat if name in row]
+        values = [v if type(v) in PLAIN else _plain(v) for v in values if not _is_mapping(v)]
+        if not values:
             continue
-        numbers = [float(v) for v in said if is_number(v)]
+        numbers = [float(v) for v in values if is_number(v)]
         low, high = min(numbers, default=math.inf), max(numbers, default=-math.inf)
-        stats[name] = MetricStats(last=said[-1], count=len(numbers), min=low, max=high)
+        stats[name] = MetricStats(last=values[-1], count=len(numbers), min=low, max=high)
         if metric is not None and name == metric.name:
             curve = tuple(numbers)
     return stats, curve
 
 
 def _is_mapping(value: object) -> bool:
-    return type(value) is dict or isinstance(value, Mapping)  # the first, as nearly all are, takes no time
+    return type(value) is dict or isinstance(value, Mapping)  # the first test is faster and usually sufficient
 
 
 def _flat(row: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Scalar]]:
@@ -218,7 +237,7 @@ def _plain_params(params: Mapping[str, Any]) -> Params:
 
 
 def _plain(value: Any) -> Any:
-    """Return what a numpy or torch scalar holds; None for an array of several values."""
+    """Return the value of a numpy or torch scalar; None for an array with several values."""
     try:
         return value.item() if hasattr(value, "item") else value
     except (ValueError, RuntimeError):

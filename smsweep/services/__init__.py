@@ -1,1 +1,1 @@
-"""The application layer: what every interface (CLI, Python, web page) calls."""
+"""The application layer, which every interface (command line, Python, web page) calls."""

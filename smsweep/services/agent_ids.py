@@ -1,4 +1,4 @@
-"""Names of agents, which tell the next agent on the same machine whether this one still lives."""
+"""Agent ids. From an id, another agent on the same machine can determine if the agent is still alive."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ PID_NAMESPACE = Path("/proc/self/ns/pid")
 
 
 def new_agent_id() -> str:
-    """Return HOST:PID:TOKEN; a token begins with where such a process id means something."""
+    """Return HOST:PID:TOKEN. The token starts with a hash of the boot and the PID namespace (see `_realm`)."""
     return f"{socket.gethostname()}:{os.getpid()}:{_realm()}{secrets.token_hex(4)}"
 
 
 def is_gone(agent_id: str) -> bool:
-    """Tell whether an agent surely lives no more. Of one elsewhere only its lease tells.
+    """Return True if an agent of this machine no longer runs; False for agents of other machines.
 
-    A host name alone is no proof: machines of one image may share it, and containers that share it with their host
-    count processes of their own.
+    The leases of other machines' agents expire. The host name alone is not enough: several machines can have the
+    same name, and a container can have its host's name with a PID namespace of its own.
     """
     host, _, rest = agent_id.partition(":")
     pid, _, token = rest.partition(":")
@@ -35,15 +35,15 @@ def is_gone(agent_id: str) -> bool:
 
 
 def release_dead_agents(store: Store, sweep_id: str) -> None:
-    """Let go of trials held by agents of this machine that no longer live, without waiting for their leases."""
+    """Release the trials of agents of this machine that no longer run, before their leases expire."""
     for holder in store.holders(sweep_id):
         if is_gone(holder):
-            log.info("agent %s is gone; its trials are taken over", holder)
+            log.info("agent %s no longer runs; this agent can continue its trials", holder)
             store.release(holder)
 
 
 def _realm() -> str:
-    """Return what names this boot of this machine and this namespace of processes; "" without Linux."""
+    """Return a hash of the machine's boot id and the PID namespace; "" on systems other than Linux."""
     try:
         known = f"{BOOT_ID.read_text()}{PID_NAMESPACE.readlink()}"
     except OSError:
@@ -61,5 +61,5 @@ def _is_alive(pid: int) -> bool:
     try:
         state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
     except OSError:
-        return True  # no /proc (macOS): believe kill
-    return state not in (b"Z", b"X")  # in some containers nobody ever reaps the dead
+        return True  # no /proc (macOS): rely on kill
+    return state not in (b"Z", b"X")  # zombies: some containers have no init process that reaps them

@@ -1,4 +1,4 @@
-"""Find the W&B key as wandb finds it, and put it where training jobs can fetch it."""
+"""Set up AWS for sweeps: store the W&B key or another secret, and print the IAM policies."""
 
 from __future__ import annotations
 
@@ -19,26 +19,42 @@ DEFAULT_NAME = "smsweep/wandb"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stored:
-    variable: str  # that jobs get
-    found_in: str
+    """A secret that was stored in AWS."""
+
+    variable: str  # environment variable of the jobs
+    found_in: str  # where this machine has the secret
     arn: str
 
 
 def auth(*, variable: str = WANDB_KEY, name: str = "", ssm: bool = False) -> Stored:
-    """Put a secret of this machine into Secrets Manager, or SSM, and return what job.yaml refers to it by.
+    """Store a secret of this machine in AWS Secrets Manager or SSM Parameter Store.
 
-    variable: the environment variable that holds it; the W&B key is also looked for where `wandb login` puts it.
-    name: in AWS; drawn from the variable when empty. What wandb would not take as its key is told, but
-    stored: a server of one's own may have others. Raises NotFound, or JobError.
+    An unusual W&B key is stored with a warning, because a self-hosted server can have other keys.
+
+    Args:
+        variable: Environment variable that has the secret. The W&B key is also read from netrc and W&B's settings.
+        name: Name in AWS. Default: derived from the variable.
+        ssm: Use SSM Parameter Store instead of Secrets Manager.
+
+    Returns:
+        The stored secret, with the ARN for job.yaml.
+
+    Raises:
+        NotFound: If this machine does not have the secret.
+        JobError: If AWS rejects the request.
     """
     environ = Workspace().environ
     found = find_wandb_key(environ) if variable == WANDB_KEY else _variable(environ, variable)
     if found is None:
-        places = " nor in netrc or wandb's settings; run `wandb login`" if variable == WANDB_KEY else ""
-        raise NotFound(f"{variable} is not set{places}")
+        advice = (
+            ", and netrc and W&B's settings have no key; run `wandb login`"
+            if variable == WANDB_KEY
+            else "; set it"
+        )
+        raise NotFound(f"{variable} is not set{advice}")
     if variable == WANDB_KEY and not WANDB_KEY_FORM.fullmatch(found.value):
         log.warning(
-            "%s: wandb would not take this as a key, which has 40 or more letters, digits, - and _", found.where
+            "%s: wandb does not accept this key; a key has 40 or more letters, digits, - and _", found.where
         )
     name = name or (DEFAULT_NAME if variable == WANDB_KEY else f"smsweep/{variable.lower()}")
     from smsweep.aws.client import (
@@ -62,18 +78,16 @@ def policies(job: JobLike = None, sweep: str | None = None) -> dict[str, dict[st
     """Return the IAM policy documents that sweeps on SageMaker need.
 
     Args:
-        job: A job.yaml, whose role, buckets, keys and secrets the policies name. Without one and with `sweep`:
-            that sweep's own.
-        sweep: Id of a sweep. The policies are good for its jobs, checkpoints, results and detached agent alone.
-            None for all sweeps. A policy of a role is static: one for all sweeps lets a trial reach the
-            checkpoints of all of them.
+        job: A job.yaml, whose role, buckets, keys and secrets the policies name. Default: that of `sweep`.
+        sweep: Id of a sweep. The policies then allow only its jobs, checkpoints, results and detached agent.
+            Default: all sweeps. With such a policy, each trial can access the checkpoints of all sweeps.
 
     Returns:
         The documents of `launcher`, `role` and `agent`.
 
     Raises:
-        UsageError: If `sweep` is not a sweep's id.
-        NotFound: If there is no `job`, and no such sweep in this store.
+        UsageError: If `sweep` is not a sweep id.
+        NotFound: If `job` is None and this store does not have the sweep.
         ConfigError: If `job` is not a valid job.yaml.
     """
     from smsweep.aws import iam_policy  # boto3 is slow to import

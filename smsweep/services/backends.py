@@ -1,4 +1,4 @@
-"""Backends by name: which one a command uses, opened, and the requests that it gets."""
+"""Select and open the backend of a command, make the requests of its trials, and ask for its prices."""
 
 from __future__ import annotations
 
@@ -21,19 +21,21 @@ from smsweep.store import notes
 from smsweep.store.base import Store
 from smsweep.util.clock import utc_now
 
+log = logging.getLogger(__name__)
+
 DEFAULT_BACKEND = "process"
 
 
 def backend_name(name: str | None, workspace: Workspace) -> str:
-    """Return the backend to use: the one given, `SMSWEEP_BACKEND`, or processes. Raises UsageError."""
+    """Return `name`, else `SMSWEEP_BACKEND`, else "process". Raises UsageError for an unknown backend."""
     name = name or workspace.environ.get("SMSWEEP_BACKEND") or DEFAULT_BACKEND
     if name not in BACKENDS:
-        raise UsageError(f"no backend {name!r}; there are {', '.join(sorted(backend_names()))}")
+        raise UsageError(f"no backend {name!r}; use one of {', '.join(sorted(backend_names()))}")
     return name
 
 
 def open_backend(name: str, workspace: Workspace, *, only_reads: bool = False) -> Backend:
-    """Open a backend in the workspace. only_reads: it leaves the queue of an agent's events to that agent."""
+    """Open a backend in the workspace. only_reads: do not read the queue of job events, which an agent needs."""
     environ = {key: value for key, value in workspace.environ.items() if not (only_reads and key == EVENTS_QUEUE)}
     context = BackendContext(
         jobs_dir=workspace.jobs_dir,
@@ -47,10 +49,17 @@ def open_backend(name: str, workspace: Workspace, *, only_reads: bool = False) -
 def renderer(
     template: JobTemplate, stored: Sweep, workspace: Workspace, backend: str, *, upload: bool
 ) -> Callable[[Trial], TrainingJobRequest]:
-    """Return what turns a trial into the request that the backend will get.
+    """Return the function that makes the request of a trial.
 
-    upload: put the files that the jobs need where they find them; False to leave that, and only look.
-    Raises JobError, before anything is sent, for what the backend would refuse of every trial.
+    Args:
+        template: The job template.
+        stored: The sweep.
+        workspace: The workspace.
+        backend: Name of the backend.
+        upload: Copy or upload the files that the jobs need.
+
+    Raises:
+        JobError: If the backend cannot run any trial. Nothing is sent.
     """
     spec = backend_spec(backend)
     if spec.check_request:
@@ -61,22 +70,20 @@ def renderer(
 
 
 def check_prepared(template: JobTemplate, stored: Sweep, workspace: Workspace, backend: str) -> None:
-    """Raise JobError for what the backend would refuse of every trial; nothing is sent."""
+    """Raise JobError if the backend cannot run any trial. Nothing is sent."""
     spec, path = backend_spec(backend), workspace.assets_path(stored.source_hash)
     complete, site = spec.prepare(template, path, workspace.dir, workspace.environ, upload=False)
     if spec.check_request:
         spec.check_request(training_job(complete, stored, Trial(sweep_id=stored.id, number=0, params={}), site))
 
 
-log = logging.getLogger(__name__)
-
-
 def with_price(
     template: JobTemplate, backend: str, store: Store, sweep_id: str, environ: Mapping[str, str], now: datetime
 ) -> JobTemplate:
-    """Return a template with the price of its machines, asked for where it wants that.
+    """Return a template with the current price of its instances, if the template asks for the price.
 
-    Raises ConfigError where a budget of dollars could not be held without it.
+    Raises:
+        ConfigError: If the price is not available and the template has a budget in dollars.
     """
     if not template.asks_price:
         return template
@@ -89,9 +96,9 @@ def with_price(
     except SmsweepError as err:
         if "usd" in template.budget:
             raise ConfigError(
-                f"budget.usd: no price to hold it by: {err}\ngive price_per_hour in dollars in job.yaml"
+                f"budget.usd: no price is available: {err}\nset price_per_hour in dollars in job.yaml"
             ) from err
-        log.warning("sweep %s: nobody knows what it costs: %s", sweep_id, err)
+        log.warning("sweep %s: no price is available, so its cost is unknown: %s", sweep_id, err)
         return template
     notes.PRICE.put(store, sweep_id, price_data(price, now))
     return replace(template, price=price)
@@ -105,4 +112,5 @@ def known_price(template: JobTemplate, note: PriceDocument | None) -> JobTemplat
 
 
 def price_data(price: Price, now: datetime) -> PriceDocument:
+    """Return a price as data, with the time at which AWS reported it."""
     return {"per_hour": price.per_hour, "by_type": dict(price.by_type), "asked_at": now.isoformat()}

@@ -1,4 +1,4 @@
-"""Whether everything is there that sweeps need on this machine, and how to get what is not."""
+"""Check that this machine has everything that sweeps need, and report how to fix problems."""
 
 from __future__ import annotations
 
@@ -23,18 +23,21 @@ from smsweep.services.workspace import Workspace
 from smsweep.stopping.registry import RULES
 from smsweep.store.home import home_dir
 
-LEAST_FREE_BYTES = 1_000_000_000  # below, checkpoints and logs of a few trials may not fit
+LEAST_FREE_BYTES = 1_000_000_000  # enough for the checkpoints and logs of a few trials
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:
-    what: str  # was looked at, in a few words
-    found: str  # what is there, or what is wrong
+    """The result of a check."""
+
+    what: str  # the subject of the check
+    found: str  # the state, or the problem
     is_ok: bool
-    is_required: bool = True  # no sweep runs without it
-    cure: str = ""  # what to do when it is not ok
+    is_required: bool = True  # False if sweeps can run without it
+    cure: str = ""  # how to fix the problem
 
     def as_data(self) -> FindingDocument:
+        """Return the document of the finding."""
         return {
             "what": self.what,
             "found": self.found,
@@ -48,6 +51,7 @@ Check = Callable[[Workspace], Finding]
 
 
 def check_python(workspace: Workspace) -> Finding:
+    """Report the versions of smsweep and Python."""
     return Finding(
         what="smsweep",
         found=f"{__version__} on Python {platform.python_version()} ({sys.executable})",
@@ -56,7 +60,7 @@ def check_python(workspace: Workspace) -> Finding:
 
 
 def check_job_python(workspace: Workspace) -> Finding:
-    """Look for the `python` that `${interpreter}` means in a trial's command."""
+    """Check that the `python` of `${interpreter}` is on PATH."""
     found = requirements.find(INTERPRETER, workspace.environ.get("PATH", ""))
     return Finding(
         what="python of the trials",
@@ -68,7 +72,7 @@ def check_job_python(workspace: Workspace) -> Finding:
 
 
 def check_folder(workspace: Workspace) -> Finding:
-    """Check that the folder is the user's own and can be written; one that is missing, that it can be made."""
+    """Check that the workspace folder belongs to the user and can be written or created."""
     what = "folder (SMSWEEP_DIR)"
     try:
         folder = workspace.dir
@@ -90,6 +94,7 @@ def check_folder(workspace: Workspace) -> Finding:
 
 
 def check_disk(workspace: Workspace) -> Finding:
+    """Check the free space on the disk of the workspace."""
     free = shutil.disk_usage(_nearest(home_dir(workspace.environ))).free
     return Finding(
         what="disk",
@@ -101,7 +106,7 @@ def check_disk(workspace: Workspace) -> Finding:
 
 
 def check_store(workspace: Workspace) -> Finding:
-    """Open the store, unless that would only now create it."""
+    """Check that an existing store can be opened."""
     what = "store (SMSWEEP_STORE)"
     try:
         if not workspace.has_store:
@@ -120,11 +125,21 @@ CHECKS: Sequence[Check] = (check_python, check_job_python, check_folder, check_d
 def examine(
     workspace: Workspace | None = None, *, backend: str | None = None, job: JobLike = None
 ) -> list[Finding]:
-    """Return what every check found, required or not. Changes nothing.
+    """Run all checks. This changes nothing.
 
-    backend: what it needs is required; what another one would need is only told. job: whose image and bucket in S3
-    are looked at.
-    Raises ConfigError, UsageError for an unknown backend, JobRejected for a framework without an image.
+    Args:
+        workspace: The workspace. Default: that of this environment.
+        backend: Name of the backend whose checks are required; those of other backends are optional. Default:
+            `SMSWEEP_BACKEND`, then "process".
+        job: A job.yaml, whose image and S3 bucket are checked.
+
+    Returns:
+        The finding of each check.
+
+    Raises:
+        ConfigError: If `job` is not a valid job.yaml.
+        UsageError: If the backend is unknown.
+        JobRejected: If AWS has no image for the framework.
     """
     workspace = workspace or Workspace()
     chosen, template = backend_name(backend, workspace), load_job(job).template

@@ -1,4 +1,4 @@
-"""Serve the local SageMaker opened: open what it needs, wait to be told to end, close again."""
+"""Run the emulator of the SageMaker API: check its options, serve it, and stop all jobs at the end."""
 
 from __future__ import annotations
 
@@ -23,7 +23,12 @@ if TYPE_CHECKING:
 
 
 def serve(on_ready: Callable[[Emulator], None], **options: Any) -> None:
-    """Serve until Ctrl-C or SIGTERM, then stop all jobs. Takes the options of `run_emulator`; main thread only."""
+    """Serve until Ctrl-C or SIGTERM, then stop all jobs. Call this in the main thread only.
+
+    Args:
+        on_ready: Called with the emulator when it accepts connections.
+        options: See `run_emulator`.
+    """
     with told_to_end() as is_over, run_emulator(**options) as opened:
         on_ready(opened)
         is_over.wait()
@@ -39,10 +44,21 @@ def run_emulator(
     faults: str | Path | Mapping[str, Any] | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Iterator[Emulator]:
-    """Serve SageMaker's training API on loopback while the `with` lasts.
+    """Serve SageMaker's training API on loopback while the body runs.
 
-    port: 0 for a free one. folder: of jobs and ledger, by default SMSWEEP_DIR/emulator. quota: live instances of a
-    type. faults: a document, or a file or text that holds one as YAML or JSON. Raises UsageError.
+    Args:
+        port: Port; 0 for a free port.
+        backend: Name of the local backend that runs the jobs.
+        folder: Folder of the jobs and the ledger. Default: SMSWEEP_DIR/emulator.
+        quota: Maximum number of live instances of each type. Default: no limit.
+        faults: Faults to inject: a mapping, or a file or a text with a mapping in YAML or JSON.
+        environ: Environment variables. Default: those of this process.
+
+    Yields:
+        The running emulator.
+
+    Raises:
+        UsageError: If an option is invalid, or moto is not installed.
     """
     workspace = Workspace(environ)
     spec = backend_spec(backend) if backend in BACKENDS else None
@@ -73,15 +89,15 @@ def run_emulator(
     if spec.uses_images:
         containers = {"job_host": container_host(workspace.environ), "has_toolkit": True}
     workspace.make()
-    where = (folder or workspace.dir / "emulator").absolute()  # jobs have a working directory of their own
+    state_dir = (folder or workspace.dir / "emulator").absolute()  # jobs have different working directories
     with open_emulator(
-        where, make_backend, workspace.environ, clock, port=port, faults=parsed, **containers
+        state_dir, make_backend, workspace.environ, clock, port=port, faults=parsed, **containers
     ) as opened:
         yield opened
 
 
 def read_faults(given: str | Path | Mapping[str, Any] | None) -> dict[str, Any]:
-    """Raises UsageError for what is no mapping, or a file that cannot be read."""
+    """Return faults as a mapping. Raises UsageError if a file cannot be read, or the content is not a mapping."""
     if given is None or isinstance(given, Mapping):
         return dict(given or {})
     is_text = isinstance(given, str) and (given.lstrip().startswith("{") or ": " in given)
@@ -89,10 +105,12 @@ def read_faults(given: str | Path | Mapping[str, Any] | None) -> dict[str, Any]:
         text = str(given) if is_text else Path(given).read_text(encoding="utf-8")
         document = yaml.safe_load(text)
     except (OSError, UnicodeDecodeError) as err:
-        words = os.strerror(err.errno or 0) if isinstance(err, OSError) else str(err)
-        raise UsageError(f"faults: {given}: {words}; give a file, or the document itself") from err
+        problem = os.strerror(err.errno or 0) if isinstance(err, OSError) else str(err)
+        raise UsageError(f"faults: {given}: {problem}; give a file, or the faults as YAML or JSON") from err
     except yaml.YAMLError as err:
-        raise UsageError(f"faults: {'' if is_text else f'{given}: '}neither YAML nor JSON: {err}") from err
+        raise UsageError(
+            f"faults: {'' if is_text else f'{given}: '}neither YAML nor JSON: {err}; fix the syntax"
+        ) from err
     if not isinstance(document, dict):
         raise UsageError(f"faults: expected a mapping such as {json.dumps({'quota': 3})}, got {text[:80]!r}")
     return document

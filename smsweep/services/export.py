@@ -1,4 +1,4 @@
-"""Write a sweep for other programs: files, Optuna, MLflow, TensorBoard."""
+"""Export a sweep to a file, an Optuna study, MLflow or TensorBoard."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from smsweep.wandb_compat.runs_table import runs_table
 
 STDOUT = "-"
 TEXTS: dict[str, Callable[[Contents], str]] = {"csv": as_csv, "json": as_json, "wandb": as_wandb_csv}
-WRITERS: LazyTable[Any] = LazyTable(  # what others' packages write, each an extra of its own name
+WRITERS: LazyTable[Any] = LazyTable(  # formats that need the extra of the same name
     {
         "mlflow": "smsweep.exports.mlflow_runs:write",
         "optuna": "smsweep.exports.optuna_study:write",
@@ -29,7 +29,7 @@ WRITERS: LazyTable[Any] = LazyTable(  # what others' packages write, each an ext
         "tensorboard": "smsweep.exports.tensorboard_runs:write",
     }
 )
-PLACES = {  # what --to may be where it is no file
+PLACES = {  # targets of these formats, for error messages
     "mlflow": "a tracking URI, such as sqlite:///mlflow.db, a folder, or http://...",
     "optuna": "a storage, such as sqlite:///study.db",
     "parquet": "a file, such as trials.parquet",
@@ -40,9 +40,11 @@ FORMATS = (*TEXTS, *PLACES)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Exported:
+    """The result of an export."""
+
     n_trials: int
-    where: str  # file, folder, or what it is called in which storage; "" where text has it all
-    text: str = ""  # what belongs on stdout
+    where: str  # the file, the folder, or the name and the storage; "" if `text` has the export
+    text: str = ""  # the export itself, if no target was given
 
 
 def export(
@@ -53,28 +55,35 @@ def export(
     force: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Exported:
-    """Write all trials of a sweep.
+    """Export all trials of a sweep.
 
-    form: csv, json, parquet, wandb (a CSV as W&B's), optuna, mlflow or tensorboard; by the name's ending if None,
-    and csv where it has none of these. to: a file, a storage, a folder; None or "-": the text is returned.
-    force: replace what is there. progress: told how many trials of how many are written.
-    Raises NotFound; UsageError for what is there already, cannot be written, or needs an extra.
+    Args:
+        sweep_id: Id of the sweep.
+        to: A file, a storage or a folder. None or "-" returns the text.
+        form: csv, json, parquet, wandb (a CSV file like W&B's), optuna, mlflow or tensorboard. Default: by the
+            file extension, else csv.
+        force: Replace an existing export.
+        progress: Called with the number of written trials and the number of all trials.
+
+    Raises:
+        NotFound: If there is no such sweep.
+        UsageError: If the target exists or cannot be written, or the format needs an extra.
     """
     if form is None:
         suffix = Path(to or "").suffix.lower().lstrip(".")
         form = suffix if suffix in ("json", "parquet") else "csv"
     if form not in FORMATS:
-        raise UsageError(f"no format {form!r}; there are {', '.join(FORMATS)}")
+        raise UsageError(f"no format {form!r}; use one of {', '.join(FORMATS)}")
     is_text = form in TEXTS
     to = None if to == STDOUT and is_text else to
     if to is None and not is_text:
-        raise UsageError(f"{form} needs a place to write to: --to with {PLACES[form]}")
+        raise UsageError(f"--format {form}: needs a target; add --to with {PLACES[form]}")
     workspace = Workspace()
     if to is not None:
         _refuse_own_store(to, workspace)
     if to is not None and "://" in to and form in (*TEXTS, "parquet"):
         raise UsageError(
-            f"{redact(to)}: is no file, as {form} wants; --format optuna and mlflow write to such places"
+            f"{redact(to)}: is not a file, which {form} needs; use --format optuna or mlflow for a storage"
         )
     if to is not None and is_text:
         atomic_file.check_output(Path(to), force=force)  # before anything is read
@@ -102,7 +111,7 @@ def export(
 def gather(
     store: Store, sweep_id: str, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> Contents:
-    """Read a sweep for an export; the store has to stay open as long as points are to be had."""
+    """Read a sweep for an export. The store must stay open while `points` is used."""
     sweep = store.get_sweep(parse_sweep_id(sweep_id))
     trials = sorted(store.list_trials(sweep.id), key=lambda trial: trial.number)
     data = [trial_data(trial, sweep) for trial in trials]
@@ -125,14 +134,14 @@ def _writer(form: str) -> Any:
     try:
         return WRITERS[form]
     except ImportError as err:
-        raise UsageError(f"{form} is not installed here ({err}); pip install 'smsweep[{form}]'") from err
+        raise UsageError(f"{form} is not installed ({err}); pip install 'smsweep[{form}]'") from err
 
 
 def _refuse_own_store(to: str, workspace: Workspace) -> None:
-    """Keep the store itself from being replaced, or filled with others' tables."""
+    """Raise UsageError if the target is the store itself."""
     own = str(workspace.store_file or workspace.environ["SMSWEEP_STORE"])
     if _file(to) == _file(own):
-        raise UsageError(f"{redact(to)}: is smsweep's own store; name another place")
+        raise UsageError(f"{redact(to)}: is smsweep's own store; name another target")
 
 
 def _file(place: str) -> Path:

@@ -1,4 +1,4 @@
-"""Names of sweeps and trials as people type them."""
+"""Parse the ids of sweeps and the labels of trials that users type, and generate sweep ids."""
 
 from __future__ import annotations
 
@@ -8,13 +8,23 @@ import secrets
 from smsweep.errors import UsageError
 from smsweep.services.workspace import Workspace
 
-_RUN_ID = re.compile(r"([a-z0-9]{8})-([0-9]+)")  # a sweep's id is as long as W&B's
+ID_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
+ID_LENGTH = 8  # as in W&B
+MOST_NAMED = 5  # ids in an error message
+_RUN_ID = re.compile(r"([a-z0-9]{8})-([0-9]+)")
 
 
 def parse_label(text: str) -> tuple[str, int | None]:
-    """Return (sweep id, trial number or None) of `ID`, `ID/N`, or W&B's `entity/project/ID`, `.../sweeps/ID`.
+    """Return the sweep id and the trial number of a label.
 
-    A run's id, `ID-N`, is a trial, too. Raises UsageError.
+    Args:
+        text: `ID`, `ID/N`, a run id `ID-N`, or W&B's `entity/project/ID` or `entity/project/sweeps/ID`.
+
+    Returns:
+        The sweep id, and the trial number or None.
+
+    Raises:
+        UsageError: If the text is not a label.
     """
     parts = [part for part in str(text).strip().split("/") if part]
     if parts and parts[-1].isdecimal() and len(parts) > 1:
@@ -26,48 +36,49 @@ def parse_label(text: str) -> tuple[str, int | None]:
 
 
 def parse_sweep_id(text: str) -> str:
-    """Return the sweep's id of `ID`, `project/ID`, `entity/project/ID` or `entity/project/sweeps/ID`."""
+    """Return the sweep id of `ID`, `project/ID`, `entity/project/ID` or `entity/project/sweeps/ID`.
+
+    Raises:
+        UsageError: If the text is not a sweep id.
+    """
     parts = [part for part in str(text).strip().split("/") if part]
-    if len(parts) > 1 and parts[-1].isdecimal() and len(parts[-1]) < 8:  # shorter than any sweep's id
-        raise UsageError(f"{text!r} is one trial; this takes its whole sweep: {parts[-2]}")
+    if len(parts) > 1 and parts[-1].isdecimal() and len(parts[-1]) < 8:  # too short for a sweep id
+        raise UsageError(f"{text!r} is a trial, not a sweep; give the sweep id: {parts[-2]}")
     return _sweep_id(text, parts[-1] if parts else "")
 
 
 def parse_trial(text: str) -> tuple[str, int]:
-    """Return (sweep id, trial number) of `ID/N`, or of a run's id, `ID-N`, as in `entity/project/ID-N`."""
+    """Return the sweep id and the trial number of `ID/N`, `ID-N` or `entity/project/ID-N`.
+
+    Raises:
+        UsageError: If the text does not name a trial.
+    """
     sweep_id, number = parse_label(text)
     if number is None:
-        beginning, _, end = sweep_id.rpartition("-")
-        if beginning and end.isdecimal():
-            return beginning, int(end)
-        raise UsageError(f"{text!r} names no trial; write SWEEP/N, such as {sweep_id}/0")
+        prefix, _, suffix = sweep_id.rpartition("-")
+        if prefix and suffix.isdecimal():
+            return prefix, int(suffix)
+        raise UsageError(f"{text!r} is not a trial; give SWEEP/N, such as {sweep_id}/0")
     return sweep_id, number
 
 
 def _sweep_id(text: str, part: str) -> str:
-    part = part.partition("?")[0]  # of the address of a page
+    part = part.partition("?")[0]  # the query of a copied URL
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", part):
-        raise UsageError(f"{text!r} is no sweep id; `smsweep ls` lists them")
+        raise UsageError(f"{text!r} is not a sweep id; `smsweep ls` lists them")
     return part
 
 
-ID_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
-
-
-ID_LENGTH = 8  # as W&B's
-
-
 def new_sweep_id() -> str:
+    """Return a random sweep id."""
     return "".join(secrets.choice(ID_LETTERS) for _ in range(ID_LENGTH))
 
 
-MOST_NAMED = 5
-
-
 def whole(label: str) -> str:
-    """Return a label with the beginning of a sweep's id replaced by the whole id; any other as it is.
+    """Return a label with a unique sweep id prefix replaced by the full id; return any other label unchanged.
 
-    Raises UsageError for what begins several ids.
+    Raises:
+        UsageError: If several ids have the prefix.
     """
     sweep_id, number = parse_label(label)
     workspace = Workspace()
@@ -77,7 +88,7 @@ def whole(label: str) -> str:
         found = [sweep.id for sweep in store.list_sweeps() if sweep.id.startswith(sweep_id)]
     if len(found) > 1 and sweep_id not in found:
         named = ", ".join(found[:MOST_NAMED]) + (", ..." if len(found) > MOST_NAMED else "")
-        raise UsageError(f"{sweep_id} begins the ids of {len(found)} sweeps: {named}; write more of it")
+        raise UsageError(f"{sweep_id}: {len(found)} sweep ids have this prefix: {named}; give a longer prefix")
     if len(found) != 1:
         return label
     return found[0] if number is None else f"{found[0]}/{number}"

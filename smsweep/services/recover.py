@@ -1,7 +1,7 @@
-"""A sweep whose store was lost, rebuilt from its jobs: each of them carries its trial.
+"""Recover a sweep whose store was lost from its jobs, whose requests contain their trials.
 
-What is written is only which job each trial has. The rest is what an agent does anyway with trials of one that is
-gone: it finds the jobs, reads their logs from the beginning, and settles those that have ended.
+This writes only which job each trial has. An agent then does what it does with the trials of a killed agent: it
+finds the jobs, reads their logs from the beginning, and ends the trials whose jobs have ended.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ from smsweep.store.base import Store
 
 log = logging.getLogger(__name__)
 
-LEASE_S = 3600.0  # longer than it takes
+LEASE_S = 3600.0  # longer than a recovery takes
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recovered:
-    """What was found of a sweep."""
+    """The result of a recovery."""
 
     sweep_id: str
-    n_trials: int  # that have a job
-    n_lost: int  # of lower number that have none: their params are free again
+    n_trials: int  # trials that have a job
+    n_lost: int  # trials with lower numbers that have no job; the search can propose their params again
 
 
 def recover(
@@ -54,10 +54,24 @@ def recover(
     name: str | None = None,
     seed: int | None = None,
 ) -> Recovered:
-    """Put a sweep that this store does not have into it, with a trial for each job of it that the backend knows.
+    """Create a lost sweep again in this store, with a trial for each of its jobs that the backend knows.
 
-    sweep, program, job, name, seed: as when it was created. Done again after it was interrupted, it goes on.
-    Raises NotFound where there is no job of it, UsageError where the store has the sweep, ConfigError, JobError.
+    If a call is interrupted, call again with the same arguments.
+
+    Args:
+        sweep_id: Id of the lost sweep.
+        sweep: Its config, as when the sweep was created.
+        program: Its program, as when the sweep was created.
+        job: Its job.yaml, as when the sweep was created.
+        backend: Name of the backend that ran the jobs. Default: `SMSWEEP_BACKEND`, then "process".
+        name: Its name, as when the sweep was created.
+        seed: Its seed, as when the sweep was created.
+
+    Raises:
+        NotFound: If there is no job of the sweep.
+        UsageError: If the store has the sweep, or an agent runs its trials.
+        ConfigError: If a config is invalid, or is not the sweep's.
+        JobError: If AWS rejects a request.
     """
     workspace = Workspace()
     sweep_id = parse_sweep_id(sweep_id)
@@ -71,8 +85,7 @@ def recover(
         is_new = sweep_id not in {known.id for known in store.list_sweeps()}
         if not is_new and not notes.IS_RECOVERING.get(store, sweep_id) and store.list_trials(sweep_id, since=0):
             raise UsageError(
-                f"this store has sweep {sweep_id}; `smsweep agent {sweep_id}` goes on with it, whatever became of "
-                "its agents"
+                f"sweep {sweep_id} is already in this store; continue it with: smsweep agent {sweep_id}"
             )
     if is_new:
         first = next(iter(found.values()))
@@ -96,20 +109,28 @@ def recover(
 def rebuild(
     store: Store, sweep_id: str, params: Mapping[int, Params], attempts: Mapping[int, int], place: str
 ) -> Recovered:
-    """Write the trials of a sweep that has none, or some from an earlier call, and leave them for an agent.
+    """Write the trials of a sweep to the store, so that an agent can continue them.
 
-    params, attempts: of each trial that has a job, by its number. place: where those jobs are.
+    Args:
+        store: The store.
+        sweep_id: Id of a sweep without trials, or with trials of an interrupted recovery.
+        params: Params of each trial that has a job, by trial number.
+        attempts: Current attempt of each trial that has a job, by trial number.
+        place: Place of the jobs.
+
+    Raises:
+        UsageError: If an agent runs trials of the sweep.
     """
     agent_id = new_agent_id()
     notes.IS_RECOVERING.put(store, sweep_id, True)
     release_dead_agents(store, sweep_id)
     while store.claim(sweep_id, agent_id, place, LEASE_S, abandoned_only=True):
-        pass  # of the earlier call
+        pass  # trials of an interrupted recovery
     known = {trial.number: trial for trial in store.list_trials(sweep_id, since=0)}
     for number in range(max(params) + 1):
         trial = known.get(number) or store.add_trials(sweep_id, number, [params.get(number, {})])[0]
         if number in params:
-            _bring(store, trial, attempts[number], agent_id, place)
+            _move_to_attempt(store, trial, attempts[number], agent_id, place)
         elif not trial.is_removed:
             store.remove_trial(sweep_id, number)
     store.release(agent_id)
@@ -117,8 +138,8 @@ def rebuild(
     return Recovered(sweep_id=sweep_id, n_trials=len(params), n_lost=max(params) + 1 - len(params))
 
 
-def _bring(store: Store, trial: Trial, attempt: int, agent_id: str, place: str) -> None:
-    """Have a trial run in an attempt. Of those before it, which are all claimed, none stands in its way."""
+def _move_to_attempt(store: Store, trial: Trial, attempt: int, agent_id: str, place: str) -> None:
+    """Move a trial to RUNNING in the given attempt. All trials with lower numbers must be claimed."""
     while trial.state is TrialState.PENDING or (trial.state is TrialState.RUNNING and trial.attempt < attempt):
         if trial.state is TrialState.RUNNING:
             trial = store.move(
@@ -126,42 +147,46 @@ def _bring(store: Store, trial: Trial, attempt: int, agent_id: str, place: str) 
             )
         claimed = store.claim(trial.sweep_id, agent_id, place, LEASE_S)
         if claimed is None or claimed.number != trial.number:
-            raise UsageError(f"an agent is at work on {trial.sweep_id}; let it end, then recover the sweep")
+            raise UsageError(
+                f"an agent runs trials of sweep {trial.sweep_id}; stop the agent, then recover the sweep"
+            )
         trial = claimed
 
 
 def _assignments(sweep_id: str, backend: str, workspace: Workspace) -> dict[int, Assignment]:
-    """Return what each trial's last job was told to run, by the trial's number. Raises NotFound for none."""
+    """Return the assignment of each trial's last job, by trial number. Raises NotFound if there is no job."""
     found: dict[int, Assignment] = {}
     find = backend_spec(backend).find_jobs
     if find is None:
-        raise UsageError(f"--backend {backend} cannot tell which jobs there are")
-    beginning = job_name(sweep_id, 0, 0).removesuffix("0-0")
-    for request in find(beginning, workspace.jobs_dir, workspace.environ):
+        raise UsageError(
+            f"--backend {backend}: this backend cannot list its jobs; name the backend that ran the sweep"
+        )
+    prefix = job_name(sweep_id, 0, 0).removesuffix("0-0")
+    for request in find(prefix, workspace.jobs_dir, workspace.environ):
         name, carried = str(request["TrainingJobName"]), request.get("HyperParameters", {})
         if KEY not in carried:
-            continue  # an agent's own job
+            continue  # the job of a detached agent
         try:
             assignment = read_assignment(carried)
         except JobFailure as err:
-            log.warning("%s is left out: %s", name, err)
+            log.warning("job %s is skipped: %s", name, err)
             continue
         if name != job_name(sweep_id, assignment.number, assignment.attempt) or assignment.sweep_id != sweep_id:
-            log.warning("%s is left out: it is a job of %s", name, assignment.sweep_id)
+            log.warning("job %s is skipped: it belongs to sweep %s", name, assignment.sweep_id)
             continue
         known = found.get(assignment.number)
         if known is None or known.attempt < assignment.attempt:
             found[assignment.number] = assignment
     if not found:
         raise NotFound(
-            f"there is no job of sweep {sweep_id} with --backend {backend}; name the one that it ran with, and "
-            "for jobs of this machine set SMSWEEP_DIR to the folder that they are in"
+            f"there is no job of sweep {sweep_id} with --backend {backend}; name the backend that ran it, and "
+            "for jobs on this machine set SMSWEEP_DIR to the folder that has them"
         )
     return found
 
 
 def _params(assignment: Assignment, config: SweepConfig, fixed: Collection[str]) -> Params:
-    """Return a trial's own params, without its template's fixed ones. Raises ConfigError for another sweep's."""
+    """Return a trial's params without the fixed ones of the template. Raises ConfigError if a param is missing."""
     named: Mapping[str, Any] = config.document.get("parameters", {})
     missing = [name for name in named if name not in assignment.params]
     if missing:
@@ -169,6 +194,6 @@ def _params(assignment: Assignment, config: SweepConfig, fixed: Collection[str])
             f"parameters: trial {assignment.number} has no {', '.join(missing)}; give the config that the sweep "
             "was created with"
         )
-    if "search_space" in (config.scheduler or {}):  # a program, which knows more of them
+    if "search_space" in (config.scheduler or {}):  # a search program can add params
         return {name: value for name, value in assignment.params.items() if name in named or name not in fixed}
     return {name: assignment.params[name] for name in named}

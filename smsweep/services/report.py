@@ -1,4 +1,4 @@
-"""Gather what a report or a figure shows of a sweep, without secrets, and write the report."""
+"""Make the report and the figures of a sweep. Secrets are masked."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ from smsweep.services.workspace import Workspace
 
 
 def report(sweep_id: str) -> str:
-    """Return a sweep's report: one HTML page that needs no network. Raises NotFound, UsageError without Plotly."""
+    """Return the report of a sweep as one HTML page that needs no network.
+
+    Raises:
+        NotFound: If there is no such sweep.
+        UsageError: If Plotly is not installed.
+    """
     plotly_js = plotly_source()
     seen = gather(sweep_id)
     columns, rows = table(seen.trials)
@@ -25,14 +30,14 @@ def report(sweep_id: str) -> str:
 
 
 def figure(sweep_id: str, name: str) -> Figure:
-    """Return one figure as Plotly's JSON. Raises UsageError for a name that none has."""
+    """Return a figure as Plotly's JSON. Raises NotFound, or UsageError for an unknown name."""
     if name not in FIGURES:
-        raise UsageError(f"no figure {name!r}; there are {', '.join(FIGURES)}")
+        raise UsageError(f"no figure {name!r}; use one of {', '.join(FIGURES)}")
     return FIGURES[name].make(gather(sweep_id))
 
 
 def gather(sweep_id: str) -> Snapshot:
-    """Read a sweep as it is now. Where a secret would show, `***` stands."""
+    """Read the data of figures and reports. Secrets are replaced by `***`."""
     workspace = Workspace()
     live = LiveSweep(parse_sweep_id(sweep_id), workspace)
     with workspace.store() as store:
@@ -41,7 +46,7 @@ def gather(sweep_id: str) -> Snapshot:
 
 
 def plotly_source() -> str:
-    """Return the plotting library that goes into pages. Raises UsageError where it is not installed."""
+    """Return the JavaScript of Plotly. Raises UsageError if Plotly is not installed."""
     try:
         from plotly.offline import get_plotlyjs  # an extra, and slow to import
     except ImportError as err:
@@ -50,7 +55,7 @@ def plotly_source() -> str:
 
 
 def drawn(figure: Figure) -> Any:
-    """Return a figure as Plotly's own object, which notebooks show. Raises UsageError without Plotly."""
+    """Return a figure as a Plotly object for notebooks. Raises UsageError if Plotly is not installed."""
     try:
         from plotly.graph_objects import Figure as PlotlyFigure  # an extra, and slow to import
     except ImportError as err:
@@ -59,6 +64,7 @@ def drawn(figure: Figure) -> Any:
 
 
 def write(text: str, path: Path) -> None:
+    """Write a page to a file. Raises UsageError if the file cannot be written."""
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as err:
@@ -66,4 +72,4 @@ def write(text: str, path: Path) -> None:
 
 
 def _without_plotly(err: ImportError) -> UsageError:
-    return UsageError(f"figures need Plotly ({err}); pip install 'smsweep[report]'")
+    return UsageError(f"Plotly is not available ({err}); pip install 'smsweep[report]'")

@@ -1,4 +1,4 @@
-"""Run a trial again from its snapshot, as a sweep of its own, and compare."""
+"""Reproduce a trial: run it again from its source snapshot, as the only trial of a new sweep, and compare both."""
 
 from __future__ import annotations
 
@@ -33,8 +33,16 @@ from smsweep.source.bundle import bundle_path
 from smsweep.store import notes
 from smsweep.store.base import Store
 
-TOLERANCE = 0.01  # relative
-# Of a config, what a single given trial has no use for; the search would ask for more than is there.
+Points = Sequence[MetricPoint]
+
+EQUAL: Verdict = "equal"
+CLOSE: Verdict = "within tolerance"
+DIFFERENT: Verdict = "different"
+MISSING: Verdict = "missing"
+ORDER = (EQUAL, CLOSE, MISSING, DIFFERENT)  # from best to worst
+
+TOLERANCE = 0.01  # relative difference of two values
+# Keys of a sweep config that a single trial does not need, and that can require more than one trial.
 SEARCH_KEYS = (
     "method",
     "method_options",
@@ -45,16 +53,27 @@ SEARCH_KEYS = (
     "name",
     "description",
 )
-# Of a job.yaml, what is about the sweep around a trial.
+# Keys of a job.yaml that describe the sweep, not a trial.
 SWEEP_KEYS = ("budget", "repeats", "notify")
 
 
 def begin(label: str, *, backend: str | None = None) -> tuple[str, str]:
-    """Create the sweep that repeats a trial, ready for an agent, and return its id and the backend to run it on.
+    """Create the sweep that repeats a trial, ready for an agent.
 
-    The same source snapshot, params, sweep.yaml and job.yaml; without what ends trials in view of others.
-    backend: the one that ran the trial if None. Raises NotFound, SourceError; UsageError for a trial that has not
-    ended, and for one of a Python function or of a sweep that W&B hosts.
+    The sweep has the same source snapshot, params, sweep.yaml and job.yaml, without early stopping rules of the
+    search.
+
+    Args:
+        label: The trial ("ID/N").
+        backend: Name of the backend. Default: the backend that ran the trial.
+
+    Returns:
+        Id of the new sweep, and the name of the backend to run it on.
+
+    Raises:
+        NotFound: If there is no such trial.
+        SourceError: If the source snapshot is not on this machine.
+        UsageError: If the trial has not ended, ran a Python function, or belongs to a sweep that W&B hosts.
     """
     sweep_id, number = parse_trial(label)
     workspace = Workspace()
@@ -72,11 +91,21 @@ def begin(label: str, *, backend: str | None = None) -> tuple[str, str]:
 
 
 def finish(label: str, again_id: str, *, tolerance: float = TOLERANCE) -> ReproductionDocument:
-    """Compare a trial with its repetition, the only trial of the sweep again_id.
+    """Compare a trial with its repetition.
 
-    `verdict` is the worst of the sweep's own metrics (of all, where it has none): equal, within tolerance, missing
-    (one side has no such metric) or different; different as well where the two ended in different states. Beside
-    it `metrics` with a verdict each, `state` of both, and `facts` that differ.
+    Args:
+        label: The trial ("ID/N").
+        again_id: Id of the sweep whose only trial is the repetition.
+        tolerance: Maximum relative difference for the verdict "within tolerance".
+
+    Returns:
+        `metrics`, each with its verdict: equal, within tolerance, missing (only one trial has the metric) or
+        different; the `verdict`, the worst of the sweep's metrics (without such metrics, of all metrics), which is
+        also different if the trials ended in different states; the `state` of both; the `facts` that differ; and
+        other fields.
+
+    Raises:
+        NotFound: If one of the trials does not exist.
     """
     sweep_id, number = parse_trial(label)
     with Workspace().store() as store:
@@ -114,16 +143,33 @@ def reproduce(
     tolerance: float = TOLERANCE,
     on_change: Callable[[Trial], None] = lambda trial: None,
 ) -> ReproductionDocument:
-    """Run a trial again, as a recorded trial of a new sweep, and compare the two: begin, an agent, finish."""
+    """Run a trial again as the only trial of a new sweep, and compare both trials.
+
+    Args:
+        label: The trial ("ID/N").
+        backend: Name of the backend. Default: the backend that ran the trial.
+        tolerance: Maximum relative difference for the verdict "within tolerance".
+        on_change: Called when the state or the metrics of the repetition change.
+
+    Returns:
+        The comparison; see `finish`.
+
+    Raises:
+        NotFound: If there is no such trial.
+        SourceError: If the source snapshot is not on this machine.
+        UsageError: If the trial cannot be repeated (see `begin`), or the agent was interrupted.
+    """
     again_id, name = begin(label, backend=backend)
     outcome: AgentResult = agent(again_id, backend=name, on_change=on_change)
     if outcome.asked_by:
-        raise UsageError(f"the repetition was interrupted; go on with: smsweep agent {again_id} --backend {name}")
+        raise UsageError(
+            f"the repetition was interrupted; continue it with: smsweep agent {again_id} --backend {name}"
+        )
     return finish(label, again_id, tolerance=tolerance)
 
 
 def is_good(found: ReproductionDocument) -> bool:
-    """Tell whether a trial was reproduced."""
+    """Return True if the trial was reproduced."""
     return found["verdict"] not in (DIFFERENT, MISSING)
 
 
@@ -131,9 +177,13 @@ def _check(workspace: Workspace, store: Store, trial: Trial, sweep: Sweep) -> No
     if not trial.state.is_terminal:
         raise UsageError(f"trial {trial.label} is {trial.state.value}; wait until it has ended")
     if notes.WANDB_SWEEP.get(store, sweep.id):
-        raise UsageError(f"trial {trial.label} is of a sweep that W&B hosts, whose params its server chooses")
+        raise UsageError(
+            f"trial {trial.label}: W&B hosts its sweep and chooses the params; reproduce another trial"
+        )
     if not sweep.source_hash:
-        raise UsageError(f"trial {trial.label} called a Python function, of which there is no snapshot")
+        raise UsageError(
+            f"trial {trial.label}: ran a Python function, which has no source snapshot; call the function again"
+        )
     if not bundle_path(workspace.bundles_dir, sweep.source_hash).is_file():
         raise SourceError(
             f"the source of {trial.label} ({sweep.source_hash[:16]}) is not in {workspace.bundles_dir}; "
@@ -146,7 +196,9 @@ def _sweep(trial: Trial, sweep: Sweep) -> Sweep:
     if "metric" not in kept and sweep.config.metrics:
         first = sweep.config.metrics[0]
         kept["metric"] = {"name": first.name, "goal": first.goal.value}
-    kept.setdefault("parameters", {name: {"value": value} for name, value in trial.params.items()})  # of a program
+    kept.setdefault(
+        "parameters", {name: {"value": value} for name, value in trial.params.items()}
+    )  # for a search program
     name = f"{sweep.name or sweep.id}-{trial.number} again"
     parsed = parse_sweep({"method": "random", "run_cap": 1, **kept})
     job_yaml = _job_yaml(trial, sweep)
@@ -158,7 +210,7 @@ def _sweep(trial: Trial, sweep: Sweep) -> Sweep:
         job=parse_stored_job(job_yaml),
         sweep_yaml=parsed.text,
         job_yaml=job_yaml,
-        code_hash="",  # a given trial needs no search
+        code_hash="",  # a fixed trial needs no search program
         name=name,
         prior_runs=(),
         created_at=datetime.now(timezone.utc),
@@ -166,7 +218,7 @@ def _sweep(trial: Trial, sweep: Sweep) -> Sweep:
 
 
 def _job_yaml(trial: Trial, sweep: Sweep) -> str:
-    """Return the sweep's job.yaml for this one trial, which stays the repetition that it was."""
+    """Return the sweep's job.yaml for one trial, with the same repetition index."""
     if not sweep.job_yaml:
         return ""
     kept = {key: value for key, value in sweep.job.document.items() if key not in SWEEP_KEYS}
@@ -178,21 +230,9 @@ def _job_yaml(trial: Trial, sweep: Sweep) -> str:
 
 
 def _outcome(trial: Trial) -> str:
-    """Return a trial's state as far as its script decides it: one that was ended might have finished."""
+    """Return a trial's state for the comparison. A trial that was stopped or killed counts as finished."""
     is_ended = trial.state in (TrialState.STOPPED, TrialState.KILLED)
     return (TrialState.FINISHED if is_ended else trial.state).value
-
-
-EQUAL: Verdict = "equal"
-CLOSE: Verdict = "within tolerance"
-DIFFERENT: Verdict = "different"
-MISSING: Verdict = "missing"
-
-
-ORDER = (EQUAL, CLOSE, MISSING, DIFFERENT)  # the worst last
-
-
-Points = Sequence[MetricPoint]
 
 
 def compare(
@@ -202,12 +242,17 @@ def compare(
     *,
     may_be_cut: bool,
 ) -> list[ReproducedMetricDocument]:
-    """Return for each metric that either reported its last values `a` and `b` and a `verdict`.
+    """Compare all metrics of two trials, at their last values and at all steps that both reported.
 
-    before, after: last values by name, and all points. Where both reported a metric step by step, all steps that
-    both have are compared; `steps` is their number, `largest` the largest relative difference. may_be_cut: one of
-    them was ended from outside; they are compared up to there, `a` and `b` are then the values at the last common
-    step. Otherwise other steps are a difference. tolerance: relative to the larger of two values.
+    Args:
+        before: Last value of each metric by name, and all points, of the original trial.
+        after: The same of the repetition.
+        tolerance: Maximum difference, relative to the larger of two values.
+        may_be_cut: One of the trials was stopped early, so missing steps are not a difference.
+
+    Returns:
+        For each metric: the last values `a` and `b` (with `may_be_cut`, those at the last common step), the number
+        of common `steps`, the `largest` relative difference, and the `verdict`.
     """
     return [
         _compare(name, (before[0].get(name), before[1]), (after[0].get(name), after[1]), tolerance, may_be_cut)
@@ -216,7 +261,7 @@ def compare(
 
 
 def worst(verdicts: Sequence[Verdict]) -> Verdict:
-    """Return the worst of the verdicts; equal where there is none."""
+    """Return the worst verdict; "equal" without verdicts."""
     return max(verdicts, key=ORDER.index, default=EQUAL)
 
 
@@ -246,7 +291,7 @@ def _compare(
 
 
 def _difference(a: Scalar, b: Scalar) -> float | None:
-    """Return how far two values are apart, relative to the larger; None where that cannot be said."""
+    """Return the difference of two values, relative to the larger; None if they are not comparable."""
     if a == b or (a != a and b != b):
         return 0.0
     if not is_number(a) or not is_number(b):

@@ -1,4 +1,4 @@
-"""Signals, while something lasts; in the main thread only."""
+"""Context managers that handle SIGINT and SIGTERM. Use them in the main thread only."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from types import FrameType
 
 Handler = Callable[[int, FrameType | None], None]
-TERMINATED = 143  # exit code after a SIGTERM
+TERMINATED = 143  # exit code after SIGTERM
 
 
 @contextmanager
 def handling(handlers: Mapping[signal.Signals, Handler]) -> Iterator[None]:
-    """Give each of the signals its handler, and in the end back the one that it had."""
+    """Install signal handlers, and restore the previous handlers at the end."""
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield
@@ -25,7 +25,7 @@ def handling(handlers: Mapping[signal.Signals, Handler]) -> Iterator[None]:
 
 @contextmanager
 def told_to_end() -> Iterator[threading.Event]:
-    """Give an event that Ctrl-C and SIGTERM set, for a command that serves."""
+    """Yield an event that Ctrl-C and SIGTERM set. For commands that serve until they are stopped."""
     is_over = threading.Event()
 
     def on_signal(number: int, frame: FrameType | None) -> None:
@@ -37,7 +37,10 @@ def told_to_end() -> Iterator[threading.Event]:
 
 @contextmanager
 def leaving_at_once() -> Iterator[None]:
-    """End in an orderly way at SIGTERM, also as a container's first process, which the kernel spares otherwise."""
+    """Raise SystemExit at SIGTERM.
+
+    The kernel ignores SIGTERM for the first process of a container if that process installs no handler.
+    """
 
     def on_terminate(number: int, frame: FrameType | None) -> None:
         raise SystemExit(TERMINATED)

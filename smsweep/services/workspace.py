@@ -1,4 +1,4 @@
-"""The folder that holds everything of a user's sweeps, and what is opened in it."""
+"""The workspace folder (`SMSWEEP_DIR`): its store, source bundles, runtime zip and job assets."""
 
 from __future__ import annotations
 
@@ -47,37 +47,45 @@ from smsweep.util.atomic_file import replacing
 log = logging.getLogger(__name__)
 
 SOURCE_HASH = re.compile(r"[0-9a-f]{64}")
-WAIT_S = 2.0  # between two attempts to reach a store that is down
-MOST_TRIALS = 2**63 - 1  # what a database counts to
+WAIT_S = 2.0  # seconds between two attempts to open an unavailable store
+MOST_TRIALS = 2**63 - 1  # largest integer of the databases
 
 
 class Workspace:
-    """`SMSWEEP_DIR`, by default ./.smsweep: the store, the source bundles and the jobs of this machine."""
+    """The folder `SMSWEEP_DIR` (default: ./.smsweep) with the store, the source bundles and the local jobs."""
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
+        """Create a workspace. This reads and writes no files.
+
+        Args:
+            environ: Environment variables. Default: those of this process.
+        """
         self.environ: Mapping[str, str] = dict(os.environ if environ is None else environ)
 
     @functools.cached_property
     def dir(self) -> Path:
-        """The folder. Raises UsageError if another user can change it, see `check_folder`."""
+        """The folder. Raises UsageError if another user can change it (see `check_folder`)."""
         self.check()
         return home_dir(self.environ)
 
     @property
     def jobs_dir(self) -> Path:
+        """The folder of the local jobs."""
         return self.dir / "jobs"
 
     @property
     def bundles_dir(self) -> Path:
+        """The folder of the source bundles."""
         return self.dir / "bundles"
 
     @property
     def store_file(self) -> Path | None:
-        """The store's file; None for a database that others reach, too. Raises UsageError for what is neither."""
+        """The file of a SQLite store; None for a database server. Raises UsageError for an invalid store URL."""
         return store_file(self.environ)
 
     @property
     def has_store(self) -> bool:
+        """True if there is a store, or a record of a sweep whose store is in S3."""
         return self._has_database or has_records(self.dir)
 
     @property
@@ -85,7 +93,7 @@ class Workspace:
         return bool(self.environ.get("SMSWEEP_STORE")) or (self.dir / FILE_NAME).exists()
 
     def make(self) -> None:
-        """Make the folder, before anything is written into it. Raises UsageError as `dir`."""
+        """Create the folder. Call this before you write into it. Raises UsageError as `dir` does."""
         make_home(self.environ)
 
     def check(self) -> None:
@@ -93,15 +101,15 @@ class Workspace:
         check_folder(home_dir(self.environ), self.environ)
 
     def check_contents(self) -> None:
-        """Raise UsageError if a job, a snapshot or a record in the folder is another user's.
+        """Raise UsageError if another user owns a job, a snapshot or a record in the folder.
 
-        An agent calls this once: it executes what is there from before.
+        An agent calls this once at its start, because it executes files that are already in the folder.
         """
         check_contents(self.dir, self.environ)
 
     @contextmanager
     def made(self) -> Iterator[None]:
-        """Make the folder; one that was not there before goes again where nothing gets into it."""
+        """Create the folder. If the body raises, remove the folder again if it is new and still empty."""
         was_there = self.dir.exists()
         self.make()
         try:
@@ -114,15 +122,22 @@ class Workspace:
 
     @contextmanager
     def store(self, *, create: bool = False, read_only: bool = False) -> Iterator[Store]:
-        """Open the store (`SMSWEEP_STORE`, by default a SQLite file in the folder) and close it afterwards.
+        """Open the store (`SMSWEEP_STORE`, default: a SQLite file in the folder) and close it afterwards.
 
-        create: make it where it is missing; otherwise that raises NotFound. read_only: it refuses writes.
+        Args:
+            create: Create the store if it does not exist.
+            read_only: Open the store so that it rejects writes.
+
+        Raises:
+            NotFound: If the store does not exist and `create` is False.
+            UsageError: If another user can change the folder.
+            StoreError: If the store cannot be opened.
         """
-        self.check()  # again: a page opens the store many times
+        self.check()  # each time, because the web server opens the store many times
         if not create and not self.has_store:
             raise NotFound(
-                f"{self.dir}: there are no sweeps here; go to the folder where yours were created, "
-                f"or set SMSWEEP_DIR to the {DEFAULT_DIR} folder there"
+                f"{self.dir}: this folder has no sweeps; change to the folder where you created them, "
+                f"or set SMSWEEP_DIR to its {DEFAULT_DIR} folder"
             )
         read_only = read_only and self._has_database
         store: Store = open_store(environ=self.environ, parse=read_stored, read_only=read_only)
@@ -136,24 +151,27 @@ class Workspace:
             store.close()
 
     def wait_for_store(self) -> None:
-        """Wait until the store can be opened. Logs once that its server is down, or its file locked.
+        """Wait until the store can be opened. Log each distinct error once.
 
-        Ctrl-C and SIGTERM end the wait. Raises the errors of `store` if waiting does not help.
+        Ctrl-C and SIGTERM end the wait.
+
+        Raises:
+            SmsweepError: The error of `store`, if waiting cannot help.
         """
-        told = ""
+        logged = ""
         with leaving_at_once() if threading.current_thread() is threading.main_thread() else nullcontext():
             while True:
                 try:
                     with self.store():
                         return
                 except StoreDown as err:
-                    if str(err) != told:  # once, however long it lasts
-                        log.error("%s; this agent waits for it, Ctrl-C ends it", err)
-                    told = str(err)
+                    if str(err) != logged:
+                        log.error("%s; this agent waits for the store, press Ctrl-C to stop the agent", err)
+                    logged = str(err)
                 time.sleep(WAIT_S)
 
     def runtime_zip(self) -> Path:
-        """Return the zip of the in-job runtime. A file in its place with other content is replaced."""
+        """Return the path of the zip file of the in-job runtime. Replace the file if its content is wrong."""
         path = self.dir / "runtime" / f"{_runtime_hash()}.zip"
         if not self._is_runtime(path):
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -162,7 +180,7 @@ class Workspace:
         return path
 
     def assets_path(self, source_hash: str) -> Path:
-        """Return where `assets` puts its folder, whether it is there or not. Raises SourceError for no hash."""
+        """Return the path of the folder that `assets` creates. Raises SourceError for an invalid hash."""
         if source_hash and not SOURCE_HASH.fullmatch(source_hash):
             raise SourceError(
                 f"{source_hash!r}: this is not the hash of a source snapshot; create the sweep again"
@@ -170,10 +188,13 @@ class Workspace:
         return self.dir / "assets" / f"{_runtime_hash()}-{source_hash[:16] or 'none'}"
 
     def assets(self, source_hash: str) -> Path:
-        """Return the folder that a job's `smsweep` channel shows: the runtime's zip and the source's tarball.
+        """Return the folder of a job's `smsweep` channel: the zip of the runtime and the tarball of the source.
 
-        Both are hashed at each call, so once for each agent: 0.4 s for a source of 100 MB. A folder with other
+        Each call hashes both files: 0.4 s for a source of 100 MB. An agent calls this once. A folder with other
         content is replaced.
+
+        Args:
+            source_hash: Hash of the source snapshot; "" for a sweep without source.
 
         Raises:
             SourceError: If there is no snapshot with that hash, or its content has another hash.
@@ -191,7 +212,7 @@ class Workspace:
                 if not bundle.exists():
                     raise SourceError(
                         f"{bundle}: the sweep's source snapshot is not in this folder; "
-                        "run the agent where the sweep was created, or set SMSWEEP_DIR to that place"
+                        "run the agent where the sweep was created, or set SMSWEEP_DIR to that folder"
                     )
                 _copy(bundle, draft / SOURCE_TAR)
                 open_bundle(draft / SOURCE_TAR, expect=source_hash)
@@ -199,15 +220,15 @@ class Workspace:
         return folder
 
     def _put(self, draft: Path, folder: Path, source_hash: str) -> None:
-        """Move assets to their place. What is in it already stays if it is the same, else it is removed."""
+        """Move assets to `folder`. Keep an existing folder with the same content; replace any other."""
         try:
             draft.rename(folder)
         except OSError as err:
-            if self._are_assets(folder, source_hash):  # another agent was first
+            if self._are_assets(folder, source_hash):  # another agent created the same folder
                 return
             if err.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
                 raise
-            log.warning("%s: its content is not what its name says; it is replaced", folder)
+            log.warning("%s: the content does not match the hash in the name; smsweep replaces the folder", folder)
             folder.rename(draft.with_name("old"))
             draft.rename(folder)
 
@@ -230,7 +251,7 @@ class Workspace:
             return False
 
     def _is_own(self, path: Path) -> bool:
-        """Return True for a plain file that no other user can change once it was read."""
+        """Return True for a regular file that no other user can change."""
         try:
             info = path.lstat()
         except OSError:
@@ -239,12 +260,14 @@ class Workspace:
 
 
 def find_trial(store: Store, sweep_id: str, number: int) -> Trial:
-    """Return a trial that a person named. Raises NotFound, also for one that was removed."""
+    """Return a trial by its number. Raises NotInStore if the trial does not exist or was removed."""
     if number > MOST_TRIALS:
         raise NotInStore(f"sweep {sweep_id} has no trial {number}")
     trial = store.get_trial(sweep_id, number)
     if trial.is_removed:
-        raise NotInStore(f"trial {trial.label} was removed from its sweep; its params may be tried by another now")
+        raise NotInStore(
+            f"trial {trial.label} was removed from its sweep; list its trials with: smsweep trials {sweep_id}"
+        )
     return trial
 
 
@@ -254,14 +277,14 @@ def _runtime_hash() -> str:
 
 
 def read_stored(sweep_yaml: str, job_yaml: str) -> tuple[SweepConfig, JobTemplate]:
-    """Read the texts of a stored sweep, which were validated when the sweep was created."""
+    """Parse the texts of a stored sweep. They were validated when the sweep was created."""
     return parse_sweep(sweep_yaml, is_stored=True).config, parse_stored_job(job_yaml)
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Link a file that no other user can change, else copy it."""
+    """Hard-link a file that no other user can change; copy any other file."""
     if is_private(source.lstat()):
-        with suppress(OSError):  # another file system
+        with suppress(OSError):  # for example, the target is on another file system
             os.link(source, target)
             return
     with source.open("rb") as file, _create(target) as copy:

@@ -353,7 +353,7 @@ def test_a_sweep_that_is_deleted_while_it_is_shown_is_said_to_be_gone(browser: B
         control.remove([sweep_id])
         expect(page.get_by_text("Not found, or removed")).to_be_visible()
         page.goto(f"{served.url}/sweeps/%E0%A4%A")  # half an escape
-        expect(page.get_by_text("is no sweep id")).to_be_visible()
+        expect(page.get_by_text("is not a sweep id")).to_be_visible()
         assert all("Failed to load resource" in error for error in visited.errors)
 
 

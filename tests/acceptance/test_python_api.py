@@ -287,17 +287,17 @@ def test_arguments_that_make_no_sense_are_told(folder: Path) -> None:
     def yielding() -> Iterator[int]:
         yield 1
 
-    with pytest.raises(UsageError, match="a sweep is a dict, a path, or a function that returns one, got 3"):
+    with pytest.raises(UsageError, match="sweep: expected a dict, a path, or a function that returns a dict"):
         smsweep.sweep(3)  # type: ignore[arg-type]  # the point
     sweep_id = smsweep.sweep({"method": "random", "parameters": {"a": {"value": 1}}})
     for given, said in (
         ({"count": 0}, "count: expected a whole number above 0, got 0"),
         ({"parallel": 0}, "parallel: expected a whole number above 0, got 0"),
         ({"count": "3"}, "count: expected a whole number above 0, got '3'"),
-        ({"function": 5}, "function: expected one to call"),
+        ({"function": 5}, "function: expected a function"),
         ({"function": awaited}, "awaited is async or a generator, and calling it runs nothing"),
         ({"function": yielding}, "yielding is async or a generator, and calling it runs nothing"),
-        ({"sweep_id": None}, "None is no sweep id"),
+        ({"sweep_id": None}, "None is not a sweep id"),
     ):
         with pytest.raises(UsageError, match=said):
             smsweep.agent(**{"sweep_id": sweep_id, "function": print, **given})  # type: ignore[arg-type]  # likewise

@@ -66,7 +66,7 @@ def test_a_lost_store_is_rebuilt_and_nothing_runs_twice(
     assert said.stdout.strip() == sweep_id
     assert "found the jobs of 3 trials" in said.stderr
     check(desk, sweep_id, before)
-    assert "this store has sweep" in desk.call("recover", sweep_id, "sweep.yaml", code=2).stderr
+    assert "is already in this store" in desk.call("recover", sweep_id, "sweep.yaml", code=2).stderr
 
 
 def test_one_that_is_killed_again_and_again_goes_on(
@@ -105,7 +105,7 @@ def test_what_is_no_such_sweep_is_refused(desk: WorkingDir, lost: tuple[str, lis
     )
     assert "has no lr; give the config" in desk.call("recover", sweep_id, "other.yaml", code=2).stderr
     assert (
-        "name the one that it ran with"
+        "name the backend that ran it"
         in desk.call("recover", sweep_id, "sweep.yaml", "--backend", "docker", code=2).stderr
     )
     assert "no job of sweep nowhere1" in desk.call("recover", "nowhere1", "sweep.yaml", code=2).stderr

@@ -48,13 +48,13 @@ def test_an_agent_that_starts_while_its_server_is_down_waits_and_then_works(
     postgres.stop()
     try:
         with desk.start("agent", sweep_id, "--json") as agent:
-            said = read_until(agent, "this agent waits for it")
+            said = read_until(agent, "this agent waits for the store")
             postgres.start()
             _, rest = agent.communicate(timeout=TIMEOUT_S)
     finally:
         postgres.restart()
     assert "no server answers there" in said
-    assert (agent.returncode, rest.count("this agent waits for it")) == (0, 0)
+    assert (agent.returncode, rest.count("this agent waits for the store")) == (0, 0)
     assert [trial["state"] for trial in desk.trials(sweep_id)] == ["finished"] * 2
 
 
@@ -66,7 +66,7 @@ def test_an_agent_that_waits_for_its_server_ends_when_told_to(
     postgres.stop()
     try:
         with desk.start("agent", sweep_id) as agent:
-            read_until(agent, "this agent waits for it")
+            read_until(agent, "this agent waits for the store")
             agent.send_signal(number)
             _, rest = agent.communicate(timeout=TIMEOUT_S)
     finally:

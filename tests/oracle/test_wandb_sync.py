@@ -78,5 +78,5 @@ def test_runs_that_a_script_began_in_one_second_are_all_uploaded(
 def test_a_sweep_without_such_runs_is_an_error(sweep_id: str, tmp_path: Path) -> None:
     for file in tmp_path.glob(".smsweep/jobs/*/ml/output/data/wandb"):
         file.rename(file.with_name("elsewhere"))
-    with pytest.raises(NotFound, match="no run of W&B's lies here"):
+    with pytest.raises(NotFound, match="no offline W&B runs"):
         sync.sync(sweep_id)

@@ -74,7 +74,7 @@ def test_dollar_budget_needs_a_price(account: Account) -> None:
     job = {"price_per_hour": "aws", "max_run": 60, "budget": {"usd": 5}}
     with pytest.raises(ConfigError, match="access denied to pricing:GetProducts") as caught:
         account.run(1, job=job)
-    assert "give price_per_hour in dollars" in str(caught.value)
+    assert "set price_per_hour in dollars" in str(caught.value)
     assert account.created() == {}
 
 

@@ -56,11 +56,11 @@ def test_stored_secret_can_be_replaced(
 ) -> None:
     monkeypatch.setenv("WANDB_API_KEY", CANARY[:30])
     first = sdk_auth.auth(ssm=ssm)
-    assert "WANDB_API_KEY: wandb would not take this as a key" in caplog.text
+    assert "WANDB_API_KEY: wandb does not accept this key" in caplog.text
     caplog.clear()
     monkeypatch.setenv("WANDB_API_KEY", CANARY)
     assert sdk_auth.auth(ssm=ssm).arn == first.arn
-    assert "would not take" not in caplog.text
+    assert "does not accept this key" not in caplog.text
     (account.folder / "train.py").write_text(TELLS)
     account.run(1, job={"secrets": {"WANDB_API_KEY": first.arn}})
     assert account.trials()[0].metrics["loss"].last == 40
@@ -160,4 +160,4 @@ def test_secrets_env_is_sent_only_on_request_with_a_warning(
     (account.folder / "secrets.env").write_text(f"WANDB_API_KEY={CANARY}\n")
     account.run(1, job={"secrets_env": True})
     assert account.trials()[0].metrics["loss"].last == 40
-    assert "whoever may read the source may read its keys" in caplog.text
+    assert "everyone who can read the source can read its keys" in caplog.text

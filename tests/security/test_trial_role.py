@@ -180,7 +180,7 @@ def test_job_yaml_of_the_sweep_is_the_default(cloud: Cloud) -> None:
         == aws_setup.policies(job, cloud.own)
         != aws_setup.policies(job, cloud.other)
     )
-    with pytest.raises(UsageError, match="no sweep id"):
+    with pytest.raises(UsageError, match="not a sweep id"):
         aws_setup.policies(job, "*")
 
 

@@ -1,4 +1,4 @@
-"""An agent that stays when its terminal closes, here or on SageMaker."""
+"""Detached agents: as a daemon on this machine, or as a SageMaker training job."""
 
 from __future__ import annotations
 
@@ -32,16 +32,22 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PATIENCE_S = 5.0  # for the agent's first claim
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 2.0, 60.0  # before an agent that could not reach AWS begins again
+PATIENCE_S = 5.0  # wait for the agent's first claim
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 2.0, 60.0  # between attempts of an agent that cannot reach AWS
 
 
 def detach(sweep_id: str, arguments: Sequence[str] = (), notify: Sequence[str] = ()) -> Daemon:
-    """Leave an agent on a sweep behind on this machine, with its log in SMSWEEP_DIR/agents/ID.
+    """Start an agent as a daemon on this machine, with its log in SMSWEEP_DIR/agents/ID.
 
-    arguments: of `smsweep agent`. notify: its --notify, kept out of the list of processes. All about
-    the sweep is in its store as ever, for any command.
-    Raises NotFound, UsageError for a sweep that is finished, and SmsweepError when the agent ends at once.
+    Args:
+        sweep_id: Id of the sweep.
+        arguments: Arguments of `smsweep agent`.
+        notify: Values of its `--notify`. They are passed in the environment, so that `ps` does not show them.
+
+    Raises:
+        NotFound: If there is no such sweep.
+        UsageError: If the sweep is finished.
+        SmsweepError: If the agent exits immediately.
     """
     workspace = Workspace()
     sweep_id = parse_sweep_id(sweep_id)
@@ -62,8 +68,8 @@ def detach(sweep_id: str, arguments: Sequence[str] = (), notify: Sequence[str] =
 def _refuse_finished(sweep: Sweep) -> None:
     if sweep.state is SweepState.FINISHED:
         raise UsageError(
-            f"sweep {sweep.id} is finished, and an agent would end at once; "
-            f"to go on: smsweep sweep --resume {sweep.id}"
+            f"sweep {sweep.id} is finished, so an agent exits immediately; "
+            f"resume the sweep first: smsweep sweep --resume {sweep.id}"
         )
 
 
@@ -73,11 +79,24 @@ def _hooks(notify: Sequence[str], environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def send_away(sweep_id: str, arguments: Mapping[str, Any], *, with_agent: bool = True) -> DetachRecord:
-    """Start a sweep's agent as a training job of its own, and return where it is.
+    """Start a sweep's agent as a SageMaker training job.
 
-    arguments: of `smsweep agent`, by their long names. The sweep's store goes along into S3, unless it is a
-    PostgreSQL database. with_agent: False for store and source alone.
-    Raises UsageError where an agent works on the sweep already, or it is finished, JobError, StoreError.
+    The sweep's store is uploaded to S3, unless it is a PostgreSQL database.
+
+    Args:
+        sweep_id: Id of the sweep.
+        arguments: Arguments of `smsweep agent`, by their long names.
+        with_agent: False uploads the store and the source without starting an agent.
+
+    Returns:
+        The record of the detached agent.
+
+    Raises:
+        NotFound: If there is no such sweep.
+        UsageError: If an agent holds trials of the sweep, or the sweep is finished or runs a Python function.
+        ConfigError: If the user has not consented to running the sweep's code.
+        JobError: If AWS rejects a request.
+        StoreError: If the store cannot be uploaded.
     """
     from smsweep.remote.agent_job.submit import DetachedSweep  # boto3 is slow to import
 
@@ -88,18 +107,22 @@ def send_away(sweep_id: str, arguments: Mapping[str, Any], *, with_agent: bool =
         sweep = store.get_sweep(sweep_id)
         _refuse_finished(sweep)
         if not sweep.source_hash:
-            raise UsageError(f"sweep {sweep_id} names no program: only this machine has its function")
+            raise UsageError(
+                f"sweep {sweep_id}: runs a Python function, which a job cannot run; name a program instead"
+            )
         template, file = sweep.job, workspace.store_file
         if with_agent:
             check_agent_role(template)
         codes = codes_of(sweep.config, stored_code(store, sweep), template)
         refuse_code(codes, workspace.environ)
         bundle = bundle_path(workspace.bundles_dir, sweep.source_hash)
-        if bundle.exists():  # else `start_detached` says what to do
+        if bundle.exists():  # if not, `start_detached` raises an error
             open_bundle(bundle, expect=sweep.source_hash)
         if file is None and not with_agent:
-            raise UsageError("--detach=s3: the store is a database already, which an agent anywhere may reach")
-        luggage = DetachedSweep(
+            raise UsageError(
+                "--detach=s3: the store is a database server, which needs no copy in S3; remove --detach"
+            )
+        detached = DetachedSweep(
             sweep=sweep,
             template=template,
             store=file,
@@ -109,30 +132,30 @@ def send_away(sweep_id: str, arguments: Mapping[str, Any], *, with_agent: bool =
             arguments=arguments,
         )
         if file is None or (known is not None and known.uri):
-            return _send(luggage, known, workspace, codes, with_agent)
-        with _stopped_here(store, sweep):
-            return _send(luggage, known, workspace, codes, with_agent)
+            return _send(detached, known, workspace, codes, with_agent)
+        with _without_local_agents(store, sweep):
+            return _send(detached, known, workspace, codes, with_agent)
 
 
 def _send(
-    luggage: DetachedSweep,
+    detached: DetachedSweep,
     known: DetachRecord | None,
     workspace: Workspace,
     codes: Sequence[Code],
     with_agent: bool,
 ) -> DetachRecord:
-    """Send an agent away with the consent to what was just allowed by its hash, and to no other code."""
+    """Start the detached agent. It may run only the code that the user consented to, by its hash."""
     from smsweep.remote.agent_job.submit import start_detached  # boto3 is slow to import
 
     environ = {**workspace.environ, ALLOW: allowing(codes)}
-    return start_detached(luggage, known, workspace.dir, environ, with_agent=with_agent)
+    return start_detached(detached, known, workspace.dir, environ, with_agent=with_agent)
 
 
 @contextmanager
-def _stopped_here(store: Store, sweep: Sweep) -> Iterator[None]:
-    """Keep agents of this machine from the sweep from now on; from its end on only where it fails, no more.
+def _without_local_agents(store: Store, sweep: Sweep) -> Iterator[None]:
+    """Stop the sweep in the local store. If the body raises, restore its state.
 
-    Raises UsageError where one has trials of it.
+    Raises UsageError if an agent of this machine holds trials of the sweep.
     """
     with closed_to_agents(store, sweep):
         _refuse_agents(store, sweep.id)
@@ -140,17 +163,17 @@ def _stopped_here(store: Store, sweep: Sweep) -> Iterator[None]:
 
 
 def work_on(work: Callable[[], int], sleep: Callable[[float], None] = time.sleep) -> int:
-    """Run an agent from its first call of AWS to its end, and return its exit code.
+    """Run an agent and return its exit code. Retry a detached agent that cannot reach AWS.
 
-    A detached agent that cannot reach AWS when it starts, or when it puts its store back, begins again. Its job
-    would fail otherwise, and no other agent would be started. Any other agent ends with the error.
+    A detached agent can fail to reach AWS when it starts, and when it uploads its store. Without the retry, its
+    job fails, and no other agent starts. Other agents raise the error.
 
     Args:
-        work: What runs the agent.
-        sleep: Waits so many seconds.
+        work: Runs the agent and returns its exit code.
+        sleep: Waits for a number of seconds.
 
     Raises:
-        SmsweepError: What `work` raises, apart from that.
+        SmsweepError: If `work` raises an error that is not retried.
     """
     is_job = bool(own_job(Workspace().environ))
     pause_s = FIRST_PAUSE_S
@@ -168,14 +191,14 @@ def work_on(work: Callable[[], int], sleep: Callable[[float], None] = time.sleep
 def check_agent_role(job: JobLike | JobTemplate) -> None:
     """Check that a detached agent's job has a role of its own.
 
-    The agent's role may write the agent's store. If trials had the same role, a training script could write it,
-    too, and the agent, which may start jobs, obeys what is in its store.
+    The agent's role can write the agent's store, and the agent starts the jobs that its store describes. With the
+    same role, a training script could start jobs through the store.
 
     Args:
-        job: A job.yaml, or what was read from it.
+        job: A job.yaml, or the template that was parsed from it.
 
     Raises:
-        UsageError: If the agent has no role of its own. A job.yaml without any role is left to other checks.
+        UsageError: If the agent has no role of its own. Other checks handle a job.yaml without any role.
         ConfigError: If `job` is not a valid job.yaml.
     """
     template = job if isinstance(job, JobTemplate) else load_job(job).template
@@ -189,11 +212,19 @@ def check_agent_role(job: JobLike | JobTemplate) -> None:
 
 
 def attach(sweep_id: str, uri: str) -> None:
-    """Have this folder know of a sweep that is kept in S3. uri: s3://BUCKET/PREFIX, as `show` tells it."""
+    """Register a sweep whose store is in S3 in this workspace.
+
+    Args:
+        sweep_id: Id of the sweep.
+        uri: s3://BUCKET/PREFIX of the store, as `kept_at` of `smsweep show --json`.
+
+    Raises:
+        UsageError: If `uri` is not a valid S3 URI.
+    """
     workspace = Workspace()
     sweep_id = parse_sweep_id(sweep_id)
     if not uri.startswith("s3://") or not uri.removeprefix("s3://").partition("/")[2]:
-        raise UsageError(f"--kept-at {uri!r}: expected s3://BUCKET/PREFIX")
+        raise UsageError(f"--kept-at {uri!r}: is not a valid S3 location; give s3://BUCKET/PREFIX")
     known = read_records(workspace.dir).get(sweep_id)
     if known is None or known.uri != uri.rstrip("/"):
         workspace.make()
@@ -204,12 +235,12 @@ def _refuse_agents(store: Store, sweep_id: str) -> None:
     release_dead_agents(store, sweep_id)
     if holders := store.holders(sweep_id):
         raise UsageError(
-            f"sweep {sweep_id} has trials in the hands of {', '.join(sorted(holders))}; let that agent end first: "
-            "two places cannot both write its store"
+            f"sweep {sweep_id}: agent {', '.join(sorted(holders))} runs trials of the sweep, and only one place "
+            "can write its store; stop that agent first"
         )
 
 
 def _needed(store: Store, sweep: Sweep) -> tuple[str, ...] | None:
     if notes.IS_REUSE.get(store, sweep.id):
-        return None  # any sweep may have the result already
+        return None  # reuse can need any sweep
     return (sweep.id, *(prior.partition("/")[0] for prior in sweep.prior_runs))

@@ -1,4 +1,4 @@
-"""Tell hooks of a sweep's end and of its first failure: each event once, whichever agent sees it."""
+"""Send notifications of a sweep's end and of its first failure, each at most once for all agents."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ BAD = (TrialState.FAILED, TrialState.CRASHED)
 
 
 class Notifier:
-    """Watches what one agent does to its sweep.
+    """Sends the notifications of one agent.
 
-    Before an event is sent to a hook a note of it is added to the sweep; whoever finds one there sends nothing. So
-    it arrives at most once, and not at all where the agent dies in between.
+    Before the notifier sends an event to a hook, it adds a note to the sweep. An agent that finds the note sends
+    nothing. So a hook gets each event at most once, and never if the agent is killed in between.
     """
 
     def __init__(
@@ -42,15 +42,15 @@ class Notifier:
         self._sweep = sweep
         self._hooks = hooks
         self._redact = make_redact(environ, template, also=values(hooks, environ))
-        self._courier = DeliveryThread(lambda text: resolve(text, environ), environ, self._redact)
-        self._failure_is_told = not any(FAILURE in hook.events for hook in hooks)
+        self._delivery = DeliveryThread(lambda text: resolve(text, environ), environ, self._redact)
+        self._has_reported_failure = not any(FAILURE in hook.events for hook in hooks)
 
     def look_back(self) -> None:
-        """Tell of a failure that no agent lived to tell."""
-        self._safely(self._look_back)
+        """Report an earlier failure that a killed agent did not report."""
+        self._safely(self._report_earlier_failure)
 
     def watching(self, on_change: Callable[[Trial], None]) -> Callable[[Trial], None]:
-        """Return a listener that takes in a change, and passes it on."""
+        """Return a listener that calls `changed`, and then `on_change`."""
 
         def listen(trial: Trial) -> None:
             self.changed(trial)
@@ -59,73 +59,75 @@ class Notifier:
         return listen
 
     def changed(self, trial: Trial) -> None:
-        """Take in that a trial has changed."""
-        if trial.state in BAD and not self._failure_is_told:
-            self._safely(lambda: self._tell_of_failure(trial))
+        """Report the sweep's first failure if the changed trial has failed."""
+        if trial.state in BAD and not self._has_reported_failure:
+            self._safely(lambda: self._report_failure(trial))
 
     def left(self) -> None:
-        """Tell of the sweep's end, if this is it, and wait for what is under way."""
+        """Report the sweep's end if it has ended, and wait for pending deliveries."""
         if self._hooks:
             self.look_back()
-            self._safely(self._tell_of_end)
-        self._courier.close()
+            self._safely(self._report_end)
+        self._delivery.close()
 
-    def _look_back(self) -> None:
-        if self._failure_is_told:
+    def _report_earlier_failure(self) -> None:
+        if self._has_reported_failure:
             return
         counts = self._store.count_trials(self._sweep.id)
         if not any(counts.get(state) for state in BAD):
             return
         failed = [trial for trial in self._store.list_trials(self._sweep.id) if trial.state in BAD]
-        self._tell_of_failure(min(failed, key=lambda trial: (trial.ended_at or utc_now(), trial.number)))
+        self._report_failure(min(failed, key=lambda trial: (trial.ended_at or utc_now(), trial.number)))
 
-    def _tell_of_failure(self, trial: Trial) -> None:
-        self._tell(FAILURE, FAILURE, trial)
-        self._failure_is_told = True
+    def _report_failure(self, trial: Trial) -> None:
+        self._send(FAILURE, FAILURE, trial)
+        self._has_reported_failure = True
 
-    def _tell_of_end(self) -> None:
+    def _report_end(self) -> None:
         sweep = self._store.get_sweep(self._sweep.id)
         if sweep.state not in (SweepState.FINISHED, SweepState.STOPPED, SweepState.CANCELLED):
             return
         trials = self._store.list_trials(sweep.id)
         if any(trial.state.is_active for trial in trials):
-            return  # whoever holds it will tell
-        # A sweep that was resumed ends again, but only if something ran.
+            return  # the agent that holds the trial reports the end
+        # A resumed sweep reports its end again only if a job ran since then.
         n_jobs = sum(trial.attempt + (trial.state is not TrialState.PENDING) for trial in trials)
-        self._tell(END, f"{END}/{n_jobs}", None)
+        self._send(END, f"{END}/{n_jobs}", None)
 
-    def _tell(self, kind: str, occasion: str, trial: Trial | None) -> None:
-        told = None
+    def _send(self, kind: str, occasion: str, trial: Trial | None) -> None:
+        notification = None
         for hook in self._hooks:
             if kind not in hook.events:
                 continue
             now = utc_now().isoformat(timespec="seconds")
             if not notes.notified(occasion, hook.key).add(self._store, self._sweep.id, now):
                 continue
-            if told is None:
+            if notification is None:
                 data = trial_data(trial, self._sweep) if trial is not None else None
-                told = event(kind, show(self._sweep.id), data, utc_now(), self._redact)
-            self._courier.send(hook, f"{self._sweep.id}/{occasion}", told)
+                notification = event(kind, show(self._sweep.id), data, utc_now(), self._redact)
+            self._delivery.send(hook, f"{self._sweep.id}/{occasion}", notification)
 
     def _safely(self, act: Callable[[], None]) -> None:
         try:
             act()
         except NotFound:
-            pass  # somebody removed the sweep
+            pass  # the sweep was removed
         except SmsweepError as err:
-            log.warning("cannot notify now: %s", err)
+            log.warning("sweep %s: cannot send a notification: %s", self._sweep.id, err)
 
 
 def make_notifier(
     store: Store, sweep: Sweep, template: JobTemplate, also: Iterable[HookLike], environ: Mapping[str, str]
 ) -> Notifier:
-    """Return what tells the hooks of job.yaml, those in `also` and those of SMSWEEP_NOTIFY, each once.
+    """Create a notifier for the hooks of job.yaml, of `also` and of SMSWEEP_NOTIFY, without duplicates.
 
-    Warns of a reference that leads nowhere here.
+    Warn of each hook that refers to an environment variable that is not set.
     """
     hooks = {hook.key: hook for hook in (*template.notify, *collect_hooks(also, environ))}
     for hook in hooks.values():
         for text in (hook.url, *hook.headers.values()):
             if text.startswith(ENV) and not environ.get(text.removeprefix(ENV)):
-                log.warning("notify: %s is not set here, so this agent cannot tell it", text.removeprefix(ENV))
+                log.warning(
+                    "notify: %s is not set, so this agent cannot notify that hook; set it", text.removeprefix(ENV)
+                )
     return Notifier(store, sweep, template, tuple(hooks.values()), environ)

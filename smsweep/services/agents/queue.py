@@ -1,4 +1,4 @@
-"""Sweeps over a queue: invite agents to one, or be an agent that is invited."""
+"""Distribute a sweep to several agents: with invitations in an SQS queue, or as a SLURM job array."""
 
 from __future__ import annotations
 
@@ -23,10 +23,22 @@ from smsweep.util.clock import utc_now
 
 
 def publish(sweep_id: str, queue: str, *, agents: int = 1, source: str = "") -> str:
-    """Invite so many agents to a sweep, and return its id.
+    """Send invitations to a sweep to a queue.
 
-    queue: URL of an SQS queue. source: s3://BUCKET/PREFIX to put the sweep's source at, for agents that do not
-    share this machine's folder. Raises UsageError, NotFound, JobError.
+    Args:
+        sweep_id: Id of the sweep.
+        queue: URL of an SQS queue.
+        agents: Number of invitations.
+        source: s3://BUCKET/PREFIX to upload the sweep's source to, for agents that do not share this workspace.
+
+    Returns:
+        Id of the sweep.
+
+    Raises:
+        NotFound: If there is no such sweep.
+        SourceError: If the source is not in this workspace.
+        UsageError: If `source` is not a valid S3 URI.
+        JobError: If AWS rejects a request.
     """
     workspace = Workspace()
     with workspace.store() as store:
@@ -42,9 +54,18 @@ def publish(sweep_id: str, queue: str, *, agents: int = 1, source: str = "") -> 
 
 
 def work_off(queue: str, work: Callable[[str], int], *, patience_s: float | None = None) -> int:
-    """Accept a queue's invitations until none came for patience_s, and return an exit code.
+    """Accept invitations from a queue until the queue stays empty. Call this in the main thread only.
 
-    work: runs an agent on a sweep, and returns its exit code. Main thread only. Raises SmsweepError.
+    Args:
+        queue: URL of an SQS queue.
+        work: Runs an agent on the sweep with the given id, and returns its exit code.
+        patience_s: Seconds without an invitation after which this returns. Default: `PATIENCE_S`.
+
+    Returns:
+        An exit code.
+
+    Raises:
+        SmsweepError: If the queue cannot be read.
     """
     workspace = Workspace()
 
@@ -67,9 +88,17 @@ def work_off(queue: str, work: Callable[[str], int], *, patience_s: float | None
 
 
 def fetch_source(sweep_id: str, source: str) -> None:
-    """Fetch a sweep's source bundle into this folder, unless it is there. source: s3://BUCKET/PREFIX.
+    """Download a sweep's source bundle to the workspace if the workspace does not have it.
 
-    Raises SourceError for another than the sweep's, NotFound, UsageError, JobError.
+    Args:
+        sweep_id: Id of the sweep.
+        source: s3://BUCKET/PREFIX that contains the bundle.
+
+    Raises:
+        NotFound: If there is no such sweep or bundle.
+        SourceError: If the downloaded bundle does not have the sweep's source hash.
+        UsageError: If `source` is not a valid S3 URI.
+        JobError: If AWS rejects a request.
     """
     workspace = Workspace()
     from smsweep.aws.client import Aws  # boto3 is slow to import
@@ -83,22 +112,24 @@ def _upload(aws: Any, workspace: Workspace, source_hash: str, source: str) -> No
 
     bundle = bundle_path(workspace.bundles_dir, source_hash)
     if not source_hash or not bundle.exists():
-        raise SourceError(f"{bundle}: the sweep's source is not in this folder; publish it where it was created")
+        raise SourceError(
+            f"{bundle}: the sweep's source is not in this folder; publish the sweep where it was created"
+        )
     open_bundle(bundle, expect=source_hash)
-    bucket, prefix = _place(source)
+    bucket, prefix = _split_uri(source)
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / bundle.name).symlink_to(bundle)
         upload_once(aws, Path(folder), bucket, prefix)
 
 
 def _download(aws: Any, workspace: Workspace, sweep_id: str, source: str) -> None:
-    """Fetch the sweep's source bundle, unless it is here. Raises SourceError for another than the sweep's."""
+    """Do what `fetch_source` does, with an open client."""
     with workspace.store() as store:
         source_hash = store.get_sweep(sweep_id).source_hash
     bundle = bundle_path(workspace.bundles_dir, source_hash)
     if not source_hash or bundle.exists():
         return
-    bucket, prefix = _place(source)
+    bucket, prefix = _split_uri(source)
     workspace.make()
     workspace.bundles_dir.mkdir(mode=0o700, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=workspace.bundles_dir) as folder:
@@ -107,15 +138,15 @@ def _download(aws: Any, workspace: Workspace, sweep_id: str, source: str) -> Non
         draft = Path(folder) / bundle.name
         fetch(aws, f"s3://{bucket}/{prefix}/{bundle.name}", draft)
         open_bundle(draft, expect=source_hash)
-        draft.chmod(0o644)  # not writable by others, whatever the umask
+        draft.chmod(0o644)  # independent of the umask, never writable by other users
         draft.rename(bundle)
 
 
-def _place(uri: str) -> tuple[str, str]:
+def _split_uri(uri: str) -> tuple[str, str]:
     """Return bucket and prefix of an S3 URI."""
     bucket, _, prefix = uri.removeprefix("s3://").rstrip("/").partition("/")
     if not uri.startswith("s3://") or not bucket or not prefix:
-        raise UsageError(f"{uri!r}: expected s3://BUCKET/PREFIX")
+        raise UsageError(f"{uri!r}: is not a valid S3 location; give s3://BUCKET/PREFIX")
     return bucket, prefix
 
 
@@ -127,9 +158,21 @@ def script(
     options: Sequence[str] = (),
     backend: str | None = None,
 ) -> str:
-    """Return the batch script of an array whose tasks run one trial each. Raises UsageError, NotFound.
+    """Return the batch script of a SLURM job array whose tasks run one trial each.
 
-    `SMSWEEP_STORE` is not in it, for it may hold a password: sbatch hands on the environment that it is called in.
+    The script does not contain `SMSWEEP_STORE`, because that can contain a password. sbatch passes on the
+    environment in which you call it.
+
+    Args:
+        sweep_id: Id of the sweep.
+        tasks: Number of tasks.
+        at_once: Maximum number of tasks that run in parallel. Default: no limit.
+        options: Options of sbatch.
+        backend: Name of the backend. Default: the agent's.
+
+    Raises:
+        NotFound: If there is no such sweep.
+        UsageError: If an argument is invalid.
     """
     workspace = Workspace()
     with workspace.store() as store:

@@ -1,4 +1,4 @@
-"""Results of earlier sweeps for trials that would only repeat them."""
+"""Reuse the results of identical trials of earlier sweeps instead of running them again."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ from smsweep.store.base import Store
 
 log = logging.getLogger(__name__)
 
-
-# Keys of a job.yaml that change nothing about a trial's results.
+# Keys of a job.yaml that do not affect the results of a trial.
 IRRELEVANT = frozenset(
     {
         *("budget", "notify", "price_per_hour", "repeats", "retries", "stop_if", "tags"),
@@ -29,14 +28,14 @@ IRRELEVANT = frozenset(
     }
 )
 
-Key = tuple[str, int]  # params, and which repetition of them
+Key = tuple[str, int]  # params, and the index of the repetition
 
 
 class Reuse:
-    """Finds a finished trial of another sweep that did what a trial is about to do, and copies what it reported.
+    """Finds a finished trial of another sweep that is identical to a trial, and copies its metrics.
 
-    It did if its params, its source (see `CodeHash`), program and command, its job.yaml and its kind of backend
-    are the same; data are the same if they lie at the same place. Looks through the store once, when first asked.
+    Trials are identical if their params, source (see `CodeHash`), program, command, job.yaml and kind of backend
+    are the same. Input data are compared by location only. The store is searched once, at the first call.
     """
 
     def __init__(self, store: Store, sweep: Sweep, backend: str, bundles_dir: Path) -> None:
@@ -48,9 +47,13 @@ class Reuse:
         self._twins: dict[Key, Trial] | None = None
 
     def __call__(self, trial: Trial) -> str:
-        """Return why the trial is finished already, after copying points and summary; "" when it has to run.
+        """Copy the points and the summary of an identical trial.
 
-        trial: held by its agent. One that a person sent to run again always runs.
+        Args:
+            trial: A trial that its agent holds. A retried trial always runs again.
+
+        Returns:
+            The reason why the trial has finished; "" if the trial must run.
         """
         if trial.attempt or trial.n_points or not self._sweep.source_hash:
             return ""
@@ -85,25 +88,25 @@ class Reuse:
                 continue
             repeats = sweep.job.repeats
             for trial in self._store.list_trials(sweep.id):
-                is_here = trial.place.partition("@")[0] == self._backend
+                is_same_backend = trial.place.partition("@")[0] == self._backend
                 has_result = metric is None or objective(trial, metric) is not None
-                if trial.state is TrialState.FINISHED and is_here and has_result:
+                if trial.state is TrialState.FINISHED and is_same_backend and has_result:
                     yield _key(trial, repeats), trial
 
 
 def reuse_none(trial: Trial) -> str:
-    """Stand in for Reuse where every trial is to run."""
+    """Return "". Use this instead of `Reuse` if every trial must run."""
     return ""
 
 
 def make_reuse(
     store: Store, sweep: Sweep, backend: str, bundles_dir: Path, *, is_asked: bool
 ) -> Callable[[Trial], str]:
-    """Return what finishes trials without running them. is_asked: now; or else when the sweep was created."""
+    """Return the callable that reuses results. is_asked: the agent's option; the sweep can have it as well."""
     if not is_asked and not notes.IS_REUSE.get(store, sweep.id):
         return reuse_none
     if notes.HAS_OTHER_JOB.get(store, sweep.id):
-        log.warning("sweep %s has run by another job.yaml than its own, so nothing is reused for it", sweep.id)
+        log.warning("sweep %s: some trials ran with a different job.yaml, so no results are reused", sweep.id)
         return reuse_none
     return Reuse(store, sweep, backend, bundles_dir)
 
@@ -122,10 +125,10 @@ def _canonical(value: Params) -> str:
 
 
 class CodeHash:
-    """Returns for a source's hash another one, which no sweep.yaml or job.yaml of a known sweep changes.
+    """Returns a hash of a source without the configs of the sweeps in the store.
 
-    So a sweep whose config was edited in the folder of its program still runs the same code. A file counts as such
-    a config if it is word for word that of one of the sweeps.
+    A sweep whose config was edited in the source folder still runs the same code. A file counts as a config if its
+    text is the sweep.yaml or the job.yaml of one of the sweeps.
     """
 
     def __init__(self, bundles_dir: Path, sweeps: Iterable[Sweep]) -> None:

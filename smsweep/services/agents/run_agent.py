@@ -1,4 +1,4 @@
-"""Run an agent: open what it needs, listen to signals, close again."""
+"""Run an agent: check its arguments, open the store and the backend, handle signals, and close everything."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ from smsweep.services.backends import (
     with_price,
 )
 from smsweep.services.labels import parse_sweep_id
-from smsweep.services.signals import handling
+from smsweep.services.signals import TERMINATED, handling
 from smsweep.services.sweeps.create import read_prior, with_source
 from smsweep.services.sweeps.load import (
     JobLike,
@@ -89,28 +89,45 @@ def agent(
     notify: Iterable[str | Mapping[str, Any]] = (),
     on_change: Listener = lambda trial: None,
 ) -> AgentResult:
-    """Run trials of a sweep until none is left, and return how they ended.
+    """Run trials of a sweep until no trial is left, and return how they ended.
 
-    function: run in this process, a thread per trial; `smsweep.init()` in it finds the trial's params, and with
-    parallel=1 `wandb.init()` does. Without one, the sweep's program runs on the backend ("process" by default).
-    count: trials to start at most. parallel: at once. job: another job.yaml than the sweep was created with.
-    estimator: an Estimator or a ModelTrainer of the SageMaker SDK instead, with inputs as its `fit` or `train`
-    takes them; without a backend it runs where it asks to. term_timeout: seconds from SIGTERM to SIGKILL of a
-    script on this machine that is told to end (120). reuse: take the results of earlier sweeps for trials that
-    would only repeat them. notify: webhooks and commands to tell of the sweep's end and its first failure, beside
-    those of job.yaml: as `--notify` or an entry of `notify:` there. forward_signals: accepted as W&B's.
-    on_change: called with each trial whose state or metrics changed. Ctrl-C once lets running trials finish, twice
-    ends them, three times kills them; SIGTERM puts them back into the queue. In a notebook progress is shown
-    below the cell.
+    The first Ctrl-C lets running trials finish, the second stops them, and the third kills them. SIGTERM queues
+    them again. In a notebook, progress is shown below the cell.
+
+    Args:
+        sweep_id: Id of the sweep.
+        function: Function to call for each trial, in a thread of this process. In it, `smsweep.init()` returns the
+            trial's params; with `parallel=1`, `wandb.init()` does as well. Default: run the sweep's program.
+        entity: Ignored; for compatibility with W&B.
+        project: Ignored; for compatibility with W&B.
+        count: Maximum number of trials to start. Default: no limit.
+        parallel: Number of trials that run in parallel.
+        backend: Name of the backend. Default: `SMSWEEP_BACKEND`, then the estimator's, then "process".
+        job: Path or content of a job.yaml. Default: the sweep's own.
+        estimator: An Estimator or a ModelTrainer of the SageMaker SDK, instead of `job`.
+        inputs: Inputs of the estimator, as its `fit` or `train` accepts them.
+        max_consecutive_failed_runs: Number of consecutive failures after which the agent stops.
+        term_timeout: Seconds from SIGTERM to SIGKILL when a script on this machine is stopped. Default: 120.
+        forward_signals: Ignored; for compatibility with W&B.
+        reuse: Copy the results of identical trials of earlier sweeps instead of running them again.
+        notify: Webhooks and commands to notify of the sweep's end and its first failure, in addition to those of
+            job.yaml. Each is a value of `--notify` or an entry of `notify:` in a job.yaml.
+        on_change: Called with each trial whose state or metrics changed.
+
+    Raises:
+        NotFound: If there is no such sweep.
+        UsageError: If an argument is invalid.
+        ConfigError: If a config is invalid, or the user has not consented to running the sweep's code.
+        JobError: If the backend cannot run the jobs.
     """
     _check(function, count=count, parallel=parallel, max_consecutive_failed_runs=max_consecutive_failed_runs)
-    # Accepted as W&B does: a sweep's id is enough to find it here, and scripts always get a second Ctrl-C.
+    # A sweep id is unique in a store, and scripts always get a second Ctrl-C.
     del entity, project, forward_signals
     workspace = Workspace()
     compiled = compile_estimator(estimator, inputs, job)
     sweep_id = parse_sweep_id(sweep_id)
     agent_id = new_agent_id()
-    with _place_of_work(workspace, sweep_id, agent_id) as (store, guard, hands_over):
+    with _open_sweep_store(workspace, sweep_id, agent_id) as (store, guard, hands_over):
         stored = store.get_sweep(sweep_id)
         if compiled:
             job = compiled.document
@@ -126,7 +143,7 @@ def agent(
             refuse_secrets(scan_text("job config", given.text, known_secrets(workspace.environ, template)))
         if given and given.text != stored.job_yaml:
             notes.HAS_OTHER_JOB.put(store, stored.id, True)
-        template = replace(template, repeats=stored.job.repeats)  # a sweep's trials are numbered by it
+        template = replace(template, repeats=stored.job.repeats)  # trial numbers depend on it
         name = DEFAULT_BACKEND if function else backend_name(backend, workspace)
         template = with_price(template, name, store, stored.id, workspace.environ, utc_now())
         render = renderer(template, stored, workspace, name, upload=True)
@@ -138,7 +155,7 @@ def agent(
         else:
             unguarded = open_backend(name, workspace)
         with closing(guard(unguarded)) as opened:
-            told = threading.Event()
+            terminated = threading.Event()
             worker = Agent(
                 store,
                 opened,
@@ -155,7 +172,7 @@ def agent(
                 ),
                 flapping=FailureLimit.from_environ(workspace.environ, utc_now(), max_consecutive_failed_runs),
                 clock=utc_now,
-                sleep=_resting(opened, told),
+                sleep=_make_sleep(opened, terminated),
                 on_change=notifier.watching(on_change),
                 reuse=reuse_none
                 if function
@@ -166,23 +183,24 @@ def agent(
             notifier.look_back()
             try:
                 showing = _notebook_progress(stored.id) if is_kernel() else nullcontext()
-                with listening(worker, hands_over=told if hands_over else None), showing:
+                with listening(worker, terminated=terminated if hands_over else None), showing:
                     return worker.run()
             finally:
                 notifier.left()
 
 
 def _notebook_progress(sweep_id: str) -> AbstractContextManager[None]:
-    # Only a notebook needs it. The api package is above this one, so the import is by name.
+    # Imported by name, because only notebooks need this module.
     shown: AbstractContextManager[None] = import_module("smsweep.services.views.notebook_html").progress(sweep_id)
     return shown
 
 
 @contextmanager
-def _place_of_work(workspace: Workspace, sweep_id: str, agent_id: str) -> Iterator[tuple[Store, Guard, bool]]:
-    """Open the store that a sweep is kept in; return also what its backend is to be guarded by.
+def _open_sweep_store(workspace: Workspace, sweep_id: str, agent_id: str) -> Iterator[tuple[Store, Guard, bool]]:
+    """Open the store of a sweep, which is local or in S3.
 
-    And whether an agent that is told to end leaves its jobs to the next.
+    Yields:
+        The store, the function that wraps the backend, and True if the jobs of a terminated agent continue.
     """
     workspace.make()
     workspace.check_contents()
@@ -190,8 +208,8 @@ def _place_of_work(workspace: Workspace, sweep_id: str, agent_id: str) -> Iterat
     if record is not None and record.uri:
         from smsweep.remote.agent_job.session import agent_session  # boto3 is slow to import
 
-        with agent_session(workspace.dir, workspace.environ, read_stored, sweep_id, agent_id, utc_now) as desk:
-            yield desk.store, desk.guard, True
+        with agent_session(workspace.dir, workspace.environ, read_stored, sweep_id, agent_id, utc_now) as session:
+            yield session.store, session.guard, True
         return
     workspace.wait_for_store()
     with workspace.store() as store:
@@ -199,21 +217,22 @@ def _place_of_work(workspace: Workspace, sweep_id: str, agent_id: str) -> Iterat
             yield store, lambda backend: backend, bool(own_job(workspace.environ))
         finally:
             if own_job(workspace.environ):
-                store.release(agent_id)  # the next agent need not wait for our leases
+                store.release(agent_id)  # so that the next agent does not wait for the leases to expire
 
 
-def _resting(backend: Backend, told: threading.Event) -> Callable[[float], None]:
-    """Return how an agent rests; once it is told to hand over, that raises HandOver."""
+def _make_sleep(backend: Backend, terminated: threading.Event) -> Callable[[float], None]:
+    """Return a function that waits for the backend. It raises HandOver once `terminated` is set."""
 
-    def rest(timeout_s: float) -> None:
-        if told.is_set():
-            raise HandOver(143)
+    def sleep(timeout_s: float) -> None:
+        if terminated.is_set():
+            raise HandOver(TERMINATED)
         backend.wait(timeout_s)
 
-    return rest
+    return sleep
 
 
 def make_controller(store: Store, stored: Sweep, template: JobTemplate) -> Controller:
+    """Create the controller of a stored sweep, with its search, stopping rule, budget and prior runs."""
     config = stored.config
     strategy = make_strategy(config_of(store, stored), stored.seed, template.repeats)
     rule = make_rule(config, template.stop_if)
@@ -236,14 +255,14 @@ def make_controller(store: Store, stored: Sweep, template: JobTemplate) -> Contr
 
 
 def _check(function: object, **counts: int | None) -> None:
-    """Raise UsageError for arguments that make no sense."""
+    """Raise UsageError for an invalid function or number."""
     if function is not None and not callable(function):
-        raise UsageError(f"function: expected one to call for each trial, got {function!r}")
+        raise UsageError(f"function: expected a function without arguments, got {function!r}")
     if inspect.isgeneratorfunction(function) or inspect.iscoroutinefunction(function):
         name = getattr(function, "__name__", "it")
         raise UsageError(
-            f"function: {name} is async or a generator, and calling it runs nothing of it; "
-            "give one that does, such as lambda: asyncio.run(train())"
+            f"function: {name} is async or a generator, and calling it runs nothing; "
+            "wrap it, for example: lambda: asyncio.run(train())"
         )
     for name, value in counts.items():
         if value is not None and (isinstance(value, bool) or not hasattr(value, "__index__") or value < 1):
@@ -251,30 +270,32 @@ def _check(function: object, **counts: int | None) -> None:
 
 
 @contextmanager
-def listening(worker: Agent, *, hands_over: threading.Event | None = None) -> Iterator[None]:
-    """Turn Ctrl-C and SIGTERM into the agent's leaving, where this is the main thread.
+def listening(worker: Agent, *, terminated: threading.Event | None = None) -> Iterator[None]:
+    """Shut down the agent at Ctrl-C and SIGTERM. In a thread other than the main thread, do nothing.
 
-    hands_over: set by SIGTERM instead, where the agent's jobs go on without it.
+    Args:
+        worker: The agent.
+        terminated: If given, SIGTERM only sets this event, because the agent's jobs continue without it.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def on_interrupt(number: int, frame: FrameType | None) -> None:
-        said = {
+        message = {
             ShutdownLevel.DRAIN: "finishing running trials; Ctrl-C again stops them",
             ShutdownLevel.STOP: "stopping running trials; Ctrl-C again kills them",
             ShutdownLevel.KILL: "killing running trials",
         }[worker.leave()]
-        log.warning("%s", said)
+        log.warning("%s", message)
 
     def on_terminate(number: int, frame: FrameType | None) -> None:
-        if hands_over is not None:
-            hands_over.set()
-            log.warning("told to end: running jobs go on, and the next agent takes them over")
+        if terminated is not None:
+            terminated.set()
+            log.warning("SIGTERM: running jobs continue, and the next agent takes them over")
             return
         worker.leave(ShutdownLevel.STOP, machine_goes=True)
-        log.warning("told to end: running trials are stopped and go back to the queue")
+        log.warning("SIGTERM: running trials are stopped and queued again")
 
     with handling({signal.SIGINT: on_interrupt, signal.SIGTERM: on_terminate}):
         yield
@@ -288,10 +309,19 @@ def preflight(
     backend: str | None = None,
     notify: Iterable[HookLike] = (),
 ) -> None:
-    """Raise what an agent would meet before its first trial; create and upload nothing.
+    """Check everything that an agent checks before its first trial. Create and upload nothing.
 
-    Raises ConfigError; UsageError for a sweep without a program, an unknown backend or a `notify` that is none;
-    JobError for a job that its backend cannot run, or one that cannot be reached as this machine is set up.
+    Args:
+        sweep: The sweep config.
+        program: Script that runs instead of the config's `program`.
+        job: Path or content of a job.yaml.
+        backend: Name of the backend. Default: `SMSWEEP_BACKEND`, then "process".
+        notify: Webhooks and commands, as for `agent`.
+
+    Raises:
+        ConfigError: If a config is invalid.
+        UsageError: If the sweep has no program, the backend is unknown, or an entry of `notify` is invalid.
+        JobError: If the backend cannot run the jobs, or this machine is not set up for the backend.
     """
     parsed = load_sweep(sweep)
     if needs_program(parsed.config) and not program:

@@ -1,4 +1,4 @@
-"""What a person does to a sweep that exists: pause it, take trials out, have some run again, look at its logs."""
+"""Change an existing sweep: pause, resume, stop or cancel it; remove or retry trials."""
 
 from __future__ import annotations
 
@@ -19,28 +19,51 @@ from smsweep.services.labels import parse_label, parse_sweep_id
 from smsweep.services.workspace import Workspace, find_trial
 from smsweep.store.base import Store
 
-OPEN = (SweepState.RUNNING, SweepState.PAUSED)  # states in which agents stay
+log = logging.getLogger(__name__)
+
+OPEN = (SweepState.RUNNING, SweepState.PAUSED)  # states in which agents keep working
 RETRYABLE = (TrialState.FAILED, TrialState.CRASHED, TrialState.KILLED, TrialState.STOPPED)
-# Below a job's folder; wandb itself puts `run-ID.wandb.synced` beside what it has uploaded.
+# In a job's folder. `wandb sync` adds `run-ID.wandb.synced` to a run that it uploaded.
 OFFLINE_RUNS = "ml*/output/data/wandb/offline-run-*"
 
 
 def set_state(sweep_id: str, verb: str) -> Sweep:
-    """Pause, resume, stop or cancel a sweep, in W&B's meaning. Raises UsageError where it is not legal."""
+    """Pause, resume, stop or cancel a sweep, as in W&B.
+
+    Args:
+        sweep_id: Id of the sweep.
+        verb: `pause`, `resume`, `stop` or `cancel`.
+
+    Returns:
+        The changed sweep.
+
+    Raises:
+        NotFound: If there is no such sweep.
+        UsageError: If the sweep's state does not allow the change.
+    """
     expect, to = VERBS[verb]
     with Workspace().store() as store:
         known = store.get_sweep(parse_sweep_id(sweep_id))
         try:
             return store.set_sweep_state(known.id, expect, to)
         except StoreConflict as err:
-            raise UsageError(f"cannot {verb} sweep {known.id}: it is {known.state.value} already") from err
+            raise UsageError(f"cannot {verb} sweep {known.id}: it is already {known.state.value}") from err
 
 
 def remove(labels: Iterable[str]) -> list[str]:
-    """Take trials ("ID/N") or whole sweeps ("ID") out, with what their jobs left on this machine.
+    """Remove trials or whole sweeps, with the files of their jobs on this machine.
 
-    A removed grid cell is offered again. Returns the labels removed. Raises UsageError for what is still running;
-    nothing is removed then. May be repeated after it was interrupted.
+    The search can propose the params of a removed grid cell again. If a call is interrupted, call again.
+
+    Args:
+        labels: Trials ("ID/N") or sweeps ("ID").
+
+    Returns:
+        The labels that were removed.
+
+    Raises:
+        NotFound: If there is no such sweep or trial.
+        UsageError: If a trial or a job is still running. Nothing is removed.
     """
     targets = [parse_label(label) for label in labels]
     workspace = Workspace()
@@ -55,7 +78,7 @@ def remove(labels: Iterable[str]) -> list[str]:
             if number is None:
                 _remove_sweep(store, workspace, sweep_id)
             else:
-                store.remove_trial(sweep_id, number)  # first: from now on no agent takes it up
+                store.remove_trial(sweep_id, number)  # first, so that no agent claims it
                 Leftovers(workspace, sweep_id, number).delete()
     return [sweep_id if number is None else f"{sweep_id}/{number}" for sweep_id, number in targets]
 
@@ -63,34 +86,36 @@ def remove(labels: Iterable[str]) -> list[str]:
 def _refuse_active(store: Store, sweep_id: str) -> None:
     active = sum(n for state, n in store.count_trials(sweep_id).items() if state.is_active)
     if active:
-        raise UsageError(f"sweep {sweep_id} has {active} running trials; `smsweep sweep --cancel` it first")
+        raise UsageError(
+            f"sweep {sweep_id} has {active} running trials; cancel it first: smsweep sweep --cancel {sweep_id}"
+        )
 
 
 def _refuse_running(store: Store, workspace: Workspace, sweep_id: str, number: int) -> None:
     try:
         trial = find_trial(store, sweep_id, number)
     except NotInStore:
-        if Leftovers(workspace, sweep_id, number).are_there and store.get_trial(sweep_id, number).is_removed:
-            return  # by a call that was interrupted
+        if Leftovers(workspace, sweep_id, number).exist and store.get_trial(sweep_id, number).is_removed:
+            return  # an interrupted call removed the trial but not its files
         raise
     if trial.state.is_active:
         raise UsageError(f"trial {sweep_id}/{number} is running; stop its sweep first")
 
 
 def _remove_sweep(store: Store, workspace: Workspace, sweep_id: str) -> None:
-    if sweep_id in read_records(workspace.dir):  # its agent is elsewhere
+    if sweep_id in read_records(workspace.dir):  # its agent does not run on this machine
         Leftovers(workspace, sweep_id, None).delete()
         store.remove_sweep(sweep_id)
         return
     with closed_to_agents(store, store.get_sweep(sweep_id)):
         _refuse_active(store, sweep_id)
-        Leftovers(workspace, sweep_id, None).delete()  # first: what is interrupted here can be repeated
+        Leftovers(workspace, sweep_id, None).delete()  # first, so that an interrupted call can be repeated
         store.remove_sweep(sweep_id)
 
 
 @contextlib.contextmanager
 def closed_to_agents(store: Store, sweep: Sweep) -> Iterator[None]:
-    """Let no agent start anything of a sweep from now on, and again where the `with` fails."""
+    """Stop a sweep so that no agent starts trials of it. If the body raises, restore the sweep's state."""
     if sweep.state in OPEN:
         store.set_sweep_state(sweep.id, [sweep.state], SweepState.STOPPED)
     try:
@@ -102,10 +127,18 @@ def closed_to_agents(store: Store, sweep: Sweep) -> Iterator[None]:
 
 
 def retry(labels: Iterable[str], *, failed: bool = False) -> list[Trial]:
-    """Put ended trials back into the queue with a new attempt, and return them.
+    """Queue ended trials for a new attempt.
 
-    labels: trials ("ID/N"), or with `failed` sweeps ("ID") whose failed and crashed trials are meant.
-    Raises UsageError for a trial that is running, pending, or finished (finished cells never repeat).
+    Args:
+        labels: Trials ("ID/N"). With `failed`, also sweeps ("ID").
+        failed: Retry all failed and crashed trials of the sweeps.
+
+    Returns:
+        The trials, now pending.
+
+    Raises:
+        NotFound: If there is no such sweep or trial.
+        UsageError: If a trial is running, pending or finished.
     """
     with Workspace().store() as store:
         chosen: list[Trial] = []
@@ -122,21 +155,18 @@ def retry(labels: Iterable[str], *, failed: bool = False) -> list[Trial]:
             if trial.state not in RETRYABLE:
                 raise UsageError(
                     f"trial {trial.label} is {trial.state.value}; "
-                    "only failed, crashed, killed or stopped ones run again"
+                    "you can retry only failed, crashed, killed or stopped trials"
                 )
         return [
             store.move(
-                trial.sweep_id, trial.number, [trial.state], TrialState.PENDING, reason="asked to run again"
+                trial.sweep_id, trial.number, [trial.state], TrialState.PENDING, reason="retried by the user"
             )
             for trial in sorted(chosen, key=lambda trial: (trial.sweep_id, trial.number))
         ]
 
 
-log = logging.getLogger(__name__)
-
-
 class Leftovers:
-    """The job folders and checkpoints of one trial, or of a sweep's trials (number: None), as they are now."""
+    """The job folders and checkpoints of a trial, or of all trials of a sweep (number: None), at creation time."""
 
     def __init__(self, workspace: Workspace, sweep_id: str, number: int | None) -> None:
         self._kept = workspace.dir / "wandb"
@@ -146,20 +176,20 @@ class Leftovers:
         self._jobs = sorted(workspace.jobs_dir.glob(attempts))
 
     @property
-    def are_there(self) -> bool:
+    def exist(self) -> bool:
         return bool(self._jobs) or self._checkpoints.exists()
 
     def refuse_alive(self) -> None:
-        """Raise UsageError if a job still runs, although its trial is written down as ended."""
+        """Raise UsageError if a job is still running although its trial has ended in the store."""
         for job in self._jobs:
             with suppress(DamagedFile):  # without a usable lock, the job counts as ended
                 if JobFolder(job).is_alive():
-                    raise UsageError(f"{job}: its job still runs; wait for its end, or end it, then remove it")
+                    raise UsageError(f"{job}: the job still runs; wait until it ends or stop it, then try again")
 
     def delete(self) -> None:
-        """Take everything away but W&B's offline runs that were never synced: those go to `wandb/` beside `jobs/`.
+        """Delete the files. Move W&B offline runs that were never synced to `wandb/` in the workspace folder.
 
-        May be repeated after it was interrupted.
+        If a call is interrupted, call again.
         """
         for job in self._jobs:
             for run in _unsynced(job):

@@ -1,4 +1,4 @@
-"""Create a sweep: read its config, snapshot its source, store both."""
+"""Create a sweep: snapshot its source, check its prior runs, and write it to the store."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from smsweep.wandb_compat.runs_table import may_be, read_runs_csv
 
 log = logging.getLogger(__name__)
 
-MAX_SEED = 2**63 - 1  # what a store keeps
+MAX_SEED = 2**63 - 1  # largest integer of the databases
 
 
 def sweep(
@@ -60,15 +60,31 @@ def sweep(
 ) -> str:
     """Create a sweep and return its id.
 
-    sweep: a W&B sweep config as a mapping, the path of a YAML file, or a function that returns a mapping.
-    prior_runs: trials ("ID/N", or a run's id), whole sweeps ("ID"), or CSV files of runs, such as W&B exports:
-    their results inform the search.
-    program: runs instead of the config's.
-    job: how its jobs run: a job.yaml's path or its content. estimator: the same as an Estimator or a ModelTrainer
-    of the SageMaker SDK, with inputs as its `fit` or `train` takes them; its script runs where the config names no
-    program, its hyperparameters are params of every trial. seed: of all chance in the search; drawn if None.
-    reuse: its agents take results of earlier sweeps for trials that would only repeat them.
-    Raises ConfigError with every problem at once, SourceError; nothing is created then.
+    If a check fails, nothing is created.
+
+    Args:
+        sweep: A W&B sweep config as a mapping, the path of a YAML file, or a function that returns a mapping.
+        entity: W&B entity. Default: `WANDB_ENTITY`, then the config's.
+        project: W&B project. Default: `WANDB_PROJECT`, then the config's.
+        prior_runs: Trials ("ID/N" or a run id), sweeps ("ID"), or CSV files of runs such as W&B exports. Their
+            results inform the search.
+        name: Name of the sweep. Default: the config's.
+        program: Script that runs instead of the config's `program`.
+        job: Path or content of a job.yaml, which describes the jobs.
+        estimator: An Estimator or a ModelTrainer of the SageMaker SDK, instead of `job`. Its script runs if the
+            config names no program. Its hyperparameters are passed to every trial.
+        inputs: Inputs of the estimator, as its `fit` or `train` accepts them.
+        seed: Random seed for the search. Default: random.
+        reuse: Agents copy the results of identical trials of earlier sweeps instead of running them again.
+
+    Returns:
+        Id of the sweep.
+
+    Raises:
+        ConfigError: If a config is invalid. Lists all problems.
+        SourceError: If the source cannot be packed, for example because it contains a secret.
+        UsageError: If an argument is invalid.
+        NotFound: If a prior run does not exist.
     """
     compiled = compile_estimator(estimator, inputs, job)
     parsed, parsed_job = read(sweep, compiled.document if compiled else job, program=program, compiled=compiled)
@@ -92,7 +108,7 @@ def sweep(
 
 
 def checked_seed(seed: SupportsIndex) -> int:
-    """Return a seed as a plain int, of whatever kind of whole number it is. Raises UsageError for what is none."""
+    """Return a seed of any integer type as an int. Raises UsageError for an invalid seed."""
     try:
         number = operator.index(seed)
     except TypeError:
@@ -118,15 +134,34 @@ def keep(
     sweep_id: str | None = None,
     code: str = "",
 ) -> str:
-    """Store a new sweep and return its id. source: gives the hash of its source. origin: where that comes from.
+    """Write a new sweep to the store.
 
-    sweep_id: None for a new one. code: the text of its scheduler.source. Raises ConfigError for code without
-    consent, StoreConflict where the id is taken.
+    Args:
+        workspace: The workspace.
+        parsed: The sweep config.
+        parsed_job: The job.yaml.
+        source: Makes the source snapshot and returns its hash.
+        origin: Returns the note about the commit and the Python of the source.
+        priors: Trials, sweeps and CSV files whose results inform the search.
+        entity: W&B entity; None for the default.
+        project: W&B project; None for the default.
+        name: Name of the sweep; None for the config's.
+        seed: Random seed for the search; None for a random one.
+        reuse: Agents copy the results of identical trials of earlier sweeps.
+        sweep_id: Id of the sweep; None for a new id.
+        code: Text of the program in `scheduler.source`; "" without one.
+
+    Returns:
+        Id of the sweep.
+
+    Raises:
+        ConfigError: If the user has not consented to running the code.
+        StoreConflict: If the id is already used.
     """
     config, environ = parsed.config, workspace.environ
     refuse_code(codes_of(config, code, parsed_job.template), environ)
     if code:
-        make_strategy(with_code(config, code), 0)  # raises before there is a sweep
+        make_strategy(with_code(config, code), 0)  # raises before the sweep is created
     priors = list(priors)
     runs = read_files(priors, config)
     value = Sweep(
@@ -159,9 +194,9 @@ def keep(
 
 
 def with_source(stored: Sweep, compiled: EstimatorJob, workspace: Workspace) -> Sweep:
-    """Return a sweep that names no program with the estimator's script and a snapshot of it; any other as it is.
+    """Return a sweep without a program with the estimator's script and its snapshot; any other sweep unchanged.
 
-    What is stored stays. Raises SourceError.
+    The stored sweep does not change. Raises SourceError.
     """
     if not compiled.program or not needs_program(stored.config):
         return stored
@@ -171,12 +206,12 @@ def with_source(stored: Sweep, compiled: EstimatorJob, workspace: Workspace) -> 
 
 
 def is_file(prior: str) -> bool:
-    """Tell a CSV file from the label of a trial or a sweep."""
+    """Return True if a prior run is a CSV file, not the label of a trial or a sweep."""
     return prior.lower().endswith(".csv")
 
 
 def read_files(priors: Iterable[str], config: SweepConfig) -> list[dict[str, Any]]:
-    """Return the runs of the CSV files among them, for PRIOR_CSV_RUNS; warn of what cannot be used."""
+    """Return the runs in the CSV files, for the note PRIOR_CSV_RUNS. Warn of unusable rows; skip other priors."""
     runs: list[dict[str, Any]] = []
     for path in priors:
         if is_file(path):
@@ -188,14 +223,14 @@ def read_files(priors: Iterable[str], config: SweepConfig) -> list[dict[str, Any
 
 
 def read_prior(store: Store, sweep: Sweep) -> list[Trial]:
-    """Return the trials of earlier sweeps that inform the search, and the runs of files, numbered from 0."""
+    """Return the prior trials of a sweep and its prior runs from CSV files, numbered from 0."""
     runs = notes.PRIOR_CSV_RUNS.get(store, sweep.id)
     found = itertools.chain(stored_prior(store, sweep), map(_as_trial, runs))
     return [replace(trial, number=number) for number, trial in enumerate(found)]
 
 
 def stored_prior(store: Store, sweep: Sweep) -> Iterator[Trial]:
-    """Yield the trials that the sweep names as prior. Raises NotFound."""
+    """Yield the trials that are prior runs of a sweep. Raises NotFound."""
     metric = sweep.config.metric
     for label in sweep.prior_runs:
         sweep_id, number = parse_label(label)
@@ -207,22 +242,24 @@ def stored_prior(store: Store, sweep: Sweep) -> Iterator[Trial]:
 
 
 def warn_of_other_spaces(trials: Iterable[Trial], config: SweepConfig) -> None:
-    """Warn once for each reason why the search can only guess where an earlier trial lies in this space."""
+    """Warn once for each reason why prior trials do not fit the search space exactly."""
     reasons = Counter[str]()
     n_trials = 0
     for trial in trials:
         n_trials += 1
-        reasons.update(_strangeness(trial, config))
+        reasons.update(_misfits(trial, config))
     for reason, n in sorted(reasons.items()):
-        log.warning("prior runs: %s: %d of %d trials; the search takes the nearest it can", reason, n, n_trials)
+        log.warning(
+            "prior runs: %s: %d of %d trials; the search uses the nearest values in the space", reason, n, n_trials
+        )
 
 
-def _strangeness(trial: Trial, config: SweepConfig) -> Iterator[str]:
+def _misfits(trial: Trial, config: SweepConfig) -> Iterator[str]:
     values = config.space.flatten(trial.params)
     for (path, leaf), value in zip(config.space.leaves, values, strict=True):
         name = ".".join(path)
         if leaf.size == 1:
-            continue  # a constant is nothing to search
+            continue  # a constant, which is not searched
         if value is MISSING:
             yield f"without {name}"
         elif not may_be(leaf, value):

@@ -1,4 +1,4 @@
-"""A new sweep that begins where others ended: their config, their source, their trials as prior runs."""
+"""Draft, check and create a sweep from existing sweeps: their configs, source and trials (as prior runs)."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from smsweep.source.bundle import bundle_path, open_bundle
 from smsweep.store import notes
 from smsweep.store.base import Store
 
-N_SHOWN = 5  # trials of a check
-EXPONENTS = ("log_uniform", "q_log_uniform")  # their min and max are no values
-BEGINNING = """\
+N_SHOWN = 5  # trials in a check
+EXPONENTS = ("log_uniform", "q_log_uniform")  # their min and max are exponents, not values
+EXAMPLE = """\
 program: train.py
 method: bayes
 metric:
@@ -47,13 +47,19 @@ parameters:
 
 
 def draft(labels: Sequence[str], *, is_narrow: bool = False) -> DraftDocument:
-    """Return what a new sweep may begin with, given trials ("ID/N") or sweeps ("ID") that it is to learn from.
+    """Return the draft of a sweep that uses earlier trials as prior runs.
 
-    Its files are those of the first one named, whose source it shares (`like`). is_narrow: ranges and values are
-    cut down to those of the trials. Without labels: an example. Raises NotFound, UsageError.
+    Args:
+        labels: Trials ("ID/N") or sweeps ("ID"). The draft has the files and the source of the first one (`like`).
+            Without labels, the draft is an example.
+        is_narrow: Narrow ranges and lists of values to those of the trials.
+
+    Raises:
+        NotFound: If there is no such sweep or trial.
+        UsageError: If a label is invalid.
     """
     if not labels:
-        return {"sweep_yaml": BEGINNING, "job_yaml": "", "name": "", "like": "", "prior_runs": [], "source": ""}
+        return {"sweep_yaml": EXAMPLE, "job_yaml": "", "name": "", "like": "", "prior_runs": [], "source": ""}
     workspace = Workspace()
     with workspace.store() as store:
         targets = [parse_label(label) for label in labels]
@@ -74,7 +80,11 @@ def draft(labels: Sequence[str], *, is_narrow: bool = False) -> DraftDocument:
 def check(
     *, sweep_yaml: str, job_yaml: str = "", name: str = "", like: str = "", prior_runs: Sequence[str] = ()
 ) -> DraftCheckDocument:
-    """Return what is wrong with a draft (`problems`, all of them), what may surprise, and its first trials."""
+    """Check a draft without creating a sweep. For the arguments, see `create`.
+
+    Returns:
+        All `problems`, the `warnings`, the first `trials`, and the `expected_trial_count` (None if unlimited).
+    """
     problems: list[str] = []
     try:
         parsed, job = _parsed(sweep_yaml, job_yaml)
@@ -111,8 +121,17 @@ def create(
 ) -> str:
     """Create a sweep from the text of its files and return its id.
 
-    like: a sweep whose source snapshot it shares; "" to take the source from the working directory. prior_runs:
-    trials and sweeps whose results inform the search. Raises ConfigError with all problems, SourceError, NotFound.
+    Args:
+        sweep_yaml: Text of the sweep config.
+        job_yaml: Text of the job.yaml; "" without one.
+        name: Name of the sweep; "" for the config's.
+        like: Id of a sweep whose source snapshot the new sweep uses; "" to snapshot the working directory.
+        prior_runs: Trials ("ID/N") and sweeps ("ID") whose results inform the search.
+
+    Raises:
+        ConfigError: If a file is invalid. Lists all problems.
+        SourceError: If the source contains a secret, or does not contain the program.
+        NotFound: If there is no such sweep or trial.
     """
     parsed, job = _parsed(sweep_yaml, job_yaml)
     check_can_run(parsed.config, job.template)
@@ -131,7 +150,7 @@ def create(
 
 
 def narrowed(config: SweepConfig, trials: Iterable[Trial]) -> Mapping[str, Any]:
-    """Return the config's document with each range and list of values cut down to what the trials have."""
+    """Return the config's document with each range and list of values narrowed to the trials' values."""
     document = copy.deepcopy(dict(config.document))
     rows = [config.space.flatten(trial.params) for trial in trials]
     for index, (path, _) in enumerate(config.space.leaves):
@@ -161,7 +180,7 @@ def _narrow(section: Any, seen: Sequence[Any]) -> None:
 
 
 def _parsed(sweep_yaml: str, job_yaml: str) -> tuple[ParsedSweep, ParsedJob]:
-    """Raises ConfigError with the problems of both files."""
+    """Parse both files. Raises ConfigError with the problems of both."""
     problems: list[str] = []
     parsed, job = None, None
     try:
@@ -182,7 +201,7 @@ def _trials(store: Store, sweep_id: str, number: int | None) -> list[Trial]:
 
 
 def _known(workspace: Workspace, labels: Iterable[str]) -> None:
-    """Raises NotFound, UsageError for a label of no trial or sweep."""
+    """Check that each label exists. Raises NotFound, or UsageError for an invalid label."""
     targets = [parse_label(label) for label in labels]
     if targets:
         with workspace.store() as store:
@@ -191,7 +210,7 @@ def _known(workspace: Workspace, labels: Iterable[str]) -> None:
 
 
 def _source(workspace: Workspace, parsed: ParsedSweep, job: ParsedJob, like: str, *, is_dry: bool = False) -> str:
-    """Return the hash of the source: of the sweep that it is like, else of a snapshot taken now."""
+    """Return the hash of the source of sweep `like`; without `like`, of a new snapshot."""
     if not like:
         return "" if is_dry else snapshot(workspace, parsed, job, None)
     refuse_secrets(secrets_in_configs(parsed, job, known_secrets(workspace.environ, job.template)))
@@ -202,17 +221,17 @@ def _source(workspace: Workspace, parsed: ParsedSweep, job: ParsedJob, like: str
         names = {member.name for member in open_bundle(path).members}
         if program not in names:
             raise NotFound(
-                f"program: {program} is not in the source of sweep {like}; it has {', '.join(sorted(names)[:8])}"
+                f"program: {program} is not in the source of {like}; name one of {', '.join(sorted(names)[:8])}"
             )
     if not found.source_hash and not needs_program(parsed.config):
         raise NotFound(
-            f"program: sweep {like} has no source to run {program or 'a command'} from; take it from here"
+            f"program: sweep {like} has no source to run {program or 'a command'} from; snapshot your own"
         )
     return found.source_hash
 
 
 def _code(workspace: Workspace, parsed: ParsedSweep, job: ParsedJob, like: str) -> str:
-    """Return the text of a search that is a program: that of the sweep that it is like, else as it is now."""
+    """Return the text of the search program as in sweep `like`; otherwise, read its file."""
     if like:
         with workspace.store() as store:
             if known := code_like(store, like, parsed.config):

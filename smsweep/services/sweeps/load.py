@@ -1,4 +1,4 @@
-"""Create a sweep: read its config, snapshot its source, store both."""
+"""Read and check what a sweep is created from: its config, its job.yaml, and an object of the SageMaker SDK."""
 
 from __future__ import annotations
 
@@ -26,19 +26,27 @@ from smsweep.services.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
-SHELL = ("bash", "${program}", "${args}")  # for a script of the shell, which the SDK starts without Python, too
-
+SHELL = ("bash", "${program}", "${args}")  # command of shell scripts, as in the SDK
 
 SweepLike = Mapping[str, Any] | str | Path | Callable[[], Mapping[str, Any]]
-
-
 JobLike = Mapping[str, Any] | str | Path | None
 
 
 def read(
     sweep: SweepLike, job: JobLike, *, program: str | None = None, compiled: EstimatorJob | None = None
 ) -> tuple[ParsedSweep, ParsedJob]:
-    """Read both configs of a sweep that is to be created here. Raises ConfigError, SourceError."""
+    """Read both configs of a new sweep, and log their warnings.
+
+    Args:
+        sweep: The sweep config.
+        job: The job.yaml.
+        program: Script that runs instead of the config's `program`.
+        compiled: The estimator. Its script and command are used if the config has none.
+
+    Raises:
+        ConfigError: If a config is invalid.
+        SourceError: If the program is not in the source.
+    """
     parsed = load_sweep(sweep)
     if compiled and needs_program(parsed.config):
         program = program or compiled.program
@@ -54,7 +62,7 @@ def read(
 
 
 def with_command(parsed: ParsedSweep, compiled: EstimatorJob) -> ParsedSweep:
-    """Return a sweep without a command of its own with the estimator's launcher; any other as it is."""
+    """Return a sweep without a command with the estimator's command; return other sweeps unchanged."""
     is_shells = compiled.program.endswith(".sh") and parsed.config.program == compiled.program
     command = compiled.command or (SHELL if is_shells else ())
     if not command or "command" in parsed.config.document:
@@ -63,34 +71,40 @@ def with_command(parsed: ParsedSweep, compiled: EstimatorJob) -> ParsedSweep:
 
 
 def needs_program(config: SweepConfig) -> bool:
+    """Return True if the command runs `${program}` and the config names no program."""
     return config.program is None and "${program}" in config.command
 
 
 def load_sweep(sweep: SweepLike) -> ParsedSweep:
+    """Parse a sweep config. Raises ConfigError, or UsageError for an object of another type."""
     if callable(sweep):
         sweep = sweep()
     if isinstance(sweep, Mapping):
         return parse_sweep(sweep)
     if not isinstance(sweep, (str, os.PathLike)):
-        raise UsageError(f"a sweep is a dict, a path, or a function that returns one, got {sweep!r}")
+        raise UsageError(f"sweep: expected a dict, a path, or a function that returns a dict, got {sweep!r}")
     return read_sweep(Path(sweep))
 
 
 def load_job(job: JobLike) -> ParsedJob:
+    """Parse a job.yaml; None is an empty one. Raises ConfigError."""
     if isinstance(job, Mapping):
         return parse_job(job)
     return read_job(Path(job)) if job else ParsedJob(template=JobTemplate(), warnings=(), text="")
 
 
 def warn(*warnings: Iterable[str]) -> None:
+    """Log groups of warnings."""
     for group in warnings:
         for warning in group:
             log.warning("%s", warning)
 
 
 def check_can_run(config: SweepConfig, template: JobTemplate) -> None:
-    """Raise ConfigError for valid configs of which not one trial could run, before anything starts."""
-    is_optuna = engine_of(config) == "optuna" and not has_program(config)  # a program needs consent first
+    """Raise ConfigError if the configs are valid but no trial can run: Optuna or a price is missing."""
+    is_optuna = engine_of(config) == "optuna" and not has_program(
+        config
+    )  # a search program needs consent before it is checked
     if is_optuna and find_spec("optuna") is None:
         raise ConfigError("scheduler.engine: optuna is not installed; pip install 'smsweep[optuna]'")
     caps = {what: cap for what, cap in template.budget.items() if what != "usd" or not template.asks_price}
@@ -109,36 +123,47 @@ def secrets_of(sweep: Sweep, workspace: Workspace) -> tuple[str, ...]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EstimatorJob:
-    """What such an object says, in our words."""
+    """An Estimator or a ModelTrainer of the SageMaker SDK as a job.yaml, a program and a backend."""
 
-    document: dict[str, Any]  # a job.yaml's content: kept with a sweep, it needs neither the object nor the SDK
-    program: str  # for a sweep that names none; "" where the object names none either
-    command: tuple[str, ...]  # how it is started, likewise
-    backend: str  # where it asks to run
+    document: dict[str, Any]  # content of a job.yaml, so that a stored sweep does not need the SDK
+    program: str  # for a sweep without a program; "" if the object has no script
+    command: tuple[str, ...]  # for a sweep without a command; empty if the object has no launcher
+    backend: str  # "docker" for an object in local mode, else "sagemaker"
 
     def chosen_backend(self, given: str | None, environ: Mapping[str, str]) -> str:
+        """Return the given backend, else `SMSWEEP_BACKEND`, else the backend of the object."""
         return given or environ.get("SMSWEEP_BACKEND") or self.backend
 
 
 def compile_estimator(estimator: Any, inputs: Any, job: object) -> EstimatorJob | None:
-    """Return what the object says, which stays as it is; None for None, and what is compiled already as it is.
+    """Convert an Estimator or a ModelTrainer of the SageMaker SDK. The object does not change.
 
-    Raises UsageError for a job beside it, or inputs without it; ConfigError for what a sweep cannot run;
-    SourceError for a secret in it.
+    Args:
+        estimator: The object; an EstimatorJob, which is returned unchanged; or None.
+        inputs: Inputs, as the object's `fit` or `train` accepts them.
+        job: The caller's `job` argument, which must be None if there is an estimator.
+
+    Returns:
+        The converted object; None without an estimator.
+
+    Raises:
+        UsageError: If there is a job and an estimator, or there are inputs without an estimator.
+        ConfigError: If a sweep cannot run the object.
+        SourceError: If the object contains a secret.
     """
     if estimator is None:
         if inputs is not None:
-            raise UsageError("inputs: belong to an estimator; in a job.yaml they are its own key")
+            raise UsageError("inputs: need an estimator; for a job.yaml, use its key `inputs`")
         return None
     if job is not None:
-        raise UsageError("give an estimator or a job, not both; they say the same things")
+        raise UsageError("estimator and job cannot be combined, because both describe the jobs; remove one")
     if isinstance(estimator, EstimatorJob):
         return estimator
     compiled = template(estimator, inputs)
     request = dict(compiled.request)
     document: dict[str, Any] = {
         "source_dir": compiled.source_dir,
-        "environment": request.pop("Environment", {}),  # under its own key, where names of secrets are refused
+        "environment": request.pop("Environment", {}),  # a separate key, which rejects the names of secrets
         "secrets": dict(compiled.secrets),
         "request": request,
     }

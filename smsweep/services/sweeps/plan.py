@@ -1,4 +1,4 @@
-"""What a sweep would run, without running or writing anything."""
+"""Plan a sweep: the first or next trials, their commands and their requests. Runs and writes nothing."""
 
 from __future__ import annotations
 
@@ -20,23 +20,27 @@ from smsweep.services.sweeps.search_program import config_of, placed, read_code,
 from smsweep.services.sweeps.snapshot import hash_source
 from smsweep.services.workspace import Workspace
 
-JSON_FILE = "$WANDB_DIR/wandb/sweep-<sweep id>/config-<run id>.json"  # known only when a trial runs
-NO_ID = "00000000"  # stands for the id that a sweep gets when it is created
+JSON_FILE = "$WANDB_DIR/wandb/sweep-<sweep id>/config-<run id>.json"  # unknown until a trial runs
+NO_ID = "00000000"  # placeholder for the id of a sweep that does not exist yet
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlannedTrial:
+    """A trial that the search proposes next."""
+
     number: int
     params: Params
-    argv: tuple[str, ...]  # exactly what its job will execute, secrets masked; no shell is involved
-    request: TrainingJobRequest | None = None  # exactly what its backend will get; None where nobody asked
+    argv: tuple[str, ...]  # the command that the job will execute without a shell, secrets masked
+    request: TrainingJobRequest | None = None  # the request to the backend; None if `plan` got no job or backend
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
+    """The next trials of a sweep, and warnings."""
+
     method: str
-    expected_trial_count: int | None  # None: as many as you let it run
-    trials: tuple[PlannedTrial, ...]  # the first ones
+    expected_trial_count: int | None  # None: unlimited
+    trials: tuple[PlannedTrial, ...]
     warnings: tuple[str, ...]
 
 
@@ -49,11 +53,20 @@ def plan(
     environ: Mapping[str, str] | None = None,
     backend: str | None = None,
 ) -> Plan:
-    """Return the first n trials a sweep would run, and what may surprise. Raises ConfigError.
+    """Return the first trials of a sweep that does not exist yet, and warnings.
 
-    seed: draws of random and bayes follow from it; give the one you create the sweep with to see its own.
-    environ: what `${envvar:NAME}` reads; nothing when None. With a job or a backend each trial comes with its
-    request, under an id of zeros: the sweep gets its own when it is created. Raises JobError where there is none.
+    Args:
+        config: The sweep config.
+        job: Path or content of a job.yaml. With a job or a backend, each trial includes its request, under the
+            sweep id `NO_ID`.
+        n: Maximum number of trials.
+        seed: Random seed for the search. Create the sweep with the same seed to get the same trials.
+        environ: Variables for `${envvar:NAME}` in the command. Default: none.
+        backend: Name of the backend of the requests. Default: `SMSWEEP_BACKEND`, then "process".
+
+    Raises:
+        ConfigError: If a config is invalid.
+        JobError: If the backend cannot run the jobs.
     """
     parsed_job = load_job(job)
     parsed = placed(load_sweep(config), parsed_job, origin_of(config))
@@ -92,7 +105,18 @@ def plan(
 def plan_sweep(
     sweep_id: str, *, n: int = 5, environ: Mapping[str, str] | None = None, backend: str | None = None
 ) -> Plan:
-    """Return the next n trials of a sweep that exists, each with the very request that an agent will send."""
+    """Return the next trials of an existing sweep, each with the request that an agent will send.
+
+    Args:
+        sweep_id: Id of the sweep.
+        n: Maximum number of trials: pending trials first, then new ones.
+        environ: Variables for `${envvar:NAME}` in the command. Default: none.
+        backend: Name of the backend. Default: `SMSWEEP_BACKEND`, then "process".
+
+    Raises:
+        NotFound: If there is no such sweep.
+        JobError: If the backend cannot run the jobs.
+    """
     with Workspace().store() as store:
         stored = store.get_sweep(parse_sweep_id(sweep_id))
         history = History(store.list_trials(stored.id))
@@ -100,11 +124,11 @@ def plan_sweep(
     pending = [trial for trial in history if trial.state is TrialState.PENDING][:n]
     strategy = make_strategy(searched, stored.seed, stored.job.repeats)
     suggested = strategy.suggest(history, n - len(pending)) if n > len(pending) else []
-    next_ones = [
+    proposed = [
         Trial(sweep_id=stored.id, number=history.next_number + i, params=params)
         for i, params in enumerate(suggested)
     ]
-    trials = [*pending, *next_ones]
+    trials = [*pending, *proposed]
     template = stored.job
     requests = _requests(stored, template, trials, backend)
     return Plan(
@@ -130,7 +154,7 @@ def _planned(
     requests: list[TrainingJobRequest],
     environ: Mapping[str, str],
 ) -> Iterable[PlannedTrial]:
-    redact = make_redact(environ)  # of `${envvar:NAME}`
+    redact = make_redact(environ)  # masks secrets that `${envvar:NAME}` inserts
     for index, trial in enumerate(trials):
         argv: list[Any] = command_macros.expand(
             config.command_with(template.command),

@@ -1,4 +1,4 @@
-"""Searches that are programs of the user's own (`scheduler.source`): where their text is, and if it may run."""
+"""User code in a sweep's config: search programs (`scheduler.source`), and the folder of the training program."""
 
 from __future__ import annotations
 
@@ -21,39 +21,49 @@ from smsweep.secrets.scan import refuse_secrets, scan_text
 from smsweep.store import notes
 from smsweep.store.base import Store
 
-MAX_BYTES = 1_000_000  # of that text
+MAX_BYTES = 1_000_000  # of a search program
 
 
 def read_code(config: SweepConfig, job: ParsedJob, origin: Path | None) -> str:
-    """Return the text of the program; "" where there is none. origin: as for `placed`.
+    """Read the text of the search program.
 
-    Raises ConfigError, SourceError for a secret in it.
+    Args:
+        config: The sweep config.
+        job: The job.yaml.
+        origin: Folder of the sweep's file; None for a config from Python.
+
+    Returns:
+        The text; "" without a search program.
+
+    Raises:
+        ConfigError: If the file is missing, empty, too large, or not UTF-8 text.
+        SourceError: If the text contains a secret.
     """
     file = _file(config)
     if not file:
         return ""
-    looked = source_folders(job, origin)
-    path = next((folder / file for folder in looked if holds(folder, file)), None)
+    folders = source_folders(job, origin)
+    path = next((folder / file for folder in folders if holds(folder, file)), None)
     if path is None:
         raise ConfigError(
-            f"scheduler.source: {file} was not found in {' and '.join(map(str, looked))}; run from its folder"
+            f"scheduler.source: {file} was not found in {' and '.join(map(str, folders))}; run from its folder"
         )
     try:
         with path.open("rb") as opened:
             content = opened.read(MAX_BYTES + 1)
         text = content.decode()
     except (OSError, UnicodeDecodeError) as err:
-        raise ConfigError(f"scheduler.source: {file} cannot be read: {err}") from err
+        raise ConfigError(f"scheduler.source: {file} cannot be read: {err}; give a readable UTF-8 file") from err
     if len(content) > MAX_BYTES:
         raise ConfigError(f"scheduler.source: {file} has more than {MAX_BYTES:,} bytes; name a smaller file")
     if not text.strip():
-        raise ConfigError(f"scheduler.source: {file} is empty")
+        raise ConfigError(f"scheduler.source: {file} is empty; give a Python file with the search")
     refuse_secrets(scan_text(file, text, known_secrets(os.environ, job.template)))
     return text
 
 
 def with_code(config: SweepConfig, code: str) -> SweepConfig:
-    """Return the config with the program's text, for the search to run. Raises ConfigError without consent."""
+    """Return the config with the text of the search program. Raises ConfigError if the user has not consented."""
     if not code:
         return config
     refuse_code([search_code(_file(config), code)], os.environ)
@@ -61,25 +71,25 @@ def with_code(config: SweepConfig, code: str) -> SweepConfig:
 
 
 def codes_of(config: SweepConfig, code: str, template: JobTemplate) -> list[Code]:
-    """Return the code that needs consent before a sweep is created or run. code: as from `read_code`."""
+    """Return all code that needs consent before a sweep is created or run. code: see `read_code`."""
     return [*([search_code(_file(config), code)] if code else []), *hook_codes(template.notify)]
 
 
 def has_program(config: SweepConfig) -> bool:
-    """Return True if the search is a program of the user's own."""
+    """Return True if the search is a program of the user."""
     return bool(_file(config))
 
 
 def config_of(store: Store, sweep: Sweep) -> SweepConfig:
-    """Return a stored sweep's config, as `with_code`."""
+    """Return a stored sweep's config with the text of its search program. Raises as `with_code` does."""
     return with_code(sweep.config, stored_code(store, sweep))
 
 
 def stored_code(store: Store, sweep: Sweep) -> str:
-    """Return the text of a stored sweep's program; "" where it has none.
+    """Return the text of a stored sweep's search program; "" without one.
 
     Raises:
-        ConfigError: If the text is not the one that the sweep was created with.
+        ConfigError: If the text has changed since the sweep was created.
     """
     file = _file(sweep.config)
     note = notes.SEARCH_CODE.get(store, sweep.id) if file else ""
@@ -94,7 +104,7 @@ def stored_code(store: Store, sweep: Sweep) -> str:
 
 
 def code_like(store: Store, sweep_id: str, config: SweepConfig) -> str:
-    """Return the text that another sweep has of this config's program; "" where it has none."""
+    """Return another sweep's text of the same search program; "" if that sweep has a different program."""
     other = store.get_sweep(sweep_id)
     return stored_code(store, other) if _file(other.config) == _file(config) else ""
 
@@ -105,10 +115,15 @@ def _file(config: SweepConfig) -> str:
 
 
 def placed(parsed: ParsedSweep, job: ParsedJob, origin: Path | None) -> ParsedSweep:
-    """Return the sweep with its program named from the folder that is snapshotted; one that is already, as it is.
+    """Return the sweep with its program as a path relative to the source folder, with a warning if it changed.
 
-    An absolute path would run the file itself, whatever becomes of it, and one with `..` none at all. origin: the
-    folder of the sweep's file; None for a config given in Python.
+    Jobs run the snapshot. An absolute path runs the original file instead, and a path with `..` does not exist in
+    a job.
+
+    Args:
+        parsed: The sweep config.
+        job: The job.yaml.
+        origin: Folder of the sweep's file; None for a config from Python.
     """
     program = parsed.config.program
     if program is None or not _leaves(program):
@@ -120,7 +135,7 @@ def placed(parsed: ParsedSweep, job: ParsedJob, origin: Path | None) -> ParsedSw
             if target.is_relative_to(folder):
                 name = target.relative_to(folder).as_posix()
                 if next(other for other in folders if holds(other, name)) != folder:
-                    break  # another file of that name would go first
+                    break  # an earlier folder has a file with the same name
                 moved = parse_sweep({**parsed.config.document, "program": name})
                 note = f"program: {program} is run as {name}, from the snapshot of {folder}"
                 return replace(moved, warnings=(*parsed.warnings, note))
@@ -130,8 +145,11 @@ def placed(parsed: ParsedSweep, job: ParsedJob, origin: Path | None) -> ParsedSw
 def source_dir(config: SweepConfig, job: ParsedJob, origin: Path | None) -> Path | None:
     """Return the folder to snapshot; None for a sweep of a Python function.
 
-    job.yaml's source_dir, else the working directory if what runs is there (as W&B takes it), else the folder of
-    the sweep's file. Raises SourceError when the program is in neither.
+    This is `source_dir` of the job.yaml. Without it: the working directory if it contains the program (as in W&B),
+    else the folder of the sweep's file.
+
+    Raises:
+        SourceError: If no folder contains the program.
     """
     folders, program = source_folders(job, origin), config.program
     if job.template.source_dir:
@@ -139,37 +157,37 @@ def source_dir(config: SweepConfig, job: ParsedJob, origin: Path | None) -> Path
     if program is None and "${program}" in config.command:
         return None
     if program is not None and not runs_program(config.command, program):
-        program = None  # W&B starts the command alone, whatever else the program names
+        program = None  # the command does not run the program, as in W&B
     names = [program] if program is not None else []
     for folder in folders:
         if any(holds(folder, name) for name in (*names, *_named(config.command, program))):
             return folder
     if program is None or (os.sep not in program and shutil.which(program)):
         return folders[-1]
-    looked = " and ".join(map(str, folders))
+    places = " and ".join(map(str, folders))
     if any((folder / program).is_file() for folder in folders):
         raise SourceError(
-            f"program: {program} lies outside {looked}, where the source is taken from; "
-            "run from a folder above it, or name its folder as source_dir in job.yaml"
+            f"program: {program} is outside {places}, which smsweep searches for the source; "
+            "run from a folder above it, or set source_dir in job.yaml to its folder"
         )
     raise SourceError(
-        f"program: {program} was not found in {looked}; "
-        "run from its folder, or name the folder as source_dir in job.yaml"
+        f"program: {program} was not found in {places}; "
+        "run from its folder, or set source_dir in job.yaml to its folder"
     )
 
 
 def source_folders(job: ParsedJob, origin: Path | None) -> list[Path]:
-    """Return where the source may be, the likelier first."""
+    """Return the folders to search for the source, in order."""
     if job.template.source_dir:
         return [Path(job.template.source_dir)]
-    here = Path.cwd()
-    return [here] if origin is None or origin == here else [here, origin]
+    current = Path.cwd()
+    return [current] if origin is None or origin == current else [current, origin]
 
 
 def _named(command: Sequence[str], program: str | None) -> Iterator[str]:
-    """Yield the files that a command of the sweep's own may run: words, and modules after `-m`.
+    """Yield the files that a custom command can run: its arguments, and the modules after `-m`.
 
-    A program counts only as a module: it is looked for as a file anyway.
+    The program is yielded only as a module. `source_dir` looks for the program's file itself.
     """
     for before, item in pairwise(["", *command]):
         word = program if item == "${program}" else item
@@ -182,10 +200,12 @@ def _named(command: Sequence[str], program: str | None) -> Iterator[str]:
 
 
 def holds(folder: Path, name: str) -> bool:
-    paths = (folder / name, folder / name / "__main__.py")  # Python runs a folder, too
-    return not _leaves(name) and any(map(os.path.isfile, paths))  # a word may be no path at all
+    """Return True if a folder contains a file, or a folder that Python can run."""
+    paths = (folder / name, folder / name / "__main__.py")
+    return not _leaves(name) and any(map(os.path.isfile, paths))  # os.path accepts names that are invalid paths
 
 
 def _leaves(name: str) -> bool:
+    """Return True if a path leads out of the folder that it is relative to."""
     path = Path(name)
     return path.is_absolute() or ".." in path.parts

@@ -1,4 +1,4 @@
-"""Create a sweep: read its config, snapshot its source, store both."""
+"""Snapshot the source of a sweep, find files that the snapshot lacks, and record the git commit and Python."""
 
 from __future__ import annotations
 
@@ -32,16 +32,17 @@ from smsweep.source.pack import hash_files, pack
 from smsweep.space.distribution import Listed
 
 log = logging.getLogger(__name__)
-MOST_VALUES = 100  # of each parameter
-NOT_CARRIED = "no part of the source's snapshot, in which trials run"
-A_WAY = "on this machine an absolute path leads to it, see docs/source.md"
+
+MOST_VALUES = 100  # checked values of each parameter
+NOT_IN_SNAPSHOT = "not in the source snapshot in which trials run"
+WORKAROUND = "for jobs on this machine, give its absolute path (see docs/source.md)"
+GIT_S = 5  # timeout of a git command in seconds
 _NOT_FOUND = re.compile(r"No such file or directory: '([^'/][^']*)'")
-_NO_MODULE = re.compile(r"No module named '(\w+\.[\w.]+)'")  # its package was found
-GIT_S = 5  # at most for each question to git
+_NO_MODULE = re.compile(r"No module named '(\w+\.[\w.]+)'")  # a module whose package exists
 
 
 def hash_source(parsed: ParsedSweep, job: ParsedJob, sweep: SweepLike) -> str:
-    """Return the hash that the source's snapshot will have, writing nothing; "" when there is none."""
+    """Return the hash of the source without writing a snapshot; "" without source. Raises as `snapshot` does."""
     workspace = Workspace()
     known = known_secrets(workspace.environ, job.template)
     found = secrets_in_configs(parsed, job, known)
@@ -53,13 +54,26 @@ def hash_source(parsed: ParsedSweep, job: ParsedJob, sweep: SweepLike) -> str:
 
 
 def snapshot(workspace: Workspace, parsed: ParsedSweep, job: ParsedJob, origin: Path | None) -> str:
-    """Pack the source and return its hash; "" when there is none. Raises SourceError for a secret in it."""
+    """Write the source snapshot of a sweep to the workspace.
+
+    Args:
+        workspace: The workspace.
+        parsed: The sweep config.
+        job: The job.yaml.
+        origin: Folder of the sweep's file; None for a config from Python.
+
+    Returns:
+        Hash of the source; "" without source.
+
+    Raises:
+        SourceError: If the source or a config contains a secret, or the program is not in the source.
+    """
     known = known_secrets(workspace.environ, job.template)
     found = secrets_in_configs(parsed, job, known)
     folder = source_dir(parsed.config, job, origin)
     files = _source_files(workspace, folder, job)
     if folder and files:
-        warn(left_behind(parsed.config, folder, files))
+        warn(missing_paths(parsed.config, folder, files))
         with workspace.made():
             return pack(files, workspace.bundles_dir, found=found, known=known).hash
     refuse_secrets(found)
@@ -67,7 +81,7 @@ def snapshot(workspace: Workspace, parsed: ParsedSweep, job: ParsedJob, origin: 
 
 
 def secrets_in_configs(parsed: ParsedSweep, job: ParsedJob, known: Sequence[str]) -> list[Finding]:
-    """Return what must not be in a sweep's two files. known: see hidden.known_secrets."""
+    """Return the secrets in a sweep's config and job.yaml. known: see `known_secrets`."""
     return [*scan_text("sweep config", parsed.text, known), *scan_text("job config", job.text, known)]
 
 
@@ -77,43 +91,45 @@ def _source_files(workspace: Workspace, folder: Path | None, job: ParsedJob) -> 
 
 
 def _secrets_env(folder: Path | None, job: ParsedJob) -> list[SourceFile]:
-    """Return the file that `wandb.sagemaker_auth` writes, where job.yaml asks for it; no scan looks into it."""
+    """Return the file that `wandb.sagemaker_auth` writes, if job.yaml includes it. No scan reads this file."""
     if folder is None or not job.template.carries_secrets_env:
         return []
     path = folder / SECRETS_ENV
     if not path.is_file():
-        raise SourceError(f"{path}: no such file; wandb.sagemaker_auth(path=...) writes it, or drop secrets_env")
-    log.warning("%s travels with the source: whoever may read the source may read its keys", path)
+        raise SourceError(
+            f"{path}: no such file; write it with wandb.sagemaker_auth(path=...), or remove secrets_env"
+        )
+    log.warning("%s is part of the source: everyone who can read the source can read its keys", path)
     size = path.stat().st_size
     return [SourceFile(name=SECRETS_ENV, path=path, size=size, is_executable=False, may_hold_secrets=True)]
 
 
-def left_behind(config: SweepConfig, folder: Path, files: Sequence[SourceFile]) -> list[str]:
-    """Say which paths of the folder the command and the values of params name that are not among the files."""
-    carried = {str(path) for file in files for path in (file.name, *PurePosixPath(file.name).parents)}
+def missing_paths(config: SweepConfig, folder: Path, files: Sequence[SourceFile]) -> list[str]:
+    """Return a warning for each path in the command or in a parameter that exists but is not in the snapshot."""
+    included = {str(path) for file in files for path in (file.name, *PurePosixPath(file.name).parents)}
     return [
-        f"{place}: {name} is {NOT_CARRIED}; {A_WAY}"
+        f"{place}: {name} is {NOT_IN_SNAPSHOT}; {WORKAROUND}"
         for place, name in _names(config)
-        # a word without a slash is hardly ever meant for a path, and `wandb` lies in many folders
-        if "/" in name and _is_here(name, folder) and os.path.relpath(folder / name, folder) not in carried
+        # Text without a slash is rarely a path, but often the name of an existing folder, such as `wandb`.
+        if "/" in name and _exists(name, folder) and os.path.relpath(folder / name, folder) not in included
     ]
 
 
 def lost(reasons: Iterable[str]) -> str:
-    """Say which file trials failed to find although it lies in the working directory; "" for none."""
+    """Return a hint about a file that failed trials miss and that is in the working directory; "" without one."""
     for reason in reasons:
         for name in _NOT_FOUND.findall(reason):
-            if _is_here(name, Path()):
-                return f"{name} lies here, but is {NOT_CARRIED}; {A_WAY}"
-        for module in _NO_MODULE.findall(reason):  # a `_version.py` that git ignores, say
+            if _exists(name, Path()):
+                return f"{name} exists, but is {NOT_IN_SNAPSHOT}; {WORKAROUND}"
+        for module in _NO_MODULE.findall(reason):  # for example, a `_version.py` that git ignores
             for name in (f"{base}{module.replace('.', '/')}.py" for base in ("", "src/")):
-                if _is_here(name, Path()):
-                    return f"{name} lies here, but is {NOT_CARRIED}; name it in .smsweepignore as !/{name}"
+                if _exists(name, Path()):
+                    return f"{name} exists, but is {NOT_IN_SNAPSHOT}; add !/{name} to .smsweepignore"
     return ""
 
 
 def _names(config: SweepConfig) -> Iterator[tuple[str, str]]:
-    """Yield each text that may be a path, after its place in the config."""
+    """Yield each text that can be a path, with its location in the config first."""
     for index, item in enumerate(config.command):
         yield f"command[{index}]", item.rpartition("=")[2]
     for path, leaf in config.space.leaves:
@@ -123,13 +139,13 @@ def _names(config: SweepConfig) -> Iterator[tuple[str, str]]:
                 yield f"parameters.{'.'.join(path)}", value
 
 
-def _is_here(name: str, folder: Path) -> bool:
+def _exists(name: str, folder: Path) -> bool:
     return not os.path.isabs(name) and os.path.lexists(folder / name)  # noqa: PTH117
 
 
 def origin(folder: Path) -> dict[str, Any]:
-    """Return what can be told of a folder's commit and of this Python. Never an error: git may be missing."""
-    # Each distribution's file is read once: `found.name` and `found.version` would parse it anew.
+    """Return the git state of a folder and the packages of this Python. Without git, the git state is empty."""
+    # `found.name` and `found.version` would parse each distribution's file twice.
     packages = {f"{found['Name']}=={found['Version']}" for found in _metadata() if found["Name"]}
     return {
         "git": git_state(folder),
@@ -141,14 +157,14 @@ def origin(folder: Path) -> dict[str, Any]:
 
 
 def _metadata() -> Iterator[Message]:
-    """Yield the head of each installed distribution's metadata: its description is long, and not of interest."""
+    """Yield the headers of each installed distribution's metadata, without the long description."""
     for found in metadata.distributions():
         text = found.read_text("METADATA") or found.read_text("PKG-INFO") or ""
         yield HeaderParser().parsestr(text.partition("\n\n")[0])
 
 
 def git_state(folder: Path) -> dict[str, Any]:
-    """Return commit, branch, remote and whether tracked files differ from the commit; {} outside a repository."""
+    """Return `commit`, `branch`, `remote`, and `is_dirty` (tracked files changed); {} outside a repository."""
     commit = _git(folder, "rev-parse", "HEAD")
     if not commit:
         return {}
@@ -160,10 +176,10 @@ def git_state(folder: Path) -> dict[str, Any]:
     }
 
 
-def _git(folder: Path, *words: str) -> str:
+def _git(folder: Path, *arguments: str) -> str:
     try:
         done = subprocess.run(
-            ["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=GIT_S, check=True
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=GIT_S, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return ""

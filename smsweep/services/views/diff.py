@@ -1,4 +1,4 @@
-"""Two trials, or two sweeps, side by side: what is not the same."""
+"""Compare two trials or two sweeps: facts, params, metrics, configs, requests, environments and source files."""
 
 from __future__ import annotations
 
@@ -32,35 +32,52 @@ from smsweep.store.base import Store
 from smsweep.util.terminal_text import with_texts
 
 ABSENT = object()
+MAX_TEXT = 512_000  # maximum size in bytes of a file whose lines are compared
 SECTIONS = ("facts", "params", "metrics", "config", "job", "request", "environment")
-DECISIVE = ("params", "metrics", "config", "job", "request")  # two sides are the same if these and the source are
+DECISIVE = (
+    "params",
+    "metrics",
+    "config",
+    "job",
+    "request",
+)  # two sides are the same if these sections and the source are the same
 
-# Of a sweep: what is its own in any case, and what another section shows.
+# Fields of a sweep that always differ, or that another section has.
 OWN = ("id", "created_at", "trials", "best", "usage", "waiting", "source_hash", "metric", "metrics")
-# Of a trial, likewise.
+# The same for a trial.
 OWN_OF_TRIAL = (
     *("number", "params", "metrics", "objective", "job_name", "created_at", "started_at", "ended_at"),
     *("retries", "usage"),
 )
-NO_AMOUNTS = ("seed", "exit_code", "attempt")  # numbers without a distance between them
-# Of a request: the trial's identity, its params, and where its own files lie.
+NO_AMOUNTS = ("seed", "exit_code", "attempt")  # numbers without a meaningful difference
+# Fields of a request that always differ: the trial's identity, its params and the locations of its files.
 OWN_OF_REQUEST = ("TrainingJobName", "HyperParameters", "OutputDataConfig", "CheckpointConfig", "Tags")
-PARAMS = "smsweep"  # the folder in a job's tree; see runtime/layout.py
+PARAMS = "smsweep"  # folder in a job's folder; see runtime/layout.py
 
 
 def diff(a: str, b: str) -> DiffDocument:
-    """Compare two trials ("ID/N") or two sweeps ("ID"), secrets masked.
+    """Compare two trials or two sweeps. Secrets are masked.
 
-    Returns `kind` (trial or sweep), `a`, `b`, `is_same`, and what differs in each of `facts`, `params`, `metrics`,
-    `config`, `job`, `request`, `environment`: lists of {name, a, b}, numbers with `delta` (b minus a) as well; a
-    side that has no such thing lacks the key. Params and metrics of sweeps are those of their best trials. Beside
-    them `same`, how many entries of each section are equal, and `source` as of source_diff.
-    Raises NotFound; UsageError for a trial and a sweep.
+    Args:
+        a: A trial ("ID/N") or a sweep ("ID").
+        b: The other trial or sweep.
+
+    Returns:
+        `kind` (trial or sweep), `a`, `b`, `is_same`, `source` (see `source_diff`), and `same`: the number of equal
+        entries in each section. The sections `facts`, `params`, `metrics`, `config`, `job`, `request` and
+        `environment` are lists of the differences as {name, a, b}. A side without the entry lacks its key. Numbers
+        also have `delta` (b minus a). The params and metrics of a sweep are those of its best trial.
+
+    Raises:
+        NotFound: If there is no such sweep or trial.
+        UsageError: If one is a trial and the other a sweep.
     """
     labels = [parse_label(text) for text in (a, b)]
     is_trial = [number is not None for _, number in labels]
     if len(set(is_trial)) > 1:
-        raise UsageError(f"{a} and {b}: one is a trial, the other a sweep; name two of a kind, such as ID/0 ID/1")
+        raise UsageError(
+            f"{a} and {b}: cannot compare a trial with a sweep; give two of a kind, such as ID/0 ID/1"
+        )
     workspace = Workspace()
     with workspace.store() as store:
         sweeps = [store.get_sweep(sweep_id) for sweep_id, _ in labels]
@@ -98,7 +115,7 @@ def diff(a: str, b: str) -> DiffDocument:
 
 
 def _leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the leaves of nested mappings and lists with their paths; of lists of packages, each by its name."""
+    """Yield the leaves of nested mappings and lists with their paths. The path of a package ends with its name."""
     if isinstance(value, Mapping) and value:
         for key, item in value.items():
             yield from _leaves(item, f"{prefix}.{key}" if prefix else str(key))
@@ -149,10 +166,10 @@ def _of_sweep(store: Store, sweep: Sweep) -> dict[str, Any]:
 
 
 def _request(workspace: Workspace, trial: Trial, sweep: Sweep) -> dict[str, Any]:
-    """Return the request of a trial's job as it was sent, or else as job.yaml has it, without what is its own."""
+    """Return the request of a trial's job, or else that of job.yaml, without the fields that always differ."""
     folder = JobFolder(workspace.jobs_dir / trial.job_name)
     request = folder.find_request() if trial.job_name else None
-    if request is None:  # it ran elsewhere, or its folder is gone or damaged
+    if request is None:  # the job did not run on this machine, or its folder is missing or damaged
         request = dict(sweep.job.request)
     kept = {name: value for name, value in request.items() if name not in OWN_OF_REQUEST}
     kept["InputDataConfig"] = [
@@ -193,17 +210,21 @@ def _environ(workspace: Workspace, sweep: Sweep) -> dict[str, str]:
     return {**workspace.environ, **sweep.job.request.get("Environment", {})}
 
 
-MAX_TEXT = 512_000  # bytes of a file whose lines are compared
-
-
 def source_diff(
     workspace: Workspace, hashes: tuple[str, str], redact: Callable[[str], str]
 ) -> SourceDifferenceDocument:
-    """Return `is_same` and, where the sources differ, `files`: name, change, and a unified diff of texts.
+    """Compare two source snapshots.
 
-    change: added, removed, changed, or mode (it became executable, or ceased to be). A file of another kind than
-    text, a very large one, and one with secrets have no diff. `missing`: which snapshot is not on this machine;
-    files are null then.
+    Args:
+        workspace: The workspace with the snapshots.
+        hashes: Hashes of the two snapshots; "" for no source.
+        redact: Masks secrets in a text.
+
+    Returns:
+        `a`, `b`, `is_same`, and `files`: the files that differ, with `name`, `change` and `diff` (lines of a
+        unified diff). `change` is added, removed, changed, or mode (only the executable bit differs). `diff` is
+        null for a binary or large file and for a file of secrets. `missing` lists the snapshots that are not on
+        this machine; `files` is null then.
     """
     about: SourceDifferenceDocument = {
         "a": hashes[0],
@@ -254,7 +275,7 @@ def _files(
 
 
 def _lines(path: Path, name: str) -> list[str] | None:
-    """Return a text's lines; None for what is no text, is too long, or is for nobody's eyes."""
+    """Return the lines of a text file; None for a file that is binary, too large or a file of secrets."""
     if name == SECRETS_ENV or path.stat().st_size > MAX_TEXT:
         return None
     try:
@@ -274,7 +295,7 @@ def _unified(
 
 
 def differing_facts(store: Store, a: Trial, b: Trial) -> list[FactDifferenceDocument]:
-    """Return the facts about two trials that are not the same, as {name, a, b}; null for what is not known."""
+    """Return the facts that differ between two trials, as {name, a, b}. An unknown fact is None."""
     facts = facts_of(store, a), facts_of(store, b)
     names = dict.fromkeys([*facts[0], *facts[1]])
     pairs: list[FactDifferenceDocument] = [
@@ -284,17 +305,17 @@ def differing_facts(store: Store, a: Trial, b: Trial) -> list[FactDifferenceDocu
 
 
 def facts_of(store: Store, trial: Trial) -> dict[str, str]:
-    """Return what is known of where a trial ran.
+    """Return the known facts about where a trial ran.
 
-    `python`, `platform` and `packages.NAME` as its job found them, where the job's folder is on this machine; of a
-    process whose folder is gone, as they were when its sweep was created.
+    `python`, `platform` and `packages.NAME` are from the job's folder on this machine. For a process whose folder
+    is missing, they are those at the time when the sweep was created.
     """
     sweep = store.get_sweep(trial.sweep_id)
     folder = JobFolder(Workspace().jobs_dir / trial.job_name) if trial.job_name else None
     request = (folder and folder.find_request()) or dict(sweep.job.request)
     origin = notes.ORIGIN.get(store, trial.sweep_id)
     backend, _, machine = trial.place.partition("@")
-    around = (folder and folder.find_document(PARAMS, FILE)) or (origin if backend == "process" else {})
+    environment = (folder and folder.find_document(PARAMS, FILE)) or (origin if backend == "process" else {})
     has_other_job = notes.HAS_OTHER_JOB.get(store, sweep.id)
     resources = request.get("ResourceConfig", {})
     facts = {
@@ -305,16 +326,16 @@ def facts_of(store: Store, trial: Trial) -> dict[str, str]:
         "instance type": trial.usage.get("instance_type") or resources.get("InstanceType"),
         "instance count": trial.usage.get("instance_count") or resources.get("InstanceCount"),
         "smsweep": origin.get("smsweep"),
-        "python": around.get("python"),
-        "platform": around.get("platform"),
-        "job.yaml": "another than its sweep's own, of some trials" if has_other_job else None,
+        "python": environment.get("python"),
+        "platform": environment.get("platform"),
+        "job.yaml": "some trials ran with a different job.yaml than their sweep's" if has_other_job else None,
     }
-    for package in around.get("packages", ()):
+    for package in environment.get("packages", ()):
         name, _, version = package.partition("==")
         facts[f"packages.{canonical(name)}"] = version
     return {name: str(value) for name, value in facts.items() if value}
 
 
 def canonical(name: str) -> str:
-    """Return a package's name in the one spelling that stands for all. Source: PEP 503."""
+    """Return the normalized name of a package. Source: PEP 503."""
     return re.sub(r"[-_.]+", "-", name).lower()

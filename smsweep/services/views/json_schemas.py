@@ -16,7 +16,7 @@ from smsweep.core import json_documents as documents
 
 SCHEMA_FILE = Path(__file__).with_name("json_documents.schema.json")
 
-# Output of a command, answer of the web API, or part of a file -> its type.
+# The output of a command, the answer of the web API, or a part of a file, with its type.
 DOCUMENTS: dict[str, Any] = {
     "smsweep ls": list[documents.ListedSweepDocument],
     "smsweep show ID": documents.SweepDocument,
@@ -95,7 +95,7 @@ def schema_text() -> str:
 
 
 class _Generator(GenerateJsonSchema):
-    """Leaves out titles, which only repeat the names of fields."""
+    """Omits the titles, which only repeat the names of fields."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False

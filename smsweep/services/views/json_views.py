@@ -1,4 +1,4 @@
-"""Sweeps and trials as plain data for `--json`, tables and exports: one shape each, used everywhere."""
+"""Sweeps, trials and detached agents as JSON documents, for `--json`, the web API, tables and exports."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ UNKNOWN = "unknown"
 
 
 def show(sweep_id: str) -> SweepDocument:
-    """Return a sweep with its trials counted by state, its best or its front, its outlook; a detached `agent`."""
+    """Return the document of a sweep, including its detached agent. Raises NotFound."""
     workspace = Workspace()
     with workspace.store() as store:
         sweep = store.get_sweep(parse_sweep_id(sweep_id))
@@ -65,7 +65,14 @@ def show(sweep_id: str) -> SweepDocument:
 def show_data(
     store: Store, sweep: Sweep, trials: Collection[Trial], agent: DetachedAgentDocument | None = None
 ) -> SweepDocument:
-    """Return what `show` does. trials: of the sweep as they are now, removed ones apart. agent: a detached one."""
+    """Return the document of a sweep.
+
+    Args:
+        store: The store of the sweep.
+        sweep: The sweep.
+        trials: All trials of the sweep that were not removed.
+        agent: Its detached agent, if any.
+    """
     counts = Counter(trial.state.value for trial in trials)
     waiting = {trial.number: read_wait_reason(store, trial) for trial in trials}
     best = find_best(trials, sweep.config.metric, sweep.job.repeats) if sweep.config.metric else None
@@ -76,7 +83,7 @@ def show_data(
         **sweep_data(sweep),
         "trials": dict(sorted(counts.items())),
         "best": best_data(best, sweep) if best else None,
-        "front": [found.trial.number for found in front],  # of several metrics
+        "front": [found.trial.number for found in front],  # for several metrics
         "outlook": notes.OUTLOOK.get(store, sweep.id),
         "usage": usage_data(trials, sweep, notes.PRICE.get(store, sweep.id)),
         "agent": agent,
@@ -86,15 +93,15 @@ def show_data(
 
 
 def first_reason(trial: Trial) -> str:
-    """Return why a trial failed as it is counted: the first line, without what is the trial's own."""
+    """Return the first line of a failure reason, without the job name, so that equal reasons can be counted."""
     return without_job_name(trial.reason.partition("\n")[0]) or "no reason given"
 
 
 def front(sweep_id: str) -> list[FrontTrialDocument]:
-    """Return the trials of a sweep of several metrics that no other beats, with `outcome`, by ascending number.
+    """Return the Pareto front of a sweep with several metrics, by ascending number.
 
-    Where assignments are repeated: one trial of each that no other beats by its means, which are the `outcome`,
-    and with the numbers of all its `repeats`.
+    Each trial has its metrics as `outcome`. If params are repeated, the `outcome` is the mean over the
+    repetitions, each combination has one trial, and `repeats` lists the numbers of all its trials.
     """
     with Workspace().store() as store:
         sweep = store.get_sweep(parse_sweep_id(sweep_id))
@@ -111,7 +118,7 @@ def front(sweep_id: str) -> list[FrontTrialDocument]:
 
 
 def list_sweeps() -> list[ListedSweepDocument]:
-    """Return every sweep, newest first, with its trials counted by state."""
+    """Return all sweeps, newest first, with the number of trials in each state."""
     workspace = Workspace()
     if not workspace.has_store:
         return []
@@ -134,6 +141,7 @@ def list_trials(sweep_id: str) -> list[TrialDocument]:
 
 
 def show_trial(label: str) -> ShownTrialDocument:
+    """Return the document of a trial ("ID/N"). Raises NotFound."""
     sweep_id, number = parse_trial(label)
     with Workspace().store() as store:
         trial = find_trial(store, sweep_id, number)
@@ -141,6 +149,7 @@ def show_trial(label: str) -> ShownTrialDocument:
 
 
 def sweep_data(sweep: Sweep) -> SweepFields:
+    """Return the fields of a sweep that do not depend on its trials."""
     metric = sweep.config.metric
     return {
         "id": sweep.id,
@@ -161,14 +170,21 @@ def sweep_data(sweep: Sweep) -> SweepFields:
 
 
 def metric_data(metric: Metric) -> MetricDocument:
+    """Return a metric as data."""
     return {"name": metric.name, "goal": metric.goal.value, "target": metric.target}
 
 
 def usage_data(trials: Collection[Trial], sweep: Sweep, price: PriceDocument | None) -> SweepUsageDocument:
-    """Return what a sweep's jobs have used, and may use yet.
+    """Return the usage and the budget of a sweep.
 
-    `jobs`, instance `hours`, `usd` (null without a price) of jobs that have ended; `budget`, and what of it is
-    `set_aside` for active trials; `price` as AWS's list had it, null where it was not asked. price: its note.
+    Args:
+        trials: All trials of the sweep.
+        sweep: The sweep.
+        price: The stored price, if AWS was asked for it.
+
+    Returns:
+        `jobs`, instance `hours` and `usd` (null without a price) of the jobs that have ended; the `budget`; the
+        part of the budget that is `set_aside` for active trials; and the `price`.
     """
     template = known_price(sweep.job, price)
     worst_s = worst_instance_s(template) * sum(trial.state.is_active for trial in trials)
@@ -188,6 +204,7 @@ def usage_data(trials: Collection[Trial], sweep: Sweep, price: PriceDocument | N
 
 
 def trial_data(trial: Trial, sweep: Sweep) -> TrialDocument:
+    """Return the document of a trial."""
     metric = sweep.config.metric
     return {
         "number": trial.number,
@@ -209,7 +226,7 @@ def trial_data(trial: Trial, sweep: Sweep) -> TrialDocument:
 
 
 def best_data(best: Best, sweep: Sweep) -> BestTrialDocument:
-    """Return a sweep's best trial; with `repeats`, where its assignment was tried more than once."""
+    """Return the document of the best trial, with `repeats` if its params were tried several times."""
     data = cast(BestTrialDocument, trial_data(best.trial, sweep))
     if best.repeats:
         repeats = [trial_data(trial, sweep) for trial in best.repeats]
@@ -221,14 +238,14 @@ def best_data(best: Best, sweep: Sweep) -> BestTrialDocument:
     return data
 
 
-FIELDS = (  # of a trial, that are one value each
+FIELDS = (  # fields of a trial that are single values
     *("number", "state", "objective", "attempt", "reason", "exit_code", "job_name", "place"),
     *("created_at", "started_at", "ended_at"),
 )
 
 
 def table(trials: Iterable[TrialFields]) -> tuple[list[str], list[dict[str, Any]]]:
-    """Return the columns and flat rows of an export: trial fields, then `params.*`, `metrics.*` and so on."""
+    """Return the columns and the flat rows of an export. See `table_row`."""
     rows = [table_row(trial) for trial in trials]
     columns = list(dict.fromkeys((*FIELDS, *(name for row in rows for name in row))))
     groups = ("params.", "metrics.", "retries.", "usage.")
@@ -251,10 +268,17 @@ def _time(moment: datetime | None) -> str | None:
 
 
 def agent_data(record: DetachRecord, store: Store, environ: Mapping[str, str]) -> DetachedAgentDocument:
-    """Return `job`, its `status` and `reason`, instance `hours` and `usd` of all its jobs, and `kept_at`.
+    """Return the document of a detached agent.
 
-    Where AWS cannot be asked the status is unknown, and the reason says why. `rejected` lists the last objects
-    among the agent's commands in S3 that were not commands, the newest last, each with its `id` and the `reason`.
+    Args:
+        record: The record of the agent in the workspace.
+        store: The store of the sweep.
+        environ: Environment variables for AWS.
+
+    Returns:
+        The current `job` with its `status` and `reason`, the instance `hours` and `usd` of all its jobs, and
+        `kept_at`. If AWS cannot be reached, the status is unknown, and `reason` has the error. `rejected` lists
+        the latest invalid commands in S3, newest last, each with its `id` and `reason`.
     """
     names = all_jobs(record, notes.AGENT_JOBS.get(store, record.sweep_id))
     rejected: dict[str, str] = notes.REJECTED_COMMANDS.get(store, record.sweep_id)

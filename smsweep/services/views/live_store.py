@@ -34,9 +34,10 @@ from smsweep.store.base import Store
 from smsweep.util.clock import utc_now
 
 T = TypeVar("T")
-WAITING_S = 5.0  # maximum age of what active trials wait for
+
+WAITING_S = 5.0  # maximum age of the wait reasons of active trials
 MAX_SWEEPS = 12  # sweeps with all their trials in memory
-LINE_POINTS = 40  # of a sparkline
+LINE_POINTS = 40  # points of a sparkline
 MAX_RUNNING = 40  # active trials in a summary
 
 

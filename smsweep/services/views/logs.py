@@ -1,4 +1,4 @@
-"""What a person does to a sweep that exists: pause it, take trials out, have some run again, look at its logs."""
+"""Read the logs of trials and of detached agents: line by line for the terminal, in pages for the web page."""
 
 from __future__ import annotations
 
@@ -27,17 +27,23 @@ from smsweep.store import notes
 P = ParamSpec("P")
 T = TypeVar("T")
 
-FOLLOW_S = 0.3  # between two looks at a growing log
-
-
-NO_LOG = "the trial was a Python function's: what that printed went to where its agent ran"
+FOLLOW_S = 0.3  # seconds between two reads of a growing log
+NO_LOG = "the trial ran a Python function, whose output is in the output of its agent"
 
 
 def read_log(label: str, *, follow: bool = False, raw: bool = False, backend: str | None = None) -> Iterator[str]:
-    """Yield the lines of a trial's log, secrets masked; with follow, until its job has ended.
+    """Yield the lines of a log. Secrets are masked.
 
-    label: "ID/N"; or "ID", for what the agent of a sweep that was detached to SageMaker says.
-    raw: also the records by which `smsweep.log` reports metrics.
+    Args:
+        label: A trial ("ID/N"), or a sweep ("ID") for the log of its detached agent on SageMaker.
+        follow: Continue until the job has ended.
+        raw: Include the records with which `smsweep.log` reports metrics.
+        backend: Name of the backend. Default: the backend that ran the trial.
+
+    Raises:
+        NotFound: If there is no such sweep or trial.
+        UsageError: If the trial ran a Python function, or the backend is unknown.
+        JobError: If the log cannot be read.
     """
     sweep_id, number = parse_label(label)
     workspace = Workspace()
@@ -47,7 +53,7 @@ def read_log(label: str, *, follow: bool = False, raw: bool = False, backend: st
     sweep_id, number = parse_trial(label)
     with workspace.store() as store:
         trial = find_trial(store, sweep_id, number)
-        while follow and not trial.place and not trial.state.is_terminal:  # nobody has taken it up yet
+        while follow and not trial.place and not trial.state.is_terminal:  # no agent has claimed it yet
             time.sleep(FOLLOW_S)
             trial = find_trial(store, sweep_id, number)
         if not trial.job_name:
@@ -63,23 +69,25 @@ def read_log(label: str, *, follow: bool = False, raw: bool = False, backend: st
                 cursor = page.cursor
                 for page in _pages(opened, job, cursor):
                     if page.lines:
-                        lines = redact("\n".join(page.lines)).split("\n")  # at once: a key may span several
+                        lines = redact("\n".join(page.lines)).split(
+                            "\n"
+                        )  # as one text, because a secret can span several lines
                         yield from lines if raw else without_records(lines)
                 if page.is_last or not follow:
                     return
                 is_over = trial.state.is_terminal or trial.job_name != job
-                # Of a job in the cloud this asks for news, without which there is no more of its log.
-                there = _in_turn(opened.describe, [job]) if not backend_spec(name).is_local else {}
-                if is_over and job not in there:
+                # For a remote job, `describe` updates the status, without which the log does not grow.
+                known = _retry_throttled(opened.describe, [job]) if not backend_spec(name).is_local else {}
+                if is_over and job not in known:
                     return
                 time.sleep(FOLLOW_S)
                 trial = find_trial(store, sweep_id, number)
 
 
 def _pages(backend: Backend, job: str, cursor: str) -> Iterator[LogPage]:
-    """Yield what there is of a job's log behind the cursor; the last page tells whether that was all."""
+    """Yield the available pages of a job's log after the cursor."""
     while True:
-        page = _in_turn(backend.read_logs, job, cursor)
+        page = _retry_throttled(backend.read_logs, job, cursor)
         yield page
         if page.cursor == cursor:
             if not page.is_behind:
@@ -88,8 +96,8 @@ def _pages(backend: Backend, job: str, cursor: str) -> Iterator[LogPage]:
         cursor = page.cursor
 
 
-def _in_turn(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call, and again for as long as an API is too busy."""
+def _retry_throttled(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call a function, and retry while AWS throttles the call."""
     while True:
         try:
             return call(*args, **kwargs)
@@ -98,7 +106,7 @@ def _in_turn(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
 
 
 def _read_agent_log(workspace: Workspace, sweep_id: str, *, follow: bool) -> Iterator[str]:
-    """Yield the lines of a detached agent's own log, of the training job that it is now."""
+    """Yield the lines of the log of a detached agent's current training job."""
     with workspace.store() as store:
         names = all_jobs(read_records(workspace.dir)[sweep_id], notes.AGENT_JOBS.get(store, sweep_id))
     with contextlib.closing(open_backend("sagemaker", workspace, only_reads=True)) as opened:
@@ -110,10 +118,11 @@ def _read_agent_log(workspace: Workspace, sweep_id: str, *, follow: bool) -> Ite
             if page.is_last or not follow:
                 return
             opened.wait(FOLLOW_S)
-            _in_turn(opened.describe, [names[-1]])
+            _retry_throttled(opened.describe, [names[-1]])
 
 
 def without_records(lines: Iterable[str]) -> Iterator[str]:
+    """Yield the lines without the records of metrics. Omit lines that contain only records."""
     for line in lines:
         text, records = split_records(line)
         if text or not records:
@@ -121,7 +130,7 @@ def without_records(lines: Iterable[str]) -> Iterator[str]:
 
 
 class LogPages:
-    """Reads pages from several threads; opens a backend when the first log of it is asked for."""
+    """Reads pages of logs from several threads. Opens a backend when its first log is read."""
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
@@ -130,11 +139,22 @@ class LogPages:
         self._lock = threading.Lock()
 
     def page(self, sweep: Sweep, job_name: str, place: str, cursor: str) -> LogPageDocument:
-        """Return the next `lines` of a job's log, secrets masked, and the `cursor` to go on from.
+        """Return the next page of a job's log. Secrets are masked.
 
-        cursor: "" for the beginning, else that of the page before; of another attempt's job, it begins anew and
-        `is_new` tells so. is_last: the job has ended and this is the end of its log. note: where it lies
-        instead, or why there is none. Raises JobError, UsageError.
+        Args:
+            sweep: The sweep of the job.
+            job_name: Name of the job; "" before the trial starts.
+            place: Where the trial runs (BACKEND@HOST).
+            cursor: "" for the first page, else the cursor of the previous page.
+
+        Returns:
+            `lines`; `cursor` for the next page; `is_new`, if the cursor was for another job and the page is the
+            first of this job; `is_last`, if the job has ended and its log is complete; and `note`, why the log is
+            not available.
+
+        Raises:
+            JobError: If the log cannot be read.
+            UsageError: If the cursor is invalid.
         """
         known, _, inner = cursor.partition("|")
         is_new = known != job_name
@@ -145,24 +165,27 @@ class LogPages:
             return {"lines": [], "cursor": "", "is_new": is_new, "is_last": True, "note": NO_LOG}
         is_local = backend_spec(kind).is_local
         backend, lock = self._backend(backend_name(kind, self._workspace))
-        with lock:  # not every backend's client may be used by two at once
+        with lock:  # some backends are not thread-safe
             try:
                 if not is_local:
                     backend.describe([job_name])
                 page = backend.read_logs(job_name, "" if is_new else inner)
             except ValueError as err:
-                raise UsageError(f"{cursor!r}: no place in a log; begin without one") from err
+                raise UsageError(f"{cursor!r}: is not a valid cursor; start without a cursor") from err
         redact = make_redact(self._workspace.environ, sweep.job)
-        lines = redact("\n".join(page.lines)).split("\n") if page.lines else []  # at once: a key may span several
+        lines = (
+            redact("\n".join(page.lines)).split("\n") if page.lines else []
+        )  # as one text, because a secret can span several lines
         return {
             "lines": list(without_records(lines)),
             "cursor": f"{job_name}|{page.cursor}",
             "is_new": is_new,
             "is_last": page.is_last,
-            "note": "" if page.cursor or not is_local or host == socket.gethostname() else f"it lies on {host}",
+            "note": "" if page.cursor or not is_local or host == socket.gethostname() else f"the log is on {host}",
         }
 
     def close(self) -> None:
+        """Close the backends."""
         self._opened.close()
 
     def _backend(self, name: str) -> tuple[Backend, threading.Lock]:

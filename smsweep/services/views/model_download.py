@@ -1,4 +1,4 @@
-"""What trials leave behind, brought here."""
+"""Download the model of a trial."""
 
 from __future__ import annotations
 
@@ -17,29 +17,40 @@ from smsweep.services.workspace import Workspace
 
 
 def download_model(sweep_id: str, number: int, into: Path) -> Path:
-    """Bring a trial's model into a new or empty folder, unpacked, and return the folder.
+    """Download the model of a trial and unpack it. If this fails, the folder does not change.
 
-    All of it or nothing. Raises UsageError for a folder with something in it, NotFound where there is no model,
-    SourceError for an archive with a member that leads out of the folder, or JobError.
+    Args:
+        sweep_id: Id of the sweep.
+        number: Number of the trial.
+        into: Path of a new or empty folder.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UsageError: If the folder is not empty, or the model is not a tarball.
+        NotFound: If the trial has no model.
+        SourceError: If the archive has a member outside the folder.
+        JobError: If AWS rejects the download.
     """
     if into.exists() and (not into.is_dir() or any(into.iterdir())):
-        raise UsageError(f"{into}: is not an empty folder; name a new one to put the model into")
+        raise UsageError(f"{into}: is not an empty folder; name a new folder for the model")
     workspace = Workspace()
     with workspace.store() as store:
         trial = store.get_trial(sweep_id, number)
     into.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=into.parent, prefix=f".{into.name}.") as scratch:
         folder = Path(scratch) / "model"
-        _bring(trial, workspace, folder, Path(scratch) / "model.tar.gz")
+        _download(trial, workspace, folder, Path(scratch) / "model.tar.gz")
         if into.exists():
             into.rmdir()
         folder.rename(into)
     return into
 
 
-def _bring(trial: Trial, workspace: Workspace, folder: Path, archive: Path) -> None:
+def _download(trial: Trial, workspace: Workspace, folder: Path, archive: Path) -> None:
     uri = str(trial.usage.get("model_uri", ""))
-    here = JobFolder(workspace.jobs_dir / trial.job_name).ml() / "model"
+    local = JobFolder(workspace.jobs_dir / trial.job_name).ml() / "model"
     if uri.endswith(".tar.gz"):
         fetch(uri, archive, workspace.environ)
         try:
@@ -47,21 +58,22 @@ def _bring(trial: Trial, workspace: Workspace, folder: Path, archive: Path) -> N
         except JobFailure as err:
             raise SourceError(f"{uri}: {err}") from err
     elif uri.startswith("s3://"):
-        raise UsageError(f"{uri}: is not packed; copy it with `aws s3 cp --recursive {uri} FOLDER`")
-    elif trial.job_name and here.is_dir() and any(here.iterdir()):
-        shutil.copytree(here, folder, symlinks=True)
+        raise UsageError(f"{uri}: is not a tarball; copy it with `aws s3 cp --recursive {uri} FOLDER`")
+    elif trial.job_name and local.is_dir() and any(local.iterdir()):
+        shutil.copytree(local, folder, symlinks=True)
     else:
-        raise NotFound(f"trial {trial.label} has left no model; a script leaves one in $SM_MODEL_DIR")
+        raise NotFound(f"trial {trial.label} has no model; a script must write its model to $SM_MODEL_DIR")
 
 
 def fetch(uri: str, target: Path, environ: Mapping[str, str]) -> None:
+    """Copy or download the file at a file:// or s3:// URI. Raises NotFound, or JobError."""
     parts = urlsplit(uri)
     if parts.scheme == "file":
-        model = unquote(parts.path, errors="surrogateescape")  # a folder's name need be no text
+        model = unquote(parts.path, errors="surrogateescape")  # the path can contain bytes that are not UTF-8
         try:
             shutil.copyfile(model, target)
         except FileNotFoundError as err:
-            raise NotFound(f"{model}: the model is no longer there") from err
+            raise NotFound(f"{model}: the model file does not exist any more; retry the trial") from err
         return
     from smsweep.aws import s3_transfer
     from smsweep.aws.client import Aws  # boto3 is slow to import, and files of this machine do not need it

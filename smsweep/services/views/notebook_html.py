@@ -1,4 +1,4 @@
-"""What sweeps, runs and reports look like in a notebook. Where a secret would show, `***` stands."""
+"""The HTML of sweeps and runs in a notebook, and the progress of a running agent. Secrets are masked."""
 
 from __future__ import annotations
 
@@ -19,11 +19,14 @@ from smsweep.services.views.json_views import json_safe, list_trials, show, tria
 from smsweep.services.views.watcher import Look, Watcher
 from smsweep.services.workspace import Workspace
 
-BEST_ROWS = 5  # of a sweep's trials
-LOOK_S = 1.0  # between two looks
+log = logging.getLogger(__name__)
+
+BEST_ROWS = 5  # trials of a sweep
+LOOK_S = 1.0  # seconds between two updates of the progress
 
 
 def sweep_html(sweep: Sweep) -> str:
+    """Return the HTML of a sweep: its facts and its best trials."""
     clean = _cleaner(sweep)
     shown = clean(json_safe(show(sweep.id)))
     listed = clean(json_safe(list_trials(sweep.id)))
@@ -37,6 +40,7 @@ def sweep_html(sweep: Sweep) -> str:
 
 
 def sweeps_html(sweeps: Sequence[Sweep]) -> str:
+    """Return the HTML of a table of sweeps."""
     rows = []
     for sweep in sweeps[: notebook_html.MOST_ROWS]:
         shown = _cleaner(sweep)(json_safe(show(sweep.id)))
@@ -57,6 +61,7 @@ def sweeps_html(sweeps: Sequence[Sweep]) -> str:
 
 
 def run_html(trial: Trial, sweep: Sweep) -> str:
+    """Return the HTML of a trial, with the curve of the sweep's metric."""
     clean = _cleaner(sweep)
     data = clean(json_safe(trial_data(trial, sweep)))
     metric = next(iter(sweep.config.all_metrics), None)
@@ -78,6 +83,7 @@ def run_html(trial: Trial, sweep: Sweep) -> str:
 
 
 def runs_html(trials: Sequence[Trial], sweep: Sweep) -> str:
+    """Return the HTML of a table of trials."""
     clean = _cleaner(sweep)
     listed = [clean(json_safe(trial_data(trial, sweep))) for trial in trials[: notebook_html.MOST_ROWS + 1]]
     more = len(trials) - notebook_html.MOST_ROWS
@@ -86,7 +92,7 @@ def runs_html(trials: Sequence[Trial], sweep: Sweep) -> str:
 
 
 def look_html(look: Look, sweep: Sweep) -> str:
-    """Return a look at a sweep that goes on."""
+    """Return the HTML of a running sweep: its facts and its active trials."""
     clean = _cleaner(sweep)
     shown = clean(json_safe(look.shown))
     left = f"about {look.eta_s:.0f} s left" if look.eta_s is not None and not look.is_over else ""
@@ -156,7 +162,7 @@ def _facts(shown: SweepDocument) -> list[tuple[str, str]]:
 
 
 def _rank(trial: TrialDocument, shown: SweepDocument) -> tuple[bool, float, int]:
-    """Return what sorts trials best first: those with an objective that ended well, then the others."""
+    """Return the sort key: first trials with an objective that did not fail, best first, then the others."""
     value, metric = trial["objective"], shown["metric"]
     sign = -1 if metric and metric["goal"] == "maximize" else 1
     if is_number(value) and trial["state"] not in ("failed", "crashed"):
@@ -174,11 +180,8 @@ def _cleaner(sweep: Sweep) -> JsonMasker:
     return JsonMasker(secrets_of(sweep, Workspace()))
 
 
-log = logging.getLogger(__name__)
-
-
 class Progress:
-    """A look as a notebook shows it, and as text where HTML does not count."""
+    """The state of a sweep at one moment, as HTML for notebooks and as text."""
 
     def __init__(self, look: Look, sweep: Sweep) -> None:
         self._html = look_html(look, sweep)
@@ -194,7 +197,7 @@ class Progress:
 
 @contextmanager
 def progress(sweep_id: str) -> Iterator[None]:
-    """Show a sweep below the cell while the body runs."""
+    """Show the progress of a sweep below the notebook cell while the body runs."""
     from IPython.display import display  # every Jupyter kernel has it; smsweep does not depend on it
 
     done = threading.Event()
@@ -217,4 +220,4 @@ def _follow(sweep_id: str, shown: Any, done: threading.Event) -> None:
                 is_last = done.wait(LOOK_S)
                 shown.update(Progress(watcher.look(), watcher.sweep))
     except SmsweepError as err:
-        log.debug("no more progress is shown: %s", err)  # the agent meets the same, and says so
+        log.debug("the progress display ends: %s", err)  # the agent reports the same error

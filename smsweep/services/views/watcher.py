@@ -28,6 +28,8 @@ from smsweep.store.base import Store
 from smsweep.util.clock import utc_now
 
 OPEN = (SweepState.RUNNING, SweepState.PAUSED)  # states in which trials can start, now or after a resume
+LATEST = 100  # number of trials in the mean duration: later trials of a search can take longer
+WHOLE = (TrialState.FINISHED, TrialState.STOPPED)  # states of trials that neither failed nor were killed
 
 
 class Watcher(AbstractContextManager["Watcher"]):
@@ -231,10 +233,6 @@ class Curve:
             self.step = point.step if point.step is not None else self.step
             if point.name == metric and is_number(point.value):
                 self.values.append(float(point.value or 0))
-
-
-LATEST = 100  # number of trials in the mean duration: later trials of a search can take longer
-WHOLE = (TrialState.FINISHED, TrialState.STOPPED)  # ended neither by a failure nor by the user
 
 
 def seconds_left(trials: Collection[Trial], expected: int | None, now: datetime) -> float | None:

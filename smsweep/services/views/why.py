@@ -1,4 +1,4 @@
-"""Why a trial is in the state that it is in."""
+"""Explain why a trial is in its state."""
 
 from __future__ import annotations
 
@@ -14,16 +14,25 @@ from smsweep.services.views.logs import read_log
 from smsweep.services.workspace import Workspace, find_trial
 from smsweep.store import notes
 
-LOG_LINES = 15  # of a failed trial: a traceback's end, and what led to it
+LOG_LINES = 15  # last log lines of a failed trial: usually the end of a traceback
 
-ASKERS = {"rule": "by a rule", "person": "by a person", "agent": "because its agent had to leave"}
+ASKERS = {"rule": "by a rule", "person": "by the user", "agent": "because its agent shuts down"}
 
 
 def why(label: str) -> WhyDocument:
-    """Return what is known of how a trial came into its state, as data with one sentence for a person.
+    """Explain the state of a trial.
 
-    rule: the evidence of a rule that stopped it, or None. waiting: for what it waits though an agent has it.
-    job_name: "" where none ran. log: the last lines of one that failed or crashed, as far as they are to be had.
+    Args:
+        label: The trial ("ID/N").
+
+    Returns:
+        `why`, one sentence; `rule`, the evidence of the rule that stopped the trial, or None; `waiting`, why a
+        claimed trial waits for its job, or None; `job_name`, "" if no job ran; `log`, the last lines of a failed
+        or crashed trial if they are available; and other fields of the trial.
+
+    Raises:
+        NotFound: If there is no such trial.
+        UsageError: If the label is not a trial's.
     """
     sweep_id, number = parse_trial(label)
     with Workspace().store() as store:
@@ -54,7 +63,7 @@ def _log_tail(label: str) -> list[str]:
     try:
         return list(deque(read_log(label), maxlen=LOG_LINES))
     except SmsweepError:
-        return []  # its log lies with another machine or account
+        return []  # for example, the log is on another machine
 
 
 def _running(trial: Trial) -> str:
@@ -80,10 +89,10 @@ def _times(n: int) -> str:
 SENTENCES: Mapping[TrialState, Callable[[Trial], str]] = {
     TrialState.PENDING: _pending,
     TrialState.RUNNING: _running,
-    TrialState.STOPPING: lambda trial: f"has been told to end {ASKERS.get(trial.asked_by, '')}".rstrip(),
-    TrialState.FINISHED: lambda trial: "finished: its script ended well",
+    TrialState.STOPPING: lambda trial: f"is being stopped {ASKERS.get(trial.asked_by, '')}".rstrip(),
+    TrialState.FINISHED: lambda trial: "finished without an error",
     TrialState.FAILED: _failed,
-    TrialState.CRASHED: lambda trial: "crashed: its job was lost without a verdict",
+    TrialState.CRASHED: lambda trial: "crashed: its job was lost, and the outcome is unknown",
     TrialState.STOPPED: lambda trial: "was stopped by a rule",
-    TrialState.KILLED: lambda trial: "was ended by a person, or by what stands behind its job",
+    TrialState.KILLED: lambda trial: "was killed by the user or by the backend of its job",
 }

@@ -1,4 +1,4 @@
-"""Sweeps that W&B's server controls: beside each stands a sweep of ours, with a trial for each job."""
+"""Sweeps on W&B's server: attach agents to a sweep that the server controls, or import a sweep with its runs."""
 
 from __future__ import annotations
 
@@ -37,15 +37,30 @@ from smsweep.wandb_compat.hosted_sweep import (
 )
 from smsweep.wandb_compat.runs_table import Row, read_rows
 
-SERVERS = ("program", "name", "description", "metric", "method", "parameters")  # what we show of W&B's config
+log = logging.getLogger(__name__)
+
+# Keys of W&B's config that the local sweep keeps.
+SERVERS = ("program", "name", "description", "metric", "method", "parameters")
 
 
 def attach(path: str, *, project: str | None = None, entity: str | None = None, job: JobLike = None) -> str:
-    """Return the id of our sweep beside the one on W&B's server; it is made at the first call, with W&B's id.
+    """Return the id of the local sweep that mirrors a sweep on W&B's server.
 
-    path: "ID", "project/ID" or "entity/project/ID". The program of W&B's sweep is taken from the working directory
-    or from job.yaml's source_dir, and kept as for any sweep.
-    Raises NotFound, AccessDenied, ConfigError, SourceError.
+    The first call creates the local sweep, with W&B's id and a snapshot of the program. Each local trial is a job
+    that runs an agent of W&B's sweep.
+
+    Args:
+        path: "ID", "project/ID" or "entity/project/ID" of the sweep on W&B's server.
+        project: W&B project, if `path` has none. Default: `WANDB_PROJECT`.
+        entity: W&B entity, if `path` has none. Default: `WANDB_ENTITY`.
+        job: Path or content of a job.yaml.
+
+    Raises:
+        NotFound: If W&B's server has no such sweep.
+        AccessDenied: If there is no W&B key, or the server rejects it.
+        ConfigError: If a config is invalid.
+        SourceError: If the program is not in the source, or the source contains a secret.
+        UsageError: If the store has another sweep with this id.
     """
     workspace = Workspace()
     environ = workspace.environ
@@ -63,7 +78,7 @@ def attach(path: str, *, project: str | None = None, entity: str | None = None, 
 
 
 def open_server(environ: Mapping[str, str]) -> WandbServer:
-    """Return W&B's server as W&B's own client would ask it. Raises AccessDenied where there is no key."""
+    """Return a client for W&B's server, configured like wandb itself. Raises AccessDenied without a key."""
     url = environ.get("WANDB_BASE_URL") or WANDB_URL
     key = find_wandb_key(environ)
     if key is None:
@@ -72,7 +87,7 @@ def open_server(environ: Mapping[str, str]) -> WandbServer:
 
 
 def looker(note: Mapping[str, str], workspace: Workspace) -> Callable[[], HostedSweep]:
-    """Return what reads the sweep anew from W&B's server. note: WANDB_SWEEP of ours beside it."""
+    """Return a function that reads a sweep from W&B's server. note: the note WANDB_SWEEP of the local sweep."""
     path = SweepPath(**note)
     server = open_server(workspace.environ)
     return lambda: read_sweep(server, path)
@@ -84,9 +99,7 @@ def _find(store: Store, place: SweepPath) -> Sweep | None:
     except NotFound:
         return None
     if notes.WANDB_SWEEP.get(store, stored.id) != asdict(place):
-        raise UsageError(
-            f"there is another sweep {stored.id} here already; set SMSWEEP_DIR to a folder of its own for {place}"
-        )
+        raise UsageError(f"the store has another sweep {stored.id}; set SMSWEEP_DIR to a new folder for {place}")
     return stored
 
 
@@ -114,21 +127,18 @@ def _create(store: Store, workspace: Workspace, place: SweepPath, hosted: Hosted
 
 
 def _parsed(place: SweepPath, hosted: HostedSweep) -> ParsedSweep:
-    """Return W&B's config with the command that each of our trials runs.
+    """Return W&B's config with the command of the local trials.
 
-    W&B's server has accepted it, and only W&B reads its parameters: where they are none for us, they are left out.
+    Only W&B's server reads the parameters. If smsweep does not accept them, a placeholder replaces them.
     """
-    theirs: dict[str, Any] = read_yaml(hosted.config, str(place)).data or {}
-    document = {name: theirs[name] for name in SERVERS if theirs.get(name) is not None}
+    config: dict[str, Any] = read_yaml(hosted.config, str(place)).data or {}
+    document = {name: config[name] for name in SERVERS if config.get(name) is not None}
     document["command"] = ["${env}", "${interpreter}", "-m", WANDB_AGENT, str(place)]
     try:
         return parse_sweep(document, name=str(place))
     except ConfigError:
-        stand_in = {"method": "random", "parameters": {"wandb_sweep": {"value": str(place)}}}
-        return parse_sweep({**document, **stand_in}, name=str(place))
-
-
-log = logging.getLogger(__name__)
+        placeholder = {"method": "random", "parameters": {"wandb_sweep": {"value": str(place)}}}
+        return parse_sweep({**document, **placeholder}, name=str(place))
 
 
 def import_sweep(
@@ -141,11 +151,27 @@ def import_sweep(
     job: JobLike = None,
     seed: int | None = None,
 ) -> tuple[str, int]:
-    """Create a sweep with the config of one on W&B's server, and return its id and how many runs it knows of.
+    """Create a sweep with the config of a sweep on W&B's server. The server's sweep does not change.
 
-    path: "ID", "project/ID" or "entity/project/ID" there. The runs inform the search as prior runs do: a grid
-    leaves out the cells they cover. The server's sweep stays as it is.
-    Raises NotFound, AccessDenied, ConfigError, SourceError.
+    The server's runs inform the search as prior runs do. A grid skips the cells that they cover.
+
+    Args:
+        path: "ID", "project/ID" or "entity/project/ID" of the sweep on W&B's server.
+        project: W&B project, if `path` has none. Default: `WANDB_PROJECT`.
+        entity: W&B entity, if `path` has none. Default: `WANDB_ENTITY`.
+        name: Name of the new sweep. Default: that on the server.
+        program: Script that runs instead of the config's `program`.
+        job: Path or content of a job.yaml.
+        seed: Random seed for the search. Default: random.
+
+    Returns:
+        Id of the new sweep, and the number of imported runs.
+
+    Raises:
+        NotFound: If W&B's server has no such sweep.
+        AccessDenied: If there is no W&B key, or the server rejects it.
+        ConfigError: If a config is invalid.
+        SourceError: If the program is not in the source, or the source contains a secret.
     """
     workspace = Workspace()
     environ = workspace.environ
@@ -174,7 +200,7 @@ def import_sweep(
 
 
 def _row(run: HostedRun) -> Row:
-    """Return a run as a row of a table: each value as text, that of a nested group both whole and by its parts."""
+    """Return a run as a row of texts. A nested value is in the row as a whole and by its parts."""
     cells = {"Name": run.name, "State": run.state}
     for prefix, values in (("config.", run.config), ("summary.", run.summary)):
         cells |= {prefix + name: _text(value) for name, value in _flat(values)}

@@ -1,4 +1,4 @@
-"""Upload what trials wrote for W&B while they ran without its server, by W&B's own `wandb sync`."""
+"""Upload the offline W&B runs of trials with `wandb sync`."""
 
 from __future__ import annotations
 
@@ -25,37 +25,46 @@ from smsweep.store.base import Store
 
 log = logging.getLogger(__name__)
 
-BATCH = 50  # runs for one `wandb sync`: a command line has an end
-# As W&B names a run's folders: those of one second, of several processes or one by one, are counted.
+BATCH = 50  # runs in a call of `wandb sync`, because the length of a command line is limited
+# W&B's names of a run's folders. W&B adds a counter to folders of the same second.
 PATTERNS = ("offline-run-*-{id}", "offline-run-*-{id}-[0-9]*")
 
 
 def sync(label: str, *, project: str | None = None, entity: str | None = None) -> list[Path]:
-    """Upload the offline runs of a sweep ("ID") or of one trial ("ID/N"), and return their folders, oldest first.
+    """Upload offline W&B runs. Skip runs that were uploaded before.
 
-    What was uploaded before is passed over. project, entity: where to, if not where the sweep said.
-    Raises NotFound where there is nothing to upload, UsageError without a wandb to do it, SmsweepError when that
-    fails.
+    Args:
+        label: A sweep ("ID") or a trial ("ID/N").
+        project: W&B project. Default: that of the run.
+        entity: W&B entity. Default: that of the run.
+
+    Returns:
+        The folders of the uploaded runs, oldest first.
+
+    Raises:
+        NotFound: If there are no offline runs, or no such sweep or trial.
+        UsageError: If wandb is not installed.
+        SmsweepError: If `wandb sync` fails.
     """
     workspace = Workspace()
     with workspace.store() as store:
         folders = _once(folder for trial in _trials(store, label) for folder in _offline_runs(trial, workspace))
     if not folders:
-        raise NotFound(f"{label}: no run of W&B's lies here; where a job has a key, it logs to W&B itself")
+        raise NotFound(f"{label}: has no offline W&B runs on this machine; jobs with a W&B key upload their runs")
     waiting = [folder for folder in folders if not list(folder.glob("*.wandb.synced"))]
     options = [*(["--project", project] if project else []), *(["--entity", entity] if entity else [])]
     command = [*_wandb(workspace.environ), "sync", *options]
     for start in range(0, len(waiting), BATCH):
         batch = [str(folder) for folder in waiting[start : start + BATCH]]
-        # Its words are talk: stdout is for answers.
+        # stdout is only for the command's result, so the output of wandb goes to stderr.
         done = subprocess.run([*command, *batch], stdin=subprocess.DEVNULL, stdout=2, env=dict(workspace.environ))
         if done.returncode:
-            raise SmsweepError(f"`wandb sync` ended with exit code {done.returncode}; what it said is above")
+            raise SmsweepError(f"`wandb sync` failed with exit code {done.returncode}; see its output above")
     return waiting
 
 
 def _once(folders: Iterable[Path]) -> list[Path]:
-    """Return the first folder of each name: a run in WANDB_DIR is in its job's output as well."""
+    """Return the first folder of each name. A run in WANDB_DIR can also be in the output of its job."""
     found: dict[str, Path] = {}
     for folder in folders:
         found.setdefault(folder.name, folder)
@@ -70,20 +79,20 @@ def _trials(store: Store, label: str) -> Iterable[Trial]:
 
 
 def _offline_runs(trial: Trial, workspace: Workspace) -> Iterator[Path]:
-    """Yield the folders that W&B made in all of the trial's jobs; those left in S3 are brought here first."""
+    """Yield the folders of W&B runs of all jobs of a trial. Download them from S3 if necessary."""
     patterns = [pattern.format(id=run_id(trial.sweep_id, trial.number)) for pattern in PATTERNS]
     for attempt in range(trial.attempt + 1 if trial.job_name else trial.attempt):
         name = job_name(trial.sweep_id, trial.number, attempt)
-        here = JobFolder(workspace.jobs_dir / name).ml() / "output" / "data"
-        output = here if here.is_dir() else _brought(trial, name, workspace)
+        local = JobFolder(workspace.jobs_dir / name).ml() / "output" / "data"
+        output = local if local.is_dir() else _download_output(trial, name, workspace)
         yield from sorted(folder for pattern in patterns for folder in output.glob(f"wandb/{pattern}"))
-    chosen = workspace.environ.get("WANDB_DIR")  # of jobs that took over the agent's
+    chosen = workspace.environ.get("WANDB_DIR")  # jobs on this machine inherit it from the agent
     if chosen:
         yield from sorted(folder for pattern in patterns for folder in Path(chosen).glob(f"wandb/{pattern}"))
 
 
-def _brought(trial: Trial, name: str, workspace: Workspace) -> Path:
-    """Return a folder with a job's output data from S3, empty where it left none; it is brought only once."""
+def _download_output(trial: Trial, name: str, workspace: Workspace) -> Path:
+    """Return the folder with a job's output data from S3. Download it once. Without output, it does not exist."""
     folder = workspace.dir / "wandb" / name
     uri = str(trial.usage.get("output_uri", "")).replace(f"/{trial.job_name}/", f"/{name}/")
     if folder.is_dir() or not uri.startswith("s3://") or not uri.endswith(".tar.gz"):
@@ -107,4 +116,4 @@ def _wandb(environ: Mapping[str, str]) -> list[str]:
         return [found]
     if find_spec("wandb"):
         return [sys.executable, "-m", "wandb"]
-    raise UsageError("W&B's own client does the upload, and it is not installed here; pip install wandb")
+    raise UsageError("wandb is not installed, and it is needed for the upload; pip install wandb")

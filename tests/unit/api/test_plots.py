@@ -1,4 +1,4 @@
-"""Figures and reports as objects: the very ones of the report."""
+"""Figures and reports as objects: they are the same as in the report file."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ def sweep_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return record(12)
 
 
-def test_there_is_a_method_for_each_figure() -> None:
+def test_plots_have_a_method_for_each_figure() -> None:
     assert {name for name in dir(Plots) if not name.startswith("_")} == set(FIGURES)
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_a_figure_is_the_reports(sweep_id: str, name: str) -> None:
+def test_figure_is_the_same_as_in_the_report(sweep_id: str, name: str) -> None:
     figure = getattr(smsweep.Api().sweep(sweep_id).plot, name)()
     reported = reporting.figure(sweep_id, name)
     assert json.loads(figure.to_json()) == json.loads(reporting.drawn(reported).to_json())
 
 
-def test_a_report_is_saved_as_the_command_writes_it(sweep_id: str, tmp_path: Path) -> None:
+def test_saved_report_has_the_data_of_the_report_command(sweep_id: str, tmp_path: Path) -> None:
     report = smsweep.Api().sweep(sweep_id).report()
     path = report.save(tmp_path / "report.html")
     assert data_of(path.read_text())["rows"] == data_of(reporting.report(sweep_id))["rows"]
@@ -47,7 +47,7 @@ def test_a_report_is_saved_as_the_command_writes_it(sweep_id: str, tmp_path: Pat
 
 
 @pytest.mark.parametrize("what", ["plot.history", "report"])
-def test_without_plotly_it_says_what_to_install(sweep_id: str, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+def test_missing_plotly_error_names_the_extra(sweep_id: str, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
     for name in ("plotly.offline", "plotly.graph_objects"):
         monkeypatch.setitem(sys.modules, name, None)
     asked: Any = smsweep.Api().sweep(sweep_id)
@@ -57,10 +57,10 @@ def test_without_plotly_it_says_what_to_install(sweep_id: str, monkeypatch: pyte
         asked()
 
 
-def test_a_secret_does_not_get_into_a_notebook(sweep_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secret_is_masked_in_a_notebook(sweep_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_SERVICE_TOKEN", SECRET)
-    told = record(3, config={**api.Api().sweep(sweep_id).config, "name": SECRET})
-    sweep = smsweep.Api().sweep(told)
+    named = record(3, config={**api.Api().sweep(sweep_id).config, "name": SECRET})
+    sweep = smsweep.Api().sweep(named)
     shown: list[Any] = [sweep, sweep.runs, sweep.runs[0], smsweep.Api().sweeps()]
     assert not any(SECRET in each._repr_html_() for each in shown)
     assert "***" in sweep._repr_html_()

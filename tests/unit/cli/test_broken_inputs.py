@@ -347,7 +347,7 @@ def latin_netrc(home: Path) -> None:
 
 
 HOMES = {
-    "a folder for a netrc": (netrc_folder, "WANDB_API_KEY is not set nor in netrc"),
+    "a folder for a netrc": (netrc_folder, "WANDB_API_KEY is not set, and netrc and W&B's settings have no key"),
     "a netrc in Latin 1": (latin_netrc, ".netrc: not a valid netrc file: it is not UTF-8 text"),
     "wandb's settings in Latin 1": (latin_settings, "settings: not a valid settings file of wandb"),
 }

@@ -96,7 +96,7 @@ def test_secrets_are_masked(cli: Cli, ran: str, other: str, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize(
-    ("other", "said"), [("SWEEP/0", "of a kind"), ("zzzz9999", "zzzz9999"), ("?!", "no sweep id")]
+    ("other", "said"), [("SWEEP/0", "of a kind"), ("zzzz9999", "zzzz9999"), ("?!", "not a sweep id")]
 )
 def test_diff_refuses_different_kinds(cli: Cli, ran: str, other: str, said: str) -> None:
     ended = cli("diff", ran, other.replace("SWEEP", ran))

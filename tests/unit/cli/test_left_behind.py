@@ -14,7 +14,7 @@ CARRIED_OR_NOT = SWEEP.replace(
     "a: {values: [1, 2, 4]}",
     "a: {values: [1]}\n  b: {parameters: {data: {values: [data/, ./kept, ../away, ./none, wandb, train.py]}}}",
 )
-SAID = " is no part of the source's snapshot, in which trials run; on this machine an absolute path leads to it"
+SAID = " is not in the source snapshot in which trials run; for jobs on this machine, give its absolute path"
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_missing_module_of_a_partial_package_is_explained(
     (data / "sweep.yaml").write_text(SWEEP)
     monkeypatch.chdir(data)
     monkeypatch.setenv("PYTHONPATH", f"{data}/src")
-    said = "name it in .smsweepignore as !/src/pack/_version.py"
+    said = "add !/src/pack/_version.py to .smsweepignore"
     assert said in cli("run", "sweep.yaml", "--count", "1").err
     (data / ".smsweepignore").write_text("!/src/pack/_version.py\n")
     assert said not in cli("run", "sweep.yaml", "--count", "1").err
@@ -67,4 +67,4 @@ def test_missing_local_file_in_trials_is_explained(
     monkeypatch.chdir(data)
     ended = cli("run", "sweep.yaml", "--count", "1")
     assert ended.code == 3
-    assert (f"{name} lies here, but{SAID}" in ended.err) is is_told
+    assert (f"{name} exists, but{SAID}" in ended.err) is is_told

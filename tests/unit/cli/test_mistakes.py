@@ -19,7 +19,7 @@ MISTAKES = {
     "no such sweep": (["show", "abcd1234"], "smsweep ls"),
     "no such trial": (["logs", "SWEEP/9"], "smsweep trials"),
     "a sweep for a trial": (["logs", "SWEEP"], "SWEEP/N"),
-    "a trial for a sweep": (["trials", "SWEEP/1"], "this takes its whole sweep: SWEEP"),
+    "a trial for a sweep": (["trials", "SWEEP/1"], "give the sweep id: SWEEP"),
     "not an id at all": (["agent", "Not An Id"], "smsweep ls"),
     "no such backend": (["agent", "SWEEP", "--backend", "cloud"], "process"),
     "no trials at once": (["agent", "SWEEP", "--parallel", "0"], "--parallel"),
@@ -93,7 +93,7 @@ def test_invalid_config_creates_nothing(cli: Cli, folder: Path, text: str) -> No
 
 DOOMED = {
     "no program": ({"sweep.yaml": "method: grid\nparameters: {a: {value: 1}}\n"}, [], "--program"),
-    "no such backend": ({}, ["--backend", "cloud"], "there are batch, docker"),
+    "no such backend": ({}, ["--backend", "cloud"], "use one of batch, docker"),
     "a channel that cannot be read": (
         {"job.yaml": "inputs: {train: 's3://bucket/train'}\n"},
         ["--job", "job.yaml"],

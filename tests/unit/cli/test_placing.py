@@ -111,4 +111,4 @@ def test_program_outside_both_folders_is_refused(
     project(folder, program=str(elsewhere))
     ended = cli("run", "conf/sweep.yaml")
     assert ended.code == 2
-    assert f"program: {elsewhere} lies outside {folder} and {folder}/conf" in ended.err
+    assert f"program: {elsewhere} is outside {folder} and {folder}/conf" in ended.err

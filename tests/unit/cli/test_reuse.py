@@ -120,6 +120,4 @@ def test_reuse_ignores_trials_of_a_replaced_job_config(cli: Cli, folder: Path) -
 
 def test_reused_result_names_its_origin(cli: Cli, known: str) -> None:
     sweep_id = cli("run", "sweep.yaml", "--job", "job.yaml", "--reuse", "--quiet").out.strip()
-    assert cli("why", f"{sweep_id}/1").out == (
-        f"{sweep_id}/1 finished: its script ended well\nreused from {known}/1\n"
-    )
+    assert cli("why", f"{sweep_id}/1").out == (f"{sweep_id}/1 finished without an error\nreused from {known}/1\n")

@@ -191,7 +191,7 @@ def test_best_ignores_text_values(cli: Cli, folder: Path) -> None:
 def test_best_without_a_model_downloads_nothing(cli: Cli, ran: str, folder: Path) -> None:
     ended = cli("best", ran, "--download", str(folder / "model"))
     assert (ended.code, ended.out) == (2, "")
-    assert f"trial {ran}/2 has left no model" in ended.err
+    assert f"trial {ran}/2 has no model" in ended.err
     assert not (folder / "model").exists()
 
 
@@ -219,8 +219,8 @@ def test_export_before_the_first_trial_has_a_header(cli: Cli, folder: Path, form
 def test_export_of_a_file_refuses_a_database_url(cli: Cli, ran: str, form: tuple[str, ...]) -> None:
     ended = cli("export", ran, *form, "--to", "sqlite:///study.db")
     assert ended.code == 2
-    assert "sqlite:///study.db: is no file, as" in ended.err
-    assert "--format optuna and mlflow" in ended.err
+    assert "sqlite:///study.db: is not a file, which" in ended.err
+    assert "--format optuna or mlflow" in ended.err
 
 
 def test_export_to_a_json_file(cli: Cli, ran: str, folder: Path) -> None:

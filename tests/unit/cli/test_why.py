@@ -51,7 +51,7 @@ def ended(cli: Cli, folder: Path) -> str:
 
 def test_why_explains_each_final_state(cli: Cli, ended: str) -> None:
     finished = cli("why", f"{ended}/0").out.splitlines()
-    assert finished[0] == f"{ended}/0 finished: its script ended well"
+    assert finished[0] == f"{ended}/0 finished without an error"
     assert re.fullmatch(
         rf"job smsweep-{ended}-0-0 ran [\d.]+s on process@\S+, from [-\d]+ [:\d]+ UTC", finished[1]
     )

@@ -25,12 +25,12 @@ def test_refusing_an_object_does_not_import_the_sdk() -> None:
 
 
 def test_estimator_and_job_together_are_refused() -> None:
-    with pytest.raises(UsageError, match="not both"):
+    with pytest.raises(UsageError, match="estimator and job cannot be combined"):
         compile_estimator(object(), None, {})
 
 
 def test_inputs_without_estimator_are_refused() -> None:
-    with pytest.raises(UsageError, match="inputs: belong to an estimator"):
+    with pytest.raises(UsageError, match="inputs: need an estimator"):
         compile_estimator(None, "s3://data", None)
 
 

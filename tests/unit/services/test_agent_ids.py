@@ -1,3 +1,5 @@
+"""Agent ids: which agents of this machine no longer run."""
+
 from __future__ import annotations
 
 import os
@@ -9,44 +11,44 @@ import pytest
 
 from smsweep.services.agent_ids import is_gone, new_agent_id
 
-SAY = [sys.executable, "-c", "from smsweep.services.agent_ids import new_agent_id; print(new_agent_id())"]
+PRINT_ID = [sys.executable, "-c", "from smsweep.services.agent_ids import new_agent_id; print(new_agent_id())"]
 CONTAINED = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc"]
 
 
-def test_an_agent_that_died_on_this_machine_is_gone_and_one_that_lives_is_not() -> None:
-    said = subprocess.run(SAY, capture_output=True, text=True, check=True).stdout.strip()
-    assert is_gone(said)
+def test_agent_is_gone_when_its_process_has_exited() -> None:
+    agent_id = subprocess.run(PRINT_ID, capture_output=True, text=True, check=True).stdout.strip()
+    assert is_gone(agent_id)
     assert not is_gone(new_agent_id())
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere its lease tells")
-def test_an_agent_that_was_killed_is_gone_though_nobody_has_reaped_it() -> None:
-    stay = f"{SAY[-1].removesuffix(')')}, flush=True); input()"
-    argv = [sys.executable, "-c", stay]
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_killed_agent_is_gone_while_its_process_is_a_zombie() -> None:
+    code = f"{PRINT_ID[-1].removesuffix(')')}, flush=True); input()"
+    argv = [sys.executable, "-c", code]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as agent:
         assert agent.stdout is not None
-        said = agent.stdout.readline().strip()
-        assert not is_gone(said)
+        agent_id = agent.stdout.readline().strip()
+        assert not is_gone(agent_id)
         agent.kill()
-        assert agent.stdout.read() == ""  # it has ended, and is a zombie until it is waited for
+        assert agent.stdout.read() == ""  # the process has exited, and is a zombie until it is reaped
         os.waitid(os.P_PID, agent.pid, os.WEXITED | os.WNOWAIT)
-        assert is_gone(said)
+        assert is_gone(agent_id)
 
 
-def test_an_agent_of_another_machine_with_the_same_host_name_is_left_to_its_lease() -> None:
+def test_agent_of_another_machine_with_the_same_host_name_is_not_gone() -> None:
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     assert not is_gone(f"{socket.gethostname()}:{dead.pid}:0123456789abcdef")
 
 
-def test_a_container_with_the_hosts_name_does_not_take_the_hosts_agents_for_dead() -> None:
+def test_container_with_the_host_name_does_not_report_agents_of_the_host_as_gone() -> None:
     if subprocess.run([*CONTAINED, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("no namespaces of processes to be had here")
-    ask = f"from smsweep.services.agent_ids import is_gone; print(is_gone({new_agent_id()!r}))"
-    said = subprocess.run(
-        [*CONTAINED, sys.executable, "-c", f"import os; {ask}; assert os.getpid() != {os.getpid()}"],
+        pytest.skip("PID namespaces are not available")
+    code = f"from smsweep.services.agent_ids import is_gone; print(is_gone({new_agent_id()!r}))"
+    ended = subprocess.run(
+        [*CONTAINED, sys.executable, "-c", f"import os; {code}; assert os.getpid() != {os.getpid()}"],
         capture_output=True,
         text=True,
         check=True,
     )
-    assert said.stdout.strip() == "False"
+    assert ended.stdout.strip() == "False"

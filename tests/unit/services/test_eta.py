@@ -1,3 +1,5 @@
+"""The estimate of the seconds until a sweep ends."""
+
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
@@ -19,29 +21,29 @@ def running(number: int, for_s: float) -> Trial:
     return Trial(number=number, params={}, state=TrialState.RUNNING, started_at=started_at)
 
 
-def test_what_is_left_is_shared_by_the_trials_that_run() -> None:
+def test_remaining_time_is_divided_by_the_active_trials() -> None:
     trials = [ended(0, 10), ended(1, 20), running(2, 5), running(3, 10)]
     assert seconds_left(trials, 6, NOW) == pytest.approx((10 + 5 + 2 * 15) / 2)
 
 
-def test_the_last_trial_takes_what_it_takes() -> None:
+def test_remaining_time_is_at_least_that_of_the_newest_trial() -> None:
     assert seconds_left([ended(0, 10), running(1, 0), running(2, 10)], 3, NOW) == 10
 
 
-def test_a_trial_that_takes_longer_than_others_is_about_to_end() -> None:
+def test_remaining_time_is_zero_when_the_last_trial_exceeds_the_mean_duration() -> None:
     assert seconds_left([ended(0, 10), running(1, 60)], 2, NOW) == 0
 
 
-def test_one_that_was_cut_off_tells_nothing_of_the_others() -> None:
+def test_failed_and_killed_trials_do_not_count_for_the_mean_duration() -> None:
     cut_off = [ended(0, 1, TrialState.FAILED), ended(1, 1, TrialState.KILLED)]
     assert seconds_left([*cut_off, running(2, 1)], 4, NOW) is None
     assert seconds_left([*cut_off, ended(3, 8), running(2, 0)], 4, NOW) == 8
 
 
 @pytest.mark.parametrize("trials", [[], [ended(0, 10)], [running(0, 5)]])
-def test_without_a_trial_that_ended_and_one_that_runs_nobody_can_tell(trials: list[Trial]) -> None:
+def test_remaining_time_is_unknown_without_an_ended_and_an_active_trial(trials: list[Trial]) -> None:
     assert seconds_left(trials, 9, NOW) is None
 
 
-def test_a_sweep_without_an_end_has_no_time_left() -> None:
+def test_remaining_time_is_unknown_for_an_unlimited_sweep() -> None:
     assert seconds_left([ended(0, 10), running(1, 5)], None, NOW) is None

@@ -54,6 +54,6 @@ def test_each_reference_has_a_definition() -> None:
 @pytest.mark.parametrize(
     "text", ['{"trials": 3}', '{"trials": 3, "where": "a", "more": 1}', '{"trials": "3", "where": "a"}']
 )
-def test_wrong_document_is_found(text: str) -> None:
+def test_check_rejects_a_wrong_document(text: str) -> None:
     with pytest.raises((ValidationError, AssertionError)):
         check("smsweep export --to", text)

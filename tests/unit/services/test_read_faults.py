@@ -1,4 +1,4 @@
-"""What --faults takes."""
+"""The values that `--faults` accepts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from smsweep.errors import UsageError
 from smsweep.services.emulator import read_faults
 
 
-def test_a_document_is_given_as_json_as_yaml_or_in_a_file(tmp_path: Path) -> None:
+def test_faults_are_read_from_json_yaml_or_a_file(tmp_path: Path) -> None:
     file = tmp_path / "faults.yaml"
     file.write_text("quota: 3\n")
     for given in ('{"quota": 3}', "quota: 3", file, str(file), {"quota": 3}):
@@ -18,7 +18,7 @@ def test_a_document_is_given_as_json_as_yaml_or_in_a_file(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("given", "words"),
+    ("given", "message"),
     [
         ("nowhere.json", "nowhere.json: No such file or directory"),
         ("/", "/: Is a directory"),
@@ -26,6 +26,6 @@ def test_a_document_is_given_as_json_as_yaml_or_in_a_file(tmp_path: Path) -> Non
         ("- a: b", "expected a mapping"),
     ],
 )
-def test_what_is_no_document_is_said(given: str, words: str) -> None:
-    with pytest.raises(UsageError, match=f"^faults: {words}"):
+def test_invalid_faults_raise_a_usage_error(given: str, message: str) -> None:
+    with pytest.raises(UsageError, match=f"^faults: {message}"):
         read_faults(given)

@@ -1,4 +1,4 @@
-"""What a watcher sees of a sweep that others change: each change once, and the numbers of `show`."""
+"""A watcher of a sweep that other processes change: it reports each change once, and the numbers of `show`."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def kinds(watcher: Watcher) -> list[str]:
     return [event["event"] for event in watcher.look().events]
 
 
-def test_each_change_is_told_once(store: Store, sweep_id: str, watcher: Watcher) -> None:
+def test_each_change_is_reported_once(store: Store, sweep_id: str, watcher: Watcher) -> None:
     assert kinds(watcher) == ["sweep"]
     start(store, sweep_id, 2)
     assert kinds(watcher) == ["trial", "trial"]
@@ -81,7 +81,7 @@ def test_each_change_is_told_once(store: Store, sweep_id: str, watcher: Watcher)
     assert (removed["number"], removed["removed"]) == (1, True)
 
 
-def test_who_comes_late_is_told_what_runs_and_not_all_that_was(store: Store, sweep_id: str) -> None:
+def test_first_look_reports_only_active_trials(store: Store, sweep_id: str) -> None:
     start(store, sweep_id, 3)
     store.move(sweep_id, 0, RUNNING, TrialState.FINISHED)
     with Watcher(sweep_id) as late:
@@ -93,14 +93,14 @@ def test_who_comes_late_is_told_what_runs_and_not_all_that_was(store: Store, swe
     ]
 
 
-def test_a_look_has_the_numbers_of_show(store: Store, sweep_id: str, watcher: Watcher) -> None:
+def test_look_has_the_numbers_of_show(store: Store, sweep_id: str, watcher: Watcher) -> None:
     start(store, sweep_id, 2)
     report(store, sweep_id, 0.5, 0.25)
     assert watcher.look().shown == json_views.show(sweep_id)
     assert watcher.look().fixed == {"epochs"}
 
 
-def test_a_curve_grows_by_what_was_reported_since(store: Store, sweep_id: str, watcher: Watcher) -> None:
+def test_curve_grows_by_the_new_points(store: Store, sweep_id: str, watcher: Watcher) -> None:
     start(store, sweep_id)
     report(store, sweep_id, 3.0, 2.0)
     (slot,) = watcher.look().slots
@@ -110,7 +110,9 @@ def test_a_curve_grows_by_what_was_reported_since(store: Store, sweep_id: str, w
     assert (list(slot.curve), slot.step) == ([3.0, 2.0, 1.0], 40)
 
 
-def test_a_further_attempt_goes_on_where_its_checkpoint_was(store: Store, sweep_id: str, watcher: Watcher) -> None:
+def test_curve_continues_at_the_checkpoint_in_the_next_attempt(
+    store: Store, sweep_id: str, watcher: Watcher
+) -> None:
     start(store, sweep_id)
     for step in range(4):
         report(store, sweep_id, 9.0 - step, step=step)
@@ -123,28 +125,26 @@ def test_a_further_attempt_goes_on_where_its_checkpoint_was(store: Store, sweep_
     assert list(watcher.look().slots[0].curve) == [9, 8, 1, 1, 1, 1, 1]
 
 
-def test_a_trial_whose_agent_gives_no_sign_is_lost(store: Store, sweep_id: str, watcher: Watcher) -> None:
+def test_trial_is_lost_when_its_lease_has_expired(store: Store, sweep_id: str, watcher: Watcher) -> None:
     start(store, sweep_id, lease_s=-1)
     assert watcher.look().slots[0].is_lost
 
 
-def test_reasons_are_grouped(store: Store, sweep_id: str, watcher: Watcher) -> None:
+def test_failure_reasons_are_grouped(store: Store, sweep_id: str, watcher: Watcher) -> None:
     start(store, sweep_id, 3)
     for number, reason in enumerate(["OSError: a\nat 1", "OSError: a\nat 2", "KeyError"]):
         store.move(sweep_id, number, RUNNING, TrialState.FAILED, reason=reason)
     assert watcher.look().reasons == [("OSError: a", 2), ("KeyError", 1)]
 
 
-@pytest.mark.parametrize(("state", "is_over"), [("stopped", False), ("running", False), ("paused", False)])
-def test_it_is_not_over_while_a_trial_runs(
-    store: Store, sweep_id: str, watcher: Watcher, state: str, is_over: bool
-) -> None:
+@pytest.mark.parametrize("state", ["stopped", "running", "paused"])
+def test_sweep_is_not_over_while_a_trial_runs(store: Store, sweep_id: str, watcher: Watcher, state: str) -> None:
     start(store, sweep_id)
     store.set_sweep_state(sweep_id, list(SweepState), SweepState(state))
-    assert watcher.look().is_over is is_over
+    assert not watcher.look().is_over
 
 
-def test_a_stopped_sweep_is_over_when_its_last_trial_has_ended(
+def test_stopped_sweep_is_over_when_its_last_trial_has_ended(
     store: Store, sweep_id: str, watcher: Watcher
 ) -> None:
     start(store, sweep_id)
@@ -153,7 +153,7 @@ def test_a_stopped_sweep_is_over_when_its_last_trial_has_ended(
     assert watcher.look().is_over
 
 
-def test_a_sweep_that_is_removed_is_not_found(store: Store, sweep_id: str, watcher: Watcher) -> None:
+def test_look_raises_not_found_when_the_sweep_is_removed(store: Store, sweep_id: str, watcher: Watcher) -> None:
     watcher.look()
     store.remove_sweep(sweep_id)
     with pytest.raises(NotFound):

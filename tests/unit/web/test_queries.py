@@ -201,7 +201,7 @@ def test_log_pages_have_masked_secrets(client: Client) -> None:
 def test_log_of_another_machine_is_explained(client: Client) -> None:
     sweep_id = record(1)
     page = client.get(f"/api/sweeps/{sweep_id}/trials/0/log").data
-    assert (page["lines"], page["note"]) == ([], "it lies on a")
+    assert (page["lines"], page["note"]) == ([], "the log is on a")
 
 
 def test_function_trial_explains_why_it_has_no_log(client: Client) -> None:
