@@ -12,7 +12,7 @@ from tests.support.desk import WorkingDir
 
 SWEEP = {"program": "train.py", "method": "grid", "parameters": {"a": {"values": [1, 2]}}}
 IMAGES = {
-    "My Image:latest": "image My Image:latest is no image's name; expected one such as repository/name:tag",
+    "My Image:latest": "image My Image:latest is not a valid image name; use a name such as repository/name:tag",
     "127.0.0.1:1/train:1": 'cannot be pulled: Get "http://127.0.0.1:1/v2/": dial tcp 127.0.0.1:1: connect: '
     "connection refused; check its name, log in to its registry (`docker login`), or build it",
 }

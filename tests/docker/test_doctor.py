@@ -70,7 +70,10 @@ def test_for_who_runs_processes_an_engine_is_not_required(desk: WorkingDir) -> N
     [
         ({"DOCKER_HOST": "tcp://127.0.0.1:9"}, "Connection refused"),
         ({"DOCKER_HOST": "nonsense"}, "nonsense"),
-        ({"DOCKER_CONTEXT": "nowhere"}, "there is no context nowhere; choose one with `docker context use`"),
+        (
+            {"DOCKER_CONTEXT": "nowhere"},
+            "Docker context nowhere does not exist; choose one with `docker context use`",
+        ),
         (
             {"DOCKER_HOST": "tcp://127.0.0.1:9", "DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": "/no/such"},
             "no certificates for DOCKER_TLS_VERIFY; set DOCKER_CERT_PATH",
@@ -94,7 +97,7 @@ def test_an_engine_that_one_may_not_use_is_told_with_its_cure(desk: WorkingDir) 
             each for each in examine(Workspace({"SMSWEEP_DIR": str(home)})) if each.what == "Docker Engine"
         ]
         assert found.found == f"no permission for {SOCKET}"
-        assert found.cure == "`sudo usermod -aG docker $USER`, then log in anew"
+        assert found.cure == "`sudo usermod -aG docker $USER`, then log in again"
 
     try:
         as_user(look, may_use_engine=False)
@@ -106,7 +109,7 @@ def test_an_image_that_is_not_there_is_told_with_its_cure(desk: WorkingDir) -> N
     (desk.folder / "job.yaml").write_text("image_uri: no-such-image:1\n")
     assert told(desk) == [
         "MISSING  image no-such-image:1: is not on this machine; "
-        "docker pull no-such-image:1; it is tried when a job needs it"
+        "docker pull no-such-image:1; otherwise the first job pulls it"
     ]
 
 
@@ -131,7 +134,7 @@ def foreign_image(docker_engine: DockerClient, tmp_path: Path) -> Iterator[str]:
 def test_an_image_for_other_machines_is_told_with_its_cure(desk: WorkingDir, foreign_image: str) -> None:
     (desk.folder / "job.yaml").write_text(f"image_uri: {foreign_image}\n")
     (line,) = told(desk)
-    assert line.startswith(f"MISSING  image {foreign_image}: is for s390x, this machine is ")
+    assert line.startswith(f"MISSING  image {foreign_image}: is for s390x, but this machine is ")
     assert "; docker pull --platform linux/" in line
 
 
@@ -141,12 +144,12 @@ def test_a_disk_that_is_nearly_full_is_told_with_its_cure(
     monkeypatch.setattr(doctor, "LOW_DISK_BYTES", 1 << 60)
     (found,) = [check for check in doctor.diagnose(TEMPLATE, {}) if check.what == "disk of images and containers"]
     assert not found.is_ok
-    assert found.cure == "`docker system prune` removes what nothing uses"
+    assert found.cure == "`docker system prune` removes unused data"
 
 
 def test_a_setting_that_cannot_be_read_is_told(desk: WorkingDir) -> None:
     assert told(desk, {"SMSWEEP_DOCKER_MEMORY": "lots"}) == [
-        "MISSING  SMSWEEP_DOCKER_MEMORY: expected a size such as 512m or 4g, got 'lots'; set it anew, or unset it"
+        "MISSING  SMSWEEP_DOCKER_MEMORY: expected a size such as 512m or 4g, got 'lots'; correct it, or unset it"
     ]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from docker import DockerClient
 
-from smsweep.backends.docker.containers import LABEL, LABEL_ASKING
+from smsweep.backends.docker.containers import LABEL, LABEL_TEMPORARY
 from tests.support.jobs import Jobs, channel, read_all
 from tools.docker_engine import IMAGE
 
@@ -79,7 +79,7 @@ def test_a_network_that_a_killed_agent_only_asked_for_is_made_anew(
     jobs: Jobs, docker_engine: DockerClient
 ) -> None:
     name = jobs.name("asked")
-    docker_engine.networks.create(name, labels={LABEL: name, LABEL_ASKING: ""})
+    docker_engine.networks.create(name, labels={LABEL: name, LABEL_TEMPORARY: ""})
     assert jobs.run("asked", "", ResourceConfig=TWO).status.status == "Completed"
 
 
@@ -87,7 +87,9 @@ def test_a_network_of_somebody_elses_is_not_joined(jobs: Jobs, docker_engine: Do
     other = docker_engine.networks.create(jobs.name("net"))
     try:
         status = jobs.run("net", "", ResourceConfig=TWO).status
-        assert status.failure_reason.startswith(f"network {other.name} is there already, and is not this job's")
+        assert status.failure_reason.startswith(
+            f"network {other.name} already exists and does not belong to this job"
+        )
         assert docker_engine.networks.get(str(other.id)).name == other.name
     finally:
         other.remove()

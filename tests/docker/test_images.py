@@ -54,7 +54,7 @@ def test_an_image_that_breaks_off_while_it_is_pulled_fails_by_name(jobs: Jobs, r
 def test_what_cannot_name_an_image_fails_and_is_not_tried_again(jobs: Jobs, name: str) -> None:
     jobs.image = name
     reason = jobs.run("name", "").status.failure_reason
-    assert reason.startswith(f"image {name} is no image's name")
+    assert reason.startswith(f"image {name} is not a valid image name")
     assert affects_every_trial(reason)
 
 
@@ -70,7 +70,7 @@ def test_an_image_of_another_architecture_fails_by_name(jobs: Jobs, docker_engin
         jobs.image = registry.address
         reason = jobs.run("other", "").status.failure_reason
         docker_engine.images.remove(registry.address)
-    assert reason.startswith(f"image {registry.address} is for s390x, this machine is ")
+    assert reason.startswith(f"image {registry.address} is for s390x, but this machine is ")
 
 
 def test_the_image_that_a_job_ran_in_is_kept_though_its_tag_moved(jobs: Jobs, docker_engine: DockerClient) -> None:

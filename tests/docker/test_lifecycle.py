@@ -45,15 +45,13 @@ def test_an_image_without_our_runtime_is_judged_by_its_failure_file(jobs: Jobs) 
 
 def test_without_a_failure_file_the_exit_code_is_the_reason(jobs: Jobs) -> None:
     status = raw(jobs, "silent", "sh", "-c", "exit 4")
-    assert status.failure_reason == "exit code 4, and nothing in /opt/ml/output/failure"
+    assert status.failure_reason == "exit code 4, without /opt/ml/output/failure"
 
 
 def test_without_a_failure_file_the_last_output_is_told(jobs: Jobs) -> None:
     # On one stream: of two, a busy engine may read the later one first.
     status = raw(jobs, "muttering", "sh", "-c", "exec >&2; seq 1000; echo 'no such device'; exit 4")
-    assert status.failure_reason.startswith(
-        "exit code 4, and nothing in /opt/ml/output/failure; its last output:\n"
-    )
+    assert status.failure_reason.startswith("exit code 4, without /opt/ml/output/failure; its last output:\n")
     assert status.failure_reason.endswith("no such device")
 
 
@@ -79,7 +77,9 @@ def test_a_name_that_another_container_has_is_not_taken_over(jobs: Jobs, docker_
     other = docker_engine.containers.create(IMAGE, ["true"], name=jobs.name("taken"))
     try:
         status = jobs.run("taken", "").status
-        assert status.failure_reason.startswith(f"container {other.name} is there already, and is not this job's")
+        assert status.failure_reason.startswith(
+            f"container {other.name} already exists and does not belong to this job"
+        )
         assert status.failure_class == "name"
         assert docker_engine.containers.get(jobs.name("taken")).id == other.id
     finally:
@@ -110,7 +110,7 @@ def test_memory_that_runs_out_is_named(jobs: Jobs) -> None:
     jobs.backend = jobs.another(SMSWEEP_DOCKER_MEMORY="64m")
     status = jobs.run("memory", "data = [bytearray(1 << 20) for _ in range(200)]").status
     assert status.status == "Failed"
-    assert status.failure_reason.startswith("OutOfMemory: the container needed more than its cap of 64 MiB")
+    assert status.failure_reason.startswith("OutOfMemory: the container needed more than its limit of 64 MiB")
     assert not status.is_lost
 
 
@@ -149,7 +149,7 @@ def test_a_container_killed_by_somebody_else_is_lost_not_failed(jobs: Jobs, dock
     docker_engine.containers.get(name).kill()
     status = jobs.finish(name).status
     assert (status.status, status.is_lost) == ("Failed", True)
-    assert "killed from outside" in status.failure_reason
+    assert "killed outside smsweep" in status.failure_reason
 
 
 def test_a_container_stopped_by_somebody_else_is_lost_not_failed(jobs: Jobs, docker_engine: DockerClient) -> None:
@@ -158,7 +158,7 @@ def test_a_container_stopped_by_somebody_else_is_lost_not_failed(jobs: Jobs, doc
     docker_engine.containers.get(name).stop()  # as an engine does that is restarted
     status = jobs.finish(name).status
     assert (status.status, status.exit_code, status.is_lost) == ("Failed", 143, True)
-    assert status.failure_reason.startswith("ended from outside, and not by smsweep; stopped: was sent SIGTERM")
+    assert status.failure_reason.startswith("stopped outside smsweep; stopped: was sent SIGTERM")
 
 
 def test_a_script_that_ends_well_when_somebody_else_stops_it_is_lost_not_finished(

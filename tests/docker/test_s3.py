@@ -228,7 +228,7 @@ def test_results_that_s3_refuses_fail_the_job_and_hold_up_nobody(s3_jobs: Jobs, 
     script = "open('/opt/ml/model/weights', 'w').write('w')"
     status = s3_jobs.run("refused", script, OutputDataConfig={"S3OutputPath": "s3://no-such-bucket/out"}).status
     assert (status.status, status.exit_code) == ("Failed", 0)
-    assert status.failure_reason.startswith("its results cannot be kept: s3://no-such-bucket/out/")
+    assert status.failure_reason.startswith("the results of the job cannot be stored: s3://no-such-bucket/out/")
     assert s3.list_buckets()["Buckets"][0]["Name"] == "bucket"
 
 

@@ -181,7 +181,7 @@ def test_whatever_is_in_the_failure_files_place_is_read_safely(jobs: Jobs, place
     algorithm = {"TrainingImage": jobs.image, "TrainingInputMode": "File", "ContainerEntrypoint": entrypoint}
     jobs.backend.submit(jobs.request("strange", AlgorithmSpecification=algorithm))
     reason = jobs.finish(jobs.name("strange")).status.failure_reason
-    assert reason in ("exit code 3, and nothing in /opt/ml/output/failure", "\ufffd" * 1024)
+    assert reason in ("exit code 3, without /opt/ml/output/failure", "\ufffd" * 1024)
 
 
 def test_uncompressed_output_is_kept_as_files(jobs: Jobs) -> None:
@@ -213,7 +213,7 @@ def test_checkpoints_that_can_be_no_folder_fail_the_job_by_name(jobs: Jobs) -> N
     (jobs.folder / "file").write_text("in the way")
     place = {"S3Uri": (jobs.folder / "file" / "deep").as_uri()}
     status = jobs.run("nowhere", "", CheckpointConfig=place).status
-    said = f"checkpoints: {jobs.folder}/file/deep: Not a directory; name a folder that you may write to"
+    said = f"checkpoints: {jobs.folder}/file/deep: Not a directory; use a folder that you can write to"
     assert (status.status, status.failure_reason) == ("Failed", said)
 
 

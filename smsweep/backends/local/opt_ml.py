@@ -109,7 +109,9 @@ def local_channels(request: TrainingJobRequest) -> dict[str, Path]:
         if parts.scheme != "file":
             what = uri or "a file system"
             downloads = ", or a backend that downloads: docker" if uri else ""
-            raise JobRejected(f"channel {name}: {what} cannot be read here; give a file:// path{downloads}")
+            raise JobRejected(
+                f"channel {name}: {what} cannot be read on this machine; use a file:// path{downloads}"
+            )
         path = _path(parts)
         if not path.exists():
             raise JobRejected(f"channel {name}: {path} does not exist")
