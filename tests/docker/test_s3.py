@@ -120,7 +120,9 @@ def test_keys_that_cannot_be_files_side_by_side_fail_the_job_by_name(
     for key in keys:
         s3.put_object(Bucket="bucket", Key=key, Body=b"x")
     status = s3_jobs.run("two", LIST, channels={"train": "s3://bucket/two/"}).status
-    assert status.failure_reason.startswith(f"channel train: S3 key '{keys[-1]}': cannot be a file here: ")
+    assert status.failure_reason.startswith(
+        f"channel train: S3 key '{keys[-1]}': cannot be a file on this machine: "
+    )
 
 
 def test_objects_are_downloaded_once_and_again_when_they_change(s3_jobs: Jobs, s3: S3Client) -> None:
@@ -158,14 +160,17 @@ def test_two_slashes_in_a_key_are_one(s3_jobs: Jobs, s3: S3Client) -> None:
 
 def test_a_uri_without_a_bucket_fails_the_job_by_name(s3_jobs: Jobs) -> None:
     status = s3_jobs.run("nowhere", "", channels={"train": "s3:///data/"}).status
-    assert status.failure_reason.startswith("channel train: 's3:///data/' cannot be a name in S3")
+    assert status.failure_reason.startswith("channel train: 's3:///data/' is not a valid name in S3")
 
 
 def test_a_result_whose_name_s3_cannot_have_fails_the_job_by_that_name(s3_jobs: Jobs) -> None:
     output = {"S3OutputPath": "s3://bucket/out", "CompressionType": "NONE"}
     script = "open(b'/opt/ml/model/caf\\xe9', 'w').close()"
     status = s3_jobs.run("latin", script, OutputDataConfig=output).status
-    assert (status.is_lost, "model/caf\\udce9' cannot be a name in S3" in status.failure_reason) == (False, True)
+    assert (status.is_lost, "model/caf\\udce9' is not a valid name in S3" in status.failure_reason) == (
+        False,
+        True,
+    )
 
 
 def test_a_prefix_with_nothing_below_it_is_refused_by_name(s3_jobs: Jobs, s3: S3Client) -> None:

@@ -132,7 +132,7 @@ def read_summary(summary: Mapping[str, Any]) -> ServiceJob:
 
 
 def find_queued_jobs(prefix: str, jobs_dir: Path, environ: Mapping[str, str]) -> Iterator[TrainingJobRequest]:
-    """Find jobs of the queue, waiting ones included. See `spec.FindJobs`. Raises JobError, UsageError."""
+    """Find jobs of the queue, waiting ones included. See `base.FindJobs`. Raises JobError, UsageError."""
     del jobs_dir  # the jobs do not run on this machine
     queue, token = JobQueue.from_environ(environ), ""
     with closing(Aws(environ)) as aws:

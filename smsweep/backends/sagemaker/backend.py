@@ -257,7 +257,7 @@ def _names(message: Mapping[str, Any]) -> Iterator[str]:
 
 
 def find_jobs(prefix: str, jobs_dir: Path, environ: Mapping[str, str]) -> Iterator[TrainingJobRequest]:
-    """Find training jobs in the account and region. See `spec.FindJobs`. Raises JobError."""
+    """Find training jobs in the account and region. See `base.FindJobs`. Raises JobError."""
     del jobs_dir  # the jobs do not run on this machine
     with closing(Aws(environ)) as aws:
         rates = RateLimits(SageMakerOptions.from_environ(environ).rates, time.monotonic)

@@ -373,7 +373,7 @@ def test_broken_home_matters_only_for_the_wandb_key(
 def test_agent_exits_if_the_job_folder_cannot_be_created(cli: Cli, folder: Path) -> None:
     (folder / ".smsweep").mkdir()
     (folder / ".smsweep" / "jobs").write_text("a file")
-    expect(cli, ["run", "sweep.yaml"], 1, "Not a directory; make it a folder that you may write to")
+    expect(cli, ["run", "sweep.yaml"], 1, "Not a directory; make it writable")
 
 
 def test_pipe_as_config_gets_an_error(cli: Cli, folder: Path) -> None:

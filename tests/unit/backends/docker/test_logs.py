@@ -16,7 +16,7 @@ Written = Sequence[tuple[int, bytes]]  # (stream, line without its end), in the 
 
 
 def frames(written: Written, *, loses_line_ends: bool) -> bytes:
-    """Return the engine's frames. Pieces of a long line have the same time; the last may have lost its line end."""
+    """Return the engine's frames. Pieces of a line have the same time; the last may have lost its end."""
     found = bytearray()
     for number, (stream, line) in enumerate(written):
         pieces = [line[at : at + PIECE_BYTES] for at in range(0, len(line), PIECE_BYTES)] or [b""]
