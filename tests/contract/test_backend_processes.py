@@ -22,7 +22,7 @@ from tests.support.jobs import Jobs, running
 @pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="elsewhere a process's environment is not to be seen"
 )
-def test_nothing_is_left_of_a_process_whose_entrypoint_was_killed(tmp_path: Path) -> None:
+def test_processes_end_when_their_entrypoint_is_killed(tmp_path: Path) -> None:
     seconds = str(10**6 + secrets.randbelow(10**6))  # by which the children are known
     script = f"""
 import os, signal, subprocess
@@ -39,7 +39,7 @@ os.kill(os.getppid(), signal.SIGKILL)
             time.sleep(0.02)
 
 
-def test_jobs_start_as_processes_after_the_folder_that_the_agent_is_in_was_deleted(
+def test_job_starts_after_the_agents_working_directory_was_deleted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gone = tmp_path / "gone"
@@ -52,14 +52,14 @@ def test_jobs_start_as_processes_after_the_folder_that_the_agent_is_in_was_delet
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere names of folders are text")
-def test_a_folder_whose_name_is_no_text_runs_jobs_as_processes(tmp_path: Path) -> None:
+def test_job_runs_in_a_folder_whose_name_is_not_utf8(tmp_path: Path) -> None:
     folder = tmp_path / os.fsdecode(b"caf\xe9")
     folder.mkdir()
     with closing(Jobs(folder=folder, kind="process")) as jobs:
         assert jobs.run("named", "print('done')").lines == ("done",)
 
 
-def test_a_launcher_that_somebody_interrupts_ends_without_a_traceback(
+def test_interrupted_fork_server_exits_without_a_traceback(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     before = children()
@@ -72,7 +72,7 @@ def test_a_launcher_that_somebody_interrupts_ends_without_a_traceback(
     assert capfd.readouterr().err == ""
 
 
-def test_a_job_with_a_large_environment_starts_although_a_signal_comes_in_between(tmp_path: Path) -> None:
+def test_job_with_a_large_environment_starts_during_a_signal(tmp_path: Path) -> None:
     before = children()
     with closing(Jobs(folder=tmp_path, kind="process")) as jobs:
         jobs.backend = jobs.another(LARGE="x" * 100_000)  # more than a pipe holds

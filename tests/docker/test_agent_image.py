@@ -15,7 +15,7 @@ from tests.support.desk import WorkingDir, grid
 
 
 @pytest.mark.slow
-def test_the_agent_image_works_off_a_sweep(agent_image: str, docker_engine: DockerClient, tmp_path: Path) -> None:
+def test_agent_image_runs_a_sweep(agent_image: str, docker_engine: DockerClient, tmp_path: Path) -> None:
     desk = WorkingDir(
         tmp_path,
         {
@@ -37,7 +37,7 @@ def test_the_agent_image_works_off_a_sweep(agent_image: str, docker_engine: Dock
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("project", "stage"), [("hatchling", "build"), ("typing_inspection", "final")])
-def test_a_swapped_wheel_breaks_the_build(
+def test_replaced_wheel_fails_the_build(
     project: str, stage: str, agent_context: Path, docker_engine: DockerClient, tmp_path: Path
 ) -> None:
     context = tmp_path / "context"

@@ -31,7 +31,7 @@ def test_an_image_that_cannot_be_had(docker_engine: DockerClient, tmp_path: Path
     expect(tmp_path, image, said)
 
 
-def test_an_image_without_python(docker_engine: DockerClient, tmp_path: Path) -> None:
+def test_image_without_python_gets_an_error(docker_engine: DockerClient, tmp_path: Path) -> None:
     with Registry(text=str(tmp_path)).serve() as registry:
         registry.may_go_on.set()
         try:

@@ -40,7 +40,7 @@ def agent_of(sweep_id: str) -> DetachedAgentDocument:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("account", ["docker"], indirect=True)
-def test_a_killed_container_is_followed_by_another(
+def test_killed_agent_container_is_replaced(
     account: Account, agent_image: str, docker_engine: DockerClient, tmp_path: Path
 ) -> None:
     (account.folder / "train.py").write_text(TRAIN)

@@ -48,7 +48,9 @@ def until_unavailable(backend: Backend, name: str) -> str:
     raise AssertionError("nobody noticed")
 
 
-def test_a_job_goes_on_and_its_log_is_whole(jobs: Jobs, backend: Backend, proxy: EngineProxy) -> None:
+def test_job_continues_and_its_log_is_complete_after_an_engine_outage(
+    jobs: Jobs, backend: Backend, proxy: EngineProxy
+) -> None:
     name = jobs.start("away", COUNT)
     jobs.until_says(name, "1")
     proxy.cut()
@@ -67,7 +69,9 @@ def test_a_job_goes_on_and_its_log_is_whole(jobs: Jobs, backend: Backend, proxy:
     assert done.lines == tuple("01234567")
 
 
-def test_a_submit_says_what_is_wrong_and_can_be_repeated(jobs: Jobs, backend: Backend, proxy: EngineProxy) -> None:
+def test_submit_raises_an_error_during_an_outage_and_can_be_repeated(
+    jobs: Jobs, backend: Backend, proxy: EngineProxy
+) -> None:
     request = jobs.request("submit", "print('ran')")
     proxy.cut()
     with pytest.raises(BackendUnavailable, match="start Docker"):

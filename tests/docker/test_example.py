@@ -48,7 +48,7 @@ def run_example(folder: Path, *arguments: str) -> list[dict[str, Any]]:
     return trials(done.stdout.split()[0], env)
 
 
-def test_containers_and_processes_give_the_same_trials_and_metrics(
+def test_containers_and_processes_have_the_same_trials_and_metrics(
     tmp_path: Path, docker_engine: DockerClient
 ) -> None:
     there = run_example(tmp_path / "docker", "--backend", "docker")
@@ -60,7 +60,7 @@ def test_containers_and_processes_give_the_same_trials_and_metrics(
         assert one["metrics"] == pytest.approx(other["metrics"], abs=0.02)
 
 
-def test_the_next_agent_goes_on_after_a_kill(tmp_path: Path, docker_engine: DockerClient) -> None:
+def test_next_agent_continues_after_a_kill(tmp_path: Path, docker_engine: DockerClient) -> None:
     env = environ(tmp_path / "state")
     (tmp_path / "train.py").write_text(SLOW)
     (tmp_path / "sweep.yaml").write_text(

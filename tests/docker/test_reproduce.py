@@ -23,7 +23,7 @@ def desk(tmp_path: Path, docker_engine: DockerClient) -> WorkingDir:
     return made
 
 
-def test_a_process_trial_in_a_container(desk: WorkingDir, docker_engine: DockerClient) -> None:
+def test_process_trial_is_reproduced_in_a_container(desk: WorkingDir, docker_engine: DockerClient) -> None:
     sweep_id = desk.call("run", "sweep.yaml", "--job", "job.yaml", "-q").stdout.strip()
     found = json.loads(desk.call("reproduce", f"{sweep_id}/1", "--backend", "docker", "--json", "-q").stdout)
     assert found["verdict"] == "equal"

@@ -32,7 +32,7 @@ def desk(tmp_path: Path, docker_engine: DockerClient) -> WorkingDir:
     return made
 
 
-def test_a_broken_requirement_stops_the_sweep_at_its_first_trial(desk: WorkingDir) -> None:
+def test_invalid_requirement_stops_the_sweep_at_its_first_trial(desk: WorkingDir) -> None:
     (desk.folder / "requirements.txt").write_text("--no-index\nno-such-package-anywhere==1.0\n")
     said = desk.call("run", "sweep.yaml", code=3)
     assert "error: no trial of this sweep can start, so this agent starts no more" in said.stderr
@@ -40,13 +40,13 @@ def test_a_broken_requirement_stops_the_sweep_at_its_first_trial(desk: WorkingDi
     assert [trial["state"] for trial in desk.trials(said.stdout.strip())] == ["failed"]
 
 
-def test_an_image_that_cannot_be_had_stops_the_sweep_at_its_first_trial(desk: WorkingDir) -> None:
+def test_missing_image_stops_the_sweep_at_its_first_trial(desk: WorkingDir) -> None:
     said = desk.call("run", "sweep.yaml", code=3, environ={"SMSWEEP_DOCKER_IMAGE": "localhost:9/no-such-image"})
     assert "1 x image localhost:9/no-such-image is not on this machine and cannot be pulled: " in said.stderr
     assert [trial["state"] for trial in desk.trials(said.stdout.strip())] == ["failed"]
 
 
-def test_a_trial_whose_containers_name_is_taken_runs_under_another(
+def test_trial_gets_another_container_name_when_its_name_is_taken(
     desk: WorkingDir, docker_engine: DockerClient
 ) -> None:
     sweep_id = desk.sweep()
@@ -61,7 +61,7 @@ def test_a_trial_whose_containers_name_is_taken_runs_under_another(
 
 
 @pytest.mark.parametrize(("presses", "said"), [(2, "stopping running trials"), (3, "killing running trials")])
-def test_ctrl_c_ends_the_containers_and_leaves_none(
+def test_ctrl_c_removes_the_containers(
     desk: WorkingDir, docker_engine: DockerClient, presses: int, said: str
 ) -> None:
     (desk.folder / "train.py").write_text(STUBBORN if presses == 3 else PATIENT)
@@ -81,7 +81,7 @@ def test_ctrl_c_ends_the_containers_and_leaves_none(
     assert docker_engine.containers.list(all=True, filters=label) == []
 
 
-def test_a_framework_is_awss_own_image(desk: WorkingDir, docker_engine: DockerClient) -> None:
+def test_framework_uses_the_image_of_aws(desk: WorkingDir, docker_engine: DockerClient) -> None:
     image = "763104351884.dkr.ecr.eu-west-1.amazonaws.com/pytorch-training"
     tag = "2.3.0-cpu-py311"
     (desk.folder / "job.yaml").write_text('framework: pytorch\nframework_version: "2.3.0"\npy_version: py311\n')
@@ -96,7 +96,7 @@ def test_a_framework_is_awss_own_image(desk: WorkingDir, docker_engine: DockerCl
         docker_engine.images.remove(f"{image}:{tag}")
 
 
-def test_a_framework_version_that_aws_has_no_image_of_creates_no_sweep(desk: WorkingDir) -> None:
+def test_unknown_framework_version_creates_no_sweep(desk: WorkingDir) -> None:
     (desk.folder / "job.yaml").write_text(
         'framework: huggingface\ntransformers_version: "0.1"\npytorch_version: "9.9"\npy_version: py311\n'
     )

@@ -338,7 +338,7 @@ def test_job_is_refused_when_its_folder_has_a_pipe(processes: Jobs, name: str) -
     folder = processes.folder / "jobs" / request["TrainingJobName"]
     folder.mkdir(parents=True)
     os.mkfifo(folder / name)
-    with pytest.raises(JobRejected, match=f"{name} is not what smsweep puts there"):
+    with pytest.raises(JobRejected, match=f"{name} was not written by smsweep"):
         processes.backend.submit(request)
 
 

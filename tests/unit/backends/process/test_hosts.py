@@ -21,7 +21,7 @@ SEVERAL = {"InstanceGroups": [{"InstanceGroupName": name, "InstanceCount": 1} fo
         (SEVERAL, "asks for 2"),
     ],
 )
-def test_that_it_is_one_is_told_where_more_are_asked_for(
+def test_prepare_warns_about_several_hosts(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, resources: dict[str, object], said: str
 ) -> None:
     prepare(JobTemplate(request={"ResourceConfig": resources}), tmp_path, tmp_path, {}, upload=True)
