@@ -18,7 +18,7 @@ from tests.support.jobs import Jobs, read_all, running, said_by_script
 from tests.support.sagemaker_jobs import cloud_jobs
 from tools.docker_engine import IMAGE
 
-ENDPOINT = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
+ENVIRON = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
 
 PATIENT = """
 import signal, sys, time
@@ -35,7 +35,7 @@ while True:
 """
 
 
-# SageMaker has a grace of its own, 120 s; CloudWatch cuts lines of a megabyte.
+# SageMaker's grace period is always 120 s. CloudWatch splits lines of 1 MB.
 NOT_ON_SAGEMAKER = {
     "test_long_line_is_complete_in_one_or_more_parts",
     "test_stopped_job_is_stopping_until_its_end",
@@ -50,19 +50,19 @@ NOT_ON_SAGEMAKER = {
 def jobs(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Jobs]:
     if request.param == "sagemaker":
         if request.node.originalname in NOT_ON_SAGEMAKER:
-            pytest.skip("not a promise of SageMaker's")
-        with emulator.run_emulator(folder=tmp_path / "emulator", environ=ENDPOINT) as opened:
-            in_the_cloud = cloud_jobs(opened, tmp_path)
-            yield in_the_cloud
-            in_the_cloud.close()
+            pytest.skip("SageMaker does not support this")
+        with emulator.run_emulator(folder=tmp_path / "emulator", environ=ENVIRON) as endpoint:
+            sagemaker_jobs = cloud_jobs(endpoint, tmp_path)
+            yield sagemaker_jobs
+            sagemaker_jobs.close()
         return
     if request.param == "docker":
         request.getfixturevalue("docker_engine")
-        made = Jobs(folder=tmp_path, kind="docker", image=IMAGE)
+        opened = Jobs(folder=tmp_path, kind="docker", image=IMAGE)
     else:
-        made = Jobs(folder=tmp_path, kind="process")
-    yield made
-    made.close()
+        opened = Jobs(folder=tmp_path, kind="process")
+    yield opened
+    opened.close()
 
 
 def test_job_completes(jobs: Jobs) -> None:
@@ -311,11 +311,11 @@ def test_wait_returns_when_a_job_ends(jobs: Jobs) -> None:
     assert time.monotonic() - asked_at < 20
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere nobody is given a process's orphans")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux has child subreapers")
 def test_processes_end_with_their_job_even_in_another_session(jobs: Jobs) -> None:
     child = "import subprocess, sys; subprocess.Popen(['sleep', '{name}'], start_new_session=True)"
     grandchild = f"{child}; import time; time.sleep(300)"
-    seconds = str(10**6 + secrets.randbelow(10**6))  # by which the process is known
+    seconds = str(10**6 + secrets.randbelow(10**6))  # the argument identifies the process
     script = f"""
 import subprocess, sys
 {child.replace("{name}", seconds)}

@@ -24,14 +24,14 @@ def test_agent_image_runs_a_sweep(agent_image: str, docker_engine: DockerClient,
         },
     )
     sweep_id = desk.sweep()
-    said = docker_engine.containers.run(
+    output = docker_engine.containers.run(
         agent_image,
         ["agent", sweep_id],
         volumes={str(tmp_path / ".smsweep"): {"bind": "/var/lib/smsweep", "mode": "rw"}},
         remove=True,
         stderr=True,
     )
-    assert b"2 finished" in said
+    assert b"2 finished" in output
     assert [trial["state"] for trial in desk.trials(sweep_id)] == ["finished", "finished"]
 
 
@@ -46,6 +46,6 @@ def test_replaced_wheel_fails_the_build(
     make_wheel(context / "wheels", project, wheel.name.split("-")[1])
     with pytest.raises(BuildError) as refused:
         build_agent(docker_engine, context)
-    said = "".join(str(line.get("stream", "")) for line in refused.value.build_log)
-    assert "DO NOT MATCH THE HASHES" in said
-    assert (" AS build" in said, "COPY --from=build" in said) == (True, stage == "final")
+    output = "".join(str(line.get("stream", "")) for line in refused.value.build_log)
+    assert "DO NOT MATCH THE HASHES" in output
+    assert (" AS build" in output, "COPY --from=build" in output) == (True, stage == "final")

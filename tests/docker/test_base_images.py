@@ -54,7 +54,7 @@ def test_engine_rejects_another_image_with_the_tag(docker_engine: DockerClient, 
     with Registry(text="swapped").serve() as other:
         other.may_go_on.set()
         registry.manifest, registry.blobs, registry.layer = other.manifest, other.blobs, other.layer
-        said = [str(line) for line in docker_engine.api.pull(pinned, stream=True, decode=True)]
-    assert "manifest verification failed for digest" in said[-1]
+        output = [str(line) for line in docker_engine.api.pull(pinned, stream=True, decode=True)]
+    assert "manifest verification failed for digest" in output[-1]
     with pytest.raises(ImageNotFound):
         docker_engine.images.pull(pinned)

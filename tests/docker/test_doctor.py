@@ -1,4 +1,4 @@
-"""What `smsweep doctor` finds about Docker: one line each, with the cure."""
+"""The checks of `smsweep doctor` for Docker: one line for each problem, with a fix."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ def desk(tmp_path: Path, docker_engine: DockerClient) -> WorkingDir:
     return made
 
 
-def told(desk: WorkingDir, environ: Mapping[str, str] = NOTHING, code: int = 1) -> list[str]:
-    """Return the lines of what is missing."""
+def problems(desk: WorkingDir, environ: Mapping[str, str] = NOTHING, code: int = 1) -> list[str]:
+    """Return the lines of the problems."""
     lines = desk.call("doctor", "--job", "job.yaml", code=code, environ=environ).stdout.splitlines()
     return [line for line in lines if not line.startswith("ok ")]
 
 
 def test_ready_machine_has_no_problems(desk: WorkingDir) -> None:
-    said = desk.call("doctor", "--job", "job.yaml").stdout
-    assert f"ok       image {IMAGE}: " in said
-    assert "ok       disk of images and containers: " in said
+    message = desk.call("doctor", "--job", "job.yaml").stdout
+    assert f"ok       image {IMAGE}: " in message
+    assert "ok       disk of images and containers: " in message
 
 
 def test_stopped_engine_is_reported_with_a_fix(desk: WorkingDir) -> None:
-    assert told(desk, {"DOCKER_HOST": f"unix://{desk.folder}/docker.sock"}) == [
+    assert problems(desk, {"DOCKER_HOST": f"unix://{desk.folder}/docker.sock"}) == [
         f"MISSING  Docker Engine: no socket at {desk.folder}/docker.sock; start Docker "
         "(`sudo systemctl start docker`, or Docker Desktop), install it, or set DOCKER_HOST"
     ]
@@ -61,12 +61,12 @@ def test_engine_that_hangs_is_reported_soon(tmp_path: Path, monkeypatch: pytest.
 
 def test_engine_is_optional_for_the_process_backend(desk: WorkingDir) -> None:
     host = f"unix://{desk.folder}/docker.sock"
-    (line,) = told(desk, {"DOCKER_HOST": host, "SMSWEEP_BACKEND": "process"}, code=0)
+    (line,) = problems(desk, {"DOCKER_HOST": host, "SMSWEEP_BACKEND": "process"}, code=0)
     assert line.startswith("missing  Docker Engine: no socket at ")
 
 
 @pytest.mark.parametrize(
-    ("environ", "said"),
+    ("environ", "message"),
     [
         ({"DOCKER_HOST": "tcp://127.0.0.1:9"}, "Connection refused"),
         ({"DOCKER_HOST": "nonsense"}, "nonsense"),
@@ -80,19 +80,19 @@ def test_engine_is_optional_for_the_process_backend(desk: WorkingDir) -> None:
         ),
     ],
 )
-def test_invalid_engine_setting_is_reported(desk: WorkingDir, environ: dict[str, str], said: str) -> None:
-    (line,) = told(desk, environ)
+def test_invalid_engine_setting_is_reported(desk: WorkingDir, environ: dict[str, str], message: str) -> None:
+    (line,) = problems(desk, environ)
     assert line.startswith("MISSING  Docker Engine: ")
-    assert said in line
+    assert message in line
 
 
 def test_missing_permission_for_the_engine_is_reported_with_a_fix(desk: WorkingDir) -> None:
     if os.getuid() != 0 or not SOCKET.exists():
-        pytest.skip("only root can become somebody else")
+        pytest.skip("only root can become another user")
     home = Path(tempfile.mkdtemp(prefix="smsweep-doctor-"))
     home.chmod(0o755)
 
-    def look() -> None:
+    def check_engine() -> None:
         (found,) = [
             each for each in examine(Workspace({"SMSWEEP_DIR": str(home)})) if each.what == "Docker Engine"
         ]
@@ -103,14 +103,14 @@ def test_missing_permission_for_the_engine_is_reported_with_a_fix(desk: WorkingD
         examine(Workspace({"SMSWEEP_DIR": str(home)}))
     )  # imports the backends, which USER may not be able to read
     try:
-        as_user(look, may_use_engine=False)
+        as_user(check_engine, may_use_engine=False)
     finally:
         shutil.rmtree(home)
 
 
 def test_missing_image_is_reported_with_a_fix(desk: WorkingDir) -> None:
     (desk.folder / "job.yaml").write_text("image_uri: no-such-image:1\n")
-    assert told(desk) == [
+    assert problems(desk) == [
         "MISSING  image no-such-image:1: is not on this machine; "
         "docker pull no-such-image:1; otherwise the first job pulls it"
     ]
@@ -118,7 +118,7 @@ def test_missing_image_is_reported_with_a_fix(desk: WorkingDir) -> None:
 
 def test_missing_framework_image_is_reported_with_the_login(desk: WorkingDir) -> None:
     (desk.folder / "job.yaml").write_text('framework: sklearn\nframework_version: "1.2-1"\n')
-    (line,) = told(desk, {"AWS_REGION": "eu-west-1"})
+    (line,) = problems(desk, {"AWS_REGION": "eu-west-1"})
     assert line.startswith(
         "MISSING  image 141502667606.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-scikit-learn:1.2-1"
     )
@@ -136,7 +136,7 @@ def foreign_image(docker_engine: DockerClient, tmp_path: Path) -> Iterator[str]:
 
 def test_image_for_another_architecture_is_reported_with_a_fix(desk: WorkingDir, foreign_image: str) -> None:
     (desk.folder / "job.yaml").write_text(f"image_uri: {foreign_image}\n")
-    (line,) = told(desk)
+    (line,) = problems(desk)
     assert line.startswith(f"MISSING  image {foreign_image}: is for s390x, but this machine is ")
     assert "; docker pull --platform linux/" in line
 
@@ -151,7 +151,7 @@ def test_nearly_full_disk_is_reported_with_a_fix(
 
 
 def test_invalid_setting_is_reported(desk: WorkingDir) -> None:
-    assert told(desk, {"SMSWEEP_DOCKER_MEMORY": "lots"}) == [
+    assert problems(desk, {"SMSWEEP_DOCKER_MEMORY": "lots"}) == [
         "MISSING  SMSWEEP_DOCKER_MEMORY: expected a size such as 512m or 4g, got 'lots'; correct it, or unset it"
     ]
 
@@ -159,7 +159,7 @@ def test_invalid_setting_is_reported(desk: WorkingDir) -> None:
 def test_container_of_a_deleted_job_is_reported_with_a_fix(desk: WorkingDir, docker_engine: DockerClient) -> None:
     left = docker_engine.containers.create(IMAGE, ["true"], labels={"smsweep.folder": str(desk.folder / "gone")})
     try:
-        (line,) = told(desk)
+        (line,) = problems(desk)
         assert line.endswith(f"; docker rm -f {left.name}")
     finally:
         left.remove()

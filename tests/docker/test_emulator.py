@@ -1,4 +1,4 @@
-"""The local endpoint over real containers."""
+"""The emulator with real containers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An engine that goes away and comes back decides nothing about its jobs."""
+"""An outage of the Docker Engine does not change the results of jobs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Jobs on several hosts: a container each, on a network of their own."""
+"""Jobs with several hosts: one container per host, on a network of the job."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a job's image comes from, and what is said of one that cannot be had or cannot run it."""
+"""The images of jobs: pulls, and errors for images that are missing or cannot run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.jobs import Jobs
 
 @pytest.fixture
 def registry(jobs: Jobs, docker_engine: DockerClient) -> Iterator[Registry]:
-    """One whose image no earlier test has pulled."""
+    """A registry whose image no earlier test has pulled."""
     with Registry(text=jobs.prefix).serve() as served:
         jobs.image = served.address
         yield served
@@ -90,9 +90,9 @@ def test_image_digest_is_stored_although_the_tag_has_changed(jobs: Jobs, docker_
 
 
 def test_error_for_an_ecr_image_has_the_login_command() -> None:
-    said = how_to_get("763104351884.dkr.ecr.eu-west-1.amazonaws.com/pytorch-training:2.3.0-cpu-py311")
+    advice = how_to_get("763104351884.dkr.ecr.eu-west-1.amazonaws.com/pytorch-training:2.3.0-cpu-py311")
     assert (
         "`aws ecr get-login-password --region eu-west-1 | docker login --username AWS --password-stdin "
         "763104351884.dkr.ecr.eu-west-1.amazonaws.com`"
-    ) in said
-    assert "`image_uri` in job.yaml" in said
+    ) in advice
+    assert "`image_uri` in job.yaml" in advice

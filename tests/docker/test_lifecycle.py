@@ -1,4 +1,4 @@
-"""How jobs in containers start, end, fail and are stopped."""
+"""The lifecycle of jobs in containers: start, end, failure and stop."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SLEEP = "import time; print('ready', flush=True); time.sleep(60)"
 
 
 def raw(jobs: Jobs, label: str, *argv: str) -> JobStatus:
-    """Run a container of the plain image without our runtime, as somebody else's entrypoint would be run."""
+    """Run a command in the plain image, without smsweep's runtime."""
     algorithm = {"TrainingImage": jobs.image, "TrainingInputMode": "File", "ContainerEntrypoint": list(argv)}
     jobs.backend.submit(jobs.request(label, AlgorithmSpecification=algorithm))
     return jobs.finish(jobs.name(label)).status
@@ -49,7 +49,7 @@ def test_exit_code_is_the_reason_without_a_failure_file(jobs: Jobs) -> None:
 
 
 def test_last_output_is_in_the_reason_without_a_failure_file(jobs: Jobs) -> None:
-    # On one stream: of two, a busy engine may read the later one first.
+    # One stream, because the engine can read two streams in another order.
     status = raw(jobs, "muttering", "sh", "-c", "exec >&2; seq 1000; echo 'no such device'; exit 4")
     assert status.failure_reason.startswith("exit code 4, without /opt/ml/output/failure; its last output:\n")
     assert status.failure_reason.endswith("no such device")
@@ -193,7 +193,7 @@ def test_job_never_runs_when_it_is_stopped_before_its_start(jobs: Jobs) -> None:
     request = jobs.request("never", "print('ran')")
     jobs.backend.close()
     jobs.backend.submit(request)
-    jobs.backend.close()  # its keeper puts it down before or after it started; the next one sees the order
+    jobs.backend.close()  # before or after its supervisor has started it; the next supervisor reads the order
     other = jobs.another()
     other.stop(request["TrainingJobName"])
     done = jobs.finish(request["TrainingJobName"], other)
@@ -242,5 +242,5 @@ def test_missing_default_image_has_an_error_with_the_build_command(
 
 
 def memory_bytes() -> int:
-    """Return what this process occupies now."""
+    """Return the memory of this process."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096

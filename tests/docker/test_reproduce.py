@@ -31,6 +31,6 @@ def test_process_trial_is_reproduced_in_a_container(desk: WorkingDir, docker_eng
     facts = {fact["name"]: (fact["a"], fact["b"]) for fact in found["facts"]}
     assert facts["backend"] == ("process", "docker")
     assert facts["image digest"] == (None, docker_engine.images.get(IMAGE).id)
-    assert "packages.pytest" in facts  # which is here, and not in the image
+    assert "packages.pytest" in facts  # installed on this machine, but not in the image
     twice = json.loads(desk.call("reproduce", found["again"], "--json", "-q").stdout)
     assert (twice["verdict"], twice["facts"]) == ("equal", [])

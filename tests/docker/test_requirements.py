@@ -1,4 +1,4 @@
-"""requirements.txt: installed once, kept as a layer, and never from somewhere else than the host would take it."""
+"""Installation of requirements.txt: once per image, as a layer, with the settings of the host."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.jobs import Jobs
 
 @pytest.fixture
 def package() -> str:
-    """A name that no earlier run has a layer for."""
+    """The name of a package that no earlier run has installed."""
     return f"smsweeptest{secrets.token_hex(4)}"
 
 

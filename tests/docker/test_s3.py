@@ -242,10 +242,10 @@ def test_shards_of_a_prefix_are_distributed_to_the_hosts(s3_jobs: Jobs, s3: S3Cl
     sharded = channel("train", "s3://bucket/shards/", S3DataDistributionType="ShardedByS3Key")
     request["InputDataConfig"].append(sharded)
     s3_jobs.backend.submit(request)
-    said = "".join(s3_jobs.finish(request["TrainingJobName"]).lines)
+    output = "".join(s3_jobs.finish(request["TrainingJobName"]).lines)
     root = "/opt/ml/input/data/train"
-    assert f"['{root}/', '{root}/a', '{root}/deep', '{root}/deep/c']" in said
-    assert f"['{root}/', '{root}/b']" in said
+    assert f"['{root}/', '{root}/a', '{root}/deep', '{root}/deep/c']" in output
+    assert f"['{root}/', '{root}/b']" in output
 
 
 def test_link_of_a_container_is_not_uploaded(s3_jobs: Jobs, s3: S3Client) -> None:

@@ -34,16 +34,16 @@ def desk(tmp_path: Path, docker_engine: DockerClient) -> WorkingDir:
 
 def test_invalid_requirement_stops_the_sweep_at_its_first_trial(desk: WorkingDir) -> None:
     (desk.folder / "requirements.txt").write_text("--no-index\nno-such-package-anywhere==1.0\n")
-    said = desk.call("run", "sweep.yaml", code=3)
-    assert "error: no trial of this sweep can start, so this agent starts no more" in said.stderr
-    assert "No matching distribution found for no-such-package-anywhere==1.0" in said.stderr
-    assert [trial["state"] for trial in desk.trials(said.stdout.strip())] == ["failed"]
+    ended = desk.call("run", "sweep.yaml", code=3)
+    assert "error: no trial of this sweep can start, so this agent starts no more" in ended.stderr
+    assert "No matching distribution found for no-such-package-anywhere==1.0" in ended.stderr
+    assert [trial["state"] for trial in desk.trials(ended.stdout.strip())] == ["failed"]
 
 
 def test_missing_image_stops_the_sweep_at_its_first_trial(desk: WorkingDir) -> None:
-    said = desk.call("run", "sweep.yaml", code=3, environ={"SMSWEEP_DOCKER_IMAGE": "localhost:9/no-such-image"})
-    assert "1 x image localhost:9/no-such-image is not on this machine and cannot be pulled: " in said.stderr
-    assert [trial["state"] for trial in desk.trials(said.stdout.strip())] == ["failed"]
+    ended = desk.call("run", "sweep.yaml", code=3, environ={"SMSWEEP_DOCKER_IMAGE": "localhost:9/no-such-image"})
+    assert "1 x image localhost:9/no-such-image is not on this machine and cannot be pulled: " in ended.stderr
+    assert [trial["state"] for trial in desk.trials(ended.stdout.strip())] == ["failed"]
 
 
 def test_trial_gets_another_container_name_when_its_name_is_taken(
@@ -60,9 +60,9 @@ def test_trial_gets_another_container_name_when_its_name_is_taken(
         other.remove()
 
 
-@pytest.mark.parametrize(("presses", "said"), [(2, "stopping running trials"), (3, "killing running trials")])
+@pytest.mark.parametrize(("presses", "message"), [(2, "stopping running trials"), (3, "killing running trials")])
 def test_ctrl_c_removes_the_containers(
-    desk: WorkingDir, docker_engine: DockerClient, presses: int, said: str
+    desk: WorkingDir, docker_engine: DockerClient, presses: int, message: str
 ) -> None:
     (desk.folder / "train.py").write_text(STUBBORN if presses == 3 else PATIENT)
     sweep_id = desk.sweep()
@@ -74,9 +74,9 @@ def test_ctrl_c_removes_the_containers(
             time.sleep(0.05)
         for _ in range(presses):
             agent.send_signal(signal.SIGINT)
-            time.sleep(0.3)  # two at once would be one
-        _, talk = agent.communicate(timeout=TIMEOUT_S)
-    assert (agent.returncode, said in talk) == (130, True)
+            time.sleep(0.3)  # two signals at the same time count as one
+        _, output = agent.communicate(timeout=TIMEOUT_S)
+    assert (agent.returncode, message in output) == (130, True)
     assert {trial["state"] for trial in desk.trials(sweep_id)} == {"killed"}
     assert docker_engine.containers.list(all=True, filters=label) == []
 
@@ -100,6 +100,6 @@ def test_unknown_framework_version_creates_no_sweep(desk: WorkingDir) -> None:
     (desk.folder / "job.yaml").write_text(
         'framework: huggingface\ntransformers_version: "0.1"\npytorch_version: "9.9"\npy_version: py311\n'
     )
-    said = desk.call("run", "sweep.yaml", "--job", "job.yaml", code=2)
-    assert "no huggingface image is known for transformers 0.1 with pytorch 9.9" in said.stderr
+    ended = desk.call("run", "sweep.yaml", "--job", "job.yaml", code=2)
+    assert "no huggingface image is known for transformers 0.1 with pytorch 9.9" in ended.stderr
     assert not (desk.folder / ".smsweep" / "store.db").exists()

@@ -1,4 +1,4 @@
-"""What becomes of jobs when an agent is killed, the engine goes away, or nobody looks."""
+"""Jobs after an agent was killed, the engine was restarted, or no agent ran."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def start_and_die(jobs: Jobs, request: object, moment: str) -> None:
 
 
 def start(jobs: Jobs, request: object, moment: str) -> subprocess.Popen[bytes]:
-    """Submit a job from a process of its own, which kills itself at that moment."""
+    """Submit a job from another process, which kills itself at that moment."""
     command = [sys.executable, "-c", AGENT, str(jobs.folder / "jobs"), json.dumps(request), moment]
     return subprocess.Popen(command, env={**jobs.environ, "PYTHONPATH": str(ROOT)})
 
@@ -165,7 +165,7 @@ def test_installation_of_a_killed_agent_is_removed(jobs: Jobs, docker_engine: Do
         assert agent.poll() is None
     agent.kill()
     agent.wait()
-    jobs.backend.describe([request["TrainingJobName"]])  # the first look cleans up, then installs anew
+    jobs.backend.describe([request["TrainingJobName"]])  # removes the container, then installs again
     jobs.backend.stop(request["TrainingJobName"])
     assert jobs.finish(request["TrainingJobName"]).status.status == "Stopped"
     assert ours(docker_engine, jobs.folder) == []

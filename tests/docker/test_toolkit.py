@@ -1,4 +1,4 @@
-"""Our runtime against AWS's own sagemaker-training toolkit, on the same request, in the same image."""
+"""smsweep's runtime compared with AWS's sagemaker-training toolkit: same request, same image."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ RAW = {
     "sagemaker_job_name": '"another"',
 }
 
-HIDDEN = "the channel that brings the runtime and the source is not one of the user's"
+HIDDEN = "the channel of the runtime and the source is not a channel of the user"
 DIFFERENT = {  # variable -> why
     "SM_CHANNELS": HIDDEN,
     "SM_CHANNEL_SMSWEEP": HIDDEN,
@@ -104,7 +104,7 @@ def toolkit() -> Path:
 def both(
     docker_engine: DockerClient, toolkit: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, dict[str, Any]]:
-    """What a script is shown by the toolkit and by us."""
+    """What a script sees with the toolkit and with smsweep."""
     folder = tmp_path_factory.mktemp("toolkit")
     (folder / "data").mkdir()
     environ = {**os.environ}

@@ -1,4 +1,4 @@
-"""What a container finds below /opt/ml and in its environment, and what is taken home from there."""
+"""The files below /opt/ml and the environment of a container, and the results that are stored."""
 
 from __future__ import annotations
 
@@ -211,8 +211,8 @@ def test_invalid_checkpoint_folder_fails_with_its_path(jobs: Jobs) -> None:
     (jobs.folder / "file").write_text("in the way")
     place = {"S3Uri": (jobs.folder / "file" / "deep").as_uri()}
     status = jobs.run("nowhere", "", CheckpointConfig=place).status
-    said = f"checkpoints: {jobs.folder}/file/deep: Not a directory; use a folder that you can write to"
-    assert (status.status, status.failure_reason) == ("Failed", said)
+    reason = f"checkpoints: {jobs.folder}/file/deep: Not a directory; use a folder that you can write to"
+    assert (status.status, status.failure_reason) == ("Failed", reason)
 
 
 def test_checkpoints_can_have_another_local_path(jobs: Jobs) -> None:

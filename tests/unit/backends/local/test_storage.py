@@ -1,4 +1,4 @@
-"""Folders of this machine in S3's place."""
+"""Local folders as storage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which Python a job of this machine gets."""
+"""The Python interpreter of jobs that run as processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fork server: killed at any moment, it has started each job once; its client gives up in bounded time."""
+"""The fork server starts each job once, also if it is killed. Its client gives up after a limited time."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_full_disk_returns_an_error_and_starts_no_job(tmp_path: Path) -> None:
         return 0
 
     _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, most))  # what is written to a file is refused, as on a full disk
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, most))  # each write to a file fails, as on a full disk
     answer = fork_server.start(order, entry)
     resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
     assert "File too large" in answer["error"]
@@ -99,7 +99,7 @@ class Clock:
 
 
 def no_runtime(folder: Path) -> None:
-    """Leave out the runtime's zip."""
+    """Do not create runtime.zip."""
 
 
 def damaged_runtime(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Lines of several jobs' logs from shared calls: none is lost, whoever is behind."""
+"""Logs of several jobs from shared calls. No line is lost, even if a job is behind."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HOUR_MS = 3_600_000
 
 
 class CloudWatch:
-    """FilterLogEvents over these events, of (job, milliseconds, message)."""
+    """Answers FilterLogEvents from these events: (job, milliseconds, message)."""
 
     def __init__(self, *events: tuple[str, int, str]) -> None:
         self.events = sorted(events, key=lambda event: event[1])
@@ -51,7 +51,7 @@ def test_reader_returns_all_lines_of_a_job_that_is_behind_others() -> None:
 def test_empty_page_within_a_log_is_not_its_end() -> None:
     cloud = CloudWatch(("job-a", 1, "first"))
     logs, call = logs_of(cloud), cloud.call
-    cloud.call = lambda *words, **given: (  # type: ignore[method-assign]  # as AWS may answer
+    cloud.call = lambda *words, **given: (  # type: ignore[method-assign]  # AWS can answer like this
         call(*words, **given) if given.get("nextToken") else {"events": [], "nextToken": "0"}
     )
     page = logs.read("job-a", "")

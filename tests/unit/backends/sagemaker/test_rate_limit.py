@@ -1,4 +1,4 @@
-"""Token buckets and backoffs, on a clock of the test's own."""
+"""Token buckets and backoffs, with a simulated clock."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Clock:
 
 
 def taken(bucket: TokenBucket, clock: Clock, seconds: int) -> int:
-    """Return how many calls get through when one is tried every 10 ms."""
+    """Return the number of allowed calls if a call is tried every 10 ms."""
     n = 0
     for _ in range(seconds * 100):
         clock.now += 0.01
@@ -76,7 +76,7 @@ def test_reached_quota_stays_known_until_more_jobs_run() -> None:
         backoffs.check("ml.m5.large", 3)
     assert caught.value.limit == 3
     clock.now += FIRST_PAUSE_S + 1
-    backoffs.check("ml.m5.large", 3)  # perhaps there are more by now
+    backoffs.check("ml.m5.large", 3)  # the quota may be higher now
     backoffs.end("ml.m5.large", 4)
     backoffs.check("ml.m5.large", 9)
 
