@@ -34,10 +34,10 @@ def jobs(docker_engine: DockerClient, tmp_path: Path) -> Iterator[Jobs]:
     opened = Jobs(folder=tmp_path, kind="docker", image=IMAGE)
     yield opened
     opened.close()
-    left = ours(docker_engine, tmp_path)
-    for container in left:
+    remaining = job_containers(docker_engine, tmp_path)
+    for container in remaining:
         container.remove(force=True)
-    assert not left, "the test has not removed its containers"
+    assert not remaining, "the test has not removed its containers"
 
 
 @pytest.fixture(scope="session")
@@ -89,7 +89,7 @@ def build(engine: DockerClient, tag: str, **arguments: str) -> str:
     return tag
 
 
-def ours(engine: DockerClient, folder: Path) -> list[Any]:
+def job_containers(engine: DockerClient, folder: Path) -> list[Any]:
     """Return the containers of jobs and of installations below a test's folder, running or not."""
     found = engine.containers.list(all=True, ignore_removed=True)
     keys = ("smsweep.folder", "smsweep.scratch")

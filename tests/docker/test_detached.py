@@ -12,7 +12,7 @@ from smsweep.core.json_documents import DetachedAgentDocument
 from smsweep.services.agents import detach
 from smsweep.services.sweeps import create
 from smsweep.services.views import json_views
-from tests.docker.conftest import ours
+from tests.docker.conftest import job_containers
 from tests.sagemaker.conftest import AGENT_ROLE, Account
 from tests.sagemaker.conftest import account as account  # a fixture
 from tests.sagemaker.test_detached import until
@@ -67,6 +67,6 @@ def test_killed_agent_container_is_replaced(
 def agents(engine: DockerClient, folder: Path) -> list[Any]:
     return [
         container
-        for container in ours(engine, folder)
+        for container in job_containers(engine, folder)
         if "-agent-" in container.name and container.status == "running"
     ]

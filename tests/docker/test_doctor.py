@@ -26,9 +26,9 @@ TEMPLATE = JobTemplate(request={"AlgorithmSpecification": {"TrainingImage": IMAG
 
 @pytest.fixture
 def desk(tmp_path: Path, docker_engine: DockerClient) -> WorkingDir:
-    made = WorkingDir(tmp_path, {"job.yaml": {"image_uri": IMAGE}})
-    made.environ |= {"SMSWEEP_BACKEND": "docker"}
-    return made
+    directory = WorkingDir(tmp_path, {"job.yaml": {"image_uri": IMAGE}})
+    directory.environ |= {"SMSWEEP_BACKEND": "docker"}
+    return directory
 
 
 def problems(desk: WorkingDir, environ: Mapping[str, str] = NOTHING, code: int = 1) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from docker import DockerClient
 
-from tests.docker.conftest import ours
+from tests.docker.conftest import job_containers
 from tests.support.account import BUCKET, OPEN_S3, Account, open_account
 from tools.docker_engine import IMAGE
 
@@ -36,7 +36,7 @@ def account(docker_engine: DockerClient, tmp_path_factory: pytest.TempPathFactor
     folder = tmp_path_factory.mktemp("endpoint")
     with open_account(folder, os.environ, backend="docker") as opened:
         yield opened
-    assert not ours(docker_engine, folder), "the endpoint leaves no container behind"
+    assert not job_containers(docker_engine, folder), "the emulator has not removed its containers"
 
 
 def algorithm(code: str) -> dict[str, Any]:

@@ -25,10 +25,10 @@ COUNT = "import time\nfor number in range(8):\n    print(number, flush=True)\n  
 def proxy(tmp_path: Path) -> Iterator[EngineProxy]:
     if not Path(ENGINE).exists():
         pytest.skip(f"the engine is not at {ENGINE}")
-    made = EngineProxy(tmp_path / "engine.sock")
-    made.start()
-    yield made
-    made.cut()
+    opened = EngineProxy(tmp_path / "engine.sock")
+    opened.start()
+    yield opened
+    opened.cut()
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def until_unavailable(backend: Backend, name: str) -> str:
         except BackendUnavailable as err:
             return str(err)
         time.sleep(0.02)
-    raise AssertionError("nobody noticed")
+    raise AssertionError("the outage was not reported")
 
 
 def test_job_continues_and_its_log_is_complete_after_an_engine_outage(

@@ -44,10 +44,10 @@ def folder(loaded_backend: None) -> Iterator[Path]:
     """A folder that belongs to USER. Other users cannot read the folders of pytest."""
     if os.getuid() != 0 or not SOCKET.exists():
         pytest.skip("only root can become another user, and the engine needs a socket that USER may use")
-    made = Path(tempfile.mkdtemp(prefix="smsweep-owner-"))
-    os.chown(made, USER, USER)
-    yield made
-    shutil.rmtree(made)
+    created = Path(tempfile.mkdtemp(prefix="smsweep-owner-"))
+    os.chown(created, USER, USER)
+    yield created
+    shutil.rmtree(created)
 
 
 def foreign(folder: Path) -> list[Path]:

@@ -16,11 +16,11 @@ TRAIN = "import smsweep\nfor step in range(3):\n    smsweep.log({'loss': smsweep
 
 @pytest.fixture
 def desk(tmp_path: Path, docker_engine: DockerClient) -> WorkingDir:
-    made = WorkingDir(
+    directory = WorkingDir(
         tmp_path, {"train.py": TRAIN, "sweep.yaml": grid(x=[1, 2]), "job.yaml": {"image_uri": IMAGE}}
     )
-    made.environ |= {"SMSWEEP_DOCKER_IMAGE": IMAGE}
-    return made
+    directory.environ |= {"SMSWEEP_DOCKER_IMAGE": IMAGE}
+    return directory
 
 
 def test_process_trial_is_reproduced_in_a_container(desk: WorkingDir, docker_engine: DockerClient) -> None:

@@ -71,18 +71,18 @@ def test_two_workspaces_install_the_same_requirements_concurrently(
     jobs: Jobs, package: str, tmp_path: Path
 ) -> None:
     (tmp_path / "other").mkdir()
-    elsewhere = Jobs(folder=tmp_path / "other", kind=jobs.kind, image=jobs.image)
+    other = Jobs(folder=tmp_path / "other", kind=jobs.kind, image=jobs.image)
     files = {
         "requirements.txt": "./slow\n",
         "slow/setup.py": f"import time; time.sleep(1.5); from setuptools import setup; setup(name='{package}')",
     }
     settings = {"PIP_NO_BUILD_ISOLATION": "0", "PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": "/dev/null"}
     request = jobs.request("same", "", files=files)
-    for each in (jobs, elsewhere):
+    for each in (jobs, other):
         each.backend = each.another(**settings)
         each.backend.submit({**request, "TrainingJobName": each.name("same")})
-    assert [each.finish(each.name("same")).status.failure_reason for each in (jobs, elsewhere)] == ["", ""]
-    elsewhere.close()
+    assert [each.finish(each.name("same")).status.failure_reason for each in (jobs, other)] == ["", ""]
+    other.close()
 
 
 def test_slow_commit_is_not_repeated(

@@ -148,7 +148,9 @@ def test_job_ends_when_it_is_stopped_during_the_download(s3_jobs: Jobs, s3: S3Cl
 def test_key_outside_the_folder_fails_with_the_key(s3_jobs: Jobs, s3: S3Client) -> None:
     s3.put_object(Bucket="bucket", Key="evil/../../x", Body=b"x")
     status = s3_jobs.run("evil", LIST, channels={"train": "s3://bucket/evil/"}).status
-    assert status.failure_reason.startswith("channel train: S3 key 'evil/../../x': is outside the channel's folder")
+    assert status.failure_reason.startswith(
+        "channel train: S3 key 'evil/../../x': is outside the channel's folder"
+    )
 
 
 def test_double_slash_in_a_key_counts_as_one(s3_jobs: Jobs, s3: S3Client) -> None:

@@ -25,11 +25,11 @@ STUBBORN = PATIENT.replace("lambda *_: exit(0)", "signal.SIG_IGN")
 @pytest.fixture
 def desk(tmp_path: Path, docker_engine: DockerClient) -> WorkingDir:
     """A sweep of four trials."""
-    made = WorkingDir(
+    directory = WorkingDir(
         tmp_path, {"train.py": TRAIN, "sweep.yaml": grid(x=[1, 2, 3, 4]), "job.yaml": {"max_run": 60}}
     )
-    made.environ |= {"SMSWEEP_BACKEND": "docker", "SMSWEEP_DOCKER_IMAGE": IMAGE}
-    return made
+    directory.environ |= {"SMSWEEP_BACKEND": "docker", "SMSWEEP_DOCKER_IMAGE": IMAGE}
+    return directory
 
 
 def test_invalid_requirement_stops_the_sweep_at_its_first_trial(desk: WorkingDir) -> None:

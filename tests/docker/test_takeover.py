@@ -17,7 +17,7 @@ from docker import DockerClient
 from smsweep.backends.docker.backend import DockerBackend
 from smsweep.backends.docker.engine import engine_time
 from smsweep.backends.local.job_folder import JobFolder
-from tests.docker.conftest import ours
+from tests.docker.conftest import job_containers
 from tests.docker.registry import Registry
 from tests.support.jobs import Jobs
 
@@ -161,12 +161,12 @@ def test_installation_of_a_killed_agent_is_removed(jobs: Jobs, docker_engine: Do
     slow = {"requirements.txt": "./slow\n", "slow/setup.py": f"import time; time.sleep(60)  # {jobs.prefix}"}
     request = jobs.request("install", "", files=slow)
     agent = start(jobs, request, "never")
-    while not ours(docker_engine, jobs.folder):
+    while not job_containers(docker_engine, jobs.folder):
         assert agent.poll() is None
     agent.kill()
     agent.wait()
     jobs.backend.describe([request["TrainingJobName"]])  # removes the container, then installs again
     jobs.backend.stop(request["TrainingJobName"])
     assert jobs.finish(request["TrainingJobName"]).status.status == "Stopped"
-    assert ours(docker_engine, jobs.folder) == []
+    assert job_containers(docker_engine, jobs.folder) == []
     assert not list((jobs.folder / "cache").rglob("settings.json"))

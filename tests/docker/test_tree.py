@@ -222,22 +222,22 @@ def test_checkpoints_can_have_another_local_path(jobs: Jobs) -> None:
 
 
 def test_files_of_the_image_below_opt_ml_are_hidden(jobs: Jobs, docker_engine: DockerClient) -> None:
-    made = docker_engine.containers.run(IMAGE, ["mkdir", "-p", "/opt/ml/hidden"], detach=True)
-    made.wait()
-    made.commit("smsweep-test-hidden")
-    made.remove()
+    container = docker_engine.containers.run(IMAGE, ["mkdir", "-p", "/opt/ml/hidden"], detach=True)
+    container.wait()
+    container.commit("smsweep-test-hidden")
+    container.remove()
     jobs.image = "smsweep-test-hidden"
     assert "hidden" not in str(show(jobs, "os.listdir('/opt/ml')"))
     docker_engine.images.remove("smsweep-test-hidden")
 
 
 def test_code_of_the_image_is_merged_with_the_source(jobs: Jobs, docker_engine: DockerClient) -> None:
-    made = docker_engine.containers.run(
+    container = docker_engine.containers.run(
         IMAGE, ["sh", "-c", "mkdir -p /opt/ml/code && echo 'print(\"own\")' > /opt/ml/code/own.py"], detach=True
     )
-    made.wait()
-    made.commit("smsweep-test-code")
-    made.remove()
+    container.wait()
+    container.commit("smsweep-test-code")
+    container.remove()
     jobs.image = "smsweep-test-code"
     algorithm = {"TrainingImage": jobs.image, "TrainingInputMode": "File"}
     start = {"ContainerEntrypoint": ["python3", "/opt/ml/code/own.py"]}
@@ -248,10 +248,10 @@ def test_code_of_the_image_is_merged_with_the_source(jobs: Jobs, docker_engine: 
 
 
 def test_volumes_and_entrypoint_of_the_image_have_no_effect(jobs: Jobs, docker_engine: DockerClient) -> None:
-    made = docker_engine.containers.create(IMAGE, ["true"])
+    container = docker_engine.containers.create(IMAGE, ["true"])
     changes = ["VOLUME /opt/ml/model", "VOLUME /opt/ml/input/data", "VOLUME /data", 'ENTRYPOINT ["false"]']
-    made.commit("smsweep-test-volumes", changes=changes)
-    made.remove()
+    container.commit("smsweep-test-volumes", changes=changes)
+    container.remove()
     volumes = len(docker_engine.volumes.list())
     jobs.image = "smsweep-test-volumes"
     done = jobs.run("volumes", "open('/opt/ml/model/weights', 'w').write('w')")

@@ -63,7 +63,7 @@ class ServiceJob:
 
 def submission(queue: JobQueue, request: TrainingJobRequest) -> dict[str, Any]:
     """Return the arguments of SubmitServiceJob. The token makes sure that a request is accepted only once."""
-    made: dict[str, Any] = {
+    arguments: dict[str, Any] = {
         "jobName": request["TrainingJobName"],
         "jobQueue": queue.name,
         "serviceJobType": KIND,
@@ -73,10 +73,10 @@ def submission(queue: JobQueue, request: TrainingJobRequest) -> dict[str, Any]:
         "tags": {tag["Key"]: tag["Value"] for tag in request.get("Tags", ())},
     }
     if queue.share:
-        made["shareIdentifier"] = queue.share
+        arguments["shareIdentifier"] = queue.share
     if queue.priority is not None:
-        made["schedulingPriority"] = queue.priority
-    return {name: value for name, value in made.items() if value}
+        arguments["schedulingPriority"] = queue.priority
+    return {name: value for name, value in arguments.items() if value}
 
 
 def pages(

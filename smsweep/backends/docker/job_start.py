@@ -187,13 +187,13 @@ def _volume_binds(volumes: Iterable[str], binds: Iterable[Bind], ml: Path) -> li
 
     ml: the folder that the container sees as /opt/ml.
     """
-    taken = {bind.target for bind in binds}
-    made = []
+    mounted = {bind.target for bind in binds}
+    volume_binds = []
     for target in volumes:
         place = PurePosixPath(target)
-        if place.is_relative_to(ML) and str(place) not in taken:
+        if place.is_relative_to(ML) and str(place) not in mounted:
             folder = ml / place.relative_to(ML)
             folder.mkdir(parents=True, exist_ok=True)
             folder.chmod(0o777)
-            made.append(Bind(source=folder, target=str(place), is_read_only=False))
-    return made
+            volume_binds.append(Bind(source=folder, target=str(place), is_read_only=False))
+    return volume_binds
