@@ -77,7 +77,7 @@ class JobSupervisor(threading.Thread):
         super().__init__(name=f"keep-{folder.name}", daemon=True)
         self._folder = folder
         self._lock = lock
-        self._context = context
+        self._docker = context
         self._on_end = on_end
         self._request = folder.request()
         self._hosts = list(host_names(self._request))
@@ -118,7 +118,7 @@ class JobSupervisor(threading.Thread):
         self._watch.close()
 
     def _supervise(self) -> None:
-        with self._context.engine.client() as client:
+        with self._docker.engine.client() as client:
             if self._folder.verdict() is None:
                 self._decide(self._verdict(client))
             for found in containers.find(
@@ -133,10 +133,10 @@ class JobSupervisor(threading.Thread):
         try:
             if self.status.started_at is None:
                 self._set_status("Downloading")
-                before = JobStart(self._folder, self._context).run(client, self._check_stop)
-                now = self._context.now()
+                before = JobStart(self._folder, self._docker).run(client, self._check_stop)
+                now = self._docker.now()
                 since_s = max(0.0, (now - before).total_seconds()) if before else 0.0
-                self._folder.write_uptime(self._context.uptime() - since_s)
+                self._folder.write_uptime(self._docker.uptime() - since_s)
                 self._set_status("Training", started_at=before or now)
                 was_running = before is None
             else:
@@ -166,15 +166,15 @@ class JobSupervisor(threading.Thread):
         """Collect the results of the containers, and return how the job ended."""
         self._set_status("Uploading")
         order = self._folder.stop_order()
-        image, facts = image_name(self._request, self._context.options.image), self._context.engine.facts
+        image, facts = image_name(self._request, self._docker.options.image), self._docker.engine.facts
         image_id = identify(client, containers.container_name(self._folder.name, self._hosts[0]))
         has_no_reason = any(end.exit_code and not end.reason for end in ends)
         mismatch = platform_mismatch(client, image, facts) if has_no_reason else ""
-        memory_bytes = self._context.options.memory_bytes
+        memory_bytes = self._docker.options.memory_bytes
         verdict = judge(ends, order.by if order else "", memory_bytes, mismatch, was_watched=was_watched)
         trees = [self._folder.ml(host) for host in self._hosts]
-        checkpoints = Checkpoints(self._request, trees[0], self._context.place)
-        uid, gid = self._context.owner
+        checkpoints = Checkpoints(self._request, trees[0], self._docker.place)
+        uid, gid = self._docker.owner
         folders = [*trees, checkpoints.folder]
         restore_owner(client, self._folder.path, image, folders, facts, uid=uid, gid=gid)
         try:
@@ -203,7 +203,7 @@ class JobSupervisor(threading.Thread):
         uptimes_s, started_at = self._folder.uptimes_s(), self.status.started_at
         if not uptimes_s or started_at is None:
             return None
-        return started_at + timedelta(seconds=max(0.0, self._context.uptime() - uptimes_s[0]))
+        return started_at + timedelta(seconds=max(0.0, self._docker.uptime() - uptimes_s[0]))
 
     def _results(self, artifacts: Mapping[str, str], image: str) -> JobResults:
         return JobResults(
@@ -216,7 +216,7 @@ class JobSupervisor(threading.Thread):
         )
 
     def _upload(self, path: Path, uri: str) -> None:
-        self._context.place(uri).upload(path, uri)
+        self._docker.place(uri).upload(path, uri)
 
     def _set_status(self, secondary_status: str, *, started_at: datetime | None = None) -> None:
         """Set the status, here and in the job's folder."""
@@ -237,7 +237,7 @@ class JobSupervisor(threading.Thread):
                 failure_class=verdict.failure_class,
                 results=verdict.results,
                 started_at=self.status.started_at,
-                ended_at=verdict.ended_at or self._seen_at() or self._context.now(),
+                ended_at=verdict.ended_at or self._seen_at() or self._docker.now(),
             )
         )
 
