@@ -95,15 +95,15 @@ class DockerBackend:
             self._abandon(folder, err)
 
     def describe(self, names: Collection[str]) -> dict[str, JobStatus]:
-        found = {}
+        statuses = {}
         for name in names:
             status = self._ended.get(name) or self._read_status(name)
             if status is not None:
-                found[name] = status
+                statuses[name] = status
         errors = {self._supervisors[name].engine_error for name in names if name in self._supervisors} - {""}
         if errors:
             raise BackendUnavailable("; ".join(sorted(errors)))
-        return found
+        return statuses
 
     def stop(self, name: str, *, grace_s: float | None = None) -> None:
         folder = self._folder(name)

@@ -57,14 +57,14 @@ def fetch_channels(request: TrainingJobRequest, fetch: Fetch) -> dict[str, Path]
     Raises:
         JobRejected: If a channel cannot be read. The message names the channel.
     """
-    found = {}
+    paths = {}
     for channel in request.get("InputDataConfig", ()):
         source = s3_source(channel)
         try:
-            found[channel["ChannelName"]] = fetch(source["S3Uri"], source.get("S3DataType", "S3Prefix"))
+            paths[channel["ChannelName"]] = fetch(source["S3Uri"], source.get("S3DataType", "S3Prefix"))
         except JobRejected as err:
             raise _rejected(channel, str(err)) from err
-    return found
+    return paths
 
 
 def channel_binds(

@@ -259,15 +259,17 @@ def remove_network(client: APIClient, job: str) -> None:
 
 def _subnet(client: APIClient, job: str, *, is_internal: bool) -> str:
     """Return the subnet of the job's network. Create the network if necessary. Raises NameTaken."""
-    found = next((network for network in client.networks(names=[job]) if network["Name"] == job), None)
-    if found is not None:
-        labels = found["Labels"] or {}
+    existing = next((each for each in client.networks(names=[job]) if each["Name"] == job), None)
+    if existing is not None:
+        labels = existing["Labels"] or {}
         if labels.get(LABEL) != job:
             raise NameTaken(f"network {job} already exists and does not belong to this job; it is not changed")
         if LABEL_TEMPORARY in labels:  # an agent was killed in `_with_free_subnet`
-            client.remove_network(found["Id"])
-            found = None
-    return str((found or _with_free_subnet(client, job, is_internal=is_internal))["IPAM"]["Config"][0]["Subnet"])
+            client.remove_network(existing["Id"])
+            existing = None
+    return str(
+        (existing or _with_free_subnet(client, job, is_internal=is_internal))["IPAM"]["Config"][0]["Subnet"]
+    )
 
 
 def _with_free_subnet(client: APIClient, job: str, *, is_internal: bool) -> Mapping[str, Any]:

@@ -53,12 +53,12 @@ def identify(client: APIClient, container: str) -> str:
 
     The image's name may refer to a newer image by now. For an image with requirements, use its base image.
     """
-    found = ""
+    image = ""
     with suppress(APIError):  # the container or the image was removed
-        found = client.inspect_container(container)["Image"]
-        found = (inspect_image(client, found)["Config"].get("Labels") or {}).get(LABEL_BASE, found)
-        found = next(iter(inspect_image(client, found).get("RepoDigests") or ()), found)
-    return found
+        image = client.inspect_container(container)["Image"]
+        image = (inspect_image(client, image)["Config"].get("Labels") or {}).get(LABEL_BASE, image)
+        image = next(iter(inspect_image(client, image).get("RepoDigests") or ()), image)
+    return image
 
 
 def has_image(client: APIClient, image: str) -> bool:
